@@ -1,0 +1,99 @@
+"""Become another program, with fewer rights and a life tied to the starter's.
+
+Run as a script by ``processes.spawn`` (``python -I -S launch.py ... -- program arguments``), never
+imported: a child has to change its own credentials between fork and exec, and doing that in a
+fresh interpreter is safe whatever threads the starter has. Standard library only.
+
+Linux: ``--user`` drops root for good, keeping only ``--capability`` as an *ambient* capability, so
+that a server run as ``nobody`` still reaches a clone below a 0700 home without any folder being
+opened to others; ``--death-signal`` is what the kernel sends when the starter dies, ``kill -9``
+included. Elsewhere both parts of Linux are left out.
+"""
+
+import argparse
+import ctypes
+import os
+import sys
+
+PR_SET_PDEATHSIG = 1
+PR_SET_KEEPCAPS = 8
+PR_SET_NO_NEW_PRIVS = 38
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_RAISE = 2
+CAPABILITY_VERSION_3 = 0x20080522
+
+EXIT_CANNOT_LAUNCH = 126
+
+
+class _CapHeader(ctypes.Structure):
+    _fields_ = [("version", ctypes.c_uint32), ("pid", ctypes.c_int)]
+
+
+class _CapData(ctypes.Structure):
+    _fields_ = [
+        ("effective", ctypes.c_uint32),
+        ("permitted", ctypes.c_uint32),
+        ("inheritable", ctypes.c_uint32),
+    ]
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def drop_root(libc: ctypes.CDLL, uid: int, gid: int, capability: int | None) -> None:
+    """Become ``uid``/``gid`` without groups, keeping at most one ambient capability."""
+    if capability is not None:
+        _check(libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0), "keep capabilities")
+    os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    if capability is not None:
+        mask = 1 << capability
+        header = _CapHeader(CAPABILITY_VERSION_3, 0)
+        data = (_CapData * 2)(_CapData(mask, mask, mask), _CapData(0, 0, 0))
+        _check(libc.capset(ctypes.byref(header), ctypes.byref(data)), "set capabilities")
+        _check(
+            libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0),
+            "raise the ambient capability",
+        )
+    _check(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "forbid new privileges")
+
+
+def main() -> int:
+    """Parse the command line, change this process, replace it by the program."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--user", help="uid:gid to become (root only)")
+    parser.add_argument("--capability", type=int, help="number of the capability to keep")
+    parser.add_argument("--death-signal", type=int)
+    parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("command", nargs="+")
+    options = parser.parse_args()
+    os.umask(0o077)
+    try:
+        if sys.platform == "linux":
+            libc = ctypes.CDLL(None, use_errno=True)
+            if options.user:
+                uid, gid = (int(part) for part in options.user.split(":"))
+                drop_root(libc, uid, gid, options.capability)
+            if options.death_signal:
+                # After the change of user: the kernel forgets the signal when credentials change.
+                _check(libc.prctl(PR_SET_PDEATHSIG, options.death_signal, 0, 0, 0), "death signal")
+                if os.getppid() != options.parent:
+                    print("launch: the starter is gone", file=sys.stderr)
+                    return EXIT_CANNOT_LAUNCH
+        elif options.user:
+            uid, gid = (int(part) for part in options.user.split(":"))
+            os.setgroups([])
+            os.setregid(gid, gid)
+            os.setreuid(uid, uid)
+        os.execv(options.command[0], options.command)
+    except OSError as error:
+        print(f"launch: {options.command[0]}: {error}", file=sys.stderr)
+    return EXIT_CANNOT_LAUNCH
+
+
+if __name__ == "__main__":
+    sys.exit(main())

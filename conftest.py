@@ -1,0 +1,102 @@
+"""The tests' servers, databases and roles.
+
+With DATABASE_URL and REDIS_URL unset, one pytest run (its xdist workers included) has one embedded
+PostgreSQL and one Valkey below ``var/test``; each worker has a database and a Valkey number of its
+own. A test database is created and migrated by the owner role; the tests then work in it as the
+application role, which is neither owner nor superuser, as in production.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import django
+import pytest
+
+from quantleap.embedded.services import EmbeddedServices, start_first_free
+from quantleap.embedded.state import PROJECT_ROOT
+
+EMBEDDED_MARK = "QUANTLEAP_TEST_EMBEDDED"
+VAR_TEST = PROJECT_ROOT / "var" / "test"
+
+_services: list[EmbeddedServices] = []
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the servers and point the settings at them, before pytest-django loads settings."""
+    VAR_TEST.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(VAR_TEST))
+    os.environ["DJANGO_SETTINGS_MODULE"] = "quantleap.settings.test"
+    worker = getattr(config, "workerinput", {}).get("workerid")
+    if worker is None:
+        if not {"DATABASE_URL", "REDIS_URL"} & os.environ.keys():
+            services = start_first_free(VAR_TEST, durable=False)
+            _services.append(services)
+            os.environ.update(services.urls.environment())
+            os.environ[EMBEDDED_MARK] = "1"
+    elif EMBEDDED_MARK in os.environ:
+        number = int(worker.removeprefix("gw")) + 1
+        os.environ["REDIS_URL"] = os.environ["REDIS_URL"].replace("?db=0", f"?db={number}")
+    django.setup()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """Stop what ``pytest_configure`` started."""
+    while _services:
+        _services.pop().stop()
+        os.environ.pop(EMBEDDED_MARK, None)
+
+
+def pytest_report_header() -> list[str]:
+    """Say which servers this run uses."""
+    return [f"services: embedded in {services.base_dir}" for services in _services]
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(
+    django_test_environment: None,
+    django_db_modify_db_settings: None,
+    django_db_use_migrations: bool,
+    django_db_blocker: Any,
+) -> Iterator[None]:
+    """Create and migrate the test database as the owner, then hand it to the application role."""
+    from django.apps import apps
+    from django.conf import settings
+    from django.db import connection
+    from django.test.utils import setup_databases, teardown_databases
+
+    from quantleap.core.roles import grant_application_role
+
+    application = {name: connection.settings_dict[name] for name in ("USER", "PASSWORD")}
+    owner = {name: settings.QUANTLEAP_OWNER_DATABASE[name] for name in ("USER", "PASSWORD")}
+
+    def become(role: dict[str, str]) -> None:
+        connection.close()
+        # In place: connections of other threads are made from this very dictionary.
+        connection.settings_dict.update(role)
+
+    if not django_db_use_migrations:  # pytest --no-migrations
+        settings.MIGRATION_MODULES = {app.label: None for app in apps.get_app_configs()}
+    with django_db_blocker.unblock():
+        become(owner)
+        created = setup_databases(verbosity=0, interactive=False, serialized_aliases=[])
+        grant_application_role(connection, application["USER"], for_tests=True)
+        become(application)
+    yield
+    with django_db_blocker.unblock():
+        become(owner)
+        teardown_databases(created, verbosity=0)
+        become(application)
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache() -> None:
+    """Every test begins with an empty cache; only on servers of our own is flushing harmless."""
+    from django.core.cache import cache
+
+    if EMBEDDED_MARK in os.environ:
+        cache.clear()

@@ -1,0 +1,388 @@
+"""What every broker adapter speaks: frozen values in, frozen values out, no socket in sight.
+
+An adapter is *sans-IO*: it turns our order into an :class:`HttpRequest` and a broker's
+:class:`HttpResponse` into an outcome. Who moves the bytes (the prepared sender at the entry
+second, ``requests`` in a service, aiohttp in a poller, a test) is not its business, so one code
+path is exercised by all of them.
+
+Quantities are units (lots x lot size), prices rupees per unit as ``Decimal``, times UTC.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Protocol
+
+
+class Side(enum.StrEnum):
+    """Which way an order trades."""
+
+    BUY = "BUY"
+    SELL = "SELL"
+
+    @property
+    def opposite(self) -> Side:
+        """The side that closes a position opened by this one."""
+        return Side.SELL if self is Side.BUY else Side.BUY
+
+    @property
+    def sign(self) -> int:
+        """+1 for BUY, -1 for SELL: the sign of the position an order leaves behind."""
+        return 1 if self is Side.BUY else -1
+
+
+class Product(enum.StrEnum):
+    """Margin product: INTRADAY is Kite's MIS, CARRY its NRML."""
+
+    INTRADAY = "INTRADAY"
+    CARRY = "CARRY"
+
+
+class OrderType(enum.StrEnum):
+    """Only what we send; plain MARKET is refused by brokers since April 2026."""
+
+    LIMIT = "LIMIT"
+    MARKET_WITH_PROTECTION = "MARKET_WITH_PROTECTION"
+
+
+class Outcome(enum.StrEnum):
+    """What one answer (or its absence) proves about one sent order.
+
+    Only REFUSED and NOT_SENT prove that the order does not exist (execution.md I3).
+    """
+
+    ACCEPTED = "ACCEPTED"
+    REFUSED = "REFUSED"
+    NOT_SENT = "NOT_SENT"
+    UNKNOWN = "UNKNOWN"
+
+
+class Cause(enum.StrEnum):
+    """Normalised reasons for a refusal or failure (execution.md section 5)."""
+
+    MARGIN = "MARGIN"
+    PRICE_BAND = "PRICE_BAND"
+    FREEZE = "FREEZE"
+    SESSION_EXPIRED = "SESSION_EXPIRED"
+    IP_NOT_REGISTERED = "IP_NOT_REGISTERED"
+    SEGMENT = "SEGMENT"
+    PRODUCT = "PRODUCT"
+    RATE_LIMIT = "RATE_LIMIT"
+    MARKET_CLOSED = "MARKET_CLOSED"
+    BROKER_DOWN = "BROKER_DOWN"
+    INVALID = "INVALID"
+    OTHER = "OTHER"
+
+
+class BookState(enum.StrEnum):
+    """State of an order in the broker's book. OTHER is not terminal: keep polling."""
+
+    SUBMITTED = "SUBMITTED"
+    OPEN = "OPEN"
+    TRIGGER_PENDING = "TRIGGER_PENDING"
+    FILLED = "FILLED"
+    CANCELLED = "CANCELLED"
+    REJECTED = "REJECTED"
+    OTHER = "OTHER"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the broker will never change this order again."""
+        return self in (BookState.FILLED, BookState.CANCELLED, BookState.REJECTED)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """One request, complete but for the host. ``path`` starts with ``/`` and carries the query."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """One answer as it came. ``headers`` keys are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What an account needs before login. Never logged: ``repr`` hides the secrets."""
+
+    client_id: str
+    api_key: str = field(repr=False)
+    api_secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A logged-in account: enough to build any authenticated request."""
+
+    client_id: str
+    api_key: str = field(repr=False)
+    access_token: str = field(repr=False)
+    algo_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LoginResult:
+    """The broker's answer to a token exchange; ``error`` holds its own words on refusal."""
+
+    access_token: str = field(default="", repr=False)
+    client_id: str = ""
+    error: str = ""
+    unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerInstrument:
+    """How one broker names one contract."""
+
+    exchange: str
+    symbol: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRequest:
+    """One order to place. ``quantity`` in units, ``price`` in rupees per unit (LIMIT only)."""
+
+    tag: str
+    instrument: BrokerInstrument
+    side: Side
+    quantity: int
+    product: Product
+    order_type: OrderType = OrderType.LIMIT
+    price: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SendResult:
+    """What the answer to a place or cancel call proves.
+
+    ``retryable`` is true only for refusals that another try may cure (rate limit); the caller
+    still obeys the I3 budget. ``message`` keeps the broker's own words.
+    """
+
+    outcome: Outcome
+    broker_order_id: str = ""
+    cause: Cause | None = None
+    message: str = ""
+    code: str = ""
+    retryable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OrderReport:
+    """One row of a broker's order book. Quantities in units; price 0 when nothing filled."""
+
+    broker_order_id: str
+    tag: str
+    state: BookState
+    quantity: int
+    filled_quantity: int
+    average_price: Decimal
+    symbol: str = ""
+    exchange: str = ""
+    side: Side | None = None
+    product: Product | None = None
+    message: str = ""
+    cause: Cause | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NetPosition:
+    """Net open quantity (units, signed) of one contract and product at the broker."""
+
+    exchange: str
+    symbol: str
+    product: Product | None
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class BookRead:
+    """A *successful* order-book read, or a failed one that proves nothing (``ok`` false)."""
+
+    ok: bool
+    orders: Sequence[OrderReport] = ()
+    cause: Cause | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PositionRead:
+    """A successful position read, or a failed one. A failed read is never read as flat."""
+
+    ok: bool
+    positions: Sequence[NetPosition] = ()
+    cause: Cause | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteRow:
+    """One instrument's prices in rupees; ``at`` is the exchange's time in UTC."""
+
+    key: str
+    last_price: Decimal
+    bid: Decimal | None
+    ask: Decimal | None
+    at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteRead:
+    """Answer to a quotes request: rows by the key that was asked for; missing keys are missing."""
+
+    ok: bool
+    quotes: Mapping[str, QuoteRow] = field(default_factory=dict)
+    cause: Cause | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentRow:
+    """One contract of a broker's instrument file, normalised.
+
+    ``tick_size`` and ``strike`` in rupees, ``lot_size`` in units. ``option_type`` is CE, PE or FUT
+    (strike 0 for FUT). ``symbol`` and ``token`` are the broker's own names.
+    """
+
+    exchange: str
+    underlying: str
+    expiry: dt.date
+    strike: Decimal
+    option_type: str
+    lot_size: int
+    tick_size: Decimal
+    symbol: str
+    token: str
+    exchange_token: str
+
+
+class InstrumentStream(Iterator[InstrumentRow]):
+    """The usable rows of an instrument file as they are read, and how many there were.
+
+    ``read`` counts contract lines seen, ``skipped`` those that were broken (blank, unparseable);
+    lines about other things than index derivatives are neither. Counts are final at exhaustion.
+    """
+
+    def __init__(self, parsed: Iterator[InstrumentRow | None]) -> None:
+        """``parsed`` yields a row, or None for a broken line."""
+        self._parsed = parsed
+        self.read = 0
+        self.skipped = 0
+
+    def __next__(self) -> InstrumentRow:
+        for row in self._parsed:
+            self.read += 1
+            if row is not None:
+                return row
+            self.skipped += 1
+        raise StopIteration
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a broker can and cannot do, and how fast it may be asked.
+
+    ``visibility_delay`` is how long an accepted order may stay out of the book, in seconds;
+    absence is never proven before it has passed.
+    """
+
+    kind: str
+    label: str
+    orders_per_second: int = 10
+    book_reads_per_second: Decimal = Decimal(1)
+    visibility_delay: Decimal = Decimal(10)
+    market_with_protection: bool = False
+    returns_login_state: bool = False
+    max_tag_length: int = 20
+    derivative_exchanges: tuple[str, ...] = ("NFO", "BFO")
+    position_products: bool = True
+
+
+class BrokerAdapter(Protocol):
+    """The exam every broker sits. All methods are pure; none raises on a hostile answer."""
+
+    capabilities: Capabilities
+
+    # -- login -------------------------------------------------------------------------------
+    def login_url(self, login_base: str, credentials: Credentials, state: str) -> str:
+        """Browser address at which the account holder logs in for the day."""
+
+    def token_request(self, credentials: Credentials, code: str) -> HttpRequest:
+        """Exchange of the redirect's code for today's access token."""
+
+    def parse_token(self, response: HttpResponse) -> LoginResult:
+        """Access token, or the broker's refusal in its own words."""
+
+    def token_expiry(self, now: dt.datetime) -> dt.datetime:
+        """When a token obtained at ``now`` (UTC) dies, in UTC."""
+
+    # -- orders ------------------------------------------------------------------------------
+    def place_order(self, session: Session, order: OrderRequest) -> HttpRequest:
+        """Request that places ``order``."""
+
+    def parse_place(self, response: HttpResponse) -> SendResult:
+        """Outcome of a place answer: ACCEPTED, REFUSED (documented refusals only) or UNKNOWN."""
+
+    def cancel_order(self, session: Session, broker_order_id: str) -> HttpRequest:
+        """Request that cancels an open order."""
+
+    def parse_cancel(self, response: HttpResponse) -> SendResult:
+        """Outcome of a cancel answer. REFUSED proves nothing about the order itself."""
+
+    def order_book(self, session: Session) -> HttpRequest:
+        """Request for today's whole order book of the account."""
+
+    def parse_order_book(self, response: HttpResponse) -> BookRead:
+        """The book, or a failed read."""
+
+    def positions(self, session: Session) -> HttpRequest:
+        """Request for the account's net positions."""
+
+    def parse_positions(self, response: HttpResponse) -> PositionRead:
+        """Net positions, or a failed read."""
+
+    # -- market data -------------------------------------------------------------------------
+    def quotes(
+        self, session: Session, instruments: Mapping[str, BrokerInstrument]
+    ) -> Sequence[tuple[Sequence[str], HttpRequest]]:
+        """Requests that together quote ``instruments`` (our key -> name), each with its keys.
+
+        Indices are asked for by the instrument that :meth:`index_instrument` gives.
+        """
+
+    def parse_quotes(
+        self,
+        response: HttpResponse,
+        keys: Sequence[str],
+        instruments: Mapping[str, BrokerInstrument],
+    ) -> QuoteRead:
+        """Quotes of one answer, by our keys."""
+
+    def index_instrument(self, underlying: str) -> BrokerInstrument | None:
+        """How this broker names the spot index, or None."""
+
+    # -- instruments -------------------------------------------------------------------------
+    def instruments_path(self, exchange: str) -> str:
+        """Where under the broker's base address the day's instrument file of ``exchange`` lies."""
+
+    def parse_instruments(self, lines: Iterable[str]) -> InstrumentStream:
+        """Index futures and options of an instrument file, bad rows skipped and counted."""
+
+
+def position_delta(reports: Iterable[OrderReport]) -> int:
+    """Net filled units over ``reports`` (buys positive): what a set of orders left behind."""
+    return sum(r.filled_quantity * r.side.sign for r in reports if r.side is not None)

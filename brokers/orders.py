@@ -1,0 +1,91 @@
+"""Checks on an order before it becomes bytes: our own mistakes raise, brokers' answers never do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+
+from brokers.base import (
+    BookState,
+    Capabilities,
+    Cause,
+    OrderReport,
+    OrderRequest,
+    OrderType,
+    Product,
+    Side,
+)
+
+_TAG = re.compile(r"[0-9A-Za-z]+")
+
+
+def check_order(order: OrderRequest, capabilities: Capabilities) -> None:
+    """Raise ``ValueError`` when this broker can not carry ``order``: a bug of ours, no refusal."""
+    if not _TAG.fullmatch(order.tag) or len(order.tag) > capabilities.max_tag_length:
+        raise ValueError(f"tag {order.tag!r} does not fit {capabilities.label}")
+    if order.quantity <= 0:
+        raise ValueError("quantity must be above 0 units")
+    if order.order_type is OrderType.LIMIT:
+        if order.price is None or not order.price.is_finite() or order.price <= 0:
+            raise ValueError("a LIMIT order needs a price above 0 rupees")
+    elif not capabilities.market_with_protection:
+        raise ValueError(f"{capabilities.label} takes no market orders")
+
+
+def book_state(status: str, states: Mapping[str, BookState]) -> BookState:
+    """Our state of a broker's status text; a text nobody told us about is OTHER (keep polling)."""
+    return states.get(status.upper().replace("_", " "), BookState.OTHER)
+
+
+def report(
+    *,
+    broker_order_id: str,
+    tag: str,
+    state: BookState,
+    quantity: int | None,
+    filled: int | None,
+    average: Decimal | None,
+    symbol: str,
+    exchange: str,
+    side: Side | None,
+    product: Product | None,
+    message: str,
+    cause: Cause | None,
+) -> OrderReport:
+    """A book row whose figures agree with each other, or the same row as OTHER.
+
+    A row that says FILLED without its fills or their price is a row caught half-written (or
+    worse): believing it would settle an order on wrong figures, dropping it would prove absence.
+    As OTHER it is seen and asked for again.
+    """
+    sane = (
+        quantity is not None
+        and quantity > 0
+        and filled is not None
+        and 0 <= filled <= quantity
+        and average is not None
+        and average >= 0
+        and side is not None
+    )
+    if sane and filled:
+        sane = average is not None and average > 0
+    if sane and state is BookState.FILLED:
+        sane = filled == quantity
+    if not sane:
+        state = BookState.OTHER
+        message = message or "The order book row could not be read in full."
+    return OrderReport(
+        broker_order_id=broker_order_id,
+        tag=tag,
+        state=state,
+        quantity=quantity if quantity is not None and quantity > 0 else 0,
+        filled_quantity=filled if sane and filled is not None else 0,
+        average_price=average if sane and average is not None else Decimal(0),
+        symbol=symbol,
+        exchange=exchange,
+        side=side,
+        product=product,
+        message=message,
+        cause=cause,
+    )

@@ -1,0 +1,1 @@
+"""Paper trading for the test environment: a broker in the process, without network code (I8)."""

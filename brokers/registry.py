@@ -1,0 +1,39 @@
+"""Which adapter speaks for which kind of broker; modules are imported on first use."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from brokers.base import BrokerAdapter
+
+#: Kind (as stored and as partners write ``broker_name``) -> dotted path of the adapter class.
+ADAPTERS: Mapping[str, str] = MappingProxyType(
+    {
+        "zerodha": "brokers.zerodha.adapter.ZerodhaAdapter",
+        "zebu": "brokers.zebu.adapter.ZebuAdapter",
+        "paper": "brokers.paper.adapter.PaperAdapter",
+    }
+)
+
+
+class UnknownBroker(LookupError):
+    """No adapter is registered for this kind."""
+
+
+@functools.cache
+def get_adapter(kind: str) -> BrokerAdapter:
+    """The (stateless, shared) adapter of ``kind``; raises :class:`UnknownBroker`."""
+    path = ADAPTERS.get(kind)
+    if path is None:
+        raise UnknownBroker(kind)
+    module, _, name = path.rpartition(".")
+    adapter: BrokerAdapter = getattr(importlib.import_module(module), name)()
+    return adapter
+
+
+def live_kinds() -> tuple[str, ...]:
+    """Kinds that are real brokers, in the order they are offered."""
+    return tuple(kind for kind in ADAPTERS if kind != "paper")

@@ -1,0 +1,481 @@
+"""The exam that every broker adapter sits: same questions, each in the broker's own wire format.
+
+Sources: execution.md I3, reference/reliability.md 1.2 (what proves non-acceptance), api.md 8.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from brokers.base import (
+    BookState,
+    BrokerAdapter,
+    BrokerInstrument,
+    Cause,
+    Credentials,
+    HttpResponse,
+    OrderRequest,
+    OrderType,
+    Outcome,
+    Product,
+    Session,
+    Side,
+)
+from brokers.registry import get_adapter
+from brokers.wire import serialise
+
+SESSION = Session(client_id="AB1234", api_key="key1", access_token="tok1", algo_id="ALGO7")
+INSTRUMENT = BrokerInstrument("NFO", "NIFTY26AUG24400CE", "52168")
+ORDER = OrderRequest(
+    tag="Q0123456789abA",
+    instrument=INSTRUMENT,
+    side=Side.SELL,
+    quantity=130,
+    product=Product.INTRADAY,
+    price=Decimal("81.30"),
+)
+
+
+def answer(status: int, value: Any) -> HttpResponse:
+    body = value if isinstance(value, bytes) else json.dumps(value).encode()
+    return HttpResponse(status, {"content-type": "application/json"}, body)
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How one broker says the things the exam asks about."""
+
+    kind: str
+    accepted: HttpResponse
+    cancelled: HttpResponse
+    refused: Callable[[str], HttpResponse]
+    empty_book: HttpResponse
+    empty_positions: HttpResponse
+    row: Callable[[str, str], Any]
+    book: Callable[[list[Any]], HttpResponse]
+    token: HttpResponse
+    token_refused: HttpResponse
+
+
+def _kite_refusal(message: str, kind: str = "InputException", status: int = 400) -> HttpResponse:
+    return answer(status, {"status": "error", "message": message, "error_type": kind, "data": None})
+
+
+def _kite_row(tag: str, status: str) -> dict[str, Any]:
+    return {
+        "order_id": "260825000000001",
+        "status": {"CANCELED": "CANCELLED"}.get(status, status),
+        "status_message": "",
+        "exchange": "NFO",
+        "tradingsymbol": "NIFTY26AUG24400CE",
+        "transaction_type": "SELL",
+        "product": "MIS",
+        "quantity": 130,
+        "filled_quantity": 130 if status == "COMPLETE" else 0,
+        "average_price": 81.35 if status == "COMPLETE" else 0,
+        "tag": tag,
+        "tags": [tag],
+    }
+
+
+def _noren_row(tag: str, status: str) -> dict[str, Any]:
+    row = {
+        "stat": "Ok",
+        "norenordno": "26082500000101",
+        "status": status,
+        "exch": "NFO",
+        "tsym": "NIFTY26AUG24400CE",
+        "trantype": "S",
+        "prd": "I",
+        "qty": "130",
+        "remarks": tag,
+    }
+    return row | ({"fillshares": "130", "avgprc": "81.35"} if status == "COMPLETE" else {})
+
+
+_NO_DATA = answer(200, {"stat": "Not_Ok", "emsg": 'Error Occurred : 5 "no data"'})
+
+DIALECTS = (
+    Dialect(
+        kind="zerodha",
+        accepted=answer(200, {"status": "success", "data": {"order_id": "151220000000000"}}),
+        cancelled=answer(200, {"status": "success", "data": {"order_id": "151220000000000"}}),
+        refused=_kite_refusal,
+        empty_book=answer(200, {"status": "success", "data": []}),
+        empty_positions=answer(200, {"status": "success", "data": {"net": [], "day": []}}),
+        row=_kite_row,
+        book=lambda rows: answer(200, {"status": "success", "data": rows}),
+        token=answer(
+            200, {"status": "success", "data": {"access_token": "T0k", "user_id": "AB1234"}}
+        ),
+        token_refused=_kite_refusal(
+            "Token is invalid or has expired.", kind="TokenException", status=403
+        ),
+    ),
+    Dialect(
+        kind="zebu",
+        accepted=answer(200, {"stat": "Ok", "norenordno": "20052000000017"}),
+        cancelled=answer(200, {"stat": "Ok", "result": "20052000000017"}),
+        refused=lambda message: answer(200, {"stat": "Not_Ok", "emsg": message}),
+        empty_book=_NO_DATA,
+        empty_positions=_NO_DATA,
+        row=_noren_row,
+        book=lambda rows: answer(200, rows),
+        token=answer(
+            200, {"stat": "Ok", "access_token": "T0k", "USERID": "AB1234", "actid": "AB1234"}
+        ),
+        token_refused=answer(200, {"stat": "Not_Ok", "emsg": "Invalid code"}),
+    ),
+)
+
+every_broker = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.kind)
+
+
+def adapter_of(dialect: Dialect) -> BrokerAdapter:
+    return get_adapter(dialect.kind)
+
+
+# -- requests --------------------------------------------------------------------------------
+@every_broker
+def test_the_same_order_is_the_same_bytes(dialect: Dialect) -> None:
+    adapter = adapter_of(dialect)
+    once = serialise(adapter.place_order(SESSION, ORDER), "broker.example")
+    again = serialise(adapter.place_order(SESSION, ORDER), "broker.example")
+    assert once == again
+    assert b"Q0123456789abA" in once
+    assert b"81.3" in once
+    assert b"ALGO7" in once
+    assert once.count(b"Content-Length:") == 1
+
+
+@every_broker
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"tag": "Q-1"},
+        {"tag": "Q" * 21},
+        {"quantity": 0},
+        {"price": None},
+        {"price": Decimal(0)},
+    ],
+    ids=str,
+)
+def test_an_order_that_can_not_be_carried_is_our_bug(
+    dialect: Dialect, wrong: dict[str, Any]
+) -> None:
+    fields = {name: getattr(ORDER, name) for name in ORDER.__slots__} | wrong
+    with pytest.raises(ValueError, match=r"tag|quantity|price"):
+        adapter_of(dialect).place_order(SESSION, OrderRequest(**fields))
+
+
+def test_market_orders_only_where_the_broker_protects_them() -> None:
+    fields = {name: getattr(ORDER, name) for name in ORDER.__slots__}
+    market = OrderRequest(
+        **(fields | {"order_type": OrderType.MARKET_WITH_PROTECTION, "price": None})
+    )
+    body = get_adapter("zerodha").place_order(SESSION, market).body
+    assert b"market_protection=-1" in body
+    with pytest.raises(ValueError, match="market"):
+        get_adapter("zebu").place_order(SESSION, market)
+
+
+@every_broker
+def test_secrets_do_not_show_in_a_repr(dialect: Dialect) -> None:
+    credentials = Credentials("AB1234", "key-shown-nowhere", "secret-shown-nowhere")
+    assert "shown-nowhere" not in repr(credentials) + repr(
+        Session("AB1234", "key-shown-nowhere", "token-shown-nowhere")
+    )
+    assert "secret-shown-nowhere" not in adapter_of(dialect).login_url(
+        "https://login.example", credentials, "st4te"
+    )
+
+
+# -- outcomes --------------------------------------------------------------------------------
+@every_broker
+def test_an_order_id_is_an_acceptance(dialect: Dialect) -> None:
+    adapter = adapter_of(dialect)
+    placed = adapter.parse_place(dialect.accepted)
+    assert placed.outcome is Outcome.ACCEPTED
+    assert placed.broker_order_id.isdigit()
+    assert adapter.parse_cancel(dialect.cancelled).outcome is Outcome.ACCEPTED
+
+
+@every_broker
+@pytest.mark.parametrize(
+    ("message", "cause"),
+    [
+        ("Insufficient funds. Required margin is 95417.84", Cause.MARGIN),
+        ("RED:Margin Shortfall:INR 12.00", Cause.MARGIN),
+        ("Order price is outside the daily circuit limits", Cause.PRICE_BAND),
+        ("Quantity exceeds freeze quantity of the contract", Cause.FREEZE),
+        ("Session Expired : Invalid Session Key", Cause.SESSION_EXPIRED),
+        ("No IPs configured for this app.", Cause.IP_NOT_REGISTERED),
+        ("1.2.3.4 is not allowed to place orders for this app", Cause.IP_NOT_REGISTERED),
+        ("The F&O segment is not enabled for this account", Cause.SEGMENT),
+        ("MIS product is blocked for this contract", Cause.PRODUCT),
+        ("Markets are closed right now", Cause.MARKET_CLOSED),
+        ('Error Occurred : 2 "invalid input"', Cause.INVALID),
+        ("The moon is full", None),
+    ],
+)
+def test_a_documented_refusal_proves_that_no_order_exists(
+    dialect: Dialect, message: str, cause: Cause | None
+) -> None:
+    result = adapter_of(dialect).parse_place(dialect.refused(message))
+    assert result.outcome is Outcome.REFUSED
+    assert result.message == message
+    assert not result.retryable
+    if cause is not None:
+        assert result.cause is cause
+
+
+@every_broker
+@pytest.mark.parametrize(
+    "message",
+    ["Server Timeout :", "Request timed out", "OMS timeout, check order book", "Gateway busy"],
+)
+def test_a_refusal_that_speaks_of_a_timeout_proves_nothing(dialect: Dialect, message: str) -> None:
+    result = adapter_of(dialect).parse_place(dialect.refused(message))
+    assert result.outcome is Outcome.UNKNOWN
+
+
+@every_broker
+def test_too_many_requests_may_be_tried_again(dialect: Dialect) -> None:
+    for body in (b"", b"<html>429</html>", b'{"status":"error","message":"Too many requests"}'):
+        result = adapter_of(dialect).parse_place(HttpResponse(429, {}, body))
+        assert result.outcome is Outcome.REFUSED
+        assert result.cause is Cause.RATE_LIMIT
+        assert result.retryable
+
+
+@every_broker
+@pytest.mark.parametrize("status", [201, 301, 302, 404, 408, 500, 502, 503, 504])
+def test_other_statuses_prove_nothing_whatever_they_carry(dialect: Dialect, status: int) -> None:
+    adapter = adapter_of(dialect)
+    bodies = [
+        b"",
+        b"<html>Bad Gateway</html>",
+        dialect.accepted.body,
+        dialect.refused("No").body,
+    ]
+    for body in bodies:
+        assert adapter.parse_place(HttpResponse(status, {}, body)).outcome is Outcome.UNKNOWN
+
+
+@every_broker
+def test_every_truncation_of_an_acceptance_proves_nothing(dialect: Dialect) -> None:
+    adapter = adapter_of(dialect)
+    body = dialect.accepted.body
+    for cut in range(len(body)):
+        assert adapter.parse_place(HttpResponse(200, {}, body[:cut])).outcome is Outcome.UNKNOWN
+
+
+@every_broker
+@pytest.mark.parametrize("order_id", ["", None, 7, True, [], {}, "a b", "x" * 41, "1\r\n2", "१२३"])
+def test_an_acceptance_without_a_usable_id_proves_nothing(dialect: Dialect, order_id: Any) -> None:
+    value = json.loads(dialect.accepted.body)
+    holder = value.get("data", value)
+    holder["order_id" if "data" in value else "norenordno"] = order_id
+    assert adapter_of(dialect).parse_place(answer(200, value)).outcome is Outcome.UNKNOWN
+
+
+@every_broker
+def test_a_huge_answer_proves_nothing(dialect: Dialect) -> None:
+    body = dialect.accepted.body[:-1] + b" " * 100_000 + b"}"
+    assert adapter_of(dialect).parse_place(HttpResponse(200, {}, body)).outcome is Outcome.UNKNOWN
+
+
+# -- reads -----------------------------------------------------------------------------------
+@every_broker
+def test_an_empty_book_is_a_successful_read(dialect: Dialect) -> None:
+    adapter = adapter_of(dialect)
+    book = adapter.parse_order_book(dialect.empty_book)
+    assert (book.ok, tuple(book.orders)) == (True, ())
+    positions = adapter.parse_positions(dialect.empty_positions)
+    assert (positions.ok, tuple(positions.positions)) == (True, ())
+
+
+@every_broker
+@pytest.mark.parametrize(
+    "response",
+    [
+        HttpResponse(200, {}, b""),
+        HttpResponse(200, {}, b"null"),
+        HttpResponse(200, {}, b"{}"),
+        HttpResponse(200, {}, b"<html>"),
+        HttpResponse(200, {}, b"[" * 100_000),
+        HttpResponse(200, {}, b'[{"stat":"Ok"}]'),
+        HttpResponse(200, {}, b'{"status":"success","data":[1]}'),
+        HttpResponse(200, {}, b'{"status":"success","data":{"net":[{}]}}'),
+        HttpResponse(200, {}, b'{"stat":"Not_Ok","emsg":"Session Expired : Invalid Session Key"}'),
+        HttpResponse(403, {}, b'{"status":"error","error_type":"TokenException","message":"x"}'),
+        HttpResponse(429, {}, b""),
+        HttpResponse(502, {}, b"<html>"),
+        HttpResponse(502, {}, b"[]"),
+        HttpResponse(500, {}, _NO_DATA.body),
+    ],
+    ids=lambda response: f"{response.status}-{response.body[:24]!r}",
+)
+def test_a_failed_read_is_never_an_empty_book_or_flat(
+    dialect: Dialect, response: HttpResponse
+) -> None:
+    adapter = adapter_of(dialect)
+    assert not adapter.parse_order_book(response).ok
+    assert adapter.parse_order_book(response).cause is not None
+    assert not adapter.parse_positions(response).ok
+    assert not adapter.parse_quotes(response, ["k"], {"k": INSTRUMENT}).ok or not (
+        adapter.parse_quotes(response, ["k"], {"k": INSTRUMENT}).quotes
+    )
+
+
+@every_broker
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        ("OPEN", BookState.OPEN),
+        ("COMPLETE", BookState.FILLED),
+        ("CANCELED", BookState.CANCELLED),
+        ("REJECTED", BookState.REJECTED),
+        ("TRIGGER_PENDING", BookState.TRIGGER_PENDING),
+        ("trigger pending", BookState.TRIGGER_PENDING),
+        ("SOMETHING NEW", BookState.OTHER),
+        ("", BookState.OTHER),
+    ],
+)
+def test_book_states(dialect: Dialect, status: str, state: BookState) -> None:
+    rows = [dialect.row("Q0123456789abA", status)]
+    book = adapter_of(dialect).parse_order_book(dialect.book(rows))
+    assert book.ok
+    assert book.orders[0].state is state
+
+
+@every_broker
+@given(tag=st.from_regex(r"Q[0-9a-z]{12}[0-9A-Z]", fullmatch=True))
+def test_a_tag_comes_back_as_it_went_out(dialect: Dialect, tag: str) -> None:
+    book = adapter_of(dialect).parse_order_book(dialect.book([dialect.row(tag, "COMPLETE")]))
+    row = book.orders[0]
+    assert (row.tag, row.side, row.product) == (tag, Side.SELL, Product.INTRADAY)
+    assert (row.quantity, row.filled_quantity, row.average_price) == (130, 130, Decimal("81.35"))
+    assert not BookState.OTHER.is_terminal
+
+
+@every_broker
+@pytest.mark.parametrize("value", ["", None, "-1", "1e9999999", "NaN", [], "65", "131", 0.5])
+def test_a_filled_row_whose_fills_disagree_is_asked_for_again(dialect: Dialect, value: Any) -> None:
+    row = dialect.row("Q0123456789abA", "COMPLETE")
+    field = "filled_quantity" if "filled_quantity" in row else "fillshares"
+    book = adapter_of(dialect).parse_order_book(dialect.book([row | {field: value}]))
+    assert book.ok
+    assert book.orders[0].state is BookState.OTHER
+    assert book.orders[0].filled_quantity == 0
+
+
+@every_broker
+@pytest.mark.parametrize("value", ["", None, "0", "-1", "1e9999999", "NaN", []])
+def test_a_filled_row_without_a_price_is_asked_for_again(dialect: Dialect, value: Any) -> None:
+    row = dialect.row("Q0123456789abA", "COMPLETE")
+    field = "average_price" if "average_price" in row else "avgprc"
+    book = adapter_of(dialect).parse_order_book(dialect.book([row | {field: value}]))
+    assert book.ok
+    assert book.orders[0].state is BookState.OTHER
+
+
+# -- login -----------------------------------------------------------------------------------
+@every_broker
+def test_a_token_answer_is_a_session_a_refusal_or_unknown(dialect: Dialect) -> None:
+    adapter = adapter_of(dialect)
+    good = adapter.parse_token(dialect.token)
+    assert (good.access_token, good.client_id, good.error, good.unknown) == (
+        "T0k",
+        "AB1234",
+        "",
+        False,
+    )
+    refused = adapter.parse_token(dialect.token_refused)
+    assert refused.error
+    assert (refused.access_token, refused.unknown) == ("", False)
+    for response in (HttpResponse(502, {}, b"<html>"), HttpResponse(200, {}, b"{}")):
+        assert adapter.parse_token(response).unknown
+
+
+@every_broker
+def test_a_token_that_would_break_a_header_is_no_token(dialect: Dialect) -> None:
+    body = dialect.token.body.replace(b"T0k", b"T0k\\r\\nX-Evil: 1")
+    assert adapter_of(dialect).parse_token(HttpResponse(200, {}, body)).access_token == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "now", "dies"),
+    [
+        ("zerodha", "2026-08-25T08:00:00+05:30", "2026-08-26T06:00:00+05:30"),
+        ("zerodha", "2026-08-25T05:59:59+05:30", "2026-08-25T06:00:00+05:30"),
+        ("zerodha", "2026-08-25T06:00:00+05:30", "2026-08-26T06:00:00+05:30"),
+        ("zebu", "2026-08-25T08:00:00+05:30", "2026-08-26T05:00:00+05:30"),
+        ("zebu", "2026-12-31T23:59:59+05:30", "2027-01-01T05:00:00+05:30"),
+    ],
+)
+def test_tokens_die_at_the_brokers_hour(kind: str, now: str, dies: str) -> None:
+    expiry = get_adapter(kind).token_expiry(dt.datetime.fromisoformat(now))
+    assert expiry == dt.datetime.fromisoformat(dies)
+    assert expiry.utcoffset() == dt.timedelta(0)
+
+
+# -- fuzz ------------------------------------------------------------------------------------
+_WORDS = (
+    *("status", "data", "order_id", "message", "error_type", "net", "tag", "quantity"),
+    *("stat", "norenordno", "emsg", "result", "qty", "lp", "last_price", "depth"),
+    *("request_time", "timestamp", "access_token", "user_id", "actid"),
+)
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(_WORDS),
+            inner | st.sampled_from(["success", "Ok", "Not_Ok", "error", "InputException", "OPEN"]),
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+_bodies = st.binary(max_size=60) | _json.map(lambda value: json.dumps(value).encode())
+_statuses = st.sampled_from([200, 200, 200, 400, 403, 429, 500, 502]) | st.integers(100, 599)
+
+
+@every_broker
+@given(status=_statuses, body=_bodies)
+def test_no_bytes_raise_or_prove_what_they_do_not_say(
+    dialect: Dialect, status: int, body: bytes
+) -> None:
+    adapter = adapter_of(dialect)
+    response = HttpResponse(status, {}, body)
+    for parse in (adapter.parse_place, adapter.parse_cancel):
+        result = parse(response)
+        if result.outcome is Outcome.ACCEPTED:
+            assert status == 200
+            assert result.broker_order_id.encode() in body
+        elif result.outcome is Outcome.REFUSED:
+            assert status in (200, 400, 401, 403, 429)
+            assert result.cause is not None
+            assert status == 429 or result.message
+        else:
+            assert result.outcome is Outcome.UNKNOWN
+    adapter.parse_order_book(response)
+    adapter.parse_positions(response)
+    adapter.parse_token(response)
+    adapter.parse_quotes(response, ["k"], {"k": INSTRUMENT})
+
+
+@every_broker
+@given(lines=st.lists(st.text(max_size=80), max_size=6))
+def test_no_instrument_file_raises(dialect: Dialect, lines: list[str]) -> None:
+    list(adapter_of(dialect).parse_instruments(lines))

@@ -1,0 +1,181 @@
+"""Readers of hostile bytes shared by the adapters: none of them raises on what a broker sent.
+
+A reader gives a value it is sure of, or ``None``. Numbers are bounded, so that ``1e999999999`` or a
+mile of digits costs nothing, and text is stripped of control characters before anybody stores it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from collections.abc import Callable, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from brokers.base import HttpRequest
+
+#: Nothing a broker legitimately answers is larger (a day's order book of 3,000 orders is ~3 MB).
+MAX_BODY_BYTES = 8 * 1024 * 1024
+#: A place, cancel or token answer is one small object.
+MAX_ANSWER_BYTES = 64 * 1024
+#: Digits before the decimal point that a quantity or price may have.
+MAX_MAGNITUDE = 12
+
+IST = dt.timezone(dt.timedelta(hours=5, minutes=30), "IST")
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_NUMBER = re.compile(r"[+-]?\d{1,18}(\.\d{1,12})?")
+_ORDER_ID = re.compile(r"[0-9A-Za-z-]{1,40}")
+_TOKEN = re.compile(r"[0-9A-Za-z._~+/=:|-]{1,4096}")
+_MONTHS = {
+    name: number
+    for number, name in enumerate(
+        ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"), 1
+    )
+}
+_DAY_MONTH_YEAR = re.compile(r"(\d{1,2})-([A-Z]{3})-(\d{4})")
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+def read_json(body: bytes, limit: int = MAX_BODY_BYTES) -> Any:
+    """The JSON value in ``body`` (fractions as ``Decimal``), or None when it is unusable."""
+    if not body or len(body) > limit:
+        return None
+    try:
+        return json.loads(
+            body.decode("utf-8"), parse_float=_bounded_fraction, parse_constant=_refuse_constant
+        )
+    except (ValueError, RecursionError):  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+        return None
+
+
+def _bounded_fraction(text: str) -> Decimal:
+    """A JSON fraction; one beyond any price makes the whole document unusable."""
+    value = Decimal(text)
+    if value and abs(value.adjusted()) > MAX_MAGNITUDE:
+        raise ValueError("number out of range")
+    return value
+
+
+def read_object(body: bytes, limit: int = MAX_BODY_BYTES) -> Mapping[str, Any] | None:
+    """The JSON object in ``body``, or None."""
+    value = read_json(body, limit)
+    return value if isinstance(value, dict) else None
+
+
+def clean_text(value: object, limit: int = 300) -> str:
+    """One line of printable text from ``value`` when it is a string, else ``""``."""
+    if not isinstance(value, str):
+        return ""
+    # Lone surrogates survive JSON but not a database; the cut comes first so that a huge text is
+    # not scanned to its end.
+    text = value[: limit * 4].encode("utf-8", "replace").decode("utf-8")
+    return _CONTROL.sub(" ", text).strip()[:limit]
+
+
+def read_decimal(value: object) -> Decimal | None:
+    """A finite, bounded number from a JSON number or a plain decimal text, else None."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return Decimal(value) if abs(value) < 10**MAX_MAGNITUDE else None
+    if isinstance(value, str):
+        text = value.strip()
+        if not _NUMBER.fullmatch(text) or not text.isascii():
+            return None
+        try:
+            value = Decimal(text)
+        except InvalidOperation:
+            return None
+    if not isinstance(value, Decimal) or not value.is_finite():
+        return None
+    if value and abs(value.adjusted()) > MAX_MAGNITUDE:
+        return None
+    return value
+
+
+def read_int(value: object) -> int | None:
+    """A whole number from a JSON number or text, else None (fractions are not whole)."""
+    number = read_decimal(value)
+    if number is None or number != number.to_integral_value():
+        return None
+    return int(number)
+
+
+def read_price(value: object) -> Decimal | None:
+    """A price above zero in rupees, else None: brokers write 0 for "nobody there"."""
+    number = read_decimal(value)
+    return number if number is not None and number > 0 else None
+
+
+def read_order_id(value: object) -> str:
+    """A broker's order id as it is quoted in later calls, or ``""`` when it is not well formed."""
+    return value if isinstance(value, str) and _ORDER_ID.fullmatch(value) else ""
+
+
+def read_token(value: object) -> str:
+    """An access token that is safe inside one HTTP header, or ``""``."""
+    return value if isinstance(value, str) and _TOKEN.fullmatch(value) else ""
+
+
+def read_ist(value: object, layout: str) -> dt.datetime | None:
+    """The UTC time of a naive IST text in ``strptime`` layout, else None."""
+    if not isinstance(value, str) or len(value) > 40:
+        return None
+    try:
+        return dt.datetime.strptime(value, layout).replace(tzinfo=IST).astimezone(dt.UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def read_day(text: str) -> dt.date | None:
+    """A date written ``2026-08-25`` or ``25-AUG-2026`` (any case), else None."""
+    try:
+        match = _DAY_MONTH_YEAR.fullmatch(text.strip().upper())
+        if match:
+            day, month, year = match.groups()
+            return dt.date(int(year), _MONTHS[month], int(day))
+        return dt.date.fromisoformat(text.strip())
+    except (ValueError, KeyError):
+        return None
+
+
+def next_ist_hour(now: dt.datetime, hour: int) -> dt.datetime:
+    """The first ``hour``:00 IST strictly after ``now``, in UTC: when a day's token dies."""
+    local = now.astimezone(IST)
+    at = local.replace(hour=hour, minute=0, second=0, microsecond=0)
+    if at <= local:
+        at += dt.timedelta(days=1)
+    return at.astimezone(dt.UTC)
+
+
+def plain(value: Decimal) -> str:
+    """``value`` without exponent or trailing zeros, as brokers expect prices."""
+    text = format(value, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def serialise(request: HttpRequest, host: str) -> bytes:
+    """The request as HTTP/1.1 bytes for a kept-alive connection to ``host``.
+
+    Everything that depends on the order is in it, so that at the entry second there is nothing left
+    to do but write (execution.md section 2, prepared sender).
+    """
+    lines = [f"{request.method} {request.path} HTTP/1.1", f"Host: {host}"]
+    lines += [f"{name}: {value}" for name, value in request.headers.items()]
+    if request.body or request.method in ("POST", "PUT"):
+        lines.append(f"Content-Length: {len(request.body)}")
+    lines.append("Connection: keep-alive")
+    head = "\r\n".join(lines)
+    if head.count("\n") != len(lines) - 1:
+        raise ValueError("a header or path carries a line break")
+    return head.encode("ascii") + b"\r\n\r\n" + request.body
+
+
+def first(mapping: Mapping[str, Any], reader: Callable[[object], str], *keys: str) -> str:
+    """The first non-empty text among ``keys`` of ``mapping``."""
+    return next((text for key in keys if (text := reader(mapping.get(key)))), "")

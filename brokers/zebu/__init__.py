@@ -1,0 +1,1 @@
+"""Zebu MYNT, a Noren order system (reference/brokers.md section 5)."""

@@ -1,0 +1,231 @@
+"""Reading Noren's answers. Nothing here raises on what came over the wire.
+
+Noren answers an object with ``"stat": "Ok"``, a bare list of such objects, or ``{"stat": "Not_Ok",
+"emsg"}``, nearly always as HTTP 200, every value a string (reference/brokers.md 1.4 and 5). An
+empty book is an *error* there ("no data"), the only one that means an empty success.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from brokers import wire
+from brokers.base import (
+    BookRead,
+    BookState,
+    BrokerInstrument,
+    Cause,
+    HttpResponse,
+    LoginResult,
+    NetPosition,
+    OrderReport,
+    Outcome,
+    PositionRead,
+    Product,
+    QuoteRead,
+    QuoteRow,
+    SendResult,
+    Side,
+)
+from brokers.causes import cause_of, is_ambiguous
+from brokers.orders import book_state, report
+
+_OK = 200
+_RATE_LIMITED = 429
+#: Noren refuses with 200; front ends of it have been seen to use these with the same body.
+_REFUSAL_STATUSES = frozenset({200, 400, 401, 403})
+
+_STATES: Mapping[str, BookState] = {
+    "PENDING": BookState.SUBMITTED,
+    "NEW": BookState.SUBMITTED,
+    "OPEN": BookState.OPEN,
+    "REPLACED": BookState.OPEN,
+    "TRIGGER PENDING": BookState.TRIGGER_PENDING,
+    "COMPLETE": BookState.FILLED,
+    "CANCELED": BookState.CANCELLED,
+    "CANCELLED": BookState.CANCELLED,
+    "REJECTED": BookState.REJECTED,
+    "REJECT": BookState.REJECTED,
+}
+_PRODUCTS: Mapping[str, Product] = {"I": Product.INTRADAY, "M": Product.CARRY}
+_SIDES: Mapping[str, Side] = {"B": Side.BUY, "S": Side.SELL}
+_TIME = "%H:%M:%S %d-%m-%Y"
+#: Exchange times in Unix seconds beyond these are nonsense (2001 and 2286).
+_EPOCH = (1_000_000_000, 9_999_999_999)
+
+
+def _emsg(answer: Mapping[str, Any] | None) -> str:
+    """Noren's words in a ``Not_Ok`` object, else ``""``."""
+    if answer is None or answer.get("stat") != "Not_Ok":
+        return ""
+    return wire.clean_text(answer.get("emsg"))
+
+
+# -- writes ----------------------------------------------------------------------------------
+def parse_write(response: HttpResponse, id_field: str) -> SendResult:
+    """Outcome of a place (``norenordno``) or cancel (``result``) answer."""
+    answer = wire.read_object(response.body, wire.MAX_ANSWER_BYTES)
+    if answer is not None and answer.get("stat") == "Ok" and response.status == _OK:
+        order_id = wire.read_order_id(answer.get(id_field))
+        if order_id and "emsg" not in answer:
+            return SendResult(Outcome.ACCEPTED, broker_order_id=order_id)
+    message = _emsg(answer)
+    named = answer is not None and bool(answer.get(id_field))
+    if response.status == _RATE_LIMITED and not named and (answer or {}).get("stat") != "Ok":
+        return _refused(Cause.RATE_LIMIT, message or "Too many requests")
+    raw = answer.get("emsg") if answer is not None else None
+    sure = isinstance(raw, str) and not is_ambiguous(raw) and not named
+    if message and sure and response.status in _REFUSAL_STATUSES:
+        return _refused(cause_of(message), message)
+    return SendResult(
+        Outcome.UNKNOWN,
+        cause=cause_of(message, Cause.BROKER_DOWN),
+        message=message or f"HTTP {response.status} without a readable answer",
+    )
+
+
+def _refused(cause: Cause, message: str) -> SendResult:
+    return SendResult(
+        Outcome.REFUSED, cause=cause, message=message, retryable=cause is Cause.RATE_LIMIT
+    )
+
+
+# -- login -----------------------------------------------------------------------------------
+def parse_token(response: HttpResponse) -> LoginResult:
+    """Access token of a ``GenAcsTok`` answer; ``Not_Ok`` is a refusal, the rest unknown."""
+    answer = wire.read_object(response.body, wire.MAX_ANSWER_BYTES)
+    if answer is not None and answer.get("stat") == "Ok" and response.status == _OK:
+        token = wire.first(answer, wire.read_token, "access_token", "susertoken")
+        client_id = wire.first(answer, lambda value: wire.clean_text(value, 40), "actid", "USERID")
+        if token and client_id:
+            return LoginResult(access_token=token, client_id=client_id)
+    message = _emsg(answer)
+    if message and response.status in _REFUSAL_STATUSES and not is_ambiguous(message):
+        return LoginResult(error=message)
+    return LoginResult(unknown=True, error=message or f"HTTP {response.status}")
+
+
+# -- reads -----------------------------------------------------------------------------------
+def _rows(response: HttpResponse) -> Sequence[Mapping[str, Any]] | None:
+    """The objects of a list answer, ``()`` for Noren's "no data", None for a failed read."""
+    if response.status != _OK:
+        return None
+    value = wire.read_json(response.body)
+    if isinstance(value, dict):
+        return () if "no data" in _emsg(value).lower() else None
+    if not isinstance(value, list):
+        return None
+    rows = [row for row in value if isinstance(row, dict) and row.get("stat", "Ok") == "Ok"]
+    return rows if len(rows) == len(value) else None
+
+
+def _failed(response: HttpResponse) -> tuple[Cause, str]:
+    message = _emsg(wire.read_object(response.body, wire.MAX_ANSWER_BYTES))
+    if response.status == _RATE_LIMITED:
+        return Cause.RATE_LIMIT, message or "Too many requests"
+    return cause_of(message, Cause.BROKER_DOWN), message or f"HTTP {response.status}"
+
+
+def parse_order_book(response: HttpResponse) -> BookRead:
+    """The whole book or nothing: a row we can not even name makes the read a failure."""
+    rows = _rows(response)
+    if rows is None:
+        cause, message = _failed(response)
+        return BookRead(ok=False, cause=cause, message=message)
+    reports = []
+    for row in rows:
+        order_id = wire.read_order_id(row.get("norenordno"))
+        if not order_id:
+            return BookRead(ok=False, cause=Cause.BROKER_DOWN, message="Unreadable order book row")
+        reports.append(_report(order_id, row))
+    return BookRead(ok=True, orders=tuple(reports))
+
+
+def _report(order_id: str, row: Mapping[str, Any]) -> OrderReport:
+    state = book_state(wire.clean_text(row.get("status"), 60), _STATES)
+    message = wire.clean_text(row.get("rejreason"))
+    # Noren leaves both out until something has filled.
+    filled = row.get("fillshares")
+    average = row.get("avgprc")
+    return report(
+        broker_order_id=order_id,
+        tag=wire.clean_text(row.get("remarks"), 40),
+        state=state,
+        quantity=wire.read_int(row.get("qty")),
+        filled=0 if filled in (None, "") else wire.read_int(filled),
+        average=Decimal(0) if average in (None, "") else wire.read_decimal(average),
+        symbol=wire.clean_text(row.get("tsym"), 60),
+        exchange=wire.clean_text(row.get("exch"), 10),
+        side=_SIDES.get(wire.clean_text(row.get("trantype"), 10)),
+        product=_PRODUCTS.get(wire.clean_text(row.get("prd"), 10)),
+        message=message,
+        cause=cause_of(message) if state is BookState.REJECTED else None,
+    )
+
+
+def parse_positions(response: HttpResponse) -> PositionRead:
+    """Net positions; one unreadable row fails the read, for it may be the one that is open."""
+    rows = _rows(response)
+    if rows is None:
+        cause, message = _failed(response)
+        return PositionRead(ok=False, cause=cause, message=message)
+    positions = []
+    for row in rows:
+        quantity = wire.read_int(row.get("netqty"))
+        symbol = wire.clean_text(row.get("tsym"), 60)
+        if quantity is None or not symbol:
+            return PositionRead(
+                ok=False, cause=Cause.BROKER_DOWN, message="Unreadable position row"
+            )
+        positions.append(
+            NetPosition(
+                exchange=wire.clean_text(row.get("exch"), 10),
+                symbol=symbol,
+                product=_PRODUCTS.get(wire.clean_text(row.get("prd"), 10)),
+                quantity=quantity,
+            )
+        )
+    return PositionRead(ok=True, positions=tuple(positions))
+
+
+# -- quotes ----------------------------------------------------------------------------------
+def parse_quotes(
+    response: HttpResponse, keys: Sequence[str], instruments: Mapping[str, BrokerInstrument]
+) -> QuoteRead:
+    """The one quote of a ``GetQuotes`` answer, checked to be the instrument that was asked for."""
+    answer = wire.read_object(response.body, wire.MAX_ANSWER_BYTES)
+    if answer is None or answer.get("stat") != "Ok" or response.status != _OK or len(keys) != 1:
+        cause, message = _failed(response)
+        return QuoteRead(ok=False, cause=cause, message=message)
+    key = keys[0]
+    quote = _quote(key, answer) if _is_of(answer, instruments[key]) else None
+    return QuoteRead(ok=True, quotes={} if quote is None else {key: quote})
+
+
+def _is_of(answer: Mapping[str, Any], instrument: BrokerInstrument) -> bool:
+    return bool(answer.get("token", instrument.token) == instrument.token)
+
+
+def _quote(key: str, answer: Mapping[str, Any]) -> QuoteRow | None:
+    last = wire.read_price(answer.get("lp"))
+    at = _epoch(answer.get("lut")) or wire.read_ist(answer.get("request_time"), _TIME)
+    if last is None or at is None:
+        return None
+    return QuoteRow(
+        key=key,
+        last_price=last,
+        bid=wire.read_price(answer.get("bp1")),
+        ask=wire.read_price(answer.get("sp1")),
+        at=at,
+    )
+
+
+def _epoch(value: object) -> dt.datetime | None:
+    """The exchange's last-update time, which some Noren versions send as Unix seconds."""
+    seconds = wire.read_int(value)
+    if seconds is None or not _EPOCH[0] <= seconds <= _EPOCH[1]:
+        return None
+    return dt.datetime.fromtimestamp(seconds, dt.UTC)

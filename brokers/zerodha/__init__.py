@@ -1,0 +1,1 @@
+"""Zerodha Kite Connect v3 (reference/brokers.md section 2)."""

@@ -1,0 +1,305 @@
+"""Reading Kite's answers. Nothing here raises on what came over the wire.
+
+Kite wraps everything in ``{"status": "success", "data": ...}`` or ``{"status": "error", "message",
+"error_type"}`` (reference/brokers.md 1.4 and 2). Which errors prove that an order does not exist is
+decided in :func:`_refusal`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from brokers import wire
+from brokers.base import (
+    BookRead,
+    BookState,
+    BrokerInstrument,
+    Cause,
+    HttpResponse,
+    LoginResult,
+    NetPosition,
+    OrderReport,
+    Outcome,
+    PositionRead,
+    Product,
+    QuoteRead,
+    QuoteRow,
+    SendResult,
+    Side,
+)
+from brokers.causes import cause_of, is_ambiguous
+from brokers.orders import book_state, report
+
+#: Errors by which Kite says that it did not take the request. NetworkException, DataException and
+#: GeneralException are not among them: its order system may have the order all the same.
+_REFUSALS: Mapping[str, Cause] = {
+    "InputException": Cause.INVALID,
+    "MarginException": Cause.MARGIN,
+    "OrderException": Cause.OTHER,
+    "HoldingException": Cause.OTHER,
+    "TokenException": Cause.SESSION_EXPIRED,
+    "PermissionException": Cause.SEGMENT,
+    "UserException": Cause.OTHER,
+}
+_REFUSAL_STATUSES = frozenset({400, 403})
+_RATE_LIMITED = 429
+_OK = 200
+
+_STATES: Mapping[str, BookState] = {
+    "PUT ORDER REQ RECEIVED": BookState.SUBMITTED,
+    "VALIDATION PENDING": BookState.SUBMITTED,
+    "OPEN PENDING": BookState.SUBMITTED,
+    "AMO REQ RECEIVED": BookState.SUBMITTED,
+    "OPEN": BookState.OPEN,
+    "UPDATE": BookState.OPEN,
+    "MODIFIED": BookState.OPEN,
+    "MODIFY VALIDATION PENDING": BookState.OPEN,
+    "MODIFY PENDING": BookState.OPEN,
+    "CANCEL PENDING": BookState.OPEN,
+    "TRIGGER PENDING": BookState.TRIGGER_PENDING,
+    "COMPLETE": BookState.FILLED,
+    "CANCELLED": BookState.CANCELLED,
+    "CANCELLED AMO": BookState.CANCELLED,
+    "REJECTED": BookState.REJECTED,
+}
+_PRODUCTS: Mapping[str, Product] = {"MIS": Product.INTRADAY, "NRML": Product.CARRY}
+_SIDES: Mapping[str, Side] = {"BUY": Side.BUY, "SELL": Side.SELL}
+_TIME = "%Y-%m-%d %H:%M:%S"
+
+
+# -- writes ----------------------------------------------------------------------------------
+def parse_write(response: HttpResponse) -> SendResult:
+    """Outcome of a place or cancel answer."""
+    answer = wire.read_object(response.body, wire.MAX_ANSWER_BYTES)
+    if response.status == _OK:
+        return _acceptance(answer)
+    if response.status == _RATE_LIMITED:
+        return _rate_limit(answer)
+    if answer is not None and response.status in _REFUSAL_STATUSES:
+        refusal = _refusal(answer)
+        if refusal is not None:
+            return refusal
+    return _unknown(answer, f"HTTP {response.status}")
+
+
+def _acceptance(answer: Mapping[str, Any] | None) -> SendResult:
+    data = answer.get("data") if answer is not None else None
+    if answer is None or answer.get("status") != "success" or not isinstance(data, dict):
+        return _unknown(answer, "HTTP 200 without a readable order")
+    order_id = wire.read_order_id(data.get("order_id"))
+    if not order_id:
+        return _unknown(answer, "HTTP 200 without a usable order id")
+    return SendResult(Outcome.ACCEPTED, broker_order_id=order_id)
+
+
+def _rate_limit(answer: Mapping[str, Any] | None) -> SendResult:
+    """429 is answered before an order is looked at, whatever error type it carries."""
+    if answer is not None and (answer.get("status") == "success" or answer.get("data")):
+        return _unknown(answer, "HTTP 429 with data")
+    message = wire.clean_text((answer or {}).get("message")) or "Too many requests"
+    code = wire.clean_text((answer or {}).get("error_type"), 60) or "429"
+    return SendResult(
+        Outcome.REFUSED, cause=Cause.RATE_LIMIT, message=message, code=code, retryable=True
+    )
+
+
+def _refusal(answer: Mapping[str, Any]) -> SendResult | None:
+    """The documented refusal in ``answer``, or None when it proves nothing.
+
+    Zerodha's own timeouts have come back as 400 with NetworkException, and as other types with a
+    text that says so (reference/reliability.md 1.2): the text beats the type. Its error type for an
+    unregistered address has varied, so there the text decides as well (reference/brokers.md 1.3).
+    """
+    if answer.get("status") != "error" or answer.get("data"):
+        return None
+    message = answer.get("message")
+    if not isinstance(message, str) or is_ambiguous(message):
+        return None
+    text = wire.clean_text(message)
+    code = wire.clean_text(answer.get("error_type"), 60)
+    if code in _REFUSALS:
+        cause = cause_of(text, _REFUSALS[code])
+    elif code != "NetworkException" and cause_of(text) is Cause.IP_NOT_REGISTERED:
+        cause = Cause.IP_NOT_REGISTERED
+    else:
+        return None
+    return SendResult(
+        Outcome.REFUSED,
+        cause=cause,
+        message=text,
+        code=code,
+        retryable=cause is Cause.RATE_LIMIT,
+    )
+
+
+def _unknown(answer: Mapping[str, Any] | None, what: str) -> SendResult:
+    message = wire.clean_text((answer or {}).get("message"))
+    return SendResult(
+        Outcome.UNKNOWN,
+        cause=cause_of(message, Cause.BROKER_DOWN),
+        message=message or what,
+        code=wire.clean_text((answer or {}).get("error_type"), 60),
+    )
+
+
+# -- login -----------------------------------------------------------------------------------
+def parse_token(response: HttpResponse) -> LoginResult:
+    """Access token of a session answer; a documented error is a refusal, the rest unknown."""
+    answer = wire.read_object(response.body, wire.MAX_ANSWER_BYTES)
+    if answer is None:
+        return LoginResult(unknown=True, error=f"HTTP {response.status}")
+    data = answer.get("data")
+    if response.status == _OK and answer.get("status") == "success" and isinstance(data, dict):
+        token = wire.read_token(data.get("access_token"))
+        client_id = wire.clean_text(data.get("user_id"), 40)
+        if token and client_id:
+            return LoginResult(access_token=token, client_id=client_id)
+    message = wire.clean_text(answer.get("message"))
+    known = wire.clean_text(answer.get("error_type"), 60) in _REFUSALS
+    if response.status in _REFUSAL_STATUSES and known and message and not is_ambiguous(message):
+        return LoginResult(error=message)
+    return LoginResult(unknown=True, error=message or f"HTTP {response.status}")
+
+
+# -- reads -----------------------------------------------------------------------------------
+def _failed(response: HttpResponse) -> tuple[Cause, str]:
+    """Why a read failed, for people and for the session state; it is never read as "nothing"."""
+    answer = wire.read_object(response.body, wire.MAX_ANSWER_BYTES) or {}
+    message = wire.clean_text(answer.get("message"))
+    code = wire.clean_text(answer.get("error_type"), 60)
+    if response.status == _RATE_LIMITED:
+        return Cause.RATE_LIMIT, message or "Too many requests"
+    if response.status in _REFUSAL_STATUSES and code in _REFUSALS:
+        return cause_of(message, _REFUSALS[code]), message
+    return cause_of(message, Cause.BROKER_DOWN), message or f"HTTP {response.status}"
+
+
+def _data(response: HttpResponse) -> Any:
+    """The ``data`` of a successful answer, or None."""
+    if response.status != _OK:
+        return None
+    answer = wire.read_object(response.body)
+    if answer is None or answer.get("status") != "success":
+        return None
+    return answer.get("data")
+
+
+def parse_order_book(response: HttpResponse) -> BookRead:
+    """The whole book or nothing: a row we can not even name makes the read a failure."""
+    data = _data(response)
+    if not isinstance(data, list):
+        cause, message = _failed(response)
+        return BookRead(ok=False, cause=cause, message=message)
+    reports = []
+    for row in data:
+        order_id = wire.read_order_id(row.get("order_id")) if isinstance(row, dict) else ""
+        if not order_id:
+            return BookRead(ok=False, cause=Cause.BROKER_DOWN, message="Unreadable order book row")
+        reports.append(_report(order_id, row))
+    return BookRead(ok=True, orders=tuple(reports))
+
+
+def _report(order_id: str, row: Mapping[str, Any]) -> OrderReport:
+    state = book_state(wire.clean_text(row.get("status"), 60), _STATES)
+    message = wire.first(row, wire.clean_text, "status_message", "status_message_raw")
+    raw = wire.clean_text(row.get("status_message_raw"))
+    cause = None
+    if state is BookState.REJECTED:
+        cause = cause_of(message)
+        if cause is Cause.OTHER:
+            cause = cause_of(raw)
+    average = row.get("average_price")
+    return report(
+        broker_order_id=order_id,
+        tag=_tag(row),
+        state=state,
+        quantity=wire.read_int(row.get("quantity")),
+        filled=wire.read_int(row.get("filled_quantity")),
+        average=Decimal(0) if average is None else wire.read_decimal(average),
+        symbol=wire.clean_text(row.get("tradingsymbol"), 60),
+        exchange=wire.clean_text(row.get("exchange"), 10),
+        side=_SIDES.get(wire.clean_text(row.get("transaction_type"), 10)),
+        product=_PRODUCTS.get(wire.clean_text(row.get("product"), 10)),
+        message=message,
+        cause=cause,
+    )
+
+
+def _tag(row: Mapping[str, Any]) -> str:
+    """The tag we sent: ``tag``, else the first of ``tags`` that Kite did not add itself."""
+    tag = wire.clean_text(row.get("tag"), 40)
+    tags = row.get("tags")
+    if tag or not isinstance(tags, list):
+        return tag
+    texts = (wire.clean_text(item, 40) for item in tags[:20])
+    own = (text for text in texts if text and ":" not in text and text not in ("mktp", "autoslice"))
+    return next(own, "")
+
+
+def parse_positions(response: HttpResponse) -> PositionRead:
+    """Net positions; one unreadable row fails the read, for it may be the one that is open."""
+    data = _data(response)
+    net = data.get("net") if isinstance(data, dict) else None
+    if not isinstance(net, list):
+        cause, message = _failed(response)
+        return PositionRead(ok=False, cause=cause, message=message)
+    positions = []
+    for row in net:
+        quantity = wire.read_int(row.get("quantity")) if isinstance(row, dict) else None
+        symbol = wire.clean_text(row.get("tradingsymbol"), 60) if isinstance(row, dict) else ""
+        if quantity is None or not symbol:
+            return PositionRead(
+                ok=False, cause=Cause.BROKER_DOWN, message="Unreadable position row"
+            )
+        positions.append(
+            NetPosition(
+                exchange=wire.clean_text(row.get("exchange"), 10),
+                symbol=symbol,
+                product=_PRODUCTS.get(wire.clean_text(row.get("product"), 10)),
+                quantity=quantity,
+            )
+        )
+    return PositionRead(ok=True, positions=tuple(positions))
+
+
+# -- quotes ----------------------------------------------------------------------------------
+def quote_key(instrument: BrokerInstrument) -> str:
+    """How Kite's quote calls name an instrument, in question and answer."""
+    return f"{instrument.exchange}:{instrument.symbol}"
+
+
+def parse_quotes(
+    response: HttpResponse, keys: Sequence[str], instruments: Mapping[str, BrokerInstrument]
+) -> QuoteRead:
+    """Quotes by our keys; what is missing or unreadable is left out (Kite omits unknown names)."""
+    data = _data(response)
+    if not isinstance(data, dict):
+        cause, message = _failed(response)
+        return QuoteRead(ok=False, cause=cause, message=message)
+    rows = ((key, data.get(quote_key(instruments[key]))) for key in keys)
+    quotes = (_quote(key, row) for key, row in rows if isinstance(row, dict))
+    return QuoteRead(ok=True, quotes={quote.key: quote for quote in quotes if quote is not None})
+
+
+def _quote(key: str, row: Mapping[str, Any]) -> QuoteRow | None:
+    last = wire.read_price(row.get("last_price"))
+    at = _time(row.get("timestamp")) or _time(row.get("last_trade_time"))
+    if last is None or at is None:
+        return None
+    depth = row.get("depth")
+    sides = depth if isinstance(depth, dict) else {}
+    return QuoteRow(
+        key=key, last_price=last, bid=_best(sides.get("buy")), ask=_best(sides.get("sell")), at=at
+    )
+
+
+def _best(levels: object) -> Decimal | None:
+    top = levels[0] if isinstance(levels, list) and levels else None
+    return wire.read_price(top.get("price")) if isinstance(top, dict) else None
+
+
+def _time(value: object) -> dt.datetime | None:
+    return wire.read_ist(value, _TIME)

@@ -72,12 +72,12 @@ class PostgresServer(Server):
     """The embedded PostgreSQL. ``durable`` False trades crash safety of the disk for speed."""
 
     name = "postgres"
+    folder_name = "pg"
     death_signal = signal.SIGINT
 
     def __init__(self, base_dir: Path, *, durable: bool, run_as: RunAs | None) -> None:
         super().__init__(base_dir, run_as=run_as)
-        self._folder = base_dir / "pg"
-        self._data = self._folder / "data"
+        self._data = self.folder / "data"
         self._durable = durable
 
     def url(self, role: str) -> str:
@@ -86,7 +86,7 @@ class PostgresServer(Server):
 
     def start(self) -> None:
         """Start, end leftovers first; returns once a connection was made and the roles exist."""
-        private_folder(self._folder, self.run_as)
+        private_folder(self.folder, self.run_as)
         self.end_leftovers()
         if not (self._data / "PG_VERSION").exists():
             self._initialise()
@@ -94,7 +94,7 @@ class PostgresServer(Server):
         self._remove_stale_files()
         if self.sockets is None:
             self.sockets, self.sockets_are_temporary = socket_folder(
-                self._folder, f".s.PGSQL.{SOCKET_PORT}", self.run_as
+                self.folder, f".s.PGSQL.{SOCKET_PORT}", self.run_as
             )
         options = (*COMMON_OPTIONS, *(DURABLE_OPTIONS if self._durable else FAST_OPTIONS))
         command = [str(program("postgres")), "-D", str(self._data)]
@@ -138,12 +138,12 @@ class PostgresServer(Server):
         which after a restart of a container is likely and wrong.
         """
         (self._data / "postmaster.pid").unlink(missing_ok=True)
-        for stale in self._folder.glob(".s.PGSQL.*"):
+        for stale in self.folder.glob(".s.PGSQL.*"):
             stale.unlink(missing_ok=True)
 
     def _initialise(self) -> None:
         """Create the data folder in one visible step, so that a kill leaves nothing half made."""
-        draft = self._folder / "data.new"
+        draft = self.folder / "data.new"
         if draft.exists():
             shutil.rmtree(draft)
         command = [str(program("initdb")), "-D", str(draft), "-U", SUPERUSER]
@@ -155,7 +155,7 @@ class PostgresServer(Server):
             child = spawn(
                 command,
                 env=self.environment(),
-                cwd=self._folder,
+                cwd=self.folder,
                 output=log,
                 death_signal=signal.SIGKILL,
                 run_as=self.run_as,
@@ -177,7 +177,7 @@ class PostgresServer(Server):
         if match is None or match.group(1) != found:
             raise EmbeddedServiceError(
                 f"{self._data} was made by PostgreSQL {found}, the programs are "
-                f"{answer.stdout.strip()}; remove {self._folder} to begin anew"
+                f"{answer.stdout.strip()}; remove {self.folder} to begin anew"
             )
 
     def _quoted_sockets(self) -> str:
@@ -198,7 +198,7 @@ class PostgresServer(Server):
         """Start, again while children of a killed server still leave its shared memory."""
         deadline = time.monotonic() + ORPHANS_SECONDS
         while True:
-            self.launch(command, cwd=self._folder)
+            self.launch(command, cwd=self.folder)
             try:
                 return self._wait_ready()
             except EmbeddedServiceError as error:

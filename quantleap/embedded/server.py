@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -18,10 +19,12 @@ class Server:
     """A server process of ours. ``start`` and ``stop`` belong to the two kinds."""
 
     name: str
+    folder_name: str
     death_signal: signal.Signals
 
     def __init__(self, base_dir: Path, *, run_as: RunAs | None) -> None:
         self.run_as = run_as
+        self.folder = base_dir / self.folder_name
         self.log_path = base_dir / "log" / f"{self.name}.log"
         self.child: subprocess.Popen[bytes] | None = None
         self.command: list[str] = []
@@ -42,6 +45,16 @@ class Server:
     def stop(self) -> None:
         """Stop in an orderly way and remove what must not stay."""
         raise NotImplementedError
+
+    def end_leftovers(self) -> None:
+        """End processes of this server that a dead supervisor left; touch nothing else."""
+        raise NotImplementedError
+
+    def erase(self) -> None:
+        """Remove the stopped server's folder with all that it stored."""
+        self.end_leftovers()
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
 
     def is_running(self) -> bool:
         """True while the server's process lives (it may still be recovering)."""

@@ -45,10 +45,10 @@ class EmbeddedServices:
         self.postgres: PostgresServer
         self.valkey: ValkeyServer
 
-    def start(self) -> ServiceUrls:
+    def start(self, *, fresh: bool = False) -> ServiceUrls:
         """Start both servers and return their addresses.
 
-        Ends what a killed earlier run left behind. Raises AlreadyRunning if a living process runs
+        Ends what a killed earlier run left behind; ``fresh`` then empties both servers for good. Raises AlreadyRunning if a living process runs
         this folder's services, EmbeddedServiceError for everything else that stops a start.
         """
         self.base_dir.mkdir(parents=True, exist_ok=True)
@@ -61,6 +61,9 @@ class EmbeddedServices:
             self.postgres = PostgresServer(self.base_dir, durable=self._durable, run_as=run_as)
             self.valkey = ValkeyServer(self.base_dir, durable=self._durable, run_as=run_as)
             self._started = True
+            if fresh:
+                self.postgres.erase()
+                self.valkey.erase()
             for server in (self.postgres, self.valkey):
                 self._start_one(server)
         except BaseException:

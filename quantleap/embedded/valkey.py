@@ -56,11 +56,11 @@ class ValkeyServer(Server):
     """
 
     name = "valkey"
+    folder_name = "valkey"
     death_signal = signal.SIGTERM
 
     def __init__(self, base_dir: Path, *, durable: bool, run_as: RunAs | None) -> None:
         super().__init__(base_dir, run_as=run_as)
-        self._folder = base_dir / "valkey"
         self._durable = durable
 
     def url(self, database: int = 0) -> str:
@@ -69,19 +69,19 @@ class ValkeyServer(Server):
 
     def start(self) -> None:
         """Start, end leftovers first; returns once it answered a PING, its file loaded."""
-        private_folder(self._folder, self.run_as)
+        private_folder(self.folder, self.run_as)
         self.end_leftovers()
         if self.sockets is None:
             self.sockets, self.sockets_are_temporary = socket_folder(
-                self._folder, SOCKET_NAME, self.run_as
+                self.folder, SOCKET_NAME, self.run_as
             )
         self._socket().unlink(missing_ok=True)
         command = [str(program()), "--port", "0", "--unixsocket", str(self._socket())]
-        command += ["--unixsocketperm", "700", "--dir", str(self._folder), "--save", ""]
+        command += ["--unixsocketperm", "700", "--dir", str(self.folder), "--save", ""]
         command += ["--appendonly", "yes" if self._durable else "no"]
         command += ["--maxmemory-policy", "noeviction", "--databases", str(DATABASES)]
         command += ["--daemonize", "no", "--set-proc-title", "no"]
-        self.launch(command, cwd=self._folder)
+        self.launch(command, cwd=self.folder)
         self._wait_ready()
 
     def stop(self) -> None:
@@ -93,7 +93,7 @@ class ValkeyServer(Server):
 
     def end_leftovers(self) -> None:
         """End servers in this folder that a dead supervisor left."""
-        for orphan in pids_in_folder(self._folder.resolve(), program().name):
+        for orphan in pids_in_folder(self.folder.resolve(), program().name):
             end_pid(orphan, SHUTDOWN)
 
     def _socket(self) -> Path:

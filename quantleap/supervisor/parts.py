@@ -1,0 +1,128 @@
+"""What an installation consists of: each part's command, how it stops, when it is ready."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from quantleap.embedded.state import PROJECT_ROOT
+
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One supervised process.
+
+    ``command`` starts with an absolute program path. ``stop_seconds`` is how long it may take to
+    end after ``stop_signal`` before it is killed. ``port`` is the loopback port that answers once
+    the part is ready, None if there is none.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    stop_seconds: float
+    stop_signal: signal.Signals = signal.SIGTERM
+    port: int | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def is_ready(self) -> bool:
+        """True once the part answers on its port."""
+        return self.port is None or port_answers(self.port)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How many of what, and where: turned into parts in the order in which they start.
+
+    ``port`` is the console's and the API's, ``simulator_port`` the broker simulator's; both on
+    loopback. ``workers`` is the number of Celery worker processes (each hosts an executor).
+    ``only`` keeps the named parts (``web``, ``worker``, ``beat``, ``simulator``).
+    """
+
+    port: int = 8000
+    simulator_port: int = 8100
+    workers: int = 1
+    web_workers: int = 2
+    web_threads: int = 8
+    task_threads: int = 8
+    only: frozenset[str] | None = None
+
+    @property
+    def url(self) -> str:
+        """The address of the console and the API."""
+        return f"http://{LOOPBACK}:{self.port}"
+
+    @property
+    def simulator_url(self) -> str:
+        """The address of the broker simulator."""
+        return f"http://{LOOPBACK}:{self.simulator_port}"
+
+    def parts(self) -> list[Part]:
+        """The parts in starting order; they stop in the opposite order."""
+        wanted: list[tuple[str, Callable[[], list[Part]]]] = [
+            ("simulator", self._simulator),
+            ("worker", self._workers),
+            ("beat", self._beat),
+            ("web", self._web),
+        ]
+        return [
+            part
+            for kind, make in wanted
+            if self.only is None or kind in self.only
+            for part in make()
+        ]
+
+    def _simulator(self) -> list[Part]:
+        command = manage("run_broker_simulator", "--port", str(self.simulator_port))
+        return [Part("simulator", command, stop_seconds=5.0, port=self.simulator_port)]
+
+    def _workers(self) -> list[Part]:
+        names = ["worker", *(f"worker{number}" for number in range(2, self.workers + 1))]
+        return [
+            Part(
+                name,
+                module(
+                    *("celery", "-A", "quantleap", "worker", "-n", f"{name}@%h"),
+                    *("-P", "threads", "-c", str(self.task_threads), "-Q", "celery,execution"),
+                    *("-l", "INFO", "--without-gossip", "--without-mingle"),
+                ),
+                stop_seconds=20.0,
+            )
+            for name in names
+        ]
+
+    def _beat(self) -> list[Part]:
+        # No pid file: one left by `kill -9` would refuse the next start.
+        command = module("celery", "-A", "quantleap", "beat", "-l", "INFO")
+        return [Part("beat", command, stop_seconds=10.0)]
+
+    def _web(self) -> list[Part]:
+        command = module(
+            *("gunicorn", "quantleap.wsgi:application", "--bind", f"{LOOPBACK}:{self.port}"),
+            *("--worker-class", "gthread", "--workers", str(self.web_workers)),
+            *("--threads", str(self.web_threads), "--graceful-timeout", "10"),
+            # Its default place is the home folder, and set-up leaves nothing outside the clone.
+            "--no-control-socket",
+        )
+        return [Part("web", command, stop_seconds=15.0, port=self.port)]
+
+
+def module(*arguments: str) -> tuple[str, ...]:
+    """The command line of ``python -m`` with this interpreter."""
+    return (sys.executable, "-m", *arguments)
+
+
+def manage(*arguments: str) -> tuple[str, ...]:
+    """The command line of a management command with this interpreter."""
+    return (sys.executable, str(PROJECT_ROOT / "manage.py"), *arguments)
+
+
+def port_answers(port: int) -> bool:
+    """True if something accepts connections on a loopback port."""
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex((LOOPBACK, port)) == 0

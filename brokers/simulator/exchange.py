@@ -1,0 +1,300 @@
+"""The simulated broker house: contracts of the day, market, book, sessions and faults together.
+
+Wire modules turn bytes into calls of this class and its answers into bytes. Everything runs on one
+event loop; nothing here awaits, so every call is atomic.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final
+
+from brokers.simulator import rules
+from brokers.simulator.book import Book, Order, PlaceCall
+from brokers.simulator.contracts import UNDERLYINGS, Contract, ContractList, generate
+from brokers.simulator.faults import Fault, Faults, Kind
+from brokers.simulator.market import TICK_SECONDS, Market, Quote
+from brokers.simulator.messages import rejection_words
+from brokers.simulator.rules import Reason, Refusal
+from brokers.simulator.sessions import ZERODHA, Sessions
+from quantleap.core import clock
+
+#: A little below a second: a client that paces by its own clock is not punished for jitter.
+RATE_WINDOW: Final = dt.timedelta(milliseconds=950)
+MATCH_DELAY_FIRST: Final = 0.010
+MATCH_DELAY_SPREAD: Final = 21
+
+FAULT_REASONS: Final = {
+    Kind.RATE_LIMIT: Reason.RATE_LIMIT,
+    Kind.HTML_502: Reason.BROKER_DOWN,
+    Kind.REFUSE: Reason.BROKER_DOWN,
+    Kind.EXPIRED_SESSION: Reason.SESSION_EXPIRED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the house runs. ``default_funds`` in rupees; ``orders_per_second`` by client."""
+
+    seed: int = 1
+    closed_days: frozenset[dt.date] = frozenset()
+    default_funds: Decimal = Decimal(1_000_000_000)
+    orders_per_second: int = 10
+    redirect_url: str = "http://127.0.0.1:8000/broker-login/done"
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What became of a place call: an order or a refusal, and the fault that struck it."""
+
+    order: Order | None = None
+    refusal: Refusal | None = None
+    fault: Fault | None = None
+
+
+@dataclass(slots=True)
+class _Window:
+    """Arrival times of one client's recent order calls."""
+
+    stamps: deque[dt.datetime] = field(default_factory=deque)
+
+    def admit(self, at: dt.datetime, limit: int) -> bool:
+        while self.stamps and at - self.stamps[0] >= RATE_WINDOW:
+            self.stamps.popleft()
+        if len(self.stamps) >= limit:
+            return False
+        self.stamps.append(at)
+        return True
+
+
+class Exchange:
+    """One house serving all brokers. ``now`` is injectable for tests."""
+
+    def __init__(self, settings: Settings, now: Callable[[], dt.datetime] = clock.now) -> None:
+        self.settings = settings
+        self.now = now
+        self.market = Market(settings.seed, settings.closed_days)
+        self.book = Book(settings.default_funds)
+        self.sessions = Sessions(settings.redirect_url)
+        self.faults = Faults()
+        self.refused: list[dict[str, Any]] = []
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._windows: dict[tuple[str, str], _Window] = {}
+        self._contracts = generate(clock.ist_date(now()), settings.closed_days)
+        self._accepted = 0
+
+    # -- the day -----------------------------------------------------------------------------
+    @property
+    def contracts(self) -> ContractList:
+        """Today's contract list; the first call of a new day also clears the books."""
+        today = clock.ist_date(self.now())
+        if today != self._contracts.day:
+            self._contracts = generate(today, self.settings.closed_days)
+            self.book.roll_day()
+        return self._contracts
+
+    def contract(self, broker: str, symbol: str) -> Contract | None:
+        """The contract a broker calls ``symbol``."""
+        found = self.contracts
+        names = found.by_kite_symbol if broker == ZERODHA else found.by_noren_symbol
+        return names.get(symbol)
+
+    def quote(self, contract: Contract) -> Quote:
+        """Prices of a contract at the last market tick."""
+        return self.market.quote(contract, self.market.market_time(self.now()))
+
+    def spots(self) -> dict[str, float]:
+        """Index levels in rupees at the last market tick."""
+        t = self.market.market_time(self.now())
+        return {name: self.market.spot(name, t) for name in UNDERLYINGS}
+
+    # -- orders ------------------------------------------------------------------------------
+    def place(self, call: PlaceCall) -> Placed:
+        """Accept or refuse a call; an accepted order meets the market 10 to 30 ms later."""
+        now = self.now()
+        if not self._admit(call.broker, call.client_id, call.received_at):
+            return self.refuse(call, Refusal(Reason.RATE_LIMIT))
+        fault = self.faults.strike(
+            "place",
+            now,
+            broker=call.broker,
+            client_id=call.client_id,
+            tag=call.tag,
+            symbol=call.symbol,
+            side=call.side,
+        )
+        if fault is not None and fault.prevents_acceptance:
+            return self.refuse(call, _fault_refusal(fault), fault)
+        contract = self.contract(call.broker, call.symbol)
+        if contract is None or call.exchange != "NFO":
+            return self.refuse(call, Refusal(Reason.SYMBOL, {"symbol": call.symbol}), fault)
+        refusal = rules.check_call(call, contract, market_open=self.market.is_open(now))
+        if refusal is not None:
+            return self.refuse(call, refusal, fault)
+        return Placed(self._accept(call, contract, fault, now), None, fault)
+
+    def refuse(self, call: PlaceCall, refusal: Refusal, fault: Fault | None = None) -> Placed:
+        """Note a place call that never became an order."""
+        self.refused.append(
+            {
+                "broker": call.broker,
+                "client_id": call.client_id,
+                "tag": call.tag,
+                "symbol": call.symbol,
+                "side": call.side,
+                "quantity": call.quantity,
+                "price": str(call.price),
+                "cause": refusal.reason.cause,
+                "reason": refusal.reason.value,
+                "fault": fault.id if fault else None,
+                "received_at": call.received_at.isoformat(timespec="microseconds"),
+            }
+        )
+        return Placed(None, refusal, fault)
+
+    def cancel(self, broker: str, client_id: str, order_id: str, at: dt.datetime) -> Placed:
+        """Cancel an order; a refusal OTHER when it does not exist or is final."""
+        if not self._admit(broker, client_id, at):
+            return Placed(refusal=Refusal(Reason.RATE_LIMIT))
+        order = self._visible(broker, client_id, order_id)
+        if order is None or not self.book.cancel(order, self.now()):
+            return Placed(order, Refusal(Reason.OTHER, {"found": order is not None}))
+        return Placed(order)
+
+    def modify(
+        self,
+        broker: str,
+        client_id: str,
+        order_id: str,
+        at: dt.datetime,
+        *,
+        quantity: int | None,
+        price: Decimal | None,
+        trigger_price: Decimal | None,
+        order_type: str | None,
+    ) -> Placed:
+        """Change an open order and let it meet the market again."""
+        if not self._admit(broker, client_id, at):
+            return Placed(refusal=Refusal(Reason.RATE_LIMIT))
+        order = self._visible(broker, client_id, order_id)
+        if order is None or order.status.is_final:
+            return Placed(order, Refusal(Reason.OTHER, {"found": order is not None}))
+        contract = order.contract
+        if quantity is not None and (quantity <= 0 or quantity % contract.lot_size):
+            return Placed(
+                order, Refusal(Reason.LOT, {"lot": contract.lot_size, "quantity": quantity})
+            )
+        for value in (price, trigger_price or None):
+            if value is not None and (value <= 0 or value % contract.tick):
+                return Placed(order, Refusal(Reason.TICK, {"tick": contract.tick, "price": value}))
+        changed = self.book.modify(
+            order,
+            now=self.now(),
+            quantity=quantity,
+            price=price,
+            trigger_price=trigger_price,
+            order_type=order_type,
+        )
+        if not changed:
+            return Placed(order, Refusal(Reason.INVALID))
+        self._later(order)
+        return Placed(order)
+
+    def tick(self) -> None:
+        """One market tick: let resting orders meet the market; cancel them after the close."""
+        now = self.now()
+        if not self.market.is_open(now):
+            for contract in self.book.resting_contracts():
+                for order in self.book.resting(contract):
+                    self.book.cancel(order, now)
+            return
+        for contract in self.book.resting_contracts():
+            quote = self.quote(contract)
+            for order in self.book.resting(contract):
+                self.book.match(order, quote, now)
+
+    async def run_ticks(self) -> None:
+        """Tick for ever, every 200 ms."""
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            self.tick()
+
+    def reset(self, *, sessions: bool = False) -> None:
+        """Empty books, no faults, no market moves, default funds; logins too if asked."""
+        self.book = Book(self.settings.default_funds)
+        self.market.reset()
+        self.faults.clear()
+        self.refused.clear()
+        self._windows.clear()
+        if sessions:
+            self.sessions.clear()
+
+    # -- inside ------------------------------------------------------------------------------
+    def _admit(self, broker: str, client_id: str, at: dt.datetime) -> bool:
+        window = self._windows.setdefault((broker, client_id), _Window())
+        return window.admit(at, self.settings.orders_per_second)
+
+    def _visible(self, broker: str, client_id: str, order_id: str) -> Order | None:
+        order = self.book.find(broker, client_id, order_id)
+        return order if order is not None and order.visible_at <= self.now() else None
+
+    def _accept(
+        self, call: PlaceCall, contract: Contract, fault: Fault | None, now: dt.datetime
+    ) -> Order:
+        price, order_type = call.price, call.order_type
+        if order_type in ("MARKET", "SL-M"):
+            price, _ = rules.protected_limit(call, self.quote(contract), contract.tick)
+            order_type = "LIMIT" if order_type == "MARKET" else "SL"
+        hidden = fault.params["seconds"] if fault and fault.kind is Kind.HIDE else 0
+        order = self.book.accept(
+            call,
+            contract,
+            price=price,
+            order_type=order_type,
+            now=now,
+            visible_at=now + dt.timedelta(seconds=hidden),
+        )
+        if fault is not None:
+            fault.hits[-1]["order_id"] = order.order_id
+            if fault.kind is Kind.PARTIAL_FILL:
+                lots = int(call.quantity // contract.lot_size * fault.params.get("fraction", 0.5))
+                order.fill_cap = lots * contract.lot_size
+        refusal = _fault_refusal(fault) if fault and fault.kind is Kind.REJECT else None
+        self._later(order, refusal)
+        return order
+
+    def _later(self, order: Order, refusal: Refusal | None = None) -> None:
+        """Meet the market after the time an order takes to the exchange and back."""
+        self._accepted += 1
+        delay = MATCH_DELAY_FIRST + self._accepted * 7919 % MATCH_DELAY_SPREAD / 1000
+        loop = self.loop or asyncio.get_running_loop()
+        loop.call_later(delay, self._arrive, order, refusal)
+
+    def _arrive(self, order: Order, refusal: Refusal | None) -> None:
+        if order.status.is_final:
+            return
+        now = self.now()
+        quote = self.quote(order.contract)
+        if refusal is None and not order.modified:
+            account = self.book.account(order.call.broker, order.call.client_id)
+            refusal = rules.check_order(order, quote, account, self.spots())
+        if refusal is not None:
+            message, raw = rejection_words(order, refusal)
+            self.book.reject(
+                order, cause=refusal.reason.cause, message=message, raw_message=raw, now=now
+            )
+            return
+        self.book.match(order, quote, now)
+
+
+def _fault_refusal(fault: Fault) -> Refusal:
+    if fault.kind is not Kind.REJECT:
+        return Refusal(FAULT_REASONS[fault.kind])
+    facts = {"required": "95417.84", "available": "74251.80", "message": ""}
+    facts |= {k: str(v) for k, v in fault.params.items()}
+    return Refusal(Reason(fault.params.get("cause", "OTHER")), facts)

@@ -1,0 +1,132 @@
+"""What the exchange and the broker's risk system refuse, and why. Pure.
+
+Limits from market-rules.md 4c; which refusals are immediate and which come later as a REJECTED
+order follows what brokers do (brokers.md 1.3). The words are the wire modules' business.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Final
+
+from brokers.simulator.book import Account, Order, PlaceCall
+from brokers.simulator.contracts import Contract
+from brokers.simulator.market import Quote, tick_down, tick_up
+
+BAND: Final = 0.40
+BAND_FLOOR: Final = 20.0
+PROTECTION_SLABS: Final = ((10, Decimal(5)), (100, Decimal(3)), (500, Decimal(2)))
+PROTECTION_REST: Final = Decimal(1)
+
+
+class Reason(enum.StrEnum):
+    """Why a call or an order is refused; ``cause`` gives execution.md's normalised word."""
+
+    SYMBOL = "SYMBOL"
+    LOT = "LOT"
+    FREEZE = "FREEZE"
+    TICK = "TICK"
+    PRICE_BAND = "PRICE_BAND"
+    UNPROTECTED = "UNPROTECTED"
+    PRODUCT = "PRODUCT"
+    SEGMENT = "SEGMENT"
+    MARKET_CLOSED = "MARKET_CLOSED"
+    RATE_LIMIT = "RATE_LIMIT"
+    MARGIN = "MARGIN"
+    SESSION_EXPIRED = "SESSION_EXPIRED"
+    IP_NOT_REGISTERED = "IP_NOT_REGISTERED"
+    BROKER_DOWN = "BROKER_DOWN"
+    INVALID = "INVALID"
+    OTHER = "OTHER"
+
+    @property
+    def cause(self) -> str:
+        """The normalised cause (execution.md section 5)."""
+        invalid = (Reason.SYMBOL, Reason.LOT, Reason.TICK, Reason.UNPROTECTED)
+        return "INVALID" if self in invalid else self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A refusal and the numbers its message needs."""
+
+    reason: Reason
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+
+def check_call(call: PlaceCall, contract: Contract, *, market_open: bool) -> Refusal | None:
+    """Refusals that the broker's gateway gives at once, before taking the order."""
+    if not market_open:
+        return Refusal(Reason.MARKET_CLOSED)
+    if call.quantity <= 0 or call.quantity % contract.lot_size:
+        return Refusal(Reason.LOT, {"lot": contract.lot_size, "quantity": call.quantity})
+    if call.quantity > contract.freeze_quantity:
+        return Refusal(
+            Reason.FREEZE,
+            {
+                "freeze": contract.freeze_quantity,
+                "quantity": call.quantity,
+                "underlying": contract.underlying,
+            },
+        )
+    if call.order_type in ("MARKET", "SL-M"):
+        if call.protection is None or call.protection == 0:
+            return Refusal(Reason.UNPROTECTED)
+        return None
+    for price in (call.price, call.trigger_price if call.order_type == "SL" else None):
+        if price is not None and (price <= 0 or price % contract.tick):
+            return Refusal(Reason.TICK, {"tick": contract.tick, "price": price})
+    return None
+
+
+def check_order(
+    order: Order, quote: Quote, account: Account, spots: dict[str, float]
+) -> Refusal | None:
+    """Refusals that arrive after acceptance: the exchange's price band, then funds."""
+    low, high = band(quote)
+    if not low <= float(order.price) <= high:
+        return Refusal(
+            Reason.PRICE_BAND, {"price": order.price, "low": f"{low:.2f}", "high": f"{high:.2f}"}
+        )
+    needed = _margin_needed(order, account, spots)
+    available = account.funds - account.margin_used(spots)
+    if needed > max(available, Decimal(0)):
+        return Refusal(
+            Reason.MARGIN, {"required": f"{needed:.2f}", "available": f"{available:.2f}"}
+        )
+    return None
+
+
+def band(quote: Quote) -> tuple[float, float]:
+    """Lowest and highest price in rupees that the exchange takes around the theoretical price."""
+    width = max(quote.theoretical * BAND, BAND_FLOOR)
+    return max(quote.theoretical - width, 0.0), quote.theoretical + width
+
+
+def protected_limit(call: PlaceCall, quote: Quote, tick: Decimal) -> tuple[Decimal, Decimal]:
+    """Limit price (rupees) that a protected market order becomes, and its percent.
+
+    Automatic protection (-1) takes the slab of the last price, brokers.md section 0.
+    """
+    percent = call.protection or Decimal(0)
+    if percent < 0:
+        percent = next((p for below, p in PROTECTION_SLABS if quote.last < below), PROTECTION_REST)
+    factor = 1 + float(percent) / 100 * (1 if call.side == "BUY" else -1)
+    value = float(quote.last) * factor
+    price = tick_up(value, tick) if call.side == "BUY" else tick_down(value, tick)
+    return max(price, tick), percent
+
+
+def _margin_needed(order: Order, account: Account, spots: dict[str, float]) -> Decimal:
+    """Rupees the order would block beyond what closing an opposite position frees."""
+    held = account.net.get(order.contract.token)
+    net = held[1] if held else 0
+    closing = min(max(-net * order.sign, 0), order.quantity)
+    opening = order.quantity - closing
+    if order.sign > 0 and order.contract.kind != "FUT":
+        return opening * order.price
+    notional = opening * Decimal(round(spots[order.contract.underlying]))
+    return notional * Decimal("0.12")

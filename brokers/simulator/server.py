@@ -1,0 +1,155 @@
+"""Wiring and command line of the broker simulator: three loopback ports in one event loop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import datetime as dt
+import resource
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+from brokers.simulator.control import ControlWire
+from brokers.simulator.exchange import Exchange, Settings
+from brokers.simulator.kite import KiteWire
+from brokers.simulator.noren import NorenWire
+from brokers.simulator.wire import Handler, StampedServer
+
+HOST: Final = "127.0.0.1"
+BACKLOG: Final = 4096
+SHUTDOWN_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """TCP ports; 0 lets the system choose."""
+
+    control: int = 8900
+    kite: int = 8901
+    noren: int = 8902
+
+
+class Simulator:
+    """The running servers. ``ports`` holds the real numbers after :meth:`start`."""
+
+    def __init__(self, settings: Settings, ports: Ports) -> None:
+        self.exchange = Exchange(settings)
+        self.ports = ports
+        self._runners: list[web.ServerRunner] = []
+        self._ticks: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Listen on all ports and start the market's tick."""
+        self.exchange.loop = asyncio.get_running_loop()
+        handlers: Mapping[str, tuple[Handler, int]] = {
+            "control": (ControlWire(self.exchange), self.ports.control),
+            "kite": (KiteWire(self.exchange), self.ports.kite),
+            "noren": (NorenWire(self.exchange), self.ports.noren),
+        }
+        bound = {name: await self._listen(*pair) for name, pair in handlers.items()}
+        self.ports = Ports(**bound)
+        self._ticks = asyncio.create_task(self.exchange.run_ticks())
+
+    async def _listen(self, handler: Handler, port: int) -> int:
+        runner = web.ServerRunner(StampedServer(handler))
+        await runner.setup()
+        self._runners.append(runner)
+        await web.TCPSite(
+            runner, HOST, port, backlog=BACKLOG, shutdown_timeout=SHUTDOWN_SECONDS
+        ).start()
+        return int(runner.addresses[0][1])
+
+    async def stop(self) -> None:
+        """Close every connection and port."""
+        if self._ticks is not None:
+            self._ticks.cancel()
+        for runner in self._runners:
+            await runner.cleanup()
+
+
+async def serve(settings: Settings, ports: Ports) -> None:
+    """Run until SIGINT or SIGTERM."""
+    simulator = Simulator(settings, ports)
+    await simulator.start()
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    bound = simulator.ports
+    print(
+        f"broker simulator: kite http://{HOST}:{bound.kite} noren http://{HOST}:{bound.noren} "
+        f"control http://{HOST}:{bound.control} "
+        f"({simulator.exchange.contracts.day}, {len(simulator.exchange.contracts)} contracts)",
+        flush=True,
+    )
+    await stopping.wait()
+    await simulator.stop()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options shared by the command line and the management command."""
+    parser.add_argument("--control-port", type=int, default=Ports().control)
+    parser.add_argument("--kite-port", type=int, default=Ports().kite)
+    parser.add_argument("--noren-port", type=int, default=Ports().noren)
+    parser.add_argument("--seed", type=int, default=1, help="seed of the synthetic market")
+    parser.add_argument("--funds", type=Decimal, default=Settings().default_funds)
+    parser.add_argument("--orders-per-second", type=int, default=Settings().orders_per_second)
+    parser.add_argument("--redirect-url", default=Settings().redirect_url)
+    parser.add_argument(
+        "--closed-days", default="", help="dates (YYYY-MM-DD, comma separated) or @file of them"
+    )
+
+
+def run(options: Mapping[str, object]) -> None:
+    """Run the simulator with parsed options until it is told to stop."""
+    settings = Settings(
+        seed=int(str(options["seed"])),
+        closed_days=closed_days(str(options["closed_days"])),
+        default_funds=Decimal(str(options["funds"])),
+        orders_per_second=int(str(options["orders_per_second"])),
+        redirect_url=str(options["redirect_url"]),
+    )
+    ports = Ports(
+        control=int(str(options["control_port"])),
+        kite=int(str(options["kite_port"])),
+        noren=int(str(options["noren_port"])),
+    )
+    _raise_file_limit()
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(serve(settings, ports))
+
+
+def closed_days(text: str) -> frozenset[dt.date]:
+    """Dates from a comma or line separated list, or from ``@file``. Raises ValueError."""
+    if text.startswith("@"):
+        text = Path(text[1:]).read_text(encoding="utf-8")
+    words = text.replace(",", " ").split()
+    return frozenset(dt.date.fromisoformat(word) for word in words)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """``python -m brokers.simulator``."""
+    parser = argparse.ArgumentParser(prog="brokers.simulator", description=__doc__)
+    add_arguments(parser)
+    run(vars(parser.parse_args(argv)))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _raise_file_limit() -> None:
+    """Thousands of warm client connections need as many file descriptors."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,261 @@
+"""Partners, their keys, their customers, and the webhooks that tell them things."""
+
+from __future__ import annotations
+
+import functools
+
+from django.contrib.postgres.fields import ArrayField
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import Q
+
+from quantleap.core import clock
+from quantleap.core.ids import new_public_id
+from quantleap.core.tenancy import Environment, TenantOwned, TenantQuerySet
+
+new_key_id = functools.partial(new_public_id, "key")
+new_customer_id = functools.partial(new_public_id, "usr")
+new_endpoint_id = functools.partial(new_public_id, "whk")
+
+
+class Partner(models.Model):
+    """A company that offers templates to its users."""
+
+    class Type(models.TextChoices):
+        BROKER = "BROKER", "Broker"
+        PROVIDER = "PROVIDER", "Provider"
+
+    class Status(models.TextChoices):
+        ACTIVE = "ACTIVE", "Active"
+        SUSPENDED = "SUSPENDED", "Suspended"
+
+    slug = models.CharField(
+        max_length=12,
+        unique=True,
+        validators=[RegexValidator(r"^[a-z0-9]{2,12}$", "2 to 12 of a-z and 0-9.")],
+    )
+    name = models.CharField(max_length=120)
+    type = models.CharField(max_length=8, choices=Type.choices, default=Type.BROKER)
+    status = models.CharField(max_length=9, choices=Status.choices, default=Status.ACTIVE)
+    default_broker = models.CharField(max_length=20)
+    default_state = models.CharField(
+        max_length=2, blank=True, help_text="GST state code of customers without their own."
+    )
+    allowed_ips = ArrayField(
+        models.CharField(max_length=43),
+        default=list,
+        blank=True,
+        help_text="Addresses and CIDR networks; empty means any.",
+    )
+    oauth_redirect_urls = ArrayField(models.URLField(), default=list, blank=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    class Meta:
+        ordering = ("slug",)
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(slug__regex=r"^[a-z0-9]{2,12}$"), name="partner_slug_format"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class RevenueShare(models.Model):
+    """The partner's part of a fee in basis points, from a date on (money.md, commission)."""
+
+    partner = models.ForeignKey(Partner, on_delete=models.PROTECT, related_name="revenue_shares")
+    effective_from = models.DateField()
+    partner_bps = models.PositiveIntegerField(default=3000)
+
+    class Meta:
+        ordering = ("partner", "-effective_from")
+        constraints = (
+            models.UniqueConstraint(
+                fields=["partner", "effective_from"], name="revenue_share_from_uniq"
+            ),
+            models.CheckConstraint(condition=Q(partner_bps__lte=10_000), name="revenue_share_max"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.partner_bps} bp from {self.effective_from}"
+
+
+class PartnerKey(models.Model):
+    """An API key of a partner in one environment. Its secrets are rows of their own."""
+
+    class Status(models.TextChoices):
+        ACTIVE = "ACTIVE", "Active"
+        REVOKED = "REVOKED", "Revoked"
+
+    partner = models.ForeignKey(Partner, on_delete=models.PROTECT, related_name="keys")
+    environment = models.CharField(max_length=4, choices=Environment.choices)
+    public_id = models.CharField(max_length=40, unique=True, default=new_key_id, editable=False)
+    key = models.CharField(max_length=60, unique=True, help_text="pk_<partner>_<environment>_…")
+    label = models.CharField(max_length=80, blank=True)
+    status = models.CharField(max_length=7, choices=Status.choices, default=Status.ACTIVE)
+    permissions = ArrayField(models.CharField(max_length=40), default=list, blank=True)
+    requests_per_minute = models.PositiveIntegerField(default=60)
+    requests_per_day = models.PositiveIntegerField(default=10_000)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("partner", "-created_at")
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class PartnerSecret(models.Model):
+    """A bcrypt-hashed secret of a key; at most two live ones (rotation with overlap)."""
+
+    key = models.ForeignKey(PartnerKey, on_delete=models.CASCADE, related_name="secrets")
+    version = models.PositiveIntegerField()
+    hash = models.CharField(max_length=80)
+    last4 = models.CharField(max_length=4)
+    created_at = models.DateTimeField(default=clock.now)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("key", "-version")
+        constraints = (
+            models.UniqueConstraint(fields=["key", "version"], name="secret_version_uniq"),
+        )
+
+    def __str__(self) -> str:
+        return f"…{self.last4}"
+
+
+class Customer(TenantOwned):
+    """An end user: owned by exactly one partner, or direct. Never a Django user."""
+
+    public_id = models.CharField(
+        max_length=40, unique=True, default=new_customer_id, editable=False
+    )
+    email = models.EmailField(help_text="Lower case.")
+    name = models.CharField(max_length=120, blank=True)
+    state = models.CharField(max_length=2, blank=True, help_text="GST state code.")
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    objects = TenantQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-id",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=["partner_id", "environment", "email"],
+                nulls_distinct=False,
+                name="customer_tenant_email_uniq",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.email
+
+
+class UserToken(TenantOwned):
+    """A short-lived token of a customer; only its keyed hash is kept."""
+
+    customer = models.ForeignKey(Customer, on_delete=models.CASCADE, related_name="tokens")
+    token_hash = models.CharField(max_length=64, unique=True)
+    template_id = models.CharField(max_length=40, blank=True)
+    created_at = models.DateTimeField(default=clock.now)
+    expires_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    objects = TenantQuerySet.as_manager()
+
+    class Meta:
+        indexes = (
+            # the sweep of dead tokens
+            models.Index(fields=["expires_at"], name="user_token_expiry_idx"),
+        )
+
+    def __str__(self) -> str:
+        return f"token of {self.customer_id}"
+
+
+class WebhookEndpoint(TenantOwned):
+    """Where a partner wants to be told. Secrets are encrypted at rest, two during rotation."""
+
+    class Status(models.TextChoices):
+        ENABLED = "ENABLED", "Enabled"
+        DISABLED = "DISABLED", "Disabled"
+
+    public_id = models.CharField(
+        max_length=40, unique=True, default=new_endpoint_id, editable=False
+    )
+    url = models.URLField(max_length=500)
+    events = ArrayField(
+        models.CharField(max_length=60), default=list, blank=True, help_text="Empty means all."
+    )
+    secret = models.TextField(editable=False)
+    previous_secret = models.TextField(blank=True, editable=False)
+    previous_secret_until = models.DateTimeField(null=True, blank=True, editable=False)
+    status = models.CharField(max_length=8, choices=Status.choices, default=Status.ENABLED)
+    disabled_reason = models.CharField(max_length=200, blank=True)
+    failing_since = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    objects = TenantQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-id",)
+
+    def __str__(self) -> str:
+        return self.url
+
+
+class WebhookDelivery(TenantOwned):
+    """One event for one endpoint, and how far its delivery has come."""
+
+    class Status(models.TextChoices):
+        PENDING = "PENDING", "Pending"
+        DELIVERED = "DELIVERED", "Delivered"
+        FAILED = "FAILED", "Failed"
+
+    endpoint = models.ForeignKey(
+        WebhookEndpoint, on_delete=models.CASCADE, related_name="deliveries"
+    )
+    event_id = models.CharField(max_length=40)
+    type = models.CharField(max_length=60)
+    body = models.TextField(help_text="The exact bytes that are signed and sent.")
+    status = models.CharField(max_length=9, choices=Status.choices, default=Status.PENDING)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(null=True, blank=True)
+    claimed_until = models.DateTimeField(null=True, blank=True)
+    delivered_at = models.DateTimeField(null=True, blank=True)
+    last_status_code = models.PositiveSmallIntegerField(null=True, blank=True)
+    last_error = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(default=clock.now)
+
+    objects = TenantQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-id",)
+        verbose_name_plural = "webhook deliveries"
+        constraints = (
+            models.UniqueConstraint(
+                fields=["partner_id", "environment", "endpoint", "event_id"],
+                nulls_distinct=False,
+                name="delivery_endpoint_event_uniq",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="PENDING") | Q(next_attempt_at__isnull=False),
+                name="delivery_pending_has_next",
+            ),
+        )
+        indexes = (
+            # the sender's queue: due deliveries, oldest first
+            models.Index(
+                fields=["next_attempt_at"],
+                condition=Q(status="PENDING"),
+                name="delivery_due_idx",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.status}"

@@ -1,0 +1,141 @@
+"""The one error envelope (api.md section 3), made in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
+from django.core.exceptions import RequestDataTooBig
+from django.http import Http404, HttpRequest, JsonResponse
+from rest_framework import exceptions, status
+from rest_framework.response import Response
+
+from quantleap.core.context import current_request_id
+from quantleap.core.errors import DomainError, InvalidCredentials
+
+log = structlog.get_logger(__name__)
+
+INVALID = ("invalid_request", "Invalid request parameters")
+_BY_STATUS: Mapping[int, tuple[str, str]] = {
+    400: INVALID,
+    401: ("invalid_credentials", "Invalid API key or secret"),
+    403: ("permission_denied", "Permission denied"),
+    404: ("not_found", "Not found"),
+    405: ("method_not_allowed", "Method not allowed"),
+    406: ("not_acceptable", "Not acceptable"),
+    413: ("payload_too_large", "Request body too large"),
+    415: ("unsupported_media_type", "Unsupported media type"),
+    429: ("rate_limited", "Rate limit exceeded"),
+    500: ("internal_error", "Internal error"),
+    503: ("unavailable", "Service temporarily unavailable"),
+}
+
+
+def envelope(
+    status_code: int,
+    *,
+    code: str = "",
+    error: str = "",
+    message: str = "",
+    details: Mapping[str, str] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Body of an error answer; what is not given follows from the status."""
+    default_code, default_error = _BY_STATUS.get(
+        status_code, ("error", HTTPStatus(status_code).phrase)
+    )
+    title = error or default_error
+    return {
+        "statusCode": status_code,
+        "error": title,
+        "code": code or default_code,
+        "message": message or title,
+        "details": dict(details or {}),
+        **(extra or {}),
+        "request_id": current_request_id(),
+    }
+
+
+def flatten(detail: Any, path: str = "") -> dict[str, str]:
+    """DRF's nested error detail as ``{dotted.path: message}``."""
+    if isinstance(detail, Mapping):
+        found: dict[str, str] = {}
+        for name, value in detail.items():
+            inner = path if name == "non_field_errors" else f"{path}.{name}" if path else str(name)
+            found.update(flatten(value, inner))
+        return found
+    if isinstance(detail, (list, tuple)):
+        if detail and not any(isinstance(item, (Mapping, list, tuple)) for item in detail):
+            return {path or "body": " ".join(str(item) for item in detail)}
+        found = {}
+        for index, item in enumerate(detail):
+            if item:
+                found.update(flatten(item, f"{path}.{index}" if path else str(index)))
+        return found
+    return {path or "body": str(detail)}
+
+
+def handle(error: Exception, context: Mapping[str, Any]) -> Response | None:
+    """DRF's EXCEPTION_HANDLER: every known error as the envelope, None for a crash."""
+    if isinstance(error, DomainError):
+        headers = _authenticate_header(error.status)
+        body = envelope(
+            error.status,
+            code=error.code,
+            error=error.error,
+            message=error.message,
+            details=error.details,
+            extra=error.extra,
+        )
+        return Response(body, status=error.status, headers=headers)
+    if isinstance(error, exceptions.ValidationError):
+        details = flatten(error.detail)
+        first_field, first = next(iter(details.items()), ("body", "Invalid."))
+        message = f"{first_field}: {first}" if first_field != "body" else first
+        return Response(envelope(400, message=message, details=details), status=400)
+    if isinstance(error, RequestDataTooBig):
+        return Response(envelope(413), status=413)
+    if isinstance(error, Http404):
+        return Response(envelope(404), status=404)
+    if isinstance(error, DjangoPermissionDenied):
+        return Response(envelope(403), status=403)
+    if isinstance(error, exceptions.APIException):
+        return _from_api_exception(error)
+    return None
+
+
+def _from_api_exception(error: exceptions.APIException) -> Response:
+    code = error.status_code
+    headers = _authenticate_header(code)
+    wait = getattr(error, "wait", None)
+    if wait:
+        headers["Retry-After"] = str(int(wait))
+    message = str(error.detail) if code not in (401, 404) else ""
+    return Response(envelope(code, message=message), status=code, headers=headers)
+
+
+def _authenticate_header(code: int) -> dict[str, str]:
+    if code == status.HTTP_401_UNAUTHORIZED:
+        return {"WWW-Authenticate": "Bearer"}
+    return {}
+
+
+def json_error(status_code: int, **members: Any) -> JsonResponse:
+    """The envelope outside DRF (middleware, handler404 …)."""
+    return JsonResponse(envelope(status_code, **members), status=status_code)
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> JsonResponse:
+    """Project-wide 404 of API paths."""
+    return json_error(404)
+
+
+def server_error(request: HttpRequest) -> JsonResponse:
+    """Project-wide 500 of API paths: no internals."""
+    return json_error(500)
+
+
+__all__ = ["InvalidCredentials", "envelope", "flatten", "handle", "json_error"]

@@ -1,0 +1,98 @@
+"""Request ids, and the envelope for what fails outside a view."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+
+import structlog
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+
+from quantleap.core.api.exceptions import json_error
+from quantleap.core.context import set_request_id
+from quantleap.core.ids import new_request_id
+
+log = structlog.get_logger(__name__)
+
+_OWN_ID = re.compile(r"[\x21-\x7e]{1,64}")
+_PROXY_HEADERS = ("X-Forwarded-For", "X-Forwarded-Proto", "Forwarded")
+_API_PREFIXES = ("/api/", "/partner/", "/user/", "/marketplace/")
+
+
+def is_api_path(path: str) -> bool:
+    """Whether a path is answered in JSON only."""
+    return path.startswith(_API_PREFIXES)
+
+
+class RequestIdMiddleware:
+    """Keeps a caller's ``X-Request-Id`` (printable ASCII, at most 64) or makes one."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        given = request.headers.get("X-Request-Id", "")
+        request_id = given if _OWN_ID.fullmatch(given) else new_request_id()
+        set_request_id(request_id)
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            response = self.get_response(request)
+        finally:
+            structlog.contextvars.unbind_contextvars("request_id")
+        response.headers["X-Request-Id"] = request_id
+        return response
+
+
+class RefusePlainHttpMiddleware:
+    """Plain HTTP is refused, not redirected: a redirect would teach clients to leak their secrets.
+
+    Only a process on the same machine that came without a proxy (health checks) may use it.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if (
+            settings.QUANTLEAP_REFUSE_PLAIN_HTTP
+            and not settings.DEBUG
+            and not request.is_secure()
+            and not _is_local_and_direct(request)
+        ):
+            return json_error(403, code="https_required", message="Use https.")
+        return self.get_response(request)
+
+
+def _is_local_and_direct(request: HttpRequest) -> bool:
+    if any(name in request.headers for name in _PROXY_HEADERS):
+        return False
+    try:
+        return ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback
+    except ValueError:  # a unix socket has no address
+        return False
+
+
+class ApiErrorMiddleware:
+    """An HTML error page never answers an API path."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        if (
+            response.status_code >= 400
+            and is_api_path(request.path)
+            and not response.headers.get("Content-Type", "").startswith("application/json")
+        ):
+            return json_error(response.status_code)
+        return response
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """A crash in an API view: log it, answer 500 without internals."""
+        if not is_api_path(request.path):
+            return None
+        log.error("unhandled_exception", path=request.path, exc_info=exception)
+        return json_error(500)

@@ -1,0 +1,151 @@
+"""One OpenAPI document per audience, made from the routes (api.md, first paragraph)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from drf_spectacular.generators import EndpointEnumerator, SchemaGenerator
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.renderers import OpenApiYamlRenderer2
+
+_BASE = "/api/v1/"
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Who reads a document: the paths in it, and how its reader proves who he is."""
+
+    name: str
+    title: str
+    prefixes: tuple[str, ...]
+    schemes: Mapping[str, Mapping[str, str]]
+    public: bool = True
+
+    def includes(self, path: str) -> bool:
+        """Whether a route's path belongs in this audience's document."""
+        return path.startswith(tuple(_BASE + prefix for prefix in self.prefixes))
+
+
+AUDIENCES: Final[Mapping[str, Audience]] = {
+    audience.name: audience
+    for audience in (
+        Audience(
+            "partner",
+            "QuantLeap partner API",
+            ("partner/", "marketplace/templates"),
+            {
+                "partnerKey": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "pk_<partner>_<live or test>_<32 alphanumerics>",
+                },
+                "partnerSecret": {"type": "apiKey", "in": "header", "name": "X-Partner-Secret"},
+            },
+        ),
+        Audience(
+            "user",
+            "QuantLeap user API",
+            ("user/", "auth/", "marketplace/"),
+            {"userToken": {"type": "http", "scheme": "bearer", "description": "15 minutes"}},
+        ),
+        Audience(
+            "admin",
+            "QuantLeap admin API",
+            ("admin/",),
+            {"staffSession": {"type": "apiKey", "in": "cookie", "name": "sessionid"}},
+            public=False,
+        ),
+    )
+}
+
+ERROR_SCHEMA: Final[Mapping[str, Any]] = {
+    "type": "object",
+    "description": "The shape of every error. Some codes add members of their own.",
+    "required": ["statusCode", "error", "code", "message", "details", "request_id"],
+    "properties": {
+        "statusCode": {"type": "integer", "examples": [400]},
+        "error": {"type": "string", "examples": ["Invalid request parameters"]},
+        "code": {
+            "type": "string",
+            "description": "Stable; decide on this, not on the words.",
+            "examples": [
+                "invalid_request",
+                "invalid_credentials",
+                "oauth_token_expired",
+                "permission_denied",
+                "ip_not_allowed",
+                "not_found",
+                "method_not_allowed",
+                "duplicate_subscription",
+                "ambiguous_client_id",
+                "invalid_transition",
+                "idempotency_in_progress",
+                "secret_already_shown",
+                "payload_too_large",
+                "unsupported_media_type",
+                "idempotency_mismatch",
+                "broker_rejected",
+                "rate_limited",
+                "internal_error",
+                "unavailable",
+            ],
+        },
+        "message": {"type": "string"},
+        "details": {
+            "type": "object",
+            "description": "Field (dotted path) to message.",
+            "additionalProperties": {"type": "string"},
+        },
+        "request_id": {"type": "string", "examples": ["req_0k3v9…"]},
+    },
+}
+
+
+class ApiSchema(AutoSchema):
+    """Operations without their authenticator: who may call is said once per document."""
+
+    def get_auth(self) -> list[Any]:
+        """Nothing per operation."""
+        return []
+
+
+class _AudienceEndpoints(EndpointEnumerator):
+    """The endpoints of one audience; documentation views leave themselves out."""
+
+    audience: Audience
+
+    def should_include_endpoint(self, path: str, callback: Any) -> bool:
+        return self.audience.includes(path) and bool(
+            super().should_include_endpoint(path, callback)
+        )
+
+
+def build_document(audience: Audience) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of an audience, the same for every caller and on every machine."""
+    inspector = type("Endpoints", (_AudienceEndpoints,), {"audience": audience})
+    generator = SchemaGenerator()
+    generator.endpoint_inspector_cls = inspector
+    document: dict[str, Any] = generator.get_schema(request=None, public=True)
+    document["info"]["title"] = audience.title
+    schemes = {name: dict(scheme) for name, scheme in audience.schemes.items()}
+    components = document.setdefault("components", {})
+    components["securitySchemes"] = schemes
+    components.setdefault("schemas", {})["Error"] = dict(ERROR_SCHEMA)
+    document["security"] = [{name: [] for name in schemes}]
+    for operations in document.get("paths", {}).values():
+        for operation in operations.values():
+            operation.setdefault("responses", {}).setdefault("default", _error_response())
+    return document
+
+
+def _error_response() -> dict[str, Any]:
+    reference = {"$ref": "#/components/schemas/Error"}
+    return {"description": "Error", "content": {"application/json": {"schema": reference}}}
+
+
+def document_yaml(audience: Audience) -> str:
+    """The document as committed in ``docs/api``."""
+    rendered: bytes = OpenApiYamlRenderer2().render(build_document(audience))
+    return rendered.decode()

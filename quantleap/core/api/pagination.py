@@ -1,0 +1,45 @@
+"""``page``/``per_page`` lists with a total order (api.md section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db.models import QuerySet
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+
+DEFAULT_PER_PAGE = 10
+MAX_PER_PAGE = 100
+PAGING = frozenset({"page", "per_page", "limit"})
+
+
+def check_query(request: Request, allowed: frozenset[str]) -> None:
+    """Refuse query parameters that the route does not know, by name."""
+    unknown = sorted(set(request.query_params) - allowed - PAGING)
+    if unknown:
+        raise ValidationError({name: "Unknown query parameter." for name in unknown})
+
+
+def _number(params: Mapping[str, str], name: str, default: int, maximum: int) -> int:
+    text = params.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit()) or len(text) > 9 or not 1 <= int(text) <= maximum:
+        raise ValidationError({name: f"Must be a whole number from 1 to {maximum}."})
+    return int(text)
+
+
+def paginate(request: Request, queryset: QuerySet[Any]) -> tuple[list[Any], dict[str, int]]:
+    """One page (two queries: count and rows) and the ``pagination`` member.
+
+    The queryset must already have a total order.
+    """
+    params = request.query_params
+    default = _number(params, "limit", DEFAULT_PER_PAGE, MAX_PER_PAGE)
+    per_page = _number(params, "per_page", default, MAX_PER_PAGE)
+    page = _number(params, "page", 1, 10**9 // MAX_PER_PAGE)
+    start = (page - 1) * per_page
+    total = queryset.count()
+    rows = list(queryset[start : start + per_page]) if start < total else []
+    return rows, {"total": total, "page": page, "per_page": per_page}

@@ -1,0 +1,84 @@
+"""Who calls: the one object that authentication leaves on ``request.auth``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from rest_framework.request import Request
+
+from quantleap.core.audit import Actor
+from quantleap.core.errors import InvalidCredentials, PermissionDenied
+from quantleap.core.models import ActorKind
+from quantleap.core.tenancy import Environment
+
+
+@dataclass(frozen=True, slots=True)
+class PartnerPrincipal:
+    """A partner's key. ``permissions`` as granted to that key, re-read on every request."""
+
+    partner_id: int
+    slug: str
+    key_id: int
+    key_public_id: str
+    environment: str
+    permissions: frozenset[str] = field(default_factory=frozenset)
+
+    is_authenticated = True
+
+    @property
+    def actor(self) -> Actor:
+        """For the audit log."""
+        return Actor(ActorKind.PARTNER, self.key_public_id)
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerPrincipal:
+    """A customer with a user token. ``partner_id`` is None for a direct customer."""
+
+    customer_id: int
+    customer_public_id: str
+    partner_id: int | None
+    environment: str
+
+    is_authenticated = True
+
+    @property
+    def actor(self) -> Actor:
+        """For the audit log."""
+        return Actor(ActorKind.USER, self.customer_public_id)
+
+
+Principal = PartnerPrincipal | CustomerPrincipal
+
+
+def partner_of(request: Request) -> PartnerPrincipal:
+    """The calling partner; InvalidCredentials (401) when the caller is none."""
+    auth: Any = request.auth
+    if not isinstance(auth, PartnerPrincipal):
+        raise InvalidCredentials
+    return auth
+
+
+def customer_of(request: Request) -> CustomerPrincipal:
+    """The calling customer; InvalidCredentials (401) when the caller is none."""
+    auth: Any = request.auth
+    if not isinstance(auth, CustomerPrincipal):
+        raise InvalidCredentials("User token required")
+    return auth
+
+
+def caller_scope(request: Request) -> tuple[int | None, str]:
+    """``(partner_id, environment)`` of whoever calls; an anonymous caller is (None, live)."""
+    auth = cast("Principal | None", request.auth)
+    if auth is None:
+        return None, Environment.LIVE
+    return auth.partner_id, auth.environment
+
+
+def require_permission(principal: PartnerPrincipal, permission: str) -> None:
+    """403 ``permission_denied`` with the permission's name when the key lacks it."""
+    if permission not in principal.permissions:
+        raise PermissionDenied(
+            f"This key lacks the permission {permission}", details={"permission": permission}
+        )

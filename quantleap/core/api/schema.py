@@ -1,0 +1,106 @@
+"""``GET /api/v1/schema`` and the page that shows it, from files we ship."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+from urllib.parse import urlencode
+
+from django.contrib.auth import get_user
+from django.http import HttpResponseBase
+from django.urls import reverse
+from drf_spectacular.renderers import (
+    OpenApiJsonRenderer,
+    OpenApiJsonRenderer2,
+    OpenApiYamlRenderer,
+    OpenApiYamlRenderer2,
+)
+from drf_spectacular.utils import extend_schema
+from drf_spectacular.views import SpectacularSwaggerView
+from rest_framework.exceptions import NotAuthenticated, ValidationError
+from rest_framework.renderers import BaseRenderer, TemplateHTMLRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from quantleap.core.api.openapi import AUDIENCES, Audience, build_document
+from quantleap.core.api.parsers import NumberJSONRenderer
+from quantleap.core.api.views import PublicView
+
+
+def _audience_of(request: Request) -> Audience:
+    """The audience asked for; 400 for an unknown one, 401 for the staff's without a staff login."""
+    name = request.query_params.get("audience", "partner")
+    audience = AUDIENCES.get(name)
+    if audience is None:
+        raise ValidationError({"audience": f"One of {', '.join(AUDIENCES)}."})
+    if not audience.public:
+        user = get_user(request._request)
+        if not (user.is_active and user.is_staff):
+            raise NotAuthenticated
+    return audience
+
+
+class _DocumentView(PublicView):
+    """Errors are JSON here too, whatever the page itself is."""
+
+    allowed_query: ClassVar[frozenset[str]] = frozenset({"audience", "format"})
+
+    def finalize_response(
+        self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
+        """Render an error with the API's own renderer."""
+        if response.status_code >= 400:
+            request.accepted_renderer = NumberJSONRenderer()
+            request.accepted_media_type = NumberJSONRenderer.media_type
+        return super().finalize_response(request, response, *args, **kwargs)
+
+
+class SchemaView(_DocumentView):
+    """The OpenAPI document of an audience, as YAML or JSON (``Accept`` or ``format=``)."""
+
+    renderer_classes: ClassVar[tuple[type[BaseRenderer], ...]] = (
+        OpenApiYamlRenderer,
+        OpenApiYamlRenderer2,
+        OpenApiJsonRenderer,
+        OpenApiJsonRenderer2,
+    )
+
+    def get_renderers(self) -> list[BaseRenderer]:
+        """Only the asked format's, so that ``format`` wins over a browser's ``Accept``."""
+        wanted = self.request.query_params.get("format")
+        renderers = super().get_renderers()
+        return [one for one in renderers if wanted in (None, one.format)] or renderers
+
+    @extend_schema(exclude=True)
+    def get(self, request: Request) -> Response:
+        """The document."""
+        return Response(build_document(_audience_of(request)))
+
+
+class DocsView(_DocumentView):
+    """The document for human eyes; scripts and styles come from our own static files."""
+
+    renderer_classes: ClassVar[tuple[type[BaseRenderer], ...]] = (TemplateHTMLRenderer,)
+
+    @extend_schema(exclude=True)
+    def get(self, request: Request) -> Response:
+        """The page."""
+        audience = _audience_of(request)
+        query = urlencode({"audience": audience.name, "format": "json"})
+        resource = SpectacularSwaggerView._swagger_ui_resource
+        return Response(
+            {
+                "title": audience.title,
+                "swagger_ui_css": resource("swagger-ui.css"),
+                "swagger_ui_bundle": resource("swagger-ui-bundle.js"),
+                "swagger_ui_standalone": resource("swagger-ui-standalone-preset.js"),
+                "favicon_href": SpectacularSwaggerView._swagger_ui_favicon(),
+                "schema_url": f"{reverse('schema')}?{query}",
+                "settings": '{"deepLinking": true}',
+                "oauth2_config": "{}",
+                "template_name_js": SpectacularSwaggerView.template_name_js,
+                "script_url": None,
+                "csrf_header_name": "X-CSRFToken",
+                "schema_auth_names": "[]",
+            },
+            template_name=SpectacularSwaggerView.template_name,
+        )

@@ -1,0 +1,72 @@
+"""Serializer bases: unknown fields are refused by name, money is a JSON number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rest_framework import serializers
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """A body may hold only declared fields (api.md section 3)."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Refuse unknown fields, then validate as usual."""
+        if isinstance(data, Mapping):
+            unknown = sorted(str(name) for name in set(data) - set(self.fields))
+            if unknown:
+                raise serializers.ValidationError({name: "Unknown field." for name in unknown})
+        return super().to_internal_value(data)
+
+    def create(self, validated_data: Any) -> Any:
+        """Not used: services create."""
+        raise TypeError("serializers validate; services create")
+
+    def update(self, instance: Any, validated_data: Any) -> Any:
+        """Not used: services update."""
+        raise TypeError("serializers validate; services update")
+
+
+class StrictCharField(serializers.CharField):
+    """Text only: a number or boolean where text belongs is a client's mistake; NUL is refused."""
+
+    def to_internal_value(self, data: Any) -> str:
+        """Accept str, refuse everything else."""
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class StrictIntegerField(serializers.IntegerField):
+    """A JSON integer: neither text nor boolean nor 1.5."""
+
+    def to_internal_value(self, data: Any) -> int:
+        """Accept int (not bool), refuse everything else."""
+        if isinstance(data, bool) or not isinstance(data, int):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class StrictBooleanField(serializers.BooleanField):
+    """true or false, nothing that looks like it."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        """Accept bool only."""
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
+class StrictDecimalField(serializers.DecimalField):
+    """A JSON number (parsed as Decimal by StrictJSONParser); answers with a number too."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("coerce_to_string", False)
+        super().__init__(*args, **kwargs)
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Accept JSON numbers only."""
+        if isinstance(data, (bool, str)):
+            self.fail("invalid")
+        return super().to_internal_value(data)

@@ -1,0 +1,91 @@
+"""Base views: what every partner and user route shares."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, TypeVar
+
+from rest_framework import serializers
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from quantleap.core.api.pagination import check_query
+from quantleap.core.api.principal import (
+    CustomerPrincipal,
+    PartnerPrincipal,
+    customer_of,
+    partner_of,
+    require_permission,
+)
+from quantleap.core.errors import InvalidCredentials
+
+S = TypeVar("S", bound="serializers.Serializer[Any]")
+
+
+class _PartnerDoor(BasePermission):
+    """401 before 403: who one is comes first; then the key's permission for this method."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        principal = partner_of(request)
+        permission = getattr(view, "permissions_by_method", {}).get(request.method or "")
+        if permission:
+            require_permission(principal, permission)
+        return True
+
+
+class _CustomerDoor(BasePermission):
+    """Only a customer's own token opens ``/user``."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        customer_of(request)
+        return True
+
+
+class StrictView(APIView):
+    """Refuses unknown query parameters; validates bodies with a strict serializer."""
+
+    allowed_query: ClassVar[frozenset[str]] = frozenset()
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Order of checks (api.md section 4): 401, 403, … then the query, then the body."""
+        super().initial(request, *args, **kwargs)
+        check_query(request, self.allowed_query)
+
+    def validated(self, serializer: type[S], request: Request) -> dict[str, Any]:
+        """The body as validated by ``serializer``."""
+        bound = serializer(data=request.data)
+        bound.is_valid(raise_exception=True)
+        data: dict[str, Any] = bound.validated_data
+        return data
+
+
+class PartnerView(StrictView):
+    """A route under ``/partner``. ``permissions_by_method`` names the key permission needed."""
+
+    permission_classes = (_PartnerDoor,)
+    permissions_by_method: ClassVar[dict[str, str]] = {}
+
+    @property
+    def partner(self) -> PartnerPrincipal:
+        """The calling key."""
+        return partner_of(self.request)
+
+
+class CustomerView(StrictView):
+    """A route under ``/user``."""
+
+    permission_classes = (_CustomerDoor,)
+
+    @property
+    def customer(self) -> CustomerPrincipal:
+        """The calling customer."""
+        return customer_of(self.request)
+
+
+class PublicView(StrictView):
+    """Readable by anyone; a *bad* credential is still 401 (api.md section 4)."""
+
+    permission_classes: ClassVar[tuple[type[BasePermission], ...]] = ()
+
+
+__all__ = ["CustomerView", "InvalidCredentials", "PartnerView", "PublicView", "StrictView"]

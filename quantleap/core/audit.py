@@ -1,0 +1,51 @@
+"""Append-only record of who did what (one entry per action, in its transaction)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from quantleap.core.context import current_request_id
+from quantleap.core.models import ActorKind, AuditEntry
+from quantleap.core.tenancy import Environment
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts: staff (username), partner key (key id), customer (usr id) or the system."""
+
+    kind: str
+    id: str = ""
+
+    @classmethod
+    def staff(cls, user: Any) -> Actor:
+        """Actor for a logged-in staff user."""
+        return cls(ActorKind.STAFF, user.get_username())
+
+
+SYSTEM = Actor(ActorKind.SYSTEM, "system")
+
+
+def record(
+    *,
+    actor: Actor,
+    action: str,
+    target_type: str,
+    target_id: str,
+    partner_id: int | None = None,
+    environment: str = Environment.LIVE,
+    data: Mapping[str, Any] | None = None,
+) -> AuditEntry:
+    """Write one entry. ``data`` must hold no secret; values must be JSON."""
+    return AuditEntry.objects.create(
+        actor_kind=actor.kind,
+        actor_id=actor.id,
+        action=action,
+        target_type=target_type,
+        target_id=target_id,
+        partner_id=partner_id,
+        environment=environment,
+        data=dict(data or {}),
+        request_id=current_request_id(),
+    )

@@ -1,0 +1,86 @@
+"""Errors that a caller can act on.
+
+A service raises a :class:`DomainError`; the API turns it into the one envelope of api.md section
+3, the admin into a message, a command into an exit code. ``code`` is stable and documented.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class DomainError(Exception):
+    """Something the caller asked for cannot be done, and why.
+
+    ``details`` maps a field (nested fields by dotted path) to its message; ``extra`` holds the
+    additional top-level members that some codes carry (``existing_subscription_id`` …).
+    """
+
+    status: int = 400
+    code: str = "invalid_request"
+    error: str = "Invalid request parameters"
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        details: Mapping[str, str] | None = None,
+        **extra: Any,
+    ) -> None:
+        super().__init__(message or self.error)
+        self.message = message or self.error
+        self.details: dict[str, str] = dict(details or {})
+        self.extra: dict[str, Any] = extra
+
+
+class InvalidRequest(DomainError):
+    """400: a field is wrong; ``details`` names it."""
+
+
+class InvalidCredentials(DomainError):
+    """401: unknown, malformed, revoked or expired credentials; never says which."""
+
+    status = 401
+    code = "invalid_credentials"
+    error = "Invalid API key or secret"
+
+
+class PermissionDenied(DomainError):
+    """403: authenticated, but not allowed."""
+
+    status = 403
+    code = "permission_denied"
+    error = "Permission denied"
+
+
+class AddressNotAllowed(DomainError):
+    """403: the caller's address is not on the partner's list."""
+
+    status = 403
+    code = "ip_not_allowed"
+    error = "Address not allowed"
+
+
+class NotFound(DomainError):
+    """404: unknown, another partner's, or the other environment's: all alike."""
+
+    status = 404
+    code = "not_found"
+    error = "Not found"
+
+
+class InvalidTransition(DomainError):
+    """409: the state machine has no such arrow from here."""
+
+    status = 409
+    code = "invalid_transition"
+    error = "Invalid transition"
+
+
+class Unavailable(DomainError):
+    """503: a dependency does not answer; try again later."""
+
+    status = 503
+    code = "unavailable"
+    error = "Service temporarily unavailable"

@@ -1,0 +1,139 @@
+"""Staff user, audit entries, outbox events and idempotency records."""
+
+from __future__ import annotations
+
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+from django.db.models import F, Q
+
+from quantleap.core import clock
+from quantleap.core.ids import new_event_id
+from quantleap.core.tenancy import TenantOwned, TenantQuerySet
+
+
+class StaffUser(AbstractUser):
+    """A person on our side of the console. Customers are not Django users."""
+
+    class Meta:
+        verbose_name = "staff user"
+
+
+class ActorKind(models.TextChoices):
+    """Who did something."""
+
+    STAFF = "STAFF", "Staff"
+    PARTNER = "PARTNER", "Partner key"
+    USER = "USER", "Customer"
+    SYSTEM = "SYSTEM", "System"
+
+
+class AuditEntry(TenantOwned):
+    """One action, never edited. The database refuses UPDATE and DELETE (migration 0002)."""
+
+    at = models.DateTimeField(default=clock.now)
+    actor_kind = models.CharField(max_length=10, choices=ActorKind.choices)
+    actor_id = models.CharField(max_length=80, blank=True)
+    action = models.CharField(max_length=60)
+    target_type = models.CharField(max_length=60)
+    target_id = models.CharField(max_length=80)
+    data = models.JSONField(default=dict, blank=True)
+    request_id = models.CharField(max_length=64, blank=True)
+
+    objects = TenantQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "audit entries"
+        ordering = ("-id",)
+        indexes = (
+            # history of one thing, newest first (admin history, partner support)
+            models.Index(fields=["target_type", "target_id", "-id"], name="audit_target_idx"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.target_type} {self.target_id}"
+
+
+class OutboxEvent(TenantOwned):
+    """Something to tell, written in the transaction of what it tells of.
+
+    The relay claims unpublished rows with SKIP LOCKED and hands them to the registered handlers.
+    """
+
+    event_id = models.CharField(max_length=40, unique=True, default=new_event_id)
+    type = models.CharField(max_length=60)
+    payload = models.JSONField(default=dict)
+    created_at = models.DateTimeField(default=clock.now)
+    published_at = models.DateTimeField(null=True, blank=True)
+    dedupe_key = models.CharField(
+        max_length=120, null=True, blank=True, help_text="Never twice: one event per key."
+    )
+
+    objects = TenantQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("id",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=["partner_id", "environment", "dedupe_key"],
+                condition=Q(dedupe_key__isnull=False),
+                nulls_distinct=False,
+                name="outbox_dedupe_uniq",
+            ),
+        )
+        indexes = (
+            # the relay's queue: oldest unpublished first
+            models.Index(
+                fields=["id"], condition=Q(published_at__isnull=True), name="outbox_pending_idx"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.event_id}"
+
+
+class IdempotencyRecord(TenantOwned):
+    """First answer to a POST with an ``Idempotency-Key`` (api.md section 4).
+
+    ``scope`` names who the key belongs to (partner and environment, or a customer), so a record
+    survives key rotation. The row is created before the work and completed in its transaction.
+    """
+
+    class State(models.TextChoices):
+        RUNNING = "RUNNING", "Running"
+        DONE = "DONE", "Done"
+
+    scope = models.CharField(max_length=80)
+    key = models.CharField(max_length=255)
+    fingerprint = models.CharField(max_length=64, help_text="SHA-256 of method, path and body.")
+    state = models.CharField(max_length=8, choices=State.choices, default=State.RUNNING)
+    status_code = models.PositiveSmallIntegerField(null=True, blank=True)
+    body = models.JSONField(null=True, blank=True)
+    created_at = models.DateTimeField(default=clock.now)
+    completed_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField()
+
+    objects = TenantQuerySet.as_manager()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=["partner_id", "environment", "scope", "key"],
+                nulls_distinct=False,
+                name="idempotency_scope_key_uniq",
+            ),
+            models.CheckConstraint(
+                condition=Q(state="RUNNING", status_code__isnull=True)
+                | Q(state="DONE", status_code__isnull=False),
+                name="idempotency_done_has_answer",
+            ),
+            models.CheckConstraint(
+                condition=Q(expires_at__gt=F("created_at")), name="idempotency_expires_later"
+            ),
+        )
+        indexes = (
+            # the nightly sweep of expired records
+            models.Index(fields=["expires_at"], name="idempotency_expiry_idx"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.scope} {self.key}"

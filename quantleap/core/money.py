@@ -1,0 +1,36 @@
+"""Rupees: two places, one rounding rule, shares that add up exactly (money.md)."""
+
+from __future__ import annotations
+
+from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
+from typing import Final
+
+CURRENCY: Final = "INR"
+PAISA: Final = Decimal("0.01")
+ZERO: Final = Decimal("0.00")
+BASIS_POINTS: Final = 10_000
+
+
+def rupees(value: Decimal | int | str) -> Decimal:
+    """``value`` in rupees, rounded half up to the paisa. Floats are refused (TypeError)."""
+    if isinstance(value, float):
+        raise TypeError("money is never a float")
+    return Decimal(value).quantize(PAISA, ROUND_HALF_UP)
+
+
+def share(amount: Decimal, basis_points: int) -> Decimal:
+    """A partner's share of ``amount`` in rupees, floored to the paisa (money.md, commission)."""
+    if not 0 <= basis_points <= BASIS_POINTS:
+        raise ValueError(f"basis points out of range: {basis_points}")
+    return (amount * basis_points / BASIS_POINTS).quantize(PAISA, ROUND_DOWN)
+
+
+def split(amount: Decimal, basis_points: int) -> tuple[Decimal, Decimal]:
+    """``(partner, platform)`` parts of ``amount``; they add up to it exactly."""
+    partner = share(amount, basis_points)
+    return partner, amount - partner
+
+
+def with_tax(amount: Decimal, rate_pct: Decimal) -> Decimal:
+    """``amount`` plus tax at ``rate_pct`` percent, in rupees, half up."""
+    return rupees(amount + amount * rate_pct / 100)

@@ -1,0 +1,86 @@
+"""Transactional outbox: written with the change, told after the commit, at least once."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import structlog
+from django.db import transaction
+
+from quantleap.core.models import OutboxEvent
+from quantleap.core.registry import Handlers
+from quantleap.core.tenancy import Environment
+
+log = structlog.get_logger(__name__)
+
+
+class OutboxHandler(Protocol):
+    """Turns a batch of events into rows of its own (webhook deliveries, notifications).
+
+    Called inside the relay's transaction: it must only write to the database.
+    """
+
+    def __call__(self, events: Sequence[OutboxEvent], now: dt.datetime) -> None: ...
+
+
+class Wakeup(Protocol):
+    """Asks the relay to run soon. A lost wake-up only costs time (beat runs it every second)."""
+
+    def __call__(self) -> None: ...
+
+
+HANDLERS: Handlers[OutboxHandler] = Handlers("outbox")
+
+
+class NotInTransaction(RuntimeError):
+    """emit() was called outside a transaction: the event could outlive a rolled-back change."""
+
+
+def emit(
+    type: str,  # the envelope's own word (api.md section 9)
+    payload: Mapping[str, Any],
+    *,
+    partner_id: int | None,
+    environment: str = Environment.LIVE,
+    dedupe_key: str | None = None,
+    now: dt.datetime,
+) -> None:
+    """Write one event in the current transaction. A repeated ``dedupe_key`` writes nothing."""
+    emit_many(
+        [
+            OutboxEvent(
+                type=type,
+                payload=dict(payload),
+                partner_id=partner_id,
+                environment=environment,
+                dedupe_key=dedupe_key,
+                created_at=now,
+            )
+        ]
+    )
+
+
+def emit_many(events: Sequence[OutboxEvent]) -> None:
+    """Write events in the current transaction with one INSERT … ON CONFLICT DO NOTHING."""
+    if not transaction.get_connection().in_atomic_block:
+        raise NotInTransaction
+    OutboxEvent.objects.bulk_create(events, ignore_conflicts=True)
+
+
+def relay(*, now: dt.datetime, batch: int = 500) -> int:
+    """Publish the oldest unpublished events; returns how many. Safe to run anywhere, often."""
+    with transaction.atomic():
+        events = list(
+            OutboxEvent.objects.select_for_update(skip_locked=True)
+            .filter(published_at__isnull=True)
+            .order_by("id")[:batch]
+        )
+        if not events:
+            return 0
+        for handler in HANDLERS.all():
+            handler(events, now)
+        OutboxEvent.objects.filter(pk__in=[event.pk for event in events]).update(published_at=now)
+    log.info("outbox_relayed", count=len(events))
+    return len(events)

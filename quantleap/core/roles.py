@@ -1,0 +1,38 @@
+"""The two database roles: the owner migrates, the application works.
+
+The application role is neither owner nor superuser, so row level security can be switched on table
+by table, and append-only tables are append-only for every process that serves or trades.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from psycopg import sql
+
+# Tables whose rows are history: the application may add to them, never change or remove.
+APPEND_ONLY: Final = ("core_auditentry", "marketplace_templateversion")
+
+
+def grant_application_role(connection: Any, role: str, *, for_tests: bool = False) -> None:
+    """Give ``role`` its rights on the tables and sequences of schema public.
+
+    ``connection`` is a Django connection of the owner. ``for_tests`` adds TRUNCATE, which the
+    transactional tests need to empty tables between them.
+    """
+    name = sql.Identifier(role)
+    rights = "SELECT, INSERT, UPDATE, DELETE" + (", TRUNCATE" if for_tests else "")
+    with connection.cursor() as cursor:
+        for statement in (
+            "GRANT USAGE ON SCHEMA public TO {}",
+            f"GRANT {rights} ON ALL TABLES IN SCHEMA public TO {{}}",
+            "GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA public TO {}",
+        ):
+            cursor.execute(sql.SQL(statement).format(name).as_string(cursor.connection))
+        existing = set(connection.introspection.table_names(cursor))
+        for table in existing.intersection(APPEND_ONLY):
+            cursor.execute(
+                sql.SQL("REVOKE UPDATE, DELETE ON {} FROM {}")
+                .format(sql.Identifier(table), name)
+                .as_string(cursor.connection)
+            )

@@ -1,0 +1,234 @@
+"""Settings that every profile shares. Values come from the environment through typed readers.
+
+A missing or malformed variable stops the start with its name; ``NAME_FILE`` may hold the path of a
+file with the value instead (secrets of a container).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import environ
+import structlog
+
+from quantleap.core.logging import hide_secrets
+
+env = environ.FileAwareEnv()
+BASE_DIR = Path(__file__).resolve().parent.parent.parent
+
+QUANTLEAP_PROFILE = "base"
+DEBUG = False
+ALLOWED_HOSTS: list[str] = []
+
+INSTALLED_APPS = [
+    "quantleap.core.apps.CoreConfig",
+    "unfold",
+    "unfold.contrib.filters",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_celery_beat",
+    "django_structlog",
+    "marketplace.apps.MarketplaceConfig",
+    "partners.apps.PartnersConfig",
+    "brokers.apps.BrokersConfig",
+    "subscriptions.apps.SubscriptionsConfig",
+    "execution.apps.ExecutionConfig",
+]
+
+MIDDLEWARE = [
+    "quantleap.core.api.middleware.RequestIdMiddleware",
+    "quantleap.core.api.middleware.RefusePlainHttpMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "quantleap.core.api.middleware.ApiErrorMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_structlog.middlewares.RequestMiddleware",
+]
+
+ROOT_URLCONF = "quantleap.urls"
+WSGI_APPLICATION = "quantleap.wsgi.application"
+APPEND_SLASH = False
+AUTH_USER_MODEL = "core.StaffUser"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LANGUAGE_CODE = "en-in"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "var" / "static"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
+LOGIN_URL = "admin:login"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "quantleap" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["partners.api.authentication.CallerAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PARSER_CLASSES": ["quantleap.core.api.parsers.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["quantleap.core.api.parsers.NumberJSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "rest_framework.negotiation.DefaultContentNegotiation",
+    "EXCEPTION_HANDLER": "quantleap.core.api.exceptions.handle",
+    "DEFAULT_SCHEMA_CLASS": "quantleap.core.api.openapi.ApiSchema",
+    "UNAUTHENTICATED_USER": None,
+    "DATETIME_FORMAT": "%Y-%m-%dT%H:%M:%S.%fZ",
+    "URL_FORMAT_OVERRIDE": None,
+}
+SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "TITLE": "QuantLeap API",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": [],
+}
+
+# -- Celery: wake-ups only; Postgres holds the truth (execution.md section 2) --------------------
+CELERY_TASK_DEFAULT_QUEUE = "celery"
+CELERY_TASK_ACKS_LATE = False
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 300}
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+DJANGO_CELERY_BEAT_TZ_AWARE = True
+CELERY_TASK_ROUTES = {"execution.*": {"queue": "execution"}}
+CELERY_BEAT_SCHEDULE = {
+    "relay-outbox": {"task": "core.relay_outbox", "schedule": 1.0},
+    "deliver-webhooks": {"task": "partners.deliver_webhooks", "schedule": 1.0},
+    "execution-tick": {"task": "execution.tick", "schedule": 1.0},
+    "expire-broker-sessions": {"task": "brokers.expire_sessions", "schedule": 60.0},
+    "forget-idempotency-records": {"task": "core.forget_idempotency_records", "schedule": 3600.0},
+}
+
+# -- QuantLeap ---------------------------------------------------------------------------------
+QUANTLEAP_REFUSE_PLAIN_HTTP = False
+QUANTLEAP_SIMULATOR_URL: str = env.str("QUANTLEAP_SIMULATOR_URL", default="")
+QUANTLEAP_LIVE_BROKERS: list[str] = env.list("QUANTLEAP_LIVE_BROKERS", default=[])
+QUANTLEAP_SABOTAGE: str = env.str("QUANTLEAP_SABOTAGE", default="")
+QUANTLEAP_TRUSTED_PROXIES: list[str] = env.list("QUANTLEAP_TRUSTED_PROXIES", default=[])
+QUANTLEAP_TRUSTED_HOPS: int = env.int("QUANTLEAP_TRUSTED_HOPS", default=1)
+QUANTLEAP_GST_RATE_PCT: int = env.int("QUANTLEAP_GST_RATE_PCT", default=18)
+QUANTLEAP_BCRYPT_ROUNDS: int = env.int("QUANTLEAP_BCRYPT_ROUNDS", default=12)
+# Installation-wide switch: show figures that no auditor verified? (product.md, performance)
+QUANTLEAP_SHOW_UNVERIFIED_PERFORMANCE: bool = env.bool(
+    "QUANTLEAP_SHOW_UNVERIFIED_PERFORMANCE", default=False
+)
+
+# Execution timeline, seconds (execution.md section 2); the kill tests shorten them.
+QUANTLEAP_SHARDS: int = env.int("QUANTLEAP_SHARDS", default=8)
+QUANTLEAP_LEASE_TTL: float = env.float("QUANTLEAP_LEASE_TTL", default=10.0)
+QUANTLEAP_LEASE_HEARTBEAT: float = env.float("QUANTLEAP_LEASE_HEARTBEAT", default=3.0)
+QUANTLEAP_ARM_LEAD: float = env.float("QUANTLEAP_ARM_LEAD", default=120.0)
+QUANTLEAP_CONNECT_LEAD: float = env.float("QUANTLEAP_CONNECT_LEAD", default=30.0)
+QUANTLEAP_RESOLVE_LEAD: float = env.float("QUANTLEAP_RESOLVE_LEAD", default=2.0)
+QUANTLEAP_COMMIT_LEAD: float = env.float("QUANTLEAP_COMMIT_LEAD", default=1.0)
+QUANTLEAP_ENTRY_GRACE: float = env.float("QUANTLEAP_ENTRY_GRACE", default=30.0)
+QUANTLEAP_ANSWER_TIMEOUT: float = env.float("QUANTLEAP_ANSWER_TIMEOUT", default=5.0)
+QUANTLEAP_QUOTE_MAX_AGE_ENTRY: float = env.float("QUANTLEAP_QUOTE_MAX_AGE_ENTRY", default=2.0)
+QUANTLEAP_QUOTE_MAX_AGE_RISK: float = env.float("QUANTLEAP_QUOTE_MAX_AGE_RISK", default=5.0)
+QUANTLEAP_CONTROL_MAX_AGE: float = env.float("QUANTLEAP_CONTROL_MAX_AGE", default=5.0)
+# Overrides the adapters' visibility delay (seconds an accepted order may be missing from the book).
+QUANTLEAP_VISIBILITY_DELAY: float | None = env.float("QUANTLEAP_VISIBILITY_DELAY", default=None)
+
+# Where each broker lives: api, login and instrument bases. The simulator replaces them all.
+QUANTLEAP_BROKERS: dict[str, dict[str, str]] = {
+    "zerodha": {
+        "api": env.str("QUANTLEAP_ZERODHA_API", default="https://api.kite.trade"),
+        "login": env.str("QUANTLEAP_ZERODHA_LOGIN", default="https://kite.zerodha.com"),
+        "instruments": "https://api.kite.trade/instruments/NFO",
+    },
+    "zebu": {
+        "api": env.str("QUANTLEAP_ZEBU_API", default="https://go.mynt.in"),
+        "login": env.str("QUANTLEAP_ZEBU_LOGIN", default="https://go.mynt.in"),
+        "instruments": "https://go.mynt.in/NFO_symbols.txt.zip",
+    },
+}
+if QUANTLEAP_SIMULATOR_URL:
+    # QUANTLEAP_SIMULATOR_URL is the control port's address; it names the ports of the rest.
+    _kite = env.str("QUANTLEAP_SIMULATOR_KITE", default="http://127.0.0.1:8901")
+    _noren = env.str("QUANTLEAP_SIMULATOR_NOREN", default="http://127.0.0.1:8902")
+    QUANTLEAP_BROKERS = {
+        "zerodha": {"api": _kite, "login": _kite, "instruments": f"{_kite}/instruments/NFO"},
+        "zebu": {"api": _noren, "login": _noren, "instruments": f"{_noren}/NFO_symbols.txt.zip"},
+    }
+
+SILENCED_SYSTEM_CHECKS = ["django_ratelimit.W001", "django_ratelimit.E003"]
+
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.filter_by_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        hide_secrets,
+        structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+    ],
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    cache_logger_on_first_use=True,
+)
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "json": {
+            "()": structlog.stdlib.ProcessorFormatter,
+            "processors": [
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                structlog.processors.JSONRenderer(),
+            ],
+            "foreign_pre_chain": [
+                structlog.contextvars.merge_contextvars,
+                structlog.stdlib.add_logger_name,
+                structlog.stdlib.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                hide_secrets,
+            ],
+        }
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "root": {"handlers": ["console"], "level": env.str("QUANTLEAP_LOG_LEVEL", default="INFO")},
+    "loggers": {"django.request": {"level": "ERROR"}, "django_structlog": {"level": "WARNING"}},
+}

@@ -1,7 +1,7 @@
 """Start processes, recognise them later, end exactly those and no others.
 
-A pid alone proves nothing (numbers repeat, in containers at once), so every process that may have
-to be ended by a later start is recorded with its command line and compared before a signal goes out.
+A pid alone proves nothing (numbers repeat, in containers at once), so every process that a later
+start may have to end is recorded with its command line, and compared before a signal goes out.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 LAUNCHER = Path(__file__).with_name("launch.py")
+PROC = Path("/proc")  # Linux; elsewhere `ps` answers
 POLL_SECONDS = 0.02
 
 # The kernel's death signal fires when the *thread* that forked ends, so every child is forked by
@@ -84,7 +85,7 @@ def is_alive(pid: int) -> bool:
 
 def _is_zombie(pid: int) -> bool:
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        stat = (PROC / str(pid) / "stat").read_text(errors="replace")
     except OSError:
         return False
     return stat.rpartition(")")[2].split()[:1] == ["Z"]
@@ -92,9 +93,9 @@ def _is_zombie(pid: int) -> bool:
 
 def command_line(pid: int) -> str:
     """The command line of ``pid``, arguments joined by spaces; empty where there is none."""
-    if sys.platform == "linux":
+    if PROC.is_dir():
         try:
-            raw = Path(f"/proc/{pid}/cmdline").read_bytes()
+            raw = (PROC / str(pid) / "cmdline").read_bytes()
         except OSError:
             return ""
         return raw.rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
@@ -111,7 +112,7 @@ def pids_in_folder(folder: Path, program: str) -> list[int]:
     thing that ties them to a data folder.
     """
     found = []
-    for entry in Path("/proc").glob("[0-9]*"):
+    for entry in PROC.glob("[0-9]*"):
         try:
             if (
                 entry.joinpath("comm").read_text().strip() == program

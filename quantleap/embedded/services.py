@@ -48,8 +48,9 @@ class EmbeddedServices:
     def start(self, *, fresh: bool = False) -> ServiceUrls:
         """Start both servers and return their addresses.
 
-        Ends what a killed earlier run left behind; ``fresh`` then empties both servers for good. Raises AlreadyRunning if a living process runs
-        this folder's services, EmbeddedServiceError for everything else that stops a start.
+        Ends what a killed earlier run left behind; ``fresh`` then empties both servers for good.
+        Raises AlreadyRunning if a living process runs this folder's services, EmbeddedServiceError
+        for everything else that stops a start.
         """
         self.base_dir.mkdir(parents=True, exist_ok=True)
         for name in ("run", "log"):

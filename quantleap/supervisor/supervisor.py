@@ -166,9 +166,7 @@ class Supervisor:
             if running is None:
                 return
             part = running.part
-            end_child(
-                running.child, ((part.stop_signal, part.stop_seconds), (signal.SIGKILL, 5.0))
-            )
+            end_child(running.child, ((part.stop_signal, part.stop_seconds), (signal.SIGKILL, 5.0)))
             self._end_group(running)
 
     def kill(self, name: str) -> None:

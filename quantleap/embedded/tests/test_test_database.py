@@ -27,7 +27,7 @@ def test_the_application_role_cannot_change_the_schema() -> None:
         "DROP TABLE django_content_type",
     ):
         with (
-            pytest.raises(DatabaseError, match="permission denied|must be owner"),
+            pytest.raises(DatabaseError, match=r"permission denied|must be owner"),
             transaction.atomic(),
             connection.cursor() as cursor,
         ):

@@ -37,6 +37,9 @@ class Command(BaseCommand):
         parser.add_argument("--clock-start", help="ISO 8601; IST unless it names an offset")
         parser.add_argument("--fresh", action="store_true", help="empty the embedded servers first")
         parser.add_argument("--no-seed", action="store_true", help="leave the database unseeded")
+        parser.add_argument(
+            "--die-with-parent", action="store_true", help="stop when make or the demo is killed"
+        )
         parser.add_argument("--quiet", action="store_true", help="print only failures")
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -1,0 +1,75 @@
+# Everything starts here; each target sets itself up. Needs Python 3.11 or newer and make.
+# `make run` is the first thing to try; docs/deploy.md is about production.
+
+PYTHON ?= python3
+PORT ?= 8000
+WORKERS ?= 1
+
+BIN := .venv/bin
+# A stamp per lock file content: a changed lock installs again, an unchanged one costs nothing.
+RUNTIME := .venv/.runtime-$(firstword $(shell cksum < requirements.txt))
+DEVELOP := .venv/.develop-$(firstword $(shell cksum < requirements-dev.txt))
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-input --require-hashes
+COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
+	--no-emit-index-url --no-emit-find-links --allow-unsafe
+BENCHMARKS := fanout
+
+.PHONY: help run demo demo-controls test test-parallel test-process browser lint bench lock clean
+.DEFAULT_GOAL := help
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
+
+run: $(RUNTIME) ## Run everything on this machine (PORT=8000) until Ctrl-C
+	$(BIN)/python manage.py up --port $(PORT) --workers $(WORKERS) --die-with-parent
+
+demo: $(RUNTIME) ## Play one whole trading day over HTTP; report in var/demo/report.json
+	$(BIN)/python clients/demo/run.py
+
+demo-controls: $(RUNTIME) ## Break one thing at a time; each demo check must notice its own
+	$(BIN)/python clients/demo/controls.py
+
+test: test-parallel test-process ## The whole test suite, with one coverage report
+	$(BIN)/coverage report --skip-covered --skip-empty
+
+test-parallel: $(DEVELOP)
+	$(BIN)/pytest -n 2 -m "not process and not browser" --cov --cov-report=
+
+test-process: $(DEVELOP)
+	$(BIN)/pytest -n 0 -p no:randomly -m process --cov --cov-append --cov-report=
+
+browser: $(DEVELOP) ## Drive the pages in the system's headless Chromium
+	$(BIN)/pytest -n 0 -p no:randomly -m browser
+
+lint: $(DEVELOP) ## Formatting, types, import directions, migrations, deploy checks, OpenAPI
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports --no-cache
+	.ci/check-settings $(BIN)/python
+
+bench: $(DEVELOP) ## Benchmarks; each writes JSON below var/bench
+	set -e; for name in $(BENCHMARKS); do $(BIN)/python bench/$$name.py; done
+
+lock: $(DEVELOP) ## Compile the requirements again; UPGRADE=1 takes newer versions
+	$(COMPILE) $(if $(UPGRADE),--upgrade) --output-file=requirements.txt requirements.in
+	$(COMPILE) $(if $(UPGRADE),--upgrade) --output-file=requirements-dev.txt requirements-dev.in
+
+clean: ## Remove everything that set-up and runs have made, data included
+	rm -rf .venv var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .coverage .coverage.* htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "QuantLeap needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+$(RUNTIME): | .venv/bin/pip
+	$(INSTALL) -r requirements.txt
+	@touch $@
+
+# The development lock contains the runtime lock, so both stamps are earned at once.
+$(DEVELOP): | .venv/bin/pip
+	$(INSTALL) -r requirements-dev.txt
+	@touch $@ $(RUNTIME)

@@ -8,13 +8,15 @@ class EmbeddedServiceError(RuntimeError):
 class AlreadyRunning(EmbeddedServiceError):
     """Another living process holds this folder's lock.
 
-    ``pid`` is that process, or None where it could not be read.
+    ``pid`` is that process, or None where it could not be read; ``stopping`` that it said it was
+    about to end.
     """
 
-    def __init__(self, folder: str, pid: int | None) -> None:
+    def __init__(self, folder: str, pid: int | None, *, stopping: bool = False) -> None:
         who = f"process {pid}" if pid else "another process"
         super().__init__(
             f"the services in {folder} are already run by {who}; "
             f"stop it first (Ctrl-C where it runs, or `python -m quantleap.embedded stop`)"
         )
         self.pid = pid
+        self.stopping = stopping

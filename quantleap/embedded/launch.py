@@ -37,6 +37,12 @@ class _CapData(ctypes.Structure):
     ]
 
 
+def _prctl(libc: ctypes.CDLL, option: int, *values: int) -> int:
+    """prctl(2), every argument as wide as the kernel reads it."""
+    padded = (*values, 0, 0, 0, 0)[:4]
+    return int(libc.prctl(option, *(ctypes.c_ulong(value) for value in padded)))
+
+
 def _check(result: int, what: str) -> None:
     if result != 0:
         number = ctypes.get_errno()
@@ -46,7 +52,7 @@ def _check(result: int, what: str) -> None:
 def drop_root(libc: ctypes.CDLL, uid: int, gid: int, capability: int | None) -> None:
     """Become ``uid``/``gid`` without groups, keeping at most one ambient capability."""
     if capability is not None:
-        _check(libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0), "keep capabilities")
+        _check(_prctl(libc, PR_SET_KEEPCAPS, 1), "keep capabilities")
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
@@ -56,10 +62,10 @@ def drop_root(libc: ctypes.CDLL, uid: int, gid: int, capability: int | None) -> 
         data = (_CapData * 2)(_CapData(mask, mask, mask), _CapData(0, 0, 0))
         _check(libc.capset(ctypes.byref(header), ctypes.byref(data)), "set capabilities")
         _check(
-            libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0),
+            _prctl(libc, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability),
             "raise the ambient capability",
         )
-    _check(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "forbid new privileges")
+    _check(_prctl(libc, PR_SET_NO_NEW_PRIVS, 1), "forbid new privileges")
 
 
 def main() -> int:
@@ -80,7 +86,7 @@ def main() -> int:
                 drop_root(libc, uid, gid, options.capability)
             if options.death_signal:
                 # After the change of user: the kernel forgets the signal when credentials change.
-                _check(libc.prctl(PR_SET_PDEATHSIG, options.death_signal, 0, 0, 0), "death signal")
+                _check(_prctl(libc, PR_SET_PDEATHSIG, options.death_signal), "death signal")
                 if os.getppid() != options.parent:
                     print("launch: the starter is gone", file=sys.stderr)
                     return EXIT_CANNOT_LAUNCH

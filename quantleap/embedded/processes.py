@@ -6,6 +6,7 @@ start may have to end is recorded with its command line, and compared before a s
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -20,6 +21,8 @@ from typing import IO
 LAUNCHER = Path(__file__).with_name("launch.py")
 PROC = Path("/proc")  # Linux; elsewhere `ps` answers
 POLL_SECONDS = 0.02
+
+PR_SET_PDEATHSIG = 1
 
 # The kernel's death signal fires when the *thread* that forked ends, so every child is forked by
 # one thread that lives as long as this process.
@@ -70,6 +73,22 @@ def spawn(
         )
 
     return _spawner.submit(start).result()
+
+
+def die_with_parent(number: signal.Signals) -> None:
+    """Linux: have the kernel send this process ``number`` when its parent dies; elsewhere nothing.
+
+    Called in the main thread by a program that was started for its parent's sake, such as the
+    supervisor under ``make run``.
+    """
+    if sys.platform != "linux":
+        return
+    parent = os.getppid()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(number)) != 0:
+        raise OSError(ctypes.get_errno(), "cannot tie this process to its parent")
+    if os.getppid() != parent:
+        os.kill(os.getpid(), number)
 
 
 def is_alive(pid: int) -> bool:

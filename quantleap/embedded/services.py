@@ -82,9 +82,14 @@ class EmbeddedServices:
             redis_url=self.valkey.url(),
         )
 
+    def mark_stopping(self) -> None:
+        """Say that ``stop`` will follow soon, so that a second start waits instead of refusing."""
+        self._lock.mark_stopping()
+
     def stop(self) -> None:
         """Stop both servers, remove temporary folders and the published addresses."""
         if self._started:
+            self.mark_stopping()
             remove_services(self.base_dir)
             for server in (self.valkey, self.postgres):
                 server.stop()
@@ -141,7 +146,7 @@ def start_first_free(parent: Path, *, durable: bool) -> EmbeddedServices:
     """
     for number in range(64):
         services = EmbeddedServices(parent / str(number), durable=durable)
-        if RunLock(services.base_dir).holder() is not None:
+        if RunLock(services.base_dir).is_held():
             continue
         services.start()
         return services

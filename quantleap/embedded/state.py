@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +15,9 @@ from quantleap.embedded.errors import AlreadyRunning
 from quantleap.embedded.processes import command_line, is_alive
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
+GRACE_SECONDS = 2.0
+STOPPING_SECONDS = 90.0
+STOPPING = "stopping"
 VAR_DIR_VARIABLE = "QUANTLEAP_VAR_DIR"
 
 
@@ -143,16 +147,37 @@ class RunLock:
         self._handle: IO[str] | None = None
 
     def acquire(self) -> None:
-        """Take the lock; raises AlreadyRunning if another living process holds it."""
+        """Take the lock; raises AlreadyRunning if another living process holds it.
+
+        A holder that is on its way out (it said so, or its starter was just killed) is waited for.
+        """
+        started = time.monotonic()
+        while True:
+            try:
+                return self._try_acquire()
+            except AlreadyRunning as error:
+                waited = time.monotonic() - started
+                patience = STOPPING_SECONDS if error.stopping else GRACE_SECONDS
+                if error.pid == os.getpid() or waited > patience:
+                    raise
+            time.sleep(0.1)
+
+    def mark_stopping(self) -> None:
+        """Tell a second start that this one is about to release the lock."""
+        if self._handle is not None:
+            self._handle.write(f" {STOPPING}")
+            self._handle.flush()
+
+    def _try_acquire(self) -> None:
         handle = open(self._path, "a+", encoding="ascii")  # noqa: SIM115 - held until release
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             handle.seek(0)
-            text = handle.read().strip()
+            words = handle.read().split()
             handle.close()
-            pid = int(text) if text.isdigit() else None
-            raise AlreadyRunning(str(self._base_dir), pid) from error
+            pid = int(words[0]) if words and words[0].isdigit() else None
+            raise AlreadyRunning(str(self._base_dir), pid, stopping=STOPPING in words) from error
         handle.truncate(0)
         handle.write(str(os.getpid()))
         handle.flush()
@@ -166,13 +191,25 @@ class RunLock:
             self._handle = None
 
     def holder(self) -> int | None:
-        """The pid of the living holder, or None if the lock is free."""
-        probe = RunLock(self._base_dir)
+        """The pid of the living holder; None if the lock is free or the pid not yet written."""
         try:
-            probe.acquire()
+            self._probe()
         except AlreadyRunning as error:
             return error.pid
-        except FileNotFoundError:
-            return None
-        probe.release()
         return None
+
+    def is_held(self) -> bool:
+        """True if a living process holds the lock."""
+        try:
+            self._probe()
+        except AlreadyRunning:
+            return True
+        return False
+
+    def _probe(self) -> None:
+        probe = RunLock(self._base_dir)
+        try:
+            probe._try_acquire()
+        except FileNotFoundError:
+            return  # never used
+        probe.release()

@@ -131,6 +131,8 @@ class Supervisor:
         """Stop every part in the opposite order of starting, then the servers."""
         with self._guard:
             self._stopping = True
+            if self.services is not None:
+                self.services.mark_stopping()
             self._status_path().unlink(missing_ok=True)
             for name in reversed(list(self._running)):
                 self.stop_process(name)

@@ -13,6 +13,7 @@ from django.core.management import get_commands
 from django.core.management.base import BaseCommand, CommandError
 
 from quantleap.embedded import EmbeddedServiceError
+from quantleap.embedded.processes import die_with_parent
 from quantleap.embedded.state import default_base_dir
 from quantleap.supervisor import Layout, Supervisor, SupervisorError
 
@@ -58,6 +59,8 @@ class Command(BaseCommand):
         )
         asked = threading.Event()
         _interrupt_on_signals()
+        if options["die_with_parent"]:
+            die_with_parent(signal.SIGTERM)
         try:
             supervisor.start(seed="seed" in get_commands() and not options["no_seed"])
             if not options["quiet"]:

@@ -16,7 +16,7 @@ from brokers.base import Cause
 _AMBIGUOUS = re.compile(
     r"time[sd]?[ -]?out|took too long|no response|not respond|gateway"
     r"|connection (?:reset|closed|lost)"
-    r"|(?:check|refer to|verify) (?:the |your )?order ?book|status (?:is )?unknown"
+    r"|status (?:is )?unknown"
     r"|(?:couldn'?t|could not|unable to|failed to) connect",
     re.IGNORECASE,
 )
@@ -60,12 +60,12 @@ _TABLE: tuple[tuple[Cause, re.Pattern[str]], ...] = tuple(
         ),
         (
             Cause.SEGMENT,
-            r"segment|not enabled for (?:trading|f&o|nfo|bfo)|exchange not (?:enabled|allowed)"
+            r"segment|not enabled for|exchange not (?:enabled|allowed)"
             r"|(?:nfo|bfo|f&o) (?:is )?not (?:enabled|active)",
         ),
         (
             Cause.PRODUCT,
-            r"product|(?:mis|intraday|nrml|bo|co) (?:orders? )?(?:is |are )?(?:blocked|not allowed"
+            r"product|\bprd\b|(?:mis|intraday|nrml|bo|co) (?:orders? )?(?:is |are )?(?:blocked|not allowed"
             r"|disallowed)|square[d]?[- ]?off (?:time|window)",
         ),
         (

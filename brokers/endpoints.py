@@ -1,0 +1,64 @@
+"""Where each broker lives, and whether this installation may talk to it.
+
+A live broker is spoken to only when it is listed in ``QUANTLEAP_LIVE_BROKERS``; otherwise its base
+address must be the simulator's or another loopback one. Nobody logs in to a real broker by default.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from django.conf import settings
+
+from brokers.errors import BrokerNotEnabled
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Base addresses of one broker, without a trailing slash."""
+
+    api: str
+    login: str
+    instruments: str
+
+
+def endpoints(kind: str) -> Endpoints:
+    """The configured addresses of ``kind``; BrokerNotEnabled (422) when it has none."""
+    configured = settings.QUANTLEAP_BROKERS.get(kind)
+    if configured is None:
+        raise BrokerNotEnabled(f"Broker {kind} is not configured")
+    return Endpoints(
+        api=configured["api"].rstrip("/"),
+        login=configured["login"].rstrip("/"),
+        instruments=configured["instruments"],
+    )
+
+
+def require_enabled(kind: str) -> Endpoints:
+    """The addresses of ``kind`` if it may be spoken to, else BrokerNotEnabled (422)."""
+    found = endpoints(kind)
+    if is_enabled(kind):
+        return found
+    raise BrokerNotEnabled(
+        f"This installation does not talk to {kind} yet", details={"broker_name": kind}
+    )
+
+
+def is_enabled(kind: str) -> bool:
+    """Whether calls to ``kind`` may leave: listed as live, or simulated on this machine."""
+    if kind in settings.QUANTLEAP_LIVE_BROKERS:
+        return True
+    return is_loopback(endpoints(kind).api)
+
+
+def is_loopback(url: str) -> bool:
+    """Whether ``url`` points at this machine by address or by the name localhost."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,144 @@
+"""The one synchronous transport: an adapter's request over ``requests`` to a broker.
+
+For everything off the critical path (logins, instrument files, console quotes); the entry second has
+its own sender. No redirects, no proxies or credentials from the environment, no retries, a bound on
+bytes and on time. A failure says whether anything can have arrived (reference/reliability.md 1.2).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+import urllib3.exceptions
+from requests.adapters import HTTPAdapter
+
+from brokers.base import HttpRequest, HttpResponse, Outcome
+from brokers.wire import MAX_BODY_BYTES
+from quantleap.core import clock
+
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 10.0
+_CHUNK = 64 * 1024
+
+
+class TransportError(Exception):
+    """No answer. ``outcome`` is NOT_SENT when no byte can have reached the broker, else UNKNOWN."""
+
+    def __init__(self, outcome: Outcome, message: str) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one call: seconds to connect, seconds for the whole answer, bytes of it."""
+
+    connect: float = CONNECT_SECONDS
+    read: float = READ_SECONDS
+    max_bytes: int = MAX_BODY_BYTES
+
+
+class _Egress(HTTPAdapter):
+    """Leaves from a given source address (brokers register addresses per customer)."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        super().__init__(max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """As requests does, bound to the source address."""
+        super().init_poolmanager(*args, source_address=(self._source, 0), **kwargs)
+
+
+def send(
+    request: HttpRequest, *, base_url: str, egress: str = "", limits: Limits | None = None
+) -> HttpResponse:
+    """The broker's answer to ``request``, whatever its status; TransportError without one.
+
+    ``egress`` is the account's proxy address (``http://...``) or source IP address, or empty.
+    """
+    limits = limits or Limits()
+    deadline = clock.monotonic() + limits.connect + limits.read
+    with _session(egress) as session, _mapped_errors():
+        answer = session.request(
+            request.method,
+            base_url + request.path,
+            data=request.body or None,
+            headers=dict(request.headers),
+            timeout=(limits.connect, limits.read),
+            allow_redirects=False,
+            stream=True,
+        )
+        body = _read(answer, limits.max_bytes, deadline)
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    return HttpResponse(answer.status_code, headers, body)
+
+
+def _read(answer: requests.Response, limit: int, deadline: float) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    for chunk in answer.iter_content(_CHUNK):
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > limit:
+            raise TransportError(Outcome.UNKNOWN, f"answer larger than {limit} bytes")
+        if clock.monotonic() > deadline:  # a byte now and then never trips a read timeout
+            raise TransportError(Outcome.UNKNOWN, "answer took too long")
+    return b"".join(chunks)
+
+
+@contextmanager
+def _session(egress: str) -> Iterator[requests.Session]:
+    with requests.Session() as session:
+        # the environment's proxies and .netrc must neither move nor re-authorise a broker call
+        session.trust_env = False
+        if egress:
+            if "://" in egress:
+                session.proxies = {"http": egress, "https": egress}
+            else:
+                adapter = _Egress(str(ipaddress.ip_address(egress)))
+                session.mount("https://", adapter)
+                session.mount("http://", adapter)
+        yield session
+
+
+@contextmanager
+def _mapped_errors() -> Iterator[None]:
+    try:
+        yield
+    except requests.exceptions.RequestException as error:
+        outcome = Outcome.NOT_SENT if _never_connected(error) else Outcome.UNKNOWN
+        # the class name only: messages of requests carry addresses and, with proxies, passwords
+        raise TransportError(outcome, type(error).__name__) from error
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise TransportError(Outcome.UNKNOWN, type(error).__name__) from error
+
+
+def _never_connected(error: requests.exceptions.RequestException) -> bool:
+    """Name not found, refused, unreachable, connect timeout, failed handshake or bad address."""
+    never = (
+        requests.exceptions.ConnectTimeout,
+        requests.exceptions.InvalidURL,
+        requests.exceptions.MissingSchema,
+        requests.exceptions.InvalidSchema,
+        requests.exceptions.InvalidProxyURL,
+    )
+    if isinstance(error, never):
+        return True
+    cause = error.args[0] if error.args else None
+    reason = getattr(cause, "reason", None)
+    if isinstance(reason, urllib3.exceptions.ProxyError):
+        reason = reason.original_error
+    if isinstance(reason, urllib3.exceptions.SSLError):
+        # requests raises SSLError from urlopen; urllib3 wraps only handshake failures this way
+        return True
+    return isinstance(
+        reason,
+        (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError),
+    )

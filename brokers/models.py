@@ -1,0 +1,160 @@
+"""Broker accounts, their daily sessions, feed accounts, and the brokers' names for contracts."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from django.db import models
+from django.db.models import Q
+
+from marketplace.models import Contract
+from partners.models import Customer, Partner
+from quantleap.core import clock
+from quantleap.core.tenancy import TenantOwned, TenantQuerySet
+
+
+class BrokerKind(models.TextChoices):
+    """Brokers we speak to."""
+
+    ZERODHA = "zerodha", "Zerodha"
+    ZEBU = "zebu", "Zebu"
+
+
+class BrokerAccount(TenantOwned):
+    """A customer's account at a broker. Credentials and token are encrypted at rest."""
+
+    class Status(models.TextChoices):
+        ENABLED = "enabled", "Enabled"
+        DISABLED = "disabled", "Disabled"
+        NEEDS_CREDENTIALS = "needs_credentials", "Needs credentials"
+        REMOVED = "removed", "Removed"
+
+    customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="accounts")
+    broker = models.CharField(max_length=20, choices=BrokerKind.choices)
+    client_id = models.CharField(max_length=40, help_text="As the broker writes it, upper case.")
+    status = models.CharField(
+        max_length=17, choices=Status.choices, default=Status.NEEDS_CREDENTIALS
+    )
+    api_key = models.TextField(blank=True, editable=False)
+    api_secret = models.TextField(blank=True, editable=False)
+    access_token = models.TextField(blank=True, editable=False)
+    token_expires_at = models.DateTimeField(null=True, blank=True)
+    token_expiry_told_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_login_at = models.DateTimeField(null=True, blank=True)
+    egress = models.CharField(
+        max_length=200, blank=True, help_text="Proxy address or source address for this account."
+    )
+    algo_id = models.CharField(max_length=40, blank=True)
+    removal_requested_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="EXIT_NOW: erased after the last exit."
+    )
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    updated_at = models.DateTimeField(default=clock.now, editable=False)
+
+    objects = TenantQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-id",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=["partner_id", "environment", "broker", "client_id"],
+                condition=~Q(status="removed"),
+                nulls_distinct=False,
+                name="account_tenant_client_uniq",
+            ),
+        )
+        indexes = (
+            # the expiry sweep: sessions that end soon
+            models.Index(
+                fields=["token_expires_at"],
+                condition=Q(token_expires_at__isnull=False),
+                name="account_token_expiry_idx",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.broker} {self.client_id}"
+
+    def has_session(self, now: dt.datetime) -> bool:
+        """Whether today's login still holds at ``now`` (UTC)."""
+        expires = self.token_expires_at
+        return bool(self.access_token) and expires is not None and expires > now
+
+
+class LoginAttempt(TenantOwned):
+    """One started daily login: a random, one-time state, bound to account and partner."""
+
+    account = models.ForeignKey(BrokerAccount, on_delete=models.CASCADE, related_name="logins")
+    state_hash = models.CharField(max_length=64, unique=True)
+    redirect_uri = models.CharField(max_length=500, blank=True)
+    created_at = models.DateTimeField(default=clock.now)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True, blank=True)
+
+    objects = TenantQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"login of {self.account_id}"
+
+
+class FeedAccount(models.Model):
+    """A staff-owned account that feeds quotes: one primary, any number of spares."""
+
+    class Role(models.TextChoices):
+        PRIMARY = "PRIMARY", "Primary"
+        SPARE = "SPARE", "Spare"
+
+    name = models.CharField(max_length=60, unique=True)
+    broker = models.CharField(max_length=20, choices=BrokerKind.choices)
+    role = models.CharField(max_length=7, choices=Role.choices, default=Role.PRIMARY)
+    client_id = models.CharField(max_length=40)
+    api_key = models.TextField(blank=True, editable=False)
+    api_secret = models.TextField(blank=True, editable=False)
+    access_token = models.TextField(blank=True, editable=False)
+    token_expires_at = models.DateTimeField(null=True, blank=True)
+    is_active = models.BooleanField(default=True)
+
+    class Meta:
+        ordering = ("role", "name")
+        constraints = (
+            models.UniqueConstraint(
+                fields=["role"],
+                condition=Q(role="PRIMARY", is_active=True),
+                name="feed_one_primary",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class BrokerInstrument(models.Model):
+    """How a broker names a contract in its orders and quotes."""
+
+    broker = models.CharField(max_length=20, choices=BrokerKind.choices)
+    contract = models.ForeignKey(Contract, on_delete=models.CASCADE, related_name="broker_names")
+    exchange = models.CharField(max_length=4)
+    symbol = models.CharField(max_length=40)
+    token = models.CharField(max_length=20)
+    last_seen = models.DateField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["broker", "contract"], name="instrument_uniq"),
+            models.UniqueConstraint(
+                fields=["broker", "exchange", "symbol"], name="instrument_symbol_uniq"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.broker} {self.symbol}"
+
+
+__all__ = [
+    "BrokerAccount",
+    "BrokerInstrument",
+    "BrokerKind",
+    "FeedAccount",
+    "LoginAttempt",
+    "Partner",
+]

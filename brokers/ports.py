@@ -1,0 +1,47 @@
+"""What upper rooms tell this one, and what this one asks of them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Protocol
+
+from quantleap.core.registry import Handlers, Port
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalEffect:
+    """What removing an account changes for the trading day.
+
+    ``next_entry_affected`` is false when the next entry was already committed (execution.md I7).
+    ``deferred`` is true when open positions are being exited first (``EXIT_NOW``): credentials are
+    then erased by :func:`brokers.services.accounts.finish_removal` after the last exit.
+    """
+
+    next_entry_affected: bool = True
+    deferred: bool = False
+
+
+class AccountRemoval(Protocol):
+    """Withdraws what would still trade on an account; runs in the removal's transaction.
+
+    Raises :class:`brokers.errors.OpenPositions` (409) when the account holds open positions and
+    ``exit_now`` is false.
+    """
+
+    def __call__(self, account_id: int, *, exit_now: bool, now: dt.datetime) -> RemovalEffect: ...
+
+
+class AccountUnlink(Protocol):
+    """Takes a removed account out of whatever refers to it (allocations); same transaction."""
+
+    def __call__(self, account_id: int, *, now: dt.datetime) -> None: ...
+
+
+def _nothing_trades(account_id: int, *, exit_now: bool, now: dt.datetime) -> RemovalEffect:
+    """Without an execution room nothing can be under way."""
+    return RemovalEffect()
+
+
+ACCOUNT_REMOVAL: Port[AccountRemoval] = Port("brokers.account_removal", _nothing_trades)
+ACCOUNT_UNLINK: Handlers[AccountUnlink] = Handlers("brokers.account_unlink")

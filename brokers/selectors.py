@@ -1,0 +1,144 @@
+"""Reads of this room that more than one interface or room needs."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from django.db.models import QuerySet
+
+from brokers import vault
+from brokers.base import BrokerInstrument as InstrumentName
+from brokers.base import Session
+from brokers.errors import AmbiguousClientId
+from brokers.models import BrokerAccount, BrokerInstrument
+from brokers.registry import live_kinds
+from quantleap.core.errors import InvalidRequest, NotFound
+
+
+def clean_client_id(client_id: str) -> str:
+    """A client id as brokers write it: without blanks, upper case."""
+    return client_id.strip().upper()
+
+
+def clean_broker(name: str) -> str:
+    """A broker's kind from what people type; InvalidRequest with the allowed ones."""
+    kind = name.strip().lower()
+    if kind not in live_kinds():
+        allowed = ", ".join(live_kinds())
+        raise InvalidRequest(
+            f"Unknown broker; one of {allowed}", details={"broker_name": f"Must be {allowed}."}
+        )
+    return kind
+
+
+def accounts(
+    partner_id: int | None, environment: str, *, customer_id: int | None = None
+) -> QuerySet[BrokerAccount]:
+    """A tenant's accounts that are not removed, newest first, with their customers."""
+    found = (
+        BrokerAccount.objects.for_partner(partner_id, environment)
+        .exclude(status=BrokerAccount.Status.REMOVED)
+        .select_related("customer")
+        .order_by("-created_at", "-id")
+    )
+    return found if customer_id is None else found.filter(customer_id=customer_id)
+
+
+def account_by_client_id(
+    partner_id: int | None,
+    environment: str,
+    client_id: str,
+    *,
+    broker: str = "",
+    customer_id: int | None = None,
+) -> BrokerAccount:
+    """The tenant's account with this client id.
+
+    NotFound (404) when there is none, AmbiguousClientId (409) when it is known at two brokers and
+    ``broker`` does not say which.
+    """
+    found = accounts(partner_id, environment, customer_id=customer_id).filter(
+        client_id=clean_client_id(client_id)
+    )
+    if broker:
+        found = found.filter(broker=clean_broker(broker))
+    rows = list(found[:2])
+    if not rows:
+        raise NotFound
+    if len(rows) > 1:
+        brokers = sorted(row.broker for row in rows)
+        raise AmbiguousClientId(
+            f"Say broker_name: {' or '.join(brokers)}",
+            details={"broker_name": f"Must be {' or '.join(brokers)}."},
+        )
+    return rows[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether an account could trade the next entry, and why not (a stable word)."""
+
+    ready: bool
+    reason: str = ""
+
+
+def readiness(account: BrokerAccount, now: dt.datetime) -> Readiness:
+    """What the account alone says about it; subscriptions and kill switches are not asked."""
+    if account.removal_requested_at is not None:
+        return Readiness(False, "removal_requested")
+    if account.status != BrokerAccount.Status.ENABLED:
+        return Readiness(False, account.status)
+    if not account.access_token:
+        return Readiness(False, "no_login_today")
+    if not account.has_session(now):
+        return Readiness(False, "session_expired")
+    return Readiness(True)
+
+
+@dataclass(frozen=True, slots=True)
+class TradingAccount:
+    """An account opened for trading: who it is, how it leaves, and its session if it has one.
+
+    ``problem`` is a word of :func:`readiness`, empty when the account is ready.
+    """
+
+    account_id: int
+    broker: str
+    client_id: str
+    environment: str
+    egress: str
+    session: Session | None
+    problem: str
+
+
+def trading_accounts(
+    account_ids: Iterable[int], now: dt.datetime
+) -> Mapping[int, TradingAccount]:
+    """Accounts by id for arming, exits and book polling: one query whatever their number.
+
+    A session is given as long as its token lives, also on a disabled account: exits stay possible.
+    """
+    found = {}
+    for account in BrokerAccount.objects.filter(pk__in=list(account_ids)):
+        found[account.pk] = TradingAccount(
+            account_id=account.pk,
+            broker=account.broker,
+            client_id=account.client_id,
+            environment=account.environment,
+            egress=account.egress,
+            session=vault.session_of(account) if account.has_session(now) else None,
+            problem=readiness(account, now).reason,
+        )
+    return found
+
+
+def instrument_names(
+    broker: str, contract_ids: Iterable[int]
+) -> Mapping[int, InstrumentName]:
+    """How ``broker`` names contracts, by our contract id: one query."""
+    rows = BrokerInstrument.objects.filter(broker=broker, contract_id__in=list(contract_ids))
+    return {
+        row.contract_id: InstrumentName(row.exchange, row.symbol, row.token) for row in rows
+    }

@@ -1,0 +1,216 @@
+"""Broker accounts: connect, switch off and on, remove (api.md section 8)."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from dataclasses import dataclass
+
+from django.db import IntegrityError, transaction
+
+from brokers import vault
+from brokers.errors import AccountNotUsable, ClientIdTaken
+from brokers.models import BrokerAccount
+from brokers.ports import ACCOUNT_REMOVAL, ACCOUNT_UNLINK, RemovalEffect
+from brokers.selectors import clean_broker, clean_client_id
+from partners.models import Customer
+from quantleap.core import audit
+from quantleap.core.audit import Actor
+from quantleap.core.errors import InvalidRequest
+
+Status = BrokerAccount.Status
+
+_CLIENT_ID = re.compile(r"[A-Z0-9][A-Z0-9._-]{0,39}")
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The account, and whether this call made it."""
+
+    account: BrokerAccount
+    created: bool
+
+
+def connect_account(
+    *,
+    customer: Customer,
+    broker: str,
+    client_id: str,
+    api_key: str,
+    api_secret: str,
+    actor: Actor,
+    now: dt.datetime,
+) -> Connected:
+    """Store a customer's credentials, making the account if it is new.
+
+    The same account again replaces its credentials and forgets its session, which the old ones
+    opened. ClientIdTaken (409) when the client id is another customer's; InvalidRequest (400) when
+    a field cannot be what it should be.
+    """
+    key = vault.check_credential("api_key", api_key)
+    secret = vault.check_credential("api_secret", api_secret)
+    with transaction.atomic():
+        account, created = _locked_account(customer, broker, client_id, now)
+        known = vault.credentials_of(account)
+        if (known.api_key, known.api_secret) != (key, secret):
+            account.api_key = vault.seal(account, "api_key", key)
+            account.api_secret = vault.seal(account, "api_secret", secret)
+            account.access_token = ""
+            account.token_expires_at = None
+        if account.status == Status.NEEDS_CREDENTIALS:
+            account.status = Status.ENABLED
+        account.updated_at = now
+        account.save()
+        _audit(account, "broker_account.connected" if created else "broker_account.updated", actor)
+    return Connected(account, created)
+
+
+def ensure_account(
+    *, customer: Customer, broker: str, client_id: str, actor: Actor, now: dt.datetime
+) -> BrokerAccount:
+    """The customer's account with this client id, made without credentials if unknown.
+
+    For subscribing with ``auto_link_broker``. ClientIdTaken (409) when it is another customer's.
+    """
+    with transaction.atomic():
+        account, created = _locked_account(customer, broker, client_id, now)
+        if created:
+            _audit(account, "broker_account.linked", actor)
+    return account
+
+
+def _locked_account(
+    customer: Customer, broker: str, client_id: str, now: dt.datetime
+) -> tuple[BrokerAccount, bool]:
+    """The row, inserted if missing, locked until commit. The unique constraint settles a race."""
+    kind, cleaned = clean_broker(broker), clean_client_id(client_id)
+    if not _CLIENT_ID.fullmatch(cleaned):
+        raise InvalidRequest(
+            "client_id is not a client id",
+            details={"client_id": "Letters, digits, dot, dash and underscore, at most 40."},
+        )
+    known = (
+        BrokerAccount.objects.select_for_update(of=("self",))
+        .for_partner(customer.partner_id, customer.environment)
+        .select_related("customer")
+        .exclude(status=Status.REMOVED)
+        .filter(broker=kind, client_id=cleaned)
+    )
+    account = known.first()
+    if account is None:
+        fresh = BrokerAccount(
+            partner_id=customer.partner_id,
+            environment=customer.environment,
+            customer=customer,
+            broker=kind,
+            client_id=cleaned,
+            created_at=now,
+            updated_at=now,
+        )
+        try:
+            with transaction.atomic():
+                fresh.save(force_insert=True)
+        except IntegrityError:
+            account = known.get()  # somebody was quicker; the row is theirs and locked now
+        else:
+            return fresh, True
+    if account.customer_id != customer.pk:
+        raise ClientIdTaken(
+            details={"client_id": "Belongs to another customer."},
+        )
+    if account.removal_requested_at is not None:
+        raise AccountNotUsable("The account is being removed", status=account.status)
+    return account, False
+
+
+def disable_account(*, account: BrokerAccount, actor: Actor, now: dt.datetime) -> BrokerAccount:
+    """Switch off: no new entries. Already off changes nothing; credentials stay."""
+    return _switch(account, Status.ENABLED, Status.DISABLED, "broker_account.disabled", actor, now)
+
+
+def enable_account(*, account: BrokerAccount, actor: Actor, now: dt.datetime) -> BrokerAccount:
+    """Switch on again a disabled account."""
+    return _switch(account, Status.DISABLED, Status.ENABLED, "broker_account.enabled", actor, now)
+
+
+def _switch(
+    account: BrokerAccount, source: str, target: str, action: str, actor: Actor, now: dt.datetime
+) -> BrokerAccount:
+    with transaction.atomic():
+        moved = BrokerAccount.objects.filter(
+            pk=account.pk, status=source, removal_requested_at=None
+        ).update(status=target, updated_at=now)
+        if moved:
+            _audit(account, action, actor)
+    account.refresh_from_db()
+    if account.status != target:
+        raise AccountNotUsable(
+            f"A {account.status} account cannot become {target}", status=account.status
+        )
+    return account
+
+
+def remove_account(
+    *, account: BrokerAccount, exit_now: bool, actor: Actor, now: dt.datetime
+) -> RemovalEffect:
+    """Erase the credentials at once and take the account out of everything.
+
+    With open positions: OpenPositions (409) unless ``exit_now``, and then the account takes no new
+    entry and is erased by :func:`finish_removal` after the last exit.
+    """
+    with transaction.atomic():
+        # The row is locked first, so that an executor's commit and this removal are in one order.
+        locked = BrokerAccount.objects.select_for_update().get(pk=account.pk)
+        if locked.status == Status.REMOVED:
+            return RemovalEffect(next_entry_affected=False)
+        effect = ACCOUNT_REMOVAL.get()(account.pk, exit_now=exit_now, now=now)
+        if effect.deferred:
+            BrokerAccount.objects.filter(pk=account.pk).update(
+                removal_requested_at=now, updated_at=now
+            )
+            _audit(locked, "broker_account.removal_requested", actor)
+        else:
+            _erase(locked, actor, now)
+    return effect
+
+
+def finish_removal(*, account_id: int, actor: Actor, now: dt.datetime) -> bool:
+    """Erase an account whose removal waited for its exits; True if this call did it."""
+    with transaction.atomic():
+        account = (
+            BrokerAccount.objects.select_for_update()
+            .filter(pk=account_id, removal_requested_at__isnull=False)
+            .exclude(status=Status.REMOVED)
+            .first()
+        )
+        if account is None:
+            return False
+        _erase(account, actor, now)
+    return True
+
+
+def _erase(account: BrokerAccount, actor: Actor, now: dt.datetime) -> None:
+    for unlink in ACCOUNT_UNLINK.all():
+        unlink(account.pk, now=now)
+    BrokerAccount.objects.filter(pk=account.pk).update(
+        status=Status.REMOVED,
+        api_key="",
+        api_secret="",
+        access_token="",
+        token_expires_at=None,
+        updated_at=now,
+    )
+    account.logins.all().delete()
+    _audit(account, "broker_account.removed", actor)
+
+
+def _audit(account: BrokerAccount, action: str, actor: Actor) -> None:
+    audit.record(
+        actor=actor,
+        action=action,
+        target_type="broker_account",
+        target_id=str(account.pk),
+        partner_id=account.partner_id,
+        environment=account.environment,
+        data={"broker": account.broker, "client_id": account.client_id},
+    )

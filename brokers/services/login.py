@@ -1,0 +1,195 @@
+"""The daily login: a one-time state out, a code back, a token for the day (api.md section 8)."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import structlog
+from django.db import transaction
+
+from brokers import vault
+from brokers.base import Credentials, HttpRequest, HttpResponse, LoginResult
+from brokers.endpoints import endpoints, require_enabled
+from brokers.errors import AccountNotUsable, BrokerRejected, BrokerUnavailable, InvalidState
+from brokers.http import TransportError, send
+from brokers.models import BrokerAccount, LoginAttempt
+from brokers.paper.adapter import MOCK_CODE, PaperAdapter, PaperVenue
+from brokers.registry import get_adapter
+from quantleap.core import audit, crypto
+from quantleap.core.audit import Actor
+from quantleap.core.errors import InvalidRequest
+from quantleap.core.tenancy import Environment
+
+log = structlog.get_logger(__name__)
+
+STATE_SECONDS = 300
+_STATE_PURPOSE = "broker-login-state"
+_CODE = re.compile(r"[\x21-\x7e]{1,500}")
+
+
+@dataclass(frozen=True, slots=True)
+class StartedLogin:
+    """Where the account holder logs in, and the state that must come back within ``expires_in``
+    seconds. ``state`` is shown once."""
+
+    oauth_url: str
+    state: str
+    expires_in: int = STATE_SECONDS
+
+
+def initiate_login(
+    *,
+    account: BrokerAccount,
+    redirect_uri: str,
+    registered: Iterable[str],
+    actor: Actor,
+    now: dt.datetime,
+) -> StartedLogin:
+    """Begin a login. ``redirect_uri`` must be exactly one of ``registered`` (or empty).
+
+    AccountNotUsable (409) when the account is switched off or has no credentials,
+    BrokerNotEnabled (422) when this installation does not talk to that broker.
+    """
+    allowed = tuple(registered)
+    if redirect_uri and redirect_uri not in allowed:
+        raise InvalidRequest(
+            "redirect_uri is not registered",
+            details={"redirect_uri": "Must be exactly one of the partner's registered addresses."},
+        )
+    _require_usable(account)
+    state = secrets.token_urlsafe(32)
+    url = _login_page(account, state, redirect_uri or next(iter(allowed), ""))
+    with transaction.atomic():
+        LoginAttempt.objects.create(
+            partner_id=account.partner_id,
+            environment=account.environment,
+            account=account,
+            state_hash=crypto.fingerprint(state, purpose=_STATE_PURPOSE),
+            redirect_uri=redirect_uri,
+            created_at=now,
+            expires_at=now + dt.timedelta(seconds=STATE_SECONDS),
+        )
+        _audit(account, "broker_login.started", actor)
+    return StartedLogin(url, state)
+
+
+def _login_page(account: BrokerAccount, state: str, redirect_uri: str) -> str:
+    """The broker's page; in the test environment the partner's own with a code in hand."""
+    credentials = vault.credentials_of(account)
+    if account.environment == Environment.TEST:
+        target = redirect_uri or endpoints(account.broker).login
+        extra = {"request_token": MOCK_CODE + secrets.token_hex(8), "state": state}
+        parts = urlsplit(target)
+        query = urlencode(parse_qsl(parts.query, keep_blank_values=True) + list(extra.items()))
+        return urlunsplit(parts._replace(query=query))
+    login_base = require_enabled(account.broker).login
+    return get_adapter(account.broker).login_url(login_base, credentials, state)
+
+
+def complete_login(
+    *, account: BrokerAccount, code: str, state: str, actor: Actor, now: dt.datetime
+) -> BrokerAccount:
+    """Exchange ``code`` for today's token. The state is spent by the attempt, whatever follows.
+
+    InvalidState (400) for a wrong, used, late or foreign state; BrokerRejected (422) with the
+    broker's words; BrokerUnavailable (503) when it did not answer: start again.
+    """
+    if not _CODE.fullmatch(code):
+        raise InvalidRequest("request_token is missing or malformed",
+                             details={"request_token": "Not a login code."})
+    _require_usable(account)
+    _spend_state(account, state, now)
+    result = _exchange(account, vault.credentials_of(account), code)
+    if result.unknown:
+        log.warning("broker_login_unknown", account=account.pk, broker=account.broker)
+        raise BrokerUnavailable("The broker did not answer; start the login again")
+    if result.error:
+        raise BrokerRejected(
+            result.error, broker_response={"code": "login_refused", "message": result.error}
+        )
+    if result.client_id.upper() != account.client_id:
+        message = "The broker logged in another client id than this account's"
+        raise BrokerRejected(message, broker_response={"code": "other_client", "message": message})
+    _store_token(account, result.access_token, actor, now)
+    account.refresh_from_db()
+    return account
+
+
+def _require_usable(account: BrokerAccount) -> None:
+    if account.status != BrokerAccount.Status.ENABLED or account.removal_requested_at is not None:
+        raise AccountNotUsable(
+            f"The account is {account.status.replace('_', ' ')}", status=account.status
+        )
+
+
+def _spend_state(account: BrokerAccount, state: str, now: dt.datetime) -> None:
+    """Use the state up: the one UPDATE that changes a row is the one that may go on."""
+    with transaction.atomic(durable=True):
+        spent = LoginAttempt.objects.filter(
+            account_id=account.pk,
+            partner_id=account.partner_id,
+            environment=account.environment,
+            state_hash=crypto.fingerprint(state, purpose=_STATE_PURPOSE),
+            used_at__isnull=True,
+            expires_at__gt=now,
+        ).update(used_at=now)
+    if spent != 1:
+        raise InvalidState(details={"state": "Wrong, already used or older than 300 seconds."})
+
+
+def _exchange(account: BrokerAccount, credentials: Credentials, code: str) -> LoginResult:
+    """One token call, outside any transaction. The test environment never leaves the process."""
+    if account.environment == Environment.TEST:
+        paper = PaperAdapter()
+        venue = PaperVenue(lambda instrument: None)
+        return paper.parse_token(venue.answer(paper.token_request(credentials, code)))
+    return exchange_code(account.broker, credentials, code, egress=account.egress)
+
+
+def exchange_code(
+    broker: str, credentials: Credentials, code: str, *, egress: str = ""
+) -> LoginResult:
+    """The broker's answer to a token request; ``unknown`` when there was none to read."""
+    base_url = require_enabled(broker).api
+    adapter = get_adapter(broker)
+    request: HttpRequest = adapter.token_request(credentials, code)
+    try:
+        response: HttpResponse = send(request, base_url=base_url, egress=egress)
+    except TransportError as error:
+        return LoginResult(unknown=True, error=error.message)
+    return adapter.parse_token(response)
+
+
+def _store_token(account: BrokerAccount, token: str, actor: Actor, now: dt.datetime) -> None:
+    """Keep the token if the account is still what it was when the login began."""
+    expires = get_adapter(account.broker).token_expiry(now)
+    with transaction.atomic():
+        stored = BrokerAccount.objects.filter(
+            pk=account.pk, status=BrokerAccount.Status.ENABLED, api_secret=account.api_secret
+        ).update(
+            access_token=vault.seal(account, "access_token", token),
+            token_expires_at=expires,
+            token_expiry_told_at=None,
+            last_login_at=now,
+            updated_at=now,
+        )
+        if not stored:
+            raise AccountNotUsable("The account changed during the login; start again")
+        _audit(account, "broker_login.completed", actor)
+
+
+def _audit(account: BrokerAccount, action: str, actor: Actor) -> None:
+    audit.record(
+        actor=actor,
+        action=action,
+        target_type="broker_account",
+        target_id=str(account.pk),
+        partner_id=account.partner_id,
+        environment=account.environment,
+        data={"broker": account.broker, "client_id": account.client_id},
+    )

@@ -1,0 +1,14 @@
+"""Wake-ups of this room. Each loads nothing, calls one service, and may run any number of times."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from brokers.services.sessions import sweep_sessions
+from quantleap.core import clock
+
+
+@shared_task(name="brokers.expire_sessions")
+def expire_sessions() -> int:
+    """Beat, every minute: announce and end broker sessions."""
+    return sweep_sessions(now=clock.now())

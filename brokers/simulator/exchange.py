@@ -280,7 +280,7 @@ class Exchange:
             return
         now = self.now()
         quote = self.quote(order.contract)
-        if refusal is None and not order.modified:
+        if refusal is None and not order.exchange_order_id:
             account = self.book.account(order.call.broker, order.call.client_id)
             refusal = rules.check_order(order, quote, account, self.spots())
         if refusal is not None:

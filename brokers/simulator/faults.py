@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from brokers.simulator.rules import Reason
+
 
 class Kind(enum.StrEnum):
     """What goes wrong. See docs/brokers/simulator.md."""
@@ -147,6 +149,8 @@ def _check_params(kind: Kind, params: Mapping[str, Any]) -> None:
         raise FaultError("seconds: a number from 0 to 3600")
     if kind is Kind.HIDE and params.get("answer", "ok") not in ("ok", "drop", "status"):
         raise FaultError("answer: ok, drop or status")
+    if kind is Kind.REJECT and params.get("cause", "OTHER") not in set(Reason):
+        raise FaultError(f"cause: one of {', '.join(Reason)}")
     fraction = params.get("fraction", 0.5)
     if kind is Kind.PARTIAL_FILL and not (isinstance(fraction, (int, float)) and 0 <= fraction < 1):
         raise FaultError("fraction: a number from 0 to below 1")

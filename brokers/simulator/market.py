@@ -122,8 +122,7 @@ class Market:
         """Unix seconds of the last market tick at ``now``: prices stand still out of session."""
         wall = now.astimezone(IST)
         if self.is_open(now):
-            t = now.timestamp()
-            return t - t % TICK_SECONDS
+            return math.floor(now.timestamp() / TICK_SECONDS + 1e-6) * TICK_SECONDS
         day = wall.date()
         if wall.time() < SESSION_OPEN or not is_trading_day(day, self.closed_days):
             day = previous_trading_day(day - dt.timedelta(days=1), self.closed_days)

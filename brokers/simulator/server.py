@@ -20,6 +20,7 @@ from brokers.simulator.exchange import Exchange, Settings
 from brokers.simulator.kite import KiteWire
 from brokers.simulator.noren import NorenWire
 from brokers.simulator.wire import Handler, StampedServer
+from quantleap.core import clock
 
 HOST: Final = "127.0.0.1"
 BACKLOG: Final = 4096
@@ -38,8 +39,13 @@ class Ports:
 class Simulator:
     """The running servers. ``ports`` holds the real numbers after :meth:`start`."""
 
-    def __init__(self, settings: Settings, ports: Ports) -> None:
-        self.exchange = Exchange(settings)
+    def __init__(
+        self,
+        settings: Settings,
+        ports: Ports,
+        now: Callable[[], dt.datetime] = clock.now,
+    ) -> None:
+        self.exchange = Exchange(settings, now)
         self.ports = ports
         self._runners: list[web.ServerRunner] = []
         self._ticks: asyncio.Task[None] | None = None
@@ -57,7 +63,7 @@ class Simulator:
         self._ticks = asyncio.create_task(self.exchange.run_ticks())
 
     async def _listen(self, handler: Handler, port: int) -> int:
-        runner = web.ServerRunner(StampedServer(handler))
+        runner = web.ServerRunner(StampedServer(handler, self.exchange.now))
         await runner.setup()
         self._runners.append(runner)
         await web.TCPSite(

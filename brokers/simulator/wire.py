@@ -17,7 +17,6 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from brokers.simulator.faults import Fault, Kind
-from quantleap.core import clock
 
 KEEPALIVE_SECONDS: Final = 600.0
 GATEWAY_PAGE: Final = (
@@ -25,6 +24,7 @@ GATEWAY_PAGE: Final = (
     "<center><h1>{status} {words}</h1></center>\r\n<hr><center>cloudflare</center>\r\n"
     "</body>\r\n</html>\r\n"
 )
+FORM: Final = "application/x-www-form-urlencoded"
 STATUS_WORDS: Final = {
     500: "Internal Server Error",
     502: "Bad Gateway",
@@ -50,9 +50,9 @@ class Call:
         return parse_qsl(self.query_string, keep_blank_values=True)
 
     def form(self) -> dict[str, str]:
-        """Form body and query parameters together; the body wins."""
+        """Form body and query parameters together; the body wins. Another body is no form."""
         pairs = self.query()
-        if self.body:
+        if self.headers.get("Content-Type", "").startswith(FORM):
             pairs += parse_qsl(self.body.decode("utf-8", "replace"), keep_blank_values=True)
         return dict(pairs)
 
@@ -74,24 +74,26 @@ Handler = Callable[[Call], Answer]
 class StampedHandler(web.RequestHandler):
     """Connection that remembers when the first bytes of the current request arrived."""
 
-    __slots__ = ("arrived_at",)
+    __slots__ = ("_now", "arrived_at")
 
-    def __init__(self, manager: web.Server, **kwargs: Any) -> None:
+    def __init__(self, manager: StampedServer, **kwargs: Any) -> None:
         super().__init__(manager, **kwargs)
+        self._now = manager.now
         self.arrived_at: dt.datetime | None = None
 
     def data_received(self, data: bytes) -> None:
         """Stamp, then parse."""
         if self.arrived_at is None:
-            self.arrived_at = clock.now()
+            self.arrived_at = self._now()
         super().data_received(data)
 
 
 class StampedServer(web.Server):
     """Protocol factory making :class:`StampedHandler` connections."""
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, now: Callable[[], dt.datetime]) -> None:
         self.handler = handler
+        self.now = now
         super().__init__(self._serve, keepalive_timeout=KEEPALIVE_SECONDS, access_log=None)
 
     def __call__(self) -> web.RequestHandler:
@@ -111,7 +113,7 @@ class StampedServer(web.Server):
                 query_string=request.rel_url.raw_query_string,
                 headers=request.headers,
                 body=body,
-                received_at=arrived_at or clock.now(),
+                received_at=arrived_at or self.now(),
             )
         )
         return await deliver(answer, request)

@@ -1,0 +1,144 @@
+"""The contract generator: expiries, symbols, and two files that say the same."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import io
+import zipfile
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from brokers.simulator.contracts import (
+    UNDERLYINGS,
+    generate,
+    is_trading_day,
+    kite_symbol,
+    monthly_expiries,
+    noren_symbol,
+    weekly_expiries,
+)
+
+# NSE F&O holidays 2026 that fall on a weekday (market-rules.md 4c)
+HOLIDAYS_2026 = frozenset(
+    dt.date(2026, month, day)
+    for month, day in (
+        (1, 15), (1, 26), (3, 3), (3, 26), (3, 31), (4, 3), (4, 14), (5, 1), (5, 28),
+        (6, 26), (9, 14), (10, 2), (10, 20), (11, 10), (11, 24), (12, 25),
+    )
+)  # fmt: skip
+days = st.dates(dt.date(2025, 9, 1), dt.date(2028, 12, 31))
+
+
+@pytest.mark.parametrize(
+    ("day", "expiry"),
+    [
+        ("2026-01-01", "2026-01-06"),
+        ("2026-01-07", "2026-01-13"),
+        ("2026-02-26", "2026-03-02"),
+        ("2026-04-09", "2026-04-13"),
+        ("2026-08-04", "2026-08-04"),
+        ("2026-10-14", "2026-10-19"),
+        ("2026-10-20", "2026-10-27"),
+        ("2026-11-05", "2026-11-09"),
+    ],
+)
+def test_weekly_expiry_moves_off_holidays(day: str, expiry: str) -> None:
+    found = weekly_expiries(dt.date.fromisoformat(day), HOLIDAYS_2026)
+    assert found[0] == dt.date.fromisoformat(expiry)
+
+
+@pytest.mark.parametrize(
+    ("day", "expiry"),
+    [("2026-03-04", "2026-03-30"), ("2026-11-01", "2026-11-23"), ("2026-11-24", "2026-12-29")],
+)
+def test_monthly_expiry_is_the_last_tuesday_or_the_trading_day_before(
+    day: str, expiry: str
+) -> None:
+    found = monthly_expiries(dt.date.fromisoformat(day), HOLIDAYS_2026)
+    assert found[0] == dt.date.fromisoformat(expiry)
+
+
+@given(day=days, closed=st.frozensets(days, max_size=40))
+def test_expiries_are_trading_days_in_order_and_never_past(
+    day: dt.date, closed: frozenset[dt.date]
+) -> None:
+    for found in (weekly_expiries(day, closed), monthly_expiries(day, closed)):
+        assert found == sorted(found)
+        assert all(expiry >= day and is_trading_day(expiry, closed) for expiry in found)
+
+
+def test_symbols_as_the_brokers_write_them() -> None:
+    weekly, monthly = dt.date(2025, 8, 7), dt.date(2025, 8, 28)
+    assert kite_symbol("NIFTY", weekly, False, "CE", 24400) == "NIFTY2580724400CE"
+    assert kite_symbol("NIFTY", dt.date(2026, 10, 19), False, "PE", 24000) == "NIFTY26O1924000PE"
+    assert kite_symbol("BANKNIFTY", monthly, True, "PE", 51000) == "BANKNIFTY25AUG51000PE"
+    assert kite_symbol("NIFTY", monthly, True, "FUT", 0) == "NIFTY25AUGFUT"
+    assert noren_symbol("NIFTY", monthly, "CE", 24400) == "NIFTY28AUG25C24400"
+    assert noren_symbol("NIFTY", monthly, "FUT", 0) == "NIFTY28AUG25F"
+
+
+def test_what_is_listed() -> None:
+    listed = generate(dt.date(2026, 8, 18), HOLIDAYS_2026).contracts
+    by_name = {
+        name: sorted({c.expiry for c in listed if c.underlying == name and c.kind != "FUT"})
+        for name in UNDERLYINGS
+    }
+    assert [str(d) for d in by_name["NIFTY"]] == [
+        "2026-08-18", "2026-08-25", "2026-09-01", "2026-09-08", "2026-09-15",
+        "2026-09-29", "2026-10-27",
+    ]  # fmt: skip
+    monthlies = ["2026-08-25", "2026-09-29", "2026-10-27"]
+    assert [str(d) for d in by_name["BANKNIFTY"]] == monthlies
+    assert [str(d) for d in by_name["FINNIFTY"]] == monthlies
+    steps = {name: u.strike_step for name, u in UNDERLYINGS.items()}
+    assert steps == {"NIFTY": 50, "BANKNIFTY": 100, "FINNIFTY": 50}
+    lots = {c.underlying: (c.lot_size, c.freeze_quantity) for c in listed}
+    assert lots == {"NIFTY": (65, 1800), "BANKNIFTY": (30, 600), "FINNIFTY": (60, 1200)}
+
+
+@settings(max_examples=10, deadline=None)
+@given(day=days)
+def test_both_files_name_the_same_contracts(day: dt.date) -> None:
+    listed = generate(day)
+    kite = {row["exchange_token"]: row for row in csv.DictReader(io.StringIO(listed.kite_csv()))}
+    noren = {row["Token"]: row for row in csv.DictReader(io.StringIO(listed.noren_txt()))}
+    assert kite.keys() == noren.keys()
+    assert len(kite) == len(listed) == len({row["tradingsymbol"] for row in kite.values()})
+    for token, row in kite.items():
+        twin = noren[token]
+        expiry = dt.datetime.strptime(twin["Expiry"], "%d-%b-%Y").date()
+        assert (row["name"], row["expiry"], int(row["lot_size"])) == (
+            twin["Symbol"],
+            str(expiry),
+            int(twin["LotSize"]),
+        )
+        assert float(row["strike"]) == float(twin["StrikePrice"])
+        assert row["instrument_type"] == twin["OptionType"].replace("XX", "FUT")
+        assert int(row["instrument_token"]) == int(token) * 256 + 2
+        assert int(row["instrument_token"]) < 2**32
+
+
+def test_a_contract_keeps_its_token_overnight() -> None:
+    monday, tuesday = (generate(dt.date(2026, 8, day)).by_noren_symbol for day in (17, 18))
+    common = monday.keys() & tuesday.keys()
+    assert len(common) > 1900
+    assert all(monday[symbol].token == tuesday[symbol].token for symbol in common)
+
+
+def test_noren_archive_holds_the_master() -> None:
+    listed = generate(dt.date(2026, 8, 18))
+    with zipfile.ZipFile(io.BytesIO(listed.noren_zip())) as archive:
+        assert archive.namelist() == ["NFO_symbols.txt"]
+        assert archive.read("NFO_symbols.txt").decode() == listed.noren_txt()
+
+
+def test_index_rows_come_with_the_full_kite_file_only() -> None:
+    listed = generate(dt.date(2026, 8, 18))
+    rows = list(csv.DictReader(io.StringIO(listed.kite_csv(indices=True))))
+    assert [row["tradingsymbol"] for row in rows[:3]] == [
+        "NIFTY 50", "NIFTY BANK", "NIFTY FIN SERVICE",
+    ]  # fmt: skip
+    assert "INDICES" not in listed.kite_csv()

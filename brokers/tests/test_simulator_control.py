@@ -1,0 +1,259 @@
+"""The control port, and faults as the wires show them and the oracle knows them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from brokers.simulator.faults import Kind
+from brokers.tests.simulator_house import House
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+def book(house: House, **query: str) -> Any:
+    path = "/book" + "".join(f"?{key}={value}" for key, value in query.items())
+    return house.control("GET", path)[1]
+
+
+def test_health(house: House) -> None:
+    status, body = house.control("GET", "/health")
+    assert (status, body["status"], body["date"]) == (200, "ok", "2026-08-18")
+    assert body["market_open"] is True
+    assert body["contracts"] == len(house.exchange.contracts)
+
+
+def test_the_book_is_the_oracle(house: House) -> None:
+    house.kite_place(tag="Q1")
+    house.noren_place(remarks="Q2")
+    house.kite_place(tag="Q3", quantity=1)
+    house.forward(0.03)
+    seen = book(house)
+    assert [(o["broker"], o["client_id"], o["tag"], o["status"]) for o in seen["orders"]] == [
+        ("zerodha", "AB1234", "Q1", "COMPLETE"),
+        ("zebu", "Z56004", "Q2", "COMPLETE"),
+    ]
+    assert seen["orders"][0]["received_at"] == "2026-08-18T04:30:00.000000+00:00"
+    assert [(r["tag"], r["cause"]) for r in seen["refused"]] == [("Q3", "INVALID")]
+    assert [o["tag"] for o in book(house, broker="zebu")["orders"]] == ["Q2"]
+    assert [o["tag"] for o in book(house, client_id="AB1234")["orders"]] == ["Q1"]
+
+
+def test_positions_net_by_client_and_symbol(house: House) -> None:
+    house.kite_place()
+    house.forward(0.03)
+    (row,) = house.control("GET", "/positions")[1]["positions"]
+    assert (row["client_id"], row["symbol"], row["quantity"]) == (
+        "AB1234",
+        house.atm().kite_symbol,
+        65,
+    )
+    bid = house.exchange.quote(house.atm()).bid
+    house.kite_place(transaction_type="SELL", price=bid)
+    house.forward(0.03)
+    (row,) = house.control("GET", "/positions?broker=zerodha")[1]["positions"]
+    assert row["quantity"] == 0
+    assert house.control("GET", "/positions?broker=zebu")[1]["positions"] == []
+
+
+ACCEPTING = [
+    {"kind": "drop_after_accept"},
+    {"kind": "status_after_accept", "status": 504},
+    {"kind": "truncated_json"},
+    {"kind": "delay", "seconds": 0.1},
+    {"kind": "hide", "seconds": 3},
+    {"kind": "hide", "seconds": 3, "answer": "drop"},
+    {"kind": "partial_fill", "fraction": 0.5},
+    {"kind": "reject", "cause": "MARGIN", "async": True},
+]
+PREVENTING = [
+    ({"kind": "rate_limit"}, "RATE_LIMIT"),
+    ({"kind": "html_502"}, "BROKER_DOWN"),
+    ({"kind": "refuse"}, "BROKER_DOWN"),
+    ({"kind": "expired_session"}, "SESSION_EXPIRED"),
+    ({"kind": "reject", "cause": "MARGIN"}, "MARGIN"),
+    ({"kind": "reject", "cause": "IP_NOT_REGISTERED"}, "IP_NOT_REGISTERED"),
+    ({"kind": "reject"}, "OTHER"),
+]
+
+
+def test_every_kind_of_fault_is_examined_here() -> None:
+    kinds = {f["kind"] for f in ACCEPTING} | {f["kind"] for f, _ in PREVENTING}
+    assert kinds == set(Kind)
+
+
+@pytest.mark.parametrize("fault", ACCEPTING, ids=str)
+@pytest.mark.parametrize("broker", ["zerodha", "zebu"])
+def test_after_these_faults_the_order_exists(
+    house: House, fault: dict[str, Any], broker: str
+) -> None:
+    status, body = house.control("POST", "/faults", **fault, count=1)
+    assert status == 200
+    if broker == "zerodha":
+        house.kite_place(tag="Q1", quantity=130)
+    else:
+        house.noren_place(remarks="Q1", qty="130")
+    seen = book(house)
+    assert [o["tag"] for o in seen["orders"]] == ["Q1"]
+    assert seen["refused"] == []
+    (armed,) = house.control("GET", "/faults")[1]["faults"]
+    assert (armed["id"], armed["hit_count"]) == (body["id"], 1)
+    (hit,) = armed["hits"]
+    assert (hit["broker"], hit["tag"]) == (broker, "Q1")
+    assert hit["order_id"] == seen["orders"][0]["order_id"]
+
+
+@pytest.mark.parametrize(("fault", "cause"), PREVENTING, ids=str)
+@pytest.mark.parametrize("broker", ["zerodha", "zebu"])
+def test_after_these_faults_there_is_no_order(
+    house: House, fault: dict[str, Any], cause: str, broker: str
+) -> None:
+    house.control("POST", "/faults", **fault, count=1)
+    if broker == "zerodha":
+        assert house.kite_place(tag="Q1")[1]["status"] == "error"
+    else:
+        assert house.noren_place(remarks="Q1")[1]["stat"] == "Not_Ok"
+    seen = book(house)
+    assert seen["orders"] == []
+    assert [(r["tag"], r["cause"]) for r in seen["refused"]] == [("Q1", cause)]
+    (armed,) = house.control("GET", "/faults")[1]["faults"]
+    assert seen["refused"][0]["fault"] == armed["id"]
+
+
+def test_a_hidden_order_appears_in_time(house: House) -> None:
+    house.control("POST", "/faults", kind="hide", seconds=3, count=1)
+    number = house.noren_place()[1]["norenordno"]
+    house.forward(2.9)
+    assert house.noren("OrderBook")[1]["stat"] == "Not_Ok"
+    assert house.noren("PositionBook")[1]["stat"] == "Not_Ok"
+    assert house.noren("CancelOrder", norenordno=number)[1]["stat"] == "Not_Ok"
+    assert house.noren("SingleOrdHist", norenordno=number)[1]["stat"] == "Not_Ok"
+    house.forward(0.2)
+    assert [row["status"] for row in house.noren("OrderBook")[1]] == ["COMPLETE"]
+    assert [row["netqty"] for row in house.noren("PositionBook")[1]] == ["65"]
+
+
+def test_a_partial_fill_leaves_whole_lots_open(house: House) -> None:
+    house.control("POST", "/faults", kind="partial_fill", fraction=0.5, count=1)
+    house.kite_place(quantity=195)
+    house.forward(0.03)
+    house.exchange.tick()
+    row = house.kite("GET", "/orders")[1]["data"][0]
+    assert (row["status"], row["filled_quantity"], row["pending_quantity"]) == ("OPEN", 65, 130)
+
+
+def test_a_late_rejection_speaks_the_brokers_words(house: House) -> None:
+    house.control("POST", "/faults", kind="reject", cause="MARGIN", **{"async": True})
+    house.kite_place()
+    house.noren_place()
+    house.forward(0.03)
+    kite = house.kite("GET", "/orders")[1]["data"][0]
+    assert kite["status_message"].startswith(
+        "Insufficient funds. Required margin is 95417.84 but available margin is 74251.80."
+    )
+    assert house.noren("OrderBook")[1][0]["rejreason"].startswith("RED:Margin Shortfall")
+    assert {o["cause"] for o in book(house)["orders"]} == {"MARGIN"}
+
+
+def test_an_expired_session_stays_expired_unless_asked(house: House) -> None:
+    house.control("POST", "/faults", kind="expired_session", revoke=False, count=1)
+    assert house.kite_place()[0] == 403
+    assert house.kite("GET", "/orders")[0] == 200
+    house.control("POST", "/faults", kind="expired_session", count=1)
+    assert house.kite_place()[0] == 403
+    assert house.kite("GET", "/orders")[0] == 403
+
+
+@pytest.mark.parametrize(
+    ("op", "kite_path", "operation"),
+    [
+        ("book", "/orders", "OrderBook"),
+        ("positions", "/portfolio/positions", "Limits"),
+        ("quote", "/quote/ltp?i=NSE:NIFTY+50", "SearchScrip"),
+    ],
+)
+def test_reads_can_fail_too(house: House, op: str, kite_path: str, operation: str) -> None:
+    house.control("POST", "/faults", kind="rate_limit", op=op)
+    assert house.kite("GET", kite_path)[0] == 429
+    assert house.noren(operation, exch="NSE", stext="NIFTY")[0] == 429
+    assert house.kite_place()[0] == 200
+    house.control("DELETE", "/faults")
+    assert house.kite("GET", kite_path)[0] == 200
+
+
+@pytest.mark.parametrize("op", ["cancel", "modify"])
+def test_changes_can_fail_too(house: House, op: str) -> None:
+    house.control("POST", "/faults", kind="expired_session", op=op, revoke=False)
+    order_id = house.kite_place(price=house.resting_price())[1]["data"]["order_id"]
+    method = "DELETE" if op == "cancel" else "PUT"
+    assert house.kite(method, f"/orders/regular/{order_id}", price=1)[0] == 403
+    operation = "CancelOrder" if op == "cancel" else "ModifyOrder"
+    assert "Session Expired" in house.noren(operation, norenordno="1")[1]["emsg"]
+
+
+def test_moving_the_market(house: House) -> None:
+    before = house.control("GET", "/market")[1]["underlyings"]["NIFTY"]["spot"]
+    house.control("POST", "/market", underlying="NIFTY", shift=100)
+    assert house.control("GET", "/market")[1]["underlyings"]["NIFTY"]["spot"] == pytest.approx(
+        before + 100
+    )
+    house.control("POST", "/market", underlying="NIFTY", spot=24000, ramp_seconds=10)
+    house.forward(20)
+    house.control("POST", "/market", noise=0)
+    body = house.control("POST", "/market", underlying="NIFTY", spot=24000, iv=0.2)[1]
+    assert body["underlyings"]["NIFTY"] == {"spot": 24000.0, "iv": 0.2}
+
+
+def test_a_session_without_the_login_page(house: House) -> None:
+    body = house.control(
+        "POST", "/sessions", broker="zerodha", api_key="apikey", client_id="AB1234"
+    )[1]
+    house.tokens[("zerodha", "AB1234")] = body["access_token"]
+    assert house.kite("GET", "/user/profile")[1]["data"]["user_id"] == "AB1234"
+    ended = house.control("DELETE", "/sessions", broker="zerodha", client_id="AB1234")[1]
+    assert ended == {"ended": 1}
+    assert house.kite("GET", "/user/profile")[0] == 403
+
+
+def test_reset_empties_everything_but_logins(house: House) -> None:
+    house.control("POST", "/faults", kind="rate_limit", op="cancel")
+    house.control("POST", "/market", underlying="NIFTY", shift=500)
+    house.kite_place()
+    house.kite_place(quantity=1)
+    house.control("POST", "/reset", sessions=False)
+    assert book(house) == {"orders": [], "refused": []}
+    assert house.control("GET", "/faults")[1] == {"faults": []}
+    assert house.kite("GET", "/orders")[1]["data"] == []
+    house.control("POST", "/reset", sessions=True)
+    assert house.kite("GET", "/orders")[0] == 403
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "arguments"),
+    [
+        ("POST", "/faults", {"kind": "earthquake"}),
+        ("POST", "/market", {"underlying": "DOW", "shift": 1}),
+        ("POST", "/market", {"underlying": "NIFTY"}),
+        ("POST", "/market", {"underlying": "NIFTY", "spot": "high"}),
+        ("POST", "/market", {"spot": 1}),
+        ("POST", "/apps", {"broker": "zerodha", "api_key": "a"}),
+        ("POST", "/sessions", {"broker": "bank", "api_key": "a", "client_id": "b"}),
+        ("POST", "/funds", {"broker": "zebu", "client_id": "b", "funds": "much"}),
+    ],
+)
+def test_control_mistakes_are_explained(
+    house: House, method: str, path: str, arguments: dict[str, Any]
+) -> None:
+    status, body = house.control(method, path, **arguments)
+    assert status == 400
+    assert body["error"]
+
+
+def test_control_answers_what_it_does_not_know(house: House) -> None:
+    assert house.control("GET", "/weather")[0] == 404
+    for body in (b"{", b"[]", b"\xff"):
+        assert house.send(house.control_wire, "POST", "/faults", body).status == 400

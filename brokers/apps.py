@@ -8,3 +8,10 @@ class BrokersConfig(AppConfig):
 
     name = "brokers"
     verbose_name = "Brokers"
+
+    def ready(self) -> None:
+        """Offer the feed accounts' quotes to marketplace."""
+        from brokers.feed import PLATFORM_QUOTES  # late: models are not loaded before ready
+        from marketplace.ports import QUOTES
+
+        QUOTES.register(PLATFORM_QUOTES)

@@ -65,8 +65,9 @@ _TABLE: tuple[tuple[Cause, re.Pattern[str]], ...] = tuple(
         ),
         (
             Cause.PRODUCT,
-            r"product|\bprd\b|(?:mis|intraday|nrml|bo|co) (?:orders? )?(?:is |are )?(?:blocked|not allowed"
-            r"|disallowed)|square[d]?[- ]?off (?:time|window)",
+            r"product|\bprd\b|square[d]?[- ]?off (?:time|window)"
+            r"|(?:mis|intraday|nrml|bo|co) (?:orders? )?(?:is |are )?"
+            r"(?:blocked|not allowed|disallowed)",
         ),
         (
             Cause.BROKER_DOWN,

@@ -1,8 +1,9 @@
 """The one synchronous transport: an adapter's request over ``requests`` to a broker.
 
-For everything off the critical path (logins, instrument files, console quotes); the entry second has
-its own sender. No redirects, no proxies or credentials from the environment, no retries, a bound on
-bytes and on time. A failure says whether anything can have arrived (reference/reliability.md 1.2).
+For everything off the critical path (logins, instrument files, console quotes); the entry second
+has its own sender. No redirects, no proxies or credentials from the environment, no retries, a
+bound on bytes and on time. A failure says whether anything can have arrived
+(reference/reliability.md 1.2).
 """
 
 from __future__ import annotations

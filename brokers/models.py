@@ -62,6 +62,14 @@ class BrokerAccount(TenantOwned):
                 nulls_distinct=False,
                 name="account_tenant_client_uniq",
             ),
+            models.CheckConstraint(
+                condition=~Q(status="removed") | Q(api_key="", api_secret="", access_token=""),
+                name="account_removed_is_erased",
+            ),
+            models.CheckConstraint(
+                condition=Q(access_token="") | Q(token_expires_at__isnull=False),
+                name="account_token_has_end",
+            ),
         )
         indexes = (
             # the expiry sweep: sessions that end soon
@@ -85,13 +93,26 @@ class LoginAttempt(TenantOwned):
     """One started daily login: a random, one-time state, bound to account and partner."""
 
     account = models.ForeignKey(BrokerAccount, on_delete=models.CASCADE, related_name="logins")
-    state_hash = models.CharField(max_length=64, unique=True)
+    state_hash = models.CharField(max_length=64)
     redirect_uri = models.CharField(max_length=500, blank=True)
     created_at = models.DateTimeField(default=clock.now)
     expires_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True, blank=True)
 
     objects = TenantQuerySet.as_manager()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=["partner_id", "environment", "state_hash"],
+                nulls_distinct=False,
+                name="login_state_uniq",
+            ),
+        )
+        indexes = (
+            # the sweep of old attempts
+            models.Index(fields=["expires_at"], name="login_expiry_idx"),
+        )
 
     def __str__(self) -> str:
         return f"login of {self.account_id}"

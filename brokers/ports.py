@@ -38,10 +38,13 @@ class AccountUnlink(Protocol):
     def __call__(self, account_id: int, *, now: dt.datetime) -> None: ...
 
 
-def _nothing_trades(account_id: int, *, exit_now: bool, now: dt.datetime) -> RemovalEffect:
+class _NothingTrades:
     """Without an execution room nothing can be under way."""
-    return RemovalEffect()
+
+    def __call__(self, account_id: int, *, exit_now: bool, now: dt.datetime) -> RemovalEffect:
+        del account_id, exit_now, now
+        return RemovalEffect()
 
 
-ACCOUNT_REMOVAL: Port[AccountRemoval] = Port("brokers.account_removal", _nothing_trades)
+ACCOUNT_REMOVAL: Port[AccountRemoval] = Port("brokers.account_removal", _NothingTrades())
 ACCOUNT_UNLINK: Handlers[AccountUnlink] = Handlers("brokers.account_unlink")

@@ -113,9 +113,7 @@ class TradingAccount:
     problem: str
 
 
-def trading_accounts(
-    account_ids: Iterable[int], now: dt.datetime
-) -> Mapping[int, TradingAccount]:
+def trading_accounts(account_ids: Iterable[int], now: dt.datetime) -> Mapping[int, TradingAccount]:
     """Accounts by id for arming, exits and book polling: one query whatever their number.
 
     A session is given as long as its token lives, also on a disabled account: exits stay possible.
@@ -134,11 +132,7 @@ def trading_accounts(
     return found
 
 
-def instrument_names(
-    broker: str, contract_ids: Iterable[int]
-) -> Mapping[int, InstrumentName]:
+def instrument_names(broker: str, contract_ids: Iterable[int]) -> Mapping[int, InstrumentName]:
     """How ``broker`` names contracts, by our contract id: one query."""
     rows = BrokerInstrument.objects.filter(broker=broker, contract_id__in=list(contract_ids))
-    return {
-        row.contract_id: InstrumentName(row.exchange, row.symbol, row.token) for row in rows
-    }
+    return {row.contract_id: InstrumentName(row.exchange, row.symbol, row.token) for row in rows}

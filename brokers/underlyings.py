@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 
-#: Exchange names of index derivatives' underlyings. Kite's file tells an index option from a stock
-#: option only by this name; which of them are tradable is marketplace's data, not this list.
-INDEX_UNDERLYINGS = frozenset(
+#: Exchange symbol -> name of every index with listed derivatives. Kite's file tells an index option
+#: from a stock option only by this symbol; which of them are tradable is marketplace's data.
+INDEX_NAMES: Mapping[str, str] = MappingProxyType(
     {
-        "NIFTY",
-        "BANKNIFTY",
-        "FINNIFTY",
-        "MIDCPNIFTY",
-        "NIFTYNXT50",
-        "SENSEX",
-        "BANKEX",
-        "SENSEX50",
+        "NIFTY": "NIFTY 50",
+        "BANKNIFTY": "NIFTY Bank",
+        "FINNIFTY": "NIFTY Financial Services",
+        "MIDCPNIFTY": "NIFTY Midcap Select",
+        "NIFTYNXT50": "NIFTY Next 50",
+        "SENSEX": "BSE Sensex",
+        "BANKEX": "BSE Bankex",
+        "SENSEX50": "BSE Sensex 50",
     }
 )
+INDEX_UNDERLYINGS = frozenset(INDEX_NAMES)
 
 _LEADING_LETTERS = re.compile(r"[A-Z]+")
 

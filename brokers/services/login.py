@@ -100,8 +100,9 @@ def complete_login(
     broker's words; BrokerUnavailable (503) when it did not answer: start again.
     """
     if not _CODE.fullmatch(code):
-        raise InvalidRequest("request_token is missing or malformed",
-                             details={"request_token": "Not a login code."})
+        raise InvalidRequest(
+            "request_token is missing or malformed", details={"request_token": "Not a login code."}
+        )
     _require_usable(account)
     _spend_state(account, state, now)
     result = _exchange(account, vault.credentials_of(account), code)

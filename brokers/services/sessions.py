@@ -1,4 +1,4 @@
-"""The end of daily sessions: told once before, told once after, tokens erased (api.md section 9)."""
+"""The end of daily sessions: told before, told after, tokens erased (api.md section 9)."""
 
 from __future__ import annotations
 
@@ -54,9 +54,7 @@ def _end_batch(now: dt.datetime, batch: int) -> int:
     return len(dead)
 
 
-def _events(
-    kind: str, accounts: Iterable[BrokerAccount], now: dt.datetime
-) -> list[OutboxEvent]:
+def _events(kind: str, accounts: Iterable[BrokerAccount], now: dt.datetime) -> list[OutboxEvent]:
     return [
         OutboxEvent(
             type=kind,

@@ -1,0 +1,86 @@
+"""Lines of an instrument file: plain, gzipped or zipped, on disk or at an address."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
+
+from brokers.base import HttpRequest
+from brokers.errors import InstrumentFileError
+from brokers.http import Limits, TransportError, send
+
+#: Kite's whole dump is about 10 MB, a Noren master less.
+_DOWNLOAD = Limits(connect=10.0, read=120.0, max_bytes=128 * 1024 * 1024)
+#: Unpacked text beyond this is an archive that means harm.
+MAX_CHARACTERS = 512 * 1024 * 1024
+
+_ZIP, _GZIP = b"PK\x03\x04", b"\x1f\x8b"
+
+
+@contextmanager
+def open_file(path: Path) -> Iterator[Iterable[str]]:
+    """The lines of a file on disk; InstrumentFileError when it cannot be read."""
+    try:
+        with path.open("rb") as raw:
+            yield from _yielding(raw)
+    except OSError as error:
+        raise InstrumentFileError(f"{path.name} cannot be read: {error.strerror}") from error
+
+
+@contextmanager
+def open_url(url: str) -> Iterator[Iterable[str]]:
+    """The lines of a file at an http(s) address; InstrumentFileError when it does not come."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise InstrumentFileError("The address must begin with http:// or https://")
+    path = parts.path or "/"
+    request = HttpRequest("GET", f"{path}?{parts.query}" if parts.query else path)
+    try:
+        answer = send(request, base_url=f"{parts.scheme}://{parts.netloc}", limits=_DOWNLOAD)
+    except TransportError as error:
+        raise InstrumentFileError(f"{parts.netloc} did not answer: {error.message}") from error
+    if answer.status != 200:
+        raise InstrumentFileError(f"{parts.netloc} answered HTTP {answer.status}")
+    yield from _yielding(io.BytesIO(answer.body))
+
+
+def _yielding(raw: IO[bytes]) -> Iterator[Iterable[str]]:
+    """One item, the lines: unpacked by what the first bytes say, not by the name."""
+    try:
+        with _unpacked(raw) as text:
+            yield _bounded(text)
+    except (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, UnicodeDecodeError) as error:
+        raise InstrumentFileError("The file is damaged") from error
+
+
+@contextmanager
+def _unpacked(raw: IO[bytes]) -> Iterator[IO[str]]:
+    start = raw.read(4)
+    raw.seek(0)
+    if start == _ZIP:
+        with zipfile.ZipFile(raw) as archive:
+            names = [name for name in archive.namelist() if name.endswith((".txt", ".csv"))]
+            if len(names) != 1:
+                raise InstrumentFileError("The archive must hold exactly one .txt or .csv file")
+            with archive.open(names[0]) as member:
+                yield io.TextIOWrapper(member, "utf-8-sig", newline="")
+    elif start.startswith(_GZIP):
+        with gzip.open(raw, "rt", encoding="utf-8-sig", newline="") as text:
+            yield text
+    else:
+        yield io.TextIOWrapper(raw, "utf-8-sig", newline="")
+
+
+def _bounded(text: IO[str]) -> Iterator[str]:
+    seen = 0
+    for line in text:
+        seen += len(line)
+        if seen > MAX_CHARACTERS:
+            raise InstrumentFileError("The file is absurdly large")
+        yield line

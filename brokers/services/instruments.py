@@ -1,0 +1,307 @@
+"""Import of a broker's instrument file: contracts, dated lots, and the broker's names for them.
+
+Set-based and idempotent: a file read twice changes nothing the second time. A file that is empty,
+broken or much shorter than the last one imports nothing (a half-downloaded master at 08:45 must not
+make contracts vanish at 09:20).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from django.db import transaction
+from django.db.models import Max
+
+from brokers.base import InstrumentRow
+from brokers.errors import InstrumentFileError
+from brokers.models import BrokerInstrument
+from brokers.registry import get_adapter
+from brokers.underlyings import INDEX_NAMES
+from marketplace.models import Contract, LotSize, Underlying
+from quantleap.core import audit, clock
+from quantleap.core.audit import Actor
+from quantleap.core.locks import transaction_lock
+
+BATCH = 2000
+#: Below this share of the last import's rows a file is taken for a broken one.
+SHRUNKEN_SHARE = Decimal("0.5")
+#: Above this share of broken lines (and this many) likewise.
+BROKEN_SHARE, BROKEN_LINES = Decimal("0.05"), 100
+
+_MAX_STRIKE, _MAX_TICK = Decimal(10) ** 8, Decimal(10) ** 4
+_PAISA = Decimal("0.01")
+
+#: underlying id, expiry, strike, option type: what a contract is, whoever names it.
+Key = tuple[int, dt.date, Decimal, str]
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import did. ``unchanged`` counts contracts that were known exactly so today."""
+
+    read: int
+    skipped: int
+    contracts_new: int
+    contracts_seen: int
+    unchanged: int
+    lots_new: int
+    names_new: int
+    names_changed: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.read} lines, {self.skipped} broken; contracts: {self.contracts_new} new, "
+            f"{self.contracts_seen} seen again, {self.unchanged} unchanged; "
+            f"{self.lots_new} lot sizes new; names: {self.names_new} new, "
+            f"{self.names_changed} changed"
+        )
+
+
+def import_instruments(
+    *,
+    broker: str,
+    lines: Iterable[str],
+    source: str,
+    actor: Actor,
+    now: dt.datetime,
+    force: bool = False,
+    progress: Progress = lambda text: None,
+) -> ImportReport:
+    """Read ``lines`` in ``broker``'s file format and store its index derivatives.
+
+    ``source`` (a file name or address) is kept with new lot sizes; ``force`` accepts a shrunken
+    file. InstrumentFileError when the file is refused; then nothing was written.
+    """
+    stream = get_adapter(broker).parse_instruments(lines)
+    rows = [row for row in stream if _fits(row)]
+    skipped = stream.skipped + (stream.read - stream.skipped - len(rows))
+    progress(f"{stream.read} lines read, {skipped} broken")
+    _refuse_broken(len(rows), stream.read, skipped)
+    today = clock.ist_date(now)
+    with transaction.atomic():
+        transaction_lock(f"import-instruments:{broker}")
+        if not force:
+            _refuse_shrunken(broker, rows)
+        underlyings = _underlyings(rows)
+        by_key = {_key(row, underlyings): row for row in rows}
+        new, seen, unchanged = _store_contracts(by_key, today, progress)
+        ids = _contract_ids(by_key)
+        lots = _store_lots(by_key, ids, today, source, progress)
+        names_new, names_changed = _store_names(broker, by_key, ids, today, progress)
+        report = ImportReport(
+            stream.read, skipped, new, seen, unchanged, lots, names_new, names_changed
+        )
+        audit.record(
+            actor=actor,
+            action="instruments.imported",
+            target_type="broker",
+            target_id=broker,
+            data={"source": source[:200], "report": str(report)},
+        )
+    return report
+
+
+# -- refusals --------------------------------------------------------------------------------
+def _fits(row: InstrumentRow) -> bool:
+    """Whether the row fits our columns: paise, and lengths."""
+    return (
+        row.strike < _MAX_STRIKE
+        and row.tick_size < _MAX_TICK
+        and row.strike == row.strike.quantize(_PAISA)
+        and row.tick_size == row.tick_size.quantize(_PAISA)
+        and len(row.symbol) <= 40
+        and len(row.token) <= 20
+        and len(row.exchange_token) <= 20
+    )
+
+
+def _refuse_broken(usable: int, read: int, skipped: int) -> None:
+    if not usable:
+        raise InstrumentFileError("The file holds no index future or option")
+    if skipped > BROKEN_LINES and skipped > read * BROKEN_SHARE:
+        raise InstrumentFileError(f"{skipped} of {read} lines are broken")
+
+
+def _refuse_shrunken(broker: str, rows: list[InstrumentRow]) -> None:
+    """Compare with what the last import of each exchange in the file had."""
+    for exchange in sorted({row.exchange for row in rows}):
+        names = BrokerInstrument.objects.filter(broker=broker, exchange=exchange)
+        last = names.aggregate(last=Max("last_seen"))["last"]
+        before = names.filter(last_seen=last).count() if last else 0
+        count = sum(row.exchange == exchange for row in rows)
+        if count < before * SHRUNKEN_SHARE:
+            raise InstrumentFileError(
+                f"{exchange} has {count} rows, the last file had {before}; "
+                "import it with --force if that is right"
+            )
+
+
+# -- storing ---------------------------------------------------------------------------------
+def _underlyings(rows: list[InstrumentRow]) -> Mapping[str, int]:
+    """Ids by symbol; indices that were never seen are added."""
+    exchanges = {row.underlying: row.exchange for row in rows}
+    Underlying.objects.bulk_create(
+        [
+            Underlying(symbol=symbol, name=INDEX_NAMES[symbol], exchange=exchange)
+            for symbol, exchange in sorted(exchanges.items())
+        ],
+        ignore_conflicts=True,
+    )
+    return dict(Underlying.objects.filter(symbol__in=exchanges).values_list("symbol", "pk"))
+
+
+def _key(row: InstrumentRow, underlyings: Mapping[str, int]) -> Key:
+    strike = row.strike.quantize(_PAISA)
+    return underlyings[row.underlying], row.expiry, strike, row.option_type
+
+
+def _known(by_key: Mapping[Key, InstrumentRow]) -> Mapping[Key, Contract]:
+    found = Contract.objects.filter(
+        underlying_id__in={key[0] for key in by_key}, expiry__in={key[1] for key in by_key}
+    )
+    return {(c.underlying_id, c.expiry, c.strike, c.option_type): c for c in found}
+
+
+def _contract_ids(by_key: Mapping[Key, InstrumentRow]) -> Mapping[Key, int]:
+    return {key: contract.pk for key, contract in _known(by_key).items() if key in by_key}
+
+
+def _store_contracts(
+    by_key: Mapping[Key, InstrumentRow], today: dt.date, progress: Progress
+) -> tuple[int, int, int]:
+    known = _known(by_key)
+    fresh = []
+    unchanged = 0
+    for key, row in by_key.items():
+        contract = known.get(key)
+        if contract is not None and _same(contract, row, today):
+            unchanged += 1
+            continue
+        underlying_id, expiry, strike, option_type = key
+        fresh.append(
+            Contract(
+                underlying_id=underlying_id,
+                expiry=expiry,
+                strike=strike,
+                option_type=option_type,
+                exchange=row.exchange,
+                tick_size=row.tick_size,
+                exchange_token=row.exchange_token,
+                first_seen=today,
+                last_seen=today,
+            )
+        )
+    for start in range(0, len(fresh), BATCH):
+        Contract.objects.bulk_create(
+            fresh[start : start + BATCH],
+            update_conflicts=True,
+            unique_fields=["underlying", "expiry", "strike", "option_type"],
+            update_fields=["exchange", "tick_size", "exchange_token", "last_seen"],
+        )
+        progress(f"contracts: {min(start + BATCH, len(fresh))} of {len(fresh)}")
+    new = sum(key not in known for key in by_key)
+    return new, len(fresh) - new, unchanged
+
+
+def _same(contract: Contract, row: InstrumentRow, today: dt.date) -> bool:
+    return (
+        contract.last_seen >= today
+        and contract.exchange == row.exchange
+        and contract.tick_size == row.tick_size
+        and contract.exchange_token == row.exchange_token
+    )
+
+
+def _store_lots(
+    by_key: Mapping[Key, InstrumentRow],
+    ids: Mapping[Key, int],
+    today: dt.date,
+    source: str,
+    progress: Progress,
+) -> int:
+    """A dated row wherever the file says another lot than the one in force today."""
+    in_force = dict(
+        LotSize.objects.filter(contract_id__in=ids.values(), effective_from__lte=today)
+        .order_by("contract_id", "-effective_from")
+        .distinct("contract_id")
+        .values_list("contract_id", "lot_size")
+    )
+    fresh = [
+        LotSize(
+            contract_id=ids[key],
+            effective_from=today,
+            lot_size=row.lot_size,
+            source=source[:60],
+        )
+        for key, row in by_key.items()
+        if in_force.get(ids[key]) != row.lot_size
+    ]
+    LotSize.objects.bulk_create(
+        fresh,
+        batch_size=BATCH,
+        update_conflicts=True,
+        unique_fields=["contract", "effective_from"],
+        update_fields=["lot_size", "source"],
+    )
+    progress(f"lot sizes: {len(fresh)} new")
+    return len(fresh)
+
+
+def _store_names(
+    broker: str,
+    by_key: Mapping[Key, InstrumentRow],
+    ids: Mapping[Key, int],
+    today: dt.date,
+    progress: Progress,
+) -> tuple[int, int]:
+    wanted = {ids[key]: row for key, row in by_key.items()}
+    known = {
+        name.contract_id: (name.exchange, name.symbol, name.token, name.last_seen)
+        for name in BrokerInstrument.objects.filter(broker=broker, contract_id__in=wanted)
+    }
+    _free_moved_symbols(broker, wanted)
+    fresh = [
+        BrokerInstrument(
+            broker=broker,
+            contract_id=contract_id,
+            exchange=row.exchange,
+            symbol=row.symbol,
+            token=row.token,
+            last_seen=today,
+        )
+        for contract_id, row in wanted.items()
+        if known.get(contract_id) != (row.exchange, row.symbol, row.token, today)
+    ]
+    BrokerInstrument.objects.bulk_create(
+        fresh,
+        batch_size=BATCH,
+        update_conflicts=True,
+        unique_fields=["broker", "contract"],
+        update_fields=["exchange", "symbol", "token", "last_seen"],
+    )
+    new = sum(contract_id not in known for contract_id in wanted)
+    changed = sum(
+        contract_id in known and known[contract_id][:3] != (row.exchange, row.symbol, row.token)
+        for contract_id, row in wanted.items()
+    )
+    progress(f"names: {new} new, {changed} changed")
+    return new, changed
+
+
+def _free_moved_symbols(broker: str, wanted: Mapping[int, InstrumentRow]) -> None:
+    """Drop names that now mean another contract (an expiry moved by a holiday keeps its symbol)."""
+    owners = {(row.exchange, row.symbol): contract_id for contract_id, row in wanted.items()}
+    stored = BrokerInstrument.objects.filter(
+        broker=broker, symbol__in=[symbol for _, symbol in owners]
+    ).values_list("pk", "exchange", "symbol", "contract_id")
+    moved = [
+        pk
+        for pk, exchange, symbol, contract_id in stored
+        if owners.get((exchange, symbol), contract_id) != contract_id
+    ]
+    if moved:
+        BrokerInstrument.objects.filter(pk__in=moved).delete()

@@ -2,19 +2,165 @@
 
 from __future__ import annotations
 
-from typing import Any
+import datetime as dt
+from dataclasses import dataclass
+from typing import Final
 
+from django.conf import settings
+from django.db.models import Exists, OuterRef, Q
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
-from quantleap.core.errors import InvalidCredentials
+from partners.addresses import Address, client_address, is_allowed
+from partners.apikeys import ParsedKey, parse_key, parse_secret
+from partners.models import Partner, PartnerKey, PartnerSecret, UserToken
+from partners.services import USER_TOKEN_PREFIX, token_hash
+from partners.verification import VERIFIER, StoredSecret
+from quantleap.core import clock
+from quantleap.core.api.principal import CustomerPrincipal, PartnerPrincipal, Principal
+from quantleap.core.errors import AddressNotAllowed, InvalidCredentials
+
+SECRET_HEADER: Final = "X-Partner-Secret"  # noqa: S105  a header's name
+LAST_USED_EVERY: Final = dt.timedelta(minutes=1)
+_MAX_CREDENTIAL: Final = 200
 
 
 class CallerAuthentication(BaseAuthentication):
-    """Leaves a principal on ``request.auth``."""
+    """Leaves a PartnerPrincipal or a CustomerPrincipal on ``request.auth``; nobody is None.
 
-    def authenticate(self, request: Request) -> tuple[Any, Any] | None:
-        """Refuse every credential until the key store exists."""
-        if request.headers.get("Authorization"):
+    A credential that is given must be good, on public routes too: a client with a mistyped secret
+    is told so and does not silently see less.
+    """
+
+    def authenticate(self, request: Request) -> tuple[Principal, Principal] | None:
+        """The caller. InvalidCredentials (401) or AddressNotAllowed (403, partners only)."""
+        authorization = request.headers.get("Authorization")
+        secret = request.headers.get(SECRET_HEADER)
+        if authorization is None and secret is None:
+            return None
+        scheme, _, credential = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer" or len(credential) > _MAX_CREDENTIAL:
             raise InvalidCredentials
+        now = clock.now()
+        principal: Principal
+        if secret is None and credential.startswith(USER_TOKEN_PREFIX):
+            principal = _customer(credential, now)
+        else:
+            principal = _partner(credential, secret or "", request, now)
+        return principal, principal
+
+    def authenticate_header(self, request: Request) -> str:
+        """Makes DRF answer 401 rather than 403."""
+        return "Bearer"
+
+
+@dataclass(frozen=True, slots=True)
+class _KeyRow:
+    """A usable key as the database has it at this moment."""
+
+    principal: PartnerPrincipal
+    allowed_ips: tuple[str, ...]
+    secrets: tuple[StoredSecret, ...]
+    last_used: dict[int, dt.datetime | None]
+
+
+def _partner(
+    credential: str, secret_text: str, request: Request, now: dt.datetime
+) -> PartnerPrincipal:
+    key, secret = parse_key(credential), parse_secret(secret_text)
+    if key is None or secret is None or not secret.belongs_to(key):
+        raise InvalidCredentials
+    row = _read_key(key, now)
+    if row is None:
+        raise InvalidCredentials
+    matched = VERIFIER.verify(row.principal.key_id, secret.tail, row.secrets)
+    if matched is None:
+        raise InvalidCredentials
+    if not is_allowed(row.allowed_ips, caller_address(request)):
+        raise AddressNotAllowed("This address is not on the partner's list.")
+    _note_use(matched.id, row.last_used[matched.id], now)
+    return row.principal
+
+
+def _read_key(key: ParsedKey, now: dt.datetime) -> _KeyRow | None:
+    """Key, partner and live secrets in one query, on every request: a revocation, suspension,
+    expiry or permission change acts on the next one."""
+    rows = list(
+        PartnerSecret.objects.filter(
+            Q(expires_at__isnull=True) | Q(expires_at__gt=now),
+            key__key=key.text,
+            key__environment=key.environment,
+            key__status=PartnerKey.Status.ACTIVE,
+            key__expires_at__gt=now,
+            key__partner__status=Partner.Status.ACTIVE,
+        )
+        .order_by("-version")
+        .values_list(
+            "id",
+            "version",
+            "hash",
+            "last_used_at",
+            "key__id",
+            "key__public_id",
+            "key__permissions",
+            "key__partner__id",
+            "key__partner__slug",
+            "key__partner__allowed_ips",
+        )
+    )
+    if not rows:
         return None
+    key_id, public_id, permissions, partner_id, slug, allowed_ips = rows[0][4:]
+    return _KeyRow(
+        principal=PartnerPrincipal(
+            partner_id=partner_id,
+            slug=slug,
+            key_id=key_id,
+            key_public_id=public_id,
+            environment=key.environment,
+            permissions=frozenset(permissions),
+        ),
+        allowed_ips=tuple(allowed_ips),
+        secrets=tuple(StoredSecret(row[0], row[1], row[2]) for row in rows),
+        last_used={row[0]: row[3] for row in rows},
+    )
+
+
+def _note_use(secret_id: int, last_used: dt.datetime | None, now: dt.datetime) -> None:
+    """Write ``last_used_at`` at most once a minute, whoever of several requests comes first."""
+    earlier = now - LAST_USED_EVERY
+    if last_used is not None and last_used > earlier:
+        return
+    PartnerSecret.objects.filter(
+        Q(last_used_at__isnull=True) | Q(last_used_at__lte=earlier), pk=secret_id
+    ).update(last_used_at=now)
+
+
+def _customer(token: str, now: dt.datetime) -> CustomerPrincipal:
+    suspended = Partner.objects.filter(pk=OuterRef("partner_id")).exclude(
+        status=Partner.Status.ACTIVE
+    )
+    row = (
+        UserToken.objects.filter(
+            ~Exists(suspended),
+            token_hash=token_hash(token),
+            expires_at__gt=now,
+            revoked_at__isnull=True,
+        )
+        .values_list("customer_id", "customer__public_id", "partner_id", "environment")
+        .first()
+    )
+    if row is None:
+        raise InvalidCredentials("Invalid or expired user token")
+    customer_id, public_id, partner_id, environment = row
+    return CustomerPrincipal(customer_id, public_id, partner_id, environment)
+
+
+def caller_address(request: Request) -> Address | None:
+    """The caller's address as far as the configured proxies can be believed."""
+    return client_address(
+        request.META.get("REMOTE_ADDR", ""),
+        request.META.get("HTTP_X_FORWARDED_FOR", ""),
+        trusted_proxies=settings.QUANTLEAP_TRUSTED_PROXIES,
+        hops=settings.QUANTLEAP_TRUSTED_HOPS,
+    )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-urlpatterns: list[URLPattern] = []
+from partners.api.views import UserTokensView
+
+urlpatterns: list[URLPattern] = [
+    path("partner/user-tokens", UserTokensView.as_view(), name="user-tokens"),
+]

@@ -12,7 +12,7 @@ from quantleap.core.crypto import KeyRingError, parse_key_ring
 
 
 @register()
-def check_time(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+def check_time(**_: Any) -> list[CheckMessage]:
     """UTC at rest (architecture.md, Time)."""
     if settings.TIME_ZONE == "UTC" and settings.USE_TZ:
         return []
@@ -20,7 +20,7 @@ def check_time(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 @register()
-def check_encryption_keys(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+def check_encryption_keys(**_: Any) -> list[CheckMessage]:
     """A usable key ring."""
     try:
         parse_key_ring(settings.QUANTLEAP_ENCRYPTION_KEYS)
@@ -30,7 +30,7 @@ def check_encryption_keys(app_configs: Any, **kwargs: Any) -> list[CheckMessage]
 
 
 @register()
-def check_profile(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+def check_profile(**_: Any) -> list[CheckMessage]:
     """What production refuses: simulator, clock offset, DEBUG, eager Celery, sabotage."""
     live = bool(settings.QUANTLEAP_LIVE_BROKERS)
     problems: list[CheckMessage] = []

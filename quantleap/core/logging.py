@@ -9,12 +9,14 @@ from typing import Any
 _SECRET_NAMES = re.compile(
     r"(secret|password|passwd|token|api_key|authorization|totp|pin$|credential|cookie)", re.I
 )
-_SECRET_VALUES = re.compile(r"\b(sk_[A-Za-z0-9_]{12,}|whsec_[A-Za-z0-9+/=]{8,}|eyJ[\w-]{10,}\.[\w.-]+)")
+_SECRET_VALUES = re.compile(
+    r"\b(sk_[A-Za-z0-9_]{12,}|ut_[\w-]{16,}|whsec_[A-Za-z0-9+/=]{8,}|eyJ[\w-]{10,}\.[\w.-]+)"
+)
 _MASK = "[hidden]"
 
 
 def hide_secrets(
-    logger: Any, method: str, event: MutableMapping[str, Any]
+    _logger: Any, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
     """structlog processor: masks values by name and by shape."""
     for name, value in event.items():

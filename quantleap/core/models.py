@@ -64,7 +64,7 @@ class OutboxEvent(TenantOwned):
     payload = models.JSONField(default=dict)
     created_at = models.DateTimeField(default=clock.now)
     published_at = models.DateTimeField(null=True, blank=True)
-    dedupe_key = models.CharField(
+    dedupe_key = models.CharField(  # noqa: DJ001  NULL: such events never collide
         max_length=120, null=True, blank=True, help_text="Never twice: one event per key."
     )
 

@@ -78,7 +78,7 @@ def flatten(detail: Any, path: str = "") -> dict[str, str]:
     return {path or "body": str(detail)}
 
 
-def handle(error: Exception, context: Mapping[str, Any]) -> Response | None:
+def handle(error: Exception, _context: Mapping[str, Any]) -> Response | None:
     """DRF's EXCEPTION_HANDLER: every known error as the envelope, None for a crash."""
     if isinstance(error, DomainError):
         headers = _authenticate_header(error.status)
@@ -128,12 +128,12 @@ def json_error(status_code: int, **members: Any) -> JsonResponse:
     return JsonResponse(envelope(status_code, **members), status=status_code)
 
 
-def not_found(request: HttpRequest, exception: Exception | None = None) -> JsonResponse:
+def not_found(_request: HttpRequest, exception: Exception | None = None) -> JsonResponse:  # noqa: ARG001  Django passes it by name
     """Project-wide 404 of API paths."""
     return json_error(404)
 
 
-def server_error(request: HttpRequest) -> JsonResponse:
+def server_error(_request: HttpRequest) -> JsonResponse:
     """Project-wide 500 of API paths: no internals."""
     return json_error(500)
 

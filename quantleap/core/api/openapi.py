@@ -124,9 +124,13 @@ class _AudienceEndpoints(EndpointEnumerator):
 
 def build_document(audience: Audience) -> dict[str, Any]:
     """The OpenAPI 3.1 document of an audience, the same for every caller and on every machine."""
-    inspector = type("Endpoints", (_AudienceEndpoints,), {"audience": audience})
+
+    class Endpoints(_AudienceEndpoints):
+        pass
+
+    Endpoints.audience = audience
     generator = SchemaGenerator()
-    generator.endpoint_inspector_cls = inspector
+    generator.endpoint_inspector_cls = Endpoints
     document: dict[str, Any] = generator.get_schema(request=None, public=True)
     document["info"]["title"] = audience.title
     schemes = {name: dict(scheme) for name, scheme in audience.schemes.items()}

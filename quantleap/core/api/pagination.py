@@ -18,7 +18,7 @@ def check_query(request: Request, allowed: frozenset[str]) -> None:
     """Refuse query parameters that the route does not know, by name."""
     unknown = sorted(set(request.query_params) - allowed - PAGING)
     if unknown:
-        raise ValidationError({name: "Unknown query parameter." for name in unknown})
+        raise ValidationError(dict.fromkeys(unknown, "Unknown query parameter."))
 
 
 def _number(params: Mapping[str, str], name: str, default: int, maximum: int) -> int:

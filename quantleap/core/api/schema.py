@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from django.contrib.auth import get_user
-from django.http import HttpResponseBase
 from django.urls import reverse
 from drf_spectacular.renderers import (
     OpenApiJsonRenderer,
@@ -45,8 +45,8 @@ class _DocumentView(PublicView):
     allowed_query: ClassVar[frozenset[str]] = frozenset({"audience", "format"})
 
     def finalize_response(
-        self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any
-    ) -> HttpResponseBase:
+        self, request: Request, response: Response, *args: Any, **kwargs: Any
+    ) -> Response:
         """Render an error with the API's own renderer."""
         if response.status_code >= 400:
             request.accepted_renderer = NumberJSONRenderer()
@@ -57,7 +57,7 @@ class _DocumentView(PublicView):
 class SchemaView(_DocumentView):
     """The OpenAPI document of an audience, as YAML or JSON (``Accept`` or ``format=``)."""
 
-    renderer_classes: ClassVar[tuple[type[BaseRenderer], ...]] = (
+    renderer_classes = (
         OpenApiYamlRenderer,
         OpenApiYamlRenderer2,
         OpenApiJsonRenderer,
@@ -79,14 +79,14 @@ class SchemaView(_DocumentView):
 class DocsView(_DocumentView):
     """The document for human eyes; scripts and styles come from our own static files."""
 
-    renderer_classes: ClassVar[tuple[type[BaseRenderer], ...]] = (TemplateHTMLRenderer,)
+    renderer_classes = (TemplateHTMLRenderer,)
 
     @extend_schema(exclude=True)
     def get(self, request: Request) -> Response:
         """The page."""
         audience = _audience_of(request)
         query = urlencode({"audience": audience.name, "format": "json"})
-        resource = SpectacularSwaggerView._swagger_ui_resource
+        resource: Callable[[str], str] = SpectacularSwaggerView._swagger_ui_resource
         return Response(
             {
                 "title": audience.title,

@@ -16,7 +16,7 @@ class StrictSerializer(serializers.Serializer[Any]):
         if isinstance(data, Mapping):
             unknown = sorted(str(name) for name in set(data) - set(self.fields))
             if unknown:
-                raise serializers.ValidationError({name: "Unknown field." for name in unknown})
+                raise serializers.ValidationError(dict.fromkeys(unknown, "Unknown field."))
         return super().to_internal_value(data)
 
     def create(self, validated_data: Any) -> Any:

@@ -85,7 +85,7 @@ class CustomerView(StrictView):
 class PublicView(StrictView):
     """Readable by anyone; a *bad* credential is still 401 (api.md section 4)."""
 
-    permission_classes: ClassVar[tuple[type[BasePermission], ...]] = ()
+    permission_classes = ()
 
 
 __all__ = ["CustomerView", "InvalidCredentials", "PartnerView", "PublicView", "StrictView"]

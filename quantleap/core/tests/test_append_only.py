@@ -20,8 +20,9 @@ def test_an_entry_can_be_added_and_read() -> None:
     assert AuditEntry.objects.get(pk=entry.pk).action == "key.issued"
 
 
-@pytest.mark.parametrize("statement", ["UPDATE core_auditentry SET action = 'x'",
-                                       "DELETE FROM core_auditentry"])
+@pytest.mark.parametrize(
+    "statement", ["UPDATE core_auditentry SET action = 'x'", "DELETE FROM core_auditentry"]
+)
 def test_an_entry_can_neither_be_changed_nor_removed(statement: str) -> None:
     _entry()
     with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:

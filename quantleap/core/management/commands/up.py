@@ -7,7 +7,7 @@ import threading
 from argparse import ArgumentParser
 from pathlib import Path
 from types import FrameType
-from typing import Any, ClassVar
+from typing import Any
 
 from django.core.management import get_commands
 from django.core.management.base import BaseCommand, CommandError
@@ -25,13 +25,18 @@ class Command(BaseCommand):
 
     help = "Run everything on this machine until Ctrl-C (embedded servers, web, worker, beat)."
     # The checks run in every child; here they would only come before there is a database.
-    requires_system_checks: ClassVar[list[str]] = []
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options; the defaults are what ``make run`` wants."""
         defaults = Layout()
         parser.add_argument("--port", type=int, default=defaults.port, help="console and API")
-        parser.add_argument("--simulator-port", type=int, default=defaults.simulator_port)
+        parser.add_argument(
+            "--simulator-port",
+            type=int,
+            default=defaults.simulator_port,
+            help="control port; the brokers' formats are on the two that follow",
+        )
         parser.add_argument("--workers", type=int, default=1, help="Celery worker processes")
         parser.add_argument("--only", action="append", choices=KINDS, help="start only these")
         parser.add_argument("--base-dir", type=Path, help="default: var/ in the clone")

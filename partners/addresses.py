@@ -1,0 +1,87 @@
+"""Whose address a request came from, and whether it is on a list (api.md section 1). Pure.
+
+Libraries that guess the client from whatever header is there can be told any address by the
+caller. Only the entry that our own outermost proxy appended counts here.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+from collections.abc import Sequence
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+UNIX_SOCKET = "unix"  # in the list of trusted proxies: requests that arrive without an address
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+
+
+def parse_address(text: str) -> Address | None:
+    """An address, IPv4-mapped IPv6 as IPv4; None for anything else (ports, zones, names)."""
+    try:
+        address = ipaddress.ip_address(text.strip())
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.scope_id is not None:
+            return None
+        return address.ipv4_mapped or address
+    return address
+
+
+def parse_network(text: str) -> Network:
+    """An address or a CIDR network; ValueError when it is neither or has host bits set."""
+    network = ipaddress.ip_network(text.strip())
+    if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
+        mapped = network.network_address.ipv4_mapped
+        return ipaddress.IPv4Network((int(mapped or 0), network.prefixlen - 96))
+    return network
+
+
+@functools.lru_cache(maxsize=1024)
+def _networks(texts: tuple[str, ...]) -> tuple[Network, ...]:
+    found = []
+    for text in texts:
+        try:
+            found.append(parse_network(text))
+        except ValueError:
+            continue  # an entry nobody can be in: a list of only such entries admits nobody
+    return tuple(found)
+
+
+def contains(texts: Sequence[str], address: Address | None) -> bool:
+    """Whether ``address`` is in one of the addresses and networks in ``texts``."""
+    if address is None:
+        return False
+    return any(
+        address in network
+        for network in _networks(tuple(texts))
+        if network.version == address.version
+    )
+
+
+def client_address(
+    remote_addr: str, forwarded_for: str, *, trusted_proxies: Sequence[str], hops: int
+) -> Address | None:
+    """The caller's address, or None where it cannot be known.
+
+    ``remote_addr`` is the connection's other end, ``forwarded_for`` the X-Forwarded-For header.
+    Unless the connection comes from a trusted proxy the header is the caller's own invention;
+    otherwise its ``hops``-th entry from the right is what the outermost trusted proxy saw.
+    """
+    if remote_addr:
+        peer = parse_address(remote_addr)
+        if not contains(trusted_proxies, peer):
+            return peer
+    elif UNIX_SOCKET not in trusted_proxies:
+        return None
+    entries = forwarded_for.split(",")
+    if not 1 <= hops <= len(entries):
+        return None
+    return parse_address(entries[-hops])
+
+
+def is_allowed(allowed: Sequence[str], address: Address | None) -> bool:
+    """Whether a partner's list admits ``address``; an empty list admits everyone."""
+    return not allowed or contains(allowed, address)

@@ -1,0 +1,46 @@
+"""What other rooms ask about partners and customers."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection
+from typing import Final
+
+from partners.models import Customer, Partner, RevenueShare
+from quantleap.core.errors import NotFound
+
+# The partner's part where no dated row says otherwise (api.md section 6: 30 %).
+DEFAULT_SHARE_BPS: Final = 3000
+
+
+def share_in_force(partner_id: int, day: dt.date) -> int:
+    """The partner's share in basis points on a day (IST date): the latest row not after it."""
+    found = (
+        RevenueShare.objects.filter(partner_id=partner_id, effective_from__lte=day)
+        .order_by("-effective_from")
+        .values_list("partner_bps", flat=True)
+        .first()
+    )
+    return DEFAULT_SHARE_BPS if found is None else found
+
+
+def get_partner(partner_id: int) -> Partner:
+    """A partner by its inner id; NotFound."""
+    try:
+        return Partner.objects.get(pk=partner_id)
+    except Partner.DoesNotExist as error:
+        raise NotFound from error
+
+
+def find_customer(*, partner_id: int | None, environment: str, email: str) -> Customer | None:
+    """A partner's customer by e-mail, whatever its case; None when there is none."""
+    return (
+        Customer.objects.for_partner(partner_id, environment)
+        .filter(email=email.strip().lower())
+        .first()
+    )
+
+
+def customers(ids: Collection[int]) -> dict[int, Customer]:
+    """Customers by inner id (1 query)."""
+    return Customer.objects.in_bulk(ids)

@@ -1,0 +1,304 @@
+"""The front doors of this room: keys, customers, user tokens."""
+
+from __future__ import annotations
+
+import datetime as dt
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import bcrypt
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Max, Q
+
+from partners import permissions as known
+from partners.apikeys import ParsedSecret, new_key, new_secret
+from partners.models import Customer, Partner, PartnerKey, PartnerSecret, RevenueShare, UserToken
+from partners.selectors import DEFAULT_SHARE_BPS
+from quantleap.core import audit
+from quantleap.core.audit import Actor
+from quantleap.core.clock import ist_date
+from quantleap.core.crypto import fingerprint
+from quantleap.core.errors import InvalidRequest, InvalidTransition, NotFound
+
+KEY_LIFETIME: Final = dt.timedelta(days=365)
+ROTATION_OVERLAP: Final = dt.timedelta(hours=24)
+USER_TOKEN_LIFETIME: Final = dt.timedelta(minutes=15)
+USER_TOKEN_PREFIX: Final = "ut_"  # noqa: S105  a prefix
+_USER_TOKEN_BYTES: Final = 32
+_TOKEN_PURPOSE: Final = "partners.user_token"  # noqa: S105  names the hash's use
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedKey:
+    """A key and the one secret that this answer alone will ever show."""
+
+    key_id: int
+    key_public_id: str
+    key: str
+    secret: str
+    expires_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MintedToken:
+    """A user token and its end; the text exists nowhere else."""
+
+    token: str
+    customer: Customer
+    expires_at: dt.datetime
+
+
+def create_partner(
+    *,
+    slug: str,
+    name: str,
+    default_broker: str,
+    actor: Actor,
+    now: dt.datetime,
+    partner_type: str = Partner.Type.BROKER,
+    default_state: str = "",
+    oauth_redirect_urls: Iterable[str] = (),
+    share_bps: int = DEFAULT_SHARE_BPS,
+) -> Partner:
+    """A new partner with its revenue share from today (IST) on.
+
+    InvalidRequest when the slug is taken; ValidationError (Django's) when a value is malformed.
+    """
+    partner = Partner(
+        slug=slug.lower(),
+        name=name,
+        type=partner_type,
+        default_broker=default_broker,
+        default_state=default_state,
+        oauth_redirect_urls=list(oauth_redirect_urls),
+        created_at=now,
+    )
+    if Partner.objects.filter(slug=partner.slug).exists():
+        raise InvalidRequest("slug: taken", details={"slug": "Another partner has it."})
+    partner.full_clean()
+    with transaction.atomic():
+        partner.save(force_insert=True)
+        RevenueShare.objects.create(
+            partner=partner, effective_from=ist_date(now), partner_bps=share_bps
+        )
+        audit.record(
+            actor=actor,
+            action="partner.created",
+            target_type="partner",
+            target_id=partner.slug,
+            partner_id=partner.pk,
+        )
+    return partner
+
+
+def issue_key(
+    *,
+    partner_id: int,
+    environment: str,
+    permissions: Iterable[str],
+    actor: Actor,
+    now: dt.datetime,
+    label: str = "",
+    requests_per_minute: int = 60,
+    requests_per_day: int = 10_000,
+    expires_at: dt.datetime | None = None,
+) -> IssuedKey:
+    """A new key with its first secret, valid for a year unless ``expires_at`` says otherwise.
+
+    InvalidRequest for an unknown permission or a past expiry, NotFound for an unknown partner.
+    """
+    granted = _checked_permissions(permissions)
+    end = expires_at or now + KEY_LIFETIME
+    if end <= now:
+        raise InvalidRequest("expires_at: in the past", details={"expires_at": "Must be later."})
+    partner = Partner.objects.filter(pk=partner_id).first()
+    if partner is None:
+        raise NotFound
+    secret = new_secret(partner.slug, environment)
+    hashed = hash_secret(secret)  # a third of a second: before the transaction
+    with transaction.atomic():
+        key = PartnerKey.objects.create(
+            partner=partner,
+            environment=environment,
+            key=new_key(partner.slug, environment),
+            label=label,
+            permissions=granted,
+            requests_per_minute=requests_per_minute,
+            requests_per_day=requests_per_day,
+            created_at=now,
+            expires_at=end,
+        )
+        _add_secret(key, 1, secret, hashed, now)
+        _record_key(key, "key.issued", actor, {"permissions": granted, "last4": secret.text[-4:]})
+    return IssuedKey(key.pk, key.public_id, key.key, secret.text, end)
+
+
+def rotate_key(
+    *, key_id: int, actor: Actor, now: dt.datetime, overlap: dt.timedelta = ROTATION_OVERLAP
+) -> IssuedKey:
+    """A new secret for a key; the previous one stays good for ``overlap``, older ones end now.
+
+    At most two secrets live at a time (api.md section 1). NotFound, or InvalidTransition when the
+    key is revoked.
+    """
+    known_key = PartnerKey.objects.select_related("partner").filter(pk=key_id).first()
+    if known_key is None:
+        raise NotFound
+    secret = new_secret(known_key.partner.slug, known_key.environment)
+    hashed = hash_secret(secret)
+    with transaction.atomic():
+        key = PartnerKey.objects.select_for_update().get(pk=key_id)
+        if key.status != PartnerKey.Status.ACTIVE:
+            raise InvalidTransition("The key is revoked.", status=key.status)
+        newest = key.secrets.aggregate(newest=Max("version"))["newest"] or 0
+        live = key.secrets.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=now))
+        live.exclude(version=newest).update(expires_at=now)
+        # An overlap may shorten a life that was limited already, never prolong it.
+        end = now + overlap
+        key.secrets.filter(version=newest).filter(
+            Q(expires_at__isnull=True) | Q(expires_at__gt=end)
+        ).update(expires_at=end)
+        _add_secret(key, newest + 1, secret, hashed, now)
+        _record_key(key, "key.rotated", actor, {"last4": secret.text[-4:]})
+    return IssuedKey(key.pk, key.public_id, key.key, secret.text, key.expires_at)
+
+
+def revoke_key(*, key_id: int, actor: Actor, now: dt.datetime) -> bool:
+    """End a key for good, from its next request on. False when it already was revoked."""
+    with transaction.atomic():
+        changed = PartnerKey.objects.filter(pk=key_id, status=PartnerKey.Status.ACTIVE).update(
+            status=PartnerKey.Status.REVOKED
+        )
+        key = PartnerKey.objects.filter(pk=key_id).first()
+        if key is None:
+            raise NotFound
+        if changed:
+            key.secrets.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=now)).update(
+                expires_at=now
+            )
+            _record_key(key, "key.revoked", actor, {})
+    return bool(changed)
+
+
+def _checked_permissions(names: Iterable[str]) -> list[str]:
+    granted = sorted(set(names))
+    unknown = [name for name in granted if name not in known.ALL]
+    if unknown:
+        message = f"Unknown: {', '.join(unknown)}. Known: {', '.join(known.ALL)}."
+        raise InvalidRequest(message, details={"permissions": message})
+    return granted
+
+
+def hash_secret(secret: ParsedSecret) -> str:
+    """bcrypt of the 48-character tail (bcrypt reads 72 bytes at most)."""
+    salt = bcrypt.gensalt(settings.QUANTLEAP_BCRYPT_ROUNDS)
+    return bcrypt.hashpw(secret.tail.encode(), salt).decode()
+
+
+def _add_secret(
+    key: PartnerKey, version: int, secret: ParsedSecret, hashed: str, now: dt.datetime
+) -> None:
+    PartnerSecret.objects.create(
+        key=key, version=version, hash=hashed, last4=secret.text[-4:], created_at=now
+    )
+
+
+def _record_key(key: PartnerKey, action: str, actor: Actor, data: dict[str, object]) -> None:
+    audit.record(
+        actor=actor,
+        action=action,
+        target_type="partner_key",
+        target_id=key.public_id,
+        partner_id=key.partner_id,
+        environment=key.environment,
+        data=data,
+    )
+
+
+def find_or_create_customer(
+    *,
+    partner_id: int | None,
+    environment: str,
+    email: str,
+    now: dt.datetime,
+    name: str = "",
+    state: str = "",
+) -> Customer:
+    """The partner's customer with that e-mail, made if unknown; any number of callers get one.
+
+    ``name`` and ``state`` (GST code) fill what is still empty; they never replace what is there.
+    """
+    address = email.strip().lower()
+    mine = Customer.objects.for_partner(partner_id, environment).filter(email=address)
+    customer = mine.first()
+    if customer is None:
+        fresh = Customer(
+            partner_id=partner_id,
+            environment=environment,
+            email=address,
+            name=name,
+            state=state,
+            created_at=now,
+        )
+        # ON CONFLICT DO NOTHING: whoever comes second waits for the first and reads its row.
+        Customer.objects.bulk_create([fresh], ignore_conflicts=True)
+        customer = mine.get()
+    for field, value in (("name", name), ("state", state)):
+        if value and not getattr(customer, field):
+            mine.filter(**{field: ""}).update(**{field: value})
+            setattr(customer, field, value)
+    return customer
+
+
+def mint_user_token(
+    *,
+    partner_id: int | None,
+    environment: str,
+    email: str,
+    actor: Actor,
+    now: dt.datetime,
+    template_id: str = "",
+) -> MintedToken:
+    """A token with which the customer himself may call ``/user`` for 15 minutes.
+
+    The customer is found or created under the partner. ``template_id`` is what a deep link shows
+    first. Only a keyed hash of the token is kept.
+    """
+    token = USER_TOKEN_PREFIX + secrets.token_urlsafe(_USER_TOKEN_BYTES)
+    end = now + USER_TOKEN_LIFETIME
+    with transaction.atomic():
+        customer = find_or_create_customer(
+            partner_id=partner_id, environment=environment, email=email, now=now
+        )
+        UserToken.objects.create(
+            customer=customer,
+            partner_id=partner_id,
+            environment=environment,
+            token_hash=token_hash(token),
+            template_id=template_id,
+            created_at=now,
+            expires_at=end,
+        )
+        audit.record(
+            actor=actor,
+            action="user_token.minted",
+            target_type="customer",
+            target_id=customer.public_id,
+            partner_id=partner_id,
+            environment=environment,
+        )
+    return MintedToken(token, customer, end)
+
+
+def token_hash(token: str) -> str:
+    """What is stored of a user token."""
+    return fingerprint(token, purpose=_TOKEN_PURPOSE)
+
+
+def forget_user_tokens(*, now: dt.datetime, keep: dt.timedelta = dt.timedelta(days=1)) -> int:
+    """Delete tokens that ended more than ``keep`` ago; returns how many."""
+    deleted, _ = UserToken.objects.filter(expires_at__lt=now - keep).delete()
+    return deleted

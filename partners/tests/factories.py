@@ -1,0 +1,107 @@
+"""Partners, keys and customers for tests; other rooms' tests use them too."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rest_framework.test import APIClient
+
+from partners import permissions as known
+from partners.models import Customer, Partner
+from partners.services import IssuedKey, find_or_create_customer, issue_key, mint_user_token
+from quantleap.core import clock
+from quantleap.core.audit import SYSTEM
+from quantleap.core.tenancy import Environment
+
+_numbers = itertools.count(1)
+
+
+def make_partner(slug: str = "", **fields: object) -> Partner:
+    """An active broker partner; a fresh slug unless one is given."""
+    slug = slug or f"p{next(_numbers)}"
+    values: dict[str, object] = {"name": slug.title(), "default_broker": "zebu", **fields}
+    return Partner.objects.create(slug=slug, **values)
+
+
+def make_key(
+    partner: Partner,
+    environment: str = Environment.LIVE,
+    permissions: Iterable[str] = known.ALL,
+    now: dt.datetime | None = None,
+) -> IssuedKey:
+    """A working key with every permission unless told otherwise."""
+    return issue_key(
+        partner_id=partner.pk,
+        environment=environment,
+        permissions=permissions,
+        actor=SYSTEM,
+        now=now or clock.now(),
+    )
+
+
+def make_customer(
+    partner: Partner | None, email: str = "", environment: str = Environment.LIVE
+) -> Customer:
+    """A customer of a partner (None: a direct one)."""
+    return find_or_create_customer(
+        partner_id=partner.pk if partner else None,
+        environment=environment,
+        email=email or f"user{next(_numbers)}@example.com",
+        now=clock.now(),
+    )
+
+
+def key_headers(issued: IssuedKey) -> dict[str, str]:
+    """The two headers of a partner's request."""
+    return {"Authorization": f"Bearer {issued.key}", "X-Partner-Secret": issued.secret}
+
+
+def partner_client(issued: IssuedKey) -> APIClient:
+    """A client that sends a key's headers; crashes answer 500 as they would on the wire."""
+    client = APIClient(headers=key_headers(issued), raise_request_exception=False)
+    client.default_format = "json"
+    return client
+
+
+def customer_client(customer: Customer) -> APIClient:
+    """A client with a customer's own fresh token."""
+    minted = mint_user_token(
+        partner_id=customer.partner_id,
+        environment=customer.environment,
+        email=customer.email,
+        actor=SYSTEM,
+        now=clock.now(),
+    )
+    headers = {"Authorization": f"Bearer {minted.token}"}
+    client = APIClient(headers=headers, raise_request_exception=False)
+    client.default_format = "json"
+    return client
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """One partner in one environment, with a client that may do everything there."""
+
+    partner: Partner
+    environment: str
+    key: IssuedKey
+    client: APIClient
+
+
+def make_tenant(
+    slug: str = "", environment: str = Environment.LIVE, partner: Partner | None = None
+) -> Tenant:
+    """A partner (fresh unless given) and its client."""
+    owner = partner or make_partner(slug)
+    issued = make_key(owner, environment)
+    return Tenant(owner, environment, issued, partner_client(issued))
+
+
+def strangers(tenant: Tenant) -> tuple[Tenant, Tenant]:
+    """Who must not see what ``tenant`` owns: another partner, and the same in the other
+    environment."""
+    other = Environment.TEST if tenant.environment == Environment.LIVE else Environment.LIVE
+    return make_tenant(), make_tenant(environment=other, partner=tenant.partner)

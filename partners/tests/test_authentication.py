@@ -1,0 +1,369 @@
+"""Who may call, as seen over HTTP on a real route (api.md section 1)."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from typing import Any
+
+import bcrypt
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from rest_framework.test import APIClient
+
+from partners import permissions as known
+from partners.models import Partner, PartnerKey, PartnerSecret, UserToken
+from partners.services import IssuedKey, issue_key, revoke_key, rotate_key
+from partners.tests.factories import (
+    customer_client,
+    key_headers,
+    make_customer,
+    make_key,
+    make_partner,
+    partner_client,
+)
+from partners.verification import MAX_FAILURES, VERIFIER, SecretVerifier, StoredSecret
+from quantleap.core import clock
+from quantleap.core.audit import SYSTEM
+
+ROUTE = "/api/v1/partner/user-tokens"
+BODY = {"user_email": "Asha@Example.com"}
+
+
+@pytest.fixture(autouse=True)
+def _fresh_memory() -> None:
+    VERIFIER.forget()
+
+
+@pytest.fixture
+def bcrypts(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Every bcrypt check that was paid for."""
+    paid: list[bool] = []
+    real = bcrypt.checkpw
+
+    def counted(password: bytes, hashed: bytes) -> bool:
+        paid.append(real(password, hashed))
+        return paid[-1]
+
+    monkeypatch.setattr(bcrypt, "checkpw", counted)
+    return paid
+
+
+def call(issued: IssuedKey | dict[str, str], **extra: Any) -> Any:
+    headers = key_headers(issued) if isinstance(issued, IssuedKey) else issued
+    client = APIClient(raise_request_exception=False)
+    return client.post(ROUTE, BODY, format="json", headers=headers, **extra)
+
+
+def other_secret(issued: IssuedKey) -> str:
+    """A well-formed secret of the same partner that is not this key's."""
+    key = PartnerKey.objects.select_related("partner").get(pk=issued.key_id)
+    return make_key(key.partner, key.environment).secret
+
+
+@pytest.mark.django_db
+def test_a_good_key_mints_a_token_and_the_token_opens_user_routes() -> None:
+    answer = call(make_key(make_partner()))
+    assert answer.status_code == 201
+    assert answer.json()["user_token"].startswith("ut_")
+    assert answer.json()["expires_in"] == 900
+    assert UserToken.objects.get().customer.email == "asha@example.com"
+    assert answer.json()["user_token"] not in UserToken.objects.get().token_hash
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda h: {},
+        lambda h: {"Authorization": h["Authorization"]},
+        lambda h: {"X-Partner-Secret": h["X-Partner-Secret"]},
+        lambda h: {**h, "Authorization": h["Authorization"].replace("Bearer", "Basic")},
+        lambda h: {**h, "Authorization": h["Authorization"] + "x"},
+        lambda h: {**h, "Authorization": "Bearer " + "x" * 10_000},
+        lambda h: {**h, "X-Partner-Secret": ""},
+        lambda h: {**h, "X-Partner-Secret": h["X-Partner-Secret"][:-1]},
+        lambda h: {**h, "X-Partner-Secret": h["X-Partner-Secret"] + "a" * 200},
+        lambda h: {"Authorization": "Bearer ut_unknown"},
+        lambda h: {"Authorization": "Bearer \x00"},
+    ],
+)
+def test_missing_and_malformed_credentials_are_one_401(spoil: Any) -> None:
+    answer = call(spoil(key_headers(make_key(make_partner()))))
+    assert answer.status_code == 401
+    body = answer.json()
+    assert body["code"] == "invalid_credentials"
+    assert body["statusCode"] == 401
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.django_db
+def test_a_mistyped_secret_reaches_neither_database_nor_bcrypt(
+    django_assert_num_queries: Any, bcrypts: list[bool]
+) -> None:
+    headers = key_headers(make_key(make_partner()))
+    secret = headers["X-Partner-Secret"]
+    swapped = secret[:-10] + ("a" if secret[-10] != "a" else "b") + secret[-9:]
+    with django_assert_num_queries(0):
+        assert call({**headers, "X-Partner-Secret": swapped}).status_code == 401
+    assert bcrypts == []
+
+
+@pytest.mark.django_db
+def test_a_secret_of_another_key_or_environment_is_refused() -> None:
+    partner = make_partner()
+    first, second, test = make_key(partner), make_key(partner), make_key(partner, "test")
+    for wrong in (second, test):
+        headers = {**key_headers(first), "X-Partner-Secret": wrong.secret}
+        assert call(headers).status_code == 401
+
+
+@pytest.mark.django_db
+def test_a_remembered_secret_costs_one_query_and_no_bcrypt(bcrypts: list[bool]) -> None:
+    issued = make_key(make_partner(), permissions=[])
+    assert call(issued).status_code == 403  # authenticated, permission missing
+    assert bcrypts == [True]
+    with CaptureQueriesContext(
+        connection,
+    ) as captured:
+        assert call(issued).status_code == 403
+    assert len(captured) == 1
+    assert bcrypts == [True]
+
+
+def _revoke(issued: IssuedKey) -> None:
+    revoke_key(key_id=issued.key_id, actor=SYSTEM, now=clock.now())
+
+
+def _suspend(issued: IssuedKey) -> None:
+    Partner.objects.filter(keys=issued.key_id).update(status=Partner.Status.SUSPENDED)
+
+
+def _expire(issued: IssuedKey) -> None:
+    PartnerKey.objects.filter(pk=issued.key_id).update(expires_at=clock.now())
+
+
+def _expire_secret(issued: IssuedKey) -> None:
+    PartnerSecret.objects.filter(key_id=issued.key_id).update(expires_at=clock.now())
+
+
+def _rotate_at_once(issued: IssuedKey) -> None:
+    rotate_key(key_id=issued.key_id, actor=SYSTEM, now=clock.now(), overlap=dt.timedelta(0))
+
+
+def _replace_hash(issued: IssuedKey) -> None:
+    PartnerSecret.objects.filter(key_id=issued.key_id).update(
+        hash=bcrypt.hashpw(b"another", bcrypt.gensalt(4)).decode()
+    )
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "end", [_revoke, _suspend, _expire, _expire_secret, _rotate_at_once, _replace_hash]
+)
+def test_the_end_of_a_key_acts_on_the_next_request_though_remembered(end: Any) -> None:
+    issued = make_key(make_partner())
+    assert call(issued).status_code == 201
+    end(issued)
+    answer = call(issued)
+    assert answer.status_code == 401
+    assert answer.json()["message"] == "Invalid API key or secret"
+
+
+@pytest.mark.django_db
+def test_a_permission_taken_away_acts_on_the_next_request() -> None:
+    issued = make_key(make_partner())
+    assert call(issued).status_code == 201
+    PartnerKey.objects.filter(pk=issued.key_id).update(permissions=[known.REVENUE_READ])
+    answer = call(issued)
+    assert answer.status_code == 403
+    assert answer.json()["details"] == {"permission": "subscriptions:write"}
+
+
+@pytest.mark.django_db
+def test_two_secrets_live_during_rotation_and_never_three() -> None:
+    now = clock.now()
+    issued = make_key(make_partner())
+    second = rotate_key(key_id=issued.key_id, actor=SYSTEM, now=now)
+    assert call(issued).status_code == call(second).status_code == 201
+    third = rotate_key(key_id=issued.key_id, actor=SYSTEM, now=now)
+    assert call(issued).status_code == 401
+    assert call(second).status_code == call(third).status_code == 201
+
+
+@pytest.mark.django_db
+def test_after_ten_failures_unknown_secrets_cost_nothing_and_remembered_ones_pass(
+    bcrypts: list[bool],
+) -> None:
+    issued = make_key(make_partner())
+    wrong = {**key_headers(issued), "X-Partner-Secret": other_secret(issued)}
+    assert call(issued).status_code == 201
+    for _ in range(MAX_FAILURES + 5):
+        assert call(wrong).status_code == 401
+    assert bcrypts == [True] + [False] * MAX_FAILURES
+    assert call(issued).status_code == 201
+
+
+@pytest.mark.django_db
+def test_failures_of_one_key_do_not_lock_another() -> None:
+    attacked, bystander = make_key(make_partner()), make_key(make_partner())
+    wrong = {**key_headers(attacked), "X-Partner-Secret": other_secret(attacked)}
+    for _ in range(MAX_FAILURES):
+        call(wrong)
+    assert call(bystander).status_code == 201
+    assert call(attacked).status_code == 401  # never proved in this minute, so unknown
+
+
+@pytest.mark.django_db
+def test_last_use_is_written_at_most_once_a_minute() -> None:
+    issued = make_key(make_partner())
+    call(issued)
+    first = PartnerSecret.objects.get(key_id=issued.key_id).last_used_at
+    call(issued)
+    assert first is not None
+    assert PartnerSecret.objects.get(key_id=issued.key_id).last_used_at == first
+    earlier = first - dt.timedelta(minutes=2)
+    PartnerSecret.objects.filter(key_id=issued.key_id).update(last_used_at=earlier)
+    call(issued)
+    latest = PartnerSecret.objects.get(key_id=issued.key_id).last_used_at
+    assert latest is not None
+    assert latest >= first
+
+
+@pytest.mark.django_db
+class TestAllowList:
+    """The partner's addresses, whatever the headers claim."""
+
+    def test_an_address_off_the_list_is_403(self) -> None:
+        issued = make_key(make_partner(allowed_ips=["203.0.113.0/24"]))
+        answer = call(issued, REMOTE_ADDR="198.51.100.1")
+        assert (answer.status_code, answer.json()["code"]) == (403, "ip_not_allowed")
+        assert call(issued, REMOTE_ADDR="203.0.113.9").status_code == 201
+        assert call(issued, REMOTE_ADDR="::ffff:203.0.113.9").status_code == 201
+
+    def test_a_bad_secret_off_the_list_is_401_not_403(self) -> None:
+        issued = make_key(make_partner(allowed_ips=["203.0.113.0/24"]))
+        wrong = {**key_headers(issued), "X-Partner-Secret": other_secret(issued)}
+        assert call(wrong, REMOTE_ADDR="198.51.100.1").status_code == 401
+
+    @pytest.mark.parametrize("header", ["203.0.113.9", "203.0.113.9, 203.0.113.9", "::1"])
+    def test_a_spoofed_header_moves_nobody(self, header: str, settings: Any) -> None:
+        issued = make_key(make_partner(allowed_ips=["203.0.113.0/24"]))
+        spoofed = {"HTTP_X_FORWARDED_FOR": header, "HTTP_X_REAL_IP": "203.0.113.9"}
+        assert call(issued, REMOTE_ADDR="198.51.100.1", **spoofed).status_code == 403
+        settings.QUANTLEAP_TRUSTED_PROXIES = ["10.0.0.1"]
+        behind = {**spoofed, "HTTP_X_FORWARDED_FOR": f"{header}, 198.51.100.1"}
+        assert call(issued, REMOTE_ADDR="10.0.0.1", **behind).status_code == 403
+        honest = {"HTTP_X_FORWARDED_FOR": f"{header}, 203.0.113.9"}
+        assert call(issued, REMOTE_ADDR="10.0.0.1", **honest).status_code == 201
+
+
+@pytest.mark.django_db
+def test_user_tokens_end_and_fall_with_their_partner() -> None:
+    partner = make_partner()
+    customer = make_customer(partner)
+    client = customer_client(customer)
+    # A customer's token is no partner's key: 401 here proves only that it was read as a customer.
+    assert client.post(ROUTE, BODY).json()["message"] == "Invalid API key or secret"
+    templates = "/api/v1/schema?audience=nobody"  # public route: 400 when the caller is fine
+    assert client.get(templates).status_code == 400
+    Partner.objects.filter(pk=partner.pk).update(status=Partner.Status.SUSPENDED)
+    assert client.get(templates).status_code == 401
+    Partner.objects.filter(pk=partner.pk).update(status=Partner.Status.ACTIVE)
+    UserToken.objects.update(expires_at=clock.now())
+    assert client.get(templates).status_code == 401
+
+
+@pytest.mark.django_db
+def test_a_bad_key_is_401_on_a_public_route_too() -> None:
+    client = APIClient(raise_request_exception=False)
+    url = "/api/v1/schema?audience=nobody"
+    assert client.get(url).status_code == 400
+    assert client.get(url, headers={"Authorization": "Bearer nonsense"}).status_code == 401
+
+
+@pytest.mark.django_db
+def test_a_partner_key_does_not_serve_as_its_own_secret_nor_for_another_environment() -> None:
+    issued = make_key(make_partner(), "test")
+    flipped = {name: text.replace("_test_", "_live_") for name, text in key_headers(issued).items()}
+    assert call(flipped).status_code == 401
+    assert partner_client(issued).post(ROUTE, BODY).status_code == 201
+    assert UserToken.objects.get().environment == "test"
+
+
+class TestVerifier:
+    """The memory itself, without a database."""
+
+    def stored(self, tail: str = "good", number: int = 1) -> StoredSecret:
+        hashed = bcrypt.hashpw(tail.encode(), bcrypt.gensalt(4)).decode()
+        return StoredSecret(number, number, hashed)
+
+    def test_only_one_bcrypt_runs_at_a_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        running: list[int] = [0, 0]
+        guard, gate = threading.Lock(), threading.Barrier(4)
+        real = bcrypt.checkpw
+
+        def watched(password: bytes, hashed: bytes) -> bool:
+            with guard:
+                running[0] += 1
+                running[1] = max(running)
+            result = real(password, hashed)
+            with guard:
+                running[0] -= 1
+            return result
+
+        monkeypatch.setattr(bcrypt, "checkpw", watched)
+        verifier, secret = SecretVerifier(), self.stored()
+
+        def work(number: int) -> None:
+            gate.wait()
+            verifier.verify(number, f"bad{number}", [secret])
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert running[1] == 1
+
+    def test_memory_ends_after_a_minute_and_failures_too(
+        self, monkeypatch: pytest.MonkeyPatch, bcrypts: list[bool]
+    ) -> None:
+        instant = [1000.0]
+        monkeypatch.setattr(clock, "monotonic", lambda: instant[0])
+        verifier, secret = SecretVerifier(), self.stored()
+        assert verifier.verify(1, "good", [secret]) == secret
+        instant[0] += 30
+        assert verifier.verify(1, "good", [secret]) == secret
+        assert len(bcrypts) == 1
+        for _ in range(MAX_FAILURES):
+            verifier.verify(1, "bad", [secret])
+        instant[0] += 15  # in the last part of its minute: renewed though the key is under attack
+        assert verifier.verify(1, "good", [secret]) == secret
+        instant[0] += 40  # more than a minute after the first proof
+        assert verifier.verify(1, "good", [secret]) == secret
+        instant[0] += 61
+        before = len(bcrypts)
+        assert verifier.verify(1, "good", [secret]) == secret
+        assert len(bcrypts) == before + 1
+
+    def test_a_match_counts_only_for_the_secret_it_was_found_for(self, bcrypts: list[bool]) -> None:
+        verifier, secret = SecretVerifier(), self.stored()
+        assert verifier.verify(1, "good", [secret]) == secret
+        assert verifier.verify(1, "good", [self.stored("other", 2)]) is None
+        assert verifier.verify(2, "good", []) is None
+
+
+@pytest.mark.django_db
+def test_an_unknown_permission_cannot_be_granted() -> None:
+    from quantleap.core.errors import InvalidRequest
+
+    with pytest.raises(InvalidRequest, match="Unknown: all"):
+        issue_key(
+            partner_id=make_partner().pk,
+            environment="live",
+            permissions=["all"],
+            actor=SYSTEM,
+            now=clock.now(),
+        )

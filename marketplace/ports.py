@@ -1,0 +1,79 @@
+"""What marketplace asks of the rooms above it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol
+
+from marketplace.definition import Definition
+from quantleap.core.audit import Actor
+from quantleap.core.registry import Port
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """A price as of ``at`` (UTC, the exchange's time), in rupees per unit; ``source`` names who."""
+
+    last: Decimal
+    bid: Decimal | None
+    ask: Decimal | None
+    at: dt.datetime
+    source: str
+
+
+class QuoteSource(Protocol):
+    """The platform's feed. Leaves out what it does not know; never raises for a missing quote."""
+
+    def spot(self, underlyings: Collection[str], *, now: dt.datetime) -> Mapping[str, Quote]:
+        """Index levels by underlying symbol."""
+        ...
+
+    def quotes(self, contract_ids: Collection[int], *, now: dt.datetime) -> Mapping[int, Quote]:
+        """Quotes by contract id."""
+        ...
+
+
+class SubscriberView(Protocol):
+    """What publishing and withdrawing must know of subscriptions."""
+
+    def count(self, template_id: int) -> int:
+        """Live (active or paused) subscriptions."""
+        ...
+
+    def zero_lot_subscriptions(self, template_id: int, definition: Definition) -> list[str]:
+        """Public ids of subscriptions whose multiplier makes a leg of ``definition`` 0 lots."""
+        ...
+
+    def cancel_for_withdrawal(self, template_id: int, *, actor: Actor, now: dt.datetime) -> int:
+        """Cancel every live subscription (reason TEMPLATE_WITHDRAWN); returns how many."""
+        ...
+
+
+class _NoQuotes:
+    """Until brokers registers: nothing is known."""
+
+    def spot(self, underlyings: Collection[str], *, now: dt.datetime) -> Mapping[str, Quote]:
+        return {}
+
+    def quotes(self, contract_ids: Collection[int], *, now: dt.datetime) -> Mapping[int, Quote]:
+        return {}
+
+
+class _NoSubscribers:
+    """Until subscriptions registers: nobody subscribes."""
+
+    def count(self, template_id: int) -> int:
+        return 0
+
+    def zero_lot_subscriptions(self, template_id: int, definition: Definition) -> list[str]:
+        return []
+
+    def cancel_for_withdrawal(self, template_id: int, *, actor: Actor, now: dt.datetime) -> int:
+        return 0
+
+
+QUOTES: Port[QuoteSource] = Port("marketplace.quotes", _NoQuotes())
+SUBSCRIBERS: Port[SubscriberView] = Port("marketplace.subscribers", _NoSubscribers())

@@ -1,0 +1,239 @@
+"""Reads of the room: calendar, contracts, and what trades today. Catalogue: see catalogue.py."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from decimal import Decimal
+
+from django.db.models import Max, OuterRef, QuerySet, Subquery
+
+from marketplace.calendar import Hours, TradingCalendar
+from marketplace.definition import (
+    Definition,
+    LegSpec,
+    RuleSpec,
+    StrategySpec,
+    parse_definition,
+    parse_rule,
+)
+from marketplace.expiries import has_weekly
+from marketplace.models import (
+    CalendarYear,
+    Contract,
+    FreezeQuantity,
+    Holiday,
+    Leg,
+    LotSize,
+    SessionHours,
+    SpecialSession,
+    Strategy,
+    Template,
+    Underlying,
+)
+from marketplace.validation import Market
+
+OPTIONS = ("CE", "PE")
+
+
+@dataclass(frozen=True, slots=True)
+class ContractInfo:
+    """A contract with its data of one day: rupees for strike and tick, units for the rest."""
+
+    id: int
+    underlying: str
+    expiry: dt.date
+    strike: Decimal
+    option_type: str
+    tick_size: Decimal
+    lot_size: int
+    freeze_quantity: int
+
+
+# -- calendar -----------------------------------------------------------------------------------
+
+
+def load_calendar() -> TradingCalendar:
+    """The trading calendar as loaded now (four small queries)."""
+    return TradingCalendar(
+        years=frozenset(CalendarYear.objects.values_list("year", flat=True)),
+        holidays=dict(Holiday.objects.values_list("date", "description")),
+        special_sessions={
+            row.date: Hours(row.opens_at, row.closes_at, row.description)
+            for row in SpecialSession.objects.all()
+        },
+        hours=tuple(
+            (row.effective_from, Hours(row.opens_at, row.closes_at))
+            for row in SessionHours.objects.order_by("effective_from")
+        ),
+    )
+
+
+# -- contracts ----------------------------------------------------------------------------------
+
+
+def _listed(underlying: str) -> QuerySet[Contract]:
+    """Contracts of the underlying's newest list.
+
+    A contract that the newest list lacks is gone: when a holiday moves an expiry, the exchange
+    withdraws the old contract, and its row must not pass for the month's last expiry.
+    """
+    mine = Contract.objects.filter(underlying__symbol=underlying)
+    newest = mine.order_by().values("underlying").annotate(day=Max("last_seen")).values("day")
+    return mine.filter(last_seen=Subquery(newest))
+
+
+def expiries(underlying: str, from_day: dt.date) -> tuple[dt.date, ...]:
+    """Listed option expiries from ``from_day`` on, ascending; () when no list is loaded."""
+    days = (
+        _listed(underlying)
+        .filter(option_type__in=OPTIONS, expiry__gte=from_day)
+        .order_by("expiry")
+        .values_list("expiry", flat=True)
+        .distinct()
+    )
+    return tuple(days)
+
+
+def strikes(underlying: str, expiry: dt.date, option_type: str) -> tuple[Decimal, ...]:
+    """Listed strikes (rupees) of one expiry and type, ascending."""
+    found = _listed(underlying).filter(expiry=expiry, option_type=option_type)
+    return tuple(found.order_by("strike").values_list("strike", flat=True))
+
+
+def contract_info(
+    underlying: str, expiry: dt.date, strike: Decimal, option_type: str, day: dt.date
+) -> ContractInfo | None:
+    """A contract with the lot size and freeze quantity in force on ``day``; one query.
+
+    None when it is not listed, or when its lot size or its underlying's freeze quantity on that
+    day is not known: unknown data never trades.
+    """
+    lot = LotSize.objects.filter(contract=OuterRef("pk"), effective_from__lte=day)
+    freeze = FreezeQuantity.objects.filter(
+        underlying=OuterRef("underlying"), effective_from__lte=day
+    )
+    row = (
+        Contract.objects.filter(
+            underlying__symbol=underlying, expiry=expiry, strike=strike, option_type=option_type
+        )
+        .annotate(
+            lot=Subquery(lot.order_by("-effective_from").values("lot_size")[:1]),
+            freeze=Subquery(freeze.order_by("-effective_from").values("quantity")[:1]),
+        )
+        .values_list("id", "tick_size", "lot", "freeze")
+        .first()
+    )
+    if row is None or row[2] is None or row[3] is None:
+        return None
+    contract_id, tick_size, lot_size, freeze_quantity = row
+    return ContractInfo(
+        id=contract_id,
+        underlying=underlying,
+        expiry=expiry,
+        strike=strike,
+        option_type=option_type,
+        tick_size=tick_size,
+        lot_size=lot_size,
+        freeze_quantity=freeze_quantity,
+    )
+
+
+def load_market(day: dt.date) -> Market:
+    """What a definition is checked against on ``day``: underlyings, weeklies, session hours."""
+    symbols = frozenset(Underlying.objects.filter(is_active=True).values_list("symbol", flat=True))
+    newest = (
+        Contract.objects.filter(underlying=OuterRef("underlying"))
+        .order_by()
+        .values("underlying")
+        .annotate(day=Max("last_seen"))
+        .values("day")
+    )
+    listed: dict[str, list[dt.date]] = {}
+    rows = (
+        Contract.objects.filter(
+            option_type__in=OPTIONS, expiry__gte=day, last_seen=Subquery(newest)
+        )
+        .order_by("underlying__symbol", "expiry")
+        .values_list("underlying__symbol", "expiry")
+        .distinct()
+    )
+    for symbol, expiry in rows:
+        listed.setdefault(symbol, []).append(expiry)
+    return Market(
+        underlyings=symbols,
+        weekly={symbol: has_weekly(days) for symbol, days in listed.items()},
+        hours=load_calendar().ordinary_hours(day),
+    )
+
+
+# -- templates ----------------------------------------------------------------------------------
+
+
+def _rule(value: object, path: str) -> RuleSpec | None:
+    return None if value is None else parse_rule(value, path)
+
+
+def leg_spec(leg: Leg) -> LegSpec:
+    """The draft leg as a plain value."""
+    return LegSpec(
+        key=str(leg.key),
+        side=leg.side,
+        option_type=leg.option_type,
+        lots=leg.lots,
+        expiry=leg.expiry,
+        strike=parse_rule(leg.strike, "strike"),
+        stop=_rule(leg.stop, "stop"),
+        target=_rule(leg.target, "target"),
+    )
+
+
+def strategy_spec(strategy: Strategy) -> StrategySpec:
+    """The draft strategy with its legs as a plain value."""
+    return StrategySpec(
+        key=str(strategy.key),
+        name=strategy.name,
+        underlying=strategy.underlying.symbol,
+        entry_time=strategy.entry_time,
+        exit_time=strategy.exit_time,
+        weekdays=tuple(sorted(strategy.weekdays)),
+        special_sessions=strategy.special_sessions,
+        product=strategy.product,
+        order_rule=strategy.order_rule,
+        square_off=strategy.square_off,
+        move_to_cost=strategy.move_to_cost,
+        leg_failure=strategy.leg_failure,
+        legs=tuple(leg_spec(leg) for leg in strategy.legs.all()),
+    )
+
+
+def draft_definition(template_id: int) -> Definition:
+    """What publishing would freeze now (two queries). DefinitionError for a broken rule."""
+    drafts = (
+        Strategy.objects.filter(template_id=template_id)
+        .select_related("underlying")
+        .prefetch_related("legs")
+        .order_by("position", "id")
+    )
+    return Definition(tuple(strategy_spec(strategy) for strategy in drafts))
+
+
+def strategies_for_day(environment: str) -> list[tuple[int, str, int, Definition]]:
+    """(template id, public id, version id, definition) of every template that may enter today.
+
+    Templates that are LISTED or CLOSED_TO_NEW, each with its current version; one query. Which
+    weekdays and times they trade stands in the definition.
+    """
+    rows = (
+        Template.objects.filter(
+            environment=environment,
+            state__in=(Template.State.LISTED, Template.State.CLOSED_TO_NEW),
+            current_version__isnull=False,
+        )
+        .order_by("id")
+        .values_list("id", "public_id", "current_version_id", "current_version__definition")
+    )
+    return [
+        (template_id, public_id, version_id or 0, parse_definition(definition))
+        for template_id, public_id, version_id, definition in rows
+    ]

@@ -1,0 +1,251 @@
+"""A template's life: publish, close to new subscribers, reopen, withdraw."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from django.db import transaction
+from django.db.models import F, Max, Q
+
+from marketplace.definition import Definition, DefinitionError, definition_json, parse_definition
+from marketplace.diff import Change, changes
+from marketplace.models import Price, Template, TemplateStats, TemplateVersion
+from marketplace.ports import SUBSCRIBERS
+from marketplace.selectors import draft_definition, load_market
+from marketplace.validation import Finding, check_definition
+from quantleap.core import audit, clock, outbox
+from quantleap.core.audit import Actor
+from quantleap.core.errors import InvalidRequest, InvalidTransition, NotFound
+
+NOTE_LENGTH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class PublishPreview:
+    """What publishing would do. ``findings`` refuse it; ``changes`` are against the current one."""
+
+    number: int
+    findings: list[Finding]
+    changes: list[Change]
+    subscribers: int
+    zero_lot_subscriptions: list[str]
+
+    @property
+    def allowed(self) -> bool:
+        """Whether publish() would go through."""
+        return not self.findings and bool(self.changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """``changed`` False: it was withdrawn before. ``cancelled`` subscriptions."""
+
+    changed: bool
+    cancelled: int
+
+
+def _current(template: Template) -> Definition | None:
+    version = template.current_version
+    return None if version is None else parse_definition(version.definition)
+
+
+def _check(template: Template, now: dt.datetime) -> tuple[Definition, list[Finding]]:
+    """The draft, and everything that keeps it from being published on ``now``'s day."""
+    day = clock.ist_date(now)
+    try:
+        draft = draft_definition(template.pk)
+    except DefinitionError as error:
+        return Definition(()), [Finding(None, None, error.path, error.message)]
+    findings = check_definition(draft, load_market(day))
+    if template.pricing_type == Template.PricingType.PAID and not (
+        Price.objects.filter(
+            template=template, partner_id__isnull=True, effective_from__lte=day
+        ).exists()
+    ):
+        message = "A paid template needs a price that is in force today (or make it free)."
+        findings.append(Finding(None, None, "prices", message, "Price"))
+    if template.requires_disclosure and not template.disclosure.strip():
+        message = "Subscribers must accept a disclosure, but its text is empty."
+        findings.append(Finding(None, None, "disclosure", message, "Disclosure"))
+    return draft, findings
+
+
+def _next_number(template_id: int) -> int:
+    newest = TemplateVersion.objects.filter(template_id=template_id).aggregate(n=Max("number"))
+    return (newest["n"] or 0) + 1
+
+
+def preview(*, template_id: int, now: dt.datetime) -> PublishPreview:
+    """What publishing the draft would change, whom it touches, and what refuses it. NotFound."""
+    template = Template.objects.select_related("current_version").filter(pk=template_id).first()
+    if template is None:
+        raise NotFound
+    draft, findings = _check(template, now)
+    subscribers = SUBSCRIBERS.get()
+    return PublishPreview(
+        number=_next_number(template_id),
+        findings=findings,
+        changes=changes(_current(template), draft),
+        subscribers=subscribers.count(template_id),
+        zero_lot_subscriptions=subscribers.zero_lot_subscriptions(template_id, draft),
+    )
+
+
+@transaction.atomic
+def publish(*, template_id: int, actor: Actor, note: str, now: dt.datetime) -> TemplateVersion:
+    """Freeze the draft into the next version; from then on every entry trades it (promise 1).
+
+    A DRAFT becomes LISTED; a template closed to new subscribers stays closed. The template's row
+    is locked, so versions are numbered without gap or collision whoever publishes when.
+    InvalidRequest with every finding in words (``details`` by dotted path), also when nothing
+    changed; InvalidTransition for a withdrawn template; NotFound.
+    """
+    template = (
+        Template.objects.select_for_update(of=("self",))
+        .select_related("current_version")
+        .filter(pk=template_id)
+        .first()
+    )
+    if template is None:
+        raise NotFound
+    if template.state == Template.State.WITHDRAWN:
+        raise InvalidTransition("A withdrawn template cannot be published.", status=template.state)
+    note = note.strip()
+    if len(note) > NOTE_LENGTH:
+        raise InvalidRequest(details={"note": f"At most {NOTE_LENGTH} characters."})
+    draft, findings = _check(template, now)
+    if findings:
+        raise InvalidRequest(
+            " ".join(finding.words for finding in findings),
+            details={finding.path: finding.message for finding in findings},
+        )
+    if _current(template) == draft:
+        message = f"Nothing changed since version {_next_number(template_id) - 1}."
+        raise InvalidRequest(message, details={"definition": message})
+    version = TemplateVersion.objects.create(
+        template=template,
+        number=_next_number(template_id),
+        definition=definition_json(draft),
+        change_note=note,
+        published_by=actor.id,
+        published_at=now,
+    )
+    template.current_version = version
+    if template.state == Template.State.DRAFT:
+        template.state = Template.State.LISTED
+    template.updated_at = now
+    template.save(update_fields=["current_version", "state", "updated_at"])
+    TemplateStats.objects.get_or_create(template=template)
+    _tell(template, "template.published", actor, now, version=version.number, note=note)
+    return version
+
+
+def _tell(template: Template, what: str, actor: Actor, now: dt.datetime, **data: object) -> None:
+    """Audit entry and outbox event of one step of a template's life."""
+    audit.record(
+        actor=actor,
+        action=what,
+        target_type="template",
+        target_id=template.public_id,
+        environment=template.environment,
+        data=data,
+    )
+    outbox.emit(
+        what,
+        {"template_id": template.public_id, "name": template.name, **data},
+        partner_id=None,
+        environment=template.environment,
+        now=now,
+    )
+
+
+def _move(
+    template_id: int, *, sources: tuple[str, ...], target: str, now: dt.datetime
+) -> Template | None:
+    """Conditional UPDATE of the state; the template if this call moved it, None if it was there.
+
+    InvalidTransition from any other state; NotFound.
+    """
+    moved = Template.objects.filter(pk=template_id, state__in=sources).update(
+        state=target, updated_at=now
+    )
+    template = Template.objects.filter(pk=template_id).first()
+    if template is None:
+        raise NotFound
+    if moved:
+        return template
+    if template.state == target:
+        return None
+    raise InvalidTransition(
+        f"A template that is {template.get_state_display().lower()} cannot become "
+        f"{Template.State(target).label.lower()}.",
+        status=template.state,
+    )
+
+
+@transaction.atomic
+def close_to_new(*, template_id: int, actor: Actor, now: dt.datetime) -> bool:
+    """Stop offering a listed template; existing subscriptions go on. False: it was closed."""
+    state = Template.State
+    template = _move(template_id, sources=(state.LISTED,), target=state.CLOSED_TO_NEW, now=now)
+    if template is None:
+        return False
+    audit.record(
+        actor=actor,
+        action="template.closed_to_new",
+        target_type="template",
+        target_id=template.public_id,
+        environment=template.environment,
+    )
+    return True
+
+
+@transaction.atomic
+def reopen(*, template_id: int, actor: Actor, now: dt.datetime) -> bool:
+    """Offer a template again that was closed to new subscribers. False: it was listed."""
+    state = Template.State
+    template = _move(template_id, sources=(state.CLOSED_TO_NEW,), target=state.LISTED, now=now)
+    if template is None:
+        return False
+    audit.record(
+        actor=actor,
+        action="template.reopened",
+        target_type="template",
+        target_id=template.public_id,
+        environment=template.environment,
+    )
+    return True
+
+
+@transaction.atomic
+def withdraw(*, template_id: int, actor: Actor, now: dt.datetime) -> Withdrawal:
+    """Withdraw for good: no entry any more, every subscription cancelled in this transaction.
+
+    Open positions run to their exit. InvalidTransition for a draft; NotFound.
+    """
+    state = Template.State
+    template = _move(
+        template_id, sources=(state.LISTED, state.CLOSED_TO_NEW), target=state.WITHDRAWN, now=now
+    )
+    if template is None:
+        return Withdrawal(changed=False, cancelled=0)
+    cancelled = SUBSCRIBERS.get().cancel_for_withdrawal(template_id, actor=actor, now=now)
+    _tell(template, "template.withdrawn", actor, now, subscriptions_cancelled=cancelled)
+    return Withdrawal(changed=True, cancelled=cancelled)
+
+
+def adjust_subscriber_count(*, template_id: int, delta: int) -> None:
+    """Add ``delta`` to the template's counter, in the caller's transaction, without a race."""
+    if _add(template_id, delta):
+        return
+    TemplateStats.objects.bulk_create(
+        [TemplateStats(template_id=template_id)], ignore_conflicts=True
+    )
+    _add(template_id, delta)
+
+
+def _add(template_id: int, delta: int) -> int:
+    return TemplateStats.objects.filter(Q(template_id=template_id)).update(
+        subscriber_count=F("subscriber_count") + delta
+    )

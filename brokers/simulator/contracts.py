@@ -49,7 +49,7 @@ class Underlying:
     kite_index: str
     kite_token: int
     noren_index: str
-    noren_token: str
+    noren_token: int
     iv: float
 
 
@@ -67,7 +67,7 @@ UNDERLYINGS: Final[Mapping[str, Underlying]] = {
             kite_index="NIFTY 50",
             kite_token=256265,
             noren_index="Nifty 50",
-            noren_token="26000",
+            noren_token=26000,
             iv=0.13,
         ),
         Underlying(
@@ -81,7 +81,7 @@ UNDERLYINGS: Final[Mapping[str, Underlying]] = {
             kite_index="NIFTY BANK",
             kite_token=260105,
             noren_index="Nifty Bank",
-            noren_token="26009",
+            noren_token=26009,
             iv=0.15,
         ),
         Underlying(
@@ -95,7 +95,7 @@ UNDERLYINGS: Final[Mapping[str, Underlying]] = {
             kite_index="NIFTY FIN SERVICE",
             kite_token=257801,
             noren_index="Nifty Fin Service",
-            noren_token="26037",
+            noren_token=26037,
             iv=0.14,
         ),
     )

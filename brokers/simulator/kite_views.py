@@ -60,13 +60,12 @@ def session(login: Login) -> dict[str, object]:
 
 def profile(login: Login) -> dict[str, object]:
     """User profile."""
-    name = f"Client {login.client_id}"
     return {
         "user_id": login.client_id,
         "user_type": "individual",
         "email": f"{login.client_id.lower()}@example.com",
-        "user_name": name,
-        "user_shortname": name.split()[0],
+        "user_name": f"Client {login.client_id}",
+        "user_shortname": "Client",
         "broker": "ZERODHA",
         "exchanges": EXCHANGES,
         "products": PRODUCTS,

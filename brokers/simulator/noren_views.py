@@ -272,7 +272,7 @@ def search(exchange: Exchange, exch: str, words: Sequence[str]) -> list[Row]:
         return [
             {
                 "exch": "NSE",
-                "token": u.noren_token,
+                "token": str(u.noren_token),
                 "tsym": u.noren_index,
                 "cname": u.noren_index,
                 "instname": "UNDIND",
@@ -325,7 +325,7 @@ def _scrip(contract: Contract) -> Row:
 
 
 def _index(token: str) -> Underlying | None:
-    return next((u for u in UNDERLYINGS.values() if u.noren_token == token), None)
+    return next((u for u in UNDERLYINGS.values() if str(u.noren_token) == token), None)
 
 
 def _contract(exchange: Exchange, exch: str, token: str) -> Contract | None:

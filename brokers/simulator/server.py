@@ -7,6 +7,7 @@ import asyncio
 import datetime as dt
 import resource
 import signal
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -63,12 +64,11 @@ class Simulator:
         self._ticks = asyncio.create_task(self.exchange.run_ticks())
 
     async def _listen(self, handler: Handler, port: int) -> int:
-        runner = web.ServerRunner(StampedServer(handler, self.exchange.now))
+        server = StampedServer(handler, self.exchange.now)
+        runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_SECONDS)
         await runner.setup()
         self._runners.append(runner)
-        await web.TCPSite(
-            runner, HOST, port, backlog=BACKLOG, shutdown_timeout=SHUTDOWN_SECONDS
-        ).start()
+        await web.TCPSite(runner, HOST, port, backlog=BACKLOG).start()
         return int(runner.addresses[0][1])
 
     async def stop(self) -> None:
@@ -88,12 +88,12 @@ async def serve(settings: Settings, ports: Ports) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     bound = simulator.ports
-    print(
+    sys.stdout.write(
         f"broker simulator: kite http://{HOST}:{bound.kite} noren http://{HOST}:{bound.noren} "
         f"control http://{HOST}:{bound.control} "
-        f"({simulator.exchange.contracts.day}, {len(simulator.exchange.contracts)} contracts)",
-        flush=True,
+        f"({simulator.exchange.contracts.day}, {len(simulator.exchange.contracts)} contracts)\n"
     )
+    sys.stdout.flush()
     await stopping.wait()
     await simulator.stop()
 

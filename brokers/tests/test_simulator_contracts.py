@@ -109,11 +109,11 @@ def test_both_files_name_the_same_contracts(day: dt.date) -> None:
     assert len(kite) == len(listed) == len({row["tradingsymbol"] for row in kite.values()})
     for token, row in kite.items():
         twin = noren[token]
-        expiry = dt.datetime.strptime(twin["Expiry"], "%d-%b-%Y").date()
-        assert (row["name"], row["expiry"], int(row["lot_size"])) == (
+        expiry = dt.date.fromisoformat(row["expiry"]).strftime("%d-%b-%Y").upper()
+        assert (row["name"], expiry, row["lot_size"]) == (
             twin["Symbol"],
-            str(expiry),
-            int(twin["LotSize"]),
+            twin["Expiry"],
+            twin["LotSize"],
         )
         assert float(row["strike"]) == float(twin["StrikePrice"])
         assert row["instrument_type"] == twin["OptionType"].replace("XX", "FUT")

@@ -60,7 +60,7 @@ def test_positions_net_by_client_and_symbol(house: House) -> None:
     assert house.control("GET", "/positions?broker=zebu")[1]["positions"] == []
 
 
-ACCEPTING = [
+ACCEPTING: list[dict[str, Any]] = [
     {"kind": "drop_after_accept"},
     {"kind": "status_after_accept", "status": 504},
     {"kind": "truncated_json"},
@@ -70,7 +70,7 @@ ACCEPTING = [
     {"kind": "partial_fill", "fraction": 0.5},
     {"kind": "reject", "cause": "MARGIN", "async": True},
 ]
-PREVENTING = [
+PREVENTING: list[tuple[dict[str, Any], str]] = [
     ({"kind": "rate_limit"}, "RATE_LIMIT"),
     ({"kind": "html_502"}, "BROKER_DOWN"),
     ({"kind": "refuse"}, "BROKER_DOWN"),

@@ -1,0 +1,289 @@
+"""Our adapters against the simulator: no sockets, one side's bytes into the other's parser.
+
+The two were written apart from the same reference (brokers.md); what they do not agree on is a
+mistake in one of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from decimal import Decimal
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import pytest
+
+from brokers.base import (
+    BookState,
+    BrokerAdapter,
+    BrokerInstrument,
+    Cause,
+    Credentials,
+    HttpRequest,
+    HttpResponse,
+    OrderRequest,
+    OrderType,
+    Outcome,
+    Product,
+    QuoteRow,
+    Session,
+    Side,
+)
+from brokers.registry import get_adapter
+from brokers.simulator.rules import Reason
+from brokers.simulator.wire import FORM, gateway_page
+from brokers.tests.simulator_house import House
+
+API_KEY = "appkey1"
+KINDS = ("zerodha", "zebu")
+TAG = "Q0123456789ABa"
+
+
+class Exam:
+    """One adapter, logged in at a fresh house."""
+
+    def __init__(self, kind: str) -> None:
+        self.house = House()
+        self.adapter: BrokerAdapter = get_adapter(kind)
+        self.kind = kind
+        self.wire = self.house.kite_wire if kind == "zerodha" else self.house.noren_wire
+        self.contract = self.house.atm()
+        self.instrument = self.name(self.contract.token)
+        self.session = self.log_in()
+
+    def name(self, token: int) -> BrokerInstrument:
+        contract = self.house.exchange.contracts.by_token[token]
+        if self.kind == "zerodha":
+            return BrokerInstrument("NFO", contract.kite_symbol, str(contract.kite_token))
+        return BrokerInstrument("NFO", contract.noren_symbol, str(contract.token))
+
+    def ask(self, request: HttpRequest) -> HttpResponse:
+        answer = self.house.send(
+            self.wire, request.method, request.path, request.body, _titled(request.headers)
+        )
+        return HttpResponse(answer.status, {"content-type": answer.content_type}, answer.body)
+
+    def log_in(self) -> Session:
+        credentials = Credentials("AB1234", API_KEY, f"secret-{API_KEY}")
+        self.house.control(
+            "POST", "/apps", broker=self.kind, api_key=API_KEY, redirect_url="http://h/done"
+        )
+        page = urlsplit(self.adapter.login_url("http://h", credentials, "st4te"))
+        query = {key: values[0] for key, values in parse_qs(page.query).items()}
+        form = urlencode(query | {"user_id": "AB1234", "password": "x"}).encode()
+        answer = self.house.send(self.wire, "POST", page.path, form, {"Content-Type": FORM})
+        done = parse_qs(urlsplit(answer.headers["Location"]).query)
+        if self.adapter.capabilities.returns_login_state:
+            assert "st4te" in {value for values in done.values() for value in values}
+        code = done["request_token" if self.kind == "zerodha" else "code"][0]
+        self.code = code
+        response = self.ask(self.adapter.token_request(credentials, code))
+        result = self.adapter.parse_token(response)
+        assert (result.error, result.unknown, result.client_id) == ("", False, "AB1234")
+        return Session("AB1234", API_KEY, result.access_token)
+
+    def order(self, **changes: object) -> OrderRequest:
+        quote = self.house.exchange.quote(self.contract)
+        order = OrderRequest(
+            tag=TAG,
+            instrument=self.instrument,
+            side=Side.BUY,
+            quantity=65,
+            product=Product.INTRADAY,
+            price=quote.ask,
+        )
+        return dataclasses.replace(order, **changes)  # type: ignore[arg-type]
+
+    def place(self, **changes: object) -> HttpResponse:
+        return self.ask(self.adapter.place_order(self.session, self.order(**changes)))
+
+
+def _titled(headers: object) -> dict[str, str]:
+    return {name.title(): value for name, value in dict(headers).items()}  # type: ignore[call-overload]
+
+
+@pytest.fixture(params=KINDS)
+def exam(request: pytest.FixtureRequest) -> Exam:
+    return Exam(request.param)
+
+
+def test_a_code_works_once_and_only_with_the_secret(exam: Exam) -> None:
+    for secret in (f"secret-{API_KEY}", "wrong"):
+        credentials = Credentials("AB1234", API_KEY, secret)
+        response = exam.ask(exam.adapter.token_request(credentials, exam.code))
+        result = exam.adapter.parse_token(response)
+        assert (result.access_token, result.unknown) == ("", False)
+        assert result.error
+
+
+def test_the_token_lives_as_long_as_the_adapter_says(exam: Exam) -> None:
+    end = exam.adapter.token_expiry(exam.house.now)
+    exam.house.now = end - dt.timedelta(seconds=1)
+    assert exam.adapter.parse_order_book(exam.ask(exam.adapter.order_book(exam.session))).ok
+    exam.house.now = end + dt.timedelta(hours=1)
+    read = exam.adapter.parse_order_book(exam.ask(exam.adapter.order_book(exam.session)))
+    assert (read.ok, read.cause) == (False, Cause.SESSION_EXPIRED)
+
+
+def test_an_order_from_send_to_position(exam: Exam) -> None:
+    adapter, session = exam.adapter, exam.session
+    assert adapter.parse_order_book(exam.ask(adapter.order_book(session))).orders in ((), [])
+    assert adapter.parse_positions(exam.ask(adapter.positions(session))).ok
+    sent = adapter.parse_place(exam.place())
+    assert sent.outcome is Outcome.ACCEPTED
+    read = adapter.parse_order_book(exam.ask(adapter.order_book(session)))
+    (report,) = read.orders
+    assert (report.broker_order_id, report.tag) == (sent.broker_order_id, TAG)
+    assert report.state is BookState.SUBMITTED
+    exam.house.forward(0.03)
+    (report,) = adapter.parse_order_book(exam.ask(adapter.order_book(session))).orders
+    assert (report.state, report.filled_quantity, report.quantity) == (BookState.FILLED, 65, 65)
+    assert report.average_price == exam.house.exchange.book.orders[0].average_price
+    assert (report.symbol, report.side) == (exam.instrument.symbol, Side.BUY)
+    assert report.product is Product.INTRADAY
+    (position,) = adapter.parse_positions(exam.ask(adapter.positions(session))).positions
+    assert (position.symbol, position.quantity) == (exam.instrument.symbol, 65)
+    assert position.product is Product.INTRADAY
+
+
+def test_an_open_order_is_cancelled_once(exam: Exam) -> None:
+    adapter, session = exam.adapter, exam.session
+    sent = adapter.parse_place(exam.place(price=exam.house.resting_price()))
+    exam.house.forward(0.03)
+    (report,) = adapter.parse_order_book(exam.ask(adapter.order_book(session))).orders
+    assert report.state is BookState.OPEN
+    request = adapter.cancel_order(session, sent.broker_order_id)
+    assert adapter.parse_cancel(exam.ask(request)).outcome is Outcome.ACCEPTED
+    (report,) = adapter.parse_order_book(exam.ask(adapter.order_book(session))).orders
+    assert report.state is BookState.CANCELLED
+    assert adapter.parse_cancel(exam.ask(request)).outcome is not Outcome.ACCEPTED
+
+
+def test_a_protected_market_order_fills_where_the_broker_takes_one() -> None:
+    for kind in KINDS:
+        exam = Exam(kind)
+        if exam.adapter.capabilities.market_with_protection:
+            response = exam.place(order_type=OrderType.MARKET_WITH_PROTECTION, price=None)
+            assert exam.adapter.parse_place(response).outcome is Outcome.ACCEPTED
+            exam.house.forward(0.03)
+            assert exam.house.exchange.book.orders[0].status == "COMPLETE"
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"quantity": 64}, Cause.INVALID),
+        ({"quantity": 1820}, Cause.FREEZE),
+        ({"price": Decimal("50.03")}, Cause.INVALID),
+        ({"instrument": BrokerInstrument("NFO", "NIFTY99", "1")}, Cause.INVALID),
+    ],
+)
+def test_the_exchanges_refusals_are_read_as_refusals(
+    exam: Exam, changes: dict[str, object], cause: Cause
+) -> None:
+    sent = exam.adapter.parse_place(exam.place(**changes))
+    assert (sent.outcome, sent.cause) == (Outcome.REFUSED, cause)
+    assert sent.message
+
+
+# BROKER_DOWN is never a refusal: the gateway does not know what became of the order.
+CAUSES = sorted({reason.cause for reason in Reason} - {"BROKER_DOWN", "OTHER"})
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_every_cause_is_understood_at_once(exam: Exam, cause: str) -> None:
+    exam.house.control("POST", "/faults", kind="reject", cause=cause, count=1)
+    sent = exam.adapter.parse_place(exam.place())
+    assert (sent.outcome, sent.cause) == (Outcome.REFUSED, Cause(cause))
+    assert sent.retryable is (cause == "RATE_LIMIT")
+
+
+@pytest.mark.parametrize("cause", ["MARGIN", "PRICE_BAND", "FREEZE", "SEGMENT", "PRODUCT"])
+def test_every_late_rejection_is_understood(exam: Exam, cause: str) -> None:
+    arguments = {"kind": "reject", "cause": cause, "async": True}
+    exam.house.control("POST", "/faults", **arguments)
+    assert exam.adapter.parse_place(exam.place()).outcome is Outcome.ACCEPTED
+    exam.house.forward(0.03)
+    read = exam.adapter.parse_order_book(exam.ask(exam.adapter.order_book(exam.session)))
+    (report,) = read.orders
+    assert (report.state, report.cause) == (BookState.REJECTED, Cause(cause))
+    assert report.message
+
+
+def test_after_hours_is_market_closed(exam: Exam) -> None:
+    exam.house.now = dt.datetime(2026, 8, 18, 10, 30, tzinfo=dt.UTC)
+    sent = exam.adapter.parse_place(exam.place())
+    assert (sent.outcome, sent.cause) == (Outcome.REFUSED, Cause.MARKET_CLOSED)
+
+
+def test_the_eleventh_order_of_a_second_may_be_sent_again(exam: Exam) -> None:
+    results = [exam.adapter.parse_place(exam.place()) for _ in range(11)]
+    assert [r.outcome for r in results] == [Outcome.ACCEPTED] * 10 + [Outcome.REFUSED]
+    assert (results[-1].cause, results[-1].retryable) == (Cause.RATE_LIMIT, True)
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_gateway_page_proves_nothing(exam: Exam, status: int) -> None:
+    page = gateway_page(status)
+    response = HttpResponse(page.status, {"content-type": page.content_type}, page.body)
+    assert exam.adapter.parse_place(response).outcome is Outcome.UNKNOWN
+    assert not exam.adapter.parse_order_book(response).ok
+    assert not exam.adapter.parse_positions(response).ok
+
+
+def test_half_an_answer_proves_nothing(exam: Exam) -> None:
+    whole = exam.place()
+    for length in range(len(whole.body)):
+        half = HttpResponse(whole.status, whole.headers, whole.body[:length])
+        assert exam.adapter.parse_place(half).outcome is Outcome.UNKNOWN
+
+
+def test_quotes_come_back_by_our_keys(exam: Exam) -> None:
+    adapter = exam.adapter
+    index = adapter.index_instrument("NIFTY")
+    assert index is not None
+    wanted = {
+        "spot": index,
+        "call": exam.instrument,
+        "put": exam.name(exam.house.atm("PE").token),
+    }
+    found: dict[str, QuoteRow] = {}
+    for keys, request in adapter.quotes(exam.session, wanted):
+        read = adapter.parse_quotes(exam.ask(request), keys, wanted)
+        assert read.ok
+        found.update(read.quotes)
+    assert found.keys() == wanted.keys()
+    truth = exam.house.exchange.quote(exam.contract)
+    call = found["call"]
+    assert (call.bid, call.ask, call.last_price) == (truth.bid, truth.ask, truth.last)
+    assert exam.house.now - call.at < dt.timedelta(seconds=2)
+
+
+@pytest.mark.parametrize("underlying", ["NIFTY", "BANKNIFTY", "FINNIFTY"])
+def test_every_index_is_quoted(exam: Exam, underlying: str) -> None:
+    index = exam.adapter.index_instrument(underlying)
+    assert index is not None
+    ((keys, request),) = exam.adapter.quotes(exam.session, {underlying: index})
+    read = exam.adapter.parse_quotes(exam.ask(request), keys, {underlying: index})
+    spot = exam.house.exchange.spots()[underlying]
+    assert float(read.quotes[underlying].last_price) == pytest.approx(spot, abs=0.01)
+
+
+def test_the_instrument_file_is_read_whole(exam: Exam) -> None:
+    listed = exam.house.exchange.contracts
+    text = listed.kite_csv() if exam.kind == "zerodha" else listed.noren_txt()
+    rows = list(exam.adapter.parse_instruments(text.splitlines()))
+    assert len(rows) == len(listed)
+    for row in rows:
+        contract = listed.by_token[int(row.exchange_token)]
+        assert (row.underlying, row.expiry, row.option_type) == (
+            contract.underlying,
+            contract.expiry,
+            contract.kind,
+        )
+        assert (int(row.strike), row.lot_size, row.tick_size) == (
+            contract.strike,
+            contract.lot_size,
+            contract.tick,
+        )
+        assert row.symbol == exam.name(contract.token).symbol

@@ -28,6 +28,7 @@ _services: list[EmbeddedServices] = []
 def pytest_configure(config: pytest.Config) -> None:
     """Start the servers and point the settings at them, before pytest-django loads settings."""
     VAR_TEST.mkdir(parents=True, exist_ok=True)
+    (PROJECT_ROOT / "var" / "static").mkdir(exist_ok=True)  # whitenoise warns without it
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(VAR_TEST))
     os.environ["DJANGO_SETTINGS_MODULE"] = "quantleap.settings.test"
     worker = getattr(config, "workerinput", {}).get("workerid")

@@ -38,13 +38,14 @@ class Part:
 class Layout:
     """How many of what, and where: turned into parts in the order in which they start.
 
-    ``port`` is the console's and the API's, ``simulator_port`` the broker simulator's; both on
-    loopback. ``workers`` is the number of Celery worker processes (each hosts an executor).
-    ``only`` keeps the named parts (``web``, ``worker``, ``beat``, ``simulator``).
+    ``port`` is the console's and the API's; the broker simulator's control port is
+    ``simulator_port``, its Kite and Noren ports are the two that follow. All on loopback.
+    ``workers`` is the number of Celery worker processes (each hosts an executor). ``only`` keeps
+    the named parts (``web``, ``worker``, ``beat``, ``simulator``).
     """
 
     port: int = 8000
-    simulator_port: int = 8100
+    simulator_port: int = 8900
     workers: int = 1
     web_workers: int = 2
     web_threads: int = 8
@@ -57,9 +58,13 @@ class Layout:
         return f"http://{LOOPBACK}:{self.port}"
 
     @property
-    def simulator_url(self) -> str:
-        """The address of the broker simulator."""
-        return f"http://{LOOPBACK}:{self.simulator_port}"
+    def simulator_urls(self) -> dict[str, str]:
+        """The settings variables that lead the broker adapters to the simulator."""
+        names = ("QUANTLEAP_SIMULATOR_URL", "QUANTLEAP_SIMULATOR_KITE", "QUANTLEAP_SIMULATOR_NOREN")
+        return {
+            name: f"http://{LOOPBACK}:{self.simulator_port + offset}"
+            for offset, name in enumerate(names)
+        }
 
     def parts(self) -> list[Part]:
         """The parts in starting order; they stop in the opposite order."""
@@ -77,7 +82,12 @@ class Layout:
         ]
 
     def _simulator(self) -> list[Part]:
-        command = manage("run_broker_simulator", "--port", str(self.simulator_port))
+        port = self.simulator_port
+        command = manage(
+            *("run_broker_simulator", "--control-port", str(port)),
+            *("--kite-port", str(port + 1), "--noren-port", str(port + 2)),
+            *("--redirect-url", f"{self.url}/broker-login/done"),
+        )
         return [Part("simulator", command, stop_seconds=5.0, port=self.simulator_port)]
 
     def _workers(self) -> list[Part]:

@@ -89,7 +89,7 @@ class Supervisor:
                     f"port {part.port} for {part.name} is used by another program; end it, or "
                     f"choose another port (make run PORT=8001)"
                 )
-        self.run_step("prepare_database")
+        self.run_step("migrate")
         if seed:
             self.run_step("seed")
         for name in self._parts:
@@ -239,6 +239,7 @@ class Supervisor:
             )
         for folder in (self.base_dir, self.base_dir / "log", self.base_dir / "run"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (PROJECT_ROOT / "var" / "static").mkdir(exist_ok=True)  # whitenoise warns without it
         self._status_path().unlink(missing_ok=True)
         if given:
             self.report("using DATABASE_URL and REDIS_URL")
@@ -251,7 +252,8 @@ class Supervisor:
 
     def _complete_environment(self) -> None:
         self._environment.setdefault("DJANGO_SETTINGS_MODULE", "quantleap.settings.local")
-        self._environment.setdefault("QUANTLEAP_SIMULATOR_URL", self.layout.simulator_url)
+        for name, address in self.layout.simulator_urls.items():
+            self._environment.setdefault(name, address)
         self._environment[VAR_DIR_VARIABLE] = str(self.base_dir)
         self._environment["QUANTLEAP_BASE_URL"] = self.layout.url
         self._environment["PYTHONUNBUFFERED"] = "1"
@@ -331,7 +333,7 @@ class Supervisor:
         """For clients that are not part of the project: where to knock, and which pid is what."""
         status = {
             "url": self.layout.url,
-            "simulator_url": self.layout.simulator_url,
+            "simulator": self.layout.simulator_urls,
             "host": LOOPBACK,
             "supervisor": os.getpid(),
             "pids": self.pids(),

@@ -13,6 +13,7 @@ import environ
 import structlog
 
 from quantleap.core.logging import hide_secrets
+from quantleap.settings import console
 
 env = environ.FileAwareEnv()
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
@@ -138,8 +139,11 @@ CELERY_BEAT_SCHEDULE = {
     "deliver-webhooks": {"task": "partners.deliver_webhooks", "schedule": 1.0},
     "execution-tick": {"task": "execution.tick", "schedule": 1.0},
     "expire-broker-sessions": {"task": "brokers.expire_sessions", "schedule": 60.0},
+    "forget-user-tokens": {"task": "partners.forget_user_tokens", "schedule": 3600.0},
     "forget-idempotency-records": {"task": "core.forget_idempotency_records", "schedule": 3600.0},
 }
+
+UNFOLD: dict[str, Any] = console.UNFOLD
 
 # -- QuantLeap ---------------------------------------------------------------------------------
 QUANTLEAP_REFUSE_PLAIN_HTTP = False

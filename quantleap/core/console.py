@@ -1,0 +1,119 @@
+"""What the console's frame asks for on every page: navigation, environment badge."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from django.apps import apps
+from django.conf import settings
+from django.contrib import admin
+from django.http import HttpRequest
+from django.urls import reverse
+
+
+class Link(NamedTuple):
+    """One line of the sidebar: a model's list. Rooms above core are named by label only."""
+
+    title: str
+    icon: str
+    model: str
+
+
+#: Sidebar: groups and the models below them. A model without a page is left out.
+NAVIGATION: Final[tuple[tuple[str, bool, tuple[Link, ...]], ...]] = (
+    (
+        "Strategies",
+        False,
+        (
+            Link("Templates", "strategy", "marketplace.Template"),
+            Link("Trading calendar", "calendar_month", "marketplace.Holiday"),
+            Link("Special sessions", "event_upcoming", "marketplace.SpecialSession"),
+            Link("Contracts", "list_alt", "marketplace.Contract"),
+            Link("Freeze quantities", "ac_unit", "marketplace.FreezeQuantity"),
+        ),
+    ),
+    (
+        "Trading day",
+        False,
+        (
+            Link("Runs", "bolt", "execution.Run"),
+            Link("Executions", "group", "execution.Execution"),
+            Link("Orders", "receipt_long", "execution.OrderIntent"),
+            Link("Kill switch", "dangerous", "execution.KillSwitch"),
+            Link("Executors", "memory", "execution.ExecutorNode"),
+        ),
+    ),
+    (
+        "Partners",
+        False,
+        (
+            Link("Partners", "handshake", "partners.Partner"),
+            Link("Keys", "key", "partners.PartnerKey"),
+            Link("Customers", "person", "partners.Customer"),
+            Link("Subscriptions", "autorenew", "subscriptions.Subscription"),
+            Link("Webhook endpoints", "webhook", "partners.WebhookEndpoint"),
+            Link("Webhook deliveries", "outbox", "partners.WebhookDelivery"),
+        ),
+    ),
+    (
+        "Brokers",
+        False,
+        (
+            Link("Accounts", "account_balance", "brokers.BrokerAccount"),
+            Link("Feed accounts", "sensors", "brokers.FeedAccount"),
+            Link("Login attempts", "login", "brokers.LoginAttempt"),
+        ),
+    ),
+    (
+        "House",
+        True,
+        (
+            Link("Audit", "history", "core.AuditEntry"),
+            Link("Outbox", "send", "core.OutboxEvent"),
+            Link("Staff", "badge", "core.StaffUser"),
+            Link("Roles", "shield_person", "auth.Group"),
+            Link("Schedules", "schedule", "django_celery_beat.PeriodicTask"),
+        ),
+    ),
+)
+
+
+def navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    """The sidebar as this person may see it."""
+    groups: list[dict[str, Any]] = [
+        {
+            "items": [
+                {"title": "Today", "icon": "dashboard", "link": reverse("admin:index")},
+            ]
+        }
+    ]
+    for title, collapsible, links in NAVIGATION:
+        items = [item for link in links if (item := _item(link, request)) is not None]
+        if items:
+            groups.append(
+                {"title": title, "separator": True, "collapsible": collapsible, "items": items}
+            )
+    return groups
+
+
+def _item(link: Link, request: HttpRequest) -> dict[str, Any] | None:
+    try:
+        model = apps.get_model(link.model)
+    except LookupError:
+        return None
+    page = admin.site._registry.get(model)
+    if page is None or not page.has_view_permission(request):
+        return None
+    options = model._meta
+    url = reverse(f"admin:{options.app_label}_{options.model_name}_changelist")
+    return {"title": link.title, "icon": link.icon, "link": url}
+
+
+def environment(_request: HttpRequest) -> list[str]:
+    """Badge beside the title: which installation this is, so that nobody mistakes it."""
+    if settings.QUANTLEAP_PROFILE == "production":
+        live = ", ".join(settings.QUANTLEAP_LIVE_BROKERS)
+        return [f"Live: {live}", "danger"] if live else ["Production", "warning"]
+    if settings.QUANTLEAP_SIMULATOR_URL:
+        return ["Simulated brokers", "info"]
+    return [settings.QUANTLEAP_PROFILE.capitalize(), "info"]

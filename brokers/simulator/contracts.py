@@ -246,17 +246,20 @@ def generate(
     day: dt.date,
     closed_days: frozenset[dt.date] = frozenset(),
     spots: Mapping[str, float] | None = None,
+    freeze: Mapping[str, int] | None = None,
 ) -> ContractList:
     """The contract list of ``day``.
 
-    ``spots`` centres the strikes (rupees by underlying; default: each index's base level). The
-    same arguments give the same list, tokens included, and a contract keeps its token from day to
-    day except for a rare collision.
+    ``spots`` centres the strikes (rupees by underlying; default: each index's base level),
+    ``freeze`` gives freeze quantities in units (default: those of August 2026). The same arguments
+    give the same list, tokens included, and a contract keeps its token from day to day except for
+    a rare collision.
     """
     contracts: list[Contract] = []
     taken: set[int] = set()
     for underlying in UNDERLYINGS.values():
         spot = (spots or {}).get(underlying.name, underlying.base_spot)
+        limit = (freeze or {}).get(underlying.name, underlying.freeze_quantity)
         for kind, strike, expiry, monthly in _shapes(day, closed_days, underlying, spot):
             token = _token(noren_symbol(underlying.name, expiry, kind, strike), taken)
             contracts.append(
@@ -267,7 +270,7 @@ def generate(
                     kind=kind,
                     strike=strike,
                     lot_size=underlying.lot_size,
-                    freeze_quantity=underlying.freeze_quantity,
+                    freeze_quantity=limit,
                     tick=underlying.future_tick if kind == "FUT" else OPTION_TICK,
                     token=token,
                 )

@@ -17,6 +17,7 @@ from typing import Any, Final
 from brokers.simulator import rules
 from brokers.simulator.book import Book, Order, PlaceCall
 from brokers.simulator.contracts import UNDERLYINGS, Contract, ContractList, generate
+from brokers.simulator.facts import Facts
 from brokers.simulator.faults import Fault, Faults, Kind
 from brokers.simulator.market import TICK_SECONDS, Market, Quote
 from brokers.simulator.messages import rejection_words
@@ -42,7 +43,7 @@ class Settings:
     """How the house runs. ``default_funds`` in rupees; ``orders_per_second`` by client."""
 
     seed: int = 1
-    closed_days: frozenset[dt.date] = frozenset()
+    facts: Facts = field(default_factory=Facts)
     default_funds: Decimal = Decimal(1_000_000_000)
     orders_per_second: int = 10
     redirect_url: str = "http://127.0.0.1:8000/broker-login/done"
@@ -78,14 +79,14 @@ class Exchange:
     def __init__(self, settings: Settings, now: Callable[[], dt.datetime] = clock.now) -> None:
         self.settings = settings
         self.now = now
-        self.market = Market(settings.seed, settings.closed_days)
+        self.market = Market(settings.seed, settings.facts)
         self.book = Book(settings.default_funds)
         self.sessions = Sessions(settings.redirect_url)
         self.faults = Faults()
         self.refused: list[dict[str, Any]] = []
         self.loop: asyncio.AbstractEventLoop | None = None
         self._windows: dict[tuple[str, str], _Window] = {}
-        self._contracts = generate(clock.ist_date(now()), settings.closed_days)
+        self._contracts = self._generate(clock.ist_date(now()))
         self._accepted = 0
 
     # -- the day -----------------------------------------------------------------------------
@@ -94,7 +95,7 @@ class Exchange:
         """Today's contract list; the first call of a new day also clears the books."""
         today = clock.ist_date(self.now())
         if today != self._contracts.day:
-            self._contracts = generate(today, self.settings.closed_days)
+            self._contracts = self._generate(today)
             self.book.roll_day()
         return self._contracts
 
@@ -235,6 +236,10 @@ class Exchange:
             self.sessions.clear()
 
     # -- inside ------------------------------------------------------------------------------
+    def _generate(self, day: dt.date) -> ContractList:
+        facts = self.settings.facts
+        return generate(day, facts.closed_days, freeze=facts.freeze_on(day))
+
     def _admit(self, broker: str, client_id: str, at: dt.datetime) -> bool:
         window = self._windows.setdefault((broker, client_id), _Window())
         return window.admit(at, self.settings.orders_per_second)

@@ -16,16 +16,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from brokers.simulator.contracts import (
-    UNDERLYINGS,
-    Contract,
-    is_trading_day,
-    previous_trading_day,
-)
+from brokers.simulator.contracts import UNDERLYINGS, Contract
+from brokers.simulator.facts import Facts, Hours
 from quantleap.core.clock import IST
 
-SESSION_OPEN: Final = dt.time(9, 15)
-SESSION_CLOSE: Final = dt.time(15, 40)
 TICK_SECONDS: Final = 0.2
 RATE: Final = 0.06
 YEAR_SECONDS: Final = 365.0 * 86400.0
@@ -99,24 +93,22 @@ def tick_up(value: float, tick: Decimal) -> Decimal:
 class Market:
     """Spot and premiums for a seed. ``at`` arguments are aware instants or unix seconds."""
 
-    def __init__(self, seed: int = 1, closed_days: frozenset[dt.date] = frozenset()) -> None:
+    def __init__(self, seed: int = 1, facts: Facts | None = None) -> None:
         self.seed = seed
-        self.closed_days = closed_days
+        self.facts = facts or Facts()
         self.noise = 1.0
         self.iv = {name: u.iv for name, u in UNDERLYINGS.items()}
         self._displacement = dict.fromkeys(UNDERLYINGS, _Displacement(0.0, 0.0, 0.0, 0.0))
         self._cache: dict[int, Quote] = {}
         self._cache_tick = -1.0
-        self._last_session: tuple[dt.date, bool, float, float] | None = None
+        self._closes: dict[dt.date, float] = {}
 
     # -- time ------------------------------------------------------------------------------------
     def is_open(self, now: dt.datetime) -> bool:
-        """Whether the F&O session (09:15-15:40 IST of a trading day) runs at ``now``."""
+        """Whether a session of the F&O segment, ordinary or special, runs at ``now``."""
         wall = now.astimezone(IST)
-        return (
-            is_trading_day(wall.date(), self.closed_days)
-            and SESSION_OPEN <= wall.time() < SESSION_CLOSE
-        )
+        session = self.facts.session(wall.date())
+        return session is not None and session.opens <= wall.time() < session.closes
 
     def market_time(self, now: dt.datetime) -> float:
         """Unix seconds of the last market tick at ``now``: prices stand still out of session."""
@@ -124,9 +116,10 @@ class Market:
         if self.is_open(now):
             return math.floor(now.timestamp() / TICK_SECONDS + 1e-6) * TICK_SECONDS
         day = wall.date()
-        if wall.time() < SESSION_OPEN or not is_trading_day(day, self.closed_days):
-            day = previous_trading_day(day - dt.timedelta(days=1), self.closed_days)
-        return dt.datetime.combine(day, SESSION_CLOSE, IST).timestamp()
+        session = self.facts.session(day)
+        if session is not None and wall.time() >= session.closes:
+            return dt.datetime.combine(day, session.closes, IST).timestamp()
+        return self._close(self.facts.last_trading_day(day))
 
     # -- prices ----------------------------------------------------------------------------------
     def spot(self, underlying: str, t: float) -> float:
@@ -150,11 +143,11 @@ class Market:
     def ohlc(self, contract: Contract, t: float) -> Ohlc:
         """The day so far, from samples of the path (open, now, and points between)."""
         wall = dt.datetime.fromtimestamp(t, IST)
-        start = dt.datetime.combine(wall.date(), SESSION_OPEN, IST).timestamp()
+        session = self.facts.session(wall.date()) or Hours()
+        start = dt.datetime.combine(wall.date(), session.opens, IST).timestamp()
         points = [start + (t - start) * k / 8 for k in range(9)]
         prices = [self._quote(contract, p).last for p in points]
-        before = previous_trading_day(wall.date() - dt.timedelta(days=1), self.closed_days)
-        close = dt.datetime.combine(before, SESSION_CLOSE, IST).timestamp()
+        close = self._close(self.facts.last_trading_day(wall.date()))
         return Ohlc(prices[0], max(prices), min(prices), self._quote(contract, close).last)
 
     def _quote(self, contract: Contract, t: float) -> Quote:
@@ -176,10 +169,16 @@ class Market:
         iv = min(base + SMILE * base * moneyness * moneyness, 2 * base)
         return math.exp(-RATE * years) * black(forward, contract.strike, years, iv, contract.kind)
 
-    @staticmethod
-    def _years(expiry: dt.date, t: float) -> float:
-        end = dt.datetime.combine(expiry, SESSION_CLOSE, IST).timestamp()
-        return max(end - t, 0.0) / YEAR_SECONDS
+    def _years(self, expiry: dt.date, t: float) -> float:
+        return max(self._close(expiry) - t, 0.0) / YEAR_SECONDS
+
+    def _close(self, day: dt.date) -> float:
+        """Unix second at which the ordinary session of a day ends."""
+        found = self._closes.get(day)
+        if found is None:
+            closes = self.facts.ordinary_hours(day).closes
+            found = self._closes[day] = dt.datetime.combine(day, closes, IST).timestamp()
+        return found
 
     def _path(self, underlying: str, t: float) -> float:
         base = UNDERLYINGS[underlying].base_spot

@@ -16,6 +16,7 @@ from typing import Final
 
 from aiohttp import web
 
+from brokers.simulator import facts
 from brokers.simulator.control import ControlWire
 from brokers.simulator.exchange import Exchange, Settings
 from brokers.simulator.kite import KiteWire
@@ -108,7 +109,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--orders-per-second", type=int, default=Settings().orders_per_second)
     parser.add_argument("--redirect-url", default=Settings().redirect_url)
     parser.add_argument(
-        "--closed-days", default="", help="dates (YYYY-MM-DD, comma separated) or @file of them"
+        "--closed-days", default="", help="further dates (YYYY-MM-DD, comma separated) or @file"
     )
 
 
@@ -116,7 +117,7 @@ def run(options: Mapping[str, object]) -> None:
     """Run the simulator with parsed options until it is told to stop."""
     settings = Settings(
         seed=int(str(options["seed"])),
-        closed_days=closed_days(str(options["closed_days"])),
+        facts=facts.load(closed_days(str(options["closed_days"]))),
         default_funds=Decimal(str(options["funds"])),
         orders_per_second=int(str(options["orders_per_second"])),
         redirect_url=str(options["redirect_url"]),

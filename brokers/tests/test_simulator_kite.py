@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 
 from brokers.simulator.exchange import Settings
+from brokers.simulator.facts import Facts
 from brokers.simulator.wire import FORM
 from brokers.tests.simulator_house import API_KEY, TEN_O_CLOCK, House
 
@@ -240,7 +241,7 @@ def test_outside_the_session_nothing_is_accepted(wall: str) -> None:
 
 
 def test_on_a_closed_day_nothing_is_accepted() -> None:
-    house = House(Settings(closed_days=frozenset({TEN_O_CLOCK.date()})))
+    house = House(Settings(facts=Facts(closed_days=frozenset({TEN_O_CLOCK.date()}))))
     contract = house.exchange.contracts.contracts[5]
     status, body = house.kite_place(tradingsymbol=contract.kite_symbol)
     assert (status, "closed" in body["message"]) == (400, True)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokers.simulator.contracts import UNDERLYINGS, Contract, generate
+from brokers.simulator.facts import Facts
 from brokers.simulator.market import RATE, YEAR_SECONDS, Market, black, tick_down, tick_up
 from brokers.tests.simulator_house import TEN_O_CLOCK
 from quantleap.core.clock import IST
@@ -142,7 +143,7 @@ def test_without_noise_only_moves_remain() -> None:
     ],
 )
 def test_prices_stand_still_out_of_session(now: str, is_open: bool, market_time: str) -> None:
-    market = Market(1, frozenset({dt.date(2026, 8, 14)}))
+    market = Market(1, Facts(closed_days=frozenset({dt.date(2026, 8, 14)})))
     assert market.is_open(at(now)) is is_open
     assert market.market_time(at(now)) == pytest.approx(at(market_time).timestamp(), abs=1e-3)
 

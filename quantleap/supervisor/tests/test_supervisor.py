@@ -1,0 +1,222 @@
+"""The supervisor: what dies comes back, what is stopped stays down, nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from quantleap.embedded import discover
+from quantleap.embedded.processes import command_line, is_alive, wait_until
+from quantleap.embedded.state import PROJECT_ROOT
+from quantleap.supervisor import Layout, Part, Supervisor, SupervisorError
+from quantleap.supervisor.parts import LOOPBACK, manage
+
+pytestmark = pytest.mark.process
+
+# Tells its journal when it starts and stops; leaves a child of its own that outlives it.
+ROLE = """
+import os, pathlib, signal, subprocess, sys
+journal, name = pathlib.Path(sys.argv[1]), sys.argv[2]
+helper = subprocess.Popen(["/bin/sleep", "600"])
+def say(word):
+    with journal.open("a") as handle:
+        print(word, name, os.getpid(), helper.pid, file=handle)
+def leave(*_):
+    say("stop")
+    helper.kill()
+    sys.exit(0)
+signal.signal(signal.SIGTERM, leave)
+say("start")
+signal.pause()
+"""
+
+
+@dataclass(frozen=True)
+class TwoParts(Layout):
+    """Two parts that write what happens to them into a journal."""
+
+    journal: Path = Path("journal")
+
+    def parts(self) -> list[Part]:
+        """``first`` and ``second``."""
+        return [
+            Part(name, (sys.executable, "-c", ROLE, str(self.journal), name), stop_seconds=10.0)
+            for name in ("first", "second")
+        ]
+
+    def lines(self, word: str) -> list[list[str]]:
+        """The journal's entries that begin with ``word``."""
+        if not self.journal.exists():
+            return []
+        return [line.split() for line in self.journal.read_text().splitlines() if word in line]
+
+
+def without_urls() -> dict[str, str]:
+    """Our environment, the test run's own servers left out."""
+    hidden = {"DATABASE_URL", "OWNER_DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE"}
+    return {name: value for name, value in os.environ.items() if name not in hidden}
+
+
+def free_port() -> int:
+    """A loopback port that was free a moment ago, with two free ones after it."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> TwoParts:
+    """Two parts with a journal of the test's own."""
+    return TwoParts(journal=tmp_path / "journal")
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path, layout: TwoParts) -> Iterator[Supervisor]:
+    """A started supervisor of the two parts on embedded servers."""
+    made = Supervisor(
+        base_dir=tmp_path / "var", layout=layout, environment=without_urls(), report=lambda _: None
+    )
+    try:
+        made.start(seed=False)
+        assert wait_until(lambda: len(layout.lines("start")) == 2, 10.0)
+        yield made
+    finally:
+        made.stop()
+
+
+def test_everything_killed_comes_back_and_the_orderly_stop_is_in_reverse(
+    supervisor: Supervisor, layout: TwoParts
+) -> None:
+    before = supervisor.pids()
+    assert set(before) == {"postgres", "valkey", "first", "second"}
+    helper = int(layout.lines("start first")[0][3])
+    with supervisor.watching():
+        for name in before:
+            supervisor.kill(name)
+
+        def all_new() -> bool:
+            now = supervisor.pids()
+            return now.keys() == before.keys() and all(now[name] != before[name] for name in now)
+
+        assert wait_until(all_new, 20.0)
+        assert wait_until(lambda: len(layout.lines("start")) == 4, 10.0)
+    assert not is_alive(helper)
+    assert supervisor.services is not None
+    with psycopg.connect(supervisor.services.urls.database_url) as connection:
+        assert connection.execute("SELECT count(*) FROM django_content_type").fetchone() is not None
+    after = supervisor.pids()
+    supervisor.stop()
+    assert [line[1] for line in layout.lines("stop")] == ["second", "first"]
+    assert not any(is_alive(pid) for pid in after.values())
+    assert supervisor.pids() == {}
+
+
+def test_a_part_that_keeps_failing_is_tried_ever_less_often(tmp_path: Path) -> None:
+    class Failing(Layout):
+        def parts(self) -> list[Part]:
+            return [Part("failing", (sys.executable, "-c", "raise SystemExit(3)"), 1.0)]
+
+    told: list[str] = []
+    supervisor = Supervisor(base_dir=tmp_path / "var", layout=Failing(), report=told.append)
+    (tmp_path / "var" / "log").mkdir(parents=True)
+    (tmp_path / "var" / "run").mkdir()
+    supervisor.start_process("failing")
+    waits = []
+    for _ in range(3):
+        assert wait_until(lambda: "failing" not in supervisor.pids(), 10.0)
+        count = len(told)
+        supervisor.look()
+        waits.append(told[count])
+        assert wait_until(lambda: bool(supervisor.look() or supervisor.pids()), 10.0)
+    supervisor.stop()
+    assert waits == [
+        f"failing ended (exit 3); starting it again in {wait} s" for wait in ("0.2", "0.5", "1")
+    ]
+
+
+def test_half_a_configuration_and_a_busy_port_are_refused_with_the_remedy(tmp_path: Path) -> None:
+    half = {**without_urls(), "REDIS_URL": "redis://cache.invalid/0"}
+    supervisor = Supervisor(
+        base_dir=tmp_path / "var", layout=Layout(), environment=half, report=lambda _: None
+    )
+    with pytest.raises(SupervisorError, match="only REDIS_URL is set"):
+        supervisor.start()
+    with socket.socket() as taken:
+        taken.bind((LOOPBACK, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        supervisor = Supervisor(
+            base_dir=tmp_path / "var",
+            layout=Layout(port=port, only=frozenset({"web"})),
+            environment=without_urls(),
+            report=lambda _: None,
+        )
+        with pytest.raises(SupervisorError, match=f"port {port} for web is used"):
+            supervisor.start()
+        supervisor.stop()
+    assert discover(tmp_path / "var") is None
+
+
+def up(base_dir: Path, port: int, *more: str) -> list[str]:
+    """The command line of ``manage.py up`` with web only."""
+    command = [*manage("up"), "--base-dir", str(base_dir), "--port", str(port), "--only", "web"]
+    return [*command, "--no-seed", "--quiet", *more]
+
+
+def wait_for_status(base_dir: Path, supervisor: int) -> dict[str, int]:
+    """The pids that the running ``manage.py up`` published."""
+    path = base_dir / "run" / "ready.json"
+
+    def is_current() -> bool:
+        return path.exists() and json.loads(path.read_text())["supervisor"] == supervisor
+
+    assert wait_until(is_current, 60.0)
+    pids: dict[str, int] = json.loads(path.read_text())["pids"]
+    return pids
+
+
+def test_up_survives_its_own_kill_9_and_a_second_start_works(tmp_path: Path) -> None:
+    base_dir, port = tmp_path / "var", free_port()
+    first = subprocess.Popen(up(base_dir, port), cwd=PROJECT_ROOT, env=without_urls())
+    left = wait_for_status(base_dir, first.pid)
+    first.kill()
+    first.wait()
+    with subprocess.Popen(up(base_dir, port), cwd=PROJECT_ROOT, env=without_urls()) as second:
+        started = wait_for_status(base_dir, second.pid)
+        assert not {pid for pid in left.values() if is_alive(pid)} - set(started.values())
+        with socket.create_connection((LOOPBACK, port), timeout=5):
+            pass
+        second.send_signal(signal.SIGINT)
+        assert second.wait(timeout=60) == 0
+    assert not any(is_alive(pid) for pid in started.values())
+
+
+def test_up_started_by_make_stops_cleanly_when_make_is_killed_and_the_next_start_waits(
+    tmp_path: Path,
+) -> None:
+    base_dir, port = tmp_path / "var", free_port()
+    command = up(base_dir, port, "--die-with-parent")
+    stand_in = "import subprocess, sys; subprocess.run(sys.argv[1:])"
+    make = subprocess.Popen(
+        [sys.executable, "-c", stand_in, *command], cwd=PROJECT_ROOT, env=without_urls()
+    )
+    assert wait_until(lambda: (base_dir / "run" / "ready.json").exists(), 60.0)
+    first = int(json.loads((base_dir / "run" / "ready.json").read_text())["supervisor"])
+    assert "manage.py up" in command_line(first)
+    make.kill()
+    make.wait()
+    with subprocess.Popen(command, cwd=PROJECT_ROOT, env=without_urls()) as second:
+        wait_for_status(base_dir, second.pid)
+        assert not is_alive(first)
+        second.terminate()
+        assert second.wait(timeout=60) == 0

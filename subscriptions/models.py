@@ -1,0 +1,145 @@
+"""Subscriptions (customer x template, by reference) and their broker allocations."""
+
+from __future__ import annotations
+
+import functools
+
+from django.db import models
+from django.db.models import Q
+
+from brokers.models import BrokerAccount
+from marketplace.models import Price, Template
+from partners.models import Customer, PartnerKey
+from quantleap.core import clock
+from quantleap.core.ids import new_public_id
+from quantleap.core.tenancy import TenantOwned, TenantQuerySet
+
+new_subscription_id = functools.partial(new_public_id, "sub")
+new_allocation_id = functools.partial(new_public_id, "alloc")
+
+
+class Subscription(TenantOwned):
+    """A customer follows a template. Nothing of the template is copied but its price."""
+
+    class Status(models.TextChoices):
+        ACTIVE = "ACTIVE", "Active"
+        PAUSED = "PAUSED", "Paused"
+        CANCELLED = "CANCELLED", "Cancelled"
+
+    class Reason(models.TextChoices):
+        USER = "USER", "Customer"
+        PARTNER = "PARTNER", "Partner"
+        ADMIN = "ADMIN", "Staff"
+        PAYMENT_FAILED = "PAYMENT_FAILED", "Payment failed"
+        TEMPLATE_WITHDRAWN = "TEMPLATE_WITHDRAWN", "Template withdrawn"
+
+    public_id = models.CharField(
+        max_length=40, unique=True, default=new_subscription_id, editable=False
+    )
+    customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="subscriptions")
+    template = models.ForeignKey(Template, on_delete=models.PROTECT, related_name="subscriptions")
+    status = models.CharField(max_length=9, choices=Status.choices, default=Status.ACTIVE)
+    status_reason = models.CharField(max_length=18, choices=Reason.choices, blank=True)
+    status_note = models.CharField(max_length=200, blank=True)
+    status_changed_at = models.DateTimeField(default=clock.now)
+    price = models.ForeignKey(Price, on_delete=models.PROTECT, null=True, blank=True)
+    monthly_fee = models.DecimalField(max_digits=10, decimal_places=2)
+    currency = models.CharField(max_length=3, default="INR")
+    partner_bps = models.PositiveIntegerField(default=0)
+    anchor = models.DateField(help_text="IST date from which billing periods are counted.")
+    attributed_key = models.ForeignKey(
+        PartnerKey, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    accepted_disclosure_version = models.PositiveIntegerField(null=True, blank=True)
+    accepted_disclosure_at = models.DateTimeField(null=True, blank=True)
+    accepted_disclosure_address = models.GenericIPAddressField(null=True, blank=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    cancelled_at = models.DateTimeField(null=True, blank=True)
+
+    objects = TenantQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-created_at", "-id")
+        constraints = (
+            models.UniqueConstraint(
+                fields=["partner_id", "environment", "customer", "template"],
+                condition=~Q(status="CANCELLED"),
+                nulls_distinct=False,
+                name="subscription_one_live_uniq",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="CANCELLED", cancelled_at__isnull=False)
+                | (~Q(status="CANCELLED") & Q(cancelled_at__isnull=True)),
+                name="subscription_cancelled_has_date",
+            ),
+            models.CheckConstraint(
+                condition=Q(monthly_fee__gte=0, partner_bps__lte=10_000),
+                name="subscription_money_sane",
+            ),
+        )
+        indexes = (
+            # partner lists, newest first
+            models.Index(
+                fields=["partner_id", "environment", "-created_at", "-id"],
+                name="subscription_tenant_idx",
+            ),
+            # discovery at arming: active subscribers of a template
+            models.Index(
+                fields=["template"], condition=Q(status="ACTIVE"), name="subscription_active_idx"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.public_id
+
+
+class Allocation(TenantOwned):
+    """On which of the customer's broker accounts a subscription trades, and how much."""
+
+    class Status(models.TextChoices):
+        ACTIVE = "ACTIVE", "Active"
+        REMOVED = "REMOVED", "Removed"
+
+    public_id = models.CharField(
+        max_length=40, unique=True, default=new_allocation_id, editable=False
+    )
+    subscription = models.ForeignKey(
+        Subscription, on_delete=models.PROTECT, related_name="allocations"
+    )
+    account = models.ForeignKey(
+        BrokerAccount, on_delete=models.PROTECT, related_name="allocations"
+    )
+    lot_multiplier = models.DecimalField(max_digits=8, decimal_places=2, default=1)
+    priority = models.PositiveSmallIntegerField(default=1)
+    max_lots_per_order = models.PositiveIntegerField(null=True, blank=True)
+    status = models.CharField(max_length=7, choices=Status.choices, default=Status.ACTIVE)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    objects = TenantQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("subscription", "priority", "id")
+        constraints = (
+            models.UniqueConstraint(
+                fields=["partner_id", "environment", "subscription", "account"],
+                condition=Q(status="ACTIVE"),
+                nulls_distinct=False,
+                name="allocation_account_uniq",
+            ),
+            models.CheckConstraint(
+                condition=Q(lot_multiplier__gt=0), name="allocation_multiplier_positive"
+            ),
+            models.CheckConstraint(
+                condition=Q(max_lots_per_order__isnull=True) | Q(max_lots_per_order__gt=0),
+                name="allocation_max_lots_positive",
+            ),
+        )
+        indexes = (
+            # accounts of active allocations (discovery, account removal)
+            models.Index(
+                fields=["account"], condition=Q(status="ACTIVE"), name="allocation_account_idx"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.public_id

@@ -1,0 +1,25 @@
+"""Wiring of the room execution."""
+
+from django.apps import AppConfig
+
+
+class ExecutionConfig(AppConfig):
+    """The trading day. Registers what lower rooms ask of it; starts the loop with its worker."""
+
+    name = "execution"
+    verbose_name = "Execution"
+
+    def ready(self) -> None:
+        """Fill the ports of brokers and subscriptions; connect the worker's life to the loop."""
+        from celery.signals import worker_ready, worker_shutting_down
+        from subscriptions.ports import ACTIVITY, ENTRY_GATE
+
+        from brokers.ports import ACCOUNT_REMOVAL
+        from execution import ports, services
+        from execution.engine import host
+
+        ACCOUNT_REMOVAL.register(services.remove_account)
+        ENTRY_GATE.register(ports.GATE)
+        ACTIVITY.register(ports.ACTIVITY)
+        worker_ready.connect(host.start_with_worker, dispatch_uid="executor-start")
+        worker_shutting_down.connect(host.stop_with_worker, dispatch_uid="executor-stop")

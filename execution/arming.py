@@ -1,0 +1,178 @@
+"""Arming: make a run and its executions exist, once, with the version pinned (I7).
+
+Set-based and idempotent: any executor and any beat may arm, as often as they like. A pause that
+commits while we insert is waited for (FOR SHARE on the subscription), so nobody who has left can
+be armed.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from django.db import connection, transaction
+
+from execution.engine.timing import Timing
+from execution.models import KillSwitch, Run
+from execution.models.runs import new_execution_id
+from marketplace import selectors as marketplace
+from marketplace.definition import StrategySpec
+from quantleap.core import clock
+from quantleap.core.tenancy import Environment
+from subscriptions import selectors as subscriptions
+
+# Nobody new joins a run from here on: quotes and quantities are being computed.
+ARMING_CLOSES = dt.timedelta(seconds=3)
+
+
+@dataclass(frozen=True, slots=True)
+class DueStrategy:
+    """One strategy that enters today, with the version in force now. Instants in UTC."""
+
+    template_id: int
+    version_id: int
+    environment: str
+    strategy: StrategySpec
+    trade_date: dt.date
+    entry_at: dt.datetime
+    exit_at: dt.datetime
+    inside_session: bool
+
+
+def shard_of(account_id: int, shards: int) -> int:
+    """Shard of a broker account: a stable hash, so that every process agrees."""
+    return zlib.crc32(str(account_id).encode()) % shards
+
+
+def strategies_today(now: dt.datetime) -> Iterator[DueStrategy]:
+    """Strategies whose weekday and session allow an entry on the trade date of ``now``."""
+    day = clock.ist_date(now)
+    calendar = marketplace.load_calendar()
+    for environment in (Environment.LIVE, Environment.TEST):
+        for template_id, _, version_id, definition in marketplace.strategies_for_day(environment):
+            for strategy in definition.strategies:
+                session = calendar.session(day, strategy.special_sessions)
+                if session is None:
+                    continue
+                if strategy.weekdays and day.weekday() not in strategy.weekdays:
+                    continue
+                entry_at = clock.at_ist(day, strategy.entry_time)
+                exit_at = clock.at_ist(day, strategy.exit_time)
+                yield DueStrategy(
+                    template_id=template_id,
+                    version_id=version_id,
+                    environment=environment,
+                    strategy=strategy,
+                    trade_date=day,
+                    entry_at=entry_at,
+                    exit_at=exit_at,
+                    inside_session=session.opens <= entry_at and exit_at <= session.closes,
+                )
+
+
+def _never(due: DueStrategy) -> bool:
+    return False
+
+
+def arm_due(
+    *, now: dt.datetime, timing: Timing, skip: Callable[[DueStrategy], bool] = _never
+) -> list[Run]:
+    """Arm every strategy whose entry is at most the arm lead away; the runs touched.
+
+    ``skip`` says which ones the caller has looked at a moment ago.
+    """
+    lead = dt.timedelta(seconds=timing.arm_lead)
+    runs = []
+    for due in strategies_today(now):
+        if due.entry_at - lead <= now <= due.entry_at + timing.grace_delta and not skip(due):
+            runs.append(arm(due, now=now, timing=timing))
+    return runs
+
+
+def arm(due: DueStrategy, *, now: dt.datetime, timing: Timing) -> Run:
+    """Make the run row (first one wins and pins its version) and add who is not in it yet."""
+    with transaction.atomic():
+        run, _ = Run.objects.get_or_create(
+            strategy_key=due.strategy.key,
+            trade_date=due.trade_date,
+            phase=Run.Phase.ENTRY,
+            defaults={
+                "template_id": due.template_id,
+                "version_id": due.version_id,
+                "status": Run.Status.ARMED if due.inside_session else Run.Status.MISSED,
+                "cause": "" if due.inside_session else "OUTSIDE_SESSION",
+                "entry_at": due.entry_at,
+                "exit_at": due.exit_at,
+                "grace_until": due.entry_at + timing.grace_delta,
+                "armed_at": now,
+            },
+        )
+        if run.status == Run.Status.ARMED and not _arming_closed(run, now):
+            add_executions(run, environment=due.environment, now=now, shards=timing.shards)
+    return run
+
+
+def _arming_closed(run: Run, now: dt.datetime) -> bool:
+    """Whether the run is being computed right now. After T a recovery may still arm latecomers
+    of the machine's own making; who subscribed after T is kept out by the statement itself."""
+    return run.entry_at - ARMING_CLOSES < now < run.entry_at
+
+
+def entries_blocked(template_id: int) -> bool:
+    """Whether an engaged kill switch covers a template."""
+    return KillSwitch.objects.filter(released_at__isnull=True, target_id__isnull=True).exists() or (
+        KillSwitch.objects.filter(released_at__isnull=True, target_id=template_id).exists()
+    )
+
+
+def add_executions(run: Run, *, environment: str, now: dt.datetime, shards: int) -> int:
+    """Insert ARMED executions of all active allocations; 2 reads whatever their number, 1 write."""
+    allocations: Sequence[subscriptions.ActiveAllocation] = subscriptions.active_allocations(
+        run.template_id, environment
+    )
+    if not allocations:
+        return 0
+    blocked = entries_blocked(run.template_id)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _INSERT,
+            [
+                [new_execution_id() for _ in allocations],
+                [a.allocation_id for a in allocations],
+                [a.subscription_id for a in allocations],
+                [a.account_id for a in allocations],
+                [shard_of(a.account_id, shards) for a in allocations],
+                run.entry_at,
+                run.id,
+                "WITHDRAWN" if blocked else "ARMED",
+                "KILL_SWITCH" if blocked else "",
+                now,
+            ],
+        )
+        return int(cursor.rowcount)
+
+
+_INSERT = """
+WITH joining AS (
+    SELECT u.public_id, a.partner_id, a.environment, u.allocation_id, u.subscription_id,
+           u.account_id, u.shard, a.lot_multiplier, a.priority, a.max_lots_per_order
+      FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::int[])
+           AS u(public_id, allocation_id, subscription_id, account_id, shard)
+      JOIN subscriptions_subscription s
+        ON s.id = u.subscription_id AND s.status = 'ACTIVE' AND s.status_changed_at < %s
+      JOIN subscriptions_allocation a ON a.id = u.allocation_id AND a.status = 'ACTIVE'
+       FOR SHARE OF s, a
+)
+INSERT INTO execution_execution AS e
+       (public_id, partner_id, environment, run_id, subscription_id, allocation_id, account_id,
+        shard, status, cause, lot_multiplier, priority, max_lots_per_order, message, exit_reason,
+        needs_attention, closed_outside, armed_at)
+SELECT public_id, partner_id, environment, %s, subscription_id, allocation_id, account_id,
+       shard, %s, %s, lot_multiplier, priority, max_lots_per_order, '', '', FALSE, '{}', %s
+  FROM joining
+    ON CONFLICT (partner_id, environment, run_id, allocation_id) DO UPDATE
+   SET status = EXCLUDED.status, cause = EXCLUDED.cause, armed_at = EXCLUDED.armed_at
+ WHERE e.status = 'WITHDRAWN' AND EXCLUDED.status = 'ARMED' AND e.cause <> 'KILL_SWITCH'
+"""

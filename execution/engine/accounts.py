@@ -1,0 +1,150 @@
+"""The broker accounts an executor works with: sessions, channels, instrument names."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from brokers.base import BrokerInstrument
+from brokers.endpoints import endpoints, is_enabled
+from brokers.registry import get_adapter
+from brokers.selectors import TradingAccount, instrument_names, trading_accounts
+from execution.engine.channel import Channel
+from execution.engine.transport import Target
+from execution.live import LiveExecution, LiveIntent
+from quantleap.core import clock
+from quantleap.core.tenancy import Environment
+
+if TYPE_CHECKING:
+    from execution.engine.executor import Executor
+
+log = structlog.get_logger(__name__)
+CONNECTING_AT_ONCE: Final = 200
+
+# Words of brokers.selectors.readiness, as causes of ours.
+_PROBLEMS: Final = {
+    "no_login_today": "SESSION_EXPIRED",
+    "session_expired": "SESSION_EXPIRED",
+    "needs_credentials": "NO_CREDENTIALS",
+    "disabled": "ACCOUNT_DISABLED",
+    "removed": "REMOVED",
+    "removal_requested": "REMOVED",
+}
+
+
+class Accounts:
+    """Channels by account, and why an account has none."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self.channels: dict[int, Channel] = {}
+        self.problems: dict[int, str] = {}
+        self._names: dict[str, dict[int, BrokerInstrument]] = {}
+
+    async def open_for(self, executions: Iterable[LiveExecution]) -> None:
+        """Have a channel (or a problem) for every account of ``executions`` that lacks one."""
+        wanted = {
+            execution.account_id: execution
+            for execution in executions
+            if execution.account_id not in self.channels
+            and execution.environment != Environment.TEST
+        }
+        if not wanted:
+            return
+        now = clock.now()
+        found = await self._executor.db.run(trading_accounts, list(wanted), now)
+        for account_id, execution in wanted.items():
+            account = found.get(account_id)
+            problem = self._problem(account)
+            self.problems[account_id] = problem
+            if not problem and account is not None:
+                self.channels[account_id] = self._channel(account, execution.shard)
+
+    def _problem(self, account: TradingAccount | None) -> str:
+        if account is None:
+            return "REMOVED"
+        if account.problem or account.session is None:
+            return _PROBLEMS.get(account.problem, "SESSION_EXPIRED")
+        if not is_enabled(account.broker):
+            return "BROKER_NOT_ENABLED"
+        return "" if _source_address(account.egress) is not None else "EGRESS"
+
+    def _channel(self, account: TradingAccount, shard: int) -> Channel:
+        assert account.session is not None
+        rounds = self._executor.rounds
+        return Channel(
+            account_id=account.account_id,
+            broker=account.broker,
+            shard=shard,
+            session=account.session,
+            adapter=get_adapter(account.broker),
+            target=Target.of(endpoints(account.broker).api, _source_address(account.egress) or ""),
+            timeout=self._executor.timing.answer_timeout,
+            loop=asyncio.get_running_loop(),
+            may_send=rounds.may_send,
+            on_sent=rounds.on_sent,
+            on_answer=rounds.on_answer,
+            on_not_sent=rounds.on_not_sent,
+        )
+
+    async def warm_up(self, account_ids: Iterable[int]) -> None:
+        """Open the connections of accounts ahead of T, bounded, failures left to be tried again."""
+        gate = asyncio.Semaphore(CONNECTING_AT_ONCE)
+
+        async def one(channel: Channel) -> None:
+            async with gate:
+                await channel.warm_up()
+
+        channels = [self.channels[key] for key in account_ids if key in self.channels]
+        await asyncio.gather(*(one(channel) for channel in channels))
+
+    async def name(self, broker: str, contract_ids: Iterable[int]) -> None:
+        """Load the broker's names of contracts that are not known yet."""
+        known = self._names.setdefault(broker, {})
+        missing = [key for key in contract_ids if key not in known]
+        if missing:
+            known.update(await self._executor.db.run(instrument_names, broker, missing))
+
+    def instrument(self, broker: str, contract_id: int) -> BrokerInstrument | None:
+        """The broker's name of a contract loaded by :meth:`name`."""
+        return self._names.get(broker, {}).get(contract_id)
+
+    def forget_session(self, account_id: int) -> None:
+        """After a login the next use must read the new token."""
+        channel = self.channels.pop(account_id, None)
+        if channel is not None:
+            channel.close()
+        self.problems.pop(account_id, None)
+
+    def drop_shard(self, shard: int) -> None:
+        """Close the channels of a shard that is no longer ours."""
+        for account_id in [a for a, c in self.channels.items() if c.shard == shard]:
+            self.forget_session(account_id)
+
+    def close(self) -> None:
+        """Close every channel."""
+        for channel in self.channels.values():
+            channel.close()
+        self.channels.clear()
+
+    def submit(self, execution: LiveExecution, intent: LiveIntent) -> bool:
+        """Hand a committed order to its account's channel; False when there is none."""
+        channel = self.channels.get(execution.account_id)
+        if channel is None:
+            return False
+        channel.submit(intent)
+        return True
+
+
+def _source_address(egress: str) -> str | None:
+    """Source address to bind, '' for the machine's own, None for what this sender cannot do."""
+    if not egress:
+        return ""
+    try:
+        return str(ipaddress.ip_address(egress))
+    except ValueError:
+        return None

@@ -1,0 +1,168 @@
+"""One broker account at work: its connections, its pace, its queue of orders to send."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from brokers.base import BrokerAdapter, Session
+from execution.engine.transport import Answer, Connection, NotConnected, Target
+from execution.live import LiveIntent
+from execution.pacing import Pacer
+from quantleap.core import clock
+
+log = structlog.get_logger(__name__)
+
+CONNECTIONS_PER_ACCOUNT: Final = 2
+_TLS: ssl.SSLContext | None = None
+
+
+def tls_context() -> ssl.SSLContext:
+    """The one TLS context of the process (system trust store, hostname checked)."""
+    global _TLS  # noqa: PLW0603 - building one costs 20 ms and every account shares it
+    if _TLS is None:
+        _TLS = ssl.create_default_context()
+    return _TLS
+
+
+class Channel:
+    """Sends one account's orders in order, paced, over warm connections.
+
+    ``may_send(intent)`` is asked at the last moment and answers '' or the reason why not (fence
+    lost, kill switch): it is the one place that sends (I5).
+    """
+
+    def __init__(
+        self,
+        *,
+        account_id: int,
+        broker: str,
+        shard: int,
+        session: Session,
+        adapter: BrokerAdapter,
+        target: Target,
+        timeout: float,
+        loop: asyncio.AbstractEventLoop,
+        may_send: Callable[[LiveIntent], str],
+        on_sent: Callable[[LiveIntent, float], None],
+        on_answer: Callable[[LiveIntent, Answer], None],
+        on_not_sent: Callable[[LiveIntent, str], None],
+    ) -> None:
+        self.account_id = account_id
+        self.broker = broker
+        self.shard = shard
+        self.session = session
+        self.adapter = adapter
+        self.target = target
+        self._timeout = timeout
+        self._loop = loop
+        self._may_send = may_send
+        self._on_sent = on_sent
+        self._on_answer = on_answer
+        self._on_not_sent = on_not_sent
+        self._connections = [Connection(target, loop) for _ in range(CONNECTIONS_PER_ACCOUNT)]
+        self._pacer = Pacer(adapter.capabilities.orders_per_second)
+        self._queue: deque[LiveIntent] = deque()
+        self._wakeup: asyncio.TimerHandle | None = None
+        self._connecting = False
+        self.last_used = clock.monotonic()
+        # book polling, managed by the poller
+        self.next_read_mono = 0.0
+        self.reads = 0
+        self.reading = False
+
+    async def warm_up(self, connections: int = CONNECTIONS_PER_ACCOUNT) -> bool:
+        """Open connections ahead of T; whether at least one is open."""
+        context = tls_context() if self.target.tls else None
+        for connection in self._connections[:connections]:
+            if connection.is_open:
+                continue
+            try:
+                await connection.connect(context)
+            except NotConnected as error:
+                log.warning("connect_failed", account=self.account_id, reason=str(error))
+        return any(connection.is_open for connection in self._connections)
+
+    def close(self) -> None:
+        """Drop all connections; orders in flight become UNKNOWN."""
+        if self._wakeup is not None:
+            self._wakeup.cancel()
+        for connection in self._connections:
+            connection.close("executor stops")
+
+    def submit(self, intent: LiveIntent) -> None:
+        """Queue one order whose SENDING row is committed, and send what may go now."""
+        self._queue.append(intent)
+        self.drain()
+
+    def load(self, intent: LiveIntent) -> None:
+        """Queue one order for T without sending anything yet."""
+        self._queue.append(intent)
+
+    def drain(self) -> None:
+        """Send as much of the queue as pace and connections allow."""
+        while self._queue:
+            now = clock.monotonic()
+            slot = self._pacer.next_slot(now)
+            if slot > now:
+                self._wake_at(slot)
+                return
+            connection = self._idle()
+            if connection is None:
+                if not any(c.is_open for c in self._connections):
+                    self._reconnect()
+                return
+            intent = self._queue.popleft()
+            reason = self._may_send(intent)
+            if reason:
+                self._on_not_sent(intent, reason)
+                continue
+            self._send(connection, intent)
+
+    def _idle(self) -> Connection | None:
+        for connection in self._connections:
+            if connection.is_idle:
+                return connection
+        return None
+
+    def _send(self, connection: Connection, intent: LiveIntent) -> None:
+        def answered(answer: Answer, intent: LiveIntent = intent) -> None:
+            self._on_answer(intent, answer)
+            self.drain()
+
+        try:
+            connection.send(intent.raw, answered, self._timeout)
+        except NotConnected:
+            # That socket had died unnoticed; nothing left on it. Another may be alive.
+            self._queue.appendleft(intent)
+            return
+        now = clock.monotonic()
+        self._pacer.take(now)
+        self.last_used = now
+        self._on_sent(intent, now)
+
+    def _wake_at(self, mono: float) -> None:
+        if self._wakeup is not None:
+            self._wakeup.cancel()
+        self._wakeup = self._loop.call_later(max(0.0, mono - clock.monotonic()), self.drain)
+
+    def _reconnect(self) -> None:
+        if not self._connecting:
+            self._connecting = True
+            self._loop.create_task(self._reconnect_now())
+
+    async def _reconnect_now(self) -> None:
+        try:
+            opened = await self.warm_up(1)
+        finally:
+            self._connecting = False
+        if opened:
+            self.drain()
+            return
+        while self._queue:
+            self._on_not_sent(self._queue.popleft(), "BROKER_DOWN")

@@ -1,0 +1,313 @@
+"""Exits: how much may be closed, at what price, written and sent; cancels; paper fills (I5)."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from brokers.base import BrokerInstrument, NetPosition, Product, Side
+from execution import live, outcome
+from execution.engine import sabotage
+from execution.engine.dbpool import DatabaseDown
+from execution.engine.writing import Batch, StatusChange, write
+from execution.exits import Tracked, exit_quantities
+from execution.live import LiveExecution, LiveIntent
+from execution.plan import ResolvedLeg, slices
+from execution.pricing import marketable_limit
+from execution.progress import ExitOrder
+from execution.tags import make_tag, new_code
+from marketplace.ports import QUOTES, Quote
+from quantleap.core import clock
+from quantleap.core.tenancy import Environment
+
+if TYPE_CHECKING:
+    from execution.engine.executor import Executor
+
+log = structlog.get_logger(__name__)
+POSITION_TRIES: Final = 3
+POSITION_WAIT: Final = 0.4
+Exit = tuple[LiveExecution, ExitOrder]
+
+
+class ClosingDesk:
+    """Turns exit orders into intents, at most one try per leg at a time."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._busy: set[tuple[int, str]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._skipped: tuple[int, str] | None = None
+
+    def open_exits(self, exits: Iterable[Exit]) -> None:
+        """Start closing these legs; legs already being worked on are left alone."""
+        fresh = [
+            (execution, order)
+            for execution, order in exits
+            if (execution.id, order.leg_key) not in self._busy
+            and not self._sabotaged(execution, order)
+        ]
+        if not fresh:
+            return
+        self._busy.update((execution.id, order.leg_key) for execution, order in fresh)
+        self._spawn(self._close(fresh))
+
+    def _sabotaged(self, execution: LiveExecution, order: ExitOrder) -> bool:
+        if not sabotage.active(sabotage.SKIP_EXIT) or order.reason != "EXIT_TIME":
+            return False
+        if self._skipped is None:
+            self._skipped = (execution.id, order.leg_key)
+        return self._skipped == (execution.id, order.leg_key)
+
+    def _spawn(self, work: object) -> None:
+        task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[arg-type]
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _close(self, exits: Sequence[Exit]) -> None:
+        try:
+            await self._close_now(exits)
+        except DatabaseDown as error:
+            log.warning("exit_waits_for_database", reason=str(error))
+            await asyncio.sleep(POSITION_WAIT)
+        finally:
+            self._busy.difference_update((e.id, order.leg_key) for e, order in exits)
+            self._executor.rounds.touch(e for e, _ in exits)
+
+    async def _close_now(self, exits: Sequence[Exit]) -> None:
+        executor = self._executor
+        for broker in {execution.broker for execution, _ in exits}:
+            ids = {self._leg(e, o).contract_id for e, o in exits if e.broker == broker}
+            await executor.accounts.name(broker, ids)
+        await executor.accounts.open_for(e for e, _ in exits)
+        contracts = {self._leg(e, o).contract_id for e, o in exits}
+        quotes, allowed = await asyncio.gather(self._quotes(contracts), self._allowed(exits))
+        now = executor.now()
+        batch = Batch()
+        intents: list[LiveIntent] = []
+        for execution, order in exits:
+            quantity = min(order.quantity, allowed.get((execution.id, order.leg_key), 0))
+            if quantity < order.quantity:
+                batch.statuses.append(self._closed_outside(execution, order, quantity))
+            fresh = self._intents(execution, order, quantity, quotes, now)
+            intents.extend(fresh)
+            batch.inserts.extend((execution, intent) for intent in fresh)
+        if not batch:
+            return
+        written = await executor.db.run(
+            write, batch, owner=executor.owner, tokens=dict(executor.tokens), now=now
+        )
+        for intent in intents:
+            if intent.code in written.inserted:
+                execution = executor.executions[intent.execution_id]
+                execution.intents.append(intent)
+                executor.hold(intent)
+                executor.rounds.dispatch(intent)
+
+    @staticmethod
+    def _leg(execution: LiveExecution, order: ExitOrder) -> ResolvedLeg:
+        return execution.run.resolved[order.leg_key]
+
+    def _closed_outside(
+        self, execution: LiveExecution, order: ExitOrder, quantity: int
+    ) -> StatusChange:
+        """Somebody else closed part of the leg: take it off our books, and raise the alarm."""
+        gone = (order.quantity - quantity) * order.side.sign
+        before = execution.closed_outside.get(order.leg_key, 0)
+        execution.closed_outside[order.leg_key] = before + gone
+        log.error(
+            "closed_outside", execution=execution.public_id, leg=order.leg_key, quantity=abs(gone)
+        )
+        return StatusChange(execution, execution.status, "CLOSED_OUTSIDE", attention=True)
+
+    def _intents(
+        self,
+        execution: LiveExecution,
+        order: ExitOrder,
+        quantity: int,
+        quotes: Mapping[int, Quote],
+        now: dt.datetime,
+    ) -> list[LiveIntent]:
+        leg = self._leg(execution, order)
+        name = self._executor.accounts.instrument(execution.broker, leg.contract_id)
+        quote = quotes.get(leg.contract_id)
+        last = quote.last if quote else leg.last
+        price = marketable_limit(
+            order.side,
+            last=last,
+            bid=quote.bid if quote else None,
+            ask=quote.ask if quote else None,
+            tick=leg.tick_size,
+            # Without a fresh quote the price is a guess: cross further, an exit must not wait.
+            widen=min(order.attempt_group, 3) + (0 if quote else 3),
+        )
+        index = next(
+            i for i, spec in enumerate(execution.run.strategy.legs) if spec.key == order.leg_key
+        )
+        # Units are whole lots by construction; what somebody else left may not be.
+        lot = leg.lot_size if quantity % leg.lot_size == 0 else 1
+        pieces = slices(quantity, lot, leg.freeze_quantity, execution.max_lots_per_order)
+        return [
+            _new_intent(execution, order, leg, name, index, number, piece, price, last, now)
+            for number, piece in enumerate(pieces)
+        ]
+
+    # -- prices and positions ------------------------------------------------------------------
+    async def _quotes(self, contract_ids: set[int]) -> Mapping[int, Quote]:
+        now = clock.now()
+        try:
+            found = await self._executor.db.run(QUOTES.get().quotes, contract_ids, now=now)
+        except Exception as error:  # noqa: BLE001 - no feed may ever keep an exit from leaving
+            log.warning("exit_without_quotes", reason=type(error).__name__)
+            return {}
+        oldest = now - dt.timedelta(seconds=self._executor.timing.quote_age_risk)
+        return {key: quote for key, quote in found.items() if quote.at >= oldest}
+
+    async def _allowed(self, exits: Sequence[Exit]) -> dict[tuple[int, str], int]:
+        """Units each leg may close, by (execution, leg), after looking at the broker's net."""
+        allowed = {
+            (e.id, o.leg_key): o.quantity for e, o in exits if e.environment == Environment.TEST
+        }
+        by_account: dict[int, list[Exit]] = defaultdict(list)
+        for execution, order in exits:
+            if execution.environment != Environment.TEST:
+                by_account[execution.account_id].append((execution, order))
+        parts = await asyncio.gather(
+            *(self._allowed_on(account, mine) for account, mine in by_account.items())
+        )
+        for part in parts:
+            allowed.update(part)
+        return allowed
+
+    async def _allowed_on(
+        self, account_id: int, exits: Sequence[Exit]
+    ) -> dict[tuple[int, str], int]:
+        positions = await self._positions(account_id)
+        if positions is None:
+            # A failed read proves nothing: our own fills stand.
+            return {(e.id, o.leg_key): o.quantity for e, o in exits}
+        allowed: dict[tuple[int, str], int] = {}
+        for contract_id in {self._leg(e, o).contract_id for e, o in exits}:
+            allowed.update(self._share(account_id, contract_id, positions))
+        return allowed
+
+    def _share(
+        self, account_id: int, contract_id: int, positions: Sequence[NetPosition]
+    ) -> dict[tuple[int, str], int]:
+        executor = self._executor
+        tracked: list[Tracked] = []
+        keys: dict[int, tuple[int, str]] = {}
+        in_flight = 0
+        for execution in executor.executions.values():
+            if execution.account_id != account_id:
+                continue
+            for leg_key, leg in execution.run.resolved.items():
+                if leg.contract_id != contract_id:
+                    continue
+                number = len(keys)
+                keys[number] = (execution.id, leg_key)
+                tracked.append(Tracked(number, execution.open_quantity(leg_key)))
+            in_flight += sum(
+                intent.quantity - intent.filled_quantity
+                for intent in execution.intents
+                if intent.contract_id == contract_id
+                and intent.state not in live.FINAL
+                and intent.state != live.PLANNED
+            )
+        broker = next(e.broker for e in executor.executions.values() if e.account_id == account_id)
+        name = executor.accounts.instrument(broker, contract_id)
+        net = _net(positions, name)
+        ours = sum(position.quantity for position in tracked)
+        # Orders under way may have filled since our last look at the book: what they could
+        # explain is not foreign.
+        foreign = net - ours
+        if abs(foreign) <= in_flight:
+            net = ours
+        elif in_flight:
+            net = ours + (foreign - in_flight if foreign > 0 else foreign + in_flight)
+        return {keys[k]: quantity for k, quantity in exit_quantities(tracked, net).items()}
+
+    async def _positions(self, account_id: int) -> Sequence[NetPosition] | None:
+        for attempt in range(POSITION_TRIES):
+            read = await self._executor.poller.positions(account_id)
+            if read is not None and read.ok:
+                return read.positions
+            if attempt + 1 < POSITION_TRIES:
+                await asyncio.sleep(POSITION_WAIT)
+        log.warning("positions_unreadable", account=account_id)
+        return None
+
+    # -- cancels and paper ---------------------------------------------------------------------
+    def cancel(self, execution: LiveExecution, intent: LiveIntent) -> None:
+        """Ask the broker to cancel a resting order; the book tells what came of it."""
+        intent.cancel_sent_mono = clock.monotonic()
+        if execution.environment == Environment.TEST or not intent.broker_order_id:
+            intent.cancel_sent_mono = 0.0
+            return
+        self._spawn(self._executor.poller.cancel(intent))
+
+    def fill_on_paper(self, intent: LiveIntent) -> None:
+        """Test environment: no network code at all; filled at once at the limit's reference (I8)."""
+        now, now_mono = self._executor.now(), clock.monotonic()
+        intent.sent_at = intent.answered_at = now
+        intent.broker_order_id = f"PAPER{intent.code}"
+        intent.filled_quantity = intent.quantity
+        intent.average_price = intent.reference_price
+        outcome.finish(intent, live.FILLED, now, now_mono)
+        self._executor.rounds.changed(intent)
+
+
+def _net(positions: Sequence[NetPosition], name: BrokerInstrument | None) -> int:
+    if name is None:
+        return 0
+    return sum(
+        position.quantity
+        for position in positions
+        if position.symbol == name.symbol
+        and position.exchange in ("", name.exchange)
+        and position.product in (None, Product.INTRADAY)
+    )
+
+
+def _new_intent(
+    execution: LiveExecution,
+    order: ExitOrder,
+    leg: ResolvedLeg,
+    name: BrokerInstrument | None,
+    leg_index: int,
+    number: int,
+    quantity: int,
+    price: Decimal,
+    reference: Decimal,
+    now: dt.datetime,
+) -> LiveIntent:
+    code = new_code()
+    return LiveIntent(
+        code=code,
+        tag=make_tag(code, 1),
+        execution_id=execution.id,
+        account_id=execution.account_id,
+        shard=execution.shard,
+        leg_key=order.leg_key,
+        leg_index=leg_index,
+        group=0 if order.side is Side.BUY else 1,
+        slice=number,
+        purpose=order.purpose,
+        attempt_group=order.attempt_group,
+        contract_id=leg.contract_id,
+        instrument=name or BrokerInstrument("", "", ""),
+        side=order.side,
+        quantity=quantity,
+        price=price,
+        reference_price=reference,
+        due_at=now,
+        planned_at=now,
+        reason=order.reason,
+        state=live.SENDING,
+        sends=1,
+    )

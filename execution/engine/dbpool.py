@@ -1,0 +1,46 @@
+"""Database work of the executor: Django's synchronous ORM in a few threads of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, ParamSpec, TypeVar
+
+import structlog
+from django.db import InterfaceError, OperationalError, connection
+
+P = ParamSpec("P")
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+THREADS: Final = 4
+
+
+class DatabaseDown(Exception):
+    """Postgres did not answer; the work is tried again, nothing is assumed."""
+
+
+class DatabasePool:
+    """Runs functions against the database without blocking the loop."""
+
+    def __init__(self, name: str) -> None:
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix=name)
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Result of ``function``; DatabaseDown when the connection failed under it."""
+        call = functools.partial(_guarded, function, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+
+    def close(self) -> None:
+        """Stop the threads; their connections close with them."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _guarded(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    try:
+        return function(*args, **kwargs)
+    except (OperationalError, InterfaceError) as error:
+        # A dead connection stays dead in its thread until it is closed.
+        connection.close()
+        raise DatabaseDown(str(error).strip().split("\n")[0]) from error

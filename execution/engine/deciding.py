@@ -1,0 +1,210 @@
+"""Decisions taken once for all subscribers of a run: contracts and prices, triggers, its end.
+
+The first executor to insert the row decides, the others read it (execution.md section 2).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Protocol
+
+from django.db import connection, transaction
+
+from brokers.base import Side
+from execution.engine import loading
+from execution.engine.timing import Timing
+from execution.live import LiveRun
+from execution.models import Execution, LegWatch, OrderIntent, Run, RunDecision
+from execution.plan import ResolvedLeg
+from execution.risk import Watch, move_to_cost, stop_level, target_level
+from marketplace import selectors as marketplace
+from marketplace.definition import LegSpec, leg_label
+from marketplace.expiries import ExpiryError, select_expiry
+from marketplace.ports import QUOTES, Quote
+from marketplace.selectors import ContractInfo
+from marketplace.strikes import StrikeError, select_strike
+
+NOTIFY = "quantleap_decision"
+
+
+class NoQuote(Exception):
+    """The run cannot be priced or resolved; ``cause`` is NO_QUOTE or NO_CONTRACT."""
+
+    def __init__(self, cause: str, message: str) -> None:
+        super().__init__(message)
+        self.cause = cause
+        self.message = message
+
+
+class Decider(Protocol):
+    """Who decides (an executor)."""
+
+    owner: str
+    timing: Timing
+
+
+def resolve_legs(run: LiveRun, *, now: dt.datetime, max_age: float) -> dict[str, ResolvedLeg]:
+    """Contracts, dated data and prices of a run's legs from the platform's feed.
+
+    NoQuote when the index or a leg has no quote younger than ``max_age`` seconds, or when no
+    listed contract fits.
+    """
+    underlying = run.strategy.underlying
+    oldest = now - dt.timedelta(seconds=max_age)
+    spot = QUOTES.get().spot([underlying], now=now).get(underlying)
+    if spot is None or spot.at < oldest:
+        raise NoQuote("NO_QUOTE", f"no fresh level of {underlying}")
+    contracts = {leg.key: _contract(leg, run, spot) for leg in run.strategy.legs}
+    quotes = QUOTES.get().quotes({info.id for info in contracts.values()}, now=now)
+    resolved = {}
+    for leg in run.strategy.legs:
+        info = contracts[leg.key]
+        quote = quotes.get(info.id)
+        if quote is None or quote.at < oldest:
+            raise NoQuote("NO_QUOTE", f"no fresh quote of {leg_label(leg)}")
+        resolved[leg.key] = ResolvedLeg(
+            leg_key=leg.key,
+            contract_id=info.id,
+            label=leg_label(leg),
+            tick_size=info.tick_size,
+            lot_size=info.lot_size,
+            freeze_quantity=info.freeze_quantity,
+            last=quote.last,
+            bid=quote.bid,
+            ask=quote.ask,
+        )
+    return resolved
+
+
+def _contract(leg: LegSpec, run: LiveRun, spot: Quote) -> ContractInfo:
+    underlying, day = run.strategy.underlying, run.trade_date
+    try:
+        expiry = select_expiry(marketplace.expiries(underlying, day), leg.expiry, day)
+        strikes = marketplace.strikes(underlying, expiry, leg.option_type)
+        strike = select_strike(strikes, spot.last, leg.option_type, leg.strike)
+    except (ExpiryError, StrikeError) as error:
+        raise NoQuote("NO_CONTRACT", str(error)) from error
+    info = marketplace.contract_info(underlying, expiry, strike, leg.option_type, day)
+    if info is None:
+        raise NoQuote("NO_CONTRACT", f"{leg_label(leg)}: not in the contract list of {day}")
+    return info
+
+
+def decide_entry(run: LiveRun, decider: Decider, now: dt.datetime) -> dict[str, ResolvedLeg]:
+    """The run's ENTRY decision: ours if we are first, else the one that stands."""
+    standing = RunDecision.objects.filter(run_id=run.id, kind="ENTRY").first()
+    if standing is not None:
+        return loading.resolved_legs(standing.payload)
+    resolved = resolve_legs(run, now=now, max_age=decider.timing.quote_age_entry)
+    payload = {"legs": loading.resolved_json(resolved.values())}
+    with transaction.atomic():
+        RunDecision.objects.bulk_create(
+            [
+                RunDecision(
+                    run_id=run.id,
+                    kind="ENTRY",
+                    payload=payload,
+                    decided_at=now,
+                    decided_by=decider.owner,
+                )
+            ],
+            ignore_conflicts=True,
+        )
+        LegWatch.objects.bulk_create(
+            [_watch(run, leg, resolved[leg.key]) for leg in run.strategy.legs],
+            ignore_conflicts=True,
+        )
+    standing = RunDecision.objects.get(run_id=run.id, kind="ENTRY")
+    return loading.resolved_legs(standing.payload)
+
+
+def _watch(run: LiveRun, leg: LegSpec, resolved: ResolvedLeg) -> LegWatch:
+    side, reference = Side(leg.side), resolved.reference_price
+    return LegWatch(
+        run_id=run.id,
+        leg_key=leg.key,
+        contract_id=resolved.contract_id,
+        side=leg.side,
+        reference_price=reference,
+        stop_price=stop_level(side, reference, leg.stop, resolved.tick_size),
+        target_price=target_level(side, reference, leg.target, resolved.tick_size),
+    )
+
+
+def decide_trigger(
+    run: LiveRun, watch: Watch, kind: str, quote: Quote, owner: str, now: dt.datetime
+) -> bool:
+    """A stop or target was hit: decide it once, and move the other stops to cost with it.
+
+    True when this call decided (False: it had been decided already).
+    """
+    complete = run.strategy.square_off == "COMPLETE"
+    decision = "RUN_EXIT" if complete else f"LEG_EXIT:{watch.leg_key}"
+    with transaction.atomic():
+        made = RunDecision.objects.bulk_create(
+            [
+                RunDecision(
+                    run_id=run.id,
+                    kind=decision,
+                    payload={
+                        "reason": kind,
+                        "leg": watch.leg_key,
+                        "price": str(quote.last),
+                        "level": str(watch.stop if kind == "STOP" else watch.target),
+                        "source": quote.source,
+                    },
+                    decided_at=now,
+                    decided_by=owner,
+                )
+            ],
+            ignore_conflicts=True,
+        )
+        # The row count of this update is the lock: a second decider changes nothing.
+        won = LegWatch.objects.filter(
+            run_id=run.id, leg_key=watch.leg_key, triggered_at__isnull=True
+        ).update(triggered_at=now, trigger=kind, trigger_price=quote.last)
+        if won and kind == "STOP" and not complete:
+            _move_stops(run, watch, now)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_notify(%s, %s)", [NOTIFY, str(run.id)])
+    return bool(made and won)
+
+
+def _move_stops(run: LiveRun, stopped: Watch, now: dt.datetime) -> None:
+    moved = move_to_cost(run.watches.values(), stopped.leg_key, run.strategy.move_to_cost)
+    for leg_key, price in moved.items():
+        LegWatch.objects.filter(run_id=run.id, leg_key=leg_key, triggered_at__isnull=True).update(
+            stop_price=price, moved_to_cost_at=now
+        )
+
+
+def close_finished_run(run_id: int, now: dt.datetime) -> str:
+    """Move a run on when its executions have: ARMED -> ENTERED -> CLOSED, or MISSED.
+
+    Conditional updates; any executor may call it as often as it likes. Returns the new status.
+    """
+    live_statuses = ("COMMITTED", "OPEN", "EXITING")
+    executions = Execution.objects.filter(run_id=run_id)
+    if executions.filter(status="ARMED").exists():
+        return ""
+    if executions.filter(status__in=live_statuses).exists():
+        changed = Run.objects.filter(pk=run_id, status="ARMED", grace_until__lt=now)
+        return "ENTERED" if changed.update(status="ENTERED") else ""
+    traded = OrderIntent.objects.filter(run_id=run_id, sends__gt=0).exists()
+    status = "CLOSED" if traded or not executions.exists() else "MISSED"
+    over = Run.objects.filter(pk=run_id, status__in=("ARMED", "ENTERED"), grace_until__lt=now)
+    return status if over.update(status=status, closed_at=now) else ""
+
+
+def prices_of(run: LiveRun, quotes: Mapping[int, Quote]) -> dict[str, Quote]:
+    """Quotes by leg for the legs of a run."""
+    found: dict[str, Quote] = {}
+    for leg_key, leg in run.resolved.items():
+        quote = quotes.get(leg.contract_id)
+        if quote is not None:
+            found[leg_key] = quote
+    return found
+
+
+__all__ = ["NoQuote", "close_finished_run", "decide_entry", "decide_trigger", "prices_of"]

@@ -1,0 +1,306 @@
+"""The entry of a run: connect, resolve, compute, commit, fire (execution.md section 2).
+
+One flow per run before T; after T the same steps at once for what a takeover finds ARMED inside
+the grace. The row decides who trades: only what the commit granted is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import gc
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from brokers.base import BrokerInstrument
+from execution import live
+from execution.engine import loading, sabotage
+from execution.engine.dbpool import DatabaseDown
+from execution.engine.deciding import NoQuote, close_finished_run, decide_entry
+from execution.engine.writing import EntryPlan, commit_entries, insert_intents_late, miss_armed
+from execution.live import LiveExecution, LiveIntent, LiveRun
+from execution.plan import PlanError, PlannedOrder, plan_entry
+from execution.tags import make_tag, new_code
+from quantleap.core import clock
+from quantleap.core.tenancy import Environment
+
+if TYPE_CHECKING:
+    from execution.engine.executor import Executor
+
+log = structlog.get_logger(__name__)
+SPIN: Final = 0.002
+STEP_LIMIT: Final = 0.05
+EARLY_BY: Final = 0.1
+RETRY: Final = 0.1
+
+
+class EntryDesk:
+    """Runs the entry flows of this executor's shards."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._flows: dict[int, asyncio.Task[None]] = {}
+        self._dropped = False
+
+    async def tick(self) -> None:
+        """Start flows that are due; miss what is too late; close runs that are over."""
+        now = self._executor.now()
+        for run in list(self._executor.runs.values()):
+            until = (run.entry_at - now).total_seconds()
+            flow = self._flows.get(run.id)
+            if flow is not None and not flow.done():
+                continue
+            if run.status == "ARMED" and now > run.grace_until:
+                await self._miss_rest(run)
+            elif run.status == "ARMED" and until <= self._executor.timing.connect_lead:
+                self._flows[run.id] = asyncio.create_task(self._flow(run))
+            elif run.status == "ENTERED":
+                await self._executor.db.run(close_finished_run, run.id, now)
+
+    async def _armed(self, run: LiveRun) -> list[LiveExecution]:
+        return await self._executor.db.run(
+            loading.load_executions,
+            {run.id: run},
+            list(self._executor.tokens),
+            statuses=("ARMED",),
+        )
+
+    async def _miss_rest(self, run: LiveRun) -> None:
+        executor = self._executor
+        late = await self._armed(run)
+        if late:
+            await executor.db.run(
+                miss_armed,
+                run.id,
+                late,
+                "GRACE_OVER",
+                owner=executor.owner,
+                tokens=dict(executor.tokens),
+                now=executor.now(),
+            )
+        await executor.db.run(close_finished_run, run.id, executor.now())
+
+    # -- one flow ----------------------------------------------------------------------------
+    async def _flow(self, run: LiveRun) -> None:
+        try:
+            await self._enter(run)
+        except DatabaseDown as error:
+            # The next tick begins again; nothing was committed, so nothing may have been sent.
+            log.warning("entry_waits_for_database", run=run.public_id, reason=str(error))
+        except Exception:  # process boundary of one run: others go on, the tick tries again
+            log.exception("entry_failed", run=run.public_id)
+        finally:
+            gc.enable()
+
+    async def _enter(self, run: LiveRun) -> None:
+        timing = self._executor.timing
+        executions = await self._armed(run)
+        if executions:
+            await self._connect(executions)
+        await self._sleep_until(run, timing.resolve_lead + 0.4)
+        executions = await self._armed(run)
+        if not executions:
+            return
+        await self._connect(executions)
+        await self._sleep_until(run, timing.resolve_lead)
+        if not await self._resolve(run, executions):
+            return
+        plans = await self._plan(run, executions)
+        await self._sleep_until(run, timing.commit_lead)
+        committed = await self._commit(plans)
+        deadline = self._deadline(run)
+        self._load(committed)
+        await self._wait_for(run, deadline)
+        self._fire(committed)
+        log.info("entry_fired", run=run.public_id, executions=len(committed))
+        if sabotage.active(sabotage.SKIP_COMMIT):
+            await asyncio.sleep(1.5)
+            rows = [(plan.execution, intent) for plan in committed for intent in plan.intents]
+            await self._executor.db.run(insert_intents_late, rows)
+
+    async def _connect(self, executions: Sequence[LiveExecution]) -> None:
+        accounts = self._executor.accounts
+        await accounts.open_for(executions)
+        await accounts.warm_up({execution.account_id for execution in executions})
+
+    async def _sleep_until(self, run: LiveRun, lead: float) -> None:
+        wait = run.entry_at.timestamp() - lead - clock.timestamp()
+        if wait > 0:
+            await asyncio.sleep(wait)
+
+    async def _resolve(self, run: LiveRun, executions: Sequence[LiveExecution]) -> bool:
+        """The one decision for all subscribers; without a fresh quote the run is MISSED."""
+        executor = self._executor
+        latest = run.entry_at - dt.timedelta(seconds=executor.timing.commit_lead / 2)
+        while not run.resolved:
+            now = executor.now()
+            try:
+                run.resolved = await executor.db.run(decide_entry, run, executor, now)
+            except NoQuote as error:
+                if executor.now() >= max(latest, run.entry_at - dt.timedelta(seconds=RETRY)):
+                    log.error("run_without_quotes", run=run.public_id, reason=error.message)
+                    await executor.db.run(
+                        miss_armed,
+                        run.id,
+                        executions,
+                        error.cause,
+                        owner=executor.owner,
+                        tokens=dict(executor.tokens),
+                        now=now,
+                    )
+                    return False
+                await asyncio.sleep(RETRY)
+        return True
+
+    async def _plan(self, run: LiveRun, executions: Sequence[LiveExecution]) -> list[EntryPlan]:
+        executor = self._executor
+        contracts = {leg.contract_id for leg in run.resolved.values()}
+        for broker in {execution.broker for execution in executions}:
+            await executor.accounts.name(broker, contracts)
+        now = executor.now()
+        plans = []
+        for count, execution in enumerate(executions):
+            plans.append(self._plan_one(execution, now))
+            if count % 200 == 199:
+                await asyncio.sleep(0)  # heartbeats and answers of other runs come between
+        return plans
+
+    def _plan_one(self, execution: LiveExecution, now: dt.datetime) -> EntryPlan:
+        plan = EntryPlan(execution)
+        problem = self._executor.accounts.problems.get(execution.account_id, "")
+        if execution.environment == Environment.TEST:
+            problem = ""
+        try:
+            orders = plan_entry(
+                execution.run.strategy,
+                execution.run.resolved,
+                execution.lot_multiplier,
+                execution.max_lots_per_order,
+            )
+        except PlanError as error:
+            plan.cause, plan.message = error.cause, error.message
+            return plan
+        if problem:
+            plan.cause = problem
+            return plan
+        plan.intents = [self._intent(execution, order, now) for order in orders]
+        if sabotage.active(sabotage.DROP_INTENT) and not self._dropped:
+            self._dropped = True
+            plan.intents.pop()
+        if execution.environment != Environment.TEST:
+            missing = [
+                intent
+                for intent in plan.intents
+                if not self._executor.rounds.prepare(execution, intent)
+            ]
+            if missing:
+                plan.intents, plan.cause = [], "NO_CONTRACT"
+        return plan
+
+    def _intent(
+        self, execution: LiveExecution, order: PlannedOrder, now: dt.datetime
+    ) -> LiveIntent:
+        code = new_code()
+        first = order.group == 0
+        name = self._executor.accounts.instrument(execution.broker, order.contract_id)
+        return LiveIntent(
+            code=code,
+            tag=make_tag(code, 1),
+            execution_id=execution.id,
+            account_id=execution.account_id,
+            shard=execution.shard,
+            leg_key=order.leg_key,
+            leg_index=order.leg_index,
+            group=order.group,
+            slice=order.slice,
+            purpose=live.ENTRY,
+            attempt_group=0,
+            contract_id=order.contract_id,
+            instrument=name or BrokerInstrument("", "", ""),
+            side=order.side,
+            quantity=order.quantity,
+            price=order.price,
+            reference_price=order.reference_price,
+            due_at=max(now, execution.run.entry_at),
+            planned_at=now,
+            # Later groups leave after a fill, seconds later: PLANNED says they are provably not
+            # at the broker yet (docs/adr/0008).
+            state=live.SENDING if first else live.PLANNED,
+            sends=1 if first else 0,
+        )
+
+    async def _commit(self, plans: Sequence[EntryPlan]) -> list[EntryPlan]:
+        executor = self._executor
+        granted = await executor.db.run(
+            commit_entries,
+            plans,
+            owner=executor.owner,
+            tokens=dict(executor.tokens),
+            now=executor.now(),
+            only_claim=sabotage.active(sabotage.SKIP_COMMIT),
+        )
+        committed = [plan for plan in plans if plan.execution.id in granted]
+        for plan in committed:
+            plan.execution.status = "COMMITTED"
+            plan.execution.intents = plan.intents
+        executor.adopt(plan.execution for plan in committed)
+        return committed
+
+    # -- the second itself -------------------------------------------------------------------
+    def _deadline(self, run: LiveRun) -> float:
+        """T on the monotonic clock. The wall is read first, so a delay between the two readings
+        can only make the deadline later, never earlier."""
+        wall = clock.timestamp()
+        return clock.monotonic() + max(0.0, run.entry_at.timestamp() - wall)
+
+    def _load(self, committed: Sequence[EntryPlan]) -> None:
+        """Queue the first group of every account, in today's rotation."""
+        channels = self._executor.accounts.channels
+        for plan in self._rotated(committed):
+            channel = channels.get(plan.execution.account_id)
+            if channel is None:
+                continue
+            for intent in plan.intents:
+                if intent.state == live.SENDING:
+                    channel.load(intent)
+
+    def _rotated(self, committed: Sequence[EntryPlan]) -> list[EntryPlan]:
+        """Dispatch order: one customer's by priority, and another customer first every day."""
+        ordered = sorted(committed, key=lambda p: (p.execution.priority, p.execution.account_id))
+        if not ordered:
+            return ordered
+        turn = ordered[0].execution.run.trade_date.toordinal() * 7919 % len(ordered)
+        return ordered[turn:] + ordered[:turn]
+
+    async def _wait_for(self, run: LiveRun, deadline: float) -> None:
+        if sabotage.active(sabotage.SEND_EARLY):
+            deadline -= EARLY_BY
+        gc.collect()
+        gc.disable()
+        wait = deadline - clock.monotonic() - SPIN
+        if wait > 0:
+            await asyncio.sleep(wait)
+        while clock.monotonic() < deadline:
+            pass
+        if sabotage.active(sabotage.SEND_EARLY):
+            return
+        # Never before T on the wall either; a wall that was stepped away is not believed.
+        entry = run.entry_at.timestamp()
+        while 0 < entry - clock.timestamp() < STEP_LIMIT:
+            pass
+
+    def _fire(self, committed: Sequence[EntryPlan]) -> None:
+        channels = self._executor.accounts.channels
+        for plan in self._rotated(committed):
+            channel = channels.get(plan.execution.account_id)
+            if channel is not None:
+                channel.drain()
+        gc.enable()
+        for plan in committed:
+            if plan.execution.environment == Environment.TEST:
+                for intent in plan.intents:
+                    if intent.state == live.SENDING:
+                        self._executor.rounds.closing.fill_on_paper(intent)
+        self._executor.rounds.touch(plan.execution for plan in committed)

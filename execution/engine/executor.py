@@ -1,0 +1,288 @@
+"""The executor: one asyncio loop that owns shards and carries the trading day of their accounts.
+
+It needs neither beat nor Redis. It claims shards, arms what is due, enters at the second, keeps
+asking :mod:`execution.progress` what is next, and settles what is unknown. Everything it decides is
+written before it is acted upon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import os
+import random
+import socket
+import uuid
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
+
+import structlog
+
+from execution.arming import DueStrategy, arm_due
+from execution.engine import leases, loading
+from execution.engine.accounts import Accounts
+from execution.engine.control import ControlWatch
+from execution.engine.dbpool import DatabaseDown, DatabasePool
+from execution.engine.entry import EntryDesk
+from execution.engine.polling import BookPoller
+from execution.engine.rounds import Rounds
+from execution.engine.timing import Timing
+from execution.engine.watching import RiskDesk
+from execution.live import LIVE_STATUSES, LiveExecution, LiveIntent, LiveRun
+from quantleap.core import clock
+
+log = structlog.get_logger(__name__)
+TICK: Final = 0.25
+ARM_EVERY: Final = 1.0
+ARM_NEAR: Final = 10.0
+WORKING: Final = ("COMMITTED", "OPEN", "EXITING")
+
+
+class Executor:
+    """Owns shards; holds the day in memory; runs the desks. All state lives in the loop's thread."""
+
+    def __init__(self, timing: Timing, *, name: str = "") -> None:
+        self.timing = timing
+        self.owner = name or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self.db = DatabasePool("executor-db")
+        self.control = ControlWatch()
+        self.random = random.Random()  # noqa: S311 - jitter, not secrets
+        self.tokens: dict[int, int] = {}
+        self.runs: dict[int, LiveRun] = {}
+        self.executions: dict[int, LiveExecution] = {}
+        self.intents: dict[int, dict[str, LiveIntent]] = {}
+        self.unfinished: dict[str, LiveIntent] = {}
+        self.heartbeat_mono = -1e9
+        self.started_at = clock.now()
+        self._stopping = asyncio.Event()
+        self._fresh_shards: set[int] = set()
+        self._executors = 1
+        self._armed: dict[str, float] = {}
+        self.rounds = Rounds(self)
+        self.accounts = Accounts(self)
+        self.poller = BookPoller(self)
+        self.entry = EntryDesk(self)
+        self.risk = RiskDesk(self)
+
+    # -- fencing -----------------------------------------------------------------------------
+    def fenced(self) -> bool:
+        """Whether our leases may already be somebody else's: then nothing is sent."""
+        limit = self.timing.lease_ttl - leases.FENCE_MARGIN
+        return clock.monotonic() - self.heartbeat_mono > limit
+
+    def owns(self, shard: int) -> bool:
+        """Whether a shard is ours and our heartbeat is fresh."""
+        return shard in self.tokens and not self.fenced()
+
+    # -- life --------------------------------------------------------------------------------
+    async def run(self) -> None:
+        """Work until :meth:`stop`; then hand the shards back."""
+        log.info("executor_started", owner=self.owner, shards=self.timing.shards)
+        self.control.start()
+        await self._forever_once(lambda: self.db.run(leases.ensure_rows, self.timing.shards))
+        loops: tuple[Callable[[], Awaitable[None]], ...] = (
+            self._lease_loop,
+            self._arm_loop,
+            self._tick_loop,
+            self.rounds.loop,
+            self.poller.loop,
+            self.risk.loop,
+        )
+        tasks = [asyncio.create_task(self._guard(loop)) for loop in loops]
+        await self._stopping.wait()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._close()
+
+    def stop(self) -> None:
+        """Ask :meth:`run` to end (call it in the loop's thread)."""
+        self._stopping.set()
+
+    async def _close(self) -> None:
+        await self.poller.close()
+        self.accounts.close()
+        with contextlib.suppress(DatabaseDown):
+            await self.db.run(leases.release, owner=self.owner, tokens=dict(self.tokens))
+        self.control.stop()
+        self.db.close()
+        log.info("executor_stopped", owner=self.owner)
+
+    async def _guard(self, loop: Callable[[], Awaitable[None]]) -> None:
+        """A desk that crashes is reported and started again: the others' orders go on."""
+        while True:
+            try:
+                await loop()
+            except DatabaseDown as error:
+                log.warning("database_down", reason=str(error))
+            except Exception:  # process boundary of a desk, see above
+                log.exception("executor_desk_failed", desk=getattr(loop, "__qualname__", "?"))
+            await asyncio.sleep(TICK)
+
+    async def _forever_once(self, call: Callable[[], Awaitable[object]]) -> None:
+        while not self._stopping.is_set():
+            try:
+                await call()
+            except DatabaseDown:
+                await asyncio.sleep(TICK)
+            else:
+                return
+
+    # -- leases ------------------------------------------------------------------------------
+    async def _lease_loop(self) -> None:
+        beat = min(self.timing.heartbeat, 1.0)
+        while True:
+            await self._renew()
+            await self._claim()
+            await asyncio.sleep(beat)
+
+    async def _renew(self) -> None:
+        before = clock.monotonic()
+        now = clock.now()
+        self._executors = await self.db.run(
+            leases.announce,
+            owner=self.owner,
+            started_at=self.started_at,
+            now=now,
+            ttl=self.timing.lease_ttl,
+        )
+        held = await self.db.run(
+            leases.heartbeat,
+            owner=self.owner,
+            tokens=dict(self.tokens),
+            now=now,
+            ttl=self.timing.lease_ttl,
+        )
+        # The moment *before* the statement: it is what the database can have counted from.
+        self.heartbeat_mono = before
+        for shard in set(self.tokens) - held:
+            self._lose(shard)
+
+    async def _claim(self) -> None:
+        share = leases.fair_share(self.timing.shards, self._executors)
+        surplus = len(self.tokens) - share
+        if surplus > 0:
+            await self._give_back(surplus)
+            return
+        claims = await self.db.run(
+            leases.claim,
+            owner=self.owner,
+            wanted=share - len(self.tokens),
+            now=clock.now(),
+            ttl=self.timing.lease_ttl,
+        )
+        for claim in claims:
+            self.tokens[claim.shard] = claim.token
+            self._fresh_shards.add(claim.shard)
+            log.info(
+                "shard_claimed",
+                shard=claim.shard,
+                token=claim.token,
+                never_sent=claim.never_sent,
+                unknown=claim.unknown,
+            )
+
+    async def _give_back(self, surplus: int) -> None:
+        """More executors live than before: idle shards go, busy ones stay until they are idle."""
+        busy = {execution.shard for execution in self.executions.values()}
+        idle = [shard for shard in self.tokens if shard not in busy][:surplus]
+        if idle:
+            tokens = {shard: self.tokens[shard] for shard in idle}
+            for shard in idle:
+                self._lose(shard)
+            await self.db.run(leases.release, owner=self.owner, tokens=tokens)
+
+    def _lose(self, shard: int) -> None:
+        self.tokens.pop(shard, None)
+        self._fresh_shards.discard(shard)
+        for execution in [e for e in self.executions.values() if e.shard == shard]:
+            self.forget(execution)
+        self.accounts.drop_shard(shard)
+        log.warning("shard_lost", shard=shard)
+
+    def forget(self, execution: LiveExecution) -> None:
+        """Drop an execution that is over, or that is somebody else's now."""
+        self.executions.pop(execution.id, None)
+        for intent in execution.intents:
+            self.intents.get(intent.account_id, {}).pop(intent.code, None)
+            self.unfinished.pop(intent.code, None)
+
+    def adopt(self, executions: Iterable[LiveExecution]) -> None:
+        """Hold executions that were loaded or committed."""
+        for execution in executions:
+            self.executions[execution.id] = execution
+            for intent in execution.intents:
+                self.hold(intent)
+
+    def hold(self, intent: LiveIntent) -> None:
+        """Hold one intent, by account and, while unfinished, by itself."""
+        self.intents.setdefault(intent.account_id, {})[intent.code] = intent
+        if not intent.is_final:
+            self.unfinished[intent.code] = intent
+
+    # -- arming and loading ------------------------------------------------------------------
+    async def _arm_loop(self) -> None:
+        while True:
+            await self.db.run(arm_due, now=clock.now(), timing=self.timing, skip=self._armed_lately)
+            await asyncio.sleep(ARM_EVERY)
+
+    def _armed_lately(self, due: DueStrategy) -> bool:
+        """Arming reads every subscriber: not in every second, more often near the entry."""
+        now = clock.monotonic()
+        near = abs((due.entry_at - clock.now()).total_seconds()) < ARM_NEAR
+        if now - self._armed.get(due.strategy.key, -1e9) < (2 * ARM_EVERY if near else ARM_NEAR):
+            return True
+        self._armed[due.strategy.key] = now
+        return False
+
+    async def _tick_loop(self) -> None:
+        while True:
+            await self._load_runs()
+            await self._load_fresh_shards()
+            await self.entry.tick()
+            self.rounds.touch_due()
+            await asyncio.sleep(TICK)
+
+    async def _load_runs(self) -> None:
+        day = clock.ist_date(clock.now())
+        found = await self.db.run(loading.open_runs, day)
+        for row in found:
+            if row.id not in self.runs:
+                self.runs[row.id] = loading.live_run(row)
+            self.runs[row.id].status = row.status
+        for gone in set(self.runs) - {row.id for row in found}:
+            if not any(e.run.id == gone for e in self.executions.values()):
+                del self.runs[gone]
+        if self.runs:
+            await self.db.run(loading.refresh_decisions, dict(self.runs))
+
+    async def _load_fresh_shards(self) -> None:
+        shards = set(self._fresh_shards)
+        if not shards:
+            return
+        loaded = await self.db.run(
+            loading.load_executions,
+            dict(self.runs),
+            shards,
+            statuses=WORKING,
+            known=list(self.executions),
+        )
+        await self.accounts.open_for(loaded)
+        now = clock.monotonic()
+        for execution in loaded:
+            for intent in execution.intents:
+                if intent.state == "UNKNOWN":
+                    intent.unknown_since_mono = now
+        self.adopt(loaded)
+        self.rounds.touch(loaded)
+        self._fresh_shards -= shards
+        if loaded:
+            log.info("executions_recovered", count=len(loaded), shards=sorted(shards))
+
+    def now(self) -> dt.datetime:
+        """One reading of our clock."""
+        return clock.now()
+
+
+__all__ = ["LIVE_STATUSES", "WORKING", "Executor"]

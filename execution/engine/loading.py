@@ -1,0 +1,199 @@
+"""Reading the trading day from Postgres into memory: when a shard is claimed, and each tick."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from brokers.base import BrokerInstrument, Side
+from execution.live import LiveExecution, LiveIntent, LiveRun
+from execution.models import Execution, LegWatch, OrderIntent, Run, RunDecision
+from execution.plan import ResolvedLeg
+from execution.risk import Watch
+from marketplace.definition import StrategySpec, parse_definition
+
+OVER = (Run.Status.CLOSED, Run.Status.MISSED)
+OVER_EXECUTION = Execution.TERMINAL
+
+
+def open_runs(day: dt.date) -> list[Run]:
+    """Runs of a trade date that are not over."""
+    return list(
+        Run.objects.exclude(status__in=OVER)
+        .filter(trade_date=day)
+        .select_related("version", "template")
+        .order_by("entry_at", "id")
+    )
+
+
+def live_run(run: Run) -> LiveRun:
+    """A run with its pinned strategy; decisions and watches come by :func:`refresh_decisions`."""
+    definition = parse_definition(run.version.definition)
+    strategy: StrategySpec = next(
+        s for s in definition.strategies if s.key == str(run.strategy_key)
+    )
+    return LiveRun(
+        id=run.id,
+        public_id=run.public_id,
+        template_id=run.template_id,
+        template_public_id=run.template.public_id,
+        strategy=strategy,
+        trade_date=run.trade_date,
+        entry_at=run.entry_at,
+        exit_at=run.exit_at,
+        grace_until=run.grace_until,
+        status=run.status,
+    )
+
+
+def resolved_json(legs: Iterable[ResolvedLeg]) -> dict[str, Any]:
+    """Payload of an ENTRY decision."""
+    return {
+        leg.leg_key: {
+            "contract_id": leg.contract_id,
+            "label": leg.label,
+            "tick_size": str(leg.tick_size),
+            "lot_size": leg.lot_size,
+            "freeze_quantity": leg.freeze_quantity,
+            "last": str(leg.last),
+            "bid": None if leg.bid is None else str(leg.bid),
+            "ask": None if leg.ask is None else str(leg.ask),
+        }
+        for leg in legs
+    }
+
+
+def resolved_legs(payload: Mapping[str, Any]) -> dict[str, ResolvedLeg]:
+    """Legs of an ENTRY decision's payload."""
+    return {
+        key: ResolvedLeg(
+            leg_key=key,
+            contract_id=leg["contract_id"],
+            label=leg["label"],
+            tick_size=Decimal(leg["tick_size"]),
+            lot_size=leg["lot_size"],
+            freeze_quantity=leg["freeze_quantity"],
+            last=Decimal(leg["last"]),
+            bid=None if leg["bid"] is None else Decimal(leg["bid"]),
+            ask=None if leg["ask"] is None else Decimal(leg["ask"]),
+        )
+        for key, leg in payload["legs"].items()
+    }
+
+
+def refresh_decisions(runs: Mapping[int, LiveRun]) -> None:
+    """Bring decisions and watches of ``runs`` up to date (2 queries)."""
+    for decision in RunDecision.objects.filter(run_id__in=list(runs)).order_by("id"):
+        run = runs[decision.run_id]
+        if decision.kind == "ENTRY":
+            if not run.resolved:
+                run.resolved = resolved_legs(decision.payload)
+        elif decision.kind == "RUN_EXIT":
+            run.run_exit = decision.payload["reason"]
+        elif decision.kind.startswith("LEG_EXIT:"):
+            run.leg_exits[decision.kind.removeprefix("LEG_EXIT:")] = decision.payload["reason"]
+    for watch in LegWatch.objects.filter(run_id__in=list(runs)):
+        runs[watch.run_id].watches[watch.leg_key] = Watch(
+            leg_key=watch.leg_key,
+            side=Side(watch.side),
+            reference=watch.reference_price,
+            stop=watch.stop_price,
+            target=watch.target_price,
+            triggered=watch.triggered_at is not None,
+        )
+
+
+def load_executions(
+    runs: Mapping[int, LiveRun],
+    shards: Collection[int],
+    *,
+    statuses: Collection[str],
+    known: Collection[int] = (),
+) -> list[LiveExecution]:
+    """Executions of ``shards`` in ``statuses``, with their intents; ``known`` ids are left out."""
+    rows = (
+        Execution.objects.filter(
+            run_id__in=list(runs), shard__in=list(shards), status__in=list(statuses)
+        )
+        .exclude(id__in=list(known))
+        .select_related("subscription__customer", "account")
+        .order_by("id")
+    )
+    found = {row.id: _live_execution(row, runs[row.run_id]) for row in rows}
+    if found and set(statuses) != {Execution.Status.ARMED}:
+        for intent in OrderIntent.objects.filter(execution_id__in=list(found)).order_by("id"):
+            found[intent.execution_id].intents.append(_live_intent(intent))
+    return list(found.values())
+
+
+def _live_execution(row: Execution, run: LiveRun) -> LiveExecution:
+    return LiveExecution(
+        id=row.id,
+        public_id=row.public_id,
+        run=run,
+        partner_id=row.partner_id,
+        environment=row.environment,
+        subscription_id=row.subscription_id,
+        subscription_public_id=row.subscription.public_id,
+        customer_email=row.subscription.customer.email,
+        allocation_id=row.allocation_id,
+        account_id=row.account_id,
+        broker=row.account.broker,
+        shard=row.shard,
+        status=row.status,
+        lot_multiplier=row.lot_multiplier,
+        priority=row.priority,
+        max_lots_per_order=row.max_lots_per_order,
+        exit_reason=row.exit_reason,
+        cause=row.cause,
+        message=row.message,
+        needs_attention=row.needs_attention,
+        closed_outside=dict(row.closed_outside),
+    )
+
+
+def _live_intent(row: OrderIntent) -> LiveIntent:
+    return LiveIntent(
+        code=row.code,
+        tag=row.tag,
+        execution_id=row.execution_id,
+        account_id=row.account_id,
+        shard=row.shard,
+        leg_key=row.leg_key,
+        leg_index=row.leg_index,
+        group=row.group,
+        slice=row.slice,
+        purpose=row.purpose,
+        attempt_group=row.attempt_group,
+        contract_id=row.contract_id,
+        # exchange and token are looked up again where the order is built; the symbol is enough
+        # to recognise it in the book
+        instrument=BrokerInstrument("", row.symbol, ""),
+        side=Side(row.side),
+        quantity=row.quantity,
+        price=row.price,
+        reference_price=row.reference_price,
+        due_at=row.due_at,
+        planned_at=row.planned_at,
+        reason=row.reason,
+        state=row.state,
+        sends=row.sends,
+        broker_order_id=row.broker_order_id,
+        filled_quantity=row.filled_quantity,
+        average_price=row.average_price,
+        cause=row.cause,
+        message=row.message,
+        sent_at=row.sent_at,
+        answered_at=row.answered_at,
+        final_at=row.final_at,
+    )
+
+
+def requested_exits(execution_ids: Collection[int]) -> dict[int, str]:
+    """Executions among ``execution_ids`` whose exit somebody asked for (id -> reason)."""
+    rows = Execution.objects.filter(
+        id__in=list(execution_ids), exit_requested_at__isnull=False
+    ).values_list("id", "exit_reason")
+    return dict(rows)

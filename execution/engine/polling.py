@@ -1,0 +1,228 @@
+"""Reading the brokers' books: fills, rejections, and the resolution of UNKNOWN (I3)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+import structlog
+
+from brokers.base import BookRead, BookState, HttpRequest, HttpResponse, OrderReport, PositionRead
+from execution import live, outcome
+from execution.engine import sabotage
+from execution.engine.channel import Channel
+from execution.live import LiveIntent
+from execution.tags import parse_tag
+from quantleap.core import clock
+
+if TYPE_CHECKING:
+    from execution.engine.executor import Executor
+
+log = structlog.get_logger(__name__)
+PERIOD: Final = 0.05
+AT_ONCE: Final = 48
+TIMEOUT: Final = 5.0
+FIRST_READ: Final = 0.12
+UNKNOWN_EVERY: Final = 1.5
+REST_EVERY: Final = 2.0
+MAX_BYTES: Final = 4 * 1024 * 1024
+STALE_SENDING: Final = 2.0
+
+
+class BookPoller:
+    """Reads a book when somebody's order is unfinished there, within the broker's read budget."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._session: aiohttp.ClientSession | None = None
+        self._gate = asyncio.Semaphore(AT_ONCE)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """Stop reading."""
+        for task in list(self._tasks):
+            task.cancel()
+        if self._session is not None:
+            await self._session.close()
+
+    def soon(self, account_id: int) -> None:
+        """An order of this account was just answered: its fill should be in the book shortly."""
+        channel = self._executor.accounts.channels.get(account_id)
+        if channel is not None:
+            channel.reads = 0
+            channel.next_read_mono = max(channel.next_read_mono, clock.monotonic() + FIRST_READ)
+
+    # -- the loop ----------------------------------------------------------------------------
+    async def loop(self) -> None:
+        """Read what is due, for ever."""
+        while True:
+            now = clock.monotonic()
+            for account_id, intents in self._waiting(now).items():
+                channel = self._executor.accounts.channels.get(account_id)
+                if channel is None:
+                    await self._open_missing(intents)
+                elif not channel.reading and channel.next_read_mono <= now:
+                    self._start(channel, intents)
+            await asyncio.sleep(PERIOD)
+
+    def _waiting(self, now: float) -> dict[int, list[LiveIntent]]:
+        waiting: dict[int, list[LiveIntent]] = defaultdict(list)
+        late = self._executor.timing.answer_timeout + STALE_SENDING
+        for intent in list(self._executor.unfinished.values()):
+            if intent.is_final:
+                del self._executor.unfinished[intent.code]
+            if intent.state == live.SENDING and intent.sent_mono and now - intent.sent_mono > late:
+                outcome.become_unknown(intent, now)
+                self._executor.rounds.changed(intent)
+            if intent.state in (live.UNKNOWN, live.ACCEPTED, live.PARTIAL):
+                waiting[intent.account_id].append(intent)
+        return waiting
+
+    async def _open_missing(self, intents: Sequence[LiveIntent]) -> None:
+        executions = self._executor.executions
+        owners = [executions[i.execution_id] for i in intents if i.execution_id in executions]
+        await self._executor.accounts.open_for(owners)
+
+    def _start(self, channel: Channel, intents: Sequence[LiveIntent]) -> None:
+        channel.reading = True
+        task = asyncio.create_task(self._read(channel, intents))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _read(self, channel: Channel, intents: Sequence[LiveIntent]) -> None:
+        try:
+            async with self._gate:
+                started = clock.monotonic()
+                response = await self._fetch(channel, channel.adapter.order_book(channel.session))
+            book = (
+                channel.adapter.parse_order_book(response)
+                if response is not None
+                else BookRead(ok=False)
+            )
+            if book.ok:
+                self._apply(channel, book.orders, started)
+            elif book.cause is not None and book.cause == "SESSION_EXPIRED":
+                self._executor.accounts.forget_session(channel.account_id)
+            self._escalate(intents)
+        finally:
+            channel.reading = False
+            channel.reads += 1
+            channel.next_read_mono = clock.monotonic() + self._pause(channel, intents)
+
+    def _pause(self, channel: Channel, intents: Sequence[LiveIntent]) -> float:
+        budget = 1 / float(channel.adapter.capabilities.book_reads_per_second)
+        if any(intent.state == live.UNKNOWN for intent in intents):
+            return max(budget, UNKNOWN_EVERY)
+        return max(budget, min(REST_EVERY, 0.25 * 2**channel.reads))
+
+    # -- what a book says --------------------------------------------------------------------
+    def _apply(self, channel: Channel, orders: Sequence[OrderReport], started: float) -> None:
+        executor = self._executor
+        now, now_mono = executor.now(), clock.monotonic()
+        by_code: dict[str, list[tuple[int, OrderReport]]] = defaultdict(list)
+        for report in orders:
+            tag = parse_tag(report.tag)
+            if tag is not None:
+                by_code[tag.code].append((tag.attempt, report))
+        for intent in list(executor.intents.get(channel.account_id, {}).values()):
+            if intent.state in (live.PLANNED, live.SENDING) and intent.sends == 0:
+                continue
+            report = self._mine(intent, by_code.get(intent.code, ()))
+            changed = False
+            if report is not None:
+                changed = outcome.apply_report(intent, report, at=now, now_mono=now_mono)
+            elif not sabotage.active(sabotage.IGNORE_UNKNOWN):
+                changed = outcome.apply_absence(
+                    intent,
+                    read_started_mono=started,
+                    visibility_delay=self._visibility(channel),
+                    at=now,
+                    now_mono=now_mono,
+                    jitter=executor.random.random(),
+                )
+            if changed:
+                executor.rounds.changed(intent)
+
+    def _mine(
+        self, intent: LiveIntent, reports: Sequence[tuple[int, OrderReport]]
+    ) -> OrderReport | None:
+        """The report of this intent's newest send, or of an older one that turned out alive."""
+        if intent.state == live.UNKNOWN and sabotage.active(sabotage.IGNORE_UNKNOWN):
+            return None
+        alive = [r for _, r in reports if r.state is not BookState.REJECTED or r.filled_quantity]
+        if len(alive) > 1:
+            log.error(
+                "duplicate_orders", code=intent.code, orders=[r.broker_order_id for r in alive]
+            )
+            self._executor.executions[intent.execution_id].needs_attention = True
+        current = [r for attempt, r in reports if attempt == intent.sends]
+        if current:
+            return current[0]
+        return alive[0] if alive else None
+
+    def _visibility(self, channel: Channel) -> float:
+        override = self._executor.timing.visibility_delay
+        own = float(channel.adapter.capabilities.visibility_delay)
+        return own if override is None else override
+
+    def _escalate(self, intents: Sequence[LiveIntent]) -> None:
+        now, now_mono = self._executor.now(), clock.monotonic()
+        for intent in intents:
+            if outcome.escalate_if_stuck(intent, at=now, now_mono=now_mono):
+                log.error("intent_escalated", tag=intent.tag, account=intent.account_id)
+                self._executor.rounds.changed(intent)
+
+    # -- single calls ------------------------------------------------------------------------
+    async def positions(self, account_id: int) -> PositionRead | None:
+        """Net positions of an account; None when it has no channel or did not answer."""
+        channel = self._executor.accounts.channels.get(account_id)
+        if channel is None:
+            return None
+        async with self._gate:
+            response = await self._fetch(channel, channel.adapter.positions(channel.session))
+        return None if response is None else channel.adapter.parse_positions(response)
+
+    async def cancel(self, intent: LiveIntent) -> None:
+        """Send a cancel; whatever it answers, the book is read next."""
+        channel = self._executor.accounts.channels.get(intent.account_id)
+        if channel is None:
+            return
+        request = channel.adapter.cancel_order(channel.session, intent.broker_order_id)
+        await self._fetch(channel, request)
+        self.soon(intent.account_id)
+
+    async def _fetch(self, channel: Channel, request: HttpRequest) -> HttpResponse | None:
+        """The answer, or None when there was none in time (which proves nothing)."""
+        session = self._client()
+        target = channel.target
+        scheme = "https" if target.tls else "http"
+        url = f"{scheme}://{target.host}:{target.port}{target.base_path}{request.path}"
+        try:
+            async with session.request(
+                request.method,
+                url,
+                data=request.body or None,
+                headers=dict(request.headers),
+                allow_redirects=False,
+            ) as answer:
+                body = await answer.content.read(MAX_BYTES)
+                if not answer.content.at_eof():
+                    body += await answer.content.read(MAX_BYTES)
+                headers = {name.lower(): value for name, value in answer.headers.items()}
+                return HttpResponse(answer.status, headers, body)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            log.info("broker_read_failed", account=channel.account_id, reason=type(error).__name__)
+            return None
+
+    def _client(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=AT_ONCE, ttl_dns_cache=60),
+                timeout=aiohttp.ClientTimeout(total=TIMEOUT),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=True,
+            )
+        return self._session

@@ -1,0 +1,271 @@
+"""One round: ask what is next, write it, act on what the database granted. The only sender.
+
+All of it runs in the executor's loop thread; only the writing itself leaves it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from brokers.base import BrokerInstrument, OrderRequest, Outcome, Product, SendResult
+from execution import live, outcome
+from execution.engine import sabotage
+from execution.engine.closing import ClosingDesk
+from execution.engine.transport import Answer, serialise
+from execution.engine.writing import Batch, StatusChange, Written, write
+from execution.live import LiveExecution, LiveIntent
+from execution.progress import ExitOrder, Situation, Steps, next_steps
+from execution.tags import MAX_SENDS, make_tag
+from quantleap.core import clock
+from quantleap.core.tenancy import Environment
+
+if TYPE_CHECKING:
+    from execution.engine.executor import Executor
+
+log = structlog.get_logger(__name__)
+PERIOD: Final = 0.02
+TERMINAL: Final = frozenset({"CLOSED", "FAILED", "MISSED", "WITHDRAWN"})
+
+
+class Rounds:
+    """Collects what changed, and carries the consequences in batches."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._touched: set[int] = set()
+        self._dirty: dict[str, LiveIntent] = {}
+        self._wake = asyncio.Event()
+        self.closing = ClosingDesk(executor)
+
+    # -- noticing ----------------------------------------------------------------------------
+    def touch(self, executions: Iterable[LiveExecution]) -> None:
+        """Ask again what is next for these executions."""
+        self._touched.update(execution.id for execution in executions)
+        if self._touched:
+            self._wake.set()
+
+    def changed(self, intent: LiveIntent) -> None:
+        """An intent has something to write; its execution has something to decide."""
+        self._dirty[intent.code] = intent
+        self._touched.add(intent.execution_id)
+        self._wake.set()
+
+    def touch_due(self) -> None:
+        """Executions that only the passing of time can move."""
+        now = self._executor.now()
+        self.touch(
+            execution
+            for execution in self._executor.executions.values()
+            if execution.status != "OPEN"
+            or execution.exit_reason
+            or execution.run.run_exit
+            or execution.run.leg_exits
+            or now >= execution.run.exit_at
+        )
+
+    # -- the loop ----------------------------------------------------------------------------
+    async def loop(self) -> None:
+        """Rounds for ever: at once when something happened, else every tick's touch."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await self.once()
+            await asyncio.sleep(PERIOD)
+
+    async def once(self) -> None:
+        """One round over everything touched."""
+        touched, self._touched = self._touched, set()
+        dirty, self._dirty = self._dirty, {}
+        try:
+            await self._round(touched, dirty)
+        except BaseException:
+            # Nothing is assumed written: everything is tried again in the next round.
+            self._touched |= touched
+            self._dirty = dirty | self._dirty
+            self._wake.set()
+            raise
+
+    async def _round(self, touched: set[int], dirty: dict[str, LiveIntent]) -> None:
+        executor = self._executor
+        now, now_mono = executor.now(), clock.monotonic()
+        batch = Batch()
+        exits: list[tuple[LiveExecution, ExitOrder]] = []
+        cancels: list[tuple[LiveExecution, LiveIntent]] = []
+        for execution_id in touched:
+            execution = executor.executions.get(execution_id)
+            if execution is None or not executor.owns(execution.shard):
+                continue
+            steps = next_steps(execution, self._situation(execution, now, now_mono))
+            if steps:
+                self._collect(execution, steps, batch, dirty, now, now_mono)
+                exits.extend((execution, order) for order in steps.exits)
+                cancels.extend((execution, intent) for intent in steps.cancel)
+        batch.results = list(dirty.values())
+        if batch:
+            written = await executor.db.run(
+                write, batch, owner=executor.owner, tokens=dict(executor.tokens), now=now
+            )
+            self._granted(batch, written, now)
+        for execution, intent in cancels:
+            self.closing.cancel(execution, intent)
+        if exits:
+            self.closing.open_exits(exits)
+
+    def _situation(self, execution: LiveExecution, now: dt.datetime, now_mono: float) -> Situation:
+        run = execution.run
+        return Situation(
+            now_mono=now_mono,
+            grace_over=now > run.grace_until,
+            exit_due=now >= run.exit_at,
+            entries_blocked=self._executor.control.current.blocked(
+                run.template_id, now_mono, self._executor.timing.control_age
+            ),
+        )
+
+    def _collect(
+        self,
+        execution: LiveExecution,
+        steps: Steps,
+        batch: Batch,
+        dirty: dict[str, LiveIntent],
+        now: dt.datetime,
+        now_mono: float,
+    ) -> None:
+        for intent, cause in steps.miss:
+            intent.cause = cause
+            outcome.finish(intent, live.MISSED, now, now_mono)
+            dirty[intent.code] = intent
+            self._touched.add(execution.id)
+            self._wake.set()
+        batch.sending.extend((i, make_tag(i.code, i.sends + 1)) for i in steps.send)
+        if steps.status or steps.attention:
+            pnl = execution.realised_pnl() if steps.status in ("CLOSED", "FAILED") else None
+            batch.statuses.append(
+                StatusChange(
+                    execution, steps.status, steps.cause, steps.message, steps.attention, pnl
+                )
+            )
+
+    def _granted(self, batch: Batch, written: Written, now: dt.datetime) -> None:
+        for intent, tag in batch.sending:
+            if intent.code in written.sending:
+                intent.state = live.SENDING
+                intent.sends += 1
+                intent.tag = tag
+                intent.due_at = now
+                self.dispatch(intent)
+        for change in batch.statuses:
+            execution = change.execution
+            if execution.id not in written.statuses:
+                continue
+            execution.status = change.status or execution.status
+            execution.cause = change.cause or execution.cause
+            execution.message = change.message or execution.message
+            execution.needs_attention = execution.needs_attention or change.attention
+            if execution.status in TERMINAL:
+                self._executor.forget(execution)
+            else:
+                self.touch([execution])
+
+    # -- sending -----------------------------------------------------------------------------
+    def dispatch(self, intent: LiveIntent) -> None:
+        """Send an order whose SENDING row is committed."""
+        execution = self._executor.executions.get(intent.execution_id)
+        if execution is None:
+            return
+        if execution.environment == Environment.TEST:
+            self.closing.fill_on_paper(intent)
+            return
+        if not self.prepare(execution, intent) or not self._executor.accounts.submit(
+            execution, intent
+        ):
+            self.on_not_sent(intent, self._executor.accounts.problems.get(intent.account_id, ""))
+
+    def prepare(self, execution: LiveExecution, intent: LiveIntent) -> bool:
+        """Serialise the request of the intent's next send; False when its account has no channel."""
+        channel = self._executor.accounts.channels.get(execution.account_id)
+        name = self._executor.accounts.instrument(execution.broker, intent.contract_id)
+        if channel is None or name is None:
+            return False
+        intent.instrument = name
+        request = channel.adapter.place_order(channel.session, order_request(intent, name))
+        intent.raw = serialise(request, channel.target)
+        return True
+
+    def may_send(self, intent: LiveIntent) -> str:
+        """'' when this order may leave now, else why not. Asked at the last moment (I5, I7)."""
+        executor = self._executor
+        if not executor.owns(intent.shard):
+            return "FENCED"
+        execution = executor.executions.get(intent.execution_id)
+        if execution is None or intent.state != live.SENDING or intent.sends > MAX_SENDS:
+            return "STALE"
+        if intent.purpose != live.ENTRY:
+            return ""
+        now = clock.timestamp()
+        run = execution.run
+        if now < run.entry_at.timestamp() and not sabotage.active(sabotage.SEND_EARLY):
+            return "EARLY"
+        if now > run.grace_until.timestamp():
+            return "GRACE_OVER"
+        return executor.control.current.blocked(
+            run.template_id, clock.monotonic(), executor.timing.control_age
+        )
+
+    def on_sent(self, intent: LiveIntent, mono: float) -> None:
+        """The first byte of this send has left."""
+        intent.sent_mono = mono
+        intent.sent_at = self._executor.now()
+        self._dirty[intent.code] = intent
+
+    def on_not_sent(self, intent: LiveIntent, reason: str) -> None:
+        """Provably not sent (I3): sendable again, or missed, by reason."""
+        if reason in ("FENCED", "STALE") or intent.state != live.SENDING:
+            return  # somebody else's now: the row stays SENDING and will be looked up
+        now, now_mono = self._executor.now(), clock.monotonic()
+        retryable = reason in ("BROKER_DOWN", "EARLY")
+        if retryable:
+            jitter = self._executor.random.random()
+            outcome.refuse(
+                intent, "BROKER_DOWN", retryable=True, at=now, now_mono=now_mono, jitter=jitter
+            )
+        else:
+            intent.cause = reason or "SESSION_EXPIRED"
+            outcome.finish(intent, live.MISSED, now, now_mono)
+        self.changed(intent)
+
+    def on_answer(self, intent: LiveIntent, answer: Answer) -> None:
+        """The broker answered, or the wire broke: classify, write, look at the book."""
+        channel = self._executor.accounts.channels.get(intent.account_id)
+        if answer.response is None or channel is None:
+            result = SendResult(Outcome.UNKNOWN, message=answer.error)
+        else:
+            result = channel.adapter.parse_place(answer.response)
+        outcome.apply_answer(
+            intent,
+            result,
+            at=self._executor.now(),
+            now_mono=answer.at,
+            jitter=self._executor.random.random(),
+        )
+        if intent.cause == "SESSION_EXPIRED":
+            self._executor.accounts.forget_session(intent.account_id)
+        self.changed(intent)
+        self._executor.poller.soon(intent.account_id)
+
+
+def order_request(intent: LiveIntent, name: BrokerInstrument) -> OrderRequest:
+    """What the adapter is asked to place."""
+    return OrderRequest(
+        tag=make_tag(intent.code, max(1, intent.sends)),
+        instrument=name,
+        side=intent.side,
+        quantity=intent.quantity,
+        product=Product.INTRADAY,
+        price=intent.price,
+    )

@@ -1,0 +1,74 @@
+"""Set-based INSERT and UPDATE from Python rows through ``unnest`` (execution.md section 2).
+
+COPY does not work under row level security; arrays do, and 20,000 rows take about a quarter of a
+second. Table, column and type names come from our own code, never from outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Row = Sequence[Any]
+
+
+def _arrays(columns: Mapping[str, str], rows: Sequence[Row]) -> list[list[Any]]:
+    return [[row[index] for row in rows] for index in range(len(columns))]
+
+
+def _unnest(columns: Mapping[str, str]) -> str:
+    places = ", ".join(f"%s::{kind}[]" for kind in columns.values())
+    return f"unnest({places}) AS u({', '.join(columns)})"
+
+
+def quoted(name: str) -> str:
+    """A column name as an SQL identifier (``group`` is a reserved word)."""
+    return f'"{name}"'
+
+
+def insert(
+    cursor: Any,
+    table: str,
+    columns: Mapping[str, str],
+    rows: Sequence[Row],
+    *,
+    conflict: str = "",
+    returning: str = "",
+) -> list[tuple[Any, ...]]:
+    """INSERT ``rows`` (one value per column, ``columns`` maps name to SQL type)."""
+    if not rows:
+        return []
+    named = {quoted(name): kind for name, kind in columns.items()}
+    names = ", ".join(named)
+    sql = f"INSERT INTO {table} ({names}) SELECT {names} FROM {_unnest(named)}"  # noqa: S608
+    if conflict:
+        sql += f" ON CONFLICT {conflict}"
+    if returning:
+        sql += f" RETURNING {returning}"
+    cursor.execute(sql, _arrays(columns, rows))
+    return list(cursor.fetchall()) if returning else []
+
+
+def update(
+    cursor: Any,
+    table: str,
+    key: str,
+    columns: Mapping[str, str],
+    rows: Sequence[Row],
+    *,
+    where: str,
+) -> list[Any]:
+    """UPDATE by ``key`` (which must be one of ``columns``); returns the keys that changed.
+
+    ``where`` further limits the target rows (alias ``t``): the row count is the lock.
+    """
+    if not rows:
+        return []
+    named = {quoted(name): kind for name, kind in columns.items()}
+    sets = ", ".join(f"{name} = u.{name}" for name in named if name != quoted(key))
+    sql = (
+        f"UPDATE {table} AS t SET {sets} FROM {_unnest(named)} "  # noqa: S608
+        f"WHERE t.{quoted(key)} = u.{quoted(key)} AND ({where}) RETURNING t.{quoted(key)}"
+    )
+    cursor.execute(sql, _arrays(columns, rows))
+    return [row[0] for row in cursor.fetchall()]

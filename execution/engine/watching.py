@@ -1,0 +1,92 @@
+"""Risk rules, once a second, on the platform's feed: one decision for all subscribers of a run."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from execution.engine import loading
+from execution.engine.deciding import decide_trigger, prices_of
+from execution.live import LiveRun
+from execution.risk import trigger
+from marketplace.ports import QUOTES
+
+if TYPE_CHECKING:
+    from execution.engine.executor import Executor
+
+log = structlog.get_logger(__name__)
+EVERY: Final = 1.0
+
+
+class RiskDesk:
+    """Compares fresh prices with the levels of every leg that is being held."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    async def loop(self) -> None:
+        """Look once a second, for ever."""
+        while True:
+            await self.once()
+            await asyncio.sleep(EVERY)
+
+    async def once(self) -> None:
+        """One look; also notices exits that somebody asked for."""
+        executor = self._executor
+        await self._requested()
+        held = [run for run in executor.runs.values() if self._held(run)]
+        if not held:
+            return
+        now = executor.now()
+        contracts = {
+            run.resolved[key].contract_id
+            for run in held
+            for key, watch in run.watches.items()
+            if not watch.triggered and key in run.resolved
+        }
+        if not contracts:
+            return
+        quotes = await executor.db.run(QUOTES.get().quotes, contracts, now=now)
+        oldest = now - dt.timedelta(seconds=executor.timing.quote_age_risk)
+        fresh = {key: quote for key, quote in quotes.items() if quote.at >= oldest}
+        if len(fresh) < len(contracts):
+            log.warning("risk_without_quotes", missing=len(contracts) - len(fresh))
+        for run in held:
+            for leg_key, quote in prices_of(run, fresh).items():
+                watch = run.watches.get(leg_key)
+                kind = trigger(watch, quote.last) if watch else None
+                if watch is None or kind is None:
+                    continue
+                decided = await executor.db.run(
+                    decide_trigger, run, watch, kind, quote, executor.owner, now
+                )
+                await executor.db.run(loading.refresh_decisions, {run.id: run})
+                if decided:
+                    log.info("leg_triggered", run=run.public_id, leg=leg_key, kind=kind)
+                executor.rounds.touch_due()
+
+    def _held(self, run: LiveRun) -> bool:
+        return (
+            bool(run.resolved)
+            and not run.run_exit
+            and self._executor.now() >= run.entry_at
+            and any(
+                execution.run is run and execution.status in ("COMMITTED", "OPEN")
+                for execution in self._executor.executions.values()
+            )
+        )
+
+    async def _requested(self) -> None:
+        executor = self._executor
+        ids = list(executor.executions)
+        if not ids:
+            return
+        asked = await executor.db.run(loading.requested_exits, ids)
+        for execution_id, reason in asked.items():
+            execution = executor.executions.get(execution_id)
+            if execution is not None and not execution.exit_reason:
+                execution.exit_reason = reason or "EXIT_REQUESTED"
+                executor.rounds.touch([execution])

@@ -1,0 +1,353 @@
+"""Writing the trading day back: batches in one transaction, by the shard's owner only.
+
+Every function here first locks our leases (leases.hold): what it writes is written by the owner,
+or not at all.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from django.db import connection, transaction
+from psycopg.types.json import Jsonb
+
+from execution import events
+from execution.engine import leases, sqlbatch
+from execution.live import FINAL, LiveExecution, LiveIntent
+
+_FINAL_SQL = ", ".join(f"'{state}'" for state in sorted(FINAL))
+_TERMINAL_SQL = "'WITHDRAWN', 'CLOSED', 'FAILED', 'MISSED'"
+
+_INSERT_COLUMNS: Mapping[str, str] = {
+    "partner_id": "bigint",
+    "environment": "text",
+    "code": "text",
+    "tag": "text",
+    "run_id": "bigint",
+    "execution_id": "bigint",
+    "allocation_id": "bigint",
+    "account_id": "bigint",
+    "shard": "int",
+    "leg_key": "text",
+    "leg_index": "int",
+    "group": "int",
+    "slice": "int",
+    "purpose": "text",
+    "attempt_group": "int",
+    "contract_id": "bigint",
+    "symbol": "text",
+    "side": "text",
+    "quantity": "int",
+    "price": "numeric",
+    "reference_price": "numeric",
+    "reason": "text",
+    "state": "text",
+    "sends": "int",
+    "broker_order_id": "text",
+    "filled_quantity": "int",
+    "average_price": "numeric",
+    "cause": "text",
+    "message": "text",
+    "due_at": "timestamptz",
+    "planned_at": "timestamptz",
+}
+_RESULT_COLUMNS: Mapping[str, str] = {
+    "code": "text",
+    "state": "text",
+    "sends": "int",
+    "broker_order_id": "text",
+    "filled_quantity": "int",
+    "average_price": "numeric",
+    "cause": "text",
+    "message": "text",
+    "sent_at": "timestamptz",
+    "answered_at": "timestamptz",
+    "final_at": "timestamptz",
+}
+
+
+@dataclass(slots=True)
+class StatusChange:
+    """A new status of one execution, to be told of when the row says it was ours to change."""
+
+    execution: LiveExecution
+    status: str
+    cause: str = ""
+    message: str = ""
+    attention: bool = False
+    pnl: Decimal | None = None
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one round of the executor wants written."""
+
+    results: list[LiveIntent] = field(default_factory=list)
+    sending: list[tuple[LiveIntent, str]] = field(default_factory=list)
+    inserts: list[tuple[LiveExecution, LiveIntent]] = field(default_factory=list)
+    statuses: list[StatusChange] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.results or self.sending or self.inserts or self.statuses)
+
+
+@dataclass(slots=True)
+class Written:
+    """What the database granted: only these may be acted upon."""
+
+    shards: frozenset[int]
+    sending: frozenset[str] = frozenset()
+    inserted: frozenset[str] = frozenset()
+    statuses: frozenset[int] = frozenset()
+
+
+def _insert_row(execution: LiveExecution, intent: LiveIntent) -> tuple[Any, ...]:
+    return (
+        execution.partner_id,
+        execution.environment,
+        intent.code,
+        intent.tag,
+        execution.run.id,
+        execution.id,
+        execution.allocation_id,
+        execution.account_id,
+        execution.shard,
+        intent.leg_key,
+        intent.leg_index,
+        intent.group,
+        intent.slice,
+        intent.purpose,
+        intent.attempt_group,
+        intent.contract_id,
+        intent.instrument.symbol,
+        str(intent.side),
+        intent.quantity,
+        intent.price,
+        intent.reference_price,
+        intent.reason,
+        intent.state,
+        intent.sends,
+        "",
+        0,
+        Decimal(0),
+        intent.cause,
+        intent.message,
+        intent.due_at,
+        intent.planned_at,
+    )
+
+
+def insert_intents(cursor: Any, rows: Sequence[tuple[LiveExecution, LiveIntent]]) -> frozenset[str]:
+    """INSERT intents; codes of those that were new (I1: the database says never twice)."""
+    found = sqlbatch.insert(
+        cursor,
+        "execution_orderintent",
+        _INSERT_COLUMNS,
+        [_insert_row(execution, intent) for execution, intent in rows],
+        conflict="DO NOTHING",
+        returning="code",
+    )
+    return frozenset(row[0] for row in found)
+
+
+def write(batch: Batch, *, owner: str, tokens: Mapping[int, int], now: dt.datetime) -> Written:
+    """Write a batch in one transaction; says what was granted."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        shards = leases.hold(cursor, owner=owner, tokens=tokens)
+        written = Written(shards)
+        results = [i for i in batch.results if i.shard in shards]
+        sqlbatch.update(
+            cursor,
+            "execution_orderintent",
+            "code",
+            _RESULT_COLUMNS,
+            [_result_row(intent) for intent in results],
+            where=f"t.state NOT IN ({_FINAL_SQL})",
+        )
+        sending = [
+            (i.code, "SENDING", i.sends + 1, tag, now)
+            for i, tag in batch.sending
+            if i.shard in shards
+        ]
+        written.sending = frozenset(
+            sqlbatch.update(
+                cursor,
+                "execution_orderintent",
+                "code",
+                {
+                    "code": "text",
+                    "state": "text",
+                    "sends": "int",
+                    "tag": "text",
+                    "due_at": "timestamptz",
+                },
+                sending,
+                where="t.state = 'PLANNED'",
+            )
+        )
+        inserts = [(e, i) for e, i in batch.inserts if e.shard in shards]
+        written.inserted = insert_intents(cursor, inserts)
+        changes = [c for c in batch.statuses if c.execution.shard in shards]
+        written.statuses = write_statuses(cursor, changes, now=now)
+    return written
+
+
+def _result_row(intent: LiveIntent) -> tuple[Any, ...]:
+    return (
+        intent.code,
+        intent.state,
+        intent.sends,
+        intent.broker_order_id,
+        intent.filled_quantity,
+        intent.average_price,
+        intent.cause,
+        intent.message[:300],
+        intent.sent_at,
+        intent.answered_at,
+        intent.final_at,
+    )
+
+
+def write_statuses(
+    cursor: Any, changes: Sequence[StatusChange], *, now: dt.datetime
+) -> frozenset[int]:
+    """Conditional status changes with their webhooks; ids of the rows that changed."""
+    rows = [
+        (
+            change.execution.id,
+            change.status or change.execution.status,
+            (change.cause or change.execution.cause)[:30],
+            (change.message or change.execution.message)[:300],
+            change.attention or change.execution.needs_attention,
+            Jsonb(change.execution.closed_outside),
+            change.pnl,
+            now if change.status == "OPEN" else None,
+            now if change.status in ("CLOSED", "FAILED", "MISSED") else None,
+        )
+        for change in changes
+    ]
+    if not rows:
+        return frozenset()
+    changed = frozenset(_update_statuses(cursor, rows))
+    told = [
+        event
+        for change in changes
+        if change.execution.id in changed
+        for event in events.of_status(change.execution, change, now)
+    ]
+    events.emit(told)
+    return changed
+
+
+def _update_statuses(cursor: Any, rows: Sequence[tuple[Any, ...]]) -> list[int]:
+    arrays = [[row[index] for row in rows] for index in range(9)]
+    cursor.execute(
+        f"""
+        UPDATE execution_execution AS t
+           SET status = u.status, cause = u.cause, message = u.message,
+               needs_attention = u.attention, closed_outside = u.closed_outside,
+               realised_pnl = COALESCE(u.pnl, t.realised_pnl),
+               entered_at = COALESCE(t.entered_at, u.entered_at),
+               closed_at = COALESCE(t.closed_at, u.closed_at)
+          FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::boolean[],
+                      %s::jsonb[], %s::numeric[], %s::timestamptz[], %s::timestamptz[])
+               AS u(id, status, cause, message, attention, closed_outside, pnl, entered_at,
+                    closed_at)
+         WHERE t.id = u.id AND t.status NOT IN ({_TERMINAL_SQL})
+        RETURNING t.id
+        """,  # noqa: S608
+        arrays,
+    )
+    return [row[0] for row in cursor.fetchall()]
+
+
+@dataclass(slots=True)
+class EntryPlan:
+    """One subscriber's entry as computed at T-2 s: intents, or why there are none."""
+
+    execution: LiveExecution
+    intents: list[LiveIntent] = field(default_factory=list)
+    cause: str = ""
+    message: str = ""
+    status: str = "FAILED"
+
+
+def commit_entries(
+    plans: Sequence[EntryPlan],
+    *,
+    owner: str,
+    tokens: Mapping[int, int],
+    now: dt.datetime,
+    only_claim: bool = False,
+) -> frozenset[int]:
+    """The commit before T: ``ARMED -> COMMITTED`` and all intents, in one transaction (I2, I7).
+
+    Returns the ids of the executions that are committed; whoever paused first is not among them.
+    Plans without intents become FAILED (or MISSED) and are told of.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        shards = leases.hold(cursor, owner=owner, tokens=tokens)
+        ready = [p for p in plans if p.intents and p.execution.shard in shards]
+        cursor.execute(
+            """
+            UPDATE execution_execution SET status = 'COMMITTED', committed_at = %s
+             WHERE id = ANY(%s) AND status = 'ARMED' RETURNING id
+            """,
+            [now, [plan.execution.id for plan in ready]],
+        )
+        committed = frozenset(row[0] for row in cursor.fetchall())
+        if not only_claim:
+            insert_intents(
+                cursor,
+                [
+                    (plan.execution, intent)
+                    for plan in ready
+                    if plan.execution.id in committed
+                    for intent in plan.intents
+                ],
+            )
+        refused = [
+            StatusChange(plan.execution, plan.status, plan.cause, plan.message)
+            for plan in plans
+            if not plan.intents and plan.execution.shard in shards
+        ]
+        write_statuses(cursor, refused, now=now)
+    return committed
+
+
+def miss_armed(
+    run_id: int,
+    executions: Collection[LiveExecution],
+    cause: str,
+    *,
+    owner: str,
+    tokens: Mapping[int, int],
+    now: dt.datetime,
+) -> frozenset[int]:
+    """ARMED executions whose grace is over, or whose run cannot be priced: MISSED, and told."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        shards = leases.hold(cursor, owner=owner, tokens=tokens)
+        cursor.execute(
+            """
+            SELECT id FROM execution_execution
+             WHERE run_id = %s AND id = ANY(%s) AND status = 'ARMED' ORDER BY id FOR UPDATE
+            """,
+            [run_id, [execution.id for execution in executions]],
+        )
+        armed = {row[0] for row in cursor.fetchall()}
+        changes = [
+            StatusChange(execution, "MISSED", cause)
+            for execution in executions
+            if execution.shard in shards and execution.id in armed
+        ]
+        return write_statuses(cursor, changes, now=now)
+
+
+def insert_intents_late(rows: Sequence[tuple[LiveExecution, LiveIntent]]) -> None:
+    """Only for the sabotage that switches I2 off: intents written after they were sent."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        insert_intents(cursor, rows)

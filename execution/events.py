@@ -1,0 +1,104 @@
+"""What the trading day tells partners: ``execution.*`` and ``order.rejected`` (api.md section 9)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from execution import live
+from execution.live import LiveExecution, LiveIntent
+from execution.words import explain
+from quantleap.core import outbox
+from quantleap.core.models import OutboxEvent
+
+if TYPE_CHECKING:
+    from execution.engine.writing import StatusChange
+
+ERROR: Final = "execution_failed"
+
+
+def emit(events: Sequence[OutboxEvent]) -> None:
+    """Write events in the current transaction; those of direct customers have nobody to hear."""
+    told = [event for event in events if event.partner_id is not None]
+    if told:
+        outbox.emit_many(told)
+
+
+def of_status(
+    execution: LiveExecution, change: StatusChange, now: dt.datetime
+) -> Iterator[OutboxEvent]:
+    """Events of a status change: entered, closed, failed or missed, and its rejected orders."""
+    if change.status == "OPEN":
+        kind = "execution.partial" if change.cause else "execution.completed"
+        yield _event(execution, kind, change, now, phase="ENTRY")
+    elif change.status == "CLOSED":
+        yield _event(execution, "execution.completed", change, now, phase="EXIT")
+    elif change.status == "FAILED":
+        yield _event(execution, "execution.failed", change, now, phase="ENTRY")
+    elif change.status == "MISSED":
+        yield _event(execution, "execution.missed", change, now, phase="ENTRY")
+    if change.status in ("OPEN", "FAILED"):
+        for intent in execution.intents:
+            if intent.state == live.REJECTED:
+                yield _rejected(execution, intent, now)
+
+
+def _base(execution: LiveExecution) -> dict[str, Any]:
+    return {
+        "subscription_id": execution.subscription_public_id,
+        "user_email": execution.customer_email,
+        "execution_id": execution.public_id,
+        "run": execution.run.public_id,
+        "template_id": execution.run.template_public_id,
+        "trade_date": execution.run.trade_date.isoformat(),
+    }
+
+
+def _event(
+    execution: LiveExecution, kind: str, change: StatusChange, now: dt.datetime, *, phase: str
+) -> OutboxEvent:
+    data = _base(execution) | {"phase": phase, "status": change.status}
+    if change.pnl is not None:
+        data["pnl"] = str(change.pnl)
+    if change.cause:
+        failed = next((i for i in execution.intents if i.state == live.REJECTED), None)
+        data["error"] = explain(change.cause)
+        data["cause"] = change.cause
+        data["leg"] = _leg_label(execution, failed) if failed else None
+        data["broker_response"] = {"code": change.cause, "message": change.message}
+    return OutboxEvent(
+        type=kind,
+        payload=data,
+        partner_id=execution.partner_id,
+        environment=execution.environment,
+        created_at=now,
+        dedupe_key=f"{kind}:{execution.public_id}:{phase}",
+    )
+
+
+def _rejected(execution: LiveExecution, intent: LiveIntent, now: dt.datetime) -> OutboxEvent:
+    data = _base(execution) | {
+        "leg": _leg_label(execution, intent),
+        "tag": intent.tag,
+        "quantity": intent.quantity,
+        "side": str(intent.side),
+        "error": explain(intent.cause),
+        "cause": intent.cause,
+        "broker_response": {"code": intent.cause, "message": intent.message},
+    }
+    return OutboxEvent(
+        type="order.rejected",
+        payload=data,
+        partner_id=execution.partner_id,
+        environment=execution.environment,
+        created_at=now,
+        dedupe_key=f"order.rejected:{intent.code}",
+    )
+
+
+def _leg_label(execution: LiveExecution, intent: LiveIntent | None) -> str | None:
+    if intent is None:
+        return None
+    resolved = execution.run.resolved.get(intent.leg_key)
+    return resolved.label if resolved else intent.instrument.symbol

@@ -1,0 +1,156 @@
+"""The trading day in memory: what an executor holds of the runs it works on. Pure data.
+
+Postgres holds the truth; these objects are loaded from it when a shard is claimed and written
+back in batches. Times named ``*_at`` are UTC instants, ``*_mono`` monotonic seconds.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from brokers.base import BrokerInstrument, Side
+from execution.absence import AbsenceProof
+from execution.plan import ResolvedLeg
+from execution.risk import Watch
+from marketplace.definition import StrategySpec
+
+PLANNED, SENDING, UNKNOWN = "PLANNED", "SENDING", "UNKNOWN"
+ACCEPTED, PARTIAL, FILLED = "ACCEPTED", "PARTIAL", "FILLED"
+REJECTED, CANCELLED, MISSED, ESCALATED = "REJECTED", "CANCELLED", "MISSED", "ESCALATED"
+FINAL = frozenset({FILLED, REJECTED, CANCELLED, MISSED, ESCALATED})
+AT_BROKER = frozenset({ACCEPTED, PARTIAL})
+ENTRY, EXIT, UNWIND = "ENTRY", "EXIT", "UNWIND"
+LIVE_STATUSES = frozenset({"ARMED", "COMMITTED", "OPEN", "EXITING"})
+
+
+@dataclass(slots=True)
+class LiveIntent:
+    """One order intent; mirrors execution.OrderIntent plus what only this process knows."""
+
+    code: str
+    tag: str
+    execution_id: int
+    account_id: int
+    shard: int
+    leg_key: str
+    leg_index: int
+    group: int
+    slice: int
+    purpose: str
+    attempt_group: int
+    contract_id: int
+    instrument: BrokerInstrument
+    side: Side
+    quantity: int
+    price: Decimal
+    reference_price: Decimal
+    due_at: dt.datetime
+    planned_at: dt.datetime
+    reason: str = ""
+    state: str = PLANNED
+    sends: int = 0
+    broker_order_id: str = ""
+    filled_quantity: int = 0
+    average_price: Decimal = Decimal(0)
+    cause: str = ""
+    message: str = ""
+    sent_at: dt.datetime | None = None
+    answered_at: dt.datetime | None = None
+    final_at: dt.datetime | None = None
+    # -- volatile: rebuilt after a restart ---------------------------------------------------
+    not_before_mono: float = 0.0
+    sent_mono: float = 0.0
+    unknown_since_mono: float = 0.0
+    proof: AbsenceProof | None = None
+    cancel_after_mono: float = 0.0
+    cancel_sent_mono: float = 0.0
+    raw: bytes = b""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing can happen to this intent any more."""
+        return self.state in FINAL
+
+    @property
+    def signed_fill(self) -> int:
+        """Units this order added to the position (sells negative)."""
+        return self.filled_quantity * self.side.sign
+
+
+@dataclass(slots=True)
+class LiveRun:
+    """One run with its pinned strategy, resolved legs and decisions."""
+
+    id: int
+    public_id: str
+    template_id: int
+    template_public_id: str
+    strategy: StrategySpec
+    trade_date: dt.date
+    entry_at: dt.datetime
+    exit_at: dt.datetime
+    grace_until: dt.datetime
+    status: str
+    resolved: dict[str, ResolvedLeg] = field(default_factory=dict)
+    leg_exits: dict[str, str] = field(default_factory=dict)
+    run_exit: str = ""
+    watches: dict[str, Watch] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class LiveExecution:
+    """One subscriber's part in a run."""
+
+    id: int
+    public_id: str
+    run: LiveRun
+    partner_id: int | None
+    environment: str
+    subscription_id: int
+    subscription_public_id: str
+    customer_email: str
+    allocation_id: int
+    account_id: int
+    broker: str
+    shard: int
+    status: str
+    lot_multiplier: Decimal
+    priority: int
+    max_lots_per_order: int | None
+    exit_reason: str = ""
+    cause: str = ""
+    message: str = ""
+    needs_attention: bool = False
+    # leg -> signed units that somebody else traded against us (I5): already off our position
+    closed_outside: dict[str, int] = field(default_factory=dict)
+    intents: list[LiveIntent] = field(default_factory=list)
+
+    def of(self, purpose: str) -> Iterator[LiveIntent]:
+        """Intents of one purpose."""
+        return (intent for intent in self.intents if intent.purpose == purpose)
+
+    def open_quantity(self, leg_key: str) -> int:
+        """Units of a leg that are open now: positive long, negative short."""
+        return self.open_legs().get(leg_key, 0)
+
+    def open_legs(self) -> dict[str, int]:
+        """Every leg that is not flat."""
+        totals: dict[str, int] = dict(self.closed_outside)
+        for intent in self.intents:
+            if intent.filled_quantity:
+                totals[intent.leg_key] = totals.get(intent.leg_key, 0) + intent.signed_fill
+        return {leg: quantity for leg, quantity in totals.items() if quantity}
+
+    def realised_pnl(self) -> Decimal:
+        """Rupees gained over all fills; meaningful once flat."""
+        total = sum(
+            (
+                -intent.side.sign * intent.filled_quantity * intent.average_price
+                for intent in self.intents
+            ),
+            Decimal(0),
+        )
+        return total.quantize(Decimal("0.01"))

@@ -1,0 +1,16 @@
+"""The trading day: runs, executions, order intents, leases, kill switches."""
+
+from execution.models.control import ExecutorNode, KillSwitch, ShardLease
+from execution.models.orders import OrderIntent
+from execution.models.runs import Execution, LegWatch, Run, RunDecision
+
+__all__ = [
+    "Execution",
+    "ExecutorNode",
+    "KillSwitch",
+    "LegWatch",
+    "OrderIntent",
+    "Run",
+    "RunDecision",
+    "ShardLease",
+]

@@ -1,0 +1,80 @@
+"""Who owns which shard, which executors live, and what is switched off."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+
+from quantleap.core import clock
+
+
+class ShardLease(models.Model):
+    """Exactly one process owns a shard at a time. ``token`` grows with every change of owner."""
+
+    shard = models.PositiveSmallIntegerField(primary_key=True)
+    owner = models.CharField(max_length=80, blank=True)
+    token = models.BigIntegerField(default=0)
+    heartbeat_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("shard",)
+
+    def __str__(self) -> str:
+        return f"shard {self.shard}"
+
+
+class ExecutorNode(models.Model):
+    """A living executor, for fair share and for the health page."""
+
+    owner = models.CharField(max_length=80, primary_key=True)
+    started_at = models.DateTimeField()
+    heartbeat_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("owner",)
+
+    def __str__(self) -> str:
+        return self.owner
+
+
+class KillSwitch(models.Model):
+    """Blocks new entries for everybody or for one template (more scopes by data later)."""
+
+    class Scope(models.TextChoices):
+        PLATFORM = "PLATFORM", "Platform"
+        TEMPLATE = "TEMPLATE", "Template"
+
+    class Mode(models.TextChoices):
+        BLOCK_NEW = "BLOCK_NEW", "Block new entries"
+
+    scope = models.CharField(max_length=8, choices=Scope.choices)
+    target_id = models.BigIntegerField(
+        null=True, blank=True, help_text="Template; empty for platform."
+    )
+    mode = models.CharField(max_length=9, choices=Mode.choices, default=Mode.BLOCK_NEW)
+    reason = models.CharField(max_length=200)
+    engaged_by = models.CharField(max_length=150)
+    engaged_at = models.DateTimeField(default=clock.now)
+    released_by = models.CharField(max_length=150, blank=True)
+    released_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("-id",)
+        verbose_name_plural = "kill switches"
+        constraints = (
+            models.UniqueConstraint(
+                fields=["scope", "target_id", "mode"],
+                condition=Q(released_at__isnull=True),
+                nulls_distinct=False,
+                name="kill_switch_engaged_uniq",
+            ),
+            models.CheckConstraint(
+                condition=Q(scope="PLATFORM", target_id__isnull=True)
+                | Q(scope="TEMPLATE", target_id__isnull=False),
+                name="kill_switch_target",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.scope} {self.mode}"

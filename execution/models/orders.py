@@ -1,0 +1,124 @@
+"""Order intents: one order that must reach a broker at most once (execution.md I1-I5)."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import F, Q
+
+from brokers.models import BrokerAccount
+from execution.models.runs import Execution, Run
+from marketplace.models import Contract
+from quantleap.core.tenancy import TenantOwned, TenantQuerySet
+from subscriptions.models import Allocation
+
+
+class OrderIntent(TenantOwned):
+    """Written before it is sent. ``code`` is in the tag of every one of its sends.
+
+    PLANNED means provably not at the broker. SENDING is committed before the first byte
+    (I2) and becomes UNKNOWN when nobody can say what happened to it.
+    """
+
+    class Purpose(models.TextChoices):
+        ENTRY = "ENTRY", "Entry"
+        EXIT = "EXIT", "Exit"
+        UNWIND = "UNWIND", "Unwind"
+
+    class State(models.TextChoices):
+        PLANNED = "PLANNED", "Planned"
+        SENDING = "SENDING", "Sending"
+        UNKNOWN = "UNKNOWN", "Unknown"
+        ACCEPTED = "ACCEPTED", "Accepted"
+        PARTIAL = "PARTIAL", "Partly filled"
+        FILLED = "FILLED", "Filled"
+        REJECTED = "REJECTED", "Rejected"
+        CANCELLED = "CANCELLED", "Cancelled"
+        MISSED = "MISSED", "Missed"
+        ESCALATED = "ESCALATED", "Escalated"
+
+    FINAL = (State.FILLED, State.REJECTED, State.CANCELLED, State.MISSED, State.ESCALATED)
+
+    code = models.CharField(max_length=12, unique=True, help_text="12 base36 characters.")
+    tag = models.CharField(max_length=14, help_text="Tag of the newest send.")
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="intents")
+    execution = models.ForeignKey(Execution, on_delete=models.PROTECT, related_name="intents")
+    allocation = models.ForeignKey(Allocation, on_delete=models.PROTECT, related_name="+")
+    account = models.ForeignKey(BrokerAccount, on_delete=models.PROTECT, related_name="intents")
+    shard = models.PositiveSmallIntegerField()
+    leg_key = models.CharField(max_length=36)
+    leg_index = models.PositiveSmallIntegerField()
+    group = models.PositiveSmallIntegerField(help_text="Order group: 0 goes first.")
+    slice = models.PositiveSmallIntegerField()
+    purpose = models.CharField(max_length=6, choices=Purpose.choices)
+    attempt_group = models.PositiveSmallIntegerField(default=0)
+    contract = models.ForeignKey(Contract, on_delete=models.PROTECT, related_name="+")
+    symbol = models.CharField(max_length=40)
+    side = models.CharField(max_length=4)
+    quantity = models.PositiveIntegerField(help_text="Units.")
+    price = models.DecimalField(max_digits=10, decimal_places=2, help_text="Limit, rupees a unit.")
+    reference_price = models.DecimalField(max_digits=10, decimal_places=2)
+    reason = models.CharField(max_length=20, blank=True, help_text="Why an exit: STOP, TARGET …")
+    state = models.CharField(max_length=9, choices=State.choices)
+    sends = models.PositiveSmallIntegerField(default=0)
+    broker_order_id = models.CharField(max_length=40, blank=True)
+    filled_quantity = models.PositiveIntegerField(default=0)
+    average_price = models.DecimalField(max_digits=12, decimal_places=4, default=0)
+    cause = models.CharField(max_length=30, blank=True)
+    message = models.CharField(max_length=300, blank=True, help_text="The broker's own words.")
+    due_at = models.DateTimeField(help_text="Not before this instant.")
+    planned_at = models.DateTimeField()
+    sent_at = models.DateTimeField(null=True, blank=True, help_text="First byte written.")
+    answered_at = models.DateTimeField(null=True, blank=True)
+    final_at = models.DateTimeField(null=True, blank=True)
+
+    objects = TenantQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("execution", "id")
+        constraints = (
+            # I1: at most one intent per place in the plan
+            models.UniqueConstraint(
+                fields=[
+                    "partner_id",
+                    "environment",
+                    "run",
+                    "allocation",
+                    "leg_key",
+                    "slice",
+                    "purpose",
+                    "attempt_group",
+                ],
+                nulls_distinct=False,
+                name="intent_place_uniq",
+            ),
+            # I5: never more filled than planned
+            models.CheckConstraint(
+                condition=Q(filled_quantity__lte=F("quantity"), quantity__gt=0),
+                name="intent_filled_within_planned",
+            ),
+            # I3: at most three sends
+            models.CheckConstraint(condition=Q(sends__lte=3), name="intent_sends_max"),
+            models.CheckConstraint(
+                condition=Q(state__in=["PLANNED", "MISSED"]) | Q(sends__gt=0),
+                name="intent_sent_is_counted",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="FILLED") | Q(filled_quantity=F("quantity")),
+                name="intent_filled_is_full",
+            ),
+        )
+        indexes = (
+            # an executor's work: unfinished intents of its shards
+            models.Index(
+                fields=["shard"],
+                condition=~Q(state__in=["FILLED", "REJECTED", "CANCELLED", "MISSED", "ESCALATED"]),
+                name="intent_live_idx",
+            ),
+            # run page: scorecard and order list
+            models.Index(fields=["run", "state"], name="intent_run_state_idx"),
+            # I5: what our executions track in one contract of one account
+            models.Index(fields=["account", "contract"], name="intent_account_contract_idx"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.tag} {self.state}"

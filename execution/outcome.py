@@ -1,0 +1,151 @@
+"""From what a broker said (or did not say) to the next state of an intent. Pure.
+
+Only a proof of non-acceptance makes an intent sendable again; everything that proves nothing makes
+it UNKNOWN, and only the broker's book ends that (execution.md I3, reliability.md 1.2).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Final
+
+from brokers.base import BookState, OrderReport, Outcome, SendResult
+from execution import live
+from execution.absence import AbsenceProof
+from execution.live import LiveIntent
+from execution.progress import exit_backoff
+from execution.tags import MAX_SENDS
+
+RETRY_DELAYS: Final = (0.25, 1.0, 3.0)
+EXIT_REST_SECONDS: Final = 3.0
+ESCALATE_AFTER: Final = 120.0
+
+
+def retry_delay(sends: int, jitter: float) -> float:
+    """Seconds before the next send after ``sends`` sends; ``jitter`` is 0..1 (adds up to 20 %)."""
+    base = RETRY_DELAYS[min(sends, len(RETRY_DELAYS)) - 1]
+    return base * (1 + 0.2 * jitter)
+
+
+def finish(intent: LiveIntent, state: str, at: dt.datetime, now_mono: float) -> None:
+    """Make an intent final. A finished exit says when its leg may be tried again."""
+    intent.state = state
+    intent.final_at = at
+    intent.proof = None
+    if intent.purpose != live.ENTRY:
+        intent.not_before_mono = now_mono + exit_backoff(intent.attempt_group)
+
+
+def apply_answer(
+    intent: LiveIntent, result: SendResult, *, at: dt.datetime, now_mono: float, jitter: float
+) -> None:
+    """The answer to a place call."""
+    if intent.state != live.SENDING:
+        return  # the book was quicker, or told more
+    intent.answered_at = at
+    intent.message = result.message
+    if result.outcome is Outcome.ACCEPTED:
+        intent.state = live.ACCEPTED
+        intent.broker_order_id = result.broker_order_id
+        intent.cause = ""
+        if intent.purpose != live.ENTRY:
+            intent.cancel_after_mono = now_mono + EXIT_REST_SECONDS
+    elif result.outcome is Outcome.UNKNOWN:
+        become_unknown(intent, now_mono)
+    else:
+        cause = str(result.cause or "OTHER")
+        retryable = result.retryable or result.outcome is Outcome.NOT_SENT
+        refuse(intent, cause, retryable=retryable, at=at, now_mono=now_mono, jitter=jitter)
+
+
+def refuse(
+    intent: LiveIntent,
+    cause: str,
+    *,
+    retryable: bool,
+    at: dt.datetime,
+    now_mono: float,
+    jitter: float,
+) -> None:
+    """Proven not accepted: sendable again where another try may help, else REJECTED."""
+    intent.cause = cause
+    if not retryable:
+        finish(intent, live.REJECTED, at, now_mono)
+    elif intent.sends >= MAX_SENDS:
+        finish(intent, live.MISSED, at, now_mono)
+    else:
+        intent.state = live.PLANNED
+        intent.not_before_mono = now_mono + retry_delay(intent.sends, jitter)
+
+
+def become_unknown(intent: LiveIntent, now_mono: float) -> None:
+    """Nobody can say whether the order exists; the book will be asked."""
+    intent.state = live.UNKNOWN
+    intent.unknown_since_mono = now_mono
+    intent.proof = None
+
+
+def apply_report(
+    intent: LiveIntent, report: OrderReport, *, at: dt.datetime, now_mono: float
+) -> bool:
+    """A row of the broker's book with our tag; whether the intent changed.
+
+    A final intent is corrected only upward in fills (a late fill of a cancelled order).
+    """
+    before = (intent.state, intent.filled_quantity, intent.average_price, intent.broker_order_id)
+    if intent.is_final and report.filled_quantity <= intent.filled_quantity:
+        return False
+    intent.broker_order_id = report.broker_order_id or intent.broker_order_id
+    intent.proof = None
+    if report.filled_quantity >= intent.filled_quantity:
+        intent.filled_quantity = min(report.filled_quantity, intent.quantity)
+        intent.average_price = report.average_price
+    if report.state is BookState.FILLED and intent.filled_quantity == intent.quantity:
+        finish(intent, live.FILLED, at, now_mono)
+    elif report.state is BookState.REJECTED:
+        intent.cause = str(report.cause or "OTHER")
+        intent.message = report.message or intent.message
+        finish(intent, live.REJECTED, at, now_mono)
+    elif report.state is BookState.CANCELLED:
+        intent.cause = "NOT_FILLED" if intent.cancel_sent_mono else "CANCELLED_BY_BROKER"
+        intent.message = report.message or intent.message
+        finish(intent, live.CANCELLED, at, now_mono)
+    elif not intent.is_final:
+        if intent.purpose != live.ENTRY and not intent.cancel_after_mono:
+            intent.cancel_after_mono = now_mono + EXIT_REST_SECONDS
+        intent.state = live.PARTIAL if intent.filled_quantity else live.ACCEPTED
+    after = (intent.state, intent.filled_quantity, intent.average_price, intent.broker_order_id)
+    return after != before
+
+
+def apply_absence(
+    intent: LiveIntent,
+    *,
+    read_started_mono: float,
+    visibility_delay: float,
+    at: dt.datetime,
+    now_mono: float,
+    jitter: float,
+) -> bool:
+    """A successful book read without our tag, for an UNKNOWN intent; whether it changed."""
+    if intent.state != live.UNKNOWN:
+        return False
+    if intent.proof is None:
+        # After a restart nobody knows the moment of the send: count from when we began to ask.
+        sent = intent.sent_mono or intent.unknown_since_mono or now_mono
+        intent.proof = AbsenceProof(sent, visibility_delay)
+    if not intent.proof.missing(read_started_mono):
+        return False
+    refuse(intent, "BROKER_DOWN", retryable=True, at=at, now_mono=now_mono, jitter=jitter)
+    return True
+
+
+def escalate_if_stuck(intent: LiveIntent, *, at: dt.datetime, now_mono: float) -> bool:
+    """UNKNOWN for two minutes: a person has to look (I4). Whether it changed."""
+    if intent.state != live.UNKNOWN or not intent.unknown_since_mono:
+        return False
+    if now_mono - intent.unknown_since_mono < ESCALATE_AFTER:
+        return False
+    intent.cause = "UNRESOLVED"
+    finish(intent, live.ESCALATED, at, now_mono)
+    return True

@@ -1,0 +1,49 @@
+"""What this room answers to the rooms below it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import Sum
+
+from execution import selectors, services
+from execution.models import Execution
+
+
+class Gate:
+    """subscriptions.ports.EntryGate."""
+
+    def withdraw_armed(
+        self, subscription_ids: Collection[int], *, reason: str, now: dt.datetime
+    ) -> bool:
+        """See :func:`execution.services.withdraw_armed`."""
+        return services.withdraw_armed(subscription_ids, reason=reason, now=now)
+
+    def request_exit(
+        self, subscription_ids: Collection[int], *, reason: str, now: dt.datetime
+    ) -> int:
+        """See :func:`execution.services.request_exit`."""
+        return services.request_exit(subscription_ids, reason=reason, now=now)
+
+
+class ActivityView:
+    """subscriptions.ports.Activity."""
+
+    def last_executions(self, subscription_id: int, limit: int) -> list[dict[str, Any]]:
+        """Newest executions of a subscription, as the API shows them."""
+        rows = selectors.executions_of(subscription_id)[:limit]
+        return [selectors.execution_summary(row) for row in rows]
+
+    def performance(self, subscription_id: int) -> dict[str, Decimal | None]:
+        """Realised P&L in rupees; null until something was earned or lost."""
+        total = Execution.objects.filter(
+            subscription_id=subscription_id, realised_pnl__isnull=False
+        ).aggregate(total=Sum("realised_pnl"))["total"]
+        return {"total_pnl": total, "roi_percentage": None}
+
+
+GATE = Gate()
+ACTIVITY = ActivityView()

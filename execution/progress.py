@@ -1,0 +1,278 @@
+"""What should happen next for one execution? A pure function of its state. No clock, no ORM.
+
+Level-triggered on purpose: it is asked again after every answer, book read, decision and tick,
+and after a restart, and always says the same for the same state. Nothing here remembers anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from brokers.base import Side
+from execution import live
+from execution.live import LiveExecution, LiveIntent
+from execution.tags import MAX_SENDS
+
+EXIT_BACKOFF: Final = (0.0, 0.25, 1.0, 3.0)
+EXIT_BACKOFF_MAX: Final = 5.0
+ATTENTION_AFTER: Final = 3
+CANCEL_AGAIN: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What the world looks like at the moment of asking.
+
+    ``entries_blocked`` is the cause ('' when entries are allowed): KILL_SWITCH or
+    CONTROL_UNREACHABLE. ``exit_due`` is set from the exit time on.
+    """
+
+    now_mono: float
+    grace_over: bool
+    exit_due: bool
+    entries_blocked: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ExitOrder:
+    """One leg to close now: units, the side that closes it, and the how-manieth try it is."""
+
+    leg_key: str
+    side: Side
+    quantity: int
+    purpose: str
+    attempt_group: int
+    reason: str
+
+
+@dataclass(slots=True)
+class Steps:
+    """Everything to do for one execution, in the order: miss, cancel, send, exit, status."""
+
+    miss: list[tuple[LiveIntent, str]] = field(default_factory=list)
+    cancel: list[LiveIntent] = field(default_factory=list)
+    send: list[LiveIntent] = field(default_factory=list)
+    exits: list[ExitOrder] = field(default_factory=list)
+    status: str = ""
+    cause: str = ""
+    message: str = ""
+    attention: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(
+            self.miss or self.cancel or self.send or self.exits or self.status or self.attention
+        )
+
+
+def next_steps(execution: LiveExecution, situation: Situation) -> Steps:
+    """Steps for a COMMITTED, OPEN or EXITING execution; nothing for any other."""
+    steps = Steps()
+    if execution.status == "COMMITTED":
+        _enter(execution, situation, steps)
+    if execution.status in ("OPEN", "EXITING") or _entry_over(execution, steps):
+        _leave(execution, situation, steps)
+    return steps
+
+
+# -- entering ------------------------------------------------------------------------------------
+def _enter(execution: LiveExecution, situation: Situation, steps: Steps) -> None:
+    entries = list(execution.of(live.ENTRY))
+    failed = _first_failure(entries)
+    stop = _why_not_enter(execution, situation, failed)
+    for intent in entries:
+        if intent.state == live.PLANNED and stop:
+            steps.miss.append((intent, stop))
+        elif intent.state == live.PLANNED and intent.sends >= MAX_SENDS:
+            steps.miss.append((intent, intent.cause or "BROKER_DOWN"))
+        elif intent.state in live.AT_BROKER and stop and _may_cancel(intent, situation):
+            steps.cancel.append(intent)
+    if stop:
+        return
+    group = _current_group(entries)
+    steps.send.extend(
+        intent
+        for intent in entries
+        if intent.group == group
+        and intent.state == live.PLANNED
+        and intent.sends < MAX_SENDS
+        and intent.not_before_mono <= situation.now_mono
+    )
+
+
+def _first_failure(entries: Sequence[LiveIntent]) -> LiveIntent | None:
+    failures = [i for i in entries if i.is_final and i.state != live.FILLED]
+    # The refusal that began it comes before the MISSED that follow from it.
+    failures.sort(key=lambda i: (i.state == live.MISSED, i.group, i.leg_index, i.slice))
+    return failures[0] if failures else None
+
+
+def _why_not_enter(
+    execution: LiveExecution, situation: Situation, failed: LiveIntent | None
+) -> str:
+    if failed is not None:
+        return "LEG_FAILED"
+    if situation.exit_due or execution.run.run_exit:
+        return "EXIT_DUE"
+    if execution.exit_reason:
+        return "EXIT_REQUESTED"
+    if situation.entries_blocked:
+        return situation.entries_blocked
+    return "GRACE_OVER" if situation.grace_over else ""
+
+
+def _current_group(entries: Sequence[LiveIntent]) -> int:
+    unfinished = [intent.group for intent in entries if intent.state != live.FILLED]
+    return min(unfinished, default=-1)
+
+
+def _entry_over(execution: LiveExecution, steps: Steps) -> bool:
+    """Whether every entry is final; says in ``steps`` what the execution has become."""
+    if execution.status != "COMMITTED":
+        return False
+    entries = list(execution.of(live.ENTRY))
+    if steps.miss:
+        # What is missed now becomes final by the same commit: judge it in the next round.
+        return False
+    if not entries or not all(intent.is_final for intent in entries):
+        return False
+    if any(intent.state == live.ESCALATED for intent in entries):
+        steps.attention = not execution.needs_attention
+    failed = _first_failure(entries)
+    if failed is None:
+        steps.status = "OPEN"
+        return True
+    steps.cause = failed.cause or failed.state
+    steps.message = failed.message
+    policy = execution.run.strategy.leg_failure
+    if policy == "UNWIND_FILLED" or not execution.open_legs():
+        return True
+    steps.status = "OPEN"
+    steps.attention = not execution.needs_attention
+    return True
+
+
+# -- leaving -------------------------------------------------------------------------------------
+def _leave(execution: LiveExecution, situation: Situation, steps: Steps) -> None:
+    failed = _first_failure(list(execution.of(live.ENTRY)))
+    open_legs = execution.open_legs()
+    wanted = _wanted_exits(execution, situation, failed)
+    exits_alive = False
+    for intent in execution.intents:
+        if intent.purpose == live.ENTRY or intent.is_final:
+            continue
+        exits_alive = True
+        _tend_exit(intent, situation, steps)
+    if not open_legs and not exits_alive and not steps.miss:
+        _finish(execution, failed, wanted, steps)
+        return
+    shorts_open = any(open_legs[leg] < 0 for leg in open_legs if leg in wanted)
+    for leg_key, reason in wanted.items():
+        quantity = open_legs.get(leg_key, 0)
+        if quantity == 0 or (quantity > 0 and shorts_open):
+            continue  # hedges leave after what they hedge
+        order = _exit_for(execution, leg_key, quantity, reason, situation)
+        if order is not None:
+            steps.exits.append(order)
+            if order.attempt_group >= ATTENTION_AFTER and not execution.needs_attention:
+                steps.attention = True
+    if wanted and execution.status == "OPEN" and len(wanted) >= len(open_legs):
+        steps.status = "EXITING"
+
+
+def _wanted_exits(
+    execution: LiveExecution, situation: Situation, failed: LiveIntent | None
+) -> dict[str, str]:
+    run = execution.run
+    everything = ""
+    if situation.exit_due:
+        everything = "EXIT_TIME"
+    elif run.run_exit:
+        everything = run.run_exit
+    elif execution.exit_reason:
+        everything = execution.exit_reason
+    elif failed is not None and run.strategy.leg_failure == "UNWIND_FILLED":
+        everything = "UNWIND"
+    if everything:
+        return {leg.key: run.leg_exits.get(leg.key, everything) for leg in run.strategy.legs}
+    wanted = dict(run.leg_exits)
+    if failed is not None and run.strategy.leg_failure == "KEEP_HEDGES":
+        shorts = (leg.key for leg in run.strategy.legs if leg.side == Side.SELL)
+        wanted.update({key: "UNWIND" for key in shorts if key not in wanted})
+    return wanted
+
+
+def _tend_exit(intent: LiveIntent, situation: Situation, steps: Steps) -> None:
+    """An exit has no lateness limit: send again what was provably refused, re-quote what rests."""
+    if intent.state == live.PLANNED:
+        if intent.sends >= MAX_SENDS:
+            steps.miss.append((intent, intent.cause or "BROKER_DOWN"))
+        elif intent.not_before_mono <= situation.now_mono:
+            steps.send.append(intent)
+    elif (
+        intent.state in live.AT_BROKER
+        and intent.cancel_after_mono
+        and situation.now_mono >= intent.cancel_after_mono
+        and _may_cancel(intent, situation)
+    ):
+        steps.cancel.append(intent)
+
+
+def _may_cancel(intent: LiveIntent, situation: Situation) -> bool:
+    """A cancel may be lost like anything else: ask again, but not in every round."""
+    return (
+        not intent.cancel_sent_mono or situation.now_mono - intent.cancel_sent_mono > CANCEL_AGAIN
+    )
+
+
+def _exit_for(
+    execution: LiveExecution, leg_key: str, quantity: int, reason: str, situation: Situation
+) -> ExitOrder | None:
+    tries = [i for i in execution.intents if i.leg_key == leg_key and i.purpose != live.ENTRY]
+    if any(not intent.is_final for intent in tries):
+        return None
+    entries = [i for i in execution.of(live.ENTRY) if i.leg_key == leg_key]
+    if any(not intent.is_final for intent in entries):
+        return None  # unknown entries are resolved first (I5)
+    attempt = max((intent.attempt_group for intent in tries), default=-1) + 1
+    newest = max((i for i in tries), key=lambda i: i.attempt_group, default=None)
+    if newest is not None and newest.not_before_mono > situation.now_mono:
+        return None
+    return ExitOrder(
+        leg_key=leg_key,
+        side=Side.SELL if quantity > 0 else Side.BUY,
+        quantity=abs(quantity),
+        purpose=live.UNWIND if reason == "UNWIND" else live.EXIT,
+        attempt_group=attempt,
+        reason=reason,
+    )
+
+
+def exit_backoff(attempt_group: int) -> float:
+    """Seconds to wait after the ``attempt_group``-th exit try ended without closing the leg."""
+    following = attempt_group + 1
+    return EXIT_BACKOFF[following] if following < len(EXIT_BACKOFF) else EXIT_BACKOFF_MAX
+
+
+def _finish(
+    execution: LiveExecution,
+    failed: LiveIntent | None,
+    wanted: dict[str, str],
+    steps: Steps,
+) -> None:
+    """Flat and nothing under way: the execution is over, if it was meant to be."""
+    entered = any(intent.filled_quantity for intent in execution.of(live.ENTRY))
+    if failed is not None and execution.status == "COMMITTED":
+        only_missed = not entered and all(
+            intent.state == live.MISSED for intent in execution.of(live.ENTRY)
+        )
+        steps.status = "MISSED" if only_missed else "FAILED"
+        steps.cause = failed.cause or failed.state
+        steps.message = failed.message
+        return
+    legs = {leg.key for leg in execution.run.strategy.legs}
+    if steps.status == "OPEN" and legs - set(wanted):
+        return
+    if legs <= set(wanted) or entered:
+        steps.status = "CLOSED"

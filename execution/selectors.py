@@ -1,0 +1,252 @@
+"""Reads of the trading day that more than one interface needs."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from django.db import connection
+from django.db.models import Count, QuerySet, Sum
+
+from execution.models import Execution, LegWatch, OrderIntent, Run
+from execution.words import explain
+
+WORKING = (Execution.Status.COMMITTED, Execution.Status.OPEN, Execution.Status.EXITING)
+
+
+def accounts_with_open_positions(account_ids: Sequence[int]) -> set[int]:
+    """Which of these accounts are in a run right now."""
+    rows = Execution.objects.filter(account_id__in=list(account_ids), status__in=WORKING)
+    return set(rows.values_list("account_id", flat=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Lateness:
+    """Milliseconds after T of our writes of the first order group."""
+
+    count: int = 0
+    first: Decimal | None = None
+    p50: Decimal | None = None
+    p95: Decimal | None = None
+    p99: Decimal | None = None
+    maximum: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scorecard:
+    """One run in figures (execution.md section 5)."""
+
+    executions: dict[str, int] = field(default_factory=dict)
+    orders: dict[str, int] = field(default_factory=dict)
+    planned: int = 0
+    sent: int = 0
+    causes: dict[str, int] = field(default_factory=dict)
+    first_byte: Lateness = field(default_factory=Lateness)
+    answered: Lateness = field(default_factory=Lateness)
+    slippage: Decimal | None = None
+    realised_pnl: Decimal | None = None
+
+
+_LATENESS = """
+SELECT count(*), min(ms), percentile_cont(0.5) WITHIN GROUP (ORDER BY ms),
+       percentile_cont(0.95) WITHIN GROUP (ORDER BY ms),
+       percentile_cont(0.99) WITHIN GROUP (ORDER BY ms), max(ms)
+  FROM (SELECT EXTRACT(EPOCH FROM (i.{column} - r.entry_at)) * 1000 AS ms
+          FROM execution_orderintent i JOIN execution_run r ON r.id = i.run_id
+         WHERE i.run_id = %s AND i.purpose = 'ENTRY' AND i."group" = 0
+           AND i.slice = 0 AND i.{column} IS NOT NULL) AS late
+"""
+
+
+def _lateness(run_id: int, column: str) -> Lateness:
+    with connection.cursor() as cursor:
+        cursor.execute(_LATENESS.format(column=column), [run_id])
+        row = cursor.fetchone()
+    count, *figures = row or (0,)
+    if not count:
+        return Lateness()
+    return Lateness(count, *(Decimal(str(f)).quantize(Decimal("0.1")) for f in figures))
+
+
+def scorecard(run_id: int) -> Scorecard:
+    """Figures of one run: a constant number of queries whatever its size."""
+    executions = dict(
+        Execution.objects.filter(run_id=run_id)
+        .values_list("status")
+        .annotate(n=Count("id"))
+        .order_by()
+    )
+    intents = OrderIntent.objects.filter(run_id=run_id)
+    orders = dict(
+        intents.filter(purpose="ENTRY").values_list("state").annotate(n=Count("id")).order_by()
+    )
+    causes = dict(
+        intents.exclude(cause="").values_list("cause").annotate(n=Count("id")).order_by("-n")
+    )
+    unready = (
+        Execution.objects.filter(run_id=run_id, intents__isnull=True)
+        .exclude(cause="")
+        .values_list("cause")
+        .annotate(n=Count("id"))
+        .order_by()
+    )
+    for cause, count in unready:
+        causes[cause] = causes.get(cause, 0) + count
+    pnl = Execution.objects.filter(run_id=run_id).aggregate(total=Sum("realised_pnl"))["total"]
+    return Scorecard(
+        executions=executions,
+        orders=orders,
+        planned=sum(orders.values()),
+        sent=intents.filter(purpose="ENTRY", sends__gt=0).count(),
+        causes=causes,
+        first_byte=_lateness(run_id, "sent_at"),
+        answered=_lateness(run_id, "answered_at"),
+        slippage=_slippage(run_id),
+        realised_pnl=pnl,
+    )
+
+
+def _slippage(run_id: int) -> Decimal | None:
+    """Rupees per unit paid worse than the reference price, averaged over filled entry units."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT sum((CASE side WHEN 'BUY' THEN 1 ELSE -1 END)
+                       * (average_price - reference_price) * filled_quantity)
+                   / NULLIF(sum(filled_quantity), 0)
+              FROM execution_orderintent WHERE run_id = %s AND purpose = 'ENTRY'
+            """,
+            [run_id],
+        )
+        row = cursor.fetchone()
+    return row[0].quantize(Decimal("0.01")) if row and row[0] is not None else None
+
+
+def executions_of(subscription_id: int) -> QuerySet[Execution]:
+    """A subscription's executions, newest first, with what their lists show."""
+    return (
+        Execution.objects.filter(subscription_id=subscription_id)
+        .select_related("run", "allocation", "account")
+        .prefetch_related("intents")
+        .order_by("-id")
+    )
+
+
+def execution_summary(execution: Execution) -> dict[str, Any]:
+    """One execution for the API: status, legs, fills, P&L, failure in words."""
+    run = execution.run
+    return {
+        "execution_id": execution.public_id,
+        "run": run.public_id,
+        "trade_date": run.trade_date,
+        "entry_at": run.entry_at,
+        "exit_at": run.exit_at,
+        "status": execution.status,
+        "broker": execution.account.broker,
+        "client_id": execution.account.client_id,
+        "lot_multiplier": execution.lot_multiplier,
+        "pnl": execution.realised_pnl,
+        "currency": "INR",
+        "exit_reason": execution.exit_reason or None,
+        "failure": _failure(execution),
+        "orders": [order_summary(intent) for intent in execution.intents.all()],
+    }
+
+
+def _failure(execution: Execution) -> dict[str, str] | None:
+    if not execution.cause:
+        return None
+    return {
+        "cause": execution.cause,
+        "message": explain(execution.cause),
+        "broker_message": execution.message,
+    }
+
+
+def order_summary(intent: OrderIntent) -> dict[str, Any]:
+    """One order for the API, with times to the millisecond."""
+    return {
+        "tag": intent.tag,
+        "broker_order_id": intent.broker_order_id or None,
+        "purpose": intent.purpose,
+        "reason": intent.reason or None,
+        "symbol": intent.symbol,
+        "side": intent.side,
+        "quantity": intent.quantity,
+        "filled_quantity": intent.filled_quantity,
+        "price": intent.price,
+        "average_price": intent.average_price.quantize(Decimal("0.01")),
+        "state": intent.state,
+        "cause": intent.cause or None,
+        "message": intent.message or None,
+        "sent_at": intent.sent_at,
+        "answered_at": intent.answered_at,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLeg:
+    """What one subscription holds now in one contract: signed units, rupees per unit."""
+
+    execution_id: str
+    contract: str
+    quantity: int
+    average_price: Decimal
+    stop_price: Decimal | None
+    target_price: Decimal | None
+    contract_id: int
+
+
+def open_legs(subscription_id: int) -> list[OpenLeg]:
+    """Open legs of a subscription (3 queries): entry fills less exit fills."""
+    executions = {
+        e.pk: e
+        for e in Execution.objects.filter(subscription_id=subscription_id, status__in=WORKING)
+    }
+    watches = {
+        (w.run_id, w.leg_key): w
+        for w in LegWatch.objects.filter(run_id__in={e.run_id for e in executions.values()})
+    }
+    totals: dict[tuple[int, str], list[OrderIntent]] = {}
+    for intent in OrderIntent.objects.filter(
+        execution_id__in=list(executions), filled_quantity__gt=0
+    ):
+        totals.setdefault((intent.execution_id, intent.leg_key), []).append(intent)
+    found = []
+    for (execution_id, leg_key), intents in totals.items():
+        leg = _open_leg(
+            executions[execution_id], leg_key, intents, watches.get((intents[0].run_id, leg_key))
+        )
+        if leg.quantity:
+            found.append(leg)
+    return found
+
+
+def _open_leg(
+    execution: Execution, leg_key: str, intents: Sequence[OrderIntent], watch: LegWatch | None
+) -> OpenLeg:
+    entries = [i for i in intents if i.purpose == "ENTRY"]
+    bought = sum(i.filled_quantity for i in entries)
+    spent = sum((i.filled_quantity * i.average_price for i in entries), Decimal(0))
+    net = sum((1 if i.side == "BUY" else -1) * i.filled_quantity for i in intents)
+    return OpenLeg(
+        execution_id=execution.public_id,
+        contract=intents[0].symbol,
+        quantity=net + execution.closed_outside.get(leg_key, 0),
+        average_price=(spent / bought).quantize(Decimal("0.01")) if bought else Decimal(0),
+        stop_price=watch.stop_price if watch else None,
+        target_price=watch.target_price if watch else None,
+        contract_id=intents[0].contract_id,
+    )
+
+
+def runs_of_day(day: dt.date) -> QuerySet[Run]:
+    """Runs of a trade date with their templates, earliest entry first."""
+    return (
+        Run.objects.filter(trade_date=day)
+        .select_related("template", "version")
+        .order_by("entry_at", "id")
+    )

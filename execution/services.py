@@ -1,0 +1,171 @@
+"""State changes of the trading day that people and other rooms ask for: the one front door."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection
+
+from django.db import connection, transaction
+
+from brokers.errors import OpenPositions
+from brokers.ports import RemovalEffect
+from execution.engine.control import CHANNEL
+from execution.errors import AlreadyEngaged, NotEngaged
+from execution.models import Execution, KillSwitch, OrderIntent
+from execution.selectors import accounts_with_open_positions
+from quantleap.core import audit
+from quantleap.core.audit import Actor
+from quantleap.core.errors import InvalidTransition, NotFound
+
+WORKING = (Execution.Status.COMMITTED, Execution.Status.OPEN, Execution.Status.EXITING)
+
+
+# -- leaving before the entry (I7) ---------------------------------------------------------------
+def withdraw_armed(subscription_ids: Collection[int], *, reason: str, now: dt.datetime) -> bool:
+    """Withdraw what is ARMED for these subscriptions, in the caller's transaction.
+
+    The row decides, not the clock. Returns ``next_entry_affected``: False only when an entry of
+    theirs is already committed and still under way.
+    """
+    Execution.objects.filter(
+        subscription_id__in=list(subscription_ids), status=Execution.Status.ARMED
+    ).update(status=Execution.Status.WITHDRAWN, cause=reason[:30], closed_at=now)
+    return not Execution.objects.filter(
+        subscription_id__in=list(subscription_ids), status=Execution.Status.COMMITTED
+    ).exists()
+
+
+def request_exit(subscription_ids: Collection[int], *, reason: str, now: dt.datetime) -> int:
+    """Ask for the exit of everything these subscriptions hold; the executor does it at once.
+
+    Idempotent: the first request stands. Returns how many executions it reaches.
+    """
+    return Execution.objects.filter(
+        subscription_id__in=list(subscription_ids),
+        status__in=WORKING,
+        exit_requested_at__isnull=True,
+    ).update(exit_requested_at=now, exit_reason=reason[:20] or "EXIT_REQUESTED")
+
+
+def remove_account(account_id: int, *, exit_now: bool, now: dt.datetime) -> RemovalEffect:
+    """A broker account goes: withdraw its ARMED executions, and see to what it holds.
+
+    OpenPositions (409) when it holds something and ``exit_now`` is false; with it the exit comes
+    first and the erasure is deferred (execution.md section 4).
+    """
+    Execution.objects.filter(account_id=account_id, status=Execution.Status.ARMED).update(
+        status=Execution.Status.WITHDRAWN, cause="REMOVED", closed_at=now
+    )
+    working = Execution.objects.filter(account_id=account_id, status__in=WORKING)
+    if not working.exists():
+        return RemovalEffect()
+    if not exit_now:
+        raise OpenPositions
+    working.filter(exit_requested_at__isnull=True).update(
+        exit_requested_at=now, exit_reason="REMOVED"
+    )
+    committed = working.filter(status=Execution.Status.COMMITTED).exists()
+    return RemovalEffect(next_entry_affected=not committed, deferred=True)
+
+
+# -- kill switch -----------------------------------------------------------------------------------
+def engage_kill_switch(
+    *, template_id: int | None, reason: str, actor: Actor, now: dt.datetime
+) -> KillSwitch:
+    """Block new entries of the platform (``template_id`` None) or of one template.
+
+    Withdraws what is ARMED in the same transaction and wakes every sender (NOTIFY). Open positions
+    are managed as before. AlreadyEngaged (409) when it is on.
+    """
+    scope = KillSwitch.Scope.PLATFORM if template_id is None else KillSwitch.Scope.TEMPLATE
+    with transaction.atomic():
+        made = KillSwitch.objects.bulk_create(
+            [
+                KillSwitch(
+                    scope=scope,
+                    target_id=template_id,
+                    reason=reason[:200],
+                    engaged_by=actor.id,
+                    engaged_at=now,
+                )
+            ],
+            ignore_conflicts=True,
+        )
+        switch = KillSwitch.objects.filter(
+            scope=scope, target_id=template_id, released_at__isnull=True
+        ).first()
+        if switch is None or switch.engaged_at != now or not made:
+            raise AlreadyEngaged
+        armed = Execution.objects.filter(status=Execution.Status.ARMED)
+        if template_id is not None:
+            armed = armed.filter(run__template_id=template_id)
+        withdrawn = armed.update(
+            status=Execution.Status.WITHDRAWN, cause="KILL_SWITCH", closed_at=now
+        )
+        audit.record(
+            actor=actor,
+            action="kill_switch.engaged",
+            target_type="kill_switch",
+            target_id=str(switch.pk),
+            data={"scope": scope, "template": template_id, "withdrawn": withdrawn},
+        )
+        _notify()
+    return switch
+
+
+def release_kill_switch(*, switch_id: int, actor: Actor, now: dt.datetime) -> None:
+    """Allow entries again from the next arming on. NotEngaged (409) when it is off already."""
+    with transaction.atomic():
+        changed = KillSwitch.objects.filter(pk=switch_id, released_at__isnull=True).update(
+            released_at=now, released_by=actor.id
+        )
+        if not changed:
+            raise NotEngaged
+        audit.record(
+            actor=actor,
+            action="kill_switch.released",
+            target_type="kill_switch",
+            target_id=str(switch_id),
+        )
+        _notify()
+
+
+def _notify() -> None:
+    """Delivered at commit: the senders read the switches again within milliseconds."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify(%s, '')", [CHANNEL])
+
+
+# -- attention -------------------------------------------------------------------------------------
+def settle_attention(*, execution_id: int, note: str, actor: Actor, now: dt.datetime) -> None:
+    """A person has looked at an execution that needed attention and says so (I4).
+
+    NotFound when there is none; InvalidTransition when it needs no attention.
+    """
+    with transaction.atomic():
+        changed = Execution.objects.filter(pk=execution_id, needs_attention=True).update(
+            needs_attention=False
+        )
+        if not changed:
+            if not Execution.objects.filter(pk=execution_id).exists():
+                raise NotFound
+            raise InvalidTransition("This execution needs no attention")
+        audit.record(
+            actor=actor,
+            action="execution.settled",
+            target_type="execution",
+            target_id=str(execution_id),
+            data={"note": note},
+        )
+
+
+__all__ = [
+    "OrderIntent",
+    "accounts_with_open_positions",
+    "engage_kill_switch",
+    "release_kill_switch",
+    "remove_account",
+    "request_exit",
+    "settle_attention",
+    "withdraw_armed",
+]

@@ -1,0 +1,19 @@
+"""Wake-ups. They may come twice, late or never; the day is right all the same."""
+
+from __future__ import annotations
+
+from celery import shared_task
+from django.db import OperationalError
+
+from execution.arming import arm_due
+from execution.engine.timing import from_settings
+from quantleap.core import clock
+
+
+@shared_task(name="execution.tick", ignore_result=True, expires=5)
+def tick() -> None:
+    """Second trigger beside the executor's own: arm what is due."""
+    try:
+        arm_due(now=clock.now(), timing=from_settings())
+    except OperationalError:
+        return  # the database is away; the next tick comes in a second

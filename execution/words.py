@@ -1,0 +1,51 @@
+"""Causes in words a person understands (execution.md section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+CAUSES: Final[Mapping[str, str]] = {
+    "MARGIN": "The broker refused the order: not enough margin in the account.",
+    "PRICE_BAND": "The price was outside the exchange's permitted range.",
+    "FREEZE": "The quantity is above the exchange's freeze limit for one order.",
+    "SESSION_EXPIRED": "The broker account was not logged in today.",
+    "NO_CREDENTIALS": "The broker account has no API credentials.",
+    "ACCOUNT_DISABLED": "The broker account is disabled.",
+    "BROKER_NOT_ENABLED": "Live trading is not enabled for this broker.",
+    "IP_NOT_REGISTERED": "The broker does not accept orders from our address for this account.",
+    "SEGMENT": "The account is not enabled for the F&O segment.",
+    "PRODUCT": "The broker does not allow this product for the contract.",
+    "RATE_LIMIT": "The broker limited the number of orders per second.",
+    "MARKET_CLOSED": "The market was closed.",
+    "BROKER_DOWN": "The broker could not be reached.",
+    "INVALID": "The broker called the order invalid.",
+    "OTHER": "The broker refused the order.",
+    "LOTS_ZERO": "The lot multiplier leaves a leg without lots.",
+    "NO_QUOTE": "No fresh quote was available at the entry second.",
+    "NO_CONTRACT": "No listed contract fits the strategy's rule today.",
+    "KILL_SWITCH": "New entries were blocked by the kill switch.",
+    "CONTROL_UNREACHABLE": "The kill switch could not be read, so nothing was sent.",
+    "GRACE_OVER": "The entry's grace period was over before the order could leave.",
+    "LEG_FAILED": "Another leg failed, so this one was not sent.",
+    "EXIT_DUE": "The exit came before the entry was complete.",
+    "EXIT_REQUESTED": "An exit was requested before the entry was complete.",
+    "CLOSED_OUTSIDE": "The position was closed outside of QuantLeap.",
+    "EGRESS": "The account's egress address cannot be used from this machine.",
+    "OUTSIDE_SESSION": "Entry or exit time is outside the day's trading session.",
+    "UNRESOLVED": "Nobody could say what became of the order; a person has to look.",
+    "PAUSED": "The subscription was paused.",
+    "CANCELLED": "The subscription was cancelled.",
+    "REMOVED": "The broker account was removed.",
+    "STOP": "The leg's stop-loss was hit.",
+    "TARGET": "The leg's target was reached.",
+    "EXIT_TIME": "The strategy's exit time was reached.",
+    "UNWIND": "Filled legs were unwound because another leg failed.",
+    "CANCELLED_BY_BROKER": "The broker cancelled the order.",
+    "NOT_FILLED": "The order was not filled in time and was withdrawn.",
+}
+
+
+def explain(cause: str) -> str:
+    """One sentence for a cause code; the code itself when it has none."""
+    return CAUSES.get(cause, cause)

@@ -183,13 +183,14 @@ class Account:
 class Book:
     """Every order ever accepted, by account. No operation is linear in the number of orders."""
 
-    def __init__(self, default_funds: Decimal) -> None:
+    def __init__(self, default_funds: Decimal, last_sequence: int = 0) -> None:
+        """``last_sequence`` is the last order number given out before: ids never come again."""
         self.default_funds = default_funds
+        self.last_sequence = last_sequence
         self.accounts: dict[tuple[str, str], Account] = {}
         self.orders: list[Order] = []
         self._by_id: dict[tuple[str, str], Order] = {}
         self._resting: dict[int, dict[str, Order]] = {}
-        self._sequence = 0
 
     # -- finding ---------------------------------------------------------------------------------
     def account(self, broker: str, client_id: str) -> Account:
@@ -225,7 +226,7 @@ class Book:
         visible_at: dt.datetime | None = None,
     ) -> Order:
         """Take an order into the book as PENDING and give it the broker's id."""
-        self._sequence += 1
+        self.last_sequence += 1
         order_id = self._order_id(call.broker, now)
         order = Order(
             order_id=order_id,
@@ -328,7 +329,7 @@ class Book:
     # -- inside ----------------------------------------------------------------------------------
     def _order_id(self, broker: str, now: dt.datetime) -> str:
         width = 9 if broker == "zerodha" else 8
-        return f"{now:%y%m%d}{self._sequence:0{width}d}"
+        return f"{now:%y%m%d}{self.last_sequence:0{width}d}"
 
     @staticmethod
     def _triggered(order: Order, quote: Quote) -> bool:

@@ -80,7 +80,7 @@ class Exchange:
         self.settings = settings
         self.now = now
         self.market = Market(settings.seed, settings.facts)
-        self.book = Book(settings.default_funds)
+        self.book = Book(settings.default_funds, _first_sequence(now()))
         self.sessions = Sessions(settings.redirect_url)
         self.faults = Faults()
         self.refused: list[dict[str, Any]] = []
@@ -227,7 +227,7 @@ class Exchange:
 
     def reset(self, *, sessions: bool = False) -> None:
         """Empty books, no faults, no market moves, default funds; logins too if asked."""
-        self.book = Book(self.settings.default_funds)
+        self.book = Book(self.settings.default_funds, self.book.last_sequence)
         self.market.reset()
         self.faults.clear()
         self.refused.clear()
@@ -281,12 +281,15 @@ class Exchange:
         loop.call_later(delay, self._arrive, order, refusal)
 
     def _arrive(self, order: Order, refusal: Refusal | None) -> None:
+        call = order.call
+        if self.book.find(call.broker, call.client_id, order.order_id) is not order:
+            return  # the books were reset meanwhile
         if order.status.is_final:
             return
         now = self.now()
         quote = self.quote(order.contract)
         if refusal is None and not order.exchange_order_id:
-            account = self.book.account(order.call.broker, order.call.client_id)
+            account = self.book.account(call.broker, call.client_id)
             refusal = rules.check_order(order, quote, account, self.spots())
         if refusal is not None:
             message, raw = rejection_words(order, refusal)
@@ -295,6 +298,12 @@ class Exchange:
             )
             return
         self.book.match(order, quote, now)
+
+
+def _first_sequence(now: dt.datetime) -> int:
+    """Milliseconds of the Indian day: after a restart the ids go on above the earlier ones."""
+    wall = now.astimezone(clock.IST)
+    return ((wall.hour * 60 + wall.minute) * 60 + wall.second) * 1000 + wall.microsecond // 1000
 
 
 def _fault_refusal(fault: Fault) -> Refusal:

@@ -130,12 +130,23 @@ def test_modifying_below_what_is_filled_is_refused(book: Book) -> None:
     assert order.quantity == 195
 
 
-def test_a_stop_waits_for_its_trigger(book: Book) -> None:
-    order = place(book, order_type="SL", side="BUY", price=Decimal(130), trigger_price=Decimal(125))
+@pytest.mark.parametrize(
+    ("side", "price", "trigger", "then", "fill"),
+    [
+        ("BUY", 130, 125, ("126.00", "126.50"), "126.50"),
+        ("SELL", 70, 75, ("74.00", "74.50"), "74.00"),
+    ],
+)
+def test_a_stop_waits_for_its_trigger(
+    book: Book, side: str, price: int, trigger: int, then: tuple[str, str], fill: str
+) -> None:
+    order = place(
+        book, order_type="SL", side=side, price=Decimal(price), trigger_price=Decimal(trigger)
+    )
     book.match(order, MARKET, TEN_O_CLOCK)
     assert order.status is Status.TRIGGER_PENDING
-    book.match(order, quote("126.00", "126.50"), TEN_O_CLOCK)
-    assert (order.status, order.average_price) == (Status.COMPLETE, Decimal("126.50"))
+    book.match(order, quote(*then), TEN_O_CLOCK)
+    assert (order.status, order.average_price) == (Status.COMPLETE, Decimal(fill))
 
 
 def test_a_rejected_order_never_fills(book: Book) -> None:

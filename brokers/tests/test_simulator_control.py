@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import pytest
@@ -185,6 +186,12 @@ def test_reads_can_fail_too(house: House, op: str, kite_path: str, operation: st
     assert house.kite("GET", kite_path)[0] == 200
 
 
+def test_the_token_exchange_can_fail_too(house: House) -> None:
+    house.control("POST", "/faults", kind="rate_limit", op="token")
+    assert house.kite("POST", "/session/token", request_token="x")[0] == 429
+    assert house.noren("GenAcsTok", code="x")[0] == 429
+
+
 @pytest.mark.parametrize("op", ["cancel", "modify"])
 def test_changes_can_fail_too(house: House, op: str) -> None:
     house.control("POST", "/faults", kind="expired_session", op=op, revoke=False)
@@ -230,6 +237,16 @@ def test_reset_empties_everything_but_logins(house: House) -> None:
     assert house.kite("GET", "/orders")[1]["data"] == []
     house.control("POST", "/reset", sessions=True)
     assert house.kite("GET", "/orders")[0] == 403
+
+
+def test_order_ids_never_come_again(house: House) -> None:
+    first = house.kite_place()[1]["data"]["order_id"]
+    house.control("POST", "/reset", sessions=False)
+    house.forward(0.03)  # the forgotten order reaches a market that no longer knows it
+    assert house.control("GET", "/positions")[1]["positions"] == []
+    second = house.kite_place()[1]["data"]["order_id"]
+    restarted = House(now=house.now + dt.timedelta(seconds=1)).kite_place()[1]["data"]["order_id"]
+    assert first < second < restarted
 
 
 @pytest.mark.parametrize(

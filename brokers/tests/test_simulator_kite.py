@@ -305,6 +305,24 @@ def test_every_index_has_a_quote(house: House, name: str) -> None:
     assert data[key]["last_price"] > 1000
 
 
+def test_a_change_obeys_the_rules_too(house: House) -> None:
+    price = house.resting_price()
+    order_id = house.kite_place(price=price)[1]["data"]["order_id"]
+    house.forward(0.03)
+    path = f"/orders/regular/{order_id}"
+    changes: tuple[dict[str, object], ...] = (
+        {"quantity": 64},
+        {"price": "50.03"},
+        {"order_type": "MARKET"},
+    )
+    for change in changes:
+        assert house.kite("PUT", path, **change)[0] == 400
+    row = house.kite("GET", "/orders")[1]["data"][0]
+    assert (row["status"], row["quantity"], row["price"]) == ("OPEN", 65, float(price))
+    statuses = [house.kite("PUT", path, price=price)[0] for _ in range(10)]
+    assert statuses[-1] == 429
+
+
 def test_a_market_move_reaches_quotes_and_resting_orders(house: House) -> None:
     limit = house.resting_price()
     house.kite_place(price=limit)

@@ -310,7 +310,7 @@ def test_a_change_obeys_the_rules_too(house: House) -> None:
     order_id = house.kite_place(price=price)[1]["data"]["order_id"]
     house.forward(0.03)
     path = f"/orders/regular/{order_id}"
-    changes: tuple[dict[str, object], ...] = (
+    changes: tuple[dict[str, Any], ...] = (
         {"quantity": 64},
         {"price": "50.03"},
         {"order_type": "MARKET"},

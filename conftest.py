@@ -9,6 +9,7 @@ application role, which is neither owner nor superuser, as in production.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -92,6 +93,15 @@ def django_db_setup(
         become(owner)
         teardown_databases(created, verbosity=0)
         become(application)
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    """The system's Chromium for tests marked ``browser``; they fail where there is none."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if found := shutil.which(name):
+            return found
+    pytest.fail("no Chromium on this machine: install the system's package (apt: chromium)")
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,10 @@ uses the machine's own service manager instead (docs/deploy.md).
 """
 
 from quantleap.supervisor.parts import Layout, Part
-from quantleap.supervisor.supervisor import Supervisor, SupervisorError
+from quantleap.supervisor.supervisor import (
+    Supervisor,
+    SupervisorError,
+    environment_without_servers,
+)
 
-__all__ = ["Layout", "Part", "Supervisor", "SupervisorError"]
+__all__ = ["Layout", "Part", "Supervisor", "SupervisorError", "environment_without_servers"]

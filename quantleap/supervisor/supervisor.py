@@ -28,6 +28,15 @@ LARGEST_LOG_BYTES = 20_000_000
 URL_VARIABLES = ("DATABASE_URL", "REDIS_URL")
 
 
+def environment_without_servers() -> dict[str, str]:
+    """Our environment without the variables that name servers or a settings profile.
+
+    For installations that a test starts beside its own: they get embedded servers of their own.
+    """
+    hidden = {*ServiceUrls("", "", "").environment(), "DJANGO_SETTINGS_MODULE", VAR_DIR_VARIABLE}
+    return {name: value for name, value in os.environ.items() if name not in hidden}
+
+
 class SupervisorError(RuntimeError):
     """The installation could not be started; the message names the part and the remedy."""
 

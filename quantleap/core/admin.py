@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     # unfold ships no types; its classes are Django's with other templates
     from django.contrib.admin import ModelAdmin, StackedInline, TabularInline
 
-    _PeriodicTaskAdmin = ModelAdmin[Any]
+    class _PeriodicTaskAdmin:
+        """Untyped there: forms and actions of the schedule page."""
+
     _UserAdmin = django.contrib.auth.admin.UserAdmin[Any]
     _ModelAdmin = ModelAdmin[Any]
     _TabularInline = TabularInline[Any, Any]

@@ -8,3 +8,11 @@ class PartnersConfig(AppConfig):
 
     name = "partners"
     verbose_name = "Partners"
+
+    def ready(self) -> None:
+        """Listen to the outbox: partners are told by webhook."""
+        # Models can be imported only once every app is loaded.
+        from partners.webhooks.fanout import fan_out
+        from quantleap.core.outbox import HANDLERS
+
+        HANDLERS.register(fan_out)

@@ -12,13 +12,14 @@ from partners import permissions
 from partners.api.serializers import UserTokenAnswer, UserTokenRequest
 from partners.services import USER_TOKEN_LIFETIME, mint_user_token
 from quantleap.core import clock
-from quantleap.core.api.views import PartnerView
+from quantleap.core.api.views import Idempotency, PartnerView
 
 
 class UserTokensView(PartnerView):
     """Tokens with which a partner's customer acts for himself."""
 
     permissions_by_method: ClassVar[dict[str, str]] = {"POST": permissions.SUBSCRIPTIONS_WRITE}
+    idempotency = Idempotency.SHOWS_SECRET
 
     @extend_schema(
         operation_id="partner_user_tokens_create",

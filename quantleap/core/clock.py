@@ -60,6 +60,14 @@ def now() -> dt.datetime:
     return dt.datetime.fromtimestamp(time.time() + _offset, UTC)
 
 
+def real_now() -> dt.datetime:
+    """The instant that the rest of the world has, even where ours was moved (UTC).
+
+    Only for wire protocols whose receivers compare with their own clock (webhook signatures).
+    """
+    return dt.datetime.fromtimestamp(time.time(), UTC)
+
+
 def timestamp() -> float:
     """Current instant as unix seconds of *our* time."""
     return time.time() + _offset

@@ -20,6 +20,7 @@ class DomainError(Exception):
     status: int = 400
     code: str = "invalid_request"
     error: str = "Invalid request parameters"
+    retry_after: int | None = None  # seconds, where asking again makes sense
 
     def __init__(
         self,

@@ -82,6 +82,8 @@ def handle(error: Exception, _context: Mapping[str, Any]) -> Response | None:
     """DRF's EXCEPTION_HANDLER: every known error as the envelope, None for a crash."""
     if isinstance(error, DomainError):
         headers = _authenticate_header(error.status)
+        if error.retry_after is not None:
+            headers["Retry-After"] = str(error.retry_after)
         body = envelope(
             error.status,
             code=error.code,

@@ -9,6 +9,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from quantleap.core.api.idempotency import Idempotency, idempotent
 from quantleap.core.api.pagination import check_query
 from quantleap.core.api.principal import (
     CustomerPrincipal,
@@ -42,9 +43,20 @@ class _CustomerDoor(BasePermission):
 
 
 class StrictView(APIView):
-    """Refuses unknown query parameters; validates bodies with a strict serializer."""
+    """Refuses unknown query parameters; validates bodies with a strict serializer.
+
+    ``idempotency`` says how a POST holds its ``Idempotency-Key``: a view whose POST talks to a
+    broker must say ``Idempotency.OUTSIDE``, because by default it runs in one transaction.
+    """
 
     allowed_query: ClassVar[frozenset[str]] = frozenset()
+    idempotency: ClassVar[Idempotency] = Idempotency.WITH_EFFECT
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Every POST honours ``Idempotency-Key`` (api.md section 4), so that none can forget it."""
+        super().__init_subclass__(**kwargs)
+        if "post" in vars(cls):
+            setattr(cls, "post", idempotent(vars(cls)["post"]))  # noqa: B010  not every view posts
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Order of checks (api.md section 4): 401, 403, … then the query, then the body."""
@@ -88,4 +100,11 @@ class PublicView(StrictView):
     permission_classes = ()
 
 
-__all__ = ["CustomerView", "InvalidCredentials", "PartnerView", "PublicView", "StrictView"]
+__all__ = [
+    "CustomerView",
+    "Idempotency",
+    "InvalidCredentials",
+    "PartnerView",
+    "PublicView",
+    "StrictView",
+]

@@ -1,0 +1,222 @@
+"""Sends what is due, at least once, and remembers what became of it (api.md section 9).
+
+A delivery is claimed (one UPDATE, committed), posted with no transaction open, and recorded under
+its claim. Whatever dies in between leaves a claim that runs out, and the delivery is sent again:
+twice is possible, never not at all.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import F
+
+from partners.models import WebhookDelivery, WebhookEndpoint
+from partners.webhooks.http import TOTAL_SECONDS, Outcome, Sender
+from partners.webhooks.services import disable_endpoint, secrets_in_force
+from partners.webhooks.signing import signed_headers
+from quantleap.core import clock
+from quantleap.core.audit import SYSTEM
+from quantleap.core.crypto import DecryptionError
+from quantleap.core.tenancy import TenantQuerySet
+
+log = structlog.get_logger(__name__)
+
+# Waits after the first, second … failed try; the first try is at once.
+RETRY_AFTER: Final = (
+    dt.timedelta(seconds=5),
+    dt.timedelta(minutes=5),
+    dt.timedelta(minutes=30),
+    dt.timedelta(hours=2),
+    dt.timedelta(hours=5),
+    dt.timedelta(hours=10),
+    dt.timedelta(hours=14),
+    dt.timedelta(hours=20),
+    dt.timedelta(hours=24),
+)
+GIVE_UP_AFTER: Final = dt.timedelta(days=5)
+CONCURRENCY: Final = 16
+# Everything claimed is posted at once, so a claim outlives the longest post with room to record.
+CLAIM: Final = dt.timedelta(seconds=TOTAL_SECONDS + 30)
+_GONE: Final = 410
+
+_CLAIM_DUE = """
+UPDATE partners_webhookdelivery AS delivery
+   SET claimed_until = %(until)s, attempts = attempts + 1
+ WHERE delivery.id = ANY(ARRAY(
+       SELECT due.id
+         FROM partners_webhookdelivery AS due
+         JOIN partners_webhookendpoint AS endpoint
+           ON endpoint.id = due.endpoint_id AND endpoint.status = 'ENABLED'
+        WHERE due.status = 'PENDING'
+          AND due.next_attempt_at <= %(now)s
+          AND (due.claimed_until IS NULL OR due.claimed_until <= %(now)s)
+        ORDER BY due.next_attempt_at
+        LIMIT %(limit)s
+          FOR UPDATE OF due SKIP LOCKED))
+RETURNING delivery.id, delivery.endpoint_id, delivery.event_id, delivery.body, delivery.attempts,
+          delivery.claimed_until
+"""
+
+_one_run = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A delivery that is ours until ``until``; ``attempt`` counts from 1."""
+
+    id: int
+    endpoint_id: int
+    event_id: str
+    body: str
+    attempt: int
+    until: dt.datetime
+
+
+def deliver_due(*, now: dt.datetime, limit: int = 2000) -> int:
+    """Send at most ``limit`` due deliveries and record them; returns how many were tried.
+
+    Any number of processes may do so at once (SKIP LOCKED); a second call in the same process
+    returns 0 at once, because the first one will see its work too.
+    """
+    if not _one_run.acquire(blocking=False):
+        return 0
+    try:
+        first = claim(now=now, limit=min(CONCURRENCY, limit))
+        return _run(first, now, limit) if first else 0
+    finally:
+        _one_run.release()
+
+
+def _run(first: Sequence[Claimed], now: dt.datetime, limit: int) -> int:
+    """Keep ``CONCURRENCY`` posts under way until nothing is due or ``limit`` is reached."""
+    started = clock.monotonic()
+    under_way: dict[Future[Outcome], Claimed] = {}
+    tried = 0
+    claimed: Sequence[Claimed] = first
+    with Sender(CONCURRENCY) as sender:
+        while claimed or under_way:
+            moment = now + dt.timedelta(seconds=clock.monotonic() - started)
+            tried += len(claimed)
+            under_way.update(_post(sender, claimed, moment))
+            done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+            record([(under_way.pop(future), future.result()) for future in done], now=moment)
+            room = min(CONCURRENCY - len(under_way), limit - tried)
+            # Claim in groups: a round trip per delivery would cost more than the posts.
+            worthwhile = room >= CONCURRENCY // 2 or not under_way
+            claimed = claim(now=moment, limit=room) if room > 0 and worthwhile else ()
+    log.info("webhooks_tried", count=tried)
+    return tried
+
+
+def claim(*, now: dt.datetime, limit: int) -> list[Claimed]:
+    """Take at most ``limit`` due deliveries of enabled endpoints, oldest first (one UPDATE)."""
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM_DUE, {"now": now, "until": now + CLAIM, "limit": limit})
+        return [Claimed(*row) for row in cursor.fetchall()]
+
+
+def _post(
+    sender: Sender, claimed: Sequence[Claimed], now: dt.datetime
+) -> dict[Future[Outcome], Claimed]:
+    """Begin to post what was claimed. No transaction is open here."""
+    if not claimed:
+        return {}
+    endpoints = WebhookEndpoint.objects.in_bulk({delivery.endpoint_id for delivery in claimed})
+    sent_at = clock.real_now()
+    posts = {}
+    for delivery in claimed:
+        endpoint = endpoints[delivery.endpoint_id]
+        try:
+            headers = signed_headers(
+                event_id=delivery.event_id,
+                body=delivery.body,
+                secrets_in_force=secrets_in_force(endpoint, now),
+                sent_at=sent_at,
+            )
+        except DecryptionError:
+            posts[_finished(Outcome(None, "the signing secret cannot be read"))] = delivery
+            continue
+        if settings.QUANTLEAP_SABOTAGE == "skip_webhook" and delivery.attempt == 1:
+            posts[_finished(Outcome(200))] = delivery  # the demo's control: claims to have told
+            continue
+        posts[sender.post(endpoint.url, delivery.body, headers)] = delivery
+    return posts
+
+
+def _finished(outcome: Outcome) -> Future[Outcome]:
+    future: Future[Outcome] = Future()
+    future.set_result(outcome)
+    return future
+
+
+def record(results: Sequence[tuple[Claimed, Outcome]], *, now: dt.datetime) -> None:
+    """Write what became of posts, each only while its claim is still ours (one transaction)."""
+    with transaction.atomic():
+        # In one order, so that two processes cannot wait for each other's endpoint rows.
+        for delivery, outcome in sorted(results, key=lambda one: (one[0].endpoint_id, one[0].id)):
+            mine = WebhookDelivery.objects.filter(
+                pk=delivery.id,
+                status=WebhookDelivery.Status.PENDING,
+                claimed_until=delivery.until,
+                attempts=delivery.attempt,
+            )
+            if outcome.accepted:
+                _record_success(mine, delivery, outcome, now)
+            else:
+                _record_failure(mine, delivery, outcome, now)
+
+
+def _record_success(
+    mine: TenantQuerySet[WebhookDelivery], delivery: Claimed, outcome: Outcome, now: dt.datetime
+) -> None:
+    changed = mine.update(
+        status=WebhookDelivery.Status.DELIVERED,
+        delivered_at=now,
+        claimed_until=None,
+        last_status_code=outcome.status,
+        last_error="",
+    )
+    if changed:
+        WebhookEndpoint.objects.filter(pk=delivery.endpoint_id, failing_since__isnull=False).update(
+            failing_since=None
+        )
+
+
+def _record_failure(
+    mine: TenantQuerySet[WebhookDelivery], delivery: Claimed, outcome: Outcome, now: dt.datetime
+) -> None:
+    gone = outcome.status == _GONE
+    last = gone or delivery.attempt > len(RETRY_AFTER)
+    changed = mine.update(
+        status=WebhookDelivery.Status.FAILED if last else WebhookDelivery.Status.PENDING,
+        next_attempt_at=F("next_attempt_at") if last else now + RETRY_AFTER[delivery.attempt - 1],
+        claimed_until=None,
+        last_status_code=outcome.status,
+        last_error=outcome.error[:200],
+    )
+    if not changed:
+        return
+    log.warning(
+        "webhook_failed", event_id=delivery.event_id, attempt=delivery.attempt, why=outcome.error
+    )
+    WebhookEndpoint.objects.filter(pk=delivery.endpoint_id, failing_since__isnull=True).update(
+        failing_since=now
+    )
+    endpoint = WebhookEndpoint.objects.get(pk=delivery.endpoint_id)
+    failing_since = endpoint.failing_since or now
+    if gone:
+        reason = "answered 410 Gone"
+    elif failing_since <= now - GIVE_UP_AFTER:
+        reason = f"failing since {failing_since:%Y-%m-%d %H:%M} UTC: {outcome.error}"
+    else:
+        return
+    disable_endpoint(endpoint_id=endpoint.pk, reason=reason, actor=SYSTEM, now=now)

@@ -1,0 +1,102 @@
+"""What partners are told, and the body it travels in (api.md section 9). Pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from quantleap.core.api.parsers import NumberEncoder
+
+MAX_BODY_BYTES: Final = 20_000
+_SHORT_TEXT: Final = 500
+_SHORT_LIST: Final = 20
+
+Extra = Callable[[Mapping[str, Any]], dict[str, Any]]
+
+
+def _nothing(_data: Mapping[str, Any]) -> dict[str, Any]:
+    return {}
+
+
+def _failed_execution(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The shape of partners' older guide: the failure's members beside ``event``."""
+    names = ("subscription_id", "user_email", "error", "broker_response", "run", "leg")
+    return {"event": "execution_failed", **{name: data.get(name) for name in names}}
+
+
+# Every type a partner can receive, and what it repeats at the top of the body.
+EVENT_TYPES: Final[Mapping[str, Extra]] = {
+    **dict.fromkeys(
+        (
+            "subscription.created",
+            "subscription.paused",
+            "subscription.resumed",
+            "subscription.cancelled",
+            "broker_session.expiring",
+            "broker_session.expired",
+            "execution.completed",
+            "execution.partial",
+            "execution.missed",
+            "order.rejected",
+            "invoice.issued",
+            "invoice.paid",
+            "invoice.payment_failed",
+            "commission.accrued",
+            "commission.clawed_back",
+            "template.published",
+            "template.withdrawn",
+            "key.expiring",
+        ),
+        _nothing,
+    ),
+    "execution.failed": _failed_execution,
+}
+
+
+def build_body(type: str, data: Mapping[str, Any], at: dt.datetime) -> str:
+    """The JSON body of an event, below 20 kB; ``at`` is when it happened (UTC).
+
+    What does not fit is shortened (long texts and lists first, then everything nested is left
+    out) and ``"truncated": true`` says so: a body too large would never arrive at all.
+    """
+    for shorten in (_as_is, _shortened, _flat):
+        kept = shorten(data)
+        head = {"type": type, "timestamp": timestamp(at), "data": kept}
+        extra = {} if kept is data else {"truncated": True}
+        body = _dump({**EVENT_TYPES[type](kept), **head, **extra})
+        if len(body.encode()) <= MAX_BODY_BYTES:
+            return body
+    return _dump({"type": type, "timestamp": timestamp(at), "data": {}, "truncated": True})
+
+
+def timestamp(at: dt.datetime) -> str:
+    """ISO 8601 UTC with ``Z``, as everywhere in the API."""
+    return at.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _dump(body: Mapping[str, Any]) -> str:
+    return json.dumps(body, cls=NumberEncoder, ensure_ascii=False, separators=(",", ":"))
+
+
+def _as_is(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    return data
+
+
+def _shortened(value: Any) -> Any:
+    if isinstance(value, str):
+        return value[:_SHORT_TEXT]
+    if isinstance(value, Mapping):
+        return {str(name)[:_SHORT_TEXT]: _shortened(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_shortened(item) for item in value[:_SHORT_LIST]]
+    return value
+
+
+def _flat(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {
+        str(name)[:_SHORT_TEXT]: _shortened(value)
+        for name, value in list(data.items())[:_SHORT_LIST]
+        if not isinstance(value, (Mapping, list, tuple))
+    }

@@ -1,0 +1,57 @@
+"""Outbox events become deliveries: one row per event and endpoint, never two."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Sequence
+
+from partners.models import WebhookDelivery, WebhookEndpoint
+from partners.webhooks.events import EVENT_TYPES, build_body
+from quantleap.core.models import OutboxEvent
+
+
+def fan_out(events: Sequence[OutboxEvent], now: dt.datetime) -> None:
+    """Outbox handler, run in the relay's transaction: writes the deliveries of a batch of events.
+
+    Two queries however large the batch. An event of no partner, of a type that is not for
+    partners, or that no endpoint wants makes none; a repeated call makes none twice
+    (delivery_endpoint_event_uniq).
+    """
+    told = [event for event in events if event.partner_id is not None and event.type in EVENT_TYPES]
+    if not told:
+        return
+    endpoints: dict[tuple[int | None, str], list[WebhookEndpoint]] = defaultdict(list)
+    for endpoint in WebhookEndpoint.objects.filter(
+        partner_id__in={event.partner_id for event in told},
+        status=WebhookEndpoint.Status.ENABLED,
+    ).order_by("id"):
+        endpoints[endpoint.partner_id, endpoint.environment].append(endpoint)
+    deliveries = []
+    for event in told:
+        wanting = [
+            endpoint
+            for endpoint in endpoints[event.partner_id, event.environment]
+            if not endpoint.events or event.type in endpoint.events
+        ]
+        if not wanting:
+            continue
+        body = build_body(event.type, event.payload, event.created_at)
+        deliveries += [new_delivery(endpoint, event, body, now) for endpoint in wanting]
+    WebhookDelivery.objects.bulk_create(deliveries, ignore_conflicts=True, batch_size=500)
+
+
+def new_delivery(
+    endpoint: WebhookEndpoint, event: OutboxEvent, body: str, now: dt.datetime
+) -> WebhookDelivery:
+    """An unsaved delivery that is due at once."""
+    return WebhookDelivery(
+        partner_id=endpoint.partner_id,
+        environment=endpoint.environment,
+        endpoint=endpoint,
+        event_id=event.event_id,
+        type=event.type,
+        body=body,
+        next_attempt_at=now,
+        created_at=now,
+    )

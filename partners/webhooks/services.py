@@ -1,0 +1,199 @@
+"""The front doors of webhook endpoints: create, rotate, disable, replay."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from django.db import transaction
+
+from partners.models import WebhookDelivery, WebhookEndpoint
+from partners.webhooks.events import EVENT_TYPES
+from partners.webhooks.http import UnsafeTarget, check_target
+from partners.webhooks.signing import new_signing_secret
+from quantleap.core import audit, crypto, outbox
+from quantleap.core.audit import Actor
+from quantleap.core.errors import InvalidRequest, InvalidTransition, NotFound
+
+ROTATION_OVERLAP: Final = dt.timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedEndpoint:
+    """An endpoint and its signing secret, which only this answer shows."""
+
+    endpoint: WebhookEndpoint
+    secret: str
+
+
+def create_endpoint(
+    *,
+    partner_id: int,
+    environment: str,
+    url: str,
+    actor: Actor,
+    now: dt.datetime,
+    events: Iterable[str] = (),
+) -> CreatedEndpoint:
+    """A new endpoint that is told ``events`` (none named: all of them).
+
+    InvalidRequest names ``url`` or ``events`` when they cannot be.
+    """
+    wanted = _checked_events(events)
+    try:
+        check_target(url)
+    except UnsafeTarget as error:
+        raise InvalidRequest(f"url: {error}", details={"url": str(error)}) from error
+    secret = new_signing_secret()
+    with transaction.atomic():
+        endpoint = WebhookEndpoint.objects.create(
+            partner_id=partner_id,
+            environment=environment,
+            url=url,
+            events=wanted,
+            created_at=now,
+        )
+        # The ciphertext is bound to its row, so the row comes first.
+        endpoint.secret = crypto.encrypt(secret, place=secret_place(endpoint.pk))
+        endpoint.save(update_fields=["secret"])
+        _record(endpoint, "webhook_endpoint.created", actor)
+    return CreatedEndpoint(endpoint, secret)
+
+
+def rotate_secret(*, endpoint_id: int, actor: Actor, now: dt.datetime) -> CreatedEndpoint:
+    """A new signing secret; for 24 h every delivery carries a signature of the old one too."""
+    secret = new_signing_secret()
+    with transaction.atomic():
+        endpoint = WebhookEndpoint.objects.select_for_update().filter(pk=endpoint_id).first()
+        if endpoint is None:
+            raise NotFound
+        current = crypto.decrypt(endpoint.secret, place=secret_place(endpoint.pk))
+        endpoint.previous_secret = crypto.encrypt(current, place=previous_place(endpoint.pk))
+        endpoint.previous_secret_until = now + ROTATION_OVERLAP
+        endpoint.secret = crypto.encrypt(secret, place=secret_place(endpoint.pk))
+        endpoint.save(update_fields=["secret", "previous_secret", "previous_secret_until"])
+        _record(endpoint, "webhook_endpoint.secret_rotated", actor)
+    return CreatedEndpoint(endpoint, secret)
+
+
+def secrets_in_force(endpoint: WebhookEndpoint, now: dt.datetime) -> list[str]:
+    """The plain signing secrets of an endpoint, newest first."""
+    found = [crypto.decrypt(endpoint.secret, place=secret_place(endpoint.pk))]
+    until = endpoint.previous_secret_until
+    if endpoint.previous_secret and until is not None and until > now:
+        place = previous_place(endpoint.pk)
+        found.append(crypto.decrypt(endpoint.previous_secret, place=place))
+    return found
+
+
+def enable_endpoint(*, endpoint_id: int, actor: Actor) -> bool:
+    """Send to an endpoint again. False when it already was enabled."""
+    return _set_status(endpoint_id, WebhookEndpoint.Status.ENABLED, "", actor)
+
+
+def disable_endpoint(*, endpoint_id: int, reason: str, actor: Actor, now: dt.datetime) -> bool:
+    """Send nothing more to an endpoint; what was waiting fails and can be replayed.
+
+    False when it already was disabled. The reason is told through the outbox to whoever listens
+    for it; the endpoint itself can no longer be told anything.
+    """
+    with transaction.atomic():
+        if not _set_status(endpoint_id, WebhookEndpoint.Status.DISABLED, reason, actor):
+            return False
+        endpoint = WebhookEndpoint.objects.get(pk=endpoint_id)
+        endpoint.deliveries.filter(status=WebhookDelivery.Status.PENDING).update(
+            status=WebhookDelivery.Status.FAILED, claimed_until=None, last_error="endpoint disabled"
+        )
+        outbox.emit(
+            "webhook_endpoint.disabled",
+            {"endpoint_id": endpoint.public_id, "url": endpoint.url, "reason": reason},
+            partner_id=endpoint.partner_id,
+            environment=endpoint.environment,
+            now=now,
+        )
+    return True
+
+
+def replay(*, delivery_id: int, actor: Actor, now: dt.datetime) -> None:
+    """Send a delivery again, from its first try on, with its own event id.
+
+    InvalidTransition while it is still being tried or its endpoint is disabled.
+    """
+    with transaction.atomic():
+        changed = (
+            WebhookDelivery.objects.filter(
+                pk=delivery_id, endpoint__status=WebhookEndpoint.Status.ENABLED
+            )
+            .exclude(status=WebhookDelivery.Status.PENDING)
+            .update(
+                status=WebhookDelivery.Status.PENDING,
+                attempts=0,
+                next_attempt_at=now,
+                claimed_until=None,
+                delivered_at=None,
+            )
+        )
+        delivery = WebhookDelivery.objects.select_related("endpoint").filter(pk=delivery_id).first()
+        if delivery is None:
+            raise NotFound
+        if not changed:
+            raise InvalidTransition(
+                "It is still being tried, or its endpoint is disabled.", status=delivery.status
+            )
+        audit.record(
+            actor=actor,
+            action="webhook_delivery.replayed",
+            target_type="webhook_endpoint",
+            target_id=delivery.endpoint.public_id,
+            partner_id=delivery.partner_id,
+            environment=delivery.environment,
+            data={"event_id": delivery.event_id},
+        )
+
+
+def secret_place(endpoint_id: int) -> str:
+    """Where the current secret is stored, for its encryption."""
+    return f"partners_webhookendpoint:{endpoint_id}:secret"
+
+
+def previous_place(endpoint_id: int) -> str:
+    """Where the secret before it is stored, for its encryption."""
+    return f"partners_webhookendpoint:{endpoint_id}:previous_secret"
+
+
+def _checked_events(names: Iterable[str]) -> list[str]:
+    wanted = sorted(set(names))
+    unknown = [name for name in wanted if name not in EVENT_TYPES]
+    if unknown:
+        message = f"Unknown: {', '.join(unknown)}. Known: {', '.join(sorted(EVENT_TYPES))}."
+        raise InvalidRequest(message, details={"events": message})
+    return wanted
+
+
+def _set_status(endpoint_id: int, status: str, reason: str, actor: Actor) -> bool:
+    with transaction.atomic():
+        changed = (
+            WebhookEndpoint.objects.filter(pk=endpoint_id)
+            .exclude(status=status)
+            .update(status=status, disabled_reason=reason[:200], failing_since=None)
+        )
+        endpoint = WebhookEndpoint.objects.filter(pk=endpoint_id).first()
+        if endpoint is None:
+            raise NotFound
+        if changed:
+            _record(endpoint, f"webhook_endpoint.{status.lower()}", actor, reason=reason)
+    return bool(changed)
+
+
+def _record(endpoint: WebhookEndpoint, action: str, actor: Actor, **data: str) -> None:
+    audit.record(
+        actor=actor,
+        action=action,
+        target_type="webhook_endpoint",
+        target_id=endpoint.public_id,
+        partner_id=endpoint.partner_id,
+        environment=endpoint.environment,
+        data={"url": endpoint.url, **data},
+    )

@@ -1,0 +1,155 @@
+"""``Idempotency-Key`` on every POST (api.md section 4); StrictView applies it by itself."""
+
+from __future__ import annotations
+
+import enum
+import functools
+import hashlib
+import json
+import re
+import time
+from collections.abc import Callable
+from typing import Any, Final, Protocol, cast
+
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.db import transaction
+from django.http import Http404
+from rest_framework.exceptions import APIException
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from quantleap.core import clock
+from quantleap.core import idempotency as records
+from quantleap.core.api.parsers import NumberEncoder
+from quantleap.core.api.principal import CustomerPrincipal, PartnerPrincipal
+from quantleap.core.errors import DomainError, InvalidRequest
+from quantleap.core.models import IdempotencyRecord
+
+HEADER: Final = "Idempotency-Key"
+REPLAYED: Final = "Idempotent-Replayed"
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_VERSION_PREFIX: Final = "/api/v1"
+_POLL_SECONDS: Final = 0.1
+# Refusals that are a finished answer. Failed validation (400), credentials (401, 403), unknown
+# things (404) and limits (429) are not: the same key may be used again when they are put right.
+_KEPT_REFUSALS: Final = frozenset({409, 422})
+# What the envelope is made of, deliberately: raised, not crashed.
+_REFUSALS: Final = (DomainError, APIException, Http404, PermissionDenied, RequestDataTooBig)
+
+
+class Idempotency(enum.Enum):
+    """How a view's POST holds its key."""
+
+    WITH_EFFECT = "with effect"
+    """The POST runs in one transaction with its record. It must not call the outside."""
+    OUTSIDE = "outside"
+    """The POST talks to a broker or gateway; it is never taken over after a crash."""
+    SHOWS_SECRET = "shows secret"  # noqa: S105  names a policy
+    """As WITH_EFFECT, and the answer is not kept: a replay is 409 ``secret_already_shown``."""
+
+
+class _View(Protocol):
+    idempotency: Idempotency
+
+    def handle_exception(self, exc: Exception) -> Response: ...
+
+
+Handler = Callable[..., Response]
+
+
+def idempotent(handler: Handler) -> Handler:
+    """Wrap a ``post`` method. Without the header, or without a caller, it does nothing."""
+
+    @functools.wraps(handler)
+    def post(view: Any, request: Request, *args: Any, **kwargs: Any) -> Response:
+        claim = _claim(request)
+        if claim is None:
+            return handler(view, request, *args, **kwargs)
+        run = functools.partial(handler, view, request, *args, **kwargs)
+        if cast(_View, view).idempotency is Idempotency.OUTSIDE:
+            return _run_outside(view, claim, run)
+        return _run_with_effect(view, claim, run)
+
+    return post
+
+
+def _claim(request: Request) -> records.Claim | None:
+    key = request.headers.get(HEADER)
+    caller: Any = request.auth
+    if key is None or not isinstance(caller, PartnerPrincipal | CustomerPrincipal):
+        return None
+    if not _KEY.fullmatch(key):
+        words = "1 to 255 printable ASCII characters without spaces."
+        raise InvalidRequest(f"{HEADER}: {words}", details={HEADER: words})
+    # A key of a partner survives its API key's rotation; a customer's is his own.
+    scope = caller.customer_public_id if isinstance(caller, CustomerPrincipal) else "partner"
+    return records.Claim(caller.partner_id, caller.environment, scope, key, _fingerprint(request))
+
+
+def _fingerprint(request: Request) -> str:
+    """Method, path and body; the versioned and the unversioned spelling of a route are one."""
+    path = request.get_full_path().removeprefix(_VERSION_PREFIX)
+    head = f"{request.method} {path}\n".encode()
+    return hashlib.sha256(head + request._request.body).hexdigest()
+
+
+def _run_with_effect(view: Any, claim: records.Claim, run: Callable[[], Response]) -> Response:
+    now = clock.now()
+    with transaction.atomic():
+        record, ours = records.begin(claim, now=now)
+        if not ours:
+            return _replay(record)
+        try:
+            with transaction.atomic():
+                response = run()
+        except DomainError as error:
+            if error.status not in _KEPT_REFUSALS:
+                raise
+            response = view.handle_exception(error)
+        if response.status_code >= 500:
+            transaction.set_rollback(True)
+            return response
+        hidden = view.idempotency is Idempotency.SHOWS_SECRET and response.status_code < 300
+        body = None if hidden else _plain(response)
+        records.complete(record, status_code=response.status_code, body=body, now=now)
+    return response
+
+
+def _run_outside(view: Any, claim: records.Claim, run: Callable[[], Response]) -> Response:
+    with transaction.atomic():
+        record, ours = records.begin(claim, now=clock.now())
+    if not ours:
+        return _replay(_wait_for(record))
+    try:
+        response = run()
+    except _REFUSALS as error:
+        if not (isinstance(error, DomainError) and error.status in _KEPT_REFUSALS):
+            records.abandon(record)
+            raise
+        response = view.handle_exception(error)
+    # Any other exception is a crash: what the other side did is unknown, the key stays taken.
+    if response.status_code < 500:
+        body = _plain(response)
+        records.complete(record, status_code=response.status_code, body=body, now=clock.now())
+    return response
+
+
+def _wait_for(record: IdempotencyRecord) -> IdempotencyRecord:
+    """The record once it is finished, or as it is after 3 s."""
+    until = clock.monotonic() + records.WAIT_SECONDS
+    while record.state == IdempotencyRecord.State.RUNNING and clock.monotonic() < until:
+        time.sleep(_POLL_SECONDS)
+        found = IdempotencyRecord.objects.filter(pk=record.pk).first()
+        if found is None:
+            break
+        record = found
+    return record
+
+
+def _replay(record: IdempotencyRecord) -> Response:
+    status_code, body = records.finished_answer(record)
+    return Response(body, status=status_code, headers={REPLAYED: "true"})
+
+
+def _plain(response: Response) -> Any:
+    return json.loads(json.dumps(response.data, cls=NumberEncoder))

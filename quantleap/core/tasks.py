@@ -1,0 +1,24 @@
+"""Wake-ups of the shared floor; the database holds what is to be done."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from quantleap.core import clock, idempotency, outbox
+
+_RELAY_BATCH = 500
+_RELAY_ROUNDS = 20
+
+
+@shared_task(name="core.relay_outbox")
+def relay_outbox() -> None:
+    """Tell what is waiting in the outbox; bounded, the next beat goes on."""
+    for _ in range(_RELAY_ROUNDS):
+        if outbox.relay(now=clock.now(), batch=_RELAY_BATCH) < _RELAY_BATCH:
+            return
+
+
+@shared_task(name="core.forget_idempotency_records")
+def forget_idempotency_records() -> None:
+    """Delete the idempotency records whose day has passed."""
+    idempotency.forget_expired(now=clock.now())

@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 PORT ?= 8000
+SIMULATOR_PORT ?= 8900
 WORKERS ?= 1
 
 BIN := .venv/bin
@@ -21,7 +22,8 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 run: $(RUNTIME) ## Run everything on this machine (PORT=8000) until Ctrl-C
-	$(BIN)/python manage.py up --port $(PORT) --workers $(WORKERS) --die-with-parent
+	$(BIN)/python manage.py up --die-with-parent \
+		--port $(PORT) --simulator-port $(SIMULATOR_PORT) --workers $(WORKERS)
 
 demo: $(RUNTIME) ## Play one whole trading day over HTTP; report in var/demo/report.json
 	$(BIN)/python clients/demo/run.py

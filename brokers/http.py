@@ -84,7 +84,8 @@ def send(
 def _read(answer: requests.Response, limit: int, deadline: float) -> bytes:
     chunks: list[bytes] = []
     size = 0
-    for chunk in answer.iter_content(_CHUNK):
+    # read1 gives what has come: iter_content would wait for a whole chunk of dripping bytes
+    while chunk := answer.raw.read1(_CHUNK, decode_content=True):
         chunks.append(chunk)
         size += len(chunk)
         if size > limit:

@@ -27,8 +27,8 @@ _ZIP, _GZIP = b"PK\x03\x04", b"\x1f\x8b"
 def open_file(path: Path) -> Iterator[Iterable[str]]:
     """The lines of a file on disk; InstrumentFileError when it cannot be read."""
     try:
-        with path.open("rb") as raw:
-            yield from _yielding(raw)
+        with path.open("rb") as raw, _lines(raw) as lines:
+            yield lines
     except OSError as error:
         raise InstrumentFileError(f"{path.name} cannot be read: {error.strerror}") from error
 
@@ -47,11 +47,13 @@ def open_url(url: str) -> Iterator[Iterable[str]]:
         raise InstrumentFileError(f"{parts.netloc} did not answer: {error.message}") from error
     if answer.status != 200:
         raise InstrumentFileError(f"{parts.netloc} answered HTTP {answer.status}")
-    yield from _yielding(io.BytesIO(answer.body))
+    with _lines(io.BytesIO(answer.body)) as lines:
+        yield lines
 
 
-def _yielding(raw: IO[bytes]) -> Iterator[Iterable[str]]:
-    """One item, the lines: unpacked by what the first bytes say, not by the name."""
+@contextmanager
+def _lines(raw: IO[bytes]) -> Iterator[Iterable[str]]:
+    """The lines, unpacked by what the first bytes say, not by the name."""
     try:
         with _unpacked(raw) as text:
             yield _bounded(text)
@@ -68,13 +70,17 @@ def _unpacked(raw: IO[bytes]) -> Iterator[IO[str]]:
             names = [name for name in archive.namelist() if name.endswith((".txt", ".csv"))]
             if len(names) != 1:
                 raise InstrumentFileError("The archive must hold exactly one .txt or .csv file")
-            with archive.open(names[0]) as member:
-                yield io.TextIOWrapper(member, "utf-8-sig", newline="")
+            with (
+                archive.open(names[0]) as member,
+                io.TextIOWrapper(member, "utf-8-sig", newline="") as text,
+            ):
+                yield text
     elif start.startswith(_GZIP):
         with gzip.open(raw, "rt", encoding="utf-8-sig", newline="") as text:
             yield text
     else:
-        yield io.TextIOWrapper(raw, "utf-8-sig", newline="")
+        with io.TextIOWrapper(raw, "utf-8-sig", newline="") as text:
+            yield text
 
 
 def _bounded(text: IO[str]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -16,10 +17,18 @@ from brokers.models import BrokerAccount, BrokerInstrument
 from brokers.registry import live_kinds
 from quantleap.core.errors import InvalidRequest, NotFound
 
+_CLIENT_ID = re.compile(r"[A-Z0-9][A-Z0-9._-]{0,39}")
+
 
 def clean_client_id(client_id: str) -> str:
-    """A client id as brokers write it: without blanks, upper case."""
-    return client_id.strip().upper()
+    """A client id as brokers write it: without blanks, upper case; InvalidRequest otherwise."""
+    cleaned = client_id.strip().upper()
+    if not _CLIENT_ID.fullmatch(cleaned):
+        raise InvalidRequest(
+            "client_id is not a client id",
+            details={"client_id": "Letters, digits, dot, dash and underscore, at most 40."},
+        )
+    return cleaned
 
 
 def clean_broker(name: str) -> str:
@@ -59,12 +68,14 @@ def account_by_client_id(
     NotFound (404) when there is none, AmbiguousClientId (409) when it is known at two brokers and
     ``broker`` does not say which.
     """
-    found = accounts(partner_id, environment, customer_id=customer_id).filter(
-        client_id=clean_client_id(client_id)
-    )
+    try:
+        cleaned = clean_client_id(client_id)
+    except InvalidRequest as error:
+        raise NotFound from error
+    found = accounts(partner_id, environment, customer_id=customer_id).filter(client_id=cleaned)
     if broker:
         found = found.filter(broker=clean_broker(broker))
-    rows = list(found[:2])
+    rows = list(found)
     if not rows:
         raise NotFound
     if len(rows) > 1:

@@ -13,8 +13,6 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from brokers.base import HttpRequest
-
 #: Nothing a broker legitimately answers is larger (a day's order book of 3,000 orders is ~3 MB).
 MAX_BODY_BYTES = 8 * 1024 * 1024
 #: A place, cancel or token answer is one small object.
@@ -157,23 +155,6 @@ def plain(value: Decimal) -> str:
     """``value`` without exponent or trailing zeros, as brokers expect prices."""
     text = format(value, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def serialise(request: HttpRequest, host: str) -> bytes:
-    """The request as HTTP/1.1 bytes for a kept-alive connection to ``host``.
-
-    Everything that depends on the order is in it, so that at the entry second there is nothing left
-    to do but write (execution.md section 2, prepared sender).
-    """
-    lines = [f"{request.method} {request.path} HTTP/1.1", f"Host: {host}"]
-    lines += [f"{name}: {value}" for name, value in request.headers.items()]
-    if request.body or request.method in ("POST", "PUT"):
-        lines.append(f"Content-Length: {len(request.body)}")
-    lines.append("Connection: keep-alive")
-    head = "\r\n".join(lines)
-    if head.count("\n") != len(lines) - 1:
-        raise ValueError("a header or path carries a line break")
-    return head.encode("ascii") + b"\r\n\r\n" + request.body
 
 
 def first(mapping: Mapping[str, Any], reader: Callable[[object], str], *keys: str) -> str:

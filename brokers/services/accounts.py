@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
@@ -14,13 +13,11 @@ from brokers.models import BrokerAccount
 from brokers.ports import ACCOUNT_REMOVAL, ACCOUNT_UNLINK, RemovalEffect
 from brokers.selectors import clean_broker, clean_client_id
 from partners.models import Customer
+from partners.services import find_or_create_customer
 from quantleap.core import audit
 from quantleap.core.audit import Actor
-from quantleap.core.errors import InvalidRequest
 
 Status = BrokerAccount.Status
-
-_CLIENT_ID = re.compile(r"[A-Z0-9][A-Z0-9._-]{0,39}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +62,38 @@ def connect_account(
     return Connected(account, created)
 
 
+def connect_account_by_email(
+    *,
+    partner_id: int,
+    environment: str,
+    email: str,
+    name: str,
+    broker: str,
+    client_id: str,
+    api_key: str,
+    api_secret: str,
+    actor: Actor,
+    now: dt.datetime,
+) -> Connected:
+    """:func:`connect_account` for a partner's customer, found or created by e-mail.
+
+    One transaction: a refused account leaves no customer behind.
+    """
+    with transaction.atomic():
+        customer = find_or_create_customer(
+            partner_id=partner_id, environment=environment, email=email, name=name, now=now
+        )
+        return connect_account(
+            customer=customer,
+            broker=broker,
+            client_id=client_id,
+            api_key=api_key,
+            api_secret=api_secret,
+            actor=actor,
+            now=now,
+        )
+
+
 def ensure_account(
     *, customer: Customer, broker: str, client_id: str, actor: Actor, now: dt.datetime
 ) -> BrokerAccount:
@@ -84,11 +113,6 @@ def _locked_account(
 ) -> tuple[BrokerAccount, bool]:
     """The row, inserted if missing, locked until commit. The unique constraint settles a race."""
     kind, cleaned = clean_broker(broker), clean_client_id(client_id)
-    if not _CLIENT_ID.fullmatch(cleaned):
-        raise InvalidRequest(
-            "client_id is not a client id",
-            details={"client_id": "Letters, digits, dot, dash and underscore, at most 40."},
-        )
     known = (
         BrokerAccount.objects.select_for_update(of=("self",))
         .for_partner(customer.partner_id, customer.environment)

@@ -1,0 +1,204 @@
+"""Bodies in and out of this room's routes (api.md section 8). No answer ever holds a secret."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any
+
+from rest_framework import serializers
+
+from brokers.models import BrokerAccount
+from brokers.selectors import readiness
+from partners.api.serializers import EmailField
+from quantleap.core import clock
+from quantleap.core.api.serializers import StrictCharField, StrictSerializer
+
+#: What a customer types at his broker and nowhere else; refused by name, never stored or logged.
+NEVER_TAKEN = frozenset(
+    {
+        "broker_password",
+        "factor2",
+        "mpin",
+        "otp",
+        "passcode",
+        "password",
+        "pin",
+        "pwd",
+        "totp",
+        "totp_key",
+        "totp_secret",
+        "twofa",
+        "two_factor",
+    }
+)
+
+
+class _NoPasswords(StrictSerializer):
+    """Refuses a broker's password, PIN or TOTP with a message that says why."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """By name, whatever its case; the value is not looked at."""
+        if isinstance(data, Mapping):
+            taken = [name for name in data if str(name).lower() in NEVER_TAKEN]
+            if taken:
+                why = "A broker password, PIN or TOTP is never accepted here."
+                raise serializers.ValidationError({str(name): why for name in taken})
+        return super().to_internal_value(data)
+
+
+# -- in --------------------------------------------------------------------------------------
+class UserConnectRequest(_NoPasswords):
+    """``POST /user/broker-accounts``."""
+
+    broker_name = StrictCharField(max_length=20)
+    client_id = StrictCharField(max_length=40)
+    api_key = StrictCharField(max_length=200)
+    api_secret = StrictCharField(max_length=200)
+
+
+class PartnerConnectRequest(UserConnectRequest):
+    """``POST /partner/broker-accounts``."""
+
+    user_email = EmailField(max_length=254)
+    user_name = StrictCharField(max_length=120, required=False, allow_blank=True)
+
+
+class UserInitiateRequest(_NoPasswords):
+    """``POST .../oauth/initiate``."""
+
+    redirect_uri = StrictCharField(max_length=500, required=False, allow_blank=True)
+    broker_name = StrictCharField(max_length=20, required=False)
+
+
+class PartnerInitiateRequest(UserInitiateRequest):
+    """The same by a partner."""
+
+    user_email = EmailField(max_length=254)
+
+
+class UserCallbackRequest(_NoPasswords):
+    """``POST .../oauth/callback``: the code under any of the names that brokers give it."""
+
+    request_token = StrictCharField(max_length=500, required=False)
+    code = StrictCharField(max_length=500, required=False)
+    auth_token = StrictCharField(max_length=500, required=False)
+    state = StrictCharField(max_length=200)
+    broker_name = StrictCharField(max_length=20, required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Exactly one of the three names."""
+        codes = [attrs[name] for name in ("request_token", "code", "auth_token") if name in attrs]
+        if len(codes) != 1:
+            raise serializers.ValidationError(
+                {"request_token": "Give request_token (or its alias code or auth_token) once."}
+            )
+        return attrs | {"request_token": codes[0]}
+
+
+class PartnerCallbackRequest(UserCallbackRequest):
+    """The same by a partner."""
+
+    user_email = EmailField(max_length=254)
+
+
+# -- out -------------------------------------------------------------------------------------
+class AccountRow(serializers.Serializer[Any]):
+    """A broker account as everybody may see it."""
+
+    user_id = serializers.CharField()
+    user_email = serializers.EmailField()
+    client_id = serializers.CharField()
+    broker_name = serializers.CharField()
+    account_status = serializers.ChoiceField(choices=["enabled", "disabled", "needs_credentials"])
+    has_credentials = serializers.BooleanField()
+    has_oauth_token = serializers.BooleanField()
+    last_oauth_login = serializers.DateTimeField(allow_null=True)
+    token_expires_at = serializers.DateTimeField(allow_null=True)
+    ready_for_trading = serializers.BooleanField()
+    not_ready_reason = serializers.CharField(allow_null=True)
+    created_at = serializers.DateTimeField()
+
+
+class AccountAnswer(serializers.Serializer[Any]):
+    """One account."""
+
+    statusCode = serializers.IntegerField()  # noqa: N815  the contract's spelling
+    success = serializers.BooleanField()
+    message = serializers.CharField()
+    credentials_checked = serializers.BooleanField(
+        required=False, help_text="Whether the broker could confirm them without a login."
+    )
+    broker_account = AccountRow()
+
+
+class Pagination(serializers.Serializer[Any]):
+    """Where in the list this page is."""
+
+    total = serializers.IntegerField()
+    page = serializers.IntegerField()
+    per_page = serializers.IntegerField()
+
+
+class AccountListAnswer(serializers.Serializer[Any]):
+    """A page of accounts."""
+
+    statusCode = serializers.IntegerField()  # noqa: N815  the contract's spelling
+    broker_accounts = AccountRow(many=True)
+    pagination = Pagination()
+
+
+class RemovalAnswer(serializers.Serializer[Any]):
+    """What removing the account did."""
+
+    statusCode = serializers.IntegerField()  # noqa: N815  the contract's spelling
+    success = serializers.BooleanField()
+    message = serializers.CharField()
+    credentials_erased = serializers.BooleanField()
+    next_entry_affected = serializers.BooleanField()
+
+
+class InitiateAnswer(serializers.Serializer[Any]):
+    """Where to log in, and the state to bring back."""
+
+    statusCode = serializers.IntegerField()  # noqa: N815  the contract's spelling
+    success = serializers.BooleanField()
+    oauth_url = serializers.CharField()
+    state = serializers.CharField()
+    expires_in = serializers.IntegerField(help_text="Seconds.")
+
+
+class CallbackAnswer(serializers.Serializer[Any]):
+    """Today's session."""
+
+    statusCode = serializers.IntegerField()  # noqa: N815  the contract's spelling
+    success = serializers.BooleanField()
+    message = serializers.CharField()
+    token_expires_at = serializers.DateTimeField()
+    valid_until = serializers.CharField(help_text='Wall clock in India, e.g. "6:00 AM IST".')
+
+
+def account_row(account: BrokerAccount, now: dt.datetime) -> dict[str, Any]:
+    """The members of :class:`AccountRow`."""
+    state = readiness(account, now)
+    live = account.has_session(now)
+    return {
+        "user_id": account.customer.public_id,
+        "user_email": account.customer.email,
+        "client_id": account.client_id,
+        "broker_name": account.broker,
+        "account_status": account.status,
+        "has_credentials": bool(account.api_key and account.api_secret),
+        "has_oauth_token": live,
+        "last_oauth_login": account.last_login_at,
+        "token_expires_at": account.token_expires_at if live else None,
+        "ready_for_trading": state.ready,
+        "not_ready_reason": state.reason or None,
+        "created_at": account.created_at,
+    }
+
+
+def wall_clock(instant: dt.datetime) -> str:
+    """``6:00 AM IST``."""
+    local = clock.to_ist(instant)
+    return f"{local.hour % 12 or 12}:{local:%M} {'AM' if local.hour < 12 else 'PM'} IST"

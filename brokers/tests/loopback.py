@@ -1,0 +1,89 @@
+"""A misbehaving HTTP server on a loopback port, one scripted behaviour per connection."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Behaviour = Callable[[socket.socket, bytes], None]
+
+
+@contextmanager
+def server(behave: Behaviour) -> Iterator[tuple[str, list[bytes]]]:
+    """``(base url, requests seen)`` while the server runs."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(10)
+    seen: list[bytes] = []
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                connection.settimeout(10)
+                try:
+                    request = _read_request(connection)
+                    seen.append(request)
+                    behave(connection, request)
+                except OSError:
+                    continue
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", seen
+    finally:
+        # shutdown first: close alone does not wake a thread that waits in accept
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(10)
+
+
+def _read_request(connection: socket.socket) -> bytes:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        chunk = connection.recv(65536)
+        if not chunk:
+            return data
+        data += chunk
+        if data.startswith(b"\x16"):  # a TLS handshake: nothing of HTTP will come
+            return data
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = 0
+    for line in head.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            length = int(value)
+    while len(body) < length:
+        body += connection.recv(65536)
+    return head + b"\r\n\r\n" + body
+
+
+def reply(payload: bytes, status: str = "200 OK", *headers: str) -> Behaviour:
+    """A well-formed answer."""
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(payload)}", "Connection: close", *headers]
+    head = "\r\n".join(lines).encode() + b"\r\n\r\n"
+    return lambda connection, request: connection.sendall(head + payload)
+
+
+def raw(data: bytes) -> Behaviour:
+    """Just these bytes, then a close."""
+    return lambda connection, request: connection.sendall(data)
+
+
+def reset(connection: socket.socket, request: bytes) -> None:
+    """Read the request, answer with a TCP reset."""
+    linger = struct.pack("ii", 1, 0)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+
+
+def refused_port() -> int:
+    """A port on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port

@@ -40,7 +40,8 @@ class Layout:
 
     ``port`` is the console's and the API's; the broker simulator's control port is
     ``simulator_port``, its Kite and Noren ports are the two that follow. All on loopback.
-    ``workers`` is the number of Celery worker processes (each hosts an executor). ``only`` keeps
+    ``workers`` is the number of execution workers (each hosts an executor), beside one worker for
+    everything else. ``only`` keeps
     the named parts (``web``, ``worker``, ``beat``, ``simulator``).
     """
 
@@ -91,19 +92,25 @@ class Layout:
         return [Part("simulator", command, stop_seconds=5.0, port=self.simulator_port)]
 
     def _workers(self) -> list[Part]:
-        names = ["worker", *(f"worker{number}" for number in range(2, self.workers + 1))]
+        # Executors have a process of their own: a webhook's JSON must not hold the interpreter at
+        # the entry second. Any machine may run either kind, or both queues in one worker.
+        executors = ["executor", *(f"executor{number}" for number in range(2, self.workers + 1))]
         return [
-            Part(
-                name,
-                module(
-                    *("celery", "-A", "quantleap", "worker", "-n", f"{name}@%h"),
-                    *("-P", "threads", "-c", str(self.task_threads), "-Q", "celery,execution"),
-                    *("-l", "INFO", "--without-gossip", "--without-mingle"),
-                ),
-                stop_seconds=20.0,
-            )
-            for name in names
+            self._worker("worker", "celery", self.task_threads),
+            *(self._worker(name, "execution", 2) for name in executors),
         ]
+
+    @staticmethod
+    def _worker(name: str, queue: str, threads: int) -> Part:
+        return Part(
+            name,
+            module(
+                *("celery", "-A", "quantleap", "worker", "-n", f"{name}@%h"),
+                *("-P", "threads", "-c", str(threads), "-Q", queue),
+                *("-l", "INFO", "--without-gossip", "--without-mingle"),
+            ),
+            stop_seconds=20.0,
+        )
 
     def _beat(self) -> list[Part]:
         # No pid file: one left by `kill -9` would refuse the next start.

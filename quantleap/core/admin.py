@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import django.contrib.auth.admin
@@ -142,6 +143,7 @@ def confirmed(
     *,
     description: str,
     explain: str | None = None,
+    context: str | None = None,
     form: type[ConfirmForm] = ConfirmForm,
     permission: str = "change",
     icon: str | None = None,
@@ -151,7 +153,8 @@ def confirmed(
 ) -> Callable[[Perform], Any]:
     """Make ``method(self, request, obj, data) -> message`` a page that asks before it acts.
 
-    GET explains (the method named by ``explain`` returns the sentences) and shows ``form``; POST
+    GET explains (the method named by ``explain`` returns the sentences, the one named by
+    ``context`` more of the template's context) and shows ``form``; POST
     with ``confirm=yes`` calls the method, which shall call a service, and shows its message on
     the change page (a returned response, such as a page with a show-once secret, is sent as it
     is). A DomainError is shown in its own words with its own status. With ``twice`` a second page
@@ -160,58 +163,90 @@ def confirmed(
     ``permission`` is checked as ``has_<permission>_permission`` of the page.
     """
 
+    question = _Question(description, explain, context, form, permission, danger, twice, template)
+
     def decorate(method: Perform) -> Any:
         @functools.wraps(method)
         def page(self: Any, request: HttpRequest, object_id: str) -> HttpResponse:
-            obj = self.get_object(request, object_id)
-            if obj is None:
-                raise Http404
-            if not getattr(self, f"has_{permission}_permission")(request, obj):
-                raise PermissionDenied
-            posted = request.method == "POST" and request.POST.get("confirm") == "yes"
-            bound = form(request.POST) if posted else form()
-            context = {
-                **self.admin_site.each_context(request),
-                "opts": self.opts,
-                "original": obj,
-                "title": f"{description}: {obj}",
-                "description": description,
-                "danger": danger,
-                "form": bound,
-                "errors": [],
-                "back": reverse(_url_name(self, "change"), args=[obj.pk]),
-            }
-            status = 200
-            if posted and bound.is_valid():
-                if twice and request.POST.get("again") != "yes":
-                    context["ask_again"] = True
-                else:
-                    try:
-                        outcome = method(self, request, obj, bound.cleaned_data)
-                    except DomainError as error:
-                        context["errors"] = list(error.details.values()) or [error.message]
-                        status = error.status
-                    else:
-                        if isinstance(outcome, HttpResponse):
-                            return outcome
-                        messages.success(request, outcome)
-                        return HttpResponseRedirect(context["back"])
-            elif posted:
-                status = 400
-            if explain is not None:
-                context["sentences"] = getattr(self, explain)(request, obj)
-            return TemplateResponse(request, template, context, status=status)
+            return question.page(self, request, object_id, method)
 
-        variant = ActionVariant.DANGER if danger else ActionVariant.DEFAULT
         return unfold_action(
             description=description,
             url_path=method.__name__.replace("_", "-"),
             permissions=[permission],
             icon=icon,
-            variant=variant,
+            variant=ActionVariant.DANGER if danger else ActionVariant.DEFAULT,
         )(page)
 
     return decorate
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One confirmed action's page; see :func:`confirmed`."""
+
+    description: str
+    explain: str | None
+    context: str | None
+    form: type[ConfirmForm]
+    permission: str
+    danger: bool
+    twice: bool
+    template: str
+
+    def page(
+        self, owner: Any, request: HttpRequest, object_id: str, method: Perform
+    ) -> HttpResponse:
+        """Ask, or act and go back."""
+        obj = owner.get_object(request, object_id)
+        if obj is None:
+            raise Http404
+        if not getattr(owner, f"has_{self.permission}_permission")(request, obj):
+            raise PermissionDenied
+        posted = request.method == "POST" and request.POST.get("confirm") == "yes"
+        bound = self.form(request.POST) if posted else self.form()
+        back = reverse(_url_name(owner, "change"), args=[obj.pk])
+        errors: list[str] = []
+        status = 200
+        ask_again = False
+        if posted and not bound.is_valid():
+            status = 400
+        elif posted and self.twice and request.POST.get("again") != "yes":
+            ask_again = True
+        elif posted:
+            try:
+                outcome = method(owner, request, obj, bound.cleaned_data)
+            except DomainError as error:
+                errors, status = _words(error), error.status
+            else:
+                if isinstance(outcome, HttpResponse):
+                    return outcome
+                messages.success(request, outcome)
+                return HttpResponseRedirect(back)
+        shown: dict[str, Any] = {
+            **owner.admin_site.each_context(request),
+            "opts": owner.opts,
+            "original": obj,
+            "title": f"{self.description}: {obj}",
+            "description": self.description,
+            "danger": self.danger,
+            "form": bound,
+            "errors": errors,
+            "ask_again": ask_again,
+            "back": back,
+        }
+        if self.explain is not None:
+            shown["sentences"] = getattr(owner, self.explain)(request, obj)
+        if self.context is not None:
+            shown |= getattr(owner, self.context)(request, obj)
+        return TemplateResponse(request, self.template, shown, status=status)
+
+
+def _words(error: DomainError) -> list[str]:
+    """The error's own message, or its details where it has none."""
+    if error.message != error.error or not error.details:
+        return [error.message]
+    return [f"{name}: {text}" for name, text in error.details.items()]
 
 
 def _url_name(page: Any, kind: str) -> str:

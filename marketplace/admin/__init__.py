@@ -1,0 +1,5 @@
+"""Console pages of the room."""
+
+from marketplace.admin import reference, templates
+
+__all__ = ["reference", "templates"]

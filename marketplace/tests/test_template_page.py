@@ -1,0 +1,364 @@
+"""The template page, driven by the form posts that a browser (or the demo's client) sends."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from decimal import Decimal
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+import time_machine
+from django.test import Client
+from django.urls import reverse
+
+from marketplace.models import Leg, Price, Strategy, Template, TemplateVersion
+from marketplace.selectors import draft_definition
+from marketplace.tests import factories as make
+from quantleap.core.models import AuditEntry, StaffUser
+
+ADD = "/admin/marketplace/template/add/"
+
+
+class _Fields(HTMLParser):
+    """Names and values of the first form's fields, as a browser would send them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values: dict[str, list[str]] = {}
+        self._select = ""
+        self._textarea = ""
+        self._template = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        named = {name: value or "" for name, value in attrs}
+        if tag == "template":
+            self._template += 1
+        if self._template:
+            return
+        name = named.get("name", "")
+        if tag == "input" and name:
+            boxed = named.get("type") in ("checkbox", "radio")
+            if not boxed or "checked" in named:
+                self.values.setdefault(name, []).append(named.get("value", ""))
+        elif tag == "select":
+            self._select = name
+        elif tag == "option" and self._select and "selected" in named:
+            self.values[self._select] = [named.get("value", "")]
+        elif tag == "textarea":
+            self._textarea = name
+            self.values[name] = [""]
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "template":
+            self._template -= 1
+        elif tag == "select":
+            self._select = ""
+        elif tag == "textarea":
+            self._textarea = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._textarea:
+            self.values[self._textarea][0] += data.removeprefix("\n")
+
+
+def fields_of(html: str) -> dict[str, Any]:
+    """What the page's own form would post."""
+    body = html[html.index('id="template_form"') :]
+    parser = _Fields()
+    parser.feed(body[: body.index("</form>")])
+    return {name: values for name, values in parser.values.items() if name != "csrfmiddlewaretoken"}
+
+
+def errors_of(html: str) -> list[str]:
+    """Every message that stands beside a field of the editor."""
+    return re.findall(r'<div class="ql-error" role="alert">(.*?)</div>', html)
+
+
+@pytest.fixture
+def staff(client: Client) -> Client:
+    user = StaffUser.objects.create_superuser("author", "author@example.com", "secret-pass")
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture(autouse=True)
+def _market(db: None) -> Any:
+    make.load_test_contracts()
+    with time_machine.travel(make.TEST_NOW, tick=False):
+        yield
+
+
+def hand_written(**changes: Any) -> dict[str, Any]:
+    """A condor as a client writes it that never saw the page; ``changes`` replace fields."""
+    values: dict[str, Any] = {
+        "name": "Condor by hand",
+        "description": "Four legs.",
+        "index": "NIFTY",
+        "category": "INCOME",
+        "difficulty": "INTERMEDIATE",
+        "tags": "nifty, weekly",
+        "visibility": "PUBLIC",
+        "pricing_type": "PAID",
+        "prices-TOTAL_FORMS": "1",
+        "prices-INITIAL_FORMS": "0",
+        "prices-0-tier": "STANDARD",
+        "prices-0-monthly_fee": "999",
+        "prices-0-effective_from": "2026-08-04",
+        "strategies-TOTAL_FORMS": "1",
+        "strategies-INITIAL_FORMS": "0",
+        "strategies-0-name": "Iron condor",
+        "strategies-0-underlying": "NIFTY",
+        "strategies-0-entry_time": "09:20:00",
+        "strategies-0-exit_time": "15:15",
+        "strategies-0-order_rule": "BUY_FIRST",
+        "strategies-0-square_off": "COMPLETE",
+        "strategies-0-move_to_cost": "OFF",
+        "strategies-0-leg_failure": "UNWIND_FILLED",
+        "strategies-0-legs-TOTAL_FORMS": "4",
+        "strategies-0-legs-INITIAL_FORMS": "0",
+    }
+    legs = [
+        ("BUY", "PE", "OTM8"),
+        ("SELL", "PE", "OTM4"),
+        ("SELL", "CE", "OTM4"),
+        ("BUY", "CE", "OTM8"),
+    ]
+    for number, (side, option_type, moneyness) in enumerate(legs):
+        leg = f"strategies-0-legs-{number}"
+        values |= {
+            f"{leg}-side": side,
+            f"{leg}-option_type": option_type,
+            f"{leg}-moneyness": moneyness,
+            f"{leg}-expiry": "WEEKLY",
+            f"{leg}-lots": "1",
+        }
+    return values | changes
+
+
+def test_an_iron_condor_from_an_empty_page_to_its_version(staff: Client) -> None:
+    answer = staff.post(ADD, hand_written())
+    template = Template.objects.get(name="Condor by hand")
+    change = reverse("admin:marketplace_template_change", args=[template.pk])
+    assert answer.status_code == 302
+    assert answer["Location"] == change
+    assert template.state == Template.State.DRAFT
+    assert template.tags == ["NIFTY", "WEEKLY"]
+    assert Price.objects.get(template=template).monthly_fee == Decimal("999.00")
+    (strategy,) = draft_definition(template.pk).strategies
+    assert [
+        (leg.side, leg.option_type, leg.strike.params["moneyness"]) for leg in strategy.legs
+    ] == [
+        ("BUY", "PE", "OTM8"),
+        ("SELL", "PE", "OTM4"),
+        ("SELL", "CE", "OTM4"),
+        ("BUY", "CE", "OTM8"),
+    ]
+    page = staff.get(f"/admin/marketplace/template/{template.pk}/publish/")
+    assert page.status_code == 200
+    assert "Version 1" in page.content.decode()
+    done = staff.post(
+        f"/admin/marketplace/template/{template.pk}/publish/",
+        {"confirm": "yes", "note": "first version"},
+    )
+    assert done.status_code == 302
+    template.refresh_from_db()
+    assert template.state == Template.State.LISTED
+    version = TemplateVersion.objects.get(template=template)
+    assert (version.number, version.change_note, version.published_by) == (
+        1,
+        "first version",
+        "author",
+    )
+    history = staff.get(f"/admin/marketplace/template/{template.pk}/versions/").content.decode()
+    assert "first version" in history
+    assert "BUY PE OTM8 WEEKLY, 1 lot" in history
+
+
+@pytest.mark.parametrize("slug", ["iron_condor", "short_straddle", "bull_call_spread"])
+def test_a_starting_point_is_saved_as_the_page_posts_it(staff: Client, slug: str) -> None:
+    page = staff.get(f"{ADD}?start={slug}").content.decode()
+    values = fields_of(page) | {"prices-0-monthly_fee": "499"}
+    answer = staff.post(f"{ADD}?start={slug}", values)
+    assert answer.status_code == 302, errors_of(answer.content.decode())
+    template = Template.objects.get()
+    publish = f"/admin/marketplace/template/{template.pk}/publish/"
+    assert staff.post(publish, {"confirm": "yes"}).status_code == 302
+    assert TemplateVersion.objects.filter(template=template).count() == 1
+
+
+def test_the_page_posts_back_what_it_shows_without_change(staff: Client) -> None:
+    template = make.make_short_straddle()
+    before = draft_definition(template.pk)
+    url = reverse("admin:marketplace_template_change", args=[template.pk])
+    answer = staff.post(url, fields_of(staff.get(url).content.decode()))
+    assert answer.status_code == 302
+    assert draft_definition(template.pk) == before
+    assert not AuditEntry.objects.filter(action="template.draft_saved").exists()
+    refused = staff.post(
+        f"/admin/marketplace/template/{template.pk}/publish/", {"confirm": "yes", "note": "again"}
+    )
+    assert refused.status_code == 400
+    assert "Nothing changed since version 1." in refused.content.decode()
+
+
+def test_legs_are_reordered_changed_added_and_removed_by_key(staff: Client) -> None:
+    template = make.make_short_straddle()
+    old = draft_definition(template.pk).strategies[0]
+    url = reverse("admin:marketplace_template_change", args=[template.pk])
+    values = fields_of(staff.get(url).content.decode())
+    prefix = "strategies-0-legs"
+    values |= {
+        f"{prefix}-TOTAL_FORMS": "3",
+        f"{prefix}-0-DELETE": "on",
+        f"{prefix}-1-position": "1",
+        f"{prefix}-1-stop_value": "30.00",
+        f"{prefix}-2-key": "",
+        f"{prefix}-2-position": "0",
+        f"{prefix}-2-side": "BUY",
+        f"{prefix}-2-option_type": "CE",
+        f"{prefix}-2-moneyness": "OTM6",
+        f"{prefix}-2-expiry": "WEEKLY",
+        f"{prefix}-2-lots": "2",
+        f"{prefix}-2-target_kind": "PREMIUM_POINTS",
+        f"{prefix}-2-target_value": "40",
+    }
+    answer = staff.post(url, values)
+    assert answer.status_code == 302, errors_of(answer.content.decode())
+    new = draft_definition(template.pk).strategies[0]
+    assert [leg.key for leg in new.legs][1] == old.legs[1].key
+    assert old.legs[0].key not in {leg.key for leg in new.legs}
+    assert new.legs[0].target == make.points(40)
+    assert new.legs[1].stop == make.percent(30)
+    preview = staff.get(f"/admin/marketplace/template/{template.pk}/publish/").content.decode()
+    assert "stop at entry premium + 25 %" in preview
+    assert "stop at entry premium + 30 %" in preview
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"strategies-0-underlying": "BANKNIFTY"},
+            "BANKNIFTY has no weekly expiry; choose MONTHLY.",
+        ),
+        ({"strategies-0-exit_time": "09:20:00"}, "Must be after the entry time 09:20:00."),
+        ({"strategies-0-entry_time": "09:10"}, "The session opens at 09:15 IST."),
+        ({"strategies-0-exit_time": "15:40"}, "Must be before the session closes at 15:40 IST."),
+        ({"strategies-0-entry_time": "soon"}, "Write a time as HH:MM:SS (IST)."),
+        (
+            {"strategies-0-move_to_cost": "ALL_LEGS"},
+            "Needs a leg with a stop: without one nothing ever moves to cost.",
+        ),
+        ({"strategies-0-legs-0-stop_kind": "PREMIUM_PERCENT"}, "Give the stop a value."),
+        (
+            {"strategies-0-legs-0-stop_value": "25"},
+            "Choose percent or points, or clear the value.",
+        ),
+        (
+            {
+                "strategies-0-legs-0-stop_kind": "PREMIUM_PERCENT",
+                "strategies-0-legs-0-stop_value": "120",
+            },
+            "A bought leg&#x27;s stop must be below 100 percent of its premium.",
+        ),
+        (
+            {
+                "strategies-0-legs-1-target_kind": "PREMIUM_POINTS",
+                "strategies-0-legs-1-target_value": "a lot",
+            },
+            "a lot is not a number.",
+        ),
+        ({"strategies-0-legs-2-lots": "0"}, "Ensure this value is greater than or equal to 1."),
+        (
+            {"strategies-0-legs-2-moneyness": "OTM31"},
+            "Select a valid choice. OTM31 is not one of the available choices.",
+        ),
+        (
+            {"strategies-0-legs-0-key": "b7c3d9c2-0000-4000-8000-000000000000"},
+            "This page is out of date. Reload it and try again.",
+        ),
+    ],
+)
+def test_errors_stand_beside_the_field_in_words(
+    staff: Client, changes: dict[str, str], message: str
+) -> None:
+    answer = staff.post(ADD, hand_written(**changes))
+    assert answer.status_code == 200
+    assert message in errors_of(answer.content.decode())
+    assert not Template.objects.exists()
+
+
+@pytest.mark.parametrize("missing", ["strategies-TOTAL_FORMS", "strategies-0-legs-TOTAL_FORMS"])
+def test_a_post_without_its_counters_is_refused_not_crashed(staff: Client, missing: str) -> None:
+    values = hand_written()
+    del values[missing]
+    answer = staff.post(ADD, values)
+    assert answer.status_code == 200
+    assert not Template.objects.exists()
+
+
+def test_a_draft_may_be_unfinished_but_not_published(staff: Client) -> None:
+    values = hand_written(**{"strategies-0-legs-TOTAL_FORMS": "0", "prices-TOTAL_FORMS": "0"})
+    assert staff.post(ADD, values).status_code == 302
+    template = Template.objects.get()
+    refused = staff.post(f"/admin/marketplace/template/{template.pk}/publish/", {"confirm": "yes"})
+    assert refused.status_code == 400
+    text = refused.content.decode()
+    assert "Iron condor: Add at least one leg." in text
+    assert "A paid template needs a price that is in force today" in text
+
+
+def test_somebody_elses_change_is_not_overwritten(staff: Client) -> None:
+    template = make.make_short_straddle()
+    url = reverse("admin:marketplace_template_change", args=[template.pk])
+    mine = fields_of(staff.get(url).content.decode())
+    theirs = mine | {"strategies-0-legs-0-lots": "2"}
+    with time_machine.travel(make.TEST_NOW + dt.timedelta(seconds=5), tick=False):
+        assert staff.post(url, theirs).status_code == 302
+        answer = staff.post(url, mine | {"strategies-0-legs-0-lots": "3"})
+    assert answer.status_code == 200
+    assert "Somebody else changed this template" in answer.content.decode()
+    assert Leg.objects.filter(lots=2).count() == 1
+
+
+def test_close_reopen_and_withdraw_ask_first(staff: Client) -> None:
+    template = make.make_iron_condor()
+    base = f"/admin/marketplace/template/{template.pk}/"
+
+    def state() -> str:
+        template.refresh_from_db()
+        return template.state
+
+    assert staff.get(f"{base}close-to-new/").status_code == 200
+    assert state() == "LISTED"
+    assert staff.post(f"{base}close-to-new/", {"confirm": "yes"}).status_code == 302
+    assert state() == "CLOSED_TO_NEW"
+    assert staff.post(f"{base}reopen/", {"confirm": "yes"}).status_code == 302
+    assert state() == "LISTED"
+    first = staff.post(f"{base}withdraw/", {"confirm": "yes"})
+    assert "This cannot be taken back" in first.content.decode()
+    assert "cancels 0 live subscriptions" in first.content.decode()
+    assert state() == "LISTED"
+    assert staff.post(f"{base}withdraw/", {"confirm": "yes", "again": "yes"}).status_code == 302
+    assert state() == "WITHDRAWN"
+    assert staff.get(base + "change/").status_code == 200
+    assert staff.get(f"{base}publish/").status_code == 403
+
+
+def test_who_may_only_look_sees_no_way_to_act(client: Client) -> None:
+    user = StaffUser.objects.create_user("auditor", password="secret-pass", is_staff=True)
+    from django.contrib.auth.models import Permission
+
+    user.user_permissions.add(Permission.objects.get(codename="view_template"))
+    client.force_login(user)
+    template = make.make_iron_condor()
+    base = f"/admin/marketplace/template/{template.pk}/"
+    page = client.get(base + "change/")
+    assert page.status_code == 200
+    assert "/publish/" not in page.content.decode()
+    for path in ("publish/", "withdraw/", "close-to-new/"):
+        assert client.post(base + path, {"confirm": "yes", "again": "yes"}).status_code == 403
+    assert client.post(base + "change/", {"name": "mine now"}).status_code == 403
+    assert Strategy.objects.count() == 1

@@ -251,7 +251,7 @@ class RowFormSet(_BaseFormSet):
     """Rows that all count: what is posted is meant, also where it equals a default."""
 
     def _construct_form(self, i: int, **kwargs: Any) -> Any:
-        form = super()._construct_form(i, **kwargs)
+        form = super()._construct_form(i, **kwargs)  # type: ignore[misc]  # not in the stubs
         form.empty_permitted = False
         return form
 

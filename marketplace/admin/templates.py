@@ -12,7 +12,6 @@ from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
 from marketplace import services
@@ -26,7 +25,14 @@ from marketplace.services.drafts import replace_draft
 from marketplace.starting_points import STARTING_POINTS, starting_point
 from marketplace.validation import Market
 from quantleap.core import clock
-from quantleap.core.admin import ConfirmForm, ConsoleAdmin, ConsoleTabularInline, confirmed
+from quantleap.core.admin import (
+    ConfirmForm,
+    ConsoleAdmin,
+    ConsoleTabularInline,
+    action,
+    confirmed,
+    display,
+)
 from quantleap.core.audit import Actor
 
 STATE_COLOURS = {
@@ -137,7 +143,7 @@ class TemplateAdmin(ConsoleAdmin):
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
     ) -> Any:
         """The form with today's market, and the starting point that the address names."""
-        form = super().get_form(request, obj, change, **kwargs)
+        form: Any = super().get_form(request, obj, change, **kwargs)
         form.market = _market(request)
         form.start = None if change else starting_point(request.GET.get("start", ""))
         return form

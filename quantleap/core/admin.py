@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import django.contrib.auth.admin
 import django_celery_beat.admin
@@ -23,7 +23,6 @@ from django_celery_beat.models import (
     PeriodicTask,
     SolarSchedule,
 )
-from unfold.decorators import action as unfold_action
 from unfold.enums import ActionVariant
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.paginator import InfinitePaginator
@@ -31,6 +30,8 @@ from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from quantleap.core.errors import DomainError
 from quantleap.core.models import AuditEntry, OutboxEvent, StaffUser
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 if TYPE_CHECKING:
     # unfold ships no types; its classes are Django's with other templates
@@ -43,12 +44,21 @@ if TYPE_CHECKING:
     _ModelAdmin = ModelAdmin[Any]
     _TabularInline = TabularInline[Any, Any]
     _StackedInline = StackedInline[Any, Any]
+
+    def action(**options: Any) -> Callable[[_F], _F]:
+        """unfold's: a button on a list, a row, a detail page or the submit line."""
+        raise NotImplementedError
+
+    def display(**options: Any) -> Callable[[_F], _F]:
+        """unfold's: a column with labels, colours or a heading."""
+        raise NotImplementedError
 else:
     _PeriodicTaskAdmin = django_celery_beat.admin.PeriodicTaskAdmin
     _UserAdmin = django.contrib.auth.admin.UserAdmin
     from unfold.admin import ModelAdmin as _ModelAdmin
     from unfold.admin import StackedInline as _StackedInline
     from unfold.admin import TabularInline as _TabularInline
+    from unfold.decorators import action
 
 _GroupAdmin = django.contrib.auth.admin.GroupAdmin
 
@@ -170,7 +180,7 @@ def confirmed(
         def page(self: Any, request: HttpRequest, object_id: str) -> HttpResponse:
             return question.page(self, request, object_id, method)
 
-        return unfold_action(
+        return action(
             description=description,
             url_path=method.__name__.replace("_", "-"),
             permissions=[permission],

@@ -1,0 +1,29 @@
+"""Reads of the room."""
+
+from marketplace.selectors.market import (
+    ContractInfo,
+    contract_info,
+    expiries,
+    load_calendar,
+    load_market,
+    strikes,
+)
+from marketplace.selectors.templates import (
+    draft_definition,
+    leg_spec,
+    strategies_for_day,
+    strategy_spec,
+)
+
+__all__ = [
+    "ContractInfo",
+    "contract_info",
+    "draft_definition",
+    "expiries",
+    "leg_spec",
+    "load_calendar",
+    "load_market",
+    "strategies_for_day",
+    "strategy_spec",
+    "strikes",
+]

@@ -1,0 +1,82 @@
+"""Templates as drafts, and as they trade."""
+
+from __future__ import annotations
+
+from marketplace.definition import (
+    Definition,
+    LegSpec,
+    RuleSpec,
+    StrategySpec,
+    parse_definition,
+    parse_rule,
+)
+from marketplace.models import Leg, Strategy, Template
+
+
+def _rule(value: object, path: str) -> RuleSpec | None:
+    return None if value is None else parse_rule(value, path)
+
+
+def leg_spec(leg: Leg) -> LegSpec:
+    """The draft leg as a plain value."""
+    return LegSpec(
+        key=str(leg.key),
+        side=leg.side,
+        option_type=leg.option_type,
+        lots=leg.lots,
+        expiry=leg.expiry,
+        strike=parse_rule(leg.strike, "strike"),
+        stop=_rule(leg.stop, "stop"),
+        target=_rule(leg.target, "target"),
+    )
+
+
+def strategy_spec(strategy: Strategy) -> StrategySpec:
+    """The draft strategy with its legs as a plain value."""
+    return StrategySpec(
+        key=str(strategy.key),
+        name=strategy.name,
+        underlying=strategy.underlying.symbol,
+        entry_time=strategy.entry_time,
+        exit_time=strategy.exit_time,
+        weekdays=tuple(sorted(strategy.weekdays)),
+        special_sessions=strategy.special_sessions,
+        product=strategy.product,
+        order_rule=strategy.order_rule,
+        square_off=strategy.square_off,
+        move_to_cost=strategy.move_to_cost,
+        leg_failure=strategy.leg_failure,
+        legs=tuple(leg_spec(leg) for leg in strategy.legs.all()),
+    )
+
+
+def draft_definition(template_id: int) -> Definition:
+    """What publishing would freeze now (two queries). DefinitionError for a broken rule."""
+    drafts = (
+        Strategy.objects.filter(template_id=template_id)
+        .select_related("underlying")
+        .prefetch_related("legs")
+        .order_by("position", "id")
+    )
+    return Definition(tuple(strategy_spec(strategy) for strategy in drafts))
+
+
+def strategies_for_day(environment: str) -> list[tuple[int, str, int, Definition]]:
+    """(template id, public id, version id, definition) of every template that may enter today.
+
+    Templates that are LISTED or CLOSED_TO_NEW, each with its current version; one query. Which
+    weekdays and times they trade stands in the definition.
+    """
+    rows = (
+        Template.objects.filter(
+            environment=environment,
+            state__in=(Template.State.LISTED, Template.State.CLOSED_TO_NEW),
+            current_version__isnull=False,
+        )
+        .order_by("id")
+        .values_list("id", "public_id", "current_version_id", "current_version__definition")
+    )
+    return [
+        (template_id, public_id, version_id or 0, parse_definition(definition))
+        for template_id, public_id, version_id, definition in rows
+    ]

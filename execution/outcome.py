@@ -100,7 +100,9 @@ def apply_report(
     if report.filled_quantity >= intent.filled_quantity:
         intent.filled_quantity = min(report.filled_quantity, intent.quantity)
         intent.average_price = report.average_price
-    if report.state is BookState.FILLED and intent.filled_quantity == intent.quantity:
+    if intent.filled_quantity == intent.quantity:
+        # Fills speak louder than the state beside them, which may be a moment older.
+        intent.cause = ""
         finish(intent, live.FILLED, at, now_mono)
     elif report.state is BookState.REJECTED:
         intent.cause = str(report.cause or "OTHER")
@@ -113,6 +115,7 @@ def apply_report(
     elif not intent.is_final:
         if intent.purpose != live.ENTRY and not intent.cancel_after_mono:
             intent.cancel_after_mono = now_mono + EXIT_REST_SECONDS
+        intent.cause = ""
         intent.state = live.PARTIAL if intent.filled_quantity else live.ACCEPTED
     after = (intent.state, intent.filled_quantity, intent.average_price, intent.broker_order_id)
     return after != before

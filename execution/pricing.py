@@ -27,10 +27,15 @@ def band(price: Decimal) -> Decimal:
     return _ABOVE
 
 
+def on_grid(price: Decimal, tick: Decimal, *, up: bool) -> Decimal:
+    """``price`` on the tick grid, upward or downward; also where it is zero or below."""
+    steps = (price / tick).to_integral_value(ROUND_CEILING if up else ROUND_FLOOR)
+    return steps * tick
+
+
 def round_to_tick(price: Decimal, tick: Decimal, *, up: bool) -> Decimal:
     """``price`` on the tick grid, upward or downward, never below one tick."""
-    steps = (price / tick).to_integral_value(ROUND_CEILING if up else ROUND_FLOOR)
-    return max(steps * tick, tick)
+    return max(on_grid(price, tick, up=up), tick)
 
 
 def nearest_tick(price: Decimal, tick: Decimal) -> Decimal:

@@ -3,6 +3,7 @@
 A SELL at P with a 25 % stop is hit at P x 1.25, a BUY at P x 0.75; points likewise; targets are
 mirrored. Levels are rounded so that a stop never triggers earlier than written: a sold leg's stop
 up, a bought leg's down; and a target never earlier either: a sold leg's down, a bought leg's up.
+A level at or below zero stays there: no price reaches it, so the rule never triggers.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from brokers.base import Side
-from execution.pricing import round_to_tick
+from execution.pricing import on_grid
 from marketplace.definition import RuleSpec
 
 
@@ -44,7 +45,7 @@ def stop_level(
     if rule is None:
         return None
     adverse = reference - side.sign * _distance(rule, reference)
-    return round_to_tick(adverse, tick, up=side is Side.SELL)
+    return on_grid(adverse, tick, up=side is Side.SELL)
 
 
 def target_level(
@@ -54,7 +55,7 @@ def target_level(
     if rule is None:
         return None
     favourable = reference + side.sign * _distance(rule, reference)
-    return round_to_tick(favourable, tick, up=side is Side.BUY)
+    return on_grid(favourable, tick, up=side is Side.BUY)
 
 
 def trigger(watch: Watch, price: Decimal) -> str | None:

@@ -1,0 +1,36 @@
+"""The bulk factories make what services would have made."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+
+import pytest
+
+from brokers.vault import credentials_of, session_of
+from execution.tests.factories import (
+    API_KEY,
+    log_in,
+    make_accounts,
+    make_partner,
+    subscribe_accounts,
+)
+from marketplace.tests.factories import TEST_NOW, make_short_straddle
+from subscriptions.selectors import active_allocations
+
+
+@pytest.mark.django_db
+def test_bulk_made_subscribers_are_ready_to_trade() -> None:
+    template = make_short_straddle()
+    accounts = make_accounts(4, partner=make_partner(), brokers=("zebu", "zerodha"), now=TEST_NOW)
+    log_in(accounts, lambda broker, client: f"{broker}-{client}", TEST_NOW)
+    subscribe_accounts(template, accounts, multipliers=[Decimal(1), Decimal(2)], now=TEST_NOW)
+    found = active_allocations(template.pk, "live")
+    assert [row.account_id for row in found] == [account.pk for account in accounts]
+    assert [row.broker for row in found] == ["zebu", "zerodha"] * 2
+    assert [row.lot_multiplier for row in found] == [1, 2, 1, 2]
+    for account in accounts:
+        account.refresh_from_db()
+        assert credentials_of(account).api_key == API_KEY
+        assert account.has_session(TEST_NOW + dt.timedelta(hours=1))
+        assert session_of(account).access_token == f"{account.broker}-{account.client_id}"

@@ -1,0 +1,144 @@
+"""What one subscriber trades: whole lots, no slice above a limit, groups in order."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from decimal import ROUND_FLOOR, Decimal
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from brokers.base import Side
+from execution.plan import PlanError, ResolvedLeg, order_groups, plan_entry, slices
+from execution.tests.strategies import multipliers, premiums, strategy_specs
+from marketplace.definition import StrategySpec
+from marketplace.tests.factories import IRON_CONDOR_LEGS, leg_spec, strategy_spec
+
+lot_sizes = st.sampled_from([1, 15, 30, 65, 75])
+
+
+def resolve(
+    strategy: StrategySpec, *, lot_size: int = 65, freeze: int = 1800, last: str = "100"
+) -> dict[str, ResolvedLeg]:
+    """Every leg resolved to a contract of its own."""
+    return {
+        leg.key: ResolvedLeg(
+            leg_key=leg.key,
+            contract_id=number,
+            label=leg.key,
+            tick_size=Decimal("0.05"),
+            lot_size=lot_size,
+            freeze_quantity=freeze,
+            last=Decimal(last),
+            bid=None,
+            ask=None,
+        )
+        for number, leg in enumerate(strategy.legs, start=1)
+    }
+
+
+@given(
+    strategy=strategy_specs(),
+    multiplier=multipliers,
+    lot_size=lot_sizes,
+    freeze=st.integers(1, 5000),
+    max_lots=st.none() | st.integers(1, 40),
+    last=premiums,
+)
+def test_slices_add_up_to_whole_lots_below_every_limit(
+    strategy: StrategySpec,
+    multiplier: Decimal,
+    lot_size: int,
+    freeze: int,
+    max_lots: int | None,
+    last: Decimal,
+) -> None:
+    lots = {
+        leg.key: int((leg.lots * multiplier).to_integral_value(ROUND_FLOOR))
+        for leg in strategy.legs
+    }
+    assume(all(lots.values()))
+    assume(freeze >= lot_size)
+    resolved = resolve(strategy, lot_size=lot_size, freeze=freeze, last=str(last))
+    orders = plan_entry(strategy, resolved, multiplier, max_lots)
+    total: dict[str, int] = defaultdict(int)
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for order in orders:
+        total[order.leg_key] += order.quantity
+        numbers[order.leg_key].append(order.slice)
+        assert 0 < order.quantity <= freeze
+        assert order.quantity % lot_size == 0
+        if max_lots is not None:
+            assert order.quantity <= max_lots * lot_size
+        spec = strategy.legs[order.leg_index]
+        assert (order.leg_key, str(order.side)) == (spec.key, spec.side)
+        assert order.reference_price == last
+        assert order.price >= last if order.side is Side.BUY else order.price <= last
+    assert total == {key: count * lot_size for key, count in lots.items()}
+    # I1: the places in the plan are distinct, without holes
+    assert all(found == list(range(len(found))) for found in numbers.values())
+    # sending order: group by group
+    assert [order.group for order in orders] == sorted(order.group for order in orders)
+
+
+@given(strategy=strategy_specs(), multiplier=st.decimals("0.01", "0.99", places=2))
+def test_a_leg_without_lots_refuses_the_plan(strategy: StrategySpec, multiplier: Decimal) -> None:
+    assume(any(leg.lots * multiplier < 1 for leg in strategy.legs))
+    with pytest.raises(PlanError) as caught:
+        plan_entry(strategy, resolve(strategy), multiplier, None)
+    assert caught.value.cause == "LOTS_ZERO"
+
+
+@given(lot_size=lot_sizes, freeze=st.integers(0, 100))
+def test_a_lot_that_no_order_may_hold_refuses_the_plan(lot_size: int, freeze: int) -> None:
+    assume(freeze < lot_size)
+    with pytest.raises(PlanError) as caught:
+        list(slices(lot_size, lot_size, freeze, None))
+    assert caught.value.cause == "FREEZE"
+
+
+@given(quantity=st.integers(1, 20_000), freeze=st.integers(1, 2000), max_lots=st.integers(1, 2000))
+def test_odd_units_are_sliced_too(quantity: int, freeze: int, max_lots: int) -> None:
+    """What somebody else left of a position need not be whole lots (I5)."""
+    pieces = list(slices(quantity, 1, freeze, max_lots))
+    assert sum(pieces) == quantity
+    assert all(0 < piece <= min(freeze, max_lots) for piece in pieces)
+
+
+def test_known_slices() -> None:
+    assert list(slices(40 * 65, 65, 1800, None)) == [1755, 845]  # 27 whole lots fit 1,800
+    assert list(slices(40 * 65, 65, 1800, 10)) == [650, 650, 650, 650]
+    assert list(slices(65, 65, 1800, None)) == [65]
+
+
+@given(strategy=strategy_specs(max_legs=6))
+def test_groups_follow_the_order_rule(strategy: StrategySpec) -> None:
+    groups = order_groups(strategy.legs, strategy.order_rule)
+    assert len(groups) == len(strategy.legs)
+    assert min(groups) == 0
+    if strategy.order_rule == "PARALLEL":
+        assert set(groups) == {0}
+    elif strategy.order_rule == "AS_LISTED":
+        assert groups == list(range(len(groups)))
+    else:
+        for leg, group in zip(strategy.legs, groups, strict=True):
+            others = {other.side for other in strategy.legs}
+            assert group == (1 if leg.side == "SELL" and "BUY" in others else 0)
+
+
+def test_the_hedges_of_an_iron_condor_go_first() -> None:
+    strategy = strategy_spec(IRON_CONDOR_LEGS, order_rule="BUY_FIRST")
+    orders = plan_entry(strategy, resolve(strategy), Decimal(2), None)
+    assert [(o.group, str(o.side), o.quantity) for o in orders] == [
+        (0, "BUY", 130),
+        (0, "BUY", 130),
+        (1, "SELL", 130),
+        (1, "SELL", 130),
+    ]
+
+
+def test_a_half_multiplier_rounds_down() -> None:
+    strategy = strategy_spec([leg_spec(lots=3)])
+    (order,) = plan_entry(strategy, resolve(strategy), Decimal("0.50"), None)
+    assert order.quantity == 65

@@ -1,0 +1,101 @@
+"""Limit prices: on the grid, never below a tick, rounded toward the fill."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from brokers.base import Side
+from execution.pricing import band, marketable_limit, nearest_tick, on_grid, round_to_tick
+from execution.tests.strategies import premiums, sides, ticks
+
+widenings = st.integers(0, 6)
+D = Decimal
+
+
+@given(price=premiums, tick=ticks, up=st.booleans())
+def test_rounding_stays_on_the_grid_within_a_tick_and_above_zero(
+    price: Decimal, tick: Decimal, up: bool
+) -> None:
+    rounded = round_to_tick(price, tick, up=up)
+    assert rounded % tick == 0
+    assert rounded >= tick
+    if up:
+        assert price <= rounded < max(price + tick, 2 * tick)
+    else:
+        assert rounded <= max(price, tick)
+        assert rounded > price - tick
+
+
+@given(price=st.decimals(-100, 100, places=2), tick=ticks, up=st.booleans())
+def test_the_plain_grid_also_knows_what_no_price_can_reach(
+    price: Decimal, tick: Decimal, up: bool
+) -> None:
+    level = on_grid(price, tick, up=up)
+    assert level % tick == 0
+    assert (price <= level < price + tick) if up else (price - tick < level <= price)
+
+
+@given(price=premiums, tick=ticks)
+def test_the_nearest_tick_is_at_most_half_a_tick_away(price: Decimal, tick: Decimal) -> None:
+    rounded = nearest_tick(price, tick)
+    assert rounded % tick == 0
+    assert rounded >= tick
+    if price >= tick:
+        assert abs(rounded - price) <= tick / 2
+
+
+@given(side=sides, base=premiums, tick=ticks, widen=widenings)
+def test_a_limit_crosses_its_base_by_the_band_toward_the_fill(
+    side: Side, base: Decimal, tick: Decimal, widen: int
+) -> None:
+    price = marketable_limit(side, last=base, bid=None, ask=None, tick=tick, widen=widen)
+    assert price % tick == 0
+    assert price >= tick
+    away = base * band(base) * (1 + widen)
+    if side is Side.BUY:
+        assert price >= base + away  # rounding never makes it less likely to fill
+        assert price < base + away + tick or price == tick
+    else:
+        assert price <= max(base - away, base * D("0.05"), tick)
+        assert price > base - away - tick
+
+
+@given(side=sides, base=premiums, tick=ticks, widen=widenings)
+def test_every_try_crosses_further(side: Side, base: Decimal, tick: Decimal, widen: int) -> None:
+    first = marketable_limit(side, last=base, bid=None, ask=None, tick=tick, widen=widen)
+    second = marketable_limit(side, last=base, bid=None, ask=None, tick=tick, widen=widen + 1)
+    assert second >= first if side is Side.BUY else second <= first
+
+
+def test_the_opposite_side_of_the_book_is_the_base() -> None:
+    book = {"last": D(100), "bid": D("98.00"), "ask": D("103.00"), "tick": D("0.05")}
+    assert marketable_limit(Side.BUY, **book) == D("105.10")  # 103 + 2 % = 105.06, up
+    assert marketable_limit(Side.SELL, **book) == D("95.05")  # 98 - 3 % = 95.06, down
+
+
+@pytest.mark.parametrize("side", Side)
+def test_an_empty_side_of_the_book_falls_back_to_the_last_price(side: Side) -> None:
+    tick = D("0.05")
+    empty = marketable_limit(side, last=D(50), bid=D(0), ask=D(0), tick=tick)
+    assert empty == marketable_limit(side, last=D(50), bid=None, ask=None, tick=tick)
+
+
+@pytest.mark.parametrize(
+    ("price", "expected"),
+    [
+        ("0.05", "0.05"),
+        ("9.99", "0.05"),
+        ("10", "0.03"),
+        ("99.99", "0.03"),
+        ("100", "0.02"),
+        ("499.99", "0.02"),
+        ("500", "0.01"),
+        ("2500", "0.01"),
+    ],
+)
+def test_bands_by_premium_slab(price: str, expected: str) -> None:
+    assert band(D(price)) == D(expected)

@@ -58,7 +58,7 @@ else:
     from unfold.admin import ModelAdmin as _ModelAdmin
     from unfold.admin import StackedInline as _StackedInline
     from unfold.admin import TabularInline as _TabularInline
-    from unfold.decorators import action
+    from unfold.decorators import action, display  # noqa: F401  # display: for the rooms
 
 _GroupAdmin = django.contrib.auth.admin.GroupAdmin
 

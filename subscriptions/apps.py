@@ -8,3 +8,14 @@ class SubscriptionsConfig(AppConfig):
 
     name = "subscriptions"
     verbose_name = "Subscriptions"
+
+    def ready(self) -> None:
+        """Tell marketplace who subscribes, and hear from brokers which accounts are gone."""
+        # Models can be imported only once every app is loaded.
+        from brokers.ports import ACCOUNT_UNLINK
+        from marketplace.ports import SUBSCRIBERS
+        from subscriptions.registrations import SUBSCRIBERS_OF_TEMPLATES
+        from subscriptions.services import unlink_account
+
+        SUBSCRIBERS.register(SUBSCRIBERS_OF_TEMPLATES)
+        ACCOUNT_UNLINK.register(unlink_account)

@@ -106,9 +106,7 @@ class Allocation(TenantOwned):
     subscription = models.ForeignKey(
         Subscription, on_delete=models.PROTECT, related_name="allocations"
     )
-    account = models.ForeignKey(
-        BrokerAccount, on_delete=models.PROTECT, related_name="allocations"
-    )
+    account = models.ForeignKey(BrokerAccount, on_delete=models.PROTECT, related_name="allocations")
     lot_multiplier = models.DecimalField(max_digits=8, decimal_places=2, default=1)
     priority = models.PositiveSmallIntegerField(default=1)
     max_lots_per_order = models.PositiveIntegerField(null=True, blank=True)

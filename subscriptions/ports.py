@@ -1,9 +1,9 @@
-"""What this room asks of the trading day above it."""
+"""What subscriptions asks of the room above it: the trading day."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -11,52 +11,64 @@ from quantleap.core.registry import Port
 
 
 class EntryGate(Protocol):
-    """Who is leaving tells it here; the row of the execution decides (execution.md I7)."""
+    """Stands between a subscription that leaves and its next entry (execution.md I7)."""
 
     def withdraw_armed(
         self, subscription_ids: Collection[int], *, reason: str, now: dt.datetime
     ) -> bool:
-        """Withdraw what is armed, in the caller's transaction; ``next_entry_affected``."""
+        """Withdraw what is armed, in the caller's transaction.
+
+        Returns ``next_entry_affected``: False when an entry was already committed, which then
+        goes out.
+        """
         ...
 
     def request_exit(
         self, subscription_ids: Collection[int], *, reason: str, now: dt.datetime
     ) -> int:
-        """Ask for the exit of open positions; how many executions it reaches."""
+        """Ask for the exit of all open positions; idempotent. How many executions it reaches."""
         ...
 
 
 class Activity(Protocol):
-    """What a subscription has traded."""
+    """What was traded for a subscription, as the API shows it."""
 
     def last_executions(self, subscription_id: int, limit: int) -> list[dict[str, Any]]:
-        """Newest executions, as the API shows them."""
+        """At most ``limit`` executions, newest first."""
         ...
 
-    def performance(self, subscription_id: int) -> dict[str, Decimal | None]:
-        """``total_pnl`` and ``roi_percentage``; None until earned."""
+    def performance(self, subscription_id: int) -> Mapping[str, Decimal | None]:
+        """``total_pnl`` in rupees and ``roi_percentage``; None where nothing is known yet."""
         ...
 
 
-class _Nothing:
-    """Without an execution room nothing is armed, held or earned."""
+class _NothingTrades:
+    """Without an execution room nothing was committed: whoever leaves misses the next entry."""
 
     def withdraw_armed(
         self, subscription_ids: Collection[int], *, reason: str, now: dt.datetime
     ) -> bool:
+        del subscription_ids, reason, now
         return True
 
     def request_exit(
         self, subscription_ids: Collection[int], *, reason: str, now: dt.datetime
     ) -> int:
+        del subscription_ids, reason, now
         return 0
 
+
+class _NothingTraded:
+    """Without an execution room there is no history."""
+
     def last_executions(self, subscription_id: int, limit: int) -> list[dict[str, Any]]:
+        del subscription_id, limit
         return []
 
-    def performance(self, subscription_id: int) -> dict[str, Decimal | None]:
+    def performance(self, subscription_id: int) -> Mapping[str, Decimal | None]:
+        del subscription_id
         return {"total_pnl": None, "roi_percentage": None}
 
 
-ENTRY_GATE: Port[EntryGate] = Port("subscriptions.entry_gate", _Nothing())
-ACTIVITY: Port[Activity] = Port("subscriptions.activity", _Nothing())
+ENTRY_GATE: Port[EntryGate] = Port("subscriptions.entry_gate", _NothingTrades())
+ACTIVITY: Port[Activity] = Port("subscriptions.activity", _NothingTraded())

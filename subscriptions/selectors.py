@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import Final, NamedTuple
 
+from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet
+
+from marketplace.definition import Definition, parse_definition
+from marketplace.models import Price, Template
+from quantleap.core.errors import NotFound
+from quantleap.core.tenancy import TenantQuerySet
 from subscriptions.models import Allocation, Subscription
+from subscriptions.sizing import smallest_leg
+
+STANDARD_TIER: Final = "STANDARD"
 
 
-@dataclass(frozen=True, slots=True)
-class ActiveAllocation:
-    """One ACTIVE allocation of an ACTIVE subscription, with what arming needs of its account."""
+class ActiveAllocation(NamedTuple):
+    """One account that trades a template for one subscription; multiplier in lots, times UTC.
+
+    A named tuple, because arming makes ten thousand of them in one go.
+    """
 
     allocation_id: int
     subscription_id: int
@@ -29,16 +40,20 @@ class ActiveAllocation:
 
 
 def active_allocations(template_id: int, environment: str) -> list[ActiveAllocation]:
-    """Discovery for a run: every active subscriber's allocations and accounts.
+    """Everything that trades a template: one query, whatever the number of subscribers
+    (execution.md section 7 allows two).
 
-    One query whatever their number (execution.md section 7 allows two).
+    Active allocations of active subscriptions; accounts that are not ready are included, because
+    their execution fails by name (execution.md section 5). An account that is being removed takes
+    no new entry and is left out. Ordered by allocation.
     """
     rows = (
         Allocation.objects.filter(
+            status=Allocation.Status.ACTIVE,
+            environment=environment,
             subscription__template_id=template_id,
             subscription__status=Subscription.Status.ACTIVE,
-            subscription__environment=environment,
-            status=Allocation.Status.ACTIVE,
+            account__removal_requested_at__isnull=True,
         )
         .order_by("id")
         .values_list(
@@ -57,4 +72,157 @@ def active_allocations(template_id: int, environment: str) -> list[ActiveAllocat
             "account__token_expires_at",
         )
     )
-    return [ActiveAllocation(*row) for row in rows]
+    return [ActiveAllocation._make(row) for row in rows]
+
+
+# -- templates, as somebody who wants to subscribe sees them -------------------------------------
+def open_template(public_id: str, partner_id: int | None, environment: str) -> Template:
+    """A template that takes new subscribers and that this caller may see, with its version.
+
+    NotFound for everything else alike: unknown, the other environment's, not visible, not
+    published, closed to new subscribers, withdrawn (api.md section 6).
+    """
+    _refuse_nul(public_id)
+    visible = Q(visibility=Template.Visibility.PUBLIC)
+    if partner_id is not None:
+        visible |= Q(visibility=Template.Visibility.PARTNERS, visible_to__contains=[partner_id])
+    template = (
+        Template.objects.select_related("current_version")
+        .filter(visible, public_id=public_id, environment=environment, state=Template.State.LISTED)
+        .first()
+    )
+    if template is None:
+        raise NotFound
+    return template
+
+
+def _refuse_nul(public_id: str) -> None:
+    """An id with a NUL character, which a path may hold and PostgreSQL cannot, is unknown."""
+    if "\0" in public_id:
+        raise NotFound
+
+
+def definition_of(template: Template) -> Definition:
+    """What the template trades from its next entry on: the current version."""
+    version = template.current_version
+    return Definition(()) if version is None else parse_definition(version.definition)
+
+
+def price_in_force(template_id: int, partner_id: int | None, day: dt.date) -> Price | None:
+    """The price row for new subscriptions on ``day`` (IST): the partner's own before the general.
+
+    None when the template has no price in force.
+    """
+    return (
+        Price.objects.filter(
+            Q(partner_id=partner_id) | Q(partner_id__isnull=True),
+            template_id=template_id,
+            tier=STANDARD_TIER,
+            effective_from__lte=day,
+        )
+        .order_by(F("partner_id").desc(nulls_last=True), "-effective_from")
+        .first()
+    )
+
+
+# -- subscriptions -------------------------------------------------------------------------------
+def subscriptions(
+    partner_id: int | None, environment: str, *, customer_id: int | None = None
+) -> TenantQuerySet[Subscription]:
+    """A tenant's subscriptions, newest first, with all that a list shows.
+
+    Two queries whatever their number: the rows with customer, template and key, and their active
+    allocations with the accounts.
+    """
+    found = (
+        Subscription.objects.for_partner(partner_id, environment)
+        .select_related("customer", "template", "attributed_key")
+        .defer("template__description", "template__disclosure")
+        .prefetch_related(Prefetch("allocations", _active()))
+        .order_by("-created_at", "-id")
+    )
+    return found if customer_id is None else found.filter(customer_id=customer_id)
+
+
+def _active() -> QuerySet[Allocation]:
+    return (
+        Allocation.objects.filter(status=Allocation.Status.ACTIVE)
+        .select_related("account")
+        .order_by("priority", "id")
+    )
+
+
+def get_subscription(
+    partner_id: int | None,
+    environment: str,
+    public_id: str,
+    *,
+    customer_id: int | None = None,
+) -> Subscription:
+    """One subscription of the tenant with the template's current version (2 queries).
+
+    NotFound for an unknown one, another tenant's or another customer's alike.
+    """
+    _refuse_nul(public_id)
+    found = (
+        subscriptions(partner_id, environment, customer_id=customer_id)
+        .select_related("customer", "template__current_version", "attributed_key")
+        .filter(public_id=public_id)
+        .first()
+    )
+    if found is None:
+        raise NotFound
+    return found
+
+
+def find_subscription_id(
+    partner_id: int | None,
+    environment: str,
+    public_id: str,
+    *,
+    customer_id: int | None = None,
+) -> int:
+    """Inner id of a tenant's subscription, for a service (1 query). NotFound."""
+    _refuse_nul(public_id)
+    mine = Subscription.objects.for_partner(partner_id, environment).filter(public_id=public_id)
+    if customer_id is not None:
+        mine = mine.filter(customer_id=customer_id)
+    found = mine.values_list("pk", flat=True).first()
+    if found is None:
+        raise NotFound
+    return found
+
+
+# -- for publishing and withdrawing (marketplace.ports.SubscriberView) ---------------------------
+def live_count(template_id: int) -> int:
+    """Active and paused subscriptions of a template."""
+    return (
+        Subscription.objects.filter(template_id=template_id)
+        .exclude(status=Subscription.Status.CANCELLED)
+        .count()
+    )
+
+
+def zero_lot_subscriptions(template_id: int, definition: Definition) -> list[str]:
+    """Public ids of live subscriptions with an account that would get 0 lots of some leg.
+
+    floor(base x multiplier) is 0 first for the smallest leg, exactly where the product is below 1.
+    """
+    smallest = smallest_leg(definition)
+    if not smallest:
+        return []
+    return list(
+        Subscription.objects.filter(
+            Exists(
+                Allocation.objects.filter(
+                    subscription=OuterRef("pk"), status=Allocation.Status.ACTIVE
+                )
+                .annotate(lots=F("lot_multiplier") * smallest)
+                .filter(lots__lt=1)
+            ),
+            template_id=template_id,
+        )
+        .exclude(status=Subscription.Status.CANCELLED)
+        .order_by("id")
+        .values_list("public_id", flat=True)
+    )

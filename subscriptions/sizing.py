@@ -1,66 +1,113 @@
-"""How many lots a subscriber trades. Pure (execution.md section 3)."""
+"""How many lots a subscriber trades: floor(base lots x multiplier), leg by leg. Pure.
+
+Rules: execution.md section 3 (quantities) and section 4 (a multiplier that changes the ratio
+between legs is refused by name).
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
+from math import gcd
 
 from marketplace.definition import Definition, LegSpec, StrategySpec, leg_label
-
-
-class SizingError(Exception):
-    """A multiplier does not fit a template; the message names the leg or the ratio."""
-
-
-def leg_lots(base_lots: int, multiplier: Decimal) -> int:
-    """Lots of a leg: ``floor(base lots x multiplier)``."""
-    return math.floor(base_lots * multiplier)
+from subscriptions.errors import LotsZero, MultiplierNotPositive, RatioChanged
 
 
 @dataclass(frozen=True, slots=True)
-class EffectiveLeg:
-    """What one leg of a template means for one subscriber."""
+class EffectiveLots:
+    """What a multiplier makes of one leg. ``leg`` is its label, ``lots`` whole lots."""
 
     leg: str
     lots: int
 
 
-def effective_lots(definition: Definition, multiplier: Decimal) -> list[EffectiveLeg]:
-    """Lots per leg, in order; legs that would get none are included with 0."""
+def leg_lots(base_lots: int, multiplier: Decimal) -> int:
+    """Lots of a leg: ``base_lots`` x ``multiplier`` rounded down to whole lots."""
+    return int((base_lots * multiplier).to_integral_value(ROUND_FLOOR))
+
+
+def effective_lots(
+    definition: Definition, multiplier: Decimal, *, hide_legs: bool = False
+) -> list[EffectiveLots]:
+    """Every leg of every strategy with its lots. ``hide_legs`` numbers the legs of a black box."""
     return [
-        EffectiveLeg(leg_label(leg), leg_lots(leg.lots, multiplier))
-        for strategy in definition.strategies
-        for leg in strategy.legs
+        EffectiveLots(label, leg_lots(leg.lots, multiplier))
+        for _, leg, label in _labelled(definition, hide_legs)
     ]
 
 
-def zero_lot_legs(definition: Definition, multiplier: Decimal) -> list[str]:
-    """Labels of the legs that a multiplier leaves without lots."""
-    return [item.leg for item in effective_lots(definition, multiplier) if item.lots == 0]
+def check_multiplier(
+    definition: Definition, multiplier: Decimal, *, hide_legs: bool = False
+) -> None:
+    """Refuse a multiplier that would not trade the strategy as it was written.
 
-
-def _pairs(strategy: StrategySpec) -> Iterator[tuple[LegSpec, LegSpec]]:
-    first, *rest = strategy.legs
-    return ((first, other) for other in rest)
-
-
-def check_multiplier(definition: Definition, multiplier: Decimal) -> None:
-    """SizingError when a leg would get 0 lots, or when the legs' ratio would change.
-
-    The ratio is what the author designed the risk for: 1:2 with 1.5 would become 1:3.
+    MultiplierNotPositive; LotsZero naming the leg that would get no lots; RatioChanged naming two
+    legs of one strategy and their ratio before and after. All are 400 on ``lot_multiplier``.
     """
-    zero = zero_lot_legs(definition, multiplier)
-    if zero:
-        raise SizingError(f"{zero[0]} would get 0 lots with multiplier {multiplier}")
+    if multiplier <= 0:
+        raise MultiplierNotPositive(
+            "lot_multiplier must be greater than 0",
+            details={"lot_multiplier": "Must be greater than 0."},
+        )
+    labels = {}
+    for strategy, leg, label in _labelled(definition, hide_legs):
+        labels[strategy.key, leg.key] = label
+        if leg_lots(leg.lots, multiplier) <= 0:
+            words = f"{label}: {leg.lots} x {_plain(multiplier)} is less than one lot."
+            raise LotsZero(f"lot_multiplier: {words}", details={"lot_multiplier": words})
     for strategy in definition.strategies:
-        if not strategy.legs:
+        pair = changed_ratio(strategy.legs, multiplier)
+        if pair is None:
             continue
-        for one, other in _pairs(strategy):
-            lots, others = leg_lots(one.lots, multiplier), leg_lots(other.lots, multiplier)
-            if lots * other.lots != others * one.lots:
-                raise SizingError(
-                    f"multiplier {multiplier} would change the ratio of {leg_label(one)} to "
-                    f"{leg_label(other)} from {one.lots}:{other.lots} to {lots}:{others}"
-                )
+        first, second = pair
+        names = [labels[strategy.key, leg.key] for leg in pair]
+        before = _ratio(first.lots, second.lots)
+        after = _ratio(leg_lots(first.lots, multiplier), leg_lots(second.lots, multiplier))
+        words = f"{names[0]} and {names[1]}: {before} x {_plain(multiplier)} -> {after}."
+        raise RatioChanged(
+            f"lot_multiplier: the ratio between legs would change: {words}",
+            details={"lot_multiplier": f"Changes the ratio between legs: {words}"},
+        )
+
+
+def changed_ratio(legs: Sequence[LegSpec], multiplier: Decimal) -> tuple[LegSpec, LegSpec] | None:
+    """The first leg and the first other one whose ratio to it would change; None when none does.
+
+    Comparing with the first leg is enough: ratios to it fix all the others.
+    """
+    for other in legs[1:]:
+        first = legs[0]
+        mine, theirs = leg_lots(first.lots, multiplier), leg_lots(other.lots, multiplier)
+        if mine * other.lots != theirs * first.lots:
+            return first, other
+    return None
+
+
+def smallest_leg(definition: Definition) -> int:
+    """Base lots of the smallest leg: the first to become 0 lots. 0 without any leg."""
+    return min((leg.lots for strategy in definition.strategies for leg in strategy.legs), default=0)
+
+
+def _labelled(
+    definition: Definition, hide_legs: bool
+) -> Iterator[tuple[StrategySpec, LegSpec, str]]:
+    """Legs with a label; with more than one strategy the label begins with the strategy's name."""
+    several = len(definition.strategies) > 1
+    for position, strategy in enumerate(definition.strategies, start=1):
+        name = f"Strategy {position}" if hide_legs else strategy.name
+        for number, leg in enumerate(strategy.legs, start=1):
+            label = f"Leg {number}" if hide_legs else leg_label(leg)
+            yield strategy, leg, f"{name}: {label}" if several else label
+
+
+def _ratio(first: int, second: int) -> str:
+    common = gcd(first, second) or 1
+    return f"{first // common}:{second // common}"
+
+
+def _plain(number: Decimal) -> str:
+    """1.50 as 1.5 and 100 as 100, never 1E+2."""
+    text = f"{number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

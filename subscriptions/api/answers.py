@@ -1,0 +1,131 @@
+"""Members of an answer, the same for partner and customer but for the commission."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any, Final
+
+from marketplace.models import Template
+from quantleap.core.clock import ist_date
+from quantleap.core.money import BASIS_POINTS, CURRENCY, ZERO, split
+from quantleap.core.tenancy import Environment
+from subscriptions.models import Allocation, Subscription
+from subscriptions.periods import next_billing_at, next_billing_date
+from subscriptions.selectors import definition_of
+from subscriptions.sizing import effective_lots
+
+PLATFORM_OWNER_ID: Final = "admin_quantleap"
+
+
+def allocation_row(allocation: Allocation, now: dt.datetime) -> dict[str, Any]:
+    """Members of AllocationObject; the account must be loaded."""
+    account = allocation.account
+    return {
+        "allocation_id": allocation.public_id,
+        "broker_id": account.broker,
+        "client_id": account.client_id,
+        "lot_multiplier": allocation.lot_multiplier,
+        "priority": allocation.priority,
+        "max_lots_per_order": allocation.max_lots_per_order,
+        "status": allocation.status,
+        "account_status": account.status,
+        "has_oauth_token": account.has_session(now),
+    }
+
+
+def _is_billed(subscription: Subscription) -> bool:
+    """FREE templates and test-environment subscriptions are never billed (money.md)."""
+    return subscription.price_id is not None and subscription.environment == Environment.LIVE
+
+
+def user_row(subscription: Subscription, now: dt.datetime) -> dict[str, Any]:
+    """Members of UserSubscriptionObject; customer, template and allocations must be loaded."""
+    allocations = [allocation_row(one, now) for one in subscription.allocations.all()]
+    goes_on = _is_billed(subscription) and subscription.status != Subscription.Status.CANCELLED
+    today = ist_date(now)
+    next_date = next_billing_date(subscription.anchor, today) if goes_on else None
+    template = subscription.template
+    return {
+        "subscription_id": subscription.public_id,
+        "user_id": subscription.customer.public_id,
+        "user_email": subscription.customer.email,
+        "template_id": template.public_id,
+        "template_basket_id": template.public_id,
+        "template_name": template.name,
+        "template_owner_id": _owner_id(subscription),
+        "status": subscription.status,
+        "status_reason": subscription.status_reason or None,
+        "reason": subscription.status_note or None,
+        "subscription_date": ist_date(subscription.created_at),
+        "next_billing_date": next_date,
+        "next_billing_at": next_billing_at(subscription.anchor, today) if goes_on else None,
+        "has_oauth_token": bool(allocations) and all(a["has_oauth_token"] for a in allocations),
+        "pricing": {
+            "type": "PAID" if subscription.price_id is not None else "FREE",
+            "monthly_fee": subscription.monthly_fee,
+            "currency": subscription.currency,
+            "billing_start_date": _billing_start(subscription),
+            "next_billing_date": next_date,
+        },
+        "broker_allocation": allocations[0] if allocations else None,
+        "broker_allocations": allocations,
+        "status_changed_at": subscription.status_changed_at,
+        "created_at": subscription.created_at,
+        "cancelled_at": subscription.cancelled_at,
+    }
+
+
+def _owner_id(subscription: Subscription) -> str:
+    """The platform, or the customer himself: a private template has no other subscriber."""
+    if subscription.template.owner == Template.Owner.PLATFORM:
+        return PLATFORM_OWNER_ID
+    return subscription.customer.public_id
+
+
+def _billing_start(subscription: Subscription) -> dt.date | None:
+    return subscription.anchor if _is_billed(subscription) else None
+
+
+def partner_row(subscription: Subscription, slug: str, now: dt.datetime) -> dict[str, Any]:
+    """Members of PartnerSubscriptionObject; ``slug`` names the partner."""
+    commission, platform = split(subscription.monthly_fee, subscription.partner_bps)
+    key = subscription.attributed_key
+    return user_row(subscription, now) | {
+        "partner_attribution": {
+            "partner_id": slug,
+            "partner_api_key_id": key.public_id if key else None,
+            "commission_rate": Decimal(subscription.partner_bps) / BASIS_POINTS,
+            "monthly_commission": commission,
+            "billing_start_date": _billing_start(subscription),
+        },
+        "revenue_share": {
+            "partner_commission": commission,
+            "platform_fee": platform,
+            "currency": subscription.currency,
+        },
+    }
+
+
+def lots_rows(subscription: Subscription) -> list[dict[str, Any]]:
+    """Lots per leg over all accounts; needs template__current_version and allocations."""
+    template = subscription.template
+    per_account = [
+        effective_lots(definition_of(template), one.lot_multiplier, hide_legs=template.black_box)
+        for one in subscription.allocations.all()
+    ]
+    return [
+        {"leg": rows[0].leg, "lots": sum(row.lots for row in rows)}
+        for rows in zip(*per_account, strict=True)
+    ]
+
+
+def payment_row(subscription: Subscription) -> dict[str, Any]:
+    """What is to be paid: nothing is due before an invoice says so."""
+    status = "NOT_INVOICED" if _is_billed(subscription) else "NOT_REQUIRED"
+    return {"status": status, "due_by": None, "pay_url": None}
+
+
+def revenue_to_date() -> dict[str, Any]:
+    """Shares of what was paid: commission accrues on payment, and no payment exists yet."""
+    return {"partner_share": ZERO, "platform_share": ZERO, "currency": CURRENCY}

@@ -1,0 +1,240 @@
+"""``/partner/marketplace/subscribe`` and ``/partner/subscriptions...``."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import ClassVar
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from partners import permissions
+from quantleap.core import clock
+from quantleap.core.api.pagination import check_query, paginate
+from quantleap.core.api.principal import PartnerPrincipal
+from quantleap.core.api.views import PartnerView
+from subscriptions import services
+from subscriptions.api import answers, requests
+from subscriptions.api.serializers import (
+    AllocationListAnswer,
+    PartnerCreatedAnswer,
+    PartnerDetailAnswer,
+    PartnerListAnswer,
+    PartnerSubscribeRequest,
+    PartnerTransitionAnswer,
+    TransitionRequest,
+)
+from subscriptions.models import Subscription
+from subscriptions.ports import ACTIVITY
+from subscriptions.selectors import find_subscription_id, get_subscription, subscriptions
+
+LAST_EXECUTIONS = 10
+USER_EMAIL = OpenApiParameter("user_email", str, description="Only this customer's.")
+TEMPLATE_ID = OpenApiParameter("template_id", str)
+STATUS = OpenApiParameter("status", str, enum=Subscription.Status.values)
+OPEN_POSITIONS = OpenApiParameter(
+    "open_positions", str, enum=[choice.value for choice in services.OpenPositions]
+)
+REASON = OpenApiParameter("reason", str, description="Why, in words.")
+
+
+def load(principal: PartnerPrincipal, subscription_id: str) -> Subscription:
+    """The partner's subscription; NotFound."""
+    return get_subscription(principal.partner_id, principal.environment, subscription_id)
+
+
+class SubscribeView(PartnerView):
+    """Subscribing a customer."""
+
+    permissions_by_method: ClassVar[dict[str, str]] = {"POST": permissions.MARKETPLACE_SUBSCRIBE}
+
+    @extend_schema(
+        operation_id="partner_marketplace_subscribe",
+        request=PartnerSubscribeRequest,
+        responses={201: PartnerCreatedAnswer},
+    )
+    def post(self, request: Request) -> Response:
+        """Subscribe a customer, found or created by e-mail."""
+        data = self.validated(PartnerSubscribeRequest, request)
+        me, now = self.partner, clock.now()
+        made = services.subscribe(
+            partner_id=me.partner_id,
+            environment=me.environment,
+            template_id=data["template_id"],
+            user_email=data["user_email"],
+            user_name=data.get("user_name", ""),
+            user_state=data.get("user_state", ""),
+            key_id=me.key_id,
+            actor=me.actor,
+            now=now,
+            **requests.subscribe_arguments(request, data),
+        )
+        subscription = load(me, made.public_id)
+        row = answers.partner_row(subscription, me.slug, now)
+        answer = {
+            "statusCode": 201,
+            "message": "Subscription created successfully",
+            "effective_lots": answers.lots_rows(subscription),
+            "payment": answers.payment_row(subscription),
+            "subscription": row,
+            **row,
+        }
+        return Response(PartnerCreatedAnswer(answer).data, status=201)
+
+
+class SubscriptionsView(PartnerView):
+    """All subscriptions of a partner's customers."""
+
+    permissions_by_method: ClassVar[dict[str, str]] = {"GET": permissions.SUBSCRIPTIONS_READ}
+    allowed_query = requests.LIST_QUERY | {"user_email"}
+
+    @extend_schema(
+        operation_id="partner_subscriptions_list",
+        parameters=[USER_EMAIL, TEMPLATE_ID, STATUS],
+        responses={200: PartnerListAnswer},
+    )
+    def get(self, request: Request) -> Response:
+        """List, newest first."""
+        me, now = self.partner, clock.now()
+        found = subscriptions(me.partner_id, me.environment).filter(
+            **requests.list_filters(request)
+        )
+        rows, pagination = paginate(request, found)
+        answer = {
+            "statusCode": 200,
+            "subscriptions": [answers.partner_row(row, me.slug, now) for row in rows],
+            "pagination": pagination,
+        }
+        return Response(PartnerListAnswer(answer).data)
+
+
+class SubscriptionView(PartnerView):
+    """One subscription."""
+
+    permissions_by_method: ClassVar[dict[str, str]] = {
+        "GET": permissions.SUBSCRIPTIONS_READ,
+        "DELETE": permissions.SUBSCRIPTIONS_WRITE,
+    }
+    allowed_query = requests.CANCEL_QUERY
+
+    @extend_schema(
+        operation_id="partner_subscriptions_retrieve", responses={200: PartnerDetailAnswer}
+    )
+    def get(self, request: Request, subscription_id: str) -> Response:
+        """With accounts, last executions, and figures to date."""
+        check_query(request, frozenset())  # the class allows a cancel's
+        me, now = self.partner, clock.now()
+        subscription = load(me, subscription_id)
+        row = answers.partner_row(subscription, me.slug, now)
+        answer = {
+            "statusCode": 200,
+            "effective_lots": answers.lots_rows(subscription),
+            "last_executions": ACTIVITY.get().last_executions(subscription.pk, LAST_EXECUTIONS),
+            "performance_tracking": ACTIVITY.get().performance(subscription.pk),
+            "revenue_share_tracking": answers.revenue_to_date(),
+            "subscription": row,
+            **row,
+        }
+        return Response(PartnerDetailAnswer(answer).data)
+
+    @extend_schema(
+        operation_id="partner_subscriptions_cancel",
+        parameters=[OPEN_POSITIONS, REASON],
+        responses={200: PartnerTransitionAnswer},
+    )
+    def delete(self, request: Request, subscription_id: str) -> Response:
+        """Cancel for good."""
+        me, now = self.partner, clock.now()
+        inner = find_subscription_id(me.partner_id, me.environment, subscription_id)
+        result = services.cancel(
+            subscription_id=inner,
+            actor=me.actor,
+            reason=Subscription.Reason.PARTNER,
+            now=now,
+            **requests.cancel_of(request),
+        )
+        return transitioned(me, result, "Subscription cancelled", now)
+
+
+class PauseView(PartnerView):
+    """Pausing."""
+
+    permissions_by_method: ClassVar[dict[str, str]] = {"PUT": permissions.SUBSCRIPTIONS_WRITE}
+
+    @extend_schema(
+        operation_id="partner_subscriptions_pause",
+        request=TransitionRequest,
+        responses={200: PartnerTransitionAnswer},
+    )
+    def put(self, request: Request, subscription_id: str) -> Response:
+        """No new entry until resumed."""
+        me, now = self.partner, clock.now()
+        inner = find_subscription_id(me.partner_id, me.environment, subscription_id)
+        result = services.pause(
+            subscription_id=inner,
+            actor=me.actor,
+            reason=Subscription.Reason.PARTNER,
+            now=now,
+            **requests.transition_of(request),
+        )
+        return transitioned(me, result, "Subscription paused", now)
+
+
+class ResumeView(PartnerView):
+    """Resuming."""
+
+    permissions_by_method: ClassVar[dict[str, str]] = {"PUT": permissions.SUBSCRIPTIONS_WRITE}
+
+    @extend_schema(
+        operation_id="partner_subscriptions_resume",
+        request=TransitionRequest,
+        responses={200: PartnerTransitionAnswer},
+    )
+    def put(self, request: Request, subscription_id: str) -> Response:
+        """Enter again; a pause by the customer is lifted with a reason."""
+        me, now = self.partner, clock.now()
+        inner = find_subscription_id(me.partner_id, me.environment, subscription_id)
+        result = services.resume(
+            subscription_id=inner,
+            actor=me.actor,
+            reason=Subscription.Reason.PARTNER,
+            now=now,
+            **requests.resume_of(request),
+        )
+        return transitioned(me, result, "Subscription resumed", now)
+
+
+class AllocationsView(PartnerView):
+    """The broker accounts of a subscription."""
+
+    permissions_by_method: ClassVar[dict[str, str]] = {"GET": permissions.SUBSCRIPTIONS_READ}
+
+    @extend_schema(
+        operation_id="partner_subscriptions_allocations", responses={200: AllocationListAnswer}
+    )
+    def get(self, request: Request, subscription_id: str) -> Response:
+        """By priority."""
+        subscription, now = load(self.partner, subscription_id), clock.now()
+        rows = [answers.allocation_row(one, now) for one in subscription.allocations.all()]
+        return Response(AllocationListAnswer({"statusCode": 200, "allocations": rows}).data)
+
+
+def transitioned(
+    principal: PartnerPrincipal,
+    result: services.TransitionResult,
+    message: str,
+    now: dt.datetime,
+) -> Response:
+    """The subscription as it is now, and what the transition changed."""
+    subscription = load(principal, result.subscription.public_id)
+    row = answers.partner_row(subscription, principal.slug, now)
+    answer = {
+        "statusCode": 200,
+        "message": message,
+        "changed": result.changed,
+        "next_entry_affected": result.next_entry_affected,
+        "subscription": row,
+        **row,
+    }
+    return Response(PartnerTransitionAnswer(answer).data)

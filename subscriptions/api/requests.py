@@ -1,0 +1,111 @@
+"""From validated bodies and queries to the services' arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+
+from partners.api.authentication import caller_address
+from partners.api.serializers import EmailField
+from subscriptions.api.serializers import TransitionRequest
+from subscriptions.models import Subscription
+from subscriptions.services import AccountChoice, OpenPositions
+
+LIST_QUERY = frozenset({"template_id", "status"})
+CANCEL_QUERY = frozenset({"open_positions", "reason"})
+
+
+def account_choices(data: Mapping[str, Any]) -> list[AccountChoice]:
+    """The account named flat, or those of ``allocations``."""
+    auto_link = data.get("auto_link_broker", True)
+    if "allocations" not in data:
+        return [_choice(data, auto_link, priority=1, path="")]
+    return [
+        _choice(row, auto_link, priority=number, path=f"allocations.{number - 1}.")
+        for number, row in enumerate(data["allocations"], start=1)
+    ]
+
+
+def _choice(row: Mapping[str, Any], auto_link: bool, *, priority: int, path: str) -> AccountChoice:
+    return AccountChoice(
+        client_id=row["broker_client_id"],
+        broker=row.get("broker", ""),
+        lot_multiplier=row.get("lot_multiplier", Decimal(1)),
+        priority=row.get("priority", priority),
+        max_lots_per_order=row.get("max_lots_per_order"),
+        auto_link=auto_link,
+        path=path,
+    )
+
+
+def subscribe_arguments(request: Request, data: Mapping[str, Any]) -> dict[str, Any]:
+    """What partner and customer say alike."""
+    address = caller_address(request)
+    return {
+        "accounts": account_choices(data),
+        "accepted_disclosure_version": data.get("accepted_disclosure_version"),
+        "address": None if address is None else str(address),
+    }
+
+
+def list_filters(request: Request) -> dict[str, str]:
+    """Filters of a list as ORM look-ups; ValidationError naming the allowed values."""
+    params = request.query_params
+    found: dict[str, str] = {}
+    if (email := params.get("user_email")) is not None:
+        found["customer__email"] = _email(email)
+    if (template_id := params.get("template_id")) is not None:
+        found["template__public_id"] = _no_nul("template_id", template_id)
+    if (status := params.get("status")) is not None:
+        if status not in Subscription.Status.values:
+            allowed = ", ".join(Subscription.Status.values)
+            raise ValidationError({"status": f"Must be one of {allowed}."})
+        found["status"] = status
+    return found
+
+
+def _email(text: str) -> str:
+    try:
+        email: str = EmailField(max_length=254).run_validation(text)
+    except ValidationError as error:
+        raise ValidationError({"user_email": error.detail}) from error
+    return email
+
+
+def _no_nul(name: str, text: str) -> str:
+    if "\0" in text:
+        raise ValidationError({name: "Null characters are not allowed."})
+    return text
+
+
+def transition_of(request: Request) -> dict[str, str]:
+    """``open_positions`` and ``note`` of a pause or resume (body)."""
+    return _transition(request.data)
+
+
+def cancel_of(request: Request) -> dict[str, str]:
+    """The same of a DELETE, from the query. A body is refused: it would be silently ignored."""
+    if request.data:
+        raise ValidationError({"body": "DELETE takes query parameters, no body."})
+    return _transition(request.query_params.dict())
+
+
+def _transition(data: Any) -> dict[str, str]:
+    bound = TransitionRequest(data=data)
+    bound.is_valid(raise_exception=True)
+    return {
+        "open_positions": bound.validated_data.get("open_positions", OpenPositions.MANAGE.value),
+        "note": bound.validated_data.get("reason", ""),
+    }
+
+
+def resume_of(request: Request) -> dict[str, str]:
+    """``note`` of a resume; EXIT_NOW makes no sense there and is refused by name."""
+    found = transition_of(request)
+    if found.pop("open_positions") == OpenPositions.EXIT_NOW:
+        raise ValidationError({"open_positions": "EXIT_NOW goes with pause or cancel only."})
+    return found

@@ -1,0 +1,334 @@
+"""Bodies in and out of this room's routes (api.md sections 6 and 7)."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, Final
+
+from django.core.validators import RegexValidator
+from rest_framework import serializers
+
+from partners.api.serializers import EmailField
+from quantleap.core.api.serializers import (
+    StrictBooleanField,
+    StrictCharField,
+    StrictDecimalField,
+    StrictIntegerField,
+    StrictSerializer,
+)
+from subscriptions.models import Subscription
+from subscriptions.services import OpenPositions
+from subscriptions.services.transitions import NOTE_LENGTH
+
+MAX_LOTS_PER_ORDER: Final = 100_000
+MAX_PRIORITY: Final = 1_000
+MAX_ALLOCATIONS: Final = 20
+REQUIRED: Final = "This field is required."
+
+
+def _multiplier(**options: Any) -> StrictDecimalField:
+    """Greater than 0, two decimals; api.md section 3 gives the words of the refusal."""
+    return StrictDecimalField(
+        max_digits=8,
+        decimal_places=2,
+        min_value=Decimal("0.01"),
+        error_messages={"min_value": "Must be greater than 0."},
+        **options,
+    )
+
+
+# -- in ------------------------------------------------------------------------------------------
+class AllocationRequest(StrictSerializer):
+    """One account of several."""
+
+    broker = StrictCharField(max_length=20, required=False)
+    broker_client_id = StrictCharField(max_length=40)
+    lot_multiplier = _multiplier(required=False)
+    priority = StrictIntegerField(min_value=1, max_value=MAX_PRIORITY, required=False)
+    max_lots_per_order = StrictIntegerField(
+        min_value=1, max_value=MAX_LOTS_PER_ORDER, required=False, allow_null=True
+    )
+
+
+class UserSubscribeRequest(StrictSerializer):
+    """``POST /marketplace/subscribe/{template_id}``."""
+
+    broker_client_id = StrictCharField(max_length=40, required=False)
+    broker = StrictCharField(
+        max_length=20, required=False, help_text="Default: the partner's broker."
+    )
+    lot_multiplier = _multiplier(required=False, help_text="Default 1.")
+    auto_link_broker = StrictBooleanField(required=False, help_text="Default true.")
+    max_lots_per_order = StrictIntegerField(
+        min_value=1, max_value=MAX_LOTS_PER_ORDER, required=False, allow_null=True
+    )
+    priority = StrictIntegerField(min_value=1, max_value=MAX_PRIORITY, required=False)
+    allocations = AllocationRequest(
+        many=True, required=False, help_text="Several accounts instead of broker_client_id."
+    )
+    accepted_disclosure_version = StrictIntegerField(
+        min_value=1, max_value=2**31 - 1, required=False, allow_null=True
+    )
+
+    def validate_allocations(self, value: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """At least one, not endlessly many."""
+        if not 1 <= len(value) <= MAX_ALLOCATIONS:
+            raise serializers.ValidationError(f"From 1 to {MAX_ALLOCATIONS} accounts.")
+        return value
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """One account flat, or several in ``allocations``; never both."""
+        if "allocations" not in attrs:
+            if "broker_client_id" not in attrs:
+                raise serializers.ValidationError({"broker_client_id": REQUIRED})
+            return attrs
+        single = ("broker_client_id", "broker", "lot_multiplier", "priority", "max_lots_per_order")
+        both = [name for name in single if name in attrs]
+        if both:
+            words = "Say it inside allocations, or leave allocations out."
+            raise serializers.ValidationError(dict.fromkeys(both, words))
+        return attrs
+
+
+class PartnerSubscribeRequest(UserSubscribeRequest):
+    """``POST /partner/marketplace/subscribe``."""
+
+    template_id = StrictCharField(max_length=40, required=False)
+    template_basket_id = StrictCharField(
+        max_length=40, required=False, help_text="Alias of template_id."
+    )
+    user_email = EmailField(max_length=254)
+    user_name = StrictCharField(max_length=120, required=False, allow_blank=True)
+    user_state = StrictCharField(
+        required=False,
+        validators=[RegexValidator(r"\A[0-9]{2}\Z", "A GST state code: two digits.")],
+        help_text="GST state code.",
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """The template by one of its two names, or by both when they agree."""
+        attrs = super().validate(attrs)
+        named = {attrs[name] for name in ("template_id", "template_basket_id") if name in attrs}
+        if not named:
+            raise serializers.ValidationError({"template_id": REQUIRED})
+        if len(named) > 1:
+            words = "Differs from template_id, whose alias it is."
+            raise serializers.ValidationError({"template_basket_id": words})
+        return attrs | {"template_id": named.pop()}
+
+
+class TransitionRequest(StrictSerializer):
+    """Body of pause and resume, all of it optional; of a cancel the query parameters."""
+
+    open_positions = serializers.ChoiceField(
+        choices=[choice.value for choice in OpenPositions], required=False
+    )
+    reason = StrictCharField(max_length=NOTE_LENGTH, required=False, allow_blank=True)
+
+
+# -- out -----------------------------------------------------------------------------------------
+def _money(**options: Any) -> serializers.DecimalField:
+    return serializers.DecimalField(
+        max_digits=12, decimal_places=2, coerce_to_string=False, **options
+    )
+
+
+class AllocationObject(serializers.Serializer[Any]):
+    """On which account, and how much."""
+
+    allocation_id = serializers.CharField()
+    broker_id = serializers.CharField()
+    client_id = serializers.CharField()
+    lot_multiplier = serializers.DecimalField(
+        max_digits=8, decimal_places=2, coerce_to_string=False
+    )
+    priority = serializers.IntegerField()
+    max_lots_per_order = serializers.IntegerField(allow_null=True)
+    status = serializers.CharField()
+    account_status = serializers.CharField()
+    has_oauth_token = serializers.BooleanField()
+
+
+class PricingObject(serializers.Serializer[Any]):
+    """What it costs before tax; no dates where nothing is billed."""
+
+    type = serializers.ChoiceField(choices=["FREE", "PAID"])
+    monthly_fee = _money()
+    currency = serializers.CharField()
+    billing_start_date = serializers.DateField(allow_null=True)
+    next_billing_date = serializers.DateField(allow_null=True)
+
+
+class AttributionObject(serializers.Serializer[Any]):
+    """Whose customer it is, and that partner's part of the fee."""
+
+    partner_id = serializers.CharField()
+    partner_api_key_id = serializers.CharField(allow_null=True)
+    commission_rate = serializers.DecimalField(
+        max_digits=5, decimal_places=4, coerce_to_string=False
+    )
+    monthly_commission = _money()
+    billing_start_date = serializers.DateField(allow_null=True)
+
+
+class RevenueShareObject(serializers.Serializer[Any]):
+    """The fee in two parts that add up to it."""
+
+    partner_commission = _money()
+    platform_fee = _money()
+    currency = serializers.CharField()
+
+
+class UserSubscriptionObject(serializers.Serializer[Any]):
+    """A subscription as its customer sees it: no commission."""
+
+    subscription_id = serializers.CharField()
+    user_id = serializers.CharField()
+    user_email = serializers.EmailField()
+    template_id = serializers.CharField()
+    template_basket_id = serializers.CharField()
+    template_name = serializers.CharField()
+    template_owner_id = serializers.CharField()
+    status = serializers.ChoiceField(choices=Subscription.Status.values)
+    status_reason = serializers.CharField(allow_null=True)
+    reason = serializers.CharField(allow_null=True, help_text="Why, in somebody's words.")
+    subscription_date = serializers.DateField()
+    next_billing_date = serializers.DateField(allow_null=True)
+    next_billing_at = serializers.DateTimeField(allow_null=True)
+    has_oauth_token = serializers.BooleanField(help_text="Every account is logged in now.")
+    pricing = PricingObject()
+    broker_allocation = AllocationObject(allow_null=True)
+    broker_allocations = AllocationObject(many=True)
+    status_changed_at = serializers.DateTimeField()
+    created_at = serializers.DateTimeField()
+    cancelled_at = serializers.DateTimeField(allow_null=True)
+
+
+class PartnerSubscriptionObject(UserSubscriptionObject):
+    """A subscription as the partner sees it."""
+
+    partner_attribution = AttributionObject()
+    revenue_share = RevenueShareObject()
+
+
+class EffectiveLotsObject(serializers.Serializer[Any]):
+    """Lots of one leg at the next entry, over all accounts."""
+
+    leg = serializers.CharField()
+    lots = serializers.IntegerField()
+
+
+class PaymentObject(serializers.Serializer[Any]):
+    """What is to be paid now."""
+
+    status = serializers.ChoiceField(choices=["NOT_REQUIRED", "NOT_INVOICED"])
+    due_by = serializers.DateField(allow_null=True)
+    pay_url = serializers.CharField(allow_null=True)
+
+
+class _CreatedMembers(serializers.Serializer[Any]):
+    statusCode = serializers.IntegerField()  # noqa: N815  the contract's spelling
+    message = serializers.CharField()
+    effective_lots = EffectiveLotsObject(many=True)
+    payment = PaymentObject()
+
+
+class UserCreatedAnswer(UserSubscriptionObject, _CreatedMembers):
+    """A new subscription, flat and nested."""
+
+    subscription = UserSubscriptionObject()
+
+
+class PartnerCreatedAnswer(PartnerSubscriptionObject, _CreatedMembers):
+    """A new subscription, flat and nested."""
+
+    subscription = PartnerSubscriptionObject()
+
+
+class PerformanceObject(serializers.Serializer[Any]):
+    """What it has brought; null until something is known."""
+
+    total_pnl = _money(allow_null=True)
+    roi_percentage = serializers.DecimalField(
+        max_digits=9, decimal_places=2, coerce_to_string=False, allow_null=True
+    )
+
+
+class RevenueToDateObject(serializers.Serializer[Any]):
+    """Shares of what has been paid so far."""
+
+    partner_share = _money()
+    platform_share = _money()
+    currency = serializers.CharField()
+
+
+class _DetailMembers(serializers.Serializer[Any]):
+    statusCode = serializers.IntegerField()  # noqa: N815  the contract's spelling
+    effective_lots = EffectiveLotsObject(many=True)
+    last_executions = serializers.ListField(child=serializers.DictField())
+    performance_tracking = PerformanceObject()
+
+
+class UserDetailAnswer(UserSubscriptionObject, _DetailMembers):
+    """One subscription, flat and nested."""
+
+    subscription = UserSubscriptionObject()
+
+
+class PartnerDetailAnswer(PartnerSubscriptionObject, _DetailMembers):
+    """One subscription, flat and nested."""
+
+    revenue_share_tracking = RevenueToDateObject()
+    subscription = PartnerSubscriptionObject()
+
+
+class _TransitionMembers(serializers.Serializer[Any]):
+    statusCode = serializers.IntegerField()  # noqa: N815  the contract's spelling
+    message = serializers.CharField()
+    changed = serializers.BooleanField()
+    next_entry_affected = serializers.BooleanField(
+        help_text="False: the next entry was already committed, or nothing changed."
+    )
+
+
+class UserTransitionAnswer(UserSubscriptionObject, _TransitionMembers):
+    """The subscription after a transition, flat and nested."""
+
+    subscription = UserSubscriptionObject()
+
+
+class PartnerTransitionAnswer(PartnerSubscriptionObject, _TransitionMembers):
+    """The subscription after a transition, flat and nested."""
+
+    subscription = PartnerSubscriptionObject()
+
+
+class PaginationObject(serializers.Serializer[Any]):
+    """Where in the list this page is."""
+
+    total = serializers.IntegerField()
+    page = serializers.IntegerField()
+    per_page = serializers.IntegerField()
+
+
+class UserListAnswer(serializers.Serializer[Any]):
+    """A page of subscriptions."""
+
+    statusCode = serializers.IntegerField()  # noqa: N815  the contract's spelling
+    subscriptions = UserSubscriptionObject(many=True)
+    pagination = PaginationObject()
+
+
+class PartnerListAnswer(serializers.Serializer[Any]):
+    """A page of subscriptions."""
+
+    statusCode = serializers.IntegerField()  # noqa: N815  the contract's spelling
+    subscriptions = PartnerSubscriptionObject(many=True)
+    pagination = PaginationObject()
+
+
+class AllocationListAnswer(serializers.Serializer[Any]):
+    """The broker accounts of a subscription."""
+
+    statusCode = serializers.IntegerField()  # noqa: N815  the contract's spelling
+    allocations = AllocationObject(many=True)

@@ -1,0 +1,240 @@
+"""``/marketplace/subscribe/{template_id}`` and ``/user/subscriptions...``: never a commission."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from partners.models import Customer
+from partners.selectors import customers
+from quantleap.core import clock
+from quantleap.core.api.pagination import check_query, paginate
+from quantleap.core.api.principal import CustomerPrincipal
+from quantleap.core.api.views import CustomerView
+from quantleap.core.errors import NotFound
+from subscriptions import services
+from subscriptions.api import answers, requests
+from subscriptions.api.partner import LAST_EXECUTIONS, OPEN_POSITIONS, REASON, STATUS, TEMPLATE_ID
+from subscriptions.api.serializers import (
+    AllocationListAnswer,
+    TransitionRequest,
+    UserCreatedAnswer,
+    UserDetailAnswer,
+    UserListAnswer,
+    UserSubscribeRequest,
+    UserTransitionAnswer,
+)
+from subscriptions.models import Subscription
+from subscriptions.ports import ACTIVITY
+from subscriptions.selectors import (
+    find_subscription_id,
+    get_subscription,
+    open_template,
+    subscriptions,
+)
+
+
+def load(principal: CustomerPrincipal, subscription_id: str) -> Subscription:
+    """The customer's own subscription; NotFound."""
+    return get_subscription(
+        principal.partner_id,
+        principal.environment,
+        subscription_id,
+        customer_id=principal.customer_id,
+    )
+
+
+def _inner_id(principal: CustomerPrincipal, subscription_id: str) -> int:
+    return find_subscription_id(
+        principal.partner_id,
+        principal.environment,
+        subscription_id,
+        customer_id=principal.customer_id,
+    )
+
+
+def _self(principal: CustomerPrincipal) -> Customer:
+    customer = customers([principal.customer_id]).get(principal.customer_id)
+    if customer is None:
+        raise NotFound
+    return customer
+
+
+class SubscribeView(CustomerView):
+    """Subscribing oneself."""
+
+    @extend_schema(
+        operation_id="marketplace_subscribe",
+        request=UserSubscribeRequest,
+        responses={201: UserCreatedAnswer},
+    )
+    def post(self, request: Request, template_id: str) -> Response:
+        """Subscribe with one's own account."""
+        me, now = self.customer, clock.now()
+        open_template(template_id, me.partner_id, me.environment)  # 404 comes before 400
+        data = self.validated(UserSubscribeRequest, request)
+        made = services.subscribe(
+            partner_id=me.partner_id,
+            environment=me.environment,
+            template_id=template_id,
+            user_email=_self(me).email,
+            actor=me.actor,
+            now=now,
+            **requests.subscribe_arguments(request, data),
+        )
+        subscription = load(me, made.public_id)
+        row = answers.user_row(subscription, now)
+        answer = {
+            "statusCode": 201,
+            "message": "Subscription created successfully",
+            "effective_lots": answers.lots_rows(subscription),
+            "payment": answers.payment_row(subscription),
+            "subscription": row,
+            **row,
+        }
+        return Response(UserCreatedAnswer(answer).data, status=201)
+
+
+class SubscriptionsView(CustomerView):
+    """All of the customer's subscriptions."""
+
+    allowed_query = requests.LIST_QUERY
+
+    @extend_schema(
+        operation_id="user_subscriptions_list",
+        parameters=[TEMPLATE_ID, STATUS],
+        responses={200: UserListAnswer},
+    )
+    def get(self, request: Request) -> Response:
+        """List, newest first."""
+        me, now = self.customer, clock.now()
+        found = subscriptions(me.partner_id, me.environment, customer_id=me.customer_id).filter(
+            **requests.list_filters(request)
+        )
+        rows, pagination = paginate(request, found)
+        answer = {
+            "statusCode": 200,
+            "subscriptions": [answers.user_row(row, now) for row in rows],
+            "pagination": pagination,
+        }
+        return Response(UserListAnswer(answer).data)
+
+
+class SubscriptionView(CustomerView):
+    """One subscription."""
+
+    allowed_query = requests.CANCEL_QUERY
+
+    @extend_schema(operation_id="user_subscriptions_retrieve", responses={200: UserDetailAnswer})
+    def get(self, request: Request, subscription_id: str) -> Response:
+        """With accounts, last executions, and figures to date."""
+        check_query(request, frozenset())  # the class allows a cancel's
+        subscription, now = load(self.customer, subscription_id), clock.now()
+        row = answers.user_row(subscription, now)
+        answer = {
+            "statusCode": 200,
+            "effective_lots": answers.lots_rows(subscription),
+            "last_executions": ACTIVITY.get().last_executions(subscription.pk, LAST_EXECUTIONS),
+            "performance_tracking": ACTIVITY.get().performance(subscription.pk),
+            "subscription": row,
+            **row,
+        }
+        return Response(UserDetailAnswer(answer).data)
+
+    @extend_schema(
+        operation_id="user_subscriptions_cancel",
+        parameters=[OPEN_POSITIONS, REASON],
+        responses={200: UserTransitionAnswer},
+    )
+    def delete(self, request: Request, subscription_id: str) -> Response:
+        """Cancel for good."""
+        me, now = self.customer, clock.now()
+        inner = _inner_id(me, subscription_id)
+        result = services.cancel(
+            subscription_id=inner,
+            actor=me.actor,
+            reason=Subscription.Reason.USER,
+            now=now,
+            **requests.cancel_of(request),
+        )
+        return transitioned(me, result, "Subscription cancelled", now)
+
+
+class PauseView(CustomerView):
+    """Pausing."""
+
+    @extend_schema(
+        operation_id="user_subscriptions_pause",
+        request=TransitionRequest,
+        responses={200: UserTransitionAnswer},
+    )
+    def put(self, request: Request, subscription_id: str) -> Response:
+        """No new entry until resumed."""
+        me, now = self.customer, clock.now()
+        inner = _inner_id(me, subscription_id)
+        result = services.pause(
+            subscription_id=inner,
+            actor=me.actor,
+            reason=Subscription.Reason.USER,
+            now=now,
+            **requests.transition_of(request),
+        )
+        return transitioned(me, result, "Subscription paused", now)
+
+
+class ResumeView(CustomerView):
+    """Resuming."""
+
+    @extend_schema(
+        operation_id="user_subscriptions_resume",
+        request=TransitionRequest,
+        responses={200: UserTransitionAnswer},
+    )
+    def put(self, request: Request, subscription_id: str) -> Response:
+        """Enter again; a pause by the partner is lifted with a reason."""
+        me, now = self.customer, clock.now()
+        inner = _inner_id(me, subscription_id)
+        result = services.resume(
+            subscription_id=inner,
+            actor=me.actor,
+            reason=Subscription.Reason.USER,
+            now=now,
+            **requests.resume_of(request),
+        )
+        return transitioned(me, result, "Subscription resumed", now)
+
+
+class AllocationsView(CustomerView):
+    """The broker accounts of a subscription."""
+
+    @extend_schema(
+        operation_id="user_subscriptions_allocations", responses={200: AllocationListAnswer}
+    )
+    def get(self, request: Request, subscription_id: str) -> Response:
+        """By priority."""
+        subscription, now = load(self.customer, subscription_id), clock.now()
+        rows = [answers.allocation_row(one, now) for one in subscription.allocations.all()]
+        return Response(AllocationListAnswer({"statusCode": 200, "allocations": rows}).data)
+
+
+def transitioned(
+    principal: CustomerPrincipal,
+    result: services.TransitionResult,
+    message: str,
+    now: dt.datetime,
+) -> Response:
+    """The subscription as it is now, and what the transition changed."""
+    subscription = load(principal, result.subscription.public_id)
+    row = answers.user_row(subscription, now)
+    answer = {
+        "statusCode": 200,
+        "message": message,
+        "changed": result.changed,
+        "next_entry_affected": result.next_entry_affected,
+        "subscription": row,
+        **row,
+    }
+    return Response(UserTransitionAnswer(answer).data)

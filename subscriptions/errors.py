@@ -1,0 +1,29 @@
+"""Errors of this room that a caller can act on (api.md sections 3, 6 and 7)."""
+
+from __future__ import annotations
+
+from quantleap.core.errors import DomainError, InvalidRequest, InvalidTransition
+
+
+class MultiplierNotPositive(InvalidRequest):
+    """400: a lot multiplier is greater than 0."""
+
+
+class LotsZero(InvalidRequest):
+    """400: a leg would get no lots; the message names it."""
+
+
+class RatioChanged(InvalidRequest):
+    """400: rounding down would change the ratio between legs; the message names them."""
+
+
+class DuplicateSubscription(DomainError):
+    """409: the customer already follows this template (``existing_subscription_id``)."""
+
+    status = 409
+    code = "duplicate_subscription"
+    error = "Duplicate subscription"
+
+
+class TransitionRefused(InvalidTransition):
+    """409: not from this status, or not by this caller (``status``, ``status_reason``)."""

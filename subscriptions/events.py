@@ -1,0 +1,98 @@
+"""What is told of a subscription: one audit entry and one event per step (api.md section 9)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from quantleap.core import audit, outbox
+from quantleap.core.audit import Actor
+from quantleap.core.context import current_request_id
+from quantleap.core.models import AuditEntry, OutboxEvent
+from subscriptions.models import Subscription
+
+CREATED = "subscription.created"
+PAUSED = "subscription.paused"
+RESUMED = "subscription.resumed"
+CANCELLED = "subscription.cancelled"
+
+
+def payload(subscription: Subscription) -> dict[str, Any]:
+    """Data of an event; customer and template must be loaded."""
+    return {
+        "subscription_id": subscription.public_id,
+        "user_id": subscription.customer.public_id,
+        "user_email": subscription.customer.email,
+        "template_id": subscription.template.public_id,
+        "template_name": subscription.template.name,
+        "status": subscription.status,
+        "status_reason": subscription.status_reason or None,
+        "reason": subscription.status_note or None,
+    }
+
+
+def tell(
+    what: str, subscription: Subscription, *, actor: Actor, now: dt.datetime, **data: Any
+) -> None:
+    """Audit entry and outbox event of one step, in its transaction. ``data`` must be JSON."""
+    audit.record(
+        actor=actor,
+        action=what,
+        target_type="subscription",
+        target_id=subscription.public_id,
+        partner_id=subscription.partner_id,
+        environment=subscription.environment,
+        data=_audited(subscription, data),
+    )
+    outbox.emit(
+        what,
+        payload(subscription) | data,
+        partner_id=subscription.partner_id,
+        environment=subscription.environment,
+        now=now,
+    )
+
+
+def tell_many(
+    what: str, subscriptions: list[Subscription], *, actor: Actor, now: dt.datetime
+) -> None:
+    """:func:`tell` for many at once: two inserts per thousand, not two per subscription."""
+    AuditEntry.objects.bulk_create(
+        [
+            AuditEntry(
+                at=now,
+                actor_kind=actor.kind,
+                actor_id=actor.id,
+                action=what,
+                target_type="subscription",
+                target_id=one.public_id,
+                partner_id=one.partner_id,
+                environment=one.environment,
+                data=_audited(one, {}),
+                request_id=current_request_id(),
+            )
+            for one in subscriptions
+        ],
+        batch_size=1000,
+    )
+    outbox.emit_many(
+        [
+            OutboxEvent(
+                type=what,
+                payload=payload(one),
+                partner_id=one.partner_id,
+                environment=one.environment,
+                created_at=now,
+            )
+            for one in subscriptions
+        ]
+    )
+
+
+def _audited(subscription: Subscription, data: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "status": subscription.status,
+        "status_reason": subscription.status_reason,
+        "note": subscription.status_note,
+        **data,
+    }

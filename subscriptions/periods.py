@@ -1,0 +1,66 @@
+"""Billing periods, always counted from the anchor (money.md, periods and invoices). Pure.
+
+Period n of an anchor is [anchor + n months, anchor + (n + 1) months). A month without the
+anchor's day ends it early and changes nothing after it: 31 Jan -> 28 Feb -> 31 Mar.
+"""
+
+from __future__ import annotations
+
+import calendar
+import datetime as dt
+from dataclasses import dataclass
+
+from quantleap.core.clock import at_ist
+
+_MONTHS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """Period ``number`` (from 0) of an anchor: first day, and the first day after it (IST)."""
+
+    number: int
+    start: dt.date
+    end: dt.date
+
+
+def add_months(anchor: dt.date, months: int) -> dt.date:
+    """``anchor`` plus ``months`` months, on the last day of a month that is too short."""
+    year, month = divmod(anchor.year * _MONTHS + anchor.month - 1 + months, _MONTHS)
+    last = calendar.monthrange(year, month + 1)[1]
+    return dt.date(year, month + 1, min(anchor.day, last))
+
+
+def period(anchor: dt.date, number: int) -> Period:
+    """Period ``number`` of ``anchor``; ValueError for a negative number."""
+    if number < 0:
+        raise ValueError(f"no period {number}")
+    return Period(number, add_months(anchor, number), add_months(anchor, number + 1))
+
+
+def period_on(anchor: dt.date, day: dt.date) -> Period:
+    """The period that holds ``day`` (IST); ValueError for a day before the anchor."""
+    if day < anchor:
+        raise ValueError(f"{day} is before the anchor {anchor}")
+    months = (day.year - anchor.year) * _MONTHS + day.month - anchor.month
+    found = period(anchor, months)
+    return found if found.start <= day else period(anchor, months - 1)
+
+
+def next_billing_date(anchor: dt.date, day: dt.date) -> dt.date:
+    """Start (IST date) of the period after the one that holds ``day``."""
+    return period_on(anchor, max(day, anchor)).end
+
+
+def next_billing_at(anchor: dt.date, day: dt.date) -> dt.datetime:
+    """The same as an instant (UTC): midnight in India."""
+    return at_ist(next_billing_date(anchor, day), dt.time())
+
+
+def anchor_after_pause(anchor: dt.date, paused_on: dt.date, resumed_on: dt.date) -> dt.date:
+    """The anchor of a resumed subscription (IST dates).
+
+    The period that was running at the pause runs on; resuming after its end starts a new segment
+    with a new anchor, so that nothing is billed for the time between.
+    """
+    return anchor if resumed_on < next_billing_date(anchor, paused_on) else resumed_on

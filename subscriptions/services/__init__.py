@@ -1,0 +1,24 @@
+"""Every change of this room's state has its one front door here."""
+
+from subscriptions.services.subscribing import AccountChoice, subscribe
+from subscriptions.services.transitions import (
+    OpenPositions,
+    TransitionResult,
+    cancel,
+    cancel_for_withdrawal,
+    pause,
+    resume,
+    unlink_account,
+)
+
+__all__ = [
+    "AccountChoice",
+    "OpenPositions",
+    "TransitionResult",
+    "cancel",
+    "cancel_for_withdrawal",
+    "pause",
+    "resume",
+    "subscribe",
+    "unlink_account",
+]

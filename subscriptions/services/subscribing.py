@@ -1,0 +1,289 @@
+"""Subscribe a customer to a template, by reference (api.md section 6)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Final
+
+from django.db import IntegrityError, connection, transaction
+
+from brokers.models import BrokerAccount
+from brokers.selectors import clean_broker, clean_client_id
+from brokers.services.accounts import ensure_account
+from marketplace.models import Template
+from marketplace.services import adjust_subscriber_count
+from partners.models import Customer
+from partners.selectors import get_partner, share_in_force
+from partners.services import find_or_create_customer
+from quantleap.core.audit import Actor
+from quantleap.core.clock import ist_date
+from quantleap.core.errors import DomainError, InvalidRequest, Unavailable
+from quantleap.core.money import CURRENCY, ZERO
+from subscriptions import events
+from subscriptions.errors import DuplicateSubscription
+from subscriptions.models import Allocation, Subscription
+from subscriptions.selectors import definition_of, open_template, price_in_force
+from subscriptions.sizing import check_multiplier
+
+ONE_LIVE: Final = "subscription_one_live_uniq"
+# What the rooms below call the fields that our callers know by these names.
+_OUR_NAMES: Final = {"client_id": "broker_client_id", "broker_name": "broker"}
+
+
+@dataclass(frozen=True, slots=True)
+class AccountChoice:
+    """One broker account to trade on, as the caller names it.
+
+    ``broker`` empty means the partner's default. ``lot_multiplier`` in lots per base lot,
+    ``max_lots_per_order`` in lots. ``path`` goes before field names in errors
+    (``allocations.1.``). With ``auto_link`` an unknown account is made without credentials.
+    """
+
+    client_id: str
+    broker: str = ""
+    lot_multiplier: Decimal = Decimal(1)
+    priority: int = 1
+    max_lots_per_order: int | None = None
+    auto_link: bool = True
+    path: str = ""
+
+
+def subscribe(
+    *,
+    partner_id: int | None,
+    environment: str,
+    template_id: str,
+    user_email: str,
+    accounts: Sequence[AccountChoice],
+    actor: Actor,
+    now: dt.datetime,
+    user_name: str = "",
+    user_state: str = "",
+    accepted_disclosure_version: int | None = None,
+    address: str | None = None,
+    key_id: int | None = None,
+) -> Subscription:
+    """Make a live subscription with its allocations; any number of equal calls make one.
+
+    ``template_id`` and ``user_email`` are public; the customer is found or made. ``key_id`` is
+    the partner's key that asked, ``address`` where the accepted disclosure came from.
+
+    NotFound for a template that is not offered to this caller; InvalidRequest for a multiplier,
+    disclosure or account that does not fit; DuplicateSubscription; ClientIdTaken.
+    """
+    choices = [_cleaned(choice, partner_id) for choice in accounts]
+    _refuse_twice(choices)
+    with transaction.atomic():
+        template = _hold_open_template(template_id, partner_id, environment)
+        _check_disclosure(template, accepted_disclosure_version)
+        _check_multipliers(template, choices)
+        customer = find_or_create_customer(
+            partner_id=partner_id,
+            environment=environment,
+            email=user_email,
+            name=user_name,
+            state=user_state,
+            now=now,
+        )
+        subscription = _priced(template, customer, now)
+        subscription.attributed_key_id = key_id
+        if accepted_disclosure_version is not None:
+            subscription.accepted_disclosure_version = accepted_disclosure_version
+            subscription.accepted_disclosure_at = now
+            subscription.accepted_disclosure_address = address
+        _insert_once(subscription)
+        for choice in choices:
+            _allocate(subscription, choice, actor, now)
+        adjust_subscriber_count(template_id=template.pk, delta=1)
+        first = choices[0]
+        events.tell(
+            events.CREATED,
+            subscription,
+            actor=actor,
+            now=now,
+            broker=first.broker,
+            client_id=first.client_id,
+        )
+    return subscription
+
+
+# -- what is refused before anything is written --------------------------------------------------
+def _cleaned(choice: AccountChoice, partner_id: int | None) -> AccountChoice:
+    """Broker and client id as brokers write them; InvalidRequest under our field names."""
+    broker = choice.broker
+    if not broker:
+        if partner_id is None:
+            words = "This field is required."
+            raise InvalidRequest(f"{choice.path}broker: {words}", details=_at(choice, broker=words))
+        broker = get_partner(partner_id).default_broker
+    try:
+        client_id, kind = clean_client_id(choice.client_id), clean_broker(broker)
+    except InvalidRequest as error:
+        raise _renamed(error, choice) from error
+    return replace(choice, client_id=client_id, broker=kind)
+
+
+def _at(choice: AccountChoice, **details: str) -> dict[str, str]:
+    return {choice.path + field: words for field, words in details.items()}
+
+
+def _renamed(error: DomainError, choice: AccountChoice) -> DomainError:
+    """The same error with the names that our caller used."""
+    details = {
+        choice.path + _OUR_NAMES.get(field, field): words for field, words in error.details.items()
+    }
+    field, words = next(iter(details.items()), ("", error.message))
+    message = f"{field}: {words}" if isinstance(error, InvalidRequest) and field else error.message
+    return type(error)(message, details=details, **error.extra)
+
+
+def _refuse_twice(choices: Sequence[AccountChoice]) -> None:
+    if not choices:
+        raise InvalidRequest(details={"broker_client_id": "This field is required."})
+    seen: set[tuple[str, str]] = set()
+    for choice in choices:
+        if (choice.broker, choice.client_id) in seen:
+            words = "The same account is named twice."
+            raise InvalidRequest(words, details=_at(choice, broker_client_id=words))
+        seen.add((choice.broker, choice.client_id))
+
+
+def _hold_open_template(template_id: str, partner_id: int | None, environment: str) -> Template:
+    """The template, kept from being withdrawn or closed until this transaction ends.
+
+    FOR SHARE: subscribers do not wait for each other, a withdrawal waits for them and then
+    cancels them too. Without it a subscription could outlive its template.
+    """
+    found = open_template(template_id, partner_id, environment)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT FROM marketplace_template WHERE id = %s FOR SHARE", [found.pk])
+    return open_template(template_id, partner_id, environment)
+
+
+def _check_disclosure(template: Template, accepted: int | None) -> None:
+    current = template.disclosure_version
+    if accepted is None and not template.requires_disclosure:
+        return
+    if accepted != current:
+        words = f"Must be {current}, the version of the disclosure that is shown now."
+        raise InvalidRequest(
+            f"accepted_disclosure_version: {words}",
+            details={"accepted_disclosure_version": words},
+        )
+
+
+def _check_multipliers(template: Template, choices: Sequence[AccountChoice]) -> None:
+    definition = definition_of(template)
+    for choice in choices:
+        try:
+            check_multiplier(definition, choice.lot_multiplier, hide_legs=template.black_box)
+        except InvalidRequest as error:
+            raise _renamed(error, choice) if choice.path else error from error
+
+
+# -- what is written -----------------------------------------------------------------------------
+def _priced(template: Template, customer: Customer, now: dt.datetime) -> Subscription:
+    """An unsaved subscription with the price and the partner's share in force today (IST)."""
+    day = ist_date(now)
+    price = None
+    if template.pricing_type == Template.PricingType.PAID:
+        price = price_in_force(template.pk, customer.partner_id, day)
+        if price is None:
+            raise Unavailable("No price of this strategy is in force.")
+    return Subscription(
+        partner_id=customer.partner_id,
+        environment=customer.environment,
+        customer=customer,
+        template=template,
+        status=Subscription.Status.ACTIVE,
+        status_changed_at=now,
+        price=price,
+        monthly_fee=price.monthly_fee if price else ZERO,
+        currency=price.currency if price else CURRENCY,
+        partner_bps=share_in_force(customer.partner_id, day) if customer.partner_id else 0,
+        anchor=day,
+        created_at=now,
+    )
+
+
+def _insert_once(subscription: Subscription) -> None:
+    """Insert, and let the unique constraint decide who was first."""
+    for last_try in (False, True):
+        try:
+            with transaction.atomic():
+                subscription.save(force_insert=True)
+        except IntegrityError as error:
+            if _constraint_of(error) != ONE_LIVE:
+                raise
+            existing = _live_of(subscription)
+            # None: it was cancelled between our INSERT and this look, so there is room again.
+            if existing is not None or last_try:
+                raise DuplicateSubscription(
+                    "User already subscribed to this strategy",
+                    existing_subscription_id=existing,
+                ) from error
+        else:
+            return
+
+
+def _live_of(subscription: Subscription) -> str | None:
+    return (
+        Subscription.objects.for_partner(subscription.partner_id, subscription.environment)
+        .filter(customer_id=subscription.customer_id, template_id=subscription.template_id)
+        .exclude(status=Subscription.Status.CANCELLED)
+        .values_list("public_id", flat=True)
+        .first()
+    )
+
+
+def _constraint_of(error: IntegrityError) -> str | None:
+    diagnosis = getattr(error.__cause__, "diag", None)
+    return getattr(diagnosis, "constraint_name", None)
+
+
+def _allocate(
+    subscription: Subscription, choice: AccountChoice, actor: Actor, now: dt.datetime
+) -> Allocation:
+    account = _account(subscription.customer, choice, actor, now)
+    return Allocation.objects.create(
+        partner_id=subscription.partner_id,
+        environment=subscription.environment,
+        subscription=subscription,
+        account=account,
+        lot_multiplier=choice.lot_multiplier,
+        priority=choice.priority,
+        max_lots_per_order=choice.max_lots_per_order,
+        created_at=now,
+    )
+
+
+def _account(
+    customer: Customer, choice: AccountChoice, actor: Actor, now: dt.datetime
+) -> BrokerAccount:
+    """The customer's account, locked until commit so that no removal can miss the allocation."""
+    if not choice.auto_link:
+        known = (
+            BrokerAccount.objects.select_for_update()
+            .for_partner(customer.partner_id, customer.environment)
+            .filter(customer=customer, broker=choice.broker, client_id=choice.client_id)
+            .exclude(status=BrokerAccount.Status.REMOVED)
+        )
+        if not known.exists():
+            words = "No such account of this customer: connect it first, or auto_link_broker."
+            raise InvalidRequest(
+                f"{choice.path}broker_client_id: {words}",
+                details=_at(choice, broker_client_id=words),
+            )
+    try:
+        return ensure_account(
+            customer=customer,
+            broker=choice.broker,
+            client_id=choice.client_id,
+            actor=actor,
+            now=now,
+        )
+    except DomainError as error:
+        raise _renamed(error, choice) from error

@@ -1,0 +1,1 @@
+"""Programs that use QuantLeap from outside, as customers of it would."""

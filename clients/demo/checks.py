@@ -1,0 +1,439 @@
+"""Judges the day. Pure: a story and the evidence in, figures and named checks out.
+
+Every check looks at one thing and leaves to the others what is theirs: an order nobody resolved is
+``all_final``'s alone, an order never planned ``planned_as_expected``'s, a duplicate's units
+``no_duplicates``'. That is why breaking one thing turns exactly one of them false
+(``make demo-controls``).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final
+
+from clients.demo.evidence import ENTERED, BookOrder, Evidence, Execution, Order
+from clients.demo.story import (
+    CANCELLED,
+    FILLED,
+    PAUSED,
+    STRADDLE,
+    Customer,
+    Expected,
+    Leg,
+    Plan,
+    Story,
+)
+
+TIME_LIMIT: Final = 360.0
+TICK: Final = Decimal("0.05")
+Problems = Iterator[str]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Figures of the report, and what is wrong by check (an empty list: it holds)."""
+
+    figures: dict[str, Any]
+    problems: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def checks(self) -> dict[str, bool]:
+        """Every check by name."""
+        return {name: not found for name, found in self.problems.items()}
+
+    @property
+    def holds(self) -> bool:
+        """Whether everything in the story held."""
+        return all(self.checks.values())
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One subscription: what the story says and what was seen."""
+
+    expected: Expected
+    seen: Execution | None
+
+    @property
+    def name(self) -> str:
+        return f"{self.expected.customer.client_id} {self.expected.plan.key}"
+
+    @property
+    def entries(self) -> list[Order]:
+        return self.seen.entries if self.seen else []
+
+    @property
+    def is_resolved(self) -> bool:
+        return self.seen is None or self.seen.is_resolved
+
+
+class Day:
+    """The story beside what was seen of it, in the forms that the checks need."""
+
+    def __init__(self, story: Story, evidence: Evidence) -> None:
+        self.story = story
+        self.evidence = evidence
+        self.parts = [
+            _Part(one, evidence.executions.get((one.customer.email, one.plan.key)))
+            for one in story.expected()
+        ]
+        self.entries = [order for part in self.parts for order in part.entries]
+        self.entry_codes = {order.code for order in self.entries}
+        self.known_codes = {
+            order.code for part in self.parts if part.seen for order in part.seen.orders
+        }
+        self.by_code: dict[str, list[BookOrder]] = defaultdict(list)
+        for row in sorted(evidence.book, key=lambda one: one.received_at):
+            if row.code and row.status != "REJECTED":
+                self.by_code[row.code].append(row)
+
+    def symbol(self, customer: Customer, leg: Leg) -> str:
+        """What the customer's broker calls the leg's contract today."""
+        key = (customer.broker, leg.option_type, leg.strike(self.evidence.spot))
+        return self.evidence.symbols.get(key, f"no {leg.option_type} {key[2]}")
+
+    def planned(self, expected: Expected) -> Counter[tuple[str, str, int]]:
+        """The entry orders that the story calls for: symbol, side, units."""
+        return Counter(
+            (
+                self.symbol(expected.customer, order.leg),
+                order.leg.side,
+                order.lots * self.evidence.lot_size,
+            )
+            for order in expected.orders
+        )
+
+    def is_whole(self, part: _Part) -> bool:
+        """Whether exactly the orders of the story were planned."""
+        seen = Counter((order.symbol, order.side, order.quantity) for order in part.entries)
+        return seen == self.planned(part.expected)
+
+    def filled_at_broker(self, code: str) -> int:
+        """Units filled by the first order of an intent (a second one is a duplicate)."""
+        return self.by_code[code][0].filled if self.by_code.get(code) else 0
+
+
+# -- the checks: each yields what is wrong ---------------------------------------------------------
+def planned_as_expected(day: Day) -> Problems:
+    """Every subscriber was planned exactly the orders of the story: contract, side, units."""
+    for part in day.parts:
+        if not day.is_whole(part):
+            wanted = sum(day.planned(part.expected).values())
+            yield f"{part.name}: {len(part.entries)} orders planned, the story has {wanted}"
+
+
+def filled_or_named(day: Day) -> Problems:
+    """Planned orders ended filled, or failed by the cause that the story names."""
+    for part in day.parts:
+        if not part.is_resolved or part.seen is None:
+            continue
+        if not day.is_whole(part):
+            yield from (f"{part.name}: {o.state}" for o in part.entries if not _ended(o))
+            continue
+        seen = Counter((o.symbol, o.side, o.quantity, _ended(o)) for o in part.entries)
+        wanted = Counter(
+            (
+                day.symbol(part.expected.customer, order.leg),
+                order.leg.side,
+                order.lots * day.evidence.lot_size,
+                order.ending,
+            )
+            for order in part.expected.orders
+        )
+        if seen != wanted:
+            yield f"{part.name}: ended {sorted(key[3] for key in seen.elements())}"
+        entered = part.seen.status in ENTERED
+        if entered != (part.expected.status == "CLOSED"):
+            yield f"{part.name}: {part.seen.status} {part.seen.cause}"
+
+
+def _ended(order: Order) -> str:
+    if order.state == FILLED:
+        return FILLED if order.filled == order.quantity else "filled in part"
+    return order.cause
+
+
+def no_duplicates(day: Day) -> Problems:
+    """No intent has two orders at the broker."""
+    for code, rows in day.by_code.items():
+        if len(rows) > 1:
+            yield f"{rows[0].client_id}: {len(rows)} orders of {code}"
+
+
+def books_agree(day: Day) -> Problems:
+    """The broker's tagged orders and ours are the same set, and filled alike (I6)."""
+    for code, rows in day.by_code.items():
+        if code not in day.known_codes:
+            yield f"{rows[0].client_id}: order {rows[0].tag} is unknown to the platform"
+    for part in day.parts:
+        for order in part.seen.orders if part.seen else ():
+            if order.is_resolved and order.filled != day.filled_at_broker(order.code):
+                theirs = day.filled_at_broker(order.code)
+                yield f"{part.name}: {order.tag} filled {order.filled} here, {theirs} there"
+
+
+def none_early(day: Day) -> Problems:
+    """No entry reached a broker, or left us, before the entry second."""
+    for code in day.entry_codes:
+        for row in day.by_code.get(code, ()):
+            early = (day.story.entry_at - row.received_at).total_seconds()
+            if early > 0:
+                yield f"{row.client_id}: {row.tag} arrived {early * 1000:.1f} ms early"
+    for order in day.entries:
+        if order.sent_at is not None and order.sent_at < day.story.entry_at:
+            yield f"{order.tag} left at {order.sent_at.isoformat()}"
+
+
+def all_final(day: Day) -> Problems:
+    """Every order has an end that somebody knows."""
+    for part in day.parts:
+        for order in part.seen.orders if part.seen else ():
+            if not order.is_resolved:
+                yield f"{part.name}: {order.tag} {order.state}"
+
+
+def stop_and_move_to_cost(day: Day) -> Problems:
+    """The straddle's call was stopped, its put moved to cost and held until the exit time."""
+    for part in day.parts:
+        if part.expected.plan.key != STRADDLE or not _is_entered(part):
+            continue
+        legs = {leg.option_type: leg for leg in part.expected.plan.legs}
+        reasons = _exit_reasons(part, day.symbol(part.expected.customer, legs["CE"]))
+        if reasons != {"STOP"}:
+            yield f"{part.name}: call left by {reasons or 'nothing'}, not by its stop"
+        reasons = _exit_reasons(part, day.symbol(part.expected.customer, legs["PE"]))
+        if reasons - {"EXIT_TIME"}:
+            yield f"{part.name}: put left by {reasons}"
+    for move in day.evidence.stop_moves:
+        if not _is_at_cost(move.before, move.after):
+            yield f"{move.email}: stop of the put went from {move.before} to {move.after}"
+    if not day.evidence.stop_moves:
+        yield "nobody's stop was looked at"
+
+
+def _is_entered(part: _Part) -> bool:
+    return part.seen is not None and part.seen.status in ENTERED and part.seen.is_resolved
+
+
+def _exit_reasons(part: _Part, symbol: str) -> set[str]:
+    exits = part.seen.exits if part.seen else []
+    return {order.reason for order in exits if order.symbol == symbol}
+
+
+def _is_at_cost(before: Decimal | None, after: Decimal | None) -> bool:
+    """A stop 25 % above the price moved to that price: a fifth less, to the tick."""
+    if before is None or after is None:
+        return False
+    return abs(before / Decimal("1.25") - after) <= TICK
+
+
+def flat_after_exit(day: Day) -> Problems:
+    """Nobody holds anything after the exit; duplicates and unresolved orders judged elsewhere."""
+    left_out = {
+        order.code
+        for part in day.parts
+        if part.seen and not part.seen.is_resolved
+        for order in part.seen.orders
+    }
+    net: Counter[tuple[str, str]] = Counter()
+    for code, rows in day.by_code.items():
+        if code in day.known_codes and code not in left_out:
+            net[rows[0].client_id, rows[0].symbol] += rows[0].signed
+    for (client_id, symbol), quantity in net.items():
+        if quantity:
+            yield f"{client_id} still holds {quantity} {symbol}"
+
+
+def unready_named(day: Day) -> Problems:
+    """Whoever did not trade is reported with the story's cause."""
+    for row in unready(day):
+        if row["cause"] != row["expected"]:
+            yield f"{row['customer']} {row['strategy']}: {row['cause'] or 'no cause'}"
+
+
+def withdrawn_in_time(day: Day) -> Problems:
+    """Pause and cancel were told that they keep the next entry away, and did."""
+    for customer, plan in day.story.subscriptions():
+        said = day.evidence.next_entry_affected.get((customer.email, plan.key))
+        if customer.absent in (PAUSED, CANCELLED) and said is not True:
+            yield f"{customer.client_id} {plan.key}: next_entry_affected is {said}"
+
+
+def illegal_refused(day: Day) -> Problems:
+    """A multiplier that leaves a leg without lots is refused by the leg's name."""
+    for customer, plan in day.story.illegal():
+        said = day.evidence.refusals.get((customer.email, plan.key), "")
+        if not any(leg.label in said for leg in plan.legs if not customer.lots(leg)):
+            yield f"{customer.client_id} {plan.key}: {said or 'accepted'}"
+
+
+def faults_struck(day: Day) -> Problems:
+    """Each fault of the story really happened."""
+    for customer, fault in day.story.faulty():
+        if not day.evidence.fault_hits.get(fault.name):
+            yield f"{fault.name} never struck {customer.client_id}"
+
+
+def webhooks_complete(day: Day) -> Problems:
+    """Everything that happened was told, signed, at least once."""
+    delivered = set(delivered_webhooks(day))
+    for key in sorted(expected_webhooks(day) - delivered):
+        yield f"never told: {' '.join(key)}"
+
+
+def signatures_good(day: Day) -> Problems:
+    """Whatever was delivered bore a signature that verifies."""
+    yield from day.evidence.bad_signatures
+
+
+def in_time(day: Day) -> Problems:
+    """The whole story took at most six minutes."""
+    if day.evidence.seconds > TIME_LIMIT:
+        yield f"{day.evidence.seconds:.0f} s"
+
+
+CHECKS: Final[tuple[Callable[[Day], Problems], ...]] = (
+    planned_as_expected,
+    filled_or_named,
+    no_duplicates,
+    books_agree,
+    none_early,
+    all_final,
+    stop_and_move_to_cost,
+    flat_after_exit,
+    unready_named,
+    withdrawn_in_time,
+    illegal_refused,
+    faults_struck,
+    webhooks_complete,
+    signatures_good,
+    in_time,
+)
+
+
+# -- webhooks --------------------------------------------------------------------------------------
+WebhookKey = tuple[str, ...]
+
+
+def expected_webhooks(day: Day) -> set[WebhookKey]:
+    """What the partner must have been told, given what the API says has happened."""
+    keys: set[WebhookKey] = set()
+    for part in day.parts:
+        customer, plan = part.expected.customer, part.expected.plan
+        known = day.evidence.subscriptions.get((customer.email, plan.key))
+        if known is None:
+            continue
+        keys.add(("subscription.created", known.id))
+        if known.status in (PAUSED, CANCELLED):
+            keys.add((f"subscription.{known.status.lower()}", known.id))
+        if part.seen is not None:
+            keys |= _execution_webhooks(known.id, part.seen)
+    return keys
+
+
+def _execution_webhooks(subscription_id: str, seen: Execution) -> set[WebhookKey]:
+    keys: set[WebhookKey] = set()
+    if seen.status in ENTERED:
+        keys.add(("execution.completed", subscription_id, "ENTRY"))
+    if seen.status == "CLOSED":
+        keys.add(("execution.completed", subscription_id, "EXIT"))
+    if seen.status in ("FAILED", "MISSED"):
+        keys.add((f"execution.{seen.status.lower()}", subscription_id, "ENTRY"))
+    if seen.status in ENTERED or seen.status == "FAILED":
+        rejected = (order for order in seen.entries if order.state == "REJECTED")
+        keys |= {("order.rejected", subscription_id, order.tag) for order in rejected}
+    return keys
+
+
+def delivered_webhooks(day: Day) -> Iterator[WebhookKey]:
+    """What the receiver took, as keys of the same kind."""
+    for webhook in day.evidence.webhooks:
+        subscription_id = str(webhook.data.get("subscription_id", ""))
+        detail = webhook.data.get("phase") or webhook.data.get("tag")
+        key = (webhook.type, subscription_id)
+        yield (*key, str(detail)) if detail and not webhook.type.startswith("sub") else key
+
+
+# -- figures ---------------------------------------------------------------------------------------
+def unready(day: Day) -> list[dict[str, Any]]:
+    """Who did not trade: customer, strategy, cause as reported, whether a webhook told it."""
+    delivered = set(delivered_webhooks(day))
+    rows = []
+    for part in day.parts:
+        customer, plan = part.expected.customer, part.expected.plan
+        if not customer.absent:
+            continue
+        cause, key = _reported(day, customer, plan, part.seen)
+        rows.append(
+            {
+                "customer": customer.email,
+                "strategy": plan.key,
+                "cause": cause,
+                "expected": customer.absent,
+                "webhook": key in delivered,
+            }
+        )
+    return rows
+
+
+def _reported(
+    day: Day, customer: Customer, plan: Plan, seen: Execution | None
+) -> tuple[str, WebhookKey]:
+    known = day.evidence.subscriptions.get((customer.email, plan.key))
+    if known is None:
+        return "", ()
+    if customer.absent in (PAUSED, CANCELLED):
+        traded = seen is not None and bool(seen.entries)
+        return "" if traded else known.status, (f"subscription.{known.status.lower()}", known.id)
+    cause = seen.cause if seen is not None and seen.status == "FAILED" else ""
+    return cause, ("execution.failed", known.id, "ENTRY")
+
+
+def figures(day: Day) -> dict[str, Any]:
+    """The numbers of the report."""
+    wanted = expected_webhooks(day)
+    ours = [order for order in day.entries if order.is_resolved]
+    failed = Counter(_ended(order) for order in ours if order.state != FILLED)
+    exits = [order for part in day.parts if part.seen for order in part.seen.exits]
+    at_broker = sum(len(day.by_code.get(code, ())) for code in day.entry_codes)
+    at_broker += sum(row.status == "REJECTED" and row.code in day.entry_codes for row in _book(day))
+    return {
+        "expected": sum(len(one.orders) for one in day.story.expected()),
+        "planned": len(day.entries),
+        "sent": sum(order.sent_at is not None for order in day.entries),
+        "at_broker": at_broker,
+        "filled": sum(order.state == FILLED for order in day.entries),
+        "failed_by_cause": dict(sorted(failed.items())),
+        "duplicates": sum(len(rows) - 1 for rows in day.by_code.values()),
+        "lost": sum(1 for _ in books_agree(day)),
+        "unknown": sum(1 for _ in all_final(day)),
+        "missed": sum(order.state == "MISSED" for order in day.entries),
+        "early": len({row.code for row in _book(day) if _is_early(day, row)}),
+        "lateness_ms": dict(day.evidence.lateness),
+        "exits": sum(order.state == FILLED for order in exits),
+        "net_position_after": sum(abs(q) for q in day.evidence.net_positions.values()),
+        "webhooks_expected": len(wanted),
+        "webhooks_delivered": len(wanted & set(delivered_webhooks(day))),
+        "unready": [
+            {name: row[name] for name in ("customer", "strategy", "cause", "webhook")}
+            for row in unready(day)
+        ],
+    }
+
+
+def _book(day: Day) -> list[BookOrder]:
+    return list(day.evidence.book)
+
+
+def _is_early(day: Day, row: BookOrder) -> bool:
+    return row.code in day.entry_codes and row.received_at < day.story.entry_at
+
+
+def judge(story: Story, evidence: Evidence) -> Verdict:
+    """Figures and checks of a day."""
+    day = Day(story, evidence)
+    problems = {check.__name__: list(check(day)) for check in CHECKS}
+    return Verdict(figures(day), problems)

@@ -1,0 +1,133 @@
+"""What was seen of the day: by the partner's API, at the broker's own book, by the webhooks."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final
+
+from clients.demo.receiver import Webhook
+
+FINAL: Final = frozenset({"FILLED", "REJECTED", "CANCELLED", "MISSED"})
+ENTERED: Final = frozenset({"OPEN", "EXITING", "CLOSED"})
+PairKey = tuple[str, str]  # customer's e-mail, strategy's key
+
+
+@dataclass(frozen=True)
+class Order:
+    """One order as the partner's API tells it. Quantities in units, instants aware."""
+
+    tag: str
+    purpose: str
+    reason: str
+    symbol: str
+    side: str
+    quantity: int
+    filled: int
+    state: str
+    cause: str
+    sent_at: dt.datetime | None
+
+    @property
+    def code(self) -> str:
+        """What all sends of one intent have in common."""
+        return code_of(self.tag)
+
+    @property
+    def is_resolved(self) -> bool:
+        """Whether somebody knows how it ended (ESCALATED means: nobody does)."""
+        return self.state in FINAL
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One subscriber's part in a run as the partner's API tells it."""
+
+    subscription_id: str
+    status: str
+    cause: str
+    orders: tuple[Order, ...]
+
+    @property
+    def entries(self) -> list[Order]:
+        """Its entry orders."""
+        return [order for order in self.orders if order.purpose == "ENTRY"]
+
+    @property
+    def exits(self) -> list[Order]:
+        """Its exits and unwinds."""
+        return [order for order in self.orders if order.purpose != "ENTRY"]
+
+    @property
+    def is_resolved(self) -> bool:
+        """Whether all its orders are."""
+        return all(order.is_resolved for order in self.orders)
+
+
+@dataclass(frozen=True)
+class BookOrder:
+    """One order in the broker's own book (the oracle)."""
+
+    broker: str
+    client_id: str
+    tag: str
+    symbol: str
+    side: str
+    filled: int
+    status: str
+    received_at: dt.datetime
+
+    @property
+    def code(self) -> str:
+        """The intent it belongs to."""
+        return code_of(self.tag)
+
+    @property
+    def signed(self) -> int:
+        """Units bought (positive) or sold."""
+        return self.filled if self.side == "BUY" else -self.filled
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """One subscription as the partner's API tells it at the end of the day."""
+
+    id: str
+    status: str
+
+
+@dataclass(frozen=True)
+class StopMove:
+    """The stop of a straddle's put before and after the call was stopped, rupees."""
+
+    email: str
+    before: Decimal | None
+    after: Decimal | None
+
+
+@dataclass
+class Evidence:
+    """Everything the checks look at. ``symbols``: (broker, option type, strike) -> name there."""
+
+    spot: Decimal
+    lot_size: int
+    symbols: Mapping[tuple[str, str, Decimal], str]
+    subscriptions: dict[PairKey, Subscription] = field(default_factory=dict)
+    executions: dict[PairKey, Execution] = field(default_factory=dict)
+    book: Sequence[BookOrder] = ()
+    net_positions: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+    fault_hits: Mapping[str, int] = field(default_factory=dict)
+    refusals: dict[PairKey, str] = field(default_factory=dict)
+    next_entry_affected: dict[PairKey, bool] = field(default_factory=dict)
+    stop_moves: Sequence[StopMove] = ()
+    webhooks: Sequence[Webhook] = ()
+    bad_signatures: Sequence[str] = ()
+    lateness: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def code_of(tag: str) -> str:
+    """The 12 characters of a tag that name the intent ('' for a tag that is not ours)."""
+    return tag[1:13] if len(tag) == 14 and tag.startswith("Q") else ""

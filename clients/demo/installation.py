@@ -1,0 +1,166 @@
+"""Starts a fresh installation of its own with ``manage.py up``, watches it, and always stops it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent.parent
+START_SECONDS: Final = 180.0
+STOP_SECONDS: Final = 60.0
+FIRST_PORT: Final = 8650
+PORTS: Final = 5  # web, then the simulator's three, then one to spare
+FORGOTTEN: Final = ("DATABASE_URL", "REDIS_URL", "OWNER_DATABASE_URL", "DJANGO_SETTINGS_MODULE")
+
+
+class InstallationError(RuntimeError):
+    """A part did not start, or ended by itself; says which, with the end of its log."""
+
+
+@dataclass
+class Installation:
+    """One installation below ``base_dir``, on ports of its own, at a clock of its own."""
+
+    base_dir: Path
+    clock_start: str
+    settings: Mapping[str, str] = field(default_factory=dict)
+    url: str = ""
+    simulator: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._child: subprocess.Popen[bytes] | None = None
+        self._log: IO[bytes] | None = None
+
+    @property
+    def log_path(self) -> Path:
+        """What ``manage.py up`` said."""
+        return self.base_dir / "log" / "up.log"
+
+    # -- life --------------------------------------------------------------------------------
+    def start(self) -> None:
+        """Start everything with empty servers; returns when all parts answer."""
+        ready = self.base_dir / "run" / "ready.json"
+        self.log_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        ready.unlink(missing_ok=True)
+        for old in self.log_path.parent.glob("*.log"):
+            old.unlink()
+        port = free_block(FIRST_PORT)
+        command = (
+            *(sys.executable, str(ROOT / "manage.py"), "up", "--fresh", "--no-seed"),
+            *("--base-dir", str(self.base_dir), "--clock-start", self.clock_start),
+            *("--port", str(port), "--simulator-port", str(port + 1), "--die-with-parent"),
+        )
+        self._log = self.log_path.open("ab")
+        self._child = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is ours to pass on, in order
+        )
+        deadline = time.monotonic() + START_SECONDS
+        while not ready.exists():
+            self.check()
+            if time.monotonic() > deadline:
+                raise InstallationError(f"not ready after {START_SECONDS:.0f} s{self.tail()}")
+            time.sleep(0.1)
+        found = json.loads(ready.read_text())
+        self.url, self.simulator = found["url"], found["simulator"]
+
+    def stop(self) -> None:
+        """End everything; harmless if it has not started or has ended."""
+        child, self._child = self._child, None
+        if child is not None and child.poll() is None:
+            child.send_signal(signal.SIGTERM)
+            try:
+                child.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    def check(self) -> None:
+        """InstallationError when it has ended, or when one of its parts has."""
+        child = self._child
+        if child is None or child.poll() is not None:
+            raise InstallationError(f"the installation ended by itself{self.tail()}")
+        for line in self.log_path.read_text(errors="replace").splitlines():
+            if " ended (" in line or line.endswith("ended; starting it again"):
+                part = line.split(" ", 1)[0]
+                raise InstallationError(f"{line}{tail(self.log_path.with_name(f'{part}.log'))}")
+
+    def tail(self) -> str:
+        """The end of what it said."""
+        return tail(self.log_path)
+
+    # -- operators' commands -------------------------------------------------------------------
+    def environment(self) -> dict[str, str]:
+        """Of everything we start: the caller's, without servers of somebody else's."""
+        kept = {name: value for name, value in os.environ.items() if name not in FORGOTTEN}
+        return {**kept, **self.settings, "PYTHONUNBUFFERED": "1"}
+
+    def command(self, *arguments: str, now: dt.datetime, **more: str) -> str:
+        """Run one management command as an operator of this installation; returns its output."""
+        environment = {
+            **self.environment(),
+            **self.simulator,
+            "QUANTLEAP_VAR_DIR": str(self.base_dir),
+            "QUANTLEAP_CLOCK_START": now.isoformat(),
+            **more,
+        }
+        done = subprocess.run(
+            (sys.executable, str(ROOT / "manage.py"), *arguments),
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            said = (done.stderr or done.stdout).strip().splitlines()[-15:]
+            lines = "\n".join(said)
+            raise InstallationError(f"manage.py {' '.join(arguments)} failed:\n{lines}")
+        return done.stdout
+
+    def run_reports(self, day: dt.date, now: dt.datetime) -> list[dict[str, Any]]:
+        """Scorecards of a day's runs, as the platform's own operators read them."""
+        text = self.command("run_report", "--json", "--date", day.isoformat(), now=now)
+        runs: list[dict[str, Any]] = json.loads(text)["runs"]
+        return runs
+
+
+def free_block(first: int) -> int:
+    """The first port from ``first`` on with nothing listening on it and the next ones."""
+    for port in range(first, first + 40 * PORTS, PORTS):
+        if not any(_answers(port + offset) for offset in range(PORTS)):
+            return port
+    raise InstallationError(f"no {PORTS} free ports from {first} on")
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def tail(path: Path, lines: int = 15) -> str:
+    """The end of a log, for an error message."""
+    if not path.exists():
+        return ""
+    last = path.read_text(errors="replace").splitlines()[-lines:]
+    return f"; the end of {path}:\n" + "\n".join(last)

@@ -1,0 +1,184 @@
+"""What staff do in the console before the market opens, through its real forms."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import requests
+
+from clients.demo.broker import log_in
+from clients.demo.forms import Browser, Page, PageError
+from clients.demo.story import UNDERLYING, Plan, Story
+
+PERMISSIONS: Final = (
+    "marketplace:read",
+    "marketplace:subscribe",
+    "subscriptions:read",
+    "subscriptions:write",
+    "broker_accounts:read",
+    "broker_accounts:write",
+    "webhooks:write",
+)
+PER_MINUTE: Final = "60000"
+PER_DAY: Final = "1000000"
+
+
+@dataclass(frozen=True)
+class PartnerKey:
+    """What is shown once."""
+
+    key: str
+    secret: str
+
+
+class Staff:
+    """A staff member at work in the console."""
+
+    def __init__(self, base_url: str) -> None:
+        self.browser = Browser(base_url)
+
+    def log_in(self, username: str, password: str) -> None:
+        """Through the login page, CSRF token and all."""
+        page = self.browser.get("/admin/login/?next=/admin/")
+        form = page.form_with("username", "password")
+        form.set("username", username)
+        form.set("password", password)
+        after = self.browser.submit(page, form)
+        if "/login/" in after.url:
+            raise PageError(f"the console did not let {username} in{after.complaint()}")
+
+    # -- quotes ------------------------------------------------------------------------------
+    def add_feed(self, name: str, broker: str, client_id: str, role: str) -> None:
+        """A feed account, and today's login at its broker."""
+        page = self.browser.get("/admin/brokers/feedaccount/add/")
+        form = page.form_with("name", "client_id", "new_api_key")
+        form.set("name", name)
+        form.set_by_label("broker", broker)
+        form.set_by_label("role", role)
+        form.set("client_id", client_id)
+        form.set("new_api_key", f"feed{broker}")
+        form.set("new_api_secret", f"secret-feed{broker}")
+        self._saved(self.browser.submit(page, form, "_save"))
+        number = self._newest("/admin/brokers/feedaccount/", name)
+        page = self._action(f"/admin/brokers/feedaccount/{number}/change/", "log-in")
+        link = next((one for one in page.links if one.startswith("http")), "")
+        if not link:
+            raise PageError(f"{page.url} names no login page of {broker}{page.complaint()}")
+        code, _ = log_in(requests.Session(), link, client_id)
+        self._confirm(page, code=code)
+
+    # -- templates ---------------------------------------------------------------------------
+    def publish(self, plan: Plan, story: Story) -> str:
+        """Write one template on an empty page and publish it; its public id."""
+        page = self.browser.get("/admin/marketplace/template/add/")
+        form = page.form_with("name", "strategies-TOTAL_FORMS")
+        form.set("name", plan.name)
+        form.set("description", plan.description)
+        form.set_by_label("index", UNDERLYING)
+        form.set_by_label("pricing_type", "FREE")
+        for name in [one for one in form.fields if one.startswith("strategies-")]:
+            del form.fields[name]
+        form.fields.update({name: [value] for name, value in _strategy(plan, story)})
+        page = self._saved(self.browser.submit(page, form, "_publish"))
+        if not re.search(r"/\d+/publish/?$", page.url):
+            raise PageError(f"saving {plan.name} led to {page.url}{page.complaint()}")
+        number = page.url.rstrip("/").split("/")[-2]
+        self._confirm(page, note="The demo's first version.")
+        return number
+
+    # -- partner -----------------------------------------------------------------------------
+    def add_partner(self, slug: str, name: str, redirect_url: str) -> str:
+        """A partner; its number in the console."""
+        page = self.browser.get("/admin/partners/partner/add/")
+        form = page.form_with("slug", "default_broker")
+        form.set("slug", slug)
+        form.set("name", name)
+        form.set("default_broker", "zebu")
+        form.set("default_state", "33")
+        form.set("oauth_redirect_urls", redirect_url)
+        self._saved(self.browser.submit(page, form, "_save"))
+        return self._newest("/admin/partners/partner/", slug)
+
+    def issue_key(self, partner: str) -> PartnerKey:
+        """A live key for the partner, with limits that fit 250 customers at once."""
+        page = self._action(f"/admin/partners/partner/{partner}/change/", "issue-key")
+        form = page.form_with("confirm", "permissions")
+        form.set("environment", "live")
+        form.set("label", "demo backend")
+        form.set("permissions", *PERMISSIONS)
+        form.set("requests_per_minute", PER_MINUTE)
+        form.set("requests_per_day", PER_DAY)
+        shown = self.browser.submit(page, form)
+        return PartnerKey(shown.text("api-key"), shown.text("api-secret"))
+
+    def add_webhook_endpoint(self, partner: str, url: str) -> str:
+        """Where the partner wants to be told; the signing secret."""
+        page = self._action(f"/admin/partners/partner/{partner}/change/", "add-webhook-endpoint")
+        form = page.form_with("confirm", "url")
+        form.set("environment", "live")
+        form.set("url", url)
+        return self.browser.submit(page, form).text("signing-secret")
+
+    # -- inside ------------------------------------------------------------------------------
+    def _action(self, path: str, name: str) -> Page:
+        """Press one of the buttons at the top of a page."""
+        page = self.browser.get(path)
+        found = next((one for one in page.links if one.rstrip("/").endswith(f"/{name}")), "")
+        if not found:
+            raise PageError(f"{page.url} offers no {name}")
+        return self.browser.get(found)
+
+    def _confirm(self, page: Page, **values: str) -> Page:
+        form = page.form_with("confirm", *values)
+        for name, value in values.items():
+            form.set(name, value)
+        return self._saved(self.browser.submit(page, form))
+
+    def _saved(self, page: Page) -> Page:
+        """A page that followed a form; errors on it mean that nothing was saved."""
+        if page.errors:
+            raise PageError(f"{page.url}{page.complaint()}")
+        return page
+
+    def _newest(self, path: str, text: str) -> str:
+        """The number of the newest row of a list that shows ``text``."""
+        page = self.browser.get(path)
+        numbers = re.findall(rf"{path}(\d+)/change", " ".join(page.links))
+        if not numbers:
+            raise PageError(f"{path} does not list {text}")
+        return max(numbers, key=int)
+
+
+def _strategy(plan: Plan, story: Story) -> Iterable[tuple[str, str]]:
+    """The form fields of one strategy with its legs (docs/authoring.md names them)."""
+    yield from _management("strategies", 1)
+    prefix = "strategies-0"
+    yield f"{prefix}-position", "0"
+    yield f"{prefix}-name", plan.name
+    yield f"{prefix}-underlying", UNDERLYING
+    yield f"{prefix}-entry_time", story.entry.isoformat("seconds")
+    yield f"{prefix}-exit_time", story.exit.isoformat("seconds")
+    yield f"{prefix}-order_rule", "BUY_FIRST"
+    yield f"{prefix}-square_off", "PARTIAL"
+    yield f"{prefix}-move_to_cost", plan.move_to_cost
+    yield f"{prefix}-leg_failure", "UNWIND_FILLED"
+    yield from _management(f"{prefix}-legs", len(plan.legs))
+    for number, leg in enumerate(plan.legs):
+        row = f"{prefix}-legs-{number}"
+        yield f"{row}-position", str(number)
+        yield f"{row}-side", leg.side
+        yield f"{row}-option_type", leg.option_type
+        yield f"{row}-moneyness", leg.moneyness
+        yield f"{row}-expiry", "WEEKLY"
+        yield f"{row}-lots", str(leg.lots)
+        if plan.stop_percent:
+            yield f"{row}-stop_kind", "PREMIUM_PERCENT"
+            yield f"{row}-stop_value", plan.stop_percent
+
+
+def _management(prefix: str, total: int) -> Iterable[tuple[str, str]]:
+    yield f"{prefix}-TOTAL_FORMS", str(total)
+    yield f"{prefix}-INITIAL_FORMS", "0"

@@ -1,0 +1,300 @@
+"""The story: who trades what, what goes wrong, and what must therefore come out. Pure.
+
+Everything expected is computed here, before anything runs, from the story alone: the published
+strategies, the customers' multipliers and the faults. Lots are contract lots, times are IST.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+from zoneinfo import ZoneInfo
+
+IST: Final = ZoneInfo("Asia/Kolkata")
+DAY: Final = dt.date(2026, 9, 8)  # a Tuesday, expiry day of NIFTY's weekly contracts
+ENTRY: Final = dt.time(9, 20, 0)
+EXIT: Final = dt.time(9, 21, 20)
+UNDERLYING: Final = "NIFTY"
+STRIKE_STEP: Final = 50
+MARKET_SHIFT: Final = 60  # rupees of NIFTY after the entry: far more than 25 % of an ATM call
+
+CONDOR: Final = "condor"
+STRADDLE: Final = "straddle"
+ZEBU: Final = "zebu"
+ZERODHA: Final = "zerodha"
+
+FILLED: Final = "FILLED"
+MARGIN: Final = "MARGIN"
+NO_LOGIN: Final = "SESSION_EXPIRED"
+PAUSED: Final = "PAUSED"
+CANCELLED: Final = "CANCELLED"
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One leg as staff write it. ``steps`` are strikes away from the money (0 = ATM)."""
+
+    side: str
+    option_type: str
+    steps: int
+    lots: int
+
+    @property
+    def moneyness(self) -> str:
+        """The strike type of the authoring form."""
+        return f"OTM{self.steps}" if self.steps else "ATM"
+
+    @property
+    def label(self) -> str:
+        """The leg's name in answers of the API."""
+        return f"{self.side} {self.option_type} {self.moneyness} WEEKLY"
+
+    def strike(self, spot: Decimal) -> Decimal:
+        """Strike of this leg when the index stands at ``spot`` (rupees; a tie goes down)."""
+        at_the_money = math.ceil(spot / STRIKE_STEP - Decimal("0.5")) * STRIKE_STEP
+        outward = 1 if self.option_type == "CE" else -1
+        return Decimal(at_the_money + outward * self.steps * STRIKE_STEP)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One strategy to publish."""
+
+    key: str
+    name: str
+    description: str
+    legs: tuple[Leg, ...]
+    stop_percent: str = ""
+    move_to_cost: str = "OFF"
+
+
+PLANS: Final = (
+    Plan(
+        key=CONDOR,
+        name="NIFTY Iron Condor",
+        description="Sells both sides two strikes away from the money, hedged two further out.",
+        legs=(
+            Leg("SELL", "CE", 2, 2),
+            Leg("SELL", "PE", 2, 2),
+            Leg("BUY", "CE", 4, 2),
+            Leg("BUY", "PE", 4, 2),
+        ),
+    ),
+    Plan(
+        key=STRADDLE,
+        name="NIFTY Short Straddle",
+        description="Sells call and put at the money, each with a stop of 25 % of its premium.",
+        legs=(Leg("SELL", "CE", 0, 1), Leg("SELL", "PE", 0, 1)),
+        stop_percent="25",
+        move_to_cost="ALL_LEGS",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that goes wrong at a broker, for one customer, during the entry.
+
+    ``body`` is what the simulator's control port takes beside broker and client.
+    """
+
+    name: str
+    side: str
+    body: tuple[tuple[str, object], ...]
+
+    def order(self, broker: str, client_id: str) -> dict[str, object]:
+        """The control port's description of this fault for one client."""
+        match = {"broker": broker, "client_id": client_id, "side": self.side}
+        return {"match": match, "count": 1, **dict(self.body)}
+
+
+DROPPED: Final = Fault("accepted-then-dropped", "BUY", (("kind", "drop_after_accept"),))
+GATEWAY: Final = Fault(
+    "accepted-then-504", "BUY", (("kind", "status_after_accept"), ("status", 504))
+)
+HIDDEN: Final = Fault("hidden-3s", "BUY", (("kind", "hide"), ("seconds", 3), ("answer", "drop")))
+LIMITED: Final = Fault("429", "BUY", (("kind", "rate_limit"),))
+# Both shorts are refused, so that it does not matter which one the broker looks at first.
+REFUSED: Final = Fault(
+    "margin-refusal",
+    "SELL",
+    (("kind", "reject"), ("cause", MARGIN), ("async", True), ("count", 2)),
+)
+_FAULTS: Final = {
+    (ZEBU, 3): DROPPED,
+    (ZEBU, 4): HIDDEN,
+    (ZEBU, 5): REFUSED,
+    (ZERODHA, 1): GATEWAY,
+    (ZERODHA, 2): LIMITED,
+}
+_ABSENT: Final = {(ZEBU, 6): PAUSED, (ZEBU, 7): CANCELLED, (ZEBU, 8): NO_LOGIN}
+_MULTIPLIERS: Final = (Decimal(1), Decimal(2), Decimal("0.5"))
+SMALLEST: Final = {ZEBU: 9, ZERODHA: 3}
+
+
+@dataclass(frozen=True)
+class Customer:
+    """One customer with one broker account.
+
+    ``absent`` names why he cannot trade today ('' = he can). ``max_lots_per_order`` cuts his orders
+    into slices.
+    """
+
+    number: int
+    broker: str
+    multiplier: Decimal
+    max_lots_per_order: int | None = None
+    fault: Fault | None = None
+    absent: str = ""
+
+    @property
+    def email(self) -> str:
+        """The customer's address."""
+        return f"customer{self.number:03d}@example.com"
+
+    @property
+    def name(self) -> str:
+        """The customer's name."""
+        return f"Customer {self.number:03d}"
+
+    @property
+    def client_id(self) -> str:
+        """What the broker calls him."""
+        return f"{'ZB' if self.broker == ZEBU else 'ZR'}{self.number:04d}"
+
+    @property
+    def api_key(self) -> str:
+        """His app at the broker (the simulator knows every key; its secret is ``secret-<key>``)."""
+        return f"app{self.number:04d}"
+
+    def lots(self, leg: Leg) -> int:
+        """Lots of a leg for him: rounded down."""
+        return math.floor(leg.lots * self.multiplier)
+
+    def may_follow(self, plan: Plan) -> bool:
+        """Whether his multiplier leaves every leg of the strategy with a lot."""
+        return all(self.lots(leg) for leg in plan.legs)
+
+    def slices(self, leg: Leg) -> list[int]:
+        """Lots of each order of a leg."""
+        lots, most = self.lots(leg), self.max_lots_per_order or self.lots(leg)
+        full, rest = divmod(lots, most)
+        return [most] * full + ([rest] if rest else [])
+
+
+@dataclass(frozen=True)
+class PlannedOrder:
+    """One entry order that the story calls for, and how it ends (FILLED or a cause)."""
+
+    leg: Leg
+    lots: int
+    ending: str
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What must come of one customer's part in one strategy."""
+
+    customer: Customer
+    plan: Plan
+    status: str
+    cause: str
+    orders: tuple[PlannedOrder, ...]
+
+
+@dataclass(frozen=True)
+class Story:
+    """All of it."""
+
+    customers: tuple[Customer, ...]
+    day: dt.date = DAY
+    entry: dt.time = ENTRY
+    exit: dt.time = EXIT
+
+    @property
+    def entry_at(self) -> dt.datetime:
+        """The entry second."""
+        return dt.datetime.combine(self.day, self.entry, IST)
+
+    @property
+    def exit_at(self) -> dt.datetime:
+        """The exit second."""
+        return dt.datetime.combine(self.day, self.exit, IST)
+
+    def subscriptions(self) -> Iterator[tuple[Customer, Plan]]:
+        """Who follows what, where his multiplier allows it."""
+        for customer in self.customers:
+            for plan in PLANS:
+                if customer.may_follow(plan):
+                    yield customer, plan
+
+    def illegal(self) -> Iterator[tuple[Customer, Plan]]:
+        """What the API must refuse by the leg's name."""
+        for customer in self.customers:
+            for plan in PLANS:
+                if not customer.may_follow(plan):
+                    yield customer, plan
+
+    def absent(self) -> list[Customer]:
+        """Customers who do not trade today."""
+        return [customer for customer in self.customers if customer.absent]
+
+    def faulty(self) -> list[tuple[Customer, Fault]]:
+        """Customers at whose broker something goes wrong."""
+        return [(one, one.fault) for one in self.customers if one.fault is not None]
+
+    def expected(self) -> list[Expected]:
+        """The outcome of every subscription."""
+        return [expected(customer, plan) for customer, plan in self.subscriptions()]
+
+
+def expected(customer: Customer, plan: Plan) -> Expected:
+    """What must come of one subscription."""
+    if customer.absent in (PAUSED, CANCELLED):
+        return Expected(customer, plan, "WITHDRAWN", customer.absent, ())
+    if customer.absent:
+        return Expected(customer, plan, "FAILED", customer.absent, ())
+    refused = customer.fault is REFUSED
+    orders = tuple(
+        PlannedOrder(leg, lots, MARGIN if refused and leg.side == "SELL" else FILLED)
+        for leg in plan.legs
+        for lots in customer.slices(leg)
+    )
+    if refused:
+        return Expected(customer, plan, "FAILED", MARGIN, orders)
+    return Expected(customer, plan, "CLOSED", "", orders)
+
+
+def make_story(zebu: int = 200, zerodha: int = 50, entry: dt.time = ENTRY) -> Story:
+    """The story with so many customers at each broker (SMALLEST at least)."""
+    if zebu < SMALLEST[ZEBU] or zerodha < SMALLEST[ZERODHA]:
+        raise ValueError(f"the story needs at least {SMALLEST} customers")
+    places: Sequence[tuple[str, int]] = [(ZEBU, i) for i in range(zebu)] + [
+        (ZERODHA, i) for i in range(zerodha)
+    ]
+    customers = tuple(
+        _customer(number, broker, index) for number, (broker, index) in enumerate(places)
+    )
+    leave = dt.datetime.combine(DAY, entry, IST) + (
+        dt.datetime.combine(DAY, EXIT) - dt.datetime.combine(DAY, ENTRY)
+    )
+    return Story(customers, entry=entry, exit=leave.time())
+
+
+def _customer(number: int, broker: str, index: int) -> Customer:
+    place = (broker, index)
+    fault, absent = _FAULTS.get(place), _ABSENT.get(place, "")
+    multiplier = _MULTIPLIERS[2] if fault is REFUSED else _MULTIPLIERS[number % 3]
+    sliced = number % 12 == 1 and multiplier == 2 and fault is None and not absent
+    return Customer(
+        number=number,
+        broker=broker,
+        multiplier=multiplier,
+        max_lots_per_order=3 if sliced else None,
+        fault=fault,
+        absent=absent,
+    )

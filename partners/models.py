@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from django.contrib.postgres.fields import ArrayField
-from django.core.validators import RegexValidator
+from django.core.validators import RegexValidator, URLValidator
 from django.db import models
 from django.db.models import Q
 
@@ -47,7 +47,12 @@ class Partner(models.Model):
         blank=True,
         help_text="Addresses and CIDR networks; empty means any.",
     )
-    oauth_redirect_urls = ArrayField(models.URLField(), default=list, blank=True)
+    oauth_redirect_urls = ArrayField(
+        models.CharField(max_length=200, validators=[URLValidator(["https", "http"])]),
+        default=list,
+        blank=True,
+        help_text="Where a broker login may return to; matched exactly.",
+    )
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
     class Meta:
@@ -188,7 +193,7 @@ class WebhookEndpoint(TenantOwned):
     public_id = models.CharField(
         max_length=40, unique=True, default=new_endpoint_id, editable=False
     )
-    url = models.URLField(max_length=500)
+    url = models.CharField(max_length=500)
     events = ArrayField(
         models.CharField(max_length=60), default=list, blank=True, help_text="Empty means all."
     )

@@ -94,6 +94,51 @@ def create_partner(
     return partner
 
 
+def note_partner_edited(
+    *, partner: Partner, created: bool, fields: Iterable[str], actor: Actor
+) -> None:
+    """The audit entry of a saved partner form: which fields were typed, never their values."""
+    audit.record(
+        actor=actor,
+        action="partner.created" if created else "partner.edited",
+        target_type="partner",
+        target_id=partner.slug,
+        partner_id=partner.pk,
+        data={"fields": sorted(fields)},
+    )
+
+
+def suspend_partner(*, partner_id: int, reason: str, actor: Actor) -> bool:
+    """Refuse a partner's keys and its customers' tokens from the next request on.
+
+    False when it already is suspended. Subscriptions go on trading.
+    """
+    return _set_partner_status(partner_id, Partner.Status.SUSPENDED, reason, actor)
+
+
+def resume_partner(*, partner_id: int, reason: str, actor: Actor) -> bool:
+    """Accept a partner's calls again. False when it was not suspended."""
+    return _set_partner_status(partner_id, Partner.Status.ACTIVE, reason, actor)
+
+
+def _set_partner_status(partner_id: int, status: str, reason: str, actor: Actor) -> bool:
+    with transaction.atomic():
+        changed = Partner.objects.filter(pk=partner_id).exclude(status=status).update(status=status)
+        partner = Partner.objects.filter(pk=partner_id).first()
+        if partner is None:
+            raise NotFound
+        if changed:
+            audit.record(
+                actor=actor,
+                action=f"partner.{status.lower()}",
+                target_type="partner",
+                target_id=partner.slug,
+                partner_id=partner.pk,
+                data={"reason": reason},
+            )
+    return bool(changed)
+
+
 def issue_key(
     *,
     partner_id: int,

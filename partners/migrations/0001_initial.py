@@ -53,7 +53,7 @@ class Migration(migrations.Migration):
                         unique=True,
                     ),
                 ),
-                ("url", models.URLField(max_length=500)),
+                ("url", models.CharField(max_length=500)),
                 (
                     "events",
                     django.contrib.postgres.fields.ArrayField(
@@ -204,7 +204,14 @@ class Migration(migrations.Migration):
                 (
                     "oauth_redirect_urls",
                     django.contrib.postgres.fields.ArrayField(
-                        base_field=models.URLField(), blank=True, default=list, size=None
+                        base_field=models.CharField(
+                            max_length=200,
+                            validators=[django.core.validators.URLValidator(["https", "http"])],
+                        ),
+                        blank=True,
+                        default=list,
+                        help_text="Where a broker login may return to; matched exactly.",
+                        size=None,
                     ),
                 ),
                 (

@@ -7,8 +7,6 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from quantleap.core.api.parsers import NumberEncoder
-
 MAX_BODY_BYTES: Final = 20_000
 _SHORT_TEXT: Final = 500
 _SHORT_LIST: Final = 20
@@ -77,7 +75,7 @@ def timestamp(at: dt.datetime) -> str:
 
 
 def _dump(body: Mapping[str, Any]) -> str:
-    return json.dumps(body, cls=NumberEncoder, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
 
 
 def _as_is(data: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,0 +1,91 @@
+"""API keys: rotate and revoke."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+
+from partners.admin.common import change_url, shown_once
+from partners.admin.forms import RotateKeyForm
+from partners.models import PartnerKey, PartnerSecret
+from partners.services import revoke_key, rotate_key
+from quantleap.core import clock
+from quantleap.core.admin import ReadOnlyAdmin, ReadOnlyTabularInline, confirmed
+from quantleap.core.audit import Actor
+
+
+class SecretInline(ReadOnlyTabularInline):
+    """What is known of the secrets: never the secrets."""
+
+    model = PartnerSecret
+    fields = ("version", "last4", "created_at", "expires_at", "last_used_at")
+    readonly_fields = fields
+
+
+@admin.register(PartnerKey)
+class PartnerKeyAdmin(ReadOnlyAdmin):
+    """Keys are issued on their partner's page."""
+
+    list_display = ("key", "partner", "environment", "label", "status", "expires_at")
+    list_filter = ("status", "environment", "partner")
+    search_fields = ("=key", "=public_id", "label")
+    list_select_related = ("partner",)
+    inlines = (SecretInline,)
+    actions_detail = ("rotate", "revoke")
+
+    @confirmed(
+        description="Rotate secret",
+        explain="explain_rotate",
+        form=RotateKeyForm,
+        permission="act",
+        icon="autorenew",
+    )
+    def rotate(self, request: HttpRequest, obj: PartnerKey, data: dict[str, Any]) -> HttpResponse:
+        """A second secret, shown once."""
+        issued = rotate_key(
+            key_id=obj.pk,
+            overlap=dt.timedelta(hours=data["overlap_hours"]),
+            actor=Actor.staff(request.user),
+            now=clock.now(),
+        )
+        return shown_once(
+            self,
+            request,
+            title=f"New secret of {obj.key}",
+            warning="Copy the secret now. It is stored as a hash and cannot be shown again.",
+            items=[
+                ("api-key", "Authorization: Bearer", issued.key),
+                ("api-secret", "X-Partner-Secret", issued.secret),
+            ],
+            back=change_url(obj),
+        )
+
+    def explain_rotate(self, request: HttpRequest, obj: PartnerKey) -> list[str]:
+        """What is about to happen."""
+        return [
+            "Makes a new secret for this key; the newest one so far stays good for the overlap.",
+            "A third, older one ends at once: at most two secrets live at a time.",
+        ]
+
+    @confirmed(
+        description="Revoke",
+        explain="explain_revoke",
+        permission="act",
+        icon="block",
+        danger=True,
+        twice=True,
+    )
+    def revoke(self, request: HttpRequest, obj: PartnerKey, data: dict[str, Any]) -> str:
+        """End the key for good."""
+        changed = revoke_key(key_id=obj.pk, actor=Actor.staff(request.user), now=clock.now())
+        return "The key is revoked." if changed else "The key already was revoked."
+
+    def explain_revoke(self, request: HttpRequest, obj: PartnerKey) -> list[str]:
+        """What is about to happen."""
+        return [
+            f"The next request with {obj.key} is refused, for good.",
+            "Customers, subscriptions and open positions are not touched.",
+        ]

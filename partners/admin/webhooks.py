@@ -1,0 +1,127 @@
+"""Webhook endpoints and what was sent to them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+
+from partners.admin.common import PartnerColumn, PartnerFilter, change_url, shown_once
+from partners.admin.forms import ReasonForm
+from partners.models import WebhookDelivery, WebhookEndpoint
+from partners.webhooks.services import (
+    disable_endpoint,
+    enable_endpoint,
+    replay,
+    rotate_secret,
+)
+from quantleap.core import clock
+from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, confirmed
+from quantleap.core.audit import Actor
+
+
+@admin.register(WebhookEndpoint)
+class WebhookEndpointAdmin(PartnerColumn, ReadOnlyAdmin):
+    """Endpoints are added on their partner's page."""
+
+    list_display = ("url", "partner_name", "environment", "status", "failing_since", "created_at")
+    list_filter = (PartnerFilter, "environment", "status")
+    search_fields = ("url", "=public_id")
+    readonly_fields = ("partner_name", "environment", "public_id", "created_at")
+    fields = (
+        "url",
+        "events",
+        "status",
+        "disabled_reason",
+        "failing_since",
+        "previous_secret_until",
+        *readonly_fields,
+    )
+    actions_detail = ("rotate_signing_secret", "disable", "enable")
+
+    @confirmed(
+        description="Rotate signing secret",
+        explain="explain_rotate",
+        permission="act",
+        icon="autorenew",
+    )
+    def rotate_signing_secret(
+        self, request: HttpRequest, obj: WebhookEndpoint, data: dict[str, Any]
+    ) -> HttpResponse:
+        """A new signing secret, shown once."""
+        created = rotate_secret(
+            endpoint_id=obj.pk, actor=Actor.staff(request.user), now=clock.now()
+        )
+        return shown_once(
+            self,
+            request,
+            title=f"New signing secret of {obj.url}",
+            warning="Copy the signing secret now. It is encrypted and not shown again.",
+            items=[("signing-secret", "Signing secret", created.secret)],
+            back=change_url(obj),
+        )
+
+    def explain_rotate(self, request: HttpRequest, obj: WebhookEndpoint) -> list[str]:
+        """What is about to happen."""
+        return ["For 24 hours every delivery carries signatures of the old and the new secret."]
+
+    @confirmed(
+        description="Disable",
+        explain="explain_disable",
+        form=ReasonForm,
+        permission="act",
+        icon="block",
+        danger=True,
+    )
+    def disable(self, request: HttpRequest, obj: WebhookEndpoint, data: dict[str, Any]) -> str:
+        """Send nothing more to it."""
+        disable_endpoint(
+            endpoint_id=obj.pk,
+            reason=data["reason"],
+            actor=Actor.staff(request.user),
+            now=clock.now(),
+        )
+        return "The endpoint is disabled."
+
+    def explain_disable(self, request: HttpRequest, obj: WebhookEndpoint) -> list[str]:
+        """What is about to happen."""
+        waiting = obj.deliveries.filter(status=WebhookDelivery.Status.PENDING).count()
+        return [f"{waiting} waiting deliveries fail; they can be replayed later."]
+
+    @confirmed(description="Enable", permission="act", icon="check")
+    def enable(self, request: HttpRequest, obj: WebhookEndpoint, data: dict[str, Any]) -> str:
+        """Send to it again."""
+        enable_endpoint(endpoint_id=obj.pk, actor=Actor.staff(request.user))
+        return "The endpoint is enabled."
+
+
+@admin.register(WebhookDelivery)
+class WebhookDeliveryAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
+    """What was sent, is being tried, or was given up."""
+
+    list_display = (
+        "created_at",
+        "type",
+        "partner_name",
+        "environment",
+        "status",
+        "attempts",
+        "last_status_code",
+        "next_attempt_at",
+        "last_error",
+    )
+    list_filter = ("status", PartnerFilter, "environment", "type")
+    search_fields = ("=event_id",)
+    readonly_fields = ("partner_name", "environment")
+    actions_detail = ("send_again",)
+
+    @confirmed(description="Send again", explain="explain_replay", permission="act", icon="replay")
+    def send_again(self, request: HttpRequest, obj: WebhookDelivery, data: dict[str, Any]) -> str:
+        """Replay with the same event id."""
+        replay(delivery_id=obj.pk, actor=Actor.staff(request.user), now=clock.now())
+        return "It will be sent within seconds."
+
+    def explain_replay(self, request: HttpRequest, obj: WebhookDelivery) -> list[str]:
+        """What is about to happen."""
+        return ["Posts the same body with the same event id; the receiver may have seen it before."]

@@ -66,8 +66,10 @@ def send(
     """
     limits = limits or Limits()
     deadline = clock.monotonic() + limits.connect + limits.read
-    with _session(egress) as session, _mapped_errors():
-        answer = session.request(
+    with (
+        _mapped_errors(),
+        _session(egress) as session,
+        session.request(
             request.method,
             base_url + request.path,
             data=request.body or None,
@@ -75,7 +77,8 @@ def send(
             timeout=(limits.connect, limits.read),
             allow_redirects=False,
             stream=True,
-        )
+        ) as answer,
+    ):
         body = _read(answer, limits.max_bytes, deadline)
     headers = {name.lower(): value for name, value in answer.headers.items()}
     return HttpResponse(answer.status_code, headers, body)

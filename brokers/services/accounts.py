@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import ipaddress
+import re
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from django.db import IntegrityError, transaction
 
@@ -16,8 +19,11 @@ from partners.models import Customer
 from partners.services import find_or_create_customer
 from quantleap.core import audit
 from quantleap.core.audit import Actor
+from quantleap.core.errors import InvalidRequest
 
 Status = BrokerAccount.Status
+
+_ALGO_ID = re.compile(r"[0-9A-Za-z_-]{1,40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +178,42 @@ def _switch(
             f"A {account.status} account cannot become {target}", status=account.status
         )
     return account
+
+
+def set_egress(
+    *, account: BrokerAccount, egress: str, algo_id: str, actor: Actor, now: dt.datetime
+) -> None:
+    """Where the account's calls leave, and the exchange's algo id its orders carry.
+
+    ``egress`` is a proxy (``http://host:port``), a source IP address, or empty; InvalidRequest for
+    anything else. Brokers register one address per customer (reference/brokers.md section 0).
+    """
+    leaves, algo = egress.strip(), algo_id.strip()
+    if leaves and not _is_egress(leaves):
+        raise InvalidRequest(
+            "egress is neither a proxy nor an address",
+            details={"egress": "http://host:port or an IP address."},
+        )
+    if algo and not _ALGO_ID.fullmatch(algo):
+        raise InvalidRequest(
+            "algo_id is malformed", details={"algo_id": "Letters, digits, dash; at most 40."}
+        )
+    with transaction.atomic():
+        BrokerAccount.objects.filter(pk=account.pk).update(
+            egress=leaves, algo_id=algo, updated_at=now
+        )
+        _audit(account, "broker_account.egress_set", actor)
+
+
+def _is_egress(text: str) -> bool:
+    parts = urlsplit(text)
+    if parts.scheme in ("http", "https"):
+        return bool(parts.hostname) and parts.path in ("", "/")
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def remove_account(

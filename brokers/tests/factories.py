@@ -59,17 +59,19 @@ def make_feed(
     broker: str = "zerodha",
     role: str = FeedAccount.Role.PRIMARY,
     *,
+    client_id: str = "",
+    app: str = "",
     logged_in: bool = True,
     now: dt.datetime | None = None,
 ) -> FeedAccount:
-    """A feed account, logged in unless told otherwise."""
+    """A feed account, logged in unless told otherwise; ``app`` is its application's key."""
     feed = save_feed_account(
         name=name,
         broker=broker,
         role=role,
-        client_id=f"F{next(_numbers)}",
-        api_key=f"key-{name}",
-        api_secret=f"secret-{name}",
+        client_id=client_id or f"F{next(_numbers)}",
+        api_key=app or f"key-{name}",
+        api_secret=f"secret-{app or name}",
         actor=SYSTEM,
     )
     if logged_in:

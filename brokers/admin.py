@@ -1,0 +1,327 @@
+"""Broker pages of the console: accounts, feed accounts and their login, names of contracts.
+
+No page ever shows a credential or a token; the fields that hold them are not even read into forms.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from unfold.widgets import (
+    UnfoldAdminPasswordWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanSwitchWidget,
+)
+
+from brokers.models import BrokerAccount, BrokerInstrument, FeedAccount, LoginAttempt
+from brokers.selectors import clean_client_id, readiness
+from brokers.services import accounts, feeds
+from brokers.vault import check_credential
+from partners.models import Partner
+from quantleap.core import clock
+from quantleap.core.admin import (
+    ConfirmForm,
+    ConsoleAdmin,
+    LargeTableMixin,
+    ReadOnlyAdmin,
+    confirmed,
+)
+from quantleap.core.audit import Actor
+from quantleap.core.errors import DomainError
+
+if TYPE_CHECKING:
+    _FeedModelForm = forms.ModelForm[FeedAccount]  # generic in its stubs only
+else:
+    _FeedModelForm = forms.ModelForm
+
+
+# -- accounts --------------------------------------------------------------------------------
+class EgressForm(ConfirmForm):
+    """Where an account's calls leave."""
+
+    egress = forms.CharField(
+        max_length=200, required=False, help_text="http://host:port or an IP address."
+    )
+    algo_id = forms.CharField(max_length=40, required=False)
+
+
+class RemoveForm(ConfirmForm):
+    """How a removal treats open positions."""
+
+    exit_now = forms.BooleanField(
+        required=False, label="Exit open positions first", widget=UnfoldBooleanSwitchWidget
+    )
+
+
+@admin.register(BrokerAccount)
+class BrokerAccountAdmin(LargeTableMixin, ReadOnlyAdmin):
+    """Customers' accounts: who is ready, who is not and why."""
+
+    list_display = ("client_id", "broker", "customer", "owner", "environment", "status", "session")
+    list_filter = (
+        "broker",
+        "environment",
+        "status",
+        ("access_token", admin.EmptyFieldListFilter),
+    )
+    search_fields = ("=client_id", "=customer__email", "=customer__public_id")
+    list_select_related = ("customer",)
+    ordering = ("-id",)
+    fields = (
+        ("client_id", "broker", "status"),
+        ("customer", "owner", "environment"),
+        ("session", "last_login_at", "token_expires_at"),
+        ("egress", "algo_id"),
+        ("removal_requested_at", "created_at", "updated_at"),
+    )
+    readonly_fields = (
+        "owner",
+        "environment",
+        "session",
+        "removal_requested_at",
+        "created_at",
+        "updated_at",
+    )
+    actions_detail = ("switch_off", "switch_on", "set_egress", "remove")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[BrokerAccount]:
+        """Without the sealed columns: what is not loaded cannot be shown."""
+        return super().get_queryset(request).defer("api_key", "api_secret")
+
+    @admin.display(description="Partner")
+    def owner(self, account: BrokerAccount) -> str:
+        """The partner's slug; direct customers have none."""
+        if account.partner_id is None:
+            return "direct"
+        slugs = getattr(self, "_slugs", None)
+        if slugs is None or account.partner_id not in slugs:
+            slugs = self._slugs = dict(Partner.objects.values_list("pk", "slug"))
+        return str(slugs.get(account.partner_id, "?"))
+
+    @admin.display(description="Ready")
+    def session(self, account: BrokerAccount) -> str:
+        """Whether the account could trade now, or the reason why not."""
+        return readiness(account, clock.now()).reason.replace("_", " ") or "ready"
+
+    @confirmed(description="Switch off", permission="act", icon="pause")
+    def switch_off(self, request: HttpRequest, account: BrokerAccount, data: dict[str, Any]) -> str:
+        """No new entries; open positions are managed to their exit."""
+        accounts.disable_account(account=account, actor=Actor.staff(request.user), now=clock.now())
+        return f"{account} is switched off."
+
+    @confirmed(description="Switch on", permission="act", icon="play_arrow")
+    def switch_on(self, request: HttpRequest, account: BrokerAccount, data: dict[str, Any]) -> str:
+        """Entries again, once it is logged in."""
+        accounts.enable_account(account=account, actor=Actor.staff(request.user), now=clock.now())
+        return f"{account} is switched on."
+
+    @confirmed(description="Set egress", permission="act", form=EgressForm, icon="route")
+    def set_egress(self, request: HttpRequest, account: BrokerAccount, data: dict[str, Any]) -> str:
+        """Proxy or source address, and algo id."""
+        accounts.set_egress(
+            account=account,
+            egress=data["egress"],
+            algo_id=data["algo_id"],
+            actor=Actor.staff(request.user),
+            now=clock.now(),
+        )
+        return f"{account} leaves through {data['egress'] or 'the default route'}."
+
+    @confirmed(
+        description="Remove account",
+        explain="what_removal_does",
+        permission="act",
+        form=RemoveForm,
+        icon="delete",
+        danger=True,
+    )
+    def remove(self, request: HttpRequest, account: BrokerAccount, data: dict[str, Any]) -> str:
+        """Erase the credentials."""
+        effect = accounts.remove_account(
+            account=account,
+            exit_now=data["exit_now"],
+            actor=Actor.staff(request.user),
+            now=clock.now(),
+        )
+        if effect.deferred:
+            return f"{account}: positions are being exited, then the credentials are erased."
+        return f"{account} is removed, its credentials are erased."
+
+    def what_removal_does(self, request: HttpRequest, account: BrokerAccount) -> Sequence[str]:
+        """Said before it happens."""
+        return (
+            f"Credentials and session of {account} ({account.customer}) are erased at once.",
+            "What is armed on it is withdrawn, unless it was already committed.",
+        )
+
+
+@admin.register(LoginAttempt)
+class LoginAttemptAdmin(LargeTableMixin, ReadOnlyAdmin):
+    """Started and finished daily logins. The state itself is kept only as a hash, never shown."""
+
+    list_display = ("account", "environment", "created_at", "expires_at", "used_at")
+    list_filter = ("environment", ("used_at", admin.EmptyFieldListFilter))
+    search_fields = ("=account__client_id",)
+    list_select_related = ("account",)
+    ordering = ("-id",)
+    fields = ("account", "environment", "redirect_uri", "created_at", "expires_at", "used_at")
+    readonly_fields = ("environment",)
+
+
+# -- feeds -----------------------------------------------------------------------------------
+class FeedAccountForm(_FeedModelForm):
+    """A feed account; its credentials go in and never come out."""
+
+    new_api_key = forms.CharField(
+        max_length=200, widget=UnfoldAdminPasswordWidget(), label="API key"
+    )
+    new_api_secret = forms.CharField(
+        max_length=200, widget=UnfoldAdminPasswordWidget(), label="API secret"
+    )
+
+    class Meta:
+        model = FeedAccount
+        fields = ("name", "broker", "role", "client_id", "is_active")
+        widgets = {
+            "name": UnfoldAdminTextInputWidget,
+            "client_id": UnfoldAdminTextInputWidget,
+            "broker": UnfoldAdminSelectWidget,
+            "role": UnfoldAdminSelectWidget,
+            "is_active": UnfoldBooleanSwitchWidget,
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        stored = self.instance.pk is not None
+        for name in ("new_api_key", "new_api_secret"):
+            if name in self.fields:  # a person who may only look has no form fields
+                self.fields[name].required = not stored
+                self.fields[name].help_text = "Empty keeps the stored one." if stored else ""
+
+    def clean_client_id(self) -> str:
+        """As the broker writes it."""
+        return _checked(clean_client_id, self.cleaned_data["client_id"])
+
+    def clean_new_api_key(self) -> str:
+        """Usable inside a header."""
+        return self._credential("new_api_key")
+
+    def clean_new_api_secret(self) -> str:
+        """Usable inside a signature."""
+        return self._credential("new_api_secret")
+
+    def _credential(self, name: str) -> str:
+        text: str = self.cleaned_data[name]
+        return _checked(lambda value: check_credential(name, value), text) if text else ""
+
+
+def _checked(clean: Callable[[str], str], text: str) -> str:
+    """A service's own check as the form's."""
+    try:
+        return clean(text)
+    except DomainError as error:
+        raise forms.ValidationError(list(error.details.values()) or [error.message]) from error
+
+
+class FeedLoginForm(ConfirmForm):
+    """The code that the broker put into the redirect's address."""
+
+    code = forms.CharField(
+        max_length=500,
+        label="Code",
+        help_text="request_token or code from the address the broker sent you back to.",
+    )
+
+
+@admin.register(FeedAccount)
+class FeedAccountAdmin(ConsoleAdmin):
+    """Where the platform's quotes come from, and today's login there."""
+
+    form = FeedAccountForm
+    list_display = ("name", "broker", "role", "client_id", "is_active", "session")
+    list_filter = ("broker", "role", "is_active")
+    fields = (
+        ("name", "role", "is_active"),
+        ("broker", "client_id"),
+        ("new_api_key", "new_api_secret"),
+        "session",
+    )
+    readonly_fields = ("session",)
+    actions_detail = ("log_in",)
+
+    @admin.display(description="Session")
+    def session(self, feed: FeedAccount) -> str:
+        """Until when today's login holds."""
+        expires = feed.token_expires_at
+        if not feed.access_token or expires is None or expires <= clock.now():
+            return "not logged in"
+        return f"until {clock.to_ist(expires):%d %b %H:%M} IST"
+
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: FeedAccount,
+        form: Any,
+        change: bool,
+    ) -> None:
+        """Through the service; the form's text becomes ciphertext there."""
+        stored = FeedAccount.objects.get(pk=obj.pk) if change else None
+        saved = feeds.save_feed_account(
+            feed=stored,
+            name=obj.name,
+            broker=obj.broker,
+            role=obj.role,
+            client_id=obj.client_id,
+            api_key=form.cleaned_data["new_api_key"],
+            api_secret=form.cleaned_data["new_api_secret"],
+            is_active=obj.is_active,
+            actor=Actor.staff(request.user),
+        )
+        obj.pk = saved.pk
+        obj.refresh_from_db()
+
+    @confirmed(
+        description="Log in at the broker",
+        explain="where_to_log_in",
+        form=FeedLoginForm,
+        icon="login",
+    )
+    def log_in(self, request: HttpRequest, feed: FeedAccount, data: dict[str, Any]) -> str:
+        """Exchange the code for today's session."""
+        feeds.complete_feed_login(
+            feed=feed, code=data["code"], actor=Actor.staff(request.user), now=clock.now()
+        )
+        return f"{feed} is logged in, {self.session(feed)}."
+
+    def where_to_log_in(self, request: HttpRequest, feed: FeedAccount) -> Sequence[str]:
+        """The broker's page, or why there is none."""
+        try:
+            url = feeds.feed_login_url(feed, state=secrets.token_urlsafe(8))
+        except DomainError as error:
+            return (error.message,)
+        link = format_html(
+            '<a class="underline" rel="noreferrer" target="_blank" href="{}">{}</a>',
+            url,
+            f"Log in at {feed.get_broker_display()} as {feed.client_id}",
+        )
+        return (link, "Then copy the code from the address the broker sends you back to.")
+
+
+# -- names -----------------------------------------------------------------------------------
+@admin.register(BrokerInstrument)
+class BrokerInstrumentAdmin(LargeTableMixin, ReadOnlyAdmin):
+    """How brokers name contracts; filled by import_instruments."""
+
+    list_display = ("symbol", "broker", "exchange", "token", "contract", "last_seen")
+    list_filter = ("broker", "exchange", "contract__underlying", "last_seen")
+    search_fields = ("symbol", "=token")
+    list_select_related = ("contract__underlying",)
+    ordering = ("-id",)

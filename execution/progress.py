@@ -26,13 +26,14 @@ class Situation:
     """What the world looks like at the moment of asking.
 
     ``entries_blocked`` is the cause ('' when entries are allowed): KILL_SWITCH or
-    CONTROL_UNREACHABLE. ``exit_due`` is set from the exit time on.
+    CONTROL_UNREACHABLE. ``entry_due`` is set from T on, ``exit_due`` from the exit time on.
     """
 
     now_mono: float
     grace_over: bool
     exit_due: bool
     entries_blocked: str = ""
+    entry_due: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def _enter(execution: LiveExecution, situation: Situation, steps: Steps) -> None
             steps.miss.append((intent, intent.cause or "BROKER_DOWN"))
         elif intent.state in live.AT_BROKER and stop and _may_cancel(intent, situation):
             steps.cancel.append(intent)
-    if stop:
+    if stop or not situation.entry_due:
         return
     group = _current_group(entries)
     steps.send.extend(

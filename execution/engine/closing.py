@@ -74,6 +74,7 @@ class ClosingDesk:
             await self._close_now(exits)
         except DatabaseDown as error:
             log.warning("exit_waits_for_database", reason=str(error))
+            self._executor.recovery.suspect()
             await asyncio.sleep(POSITION_WAIT)
         finally:
             self._busy.difference_update((e.id, order.leg_key) for e, order in exits)

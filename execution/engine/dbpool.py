@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, ParamSpec, TypeVar
@@ -26,21 +27,26 @@ class DatabasePool:
 
     def __init__(self, name: str) -> None:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix=name)
+        self._links: dict[int, Any] = {}
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Result of ``function``; DatabaseDown when the connection failed under it."""
-        call = functools.partial(_guarded, function, *args, **kwargs)
+        call = functools.partial(self._guarded, function, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 
     def close(self) -> None:
         """Stop the threads; their connections close with them."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        for link in self._links.values():
+            if link is not None:
+                link.close()
 
-
-def _guarded(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    try:
-        return function(*args, **kwargs)
-    except (OperationalError, InterfaceError) as error:
-        # A dead connection stays dead in its thread until it is closed.
-        connection.close()
-        raise DatabaseDown(str(error).strip().split("\n")[0]) from error
+    def _guarded(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        try:
+            return function(*args, **kwargs)
+        except (OperationalError, InterfaceError) as error:
+            # A dead connection stays dead in its thread until it is closed.
+            connection.close()
+            raise DatabaseDown(str(error).strip().split("\n")[0]) from error
+        finally:
+            self._links[threading.get_ident()] = connection.connection

@@ -87,8 +87,10 @@ class EntryDesk:
         try:
             await self._enter(run)
         except DatabaseDown as error:
-            # The next tick begins again; nothing was committed, so nothing may have been sent.
+            # Nothing was granted, so nothing was sent. The next tick begins again; should the
+            # commit have gone through after all, recovery finds it.
             log.warning("entry_waits_for_database", run=run.public_id, reason=str(error))
+            self._executor.recovery.suspect()
         except Exception:  # process boundary of one run: others go on, the tick tries again
             log.exception("entry_failed", run=run.public_id)
         finally:

@@ -26,6 +26,7 @@ from execution.engine.control import ControlWatch
 from execution.engine.dbpool import DatabaseDown, DatabasePool
 from execution.engine.entry import EntryDesk
 from execution.engine.polling import BookPoller
+from execution.engine.recovery import WORKING, Recovery
 from execution.engine.rounds import Rounds
 from execution.engine.timing import Timing
 from execution.engine.watching import RiskDesk
@@ -36,7 +37,6 @@ log = structlog.get_logger(__name__)
 TICK: Final = 0.25
 ARM_EVERY: Final = 1.0
 ARM_NEAR: Final = 10.0
-WORKING: Final = ("COMMITTED", "OPEN", "EXITING")
 
 
 class Executor:
@@ -56,7 +56,6 @@ class Executor:
         self.heartbeat_mono = -1e9
         self.started_at = clock.now()
         self._stopping = asyncio.Event()
-        self._fresh_shards: set[int] = set()
         self._executors = 1
         self._armed: dict[str, float] = {}
         self.rounds = Rounds(self)
@@ -64,6 +63,7 @@ class Executor:
         self.poller = BookPoller(self)
         self.entry = EntryDesk(self)
         self.risk = RiskDesk(self)
+        self.recovery = Recovery(self)
 
     # -- fencing -----------------------------------------------------------------------------
     def fenced(self) -> bool:
@@ -116,6 +116,7 @@ class Executor:
                 await loop()
             except DatabaseDown as error:
                 log.warning("database_down", reason=str(error))
+                self.recovery.suspect()
             except Exception:  # process boundary of a desk, see above
                 log.exception("executor_desk_failed", desk=getattr(loop, "__qualname__", "?"))
             await asyncio.sleep(TICK)
@@ -174,7 +175,7 @@ class Executor:
         )
         for claim in claims:
             self.tokens[claim.shard] = claim.token
-            self._fresh_shards.add(claim.shard)
+            self.recovery.claimed(claim.shard)
             log.info(
                 "shard_claimed",
                 shard=claim.shard,
@@ -195,7 +196,7 @@ class Executor:
 
     def _lose(self, shard: int) -> None:
         self.tokens.pop(shard, None)
-        self._fresh_shards.discard(shard)
+        self.recovery.lost(shard)
         for execution in [e for e in self.executions.values() if e.shard == shard]:
             self.forget(execution)
         self.accounts.drop_shard(shard)
@@ -239,7 +240,7 @@ class Executor:
     async def _tick_loop(self) -> None:
         while True:
             await self._load_runs()
-            await self._load_fresh_shards()
+            await self.recovery.tick()
             await self.entry.tick()
             self.rounds.touch_due()
             await asyncio.sleep(TICK)
@@ -256,29 +257,6 @@ class Executor:
                 del self.runs[gone]
         if self.runs:
             await self.db.run(loading.refresh_decisions, dict(self.runs))
-
-    async def _load_fresh_shards(self) -> None:
-        shards = set(self._fresh_shards)
-        if not shards:
-            return
-        loaded = await self.db.run(
-            loading.load_executions,
-            dict(self.runs),
-            shards,
-            statuses=WORKING,
-            known=list(self.executions),
-        )
-        await self.accounts.open_for(loaded)
-        now = clock.monotonic()
-        for execution in loaded:
-            for intent in execution.intents:
-                if intent.state == "UNKNOWN":
-                    intent.unknown_since_mono = now
-        self.adopt(loaded)
-        self.rounds.touch(loaded)
-        self._fresh_shards -= shards
-        if loaded:
-            log.info("executions_recovered", count=len(loaded), shards=sorted(shards))
 
     def now(self) -> dt.datetime:
         """One reading of our clock."""

@@ -197,3 +197,23 @@ def requested_exits(execution_ids: Collection[int]) -> dict[int, str]:
         id__in=list(execution_ids), exit_requested_at__isnull=False
     ).values_list("id", "exit_reason")
     return dict(rows)
+
+
+def unfinished_codes(shards: Collection[int]) -> set[str]:
+    """Codes of all unfinished intents of ``shards`` (index intent_live_idx)."""
+    return set(
+        OrderIntent.objects.filter(shard__in=list(shards))
+        .exclude(state__in=OrderIntent.FINAL)
+        .values_list("code", flat=True)
+    )
+
+
+def intents_by_code(codes: Collection[str]) -> list[LiveIntent]:
+    """Intents by code."""
+    return [_live_intent(row) for row in OrderIntent.objects.filter(code__in=list(codes))]
+
+
+def statuses_of(execution_ids: Collection[int]) -> dict[int, str]:
+    """Status of executions by id."""
+    rows = Execution.objects.filter(id__in=list(execution_ids)).values_list("id", "status")
+    return dict(rows)

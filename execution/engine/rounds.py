@@ -122,6 +122,7 @@ class Rounds:
             now_mono=now_mono,
             grace_over=now > run.grace_until,
             exit_due=now >= run.exit_at,
+            entry_due=now >= run.entry_at,
             entries_blocked=self._executor.control.current.blocked(
                 run.template_id, now_mono, self._executor.timing.control_age
             ),
@@ -162,6 +163,8 @@ class Rounds:
         for change in batch.statuses:
             execution = change.execution
             if execution.id not in written.statuses:
+                # Ours but not granted: an earlier commit whose answer was lost has done it.
+                self._executor.recovery.doubt(execution)
                 continue
             execution.status = change.status or execution.status
             execution.cause = change.cause or execution.cause
@@ -187,7 +190,7 @@ class Rounds:
             self.on_not_sent(intent, self._executor.accounts.problems.get(intent.account_id, ""))
 
     def prepare(self, execution: LiveExecution, intent: LiveIntent) -> bool:
-        """Serialise the request of the intent's next send; False when its account has no channel."""
+        """Serialise the intent's next send; False when its account has no channel."""
         channel = self._executor.accounts.channels.get(execution.account_id)
         name = self._executor.accounts.instrument(execution.broker, intent.contract_id)
         if channel is None or name is None:

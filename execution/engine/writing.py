@@ -55,6 +55,13 @@ _INSERT_COLUMNS: Mapping[str, str] = {
     "due_at": "timestamptz",
     "planned_at": "timestamptz",
 }
+_SENDING_COLUMNS: Mapping[str, str] = {
+    "code": "text",
+    "state": "text",
+    "sends": "int",
+    "tag": "text",
+    "due_at": "timestamptz",
+}
 _RESULT_COLUMNS: Mapping[str, str] = {
     "code": "text",
     "state": "text",
@@ -178,15 +185,11 @@ def write(batch: Batch, *, owner: str, tokens: Mapping[int, int], now: dt.dateti
                 cursor,
                 "execution_orderintent",
                 "code",
-                {
-                    "code": "text",
-                    "state": "text",
-                    "sends": "int",
-                    "tag": "text",
-                    "due_at": "timestamptz",
-                },
+                _SENDING_COLUMNS,
                 sending,
-                where="t.state = 'PLANNED'",
+                # SENDING with this very tag: our own commit whose answer was lost with the
+                # connection. Nobody else can have written it (leases.hold), and we act only once.
+                where="t.state = 'PLANNED' OR (t.state = 'SENDING' AND t.tag = u.tag)",
             )
         )
         inserts = [(e, i) for e, i in batch.inserts if e.shard in shards]

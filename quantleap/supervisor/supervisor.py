@@ -202,6 +202,11 @@ class Supervisor:
                     found[name] = running.child.pid
             return found
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the children inherit, servers and clock included: for helpers beside them."""
+        return dict(self._environment)
+
     def wait_ready(self, name: str, seconds: float = READY_SECONDS) -> None:
         """Wait until the part answers on its port; raises SupervisorError if it ends or stalls."""
         running = self._running[name]

@@ -1,0 +1,160 @@
+"""Finding again what a crash, a takeover or a lost commit left: memory follows the database.
+
+Two cases. A shard was just claimed: everything unfinished in it is loaded (the claim has already
+settled what its last owner left SENDING). Or our own connection died under a commit: then the
+database may hold rows that we never heard were granted. We are their only owner and never acted
+upon them, so a SENDING row of that kind was provably not sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from execution import live
+from execution.engine import loading
+from execution.live import LiveExecution, LiveIntent
+from quantleap.core import clock
+
+if TYPE_CHECKING:
+    from execution.engine.executor import Executor
+
+log = structlog.get_logger(__name__)
+WORKING: Final = ("COMMITTED", "OPEN", "EXITING")
+LOOK_EVERY: Final = 5.0
+LOOK_SOON: Final = 0.5
+
+
+class Recovery:
+    """Loads claimed shards, and compares memory with the database now and then."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._fresh: set[int] = set()
+        self._doubtful: set[int] = set()
+        self._next_look = 0.0
+
+    def claimed(self, shard: int) -> None:
+        """A shard is ours since a moment ago."""
+        self._fresh.add(shard)
+
+    def lost(self, shard: int) -> None:
+        """A shard is somebody else's now."""
+        self._fresh.discard(shard)
+
+    def suspect(self) -> None:
+        """A commit may have gone through unheard: look soon."""
+        self._next_look = min(self._next_look, clock.monotonic() + LOOK_SOON)
+
+    def doubt(self, execution: LiveExecution) -> None:
+        """The database did not let us change this execution: read what it says."""
+        self._doubtful.add(execution.id)
+        self.suspect()
+
+    async def tick(self) -> None:
+        """Load what was claimed; look for differences when it is time."""
+        if self._fresh:
+            await self._load()
+        if clock.monotonic() >= self._next_look:
+            self._next_look = clock.monotonic() + LOOK_EVERY
+            await self._compare()
+
+    async def _load(self) -> None:
+        executor = self._executor
+        shards = set(self._fresh)
+        loaded = await self._working(shards)
+        now = clock.monotonic()
+        for execution in loaded:
+            for intent in execution.intents:
+                if intent.state == live.UNKNOWN:
+                    intent.unknown_since_mono = now
+        executor.adopt(loaded)
+        executor.rounds.touch(loaded)
+        self._fresh -= shards
+        if loaded:
+            log.info("executions_recovered", count=len(loaded), shards=sorted(shards))
+
+    async def _working(self, shards: set[int]) -> list[LiveExecution]:
+        executor = self._executor
+        loaded = await executor.db.run(
+            loading.load_executions,
+            dict(executor.runs),
+            shards,
+            statuses=WORKING,
+            known=list(executor.executions),
+        )
+        await executor.accounts.open_for(loaded)
+        for broker in {execution.broker for execution in loaded}:
+            contracts = {
+                leg.contract_id
+                for execution in loaded
+                if execution.broker == broker
+                for leg in execution.run.resolved.values()
+            }
+            await executor.accounts.name(broker, contracts)
+        return loaded
+
+    # -- memory against the database -----------------------------------------------------------
+    async def _compare(self) -> None:
+        executor = self._executor
+        shards = set(executor.tokens) - self._fresh
+        if not shards:
+            return
+        # Memory first: what is granted while we read must not look forgotten.
+        await self._settle_doubts()
+        stored = await executor.db.run(loading.unfinished_codes, shards)
+        held = {code for mine in executor.intents.values() for code in mine}
+        forgotten = stored - held
+        if forgotten:
+            await self._find(forgotten, shards)
+
+    async def _find(self, codes: set[str], shards: set[int]) -> None:
+        executor = self._executor
+        loaded = await executor.db.run(loading.intents_by_code, codes)
+        # A commit that was under way while we looked has been granted by now: not forgotten.
+        missing = [
+            intent
+            for intent in loaded
+            if intent.code not in executor.intents.get(intent.account_id, {})
+            and intent.shard in executor.tokens
+        ]
+        attached = [i for i in missing if i.execution_id in executor.executions]
+        for intent in attached:
+            executor.executions[intent.execution_id].intents.append(intent)
+            executor.hold(intent)
+        if len(attached) < len(missing):
+            found = await self._working(shards)
+            executor.adopt(found)
+            attached.extend(i for execution in found for i in execution.intents)
+        self._unsent(attached)
+        if attached:
+            log.warning("unheard_commit_found", intents=len(attached))
+
+    def _unsent(self, intents: Sequence[LiveIntent]) -> None:
+        """Rows we committed without hearing of it: SENDING there, never sent by anybody."""
+        now = clock.monotonic()
+        for intent in intents:
+            if intent.state == live.SENDING:
+                intent.state = live.PLANNED
+                intent.sends -= 1
+            elif intent.state == live.UNKNOWN and not intent.unknown_since_mono:
+                intent.unknown_since_mono = now
+            self._executor.rounds.changed(intent)
+
+    async def _settle_doubts(self) -> None:
+        doubtful, self._doubtful = self._doubtful, set()
+        if not doubtful:
+            return
+        executor = self._executor
+        statuses = await executor.db.run(loading.statuses_of, doubtful)
+        for execution_id, status in statuses.items():
+            execution = executor.executions.get(execution_id)
+            if execution is None:
+                continue
+            execution.status = status
+            if status in WORKING:
+                executor.rounds.touch([execution])
+            else:
+                executor.forget(execution)

@@ -1,0 +1,182 @@
+"""A trading day end to end: real Postgres, real sockets, the broker simulator as the oracle."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from execution.models import Execution, LegWatch, OrderIntent, Run
+from execution.tests.factories import log_in, make_accounts, make_partner, subscribe_accounts
+from execution.tests.house import (
+    Control,
+    SimulatorThread,
+    broker_settings,
+    load_market,
+    start_executor,
+)
+from marketplace.tests.factories import make_iron_condor, make_short_straddle
+from quantleap.core import clock
+from quantleap.core.models import OutboxEvent
+
+pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
+DAY = dt.date(2026, 9, 8)
+FINAL = set(OrderIntent.FINAL)
+
+
+class House:
+    """Everything a day needs, at 10:00:00 IST of an ordinary Tuesday."""
+
+    def __init__(self, simulator: SimulatorThread) -> None:
+        self.control = Control(f"http://127.0.0.1:{simulator.ports.control}")
+        self.now = clock.now()
+        load_market(self.control, self.now)
+
+    def entry_in(self, seconds: float, hold: float) -> dict[str, dt.time]:
+        """Entry and exit times, IST, whole seconds."""
+        entry = clock.to_ist(clock.now() + dt.timedelta(seconds=seconds)).replace(microsecond=0)
+        return {
+            "entry_time": entry.time(),
+            "exit_time": (entry + dt.timedelta(seconds=hold)).time(),
+        }
+
+    def subscribe(self, template: Any, count: int, **fields: Any) -> list[Any]:
+        """``count`` logged-in customers of both brokers."""
+        accounts = make_accounts(
+            count, partner=make_partner(), brokers=("zebu", "zerodha"), **fields
+        )
+        log_in(accounts, self.control.token, clock.now())
+        subscribe_accounts(template, accounts)
+        return accounts
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> None:
+    """Poll a condition of the database, bounded."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            states = list(OrderIntent.objects.values_list("state", "purpose", "cause"))
+            runs = list(Run.objects.values_list("status", "cause"))
+            executions = list(Execution.objects.values_list("status", "cause", "message"))
+            raise AssertionError(f"not in {seconds} s: {runs} {executions[:8]} {states[:20]}")
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def simulator(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatorThread]:
+    start = clock.at_ist(DAY, dt.time(10, 0)).timestamp()
+    monkeypatch.setattr(clock, "_offset", start - time.time())
+    running = SimulatorThread()
+    settings.QUANTLEAP_BROKERS = broker_settings(running.ports)
+    settings.QUANTLEAP_ARM_LEAD = 6.0
+    settings.QUANTLEAP_CONNECT_LEAD = 4.0
+    settings.QUANTLEAP_ENTRY_GRACE = 8.0
+    settings.QUANTLEAP_VISIBILITY_DELAY = 2.0
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def house(simulator: SimulatorThread, transactional_db: None) -> Iterator[House]:
+    built = House(simulator)
+    yield built
+    built.control.close()
+
+
+@pytest.fixture
+def executor() -> Iterator[Callable[[], Any]]:
+    hosts: list[Any] = []
+
+    def start() -> Any:
+        hosts.append(start_executor(f"test-{len(hosts)}"))
+        return hosts[-1]
+
+    yield start
+    for host in hosts:
+        host.stop()
+
+
+def runs_closed() -> bool:
+    return (
+        Run.objects.exists() and not Run.objects.exclude(status__in=("CLOSED", "MISSED")).exists()
+    )
+
+
+def test_an_iron_condor_is_entered_and_left(house: House, executor: Callable[[], Any]) -> None:
+    template = make_iron_condor(strategy=house.entry_in(9, 8))
+    house.subscribe(template, 6)
+    executor()
+    wait_until(runs_closed, 60)
+    intents = list(OrderIntent.objects.all())
+    entries = [i for i in intents if i.purpose == "ENTRY"]
+    assert len(entries) == 24
+    assert {i.state for i in intents} == {"FILLED"}
+    assert {e.status for e in Execution.objects.all()} == {"CLOSED"}
+    run = Run.objects.get()
+    first = [i for i in entries if i.group == 0]
+    assert all(i.sent_at is not None and i.sent_at >= run.entry_at for i in entries)
+    assert {i.side for i in first} == {"BUY"}
+    # the oracle: our intents and the broker's book are the same set, and everybody is flat
+    assert {o["tag"] for o in house.control.orders()} == {i.tag for i in intents}
+    positions = house.control.ask("GET", "/positions")["positions"]
+    assert all(p["quantity"] == 0 for p in positions)
+    told = OutboxEvent.objects.filter(type="execution.completed").count()
+    assert told == 12  # entry and exit of six
+
+
+def test_a_stop_moves_the_other_leg_to_cost(house: House, executor: Callable[[], Any]) -> None:
+    template = make_short_straddle(strategy=house.entry_in(9, 14))
+    house.subscribe(template, 4)
+    executor()
+    wait_until(lambda: Execution.objects.filter(status="OPEN").count() == 4, 40)
+    house.control.ask("POST", "/market", underlying="NIFTY", shift=120, ramp_seconds=1)
+    wait_until(lambda: LegWatch.objects.filter(trigger="STOP").exists(), 15)
+    stopped = LegWatch.objects.get(trigger="STOP")
+    other = LegWatch.objects.exclude(pk=stopped.pk).get()
+    assert other.moved_to_cost_at is not None
+    assert other.stop_price == other.reference_price
+    wait_until(runs_closed, 40)
+    assert {i.state for i in OrderIntent.objects.all()} == {"FILLED"}
+    reasons = set(OrderIntent.objects.filter(purpose="EXIT").values_list("reason", flat=True))
+    assert "STOP" in reasons
+    positions = house.control.ask("GET", "/positions")["positions"]
+    assert all(p["quantity"] == 0 for p in positions)
+
+
+FAULTS: tuple[tuple[dict[str, Any], int, str], ...] = (
+    ({"kind": "drop_after_accept"}, 1, "FILLED"),
+    ({"kind": "status_after_accept", "status": 504}, 1, "FILLED"),
+    ({"kind": "hide", "seconds": 1, "answer": "drop"}, 1, "FILLED"),
+    ({"kind": "rate_limit"}, 2, "FILLED"),
+    ({"kind": "reject", "cause": "MARGIN"}, 1, "REJECTED"),
+    ({"kind": "html_502"}, 2, "FILLED"),
+)
+
+
+def test_five_faults_at_the_entry_strike_only_whom_they_strike(
+    house: House, executor: Callable[[], Any]
+) -> None:
+    template = make_iron_condor(strategy=house.entry_in(9, 22))
+    accounts = house.subscribe(template, len(FAULTS) + 2)
+    for account, (fault, _, _) in zip(accounts, FAULTS, strict=False):
+        house.control.ask(
+            "POST", "/faults", **fault, match={"client_id": account.client_id}, count=1
+        )
+    executor()
+    wait_until(runs_closed, 60)
+    for account, (fault, sends, state) in zip(accounts, FAULTS, strict=False):
+        entries = OrderIntent.objects.filter(execution__account=account, purpose="ENTRY")
+        struck = {(i.state, i.sends) for i in entries.filter(group=0)}
+        assert (state, sends) in struck, (fault, struck)
+    orders = house.control.orders()
+    assert len({o["tag"] for o in orders}) == len(orders)
+    positions = house.control.ask("GET", "/positions")["positions"]
+    assert all(p["quantity"] == 0 for p in positions)
+    refused = Execution.objects.get(account=accounts[4])
+    assert (refused.status, refused.cause) == ("FAILED", "MARGIN")
+    assert OutboxEvent.objects.filter(type="execution.failed").count() == 1
+    others = Execution.objects.exclude(account=accounts[4])
+    assert {e.status for e in others} == {"CLOSED"}

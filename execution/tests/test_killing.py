@@ -1,0 +1,33 @@
+"""Processes die by ``kill -9`` while orders leave; the broker's book stays clean (issue: promise 4).
+
+``make kill-rounds`` plays twenty rounds; here a few, and a control that shows the judgement can
+fail: with the commit before sending (I2) switched off, a killed executor leaves orders at the broker
+that nobody knows.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from execution.tests.killing.rounds import KillHouse, play
+
+pytestmark = pytest.mark.process
+ROUNDS = int(os.environ.get("QUANTLEAP_KILL_ROUNDS", "4"))
+
+
+def test_kill_rounds_are_clean(tmp_path: Path) -> None:
+    seed = random.SystemRandom().randrange(10**6)
+    with KillHouse(tmp_path / "kill", port=8770) as house:
+        verdict = play(house, ROUNDS, seed)
+    print(verdict.figures)
+    assert verdict.problems == []
+
+
+def test_without_the_commit_before_sending_the_judgement_fails(tmp_path: Path) -> None:
+    with KillHouse(tmp_path / "kill", port=8780, sabotage="skip_commit") as house:
+        verdict = play(house, 1, seed=1, victims=("executors",), moment=0.4)
+    assert any("without an intent (I6)" in problem for problem in verdict.problems)

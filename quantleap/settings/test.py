@@ -1,0 +1,12 @@
+"""Profile ``test``: the local one with quick password hashing and quiet logs."""
+
+from __future__ import annotations
+
+from quantleap.settings.local import *  # noqa: F403
+from quantleap.settings.local import LOGGING, env
+
+QUANTLEAP_PROFILE = "test"
+ALLOWED_HOSTS = ["*"]
+QUANTLEAP_BCRYPT_ROUNDS = 4
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+LOGGING["root"]["level"] = env.str("QUANTLEAP_TEST_LOG_LEVEL", default="CRITICAL")

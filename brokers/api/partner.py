@@ -27,6 +27,7 @@ from partners import permissions
 from partners.api.serializers import EmailField
 from partners.selectors import get_partner
 from quantleap.core import clock
+from quantleap.core.api.idempotency import Idempotency
 from quantleap.core.api.principal import PartnerPrincipal
 from quantleap.core.api.views import PartnerView
 from quantleap.core.errors import NotFound
@@ -140,6 +141,7 @@ class AccountView(PartnerView):
 class InitiateView(PartnerView):
     """Beginning of a daily login."""
 
+    idempotency = Idempotency.SHOWS_SECRET
     permissions_by_method: ClassVar[dict[str, str]] = {"POST": permissions.BROKER_ACCOUNTS_WRITE}
 
     @extend_schema(
@@ -165,6 +167,7 @@ class InitiateView(PartnerView):
 class CallbackView(PartnerView):
     """End of a daily login."""
 
+    idempotency = Idempotency.OUTSIDE
     permissions_by_method: ClassVar[dict[str, str]] = {"POST": permissions.BROKER_ACCOUNTS_WRITE}
 
     @extend_schema(

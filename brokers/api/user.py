@@ -26,6 +26,7 @@ from brokers.services.accounts import connect_account
 from partners.models import Customer
 from partners.selectors import customers, get_partner
 from quantleap.core import clock
+from quantleap.core.api.idempotency import Idempotency
 from quantleap.core.api.principal import CustomerPrincipal
 from quantleap.core.api.views import CustomerView
 from quantleap.core.errors import NotFound
@@ -123,6 +124,8 @@ class AccountView(CustomerView):
 class InitiateView(CustomerView):
     """Beginning of a daily login."""
 
+    idempotency = Idempotency.SHOWS_SECRET
+
     @extend_schema(
         operation_id="user_broker_accounts_oauth_initiate",
         request=UserInitiateRequest,
@@ -143,6 +146,8 @@ class InitiateView(CustomerView):
 
 class CallbackView(CustomerView):
     """End of a daily login."""
+
+    idempotency = Idempotency.OUTSIDE
 
     @extend_schema(
         operation_id="user_broker_accounts_oauth_callback",

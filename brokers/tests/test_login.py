@@ -26,7 +26,7 @@ from brokers.vault import session_of
 from partners.tests.factories import Tenant, make_customer, make_partner, make_tenant
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
-from quantleap.core.models import AuditEntry
+from quantleap.core.models import AuditEntry, IdempotencyRecord
 
 KITE, NOREN = "http://127.0.0.1:8901", "http://127.0.0.1:8902"
 TOKEN_URL = {"zerodha": f"{KITE}/session/token", "zebu": f"{NOREN}/NorenWClientAPI/GenAcsTok"}
@@ -230,6 +230,32 @@ def _parallel_callbacks(monkeypatch: pytest.MonkeyPatch) -> int:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(callback, range(4)))
     return len(asked)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_idempotency_key_replays_the_login_and_hides_the_state(
+    wire: responses.RequestsMock,
+) -> None:
+    desk = Desk()
+    wire.post(TOKEN_URL["zebu"], json=granted("zebu", "AB1234"))
+    post = desk.tenant.client.post
+    started = post(
+        f"{desk.base}/initiate", {"user_email": desk.email}, headers={"Idempotency-Key": "i1"}
+    )
+    again = post(
+        f"{desk.base}/initiate", {"user_email": desk.email}, headers={"Idempotency-Key": "i1"}
+    )
+    assert (again.status_code, again.json()["code"]) == (409, "secret_already_shown")
+    state = started.json()["state"]
+    assert state not in str(list(IdempotencyRecord.objects.values()))
+    body = {"user_email": desk.email, "request_token": "code1", "state": state}
+    answers = [
+        post(f"{desk.base}/callback", body, headers={"Idempotency-Key": "c1"}) for _ in range(2)
+    ]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[0].json() == answers[1].json()
+    assert answers[1].headers["Idempotent-Replayed"] == "true"
+    assert len(wire.calls) == 1
 
 
 # -- refusals --------------------------------------------------------------------------------

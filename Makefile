@@ -26,10 +26,10 @@ run: $(RUNTIME) ## Run everything on this machine (PORT=8000) until Ctrl-C
 		--port $(PORT) --simulator-port $(SIMULATOR_PORT) --workers $(WORKERS)
 
 demo: $(RUNTIME) ## Play one whole trading day over HTTP; report in var/demo/report.json
-	$(BIN)/python clients/demo/run.py
+	$(BIN)/python -m clients.demo.run
 
 demo-controls: $(RUNTIME) ## Break one thing at a time; each demo check must notice its own
-	$(BIN)/python clients/demo/controls.py
+	$(BIN)/python -m clients.demo.controls
 
 test: test-parallel test-process ## The whole test suite, with one coverage report
 	$(BIN)/coverage report --skip-covered --skip-empty

@@ -146,7 +146,7 @@ class Staff:
     def _newest(self, path: str, text: str) -> str:
         """The number of the newest row of a list that shows ``text``."""
         page = self.browser.get(path)
-        numbers = re.findall(rf"{path}(\d+)/change", " ".join(page.links))
+        numbers: list[str] = re.findall(rf"{path}(\d+)/change", " ".join(page.links))
         if not numbers:
             raise PageError(f"{path} does not list {text}")
         return max(numbers, key=int)

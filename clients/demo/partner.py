@@ -1,0 +1,204 @@
+"""The partner's backend: onboards customers over the API and reads what became of them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from typing import Any, Final, TypeVar
+
+import requests
+
+from clients.demo.broker import log_in
+from clients.demo.evidence import Execution, Order, Subscription
+from clients.demo.progress import Progress
+from clients.demo.staff import PartnerKey
+from clients.demo.story import Customer, Plan
+
+TIMEOUT: Final = 30
+AT_ONCE: Final = 12
+T = TypeVar("T")
+
+
+class ApiError(RuntimeError):
+    """An answer that was not expected; keeps its status, code and message."""
+
+    def __init__(self, method: str, path: str, status: int, body: Mapping[str, Any]) -> None:
+        self.status = status
+        self.body = body
+        super().__init__(f"{method} {path} -> {status} {body.get('message', body)}")
+
+
+class PartnerApi:
+    """Calls with one key. Threads have a connection of their own each."""
+
+    def __init__(self, base_url: str, key: PartnerKey) -> None:
+        self.base_url = f"{base_url}/api/v1"
+        self.headers = {"Authorization": f"Bearer {key.key}", "X-Partner-Secret": key.secret}
+        self._local = threading.local()
+
+    @property
+    def session(self) -> requests.Session:
+        """This thread's connection."""
+        found: requests.Session | None = getattr(self._local, "session", None)
+        if found is None:
+            found = self._local.session = requests.Session()
+            found.headers.update(self.headers)
+        return found
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        idempotency_key: str = "",
+        **query: str,
+    ) -> dict[str, Any]:
+        """One call; its answer's JSON. Numbers with a point come back exact. ApiError above 299."""
+        answer = self.session.request(
+            method,
+            self.base_url + path,
+            json=body,
+            params=query or None,
+            headers={"Idempotency-Key": idempotency_key} if idempotency_key else None,
+            timeout=TIMEOUT,
+        )
+        try:
+            said: dict[str, Any] = answer.json(parse_float=Decimal)
+        except ValueError:
+            said = {"message": answer.text[:300]}
+        if answer.status_code >= 300:
+            raise ApiError(method, path, answer.status_code, said)
+        return said
+
+    # -- onboarding --------------------------------------------------------------------------
+    def templates(self) -> dict[str, str]:
+        """Public ids of what is offered, by name."""
+        found = self.call("GET", "/partner/marketplace/templates", per_page="100")["templates"]
+        return {row["name"]: row["template_id"] for row in found}
+
+    def connect(self, customer: Customer) -> None:
+        """The customer's broker account with its credentials."""
+        self.call(
+            "POST",
+            "/partner/broker-accounts",
+            {
+                "user_email": customer.email,
+                "user_name": customer.name,
+                "broker_name": customer.broker,
+                "client_id": customer.client_id,
+                "api_key": customer.api_key,
+                "api_secret": f"secret-{customer.api_key}",
+            },
+            idempotency_key=f"connect-{customer.number}",
+        )
+
+    def daily_login(self, customer: Customer) -> None:
+        """Initiate, the broker's own page, callback: as every morning."""
+        path = f"/partner/broker-accounts/{customer.client_id}/oauth"
+        who = {"user_email": customer.email, "broker_name": customer.broker}
+        started = self.call("POST", f"{path}/initiate", who)
+        with requests.Session() as person:
+            code, _ = log_in(person, started["oauth_url"], customer.client_id)
+        self.call(
+            "POST", f"{path}/callback", {**who, "request_token": code, "state": started["state"]}
+        )
+
+    def subscribe(self, customer: Customer, plan: Plan, template_id: str) -> str:
+        """Subscribe by reference; the subscription's id."""
+        body: dict[str, Any] = {
+            "template_id": template_id,
+            "user_email": customer.email,
+            "broker": customer.broker,
+            "broker_client_id": customer.client_id,
+            "lot_multiplier": float(customer.multiplier),
+        }
+        if customer.max_lots_per_order:
+            body["max_lots_per_order"] = customer.max_lots_per_order
+        said = self.call(
+            "POST",
+            "/partner/marketplace/subscribe",
+            body,
+            idempotency_key=f"subscribe-{customer.number}-{plan.key}",
+        )
+        return str(said["subscription_id"])
+
+    def pause(self, subscription_id: str) -> bool:
+        """Pause; whether the next entry is kept away."""
+        said = self.call("PUT", f"/partner/subscriptions/{subscription_id}/pause", {})
+        return bool(said["next_entry_affected"])
+
+    def cancel(self, subscription_id: str) -> bool:
+        """Cancel; whether the next entry is kept away."""
+        said = self.call("DELETE", f"/partner/subscriptions/{subscription_id}")
+        return bool(said["next_entry_affected"])
+
+    # -- looking -----------------------------------------------------------------------------
+    def status(self, subscription_id: str) -> Subscription:
+        """The subscription as it is now."""
+        said = self.call("GET", f"/partner/subscriptions/{subscription_id}")
+        return Subscription(said["subscription_id"], said["status"])
+
+    def execution(self, subscription_id: str, day: dt.date) -> Execution | None:
+        """What was traded for a subscription on a day; None when nothing was."""
+        path = f"/partner/subscriptions/{subscription_id}/executions"
+        rows = self.call("GET", path, per_page="20")["executions"]
+        mine = [row for row in rows if row["trade_date"] == day.isoformat()]
+        return read_execution(subscription_id, mine[0]) if mine else None
+
+    def put_stop(self, subscription_id: str) -> Decimal | None:
+        """The stop price now of the put that a straddle holds."""
+        rows = self.call("GET", f"/partner/subscriptions/{subscription_id}/positions")["positions"]
+        stops = [row["stop_price"] for row in rows if is_put(row["contract"]) and row["quantity"]]
+        return Decimal(stops[0]) if stops and stops[0] is not None else None
+
+
+def is_put(symbol: str) -> bool:
+    """Whether an option's name at either broker means a put."""
+    return symbol.endswith("PE") or "P" in symbol.rstrip("0123456789")[-1:]
+
+
+def read_execution(subscription_id: str, row: Mapping[str, Any]) -> Execution:
+    """One execution of the API's list."""
+    failure = row.get("failure") or {}
+    return Execution(
+        subscription_id=subscription_id,
+        status=row["status"],
+        cause=failure.get("cause") or "",
+        orders=tuple(_order(order) for order in row["orders"]),
+    )
+
+
+def _order(row: Mapping[str, Any]) -> Order:
+    sent = row["sent_at"]
+    return Order(
+        tag=row["tag"],
+        purpose=row["purpose"],
+        reason=row["reason"] or "",
+        symbol=row["symbol"],
+        side=row["side"],
+        quantity=row["quantity"],
+        filled=row["filled_quantity"],
+        state=row["state"],
+        cause=row["cause"] or "",
+        sent_at=dt.datetime.fromisoformat(sent) if sent else None,
+    )
+
+
+def in_parallel(
+    title: str, items: Iterable[T], do: Callable[[T], None], *, at_once: int = AT_ONCE
+) -> None:
+    """Do something for every item, a few at a time, with a bar; the first error ends it."""
+    todo = list(items)
+    with Progress(title, len(todo)) as progress, ThreadPoolExecutor(at_once) as pool:
+        waiting = [pool.submit(do, item) for item in todo]
+        try:
+            for one in waiting:
+                one.result()
+                progress.step()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 
 from partners import permissions
-from partners.addresses import parse_network
 from partners.models import Partner
 from partners.webhooks.events import EVENT_TYPES
+from quantleap.core.addresses import parse_network
 from quantleap.core.admin import ConfirmForm
 from quantleap.core.tenancy import Environment
 

@@ -6,18 +6,18 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Final
 
-from django.conf import settings
 from django.db.models import Exists, OuterRef, Q
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
-from partners.addresses import Address, client_address, is_allowed
 from partners.apikeys import ParsedKey, parse_key, parse_secret
 from partners.models import Partner, PartnerKey, PartnerSecret, UserToken
 from partners.services import USER_TOKEN_PREFIX, token_hash
 from partners.verification import VERIFIER, StoredSecret
 from quantleap.core import clock
+from quantleap.core.addresses import is_allowed
 from quantleap.core.api.principal import CustomerPrincipal, PartnerPrincipal, Principal
+from quantleap.core.callers import caller_address
 from quantleap.core.errors import AddressNotAllowed, InvalidCredentials
 
 SECRET_HEADER: Final = "X-Partner-Secret"  # noqa: S105  a header's name
@@ -156,11 +156,4 @@ def _customer(token: str, now: dt.datetime) -> CustomerPrincipal:
     return CustomerPrincipal(customer_id, public_id, partner_id, environment)
 
 
-def caller_address(request: Request) -> Address | None:
-    """The caller's address as far as the configured proxies can be believed."""
-    return client_address(
-        request.META.get("REMOTE_ADDR", ""),
-        request.META.get("HTTP_X_FORWARDED_FOR", ""),
-        trusted_proxies=settings.QUANTLEAP_TRUSTED_PROXIES,
-        hops=settings.QUANTLEAP_TRUSTED_HOPS,
-    )
+__all__ = ["SECRET_HEADER", "CallerAuthentication", "caller_address"]

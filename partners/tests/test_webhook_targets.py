@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partners.addresses import parse_address
 from partners.webhooks.events import EVENT_TYPES, MAX_BODY_BYTES, build_body
 from partners.webhooks.http import Sender, UnsafeTarget, _PublicResolver, check_target, is_public
 from quantleap.core import clock
+from quantleap.core.addresses import parse_address
 
 INNER = [
     "127.0.0.1",

@@ -23,7 +23,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from django.conf import settings
 from requests_hardened.ip_filter import EXTRA_BLOCKED_NET_RANGES
 
-from partners.addresses import Address, parse_address
+from quantleap.core.addresses import Address, parse_address
 
 TOTAL_SECONDS: Final = 15.0
 MAX_ANSWER_BYTES: Final = 64 * 1024

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partners.addresses import client_address, contains, is_allowed, parse_address, parse_network
+from quantleap.core.addresses import (
+    client_address,
+    contains,
+    is_allowed,
+    parse_address,
+    parse_network,
+)
 
 PROXIES = ["10.0.0.0/8", "2001:db8::/32"]
 addresses = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)).map(str)

@@ -1,0 +1,69 @@
+"""The console's login gives nobody many tries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from quantleap.core import clock, login
+from quantleap.core.models import StaffUser
+
+URL = "/admin/login/"
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _staff(monkeypatch: pytest.MonkeyPatch) -> None:
+    StaffUser.objects.create_superuser("asha", password="correct horse")
+    # One counting window per test: a minute that ends meanwhile would start to count anew.
+    end = int(clock.timestamp()) + 600
+    monkeypatch.setattr("django_ratelimit.core._get_window", lambda value, period: end)
+
+
+def attempt(username: str = "asha", password: str = "wrong", address: str = "203.0.113.9") -> Any:
+    form = {"username": username, "password": password}
+    return Client(REMOTE_ADDR=address).post(URL, form)
+
+
+def test_the_right_password_gets_in_and_the_wrong_one_does_not() -> None:
+    assert attempt().status_code == 200
+    assert attempt(password="correct horse").status_code == 302
+
+
+def test_the_tenth_try_is_the_last_for_an_account_wherever_it_comes_from() -> None:
+    for number in range(10):
+        spelling = "asha" if number % 2 else " ASHA"
+        assert attempt(spelling, address=f"203.0.113.{number}").status_code == 200
+    refused = attempt(password="correct horse", address="198.51.100.1")
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "60")
+    assert attempt("other").status_code == 200
+
+
+def test_one_address_cannot_try_account_after_account() -> None:
+    answers = [attempt(f"user{number}").status_code for number in range(31)]
+    assert answers == [200] * 30 + [429]
+    assert attempt(password="correct horse", address="198.51.100.1").status_code == 302
+
+
+def test_a_spoofed_address_gains_no_tries() -> None:
+    for number in range(31):
+        form = {"username": f"user{number}", "password": "x"}
+        client = Client(REMOTE_ADDR="203.0.113.9")
+        answer = client.post(URL, form, headers={"X-Forwarded-For": f"198.51.100.{number}"})
+    assert answer.status_code == 429
+
+
+def test_without_the_counter_nobody_gets_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: Any, **kwargs: Any) -> bool:
+        raise RedisConnectionError("no server")
+
+    monkeypatch.setattr(login, "is_ratelimited", broken)
+    assert attempt(password="correct horse").status_code == 503
+
+
+def test_looking_at_the_page_costs_no_try() -> None:
+    for _ in range(40):
+        assert Client(REMOTE_ADDR="203.0.113.9").get(URL).status_code == 200

@@ -1,0 +1,30 @@
+"""Routes: `/api/v1/…` and the same unversioned, the console at `/admin/`."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import URLPattern, URLResolver, include, path
+from django.views.generic import RedirectView
+
+from quantleap.core.api import exceptions
+from quantleap.core.login import console_login
+
+api: list[URLPattern | URLResolver] = [
+    path("", include("marketplace.api.urls")),
+    path("", include("partners.api.urls")),
+    path("", include("brokers.api.urls")),
+    path("", include("subscriptions.api.urls")),
+    path("", include("execution.api.urls")),
+]
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", RedirectView.as_view(url="/admin/"), name="home"),
+    path("admin/login/", console_login),
+    path("admin/", admin.site.urls),
+    path("api/v1/", include("quantleap.core.api.urls")),
+    path("api/v1/", include((api, "v1"))),
+    path("", include((api, "unversioned"))),
+]
+
+handler404 = exceptions.not_found
+handler500 = exceptions.server_error

@@ -19,6 +19,7 @@ from unfold.widgets import (
     UnfoldBooleanWidget,
 )
 
+from marketplace.categories import CATEGORIES
 from marketplace.definition import Definition, LegSpec, RuleSpec, StrategySpec
 from marketplace.models import Leg, Strategy, Template, Underlying
 from marketplace.rules import EXIT_RULES, MONEYNESS, check_rule
@@ -403,6 +404,7 @@ class TemplateForm(_TemplateModelForm):
     start: StartingPoint | None = None
 
     revision = forms.CharField(required=False, widget=forms.HiddenInput)
+    category = forms.ChoiceField(widget=UnfoldAdminSelectWidget())
     index = forms.ChoiceField(widget=UnfoldAdminSelectWidget())
     tags = SimpleArrayField(
         forms.CharField(max_length=40),
@@ -441,9 +443,8 @@ class TemplateForm(_TemplateModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        symbols = sorted(self.market.underlyings | ({self.instance.index} - {""}))
-        if "index" in self.fields:  # absent where the page is read-only
-            self.fields["index"].choices = [(symbol, symbol) for symbol in symbols]  # type: ignore[attr-defined]
+        self._offer("index", sorted(self.market.underlyings), self.instance.index)
+        self._offer("category", CATEGORIES, self.instance.category)
         if self.instance.pk:
             definition = draft_definition(self.instance.pk)
             self.initial["revision"] = self.instance.updated_at.isoformat()
@@ -451,6 +452,12 @@ class TemplateForm(_TemplateModelForm):
             definition = self.start.definition if self.start else Definition(())
         data = self.data if self.is_bound else None
         self.editor = DraftEditor(data=data, definition=definition, market=self.market)
+
+    def _offer(self, name: str, values: Sequence[str], stored: str) -> None:
+        """Choices of a field, the stored value among them even where it is not offered now."""
+        field: Any = self.fields.get(name)  # absent where the page is read-only
+        if field is not None:
+            field.choices = [(v, v) for v in dict.fromkeys([*values, stored]) if v]
 
     def is_valid(self) -> bool:
         """Both halves are checked, so that all errors show at once."""

@@ -1,5 +1,6 @@
 """Reads of the room."""
 
+from marketplace.selectors.catalogue import price_in_force
 from marketplace.selectors.market import (
     ContractInfo,
     contract_info,
@@ -23,6 +24,7 @@ __all__ = [
     "leg_spec",
     "load_calendar",
     "load_market",
+    "price_in_force",
     "strategies_for_day",
     "strategy_spec",
     "strikes",

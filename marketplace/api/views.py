@@ -1,0 +1,155 @@
+"""The catalogue: the same two routes for partners and for everybody else."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, ClassVar
+
+from django.utils.cache import patch_vary_headers
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from marketplace.api.answers import payoff_preview, template_detail, template_row
+from marketplace.api.serializers import TemplateDetailAnswer, TemplateListAnswer
+from marketplace.categories import CATEGORIES
+from marketplace.models import Template
+from marketplace.selectors.catalogue import SORTS, Filters, check_filters, offered, search
+from quantleap.core import clock
+from quantleap.core.api.pagination import paginate
+from quantleap.core.api.parsers import NumberJSONRenderer
+from quantleap.core.api.principal import caller_scope
+from quantleap.core.api.views import PartnerView, PublicView
+from quantleap.core.errors import NotFound
+
+READ = "marketplace:read"
+SINGLE_FILTERS = ("category", "index", "difficulty", "pricing_type", "q", "sort")
+FILTER_PARAMETERS = [
+    OpenApiParameter("category", str, description=f"An index, or one of {', '.join(CATEGORIES)}."),
+    OpenApiParameter("index", str, description="Underlying, for example NIFTY."),
+    OpenApiParameter("difficulty", str, enum=list(Template.Difficulty.values)),
+    OpenApiParameter("pricing_type", str, enum=list(Template.PricingType.values)),
+    OpenApiParameter("tag", str, many=True, description="Repeatable; all must be there."),
+    OpenApiParameter("q", str, description="Part of the name or the description."),
+    OpenApiParameter("sort", str, enum=list(SORTS), default="popular"),
+    OpenApiParameter("page", int, default=1),
+    OpenApiParameter("per_page", int, default=10, description="1 to 100; limit is an alias."),
+]
+
+
+def read_filters(request: Request) -> Filters:
+    """The query as filters; 400 for one that is given twice."""
+    params = request.query_params
+    twice = [name for name in SINGLE_FILTERS if len(params.getlist(name)) > 1]
+    if twice:
+        raise ValidationError(dict.fromkeys(twice, "Given more than once."))
+    values = {name: params[name] for name in SINGLE_FILTERS if name in params}
+    empty = [name for name, value in values.items() if not value and name != "q"]
+    if empty:
+        raise ValidationError(dict.fromkeys(empty, "Must not be empty."))
+    return Filters(**values, tags=tuple(params.getlist("tag")))
+
+
+def tagged(request: Request, answer: Any, *, basis: Any) -> Response:
+    """The answer with an ETag of ``basis``, or 304 when the caller has it already.
+
+    The tag is weak: an estimate that follows the market by the second is not part of it.
+    """
+    tag = 'W/"' + hashlib.sha256(NumberJSONRenderer().render(basis)).hexdigest()[:32] + '"'
+    known = {part.strip() for part in request.headers.get("If-None-Match", "").split(",")}
+    opaque = tag.removeprefix("W/")
+    fresh = bool(known & {tag, opaque, "*"})
+    response = Response(status=304) if fresh else Response(answer() if callable(answer) else answer)
+    response.headers["ETag"] = tag
+    response.headers["Cache-Control"] = "private, no-cache"
+    patch_vary_headers(response, ("Authorization", "X-Partner-Secret"))
+    return response
+
+
+def list_templates(request: Request) -> Response:
+    """A page of what the caller may subscribe to: two queries, however long."""
+    partner_id, environment = caller_scope(request)
+    base = offered(partner_id=partner_id, environment=environment, day=clock.ist_date(clock.now()))
+    filters = read_filters(request)
+    check_filters(filters, base)
+    rows, pagination = paginate(request, search(filters, base))
+    answer = TemplateListAnswer(
+        {
+            "statusCode": 200,
+            "templates": [template_row(row) for row in rows],
+            "pagination": pagination,
+        }
+    ).data
+    return tagged(request, answer, basis=answer)
+
+
+def show_template(request: Request, template_id: str) -> Response:
+    """One template; NotFound alike for unknown, hidden, and another environment's."""
+    partner_id, environment = caller_scope(request)
+    now = clock.now()
+    base = offered(partner_id=partner_id, environment=environment, day=clock.ist_date(now))
+    template = base.filter(public_id=template_id).first() if "\x00" not in template_id else None
+    if template is None:
+        raise NotFound
+    detail = template_detail(template)
+
+    def answer() -> Any:
+        full = {**detail, "payoff_preview": payoff_preview(template, now)}
+        return TemplateDetailAnswer({"statusCode": 200, "template": full}).data
+
+    basis = TemplateDetailAnswer({"statusCode": 200, "template": detail}).data
+    return tagged(request, answer, basis=basis)
+
+
+class TemplatesView(PublicView):
+    """The public catalogue."""
+
+    allowed_query: ClassVar[frozenset[str]] = frozenset({*SINGLE_FILTERS, "tag"})
+
+    @extend_schema(
+        operation_id="marketplace_templates_list",
+        parameters=FILTER_PARAMETERS,
+        responses={200: TemplateListAnswer},
+    )
+    def get(self, request: Request) -> Response:
+        """Templates that are offered to the caller."""
+        return list_templates(request)
+
+
+class TemplateView(PublicView):
+    """One template of the public catalogue."""
+
+    @extend_schema(operation_id="marketplace_templates_get", responses={200: TemplateDetailAnswer})
+    def get(self, request: Request, template_id: str) -> Response:
+        """Strategies, pay-off preview and disclosure included."""
+        return show_template(request, template_id)
+
+
+class PartnerTemplatesView(PartnerView):
+    """The catalogue as a partner's backend sees it."""
+
+    permissions_by_method: ClassVar[dict[str, str]] = {"GET": READ}
+    allowed_query: ClassVar[frozenset[str]] = frozenset({*SINGLE_FILTERS, "tag"})
+
+    @extend_schema(
+        operation_id="partner_marketplace_templates_list",
+        parameters=FILTER_PARAMETERS,
+        responses={200: TemplateListAnswer},
+    )
+    def get(self, request: Request) -> Response:
+        """Templates that are offered to the partner's customers."""
+        return list_templates(request)
+
+
+class PartnerTemplateView(PartnerView):
+    """One template as a partner's backend sees it."""
+
+    permissions_by_method: ClassVar[dict[str, str]] = {"GET": READ}
+
+    @extend_schema(
+        operation_id="partner_marketplace_templates_get", responses={200: TemplateDetailAnswer}
+    )
+    def get(self, request: Request, template_id: str) -> Response:
+        """Strategies, pay-off preview and disclosure included."""
+        return show_template(request, template_id)

@@ -1,0 +1,7 @@
+"""What a template is for, as the catalogue files it. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+CATEGORIES: Final = ("INCOME", "DIRECTIONAL", "VOLATILITY", "HEDGING", "EXPIRY_DAY", "OTHER")

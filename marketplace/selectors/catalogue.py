@@ -1,0 +1,138 @@
+"""What a caller may choose from: published templates, filtered and sorted (api.md section 5)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from django.db.models import Case, DecimalField, F, OuterRef, Q, QuerySet, Subquery, Value, When
+
+from marketplace.categories import CATEGORIES
+from marketplace.models import Price, Template, Underlying
+from quantleap.core.errors import InvalidRequest
+
+STANDARD: Final = "STANDARD"
+SORTS: Final = ("popular", "newest", "fee")
+MAX_QUERY: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What the caller asked for; empty means all. ``tags`` must all be there."""
+
+    category: str = ""
+    index: str = ""
+    difficulty: str = ""
+    pricing_type: str = ""
+    tags: tuple[str, ...] = ()
+    q: str = ""
+    sort: str = "popular"
+
+
+def prices_in_force(day: dt.date, partner_id: int | None) -> QuerySet[Price]:
+    """Standard prices that hold on ``day`` for a partner's customers (None: direct), best first.
+
+    A row for that partner goes before the general one; among those the newest counts.
+    """
+    mine = Q(partner_id__isnull=True)
+    if partner_id is not None:
+        mine |= Q(partner_id=partner_id)
+    return Price.objects.filter(mine, tier=STANDARD, effective_from__lte=day).order_by(
+        F("partner_id").asc(nulls_last=True), "-effective_from", "-id"
+    )
+
+
+def price_in_force(template_id: int, partner_id: int | None, day: dt.date) -> Price | None:
+    """The price a new subscription gets on ``day`` (an IST date); None: not on sale."""
+    return prices_in_force(day, partner_id).filter(template_id=template_id).first()
+
+
+def offered(*, partner_id: int | None, environment: str, day: dt.date) -> QuerySet[Template]:
+    """Templates this caller may subscribe to, each with its ``fee`` (rupees a month).
+
+    LISTED, in the caller's environment, PUBLIC or for chosen partners among whom the caller's is;
+    free or with a price in force. One query, version and counter included.
+    """
+    visible = Q(visibility=Template.Visibility.PUBLIC)
+    if partner_id is not None:
+        visible |= Q(visibility=Template.Visibility.PARTNERS, visible_to__contains=[partner_id])
+    price = prices_in_force(day, partner_id).filter(template_id=OuterRef("pk"))
+    free = Q(pricing_type=Template.PricingType.FREE)
+    return (
+        Template.objects.filter(
+            visible,
+            environment=environment,
+            state=Template.State.LISTED,
+            current_version__isnull=False,
+        )
+        .annotate(fee=Subquery(price.values("monthly_fee")[:1]))
+        .filter(free | Q(fee__isnull=False))
+        .select_related("current_version", "stats")
+    )
+
+
+def _refuse(name: str, value: str, allowed: Iterable[str]) -> None:
+    known = list(allowed)
+    if value not in known:
+        shown = ", ".join(known) or "nothing yet"
+        raise InvalidRequest(
+            f"{name}: {value} is not known.", details={name: f"Must be one of: {shown}."}
+        )
+
+
+def check_filters(filters: Filters, base: QuerySet[Template]) -> None:
+    """InvalidRequest for a value that can match nothing, with the ones that can."""
+
+    def indices() -> list[str]:
+        active = Underlying.objects.filter(is_active=True).order_by("symbol")
+        return list(active.values_list("symbol", flat=True))
+
+    allowed: dict[str, Callable[[], Iterable[str]]] = {
+        "category": lambda: [*CATEGORIES, *indices()],
+        "index": indices,
+        "difficulty": lambda: Template.Difficulty.values,
+        "pricing_type": lambda: Template.PricingType.values,
+        "sort": lambda: SORTS,
+    }
+    for name, values in allowed.items():
+        value: str = getattr(filters, name)
+        if value:
+            _refuse(name, value, values())
+    if filters.tags:
+        used = base.order_by().values_list("tags", flat=True)
+        known = sorted({tag for tags in used for tag in tags})
+        for tag in filters.tags:
+            _refuse("tag", tag, known)
+    if len(filters.q) > MAX_QUERY or "\x00" in filters.q:
+        raise InvalidRequest(details={"q": f"Text of at most {MAX_QUERY} characters."})
+
+
+def search(filters: Filters, base: QuerySet[Template]) -> QuerySet[Template]:
+    """``base`` narrowed and in a total order. Check the filters first."""
+    found = base
+    if filters.category:
+        found = found.filter(Q(category=filters.category) | Q(index=filters.category))
+    for name in ("index", "difficulty", "pricing_type"):
+        value = getattr(filters, name)
+        if value:
+            found = found.filter(**{name: value})
+    if filters.tags:
+        found = found.filter(tags__contains=list(filters.tags))
+    if filters.q:
+        found = found.filter(Q(name__icontains=filters.q) | Q(description__icontains=filters.q))
+    newest = ("-created_at", "-id")
+    if filters.sort == "newest":
+        return found.order_by(*newest)
+    if filters.sort == "fee":
+        free = Q(pricing_type=Template.PricingType.FREE)
+        return found.order_by(_fee_order(free), *newest)
+    return found.order_by(F("stats__subscriber_count").desc(nulls_last=True), *newest)
+
+
+def _fee_order(free: Q) -> Case:
+    """Free templates cost 0 whatever price rows they still have."""
+    zero = Value(Decimal("0.00"), output_field=DecimalField(max_digits=10, decimal_places=2))
+    return Case(When(free, then=zero), default=F("fee"))

@@ -1,0 +1,261 @@
+"""Leaving and entering at the same moment, in real parallel transactions (execution.md I7).
+
+Each race is held open at its narrowest point: one transaction has done its part and has not
+committed when the other arrives. Each has a control that shows what happens without the lock.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+
+from execution import arming, services
+from execution.engine import leases
+from execution.engine.writing import EntryPlan, commit_entries
+from execution.models import Execution, Run
+from execution.tests.factories import make_accounts, make_partner, subscribe_accounts
+from marketplace.tests.factories import load_test_contracts, make_iron_condor
+from quantleap.core import clock
+from quantleap.core.audit import SYSTEM
+from subscriptions.models import Subscription
+from subscriptions.services import pause
+
+pytestmark = pytest.mark.django_db(transaction=True)
+DAY = dt.date(2026, 9, 8)
+ENTRY = clock.at_ist(DAY, dt.time(9, 20))
+NOW = ENTRY - dt.timedelta(seconds=60)
+OWNER = "test-owner"
+
+
+@pytest.fixture
+def subscription() -> Subscription:
+    """One active subscriber of an iron condor entering at 09:20."""
+    load_test_contracts(DAY)
+    template = make_iron_condor(
+        strategy={"entry_time": dt.time(9, 20), "exit_time": dt.time(15, 20)}
+    )
+    accounts = make_accounts(1, partner=make_partner(), now=NOW)
+    return subscribe_accounts(template, accounts, now=NOW)[0]
+
+
+@pytest.fixture
+def run(subscription: Subscription) -> Run:
+    """Its run, with nobody in it yet."""
+    template = subscription.template
+    assert template.current_version is not None
+    return Run.objects.create(
+        strategy_key=template.strategies.get().key,
+        template=template,
+        version=template.current_version,
+        trade_date=DAY,
+        entry_at=ENTRY,
+        exit_at=ENTRY + dt.timedelta(hours=6),
+        grace_until=ENTRY + dt.timedelta(seconds=30),
+        armed_at=NOW,
+    )
+
+
+@contextmanager
+def meanwhile(work: Callable[[], Any]) -> Iterator[threading.Event]:
+    """Run ``work`` in another connection; yields an event that is set when it is through."""
+    done = threading.Event()
+    failures: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            work()
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            connection.close()
+            done.set()
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    yield done
+    thread.join(20)
+    assert not thread.is_alive()
+    if failures:
+        raise failures[0]
+
+
+def arm(run: Run) -> None:
+    """Insert the run's executions in one transaction."""
+    with transaction.atomic():
+        arming.add_executions(run, environment="live", now=NOW, shards=8)
+
+
+def leave(subscription: Subscription) -> None:
+    """Pause as the customer."""
+    pause(subscription_id=subscription.pk, actor=SYSTEM, reason="USER", now=NOW)
+
+
+def test_who_pauses_first_is_not_armed(run: Run, subscription: Subscription) -> None:
+    with meanwhile_armed(run) as arm_through:
+        with transaction.atomic():
+            leave(subscription)
+            arm_through.start()
+            # The arming statement waits for our pause instead of believing the old row.
+            assert not arm_through.finished.wait(0.5)
+    assert not Execution.objects.exists()
+
+
+class _Arming:
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._go = threading.Event()
+        self.finished = threading.Event()
+
+    def start(self) -> None:
+        self._go.set()
+
+    def __call__(self) -> None:
+        self._go.wait(20)
+        try:
+            arm(self._run)
+        finally:
+            self.finished.set()
+
+
+@contextmanager
+def meanwhile_armed(run: Run) -> Iterator[_Arming]:
+    """Arming in another connection, started by hand."""
+    arming_thread = _Arming(run)
+    with meanwhile(arming_thread):
+        yield arming_thread
+
+
+def test_control_without_the_share_lock_a_paused_subscriber_is_armed(
+    run: Run, subscription: Subscription, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arming, "_INSERT", arming._INSERT.replace("FOR SHARE OF s, a", ""))
+    with meanwhile_armed(run) as arm_through, transaction.atomic():
+        leave(subscription)
+        arm_through.start()
+        # The foreign key waits for our row too, but it has believed the old status by then.
+        assert not arm_through.finished.wait(0.5)
+    assert Execution.objects.get().status == "ARMED"
+    subscription.refresh_from_db()
+    assert subscription.status == "PAUSED"
+
+
+def test_who_is_armed_first_is_withdrawn_by_the_pause(run: Run, subscription: Subscription) -> None:
+    with transaction.atomic():
+        arming.add_executions(run, environment="live", now=NOW, shards=8)
+        pausing = threading.Thread(target=_closing(lambda: leave(subscription)))
+        pausing.start()
+        pausing.join(0.5)
+        assert pausing.is_alive()  # it waits for our insert, then sees it
+    pausing.join(20)
+    assert Execution.objects.get().status == "WITHDRAWN"
+
+
+def _closing(work: Callable[[], Any]) -> Callable[[], None]:
+    def body() -> None:
+        try:
+            work()
+        finally:
+            connection.close()
+
+    return body
+
+
+def owned() -> dict[int, int]:
+    """All shards, leased to us."""
+    leases.ensure_rows(8)
+    claims = leases.claim(owner=OWNER, wanted=8, now=clock.now(), ttl=60)
+    return {claim.shard: claim.token for claim in claims}
+
+
+def live_execution(run: Run) -> Any:
+    """The armed execution as the executor holds it."""
+    from execution.engine import loading
+
+    held = loading.live_run(run)
+    found = loading.load_executions({run.pk: held}, range(8), statuses=("ARMED",))
+    return found[0]
+
+
+@pytest.mark.parametrize("pause_first", [True, False])
+def test_pause_against_the_commit_before_t_the_row_decides(
+    run: Run, subscription: Subscription, pause_first: bool
+) -> None:
+    arm(run)
+    tokens = owned()
+    plan = EntryPlan(live_execution(run))
+    plan.intents = [object()]  # type: ignore[list-item]
+    answers: dict[str, Any] = {}
+
+    def commit() -> None:
+        answers["committed"] = commit_entries(
+            [plan], owner=OWNER, tokens=tokens, now=NOW, only_claim=True
+        )
+
+    def go() -> None:
+        answers["pause"] = pause(
+            subscription_id=subscription.pk, actor=SYSTEM, reason="USER", now=NOW
+        )
+
+    first, second = (go, commit) if pause_first else (commit, go)
+    late = threading.Thread(target=_closing(second))
+    with transaction.atomic():
+        first()
+        late.start()
+        late.join(0.5)
+        assert late.is_alive()  # the second one waits for the first one's row
+    late.join(20)
+    status = Execution.objects.get().status
+    assert status == ("WITHDRAWN" if pause_first else "COMMITTED")
+    assert bool(answers["committed"]) is not pause_first
+    assert answers["pause"].next_entry_affected is pause_first
+
+
+def test_a_second_beat_and_executor_make_one_run_and_one_execution(
+    run: Run, subscription: Subscription
+) -> None:
+    barrier = threading.Barrier(6)
+
+    def body() -> None:
+        barrier.wait(10)
+        arm(run)
+
+    threads = [threading.Thread(target=_closing(body)) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert Execution.objects.count() == 1
+
+
+def test_the_kill_switch_withdraws_what_is_armed_and_blocks_the_next_arming(
+    run: Run, subscription: Subscription
+) -> None:
+    arm(run)
+    switch = services.engage_kill_switch(
+        template_id=run.template_id, reason="test", actor=SYSTEM, now=NOW
+    )
+    assert (Execution.objects.get().status, Execution.objects.get().cause) == (
+        "WITHDRAWN",
+        "KILL_SWITCH",
+    )
+    arm(run)  # arming again while it is engaged, and after its release, changes nothing
+    services.release_kill_switch(switch_id=switch.pk, actor=SYSTEM, now=NOW)
+    arm(run)
+    assert Execution.objects.get().status == "WITHDRAWN"
+
+
+def test_only_the_owner_of_a_shard_writes(run: Run, subscription: Subscription) -> None:
+    arm(run)
+    tokens = owned()
+    stale = {shard: token - 1 for shard, token in tokens.items()}
+    plan = EntryPlan(live_execution(run))
+    plan.intents = [object()]  # type: ignore[list-item]
+    assert not commit_entries([plan], owner=OWNER, tokens=stale, now=NOW, only_claim=True)
+    assert not commit_entries([plan], owner="other", tokens=tokens, now=NOW, only_claim=True)
+    assert commit_entries([plan], owner=OWNER, tokens=tokens, now=NOW, only_claim=True)

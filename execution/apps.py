@@ -12,11 +12,11 @@ class ExecutionConfig(AppConfig):
     def ready(self) -> None:
         """Fill the ports of brokers and subscriptions; connect the worker's life to the loop."""
         from celery.signals import worker_ready, worker_shutting_down
-        from subscriptions.ports import ACTIVITY, ENTRY_GATE
 
         from brokers.ports import ACCOUNT_REMOVAL
         from execution import ports, services
         from execution.engine import host
+        from subscriptions.ports import ACTIVITY, ENTRY_GATE
 
         ACCOUNT_REMOVAL.register(services.remove_account)
         ENTRY_GATE.register(ports.GATE)

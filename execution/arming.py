@@ -72,7 +72,7 @@ def strategies_today(now: dt.datetime) -> Iterator[DueStrategy]:
                 )
 
 
-def _never(due: DueStrategy) -> bool:
+def _never(_due: DueStrategy) -> bool:
     return False
 
 

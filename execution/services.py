@@ -137,7 +137,7 @@ def _notify() -> None:
 
 
 # -- attention -------------------------------------------------------------------------------------
-def settle_attention(*, execution_id: int, note: str, actor: Actor, now: dt.datetime) -> None:
+def settle_attention(*, execution_id: int, note: str, actor: Actor) -> None:
     """A person has looked at an execution that needed attention and says so (I4).
 
     NotFound when there is none; InvalidTransition when it needs no attention.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from brokers.base import BrokerInstrument
+from brokers.base import BrokerInstrument, Session
 from brokers.endpoints import endpoints, is_enabled
 from brokers.registry import get_adapter
 from brokers.selectors import TradingAccount, instrument_names, trading_accounts
@@ -61,8 +61,8 @@ class Accounts:
             account = found.get(account_id)
             problem = self._problem(account)
             self.problems[account_id] = problem
-            if not problem and account is not None:
-                self.channels[account_id] = self._channel(account, execution.shard)
+            if not problem and account is not None and account.session is not None:
+                self.channels[account_id] = self._channel(account, account.session, execution.shard)
 
     def _problem(self, account: TradingAccount | None) -> str:
         if account is None:
@@ -73,14 +73,13 @@ class Accounts:
             return "BROKER_NOT_ENABLED"
         return "" if _source_address(account.egress) is not None else "EGRESS"
 
-    def _channel(self, account: TradingAccount, shard: int) -> Channel:
-        assert account.session is not None
+    def _channel(self, account: TradingAccount, session: Session, shard: int) -> Channel:
         rounds = self._executor.rounds
         return Channel(
             account_id=account.account_id,
             broker=account.broker,
             shard=shard,
-            session=account.session,
+            session=session,
             adapter=get_adapter(account.broker),
             target=Target.of(endpoints(account.broker).api, _source_address(account.egress) or ""),
             timeout=self._executor.timing.answer_timeout,

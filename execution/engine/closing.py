@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -64,8 +64,8 @@ class ClosingDesk:
             self._skipped = (execution.id, order.leg_key)
         return self._skipped == (execution.id, order.leg_key)
 
-    def _spawn(self, work: object) -> None:
-        task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[arg-type]
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -253,7 +253,7 @@ class ClosingDesk:
         self._spawn(self._executor.poller.cancel(intent))
 
     def fill_on_paper(self, intent: LiveIntent) -> None:
-        """Test environment: no network code at all; filled at once at the limit's reference (I8)."""
+        """Test environment: no network code at all; filled at once at the reference (I8)."""
         now, now_mono = self._executor.now(), clock.monotonic()
         intent.sent_at = intent.answered_at = now
         intent.broker_order_id = f"PAPER{intent.code}"

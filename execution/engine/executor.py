@@ -40,7 +40,7 @@ ARM_NEAR: Final = 10.0
 
 
 class Executor:
-    """Owns shards; holds the day in memory; runs the desks. All state lives in the loop's thread."""
+    """Owns shards, holds the day in memory, runs the desks. State lives in the loop's thread."""
 
     def __init__(self, timing: Timing, *, name: str = "") -> None:
         self.timing = timing

@@ -62,7 +62,7 @@ class ExecutorHost:
 _host: ExecutorHost | None = None
 
 
-def start_with_worker(sender: Any = None, **kwargs: Any) -> None:
+def start_with_worker(sender: Any = None, **_rest: Any) -> None:
     """Celery ``worker_ready``: start the loop in workers that consume the execution queue."""
     global _host  # noqa: PLW0603 - one per process, ended by the shutdown signal
     queues = {queue.name for queue in sender.task_consumer.queues} if sender is not None else set()
@@ -71,7 +71,7 @@ def start_with_worker(sender: Any = None, **kwargs: Any) -> None:
         _host.start()
 
 
-def stop_with_worker(sender: Any = None, **kwargs: Any) -> None:
+def stop_with_worker(**_rest: Any) -> None:
     """Celery ``worker_shutting_down``: hand over at once."""
     global _host  # noqa: PLW0603
     if _host is not None:

@@ -112,11 +112,10 @@ def claim(*, owner: str, wanted: int, now: dt.datetime, ttl: float) -> list[Clai
             [now, wanted],
         )
         rows = cursor.fetchall()
-        claims = [
+        return [
             _take(cursor, owner, shard, token + 1, expires_at, now, ttl)
             for shard, token, expires_at in rows
         ]
-    return claims
 
 
 def _take(

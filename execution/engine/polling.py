@@ -116,7 +116,7 @@ class BookPoller:
         budget = 1 / float(channel.adapter.capabilities.book_reads_per_second)
         if any(intent.state == live.UNKNOWN for intent in intents):
             return max(budget, UNKNOWN_EVERY)
-        return max(budget, min(REST_EVERY, 0.25 * 2**channel.reads))
+        return max(budget, min(REST_EVERY, 0.25 * float(2**channel.reads)))
 
     # -- what a book says --------------------------------------------------------------------
     def _apply(self, channel: Channel, orders: Sequence[OrderReport], started: float) -> None:
@@ -130,10 +130,10 @@ class BookPoller:
         for intent in list(executor.intents.get(channel.account_id, {}).values()):
             if intent.state in (live.PLANNED, live.SENDING) and intent.sends == 0:
                 continue
-            report = self._mine(intent, by_code.get(intent.code, ()))
+            found = self._mine(intent, by_code.get(intent.code, ()))
             changed = False
-            if report is not None:
-                changed = outcome.apply_report(intent, report, at=now, now_mono=now_mono)
+            if found is not None:
+                changed = outcome.apply_report(intent, found, at=now, now_mono=now_mono)
             elif not sabotage.active(sabotage.IGNORE_UNKNOWN):
                 changed = outcome.apply_absence(
                     intent,

@@ -129,7 +129,8 @@ class Connection:
             await self._loop.sock_connect(raw, address)
             if not self.target.tls:
                 return raw
-            assert context is not None
+            if context is None:
+                raise NotConnected("a TLS context is needed")
             wrapped = context.wrap_socket(
                 raw, server_hostname=self.target.host, do_handshake_on_connect=False
             )

@@ -1,8 +1,8 @@
-"""Processes die by ``kill -9`` while orders leave; the broker's book stays clean (issue: promise 4).
+"""Processes die by ``kill -9`` while orders leave; the broker's book stays clean.
 
 ``make kill-rounds`` plays twenty rounds; here a few, and a control that shows the judgement can
-fail: with the commit before sending (I2) switched off, a killed executor leaves orders at the broker
-that nobody knows.
+fail: with the commit before sending (I2) switched off, a killed executor leaves orders at the
+broker that nobody knows.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ def test_kill_rounds_are_clean(tmp_path: Path) -> None:
     seed = random.SystemRandom().randrange(10**6)
     with KillHouse(tmp_path / "kill", port=8770) as house:
         verdict = play(house, ROUNDS, seed)
-    print(verdict.figures)
     assert verdict.problems == []
 
 

@@ -158,7 +158,7 @@ def play(
 
     ``moment`` (seconds from T) fixes what chance would choose.
     """
-    chance = random.Random(seed)  # noqa: S311 - reproducible rounds, not secrets
+    chance = random.Random(seed)
     verdict = Verdict()
     log(f"seed {seed}, {rounds} rounds, victims {', '.join(victims)}")
     templates: list[int] = []
@@ -198,7 +198,7 @@ def _recovery(house: KillHouse, template: int, killed: float) -> float:
     while True:
         state = house.ask("state", template=template)
         spent = time.monotonic() - killed
-        if state["unfinished"] == 0 and state["status"] or spent > RECOVERY + 5:
+        if (state["unfinished"] == 0 and state["status"]) or spent > RECOVERY + 5:
             return spent
         time.sleep(0.25)
 

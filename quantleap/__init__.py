@@ -1,0 +1,5 @@
+"""QuantLeap: wiring of the house."""
+
+from quantleap.celery import app as celery_app
+
+__all__ = ["celery_app"]

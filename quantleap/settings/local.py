@@ -1,0 +1,40 @@
+"""Profile ``local``: a developer's machine, the demo. Embedded services, loopback HTTP allowed."""
+
+from __future__ import annotations
+
+from quantleap.embedded import discover
+from quantleap.settings.base import *  # noqa: F403
+from quantleap.settings.base import BASE_DIR, INSTALLED_APPS, env
+from quantleap.settings.databases import celery_broker, postgres
+from quantleap.settings.localkeys import local_keys
+
+QUANTLEAP_PROFILE = "local"
+DEBUG = env.bool("DJANGO_DEBUG", default=False)
+ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
+
+_keys = local_keys(BASE_DIR / "var")
+SECRET_KEY = env.str("DJANGO_SECRET_KEY", default=_keys.secret_key)
+QUANTLEAP_ENCRYPTION_KEYS = env.str("QUANTLEAP_ENCRYPTION_KEYS", default=_keys.encryption_keys)
+
+_embedded = discover()
+_default_database = _embedded.database_url if _embedded else "postgres://quantleap_app@/quantleap"
+_default_owner = (
+    _embedded.owner_database_url if _embedded else "postgres://quantleap_owner@/quantleap"
+)
+_default_redis = _embedded.redis_url if _embedded else "redis://127.0.0.1:6379/0"
+DATABASE_URL = env.str("DATABASE_URL", default=_default_database)
+OWNER_DATABASE_URL = env.str("OWNER_DATABASE_URL", default=_default_owner)
+REDIS_URL = env.str("REDIS_URL", default=_default_redis)
+
+DATABASES = {"default": postgres(DATABASE_URL)}
+QUANTLEAP_OWNER_DATABASE = postgres(OWNER_DATABASE_URL)
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
+}
+CELERY_BROKER_URL = celery_broker(REDIS_URL)
+WHITENOISE_USE_FINDERS = True
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+INSTALLED_APPS = [*INSTALLED_APPS]

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import functools
+import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import aiohttp
@@ -161,19 +164,29 @@ async def _ask(
 
 # -- synchronous door ------------------------------------------------------------------------
 class FeedQuotes:
-    """Marketplace's ``QuoteSource`` over the feed accounts, for consoles and previews."""
+    """Marketplace's ``QuoteSource`` over the feed accounts (executor's resolution, consoles).
 
-    def __init__(self, max_age: dt.timedelta | None = None) -> None:
-        """``max_age``: the age limit; the risk rules' one (settings) when not given."""
+    A quote within ``wanted_age`` is taken from the first feed that has it; where no feed has one,
+    the youngest within ``max_age`` is given and the caller judges its ``at``. The ages are the
+    entry's and the risk rules' limits (settings) when not given. Connections are kept between
+    calls, one per thread and feed; several requests of one question run side by side.
+    """
+
+    def __init__(
+        self, wanted_age: dt.timedelta | None = None, max_age: dt.timedelta | None = None
+    ) -> None:
+        self._wanted_age = wanted_age
         self._max_age = max_age
+        self._lines = threading.local()
+        self._pool = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="feed")
 
     def spot(self, underlyings: Collection[str], *, now: dt.datetime) -> Mapping[str, Quote]:
-        """Index levels by underlying symbol; what no feed knows freshly is left out."""
+        """Index levels by underlying symbol; what no feed knows is left out."""
         found = self._fetch(now, underlyings=underlyings)
         return {name: found[key] for name in underlyings if (key := spot_key(name)) in found}
 
     def quotes(self, contract_ids: Collection[int], *, now: dt.datetime) -> Mapping[int, Quote]:
-        """Quotes by contract id; what no feed knows freshly is left out."""
+        """Quotes by contract id; what no feed knows is left out."""
         found = self._fetch(now, contract_ids=contract_ids)
         return {pk: found[key] for pk in contract_ids if (key := contract_key(pk)) in found}
 
@@ -189,23 +202,44 @@ class FeedQuotes:
             {feed.broker for feed in feeds}, underlyings=underlyings, contract_ids=contract_ids
         )
         keys = [*map(spot_key, underlyings), *map(contract_key, contract_ids)]
-        max_age = self._max_age or dt.timedelta(seconds=settings.QUANTLEAP_QUOTE_MAX_AGE_RISK)
+        wanted = now - (self._wanted_age or _seconds(settings.QUANTLEAP_QUOTE_MAX_AGE_ENTRY))
+        max_age = self._max_age or _seconds(settings.QUANTLEAP_QUOTE_MAX_AGE_RISK)
         found: dict[str, Quote] = {}
         for feed in feeds:
-            missing = [key for key in keys if key not in found]
-            for batch, request in _plan(feed, names[feed.broker], missing):
-                read = self._ask(feed, names[feed.broker], batch, request)
-                found |= _accept(feed, read, now, max_age)
+            missing = [key for key in keys if key not in found or found[key].at < wanted]
+            for read in self._reads(feed, names[feed.broker], missing):
+                for key, quote in _accept(feed, read, now, max_age).items():
+                    if key not in found or quote.at > found[key].at:
+                        found[key] = quote
         return found
+
+    def _reads(self, feed: Feed, names: Names, missing: Collection[str]) -> Iterable[QuoteRead]:
+        """Answers to one feed's requests: a single one in this thread, several in the pool's."""
+        plan = _plan(feed, names, missing)
+        ask = functools.partial(self._ask, feed, names)
+        if len(plan) <= 1:
+            return [ask(keys, request) for keys, request in plan]
+        return self._pool.map(lambda part: ask(*part), plan)
 
     def _ask(
         self, feed: Feed, names: Names, keys: Sequence[str], request: HttpRequest
     ) -> QuoteRead:
         try:
-            response = http.send(request, base_url=feed.base_url)
+            response = self._line(feed).send(request, base_url=feed.base_url)
         except http.TransportError as error:
             return QuoteRead(ok=False, message=error.message)
         return get_adapter(feed.broker).parse_quotes(response, keys, names)
+
+    def _line(self, feed: Feed) -> http.Line:
+        """This thread's kept connection to a feed's broker."""
+        lines: dict[str, http.Line] = self._lines.__dict__
+        if feed.base_url not in lines:
+            lines[feed.base_url] = http.Line()
+        return lines[feed.base_url]
+
+
+def _seconds(value: float) -> dt.timedelta:
+    return dt.timedelta(seconds=value)
 
 
 PLATFORM_QUOTES = FeedQuotes()

@@ -12,6 +12,7 @@ import ipaddress
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import requests
@@ -64,11 +65,44 @@ def send(
 
     ``egress`` is the account's proxy address (``http://...``) or source IP address, or empty.
     """
-    limits = limits or Limits()
+    with _session(egress) as session:
+        return _exchange(session, request, base_url, limits or Limits())
+
+
+class Line:
+    """Kept connections for *reads* that repeat (quotes). One thread at a time.
+
+    A connection that the broker closed while it rested is opened anew once: a read may be asked
+    twice, a write never goes through here.
+    """
+
+    def __init__(self) -> None:
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+
+    def send(
+        self, request: HttpRequest, *, base_url: str, limits: Limits | None = None
+    ) -> HttpResponse:
+        """As :func:`send`, over a kept connection."""
+        try:
+            return _exchange(self._session, request, base_url, limits or Limits())
+        except TransportError as error:
+            if not isinstance(error.__cause__, requests.exceptions.ConnectionError):
+                raise
+            return _exchange(self._session, request, base_url, limits or Limits())
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+
+def _exchange(
+    session: requests.Session, request: HttpRequest, base_url: str, limits: Limits
+) -> HttpResponse:
     deadline = clock.monotonic() + limits.connect + limits.read
     with (
         _mapped_errors(),
-        _session(egress) as session,
         session.request(
             request.method,
             base_url + request.path,

@@ -96,6 +96,22 @@ def test_index_levels_by_underlying(wire: responses.RequestsMock) -> None:
     assert {name: quote.last for name, quote in found.items()} == {"NIFTY": Decimal("24405.1")}
 
 
+@pytest.mark.django_db
+def test_a_fresher_quote_of_the_spare_beats_an_ageing_one_of_the_primary(
+    wire: responses.RequestsMock,
+) -> None:
+    make_feed("main", now=NOW)
+    make_feed("spare", "zebu", FeedAccount.Role.SPARE, now=NOW)
+    ageing = kite_row("24405.1", NOW - 4 * SECOND)
+    wire.get(f"{KITE}/quote", json=kite({"NSE:NIFTY 50": ageing}))
+    wire.post(f"{NOREN}/NorenWClientAPI/GetQuotes", json=noren("24406", NOW - SECOND))
+    found = FeedQuotes().spot(["NIFTY"], now=NOW)["NIFTY"]
+    assert (found.source, found.at) == ("spare", NOW - SECOND)
+    wire.replace("POST", f"{NOREN}/NorenWClientAPI/GetQuotes", body="<html>", status=502)
+    found = FeedQuotes().spot(["NIFTY"], now=NOW)["NIFTY"]
+    assert (found.source, found.at) == ("main", NOW - 4 * SECOND)
+
+
 @pytest.mark.parametrize(
     ("age", "known"),
     [(-3 * SECOND, False), (-SECOND, True), (5 * SECOND, True), (6 * SECOND, False)],

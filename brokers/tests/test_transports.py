@@ -131,6 +131,26 @@ def test_silence_and_dripping_end_in_unknown(send: Send) -> None:
         assert caught.value.outcome is Outcome.UNKNOWN
 
 
+def test_a_line_keeps_its_connection_and_opens_a_closed_one_anew() -> None:
+    requests_per_connection: list[int] = []
+
+    def two_then_close(connection: socket.socket, request: bytes) -> None:
+        requests_per_connection.append(0)
+        for _ in range(2):
+            requests_per_connection[-1] += 1
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+            if requests_per_connection[-1] < 2 and not connection.recv(65536):
+                return
+
+    read = HttpRequest("GET", "/quote?i=a")
+    line = http.Line()
+    with loopback.server(two_then_close) as (url, _):
+        answers = [line.send(read, base_url=url, limits=QUICK).status for _ in range(5)]
+        line.close()
+    assert answers == [200] * 5
+    assert requests_per_connection == [2, 2, 1]
+
+
 def test_the_environment_neither_redirects_nor_authorises(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

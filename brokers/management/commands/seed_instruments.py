@@ -1,0 +1,46 @@
+"""``manage.py seed_instruments``: the simulator's contracts, as both brokers publish them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from brokers.services.instruments import import_instruments
+from brokers.simulator import facts
+from brokers.simulator.contracts import generate
+from quantleap.core import clock
+from quantleap.core.audit import SYSTEM
+
+SOURCE = "broker simulator"
+
+
+class Command(BaseCommand):
+    """Idempotent. Only where the brokers are simulated; real lists are imported from the brokers.
+
+    The list is generated here rather than fetched: the simulator starts after the seed, and the
+    same day gives it the same contracts and tokens.
+    """
+
+    help = "Import the broker simulator's contracts of today under both brokers' names."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Generate and import."""
+        if not settings.QUANTLEAP_SIMULATOR_URL:
+            self.stdout.write("instruments: no simulator; use import_instruments")
+            return
+        now = clock.now()
+        day = clock.ist_date(now)
+        known = facts.load()
+        contracts = generate(day, known.closed_days, freeze=known.freeze_on(day))
+        for broker, text in (("zerodha", contracts.kite_csv()), ("zebu", contracts.noren_txt())):
+            report = import_instruments(
+                broker=broker,
+                lines=text.splitlines(keepends=True),
+                source=SOURCE,
+                actor=SYSTEM,
+                now=now,
+                force=True,
+            )
+            self.stdout.write(f"instruments of {broker}: {report}")

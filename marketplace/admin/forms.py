@@ -404,7 +404,7 @@ class TemplateForm(_TemplateModelForm):
     start: StartingPoint | None = None
 
     revision = forms.CharField(required=False, widget=forms.HiddenInput)
-    category = forms.ChoiceField(widget=UnfoldAdminSelectWidget())
+    category = forms.ChoiceField(initial=CATEGORIES[0], widget=UnfoldAdminSelectWidget())
     index = forms.ChoiceField(widget=UnfoldAdminSelectWidget())
     tags = SimpleArrayField(
         forms.CharField(max_length=40),

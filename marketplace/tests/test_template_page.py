@@ -44,8 +44,9 @@ class _Fields(HTMLParser):
                 self.values.setdefault(name, []).append(named.get("value", ""))
         elif tag == "select":
             self._select = name
-        elif tag == "option" and self._select and "selected" in named:
-            self.values[self._select] = [named.get("value", "")]
+        elif tag == "option" and self._select:
+            if "selected" in named or self._select not in self.values:  # first one by default
+                self.values[self._select] = [named.get("value", "")]
         elif tag == "textarea":
             self._textarea = name
             self.values[name] = [""]

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Prefetch, QuerySet
 
 from marketplace.definition import Definition, parse_definition
-from marketplace.models import Price, Template
+from marketplace.models import Template
+from marketplace.selectors.catalogue import offered
 from quantleap.core.errors import NotFound
 from quantleap.core.tenancy import TenantQuerySet
 from subscriptions.models import Allocation, Subscription
 from subscriptions.sizing import smallest_leg
-
-STANDARD_TIER: Final = "STANDARD"
 
 
 class ActiveAllocation(NamedTuple):
@@ -76,21 +75,17 @@ def active_allocations(template_id: int, environment: str) -> list[ActiveAllocat
 
 
 # -- templates, as somebody who wants to subscribe sees them -------------------------------------
-def open_template(public_id: str, partner_id: int | None, environment: str) -> Template:
-    """A template that takes new subscribers and that this caller may see, with its version.
+def open_template(
+    public_id: str, partner_id: int | None, environment: str, day: dt.date
+) -> Template:
+    """A template that takes new subscribers from this caller on ``day`` (IST), with its version.
 
     NotFound for everything else alike: unknown, the other environment's, not visible, not
     published, closed to new subscribers, withdrawn (api.md section 6).
     """
     _refuse_nul(public_id)
-    visible = Q(visibility=Template.Visibility.PUBLIC)
-    if partner_id is not None:
-        visible |= Q(visibility=Template.Visibility.PARTNERS, visible_to__contains=[partner_id])
-    template = (
-        Template.objects.select_related("current_version")
-        .filter(visible, public_id=public_id, environment=environment, state=Template.State.LISTED)
-        .first()
-    )
+    offers = offered(partner_id=partner_id, environment=environment, day=day)
+    template = offers.filter(public_id=public_id).first()
     if template is None:
         raise NotFound
     return template
@@ -106,23 +101,6 @@ def definition_of(template: Template) -> Definition:
     """What the template trades from its next entry on: the current version."""
     version = template.current_version
     return Definition(()) if version is None else parse_definition(version.definition)
-
-
-def price_in_force(template_id: int, partner_id: int | None, day: dt.date) -> Price | None:
-    """The price row for new subscriptions on ``day`` (IST): the partner's own before the general.
-
-    None when the template has no price in force.
-    """
-    return (
-        Price.objects.filter(
-            Q(partner_id=partner_id) | Q(partner_id__isnull=True),
-            template_id=template_id,
-            tier=STANDARD_TIER,
-            effective_from__lte=day,
-        )
-        .order_by(F("partner_id").desc(nulls_last=True), "-effective_from")
-        .first()
-    )
 
 
 # -- subscriptions -------------------------------------------------------------------------------

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
+from marketplace.api.answers import PLATFORM_OWNER
 from marketplace.models import Template
 from quantleap.core.clock import ist_date
 from quantleap.core.money import BASIS_POINTS, CURRENCY, ZERO, split
@@ -14,8 +15,6 @@ from subscriptions.models import Allocation, Subscription
 from subscriptions.periods import next_billing_at, next_billing_date
 from subscriptions.selectors import definition_of
 from subscriptions.sizing import effective_lots
-
-PLATFORM_OWNER_ID: Final = "admin_quantleap"
 
 
 def allocation_row(allocation: Allocation, now: dt.datetime) -> dict[str, Any]:
@@ -79,7 +78,7 @@ def user_row(subscription: Subscription, now: dt.datetime) -> dict[str, Any]:
 def _owner_id(subscription: Subscription) -> str:
     """The platform, or the customer himself: a private template has no other subscriber."""
     if subscription.template.owner == Template.Owner.PLATFORM:
-        return PLATFORM_OWNER_ID
+        return PLATFORM_OWNER
     return subscription.customer.public_id
 
 

@@ -74,7 +74,8 @@ class SubscribeView(CustomerView):
     def post(self, request: Request, template_id: str) -> Response:
         """Subscribe with one's own account."""
         me, now = self.customer, clock.now()
-        open_template(template_id, me.partner_id, me.environment)  # 404 comes before 400
+        # 404 comes before 400
+        open_template(template_id, me.partner_id, me.environment, clock.ist_date(now))
         data = self.validated(UserSubscribeRequest, request)
         made = services.subscribe(
             partner_id=me.partner_id,

@@ -14,18 +14,19 @@ from brokers.models import BrokerAccount
 from brokers.selectors import clean_broker, clean_client_id
 from brokers.services.accounts import ensure_account
 from marketplace.models import Template
+from marketplace.selectors import price_in_force
 from marketplace.services import adjust_subscriber_count
 from partners.models import Customer
 from partners.selectors import get_partner, share_in_force
 from partners.services import find_or_create_customer
 from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
-from quantleap.core.errors import DomainError, InvalidRequest, Unavailable
+from quantleap.core.errors import DomainError, InvalidRequest, NotFound
 from quantleap.core.money import CURRENCY, ZERO
 from subscriptions import events
 from subscriptions.errors import DuplicateSubscription
 from subscriptions.models import Allocation, Subscription
-from subscriptions.selectors import definition_of, open_template, price_in_force
+from subscriptions.selectors import definition_of, open_template
 from subscriptions.sizing import check_multiplier
 
 ONE_LIVE: Final = "subscription_one_live_uniq"
@@ -77,7 +78,7 @@ def subscribe(
     choices = [_cleaned(choice, partner_id) for choice in accounts]
     _refuse_twice(choices)
     with transaction.atomic():
-        template = _hold_open_template(template_id, partner_id, environment)
+        template = _hold_open_template(template_id, partner_id, environment, ist_date(now))
         _check_disclosure(template, accepted_disclosure_version)
         _check_multipliers(template, choices)
         customer = find_or_create_customer(
@@ -151,16 +152,18 @@ def _refuse_twice(choices: Sequence[AccountChoice]) -> None:
         seen.add((choice.broker, choice.client_id))
 
 
-def _hold_open_template(template_id: str, partner_id: int | None, environment: str) -> Template:
+def _hold_open_template(
+    template_id: str, partner_id: int | None, environment: str, day: dt.date
+) -> Template:
     """The template, kept from being withdrawn or closed until this transaction ends.
 
     FOR SHARE: subscribers do not wait for each other, a withdrawal waits for them and then
     cancels them too. Without it a subscription could outlive its template.
     """
-    found = open_template(template_id, partner_id, environment)
+    found = open_template(template_id, partner_id, environment, day)
     with connection.cursor() as cursor:
         cursor.execute("SELECT FROM marketplace_template WHERE id = %s FOR SHARE", [found.pk])
-    return open_template(template_id, partner_id, environment)
+    return open_template(template_id, partner_id, environment, day)
 
 
 def _check_disclosure(template: Template, accepted: int | None) -> None:
@@ -191,8 +194,8 @@ def _priced(template: Template, customer: Customer, now: dt.datetime) -> Subscri
     price = None
     if template.pricing_type == Template.PricingType.PAID:
         price = price_in_force(template.pk, customer.partner_id, day)
-        if price is None:
-            raise Unavailable("No price of this strategy is in force.")
+        if price is None:  # offered only with one: it was deleted this moment
+            raise NotFound
     return Subscription(
         partner_id=customer.partner_id,
         environment=customer.environment,

@@ -15,13 +15,13 @@ from brokers import vault
 from brokers.models import BrokerAccount
 from brokers.registry import get_adapter
 from marketplace.models import Template
+from marketplace.selectors import price_in_force
 from marketplace.services import adjust_subscriber_count
 from partners.models import Customer, Partner
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
 from subscriptions import services
 from subscriptions.models import Allocation, Subscription
-from subscriptions.selectors import price_in_force
 
 _numbers = itertools.count(1)
 
@@ -87,7 +87,8 @@ def subscribe_many(
     The template's counter follows; nobody is told.
     """
     at = now or clock.now()
-    owner = {"partner_id": partner.pk if partner else None, "environment": template.environment}
+    partner_id = partner.pk if partner else None
+    owner: dict[str, Any] = {"partner_id": partner_id, "environment": template.environment}
     numbers = [next(_numbers) for _ in range(count)]
     customers = Customer.objects.bulk_create(
         [Customer(**owner, email=f"many{n}@example.com", created_at=at) for n in numbers],
@@ -120,7 +121,7 @@ def subscribe_many(
             account.token_expires_at = expiry
             account.last_login_at = at
     BrokerAccount.objects.bulk_create(accounts, batch_size=2000)
-    price = price_in_force(template.pk, owner["partner_id"], clock.ist_date(at))
+    price = price_in_force(template.pk, partner_id, clock.ist_date(at))
     subscriptions = Subscription.objects.bulk_create(
         [
             Subscription(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+from typing import Any
 
 import pytest
 from hypothesis import strategies as st
@@ -119,8 +120,12 @@ def test_the_service_does_what_the_table_says_in_every_case() -> None:
         before = rows.values().get()
         told = (AuditEntry.objects.count(), OutboxEvent.objects.count())
         decided = verdict(action, who, explained=bool(note), status=status, status_reason=reason)
-        call = {"PAUSE": services.pause, "RESUME": services.resume, "CANCEL": services.cancel}
-        arguments = {
+        call: dict[str, Any] = {
+            "PAUSE": services.pause,
+            "RESUME": services.resume,
+            "CANCEL": services.cancel,
+        }
+        arguments: dict[str, Any] = {
             "subscription_id": subscription.pk,
             "actor": SYSTEM,
             "reason": who,

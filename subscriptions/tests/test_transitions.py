@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from decimal import Decimal
 from typing import Any
 
@@ -60,7 +60,7 @@ class RecordingGate:
 
 
 @pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[RecordingGate]:
+def gate(monkeypatch: pytest.MonkeyPatch) -> RecordingGate:
     recording = RecordingGate()
     monkeypatch.setattr(ports.ENTRY_GATE, "_implementation", recording)
     return recording

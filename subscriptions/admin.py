@@ -1,0 +1,194 @@
+"""Subscriptions in the console: who follows what, and the three things staff may do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from unfold.widgets import UnfoldBooleanSwitchWidget
+
+from partners.admin.common import PartnerColumn, PartnerFilter
+from quantleap.core import clock
+from quantleap.core.admin import (
+    ConfirmForm,
+    LargeTableMixin,
+    ReadOnlyAdmin,
+    ReadOnlyTabularInline,
+    confirmed,
+)
+from quantleap.core.audit import Actor
+from quantleap.core.money import split
+from subscriptions import services
+from subscriptions.models import Allocation, Subscription
+from subscriptions.periods import next_billing_date
+from subscriptions.services.transitions import NOTE_LENGTH
+
+
+class NoteForm(ConfirmForm):
+    """Why, in words that customer and partner will read."""
+
+    note = forms.CharField(
+        max_length=NOTE_LENGTH, label="Reason", help_text="The customer and the partner read it."
+    )
+
+
+class LeaveForm(NoteForm):
+    """Pause and cancel also say what becomes of open positions."""
+
+    exit_now = forms.BooleanField(
+        required=False, label="Exit open positions now", widget=UnfoldBooleanSwitchWidget
+    )
+
+
+class AllocationInline(ReadOnlyTabularInline):
+    """On which accounts it trades."""
+
+    model = Allocation
+    fields = ("public_id", "account", "lot_multiplier", "priority", "max_lots_per_order", "status")
+    readonly_fields = ("public_id",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Allocation]:
+        """With the accounts, in one query."""
+        return super().get_queryset(request).select_related("account")
+
+
+@admin.register(Subscription)
+class SubscriptionAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
+    """Read only; staff act through the same services as everybody else."""
+
+    list_display = (
+        "public_id",
+        "customer",
+        "template",
+        "partner_name",
+        "environment",
+        "status",
+        "status_reason",
+        "monthly_fee",
+        "created_at",
+    )
+    list_filter = ("status", "status_reason", PartnerFilter, "environment", "template")
+    search_fields = ("=public_id", "=customer__email", "=customer__public_id")
+    list_select_related = ("customer", "template")
+    ordering = ("-created_at", "-id")
+    inlines = (AllocationInline,)
+    fields = (
+        ("public_id", "status", "status_reason"),
+        ("customer", "partner_name", "environment"),
+        ("template", "created_at", "cancelled_at"),
+        ("status_note", "status_changed_at"),
+        ("price", "monthly_fee", "currency"),
+        ("shares", "anchor", "next_billing"),
+        (
+            "accepted_disclosure_version",
+            "accepted_disclosure_at",
+            "accepted_disclosure_address",
+        ),
+        "attributed_key",
+    )
+    readonly_fields = (
+        "public_id",
+        "partner_name",
+        "environment",
+        "created_at",
+        "shares",
+        "next_billing",
+    )
+    actions_detail = ("pause", "resume", "cancel")
+
+    @admin.display(description="Partner's and platform's share")
+    def shares(self, subscription: Subscription) -> str:
+        """The fee in its two parts, rupees a month."""
+        partner, platform = split(subscription.monthly_fee, subscription.partner_bps)
+        return f"{partner} + {platform} ({subscription.partner_bps} bp)"
+
+    @admin.display(description="Next period begins")
+    def next_billing(self, subscription: Subscription) -> str:
+        """IST date; a cancelled one has none."""
+        if subscription.status == Subscription.Status.CANCELLED:
+            return "–"
+        today = clock.ist_date(clock.now())
+        return str(next_billing_date(subscription.anchor, today))
+
+    # -- what staff may do -----------------------------------------------------------------------
+    def what_pausing_does(self, request: HttpRequest, subscription: Subscription) -> Sequence[str]:
+        """Said before it happens."""
+        return (
+            f"{subscription.customer} takes no new entry of {subscription.template}.",
+            "Only staff can resume it; the customer and the partner cannot.",
+            "Open positions are managed to their exit, unless they are to be exited now.",
+        )
+
+    def what_cancelling_does(
+        self, request: HttpRequest, subscription: Subscription
+    ) -> Sequence[str]:
+        """Said before it happens."""
+        return (
+            f"{subscription.customer} does not follow {subscription.template} any more.",
+            "This is final: subscribing again makes a new subscription at the price of that day.",
+            "Open positions are managed to their exit, unless they are to be exited now.",
+        )
+
+    @confirmed(
+        description="Pause",
+        explain="what_pausing_does",
+        permission="act",
+        form=LeaveForm,
+        icon="pause",
+    )
+    def pause(self, request: HttpRequest, subscription: Subscription, data: dict[str, Any]) -> str:
+        """No new entry until staff resume it."""
+        result = services.pause(**_leaving(request, subscription, data))
+        return _outcome(result, "is paused", "was paused before")
+
+    @confirmed(description="Resume", permission="act", form=NoteForm, icon="play_arrow")
+    def resume(self, request: HttpRequest, subscription: Subscription, data: dict[str, Any]) -> str:
+        """Lift a pause that staff began."""
+        result = services.resume(
+            subscription_id=subscription.pk,
+            actor=Actor.staff(request.user),
+            reason=Subscription.Reason.ADMIN,
+            note=data["note"],
+            now=clock.now(),
+        )
+        return _outcome(result, "is active again", "was active before")
+
+    @confirmed(
+        description="Cancel",
+        explain="what_cancelling_does",
+        permission="act",
+        form=LeaveForm,
+        icon="cancel",
+        danger=True,
+    )
+    def cancel(self, request: HttpRequest, subscription: Subscription, data: dict[str, Any]) -> str:
+        """End it for good."""
+        result = services.cancel(**_leaving(request, subscription, data))
+        return _outcome(result, "is cancelled", "was cancelled before")
+
+
+def _leaving(
+    request: HttpRequest, subscription: Subscription, data: dict[str, Any]
+) -> dict[str, Any]:
+    choice = services.OpenPositions
+    return {
+        "subscription_id": subscription.pk,
+        "actor": Actor.staff(request.user),
+        "reason": Subscription.Reason.ADMIN,
+        "open_positions": choice.EXIT_NOW if data["exit_now"] else choice.MANAGE,
+        "note": data["note"],
+        "now": clock.now(),
+    }
+
+
+def _outcome(result: services.TransitionResult, done: str, before: str) -> str:
+    name = result.subscription.public_id
+    if not result.changed:
+        return f"{name} {before}."
+    if not result.next_entry_affected:
+        return f"{name} {done}. Its next entry was already committed and still goes out."
+    return f"{name} {done}."

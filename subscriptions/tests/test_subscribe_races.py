@@ -1,0 +1,190 @@
+"""Many subscribing at once: real transactions, and the same without the constraint."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Barrier
+from typing import Any
+
+import psycopg
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from brokers.models import BrokerAccount
+from marketplace.models import Template, TemplateStats
+from marketplace.services import withdraw
+from marketplace.tests.factories import TEST_NOW, load_reference_data, make_template
+from partners.models import Customer
+from partners.tests.factories import (
+    make_customer,
+    make_partner,
+    make_tenant,
+    partner_client,
+)
+from quantleap.core.audit import SYSTEM
+from quantleap.core.errors import NotFound
+from quantleap.core.models import AuditEntry, OutboxEvent
+from subscriptions import services
+from subscriptions.errors import DuplicateSubscription
+from subscriptions.models import Allocation, Subscription
+from subscriptions.tests.factories import make_subscription
+
+URL = "/partner/marketplace/subscribe"
+CALLERS = 50
+
+
+def body(template: Template) -> dict[str, Any]:
+    return {
+        "template_id": template.public_id,
+        "user_email": "asha@example.com",
+        "broker_client_id": "ZEBU123",
+    }
+
+
+def _at_once(count: int, call: Callable[[int], Any]) -> list[Any]:
+    """Results of ``count`` calls that begin together, each on a connection of its own."""
+    gate = Barrier(count)
+
+    def run(number: int) -> Any:
+        try:
+            connection.ensure_connection()
+            gate.wait(timeout=30)
+            return call(number)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(run, range(count)))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_fifty_parallel_posts_make_one() -> None:
+    load_reference_data()
+    tenant, template = make_tenant(), make_template()
+
+    def post(_number: int) -> Any:
+        client = partner_client(tenant.key)
+        return client.post(URL, body(template))
+
+    answers = _at_once(CALLERS, post)
+    assert sorted(answer.status_code for answer in answers) == [201] + [409] * (CALLERS - 1)
+    made = next(a for a in answers if a.status_code == 201).json()["subscription_id"]
+    refused = {a.json().get("existing_subscription_id") for a in answers if a.status_code == 409}
+    assert refused == {made}
+    assert Subscription.objects.count() == Allocation.objects.count() == 1
+    assert Customer.objects.count() == BrokerAccount.objects.count() == 1
+    assert TemplateStats.objects.get(template=template).subscriber_count == 1
+    assert OutboxEvent.objects.filter(type="subscription.created").count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_control_without_the_constraint_parallel_posts_make_many() -> None:
+    """The same calls without ``subscription_one_live_uniq``: it is what keeps the promise."""
+    load_reference_data()
+    tenant, template = make_tenant(), make_template()
+    make_customer(tenant.partner, "asha@example.com")
+
+    def post(number: int) -> int:
+        client = partner_client(tenant.key)
+        status: int = client.post(URL, body(template)).status_code
+        return status
+
+    with _without_index("subscription_one_live_uniq"):
+        answers = _at_once(10, post)
+        made = Subscription.objects.count()
+        Allocation.objects.all().delete()
+        Subscription.objects.all().delete()
+    assert answers.count(201) == made > 1
+
+
+@contextmanager
+def _without_index(name: str) -> Iterator[None]:
+    """Drop an index as the database's owner, and put it back."""
+    owner = settings.QUANTLEAP_OWNER_DATABASE
+    target = connection.settings_dict
+    with psycopg.connect(
+        host=target["HOST"],
+        port=target["PORT"] or None,
+        dbname=target["NAME"],
+        user=owner["USER"],
+        password=owner["PASSWORD"],
+        autocommit=True,
+    ) as session:
+        row = session.execute("SELECT pg_get_indexdef(%s::regclass)", [name]).fetchone()
+        assert row is not None
+        session.execute(f"DROP INDEX {name}".encode())
+        try:
+            yield
+        finally:
+            session.execute(row[0].encode())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_counter_is_exact_after_parallel_comings_and_goings() -> None:
+    load_reference_data()
+    template, partner = make_template(), make_partner()
+    leaving = [make_subscription(template, partner) for _ in range(8)]
+
+    def call(number: int) -> None:
+        if number % 2:
+            make_subscription(template, partner)
+        else:
+            services.cancel(
+                subscription_id=leaving[number // 2].pk,
+                actor=SYSTEM,
+                reason=Subscription.Reason.USER,
+                now=TEST_NOW + dt.timedelta(days=1),
+            )
+
+    _at_once(16, call)
+    live = Subscription.objects.exclude(status="CANCELLED").count()
+    assert TemplateStats.objects.get(template=template).subscriber_count == live == 8
+
+
+@pytest.mark.django_db(transaction=True)
+def test_cancelling_at_once_counts_once() -> None:
+    load_reference_data()
+    template = make_template()
+    subscription = make_subscription(template, make_partner())
+
+    def call(_number: int) -> bool:
+        return services.cancel(
+            subscription_id=subscription.pk,
+            actor=SYSTEM,
+            reason=Subscription.Reason.USER,
+            now=TEST_NOW + dt.timedelta(days=1),
+        ).changed
+
+    assert _at_once(8, call).count(True) == 1
+    assert TemplateStats.objects.get(template=template).subscriber_count == 0
+    assert AuditEntry.objects.filter(action="subscription.cancelled").count() == 1
+    assert OutboxEvent.objects.filter(type="subscription.cancelled").count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nobody_is_left_in_a_template_that_is_withdrawn_meanwhile() -> None:
+    """Subscribing and withdrawing at once: refused, or cancelled with the rest; never live."""
+    load_reference_data()
+    template, partner = make_template(), make_partner()
+
+    def call(number: int) -> str:
+        if number == 0:
+            withdraw(template_id=template.pk, actor=SYSTEM, now=TEST_NOW)
+            return "withdrawn"
+        try:
+            make_subscription(template, partner)
+        except NotFound:
+            return "refused"
+        except DuplicateSubscription:
+            return "duplicate"
+        return "made"
+
+    results = _at_once(12, call)
+    assert set(results) <= {"withdrawn", "refused", "made"}
+    assert Subscription.objects.exclude(status="CANCELLED").count() == 0
+    assert Subscription.objects.count() == results.count("made")
+    assert TemplateStats.objects.get(template=template).subscriber_count == 0

@@ -137,17 +137,14 @@ class PartnerApi:
         return bool(said["next_entry_affected"])
 
     # -- looking -----------------------------------------------------------------------------
-    def status(self, subscription_id: str) -> Subscription:
-        """The subscription as it is now."""
+    def read_back(
+        self, subscription_id: str, day: dt.date
+    ) -> tuple[Subscription, Execution | None]:
+        """The subscription as it is now, and what was traded for it on a day (None: nothing)."""
         said = self.call("GET", f"/partner/subscriptions/{subscription_id}")
-        return Subscription(said["subscription_id"], said["status"])
-
-    def execution(self, subscription_id: str, day: dt.date) -> Execution | None:
-        """What was traded for a subscription on a day; None when nothing was."""
-        path = f"/partner/subscriptions/{subscription_id}/executions"
-        rows = self.call("GET", path, per_page="20")["executions"]
-        mine = [row for row in rows if row["trade_date"] == day.isoformat()]
-        return read_execution(subscription_id, mine[0]) if mine else None
+        mine = [row for row in said["last_executions"] if row["trade_date"] == day.isoformat()]
+        execution = read_execution(subscription_id, mine[0]) if mine else None
+        return Subscription(said["subscription_id"], said["status"]), execution
 
     def put_stop(self, subscription_id: str) -> Decimal | None:
         """The stop price now of the put that a straddle holds."""

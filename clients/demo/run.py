@@ -269,8 +269,7 @@ class Demo:
 
     def _read_back(self, item: tuple[tuple[str, str], str]) -> None:
         key, subscription_id = item
-        self.evidence.subscriptions[key] = self.api.status(subscription_id)
-        execution = self.api.execution(subscription_id, DAY)
+        self.evidence.subscriptions[key], execution = self.api.read_back(subscription_id, DAY)
         if execution is not None:
             self.evidence.executions[key] = execution
 
@@ -311,8 +310,12 @@ def main() -> int:
     parser.add_argument("--zebu", type=int, default=200, help="customers at Zebu")
     parser.add_argument("--zerodha", type=int, default=50, help="customers at Zerodha")
     parser.add_argument("--base-dir", type=Path, default=ROOT / "var" / "demo")
+    parser.add_argument(
+        "--clock-start", type=dt.time.fromisoformat, default=CLOCK_START, help="HH:MM:SS, IST"
+    )
     options = parser.parse_args()
-    config = Config(options.base_dir.absolute(), make_story(options.zebu, options.zerodha))
+    story = make_story(options.zebu, options.zerodha)
+    config = Config(options.base_dir.absolute(), story, clock_start=options.clock_start)
     verdict = play(config)
     return 0 if verdict is not None and verdict.holds else 1
 

@@ -89,9 +89,11 @@ class Channel:
         return any(connection.is_open for connection in self._connections)
 
     def close(self) -> None:
-        """Drop all connections; orders in flight become UNKNOWN."""
+        """Drop all connections; orders in flight become UNKNOWN, queued ones were never sent."""
         if self._wakeup is not None:
             self._wakeup.cancel()
+        while self._queue:
+            self._on_not_sent(self._queue.popleft(), "BROKER_DOWN")
         for connection in self._connections:
             connection.close("executor stops")
 

@@ -40,6 +40,7 @@ class Rounds:
         self._touched: set[int] = set()
         self._dirty: dict[str, LiveIntent] = {}
         self._wake = asyncio.Event()
+        self._fenced: dict[str, tuple[LiveIntent, int]] = {}
         self.closing = ClosingDesk(executor)
 
     # -- noticing ----------------------------------------------------------------------------
@@ -57,6 +58,7 @@ class Rounds:
 
     def touch_due(self) -> None:
         """Executions that only the passing of time can move."""
+        self._unfence()
         now = self._executor.now()
         self.touch(
             execution
@@ -156,6 +158,7 @@ class Rounds:
         for intent, tag in batch.sending:
             if intent.code in written.sending:
                 intent.state = live.SENDING
+                intent.sent_mono = 0.0
                 intent.sends += 1
                 intent.tag = tag
                 intent.due_at = now
@@ -228,8 +231,13 @@ class Rounds:
 
     def on_not_sent(self, intent: LiveIntent, reason: str) -> None:
         """Provably not sent (I3): sendable again, or missed, by reason."""
-        if reason in ("FENCED", "STALE") or intent.state != live.SENDING:
-            return  # somebody else's now: the row stays SENDING and will be looked up
+        if reason == "STALE" or intent.state != live.SENDING:
+            return
+        if reason == "FENCED":
+            token = self._executor.tokens.get(intent.shard)
+            if token is not None:
+                self._fenced[intent.code] = (intent, token)
+            return  # somebody else's, perhaps: the row stays SENDING until we know
         now, now_mono = self._executor.now(), clock.monotonic()
         retryable = reason in ("BROKER_DOWN", "EARLY")
         if retryable:
@@ -241,6 +249,19 @@ class Rounds:
             intent.cause = reason or "SESSION_EXPIRED"
             outcome.finish(intent, live.MISSED, now, now_mono)
         self.changed(intent)
+
+    def _unfence(self) -> None:
+        """What the fence kept back may go again once the heartbeat is fresh and the lease is still
+        the same one: then nobody else owned the shard in between, and nothing was sent."""
+        for code, (intent, token) in list(self._fenced.items()):
+            now_token = self._executor.tokens.get(intent.shard)
+            if now_token == token and not self._executor.owns(intent.shard):
+                continue
+            del self._fenced[code]
+            if now_token == token and intent.state == live.SENDING:
+                intent.state = live.PLANNED
+                intent.sends -= 1
+                self.changed(intent)
 
     def on_answer(self, intent: LiveIntent, answer: Answer) -> None:
         """The broker answered, or the wire broke: classify, write, look at the book."""

@@ -1,0 +1,133 @@
+"""Evidence of a perfect day, made up from the story, for tests to spoil."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import replace
+from decimal import Decimal
+from itertools import count
+
+from clients.demo.evidence import (
+    BookOrder,
+    Evidence,
+    Execution,
+    Order,
+    StopMove,
+    Subscription,
+)
+from clients.demo.receiver import Webhook
+from clients.demo.story import CANCELLED, FILLED, PAUSED, STRADDLE, Expected, Leg, Story
+
+SPOT = Decimal(25000)
+LOT = 65
+
+
+def symbol(broker: str, option_type: str, strike: Decimal) -> str:
+    """A name for a contract."""
+    return f"{broker}-{strike}{option_type}"
+
+
+class PerfectDay:
+    """Everything as the story has it. ``evidence`` may be changed by the test that asked."""
+
+    def __init__(self, story: Story) -> None:
+        self.story = story
+        self._numbers = count(1)
+        legs = {leg for one in story.expected() for leg in one.plan.legs}
+        self.evidence = Evidence(
+            spot=SPOT,
+            lot_size=LOT,
+            symbols={
+                (broker, leg.option_type, leg.strike(SPOT)): symbol(
+                    broker, leg.option_type, leg.strike(SPOT)
+                )
+                for broker in ("zebu", "zerodha")
+                for leg in legs
+            },
+        )
+        self.book: list[BookOrder] = []
+        self.webhooks: list[Webhook] = []
+        for one in story.expected():
+            self._play(one)
+        self.evidence.book = self.book
+        self.evidence.webhooks = self.webhooks
+        self.evidence.fault_hits = {fault.name: 1 for _, fault in story.faulty()}
+        self.evidence.stop_moves = [StopMove("one@example.com", Decimal("50"), Decimal("40"))]
+        for customer, plan in story.illegal():
+            words = ", ".join(leg.label for leg in plan.legs)
+            self.evidence.refusals[customer.email, plan.key] = f"lot_multiplier: {words}"
+
+    def _play(self, one: Expected) -> None:
+        key = (one.customer.email, one.plan.key)
+        sub = f"sub_{one.customer.number}_{one.plan.key}"
+        status = one.cause if one.status == "WITHDRAWN" else "ACTIVE"
+        self.evidence.subscriptions[key] = Subscription(sub, status)
+        self._tell("subscription.created", sub)
+        if one.cause in (PAUSED, CANCELLED):
+            self.evidence.next_entry_affected[key] = True
+            self._tell(f"subscription.{status.lower()}", sub)
+        entries = [
+            self._order(one, planned.leg, planned.lots, planned.ending) for planned in one.orders
+        ]
+        exits = [self._exit(one, order) for order in entries if order.state == FILLED]
+        self.evidence.executions[key] = Execution(
+            sub, one.status, one.cause, tuple(entries + exits)
+        )
+        if one.status == "CLOSED":
+            self._tell("execution.completed", sub, phase="ENTRY")
+            self._tell("execution.completed", sub, phase="EXIT")
+        if one.status == "FAILED":
+            self._tell("execution.failed", sub, phase="ENTRY")
+        for order in entries:
+            if order.state == "REJECTED":
+                self._tell("order.rejected", sub, tag=order.tag)
+
+    def _tell(self, kind: str, sub: str, **data: str) -> None:
+        number = f"evt_{next(self._numbers)}"
+        self.webhooks.append(Webhook(number, kind, {"subscription_id": sub, **data}))
+
+    def _order(self, one: Expected, leg: Leg, lots: int, ending: str) -> Order:
+        filled = ending == FILLED
+        units = lots * LOT
+        order = Order(
+            tag=f"Q{next(self._numbers):012d}1",
+            purpose="ENTRY",
+            reason="",
+            symbol=symbol(one.customer.broker, leg.option_type, leg.strike(SPOT)),
+            side=leg.side,
+            quantity=units,
+            filled=units if filled else 0,
+            state=FILLED if filled else "REJECTED",
+            cause="" if filled else ending,
+            sent_at=self.story.entry_at + dt.timedelta(milliseconds=3),
+        )
+        self.at_broker(one, order, "COMPLETE" if filled else "REJECTED", self.story.entry_at)
+        return order
+
+    def _exit(self, one: Expected, entry: Order) -> Order:
+        stopped = one.plan.key == STRADDLE and entry.symbol.endswith("CE")
+        order = replace(
+            entry,
+            tag=f"Q{next(self._numbers):012d}1",
+            purpose="EXIT",
+            reason="STOP" if stopped else "EXIT_TIME",
+            side="SELL" if entry.side == "BUY" else "BUY",
+            sent_at=self.story.exit_at,
+        )
+        self.at_broker(one, order, "COMPLETE", self.story.exit_at)
+        return order
+
+    def at_broker(self, one: Expected, order: Order, status: str, at: dt.datetime) -> None:
+        """The broker's side of an order."""
+        self.book.append(
+            BookOrder(
+                broker=one.customer.broker,
+                client_id=one.customer.client_id,
+                tag=order.tag,
+                symbol=order.symbol,
+                side=order.side,
+                filled=order.filled,
+                status=status,
+                received_at=at + dt.timedelta(milliseconds=4),
+            )
+        )

@@ -1,0 +1,242 @@
+"""Every check holds on a perfect day, and each kind of fault turns exactly its own false."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from clients.demo import report
+from clients.demo.checks import CHECKS, judge
+from clients.demo.evidence import StopMove
+from clients.demo.story import CONDOR, STRADDLE, make_story
+from clients.demo.tests.days import PerfectDay
+
+STORY = make_story(24, 8)
+PLAIN = ("customer000@example.com", CONDOR)
+PLAIN_STRADDLE = ("customer000@example.com", STRADDLE)
+REFUSED = ("customer005@example.com", CONDOR)
+NO_LOGIN = ("customer008@example.com", CONDOR)
+PAUSED = ("customer006@example.com", CONDOR)
+
+
+@pytest.fixture
+def day() -> PerfectDay:
+    return PerfectDay(STORY)
+
+
+def test_a_perfect_day_holds(day: PerfectDay) -> None:
+    verdict = judge(STORY, day.evidence)
+    assert verdict.problems == {check.__name__: [] for check in CHECKS}
+    figures = verdict.figures
+    named = sum(figures["failed_by_cause"].values())
+    assert figures["expected"] == figures["planned"] == figures["filled"] + named
+    assert figures["failed_by_cause"] == {"MARGIN": 2}
+    assert figures["webhooks_expected"] == figures["webhooks_delivered"] > 100
+    assert all(row["webhook"] for row in figures["unready"])
+    assert {row["cause"] for row in figures["unready"]} == {
+        "PAUSED",
+        "CANCELLED",
+        "SESSION_EXPIRED",
+    }
+
+
+# -- ways to spoil it ------------------------------------------------------------------------------
+def send_twice(day: PerfectDay) -> None:
+    """The same order once more: what it leaves behind is the duplicate's fault alone."""
+    first = day.book[0]
+    later = first.received_at + dt.timedelta(milliseconds=1)
+    day.book.append(replace(first, received_at=later))
+    day.evidence.net_positions = {(first.broker, first.client_id, first.symbol): first.signed}
+
+
+def send_early(day: PerfectDay) -> None:
+    """Every entry a tenth of a second before its second."""
+    early = dt.timedelta(milliseconds=100)
+    entry_until = STORY.entry_at + dt.timedelta(seconds=5)
+    for number, row in enumerate(day.book):
+        if row.received_at < entry_until:
+            day.book[number] = replace(row, received_at=row.received_at - early)
+
+
+def drop_intent(day: PerfectDay) -> None:
+    """One leg is never planned, sent, or closed."""
+    seen = day.evidence.executions[PLAIN]
+    gone = seen.entries[-1]
+    kept = tuple(order for order in seen.orders if order.symbol != gone.symbol)
+    codes = {order.code for order in seen.orders if order.symbol == gone.symbol}
+    day.evidence.executions[PLAIN] = replace(seen, orders=kept)
+    day.evidence.book = [row for row in day.book if row.code not in codes]
+
+
+def skip_exit(day: PerfectDay) -> None:
+    """One leg stays open, and its execution with it."""
+    seen = day.evidence.executions[PLAIN]
+    gone = seen.exits[0]
+    kept = tuple(order for order in seen.orders if order.tag != gone.tag)
+    day.evidence.executions[PLAIN] = replace(seen, orders=kept, status="EXITING")
+    day.evidence.book = [row for row in day.book if row.tag != gone.tag]
+    day.evidence.webhooks = [
+        one
+        for one in day.webhooks
+        if (one.data["subscription_id"], one.data.get("phase")) != (seen.subscription_id, "EXIT")
+    ]
+
+
+def skip_webhook(day: PerfectDay) -> None:
+    """Nothing is told at all."""
+    day.evidence.webhooks = []
+
+
+def ignore_unknown(day: PerfectDay) -> None:
+    """An order that the broker filled stays UNKNOWN: nothing of its execution can be closed."""
+    seen = day.evidence.executions[PLAIN]
+    lost = seen.entries[2]
+    orders = tuple(
+        replace(order, state="UNKNOWN", filled=0) if order.tag == lost.tag else order
+        for order in seen.entries
+        if order.side == "BUY"
+    ) + tuple(
+        replace(order, state="MISSED", filled=0, cause="GRACE_OVER")
+        for order in seen.entries
+        if order.side == "SELL"
+    )
+    codes = {order.code for order in orders if order.side == "BUY"}
+    mine = {order.code for order in seen.orders}
+    day.evidence.executions[PLAIN] = replace(seen, orders=orders, status="COMMITTED")
+    day.evidence.book = [row for row in day.book if row.code not in mine or row.code in codes]
+    day.evidence.webhooks = [
+        one
+        for one in day.webhooks
+        if one.data["subscription_id"] != seen.subscription_id or one.type.startswith("sub")
+    ]
+
+
+def other_contract(day: PerfectDay) -> None:
+    """The wrong strike was traded."""
+    seen = day.evidence.executions[PLAIN]
+    wrong = tuple(replace(order, symbol=order.symbol + "X") for order in seen.orders)
+    day.evidence.executions[PLAIN] = replace(seen, orders=wrong)
+    codes = {order.code for order in seen.orders}
+    day.evidence.book = [
+        replace(row, symbol=row.symbol + "X") if row.code in codes else row for row in day.book
+    ]
+
+
+def unnamed_failure(day: PerfectDay) -> None:
+    """A failure of another cause than the story's."""
+    seen = day.evidence.executions[REFUSED]
+    orders = tuple(
+        replace(order, cause="OTHER") if order.state == "REJECTED" else order
+        for order in seen.orders
+    )
+    day.evidence.executions[REFUSED] = replace(seen, orders=orders)
+
+
+def not_at_the_broker(day: PerfectDay) -> None:
+    """We say filled in and out; the broker never heard of it."""
+    seen = day.evidence.executions[PLAIN]
+    pair = {o.code for o in seen.orders if o.symbol == seen.entries[0].symbol}
+    day.evidence.book = [row for row in day.book if row.code not in pair]
+
+
+def strangers_order(day: PerfectDay) -> None:
+    """A tag of our pattern that nobody here knows."""
+    day.book.append(replace(day.book[0], tag="QZZZZZZZZZZZZ1"))
+
+
+def stop_not_moved(day: PerfectDay) -> None:
+    """The put's stop stays where it was."""
+    day.evidence.stop_moves = [StopMove("one@example.com", Decimal("50"), Decimal("50"))]
+
+
+def call_not_stopped(day: PerfectDay) -> None:
+    """The call leaves only at the exit time."""
+    seen = day.evidence.executions[PLAIN_STRADDLE]
+    orders = tuple(
+        replace(order, reason="EXIT_TIME") if order.reason == "STOP" else order
+        for order in seen.orders
+    )
+    day.evidence.executions[PLAIN_STRADDLE] = replace(seen, orders=orders)
+
+
+def cause_hidden(day: PerfectDay) -> None:
+    """The customer without a login is not told why."""
+    seen = day.evidence.executions[NO_LOGIN]
+    day.evidence.executions[NO_LOGIN] = replace(seen, cause="OTHER")
+
+
+def pause_came_late(day: PerfectDay) -> None:
+    """The API says that the next entry goes out all the same."""
+    day.evidence.next_entry_affected[PAUSED] = False
+
+
+def half_lot_accepted(day: PerfectDay) -> None:
+    """An illegal multiplier went through."""
+    day.evidence.refusals.pop(next(iter(day.evidence.refusals)))
+
+
+def fault_missed(day: PerfectDay) -> None:
+    """A fault never struck."""
+    day.evidence.fault_hits = {**day.evidence.fault_hits, "429": 0}
+
+
+def forged(day: PerfectDay) -> None:
+    """A delivery whose signature does not verify."""
+    day.evidence.bad_signatures = ["signature does not match"]
+
+
+def too_slow(day: PerfectDay) -> None:
+    """More than six minutes."""
+    day.evidence.seconds = 400.0
+
+
+@pytest.mark.parametrize(
+    ("spoil", "check"),
+    [
+        (send_twice, "no_duplicates"),
+        (send_early, "none_early"),
+        (drop_intent, "planned_as_expected"),
+        (skip_exit, "flat_after_exit"),
+        (skip_webhook, "webhooks_complete"),
+        (ignore_unknown, "all_final"),
+        (other_contract, "planned_as_expected"),
+        (unnamed_failure, "filled_or_named"),
+        (not_at_the_broker, "books_agree"),
+        (strangers_order, "books_agree"),
+        (stop_not_moved, "stop_and_move_to_cost"),
+        (call_not_stopped, "stop_and_move_to_cost"),
+        (cause_hidden, "unready_named"),
+        (pause_came_late, "withdrawn_in_time"),
+        (half_lot_accepted, "illegal_refused"),
+        (fault_missed, "faults_struck"),
+        (forged, "signatures_good"),
+        (too_slow, "in_time"),
+    ],
+)
+def test_each_fault_turns_exactly_its_check(
+    day: PerfectDay, spoil: Callable[[PerfectDay], None], check: str
+) -> None:
+    spoil(day)
+    verdict = judge(STORY, day.evidence)
+    assert {name for name, holds in verdict.checks.items() if not holds} == {check}
+
+
+def test_every_check_is_shown_to_fail() -> None:
+    marks = test_each_fault_turns_exactly_its_check.pytestmark  # type: ignore[attr-defined]
+    shown = {name for _, name in marks[0].args[1]}
+    assert shown == {check.__name__ for check in CHECKS}
+
+
+def test_the_report_has_every_figure_of_the_day(day: PerfectDay) -> None:
+    skip_exit(day)
+    written = report.as_json(judge(STORY, day.evidence), 12.34)
+    assert set(report.ORDER) | {"unready", "checks", "seconds", "problems"} == set(written)
+    assert written["seconds"] == 12.3
+    assert written["checks"]["flat_after_exit"] is False
+    text = "\n".join(report.lines(written))
+    assert "FAIL  flat after exit" in text
+    assert "14 of 15 checks hold" in text

@@ -8,7 +8,9 @@ from collections.abc import Collection
 from django.db import connection, transaction
 
 from brokers.errors import OpenPositions
+from brokers.models import BrokerAccount
 from brokers.ports import RemovalEffect
+from brokers.services.accounts import finish_removal
 from execution.engine.control import CHANNEL
 from execution.errors import AlreadyEngaged, NotEngaged
 from execution.models import Execution, KillSwitch, OrderIntent
@@ -66,6 +68,18 @@ def remove_account(account_id: int, *, exit_now: bool, now: dt.datetime) -> Remo
     )
     committed = working.filter(status=Execution.Status.COMMITTED).exists()
     return RemovalEffect(next_entry_affected=not committed, deferred=True)
+
+
+def finish_removals(*, now: dt.datetime) -> int:
+    """Erase accounts whose removal waited for a last exit (execution.md section 4); how many."""
+    waiting = BrokerAccount.objects.filter(removal_requested_at__isnull=False).exclude(
+        status=BrokerAccount.Status.REMOVED
+    )
+    busy = Execution.objects.filter(status__in=WORKING).values("account_id")
+    idle = list(waiting.exclude(pk__in=busy).values_list("pk", flat=True)[:100])
+    return sum(
+        finish_removal(account_id=account_id, actor=audit.SYSTEM, now=now) for account_id in idle
+    )
 
 
 # -- kill switch -----------------------------------------------------------------------------------

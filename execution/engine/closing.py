@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from brokers.base import BrokerInstrument, NetPosition, Product, Side
+from brokers.base import BrokerInstrument, NetPosition, OrderRequest, Product, QuoteRow, Side
+from brokers.paper.book import PaperBook
 from execution import live, outcome
 from execution.engine import sabotage
 from execution.engine.dbpool import DatabaseDown
@@ -43,6 +44,7 @@ class ClosingDesk:
         self._busy: set[tuple[int, str]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._skipped: tuple[int, str] | None = None
+        self._paper: dict[int, PaperBook] = {}
 
     def open_exits(self, exits: Iterable[Exit]) -> None:
         """Start closing these legs; legs already being worked on are left alone."""
@@ -253,13 +255,22 @@ class ClosingDesk:
         self._spawn(self._executor.poller.cancel(intent))
 
     def fill_on_paper(self, intent: LiveIntent) -> None:
-        """Test environment: no network code at all; filled at once at the reference (I8)."""
+        """Test environment (I8): the paper book has no network code; it fills at the reference."""
         now, now_mono = self._executor.now(), clock.monotonic()
         intent.sent_at = intent.answered_at = now
-        intent.broker_order_id = f"PAPER{intent.code}"
-        intent.filled_quantity = intent.quantity
-        intent.average_price = intent.reference_price
-        outcome.finish(intent, live.FILLED, now, now_mono)
+        name = BrokerInstrument("NFO", str(intent.contract_id), "")
+        price = intent.reference_price
+        order = OrderRequest(
+            tag=intent.tag,
+            instrument=name,
+            side=intent.side,
+            quantity=intent.quantity,
+            product=Product.INTRADAY,
+            price=intent.price,
+        )
+        quote = QuoteRow(name.symbol, last_price=price, bid=price, ask=price, at=now)
+        report = self._paper.setdefault(intent.account_id, PaperBook()).place(order, quote)
+        outcome.apply_report(intent, report, at=now, now_mono=now_mono)
         self._executor.rounds.changed(intent)
 
 

@@ -62,6 +62,8 @@ MIDDLEWARE = [
 ROOT_URLCONF = "quantleap.urls"
 WSGI_APPLICATION = "quantleap.wsgi.application"
 APPEND_SLASH = False
+# RequestIdMiddleware decides on the id first; the request log uses the same one.
+DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True
 AUTH_USER_MODEL = "core.StaffUser"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LANGUAGE_CODE = "en-in"

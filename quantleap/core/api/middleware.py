@@ -33,8 +33,10 @@ class RequestIdMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        given = request.headers.get("X-Request-Id", "")
+        given = request.META.get("HTTP_X_REQUEST_ID", "")
         request_id = given if _OWN_ID.fullmatch(given) else new_request_id()
+        # What logs the request reads the header again; it shall log the id that we answer with.
+        request.META["HTTP_X_REQUEST_ID"] = request_id
         set_request_id(request_id)
         structlog.contextvars.bind_contextvars(request_id=request_id)
         try:

@@ -36,6 +36,13 @@ def test_a_callers_request_id_is_kept_if_it_is_harmless() -> None:
         assert (answer.headers["X-Request-Id"] == given) == kept
 
 
+@pytest.mark.django_db
+def test_the_log_has_the_id_that_the_caller_was_given(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("WARNING"):
+        answer = Client().get("/api/v1/nothing")
+    assert answer.headers["X-Request-Id"] in caplog.text
+
+
 class TestPlainHttp:
     """Production refuses it and redirects nobody."""
 

@@ -26,6 +26,7 @@ from clients.demo.receiver import Receiver
 from clients.demo.staff import PartnerKey, Staff
 from clients.demo.story import (
     DAY,
+    HOLD_SECONDS,
     MARKET_SHIFT,
     PAUSED,
     PLANS,
@@ -41,6 +42,7 @@ from clients.demo.story import (
 CLOCK_START: Final = dt.time(9, 16)
 SETTINGS: Final = {"QUANTLEAP_VISIBILITY_DELAY": "4", "QUANTLEAP_LOG_LEVEL": "INFO"}
 FUNDS: Final = 50_000_000
+LEAVE_BEFORE: Final = 60.0  # seconds before the entry: armed (at 120), not yet committed
 MOVE_AFTER: Final = 14.0  # seconds after the entry: hidden orders are visible again by then
 RAMP: Final = 4.0
 STOPPED_AFTER: Final = 14.0  # seconds after the move by which the stop has been noticed
@@ -185,6 +187,9 @@ class Demo:
 
     def _leave(self) -> None:
         """One pauses and one cancels, when their executions are armed already."""
+        armed = self.story.entry_at - dt.timedelta(seconds=LEAVE_BEFORE)
+        if self.simulator.now() < armed:
+            self._wait_until(armed, "everybody is armed")
         for customer in self.story.absent():
             leave = self.api.pause if customer.absent == PAUSED else self.api.cancel
             for plan in PLANS:
@@ -313,8 +318,9 @@ def main() -> int:
     parser.add_argument(
         "--clock-start", type=dt.time.fromisoformat, default=CLOCK_START, help="HH:MM:SS, IST"
     )
+    parser.add_argument("--hold", type=int, default=HOLD_SECONDS, help="seconds until the exit")
     options = parser.parse_args()
-    story = make_story(options.zebu, options.zerodha)
+    story = make_story(options.zebu, options.zerodha, options.hold)
     config = Config(options.base_dir.absolute(), story, clock_start=options.clock_start)
     verdict = play(config)
     return 0 if verdict is not None and verdict.holds else 1

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 IST: Final = ZoneInfo("Asia/Kolkata")
 DAY: Final = dt.date(2026, 9, 8)  # a Tuesday, expiry day of NIFTY's weekly contracts
 ENTRY: Final = dt.time(9, 20, 0)
-EXIT: Final = dt.time(9, 21, 20)
+HOLD_SECONDS: Final = 70
 UNDERLYING: Final = "NIFTY"
 STRIKE_STEP: Final = 50
 MARKET_SHIFT: Final = 60  # rupees of NIFTY after the entry: far more than 25 % of an ATM call
@@ -211,9 +211,9 @@ class Story:
     """All of it."""
 
     customers: tuple[Customer, ...]
-    day: dt.date = DAY
+    exit: dt.time
     entry: dt.time = ENTRY
-    exit: dt.time = EXIT
+    day: dt.date = DAY
 
     @property
     def entry_at(self) -> dt.datetime:
@@ -269,8 +269,11 @@ def expected(customer: Customer, plan: Plan) -> Expected:
     return Expected(customer, plan, "CLOSED", "", orders)
 
 
-def make_story(zebu: int = 200, zerodha: int = 50, entry: dt.time = ENTRY) -> Story:
-    """The story with so many customers at each broker (SMALLEST at least)."""
+def make_story(zebu: int = 200, zerodha: int = 50, hold_seconds: int = HOLD_SECONDS) -> Story:
+    """The story with so many customers at each broker (SMALLEST at least).
+
+    Positions are held for ``hold_seconds``.
+    """
     if zebu < SMALLEST[ZEBU] or zerodha < SMALLEST[ZERODHA]:
         raise ValueError(f"the story needs at least {SMALLEST} customers")
     places: Sequence[tuple[str, int]] = [(ZEBU, i) for i in range(zebu)] + [
@@ -279,10 +282,8 @@ def make_story(zebu: int = 200, zerodha: int = 50, entry: dt.time = ENTRY) -> St
     customers = tuple(
         _customer(number, broker, index) for number, (broker, index) in enumerate(places)
     )
-    leave = dt.datetime.combine(DAY, entry, IST) + (
-        dt.datetime.combine(DAY, EXIT) - dt.datetime.combine(DAY, ENTRY)
-    )
-    return Story(customers, entry=entry, exit=leave.time())
+    leave = dt.datetime.combine(DAY, ENTRY) + dt.timedelta(seconds=hold_seconds)
+    return Story(customers, exit=leave.time())
 
 
 def _customer(number: int, broker: str, index: int) -> Customer:

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Max, Q
 
+from marketplace.selectors.catalogue import offered
 from partners import permissions as known
 from partners.apikeys import ParsedSecret, new_key, new_secret
 from partners.models import Customer, Partner, PartnerKey, PartnerSecret, RevenueShare, UserToken
@@ -310,8 +311,14 @@ def mint_user_token(
     """A token with which the customer himself may call ``/user`` for 15 minutes.
 
     The customer is found or created under the partner. ``template_id`` is what a deep link shows
-    first. Only a keyed hash of the token is kept.
+    first; NotFound when it is not on offer to the partner. Only a keyed hash of the token is kept.
     """
+    if template_id and not (
+        offered(partner_id=partner_id, environment=environment, day=ist_date(now))
+        .filter(public_id=template_id)
+        .exists()
+    ):
+        raise NotFound
     token = USER_TOKEN_PREFIX + secrets.token_urlsafe(_USER_TOKEN_BYTES)
     end = now + USER_TOKEN_LIFETIME
     with transaction.atomic():

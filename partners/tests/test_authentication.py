@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from partners import permissions as known
-from partners.models import Partner, PartnerKey, PartnerSecret, UserToken
+from partners.models import Customer, Partner, PartnerKey, PartnerSecret, UserToken
 from partners.services import IssuedKey, issue_key, revoke_key, rotate_key
 from partners.tests.factories import (
     customer_client,
@@ -70,6 +70,33 @@ def test_a_good_key_mints_a_token_and_the_token_opens_user_routes() -> None:
     assert answer.json()["expires_in"] == 900
     assert UserToken.objects.get().customer.email == "asha@example.com"
     assert answer.json()["user_token"] not in UserToken.objects.get().token_hash
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("template_id", ["bsk_unknown", "x", 5, "a\x00"])
+def test_a_token_for_a_template_that_is_not_on_offer_is_refused(template_id: object) -> None:
+    client = partner_client(make_key(make_partner()))
+    answer = client.post(ROUTE, {**BODY, "template_id": template_id})
+    assert answer.status_code == (404 if template_id in ("bsk_unknown", "x") else 400)
+    assert UserToken.objects.count() == Customer.objects.count() == 0
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "user_email"),
+        ({"user_email": "not an address"}, "user_email"),
+        ({"user_email": 5}, "user_email"),
+        ({"user_email": "a" * 250 + "@b.in"}, "user_email"),
+        ({**BODY, "partner_id": 1}, "partner_id"),
+    ],
+)
+def test_a_wrong_body_is_refused_by_the_fields_name(body: dict[str, Any], field: str) -> None:
+    answer = partner_client(make_key(make_partner())).post(ROUTE, body)
+    assert answer.status_code == 400
+    assert list(answer.json()["details"]) == [field]
+    assert Customer.objects.count() == 0
 
 
 @pytest.mark.django_db

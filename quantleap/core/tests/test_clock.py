@@ -1,0 +1,71 @@
+"""One clock, which a demo may move and nobody may stop."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quantleap.core import clock
+
+READ = "from quantleap.core import clock; print(clock.now().isoformat(), clock.offset_seconds())"
+
+
+def elsewhere(**environment: str) -> subprocess.CompletedProcess[str]:
+    """A process of its own: the offset is read once, at import."""
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith("QUANTLEAP_CLOCK")
+    }
+    return subprocess.run(
+        [sys.executable, "-c", READ],
+        env={**inherited, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_without_variables_it_is_the_real_time() -> None:
+    assert elsewhere().stdout.split()[1] == "0.0"
+
+
+@pytest.mark.parametrize("start", ["2026-08-04T09:16:00", "2026-08-04T03:46:00+00:00"])
+def test_two_processes_with_one_anchor_have_one_time(start: str) -> None:
+    anchor = repr(clock.real_now().timestamp())
+    offsets = {
+        elsewhere(QUANTLEAP_CLOCK_START=start, QUANTLEAP_CLOCK_ANCHOR=anchor).stdout.split()[1]
+        for _ in range(2)
+    }
+    assert len(offsets) == 1
+    moved = dt.datetime.fromtimestamp(float(anchor) + float(offsets.pop()), dt.UTC)
+    assert abs(moved - dt.datetime(2026, 8, 4, 3, 46, tzinfo=dt.UTC)) < dt.timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"QUANTLEAP_CLOCK_START": "yesterday"},
+        {"QUANTLEAP_CLOCK_START": "2026-08-04T09:16:00", "QUANTLEAP_CLOCK_ANCHOR": "noon"},
+    ],
+)
+def test_a_variable_that_cannot_be_read_stops_the_start_by_its_name(
+    variables: dict[str, str],
+) -> None:
+    failed = elsewhere(**variables)
+    assert failed.returncode != 0
+    assert "QUANTLEAP_CLOCK_" in failed.stderr
+
+
+@given(st.datetimes(min_value=dt.datetime(2000, 1, 1), max_value=dt.datetime(2100, 1, 1)))
+def test_an_indian_wall_clock_and_an_instant_are_two_words_for_one_thing(
+    naive: dt.datetime,
+) -> None:
+    instant = naive.replace(tzinfo=dt.UTC)
+    wall = clock.to_ist(instant)
+    assert clock.at_ist(wall.date(), wall.time()) == instant
+    assert clock.ist_date(instant) == (naive + dt.timedelta(hours=5, minutes=30)).date()

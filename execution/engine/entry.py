@@ -267,6 +267,8 @@ class EntryDesk:
             for intent in plan.intents:
                 if intent.state == live.SENDING:
                     channel.load(intent)
+                    if self._executor.rounds.sabotage_twice(intent):
+                        channel.load(intent)
 
     def _rotated(self, committed: Sequence[EntryPlan]) -> list[EntryPlan]:
         """Dispatch order: one customer's by priority, and another customer first every day."""

@@ -42,6 +42,7 @@ class Rounds:
         self._wake = asyncio.Event()
         self._fenced: dict[str, tuple[LiveIntent, int]] = {}
         self.closing = ClosingDesk(executor)
+        self._twice: LiveIntent | None = None
 
     # -- noticing ----------------------------------------------------------------------------
     def touch(self, executions: Iterable[LiveExecution]) -> None:
@@ -206,6 +207,8 @@ class Rounds:
     def may_send(self, intent: LiveIntent) -> str:
         """'' when this order may leave now, else why not. Asked at the last moment (I5, I7)."""
         executor = self._executor
+        if intent is self._twice:
+            return ""
         if not executor.owns(intent.shard):
             return "FENCED"
         execution = executor.executions.get(intent.execution_id)
@@ -222,6 +225,13 @@ class Rounds:
         return executor.control.current.blocked(
             run.template_id, clock.monotonic(), executor.timing.control_age
         )
+
+    def sabotage_twice(self, intent: LiveIntent) -> bool:
+        """Whether this is the one order that the sabotage sends twice, asking nobody."""
+        if self._twice is not None or not sabotage.active(sabotage.SEND_TWICE):
+            return False
+        self._twice = intent
+        return True
 
     def on_sent(self, intent: LiveIntent, mono: float) -> None:
         """The first byte of this send has left."""

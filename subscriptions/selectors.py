@@ -6,6 +6,7 @@ import datetime as dt
 from decimal import Decimal
 from typing import NamedTuple
 
+from django.db import connection
 from django.db.models import Exists, F, OuterRef, Prefetch, QuerySet
 
 from marketplace.definition import Definition, parse_definition
@@ -39,39 +40,38 @@ class ActiveAllocation(NamedTuple):
 
 
 def active_allocations(template_id: int, environment: str) -> list[ActiveAllocation]:
-    """Everything that trades a template: one query, whatever the number of subscribers
-    (execution.md section 7 allows two).
+    """Everything that trades a template: two queries, whatever the number of subscribers.
 
     Active allocations of active subscriptions; accounts that are not ready are included, because
     their execution fails by name (execution.md section 5). An account that is being removed takes
     no new entry and is left out. Ordered by allocation.
+
+    Not one join: PostgreSQL, believing yesterday's statistics that nobody subscribes, would pick
+    a plan that takes seconds for ten thousand. Keys in an array leave it nothing to guess.
     """
-    rows = (
-        Allocation.objects.filter(
-            status=Allocation.Status.ACTIVE,
-            environment=environment,
-            subscription__template_id=template_id,
-            subscription__status=Subscription.Status.ACTIVE,
-            account__removal_requested_at__isnull=True,
-        )
-        .order_by("id")
-        .values_list(
-            "id",
-            "subscription_id",
-            "subscription__customer_id",
-            "partner_id",
-            "environment",
-            "account_id",
-            "account__broker",
-            "account__client_id",
-            "lot_multiplier",
-            "priority",
-            "max_lots_per_order",
-            "account__status",
-            "account__token_expires_at",
-        )
+    customers = dict(
+        Subscription.objects.filter(
+            template_id=template_id, environment=environment, status=Subscription.Status.ACTIVE
+        ).values_list("id", "customer_id")
     )
-    return [ActiveAllocation._make(row) for row in rows]
+    if not customers:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(_ALLOCATIONS, [list(customers)])
+        return [
+            ActiveAllocation(row[0], row[1], customers[row[1]], *row[2:])
+            for row in cursor.fetchall()
+        ]
+
+
+_ALLOCATIONS = """
+SELECT a.id, a.subscription_id, a.partner_id, a.environment, a.account_id, b.broker, b.client_id,
+       a.lot_multiplier, a.priority, a.max_lots_per_order, b.status, b.token_expires_at
+  FROM subscriptions_allocation a
+  JOIN brokers_brokeraccount b ON b.id = a.account_id AND b.removal_requested_at IS NULL
+ WHERE a.subscription_id = ANY(%s::bigint[]) AND a.status = 'ACTIVE'
+ ORDER BY a.id
+"""
 
 
 # -- templates, as somebody who wants to subscribe sees them -------------------------------------

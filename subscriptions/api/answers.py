@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
+
+from rest_framework.response import Response
 
 from marketplace.api.answers import PLATFORM_OWNER
 from marketplace.models import Template
 from quantleap.core.clock import ist_date
 from quantleap.core.money import BASIS_POINTS, CURRENCY, ZERO, split
 from quantleap.core.tenancy import Environment
+from subscriptions.api.serializers import (
+    AllocationListAnswer,
+    CreatedMembers,
+    DetailMembers,
+    PartnerDetailMembers,
+    TransitionMembers,
+)
 from subscriptions.models import Allocation, Subscription
 from subscriptions.periods import next_billing_at, next_billing_date
+from subscriptions.ports import ACTIVITY
 from subscriptions.selectors import definition_of
+from subscriptions.services import TransitionResult
 from subscriptions.sizing import effective_lots
+
+LAST_EXECUTIONS: Final = 10
 
 
 def allocation_row(allocation: Allocation, now: dt.datetime) -> dict[str, Any]:
@@ -128,3 +142,53 @@ def payment_row(subscription: Subscription) -> dict[str, Any]:
 def revenue_to_date() -> dict[str, Any]:
     """Shares of what was paid: commission accrues on payment, and no payment exists yet."""
     return {"partner_share": ZERO, "platform_share": ZERO, "currency": CURRENCY}
+
+
+# -- whole answers: flat, with the same object nested for clients of the older guide -------------
+Row = dict[str, Any]
+
+
+def created(shown: Row, subscription: Subscription) -> Response:
+    """201 for a new subscription; ``shown`` is its serialised object."""
+    members = {
+        "statusCode": 201,
+        "message": "Subscription created successfully",
+        "effective_lots": lots_rows(subscription),
+        "payment": payment_row(subscription),
+    }
+    return _flat_and_nested(CreatedMembers(members).data, shown, 201)
+
+
+def detail(shown: Row, subscription: Subscription, *, with_revenue: bool) -> Response:
+    """One subscription with what was traded for it, and for its partner the shares to date."""
+    activity = ACTIVITY.get()
+    members = {
+        "statusCode": 200,
+        "effective_lots": lots_rows(subscription),
+        "last_executions": activity.last_executions(subscription.pk, LAST_EXECUTIONS),
+        "performance_tracking": activity.performance(subscription.pk),
+        "revenue_share_tracking": revenue_to_date(),
+    }
+    serializer = PartnerDetailMembers if with_revenue else DetailMembers
+    return _flat_and_nested(serializer(members).data, shown)
+
+
+def transitioned(shown: Row, result: TransitionResult, message: str) -> Response:
+    """The subscription as it is now, and what the transition changed."""
+    members = {
+        "statusCode": 200,
+        "message": message,
+        "changed": result.changed,
+        "next_entry_affected": result.next_entry_affected,
+    }
+    return _flat_and_nested(TransitionMembers(members).data, shown)
+
+
+def allocations(subscription: Subscription, now: dt.datetime) -> Response:
+    """Its accounts by priority."""
+    rows = [allocation_row(one, now) for one in subscription.allocations.all()]
+    return Response(AllocationListAnswer({"statusCode": 200, "allocations": rows}).data)
+
+
+def _flat_and_nested(members: Mapping[str, Any], shown: Row, status: int = 200) -> Response:
+    return Response({**members, "subscription": shown, **shown}, status=status)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
@@ -22,14 +22,13 @@ from subscriptions.api.serializers import (
     PartnerDetailAnswer,
     PartnerListAnswer,
     PartnerSubscribeRequest,
+    PartnerSubscriptionObject,
     PartnerTransitionAnswer,
     TransitionRequest,
 )
 from subscriptions.models import Subscription
-from subscriptions.ports import ACTIVITY
 from subscriptions.selectors import find_subscription_id, get_subscription, subscriptions
 
-LAST_EXECUTIONS = 10
 USER_EMAIL = OpenApiParameter("user_email", str, description="Only this customer's.")
 TEMPLATE_ID = OpenApiParameter("template_id", str)
 STATUS = OpenApiParameter("status", str, enum=Subscription.Status.values)
@@ -71,16 +70,7 @@ class SubscribeView(PartnerView):
             **requests.subscribe_arguments(request, data),
         )
         subscription = load(me, made.public_id)
-        row = answers.partner_row(subscription, me.slug, now)
-        answer = {
-            "statusCode": 201,
-            "message": "Subscription created successfully",
-            "effective_lots": answers.lots_rows(subscription),
-            "payment": answers.payment_row(subscription),
-            "subscription": row,
-            **row,
-        }
-        return Response(PartnerCreatedAnswer(answer).data, status=201)
+        return answers.created(_shown(me, subscription, now), subscription)
 
 
 class SubscriptionsView(PartnerView):
@@ -126,17 +116,8 @@ class SubscriptionView(PartnerView):
         check_query(request, frozenset())  # the class allows a cancel's
         me, now = self.partner, clock.now()
         subscription = load(me, subscription_id)
-        row = answers.partner_row(subscription, me.slug, now)
-        answer = {
-            "statusCode": 200,
-            "effective_lots": answers.lots_rows(subscription),
-            "last_executions": ACTIVITY.get().last_executions(subscription.pk, LAST_EXECUTIONS),
-            "performance_tracking": ACTIVITY.get().performance(subscription.pk),
-            "revenue_share_tracking": answers.revenue_to_date(),
-            "subscription": row,
-            **row,
-        }
-        return Response(PartnerDetailAnswer(answer).data)
+        shown = _shown(me, subscription, now)
+        return answers.detail(shown, subscription, with_revenue=True)
 
     @extend_schema(
         operation_id="partner_subscriptions_cancel",
@@ -154,7 +135,7 @@ class SubscriptionView(PartnerView):
             now=now,
             **requests.cancel_of(request),
         )
-        return transitioned(me, result, "Subscription cancelled", now)
+        return _transitioned(me, result, "Subscription cancelled", now)
 
 
 class PauseView(PartnerView):
@@ -178,7 +159,7 @@ class PauseView(PartnerView):
             now=now,
             **requests.transition_of(request),
         )
-        return transitioned(me, result, "Subscription paused", now)
+        return _transitioned(me, result, "Subscription paused", now)
 
 
 class ResumeView(PartnerView):
@@ -202,7 +183,7 @@ class ResumeView(PartnerView):
             now=now,
             **requests.resume_of(request),
         )
-        return transitioned(me, result, "Subscription resumed", now)
+        return _transitioned(me, result, "Subscription resumed", now)
 
 
 class AllocationsView(PartnerView):
@@ -215,26 +196,21 @@ class AllocationsView(PartnerView):
     )
     def get(self, request: Request, subscription_id: str) -> Response:
         """By priority."""
-        subscription, now = load(self.partner, subscription_id), clock.now()
-        rows = [answers.allocation_row(one, now) for one in subscription.allocations.all()]
-        return Response(AllocationListAnswer({"statusCode": 200, "allocations": rows}).data)
+        return answers.allocations(load(self.partner, subscription_id), clock.now())
 
 
-def transitioned(
+def _shown(
+    principal: PartnerPrincipal, subscription: Subscription, now: dt.datetime
+) -> dict[str, Any]:
+    row = answers.partner_row(subscription, principal.slug, now)
+    return dict(PartnerSubscriptionObject(row).data)
+
+
+def _transitioned(
     principal: PartnerPrincipal,
     result: services.TransitionResult,
     message: str,
     now: dt.datetime,
 ) -> Response:
-    """The subscription as it is now, and what the transition changed."""
     subscription = load(principal, result.subscription.public_id)
-    row = answers.partner_row(subscription, principal.slug, now)
-    answer = {
-        "statusCode": 200,
-        "message": message,
-        "changed": result.changed,
-        "next_entry_affected": result.next_entry_affected,
-        "subscription": row,
-        **row,
-    }
-    return Response(PartnerTransitionAnswer(answer).data)
+    return answers.transitioned(_shown(principal, subscription, now), result, message)

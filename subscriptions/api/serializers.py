@@ -226,20 +226,22 @@ class PaymentObject(serializers.Serializer[Any]):
     pay_url = serializers.CharField(allow_null=True)
 
 
-class _CreatedMembers(serializers.Serializer[Any]):
+class CreatedMembers(serializers.Serializer[Any]):
+    """What the answer to subscribing adds."""
+
     statusCode = serializers.IntegerField()  # noqa: N815  the contract's spelling
     message = serializers.CharField()
     effective_lots = EffectiveLotsObject(many=True)
     payment = PaymentObject()
 
 
-class UserCreatedAnswer(UserSubscriptionObject, _CreatedMembers):
+class UserCreatedAnswer(UserSubscriptionObject, CreatedMembers):
     """A new subscription, flat and nested."""
 
     subscription = UserSubscriptionObject()
 
 
-class PartnerCreatedAnswer(PartnerSubscriptionObject, _CreatedMembers):
+class PartnerCreatedAnswer(PartnerSubscriptionObject, CreatedMembers):
     """A new subscription, flat and nested."""
 
     subscription = PartnerSubscriptionObject()
@@ -262,27 +264,36 @@ class RevenueToDateObject(serializers.Serializer[Any]):
     currency = serializers.CharField()
 
 
-class _DetailMembers(serializers.Serializer[Any]):
+class DetailMembers(serializers.Serializer[Any]):
+    """What the page of one subscription adds."""
+
     statusCode = serializers.IntegerField()  # noqa: N815  the contract's spelling
     effective_lots = EffectiveLotsObject(many=True)
     last_executions = serializers.ListField(child=serializers.DictField())
     performance_tracking = PerformanceObject()
 
 
-class UserDetailAnswer(UserSubscriptionObject, _DetailMembers):
+class UserDetailAnswer(UserSubscriptionObject, DetailMembers):
     """One subscription, flat and nested."""
 
     subscription = UserSubscriptionObject()
 
 
-class PartnerDetailAnswer(PartnerSubscriptionObject, _DetailMembers):
-    """One subscription, flat and nested."""
+class PartnerDetailMembers(DetailMembers):
+    """The same for the partner."""
 
     revenue_share_tracking = RevenueToDateObject()
+
+
+class PartnerDetailAnswer(PartnerSubscriptionObject, PartnerDetailMembers):
+    """One subscription, flat and nested."""
+
     subscription = PartnerSubscriptionObject()
 
 
-class _TransitionMembers(serializers.Serializer[Any]):
+class TransitionMembers(serializers.Serializer[Any]):
+    """What the answer to a transition adds."""
+
     statusCode = serializers.IntegerField()  # noqa: N815  the contract's spelling
     message = serializers.CharField()
     changed = serializers.BooleanField()
@@ -291,13 +302,13 @@ class _TransitionMembers(serializers.Serializer[Any]):
     )
 
 
-class UserTransitionAnswer(UserSubscriptionObject, _TransitionMembers):
+class UserTransitionAnswer(UserSubscriptionObject, TransitionMembers):
     """The subscription after a transition, flat and nested."""
 
     subscription = UserSubscriptionObject()
 
 
-class PartnerTransitionAnswer(PartnerSubscriptionObject, _TransitionMembers):
+class PartnerTransitionAnswer(PartnerSubscriptionObject, TransitionMembers):
     """The subscription after a transition, flat and nested."""
 
     subscription = PartnerSubscriptionObject()

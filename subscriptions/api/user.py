@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
@@ -17,7 +18,7 @@ from quantleap.core.api.views import CustomerView
 from quantleap.core.errors import NotFound
 from subscriptions import services
 from subscriptions.api import answers, requests
-from subscriptions.api.partner import LAST_EXECUTIONS, OPEN_POSITIONS, REASON, STATUS, TEMPLATE_ID
+from subscriptions.api.partner import OPEN_POSITIONS, REASON, STATUS, TEMPLATE_ID
 from subscriptions.api.serializers import (
     AllocationListAnswer,
     TransitionRequest,
@@ -25,10 +26,10 @@ from subscriptions.api.serializers import (
     UserDetailAnswer,
     UserListAnswer,
     UserSubscribeRequest,
+    UserSubscriptionObject,
     UserTransitionAnswer,
 )
 from subscriptions.models import Subscription
-from subscriptions.ports import ACTIVITY
 from subscriptions.selectors import (
     find_subscription_id,
     get_subscription,
@@ -87,16 +88,7 @@ class SubscribeView(CustomerView):
             **requests.subscribe_arguments(request, data),
         )
         subscription = load(me, made.public_id)
-        row = answers.user_row(subscription, now)
-        answer = {
-            "statusCode": 201,
-            "message": "Subscription created successfully",
-            "effective_lots": answers.lots_rows(subscription),
-            "payment": answers.payment_row(subscription),
-            "subscription": row,
-            **row,
-        }
-        return Response(UserCreatedAnswer(answer).data, status=201)
+        return answers.created(_shown(subscription, now), subscription)
 
 
 class SubscriptionsView(CustomerView):
@@ -133,17 +125,10 @@ class SubscriptionView(CustomerView):
     def get(self, request: Request, subscription_id: str) -> Response:
         """With accounts, last executions, and figures to date."""
         check_query(request, frozenset())  # the class allows a cancel's
-        subscription, now = load(self.customer, subscription_id), clock.now()
-        row = answers.user_row(subscription, now)
-        answer = {
-            "statusCode": 200,
-            "effective_lots": answers.lots_rows(subscription),
-            "last_executions": ACTIVITY.get().last_executions(subscription.pk, LAST_EXECUTIONS),
-            "performance_tracking": ACTIVITY.get().performance(subscription.pk),
-            "subscription": row,
-            **row,
-        }
-        return Response(UserDetailAnswer(answer).data)
+        me, now = self.customer, clock.now()
+        subscription = load(me, subscription_id)
+        shown = _shown(subscription, now)
+        return answers.detail(shown, subscription, with_revenue=False)
 
     @extend_schema(
         operation_id="user_subscriptions_cancel",
@@ -161,7 +146,7 @@ class SubscriptionView(CustomerView):
             now=now,
             **requests.cancel_of(request),
         )
-        return transitioned(me, result, "Subscription cancelled", now)
+        return _transitioned(me, result, "Subscription cancelled", now)
 
 
 class PauseView(CustomerView):
@@ -183,7 +168,7 @@ class PauseView(CustomerView):
             now=now,
             **requests.transition_of(request),
         )
-        return transitioned(me, result, "Subscription paused", now)
+        return _transitioned(me, result, "Subscription paused", now)
 
 
 class ResumeView(CustomerView):
@@ -205,7 +190,7 @@ class ResumeView(CustomerView):
             now=now,
             **requests.resume_of(request),
         )
-        return transitioned(me, result, "Subscription resumed", now)
+        return _transitioned(me, result, "Subscription resumed", now)
 
 
 class AllocationsView(CustomerView):
@@ -216,26 +201,19 @@ class AllocationsView(CustomerView):
     )
     def get(self, request: Request, subscription_id: str) -> Response:
         """By priority."""
-        subscription, now = load(self.customer, subscription_id), clock.now()
-        rows = [answers.allocation_row(one, now) for one in subscription.allocations.all()]
-        return Response(AllocationListAnswer({"statusCode": 200, "allocations": rows}).data)
+        return answers.allocations(load(self.customer, subscription_id), clock.now())
 
 
-def transitioned(
+def _shown(subscription: Subscription, now: dt.datetime) -> dict[str, Any]:
+    row = answers.user_row(subscription, now)
+    return dict(UserSubscriptionObject(row).data)
+
+
+def _transitioned(
     principal: CustomerPrincipal,
     result: services.TransitionResult,
     message: str,
     now: dt.datetime,
 ) -> Response:
-    """The subscription as it is now, and what the transition changed."""
     subscription = load(principal, result.subscription.public_id)
-    row = answers.user_row(subscription, now)
-    answer = {
-        "statusCode": 200,
-        "message": message,
-        "changed": result.changed,
-        "next_entry_affected": result.next_entry_affected,
-        "subscription": row,
-        **row,
-    }
-    return Response(UserTransitionAnswer(answer).data)
+    return answers.transitioned(_shown(subscription, now), result, message)

@@ -25,6 +25,8 @@ from subscriptions.periods import anchor_after_pause
 from subscriptions.ports import ENTRY_GATE
 
 NOTE_LENGTH: Final = 200
+# The word that the trading day shows and explains as the reason of such an exit.
+EXIT_REASON: Final = "EXIT_REQUESTED"
 _BATCH: Final = 1000
 _TOLD: Final = {
     Action.PAUSE: events.PAUSED,

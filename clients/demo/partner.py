@@ -148,7 +148,13 @@ class PartnerApi:
 
     def put_stop(self, subscription_id: str) -> Decimal | None:
         """The stop price now of the put that a straddle holds."""
-        rows = self.call("GET", f"/partner/subscriptions/{subscription_id}/positions")["positions"]
+        path = f"/partner/subscriptions/{subscription_id}/positions"
+        try:
+            rows = self.call("GET", path)["positions"]
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return None  # the check says so; the day goes on
         stops = [row["stop_price"] for row in rows if is_put(row["contract"]) and row["quantity"]]
         return Decimal(stops[0]) if stops and stops[0] is not None else None
 

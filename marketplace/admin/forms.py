@@ -289,14 +289,21 @@ StrategyFormSet = formset_factory(
 
 
 class DraftEditor:
-    """All strategies and legs of one page: bound to a post, or filled from a definition."""
+    """All strategies and legs of one page: bound to a post, or filled from a definition.
+
+    ``definition`` is the draft as stored, whose keys a post may name; None takes any key, for a
+    picture that saves nothing.
+    """
 
     def __init__(
-        self, *, data: Mapping[str, Any] | None, definition: Definition, market: Market
+        self, *, data: Mapping[str, Any] | None, definition: Definition | None, market: Market
     ) -> None:
         self._market = market
         self._definition: Definition | None = None
-        strategies = definition.strategies
+        #: Strategies and legs without an error, for the picture of an unfinished form.
+        self.sound: list[StrategySpec] = []
+        strategies = definition.strategies if definition else ()
+        self._keys_matter = definition is not None
         self._known = {one.key: {leg.key for leg in one.legs} for one in strategies if one.key}
         self.formset: Any = StrategyFormSet(
             data, prefix=PREFIX, initial=[strategy_initial(strategy) for strategy in strategies]
@@ -349,11 +356,11 @@ class DraftEditor:
         fine = bool(self.formset.is_valid())
         if not self.formset.management_form.is_valid():
             return None
-        strategies: list[StrategySpec] = []
         names: set[str] = set()
         for form in self.formset.in_order():
             fine &= bool(form.legs.is_valid())
-            self._check_keys(form)
+            if self._keys_matter:
+                self._check_keys(form)
             if not form.is_valid():
                 self._check_legs(form, "")
                 continue
@@ -367,10 +374,10 @@ class DraftEditor:
                 incomplete = field == "move_to_cost" and len(legs) < len(form.legs.in_order())
                 if field != "legs" and not incomplete:
                     form.add_error(field, message)
-            strategies.append(strategy)
+            self.sound.append(strategy)
         if not fine or self.error_count:
             return None
-        return Definition(tuple(strategies))
+        return Definition(tuple(self.sound))
 
     def _check_keys(self, form: Any) -> None:
         """A key that the draft does not have: a stale page, or somebody's invention."""

@@ -9,18 +9,19 @@ from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 from unfold.enums import ActionVariant
 
 from marketplace import services
-from marketplace.admin.forms import TemplateForm
+from marketplace.admin.forms import DraftEditor, TemplateForm
 from marketplace.definition import parse_definition
 from marketplace.diff import changes
 from marketplace.models import Price, Template, TemplateStats, TemplateVersion
 from marketplace.ports import SUBSCRIBERS
 from marketplace.selectors import load_market
+from marketplace.selectors.pictures import NoPicture, draw, picture_json
 from marketplace.services.drafts import replace_draft
 from marketplace.starting_points import STARTING_POINTS, starting_point
 from marketplace.validation import Market
@@ -112,7 +113,7 @@ class TemplateAdmin(ConsoleAdmin):
 
     class Media:
         css = {"all": ("marketplace/authoring.css",)}
-        js = ("marketplace/authoring.js",)
+        js = ("marketplace/authoring.js", "marketplace/picture.js")
 
     # -- list ------------------------------------------------------------------------------------
 
@@ -136,6 +137,34 @@ class TemplateAdmin(ConsoleAdmin):
         """From the counter beside the template."""
         stats = getattr(template, "stats", None)
         return stats.subscriber_count if stats else 0
+
+    def get_urls(self) -> list[URLPattern]:
+        """The picture's address, before the addresses of single templates."""
+        picture = path(
+            "payoff/",
+            self.admin_site.admin_view(self.payoff_view),
+            name="marketplace_template_payoff",
+        )
+        return [picture, *super().get_urls()]
+
+    def payoff_view(self, request: HttpRequest) -> JsonResponse:
+        """Pay-off of the strategies as they stand in the posted form; nothing is saved.
+
+        ``pictures`` as in the catalogue's preview; ``notes`` say what could not be drawn, and why.
+        """
+        if request.method != "POST" or not self.has_view_permission(request):
+            raise PermissionDenied
+        editor = DraftEditor(data=request.POST, definition=None, market=_market(request))
+        editor.is_valid()
+        now = clock.now()
+        pictures: list[dict[str, Any]] = []
+        notes: list[str] = []
+        for strategy in editor.sound:
+            try:
+                pictures.append(picture_json(draw(strategy, now)))
+            except NoPicture as reason:
+                notes.append(f"{strategy.name}: {reason}")
+        return JsonResponse({"pictures": pictures, "notes": notes})
 
     # -- form ------------------------------------------------------------------------------------
 

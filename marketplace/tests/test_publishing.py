@@ -174,10 +174,9 @@ def test_the_preview_says_what_publishing_would_do(subscribers: Subscribers) -> 
 @pytest.mark.django_db
 def test_the_arrows_of_a_templates_life(subscribers: Subscribers) -> None:
     template = make.make_iron_condor(published=False)
-    key = {"template_id": template.pk, "actor": AUTHOR, "now": NOW}
     for step in (services.close_to_new, services.reopen, services.withdraw):
         with pytest.raises(InvalidTransition) as refused:
-            step(**key)  # type: ignore[operator]
+            step(template_id=template.pk, actor=AUTHOR, now=NOW)
         assert refused.value.extra == {"status": "DRAFT"}
     publish(template)
     assert services.close_to_new(template_id=template.pk, actor=AUTHOR, now=NOW)

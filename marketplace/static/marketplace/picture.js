@@ -1,0 +1,154 @@
+/* The pay-off picture: follows the form as it is typed. Estimates only; the server says from what. */
+"use strict";
+
+(() => {
+  const PAUSE = 350; // milliseconds without typing before the server is asked
+  const GAIN = "22, 163, 74";
+  const LOSS = "220, 38, 38";
+  const LINES = ["#0284c7", "#9333ea", "#d97706", "#0d9488", "#be185d"];
+  const rupees = new Intl.NumberFormat("en-IN", { style: "currency", currency: "INR", maximumFractionDigits: 0 });
+  const level = new Intl.NumberFormat("en-IN", { maximumFractionDigits: 0 });
+
+  const money = (value) => (value === null ? "unlimited" : rupees.format(value));
+
+  /** A vertical line where the index stands now. */
+  const spotLine = {
+    id: "spotLine",
+    afterDatasetsDraw(chart, args, options) {
+      const { ctx, chartArea, scales } = chart;
+      if (!options.spot) return;
+      const x = scales.x.getPixelForValue(options.spot);
+      ctx.save();
+      ctx.strokeStyle = ctx.fillStyle = options.colour;
+      ctx.setLineDash([4, 4]);
+      ctx.beginPath();
+      ctx.moveTo(x, chartArea.top);
+      ctx.lineTo(x, chartArea.bottom);
+      ctx.stroke();
+      ctx.font = "11px Inter, sans-serif";
+      ctx.fillText(level.format(options.spot), Math.min(x + 6, chartArea.right - 50), chartArea.top + 12);
+      ctx.restore();
+    },
+  };
+
+  function figure(name, value) {
+    const item = document.createElement("span");
+    const strong = document.createElement("strong");
+    strong.textContent = value;
+    item.append(`${name} `, strong);
+    return item;
+  }
+
+  function figures(pictures) {
+    const holder = document.getElementById("ql-figures");
+    holder.replaceChildren();
+    for (const picture of pictures) {
+      const premium = picture.net_premium;
+      const row = document.createElement("div");
+      row.className = "ql-figures";
+      if (pictures.length > 1) row.append(figure("", picture.strategy));
+      row.append(
+        figure(premium >= 0 ? "Premium received" : "Premium paid", rupees.format(Math.abs(premium))),
+        figure("Max profit", money(picture.max_profit)),
+        figure("Max loss", money(picture.max_loss)),
+        figure("Break-even", picture.break_evens.map((one) => level.format(one)).join(", ") || "none"),
+      );
+      holder.append(row);
+    }
+  }
+
+  function draw(chart, pictures) {
+    const dark = document.documentElement.classList.contains("dark");
+    const grid = dark ? "rgba(255,255,255,0.08)" : "rgba(0,0,0,0.06)";
+    const ink = dark ? "#9ca3af" : "#6b7280";
+    chart.data.datasets = pictures.map((picture, index) => ({
+      label: picture.strategy,
+      data: picture.points.map(([x, y]) => ({ x, y })),
+      borderColor: LINES[index % LINES.length],
+      borderWidth: 2,
+      pointRadius: 0,
+      fill: pictures.length === 1
+        ? { target: "origin", above: `rgba(${GAIN}, 0.14)`, below: `rgba(${LOSS}, 0.14)` }
+        : false,
+    }));
+    const { scales, plugins } = chart.options;
+    for (const scale of [scales.x, scales.y]) {
+      scale.grid.color = grid;
+      scale.ticks.color = ink;
+    }
+    const indices = new Set(pictures.map((picture) => picture.underlying));
+    plugins.spotLine = { spot: indices.size === 1 ? pictures[0].spot : 0, colour: ink };
+    plugins.legend.display = pictures.length > 1;
+    plugins.legend.labels = { color: ink };
+    chart.update("none");
+  }
+
+  function makeChart(canvas) {
+    return new Chart(canvas, {
+      type: "line",
+      data: { datasets: [] },
+      plugins: [spotLine],
+      options: {
+        animation: false,
+        maintainAspectRatio: false,
+        interaction: { mode: "index", intersect: false },
+        scales: {
+          x: { type: "linear", bounds: "data", grid: {}, ticks: { maxTicksLimit: 9, callback: (value) => level.format(value) } },
+          y: { grid: {}, ticks: { maxTicksLimit: 7, callback: (value) => rupees.format(value) } },
+        },
+        plugins: {
+          legend: { display: false },
+          tooltip: {
+            callbacks: {
+              title: (items) => level.format(items[0].parsed.x),
+              label: (item) => ` ${item.dataset.label}: ${rupees.format(item.parsed.y)}`,
+            },
+          },
+        },
+      },
+    });
+  }
+
+  document.addEventListener("DOMContentLoaded", () => {
+    const editor = document.getElementById("ql-editor");
+    const section = document.getElementById("ql-picture");
+    if (!editor || !section || typeof Chart === "undefined") return;
+    const note = document.getElementById("ql-picture-note");
+    const canvas = section.querySelector(".ql-canvas");
+    const chart = makeChart(document.getElementById("ql-payoff"));
+    let timer = 0;
+    let asked = null;
+    let shown = [];
+
+    async function ask() {
+      asked?.abort();
+      asked = new AbortController();
+      const body = new FormData(editor.closest("form"));
+      let answer;
+      try {
+        const response = await fetch(editor.dataset.payoffUrl, { method: "POST", body, signal: asked.signal });
+        if (!response.ok) throw new Error(String(response.status));
+        answer = await response.json();
+      } catch (error) {
+        if (error.name !== "AbortError") note.textContent = "The picture could not be drawn.";
+        return;
+      }
+      shown = answer.pictures;
+      const about = shown.map((one) => `${one.premium_source}; index: ${one.spot_source}; expiry ${one.expiry}`);
+      note.textContent = [...new Set(about), ...answer.notes].join(" · ")
+        || "Complete a strategy with a leg to see its pay-off.";
+      canvas.hidden = shown.length === 0;
+      figures(shown);
+      if (shown.length) draw(chart, shown);
+    }
+
+    section.hidden = false;
+    editor.addEventListener("ql:changed", () => {
+      clearTimeout(timer);
+      timer = setTimeout(ask, PAUSE);
+    });
+    new MutationObserver(() => shown.length && draw(chart, shown))
+      .observe(document.documentElement, { attributes: true, attributeFilter: ["class"] });
+    ask();
+  });
+})();

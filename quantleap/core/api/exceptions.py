@@ -9,10 +9,12 @@ from typing import Any
 import structlog
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.core.exceptions import RequestDataTooBig
-from django.http import Http404, HttpRequest, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.views import defaults
 from rest_framework import exceptions, status
 from rest_framework.response import Response
 
+from quantleap.core.api.paths import is_api_path
 from quantleap.core.context import current_request_id
 from quantleap.core.errors import DomainError, InvalidCredentials
 
@@ -130,14 +132,16 @@ def json_error(status_code: int, **members: Any) -> JsonResponse:
     return JsonResponse(envelope(status_code, **members), status=status_code)
 
 
-def not_found(_request: HttpRequest, exception: Exception | None = None) -> JsonResponse:  # noqa: ARG001  Django passes it by name
-    """Project-wide 404 of API paths."""
-    return json_error(404)
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Project-wide 404: the envelope for the API, Django's page for people."""
+    if is_api_path(request.path):
+        return json_error(404)
+    return defaults.page_not_found(request, exception)
 
 
-def server_error(_request: HttpRequest) -> JsonResponse:
-    """Project-wide 500 of API paths: no internals."""
-    return json_error(500)
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Project-wide 500: no internals for anybody."""
+    return json_error(500) if is_api_path(request.path) else defaults.server_error(request)
 
 
 __all__ = ["InvalidCredentials", "envelope", "flatten", "handle", "json_error"]

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from quantleap.core.api.exceptions import json_error
+from quantleap.core.api.paths import is_api_path
 from quantleap.core.context import set_request_id
 from quantleap.core.ids import new_request_id
 
@@ -18,12 +19,6 @@ log = structlog.get_logger(__name__)
 
 _OWN_ID = re.compile(r"[\x21-\x7e]{1,64}")
 _PROXY_HEADERS = ("X-Forwarded-For", "X-Forwarded-Proto", "Forwarded")
-_API_PREFIXES = ("/api/", "/partner/", "/user/", "/marketplace/")
-
-
-def is_api_path(path: str) -> bool:
-    """Whether a path is answered in JSON only."""
-    return path.startswith(_API_PREFIXES)
 
 
 class RequestIdMiddleware:

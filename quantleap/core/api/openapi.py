@@ -103,6 +103,14 @@ ERROR_SCHEMA: Final[Mapping[str, Any]] = {
 }
 
 
+IDEMPOTENCY_KEY: Final[Mapping[str, Any]] = {
+    "in": "header",
+    "name": "Idempotency-Key",
+    "description": "The first finished answer to a key is the only one, for 24 hours.",
+    "schema": {"type": "string", "maxLength": 255},
+}
+
+
 class ApiSchema(AutoSchema):
     """Operations without their authenticator: who may call is said once per document."""
 
@@ -139,8 +147,10 @@ def build_document(audience: Audience) -> dict[str, Any]:
     components.setdefault("schemas", {})["Error"] = dict(ERROR_SCHEMA)
     document["security"] = [{name: [] for name in schemes}]
     for operations in document.get("paths", {}).values():
-        for operation in operations.values():
+        for method, operation in operations.items():
             operation.setdefault("responses", {}).setdefault("default", _error_response())
+            if method == "post":
+                operation.setdefault("parameters", []).append(dict(IDEMPOTENCY_KEY))
     return document
 
 

@@ -30,6 +30,13 @@ def test_errors_have_one_shape(method: str, path: str, status: int, code: str) -
 
 
 @pytest.mark.django_db
+def test_people_get_a_page_and_not_an_envelope() -> None:
+    answer = Client().get("/app/nothing")
+    assert answer.status_code == 404
+    assert answer.headers["Content-Type"].startswith("text/html")
+
+
+@pytest.mark.django_db
 def test_a_callers_request_id_is_kept_if_it_is_harmless() -> None:
     for given, kept in (("abc-123", True), ("x" * 65, False), ("with space", False)):
         answer = Client().get("/api/v1/nothing", headers={"X-Request-Id": given})

@@ -37,6 +37,7 @@ def test_partner_routes_are_in_the_partners_document() -> None:
     document = build_document(AUDIENCES["partner"])
     operation = document["paths"]["/api/v1/partner/user-tokens"]["post"]
     assert operation["operationId"] == "partner_user_tokens_create"
+    assert [one["name"] for one in operation["parameters"]] == ["Idempotency-Key"]
     assert document["security"] == [{"partnerKey": [], "partnerSecret": []}]
 
 

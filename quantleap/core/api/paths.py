@@ -1,0 +1,12 @@
+"""Which paths are the API's, and so are answered in JSON only."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_PREFIXES: Final = ("/api/", "/partner/", "/user/", "/marketplace/")
+
+
+def is_api_path(path: str) -> bool:
+    """Whether a path is answered in JSON only."""
+    return path.startswith(_PREFIXES)

@@ -307,6 +307,9 @@ def play(config: Config) -> Verdict | None:
         say(f"\nThe demo stopped: {error}")
         say(f"Logs: {config.base_dir / 'log'}")
         return None
+    except KeyboardInterrupt:
+        say("\nInterrupted; everything is stopped")
+        return None
 
 
 def main() -> int:

@@ -163,6 +163,7 @@ WITH joining AS (
       JOIN subscriptions_subscription s
         ON s.id = u.subscription_id AND s.status = 'ACTIVE' AND s.status_changed_at < %s
       JOIN subscriptions_allocation a ON a.id = u.allocation_id AND a.status = 'ACTIVE'
+     ORDER BY s.id, a.id
        FOR SHARE OF s, a
 )
 INSERT INTO execution_execution AS e

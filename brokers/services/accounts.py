@@ -225,10 +225,14 @@ def remove_account(
     entry and is erased by :func:`finish_removal` after the last exit.
     """
     with transaction.atomic():
-        # The row is locked first, so that an executor's commit and this removal are in one order.
-        locked = BrokerAccount.objects.select_for_update().get(pk=account.pk)
+        # The row is locked first, so that two removals are in one order. Without its key: arming
+        # holds allocations and only refers to the account, and must not wait here (deadlock).
+        locked = BrokerAccount.objects.select_for_update(no_key=True).get(pk=account.pk)
         if locked.status == Status.REMOVED:
             return RemovalEffect(next_entry_affected=False)
+        # Unlinking waits for an arming under way; what that armed is then there to withdraw.
+        for unlink in ACCOUNT_UNLINK.all():
+            unlink(account.pk, now=now)
         effect = ACCOUNT_REMOVAL.get()(account.pk, exit_now=exit_now, now=now)
         if effect.deferred:
             BrokerAccount.objects.filter(pk=account.pk).update(
@@ -244,7 +248,7 @@ def finish_removal(*, account_id: int, actor: Actor, now: dt.datetime) -> bool:
     """Erase an account whose removal waited for its exits; True if this call did it."""
     with transaction.atomic():
         account = (
-            BrokerAccount.objects.select_for_update()
+            BrokerAccount.objects.select_for_update(no_key=True)
             .filter(pk=account_id, removal_requested_at__isnull=False)
             .exclude(status=Status.REMOVED)
             .first()

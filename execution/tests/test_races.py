@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
+from brokers.services.accounts import remove_account
 from execution import arming, services
 from execution.engine import leases
 from execution.engine.writing import EntryPlan, commit_entries
@@ -70,7 +71,7 @@ def meanwhile(work: Callable[[], Any]) -> Iterator[threading.Event]:
     def body() -> None:
         try:
             work()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again in the test's own thread
             failures.append(error)
         finally:
             connection.close()
@@ -97,12 +98,11 @@ def leave(subscription: Subscription) -> None:
 
 
 def test_who_pauses_first_is_not_armed(run: Run, subscription: Subscription) -> None:
-    with meanwhile_armed(run) as arm_through:
-        with transaction.atomic():
-            leave(subscription)
-            arm_through.start()
-            # The arming statement waits for our pause instead of believing the old row.
-            assert not arm_through.finished.wait(0.5)
+    with meanwhile_armed(run) as arm_through, transaction.atomic():
+        leave(subscription)
+        arm_through.start()
+        # The arming statement waits for our pause instead of believing the old row.
+        assert not arm_through.finished.wait(0.5)
     assert not Execution.objects.exists()
 
 
@@ -259,3 +259,32 @@ def test_only_the_owner_of_a_shard_writes(run: Run, subscription: Subscription) 
     assert not commit_entries([plan], owner=OWNER, tokens=stale, now=NOW, only_claim=True)
     assert not commit_entries([plan], owner="other", tokens=tokens, now=NOW, only_claim=True)
     assert commit_entries([plan], owner=OWNER, tokens=tokens, now=NOW, only_claim=True)
+
+
+def test_removing_an_account_against_arming_leaves_nobody_armed(
+    run: Run, subscription: Subscription
+) -> None:
+    account = subscription.allocations.get().account
+    with meanwhile_armed(run) as arm_through, transaction.atomic():
+        remove_account(account=account, exit_now=False, actor=SYSTEM, now=NOW)
+        arm_through.start()
+        assert not arm_through.finished.wait(0.5)
+    assert not Execution.objects.filter(status="ARMED").exists()
+
+
+def test_arming_against_removing_an_account_is_withdrawn(
+    run: Run, subscription: Subscription
+) -> None:
+    account = subscription.allocations.get().account
+
+    def remove() -> None:
+        remove_account(account=account, exit_now=False, actor=SYSTEM, now=NOW)
+
+    with transaction.atomic():
+        arming.add_executions(run, environment="live", now=NOW, shards=8)
+        removing = threading.Thread(target=_closing(remove))
+        removing.start()
+        removing.join(0.5)
+        assert removing.is_alive()
+    removing.join(20)
+    assert Execution.objects.get().status == "WITHDRAWN"

@@ -9,11 +9,20 @@ from collections.abc import Callable
 
 _ALPHABET = string.digits + string.ascii_lowercase
 _LENGTH = 20
+_SPACE = len(_ALPHABET) ** _LENGTH
 
 
 def new_public_id(prefix: str) -> str:
-    """A fresh id such as ``sub_4k1m…`` (20 random base36 characters, 103 bits)."""
-    return prefix + "_" + "".join(secrets.choice(_ALPHABET) for _ in range(_LENGTH))
+    """A fresh id such as ``sub_4k1m…`` (20 random base36 characters, 103 bits).
+
+    One read of the system's randomness for the whole id: arming makes ten thousand at a time.
+    """
+    number = secrets.randbelow(_SPACE)
+    characters = []
+    for _ in range(_LENGTH):
+        number, digit = divmod(number, len(_ALPHABET))
+        characters.append(_ALPHABET[digit])
+    return f"{prefix}_{''.join(characters)}"
 
 
 new_basket_id: Callable[[], str] = functools.partial(new_public_id, "bsk")

@@ -61,17 +61,13 @@ class Control:
 
     def ask(self, method: str, path: str, **arguments: object) -> Any:
         """One call; its JSON."""
-        answer = self._http.request(
-            method, self.url + path, json=arguments or None, timeout=30
-        )
+        answer = self._http.request(method, self.url + path, json=arguments or None, timeout=30)
         answer.raise_for_status()
         return answer.json()
 
     def token(self, broker: str, client_id: str) -> str:
         """A living session of a client."""
-        answer = self.ask(
-            "POST", "/sessions", broker=broker, api_key=API_KEY, client_id=client_id
-        )
+        answer = self.ask("POST", "/sessions", broker=broker, api_key=API_KEY, client_id=client_id)
         return str(answer["access_token"])
 
     def orders(self) -> list[dict[str, Any]]:

@@ -1,0 +1,210 @@
+"""Shard leases: one owner, growing tokens, and what a claim does with rows found SENDING."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+
+from execution.engine import leases
+from execution.engine.executor import Executor
+from execution.engine.timing import from_settings
+from execution.models import Execution, OrderIntent, Run, ShardLease
+from execution.tests.factories import make_accounts, make_partner, subscribe_accounts
+from marketplace.models import Contract
+from marketplace.tests.factories import load_test_contracts, make_iron_condor
+from quantleap.core import clock
+
+DAY = dt.date(2026, 9, 8)
+T = clock.at_ist(DAY, dt.time(9, 20))
+TTL = 10.0
+
+
+def seconds(count: float) -> dt.timedelta:
+    """Short for timedelta(seconds=…)."""
+    return dt.timedelta(seconds=count)
+
+
+@pytest.mark.django_db
+class TestOwnership:
+    """Who owns what."""
+
+    def test_free_shards_are_claimed_up_to_the_share(self) -> None:
+        leases.ensure_rows(8)
+        claims = leases.claim(owner="a", wanted=5, now=T, ttl=TTL)
+        assert [c.shard for c in claims] == [0, 1, 2, 3, 4]
+        rest = leases.claim(owner="b", wanted=8, now=T, ttl=TTL)
+        assert [c.shard for c in rest] == [5, 6, 7]
+
+    def test_a_heartbeat_keeps_and_a_lapse_loses(self) -> None:
+        leases.ensure_rows(1)
+        (first,) = leases.claim(owner="a", wanted=1, now=T, ttl=TTL)
+        tokens = {0: first.token}
+        assert leases.heartbeat(owner="a", tokens=tokens, now=T + seconds(9), ttl=TTL) == {0}
+        assert leases.claim(owner="b", wanted=1, now=T + seconds(12), ttl=TTL) == []
+        (second,) = leases.claim(owner="b", wanted=1, now=T + seconds(20), ttl=TTL)
+        assert second.token > first.token
+        assert leases.heartbeat(owner="a", tokens=tokens, now=T + seconds(21), ttl=TTL) == set()
+
+    def test_an_old_token_of_the_same_owner_is_nobody(self) -> None:
+        leases.ensure_rows(1)
+        (first,) = leases.claim(owner="a", wanted=1, now=T, ttl=TTL)
+        leases.release(owner="a", tokens={0: first.token})
+        (second,) = leases.claim(owner="a", wanted=1, now=T, ttl=TTL)
+        assert leases.heartbeat(owner="a", tokens={0: first.token}, now=T, ttl=TTL) == set()
+        assert leases.heartbeat(owner="a", tokens={0: second.token}, now=T, ttl=TTL) == {0}
+
+    @pytest.mark.parametrize(("shards", "executors", "share"), [(8, 1, 8), (8, 3, 3), (8, 20, 1)])
+    def test_fair_share(self, shards: int, executors: int, share: int) -> None:
+        assert leases.fair_share(shards, executors) == share
+
+    def test_executors_that_stopped_beating_do_not_count(self) -> None:
+        assert leases.announce(owner="a", started_at=T, now=T, ttl=TTL) == 1
+        assert leases.announce(owner="b", started_at=T, now=T + seconds(5), ttl=TTL) == 2
+        assert leases.announce(owner="b", started_at=T, now=T + seconds(14), ttl=TTL) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_claimers_never_get_the_same_shard() -> None:
+    leases.ensure_rows(8)
+    found: dict[str, list[int]] = {}
+    barrier = threading.Barrier(4)
+
+    def body(owner: str) -> None:
+        barrier.wait(10)
+        try:
+            claims = leases.claim(owner=owner, wanted=8, now=T, ttl=TTL)
+            found[owner] = [c.shard for c in claims]
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=body, args=(f"o{n}",)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    taken = [shard for shards in found.values() for shard in shards]
+    assert len(taken) == len(set(taken))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_shard_cannot_be_claimed_under_a_write_of_its_owner() -> None:
+    leases.ensure_rows(1)
+    (mine,) = leases.claim(owner="a", wanted=1, now=T, ttl=TTL)
+    late = T + seconds(60)
+    with transaction.atomic(), connection.cursor() as cursor:
+        assert leases.hold(cursor, owner="a", tokens={0: mine.token}) == {0}
+        other: list[Any] = []
+
+        def steal() -> None:
+            try:
+                other.append(leases.claim(owner="b", wanted=1, now=late, ttl=TTL))
+            finally:
+                connection.close()
+
+        thread = threading.Thread(target=steal)
+        thread.start()
+        thread.join(10)
+        assert other == [[]]  # skipped, not taken
+    assert len(leases.claim(owner="b", wanted=1, now=late, ttl=TTL)) == 1
+
+
+def intent(execution: Execution, code: str, **fields: Any) -> OrderIntent:
+    """One SENDING row of an execution."""
+    contract = Contract.objects.first()
+    assert contract is not None
+    values: dict[str, Any] = {
+        "code": code,
+        "tag": f"Q{code}1",
+        "run": execution.run,
+        "execution": execution,
+        "allocation": execution.allocation,
+        "account": execution.account,
+        "partner_id": execution.partner_id,
+        "shard": execution.shard,
+        "leg_key": code,
+        "leg_index": 0,
+        "group": 0,
+        "slice": 0,
+        "purpose": "ENTRY",
+        "contract": contract,
+        "symbol": "X",
+        "side": "BUY",
+        "quantity": 65,
+        "price": 10,
+        "reference_price": 10,
+        "state": "SENDING",
+        "sends": 1,
+        "due_at": T,
+        "planned_at": T,
+    }
+    return OrderIntent.objects.create(**values | fields)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("lease_ran_out", "sent_at", "state", "sends"),
+    [
+        (-3.0, None, "PLANNED", 0),  # the old owner had fenced itself before T: never sent
+        (+2.0, None, "UNKNOWN", 1),  # it may have sent at T
+        (-3.0, 0.1, "UNKNOWN", 1),  # it says it did
+    ],
+)
+def test_what_a_claim_does_with_rows_found_sending(
+    lease_ran_out: float, sent_at: float | None, state: str, sends: int
+) -> None:
+    load_test_contracts(DAY)
+    template = make_iron_condor()
+    account = make_accounts(1, partner=make_partner(), now=T)[0]
+    subscription = subscribe_accounts(template, [account], now=T)[0]
+    assert template.current_version is not None
+    run = Run.objects.create(
+        strategy_key=template.strategies.get().key,
+        template=template,
+        version=template.current_version,
+        trade_date=DAY,
+        entry_at=T,
+        exit_at=T + seconds(3600),
+        grace_until=T + seconds(30),
+        armed_at=T,
+    )
+    execution = Execution.objects.create(
+        run=run,
+        subscription=subscription,
+        allocation=subscription.allocations.get(),
+        account=account,
+        partner_id=account.partner_id,
+        shard=0,
+        status="COMMITTED",
+        committed_at=T,
+        lot_multiplier=1,
+        armed_at=T,
+    )
+    row = intent(execution, "A" * 12, sent_at=None if sent_at is None else T + seconds(sent_at))
+    leases.ensure_rows(1)
+    ShardLease.objects.update(owner="dead", token=5, expires_at=T + seconds(lease_ran_out))
+    (claim,) = leases.claim(owner="new", wanted=1, now=T + seconds(15), ttl=TTL)
+    row.refresh_from_db()
+    assert (row.state, row.sends) == (state, sends)
+    assert (claim.never_sent, claim.unknown) == ((1, 0) if state == "PLANNED" else (0, 1))
+
+
+def test_an_executor_fences_itself_before_its_lease_can_lapse(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(clock, "monotonic", lambda: now)
+    executor = Executor(from_settings(), name="fence")
+    executor.tokens = {0: 1}
+    executor.heartbeat_mono = now
+    assert executor.owns(0)
+    assert not executor.owns(1)
+    now = 1000.0 + executor.timing.lease_ttl - leases.FENCE_MARGIN - 0.01
+    assert executor.owns(0)
+    now += 0.02
+    assert executor.fenced()
+    assert not executor.owns(0)
+    executor.db.close()

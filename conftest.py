@@ -41,8 +41,23 @@ def pytest_configure(config: pytest.Config) -> None:
             os.environ[EMBEDDED_MARK] = "1"
     elif EMBEDDED_MARK in os.environ:
         number = int(worker.removeprefix("gw")) + 1
-        os.environ["REDIS_URL"] = os.environ["REDIS_URL"].replace("?db=0", f"?db={number}")
+        _use_valkey(os.environ["REDIS_URL"].replace("?db=0", f"?db={number}"))
     django.setup()
+
+
+def _use_valkey(url: str) -> None:
+    """Point this process at a Valkey number of its own.
+
+    In an xdist worker pytest-django has loaded the settings before any conftest: the name of their
+    module is inherited. So the variable alone would come too late.
+    """
+    from django.conf import settings
+
+    from quantleap.settings.databases import celery_broker
+
+    os.environ["REDIS_URL"] = settings.REDIS_URL = url
+    settings.CACHES["default"]["LOCATION"] = url
+    settings.CELERY_BROKER_URL = celery_broker(url)
 
 
 @pytest.hookimpl(trylast=True)

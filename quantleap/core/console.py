@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from django.apps import apps
 from django.conf import settings
 from django.contrib import admin
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils import timezone
+
+from quantleap.core import clock
+
+
+class IndianTimeMiddleware:
+    """The console shows and reads times in IST; API answers stay in UTC."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not request.path.startswith(CONSOLE):
+            return self.get_response(request)
+        with timezone.override(clock.IST):
+            return self.get_response(request)
 
 
 class Link(NamedTuple):
@@ -18,6 +35,8 @@ class Link(NamedTuple):
     icon: str
     model: str
 
+
+CONSOLE: Final = "/admin/"
 
 #: Sidebar: groups and the models below them. A model without a page is left out.
 NAVIGATION: Final[tuple[tuple[str, bool, tuple[Link, ...]], ...]] = (

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from quantleap.core import crypto
 from quantleap.core.crypto import DecryptionError, KeyRingError, parse_key_ring
 
+ZEROS = "A" * 43 + "="  # 32 bytes
 PLACE = "brokers_brokeraccount:7:api_secret"
 
 
@@ -73,9 +74,7 @@ def test_rotation_the_first_key_encrypts_and_every_key_decrypts(settings: Any) -
         crypto.decrypt(stored, place=PLACE)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "a", "a:short", "a:!!!", ring("a") + "," + ring("a"), ":" + ring("a")[2:]]
-)
+@pytest.mark.parametrize("text", ["", "a", "a:short", "a:!!!", f"a:{ZEROS},a:{ZEROS}", f":{ZEROS}"])
 def test_a_key_ring_that_cannot_be_used_is_refused(text: str) -> None:
     with pytest.raises(KeyRingError):
         parse_key_ring(text)

@@ -63,6 +63,7 @@ class PriceInline(ConsoleTabularInline):
     fields = ("tier", "monthly_fee", "partner_id", "effective_from")
     ordering = ("-effective_from", "-id")
     can_delete = False
+    hide_title = True
     verbose_name_plural = "Prices (rupees a month, before GST)"
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -183,7 +184,11 @@ class TemplateAdmin(ConsoleAdmin):
         initial: dict[str, Any] = super().get_changeform_initial_data(request)
         initial.pop("start", None)
         strategy = start.definition.strategies[0]
-        return {"name": start.name, "tags": start.tags, "index": strategy.underlying} | initial
+        return {
+            "name": start.name,
+            "tags": list(start.tags),
+            "index": strategy.underlying,
+        } | initial
 
     def changeform_view(
         self,

@@ -53,7 +53,7 @@ def draw(strategy: StrategySpec, now: dt.datetime) -> Picture:
     picture says so.
     """
     if not strategy.legs:
-        raise NoPicture("Add a leg to see its pay-off.")
+        raise NoPicture("complete a leg to see its pay-off.")
     day = _entry_day(now)
     listed = expiries(strategy.underlying, day)
     if not listed:

@@ -11,6 +11,13 @@ UNFOLD: dict[str, Any] = {
     "SITE_HEADER": "QuantLeap",
     "SITE_SUBHEADER": "Strategy console",
     "SITE_SYMBOL": "stacked_line_chart",
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": lambda request: static("core/favicon.svg"),
+        }
+    ],
     "SITE_URL": None,
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_HISTORY": False,

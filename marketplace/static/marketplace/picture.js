@@ -50,7 +50,7 @@
       row.append(
         figure(premium >= 0 ? "Premium received" : "Premium paid", rupees.format(Math.abs(premium))),
         figure("Max profit", money(picture.max_profit)),
-        figure("Max loss", money(picture.max_loss)),
+        figure("Max loss", money(picture.max_loss && Math.abs(picture.max_loss))),
         figure("Break-even", picture.break_evens.map((one) => level.format(one)).join(", ") || "none"),
       );
       holder.append(row);

@@ -1,0 +1,157 @@
+"""The template page in a real browser: what only its scripts do."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.db import connections
+from playwright.sync_api import Page, expect, sync_playwright
+from pytest_django.live_server_helper import LiveServer
+
+from marketplace.models import Template
+from marketplace.selectors import draft_definition
+from marketplace.tests import factories as make
+from quantleap.core import clock
+from quantleap.core.models import StaffUser
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+ADD = "/admin/marketplace/template/add/"
+
+
+@pytest.fixture
+def page(
+    chromium_path: str, live_server: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Page]:
+    """A logged-in author; any message on the console fails the test."""
+    # Playwright's loop runs in this thread; the tests' own queries are synchronous all the same.
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+    make.load_test_contracts(clock.ist_date(clock.now()))
+    StaffUser.objects.create_superuser("author", "author@example.com", "secret-pass")
+    complaints: list[str] = []
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium_path, args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": 1440, "height": 1000}, base_url=live_server.url)
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.on("console", lambda m: m.type == "error" and complaints.append(m.text))
+        tab.goto("/admin/login/")
+        tab.fill("[name=username]", "author")
+        tab.fill("[name=password]", "secret-pass")
+        tab.click("button[type=submit]")
+        yield tab
+        browser.close()
+        connections.close_all()  # beside Playwright's loop the test had a session of its own
+    # each request thread of the live server gives its database session back when it ends
+    for thread in threading.enumerate():
+        if thread.name.endswith("(process_request_thread)"):
+            thread.join(10)
+    assert complaints == []
+
+
+def shoot(page: Page, name: str) -> None:
+    """Keep a picture where QUANTLEAP_SCREENSHOTS names a folder, for people to look at."""
+    folder = os.environ.get("QUANTLEAP_SCREENSHOTS")
+    if folder:
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+
+
+def test_an_iron_condor_is_written_from_an_empty_page(page: Page) -> None:
+    page.goto(ADD)
+    shoot(page, "template-empty")
+    page.fill("[name=name]", "Condor by hand")
+    page.fill("[name=prices-0-monthly_fee]", "999")
+    page.fill("[name=strategies-0-name]", "Iron condor")
+    legs = [("BUY", "PE", "OTM8"), ("SELL", "PE", "OTM4"), ("SELL", "CE", "OTM4")]
+    for number, (side, option_type, strike) in enumerate(legs):
+        page.click("[data-action=add-leg]")
+        prefix = f"strategies-0-legs-{number}"
+        page.select_option(f"[name={prefix}-side]", side)
+        page.select_option(f"[name={prefix}-option_type]", option_type)
+        page.select_option(f"[name={prefix}-moneyness]", strike)
+    # the fourth leg is a copy of the third, changed; then the first two swap places
+    page.locator("[data-action=duplicate-leg]").nth(2).click()
+    page.select_option("[name=strategies-0-legs-3-side]", "BUY")
+    page.select_option("[name=strategies-0-legs-3-moneyness]", "OTM8")
+    page.locator("[data-action=leg-down]").nth(0).click()
+    expect(page.locator("#ql-figures")).to_contain_text("Max loss")
+    shoot(page, "template-condor")
+    page.click("[name=_save]")
+    expect(page.locator("#ql-editor")).to_be_visible()
+    template = Template.objects.get(name="Condor by hand")
+    (strategy,) = draft_definition(template.pk).strategies
+    assert [
+        (leg.side, leg.option_type, leg.strike.params["moneyness"]) for leg in strategy.legs
+    ] == [
+        ("SELL", "PE", "OTM4"),
+        ("BUY", "PE", "OTM8"),
+        ("SELL", "CE", "OTM4"),
+        ("BUY", "CE", "OTM8"),
+    ]
+    page.click("[name=_publish]")
+    expect(page.get_by_text("What changes")).to_be_visible()
+    shoot(page, "template-publish")
+    page.fill("[name=note]", "first version")
+    page.get_by_role("button", name="Publish").click()
+    expect(page.get_by_text("Version 1 is published")).to_be_visible()
+    shoot(page, "template-published")
+    template.refresh_from_db()
+    assert template.state == Template.State.LISTED
+
+
+def test_only_the_fields_a_kind_needs_are_shown(page: Page) -> None:
+    page.goto(f"{ADD}?start=iron_condor")
+    value = page.locator("[name=strategies-0-legs-0-stop_value]")
+    expect(value).to_be_hidden()
+    page.select_option("[name=strategies-0-legs-0-stop_kind]", "PREMIUM_PERCENT")
+    expect(value).to_be_visible()
+    value.fill("25")
+    page.select_option("[name=strategies-0-legs-0-stop_kind]", "")
+    expect(value).to_be_hidden()
+    assert value.input_value() == ""
+
+
+def test_errors_stand_beside_their_field(page: Page) -> None:
+    page.goto(f"{ADD}?start=short_straddle")
+    page.fill("[name=prices-0-monthly_fee]", "499")
+    page.select_option("[name=strategies-0-underlying]", "BANKNIFTY")
+    page.fill("[name=strategies-0-exit_time]", "09:00")
+    page.click("[name=_save]")
+    message = "BANKNIFTY has no weekly expiry; choose MONTHLY."
+    leg = page.locator("[data-leg]").nth(0)
+    expect(leg.get_by_text(message)).to_be_visible()
+    shoot(page, "template-errors")
+    for number in (0, 1):
+        page.select_option(f"[name=strategies-0-legs-{number}-expiry]", "MONTHLY")
+    page.fill("[name=strategies-0-exit_time]", "15:10")
+    page.click("[name=_save]")
+    expect(page.locator(".ql-status")).to_contain_text("never published")
+
+
+def test_strategies_are_duplicated_and_removed(page: Page) -> None:
+    page.goto(f"{ADD}?start=bull_call_spread")
+    page.fill("[name=prices-0-monthly_fee]", "499")
+    page.click("[data-action=duplicate-strategy]")
+    page.click("[data-action=add-strategy]")
+    page.locator("[data-action=remove-strategy]").nth(0).click()
+    page.locator("[data-strategy]").nth(2).locator("[data-action=remove-strategy]").click()
+    page.click("[name=_save]")
+    expect(page.locator(".ql-status")).to_be_visible()
+    (strategy,) = draft_definition(Template.objects.get().pk).strategies
+    assert strategy.name == "Bull call spread (copy)"
+    assert [leg.strike.params["moneyness"] for leg in strategy.legs] == ["ATM", "OTM5"]
+
+
+def test_the_page_in_the_dark_and_on_a_narrow_screen(page: Page) -> None:
+    template = make.make_short_straddle(published=False, now=clock.now())
+    page.emulate_media(color_scheme="dark")
+    page.goto(f"/admin/marketplace/template/{template.pk}/change/")
+    expect(page.locator("#ql-figures")).to_contain_text("Break-even")
+    shoot(page, "template-dark")
+    page.set_viewport_size({"width": 480, "height": 900})
+    expect(page.locator("[data-leg]").nth(0)).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 480
+    shoot(page, "template-narrow")

@@ -41,6 +41,7 @@ INSTALLED_APPS = [
     "partners.apps.PartnersConfig",
     "brokers.apps.BrokersConfig",
     "subscriptions.apps.SubscriptionsConfig",
+    "subscriptions.billing.apps.BillingConfig",
     "execution.apps.ExecutionConfig",
 ]
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import environ
 import structlog
+from celery.schedules import crontab
 
 from quantleap.core.logging import hide_secrets
 from quantleap.settings import console
@@ -149,6 +150,13 @@ CELERY_BEAT_SCHEDULE = {
     "execution-tick": {"task": "execution.tick", "schedule": 1.0},
     "expire-broker-sessions": {"task": "brokers.expire_sessions", "schedule": 60.0},
     "forget-user-tokens": {"task": "partners.forget_user_tokens", "schedule": 3600.0},
+    # UTC: 04:30, 04:50 and 05:10 in India, outside the Sunday maintenance window (02:00 to 04:00)
+    "bill": {"task": "billing.run_daily", "schedule": crontab(hour=23, minute=0)},
+    "recognise-revenue": {
+        "task": "billing.recognise_daily",
+        "schedule": crontab(hour=23, minute=20),
+    },
+    "prove-ledger": {"task": "billing.prove_daily", "schedule": crontab(hour=23, minute=40)},
     "forget-idempotency-records": {"task": "core.forget_idempotency_records", "schedule": 3600.0},
 }
 
@@ -162,6 +170,8 @@ QUANTLEAP_SABOTAGE: str = env.str("QUANTLEAP_SABOTAGE", default="")
 QUANTLEAP_TRUSTED_PROXIES: list[str] = env.list("QUANTLEAP_TRUSTED_PROXIES", default=[])
 QUANTLEAP_TRUSTED_HOPS: int = env.int("QUANTLEAP_TRUSTED_HOPS", default=1)
 QUANTLEAP_GST_RATE_PCT: int = env.int("QUANTLEAP_GST_RATE_PCT", default=18)
+# How long a customer has to pay an invoice, in days from its date.
+QUANTLEAP_INVOICE_DUE_DAYS: int = env.int("QUANTLEAP_INVOICE_DUE_DAYS", default=7)
 QUANTLEAP_BCRYPT_ROUNDS: int = env.int("QUANTLEAP_BCRYPT_ROUNDS", default=12)
 # Installation-wide switch: show figures that no auditor verified? (product.md, performance)
 QUANTLEAP_SHOW_UNVERIFIED_PERFORMANCE: bool = env.bool(

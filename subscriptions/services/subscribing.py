@@ -24,9 +24,11 @@ from quantleap.core.clock import ist_date
 from quantleap.core.errors import DomainError, InvalidRequest, NotFound
 from quantleap.core.money import CURRENCY, ZERO
 from subscriptions import events
+from subscriptions.billing import segments
 from subscriptions.errors import DuplicateSubscription
-from subscriptions.models import Allocation, Subscription
+from subscriptions.models import Allocation, ShareLine, Subscription
 from subscriptions.selectors import definition_of, open_template
+from subscriptions.shares import DISTRIBUTOR, Share, split_fee
 from subscriptions.sizing import check_multiplier
 
 ONE_LIVE: Final = "subscription_one_live_uniq"
@@ -96,6 +98,8 @@ def subscribe(
             subscription.accepted_disclosure_at = now
             subscription.accepted_disclosure_address = address
         _insert_once(subscription)
+        copy_shares([subscription])
+        segments.open_first([subscription])
         for choice in choices:
             _allocate(subscription, choice, actor, now)
         adjust_subscriber_count(template_id=template.pk, delta=1)
@@ -210,6 +214,33 @@ def _priced(template: Template, customer: Customer, now: dt.datetime) -> Subscri
         anchor=day,
         created_at=now,
     )
+
+
+def copy_shares(subscriptions: Sequence[Subscription]) -> None:
+    """Write down who gets what of the fees of saved subscriptions, as agreed today."""
+    ShareLine.objects.bulk_create(
+        [
+            ShareLine(
+                partner_id=one.partner_id,
+                environment=one.environment,
+                subscription=one,
+                role=line.role,
+                payee=line.payee,
+                basis_points=line.basis_points,
+                amount=line.amount,
+            )
+            for one in subscriptions
+            if one.monthly_fee > 0
+            for line in split_fee(one.monthly_fee, _shares(one))
+        ],
+        batch_size=2000,
+    )
+
+
+def _shares(subscription: Subscription) -> list[Share]:
+    if subscription.partner_id is None:
+        return []
+    return [Share(DISTRIBUTOR, subscription.partner_id, subscription.partner_bps)]
 
 
 def _insert_once(subscription: Subscription) -> None:

@@ -1,0 +1,44 @@
+"""Reads of billing that more than one interface needs."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from partners.models import Partner
+from subscriptions.billing.models import BillingSegment
+from subscriptions.billing.states import STATES, state_of
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """A due segment that cannot be invoiced: nobody knows the customer's state."""
+
+    subscription: str
+    customer: str
+    email: str
+    state: str
+    due_since: dt.date
+
+
+def withheld(as_of: dt.date) -> list[Withheld]:
+    """Every due segment without a place of supply, oldest first. It is billed once one is known."""
+    defaults = dict(Partner.objects.values_list("pk", "default_state"))
+    due = (
+        BillingSegment.objects.filter(next_on__lte=as_of)
+        .exclude(subscription__customer__state__in=STATES)
+        .select_related("subscription__customer")
+        .order_by("next_on", "id")
+    )
+    return [
+        Withheld(
+            one.subscription.public_id,
+            one.subscription.customer.public_id,
+            one.subscription.customer.email,
+            one.subscription.customer.state,
+            one.next_on,
+        )
+        for one in due
+        if one.next_on is not None
+        and state_of(one.subscription.customer.state, defaults.get(one.partner_id or 0, "")) is None
+    ]

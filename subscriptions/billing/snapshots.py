@@ -1,0 +1,74 @@
+"""What an invoice's document shows, stored with it, so that it can be made again byte for byte.
+
+The run writes it in SQL (runsql.py); this is its shape. Amounts are texts with two decimals, dates
+``YYYY-MM-DD`` in IST; nothing in it changes when a customer, a template or the supplier does.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, TypedDict
+
+VERSION: Final = 1
+
+
+class SupplierSnapshot(TypedDict):
+    """Who issues. ``address`` may have several lines."""
+
+    legal_name: str
+    address: str
+    gstin: str
+    state_code: str
+    state_name: str
+    email: str
+
+
+class CustomerSnapshot(TypedDict):
+    """Who receives; ``name`` may be empty."""
+
+    id: str
+    name: str
+    email: str
+    state_code: str
+    state_name: str
+
+
+class Place(TypedDict):
+    """A state by code and name."""
+
+    code: str
+    name: str
+
+
+class Line(TypedDict):
+    """One row of the table. ``period_last`` is the last day of the period, included."""
+
+    description: str
+    sac: str
+    period_start: str
+    period_last: str
+    quantity: int
+    taxable: str
+
+
+class InvoiceSnapshot(TypedDict):
+    """All fields of Rule 46 (reference: billing.md 4.1)."""
+
+    version: Literal[1]
+    number: str
+    issued_on: str
+    due_on: str
+    supplier: SupplierSnapshot
+    customer: CustomerSnapshot
+    place_of_supply: Place
+    reverse_charge: bool
+    subscription: str
+    template: str
+    lines: list[Line]
+    taxable: str
+    rate_pct: str
+    cgst: str
+    sgst: str
+    igst: str
+    total: str
+    currency: str
+    in_words: str

@@ -1,0 +1,31 @@
+"""Wake-ups of billing. Each may come late, twice, or after days: the services make it the same."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from celery import shared_task
+
+from quantleap.core import clock
+from subscriptions.billing import proof, recognition, runs
+
+
+@shared_task(name="billing.run_daily")
+def run_daily() -> int:
+    """Beat, 04:30 IST: invoice everything that is due today or was missed."""
+    now = clock.now()
+    return runs.run(clock.ist_date(now), now=now).invoices
+
+
+@shared_task(name="billing.recognise_daily")
+def recognise_daily() -> str:
+    """Beat, 04:50 IST: recognise revenue through yesterday. Rupees."""
+    now = clock.now()
+    yesterday = clock.ist_date(now) - dt.timedelta(days=1)
+    return str(recognition.recognise(yesterday, now=now))
+
+
+@shared_task(name="billing.prove_daily")
+def prove_daily() -> bool:
+    """Beat, 05:10 IST: prove the books; the report is on the console."""
+    return proof.prove(now=clock.now()).ok

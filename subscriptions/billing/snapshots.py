@@ -6,7 +6,7 @@ The run writes it in SQL (runsql.py); this is its shape. Amounts are texts with 
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypedDict
+from typing import Final, Literal, NotRequired, TypedDict
 
 VERSION: Final = 1
 
@@ -23,13 +23,19 @@ class SupplierSnapshot(TypedDict):
 
 
 class CustomerSnapshot(TypedDict):
-    """Who receives; ``name`` may be empty."""
+    """Who receives; ``name`` may be empty.
+
+    Rule 46 wants the address and the GSTIN of a registered recipient; absent until customers can
+    give them. Circular 242/36/2024: the state alone is enough for everybody else.
+    """
 
     id: str
     name: str
     email: str
     state_code: str
     state_name: str
+    address: NotRequired[str]
+    gstin: NotRequired[str]
 
 
 class Place(TypedDict):
@@ -57,6 +63,38 @@ class InvoiceSnapshot(TypedDict):
     number: str
     issued_on: str
     due_on: str
+    supplier: SupplierSnapshot
+    customer: CustomerSnapshot
+    place_of_supply: Place
+    reverse_charge: bool
+    subscription: str
+    template: str
+    lines: list[Line]
+    taxable: str
+    rate_pct: str
+    cgst: str
+    sgst: str
+    igst: str
+    total: str
+    currency: str
+    in_words: str
+
+
+class AgainstInvoice(TypedDict):
+    """The invoice that a credit note takes back, in part or in whole."""
+
+    number: str
+    issued_on: str
+
+
+class CreditNoteSnapshot(TypedDict):
+    """All fields of Rule 53 (1A); amounts are what is credited, positive."""
+
+    version: Literal[1]
+    number: str
+    issued_on: str
+    against: AgainstInvoice
+    reason: str
     supplier: SupplierSnapshot
     customer: CustomerSnapshot
     place_of_supply: Place

@@ -178,9 +178,9 @@ SELECT new.transaction_id, side.account_id, side.amount
  ORDER BY new.place
 """
 
+# One event per invoice without a key of its own: the invoice's is in the same transaction.
 EVENTS: Final = """
-INSERT INTO core_outboxevent
-       (event_id, type, payload, partner_id, environment, dedupe_key, created_at)
+INSERT INTO core_outboxevent (event_id, type, payload, partner_id, environment, created_at)
 SELECT new.event, 'invoice.issued',
        jsonb_build_object(
            'invoice_id', new.invoice,
@@ -192,7 +192,7 @@ SELECT new.event, 'invoice.issued',
            'issued_on', %(issued_on)s::date, 'due_on', %(due_on)s::date,
            'taxable', new.taxable, 'cgst', new.cgst, 'sgst', new.cgst, 'igst', new.igst,
            'total', new.total, 'currency', new.currency, 'needs_review', new.stale),
-       new.partner_id, new.environment, 'invoice.issued:' || new.invoice, %(now)s
+       new.partner_id, new.environment, %(now)s
   FROM billing_named AS new
  ORDER BY new.place
 """

@@ -105,8 +105,10 @@ CREATE TRIGGER billing_invoice_stays
 -- the daily recognition changes one number of every running invoice: room for it on the page, and
 -- the document's text elsewhere, so that it is not copied each day
 ALTER TABLE billing_invoice SET (fillfactor = 80, toast_tuple_target = 256);
+ALTER TABLE billing_invoice ALTER COLUMN snapshot SET STORAGE EXTERNAL;
 """  # noqa: S608  our own column names
 NO_INVOICES = """
+ALTER TABLE billing_invoice ALTER COLUMN snapshot SET STORAGE EXTENDED;
 ALTER TABLE billing_invoice RESET (fillfactor, toast_tuple_target);
 DROP TRIGGER billing_invoice_stays ON billing_invoice;
 DROP TRIGGER billing_invoice_issued_stays ON billing_invoice;

@@ -34,3 +34,11 @@ def split(amount: Decimal, basis_points: int) -> tuple[Decimal, Decimal]:
 def with_tax(amount: Decimal, rate_pct: Decimal) -> Decimal:
     """``amount`` plus tax at ``rate_pct`` percent, in rupees, half up."""
     return rupees(amount + amount * rate_pct / 100)
+
+
+def json_number(amount: Decimal) -> int | float:
+    """Rupees as a JSON number for a stored payload (api.md: money is a JSON number).
+
+    The only way out of Decimal: the shortest text of this float has exactly our two decimals.
+    """
+    return int(amount) if amount == amount.to_integral_value() else float(amount)

@@ -16,6 +16,11 @@ APPEND_ONLY: Final = (
     "marketplace_templateversion",
     "billing_ledgertransaction",
     "billing_ledgerentry",
+    "billing_invoicedocument",
+    "billing_creditnotedocument",
+    "billing_payment",
+    "billing_creditnote",
+    "billing_refund",
 )
 
 

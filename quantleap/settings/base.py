@@ -150,6 +150,8 @@ CELERY_BEAT_SCHEDULE = {
     "execution-tick": {"task": "execution.tick", "schedule": 1.0},
     "expire-broker-sessions": {"task": "brokers.expire_sessions", "schedule": 60.0},
     "forget-user-tokens": {"task": "partners.forget_user_tokens", "schedule": 3600.0},
+    # UTC: 05:00 in India, before the proof
+    "mature-commission": {"task": "billing.mature_daily", "schedule": crontab(hour=23, minute=30)},
     # UTC: 04:30, 04:50 and 05:10 in India, outside the Sunday maintenance window (02:00 to 04:00)
     "bill": {"task": "billing.run_daily", "schedule": crontab(hour=23, minute=0)},
     "recognise-revenue": {
@@ -172,6 +174,8 @@ QUANTLEAP_TRUSTED_HOPS: int = env.int("QUANTLEAP_TRUSTED_HOPS", default=1)
 QUANTLEAP_GST_RATE_PCT: int = env.int("QUANTLEAP_GST_RATE_PCT", default=18)
 # How long a customer has to pay an invoice, in days from its date.
 QUANTLEAP_INVOICE_DUE_DAYS: int = env.int("QUANTLEAP_INVOICE_DUE_DAYS", default=7)
+# How long a commission stays pending before it is payable, in days from its accrual.
+QUANTLEAP_REFUND_WINDOW_DAYS: int = env.int("QUANTLEAP_REFUND_WINDOW_DAYS", default=30)
 QUANTLEAP_BCRYPT_ROUNDS: int = env.int("QUANTLEAP_BCRYPT_ROUNDS", default=12)
 # Installation-wide switch: show figures that no auditor verified? (product.md, performance)
 QUANTLEAP_SHOW_UNVERIFIED_PERFORMANCE: bool = env.bool(

@@ -19,6 +19,9 @@ REVENUE: Final = "revenue"
 CGST: Final = "gst_output:cgst"
 SGST: Final = "gst_output:sgst"
 IGST: Final = "gst_output:igst"
+REVSHARE_EXPENSE: Final = "revshare_expense"
+#: Money that staff recorded, until the bank's statement shows it.
+MANUAL_CLEARING: Final = "gateway_clearing:manual"
 
 # name -> (kind, whether something follows the colon)
 _CHART: Final[Mapping[str, tuple[str, bool]]] = {
@@ -35,7 +38,7 @@ _CHART: Final[Mapping[str, tuple[str, bool]]] = {
     "customer_credit": (LIABILITY, True),
     "suspense": (LIABILITY, False),
     REVENUE: (INCOME, False),
-    "revshare_expense": (EXPENSE, False),
+    REVSHARE_EXPENSE: (EXPENSE, False),
     "gateway_fees": (EXPENSE, False),
     "bad_debt": (EXPENSE, False),
     "round_off": (EXPENSE, False),
@@ -63,3 +66,13 @@ def receivable(customer: str) -> str:
 def customer_credit(customer: str) -> str:
     """What we owe a customer (public id)."""
     return f"customer_credit:{customer}"
+
+
+def partner_payable_pending(slug: str) -> str:
+    """What a partner has earned and a refund may still take back."""
+    return f"partner_payable_pending:{slug}"
+
+
+def partner_payable(slug: str) -> str:
+    """What a partner is to be paid."""
+    return f"partner_payable:{slug}"

@@ -31,3 +31,27 @@ class IdemKeyReused(DomainError):
     status = 409
     code = "idem_key_reused"
     error = "Posting key reused"
+
+
+class PaymentKeyReused(DomainError):
+    """409: this key already names another payment, credit note or refund."""
+
+    status = 409
+    code = "payment_key_reused"
+    error = "Key already used"
+
+
+class NothingToCredit(DomainError):
+    """409: the invoice, or the payment's excess, has not so much left."""
+
+    status = 409
+    code = "nothing_to_credit"
+    error = "Not so much left"
+
+
+class PaymentDue(DomainError):
+    """409: an invoice of an earlier subscription is unpaid (``invoice_id``, ``invoice_number``)."""
+
+    status = 409
+    code = "payment_due"
+    error = "Payment due"

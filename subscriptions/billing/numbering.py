@@ -10,7 +10,7 @@ INVOICE: Final = "invoice"
 CREDIT_NOTE: Final = "credit_note"
 MAX_LENGTH: Final = 16
 
-_PREFIXES: Final[Mapping[str, str]] = {INVOICE: "QL", CREDIT_NOTE: "QC"}
+_PREFIXES: Final[Mapping[str, str]] = {INVOICE: "QL", CREDIT_NOTE: "CN"}
 _APRIL: Final = 4
 
 

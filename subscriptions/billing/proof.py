@@ -101,6 +101,88 @@ HAVING count(invoice.id) <> held.last OR coalesce(max(invoice.seq), 0) <> held.l
 """,
     ),
     (
+        "credit notes of a financial year are not 1 to n",
+        """
+SELECT held.fy, count(note.id) || ' notes up to ' || coalesce(max(note.seq), 0)
+       || ', ' || held.last || ' given out'
+  FROM billing_numberseries AS held
+  LEFT JOIN billing_creditnote AS note ON note.fy = held.fy
+ WHERE held.series = 'credit_note'
+ GROUP BY held.fy, held.last
+HAVING count(note.id) <> held.last OR coalesce(max(note.seq), 0) <> held.last
+""",
+    ),
+    (
+        "invoice differs from its payments, credit notes and refunds",
+        """
+SELECT invoice.number, 'paid ' || invoice.paid || ' of payments ' || coalesce(came.amount, 0)
+       || ', credited ' || invoice.credited || ' of notes ' || coalesce(noted.amount, 0)
+       || ', refunded ' || invoice.refunded || ' of refunds ' || coalesce(noted.back, 0)
+  FROM billing_invoice AS invoice
+  LEFT JOIN (SELECT invoice_id, sum(applied) AS amount FROM billing_payment GROUP BY invoice_id)
+       AS came ON came.invoice_id = invoice.id
+  LEFT JOIN (SELECT note.invoice_id, sum(note.total) AS amount, sum(note.taxable) AS taxable,
+                    sum(refund.amount) AS back
+               FROM billing_creditnote AS note
+               LEFT JOIN billing_refund AS refund ON refund.credit_note_id = note.id
+              GROUP BY note.invoice_id) AS noted ON noted.invoice_id = invoice.id
+ WHERE (invoice.paid, invoice.credited, invoice.credited_taxable, invoice.refunded)
+       IS DISTINCT FROM (coalesce(came.amount, 0), coalesce(noted.amount, 0),
+                         coalesce(noted.taxable, 0), coalesce(noted.back, 0))
+""",
+    ),
+    (
+        "customer's credit differs from what was paid too much and not given back",
+        """
+SELECT coalesce(owed.customer, booked.customer),
+       coalesce(booked.amount, 0) || ' instead of ' || coalesce(owed.amount, 0)
+  FROM (SELECT customer.public_id AS customer, -sum(moved.amount) AS amount
+          FROM (SELECT customer_id, excess AS amount FROM billing_payment WHERE excess > 0
+                 UNION ALL
+                SELECT customer_id, -amount FROM billing_refund WHERE payment_id IS NOT NULL)
+               AS moved
+          JOIN partners_customer AS customer ON customer.id = moved.customer_id
+         GROUP BY customer.public_id) AS owed
+  FULL JOIN (SELECT substr(account.code, 17) AS customer, sum(entry.amount) AS amount
+               FROM billing_ledgeraccount AS account
+               JOIN billing_ledgerentry AS entry ON entry.account_id = account.id
+              WHERE account.code LIKE 'customer_credit:%%'
+              GROUP BY account.code) AS booked ON booked.customer = owed.customer
+ WHERE coalesce(booked.amount, 0) <> coalesce(owed.amount, 0)
+""",
+    ),
+    (
+        "partner's pending or payable commission differs from its rows",
+        """
+SELECT coalesce(earned.code, booked.code),
+       coalesce(booked.amount, 0) || ' instead of ' || coalesce(earned.amount, 0)
+  FROM (SELECT side.account || ':' || partner.slug AS code, -sum(side.amount) AS amount
+          FROM billing_commission AS row
+          JOIN partners_partner AS partner ON partner.id = row.partner_id
+          LEFT JOIN billing_commission AS release
+                 ON release.accrual_id = row.accrual_id AND release.kind = 'MATURITY'
+         CROSS JOIN LATERAL (VALUES
+            ('partner_payable_pending', CASE row.kind
+                WHEN 'ACCRUAL' THEN row.amount
+                WHEN 'MATURITY' THEN -row.amount
+                ELSE CASE WHEN row.id > coalesce(release.id, row.id) THEN 0 ELSE row.amount END
+             END),
+            ('partner_payable', CASE row.kind
+                WHEN 'ACCRUAL' THEN 0
+                WHEN 'MATURITY' THEN row.amount
+                ELSE CASE WHEN row.id > coalesce(release.id, row.id) THEN row.amount ELSE 0 END
+             END)
+         ) AS side (account, amount)
+         GROUP BY side.account, partner.slug) AS earned
+  FULL JOIN (SELECT account.code, sum(entry.amount) AS amount
+               FROM billing_ledgeraccount AS account
+               JOIN billing_ledgerentry AS entry ON entry.account_id = account.id
+              WHERE account.code LIKE 'partner_payable%%'
+              GROUP BY account.code) AS booked ON booked.code = earned.code
+ WHERE coalesce(booked.amount, 0) <> coalesce(earned.amount, 0)
+""",
+    ),
+    (
         "periods of a subscription overlap",
         """
 SELECT number, 'begins before the period before it ends'

@@ -7,7 +7,7 @@ import datetime as dt
 from celery import shared_task
 
 from quantleap.core import clock
-from subscriptions.billing import proof, recognition, runs
+from subscriptions.billing import maturity, proof, recognition, runs
 
 
 @shared_task(name="billing.run_daily")
@@ -23,6 +23,13 @@ def recognise_daily() -> str:
     now = clock.now()
     yesterday = clock.ist_date(now) - dt.timedelta(days=1)
     return str(recognition.recognise(yesterday, now=now))
+
+
+@shared_task(name="billing.mature_daily")
+def mature_daily() -> int:
+    """Beat, 05:00 IST: release what no refund can take back any more."""
+    now = clock.now()
+    return maturity.mature(clock.ist_date(now), now=now).accruals
 
 
 @shared_task(name="billing.prove_daily")

@@ -10,213 +10,647 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('billing', '0002_books_stay'),
-        ('partners', '0001_initial'),
+        ("billing", "0002_books_stay"),
+        ("partners", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='CreditNote',
+            name="CreditNote",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('partner_id', models.BigIntegerField(blank=True, editable=False, help_text='Owning partner; empty for direct.', null=True)),
-                ('environment', models.CharField(choices=[('live', 'Live'), ('test', 'Test')], default='live', editable=False, max_length=4)),
-                ('idem_key', models.CharField(max_length=120)),
-                ('fy', models.CharField(help_text='Financial year of issue: 2026-27.', max_length=7)),
-                ('seq', models.PositiveIntegerField(help_text='Gapless within the financial year, from 1.')),
-                ('number', models.CharField(max_length=16)),
-                ('issued_on', models.DateField()),
-                ('taxable', models.DecimalField(decimal_places=2, max_digits=12)),
-                ('cgst', models.DecimalField(decimal_places=2, default=Decimal('0.00'), max_digits=12)),
-                ('sgst', models.DecimalField(decimal_places=2, default=Decimal('0.00'), max_digits=12)),
-                ('igst', models.DecimalField(decimal_places=2, default=Decimal('0.00'), max_digits=12)),
-                ('total', models.DecimalField(decimal_places=2, max_digits=12)),
-                ('from_revenue', models.DecimalField(decimal_places=2, max_digits=12)),
-                ('currency', models.CharField(default='INR', max_length=3)),
-                ('reason', models.CharField(max_length=200)),
-                ('snapshot', models.JSONField(help_text='Everything its document shows.')),
-                ('recorded_by', models.CharField(max_length=150)),
-                ('created_at', models.DateTimeField(default=quantleap.core.clock.now, editable=False)),
-                ('invoice', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='credit_notes', to='billing.invoice')),
-                ('transaction', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='credit_note', to='billing.ledgertransaction')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "partner_id",
+                    models.BigIntegerField(
+                        blank=True,
+                        editable=False,
+                        help_text="Owning partner; empty for direct.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "environment",
+                    models.CharField(
+                        choices=[("live", "Live"), ("test", "Test")],
+                        default="live",
+                        editable=False,
+                        max_length=4,
+                    ),
+                ),
+                ("idem_key", models.CharField(max_length=120)),
+                (
+                    "fy",
+                    models.CharField(help_text="Financial year of issue: 2026-27.", max_length=7),
+                ),
+                (
+                    "seq",
+                    models.PositiveIntegerField(
+                        help_text="Gapless within the financial year, from 1."
+                    ),
+                ),
+                ("number", models.CharField(max_length=16)),
+                ("issued_on", models.DateField()),
+                ("taxable", models.DecimalField(decimal_places=2, max_digits=12)),
+                (
+                    "cgst",
+                    models.DecimalField(decimal_places=2, default=Decimal("0.00"), max_digits=12),
+                ),
+                (
+                    "sgst",
+                    models.DecimalField(decimal_places=2, default=Decimal("0.00"), max_digits=12),
+                ),
+                (
+                    "igst",
+                    models.DecimalField(decimal_places=2, default=Decimal("0.00"), max_digits=12),
+                ),
+                ("total", models.DecimalField(decimal_places=2, max_digits=12)),
+                ("from_revenue", models.DecimalField(decimal_places=2, max_digits=12)),
+                ("currency", models.CharField(default="INR", max_length=3)),
+                ("reason", models.CharField(max_length=200)),
+                ("snapshot", models.JSONField(help_text="Everything its document shows.")),
+                ("recorded_by", models.CharField(max_length=150)),
+                (
+                    "created_at",
+                    models.DateTimeField(default=quantleap.core.clock.now, editable=False),
+                ),
+                (
+                    "invoice",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="credit_notes",
+                        to="billing.invoice",
+                    ),
+                ),
+                (
+                    "transaction",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="credit_note",
+                        to="billing.ledgertransaction",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('-id',),
+                "ordering": ("-id",),
             },
         ),
         migrations.CreateModel(
-            name='Payment',
+            name="Payment",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('partner_id', models.BigIntegerField(blank=True, editable=False, help_text='Owning partner; empty for direct.', null=True)),
-                ('environment', models.CharField(choices=[('live', 'Live'), ('test', 'Test')], default='live', editable=False, max_length=4)),
-                ('public_id', models.CharField(default=functools.partial(quantleap.core.ids.new_public_id, *('pay',), **{}), editable=False, max_length=40, unique=True)),
-                ('idem_key', models.CharField(max_length=120)),
-                ('method', models.CharField(choices=[('BANK_TRANSFER', 'Bank transfer'), ('UPI', 'UPI'), ('CHEQUE', 'Cheque'), ('CASH', 'Cash')], max_length=13)),
-                ('reference', models.CharField(help_text="The bank's own: a UTR, a cheque's number.", max_length=80)),
-                ('received_on', models.DateField()),
-                ('amount', models.DecimalField(decimal_places=2, max_digits=12)),
-                ('applied', models.DecimalField(decimal_places=2, max_digits=12)),
-                ('excess', models.DecimalField(decimal_places=2, default=Decimal('0.00'), max_digits=12)),
-                ('currency', models.CharField(default='INR', max_length=3)),
-                ('recorded_by', models.CharField(max_length=150)),
-                ('recorded_on', models.DateField(help_text='Business date of its posting.')),
-                ('created_at', models.DateTimeField(default=quantleap.core.clock.now, editable=False)),
-                ('customer', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='payments', to='partners.customer')),
-                ('invoice', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='payments', to='billing.invoice')),
-                ('transaction', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='payment', to='billing.ledgertransaction')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "partner_id",
+                    models.BigIntegerField(
+                        blank=True,
+                        editable=False,
+                        help_text="Owning partner; empty for direct.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "environment",
+                    models.CharField(
+                        choices=[("live", "Live"), ("test", "Test")],
+                        default="live",
+                        editable=False,
+                        max_length=4,
+                    ),
+                ),
+                (
+                    "public_id",
+                    models.CharField(
+                        default=functools.partial(
+                            quantleap.core.ids.new_public_id, *("pay",), **{}
+                        ),
+                        editable=False,
+                        max_length=40,
+                        unique=True,
+                    ),
+                ),
+                ("idem_key", models.CharField(max_length=120)),
+                (
+                    "method",
+                    models.CharField(
+                        choices=[
+                            ("BANK_TRANSFER", "Bank transfer"),
+                            ("UPI", "UPI"),
+                            ("CHEQUE", "Cheque"),
+                            ("CASH", "Cash"),
+                        ],
+                        max_length=13,
+                    ),
+                ),
+                (
+                    "reference",
+                    models.CharField(
+                        help_text="The bank's own: a UTR, a cheque's number.", max_length=80
+                    ),
+                ),
+                ("received_on", models.DateField()),
+                ("amount", models.DecimalField(decimal_places=2, max_digits=12)),
+                ("applied", models.DecimalField(decimal_places=2, max_digits=12)),
+                (
+                    "excess",
+                    models.DecimalField(decimal_places=2, default=Decimal("0.00"), max_digits=12),
+                ),
+                ("currency", models.CharField(default="INR", max_length=3)),
+                ("recorded_by", models.CharField(max_length=150)),
+                ("recorded_on", models.DateField(help_text="Business date of its posting.")),
+                (
+                    "created_at",
+                    models.DateTimeField(default=quantleap.core.clock.now, editable=False),
+                ),
+                (
+                    "customer",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="payments",
+                        to="partners.customer",
+                    ),
+                ),
+                (
+                    "invoice",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="payments",
+                        to="billing.invoice",
+                    ),
+                ),
+                (
+                    "transaction",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="payment",
+                        to="billing.ledgertransaction",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('-id',),
+                "ordering": ("-id",),
             },
         ),
         migrations.CreateModel(
-            name='Commission',
+            name="Commission",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('partner_id', models.BigIntegerField(blank=True, editable=False, help_text='Owning partner; empty for direct.', null=True)),
-                ('environment', models.CharField(choices=[('live', 'Live'), ('test', 'Test')], default='live', editable=False, max_length=4)),
-                ('public_id', models.CharField(default=functools.partial(quantleap.core.ids.new_public_id, *('com',), **{}), editable=False, max_length=40, unique=True)),
-                ('kind', models.CharField(choices=[('ACCRUAL', 'Accrual'), ('CLAWBACK', 'Claw-back'), ('MATURITY', 'Maturity')], max_length=8)),
-                ('role', models.CharField(choices=[('DISTRIBUTOR', 'Distributor'), ('PROVIDER', 'Provider'), ('PLATFORM', 'Platform')], max_length=11)),
-                ('base', models.DecimalField(decimal_places=2, max_digits=12)),
-                ('bps', models.PositiveIntegerField(help_text='Basis points of the base.')),
-                ('amount', models.DecimalField(decimal_places=2, max_digits=12)),
-                ('currency', models.CharField(default='INR', max_length=3)),
-                ('accrued_on', models.DateField(help_text='Business date of the row.')),
-                ('matures_on', models.DateField(blank=True, null=True)),
-                ('matured_at', models.DateTimeField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(default=quantleap.core.clock.now, editable=False)),
-                ('accrual', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='changes', to='billing.commission')),
-                ('invoice', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='commissions', to='billing.invoice')),
-                ('transaction', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='commissions', to='billing.ledgertransaction')),
-                ('credit_note', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='commissions', to='billing.creditnote')),
-                ('payment', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='commissions', to='billing.payment')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "partner_id",
+                    models.BigIntegerField(
+                        blank=True,
+                        editable=False,
+                        help_text="Owning partner; empty for direct.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "environment",
+                    models.CharField(
+                        choices=[("live", "Live"), ("test", "Test")],
+                        default="live",
+                        editable=False,
+                        max_length=4,
+                    ),
+                ),
+                (
+                    "public_id",
+                    models.CharField(
+                        default=functools.partial(
+                            quantleap.core.ids.new_public_id, *("com",), **{}
+                        ),
+                        editable=False,
+                        max_length=40,
+                        unique=True,
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("ACCRUAL", "Accrual"),
+                            ("CLAWBACK", "Claw-back"),
+                            ("MATURITY", "Maturity"),
+                        ],
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[
+                            ("DISTRIBUTOR", "Distributor"),
+                            ("PROVIDER", "Provider"),
+                            ("PLATFORM", "Platform"),
+                        ],
+                        max_length=11,
+                    ),
+                ),
+                ("base", models.DecimalField(decimal_places=2, max_digits=12)),
+                ("bps", models.PositiveIntegerField(help_text="Basis points of the base.")),
+                ("amount", models.DecimalField(decimal_places=2, max_digits=12)),
+                ("currency", models.CharField(default="INR", max_length=3)),
+                ("accrued_on", models.DateField(help_text="Business date of the row.")),
+                ("matures_on", models.DateField(blank=True, null=True)),
+                ("matured_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "created_at",
+                    models.DateTimeField(default=quantleap.core.clock.now, editable=False),
+                ),
+                (
+                    "accrual",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="changes",
+                        to="billing.commission",
+                    ),
+                ),
+                (
+                    "invoice",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="commissions",
+                        to="billing.invoice",
+                    ),
+                ),
+                (
+                    "transaction",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="commissions",
+                        to="billing.ledgertransaction",
+                    ),
+                ),
+                (
+                    "credit_note",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="commissions",
+                        to="billing.creditnote",
+                    ),
+                ),
+                (
+                    "payment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="commissions",
+                        to="billing.payment",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('-id',),
+                "ordering": ("-id",),
             },
         ),
         migrations.CreateModel(
-            name='Refund',
+            name="Refund",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('partner_id', models.BigIntegerField(blank=True, editable=False, help_text='Owning partner; empty for direct.', null=True)),
-                ('environment', models.CharField(choices=[('live', 'Live'), ('test', 'Test')], default='live', editable=False, max_length=4)),
-                ('public_id', models.CharField(default=functools.partial(quantleap.core.ids.new_public_id, *('rfd',), **{}), editable=False, max_length=40, unique=True)),
-                ('idem_key', models.CharField(max_length=120)),
-                ('method', models.CharField(choices=[('BANK_TRANSFER', 'Bank transfer'), ('UPI', 'UPI'), ('CHEQUE', 'Cheque'), ('CASH', 'Cash')], max_length=13)),
-                ('reference', models.CharField(max_length=80)),
-                ('amount', models.DecimalField(decimal_places=2, max_digits=12)),
-                ('currency', models.CharField(default='INR', max_length=3)),
-                ('recorded_by', models.CharField(max_length=150)),
-                ('recorded_on', models.DateField()),
-                ('created_at', models.DateTimeField(default=quantleap.core.clock.now, editable=False)),
-                ('credit_note', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='refund', to='billing.creditnote')),
-                ('customer', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='refunds', to='partners.customer')),
-                ('payment', models.ForeignKey(blank=True, help_text='Whose excess is given back.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='refunds', to='billing.payment')),
-                ('transaction', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='refund', to='billing.ledgertransaction')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "partner_id",
+                    models.BigIntegerField(
+                        blank=True,
+                        editable=False,
+                        help_text="Owning partner; empty for direct.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "environment",
+                    models.CharField(
+                        choices=[("live", "Live"), ("test", "Test")],
+                        default="live",
+                        editable=False,
+                        max_length=4,
+                    ),
+                ),
+                (
+                    "public_id",
+                    models.CharField(
+                        default=functools.partial(
+                            quantleap.core.ids.new_public_id, *("rfd",), **{}
+                        ),
+                        editable=False,
+                        max_length=40,
+                        unique=True,
+                    ),
+                ),
+                ("idem_key", models.CharField(max_length=120)),
+                (
+                    "method",
+                    models.CharField(
+                        choices=[
+                            ("BANK_TRANSFER", "Bank transfer"),
+                            ("UPI", "UPI"),
+                            ("CHEQUE", "Cheque"),
+                            ("CASH", "Cash"),
+                        ],
+                        max_length=13,
+                    ),
+                ),
+                ("reference", models.CharField(max_length=80)),
+                ("amount", models.DecimalField(decimal_places=2, max_digits=12)),
+                ("currency", models.CharField(default="INR", max_length=3)),
+                ("recorded_by", models.CharField(max_length=150)),
+                ("recorded_on", models.DateField()),
+                (
+                    "created_at",
+                    models.DateTimeField(default=quantleap.core.clock.now, editable=False),
+                ),
+                (
+                    "credit_note",
+                    models.OneToOneField(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="refund",
+                        to="billing.creditnote",
+                    ),
+                ),
+                (
+                    "customer",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="refunds",
+                        to="partners.customer",
+                    ),
+                ),
+                (
+                    "payment",
+                    models.ForeignKey(
+                        blank=True,
+                        help_text="Whose excess is given back.",
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="refunds",
+                        to="billing.payment",
+                    ),
+                ),
+                (
+                    "transaction",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="refund",
+                        to="billing.ledgertransaction",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('-id',),
+                "ordering": ("-id",),
             },
         ),
         migrations.AddIndex(
-            model_name='creditnote',
-            index=models.Index(fields=['partner_id', 'environment', 'issued_on'], name='credit_note_tenant_idx'),
+            model_name="creditnote",
+            index=models.Index(
+                fields=["partner_id", "environment", "issued_on"], name="credit_note_tenant_idx"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='creditnote',
-            constraint=models.UniqueConstraint(fields=('partner_id', 'environment', 'idem_key'), name='credit_note_idem_uniq', nulls_distinct=False),
+            model_name="creditnote",
+            constraint=models.UniqueConstraint(
+                fields=("partner_id", "environment", "idem_key"),
+                name="credit_note_idem_uniq",
+                nulls_distinct=False,
+            ),
         ),
         migrations.AddConstraint(
-            model_name='creditnote',
-            constraint=models.UniqueConstraint(fields=('fy', 'seq'), name='credit_note_fy_seq_uniq'),
+            model_name="creditnote",
+            constraint=models.UniqueConstraint(
+                fields=("fy", "seq"), name="credit_note_fy_seq_uniq"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='creditnote',
-            constraint=models.UniqueConstraint(fields=('number',), name='credit_note_number_uniq'),
+            model_name="creditnote",
+            constraint=models.UniqueConstraint(fields=("number",), name="credit_note_number_uniq"),
         ),
         migrations.AddConstraint(
-            model_name='creditnote',
-            constraint=models.CheckConstraint(condition=models.Q(('number__regex', '^[A-Za-z0-9/-]{1,16}$')), name='credit_note_number_format'),
+            model_name="creditnote",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("number__regex", "^[A-Za-z0-9/-]{1,16}$")),
+                name="credit_note_number_format",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='creditnote',
-            constraint=models.CheckConstraint(condition=models.Q(('total', django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(models.F('taxable'), '+', models.F('cgst')), '+', models.F('sgst')), '+', models.F('igst'))), ('cgst', models.F('sgst')), ('cgst__gte', 0), ('igst__gte', 0), ('taxable__gte', 0), ('total__gt', 0)), name='credit_note_total_is_sum'),
+            model_name="creditnote",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "total",
+                        django.db.models.expressions.CombinedExpression(
+                            django.db.models.expressions.CombinedExpression(
+                                django.db.models.expressions.CombinedExpression(
+                                    models.F("taxable"), "+", models.F("cgst")
+                                ),
+                                "+",
+                                models.F("sgst"),
+                            ),
+                            "+",
+                            models.F("igst"),
+                        ),
+                    ),
+                    ("cgst", models.F("sgst")),
+                    ("cgst__gte", 0),
+                    ("igst__gte", 0),
+                    ("taxable__gte", 0),
+                    ("total__gt", 0),
+                ),
+                name="credit_note_total_is_sum",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='creditnote',
-            constraint=models.CheckConstraint(condition=models.Q(('from_revenue__gte', 0), ('from_revenue__lte', models.F('taxable'))), name='credit_note_from_revenue'),
+            model_name="creditnote",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("from_revenue__gte", 0), ("from_revenue__lte", models.F("taxable"))
+                ),
+                name="credit_note_from_revenue",
+            ),
         ),
         migrations.AddIndex(
-            model_name='payment',
-            index=models.Index(fields=['customer', '-id'], name='payment_customer_idx'),
+            model_name="payment",
+            index=models.Index(fields=["customer", "-id"], name="payment_customer_idx"),
         ),
         migrations.AddIndex(
-            model_name='payment',
-            index=models.Index(fields=['partner_id', 'environment', 'recorded_on'], name='payment_tenant_idx'),
+            model_name="payment",
+            index=models.Index(
+                fields=["partner_id", "environment", "recorded_on"], name="payment_tenant_idx"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='payment',
-            constraint=models.UniqueConstraint(fields=('partner_id', 'environment', 'idem_key'), name='payment_idem_uniq', nulls_distinct=False),
+            model_name="payment",
+            constraint=models.UniqueConstraint(
+                fields=("partner_id", "environment", "idem_key"),
+                name="payment_idem_uniq",
+                nulls_distinct=False,
+            ),
         ),
         migrations.AddConstraint(
-            model_name='payment',
-            constraint=models.CheckConstraint(condition=models.Q(('amount__gt', 0), ('applied__gte', 0), ('excess__gte', 0), ('amount', django.db.models.expressions.CombinedExpression(models.F('applied'), '+', models.F('excess')))), name='payment_amount_is_sum'),
+            model_name="payment",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("amount__gt", 0),
+                    ("applied__gte", 0),
+                    ("excess__gte", 0),
+                    (
+                        "amount",
+                        django.db.models.expressions.CombinedExpression(
+                            models.F("applied"), "+", models.F("excess")
+                        ),
+                    ),
+                ),
+                name="payment_amount_is_sum",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='payment',
-            constraint=models.CheckConstraint(condition=models.Q(('received_on__lte', models.F('recorded_on'))), name='payment_not_before_receipt'),
+            model_name="payment",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("received_on__lte", models.F("recorded_on"))),
+                name="payment_not_before_receipt",
+            ),
         ),
         migrations.AddIndex(
-            model_name='commission',
-            index=models.Index(fields=['partner_id', 'environment', '-id'], name='commission_tenant_idx'),
+            model_name="commission",
+            index=models.Index(
+                fields=["partner_id", "environment", "-id"], name="commission_tenant_idx"
+            ),
         ),
         migrations.AddIndex(
-            model_name='commission',
-            index=models.Index(fields=['partner_id', 'environment', 'accrued_on'], name='commission_month_idx'),
+            model_name="commission",
+            index=models.Index(
+                fields=["partner_id", "environment", "accrued_on"], name="commission_month_idx"
+            ),
         ),
         migrations.AddIndex(
-            model_name='commission',
-            index=models.Index(condition=models.Q(('kind', 'ACCRUAL'), ('matured_at__isnull', True)), fields=['matures_on', 'id'], name='commission_maturing_idx'),
+            model_name="commission",
+            index=models.Index(
+                condition=models.Q(("kind", "ACCRUAL"), ("matured_at__isnull", True)),
+                fields=["matures_on", "id"],
+                name="commission_maturing_idx",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='commission',
-            constraint=models.UniqueConstraint(condition=models.Q(('kind', 'ACCRUAL')), fields=('partner_id', 'environment', 'payment', 'role'), name='commission_accrual_uniq', nulls_distinct=False),
+            model_name="commission",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("kind", "ACCRUAL")),
+                fields=("partner_id", "environment", "payment", "role"),
+                name="commission_accrual_uniq",
+                nulls_distinct=False,
+            ),
         ),
         migrations.AddConstraint(
-            model_name='commission',
-            constraint=models.UniqueConstraint(condition=models.Q(('kind', 'CLAWBACK')), fields=('partner_id', 'environment', 'credit_note', 'accrual'), name='commission_clawback_uniq', nulls_distinct=False),
+            model_name="commission",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("kind", "CLAWBACK")),
+                fields=("partner_id", "environment", "credit_note", "accrual"),
+                name="commission_clawback_uniq",
+                nulls_distinct=False,
+            ),
         ),
         migrations.AddConstraint(
-            model_name='commission',
-            constraint=models.UniqueConstraint(condition=models.Q(('kind', 'MATURITY')), fields=('partner_id', 'environment', 'accrual'), name='commission_maturity_uniq', nulls_distinct=False),
+            model_name="commission",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("kind", "MATURITY")),
+                fields=("partner_id", "environment", "accrual"),
+                name="commission_maturity_uniq",
+                nulls_distinct=False,
+            ),
         ),
         migrations.AddConstraint(
-            model_name='commission',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('accrual__isnull', True), ('amount__gt', 0), ('base__gte', 0), ('credit_note__isnull', True), ('kind', 'ACCRUAL'), ('matures_on__isnull', False)), models.Q(('accrual__isnull', False), ('amount__lt', 0), ('base__lte', 0), ('credit_note__isnull', False), ('kind', 'CLAWBACK'), ('matured_at__isnull', True), ('matures_on__isnull', True)), models.Q(('accrual__isnull', False), ('amount__gt', 0), ('credit_note__isnull', True), ('kind', 'MATURITY'), ('matured_at__isnull', True), ('matures_on__isnull', True)), _connector='OR'), name='commission_kind_shape'),
+            model_name="commission",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(
+                        ("accrual__isnull", True),
+                        ("amount__gt", 0),
+                        ("base__gte", 0),
+                        ("credit_note__isnull", True),
+                        ("kind", "ACCRUAL"),
+                        ("matures_on__isnull", False),
+                    ),
+                    models.Q(
+                        ("accrual__isnull", False),
+                        ("amount__lt", 0),
+                        ("base__lte", 0),
+                        ("credit_note__isnull", False),
+                        ("kind", "CLAWBACK"),
+                        ("matured_at__isnull", True),
+                        ("matures_on__isnull", True),
+                    ),
+                    models.Q(
+                        ("accrual__isnull", False),
+                        ("amount__gt", 0),
+                        ("credit_note__isnull", True),
+                        ("kind", "MATURITY"),
+                        ("matured_at__isnull", True),
+                        ("matures_on__isnull", True),
+                    ),
+                    _connector="OR",
+                ),
+                name="commission_kind_shape",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='commission',
-            constraint=models.CheckConstraint(condition=models.Q(('bps__gt', 0), ('bps__lte', 10000), ('partner_id__isnull', False)), name='commission_has_payee'),
+            model_name="commission",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("bps__gt", 0), ("bps__lte", 10000), ("partner_id__isnull", False)
+                ),
+                name="commission_has_payee",
+            ),
         ),
         migrations.AddIndex(
-            model_name='refund',
-            index=models.Index(fields=['partner_id', 'environment', 'recorded_on'], name='refund_tenant_idx'),
+            model_name="refund",
+            index=models.Index(
+                fields=["partner_id", "environment", "recorded_on"], name="refund_tenant_idx"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='refund',
-            constraint=models.UniqueConstraint(fields=('partner_id', 'environment', 'idem_key'), name='refund_idem_uniq', nulls_distinct=False),
+            model_name="refund",
+            constraint=models.UniqueConstraint(
+                fields=("partner_id", "environment", "idem_key"),
+                name="refund_idem_uniq",
+                nulls_distinct=False,
+            ),
         ),
         migrations.AddConstraint(
-            model_name='refund',
-            constraint=models.CheckConstraint(condition=models.Q(('amount__gt', 0)), name='refund_positive'),
+            model_name="refund",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("amount__gt", 0)), name="refund_positive"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='refund',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('credit_note__isnull', True), ('payment__isnull', False)), models.Q(('credit_note__isnull', False), ('payment__isnull', True)), _connector='OR'), name='refund_of_one_thing'),
+            model_name="refund",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("credit_note__isnull", True), ("payment__isnull", False)),
+                    models.Q(("credit_note__isnull", False), ("payment__isnull", True)),
+                    _connector="OR",
+                ),
+                name="refund_of_one_thing",
+            ),
         ),
     ]

@@ -9,12 +9,13 @@ from typing import Any, Final
 
 from marketplace.models import Template
 from partners.models import Customer, Partner
+from quantleap.core.audit import SYSTEM
 from quantleap.core.clock import at_ist
 from quantleap.core.tenancy import Environment
 from subscriptions import services
-from subscriptions.billing import runs, segments
+from subscriptions.billing import payments, refunds, runs, segments
 from subscriptions.billing.management.commands.seed_billing import DEMO_SUPPLIER, GST_FROM, GST_PCT
-from subscriptions.billing.models import Supplier, TaxRate
+from subscriptions.billing.models import Invoice, Supplier, TaxRate
 from subscriptions.models import Subscription
 
 #: The state of the tests' supplier, and another one.
@@ -89,4 +90,37 @@ def days_of(subscription: Subscription) -> list[tuple[dt.date, dt.date]]:
         subscription.invoices.order_by("segment_no", "period_no").values_list(
             "period_start", "period_end"
         )
+    )
+
+
+def pay(
+    invoice: Invoice, amount: Decimal, *, key: str = "utr", day: dt.date | None = None
+) -> payments.Recorded:
+    """A payment that arrived and was recorded on ``day`` (IST), else on the invoice's date."""
+    on = day or invoice.issued_on
+    return payments.record_payment(
+        invoice_id=invoice.pk,
+        idem_key=f"{invoice.number}:{key}",
+        amount=amount,
+        method="BANK_TRANSFER",
+        reference=f"UTR {key}",
+        received_on=on,
+        actor=SYSTEM,
+        now=noon(on),
+    )
+
+
+def credit(
+    invoice: Invoice, amount: Decimal, *, key: str = "credit", day: dt.date | None = None
+) -> refunds.Credited:
+    """A credit note on ``day`` (IST), else on the invoice's date, and the money back."""
+    return refunds.refund(
+        invoice_id=invoice.pk,
+        idem_key=f"{invoice.number}:{key}",
+        amount=amount,
+        reason="Cancelled within the week",
+        method="BANK_TRANSFER",
+        reference=f"UTR {key}",
+        actor=SYSTEM,
+        now=noon(day or invoice.issued_on),
     )

@@ -38,6 +38,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "django_celery_beat",
     "django_structlog",
+    "anymail",
     "marketplace.apps.MarketplaceConfig",
     "partners.apps.PartnersConfig",
     "brokers.apps.BrokersConfig",
@@ -159,8 +160,20 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": crontab(hour=23, minute=20),
     },
     "prove-ledger": {"task": "billing.prove_daily", "schedule": crontab(hour=23, minute=40)},
+    "send-invoice-mails": {
+        "task": "billing.send_mails",
+        "schedule": 5.0,
+        "options": {"expires": 5},
+    },
     "forget-idempotency-records": {"task": "core.forget_idempotency_records", "schedule": 3600.0},
 }
+
+# -- Mail: printed until a provider is named (docs/billing.md) -----------------------------------
+EMAIL_BACKEND: str = env.str("EMAIL_BACKEND", default="quantleap.core.mail.ConsoleBackend")
+EMAIL_TIMEOUT = 30
+# The provider's settings for django-anymail as JSON: {"POSTMARK_SERVER_TOKEN": "…"}
+ANYMAIL: dict[str, Any] = {"REQUESTS_TIMEOUT": EMAIL_TIMEOUT, **env.json("ANYMAIL", default={})}
+DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", default="billing@quantleap.example")
 
 UNFOLD: dict[str, Any] = console.UNFOLD
 

@@ -9,3 +9,11 @@ class BillingConfig(AppConfig):
     name = "subscriptions.billing"
     label = "billing"
     verbose_name = "Billing"
+
+    def ready(self) -> None:
+        """Listen to the outbox: customers get their invoices by mail."""
+        # Models can be imported only once every app is loaded.
+        from quantleap.core.outbox import HANDLERS
+        from subscriptions.billing.mailing import queue_mails
+
+        HANDLERS.register(queue_mails)

@@ -6,7 +6,8 @@ import datetime as dt
 from dataclasses import dataclass
 
 from partners.models import Partner
-from subscriptions.billing.models import BillingSegment
+from quantleap.core.errors import NotFound
+from subscriptions.billing.models import BillingSegment, Invoice
 from subscriptions.billing.states import STATES, state_of
 
 
@@ -42,3 +43,18 @@ def withheld(as_of: dt.date) -> list[Withheld]:
         if one.next_on is not None
         and state_of(one.subscription.customer.state, defaults.get(one.partner_id or 0, "")) is None
     ]
+
+
+def get_invoice(
+    partner_id: int | None, environment: str, public_id: str, *, customer_id: int | None = None
+) -> Invoice:
+    """A tenant's invoice, of one customer where given; NotFound for everybody else's alike."""
+    if "\0" in public_id:  # a path may hold it, PostgreSQL cannot
+        raise NotFound
+    found = Invoice.objects.for_partner(partner_id, environment).filter(public_id=public_id)
+    if customer_id is not None:
+        found = found.filter(customer_id=customer_id)
+    invoice = found.first()
+    if invoice is None:
+        raise NotFound
+    return invoice

@@ -80,30 +80,23 @@ class InvoiceSnapshot(TypedDict):
     in_words: str
 
 
-class AgainstInvoice(TypedDict):
-    """The invoice that a credit note takes back, in part or in whole."""
-
-    number: str
-    issued_on: str
-
-
 class CreditNoteSnapshot(TypedDict):
-    """All fields of Rule 53 (1A); amounts are what is credited, positive."""
+    """All fields of Rule 53 (1A); amounts are what is credited, positive. Written by refunds.py."""
 
     version: Literal[1]
     number: str
     issued_on: str
-    against: AgainstInvoice
+    invoice_number: str
+    invoice_issued_on: str
     reason: str
     supplier: SupplierSnapshot
     customer: CustomerSnapshot
     place_of_supply: Place
-    reverse_charge: bool
     subscription: str
     template: str
-    lines: list[Line]
-    taxable: str
+    sac: str
     rate_pct: str
+    taxable: str
     cgst: str
     sgst: str
     igst: str

@@ -7,7 +7,7 @@ import datetime as dt
 from celery import shared_task
 
 from quantleap.core import clock
-from subscriptions.billing import maturity, proof, recognition, runs
+from subscriptions.billing import mailing, maturity, proof, recognition, runs
 
 
 @shared_task(name="billing.run_daily")
@@ -36,3 +36,9 @@ def mature_daily() -> int:
 def prove_daily() -> bool:
     """Beat, 05:10 IST: prove the books; the report is on the console."""
     return proof.prove(now=clock.now()).ok
+
+
+@shared_task(name="billing.send_mails")
+def send_mails() -> int:
+    """Beat: mail the invoices that were issued since; bounded, the next beat goes on."""
+    return mailing.send_due(now=clock.now())

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from marketplace.api.answers import PLATFORM_OWNER
 from marketplace.models import Template
 from quantleap.core.clock import ist_date
-from quantleap.core.money import BASIS_POINTS, CURRENCY, ZERO, split
+from quantleap.core.money import BASIS_POINTS, split
 from quantleap.core.tenancy import Environment
 from subscriptions.api.serializers import (
     AllocationListAnswer,
@@ -21,6 +21,7 @@ from subscriptions.api.serializers import (
     PartnerDetailMembers,
     TransitionMembers,
 )
+from subscriptions.billing.reports import shares_to_date
 from subscriptions.models import Allocation, Subscription
 from subscriptions.periods import next_billing_at, next_billing_date
 from subscriptions.ports import ACTIVITY
@@ -139,9 +140,14 @@ def payment_row(subscription: Subscription) -> dict[str, Any]:
     return {"status": status, "due_by": None, "pay_url": None}
 
 
-def revenue_to_date() -> dict[str, Any]:
-    """Shares of what was paid: commission accrues on payment, and no payment exists yet."""
-    return {"partner_share": ZERO, "platform_share": ZERO, "currency": CURRENCY}
+def revenue_to_date(subscription: Subscription) -> dict[str, Any]:
+    """Shares of what was paid and not given back (2 queries)."""
+    shares = shares_to_date(subscription.pk, subscription.partner_id)
+    return {
+        "partner_share": shares.partner,
+        "platform_share": shares.platform,
+        "currency": subscription.currency,
+    }
 
 
 # -- whole answers: flat, with the same object nested for clients of the older guide -------------
@@ -162,14 +168,16 @@ def created(shown: Row, subscription: Subscription) -> Response:
 def detail(shown: Row, subscription: Subscription, *, with_revenue: bool) -> Response:
     """One subscription with what was traded for it, and for its partner the shares to date."""
     activity = ACTIVITY.get()
-    members = {
+    members: dict[str, Any] = {
         "statusCode": 200,
         "effective_lots": lots_rows(subscription),
         "last_executions": activity.last_executions(subscription.pk, LAST_EXECUTIONS),
         "performance_tracking": activity.performance(subscription.pk),
-        "revenue_share_tracking": revenue_to_date(),
     }
-    serializer = PartnerDetailMembers if with_revenue else DetailMembers
+    serializer: type[DetailMembers] = DetailMembers
+    if with_revenue:
+        members["revenue_share_tracking"] = revenue_to_date(subscription)
+        serializer = PartnerDetailMembers
     return _flat_and_nested(serializer(members).data, shown)
 
 

@@ -24,7 +24,8 @@ from quantleap.core.clock import ist_date
 from quantleap.core.errors import DomainError, InvalidRequest, NotFound
 from quantleap.core.money import CURRENCY, ZERO
 from subscriptions import events
-from subscriptions.billing import segments
+from subscriptions.billing import reports, segments
+from subscriptions.billing.errors import PaymentDue
 from subscriptions.errors import DuplicateSubscription
 from subscriptions.models import Allocation, ShareLine, Subscription
 from subscriptions.selectors import definition_of, open_template
@@ -75,7 +76,7 @@ def subscribe(
     the partner's key that asked, ``address`` where the accepted disclosure came from.
 
     NotFound for a template that is not offered to this caller; InvalidRequest for a multiplier,
-    disclosure or account that does not fit; DuplicateSubscription; ClientIdTaken.
+    disclosure or account that does not fit; DuplicateSubscription; PaymentDue; ClientIdTaken.
     """
     choices = [_cleaned(choice, partner_id) for choice in accounts]
     _refuse_twice(choices)
@@ -98,6 +99,7 @@ def subscribe(
             subscription.accepted_disclosure_at = now
             subscription.accepted_disclosure_address = address
         _insert_once(subscription)
+        _refuse_debtor(subscription)
         copy_shares([subscription])
         segments.open_first([subscription])
         for choice in choices:
@@ -261,6 +263,20 @@ def _insert_once(subscription: Subscription) -> None:
                 ) from error
         else:
             return
+
+
+def _refuse_debtor(subscription: Subscription) -> None:
+    """No new subscription while an invoice of an earlier one is unpaid (api.md section 6).
+
+    After the INSERT, so that a live one is a duplicate first.
+    """
+    unpaid = reports.unpaid_invoice(subscription.customer_id, subscription.template_id)
+    if unpaid is not None:
+        raise PaymentDue(
+            f"Invoice {unpaid.number} of an earlier subscription is unpaid",
+            invoice_id=unpaid.public_id,
+            invoice_number=unpaid.number,
+        )
 
 
 def _live_of(subscription: Subscription) -> str | None:

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from subscriptions.billing.api import documents
+from subscriptions.billing.api import documents, partner, user
 
 urlpatterns: list[URLPattern] = [
+    path("partner/invoices", partner.InvoicesView.as_view(), name="partner-invoices"),
+    path("partner/revenue", partner.RevenueView.as_view(), name="partner-revenue"),
+    path("partner/commissions", partner.CommissionsView.as_view(), name="partner-commissions"),
+    path("user/invoices", user.InvoicesView.as_view(), name="user-invoices"),
+    path("user/invoices/<str:invoice_id>", user.InvoiceView.as_view(), name="user-invoice"),
+    path("user/payments", user.PaymentsView.as_view(), name="user-payments"),
     path(
         "user/invoices/<str:invoice_id>/pdf",
         documents.UserInvoicePdfView.as_view(),

@@ -16,7 +16,7 @@ else:
 class ConsoleBackend(_ConsoleBackend):
     """anymail's, but an attachment is shown by name and size: nobody reads a PDF in base64."""
 
-    def write_message(self, message: EmailMessage) -> int:
+    def write_message(self, message: EmailMessage) -> None:
         """Head, text and what is attached."""
         head = {
             "From": message.from_email,
@@ -27,7 +27,7 @@ class ConsoleBackend(_ConsoleBackend):
         lines = [f"{name}: {value}" for name, value in head.items()]
         lines += ["", str(message.body).rstrip()]
         lines += [f"[{_attached(one)}]" for one in message.attachments]
-        return int(self.stream.write("\n".join(lines) + "\n" + "-" * 79 + "\n"))
+        self.stream.write("\n".join(lines) + "\n" + "-" * 79 + "\n")
 
 
 def _attached(attachment: Any) -> str:

@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from decimal import Decimal
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ from subscriptions.billing.texts import amount, day, lines_of, plain, rate
 
 TEMPLATE: Final = Path(__file__).resolve().parent / "templates" / "invoice.typ"
 # ISO 19005-2, for keeping; its text can be searched and copied.
-_STANDARDS: Final = ["a-2u"]
+_ARCHIVABLE: Final = "a-2u"
 _HALF: Final = 2
 # Where the state's half is that of a union territory without a legislature (UTGST Act 2017).
 _UNION_TERRITORIES: Final = frozenset({"04", "26", "31", "35", "38"})
@@ -37,7 +38,7 @@ class UnknownSnapshot(ValueError):
 def renderer() -> str:
     """What makes the bytes: typst's version and the template's fingerprint."""
     digest = hashlib.sha256(TEMPLATE.read_bytes()).hexdigest()[:12]
-    return f"typst {typst.__version__}, invoice.typ {digest}"
+    return f"typst {version('typst')}, invoice.typ {digest}"
 
 
 def render_invoice(snapshot: InvoiceSnapshot) -> bytes:
@@ -178,13 +179,13 @@ def _tax(snapshot: InvoiceSnapshot | CreditNoteSnapshot) -> dict[str, Any]:
 def _compile(document: Mapping[str, Any]) -> bytes:
     """PDF/A-2u; plain PDF where a name has characters that no font inside typst can show."""
     try:
-        return _typeset(document, _STANDARDS)
+        return _typeset(document, archivable=True)
     except typst.TypstError:
         # They become boxes. A fault of the template itself is raised again.
-        return _typeset(document, [])
+        return _typeset(document, archivable=False)
 
 
-def _typeset(document: Mapping[str, Any], standards: list[str]) -> bytes:
+def _typeset(document: Mapping[str, Any], *, archivable: bool) -> bytes:
     date = document["date"]
     made: bytes = typst.compile(
         str(TEMPLATE),
@@ -192,7 +193,7 @@ def _typeset(document: Mapping[str, Any], standards: list[str]) -> bytes:
         ignore_system_fonts=True,
         sys_inputs={"document": json.dumps(document, ensure_ascii=False)},
         timestamp=dt.datetime(date["year"], date["month"], date["day"], tzinfo=dt.UTC),
-        pdf_standards=standards,
+        pdf_standards=[_ARCHIVABLE] if archivable else [],
     )
     return made
 

@@ -84,6 +84,22 @@ NAVIGATION: Final[tuple[tuple[str, bool, tuple[Link, ...]], ...]] = (
         ),
     ),
     (
+        "Money",
+        False,
+        (
+            Link("Invoices", "receipt", "billing.Invoice"),
+            Link("Payments", "payments", "billing.Payment"),
+            Link("Credit notes", "undo", "billing.CreditNote"),
+            Link("Refunds", "currency_rupee", "billing.Refund"),
+            Link("Commission", "percent", "billing.Commission"),
+            Link("Balances", "account_balance_wallet", "billing.LedgerAccount"),
+            Link("Postings", "menu_book", "billing.LedgerTransaction"),
+            Link("Ledger proof", "verified", "billing.LedgerProof"),
+            Link("Billing runs", "event_repeat", "billing.BillingRun"),
+            Link("Invoice mails", "mail", "billing.InvoiceMail"),
+        ),
+    ),
+    (
         "House",
         True,
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 
 import pytest
 from django.db import DatabaseError, connection, transaction
@@ -137,6 +138,30 @@ def test_the_database_keeps_a_document_as_it_is(invoice: Invoice, statement: str
     ):
         cursor.execute(statement)
     assert invoice_pdf(invoice) == made
+
+
+@pytest.mark.django_db(transaction=True)
+def test_wanted_by_many_at_once_it_is_stored_once() -> None:
+    load_billing()
+    load_reference_data()
+    invoice = issued(make_partner())
+    together = threading.Barrier(4)
+    got: list[bytes] = []
+
+    def want() -> None:
+        try:
+            together.wait()
+            got.append(invoice_pdf(Invoice.objects.get(pk=invoice.pk)))
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=want) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(got) == 4
+    assert set(got) == {bytes(InvoiceDocument.objects.get().pdf)}
 
 
 # -- over HTTP -----------------------------------------------------------------------------------

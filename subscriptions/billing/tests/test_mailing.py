@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import io
+import json
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import responses
 from django.core import mail
 from django.core.mail import EmailMessage
 from django.db import connection
@@ -128,6 +132,47 @@ def test_the_limit_is_kept(partner: Partner) -> None:
     relayed(partner, 4)
     assert mailing.send_due(now=NOW, limit=3) == 3
     assert mailing.send_due(now=NOW, limit=3) == 1
+
+
+# -- through a provider --------------------------------------------------------------------------
+PROVIDER = "https://api.postmarkapp.com/email"
+
+
+@pytest.fixture
+def provider(settings: Any) -> Iterator[responses.RequestsMock]:
+    settings.EMAIL_BACKEND = "anymail.backends.postmark.EmailBackend"
+    settings.ANYMAIL = {"POSTMARK_SERVER_TOKEN": "token-of-a-test"}
+    with responses.RequestsMock() as mocked:
+        yield mocked
+
+
+def test_a_provider_gets_the_document(partner: Partner, provider: responses.RequestsMock) -> None:
+    relayed(partner)
+    invoice = Invoice.objects.get()
+    accepted = {"To": invoice.customer.email, "MessageID": "m-1", "ErrorCode": 0, "Message": "OK"}
+    provider.post(PROVIDER, json=accepted)
+    mailing.send_due(now=NOW)
+    row = InvoiceMail.objects.get()
+    assert (row.status, row.last_error) == ("SENT", "")
+    sent = json.loads(provider.calls[0].request.body or "")
+    assert sent["To"] == invoice.customer.email
+    [attached] = sent["Attachments"]
+    assert attached["Name"] == f"{invoice.number}.pdf"
+    assert base64.b64decode(attached["Content"]) == invoice_pdf(invoice)
+    headers = {one["Name"]: one["Value"] for one in sent["Headers"]}
+    assert headers["Message-ID"] == f"<{invoice.public_id}@quantleap.example>"
+
+
+def test_a_providers_refusal_is_kept_without_its_token(
+    partner: Partner, provider: responses.RequestsMock
+) -> None:
+    provider.post(PROVIDER, status=503, body="come back later")
+    relayed(partner)
+    assert mailing.send_due(now=NOW) == 0
+    row = InvoiceMail.objects.get()
+    assert row.status == "PENDING"
+    assert row.last_error.startswith("AnymailRequestsAPIError")
+    assert "token-of-a-test" not in row.last_error
 
 
 # -- when sending fails --------------------------------------------------------------------------

@@ -137,16 +137,8 @@ def save_standing(invoice: Invoice) -> None:
         invoice.status = status.PARTLY_PAID
     else:
         invoice.status = status.DUE
-    invoice.save(
-        update_fields=[
-            "status",
-            "paid",
-            "refunded",
-            "credited",
-            "credited_taxable",
-            "recognised",
-        ]  # fmt: skip
-    )
+    changing = ("status", "paid", "refunded", "credited", "credited_taxable", "recognised")
+    invoice.save(update_fields=changing)
 
 
 def insert_once(row: TenantOwned, constraint: str, idem_key: str) -> None:

@@ -57,15 +57,13 @@ def invoice_history(
     NotFound for an unknown one, another tenant's or another customer's alike.
     """
     found = None
+    came: QuerySet[Payment] = Payment.objects.order_by("id")
+    noted: QuerySet[CreditNote] = CreditNote.objects.select_related("refund").order_by("id")
     if "\0" not in public_id:  # PostgreSQL could not even be asked
         found = (
             invoices(partner_id, environment, customer_id=customer_id)
-            .prefetch_related(
-                Prefetch("payments", Payment.objects.order_by("id")),
-                Prefetch(
-                    "credit_notes", CreditNote.objects.select_related("refund").order_by("id")
-                ),
-            )
+            .prefetch_related(Prefetch("payments", came))
+            .prefetch_related(Prefetch("credit_notes", noted))
             .filter(public_id=public_id)
             .first()
         )

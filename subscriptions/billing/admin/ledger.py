@@ -32,7 +32,8 @@ class LedgerAccountAdmin(LargeTableMixin, ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[LedgerAccount]:
         """With the balances, in the same query."""
-        return super().get_queryset(request).annotate(held=F("projection__balance"))
+        found: QuerySet[LedgerAccount] = super().get_queryset(request)
+        return found.annotate(held=F("projection__balance"))
 
     @admin.display(description="Balance", ordering="held")
     def balance(self, account: LedgerAccount) -> str:

@@ -23,11 +23,13 @@ class MoneyPage(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
 
     ordering = ("-id",)
     readonly_fields = ("partner_name", "environment", "created_at")
+    related: tuple[str, ...] = ()
+    documents: tuple[str, ...] = ()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """With what names the row's relations, without documents."""
-        found = super().get_queryset(request).select_related(*self.list_select_related)
-        return found.defer("invoice__snapshot") if "invoice" in self.list_select_related else found
+        """With what names the row's relations, without their documents."""
+        found = super().get_queryset(request).select_related(*self.related)
+        return found.defer(*self.documents)
 
 
 @admin.register(Payment)
@@ -40,7 +42,8 @@ class PaymentAdmin(MoneyPage):
     )  # fmt: skip
     list_filter = ("method", PartnerFilter, "environment", "recorded_on")
     search_fields = ("=public_id", "=reference", "=invoice__number", "=customer__email")
-    list_select_related = ("invoice", "customer", "transaction")
+    related = ("invoice", "customer", "transaction")
+    documents = ("invoice__snapshot",)
     fields = (
         ("invoice", "customer", "partner_name"),
         ("received_on", "method", "reference"),
@@ -114,7 +117,8 @@ class RefundAdmin(MoneyPage):
     )  # fmt: skip
     list_filter = ("method", PartnerFilter, "environment", "recorded_on")
     search_fields = ("=public_id", "=reference", "=credit_note__number", "=customer__email")
-    list_select_related = ("customer", "credit_note", "payment", "transaction")
+    related = ("customer", "credit_note", "payment", "transaction")
+    documents = ("credit_note__snapshot",)
     fields = (
         ("customer", "partner_name", "environment"),
         ("credit_note", "payment", "amount"),
@@ -134,7 +138,8 @@ class CommissionAdmin(MoneyPage):
     )  # fmt: skip
     list_filter = ("kind", "role", PartnerFilter, "environment", "accrued_on")
     search_fields = ("=public_id", "=invoice__number", "=payment__public_id")
-    list_select_related = ("invoice", "payment", "credit_note", "transaction")
+    related = ("invoice", "payment", "credit_note", "transaction")
+    documents = ("invoice__snapshot", "credit_note__snapshot")
     fields = (
         ("kind", "role", "partner_name"),
         ("invoice", "payment", "credit_note"),

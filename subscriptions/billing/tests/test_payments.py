@@ -39,6 +39,7 @@ from subscriptions.billing.tests.factories import (
 
 pytestmark = pytest.mark.django_db
 TOTAL = Decimal("1178.82")
+ZERO = Decimal(0)
 STAFF = Actor("STAFF", "clerk")
 
 
@@ -144,7 +145,7 @@ def test_too_much_is_the_customers_credit_and_can_go_back(invoice: Invoice) -> N
     assert (paid.applied, paid.excess) == (TOTAL, rupees("321.18"))
     assert books()["credit"] == rupees("-321.18")
     second = pay(invoice, TOTAL, key="again").payment
-    assert (second.applied, second.excess) == (0, TOTAL)
+    assert (second.applied, second.excess) == (ZERO, TOTAL)
     assert earned(invoice) == rupees("299.70")
     back: dict[str, Any] = {
         "payment_id": paid.pk,
@@ -220,7 +221,7 @@ def test_a_full_refund_leaves_nothing(
     done = credit(invoice, TOTAL, day=day)
     invoice.refresh_from_db()
     assert (invoice.status, invoice.refunded, invoice.credited) == ("CREDITED", TOTAL, TOTAL)
-    assert (invoice.credited_taxable, invoice.recognised) == (999, 0)
+    assert (invoice.credited_taxable, invoice.recognised) == (rupees("999"), ZERO)
     assert done.refund is not None
     assert done.refund.amount == TOTAL
     assert earned(invoice) == 0
@@ -273,7 +274,11 @@ def test_a_credit_of_a_partly_paid_invoice_gives_back_what_is_too_much(invoice: 
     assert done.refund is not None
     assert done.refund.amount == rupees("500.00")
     invoice.refresh_from_db()
-    assert (invoice.status, invoice.paid, invoice.refunded) == ("CREDITED", 500, 500)
+    assert (invoice.status, invoice.paid, invoice.refunded) == (
+        "CREDITED",
+        rupees("500"),
+        rupees("500"),
+    )
     assert earned(invoice) == 0
     assert set(books().values()) == {Decimal(0)}
     assert_books_hold()
@@ -291,9 +296,9 @@ def test_commission_matures_after_the_window_less_what_was_taken_back(invoice: I
     done = maturity.mature(day, now=noon(day))
     assert (done.accruals, done.amount) == (1, rupees("172.57"))
     assert maturity.mature(day, now=noon(day)).accruals == 0
-    assert (books()["pending"], books()["payable"]) == (0, rupees("-172.57"))
+    assert (books()["pending"], books()["payable"]) == (ZERO, rupees("-172.57"))
     credit(invoice, rupees("678.82"), key="c2", day=day)
-    assert (books()["pending"], books()["payable"], books()["expense"]) == (0, 0, 0)
+    assert (books()["pending"], books()["payable"], books()["expense"]) == (ZERO, ZERO, ZERO)
     assert list(Commission.objects.order_by("id").values_list("kind", flat=True)) == [
         "ACCRUAL", "CLAWBACK", "MATURITY", "CLAWBACK",
     ]  # fmt: skip
@@ -305,7 +310,7 @@ def test_what_was_taken_back_entirely_matures_to_nothing(invoice: Invoice) -> No
     credit(invoice, TOTAL)
     day = START + dt.timedelta(days=40)
     done = maturity.mature(day, now=noon(day))
-    assert (done.accruals, done.amount) == (1, 0)
+    assert (done.accruals, done.amount) == (1, ZERO)
     assert not Commission.objects.filter(kind="MATURITY").exists()
     assert_books_hold()
 
@@ -344,12 +349,18 @@ def test_a_credit_note_number_is_not_left_out(invoice: Invoice) -> None:
 
 
 def test_more_than_was_earned_cannot_be_taken_back(invoice: Invoice) -> None:
-    pay(invoice, TOTAL)
-    note = credit(invoice, rupees("500.00"), key="c1").note
+    pay(invoice, rupees("400.00"), key="older")
+    pay(invoice, rupees("778.82"), key="newer")
+    credit(invoice, rupees("500.00"))
+    older, _ = Commission.objects.filter(kind="ACCRUAL").order_by("id")
     row = Commission.objects.get(kind="CLAWBACK")
-    other = credit(invoice, rupees("1.00"), key="c2").note
-    Commission.objects.filter(credit_note=other)
-    row.pk, row.public_id, row.amount = None, "com_other", rupees("-299.70")
-    row.credit_note = note
-    with pytest.raises(IntegrityError), transaction.atomic():
+    assert row.accrual != older, "the newest payment's goes first"
+    row.pk, row.public_id, row.accrual = None, "com_other", older
+    row.amount = -older.amount - rupees("0.01")
+    with (
+        pytest.raises(IntegrityError, match="of accrual"),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
         row.save(force_insert=True)
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")

@@ -96,7 +96,7 @@ VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (idem_key) DO NOTHING RETURNING 
 """
 
 
-def _insert(*values: object) -> int | None:
+def _insert(*values: str | int | dt.date | None) -> int | None:
     with connection.cursor() as cursor:
         cursor.execute(_INSERT, values)
         row = cursor.fetchone()

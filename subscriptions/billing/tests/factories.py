@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from marketplace.models import Template
+from marketplace.services import adjust_subscriber_count
 from partners.models import Customer, Partner
 from quantleap.core.audit import SYSTEM
 from quantleap.core.clock import at_ist
@@ -81,6 +82,7 @@ def follow(
     )
     services.copy_shares(made)
     segments.open_first(made)
+    adjust_subscriber_count(template_id=template.pk, delta=len(made))
     return made
 
 

@@ -44,8 +44,8 @@ def send(statement: str, values: Sequence[Any] = ()) -> None:
 
 
 def copy_invoice(**changed: str) -> str:
-    columns = {
-        field.column: field.column
+    columns: dict[str, str] = {
+        str(field.column): str(field.column)
         for field in Invoice._meta.local_concrete_fields
         if field.column not in ("id", "deferred")
     }

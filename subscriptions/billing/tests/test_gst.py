@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quantleap.core.money import ZERO
 from subscriptions.billing.gst import Tax, rate_on, tax
 from subscriptions.billing.states import STATES, state_of
 
@@ -27,9 +28,9 @@ def _half_up(value: Fraction) -> Fraction:
 def test_999_within_and_across_states() -> None:
     fee, rate = Decimal("999.00"), Decimal("18.00")
     within = tax(fee, rate, supplier_state="33", place_of_supply="33")
-    assert (within.cgst, within.sgst, within.igst) == (Decimal("89.91"), Decimal("89.91"), 0)
+    assert (within.cgst, within.sgst, within.igst) == (Decimal("89.91"), Decimal("89.91"), ZERO)
     across = tax(fee, rate, supplier_state="33", place_of_supply="27")
-    assert (across.cgst, across.sgst, across.igst) == (0, 0, Decimal("179.82"))
+    assert (across.cgst, across.sgst, across.igst) == (ZERO, ZERO, Decimal("179.82"))
     assert within.total == across.total == Decimal("1178.82")
 
 
@@ -49,9 +50,9 @@ def test_every_amount_is_the_exact_one_rounded(
     assert taxed.igst == 0 or taxed.cgst == 0
     assert taxed.total == taxed.taxable + taxed.cgst + taxed.sgst + taxed.igst
     if supplier == place:
-        assert (Fraction(taxed.cgst), taxed.igst) == (_half_up(exact / 2), 0)
+        assert (Fraction(taxed.cgst), taxed.igst) == (_half_up(exact / 2), ZERO)
     else:
-        assert (Fraction(taxed.igst), taxed.cgst) == (_half_up(exact), 0)
+        assert (Fraction(taxed.igst), taxed.cgst) == (_half_up(exact), ZERO)
 
 
 @given(value=VALUES, rate=RATES)

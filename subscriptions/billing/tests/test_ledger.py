@@ -32,7 +32,7 @@ from subscriptions.billing.tests.factories import START, bill, follow, load_bill
 HUNDRED = Decimal("100.00")
 
 
-def post(key: str = "one", *postings: ledger.Posting, **more: object) -> ledger.Posted:
+def post(key: str = "one", *postings: ledger.Posting, corrects: int | None = None) -> ledger.Posted:
     sides = postings or (ledger.debit("bank", HUNDRED), ledger.credit("suspense", HUNDRED))
     return ledger.post(
         idem_key=key,
@@ -40,7 +40,7 @@ def post(key: str = "one", *postings: ledger.Posting, **more: object) -> ledger.
         effective_on=START,
         postings=sides,
         now=noon(START),
-        **more,  # type: ignore[arg-type]  the test's own keywords
+        corrects=corrects,
     )
 
 

@@ -13,6 +13,7 @@ from marketplace.tests.factories import load_reference_data, make_template
 from partners.models import Partner
 from partners.tests.factories import make_partner
 from quantleap.core.models import OutboxEvent
+from quantleap.core.money import ZERO
 from subscriptions.billing import ledger, proof
 from subscriptions.billing.errors import BillingNotConfigured, FutureDate
 from subscriptions.billing.models import BillingRun, BillingSegment, Invoice, LedgerEntry, TaxRate
@@ -103,7 +104,7 @@ def test_an_invoice_to_another_state_bears_igst(template: Template, partner: Par
     follow(template, partner, [START], state=AWAY)
     bill(START)
     invoice = Invoice.objects.get()
-    assert (invoice.cgst, invoice.sgst, invoice.igst) == (0, 0, Decimal("179.82"))
+    assert (invoice.cgst, invoice.sgst, invoice.igst) == (ZERO, ZERO, Decimal("179.82"))
     assert invoice.snapshot["place_of_supply"] == {"code": "27", "name": "Maharashtra"}
 
 

@@ -47,7 +47,7 @@ def invoice_detail(invoice: Invoice) -> dict[str, Any]:
 
 
 def payment_row(payment: Payment, invoice: Invoice) -> dict[str, Any]:
-    """Members of PaymentObject."""
+    """Members of ReceivedPaymentObject."""
     return {
         "payment_id": payment.public_id,
         "invoice_id": invoice.public_id,

@@ -42,7 +42,7 @@ class InvoiceObject(serializers.Serializer[Any]):
     currency = serializers.CharField()
 
 
-class PaymentObject(serializers.Serializer[Any]):
+class ReceivedPaymentObject(serializers.Serializer[Any]):
     """Money received; ``excess`` is what was too much and is the customer's credit."""
 
     payment_id = serializers.CharField()
@@ -84,7 +84,7 @@ class InvoiceListAnswer(serializers.Serializer[Any]):
 class InvoiceDetailObject(InvoiceObject):
     """An invoice with what happened to it."""
 
-    payments = PaymentObject(many=True)
+    payments = ReceivedPaymentObject(many=True)
     credit_notes = CreditNoteObject(many=True)
 
 
@@ -99,7 +99,7 @@ class PaymentListAnswer(serializers.Serializer[Any]):
     """A page of payments."""
 
     statusCode = serializers.IntegerField()  # noqa: N815  the contract's spelling
-    payments = PaymentObject(many=True)
+    payments = ReceivedPaymentObject(many=True)
     pagination = PaginationObject()
 
 

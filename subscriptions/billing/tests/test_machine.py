@@ -166,11 +166,17 @@ class Portfolio(RuleBasedStateMachine):
 
     @rule(number=pick)
     def pay_in_full(self, number: int) -> None:
+        self.paid_in_full(number)
+
+    def paid_in_full(self, number: int) -> None:
         if invoice := self.invoice(number):
             pay(invoice, invoice.total, key=self.key(), day=self.today)
 
     @rule(number=pick, part=st.one_of(percent, st.just(100)), twice=st.booleans())
     def credit(self, number: int, part: int, twice: bool) -> None:
+        self.credited(number, part, twice)
+
+    def credited(self, number: int, part: int, twice: bool) -> None:
         invoice = self.invoice(number)
         if invoice is None:
             return
@@ -199,6 +205,14 @@ class Portfolio(RuleBasedStateMachine):
                 actor=SYSTEM,
                 now=noon(self.today),
             )
+
+    @rule(number=pick, days=st.sampled_from((29, 30)), part=st.sampled_from((50, 100)))
+    def refund_around_the_window(self, number: int, days: int, part: int) -> None:
+        """Pending the day before, payable after: what is taken back comes out of the right one."""
+        self.paid_in_full(number)
+        self.today += dt.timedelta(days=days)
+        maturity.mature(self.today, now=noon(self.today))
+        self.credited(number, part, twice=False)
 
     @rule()
     def night(self) -> None:

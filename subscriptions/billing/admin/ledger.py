@@ -17,6 +17,7 @@ from subscriptions.billing.models import (
     LedgerProof,
     LedgerTransaction,
 )
+from subscriptions.billing.selectors import withheld
 
 
 @admin.register(LedgerAccount)
@@ -128,3 +129,23 @@ class BillingRunAdmin(LargeTableMixin, ReadOnlyAdmin):
     )  # fmt: skip
     list_filter = ("as_of",)
     ordering = ("-id",)
+    fields = (
+        ("as_of", "invoices"),
+        ("started_at", "finished_at", "heartbeat"),
+        ("needs_review", "withheld"),
+        "still_withheld",
+        "error",
+    )
+    readonly_fields = ("still_withheld",)
+
+    @admin.display(description="Withheld now, because the customer has no GST state")
+    def still_withheld(self, run: BillingRun) -> SafeString | str:
+        """By subscription and customer, oldest first; billed by the next run once he has one."""
+        found = withheld(run.as_of)
+        if not found:
+            return "Nobody."
+        return format_html_join(
+            "",
+            "<p>{} &nbsp; {} &nbsp; due since {}</p>",
+            ((one.subscription, one.email, one.due_since) for one in found[:100]),
+        )

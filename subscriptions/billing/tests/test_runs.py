@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from decimal import Decimal
+from typing import Any
 
 import pytest
+from django.db import DatabaseError
 
 from marketplace.models import Template
 from marketplace.tests.factories import load_reference_data, make_template
@@ -16,10 +18,13 @@ from quantleap.core.models import OutboxEvent
 from quantleap.core.money import ZERO
 from subscriptions.billing import ledger, proof
 from subscriptions.billing.errors import BillingNotConfigured, FutureDate
+from subscriptions.billing.gst import tax
 from subscriptions.billing.models import BillingRun, BillingSegment, Invoice, LedgerEntry, TaxRate
+from subscriptions.billing.numbering import document_number
 from subscriptions.billing.selectors import withheld
 from subscriptions.billing.tests.factories import (
     AWAY,
+    HOME,
     START,
     bill,
     days_of,
@@ -27,6 +32,7 @@ from subscriptions.billing.tests.factories import (
     load_billing,
     noon,
 )
+from subscriptions.billing.words import amount_in_words
 
 pytestmark = pytest.mark.django_db
 
@@ -281,3 +287,48 @@ def test_a_clock_that_went_back_dates_no_invoice_before_the_last(
     assert set(Invoice.objects.values_list("issued_on", flat=True)) == {
         START + dt.timedelta(days=5)
     }
+
+
+def test_the_run_taxes_as_the_pure_function_does(template: Template, partner: Partner) -> None:
+    """300 fees of all sizes, within the state and across: SQL and gst.py agree to the paisa."""
+    TaxRate.objects.update(rate_pct=Decimal("17.55"))
+    fees = [Decimal(n * n * 37 % 99_991 + 1) / 100 for n in range(300)]
+    for number, fee in enumerate(fees):
+        follow(template, partner, [START], fee=fee, state=AWAY if number % 2 else HOME)
+    bill(START)
+    invoices = Invoice.objects.order_by("taxable")
+    assert [one.taxable for one in invoices] == sorted(fees)
+    for one in invoices:
+        expected = tax(
+            one.taxable, one.rate_pct, supplier_state=HOME, place_of_supply=one.place_of_supply
+        )
+        assert (one.cgst, one.sgst, one.igst, one.total) == (
+            expected.cgst, expected.sgst, expected.igst, expected.total,
+        )  # fmt: skip
+        assert one.snapshot["in_words"] == amount_in_words(one.total)
+        assert one.number == document_number("invoice", one.fy, one.seq)
+    assert proof.prove(now=noon(START)).findings == []
+
+
+def test_the_control_bill_twice_is_seen_by_the_proof(
+    template: Template, partner: Partner, settings: Any
+) -> None:
+    settings.QUANTLEAP_SABOTAGE = "bill_twice"
+    follow(template, partner, [START, START])
+    assert bill(START).invoices == 3
+    assert bill(START).invoices == 0
+    (finding,) = proof.prove(now=noon(START)).findings
+    assert finding["what"] == "periods of a subscription overlap"
+
+
+def test_the_control_unbalanced_entry_is_refused_by_the_database(
+    template: Template, partner: Partner, settings: Any
+) -> None:
+    settings.QUANTLEAP_SABOTAGE = "unbalanced_entry"
+    follow(template, partner, [START])
+    with pytest.raises(DatabaseError, match=r"out of balance by 0\.01"):
+        bill(START)
+    assert "out of balance" in BillingRun.objects.get().error
+    assert not Invoice.objects.exists()
+    settings.QUANTLEAP_SABOTAGE = ""
+    assert bill(START).invoices == 1

@@ -42,6 +42,7 @@ CAUSES: Final[Mapping[str, str]] = {
     "EXIT_TIME": "The strategy's exit time was reached.",
     "UNWIND": "Filled legs were unwound because another leg failed.",
     "CANCELLED_BY_BROKER": "The broker cancelled the order.",
+    "NOT_NEEDED": "An earlier order had closed the leg, so this one was not sent.",
     "NOT_FILLED": "The order was not filled in time and was withdrawn.",
 }
 

@@ -1,0 +1,101 @@
+"""Lists of the room in the console: they open, count nothing, and touch nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from marketplace import models
+from marketplace.tests import factories as make
+from quantleap.core.models import StaffUser
+
+pytestmark = pytest.mark.django_db
+
+READ_ONLY = (
+    models.CalendarYear,
+    models.Contract,
+    models.FreezeQuantity,
+    models.Holiday,
+    models.SessionHours,
+    models.SpecialSession,
+    models.Underlying,
+)
+
+
+@pytest.fixture
+def staff(client: Client) -> Client:
+    user = StaffUser.objects.create_superuser("author", "author@example.com", "secret-pass")
+    client.force_login(user)
+    return client
+
+
+def address(model: Any, kind: str, *args: Any) -> str:
+    options = model._meta
+    return reverse(f"admin:{options.app_label}_{options.model_name}_{kind}", args=args)
+
+
+def queries_of(client: Client, url: str) -> list[str]:
+    with CaptureQueriesContext(connection) as captured:
+        assert client.get(url).status_code == 200
+    return [query["sql"] for query in captured.captured_queries]
+
+
+@pytest.mark.parametrize("model", READ_ONLY, ids=lambda model: model.__name__)
+def test_reference_data_is_looked_at_not_edited(staff: Client, model: Any) -> None:
+    make.load_test_contracts(underlyings=["NIFTY"], strikes_each_side=2)
+    row = model.objects.first()
+    assert staff.get(address(model, "changelist")).status_code == 200
+    change = address(model, "change", row.pk)
+    assert staff.get(change).status_code == 200
+    assert staff.post(change, {"symbol": "X"}).status_code == 403
+    assert staff.get(address(model, "add")).status_code == 403
+    assert staff.post(address(model, "delete", row.pk), {"post": "yes"}).status_code == 403
+
+
+def test_the_contract_list_neither_counts_nor_grows_in_queries(staff: Client) -> None:
+    url = address(models.Contract, "changelist")
+    make.load_test_contracts(underlyings=["NIFTY"], strikes_each_side=1)
+    few = queries_of(staff, url)
+    models.Contract.objects.all().delete()
+    make.load_test_contracts(underlyings=["NIFTY", "BANKNIFTY"], strikes_each_side=20)
+    many = queries_of(staff, url)
+    assert len(many) == len(few)
+    assert not [sql for sql in many if "COUNT(" in sql.upper()]
+    found = staff.get(url, {"q": "25000"}).content.decode()
+    assert "25,000" in found or "25000" in found
+
+
+def test_the_template_list_has_a_constant_number_of_queries(staff: Client) -> None:
+    make.load_reference_data()
+    url = address(models.Template, "changelist")
+    make.make_template()
+    few = queries_of(staff, url)
+    for _ in range(8):
+        make.make_template()
+    assert len(queries_of(staff, url)) == len(few)
+
+
+def test_customers_templates_are_not_staffs_to_edit(staff: Client) -> None:
+    mine = make.make_template(visibility="PRIVATE", owner="CUSTOMER", owner_customer_id=5)
+    assert staff.get(address(models.Template, "change", mine.pk)).status_code == 302
+
+
+def test_a_draft_can_be_deleted_a_published_template_cannot(staff: Client) -> None:
+    draft = make.make_template(published=False)
+    listed = make.make_template()
+    gone = staff.post(address(models.Template, "delete", draft.pk), {"post": "yes"})
+    assert gone.status_code == 302
+    refused = staff.post(address(models.Template, "delete", listed.pk), {"post": "yes"})
+    assert refused.status_code == 403
+    assert list(models.Template.objects.all()) == [listed]
+
+
+def test_every_page_of_the_room_is_registered() -> None:
+    for model in (*READ_ONLY, models.Template):
+        assert admin.site.is_registered(model)

@@ -16,7 +16,8 @@ import structlog
 
 from brokers.base import BrokerInstrument
 from execution import live
-from execution.engine import loading, sabotage
+from execution.engine import loading, quiet, sabotage
+from execution.engine.channel import Channel
 from execution.engine.dbpool import DatabaseDown
 from execution.engine.deciding import NoQuote, close_finished_run, decide_entry
 from execution.engine.writing import EntryPlan, commit_entries, insert_intents_late, miss_armed
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 SPIN: Final = 0.002
+COLLECT: Final = 0.5
 STEP_LIMIT: Final = 0.05
 EARLY_BY: Final = 0.1
 RETRY: Final = 0.1
@@ -94,7 +96,7 @@ class EntryDesk:
         except Exception:  # process boundary of one run: others go on, the tick tries again
             log.exception("entry_failed", run=run.public_id)
         finally:
-            gc.enable()
+            self._executor.quiet.end(run.id)
 
     async def _enter(self, run: LiveRun) -> None:
         timing = self._executor.timing
@@ -113,9 +115,12 @@ class EntryDesk:
         await self._sleep_until(run, timing.commit_lead)
         committed = await self._commit(plans)
         deadline = self._deadline(run)
-        self._load(committed)
+        channels = self._load(committed)
         await self._wait_for(run, deadline)
-        self._fire(committed)
+        for channel in channels:
+            channel.drain()
+        self._executor.quiet.end(run.id)
+        self._fired(committed)
         log.info("entry_fired", run=run.public_id, executions=len(committed))
         if sabotage.active(sabotage.SKIP_COMMIT):
             await asyncio.sleep(1.5)
@@ -257,18 +262,21 @@ class EntryDesk:
         wall = clock.timestamp()
         return clock.monotonic() + max(0.0, run.entry_at.timestamp() - wall)
 
-    def _load(self, committed: Sequence[EntryPlan]) -> None:
-        """Queue the first group of every account, in today's rotation."""
+    def _load(self, committed: Sequence[EntryPlan]) -> list[Channel]:
+        """Queue the first group of every account; their channels in today's rotation."""
         channels = self._executor.accounts.channels
+        loaded: dict[int, Channel] = {}
         for plan in self._rotated(committed):
             channel = channels.get(plan.execution.account_id)
             if channel is None:
                 continue
+            loaded[channel.account_id] = channel
             for intent in plan.intents:
                 if intent.state == live.SENDING:
                     channel.load(intent)
                     if self._executor.rounds.sabotage_twice(intent):
                         channel.load(intent)
+        return list(loaded.values())
 
     def _rotated(self, committed: Sequence[EntryPlan]) -> list[EntryPlan]:
         """Dispatch order: one customer's by priority, and another customer first every day."""
@@ -281,27 +289,27 @@ class EntryDesk:
     async def _wait_for(self, run: LiveRun, deadline: float) -> None:
         if sabotage.active(sabotage.SEND_EARLY):
             deadline -= EARLY_BY
-        gc.collect()
-        gc.disable()
-        wait = deadline - clock.monotonic() - SPIN
-        if wait > 0:
-            await asyncio.sleep(wait)
+        if deadline - clock.monotonic() > COLLECT:
+            gc.collect()
+        await self._sleep_to(deadline - quiet.LEAD)
+        self._executor.quiet.begin(run.id)
+        await self._sleep_to(deadline - SPIN)
         while clock.monotonic() < deadline:
             pass
         if sabotage.active(sabotage.SEND_EARLY):
             return
         # Never before T on the wall either; a wall that was stepped away is not believed.
-        entry = run.entry_at.timestamp()
-        while 0 < entry - clock.timestamp() < STEP_LIMIT:
+        while 0 < run.entry_unix - clock.timestamp() < STEP_LIMIT:
             pass
 
-    def _fire(self, committed: Sequence[EntryPlan]) -> None:
-        channels = self._executor.accounts.channels
-        for plan in self._rotated(committed):
-            channel = channels.get(plan.execution.account_id)
-            if channel is not None:
-                channel.drain()
-        gc.enable()
+    @staticmethod
+    async def _sleep_to(mono: float) -> None:
+        wait = mono - clock.monotonic()
+        if wait > 0:
+            await asyncio.sleep(wait)
+
+    def _fired(self, committed: Sequence[EntryPlan]) -> None:
+        """What follows once the first group has left: paper fills, and asking what is next."""
         for plan in committed:
             if plan.execution.environment == Environment.TEST:
                 for intent in plan.intents:

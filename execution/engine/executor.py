@@ -26,6 +26,7 @@ from execution.engine.control import ControlWatch
 from execution.engine.dbpool import DatabaseDown, DatabasePool
 from execution.engine.entry import EntryDesk
 from execution.engine.polling import BookPoller
+from execution.engine.quiet import Quiet
 from execution.engine.recovery import WORKING, Recovery
 from execution.engine.rounds import Rounds
 from execution.engine.timing import Timing
@@ -44,8 +45,10 @@ class Executor:
 
     def __init__(self, timing: Timing, *, name: str = "") -> None:
         self.timing = timing
+        self._fence_after = timing.lease_ttl - leases.FENCE_MARGIN
         self.owner = name or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-        self.db = DatabasePool("executor-db")
+        self.quiet = Quiet()
+        self.db = DatabasePool("executor-db", self.quiet)
         self.control = ControlWatch()
         self.random = random.Random()  # noqa: S311 - jitter, not secrets
         self.tokens: dict[int, int] = {}
@@ -68,12 +71,15 @@ class Executor:
     # -- fencing -----------------------------------------------------------------------------
     def fenced(self) -> bool:
         """Whether our leases may already be somebody else's: then nothing is sent."""
-        limit = self.timing.lease_ttl - leases.FENCE_MARGIN
-        return clock.monotonic() - self.heartbeat_mono > limit
+        return clock.monotonic() - self.heartbeat_mono > self._fence_after
 
     def owns(self, shard: int) -> bool:
         """Whether a shard is ours and our heartbeat is fresh."""
-        return shard in self.tokens and not self.fenced()
+        return self.owns_at(shard, clock.monotonic())
+
+    def owns_at(self, shard: int, now_mono: float) -> bool:
+        """:meth:`owns`, where the caller has just read the monotonic clock (every single send)."""
+        return shard in self.tokens and now_mono - self.heartbeat_mono <= self._fence_after
 
     # -- life --------------------------------------------------------------------------------
     async def run(self) -> None:

@@ -59,6 +59,7 @@ class BookPoller:
     async def loop(self) -> None:
         """Read what is due, for ever."""
         while True:
+            await self._executor.quiet.over()
             now = clock.monotonic()
             for account_id, intents in self._waiting(now).items():
                 channel = self._executor.accounts.channels.get(account_id)

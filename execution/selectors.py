@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -13,6 +13,7 @@ from django.db.models import Count, QuerySet, Sum
 
 from execution.models import Execution, LegWatch, OrderIntent, Run
 from execution.words import explain
+from quantleap.core.money import rupees
 
 WORKING = (Execution.Status.COMMITTED, Execution.Status.OPEN, Execution.Status.EXITING)
 
@@ -152,6 +153,7 @@ def execution_summary(execution: Execution) -> dict[str, Any]:
         "currency": "INR",
         "exit_reason": execution.exit_reason or None,
         "failure": _failure(execution),
+        "legs": leg_summaries(execution.intents.all()),
         "orders": [order_summary(intent) for intent in execution.intents.all()],
     }
 
@@ -164,6 +166,37 @@ def _failure(execution: Execution) -> dict[str, str] | None:
         "message": explain(execution.cause),
         "broker_message": execution.message,
     }
+
+
+def leg_summaries(intents: Iterable[OrderIntent]) -> list[dict[str, Any]]:
+    """What was traded, leg by leg: units and average rupees in and out, and why it left."""
+    by_leg: dict[str, list[OrderIntent]] = {}
+    for intent in sorted(intents, key=lambda i: (i.leg_index, i.id)):
+        by_leg.setdefault(intent.leg_key, []).append(intent)
+    return [_leg_summary(found) for found in by_leg.values()]
+
+
+def _leg_summary(intents: Sequence[OrderIntent]) -> dict[str, Any]:
+    entries = [i for i in intents if i.purpose == OrderIntent.Purpose.ENTRY]
+    exits = [i for i in intents if i.purpose != OrderIntent.Purpose.ENTRY]
+    first = intents[0]
+    return {
+        "symbol": first.symbol,
+        "side": entries[0].side if entries else first.side,
+        "planned_quantity": sum(i.quantity for i in entries),
+        "entered_quantity": sum(i.filled_quantity for i in entries),
+        "entry_price": average_price(entries),
+        "exited_quantity": sum(i.filled_quantity for i in exits),
+        "exit_price": average_price(exits),
+        "exit_reason": next((i.reason for i in exits if i.reason), None),
+    }
+
+
+def average_price(intents: Sequence[OrderIntent]) -> Decimal | None:
+    """Average rupees per filled unit; None when nothing filled."""
+    units = sum(i.filled_quantity for i in intents)
+    spent = sum((i.filled_quantity * i.average_price for i in intents), Decimal(0))
+    return rupees(spent / units) if units else None
 
 
 def order_summary(intent: OrderIntent) -> dict[str, Any]:
@@ -189,7 +222,10 @@ def order_summary(intent: OrderIntent) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class OpenLeg:
-    """What one subscription holds now in one contract: signed units, rupees per unit."""
+    """What one subscription holds now in one contract: signed units, rupees per unit.
+
+    ``average_price`` is exact (not rounded to the paisa), so that MTM is.
+    """
 
     execution_id: str
     contract: str
@@ -236,11 +272,16 @@ def _open_leg(
         execution_id=execution.public_id,
         contract=intents[0].symbol,
         quantity=net + execution.closed_outside.get(leg_key, 0),
-        average_price=(spent / bought).quantize(Decimal("0.01")) if bought else Decimal(0),
-        stop_price=watch.stop_price if watch else None,
-        target_price=watch.target_price if watch else None,
+        average_price=spent / bought if bought else Decimal(0),
+        stop_price=_reachable(watch.stop_price) if watch else None,
+        target_price=_reachable(watch.target_price) if watch else None,
         contract_id=intents[0].contract_id,
     )
+
+
+def _reachable(level: Decimal | None) -> Decimal | None:
+    """A level at or below zero never triggers (execution.risk): there is nothing to show."""
+    return level if level is not None and level > 0 else None
 
 
 def runs_of_day(day: dt.date) -> QuerySet[Run]:

@@ -20,9 +20,8 @@ WING = leg_spec("BUY", "CE", "OTM8", key="wing")
 
 
 def at(**fields: Any) -> Situation:
-    return Situation(
-        **{"now_mono": NOW, "grace_over": False, "exit_due": False, "entries_blocked": ""} | fields
-    )
+    values: dict[str, Any] = {"now_mono": NOW, "grace_over": False, "exit_due": False}
+    return Situation(**{**values, **fields})
 
 
 def fill(intent: LiveIntent, units: int = LOT) -> None:

@@ -43,3 +43,28 @@ def paginate(request: Request, queryset: QuerySet[Any]) -> tuple[list[Any], dict
     total = queryset.count()
     rows = list(queryset[start : start + per_page]) if start < total else []
     return rows, {"total": total, "page": page, "per_page": per_page}
+
+
+def paginate_by_cursor(request: Request, queryset: QuerySet[Any]) -> tuple[list[Any], str | None]:
+    """One page of what grows with time, newest first, and ``next_cursor`` (None at the end).
+
+    The cursor is the public id of the last row that the caller has seen, so a page never moves
+    when rows are added. Two queries at most; the queryset is ordered here, by id.
+    """
+    params = request.query_params
+    if "page" in params:
+        raise ValidationError({"page": "This list is read with cursor."})
+    default = _number(params, "limit", DEFAULT_PER_PAGE, MAX_PER_PAGE)
+    per_page = _number(params, "per_page", default, MAX_PER_PAGE)
+    cursor = params.get("cursor")
+    if cursor is not None:
+        known = "\0" not in cursor
+        last = queryset.filter(public_id=cursor).order_by().values_list("pk", flat=True)
+        seen = last.first() if known else None
+        if seen is None:
+            raise ValidationError({"cursor": "Unknown cursor."})
+        queryset = queryset.filter(pk__lt=seen)
+    rows = list(queryset.order_by("-pk")[: per_page + 1])
+    more = len(rows) > per_page
+    rows = rows[:per_page]
+    return rows, (rows[-1].public_id if more else None)

@@ -244,7 +244,8 @@ class Rounds:
     def _note_sent(self) -> None:
         """Bookkeeping of :meth:`on_sent` that must not cost time between two sends."""
         for intent, unix in self._sent:
-            intent.sent_at = dt.datetime.fromtimestamp(unix, dt.UTC)
+            # Of its first send: a later one, after a refusal, says nothing about punctuality.
+            intent.sent_at = intent.sent_at or dt.datetime.fromtimestamp(unix, dt.UTC)
             self._dirty[intent.code] = intent
         self._sent.clear()
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import pytest
+import time_machine
 from django.contrib import admin
 from django.db import connection
 from django.test import Client
@@ -99,3 +101,46 @@ def test_a_draft_can_be_deleted_a_published_template_cannot(staff: Client) -> No
 def test_every_page_of_the_room_is_registered() -> None:
     for model in (*READ_ONLY, models.Template):
         assert admin.site.is_registered(model)
+
+
+def test_today_says_what_enters_and_whether_the_market_is_open(staff: Client) -> None:
+    make.load_test_contracts()
+    condor = make.make_iron_condor()
+    make.make_short_straddle(strategy={"entry_time": dt.time(9, 45), "weekdays": [0]})
+    make.make_template(published=False)
+    page = at(staff, "2026-08-04 09:16")
+    assert page.index("Open") < page.index("09:15 to 15:40 IST")
+    assert "Entries on Tuesday, 04 August" in page
+    assert condor.name in page
+    assert "Short straddle" not in page  # Mondays only
+    assert "1 closed" not in page
+    assert "0 closed to new, 1 drafts" in page
+    later = at(staff, "2026-08-04 15:41")
+    assert "over for today; next Wed 05 Aug" in later
+    assert "Entries on Wednesday, 05 August" in later
+    assert "weekend; next Mon 10 Aug" in at(staff, "2026-08-08 10:00")
+    assert "Short straddle" in at(staff, "2026-08-08 10:00")
+    assert "next year&#x27;s holidays are not loaded" in at(staff, "2026-12-31 16:00")
+    assert "not today&#x27;s" in at(staff, "2026-08-05 09:00")
+
+
+def test_today_has_a_constant_number_of_queries(staff: Client) -> None:
+    make.load_test_contracts()
+    make.make_iron_condor()
+    few = queries_of(staff, "/admin/")
+    for _ in range(5):
+        make.make_iron_condor()
+    assert len(queries_of(staff, "/admin/")) == len(few)
+
+
+def test_today_shows_nothing_to_who_may_see_nothing(client: Client) -> None:
+    make.load_reference_data()
+    client.force_login(StaffUser.objects.create_user("guest", is_staff=True))
+    assert "Templates listed" not in client.get("/admin/").content.decode()
+
+
+def at(client: Client, wall: str) -> str:
+    """The page Today at an Indian wall clock's time."""
+    with time_machine.travel(dt.datetime.fromisoformat(f"{wall}+05:30"), tick=False):
+        client.force_login(StaffUser.objects.get())  # sessions end with time
+        return client.get("/admin/").content.decode()

@@ -11,8 +11,9 @@ from typing import Any
 from django.db import connection
 from django.db.models import Count, QuerySet, Sum
 
-from execution.models import Execution, LegWatch, OrderIntent, Run
+from execution.models import Execution, KillSwitch, LegWatch, OrderIntent, Run
 from execution.words import explain
+from marketplace.models import Template
 from quantleap.core.money import rupees
 
 WORKING = (Execution.Status.COMMITTED, Execution.Status.OPEN, Execution.Status.EXITING)
@@ -291,3 +292,48 @@ def runs_of_day(day: dt.date) -> QuerySet[Run]:
         .select_related("template", "version")
         .order_by("entry_at", "id")
     )
+
+
+# -- kill switch -----------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class EngagedSwitch:
+    """A kill switch that is on, and what it covers in words."""
+
+    switch: KillSwitch
+    label: str
+
+
+def engaged_switches() -> list[EngagedSwitch]:
+    """Every switch that is on, the platform's first (2 queries at most)."""
+    found = list(KillSwitch.objects.filter(released_at__isnull=True).order_by("scope", "id"))
+    names = template_names([s.target_id for s in found if s.target_id is not None])
+    return [
+        EngagedSwitch(s, "Platform" if s.target_id is None else names.get(s.target_id, "?"))
+        for s in found
+    ]
+
+
+def template_names(ids: Iterable[int]) -> dict[int, str]:
+    """Names of templates by inner id (no query for none)."""
+    wanted = set(ids)
+    if not wanted:
+        return {}
+    return dict(Template.objects.filter(pk__in=wanted).values_list("pk", "name"))
+
+
+@dataclass(frozen=True, slots=True)
+class KillReach:
+    """Executions that a switch would withdraw now, and those it would leave to their exit."""
+
+    armed: int
+    working: int
+
+
+def kill_reach(template_id: int | None) -> KillReach:
+    """How many executions a switch for the platform (None) or a template reaches (1 query)."""
+    rows = Execution.objects.exclude(status__in=Execution.TERMINAL)
+    if template_id is not None:
+        rows = rows.filter(run__template_id=template_id)
+    counts = dict(rows.values_list("status").annotate(n=Count("id")).order_by())
+    armed = counts.pop(Execution.Status.ARMED, 0)
+    return KillReach(armed=armed, working=sum(counts.values()))

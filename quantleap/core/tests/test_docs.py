@@ -25,7 +25,7 @@ NOT_OURS = {"var", "htmlcov", "node_modules"}
 # Folders that every room may have; architecture.md names them once, below the tree.
 EVERYWHERE = {
     "admin", "api", "management", "migrations", "models", "selectors", "services", "static",
-    "templates", "tests",
+    "templates", "templatetags", "tests",
 }  # fmt: skip
 INDENT = 4
 

@@ -12,7 +12,8 @@ from execution.api import answers
 from execution.api.serializers import ExecutionListAnswer, PositionListAnswer
 from partners import permissions
 from quantleap.core import clock
-from quantleap.core.api.views import PartnerView
+from quantleap.core.api.pagination import PAGING
+from quantleap.core.api.views import PartnerView, QueryByMethod
 from subscriptions.selectors import find_subscription_id
 
 CURSOR = OpenApiParameter("cursor", str, description="next_cursor of the page before.")
@@ -23,7 +24,7 @@ class ExecutionsView(PartnerView):
     """What was traded."""
 
     permissions_by_method: ClassVar[dict[str, str]] = {"GET": permissions.SUBSCRIPTIONS_READ}
-    allowed_query = frozenset({"cursor"})
+    query_by_method: ClassVar[QueryByMethod] = {"GET": PAGING | {"cursor"}}
 
     @extend_schema(
         operation_id="partner_subscriptions_executions",

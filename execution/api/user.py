@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -10,8 +12,9 @@ from execution.api import answers
 from execution.api.partner import CURSOR, PER_PAGE
 from execution.api.serializers import ExecutionListAnswer, PositionListAnswer
 from quantleap.core import clock
+from quantleap.core.api.pagination import PAGING
 from quantleap.core.api.principal import CustomerPrincipal
-from quantleap.core.api.views import CustomerView
+from quantleap.core.api.views import CustomerView, QueryByMethod
 from subscriptions.selectors import find_subscription_id
 
 
@@ -24,7 +27,7 @@ def _mine(me: CustomerPrincipal, subscription_id: str) -> int:
 class ExecutionsView(CustomerView):
     """What was traded."""
 
-    allowed_query = frozenset({"cursor"})
+    query_by_method: ClassVar[QueryByMethod] = {"GET": PAGING | {"cursor"}}
 
     @extend_schema(
         operation_id="user_subscriptions_executions",

@@ -23,7 +23,7 @@ from rest_framework.response import Response
 
 from quantleap.core.api.openapi import AUDIENCES, Audience, build_document
 from quantleap.core.api.parsers import NumberJSONRenderer
-from quantleap.core.api.views import PublicView
+from quantleap.core.api.views import PublicView, QueryByMethod
 
 
 def _audience_of(request: Request) -> Audience:
@@ -42,7 +42,7 @@ def _audience_of(request: Request) -> Audience:
 class _DocumentView(PublicView):
     """Errors are JSON here too, whatever the page itself is."""
 
-    allowed_query: ClassVar[frozenset[str]] = frozenset({"audience", "format"})
+    query_by_method: ClassVar[QueryByMethod] = {"GET": frozenset({"audience", "format"})}
 
     def finalize_response(
         self, request: Request, response: Response, *args: Any, **kwargs: Any

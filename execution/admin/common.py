@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils.html import format_html
 from unfold.enums import ActionVariant
 
 from execution.selectors import engaged_switches
@@ -17,7 +18,10 @@ PER_PAGE: Final = 25
 
 
 class KillButtonMixin:
-    """The way to the kill switch from every page (it asks before it acts)."""
+    """The way to the kill switch from every page (it asks before it acts), and the pages' look."""
+
+    class Media:
+        css = {"all": ("execution/day.css",)}
 
     actions_list: tuple[str, ...] = ("stop_entries",)
     actions_detail: tuple[str, ...] = ("stop_entries_here",)
@@ -84,6 +88,11 @@ class Page:
     def previous_url(self) -> str:
         """Address of the page before; empty on the first one."""
         return self._url(self.number - 1) if self.number > 1 else ""
+
+
+def wide(text: str) -> str:
+    """A sentence in a cell that keeps enough width to be read; a dash for none."""
+    return format_html('<div class="qd-wide">{}</div>', text) if text else "-"
 
 
 def chosen(request: HttpRequest, name: str, allowed: tuple[str, ...] | list[str]) -> str:

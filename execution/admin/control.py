@@ -67,13 +67,12 @@ class KillSwitchAdmin(ReadOnlyAdmin):
     ordering = ("-released_at", "-id")
     actions_detail = ("release",)
     fields = (
-        "covers",
-        "state_label",
+        ("covers", "state"),
         "reason",
         ("engaged", "engaged_by"),
         ("released", "released_by"),
     )
-    readonly_fields = ("covers", "state_label", "engaged", "released")
+    readonly_fields = ("covers", "state", "engaged", "released")
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Who may engage."""
@@ -94,6 +93,11 @@ class KillSwitchAdmin(ReadOnlyAdmin):
         if label or switch.target_id is None:
             return label or "Platform"
         return template_names([switch.target_id]).get(switch.target_id, "?")
+
+    @admin.display(description="State")
+    def state(self, switch: KillSwitch) -> str:
+        """On or off, in words."""
+        return self.state_label(switch)[1]
 
     @display(description="State", label={"on": "danger", "off": "success"})
     def state_label(self, switch: KillSwitch) -> tuple[str, str]:

@@ -11,9 +11,10 @@ from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
 
 from execution import runpage, services
-from execution.admin.common import KillButtonMixin, Page, kill_context
+from execution.admin.common import KillButtonMixin, Page, kill_context, wide
 from execution.looks import STATUS_COLOURS, to_ms
 from execution.models import Execution, OrderIntent
 from execution.selectors import leg_summaries
@@ -106,8 +107,8 @@ class ExecutionAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
 
     @admin.display(description="Why")
     def why(self, execution: Execution) -> str:
-        """Its cause in words."""
-        return explain(execution.cause) if execution.cause else "-"
+        """Its cause in words, wide enough to be read."""
+        return wide(explain(execution.cause))
 
     # -- page ------------------------------------------------------------------------------------
     def changeform_view(
@@ -134,7 +135,7 @@ class ExecutionAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
             **self.admin_site.each_context(request),
             **kill_context(found.run.template_id),
             "opts": self.opts,
-            "original": found,
+            "original": found.subscription.customer.email,
             "execution": found,
             "run": found.run,
             "strategy": runpage.strategy_of(found.run),
@@ -208,17 +209,56 @@ class OrderIntentAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
         "tag",
         "planned",
         "account",
-        "purpose",
-        "side",
-        "quantity",
-        "symbol",
+        "order",
         "price",
         "state_label",
-        "filled_quantity",
+        "filled",
         "broker_order_id",
         "sent",
         "answered",
         "why",
+    )
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    ("tag", "broker_order_id"),
+                    ("order", "contract"),
+                    ("price", "reference_price"),
+                    ("state", "sends"),
+                    ("filled", "average_price"),
+                    ("why", "message"),
+                )
+            },
+        ),
+        (
+            "Times (IST)",
+            {"fields": (("planned_in_full", "due"), ("sent", "answered"), "final")},
+        ),
+        (
+            "Place in the plan",
+            {
+                "fields": (
+                    ("run", "execution"),
+                    ("allocation", "account"),
+                    ("leg_key", "leg_index"),
+                    ("group", "slice"),
+                    ("purpose", "attempt_group"),
+                    ("reason", "shard"),
+                )
+            },
+        ),
+    )
+    readonly_fields = (
+        "order",
+        "filled",
+        "why",
+        "planned_in_full",
+        "due",
+        "sent",
+        "answered",
+        "final",
     )
     list_filter = ("state", "purpose", "side", "environment", "cause")
     search_fields = ("=code", "=broker_order_id", "=execution__public_id", "=account__client_id")
@@ -246,6 +286,32 @@ class OrderIntentAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
         """State in words and colour."""
         return intent.state, intent.get_state_display()
 
+    @admin.display(description="Order")
+    def order(self, intent: OrderIntent) -> str:
+        """What it trades, in one line that does not break."""
+        words = f"{intent.get_purpose_display()} {intent.side} {intent.quantity} {intent.symbol}"
+        return format_html('<span class="qd-nowrap">{}</span>', words)
+
+    @admin.display(description="Filled", ordering="filled_quantity")
+    def filled(self, intent: OrderIntent) -> str:
+        """Units filled of those ordered."""
+        return f"{intent.filled_quantity} of {intent.quantity}"
+
+    @admin.display(description="Planned")
+    def planned_in_full(self, intent: OrderIntent) -> str:
+        """To the millisecond."""
+        return to_ms(intent.planned_at)
+
+    @admin.display(description="Not before")
+    def due(self, intent: OrderIntent) -> str:
+        """To the millisecond."""
+        return to_ms(intent.due_at)
+
+    @admin.display(description="Final")
+    def final(self, intent: OrderIntent) -> str:
+        """To the millisecond."""
+        return to_ms(intent.final_at) or "-"
+
     @admin.display(description="First byte", ordering="sent_at")
     def sent(self, intent: OrderIntent) -> str:
         """To the millisecond."""
@@ -258,5 +324,5 @@ class OrderIntentAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
 
     @admin.display(description="Why")
     def why(self, intent: OrderIntent) -> str:
-        """Its cause in words."""
-        return explain(intent.cause) if intent.cause else "-"
+        """Its cause in words, wide enough to be read."""
+        return wide(explain(intent.cause))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
@@ -12,13 +12,16 @@ from django.template.response import TemplateResponse
 from unfold.contrib.filters.admin import RangeDateFilter, RelatedDropdownFilter
 
 from execution import runpage
-from execution.admin.common import KillButtonMixin, Page, chosen, kill_context
+from execution.admin.common import KillButtonMixin, Page, chosen, kill_context, wide
 from execution.looks import STATUS_COLOURS, to_ms
 from execution.models import Execution, OrderIntent, Run
 from execution.selectors import scorecard
 from execution.words import explain
 from quantleap.core import clock
 from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, display
+
+#: How many of those that need a person stand above the scorecard.
+MOST_URGENT: Final = 5
 
 
 @admin.register(Run)
@@ -100,7 +103,7 @@ class RunAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
     @admin.display(description="Why")
     def why(self, run: Run) -> str:
         """Cause of a run that did not happen."""
-        return explain(run.cause) if run.cause else "-"
+        return wide(explain(run.cause))
 
     # -- page ------------------------------------------------------------------------------------
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
@@ -135,7 +138,7 @@ class RunAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
             **self.admin_site.each_context(request),
             **kill_context(run.template_id),
             "opts": self.opts,
-            "original": run,
+            "original": f"{strategy.name if strategy else 'Run'}, {run.trade_date:%d %b %Y}",
             "run": run,
             "strategy": strategy,
             "title": f"{strategy.name if strategy else 'Run'}, {run.trade_date:%d %b %Y}",
@@ -151,8 +154,8 @@ class RunAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
             "causes": runpage.causes_in_words(card),
             "charts": runpage.charts(run.pk),
             "decided": runpage.decided(run),
-            "attention": runpage.attention_executions(run.pk)[:20],
-            "questions": runpage.open_questions(run.pk)[:20],
+            "attention": runpage.attention_executions(run.pk)[:MOST_URGENT],
+            "questions": runpage.open_questions(run.pk)[:MOST_URGENT],
             "executions": Page(
                 request, runpage.run_executions(run.pk, status=status, cause=cause), "executions"
             ),

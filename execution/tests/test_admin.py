@@ -426,6 +426,22 @@ def test_who_may_look_may_not_engage_or_release(day: Day) -> None:
     assert login("add_killswitch").get(add).status_code == 200
 
 
+# -- Today --------------------------------------------------------------------------------------
+def test_the_day_stands_on_the_page_today(day: Day, staff: Client) -> None:
+    index = reverse("admin:index")
+    get(staff, index)
+    with CaptureQueriesContext(connection) as before:
+        assert "Runs of today" in get(staff, index)
+    day.fill(3)
+    KillSwitch.objects.create(scope="PLATFORM", reason="x", engaged_by="y")
+    with CaptureQueriesContext(connection) as after:
+        text = get(staff, index)
+    assert len(after) == len(before)
+    for expected in (page_of(day.run), "9 of 15", "Engaged", reverse(ATTENTION)):
+        assert expected in text, expected
+    assert "Runs of today" not in get(login("view_template"), index)
+
+
 # -- executors ----------------------------------------------------------------------------------
 def test_the_health_page_says_what_nobody_owns(staff: Client) -> None:
     url = list_of(ExecutorNode)

@@ -73,7 +73,8 @@ def simulator(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simula
     settings.QUANTLEAP_BROKERS = broker_settings(running.ports)
     settings.QUANTLEAP_ARM_LEAD = 6.0
     settings.QUANTLEAP_CONNECT_LEAD = 4.0
-    settings.QUANTLEAP_ENTRY_GRACE = 8.0
+    # Proving an order absent takes 5 s at least, and it is sent again after that.
+    settings.QUANTLEAP_ENTRY_GRACE = 12.0
     settings.QUANTLEAP_VISIBILITY_DELAY = 2.0
     yield running
     running.stop()

@@ -207,9 +207,7 @@ def _wanted_exits(
     return wanted
 
 
-def _tend_exit(
-    intent: LiveIntent, open_quantity: int, situation: Situation, steps: Steps
-) -> None:
+def _tend_exit(intent: LiveIntent, open_quantity: int, situation: Situation, steps: Steps) -> None:
     """An exit has no lateness limit: send again what was provably refused, re-quote what rests."""
     if intent.state == live.PLANNED:
         if intent.quantity > -intent.side.sign * open_quantity:

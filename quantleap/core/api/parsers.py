@@ -29,8 +29,8 @@ def check_body(request: Request) -> None:
     length = request.META.get("CONTENT_LENGTH") or "0"
     if "HTTP_TRANSFER_ENCODING" in request.META and length == "0":
         raise ValidationError({"Content-Length": "Say it; a chunked body is not read."})
-    limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-    if length.isdecimal() and limit is not None and int(length) > limit:
+    limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0
+    if limit and length.isdecimal() and int(length) > limit:
         raise RequestDataTooBig("request body too large")
     readable = any(
         media_type_matches(parser.media_type or "", request.content_type)

@@ -96,6 +96,16 @@ def test_an_unknown_entry_is_neither_missed_nor_left() -> None:
     assert not next_steps(execution, at(grace_over=True, exit_due=True))
 
 
+def test_beside_a_refused_leg_nothing_more_enters() -> None:
+    execution = committed(strategy_spec([CE, PE], order_rule="PARALLEL"))
+    refused, waiting = execution.intents
+    refused.state, refused.cause = live.REJECTED, "MARGIN"
+    waiting.state, waiting.sends = live.PLANNED, 1  # refused for its rate, about to be sent again
+    steps = next_steps(execution, at())
+    assert not steps.send
+    assert steps.miss == [(waiting, "LEG_FAILED")]
+
+
 @pytest.mark.parametrize(
     ("policy", "status", "unwound"),
     [
@@ -240,6 +250,13 @@ def test_an_exit_unknown_for_two_minutes_pages_a_person_and_waits_on() -> None:
     stuck = next_steps(execution, at(exit_due=True, now_mono=NOW + STUCK_AFTER))
     assert stuck.attention
     assert not stuck.exits
+
+
+def test_flat_is_not_over_while_an_exit_may_still_fill() -> None:
+    execution = opened(CE)
+    execution.closed_outside["ce"] = LOT
+    close(execution, "ce", 0, state=live.UNKNOWN, unknown_since_mono=NOW)
+    assert next_steps(execution, at(exit_due=True)).status != "CLOSED"
 
 
 def test_what_somebody_else_closed_is_not_closed_again() -> None:

@@ -54,6 +54,7 @@ class Executor:
         self.tokens: dict[int, int] = {}
         self.runs: dict[int, LiveRun] = {}
         self.executions: dict[int, LiveExecution] = {}
+        self._by_account: dict[int, dict[int, LiveExecution]] = {}
         self.intents: dict[int, dict[str, LiveIntent]] = {}
         self.unfinished: dict[str, LiveIntent] = {}
         self.heartbeat_mono = -1e9
@@ -211,6 +212,7 @@ class Executor:
     def forget(self, execution: LiveExecution) -> None:
         """Drop an execution that is over, or that is somebody else's now."""
         self.executions.pop(execution.id, None)
+        self._by_account.get(execution.account_id, {}).pop(execution.id, None)
         for intent in execution.intents:
             self.intents.get(intent.account_id, {}).pop(intent.code, None)
             self.unfinished.pop(intent.code, None)
@@ -219,8 +221,13 @@ class Executor:
         """Hold executions that were loaded or committed."""
         for execution in executions:
             self.executions[execution.id] = execution
+            self._by_account.setdefault(execution.account_id, {})[execution.id] = execution
             for intent in execution.intents:
                 self.hold(intent)
+
+    def of_account(self, account_id: int) -> list[LiveExecution]:
+        """The executions that are held of one broker account."""
+        return list(self._by_account.get(account_id, {}).values())
 
     def hold(self, intent: LiveIntent) -> None:
         """Hold one intent, by account and, while unfinished, by itself."""

@@ -39,9 +39,11 @@ def open_market() -> None:
     make_feed(now=clock.now())
 
 
-def make_subscribers(count: int) -> list[BrokerAccount]:
+def make_subscribers(count: int, prefix: str = "C") -> list[BrokerAccount]:
     """``count`` customers with one logged-in Kite account each."""
-    accounts = make_accounts(count, partner=make_partner(), brokers=("zerodha",))
+    accounts = make_accounts(
+        count, partner=make_partner(), brokers=("zerodha",), prefix=prefix, now=clock.now()
+    )
     log_in(accounts, lambda _broker, client_id: f"token{client_id}", clock.now())
     return accounts
 
@@ -77,11 +79,13 @@ def schedule(accounts: Sequence[BrokerAccount], lead: float, *, orders: int = 1)
 
 
 def wait_for_end(entry: Entry, seconds: float) -> Run:
-    """The run of an entry once it is closed; TimeoutError with what is left otherwise."""
+    """The run of an entry once all its executions are over; TimeoutError otherwise."""
     deadline = time.monotonic() + seconds
     while True:
         run = Run.objects.filter(template=entry.template).first()
-        if run is not None and run.status in ("CLOSED", "MISSED"):
+        if run is not None and not (
+            Execution.objects.filter(run=run).exclude(status__in=Execution.TERMINAL).exists()
+        ):
             return run
         if time.monotonic() > deadline:
             raise TimeoutError(f"run not over in {seconds:g} s: {outcome(run)}")

@@ -22,6 +22,12 @@ from bench.figures import Lateness
 from bench.house import LEADS, VAR, House, python
 
 LEAD: Final = 11.0
+#: Connecting ten thousand sockets takes longer than a thousand; production has half a minute.
+MANY_LEADS: Final = {"QUANTLEAP_ARM_LEAD": "20", "QUANTLEAP_CONNECT_LEAD": "16"}
+MANY_LEAD: Final = 24.0
+MANY: Final = 5000
+ORDERS_EACH: Final = 4
+LARGER_RUNS: Final = 3
 RUN_SECONDS: Final = 90.0
 TASK_WORKERS: Final = {
     "prefork -c 4": ("-P", "prefork", "-c", "4"),
@@ -39,25 +45,35 @@ class Bench:
         self.subscribers = subscribers
         self._day = day
         day.open_market()
-        self.accounts = day.make_subscribers(subscribers)
+        self._accounts = day.make_subscribers(subscribers)
 
-    def ours(self, orders: int = 1) -> dict[str, Any]:
-        """The engine with database and bookkeeping, in its Celery worker; a whole short day."""
+    def add_subscribers(self, count: int) -> None:
+        """Have ``count`` subscribers from now on."""
+        self._accounts += self._day.make_subscribers(count - self.subscribers, prefix="D")
+        self.subscribers = count
+
+    def ours(self, orders: int = 1, lead: float = LEAD) -> dict[str, Any]:
+        """The engine with database and bookkeeping, in its Celery worker; a whole short day.
+
+        ``orders`` of each subscriber, entering ``lead`` seconds from now.
+        """
         sink, day = self.house.sink, self._day
         sink.reset()
-        entry = day.schedule(self.accounts, LEAD, orders=orders)
+        entry = day.schedule(self._accounts, lead, orders=orders)
         time.sleep(entry.due - time.time() + 2.0)
         run = day.wait_for_end(entry, RUN_SECONDS)
         told = day.outcome(run)
         tags = day.entry_tags(run)
         arrivals = sink.arrivals()
         entries = [row for row in arrivals if row["tag"] in tags]
+        first = {row["account"]: row for row in reversed(entries)}  # the first one stays
         problems = _problems(entries, arrivals, told, orders)
         if not entries:
             raise RuntimeError(f"no order arrived: {told}")
         return {
             "witnessed": figures.lateness((row["at"] for row in entries), entry.due),
             "read_by_sink": figures.lateness((row["read_at"] for row in entries), entry.due),
+            "first_of_account": figures.lateness((r["at"] for r in first.values()), entry.due),
             "own_sent_at": figures.lateness(day.sent_instants(run), entry.due),
             "outcome": told,
             "problems": problems,
@@ -139,6 +155,7 @@ def choose_worker(bench: Bench) -> tuple[str, dict[str, Lateness]]:
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Everything; the result file's content."""
     rounds: dict[str, list[dict[str, Any]]] = {"ours": [], "per_order": [], "bare": []}
+    larger: dict[str, list[dict[str, Any]]] = {"orders": [], "subscribers": []}
     with House(answer_after=options.answer_after / 1000) as house:
         bench = Bench(house, options.subscribers)
         worker, pools = choose_worker(bench)
@@ -148,12 +165,25 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
                 "per_order": bench.per_order,
                 "bare": bench.bare,
             }
-            for number in range(options.runs):
+            for _ in range(options.runs):
                 for name, play in contestants.items():
                     run = play()
                     rounds[name].append(run)
-                    print(f"  run {number + 1} {name}: {run['witnessed']}", flush=True)
-    return {"worker": worker, "pools": pools, "rounds": rounds}
+                    _say(name, rounds[name])
+        if not options.quick:
+            with house.executor(**MANY_LEADS):
+                for _ in range(LARGER_RUNS):
+                    larger["orders"].append(bench.ours(ORDERS_EACH, lead=MANY_LEAD))
+                    _say("4 orders each", larger["orders"])
+                bench.add_subscribers(MANY)
+                for _ in range(LARGER_RUNS):
+                    larger["subscribers"].append(bench.ours(lead=MANY_LEAD))
+                    _say(f"{MANY:,} subscribers", larger["subscribers"])
+    return {"worker": worker, "pools": pools, "rounds": rounds, "larger": larger}
+
+
+def _say(name: str, runs: list[dict[str, Any]]) -> None:
+    print(f"  run {len(runs)} {name}: {runs[-1]['witnessed']}", flush=True)
 
 
 def report(options: argparse.Namespace, found: dict[str, Any]) -> bool:
@@ -172,7 +202,17 @@ def report(options: argparse.Namespace, found: dict[str, Any]) -> bool:
     judged = figures.targets(
         series["ours"], series["per_order"], series["bare"], subscribers=options.subscribers
     )
-    problems = [problem for run in rounds["ours"] for problem in run["problems"]]
+    larger = found["larger"]
+    if larger["orders"]:
+        orders = figures.median_of([run["witnessed"] for run in larger["orders"]])
+        many = figures.median_of([run["first_of_account"] for run in larger["subscribers"]])
+        rows[f"ours, {ORDERS_EACH} orders each"] = orders
+        rows[f"ours, {MANY:,} subscribers"] = many
+        judged += figures.larger_targets(
+            orders, many, orders_count=ORDERS_EACH * options.subscribers, subscribers=MANY
+        )
+    played = [*rounds["ours"], *larger["orders"], *larger["subscribers"]]
+    problems = [problem for run in played for problem in run["problems"]]
     print()
     print(figures.table(rows))
     print()

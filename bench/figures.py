@@ -82,6 +82,8 @@ class Target:
 FIRST_MS: Final = 5.0
 P99_MS: Final = 50.0
 LAST_MS: Final = 75.0
+LAST_OF_MANY_MS: Final = 250.0
+P99_OF_MANY_MS: Final = 250.0
 TASKS_RATIO: Final = 50.0
 BARE_RATIO: Final = 2.0
 
@@ -116,6 +118,21 @@ def targets(
             True,
         ),
         Target("ours / bare sender, last order", ratio(ours, bare, _last), BARE_RATIO, "x"),
+    ]
+
+
+def larger_targets(
+    orders: Lateness, many: Lateness, *, orders_count: int, subscribers: int
+) -> list[Target]:
+    """The promises for several orders on each account, and for many subscribers."""
+    return [
+        Target(f"{orders_count:,} orders that arrived", orders.count, orders_count, "", True),
+        Target(f"{orders_count:,} orders, last", orders.last, LAST_OF_MANY_MS),
+        Target(
+            f"{subscribers:,} subscribers' orders that arrived", many.count, subscribers, "", True
+        ),
+        Target(f"{subscribers:,} subscribers, p99 of first legs", many.p99, P99_OF_MANY_MS),
+        Target("orders before T in these", max(orders.early, many.early), 0, ""),
     ]
 
 

@@ -144,11 +144,11 @@ class House:
         return sink
 
     @contextlib.contextmanager
-    def executor(self) -> Iterator[None]:
+    def executor(self, **environment: str) -> Iterator[None]:
         """The worker process that hosts the executor, with the command line of an installation."""
         layout = Layout(only=frozenset({"worker"}))
         part = next(part for part in layout.parts() if part.name == "executor")
-        with self.process("executor", part.command):
+        with self.process("executor", part.command, **environment):
             yield
 
     @contextlib.contextmanager
@@ -173,7 +173,7 @@ class House:
     @contextlib.contextmanager
     def _log(name: str) -> Iterator[IO[bytes]]:
         path: Path = VAR / "log" / f"{name}.log"
-        with path.open("wb") as handle:
+        with path.open("ab") as handle:
             yield handle
 
 

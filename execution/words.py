@@ -33,6 +33,7 @@ CAUSES: Final[Mapping[str, str]] = {
     "CLOSED_OUTSIDE": "The position was closed outside of QuantLeap.",
     "EGRESS": "The account's egress address cannot be used from this machine.",
     "OUTSIDE_SESSION": "Entry or exit time is outside the day's trading session.",
+    "DUPLICATE": "The broker's book shows one of our orders twice; a person has to look.",
     "UNRESOLVED": "Nobody could say what became of the order; a person has to look.",
     "PAUSED": "The subscription was paused.",
     "CANCELLED": "The subscription was cancelled.",

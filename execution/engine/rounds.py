@@ -42,6 +42,7 @@ class Rounds:
         self._sent: list[tuple[LiveIntent, float]] = []
         self._wake = asyncio.Event()
         self._fenced: dict[str, tuple[LiveIntent, int]] = {}
+        self._alarms: dict[int, str] = {}
         self.closing = ClosingDesk(executor)
         self._twice: LiveIntent | None = None
 
@@ -57,6 +58,13 @@ class Rounds:
         self._dirty[intent.code] = intent
         self._touched.add(intent.execution_id)
         self._wake.set()
+
+    def alarm(self, execution_id: int, cause: str) -> None:
+        """A person has to look at an execution; said once, written with the next round."""
+        execution = self._executor.executions.get(execution_id)
+        if execution is not None and not execution.needs_attention:
+            self._alarms[execution_id] = cause
+            self.touch([execution])
 
     def touch_due(self) -> None:
         """Executions that only the passing of time can move."""
@@ -107,6 +115,9 @@ class Rounds:
             if execution is None or not executor.owns(execution.shard):
                 continue
             steps = next_steps(execution, self._situation(execution, now, now_mono))
+            alarm = self._alarms.pop(execution_id, "")
+            if alarm:
+                steps.attention, steps.cause = True, steps.cause or alarm
             if steps:
                 self._collect(execution, steps, batch, dirty, now, now_mono)
                 exits.extend((execution, order) for order in steps.exits)

@@ -152,13 +152,15 @@ def play(
     *,
     victims: Sequence[str] = VICTIMS,
     moment: float | None = None,
+    after_first_order: bool = False,
     patience: float = 60.0,
     log: Any = print,
 ) -> Verdict:
     """Play ``rounds`` rounds with one kill each, then judge the whole day at the book.
 
-    ``moment`` (seconds from T) fixes what chance would choose; ``patience`` is how long runs may
-    take to close at the end.
+    ``moment`` (seconds from T) fixes what chance would choose; with ``after_first_order`` the kill
+    comes as soon as the broker has an order. ``patience`` is how long runs may take to close at
+    the end.
     """
     chance = random.Random(seed)
     verdict = Verdict()
@@ -176,6 +178,8 @@ def play(
         when = chance.uniform(*span) if moment is None else moment
         entry = begun + made["until_entry"]
         _sleep_until(entry + when)
+        while after_first_order and not house.book():
+            time.sleep(0.02)
         house.kill(victim)
         killed = time.monotonic()
         log(f"round {number + 1}: kill -9 {victim} at T{when:+.3f} s")

@@ -59,6 +59,8 @@ class StrictView(APIView):
     broker must say ``Idempotency.OUTSIDE``, because by default it runs in one transaction.
     """
 
+    # no OPTIONS: what a route takes is in its document, and 405 is what the contract promises
+    http_method_names = ("get", "post", "put", "patch", "delete", "head")
     query_by_method: ClassVar[QueryByMethod] = {}
     idempotency: ClassVar[Idempotency] = Idempotency.WITH_EFFECT
 

@@ -113,6 +113,11 @@ class Channel:
         self._queue.append(intent)
         self.drain()
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether orders are queued that have not left."""
+        return bool(self._queue)
+
     def load(self, intent: LiveIntent) -> None:
         """Queue one order for T without sending anything yet."""
         self._queue.append(intent)
@@ -145,8 +150,8 @@ class Channel:
 
     def _send(self, connection: Connection, intent: LiveIntent) -> None:
         def answered(answer: Answer, intent: LiveIntent = intent) -> None:
+            self.drain()  # the next order first: everything else has time
             self._on_answer(intent, answer)
-            self.drain()
 
         try:
             connection.send(intent.raw, answered, self._timeout)

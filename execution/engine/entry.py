@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 SPIN: Final = 0.002
 COLLECT: Final = 0.5
-#: Seconds that the commit may take for each subscriber on a busy machine: many commit earlier.
+#: Seconds that the commit may take for each order on a busy machine: many commit earlier.
 COMMIT_EACH: Final = 0.0004
+AFTERMATH: Final = 0.25
 #: How often a run that has fired is looked at for latecomers inside the grace.
 AGAIN: Final = 1.0
 STEP_LIMIT: Final = 0.05
@@ -139,16 +140,22 @@ class EntryDesk:
         if not await self._resolve(run, executions):
             return
         plans = await self._plan(run, executions)
-        await self._sleep_until(run, max(timing.commit_lead, COMMIT_EACH * len(plans)))
+        await self._sleep_until(run, self._commit_lead(plans))
         committed = await self._commit(plans)
-        deadline = self._deadline(run)
+        deadline, ready = self._deadline(run), clock.monotonic()
         channels = self._load(committed)
         await self._wait_for(run, deadline)
         for channel in channels:
             channel.drain()
+        await self._until_all_left(channels, deadline)
         self._executor.quiet.end(run.id)
         self._fired(committed)
-        log.info("entry_fired", run=run.public_id, executions=len(committed))
+        log.info(
+            "entry_fired",
+            run=run.public_id,
+            executions=len(committed),
+            committed_before_s=round(deadline - ready, 3),
+        )
         if sabotage.active(sabotage.SKIP_COMMIT):
             await asyncio.sleep(1.5)
             rows = [(plan.execution, intent) for plan in committed for intent in plan.intents]
@@ -265,6 +272,10 @@ class EntryDesk:
             sends=1 if first else 0,
         )
 
+    def _commit_lead(self, plans: Sequence[EntryPlan]) -> float:
+        orders = sum(len(plan.intents) for plan in plans)
+        return max(self._executor.timing.commit_lead, COMMIT_EACH * orders)
+
     async def _commit(self, plans: Sequence[EntryPlan]) -> list[EntryPlan]:
         executor = self._executor
         granted = await executor.db.run(
@@ -334,6 +345,13 @@ class EntryDesk:
         wait = mono - clock.monotonic()
         if wait > 0:
             await asyncio.sleep(wait)
+
+    @staticmethod
+    async def _until_all_left(channels: Sequence[Channel], deadline: float) -> None:
+        """More orders on an account than connections leave as the answers come: a moment more of
+        quiet for them, not for those that their pace keeps back."""
+        while clock.monotonic() < deadline + AFTERMATH and any(c.is_waiting for c in channels):
+            await asyncio.sleep(AFTERMATH / 50)
 
     def _fired(self, committed: Sequence[EntryPlan]) -> None:
         """What follows once the first group has left: paper fills, and asking what is next."""

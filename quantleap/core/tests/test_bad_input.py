@@ -34,6 +34,7 @@ FLOORS: dict[Callable[[World], Cases], int] = {
     bad_bodies.twice_the_same: 150,
     bad_bodies.broken_bodies: 300,
     bad_bodies.multipliers: 60,
+    bad_bodies.refused_late: 10,
     bad_requests.wrong_content: 200,
     bad_requests.oversized: 90,
     bad_requests.wrong_headers: 100,

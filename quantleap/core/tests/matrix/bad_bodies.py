@@ -9,6 +9,8 @@ from quantleap.core.tests.matrix.cases import INVALID, Case, Cases, request, wit
 from quantleap.core.tests.matrix.routes import Operation
 from quantleap.core.tests.matrix.world import World
 
+DUPLICATE = "duplicate_subscription"
+
 
 def wrong_fields(world: World) -> Cases:
     """Every field of every body with every value that it must refuse."""
@@ -67,6 +69,44 @@ def broken_bodies(world: World) -> Cases:
     for operation in with_body():
         for why, body in bodies.BROKEN.items():
             yield request(operation, world, why, *INVALID, body=body)
+
+
+def refused_late(world: World) -> Cases:
+    """Bodies in which nothing is wrong but what the database knows: whatever was written before
+    that was found out is taken back."""
+    me, taken = world.me, world.neighbour.account.client_id
+    known = {"user_email": me.customer.email}
+    rows = [{"broker_client_id": bodies.NEW_CLIENT_ID}] * 2
+    late: list[tuple[str, bodies.Body, int, str, str]] = [
+        ("broker-accounts", {"client_id": taken}, 409, "client_id_taken", ""),
+        ("subscribe", {"broker_client_id": taken}, 409, "client_id_taken", ""),
+        ("subscribe", {"auto_link_broker": False}, *INVALID, "broker_client_id"),
+        ("subscribe", {"accepted_disclosure_version": 99}, *INVALID, "accepted_disclosure_version"),
+        ("subscribe", {"allocations": rows}, *INVALID, "allocations.1.broker_client_id"),
+        ("subscribe", {"template_id": me.subscription.template.public_id}, 409, DUPLICATE, ""),
+    ]
+    for operation in with_body():
+        fields = operation.serializer().fields  # type: ignore[misc]
+        for part, changes, status, code, names in late:
+            if part not in operation.route or not set(changes) - {"template_id"} <= set(fields):
+                continue
+            body = {**bodies.good_body(operation, world), **changes}
+            ids = {}
+            if "allocations" in changes:
+                del body["broker_client_id"]
+            if code == DUPLICATE and "user_email" in fields:
+                body |= known
+            if "template_id" in changes and "template_id" not in fields:
+                ids["template_id"] = body.pop("template_id")
+            sent = json.dumps(body).encode()
+            headers = world.headers(operation.surface)  # no key: its record keeps a 409
+            yield request(
+                *(operation, world, f"late: {sorted(changes)}", status, code),
+                body=sent,
+                names=names,
+                ids=ids,
+                headers=headers,
+            )
 
 
 def _bad(operation: Operation, world: World, why: str, body: str, names: str) -> Case:

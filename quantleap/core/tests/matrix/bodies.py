@@ -15,18 +15,20 @@ from quantleap.core.tests.matrix.world import BACK, World
 Body = dict[str, Any]
 AnyField = serializers.Field[Any, Any, Any, Any]
 
+NEW_CLIENT_ID = "NEW123"
+#: Customer and account are new where a body may bring new ones: a refusal must leave neither.
 #: A good value for every field of every body. A new field must be added here.
 GOOD: Mapping[str, Callable[[World], Any]] = {
     "accepted_disclosure_version": lambda world: 1,
-    "allocations": lambda world: [{"broker_client_id": world.me.account.client_id}],
+    "allocations": lambda world: [{"broker_client_id": NEW_CLIENT_ID}],
     "api_key": lambda world: "an-api-key",
     "api_secret": lambda world: "an-api-secret",
     "auth_token": lambda world: "code1",
     "auto_link_broker": lambda world: True,
     "broker": lambda world: "zebu",
-    "broker_client_id": lambda world: world.me.account.client_id,
+    "broker_client_id": lambda world: NEW_CLIENT_ID,
     "broker_name": lambda world: "zebu",
-    "client_id": lambda world: "NEW123",
+    "client_id": lambda world: NEW_CLIENT_ID,
     "code": lambda world: "code1",
     "lot_multiplier": lambda world: 1,
     "max_lots_per_order": lambda world: 5,
@@ -38,7 +40,7 @@ GOOD: Mapping[str, Callable[[World], Any]] = {
     "state": lambda world: "state-that-nobody-gave",
     "template_basket_id": lambda world: world.me.offered.public_id,
     "template_id": lambda world: world.me.offered.public_id,
-    "user_email": lambda world: world.me.customer.email,
+    "user_email": lambda world: "new.customer@example.com",
     "user_name": lambda world: "Asha",
     "user_state": lambda world: "27",
 }
@@ -112,7 +114,10 @@ def needed(operation: Operation) -> list[str]:
 
 def good_body(operation: Operation, world: World) -> Body:
     """The smallest body that is accepted (a callback apart, whose state must be a living one)."""
-    return {name: GOOD[name](world) for name in needed(operation)}
+    body = {name: GOOD[name](world) for name in needed(operation)}
+    if "client_id" in operation.parameters and "user_email" in body:  # whose account it is
+        body["user_email"] = world.me.customer.email
+    return body
 
 
 def with_literal(operation: Operation, world: World, place: Place, literal: str) -> str:

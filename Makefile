@@ -13,9 +13,11 @@ DEVELOP := .venv/.develop-$(firstword $(shell cksum < requirements-dev.txt))
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-input --require-hashes
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
 	--no-emit-index-url --no-emit-find-links --allow-unsafe
-BENCHMARKS := fanout
+BENCHMARKS := arming fanout
 
-.PHONY: help run demo demo-controls test test-parallel test-process browser lint bench lock clean
+ROUNDS ?= 20
+
+.PHONY: help run demo demo-controls kill-rounds test test-parallel test-process browser lint bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -30,6 +32,9 @@ demo: $(RUNTIME) ## Play one whole trading day over HTTP; report in var/demo/rep
 
 demo-controls: $(RUNTIME) ## Break one thing at a time; each demo check must notice its own
 	$(BIN)/python -m clients.demo.controls
+
+kill-rounds: $(DEVELOP) ## Kill parts at random moments around the entry (ROUNDS=20), judge at the book
+	$(BIN)/python -m execution.tests.killing.rounds --rounds $(ROUNDS)
 
 test: test-parallel test-process ## The whole test suite, with one coverage report
 	$(BIN)/coverage report --skip-covered --skip-empty
@@ -51,7 +56,7 @@ lint: $(DEVELOP) ## Formatting, types, import directions, migrations, deploy che
 	.ci/check-settings $(BIN)/python
 
 bench: $(DEVELOP) ## Benchmarks; each writes JSON below var/bench
-	set -e; for name in $(BENCHMARKS); do $(BIN)/python bench/$$name.py; done
+	set -e; for name in $(BENCHMARKS); do $(BIN)/python -m bench.$$name; done
 
 lock: $(DEVELOP) ## Compile the requirements again; UPGRADE=1 takes newer versions
 	$(COMPILE) $(if $(UPGRADE),--upgrade) --output-file=requirements.txt requirements.in

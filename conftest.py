@@ -73,6 +73,20 @@ def pytest_report_header() -> list[str]:
     return [f"services: embedded in {services.base_dir}" for services in _services]
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what tests recorded as ``tried`` (``record_property``), whichever worker ran them."""
+    tried = [
+        str(value)
+        for report in terminalreporter.stats.get("passed", [])
+        for name, value in report.user_properties
+        if name == "tried"
+    ]
+    if tried:
+        terminalreporter.section("tried")
+        for line in sorted(tried):
+            terminalreporter.write_line(line)
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(
     django_test_environment: None,

@@ -16,10 +16,13 @@ class ExecutionConfig(AppConfig):
         from brokers.ports import ACCOUNT_REMOVAL
         from execution import ports, services
         from execution.engine import host
+        from execution.today import today
+        from quantleap.core.console import TODAY
         from subscriptions.ports import ACTIVITY, ENTRY_GATE
 
         ACCOUNT_REMOVAL.register(services.remove_account)
         ENTRY_GATE.register(ports.GATE)
         ACTIVITY.register(ports.ACTIVITY)
+        TODAY.register(today)
         worker_ready.connect(host.start_with_worker, dispatch_uid="executor-start")
         worker_shutting_down.connect(host.stop_with_worker, dispatch_uid="executor-stop")

@@ -144,7 +144,7 @@ def add_executions(run: Run, *, environment: str, now: dt.datetime, shards: int)
                 [a.subscription_id for a in allocations],
                 [a.account_id for a in allocations],
                 [shard_of(a.account_id, shards) for a in allocations],
-                run.entry_at,
+                run.entry_at - ARMING_CLOSES,
                 run.id,
                 "WITHDRAWN" if blocked else "ARMED",
                 "KILL_SWITCH" if blocked else "",

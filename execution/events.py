@@ -30,7 +30,8 @@ def of_status(
 ) -> Iterator[OutboxEvent]:
     """Events of a status change: entered, closed, failed or missed, and its rejected orders."""
     if change.status == "OPEN":
-        kind = "execution.partial" if change.cause else "execution.completed"
+        whole = all(intent.state == live.FILLED for intent in execution.of(live.ENTRY))
+        kind = "execution.completed" if whole else "execution.partial"
         yield _event(execution, kind, change, now, phase="ENTRY")
     elif change.status == "CLOSED":
         yield _event(execution, "execution.completed", change, now, phase="EXIT")

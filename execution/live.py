@@ -98,6 +98,13 @@ class LiveRun:
     leg_exits: dict[str, str] = field(default_factory=dict)
     run_exit: str = ""
     watches: dict[str, Watch] = field(default_factory=dict)
+    # unix seconds, for the check at every single send
+    entry_unix: float = field(init=False)
+    grace_unix: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.entry_unix = self.entry_at.timestamp()
+        self.grace_unix = self.grace_until.timestamp()
 
 
 @dataclass(slots=True)

@@ -13,12 +13,11 @@ from brokers.base import BookState, OrderReport, Outcome, SendResult
 from execution import live
 from execution.absence import AbsenceProof
 from execution.live import LiveIntent
-from execution.progress import exit_backoff
+from execution.progress import STUCK_AFTER, exit_backoff
 from execution.tags import MAX_SENDS
 
 RETRY_DELAYS: Final = (0.25, 1.0, 3.0)
 EXIT_REST_SECONDS: Final = 3.0
-ESCALATE_AFTER: Final = 120.0
 
 
 def retry_delay(sends: int, jitter: float) -> float:
@@ -144,10 +143,14 @@ def apply_absence(
 
 
 def escalate_if_stuck(intent: LiveIntent, *, at: dt.datetime, now_mono: float) -> bool:
-    """UNKNOWN for two minutes: a person has to look (I4). Whether it changed."""
+    """An entry UNKNOWN for two minutes: a person has to look (I4). Whether it changed.
+
+    An exit is never given up like this: progress asks for attention, and the book goes on being
+    read, because another exit beside it might open a position (I5).
+    """
     if intent.state != live.UNKNOWN or not intent.unknown_since_mono:
         return False
-    if now_mono - intent.unknown_since_mono < ESCALATE_AFTER:
+    if intent.purpose != live.ENTRY or now_mono - intent.unknown_since_mono < STUCK_AFTER:
         return False
     intent.cause = "UNRESOLVED"
     finish(intent, live.ESCALATED, at, now_mono)

@@ -11,11 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from subscriptions.sizing import leg_lots
-
 from brokers.base import Side
 from execution.pricing import marketable_limit
 from marketplace.definition import LegSpec, StrategySpec
+from subscriptions.sizing import leg_lots
 
 
 class PlanError(Exception):

@@ -19,6 +19,7 @@ EXIT_BACKOFF: Final = (0.0, 0.25, 1.0, 3.0)
 EXIT_BACKOFF_MAX: Final = 5.0
 ATTENTION_AFTER: Final = 3
 CANCEL_AGAIN: Final = 3.0
+STUCK_AFTER: Final = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,9 @@ def _leave(execution: LiveExecution, situation: Situation, steps: Steps) -> None
         if intent.purpose == live.ENTRY or intent.is_final:
             continue
         exits_alive = True
-        _tend_exit(intent, situation, steps)
+        _tend_exit(intent, open_legs.get(intent.leg_key, 0), situation, steps)
+        if _is_stuck(intent, situation) and not execution.needs_attention:
+            steps.attention = True
     if not open_legs and not exits_alive and not steps.miss:
         _finish(execution, failed, wanted, steps)
         return
@@ -178,7 +181,7 @@ def _leave(execution: LiveExecution, situation: Situation, steps: Steps) -> None
             steps.exits.append(order)
             if order.attempt_group >= ATTENTION_AFTER and not execution.needs_attention:
                 steps.attention = True
-    if wanted and execution.status == "OPEN" and len(wanted) >= len(open_legs):
+    if wanted and execution.status == "OPEN" and set(open_legs) <= set(wanted):
         steps.status = "EXITING"
 
 
@@ -204,10 +207,13 @@ def _wanted_exits(
     return wanted
 
 
-def _tend_exit(intent: LiveIntent, situation: Situation, steps: Steps) -> None:
+def _tend_exit(intent: LiveIntent, open_quantity: int, situation: Situation, steps: Steps) -> None:
     """An exit has no lateness limit: send again what was provably refused, re-quote what rests."""
     if intent.state == live.PLANNED:
-        if intent.sends >= MAX_SENDS:
+        if intent.quantity > -intent.side.sign * open_quantity:
+            # An earlier try filled after all: this one would open a position (I5).
+            steps.miss.append((intent, "NOT_NEEDED"))
+        elif intent.sends >= MAX_SENDS:
             steps.miss.append((intent, intent.cause or "BROKER_DOWN"))
         elif intent.not_before_mono <= situation.now_mono:
             steps.send.append(intent)
@@ -218,6 +224,16 @@ def _tend_exit(intent: LiveIntent, situation: Situation, steps: Steps) -> None:
         and _may_cancel(intent, situation)
     ):
         steps.cancel.append(intent)
+
+
+def _is_stuck(intent: LiveIntent, situation: Situation) -> bool:
+    """An exit that stays UNKNOWN pages a person but is never given up: whoever knows not whether
+    it filled may not send another one (I5)."""
+    return (
+        intent.state == live.UNKNOWN
+        and intent.unknown_since_mono > 0
+        and situation.now_mono - intent.unknown_since_mono >= STUCK_AFTER
+    )
 
 
 def _may_cancel(intent: LiveIntent, situation: Situation) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -11,8 +11,10 @@ from typing import Any
 from django.db import connection
 from django.db.models import Count, QuerySet, Sum
 
-from execution.models import Execution, LegWatch, OrderIntent, Run
+from execution.models import Execution, KillSwitch, LegWatch, OrderIntent, Run
 from execution.words import explain
+from marketplace.models import Template
+from quantleap.core.money import rupees
 
 WORKING = (Execution.Status.COMMITTED, Execution.Status.OPEN, Execution.Status.EXITING)
 
@@ -152,6 +154,7 @@ def execution_summary(execution: Execution) -> dict[str, Any]:
         "currency": "INR",
         "exit_reason": execution.exit_reason or None,
         "failure": _failure(execution),
+        "legs": leg_summaries(execution.intents.all()),
         "orders": [order_summary(intent) for intent in execution.intents.all()],
     }
 
@@ -164,6 +167,37 @@ def _failure(execution: Execution) -> dict[str, str] | None:
         "message": explain(execution.cause),
         "broker_message": execution.message,
     }
+
+
+def leg_summaries(intents: Iterable[OrderIntent]) -> list[dict[str, Any]]:
+    """What was traded, leg by leg: units and average rupees in and out, and why it left."""
+    by_leg: dict[str, list[OrderIntent]] = {}
+    for intent in sorted(intents, key=lambda i: (i.leg_index, i.id)):
+        by_leg.setdefault(intent.leg_key, []).append(intent)
+    return [_leg_summary(found) for found in by_leg.values()]
+
+
+def _leg_summary(intents: Sequence[OrderIntent]) -> dict[str, Any]:
+    entries = [i for i in intents if i.purpose == OrderIntent.Purpose.ENTRY]
+    exits = [i for i in intents if i.purpose != OrderIntent.Purpose.ENTRY]
+    first = intents[0]
+    return {
+        "symbol": first.symbol,
+        "side": entries[0].side if entries else first.side,
+        "planned_quantity": sum(i.quantity for i in entries),
+        "entered_quantity": sum(i.filled_quantity for i in entries),
+        "entry_price": average_price(entries),
+        "exited_quantity": sum(i.filled_quantity for i in exits),
+        "exit_price": average_price(exits),
+        "exit_reason": next((i.reason for i in exits if i.reason), None),
+    }
+
+
+def average_price(intents: Sequence[OrderIntent]) -> Decimal | None:
+    """Average rupees per filled unit; None when nothing filled."""
+    units = sum(i.filled_quantity for i in intents)
+    spent = sum((i.filled_quantity * i.average_price for i in intents), Decimal(0))
+    return rupees(spent / units) if units else None
 
 
 def order_summary(intent: OrderIntent) -> dict[str, Any]:
@@ -189,7 +223,10 @@ def order_summary(intent: OrderIntent) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class OpenLeg:
-    """What one subscription holds now in one contract: signed units, rupees per unit."""
+    """What one subscription holds now in one contract: signed units, rupees per unit.
+
+    ``average_price`` is exact (not rounded to the paisa), so that MTM is.
+    """
 
     execution_id: str
     contract: str
@@ -236,11 +273,16 @@ def _open_leg(
         execution_id=execution.public_id,
         contract=intents[0].symbol,
         quantity=net + execution.closed_outside.get(leg_key, 0),
-        average_price=(spent / bought).quantize(Decimal("0.01")) if bought else Decimal(0),
-        stop_price=watch.stop_price if watch else None,
-        target_price=watch.target_price if watch else None,
+        average_price=spent / bought if bought else Decimal(0),
+        stop_price=_reachable(watch.stop_price) if watch else None,
+        target_price=_reachable(watch.target_price) if watch else None,
         contract_id=intents[0].contract_id,
     )
+
+
+def _reachable(level: Decimal | None) -> Decimal | None:
+    """A level at or below zero never triggers (execution.risk): there is nothing to show."""
+    return level if level is not None and level > 0 else None
 
 
 def runs_of_day(day: dt.date) -> QuerySet[Run]:
@@ -250,3 +292,48 @@ def runs_of_day(day: dt.date) -> QuerySet[Run]:
         .select_related("template", "version")
         .order_by("entry_at", "id")
     )
+
+
+# -- kill switch -----------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class EngagedSwitch:
+    """A kill switch that is on, and what it covers in words."""
+
+    switch: KillSwitch
+    label: str
+
+
+def engaged_switches() -> list[EngagedSwitch]:
+    """Every switch that is on, the platform's first (2 queries at most)."""
+    found = list(KillSwitch.objects.filter(released_at__isnull=True).order_by("scope", "id"))
+    names = template_names([s.target_id for s in found if s.target_id is not None])
+    return [
+        EngagedSwitch(s, "Platform" if s.target_id is None else names.get(s.target_id, "?"))
+        for s in found
+    ]
+
+
+def template_names(ids: Iterable[int]) -> dict[int, str]:
+    """Names of templates by inner id (no query for none)."""
+    wanted = set(ids)
+    if not wanted:
+        return {}
+    return dict(Template.objects.filter(pk__in=wanted).values_list("pk", "name"))
+
+
+@dataclass(frozen=True, slots=True)
+class KillReach:
+    """Executions that a switch would withdraw now, and those it would leave to their exit."""
+
+    armed: int
+    working: int
+
+
+def kill_reach(template_id: int | None) -> KillReach:
+    """How many executions a switch for the platform (None) or a template reaches (1 query)."""
+    rows = Execution.objects.exclude(status__in=Execution.TERMINAL)
+    if template_id is not None:
+        rows = rows.filter(run__template_id=template_id)
+    counts = dict(rows.values_list("status").annotate(n=Count("id")).order_by())
+    armed = counts.pop(Execution.Status.ARMED, 0)
+    return KillReach(armed=armed, working=sum(counts.values()))

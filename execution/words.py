@@ -33,6 +33,7 @@ CAUSES: Final[Mapping[str, str]] = {
     "CLOSED_OUTSIDE": "The position was closed outside of QuantLeap.",
     "EGRESS": "The account's egress address cannot be used from this machine.",
     "OUTSIDE_SESSION": "Entry or exit time is outside the day's trading session.",
+    "DUPLICATE": "The broker's book shows one of our orders twice; a person has to look.",
     "UNRESOLVED": "Nobody could say what became of the order; a person has to look.",
     "PAUSED": "The subscription was paused.",
     "CANCELLED": "The subscription was cancelled.",
@@ -42,6 +43,7 @@ CAUSES: Final[Mapping[str, str]] = {
     "EXIT_TIME": "The strategy's exit time was reached.",
     "UNWIND": "Filled legs were unwound because another leg failed.",
     "CANCELLED_BY_BROKER": "The broker cancelled the order.",
+    "NOT_NEEDED": "An earlier order had closed the leg, so this one was not sent.",
     "NOT_FILLED": "The order was not filled in time and was withdrawn.",
 }
 

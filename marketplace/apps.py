@@ -8,3 +8,10 @@ class MarketplaceConfig(AppConfig):
 
     name = "marketplace"
     verbose_name = "Marketplace"
+
+    def ready(self) -> None:
+        """Put the room's facts on the console's page Today."""
+        from marketplace.today import today
+        from quantleap.core.console import TODAY
+
+        TODAY.register(today)

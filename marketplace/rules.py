@@ -201,8 +201,6 @@ STRIKE_RULES.register(
     )
 )
 EXIT_RULES.register(
-    RuleKind("PREMIUM_PERCENT", "Percent of premium", ("value",), _check_percent, _say_percent)
+    RuleKind("PREMIUM_PERCENT", "Percent", ("value",), _check_percent, _say_percent)
 )
-EXIT_RULES.register(
-    RuleKind("PREMIUM_POINTS", "Points of premium", ("value",), _check_points, _say_points)
-)
+EXIT_RULES.register(RuleKind("PREMIUM_POINTS", "Points", ("value",), _check_points, _say_points))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -20,6 +20,7 @@ from brokers.api.serializers import (
     wall_clock,
 )
 from brokers.models import BrokerAccount
+from brokers.selectors import clean_broker
 from brokers.services.accounts import Connected, remove_account
 from brokers.services.login import complete_login, initiate_login
 from quantleap.core.api.pagination import paginate
@@ -27,6 +28,17 @@ from quantleap.core.audit import Actor
 
 #: ``?open_positions=`` of a removal.
 _OPEN_POSITIONS = ("EXIT_NOW",)
+#: What one account's route takes in its query.
+ACCOUNT_QUERY: Final = {
+    "GET": frozenset({"broker_name"}),
+    "DELETE": frozenset({"broker_name", "open_positions"}),
+}
+
+
+def broker_asked(request: Request) -> str:
+    """``?broker_name=``; empty when it is not there. InvalidRequest for an unknown one."""
+    name = request.query_params.get("broker_name")
+    return "" if name is None else clean_broker(name)
 
 
 def listed(request: Request, accounts: Any, now: dt.datetime) -> Response:
@@ -69,7 +81,9 @@ def _account(
 
 
 def removed(request: Request, account: BrokerAccount, actor: Actor, now: dt.datetime) -> Response:
-    """Credentials erased, or an exit begun first."""
+    """Credentials erased, or an exit begun first. A body would be silently ignored: refused."""
+    if request.data:
+        raise ValidationError({"body": "DELETE takes query parameters, no body."})
     wish = request.query_params.get("open_positions")
     if wish is not None and wish not in _OPEN_POSITIONS:
         raise ValidationError({"open_positions": f"Must be {' or '.join(_OPEN_POSITIONS)}."})

@@ -21,15 +21,16 @@ from brokers.api.serializers import (
     RemovalAnswer,
 )
 from brokers.models import BrokerAccount
-from brokers.selectors import account_by_client_id, accounts, clean_broker
+from brokers.selectors import account_by_client_id, accounts, require_client_id
 from brokers.services.accounts import connect_account_by_email
 from partners import permissions
 from partners.api.serializers import EmailField
 from partners.selectors import get_partner
 from quantleap.core import clock
 from quantleap.core.api.idempotency import Idempotency
+from quantleap.core.api.pagination import PAGING
 from quantleap.core.api.principal import PartnerPrincipal
-from quantleap.core.api.views import PartnerView
+from quantleap.core.api.views import PartnerView, QueryByMethod
 from quantleap.core.errors import NotFound
 
 BROKER_NAME = OpenApiParameter("broker_name", str, description="zerodha or zebu")
@@ -60,6 +61,11 @@ def _account(
     return account
 
 
+def _require(principal: PartnerPrincipal, client_id: str) -> None:
+    """404 comes before 400, but only the body says which broker and customer are meant."""
+    require_client_id(principal.partner_id, principal.environment, client_id)
+
+
 class AccountsView(PartnerView):
     """All accounts of a partner's customers."""
 
@@ -67,7 +73,7 @@ class AccountsView(PartnerView):
         "GET": permissions.BROKER_ACCOUNTS_READ,
         "POST": permissions.BROKER_ACCOUNTS_WRITE,
     }
-    allowed_query = frozenset({"user_email", "broker_name"})
+    query_by_method: ClassVar[QueryByMethod] = {"GET": PAGING | {"user_email", "broker_name"}}
 
     @extend_schema(
         operation_id="partner_broker_accounts_list",
@@ -77,10 +83,11 @@ class AccountsView(PartnerView):
     def get(self, request: Request) -> Response:
         """List, newest first."""
         found = accounts(self.partner.partner_id, self.partner.environment)
-        if email := request.query_params.get("user_email"):
+        # An empty filter is refused, not ignored: it would show everybody's.
+        if (email := request.query_params.get("user_email")) is not None:
             found = found.filter(customer__email=_email(email))
-        if broker := request.query_params.get("broker_name"):
-            found = found.filter(broker=clean_broker(broker))
+        if broker := answers.broker_asked(request):
+            found = found.filter(broker=broker)
         return answers.listed(request, found, clock.now())
 
     @extend_schema(
@@ -114,7 +121,7 @@ class AccountView(PartnerView):
         "GET": permissions.BROKER_ACCOUNTS_READ,
         "DELETE": permissions.BROKER_ACCOUNTS_WRITE,
     }
-    allowed_query = frozenset({"broker_name", "open_positions"})
+    query_by_method: ClassVar[QueryByMethod] = answers.ACCOUNT_QUERY
 
     @extend_schema(
         operation_id="partner_broker_accounts_retrieve",
@@ -123,7 +130,7 @@ class AccountView(PartnerView):
     )
     def get(self, request: Request, client_id: str) -> Response:
         """Status, never a secret."""
-        broker = request.query_params.get("broker_name", "")
+        broker = answers.broker_asked(request)
         return answers.shown(_account(self.partner, client_id, broker=broker), clock.now())
 
     @extend_schema(
@@ -133,7 +140,7 @@ class AccountView(PartnerView):
     )
     def delete(self, request: Request, client_id: str) -> Response:
         """Erase the credentials at once."""
-        broker = request.query_params.get("broker_name", "")
+        broker = answers.broker_asked(request)
         account = _account(self.partner, client_id, broker=broker)
         return answers.removed(request, account, self.partner.actor, clock.now())
 
@@ -151,6 +158,7 @@ class InitiateView(PartnerView):
     )
     def post(self, request: Request, client_id: str) -> Response:
         """Where the customer logs in, and the state to keep."""
+        _require(self.partner, client_id)
         data = self.validated(PartnerInitiateRequest, request)
         account = _account(
             self.partner,
@@ -177,6 +185,7 @@ class CallbackView(PartnerView):
     )
     def post(self, request: Request, client_id: str) -> Response:
         """Exchange the broker's code for today's session."""
+        _require(self.partner, client_id)
         data = self.validated(PartnerCallbackRequest, request)
         account = _account(
             self.partner,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
@@ -21,14 +22,15 @@ from brokers.api.serializers import (
     UserInitiateRequest,
 )
 from brokers.models import BrokerAccount
-from brokers.selectors import account_by_client_id, accounts, clean_broker
+from brokers.selectors import account_by_client_id, accounts, require_client_id
 from brokers.services.accounts import connect_account
 from partners.models import Customer
 from partners.selectors import customers, get_partner
 from quantleap.core import clock
 from quantleap.core.api.idempotency import Idempotency
+from quantleap.core.api.pagination import PAGING
 from quantleap.core.api.principal import CustomerPrincipal
-from quantleap.core.api.views import CustomerView
+from quantleap.core.api.views import CustomerView, QueryByMethod
 from quantleap.core.errors import NotFound
 
 
@@ -49,6 +51,16 @@ def _account(principal: CustomerPrincipal, client_id: str, broker: str) -> Broke
     )
 
 
+def _require(principal: CustomerPrincipal, client_id: str) -> None:
+    """404 comes before 400, but only the body says which broker is meant."""
+    require_client_id(
+        principal.partner_id,
+        principal.environment,
+        client_id,
+        customer_id=principal.customer_id,
+    )
+
+
 def _registered(principal: CustomerPrincipal) -> Sequence[str]:
     """Redirect addresses of the customer's partner; a direct customer has none."""
     if principal.partner_id is None:
@@ -59,7 +71,7 @@ def _registered(principal: CustomerPrincipal) -> Sequence[str]:
 class AccountsView(CustomerView):
     """All of the customer's accounts."""
 
-    allowed_query = frozenset({"broker_name"})
+    query_by_method: ClassVar[QueryByMethod] = {"GET": PAGING | {"broker_name"}}
 
     @extend_schema(
         operation_id="user_broker_accounts_list",
@@ -70,8 +82,8 @@ class AccountsView(CustomerView):
         """List, newest first."""
         me = self.customer
         found = accounts(me.partner_id, me.environment, customer_id=me.customer_id)
-        if broker := request.query_params.get("broker_name"):
-            found = found.filter(broker=clean_broker(broker))
+        if broker := answers.broker_asked(request):
+            found = found.filter(broker=broker)
         return answers.listed(request, found, clock.now())
 
     @extend_schema(
@@ -98,7 +110,7 @@ class AccountsView(CustomerView):
 class AccountView(CustomerView):
     """One account by the client id that the broker gave it."""
 
-    allowed_query = frozenset({"broker_name", "open_positions"})
+    query_by_method: ClassVar[QueryByMethod] = answers.ACCOUNT_QUERY
 
     @extend_schema(
         operation_id="user_broker_accounts_retrieve",
@@ -107,7 +119,7 @@ class AccountView(CustomerView):
     )
     def get(self, request: Request, client_id: str) -> Response:
         """Status, never a secret."""
-        broker = request.query_params.get("broker_name", "")
+        broker = answers.broker_asked(request)
         return answers.shown(_account(self.customer, client_id, broker), clock.now())
 
     @extend_schema(
@@ -117,7 +129,7 @@ class AccountView(CustomerView):
     )
     def delete(self, request: Request, client_id: str) -> Response:
         """Erase the credentials at once."""
-        account = _account(self.customer, client_id, request.query_params.get("broker_name", ""))
+        account = _account(self.customer, client_id, answers.broker_asked(request))
         return answers.removed(request, account, self.customer.actor, clock.now())
 
 
@@ -133,6 +145,7 @@ class InitiateView(CustomerView):
     )
     def post(self, request: Request, client_id: str) -> Response:
         """Where to log in, and the state to keep."""
+        _require(self.customer, client_id)
         data = self.validated(UserInitiateRequest, request)
         account = _account(self.customer, client_id, data.get("broker_name", ""))
         return answers.initiated(
@@ -156,6 +169,7 @@ class CallbackView(CustomerView):
     )
     def post(self, request: Request, client_id: str) -> Response:
         """Exchange the broker's code for today's session."""
+        _require(self.customer, client_id)
         data = self.validated(UserCallbackRequest, request)
         account = _account(self.customer, client_id, data.get("broker_name", ""))
         return answers.completed(

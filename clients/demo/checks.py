@@ -207,10 +207,16 @@ def stop_and_move_to_cost(day: Day) -> Problems:
         reasons = _exit_reasons(part, day.symbol(part.expected.customer, legs["PE"]))
         if reasons - {"EXIT_TIME"}:
             yield f"{part.name}: put left by {reasons}"
-    for move in day.evidence.stop_moves:
+    whole = {
+        part.expected.customer.email
+        for part in day.parts
+        if part.expected.plan.key == STRADDLE and day.is_whole(part)
+    }
+    moves = [move for move in day.evidence.stop_moves if move.email in whole]
+    for move in moves:
         if not _is_at_cost(move.before, move.after):
             yield f"{move.email}: stop of the put went from {move.before} to {move.after}"
-    if not day.evidence.stop_moves:
+    if not moves:
         yield "nobody's stop was looked at"
 
 

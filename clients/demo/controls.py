@@ -31,7 +31,7 @@ CONTROLS: Final = {
 }
 STORY: Final = (
     *("--zebu", "24", "--zerodha", "8"),
-    *("--clock-start", "09:19:00", "--hold", "40"),
+    *("--clock-start", "09:18:30", "--hold", "40"),
 )
 
 

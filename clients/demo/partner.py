@@ -148,13 +148,7 @@ class PartnerApi:
 
     def put_stop(self, subscription_id: str) -> Decimal | None:
         """The stop price now of the put that a straddle holds."""
-        path = f"/partner/subscriptions/{subscription_id}/positions"
-        try:
-            rows = self.call("GET", path)["positions"]
-        except ApiError as error:
-            if error.status != 404:
-                raise
-            return None  # the check says so; the day goes on
+        rows = self.call("GET", f"/partner/subscriptions/{subscription_id}/positions")["positions"]
         stops = [row["stop_price"] for row in rows if is_put(row["contract"]) and row["quantity"]]
         return Decimal(stops[0]) if stops and stops[0] is not None else None
 

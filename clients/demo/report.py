@@ -46,7 +46,7 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
         yield f"  unready  {row['customer']:<26} {row['strategy']:<9} {row['cause']:<16} {told}"
     yield ""
     for name, holds in report["checks"].items():
-        yield f"  {'ok  ' if holds else 'FAIL'}  {name.replace('_', ' ')}"
+        yield f"  {'PASS' if holds else 'FAIL'}  {name.replace('_', ' ')}"
         yield from (f"          {line}" for line in report["problems"].get(name, ()))
     yield "  " + "-" * 66
     held = sum(report["checks"].values())

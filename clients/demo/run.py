@@ -301,6 +301,7 @@ def worst_lateness(runs: Sequence[Mapping[str, Any]]) -> dict[str, float | None]
 
 def play(config: Config) -> Verdict | None:
     """Tell the story; None (and a message) when a part died on the way."""
+    (config.base_dir / "report.json").unlink(missing_ok=True)
     try:
         return Demo(config).play()
     except (InstallationError, PageError, ApiError, requests.RequestException) as error:

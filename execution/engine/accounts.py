@@ -14,7 +14,7 @@ from brokers.endpoints import endpoints, is_enabled
 from brokers.registry import get_adapter
 from brokers.selectors import TradingAccount, instrument_names, trading_accounts
 from execution.engine.channel import Channel
-from execution.engine.transport import Target
+from execution.engine.transport import Deadlines, Target
 from execution.live import LiveExecution, LiveIntent
 from quantleap.core import clock
 from quantleap.core.tenancy import Environment
@@ -44,6 +44,7 @@ class Accounts:
         self.channels: dict[int, Channel] = {}
         self.problems: dict[int, str] = {}
         self._names: dict[str, dict[int, BrokerInstrument]] = {}
+        self._deadlines: Deadlines | None = None
 
     async def open_for(self, executions: Iterable[LiveExecution]) -> None:
         """Have a channel (or a problem) for every account of ``executions`` that lacks one."""
@@ -58,6 +59,8 @@ class Accounts:
         now = clock.now()
         found = await self._executor.db.run(trading_accounts, list(wanted), now)
         for account_id, execution in wanted.items():
+            if account_id in self.channels:
+                continue  # another run of the same second was quicker; its sockets are watched
             account = found.get(account_id)
             problem = self._problem(account)
             self.problems[account_id] = problem
@@ -75,6 +78,9 @@ class Accounts:
 
     def _channel(self, account: TradingAccount, session: Session, shard: int) -> Channel:
         rounds = self._executor.rounds
+        loop = asyncio.get_running_loop()
+        if self._deadlines is None:
+            self._deadlines = Deadlines(loop)
         return Channel(
             account_id=account.account_id,
             broker=account.broker,
@@ -83,7 +89,8 @@ class Accounts:
             adapter=get_adapter(account.broker),
             target=Target.of(endpoints(account.broker).api, _source_address(account.egress) or ""),
             timeout=self._executor.timing.answer_timeout,
-            loop=asyncio.get_running_loop(),
+            loop=loop,
+            deadlines=self._deadlines,
             may_send=rounds.may_send,
             on_sent=rounds.on_sent,
             on_answer=rounds.on_answer,

@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from brokers.base import BrokerAdapter, Session
-from execution.engine.transport import Answer, Connection, NotConnected, Target
+from execution.engine.transport import Answer, Connection, Deadlines, NotConnected, Target
 from execution.live import LiveIntent
 from execution.pacing import Pacer
 from quantleap.core import clock
@@ -33,8 +33,8 @@ def tls_context() -> ssl.SSLContext:
 class Channel:
     """Sends one account's orders in order, paced, over warm connections.
 
-    ``may_send(intent)`` is asked at the last moment and answers '' or the reason why not (fence
-    lost, kill switch): it is the one place that sends (I5).
+    ``may_send(intent, now)`` is asked at the last moment (monotonic seconds) and answers '' or the
+    reason why not (fence lost, kill switch): it is the one place that sends (I5).
     """
 
     def __init__(
@@ -48,7 +48,8 @@ class Channel:
         target: Target,
         timeout: float,
         loop: asyncio.AbstractEventLoop,
-        may_send: Callable[[LiveIntent], str],
+        deadlines: Deadlines,
+        may_send: Callable[[LiveIntent, float], str],
         on_sent: Callable[[LiveIntent, float], None],
         on_answer: Callable[[LiveIntent, Answer], None],
         on_not_sent: Callable[[LiveIntent, str], None],
@@ -65,11 +66,15 @@ class Channel:
         self._on_sent = on_sent
         self._on_answer = on_answer
         self._on_not_sent = on_not_sent
-        self._connections = [Connection(target, loop) for _ in range(CONNECTIONS_PER_ACCOUNT)]
+        self._connections = [
+            Connection(target, loop, deadlines) for _ in range(CONNECTIONS_PER_ACCOUNT)
+        ]
         self._pacer = Pacer(adapter.capabilities.orders_per_second)
         self._queue: deque[LiveIntent] = deque()
         self._wakeup: asyncio.TimerHandle | None = None
         self._connecting = False
+        self._warming = asyncio.Lock()
+        self._closed = False
         self.last_used = clock.monotonic()
         # book polling, managed by the poller
         self.next_read_mono = 0.0
@@ -79,17 +84,23 @@ class Channel:
     async def warm_up(self, connections: int = CONNECTIONS_PER_ACCOUNT) -> bool:
         """Open connections ahead of T; whether at least one is open."""
         context = tls_context() if self.target.tls else None
-        for connection in self._connections[:connections]:
-            if connection.is_open:
-                continue
-            try:
-                await connection.connect(context)
-            except NotConnected as error:
-                log.warning("connect_failed", account=self.account_id, reason=str(error))
+        # Two runs that enter at the same second both warm up. A second connect would replace a
+        # socket that the loop still watches, for which libuv aborts the process.
+        async with self._warming:
+            for connection in self._connections[:connections]:
+                if connection.is_open:
+                    continue
+                try:
+                    await connection.connect(context)
+                except NotConnected as error:
+                    log.warning("connect_failed", account=self.account_id, reason=str(error))
+                if self._closed:
+                    connection.close("executor stops")
         return any(connection.is_open for connection in self._connections)
 
     def close(self) -> None:
         """Drop all connections; orders in flight become UNKNOWN, queued ones were never sent."""
+        self._closed = True
         if self._wakeup is not None:
             self._wakeup.cancel()
         while self._queue:
@@ -101,6 +112,11 @@ class Channel:
         """Queue one order whose SENDING row is committed, and send what may go now."""
         self._queue.append(intent)
         self.drain()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether orders are queued that have not left."""
+        return bool(self._queue)
 
     def load(self, intent: LiveIntent) -> None:
         """Queue one order for T without sending anything yet."""
@@ -120,7 +136,7 @@ class Channel:
                     self._reconnect()
                 return
             intent = self._queue.popleft()
-            reason = self._may_send(intent)
+            reason = self._may_send(intent, now)
             if reason:
                 self._on_not_sent(intent, reason)
                 continue
@@ -134,8 +150,8 @@ class Channel:
 
     def _send(self, connection: Connection, intent: LiveIntent) -> None:
         def answered(answer: Answer, intent: LiveIntent = intent) -> None:
+            self.drain()  # the next order first: everything else has time
             self._on_answer(intent, answer)
-            self.drain()
 
         try:
             connection.send(intent.raw, answered, self._timeout)

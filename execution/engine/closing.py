@@ -206,9 +206,10 @@ class ClosingDesk:
         tracked: list[Tracked] = []
         keys: dict[int, tuple[int, str]] = {}
         in_flight = 0
-        for execution in executor.executions.values():
-            if execution.account_id != account_id:
-                continue
+        mine = executor.of_account(account_id)
+        if not mine:
+            return {}  # over since we asked
+        for execution in mine:
             for leg_key, leg in execution.run.resolved.items():
                 if leg.contract_id != contract_id:
                     continue
@@ -222,8 +223,7 @@ class ClosingDesk:
                 and intent.state not in live.FINAL
                 and intent.state != live.PLANNED
             )
-        broker = next(e.broker for e in executor.executions.values() if e.account_id == account_id)
-        name = executor.accounts.instrument(broker, contract_id)
+        name = executor.accounts.instrument(mine[0].broker, contract_id)
         net = _net(positions, name)
         ours = sum(position.quantity for position in tracked)
         # Orders under way may have filled since our last look at the book: what they could

@@ -12,6 +12,8 @@ from typing import Any, Final, ParamSpec, TypeVar
 import structlog
 from django.db import InterfaceError, OperationalError, connection
 
+from execution.engine.quiet import Quiet
+
 P = ParamSpec("P")
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -23,14 +25,16 @@ class DatabaseDown(Exception):
 
 
 class DatabasePool:
-    """Runs functions against the database without blocking the loop."""
+    """Runs functions against the database without blocking the loop, and not in quiet moments."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, quiet: Quiet) -> None:
+        self._quiet = quiet
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix=name)
         self._links: dict[int, Any] = {}
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Result of ``function``; DatabaseDown when the connection failed under it."""
+        await self._quiet.over()
         call = functools.partial(self._guarded, function, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 

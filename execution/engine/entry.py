@@ -16,7 +16,8 @@ import structlog
 
 from brokers.base import BrokerInstrument
 from execution import live
-from execution.engine import loading, sabotage
+from execution.engine import loading, quiet, sabotage
+from execution.engine.channel import Channel
 from execution.engine.dbpool import DatabaseDown
 from execution.engine.deciding import NoQuote, close_finished_run, decide_entry
 from execution.engine.writing import EntryPlan, commit_entries, insert_intents_late, miss_armed
@@ -31,6 +32,12 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 SPIN: Final = 0.002
+COLLECT: Final = 0.5
+#: Seconds that the commit may take for each order on a busy machine: many commit earlier.
+COMMIT_EACH: Final = 0.0004
+AFTERMATH: Final = 0.25
+#: How often a run that has fired is looked at for latecomers inside the grace.
+AGAIN: Final = 1.0
 STEP_LIMIT: Final = 0.05
 EARLY_BY: Final = 0.1
 RETRY: Final = 0.1
@@ -42,6 +49,7 @@ class EntryDesk:
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
         self._flows: dict[int, asyncio.Task[None]] = {}
+        self._again: dict[int, float] = {}
         self._dropped = False
 
     async def tick(self) -> None:
@@ -51,6 +59,8 @@ class EntryDesk:
             until = (run.entry_at - now).total_seconds()
             flow = self._flows.get(run.id)
             if flow is not None and not flow.done():
+                continue
+            if run.status == "ARMED" and clock.monotonic() < self._again.get(run.id, 0.0):
                 continue
             if run.status == "ARMED" and now > run.grace_until:
                 await self._miss_rest(run)
@@ -66,6 +76,25 @@ class EntryDesk:
             list(self._executor.tokens),
             statuses=("ARMED",),
         )
+
+    async def _still_armed(
+        self, run: LiveRun, known: Sequence[LiveExecution]
+    ) -> list[LiveExecution]:
+        """Those of ``known`` that are ARMED still, and who has joined since. Close to T only the
+        ids are read again: everything else of an execution is fixed when it is armed."""
+        executor = self._executor
+        ids = await executor.db.run(loading.armed_ids, run.id, list(executor.tokens))
+        still = [execution for execution in known if execution.id in ids]
+        if len(still) == len(ids):
+            return still
+        joined = await executor.db.run(
+            loading.load_executions,
+            {run.id: run},
+            list(executor.tokens),
+            statuses=("ARMED",),
+            known=[execution.id for execution in still],
+        )
+        return still + joined
 
     async def _miss_rest(self, run: LiveRun) -> None:
         executor = self._executor
@@ -86,6 +115,7 @@ class EntryDesk:
     async def _flow(self, run: LiveRun) -> None:
         try:
             await self._enter(run)
+            self._again[run.id] = clock.monotonic() + AGAIN
         except DatabaseDown as error:
             # Nothing was granted, so nothing was sent. The next tick begins again; should the
             # commit have gone through after all, recovery finds it.
@@ -94,7 +124,7 @@ class EntryDesk:
         except Exception:  # process boundary of one run: others go on, the tick tries again
             log.exception("entry_failed", run=run.public_id)
         finally:
-            gc.enable()
+            self._executor.quiet.end(run.id)
 
     async def _enter(self, run: LiveRun) -> None:
         timing = self._executor.timing
@@ -102,7 +132,7 @@ class EntryDesk:
         if executions:
             await self._connect(executions)
         await self._sleep_until(run, timing.resolve_lead + 0.4)
-        executions = await self._armed(run)
+        executions = await self._still_armed(run, executions)
         if not executions:
             return
         await self._connect(executions)
@@ -110,13 +140,22 @@ class EntryDesk:
         if not await self._resolve(run, executions):
             return
         plans = await self._plan(run, executions)
-        await self._sleep_until(run, timing.commit_lead)
+        await self._sleep_until(run, self._commit_lead(plans))
         committed = await self._commit(plans)
-        deadline = self._deadline(run)
-        self._load(committed)
+        deadline, ready = self._deadline(run), clock.monotonic()
+        channels = self._load(committed)
         await self._wait_for(run, deadline)
-        self._fire(committed)
-        log.info("entry_fired", run=run.public_id, executions=len(committed))
+        for channel in channels:
+            channel.drain()
+        await self._until_all_left(channels, deadline)
+        self._executor.quiet.end(run.id)
+        self._fired(committed)
+        log.info(
+            "entry_fired",
+            run=run.public_id,
+            executions=len(committed),
+            committed_before_s=round(deadline - ready, 3),
+        )
         if sabotage.active(sabotage.SKIP_COMMIT):
             await asyncio.sleep(1.5)
             rows = [(plan.execution, intent) for plan in committed for intent in plan.intents]
@@ -233,6 +272,10 @@ class EntryDesk:
             sends=1 if first else 0,
         )
 
+    def _commit_lead(self, plans: Sequence[EntryPlan]) -> float:
+        orders = sum(len(plan.intents) for plan in plans)
+        return max(self._executor.timing.commit_lead, COMMIT_EACH * orders)
+
     async def _commit(self, plans: Sequence[EntryPlan]) -> list[EntryPlan]:
         executor = self._executor
         granted = await executor.db.run(
@@ -257,18 +300,21 @@ class EntryDesk:
         wall = clock.timestamp()
         return clock.monotonic() + max(0.0, run.entry_at.timestamp() - wall)
 
-    def _load(self, committed: Sequence[EntryPlan]) -> None:
-        """Queue the first group of every account, in today's rotation."""
+    def _load(self, committed: Sequence[EntryPlan]) -> list[Channel]:
+        """Queue the first group of every account; their channels in today's rotation."""
         channels = self._executor.accounts.channels
+        loaded: dict[int, Channel] = {}
         for plan in self._rotated(committed):
             channel = channels.get(plan.execution.account_id)
             if channel is None:
                 continue
+            loaded[channel.account_id] = channel
             for intent in plan.intents:
                 if intent.state == live.SENDING:
                     channel.load(intent)
                     if self._executor.rounds.sabotage_twice(intent):
                         channel.load(intent)
+        return list(loaded.values())
 
     def _rotated(self, committed: Sequence[EntryPlan]) -> list[EntryPlan]:
         """Dispatch order: one customer's by priority, and another customer first every day."""
@@ -281,27 +327,34 @@ class EntryDesk:
     async def _wait_for(self, run: LiveRun, deadline: float) -> None:
         if sabotage.active(sabotage.SEND_EARLY):
             deadline -= EARLY_BY
-        gc.collect()
-        gc.disable()
-        wait = deadline - clock.monotonic() - SPIN
-        if wait > 0:
-            await asyncio.sleep(wait)
+        if deadline - clock.monotonic() > COLLECT:
+            gc.collect()
+        await self._sleep_to(deadline - quiet.LEAD)
+        self._executor.quiet.begin(run.id)
+        await self._sleep_to(deadline - SPIN)
         while clock.monotonic() < deadline:
             pass
         if sabotage.active(sabotage.SEND_EARLY):
             return
         # Never before T on the wall either; a wall that was stepped away is not believed.
-        entry = run.entry_at.timestamp()
-        while 0 < entry - clock.timestamp() < STEP_LIMIT:
+        while 0 < run.entry_unix - clock.timestamp() < STEP_LIMIT:
             pass
 
-    def _fire(self, committed: Sequence[EntryPlan]) -> None:
-        channels = self._executor.accounts.channels
-        for plan in self._rotated(committed):
-            channel = channels.get(plan.execution.account_id)
-            if channel is not None:
-                channel.drain()
-        gc.enable()
+    @staticmethod
+    async def _sleep_to(mono: float) -> None:
+        wait = mono - clock.monotonic()
+        if wait > 0:
+            await asyncio.sleep(wait)
+
+    @staticmethod
+    async def _until_all_left(channels: Sequence[Channel], deadline: float) -> None:
+        """More orders on an account than connections leave as the answers come: a moment more of
+        quiet for them, not for those that their pace keeps back."""
+        while clock.monotonic() < deadline + AFTERMATH and any(c.is_waiting for c in channels):
+            await asyncio.sleep(AFTERMATH / 50)
+
+    def _fired(self, committed: Sequence[EntryPlan]) -> None:
+        """What follows once the first group has left: paper fills, and asking what is next."""
         for plan in committed:
             if plan.execution.environment == Environment.TEST:
                 for intent in plan.intents:

@@ -26,6 +26,7 @@ from execution.engine.control import ControlWatch
 from execution.engine.dbpool import DatabaseDown, DatabasePool
 from execution.engine.entry import EntryDesk
 from execution.engine.polling import BookPoller
+from execution.engine.quiet import Quiet
 from execution.engine.recovery import WORKING, Recovery
 from execution.engine.rounds import Rounds
 from execution.engine.timing import Timing
@@ -44,13 +45,16 @@ class Executor:
 
     def __init__(self, timing: Timing, *, name: str = "") -> None:
         self.timing = timing
+        self._fence_after = timing.lease_ttl - leases.FENCE_MARGIN
         self.owner = name or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-        self.db = DatabasePool("executor-db")
+        self.quiet = Quiet()
+        self.db = DatabasePool("executor-db", self.quiet)
         self.control = ControlWatch()
         self.random = random.Random()  # noqa: S311 - jitter, not secrets
         self.tokens: dict[int, int] = {}
         self.runs: dict[int, LiveRun] = {}
         self.executions: dict[int, LiveExecution] = {}
+        self._by_account: dict[int, dict[int, LiveExecution]] = {}
         self.intents: dict[int, dict[str, LiveIntent]] = {}
         self.unfinished: dict[str, LiveIntent] = {}
         self.heartbeat_mono = -1e9
@@ -68,12 +72,15 @@ class Executor:
     # -- fencing -----------------------------------------------------------------------------
     def fenced(self) -> bool:
         """Whether our leases may already be somebody else's: then nothing is sent."""
-        limit = self.timing.lease_ttl - leases.FENCE_MARGIN
-        return clock.monotonic() - self.heartbeat_mono > limit
+        return clock.monotonic() - self.heartbeat_mono > self._fence_after
 
     def owns(self, shard: int) -> bool:
         """Whether a shard is ours and our heartbeat is fresh."""
-        return shard in self.tokens and not self.fenced()
+        return self.owns_at(shard, clock.monotonic())
+
+    def owns_at(self, shard: int, now_mono: float) -> bool:
+        """:meth:`owns`, where the caller has just read the monotonic clock (every single send)."""
+        return shard in self.tokens and now_mono - self.heartbeat_mono <= self._fence_after
 
     # -- life --------------------------------------------------------------------------------
     async def run(self) -> None:
@@ -205,6 +212,7 @@ class Executor:
     def forget(self, execution: LiveExecution) -> None:
         """Drop an execution that is over, or that is somebody else's now."""
         self.executions.pop(execution.id, None)
+        self._by_account.get(execution.account_id, {}).pop(execution.id, None)
         for intent in execution.intents:
             self.intents.get(intent.account_id, {}).pop(intent.code, None)
             self.unfinished.pop(intent.code, None)
@@ -213,8 +221,13 @@ class Executor:
         """Hold executions that were loaded or committed."""
         for execution in executions:
             self.executions[execution.id] = execution
+            self._by_account.setdefault(execution.account_id, {})[execution.id] = execution
             for intent in execution.intents:
                 self.hold(intent)
+
+    def of_account(self, account_id: int) -> list[LiveExecution]:
+        """The executions that are held of one broker account."""
+        return list(self._by_account.get(account_id, {}).values())
 
     def hold(self, intent: LiveIntent) -> None:
         """Hold one intent, by account and, while unfinished, by itself."""

@@ -128,6 +128,14 @@ def load_executions(
     return list(found.values())
 
 
+def armed_ids(run_id: int, shards: Collection[int]) -> set[int]:
+    """Executions of ``shards`` that are ARMED in a run, by id alone: a look costs little."""
+    rows = Execution.objects.filter(
+        run_id=run_id, shard__in=list(shards), status=Execution.Status.ARMED
+    )
+    return set(rows.values_list("id", flat=True))
+
+
 def _live_execution(row: Execution, run: LiveRun) -> LiveExecution:
     return LiveExecution(
         id=row.id,

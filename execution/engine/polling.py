@@ -15,6 +15,7 @@ from execution import live, outcome
 from execution.engine import sabotage
 from execution.engine.channel import Channel
 from execution.live import LiveIntent
+from execution.progress import STUCK_AFTER
 from execution.tags import parse_tag
 from quantleap.core import clock
 
@@ -59,6 +60,7 @@ class BookPoller:
     async def loop(self) -> None:
         """Read what is due, for ever."""
         while True:
+            await self._executor.quiet.over()
             now = clock.monotonic()
             for account_id, intents in self._waiting(now).items():
                 channel = self._executor.accounts.channels.get(account_id)
@@ -143,6 +145,13 @@ class BookPoller:
                     now_mono=now_mono,
                     jitter=executor.random.random(),
                 )
+                if (
+                    intent.state in live.AT_BROKER
+                    and intent.sent_mono
+                    and now_mono - intent.sent_mono > STUCK_AFTER
+                ):
+                    # Accepted, and yet the book has never shown it: a person has to ask.
+                    executor.rounds.alarm(intent.execution_id, "UNRESOLVED")
             if changed:
                 executor.rounds.changed(intent)
 
@@ -157,7 +166,7 @@ class BookPoller:
             log.error(
                 "duplicate_orders", code=intent.code, orders=[r.broker_order_id for r in alive]
             )
-            self._executor.executions[intent.execution_id].needs_attention = True
+            self._executor.rounds.alarm(intent.execution_id, "DUPLICATE")
         current = [r for attempt, r in reports if attempt == intent.sends]
         if current:
             return current[0]

@@ -39,8 +39,10 @@ class Rounds:
         self._executor = executor
         self._touched: set[int] = set()
         self._dirty: dict[str, LiveIntent] = {}
+        self._sent: list[tuple[LiveIntent, float]] = []
         self._wake = asyncio.Event()
         self._fenced: dict[str, tuple[LiveIntent, int]] = {}
+        self._alarms: dict[int, str] = {}
         self.closing = ClosingDesk(executor)
         self._twice: LiveIntent | None = None
 
@@ -56,6 +58,13 @@ class Rounds:
         self._dirty[intent.code] = intent
         self._touched.add(intent.execution_id)
         self._wake.set()
+
+    def alarm(self, execution_id: int, cause: str) -> None:
+        """A person has to look at an execution; said once, written with the next round."""
+        execution = self._executor.executions.get(execution_id)
+        if execution is not None and not execution.needs_attention:
+            self._alarms[execution_id] = cause
+            self.touch([execution])
 
     def touch_due(self) -> None:
         """Executions that only the passing of time can move."""
@@ -76,12 +85,14 @@ class Rounds:
         """Rounds for ever: at once when something happened, else every tick's touch."""
         while True:
             await self._wake.wait()
+            await self._executor.quiet.over()
             self._wake.clear()
             await self.once()
             await asyncio.sleep(PERIOD)
 
     async def once(self) -> None:
         """One round over everything touched."""
+        self._note_sent()
         touched, self._touched = self._touched, set()
         dirty, self._dirty = self._dirty, {}
         try:
@@ -104,6 +115,9 @@ class Rounds:
             if execution is None or not executor.owns(execution.shard):
                 continue
             steps = next_steps(execution, self._situation(execution, now, now_mono))
+            alarm = self._alarms.pop(execution_id, "")
+            if alarm:
+                steps.attention, steps.cause = True, steps.cause or alarm
             if steps:
                 self._collect(execution, steps, batch, dirty, now, now_mono)
                 exits.extend((execution, order) for order in steps.exits)
@@ -204,12 +218,12 @@ class Rounds:
         intent.raw = serialise(request, channel.target)
         return True
 
-    def may_send(self, intent: LiveIntent) -> str:
+    def may_send(self, intent: LiveIntent, now_mono: float) -> str:
         """'' when this order may leave now, else why not. Asked at the last moment (I5, I7)."""
         executor = self._executor
         if intent is self._twice:
             return ""
-        if not executor.owns(intent.shard):
+        if not executor.owns_at(intent.shard, now_mono):
             return "FENCED"
         execution = executor.executions.get(intent.execution_id)
         if execution is None or intent.state != live.SENDING or intent.sends > MAX_SENDS:
@@ -218,12 +232,12 @@ class Rounds:
             return ""
         now = clock.timestamp()
         run = execution.run
-        if now < run.entry_at.timestamp() and not sabotage.active(sabotage.SEND_EARLY):
+        if now < run.entry_unix and not sabotage.active(sabotage.SEND_EARLY):
             return "EARLY"
-        if now > run.grace_until.timestamp():
+        if now > run.grace_unix:
             return "GRACE_OVER"
         return executor.control.current.blocked(
-            run.template_id, clock.monotonic(), executor.timing.control_age
+            run.template_id, now_mono, executor.timing.control_age
         )
 
     def sabotage_twice(self, intent: LiveIntent) -> bool:
@@ -236,8 +250,15 @@ class Rounds:
     def on_sent(self, intent: LiveIntent, mono: float) -> None:
         """The first byte of this send has left."""
         intent.sent_mono = mono
-        intent.sent_at = self._executor.now()
-        self._dirty[intent.code] = intent
+        self._sent.append((intent, clock.timestamp()))
+
+    def _note_sent(self) -> None:
+        """Bookkeeping of :meth:`on_sent` that must not cost time between two sends."""
+        for intent, unix in self._sent:
+            # Of its first send: a later one, after a refusal, says nothing about punctuality.
+            intent.sent_at = intent.sent_at or dt.datetime.fromtimestamp(unix, dt.UTC)
+            self._dirty[intent.code] = intent
+        self._sent.clear()
 
     def on_not_sent(self, intent: LiveIntent, reason: str) -> None:
         """Provably not sent (I3): sendable again, or missed, by reason."""

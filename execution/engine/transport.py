@@ -22,6 +22,7 @@ from brokers.base import HttpRequest, HttpResponse
 from quantleap.core import clock
 
 MAX_ANSWER: Final = 256 * 1024
+TIMEOUT_GRAIN: Final = 0.05
 _READ: Final = 64 * 1024
 CONNECT_TIMEOUT: Final = 5.0
 
@@ -68,12 +69,43 @@ def serialise(request: HttpRequest, target: Target) -> bytes:
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + request.body
 
 
+class Deadlines:
+    """Answers that are waited for: one timer for all of them instead of one for each request.
+
+    A timer of its own costs a request more than anything else but ``send(2)`` itself, at the one
+    moment when that counts. The price: a timeout comes up to ``TIMEOUT_GRAIN`` seconds late.
+    """
+
+    __slots__ = ("_loop", "_timer", "_waiting")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiting: dict[Connection, float] = {}
+
+    def expect(self, connection: Connection, deadline: float) -> None:
+        """Close ``connection`` with "timeout" unless it is forgotten before (monotonic s)."""
+        self._waiting[connection] = deadline
+        if self._timer is None:
+            self._timer = self._loop.call_later(TIMEOUT_GRAIN, self._look)
+
+    def forget(self, connection: Connection) -> None:
+        """The answer came, or the connection went."""
+        self._waiting.pop(connection, None)
+
+    def _look(self) -> None:
+        now = clock.monotonic()
+        for connection in [c for c, deadline in self._waiting.items() if deadline <= now]:
+            connection.close("timeout")
+        self._timer = self._loop.call_later(TIMEOUT_GRAIN, self._look) if self._waiting else None
+
+
 class Connection:
     """One keep-alive connection. All methods run in the executor's loop thread."""
 
     __slots__ = (
         "_buffer",
-        "_done",
+        "_deadlines",
         "_headers",
         "_loop",
         "_on_answer",
@@ -82,16 +114,20 @@ class Connection:
         "_size",
         "_socket",
         "_status",
-        "_timer",
         "target",
     )
 
-    def __init__(self, target: Target, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        target: Target,
+        loop: asyncio.AbstractEventLoop,
+        deadlines: Deadlines | None = None,
+    ) -> None:
         self.target = target
         self._loop = loop
+        self._deadlines = deadlines or Deadlines(loop)
         self._socket: socket.socket | None = None
         self._on_answer: Callable[[Answer], None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
         self._pending = b""
         self._reset_parser()
 
@@ -178,6 +214,8 @@ class Connection:
     def send(self, raw: bytes, on_answer: Callable[[Answer], None], timeout: float) -> None:
         """Write ``raw`` now; ``on_answer`` is called exactly once, later, in the loop.
 
+        Unanswered after ``timeout`` seconds the connection is closed.
+
         NotConnected when the socket was already dead: then nothing has left.
         """
         connection = self._socket
@@ -195,7 +233,7 @@ class Connection:
         if written < len(raw):
             self._pending = raw[written:]
             self._loop.add_writer(connection.fileno(), self._writable)
-        self._timer = self._loop.call_later(timeout, self.close, "timeout")
+        self._deadlines.expect(self, clock.monotonic() + timeout)
 
     def _writable(self) -> None:
         connection = self._socket
@@ -269,20 +307,15 @@ class Connection:
             return
         self._reset_parser()
         callback, self._on_answer = self._on_answer, None
-        self._cancel_timer()
+        self._deadlines.forget(self)
         if not keep:
             self.close("connection: close")
         callback(answer)
 
     def _finish(self, answer: Answer) -> None:
-        self._cancel_timer()
+        self._deadlines.forget(self)
         self._pending = b""
         callback, self._on_answer = self._on_answer, None
         self._reset_parser()
         if callback is not None:
             self._loop.call_soon(callback, answer)
-
-    def _cancel_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None

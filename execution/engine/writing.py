@@ -173,7 +173,8 @@ def write(batch: Batch, *, owner: str, tokens: Mapping[int, int], now: dt.dateti
             "code",
             _RESULT_COLUMNS,
             [_result_row(intent) for intent in results],
-            where=f"t.state NOT IN ({_FINAL_SQL})",
+            # A final row changes only by a late fill: the book knew more than its last word said.
+            where=f"t.state NOT IN ({_FINAL_SQL}) OR t.filled_quantity < u.filled_quantity",
         )
         sending = [
             (i.code, "SENDING", i.sends + 1, tag, now)

@@ -5,160 +5,297 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('brokers', '0001_initial'),
-        ('execution', '0001_initial'),
-        ('marketplace', '0002_append_only'),
-        ('subscriptions', '0001_initial'),
+        ("brokers", "0001_initial"),
+        ("execution", "0001_initial"),
+        ("marketplace", "0002_append_only"),
+        ("subscriptions", "0001_initial"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='execution',
-            name='allocation',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='executions', to='subscriptions.allocation'),
+            model_name="execution",
+            name="allocation",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="executions",
+                to="subscriptions.allocation",
+            ),
         ),
         migrations.AddField(
-            model_name='execution',
-            name='subscription',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='executions', to='subscriptions.subscription'),
+            model_name="execution",
+            name="subscription",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="executions",
+                to="subscriptions.subscription",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='killswitch',
-            constraint=models.UniqueConstraint(condition=models.Q(('released_at__isnull', True)), fields=('scope', 'target_id', 'mode'), name='kill_switch_engaged_uniq', nulls_distinct=False),
+            model_name="killswitch",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("released_at__isnull", True)),
+                fields=("scope", "target_id", "mode"),
+                name="kill_switch_engaged_uniq",
+                nulls_distinct=False,
+            ),
         ),
         migrations.AddConstraint(
-            model_name='killswitch',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('scope', 'PLATFORM'), ('target_id__isnull', True)), models.Q(('scope', 'TEMPLATE'), ('target_id__isnull', False)), _connector='OR'), name='kill_switch_target'),
+            model_name="killswitch",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("scope", "PLATFORM"), ("target_id__isnull", True)),
+                    models.Q(("scope", "TEMPLATE"), ("target_id__isnull", False)),
+                    _connector="OR",
+                ),
+                name="kill_switch_target",
+            ),
         ),
         migrations.AddField(
-            model_name='legwatch',
-            name='contract',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='marketplace.contract'),
+            model_name="legwatch",
+            name="contract",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="marketplace.contract",
+            ),
         ),
         migrations.AddField(
-            model_name='orderintent',
-            name='account',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='intents', to='brokers.brokeraccount'),
+            model_name="orderintent",
+            name="account",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="intents",
+                to="brokers.brokeraccount",
+            ),
         ),
         migrations.AddField(
-            model_name='orderintent',
-            name='allocation',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='subscriptions.allocation'),
+            model_name="orderintent",
+            name="allocation",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="subscriptions.allocation",
+            ),
         ),
         migrations.AddField(
-            model_name='orderintent',
-            name='contract',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='marketplace.contract'),
+            model_name="orderintent",
+            name="contract",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="marketplace.contract",
+            ),
         ),
         migrations.AddField(
-            model_name='orderintent',
-            name='execution',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='intents', to='execution.execution'),
+            model_name="orderintent",
+            name="execution",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="intents",
+                to="execution.execution",
+            ),
         ),
         migrations.AddField(
-            model_name='run',
-            name='template',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='runs', to='marketplace.template'),
+            model_name="run",
+            name="template",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="runs",
+                to="marketplace.template",
+            ),
         ),
         migrations.AddField(
-            model_name='run',
-            name='version',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='runs', to='marketplace.templateversion'),
+            model_name="run",
+            name="version",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="runs",
+                to="marketplace.templateversion",
+            ),
         ),
         migrations.AddField(
-            model_name='orderintent',
-            name='run',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='intents', to='execution.run'),
+            model_name="orderintent",
+            name="run",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="intents",
+                to="execution.run",
+            ),
         ),
         migrations.AddField(
-            model_name='legwatch',
-            name='run',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='watches', to='execution.run'),
+            model_name="legwatch",
+            name="run",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="watches",
+                to="execution.run",
+            ),
         ),
         migrations.AddField(
-            model_name='execution',
-            name='run',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='executions', to='execution.run'),
+            model_name="execution",
+            name="run",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="executions",
+                to="execution.run",
+            ),
         ),
         migrations.AddField(
-            model_name='rundecision',
-            name='run',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='decisions', to='execution.run'),
+            model_name="rundecision",
+            name="run",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="decisions",
+                to="execution.run",
+            ),
         ),
         migrations.AddIndex(
-            model_name='run',
-            index=models.Index(condition=models.Q(('status__in', ['CLOSED', 'MISSED']), _negated=True), fields=['entry_at'], name='run_open_idx'),
+            model_name="run",
+            index=models.Index(
+                condition=models.Q(("status__in", ["CLOSED", "MISSED"]), _negated=True),
+                fields=["entry_at"],
+                name="run_open_idx",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='run',
-            constraint=models.UniqueConstraint(fields=('strategy_key', 'trade_date', 'phase'), name='run_strategy_day_phase_uniq'),
+            model_name="run",
+            constraint=models.UniqueConstraint(
+                fields=("strategy_key", "trade_date", "phase"), name="run_strategy_day_phase_uniq"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='run',
-            constraint=models.CheckConstraint(condition=models.Q(('exit_at__gt', models.F('entry_at')), ('grace_until__gte', models.F('entry_at'))), name='run_times_ordered'),
+            model_name="run",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("exit_at__gt", models.F("entry_at")),
+                    ("grace_until__gte", models.F("entry_at")),
+                ),
+                name="run_times_ordered",
+            ),
         ),
         migrations.AddIndex(
-            model_name='orderintent',
-            index=models.Index(condition=models.Q(('state__in', ['FILLED', 'REJECTED', 'CANCELLED', 'MISSED', 'ESCALATED']), _negated=True), fields=['shard'], name='intent_live_idx'),
+            model_name="orderintent",
+            index=models.Index(
+                condition=models.Q(
+                    ("state__in", ["FILLED", "REJECTED", "CANCELLED", "MISSED", "ESCALATED"]),
+                    _negated=True,
+                ),
+                fields=["shard"],
+                name="intent_live_idx",
+            ),
         ),
         migrations.AddIndex(
-            model_name='orderintent',
-            index=models.Index(fields=['run', 'state'], name='intent_run_state_idx'),
+            model_name="orderintent",
+            index=models.Index(fields=["run", "state"], name="intent_run_state_idx"),
         ),
         migrations.AddIndex(
-            model_name='orderintent',
-            index=models.Index(fields=['account', 'contract'], name='intent_account_contract_idx'),
+            model_name="orderintent",
+            index=models.Index(fields=["account", "contract"], name="intent_account_contract_idx"),
         ),
         migrations.AddConstraint(
-            model_name='orderintent',
-            constraint=models.UniqueConstraint(fields=('partner_id', 'environment', 'run', 'allocation', 'leg_key', 'slice', 'purpose', 'attempt_group'), name='intent_place_uniq', nulls_distinct=False),
+            model_name="orderintent",
+            constraint=models.UniqueConstraint(
+                fields=(
+                    "partner_id",
+                    "environment",
+                    "run",
+                    "allocation",
+                    "leg_key",
+                    "slice",
+                    "purpose",
+                    "attempt_group",
+                ),
+                name="intent_place_uniq",
+                nulls_distinct=False,
+            ),
         ),
         migrations.AddConstraint(
-            model_name='orderintent',
-            constraint=models.CheckConstraint(condition=models.Q(('filled_quantity__lte', models.F('quantity')), ('quantity__gt', 0)), name='intent_filled_within_planned'),
+            model_name="orderintent",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("filled_quantity__lte", models.F("quantity")), ("quantity__gt", 0)
+                ),
+                name="intent_filled_within_planned",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='orderintent',
-            constraint=models.CheckConstraint(condition=models.Q(('sends__lte', 3)), name='intent_sends_max'),
+            model_name="orderintent",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("sends__lte", 3)), name="intent_sends_max"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='orderintent',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['PLANNED', 'MISSED']), ('sends__gt', 0), _connector='OR'), name='intent_sent_is_counted'),
+            model_name="orderintent",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("state__in", ["PLANNED", "MISSED"]), ("sends__gt", 0), _connector="OR"
+                ),
+                name="intent_sent_is_counted",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='orderintent',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'FILLED'), _negated=True), ('filled_quantity', models.F('quantity')), _connector='OR'), name='intent_filled_is_full'),
+            model_name="orderintent",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state", "FILLED"), _negated=True),
+                    ("filled_quantity", models.F("quantity")),
+                    _connector="OR",
+                ),
+                name="intent_filled_is_full",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='legwatch',
-            constraint=models.UniqueConstraint(fields=('run', 'leg_key'), name='leg_watch_uniq'),
+            model_name="legwatch",
+            constraint=models.UniqueConstraint(fields=("run", "leg_key"), name="leg_watch_uniq"),
         ),
         migrations.AddIndex(
-            model_name='execution',
-            index=models.Index(condition=models.Q(('status__in', ['WITHDRAWN', 'CLOSED', 'FAILED', 'MISSED']), _negated=True), fields=['shard', 'run'], name='execution_live_idx'),
+            model_name="execution",
+            index=models.Index(
+                condition=models.Q(
+                    ("status__in", ["WITHDRAWN", "CLOSED", "FAILED", "MISSED"]), _negated=True
+                ),
+                fields=["shard", "run"],
+                name="execution_live_idx",
+            ),
         ),
         migrations.AddIndex(
-            model_name='execution',
-            index=models.Index(fields=['subscription', '-id'], name='execution_subscription_idx'),
+            model_name="execution",
+            index=models.Index(fields=["subscription", "-id"], name="execution_subscription_idx"),
         ),
         migrations.AddIndex(
-            model_name='execution',
-            index=models.Index(condition=models.Q(('status__in', ['WITHDRAWN', 'CLOSED', 'FAILED', 'MISSED']), _negated=True), fields=['account'], name='execution_account_idx'),
+            model_name="execution",
+            index=models.Index(
+                condition=models.Q(
+                    ("status__in", ["WITHDRAWN", "CLOSED", "FAILED", "MISSED"]), _negated=True
+                ),
+                fields=["account"],
+                name="execution_account_idx",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='execution',
-            constraint=models.UniqueConstraint(fields=('partner_id', 'environment', 'run', 'allocation'), name='execution_run_allocation_uniq', nulls_distinct=False),
+            model_name="execution",
+            constraint=models.UniqueConstraint(
+                fields=("partner_id", "environment", "run", "allocation"),
+                name="execution_run_allocation_uniq",
+                nulls_distinct=False,
+            ),
         ),
         migrations.AddConstraint(
-            model_name='execution',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('status', 'COMMITTED'), _negated=True), ('committed_at__isnull', False), _connector='OR'), name='execution_committed_has_time'),
+            model_name="execution",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("status", "COMMITTED"), _negated=True),
+                    ("committed_at__isnull", False),
+                    _connector="OR",
+                ),
+                name="execution_committed_has_time",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='rundecision',
-            constraint=models.UniqueConstraint(fields=('run', 'kind'), name='run_decision_uniq'),
+            model_name="rundecision",
+            constraint=models.UniqueConstraint(fields=("run", "kind"), name="run_decision_uniq"),
         ),
     ]

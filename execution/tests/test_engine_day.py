@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -73,7 +73,8 @@ def simulator(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simula
     settings.QUANTLEAP_BROKERS = broker_settings(running.ports)
     settings.QUANTLEAP_ARM_LEAD = 6.0
     settings.QUANTLEAP_CONNECT_LEAD = 4.0
-    settings.QUANTLEAP_ENTRY_GRACE = 8.0
+    # Proving an order absent takes 5 s at least, and it is sent again after that.
+    settings.QUANTLEAP_ENTRY_GRACE = 12.0
     settings.QUANTLEAP_VISIBILITY_DELAY = 2.0
     yield running
     running.stop()
@@ -105,6 +106,13 @@ def runs_closed() -> bool:
     )
 
 
+def assert_filled(intents: Iterable[OrderIntent]) -> None:
+    """Every entry filled; an exit may have been quoted again while the market moved."""
+    for intent in intents:
+        wanted = {"FILLED"} if intent.purpose == "ENTRY" else {"FILLED", "CANCELLED"}
+        assert intent.state in wanted, (intent, intent.cause)
+
+
 def test_an_iron_condor_is_entered_and_left(house: House, executor: Callable[[], Any]) -> None:
     template = make_iron_condor(strategy=house.entry_in(9, 8))
     house.subscribe(template, 6)
@@ -113,7 +121,7 @@ def test_an_iron_condor_is_entered_and_left(house: House, executor: Callable[[],
     intents = list(OrderIntent.objects.all())
     entries = [i for i in intents if i.purpose == "ENTRY"]
     assert len(entries) == 24
-    assert {i.state for i in intents} == {"FILLED"}
+    assert_filled(intents)
     assert {e.status for e in Execution.objects.all()} == {"CLOSED"}
     run = Run.objects.get()
     first = [i for i in entries if i.group == 0]
@@ -139,7 +147,7 @@ def test_a_stop_moves_the_other_leg_to_cost(house: House, executor: Callable[[],
     assert other.moved_to_cost_at is not None
     assert other.stop_price == other.reference_price
     wait_until(runs_closed, 40)
-    assert {i.state for i in OrderIntent.objects.all()} == {"FILLED"}
+    assert_filled(OrderIntent.objects.all())
     reasons = set(OrderIntent.objects.filter(purpose="EXIT").values_list("reason", flat=True))
     assert "STOP" in reasons
     positions = house.control.ask("GET", "/positions")["positions"]

@@ -259,6 +259,14 @@ def test_two_minutes_unknown_page_a_person() -> None:
     assert not outcome.escalate_if_stuck(intent, at=ENTRY_AT, now_mono=NOW + 500)
 
 
+@pytest.mark.parametrize("purpose", [live.EXIT, live.UNWIND])
+def test_an_exit_is_never_given_up(purpose: str) -> None:
+    """Whoever knows not whether it filled may not send another one (I5)."""
+    intent = sending(state=live.UNKNOWN, unknown_since_mono=1.0, purpose=purpose)
+    assert not outcome.escalate_if_stuck(intent, at=ENTRY_AT, now_mono=NOW)
+    assert intent.state == live.UNKNOWN
+
+
 @pytest.mark.parametrize("state", [s for s in ALL_STATES if s != live.UNKNOWN])
 def test_nothing_else_escalates(state: str) -> None:
     intent = sending(state=state, unknown_since_mono=1.0)

@@ -34,7 +34,8 @@ def test_no_sliding_second_holds_more_than_the_limit(limit: int, waits: list[flo
 @given(limit=st.integers(2, 25), waits=waits)
 def test_a_slot_is_never_later_than_needed(limit: int, waits: list[float]) -> None:
     """Either at once, or exactly a second after the order that fills the window."""
-    pacer, now, sent = Pacer(limit), 0.0, []
+    pacer, now = Pacer(limit), 0.0
+    sent: list[float] = []
     for wait in waits:
         asked = now + wait
         now = pacer.next_slot(asked)

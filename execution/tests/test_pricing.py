@@ -72,9 +72,11 @@ def test_every_try_crosses_further(side: Side, base: Decimal, tick: Decimal, wid
 
 
 def test_the_opposite_side_of_the_book_is_the_base() -> None:
-    book = {"last": D(100), "bid": D("98.00"), "ask": D("103.00"), "tick": D("0.05")}
-    assert marketable_limit(Side.BUY, **book) == D("105.10")  # 103 + 2 % = 105.06, up
-    assert marketable_limit(Side.SELL, **book) == D("95.05")  # 98 - 3 % = 95.06, down
+    def limit(side: Side) -> Decimal:
+        return marketable_limit(side, last=D(100), bid=D("98.00"), ask=D("103.00"), tick=D("0.05"))
+
+    assert limit(Side.BUY) == D("105.10")  # 103 + 2 % = 105.06, up
+    assert limit(Side.SELL) == D("95.05")  # 98 - 3 % = 95.06, down
 
 
 @pytest.mark.parametrize("side", Side)

@@ -288,3 +288,16 @@ def test_arming_against_removing_an_account_is_withdrawn(
         assert removing.is_alive()
     removing.join(20)
     assert Execution.objects.get().status == "WITHDRAWN"
+
+
+@pytest.mark.parametrize(("before", "armed"), [(10, 1), (2, 0), (-1, 0)])
+def test_who_comes_in_the_last_seconds_waits_for_the_next_entry(
+    run: Run, subscription: Subscription, before: int, armed: int
+) -> None:
+    """Also when arming happens after T, as after an outage: nobody enters who came too late."""
+    changed_at = ENTRY - dt.timedelta(seconds=before)
+    Subscription.objects.update(status_changed_at=changed_at)
+    with transaction.atomic():
+        late = ENTRY + dt.timedelta(seconds=5)
+        arming.add_executions(run, environment="live", now=late, shards=8)
+    assert Execution.objects.count() == armed

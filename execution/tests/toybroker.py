@@ -12,7 +12,7 @@ from execution.live import LiveIntent
 from execution.tags import parse_tag
 
 #: Seconds after a send for which an accepted order may be missing from the book.
-VISIBILITY = 4.0
+VISIBILITY = 8.0
 
 
 @dataclass(slots=True)
@@ -39,6 +39,8 @@ class ToyBroker:
         self.orders: list[ToyOrder] = []
         #: leg -> signed units that the customer traded by hand
         self.by_hand: dict[str, int] = defaultdict(int)
+        #: leg -> units that the customer ever traded by hand, both ways
+        self.turnover: dict[str, int] = defaultdict(int)
 
     def place(self, intent: LiveIntent, now: float, hidden: float) -> ToyOrder:
         """An order arrives; its book row may be hidden until ``hidden`` seconds after the send."""
@@ -57,6 +59,11 @@ class ToyBroker:
         order.filled = min(order.quantity, order.filled + units)
         if order.filled == order.quantity:
             order.state = BookState.FILLED
+
+    def trade_by_hand(self, leg_key: str, units: int) -> None:
+        """The customer trades ``units`` (signed) in the broker's own app."""
+        self.by_hand[leg_key] += units
+        self.turnover[leg_key] += abs(units)
 
     def of(self, intent: LiveIntent) -> list[ToyOrder]:
         """Every order that carries one of the intent's tags."""

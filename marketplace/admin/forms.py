@@ -192,7 +192,7 @@ class StrategyForm(RowForm):
         required=False,
         label="Also in special sessions",
         widget=UnfoldBooleanWidget(),
-        help_text="Budget day, Muhurat.",
+        help_text="Budget day, Muhurat",
     )
     order_rule = _select(Strategy.OrderRule.choices, initial=Strategy.OrderRule.BUY_FIRST)
     square_off = _select(

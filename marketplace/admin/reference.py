@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from unfold.contrib.filters.admin import RangeDateFilter
 
 from marketplace.models import (
     CalendarYear,
@@ -48,7 +49,7 @@ class ContractAdmin(LargeTableMixin, ReadOnlyAdmin):
         "last_seen",
     )
     list_display_links = ("underlying", "expiry")
-    list_filter = ("underlying", "option_type", "expiry")
+    list_filter = ("underlying", "option_type", ("expiry", RangeDateFilter))
     list_select_related = ("underlying",)
     search_fields = ("=exchange_token", "=strike")
     ordering = ("underlying_id", "expiry", "strike", "option_type")

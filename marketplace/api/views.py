@@ -17,10 +17,10 @@ from marketplace.categories import CATEGORIES
 from marketplace.models import Template
 from marketplace.selectors.catalogue import SORTS, Filters, check_filters, offered, search
 from quantleap.core import clock
-from quantleap.core.api.pagination import paginate
+from quantleap.core.api.pagination import PAGING, paginate
 from quantleap.core.api.parsers import NumberJSONRenderer
 from quantleap.core.api.principal import caller_scope
-from quantleap.core.api.views import PartnerView, PublicView
+from quantleap.core.api.views import PartnerView, PublicView, QueryByMethod
 from quantleap.core.errors import NotFound
 
 READ = "marketplace:read"
@@ -105,7 +105,7 @@ def show_template(request: Request, template_id: str) -> Response:
 class TemplatesView(PublicView):
     """The public catalogue."""
 
-    allowed_query: ClassVar[frozenset[str]] = frozenset({*SINGLE_FILTERS, "tag"})
+    query_by_method: ClassVar[QueryByMethod] = {"GET": PAGING | {*SINGLE_FILTERS, "tag"}}
 
     @extend_schema(
         operation_id="marketplace_templates_list",
@@ -130,7 +130,7 @@ class PartnerTemplatesView(PartnerView):
     """The catalogue as a partner's backend sees it."""
 
     permissions_by_method: ClassVar[dict[str, str]] = {"GET": READ}
-    allowed_query: ClassVar[frozenset[str]] = frozenset({*SINGLE_FILTERS, "tag"})
+    query_by_method: ClassVar[QueryByMethod] = {"GET": PAGING | {*SINGLE_FILTERS, "tag"}}
 
     @extend_schema(
         operation_id="partner_marketplace_templates_list",

@@ -37,7 +37,7 @@ def page(
         browser = play.chromium.launch(executable_path=chromium_path, args=["--no-sandbox"])
         tab = browser.new_page(viewport={"width": 1440, "height": 1000}, base_url=live_server.url)
         tab.on("pageerror", lambda error: complaints.append(str(error)))
-        tab.on("console", lambda m: m.type == "error" and complaints.append(m.text))
+        tab.on("console", lambda m: complaints.extend([m.text] if m.type == "error" else []))
         tab.goto("/admin/login/")
         tab.fill("[name=username]", "author")
         tab.fill("[name=password]", "secret-pass")

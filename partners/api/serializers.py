@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from rest_framework import serializers
 
-from quantleap.core.api.serializers import StrictCharField, StrictSerializer
+from quantleap.core.api.serializers import (
+    StrictCharField,
+    StrictSerializer,
+    refuse_control_characters,
+)
 
 
 class EmailField(serializers.EmailField):
@@ -15,6 +19,7 @@ class EmailField(serializers.EmailField):
         if not isinstance(data, str):
             self.fail("invalid")
         value: str = super().to_internal_value(data)
+        refuse_control_characters(value)  # Django's rule lets a quoted local part hold them
         return value.lower()
 
 

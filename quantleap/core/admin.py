@@ -265,6 +265,8 @@ def _url_name(page: Any, kind: str) -> str:
 
 # -- pages of core ------------------------------------------------------------------------------
 
+admin.site.index_title = "Today"
+
 
 @admin.register(StaffUser)
 class StaffUserAdmin(_UserAdmin, ConsoleAdmin):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+import datetime as dt
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, Protocol
 
 from django.apps import apps
 from django.conf import settings
@@ -13,6 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from quantleap.core import clock
+from quantleap.core.registry import Handlers
 
 
 class IndianTimeMiddleware:
@@ -26,6 +29,60 @@ class IndianTimeMiddleware:
             return self.get_response(request)
         with timezone.override(clock.IST):
             return self.get_response(request)
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One fact of the day. ``tone``: '' (plain), 'good', 'warn' or 'bad'; ``link`` an address."""
+
+    title: str
+    value: str
+    note: str = ""
+    link: str = ""
+    tone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A table cell, with an address to open where there is one."""
+
+    text: str
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A small table on the page Today; ``empty`` says what no row means."""
+
+    title: str
+    headers: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    empty: str = "Nothing."
+
+
+class TodaySource(Protocol):
+    """What a room shows on the page Today, in a constant number of queries.
+
+    It must leave out what the person may not view.
+    """
+
+    def __call__(self, request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel]: ...
+
+
+#: Filled by the rooms in AppConfig.ready, in the order of the rooms.
+TODAY: Handlers[TodaySource] = Handlers("console.today")
+
+
+def today(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Context of the page Today: tiles and panels of all rooms."""
+    now = clock.now()
+    found = [item for source in TODAY.all() for item in source(request, now)]
+    return {
+        **context,
+        "now": now,
+        "tiles": [item for item in found if isinstance(item, Tile)],
+        "panels": [item for item in found if isinstance(item, Panel)],
+    }
 
 
 class Link(NamedTuple):

@@ -23,6 +23,7 @@ UNFOLD: dict[str, Any] = {
     "SHOW_HISTORY": False,
     "SHOW_BACK_BUTTON": True,
     "BORDER_RADIUS": "6px",
+    "DASHBOARD_CALLBACK": "quantleap.core.console.today",
     "ENVIRONMENT": "quantleap.core.console.environment",
     "STYLES": [lambda request: static("core/console.css")],
     "COLORS": {

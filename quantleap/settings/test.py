@@ -8,5 +8,6 @@ from quantleap.settings.local import LOGGING, env
 QUANTLEAP_PROFILE = "test"
 ALLOWED_HOSTS = ["*"]
 QUANTLEAP_BCRYPT_ROUNDS = 4
+WHITENOISE_AUTOREFRESH = True  # else every test client looks at all static files when it is made
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 LOGGING["root"]["level"] = env.str("QUANTLEAP_TEST_LOG_LEVEL", default="CRITICAL")

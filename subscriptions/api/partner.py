@@ -11,9 +11,9 @@ from rest_framework.response import Response
 
 from partners import permissions
 from quantleap.core import clock
-from quantleap.core.api.pagination import check_query, paginate
+from quantleap.core.api.pagination import PAGING, paginate
 from quantleap.core.api.principal import PartnerPrincipal
-from quantleap.core.api.views import PartnerView
+from quantleap.core.api.views import PartnerView, QueryByMethod
 from subscriptions import services
 from subscriptions.api import answers, requests
 from subscriptions.api.serializers import (
@@ -77,7 +77,9 @@ class SubscriptionsView(PartnerView):
     """All subscriptions of a partner's customers."""
 
     permissions_by_method: ClassVar[dict[str, str]] = {"GET": permissions.SUBSCRIPTIONS_READ}
-    allowed_query = requests.LIST_QUERY | {"user_email"}
+    query_by_method: ClassVar[QueryByMethod] = {
+        "GET": PAGING | requests.LIST_QUERY | {"user_email"}
+    }
 
     @extend_schema(
         operation_id="partner_subscriptions_list",
@@ -106,14 +108,13 @@ class SubscriptionView(PartnerView):
         "GET": permissions.SUBSCRIPTIONS_READ,
         "DELETE": permissions.SUBSCRIPTIONS_WRITE,
     }
-    allowed_query = requests.CANCEL_QUERY
+    query_by_method: ClassVar[QueryByMethod] = {"DELETE": requests.CANCEL_QUERY}
 
     @extend_schema(
         operation_id="partner_subscriptions_retrieve", responses={200: PartnerDetailAnswer}
     )
     def get(self, request: Request, subscription_id: str) -> Response:
         """With accounts, last executions, and figures to date."""
-        check_query(request, frozenset())  # the class allows a cancel's
         me, now = self.partner, clock.now()
         subscription = load(me, subscription_id)
         shown = _shown(me, subscription, now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from typing import Any, ClassVar
 
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
@@ -12,9 +12,9 @@ from rest_framework.response import Response
 from partners.models import Customer
 from partners.selectors import customers
 from quantleap.core import clock
-from quantleap.core.api.pagination import check_query, paginate
+from quantleap.core.api.pagination import PAGING, paginate
 from quantleap.core.api.principal import CustomerPrincipal
-from quantleap.core.api.views import CustomerView
+from quantleap.core.api.views import CustomerView, QueryByMethod
 from quantleap.core.errors import NotFound
 from subscriptions import services
 from subscriptions.api import answers, requests
@@ -94,7 +94,7 @@ class SubscribeView(CustomerView):
 class SubscriptionsView(CustomerView):
     """All of the customer's subscriptions."""
 
-    allowed_query = requests.LIST_QUERY
+    query_by_method: ClassVar[QueryByMethod] = {"GET": PAGING | requests.LIST_QUERY}
 
     @extend_schema(
         operation_id="user_subscriptions_list",
@@ -119,12 +119,11 @@ class SubscriptionsView(CustomerView):
 class SubscriptionView(CustomerView):
     """One subscription."""
 
-    allowed_query = requests.CANCEL_QUERY
+    query_by_method: ClassVar[QueryByMethod] = {"DELETE": requests.CANCEL_QUERY}
 
     @extend_schema(operation_id="user_subscriptions_retrieve", responses={200: UserDetailAnswer})
     def get(self, request: Request, subscription_id: str) -> Response:
         """With accounts, last executions, and figures to date."""
-        check_query(request, frozenset())  # the class allows a cancel's
         me, now = self.customer, clock.now()
         subscription = load(me, subscription_id)
         shown = _shown(subscription, now)

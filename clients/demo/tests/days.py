@@ -52,7 +52,10 @@ class PerfectDay:
         self.evidence.book = self.book
         self.evidence.webhooks = self.webhooks
         self.evidence.fault_hits = {fault.name: 1 for _, fault in story.faulty()}
-        self.evidence.stop_moves = [StopMove("one@example.com", Decimal("50"), Decimal("40"))]
+        self.evidence.stop_moves = [
+            StopMove("customer000@example.com", Decimal("50"), Decimal("40")),
+            StopMove("customer001@example.com", Decimal("50"), Decimal("40")),
+        ]
         for customer, plan in story.illegal():
             words = ", ".join(leg.label for leg in plan.legs)
             self.evidence.refusals[customer.email, plan.key] = f"lot_multiplier: {words}"

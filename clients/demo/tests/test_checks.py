@@ -72,6 +72,24 @@ def drop_intent(day: PerfectDay) -> None:
     day.evidence.book = [row for row in day.book if row.code not in codes]
 
 
+def drop_watched_intent(day: PerfectDay) -> None:
+    """The put is never planned, of the very customer whose stop is looked at."""
+    key = PLAIN_STRADDLE
+    seen = day.evidence.executions[key]
+    gone = seen.entries[-1].symbol
+    codes = {order.code for order in seen.orders if order.symbol == gone}
+    kept = tuple(order for order in seen.orders if order.symbol != gone)
+    day.evidence.executions[key] = replace(seen, orders=kept)
+    day.evidence.book = [row for row in day.book if row.code not in codes]
+    others = [move for move in day.evidence.stop_moves if move.email != key[0]]
+    day.evidence.stop_moves = [*others, StopMove(key[0], None, None)]
+
+
+def nobody_looked(day: PerfectDay) -> None:
+    """Without a look at a stop, nothing is known about moving it."""
+    day.evidence.stop_moves = []
+
+
 def skip_exit(day: PerfectDay) -> None:
     """One leg stays open, and its execution with it."""
     seen = day.evidence.executions[PLAIN]
@@ -150,7 +168,7 @@ def strangers_order(day: PerfectDay) -> None:
 
 def stop_not_moved(day: PerfectDay) -> None:
     """The put's stop stays where it was."""
-    day.evidence.stop_moves = [StopMove("one@example.com", Decimal("50"), Decimal("50"))]
+    day.evidence.stop_moves = [StopMove("customer000@example.com", Decimal("50"), Decimal("50"))]
 
 
 def call_not_stopped(day: PerfectDay) -> None:
@@ -200,6 +218,8 @@ def too_slow(day: PerfectDay) -> None:
         (send_twice, "no_duplicates"),
         (send_early, "none_early"),
         (drop_intent, "planned_as_expected"),
+        (drop_watched_intent, "planned_as_expected"),
+        (nobody_looked, "stop_and_move_to_cost"),
         (skip_exit, "flat_after_exit"),
         (skip_webhook, "webhooks_complete"),
         (ignore_unknown, "all_final"),

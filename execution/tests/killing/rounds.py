@@ -152,11 +152,15 @@ def play(
     *,
     victims: Sequence[str] = VICTIMS,
     moment: float | None = None,
+    after_first_order: bool = False,
+    patience: float = 60.0,
     log: Any = print,
 ) -> Verdict:
     """Play ``rounds`` rounds with one kill each, then judge the whole day at the book.
 
-    ``moment`` (seconds from T) fixes what chance would choose.
+    ``moment`` (seconds from T) fixes what chance would choose; with ``after_first_order`` the kill
+    comes as soon as the broker has an order. ``patience`` is how long runs may take to close at
+    the end.
     """
     chance = random.Random(seed)
     verdict = Verdict()
@@ -174,16 +178,18 @@ def play(
         when = chance.uniform(*span) if moment is None else moment
         entry = begun + made["until_entry"]
         _sleep_until(entry + when)
+        while after_first_order and not house.book():
+            time.sleep(0.02)
         house.kill(victim)
         killed = time.monotonic()
         log(f"round {number + 1}: kill -9 {victim} at T{when:+.3f} s")
         _sleep_until(max(entry + 1.0, killed + 0.5))
-        recovered = _recovery(house, made["template"], killed)
+        recovered = _recovery(house, made["template"], killed, min(RECOVERY + 5, patience))
         slowest = max(slowest, recovered)
         if recovered > RECOVERY:
             verdict.problems.append(f"round {number + 1}: unfinished {recovered:.0f} s after kill")
         _sleep_until(begun + ROUND)
-    _wait_closed(house, templates, verdict)
+    _wait_closed(house, templates, verdict, patience)
     _judge(house, verdict)
     verdict.figures["slowest_recovery_s"] = round(slowest, 1)
     return verdict
@@ -193,18 +199,20 @@ def _sleep_until(mono: float) -> None:
     time.sleep(max(0.0, mono - time.monotonic()))
 
 
-def _recovery(house: KillHouse, template: int, killed: float) -> float:
-    """Seconds from the kill until every intent of the round is final."""
+def _recovery(house: KillHouse, template: int, killed: float, limit: float) -> float:
+    """Seconds from the kill until every intent of the round is final; at most about ``limit``."""
     while True:
         state = house.ask("state", template=template)
         spent = time.monotonic() - killed
-        if (state["unfinished"] == 0 and state["status"]) or spent > RECOVERY + 5:
+        if (state["unfinished"] == 0 and state["status"]) or spent > limit:
             return spent
         time.sleep(0.25)
 
 
-def _wait_closed(house: KillHouse, templates: Sequence[int], verdict: Verdict) -> None:
-    deadline = time.monotonic() + 60
+def _wait_closed(
+    house: KillHouse, templates: Sequence[int], verdict: Verdict, patience: float
+) -> None:
+    deadline = time.monotonic() + patience
     open_runs = list(templates)
     while open_runs and time.monotonic() < deadline:
         open_runs = [

@@ -4,40 +4,77 @@ from __future__ import annotations
 
 import codecs
 import json
+from collections import Counter
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import IO, Any
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
-from rest_framework.exceptions import ParseError
+from rest_framework.exceptions import ParseError, UnsupportedMediaType, ValidationError
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
 from rest_framework.utils.encoders import JSONEncoder
+from rest_framework.utils.mediatypes import media_type_matches
 
 MAX_DEPTH = 8
+
+
+def check_body(request: Request) -> None:
+    """413 and 415 from the headers alone, before anything is looked up or parsed.
+
+    A body whose length nobody says would be taken for an empty one, and a wish in it for no wish.
+    """
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    if "HTTP_TRANSFER_ENCODING" in request.META and length == "0":
+        raise ValidationError({"Content-Length": "Say it; a chunked body is not read."})
+    limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0
+    if limit and length.isdecimal() and int(length) > limit:
+        raise RequestDataTooBig("request body too large")
+    readable = any(
+        media_type_matches(parser.media_type or "", request.content_type)
+        for parser in request.parsers or ()
+    )
+    if length != "0" and not readable:
+        raise UnsupportedMediaType(request.content_type)
 
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
+def _is_text(value: str) -> bool:
+    """Whether it can be stored and answered: half of a surrogate pair is no character."""
+    return value.isascii() or not any("\ud800" <= one <= "\udfff" for one in value)
+
+
 def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Two members of one name: which one counts is anybody's guess, so neither does."""
     found = dict(pairs)
+    for name in found:
+        if not _is_text(name):
+            raise ValueError("a name is not text")
     if len(found) != len(pairs):
-        raise ValueError("duplicate member")
+        twice = sorted(
+            name for name, times in Counter(name for name, _ in pairs).items() if times > 1
+        )
+        raise ValidationError(dict.fromkeys(twice, "Given more than once."))
     return found
 
 
-def _depth(value: Any, level: int = 0) -> int:
+def _check(value: Any, path: str = "", level: int = 0) -> None:
+    """Refuse what is nested too deeply, and text that is none by its place."""
     if level > MAX_DEPTH:
-        return level
+        raise ParseError("The body is nested too deeply.")
     if isinstance(value, dict):
-        return max((_depth(item, level + 1) for item in value.values()), default=level)
-    if isinstance(value, list):
-        return max((_depth(item, level + 1) for item in value), default=level)
-    return level
+        for name, item in value.items():
+            _check(item, f"{path}.{name}" if path else name, level + 1)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _check(item, f"{path}.{index}", level + 1)
+    elif isinstance(value, str) and not _is_text(value):
+        raise ValidationError({path: "Not valid Unicode text."})
 
 
 class StrictJSONParser(BaseParser):
@@ -64,12 +101,11 @@ class StrictJSONParser(BaseParser):
                 parse_constant=_refuse_constant,
                 object_pairs_hook=_unique_pairs,
             )
-        except (ValueError, RecursionError) as error:
+        except (ValueError, ArithmeticError, RecursionError) as error:  # arithmetic: 1e99999999999
             raise ParseError("The body is not valid JSON.") from error
         if not isinstance(data, dict):
             raise ParseError("The body must be a JSON object.")
-        if _depth(data) > MAX_DEPTH:
-            raise ParseError("The body is nested too deeply.")
+        _check(data)
         return data
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-_PREFIXES: Final = ("/api/", "/partner/", "/user/", "/marketplace/")
+_ROOTS: Final = frozenset({"api", "partner", "user", "marketplace"})
 
 
 def is_api_path(path: str) -> bool:
     """Whether a path is answered in JSON only."""
-    return path.startswith(_PREFIXES)
+    return path.removeprefix("/").partition("/")[0] in _ROOTS

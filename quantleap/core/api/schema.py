@@ -23,7 +23,7 @@ from rest_framework.response import Response
 
 from quantleap.core.api.openapi import AUDIENCES, Audience, build_document
 from quantleap.core.api.parsers import NumberJSONRenderer
-from quantleap.core.api.views import PublicView
+from quantleap.core.api.views import PublicView, QueryByMethod
 
 
 def _audience_of(request: Request) -> Audience:
@@ -42,7 +42,7 @@ def _audience_of(request: Request) -> Audience:
 class _DocumentView(PublicView):
     """Errors are JSON here too, whatever the page itself is."""
 
-    allowed_query: ClassVar[frozenset[str]] = frozenset({"audience", "format"})
+    query_by_method: ClassVar[QueryByMethod] = {"GET": frozenset({"audience"})}
 
     def finalize_response(
         self, request: Request, response: Response, *args: Any, **kwargs: Any
@@ -57,6 +57,7 @@ class _DocumentView(PublicView):
 class SchemaView(_DocumentView):
     """The OpenAPI document of an audience, as YAML or JSON (``Accept`` or ``format=``)."""
 
+    query_by_method: ClassVar[QueryByMethod] = {"GET": frozenset({"audience", "format"})}
     renderer_classes = (
         OpenApiYamlRenderer,
         OpenApiYamlRenderer2,
@@ -73,6 +74,10 @@ class SchemaView(_DocumentView):
     @extend_schema(exclude=True)
     def get(self, request: Request) -> Response:
         """The document."""
+        wanted = request.query_params.get("format")
+        formats = sorted({one.format for one in super().get_renderers()})
+        if wanted is not None and wanted not in formats:
+            raise ValidationError({"format": f"One of {', '.join(formats)}."})
         return Response(build_document(_audience_of(request)))
 
 

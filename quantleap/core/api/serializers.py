@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from rest_framework import serializers
 
@@ -28,14 +29,25 @@ class StrictSerializer(serializers.Serializer[Any]):
         raise TypeError("serializers validate; services update")
 
 
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def refuse_control_characters(value: str) -> None:
+    """Nothing here has several lines; what a terminal obeys would one day be shown on one."""
+    if _CONTROL.search(value):
+        raise serializers.ValidationError("Control characters are not allowed.")
+
+
 class StrictCharField(serializers.CharField):
-    """Text only: a number or boolean where text belongs is a client's mistake; NUL is refused."""
+    """One line of text: neither a number nor a boolean, no control characters (NUL is one)."""
 
     def to_internal_value(self, data: Any) -> str:
         """Accept str, refuse everything else."""
         if not isinstance(data, str):
             self.fail("invalid")
-        return super().to_internal_value(data)
+        value: str = super().to_internal_value(data)
+        refuse_control_characters(value)
+        return value
 
 
 class StrictIntegerField(serializers.IntegerField):

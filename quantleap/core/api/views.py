@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, TypeVar
 
 from rest_framework import serializers
+from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from quantleap.core.api.idempotency import Idempotency, idempotent
 from quantleap.core.api.pagination import check_query
+from quantleap.core.api.parsers import check_body
 from quantleap.core.api.principal import (
     CustomerPrincipal,
     PartnerPrincipal,
@@ -21,6 +24,12 @@ from quantleap.core.api.principal import (
 from quantleap.core.errors import InvalidCredentials
 
 S = TypeVar("S", bound="serializers.Serializer[Any]")
+QueryByMethod = Mapping[str, Collection[str]]
+
+
+def _rules_of(request: Request) -> str:
+    """The method whose rules hold: a HEAD is a GET that keeps the body to itself."""
+    return "GET" if request.method == "HEAD" else request.method or ""
 
 
 class _PartnerDoor(BasePermission):
@@ -28,7 +37,7 @@ class _PartnerDoor(BasePermission):
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         principal = partner_of(request)
-        permission = getattr(view, "permissions_by_method", {}).get(request.method or "")
+        permission = getattr(view, "permissions_by_method", {}).get(_rules_of(request))
         if permission:
             require_permission(principal, permission)
         return True
@@ -45,11 +54,14 @@ class _CustomerDoor(BasePermission):
 class StrictView(APIView):
     """Refuses unknown query parameters; validates bodies with a strict serializer.
 
+    ``query_by_method`` names the query parameters that each method takes; none where it is silent.
     ``idempotency`` says how a POST holds its ``Idempotency-Key``: a view whose POST talks to a
     broker must say ``Idempotency.OUTSIDE``, because by default it runs in one transaction.
     """
 
-    allowed_query: ClassVar[frozenset[str]] = frozenset()
+    # no OPTIONS: what a route takes is in its document, and 405 is what the contract promises
+    http_method_names = ("get", "post", "put", "patch", "delete", "head")
+    query_by_method: ClassVar[QueryByMethod] = {}
     idempotency: ClassVar[Idempotency] = Idempotency.WITH_EFFECT
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -59,9 +71,14 @@ class StrictView(APIView):
             setattr(cls, "post", idempotent(vars(cls)["post"]))  # noqa: B010  not every view posts
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Order of checks (api.md section 4): 401, 403, … then the query, then the body."""
+        """Order of checks (api.md section 4): 401, 403, 405, 413 and 415, the query; after that
+        the method's own: 404, then what the body says."""
         super().initial(request, *args, **kwargs)
-        check_query(request, self.allowed_query)
+        method = request.method or ""
+        if method.lower() not in self.http_method_names or not hasattr(self, method.lower()):
+            raise MethodNotAllowed(method)
+        check_body(request)
+        check_query(request, self.query_by_method.get(_rules_of(request), ()))
 
     def validated(self, serializer: type[S], request: Request) -> dict[str, Any]:
         """The body as validated by ``serializer``."""
@@ -106,5 +123,6 @@ __all__ = [
     "InvalidCredentials",
     "PartnerView",
     "PublicView",
+    "QueryByMethod",
     "StrictView",
 ]

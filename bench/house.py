@@ -1,0 +1,191 @@
+"""An installation of its own for a measurement: servers, database, sink, executor process.
+
+Everything lies below ``var/bench``, answers on loopback only, and ends with the ``with`` block (or
+with this process, should it be killed).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, Final
+
+import requests
+
+from quantleap.embedded import EmbeddedServices
+from quantleap.embedded.processes import end_child, spawn
+from quantleap.embedded.state import PROJECT_ROOT, VAR_DIR_VARIABLE
+from quantleap.supervisor import Layout, environment_without_servers
+
+VAR: Final = PROJECT_ROOT / "var" / "bench"
+CLOCK_START: Final = "2026-08-04T10:00:00+05:30"  # an ordinary Tuesday of the shipped calendar
+END: Final = ((signal.SIGTERM, 15.0), (signal.SIGKILL, 5.0))
+#: Production arms at T-120 s and connects at T-30 s; a benchmark need not wait that long.
+LEADS: Final = {"QUANTLEAP_ARM_LEAD": "8", "QUANTLEAP_CONNECT_LEAD": "6"}
+
+
+def python(*arguments: str) -> list[str]:
+    """Command line of this interpreter."""
+    return [sys.executable, *arguments]
+
+
+class Sink:
+    """The witness process and its control path."""
+
+    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
+        self.process = process
+        self.url = f"http://127.0.0.1:{port}"
+        self._http = requests.Session()
+
+    def arrivals(self) -> list[dict[str, Any]]:
+        """Every order since the last reset, in order of arrival."""
+        answer = self._http.get(f"{self.url}/bench/arrivals", timeout=30)
+        answer.raise_for_status()
+        rows: list[dict[str, Any]] = answer.json()
+        return rows
+
+    def count(self) -> dict[str, int]:
+        """How many orders have come, and how many workers have said that they work."""
+        found: dict[str, int] = self._http.get(f"{self.url}/bench/count", timeout=30).json()
+        return found
+
+    def wait_for(self, name: str, number: int, seconds: float) -> None:
+        """Wait until :meth:`count` says at least ``number``; TimeoutError otherwise."""
+        deadline = time.monotonic() + seconds
+        while (found := self.count())[name] < number:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{found[name]} of {number} {name} in {seconds:g} s")
+            time.sleep(0.1)
+
+    def reset(self) -> None:
+        """Forget every order."""
+        self._http.post(f"{self.url}/bench/reset", timeout=30).raise_for_status()
+
+    def close(self) -> None:
+        """Let go of the control connection."""
+        self._http.close()
+
+
+class House:
+    """The environment of one benchmark, and what it started."""
+
+    def __init__(self, *, answer_after: float) -> None:
+        self.environment: dict[str, str] = {}
+        self.sink: Sink
+        self._answer_after = answer_after
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> House:
+        try:
+            self._start()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stack.close()
+
+    def _start(self) -> None:
+        services = EmbeddedServices(VAR)
+        urls = services.start(fresh=True)
+        self._stack.callback(services.stop)
+        anchor = time.time()
+        self.environment = environment_without_servers() | urls.environment() | LEADS
+        self.environment |= {
+            "DJANGO_SETTINGS_MODULE": "quantleap.settings.local",
+            "QUANTLEAP_CLOCK_START": CLOCK_START,
+            "QUANTLEAP_CLOCK_ANCHOR": repr(anchor),
+            "QUANTLEAP_LOG_LEVEL": "INFO",
+            VAR_DIR_VARIABLE: str(VAR),
+        }
+        self.sink = self._start_sink(anchor)
+        self.environment["QUANTLEAP_ZERODHA_API"] = self.sink.url
+        self.environment["QUANTLEAP_ZERODHA_LOGIN"] = self.sink.url
+        with self._log("migrate") as log:
+            subprocess.run(
+                python("manage.py", "migrate"),
+                cwd=PROJECT_ROOT,
+                env=self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                check=True,
+            )
+        # This process sets the scene through the models: it is one of the installation's own.
+        os.environ.clear()
+        os.environ.update(self.environment)
+        import django
+
+        django.setup()
+
+    def _start_sink(self, anchor: float) -> Sink:
+        import datetime as dt
+
+        offset = dt.datetime.fromisoformat(CLOCK_START).timestamp() - anchor
+        process = subprocess.Popen(
+            python(
+                *("-m", "bench.sink", "--clock-offset", repr(offset)),
+                *("--answer-after", repr(self._answer_after)),
+            ),
+            cwd=PROJECT_ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._stack.callback(_end_piped, process)
+        assert process.stdout is not None
+        sink = Sink(process, int(process.stdout.readline()))
+        self._stack.callback(sink.close)
+        return sink
+
+    @contextlib.contextmanager
+    def executor(self, **environment: str) -> Iterator[None]:
+        """The worker process that hosts the executor, with the command line of an installation."""
+        layout = Layout(only=frozenset({"worker"}))
+        part = next(part for part in layout.parts() if part.name == "executor")
+        with self.process("executor", part.command, **environment):
+            yield
+
+    @contextlib.contextmanager
+    def process(
+        self, name: str, command: tuple[str, ...] | list[str], **environment: str
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """Any helper process with the installation's environment; its output goes to a log."""
+        with self._log(name) as log:
+            child = spawn(
+                command,
+                env=self.environment | environment,
+                cwd=PROJECT_ROOT,
+                output=log,
+                death_signal=signal.SIGTERM,
+            )
+        try:
+            yield child
+        finally:
+            end_child(child, END)
+
+    @staticmethod
+    @contextlib.contextmanager
+    def _log(name: str) -> Iterator[IO[bytes]]:
+        path: Path = VAR / "log" / f"{name}.log"
+        with path.open("ab") as handle:
+            yield handle
+
+
+def _end_piped(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(5)
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+__all__ = ["CLOCK_START", "LEADS", "VAR", "House", "Mapping", "Sink", "python"]

@@ -1,0 +1,101 @@
+"""What the pages of the trading day share: the kill switch button, pages of lists, times."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.html import format_html
+from unfold.enums import ActionVariant
+
+from execution.selectors import engaged_switches
+from quantleap.core.admin import action
+
+PER_PAGE: Final = 25
+
+
+class KillButtonMixin:
+    """The way to the kill switch from every page (it asks before it acts), and the pages' look."""
+
+    class Media:
+        css = {"all": ("execution/day.css",)}
+
+    actions_list: tuple[str, ...] = ("stop_entries",)
+    actions_detail: tuple[str, ...] = ("stop_entries_here",)
+
+    @action(
+        description="Kill switch",
+        url_path="stop-entries",
+        icon="dangerous",
+        variant=ActionVariant.DANGER,
+    )
+    def stop_entries(self, request: HttpRequest) -> HttpResponse:
+        """To the page that asks."""
+        return HttpResponseRedirect(reverse("admin:execution_killswitch_add"))
+
+    @action(
+        description="Kill switch",
+        url_path="stop-entries-here",
+        icon="dangerous",
+        variant=ActionVariant.DANGER,
+    )
+    def stop_entries_here(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """To the page that asks."""
+        return HttpResponseRedirect(reverse("admin:execution_killswitch_add"))
+
+
+def kill_context(template_id: int | None = None) -> dict[str, Any]:
+    """The switches that are on and matter here, and the addresses that engage one (2 queries)."""
+    add = reverse("admin:execution_killswitch_add")
+    return {
+        "engaged": [
+            shown
+            for shown in engaged_switches()
+            if template_id is None or shown.switch.target_id in (None, template_id)
+        ],
+        "kill_platform_url": add,
+        "kill_template_url": f"{add}?template={template_id}" if template_id else "",
+    }
+
+
+class Page:
+    """One page of a list without counting it (one query); keeps the other query parameters."""
+
+    def __init__(self, request: HttpRequest, found: QuerySet[Any], prefix: str) -> None:
+        text = request.GET.get(f"{prefix}_page", "1")
+        self.number = int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 1
+        self.number = max(1, self.number)
+        start = (self.number - 1) * PER_PAGE
+        rows = list(found[start : start + PER_PAGE + 1])
+        self.rows = rows[:PER_PAGE]
+        self.has_next = len(rows) > PER_PAGE
+        self._request = request
+        self._prefix = prefix
+
+    def _url(self, number: int) -> str:
+        kept = {key: value for key, value in self._request.GET.items() if value}
+        return f"?{urlencode({**kept, f'{self._prefix}_page': number})}#{self._prefix}"
+
+    @property
+    def next_url(self) -> str:
+        """Address of the next page; empty on the last one."""
+        return self._url(self.number + 1) if self.has_next else ""
+
+    @property
+    def previous_url(self) -> str:
+        """Address of the page before; empty on the first one."""
+        return self._url(self.number - 1) if self.number > 1 else ""
+
+
+def wide(text: str) -> str:
+    """A sentence in a cell that keeps enough width to be read; a dash for none."""
+    return format_html('<div class="qd-wide">{}</div>', text) if text else "-"
+
+
+def chosen(request: HttpRequest, name: str, allowed: tuple[str, ...] | list[str]) -> str:
+    """A filter's value out of the address, if it is one of ``allowed``."""
+    value = request.GET.get(name, "")
+    return value if value in allowed else ""

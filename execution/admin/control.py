@@ -1,0 +1,277 @@
+"""The kill switch, and who carries the day: executors and their shards."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from unfold.widgets import UnfoldAdminSelectWidget
+
+from execution import services
+from execution.looks import to_ms
+from execution.models import ExecutorNode, KillSwitch, ShardLease
+from execution.selectors import kill_reach, template_names
+from marketplace.models import Template
+from quantleap.core import clock
+from quantleap.core.admin import ConfirmForm, ReadOnlyAdmin, confirmed, display
+from quantleap.core.audit import Actor
+from quantleap.core.errors import DomainError
+
+PLATFORM = "Everything: the whole platform"
+
+
+class EngageForm(ConfirmForm):
+    """What to block, and why."""
+
+    reason = forms.CharField(max_length=200, help_text="Everybody who looks sees it.")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        live = Template.objects.filter(
+            state__in=[Template.State.LISTED, Template.State.CLOSED_TO_NEW]
+        )
+        names = live.order_by("name").values_list("pk", "name", "environment")
+        choices = [
+            ("", PLATFORM),
+            *((pk, f"{name} (test)" if env == "test" else name) for pk, name, env in names),
+        ]
+        self.fields["template"] = forms.TypedChoiceField(
+            label="Block new entries of",
+            coerce=int,
+            empty_value=None,
+            required=False,
+            choices=choices,
+            widget=UnfoldAdminSelectWidget,
+        )
+        self.order_fields(["template", "reason"])
+
+
+class ReleaseForm(ConfirmForm):
+    """Nothing to say."""
+
+
+@admin.register(KillSwitch)
+class KillSwitchAdmin(ReadOnlyAdmin):
+    """What is and was blocked. "Add" engages."""
+
+    list_display = ("covers", "state_label", "reason", "engaged", "engaged_by", "released")
+    list_filter = ("scope", ("released_at", admin.EmptyFieldListFilter))
+    ordering = ("-released_at", "-id")
+    actions_detail = ("release",)
+    fields = (
+        ("covers", "state"),
+        "reason",
+        ("engaged", "engaged_by"),
+        ("released", "released_by"),
+    )
+    readonly_fields = ("covers", "state", "engaged", "released")
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Who may engage."""
+        return request.user.has_perm("execution.add_killswitch")
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """The list, with the names of the templates read at once."""
+        found = super().get_changelist_instance(request)
+        names = template_names(s.target_id for s in found.result_list if s.target_id)
+        for switch in found.result_list:
+            switch.label = names.get(switch.target_id, "?") if switch.target_id else "Platform"
+        return found
+
+    @admin.display(description="Covers")
+    def covers(self, switch: KillSwitch) -> str:
+        """The platform, or a template by name."""
+        label = getattr(switch, "label", "")
+        if label or switch.target_id is None:
+            return label or "Platform"
+        return template_names([switch.target_id]).get(switch.target_id, "?")
+
+    @admin.display(description="State")
+    def state(self, switch: KillSwitch) -> str:
+        """On or off, in words."""
+        return self.state_label(switch)[1]
+
+    @display(description="State", label={"on": "danger", "off": "success"})
+    def state_label(self, switch: KillSwitch) -> tuple[str, str]:
+        """On or off."""
+        return ("off", "Released") if switch.released_at else ("on", "Engaged")
+
+    @admin.display(description="Engaged (IST)", ordering="engaged_at")
+    def engaged(self, switch: KillSwitch) -> str:
+        """When."""
+        return _moment(switch.engaged_at)
+
+    @admin.display(description="Released (IST)", ordering="released_at")
+    def released(self, switch: KillSwitch) -> str:
+        """When, and not before."""
+        return _moment(switch.released_at) if switch.released_at else "-"
+
+    # -- engage ----------------------------------------------------------------------------------
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """ "Add" asks what to block; a switch itself is only looked at."""
+        if object_id is not None:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        return self._engage(request)
+
+    def _engage(self, request: HttpRequest) -> HttpResponse:
+        posted = request.method == "POST" and request.POST.get("confirm") == "yes"
+        form = (
+            EngageForm(request.POST)
+            if posted
+            else EngageForm(initial={"template": request.GET.get("template", "")})
+        )
+        back = reverse("admin:execution_killswitch_changelist")
+        errors: list[str] = []
+        status = 200
+        if posted and form.is_valid():
+            try:
+                switch = services.engage_kill_switch(
+                    template_id=form.cleaned_data["template"],
+                    reason=form.cleaned_data["reason"],
+                    actor=Actor.staff(request.user),
+                    now=clock.now(),
+                )
+            except DomainError as error:
+                errors, status = [error.message], error.status
+            else:
+                messages.success(request, f"{self.covers(switch)}: new entries are blocked.")
+                return HttpResponseRedirect(back)
+        elif posted:
+            status = 400
+        reach = kill_reach(_template_id(request))
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": "Engage the kill switch",
+            "description": "Block new entries",
+            "danger": True,
+            "form": form,
+            "errors": errors,
+            "back": back,
+            "sentences": [
+                f"No new entry leaves from now on, within a quarter of a second. "
+                f"{reach.armed} armed executions are withdrawn and do not come back today.",
+                f"{reach.working} executions under way are managed to their exit as before: stops, "
+                "targets and exit times go on.",
+            ],
+        }
+        return TemplateResponse(request, "console/confirm.html", context, status=status)
+
+    # -- release ---------------------------------------------------------------------------------
+    def what_release_means(self, request: HttpRequest, switch: KillSwitch) -> list[str]:
+        """Before entries are allowed again."""
+        return [
+            f"{self.covers(switch)}: blocked since {_moment(switch.engaged_at)} IST by "
+            f"{switch.engaged_by}: {switch.reason}",
+            "Entries are allowed again from the next arming on; what was withdrawn stays so.",
+        ]
+
+    @confirmed(
+        description="Release",
+        explain="what_release_means",
+        form=ReleaseForm,
+        permission="act",
+        icon="play_arrow",
+    )
+    def release(self, request: HttpRequest, switch: KillSwitch, data: dict[str, Any]) -> str:
+        """Allow entries again."""
+        services.release_kill_switch(
+            switch_id=switch.pk, actor=Actor.staff(request.user), now=clock.now()
+        )
+        return f"{self.covers(switch)}: new entries are allowed again."
+
+
+def _template_id(request: HttpRequest) -> int | None:
+    text = request.POST.get("template", "") or request.GET.get("template", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 18 else None
+
+
+def _moment(instant: dt.datetime) -> str:
+    return f"{clock.to_ist(instant):%d %b %Y %H:%M:%S}"
+
+
+# -- executors -----------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class NodeRow:
+    """One executor: shards it owns, seconds since its heartbeat."""
+
+    node: ExecutorNode
+    shards: list[int]
+    age: float
+    healthy: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ShardRow:
+    """One shard: whose it is, seconds since the heartbeat (None: never)."""
+
+    lease: ShardLease
+    age: float | None
+    held: bool
+
+
+@admin.register(ExecutorNode)
+class ExecutorNodeAdmin(ReadOnlyAdmin):
+    """Health of the executors: a page, not a list."""
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, str] | None = None
+    ) -> TemplateResponse:
+        """Who lives, who owns what, and what nobody owns (2 queries)."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        now = clock.now()
+        leases = list(ShardLease.objects.order_by("shard"))
+        shards = [_shard_row(lease, now) for lease in leases]
+        nodes = [_node_row(node, leases, now) for node in ExecutorNode.objects.order_by("owner")]
+        ownerless = [row.lease.shard for row in shards if not row.held]
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": "Executors",
+            "read_at": to_ms(now),
+            "live": True,
+            "nodes": nodes,
+            "shards": shards,
+            "ownerless": ownerless,
+            "ttl": settings.QUANTLEAP_LEASE_TTL,
+        }
+        return TemplateResponse(request, "admin/execution/executornode/page.html", context)
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """There is only the one page."""
+        raise Http404
+
+
+def _shard_row(lease: ShardLease, now: dt.datetime) -> ShardRow:
+    held = bool(lease.owner) and lease.expires_at is not None and lease.expires_at > now
+    age = None if lease.heartbeat_at is None else (now - lease.heartbeat_at).total_seconds()
+    return ShardRow(lease, None if age is None else round(age, 1), held)
+
+
+def _node_row(node: ExecutorNode, leases: list[ShardLease], now: dt.datetime) -> NodeRow:
+    age = (now - node.heartbeat_at).total_seconds()
+    mine = [lease.shard for lease in leases if lease.owner == node.owner]
+    return NodeRow(node, mine, round(age, 1), healthy=age <= settings.QUANTLEAP_LEASE_TTL)

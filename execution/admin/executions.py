@@ -1,0 +1,328 @@
+"""Executions and their orders: to look at, and to settle what needs a person (I4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+
+from execution import runpage, services
+from execution.admin.common import KillButtonMixin, Page, kill_context, wide
+from execution.looks import STATUS_COLOURS, to_ms
+from execution.models import Execution, OrderIntent
+from execution.selectors import leg_summaries
+from execution.tags import parse_tag
+from execution.words import explain
+from quantleap.core import clock
+from quantleap.core.admin import (
+    ConfirmForm,
+    LargeTableMixin,
+    ReadOnlyAdmin,
+    action,
+    confirmed,
+    display,
+)
+from quantleap.core.audit import Actor
+
+
+class SettleForm(ConfirmForm):
+    """What was found; it stands in the audit log."""
+
+    note = forms.CharField(
+        label="What you found and did",
+        max_length=500,
+        widget=forms.Textarea,
+        help_text="For example: order 26082500012 is cancelled in the broker's book.",
+    )
+
+
+@admin.register(Execution)
+class ExecutionAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
+    """Each subscriber's part in each run."""
+
+    list_display = (
+        "public_id",
+        "day",
+        "customer",
+        "account",
+        "status_label",
+        "attention",
+        "why",
+        "realised_pnl",
+    )
+    list_filter = ("status", "needs_attention", "environment")
+    search_fields = (
+        "=public_id",
+        "=run__public_id",
+        "=account__client_id",
+        "=subscription__public_id",
+    )
+    search_help_text = "Execution, run or subscription id, or the broker's client id"
+    list_select_related = ("run", "subscription__customer", "account")
+    ordering = ("-id",)
+    actions_list = ("to_attention", "stop_entries")
+    actions_detail = ("settle",)
+
+    def get_urls(self) -> list[URLPattern]:
+        """The attention list, before the addresses of single executions."""
+        attention = path(
+            "attention/",
+            self.admin_site.admin_view(self.attention_view),
+            name="execution_execution_attention",
+        )
+        return [attention, *super().get_urls()]
+
+    @action(description="Needs attention", url_path="to-attention", icon="priority_high")
+    def to_attention(self, request: HttpRequest) -> HttpResponse:
+        """To the list of what a person has to look at."""
+        return HttpResponseRedirect(reverse("admin:execution_execution_attention"))
+
+    # -- list ------------------------------------------------------------------------------------
+    @admin.display(description="Day", ordering="run__trade_date")
+    def day(self, execution: Execution) -> str:
+        """Trade date of its run."""
+        return f"{execution.run.trade_date:%d %b %Y}"
+
+    @admin.display(description="Customer")
+    def customer(self, execution: Execution) -> str:
+        """Whose."""
+        return execution.subscription.customer.email
+
+    @display(description="Status", ordering="status", label=STATUS_COLOURS)
+    def status_label(self, execution: Execution) -> tuple[str, str]:
+        """Status in words and colour."""
+        return execution.status, execution.get_status_display()
+
+    @display(description="Attention", label={"yes": "danger"})
+    def attention(self, execution: Execution) -> tuple[str, str] | None:
+        """Whether a person has to look."""
+        return ("yes", "look at it") if execution.needs_attention else None
+
+    @admin.display(description="Why")
+    def why(self, execution: Execution) -> str:
+        """Its cause in words, wide enough to be read."""
+        return wide(explain(execution.cause))
+
+    # -- page ------------------------------------------------------------------------------------
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """One execution with all its orders; it is looked at, never edited."""
+        found = (
+            Execution.objects.select_related(
+                "run__template", "run__version", "subscription__customer", "allocation", "account"
+            )
+            .filter(pk=_number(object_id))
+            .first()
+        )
+        if found is None:
+            raise Http404
+        if request.method != "GET" or not self.has_view_permission(request, found):
+            raise PermissionDenied
+        intents = list(found.intents.order_by("id"))
+        context = {
+            **self.admin_site.each_context(request),
+            **kill_context(found.run.template_id),
+            "opts": self.opts,
+            "original": found.subscription.customer.email,
+            "execution": found,
+            "run": found.run,
+            "strategy": runpage.strategy_of(found.run),
+            "title": f"{found.public_id}",
+            "read_at": to_ms(clock.now()),
+            "live": found.status not in Execution.TERMINAL,
+            "legs": leg_summaries(intents),
+            "intents": intents,
+            "outside": _outside(found, intents),
+            "may_settle": found.needs_attention and self.has_act_permission(request, found),
+        }
+        return TemplateResponse(request, "admin/execution/execution/page.html", context)
+
+    def attention_view(self, request: HttpRequest) -> HttpResponse:
+        """Everything that waits for a person, of all days."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        context = {
+            **self.admin_site.each_context(request),
+            **kill_context(),
+            "opts": self.opts,
+            "title": "Needs attention",
+            "read_at": to_ms(clock.now()),
+            "live": True,
+            "executions": Page(request, runpage.attention_executions(), "executions"),
+            "orders": Page(request, runpage.open_questions(), "orders"),
+        }
+        return TemplateResponse(request, "admin/execution/execution/attention.html", context)
+
+    def what_settling_means(self, request: HttpRequest, execution: Execution) -> list[str]:
+        """Before somebody says that it is settled."""
+        return [
+            explain(execution.cause) if execution.cause else "This execution asked for a person.",
+            "Look at the account in the broker's own app first: orders, positions. Settling "
+            "changes nothing there and sends nothing; it takes the execution off the list.",
+        ]
+
+    @confirmed(
+        description="Settle",
+        explain="what_settling_means",
+        form=SettleForm,
+        permission="act",
+        icon="check",
+    )
+    def settle(self, request: HttpRequest, execution: Execution, data: dict[str, Any]) -> str:
+        """A person has looked."""
+        services.settle_attention(
+            execution_id=execution.pk,
+            note=data["note"],
+            actor=Actor.staff(request.user),
+        )
+        return f"{execution.public_id} is settled."
+
+
+def _number(text: str | None) -> int:
+    """A key out of the address; 0, which is nobody's, for what is none."""
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 18 else 0
+
+
+def _outside(execution: Execution, intents: list[OrderIntent]) -> list[tuple[str, int]]:
+    """What somebody else closed: symbol and units."""
+    symbols = {intent.leg_key: intent.symbol for intent in intents}
+    return [(symbols.get(leg, leg), abs(units)) for leg, units in execution.closed_outside.items()]
+
+
+@admin.register(OrderIntent)
+class OrderIntentAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
+    """Every order that was ever planned."""
+
+    list_display = (
+        "tag",
+        "planned",
+        "account",
+        "order",
+        "price",
+        "state_label",
+        "filled",
+        "broker_order_id",
+        "sent",
+        "answered",
+        "why",
+    )
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    ("tag", "broker_order_id"),
+                    ("order", "contract"),
+                    ("price", "reference_price"),
+                    ("state", "sends"),
+                    ("filled", "average_price"),
+                    ("why", "message"),
+                )
+            },
+        ),
+        (
+            "Times (IST)",
+            {"fields": (("planned_in_full", "due"), ("sent", "answered"), "final")},
+        ),
+        (
+            "Place in the plan",
+            {
+                "fields": (
+                    ("run", "execution"),
+                    ("allocation", "account"),
+                    ("leg_key", "leg_index"),
+                    ("group", "slice"),
+                    ("purpose", "attempt_group"),
+                    ("reason", "shard"),
+                )
+            },
+        ),
+    )
+    readonly_fields = (
+        "order",
+        "filled",
+        "why",
+        "planned_in_full",
+        "due",
+        "sent",
+        "answered",
+        "final",
+    )
+    list_filter = ("state", "purpose", "side", "environment", "cause")
+    search_fields = ("=code", "=broker_order_id", "=execution__public_id", "=account__client_id")
+    search_help_text = "Tag, broker's order id, execution id or the broker's client id"
+    list_select_related = ("account",)
+    ordering = ("-id",)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """A tag is found by its code, whichever send it names."""
+        term = search_term.strip()
+        tag = parse_tag(term.upper())
+        if tag is not None:
+            return queryset.filter(Q(code=tag.code)), False
+        return super().get_search_results(request, queryset, term)
+
+    @admin.display(description="Planned (IST)", ordering="planned_at")
+    def planned(self, intent: OrderIntent) -> str:
+        """Day and time of planning."""
+        return f"{clock.to_ist(intent.planned_at):%d %b %H:%M:%S}"
+
+    @display(description="State", ordering="state", label=STATUS_COLOURS)
+    def state_label(self, intent: OrderIntent) -> tuple[str, str]:
+        """State in words and colour."""
+        return intent.state, intent.get_state_display()
+
+    @admin.display(description="Order")
+    def order(self, intent: OrderIntent) -> str:
+        """What it trades, in one line that does not break."""
+        words = f"{intent.get_purpose_display()} {intent.side} {intent.quantity} {intent.symbol}"
+        return format_html('<span class="qd-nowrap">{}</span>', words)
+
+    @admin.display(description="Filled", ordering="filled_quantity")
+    def filled(self, intent: OrderIntent) -> str:
+        """Units filled of those ordered."""
+        return f"{intent.filled_quantity} of {intent.quantity}"
+
+    @admin.display(description="Planned")
+    def planned_in_full(self, intent: OrderIntent) -> str:
+        """To the millisecond."""
+        return to_ms(intent.planned_at)
+
+    @admin.display(description="Not before")
+    def due(self, intent: OrderIntent) -> str:
+        """To the millisecond."""
+        return to_ms(intent.due_at)
+
+    @admin.display(description="Final")
+    def final(self, intent: OrderIntent) -> str:
+        """To the millisecond."""
+        return to_ms(intent.final_at) or "-"
+
+    @admin.display(description="First byte", ordering="sent_at")
+    def sent(self, intent: OrderIntent) -> str:
+        """To the millisecond."""
+        return to_ms(intent.sent_at) or "-"
+
+    @admin.display(description="Answered", ordering="answered_at")
+    def answered(self, intent: OrderIntent) -> str:
+        """To the millisecond."""
+        return to_ms(intent.answered_at) or "-"
+
+    @admin.display(description="Why")
+    def why(self, intent: OrderIntent) -> str:
+        """Its cause in words, wide enough to be read."""
+        return wide(explain(intent.cause))

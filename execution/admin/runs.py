@@ -1,0 +1,170 @@
+"""Runs: the list of days, and the page of one run while it happens (authoring.md)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from unfold.contrib.filters.admin import RangeDateFilter, RelatedDropdownFilter
+
+from execution import runpage
+from execution.admin.common import KillButtonMixin, Page, chosen, kill_context, wide
+from execution.looks import STATUS_COLOURS, to_ms
+from execution.models import Execution, OrderIntent, Run
+from execution.selectors import scorecard
+from execution.words import explain
+from quantleap.core import clock
+from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, display
+
+#: How many of those that need a person stand above the scorecard.
+MOST_URGENT: Final = 5
+
+
+@admin.register(Run)
+class RunAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
+    """Every run of every day, the newest day first."""
+
+    list_display = (
+        "day",
+        "entry",
+        "strategy",
+        "template",
+        "status_label",
+        "entered",
+        "trouble",
+        "pnl",
+        "why",
+    )
+    list_filter = (
+        ("trade_date", RangeDateFilter),
+        "status",
+        ("template", RelatedDropdownFilter),
+    )
+    search_fields = ("=public_id", "template__name")
+    search_help_text = "Run id or the template's name"
+    list_select_related = ("template", "version")
+    ordering = ("-trade_date", "-entry_at", "-id")
+
+    # -- list ------------------------------------------------------------------------------------
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """The list with its figures, read at once for the page's runs."""
+        found = super().get_changelist_instance(request)
+        counts = runpage.run_counts([run.pk for run in found.result_list])
+        for run in found.result_list:
+            run.counts = counts.get(run.pk, runpage.RunCounts())
+        return found
+
+    @admin.display(description="Day", ordering="trade_date")
+    def day(self, run: Run) -> str:
+        """The trade date; today by name."""
+        today = run.trade_date == clock.ist_date(clock.now())
+        return "Today" if today else f"{run.trade_date:%a %d %b %Y}"
+
+    @admin.display(description="Entry (IST)", ordering="entry_at")
+    def entry(self, run: Run) -> str:
+        """T."""
+        return f"{clock.to_ist(run.entry_at):%H:%M:%S}"
+
+    @admin.display(description="Strategy")
+    def strategy(self, run: Run) -> str:
+        """Its name in the version that the run pinned."""
+        spec = runpage.strategy_of(run)
+        return spec.name if spec else "?"
+
+    @display(description="Status", ordering="status", label=STATUS_COLOURS)
+    def status_label(self, run: Run) -> tuple[str, str]:
+        """Status in words and colour."""
+        return run.status, run.get_status_display()
+
+    @admin.display(description="Entered")
+    def entered(self, run: Run) -> str:
+        """Executions that entered, of all."""
+        counts: runpage.RunCounts = run.counts  # type: ignore[attr-defined]  # set with the page
+        return f"{counts.entered} of {counts.total}"
+
+    @display(description="Trouble", label={"attention": "danger", "failed": "warning"})
+    def trouble(self, run: Run) -> tuple[str, str] | None:
+        """Who needs a person, else how many failed."""
+        counts: runpage.RunCounts = run.counts  # type: ignore[attr-defined]  # set with the page
+        if counts.attention:
+            return "attention", f"{counts.attention} to look at"
+        return ("failed", f"{counts.failed} failed") if counts.failed else None
+
+    @admin.display(description="P&L (₹)")
+    def pnl(self, run: Run) -> str:
+        """Realised over all executions."""
+        counts: runpage.RunCounts = run.counts  # type: ignore[attr-defined]  # set with the page
+        return "-" if counts.pnl is None else f"{counts.pnl:+,.2f}"
+
+    @admin.display(description="Why")
+    def why(self, run: Run) -> str:
+        """Cause of a run that did not happen."""
+        return wide(explain(run.cause))
+
+    # -- page ------------------------------------------------------------------------------------
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
+        """With template and version, which every page shows."""
+        found: QuerySet[Run] = super().get_queryset(request)
+        return found.select_related("template", "version")
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """The run page; it is looked at, never edited."""
+        run = self.get_object(request, object_id) if object_id else None
+        if run is None:
+            raise Http404
+        if request.method != "GET" or not self.has_view_permission(request, run):
+            raise PermissionDenied
+        return self._page(request, run)
+
+    def _page(self, request: HttpRequest, run: Run) -> HttpResponse:
+        statuses, states = list(Execution.Status.values), list(OrderIntent.State.values)
+        card = scorecard(run.pk)
+        status = chosen(request, "status", statuses)
+        cause = chosen(request, "cause", list(card.causes))
+        state = chosen(request, "state", states)
+        purpose = chosen(request, "purpose", list(OrderIntent.Purpose.values))
+        strategy = runpage.strategy_of(run)
+        context = {
+            **self.admin_site.each_context(request),
+            **kill_context(run.template_id),
+            "opts": self.opts,
+            "original": f"{strategy.name if strategy else 'Run'}, {run.trade_date:%d %b %Y}",
+            "run": run,
+            "strategy": strategy,
+            "title": f"{strategy.name if strategy else 'Run'}, {run.trade_date:%d %b %Y}",
+            "now": clock.now(),
+            "read_at": to_ms(clock.now()),
+            "live": run.status not in (Run.Status.CLOSED, Run.Status.MISSED),
+            "card": card,
+            "statuses": [
+                (v, label, card.executions.get(v, 0)) for v, label in Execution.Status.choices
+            ],
+            "states": [(v, label, card.orders.get(v, 0)) for v, label in OrderIntent.State.choices],
+            "lateness": [("First byte", card.first_byte), ("Answered", card.answered)],
+            "causes": runpage.causes_in_words(card),
+            "charts": runpage.charts(run.pk),
+            "decided": runpage.decided(run),
+            "attention": runpage.attention_executions(run.pk)[:MOST_URGENT],
+            "questions": runpage.open_questions(run.pk)[:MOST_URGENT],
+            "executions": Page(
+                request, runpage.run_executions(run.pk, status=status, cause=cause), "executions"
+            ),
+            "orders": Page(
+                request, runpage.run_orders(run.pk, state=state, purpose=purpose), "orders"
+            ),
+            "chosen": {"status": status, "cause": cause, "state": state, "purpose": purpose},
+            "status_choices": Execution.Status.choices,
+            "state_choices": OrderIntent.State.choices,
+            "purpose_choices": OrderIntent.Purpose.choices,
+        }
+        return TemplateResponse(request, "admin/execution/run/page.html", context)

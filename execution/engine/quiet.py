@@ -1,0 +1,42 @@
+"""The moments around an entry second, in which everything else of the executor holds its breath.
+
+A thousand ``send(2)`` calls take some ten milliseconds of one core, and each of them lets go of the
+interpreter: any other thread that wants it at that moment takes it, and gives it back a switch
+interval later. So from shortly before T until the last order of the first group has left, no
+database work is begun, no round is decided, no book is read, and no garbage is collected. Work of
+other runs waits a tenth of a second, heartbeats included (the fence has seconds).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import Final
+
+LEAD: Final = 0.1
+
+
+class Quiet:
+    """A gate that is closed while at least one entry is about to fire."""
+
+    def __init__(self) -> None:
+        self._runs: set[int] = set()
+        self._over = asyncio.Event()
+        self._over.set()
+
+    def begin(self, run_id: int) -> None:
+        """Close the gate for an entry that is due in :data:`LEAD` seconds."""
+        self._runs.add(run_id)
+        self._over.clear()
+        gc.disable()
+
+    def end(self, run_id: int) -> None:
+        """This entry has fired, or never will; harmless when it was not announced."""
+        self._runs.discard(run_id)
+        if not self._runs:
+            self._over.set()
+            gc.enable()
+
+    async def over(self) -> None:
+        """Return as soon as the gate is open: at once, nearly always."""
+        await self._over.wait()

@@ -1,0 +1,34 @@
+"""How the trading day is shown to people: colours of states, times to the millisecond."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Final
+
+from quantleap.core import clock
+
+STATUS_COLOURS: Final = {
+    "ARMED": "info",
+    "COMMITTED": "info",
+    "ENTERED": "info",
+    "OPEN": "info",
+    "EXITING": "warning",
+    "CLOSED": "success",
+    "FILLED": "success",
+    "ACCEPTED": "info",
+    "PARTIAL": "warning",
+    "SENDING": "warning",
+    "UNKNOWN": "warning",
+    "FAILED": "danger",
+    "REJECTED": "danger",
+    "ESCALATED": "danger",
+    "MISSED": "danger",
+}
+
+
+def to_ms(instant: dt.datetime | None) -> str:
+    """Wall clock in India to the millisecond: ``09:20:00.012``."""
+    if instant is None:
+        return ""
+    local = clock.to_ist(instant)
+    return f"{local:%H:%M:%S}.{local.microsecond // 1000:03}"

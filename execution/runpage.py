@@ -1,0 +1,293 @@
+"""Reads of the run page: a constant number of queries whatever the run's size."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+from django.db import connection
+from django.db.models import Case, Count, IntegerField, Q, QuerySet, Sum, Value, When
+
+from execution.models import Execution, LegWatch, OrderIntent, Run, RunDecision
+from execution.selectors import Scorecard
+from execution.words import explain
+from marketplace.definition import StrategySpec, parse_definition
+from marketplace.models import Contract
+
+#: Milliseconds after T at which the charts count.
+EDGES: Final = (
+    1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 750,
+    1000, 1500, 2000, 3000, 5000, 10_000, 20_000, 30_000, 60_000,
+)  # fmt: skip
+
+_COUNTS: Final = """
+SELECT edge,
+       count(*) FILTER (WHERE sent <= edge),
+       count(*) FILTER (WHERE answered <= edge),
+       count(*) FILTER (WHERE filled <= edge),
+       count(*) FILTER (WHERE first AND sent <= edge)
+  FROM unnest(%s::float8[]) AS edges(edge)
+ CROSS JOIN (
+       SELECT EXTRACT(EPOCH FROM (i.sent_at - r.entry_at)) * 1000 AS sent,
+              EXTRACT(EPOCH FROM (i.answered_at - r.entry_at)) * 1000 AS answered,
+              CASE WHEN i.state = 'FILLED'
+                   THEN EXTRACT(EPOCH FROM (i.final_at - r.entry_at)) * 1000 END AS filled,
+              i."group" = 0 AND i.slice = 0 AS first
+         FROM execution_orderintent i JOIN execution_run r ON r.id = i.run_id
+        WHERE i.run_id = %s AND i.purpose = 'ENTRY' AND i.sent_at IS NOT NULL
+       ) AS orders
+ GROUP BY edge ORDER BY edge
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Charts:
+    """Two charts as Chart.js takes them (JSON); empty while nothing was sent."""
+
+    progress: str = ""
+    lateness: str = ""
+    options: str = ""
+
+
+def charts(run_id: int) -> Charts:
+    """Entry orders sent, answered and filled by time after T; lateness of the first bytes."""
+    with connection.cursor() as cursor:
+        cursor.execute(_COUNTS, [list(EDGES), run_id])
+        rows = cursor.fetchall()
+    if not rows or not rows[-1][1]:
+        return Charts()
+    last = next(n for n, row in enumerate(rows) if tuple(row[1:]) == tuple(rows[-1][1:]))
+    shown = rows[: last + 1]
+    labels = [_span(row[0]) for row in shown]
+    late_until = next(n for n, row in enumerate(rows) if row[4] == rows[-1][4])
+    late = rows[: late_until + 1]
+    steps = [row[4] - (late[n - 1][4] if n else 0) for n, row in enumerate(late)]
+    return Charts(
+        progress=json.dumps(
+            {
+                "labels": labels,
+                "datasets": [
+                    _line("Sent", [row[1] for row in shown], "var(--color-primary-500)"),
+                    _line("Answered", [row[2] for row in shown], "#d97706"),
+                    _line("Filled", [row[3] for row in shown], "#16a34a"),
+                ],
+            }
+        ),
+        lateness=json.dumps(
+            {
+                "labels": [f"≤ {_span(row[0])}" for row in late],
+                "datasets": [
+                    {
+                        "label": "First bytes",
+                        "data": steps,
+                        "backgroundColor": "var(--color-primary-500)",
+                        "borderRadius": 3,
+                    }
+                ],
+            }
+        ),
+        options=_OPTIONS,
+    )
+
+
+def _span(milliseconds: float) -> str:
+    return f"{milliseconds:g} ms" if milliseconds < 1000 else f"{milliseconds / 1000:g} s"
+
+
+def _line(label: str, data: Sequence[int], colour: str) -> dict[str, Any]:
+    return {
+        "label": label,
+        "data": list(data),
+        "borderColor": colour,
+        "backgroundColor": colour,
+        "borderWidth": 2,
+        "pointRadius": 0,
+        "pointHitRadius": 8,
+        "tension": 0,
+    }
+
+
+_TICKS: Final = {"color": "#9ca3af", "maxRotation": 0, "autoSkipPadding": 12}
+_OPTIONS: Final = json.dumps(
+    {
+        "responsive": True,
+        "maintainAspectRatio": False,
+        "animation": False,
+        "interaction": {"mode": "index", "intersect": False},
+        "scales": {
+            "x": {"grid": {"display": False}, "ticks": _TICKS},
+            "y": {"beginAtZero": True, "grid": {}, "ticks": {**_TICKS, "precision": 0}},
+        },
+        "plugins": {
+            "legend": {
+                "align": "end",
+                "labels": {"color": "#9ca3af", "boxWidth": 10, "boxHeight": 10},
+            }
+        },
+    }
+)
+
+
+# -- decisions -----------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class LegRow:
+    """One leg as it was decided: contract, prices in rupees, levels, and what triggered."""
+
+    label: str
+    contract: Contract | None
+    prices: Mapping[str, Any]
+    watch: LegWatch | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """Decisions of a run: its legs, and everything that was decided later."""
+
+    legs: tuple[LegRow, ...] = ()
+    entry: RunDecision | None = None
+    later: tuple[RunDecision, ...] = ()
+
+
+def decided(run: Run) -> Decided:
+    """Contracts, reference prices, levels and triggers of a run (3 queries)."""
+    decisions = list(RunDecision.objects.filter(run=run).order_by("id"))
+    watches = {watch.leg_key: watch for watch in LegWatch.objects.filter(run=run)}
+    entry = next((d for d in decisions if d.kind == "ENTRY"), None)
+    legs: Mapping[str, Any] = entry.payload["legs"] if entry else {}
+    contracts = Contract.objects.select_related("underlying").in_bulk(
+        [leg["contract_id"] for leg in legs.values()]
+    )
+    labels = {key: leg["label"] for key, leg in legs.items()}
+    later = [decision for decision in decisions if decision is not entry]
+    for decision in later:
+        leg_key = decision.payload.get("leg", "")
+        decision.leg_label = labels.get(leg_key, "")  # type: ignore[attr-defined]
+        decision.words = explain(  # type: ignore[attr-defined]
+            decision.payload.get("reason", decision.kind)
+        )
+    return Decided(
+        legs=tuple(
+            LegRow(leg["label"], contracts.get(leg["contract_id"]), leg, watches.get(key))
+            for key, leg in legs.items()
+        ),
+        entry=entry,
+        later=tuple(later),
+    )
+
+
+def strategy_of(run: Run) -> StrategySpec | None:
+    """The strategy that the run's pinned version trades; no query (the version is loaded)."""
+    definition = parse_definition(run.version.definition)
+    key = str(run.strategy_key)
+    return next((s for s in definition.strategies if s.key == key), None)
+
+
+# -- lists ---------------------------------------------------------------------------------------
+_URGENCY: Final = Case(
+    When(needs_attention=True, then=Value(0)),
+    When(status="FAILED", then=Value(1)),
+    When(status="MISSED", then=Value(2)),
+    default=Value(3),
+    output_field=IntegerField(),
+)
+
+
+def run_executions(run_id: int, *, status: str = "", cause: str = "") -> QuerySet[Execution]:
+    """Executions of a run, those with something wrong first."""
+    found = (
+        Execution.objects.filter(run_id=run_id)
+        .select_related("subscription__customer", "account")
+        .order_by(_URGENCY, "id")
+    )
+    if status:
+        found = found.filter(status=status)
+    if cause:
+        found = found.filter(Q(cause=cause) | Q(intents__cause=cause)).distinct()
+    return found
+
+
+def run_orders(run_id: int, *, state: str = "", purpose: str = "") -> QuerySet[OrderIntent]:
+    """Orders of a run in the order of their making."""
+    found = (
+        OrderIntent.objects.filter(run_id=run_id)
+        .select_related("account", "execution")
+        .order_by("id")
+    )
+    if state:
+        found = found.filter(state=state)
+    return found.filter(purpose=purpose) if purpose else found
+
+
+def attention_executions(run_id: int | None = None) -> QuerySet[Execution]:
+    """Executions that somebody has to look at, newest first."""
+    found = (
+        Execution.objects.filter(needs_attention=True)
+        .select_related("run__template", "subscription__customer", "account")
+        .order_by("-id")
+    )
+    return found if run_id is None else found.filter(run_id=run_id)
+
+
+def open_questions(run_id: int | None = None) -> QuerySet[OrderIntent]:
+    """Orders of which nobody knows what became of them: UNKNOWN, or given up as ESCALATED."""
+    found = (
+        OrderIntent.objects.filter(
+            Q(state=OrderIntent.State.UNKNOWN)
+            | Q(state=OrderIntent.State.ESCALATED, execution__needs_attention=True)
+        )
+        .select_related("account", "execution", "run__template")
+        .order_by("-id")
+    )
+    return found if run_id is None else found.filter(run_id=run_id)
+
+
+# -- the list of runs ----------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class RunCounts:
+    """Executions of one run in four figures."""
+
+    total: int = 0
+    entered: int = 0
+    failed: int = 0
+    attention: int = 0
+    pnl: Decimal | None = None
+
+
+def run_counts(run_ids: Sequence[int]) -> dict[int, RunCounts]:
+    """Figures for a page of runs (1 query)."""
+    rows = (
+        Execution.objects.filter(run_id__in=list(run_ids))
+        .values("run_id")
+        .annotate(
+            total=Count("id"),
+            entered=Count("id", filter=Q(status__in=["OPEN", "EXITING", "CLOSED"])),
+            failed=Count("id", filter=Q(status__in=["FAILED", "MISSED"])),
+            attention=Count("id", filter=Q(needs_attention=True)),
+            pnl=Sum("realised_pnl"),
+        )
+        .order_by()
+    )
+    return {
+        row["run_id"]: RunCounts(
+            row["total"], row["entered"], row["failed"], row["attention"], row["pnl"]
+        )
+        for row in rows
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class CauseRow:
+    """How often something went wrong, and what it means."""
+
+    cause: str
+    words: str
+    count: int
+
+
+def causes_in_words(card: Scorecard) -> list[CauseRow]:
+    """Causes of a scorecard, the most frequent first."""
+    rows = sorted(card.causes.items(), key=lambda item: (-item[1], item[0]))
+    return [CauseRow(cause, explain(cause), count) for cause, count in rows]

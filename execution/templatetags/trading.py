@@ -1,0 +1,64 @@
+"""How the trading day's pages write times, money and states."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+from django import template
+
+from execution.looks import STATUS_COLOURS, to_ms
+from execution.words import explain
+
+register = template.Library()
+
+
+@register.filter
+def ms(instant: dt.datetime | None) -> str:
+    """IST wall clock to the millisecond; a dash for none."""
+    return to_ms(instant) or "–"
+
+
+@register.filter
+def after(instant: dt.datetime | None, entry_at: dt.datetime) -> str:
+    """Milliseconds after ``entry_at`` (T): ``+12.4``."""
+    if instant is None:
+        return ""
+    return f"{(instant - entry_at).total_seconds() * 1000:+,.1f}"
+
+
+@register.filter
+def rupees(amount: Decimal | None) -> str:
+    """``+1,234.50`` with its sign; a dash for none."""
+    return "–" if amount is None else f"{amount:+,.2f}"
+
+
+@register.filter
+def price(amount: Decimal | str | None) -> str:
+    """Rupees per unit with two places; a dash for none."""
+    return "–" if amount in (None, "") else f"{Decimal(str(amount)):,.2f}"
+
+
+@register.filter
+def figure(value: Any) -> str:
+    """A number or a dash."""
+    return "–" if value is None else f"{value:,}"
+
+
+@register.filter
+def colour(state: str) -> str:
+    """Name of the colour that a state is shown in."""
+    return STATUS_COLOURS.get(state, "default")
+
+
+@register.filter
+def words(cause: str) -> str:
+    """A cause in words."""
+    return explain(cause) if cause else ""
+
+
+@register.filter
+def get(mapping: Any, key: str) -> Any:
+    """``mapping[key]``; 0 for what is not there."""
+    return mapping.get(key, 0)

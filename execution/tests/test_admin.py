@@ -1,0 +1,459 @@
+"""The console's pages of the trading day: who may, what they show, how many queries."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from brokers.tests.factories import make_contract
+from execution import runpage
+from execution.models import (
+    Execution,
+    ExecutorNode,
+    KillSwitch,
+    OrderIntent,
+    Run,
+    RunDecision,
+    ShardLease,
+)
+from execution.tests.factories import make_accounts, subscribe_accounts
+from execution.tests.rows import decide, enter, leave, make_execution, make_run
+from marketplace.models import Contract, Template
+from marketplace.tests.factories import make_short_straddle
+from quantleap.core import clock
+from quantleap.core.models import AuditEntry, StaffUser
+from subscriptions.models import Subscription
+
+pytestmark = pytest.mark.django_db
+
+
+class Day:
+    """One run of a straddle with as many subscribers as asked for."""
+
+    def __init__(self) -> None:
+        self.template: Template = make_short_straddle(name="NIFTY straddle")
+        self.contracts: list[Contract] = [
+            make_contract(strike=25_000, option_type=kind) for kind in ("CE", "PE")
+        ]
+        self.run: Run = make_run(self.template, clock.ist_date(clock.now()))
+        decide(self.run, self.contracts)
+        self.count = 0
+
+    def subscribers(self, count: int) -> list[Subscription]:
+        self.count += count
+        return subscribe_accounts(self.template, make_accounts(count, prefix=f"D{self.count}"))
+
+    def fill(self, count: int) -> None:
+        """``count`` executions of every kind, with orders."""
+        for number, subscription in enumerate(self.subscribers(count * 5)):
+            self._one(number % 5, subscription)
+
+    def _one(self, kind: int, subscription: Subscription) -> None:
+        if kind == 0:
+            execution = make_execution(self.run, subscription, "OPEN")
+            enter(execution, self.contracts, late_ms=4)
+        elif kind == 1:
+            execution = make_execution(
+                self.run, subscription, "CLOSED", realised_pnl=Decimal("1300.00")
+            )
+            for entry in enter(execution, self.contracts, late_ms=16):
+                leave(execution, entry)
+        elif kind == 2:
+            execution = make_execution(self.run, subscription, "FAILED", cause="MARGIN")
+            enter(execution, self.contracts, "REJECTED", cause="MARGIN", message="RMS: no margin")
+        elif kind == 3:
+            execution = make_execution(self.run, subscription, "OPEN", needs_attention=True)
+            enter(execution, self.contracts, "ESCALATED", cause="UNRESOLVED")
+        else:
+            execution = make_execution(self.run, subscription, "COMMITTED")
+            enter(execution, self.contracts, "UNKNOWN")
+
+
+@pytest.fixture
+def day() -> Day:
+    return Day()
+
+
+@pytest.fixture
+def staff() -> Client:
+    return login(superuser=True)
+
+
+def login(*permissions: str, superuser: bool = False) -> Client:
+    """A client of a staff user with just these permissions."""
+    number = StaffUser.objects.count()
+    user = StaffUser.objects.create_user(
+        f"staff{number}", password="secret-pass", is_staff=True, is_superuser=superuser
+    )
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def page_of(obj: Any, what: str = "change") -> str:
+    options = obj._meta
+    return reverse(f"admin:{options.app_label}_{options.model_name}_{what}", args=[obj.pk])
+
+
+def list_of(model: Any) -> str:
+    return reverse(f"admin:execution_{model._meta.model_name}_changelist")
+
+
+def list_at(model: Any, day: Day) -> str:
+    return list_of(model)
+
+
+LISTS = (Run, Execution, OrderIntent, KillSwitch, ExecutorNode)
+ATTENTION = "admin:execution_execution_attention"
+Address = Callable[[Day], str]
+PAGES: dict[str, Address] = {
+    **{f"list of {m._meta.model_name}": functools.partial(list_at, m) for m in LISTS},
+    "attention": lambda day: reverse(ATTENTION),
+    "run": lambda day: page_of(day.run),
+    "execution": lambda day: page_of(Execution.objects.order_by("pk")[1]),
+    "order": lambda day: page_of(OrderIntent.objects.order_by("pk")[0]),
+    "engage": lambda day: reverse("admin:execution_killswitch_add"),
+}
+
+
+def get(client: Client, url: str, **query: str) -> str:
+    answer = client.get(url, query)
+    assert answer.status_code == 200, answer.status_code
+    return answer.content.decode()
+
+
+# -- every page ---------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_answers_with_a_constant_number_of_queries(
+    day: Day, staff: Client, name: str
+) -> None:
+    day.fill(1)
+    url = PAGES[name](day)
+    get(staff, url)
+    with CaptureQueriesContext(connection) as before:
+        get(staff, url)
+    day.fill(5)
+    ShardLease.objects.bulk_create(ShardLease(shard=n) for n in range(8))
+    with CaptureQueriesContext(connection) as after:
+        get(staff, url)
+    assert len(after) == len(before), [q["sql"][:120] for q in after.captured_queries]
+    assert len(after) <= 30
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_page_without_its_permission(day: Day, name: str) -> None:
+    day.fill(1)
+    url = PAGES[name](day)
+    assert Client().get(url).status_code == 302
+    assert login().get(url).status_code == 403
+
+
+@pytest.mark.parametrize("name", [n for n in PAGES if n not in ("engage", "list of killswitch")])
+def test_who_may_view_may_look_and_nothing_else(day: Day, name: str) -> None:
+    day.fill(1)
+    models = ("run", "execution", "orderintent", "executornode")
+    viewer = login(*(f"view_{model}" for model in models))
+    url = PAGES[name](day)
+    get(viewer, url)
+    if name in ("run", "execution"):
+        assert viewer.post(url, {"status": "CLOSED"}).status_code == 403
+    assert viewer.get(reverse("admin:execution_killswitch_add")).status_code == 403
+
+
+def test_unknown_pages_are_404_or_lead_back(staff: Client) -> None:
+    for model in ("run", "execution"):
+        for key in ("999999", "abc"):
+            url = reverse(f"admin:execution_{model}_change", args=[key])
+            assert staff.get(url).status_code == 404
+    assert staff.get(reverse("admin:execution_executornode_change", args=["x"])).status_code == 404
+
+
+@pytest.mark.parametrize("name", [n for n in PAGES if n not in ("engage", "list of executornode")])
+def test_the_kill_switch_is_one_click_away(day: Day, staff: Client, name: str) -> None:
+    day.fill(1)
+    text = get(staff, PAGES[name](day))
+    add = reverse("admin:execution_killswitch_add")
+    assert add in text or "stop-entries" in text
+    if name == "run":
+        assert f"{add}?template={day.template.pk}" in text
+
+
+def test_the_button_of_the_lists_leads_to_the_question(staff: Client) -> None:
+    for model in (Run, Execution, OrderIntent):
+        url = reverse(f"admin:execution_{model._meta.model_name}_stop_entries")
+        assert staff.get(url)["Location"] == reverse("admin:execution_killswitch_add")
+
+
+# -- runs ---------------------------------------------------------------------------------------
+def test_the_list_of_runs_begins_with_today(day: Day, staff: Client) -> None:
+    day.fill(1)
+    yesterday = day.run.trade_date - dt.timedelta(days=1)
+    make_run(day.template, yesterday, status="CLOSED")
+    text = get(staff, list_of(Run))
+    rows = text[text.index('id="result_list"') :]
+    assert rows.index("Today") < rows.index(f"{yesterday:%d %b %Y}")
+    assert "3 of 5" in rows
+    assert "1 to look at" in text
+
+
+def test_the_run_page_shows_scorecard_decisions_causes_and_orders(day: Day, staff: Client) -> None:
+    day.fill(2)
+    text = get(staff, page_of(day.run))
+    order = OrderIntent.objects.filter(state="FILLED").order_by("pk")[0]
+    for expected in (
+        "Short straddle",
+        "NIFTY straddle",
+        "SELL CE ATM WEEKLY",
+        "The broker refused the order: not enough margin in the account.",
+        "Nobody could say what became of the order; a person has to look.",
+        order.tag,
+        order.broker_order_id,
+        "RMS: no margin",
+        "+2,600.00",
+        "125.00",
+        "data-live-page",
+    ):
+        assert expected in text, expected
+    sent = clock.to_ist(order.sent_at) if order.sent_at else None
+    assert sent is not None
+    assert f"{sent:%H:%M:%S}.{sent.microsecond // 1000:03}" in text
+
+
+def test_a_closed_run_does_not_ask_again(day: Day, staff: Client) -> None:
+    day.run.status = Run.Status.CLOSED
+    day.run.save()
+    assert "data-live-page" not in get(staff, page_of(day.run))
+
+
+def test_filters_of_the_run_page(day: Day, staff: Client) -> None:
+    day.fill(1)
+    text = get(staff, page_of(day.run), cause="MARGIN")
+    failed = Execution.objects.get(status="FAILED")
+    other = Execution.objects.get(status="CLOSED")
+    listed = text[text.index('id="executions-list"') : text.index('id="orders"')]
+    assert failed.public_id in listed
+    assert other.public_id not in listed
+    text = get(staff, page_of(day.run), state="REJECTED", status="<b>", purpose="NONSENSE")
+    orders = text[text.index('id="orders-list"') :]
+    assert "RMS: no margin" in orders
+    assert OrderIntent.objects.filter(state="FILLED")[0].tag not in orders
+
+
+def test_pages_of_a_long_list(day: Day, staff: Client) -> None:
+    for subscription in day.subscribers(30):
+        make_execution(day.run, subscription, "OPEN")
+    first = get(staff, page_of(day.run))
+    assert "executions_page=2" in first
+    second = get(staff, page_of(day.run), executions_page="2", status="OPEN")
+    assert "executions_page=1" in second
+    assert "executions_page=3" not in second
+    get(staff, page_of(day.run), executions_page="x")
+    get(staff, page_of(day.run), executions_page="99999")
+
+
+def test_the_charts_count_up_to_everything(day: Day) -> None:
+    assert runpage.charts(day.run.pk) == runpage.Charts()
+    day.fill(3)
+    found = runpage.charts(day.run.pk)
+    progress, lateness = json.loads(found.progress), json.loads(found.lateness)
+    sent, answered, filled = (d["data"] for d in progress["datasets"])
+    orders = OrderIntent.objects.filter(purpose="ENTRY")
+    assert sent[-1] == orders.filter(sent_at__isnull=False).count()
+    assert answered[-1] == orders.filter(answered_at__isnull=False).count()
+    assert filled[-1] == orders.filter(state="FILLED").count()
+    assert sent == sorted(sent)
+    assert sum(lateness["datasets"][0]["data"]) == sent[-1]
+    assert len(lateness["labels"]) == len(lateness["datasets"][0]["data"])
+
+
+def test_a_stop_is_told_with_its_level_and_what_it_moved(day: Day, staff: Client) -> None:
+    watch, other = day.run.watches.order_by("pk")
+    now = clock.now()
+    RunDecision.objects.create(
+        run=day.run,
+        kind=f"LEG_EXIT:{watch.leg_key}",
+        payload={
+            "reason": "STOP",
+            "leg": watch.leg_key,
+            "price": "126.10",
+            "level": "125.00",
+            "source": "feed",
+        },
+        decided_at=now,
+        decided_by="executor-1",
+    )
+    watch.triggered_at, watch.trigger, watch.trigger_price = now, "STOP", Decimal("126.10")
+    watch.save()
+    other.moved_to_cost_at, other.stop_price = now, Decimal(100)
+    other.save()
+    text = get(staff, page_of(day.run))
+    assert "The leg&#x27;s stop-loss was hit." in text
+    assert "126.10 (level 125.00)" in text
+    assert "at cost" in text
+
+
+def test_a_run_without_decisions_or_executions(staff: Client, day: Day) -> None:
+    RunDecision.objects.all().delete()
+    text = get(staff, page_of(day.run))
+    assert "decided two seconds before the entry" in text
+    assert "Nothing went wrong." in text
+
+
+# -- executions and orders ----------------------------------------------------------------------
+def test_an_execution_shows_its_orders_and_what_was_closed_outside(day: Day, staff: Client) -> None:
+    day.fill(1)
+    execution = Execution.objects.get(status="CLOSED")
+    entry = execution.intents.order_by("pk")[0]
+    execution.closed_outside = {entry.leg_key: -65}
+    execution.save()
+    text = get(staff, page_of(execution))
+    for intent in execution.intents.all():
+        assert intent.tag in text
+    assert f"65 units of {entry.symbol} were closed outside" in text
+    assert execution.subscription.customer.email in text
+
+
+def test_a_tag_finds_its_order_whichever_send_it_names(day: Day, staff: Client) -> None:
+    day.fill(1)
+    wanted, other = OrderIntent.objects.order_by("pk")[:2]
+    text = get(staff, list_of(OrderIntent), q=f"Q{wanted.code.lower()}3")
+    assert wanted.tag in text
+    assert other.tag not in text
+    assert wanted.tag in get(staff, list_of(OrderIntent), q=wanted.broker_order_id)
+
+
+# -- attention ----------------------------------------------------------------------------------
+def test_attention_is_settled_with_a_note(day: Day, staff: Client) -> None:
+    day.fill(1)
+    execution = Execution.objects.get(needs_attention=True)
+    text = get(staff, reverse(ATTENTION))
+    assert execution.public_id in text
+    assert "Escalated" in text
+    assert "Unknown" in text
+    settle = reverse("admin:execution_execution_settle", args=[execution.pk])
+    assert settle in text
+    assert "Look at the account" in get(staff, settle)
+    assert staff.post(settle, {"confirm": "yes", "note": ""}).status_code == 400
+    answer = staff.post(settle, {"confirm": "yes", "note": "cancelled at the broker"})
+    assert answer.status_code == 302
+    execution.refresh_from_db()
+    assert not execution.needs_attention
+    entry = AuditEntry.objects.get(action="execution.settled")
+    assert entry.data["note"] == "cancelled at the broker"
+    assert settle not in get(staff, reverse(ATTENTION))
+    again = staff.post(settle, {"confirm": "yes", "note": "again"})
+    assert again.status_code == 409
+
+
+def test_settling_needs_the_change_permission(day: Day) -> None:
+    day.fill(1)
+    execution = Execution.objects.get(needs_attention=True)
+    viewer = login("view_execution")
+    settle = reverse("admin:execution_execution_settle", args=[execution.pk])
+    assert viewer.post(settle, {"confirm": "yes", "note": "x"}).status_code == 403
+    assert settle not in get(viewer, page_of(execution))
+    allowed = login("view_execution", "change_execution")
+    assert settle in get(allowed, page_of(execution))
+
+
+# -- kill switch --------------------------------------------------------------------------------
+def test_engaging_asks_withdraws_and_shows_on_every_page(day: Day, staff: Client) -> None:
+    (subscription,) = day.subscribers(1)
+    armed = make_execution(day.run, subscription, "ARMED")
+    add = reverse("admin:execution_killswitch_add")
+    text = get(staff, add, template=str(day.template.pk))
+    assert "1 armed executions are withdrawn" in text
+    assert not KillSwitch.objects.exists()
+    posted = {"confirm": "yes", "template": str(day.template.pk), "reason": "odd quotes"}
+    assert staff.post(add, posted | {"reason": ""}).status_code == 400
+    assert staff.post(add, posted).status_code == 302
+    armed.refresh_from_db()
+    assert (armed.status, armed.cause) == ("WITHDRAWN", "KILL_SWITCH")
+    switch = KillSwitch.objects.get()
+    assert (switch.target_id, switch.reason) == (day.template.pk, "odd quotes")
+    assert staff.post(add, posted).status_code == 409
+    run_page = get(staff, page_of(day.run))
+    assert "Kill switch engaged: NIFTY straddle." in run_page
+    assert page_of(switch) in run_page
+    assert "NIFTY straddle" in get(staff, list_of(KillSwitch))
+
+
+def test_a_switch_of_another_template_is_not_this_runs_business(day: Day, staff: Client) -> None:
+    KillSwitch.objects.create(
+        scope="TEMPLATE", target_id=day.template.pk + 1, reason="x", engaged_by="y"
+    )
+    assert "Kill switch engaged" not in get(staff, page_of(day.run))
+    KillSwitch.objects.create(scope="PLATFORM", reason="x", engaged_by="y")
+    assert "Kill switch engaged: Platform." in get(staff, page_of(day.run))
+
+
+def test_releasing_asks_and_is_written_down(day: Day, staff: Client) -> None:
+    add = reverse("admin:execution_killswitch_add")
+    staff.post(add, {"confirm": "yes", "template": "", "reason": "test"})
+    switch = KillSwitch.objects.get()
+    assert switch.scope == "PLATFORM"
+    release = reverse("admin:execution_killswitch_release", args=[switch.pk])
+    assert release in get(staff, page_of(switch))
+    assert "what was withdrawn stays so" in get(staff, release)
+    assert staff.post(release, {"confirm": "yes"}).status_code == 302
+    switch.refresh_from_db()
+    assert switch.released_at is not None
+    assert staff.post(release, {"confirm": "yes"}).status_code == 409
+    assert AuditEntry.objects.filter(action="kill_switch.released").exists()
+
+
+def test_who_may_look_may_not_engage_or_release(day: Day) -> None:
+    switch = KillSwitch.objects.create(scope="PLATFORM", reason="x", engaged_by="y")
+    viewer = login("view_killswitch")
+    get(viewer, page_of(switch))
+    posted = {"confirm": "yes", "template": "", "reason": "x"}
+    add = reverse("admin:execution_killswitch_add")
+    assert viewer.post(add, posted).status_code == 403
+    release = reverse("admin:execution_killswitch_release", args=[switch.pk])
+    assert viewer.post(release, {"confirm": "yes"}).status_code == 403
+    assert login("add_killswitch").get(add).status_code == 200
+
+
+# -- Today --------------------------------------------------------------------------------------
+def test_the_day_stands_on_the_page_today(day: Day, staff: Client) -> None:
+    index = reverse("admin:index")
+    get(staff, index)
+    with CaptureQueriesContext(connection) as before:
+        assert "Runs of today" in get(staff, index)
+    day.fill(3)
+    KillSwitch.objects.create(scope="PLATFORM", reason="x", engaged_by="y")
+    with CaptureQueriesContext(connection) as after:
+        text = get(staff, index)
+    assert len(after) == len(before)
+    for expected in (page_of(day.run), "9 of 15", "Engaged", reverse(ATTENTION)):
+        assert expected in text, expected
+    assert "Runs of today" not in get(login("view_template"), index)
+
+
+# -- executors ----------------------------------------------------------------------------------
+def test_the_health_page_says_what_nobody_owns(staff: Client) -> None:
+    url = list_of(ExecutorNode)
+    assert "No executor lives" in get(staff, url)
+    now = clock.now()
+    ExecutorNode.objects.create(owner="one", started_at=now, heartbeat_at=now)
+    late = now - dt.timedelta(minutes=5)
+    ExecutorNode.objects.create(owner="two", started_at=late, heartbeat_at=late)
+    soon = now + dt.timedelta(seconds=60)
+    ShardLease.objects.create(shard=0, owner="one", token=4, heartbeat_at=now, expires_at=soon)
+    ShardLease.objects.create(shard=1, owner="two", token=2, heartbeat_at=late, expires_at=late)
+    text = get(staff, url)
+    assert "Shards without an owner:</strong> 1" in text
+    assert "Alive" in text
+    assert "Silent" in text

@@ -1,0 +1,146 @@
+"""The run page in a real browser: charts, freshness, and no word on the console."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.db import connections
+from django.urls import reverse
+from playwright.sync_api import Page, expect, sync_playwright
+from pytest_django.live_server_helper import LiveServer
+
+from execution.models import Execution, ExecutorNode, KillSwitch, OrderIntent, Run, ShardLease
+from execution.tests.test_admin import Day, list_of, page_of
+from quantleap.core import clock
+from quantleap.core.models import StaffUser
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def page(
+    chromium_path: str, live_server: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Page]:
+    """A logged-in operator; any message on the console fails the test."""
+    # Playwright's loop runs in this thread; the tests' own queries are synchronous all the same.
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+    StaffUser.objects.create_superuser("operator", "operator@example.com", "secret-pass")
+    complaints: list[str] = []
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium_path, args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": 1440, "height": 1000}, base_url=live_server.url)
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.on("console", lambda m: complaints.extend([m.text] if m.type == "error" else []))
+        tab.goto("/admin/login/")
+        tab.fill("[name=username]", "operator")
+        tab.fill("[name=password]", "secret-pass")
+        tab.click("button[type=submit]")
+        yield tab
+        browser.close()
+        connections.close_all()  # beside Playwright's loop the test had a session of its own
+    for thread in threading.enumerate():
+        if thread.name.endswith("(process_request_thread)"):
+            thread.join(10)
+    assert complaints == []
+
+
+@pytest.fixture
+def day() -> Day:
+    made = Day()
+    made.fill(12)
+    return made
+
+
+def shoot(page: Page, name: str) -> None:
+    """Keep a picture where QUANTLEAP_SCREENSHOTS names a folder, for people to look at."""
+    folder = os.environ.get("QUANTLEAP_SCREENSHOTS")
+    if folder:
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+
+
+def fits(page: Page) -> bool:
+    """Whether nothing but the tables' own scroll boxes is wider than the window."""
+    return bool(
+        page.evaluate(
+            "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+        )
+    )
+
+
+def test_the_run_page_draws_and_stays_fresh(page: Page, day: Day) -> None:
+    page.goto(page_of(day.run))
+    drawn = "document.querySelectorAll('canvas.chart').length"
+    assert page.evaluate(drawn) == 2
+    assert page.evaluate("Boolean(Chart.getChart(document.querySelector('canvas.chart')))")
+    shoot(page, "run-light")
+    execution = Execution.objects.filter(status="OPEN", needs_attention=False)[0]
+    execution.status, execution.realised_pnl = "CLOSED", 777
+    execution.save()
+    failed = page.locator("a.qd-tile", has_text="Failed").locator("b")
+    expect(failed).to_have_text("12")
+    Execution.objects.filter(status="COMMITTED").update(status="FAILED", cause="BROKER_DOWN")
+    OrderIntent.objects.filter(state="UNKNOWN").update(state="MISSED", cause="BROKER_DOWN")
+    expect(failed).to_have_text("24", timeout=15_000)
+    expect(page.get_by_text("The broker could not be reached.").first).to_be_visible()
+    assert page.evaluate("Boolean(Chart.getChart(document.querySelector('canvas.chart')))")
+
+
+def test_choosing_a_status_shows_only_those(page: Page, day: Day) -> None:
+    page.goto(page_of(day.run))
+    page.select_option("select[name=status]", "FAILED")
+    page.wait_for_url("**status=FAILED**")
+    listed = page.locator("#executions-list .qd-label")
+    expect(listed).to_have_count(12)
+    assert set(listed.all_inner_texts()) == {"Failed"}
+
+
+def test_the_kill_switch_is_two_clicks_and_a_reason(page: Page, day: Day) -> None:
+    page.goto(page_of(day.run))
+    page.get_by_role("link", name="Stop this template").click()
+    expect(page.get_by_text("No new entry leaves from now on")).to_be_visible()
+    shoot(page, "kill")
+    page.fill("[name=reason]", "quotes look odd")
+    page.get_by_role("button", name="Block new entries").click()
+    expect(page.get_by_text("new entries are blocked").first).to_be_visible()
+    assert KillSwitch.objects.get().target_id == day.template.pk
+    page.goto(page_of(day.run))
+    banner = page.get_by_role("alert")
+    expect(banner).to_contain_text("Kill switch engaged")
+    shoot(page, "run-killed")
+    banner.get_by_role("link", name="Release").click()
+    shoot(page, "killswitch")
+    page.get_by_role("link", name="Release").click()
+    page.get_by_role("button", name="Release").click()
+    expect(page.get_by_text("new entries are allowed again").first).to_be_visible()
+
+
+@pytest.mark.parametrize("look", ["light", "dark", "narrow"])
+def test_every_page_fits(page: Page, day: Day, look: str) -> None:
+    now = clock.now()
+    ExecutorNode.objects.create(owner="host-1:4711", started_at=now, heartbeat_at=now)
+    ShardLease.objects.bulk_create(ShardLease(shard=n) for n in range(8))
+    if look == "narrow":
+        page.set_viewport_size({"width": 390, "height": 844})
+    if look == "dark":
+        page.emulate_media(color_scheme="dark")
+    attention = Execution.objects.filter(needs_attention=True)[0]
+    pages = {
+        "runs": list_of(Run),
+        "run": page_of(day.run),
+        "executions": list_of(Execution),
+        "execution": page_of(Execution.objects.filter(status="CLOSED")[0]),
+        "attention": reverse("admin:execution_execution_attention"),
+        "settle": reverse("admin:execution_execution_settle", args=[attention.pk]),
+        "orders": list_of(OrderIntent),
+        "order": page_of(OrderIntent.objects.all()[0]),
+        "executors": list_of(ExecutorNode),
+        "killswitches": list_of(KillSwitch),
+    }
+    for name, url in pages.items():
+        page.goto(url)
+        shoot(page, f"{look}-{name}")
+        assert fits(page), name

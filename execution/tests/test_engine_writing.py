@@ -1,0 +1,128 @@
+"""What the executor may write, and what it may not: conditional updates by the shard's owner."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+
+import pytest
+
+from brokers.base import BrokerInstrument, Side
+from execution.engine import leases, loading
+from execution.engine.writing import Batch, write
+from execution.live import LiveIntent
+from execution.models import Execution, OrderIntent
+from execution.tests.test_engine_leases import T, intent, seconds
+from execution.tests.test_races import run, subscription
+
+__all__ = ["run", "subscription"]
+pytestmark = pytest.mark.django_db
+OWNER = "writer"
+CODE = "B" * 12
+
+
+@pytest.fixture
+def tokens(run: object) -> dict[int, int]:
+    """Every shard, leased to us."""
+    leases.ensure_rows(8)
+    claims = leases.claim(owner=OWNER, wanted=8, now=T, ttl=3600)
+    return {claim.shard: claim.token for claim in claims}
+
+
+def stored(run: object, **fields: object) -> OrderIntent:
+    """One intent of one committed execution."""
+    from execution.models import Run
+
+    assert isinstance(run, Run)
+    from subscriptions.models import Subscription
+
+    subscription = Subscription.objects.get()
+    allocation = subscription.allocations.get()
+    execution = Execution.objects.create(
+        run=run,
+        subscription=subscription,
+        allocation=allocation,
+        account=allocation.account,
+        partner_id=subscription.partner_id,
+        shard=0,
+        status="COMMITTED",
+        committed_at=T,
+        lot_multiplier=1,
+        armed_at=T,
+    )
+    return intent(execution, CODE, **fields)
+
+
+def held(row: OrderIntent) -> LiveIntent:
+    """The row as an executor holds it."""
+    return loading.intents_by_code([row.code])[0]
+
+
+def put(batch: Batch, tokens: dict[int, int]) -> None:
+    """Write as the owner."""
+    write(batch, owner=OWNER, tokens=tokens, now=T + seconds(5))
+
+
+def test_a_late_fill_of_a_final_order_is_kept(run: object, tokens: dict[int, int]) -> None:
+    row = stored(run, state="CANCELLED", final_at=T, filled_quantity=0)
+    live = held(row)
+    live.filled_quantity, live.average_price = 40, Decimal(11)
+    put(Batch(results=[live]), tokens)
+    row.refresh_from_db()
+    assert (row.state, row.filled_quantity, row.average_price) == ("CANCELLED", 40, Decimal(11))
+
+
+def test_a_final_order_is_otherwise_left_alone(run: object, tokens: dict[int, int]) -> None:
+    row = stored(run, state="FILLED", final_at=T, filled_quantity=65, average_price=10)
+    live = held(row)
+    live.state, live.cause = "REJECTED", "MARGIN"
+    put(Batch(results=[live]), tokens)
+    row.refresh_from_db()
+    assert (row.state, row.cause) == ("FILLED", "")
+
+
+def test_sending_is_granted_once_and_again_only_for_the_same_tag(
+    run: object, tokens: dict[int, int]
+) -> None:
+    row = stored(run, state="PLANNED", sends=0)
+    live = held(row)
+    tag = f"Q{CODE}1"
+    first = write(Batch(sending=[(live, tag)]), owner=OWNER, tokens=tokens, now=T)
+    # The answer to that commit was lost: the same wish is granted again, another one is not.
+    again = write(Batch(sending=[(live, tag)]), owner=OWNER, tokens=tokens, now=T)
+    other = write(Batch(sending=[(live, f"Q{CODE}2")]), owner=OWNER, tokens=tokens, now=T)
+    assert [set(w.sending) for w in (first, again, other)] == [{CODE}, {CODE}, set()]
+    row.refresh_from_db()
+    assert (row.state, row.sends, row.tag) == ("SENDING", 1, tag)
+
+
+def test_the_same_place_in_the_plan_is_taken_once(run: object, tokens: dict[int, int]) -> None:
+    row = stored(run)
+    runs = {row.run_id: loading.live_run(row.run)}
+    (execution,) = loading.load_executions(runs, [0], statuses=["COMMITTED"])
+    twin = LiveIntent(
+        code="C" * 12,
+        tag="Q" + "C" * 12 + "1",
+        execution_id=execution.id,
+        account_id=execution.account_id,
+        shard=0,
+        leg_key=row.leg_key,
+        leg_index=0,
+        group=0,
+        slice=0,
+        purpose="ENTRY",
+        attempt_group=0,
+        contract_id=row.contract_id,
+        instrument=BrokerInstrument("NFO", "X", "1"),
+        side=Side.BUY,
+        quantity=65,
+        price=Decimal(10),
+        reference_price=Decimal(10),
+        due_at=T,
+        planned_at=T + dt.timedelta(0),
+        state="SENDING",
+        sends=1,
+    )
+    batch = Batch(inserts=[(execution, twin)])
+    assert write(batch, owner=OWNER, tokens=tokens, now=T).inserted == frozenset()
+    assert OrderIntent.objects.count() == 1

@@ -1,0 +1,272 @@
+"""Known situations of one execution; the random ones are in test_progress_stories."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from brokers.base import Side
+from execution import live
+from execution.live import LiveExecution, LiveIntent
+from execution.progress import STUCK_AFTER, Situation, exit_backoff, next_steps
+from execution.tests.inmemory import LOT, committed, live_intent
+from marketplace.tests.factories import IRON_CONDOR_LEGS, leg_spec, strategy_spec
+
+NOW = 1000.0
+CE = leg_spec("SELL", "CE", key="ce")
+PE = leg_spec("SELL", "PE", key="pe")
+WING = leg_spec("BUY", "CE", "OTM8", key="wing")
+
+
+def at(**fields: Any) -> Situation:
+    values: dict[str, Any] = {"now_mono": NOW, "grace_over": False, "exit_due": False}
+    return Situation(**{**values, **fields})
+
+
+def fill(intent: LiveIntent, units: int = LOT) -> None:
+    intent.filled_quantity = units
+    intent.state = live.FILLED if units == intent.quantity else live.PARTIAL
+
+
+def opened(*legs: Any, **fields: Any) -> LiveExecution:
+    """An OPEN execution: everything filled."""
+    execution = committed(strategy_spec(legs or (CE, PE), **fields))
+    for intent in execution.intents:
+        intent.sends = 1
+        fill(intent, intent.quantity)
+    execution.status = "OPEN"
+    return execution
+
+
+@pytest.mark.parametrize("status", ["ARMED", "WITHDRAWN", "CLOSED", "FAILED", "MISSED"])
+def test_nothing_is_done_for_an_execution_that_is_not_under_way(status: str) -> None:
+    execution = opened()
+    execution.status = status
+    assert not next_steps(execution, at(exit_due=True))
+
+
+def test_the_second_group_waits_for_the_whole_first() -> None:
+    execution = committed(strategy_spec(IRON_CONDOR_LEGS))
+    hedges = [i for i in execution.intents if i.group == 0]
+    assert not next_steps(execution, at())
+    fill(hedges[0])
+    assert not next_steps(execution, at())
+    fill(hedges[1])
+    steps = next_steps(execution, at())
+    assert {(i.group, str(i.side)) for i in steps.send} == {(1, "SELL")}
+
+
+def test_before_the_entry_second_nothing_leaves() -> None:
+    execution = committed(strategy_spec([CE]))
+    execution.intents[0].state = live.PLANNED
+    assert not next_steps(execution, at(entry_due=False))
+    assert next_steps(execution, at()).send == execution.intents
+
+
+def test_when_everything_is_filled_the_execution_is_open() -> None:
+    execution = opened()
+    execution.status = "COMMITTED"
+    assert next_steps(execution, at()).status == "OPEN"
+
+
+@pytest.mark.parametrize(
+    ("situation", "cause"),
+    [
+        ({"grace_over": True}, "GRACE_OVER"),
+        ({"exit_due": True}, "EXIT_DUE"),
+        ({"entries_blocked": "KILL_SWITCH"}, "KILL_SWITCH"),
+        ({"entries_blocked": "CONTROL_UNREACHABLE"}, "CONTROL_UNREACHABLE"),
+    ],
+)
+def test_what_stops_an_entry_misses_what_is_not_sent_and_withdraws_what_rests(
+    situation: dict[str, Any], cause: str
+) -> None:
+    execution = committed(strategy_spec([WING, CE]))
+    execution.intents[0].state = live.ACCEPTED
+    steps = next_steps(execution, at(**situation))
+    assert steps.miss == [(execution.intents[1], cause)]
+    assert steps.cancel == [execution.intents[0]]
+    assert not steps.send
+
+
+def test_an_unknown_entry_is_neither_missed_nor_left() -> None:
+    execution = committed(strategy_spec([CE]))
+    execution.intents[0].state = live.UNKNOWN
+    assert not next_steps(execution, at(grace_over=True, exit_due=True))
+
+
+def test_beside_a_refused_leg_nothing_more_enters() -> None:
+    execution = committed(strategy_spec([CE, PE], order_rule="PARALLEL"))
+    refused, waiting = execution.intents
+    refused.state, refused.cause = live.REJECTED, "MARGIN"
+    waiting.state, waiting.sends = live.PLANNED, 1  # refused for its rate, about to be sent again
+    steps = next_steps(execution, at())
+    assert not steps.send
+    assert steps.miss == [(waiting, "LEG_FAILED")]
+
+
+@pytest.mark.parametrize(
+    ("policy", "status", "unwound"),
+    [
+        ("UNWIND_FILLED", "", {"wing", "ce"}),
+        ("KEEP_HEDGES", "OPEN", {"ce"}),
+        ("ALERT", "OPEN", set()),
+    ],
+)
+def test_what_becomes_of_the_rest_when_a_leg_fails(
+    policy: str, status: str, unwound: set[str]
+) -> None:
+    execution = committed(strategy_spec([WING, CE, PE], leg_failure=policy))
+    wing, ce, pe = execution.intents
+    fill(wing)
+    fill(ce)
+    ce.sends = pe.sends = 1
+    pe.state, pe.cause, pe.message = live.REJECTED, "MARGIN", "RMS: margin exceeds"
+    steps = next_steps(execution, at())
+    assert (steps.status, steps.cause, steps.message) == (status, "MARGIN", "RMS: margin exceeds")
+    assert steps.attention == (policy != "UNWIND_FILLED")
+    leaving = {order.leg_key for order in steps.exits}
+    assert leaving == unwound - {"wing"}  # the hedge leaves after what it hedges
+    assert {order.purpose for order in steps.exits} <= {live.UNWIND}
+    ce.filled_quantity, ce.state = 0, live.CANCELLED
+    execution.status = status or "COMMITTED"
+    after = {order.leg_key for order in next_steps(execution, at()).exits}
+    assert after == unwound - {"ce"}
+
+
+def test_a_failed_entry_without_any_fill_is_failed_and_a_missed_one_missed() -> None:
+    for state, status in ((live.REJECTED, "FAILED"), (live.MISSED, "MISSED")):
+        execution = committed(strategy_spec([CE]))
+        execution.intents[0].state, execution.intents[0].cause = state, "WHY"
+        steps = next_steps(execution, at())
+        assert (steps.status, steps.cause) == (status, "WHY")
+
+
+def test_an_escalated_entry_asks_for_a_person_once() -> None:
+    execution = committed(strategy_spec([CE]))
+    execution.intents[0].state = live.ESCALATED
+    assert next_steps(execution, at()).attention
+    execution.needs_attention = True
+    assert not next_steps(execution, at()).attention
+
+
+# -- leaving ------------------------------------------------------------------------------------
+def test_the_exit_time_closes_shorts_first() -> None:
+    execution = opened(WING, CE)
+    steps = next_steps(execution, at(exit_due=True))
+    assert steps.status == "EXITING"
+    (order,) = steps.exits
+    assert (order.leg_key, order.side, order.quantity) == ("ce", Side.BUY, LOT)
+    assert (order.purpose, order.reason, order.attempt_group) == (live.EXIT, "EXIT_TIME", 0)
+
+
+def test_a_stopped_leg_leaves_alone_and_the_other_stays_open() -> None:
+    execution = opened()
+    execution.run.leg_exits["ce"] = "STOP"
+    steps = next_steps(execution, at())
+    assert [(o.leg_key, o.reason) for o in steps.exits] == [("ce", "STOP")]
+    assert steps.status == ""
+    close(execution, "ce")
+    assert not next_steps(execution, at()), "one open leg that nobody asked to leave is not EXITING"
+
+
+def close(execution: LiveExecution, leg_key: str, filled: int = LOT, **fields: Any) -> LiveIntent:
+    """An exit order of a leg, filled unless told otherwise."""
+    values = {"state": live.FILLED if filled == LOT else live.CANCELLED, "sends": 1} | fields
+    return live_intent(
+        execution,
+        leg_key=leg_key,
+        side=Side.BUY,
+        purpose=live.EXIT,
+        filled_quantity=filled,
+        **values,
+    )
+
+
+def test_when_every_leg_was_stopped_the_execution_is_over() -> None:
+    execution = opened()
+    execution.run.leg_exits.update(ce="STOP", pe="STOP")
+    for leg_key in ("ce", "pe"):
+        close(execution, leg_key)
+    assert next_steps(execution, at()).status == "CLOSED"
+
+
+def test_a_try_that_did_not_fill_is_followed_by_another_after_its_back_off() -> None:
+    execution = opened(CE)
+    execution.status = "EXITING"
+    close(execution, "ce", 0, attempt_group=0, not_before_mono=NOW + 1)
+    assert not next_steps(execution, at(exit_due=True))
+    (order,) = next_steps(execution, at(exit_due=True, now_mono=NOW + 1)).exits
+    assert (order.attempt_group, order.quantity) == (1, LOT)
+
+
+def test_a_partly_filled_try_leaves_only_the_rest_for_the_next() -> None:
+    execution = opened(CE)
+    close(execution, "ce", 40)
+    (order,) = next_steps(execution, at(exit_due=True)).exits
+    assert order.quantity == LOT - 40
+
+
+def test_the_fourth_try_asks_for_a_person() -> None:
+    execution = opened(CE)
+    close(execution, "ce", 0, attempt_group=2)
+    assert next_steps(execution, at(exit_due=True)).attention
+
+
+def test_a_waiting_try_is_dropped_when_an_earlier_one_filled_after_all() -> None:
+    """It would open a position (I5)."""
+    execution = opened(CE)
+    close(execution, "ce", 40, attempt_group=0)
+    late = close(execution, "ce", 0, attempt_group=1, state=live.PLANNED)
+    late.quantity = LOT
+    steps = next_steps(execution, at(exit_due=True))
+    assert steps.miss == [(late, "NOT_NEEDED")]
+    assert not steps.send
+
+
+def test_a_position_turned_over_by_a_late_fill_is_closed_the_other_way() -> None:
+    execution = opened(CE)
+    close(execution, "ce", LOT, attempt_group=0)
+    close(execution, "ce", 25, attempt_group=1)
+    (order,) = next_steps(execution, at(exit_due=True)).exits
+    assert (order.side, order.quantity) == (Side.SELL, 25)
+
+
+def test_a_resting_exit_is_withdrawn_when_its_time_is_up_and_asked_again_if_that_was_lost() -> None:
+    execution = opened(CE)
+    resting = close(execution, "ce", 0, state=live.ACCEPTED, cancel_after_mono=NOW)
+    assert next_steps(execution, at(exit_due=True)).cancel == [resting]
+    resting.cancel_sent_mono = NOW
+    assert not next_steps(execution, at(exit_due=True, now_mono=NOW + 2)).cancel
+    assert next_steps(execution, at(exit_due=True, now_mono=NOW + 4)).cancel == [resting]
+
+
+def test_an_exit_unknown_for_two_minutes_pages_a_person_and_waits_on() -> None:
+    execution = opened(CE)
+    close(execution, "ce", 0, state=live.UNKNOWN, unknown_since_mono=NOW)
+    waiting = next_steps(execution, at(exit_due=True, now_mono=NOW + STUCK_AFTER - 1))
+    assert not waiting.attention
+    stuck = next_steps(execution, at(exit_due=True, now_mono=NOW + STUCK_AFTER))
+    assert stuck.attention
+    assert not stuck.exits
+
+
+def test_flat_is_not_over_while_an_exit_may_still_fill() -> None:
+    execution = opened(CE)
+    execution.closed_outside["ce"] = LOT
+    close(execution, "ce", 0, state=live.UNKNOWN, unknown_since_mono=NOW)
+    assert next_steps(execution, at(exit_due=True)).status != "CLOSED"
+
+
+def test_what_somebody_else_closed_is_not_closed_again() -> None:
+    execution = opened(CE)
+    execution.closed_outside["ce"] = LOT
+    steps = next_steps(execution, at(exit_due=True))
+    assert (steps.status, steps.exits) == ("CLOSED", [])
+
+
+def test_back_off_of_exits_grows_and_never_ends() -> None:
+    waits = [exit_backoff(attempt) for attempt in range(8)]
+    assert waits == sorted(waits)
+    assert waits[-1] == 5.0

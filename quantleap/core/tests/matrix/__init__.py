@@ -1,0 +1,1 @@
+"""Every request that the API must refuse, generated from its own routes and serializers."""

@@ -1,0 +1,167 @@
+"""Bad requests around the body: types, sizes, headers, queries, methods and paths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import unquote
+
+from django.urls import is_valid_path
+
+from quantleap.core.tests.matrix.cases import (
+    INVALID,
+    JUNK,
+    TOO_LARGE,
+    UNKNOWN,
+    UNKNOWN_QUERY,
+    Case,
+    Cases,
+    good_bytes,
+    request,
+)
+from quantleap.core.tests.matrix.routes import METHODS, Operation, operations
+from quantleap.core.tests.matrix.world import World
+
+
+def wrong_content(world: World) -> Cases:
+    """Other content types, and bodies of no stated length."""
+    types = (
+        *("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "text/json"),
+        *("multipart/form-data; boundary=x", "application/json-patch+json", "application/xml"),
+        *("", "garbage", "application/", "json", "image/png; x", "application/json5"),
+    )
+    for operation in operations():
+        body = good_bytes(operation, world) or b'{"open_positions": "EXIT_NOW"}'
+        for name in types if operation.serializer else types[:3]:
+            yield request(
+                operation,
+                world,
+                f"content type {name}",
+                415,
+                "unsupported_media_type",
+                body=body,
+                content_type=name,
+            )
+        yield request(
+            operation,
+            world,
+            "chunked",
+            *INVALID,
+            names="Content-Length",
+            body=b"",
+            extra={"HTTP_TRANSFER_ENCODING": "chunked"},
+        )
+        if operation.method == "DELETE":
+            yield request(operation, world, "a body", *INVALID, names="body", body=body)
+
+
+def oversized(world: World) -> Cases:
+    """More than 256 KB: as one text, as spaces, as rubbish."""
+    for operation in operations():
+        good = good_bytes(operation, world) or b"{}"
+        for why, body in {
+            "spaces": good + b" " * TOO_LARGE,
+            "one long text": b'{"reason": "' + b"x" * TOO_LARGE + b'"}',
+            "rubbish": b"\xff" * TOO_LARGE,
+        }.items():
+            yield request(operation, world, why, 413, "payload_too_large", body=body)
+        if operation.method == "POST":
+            key = {**world.headers(operation.surface), "Idempotency-Key": "too-large"}
+            yield request(operation, world, "with a key", 413, headers=key, body=b" " * TOO_LARGE)
+
+
+def wrong_headers(world: World) -> Cases:
+    """``Idempotency-Key`` beyond its alphabet and length; hosts and formats that nobody has."""
+    for operation in operations():
+        good = world.headers(operation.surface)
+        if operation.method == "POST":
+            for key in ("", " ", "two words", "x" * 256, "é", "tab\there", "\x7f"):
+                headers = {**good, "Idempotency-Key": key}
+                yield request(
+                    operation, world, "key", *INVALID, headers=headers, names="Idempotency-Key"
+                )
+        if "/partner/" in operation.route or "/user/" in operation.route:
+            for accept in ("application/xml", "text/html", "garbage"):
+                yield request(
+                    operation,
+                    world,
+                    f"Accept {accept}",
+                    406,
+                    "not_acceptable",
+                    headers={**good, "Accept": accept},
+                )
+
+
+#: Wrong values of every query parameter that a route may take. A new one must be added here.
+BAD_QUERY: Mapping[str, tuple[str, ...]] = {
+    "audience": ("nobody", "", "PARTNER"),
+    "broker_name": ("nosuch", "", "%00"),
+    "category": ("NOSUCH", "", "%00"),
+    "cursor": ("exe_unknown", "", "%00", "1"),
+    "difficulty": ("HARD", "", "beginner", "%00"),
+    "format": ("xml", "html", ""),
+    "index": ("NOSUCH", "", "%00"),
+    "limit": ("0", "101", "-1", "1.5", "abc", "", "%00", "1e1", "%D9%A1", "9" * 30),
+    "open_positions": ("NOPE", "", "exit_now", "%00"),
+    "page": ("0", "-1", "1.5", "abc", "", "%00", "1e1", "%D9%A1", "9" * 30, "+1", "%201"),
+    "per_page": ("0", "101", "-1", "1.5", "abc", "", "%00", "1e1", "%D9%A1", "9" * 30),
+    "pricing_type": ("CHEAP", "", "%00"),
+    "q": ("%00",),
+    "reason": ("%00", "x" * 201, "a%0Ab"),
+    "sort": ("oldest", "", "%00"),
+    "status": ("NOPE", "", "active", "%00"),
+    "tag": ("%00",),
+    "template_id": ("%00",),
+    "user_email": ("nobody", "", "%00", "a%00@b.example"),
+}
+
+
+def wrong_queries(world: World) -> Cases:
+    """Unknown parameters everywhere, wrong values of the known ones."""
+    unknown = ("colour", "Page", "__proto__", "user-email", "page[]", "offset", "statuses")
+    for operation in operations():
+        for name in (*unknown, *sorted(set(BAD_QUERY) - set(operation.query))):
+            yield _bad_query(operation, world, name, "1")
+        for name in sorted(operation.query):
+            for value in BAD_QUERY[name]:
+                yield _bad_query(operation, world, name, value)
+
+
+def _bad_query(operation: Operation, world: World, name: str, value: str) -> Case:
+    query = f"{name}={value}"
+    return request(operation, world, "query", *INVALID, query=query, names=name)
+
+
+def unsupported_methods(world: World) -> Cases:
+    """Every method that a route has no code for, with good credentials and everything else bad."""
+    views = {one.route: one for one in operations()}
+    for operation in views.values():
+        have = {one.method for one in operations() if one.route == operation.route}
+        have |= {method for method in METHODS if hasattr(operation.view, method.lower())}
+        for method in (*METHODS, "HEAD", "OPTIONS", "TRACE", "PROPFIND"):
+            if method in have or (method == "HEAD" and "GET" in have):
+                continue
+            for changes in ({"body": b""}, {"body": JUNK, "query": UNKNOWN_QUERY}):
+                yield request(
+                    operation, world, "method", 405, "method_not_allowed", method=method, **changes
+                )
+
+
+def unknown_paths(world: World) -> Cases:
+    """A slash too many, a part too many, another version: 404, whoever asks."""
+    for operation in operations():
+        path = operation.url(world.me.ids)
+        for url in (
+            *(
+                f"{path}/",
+                f"{path}//",
+                f"{path}/unknown",
+                f"{path}%2F",
+                f"{path}/%00",
+                f"/api{path}",
+            ),
+            *(path.replace("/api/v1", "/api/v2"), path.replace("/api/v1/", "/api/v1//")),
+        ):
+            if is_valid_path(unquote(url)):
+                continue
+            for headers in ({}, world.headers(operation.surface)):
+                yield Case(operation, "no such path", url, headers, *UNKNOWN, body=b"")

@@ -1,0 +1,141 @@
+"""Sending a request that must be refused, and looking at everything about the answer."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.db import transaction
+from django.test import Client
+
+from quantleap.core.tests.matrix.cases import JSON, Case
+from quantleap.core.tests.matrix.world import World, fingerprint
+
+MEMBERS = {"statusCode", "error", "code", "message", "details", "request_id"}
+#: What an answer never says: our insides.
+INSIDES = ("Traceback", "psycopg", "django.", "quantleap.", "/site-packages/", "SELECT ")
+_SHOWN = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+    def json(self) -> Any:
+        """The body; ValueError when it is not JSON."""
+        return json.loads(self.content)
+
+
+def new_client() -> Client:
+    """A client to which a crash is a 500, as on the wire. Making one costs more than a request."""
+    return Client(raise_request_exception=False)
+
+
+@contextlib.contextmanager
+def undone() -> Iterator[None]:
+    """Whatever is written inside is taken back: many tries can share one world."""
+    savepoint = transaction.savepoint()
+    yield
+    transaction.savepoint_rollback(savepoint)
+
+
+def send(client: Client, case: Case) -> Answer:
+    """Send it, in a savepoint that is undone when the server failed (so that the next can run)."""
+    savepoint = transaction.savepoint()
+    response = client.generic(
+        case.method or case.operation.method,
+        case.url,
+        data=case.body,
+        content_type=case.content_type,
+        headers=dict(case.headers),
+        **case.extra,
+    )
+    content = b"".join(response) if response.streaming else response.content
+    if response.status_code >= 500:
+        transaction.set_rollback(False)
+        transaction.savepoint_rollback(savepoint)
+    else:
+        transaction.savepoint_commit(savepoint)
+    return Answer(response.status_code, response.headers, content)
+
+
+def play(
+    world: World,
+    cases: Iterable[Case],
+    *,
+    at_least: int,
+    category: str,
+    record: Callable[[str, object], None],
+) -> None:
+    """Try all of them; fail with everything that was not as it must be.
+
+    Fewer than ``at_least`` cases fail too: a generator that generates nothing proves nothing.
+    """
+    client = new_client()
+    tried = 0
+    problems: list[str] = []
+    for operation, group in itertools.groupby(cases, key=lambda case: case.operation):
+        before = fingerprint()
+        for case in group:
+            tried += 1
+            problems += [f"{case}: {words}" for words in faults(world, case, send(client, case))]
+        after = fingerprint()
+        problems += [
+            f"{operation}: {category}: {table} changed"
+            for table in after
+            if after[table] != before[table]
+        ]
+    record("tried", f"bad input, {category}: {tried} cases")
+    if problems:
+        left_out = max(0, len(problems) - _SHOWN)
+        pytest.fail("\n".join([*problems[:_SHOWN], f"… and {left_out} more"]), pytrace=False)
+    assert tried >= at_least, f"{category}: only {tried} cases"
+
+
+def faults(world: World, case: Case, answer: Answer) -> list[str]:
+    """What is wrong with an answer, in words."""
+    found = []
+    if answer.status != case.status:
+        found.append(f"{answer.status} instead of {case.status}: {answer.content[:300]!r}")
+    if (case.method or case.operation.method) == "HEAD":
+        return found
+    text = answer.content.decode("utf-8", "replace")
+    found += [f"says {word!r}" for word in (*INSIDES, *world.secrets) if word in text]
+    if answer.status == 401 and not answer.headers.get("WWW-Authenticate"):
+        found.append("no WWW-Authenticate")
+    if answer.status == 405 and not answer.headers.get("Allow"):
+        found.append("no Allow")
+    return found + envelope_faults(case, answer)
+
+
+def envelope_faults(case: Case, answer: Answer) -> list[str]:
+    """What is wrong with an error's body."""
+    if not answer.headers.get("Content-Type", "").startswith(JSON):
+        return [f"is {answer.headers.get('Content-Type')}"]
+    body = answer.json()
+    if not isinstance(body, dict) or not set(body) >= MEMBERS:
+        return [f"is no envelope: {body!r}"[:300]]
+    found = []
+    if body["statusCode"] != answer.status:
+        found.append(f"statusCode {body['statusCode']}")
+    found += [f"{name} is empty" for name in ("error", "code", "message") if not body[name]]
+    if body["request_id"] != answer.headers.get("X-Request-Id"):
+        found.append("request_id is not X-Request-Id")
+    details = body["details"]
+    if not isinstance(details, dict) or not all(isinstance(one, str) for one in details.values()):
+        return [*found, f"details {details!r}"]
+    if case.code and body["code"] != case.code:
+        found.append(f"code {body['code']} instead of {case.code}")
+    named = any(name == case.names or name.startswith(f"{case.names}.") for name in details)
+    if case.names and not named:
+        found.append(f"{case.names} is not in details {details!r}")
+    return found

@@ -1,0 +1,166 @@
+"""Two partners, two environments, several customers: everybody's things side by side."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.apps import apps
+from django.db import connection
+
+from brokers.models import BrokerAccount
+from brokers.tests.factories import make_account
+from execution.tests.rows import make_execution, make_run
+from marketplace.models import Template
+from marketplace.tests.factories import leg_spec, load_reference_data, make_template
+from partners import permissions
+from partners.models import Customer, Partner, PartnerKey
+from partners.services import mint_user_token
+from partners.tests.factories import key_headers, make_customer, make_key, make_partner
+from quantleap.core import clock
+from quantleap.core.audit import SYSTEM
+from quantleap.core.tenancy import Environment
+from subscriptions.models import Subscription
+from subscriptions.tests.factories import make_subscription
+
+Headers = Mapping[str, str]
+BACK = "https://partner.example/back"
+ROOMS = ("core", "marketplace", "partners", "brokers", "subscriptions", "execution")
+
+
+@dataclass(slots=True)
+class Side:
+    """One customer of one tenant (partner None: a direct one) and what is his.
+
+    ``offered`` is a template that he sees and has not subscribed to. ``ids`` holds one id of every
+    kind that a path may have.
+    """
+
+    partner: Partner | None
+    environment: str
+    customer: Customer
+    account: BrokerAccount
+    subscription: Subscription
+    offered: Template
+    ids: Mapping[str, str]
+
+
+def make_side(
+    partner: Partner | None, environment: str = Environment.LIVE, *, secluded: bool = True
+) -> Side:
+    """A customer with a connected account, a subscription and an execution of it.
+
+    ``secluded``: the templates are for this partner's eyes (in its environment); otherwise public.
+    """
+    customer = make_customer(partner, environment=environment)
+    account = make_account(customer)
+    visible: dict[str, Any] = {}
+    if secluded and partner is not None:
+        visible = {"visibility": Template.Visibility.PARTNERS, "visible_to": [partner.pk]}
+    followed, offered = (make_template(environment=environment, **visible) for _ in range(2))
+    subscription = make_subscription(
+        followed, partner, email=customer.email, client_id=account.client_id
+    )
+    make_execution(make_run(followed), subscription, "CLOSED")
+    ids = {
+        "subscription_id": subscription.public_id,
+        "client_id": account.client_id,
+        "template_id": offered.public_id,
+    }
+    return Side(partner, environment, customer, account, subscription, offered, ids)
+
+
+@dataclass(slots=True)
+class World:
+    """``me`` is whoever calls; ``strangers`` own what he must not see.
+
+    ``scaled`` is a template with legs of two and three lots, where most multipliers are wrong.
+    """
+
+    me: Side
+    neighbour: Side
+    strangers: Mapping[str, Side]
+    scaled: Template
+    partner_headers: Headers
+    user_headers: Headers
+    secrets: tuple[str, ...] = field(repr=False)
+
+    def headers(self, surface: str) -> Headers:
+        """Good credentials for a surface."""
+        return {"partner": self.partner_headers, "user": self.user_headers}.get(surface, {})
+
+    def foreign_ids(self, surface: str, name: str) -> dict[str, str]:
+        """Ids of that kind which the caller of a surface must not find, by whose they are."""
+        sides = dict(self.strangers)
+        if surface == "user" and name != "template_id":  # a partner sees all its own customers
+            sides["another customer"] = self.neighbour
+        if name == "template_id":  # his are public
+            sides.pop("direct customer")
+        return {whose: side.ids[name] for whose, side in sides.items()}
+
+
+def make_world() -> World:
+    """All of it, in one database."""
+    load_reference_data()
+    mine, other = (make_partner(oauth_redirect_urls=[BACK]) for _ in range(2))
+    me, neighbour = (make_side(mine, secluded=False) for _ in range(2))
+    strangers = {
+        "another partner": make_side(other),
+        "the other environment": make_side(mine, Environment.TEST),
+        "another partner's other environment": make_side(other, Environment.TEST),
+        "direct customer": make_side(None),
+    }
+    issued = make_key(mine)
+    token = user_token(me.customer)
+    scaled = make_template(legs=(leg_spec(lots=2), leg_spec(option_type="PE", lots=3)))
+    secrets = (issued.secret, token, f"secret-{me.account.client_id}")
+    return World(me, neighbour, strangers, scaled, key_headers(issued), bearer(token), secrets)
+
+
+def bearer(token: str) -> Headers:
+    """A customer's header."""
+    return {"Authorization": f"Bearer {token}"}
+
+
+def user_token(customer: Customer, now: dt.datetime | None = None) -> str:
+    """A token of the customer, fresh unless ``now`` says otherwise."""
+    return mint_user_token(
+        partner_id=customer.partner_id,
+        environment=customer.environment,
+        email=customer.email,
+        actor=SYSTEM,
+        now=now or clock.now(),
+    ).token
+
+
+def key_without(partner: Partner, permission: str) -> Headers:
+    """A key that may do everything but this."""
+    granted = [one for one in permissions.ALL if one != permission]
+    return key_headers(make_key(partner, permissions=granted))
+
+
+def ended_key(partner: Partner, **changes: object) -> Headers:
+    """A key that was good until its row was changed."""
+    issued = make_key(partner)
+    PartnerKey.objects.filter(key=issued.key).update(**changes)
+    return key_headers(issued)
+
+
+def fingerprint() -> dict[str, tuple[int, str]]:
+    """Rows and checksum of every table of ours; equal only if nothing at all changed.
+
+    When a secret was last used is not something that a request does.
+    """
+    tables = [
+        model._meta.db_table for room in ROOMS for model in apps.get_app_config(room).get_models()
+    ]
+    rows = " UNION ALL ".join(
+        f"SELECT '{table}', count(*), md5(coalesce(string_agg(row, '' ORDER BY row), ''))"
+        f" FROM (SELECT (to_jsonb(t) - 'last_used_at')::text AS row FROM {table} AS t) AS {table}"
+        for table in tables
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(rows)
+        return {table: (count, checksum) for table, count, checksum in cursor.fetchall()}

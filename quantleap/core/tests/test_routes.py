@@ -1,0 +1,230 @@
+"""Every route: the same under both spellings, behind the right door, and open to who may."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import responses
+
+from partners import permissions
+from partners.tests.factories import key_headers, make_key
+from quantleap.core.api.views import PartnerView, StrictView
+from quantleap.core.audit import SYSTEM
+from quantleap.core.tests.conftest import NOREN
+from quantleap.core.tests.matrix.bad_requests import BAD_QUERY
+from quantleap.core.tests.matrix.bodies import GOOD, good_body, places
+from quantleap.core.tests.matrix.cases import Case, request
+from quantleap.core.tests.matrix.play import envelope_faults, new_client, send, undone
+from quantleap.core.tests.matrix.routes import (
+    METHODS,
+    VERSIONED,
+    Operation,
+    api_views,
+    implemented,
+    operations,
+)
+from quantleap.core.tests.matrix.world import Headers, World, fingerprint, key_without
+from subscriptions import services
+
+#: What a partner's key needs (api.md section 1), written by hand: code that asks for less fails.
+PERMISSIONS = {
+    "GET /partner/marketplace/templates": permissions.MARKETPLACE_READ,
+    "GET /partner/marketplace/templates/{template_id}": permissions.MARKETPLACE_READ,
+    "POST /partner/user-tokens": permissions.SUBSCRIPTIONS_WRITE,
+    "GET /partner/broker-accounts": permissions.BROKER_ACCOUNTS_READ,
+    "POST /partner/broker-accounts": permissions.BROKER_ACCOUNTS_WRITE,
+    "GET /partner/broker-accounts/{client_id}": permissions.BROKER_ACCOUNTS_READ,
+    "DELETE /partner/broker-accounts/{client_id}": permissions.BROKER_ACCOUNTS_WRITE,
+    "POST /partner/broker-accounts/{client_id}/oauth/initiate": permissions.BROKER_ACCOUNTS_WRITE,
+    "POST /partner/broker-accounts/{client_id}/oauth/callback": permissions.BROKER_ACCOUNTS_WRITE,
+    "POST /partner/marketplace/subscribe": permissions.MARKETPLACE_SUBSCRIBE,
+    "GET /partner/subscriptions": permissions.SUBSCRIPTIONS_READ,
+    "GET /partner/subscriptions/{subscription_id}": permissions.SUBSCRIPTIONS_READ,
+    "DELETE /partner/subscriptions/{subscription_id}": permissions.SUBSCRIPTIONS_WRITE,
+    "PUT /partner/subscriptions/{subscription_id}/pause": permissions.SUBSCRIPTIONS_WRITE,
+    "PUT /partner/subscriptions/{subscription_id}/resume": permissions.SUBSCRIPTIONS_WRITE,
+    "GET /partner/subscriptions/{subscription_id}/allocations": permissions.SUBSCRIPTIONS_READ,
+    "GET /partner/subscriptions/{subscription_id}/executions": permissions.SUBSCRIPTIONS_READ,
+    "GET /partner/subscriptions/{subscription_id}/positions": permissions.SUBSCRIPTIONS_READ,
+}
+#: Routes that answer people or tools and not in the unversioned spelling.
+VERSIONED_ONLY = {"/api/v1/schema", "/api/v1/docs"}
+VERSIONED_OPERATIONS = [one for one in operations() if one.route.startswith(VERSIONED)]
+
+
+def spoken(operation: Operation) -> str:
+    """``POST /partner/user-tokens``."""
+    return f"{operation.method} {operation.route.removeprefix(VERSIONED)}"
+
+
+# -- the walk --------------------------------------------------------------------------------------
+def test_both_spellings_are_the_same_views() -> None:
+    views = api_views()
+    versioned = {
+        path.removeprefix(VERSIONED): view
+        for path, view in views.items()
+        if path.startswith(VERSIONED) and path not in VERSIONED_ONLY
+    }
+    plain = {path: view for path, view in views.items() if not path.startswith(VERSIONED)}
+    assert versioned == plain
+    assert len(versioned) >= 20
+
+
+def test_every_route_stands_behind_the_strict_door() -> None:
+    loose = {
+        path: view
+        for path, view in api_views().items()
+        if not (isinstance(view, type) and issubclass(view, StrictView))
+    }
+    assert loose == {}
+
+
+def test_the_matrix_knows_every_method() -> None:
+    named = {name.upper() for view in api_views().values() for name in view.http_method_names}
+    assert named <= {*METHODS, "HEAD"}
+
+
+def test_partner_and_user_routes_are_where_they_belong() -> None:
+    for operation in operations():
+        first = operation.route.removeprefix(VERSIONED).split("/")[1]
+        expected = {"partner": "partner", "user": "user"}.get(first)
+        if operation.route.endswith("/marketplace/subscribe/{template_id}"):
+            expected = "user"
+        assert operation.surface == (expected or "public"), str(operation)
+
+
+def test_every_partner_method_asks_for_its_permission() -> None:
+    asked = {
+        spoken(one): one.permission for one in VERSIONED_OPERATIONS if one.surface == "partner"
+    }
+    assert asked == PERMISSIONS
+
+
+def test_no_view_names_a_permission_or_a_query_for_a_method_that_it_has_not() -> None:
+    for view in set(api_views().values()):
+        methods = set(implemented(view))
+        assert set(getattr(view, "permissions_by_method", {})) <= methods, view
+        assert set(view.query_by_method) <= methods, view
+        if issubclass(view, PartnerView):
+            assert set(view.permissions_by_method) == methods, view
+
+
+def test_every_body_and_query_is_known_to_the_matrix() -> None:
+    for operation in operations():
+        if operation.method in ("POST", "PUT", "PATCH"):
+            assert operation.serializer is not None, f"{operation}: extend_schema(request=…)"
+            unknown = {place.name for place in places(operation.serializer())} - set(GOOD)
+            assert not unknown, f"{operation}: give good values in matrix/bodies.py"
+        assert set(operation.query) <= set(BAD_QUERY), f"{operation}: matrix/bad_requests.py"
+
+
+# -- who may, and who may not ----------------------------------------------------------------------
+@pytest.fixture
+def broker() -> Iterator[responses.RequestsMock]:
+    """A broker that grants every code."""
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+        yield mock
+
+
+def good_request(operation: Operation, world: World, headers: Headers) -> Case:
+    """One that is accepted; what must be so before it is made so."""
+    if operation.route.endswith("/resume"):
+        services.pause(
+            subscription_id=world.me.subscription.pk,
+            actor=SYSTEM,
+            reason="PARTNER" if operation.surface == "partner" else "USER",
+            now=world.me.subscription.created_at,
+        )
+    changes: dict[str, Any] = {}
+    if operation.route.endswith("/callback"):
+        body = {**good_body(operation, world), "state": begun_login(operation, world)}
+        changes["body"] = json.dumps(body).encode()
+    return request(operation, world, "good", 0, headers=headers, **changes)
+
+
+def begun_login(operation: Operation, world: World) -> str:
+    """The state of a login that has begun."""
+    path = operation.route.replace("callback", "initiate")
+    begin = next(one for one in operations() if one.route == path)
+    answer = send(new_client(), request(begin, world, "begin", 200))
+    state: str = answer.json()["state"]
+    return state
+
+
+def grant(broker: responses.RequestsMock, world: World) -> None:
+    client_id = world.me.account.client_id
+    granted = {"stat": "Ok", "access_token": "today", "actid": client_id, "USERID": client_id}
+    broker.post(f"{NOREN}/NorenWClientAPI/GenAcsTok", json=granted)
+
+
+def test_a_good_request_is_accepted_and_only_what_may_write_writes(
+    world: World, broker: responses.RequestsMock
+) -> None:
+    """The control of every refusal: the same request without its fault, by the one who may; a
+    partner's key has this permission and no other."""
+    assert world.me.partner is not None
+    grant(broker, world)
+    alone = {
+        one: key_headers(make_key(world.me.partner, permissions=[one])) for one in permissions.ALL
+    }
+    client = new_client()
+    for operation in VERSIONED_OPERATIONS:
+        headers = alone.get(operation.permission) or world.headers(operation.surface)
+        with undone():
+            case = good_request(operation, world, headers)
+            before = fingerprint()
+            answer = send(client, case)
+            changed = {table for table, rows in fingerprint().items() if rows != before[table]}
+        assert answer.status in (200, 201), (str(case), answer.content)
+        assert bool(changed) == (operation.method != "GET"), (str(case), changed)
+        assert not any(secret in answer.content.decode() for secret in world.secrets), str(case)
+
+
+def test_without_the_permission_it_is_refused_by_name(world: World) -> None:
+    assert world.me.partner is not None
+    without = {one: key_without(world.me.partner, one) for one in permissions.ALL}
+    client = new_client()
+    for operation in VERSIONED_OPERATIONS:
+        if operation.surface != "partner":
+            continue
+        with undone():
+            case = good_request(operation, world, without[operation.permission])
+            before = fingerprint()
+            answer = send(client, case)
+            assert fingerprint() == before, str(case)
+        assert (answer.status, answer.json()["code"]) == (403, "permission_denied"), str(case)
+        assert answer.json()["details"] == {"permission": operation.permission}
+        assert envelope_faults(case, answer) == []
+
+
+def test_a_head_needs_what_its_get_needs(world: World) -> None:
+    assert world.me.partner is not None
+    without = {one: key_without(world.me.partner, one) for one in permissions.ALL}
+    client = new_client()
+
+    def head(operation: Operation, headers: Headers) -> int:
+        case = request(operation, world, "head", 0, headers=headers, method="HEAD")
+        return send(client, case).status
+
+    for operation in VERSIONED_OPERATIONS:
+        if operation.method != "GET":
+            continue
+        assert head(operation, world.headers(operation.surface)) == 200, str(operation)
+        if operation.surface != "public":
+            assert head(operation, {}) == 401, str(operation)
+        if operation.surface == "partner":
+            assert head(operation, without[operation.permission]) == 403, str(operation)
+
+
+def test_every_request_is_told_apart(world: World) -> None:
+    """A caller's own request id comes back, also on a refusal; a harmful one does not."""
+    ids = {"abc-123": True, "x" * 64: True, "x" * 65: False, "tab\there": False, "é": False}
+    client = new_client()
+    for operation in operations():
+        for given, kept in ids.items():
+            case = request(operation, world, "id", 401, headers={"X-Request-Id": given})
+            answer = send(client, case)
+            assert (answer.headers["X-Request-Id"] == given) == kept, str(case)

@@ -74,7 +74,7 @@ def pytest_report_header() -> list[str]:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print what tests recorded as ``tried`` (``record_property``), whichever worker ran them."""
+    """Print what tests recorded as ``tried`` ("12 bad requests: …"), whichever worker ran them."""
     tried = [
         str(value)
         for report in terminalreporter.stats.get("passed", [])
@@ -83,8 +83,10 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     ]
     if tried:
         terminalreporter.section("tried")
-        for line in sorted(tried):
+        for line in sorted(tried, key=lambda line: line.partition(" ")[2]):
             terminalreporter.write_line(line)
+        total = sum(int(line.partition(" ")[0]) for line in tried)
+        terminalreporter.write_line(f"{total} in all")
 
 
 @pytest.fixture(scope="session")

@@ -39,11 +39,8 @@ FILTER_PARAMETERS = [
 
 
 def read_filters(request: Request) -> Filters:
-    """The query as filters; 400 for one that is given twice."""
+    """The query as filters; 400 for an empty one."""
     params = request.query_params
-    twice = [name for name in SINGLE_FILTERS if len(params.getlist(name)) > 1]
-    if twice:
-        raise ValidationError(dict.fromkeys(twice, "Given more than once."))
     values = {name: params[name] for name in SINGLE_FILTERS if name in params}
     empty = [name for name, value in values.items() if not value and name != "q"]
     if empty:
@@ -106,6 +103,7 @@ class TemplatesView(PublicView):
     """The public catalogue."""
 
     query_by_method: ClassVar[QueryByMethod] = {"GET": PAGING | {*SINGLE_FILTERS, "tag"}}
+    repeatable_query = frozenset({"tag"})
 
     @extend_schema(
         operation_id="marketplace_templates_list",
@@ -131,6 +129,7 @@ class PartnerTemplatesView(PartnerView):
 
     permissions_by_method: ClassVar[dict[str, str]] = {"GET": READ}
     query_by_method: ClassVar[QueryByMethod] = {"GET": PAGING | {*SINGLE_FILTERS, "tag"}}
+    repeatable_query = frozenset({"tag"})
 
     @extend_schema(
         operation_id="partner_marketplace_templates_list",

@@ -19,11 +19,17 @@ CURSOR = OpenApiParameter(
 )
 
 
-def check_query(request: Request, allowed: Collection[str]) -> None:
-    """Refuse query parameters that the route does not know, by name."""
-    unknown = sorted(set(request.query_params) - set(allowed))
+def check_query(
+    request: Request, allowed: Collection[str], *, repeatable: Collection[str] = ()
+) -> None:
+    """Refuse query parameters that the route does not know, and those said twice, by name."""
+    params = request.query_params
+    twice = [name for name in params if len(params.getlist(name)) > 1 and name not in repeatable]
+    unknown = sorted(set(params) - set(allowed))
     if unknown:
         raise ValidationError(dict.fromkeys(unknown, "Unknown query parameter."))
+    if twice:
+        raise ValidationError(dict.fromkeys(twice, "Given more than once."))
 
 
 def _number(params: Mapping[str, str], name: str, default: int, maximum: int) -> int:

@@ -62,6 +62,7 @@ class StrictView(APIView):
     # no OPTIONS: what a route takes is in its document, and 405 is what the contract promises
     http_method_names = ("get", "post", "put", "patch", "delete", "head")
     query_by_method: ClassVar[QueryByMethod] = {}
+    repeatable_query: ClassVar[frozenset[str]] = frozenset()
     idempotency: ClassVar[Idempotency] = Idempotency.WITH_EFFECT
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -78,7 +79,8 @@ class StrictView(APIView):
         if method.lower() not in self.http_method_names or not hasattr(self, method.lower()):
             raise MethodNotAllowed(method)
         check_body(request)
-        check_query(request, self.query_by_method.get(_rules_of(request), ()))
+        allowed = self.query_by_method.get(_rules_of(request), ())
+        check_query(request, allowed, repeatable=self.repeatable_query)
 
     def validated(self, serializer: type[S], request: Request) -> dict[str, Any]:
         """The body as validated by ``serializer``."""

@@ -124,6 +124,8 @@ def wrong_queries(world: World) -> Cases:
         for name in sorted(operation.query):
             for value in BAD_QUERY[name]:
                 yield _bad_query(operation, world, name, value)
+            if name not in operation.view.repeatable_query:
+                yield _bad_query(operation, world, name, f"1&{name}=1")
 
 
 def _bad_query(operation: Operation, world: World, name: str, value: str) -> Case:

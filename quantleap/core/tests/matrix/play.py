@@ -94,7 +94,7 @@ def play(
             for table in after
             if after[table] != before[table]
         ]
-    record("tried", f"bad input, {category}: {tried} cases")
+    record("tried", f"{tried} bad requests: {category}")
     if problems:
         left_out = max(0, len(problems) - _SHOWN)
         pytest.fail("\n".join([*problems[:_SHOWN], f"… and {left_out} more"]), pytrace=False)

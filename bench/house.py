@@ -145,10 +145,16 @@ class House:
 
     @contextlib.contextmanager
     def executor(self, **environment: str) -> Iterator[None]:
-        """The worker process that hosts the executor, with the command line of an installation."""
-        layout = Layout(only=frozenset({"worker"}))
-        part = next(part for part in layout.parts() if part.name == "executor")
-        with self.process("executor", part.command, **environment):
+        """The worker process that hosts the executor, and beat, which sends it a tick a second.
+
+        Both with the command lines of an installation.
+        """
+        layout = Layout(only=frozenset({"worker", "beat"}))
+        parts = {part.name: part.command for part in layout.parts()}
+        with (
+            self.process("executor", parts["executor"], **environment),
+            self.process("beat", parts["beat"]),
+        ):
             yield
 
     @contextlib.contextmanager

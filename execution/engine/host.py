@@ -76,6 +76,12 @@ def start_with_worker(sender: Any = None, **_rest: Any) -> None:
         _host.start()
 
 
+def is_entering() -> bool:
+    """Whether the executor of this process, if it has one, is about to fire or firing now."""
+    executor = _host.executor if _host is not None else None
+    return executor is not None and executor.quiet.is_on
+
+
 def stop_with_worker(**_rest: Any) -> None:
     """Celery ``worker_shutting_down``: hand over at once."""
     global _host  # noqa: PLW0603

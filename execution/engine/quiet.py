@@ -24,6 +24,11 @@ class Quiet:
         self._over = asyncio.Event()
         self._over.set()
 
+    @property
+    def is_on(self) -> bool:
+        """Whether the gate is closed (any thread may ask)."""
+        return bool(self._runs)
+
     def begin(self, run_id: int) -> None:
         """Close the gate for an entry that is due in :data:`LEAD` seconds."""
         self._runs.add(run_id)

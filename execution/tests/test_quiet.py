@@ -1,0 +1,90 @@
+"""Around an entry second everything else of the executor waits, and only then."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import Any
+
+import pytest
+
+from execution import tasks
+from execution.engine import host
+from execution.engine.dbpool import DatabasePool
+from execution.engine.quiet import Quiet
+
+
+def test_the_gate_opens_when_the_last_entry_has_fired() -> None:
+    async def story() -> None:
+        quiet = Quiet()
+        await quiet.over()  # open from the start
+        quiet.begin(1)
+        quiet.begin(2)
+        waiting = asyncio.create_task(quiet.over())
+        quiet.end(1)
+        await asyncio.sleep(0)
+        assert quiet.is_on
+        assert not waiting.done()
+        quiet.end(2)
+        await waiting
+        assert not quiet.is_on
+
+    asyncio.run(story())
+
+
+def test_no_garbage_is_collected_while_orders_leave() -> None:
+    quiet = Quiet()
+    quiet.begin(1)
+    assert not gc.isenabled()
+    quiet.begin(2)
+    quiet.end(1)
+    assert not gc.isenabled()
+    quiet.end(2)
+    assert gc.isenabled()
+
+
+def test_an_end_without_a_beginning_does_no_harm() -> None:
+    quiet = Quiet()
+    quiet.begin(1)
+    quiet.end(2)
+    assert quiet.is_on
+    quiet.end(1)
+    quiet.end(1)
+    assert not quiet.is_on
+
+
+def test_database_work_waits_for_the_gate() -> None:
+    async def story() -> None:
+        quiet = Quiet()
+        pool = DatabasePool("test-quiet", quiet)
+        begun: list[str] = []
+        try:
+            quiet.begin(1)
+            work = asyncio.create_task(pool.run(begun.append, "read"))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert begun == []
+            quiet.end(1)
+            await work
+            assert begun == ["read"]
+        finally:
+            quiet.end(1)
+            await asyncio.to_thread(pool.close)
+
+    asyncio.run(story())
+
+
+def test_a_tick_leaves_the_interpreter_to_an_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    quiet = Quiet()
+    armed: list[Any] = []
+    running = host.ExecutorHost("test")
+    monkeypatch.setattr(running, "executor", type("Executor", (), {"quiet": quiet}))
+    monkeypatch.setattr(host, "_host", running)
+    monkeypatch.setattr(tasks, "arm_due", lambda **given: armed.append(given))
+    monkeypatch.setattr(tasks, "finish_removals", lambda **given: None)
+    quiet.begin(1)
+    tasks.tick()
+    assert armed == []
+    quiet.end(1)
+    tasks.tick()
+    assert len(armed) == 1

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import structlog
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db.models import F, Max, QuerySet
 from psycopg.types.json import Jsonb
 
 from quantleap.core import clock
@@ -31,6 +32,9 @@ from subscriptions.billing.words import amount_in_words
 log = structlog.get_logger(__name__)
 
 CHUNK: Final = 1000
+#: A run that was not heard of for so long is dead. Its chunks take a second, and every commit says
+#: that it lives; one that was only slow says so again with its next chunk.
+SILENCE: Final = dt.timedelta(minutes=5)
 _SIDES: Final = {
     "deferred_revenue": chart.DEFERRED_REVENUE,
     "cgst": chart.CGST,
@@ -79,23 +83,47 @@ def run(
         raise FutureDate(f"{as_of} has not come yet", details={"as_of": "Not after today (IST)."})
     facts = _facts(as_of, now, chunk)
     record = BillingRun.objects.create(as_of=as_of, started_at=now, heartbeat=clock.now())
+    silent_runs().filter(as_of__lte=as_of).update(
+        finished_at=F("heartbeat"), error=f"Interrupted. Run {record.pk} took over."
+    )
     try:
         while _pass(record, facts, progress):
             # What another run had locked may be free again: if it died, nobody else bills it.
             pass
         if sabotage.bill_again():
             _pass(record, facts, progress)
+    except (OperationalError, InterfaceError):
+        # The database went away or gave up: the row stays as the last commit left it, and somebody
+        # will take over.
+        raise
     except Exception as error:
         # Whatever it was, the run's row says so; what was committed before it stays.
         record.error = f"{type(error).__name__}: {error}"[:300]
+        # The counts in memory may contain a chunk that was rolled back.
+        _finish(record, "error")
         raise
-    finally:
-        record.finished_at = record.heartbeat = clock.now()
-        record.save()
+    _finish(record, "invoices", "needs_review", "withheld")
     if record.withheld:
         log.error("billing_withheld", run=record.pk, segments=record.withheld)
     log.info("billing_run", run=record.pk, as_of=str(as_of), invoices=record.invoices)
     return RunResult(record.pk, as_of, record.invoices, record.needs_review, record.withheld)
+
+
+def silent_runs() -> QuerySet[BillingRun]:
+    """Runs that neither finished nor were heard of lately: their worker or database was killed."""
+    heard = clock.now() - SILENCE
+    return BillingRun.objects.filter(finished_at__isnull=True, heartbeat__lt=heard)
+
+
+def take_over(*, now: dt.datetime, chunk: int = CHUNK) -> RunResult | None:
+    """Go on where a run was killed; None if none was (reference: billing.md 7.9)."""
+    as_of = silent_runs().aggregate(last=Max("as_of"))["last"]
+    return None if as_of is None else run(as_of, now=now, chunk=chunk)
+
+
+def _finish(record: BillingRun, *fields: str) -> None:
+    record.finished_at = record.heartbeat = clock.now()
+    record.save(update_fields=["finished_at", "heartbeat", *fields])
 
 
 def _facts(as_of: dt.date, now: dt.datetime, chunk: int) -> dict[str, Any]:

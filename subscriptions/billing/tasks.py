@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 from celery import shared_task
+from django.conf import settings
 
 from quantleap.core import clock
 from subscriptions.billing import mailing, maturity, proof, recognition, runs
@@ -14,7 +15,14 @@ from subscriptions.billing import mailing, maturity, proof, recognition, runs
 def run_daily() -> int:
     """Beat, 04:30 IST: invoice everything that is due today or was missed."""
     now = clock.now()
-    return runs.run(clock.ist_date(now), now=now).invoices
+    return runs.run(clock.ist_date(now), now=now, chunk=settings.QUANTLEAP_BILLING_CHUNK).invoices
+
+
+@shared_task(name="billing.take_over")
+def take_over() -> int:
+    """Beat: go on where a run was killed, without waiting for the next morning."""
+    result = runs.take_over(now=clock.now(), chunk=settings.QUANTLEAP_BILLING_CHUNK)
+    return result.invoices if result else 0
 
 
 @shared_task(name="billing.recognise_daily")

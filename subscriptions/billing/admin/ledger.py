@@ -9,6 +9,7 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from partners.admin.common import PartnerColumn, PartnerFilter
+from quantleap.core import clock
 from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, ReadOnlyTabularInline, display
 from subscriptions.billing.models import (
     BillingRun,
@@ -17,6 +18,7 @@ from subscriptions.billing.models import (
     LedgerProof,
     LedgerTransaction,
 )
+from subscriptions.billing.runs import SILENCE
 from subscriptions.billing.selectors import withheld
 
 
@@ -125,18 +127,29 @@ class BillingRunAdmin(LargeTableMixin, ReadOnlyAdmin):
     """What each run invoiced, held back, or stumbled over."""
 
     list_display = (
-        "as_of", "started_at", "finished_at", "invoices", "needs_review", "withheld", "error",
+        "as_of", "standing", "started_at", "finished_at", "invoices", "needs_review", "withheld",
+        "error",
     )  # fmt: skip
     list_filter = ("as_of",)
     ordering = ("-id",)
     fields = (
-        ("as_of", "invoices"),
+        ("as_of", "standing", "invoices"),
         ("started_at", "finished_at", "heartbeat"),
         ("needs_review", "withheld"),
         "still_withheld",
         "error",
     )
-    readonly_fields = ("still_withheld",)
+    readonly_fields = ("standing", "still_withheld")
+
+    @display(
+        description="State",
+        label={"running": "info", "finished": "success", "failed": "danger", "silent": "danger"},
+    )
+    def standing(self, run: BillingRun) -> str:
+        """In words. Silent: it was killed, and within a minute another run takes over."""
+        if run.finished_at is not None:
+            return "failed" if run.error else "finished"
+        return "silent" if run.heartbeat < clock.now() - SILENCE else "running"
 
     @admin.display(description="Withheld now, because the customer has no GST state")
     def still_withheld(self, run: BillingRun) -> SafeString | str:

@@ -188,7 +188,6 @@ QUANTLEAP_LIVE_BROKERS: list[str] = env.list("QUANTLEAP_LIVE_BROKERS", default=[
 QUANTLEAP_SABOTAGE: str = env.str("QUANTLEAP_SABOTAGE", default="")
 QUANTLEAP_TRUSTED_PROXIES: list[str] = env.list("QUANTLEAP_TRUSTED_PROXIES", default=[])
 QUANTLEAP_TRUSTED_HOPS: int = env.int("QUANTLEAP_TRUSTED_HOPS", default=1)
-QUANTLEAP_GST_RATE_PCT: int = env.int("QUANTLEAP_GST_RATE_PCT", default=18)
 # How many segments the daily billing run takes into one transaction; the kill tests take few.
 QUANTLEAP_BILLING_CHUNK: int = env.int("QUANTLEAP_BILLING_CHUNK", default=1000)
 # How long a customer has to pay an invoice, in days from its date.

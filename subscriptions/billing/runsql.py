@@ -36,6 +36,7 @@ SELECT due.id AS segment_id, due.partner_id, due.environment, due.subscription_i
        sub.public_id AS subscription, sub.customer_id, sub.monthly_fee, sub.currency,
        cus.public_id AS customer, cus.email, cus.name, 'receivable:' || cus.public_id AS receivable,
        tem.public_id AS template_id, tem.name AS template,
+       coalesce(nullif(tem.sac, ''), %(sac)s) AS sac,
        CASE WHEN %(states)s::jsonb ? coalesce(nullif(cus.state, ''), par.default_state)
             THEN coalesce(nullif(cus.state, ''), par.default_state) END AS state
   FROM due
@@ -125,7 +126,7 @@ INSERT INTO billing_invoice (
 SELECT new.invoice_id, new.invoice, new.partner_id, new.environment, new.customer_id,
        new.subscription_id, new.segment_id, new.segment_no, new.period_no, new.period_start,
        new.period_end, %(fy)s, named.seq, named.number, %(issued_on)s, %(due_on)s, new.taxable,
-       new.rate_pct, new.cgst, new.cgst, new.igst, new.total, new.currency, %(sac)s, new.state,
+       new.rate_pct, new.cgst, new.cgst, new.igst, new.total, new.currency, new.sac, new.state,
        %(supplier_id)s,
        jsonb_build_object(
            'version', 1, 'number', named.number,
@@ -138,7 +139,7 @@ SELECT new.invoice_id, new.invoice, new.partner_id, new.environment, new.custome
                'code', new.state, 'name', %(states)s::jsonb -> new.state),
            'reverse_charge', false, 'subscription', new.subscription, 'template', new.template,
            'lines', jsonb_build_array(jsonb_build_object(
-               'description', new.template || ', monthly subscription', 'sac', %(sac)s::text,
+               'description', new.template || ', monthly subscription', 'sac', new.sac,
                'period_start', new.period_start, 'period_last', new.period_end - 1, 'quantity', 1,
                'taxable', new.taxable::text)),
            'taxable', new.taxable::text, 'rate_pct', new.rate_pct::text,

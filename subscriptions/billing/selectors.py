@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from decimal import Decimal
 
 from partners.models import Partner
 from quantleap.core.errors import NotFound
-from subscriptions.billing.models import BillingSegment, Invoice
+from subscriptions.billing.models import BillingSegment, Invoice, TaxRate
 from subscriptions.billing.states import STATES, state_of
 
 
@@ -58,3 +59,9 @@ def get_invoice(
     if invoice is None:
         raise NotFound
     return invoice
+
+
+def tax_rate_on(day: dt.date) -> Decimal | None:
+    """GST in percent in force on ``day`` (IST); None where no rate is (1 query)."""
+    rates = TaxRate.objects.filter(effective_from__lte=day).order_by("-effective_from")
+    return rates.values_list("rate_pct", flat=True).first()

@@ -326,7 +326,7 @@ def test_the_control_unbalanced_entry_is_refused_by_the_database(
 ) -> None:
     settings.QUANTLEAP_SABOTAGE = "unbalanced_entry"
     follow(template, partner, [START])
-    with pytest.raises(DatabaseError, match=r"out of balance by 0\.01"):
+    with pytest.raises(DatabaseError, match=r"out of balance by -0\.01"):
         bill(START)
     assert "out of balance" in BillingRun.objects.get().error
     assert not Invoice.objects.exists()

@@ -73,16 +73,16 @@ def invoice_history(
 
 
 def payments(
-    partner_id: int | None, environment: str, *, customer_id: int
+    partner_id: int | None, environment: str, *, customer_id: int | None = None
 ) -> TenantQuerySet[Payment]:
-    """A customer's payments, newest first, with their invoices (1 query)."""
-    return (
+    """A tenant's payments, of one customer where given, newest first, with invoices (1 query)."""
+    found = (
         Payment.objects.for_partner(partner_id, environment)
-        .filter(customer_id=customer_id)
         .select_related("invoice")
         .defer("invoice__snapshot")
         .order_by("-id")
     )
+    return found if customer_id is None else found.filter(customer_id=customer_id)
 
 
 def unpaid_invoice(customer_id: int, template_id: int) -> Invoice | None:

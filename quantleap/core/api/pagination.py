@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -14,6 +13,10 @@ from rest_framework.request import Request
 DEFAULT_PER_PAGE = 10
 MAX_PER_PAGE = 100
 PAGING = frozenset({"page", "per_page", "limit"})
+PAGE = OpenApiParameter("page", int, description="From 1.")
+PER_PAGE = OpenApiParameter(
+    "per_page", int, description=f"At most {MAX_PER_PAGE}; {DEFAULT_PER_PAGE} if absent."
+)
 CURSOR = OpenApiParameter(
     "cursor", str, description="The next_cursor of the page before; absent: the newest."
 )
@@ -57,37 +60,32 @@ def paginate(request: Request, queryset: QuerySet[Any]) -> tuple[list[Any], dict
 
 
 def paginate_by_cursor(request: Request, queryset: QuerySet[Any]) -> tuple[list[Any], str | None]:
-    """The newest rows below ``cursor`` and the next cursor; None: these were the last.
+    """One page of what grows with time, newest first, and ``next_cursor`` (None at the end).
 
-    For what grows with time: the rows of a table whose ids grow, newest first (1 query). Rows that
-    are added meanwhile move nothing. A cursor is opaque to callers.
+    The cursor is the public id of the last row that the caller has seen, so a page never moves
+    when rows are added, and inner ids stay inside. Only rows of this very list are cursors of it:
+    anybody else's is refused like an unknown one. Two queries at most; the queryset is ordered
+    here, by id.
     """
     params = request.query_params
     if "page" in params:
         raise ValidationError({"page": "This list is read with cursor."})
     default = _number(params, "limit", DEFAULT_PER_PAGE, MAX_PER_PAGE)
     per_page = _number(params, "per_page", default, MAX_PER_PAGE)
-    rows = queryset.order_by("-id")
-    if "cursor" in params:
-        rows = rows.filter(pk__lt=_below(params["cursor"]))
-    found = list(rows[: per_page + 1])
-    more = len(found) > per_page
-    page = found[:per_page]
-    return page, _cursor(page[-1].pk) if more else None
+    cursor = params.get("cursor")
+    if cursor is not None:
+        queryset = queryset.filter(pk__lt=_place_of(cursor, queryset))
+    rows = list(queryset.order_by("-pk")[: per_page + 1])
+    more = len(rows) > per_page
+    rows = rows[:per_page]
+    return rows, (rows[-1].public_id if more else None)
 
 
-def _cursor(key: int) -> str:
-    return base64.urlsafe_b64encode(f"id:{key}".encode()).decode().rstrip("=")
-
-
-def _below(cursor: str) -> int:
-    """The key in a cursor of ours."""
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        text = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
-    except ValueError:  # also not base64, not ASCII
-        text = ""
-    digits = text.removeprefix("id:")
-    if not text.startswith("id:") or not digits.isdigit() or len(digits) > 18:
+def _place_of(cursor: str, queryset: QuerySet[Any]) -> int:
+    """The inner id of the list's row with this public id."""
+    found: int | None = None
+    if "\0" not in cursor:  # PostgreSQL could not even be asked
+        found = queryset.filter(public_id=cursor).order_by().values_list("pk", flat=True).first()
+    if found is None:
         raise ValidationError({"cursor": "Not a cursor of this list."})
-    return int(digits)
+    return found

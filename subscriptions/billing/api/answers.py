@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from rest_framework.response import Response
+
 from quantleap.core.money import CURRENCY, ZERO
+from subscriptions.billing.api.serializers import (
+    InvoiceAnswer,
+    InvoiceListAnswer,
+    PaymentListAnswer,
+)
 from subscriptions.billing.models import Commission, CreditNote, Invoice, Payment, Refund
 from subscriptions.billing.reports import Month
 
@@ -82,6 +89,31 @@ def _note_row(note: CreditNote) -> dict[str, Any]:
     }
 
 
+def invoice_page(rows: list[Invoice], pagination: dict[str, int]) -> Response:
+    """A page of invoices."""
+    answer = {
+        "statusCode": 200,
+        "invoices": [invoice_row(row) for row in rows],
+        "pagination": pagination,
+    }
+    return Response(InvoiceListAnswer(answer).data)
+
+
+def invoice(found: Invoice) -> Response:
+    """One invoice with its payments and credit notes."""
+    return Response(InvoiceAnswer({"statusCode": 200, "invoice": invoice_detail(found)}).data)
+
+
+def payment_page(rows: list[Payment], pagination: dict[str, int]) -> Response:
+    """A page of payments; their invoices must be loaded."""
+    answer = {
+        "statusCode": 200,
+        "payments": [payment_row(row, row.invoice) for row in rows],
+        "pagination": pagination,
+    }
+    return Response(PaymentListAnswer(answer).data)
+
+
 def commission_row(row: Commission) -> dict[str, Any]:
     """Members of CommissionObject: from the row down to the entries of the books."""
     return {
@@ -105,7 +137,7 @@ def commission_row(row: Commission) -> dict[str, Any]:
         "credit_note": row.credit_note.number if row.credit_note else None,
         "transaction": row.transaction.idem_key,
         "entries": [
-            {"entry_id": entry.pk, "account": entry.account.code, "amount": entry.amount}
+            {"account": entry.account.code, "amount": entry.amount}
             for entry in row.transaction.entries.all()
         ],
     }

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
-from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
-from quantleap.core.api.views import CustomerView
+from partners import permissions
+from quantleap.core.api.views import CustomerView, PartnerView
 from subscriptions.billing import documents, selectors
 
 
-class WhateverIsAccepted(BaseContentNegotiation):
-    """A document has one form: a client that accepts only PDF gets it, and errors in JSON."""
+class _Pdf(BaseRenderer):
+    """Only what may be asked for: the views answer with the bytes themselves."""
+
+    media_type = "application/pdf"
+    format = "pdf"
+
+
+class DocumentNegotiation(DefaultContentNegotiation):
+    """PDF for those who accept PDF, JSON or anything, errors in JSON for all of them; else 406."""
 
     def select_renderer(
         self,
@@ -24,9 +33,10 @@ class WhateverIsAccepted(BaseContentNegotiation):
         renderers: Iterable[BaseRenderer],
         format_suffix: str | None = None,
     ) -> tuple[BaseRenderer, str]:
-        """The first, whatever the header says."""
-        first = next(iter(renderers))
-        return first, first.media_type or ""
+        """The API's own, once the header is found to allow a document."""
+        known = list(renderers)
+        super().select_renderer(request, [*known, _Pdf()], format_suffix)
+        return known[0], known[0].media_type or ""
 
 
 def pdf_response(name: str, content: bytes) -> HttpResponse:
@@ -41,10 +51,27 @@ def pdf_response(name: str, content: bytes) -> HttpResponse:
     )
 
 
+class PartnerInvoicePdfView(PartnerView):
+    """The document of an invoice of one of the partner's customers."""
+
+    permissions_by_method: ClassVar[dict[str, str]] = {"GET": permissions.REVENUE_READ}
+    content_negotiation_class = DocumentNegotiation
+
+    @extend_schema(
+        operation_id="partner_invoices_pdf",
+        responses={(200, "application/pdf"): OpenApiTypes.BINARY},
+    )
+    def get(self, request: Request, invoice_id: str) -> HttpResponse:
+        """The invoice as PDF, always the same bytes."""
+        me = self.partner
+        invoice = selectors.get_invoice(me.partner_id, me.environment, invoice_id)
+        return pdf_response(invoice.number, documents.invoice_pdf(invoice))
+
+
 class UserInvoicePdfView(CustomerView):
     """The document of one of the customer's invoices."""
 
-    content_negotiation_class = WhateverIsAccepted
+    content_negotiation_class = DocumentNegotiation
 
     @extend_schema(
         operation_id="user_invoices_pdf",

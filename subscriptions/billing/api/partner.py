@@ -1,4 +1,4 @@
-"""``/partner/invoices``, ``/partner/revenue``, ``/partner/commissions`` (api.md section 11)."""
+"""``/partner/invoices``, ``payments``, ``revenue`` and ``commissions`` (api.md section 11)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,24 @@ from rest_framework.response import Response
 
 from partners import permissions
 from quantleap.core import clock
-from quantleap.core.api.pagination import CURSOR, paginate, paginate_by_cursor
-from quantleap.core.api.views import PartnerView
+from quantleap.core.api.pagination import (
+    CURSOR,
+    PAGE,
+    PAGING,
+    PER_PAGE,
+    paginate,
+    paginate_by_cursor,
+)
+from quantleap.core.api.views import PartnerView, QueryByMethod
+from subscriptions.api.partner import USER_EMAIL
+from subscriptions.api.requests import list_filters
 from subscriptions.billing import reports
 from subscriptions.billing.api import answers
 from subscriptions.billing.api.serializers import (
     CommissionListAnswer,
+    InvoiceAnswer,
     InvoiceListAnswer,
+    PaymentListAnswer,
     RevenueAnswer,
 )
 
@@ -31,25 +42,55 @@ class InvoicesView(PartnerView):
     """Invoices of a partner's customers."""
 
     permissions_by_method: ClassVar[dict[str, str]] = READ
+    query_by_method: ClassVar[QueryByMethod] = {"GET": PAGING | {"user_email"}}
 
-    @extend_schema(operation_id="partner_invoices_list", responses={200: InvoiceListAnswer})
+    @extend_schema(
+        operation_id="partner_invoices_list",
+        parameters=[USER_EMAIL, PAGE, PER_PAGE],
+        responses={200: InvoiceListAnswer},
+    )
     def get(self, request: Request) -> Response:
         """List, newest first."""
         me = self.partner
-        rows, pagination = paginate(request, reports.invoices(me.partner_id, me.environment))
-        answer = {
-            "statusCode": 200,
-            "invoices": [answers.invoice_row(row) for row in rows],
-            "pagination": pagination,
-        }
-        return Response(InvoiceListAnswer(answer).data)
+        found = reports.invoices(me.partner_id, me.environment).filter(**list_filters(request))
+        return answers.invoice_page(*paginate(request, found))
+
+
+class InvoiceView(PartnerView):
+    """One invoice."""
+
+    permissions_by_method: ClassVar[dict[str, str]] = READ
+
+    @extend_schema(operation_id="partner_invoices_retrieve", responses={200: InvoiceAnswer})
+    def get(self, request: Request, invoice_id: str) -> Response:
+        """With its payments and credit notes."""
+        me = self.partner
+        return answers.invoice(reports.invoice_history(me.partner_id, me.environment, invoice_id))
+
+
+class PaymentsView(PartnerView):
+    """What a partner's customers paid."""
+
+    permissions_by_method: ClassVar[dict[str, str]] = READ
+    query_by_method: ClassVar[QueryByMethod] = {"GET": PAGING | {"user_email"}}
+
+    @extend_schema(
+        operation_id="partner_payments_list",
+        parameters=[USER_EMAIL, PAGE, PER_PAGE],
+        responses={200: PaymentListAnswer},
+    )
+    def get(self, request: Request) -> Response:
+        """List, newest first."""
+        me = self.partner
+        found = reports.payments(me.partner_id, me.environment).filter(**list_filters(request))
+        return answers.payment_page(*paginate(request, found))
 
 
 class RevenueView(PartnerView):
     """A partner's month."""
 
     permissions_by_method: ClassVar[dict[str, str]] = READ
-    allowed_query = frozenset({"month"})
+    query_by_method: ClassVar[QueryByMethod] = {"GET": frozenset({"month"})}
 
     @extend_schema(
         operation_id="partner_revenue",
@@ -82,11 +123,11 @@ class CommissionsView(PartnerView):
     """What the partner earned."""
 
     permissions_by_method: ClassVar[dict[str, str]] = READ
-    allowed_query = frozenset({"cursor"})
+    query_by_method: ClassVar[QueryByMethod] = {"GET": PAGING | {"cursor"}}
 
     @extend_schema(
         operation_id="partner_commissions_list",
-        parameters=[CURSOR],
+        parameters=[CURSOR, PER_PAGE],
         responses={200: CommissionListAnswer},
     )
     def get(self, request: Request) -> Response:

@@ -106,7 +106,6 @@ class PaymentListAnswer(serializers.Serializer[Any]):
 class EntryObject(serializers.Serializer[Any]):
     """One side of a posting: debit positive, credit negative."""
 
-    entry_id = serializers.IntegerField()
     account = serializers.CharField()
     amount = _money()
 

@@ -8,6 +8,15 @@ from subscriptions.billing.api import documents, partner, user
 
 urlpatterns: list[URLPattern] = [
     path("partner/invoices", partner.InvoicesView.as_view(), name="partner-invoices"),
+    path(
+        "partner/invoices/<str:invoice_id>", partner.InvoiceView.as_view(), name="partner-invoice"
+    ),
+    path(
+        "partner/invoices/<str:invoice_id>/pdf",
+        documents.PartnerInvoicePdfView.as_view(),
+        name="partner-invoice-pdf",
+    ),
+    path("partner/payments", partner.PaymentsView.as_view(), name="partner-payments"),
     path("partner/revenue", partner.RevenueView.as_view(), name="partner-revenue"),
     path("partner/commissions", partner.CommissionsView.as_view(), name="partner-commissions"),
     path("user/invoices", user.InvoicesView.as_view(), name="user-invoices"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from quantleap.core.api.pagination import paginate
-from quantleap.core.api.views import CustomerView
+from quantleap.core.api.pagination import PAGE, PAGING, PER_PAGE, paginate
+from quantleap.core.api.views import CustomerView, QueryByMethod
 from subscriptions.billing import reports
 from subscriptions.billing.api import answers
 from subscriptions.billing.api.serializers import (
@@ -20,18 +22,18 @@ from subscriptions.billing.api.serializers import (
 class InvoicesView(CustomerView):
     """All invoices of the customer."""
 
-    @extend_schema(operation_id="user_invoices_list", responses={200: InvoiceListAnswer})
+    query_by_method: ClassVar[QueryByMethod] = {"GET": PAGING}
+
+    @extend_schema(
+        operation_id="user_invoices_list",
+        parameters=[PAGE, PER_PAGE],
+        responses={200: InvoiceListAnswer},
+    )
     def get(self, request: Request) -> Response:
         """List, newest first."""
         me = self.customer
         found = reports.invoices(me.partner_id, me.environment, customer_id=me.customer_id)
-        rows, pagination = paginate(request, found)
-        answer = {
-            "statusCode": 200,
-            "invoices": [answers.invoice_row(row) for row in rows],
-            "pagination": pagination,
-        }
-        return Response(InvoiceListAnswer(answer).data)
+        return answers.invoice_page(*paginate(request, found))
 
 
 class InvoiceView(CustomerView):
@@ -44,22 +46,21 @@ class InvoiceView(CustomerView):
         found = reports.invoice_history(
             me.partner_id, me.environment, invoice_id, customer_id=me.customer_id
         )
-        answer = {"statusCode": 200, "invoice": answers.invoice_detail(found)}
-        return Response(InvoiceAnswer(answer).data)
+        return answers.invoice(found)
 
 
 class PaymentsView(CustomerView):
     """All payments of the customer."""
 
-    @extend_schema(operation_id="user_payments_list", responses={200: PaymentListAnswer})
+    query_by_method: ClassVar[QueryByMethod] = {"GET": PAGING}
+
+    @extend_schema(
+        operation_id="user_payments_list",
+        parameters=[PAGE, PER_PAGE],
+        responses={200: PaymentListAnswer},
+    )
     def get(self, request: Request) -> Response:
         """List, newest first."""
         me = self.customer
         found = reports.payments(me.partner_id, me.environment, customer_id=me.customer_id)
-        rows, pagination = paginate(request, found)
-        answer = {
-            "statusCode": 200,
-            "payments": [answers.payment_row(row, row.invoice) for row in rows],
-            "pagination": pagination,
-        }
-        return Response(PaymentListAnswer(answer).data)
+        return answers.payment_page(*paginate(request, found))

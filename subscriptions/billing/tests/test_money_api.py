@@ -120,9 +120,8 @@ def test_a_months_commission_is_traced_down_to_the_entries(
         entries = {entry["account"]: Decimal(str(entry["amount"])) for entry in row["entries"]}
         assert entries["revshare_expense"] == Decimal(str(row["amount"]))
         assert sum(entries.values()) == 0
-        for entry in row["entries"]:
-            held = LedgerEntry.objects.get(pk=entry["entry_id"])
-            assert held.transaction.idem_key == row["transaction"]
+        held = LedgerEntry.objects.filter(transaction__idem_key=row["transaction"])
+        assert entries == {one.account.code: one.amount for one in held}
         booked += entries["partner_payable_pending:zebu"]
     assert booked == -exact == ledger.balance("partner_payable_pending:zebu")
 
@@ -160,12 +159,33 @@ def test_a_bad_month_is_refused(tenant: Tenant, month: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "cursor", ["", "x", "aWQ6", "aWQ6LTE", "eHh4", "%00", "aWQ6OTk5OTk5OTk5OTk5OTk5OTk5OTk"]
+    "cursor",
+    ["", "x", "com_unknown", "aWQ6MQ", "1", "-1", "%00", "com_%00", "%E2%82%B9", "x" * 999],
 )
 def test_a_bad_cursor_is_refused(tenant: Tenant, cursor: str) -> None:
     answer = tenant.client.get(f"/partner/commissions?cursor={cursor}")
     assert answer.status_code == 400
     assert list(answer.json()["details"]) == ["cursor"]
+
+
+def test_anothers_commission_is_no_cursor(
+    tenant: Tenant, template: Template, mine: Invoice
+) -> None:
+    others = make_tenant()
+    follow(template, others.partner, [START])
+    bill(START)
+    for invoice in Invoice.objects.all():
+        pay(invoice, TOTAL)
+    (own, foreign) = (
+        Commission.objects.get(partner_id=one.partner.pk).public_id for one in (tenant, others)
+    )
+    assert get(tenant.client, f"/partner/commissions?cursor={own}")["commissions"] == []
+    answers = [
+        tenant.client.get(f"/partner/commissions?cursor={one}", headers={"X-Request-Id": "same"})
+        for one in (foreign, "com_unknown", mine.public_id)
+    ]
+    assert {answer.status_code for answer in answers} == {400}
+    assert len({answer.content for answer in answers}) == 1
 
 
 # -- who may see what ----------------------------------------------------------------------------

@@ -159,6 +159,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60.0,
         "options": {"expires": 60},
     },
+    "credit-withdrawals": {
+        "task": "billing.credit_withdrawals",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "recognise-revenue": {
         "task": "billing.recognise_daily",
         "schedule": crontab(hour=23, minute=20),

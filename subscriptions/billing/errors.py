@@ -49,6 +49,14 @@ class NothingToCredit(DomainError):
     error = "Not so much left"
 
 
+class InvoiceChanged(DomainError):
+    """409: somebody else's payment or credit came between looking and acting."""
+
+    status = 409
+    code = "invoice_changed"
+    error = "Invoice changed"
+
+
 class PaymentDue(DomainError):
     """409: an invoice of an earlier subscription is unpaid (``invoice_id``, ``invoice_number``)."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final, TypeVar
@@ -16,8 +17,8 @@ from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.money import PAISA, ZERO, json_number
 from quantleap.core.tenancy import TenantOwned
 from subscriptions.billing import chart, commissions, ledger
-from subscriptions.billing.errors import PaymentKeyReused
-from subscriptions.billing.models import Invoice, Method, Payment
+from subscriptions.billing.errors import InvoiceChanged, PaymentKeyReused
+from subscriptions.billing.models import MONEY_METHODS, Invoice, Payment
 from subscriptions.billing.models.payments import new_payment_id
 
 PAID: Final = "invoice.paid"
@@ -46,14 +47,16 @@ def record_payment(
     received_on: dt.date,
     actor: Actor,
     now: dt.datetime,
+    seen: Decimal | None = None,
 ) -> Recorded:
     """Record ``amount`` rupees received for an invoice on ``received_on`` (IST), once per key.
 
     What exceeds the outstanding sum is the customer's credit. Commission accrues here (money.md).
-    The books get it on the day of ``now``: months that are over do not change.
+    The books get it on the day of ``now``: months that are over do not change. ``seen`` is the
+    outstanding sum that the caller decided on.
 
-    NotFound; InvalidRequest for an amount, date, method or key that cannot be;
-    PaymentKeyReused (409) when the key names another payment of this tenant.
+    NotFound; InvalidRequest for an amount, date, method or key that cannot be; PaymentKeyReused
+    (409) when the key names another payment of this tenant; InvoiceChanged (409).
     """
     check_money(amount, method, reference, idem_key)
     if received_on > ist_date(now):
@@ -70,31 +73,46 @@ def record_payment(
         held = recorded_before(Payment, invoice, idem_key, same)
         if held is not None:
             return Recorded(held, created=False)
+        check_seen(invoice, seen)
         applied = min(amount, commissions.standing(invoice).outstanding)
-        payment = _write(invoice, idem_key, applied, same, actor, now)
-        was_paid = invoice.status
-        invoice.paid += applied
-        save_standing(invoice)
-        commissions.accrue(invoice, payment, now=now)
-        _tell(invoice, payment, was_paid != invoice.status, actor, now)
+        payment = settle(invoice, idem_key, applied, same, chart.MANUAL_CLEARING, actor, now)
     return Recorded(payment, created=True)
 
 
-# -- shared with refunds -------------------------------------------------------------------------
-def check_money(amount: Decimal, method: str, reference: str, idem_key: str) -> None:
+# -- shared with credits and refunds -------------------------------------------------------------
+def check_money(
+    amount: Decimal,
+    method: str,
+    reference: str,
+    idem_key: str,
+    *,
+    allowed: Collection[str] = MONEY_METHODS,
+) -> None:
     """InvalidRequest for what no bank could have done, or nobody could find again."""
     wrong = {}
     sane = amount.is_finite() and ZERO < amount <= _LARGEST
     if not sane or amount != amount.quantize(PAISA):
         wrong["amount"] = "Rupees greater than 0, with at most two decimals."
-    if method not in Method.values:
-        wrong["method"] = f"One of {', '.join(Method.values)}."
-    if not 0 < len(reference.strip()) <= REFERENCE_LENGTH:
-        wrong["reference"] = f"From 1 to {REFERENCE_LENGTH} characters."
-    if not 0 < len(idem_key.strip()) <= KEY_LENGTH:
-        wrong["idem_key"] = f"From 1 to {KEY_LENGTH} characters."
+    if method not in allowed:
+        wrong["method"] = f"One of {', '.join(allowed)}."
+    for name, text, most in (
+        ("reference", reference, REFERENCE_LENGTH),
+        ("idem_key", idem_key, KEY_LENGTH),
+    ):
+        if not 0 < len(text.strip()) <= most or "\0" in text:
+            wrong[name] = f"From 1 to {most} characters."
     if wrong:
         raise InvalidRequest(details=wrong)
+
+
+def check_seen(invoice: Invoice, seen: Decimal | None) -> None:
+    """InvoiceChanged unless the locked invoice still owes what the caller saw (None: unsaid)."""
+    owed = commissions.standing(invoice).outstanding
+    if seen is not None and seen != owed:
+        raise InvoiceChanged(
+            f"{invoice.number} owes {owed} rupees now, not {seen} as on the page that you saw: "
+            "open it again"
+        )
 
 
 def lock_invoice(invoice_id: int) -> Invoice:
@@ -112,12 +130,15 @@ def lock_invoice(invoice_id: int) -> Invoice:
 
 
 def recorded_before(
-    model: type[M], invoice: Invoice, idem_key: str, same: dict[str, Any]
+    model: type[M], owner: TenantOwned, idem_key: str, same: dict[str, Any]
 ) -> M | None:
-    """The row that this key made, None if there is none; PaymentKeyReused if it is another."""
+    """The row that this key made for the owner's tenant, None if there is none.
+
+    PaymentKeyReused if it is another.
+    """
     held: M | None = (
         model._default_manager.filter(  # TenantQuerySet of every one of these models
-            partner_id=invoice.partner_id, environment=invoice.environment, idem_key=idem_key
+            partner_id=owner.partner_id, environment=owner.environment, idem_key=idem_key
         )
     ).first()
     if held is not None and any(getattr(held, name) != value for name, value in same.items()):
@@ -169,11 +190,34 @@ def invoice_data(invoice: Invoice) -> dict[str, Any]:
 
 
 # -- what is written -----------------------------------------------------------------------------
+def settle(
+    invoice: Invoice,
+    idem_key: str,
+    applied: Decimal,
+    same: dict[str, Any],
+    source: str,
+    actor: Actor,
+    now: dt.datetime,
+) -> Payment:
+    """Write a payment of a locked invoice and all that follows from it: commission, status, event.
+
+    ``source`` is the account that gives the money; ``same`` the fields that name the payment.
+    """
+    payment = _write(invoice, idem_key, applied, same, source, actor, now)
+    was = invoice.status
+    invoice.paid += applied
+    save_standing(invoice)
+    commissions.accrue(invoice, payment, now=now)
+    _tell(invoice, payment, was != invoice.status, actor, now)
+    return payment
+
+
 def _write(
     invoice: Invoice,
     idem_key: str,
     applied: Decimal,
     same: dict[str, Any],
+    source: str,
     actor: Actor,
     now: dt.datetime,
 ) -> Payment:
@@ -185,7 +229,7 @@ def _write(
         kind="payment",
         effective_on=ist_date(now),
         postings=[
-            ledger.debit(chart.MANUAL_CLEARING, amount),
+            ledger.debit(source, amount),
             ledger.credit(chart.receivable(customer), applied),
             ledger.credit(chart.customer_credit(customer), amount - applied),
         ],

@@ -132,14 +132,18 @@ SELECT invoice.number, 'paid ' || invoice.paid || ' of payments ' || coalesce(ca
 """,
     ),
     (
-        "customer's credit differs from what was paid too much and not given back",
+        "customer's credit differs from what was paid too much or credited, less what was used",
         """
 SELECT coalesce(owed.customer, booked.customer),
        coalesce(booked.amount, 0) || ' instead of ' || coalesce(owed.amount, 0)
   FROM (SELECT customer.public_id AS customer, -sum(moved.amount) AS amount
           FROM (SELECT customer_id, excess AS amount FROM billing_payment WHERE excess > 0
                  UNION ALL
-                SELECT customer_id, -amount FROM billing_refund WHERE payment_id IS NOT NULL)
+                SELECT customer_id, -amount FROM billing_payment WHERE method = 'CUSTOMER_CREDIT'
+                 UNION ALL
+                SELECT customer_id, amount FROM billing_refund WHERE method = 'CUSTOMER_CREDIT'
+                 UNION ALL
+                SELECT customer_id, -amount FROM billing_refund WHERE credit_note_id IS NULL)
                AS moved
           JOIN partners_customer AS customer ON customer.id = moved.customer_id
          GROUP BY customer.public_id) AS owed

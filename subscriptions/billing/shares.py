@@ -109,6 +109,21 @@ def credit_parts(invoiced: Parts, credited: Parts, amount: Decimal) -> Parts:
     return Parts(amount - half - half - whole, half, half, whole)
 
 
+def unused_parts(left: Parts, unused: int, days: int) -> Parts:
+    """The part of what is ``left`` of an invoice that ``unused`` of its period's ``days`` cost.
+
+    Each part is floored to the paisa on its own, so that CGST stays equal to SGST; the rest has
+    been used. ValueError unless 0 <= unused <= days.
+    """
+    if not 0 <= unused <= days or days == 0:
+        raise ValueError(f"{unused} of {days} days cannot be unused")
+    taxable, half, whole = (
+        _part(amount, Decimal(unused), Decimal(days))
+        for amount in (left.taxable, left.cgst, left.igst)
+    )
+    return Parts(taxable, half, half, whole)
+
+
 def recognised_part(recognised: Decimal, value: Decimal, credited: Decimal) -> Decimal:
     """How much of ``credited`` comes out of revenue, the rest out of what is still deferred.
 

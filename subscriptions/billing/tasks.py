@@ -8,7 +8,7 @@ from celery import shared_task
 from django.conf import settings
 
 from quantleap.core import clock
-from subscriptions.billing import mailing, maturity, proof, recognition, runs
+from subscriptions.billing import mailing, maturity, proof, recognition, runs, withdrawals
 
 
 @shared_task(name="billing.run_daily")
@@ -23,6 +23,12 @@ def take_over() -> int:
     """Beat: go on where a run was killed, without waiting for the next morning."""
     result = runs.take_over(now=clock.now(), chunk=settings.QUANTLEAP_BILLING_CHUNK)
     return result.invoices if result else 0
+
+
+@shared_task(name="billing.credit_withdrawals")
+def credit_withdrawals() -> int:
+    """Beat: credit what withdrawn templates took away; bounded, the next beat goes on."""
+    return withdrawals.credit_due(now=clock.now())
 
 
 @shared_task(name="billing.recognise_daily")

@@ -18,7 +18,7 @@ from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.errors import NotFound
 from subscriptions import events
-from subscriptions.billing import segments
+from subscriptions.billing import segments, withdrawals
 from subscriptions.errors import TransitionRefused
 from subscriptions.lifecycle import Action, Source, Verdict, refusal, sources, verdict
 from subscriptions.models import Allocation, Subscription
@@ -223,7 +223,8 @@ def _exit(subscription: Subscription, actor: Actor, now: dt.datetime) -> None:
 def cancel_for_withdrawal(template_id: int, *, actor: Actor, now: dt.datetime) -> int:
     """Cancel every live subscription of a template, in the withdrawal's transaction.
 
-    Open positions run to their exit (api.md section 7). Batches, each of a few statements.
+    Open positions run to their exit (api.md section 7); what was paid for the days after today is
+    credited later (billing/withdrawals.py). Batches, each of a few statements.
     """
     reason = Subscription.Reason.TEMPLATE_WITHDRAWN
     total = 0
@@ -249,6 +250,7 @@ def cancel_for_withdrawal(template_id: int, *, actor: Actor, now: dt.datetime) -
                 cancelled_at=now,
             )
             segments.stop(ids, on=ist_date(now))
+            withdrawals.expect(batch, on=ist_date(now), now=now)
             for one in batch:
                 one.status, one.status_reason, one.status_note = "CANCELLED", reason.value, ""
             ENTRY_GATE.get().withdraw_armed(ids, reason=Action.CANCEL.value, now=now)

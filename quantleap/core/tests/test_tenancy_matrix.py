@@ -56,6 +56,7 @@ NOBODYS_TABLES = {
     "billing.NumberSeries": "the platform's: numbers run on through all partners",
     "billing.LedgerAccount": "the platform's books; an account may be a customer's or a partner's",
     "billing.AccountBalance": "part of an account",
+    "billing.CustomerCredit": "an account of the books",
     "billing.LedgerEntry": "part of a transaction",
     "billing.LedgerProof": "the platform's: the proof is of the whole books",
     "billing.BillingRun": "the platform's: a run bills everybody",

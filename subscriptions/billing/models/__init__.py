@@ -8,12 +8,14 @@ from subscriptions.billing.models.documents import (
 from subscriptions.billing.models.invoices import BillingRun, BillingSegment, Invoice
 from subscriptions.billing.models.ledger import (
     AccountBalance,
+    CustomerCredit,
     LedgerAccount,
     LedgerEntry,
     LedgerProof,
     LedgerTransaction,
 )
 from subscriptions.billing.models.payments import (
+    MONEY_METHODS,
     Commission,
     CreditNote,
     Method,
@@ -21,14 +23,17 @@ from subscriptions.billing.models.payments import (
     Refund,
 )
 from subscriptions.billing.models.reference import NumberSeries, Supplier, TaxRate
+from subscriptions.billing.models.withdrawals import WithdrawalCredit
 
 __all__ = [
+    "MONEY_METHODS",
     "AccountBalance",
     "BillingRun",
     "BillingSegment",
     "Commission",
     "CreditNote",
     "CreditNoteDocument",
+    "CustomerCredit",
     "Invoice",
     "InvoiceDocument",
     "InvoiceMail",
@@ -42,4 +47,5 @@ __all__ = [
     "Refund",
     "Supplier",
     "TaxRate",
+    "WithdrawalCredit",
 ]

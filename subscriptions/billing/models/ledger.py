@@ -94,6 +94,20 @@ class LedgerEntry(models.Model):
         return f"{self.account_id} {self.amount}"
 
 
+class CustomerCredit(LedgerAccount):
+    """What we hold of a customer's money: his account, as staff work with it."""
+
+    class Meta:
+        proxy = True
+        verbose_name = "customer's credit"
+        verbose_name_plural = "customers' credit"
+
+    @property
+    def customer_id(self) -> str:
+        """Public id of the customer."""
+        return self.code.partition(":")[2]
+
+
 class AccountBalance(models.Model):
     """Sum of an account's entries, kept in their transaction by a trigger."""
 

@@ -25,17 +25,23 @@ new_commission_id = functools.partial(new_public_id, "com")
 
 
 class Method(models.TextChoices):
-    """How money moved. All of them are recorded by staff."""
+    """How money moved, recorded by staff; or that it stayed with us as the customer's credit."""
 
     BANK_TRANSFER = "BANK_TRANSFER", "Bank transfer"
     UPI = "UPI", "UPI"
     CHEQUE = "CHEQUE", "Cheque"
     CASH = "CASH", "Cash"
+    CUSTOMER_CREDIT = "CUSTOMER_CREDIT", "Customer's credit"
+
+
+#: The ways in which money comes and goes.
+MONEY_METHODS = tuple(one for one in Method.values if one != Method.CUSTOMER_CREDIT)
 
 
 class Payment(TenantOwned):
     """Money received for an invoice: ``applied`` settles it, ``excess`` is the customer's credit.
 
+    By the method CUSTOMER_CREDIT the money was received before, and is used now.
     ``idem_key`` names the receipt of the money (a statement's line): once, whoever records it.
     """
 
@@ -45,7 +51,7 @@ class Payment(TenantOwned):
         Customer, on_delete=models.PROTECT, related_name="payments", db_index=False
     )
     idem_key = models.CharField(max_length=120)
-    method = models.CharField(max_length=13, choices=Method.choices)
+    method = models.CharField(max_length=15, choices=Method.choices)
     reference = models.CharField(
         max_length=80, help_text="The bank's own: a UTR, a cheque's number."
     )
@@ -78,6 +84,9 @@ class Payment(TenantOwned):
             ),
             models.CheckConstraint(
                 condition=Q(received_on__lte=F("recorded_on")), name="payment_not_before_receipt"
+            ),
+            models.CheckConstraint(
+                condition=~Q(method="CUSTOMER_CREDIT") | Q(excess=0), name="payment_credit_fits"
             ),
         )
         indexes = (
@@ -158,7 +167,9 @@ class CreditNote(TenantOwned):
 
 
 class Refund(TenantOwned):
-    """Money given back: for a credit note, or of a payment's excess."""
+    """What goes back for a credit note (by CUSTOMER_CREDIT: it becomes the customer's credit); or
+    credit that is paid out, of one payment's excess or of all there is.
+    """
 
     public_id = models.CharField(max_length=40, unique=True, default=new_refund_id, editable=False)
     customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="refunds")
@@ -174,7 +185,7 @@ class Refund(TenantOwned):
         help_text="Whose excess is given back.",
     )
     idem_key = models.CharField(max_length=120)
-    method = models.CharField(max_length=13, choices=Method.choices)
+    method = models.CharField(max_length=15, choices=Method.choices)
     reference = models.CharField(max_length=80)
     amount = models.DecimalField(max_digits=12, decimal_places=2)
     currency = models.CharField(max_length=3, default="INR")
@@ -197,9 +208,12 @@ class Refund(TenantOwned):
             ),
             models.CheckConstraint(condition=Q(amount__gt=0), name="refund_positive"),
             models.CheckConstraint(
-                condition=Q(credit_note__isnull=True, payment__isnull=False)
-                | Q(credit_note__isnull=False, payment__isnull=True),
+                condition=Q(credit_note__isnull=True) | Q(payment__isnull=True),
                 name="refund_of_one_thing",
+            ),
+            models.CheckConstraint(
+                condition=Q(credit_note__isnull=False) | ~Q(method="CUSTOMER_CREDIT"),
+                name="refund_credit_is_for_note",
             ),
         )
         indexes = (

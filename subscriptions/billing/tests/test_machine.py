@@ -31,7 +31,7 @@ from partners.tests.factories import make_partner
 from quantleap.core.audit import SYSTEM
 from quantleap.core.money import share
 from subscriptions import services
-from subscriptions.billing import maturity, proof, recognition, refunds, runs, shares
+from subscriptions.billing import customer_credit, maturity, proof, recognition, runs, shares
 from subscriptions.billing.commissions import standing
 from subscriptions.billing.errors import FutureDate
 from subscriptions.billing.models import Commission, Invoice, LedgerEntry, Payment, Refund
@@ -196,7 +196,7 @@ class Portfolio(RuleBasedStateMachine):
         payment = self.chosen(Payment.objects.filter(excess__gt=0), number)
         given = payment.refunds.aggregate(sum=Sum("amount"))["sum"] or ZERO
         if payment.excess > given:
-            refunds.return_excess(
+            customer_credit.return_excess(
                 payment_id=payment.pk,
                 idem_key=self.key(),
                 amount=payment.excess - given,

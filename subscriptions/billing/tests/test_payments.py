@@ -16,7 +16,15 @@ from partners.tests.factories import make_partner
 from quantleap.core.audit import Actor
 from quantleap.core.errors import InvalidRequest
 from quantleap.core.models import AuditEntry, OutboxEvent
-from subscriptions.billing import chart, ledger, maturity, payments, proof, recognition, refunds
+from subscriptions.billing import (
+    chart,
+    customer_credit,
+    ledger,
+    maturity,
+    payments,
+    proof,
+    recognition,
+)
 from subscriptions.billing.errors import FutureDate, NothingToCredit, PaymentKeyReused
 from subscriptions.billing.models import (
     Commission,
@@ -154,11 +162,11 @@ def test_too_much_is_the_customers_credit_and_can_go_back(invoice: Invoice) -> N
         "actor": STAFF,
         "now": noon(START),
     }
-    refunds.return_excess(idem_key="b1", amount=rupees("300"), **back)
-    refunds.return_excess(idem_key="b1", amount=rupees("300"), **back)
+    customer_credit.return_excess(idem_key="b1", amount=rupees("300"), **back)
+    customer_credit.return_excess(idem_key="b1", amount=rupees("300"), **back)
     with pytest.raises(NothingToCredit):
-        refunds.return_excess(idem_key="b2", amount=rupees("21.19"), **back)
-    refunds.return_excess(idem_key="b3", amount=rupees("21.18"), **back)
+        customer_credit.return_excess(idem_key="b2", amount=rupees("21.19"), **back)
+    customer_credit.return_excess(idem_key="b3", amount=rupees("21.18"), **back)
     assert books()["credit"] == -TOTAL
     assert Refund.objects.count() == 2
     assert_books_hold()

@@ -24,6 +24,8 @@ from subscriptions.billing.models.payments import new_payment_id
 PAID: Final = "invoice.paid"
 KEY_LENGTH: Final = 120
 REFERENCE_LENGTH: Final = 80
+#: Money that came longer before its invoice is a mistyped year.
+_IN_ADVANCE: Final = dt.timedelta(days=366)
 _LARGEST: Final = Decimal("9999999999.99")
 
 M = TypeVar("M", bound=TenantOwned)
@@ -70,6 +72,8 @@ def record_payment(
     }
     with transaction.atomic():
         invoice = lock_invoice(invoice_id)
+        if received_on < invoice.issued_on - _IN_ADVANCE:
+            raise InvalidRequest(details={"received_on": "More than a year before the invoice."})
         held = recorded_before(Payment, invoice, idem_key, same)
         if held is not None:
             return Recorded(held, created=False)

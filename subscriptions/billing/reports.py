@@ -20,6 +20,7 @@ from subscriptions.billing.models import (
     CreditNote,
     Invoice,
     LedgerEntry,
+    Method,
     Payment,
     Refund,
 )
@@ -227,11 +228,15 @@ def month_report(partner_id: int, environment: str, first: dt.date) -> Month:
         invoiced=billed["sum"] or ZERO,
         credited=_sum(noted, "taxable"),
         payments=_sum(
-            Payment.objects.for_partner(partner_id, environment).filter(recorded_on__range=window),
+            Payment.objects.for_partner(partner_id, environment)
+            .filter(recorded_on__range=window)
+            .exclude(method=Method.CUSTOMER_CREDIT),
             "amount",
         ),
         refunds=_sum(
-            Refund.objects.for_partner(partner_id, environment).filter(recorded_on__range=window),
+            Refund.objects.for_partner(partner_id, environment)
+            .filter(recorded_on__range=window)
+            .exclude(method=Method.CUSTOMER_CREDIT),
             "amount",
         ),
         accrued=earned["ACCRUAL"] or ZERO,

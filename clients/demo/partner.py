@@ -263,8 +263,8 @@ def _invoice(row: Mapping[str, Any]) -> Invoice:
 
 
 def _rupees(row: Mapping[str, Any], name: str = "amount") -> Decimal:
-    """A JSON number of rupees, exactly as it was written."""
-    return Decimal(row[name])
+    """A JSON number of rupees, exactly as it was written, with both of its decimals."""
+    return Decimal(row[name]).quantize(Decimal("0.01"))
 
 
 def in_parallel(

@@ -13,7 +13,6 @@ from marketplace.api.answers import PLATFORM_OWNER
 from marketplace.models import Template
 from quantleap.core.clock import ist_date
 from quantleap.core.money import BASIS_POINTS, split
-from quantleap.core.tenancy import Environment
 from subscriptions.api.serializers import (
     AllocationListAnswer,
     CreatedMembers,
@@ -21,7 +20,9 @@ from subscriptions.api.serializers import (
     PartnerDetailMembers,
     TransitionMembers,
 )
+from subscriptions.billing.owing import owing
 from subscriptions.billing.reports import shares_to_date
+from subscriptions.billing.segments import is_billed
 from subscriptions.models import Allocation, Subscription
 from subscriptions.periods import next_billing_at, next_billing_date
 from subscriptions.ports import ACTIVITY
@@ -48,15 +49,11 @@ def allocation_row(allocation: Allocation, now: dt.datetime) -> dict[str, Any]:
     }
 
 
-def _is_billed(subscription: Subscription) -> bool:
-    """FREE templates and test-environment subscriptions are never billed (money.md)."""
-    return subscription.price_id is not None and subscription.environment == Environment.LIVE
-
-
 def user_row(subscription: Subscription, now: dt.datetime) -> dict[str, Any]:
     """Members of UserSubscriptionObject; customer, template and allocations must be loaded."""
     allocations = [allocation_row(one, now) for one in subscription.allocations.all()]
-    goes_on = _is_billed(subscription) and subscription.status != Subscription.Status.CANCELLED
+    # a pause that lasts is not billed, and nobody knows when it will end (money.md, periods)
+    goes_on = is_billed(subscription) and subscription.status == Subscription.Status.ACTIVE
     today = ist_date(now)
     next_date = next_billing_date(subscription.anchor, today) if goes_on else None
     template = subscription.template
@@ -82,6 +79,7 @@ def user_row(subscription: Subscription, now: dt.datetime) -> dict[str, Any]:
             "billing_start_date": _billing_start(subscription),
             "next_billing_date": next_date,
         },
+        "payment": payment_row(subscription, today),
         "broker_allocation": allocations[0] if allocations else None,
         "broker_allocations": allocations,
         "status_changed_at": subscription.status_changed_at,
@@ -98,7 +96,7 @@ def _owner_id(subscription: Subscription) -> str:
 
 
 def _billing_start(subscription: Subscription) -> dt.date | None:
-    return subscription.anchor if _is_billed(subscription) else None
+    return subscription.anchor if is_billed(subscription) else None
 
 
 def partner_row(subscription: Subscription, slug: str, now: dt.datetime) -> dict[str, Any]:
@@ -134,10 +132,16 @@ def lots_rows(subscription: Subscription) -> list[dict[str, Any]]:
     ]
 
 
-def payment_row(subscription: Subscription) -> dict[str, Any]:
-    """What is to be paid: nothing is due before an invoice says so."""
-    status = "NOT_INVOICED" if _is_billed(subscription) else "NOT_REQUIRED"
-    return {"status": status, "due_by": None, "pay_url": None}
+def payment_row(subscription: Subscription, today: dt.date) -> dict[str, Any]:
+    """Members of PaymentObject as of ``today`` (IST); see owing.with_owing for lists."""
+    found = owing(subscription, today)
+    return {
+        "status": found.status,
+        "due_by": found.due_by,
+        "amount": found.amount,
+        "currency": subscription.currency,
+        "pay_url": None,  # pages to pay on come with the gateways
+    }
 
 
 def revenue_to_date(subscription: Subscription) -> dict[str, Any]:
@@ -160,7 +164,6 @@ def created(shown: Row, subscription: Subscription) -> Response:
         "statusCode": 201,
         "message": "Subscription created successfully",
         "effective_lots": lots_rows(subscription),
-        "payment": payment_row(subscription),
     }
     return _flat_and_nested(CreatedMembers(members).data, shown, 201)
 

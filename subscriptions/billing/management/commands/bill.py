@@ -7,6 +7,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import InterfaceError, OperationalError
 
 from quantleap.core import clock
 from quantleap.core.errors import DomainError
@@ -44,6 +45,12 @@ class Command(BaseCommand):
             result = runs.run(as_of, now=now, chunk=options["chunk"], progress=progress)
         except DomainError as error:
             raise CommandError(error.message) from error
+        except (OperationalError, InterfaceError) as error:
+            (reason, *_) = str(error).split("\n")
+            raise CommandError(
+                "The database went away. What was billed stays; the rest is billed by this command "
+                f"once more, or by beat within minutes. ({reason})"
+            ) from error
         if done and self.stdout.isatty():
             self.stdout.write("")
         self.stdout.write(

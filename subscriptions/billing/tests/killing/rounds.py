@@ -229,6 +229,10 @@ def play(yard: Yard, *, rounds: int, seed: int, size: int, log: Log = print) -> 
     return verdict
 
 
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
 def main() -> None:
     """Command line; exit status 1 when anything was not clean."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -239,7 +243,7 @@ def main() -> None:
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
     begun = time.monotonic()
     with Yard(PROJECT_ROOT / "var" / "kill-billing", chunk=CHUNK) as yard:
-        verdict = play(yard, rounds=options.rounds, seed=seed, size=options.size)
+        verdict = play(yard, rounds=options.rounds, seed=seed, size=options.size, log=_say)
         verdict.add(play_statements(yard, seed=seed, postgres=True))
         verdict.add(play_morning(yard, seed=seed, postgres=True))
     print(json.dumps(verdict.figures(), indent=1))

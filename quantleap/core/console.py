@@ -148,6 +148,8 @@ NAVIGATION: Final[tuple[tuple[str, bool, tuple[Link, ...]], ...]] = (
             Link("Payments", "payments", "billing.Payment"),
             Link("Credit notes", "undo", "billing.CreditNote"),
             Link("Refunds", "currency_rupee", "billing.Refund"),
+            Link("Customers' credit", "savings", "billing.CustomerCredit"),
+            Link("Withdrawal credits", "event_busy", "billing.WithdrawalCredit"),
             Link("Commission", "percent", "billing.Commission"),
             Link("Balances", "account_balance_wallet", "billing.LedgerAccount"),
             Link("Postings", "menu_book", "billing.LedgerTransaction"),

@@ -45,6 +45,11 @@ _CHART: Final[Mapping[str, tuple[str, bool]]] = {
 }
 
 
+def names() -> tuple[str, ...]:
+    """The chart's names, in its order."""
+    return tuple(_CHART)
+
+
 class UnknownAccount(ValueError):
     """The chart has no such account."""
 

@@ -7,6 +7,8 @@ import unicodedata
 from decimal import Decimal
 from typing import Final
 
+from quantleap.core.money import grouped
+
 _MONTHS: Final = (
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 )  # fmt: skip
@@ -42,11 +44,5 @@ def rate(percent: Decimal) -> str:
 
 
 def amount(rupees: str, sign: str = "") -> str:
-    """Not negative, grouped as in India: ``1,17,882.00``."""
-    whole, _, paise = f"{Decimal(rupees):.2f}".partition(".")
-    head, tail = whole[:-3], whole[-3:]
-    groups: list[str] = []
-    while head:
-        groups.insert(0, head[-2:])
-        head = head[:-2]
-    return f"{sign}{','.join([*groups, tail])}.{paise}"
+    """Grouped as in India: ``1,17,882.00``."""
+    return grouped(Decimal(rupees), sign)

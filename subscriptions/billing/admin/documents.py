@@ -12,8 +12,9 @@ from django.http import Http404, HttpRequest, HttpResponse
 
 from partners.admin.common import PartnerColumn, PartnerFilter
 from quantleap.core import clock
-from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, action, confirmed
+from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, action, confirmed, display
 from quantleap.core.audit import Actor
+from quantleap.core.columns import linked
 from subscriptions.billing import mailing
 from subscriptions.billing.api.documents import pdf_response
 from subscriptions.billing.models import InvoiceMail
@@ -43,16 +44,19 @@ class DocumentDownload(ReadOnlyAdmin):
 class InvoiceMailAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
     """Which invoices were mailed, and why others were not."""
 
+    compressed_fields = False
     list_display = (
-        "invoice",
+        "created_at",
+        linked("invoice"),
         "partner_name",
-        "status",
+        "standing",
         "attempts",
         "sent_at",
         "next_attempt_at",
         "last_error",
     )
     list_filter = ("status", PartnerFilter, "environment")
+    search_help_text = "An invoice's number or id, or a customer's e-mail, in full"
     search_fields = ("=invoice__number", "=invoice__public_id", "=invoice__customer__email")
     ordering = ("-id",)
     fields = (
@@ -63,6 +67,15 @@ class InvoiceMailAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
     )
     readonly_fields = ("partner_name", "environment", "created_at")
     actions_detail = ("send_again",)
+
+    @display(
+        description="Status",
+        ordering="status",
+        label={"Pending": "info", "Sent": "success", "Failed": "danger"},
+    )
+    def standing(self, mail: InvoiceMail) -> str:
+        """In words."""
+        return str(mail.get_status_display())
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[InvoiceMail]:
         """With the invoice's number, without its document."""

@@ -10,19 +10,26 @@ from django.http import HttpRequest
 
 from partners.admin.common import PartnerColumn, PartnerFilter
 from quantleap.core import clock
-from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, confirmed
+from quantleap.core.admin import (
+    LargeTableMixin,
+    ReadOnlyAdmin,
+    ReadOnlyTabularInline,
+    confirmed,
+    display,
+)
 from quantleap.core.audit import Actor
-from subscriptions.billing import documents, refunds
+from quantleap.core.columns import in_rupees, itself, linked, plain, rupees, share
+from subscriptions.billing import customer_credit, documents
+from subscriptions.billing.admin.common import ToLookAt
 from subscriptions.billing.admin.documents import DocumentDownload
 from subscriptions.billing.admin.forms import MoneyForm
 from subscriptions.billing.models import Commission, CreditNote, Payment, Refund
 
 
-class MoneyPage(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
-    """History of one tenant's money, newest first."""
+class MoneyPage(ToLookAt, PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
+    """History of one tenant's money, newest first; every field is to look at."""
 
     ordering = ("-id",)
-    readonly_fields = ("partner_name", "environment", "created_at")
     related: tuple[str, ...] = ()
     documents: tuple[str, ...] = ()
 
@@ -32,75 +39,162 @@ class MoneyPage(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         return found.defer(*self.documents)
 
 
+class EarnedInline(PartnerColumn, ReadOnlyTabularInline):
+    """What it earned whom, or took from whom."""
+
+    model = Commission
+    hide_title = True
+    verbose_name_plural = "commission"
+    fields = (
+        itself("public_id", "Commission"),
+        "kind",
+        "partner_name",
+        rupees("base"),
+        share("bps"),
+        rupees("amount"),
+        "accrued_on",
+        "matures_on",
+    )
+    readonly_fields = fields
+
+
+class EarnedByPaymentInline(EarnedInline):
+    """What a payment earned."""
+
+    fk_name = "payment"
+
+
+class ClawedBackInline(EarnedInline):
+    """What a credit note took back."""
+
+    fk_name = "credit_note"
+
+
+class GivenBackInline(ReadOnlyTabularInline):
+    """What of it went back."""
+
+    model = Refund
+    hide_title = True
+    verbose_name_plural = "refunds"
+    fields = (
+        itself("public_id", "Refund"),
+        "recorded_on",
+        "method",
+        "reference",
+        rupees("amount"),
+        "recorded_by",
+    )
+    readonly_fields = fields
+
+
+class ExcessInline(GivenBackInline):
+    """What of a payment's excess went back."""
+
+    fk_name = "payment"
+
+
+class MoneyBackInline(GivenBackInline):
+    """What went back with a credit note."""
+
+    fk_name = "credit_note"
+
+
 @admin.register(Payment)
 class PaymentAdmin(MoneyPage):
     """Recorded payments; the excess of one can be given back."""
 
     list_display = (
-        "public_id", "invoice", "customer", "partner_name", "received_on", "method", "reference",
-        "amount", "excess", "recorded_by",
-    )  # fmt: skip
-    list_filter = ("method", PartnerFilter, "environment", "recorded_on")
+        "received_on",
+        linked("customer"),
+        "partner_name",
+        linked("invoice"),
+        "method",
+        "reference",
+        rupees("amount"),
+        rupees("excess", read=lambda payment: payment.excess or None),
+        "recorded_by",
+    )
+    list_filter = ("method", PartnerFilter, "recorded_on", "received_on")
     search_fields = ("=public_id", "=reference", "=invoice__number", "=customer__email")
+    search_help_text = "Id, the bank's reference, an invoice's number or an e-mail, in full"
     related = ("invoice", "customer", "transaction")
     documents = ("invoice__snapshot",)
     fields = (
-        ("invoice", "customer", "partner_name"),
-        ("received_on", "method", "reference"),
-        ("amount", "applied", "excess"),
-        ("recorded_by", "recorded_on", "created_at"),
-        ("idem_key", "transaction", "environment"),
+        ("public_id", "invoice", "customer"),
+        (rupees("amount"), rupees("applied"), rupees("excess")),
+        ("received_on", "method", plain("reference")),
+        ("recorded_by", plain("recorded_on"), "created_at"),
+        ("transaction", "partner_name", "environment"),
+        (plain("idem_key", "Key"),),
     )
+    inlines = (EarnedByPaymentInline, ExcessInline)
     actions_detail = ("return_excess",)
+
+    def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[Any]:
+        """Nothing to give back where nothing was too much."""
+        found: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]  # unfold's
+        return found if Payment.objects.filter(pk=object_id, excess__gt=0).exists() else []
+
+    def has_give_back_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whoever may add a refund gives back what was too much."""
+        return request.user.has_perm("billing.add_refund")
 
     def what_returning_does(self, request: HttpRequest, payment: Payment) -> tuple[str, ...]:
         """Said before it happens."""
         return (
-            f"{payment.excess} rupees of this payment were too much.",
+            f"{in_rupees(payment.excess)} of this payment were too much.",
             "What is given back leaves the customer's credit. It cannot be taken back.",
         )
 
     @confirmed(
         description="Give back excess",
         explain="what_returning_does",
-        permission="act",
+        permission="give_back",
         form=MoneyForm,
         icon="undo",
         danger=True,
+        twice=True,
     )
     def return_excess(self, request: HttpRequest, payment: Payment, data: dict[str, Any]) -> str:
         """Out of the customer's credit."""
-        made = refunds.return_excess(
+        made = customer_credit.return_excess(
             payment_id=payment.pk,
             idem_key=f"{payment.public_id}:{data['method']}:{data['reference'].strip()}",
             actor=Actor.staff(request.user),
             now=clock.now(),
             **data,
         )
-        return f"{made.amount} rupees are given back as {made}."
+        return f"{in_rupees(made.amount)} are given back as {made}."
 
 
 @admin.register(CreditNote)
-class CreditNoteAdmin(PartnerColumn, LargeTableMixin, DocumentDownload):
+class CreditNoteAdmin(MoneyPage, DocumentDownload):
     """Credit notes and their documents."""
 
     list_display = (
-        "number", "invoice", "partner_name", "issued_on", "taxable", "total", "reason",
+        "number",
+        "issued_on",
+        linked("invoice"),
+        "partner_name",
+        "reason",
+        rupees("taxable", "Before tax"),
+        rupees("total"),
         "recorded_by",
-    )  # fmt: skip
-    list_filter = (PartnerFilter, "environment", "issued_on")
+    )
+    list_filter = (PartnerFilter, "issued_on")
     search_fields = ("=number", "=invoice__number", "=invoice__customer__email")
-    list_select_related = ("invoice", "transaction")
-    ordering = ("-id",)
+    search_help_text = "A credit note's or an invoice's number, or an e-mail, in full"
+    related = ("invoice", "transaction")
+    documents = ("snapshot", "invoice__snapshot")
     fields = (
         ("number", "invoice", "issued_on"),
-        ("taxable", "from_revenue", "total"),
-        ("cgst", "sgst", "igst"),
-        "reason",
-        ("recorded_by", "created_at", "partner_name"),
-        ("idem_key", "transaction", "environment"),
+        (rupees("taxable", "Before tax"), rupees("cgst", "CGST"), rupees("sgst", "SGST")),
+        (rupees("igst", "IGST"), rupees("total"), rupees("from_revenue", "Out of revenue")),
+        ("reason", "recorded_by", "created_at"),
+        ("transaction", "partner_name", "environment"),
+        (plain("idem_key", "Key"),),
     )
-    readonly_fields = ("partner_name", "environment", "created_at")
+    inlines = (MoneyBackInline, ClawedBackInline)
 
     def document(self, obj: CreditNote) -> bytes:
         """Made on the first download, the same ever after."""
@@ -112,19 +206,27 @@ class RefundAdmin(MoneyPage):
     """Money that went back."""
 
     list_display = (
-        "public_id", "customer", "partner_name", "credit_note", "payment", "method", "reference",
-        "amount", "recorded_on", "recorded_by",
-    )  # fmt: skip
-    list_filter = ("method", PartnerFilter, "environment", "recorded_on")
+        "recorded_on",
+        linked("customer"),
+        "partner_name",
+        linked("credit_note"),
+        linked("payment"),
+        "method",
+        "reference",
+        rupees("amount"),
+        "recorded_by",
+    )
+    list_filter = ("method", PartnerFilter, "recorded_on")
     search_fields = ("=public_id", "=reference", "=credit_note__number", "=customer__email")
+    search_help_text = "Id, the bank's reference, a credit note's number or an e-mail, in full"
     related = ("customer", "credit_note", "payment", "transaction")
     documents = ("credit_note__snapshot",)
     fields = (
-        ("customer", "partner_name", "environment"),
-        ("credit_note", "payment", "amount"),
-        ("method", "reference", "recorded_on"),
-        ("recorded_by", "created_at"),
-        ("idem_key", "transaction"),
+        ("public_id", "customer", rupees("amount")),
+        ("credit_note", "payment", "recorded_on"),
+        ("method", "reference", "recorded_by"),
+        ("transaction", "partner_name", "environment"),
+        (plain("idem_key", "Key"), "created_at"),
     )
 
 
@@ -133,18 +235,35 @@ class CommissionAdmin(MoneyPage):
     """What partners earned, lost again, or got released. The partner is the payee."""
 
     list_display = (
-        "public_id", "kind", "partner_name", "role", "invoice", "payment", "credit_note", "base",
-        "bps", "amount", "accrued_on", "matures_on", "matured_at",
-    )  # fmt: skip
-    list_filter = ("kind", "role", PartnerFilter, "environment", "accrued_on")
+        "accrued_on",
+        "what",
+        "partner_name",
+        linked("invoice"),
+        rupees("base"),
+        share("bps"),
+        rupees("amount"),
+        "matures_on",
+        "matured_at",
+    )
+    list_filter = ("kind", "role", PartnerFilter, "accrued_on")
     search_fields = ("=public_id", "=invoice__number", "=payment__public_id")
+    search_help_text = "Id, an invoice's number or a payment's id, in full"
     related = ("invoice", "payment", "credit_note", "transaction")
     documents = ("invoice__snapshot", "credit_note__snapshot")
     fields = (
-        ("kind", "role", "partner_name"),
+        ("public_id", "what", "partner_name"),
+        (rupees("amount"), rupees("base"), share("bps")),
         ("invoice", "payment", "credit_note"),
-        ("base", "bps", "amount"),
-        ("accrued_on", "matures_on", "matured_at"),
-        ("accrual", "transaction", "created_at"),
-        "environment",
+        (plain("accrued_on"), "matures_on", "matured_at"),
+        ("accrual", "transaction", "role"),
+        ("environment", "created_at"),
     )
+
+    @display(
+        description="Kind",
+        ordering="kind",
+        label={"Accrual": "success", "Claw-back": "danger", "Maturity": "info"},
+    )
+    def what(self, row: Commission) -> str:
+        """Accrual, claw-back, maturity."""
+        return str(row.get_kind_display())

@@ -9,10 +9,13 @@ from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.forms import ModelForm
 from django.http import HttpRequest
+from django.utils.safestring import SafeString
 
+from partners.admin.common import PartnerColumn, PartnerFilter
 from quantleap.core import audit, clock
 from quantleap.core.admin import ConsoleAdmin, LargeTableMixin, ReadOnlyAdmin
 from quantleap.core.audit import Actor
+from quantleap.core.columns import link_to, linked, plain, rupees
 from subscriptions.billing.models import BillingSegment, NumberSeries, Supplier, TaxRate
 from subscriptions.billing.states import STATES
 
@@ -96,10 +99,26 @@ class NumberSeriesAdmin(ReadOnlyAdmin):
 
 
 @admin.register(BillingSegment)
-class BillingSegmentAdmin(LargeTableMixin, ReadOnlyAdmin):
+class BillingSegmentAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
     """What is billed next, and what was stopped."""
 
-    list_display = ("subscription", "number", "anchor", "stop_on", "next_no", "next_on")
-    list_select_related = ("subscription",)
-    search_fields = ("=subscription__public_id",)
-    ordering = ("-id",)
+    list_display = (
+        plain("next_on", "Due on"),
+        linked("subscription"),
+        "customer",
+        "partner_name",
+        rupees("fee", "Fee before tax", read=lambda segment: segment.subscription.monthly_fee),
+        "anchor",
+        "stop_on",
+    )
+    list_select_related = ("subscription__customer",)
+    list_filter = (("next_on", admin.EmptyFieldListFilter), PartnerFilter)
+    search_fields = ("=subscription__public_id", "=subscription__customer__email")
+    search_help_text = "A subscription's id or an e-mail, in full"
+    ordering = ("next_on", "id")
+    compressed_fields = False
+
+    @admin.display(description="Customer")
+    def customer(self, segment: BillingSegment) -> SafeString | str:
+        """Whose it is."""
+        return link_to(segment.subscription.customer)

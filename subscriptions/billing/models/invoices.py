@@ -223,4 +223,4 @@ class BillingRun(models.Model):
         ordering = ("-id",)
 
     def __str__(self) -> str:
-        return f"run {self.pk} as of {self.as_of}"
+        return f"run as of {self.as_of.day} {self.as_of:%b %Y}"

@@ -135,4 +135,5 @@ class LedgerProof(models.Model):
         ordering = ("-id",)
 
     def __str__(self) -> str:
-        return f"{'holds' if self.ok else 'DOES NOT HOLD'} at {self.checked_at}"
+        at = clock.to_ist(self.checked_at)
+        return f"{'holds' if self.ok else 'DOES NOT HOLD'} at {at.day} {at:%b %Y, %H:%M} IST"

@@ -40,6 +40,11 @@ class Supplier(models.Model):
     state_name = models.CharField(max_length=60)
     sac = models.CharField(max_length=6, help_text="Service accounting code of a subscription.")
     email = models.EmailField()
+    payment_details = models.TextField(
+        blank=True,
+        help_text="How customers pay: bank, account, IFSC, UPI id. One line of the invoice per "
+        "line; empty: nothing is printed.",
+    )
 
     class Meta:
         ordering = ("-effective_from",)

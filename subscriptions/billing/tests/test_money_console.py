@@ -69,10 +69,10 @@ def test_a_payment_is_asked_for_and_recorded_once(console: Client, invoice: Invo
     page = url(invoice, "record_payment")
     asked = console.get(page)
     assert asked.status_code == 200
-    assert "owes 1178.82 of 1178.82 rupees" in asked.content.decode()
+    assert "owes ₹1,178.82 of ₹1,178.82" in asked.content.decode()
     assert not Payment.objects.exists()
     body = money(received_on=START.isoformat())
-    for words in ("1178.82 rupees are recorded", "UTR 1 was recorded before"):
+    for words in ("₹1,178.82 are recorded", "UTR 1 was recorded before"):
         assert words in console.post(page, body, follow=True).content.decode()
     paid = Payment.objects.get()
     assert (paid.recorded_by, paid.received_on) == ("staff", START)
@@ -101,7 +101,7 @@ def test_a_refund_is_asked_for_twice(console: Client, invoice: Invoice) -> None:
     assert "This cannot be taken back" in console.post(page, body).content.decode()
     assert not CreditNote.objects.exists()
     done = console.post(page, body | {"again": "yes"}, follow=True).content.decode()
-    assert "is issued over 500.00 rupees; 500.00 go back" in done
+    assert "is issued over ₹500.00; ₹500.00 goes back" in done
     console.post(page, body | {"again": "yes"})
     assert CreditNote.objects.count() == Refund.objects.count() == 1
     refused = console.post(
@@ -114,9 +114,13 @@ def test_excess_is_given_back(console: Client, invoice: Invoice) -> None:
     paid = pay(invoice, invoice.total + 100).payment
     page = url(paid, "return_excess")
     assert console.get(page).status_code == 200
-    console.post(page, money(amount="100.00"))
+    asked = console.post(page, money(amount="100.00")).content.decode()
+    assert "This cannot be taken back" in asked
+    assert not Refund.objects.exists()
+    console.post(page, money(amount="100.00", again="yes"))
     assert Refund.objects.get().amount == 100
-    assert console.post(page, money(amount="1.00", reference="UTR 2")).status_code == 409
+    more = money(amount="1.00", reference="UTR 2", again="yes")
+    assert console.post(page, more).status_code == 409
 
 
 def test_everything_is_to_look_at_only(console: Client, invoice: Invoice) -> None:

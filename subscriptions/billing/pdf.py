@@ -1,8 +1,8 @@
 """Documents by typst, from a stored snapshot and nothing else. Pure: same snapshot, same bytes.
 
 The template is ``templates/invoice.typ``. Texts reach it as JSON values and stay texts, whatever
-markup they hold; the creation date is the date of issue; fonts are those inside typst, never the
-machine's.
+markup they hold; the creation date is the date of issue; fonts are those inside typst and those
+beside the template, never the machine's.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from subscriptions.billing.snapshots import VERSION, CreditNoteSnapshot, Invoice
 from subscriptions.billing.texts import amount, day, lines_of, plain, rate
 
 TEMPLATE: Final = Path(__file__).resolve().parent / "templates" / "invoice.typ"
+#: Scripts of India that typst has no font for, or none that joins letters.
+FONTS: Final = TEMPLATE.parent / "fonts"
 # ISO 19005-2, for keeping; its text can be searched and copied.
 _ARCHIVABLE: Final = "a-2u"
 _HALF: Final = 2
@@ -36,9 +38,16 @@ class UnknownSnapshot(ValueError):
 
 @functools.cache
 def renderer() -> str:
-    """What makes the bytes: typst's version and the template's fingerprint."""
-    digest = hashlib.sha256(TEMPLATE.read_bytes()).hexdigest()[:12]
+    """What makes the bytes: typst's version, and a fingerprint of the template and its fonts."""
+    made_of = (TEMPLATE, *sorted(FONTS.glob("*.ttf")))
+    digest = hashlib.sha256(b"".join(one.read_bytes() for one in made_of)).hexdigest()[:12]
     return f"typst {version('typst')}, invoice.typ {digest}"
+
+
+@functools.cache
+def fonts() -> typst.Fonts:
+    """Read once; never the machine's."""
+    return typst.Fonts(include_system_fonts=False, font_paths=[str(FONTS)])
 
 
 def render_invoice(snapshot: InvoiceSnapshot) -> bytes:
@@ -63,9 +72,11 @@ def render_invoice(snapshot: InvoiceSnapshot) -> bytes:
         ("Place of supply", _place(snapshot["place_of_supply"])),
         ("Reverse charge", "Yes" if snapshot["reverse_charge"] else "No"),
         ("Subscription", snapshot["subscription"]),
+        *_channel(snapshot),
     ]
     document["total"] = {"name": "Total payable", "value": amount(snapshot["total"], "₹ ")}
     document["words"] = {"name": "Total in words", "value": snapshot["in_words"]}
+    document["payment"] = lines_of(snapshot["supplier"].get("payment_details", ""))
     document["notes"] = [
         f"Please pay by {day(snapshot['due_on'])} and quote {snapshot['number']}.",
         "All amounts are in Indian rupees (INR).",
@@ -97,9 +108,11 @@ def render_credit_note(snapshot: CreditNoteSnapshot) -> bytes:
         ("Place of supply", _place(snapshot["place_of_supply"])),
         ("Reverse charge", "No"),
         ("Subscription", snapshot["subscription"]),
+        *_channel(snapshot),
     ]
     document["total"] = {"name": "Total credited", "value": amount(snapshot["total"], "₹ ")}
     document["words"] = {"name": "Total in words", "value": snapshot["in_words"]}
+    document["payment"] = []
     document["notes"] = [
         f"Reason: {plain(snapshot['reason'])}",
         "All amounts are in Indian rupees (INR).",
@@ -190,12 +203,18 @@ def _typeset(document: Mapping[str, Any], *, archivable: bool) -> bytes:
     made: bytes = typst.compile(
         str(TEMPLATE),
         root=str(TEMPLATE.parent),
-        ignore_system_fonts=True,
+        font_paths=fonts(),
         sys_inputs={"document": json.dumps(document, ensure_ascii=False)},
         timestamp=dt.datetime(date["year"], date["month"], date["day"], tzinfo=dt.UTC),
         pdf_standards=[_ARCHIVABLE] if archivable else [],
     )
     return made
+
+
+def _channel(snapshot: InvoiceSnapshot | CreditNoteSnapshot) -> list[tuple[str, str]]:
+    """Through whom the customer came; nobody for a direct one."""
+    name = plain(snapshot.get("channel") or "")
+    return [("Through", name)] if name else []
 
 
 def _place(place: Place) -> str:

@@ -270,6 +270,7 @@ def _snapshot(
         "invoice_issued_on": invoice.issued_on.isoformat(),
         "reason": reason,
         **{name: invoice.snapshot[name] for name in kept},
+        "channel": invoice.snapshot.get("channel"),
         "sac": invoice.sac,
         "rate_pct": str(invoice.rate_pct),
         "taxable": str(parts.taxable),

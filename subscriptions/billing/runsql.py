@@ -36,7 +36,7 @@ SELECT due.id AS segment_id, due.partner_id, due.environment, due.subscription_i
        sub.public_id AS subscription, sub.customer_id, sub.monthly_fee, sub.currency,
        cus.public_id AS customer, cus.email, cus.name, 'receivable:' || cus.public_id AS receivable,
        tem.public_id AS template_id, tem.name AS template,
-       coalesce(nullif(tem.sac, ''), %(sac)s) AS sac,
+       coalesce(nullif(tem.sac, ''), %(sac)s) AS sac, par.name AS channel,
        CASE WHEN %(states)s::jsonb ? coalesce(nullif(cus.state, ''), par.default_state)
             THEN coalesce(nullif(cus.state, ''), par.default_state) END AS state
   FROM due
@@ -145,7 +145,7 @@ SELECT new.invoice_id, new.invoice, new.partner_id, new.environment, new.custome
            'taxable', new.taxable::text, 'rate_pct', new.rate_pct::text,
            'cgst', new.cgst::text, 'sgst', new.cgst::text, 'igst', new.igst::text,
            'total', new.total::text, 'currency', new.currency,
-           'in_words', %(words)s::jsonb -> new.total::text),
+           'in_words', %(words)s::jsonb -> new.total::text, 'channel', new.channel),
        %(now)s, 'DUE', 0, 0, 0, 0, 0, new.stale
   FROM billing_named AS new
  CROSS JOIN LATERAL (

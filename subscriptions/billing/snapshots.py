@@ -12,7 +12,7 @@ VERSION: Final = 1
 
 
 class SupplierSnapshot(TypedDict):
-    """Who issues. ``address`` may have several lines."""
+    """Who issues. ``address`` may have several lines, ``payment_details`` (how to pay) too."""
 
     legal_name: str
     address: str
@@ -20,6 +20,7 @@ class SupplierSnapshot(TypedDict):
     state_code: str
     state_name: str
     email: str
+    payment_details: NotRequired[str]
 
 
 class CustomerSnapshot(TypedDict):
@@ -57,7 +58,7 @@ class Line(TypedDict):
 
 
 class InvoiceSnapshot(TypedDict):
-    """All fields of Rule 46 (reference: billing.md 4.1)."""
+    """All fields of Rule 46 (reference: billing.md 4.1); ``channel`` names the partner."""
 
     version: Literal[1]
     number: str
@@ -78,6 +79,7 @@ class InvoiceSnapshot(TypedDict):
     total: str
     currency: str
     in_words: str
+    channel: NotRequired[str | None]
 
 
 class CreditNoteSnapshot(TypedDict):
@@ -103,3 +105,4 @@ class CreditNoteSnapshot(TypedDict):
     total: str
     currency: str
     in_words: str
+    channel: NotRequired[str | None]

@@ -27,6 +27,7 @@ def invoice_snapshot(*, intra: bool = True, lines: int = 1, **changed: Any) -> I
             "state_code": "33",
             "state_name": "Tamil Nadu",
             "email": "billing@quantleap.example",
+            "payment_details": "Bank transfer: account 000000123456, IFSC DEMO0000123",
         },
         "customer": {
             "id": "usr_8Jk2mQ7pZr4tVx1c",
@@ -58,6 +59,7 @@ def invoice_snapshot(*, intra: bool = True, lines: int = 1, **changed: Any) -> I
         "total": f"{total:.2f}",
         "currency": "INR",
         "in_words": amount_in_words(total),
+        "channel": "Zebu Share and Wealth Managements",
     }
     snapshot.update(changed)  # type: ignore[typeddict-item]  # a test's own fields
     return snapshot
@@ -87,4 +89,5 @@ def credit_note_snapshot(*, intra: bool = True) -> CreditNoteSnapshot:
         "total": invoice["total"],
         "currency": invoice["currency"],
         "in_words": invoice["in_words"],
+        "channel": invoice["channel"],
     }

@@ -25,6 +25,17 @@ def text(document: bytes) -> str:
     return " ".join(pages(document))
 
 
+def font_names(document: bytes) -> list[str]:
+    """The fonts of the first page, each of which must be in the document."""
+    page: Any = PdfReader(io.BytesIO(document)).pages[0]
+    names = []
+    for reference in page["/Resources"]["/Font"].values():
+        descriptor = reference.get_object()["/DescendantFonts"][0]["/FontDescriptor"]
+        assert {"/FontFile2", "/FontFile3"} & set(descriptor)
+        names.append(str(descriptor["/FontName"]))
+    return names
+
+
 COMMON = (
     "TAX INVOICE",
     "QuantLeap Technologies Private Limited 4th Floor, 12 Cathedral Road Chennai 600086",
@@ -34,6 +45,9 @@ COMMON = (
     "Invoice date 5 Nov 2026",
     "Due date 12 Nov 2026",
     "Reverse charge No",
+    "Through Zebu Share and Wealth Managements",
+    "How to pay Bank transfer: account 000000123456, IFSC DEMO0000123 Please pay by 12 Nov 2026 "
+    "and quote QL26-00000123.",
     "Bill to Asha Raghunathan asha@example.com Customer: usr_8Jk2mQ7pZr4tVx1c",
     "GSTIN: not registered",
     "Nifty Iron Condor, monthly subscription Period: 1 Nov 2026 to 30 Nov 2026 997331 1 999.00",
@@ -102,13 +116,9 @@ def test_creation_date_is_the_date_of_issue() -> None:
 
 
 def test_every_font_is_embedded() -> None:
-    page: Any = PdfReader(io.BytesIO(pdf.render_invoice(invoice_snapshot()))).pages[0]
-    fonts = page["/Resources"]["/Font"]
-    assert fonts
-    for reference in fonts.values():
-        descriptor = reference.get_object()["/DescendantFonts"][0]["/FontDescriptor"]
-        assert {"/FontFile2", "/FontFile3"} & set(descriptor)
-        assert "Libertinus" in descriptor["/FontName"]
+    names = font_names(pdf.render_invoice(invoice_snapshot()))
+    assert names
+    assert all("Libertinus" in one for one in names)
 
 
 @pytest.mark.parametrize(
@@ -154,11 +164,49 @@ def test_no_text_stops_a_document(name: str, line: str) -> None:
     assert "QL26-00000123" in text(made)
 
 
-@pytest.mark.parametrize("name", ["🙂 Asha", "ஆஷா", "আশা"])
-def test_a_script_without_a_font_still_makes_a_document(name: str) -> None:
+def typeset(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether each try of the documents to come was for an archive (PDF/A)."""
+    tries: list[bool] = []
+    real = pdf._typeset
+
+    def recorded(document: Any, *, archivable: bool) -> bytes:
+        tries.append(archivable)
+        return real(document, archivable=archivable)
+
+    monkeypatch.setattr(pdf, "_typeset", recorded)
+    return tries
+
+
+@pytest.mark.parametrize("name", ["🙂 Asha", "明日香"])
+def test_a_script_without_a_font_still_makes_a_document(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = typeset(monkeypatch)
     snapshot = invoice_snapshot()
     snapshot["customer"]["name"] = name
     assert "asha@example.com" in text(pdf.render_invoice(snapshot))
+    assert tries == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("script", "name"),
+    [
+        ("Devanagari", "विक्रमादित्य चन्द्रशेखर अय्यर"), ("Bengali", "ঐশ্বর্যা মুখোপাধ্যায়"),
+        ("Gujarati", "જ્યોતિ પ્રજાપતિ"), ("Gurmukhi", "ਹਰਪ੍ਰੀਤ ਸਿੰਘ"), ("Kannada", "ಲಕ್ಷ್ಮೀ ಕೃಷ್ಣಮೂರ್ತಿ"),
+        ("Malayalam", "ലക്ഷ്മി കൃഷ്ണൻ"), ("Odia", "ଜ୍ୟୋତ୍ସ୍ନା ମିଶ୍ର"), ("Tamil", "ஐஸ்வர்யா ரகுநாதன்"),
+        ("Telugu", "శ్రీనివాస కృష్ణ"),
+    ],
+)  # fmt: skip
+def test_a_name_in_a_script_of_india_is_set_in_its_font(
+    script: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = typeset(monkeypatch)
+    snapshot = invoice_snapshot()
+    snapshot["customer"]["name"] = name
+    made = pdf.render_invoice(snapshot)
+    assert tries == [True], "PDF/A at once: every character has a glyph"
+    assert any(f"Lohit-{script}" in one for one in font_names(made))
+    assert made == pdf.render_invoice(snapshot)
 
 
 def test_a_long_word_breaks_and_is_copied_as_it_is() -> None:
@@ -171,6 +219,18 @@ def test_a_long_word_breaks_and_is_copied_as_it_is() -> None:
     assert "\u200b" not in shown
     assert "".join(shown.split()).count("W" * 120 + address) == 1
     assert max(len(line) for line in shown.splitlines() if line.startswith("WW")) < 40
+
+
+def test_a_snapshot_from_before_channels_and_payment_details_is_set_as_then() -> None:
+    """And a direct customer came through nobody."""
+    old = invoice_snapshot()
+    del old["channel"]
+    del old["supplier"]["payment_details"]
+    shown = text(pdf.render_invoice(old))
+    assert "Through" not in shown
+    assert "How to pay" not in shown
+    assert pdf.render_invoice(invoice_snapshot(channel=None)) != pdf.render_invoice(old)
+    assert "Through" not in text(pdf.render_invoice(invoice_snapshot(channel=None)))
 
 
 def test_a_nameless_customer_is_called_by_his_address() -> None:

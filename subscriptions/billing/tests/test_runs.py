@@ -73,6 +73,8 @@ def test_an_invoice_within_the_state(template: Template, partner: Partner) -> No
             "state_code": "33",
             "state_name": "Tamil Nadu",
             "email": "billing@quantleap.example",
+            "payment_details": "Bank transfer: account 000000123456, IFSC DEMO0000123\n"
+            "UPI: billing@quantleap.example",
         },
         "customer": {
             "id": customer.public_id,
@@ -103,6 +105,7 @@ def test_an_invoice_within_the_state(template: Template, partner: Partner) -> No
         "total": "1178.82",
         "currency": "INR",
         "in_words": "Rupees One Thousand One Hundred Seventy-Eight and Eighty-Two Paise Only",
+        "channel": "Zebu",
     }
 
 

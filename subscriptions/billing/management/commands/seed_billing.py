@@ -21,6 +21,8 @@ DEMO_SUPPLIER: Final = {
     "state_name": "Tamil Nadu",
     "sac": "997331",
     "email": "billing@quantleap.example",
+    "payment_details": "Bank transfer: account 000000123456, IFSC DEMO0000123\n"
+    "UPI: billing@quantleap.example",
 }
 
 

@@ -109,7 +109,7 @@ def table(
     empty: str = "Nothing.",
 ) -> SafeString | str:
     """A small table inside a page; the last ``money`` columns to the right."""
-    kept = list(rows)
+    kept = [[_cell(value) for value in row] for row in rows]
     if not kept:
         return empty
     styles = [""] * (len(headers) - money) + ["ql-right"] * money
@@ -125,6 +125,11 @@ def table(
     return format_html(
         '<div class="ql-scroll"><table class="ql-table"><tr>{}</tr>{}</table></div>', head, body
     )
+
+
+def _cell(value: object) -> object:
+    """Dates as everywhere else in the console."""
+    return display_for_value(value, NONE) if isinstance(value, dt.date) else value
 
 
 def days(first: dt.date, last: dt.date) -> str:

@@ -98,8 +98,8 @@ def test_a_page_of_subscriptions_is_two_queries(count: int, django_assert_num_qu
 def test_the_routes_take_as_many_queries_for_many_as_for_one(
     count: int, django_assert_num_queries: Any
 ) -> None:
-    """List: key, count, rows, allocations. One: key, row, allocations, what is owed, what was traded
-    and what it earned, and the shares of what was paid (two)."""
+    """List: key, count, rows, allocations. One: key, row, allocations, what is owed, what was
+    traded and what it earned, and the shares of what was paid (two)."""
     tenant = make_tenant()
     template = make_template()
     last = subscribe_many(template, count, tenant.partner)[-1]

@@ -13,7 +13,7 @@ DEVELOP := .venv/.develop-$(firstword $(shell cksum < requirements-dev.txt))
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-input --require-hashes
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
 	--no-emit-index-url --no-emit-find-links --allow-unsafe
-BENCHMARKS := arming fanout
+BENCHMARKS := arming billing fanout
 
 ROUNDS ?= 20
 

@@ -26,7 +26,7 @@ from clients.demo.story import (
 PAISA: Final = Decimal("0.01")
 ZERO: Final = Decimal("0.00")
 PERIOD_END: Final = dt.date(DAY.year, DAY.month + 1, DAY.day)  # the first day after it
-PAYING: Final = 24  # how many of the first invoices are paid
+PAYING: Final = 20  # how many of the first invoices are paid
 TOO_MUCH: Final = Decimal("100.00")
 FIRST_PART: Final = Decimal("400.01")
 PairKey = tuple[str, str]  # customer's e-mail, strategy's key

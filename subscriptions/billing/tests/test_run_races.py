@@ -117,18 +117,6 @@ def expected(subscriptions: list[Subscription]) -> int:
     return total
 
 
-@pytest.mark.parametrize("workers", [2, 3])
-def test_workers_beside_each_other_bill_each_period_once(
-    workers: int, template: Template, partner: Partner
-) -> None:
-    """Regression, Lago 1086, 1484, 1988: parallel jobs made two invoices for one period."""
-    made = follow(template, partner, ANCHORS * 15)
-    results = at_once(workers, lambda _: bill(LATE, chunk=10).invoices)
-    assert sum(results) == expected(made)
-    the_books_are_exact(expected(made))
-    assert bill(LATE).invoices == 0
-
-
 def test_control_without_locks_and_constraints_workers_bill_twice(
     template: Template, partner: Partner, monkeypatch: pytest.MonkeyPatch
 ) -> None:

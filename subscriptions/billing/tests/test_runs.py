@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import itertools
 from decimal import Decimal
 from typing import Any
 
@@ -155,22 +154,6 @@ def test_chunks_follow_each_other(template: Template, partner: Partner) -> None:
     assert sorted(Invoice.objects.values_list("seq", flat=True)) == list(range(1, 8))
 
 
-def test_all_missed_periods_come_from_the_anchor(template: Template, partner: Partner) -> None:
-    """Regression, Kill Bill #127: the 31st drifted to the 28th and then billing stopped."""
-    (one,) = follow(template, partner, [START])
-    result = bill(dt.date(2026, 6, 15))
-    months = [(1, 31), (2, 28), (3, 31), (4, 30), (5, 31), (6, 30)]
-    days = [dt.date(2026, month, day) for month, day in months]
-    assert days_of(one) == list(itertools.pairwise(days))
-    assert (result.invoices, result.needs_review) == (5, 4)
-    # only the period that runs today may be debited without somebody looking at it
-    assert list(
-        Invoice.objects.filter(needs_review=False).values_list("period_start", flat=True)
-    ) == [dt.date(2026, 5, 31)]
-    segment = BillingSegment.objects.get()
-    assert (segment.next_no, segment.next_on) == (5, dt.date(2026, 6, 30))
-
-
 def test_runs_every_day_make_what_one_run_at_the_end_makes(
     template: Template, partner: Partner
 ) -> None:
@@ -186,19 +169,6 @@ def test_runs_every_day_make_what_one_run_at_the_end_makes(
     bill(dt.date(2026, 5, 31))
     assert days_of(daily) == days_of(late)
     assert len(days_of(daily)) == 5
-
-
-def test_a_segment_that_was_set_back_bills_nothing_twice(
-    template: Template, partner: Partner
-) -> None:
-    """Regression, Kill Bill #640 (the same items over and over) and Lago 1086 (two invoices)."""
-    follow(template, partner, [START])
-    bill(dt.date(2026, 3, 31))
-    BillingSegment.objects.update(next_no=0, next_on=START)
-    assert bill(dt.date(2026, 4, 30)).invoices == 1
-    assert bill(dt.date(2026, 4, 30)).invoices == 0
-    assert Invoice.objects.count() == 4
-    assert BillingSegment.objects.get().next_no == 4
 
 
 def test_the_future_is_not_billed(template: Template, partner: Partner) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import itertools
 from decimal import Decimal
 
 import pytest
@@ -151,17 +150,6 @@ def test_when_runs_happen_changes_nothing(
         change(subscription, what, on)
     bill(day(12, 1))
     assert starts(subscription) == [JANUARY_31, day(4, 15), day(5, 15)]
-
-
-def test_paused_many_times_on_one_day_nothing_overlaps(subscription: Subscription) -> None:
-    """Regression, Kill Bill #2306: repeated pauses made overlapping terms."""
-    for on in (day(2, 10), day(2, 10), day(4, 15), day(4, 15)):
-        change(subscription, "pause", on)
-        change(subscription, "resume", on)
-    bill(day(5, 15))
-    periods = days_of(subscription)
-    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(periods))
-    assert starts(subscription)[-1] == day(4, 30)
 
 
 @pytest.mark.parametrize(

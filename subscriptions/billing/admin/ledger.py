@@ -31,8 +31,8 @@ from subscriptions.billing.models import (
     Payment,
     Refund,
 )
-from subscriptions.billing.runs import SILENCE
 from subscriptions.billing.selectors import withheld
+from subscriptions.billing.today import standing
 
 
 class NameFilter(admin.SimpleListFilter):
@@ -241,9 +241,7 @@ class BillingRunAdmin(LargeTableMixin, ReadOnlyAdmin):
     )
     def standing(self, run: BillingRun) -> str:
         """In words. Silent: it was killed, and within a minute another run takes over."""
-        if run.finished_at is not None:
-            return "failed" if run.error else "finished"
-        return "silent" if run.heartbeat < clock.now() - SILENCE else "running"
+        return standing(run, clock.now())
 
     @admin.display(description="Withheld now, because the customer has no GST state")
     def still_withheld(self, run: BillingRun) -> SafeString | str:

@@ -198,6 +198,7 @@ def test_every_page_fits(page: Page, invoice: Invoice, look: str) -> None:
     )  # fmt: skip
     pages = {f"{model._meta.model_name}-list": list_of(model) for model in lists}
     pages |= {name: page_of(row) for name, row in rows.items()}
+    pages |= {"today": reverse("admin:index")}
     pages |= {"overdue": f"{list_of(Invoice)}?outstanding=overdue"}
     pages |= {"no-invoice": f"{list_of(Invoice)}?q=nothing-like-it"}
     for name, url in pages.items():

@@ -31,10 +31,25 @@ from partners.tests.factories import make_partner
 from quantleap.core.audit import SYSTEM
 from quantleap.core.money import share
 from subscriptions import services
-from subscriptions.billing import customer_credit, maturity, proof, recognition, runs, shares
+from subscriptions.billing import (
+    customer_credit,
+    maturity,
+    proof,
+    recognition,
+    runs,
+    shares,
+    withdrawals,
+)
 from subscriptions.billing.commissions import standing
 from subscriptions.billing.errors import FutureDate
-from subscriptions.billing.models import Commission, Invoice, LedgerEntry, Payment, Refund
+from subscriptions.billing.models import (
+    Commission,
+    Invoice,
+    LedgerEntry,
+    Payment,
+    Refund,
+    WithdrawalCredit,
+)
 from subscriptions.billing.tests.factories import (
     AWAY,
     HOME,
@@ -195,16 +210,49 @@ class Portfolio(RuleBasedStateMachine):
     def give_back_excess(self, number: int) -> None:
         payment = self.chosen(Payment.objects.filter(excess__gt=0), number)
         given = payment.refunds.aggregate(sum=Sum("amount"))["sum"] or ZERO
-        if payment.excess > given:
+        there = min(payment.excess - given, customer_credit.available(payment.customer))
+        if there > 0:
             customer_credit.return_excess(
                 payment_id=payment.pk,
                 idem_key=self.key(),
-                amount=payment.excess - given,
+                amount=there,
                 method="UPI",
                 reference="back",
                 actor=SYSTEM,
                 now=noon(self.today),
             )
+
+    @rule(number=pick, part=st.one_of(percent, st.just(100)), out=st.booleans())
+    def take_credit(self, number: int, part: int, out: bool) -> None:
+        """Use a customer's credit for an invoice of his, or pay it out; each twice."""
+        invoice = self.invoice(number)
+        if invoice is None:
+            return
+        there, owed = customer_credit.available(invoice.customer), standing(invoice).outstanding
+        most = there if out else min(there, owed)
+        amount = (most * part / 100).quantize(Decimal("0.01"))
+        if amount <= 0:
+            return
+        act: dict[str, Any] = {
+            "idem_key": self.key(), "amount": amount, "actor": SYSTEM, "now": noon(self.today),
+        }  # fmt: skip
+        for _ in range(2):
+            if out:
+                customer_credit.pay_out(
+                    customer_id=invoice.customer_id, method="UPI", reference="out", **act
+                )
+            else:
+                customer_credit.apply(invoice_id=invoice.pk, **act)
+        assert customer_credit.available(invoice.customer) == there - amount
+
+    @rule()
+    def withdraw(self) -> None:
+        """Everybody loses the template; new ones may come after it, and lose it too."""
+        services.cancel_for_withdrawal(self.template.pk, actor=SYSTEM, now=noon(self.today))
+
+    @rule(limit=st.sampled_from((1, 100)))
+    def credit_withdrawals(self, limit: int) -> None:
+        withdrawals.credit_due(now=noon(self.today), limit=limit)
 
     @rule(number=pick, days=st.sampled_from((29, 30)), part=st.sampled_from((50, 100)))
     def refund_around_the_window(self, number: int, days: int, part: int) -> None:
@@ -287,9 +335,23 @@ class Portfolio(RuleBasedStateMachine):
 
     @invariant()
     def nobody_is_given_more_than_he_paid(self) -> None:
-        came = Payment.objects.aggregate(sum=Sum("amount"))["sum"] or ZERO
-        went = Refund.objects.aggregate(sum=Sum("amount"))["sum"] or ZERO
+        """Money that came, less what went, is what is owed to nobody but us and to the credit."""
+        kept = "CUSTOMER_CREDIT"
+        came = Payment.objects.exclude(method=kept).aggregate(sum=Sum("amount"))["sum"] or ZERO
+        went = Refund.objects.exclude(method=kept).aggregate(sum=Sum("amount"))["sum"] or ZERO
         assert went <= came
+
+    @invariant()
+    def a_withdrawal_credits_no_more_than_the_days_after_it(self) -> None:
+        for row in WithdrawalCredit.objects.select_related("credit_note__invoice"):
+            if row.credit_note is not None:
+                invoice = row.credit_note.invoice
+                days = (invoice.period_end - invoice.period_start).days
+                unused = (invoice.period_end - row.withdrawn_on).days - 1
+                assert 0 < row.credit_note.taxable <= invoice.taxable * unused / days
+                assert invoice.period_start <= row.withdrawn_on < invoice.period_end
+            elif row.done_at is None:
+                assert row.subscription.status == "CANCELLED"
 
 
 @pytest.fixture

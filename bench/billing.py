@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import datetime as dt
 import json
+import logging
 import os
 import platform
 import statistics
@@ -46,6 +47,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         from bench import portfolio
         from quantleap.core import clock
 
+        # A run's own line is for operators; here it would stand between the figures.
+        logging.getLogger("subscriptions.billing.runs").setLevel(logging.WARNING)
         as_of = clock.ist_date(clock.now())
         world = portfolio.open_books()
         found: dict[str, Any] = {"as_of": str(as_of)}

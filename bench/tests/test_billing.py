@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import subprocess
+import sys
 from decimal import Decimal
 from typing import Any
 
@@ -81,6 +83,22 @@ def test_the_report_has_its_fields(world: portfolio.World, today: dt.date) -> No
         ("findings of the ledger's proof", True),
     }
     assert str(DUE) in billing.table(found)
+
+
+_PEAK = "from bench.billrun import _memory_mb; {}; print(_memory_mb('self', 'VmHWM'))"
+
+
+def peak_mb(statement: str) -> float:
+    command = [sys.executable, "-c", _PEAK.format(statement)]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def test_memory_is_that_of_the_process_itself() -> None:
+    lean = peak_mb("pass")
+    assert 50 < peak_mb("x = bytearray(b'x') * 64_000_000; del x") - lean < 80
+    ballast = bytearray(b"x") * 300_000_000  # of the process that starts it
+    assert abs(peak_mb("pass") - lean) < 5
+    assert len(ballast) == 300_000_000
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
 BENCHMARKS := arming billing fanout
 
 ROUNDS ?= 20
+PORTFOLIOS ?= 200
 
-.PHONY: help run demo demo-controls kill-rounds billing-kill-rounds test test-parallel test-process browser lint bench lock clean
+.PHONY: help run demo demo-controls kill-rounds billing-kill-rounds billing-oracle test test-parallel test-process browser lint bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -38,6 +39,10 @@ kill-rounds: $(DEVELOP) ## Kill parts at random moments around the entry (ROUNDS
 
 billing-kill-rounds: $(DEVELOP) ## Kill billing runs, worker and Postgres, at random moments (ROUNDS=20)
 	$(BIN)/python -m subscriptions.billing.tests.killing.rounds --rounds $(ROUNDS)
+
+billing-oracle: $(DEVELOP) ## Compare billing with a slow biller on random portfolios (PORTFOLIOS=200, ORACLE_SEED=)
+	PORTFOLIOS=$(PORTFOLIOS) $(BIN)/pytest -n0 -q -k "agree or once_at_the_end" \
+		subscriptions/billing/tests/test_portfolios.py
 
 test: test-parallel test-process ## The whole test suite, with one coverage report
 	$(BIN)/coverage report --skip-covered --skip-empty

@@ -19,7 +19,9 @@ from django.db import connection, transaction
 from django.db.models import Sum
 from hypothesis import strategies as st
 
+from marketplace.models import Template
 from marketplace.tests.factories import load_reference_data, make_template
+from partners.models import Partner
 from partners.tests.factories import make_partner
 from quantleap.core.audit import SYSTEM
 from quantleap.core.clock import at_ist
@@ -192,16 +194,32 @@ def undone() -> Iterator[None]:
             transaction.set_rollback(True)
 
 
-def load(case: Case) -> list[Subscription]:
-    """The subscriptions in the order of the portfolio, each of a customer of its own."""
+@dataclass(frozen=True, slots=True)
+class House:
+    """What all portfolios share: a template in each environment, and PARTNER_STATES as partners."""
+
+    template: Template
+    sandbox: Template
+    partners: tuple[Partner | None, ...]
+
+
+def build_house() -> House:
+    """A house without subscriptions; tax and supplier are in force."""
     load_billing()
     load_reference_data()
+    return House(
+        make_template(),
+        make_template(environment=Environment.TEST),
+        tuple(
+            None if state is None else make_partner(default_state=state) for state in PARTNER_STATES
+        ),
+    )
+
+
+def load(case: Case, house: House) -> list[Subscription]:
+    """The subscriptions in the order of the portfolio, each of a customer of its own."""
     for since, percent in case.portfolio.rates:
         TaxRate.objects.get_or_create(effective_from=since, defaults={"rate_pct": percent})
-    template, sandbox = make_template(), make_template(environment=Environment.TEST)
-    partners = [
-        None if state is None else make_partner(default_state=state) for state in PARTNER_STATES
-    ]
     groups: dict[tuple[Any, ...], list[int]] = {}
     for number, (one, place) in enumerate(
         zip(case.portfolio.subscriptions, case.partners, strict=True)
@@ -211,8 +229,8 @@ def load(case: Case) -> list[Subscription]:
     for (live, place, state, fee), numbers in groups.items():
         days = [case.portfolio.subscriptions[number].start for number in numbers]
         subscriptions = follow(
-            template if live else sandbox,
-            partners[place],
+            house.template if live else house.sandbox,
+            house.partners[place],
             days,
             state=state,
             fee=fee,
@@ -330,9 +348,9 @@ def _numbers(expected: Mapping[str, int]) -> Iterator[str]:
         yield "dates fall while numbers rise"
 
 
-def compare(case: Case) -> tuple[list[str], int]:
+def compare(case: Case, house: House) -> tuple[list[str], int]:
     """Play a case to its end and undo it: the differences, and the invoices that agree or not."""
     with undone():
-        made = load(case)
+        made = load(case, house)
         counted = drive(case, made)
         return differences(case, made, counted), counted

@@ -105,9 +105,9 @@ def _post(
 ) -> Decimal:
     """One posting for all of a payee's rows; each accrual matures once, so its key is free once."""
     amount = sum((row.amount for row in rows), ZERO)
-    first = min(row.accrual_id or 0 for row in rows)
+    first = min(row.accrual.public_id for row in rows if row.accrual)
     posted = ledger.post(
-        idem_key=f"maturity:{payee}:{environment}:{first}",
+        idem_key=f"maturity:{slug}:{environment}:{first}",
         kind="maturity",
         effective_on=ist_date(now),
         postings=[

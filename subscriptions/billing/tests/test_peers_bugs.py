@@ -19,7 +19,7 @@ from partners.models import Partner
 from partners.tests.factories import make_partner
 from quantleap.core.audit import SYSTEM
 from subscriptions import services
-from subscriptions.billing import ledger, runs
+from subscriptions.billing import ledger, runs, runsql
 from subscriptions.billing.errors import FutureDate
 from subscriptions.billing.models import BillingSegment, Invoice, LedgerEntry, NumberSeries
 from subscriptions.billing.tests.factories import START, bill, days_of, follow, load_billing, noon
@@ -82,7 +82,7 @@ def test_a_failure_in_the_run_is_not_swallowed_kill_bill_640(
 ) -> None:
     """The loop went on after a swallowed exception. Ours stops, says so, and the next run heals."""
     follow(template, partner, [START] * 3)
-    monkeypatch.setattr(runs.runsql, "EVENTS", "SELECT 1 / 0")
+    monkeypatch.setattr(runsql, "EVENTS", "SELECT 1 / 0")
     with pytest.raises(DataError, match="division by zero"):
         bill(START)
     monkeypatch.undo()

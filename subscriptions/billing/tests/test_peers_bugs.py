@@ -19,7 +19,7 @@ from partners.models import Partner
 from partners.tests.factories import make_partner
 from quantleap.core.audit import SYSTEM
 from subscriptions import services
-from subscriptions.billing import ledger, runs, runsql
+from subscriptions.billing import ledger, runsql
 from subscriptions.billing.errors import FutureDate
 from subscriptions.billing.models import BillingSegment, Invoice, LedgerEntry, NumberSeries
 from subscriptions.billing.tests.factories import START, bill, days_of, follow, load_billing, noon

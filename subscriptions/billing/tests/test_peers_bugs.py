@@ -18,6 +18,7 @@ from marketplace.tests.factories import load_reference_data, make_template
 from partners.models import Partner
 from partners.tests.factories import make_partner
 from quantleap.core.audit import SYSTEM
+from quantleap.core.clock import at_ist
 from subscriptions import services
 from subscriptions.billing import ledger, runsql
 from subscriptions.billing.errors import FutureDate
@@ -31,6 +32,7 @@ from subscriptions.billing.tests.test_run_races import (
     the_books_are_exact,
 )
 from subscriptions.models import Subscription
+from subscriptions.services import transitions
 
 
 @pytest.fixture
@@ -105,6 +107,42 @@ def test_time_zone_loop_kill_bill_150(template: Template, partner: Partner) -> N
     assert made == [1, 0, 0, 0, 0, 0]
     assert days_of(one) == [(START, dt.date(2026, 2, 28))]
     assert Invoice.objects.get().issued_on == START
+
+
+def _paused_and_resumed_just_after_midnight(one: Subscription) -> list[dt.date]:
+    """First days of its periods; it is still yesterday in UTC whenever its customer acts."""
+    for change, month, day in (
+        # the period that begins on this very day in India had begun: it is billed
+        (services.pause, 2, 28),
+        # the first day in India after what was paid: a new segment begins
+        (services.resume, 3, 31),
+        (services.cancel, 4, 30),
+    ):
+        at = at_ist(dt.date(2026, month, day), dt.time(0, 3))
+        change(subscription_id=one.pk, actor=SYSTEM, reason="USER", now=at)
+    bill(LATE)
+    return [start for start, _ in days_of(one)]
+
+
+_BY_INDIAN_DAYS = [START, *(dt.date(2026, *day) for day in ((2, 28), (3, 31), (4, 30)))]
+
+
+@pytest.mark.django_db
+def test_the_day_of_a_pause_is_the_indian_one_kill_bill_150(
+    template: Template, partner: Partner
+) -> None:
+    """The other half of the same mistake: a business date taken from an instant in UTC."""
+    (one,) = follow(template, partner, [START])
+    assert _paused_and_resumed_just_after_midnight(one) == _BY_INDIAN_DAYS
+
+
+@pytest.mark.django_db
+def test_control_days_of_utc_bill_something_else(
+    template: Template, partner: Partner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (one,) = follow(template, partner, [START])
+    monkeypatch.setattr(transitions, "ist_date", lambda now: now.date())
+    assert _paused_and_resumed_just_after_midnight(one) != _BY_INDIAN_DAYS
 
 
 @pytest.mark.django_db

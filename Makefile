@@ -13,15 +13,16 @@ DEVELOP := .venv/.develop-$(firstword $(shell cksum < requirements-dev.txt))
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-input --require-hashes
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
 	--no-emit-index-url --no-emit-find-links --allow-unsafe
-BENCHMARKS := arming fanout
+BENCHMARKS := arming billing fanout
 
 ROUNDS ?= 20
+PORTFOLIOS ?= 200
 
-.PHONY: help run demo demo-controls kill-rounds test test-parallel test-process browser lint bench lock clean
+.PHONY: help run demo demo-controls kill-rounds billing-kill-rounds billing-oracle test test-parallel test-process browser lint bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' Makefile
 
 run: $(RUNTIME) ## Run everything on this machine (PORT=8000) until Ctrl-C
 	$(BIN)/python manage.py up --die-with-parent \
@@ -35,6 +36,13 @@ demo-controls: $(RUNTIME) ## Break one thing at a time; each demo check must not
 
 kill-rounds: $(DEVELOP) ## Kill parts at random moments around the entry (ROUNDS=20), judge at the book
 	$(BIN)/python -m execution.tests.killing.rounds --rounds $(ROUNDS)
+
+billing-kill-rounds: $(DEVELOP) ## Kill billing runs, worker and Postgres, at random moments (ROUNDS=20)
+	$(BIN)/python -m subscriptions.billing.tests.killing.rounds --rounds $(ROUNDS)
+
+billing-oracle: $(DEVELOP) ## Compare billing with a slow biller on random portfolios (PORTFOLIOS=200, ORACLE_SEED=)
+	PORTFOLIOS=$(PORTFOLIOS) $(BIN)/pytest -n0 -q -k "agree or once_at_the_end" \
+		subscriptions/billing/tests/test_portfolios.py
 
 test: test-parallel test-process ## The whole test suite, with one coverage report
 	$(BIN)/coverage report --skip-covered --skip-empty

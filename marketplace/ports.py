@@ -52,6 +52,14 @@ class SubscriberView(Protocol):
         ...
 
 
+class TaxRates(Protocol):
+    """Tax on our service, dated."""
+
+    def rate_on(self, day: dt.date) -> Decimal | None:
+        """GST in percent in force on ``day`` (IST); None: none is."""
+        ...
+
+
 class _NoQuotes:
     """Until brokers registers: nothing is known."""
 
@@ -75,5 +83,13 @@ class _NoSubscribers:
         return 0
 
 
+class _NoTaxRates:
+    """Until subscriptions registers: unknown."""
+
+    def rate_on(self, day: dt.date) -> Decimal | None:
+        return None
+
+
 QUOTES: Port[QuoteSource] = Port("marketplace.quotes", _NoQuotes())
 SUBSCRIBERS: Port[SubscriberView] = Port("marketplace.subscribers", _NoSubscribers())
+TAX_RATES: Port[TaxRates] = Port("marketplace.tax_rates", _NoTaxRates())

@@ -14,6 +14,7 @@ api: list[URLPattern | URLResolver] = [
     path("", include("partners.api.urls")),
     path("", include("brokers.api.urls")),
     path("", include("subscriptions.api.urls")),
+    path("", include("subscriptions.billing.api.urls")),
     path("", include("execution.api.urls")),
 ]
 

@@ -13,9 +13,10 @@ class SubscriptionsConfig(AppConfig):
         """Tell marketplace who subscribes, and hear from brokers which accounts are gone."""
         # Models can be imported only once every app is loaded.
         from brokers.ports import ACCOUNT_UNLINK
-        from marketplace.ports import SUBSCRIBERS
-        from subscriptions.registrations import SUBSCRIBERS_OF_TEMPLATES
+        from marketplace.ports import SUBSCRIBERS, TAX_RATES
+        from subscriptions.registrations import SUBSCRIBERS_OF_TEMPLATES, TAX_TABLE
         from subscriptions.services import unlink_account
 
         SUBSCRIBERS.register(SUBSCRIBERS_OF_TEMPLATES)
+        TAX_RATES.register(TAX_TABLE)
         ACCOUNT_UNLINK.register(unlink_account)

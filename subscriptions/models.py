@@ -141,3 +141,49 @@ class Allocation(TenantOwned):
 
     def __str__(self) -> str:
         return self.public_id
+
+
+class ShareLine(TenantOwned):
+    """Who gets how much of a subscription's monthly fee (rupees before tax).
+
+    Copied at subscribe from the dated shares; the lines of a subscription add up to its fee
+    exactly, or the database refuses them (money.md, commission). Free ones have none.
+    """
+
+    class Role(models.TextChoices):
+        DISTRIBUTOR = "DISTRIBUTOR", "Distributor"
+        PROVIDER = "PROVIDER", "Provider"
+        PLATFORM = "PLATFORM", "Platform"
+
+    subscription = models.ForeignKey(
+        Subscription, on_delete=models.PROTECT, related_name="share_lines"
+    )
+    role = models.CharField(max_length=11, choices=Role.choices)
+    payee = models.BigIntegerField(
+        null=True, blank=True, help_text="Id of the partner; empty: the platform."
+    )
+    basis_points = models.PositiveIntegerField()
+    amount = models.DecimalField(max_digits=10, decimal_places=2)
+
+    objects = TenantQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("subscription", "id")
+        constraints = (
+            models.UniqueConstraint(
+                fields=["partner_id", "environment", "subscription", "role", "payee"],
+                nulls_distinct=False,
+                name="share_line_uniq",
+            ),
+            models.CheckConstraint(
+                condition=Q(basis_points__lte=10_000, amount__gte=0), name="share_line_sane"
+            ),
+            models.CheckConstraint(
+                condition=Q(role="PLATFORM", payee__isnull=True)
+                | (~Q(role="PLATFORM") & Q(payee__isnull=False)),
+                name="share_line_payee",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.role} {self.amount}"

@@ -1,12 +1,14 @@
-"""What this room answers to the rooms below it (marketplace.ports.SubscriberView)."""
+"""What this room answers to the rooms below it (marketplace.ports)."""
 
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal
 
 from marketplace.definition import Definition
 from quantleap.core.audit import Actor
 from subscriptions import selectors, services
+from subscriptions.billing.selectors import tax_rate_on
 
 
 class Subscribers:
@@ -25,4 +27,13 @@ class Subscribers:
         return services.cancel_for_withdrawal(template_id, actor=actor, now=now)
 
 
+class TaxTable:
+    """The rates that invoices are made with."""
+
+    def rate_on(self, day: dt.date) -> Decimal | None:
+        """See :func:`subscriptions.billing.selectors.tax_rate_on`."""
+        return tax_rate_on(day)
+
+
 SUBSCRIBERS_OF_TEMPLATES = Subscribers()
+TAX_TABLE = TaxTable()

@@ -1,4 +1,4 @@
-"""Judges the day. Pure: a story and the evidence in, figures and named checks out.
+"""Judges the day and its month. Pure: a story and the evidence in, figures and named checks out.
 
 Every check looks at one thing and leaves to the others what is theirs: an order nobody resolved is
 ``all_final``'s alone, an order never planned ``planned_as_expected``'s, a duplicate's units
@@ -8,24 +8,25 @@ Every check looks at one thing and leaves to the others what is theirs: an order
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
+from clients.demo.day import Day, Part
 from clients.demo.evidence import ENTERED, BookOrder, Evidence, Execution, Order
-from clients.demo.story import (
-    CANCELLED,
-    FILLED,
-    PAUSED,
-    STRADDLE,
-    Customer,
-    Expected,
-    Leg,
-    Plan,
-    Story,
+from clients.demo.moneychecks import (
+    billed_once,
+    commission_matches,
+    invoice_documents,
+    ledger_balances,
+    money_figures,
+    payments_settle,
+    receivable_matches,
 )
+from clients.demo.story import CANCELLED, FILLED, PAUSED, STRADDLE, Customer, Plan, Story
+from clients.demo.told import WebhookKey, delivered_webhooks, expected_webhooks
 
 TIME_LIMIT: Final = 360.0
 TICK: Final = Decimal("0.05")
@@ -48,72 +49,6 @@ class Verdict:
     def holds(self) -> bool:
         """Whether everything in the story held."""
         return all(self.checks.values())
-
-
-@dataclass(frozen=True)
-class _Part:
-    """One subscription: what the story says and what was seen."""
-
-    expected: Expected
-    seen: Execution | None
-
-    @property
-    def name(self) -> str:
-        return f"{self.expected.customer.client_id} {self.expected.plan.key}"
-
-    @property
-    def entries(self) -> list[Order]:
-        return self.seen.entries if self.seen else []
-
-    @property
-    def is_resolved(self) -> bool:
-        return self.seen is None or self.seen.is_resolved
-
-
-class Day:
-    """The story beside what was seen of it, in the forms that the checks need."""
-
-    def __init__(self, story: Story, evidence: Evidence) -> None:
-        self.story = story
-        self.evidence = evidence
-        self.parts = [
-            _Part(one, evidence.executions.get((one.customer.email, one.plan.key)))
-            for one in story.expected()
-        ]
-        self.entries = [order for part in self.parts for order in part.entries]
-        self.entry_codes = {order.code for order in self.entries}
-        self.known_codes = {
-            order.code for part in self.parts if part.seen for order in part.seen.orders
-        }
-        self.by_code: dict[str, list[BookOrder]] = defaultdict(list)
-        for row in sorted(evidence.book, key=lambda one: one.received_at):
-            if row.code and row.status != "REJECTED":
-                self.by_code[row.code].append(row)
-
-    def symbol(self, customer: Customer, leg: Leg) -> str:
-        """What the customer's broker calls the leg's contract today."""
-        key = (customer.broker, leg.option_type, leg.strike(self.evidence.spot))
-        return self.evidence.symbols.get(key, f"no {leg.option_type} {key[2]}")
-
-    def planned(self, expected: Expected) -> Counter[tuple[str, str, int]]:
-        """The entry orders that the story calls for: symbol, side, units."""
-        return Counter(
-            (
-                self.symbol(expected.customer, order.leg),
-                order.leg.side,
-                order.lots * self.evidence.lot_size,
-            )
-            for order in expected.orders
-        )
-
-    def is_whole(self, part: _Part) -> bool:
-        """Whether exactly the orders of the story were planned."""
-        seen = Counter((order.symbol, order.side, order.quantity) for order in part.entries)
-        return seen == self.planned(part.expected)
-
-    def filled_at_broker(self, code: str) -> int:
-        """Units filled by the first order of an intent (a second one is a duplicate)."""
-        return self.by_code[code][0].filled if self.by_code.get(code) else 0
 
 
 # -- the checks: each yields what is wrong ---------------------------------------------------------
@@ -220,11 +155,11 @@ def stop_and_move_to_cost(day: Day) -> Problems:
         yield "nobody's stop was looked at"
 
 
-def _is_entered(part: _Part) -> bool:
+def _is_entered(part: Part) -> bool:
     return part.seen is not None and part.seen.status in ENTERED and part.seen.is_resolved
 
 
-def _exit_reasons(part: _Part, symbol: str) -> set[str]:
+def _exit_reasons(part: Part, symbol: str) -> set[str]:
     exits = part.seen.exits if part.seen else []
     return {order.reason for order in exits if order.symbol == symbol}
 
@@ -314,53 +249,16 @@ CHECKS: Final[tuple[Callable[[Day], Problems], ...]] = (
     withdrawn_in_time,
     illegal_refused,
     faults_struck,
+    billed_once,
+    receivable_matches,
+    ledger_balances,
+    payments_settle,
+    commission_matches,
+    invoice_documents,
     webhooks_complete,
     signatures_good,
     in_time,
 )
-
-
-# -- webhooks --------------------------------------------------------------------------------------
-WebhookKey = tuple[str, ...]
-
-
-def expected_webhooks(day: Day) -> set[WebhookKey]:
-    """What the partner must have been told, given what the API says has happened."""
-    keys: set[WebhookKey] = set()
-    for part in day.parts:
-        customer, plan = part.expected.customer, part.expected.plan
-        known = day.evidence.subscriptions.get((customer.email, plan.key))
-        if known is None:
-            continue
-        keys.add(("subscription.created", known.id))
-        if known.status in (PAUSED, CANCELLED):
-            keys.add((f"subscription.{known.status.lower()}", known.id))
-        if part.seen is not None:
-            keys |= _execution_webhooks(known.id, part.seen)
-    return keys
-
-
-def _execution_webhooks(subscription_id: str, seen: Execution) -> set[WebhookKey]:
-    keys: set[WebhookKey] = set()
-    if seen.status in ENTERED:
-        keys.add(("execution.completed", subscription_id, "ENTRY"))
-    if seen.status == "CLOSED":
-        keys.add(("execution.completed", subscription_id, "EXIT"))
-    if seen.status in ("FAILED", "MISSED"):
-        keys.add((f"execution.{seen.status.lower()}", subscription_id, "ENTRY"))
-    if seen.status in ENTERED or seen.status == "FAILED":
-        rejected = (order for order in seen.entries if order.state == "REJECTED")
-        keys |= {("order.rejected", subscription_id, order.tag) for order in rejected}
-    return keys
-
-
-def delivered_webhooks(day: Day) -> Iterator[WebhookKey]:
-    """What the receiver took, as keys of the same kind."""
-    for webhook in day.evidence.webhooks:
-        subscription_id = str(webhook.data.get("subscription_id", ""))
-        detail = webhook.data.get("phase") or webhook.data.get("tag")
-        key = (webhook.type, subscription_id)
-        yield (*key, str(detail)) if detail and not webhook.type.startswith("sub") else key
 
 
 # -- figures ---------------------------------------------------------------------------------------
@@ -421,6 +319,7 @@ def figures(day: Day) -> dict[str, Any]:
         "lateness_ms": dict(day.evidence.lateness),
         "exits": sum(order.state == FILLED for order in exits),
         "net_position_after": sum(abs(q) for q in day.evidence.net_positions.values()),
+        **money_figures(day),
         "webhooks_expected": len(wanted),
         "webhooks_delivered": len(wanted & set(delivered_webhooks(day))),
         "unready": [

@@ -28,10 +28,12 @@ CONTROLS: Final = {
     "skip_exit": "flat_after_exit",
     "skip_webhook": "webhooks_complete",
     "ignore_unknown": "all_final",
+    "bill_twice": "billed_once",
+    "unbalanced_entry": "ledger_balances",
 }
 STORY: Final = (
     *("--zebu", "24", "--zerodha", "8"),
-    *("--clock-start", "09:18:30", "--hold", "40"),
+    *("--clock-start", "09:18:10", "--hold", "36"),
 )
 
 

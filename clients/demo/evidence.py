@@ -1,4 +1,4 @@
-"""What was seen of the day: by the partner's API, at the broker's own book, by the webhooks."""
+"""What was seen: by the partner's API, at the broker's own book, in the ledger, by the webhooks."""
 
 from __future__ import annotations
 
@@ -107,6 +107,94 @@ class StopMove:
     after: Decimal | None
 
 
+@dataclass(frozen=True)
+class Invoice:
+    """One invoice as the partner's API tells it. Rupees."""
+
+    id: str
+    number: str
+    email: str
+    subscription_id: str
+    status: str
+    period_start: dt.date
+    period_end: dt.date
+    taxable: Decimal
+    cgst: Decimal
+    sgst: Decimal
+    igst: Decimal
+    total: Decimal
+    paid: Decimal
+    outstanding: Decimal
+
+
+@dataclass(frozen=True)
+class Commission:
+    """One row of the partner's commission list. Rupees."""
+
+    id: str
+    kind: str
+    invoice_id: str
+    amount: Decimal
+
+
+@dataclass(frozen=True)
+class Books:
+    """The ledger as ``manage.py prove`` tells it, which asks the postings and no invoice.
+
+    ``balances`` by name of the chart of accounts, rupees, debit positive. ``findings``: what the
+    platform's own proof says, in its words.
+    """
+
+    ledger_sum: Decimal
+    unbalanced: int
+    balances: Mapping[str, Decimal]
+    findings: tuple[str, ...]
+
+    def balance(self, name: str) -> Decimal:
+        """0.00 for what was never posted."""
+        return self.balances.get(name, Decimal("0.00"))
+
+
+@dataclass(frozen=True)
+class Revenue:
+    """The partner's month as his report sums it up. Rupees."""
+
+    invoices: int
+    invoiced: Decimal
+    payments: Decimal
+    commission: Decimal
+
+
+@dataclass(frozen=True)
+class Document:
+    """An invoice's PDF, asked for twice by its customer and once by another one."""
+
+    number: str
+    begins: bytes
+    size: int
+    same_again: bool
+    status_for_another: int
+
+
+@dataclass
+class Month:
+    """What was seen when the month was billed and paid.
+
+    ``runs``: how many invoices each run said it made. ``billed`` and ``books_billed`` are from
+    before the first payment, all others from after the last.
+    """
+
+    runs: Sequence[int] = ()
+    billed: Sequence[Invoice] = ()
+    books_billed: Books | None = None
+    invoices: Sequence[Invoice] = ()
+    books: Books | None = None
+    commissions: Sequence[Commission] = ()
+    revenue: Revenue | None = None
+    documents: Sequence[Document] = ()
+    seconds: float = 0.0
+
+
 @dataclass
 class Evidence:
     """Everything the checks look at. ``symbols``: (broker, option type, strike) -> name there."""
@@ -125,6 +213,7 @@ class Evidence:
     webhooks: Sequence[Webhook] = ()
     bad_signatures: Sequence[str] = ()
     lateness: Mapping[str, Any] = field(default_factory=dict)
+    month: Month = field(default_factory=Month)
     seconds: float = 0.0
 
 

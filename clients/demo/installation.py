@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -19,7 +20,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent.parent
 START_SECONDS: Final = 180.0
 STOP_SECONDS: Final = 60.0
 FIRST_PORT: Final = 8650
-PORTS: Final = 5  # web, then the simulator's three, then one to spare
+PORTS: Final = 5  # web, then the simulator's three, then the one that says that they are ours
 FORGOTTEN: Final = ("DATABASE_URL", "REDIS_URL", "OWNER_DATABASE_URL", "DJANGO_SETTINGS_MODULE")
 
 
@@ -40,6 +41,7 @@ class Installation:
     def __post_init__(self) -> None:
         self._child: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
+        self._ports: socket.socket | None = None
 
     @property
     def log_path(self) -> Path:
@@ -54,7 +56,7 @@ class Installation:
         ready.unlink(missing_ok=True)
         for old in self.log_path.parent.glob("*.log"):
             old.unlink()
-        port = free_block(FIRST_PORT)
+        port, self._ports = claim_block(FIRST_PORT)
         command = (
             *(sys.executable, str(ROOT / "manage.py"), "up", "--fresh", "--no-seed"),
             *("--base-dir", str(self.base_dir), "--clock-start", self.clock_start),
@@ -92,6 +94,9 @@ class Installation:
         if self._log is not None:
             self._log.close()
             self._log = None
+        if self._ports is not None:
+            self._ports.close()
+            self._ports = None
 
     def check(self) -> None:
         """InstallationError when it has ended, or when one of its parts has."""
@@ -113,8 +118,11 @@ class Installation:
         kept = {name: value for name, value in os.environ.items() if name not in FORGOTTEN}
         return {**kept, **self.settings, "PYTHONUNBUFFERED": "1"}
 
-    def command(self, *arguments: str, now: dt.datetime, **more: str) -> str:
-        """Run one management command as an operator of this installation; returns its output."""
+    def command(self, *arguments: str, now: dt.datetime, may_end_with: int = 0, **more: str) -> str:
+        """Run one management command as an operator of this installation; returns its output.
+
+        InstallationError for an exit status that is neither 0 nor ``may_end_with``.
+        """
         environment = {
             **self.environment(),
             **self.simulator,
@@ -131,7 +139,7 @@ class Installation:
             text=True,
             check=False,
         )
-        if done.returncode:
+        if done.returncode not in (0, may_end_with):
             said = (done.stderr or done.stdout).strip().splitlines()[-15:]
             lines = "\n".join(said)
             raise InstallationError(f"manage.py {' '.join(arguments)} failed:\n{lines}")
@@ -143,12 +151,37 @@ class Installation:
         runs: list[dict[str, Any]] = json.loads(text)["runs"]
         return runs
 
+    def bill(self, as_of: dt.date, now: dt.datetime) -> int:
+        """The billing run, by hand; how many invoices it says it made."""
+        said = self.command("bill", "--as-of", as_of.isoformat(), now=now)
+        found = re.search(r"(\d+) invoices", said)
+        if found is None:
+            raise InstallationError(f"manage.py bill said no number: {said.strip()}")
+        return int(found[1])
 
-def free_block(first: int) -> int:
-    """The first port from ``first`` on with nothing listening on it and the next ones."""
+    def prove(self, now: dt.datetime) -> dict[str, Any]:
+        """The ledger's trial balance and proof; status 1 says that the proof found something."""
+        said: dict[str, Any] = json.loads(self.command("prove", "--json", now=now, may_end_with=1))
+        return said
+
+
+def claim_block(first: int) -> tuple[int, socket.socket]:
+    """The first block of free ports from ``first`` on, and the socket that keeps it ours.
+
+    Between looking and listening others may look too: whoever listens on the last port of a block
+    has all of it, until the socket is closed.
+    """
     for port in range(first, first + 40 * PORTS, PORTS):
-        if not any(_answers(port + offset) for offset in range(PORTS)):
-            return port
+        claim = socket.socket()
+        try:
+            claim.bind(("127.0.0.1", port + PORTS - 1))
+            claim.listen()
+        except OSError:  # somebody else's
+            claim.close()
+            continue
+        if not any(_answers(port + offset) for offset in range(PORTS - 1)):
+            return port, claim
+        claim.close()
     raise InstallationError(f"no {PORTS} free ports from {first} on")
 
 

@@ -12,13 +12,21 @@ from typing import Any, Final, TypeVar
 import requests
 
 from clients.demo.broker import log_in
-from clients.demo.evidence import Execution, Order, Subscription
+from clients.demo.evidence import (
+    Commission,
+    Execution,
+    Invoice,
+    Order,
+    Revenue,
+    Subscription,
+)
 from clients.demo.progress import Progress
 from clients.demo.staff import PartnerKey
 from clients.demo.story import Customer, Plan
 
 TIMEOUT: Final = 30
 AT_ONCE: Final = 12
+PAGE: Final = "100"
 T = TypeVar("T")
 
 
@@ -77,7 +85,7 @@ class PartnerApi:
     # -- onboarding --------------------------------------------------------------------------
     def templates(self) -> dict[str, str]:
         """Public ids of what is offered, by name."""
-        found = self.call("GET", "/partner/marketplace/templates", per_page="100")["templates"]
+        found = self.call("GET", "/partner/marketplace/templates", per_page=PAGE)["templates"]
         return {row["name"]: row["template_id"] for row in found}
 
     def connect(self, customer: Customer) -> None:
@@ -116,6 +124,8 @@ class PartnerApi:
             "broker_client_id": customer.client_id,
             "lot_multiplier": float(customer.multiplier),
         }
+        if customer.state:
+            body["user_state"] = customer.state
         if customer.max_lots_per_order:
             body["max_lots_per_order"] = customer.max_lots_per_order
         said = self.call(
@@ -152,6 +162,54 @@ class PartnerApi:
         stops = [row["stop_price"] for row in rows if is_put(row["contract"]) and row["quantity"]]
         return Decimal(stops[0]) if stops and stops[0] is not None else None
 
+    # -- money -------------------------------------------------------------------------------
+    def invoices(self) -> list[Invoice]:
+        """All invoices of the partner's customers, oldest first."""
+        found: list[Invoice] = []
+        while True:
+            page = str(len(found) // int(PAGE) + 1)
+            said = self.call("GET", "/partner/invoices", page=page, per_page=PAGE)
+            found += [_invoice(row) for row in said["invoices"]]
+            if len(found) >= said["pagination"]["total"] or not said["invoices"]:
+                return found[::-1]
+
+    def commissions(self) -> list[Commission]:
+        """What the partner earned, row by row, newest first."""
+        found: list[Commission] = []
+        said = self.call("GET", "/partner/commissions")
+        while True:
+            found += [
+                Commission(row["commission_id"], row["kind"], row["invoice_id"], _rupees(row))
+                for row in said["commissions"]
+            ]
+            if said["next_cursor"] is None:
+                return found
+            said = self.call("GET", "/partner/commissions", cursor=said["next_cursor"])
+
+    def revenue(self, month: str) -> Revenue:
+        """The partner's report of a month (YYYY-MM)."""
+        said = self.call("GET", "/partner/revenue", month=month)
+        return Revenue(
+            invoices=said["revenue"]["invoices"],
+            invoiced=_rupees(said["revenue"], "invoiced"),
+            payments=_rupees(said["revenue"], "payments"),
+            commission=_rupees(said["commission"], "net"),
+        )
+
+    def user_token(self, email: str) -> str:
+        """With which a customer acts for himself."""
+        said = self.call("POST", "/partner/user-tokens", {"user_email": email})
+        return str(said["user_token"])
+
+    def invoice_pdf(self, token: str, invoice_id: str) -> tuple[int, bytes]:
+        """Status and bytes of an invoice's document, asked for by a customer."""
+        answer = requests.get(
+            f"{self.base_url}/user/invoices/{invoice_id}/pdf",
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=TIMEOUT,
+        )
+        return answer.status_code, answer.content
+
 
 def is_put(symbol: str) -> bool:
     """Whether an option's name at either broker means a put."""
@@ -183,6 +241,30 @@ def _order(row: Mapping[str, Any]) -> Order:
         cause=row["cause"] or "",
         sent_at=dt.datetime.fromisoformat(sent) if sent else None,
     )
+
+
+def _invoice(row: Mapping[str, Any]) -> Invoice:
+    return Invoice(
+        id=row["invoice_id"],
+        number=row["number"],
+        email=row["user_email"],
+        subscription_id=row["subscription_id"],
+        status=row["status"],
+        period_start=dt.date.fromisoformat(row["period_start"]),
+        period_end=dt.date.fromisoformat(row["period_end"]),
+        taxable=_rupees(row, "taxable"),
+        cgst=_rupees(row, "cgst"),
+        sgst=_rupees(row, "sgst"),
+        igst=_rupees(row, "igst"),
+        total=_rupees(row, "total"),
+        paid=_rupees(row, "paid"),
+        outstanding=_rupees(row, "outstanding"),
+    )
+
+
+def _rupees(row: Mapping[str, Any], name: str = "amount") -> Decimal:
+    """A JSON number of rupees, exactly as it was written, with both of its decimals."""
+    return Decimal(row[name]).quantize(Decimal("0.01"))
 
 
 def in_parallel(

@@ -12,8 +12,13 @@ from clients.demo.checks import Verdict
 ORDER = (
     *("expected", "planned", "sent", "at_broker", "filled", "failed_by_cause", "duplicates"),
     *("lost", "unknown", "missed", "early", "lateness_ms", "exits", "net_position_after"),
-    *("webhooks_expected", "webhooks_delivered"),
 )
+MONEY = (
+    *("invoices_expected", "invoices", "invoices_of_second_run", "invoice_total"),
+    *("receivable_total", "ledger_sum", "payments", "paid_total", "commission_expected"),
+    "commission_total",
+)
+TOLD = ("webhooks_expected", "webhooks_delivered")
 SHOWN_PROBLEMS = 5
 
 
@@ -38,9 +43,10 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield "  Scorecard"
     yield "  " + "-" * 66
-    for name in ORDER:
-        yield f"  {name.replace('_', ' '):<24} {_words(report[name])}"
-    yield ""
+    for block in (ORDER, MONEY, TOLD):
+        for name in block:
+            yield f"  {name.replace('_', ' '):<24} {_words(report[name])}"
+        yield ""
     for row in report["unready"]:
         told = "webhook sent" if row["webhook"] else "NOT TOLD"
         yield f"  unready  {row['customer']:<26} {row['strategy']:<9} {row['cause']:<16} {told}"

@@ -1,4 +1,4 @@
-"""``make demo``: plays the story against a fresh installation and judges the day."""
+"""``make demo``: plays the story against a fresh installation and judges the day and its month."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from clients.demo.checks import Verdict, judge
 from clients.demo.evidence import Evidence, StopMove
 from clients.demo.forms import PageError
 from clients.demo.installation import ROOT, Installation, InstallationError
+from clients.demo.month import MonthEnd
 from clients.demo.partner import ApiError, PartnerApi, in_parallel
 from clients.demo.progress import say
 from clients.demo.receiver import Receiver
@@ -106,6 +107,7 @@ class Demo:
         self._entry()
         self._market_moves()
         self._exit()
+        self._close_month()
         self._look_back()
         verdict = judge(self.story, self.evidence)
         written = report.as_json(verdict, self.evidence.seconds)
@@ -129,9 +131,10 @@ class Demo:
             self.installation.command(
                 *step, now=self.simulator.now(), DJANGO_SUPERUSER_PASSWORD=password
             )
-        say("Staff, in the console: quotes, two strategies, a partner with key and webhooks")
-        staff = Staff(self.installation.url)
+        say("Staff, in the console: tax, quotes, two strategies, a partner with key and webhooks")
+        staff = self.staff = Staff(self.installation.url)
         staff.log_in("staff", password)
+        staff.enter_tax_and_supplier()
         staff.add_feed("Primary feed", ZERODHA, "FEED01", "PRIMARY")
         staff.add_feed("Spare feed", ZEBU, "FEED02", "SPARE")
         for plan in PLANS:
@@ -257,6 +260,17 @@ class Demo:
             if runs and all(run["status"] in ("CLOSED", "MISSED") for run in runs):
                 return
             time.sleep(POLL)
+
+    def _close_month(self) -> None:
+        self.evidence.month = MonthEnd(
+            self.story,
+            self.installation,
+            self.simulator,
+            self.staff,
+            self.api,
+            self.subscriptions,
+        ).play()
+        say(f"  the month took {self.evidence.month.seconds:.0f} s")
 
     # -- looking back ------------------------------------------------------------------------
     def _look_back(self) -> None:

@@ -1,4 +1,4 @@
-"""What staff do in the console before the market opens, through its real forms."""
+"""What staff do in the console, before the market opens and after it, through its real forms."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import requests
 
 from clients.demo.broker import log_in
 from clients.demo.forms import Browser, Page, PageError
-from clients.demo.story import UNDERLYING, Plan, Story
+from clients.demo.money import Payment
+from clients.demo.story import DAY, GST_PERCENT, HOME_STATE, PARTNER_BPS, UNDERLYING, Plan, Story
 
 PERMISSIONS: Final = (
     "marketplace:read",
@@ -21,7 +22,18 @@ PERMISSIONS: Final = (
     "broker_accounts:read",
     "broker_accounts:write",
     "webhooks:write",
+    "revenue:read",
 )
+RATE_FROM: Final = "2017-07-01"
+SUPPLIER: Final = {
+    "effective_from": RATE_FROM,
+    "legal_name": "QuantLeap Technologies Private Limited",
+    "address": "4th Floor, 12 Cathedral Road\nChennai 600086",
+    "gstin": f"{HOME_STATE}AAACQ4821D1ZK",
+    "state_code": HOME_STATE,
+    "sac": "997331",
+    "email": "billing@example.com",
+}
 PER_MINUTE: Final = "60000"
 PER_DAY: Final = "1000000"
 
@@ -78,7 +90,8 @@ class Staff:
         form.set("name", plan.name)
         form.set("description", plan.description)
         form.set_by_label("index", UNDERLYING)
-        form.set_by_label("pricing_type", "FREE")
+        form.set_by_label("pricing_type", "PAID")
+        form.set("prices-0-monthly_fee", str(plan.fee))
         for name in [one for one in form.fields if one.startswith("strategies-")]:
             del form.fields[name]
         form.fields.update({name: [value] for name, value in _strategy(plan, story)})
@@ -91,14 +104,17 @@ class Staff:
 
     # -- partner -----------------------------------------------------------------------------
     def add_partner(self, slug: str, name: str, redirect_url: str) -> str:
-        """A partner; its number in the console."""
+        """A partner with his share of the fees; its number in the console."""
         page = self.browser.get("/admin/partners/partner/add/")
         form = page.form_with("slug", "default_broker")
         form.set("slug", slug)
         form.set("name", name)
         form.set("default_broker", "zebu")
-        form.set("default_state", "33")
+        form.set("default_state", HOME_STATE)
         form.set("oauth_redirect_urls", redirect_url)
+        form.set("revenue_shares-TOTAL_FORMS", "1")
+        form.fields["revenue_shares-0-effective_from"] = [DAY.isoformat()]
+        form.fields["revenue_shares-0-partner_bps"] = [str(PARTNER_BPS)]
         self._saved(self.browser.submit(page, form, "_save"))
         return self._newest("/admin/partners/partner/", slug)
 
@@ -122,6 +138,29 @@ class Staff:
         form.set("url", url)
         return self.browser.submit(page, form).text("signing-secret")
 
+    # -- money -------------------------------------------------------------------------------
+    def enter_tax_and_supplier(self) -> None:
+        """What every invoice needs: the GST rate, and who issues it."""
+        rate = {"effective_from": RATE_FROM, "rate_pct": str(GST_PERCENT)}
+        for kind, values in (("taxrate", rate), ("supplier", SUPPLIER)):
+            page = self.browser.get(f"/admin/billing/{kind}/add/")
+            form = page.form_with(*values)
+            for name, value in values.items():
+                form.set(name, value)
+            self._saved(self.browser.submit(page, form, "_save"))
+
+    def record_payment(self, number: str, payment: Payment) -> None:
+        """Look up an invoice by its number and record money that arrived for it."""
+        invoice = self._newest("/admin/billing/invoice/", number, f"?q={number}")
+        for _ in range(2 if payment.again else 1):
+            page = self._action(f"/admin/billing/invoice/{invoice}/change/", "record-payment")
+            self._confirm(
+                page,
+                amount=str(payment.amount),
+                method="BANK_TRANSFER",
+                reference=payment.reference,
+            )
+
     # -- inside ------------------------------------------------------------------------------
     def _action(self, path: str, name: str) -> Page:
         """Press one of the buttons at the top of a page."""
@@ -143,9 +182,9 @@ class Staff:
             raise PageError(f"{page.url}{page.complaint()}")
         return page
 
-    def _newest(self, path: str, text: str) -> str:
+    def _newest(self, path: str, text: str, query: str = "") -> str:
         """The number of the newest row of a list that shows ``text``."""
-        page = self.browser.get(path)
+        page = self.browser.get(path + query)
         numbers: list[str] = re.findall(rf"{path}(\d+)/change", " ".join(page.links))
         if not numbers:
             raise PageError(f"{path} does not list {text}")

@@ -33,6 +33,14 @@ NO_LOGIN: Final = "SESSION_EXPIRED"
 PAUSED: Final = "PAUSED"
 CANCELLED: Final = "CANCELLED"
 
+# Money: rupees a month before tax, per cent, basis points, GST codes of states.
+CONDOR_FEE: Final = Decimal("999.00")
+STRADDLE_FEE: Final = Decimal("1499.50")  # half of its tax is no whole number of paise
+GST_PERCENT: Final = 18
+PARTNER_BPS: Final = 2750
+HOME_STATE: Final = "33"  # the supplier's, and of the partner's customers who name none
+OTHER_STATE: Final = "29"
+
 
 @dataclass(frozen=True)
 class Leg:
@@ -62,12 +70,13 @@ class Leg:
 
 @dataclass(frozen=True)
 class Plan:
-    """One strategy to publish."""
+    """One strategy to publish. ``fee``: rupees a month before tax."""
 
     key: str
     name: str
     description: str
     legs: tuple[Leg, ...]
+    fee: Decimal
     stop_percent: str = ""
     move_to_cost: str = "OFF"
 
@@ -83,12 +92,14 @@ PLANS: Final = (
             Leg("BUY", "CE", 4, 2),
             Leg("BUY", "PE", 4, 2),
         ),
+        fee=CONDOR_FEE,
     ),
     Plan(
         key=STRADDLE,
         name="NIFTY Short Straddle",
         description="Sells call and put at the money, each with a stop of 25 % of its premium.",
         legs=(Leg("SELL", "CE", 0, 1), Leg("SELL", "PE", 0, 1)),
+        fee=STRADDLE_FEE,
         stop_percent="25",
         move_to_cost="ALL_LEGS",
     ),
@@ -170,6 +181,11 @@ class Customer:
     def api_key(self) -> str:
         """His app at the broker (the simulator knows every key; its secret is ``secret-<key>``)."""
         return f"app{self.number:04d}"
+
+    @property
+    def state(self) -> str:
+        """GST code of the state that he names when he subscribes ('' = none: the partner's)."""
+        return OTHER_STATE if self.number % 4 == 3 else ""
 
     def lots(self, leg: Leg) -> int:
         """Lots of a leg for him: rounded down."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -12,12 +12,9 @@ from execution.api import answers
 from execution.api.serializers import ExecutionListAnswer, PositionListAnswer
 from partners import permissions
 from quantleap.core import clock
-from quantleap.core.api.pagination import PAGING
+from quantleap.core.api.pagination import CURSOR, PAGING, PER_PAGE
 from quantleap.core.api.views import PartnerView, QueryByMethod
 from subscriptions.selectors import find_subscription_id
-
-CURSOR = OpenApiParameter("cursor", str, description="next_cursor of the page before.")
-PER_PAGE = OpenApiParameter("per_page", int, description="1 to 100, default 10.")
 
 
 class ExecutionsView(PartnerView):

@@ -9,10 +9,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from execution.api import answers
-from execution.api.partner import CURSOR, PER_PAGE
 from execution.api.serializers import ExecutionListAnswer, PositionListAnswer
 from quantleap.core import clock
-from quantleap.core.api.pagination import PAGING
+from quantleap.core.api.pagination import CURSOR, PAGING, PER_PAGE
 from quantleap.core.api.principal import CustomerPrincipal
 from quantleap.core.api.views import CustomerView, QueryByMethod
 from subscriptions.selectors import find_subscription_id

@@ -439,6 +439,7 @@ class TemplateForm(_TemplateModelForm):
             "visibility",
             "visible_to",
             "pricing_type",
+            "sac",
             "black_box",
             "disclosure",
             "requires_disclosure",

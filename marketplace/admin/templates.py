@@ -102,7 +102,7 @@ class TemplateAdmin(ConsoleAdmin):
             "Catalogue",
             {
                 "classes": ("tab",),
-                "fields": ("index", "category", "difficulty", "tags", "pricing_type"),
+                "fields": ("index", "category", "difficulty", "tags", "pricing_type", "sac"),
             },
         ),
         (

@@ -6,8 +6,6 @@ import datetime as dt
 from decimal import Decimal
 from typing import Any
 
-from django.conf import settings
-
 from marketplace.definition import (
     Definition,
     LegSpec,
@@ -35,17 +33,19 @@ def _wall(wall: dt.time) -> str:
     return wall.isoformat("minutes" if wall.second == 0 else "seconds")
 
 
-def pricing(template: Template) -> dict[str, Any]:
-    """Fee in force for the caller, before and after tax. ``fee`` is annotated by ``offered``."""
+def pricing(template: Template, tax_rate: Decimal | None) -> dict[str, Any]:
+    """Fee in force for the caller, before and after tax at ``tax_rate`` percent.
+
+    ``fee`` is annotated by ``offered``. Without a rate nobody knows the total.
+    """
     free = template.pricing_type == Template.PricingType.FREE
     fee = ZERO if free else rupees(getattr(template, "fee", None) or ZERO)
-    rate = settings.QUANTLEAP_GST_RATE_PCT
     return {
         "type": template.pricing_type,
         "monthly_fee": fee,
         "currency": CURRENCY,
-        "tax_rate_pct": rate,
-        "monthly_total": with_tax(fee, Decimal(rate)),
+        "tax_rate_pct": tax_rate,
+        "monthly_total": None if tax_rate is None else with_tax(fee, tax_rate),
     }
 
 
@@ -69,11 +69,11 @@ def _subscribers(template: Template) -> int:
     return stats.subscriber_count if stats else 0
 
 
-def template_row(template: Template) -> dict[str, Any]:
-    """One template of the list (shape: TemplateShape). No query."""
+def template_row(template: Template, tax_rate: Decimal | None) -> dict[str, Any]:
+    """One template of the list (shape: TemplateShape); ``tax_rate`` in percent. No query."""
     definition = definition_of(template)
     summary = _summary(template, definition)
-    price = pricing(template)
+    price = pricing(template, tax_rate)
     count = _subscribers(template)
     version = template.current_version
     return {
@@ -139,11 +139,11 @@ def _strategy(strategy: StrategySpec, *, black_box: bool) -> dict[str, Any]:
     }
 
 
-def template_detail(template: Template) -> dict[str, Any]:
+def template_detail(template: Template, tax_rate: Decimal | None) -> dict[str, Any]:
     """One template with strategies and disclosure, without its pay-off."""
     definition = definition_of(template)
     return {
-        **template_row(template),
+        **template_row(template, tax_rate),
         "black_box": template.black_box,
         "strategies": [
             _strategy(strategy, black_box=template.black_box) for strategy in definition.strategies

@@ -17,13 +17,15 @@ def _money(**options: Any) -> serializers.DecimalField:
 
 
 class PricingShape(StrictSerializer):
-    """Fee before and after GST."""
+    """Fee before and after GST at the rate in force; null where none is."""
 
     type = serializers.CharField()
     monthly_fee = _money()
     currency = serializers.CharField()
-    tax_rate_pct = serializers.IntegerField()
-    monthly_total = _money()
+    tax_rate_pct = serializers.DecimalField(
+        max_digits=5, decimal_places=2, coerce_to_string=False, allow_null=True
+    )
+    monthly_total = _money(allow_null=True)
 
 
 class MarketplaceConfigShape(StrictSerializer):

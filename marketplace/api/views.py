@@ -15,6 +15,7 @@ from marketplace.api.answers import payoff_preview, template_detail, template_ro
 from marketplace.api.serializers import TemplateDetailAnswer, TemplateListAnswer
 from marketplace.categories import CATEGORIES
 from marketplace.models import Template
+from marketplace.ports import TAX_RATES
 from marketplace.selectors.catalogue import SORTS, Filters, check_filters, offered, search
 from quantleap.core import clock
 from quantleap.core.api.pagination import PAGING, paginate
@@ -65,16 +66,18 @@ def tagged(request: Request, answer: Any, *, basis: Any) -> Response:
 
 
 def list_templates(request: Request) -> Response:
-    """A page of what the caller may subscribe to: two queries, however long."""
+    """A page of what the caller may subscribe to: three queries, however long."""
     partner_id, environment = caller_scope(request)
-    base = offered(partner_id=partner_id, environment=environment, day=clock.ist_date(clock.now()))
+    today = clock.ist_date(clock.now())
+    base = offered(partner_id=partner_id, environment=environment, day=today)
     filters = read_filters(request)
     check_filters(filters, base)
     rows, pagination = paginate(request, search(filters, base))
+    tax_rate = TAX_RATES.get().rate_on(today)
     answer = TemplateListAnswer(
         {
             "statusCode": 200,
-            "templates": [template_row(row) for row in rows],
+            "templates": [template_row(row, tax_rate) for row in rows],
             "pagination": pagination,
         }
     ).data
@@ -85,11 +88,12 @@ def show_template(request: Request, template_id: str) -> Response:
     """One template; NotFound alike for unknown, hidden, and another environment's."""
     partner_id, environment = caller_scope(request)
     now = clock.now()
-    base = offered(partner_id=partner_id, environment=environment, day=clock.ist_date(now))
+    today = clock.ist_date(now)
+    base = offered(partner_id=partner_id, environment=environment, day=today)
     template = base.filter(public_id=template_id).first() if "\x00" not in template_id else None
     if template is None:
         raise NotFound
-    detail = template_detail(template)
+    detail = template_detail(template, TAX_RATES.get().rate_on(today))
 
     def answer() -> Any:
         full = {**detail, "payoff_preview": payoff_preview(template, now)}

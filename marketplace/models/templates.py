@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 
 from django.contrib.postgres.fields import ArrayField
-from django.core.validators import MinValueValidator
+from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, Q
 
@@ -70,6 +70,14 @@ class Template(models.Model):
     pricing_type = models.CharField(
         max_length=4, choices=PricingType.choices, default=PricingType.PAID
     )
+    sac = models.CharField(
+        "SAC",
+        max_length=6,
+        blank=True,
+        validators=[RegexValidator(r"\A99[0-9]{4}\Z", "A SAC is 99 and four more digits.")],
+        help_text="Service accounting code on its invoices from the next one on; empty: the "
+        "supplier's. Issued invoices keep theirs.",
+    )
     black_box = models.BooleanField(default=False, help_text="Hide legs and rules from users.")
     disclosure = models.TextField(blank=True)
     disclosure_version = models.PositiveIntegerField(default=1)
@@ -92,6 +100,9 @@ class Template(models.Model):
             models.CheckConstraint(
                 condition=Q(state="DRAFT") | Q(current_version__isnull=False),
                 name="template_listed_has_version",
+            ),
+            models.CheckConstraint(
+                condition=Q(sac="") | Q(sac__regex=r"^99[0-9]{4}$"), name="template_sac_format"
             ),
         )
         indexes = (

@@ -12,6 +12,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
+from marketplace import ports
 from marketplace.models import Price, Template
 from marketplace.services import adjust_subscriber_count, close_to_new
 from marketplace.tests import factories as make
@@ -41,9 +42,17 @@ def customer(partner_id: int | None, environment: str = "live") -> APIClient:
     return client
 
 
+class Rates:
+    """18 %, and 28 % from tomorrow on; no query, no table of another room."""
+
+    def rate_on(self, day: dt.date) -> Decimal | None:
+        return Decimal("18.00") if day <= make.TEST_NOW.date() else Decimal("28.00")
+
+
 @pytest.fixture(autouse=True)
-def _today(db: None) -> Any:
+def _today(db: None, monkeypatch: pytest.MonkeyPatch) -> Any:
     make.load_reference_data()
+    monkeypatch.setattr(ports.TAX_RATES, "_implementation", Rates())
     with time_machine.travel(make.TEST_NOW, tick=False):
         yield
 
@@ -321,6 +330,29 @@ def test_an_etag_saves_the_answer() -> None:
         adjust_subscriber_count(template_id=template.pk, delta=1)
         changed = APIClient().get(url, headers={"If-None-Match": first.headers["ETag"]})
         assert changed.status_code == 200
+
+
+def test_prices_are_taxed_at_the_rate_of_the_day() -> None:
+    template = make.make_template()
+    url = f"{PUBLIC}/{template.public_id}"
+    today = APIClient().get(url)
+    with time_machine.travel(make.TEST_NOW + dt.timedelta(days=1), tick=False):
+        later = APIClient().get(url, headers={"If-None-Match": today.headers["ETag"]})
+        row = APIClient().get(PUBLIC).json()["templates"][0]
+    assert later.status_code == 200, "another rate is another answer"
+    for found, pct, total in ((today.json()["template"], 18, 1178.82), (row, 28, 1278.72)):
+        price = found["pricing"]
+        assert (price["tax_rate_pct"], price["monthly_total"]) == (pct, total)
+        assert found["marketplace_config"]["pricing"] == price
+
+
+def test_without_a_rate_the_total_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports.TAX_RATES, "_implementation", None)
+    make.make_template()
+    price = APIClient().get(PUBLIC).json()["templates"][0]["pricing"]
+    assert (price["monthly_fee"], price["tax_rate_pct"], price["monthly_total"]) == (
+        999, None, None,
+    )  # fmt: skip
 
 
 def test_the_same_two_queries_however_many_templates() -> None:

@@ -41,6 +41,7 @@ EVENT_TYPES: Final[Mapping[str, Extra]] = {
             "invoice.issued",
             "invoice.paid",
             "invoice.payment_failed",
+            "credit_note.issued",
             "commission.accrued",
             "commission.clawed_back",
             "template.published",

@@ -141,8 +141,13 @@ class ConfirmForm(forms.Form):
         for field in self.fields.values():
             if isinstance(field.widget, forms.Textarea):
                 field.widget = UnfoldAdminTextareaWidget(attrs={"rows": 3})
-            elif isinstance(field.widget, forms.TextInput):
+            elif type(field.widget) is forms.TextInput:  # one of a kind (a date) stays as it is
                 field.widget = UnfoldAdminTextInputWidget()
+
+    @classmethod
+    def starting(cls, obj: Any) -> dict[str, Any]:
+        """What the fields hold when ``obj`` is first asked about."""
+        return {}
 
 
 Perform = Callable[[Any, HttpRequest, Any, dict[str, Any]], "str | HttpResponse"]
@@ -214,7 +219,7 @@ class _Question:
         if not getattr(owner, f"has_{self.permission}_permission")(request, obj):
             raise PermissionDenied
         posted = request.method == "POST" and request.POST.get("confirm") == "yes"
-        bound = self.form(request.POST) if posted else self.form()
+        bound = self.form(request.POST) if posted else self.form(initial=self.form.starting(obj))
         back = reverse(_url_name(owner, "change"), args=[obj.pk])
         errors: list[str] = []
         status = 200

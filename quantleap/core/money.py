@@ -34,3 +34,23 @@ def split(amount: Decimal, basis_points: int) -> tuple[Decimal, Decimal]:
 def with_tax(amount: Decimal, rate_pct: Decimal) -> Decimal:
     """``amount`` plus tax at ``rate_pct`` percent, in rupees, half up."""
     return rupees(amount + amount * rate_pct / 100)
+
+
+def json_number(amount: Decimal) -> int | float:
+    """Rupees as a JSON number for a stored payload (api.md: money is a JSON number).
+
+    The only way out of Decimal: the shortest text of this float has exactly our two decimals.
+    """
+    return int(amount) if amount == amount.to_integral_value() else float(amount)
+
+
+def grouped(amount: Decimal, sign: str = "") -> str:
+    """Two decimals, grouped as in India, a currency's ``sign`` before them: ``-₹1,17,882.00``."""
+    whole, _, paise = f"{abs(amount):.2f}".partition(".")
+    head, tail = whole[:-3], whole[-3:]
+    groups: list[str] = []
+    while head:
+        groups.insert(0, head[-2:])
+        head = head[:-2]
+    minus = "-" if amount < 0 else ""
+    return f"{minus}{sign}{','.join([*groups, tail])}.{paise}"

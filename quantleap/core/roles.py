@@ -11,7 +11,17 @@ from typing import Any, Final
 from psycopg import sql
 
 # Tables whose rows are history: the application may add to them, never change or remove.
-APPEND_ONLY: Final = ("core_auditentry", "marketplace_templateversion")
+APPEND_ONLY: Final = (
+    "core_auditentry",
+    "marketplace_templateversion",
+    "billing_ledgertransaction",
+    "billing_ledgerentry",
+    "billing_invoicedocument",
+    "billing_creditnotedocument",
+    "billing_payment",
+    "billing_creditnote",
+    "billing_refund",
+)
 
 
 def grant_application_role(connection: Any, role: str, *, for_tests: bool = False) -> None:

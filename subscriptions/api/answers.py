@@ -12,8 +12,7 @@ from rest_framework.response import Response
 from marketplace.api.answers import PLATFORM_OWNER
 from marketplace.models import Template
 from quantleap.core.clock import ist_date
-from quantleap.core.money import BASIS_POINTS, CURRENCY, ZERO, split
-from quantleap.core.tenancy import Environment
+from quantleap.core.money import BASIS_POINTS, split
 from subscriptions.api.serializers import (
     AllocationListAnswer,
     CreatedMembers,
@@ -21,6 +20,9 @@ from subscriptions.api.serializers import (
     PartnerDetailMembers,
     TransitionMembers,
 )
+from subscriptions.billing.owing import owing
+from subscriptions.billing.reports import shares_to_date
+from subscriptions.billing.segments import is_billed
 from subscriptions.models import Allocation, Subscription
 from subscriptions.periods import next_billing_at, next_billing_date
 from subscriptions.ports import ACTIVITY
@@ -47,15 +49,11 @@ def allocation_row(allocation: Allocation, now: dt.datetime) -> dict[str, Any]:
     }
 
 
-def _is_billed(subscription: Subscription) -> bool:
-    """FREE templates and test-environment subscriptions are never billed (money.md)."""
-    return subscription.price_id is not None and subscription.environment == Environment.LIVE
-
-
 def user_row(subscription: Subscription, now: dt.datetime) -> dict[str, Any]:
     """Members of UserSubscriptionObject; customer, template and allocations must be loaded."""
     allocations = [allocation_row(one, now) for one in subscription.allocations.all()]
-    goes_on = _is_billed(subscription) and subscription.status != Subscription.Status.CANCELLED
+    # a pause that lasts is not billed, and nobody knows when it will end (money.md, periods)
+    goes_on = is_billed(subscription) and subscription.status == Subscription.Status.ACTIVE
     today = ist_date(now)
     next_date = next_billing_date(subscription.anchor, today) if goes_on else None
     template = subscription.template
@@ -81,6 +79,7 @@ def user_row(subscription: Subscription, now: dt.datetime) -> dict[str, Any]:
             "billing_start_date": _billing_start(subscription),
             "next_billing_date": next_date,
         },
+        "payment": payment_row(subscription, today),
         "broker_allocation": allocations[0] if allocations else None,
         "broker_allocations": allocations,
         "status_changed_at": subscription.status_changed_at,
@@ -97,7 +96,7 @@ def _owner_id(subscription: Subscription) -> str:
 
 
 def _billing_start(subscription: Subscription) -> dt.date | None:
-    return subscription.anchor if _is_billed(subscription) else None
+    return subscription.anchor if is_billed(subscription) else None
 
 
 def partner_row(subscription: Subscription, slug: str, now: dt.datetime) -> dict[str, Any]:
@@ -133,15 +132,26 @@ def lots_rows(subscription: Subscription) -> list[dict[str, Any]]:
     ]
 
 
-def payment_row(subscription: Subscription) -> dict[str, Any]:
-    """What is to be paid: nothing is due before an invoice says so."""
-    status = "NOT_INVOICED" if _is_billed(subscription) else "NOT_REQUIRED"
-    return {"status": status, "due_by": None, "pay_url": None}
+def payment_row(subscription: Subscription, today: dt.date) -> dict[str, Any]:
+    """Members of PaymentObject as of ``today`` (IST); see owing.with_owing for lists."""
+    found = owing(subscription, today)
+    return {
+        "status": found.status,
+        "due_by": found.due_by,
+        "amount": found.amount,
+        "currency": subscription.currency,
+        "pay_url": None,  # pages to pay on come with the gateways
+    }
 
 
-def revenue_to_date() -> dict[str, Any]:
-    """Shares of what was paid: commission accrues on payment, and no payment exists yet."""
-    return {"partner_share": ZERO, "platform_share": ZERO, "currency": CURRENCY}
+def revenue_to_date(subscription: Subscription) -> dict[str, Any]:
+    """Shares of what was paid and not given back (2 queries)."""
+    shares = shares_to_date(subscription.pk, subscription.partner_id)
+    return {
+        "partner_share": shares.partner,
+        "platform_share": shares.platform,
+        "currency": subscription.currency,
+    }
 
 
 # -- whole answers: flat, with the same object nested for clients of the older guide -------------
@@ -154,7 +164,6 @@ def created(shown: Row, subscription: Subscription) -> Response:
         "statusCode": 201,
         "message": "Subscription created successfully",
         "effective_lots": lots_rows(subscription),
-        "payment": payment_row(subscription),
     }
     return _flat_and_nested(CreatedMembers(members).data, shown, 201)
 
@@ -162,14 +171,16 @@ def created(shown: Row, subscription: Subscription) -> Response:
 def detail(shown: Row, subscription: Subscription, *, with_revenue: bool) -> Response:
     """One subscription with what was traded for it, and for its partner the shares to date."""
     activity = ACTIVITY.get()
-    members = {
+    members: dict[str, Any] = {
         "statusCode": 200,
         "effective_lots": lots_rows(subscription),
         "last_executions": activity.last_executions(subscription.pk, LAST_EXECUTIONS),
         "performance_tracking": activity.performance(subscription.pk),
-        "revenue_share_tracking": revenue_to_date(),
     }
-    serializer = PartnerDetailMembers if with_revenue else DetailMembers
+    serializer: type[DetailMembers] = DetailMembers
+    if with_revenue:
+        members["revenue_share_tracking"] = revenue_to_date(subscription)
+        serializer = PartnerDetailMembers
     return _flat_and_nested(serializer(members).data, shown)
 
 

@@ -26,6 +26,7 @@ from subscriptions.api.serializers import (
     PartnerTransitionAnswer,
     TransitionRequest,
 )
+from subscriptions.billing.owing import with_owing
 from subscriptions.models import Subscription
 from subscriptions.selectors import find_subscription_id, get_subscription, subscriptions
 
@@ -89,7 +90,7 @@ class SubscriptionsView(PartnerView):
     def get(self, request: Request) -> Response:
         """List, newest first."""
         me, now = self.partner, clock.now()
-        found = subscriptions(me.partner_id, me.environment).filter(
+        found = with_owing(subscriptions(me.partner_id, me.environment)).filter(
             **requests.list_filters(request)
         )
         rows, pagination = paginate(request, found)

@@ -16,6 +16,7 @@ from quantleap.core.api.serializers import (
     StrictIntegerField,
     StrictSerializer,
 )
+from subscriptions.billing.owing import PaymentStatus
 from subscriptions.models import Subscription
 from subscriptions.services import OpenPositions
 from subscriptions.services.transitions import NOTE_LENGTH
@@ -159,6 +160,23 @@ class PricingObject(serializers.Serializer[Any]):
     next_billing_date = serializers.DateField(allow_null=True)
 
 
+class PaymentObject(serializers.Serializer[Any]):
+    """What is to be paid now: of all unpaid invoices, tax included; the state of the newest one
+    where none is unpaid.
+    """
+
+    status = serializers.ChoiceField(
+        choices=[one.value for one in PaymentStatus],
+        help_text="NOT_REQUIRED: never billed. NOT_INVOICED: no invoice yet. CREDITED: taken back.",
+    )
+    due_by = serializers.DateField(
+        allow_null=True, help_text="Of the oldest unpaid invoice; OVERDUE after it (IST)."
+    )
+    amount = _money(allow_null=True)
+    currency = serializers.CharField()
+    pay_url = serializers.CharField(allow_null=True)
+
+
 class AttributionObject(serializers.Serializer[Any]):
     """Whose customer it is, and that partner's part of the fee."""
 
@@ -193,10 +211,15 @@ class UserSubscriptionObject(serializers.Serializer[Any]):
     status_reason = serializers.CharField(allow_null=True)
     reason = serializers.CharField(allow_null=True, help_text="Why, in somebody's words.")
     subscription_date = serializers.DateField()
-    next_billing_date = serializers.DateField(allow_null=True)
+    next_billing_date = serializers.DateField(
+        allow_null=True,
+        help_text="Start of the period after the one in force; null where nothing will be billed: "
+        "free, test environment, paused, cancelled.",
+    )
     next_billing_at = serializers.DateTimeField(allow_null=True)
     has_oauth_token = serializers.BooleanField(help_text="Every account is logged in now.")
     pricing = PricingObject()
+    payment = PaymentObject()
     broker_allocation = AllocationObject(allow_null=True)
     broker_allocations = AllocationObject(many=True)
     status_changed_at = serializers.DateTimeField()
@@ -218,21 +241,12 @@ class EffectiveLotsObject(serializers.Serializer[Any]):
     lots = serializers.IntegerField()
 
 
-class PaymentObject(serializers.Serializer[Any]):
-    """What is to be paid now."""
-
-    status = serializers.ChoiceField(choices=["NOT_REQUIRED", "NOT_INVOICED"])
-    due_by = serializers.DateField(allow_null=True)
-    pay_url = serializers.CharField(allow_null=True)
-
-
 class CreatedMembers(serializers.Serializer[Any]):
     """What the answer to subscribing adds."""
 
     statusCode = serializers.IntegerField()  # noqa: N815  the contract's spelling
     message = serializers.CharField()
     effective_lots = EffectiveLotsObject(many=True)
-    payment = PaymentObject()
 
 
 class UserCreatedAnswer(UserSubscriptionObject, CreatedMembers):

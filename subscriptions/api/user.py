@@ -29,6 +29,7 @@ from subscriptions.api.serializers import (
     UserSubscriptionObject,
     UserTransitionAnswer,
 )
+from subscriptions.billing.owing import with_owing
 from subscriptions.models import Subscription
 from subscriptions.selectors import (
     find_subscription_id,
@@ -104,9 +105,8 @@ class SubscriptionsView(CustomerView):
     def get(self, request: Request) -> Response:
         """List, newest first."""
         me, now = self.customer, clock.now()
-        found = subscriptions(me.partner_id, me.environment, customer_id=me.customer_id).filter(
-            **requests.list_filters(request)
-        )
+        mine = subscriptions(me.partner_id, me.environment, customer_id=me.customer_id)
+        found = with_owing(mine).filter(**requests.list_filters(request))
         rows, pagination = paginate(request, found)
         answer = {
             "statusCode": 200,

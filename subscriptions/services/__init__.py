@@ -1,6 +1,6 @@
 """Every change of this room's state has its one front door here."""
 
-from subscriptions.services.subscribing import AccountChoice, subscribe
+from subscriptions.services.subscribing import AccountChoice, copy_shares, subscribe
 from subscriptions.services.transitions import (
     OpenPositions,
     TransitionResult,
@@ -17,6 +17,7 @@ __all__ = [
     "TransitionResult",
     "cancel",
     "cancel_for_withdrawal",
+    "copy_shares",
     "pause",
     "resume",
     "subscribe",

@@ -24,9 +24,12 @@ from quantleap.core.clock import ist_date
 from quantleap.core.errors import DomainError, InvalidRequest, NotFound
 from quantleap.core.money import CURRENCY, ZERO
 from subscriptions import events
+from subscriptions.billing import reports, segments
+from subscriptions.billing.errors import PaymentDue
 from subscriptions.errors import DuplicateSubscription
-from subscriptions.models import Allocation, Subscription
+from subscriptions.models import Allocation, ShareLine, Subscription
 from subscriptions.selectors import definition_of, open_template
+from subscriptions.shares import DISTRIBUTOR, Share, split_fee
 from subscriptions.sizing import check_multiplier
 
 ONE_LIVE: Final = "subscription_one_live_uniq"
@@ -73,7 +76,7 @@ def subscribe(
     the partner's key that asked, ``address`` where the accepted disclosure came from.
 
     NotFound for a template that is not offered to this caller; InvalidRequest for a multiplier,
-    disclosure or account that does not fit; DuplicateSubscription; ClientIdTaken.
+    disclosure or account that does not fit; DuplicateSubscription; PaymentDue; ClientIdTaken.
     """
     choices = [_cleaned(choice, partner_id) for choice in accounts]
     _refuse_twice(choices)
@@ -96,6 +99,9 @@ def subscribe(
             subscription.accepted_disclosure_at = now
             subscription.accepted_disclosure_address = address
         _insert_once(subscription)
+        _refuse_debtor(subscription)
+        copy_shares([subscription])
+        segments.open_first([subscription])
         for choice in choices:
             _allocate(subscription, choice, actor, now)
         adjust_subscriber_count(template_id=template.pk, delta=1)
@@ -212,6 +218,33 @@ def _priced(template: Template, customer: Customer, now: dt.datetime) -> Subscri
     )
 
 
+def copy_shares(subscriptions: Sequence[Subscription]) -> None:
+    """Write down who gets what of the fees of saved subscriptions, as agreed today."""
+    ShareLine.objects.bulk_create(
+        [
+            ShareLine(
+                partner_id=one.partner_id,
+                environment=one.environment,
+                subscription=one,
+                role=line.role,
+                payee=line.payee,
+                basis_points=line.basis_points,
+                amount=line.amount,
+            )
+            for one in subscriptions
+            if one.monthly_fee > 0
+            for line in split_fee(one.monthly_fee, _shares(one))
+        ],
+        batch_size=2000,
+    )
+
+
+def _shares(subscription: Subscription) -> list[Share]:
+    if subscription.partner_id is None:
+        return []
+    return [Share(DISTRIBUTOR, subscription.partner_id, subscription.partner_bps)]
+
+
 def _insert_once(subscription: Subscription) -> None:
     """Insert, and let the unique constraint decide who was first."""
     for last_try in (False, True):
@@ -230,6 +263,20 @@ def _insert_once(subscription: Subscription) -> None:
                 ) from error
         else:
             return
+
+
+def _refuse_debtor(subscription: Subscription) -> None:
+    """No new subscription while an invoice of an earlier one is unpaid (api.md section 6).
+
+    After the INSERT, so that a live one is a duplicate first.
+    """
+    unpaid = reports.unpaid_invoice(subscription.customer_id, subscription.template_id)
+    if unpaid is not None:
+        raise PaymentDue(
+            f"Invoice {unpaid.number} of an earlier subscription is unpaid",
+            invoice_id=unpaid.public_id,
+            invoice_number=unpaid.number,
+        )
 
 
 def _live_of(subscription: Subscription) -> str | None:

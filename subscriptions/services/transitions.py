@@ -18,6 +18,7 @@ from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.errors import NotFound
 from subscriptions import events
+from subscriptions.billing import segments, withdrawals
 from subscriptions.errors import TransitionRefused
 from subscriptions.lifecycle import Action, Source, Verdict, refusal, sources, verdict
 from subscriptions.models import Allocation, Subscription
@@ -108,8 +109,10 @@ def _transition(
 ) -> TransitionResult:
     note = note.strip()[:NOTE_LENGTH]
     with transaction.atomic():
+        # no_key: invoices refer to the subscription. A billing run that holds the segment and
+        # writes an invoice would wait for a stronger lock, and we for its segment.
         subscription = (
-            Subscription.objects.select_for_update(of=("self",))
+            Subscription.objects.select_for_update(of=("self",), no_key=True)
             .select_related("customer", "template")
             .filter(pk=subscription_id)
             .first()
@@ -128,6 +131,8 @@ def _transition(
         affected = False
         if decided is Verdict.CHANGE:
             _move(action, subscription, who, note, now)
+            if action is not Action.RESUME:
+                segments.stop([subscription.pk], on=ist_date(now))
             affected = _leave(action, [subscription.pk], now)
             if action is Action.CANCEL:
                 adjust_subscriber_count(template_id=subscription.template_id, delta=-1)
@@ -159,8 +164,7 @@ def _move(
     if action is Action.CANCEL:
         values["cancelled_at"] = now
     if action is Action.RESUME:
-        paused_on = ist_date(subscription.status_changed_at)
-        values["anchor"] = anchor_after_pause(subscription.anchor, paused_on, ist_date(now))
+        values["anchor"] = _anchor_from(subscription, ist_date(now))
     moved = (
         Subscription.objects.filter(pk=subscription.pk)
         .filter(_where(sources(action, who, explained=bool(note))))
@@ -170,6 +174,14 @@ def _move(
         raise RuntimeError(f"{subscription.public_id}: {action.name} moved {moved} rows")
     for name, value in values.items():
         setattr(subscription, name, value)
+
+
+def _anchor_from(subscription: Subscription, today: dt.date) -> dt.date:
+    """From when periods are counted after a resumption today (IST); billed ones bill again."""
+    if segments.is_billed(subscription):
+        return segments.resume(subscription, on=today)
+    paused_on = ist_date(subscription.status_changed_at)
+    return anchor_after_pause(subscription.anchor, paused_on, today)
 
 
 def _where(allowed: tuple[Source, ...]) -> Q:
@@ -211,14 +223,15 @@ def _exit(subscription: Subscription, actor: Actor, now: dt.datetime) -> None:
 def cancel_for_withdrawal(template_id: int, *, actor: Actor, now: dt.datetime) -> int:
     """Cancel every live subscription of a template, in the withdrawal's transaction.
 
-    Open positions run to their exit (api.md section 7). Batches, each of a few statements.
+    Open positions run to their exit (api.md section 7); what was paid for the days after today is
+    credited later (billing/withdrawals.py). Batches, each of a few statements.
     """
     reason = Subscription.Reason.TEMPLATE_WITHDRAWN
     total = 0
     with transaction.atomic():
         while True:
             batch = list(
-                Subscription.objects.select_for_update(of=("self",))
+                Subscription.objects.select_for_update(of=("self",), no_key=True)
                 .select_related("customer", "template")
                 .filter(template_id=template_id)
                 .exclude(status=Subscription.Status.CANCELLED)
@@ -236,6 +249,8 @@ def cancel_for_withdrawal(template_id: int, *, actor: Actor, now: dt.datetime) -
                 status_changed_at=now,
                 cancelled_at=now,
             )
+            segments.stop(ids, on=ist_date(now))
+            withdrawals.expect(batch, on=ist_date(now), now=now)
             for one in batch:
                 one.status, one.status_reason, one.status_note = "CANCELLED", reason.value, ""
             ENTRY_GATE.get().withdraw_armed(ids, reason=Action.CANCEL.value, now=now)

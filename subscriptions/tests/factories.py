@@ -21,6 +21,7 @@ from partners.models import Customer, Partner
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
 from subscriptions import services
+from subscriptions.billing import segments
 from subscriptions.models import Allocation, Subscription
 
 _numbers = itertools.count(1)
@@ -80,7 +81,7 @@ def subscribe_many(
     tokens: Sequence[str] = (),
     now: dt.datetime | None = None,
 ) -> list[Follower]:
-    """``count`` new customers with enabled accounts and live subscriptions: five INSERTs a batch.
+    """``count`` new customers with enabled accounts and live subscriptions: seven INSERTs a batch.
 
     ``client_ids`` and ``tokens`` (today's access tokens) are used in order where given, as a
     simulator knows them. Without ``logged_in`` the accounts have credentials but no session.
@@ -153,6 +154,8 @@ def subscribe_many(
         ],
         batch_size=2000,
     )
+    services.copy_shares(subscriptions)
+    segments.open_first(subscriptions)
     adjust_subscriber_count(template_id=template.pk, delta=count)
     rows = zip(customers, accounts, subscriptions, allocations, strict=True)
     return [Follower(*row) for row in rows]

@@ -29,8 +29,9 @@ from quantleap.core.audit import SYSTEM
 from quantleap.core.errors import NotFound
 from quantleap.core.models import AuditEntry, OutboxEvent
 from subscriptions import services
+from subscriptions.billing.models import BillingSegment
 from subscriptions.errors import DuplicateSubscription
-from subscriptions.models import Allocation, Subscription
+from subscriptions.models import Allocation, ShareLine, Subscription
 from subscriptions.tests.factories import make_subscription
 
 URL = "/partner/marketplace/subscribe"
@@ -96,8 +97,8 @@ def test_control_without_the_constraint_parallel_posts_make_many() -> None:
     with _without_index("subscription_one_live_uniq"):
         answers = _at_once(10, post)
         made = Subscription.objects.count()
-        Allocation.objects.all().delete()
-        Subscription.objects.all().delete()
+        for model in (Allocation, ShareLine, BillingSegment, Subscription):
+            model._default_manager.all().delete()
     assert answers.count(201) == made > 1
 
 

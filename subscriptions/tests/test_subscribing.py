@@ -93,6 +93,13 @@ def test_the_answer_of_the_contract(tenant: Tenant, monkeypatch: pytest.MonkeyPa
             "billing_start_date": "2026-11-21",
             "next_billing_date": "2026-12-21",
         },
+        "payment": {
+            "status": "NOT_INVOICED",
+            "due_by": None,
+            "amount": None,
+            "currency": "INR",
+            "pay_url": None,
+        },
         "broker_allocation": allocation,
         "broker_allocations": [allocation],
         "status_changed_at": "2026-11-21T06:00:00.000000Z",
@@ -115,7 +122,6 @@ def test_the_answer_of_the_contract(tenant: Tenant, monkeypatch: pytest.MonkeyPa
         "statusCode": 201,
         "message": "Subscription created successfully",
         "effective_lots": [{"leg": "SELL CE ATM WEEKLY", "lots": 2}],
-        "payment": {"status": "NOT_INVOICED", "due_by": None, "pay_url": None},
         "subscription": nested,
         **nested,
     }

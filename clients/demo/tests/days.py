@@ -17,6 +17,7 @@ from clients.demo.evidence import (
 )
 from clients.demo.receiver import Webhook
 from clients.demo.story import CANCELLED, FILLED, PAUSED, STRADDLE, Expected, Leg, Story
+from clients.demo.tests.months import perfect_month
 
 SPOT = Decimal(25000)
 LOT = 65
@@ -49,6 +50,7 @@ class PerfectDay:
         self.webhooks: list[Webhook] = []
         for one in story.expected():
             self._play(one)
+        self._bill()
         self.evidence.book = self.book
         self.evidence.webhooks = self.webhooks
         self.evidence.fault_hits = {fault.name: 1 for _, fault in story.faulty()}
@@ -84,6 +86,16 @@ class PerfectDay:
         for order in entries:
             if order.state == "REJECTED":
                 self._tell("order.rejected", sub, tag=order.tag)
+
+    def _bill(self) -> None:
+        month = self.evidence.month = perfect_month(self.story)
+        for invoice in month.invoices:
+            sub = invoice.subscription_id
+            self._tell("invoice.issued", sub, invoice_id=invoice.id)
+            if invoice.status == "PAID":
+                self._tell("invoice.paid", sub, invoice_id=invoice.id)
+        for row in month.commissions:
+            self._tell("commission.accrued", "", commission_id=row.id, invoice_id=row.invoice_id)
 
     def _tell(self, kind: str, sub: str, **data: str) -> None:
         number = f"evt_{next(self._numbers)}"

@@ -6,14 +6,16 @@ import datetime as dt
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
+from typing import Final
 
 import pytest
 
 from clients.demo import report
 from clients.demo.checks import CHECKS, judge
-from clients.demo.evidence import StopMove
+from clients.demo.evidence import Evidence, StopMove
 from clients.demo.story import CONDOR, STRADDLE, make_story
 from clients.demo.tests.days import PerfectDay
+from clients.demo.tests.months import SPOILT
 
 STORY = make_story(24, 8)
 PLAIN = ("customer000@example.com", CONDOR)
@@ -129,7 +131,8 @@ def ignore_unknown(day: PerfectDay) -> None:
     day.evidence.webhooks = [
         one
         for one in day.webhooks
-        if one.data["subscription_id"] != seen.subscription_id or one.type.startswith("sub")
+        if one.data["subscription_id"] != seen.subscription_id
+        or one.type.startswith(("subscription.", "invoice."))
     ]
 
 
@@ -212,31 +215,31 @@ def too_slow(day: PerfectDay) -> None:
     day.evidence.seconds = 400.0
 
 
-@pytest.mark.parametrize(
-    ("spoil", "check"),
-    [
-        (send_twice, "no_duplicates"),
-        (send_early, "none_early"),
-        (drop_intent, "planned_as_expected"),
-        (drop_watched_intent, "planned_as_expected"),
-        (nobody_looked, "stop_and_move_to_cost"),
-        (skip_exit, "flat_after_exit"),
-        (skip_webhook, "webhooks_complete"),
-        (ignore_unknown, "all_final"),
-        (other_contract, "planned_as_expected"),
-        (unnamed_failure, "filled_or_named"),
-        (not_at_the_broker, "books_agree"),
-        (strangers_order, "books_agree"),
-        (stop_not_moved, "stop_and_move_to_cost"),
-        (call_not_stopped, "stop_and_move_to_cost"),
-        (cause_hidden, "unready_named"),
-        (pause_came_late, "withdrawn_in_time"),
-        (half_lot_accepted, "illegal_refused"),
-        (fault_missed, "faults_struck"),
-        (forged, "signatures_good"),
-        (too_slow, "in_time"),
-    ],
+SPOILT_DAYS: Final = (
+    (send_twice, "no_duplicates"),
+    (send_early, "none_early"),
+    (drop_intent, "planned_as_expected"),
+    (drop_watched_intent, "planned_as_expected"),
+    (nobody_looked, "stop_and_move_to_cost"),
+    (skip_exit, "flat_after_exit"),
+    (skip_webhook, "webhooks_complete"),
+    (ignore_unknown, "all_final"),
+    (other_contract, "planned_as_expected"),
+    (unnamed_failure, "filled_or_named"),
+    (not_at_the_broker, "books_agree"),
+    (strangers_order, "books_agree"),
+    (stop_not_moved, "stop_and_move_to_cost"),
+    (call_not_stopped, "stop_and_move_to_cost"),
+    (cause_hidden, "unready_named"),
+    (pause_came_late, "withdrawn_in_time"),
+    (half_lot_accepted, "illegal_refused"),
+    (fault_missed, "faults_struck"),
+    (forged, "signatures_good"),
+    (too_slow, "in_time"),
 )
+
+
+@pytest.mark.parametrize(("spoil", "check"), SPOILT_DAYS)
 def test_each_fault_turns_exactly_its_check(
     day: PerfectDay, spoil: Callable[[PerfectDay], None], check: str
 ) -> None:
@@ -245,18 +248,27 @@ def test_each_fault_turns_exactly_its_check(
     assert {name for name, holds in verdict.checks.items() if not holds} == {check}
 
 
+@pytest.mark.parametrize(("spoil", "check"), SPOILT)
+def test_each_fault_of_the_month_turns_exactly_its_check(
+    day: PerfectDay, spoil: Callable[[Evidence], None], check: str
+) -> None:
+    spoil(day.evidence)
+    verdict = judge(STORY, day.evidence)
+    assert {name for name, holds in verdict.checks.items() if not holds} == {check}
+
+
 def test_every_check_is_shown_to_fail() -> None:
-    marks = test_each_fault_turns_exactly_its_check.pytestmark  # type: ignore[attr-defined]
-    shown = {name for _, name in marks[0].args[1]}
+    shown = {name for _, name in SPOILT_DAYS} | {name for _, name in SPOILT}
     assert shown == {check.__name__ for check in CHECKS}
 
 
 def test_the_report_has_every_figure_of_the_day(day: PerfectDay) -> None:
     skip_exit(day)
     written = report.as_json(judge(STORY, day.evidence), 12.34)
-    assert set(report.ORDER) | {"unready", "checks", "seconds", "problems"} == set(written)
+    figures = {*report.ORDER, *report.MONEY, *report.TOLD}
+    assert figures | {"unready", "checks", "seconds", "problems"} == set(written)
     assert written["seconds"] == 12.3
     assert written["checks"]["flat_after_exit"] is False
     text = "\n".join(report.lines(written))
     assert "FAIL  flat after exit" in text
-    assert "14 of 15 checks hold" in text
+    assert "20 of 21 checks hold" in text

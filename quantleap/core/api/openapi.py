@@ -79,6 +79,7 @@ ERROR_SCHEMA: Final[Mapping[str, Any]] = {
                 "not_found",
                 "method_not_allowed",
                 "duplicate_subscription",
+                "payment_due",
                 "ambiguous_client_id",
                 "invalid_transition",
                 "idempotency_in_progress",

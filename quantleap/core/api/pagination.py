@@ -1,4 +1,4 @@
-"""``page``/``per_page`` lists with a total order (api.md section 4)."""
+"""``page``/``per_page`` lists and ``cursor`` lists, both with a total order (api.md section 4)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,20 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.db.models import QuerySet
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
 DEFAULT_PER_PAGE = 10
 MAX_PER_PAGE = 100
 PAGING = frozenset({"page", "per_page", "limit"})
+PAGE = OpenApiParameter("page", int, description="From 1.")
+PER_PAGE = OpenApiParameter(
+    "per_page", int, description=f"At most {MAX_PER_PAGE}; {DEFAULT_PER_PAGE} if absent."
+)
+CURSOR = OpenApiParameter(
+    "cursor", str, description="The next_cursor of the page before; absent: the newest."
+)
 
 
 def check_query(
@@ -55,7 +63,9 @@ def paginate_by_cursor(request: Request, queryset: QuerySet[Any]) -> tuple[list[
     """One page of what grows with time, newest first, and ``next_cursor`` (None at the end).
 
     The cursor is the public id of the last row that the caller has seen, so a page never moves
-    when rows are added. Two queries at most; the queryset is ordered here, by id.
+    when rows are added, and inner ids stay inside. Only rows of this very list are cursors of it:
+    anybody else's is refused like an unknown one. Two queries at most; the queryset is ordered
+    here, by id.
     """
     params = request.query_params
     if "page" in params:
@@ -64,13 +74,18 @@ def paginate_by_cursor(request: Request, queryset: QuerySet[Any]) -> tuple[list[
     per_page = _number(params, "per_page", default, MAX_PER_PAGE)
     cursor = params.get("cursor")
     if cursor is not None:
-        known = "\0" not in cursor
-        last = queryset.filter(public_id=cursor).order_by().values_list("pk", flat=True)
-        seen = last.first() if known else None
-        if seen is None:
-            raise ValidationError({"cursor": "Unknown cursor."})
-        queryset = queryset.filter(pk__lt=seen)
+        queryset = queryset.filter(pk__lt=_place_of(cursor, queryset))
     rows = list(queryset.order_by("-pk")[: per_page + 1])
     more = len(rows) > per_page
     rows = rows[:per_page]
     return rows, (rows[-1].public_id if more else None)
+
+
+def _place_of(cursor: str, queryset: QuerySet[Any]) -> int:
+    """The inner id of the list's row with this public id."""
+    found: int | None = None
+    if "\0" not in cursor:  # PostgreSQL could not even be asked
+        found = queryset.filter(public_id=cursor).order_by().values_list("pk", flat=True).first()
+    if found is None:
+        raise ValidationError({"cursor": "Not a cursor of this list."})
+    return found

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantleap.core.money import rupees, share, split, with_tax
+from quantleap.core.money import grouped, rupees, share, split, with_tax
 
 amounts = st.decimals(min_value=0, max_value=10**9, places=2)
 shares = st.integers(0, 10_000)
@@ -49,3 +49,26 @@ def test_floats_and_impossible_shares_are_refused() -> None:
     for points in (-1, 10_001):
         with pytest.raises(ValueError, match="basis points"):
             share(Decimal(1), points)
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"),
+    [
+        ("0", "₹0.00"),
+        ("999.5", "₹999.50"),
+        ("1178.82", "₹1,178.82"),
+        ("117882", "₹1,17,882.00"),
+        ("-12345678.90", "-₹1,23,45,678.90"),
+    ],
+)
+def test_digits_are_grouped_as_in_india(amount: str, shown: str) -> None:
+    assert grouped(Decimal(amount), "₹") == shown
+
+
+@given(st.decimals(min_value=-(10**14), max_value=10**14, places=2))
+def test_grouping_loses_nothing(amount: Decimal) -> None:
+    shown = grouped(amount)
+    assert Decimal(shown.replace(",", "")) == amount
+    head, *groups = shown.lstrip("-").partition(".")[0].split(",")
+    assert 1 <= len(head) <= 3
+    assert [len(one) for one in groups] in ([], [2] * (len(groups) - 1) + [3])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,11 +12,20 @@ from django.apps import apps
 from django.db import connection, models
 
 from execution.models import Execution
-from quantleap.core.tenancy import TenantOwned, TenantQuerySet
+from partners.tests.factories import key_headers, make_key
+from quantleap.core.tenancy import Environment, TenantOwned, TenantQuerySet
 from quantleap.core.tests.matrix.cases import JUNK, NOBODYS, request
 from quantleap.core.tests.matrix.play import Answer, new_client, send, undone
-from quantleap.core.tests.matrix.routes import operations
-from quantleap.core.tests.matrix.world import ROOMS, Side, World, fingerprint
+from quantleap.core.tests.matrix.routes import Operation, operations
+from quantleap.core.tests.matrix.world import (
+    ROOMS,
+    Side,
+    World,
+    bearer,
+    fingerprint,
+    user_token,
+)
+from subscriptions.billing.models import Commission, Invoice, Refund
 from subscriptions.models import Allocation
 
 #: Tables that belong to no partner, and why.
@@ -41,6 +51,15 @@ NOBODYS_TABLES = {
     "partners.RevenueShare": "a term of the tenant's contract in both environments",
     "brokers.FeedAccount": "the platform's own market data",
     "brokers.BrokerInstrument": "the brokers' names of the exchange's contracts",
+    "billing.TaxRate": "the law's",
+    "billing.Supplier": "the platform itself, as invoices show it",
+    "billing.NumberSeries": "the platform's: numbers run on through all partners",
+    "billing.LedgerAccount": "the platform's books; an account may be a customer's or a partner's",
+    "billing.AccountBalance": "part of an account",
+    "billing.CustomerCredit": "an account of the books",
+    "billing.LedgerEntry": "part of a transaction",
+    "billing.LedgerProof": "the platform's: the proof is of the whole books",
+    "billing.BillingRun": "the platform's: a run bills everybody",
     "execution.ShardLease": "the platform's machinery",
     "execution.ExecutorNode": "the platform's machinery",
     "execution.KillSwitch": "the platform's; a target may be a tenant's",
@@ -54,11 +73,23 @@ GLOBAL_KEYS = {
     "event_id": "random; the receiver's key against repetition",
     "token_hash": "the hash of a random secret, looked up before the tenant is known",
     "code": "random; a broker's book knows no tenants of ours",
+    "idem_key": "the books': it begins with what is posted, whose id is random or the house's",
+    "number": "the law's: one series of numbers for the whole house",
+    "transaction": "one row of the books for one row of history",
+    "credit_note": "one refund, one document for one credit note",
+    "invoice": "one document, one mail for one invoice",
+}
+#: The same for keys of several columns.
+GLOBAL_CONSTRAINTS = {
+    "invoice_fy_seq_uniq": "the law's: one series of numbers for the whole house",
+    "credit_note_fy_seq_uniq": "the law's: one series of numbers for the whole house",
 }
 OWNED = ["partner_id", "environment"]
 
 
 # -- ids in paths ----------------------------------------------------------------------------------
+#: Strangers that there must be at least; nobody has an invoice in the test environment.
+FEWEST = {"invoice_id": 2}
 WITH_IDS = [one for one in operations() if one.parameters]
 
 
@@ -71,7 +102,7 @@ def test_anothers_and_unknown_are_the_same_404_byte_for_byte(
         bodies: list[dict[str, Any]] = [{}, {"body": JUNK}] if operation.serializer else [{}]
         for name in operation.parameters:
             foreign = world.foreign_ids(operation.surface, name)
-            assert len(foreign) >= 3, "the world has too few strangers"
+            assert len(foreign) >= FEWEST.get(name, 3), "the world has too few strangers"
             answers: dict[str, Answer] = {}
             for whose, value in {**foreign, **NOBODYS}.items():
                 for body in bodies:
@@ -98,6 +129,68 @@ def test_the_owner_finds_them(world: World) -> None:
     assert {name for one in reads for name in one.parameters} == set(world.me.ids)
 
 
+def test_the_other_environment_of_the_same_partner_finds_nothing(world: World) -> None:
+    """Its own live ids, asked for with its test key and by its test customer."""
+    test_side = world.strangers["the other environment"]
+    assert test_side.partner is not None
+    assert test_side.partner == world.me.partner
+    headers = {
+        "partner": key_headers(make_key(test_side.partner, Environment.TEST)),
+        "user": bearer(user_token(test_side.customer)),
+    }
+    client = new_client()
+    for operation in WITH_IDS:
+        if operation.surface == "public" or operation.parameters == ("template_id",):
+            continue
+        changes: dict[str, Any] = {
+            "headers": {**headers[operation.surface], "X-Request-Id": "the-same"}
+        }
+        mine = send(client, request(operation, world, "live id", 404, **changes))
+        changes["ids"] = dict.fromkeys(operation.parameters, NOBODYS["unknown"])
+        assert mine.status == 404, str(operation)
+        assert mine == send(client, request(operation, world, "unknown", 404, **changes))
+
+
+# -- cursors ---------------------------------------------------------------------------------------
+def test_anothers_row_is_no_cursor(world: World) -> None:
+    """A list goes on after a row of its own; anybody else's is refused like an unknown one."""
+    lists = [one for one in operations() if "cursor" in one.query]
+    assert {one.surface for one in lists} == {"partner", "user"}
+    for operation in lists:
+        rows = row_ids(operation)
+        mine = rows.pop(world.me.customer.pk)
+        if not operation.parameters:  # a list of all the partner's customers
+            mine |= rows.pop(world.neighbour.customer.pk)
+        elsewhere = ({*world.me.ids.values()} | money_marks(world.me)) - mine
+        assert {ask(world, operation, one).status for one in mine} == {200}, str(operation)
+        refused = {
+            one: ask(world, operation, one) for one in set().union(*rows.values(), elsewhere, "?")
+        }
+        assert len(refused) >= 5, "the world has too few strangers"
+        assert {one.status for one in refused.values()} == {400}, str(operation)
+        assert len({one.content for one in refused.values()}) == 1, str(operation)
+
+
+def ask(world: World, operation: Operation, cursor: str) -> Answer:
+    """The page after ``cursor``."""
+    headers = {**world.headers(operation.surface), "X-Request-Id": "the-same"}
+    query = f"cursor={cursor}"
+    case = request(operation, world, "cursor", 400, query=query, headers=headers)
+    return send(new_client(), case)
+
+
+def row_ids(operation: Operation) -> dict[int, set[str]]:
+    """Public ids of everybody's rows of a cursor list, by customer."""
+    found: dict[int, set[str]] = defaultdict(set)
+    if operation.route.endswith("/commissions"):
+        for commission in Commission.objects.select_related("invoice"):
+            found[commission.invoice.customer_id].add(commission.public_id)
+    else:
+        for execution in Execution.objects.select_related("subscription"):
+            found[execution.subscription.customer_id].add(execution.public_id)
+    return found
+
+
 # -- what lists and answers show -------------------------------------------------------------------
 def marks(side: Side) -> set[str]:
     """Everything by which an answer would give one away."""
@@ -111,6 +204,20 @@ def marks(side: Side) -> set[str]:
         Execution.objects.filter(subscription=side.subscription).values_list("public_id", flat=True)
     )
     found.add(side.subscription.template.public_id)
+    return found | money_marks(side)
+
+
+def money_marks(side: Side) -> set[str]:
+    """Numbers and ids of what he was billed and paid, and of what it earned his partner."""
+    found: set[str] = set()
+    for invoice in Invoice.objects.filter(customer=side.customer):
+        found |= {invoice.number, invoice.public_id}
+        for rows in (invoice.payments, invoice.commissions):
+            found |= set(rows.values_list("public_id", flat=True))
+        found |= set(invoice.credit_notes.values_list("number", flat=True))
+        found |= set(
+            Refund.objects.filter(customer=side.customer).values_list("public_id", flat=True)
+        )
     return found
 
 
@@ -133,7 +240,7 @@ def test_no_answer_shows_anothers(world: World) -> None:
         hidden = hidden_from(world, operation.surface)
         with undone():
             answer = send(client, request(operation, world, "good", 200))
-        text = answer.content.decode()
+        text = answer.content.decode("utf-8", "replace")  # a PDF is none
         for whose, words in hidden.items():
             shown = {word for word in words if word in text}
             assert shown == set(), f"{operation} shows {whose}'s"
@@ -144,6 +251,11 @@ LISTS = {
     "/api/v1/user/subscriptions": "subscription_id",
     "/api/v1/partner/broker-accounts": "client_id",
     "/api/v1/user/broker-accounts": "client_id",
+    "/api/v1/partner/invoices": "invoice_id",
+    "/api/v1/user/invoices": "invoice_id",
+    "/api/v1/partner/payments": "invoice_id",
+    "/api/v1/user/payments": "invoice_id",
+    "/api/v1/partner/commissions": "invoice_id",
     "/api/v1/partner/marketplace/templates": "template_id",
     "/api/v1/marketplace/templates": "template_id",
 }
@@ -163,10 +275,13 @@ def test_lists_show_ones_own_and_no_more(world: World) -> None:
             assert found == {world.me.ids[name]}, route
         elif name != "template_id":
             assert found == {world.me.ids[name], world.neighbour.ids[name]}, route
-        assert answer.json()["pagination"]["total"] == len(rows)
+        if "cursor" in listing[route].query:
+            assert answer.json()["next_cursor"] is None, route
+        else:
+            assert answer.json()["pagination"]["total"] == len(rows), route
 
 
-@pytest.mark.parametrize("route", ["subscriptions", "broker-accounts"])
+@pytest.mark.parametrize("route", ["subscriptions", "broker-accounts", "invoices", "payments"])
 def test_filters_reach_no_further_than_the_tenant(world: World, route: str) -> None:
     listing = next(one for one in operations() if str(one) == f"GET /api/v1/partner/{route}")
     for side in world.strangers.values():
@@ -207,7 +322,7 @@ def test_every_tenants_table_has_its_columns_and_is_reached_through_them() -> No
 
 
 def test_every_unique_key_begins_with_the_tenant() -> None:
-    used = set()
+    used, wide = set(), set()
     for model in our_models():
         if not issubclass(model, TenantOwned):
             continue
@@ -216,16 +331,23 @@ def test_every_unique_key_begins_with_the_tenant() -> None:
             if field.unique and not field.primary_key:
                 used.add(field.name)
         for constraint in model._meta.constraints:
-            if isinstance(constraint, models.UniqueConstraint):
+            if not isinstance(constraint, models.UniqueConstraint):
+                continue
+            if len(constraint.fields) == 1:
+                used.add(constraint.fields[0])
+            elif constraint.name in GLOBAL_CONSTRAINTS:
+                wide.add(constraint.name)
+            else:
                 assert list(constraint.fields[:2]) == OWNED, constraint.name
                 # else the rows of direct customers, whose partner is NULL, would never collide
                 assert constraint.nulls_distinct is False, constraint.name
-    assert used == set(GLOBAL_KEYS)
+    assert (used, wide) == (set(GLOBAL_KEYS), set(GLOBAL_CONSTRAINTS))
 
 
 @pytest.mark.django_db
 def test_the_database_has_no_unique_index_that_the_models_do_not_name() -> None:
     owned = {one._meta.db_table for one in our_models() if issubclass(one, TenantOwned)}
+    columns = {*GLOBAL_KEYS, *(f"{name}_id" for name in GLOBAL_KEYS)}
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -243,5 +365,6 @@ def test_the_database_has_no_unique_index_that_the_models_do_not_name() -> None:
         indexes = cursor.fetchall()
     assert len(indexes) >= 10
     for table, index, names in indexes:
-        single = len(names) == 1 and names[0] in GLOBAL_KEYS
-        assert single or names[:2] == OWNED, f"{table}: {index}"
+        single = len(names) == 1 and names[0] in columns
+        known = single or index in GLOBAL_CONSTRAINTS
+        assert known or names[:2] == OWNED, f"{table}: {index}"

@@ -19,6 +19,7 @@ STEPS = (
     "seed_instruments",
     "seed_templates",
     "seed_partner",
+    "seed_billing",
 )
 WELCOME = "welcome.txt"
 

@@ -7,9 +7,9 @@ import json
 from quantleap.core.tests.matrix import bodies
 from quantleap.core.tests.matrix.cases import INVALID, Case, Cases, request, with_body
 from quantleap.core.tests.matrix.routes import Operation
-from quantleap.core.tests.matrix.world import World
+from quantleap.core.tests.matrix.world import World, make_debt
 
-DUPLICATE = "duplicate_subscription"
+DUPLICATE, DEBT = "duplicate_subscription", "payment_due"
 
 
 def wrong_fields(world: World) -> Cases:
@@ -84,6 +84,7 @@ def refused_late(world: World) -> Cases:
         ("subscribe", {"accepted_disclosure_version": 99}, *INVALID, "accepted_disclosure_version"),
         ("subscribe", {"allocations": rows}, *INVALID, "allocations.1.broker_client_id"),
         ("subscribe", {"template_id": me.subscription.template.public_id}, 409, DUPLICATE, ""),
+        ("subscribe", {"template_id": make_debt(me).public_id}, 409, DEBT, ""),
     ]
     for operation in with_body():
         fields = operation.serializer().fields  # type: ignore[misc]
@@ -94,7 +95,7 @@ def refused_late(world: World) -> Cases:
             ids = {}
             if "allocations" in changes:
                 del body["broker_client_id"]
-            if code == DUPLICATE and "user_email" in fields:
+            if code in (DUPLICATE, DEBT) and "user_email" in fields:
                 body |= known
             if "template_id" in changes and "template_id" not in fields:
                 ids["template_id"] = body.pop("template_id")

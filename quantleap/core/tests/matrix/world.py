@@ -1,10 +1,11 @@
-"""Two partners, two environments, several customers: everybody's things side by side."""
+"""Two partners, two environments, several customers: everybody's things and money side by side."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from django.apps import apps
@@ -22,12 +23,15 @@ from partners.tests.factories import key_headers, make_customer, make_key, make_
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
 from quantleap.core.tenancy import Environment
+from subscriptions import services
+from subscriptions.billing import documents
+from subscriptions.billing.tests.factories import HOME, bill, credit, load_billing, pay
 from subscriptions.models import Subscription
 from subscriptions.tests.factories import make_subscription
 
 Headers = Mapping[str, str]
 BACK = "https://partner.example/back"
-ROOMS = ("core", "marketplace", "partners", "brokers", "subscriptions", "execution")
+ROOMS = ("core", "marketplace", "partners", "brokers", "subscriptions", "billing", "execution")
 
 
 @dataclass(slots=True)
@@ -35,7 +39,7 @@ class Side:
     """One customer of one tenant (partner None: a direct one) and what is his.
 
     ``offered`` is a template that he sees and has not subscribed to. ``ids`` holds one id of every
-    kind that a path may have.
+    kind that a path may have; no invoice in the test environment, where nobody is billed.
     """
 
     partner: Partner | None
@@ -44,7 +48,7 @@ class Side:
     account: BrokerAccount
     subscription: Subscription
     offered: Template
-    ids: Mapping[str, str]
+    ids: dict[str, str]
 
 
 def make_side(
@@ -55,6 +59,8 @@ def make_side(
     ``secluded``: the templates are for this partner's eyes (in its environment); otherwise public.
     """
     customer = make_customer(partner, environment=environment)
+    customer.state = HOME
+    customer.save()
     account = make_account(customer)
     visible: dict[str, Any] = {}
     if secluded and partner is not None:
@@ -98,12 +104,13 @@ class World:
             sides["another customer"] = self.neighbour
         if name == "template_id":  # his are public
             sides.pop("direct customer")
-        return {whose: side.ids[name] for whose, side in sides.items()}
+        return {whose: side.ids[name] for whose, side in sides.items() if name in side.ids}
 
 
 def make_world() -> World:
     """All of it, in one database."""
     load_reference_data()
+    load_billing()
     mine, other = (make_partner(oauth_redirect_urls=[BACK]) for _ in range(2))
     me, neighbour = (make_side(mine, secluded=False) for _ in range(2))
     strangers = {
@@ -112,16 +119,42 @@ def make_world() -> World:
         "another partner's other environment": make_side(other, Environment.TEST),
         "direct customer": make_side(None),
     }
+    bill(clock.ist_date(clock.now()))
+    for side in (me, neighbour, *strangers.values()):
+        if side.environment == Environment.LIVE:
+            settle(side)
     issued = make_key(mine)
     token = user_token(me.customer)
     scaled = make_template(legs=(leg_spec(lots=2), leg_spec(option_type="PE", lots=3)))
     secrets = (issued.secret, token, f"secret-{me.account.client_id}")
-    return World(me, neighbour, strangers, scaled, key_headers(issued), bearer(token), secrets)
+    headers = key_headers(issued), bearer(token)
+    return World(me, neighbour, strangers, scaled, *headers, secrets)
+
+
+def settle(side: Side) -> None:
+    """His invoice, paid with too much, partly credited and given back, and both documents."""
+    invoice = side.subscription.invoices.get()
+    pay(invoice, invoice.total + 100)
+    note = credit(invoice, Decimal(500)).note
+    documents.invoice_pdf(invoice)
+    documents.credit_note_pdf(note)
+    side.ids["invoice_id"] = invoice.public_id
 
 
 def bearer(token: str) -> Headers:
     """A customer's header."""
     return {"Authorization": f"Bearer {token}"}
+
+
+def make_debt(side: Side) -> Template:
+    """A template whose subscription he has cancelled and not paid for."""
+    template, now = make_template(), clock.now()
+    unpaid = make_subscription(
+        template, side.partner, email=side.customer.email, client_id=side.account.client_id
+    )
+    bill(clock.ist_date(now))
+    services.cancel(subscription_id=unpaid.pk, actor=SYSTEM, reason="USER", now=now)
+    return template
 
 
 def user_token(customer: Customer, now: dt.datetime | None = None) -> str:

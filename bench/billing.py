@@ -1,0 +1,271 @@
+"""How fast a hundred thousand subscriptions are billed, beside a loop over rows with the ORM.
+
+``python -m bench.billing``: an installation of its own below ``var/bench``, the application's role,
+fsync on, every constraint and trigger. Promises (issue "The month closes"): 100,000 due
+subscriptions with tax, ledger, numbers and outbox in under 30 s, 10 times a row-by-row loop of the
+same run, flat memory, a run with nothing due under 0.1 s. Writes ``var/bench/billing.json``; exit
+status 1 when a promise is not kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime as dt
+import json
+import logging
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from bench.figures import Target
+from bench.house import VAR, House, python
+
+if TYPE_CHECKING:
+    from bench.portfolio import World
+
+RUN_SECONDS: Final = 30.0
+RATIO: Final = 10.0
+FLAT_MB: Final = 10.0
+IDLE_SECONDS: Final = 0.1
+IDLE_RUNS: Final = 5
+#: Of the row-by-row loop; the run gets ten times as many, so that both take seconds.
+LOOP_SHARE: Final = 10
+COMPARED: Final = 50
+START_SECONDS: Final = 6.0
+CHILD_SECONDS: Final = 600.0
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Everything, in one installation."""
+    with House(answer_after=0) as house:
+        from bench import portfolio
+        from quantleap.core import clock
+
+        # A run's own line is for operators; here it would stand between the figures.
+        logging.getLogger("subscriptions.billing.runs").setLevel(logging.WARNING)
+        as_of = clock.ist_date(clock.now())
+        world = portfolio.open_books()
+        found: dict[str, Any] = {"as_of": str(as_of)}
+        for name, count in (("small", options.small), ("large", options.subscriptions)):
+            say(f"{count:,} due subscriptions")
+            portfolio.load(world, count, as_of=as_of, prefix=name)
+            (run,) = run_apart(house, as_of)
+            found[name] = run | {"due": count, "expected": portfolio.expected_invoices(count)}
+        say("nothing due")
+        found["idle"] = run_apart(house, as_of, times=IDLE_RUNS)
+        say("beside a row-by-row loop")
+        found["different"] = compare(world, min(COMPARED, options.sample), as_of)
+        found["rounds"] = [
+            play_round(world, number, options.sample, as_of) for number in range(options.rounds)
+        ]
+        say("two workers at once")
+        found["two_workers"] = two_workers(house, world, options.small * 2, as_of)
+        say("the proof of the books")
+        found["proof"] = prove()
+    return found
+
+
+def say(what: str) -> None:
+    """Progress for people."""
+    print(f"  {what} …", flush=True)
+
+
+def run_apart(
+    house: House, as_of: dt.date, *, times: int = 1, workers: int = 1, at: float = 0.0
+) -> list[dict[str, Any]]:
+    """What :func:`bench.billrun.measure` finds in ``workers`` processes of their own, in turn."""
+    outs = [VAR / f"billrun{number}.json" for number in range(workers)]
+    with contextlib.ExitStack() as stack:
+        children = [
+            stack.enter_context(house.process(out.stem, _command(as_of, out, times, at)))
+            for out in outs
+        ]
+        for child, out in zip(children, outs, strict=True):
+            if child.wait(CHILD_SECONDS) != 0:
+                raise RuntimeError(f"the run failed: {VAR / 'log' / out.stem}.log")
+    return [row for out in outs for row in json.loads(out.read_text())]
+
+
+def _command(as_of: dt.date, out: Path, times: int, at: float) -> list[str]:
+    return python(
+        *("-m", "bench.billrun", "--as-of", str(as_of), "--out", str(out)),
+        *("--times", str(times), "--at", repr(at)),
+    )
+
+
+def compare(world: World, count: int, as_of: dt.date) -> int:
+    """Of ``count`` subscriptions, how many the run and the loop do not bill alike."""
+    from bench import portfolio, rowbyrow
+    from quantleap.core import clock
+    from subscriptions.billing import runs
+
+    by_run = portfolio.load(world, count, as_of=as_of, prefix="alike-run")
+    runs.run(as_of, now=clock.now())
+    by_loop = portfolio.load(world, count, as_of=as_of, prefix="alike-loop")
+    rowbyrow.bill(as_of, now=clock.now())
+    pairs = zip(portfolio.billed(by_run), portfolio.billed(by_loop), strict=True)
+    return sum(one != other or len(one) < 2 for one, other in pairs)
+
+
+def play_round(world: World, number: int, sample: int, as_of: dt.date) -> dict[str, float]:
+    """Invoices per second of both, in this process; who begins changes from round to round."""
+    from bench import portfolio, rowbyrow
+    from quantleap.core import clock
+    from subscriptions.billing import runs
+
+    contestants: dict[str, tuple[int, Callable[[], int]]] = {
+        "run": (sample, lambda: runs.run(as_of, now=clock.now()).invoices),
+        "loop": (max(1, sample // LOOP_SHARE), lambda: rowbyrow.bill(as_of, now=clock.now())),
+    }
+    rates: dict[str, float] = {}
+    for name in sorted(contestants, reverse=number % 2 == 0):
+        count, bill = contestants[name]
+        portfolio.load(world, count, as_of=as_of, prefix=f"round{number}-{name}")
+        begun = time.perf_counter()
+        made = bill()
+        rates[name] = made / (time.perf_counter() - begun)
+        assert made == portfolio.expected_invoices(count), f"{name}: {made} invoices of {count}"
+    return {name: round(rate, 1) for name, rate in rates.items()} | {
+        "ratio": round(rates["run"] / rates["loop"], 2)
+    }
+
+
+def two_workers(house: House, world: World, count: int, as_of: dt.date) -> dict[str, Any]:
+    """For information: two processes that begin together."""
+    from bench import portfolio
+
+    portfolio.load(world, count, as_of=as_of, prefix="two")
+    rows = run_apart(house, as_of, workers=2, at=time.time() + START_SECONDS)
+    seconds = max(row["ended"] for row in rows) - min(row["started"] for row in rows)
+    made = sum(row["invoices"] for row in rows)
+    return {
+        "due": count,
+        "expected": portfolio.expected_invoices(count),
+        "invoices": made,
+        "seconds": round(seconds, 3),
+        "per_second": round(made / seconds, 1),
+        "each": rows,
+    }
+
+
+def prove() -> dict[str, Any]:
+    """The nightly proof over all that was billed: what it finds, and how long it takes."""
+    from quantleap.core import clock
+    from subscriptions.billing import proof
+
+    begun = time.perf_counter()
+    proved = proof.prove(now=clock.now())
+    return {
+        "seconds": round(time.perf_counter() - begun, 3),
+        "invoices": proved.invoices,
+        "entries": proved.entries,
+        "findings": proved.findings,
+    }
+
+
+def judge(found: dict[str, Any]) -> list[Target]:
+    """The promises."""
+    large, two = found["large"], found["two_workers"]
+    wrong = sum(
+        abs(run["invoices"] - run["expected"]) for run in (found["small"], large, two)
+    ) + sum(run["invoices"] for run in found["idle"])
+    return [
+        Target(f"{large['due']:,} due subscriptions", large["seconds"], RUN_SECONDS, "s"),
+        Target("the run / a row-by-row loop", median_ratio(found), RATIO, "x", True),
+        Target(
+            f"memory, {large['due']:,} above {found['small']['due']:,}",
+            round(large["peak_mb"] - found["small"]["peak_mb"], 2),
+            FLAT_MB,
+            "MB",
+        ),
+        Target("nothing due", idle_seconds(found), IDLE_SECONDS, "s"),
+        Target("invoices missing or too many", wrong, 0, ""),
+        Target("billed differently by run and loop", found["different"], 0, ""),
+        Target("findings of the ledger's proof", len(found["proof"]["findings"]), 0, ""),
+    ]
+
+
+def median_ratio(found: dict[str, Any]) -> float:
+    """Of the rounds."""
+    return round(float(statistics.median(row["ratio"] for row in found["rounds"])), 2)
+
+
+def idle_seconds(found: dict[str, Any]) -> float:
+    """Median of the runs with nothing due."""
+    return round(float(statistics.median(row["seconds"] for row in found["idle"])), 4)
+
+
+def table(found: dict[str, Any]) -> str:
+    """Figures for people."""
+    lines = [
+        f"{'due':>9}{'invoices':>10}{'s':>8}{'/s':>8}{'CPU s':>8}{'in PG':>8}"
+        f"{'p50 ms':>8}{'p99 ms':>8}{'max ms':>8}{'peak MB':>9}{'PG MB':>8}"
+    ]
+    for run in (found["small"], found["large"]):
+        lines.append(
+            f"{run['due']:>9,}{run['invoices']:>10,}{run['seconds']:>8.2f}"
+            f"{run['per_second']:>8.0f}{run['cpu_s']:>8.2f}{run['backend_cpu_s']:>8.2f}"
+            f"{run['chunk_p50_ms']:>8.0f}{run['chunk_p99_ms']:>8.0f}{run['chunk_max_ms']:>8.0f}"
+            f"{run['peak_mb']:>9.1f}{run['backend_private_mb']:>8.1f}"
+        )
+    two, proof = found["two_workers"], found["proof"]
+    middle = {
+        name: statistics.median(row[name] for row in found["rounds"]) for name in ("run", "loop")
+    }
+    return "\n".join(
+        [
+            *lines,
+            f"invoices/s, median of {len(found['rounds'])} rounds: "
+            f"run {middle['run']:.0f}, row by row {middle['loop']:.0f}",
+            f"two workers, {two['due']:,} due: {two['seconds']:.2f} s, {two['per_second']:.0f}/s",
+            f"proof of {proof['entries']:,} entries: {proof['seconds']:.2f} s",
+        ]
+    )
+
+
+def result_json(found: dict[str, Any], judged: list[Target]) -> dict[str, Any]:
+    """What is written to ``billing.json``."""
+    return {
+        "machine": {
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+            "kernel": platform.release(),
+            "load_at_end": os.getloadavg(),
+        },
+        "median_ratio": median_ratio(found),
+        "idle_seconds": idle_seconds(found),
+        "targets": [target.json() for target in judged],
+        **found,
+    }
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--subscriptions", type=int, default=100_000)
+    parser.add_argument("--small", type=int, default=10_000, help="the run whose memory is normal")
+    parser.add_argument("--sample", type=int, default=5_000, help="of the run, in a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    begun = time.monotonic()
+    found = measure(options)
+    judged = judge(found)
+    print(f"\n{table(found)}\n")
+    for target in judged:
+        print(target.line())
+    path = VAR / "billing.json"
+    path.write_text(json.dumps(result_json(found, judged), indent=1) + "\n")
+    kept = all(target.holds for target in judged)
+    print(f"\nwritten to {path.relative_to(VAR.parent.parent)}")
+    print(f"{'every promise kept' if kept else 'NOT KEPT'}, {time.monotonic() - begun:.0f} s")
+    sys.exit(0 if kept else 1)
+
+
+if __name__ == "__main__":
+    main()

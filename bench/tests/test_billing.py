@@ -1,0 +1,130 @@
+"""The billing benchmark: its portfolio is due, run and loop bill alike, its report is whole."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import subprocess
+import sys
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from bench import billing, billrun, portfolio, rowbyrow
+from quantleap.core import clock
+from subscriptions.billing import gst, runs
+from subscriptions.billing.models import BillingSegment, Invoice
+
+pytestmark = pytest.mark.django_db
+
+DUE = 40
+
+
+@pytest.fixture
+def today() -> dt.date:
+    return clock.ist_date(clock.now())
+
+
+@pytest.fixture
+def world() -> portfolio.World:
+    return portfolio.open_books()
+
+
+def test_the_portfolio_has_what_a_run_meets(world: portfolio.World, today: dt.date) -> None:
+    portfolio.load(world, DUE, as_of=today, prefix="x")
+    assert BillingSegment.objects.filter(next_on__lte=today).count() == DUE
+    found = billrun.measure(today)
+    assert found["invoices"] == portfolio.expected_invoices(DUE) == Invoice.objects.count()
+    assert found["needs_review"] == DUE // portfolio.MISSED_EACH
+    assert {invoice.igst > 0 for invoice in Invoice.objects.all()} == {True, False}
+    assert {invoice.partner_id is None for invoice in Invoice.objects.all()} == {True, False}
+    assert runs.run(today, now=clock.now()).withheld == 0
+    assert (found["chunks"], billrun.measure(today)["invoices"]) == (1, 0)
+    assert found["peak_mb"] > 10
+
+
+def test_run_and_loop_bill_alike(world: portfolio.World, today: dt.date) -> None:
+    assert billing.compare(world, DUE, today) == 0
+    assert billing.prove()["findings"] == []
+
+
+def test_a_loop_that_taxes_otherwise_is_seen(
+    world: portfolio.World, today: dt.date, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gst, "rate_on", lambda *_: Decimal("12.00"))
+    assert billing.compare(world, DUE, today) == DUE
+
+
+def test_a_loop_that_tells_nobody_is_seen(
+    world: portfolio.World, today: dt.date, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rowbyrow, "_tell", lambda *_: None)
+    assert billing.compare(world, DUE, today) == DUE
+
+
+def test_the_report_has_its_fields(world: portfolio.World, today: dt.date) -> None:
+    found: dict[str, Any] = {"as_of": str(today), "different": 0}
+    for name in ("small", "large"):
+        portfolio.load(world, DUE, as_of=today, prefix=name)
+        found[name] = billrun.measure(today) | {
+            "due": DUE,
+            "expected": portfolio.expected_invoices(DUE),
+        }
+    found["idle"] = [billrun.measure(today)]
+    found["rounds"] = [billing.play_round(world, number, DUE, today) for number in range(2)]
+    found["two_workers"] = found["large"]
+    found["proof"] = billing.prove()
+    result = json.loads(json.dumps(billing.result_json(found, billing.judge(found))))
+    assert {"machine", "median_ratio", "idle_seconds", "targets", "rounds", "large"} <= set(result)
+    assert {target["name"]: target["holds"] for target in result["targets"]}.items() >= {
+        ("invoices missing or too many", True),
+        ("billed differently by run and loop", True),
+        ("findings of the ledger's proof", True),
+    }
+    assert str(DUE) in billing.table(found)
+
+
+_PEAK = "from bench.billrun import _memory_mb; {}; print(_memory_mb('self', 'VmHWM'))"
+
+
+def peak_mb(statement: str) -> float:
+    command = [sys.executable, "-c", _PEAK.format(statement)]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def test_memory_is_that_of_the_process_itself() -> None:
+    lean = peak_mb("pass")
+    assert 50 < peak_mb("x = bytearray(b'x') * 64_000_000; del x") - lean < 80
+    ballast = bytearray(b"x") * 300_000_000  # of the process that starts it
+    assert abs(peak_mb("pass") - lean) < 5
+    assert len(ballast) == 300_000_000
+
+
+@pytest.mark.parametrize(
+    ("broken", "promise"),
+    [
+        ({"large": {"seconds": 30.1}}, "100,000 due subscriptions"),
+        ({"large": {"peak_mb": 111.0}}, "memory, 100,000 above 10,000"),
+        ({"large": {"invoices": 109_999}}, "invoices missing or too many"),
+        ({"different": 1}, "billed differently by run and loop"),
+        ({"proof": {"findings": ["x"]}}, "findings of the ledger's proof"),
+        ({"idle": [{"seconds": 0.2, "invoices": 0}]}, "nothing due"),
+        ({"rounds": [{"ratio": 9.9}]}, "the run / a row-by-row loop"),
+    ],
+)
+def test_each_promise_can_be_broken(broken: dict[str, Any], promise: str) -> None:
+    run = {"due": 100_000, "expected": 110_000, "invoices": 110_000, "seconds": 29.0}
+    found: dict[str, Any] = {
+        "small": {"due": 10_000, "expected": 11_000, "invoices": 11_000, "peak_mb": 100.0},
+        "large": run | {"peak_mb": 105.0},
+        "two_workers": run,
+        "idle": [{"seconds": 0.05, "invoices": 0}],
+        "rounds": [{"ratio": 10.0}],
+        "different": 0,
+        "proof": {"findings": []},
+    }
+    assert all(target.holds for target in billing.judge(found))
+    for name, value in broken.items():
+        found[name] = found[name] | value if isinstance(value, dict) else value
+    assert [target.name for target in billing.judge(found) if not target.holds] == [promise]

@@ -1,0 +1,75 @@
+"""The story beside what was seen of it, in the forms that the checks need. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+
+from clients.demo.evidence import BookOrder, Evidence, Execution, Order
+from clients.demo.story import Customer, Expected, Leg, Story
+
+
+@dataclass(frozen=True)
+class Part:
+    """One subscription: what the story says and what was seen."""
+
+    expected: Expected
+    seen: Execution | None
+
+    @property
+    def name(self) -> str:
+        return f"{self.expected.customer.client_id} {self.expected.plan.key}"
+
+    @property
+    def entries(self) -> list[Order]:
+        return self.seen.entries if self.seen else []
+
+    @property
+    def is_resolved(self) -> bool:
+        return self.seen is None or self.seen.is_resolved
+
+
+class Day:
+    """The story beside what was seen of it, in the forms that the checks need."""
+
+    def __init__(self, story: Story, evidence: Evidence) -> None:
+        self.story = story
+        self.evidence = evidence
+        self.parts = [
+            Part(one, evidence.executions.get((one.customer.email, one.plan.key)))
+            for one in story.expected()
+        ]
+        self.entries = [order for part in self.parts for order in part.entries]
+        self.entry_codes = {order.code for order in self.entries}
+        self.known_codes = {
+            order.code for part in self.parts if part.seen for order in part.seen.orders
+        }
+        self.by_code: dict[str, list[BookOrder]] = defaultdict(list)
+        for row in sorted(evidence.book, key=lambda one: one.received_at):
+            if row.code and row.status != "REJECTED":
+                self.by_code[row.code].append(row)
+
+    def symbol(self, customer: Customer, leg: Leg) -> str:
+        """What the customer's broker calls the leg's contract today."""
+        key = (customer.broker, leg.option_type, leg.strike(self.evidence.spot))
+        return self.evidence.symbols.get(key, f"no {leg.option_type} {key[2]}")
+
+    def planned(self, expected: Expected) -> Counter[tuple[str, str, int]]:
+        """The entry orders that the story calls for: symbol, side, units."""
+        return Counter(
+            (
+                self.symbol(expected.customer, order.leg),
+                order.leg.side,
+                order.lots * self.evidence.lot_size,
+            )
+            for order in expected.orders
+        )
+
+    def is_whole(self, part: Part) -> bool:
+        """Whether exactly the orders of the story were planned."""
+        seen = Counter((order.symbol, order.side, order.quantity) for order in part.entries)
+        return seen == self.planned(part.expected)
+
+    def filled_at_broker(self, code: str) -> int:
+        """Units filled by the first order of an intent (a second one is a duplicate)."""
+        return self.by_code[code][0].filled if self.by_code.get(code) else 0

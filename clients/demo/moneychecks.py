@@ -1,0 +1,207 @@
+"""Judges the month: invoices, ledger, payments, commission, documents. Pure.
+
+As in checks.py, each check leaves to the others what is theirs: an invoice too many is
+``billed_once``'s alone, a posting out of balance ``ledger_balances``'.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from typing import Any, Final
+
+from clients.demo.day import Day
+from clients.demo.evidence import Books, Document, Invoice, Month
+from clients.demo.money import PERIOD_END, ZERO, Bill, PairKey, bills, payments, settled
+
+Problems = Iterator[str]
+
+# The one finding of the platform's proof that is about invoices too many.
+OVERLAP: Final = "periods of a subscription overlap"
+NOT_READ: Final = "the books were not read"
+
+
+# -- the checks: each yields what is wrong ---------------------------------------------------------
+def billed_once(day: Day) -> Problems:
+    """Every subscription has exactly the invoice of the story; the second run made none."""
+    month, wanted = day.evidence.month, bills(day.story)
+    if list(month.runs) != [len(wanted), 0]:
+        runs = ", then ".join(map(str, month.runs)) or "no"
+        yield f"the runs made {runs} invoices, the story has {len(wanted)}, then 0"
+    seen = _by_subscription(month)
+    for owed in wanted:
+        mine = seen.pop(_subscription(day, owed.key), [])
+        if len(mine) != 1:
+            yield f"{_name(owed)}: {len(mine)} invoices"
+        elif not _is_of(mine[0], owed, day):
+            yield f"{_name(owed)}: {mine[0].number} over {mine[0].total} is not {owed.total}"
+    for strangers in seen.values():
+        yield from (f"{one.number} is for nobody of the story" for one in strangers)
+    value = sum((owed.taxable for owed in wanted), ZERO)
+    yield from _report_has(month, invoices=len(wanted), invoiced=value)
+    for name, books in _books(month):
+        if OVERLAP in books.findings:
+            yield f"{name}: the proof says that {OVERLAP}"
+
+
+def receivable_matches(day: Day) -> Problems:
+    """What the ledger says that customers owe is what they were invoiced."""
+    month = day.evidence.month
+    if month.books_billed is None:
+        yield NOT_READ
+        return
+    owed, invoiced = month.books_billed.balance("receivable"), _total(month.billed)
+    if owed != invoiced:
+        yield f"receivable is {owed}, invoices are {invoiced}"
+
+
+def ledger_balances(day: Day) -> Problems:
+    """All entries add up to 0, those of every posting too, and the proof of the books holds."""
+    month = day.evidence.month
+    if month.books_billed is None or month.books is None:
+        yield NOT_READ
+    for name, books in _books(month):
+        if books.ledger_sum:
+            yield f"{name}: the entries add up to {books.ledger_sum}"
+        if books.unbalanced:
+            yield f"{name}: {books.unbalanced} postings are out of balance"
+        for finding in books.findings:
+            if finding != OVERLAP:
+                yield f"{name}: the proof says: {finding}"
+
+
+def payments_settle(day: Day) -> Problems:
+    """Each payment counts once, on its invoice; what was too much is the customer's credit."""
+    month, after = day.evidence.month, settled(day.story)
+    first = {one: mine[0] for one, mine in _by_subscription(month).items()}
+    for owed in bills(day.story):
+        wanted, invoice = after[owed.key], first.get(_subscription(day, owed.key))
+        if invoice is None:
+            if wanted.paid:
+                yield f"{_name(owed)}: paid, but without an invoice"
+        elif (invoice.status, invoice.paid, invoice.outstanding) != (
+            wanted.status,
+            wanted.paid,
+            wanted.outstanding,
+        ):
+            stands = f"{invoice.status}, {invoice.paid} paid, {invoice.outstanding} open"
+            yield f"{_name(owed)}: {stands}; the story has {wanted.paid} paid"
+    came = sum((one.amount for one in payments(day.story)), ZERO)
+    paid = sum((one.paid for one in after.values()), ZERO)
+    yield from _ledger_has(
+        month.books,
+        receivable=_total(month.billed) - paid,
+        customer_credit=paid - came,
+        gateway_clearing=came,
+    )
+    yield from _report_has(month, payments=came)
+
+
+def commission_matches(day: Day) -> Problems:
+    """The partner earned what the story says: by invoice, in his month, and in the ledger."""
+    month = day.evidence.month
+    wanted = {key: one.earned for key, one in settled(day.story).items() if one.earned}
+    subscription = {one.id: one.subscription_id for one in month.invoices}
+    keys = {_subscription(day, owed.key): owed.key for owed in bills(day.story)}
+    seen: dict[PairKey, Decimal] = defaultdict(lambda: ZERO)
+    for row in month.commissions:
+        seen[keys.get(subscription.get(row.invoice_id, ""), ("nobody", row.id))] += row.amount
+    for key in sorted(wanted.keys() | seen.keys()):
+        if seen.get(key, ZERO) != wanted.get(key, ZERO):
+            who = " ".join(key)
+            yield f"{who}: {seen.get(key, ZERO)} earned, {wanted.get(key, ZERO)} by the story"
+    total = sum(wanted.values(), ZERO)
+    yield from _report_has(month, commission=total)
+    yield from _ledger_has(month.books, partner_payable_pending=-total, revshare_expense=total)
+
+
+def invoice_documents(day: Day) -> Problems:
+    """A customer's invoice is a PDF, the same bytes each time, and nobody else's to read."""
+    documents = day.evidence.month.documents
+    if len(documents) != len({one.number for one in documents}) or len(documents) < 2:
+        yield f"{len(documents)} documents were looked at, not one of each kind of tax"
+    for one in documents:
+        yield from (f"{one.number}: {what}" for what in _wrong(one))
+
+
+def _wrong(document: Document) -> Problems:
+    if document.begins != b"%PDF-":
+        yield f"begins with {document.begins!r}"
+    if not document.same_again:
+        yield "is different the second time"
+    if document.status_for_another != 404:
+        yield f"another customer got {document.status_for_another}"
+
+
+# -- figures ---------------------------------------------------------------------------------------
+def money_figures(day: Day) -> dict[str, Any]:
+    """The numbers of the report. Totals of receivable and invoices are from before payments."""
+    month, after = day.evidence.month, settled(day.story)
+    billed, books = month.books_billed, month.books
+    return {
+        "invoices_expected": len(bills(day.story)),
+        "invoices": len(month.invoices),
+        "invoices_of_second_run": sum(month.runs[1:]),
+        "invoice_total": _total(month.billed),
+        "receivable_total": None if billed is None else billed.balance("receivable"),
+        "ledger_sum": None if books is None else books.ledger_sum,
+        "payments": len(payments(day.story)),
+        "paid_total": None if month.revenue is None else month.revenue.payments,
+        "commission_expected": sum((one.earned for one in after.values()), ZERO),
+        "commission_total": sum((row.amount for row in month.commissions), ZERO),
+    }
+
+
+# -- inside ----------------------------------------------------------------------------------------
+def _books(month: Month) -> Iterator[tuple[str, Books]]:
+    if month.books_billed is not None:
+        yield "billed", month.books_billed
+    if month.books is not None:
+        yield "paid", month.books
+
+
+def _ledger_has(books: Books | None, **wanted: Decimal) -> Problems:
+    if books is None:
+        yield NOT_READ
+        return
+    for name, amount in wanted.items():
+        if books.balance(name) != amount:
+            yield f"{name} is {books.balance(name)} in the ledger, {amount} by the story"
+
+
+def _report_has(month: Month, **wanted: Decimal | int) -> Problems:
+    for name, amount in wanted.items():
+        said = getattr(month.revenue, name, None)
+        if said != amount:
+            yield f"{name} are {said} in the partner's month, {amount} by the story"
+
+
+def _by_subscription(month: Month) -> dict[str, list[Invoice]]:
+    """Invoices by subscription, oldest first."""
+    found: dict[str, list[Invoice]] = defaultdict(list)
+    for invoice in month.invoices:
+        found[invoice.subscription_id].append(invoice)
+    return found
+
+
+def _subscription(day: Day, key: PairKey) -> str:
+    known = day.evidence.subscriptions.get(key)
+    return "" if known is None else known.id
+
+
+def _is_of(invoice: Invoice, owed: Bill, day: Day) -> bool:
+    return (
+        invoice.email == owed.customer.email
+        and (invoice.period_start, invoice.period_end) == (day.story.day, PERIOD_END)
+        and (invoice.taxable, invoice.cgst, invoice.sgst, invoice.igst, invoice.total)
+        == (owed.taxable, owed.cgst, owed.sgst, owed.igst, owed.total)
+    )
+
+
+def _total(invoices: Iterable[Invoice]) -> Decimal:
+    return sum((one.total for one in invoices), ZERO)
+
+
+def _name(owed: Bill) -> str:
+    return f"{owed.customer.client_id} {owed.plan.key}"

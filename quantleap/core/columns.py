@@ -1,0 +1,167 @@
+"""Columns and fields of the console that show money, and rows that lead to other rows.
+
+Each returns a callable for ``list_display``, and for ``fields`` of a page without a form.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+from django.contrib.admin.utils import display_for_value
+from django.db.models import Model
+from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from quantleap.core.money import grouped
+
+RUPEE: Final = "₹"
+NONE: Final = "–"
+
+Column = Callable[[Any], "SafeString | str"]
+# The stubs know no callables where names of columns stand.
+Shown = Any
+
+
+def in_rupees(amount: Decimal | None) -> str:
+    """``₹1,17,882.00``; a dash for none."""
+    return NONE if amount is None else grouped(amount, RUPEE)
+
+
+def rupees(
+    name: str, label: str = "", *, read: Callable[[Any], Decimal | None] | None = None
+) -> Shown:
+    """Money to the right, grouped as in India. ``read`` where it is no column of the table."""
+
+    def column(row: Any) -> SafeString:
+        amount = getattr(row, name) if read is None else read(row)
+        return format_html('<span class="ql-money">{}</span>', in_rupees(amount))
+
+    ordering = name if read is None else None
+    return _named(column, name, label, ordering=ordering, money=True)
+
+
+def linked(name: str, label: str = "", *, shows: str = "") -> Shown:
+    """A related row by name (or its attribute ``shows``), leading to its page; a dash for none."""
+
+    def column(row: Any) -> SafeString | str:
+        found = getattr(row, name)
+        return NONE if found is None else link_to(found, getattr(found, shows) if shows else "")
+
+    return _named(column, name, label, ordering=None)
+
+
+def share(name: str, label: str = "Share") -> Shown:
+    """Basis points as percent: ``30 %``."""
+
+    def column(row: Any) -> str:
+        percent = f"{Decimal(getattr(row, name)) / 100:.2f}"
+        return percent.rstrip("0").rstrip(".") + " %"
+
+    return _named(column, name, label, ordering=name)
+
+
+def plain(name: str, label: str = "") -> Shown:
+    """A field as it is, without the help that its form would show."""
+
+    def column(row: Any) -> str:
+        return str(display_for_value(getattr(row, name), NONE)) or NONE
+
+    return _named(column, name, label, ordering=name)
+
+
+def mark(name: str, says: str, label: str = "") -> Shown:
+    """A flag in words where it is set: most rows need no mark."""
+
+    def column(row: Any) -> SafeString | str:
+        return format_html('<span class="ql-mark">{}</span>', says) if getattr(row, name) else NONE
+
+    return _named(column, name, label, ordering=name)
+
+
+def itself(name: str, label: str = "") -> Shown:
+    """A column that leads to the row's own page: for rows in the page of another."""
+
+    def column(row: Any) -> SafeString | str:
+        return link_to(row, getattr(row, name))
+
+    return _named(column, name, label, ordering=None)
+
+
+def link_to(row: Model, text: object = "") -> SafeString | str:
+    """A link to the page of a row; only the text where it has no page."""
+    options = row._meta
+    try:
+        url = reverse(f"admin:{options.app_label}_{options.model_name}_change", args=[row.pk])
+    except NoReverseMatch:
+        return str(text or row)
+    return format_html('<a class="ql-link" href="{}">{}</a>', url, text or row)
+
+
+def table(
+    headers: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    money: int = 0,
+    empty: str = "Nothing.",
+) -> SafeString | str:
+    """A small table inside a page; the last ``money`` columns to the right."""
+    kept = [[_cell(value) for value in row] for row in rows]
+    if not kept:
+        return empty
+    styles = [""] * (len(headers) - money) + ["ql-right"] * money
+    head = format_html_join("", '<th class="{}">{}</th>', zip(styles, headers, strict=True))
+    body = format_html_join(
+        "",
+        "<tr>{}</tr>",
+        (
+            (format_html_join("", '<td class="{}">{}</td>', zip(styles, row, strict=True)),)
+            for row in kept
+        ),
+    )
+    return format_html(
+        '<div class="ql-scroll"><table class="ql-table"><tr>{}</tr>{}</table></div>', head, body
+    )
+
+
+def _cell(value: object) -> object:
+    """Dates as everywhere else in the console."""
+    return display_for_value(value, NONE) if isinstance(value, dt.date) else value
+
+
+def days(first: dt.date, last: dt.date) -> str:
+    """A stretch of days, both included: ``4 Aug – 3 Sep 2026``."""
+    begins = f"{first.day} {first:%b}" + ("" if first.year == last.year else f" {first.year}")
+    return f"{begins} – {last.day} {last:%b} {last.year}"
+
+
+class _Column:
+    """What Django asks a callable of a list or a page for. Its text is a part of CSS classes.
+
+    The name is no field's, whose help would be shown as well.
+    """
+
+    do_not_call_in_templates = True
+
+    def __init__(self, show: Column, name: str, label: str, ordering: str | None) -> None:
+        self.show = show
+        self.__name__ = name
+        self.short_description = label
+        if ordering is not None:
+            self.admin_order_field = ordering
+
+    def __call__(self, row: Any) -> SafeString | str:
+        return self.show(row)
+
+    def __str__(self) -> str:
+        return self.__name__
+
+
+def _named(
+    column: Column, name: str, label: str, *, ordering: str | None, money: bool = False
+) -> Shown:
+    heading = label or name.replace("_", " ").capitalize()
+    return _Column(column, f"{name}_{'money' if money else 'shown'}", heading, ordering)

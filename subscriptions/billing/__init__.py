@@ -1,0 +1,1 @@
+"""Billing: periods, invoices, tax and the books (money.md)."""

@@ -1,0 +1,199 @@
+"""Customers' credit: who has some, using it for an invoice, paying it out; withdrawals' credits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from django.contrib import admin
+from django.db.models import F, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Substr
+from django.http import Http404, HttpRequest
+from django.utils.safestring import SafeString
+
+from partners.admin.common import PartnerColumn, PartnerFilter
+from partners.models import Customer
+from quantleap.core import clock
+from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, confirmed
+from quantleap.core.audit import Actor
+from quantleap.core.columns import in_rupees, link_to, linked, rupees, table
+from subscriptions.billing import customer_credit, refunds
+from subscriptions.billing.admin.common import ToLookAt
+from subscriptions.billing.admin.forms import PayOutForm, UseCreditForm, owed_of
+from subscriptions.billing.models import CustomerCredit, Invoice, LedgerEntry, WithdrawalCredit
+from subscriptions.billing.texts import day
+
+_NEWEST: Final = 50
+_PREFIX: Final = "customer_credit:"
+
+
+def what_is_unused(invoice: Invoice) -> Sequence[str]:
+    """What the days after a cancellation cost: staff may credit them, nobody has to (money.md)."""
+    gone = invoice.subscription.cancelled_at
+    if gone is None:
+        return ()
+    last = clock.ist_date(gone)
+    unused = refunds.unused_on(invoice, last)
+    return (
+        f"The subscription was cancelled on {day(last.isoformat())}: the days of this invoice's "
+        f"period after it cost {in_rupees(unused)}, tax included.",
+    )
+
+
+class UsesCredit:
+    """An invoice's button that pays out of its customer's credit."""
+
+    def what_using_does(self, request: HttpRequest, invoice: Invoice) -> Sequence[str]:
+        """Said before it happens."""
+        held = customer_credit.available(invoice.customer)
+        return (
+            f"{invoice.customer} has {in_rupees(held)} of credit and owes "
+            f"{in_rupees(owed_of(invoice))} of {invoice.number}.",
+            "No money moves. Commission accrues on it as on any payment. It cannot be changed "
+            "any more.",
+        )
+
+    @confirmed(
+        description="Use credit",
+        explain="what_using_does",
+        permission="pay",
+        form=UseCreditForm,
+        icon="savings",
+    )
+    def use_credit(self, request: HttpRequest, invoice: Invoice, data: dict[str, Any]) -> str:
+        """Out of what the customer paid too much, or was credited."""
+        done = customer_credit.apply(
+            invoice_id=invoice.pk,
+            # what is owed never grows again, so one look at it is used once
+            idem_key=f"{invoice.number}:CREDIT:{data['seen']}",
+            actor=Actor.staff(request.user),
+            now=clock.now(),
+            **data,
+        )
+        used = in_rupees(done.payment.applied)
+        if not done.created:
+            return f"{used} of credit were used before from this page."
+        return f"{used} of credit are used for {invoice.number}."
+
+
+@admin.register(CustomerCredit)
+class CustomerCreditAdmin(ToLookAt, LargeTableMixin, ReadOnlyAdmin):
+    """Whose money we hold."""
+
+    list_display = ("customer_id", "customer_email", rupees("credit", read=lambda row: -row.held))
+    search_fields = ("code__endswith",)
+    search_help_text = "A customer's id, in full"
+    ordering = ("projection__balance", "-id")
+    fields = (("customer_id", "email", "credit"), ("movements",))
+    actions_detail = ("pay_out",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[CustomerCredit]:
+        """Customers' accounts with their balances, the most credit first."""
+        found: QuerySet[CustomerCredit] = super().get_queryset(request)
+        mine = found.filter(code__startswith=_PREFIX, projection__isnull=False)
+        customers = Customer.objects.filter(
+            public_id=Substr(OuterRef("code"), len(_PREFIX) + 1)
+        ).values("email")
+        return mine.annotate(held=F("projection__balance"), customer_email=Subquery(customers))
+
+    def _customer(self, row: CustomerCredit) -> Customer:
+        found = Customer.objects.filter(public_id=row.customer_id).first()
+        if found is None:
+            raise Http404
+        return found
+
+    @admin.display(description="Customer", ordering="customer_email")
+    def customer_email(self, row: CustomerCredit) -> str:
+        """His address; the row's page leads to his."""
+        return str(row.customer_email)  # type: ignore[attr-defined]  # annotated
+
+    @admin.display(description="Customer")
+    def email(self, row: CustomerCredit) -> SafeString | str:
+        """Leads to his page."""
+        customer = self._customer(row)
+        return link_to(customer, customer.email)
+
+    @admin.display(description="Credit")
+    def credit(self, row: CustomerCredit) -> str:
+        """Rupees."""
+        return in_rupees(customer_credit.available(self._customer(row)))
+
+    @admin.display(description="Newest movements")
+    def movements(self, row: CustomerCredit) -> SafeString | str:
+        """Credit that came (positive) and was used (negative), newest first."""
+        entries = (
+            LedgerEntry.objects.filter(account_id=row.pk)
+            .select_related("transaction")
+            .order_by("-id")[:_NEWEST]
+        )
+        return table(
+            ("Day", "What", "Posting", "Rupees"),
+            (
+                (
+                    one.transaction.effective_on,
+                    one.transaction.kind,
+                    link_to(one.transaction),
+                    in_rupees(-one.amount),
+                )
+                for one in entries
+            ),
+            money=1,
+        )
+
+    def has_give_back_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whoever may add a refund."""
+        return request.user.has_perm("billing.add_refund")
+
+    def what_paying_out_does(self, request: HttpRequest, row: CustomerCredit) -> Sequence[str]:
+        """Said before it happens."""
+        customer = self._customer(row)
+        return (
+            f"{customer} has {in_rupees(customer_credit.available(customer))} of credit.",
+            "What is paid out leaves it. It cannot be taken back.",
+        )
+
+    @confirmed(
+        description="Pay out",
+        explain="what_paying_out_does",
+        permission="give_back",
+        form=PayOutForm,
+        icon="undo",
+        danger=True,
+        twice=True,
+    )
+    def pay_out(self, request: HttpRequest, row: CustomerCredit, data: dict[str, Any]) -> Any:
+        """Money that went back."""
+        made = customer_credit.pay_out(
+            customer_id=self._customer(row).pk,
+            idem_key=f"{row.customer_id}:{data['method']}:{data['reference'].strip()}",
+            actor=Actor.staff(request.user),
+            now=clock.now(),
+            **data,
+        )
+        return f"{in_rupees(made.amount)} are paid out as {made}."
+
+
+@admin.register(WithdrawalCredit)
+class WithdrawalCreditAdmin(ToLookAt, PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
+    """Whom a withdrawal cancelled, and what he got for it."""
+
+    list_display = (
+        linked("subscription"),
+        "partner_name",
+        "withdrawn_on",
+        linked("credit_note"),
+        "done_at",
+    )
+    list_filter = (("done_at", admin.EmptyFieldListFilter), PartnerFilter, "withdrawn_on")
+    search_fields = ("=subscription__public_id", "=credit_note__number")
+    search_help_text = "A subscription's id or a credit note's number, in full"
+    list_select_related = ("subscription", "credit_note")
+    ordering = ("-id",)
+    fields = (
+        ("subscription", "withdrawn_on", "partner_name"),
+        ("credit_note", "done_at", "created_at"),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[WithdrawalCredit]:
+        """Without the documents' text."""
+        return super().get_queryset(request).defer("credit_note__snapshot")

@@ -1,0 +1,94 @@
+"""Documents and the mails that carry them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+
+from partners.admin.common import PartnerColumn, PartnerFilter
+from quantleap.core import clock
+from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, action, confirmed, display
+from quantleap.core.audit import Actor
+from quantleap.core.columns import linked
+from subscriptions.billing import mailing
+from subscriptions.billing.api.documents import pdf_response
+from subscriptions.billing.models import InvoiceMail
+
+
+class DocumentDownload(ReadOnlyAdmin):
+    """A page whose object has a PDF; subclasses make it."""
+
+    actions_detail: Sequence[str] = ("download_pdf",)
+
+    def document(self, obj: Any) -> bytes:
+        """The PDF of ``obj``, which has a ``number``."""
+        raise NotImplementedError
+
+    @action(description="PDF", url_path="pdf", permissions=["view"], icon="download")
+    def download_pdf(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The stored document."""
+        obj = self.get_object(request, object_id)
+        if obj is None:
+            raise Http404
+        if not self.has_view_permission(request, obj):
+            raise PermissionDenied
+        return pdf_response(obj.number, self.document(obj))
+
+
+@admin.register(InvoiceMail)
+class InvoiceMailAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
+    """Which invoices were mailed, and why others were not."""
+
+    compressed_fields = False
+    list_display = (
+        "created_at",
+        linked("invoice"),
+        "partner_name",
+        "standing",
+        "attempts",
+        "sent_at",
+        "next_attempt_at",
+        "last_error",
+    )
+    list_filter = ("status", PartnerFilter, "environment")
+    search_help_text = "An invoice's number or id, or a customer's e-mail, in full"
+    search_fields = ("=invoice__number", "=invoice__public_id", "=invoice__customer__email")
+    ordering = ("-id",)
+    fields = (
+        ("invoice", "partner_name", "environment"),
+        ("status", "attempts", "sent_at"),
+        ("next_attempt_at", "claimed_until", "created_at"),
+        "last_error",
+    )
+    readonly_fields = ("partner_name", "environment", "created_at")
+    actions_detail = ("send_again",)
+
+    @display(
+        description="Status",
+        ordering="status",
+        label={"Pending": "info", "Sent": "success", "Failed": "danger"},
+    )
+    def standing(self, mail: InvoiceMail) -> str:
+        """In words."""
+        return str(mail.get_status_display())
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[InvoiceMail]:
+        """With the invoice's number, without its document."""
+        return super().get_queryset(request).select_related("invoice").defer("invoice__snapshot")
+
+    def what_sending_does(self, request: HttpRequest, mail: InvoiceMail) -> Sequence[str]:
+        """Said before it happens."""
+        return (f"The customer gets the mail with invoice {mail.invoice.number} once more.",)
+
+    @confirmed(description="Send again", explain="what_sending_does", permission="act", icon="send")
+    def send_again(self, request: HttpRequest, mail: InvoiceMail, data: dict[str, Any]) -> str:
+        """Due at once."""
+        changed = mailing.send_again(
+            mail_id=mail.pk, actor=Actor.staff(request.user), now=clock.now()
+        )
+        return "It is sent again." if changed else "It was waiting to be sent already."

@@ -1,0 +1,291 @@
+"""Invoices: to look at and to download; money changes through its own pages."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from partners.admin.common import PartnerColumn, PartnerFilter
+from quantleap.core import clock
+from quantleap.core.admin import LargeTableMixin, ReadOnlyTabularInline, confirmed, display
+from quantleap.core.audit import Actor
+from quantleap.core.columns import (
+    NONE,
+    days,
+    in_rupees,
+    itself,
+    link_to,
+    linked,
+    mark,
+    plain,
+    rupees,
+    share,
+)
+from subscriptions.billing import documents, payments, refunds
+from subscriptions.billing.admin.common import ToLookAt
+from subscriptions.billing.admin.credit import UsesCredit, what_is_unused
+from subscriptions.billing.admin.documents import DocumentDownload
+from subscriptions.billing.admin.forms import PaymentForm, RefundForm
+from subscriptions.billing.models import (
+    Commission,
+    CreditNote,
+    Invoice,
+    LedgerTransaction,
+    Payment,
+)
+from subscriptions.billing.states import STATES
+
+UNPAID = (Invoice.Status.DUE, Invoice.Status.PARTLY_PAID)
+_TONES = {
+    "Due": "warning",
+    "Overdue": "danger",
+    "Partly paid": "info",
+    "Paid": "success",
+    "Credited": "default",
+}
+
+
+def outstanding(invoice: Invoice) -> Decimal:
+    """Rupees still owed."""
+    return invoice.total - invoice.paid + invoice.refunded - invoice.credited
+
+
+class PaymentInline(ReadOnlyTabularInline):
+    """What came in for it."""
+
+    model = Payment
+    fk_name = "invoice"
+    hide_title = True
+    fields = (
+        itself("public_id", "Payment"),
+        "received_on",
+        "method",
+        "reference",
+        rupees("amount"),
+        rupees("applied"),
+        rupees("excess"),
+    )
+    readonly_fields = fields
+
+
+class CreditNoteInline(ReadOnlyTabularInline):
+    """What was taken back of it."""
+
+    model = CreditNote
+    fk_name = "invoice"
+    hide_title = True
+    verbose_name_plural = "credit notes"
+    fields = (
+        itself("number"),
+        "issued_on",
+        "reason",
+        rupees("taxable", "Before tax"),
+        rupees("total"),
+    )
+    readonly_fields = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[CreditNote]:
+        """Without the documents' text."""
+        return super().get_queryset(request).defer("snapshot")
+
+
+class CommissionInline(PartnerColumn, ReadOnlyTabularInline):
+    """What it earned whom."""
+
+    model = Commission
+    fk_name = "invoice"
+    hide_title = True
+    verbose_name_plural = "commission"
+    fields = (
+        itself("public_id", "Commission"),
+        "kind",
+        "partner_name",
+        rupees("base"),
+        share("bps"),
+        rupees("amount"),
+        "accrued_on",
+        "matures_on",
+    )
+    readonly_fields = fields
+
+
+class OverdueFilter(admin.SimpleListFilter):
+    """Who owes, and who is late."""
+
+    title = "outstanding"
+    parameter_name = "outstanding"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Two questions."""
+        return [("unpaid", "unpaid"), ("overdue", "overdue")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Invoices of which something is still owed; overdue: since before today (IST)."""
+        if self.value() not in ("unpaid", "overdue"):
+            return queryset
+        found = queryset.filter(status__in=UNPAID)
+        return found.filter(due_on__lt=_today()) if self.value() == "overdue" else found
+
+
+@admin.register(Invoice)
+class InvoiceAdmin(UsesCredit, ToLookAt, PartnerColumn, LargeTableMixin, DocumentDownload):
+    """Read only; newest first."""
+
+    list_display = (
+        "number",
+        linked("customer"),
+        "partner_name",
+        "period",
+        "issued_on",
+        rupees("total"),
+        rupees("outstanding", read=outstanding),
+        "standing",
+        mark("needs_review", "to review", "Review"),
+    )
+    list_filter = (OverdueFilter, "status", "needs_review", PartnerFilter, "issued_on")
+    search_fields = ("=number", "=public_id", "=customer__email", "=subscription__public_id")
+    search_help_text = "Number, id, a customer's e-mail or a subscription's id, in full"
+    list_select_related = ("customer",)
+    ordering = ("-id",)
+    fields = (
+        ("standing", plain("number"), "public_id"),
+        ("customer", "subscription", "partner_name"),
+        ("period", "issued_on", "due_on"),
+        (rupees("taxable", "Before tax"), rupees("cgst", "CGST"), rupees("sgst", "SGST")),
+        (rupees("igst", "IGST"), rupees("total"), "tax"),
+        (rupees("paid"), rupees("refunded"), rupees("credited", "Credited, tax included")),
+        (
+            rupees("outstanding", read=outstanding),
+            rupees("recognised", "Recognised as revenue"),
+            "posting",
+        ),
+        (
+            mark("needs_review", "issued after its period was over: no automatic debit", "Review"),
+            "environment",
+            "created_at",
+        ),
+    )
+    inlines = (PaymentInline, CreditNoteInline, CommissionInline)
+    actions_detail = ("record_payment", "use_credit", "refund", "download_pdf")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Invoice]:
+        """Without the documents' text."""
+        return super().get_queryset(request).defer("snapshot")
+
+    @admin.display(description="Period", ordering="period_start")
+    def period(self, invoice: Invoice) -> str:
+        """First and last day (IST)."""
+        return days(invoice.period_start, invoice.period_end - dt.timedelta(days=1))
+
+    @display(description="Status", ordering="status", label=_TONES)
+    def standing(self, invoice: Invoice) -> str:
+        """In words; overdue from the day after the due date on."""
+        late = invoice.status in UNPAID and invoice.due_on < _today()
+        return "Overdue" if late else str(invoice.get_status_display())
+
+    @admin.display(description="Tax")
+    def tax(self, invoice: Invoice) -> str:
+        """Rate, place of supply and SAC."""
+        place = STATES.get(invoice.place_of_supply, invoice.place_of_supply)
+        return f"{invoice.rate_pct:f} % GST, {place}, SAC {invoice.sac}"
+
+    @admin.display(description="Posting")
+    def posting(self, invoice: Invoice) -> SafeString | str:
+        """The transaction that it was issued with."""
+        key = f"invoice:{invoice.subscription.public_id}:{invoice.segment_no}:{invoice.period_no}"
+        found = LedgerTransaction.objects.filter(idem_key=key).first()
+        return NONE if found is None else link_to(found)
+
+    # -- what staff may do -----------------------------------------------------------------------
+    def has_pay_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whoever may add a payment records one."""
+        return request.user.has_perm("billing.add_payment")
+
+    def has_credit_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whoever may add a credit note refunds."""
+        return request.user.has_perm("billing.add_creditnote")
+
+    def what_a_payment_does(self, request: HttpRequest, invoice: Invoice) -> Sequence[str]:
+        """Said before it happens."""
+        return (
+            f"{invoice.customer} owes {in_rupees(outstanding(invoice))} of "
+            f"{in_rupees(invoice.total)}.",
+            "What exceeds that becomes the customer's credit.",
+            "Commission accrues on what is paid. A recorded payment cannot be changed any more.",
+        )
+
+    def what_a_refund_does(self, request: HttpRequest, invoice: Invoice) -> Sequence[str]:
+        """Said before it happens."""
+        return (
+            f"A credit note is issued: of {invoice.number} up to "
+            f"{in_rupees(invoice.total - invoice.credited)}, tax included.",
+            f"Paid and not given back are {in_rupees(invoice.paid - invoice.refunded)}; what is "
+            "then paid too much goes back to the customer.",
+            "Commission is clawed back in proportion. None of it can be taken back.",
+            *what_is_unused(invoice),
+        )
+
+    @confirmed(
+        description="Record payment",
+        explain="what_a_payment_does",
+        permission="pay",
+        form=PaymentForm,
+        icon="payments",
+    )
+    def record_payment(self, request: HttpRequest, invoice: Invoice, data: dict[str, Any]) -> str:
+        """Money that arrived for this invoice."""
+        done = payments.record_payment(
+            invoice_id=invoice.pk,
+            idem_key=_key(invoice, data),
+            actor=Actor.staff(request.user),
+            now=clock.now(),
+            **data,
+        )
+        paid = done.payment
+        if not done.created:
+            return f"{paid.reference} was recorded before: {in_rupees(paid.amount)}."
+        over = f" {in_rupees(paid.excess)} are the customer's credit." if paid.excess else ""
+        return f"{in_rupees(paid.applied)} are recorded for {invoice.number}.{over}"
+
+    @confirmed(
+        description="Refund",
+        explain="what_a_refund_does",
+        permission="credit",
+        form=RefundForm,
+        icon="undo",
+        danger=True,
+        twice=True,
+    )
+    def refund(self, request: HttpRequest, invoice: Invoice, data: dict[str, Any]) -> str:
+        """Credit note, money back, claw-back."""
+        done = refunds.refund(
+            invoice_id=invoice.pk,
+            idem_key=_key(invoice, data),
+            actor=Actor.staff(request.user),
+            now=clock.now(),
+            **data,
+        )
+        if not done.created:
+            return f"{done.note.number} was issued before under this reference."
+        back = in_rupees(done.refund.amount) if done.refund else "nothing"
+        return f"{done.note.number} is issued over {in_rupees(done.note.total)}; {back} goes back."
+
+    def document(self, obj: Invoice) -> bytes:
+        """Made on the first download, the same ever after."""
+        return documents.invoice_pdf(obj)
+
+
+def _today() -> dt.date:
+    return clock.ist_date(clock.now())
+
+
+def _key(invoice: Invoice, data: dict[str, Any]) -> str:
+    """One movement of money has one reference, and may be for several invoices."""
+    return f"{invoice.number}:{data['method']}:{data['reference'].strip()}"

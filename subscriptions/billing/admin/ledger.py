@@ -1,0 +1,256 @@
+"""The books, their proof, and the runs: to look at."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, Final
+
+from django.contrib import admin
+from django.db.models import F, Q, QuerySet
+from django.http import HttpRequest
+from django.utils.formats import date_format
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+
+from partners.admin.common import PartnerColumn, PartnerFilter
+from quantleap.core import clock
+from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, ReadOnlyTabularInline, display
+from quantleap.core.columns import NONE, in_rupees, link_to, linked, plain, rupees, table
+from quantleap.core.money import ZERO
+from subscriptions.billing import chart
+from subscriptions.billing.admin.common import ToLookAt
+from subscriptions.billing.models import (
+    BillingRun,
+    Commission,
+    CreditNote,
+    Invoice,
+    LedgerAccount,
+    LedgerEntry,
+    LedgerProof,
+    LedgerTransaction,
+    Payment,
+    Refund,
+)
+from subscriptions.billing.selectors import withheld
+from subscriptions.billing.today import standing
+
+
+class NameFilter(admin.SimpleListFilter):
+    """Accounts of one name of the chart."""
+
+    title = "account"
+    parameter_name = "name"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """The chart's names."""
+        return [(name, name) for name in chart.names()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """The account itself, or all that are kept for somebody."""
+        name = self.value()
+        if name is None:
+            return queryset
+        return queryset.filter(Q(code=name) | Q(code__startswith=f"{name}:"))
+
+
+def balance_of(account: LedgerAccount) -> Decimal:
+    """As the projection has it; 0 for an account that was never posted to."""
+    held: Decimal | None = getattr(account, "held", None)
+    return ZERO if held is None else held
+
+
+@admin.register(LedgerAccount)
+class LedgerAccountAdmin(ToLookAt, LargeTableMixin, ReadOnlyAdmin):
+    """Accounts and their balances, debit positive."""
+
+    list_display = ("code", "kind", rupees("balance", "Balance (debit +)", read=balance_of))
+    list_filter = ("kind", NameFilter)
+    search_fields = ("=code", "code__endswith")
+    search_help_text = (
+        "A code, or whom an account is kept for (a customer's id, a partner), in full"
+    )
+    ordering = ("code",)
+    fields = (
+        (plain("code"), "kind", rupees("balance", "Balance (debit +)", read=balance_of)),
+        ("newest",),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[LedgerAccount]:
+        """With the balances, in the same query."""
+        found: QuerySet[LedgerAccount] = super().get_queryset(request)
+        return found.annotate(held=F("projection__balance"))
+
+    @admin.display(description="Newest entries")
+    def newest(self, account: LedgerAccount) -> SafeString | str:
+        """The last fifty, with their postings."""
+        rows = (
+            LedgerEntry.objects.filter(account=account)
+            .select_related("transaction")
+            .order_by("-id")[:50]
+        )
+        return table(
+            ("Date", "Posting", "Debit", "Credit"),
+            (
+                (
+                    date_format(one.transaction.effective_on, "DATE_FORMAT"),
+                    link_to(one.transaction),
+                    in_rupees(one.amount) if one.amount > 0 else "",
+                    in_rupees(-one.amount) if one.amount < 0 else "",
+                )
+                for one in rows
+            ),
+            money=2,
+            empty="Nothing was posted yet.",
+        )
+
+
+def _debit(entry: LedgerEntry) -> Decimal | None:
+    return entry.amount if entry.amount > 0 else None
+
+
+def _credit(entry: LedgerEntry) -> Decimal | None:
+    return -entry.amount if entry.amount < 0 else None
+
+
+class EntryInline(ReadOnlyTabularInline):
+    """Both sides; they add up to 0."""
+
+    model = LedgerEntry
+    fk_name = "transaction"
+    hide_title = True
+    verbose_name_plural = "entries"
+    fields = (linked("account"), rupees("debit", read=_debit), rupees("credit", read=_credit))
+    readonly_fields = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[LedgerEntry]:
+        """With the accounts, in one query."""
+        return super().get_queryset(request).select_related("account")
+
+
+@admin.register(LedgerTransaction)
+class LedgerTransactionAdmin(ToLookAt, PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
+    """Postings, newest first."""
+
+    list_display = (
+        plain("idem_key", "Key"),
+        "kind",
+        "partner_name",
+        plain("effective_on", "Date (IST)"),
+        "created_at",
+    )
+    list_filter = ("kind", PartnerFilter, "effective_on")
+    search_fields = ("=idem_key",)
+    search_help_text = "A posting's key, in full"
+    ordering = ("-id",)
+    fields = (
+        (plain("idem_key", "Key"), plain("kind"), plain("effective_on", "Date (IST)")),
+        ("posts", "corrects", "created_at"),
+        ("partner_name", "environment"),
+    )
+    inlines = (EntryInline,)
+
+    @admin.display(description="Posts")
+    def posts(self, posting: LedgerTransaction) -> SafeString | str:
+        """The payment, credit note, refund, commission or invoice that it stands for."""
+        found = [
+            *Payment.objects.filter(transaction=posting),
+            *CreditNote.objects.filter(transaction=posting).defer("snapshot"),
+            *Refund.objects.filter(transaction=posting),
+            *Commission.objects.filter(transaction=posting)[:_SHOWN],
+            *invoice_of(posting),
+        ]
+        return format_html_join(" ", "{}", ((_name_of(one),) for one in found)) or NONE
+
+
+_SHOWN: Final = 20
+
+
+def invoice_of(posting: LedgerTransaction) -> list[Invoice]:
+    """The invoice that it was issued with, if that is what it posts."""
+    kind, *key = posting.idem_key.split(":")
+    if kind != "invoice" or len(key) != 3 or not (key[1].isdigit() and key[2].isdigit()):
+        return []
+    found = Invoice.objects.filter(
+        subscription__public_id=key[0], segment_no=int(key[1]), period_no=int(key[2])
+    )
+    return list(found.defer("snapshot"))
+
+
+def _name_of(row: Any) -> SafeString | str:
+    return link_to(row, row.public_id if isinstance(row, Commission) else "")
+
+
+@admin.register(LedgerProof)
+class LedgerProofAdmin(LargeTableMixin, ReadOnlyAdmin):
+    """What the nightly check of the books found."""
+
+    compressed_fields = False
+    list_display = ("checked_at", "holds", "accounts", "transactions", "entries", "invoices")
+    list_filter = ("ok",)
+    ordering = ("-id",)
+    fields = (
+        ("checked_at", "holds"),
+        ("accounts", "transactions"),
+        ("entries", "invoices"),
+        "report",
+    )
+    readonly_fields = ("holds", "report")
+
+    @display(description="The books", label={"hold": "success", "do not hold": "danger"})
+    def holds(self, proof: LedgerProof) -> str:
+        """In words."""
+        return "hold" if proof.ok else "do not hold"
+
+    @admin.display(description="Report")
+    def report(self, proof: LedgerProof) -> SafeString | str:
+        """Each finding with how often, and examples."""
+        if not proof.findings:
+            return "Every question of the proof came back empty."
+        return table(
+            ("Finding", "How often", "Examples"),
+            (
+                (found["what"], found["count"], "; ".join(found["examples"]))
+                for found in proof.findings
+            ),
+        )
+
+
+@admin.register(BillingRun)
+class BillingRunAdmin(LargeTableMixin, ReadOnlyAdmin):
+    """What each run invoiced, held back, or stumbled over."""
+
+    compressed_fields = False
+    list_display = (
+        "as_of", "standing", "started_at", "finished_at", "invoices", "needs_review", "withheld",
+        "error",
+    )  # fmt: skip
+    list_filter = ("as_of",)
+    ordering = ("-id",)
+    fields = (
+        ("as_of", "standing", "invoices"),
+        ("started_at", "finished_at", "heartbeat"),
+        ("needs_review", "withheld"),
+        "still_withheld",
+        "error",
+    )
+    readonly_fields = ("standing", "still_withheld")
+
+    @display(
+        description="State",
+        label={"running": "info", "finished": "success", "failed": "danger", "silent": "danger"},
+    )
+    def standing(self, run: BillingRun) -> str:
+        """In words. Silent: it was killed, and within a minute another run takes over."""
+        return standing(run, clock.now())
+
+    @admin.display(description="Withheld now, because the customer has no GST state")
+    def still_withheld(self, run: BillingRun) -> SafeString | str:
+        """By subscription and customer, oldest first; billed by the next run once he has one."""
+        return table(
+            ("Subscription", "Customer", "Due since"),
+            (
+                (one.subscription, one.email, date_format(one.due_since, "DATE_FORMAT"))
+                for one in withheld(run.as_of)[:100]
+            ),
+            empty="Nobody.",
+        )

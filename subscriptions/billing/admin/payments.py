@@ -1,0 +1,269 @@
+"""Money that came and went, and what partners earn: to look at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from partners.admin.common import PartnerColumn, PartnerFilter
+from quantleap.core import clock
+from quantleap.core.admin import (
+    LargeTableMixin,
+    ReadOnlyAdmin,
+    ReadOnlyTabularInline,
+    confirmed,
+    display,
+)
+from quantleap.core.audit import Actor
+from quantleap.core.columns import in_rupees, itself, linked, plain, rupees, share
+from subscriptions.billing import customer_credit, documents
+from subscriptions.billing.admin.common import ToLookAt
+from subscriptions.billing.admin.documents import DocumentDownload
+from subscriptions.billing.admin.forms import MoneyForm
+from subscriptions.billing.models import Commission, CreditNote, Payment, Refund
+
+
+class MoneyPage(ToLookAt, PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
+    """History of one tenant's money, newest first; every field is to look at."""
+
+    ordering = ("-id",)
+    related: tuple[str, ...] = ()
+    documents: tuple[str, ...] = ()
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """With what names the row's relations, without their documents."""
+        found = super().get_queryset(request).select_related(*self.related)
+        return found.defer(*self.documents)
+
+
+class EarnedInline(PartnerColumn, ReadOnlyTabularInline):
+    """What it earned whom, or took from whom."""
+
+    model = Commission
+    hide_title = True
+    verbose_name_plural = "commission"
+    fields = (
+        itself("public_id", "Commission"),
+        "kind",
+        "partner_name",
+        rupees("base"),
+        share("bps"),
+        rupees("amount"),
+        "accrued_on",
+        "matures_on",
+    )
+    readonly_fields = fields
+
+
+class EarnedByPaymentInline(EarnedInline):
+    """What a payment earned."""
+
+    fk_name = "payment"
+
+
+class ClawedBackInline(EarnedInline):
+    """What a credit note took back."""
+
+    fk_name = "credit_note"
+
+
+class GivenBackInline(ReadOnlyTabularInline):
+    """What of it went back."""
+
+    model = Refund
+    hide_title = True
+    verbose_name_plural = "refunds"
+    fields = (
+        itself("public_id", "Refund"),
+        "recorded_on",
+        "method",
+        "reference",
+        rupees("amount"),
+        "recorded_by",
+    )
+    readonly_fields = fields
+
+
+class ExcessInline(GivenBackInline):
+    """What of a payment's excess went back."""
+
+    fk_name = "payment"
+
+
+class MoneyBackInline(GivenBackInline):
+    """What went back with a credit note."""
+
+    fk_name = "credit_note"
+
+
+@admin.register(Payment)
+class PaymentAdmin(MoneyPage):
+    """Recorded payments; the excess of one can be given back."""
+
+    list_display = (
+        "received_on",
+        linked("customer"),
+        "partner_name",
+        linked("invoice"),
+        "method",
+        "reference",
+        rupees("amount"),
+        rupees("excess", read=lambda payment: payment.excess or None),
+        "recorded_by",
+    )
+    list_filter = ("method", PartnerFilter, "recorded_on", "received_on")
+    search_fields = ("=public_id", "=reference", "=invoice__number", "=customer__email")
+    search_help_text = "Id, the bank's reference, an invoice's number or an e-mail, in full"
+    related = ("invoice", "customer", "transaction")
+    documents = ("invoice__snapshot",)
+    fields = (
+        ("public_id", "invoice", "customer"),
+        (rupees("amount"), rupees("applied"), rupees("excess")),
+        ("received_on", "method", plain("reference")),
+        ("recorded_by", plain("recorded_on"), "created_at"),
+        ("transaction", "partner_name", "environment"),
+        (plain("idem_key", "Key"),),
+    )
+    inlines = (EarnedByPaymentInline, ExcessInline)
+    actions_detail = ("return_excess",)
+
+    def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[Any]:
+        """Nothing to give back where nothing was too much."""
+        found: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]  # unfold's
+        return found if Payment.objects.filter(pk=object_id, excess__gt=0).exists() else []
+
+    def has_give_back_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whoever may add a refund gives back what was too much."""
+        return request.user.has_perm("billing.add_refund")
+
+    def what_returning_does(self, request: HttpRequest, payment: Payment) -> tuple[str, ...]:
+        """Said before it happens."""
+        return (
+            f"{in_rupees(payment.excess)} of this payment were too much.",
+            "What is given back leaves the customer's credit. It cannot be taken back.",
+        )
+
+    @confirmed(
+        description="Give back excess",
+        explain="what_returning_does",
+        permission="give_back",
+        form=MoneyForm,
+        icon="undo",
+        danger=True,
+        twice=True,
+    )
+    def return_excess(self, request: HttpRequest, payment: Payment, data: dict[str, Any]) -> str:
+        """Out of the customer's credit."""
+        made = customer_credit.return_excess(
+            payment_id=payment.pk,
+            idem_key=f"{payment.public_id}:{data['method']}:{data['reference'].strip()}",
+            actor=Actor.staff(request.user),
+            now=clock.now(),
+            **data,
+        )
+        return f"{in_rupees(made.amount)} are given back as {made}."
+
+
+@admin.register(CreditNote)
+class CreditNoteAdmin(MoneyPage, DocumentDownload):
+    """Credit notes and their documents."""
+
+    list_display = (
+        "number",
+        "issued_on",
+        linked("invoice"),
+        "partner_name",
+        "reason",
+        rupees("taxable", "Before tax"),
+        rupees("total"),
+        "recorded_by",
+    )
+    list_filter = (PartnerFilter, "issued_on")
+    search_fields = ("=number", "=invoice__number", "=invoice__customer__email")
+    search_help_text = "A credit note's or an invoice's number, or an e-mail, in full"
+    related = ("invoice", "transaction")
+    documents = ("snapshot", "invoice__snapshot")
+    fields = (
+        ("number", "invoice", "issued_on"),
+        (rupees("taxable", "Before tax"), rupees("cgst", "CGST"), rupees("sgst", "SGST")),
+        (rupees("igst", "IGST"), rupees("total"), rupees("from_revenue", "Out of revenue")),
+        ("reason", "recorded_by", "created_at"),
+        ("transaction", "partner_name", "environment"),
+        (plain("idem_key", "Key"),),
+    )
+    inlines = (MoneyBackInline, ClawedBackInline)
+
+    def document(self, obj: CreditNote) -> bytes:
+        """Made on the first download, the same ever after."""
+        return documents.credit_note_pdf(obj)
+
+
+@admin.register(Refund)
+class RefundAdmin(MoneyPage):
+    """Money that went back."""
+
+    list_display = (
+        "recorded_on",
+        linked("customer"),
+        "partner_name",
+        linked("credit_note"),
+        linked("payment"),
+        "method",
+        "reference",
+        rupees("amount"),
+        "recorded_by",
+    )
+    list_filter = ("method", PartnerFilter, "recorded_on")
+    search_fields = ("=public_id", "=reference", "=credit_note__number", "=customer__email")
+    search_help_text = "Id, the bank's reference, a credit note's number or an e-mail, in full"
+    related = ("customer", "credit_note", "payment", "transaction")
+    documents = ("credit_note__snapshot",)
+    fields = (
+        ("public_id", "customer", rupees("amount")),
+        ("credit_note", "payment", "recorded_on"),
+        ("method", "reference", "recorded_by"),
+        ("transaction", "partner_name", "environment"),
+        (plain("idem_key", "Key"), "created_at"),
+    )
+
+
+@admin.register(Commission)
+class CommissionAdmin(MoneyPage):
+    """What partners earned, lost again, or got released. The partner is the payee."""
+
+    list_display = (
+        "accrued_on",
+        "what",
+        "partner_name",
+        linked("invoice"),
+        rupees("base"),
+        share("bps"),
+        rupees("amount"),
+        "matures_on",
+        "matured_at",
+    )
+    list_filter = ("kind", "role", PartnerFilter, "accrued_on")
+    search_fields = ("=public_id", "=invoice__number", "=payment__public_id")
+    search_help_text = "Id, an invoice's number or a payment's id, in full"
+    related = ("invoice", "payment", "credit_note", "transaction")
+    documents = ("invoice__snapshot", "credit_note__snapshot")
+    fields = (
+        ("public_id", "what", "partner_name"),
+        (rupees("amount"), rupees("base"), share("bps")),
+        ("invoice", "payment", "credit_note"),
+        (plain("accrued_on"), "matures_on", "matured_at"),
+        ("accrual", "transaction", "role"),
+        ("environment", "created_at"),
+    )
+
+    @display(
+        description="Kind",
+        ordering="kind",
+        label={"Accrual": "success", "Claw-back": "danger", "Maturity": "info"},
+    )
+    def what(self, row: Commission) -> str:
+        """Accrual, claw-back, maturity."""
+        return str(row.get_kind_display())

@@ -1,0 +1,124 @@
+"""Dated facts that invoices copy: entered here, and fixed from their day on."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.forms import ModelForm
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from partners.admin.common import PartnerColumn, PartnerFilter
+from quantleap.core import audit, clock
+from quantleap.core.admin import ConsoleAdmin, LargeTableMixin, ReadOnlyAdmin
+from quantleap.core.audit import Actor
+from quantleap.core.columns import link_to, linked, plain, rupees
+from subscriptions.billing.models import BillingSegment, NumberSeries, Supplier, TaxRate
+from subscriptions.billing.states import STATES
+
+if TYPE_CHECKING:
+    _AnyForm = ModelForm[Any]  # generic in its stubs only
+else:
+    _AnyForm = ModelForm
+
+
+class _DatedForm(_AnyForm):
+    """A row may begin today or later, or be the first one: history is not rewritten."""
+
+    def clean_effective_from(self) -> dt.date:
+        """Refuse a day before today where rows exist."""
+        day: dt.date = self.cleaned_data["effective_from"]
+        if day < clock.ist_date(clock.now()) and self._meta.model.objects.exists():
+            raise ValidationError("Not before today: invoices bear what was in force.")
+        return day
+
+
+class _SupplierForm(_DatedForm):
+    """The state is one that GST knows."""
+
+    def clean_state_code(self) -> str:
+        """Refuse a code that GST does not know."""
+        code: str = self.cleaned_data["state_code"]
+        if code not in STATES:
+            raise ValidationError("Not a GST state code.")
+        return code
+
+
+class DatedAdmin(ConsoleAdmin):
+    """Rows are added, and changed only before their day."""
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Not once it is in force."""
+        if obj is not None and obj.effective_from <= clock.ist_date(clock.now()):
+            return False
+        return bool(super().has_change_permission(request, obj))
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Save, and write down who did it."""
+        super().save_model(request, obj, form, change)
+        name = obj._meta.model_name
+        audit.record(
+            actor=Actor.staff(request.user),
+            action=f"{name}.changed" if change else f"{name}.added",
+            target_type=name,
+            target_id=str(obj.pk),
+            data={"effective_from": str(obj.effective_from), "what": str(obj)},
+        )
+
+
+@admin.register(TaxRate)
+class TaxRateAdmin(DatedAdmin):
+    """GST in percent, by date."""
+
+    form = _DatedForm
+    list_display = ("effective_from", "rate_pct")
+
+
+@admin.register(Supplier)
+class SupplierAdmin(DatedAdmin):
+    """Who issues our invoices, by date."""
+
+    form = _SupplierForm
+    list_display = ("effective_from", "legal_name", "gstin", "state_name", "sac")
+    exclude = ("state_name",)
+
+    def save_model(self, request: HttpRequest, obj: Supplier, form: Any, change: bool) -> None:
+        """The state's name is the code's."""
+        obj.state_name = STATES[obj.state_code]
+        super().save_model(request, obj, form, change)
+
+
+@admin.register(NumberSeries)
+class NumberSeriesAdmin(ReadOnlyAdmin):
+    """The last numbers given out."""
+
+    list_display = ("series", "fy", "last", "last_on")
+
+
+@admin.register(BillingSegment)
+class BillingSegmentAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
+    """What is billed next, and what was stopped."""
+
+    list_display = (
+        plain("next_on", "Due on"),
+        linked("subscription"),
+        "customer",
+        "partner_name",
+        rupees("fee", "Fee before tax", read=lambda segment: segment.subscription.monthly_fee),
+        "anchor",
+        "stop_on",
+    )
+    list_select_related = ("subscription__customer",)
+    list_filter = (("next_on", admin.EmptyFieldListFilter), PartnerFilter)
+    search_fields = ("=subscription__public_id", "=subscription__customer__email")
+    search_help_text = "A subscription's id or an e-mail, in full"
+    ordering = ("next_on", "id")
+    compressed_fields = False
+
+    @admin.display(description="Customer")
+    def customer(self, segment: BillingSegment) -> SafeString | str:
+        """Whose it is."""
+        return link_to(segment.subscription.customer)

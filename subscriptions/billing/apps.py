@@ -1,0 +1,26 @@
+"""Wiring of billing."""
+
+from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+
+
+class BillingConfig(AppConfig):
+    """Invoices and the ledger, inside the room subscriptions (docs/architecture.md)."""
+
+    name = "subscriptions.billing"
+    label = "billing"
+    verbose_name = "Billing"
+
+    def ready(self) -> None:
+        """Listen to the outbox (customers get their invoices by mail); show the month on Today."""
+        # Models can be imported only once every app is loaded.
+        from quantleap.core.console import TODAY
+        from quantleap.core.outbox import HANDLERS
+        from subscriptions.billing.mailing import queue_mails
+        from subscriptions.billing.sabotage import leave_out_the_judgement
+        from subscriptions.billing.today import today
+
+        HANDLERS.register(queue_mails)
+        TODAY.register(today)
+        # Does nothing but in the installation of one of the demo's controls.
+        post_migrate.connect(leave_out_the_judgement, sender=self)

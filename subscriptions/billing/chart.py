@@ -1,0 +1,83 @@
+"""Chart of accounts (reference: billing.md 7.2). Pure.
+
+A code is a name of the chart, with what it is kept for behind a colon where it is kept per customer
+(``receivable:usr_…``), partner (``partner_payable:<slug>``), tax or gateway. Debit is positive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+ASSET: Final = "ASSET"
+LIABILITY: Final = "LIABILITY"
+INCOME: Final = "INCOME"
+EXPENSE: Final = "EXPENSE"
+
+DEFERRED_REVENUE: Final = "deferred_revenue"
+REVENUE: Final = "revenue"
+CGST: Final = "gst_output:cgst"
+SGST: Final = "gst_output:sgst"
+IGST: Final = "gst_output:igst"
+REVSHARE_EXPENSE: Final = "revshare_expense"
+#: Money that staff recorded, until the bank's statement shows it.
+MANUAL_CLEARING: Final = "gateway_clearing:manual"
+
+# name -> (kind, whether something follows the colon)
+_CHART: Final[Mapping[str, tuple[str, bool]]] = {
+    "receivable": (ASSET, True),
+    "gateway_clearing": (ASSET, True),
+    "bank": (ASSET, False),
+    "gst_input": (ASSET, False),
+    "partner_receivable": (ASSET, True),
+    DEFERRED_REVENUE: (LIABILITY, False),
+    "gst_output": (LIABILITY, True),
+    "partner_payable_pending": (LIABILITY, True),
+    "partner_payable": (LIABILITY, True),
+    "tds_payable": (LIABILITY, True),
+    "customer_credit": (LIABILITY, True),
+    "suspense": (LIABILITY, False),
+    REVENUE: (INCOME, False),
+    REVSHARE_EXPENSE: (EXPENSE, False),
+    "gateway_fees": (EXPENSE, False),
+    "bad_debt": (EXPENSE, False),
+    "round_off": (EXPENSE, False),
+}
+
+
+def names() -> tuple[str, ...]:
+    """The chart's names, in its order."""
+    return tuple(_CHART)
+
+
+class UnknownAccount(ValueError):
+    """The chart has no such account."""
+
+
+def account_kind(code: str) -> str:
+    """ASSET, LIABILITY, INCOME or EXPENSE; UnknownAccount for a code outside the chart."""
+    name, colon, kept_for = code.partition(":")
+    kind, divided = _CHART.get(name, ("", False))
+    if not kind or bool(colon) != divided or (divided and not kept_for):
+        raise UnknownAccount(code)
+    return kind
+
+
+def receivable(customer: str) -> str:
+    """What a customer (public id) owes us."""
+    return f"receivable:{customer}"
+
+
+def customer_credit(customer: str) -> str:
+    """What we owe a customer (public id)."""
+    return f"customer_credit:{customer}"
+
+
+def partner_payable_pending(slug: str) -> str:
+    """What a partner has earned and a refund may still take back."""
+    return f"partner_payable_pending:{slug}"
+
+
+def partner_payable(slug: str) -> str:
+    """What a partner is to be paid."""
+    return f"partner_payable:{slug}"

@@ -1,0 +1,245 @@
+"""Commission rows and their postings, in the transaction of a payment or a credit note.
+
+What is earned follows from the invoice alone (shares.py); a row is the step from what was earned
+before. The caller holds the invoice's lock.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from decimal import ROUND_DOWN, Decimal
+
+from django.conf import settings
+from django.db.models import Sum
+
+from partners.models import Partner
+from quantleap.core import outbox
+from quantleap.core.clock import ist_date
+from quantleap.core.money import PAISA, ZERO, json_number
+from subscriptions.billing import chart, ledger, shares
+from subscriptions.billing.models import Commission, CreditNote, Invoice, Payment
+from subscriptions.models import ShareLine
+
+ACCRUED = "commission.accrued"
+CLAWED_BACK = "commission.clawed_back"
+_EARNING = (Commission.Kind.ACCRUAL, Commission.Kind.CLAWBACK)
+
+
+def standing(invoice: Invoice) -> shares.Standing:
+    """How far an invoice is paid and credited."""
+    return shares.Standing(
+        taxable=invoice.taxable,
+        total=invoice.total,
+        paid=invoice.paid,
+        refunded=invoice.refunded,
+        credited=invoice.credited,
+        credited_taxable=invoice.credited_taxable,
+    )
+
+
+def accrue(invoice: Invoice, payment: Payment, *, now: dt.datetime) -> list[Commission]:
+    """What ``payment`` earned its payees; the invoice already counts it as paid."""
+    lines = _lines(invoice)
+    held = _held(invoice)
+    slugs = _slugs(lines)
+    today = ist_date(now)
+    state = standing(invoice)
+    rows = []
+    for line in lines:
+        base, amount = held.get((line.payee, line.role), (ZERO, ZERO))
+        earned = shares.commission(state, line.basis_points) - amount
+        if earned <= 0:
+            continue
+        slug = slugs[line.payee or 0]
+        posted = ledger.post(
+            idem_key=f"commission:{payment.public_id}:{line.role}:{slug}",
+            kind="commission",
+            effective_on=today,
+            postings=[
+                ledger.debit(chart.REVSHARE_EXPENSE, earned),
+                ledger.credit(chart.partner_payable_pending(slug), earned),
+            ],
+            partner_id=line.payee,
+            environment=invoice.environment,
+            now=now,
+        )
+        rows.append(
+            Commission(
+                partner_id=line.payee,
+                environment=invoice.environment,
+                kind=Commission.Kind.ACCRUAL,
+                role=line.role,
+                invoice=invoice,
+                payment=payment,
+                base=max(ZERO, shares.base_paid(state) - base),
+                bps=line.basis_points,
+                amount=earned,
+                currency=invoice.currency,
+                accrued_on=today,
+                matures_on=today + dt.timedelta(days=settings.QUANTLEAP_REFUND_WINDOW_DAYS),
+                created_at=now,
+                transaction_id=posted.transaction_id,
+            )
+        )
+    _write(rows, ACCRUED, slugs, now)
+    return rows
+
+
+def lock_accruals(invoice: Invoice) -> list[Commission]:
+    """An invoice's accruals, oldest first, so that none matures meanwhile.
+
+    Before the first posting: who matures holds the rows first and the books after.
+    """
+    return list(
+        Commission.objects.select_for_update(of=("self",), no_key=True)
+        .filter(invoice=invoice, kind=Commission.Kind.ACCRUAL)
+        .select_related("payment", "transaction")
+        .order_by("id")
+    )
+
+
+def claw_back(
+    invoice: Invoice,
+    note: CreditNote,
+    accruals: Sequence[Commission],
+    *,
+    now: dt.datetime,
+) -> list[Commission]:
+    """Take back what a credit note leaves unearned, from the newest payment's accrual on.
+
+    Out of what is pending, or of what is payable where the accrual matured before.
+    """
+    lines = _lines(invoice)
+    slugs = _slugs(lines)
+    taken = _taken(accruals)
+    state = standing(invoice)
+    rows: list[Commission] = []
+    for line in lines:
+        mine = [one for one in accruals if (one.partner_id, one.role) == (line.payee, line.role)]
+        left = [(one.base + taken[one.pk][0], one.amount + taken[one.pk][1]) for one in mine]
+        excess = sum((amount for _, amount in left), ZERO) - shares.commission(
+            state, line.basis_points
+        )
+        if excess <= 0:  # a credit note never adds a commission
+            continue
+        parts = shares.take_back([amount for _, amount in left], excess)
+        for accrual, (base, amount), part in zip(mine, left, parts, strict=True):
+            if part:
+                lost = (base * part / amount).quantize(PAISA, ROUND_DOWN)
+                rows.append(_clawback(accrual, note, slugs[line.payee or 0], part, lost, now))
+    _write(rows, CLAWED_BACK, slugs, now)
+    return rows
+
+
+def _clawback(
+    accrual: Commission,
+    note: CreditNote,
+    slug: str,
+    part: Decimal,
+    base: Decimal,
+    now: dt.datetime,
+) -> Commission:
+    owed = chart.partner_payable if accrual.matured_at else chart.partner_payable_pending
+    posted = ledger.post(
+        idem_key=f"clawback:{note.number}:{accrual.public_id}",
+        kind="clawback",
+        effective_on=note.issued_on,
+        postings=[
+            ledger.debit(owed(slug), part),
+            ledger.credit(chart.REVSHARE_EXPENSE, part),
+        ],
+        partner_id=accrual.partner_id,
+        environment=accrual.environment,
+        corrects=accrual.transaction_id,
+        now=now,
+    )
+    return Commission(
+        partner_id=accrual.partner_id,
+        environment=accrual.environment,
+        kind=Commission.Kind.CLAWBACK,
+        role=accrual.role,
+        invoice=note.invoice,
+        payment=accrual.payment,
+        credit_note=note,
+        accrual=accrual,
+        base=-base,
+        bps=accrual.bps,
+        amount=-part,
+        currency=accrual.currency,
+        accrued_on=note.issued_on,
+        created_at=now,
+        transaction_id=posted.transaction_id,
+    )
+
+
+def _lines(invoice: Invoice) -> list[ShareLine]:
+    """Who shares in the invoice's subscription, as agreed when it began."""
+    return list(
+        ShareLine.objects.for_partner(invoice.partner_id, invoice.environment)
+        .filter(subscription_id=invoice.subscription_id, payee__isnull=False)
+        .order_by("id")
+    )
+
+
+def _slugs(lines: Sequence[ShareLine]) -> dict[int, str]:
+    ids = {line.payee for line in lines if line.payee is not None}
+    return dict(Partner.objects.filter(pk__in=ids).values_list("pk", "slug")) if ids else {}
+
+
+def _held(invoice: Invoice) -> Mapping[tuple[int | None, str], tuple[Decimal, Decimal]]:
+    """Base and commission so far, per payee and role."""
+    rows = (
+        Commission.objects.filter(invoice=invoice, kind__in=_EARNING)
+        .order_by()
+        .values_list("partner_id", "role")
+        .annotate(base_sum=Sum("base"), amount_sum=Sum("amount"))
+    )
+    return {(payee, role): (base, amount) for payee, role, base, amount in rows}
+
+
+def _taken(accruals: Sequence[Commission]) -> dict[int, tuple[Decimal, Decimal]]:
+    """Base and amount (both negative) taken back of each accrual so far."""
+    taken = {one.pk: (ZERO, ZERO) for one in accruals}
+    rows = (
+        Commission.objects.filter(accrual__in=list(taken), kind=Commission.Kind.CLAWBACK)
+        .order_by()
+        .values_list("accrual_id")
+        .annotate(base_sum=Sum("base"), amount_sum=Sum("amount"))
+    )
+    return taken | {accrual: (base, amount) for accrual, base, amount in rows}
+
+
+def _write(rows: list[Commission], what: str, slugs: Mapping[int, str], now: dt.datetime) -> None:
+    if not rows:
+        return
+    Commission.objects.bulk_create(rows)
+    for row in rows:
+        outbox.emit(
+            what,
+            _payload(row, slugs),
+            partner_id=row.partner_id,
+            environment=row.environment,
+            dedupe_key=f"{what}:{row.public_id}",
+            now=now,
+        )
+
+
+def _payload(row: Commission, slugs: Mapping[int, str]) -> dict[str, object]:
+    return {
+        "commission_id": row.public_id,
+        "kind": row.kind,
+        "partner_id": slugs[row.partner_id or 0],
+        "role": row.role,
+        "invoice_id": row.invoice.public_id,
+        "invoice_number": row.invoice.number,
+        "payment_id": row.payment.public_id,
+        "credit_note": row.credit_note.number if row.credit_note else None,
+        "accrual_id": row.accrual.public_id if row.accrual else None,
+        "base": json_number(row.base),
+        "rate_bps": row.bps,
+        "amount": json_number(row.amount),
+        "currency": row.currency,
+        "accrued_on": row.accrued_on.isoformat(),
+        "matures_on": row.matures_on.isoformat() if row.matures_on else None,
+    }

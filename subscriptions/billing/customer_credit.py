@@ -1,0 +1,186 @@
+"""The customer's credit: what we hold of a customer's money, used for an invoice or paid out.
+
+It comes from payments that were too much and from credit notes whose money stayed. The books decide
+how much there is: whoever takes from it posts first and looks then, because from the first posting
+to the commit nobody else writes balances (ledger.post).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Sum
+
+from partners.models import Customer
+from quantleap.core import audit
+from quantleap.core.audit import Actor
+from quantleap.core.clock import ist_date
+from quantleap.core.errors import NotFound
+from quantleap.core.money import ZERO
+from subscriptions.billing import chart, commissions, ledger
+from subscriptions.billing.errors import NothingToCredit
+from subscriptions.billing.models import Method, Payment, Refund
+from subscriptions.billing.payments import (
+    Recorded,
+    check_money,
+    check_seen,
+    lock_invoice,
+    recorded_before,
+    settle,
+)
+from subscriptions.billing.refunds import money_of, refund_row
+
+
+def available(customer: Customer) -> Decimal:
+    """Rupees that we hold of a customer's money."""
+    return -ledger.balance(chart.customer_credit(customer.public_id))
+
+
+def apply(
+    *,
+    invoice_id: int,
+    idem_key: str,
+    amount: Decimal,
+    actor: Actor,
+    now: dt.datetime,
+    seen: Decimal | None = None,
+) -> Recorded:
+    """Pay ``amount`` rupees of an invoice out of its customer's credit, once per key.
+
+    Commission accrues on it as on any payment. ``seen``: see payments.record_payment.
+
+    NotFound; InvalidRequest; NothingToCredit (409) for more than is owed or held;
+    PaymentKeyReused, InvoiceChanged (409).
+    """
+    method = Method.CUSTOMER_CREDIT
+    same: dict[str, Any] = {"invoice_id": invoice_id, "amount": amount, "method": method.value}
+    check_money(amount, method, method.label, idem_key, allowed=[method])
+    with transaction.atomic():
+        invoice = lock_invoice(invoice_id)
+        held = recorded_before(Payment, invoice, idem_key, same)
+        if held is not None:
+            return Recorded(held, created=False)
+        check_seen(invoice, seen)
+        owed = commissions.standing(invoice).outstanding
+        if amount > owed:
+            raise NothingToCredit(f"{invoice.number} owes {max(owed, ZERO)} rupees")
+        _check_held(invoice.customer, amount)
+        same |= {"reference": method.label, "received_on": ist_date(now)}
+        source = chart.customer_credit(invoice.customer.public_id)
+        payment = settle(invoice, idem_key, amount, same, source, actor, now)
+        _check_not_overdrawn(invoice.customer)
+    return Recorded(payment, created=True)
+
+
+def return_excess(
+    *,
+    payment_id: int,
+    idem_key: str,
+    amount: Decimal,
+    method: str,
+    reference: str,
+    actor: Actor,
+    now: dt.datetime,
+) -> Refund:
+    """Give back ``amount`` rupees of what a payment had too much; once per key.
+
+    NotFound; InvalidRequest; NothingToCredit (409), also for what was used meanwhile;
+    PaymentKeyReused (409).
+    """
+    check_money(amount, method, reference, idem_key)
+    with transaction.atomic():
+        payment = Payment.objects.filter(pk=payment_id).first()
+        if payment is None:
+            raise NotFound
+        invoice = lock_invoice(payment.invoice_id)
+        same = {"payment_id": payment.pk, "amount": amount, "method": method}
+        held = recorded_before(Refund, invoice, idem_key, same)
+        if held is not None:
+            return held
+        given = payment.refunds.aggregate(sum=Sum("amount"))["sum"] or ZERO
+        if amount > payment.excess - given:
+            raise NothingToCredit(f"Of {payment} {payment.excess - given} rupees are too much")
+        made = _pay_out(
+            invoice.customer, amount, method, reference, actor, now, idem_key=idem_key,
+            payment=payment,
+        )  # fmt: skip
+        _audit("payment.excess_returned", "invoice", invoice.public_id, made, actor)
+    return made
+
+
+def pay_out(
+    *,
+    customer_id: int,
+    idem_key: str,
+    amount: Decimal,
+    method: str,
+    reference: str,
+    actor: Actor,
+    now: dt.datetime,
+) -> Refund:
+    """Give back ``amount`` rupees of a customer's credit, wherever it came from; once per key.
+
+    NotFound; InvalidRequest; NothingToCredit (409); PaymentKeyReused (409).
+    """
+    check_money(amount, method, reference, idem_key)
+    with transaction.atomic():
+        customer = (
+            Customer.objects.select_for_update(of=("self",), no_key=True)
+            .filter(pk=customer_id)
+            .first()
+        )
+        if customer is None:
+            raise NotFound
+        same = {"customer_id": customer.pk, "amount": amount, "method": method}
+        held = recorded_before(Refund, customer, idem_key, same)
+        if held is not None:
+            return held
+        made = _pay_out(customer, amount, method, reference, actor, now, idem_key=idem_key)
+        _audit("customer.credit_paid_out", "customer", customer.public_id, made, actor)
+    return made
+
+
+def _pay_out(
+    customer: Customer,
+    amount: Decimal,
+    method: str,
+    reference: str,
+    actor: Actor,
+    now: dt.datetime,
+    **fields: Any,
+) -> Refund:
+    _check_held(customer, amount)
+    account = chart.customer_credit(customer.public_id)
+    made = refund_row(
+        customer, account, chart.MANUAL_CLEARING, amount, method, reference, actor, now, **fields
+    )
+    _check_not_overdrawn(customer)
+    return made
+
+
+def _check_held(customer: Customer, amount: Decimal) -> None:
+    """Says so before anything is posted; who comes second is found out after it."""
+    there = available(customer)
+    if amount > there:
+        raise NothingToCredit(f"{customer} has {there} rupees of credit")
+
+
+def _check_not_overdrawn(customer: Customer) -> None:
+    left = available(customer)
+    if left < 0:
+        raise NothingToCredit(f"{-left} rupees of {customer}'s credit were used meanwhile")
+
+
+def _audit(action: str, kind: str, public_id: str, made: Refund, actor: Actor) -> None:
+    audit.record(
+        actor=actor,
+        action=action,
+        target_type=kind,
+        target_id=public_id,
+        partner_id=made.partner_id,
+        environment=made.environment,
+        data={"refund": made.public_id, **money_of(made)},
+    )

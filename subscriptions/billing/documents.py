@@ -1,0 +1,59 @@
+"""The stored documents: each made once, when somebody first wants it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+from subscriptions.billing import pdf
+from subscriptions.billing.models import CreditNote, CreditNoteDocument, Invoice, InvoiceDocument
+
+
+def invoice_pdf(invoice: Invoice) -> bytes:
+    """The PDF of an invoice: the stored one, else made from its snapshot and stored.
+
+    Of two that make it at once the first one's bytes are kept; the bytes are the same anyway.
+    """
+    held = InvoiceDocument.objects.filter(invoice=invoice).values_list("pdf", flat=True)
+    return _stored(held.first, lambda: _keep_invoice(invoice))
+
+
+def credit_note_pdf(note: CreditNote) -> bytes:
+    """The PDF of a credit note, in the same way."""
+    held = CreditNoteDocument.objects.filter(credit_note=note).values_list("pdf", flat=True)
+    return _stored(held.first, lambda: _keep_credit_note(note))
+
+
+def _stored(read: Callable[[], bytes | memoryview | None], make: Callable[[], None]) -> bytes:
+    found = read()
+    if found is None:
+        make()
+        found = read()
+    if found is None:
+        raise RuntimeError("a document is gone that was just stored")
+    return bytes(found)
+
+
+def _keep_invoice(invoice: Invoice) -> None:
+    owner = {"partner_id": invoice.partner_id, "environment": invoice.environment}
+    made = _made(pdf.render_invoice(invoice.snapshot))
+    InvoiceDocument.objects.bulk_create(
+        [InvoiceDocument(invoice=invoice, **owner, **made)], ignore_conflicts=True
+    )
+
+
+def _keep_credit_note(note: CreditNote) -> None:
+    owner = {"partner_id": note.partner_id, "environment": note.environment}
+    made = _made(pdf.render_credit_note(note.snapshot))
+    CreditNoteDocument.objects.bulk_create(
+        [CreditNoteDocument(credit_note=note, **owner, **made)], ignore_conflicts=True
+    )
+
+
+def _made(document: bytes) -> dict[str, Any]:
+    return {
+        "pdf": document,
+        "sha256": hashlib.sha256(document).hexdigest(),
+        "renderer": pdf.renderer(),
+    }

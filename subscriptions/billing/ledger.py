@@ -1,0 +1,137 @@
+"""The books: the one front door for single postings, and their proof (money.md, ledger).
+
+Whole runs post with SQL of their own (runs.py); the database judges both alike.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from django.db import connection, transaction
+from django.db.models import Sum
+
+from quantleap.core.money import ZERO
+from quantleap.core.outbox import NotInTransaction
+from quantleap.core.tenancy import Environment
+from subscriptions.billing.chart import account_kind
+from subscriptions.billing.errors import IdemKeyReused, OutOfBalance
+from subscriptions.billing.models import (
+    AccountBalance,
+    LedgerAccount,
+    LedgerEntry,
+    LedgerTransaction,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """One side in rupees, debit positive, on an account of chart.py."""
+
+    account: str
+    amount: Decimal
+
+
+def debit(account: str, amount: Decimal) -> Posting:
+    """``amount`` rupees on the debit side."""
+    return Posting(account, amount)
+
+
+def credit(account: str, amount: Decimal) -> Posting:
+    """``amount`` rupees on the credit side."""
+    return Posting(account, -amount)
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """``created`` False: the books held it already."""
+
+    transaction_id: int
+    created: bool
+
+
+def post(
+    *,
+    idem_key: str,
+    kind: str,
+    effective_on: dt.date,
+    postings: Sequence[Posting],
+    now: dt.datetime,
+    partner_id: int | None = None,
+    environment: str = Environment.LIVE,
+    corrects: int | None = None,
+) -> Posted:
+    """Post once, in the caller's transaction; the same key again changes nothing.
+
+    ``effective_on`` is the business date (IST), ``corrects`` the id of the transaction that this
+    one sets right. Sides of 0 rupees are left out. OutOfBalance; UnknownAccount; IdemKeyReused
+    when the key was used for other postings.
+
+    Lock your own rows (invoice, payment) before the first posting: from then on until the commit
+    every other writer of the books waits.
+    """
+    if not transaction.get_connection().in_atomic_block:
+        raise NotInTransaction
+    sides = [one for one in postings if one.amount]
+    excess = sum((one.amount for one in sides), ZERO)
+    if excess or not sides:
+        raise OutOfBalance(f"{idem_key}: {excess} rupees over {len(sides)} entries")
+    accounts = account_ids({one.account for one in sides})
+    made = _insert(idem_key, kind, effective_on, now, partner_id, environment, corrects)
+    if made is None:
+        return Posted(_same(idem_key, sides), created=False)
+    LedgerEntry.objects.bulk_create(
+        LedgerEntry(transaction_id=made, account_id=accounts[one.account], amount=one.amount)
+        for one in sides
+    )
+    return Posted(made, created=True)
+
+
+_INSERT = """
+INSERT INTO billing_ledgertransaction
+       (idem_key, kind, effective_on, created_at, partner_id, environment, corrects_id)
+VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (idem_key) DO NOTHING RETURNING id
+"""
+
+
+def _insert(*values: str | int | dt.date | None) -> int | None:
+    with connection.cursor() as cursor:
+        cursor.execute(_INSERT, values)
+        row = cursor.fetchone()
+    return None if row is None else int(row[0])
+
+
+def _same(idem_key: str, sides: Sequence[Posting]) -> int:
+    """Id of the transaction that holds this key, if it holds these sides."""
+    held = LedgerTransaction.objects.get(idem_key=idem_key)
+    entries = held.entries.values_list("account__code", "amount")
+    if sorted(entries) != sorted((one.account, one.amount) for one in sides):
+        raise IdemKeyReused(f"{idem_key} was posted with other entries")
+    return held.pk
+
+
+def account_ids(codes: Collection[str]) -> dict[str, int]:
+    """Ids of accounts by code, made where they are missing. UnknownAccount."""
+    known = dict(LedgerAccount.objects.filter(code__in=codes).values_list("code", "id"))
+    missing = sorted(set(codes) - known.keys())
+    if missing:
+        LedgerAccount.objects.bulk_create(
+            [LedgerAccount(code=code, kind=account_kind(code)) for code in missing],
+            ignore_conflicts=True,
+        )
+        known |= dict(LedgerAccount.objects.filter(code__in=missing).values_list("code", "id"))
+    return known
+
+
+def balance(code: str) -> Decimal:
+    """Balance of one account in rupees from the projection, debit positive; 0 if never used."""
+    held = AccountBalance.objects.filter(account__code=code).values_list("balance", flat=True)
+    return held.first() or ZERO
+
+
+def balance_of(name: str) -> Decimal:
+    """Sum over all accounts of a name of the chart: ``receivable`` over every customer."""
+    held = AccountBalance.objects.filter(account__code__startswith=f"{name}:")
+    return held.aggregate(sum=Sum("balance"))["sum"] or ZERO

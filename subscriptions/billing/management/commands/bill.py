@@ -1,0 +1,79 @@
+"""``manage.py bill --as-of YYYY-MM-DD``: the billing run, by hand."""
+
+from __future__ import annotations
+
+import datetime as dt
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import InterfaceError, OperationalError
+
+from quantleap.core import clock
+from quantleap.core.errors import DomainError
+from subscriptions.billing import runs
+from subscriptions.billing.models import BillingSegment
+from subscriptions.billing.selectors import withheld
+
+_WIDTH = 30
+_LISTED = 20
+
+
+class Command(BaseCommand):
+    """Any number of times, and beside the daily run: nothing is billed twice."""
+
+    help = "Invoice every period that began by a date (IST) and was not invoiced yet."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the options."""
+        parser.add_argument("--as-of", type=dt.date.fromisoformat, help="default: today (IST)")
+        parser.add_argument("--chunk", type=int, default=runs.CHUNK, help="segments a transaction")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run, draw the bar, name what was withheld."""
+        now = clock.now()
+        as_of = options["as_of"] or clock.ist_date(now)
+        due = BillingSegment.objects.filter(next_on__lte=as_of).count()
+        done = 0
+
+        def progress(invoices: int) -> None:
+            nonlocal done
+            done += invoices
+            self._draw(done, due)
+
+        try:
+            result = runs.run(as_of, now=now, chunk=options["chunk"], progress=progress)
+        except DomainError as error:
+            raise CommandError(error.message) from error
+        except (OperationalError, InterfaceError) as error:
+            (reason, *_) = str(error).split("\n")
+            raise CommandError(
+                "The database went away. What was billed stays; the rest is billed by this command "
+                f"once more, or by beat within minutes. ({reason})"
+            ) from error
+        if done and self.stdout.isatty():
+            self.stdout.write("")
+        self.stdout.write(
+            f"as of {as_of}: {result.invoices} invoices, {result.needs_review} need review"
+        )
+        if result.withheld:
+            self._name_withheld(as_of)
+
+    def _draw(self, done: int, due: int) -> None:
+        """One line that grows. Segments that missed periods make it more than was due."""
+        if not self.stdout.isatty():
+            return
+        part = min(1.0, done / due) if due else 1.0
+        bar = "#" * int(part * _WIDTH)
+        self.stdout.write(f"\r[{bar:<{_WIDTH}}] {done} of {due}", ending="")
+        self.stdout.flush()
+
+    def _name_withheld(self, as_of: dt.date) -> None:
+        found = withheld(as_of)
+        self.stderr.write(
+            f"{len(found)} due subscriptions were WITHHELD: their customers have no GST state."
+        )
+        for one in found[:_LISTED]:
+            self.stderr.write(f"  {one.subscription} {one.email} due since {one.due_since}")
+        if len(found) > _LISTED:
+            self.stderr.write(f"  and {len(found) - _LISTED} more")

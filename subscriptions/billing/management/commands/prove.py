@@ -1,0 +1,75 @@
+"""``manage.py prove [--json]``: the proof of the books, and their trial balance."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from quantleap.core import clock
+from subscriptions.billing import proof
+from subscriptions.billing.models import LedgerProof
+from subscriptions.billing.trialbalance import TrialBalance, trial_balance
+
+
+def report(proven: LedgerProof, balance: TrialBalance) -> dict[str, Any]:
+    """Both as JSON; rupees as text, debit positive."""
+    return {
+        "checked_at": proven.checked_at.isoformat(),
+        "ok": proven.ok,
+        "findings": proven.findings,
+        "accounts": proven.accounts,
+        "transactions": proven.transactions,
+        "entries": proven.entries,
+        "invoices": proven.invoices,
+        "ledger_sum": str(balance.sum),
+        "unbalanced_transactions": balance.unbalanced,
+        "trial_balance": {
+            line.name: {
+                "kind": line.kind,
+                "accounts": line.accounts,
+                "debit": str(line.debit),
+                "credit": str(line.credit),
+                "balance": str(line.balance),
+            }
+            for line in balance.lines
+        },
+    }
+
+
+class Command(BaseCommand):
+    """Asks what the nightly proof asks and keeps the answer. Exit status 1: the books are wrong."""
+
+    help = "Prove the books now; print their trial balance and what the proof found."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """The form of the answer."""
+        parser.add_argument("--json", action="store_true", help="machine-readable")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Prove, print, and say by the exit status whether the books hold."""
+        proven = proof.prove(now=clock.now())
+        balance = trial_balance()
+        if options["json"]:
+            self.stdout.write(json.dumps(report(proven, balance), indent=2))
+        else:
+            self._print(proven, balance)
+        if not proven.ok:
+            raise SystemExit(1)
+
+    def _print(self, proven: LedgerProof, balance: TrialBalance) -> None:
+        self.stdout.write(f"{'':<26}{'debit':>18}{'credit':>18}{'balance':>18}")
+        for line in balance.lines:
+            self.stdout.write(f"{line.name:<26}{line.debit:>18}{line.credit:>18}{line.balance:>18}")
+        self.stdout.write(
+            f"{proven.entries} entries of {proven.transactions} transactions add up to "
+            f"{balance.sum}; {proven.invoices} invoices"
+        )
+        for found in proven.findings:
+            self.stdout.write(f"WRONG: {found['what']} ({found['count']})")
+            for example in found["examples"]:
+                self.stdout.write(f"  {example}")
+        if proven.ok:
+            self.stdout.write("The books hold.")

@@ -1,0 +1,113 @@
+"""Documents as they were first made, and the mails that carried them."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+
+from quantleap.core import clock
+from quantleap.core.tenancy import TenantOwned, TenantQuerySet
+from subscriptions.billing.models.invoices import Invoice
+from subscriptions.billing.models.payments import CreditNote
+
+
+class StoredDocument(TenantOwned):
+    """A PDF, made once. It can be made again from its snapshot, byte for byte, by ``renderer``."""
+
+    pdf = models.BinaryField()
+    sha256 = models.CharField(max_length=64, help_text="Of the PDF, hexadecimal.")
+    renderer = models.CharField(max_length=80, help_text="Program and template that made it.")
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    objects = TenantQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+        ordering = ("-id",)
+
+
+class InvoiceDocument(StoredDocument):
+    """The PDF of an invoice. The database refuses a second one, and every change."""
+
+    invoice = models.ForeignKey(
+        Invoice, on_delete=models.PROTECT, related_name="documents", db_index=False
+    )
+
+    class Meta(StoredDocument.Meta):
+        constraints = (
+            models.UniqueConstraint(fields=["invoice"], name="invoice_document_uniq"),
+            models.CheckConstraint(
+                condition=Q(sha256__regex=r"^[0-9a-f]{64}$"), name="invoice_document_sha256_format"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.sha256
+
+
+class CreditNoteDocument(StoredDocument):
+    """The PDF of a credit note, kept in the same way."""
+
+    credit_note = models.ForeignKey(
+        CreditNote, on_delete=models.PROTECT, related_name="documents", db_index=False
+    )
+
+    class Meta(StoredDocument.Meta):
+        constraints = (
+            models.UniqueConstraint(fields=["credit_note"], name="credit_note_document_uniq"),
+            models.CheckConstraint(
+                condition=Q(sha256__regex=r"^[0-9a-f]{64}$"),
+                name="credit_note_document_sha256_format",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.sha256
+
+
+class InvoiceMail(TenantOwned):
+    """The one mail that brings an invoice to its customer; times UTC.
+
+    Claimed before it is sent: a claim that ran out belongs to a sender that died, and the mail is
+    sent again under the same Message-ID.
+    """
+
+    class Status(models.TextChoices):
+        PENDING = "PENDING", "Pending"
+        SENT = "SENT", "Sent"
+        FAILED = "FAILED", "Failed"
+
+    invoice = models.ForeignKey(
+        Invoice, on_delete=models.PROTECT, related_name="mails", db_index=False
+    )
+    status = models.CharField(max_length=7, choices=Status.choices, default=Status.PENDING)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    next_attempt_at = models.DateTimeField()
+    claimed_until = models.DateTimeField(null=True, blank=True)
+    sent_at = models.DateTimeField(null=True, blank=True)
+    last_error = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    objects = TenantQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-id",)
+        constraints = (
+            models.UniqueConstraint(fields=["invoice"], name="invoice_mail_uniq"),
+            models.CheckConstraint(
+                condition=Q(status="SENT", sent_at__isnull=False)
+                | (~Q(status="SENT") & Q(sent_at__isnull=True)),
+                name="invoice_mail_sent_has_time",
+            ),
+        )
+        indexes = (
+            # the sender's queue
+            models.Index(
+                fields=["next_attempt_at", "id"],
+                condition=Q(status="PENDING"),
+                name="invoice_mail_due_idx",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.invoice_id} {self.status}"

@@ -1,0 +1,41 @@
+"""Takes numbers from a series, in the transaction that uses them."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from django.db import connection, transaction
+
+from quantleap.core.outbox import NotInTransaction
+from subscriptions.billing.models import NumberSeries
+from subscriptions.billing.numbering import financial_year
+
+_TAKE = """
+UPDATE billing_numberseries SET last = last + %s, last_on = greatest(last_on, %s)
+ WHERE series = %s AND fy = %s RETURNING last, last_on
+"""
+
+
+def ensure_series(series: str, fy: str) -> None:
+    """Make the row of a financial year before many ask for it at once."""
+    NumberSeries.objects.bulk_create([NumberSeries(series=series, fy=fy)], ignore_conflicts=True)
+
+
+def take(series: str, count: int, *, today: dt.date) -> tuple[str, int, dt.date]:
+    """``count`` numbers: financial year, first number, and the date to print (IST).
+
+    The date is ``today``, or the last one printed where the clock went back: dates never fall.
+    Until the transaction ends everybody else waits, so take late; a rollback gives them back. Write
+    exactly these documents with one INSERT, or the database refuses them.
+    """
+    if not transaction.get_connection().in_atomic_block:
+        raise NotInTransaction
+    fy = financial_year(today)
+    with connection.cursor() as cursor:
+        for _ in range(2):
+            cursor.execute(_TAKE, [count, today, series, fy])
+            row = cursor.fetchone()
+            if row is not None:
+                return fy, row[0] - count + 1, row[1]
+            ensure_series(series, fy)
+    raise RuntimeError(f"no series {series} {fy}")

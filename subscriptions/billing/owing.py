@@ -1,0 +1,87 @@
+"""What a subscription's customer has to pay now, for any number of subscriptions in their query."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Final, TypeVar
+
+from django.contrib.postgres.aggregates import ArrayAgg
+from django.db.models import Count, F, Min, OuterRef, Q, QuerySet, Subquery, Sum, TextField
+from django.db.models.functions import Cast, JSONObject
+
+from subscriptions.billing.models import Invoice
+from subscriptions.billing.segments import is_billed
+from subscriptions.models import Subscription
+
+Q_ = TypeVar("Q_", bound="QuerySet[Subscription]")
+#: Invoices of which something is still owed.
+UNPAID: Final = (Invoice.Status.DUE, Invoice.Status.PARTLY_PAID)
+_NAME: Final = "owing"
+
+
+class PaymentStatus(StrEnum):
+    """In the order of what counts: an older invoice that is owed goes before a newer that is paid.
+
+    CREDITED: the newest was taken back as a whole.
+    """
+
+    NOT_REQUIRED = "NOT_REQUIRED"
+    NOT_INVOICED = "NOT_INVOICED"
+    OVERDUE = "OVERDUE"
+    DUE = "DUE"
+    PAID = "PAID"
+    CREDITED = "CREDITED"
+
+
+@dataclass(frozen=True, slots=True)
+class Owing:
+    """``amount`` rupees with tax over all unpaid invoices, the first of them due by ``due_by``."""
+
+    status: PaymentStatus
+    due_by: dt.date | None = None
+    amount: Decimal | None = None
+
+
+def with_owing(found: Q_) -> Q_:
+    """The same rows with what :func:`owing` needs; no query of its own."""
+    unpaid = Q(status__in=UNPAID)
+    outstanding = F("total") - F("paid") + F("refunded") - F("credited")
+    of_one = (
+        Invoice.objects.filter(subscription=OuterRef("pk"))
+        .order_by()
+        .values("subscription")
+        .annotate(
+            found=JSONObject(
+                unpaid=Count("pk", filter=unpaid),
+                due_by=Min("due_on", filter=unpaid),
+                # money leaves SQL as text, never as a float
+                amount=Cast(Sum(outstanding, filter=unpaid), TextField()),
+                statuses=ArrayAgg("status", order_by="-id"),
+            )
+        )
+        .values("found")
+    )
+    return found.annotate(**{_NAME: Subquery(of_one)})
+
+
+def owing(subscription: Subscription, today: dt.date) -> Owing:
+    """As of ``today`` (IST). One query where the row does not come from :func:`with_owing`."""
+    if not is_billed(subscription):
+        return Owing(PaymentStatus.NOT_REQUIRED)
+    if not hasattr(subscription, _NAME):
+        alone = with_owing(Subscription.objects.filter(pk=subscription.pk)).only("pk").get()
+        setattr(subscription, _NAME, getattr(alone, _NAME))
+    found: dict[str, Any] | None = getattr(subscription, _NAME)
+    if found is None:
+        return Owing(PaymentStatus.NOT_INVOICED)
+    if found["unpaid"]:
+        due_by = dt.date.fromisoformat(found["due_by"])
+        late = due_by < today
+        status = PaymentStatus.OVERDUE if late else PaymentStatus.DUE
+        return Owing(status, due_by, Decimal(found["amount"]))
+    newest = found["statuses"][0]
+    credited = newest == Invoice.Status.CREDITED
+    return Owing(PaymentStatus.CREDITED if credited else PaymentStatus.PAID)

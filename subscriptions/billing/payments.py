@@ -1,0 +1,295 @@
+"""Money that staff recorded as received: settles an invoice, or becomes the customer's credit."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final, TypeVar
+
+from django.db import IntegrityError, transaction
+
+from quantleap.core import audit, outbox
+from quantleap.core.audit import Actor
+from quantleap.core.clock import ist_date
+from quantleap.core.errors import InvalidRequest, NotFound
+from quantleap.core.money import PAISA, ZERO, json_number
+from quantleap.core.tenancy import TenantOwned
+from subscriptions.billing import chart, commissions, ledger
+from subscriptions.billing.errors import InvoiceChanged, PaymentKeyReused
+from subscriptions.billing.models import MONEY_METHODS, Invoice, Payment
+from subscriptions.billing.models.payments import new_payment_id
+
+PAID: Final = "invoice.paid"
+KEY_LENGTH: Final = 120
+REFERENCE_LENGTH: Final = 80
+#: Money that came longer before its invoice is a mistyped year.
+_IN_ADVANCE: Final = dt.timedelta(days=366)
+_LARGEST: Final = Decimal("9999999999.99")
+
+M = TypeVar("M", bound=TenantOwned)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """``created`` False: this key had recorded the same before."""
+
+    payment: Payment
+    created: bool
+
+
+def record_payment(
+    *,
+    invoice_id: int,
+    idem_key: str,
+    amount: Decimal,
+    method: str,
+    reference: str,
+    received_on: dt.date,
+    actor: Actor,
+    now: dt.datetime,
+    seen: Decimal | None = None,
+) -> Recorded:
+    """Record ``amount`` rupees received for an invoice on ``received_on`` (IST), once per key.
+
+    What exceeds the outstanding sum is the customer's credit. Commission accrues here (money.md).
+    The books get it on the day of ``now``: months that are over do not change. ``seen`` is the
+    outstanding sum that the caller decided on.
+
+    NotFound; InvalidRequest for an amount, date, method or key that cannot be; PaymentKeyReused
+    (409) when the key names another payment of this tenant; InvoiceChanged (409).
+    """
+    check_money(amount, method, reference, idem_key)
+    if received_on > ist_date(now):
+        raise InvalidRequest(details={"received_on": "Not after today (IST)."})
+    same = {
+        "invoice_id": invoice_id,
+        "amount": amount,
+        "method": method,
+        "reference": reference,
+        "received_on": received_on,
+    }
+    with transaction.atomic():
+        invoice = lock_invoice(invoice_id)
+        if received_on < invoice.issued_on - _IN_ADVANCE:
+            raise InvalidRequest(details={"received_on": "More than a year before the invoice."})
+        held = recorded_before(Payment, invoice, idem_key, same)
+        if held is not None:
+            return Recorded(held, created=False)
+        check_seen(invoice, seen)
+        applied = min(amount, commissions.standing(invoice).outstanding)
+        payment = settle(invoice, idem_key, applied, same, chart.MANUAL_CLEARING, actor, now)
+    return Recorded(payment, created=True)
+
+
+# -- shared with credits and refunds -------------------------------------------------------------
+def check_money(
+    amount: Decimal,
+    method: str,
+    reference: str,
+    idem_key: str,
+    *,
+    allowed: Collection[str] = MONEY_METHODS,
+) -> None:
+    """InvalidRequest for what no bank could have done, or nobody could find again."""
+    wrong = {}
+    sane = amount.is_finite() and ZERO < amount <= _LARGEST
+    if not sane or amount != amount.quantize(PAISA):
+        wrong["amount"] = "Rupees greater than 0, with at most two decimals."
+    if method not in allowed:
+        wrong["method"] = f"One of {', '.join(allowed)}."
+    for name, text, most in (
+        ("reference", reference, REFERENCE_LENGTH),
+        ("idem_key", idem_key, KEY_LENGTH),
+    ):
+        if not 0 < len(text.strip()) <= most or "\0" in text:
+            wrong[name] = f"From 1 to {most} characters."
+    if wrong:
+        raise InvalidRequest(details=wrong)
+
+
+def check_seen(invoice: Invoice, seen: Decimal | None) -> None:
+    """InvoiceChanged unless the locked invoice still owes what the caller saw (None: unsaid)."""
+    owed = commissions.standing(invoice).outstanding
+    if seen is not None and seen != owed:
+        raise InvoiceChanged(
+            f"{invoice.number} owes {owed} rupees now, not {seen} as on the page that you saw: "
+            "open it again"
+        )
+
+
+def lock_invoice(invoice_id: int) -> Invoice:
+    """The invoice, until commit nobody else's. NotFound."""
+    invoice = (
+        # no_key: payments refer to it, and need not wait for each other's look at the key
+        Invoice.objects.select_for_update(of=("self",), no_key=True)
+        .select_related("customer", "subscription__template")
+        .filter(pk=invoice_id)
+        .first()
+    )
+    if invoice is None:
+        raise NotFound
+    return invoice
+
+
+def recorded_before(
+    model: type[M], owner: TenantOwned, idem_key: str, same: dict[str, Any]
+) -> M | None:
+    """The row that this key made for the owner's tenant, None if there is none.
+
+    PaymentKeyReused if it is another.
+    """
+    held: M | None = (
+        model._default_manager.filter(  # TenantQuerySet of every one of these models
+            partner_id=owner.partner_id, environment=owner.environment, idem_key=idem_key
+        )
+    ).first()
+    if held is not None and any(getattr(held, name) != value for name, value in same.items()):
+        raise PaymentKeyReused(f"{idem_key} already names {held}")
+    return held
+
+
+def save_standing(invoice: Invoice) -> None:
+    """Status and sums of a locked invoice, in one UPDATE."""
+    state = commissions.standing(invoice)
+    status = Invoice.Status
+    if invoice.credited == invoice.total:
+        invoice.status = status.CREDITED
+    elif state.outstanding == 0:
+        invoice.status = status.PAID
+    elif invoice.paid > 0:
+        invoice.status = status.PARTLY_PAID
+    else:
+        invoice.status = status.DUE
+    changing = ("status", "paid", "refunded", "credited", "credited_taxable", "recognised")
+    invoice.save(update_fields=changing)
+
+
+def insert_once(row: TenantOwned, constraint: str, idem_key: str) -> None:
+    """Insert; the same key of this tenant, used for another invoice meanwhile, is refused."""
+    try:
+        row.save(force_insert=True)
+    except IntegrityError as error:
+        diagnosis = getattr(error.__cause__, "diag", None)
+        if getattr(diagnosis, "constraint_name", None) != constraint:
+            raise
+        raise PaymentKeyReused(f"{idem_key} already names another") from error
+
+
+def invoice_data(invoice: Invoice) -> dict[str, Any]:
+    """Members of an invoice's events; customer and template must be loaded."""
+    return {
+        "invoice_id": invoice.public_id,
+        "number": invoice.number,
+        "status": invoice.status,
+        "user_id": invoice.customer.public_id,
+        "user_email": invoice.customer.email,
+        "subscription_id": invoice.subscription.public_id,
+        "template_id": invoice.subscription.template.public_id,
+        "template_name": invoice.subscription.template.name,
+        "total": json_number(invoice.total),
+        "currency": invoice.currency,
+    }
+
+
+# -- what is written -----------------------------------------------------------------------------
+def settle(
+    invoice: Invoice,
+    idem_key: str,
+    applied: Decimal,
+    same: dict[str, Any],
+    source: str,
+    actor: Actor,
+    now: dt.datetime,
+) -> Payment:
+    """Write a payment of a locked invoice and all that follows from it: commission, status, event.
+
+    ``source`` is the account that gives the money; ``same`` the fields that name the payment.
+    """
+    payment = _write(invoice, idem_key, applied, same, source, actor, now)
+    was = invoice.status
+    invoice.paid += applied
+    save_standing(invoice)
+    commissions.accrue(invoice, payment, now=now)
+    _tell(invoice, payment, was != invoice.status, actor, now)
+    return payment
+
+
+def _write(
+    invoice: Invoice,
+    idem_key: str,
+    applied: Decimal,
+    same: dict[str, Any],
+    source: str,
+    actor: Actor,
+    now: dt.datetime,
+) -> Payment:
+    public_id = new_payment_id()
+    customer = invoice.customer.public_id
+    amount: Decimal = same["amount"]
+    posted = ledger.post(
+        idem_key=f"payment:{public_id}",
+        kind="payment",
+        effective_on=ist_date(now),
+        postings=[
+            ledger.debit(source, amount),
+            ledger.credit(chart.receivable(customer), applied),
+            ledger.credit(chart.customer_credit(customer), amount - applied),
+        ],
+        partner_id=invoice.partner_id,
+        environment=invoice.environment,
+        now=now,
+    )
+    payment = Payment(
+        partner_id=invoice.partner_id,
+        environment=invoice.environment,
+        public_id=public_id,
+        customer_id=invoice.customer_id,
+        idem_key=idem_key,
+        applied=applied,
+        excess=amount - applied,
+        currency=invoice.currency,
+        recorded_by=actor.id,
+        recorded_on=ist_date(now),
+        created_at=now,
+        transaction_id=posted.transaction_id,
+        **same,
+    )
+    insert_once(payment, "payment_idem_uniq", idem_key)
+    return payment
+
+
+def _tell(invoice: Invoice, payment: Payment, moved: bool, actor: Actor, now: dt.datetime) -> None:
+    audit.record(
+        actor=actor,
+        action="payment.recorded",
+        target_type="invoice",
+        target_id=invoice.public_id,
+        partner_id=invoice.partner_id,
+        environment=invoice.environment,
+        data={
+            "payment": payment.public_id,
+            "amount": str(payment.amount),
+            "applied": str(payment.applied),
+            "excess": str(payment.excess),
+            "method": payment.method,
+            "reference": payment.reference,
+            "received_on": payment.received_on.isoformat(),
+            "status": invoice.status,
+        },
+    )
+    if moved and invoice.status == Invoice.Status.PAID:
+        tell_paid(invoice, now)
+
+
+def tell_paid(invoice: Invoice, now: dt.datetime) -> None:
+    """``invoice.paid``, once in an invoice's life."""
+    outbox.emit(
+        PAID,
+        invoice_data(invoice) | {"paid": json_number(invoice.paid)},
+        partner_id=invoice.partner_id,
+        environment=invoice.environment,
+        dedupe_key=f"{PAID}:{invoice.public_id}",
+        now=now,
+    )

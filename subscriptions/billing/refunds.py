@@ -1,0 +1,414 @@
+"""Taking back a part of an invoice: credit note, what goes back for it, claw-back."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+from django.db import transaction
+from django.db.models import Sum
+
+from partners.models import Customer
+from quantleap.core import audit, outbox
+from quantleap.core.audit import Actor
+from quantleap.core.clock import ist_date
+from quantleap.core.errors import InvalidRequest
+from quantleap.core.money import ZERO, json_number
+from subscriptions.billing import chart, commissions, ledger, numbers, shares
+from subscriptions.billing.errors import NothingToCredit
+from subscriptions.billing.models import CreditNote, Invoice, Method, Refund
+from subscriptions.billing.models.payments import new_refund_id
+from subscriptions.billing.numbering import CREDIT_NOTE, document_number
+from subscriptions.billing.payments import (
+    check_money,
+    check_seen,
+    insert_once,
+    invoice_data,
+    lock_invoice,
+    recorded_before,
+    save_standing,
+    tell_paid,
+)
+from subscriptions.billing.words import amount_in_words
+
+ISSUED: Final = "credit_note.issued"
+REASON_LENGTH: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Credited:
+    """A credit note and what went back with it (None: nothing was to go back)."""
+
+    note: CreditNote
+    refund: Refund | None
+    created: bool
+
+
+def refund(
+    *,
+    invoice_id: int,
+    idem_key: str,
+    amount: Decimal,
+    reason: str,
+    method: str,
+    reference: str,
+    actor: Actor,
+    now: dt.datetime,
+    seen: Decimal | None = None,
+) -> Credited:
+    """Credit ``amount`` rupees (tax included) of an invoice and give back what is paid too much.
+
+    Of an unpaid invoice nothing goes back: less is owed. By the method CUSTOMER_CREDIT no money
+    moves: what is paid too much becomes the customer's credit. Commission is clawed back in
+    proportion. Once per key. A credit, and what it leaves, is nothing or at least 1 rupee
+    (shares.SMALLEST). ``seen`` is the outstanding sum that the caller decided on.
+
+    NotFound; InvalidRequest; NothingToCredit, PaymentKeyReused, InvoiceChanged (409).
+    """
+    check_money(amount, method, reference, idem_key, allowed=Method.values)
+    reason = reason.strip()
+    if not 0 < len(reason) <= REASON_LENGTH:
+        raise InvalidRequest(details={"reason": f"From 1 to {REASON_LENGTH} characters."})
+    with transaction.atomic():
+        invoice = lock_invoice(invoice_id)
+        same = {"invoice_id": invoice.pk, "total": amount, "reason": reason}
+        held = recorded_before(CreditNote, invoice, idem_key, same)
+        if held is not None:
+            return _issued_before(held)
+        check_seen(invoice, seen)
+        parts = _parts(invoice, amount)
+        from_revenue = shares.recognised_part(
+            invoice.recognised, invoice.taxable - invoice.credited_taxable, parts.taxable
+        )
+        return _issue(invoice, parts, from_revenue, idem_key, reason, method, reference, actor, now)
+
+
+def credit_unused(
+    *,
+    invoice_id: int,
+    last_used: dt.date,
+    idem_key: str,
+    reason: str,
+    actor: Actor,
+    now: dt.datetime,
+) -> Credited | None:
+    """Credit the days of an invoice's period after ``last_used`` (IST), which counts as used.
+
+    Floored to the paisa, of what is left of the invoice, tax in proportion. What is paid too much
+    becomes the customer's credit; commission is clawed back in proportion. The days that were used
+    are earned at once: nothing more is delivered for this invoice. Once per key; None where no day,
+    or not a paisa, is unused. NotFound; PaymentKeyReused (409).
+    """
+    with transaction.atomic():
+        invoice = lock_invoice(invoice_id)
+        held = recorded_before(CreditNote, invoice, idem_key, {"invoice_id": invoice.pk})
+        if held is not None:
+            return _issued_before(held)
+        unused, days = _days(invoice, last_used)
+        parts = shares.unused_parts(_left(invoice), unused, days)
+        if parts.taxable == 0:
+            return None
+        deferred = invoice.taxable - invoice.credited_taxable - invoice.recognised
+        from_revenue = max(ZERO, parts.taxable - deferred)
+        method, reference = Method.CUSTOMER_CREDIT, f"{invoice.number}, {unused} days"
+        done = _issue(invoice, parts, from_revenue, idem_key, reason, method, reference, actor, now)
+        _earn_rest(invoice, done.note, now)
+    return done
+
+
+def _issued_before(note: CreditNote) -> Credited:
+    return Credited(note, Refund.objects.filter(credit_note=note).first(), created=False)
+
+
+def _issue(
+    invoice: Invoice,
+    parts: shares.Parts,
+    from_revenue: Decimal,
+    idem_key: str,
+    reason: str,
+    method: str,
+    reference: str,
+    actor: Actor,
+    now: dt.datetime,
+) -> Credited:
+    """Note, what goes back, claw-back, events; the invoice is locked."""
+    accruals = commissions.lock_accruals(invoice)
+    note = _credit(invoice, idem_key, parts, from_revenue, reason, actor, now)
+    back = _give_back(invoice, note, method, reference, actor, now)
+    save_standing(invoice)
+    commissions.claw_back(invoice, note, accruals, now=now)
+    _tell(invoice, note, back, actor, now)
+    return Credited(note, back, created=True)
+
+
+def _earn_rest(invoice: Invoice, note: CreditNote, now: dt.datetime) -> None:
+    """Dr deferred revenue, Cr revenue: what the note left of the invoice's value."""
+    rest = invoice.taxable - invoice.credited_taxable - invoice.recognised
+    if rest == 0:
+        return
+    ledger.post(
+        idem_key=f"recognition:{note.number}",
+        kind="recognition",
+        effective_on=note.issued_on,
+        postings=[
+            ledger.debit(chart.DEFERRED_REVENUE, rest),
+            ledger.credit(chart.REVENUE, rest),
+        ],
+        partner_id=invoice.partner_id,
+        environment=invoice.environment,
+        now=now,
+    )
+    invoice.recognised += rest
+    invoice.save(update_fields=["recognised"])
+
+
+def _parts(invoice: Invoice, amount: Decimal) -> shares.Parts:
+    """What of ``amount`` is value and what is tax."""
+    if not shares.may_credit(invoice.total, invoice.credited, amount):
+        left = invoice.total - invoice.credited
+        raise NothingToCredit(
+            f"Of {invoice.number} {left} rupees are left: all of it, or an amount of at least "
+            f"{shares.SMALLEST} that leaves as much"
+        )
+    return shares.credit_parts(_invoiced(invoice), _credited(invoice), amount)
+
+
+def _invoiced(invoice: Invoice) -> shares.Parts:
+    return shares.Parts(invoice.taxable, invoice.cgst, invoice.sgst, invoice.igst)
+
+
+def _credited(invoice: Invoice) -> shares.Parts:
+    before = invoice.credit_notes.aggregate(half=Sum("cgst"), whole=Sum("igst"))
+    half, whole = before["half"] or ZERO, before["whole"] or ZERO
+    return shares.Parts(invoice.credited_taxable, half, half, whole)
+
+
+def _left(invoice: Invoice) -> shares.Parts:
+    return _invoiced(invoice) - _credited(invoice)
+
+
+def unused_on(invoice: Invoice, last_used: dt.date) -> Decimal:
+    """Rupees, tax included, that the days after ``last_used`` (IST) cost of what is left."""
+    return shares.unused_parts(_left(invoice), *_days(invoice, last_used)).total
+
+
+def _days(invoice: Invoice, last_used: dt.date) -> tuple[int, int]:
+    """How many days of the period come after ``last_used``, and how many it has."""
+    days = (invoice.period_end - invoice.period_start).days
+    return min(max((invoice.period_end - last_used).days - 1, 0), days), days
+
+
+def _credit(
+    invoice: Invoice,
+    idem_key: str,
+    parts: shares.Parts,
+    from_revenue: Decimal,
+    reason: str,
+    actor: Actor,
+    now: dt.datetime,
+) -> CreditNote:
+    """The document, its posting, and what it changes of the invoice (not saved)."""
+    fy, seq, issued_on = numbers.take(CREDIT_NOTE, 1, today=ist_date(now))
+    number = document_number(CREDIT_NOTE, fy, seq)
+    posted = ledger.post(
+        idem_key=f"credit_note:{number}",
+        kind="credit_note",
+        effective_on=issued_on,
+        postings=[
+            ledger.debit(chart.REVENUE, from_revenue),
+            ledger.debit(chart.DEFERRED_REVENUE, parts.taxable - from_revenue),
+            ledger.debit(chart.CGST, parts.cgst),
+            ledger.debit(chart.SGST, parts.sgst),
+            ledger.debit(chart.IGST, parts.igst),
+            ledger.credit(chart.receivable(invoice.customer.public_id), parts.total),
+        ],
+        partner_id=invoice.partner_id,
+        environment=invoice.environment,
+        now=now,
+    )
+    note = CreditNote(
+        partner_id=invoice.partner_id,
+        environment=invoice.environment,
+        invoice=invoice,
+        idem_key=idem_key,
+        fy=fy,
+        seq=seq,
+        number=number,
+        issued_on=issued_on,
+        taxable=parts.taxable,
+        cgst=parts.cgst,
+        sgst=parts.sgst,
+        igst=parts.igst,
+        total=parts.total,
+        from_revenue=from_revenue,
+        currency=invoice.currency,
+        reason=reason,
+        snapshot=_snapshot(invoice, number, issued_on, parts, reason),
+        recorded_by=actor.id,
+        created_at=now,
+        transaction_id=posted.transaction_id,
+    )
+    insert_once(note, "credit_note_idem_uniq", idem_key)
+    invoice.credited += parts.total
+    invoice.credited_taxable += parts.taxable
+    invoice.recognised -= from_revenue
+    return note
+
+
+def _snapshot(
+    invoice: Invoice, number: str, issued_on: dt.date, parts: shares.Parts, reason: str
+) -> dict[str, Any]:
+    """What the note's document shows: the invoice's parties as they were, its own sums."""
+    kept = ("supplier", "customer", "place_of_supply", "subscription", "template", "currency")
+    return {
+        "version": 1,
+        "number": number,
+        "issued_on": issued_on.isoformat(),
+        "invoice_number": invoice.number,
+        "invoice_issued_on": invoice.issued_on.isoformat(),
+        "reason": reason,
+        **{name: invoice.snapshot[name] for name in kept},
+        "channel": invoice.snapshot.get("channel"),
+        "sac": invoice.sac,
+        "rate_pct": str(invoice.rate_pct),
+        "taxable": str(parts.taxable),
+        "cgst": str(parts.cgst),
+        "sgst": str(parts.sgst),
+        "igst": str(parts.igst),
+        "total": str(parts.total),
+        "in_words": amount_in_words(parts.total),
+    }
+
+
+def _give_back(
+    invoice: Invoice,
+    note: CreditNote,
+    method: str,
+    reference: str,
+    actor: Actor,
+    now: dt.datetime,
+) -> Refund | None:
+    """As far as more is paid than owed after the note (invoice not saved)."""
+    amount = -commissions.standing(invoice).outstanding
+    if amount <= 0:
+        return None
+    customer = invoice.customer
+    kept = method == Method.CUSTOMER_CREDIT
+    made = refund_row(
+        customer,
+        chart.receivable(customer.public_id),
+        chart.customer_credit(customer.public_id) if kept else chart.MANUAL_CLEARING,
+        amount,
+        method,
+        reference,
+        actor,
+        now,
+        idem_key=note.idem_key,
+        credit_note=note,
+    )
+    invoice.refunded += amount
+    return made
+
+
+def refund_row(
+    customer: Customer,
+    debit: str,
+    credit: str,
+    amount: Decimal,
+    method: str,
+    reference: str,
+    actor: Actor,
+    now: dt.datetime,
+    **fields: Any,
+) -> Refund:
+    """``amount`` rupees back to a customer, posted from account ``debit`` to ``credit``."""
+    public_id = new_refund_id()
+    posted = ledger.post(
+        idem_key=f"refund:{public_id}",
+        kind="refund",
+        effective_on=ist_date(now),
+        postings=[
+            ledger.debit(debit, amount),
+            ledger.credit(credit, amount),
+        ],
+        partner_id=customer.partner_id,
+        environment=customer.environment,
+        now=now,
+    )
+    made = Refund(
+        partner_id=customer.partner_id,
+        environment=customer.environment,
+        public_id=public_id,
+        customer=customer,
+        method=method,
+        reference=reference,
+        amount=amount,
+        recorded_by=actor.id,
+        recorded_on=ist_date(now),
+        created_at=now,
+        transaction_id=posted.transaction_id,
+        **fields,
+    )
+    insert_once(made, "refund_idem_uniq", made.idem_key)
+    return made
+
+
+def _tell(
+    invoice: Invoice, note: CreditNote, back: Refund | None, actor: Actor, now: dt.datetime
+) -> None:
+    data = {"credit_note": note.number, "amount": str(note.total), "reason": note.reason}
+    if back is not None:
+        data |= {"refund": back.public_id, **money_of(back)}
+    audit.record(
+        actor=actor,
+        action="invoice.credited",
+        target_type="invoice",
+        target_id=invoice.public_id,
+        partner_id=invoice.partner_id,
+        environment=invoice.environment,
+        data=data,
+    )
+    outbox.emit(
+        ISSUED,
+        _event(invoice, note, back),
+        partner_id=invoice.partner_id,
+        environment=invoice.environment,
+        dedupe_key=f"{ISSUED}:{note.number}",
+        now=now,
+    )
+    if invoice.status == Invoice.Status.PAID:
+        # a credit may settle what was partly paid
+        tell_paid(invoice, now)
+
+
+def _event(invoice: Invoice, note: CreditNote, back: Refund | None) -> dict[str, Any]:
+    """The note and what it left of its invoice; rupees."""
+    about = invoice_data(invoice)
+    return {
+        "credit_note": note.number,
+        "issued_on": note.issued_on.isoformat(),
+        "reason": note.reason,
+        "taxable": json_number(note.taxable),
+        "cgst": json_number(note.cgst),
+        "sgst": json_number(note.sgst),
+        "igst": json_number(note.igst),
+        "total": json_number(note.total),
+        "currency": note.currency,
+        "refunded": json_number(back.amount if back else ZERO),
+        "refund_method": back.method if back else None,
+        "invoice_number": about.pop("number"),
+        "invoice_status": about.pop("status"),
+        "invoice_total": about.pop("total"),
+        **{name: value for name, value in about.items() if name != "currency"},
+    }
+
+
+def money_of(money: Refund) -> dict[str, str]:
+    """What went back, for the audit."""
+    return {
+        "refunded": str(money.amount),
+        "method": money.method,
+        "reference": money.reference,
+    }

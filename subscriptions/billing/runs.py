@@ -1,0 +1,217 @@
+"""The billing run: every due period invoiced exactly once, whatever happens to the run.
+
+Set-based, in chunks of one transaction each (money.md, billing run; reference: billing.md 7.4). A
+run that is repeated, killed, or accompanied by others makes the same invoices.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db.models import F, Max, QuerySet
+from psycopg.types.json import Jsonb
+
+from quantleap.core import clock
+from quantleap.core.clock import ist_date
+from quantleap.core.ids import new_event_id
+from subscriptions.billing import chart, ledger, numbers, runsql, sabotage
+from subscriptions.billing.errors import BillingNotConfigured, FutureDate
+from subscriptions.billing.models import BillingRun, Supplier
+from subscriptions.billing.models.invoices import new_invoice_id
+from subscriptions.billing.numbering import INVOICE, financial_year, prefix
+from subscriptions.billing.snapshots import SupplierSnapshot
+from subscriptions.billing.states import STATES
+from subscriptions.billing.words import amount_in_words
+
+log = structlog.get_logger(__name__)
+
+CHUNK: Final = 1000
+#: A run that was not heard of for so long is dead. Its chunks take a second, and every commit says
+#: that it lives; one that was only slow says so again with its next chunk.
+SILENCE: Final = dt.timedelta(minutes=5)
+_SIDES: Final = {
+    "deferred_revenue": chart.DEFERRED_REVENUE,
+    "cgst": chart.CGST,
+    "sgst": chart.SGST,
+    "igst": chart.IGST,
+}
+# What a document says of the supplier (snapshots.SupplierSnapshot).
+_SUPPLIER: Final = tuple(SupplierSnapshot.__annotations__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What one run made. ``withheld`` counts due segments whose customer has no state."""
+
+    run_id: int
+    as_of: dt.date
+    invoices: int
+    needs_review: int
+    withheld: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """What one transaction did, and the place in the queue after it."""
+
+    segments: int
+    invoices: int = 0
+    needs_review: int = 0
+    withheld: int = 0
+    after: tuple[dt.date, int] = (dt.date.min, 0)
+
+
+Progress = Callable[[int], None]
+
+
+def run(
+    as_of: dt.date, *, now: dt.datetime, chunk: int = CHUNK, progress: Progress | None = None
+) -> RunResult:
+    """Invoice every period that began by ``as_of`` (IST) and was not invoiced yet.
+
+    Not inside a transaction: each chunk of ``chunk`` segments is one. Invoices bear the date of
+    ``now``; a period that is over by then is marked for review. ``progress`` is told the invoices
+    of each chunk. FutureDate; BillingNotConfigured.
+    """
+    if as_of > ist_date(now):
+        raise FutureDate(f"{as_of} has not come yet", details={"as_of": "Not after today (IST)."})
+    facts = _facts(as_of, now, chunk)
+    record = BillingRun.objects.create(as_of=as_of, started_at=now, heartbeat=clock.now())
+    silent_runs().filter(as_of__lte=as_of).update(
+        finished_at=F("heartbeat"), error=f"Interrupted. Run {record.pk} took over."
+    )
+    try:
+        while _pass(record, facts, progress):
+            # What another run had locked may be free again: if it died, nobody else bills it.
+            pass
+        if sabotage.bill_again():
+            _pass(record, facts, progress)
+    except (OperationalError, InterfaceError):
+        # The database went away or gave up: the row stays as the last commit left it, and somebody
+        # will take over.
+        raise
+    except Exception as error:
+        # Whatever it was, the run's row says so; what was committed before it stays.
+        record.error = f"{type(error).__name__}: {error}"[:300]
+        # The counts in memory may contain a chunk that was rolled back.
+        _finish(record, "error")
+        raise
+    _finish(record, "invoices", "needs_review", "withheld")
+    if record.withheld:
+        log.error("billing_withheld", run=record.pk, segments=record.withheld)
+    log.info("billing_run", run=record.pk, as_of=str(as_of), invoices=record.invoices)
+    return RunResult(record.pk, as_of, record.invoices, record.needs_review, record.withheld)
+
+
+def silent_runs() -> QuerySet[BillingRun]:
+    """Runs that neither finished nor were heard of lately: their worker or database was killed."""
+    heard = clock.now() - SILENCE
+    return BillingRun.objects.filter(finished_at__isnull=True, heartbeat__lt=heard)
+
+
+def take_over(*, now: dt.datetime, chunk: int = CHUNK) -> RunResult | None:
+    """Go on where a run was killed; None if none was (reference: billing.md 7.9)."""
+    as_of = silent_runs().aggregate(last=Max("as_of"))["last"]
+    return None if as_of is None else run(as_of, now=now, chunk=chunk)
+
+
+def _finish(record: BillingRun, *fields: str) -> None:
+    record.finished_at = record.heartbeat = clock.now()
+    record.save(update_fields=["finished_at", "heartbeat", *fields])
+
+
+def _facts(as_of: dt.date, now: dt.datetime, chunk: int) -> dict[str, Any]:
+    """Everything that is the same for all chunks, read once; series and accounts exist after it."""
+    today = ist_date(now)
+    supplier = Supplier.objects.filter(effective_from__lte=today).first()
+    if supplier is None:
+        raise BillingNotConfigured(f"no supplier is in force on {today}")
+    numbers.ensure_series(INVOICE, financial_year(today))
+    with transaction.atomic():
+        accounts = ledger.account_ids(_SIDES.values())
+    return {
+        "as_of": as_of,
+        "now": now,
+        "today": today,
+        "chunk": chunk,
+        "states": Jsonb(dict(STATES)),
+        "supplier_id": supplier.pk,
+        "supplier_state": supplier.state_code,
+        "sac": supplier.sac,
+        "supplier": Jsonb({name: getattr(supplier, name) for name in _SUPPLIER}),
+        **{side: accounts[code] for side, code in _SIDES.items()},
+    }
+
+
+def _pass(record: BillingRun, facts: Mapping[str, Any], progress: Progress | None) -> bool:
+    """Once through the queue; whether it made an invoice."""
+    after, made, record.withheld = (dt.date.min, 0), 0, 0
+    while True:
+        with transaction.atomic(durable=True):
+            done = _chunk({**facts, "after_on": after[0], "after_id": after[1]})
+            if done.segments:
+                record.invoices += done.invoices
+                record.needs_review += done.needs_review
+                record.withheld += done.withheld
+                record.heartbeat = clock.now()
+                record.save()
+        made += done.invoices
+        if progress is not None and done.invoices:
+            progress(done.invoices)
+        if done.segments < facts["chunk"]:
+            return made > 0
+        after = done.after
+
+
+def _chunk(facts: dict[str, Any]) -> _Chunk:
+    """One chunk, in the caller's transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(runsql.KEYS_ONLY)
+        cursor.execute(runsql.DROP)
+        cursor.execute(runsql.DUE, facts)
+        cursor.execute(runsql.LOOKED_AT)
+        segments, withheld, last_on, last_id = cursor.fetchone()
+        if not segments:
+            return _Chunk(0)
+        cursor.execute(runsql.NEW, facts)
+        cursor.execute(runsql.TAXED)
+        invoices, stale, untaxed = cursor.fetchone()
+        if untaxed is not None:
+            raise BillingNotConfigured(f"no tax rate is in force on {untaxed}")
+        if invoices:
+            _issue(cursor, facts, invoices)
+        cursor.execute(runsql.ADVANCE)
+    return _Chunk(segments, invoices, stale, withheld, (last_on, last_id))
+
+
+def _issue(cursor: Any, facts: dict[str, Any], count: int) -> None:
+    """Write the invoices of ``billing_new``: documents, postings, events."""
+    ids = {
+        "invoices": [new_invoice_id() for _ in range(count)],
+        "events": [new_event_id() for _ in range(count)],
+    }
+    cursor.execute(runsql.JOIN_WHOLE)
+    cursor.execute(runsql.NAMED, ids)
+    cursor.execute(runsql.JOIN_BY_KEY)
+    cursor.execute(runsql.TOTALS)
+    words = {str(total): amount_in_words(total) for (total,) in cursor.fetchall()}
+    cursor.execute(runsql.ACCOUNTS)
+    # From here to the commit every other run waits for the numbers, and then for the balances.
+    fy, first, issued_on = numbers.take(INVOICE, count, today=facts["today"])
+    issue = {
+        **facts,
+        "fy": fy,
+        "first": first,
+        "prefix": prefix(INVOICE, fy),
+        "issued_on": issued_on,
+        "due_on": issued_on + dt.timedelta(days=settings.QUANTLEAP_INVOICE_DUE_DAYS),
+        "words": Jsonb(words),
+    }
+    for statement in (runsql.INVOICES, runsql.TRANSACTIONS, sabotage.entries(), runsql.EVENTS):
+        cursor.execute(statement, issue)

@@ -1,0 +1,78 @@
+"""Deliberate faults of billing for the demo's controls (execution/engine/sabotage.py has others).
+
+``QUANTLEAP_SABOTAGE`` names at most one. A system check refuses it in production, and what is here
+does nothing outside the profiles of developers' machines and tests.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS, connections
+
+from quantleap.core import clock
+from subscriptions.billing import runsql
+from subscriptions.billing.models import BillingSegment, Invoice
+
+BILL_TWICE: Final = "bill_twice"
+UNBALANCED_ENTRY: Final = "unbalanced_entry"
+_PROFILES: Final = frozenset({"local", "test"})
+
+_SIDE: Final = "-new.taxable)"
+_WRONG_SIDE: Final = "-new.taxable - CASE new.place WHEN 1 THEN 0.01 ELSE 0 END)"
+_JUDGEMENT: Final = "HAVING sum(amount) <> 0"
+
+
+def active(name: str) -> bool:
+    """Whether this fault is switched on."""
+    return name == settings.QUANTLEAP_SABOTAGE and settings.QUANTLEAP_PROFILE in _PROFILES
+
+
+def entries() -> str:
+    """The run's postings; sabotaged, one defers a paisa more than its invoice is over.
+
+    The database refuses that, and with it the whole chunk: see :func:`leave_out_the_judgement`.
+    """
+    if active(UNBALANCED_ENTRY):
+        return runsql.ENTRIES.replace(_SIDE, _WRONG_SIDE)
+    return runsql.ENTRIES
+
+
+def leave_out_the_judgement(using: str = DEFAULT_DB_ALIAS, **_: Any) -> None:
+    """After the migrations: sabotaged, the database lets postings pass that are out of balance.
+
+    Otherwise nobody could see whether anybody but the database would notice one. Balances are kept
+    as ever. Only where the clock was moved: such an installation is thrown away.
+    """
+    if not active(UNBALANCED_ENTRY) or not clock.offset_seconds():
+        return
+    with connections[using].cursor() as cursor:
+        cursor.execute("SELECT pg_get_functiondef('billing_judge_entries'::regproc)")
+        (judge,) = cursor.fetchone()
+        cursor.execute(judge.replace(_JUDGEMENT, "HAVING false"))
+
+
+def bill_again() -> bool:
+    """Sabotaged: make the newest invoice's period due once more, in a segment that never was.
+
+    A second invoice of the same segment is refused by the database, so this is what a wrong
+    lifecycle could do. Whether the run has to look again.
+    """
+    if not active(BILL_TWICE):
+        return False
+    newest = Invoice.objects.filter(segment_no=1).order_by("-id").first()
+    if newest is None:
+        return False
+    phantom: dict[str, Any] = {
+        "anchor": newest.period_start,
+        "stop_on": newest.period_start,
+        "next_on": newest.period_start,
+    }
+    return BillingSegment.objects.get_or_create(
+        partner_id=newest.partner_id,
+        environment=newest.environment,
+        subscription_id=newest.subscription_id,
+        number=2,
+        defaults=phantom,
+    )[1]

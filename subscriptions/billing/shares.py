@@ -1,0 +1,153 @@
+"""How a payment is shared, and what a credit takes back (money.md, commission). Pure.
+
+Everything follows from how far an invoice is paid and credited, never from the amounts of the
+steps that led there: so the steps add up exactly, however many there were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import ROUND_DOWN, Decimal
+from typing import Final
+
+from quantleap.core.money import PAISA, ZERO, share
+
+#: What a credit may be, and may leave of an invoice, at least (rupees); below it the parts of so
+#: little money could not all be whole paise.
+SMALLEST: Final = Decimal("1.00")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far an invoice is paid and credited. Rupees; all but the taxable values with tax."""
+
+    taxable: Decimal
+    total: Decimal
+    paid: Decimal = ZERO
+    refunded: Decimal = ZERO
+    credited: Decimal = ZERO
+    credited_taxable: Decimal = ZERO
+
+    @property
+    def kept(self) -> Decimal:
+        """Payments that were not given back."""
+        return self.paid - self.refunded
+
+    @property
+    def outstanding(self) -> Decimal:
+        """What the customer still owes; below 0 what is to be given back."""
+        return self.total - self.credited - self.kept
+
+
+def base_paid(standing: Standing) -> Decimal:
+    """The part of the taxable value that is paid and not given back.
+
+    In proportion to the payments, floored to the paisa; exactly what was not credited once nothing
+    is outstanding.
+    """
+    left = standing.taxable - standing.credited_taxable
+    if standing.outstanding <= 0:
+        return left
+    part = standing.taxable * standing.kept / standing.total
+    return min(left, part.quantize(PAISA, ROUND_DOWN))
+
+
+def commission(standing: Standing, basis_points: int) -> Decimal:
+    """What a payee of ``basis_points`` has earned so far; the platform keeps the rest of the base.
+
+    999.00 at 3000 is 299.70 (money.md).
+    """
+    return share(base_paid(standing), basis_points)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """An amount with tax in its parts (rupees)."""
+
+    taxable: Decimal
+    cgst: Decimal
+    sgst: Decimal
+    igst: Decimal
+
+    @property
+    def total(self) -> Decimal:
+        """All of it."""
+        return self.taxable + self.cgst + self.sgst + self.igst
+
+    def __sub__(self, other: Parts) -> Parts:
+        return Parts(
+            self.taxable - other.taxable,
+            self.cgst - other.cgst,
+            self.sgst - other.sgst,
+            self.igst - other.igst,
+        )
+
+
+def may_credit(invoiced: Decimal, credited: Decimal, amount: Decimal) -> bool:
+    """Whether ``amount`` more can be credited: all that is left, or :data:`SMALLEST` each way."""
+    left = invoiced - credited
+    if not 0 < amount <= left:
+        return False
+    return amount == left or (amount >= SMALLEST and left - amount >= SMALLEST)
+
+
+def credit_parts(invoiced: Parts, credited: Parts, amount: Decimal) -> Parts:
+    """``amount`` of an invoice in its parts, after ``credited`` of it were credited before.
+
+    The taxes follow the credited total in proportion, floored to the paisa; the last credit takes
+    what is left, so that all credits together are the invoice. ValueError: see :func:`may_credit`.
+    """
+    if not may_credit(invoiced.total, credited.total, amount):
+        raise ValueError(f"{amount} of {invoiced.total - credited.total} cannot be credited")
+    left = invoiced - credited
+    if amount == left.total:
+        return left
+    so_far = credited.total + amount
+    half = _part(invoiced.cgst, so_far, invoiced.total) - credited.cgst
+    whole = _part(invoiced.igst, so_far, invoiced.total) - credited.igst
+    return Parts(amount - half - half - whole, half, half, whole)
+
+
+def unused_parts(left: Parts, unused: int, days: int) -> Parts:
+    """The part of what is ``left`` of an invoice that ``unused`` of its period's ``days`` cost.
+
+    Each part is floored to the paisa on its own, so that CGST stays equal to SGST; the rest has
+    been used. ValueError unless 0 <= unused <= days.
+    """
+    if not 0 <= unused <= days or days == 0:
+        raise ValueError(f"{unused} of {days} days cannot be unused")
+    taxable, half, whole = (
+        _part(amount, Decimal(unused), Decimal(days))
+        for amount in (left.taxable, left.cgst, left.igst)
+    )
+    return Parts(taxable, half, half, whole)
+
+
+def recognised_part(recognised: Decimal, value: Decimal, credited: Decimal) -> Decimal:
+    """How much of ``credited`` comes out of revenue, the rest out of what is still deferred.
+
+    ``recognised`` of the ``value`` (taxable, not yet credited) is revenue already.
+    """
+    if not 0 < credited <= value:
+        raise ValueError(f"{credited} of {value} cannot be credited")
+    return _part(recognised, credited, value)
+
+
+def take_back(held: Sequence[Decimal], amount: Decimal) -> tuple[Decimal, ...]:
+    """``amount`` out of ``held`` (rupees, oldest first), from the newest on; one part of each.
+
+    ValueError when it is more than there is: nobody loses what he never had.
+    """
+    parts, left = [], amount
+    for there in reversed(held):
+        part = min(there, left)
+        parts.append(part)
+        left -= part
+    if left or amount < 0:
+        raise ValueError(f"{amount} of {sum(held)} cannot be taken back")
+    return tuple(reversed(parts))
+
+
+def _part(amount: Decimal, of: Decimal, whole: Decimal) -> Decimal:
+    return (amount * of / whole).quantize(PAISA, ROUND_DOWN)

@@ -1,0 +1,108 @@
+"""What an invoice's document shows, stored with it, so that it can be made again byte for byte.
+
+The run writes it in SQL (runsql.py); this is its shape. Amounts are texts with two decimals, dates
+``YYYY-MM-DD`` in IST; nothing in it changes when a customer, a template or the supplier does.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NotRequired, TypedDict
+
+VERSION: Final = 1
+
+
+class SupplierSnapshot(TypedDict):
+    """Who issues. ``address`` may have several lines, ``payment_details`` (how to pay) too."""
+
+    legal_name: str
+    address: str
+    gstin: str
+    state_code: str
+    state_name: str
+    email: str
+    payment_details: NotRequired[str]
+
+
+class CustomerSnapshot(TypedDict):
+    """Who receives; ``name`` may be empty.
+
+    Rule 46 wants the address and the GSTIN of a registered recipient; absent until customers can
+    give them. Circular 242/36/2024: the state alone is enough for everybody else.
+    """
+
+    id: str
+    name: str
+    email: str
+    state_code: str
+    state_name: str
+    address: NotRequired[str]
+    gstin: NotRequired[str]
+
+
+class Place(TypedDict):
+    """A state by code and name."""
+
+    code: str
+    name: str
+
+
+class Line(TypedDict):
+    """One row of the table. ``period_last`` is the last day of the period, included."""
+
+    description: str
+    sac: str
+    period_start: str
+    period_last: str
+    quantity: int
+    taxable: str
+
+
+class InvoiceSnapshot(TypedDict):
+    """All fields of Rule 46 (reference: billing.md 4.1); ``channel`` names the partner."""
+
+    version: Literal[1]
+    number: str
+    issued_on: str
+    due_on: str
+    supplier: SupplierSnapshot
+    customer: CustomerSnapshot
+    place_of_supply: Place
+    reverse_charge: bool
+    subscription: str
+    template: str
+    lines: list[Line]
+    taxable: str
+    rate_pct: str
+    cgst: str
+    sgst: str
+    igst: str
+    total: str
+    currency: str
+    in_words: str
+    channel: NotRequired[str | None]
+
+
+class CreditNoteSnapshot(TypedDict):
+    """All fields of Rule 53 (1A); amounts are what is credited, positive. Written by refunds.py."""
+
+    version: Literal[1]
+    number: str
+    issued_on: str
+    invoice_number: str
+    invoice_issued_on: str
+    reason: str
+    supplier: SupplierSnapshot
+    customer: CustomerSnapshot
+    place_of_supply: Place
+    subscription: str
+    template: str
+    sac: str
+    rate_pct: str
+    taxable: str
+    cgst: str
+    sgst: str
+    igst: str
+    total: str
+    currency: str
+    in_words: str
+    channel: NotRequired[str | None]

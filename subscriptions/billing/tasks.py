@@ -1,0 +1,58 @@
+"""Wake-ups of billing. Each may come late, twice, or after days: the services make it the same."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from celery import shared_task
+from django.conf import settings
+
+from quantleap.core import clock
+from subscriptions.billing import mailing, maturity, proof, recognition, runs, withdrawals
+
+
+@shared_task(name="billing.run_daily")
+def run_daily() -> int:
+    """Beat, 04:30 IST: invoice everything that is due today or was missed."""
+    now = clock.now()
+    return runs.run(clock.ist_date(now), now=now, chunk=settings.QUANTLEAP_BILLING_CHUNK).invoices
+
+
+@shared_task(name="billing.take_over")
+def take_over() -> int:
+    """Beat: go on where a run was killed, without waiting for the next morning."""
+    result = runs.take_over(now=clock.now(), chunk=settings.QUANTLEAP_BILLING_CHUNK)
+    return result.invoices if result else 0
+
+
+@shared_task(name="billing.credit_withdrawals")
+def credit_withdrawals() -> int:
+    """Beat: credit what withdrawn templates took away; bounded, the next beat goes on."""
+    return withdrawals.credit_due(now=clock.now())
+
+
+@shared_task(name="billing.recognise_daily")
+def recognise_daily() -> str:
+    """Beat, 04:50 IST: recognise revenue through yesterday. Rupees."""
+    now = clock.now()
+    yesterday = clock.ist_date(now) - dt.timedelta(days=1)
+    return str(recognition.recognise(yesterday, now=now))
+
+
+@shared_task(name="billing.mature_daily")
+def mature_daily() -> int:
+    """Beat, 05:00 IST: release what no refund can take back any more."""
+    now = clock.now()
+    return maturity.mature(clock.ist_date(now), now=now).accruals
+
+
+@shared_task(name="billing.prove_daily")
+def prove_daily() -> bool:
+    """Beat, 05:10 IST: prove the books; the report is on the console."""
+    return proof.prove(now=clock.now()).ok
+
+
+@shared_task(name="billing.send_mails")
+def send_mails() -> int:
+    """Beat: mail the invoices that were issued since; bounded, the next beat goes on."""
+    return mailing.send_due(now=clock.now())

@@ -1,0 +1,128 @@
+"""What billing needs before it can run, and portfolios without the way through the API."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+from marketplace.models import Template
+from marketplace.services import adjust_subscriber_count
+from partners.models import Customer, Partner
+from quantleap.core.audit import SYSTEM
+from quantleap.core.clock import at_ist
+from quantleap.core.tenancy import Environment
+from subscriptions import services
+from subscriptions.billing import payments, refunds, runs, segments
+from subscriptions.billing.management.commands.seed_billing import DEMO_SUPPLIER, GST_FROM, GST_PCT
+from subscriptions.billing.models import Invoice, Supplier, TaxRate
+from subscriptions.models import Subscription
+
+#: The state of the tests' supplier, and another one.
+HOME: Final = "33"
+AWAY: Final = "27"
+START: Final = dt.date(2026, 1, 31)
+
+
+def load_billing() -> Supplier:
+    """18 % GST and a supplier in Tamil Nadu, for all days."""
+    TaxRate.objects.get_or_create(effective_from=GST_FROM, defaults={"rate_pct": GST_PCT})
+    supplier, _ = Supplier.objects.get_or_create(effective_from=GST_FROM, defaults=DEMO_SUPPLIER)
+    return supplier
+
+
+def noon(day: dt.date) -> dt.datetime:
+    """An instant (UTC) of an Indian day."""
+    return at_ist(day, dt.time(12))
+
+
+def bill(as_of: dt.date, **options: Any) -> runs.RunResult:
+    """The run as it happens on the day itself."""
+    return runs.run(as_of, **{"now": noon(as_of), **options})
+
+
+def follow(
+    template: Template,
+    partner: Partner | None,
+    days: Sequence[dt.date],
+    *,
+    state: str = HOME,
+    fee: Decimal | int = 999,
+    environment: str = Environment.LIVE,
+    bps: int = 3000,
+) -> list[Subscription]:
+    """A new customer's subscription for each of ``days`` (IST), ready to be billed."""
+    owner: dict[str, Any] = {
+        "partner_id": partner.pk if partner else None,
+        "environment": environment,
+    }
+    known = Customer.objects.count()
+    customers = Customer.objects.bulk_create(
+        Customer(
+            **owner,
+            email=f"payer{known + number}@example.com",
+            name=f"Payer {known + number}",
+            state=state,
+        )
+        for number in range(len(days))
+    )
+    made = Subscription.objects.bulk_create(
+        Subscription(
+            **owner,
+            customer=customer,
+            template=template,
+            monthly_fee=Decimal(fee),
+            partner_bps=bps if partner else 0,
+            anchor=day,
+            status_changed_at=noon(day),
+            created_at=noon(day),
+        )
+        for customer, day in zip(customers, days, strict=True)
+    )
+    services.copy_shares(made)
+    segments.open_first(made)
+    adjust_subscriber_count(template_id=template.pk, delta=len(made))
+    return made
+
+
+def days_of(subscription: Subscription) -> list[tuple[dt.date, dt.date]]:
+    """Start and end (first day after it) of every invoiced period, in order."""
+    return list(
+        subscription.invoices.order_by("segment_no", "period_no").values_list(
+            "period_start", "period_end"
+        )
+    )
+
+
+def pay(
+    invoice: Invoice, amount: Decimal, *, key: str = "utr", day: dt.date | None = None
+) -> payments.Recorded:
+    """A payment that arrived and was recorded on ``day`` (IST), else on the invoice's date."""
+    on = day or invoice.issued_on
+    return payments.record_payment(
+        invoice_id=invoice.pk,
+        idem_key=f"{invoice.number}:{key}",
+        amount=amount,
+        method="BANK_TRANSFER",
+        reference=f"UTR {key}",
+        received_on=on,
+        actor=SYSTEM,
+        now=noon(on),
+    )
+
+
+def credit(
+    invoice: Invoice, amount: Decimal, *, key: str = "credit", day: dt.date | None = None
+) -> refunds.Credited:
+    """A credit note on ``day`` (IST), else on the invoice's date, and the money back."""
+    return refunds.refund(
+        invoice_id=invoice.pk,
+        idem_key=f"{invoice.number}:{key}",
+        amount=amount,
+        reason="Cancelled within the week",
+        method="BANK_TRANSFER",
+        reference=f"UTR {key}",
+        actor=SYSTEM,
+        now=noon(day or invoice.issued_on),
+    )

@@ -1,0 +1,399 @@
+"""A portfolio under anything that can happen to it, in any order (billing.md 7.8).
+
+What must hold after each step is in machine_books.py.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from contextlib import ExitStack
+from decimal import Decimal
+from typing import Any, ClassVar, Final
+
+import pytest
+from django.db import OperationalError, connection, transaction
+from django.db.transaction import TransactionManagementError
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, rule
+
+from marketplace.models import Template
+from partners.models import Partner, WebhookDelivery, WebhookEndpoint
+from partners.services import find_or_create_customer
+from quantleap.core import outbox
+from quantleap.core.audit import SYSTEM
+from quantleap.core.models import OutboxEvent
+from subscriptions import services
+from subscriptions.billing import (
+    customer_credit,
+    maturity,
+    recognition,
+    runs,
+    shares,
+    withdrawals,
+)
+from subscriptions.billing.commissions import standing
+from subscriptions.billing.errors import FutureDate
+from subscriptions.billing.models import Invoice, InvoiceMail, Payment
+from subscriptions.billing.tests.factories import AWAY, HOME, bill, credit, follow, noon, pay
+from subscriptions.billing.tests.machine_books import Books, floored, total
+from subscriptions.billing.tests.portfolios_oracle import Action, Followed
+from subscriptions.errors import TransitionRefused
+from subscriptions.models import Subscription
+
+# Month ends, so that anchors 28 to 31 are common; the financial year ends two months on.
+FIRST: Final = dt.date(2026, 1, 28)
+FEES: Final = (Decimal("999.00"), Decimal("499.99"), Decimal("0.50"))
+SHARES: Final = (3000, 3333, 10_000)
+
+pick = st.integers(0, 10_000)
+part = st.one_of(st.integers(1, 99), st.just(100))
+
+
+class Dies:
+    """Raises once, at the ``at``-th statement from here on that is not about savepoints."""
+
+    def __init__(self, at: int, error: type[Exception]) -> None:
+        self.left, self.error, self.happened = at, error, False
+
+    def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if "SAVEPOINT" not in sql and not self.happened:
+            self.left -= 1
+            if self.left < 0:
+                self.happened = True
+                raise self.error("died here")
+        return execute(sql, params, many, context)
+
+
+class Portfolio(Books):
+    """A partner's and direct customers' subscriptions, on a clock that jumps."""
+
+    template: ClassVar[Template]
+    partner: ClassVar[Partner]
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Every example works in a transaction of its own that is never committed.
+        self.stack = ExitStack()
+        self.stack.enter_context(transaction.atomic())
+        self.today = FIRST
+        self.keys = 0
+        #: A step failed in a walk: nothing more is to be asked.
+        self.broken = False
+
+    def teardown(self) -> None:
+        """Whatever ran and when: a run at the end leaves what any others would have; then undo."""
+        try:
+            self.stack.callback(transaction.set_rollback, True)
+            if not self.broken:
+                bill(self.today)
+                self.all_is_billed()
+        finally:
+            self.stack.close()
+
+    @initialize()
+    def house(self) -> None:
+        for values in ((HOME, 999, 3000), (HOME, 999, 3000), (AWAY, FEES[1], 3333)):
+            self.followed(self.partner, *values)
+        self.followed(None, HOME, 999, 0)
+        self.run(twice=False, chunk=1000)
+
+    # -- helpers ---------------------------------------------------------------------------------
+    def followed(self, partner: Partner | None, state: str, fee: Decimal | int, bps: int) -> None:
+        (one,) = follow(self.template, partner, [self.today], state=state, fee=fee, bps=bps)
+        self.known[one.pk] = Followed(self.today, Decimal(fee), state)
+
+    def key(self) -> str:
+        self.keys += 1
+        return f"k{self.keys}"
+
+    def chosen(self, rows: Any, number: int) -> Any:
+        found = list(rows.order_by("id"))
+        return found[number % len(found)] if found else None
+
+    def invoice(self, number: int) -> Invoice | None:
+        found: Invoice | None = self.chosen(Invoice.objects.all(), number)
+        return found
+
+    def unchanged(self, act: Callable[[], object]) -> None:
+        """``act`` leaves every row of the books as it is."""
+        before = self.prints()
+        act()
+        after = self.prints()
+        changed = [name for name in before if before[name] != after[name]]
+        assert not changed, f"done twice is not done once: {changed}"
+
+    # -- customers -------------------------------------------------------------------------------
+    @rule(
+        fee=st.sampled_from(FEES),
+        state=st.sampled_from((HOME, AWAY)),
+        direct=st.booleans(),
+        bps=st.sampled_from(SHARES),
+    )
+    def subscribe(self, fee: Decimal, state: str, direct: bool, bps: int) -> None:
+        self.followed(None if direct else self.partner, state, fee, 0 if direct else bps)
+
+    @rule()
+    def subscribe_from_nowhere(self) -> None:
+        """Without a state nobody can be taxed: withheld until he says where he lives."""
+        self.followed(None, "", FEES[0], 0)
+
+    @rule(number=pick, state=st.sampled_from((HOME, AWAY)))
+    def say_where(self, number: int, state: str) -> None:
+        nowhere = [pk for pk, one in self.known.items() if not one.state]
+        if not nowhere:
+            return
+        pk = nowhere[number % len(nowhere)]
+        one = Subscription.objects.select_related("customer").get(pk=pk)
+        find_or_create_customer(
+            partner_id=one.partner_id,
+            environment=one.environment,
+            email=one.customer.email,
+            state=state,
+            now=noon(self.today),
+        )
+        held = self.known[pk]
+        self.known[pk] = Followed(held.start, held.fee, state, held.events)
+        self.seen["state told"] += 1
+
+    @rule(number=pick, action=st.sampled_from([*Action, Action.RESUME]))
+    def act(self, number: int, action: Action) -> None:
+        """Pause, resume, cancel; a cancelled one stays as it is."""
+        moving = {"pause": ["ACTIVE"], "resume": ["PAUSED"], "cancel": ["ACTIVE", "PAUSED"]}
+        ended = ["CANCELLED"] if number % 5 == 0 else []
+        allowed = Subscription.objects.filter(status__in=ended or moving[action])
+        one = self.chosen(allowed, number)
+        if one is None:
+            return
+
+        def call() -> None:
+            getattr(services, action)(
+                subscription_id=one.pk, actor=SYSTEM, reason="USER", now=noon(self.today)
+            )
+
+        if one.status != "CANCELLED":
+            call()
+            self.happened(one.pk, action)
+            self.seen[action] += 1
+        elif action is Action.CANCEL:
+            self.unchanged(call)
+        else:
+            with pytest.raises(TransitionRefused):
+                call()
+
+    @rule(luck=st.integers(0, 3))
+    def withdraw(self, luck: int) -> None:
+        """Everybody loses the template; new ones may come after it, and lose it too."""
+        if luck:  # else hardly anybody would live to see the rest
+            return
+        lost = list(Subscription.objects.exclude(status="CANCELLED").values_list("pk", flat=True))
+        services.cancel_for_withdrawal(self.template.pk, actor=SYSTEM, now=noon(self.today))
+        for pk in lost:
+            self.happened(pk, Action.CANCEL)
+
+    # -- the clock and the runs ------------------------------------------------------------------
+    @rule(days=st.sampled_from((1, 3, 10, 31, 62)))
+    def time_passes(self, days: int) -> None:
+        self.today += dt.timedelta(days=days)
+
+    @rule(twice=st.booleans(), chunk=st.sampled_from((1, 2, 1000)))
+    def run(self, twice: bool, chunk: int) -> None:
+        bill(self.today, chunk=chunk)
+        self.all_is_billed()
+        if twice:
+            self.unchanged(lambda: bill(self.today))
+
+    @rule(days=st.sampled_from((1, 40, 400)))
+    def clock_goes_back(self, days: int) -> None:
+        """All that runs by the clock, on an earlier day than before."""
+        self.run(twice=False, chunk=1000)
+        self.night()
+        past = self.today - dt.timedelta(days=days)
+
+        def again() -> None:
+            runs.run(past, now=noon(past))
+            recognition.recognise(past, now=noon(past))
+            maturity.mature(past, now=noon(past))
+
+        self.unchanged(again)
+        with pytest.raises(FutureDate):
+            runs.run(self.today, now=noon(past))
+
+    @rule()
+    def night(self) -> None:
+        """Recognition and maturity, each twice."""
+        yesterday = self.today - dt.timedelta(days=1)
+
+        def books() -> None:
+            recognition.recognise(yesterday, now=noon(self.today))
+            maturity.mature(self.today, now=noon(self.today))
+
+        books()
+        self.unchanged(books)
+        for one in Invoice.objects.filter(credited=0):
+            assert one.recognised == self.earned(one, yesterday), "not what was earned"
+
+    @rule(limit=st.sampled_from((1, 100)))
+    def credit_withdrawals(self, limit: int) -> None:
+        self.seen["withdrawal credited"] += withdrawals.credit_due(
+            now=noon(self.today), limit=limit
+        )
+        if limit > 1:
+            self.unchanged(lambda: withdrawals.credit_due(now=noon(self.today), limit=limit))
+
+    # -- money -----------------------------------------------------------------------------------
+    @rule(number=pick, much=st.one_of(part, st.just(160)), twice=st.booleans())
+    def pay(self, number: int, much: int, twice: bool) -> None:
+        """So many percent of the invoice's total, also where less is owed."""
+        invoice = self.invoice(number)
+        if invoice is None or not (amount := floored(invoice.total * much / 100)):
+            return
+        key = self.key()
+        made = pay(invoice, amount, key=key, day=self.today).payment
+        self.seen["paid too much"] += made.excess > 0
+        if twice:
+            self.unchanged(lambda: pay(invoice, amount, key=key, day=self.today))
+
+    @rule(number=pick, part=part, twice=st.booleans())
+    def credit(self, number: int, part: int, twice: bool) -> None:
+        """A part of what is left of the invoice."""
+        invoice = self.invoice(number)
+        if invoice is None:
+            return
+        amount = floored((invoice.total - invoice.credited) * part / 100)
+        if not shares.may_credit(invoice.total, invoice.credited, amount):
+            return
+        key = self.key()
+        credit(invoice, amount, key=key, day=self.today)
+        if twice:
+            self.unchanged(lambda: credit(invoice, amount, key=key, day=self.today))
+
+    @rule(number=pick, days=st.sampled_from((29, 30)), half=st.sampled_from((50, 100)))
+    def refund_around_the_window(self, number: int, days: int, half: int) -> None:
+        """Pending the day before, payable after: what is taken back comes out of the right one."""
+        self.pay(number, 100, twice=False)
+        self.today += dt.timedelta(days=days)
+        maturity.mature(self.today, now=noon(self.today))
+        self.credit(number, half, twice=False)
+
+    @rule(number=pick)
+    def give_back_excess(self, number: int) -> None:
+        payment = self.chosen(Payment.objects.filter(excess__gt=0), number)
+        if payment is None:
+            return
+        left = payment.excess - total(payment.refunds.all())
+        there = min(left, customer_credit.available(payment.customer))
+        if there <= 0:
+            return
+        given: dict[str, Any] = {
+            "payment_id": payment.pk, "idem_key": self.key(), "amount": there, "method": "UPI",
+            "reference": "back", "actor": SYSTEM, "now": noon(self.today),
+        }  # fmt: skip
+        customer_credit.return_excess(**given)
+        self.unchanged(lambda: customer_credit.return_excess(**given))
+
+    @rule(number=pick, part=part, out=st.booleans())
+    def take_credit(self, number: int, part: int, out: bool) -> None:
+        """Use a customer's credit for an invoice of his, or pay it out."""
+        holders = Invoice.objects.filter(customer__in=_holders())
+        if not out:
+            holders = holders.filter(status__in=("DUE", "PARTLY_PAID"))
+        invoice: Invoice | None = self.chosen(holders, number)
+        if invoice is None:
+            return
+        there, owed = customer_credit.available(invoice.customer), standing(invoice).outstanding
+        amount = floored((there if out else min(there, owed)) * part / 100)
+        if amount <= 0:
+            return
+        act: dict[str, Any] = {
+            "idem_key": self.key(), "amount": amount, "actor": SYSTEM, "now": noon(self.today),
+        }  # fmt: skip
+        to: dict[str, Any] = {"customer_id": invoice.customer_id, "method": "UPI"}
+
+        def take() -> None:
+            if out:
+                customer_credit.pay_out(**to, reference="out", **act)
+            else:
+                customer_credit.apply(invoice_id=invoice.pk, **act)
+
+        take()
+        self.unchanged(take)
+        assert customer_credit.available(invoice.customer) == there - amount
+        self.seen["credit paid out" if out else "credit used"] += 1
+
+    # -- what goes wrong -------------------------------------------------------------------------
+    @rule(
+        what=st.sampled_from(("run", "run", "night", "withdrawals", "pay", "credit")),
+        at=st.integers(0, 40),
+        error=st.sampled_from((OperationalError, RuntimeError)),
+        number=pick,
+    )
+    def dies(self, what: str, at: int, error: type[Exception], number: int) -> None:
+        """At any statement, of any chunk: it leaves whole chunks, and the next time does the rest.
+
+        One movement of money is one chunk: it leaves nothing.
+        """
+        keys, today = self.keys, self.today
+        yesterday = today - dt.timedelta(days=1)
+        acts: dict[str, Callable[[], object]] = {
+            "run": lambda: bill(today, chunk=2),
+            "night": lambda: (
+                recognition.recognise(yesterday, now=noon(today), chunk=2),
+                maturity.mature(today, now=noon(today), chunk=2),
+            ),
+            "withdrawals": lambda: withdrawals.credit_due(now=noon(today)),
+            "pay": lambda: self.pay(number, 60, twice=False),
+            "credit": lambda: self.credit(number, 40, twice=False),
+        }
+        if what == "withdrawals" and number % 2:
+            self.run(twice=False, chunk=1000)
+            self.withdraw(luck=0)
+        before, dies = self.prints(), Dies(at, error)
+        try:
+            with connection.execute_wrapper(dies):
+                acts[what]()
+        except (error, TransactionManagementError):
+            assert dies.happened
+        if dies.happened:
+            # outside a chunk Django gives up the transaction, here that of the whole example
+            transaction.set_rollback(False)
+            self.seen[f"died: {what}"] += 1
+            if what in ("pay", "credit"):
+                assert self.prints() == before, "half a movement of money"
+            self.transactions_add_up_and_balances_are_their_entries()
+            self.periods_tile_from_the_anchor()
+            self.keys = keys  # the same money again
+        acts[what]()
+        if what == "run":
+            self.all_is_billed()
+
+    @rule()
+    def relay_twice(self) -> None:
+        """Told again after a crash, and the other way round: one mail, one delivery each."""
+        now = noon(self.today)
+        while outbox.relay(now=now):
+            pass
+        told = (set(InvoiceMail.objects.values_list("invoice", flat=True)), _deliveries())
+        assert told[0] == set(Invoice.objects.values_list("pk", flat=True))
+        events = list(OutboxEvent.objects.order_by("-id"))
+        for handler in outbox.HANDLERS.all():
+            handler(events, now)
+        assert InvoiceMail.objects.count() == len(told[0])
+        assert _deliveries() == told[1]
+        self.seen["told twice"] += bool(told[0] and told[1])
+
+
+def _holders() -> list[int]:
+    """Customers whose money we hold or held."""
+    excess = Payment.objects.filter(excess__gt=0).values_list("customer_id", flat=True)
+    kept = Invoice.objects.filter(credit_notes__refund__method="CUSTOMER_CREDIT")
+    return [*excess, *kept.values_list("customer_id", flat=True)]
+
+
+def _deliveries() -> int:
+    return WebhookDelivery.objects.count()
+
+
+def endpoint(partner: Partner) -> WebhookEndpoint:
+    """Somebody who wants to be told everything; nothing is sent in these tests."""
+    return WebhookEndpoint.objects.create(partner_id=partner.pk, url="https://hooks.example/")

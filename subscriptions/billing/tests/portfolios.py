@@ -1,0 +1,356 @@
+"""Random portfolios for the oracle, and the way of each through the house: lifecycle and runs.
+
+Everything goes in at the front doors, in the order of the days: ``subscriptions.services`` with
+their ``now``, ``billing.runs.run`` with its own. What came out is read back as oracle's bills.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any, Final
+
+from django.db import connection, transaction
+from django.db.models import Sum
+from hypothesis import strategies as st
+
+from marketplace.models import Template
+from marketplace.tests.factories import load_reference_data, make_template
+from partners.models import Partner
+from partners.tests.factories import make_partner
+from quantleap.core.audit import SYSTEM
+from quantleap.core.clock import at_ist
+from quantleap.core.tenancy import Environment
+from subscriptions import services
+from subscriptions.billing import recognition, runs
+from subscriptions.billing.models import Invoice, LedgerEntry, LedgerTransaction, TaxRate
+from subscriptions.billing.tests.factories import AWAY, HOME, follow, load_billing, noon
+from subscriptions.billing.tests.portfolios_oracle import (
+    NOON,
+    Action,
+    Bill,
+    Event,
+    Followed,
+    Moment,
+    Portfolio,
+    RunDay,
+    balances,
+    bills,
+    months_after,
+    numbered,
+)
+from subscriptions.errors import TransitionRefused
+from subscriptions.models import Subscription
+
+SIZE: Final = 50
+MONTHS: Final = 24
+#: First days of portfolios: two of them have 29 February inside.
+BEGINNINGS: Final = (
+    dt.date(2026, 1, 28),
+    dt.date(2026, 8, 31),
+    dt.date(2027, 3, 30),
+    dt.date(2025, 12, 31),
+)
+FIRST_RATE: Final = (dt.date(2017, 7, 1), Decimal("18.00"))
+RATES: Final = (Decimal("12.00"), Decimal("18.75"), Decimal("5.00"), Decimal("0.00"))
+# 499.95 and 0.05 have halves that round up; 0.02 has no tax at all at low rates.
+FEES: Final = (
+    Decimal("999.00"),
+    Decimal("499.95"),
+    Decimal("0.05"),
+    Decimal("333.33"),
+    Decimal("0.02"),
+    Decimal("0.00"),
+)
+STATES: Final = (HOME, AWAY, "07", "")
+#: Partners by the state that stands in for their customers'; None is us.
+PARTNER_STATES: Final = (None, "", AWAY, HOME)
+MORNING: Final = 4
+EVENING: Final = 18
+CHUNKS: Final = (1000, 20, 7, 2)
+#: Days between what a customer does; the lengths of months, and around them, more often.
+GAPS: Final = (0, 1, 27, 28, 29, 30, 31, 32, 59, 61, 62)
+ACTIONS: Final = (Action.PAUSE, Action.RESUME, Action.PAUSE, Action.RESUME, Action.CANCEL)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A portfolio and what the oracle need not know: chunk sizes, and who follows through whom."""
+
+    portfolio: Portfolio
+    chunks: tuple[int, ...]
+    partners: tuple[int, ...]
+
+
+# -- strategies ------------------------------------------------------------------------------------
+@st.composite
+def starts(draw: st.DrawFn, first: dt.date) -> dt.date:
+    """A day of the portfolio's first 23 months; every second one from the end of a month."""
+    if draw(st.booleans()):
+        return first + dt.timedelta(days=draw(st.integers(0, 700)))
+    day = draw(st.sampled_from((29, 30, 31)))
+    month = months_after(first.replace(day=1), draw(st.integers(0, 22)))
+    return max(first, months_after(month.replace(month=1, day=day), month.month - 1))
+
+
+@st.composite
+def followed(draw: st.DrawFn, first: dt.date, last: dt.date) -> tuple[Followed, int]:
+    """A subscription, and the place of its partner."""
+    start = draw(starts(first))
+    gaps = st.one_of(st.integers(0, 95), st.sampled_from(GAPS))
+    steps = draw(st.lists(st.tuples(st.sampled_from(ACTIONS), gaps), max_size=7))
+    day, events = start, []
+    for action, gap in steps:
+        day += dt.timedelta(days=gap)
+        if day <= last:
+            events.append(Event(day, action))
+    place = draw(st.integers(0, len(PARTNER_STATES) - 1))
+    one = Followed(
+        start,
+        draw(st.sampled_from(FEES)),
+        draw(st.sampled_from(STATES)),
+        tuple(events),
+        # a test subscription needs a partner
+        live=not place or draw(st.integers(0, 9)) < 9,
+        partner_state=PARTNER_STATES[place] or "",
+    )
+    return one, place
+
+
+@st.composite
+def run_days(draw: st.DrawFn, first: dt.date, last: dt.date) -> tuple[RunDay, ...]:
+    """Runs with outages of 1 to 60 days between them; some days have two, some runs ask for a day
+    that is over.
+    """
+    # hypothesis likes small numbers, and nobody needs so many runs
+    outages = st.integers(0, 59).map(lambda less: 60 - less)
+    gaps = draw(st.lists(outages, min_size=12, max_size=40))
+    twice, late = draw(st.integers(2, 9)), draw(st.integers(2, 9))
+    found: list[RunDay] = []
+    day = first
+    for number, gap in enumerate(itertools.cycle(gaps)):
+        if day >= last:
+            break
+        asked = day - dt.timedelta(days=3) if number % late == late - 1 else day
+        found.append(RunDay(Moment(day, (MORNING, EVENING)[number % 2]), asked))
+        if number % twice == 0 and number % 2 == 0:
+            found.append(RunDay(Moment(day, EVENING), day))
+        day += dt.timedelta(days=gap)
+    return (*found, RunDay(Moment(last, EVENING), last))
+
+
+@st.composite
+def cases(draw: st.DrawFn, size: int = SIZE, months: int = MONTHS) -> Case:
+    """``size`` subscriptions over ``months`` months, with one or two changes of the tax rate."""
+    first = draw(st.sampled_from(BEGINNINGS))
+    last = months_after(first, months)
+    made = draw(st.lists(followed(first, last), min_size=size, max_size=size))
+    changes = draw(
+        st.lists(
+            st.tuples(st.integers(1, 700), st.sampled_from(RATES)),
+            min_size=1,
+            max_size=2,
+            unique_by=lambda change: change[0],
+        )
+    )
+    rates = [(first + dt.timedelta(days=days), percent) for days, percent in changes]
+    portfolio = Portfolio(
+        tuple(one for one, _ in made),
+        (FIRST_RATE, *rates),
+        HOME,
+        last,
+        draw(run_days(first, last)),
+    )
+    chunks = draw(st.lists(st.sampled_from(CHUNKS), min_size=1, max_size=5))
+    return Case(portfolio, tuple(chunks), tuple(place for _, place in made))
+
+
+def with_runs(case: Case, days: Sequence[dt.date]) -> Case:
+    """The same portfolio with evening runs on ``days`` instead."""
+    planned = tuple(RunDay(Moment(day, EVENING), day) for day in days)
+    return replace(case, portfolio=replace(case.portfolio, runs=planned))
+
+
+# -- the way through the house ---------------------------------------------------------------------
+@contextlib.contextmanager
+def undone() -> Iterator[None]:
+    """Everything inside is rolled back. The run's durable chunks are savepoints meanwhile."""
+    with transaction.atomic():
+        real = transaction.atomic
+
+        def within(*_arguments: Any, **_options: Any) -> Any:
+            return real()
+
+        vars(transaction)["atomic"] = within
+        try:
+            yield
+        finally:
+            vars(transaction)["atomic"] = real
+            transaction.set_rollback(True)
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What all portfolios share: a template in each environment, and PARTNER_STATES as partners."""
+
+    template: Template
+    sandbox: Template
+    partners: tuple[Partner | None, ...]
+
+
+def build_house() -> House:
+    """A house without subscriptions; tax and supplier are in force."""
+    load_billing()
+    load_reference_data()
+    return House(
+        make_template(),
+        make_template(environment=Environment.TEST),
+        tuple(
+            None if state is None else make_partner(default_state=state) for state in PARTNER_STATES
+        ),
+    )
+
+
+def load(case: Case, house: House) -> list[Subscription]:
+    """The subscriptions in the order of the portfolio, each of a customer of its own."""
+    for since, percent in case.portfolio.rates:
+        TaxRate.objects.get_or_create(effective_from=since, defaults={"rate_pct": percent})
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for number, (one, place) in enumerate(
+        zip(case.portfolio.subscriptions, case.partners, strict=True)
+    ):
+        groups.setdefault((one.live, place, one.state, one.fee), []).append(number)
+    made: dict[int, Subscription] = {}
+    for (live, place, state, fee), numbers in groups.items():
+        days = [case.portfolio.subscriptions[number].start for number in numbers]
+        subscriptions = follow(
+            house.template if live else house.sandbox,
+            house.partners[place],
+            days,
+            state=state,
+            fee=fee,
+            environment=Environment.LIVE if live else Environment.TEST,
+        )
+        made.update(zip(numbers, subscriptions, strict=True))
+    return [made[number] for number in range(len(made))]
+
+
+def drive(case: Case, made: Sequence[Subscription]) -> int:
+    """Everything that happens, in its order; then revenue. How many invoices the runs counted."""
+    agenda: list[tuple[Moment, int, RunDay | Action]] = [
+        (Moment(event.day, NOON), number, event.action)
+        for number, one in enumerate(case.portfolio.subscriptions)
+        for event in one.events
+    ]
+    agenda += [(run.at, -1, run) for run in case.portfolio.runs]
+    chunks = itertools.cycle(case.chunks)
+    counted = 0
+    for moment, number, what in sorted(agenda, key=lambda entry: entry[0]):
+        now = at_ist(moment.day, dt.time(moment.hour))
+        if isinstance(what, RunDay):
+            counted += runs.run(what.as_of, now=now, chunk=next(chunks)).invoices
+            continue
+        with contextlib.suppress(TransitionRefused):  # of one that was cancelled
+            getattr(services, what.value)(
+                subscription_id=made[number].pk, actor=SYSTEM, reason="USER", now=now
+            )
+    last = case.portfolio.last
+    recognition.recognise(last, now=noon(last))
+    with connection.cursor() as cursor:  # what the database would judge at a commit
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+    return counted
+
+
+def invoiced(made: Sequence[Subscription]) -> list[Bill]:
+    """The invoices of the books as the oracle writes them, in its order."""
+    places = {one.pk: number for number, one in enumerate(made)}
+    rows = Invoice.objects.values_list(
+        "subscription_id", "segment_no", "period_no", "period_start", "period_end", "taxable",
+        "rate_pct", "cgst", "sgst", "igst", "total", "issued_on", "needs_review",
+    )  # fmt: skip
+    return sorted(Bill(places[row[0]], *row[1:]) for row in rows)
+
+
+def booked(made: Sequence[Subscription]) -> Mapping[str, Decimal]:
+    """The sums of the entries by account, those that are 0 left out."""
+    places = {
+        f"receivable:{one.customer.public_id}": f"receivable:{number}"
+        for number, one in enumerate(made)
+    }
+    sums = LedgerEntry.objects.values_list("account__code").annotate(sum=Sum("amount"))
+    return {places.get(code, code): amount for code, amount in sums.order_by() if amount}
+
+
+# -- the comparison --------------------------------------------------------------------------------
+def differences(case: Case, made: Sequence[Subscription], counted: int) -> list[str]:
+    """Everything in which the books and the oracle do not agree, in words."""
+    expected, found = bills(case.portfolio), invoiced(made)
+    return [
+        *_invoices(expected, found),
+        *_books(balances(expected, case.portfolio.last), booked(made)),
+        *_numbers(numbered(expected)),
+        *([] if counted == len(found) else [f"runs counted {counted} of {len(found)} invoices"]),
+    ]
+
+
+def _invoices(expected: Sequence[Bill], found: Sequence[Bill]) -> Iterator[str]:
+    ours, theirs = ({bill[:3]: bill for bill in side} for side in (expected, found))
+    if len(ours) != len(expected) or len(theirs) != len(found):
+        yield "a period was invoiced twice"
+    for key in sorted(ours.keys() | theirs.keys()):
+        ours_one, theirs_one = ours.get(key), theirs.get(key)
+        if ours_one is None:
+            yield f"invoice {key} should not be: {theirs_one}"
+        elif theirs_one is None:
+            yield f"invoice {key} is missing: {ours_one}"
+        elif ours_one != theirs_one:
+            wrong = [
+                f"{name} {was} instead of {should}"
+                for name, should, was in zip(Bill._fields, ours_one, theirs_one, strict=True)
+                if should != was
+            ]
+            yield f"invoice {key} has {', '.join(wrong)}"
+
+
+def _books(expected: Mapping[str, Decimal], found: Mapping[str, Decimal]) -> Iterator[str]:
+    for code in sorted(expected.keys() | found.keys()):
+        if expected.get(code) != found.get(code):
+            yield f"account {code} is {found.get(code)} instead of {expected.get(code)}"
+    if sum(found.values()):
+        yield f"all entries add up to {sum(found.values())}"
+    unbalanced = LedgerTransaction.objects.annotate(sum=Sum("entries__amount")).exclude(sum=0)
+    if unbalanced.exists():
+        yield f"{unbalanced.count()} transactions are not 0"
+
+
+def _numbers(expected: Mapping[str, int]) -> Iterator[str]:
+    """Numbers 1 to n in each financial year, with dates that never fall."""
+    rows = list(Invoice.objects.order_by("fy", "seq").values_list("fy", "seq", "number"))
+    taken = Counter(year for year, *_ in rows)
+    if taken != expected:
+        yield f"numbers of {dict(taken)} instead of {dict(expected)}"
+    for year, count in taken.items():
+        if [seq for held, seq, _ in rows if held == year] != list(range(1, count + 1)):
+            yield f"the numbers of {year} are not 1 to {count}"
+    yield from (
+        f"{number} is not {year} {seq}"
+        for year, seq, number in rows
+        if number != f"QL{year[2:4]}-{str(seq).zfill(8)}"
+    )
+    days = list(Invoice.objects.order_by("fy", "seq").values_list("issued_on", flat=True))
+    if days != sorted(days):
+        yield "dates fall while numbers rise"
+
+
+def compare(case: Case, house: House) -> tuple[list[str], int]:
+    """Play a case to its end and undo it: the differences, and the invoices that agree or not."""
+    with undone():
+        made = load(case, house)
+        counted = drive(case, made)
+        return differences(case, made, counted), counted

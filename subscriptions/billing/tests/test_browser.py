@@ -1,0 +1,207 @@
+"""The pages of money in a real browser: a payment from click to books, and how all of them look."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import threading
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connections
+from django.urls import reverse
+from playwright.sync_api import Page, expect, sync_playwright
+from pytest_django.live_server_helper import LiveServer
+
+from marketplace.tests.factories import load_reference_data, make_template
+from partners.tests.factories import make_partner
+from quantleap.core import clock
+from quantleap.core.models import OutboxEvent, StaffUser
+from subscriptions.billing import documents, mailing, maturity, proof, recognition
+from subscriptions.billing.models import (
+    BillingRun,
+    BillingSegment,
+    Commission,
+    CreditNote,
+    Invoice,
+    InvoiceMail,
+    LedgerAccount,
+    LedgerProof,
+    LedgerTransaction,
+    NumberSeries,
+    Payment,
+    Refund,
+    Supplier,
+    TaxRate,
+)
+from subscriptions.billing.tests.factories import AWAY, bill, credit, follow, load_billing, pay
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def page(
+    chromium_path: str, live_server: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Page]:
+    """Somebody of finance, logged in; any message on the console fails the test."""
+    # Playwright's loop runs in this thread; the tests' own queries are synchronous all the same.
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+    StaffUser.objects.create_superuser("finance", "finance@example.com", "secret-pass")
+    complaints: list[str] = []
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium_path, args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": 1440, "height": 1000}, base_url=live_server.url)
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.on("console", lambda m: complaints.extend([m.text] if m.type == "error" else []))
+        tab.goto("/admin/login/")
+        tab.fill("[name=username]", "finance")
+        tab.fill("[name=password]", "secret-pass")
+        tab.click("button[type=submit]")
+        yield tab
+        browser.close()
+        connections.close_all()  # beside Playwright's loop the test had a session of its own
+    for thread in threading.enumerate():
+        if thread.name.endswith("(process_request_thread)"):
+            thread.join(10)
+    assert complaints == []
+
+
+@pytest.fixture
+def invoice() -> Invoice:
+    """The newest invoice of two months' business: due, paid, overpaid, credited, to be reviewed."""
+    load_billing()
+    load_reference_data()
+    zebu = make_partner("zebu")
+    condor = make_template(name="NIFTY iron condor")
+    straddle = make_template(name="BANKNIFTY straddle for patient people", fee=124_999)
+    today = clock.ist_date(clock.now())
+    month_ago = today - dt.timedelta(days=33)
+    follow(condor, zebu, [month_ago] * 3)
+    follow(straddle, zebu, [month_ago], state=AWAY, fee=124_999)
+    bill(month_ago)
+    first, second, *_, large = Invoice.objects.order_by("id")
+    pay(first, first.total, day=month_ago)
+    pay(second, second.total + 100, day=month_ago)
+    pay(large, Decimal("100000.00"), day=month_ago)
+    credit(first, Decimal("500.00"), day=month_ago + dt.timedelta(days=2))
+    recognition.recognise(today - dt.timedelta(days=1), now=clock.now())
+    maturity.mature(today, now=clock.now())
+    follow(condor, None, [month_ago - dt.timedelta(days=40)], state="")
+    follow(condor, zebu, [today])
+    bill(today)
+    mailing.queue_mails(list(OutboxEvent.objects.filter(type="invoice.issued")), clock.now())
+    proof.prove(now=clock.now())
+    return Invoice.objects.order_by("-id")[0]
+
+
+def list_of(model: Any) -> str:
+    return reverse(f"admin:billing_{model._meta.model_name}_changelist")
+
+
+def page_of(row: Any, action: str = "change") -> str:
+    return reverse(f"admin:billing_{row._meta.model_name}_{action}", args=[row.pk])
+
+
+def shoot(page: Page, name: str) -> None:
+    """Keep a picture where QUANTLEAP_SCREENSHOTS names a folder, for people to look at."""
+    folder = os.environ.get("QUANTLEAP_SCREENSHOTS")
+    if folder:
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+
+
+def fits(page: Page) -> bool:
+    """Whether nothing but the tables' own scroll boxes is wider than the window."""
+    return bool(
+        page.evaluate(
+            "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+        )
+    )
+
+
+def test_a_payment_from_the_invoice_to_the_books(page: Page, invoice: Invoice) -> None:
+    page.goto(list_of(Invoice))
+    page.get_by_role("link", name=invoice.number, exact=True).click()
+    with page.expect_download() as found:
+        page.get_by_role("link", name="PDF").click()
+    assert found.value.suggested_filename == f"{invoice.number}.pdf"
+    assert Path(found.value.path()).read_bytes() == documents.invoice_pdf(invoice)
+
+    page.get_by_role("link", name="Record payment").click()
+    expect(page.get_by_text("owes ₹1,178.82 of ₹1,178.82")).to_be_visible()
+    shoot(page, "ask-payment")
+    page.fill("[name=amount]", "1178.82")
+    page.select_option("[name=method]", "UPI")
+    page.fill("[name=reference]", "UTR 4711")
+    page.get_by_role("button", name="Record payment").click()
+    expect(page.get_by_text(f"₹1,178.82 are recorded for {invoice.number}.")).to_be_visible()
+    shoot(page, "paid")
+
+    payment = Payment.objects.get(reference="UTR 4711")
+    page.get_by_role("link", name=payment.public_id).click()
+    commission = Commission.objects.get(payment=payment)
+    page.get_by_role("link", name=commission.public_id).click()
+    expect(page.get_by_text("₹299.70").first).to_be_visible()
+    page.get_by_role("link", name=commission.transaction.idem_key).click()
+    expect(page.get_by_role("link", name="partner_payable_pending:zebu")).to_be_visible()
+    page.get_by_role("link", name="revshare_expense").click()
+    expect(page.get_by_role("link", name=commission.transaction.idem_key)).to_be_visible()
+
+
+def test_a_refund_is_asked_for_twice(page: Page, invoice: Invoice) -> None:
+    pay(invoice, invoice.total)
+    page.goto(page_of(invoice))
+    page.locator(f'a[href="{page_of(invoice, "refund")}"]').click()
+    expect(page.get_by_text("Commission is clawed back in proportion")).to_be_visible()
+    page.fill("[name=amount]", "500.00")
+    page.fill("[name=reference]", "UTR 4712")
+    page.fill("[name=reason]", "Cancelled within the week")
+    shoot(page, "ask-refund")
+    page.get_by_role("button", name="Refund").click()
+    expect(page.get_by_text("This cannot be taken back")).to_be_visible()
+    assert CreditNote.objects.filter(invoice=invoice).count() == 0
+    shoot(page, "ask-refund-again")
+    page.get_by_role("button", name="Refund").click()
+    expect(page.get_by_text("is issued over ₹500.00; ₹500.00 goes back.")).to_be_visible()
+    note = CreditNote.objects.get(invoice=invoice)
+    shoot(page, "refunded")
+    page.get_by_role("link", name=note.number).click()
+    with page.expect_download() as found:
+        page.get_by_role("link", name="PDF").click()
+    assert Path(found.value.path()).read_bytes() == documents.credit_note_pdf(note)
+
+
+@pytest.mark.parametrize("look", ["light", "dark", "narrow"])
+def test_every_page_fits(page: Page, invoice: Invoice, look: str) -> None:
+    if look == "narrow":
+        page.set_viewport_size({"width": 390, "height": 844})
+    if look == "dark":
+        page.emulate_media(color_scheme="dark")
+    (clawback,) = Commission.objects.filter(kind="CLAWBACK")
+    rows: dict[str, Any] = {
+        "invoice": clawback.invoice,
+        "payment": clawback.payment,
+        "creditnote": clawback.credit_note,
+        "refund": Refund.objects.all()[0],
+        "commission": clawback,
+        "account": LedgerAccount.objects.get(code="deferred_revenue"),
+        "transaction": clawback.transaction,
+        "proof": LedgerProof.objects.all()[0],
+        "run": BillingRun.objects.all()[0],
+        "mail": InvoiceMail.objects.all()[0],
+    }
+    lists = (
+        Invoice, Payment, CreditNote, Refund, Commission, LedgerAccount, LedgerTransaction,
+        LedgerProof, BillingRun, BillingSegment, InvoiceMail, TaxRate, Supplier, NumberSeries,
+    )  # fmt: skip
+    pages = {f"{model._meta.model_name}-list": list_of(model) for model in lists}
+    pages |= {name: page_of(row) for name, row in rows.items()}
+    pages |= {"today": reverse("admin:index")}
+    pages |= {"overdue": f"{list_of(Invoice)}?outstanding=overdue"}
+    pages |= {"no-invoice": f"{list_of(Invoice)}?q=nothing-like-it"}
+    for name, url in pages.items():
+        page.goto(url)
+        shoot(page, f"{look}-{name}")
+        assert fits(page), name

@@ -1,0 +1,79 @@
+"""Billing runs die by ``kill -9``, worker and Postgres; the books are as if nothing had happened.
+
+``make billing-kill-rounds`` plays more, and larger portfolios. Each judgement has its controls: a
+part of the run that commits apart from the rest, and the same judge finds it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from subscriptions.billing.tests.killing.reference import Verdict
+from subscriptions.billing.tests.killing.rounds import CHUNK, play
+from subscriptions.billing.tests.killing.statements import (
+    break_and_kill,
+    play_morning,
+    play_statements,
+)
+from subscriptions.billing.tests.killing.yard import Yard
+
+pytestmark = pytest.mark.process
+ROUNDS = int(os.environ.get("QUANTLEAP_BILLING_KILL_ROUNDS", "2"))
+
+
+@pytest.fixture(scope="module")
+def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
+    with Yard(tmp_path_factory.mktemp("billing") / "yard", chunk=CHUNK) as made:
+        yield made
+
+
+@pytest.fixture
+def seed() -> int:
+    return random.SystemRandom().randrange(10**6)
+
+
+def test_runs_killed_at_random_moments_and_repeated_five_times(
+    yard: Yard, seed: int, record_property: Callable[[str, object], None]
+) -> None:
+    verdict = play(yard, rounds=ROUNDS, seed=seed, size=1200)
+    _clean(verdict, 5 * ROUNDS, record_property, f"of billing at random moments, seed {seed}")
+
+
+def test_runs_killed_at_every_statement(
+    yard: Yard, seed: int, record_property: Callable[[str, object], None]
+) -> None:
+    verdict = play_statements(yard, seed=seed, postgres=False)
+    _clean(verdict, 40, record_property, f"of billing at every statement, seed {seed}")
+
+
+def test_recognition_maturity_and_proof_killed_at_every_statement(
+    yard: Yard, seed: int, record_property: Callable[[str, object], None]
+) -> None:
+    verdict = play_morning(yard, seed=seed, postgres=False)
+    _clean(verdict, 60, record_property, f"of the morning after billing, seed {seed}")
+
+
+@pytest.mark.parametrize(
+    ("broken", "place_of", "before", "found"),
+    [
+        ("numbers_apart", "INVOICES", False, "numbers are not 1 to n"),
+        ("advance_apart", "INVOICES", False, "invoice is missing"),
+        ("events_apart", "EVENTS", True, "invoice without exactly one event"),
+    ],
+)
+def test_control_what_commits_apart_is_found(
+    yard: Yard, broken: str, place_of: str, before: bool, found: str
+) -> None:
+    problems = break_and_kill(yard, broken=broken, place_of=place_of, before=before)
+    assert [one for one in problems if one.startswith(found)], problems
+
+
+def _clean(verdict: Verdict, least: int, record: Callable[[str, object], None], what: str) -> None:
+    kills = sum(verdict.kills.values())
+    assert verdict.problems == [], what
+    assert kills >= least
+    record("tried", f"{kills} kills {what}")

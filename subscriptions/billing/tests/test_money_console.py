@@ -1,0 +1,188 @@
+"""The console's money: read-only everywhere, actions that ask first and happen once."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from marketplace.tests.factories import load_reference_data, make_template
+from partners.tests.factories import make_partner
+from quantleap.core import clock
+from quantleap.core.models import AuditEntry, StaffUser
+from subscriptions.billing import proof
+from subscriptions.billing.models import (
+    BillingRun,
+    Commission,
+    CreditNote,
+    Invoice,
+    LedgerAccount,
+    LedgerProof,
+    LedgerTransaction,
+    Payment,
+    Refund,
+)
+from subscriptions.billing.tests.factories import START, bill, credit, follow, load_billing, pay
+
+PAGES = (
+    Invoice, Payment, CreditNote, Refund, Commission, LedgerAccount, LedgerTransaction,
+    LedgerProof, BillingRun,
+)  # fmt: skip
+
+
+@pytest.fixture
+def console(db: None) -> Client:
+    load_billing()
+    load_reference_data()
+    client = Client()
+    client.force_login(StaffUser.objects.create_superuser("staff", "s@example.com", "pw"))
+    return client
+
+
+@pytest.fixture
+def invoice(console: Client) -> Invoice:
+    follow(make_template(), make_partner("zebu"), [START])
+    bill(START)
+    return Invoice.objects.get()
+
+
+def url(row: Any, page: str = "change") -> str:
+    return reverse(f"admin:billing_{row._meta.model_name}_{page}", args=[row.pk])
+
+
+def money(**fields: str) -> dict[str, str]:
+    return {
+        "confirm": "yes",
+        "amount": "1178.82",
+        "method": "UPI",
+        "reference": "UTR 1",
+        **fields,
+    }
+
+
+def test_a_payment_is_asked_for_and_recorded_once(console: Client, invoice: Invoice) -> None:
+    page = url(invoice, "record_payment")
+    asked = console.get(page)
+    assert asked.status_code == 200
+    assert "owes ₹1,178.82 of ₹1,178.82" in asked.content.decode()
+    assert not Payment.objects.exists()
+    body = money(received_on=START.isoformat())
+    for words in ("₹1,178.82 are recorded", "UTR 1 was recorded before"):
+        assert words in console.post(page, body, follow=True).content.decode()
+    paid = Payment.objects.get()
+    assert (paid.recorded_by, paid.received_on) == ("staff", START)
+    assert Commission.objects.get().amount == Decimal("299.70")
+    assert AuditEntry.objects.get(action="payment.recorded").actor_id == "staff"
+    refused = console.post(page, body | {"amount": "5"})
+    assert refused.status_code == 409
+    assert "already names" in refused.content.decode()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"amount": "0"}, {"amount": "1.001"}, {"method": "X"}, {"reference": ""}]
+)
+def test_a_wrong_form_records_nothing(
+    console: Client, invoice: Invoice, wrong: dict[str, str]
+) -> None:
+    body = money(received_on=START.isoformat(), **wrong)
+    assert console.post(url(invoice, "record_payment"), body).status_code == 400
+    assert not Payment.objects.exists()
+
+
+def test_a_refund_is_asked_for_twice(console: Client, invoice: Invoice) -> None:
+    pay(invoice, invoice.total)
+    page = url(invoice, "refund")
+    body = money(reason="Cancelled", amount="500.00")
+    assert "This cannot be taken back" in console.post(page, body).content.decode()
+    assert not CreditNote.objects.exists()
+    done = console.post(page, body | {"again": "yes"}, follow=True).content.decode()
+    assert "is issued over ₹500.00; ₹500.00 goes back" in done
+    console.post(page, body | {"again": "yes"})
+    assert CreditNote.objects.count() == Refund.objects.count() == 1
+    refused = console.post(
+        page, money(reason="All of it", reference="UTR 2", again="yes"), follow=True
+    )
+    assert refused.status_code == 409
+
+
+def test_excess_is_given_back(console: Client, invoice: Invoice) -> None:
+    paid = pay(invoice, invoice.total + 100).payment
+    page = url(paid, "return_excess")
+    assert console.get(page).status_code == 200
+    asked = console.post(page, money(amount="100.00")).content.decode()
+    assert "This cannot be taken back" in asked
+    assert not Refund.objects.exists()
+    console.post(page, money(amount="100.00", again="yes"))
+    assert Refund.objects.get().amount == 100
+    more = money(amount="1.00", reference="UTR 2", again="yes")
+    assert console.post(page, more).status_code == 409
+
+
+def test_everything_is_to_look_at_only(console: Client, invoice: Invoice) -> None:
+    pay(invoice, invoice.total)
+    credit(invoice, Decimal("500.00"))
+    proof.prove(now=clock.now())
+    for model in PAGES:
+        name = f"admin:billing_{model._meta.model_name}"
+        listed = console.get(reverse(f"{name}_changelist"))
+        assert listed.status_code == 200, model
+        row = model._default_manager.first()
+        assert row is not None, model
+        page = console.get(url(row))
+        assert page.status_code == 200, model
+        assert console.post(url(row), {"amount": "1"}).status_code == 403, model
+        assert console.get(reverse(f"{name}_add")).status_code == 403, model
+        assert console.post(url(row, "delete")).status_code == 403, model
+    found = console.get(url(LedgerProof.objects.get())).content.decode()
+    assert "Every question of the proof came back empty" in found
+    assert (
+        "revshare_expense"
+        in console.get(
+            url(LedgerTransaction.objects.filter(kind="commission").get())
+        ).content.decode()
+    )
+
+
+def test_a_proof_that_fails_says_what(console: Client) -> None:
+    row = LedgerProof.objects.create(
+        ok=False, accounts=1, transactions=1, entries=2, invoices=0,
+        findings=[{"what": "<b>wrong</b>", "count": 2, "examples": ["a", "b"]}],
+    )  # fmt: skip
+    page = console.get(url(row)).content.decode()
+    assert "&lt;b&gt;wrong&lt;/b&gt;" in page
+    assert "a; b" in page
+
+
+def test_without_the_right_there_is_no_action(console: Client, invoice: Invoice) -> None:
+    console.force_login(StaffUser.objects.create_user("guest", is_staff=True))
+    for page in ("record_payment", "refund"):
+        assert console.post(url(invoice, page), money()).status_code == 403
+    assert not Payment.objects.exists()
+
+
+@pytest.mark.parametrize("model", PAGES)
+def test_lists_take_as_many_queries_for_many(console: Client, invoice: Invoice, model: Any) -> None:
+    path = reverse(f"admin:billing_{model._meta.model_name}_changelist")
+
+    def fill() -> None:
+        for one in Invoice.objects.filter(status="DUE"):
+            pay(one, one.total)
+            credit(one, Decimal("100.00"))
+
+    def count() -> int:
+        with CaptureQueriesContext(connection) as seen:
+            assert console.get(path).status_code == 200
+        return len(seen)
+
+    fill()
+    console.get(path)
+    few = count()
+    follow(make_template(), make_partner(), [START] * 8)
+    bill(START)
+    fill()
+    assert count() <= few

@@ -1,0 +1,400 @@
+"""Two and three workers, interrupted runs, a pause in the middle: real transactions."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from decimal import Decimal
+from threading import Barrier, Event
+from typing import Any
+
+import psycopg
+import pytest
+from django.conf import settings
+from django.db import DatabaseError, OperationalError, connection, transaction
+from django.db.models import Sum
+
+from marketplace.models import Template
+from marketplace.tests.factories import load_reference_data, make_template
+from partners.models import Partner
+from partners.tests.factories import make_partner
+from quantleap.core.audit import SYSTEM
+from quantleap.core.models import OutboxEvent
+from quantleap.core.tenancy import TenantQuerySet
+from subscriptions import services
+from subscriptions.billing import ledger, numbers, proof, runs, runsql, segments
+from subscriptions.billing.models import (
+    BillingRun,
+    BillingSegment,
+    Invoice,
+    LedgerEntry,
+    NumberSeries,
+)
+from subscriptions.billing.tests.factories import START, bill, follow, load_billing, noon
+from subscriptions.models import Subscription
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LATE = dt.date(2026, 5, 10)
+# Anchors at the ends of months; as of LATE they have 4 periods each (and one 3: the 15th of March).
+ANCHORS = [
+    dt.date(2026, 1, 29), dt.date(2026, 1, 30), dt.date(2026, 1, 31), dt.date(2026, 1, 28),
+    dt.date(2026, 1, 31), dt.date(2026, 2, 1), dt.date(2026, 3, 15), dt.date(2026, 5, 10),
+]  # fmt: skip
+
+
+@pytest.fixture
+def template() -> Template:
+    load_billing()
+    load_reference_data()
+    return make_template()
+
+
+@pytest.fixture
+def partner() -> Partner:
+    return make_partner()
+
+
+def at_once(count: int, call: Callable[[int], Any]) -> list[Any]:
+    """Results, or errors, of calls that begin together on connections of their own."""
+    gate = Barrier(count)
+
+    def go(number: int) -> Any:
+        try:
+            connection.ensure_connection()
+            gate.wait(timeout=30)
+            return call(number)
+        except DatabaseError as error:
+            return error
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(go, range(count)))
+
+
+def periods() -> Counter[tuple[int, int, int, dt.date, dt.date, Decimal]]:
+    """Everything of the invoices that must not depend on how they came to be."""
+    return Counter(
+        Invoice.objects.values_list(
+            "subscription_id", "segment_no", "period_no", "period_start", "period_end", "total"
+        )
+    )
+
+
+def the_books_are_exact(count: int) -> None:
+    """Each period once, numbers without gap, ledger at 0, an event each."""
+    assert set(periods().values()) == {1}
+    assert Invoice.objects.count() == count
+    assert sorted(Invoice.objects.values_list("fy", "seq")) == [
+        (held.fy, number)
+        for held in NumberSeries.objects.filter(series="invoice").order_by("fy")
+        for number in range(1, held.last + 1)
+    ]
+    assert LedgerEntry.objects.aggregate(sum=Sum("amount"))["sum"] == 0
+    billed = Invoice.objects.aggregate(sum=Sum("total"))["sum"]
+    assert ledger.balance_of("receivable") == billed
+    told = OutboxEvent.objects.filter(type="invoice.issued").values_list(
+        "payload__invoice_id", flat=True
+    )
+    assert sorted(told) == sorted(Invoice.objects.values_list("public_id", flat=True))
+    assert proof.prove(now=noon(LATE)).findings == []
+
+
+def expected(subscriptions: list[Subscription]) -> int:
+    """Periods that began by LATE, counted day by day."""
+    total = 0
+    for one in subscriptions:
+        day = one.anchor
+        while day <= LATE:
+            last = ((day.replace(day=28) + dt.timedelta(days=4)).replace(day=1)) - dt.timedelta(1)
+            total += day == one.anchor or day.day == min(one.anchor.day, last.day)
+            day += dt.timedelta(days=1)
+    return total
+
+
+def test_control_without_locks_and_constraints_workers_bill_twice(
+    template: Template, partner: Partner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between stand the lock, the unique period and the unique posting; without them: doubles."""
+    follow(template, partner, [START] * 6)
+    meet = Barrier(2)
+    issue = runs._issue
+
+    def meet_then_issue(*arguments: Any) -> None:
+        meet.wait(timeout=30)
+        issue(*arguments)
+
+    monkeypatch.setattr(runs, "_issue", meet_then_issue)
+    monkeypatch.setattr(runsql, "DUE", runsql.DUE.replace("FOR NO KEY UPDATE SKIP LOCKED", ""))
+    with _without_constraints(
+        ("billing_invoice", "invoice_period_uniq"),
+        ("billing_ledgertransaction", "ledger_idem_key_uniq"),
+    ):
+        at_once(2, lambda _: bill(START).invoices)
+        assert set(periods().values()) == {2}
+        _forget_everything()
+
+
+def test_without_locks_the_database_refuses_the_second_run(
+    template: Template, partner: Partner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follow(template, partner, [START] * 6)
+    meet = Barrier(2)
+    issue = runs._issue
+
+    def meet_then_issue(*arguments: Any) -> None:
+        if not Invoice.objects.exists():
+            meet.wait(timeout=30)
+        issue(*arguments)
+
+    monkeypatch.setattr(runs, "_issue", meet_then_issue)
+    monkeypatch.setattr(runsql, "DUE", runsql.DUE.replace("FOR NO KEY UPDATE SKIP LOCKED", ""))
+    results = at_once(2, lambda _: bill(START).invoices)
+    assert [str(one).count("invoice_period_uniq") for one in results].count(1) == 1
+    the_books_are_exact(6)
+
+
+def _statements() -> list[str]:
+    return [
+        name
+        for name, value in vars(runsql).items()
+        if isinstance(value, str) and re.match(r"\s*(SELECT|INSERT|UPDATE|CREATE|DROP)", value)
+    ]
+
+
+@pytest.mark.parametrize("broken", [*_statements(), "take", "save"])
+def test_a_run_that_breaks_anywhere_leaves_nothing_half_done(
+    broken: str, template: Template, partner: Partner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In its second chunk, at every statement; twice; then a run that goes through."""
+    made = follow(template, partner, ANCHORS)
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            _break(patch, broken)
+            with pytest.raises((DatabaseError, _Broken)):
+                bill(LATE, chunk=3)
+        failed = BillingRun.objects.latest("id")
+        assert failed.finished_at is not None
+        assert failed.error
+        assert Invoice.objects.count() == BillingSegment.objects.aggregate(n=Sum("next_no"))["n"]
+    bill(LATE, chunk=3)
+    the_books_are_exact(expected(made))
+
+
+class _Broken(RuntimeError):
+    """Stands for the end of a process."""
+
+
+def _break(patch: pytest.MonkeyPatch, what: str) -> None:
+    """Fail at a place of the second chunk of the next run."""
+    calls = Counter[str]()
+
+    def second_time(original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            result = original(*arguments, **options)
+            calls[what] += 1
+            if calls[what] == 2:
+                raise _Broken(what)
+            return result
+
+        return call
+
+    if what == "take":
+        patch.setattr(numbers, "take", second_time(numbers.take))
+    elif what == "save":
+        patch.setattr(BillingRun, "save", _once_in_a_transaction(second_time(BillingRun.save)))
+    else:
+        chunk = runs._chunk
+
+        def broken_chunk(facts: dict[str, Any]) -> Any:
+            calls["chunk"] += 1
+            if calls["chunk"] == 2:
+                patch.setattr(runsql, what, getattr(runsql, what) + "; SELECT 1 / 0")
+            return chunk(facts)
+
+        patch.setattr(runs, "_chunk", broken_chunk)
+
+
+def _once_in_a_transaction(save: Callable[..., Any]) -> Callable[..., Any]:
+    """The run's row is also written before and after: only the chunk's writing breaks."""
+    original = BillingRun.save
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        return (save if connection.in_atomic_block else original)(*arguments, **options)
+
+    return call
+
+
+def test_what_a_dead_worker_held_is_billed_by_the_living_one(
+    template: Template, partner: Partner
+) -> None:
+    """Its rows were skipped while it lived; the run comes back to them before it ends."""
+    made = follow(template, partner, [START] * 6)
+    held, go_on = Event(), Event()
+
+    def dies(_number: int) -> None:
+        with transaction.atomic(), connection.cursor() as cursor:
+            ids = list(BillingSegment.objects.order_by("id").values_list("id", flat=True)[:2])
+            cursor.execute(
+                "SELECT FROM billing_billingsegment WHERE id = ANY(%s) FOR UPDATE", [ids]
+            )
+            held.set()
+            go_on.wait(timeout=30)
+            transaction.set_rollback(True)
+
+    def release(invoices: int) -> None:
+        assert invoices in (2, 4)
+        go_on.set()
+        worker.result(timeout=30)
+
+    with ThreadPoolExecutor(1) as pool:
+        worker = pool.submit(_closing, dies, 0)
+        assert held.wait(timeout=30)
+        assert bill(START, progress=release).invoices == 6
+    the_books_are_exact(len(made))
+
+
+def _closing(call: Callable[[int], Any], number: int) -> Any:
+    try:
+        return call(number)
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("what", ["pause", "cancel"])
+def test_a_pause_in_the_middle_of_a_run_waits_and_both_go_through(
+    what: str, template: Template, partner: Partner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = _pause_meets_run(what, template, partner, monkeypatch)
+    assert not [one for one in results if isinstance(one, Exception)]
+    the_books_are_exact(3)
+    assert BillingSegment.objects.filter(stop_on__isnull=False).count() == 1
+
+
+def test_control_with_a_stronger_lock_pause_and_run_stand_in_each_others_way(
+    template: Template, partner: Partner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FOR UPDATE instead of FOR NO KEY UPDATE on the subscription: PostgreSQL ends one of them."""
+    original = TenantQuerySet.select_for_update
+
+    def stronger(self: Any, *args: Any, **options: Any) -> Any:
+        return original(self, *args, **{**options, "no_key": False})
+
+    monkeypatch.setattr(TenantQuerySet, "select_for_update", stronger)
+    results = _pause_meets_run("pause", template, partner, monkeypatch)
+    errors = [one for one in results if isinstance(one, OperationalError)]
+    assert len(errors) == 1
+    assert "deadlock" in str(errors[0])
+
+
+def _pause_meets_run(
+    what: str, template: Template, partner: Partner, monkeypatch: pytest.MonkeyPatch
+) -> list[Any]:
+    """The run holds the segment, the pause holds the subscription; then both go on."""
+    (first, *_) = follow(template, partner, [START] * 3)
+    meet = Barrier(2)
+    issue, stop = runs._issue, segments.stop
+
+    def meet_then_issue(*arguments: Any) -> None:
+        meet.wait(timeout=30)
+        issue(*arguments)
+
+    def meet_then_stop(*arguments: Any, **options: Any) -> int:
+        meet.wait(timeout=30)
+        return stop(*arguments, **options)
+
+    monkeypatch.setattr(runs, "_issue", meet_then_issue)
+    monkeypatch.setattr(segments, "stop", meet_then_stop)
+
+    def call(number: int) -> Any:
+        if number:
+            return bill(START)
+        return getattr(services, what)(
+            subscription_id=first.pk, actor=SYSTEM, reason="USER", now=noon(START)
+        )
+
+    return at_once(2, call)
+
+
+def test_postings_of_several_transactions_do_not_stand_in_each_others_way() -> None:
+    """Each posts twice, over the same accounts in opposite order."""
+    codes = ["bank", "suspense", "revenue", "round_off"]
+    with transaction.atomic():
+        ledger.account_ids(codes)
+
+    def call(number: int) -> None:
+        for turn in range(10):
+            with transaction.atomic():
+                for pair in (codes[:2], codes[2:])[:: 1 if number % 2 else -1]:
+                    ledger.post(
+                        idem_key=f"{number}:{turn}:{pair[0]}",
+                        kind="test",
+                        effective_on=START,
+                        postings=[
+                            ledger.debit(pair[0], Decimal(1)),
+                            ledger.credit(pair[1], Decimal(1)),
+                        ],
+                        now=noon(START),
+                    )
+
+    assert at_once(3, call) == [None] * 3
+    assert [ledger.balance(code) for code in codes] == [30, -30, 30, -30]
+
+
+def test_one_key_posted_at_once_is_posted_once() -> None:
+    def call(_number: int) -> bool:
+        with transaction.atomic():
+            return ledger.post(
+                idem_key="one",
+                kind="test",
+                effective_on=START,
+                postings=[ledger.debit("bank", Decimal(1)), ledger.credit("suspense", Decimal(1))],
+                now=noon(START),
+            ).created
+
+    assert at_once(4, call).count(True) == 1
+    assert ledger.balance("bank") == 1
+
+
+@contextmanager
+def _owner() -> Iterator[psycopg.Connection]:
+    role, target = settings.QUANTLEAP_OWNER_DATABASE, connection.settings_dict
+    with psycopg.connect(
+        host=target["HOST"],
+        port=target["PORT"] or None,
+        dbname=target["NAME"],
+        user=role["USER"],
+        password=role["PASSWORD"],
+        autocommit=True,
+    ) as session:
+        yield session
+
+
+@contextmanager
+def _without_constraints(*named: tuple[str, str]) -> Iterator[None]:
+    """Drop unique constraints as the owner, and put them back."""
+    with _owner() as session:
+        kept = []
+        for table, name in named:
+            row = session.execute("SELECT pg_get_indexdef(%s::regclass)", [name]).fetchone()
+            assert row is not None
+            kept.append(row[0])
+            session.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}".encode())
+        try:
+            yield
+        finally:
+            for (table, name), definition in zip(named, kept, strict=True):
+                session.execute(definition.encode())
+                session.execute(
+                    f"ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE USING INDEX {name}".encode()
+                )
+
+
+def _forget_everything() -> None:
+    with _owner() as session:
+        session.execute("TRUNCATE billing_invoice, billing_ledgertransaction CASCADE")

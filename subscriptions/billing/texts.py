@@ -1,0 +1,48 @@
+"""How documents and mails write names, dates and amounts. Pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+import unicodedata
+from decimal import Decimal
+from typing import Final
+
+from quantleap.core.money import grouped
+
+_MONTHS: Final = (
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+)  # fmt: skip
+# Joiners shape Indian scripts; every other invisible character could only mislead a reader.
+_JOINERS: Final = "\u200c\u200d"
+
+
+def plain(text: str) -> str:
+    """One line without control or formatting characters: a name can turn no text around."""
+    shown = "".join(
+        one
+        for one in text
+        if one in _JOINERS or one.isspace() or unicodedata.category(one)[0] != "C"
+    )
+    return " ".join(shown.split())
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of an address that say something."""
+    return [line for line in map(plain, text.splitlines()) if line]
+
+
+def day(date: str) -> str:
+    """``2026-11-05`` as ``5 Nov 2026``."""
+    read = dt.date.fromisoformat(date)
+    return f"{read.day} {_MONTHS[read.month - 1]} {read.year}"
+
+
+def rate(percent: Decimal) -> str:
+    """Percent without needless zeros: ``9 %``, ``2.5 %``."""
+    text = f"{percent:f}"
+    return f"{text.rstrip('0').rstrip('.') if '.' in text else text} %"
+
+
+def amount(rupees: str, sign: str = "") -> str:
+    """Grouped as in India: ``1,17,882.00``."""
+    return grouped(Decimal(rupees), sign)

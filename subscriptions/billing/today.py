@@ -1,0 +1,67 @@
+"""What the console's first page says of the month: the last run, and the books."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Final
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+from quantleap.core import clock
+from quantleap.core.console import Panel, Tile
+from subscriptions.billing.models import BillingRun, LedgerProof
+from subscriptions.billing.runs import SILENCE
+
+#: The morning's run and proof are at 04:30 and 05:10 IST; a day and a half later they are missing.
+_LATE: Final = dt.timedelta(hours=36)
+
+
+def today(request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel]:
+    """Two queries; each tile for who may view what it shows."""
+    user = request.user
+    tiles = {
+        "billing.view_billingrun": _run_tile,
+        "billing.view_ledgerproof": _proof_tile,
+    }
+    return [tile(now) for right, tile in tiles.items() if user.has_perm(right)]
+
+
+def standing(run: BillingRun, now: dt.datetime) -> str:
+    """In words. Silent: it was killed, and within a minute another run takes over."""
+    if run.finished_at is not None:
+        return "failed" if run.error else "finished"
+    return "silent" if run.heartbeat < now - SILENCE else "running"
+
+
+def _run_tile(now: dt.datetime) -> Tile:
+    run = BillingRun.objects.order_by("-id").first()
+    link = reverse("admin:billing_billingrun_changelist")
+    if run is None:
+        return Tile("Billing run", "None yet", "the first is at 04:30 IST", link)
+    note = f"as of {run.as_of.day} {run.as_of:%b}: {run.invoices} invoices"
+    if run.withheld:
+        note += f", {run.withheld} withheld"
+    state = standing(run, now)
+    if state in ("failed", "silent") or run.started_at < now - _LATE:
+        tone = "bad"
+    else:
+        tone = "warn" if run.withheld else "good"
+    return Tile("Billing run", state.capitalize(), note, link, tone)
+
+
+def _proof_tile(now: dt.datetime) -> Tile:
+    proof = LedgerProof.objects.order_by("-id").first()
+    link = reverse("admin:billing_ledgerproof_changelist")
+    if proof is None:
+        return Tile("Books", "Not proved yet", "the first proof is at 05:10 IST", link)
+    at = clock.to_ist(proof.checked_at)
+    late = proof.checked_at < now - _LATE
+    return Tile(
+        "Books",
+        "Hold" if proof.ok else "Do not hold",
+        f"proved {at.day} {at:%b, %H:%M} IST" + (": the newest is missing" if late else ""),
+        link,
+        "good" if proof.ok and not late else "bad",
+    )

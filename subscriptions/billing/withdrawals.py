@@ -1,0 +1,106 @@
+"""What a withdrawn template's customers paid for and do not get any more goes back (money.md).
+
+The withdrawal itself only writes down whom it cancelled (:func:`expect`); the credits follow one by
+one, each in a transaction of its own, and also for a period that no run had invoiced yet.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from typing import Final
+
+import structlog
+from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
+
+from quantleap.core.audit import SYSTEM
+from subscriptions.billing import refunds, segments
+from subscriptions.billing.models import BillingSegment, CreditNote, Invoice, WithdrawalCredit
+from subscriptions.billing.texts import day
+from subscriptions.models import Subscription
+
+log = structlog.get_logger(__name__)
+
+LIMIT: Final = 500
+
+
+def expect(cancelled: Iterable[Subscription], *, on: dt.date, now: dt.datetime) -> int:
+    """Write down, in the withdrawal's transaction, who is to be credited as of ``on`` (IST).
+
+    One INSERT; a subscription that is there already stays as it is. How many are billed at all.
+    """
+    rows = [
+        WithdrawalCredit(
+            partner_id=one.partner_id,
+            environment=one.environment,
+            subscription=one,
+            withdrawn_on=on,
+            created_at=now,
+        )
+        for one in cancelled
+        if segments.is_billed(one)
+    ]
+    WithdrawalCredit.objects.bulk_create(rows, batch_size=1000, ignore_conflicts=True)
+    return len(rows)
+
+
+def credit_due(*, now: dt.datetime, limit: int = LIMIT) -> int:
+    """Credit at most ``limit`` of those whose periods are all invoiced; how many were finished.
+
+    Any number of callers at once, again, or after a crash: each subscription is credited once.
+    """
+    done = 0
+    for row_id in _ready().order_by("id").values_list("id", flat=True)[:limit]:
+        try:
+            done += _finish(row_id, now)
+        except Exception:
+            # One that cannot be credited must not keep the money of all behind it; it stays in the
+            # queue, is tried again, and is seen in the console and here.
+            log.exception("withdrawal_credit_failed", row=row_id)
+    return done
+
+
+def _ready() -> QuerySet[WithdrawalCredit]:
+    """Not done, and no run will invoice anything more of the subscription."""
+    due = BillingSegment.objects.filter(
+        subscription_id=OuterRef("subscription_id"), next_on__isnull=False
+    )
+    return WithdrawalCredit.objects.filter(~Exists(due), done_at__isnull=True)
+
+
+def _finish(row_id: int, now: dt.datetime) -> bool:
+    with transaction.atomic():
+        row = (
+            WithdrawalCredit.objects.select_for_update(skip_locked=True, no_key=True)
+            .filter(pk=row_id, done_at__isnull=True)
+            .first()
+        )
+        if row is None:  # somebody else has it
+            return False
+        row.credit_note = _credit(row, now)
+        row.done_at = now
+        row.save(update_fields=["credit_note", "done_at"])
+    return True
+
+
+def _credit(row: WithdrawalCredit, now: dt.datetime) -> CreditNote | None:
+    """The credit of the period that was running; None where none was, or none of it is left."""
+    running = Invoice.objects.filter(
+        subscription_id=row.subscription_id,
+        period_start__lte=row.withdrawn_on,
+        period_end__gt=row.withdrawn_on,
+    )
+    invoice_id = running.values_list("pk", flat=True).first()
+    if invoice_id is None:
+        return None
+    done = refunds.credit_unused(
+        invoice_id=invoice_id,
+        last_used=row.withdrawn_on,
+        idem_key=f"withdrawal:{row.subscription_id}",
+        reason=f"The strategy was withdrawn on {day(row.withdrawn_on.isoformat())}; the days after "
+        "it are credited",
+        actor=SYSTEM,
+        now=now,
+    )
+    return None if done is None else done.note

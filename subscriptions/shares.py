@@ -1,0 +1,50 @@
+"""A monthly fee in lines, one per payee, that add up to it exactly (money.md, commission). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from quantleap.core.money import BASIS_POINTS, share
+
+DISTRIBUTOR: Final = "DISTRIBUTOR"
+PROVIDER: Final = "PROVIDER"
+PLATFORM: Final = "PLATFORM"
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a partner (``payee``, its id) gets as distributor or provider, in basis points."""
+
+    role: str
+    payee: int
+    basis_points: int
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One part of a fee in rupees. ``payee`` is None for the platform."""
+
+    role: str
+    payee: int | None
+    basis_points: int
+    amount: Decimal
+
+
+def split_fee(fee: Decimal, shares: Iterable[Share]) -> tuple[Line, ...]:
+    """``fee`` (rupees) in lines: each share floored to the paisa, the platform's the rest.
+
+    A share of 0 basis points has no line; the platform always has one. ValueError when the shares
+    exceed the whole.
+    """
+    given = [one for one in shares if one.basis_points]
+    points = sum(one.basis_points for one in given)
+    if points > BASIS_POINTS:
+        raise ValueError(f"shares of {points} basis points exceed the whole")
+    lines = [
+        Line(one.role, one.payee, one.basis_points, share(fee, one.basis_points)) for one in given
+    ]
+    rest = fee - sum((line.amount for line in lines), Decimal(0))
+    return (*lines, Line(PLATFORM, None, BASIS_POINTS - points, rest))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal
 from typing import Final
 
 from quantleap.core import clock
+from quantleap.core.money import grouped
 
 STATUS_COLOURS: Final = {
     "ARMED": "info",
@@ -32,3 +34,8 @@ def to_ms(instant: dt.datetime | None) -> str:
         return ""
     local = clock.to_ist(instant)
     return f"{local:%H:%M:%S}.{local.microsecond // 1000:03}"
+
+
+def to_result(amount: Decimal) -> str:
+    """A profit or loss in rupees, always with its sign: ``+1,17,882.00``, ``-350.00``."""
+    return ("" if amount < 0 else "+") + grouped(amount)

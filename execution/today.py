@@ -10,6 +10,7 @@ from django.db.models import Max
 from django.http import HttpRequest
 from django.urls import reverse
 
+from execution.looks import to_result
 from execution.models import Execution, ExecutorNode, Run
 from execution.runpage import RunCounts, run_counts, strategy_of
 from execution.selectors import engaged_switches, runs_of_day
@@ -74,5 +75,5 @@ def _row(run: Run, counts: RunCounts) -> tuple[Cell, ...]:
         Cell(run.get_status_display()),
         Cell(f"{counts.entered} of {counts.total}"),
         Cell(str(counts.failed)),
-        Cell("-" if counts.pnl is None else f"{counts.pnl:+,.2f}"),
+        Cell("-" if counts.pnl is None else to_result(counts.pnl)),
     )

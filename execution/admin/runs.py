@@ -13,7 +13,7 @@ from unfold.contrib.filters.admin import RangeDateFilter, RelatedDropdownFilter
 
 from execution import runpage
 from execution.admin.common import KillButtonMixin, Page, chosen, kill_context, wide
-from execution.looks import STATUS_COLOURS, to_ms
+from execution.looks import STATUS_COLOURS, to_ms, to_result
 from execution.models import Execution, OrderIntent, Run
 from execution.selectors import scorecard
 from execution.words import explain
@@ -98,7 +98,7 @@ class RunAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
     def pnl(self, run: Run) -> str:
         """Realised over all executions."""
         counts: runpage.RunCounts = run.counts  # type: ignore[attr-defined]  # set with the page
-        return "-" if counts.pnl is None else f"{counts.pnl:+,.2f}"
+        return "-" if counts.pnl is None else to_result(counts.pnl)
 
     @admin.display(description="Why")
     def why(self, run: Run) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 
 from django import template
 
-from execution.looks import STATUS_COLOURS, to_ms
+from execution.looks import STATUS_COLOURS, to_ms, to_result
 from execution.words import explain
+from quantleap.core.money import grouped
 
 register = template.Library()
 
@@ -30,14 +31,14 @@ def after(instant: dt.datetime | None, entry_at: dt.datetime) -> str:
 
 @register.filter
 def rupees(amount: Decimal | None) -> str:
-    """``+1,234.50`` with its sign; a dash for none."""
-    return "–" if amount is None else f"{amount:+,.2f}"
+    """``+1,17,882.00`` with its sign; a dash for none."""
+    return "–" if amount is None else to_result(amount)
 
 
 @register.filter
 def price(amount: Decimal | str | None) -> str:
     """Rupees per unit with two places; a dash for none."""
-    return "–" if amount in (None, "") else f"{Decimal(str(amount)):,.2f}"
+    return "–" if amount in (None, "") else grouped(Decimal(str(amount)))
 
 
 @register.filter

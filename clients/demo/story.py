@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 IST: Final = ZoneInfo("Asia/Kolkata")
 DAY: Final = dt.date(2026, 9, 8)  # a Tuesday, expiry day of NIFTY's weekly contracts
 ENTRY: Final = dt.time(9, 20, 0)
-HOLD_SECONDS: Final = 70
+HOLD_SECONDS: Final = 55
 UNDERLYING: Final = "NIFTY"
 STRIKE_STEP: Final = 50
 MARKET_SHIFT: Final = 60  # rupees of NIFTY after the entry: far more than 25 % of an ATM call

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from django.db import connections
 from django.urls import reverse
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from execution.models import Execution, ExecutorNode, KillSwitch, OrderIntent, Run, ShardLease
 from execution.tests.test_admin import Day, list_of, page_of
 from quantleap.core import clock
-from quantleap.core.models import StaffUser
+from quantleap.core.tests.browser import fits, logged_in, shoot
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -26,26 +22,10 @@ def page(
     chromium_path: str, live_server: LiveServer, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Page]:
     """A logged-in operator; any message on the console fails the test."""
-    # Playwright's loop runs in this thread; the tests' own queries are synchronous all the same.
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-    StaffUser.objects.create_superuser("operator", "operator@example.com", "secret-pass")
-    complaints: list[str] = []
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium_path, args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": 1440, "height": 1000}, base_url=live_server.url)
-        tab.on("pageerror", lambda error: complaints.append(str(error)))
-        tab.on("console", lambda m: complaints.extend([m.text] if m.type == "error" else []))
-        tab.goto("/admin/login/")
-        tab.fill("[name=username]", "operator")
-        tab.fill("[name=password]", "secret-pass")
-        tab.click("button[type=submit]")
+    with logged_in(
+        "operator", chromium_path=chromium_path, server=live_server, monkeypatch=monkeypatch
+    ) as tab:
         yield tab
-        browser.close()
-        connections.close_all()  # beside Playwright's loop the test had a session of its own
-    for thread in threading.enumerate():
-        if thread.name.endswith("(process_request_thread)"):
-            thread.join(10)
-    assert complaints == []
 
 
 @pytest.fixture
@@ -53,22 +33,6 @@ def day() -> Day:
     made = Day()
     made.fill(12)
     return made
-
-
-def shoot(page: Page, name: str) -> None:
-    """Keep a picture where QUANTLEAP_SCREENSHOTS names a folder, for people to look at."""
-    folder = os.environ.get("QUANTLEAP_SCREENSHOTS")
-    if folder:
-        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
-
-
-def fits(page: Page) -> bool:
-    """Whether nothing but the tables' own scroll boxes is wider than the window."""
-    return bool(
-        page.evaluate(
-            "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
-        )
-    )
 
 
 def test_the_run_page_draws_and_stays_fresh(page: Page, day: Day) -> None:

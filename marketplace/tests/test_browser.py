@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from django.db import connections
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from marketplace.models import Template
 from marketplace.selectors import draft_definition
 from marketplace.tests import factories as make
 from quantleap.core import clock
-from quantleap.core.models import StaffUser
+from quantleap.core.tests.browser import logged_in, shoot
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -28,35 +24,11 @@ def page(
     chromium_path: str, live_server: LiveServer, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Page]:
     """A logged-in author; any message on the console fails the test."""
-    # Playwright's loop runs in this thread; the tests' own queries are synchronous all the same.
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
     make.load_test_contracts(clock.ist_date(clock.now()))
-    StaffUser.objects.create_superuser("author", "author@example.com", "secret-pass")
-    complaints: list[str] = []
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium_path, args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": 1440, "height": 1000}, base_url=live_server.url)
-        tab.on("pageerror", lambda error: complaints.append(str(error)))
-        tab.on("console", lambda m: complaints.extend([m.text] if m.type == "error" else []))
-        tab.goto("/admin/login/")
-        tab.fill("[name=username]", "author")
-        tab.fill("[name=password]", "secret-pass")
-        tab.click("button[type=submit]")
+    with logged_in(
+        "author", chromium_path=chromium_path, server=live_server, monkeypatch=monkeypatch
+    ) as tab:
         yield tab
-        browser.close()
-        connections.close_all()  # beside Playwright's loop the test had a session of its own
-    # each request thread of the live server gives its database session back when it ends
-    for thread in threading.enumerate():
-        if thread.name.endswith("(process_request_thread)"):
-            thread.join(10)
-    assert complaints == []
-
-
-def shoot(page: Page, name: str) -> None:
-    """Keep a picture where QUANTLEAP_SCREENSHOTS names a folder, for people to look at."""
-    folder = os.environ.get("QUANTLEAP_SCREENSHOTS")
-    if folder:
-        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
 
 
 def test_an_iron_condor_is_written_from_an_empty_page(page: Page) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Barrier
 from typing import Any
 
 import psycopg
@@ -28,6 +26,7 @@ from partners.tests.factories import (
 from quantleap.core.audit import SYSTEM
 from quantleap.core.errors import NotFound
 from quantleap.core.models import AuditEntry, OutboxEvent
+from quantleap.core.tests.parallel import at_once
 from subscriptions import services
 from subscriptions.billing.models import BillingSegment
 from subscriptions.errors import DuplicateSubscription
@@ -46,22 +45,6 @@ def body(template: Template) -> dict[str, Any]:
     }
 
 
-def _at_once(count: int, call: Callable[[int], Any]) -> list[Any]:
-    """Results of ``count`` calls that begin together, each on a connection of its own."""
-    gate = Barrier(count)
-
-    def run(number: int) -> Any:
-        try:
-            connection.ensure_connection()
-            gate.wait(timeout=30)
-            return call(number)
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(run, range(count)))
-
-
 @pytest.mark.django_db(transaction=True)
 def test_fifty_parallel_posts_make_one() -> None:
     load_reference_data()
@@ -71,7 +54,7 @@ def test_fifty_parallel_posts_make_one() -> None:
         client = partner_client(tenant.key)
         return client.post(URL, body(template))
 
-    answers = _at_once(CALLERS, post)
+    answers = at_once(CALLERS, post)
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * (CALLERS - 1)
     made = next(a for a in answers if a.status_code == 201).json()["subscription_id"]
     refused = {a.json().get("existing_subscription_id") for a in answers if a.status_code == 409}
@@ -95,7 +78,7 @@ def test_control_without_the_constraint_parallel_posts_make_many() -> None:
         return status
 
     with _without_index("subscription_one_live_uniq"):
-        answers = _at_once(10, post)
+        answers = at_once(10, post)
         made = Subscription.objects.count()
         for model in (Allocation, ShareLine, BillingSegment, Subscription):
             model._default_manager.all().delete()
@@ -141,7 +124,7 @@ def test_the_counter_is_exact_after_parallel_comings_and_goings() -> None:
                 now=TEST_NOW + dt.timedelta(days=1),
             )
 
-    _at_once(16, call)
+    at_once(16, call)
     live = Subscription.objects.exclude(status="CANCELLED").count()
     assert TemplateStats.objects.get(template=template).subscriber_count == live == 8
 
@@ -160,7 +143,7 @@ def test_cancelling_at_once_counts_once() -> None:
             now=TEST_NOW + dt.timedelta(days=1),
         ).changed
 
-    assert _at_once(8, call).count(True) == 1
+    assert at_once(8, call).count(True) == 1
     assert TemplateStats.objects.get(template=template).subscriber_count == 0
     assert AuditEntry.objects.filter(action="subscription.cancelled").count() == 1
     assert OutboxEvent.objects.filter(type="subscription.cancelled").count() == 1
@@ -184,7 +167,7 @@ def test_nobody_is_left_in_a_template_that_is_withdrawn_meanwhile() -> None:
             return "duplicate"
         return "made"
 
-    results = _at_once(12, call)
+    results = at_once(12, call)
     assert set(results) <= {"withdrawn", "refused", "made"}
     assert Subscription.objects.exclude(status="CANCELLED").count() == 0
     assert Subscription.objects.count() == results.count("made")

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
-import threading
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connections
 from django.urls import reverse
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from marketplace.tests.factories import load_reference_data, make_template
 from partners.tests.factories import make_partner
 from quantleap.core import clock
-from quantleap.core.models import OutboxEvent, StaffUser
+from quantleap.core.models import OutboxEvent
+from quantleap.core.tests.browser import fits, logged_in, shoot
 from subscriptions.billing import documents, mailing, maturity, proof, recognition
 from subscriptions.billing.models import (
     BillingRun,
@@ -47,26 +45,10 @@ def page(
     chromium_path: str, live_server: LiveServer, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Page]:
     """Somebody of finance, logged in; any message on the console fails the test."""
-    # Playwright's loop runs in this thread; the tests' own queries are synchronous all the same.
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-    StaffUser.objects.create_superuser("finance", "finance@example.com", "secret-pass")
-    complaints: list[str] = []
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium_path, args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": 1440, "height": 1000}, base_url=live_server.url)
-        tab.on("pageerror", lambda error: complaints.append(str(error)))
-        tab.on("console", lambda m: complaints.extend([m.text] if m.type == "error" else []))
-        tab.goto("/admin/login/")
-        tab.fill("[name=username]", "finance")
-        tab.fill("[name=password]", "secret-pass")
-        tab.click("button[type=submit]")
+    with logged_in(
+        "finance", chromium_path=chromium_path, server=live_server, monkeypatch=monkeypatch
+    ) as tab:
         yield tab
-        browser.close()
-        connections.close_all()  # beside Playwright's loop the test had a session of its own
-    for thread in threading.enumerate():
-        if thread.name.endswith("(process_request_thread)"):
-            thread.join(10)
-    assert complaints == []
 
 
 @pytest.fixture
@@ -103,22 +85,6 @@ def list_of(model: Any) -> str:
 
 def page_of(row: Any, action: str = "change") -> str:
     return reverse(f"admin:billing_{row._meta.model_name}_{action}", args=[row.pk])
-
-
-def shoot(page: Page, name: str) -> None:
-    """Keep a picture where QUANTLEAP_SCREENSHOTS names a folder, for people to look at."""
-    folder = os.environ.get("QUANTLEAP_SCREENSHOTS")
-    if folder:
-        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
-
-
-def fits(page: Page) -> bool:
-    """Whether nothing but the tables' own scroll boxes is wider than the window."""
-    return bool(
-        page.evaluate(
-            "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
-        )
-    )
 
 
 def test_a_payment_from_the_invoice_to_the_books(page: Page, invoice: Invoice) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from threading import Barrier
 from typing import Any
@@ -21,6 +20,7 @@ from partners.tests.factories import make_partner
 from quantleap.core.audit import SYSTEM, Actor
 from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.models import AuditEntry
+from quantleap.core.tests.parallel import at_once
 from subscriptions.billing import chart, customer_credit, ledger, proof, refunds, reports
 from subscriptions.billing.errors import InvoiceChanged, NothingToCredit, PaymentKeyReused
 from subscriptions.billing.models import Commission, Invoice, Payment, Refund
@@ -322,23 +322,6 @@ def test_any_order_of_steps_leaves_what_came_less_what_went(
 
 
 # -- races ---------------------------------------------------------------------------------------
-def _at_once(count: int, call: Callable[[int], Any]) -> list[Any]:
-    gate = Barrier(count)
-
-    def run(number: int) -> Any:
-        try:
-            connection.ensure_connection()
-            gate.wait(timeout=30)
-            return call(number)
-        except NothingToCredit:
-            return None
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(run, range(count)))
-
-
 @pytest.mark.django_db(transaction=True)
 def test_credit_used_and_paid_out_at_once_is_spent_once() -> None:
     first, second = prepare()
@@ -349,7 +332,8 @@ def test_credit_used_and_paid_out_at_once_is_spent_once() -> None:
             return use(second, "300.00", key=str(number))
         return pay_out(first.customer, "300.00", key=str(number))
 
-    done = [one for one in _at_once(6, call) if one is not None]
+    results = at_once(6, call, errors=(NothingToCredit,))
+    done = [one for one in results if not isinstance(one, NothingToCredit)]
     assert len(done) == 1
     assert held(first) == 200
     assert_books_hold()
@@ -380,7 +364,7 @@ def test_control_without_looking_after_posting_only_the_database_stands_between(
             return "refused" if "so much credit" in str(error) else str(error)
         return "done"
 
-    assert sorted(_at_once(2, call)) == ["done", "refused"]
+    assert sorted(at_once(2, call)) == ["done", "refused"]
     assert held(first) == 200
     assert Payment.objects.aggregate(sum=Sum("amount"))["sum"] in {TOTAL + 500, TOTAL + 800}
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
-from threading import Barrier
 from typing import Any
 
 import pytest
@@ -19,6 +16,7 @@ from marketplace.tests.factories import load_reference_data, make_template
 from partners.models import Customer
 from partners.tests.factories import Tenant, customer_client, make_partner, make_tenant
 from quantleap.core.audit import SYSTEM
+from quantleap.core.tests.parallel import at_once
 from subscriptions import services
 from subscriptions.billing import reports
 from subscriptions.billing.errors import PaymentDue
@@ -166,21 +164,6 @@ def test_the_list_takes_as_many_queries_as_before(tenant: Tenant, template: Temp
 
 
 # -- who owes does not subscribe again -------------------------------------------------------------
-def _at_once(count: int, call: Callable[[int], Any]) -> list[Any]:
-    gate = Barrier(count)
-
-    def run(number: int) -> Any:
-        try:
-            connection.ensure_connection()
-            gate.wait(timeout=30)
-            return call(number)
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(run, range(count)))
-
-
 def _debtor() -> tuple[Template, Any, Subscription]:
     """A template, its partner, and a live subscription of asha's with an unpaid invoice."""
     load_billing()
@@ -211,7 +194,7 @@ def test_many_that_subscribe_while_the_old_one_is_cancelled_are_all_refused() ->
             return "cancelled"
         return _again(template, partner)
 
-    done = _at_once(8, call)
+    done = at_once(8, call)
     assert set(done) <= {"cancelled", "DuplicateSubscription", "PaymentDue"}
     assert Subscription.objects.count() == 1
     assert _again(template, partner) == "PaymentDue"
@@ -222,7 +205,7 @@ def test_control_without_the_question_a_debtor_subscribes(monkeypatch: pytest.Mo
     template, partner, old = _debtor()
     services.cancel(subscription_id=old.pk, actor=SYSTEM, reason="USER", now=noon(DAY))
     monkeypatch.setattr(reports, "unpaid_invoice", lambda *_arguments: None)
-    done = _at_once(4, lambda _number: _again(template, partner))
+    done = at_once(4, lambda _number: _again(template, partner))
     assert sorted(done) == ["DuplicateSubscription"] * 3 + ["made"]
 
 
@@ -239,7 +222,7 @@ def test_paying_while_subscribing_is_one_before_the_other() -> None:
             return "paid"
         return _again(template, partner)
 
-    done = _at_once(6, call)
+    done = at_once(6, call)
     assert set(done) <= {"paid", "made", "PaymentDue", "DuplicateSubscription"}
     assert done.count("made") <= 1
     assert _again(template, partner) == ("DuplicateSubscription" if "made" in done else "made")

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from threading import Barrier
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.db.models import Sum
 
 from marketplace.tests.factories import load_reference_data, make_template
 from partners.tests.factories import make_partner
 from quantleap.core.models import OutboxEvent
+from quantleap.core.tests.parallel import at_once
 from subscriptions.billing import commissions, ledger, maturity, payments, proof
 from subscriptions.billing.errors import NothingToCredit, PaymentKeyReused
 from subscriptions.billing.models import Commission, CreditNote, Invoice, LedgerEntry, Payment
@@ -34,22 +32,6 @@ TOTAL = Decimal("1178.82")
 LATER = START + dt.timedelta(days=40)
 
 
-def _at_once(count: int, call: Callable[[int], Any]) -> list[Any]:
-    """Results of ``count`` calls that begin together, each on a connection of its own."""
-    gate = Barrier(count)
-
-    def run(number: int) -> Any:
-        try:
-            connection.ensure_connection()
-            gate.wait(timeout=30)
-            return call(number)
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(run, range(count)))
-
-
 def _invoices(count: int = 1) -> list[Invoice]:
     load_billing()
     load_reference_data()
@@ -66,7 +48,7 @@ def assert_books_hold() -> None:
 
 def test_one_key_pays_once() -> None:
     (invoice,) = _invoices()
-    done = _at_once(8, lambda _number: pay(invoice, TOTAL))
+    done = at_once(8, lambda _number: pay(invoice, TOTAL))
     assert [one.created for one in done].count(True) == 1
     assert len({one.payment.pk for one in done}) == 1
     assert Payment.objects.count() == Commission.objects.count() == 1
@@ -76,7 +58,7 @@ def test_one_key_pays_once() -> None:
 
 def test_two_keys_pay_too_much_and_nothing_is_lost() -> None:
     (invoice,) = _invoices()
-    _at_once(6, lambda number: pay(invoice, Decimal("1000.00"), key=f"k{number}"))
+    at_once(6, lambda number: pay(invoice, Decimal("1000.00"), key=f"k{number}"))
     invoice.refresh_from_db()
     assert (invoice.status, invoice.paid) == ("PAID", TOTAL)
     assert ledger.balance_of("customer_credit") == TOTAL - 6000
@@ -99,7 +81,7 @@ def test_control_without_the_lock_a_payment_is_lost(monkeypatch: pytest.MonkeyPa
         return found
 
     monkeypatch.setattr(payments, "lock_invoice", unlocked)
-    _at_once(2, lambda number: pay(invoice, Decimal("500.00"), key=f"k{number}"))
+    at_once(2, lambda number: pay(invoice, Decimal("500.00"), key=f"k{number}"))
     invoice.refresh_from_db()
     assert Payment.objects.aggregate(sum=Sum("applied"))["sum"] == 1000
     assert invoice.paid == 500
@@ -117,7 +99,7 @@ def test_one_key_for_two_invoices_is_used_once() -> None:
             return "refused"
         return "done"
 
-    assert sorted(set(_at_once(6, call))) == ["done", "refused"]
+    assert sorted(set(at_once(6, call))) == ["done", "refused"]
     assert Payment.objects.count() == 1
     assert_books_hold()
 
@@ -133,7 +115,7 @@ def test_refunds_at_once_never_give_back_more_than_was_paid() -> None:
             return "refused"
         return "done"
 
-    assert sorted(_at_once(6, call)) == ["done"] * 2 + ["refused"] * 4
+    assert sorted(at_once(6, call)) == ["done"] * 2 + ["refused"] * 4
     assert list(CreditNote.objects.order_by("seq").values_list("seq", flat=True)) == [1, 2]
     assert_books_hold()
 
@@ -152,7 +134,7 @@ def test_maturing_refunding_and_paying_at_once_leave_the_books_whole() -> None:
         else:
             maturity.mature(LATER, now=noon(LATER), chunk=2)
 
-    _at_once(10, call)
+    at_once(10, call)
     maturity.mature(LATER, now=noon(LATER))
     released = Commission.objects.filter(kind="MATURITY").values_list("accrual", flat=True)
     assert len(released) == len(set(released))

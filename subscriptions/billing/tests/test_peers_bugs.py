@@ -19,6 +19,7 @@ from partners.models import Partner
 from partners.tests.factories import make_partner
 from quantleap.core.audit import SYSTEM
 from quantleap.core.clock import at_ist
+from quantleap.core.tests.parallel import at_once
 from subscriptions import services
 from subscriptions.billing import ledger, runsql
 from subscriptions.billing.errors import FutureDate
@@ -27,7 +28,6 @@ from subscriptions.billing.tests.factories import START, bill, days_of, follow, 
 from subscriptions.billing.tests.test_run_races import (
     ANCHORS,
     LATE,
-    at_once,
     expected,
     the_books_are_exact,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+from decimal import Decimal
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -71,7 +72,7 @@ def test_the_tasks_of_a_morning() -> None:
     follow(make_template(), make_partner(), [yesterday], state=AWAY)
     assert tasks.run_daily() == 1
     assert tasks.run_daily() == 0
-    assert float(tasks.recognise_daily()) > 0
+    assert Decimal(tasks.recognise_daily()) > 0
     assert tasks.recognise_daily() == "0.00"
     assert tasks.prove_daily() is True
     assert LedgerTransaction.objects.filter(kind="recognition").get().effective_on == yesterday

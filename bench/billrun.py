@@ -9,13 +9,16 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import json
+import math
 import os
 import re
+import resource
 import time
 from pathlib import Path
 from typing import Any
 
 from bench.figures import percentile
+from quantleap.embedded.processes import PROC
 
 
 def measure(as_of: dt.date) -> dict[str, Any]:
@@ -63,18 +66,27 @@ def measure(as_of: dt.date) -> dict[str, Any]:
 
 
 def _backend_seconds(pid: int) -> float:
-    """CPU seconds of a process, user and system (proc_pid_stat(5): fields 14 and 15)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    """CPU seconds of a process, user and system (proc_pid_stat(5): fields 14 and 15).
+
+    Unknown (nan) where there is no /proc.
+    """
+    if not PROC.is_dir():
+        return math.nan
+    fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _memory_mb(pid: str, name: str) -> float:
-    """A line of /proc/PID/status in MB.
+    """A line of /proc/PID/status in MB; without /proc, our own peak or unknown (nan).
 
-    Not getrusage: its maximum survives exec, so it would tell of the process that started us.
+    getrusage is the second choice: Linux keeps its maximum over exec, so it would tell of the
+    process that started us.
     """
-    found = re.search(rf"^{name}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.M)
-    return int(found[1]) / 1024 if found else 0.0
+    if not PROC.is_dir():
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2  # macOS: bytes
+        return own if name == "VmHWM" else math.nan
+    found = re.search(rf"^{name}:\s+(\d+) kB", (PROC / pid / "status").read_text(), re.M)
+    return int(found[1]) / 1024 if found else math.nan
 
 
 def main() -> None:

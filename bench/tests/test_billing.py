@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import subprocess
 import sys
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,6 +101,18 @@ def test_memory_is_that_of_the_process_itself() -> None:
     ballast = bytearray(b"x") * 300_000_000  # of the process that starts it
     assert abs(peak_mb("pass") - lean) < 5
     assert len(ballast) == 300_000_000
+
+
+def test_without_proc_a_run_is_measured_all_the_same(
+    world: portfolio.World, today: dt.date, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(billrun, "PROC", tmp_path / "none")
+    portfolio.load(world, 3, as_of=today, prefix="x")
+    found = billrun.measure(today)
+    assert found["invoices"] == portfolio.expected_invoices(3)
+    assert found["peak_mb"] > 0
+    assert math.isnan(found["backend_cpu_s"])
+    assert math.isnan(found["backend_private_mb"])
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,11 @@ from typing import Any, ClassVar
 
 from django.http import HttpRequest
 
+from partners.admin.common import PartnerColumn
+from quantleap.core.admin import ReadOnlyTabularInline
+from quantleap.core.columns import itself, rupees, share
+from subscriptions.billing.models import Commission
+
 
 class ToLookAt:
     """Every field of the page is to look at, also those that are no column of the table."""
@@ -25,3 +30,22 @@ class ToLookAt:
 
 def _has_rows(inline: Any, obj: Any) -> bool:
     return bool(inline.model._default_manager.filter(**{inline.fk_name: obj}).exists())
+
+
+class EarnedInline(PartnerColumn, ReadOnlyTabularInline):
+    """What it earned whom, or took from whom."""
+
+    model = Commission
+    hide_title = True
+    verbose_name_plural = "commission"
+    fields = (
+        itself("public_id", "Commission"),
+        "kind",
+        "partner_name",
+        rupees("base"),
+        share("bps"),
+        rupees("amount"),
+        "accrued_on",
+        "matures_on",
+    )
+    readonly_fields = fields

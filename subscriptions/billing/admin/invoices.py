@@ -26,15 +26,13 @@ from quantleap.core.columns import (
     mark,
     plain,
     rupees,
-    share,
 )
-from subscriptions.billing import documents, payments, refunds
-from subscriptions.billing.admin.common import ToLookAt
+from subscriptions.billing import commissions, documents, payments, refunds
+from subscriptions.billing.admin.common import EarnedInline, ToLookAt
 from subscriptions.billing.admin.credit import UsesCredit, what_is_unused
 from subscriptions.billing.admin.documents import DocumentDownload
 from subscriptions.billing.admin.forms import PaymentForm, RefundForm
 from subscriptions.billing.models import (
-    Commission,
     CreditNote,
     Invoice,
     LedgerTransaction,
@@ -54,7 +52,7 @@ _TONES = {
 
 def outstanding(invoice: Invoice) -> Decimal:
     """Rupees still owed."""
-    return invoice.total - invoice.paid + invoice.refunded - invoice.credited
+    return commissions.standing(invoice).outstanding
 
 
 class PaymentInline(ReadOnlyTabularInline):
@@ -96,24 +94,10 @@ class CreditNoteInline(ReadOnlyTabularInline):
         return super().get_queryset(request).defer("snapshot")
 
 
-class CommissionInline(PartnerColumn, ReadOnlyTabularInline):
+class CommissionInline(EarnedInline):
     """What it earned whom."""
 
-    model = Commission
     fk_name = "invoice"
-    hide_title = True
-    verbose_name_plural = "commission"
-    fields = (
-        itself("public_id", "Commission"),
-        "kind",
-        "partner_name",
-        rupees("base"),
-        share("bps"),
-        rupees("amount"),
-        "accrued_on",
-        "matures_on",
-    )
-    readonly_fields = fields
 
 
 class OverdueFilter(admin.SimpleListFilter):

@@ -20,7 +20,7 @@ from quantleap.core.admin import (
 from quantleap.core.audit import Actor
 from quantleap.core.columns import in_rupees, itself, linked, plain, rupees, share
 from subscriptions.billing import customer_credit, documents
-from subscriptions.billing.admin.common import ToLookAt
+from subscriptions.billing.admin.common import EarnedInline, ToLookAt
 from subscriptions.billing.admin.documents import DocumentDownload
 from subscriptions.billing.admin.forms import MoneyForm
 from subscriptions.billing.models import Commission, CreditNote, Payment, Refund
@@ -37,25 +37,6 @@ class MoneyPage(ToLookAt, PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         """With what names the row's relations, without their documents."""
         found = super().get_queryset(request).select_related(*self.related)
         return found.defer(*self.documents)
-
-
-class EarnedInline(PartnerColumn, ReadOnlyTabularInline):
-    """What it earned whom, or took from whom."""
-
-    model = Commission
-    hide_title = True
-    verbose_name_plural = "commission"
-    fields = (
-        itself("public_id", "Commission"),
-        "kind",
-        "partner_name",
-        rupees("base"),
-        share("bps"),
-        rupees("amount"),
-        "accrued_on",
-        "matures_on",
-    )
-    readonly_fields = fields
 
 
 class EarnedByPaymentInline(EarnedInline):

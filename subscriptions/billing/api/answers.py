@@ -12,6 +12,7 @@ from subscriptions.billing.api.serializers import (
     InvoiceListAnswer,
     PaymentListAnswer,
 )
+from subscriptions.billing.commissions import standing
 from subscriptions.billing.models import Commission, CreditNote, Invoice, Payment, Refund
 from subscriptions.billing.reports import Month
 
@@ -40,7 +41,7 @@ def invoice_row(invoice: Invoice) -> dict[str, Any]:
         "paid": invoice.paid,
         "refunded": invoice.refunded,
         "credited": invoice.credited,
-        "outstanding": invoice.total - invoice.paid + invoice.refunded - invoice.credited,
+        "outstanding": standing(invoice).outstanding,
         "currency": invoice.currency,
     }
 

@@ -10,7 +10,10 @@ BIN := .venv/bin
 # A stamp per lock file content: a changed lock installs again, an unchanged one costs nothing.
 RUNTIME := .venv/.runtime-$(firstword $(shell cksum < requirements.txt))
 DEVELOP := .venv/.develop-$(firstword $(shell cksum < requirements-dev.txt))
-INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-input --require-hashes
+# The lock files name every package, so pip has nothing to resolve (--no-deps): an older pip that
+# meets `coverage[toml]` would otherwise look for the newest release and find no hash for it.
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-input --require-hashes --no-deps
+CHECK := $(BIN)/python -m pip check --disable-pip-version-check
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
 	--no-emit-index-url --no-emit-find-links --allow-unsafe
 BENCHMARKS := arming billing fanout
@@ -82,9 +85,11 @@ clean: ## Remove everything that set-up and runs have made, data included
 
 $(RUNTIME): | .venv/bin/pip
 	$(INSTALL) -r requirements.txt
+	$(CHECK)
 	@touch $@
 
 # The development lock contains the runtime lock, so both stamps are earned at once.
 $(DEVELOP): | .venv/bin/pip
 	$(INSTALL) -r requirements-dev.txt
+	$(CHECK)
 	@touch $@ $(RUNTIME)

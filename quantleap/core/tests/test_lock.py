@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import cast
 
 import pytest
 from packaging.markers import default_environment
@@ -19,8 +20,8 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[3]
 LOCKS = ("requirements.txt", "requirements-dev.txt")
 # What the project promises to run on: markers such as `sys_platform == "darwin"` differ there.
-ENVIRONMENTS = [
-    default_environment()
+ENVIRONMENTS: list[dict[str, str]] = [
+    cast("dict[str, str]", default_environment())
     | {
         "python_version": version,
         "python_full_version": f"{version}.7",

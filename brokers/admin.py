@@ -293,6 +293,7 @@ class FeedAccountAdmin(ConsoleAdmin):
         explain="where_to_log_in",
         form=FeedLoginForm,
         icon="login",
+        moving=True,  # the link has another state each time
     )
     def log_in(self, request: HttpRequest, feed: FeedAccount, data: dict[str, Any]) -> str:
         """Exchange the code for today's session."""

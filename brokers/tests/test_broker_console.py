@@ -16,6 +16,7 @@ from brokers.tests.factories import make_account, make_contract, make_feed
 from brokers.vault import session_of
 from partners.tests.factories import make_customer, make_partner
 from quantleap.core.models import AuditEntry, StaffUser
+from quantleap.core.tests.confirming import confirm
 
 pytestmark = pytest.mark.django_db
 
@@ -61,7 +62,7 @@ def test_an_account_is_switched_off_and_removed_by_confirmed_actions(staff: Clie
     def act(name: str, **data: str) -> Any:
         url = reverse(f"admin:brokers_brokeraccount_{name}", args=[account.pk])
         assert staff.get(url).status_code == 200
-        return staff.post(url, {"confirm": "yes", **data})
+        return confirm(staff, url, {"confirm": "yes", **data})
 
     assert act("switch_off").status_code == 302
     account.refresh_from_db()
@@ -106,7 +107,7 @@ def test_a_feed_account_is_made_and_logged_in_from_the_console(
             f"{KITE}/session/token",
             json={"status": "success", "data": {"access_token": "t", "user_id": "F1"}},
         )
-        assert staff.post(url, {"confirm": "yes", "code": "c1"}).status_code == 302
+        assert confirm(staff, url, {"confirm": "yes", "code": "c1"}).status_code == 302
     feed.refresh_from_db()
     assert session_of(feed).access_token == "t"
     change = reverse("admin:brokers_feedaccount_change", args=[feed.pk])
@@ -148,7 +149,7 @@ def test_a_broker_that_is_not_enabled_offers_no_login(
     feed = make_feed(logged_in=False)
     url = reverse("admin:brokers_feedaccount_log_in", args=[feed.pk])
     assert "does not talk to zerodha" in staff.get(url).content.decode()
-    assert staff.post(url, {"confirm": "yes", "code": "c1"}).status_code == 422
+    assert confirm(staff, url, {"confirm": "yes", "code": "c1"}).status_code == 422
 
 
 def test_looking_needs_a_permission(client: Client) -> None:
@@ -156,5 +157,5 @@ def test_looking_needs_a_permission(client: Client) -> None:
     account = make_account(make_customer(make_partner()))
     assert client.get(reverse("admin:brokers_brokeraccount_changelist")).status_code == 403
     url = reverse("admin:brokers_brokeraccount_remove", args=[account.pk])
-    assert client.post(url, {"confirm": "yes"}).status_code == 403
+    assert confirm(client, url, {"confirm": "yes"}).status_code == 403
     assert BrokerAccount.objects.get().status == "enabled"

@@ -23,9 +23,11 @@ from marketplace.models import Template
 from quantleap.core import clock
 from quantleap.core.admin import ConfirmForm, ReadOnlyAdmin, confirmed, display
 from quantleap.core.audit import Actor
+from quantleap.core.confirmation import seal, sealed
 from quantleap.core.errors import DomainError
 
 PLATFORM = "Everything: the whole platform"
+OTHER_TARGET = "This is not what the page told you about. Read what it does now, and confirm again."
 
 
 class EngageForm(ConfirmForm):
@@ -139,7 +141,9 @@ class KillSwitchAdmin(ReadOnlyAdmin):
         back = reverse("admin:execution_killswitch_changelist")
         errors: list[str] = []
         status = 200
-        if posted and form.is_valid():
+        if posted and form.is_valid() and not self._asked_about(request):
+            errors, status = [OTHER_TARGET], 409
+        elif posted and form.is_valid():
             try:
                 switch = services.engage_kill_switch(
                     template_id=form.cleaned_data["template"],
@@ -164,7 +168,9 @@ class KillSwitchAdmin(ReadOnlyAdmin):
             "form": form,
             "errors": errors,
             "back": back,
+            "seal": seal(self._target(request)),
             "sentences": [
+                f"{_named(_template_id(request))}:",
                 f"No new entry leaves from now on, within a quarter of a second. "
                 f"{reach.armed} armed executions are withdrawn and do not come back today.",
                 f"{reach.working} executions under way are managed to their exit as before: stops, "
@@ -172,6 +178,15 @@ class KillSwitchAdmin(ReadOnlyAdmin):
             ],
         }
         return TemplateResponse(request, "console/confirm.html", context, status=status)
+
+    @staticmethod
+    def _target(request: HttpRequest) -> list[object]:
+        """Who is asked about which template (None: the platform)."""
+        return [KillSwitch._meta.label, request.user.pk, _template_id(request)]
+
+    def _asked_about(self, request: HttpRequest) -> bool:
+        """Whether the page that was answered told of what is to be blocked now."""
+        return sealed(request.POST.get("seal", ""), self._target(request))
 
     # -- release ---------------------------------------------------------------------------------
     def what_release_means(self, request: HttpRequest, switch: KillSwitch) -> list[str]:
@@ -197,8 +212,17 @@ class KillSwitchAdmin(ReadOnlyAdmin):
         return f"{self.covers(switch)}: new entries are allowed again."
 
 
+def _named(template_id: int | None) -> str:
+    """What is blocked, in words."""
+    if template_id is None:
+        return PLATFORM
+    return template_names([template_id]).get(template_id, "?")
+
+
 def _template_id(request: HttpRequest) -> int | None:
-    text = request.POST.get("template", "") or request.GET.get("template", "")
+    """What the page tells about: what was chosen, else what the address asks for."""
+    chosen = request.POST if request.method == "POST" else request.GET
+    text = chosen.get("template", "")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 18 else None
 
 

@@ -33,6 +33,7 @@ from marketplace.models import Contract, Template
 from marketplace.tests.factories import make_short_straddle
 from quantleap.core import clock
 from quantleap.core.models import AuditEntry, StaffUser
+from quantleap.core.tests.confirming import confirm, seal_of
 from subscriptions.models import Subscription
 
 pytestmark = pytest.mark.django_db
@@ -345,15 +346,15 @@ def test_attention_is_settled_with_a_note(day: Day, staff: Client) -> None:
     settle = reverse("admin:execution_execution_settle", args=[execution.pk])
     assert settle in text
     assert "Look at the account" in get(staff, settle)
-    assert staff.post(settle, {"confirm": "yes", "note": ""}).status_code == 400
-    answer = staff.post(settle, {"confirm": "yes", "note": "cancelled at the broker"})
+    assert confirm(staff, settle, {"confirm": "yes", "note": ""}).status_code == 400
+    answer = confirm(staff, settle, {"confirm": "yes", "note": "cancelled at the broker"})
     assert answer.status_code == 302
     execution.refresh_from_db()
     assert not execution.needs_attention
     entry = AuditEntry.objects.get(action="execution.settled")
     assert entry.data["note"] == "cancelled at the broker"
     assert settle not in get(staff, reverse(ATTENTION))
-    again = staff.post(settle, {"confirm": "yes", "note": "again"})
+    again = confirm(staff, settle, {"confirm": "yes", "note": "again"})
     assert again.status_code == 409
 
 
@@ -362,7 +363,7 @@ def test_settling_needs_the_change_permission(day: Day) -> None:
     execution = Execution.objects.get(needs_attention=True)
     viewer = login("view_execution")
     settle = reverse("admin:execution_execution_settle", args=[execution.pk])
-    assert viewer.post(settle, {"confirm": "yes", "note": "x"}).status_code == 403
+    assert confirm(viewer, settle, {"confirm": "yes", "note": "x"}).status_code == 403
     assert settle not in get(viewer, page_of(execution))
     allowed = login("view_execution", "change_execution")
     assert settle in get(allowed, page_of(execution))
@@ -377,13 +378,13 @@ def test_engaging_asks_withdraws_and_shows_on_every_page(day: Day, staff: Client
     assert "1 armed executions are withdrawn" in text
     assert not KillSwitch.objects.exists()
     posted = {"confirm": "yes", "template": str(day.template.pk), "reason": "odd quotes"}
-    assert staff.post(add, posted | {"reason": ""}).status_code == 400
-    assert staff.post(add, posted).status_code == 302
+    assert confirm(staff, add, posted | {"reason": ""}).status_code == 400
+    assert confirm(staff, f"{add}?template={day.template.pk}", posted).status_code == 302
     armed.refresh_from_db()
     assert (armed.status, armed.cause) == ("WITHDRAWN", "KILL_SWITCH")
     switch = KillSwitch.objects.get()
     assert (switch.target_id, switch.reason) == (day.template.pk, "odd quotes")
-    assert staff.post(add, posted).status_code == 409
+    assert confirm(staff, f"{add}?template={day.template.pk}", posted).status_code == 409
     run_page = get(staff, page_of(day.run))
     assert "Kill switch engaged: NIFTY straddle." in run_page
     assert page_of(switch) in run_page
@@ -401,16 +402,16 @@ def test_a_switch_of_another_template_is_not_this_runs_business(day: Day, staff:
 
 def test_releasing_asks_and_is_written_down(day: Day, staff: Client) -> None:
     add = reverse("admin:execution_killswitch_add")
-    staff.post(add, {"confirm": "yes", "template": "", "reason": "test"})
+    confirm(staff, add, {"confirm": "yes", "template": "", "reason": "test"})
     switch = KillSwitch.objects.get()
     assert switch.scope == "PLATFORM"
     release = reverse("admin:execution_killswitch_release", args=[switch.pk])
     assert release in get(staff, page_of(switch))
     assert "what was withdrawn stays so" in get(staff, release)
-    assert staff.post(release, {"confirm": "yes"}).status_code == 302
+    assert confirm(staff, release, {"confirm": "yes"}).status_code == 302
     switch.refresh_from_db()
     assert switch.released_at is not None
-    assert staff.post(release, {"confirm": "yes"}).status_code == 409
+    assert confirm(staff, release, {"confirm": "yes"}).status_code == 409
     assert AuditEntry.objects.filter(action="kill_switch.released").exists()
 
 
@@ -422,7 +423,7 @@ def test_who_may_look_may_not_engage_or_release(day: Day) -> None:
     add = reverse("admin:execution_killswitch_add")
     assert viewer.post(add, posted).status_code == 403
     release = reverse("admin:execution_killswitch_release", args=[switch.pk])
-    assert viewer.post(release, {"confirm": "yes"}).status_code == 403
+    assert confirm(viewer, release, {"confirm": "yes"}).status_code == 403
     assert login("add_killswitch").get(add).status_code == 200
 
 
@@ -457,3 +458,17 @@ def test_the_health_page_says_what_nobody_owns(staff: Client) -> None:
     assert "Shards without an owner:</strong> 1" in text
     assert "Alive" in text
     assert "Silent" in text
+
+
+def test_the_kill_switch_blocks_what_its_page_told_about(staff: Client, day: Day) -> None:
+    """Seen: the page told of one template, the form blocked the whole platform."""
+    add = reverse("admin:execution_killswitch_add")
+    told = staff.get(f"{add}?template={day.template.pk}")
+    assert f"{day.template.name}:" in told.content.decode()
+    everything = {"confirm": "yes", "template": "", "reason": "odd quotes", "seal": seal_of(told)}
+    asked = staff.post(add, everything)
+    assert asked.status_code == 409
+    assert "Everything: the whole platform:" in asked.content.decode()
+    assert not KillSwitch.objects.exists()
+    assert staff.post(add, {**everything, "seal": seal_of(asked)}).status_code == 302
+    assert KillSwitch.objects.get().target_id is None

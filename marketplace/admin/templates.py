@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from typing import Any
 
 from django import forms
@@ -16,11 +17,11 @@ from unfold.enums import ActionVariant
 
 from marketplace import services
 from marketplace.admin.forms import DraftEditor, TemplateForm
-from marketplace.definition import parse_definition
+from marketplace.definition import definition_json, parse_definition
 from marketplace.diff import changes
 from marketplace.models import Price, Template, TemplateStats, TemplateVersion
 from marketplace.ports import SUBSCRIBERS
-from marketplace.selectors import load_market
+from marketplace.selectors import draft_definition, load_market
 from marketplace.selectors.pictures import NoPicture, draw, picture_json
 from marketplace.services.drafts import replace_draft
 from marketplace.starting_points import STARTING_POINTS, starting_point
@@ -306,7 +307,8 @@ class TemplateAdmin(ConsoleAdmin):
     def publish_context(self, request: HttpRequest, obj: Template) -> dict[str, Any]:
         """Difference, subscribers touched, and what refuses it."""
         found = services.preview(template_id=obj.pk, now=clock.now())
-        return {"preview": found, "refused": not found.allowed}
+        bound = json.dumps(definition_json(draft_definition(obj.pk)), sort_keys=True)
+        return {"preview": found, "refused": not found.allowed, "bound": bound}
 
     @confirmed(
         description="Publish",

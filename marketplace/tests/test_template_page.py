@@ -17,6 +17,7 @@ from marketplace.models import Leg, Price, Strategy, Template, TemplateVersion
 from marketplace.selectors import draft_definition
 from marketplace.tests import factories as make
 from quantleap.core.models import AuditEntry, StaffUser
+from quantleap.core.tests.confirming import confirm, seal_of
 
 ADD = "/admin/marketplace/template/add/"
 
@@ -159,7 +160,8 @@ def test_an_iron_condor_from_an_empty_page_to_its_version(staff: Client) -> None
     page = staff.get(f"/admin/marketplace/template/{template.pk}/publish/")
     assert page.status_code == 200
     assert "Version 1" in page.content.decode()
-    done = staff.post(
+    done = confirm(
+        staff,
         f"/admin/marketplace/template/{template.pk}/publish/",
         {"confirm": "yes", "note": "first version"},
     )
@@ -185,7 +187,7 @@ def test_a_starting_point_is_saved_as_the_page_posts_it(staff: Client, slug: str
     assert answer.status_code == 302, errors_of(answer.content.decode())
     template = Template.objects.get()
     publish = f"/admin/marketplace/template/{template.pk}/publish/"
-    assert staff.post(publish, {"confirm": "yes"}).status_code == 302
+    assert confirm(staff, publish, {"confirm": "yes"}).status_code == 302
     assert TemplateVersion.objects.filter(template=template).count() == 1
 
 
@@ -197,8 +199,10 @@ def test_the_page_posts_back_what_it_shows_without_change(staff: Client) -> None
     assert answer.status_code == 302
     assert draft_definition(template.pk) == before
     assert not AuditEntry.objects.filter(action="template.draft_saved").exists()
-    refused = staff.post(
-        f"/admin/marketplace/template/{template.pk}/publish/", {"confirm": "yes", "note": "again"}
+    refused = confirm(
+        staff,
+        f"/admin/marketplace/template/{template.pk}/publish/",
+        {"confirm": "yes", "note": "again"},
     )
     assert refused.status_code == 400
     assert "Nothing changed since version 1." in refused.content.decode()
@@ -304,7 +308,9 @@ def test_a_draft_may_be_unfinished_but_not_published(staff: Client) -> None:
     values = hand_written(**{"strategies-0-legs-TOTAL_FORMS": "0", "prices-TOTAL_FORMS": "0"})
     assert staff.post(ADD, values).status_code == 302
     template = Template.objects.get()
-    refused = staff.post(f"/admin/marketplace/template/{template.pk}/publish/", {"confirm": "yes"})
+    refused = confirm(
+        staff, f"/admin/marketplace/template/{template.pk}/publish/", {"confirm": "yes"}
+    )
     assert refused.status_code == 400
     text = refused.content.decode()
     assert "Iron condor: Add at least one leg." in text
@@ -334,15 +340,15 @@ def test_close_reopen_and_withdraw_ask_first(staff: Client) -> None:
 
     assert staff.get(f"{base}close-to-new/").status_code == 200
     assert state() == "LISTED"
-    assert staff.post(f"{base}close-to-new/", {"confirm": "yes"}).status_code == 302
+    assert confirm(staff, f"{base}close-to-new/", {"confirm": "yes"}).status_code == 302
     assert state() == "CLOSED_TO_NEW"
-    assert staff.post(f"{base}reopen/", {"confirm": "yes"}).status_code == 302
+    assert confirm(staff, f"{base}reopen/", {"confirm": "yes"}).status_code == 302
     assert state() == "LISTED"
-    first = staff.post(f"{base}withdraw/", {"confirm": "yes"})
+    first = confirm(staff, f"{base}withdraw/", {"confirm": "yes"})
     assert "This cannot be taken back" in first.content.decode()
     assert "cancels 0 live subscriptions" in first.content.decode()
     assert state() == "LISTED"
-    assert staff.post(f"{base}withdraw/", {"confirm": "yes", "again": "yes"}).status_code == 302
+    assert confirm(staff, f"{base}withdraw/", {"confirm": "yes", "again": "yes"}).status_code == 302
     assert state() == "WITHDRAWN"
     assert staff.get(base + "change/").status_code == 200
     assert staff.get(f"{base}publish/").status_code == 403
@@ -360,6 +366,23 @@ def test_who_may_only_look_sees_no_way_to_act(client: Client) -> None:
     assert page.status_code == 200
     assert "/publish/" not in page.content.decode()
     for path in ("publish/", "withdraw/", "close-to-new/"):
-        assert client.post(base + path, {"confirm": "yes", "again": "yes"}).status_code == 403
+        assert confirm(client, base + path, {"confirm": "yes", "again": "yes"}).status_code == 403
     assert client.post(base + "change/", {"name": "mine now"}).status_code == 403
     assert Strategy.objects.count() == 1
+
+
+def test_what_is_published_is_what_the_page_showed(staff: Client) -> None:
+    """Seen: a leg changed behind an open page was published unread."""
+    template = make.make_short_straddle(published=False)
+    page = f"/admin/marketplace/template/{template.pk}/publish/"
+    opened = staff.get(page)
+    leg = template.strategies.get().legs.first()
+    assert leg is not None
+    type(leg).objects.filter(pk=leg.pk).update(lots=leg.lots + 1)
+    answer = {"confirm": "yes", "note": "", "seal": seal_of(opened)}
+    asked = staff.post(page, answer)
+    assert asked.status_code == 409
+    assert "has changed since you opened it" in asked.content.decode()
+    assert not template.versions.exists()
+    assert staff.post(page, {**answer, "seal": seal_of(asked)}).status_code == 302
+    assert template.versions.count() == 1

@@ -17,6 +17,7 @@ from partners.webhooks.services import create_endpoint, secrets_in_force
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
 from quantleap.core.models import AuditEntry, StaffUser
+from quantleap.core.tests.confirming import confirm
 
 pytestmark = pytest.mark.django_db
 
@@ -75,7 +76,7 @@ def test_a_partner_and_its_first_key_are_made_in_the_console(console: Client) ->
 
     url = f"/admin/partners/partner/{partner.pk}/issue-key/"
     assert console.get(url).status_code == 200
-    page = console.post(url, issue_form())
+    page = confirm(console, url, issue_form())
     assert page.status_code == 200
     assert "no-store" in page.headers["Cache-Control"]
     key, secret = (
@@ -119,17 +120,17 @@ def test_a_wrong_partner_is_refused_in_words(console: Client, field: str, value:
 def test_rotation_and_revocation(console: Client) -> None:
     issued = make_key(make_partner())
     base = f"/admin/partners/partnerkey/{issued.key_id}"
-    page = console.post(f"{base}/rotate/", {"confirm": "yes", "overlap_hours": "24"})
+    page = confirm(console, f"{base}/rotate/", {"confirm": "yes", "overlap_hours": "24"})
     secret = shown(page.content.decode(), "api-secret")
     fresh = IssuedKey(issued.key_id, issued.key_public_id, issued.key, secret, issued.expires_at)
     route, body = "/partner/user-tokens", {"user_email": "a@b.in"}
     for one in (issued, fresh):
         assert partner_client(one).post(route, body).status_code == 201
 
-    asked = console.post(f"{base}/revoke/", {"confirm": "yes"})
+    asked = confirm(console, f"{base}/revoke/", {"confirm": "yes"})
     assert "cannot be taken back" in asked.content.decode()
     assert partner_client(fresh).post(route, body).status_code == 201
-    assert console.post(f"{base}/revoke/", {"confirm": "yes", "again": "yes"}).status_code == 302
+    assert confirm(console, f"{base}/revoke/", {"again": "yes"}).status_code == 302
     for one in (issued, fresh):
         assert partner_client(one).post(route, body).status_code == 401
 
@@ -138,11 +139,11 @@ def test_suspension_is_confirmed_with_a_reason(console: Client) -> None:
     issued = make_key(make_partner())
     partner = Partner.objects.get()
     base = f"/admin/partners/partner/{partner.pk}"
-    assert console.post(f"{base}/suspend/", {"confirm": "yes"}).status_code == 400
-    assert console.post(f"{base}/suspend/", {"confirm": "yes", "reason": "debt"}).status_code == 302
+    assert confirm(console, f"{base}/suspend/", {"confirm": "yes"}).status_code == 400
+    assert confirm(console, f"{base}/suspend/", {"reason": "debt"}).status_code == 302
     route, body = "/partner/user-tokens", {"user_email": "a@b.in"}
     assert partner_client(issued).post(route, body).status_code == 401
-    assert console.post(f"{base}/resume/", {"confirm": "yes", "reason": "paid"}).status_code == 302
+    assert confirm(console, f"{base}/resume/", {"reason": "paid"}).status_code == 302
     assert partner_client(issued).post(route, body).status_code == 201
     actions = AuditEntry.objects.filter(target_type="partner").values_list("action", flat=True)
     assert set(actions) == {"partner.suspended", "partner.active"}
@@ -152,17 +153,17 @@ def test_webhook_endpoints_and_deliveries(console: Client) -> None:
     partner = make_partner()
     url = f"/admin/partners/partner/{partner.pk}/add-webhook-endpoint/"
     form = {"confirm": "yes", "environment": "live", "url": "http://10.0.0.1/"}
-    refused = console.post(url, form)
+    refused = confirm(console, url, form)
     assert refused.status_code == 400
     assert "https" in refused.content.decode()
-    page = console.post(url, {**form, "url": "http://127.0.0.1:9/hook", "events": []})
+    page = confirm(console, url, {**form, "url": "http://127.0.0.1:9/hook", "events": []})
     endpoint = WebhookEndpoint.objects.get()
     assert (
         shown(page.content.decode(), "signing-secret") == secrets_in_force(endpoint, clock.now())[0]
     )
 
     base = f"/admin/partners/webhookendpoint/{endpoint.pk}"
-    page = console.post(f"{base}/rotate-signing-secret/", {"confirm": "yes"})
+    page = confirm(console, f"{base}/rotate-signing-secret/", {"confirm": "yes"})
     assert shown(page.content.decode(), "signing-secret").startswith("whsec_")
     delivery = WebhookDelivery.objects.create(
         partner_id=partner.pk,
@@ -174,11 +175,11 @@ def test_webhook_endpoints_and_deliveries(console: Client) -> None:
         attempts=10,
     )
     again = f"/admin/partners/webhookdelivery/{delivery.pk}/send-again/"
-    assert console.post(again, {"confirm": "yes"}).status_code == 302
-    assert console.post(again, {"confirm": "yes"}).status_code == 409
-    disable = {"confirm": "yes", "reason": "asked to"}
-    assert console.post(f"{base}/disable/", disable).status_code == 302
-    assert console.post(f"{base}/enable/", {"confirm": "yes"}).status_code == 302
+    assert confirm(console, again, {"confirm": "yes"}).status_code == 302
+    assert confirm(console, again, {"confirm": "yes"}).status_code == 409
+    disable = {"reason": "asked to"}
+    assert confirm(console, f"{base}/disable/", disable).status_code == 302
+    assert confirm(console, f"{base}/enable/", {"confirm": "yes"}).status_code == 302
     endpoint.refresh_from_db()
     assert endpoint.status == "ENABLED"
 

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import django.contrib.auth.admin
 import django_celery_beat.admin
-from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.auth.models import Group
-from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.http import HttpRequest
 from django_celery_beat.models import (
     ClockedSchedule,
     CrontabSchedule,
@@ -23,12 +17,12 @@ from django_celery_beat.models import (
     PeriodicTask,
     SolarSchedule,
 )
-from unfold.enums import ActionVariant
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.paginator import InfinitePaginator
-from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from quantleap.core.errors import DomainError
+# the rooms' pages take everything of the frame from here
+from quantleap.core.confirmation import ConfirmForm as ConfirmForm  # noqa: PLC0414
+from quantleap.core.confirmation import confirmed as confirmed  # noqa: PLC0414
 from quantleap.core.models import AuditEntry, OutboxEvent, StaffUser
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -128,144 +122,6 @@ class ReadOnlyTabularInline(ConsoleTabularInline):
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Never."""
         return False
-
-
-# -- actions that ask first ---------------------------------------------------------------------
-
-
-class ConfirmForm(forms.Form):
-    """What a confirmed action asks for; subclasses add fields. Posted with ``confirm=yes``."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for field in self.fields.values():
-            if isinstance(field.widget, forms.Textarea):
-                field.widget = UnfoldAdminTextareaWidget(attrs={"rows": 3})
-            elif type(field.widget) is forms.TextInput:  # one of a kind (a date) stays as it is
-                field.widget = UnfoldAdminTextInputWidget()
-
-    @classmethod
-    def starting(cls, obj: Any) -> dict[str, Any]:
-        """What the fields hold when ``obj`` is first asked about."""
-        return {}
-
-
-Perform = Callable[[Any, HttpRequest, Any, dict[str, Any]], "str | HttpResponse"]
-Explain = Callable[[Any, HttpRequest, Any], Sequence[str]]
-
-
-def confirmed(
-    *,
-    description: str,
-    explain: str | None = None,
-    context: str | None = None,
-    form: type[ConfirmForm] = ConfirmForm,
-    permission: str = "change",
-    icon: str | None = None,
-    danger: bool = False,
-    twice: bool = False,
-    template: str = "console/confirm.html",
-) -> Callable[[Perform], Any]:
-    """Make ``method(self, request, obj, data) -> message`` a page that asks before it acts.
-
-    GET explains (the method named by ``explain`` returns the sentences, the one named by
-    ``context`` more of the template's context) and shows ``form``; POST
-    with ``confirm=yes`` calls the method, which shall call a service, and shows its message on
-    the change page (a returned response, such as a page with a show-once secret, is sent as it
-    is). A DomainError is shown in its own words with its own status. With ``twice`` a second page
-    repeats the question; it posts ``again=yes``. Name the method in ``actions_detail``.
-
-    ``permission`` is checked as ``has_<permission>_permission`` of the page.
-    """
-
-    question = _Question(description, explain, context, form, permission, danger, twice, template)
-
-    def decorate(method: Perform) -> Any:
-        @functools.wraps(method)
-        def page(self: Any, request: HttpRequest, object_id: str) -> HttpResponse:
-            return question.page(self, request, object_id, method)
-
-        return action(
-            description=description,
-            url_path=method.__name__.replace("_", "-"),
-            permissions=[permission],
-            icon=icon,
-            variant=ActionVariant.DANGER if danger else ActionVariant.DEFAULT,
-        )(page)
-
-    return decorate
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """One confirmed action's page; see :func:`confirmed`."""
-
-    description: str
-    explain: str | None
-    context: str | None
-    form: type[ConfirmForm]
-    permission: str
-    danger: bool
-    twice: bool
-    template: str
-
-    def page(
-        self, owner: Any, request: HttpRequest, object_id: str, method: Perform
-    ) -> HttpResponse:
-        """Ask, or act and go back."""
-        obj = owner.get_object(request, object_id)
-        if obj is None:
-            raise Http404
-        if not getattr(owner, f"has_{self.permission}_permission")(request, obj):
-            raise PermissionDenied
-        posted = request.method == "POST" and request.POST.get("confirm") == "yes"
-        bound = self.form(request.POST) if posted else self.form(initial=self.form.starting(obj))
-        back = reverse(_url_name(owner, "change"), args=[obj.pk])
-        errors: list[str] = []
-        status = 200
-        ask_again = False
-        if posted and not bound.is_valid():
-            status = 400
-        elif posted and self.twice and request.POST.get("again") != "yes":
-            ask_again = True
-        elif posted:
-            try:
-                outcome = method(owner, request, obj, bound.cleaned_data)
-            except DomainError as error:
-                errors, status = _words(error), error.status
-            else:
-                if isinstance(outcome, HttpResponse):
-                    return outcome
-                messages.success(request, outcome)
-                return HttpResponseRedirect(back)
-        shown: dict[str, Any] = {
-            **owner.admin_site.each_context(request),
-            "opts": owner.opts,
-            "original": obj,
-            "title": f"{self.description}: {obj}",
-            "description": self.description,
-            "danger": self.danger,
-            "form": bound,
-            "errors": errors,
-            "ask_again": ask_again,
-            "back": back,
-        }
-        if self.explain is not None:
-            shown["sentences"] = getattr(owner, self.explain)(request, obj)
-        if self.context is not None:
-            shown |= getattr(owner, self.context)(request, obj)
-        return TemplateResponse(request, self.template, shown, status=status)
-
-
-def _words(error: DomainError) -> list[str]:
-    """The error's own message, or its details where it has none."""
-    if error.message != error.error or not error.details:
-        return [error.message]
-    return [f"{name}: {text}" for name, text in error.details.items()]
-
-
-def _url_name(page: Any, kind: str) -> str:
-    return f"{page.admin_site.name}:{page.opts.app_label}_{page.opts.model_name}_{kind}"
 
 
 # -- pages of core ------------------------------------------------------------------------------

@@ -39,6 +39,13 @@ def available(customer: Customer) -> Decimal:
     return -ledger.balance(chart.customer_credit(customer.public_id))
 
 
+def excess_left(payment: Payment) -> Decimal:
+    """Rupees of a payment that were too much and have not been given back."""
+    given = payment.refunds.aggregate(sum=Sum("amount"))["sum"] or ZERO
+    left: Decimal = payment.excess - given
+    return left
+
+
 def apply(
     *,
     invoice_id: int,
@@ -100,9 +107,9 @@ def return_excess(
         held = recorded_before(Refund, invoice, idem_key, same)
         if held is not None:
             return held
-        given = payment.refunds.aggregate(sum=Sum("amount"))["sum"] or ZERO
-        if amount > payment.excess - given:
-            raise NothingToCredit(f"Of {payment} {payment.excess - given} rupees are too much")
+        left = excess_left(payment)
+        if amount > left:
+            raise NothingToCredit(f"Of {payment} {left} rupees are too much")
         made = _pay_out(
             invoice.customer, amount, method, reference, actor, now, idem_key=idem_key,
             payment=payment,

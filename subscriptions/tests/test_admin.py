@@ -11,6 +11,7 @@ from django.urls import reverse
 from marketplace.tests.factories import load_reference_data, make_template
 from partners.tests.factories import make_partner
 from quantleap.core.models import AuditEntry, StaffUser
+from quantleap.core.tests.confirming import confirm
 from subscriptions.models import Subscription
 from subscriptions.tests.factories import make_subscription, subscribe_many
 
@@ -36,7 +37,7 @@ def change_url(subscription: Subscription) -> str:
 
 def act(console: Client, subscription: Subscription, action: str, **data: Any) -> Any:
     url = reverse(f"admin:subscriptions_subscription_{action}", args=[subscription.pk])
-    return console.post(url, {"confirm": "yes", **data}, follow=True)
+    return confirm(console, url, {"confirm": "yes", **data}, follow=True)
 
 
 def test_the_list_filters_and_searches(console: Client, mine: Subscription) -> None:
@@ -110,5 +111,5 @@ def test_a_refusal_is_shown_in_words(console: Client, mine: Subscription) -> Non
 def test_without_the_right_there_is_no_action(console: Client, mine: Subscription) -> None:
     console.force_login(StaffUser.objects.create_user("guest", is_staff=True))
     url = reverse("admin:subscriptions_subscription_cancel", args=[mine.pk])
-    assert console.post(url, {"confirm": "yes", "note": "x"}).status_code == 403
+    assert confirm(console, url, {"confirm": "yes", "note": "x"}).status_code == 403
     assert Subscription.objects.get().status == "ACTIVE"

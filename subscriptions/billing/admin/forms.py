@@ -15,11 +15,14 @@ from unfold.widgets import (
 
 from quantleap.core import clock
 from quantleap.core.admin import ConfirmForm
+from quantleap.core.columns import in_rupees
+from quantleap.core.money import ZERO
 from subscriptions.billing import customer_credit, ledger
 from subscriptions.billing.commissions import standing
-from subscriptions.billing.models import MONEY_METHODS, CustomerCredit, Invoice, Method
+from subscriptions.billing.models import MONEY_METHODS, CustomerCredit, Invoice, Method, Payment
 from subscriptions.billing.payments import REFERENCE_LENGTH
 from subscriptions.billing.refunds import REASON_LENGTH
+from subscriptions.billing.shares import SMALLEST, may_credit
 
 _SMALLEST: Final = Decimal("0.01")
 
@@ -43,6 +46,15 @@ def _seen(*, required: bool = False) -> forms.DecimalField:
     return forms.DecimalField(
         max_digits=12, decimal_places=2, required=required, widget=forms.HiddenInput
     )
+
+
+def _at_most(amount: Decimal, most: Decimal, of: str) -> Decimal:
+    """``amount``, or the reason why it cannot be so much."""
+    if amount > most:
+        raise forms.ValidationError(
+            f"{of} {in_rupees(max(most, ZERO))}; {in_rupees(amount)} is more."
+        )
+    return amount
 
 
 _MONEY: Final = [one for one in Method.choices if one[0] in MONEY_METHODS]
@@ -89,6 +101,18 @@ class RefundForm(MoneyForm):
         max_length=REASON_LENGTH, help_text="It stands on the credit note: the customer reads it."
     )
 
+    def clean_amount(self) -> Decimal:
+        """Not more than is left of the invoice, and no crumbs of it."""
+        amount: Decimal = self.cleaned_data["amount"]
+        invoice: Invoice = self.obj
+        left = invoice.total - invoice.credited
+        _at_most(amount, left, f"What can be credited of {invoice.number} is")
+        if not may_credit(invoice.total, invoice.credited, amount):
+            raise forms.ValidationError(
+                f"All of {in_rupees(left)}, or at least {in_rupees(SMALLEST)} that leaves as much."
+            )
+        return amount
+
     @classmethod
     def starting(cls, obj: Invoice) -> dict[str, Any]:
         """Nothing but what was seen: how much, staff must say."""
@@ -101,6 +125,14 @@ class UseCreditForm(ConfirmForm):
     amount = _rupees()
     seen = _seen(required=True)
 
+    def clean_amount(self) -> Decimal:
+        """Not more than is owed, nor than there is."""
+        amount: Decimal = self.cleaned_data["amount"]
+        invoice: Invoice = self.obj
+        _at_most(amount, owed_of(invoice), f"{invoice.number} owes")
+        held = customer_credit.available(invoice.customer)
+        return _at_most(amount, held, f"The credit of {invoice.customer} is")
+
     @classmethod
     def starting(cls, obj: Invoice) -> dict[str, Any]:
         """As much as fits."""
@@ -109,8 +141,29 @@ class UseCreditForm(ConfirmForm):
         return {"seen": owed} | ({"amount": amount} if amount > 0 else {})
 
 
+class ExcessForm(MoneyForm):
+    """What of a payment was too much and goes back."""
+
+    def clean_amount(self) -> Decimal:
+        """Not more than was too much and is still here."""
+        amount: Decimal = self.cleaned_data["amount"]
+        left = customer_credit.excess_left(self.obj)
+        return _at_most(amount, left, "Of this payment, too much and not given back are")
+
+    @classmethod
+    def starting(cls, obj: Payment) -> dict[str, Any]:
+        """All of it."""
+        left = customer_credit.excess_left(obj)
+        return {"amount": left} if left > 0 else {}
+
+
 class PayOutForm(MoneyForm):
     """Credit that goes back as money."""
+
+    def clean_amount(self) -> Decimal:
+        """Not more than there is."""
+        amount: Decimal = self.cleaned_data["amount"]
+        return _at_most(amount, -ledger.balance(self.obj.code), "The customer's credit is")
 
     @classmethod
     def starting(cls, obj: CustomerCredit) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from quantleap.core.columns import in_rupees, itself, linked, plain, rupees, sha
 from subscriptions.billing import customer_credit, documents
 from subscriptions.billing.admin.common import EarnedInline, ToLookAt
 from subscriptions.billing.admin.documents import DocumentDownload
-from subscriptions.billing.admin.forms import MoneyForm
+from subscriptions.billing.admin.forms import ExcessForm
 from subscriptions.billing.models import Commission, CreditNote, Payment, Refund
 
 
@@ -123,7 +123,8 @@ class PaymentAdmin(MoneyPage):
     def what_returning_does(self, request: HttpRequest, payment: Payment) -> tuple[str, ...]:
         """Said before it happens."""
         return (
-            f"{in_rupees(payment.excess)} of this payment were too much.",
+            f"{in_rupees(payment.excess)} of this payment were too much, "
+            f"{in_rupees(customer_credit.excess_left(payment))} of it are not given back yet.",
             "What is given back leaves the customer's credit. It cannot be taken back.",
         )
 
@@ -131,7 +132,7 @@ class PaymentAdmin(MoneyPage):
         description="Give back excess",
         explain="what_returning_does",
         permission="give_back",
-        form=MoneyForm,
+        form=ExcessForm,
         icon="undo",
         danger=True,
         twice=True,

@@ -17,6 +17,7 @@ from partners.tests.factories import make_partner
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
 from quantleap.core.models import StaffUser
+from quantleap.core.tests.confirming import confirm
 from subscriptions import services
 from subscriptions.billing import customer_credit, withdrawals
 from subscriptions.billing.models import (
@@ -58,8 +59,8 @@ def url(row: Any, page: str = "change") -> str:
 
 def post(client: Client, page: str, **fields: str) -> HttpResponse:
     """As after the second question."""
-    body = {"confirm": "yes", "again": "yes", **fields}
-    return client.post(page, body, follow=True)  # type: ignore[return-value]  # the test's kind
+    found: HttpResponse = confirm(client, page, {"again": "yes", **fields}, follow=True)
+    return found
 
 
 def text(answer: Any) -> str:
@@ -107,11 +108,11 @@ def test_credit_is_listed_explained_and_paid_out(
     out = url(row, "pay_out")
     assert 'value="500.00"' in text(console.get(out))
     body = {"amount": "500.00", "method": "UPI", "reference": "UTR 9"}
-    once = console.post(out, {"confirm": "yes", **body})
+    once = confirm(console, out, body)
     assert "This cannot be taken back" in text(once)
     assert not Refund.objects.exists()
     post(console, out, **body)
-    assert "are paid out as" in text(post(console, out, **body))
+    assert "credit is ₹0.00; ₹500.00 is more" in text(post(console, out, **body))
     assert Refund.objects.count() == 1
     assert customer_credit.available(first.customer) == 0
 

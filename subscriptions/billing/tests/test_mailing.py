@@ -23,6 +23,7 @@ from partners.tests.factories import make_partner
 from quantleap.core import outbox
 from quantleap.core.mail import ConsoleBackend
 from quantleap.core.models import AuditEntry, OutboxEvent
+from quantleap.core.tests.confirming import confirm
 from quantleap.settings import base
 from subscriptions.billing import mailing
 from subscriptions.billing.documents import invoice_pdf
@@ -278,7 +279,7 @@ def test_staff_send_it_again(partner: Partner) -> None:
     url = reverse("admin:billing_invoicemail_send_again", args=[row.pk])
     assert "once more" in console.get(url).content.decode()
     for _ in range(2):
-        assert console.post(url, {"confirm": "yes"}).status_code == 302
+        assert confirm(console, url, {"confirm": "yes"}).status_code == 302
     row.refresh_from_db()
     assert (row.status, row.attempts, row.sent_at) == ("PENDING", 0, None)
     assert AuditEntry.objects.filter(action="invoice_mail.send_again").count() == 1

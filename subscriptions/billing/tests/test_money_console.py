@@ -15,6 +15,7 @@ from marketplace.tests.factories import load_reference_data, make_template
 from partners.tests.factories import make_partner
 from quantleap.core import clock
 from quantleap.core.models import AuditEntry, StaffUser
+from quantleap.core.tests.confirming import confirm
 from subscriptions.billing import proof
 from subscriptions.billing.models import (
     BillingRun,
@@ -73,12 +74,12 @@ def test_a_payment_is_asked_for_and_recorded_once(console: Client, invoice: Invo
     assert not Payment.objects.exists()
     body = money(received_on=START.isoformat())
     for words in ("₹1,178.82 are recorded", "UTR 1 was recorded before"):
-        assert words in console.post(page, body, follow=True).content.decode()
+        assert words in confirm(console, page, body, follow=True).content.decode()
     paid = Payment.objects.get()
     assert (paid.recorded_by, paid.received_on) == ("staff", START)
     assert Commission.objects.get().amount == Decimal("299.70")
     assert AuditEntry.objects.get(action="payment.recorded").actor_id == "staff"
-    refused = console.post(page, body | {"amount": "5"})
+    refused = confirm(console, page, body | {"amount": "5"})
     assert refused.status_code == 409
     assert "already names" in refused.content.decode()
 
@@ -90,7 +91,7 @@ def test_a_wrong_form_records_nothing(
     console: Client, invoice: Invoice, wrong: dict[str, str]
 ) -> None:
     body = money(received_on=START.isoformat(), **wrong)
-    assert console.post(url(invoice, "record_payment"), body).status_code == 400
+    assert confirm(console, url(invoice, "record_payment"), body).status_code == 400
     assert not Payment.objects.exists()
 
 
@@ -98,29 +99,30 @@ def test_a_refund_is_asked_for_twice(console: Client, invoice: Invoice) -> None:
     pay(invoice, invoice.total)
     page = url(invoice, "refund")
     body = money(reason="Cancelled", amount="500.00")
-    assert "This cannot be taken back" in console.post(page, body).content.decode()
+    assert "This cannot be taken back" in confirm(console, page, body).content.decode()
     assert not CreditNote.objects.exists()
-    done = console.post(page, body | {"again": "yes"}, follow=True).content.decode()
+    done = confirm(console, page, body | {"again": "yes"}, follow=True).content.decode()
     assert "is issued over ₹500.00; ₹500.00 goes back" in done
-    console.post(page, body | {"again": "yes"})
+    confirm(console, page, body | {"again": "yes"})
     assert CreditNote.objects.count() == Refund.objects.count() == 1
-    refused = console.post(
-        page, money(reason="All of it", reference="UTR 2", again="yes"), follow=True
+    refused = confirm(
+        console, page, money(reason="All of it", reference="UTR 2", again="yes"), follow=True
     )
-    assert refused.status_code == 409
+    assert refused.status_code == 400
+    assert "₹678.82; ₹1,178.82 is more" in refused.content.decode()
 
 
 def test_excess_is_given_back(console: Client, invoice: Invoice) -> None:
     paid = pay(invoice, invoice.total + 100).payment
     page = url(paid, "return_excess")
     assert console.get(page).status_code == 200
-    asked = console.post(page, money(amount="100.00")).content.decode()
+    asked = confirm(console, page, money(amount="100.00")).content.decode()
     assert "This cannot be taken back" in asked
     assert not Refund.objects.exists()
-    console.post(page, money(amount="100.00", again="yes"))
+    confirm(console, page, money(amount="100.00", again="yes"))
     assert Refund.objects.get().amount == 100
     more = money(amount="1.00", reference="UTR 2", again="yes")
-    assert console.post(page, more).status_code == 409
+    assert confirm(console, page, more).status_code == 400
 
 
 def test_everything_is_to_look_at_only(console: Client, invoice: Invoice) -> None:
@@ -161,7 +163,7 @@ def test_a_proof_that_fails_says_what(console: Client) -> None:
 def test_without_the_right_there_is_no_action(console: Client, invoice: Invoice) -> None:
     console.force_login(StaffUser.objects.create_user("guest", is_staff=True))
     for page in ("record_payment", "refund"):
-        assert console.post(url(invoice, page), money()).status_code == 403
+        assert confirm(console, url(invoice, page), money()).status_code == 403
     assert not Payment.objects.exists()
 
 

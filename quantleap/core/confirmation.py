@@ -1,0 +1,306 @@
+"""Pages of the console that ask before they act, and act on nothing but what they asked.
+
+What a page showed (its sentences, and on a second page the exact figures) travels back with the
+answer as a signed digest, the *seal*. Where it does not fit any more, because the row changed
+meanwhile, because somebody typed another figure, or because nobody was asked, the page asks again.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from django import forms
+from django.contrib import messages
+from django.core import signing
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from unfold.enums import ActionVariant
+from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+
+from quantleap.core.errors import DomainError
+
+if TYPE_CHECKING:
+
+    def _action(**options: Any) -> Callable[[Any], Any]:
+        """Untyped there: unfold's button on a detail page."""
+        raise NotImplementedError
+else:
+    from unfold.decorators import action as _action
+
+#: A page that was left open for longer asks again.
+SEAL_SECONDS: Final = 3600
+_SALT: Final = "quantleap.console.confirmation"
+
+CHANGED: Final = (
+    "What this page says has changed since you opened it: somebody was quicker, or the button was "
+    "pressed twice. Read it, and confirm again if it is still what you want."
+)
+OTHER_FIGURES: Final = (
+    "These are not the figures you were asked about. Read them, and confirm again."
+)
+
+
+def seal(facts: Iterable[object]) -> str:
+    """A signed digest of what a page shows, for its hidden field ``seal``."""
+    return signing.TimestampSigner(salt=_SALT).sign(_digest(facts))
+
+
+def sealed(posted: str, facts: Iterable[object]) -> bool:
+    """Whether ``posted`` is the seal of these facts, and not older than :data:`SEAL_SECONDS`."""
+    try:
+        found = signing.TimestampSigner(salt=_SALT).unsign(posted, max_age=SEAL_SECONDS)
+    except signing.BadSignature:
+        return False
+    return found == _digest(facts)
+
+
+def _digest(facts: Iterable[object]) -> str:
+    text = json.dumps([str(fact) for fact in facts])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class ConfirmForm(forms.Form):
+    """What a confirmed action asks for; subclasses add fields. Posted with ``confirm=yes``.
+
+    ``obj`` is the row that is asked about: checks that need it belong into ``clean_<field>``, so
+    that a figure is refused beside its field and before anybody is asked to confirm it.
+    """
+
+    def __init__(self, *args: Any, obj: Any = None, **kwargs: Any) -> None:
+        self.obj = obj
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            if isinstance(field.widget, forms.Textarea):
+                field.widget = UnfoldAdminTextareaWidget(attrs={"rows": 3})
+            elif type(field.widget) is forms.TextInput:  # one of a kind (a date) stays as it is
+                field.widget = UnfoldAdminTextInputWidget()
+
+    @classmethod
+    def starting(cls, obj: Any) -> dict[str, Any]:
+        """What the fields hold when ``obj`` is first asked about."""
+        return {}
+
+    def refuse(self, error: DomainError) -> list[str]:
+        """Put what a service said beside its fields; returns what belongs to none of them."""
+        beside = {name: text for name, text in error.details.items() if name in self.fields}
+        for name, text in beside.items():
+            self.add_error(name, text)
+        if beside and len(beside) == len(error.details):
+            return []
+        return _words(error)
+
+    def shown(self) -> list[tuple[str, str]]:
+        """Label and value of each visible field, as a person reads them."""
+        return [
+            (str(field.label), _said(field, self.cleaned_data.get(field.name)))
+            for field in self.visible_fields()
+        ]
+
+
+def _said(field: Any, value: Any) -> str:
+    choices = dict(getattr(field.field, "choices", ()) or ())
+    if isinstance(value, list | tuple):
+        return ", ".join(str(choices.get(one, one)) for one in value) or "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "–" if value in (None, "") else str(choices.get(value, value))
+
+
+def _words(error: DomainError) -> list[str]:
+    """The error's own message, or its details where it has none."""
+    if error.message != error.error or not error.details:
+        return [error.message]
+    return [f"{name}: {text}" for name, text in error.details.items()]
+
+
+Perform = Callable[[Any, HttpRequest, Any, dict[str, Any]], "str | HttpResponse"]
+
+
+def confirmed(
+    *,
+    description: str,
+    explain: str | None = None,
+    context: str | None = None,
+    form: type[ConfirmForm] = ConfirmForm,
+    permission: str = "change",
+    icon: str | None = None,
+    danger: bool = False,
+    twice: bool = False,
+    moving: bool = False,
+    template: str = "console/confirm.html",
+) -> Callable[[Perform], Any]:
+    """Make ``method(self, request, obj, data) -> message`` a page that asks before it acts.
+
+    GET explains (the method named by ``explain`` returns the sentences, the one named by
+    ``context`` more of the template's context) and shows ``form``; POST with ``confirm=yes`` and
+    the page's ``seal`` calls the method, which shall call a service, and shows its message on
+    the change page (a returned response, such as a page with a show-once secret, is sent as it
+    is). A DomainError is shown in its own words with its own status, beside the fields it names.
+    With ``twice`` a second page repeats the exact figures; it posts ``again=yes``.
+    Name the method in ``actions_detail``.
+
+    Where the sentences, a fact named ``bound`` in the context, or (``twice``) the figures are not
+    what was shown, the page asks again (409). ``moving`` sentences change by themselves and are
+    left out. ``permission`` is checked as ``has_<permission>_permission`` of the page.
+    """
+
+    question = _Question(
+        description, explain, context, form, permission, danger, twice, moving, template
+    )
+
+    def decorate(method: Perform) -> Any:
+        @functools.wraps(method)
+        def page(self: Any, request: HttpRequest, object_id: str) -> HttpResponse:
+            return question.page(self, request, object_id, method)
+
+        page.asks = question  # type: ignore[attr-defined]  # a test looks which pages ask
+        return _action(
+            description=description,
+            url_path=method.__name__.replace("_", "-"),
+            permissions=[permission],
+            icon=icon,
+            variant=ActionVariant.DANGER if danger else ActionVariant.DEFAULT,
+        )(page)
+
+    return decorate
+
+
+@dataclass(slots=True)
+class _State:
+    """How far one request has come: what it shows, and with which status."""
+
+    form: ConfirmForm
+    status: int = 200
+    ask_again: bool = False
+    errors: list[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One confirmed action's page; see :func:`confirmed`."""
+
+    description: str
+    explain: str | None
+    context: str | None
+    form: type[ConfirmForm]
+    permission: str
+    danger: bool
+    twice: bool
+    moving: bool
+    template: str
+
+    def page(
+        self, owner: Any, request: HttpRequest, object_id: str, method: Perform
+    ) -> HttpResponse:
+        """Ask, or act and go back."""
+        obj = owner.get_object(request, object_id)
+        if obj is None:
+            raise Http404
+        if not getattr(owner, f"has_{self.permission}_permission")(request, obj):
+            raise PermissionDenied
+        told = self._told(owner, request, obj)
+        facts = self._facts(request, owner, obj, method, told)
+        posted = request.method == "POST" and request.POST.get("confirm") == "yes"
+        back = reverse(change_page(owner), args=[obj.pk])
+        if not posted:
+            state = _State(self.form(initial=self.form.starting(obj), obj=obj))
+        else:
+            state = self._answer(request, obj, facts)
+            if state.status == 200 and not state.ask_again and not _wants_change(request):
+                outcome = self._act(owner, request, obj, method, state)
+                if isinstance(outcome, HttpResponse):
+                    return outcome
+                if outcome is not None:
+                    messages.success(request, outcome)
+                    return HttpResponseRedirect(back)
+                told = self._told(owner, request, obj)
+                facts = self._facts(request, owner, obj, method, told)
+        if state.ask_again:
+            facts = [*facts, *_figures(state.form)]
+        shown = {
+            **owner.admin_site.each_context(request),
+            "opts": owner.opts,
+            "original": obj,
+            "title": f"{self.description}: {obj}",
+            "description": self.description,
+            "danger": self.danger,
+            "form": state.form,
+            "errors": state.errors or [],
+            "ask_again": state.ask_again,
+            "figures": state.form.shown() if state.ask_again else [],
+            "seal": seal(facts),
+            "back": back,
+            **told,
+        }
+        return TemplateResponse(request, self.template, shown, status=state.status)
+
+    def _told(self, owner: Any, request: HttpRequest, obj: Any) -> dict[str, Any]:
+        """What the page says before it acts."""
+        told: dict[str, Any] = {}
+        if self.explain is not None:
+            told["sentences"] = list(getattr(owner, self.explain)(request, obj))
+        if self.context is not None:
+            told |= getattr(owner, self.context)(request, obj)
+        return told
+
+    def _facts(
+        self,
+        request: HttpRequest,
+        owner: Any,
+        obj: Any,
+        method: Perform,
+        told: Mapping[str, Any],
+    ) -> list[object]:
+        """Who is asked what about which row."""
+        said = () if self.moving else told.get("sentences", ())
+        who = request.user.pk
+        return [owner.opts.label, method.__name__, obj.pk, who, told.get("bound", ""), *said]
+
+    def _answer(self, request: HttpRequest, obj: Any, facts: list[object]) -> _State:
+        """What a posted form leads to; a state of 200 that does not ask again may act."""
+        form = self.form(request.POST, obj=obj)
+        posted = request.POST.get("seal", "")
+        if not form.is_valid():
+            return _State(form, status=400)
+        if _wants_change(request):
+            return _State(form)
+        if not self.twice:
+            if sealed(posted, facts):
+                return _State(form)
+            return _State(form, status=409, errors=[CHANGED])
+        if request.POST.get("again") != "yes":
+            return _State(form, ask_again=True)
+        if sealed(posted, [*facts, *_figures(form)]):
+            return _State(form)
+        return _State(form, status=409, ask_again=True, errors=[OTHER_FIGURES])
+
+    def _act(
+        self, owner: Any, request: HttpRequest, obj: Any, method: Perform, state: _State
+    ) -> str | HttpResponse | None:
+        """The outcome; None where it was refused, which ``state`` then says."""
+        try:
+            return method(owner, request, obj, state.form.cleaned_data)
+        except DomainError as error:
+            state.errors, state.status = state.form.refuse(error), error.status
+            return None
+
+
+def _wants_change(request: HttpRequest) -> bool:
+    """Back from the second page to what was typed."""
+    return "change" in request.POST
+
+
+def _figures(form: ConfirmForm) -> list[str]:
+    return [f"{name}={value}" for name, value in sorted(form.cleaned_data.items())]
+
+
+def change_page(page: Any) -> str:
+    """The name of a page's change address."""
+    return f"{page.admin_site.name}:{page.opts.app_label}_{page.opts.model_name}_change"

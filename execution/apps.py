@@ -10,19 +10,21 @@ class ExecutionConfig(AppConfig):
     verbose_name = "Execution"
 
     def ready(self) -> None:
-        """Fill the ports of brokers and subscriptions; connect the worker's life to the loop."""
+        """Fill the ports of the rooms below; connect the worker's life to the loop."""
         from celery.signals import worker_ready, worker_shutting_down
 
         from brokers.ports import ACCOUNT_REMOVAL
         from execution import ports, services
         from execution.engine import host
         from execution.today import today
+        from marketplace.ports import RUNS
         from quantleap.core.console import TODAY
         from subscriptions.ports import ACTIVITY, ENTRY_GATE
 
         ACCOUNT_REMOVAL.register(services.remove_account)
         ENTRY_GATE.register(ports.GATE)
         ACTIVITY.register(ports.ACTIVITY)
+        RUNS.register(ports.RUNS)
         TODAY.register(today)
         worker_ready.connect(host.start_with_worker, dispatch_uid="executor-start")
         worker_shutting_down.connect(host.stop_with_worker, dispatch_uid="executor-stop")

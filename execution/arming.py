@@ -19,6 +19,7 @@ from execution.models import KillSwitch, Run
 from execution.models.runs import new_execution_id
 from marketplace import selectors as marketplace
 from marketplace.definition import StrategySpec
+from marketplace.entries import entry_on
 from quantleap.core import clock
 from quantleap.core.tenancy import Environment
 from subscriptions import selectors as subscriptions
@@ -53,22 +54,18 @@ def strategies_today(now: dt.datetime) -> Iterator[DueStrategy]:
     for environment in (Environment.LIVE, Environment.TEST):
         for template_id, _, version_id, definition in marketplace.strategies_for_day(environment):
             for strategy in definition.strategies:
-                session = calendar.session(day, strategy.special_sessions)
-                if session is None:
+                entry = entry_on(calendar, strategy, day)
+                if entry is None:
                     continue
-                if strategy.weekdays and day.weekday() not in strategy.weekdays:
-                    continue
-                entry_at = clock.at_ist(day, strategy.entry_time)
-                exit_at = clock.at_ist(day, strategy.exit_time)
                 yield DueStrategy(
                     template_id=template_id,
                     version_id=version_id,
                     environment=environment,
                     strategy=strategy,
                     trade_date=day,
-                    entry_at=entry_at,
-                    exit_at=exit_at,
-                    inside_session=session.opens <= entry_at and exit_at <= session.closes,
+                    entry_at=entry.entry_at,
+                    exit_at=entry.exit_at,
+                    inside_session=entry.inside_session,
                 )
 
 

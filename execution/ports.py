@@ -10,7 +10,7 @@ from typing import Any
 from django.db.models import Sum
 
 from execution import selectors, services
-from execution.models import Execution
+from execution.models import Execution, Run
 
 
 class Gate:
@@ -45,5 +45,15 @@ class ActivityView:
         return {"total_pnl": total, "roi_percentage": None}
 
 
+class RunView:
+    """marketplace.ports.DayRuns."""
+
+    def made(self, day: dt.date) -> Collection[str]:
+        """Strategies with a row of an entry run: the row decides, not the clock."""
+        rows = Run.objects.filter(trade_date=day, phase=Run.Phase.ENTRY)
+        return {str(key) for key in rows.values_list("strategy_key", flat=True)}
+
+
 GATE = Gate()
 ACTIVITY = ActivityView()
+RUNS = RunView()

@@ -60,6 +60,14 @@ class TaxRates(Protocol):
         ...
 
 
+class DayRuns(Protocol):
+    """What the trading day has pinned already."""
+
+    def made(self, day: dt.date) -> Collection[str]:
+        """Keys of the strategies whose run of ``day`` is armed, with the version of then."""
+        ...
+
+
 class _NoQuotes:
     """Until brokers registers: nothing is known."""
 
@@ -90,6 +98,14 @@ class _NoTaxRates:
         return None
 
 
+class _NoRuns:
+    """Until execution registers: no day has begun."""
+
+    def made(self, day: dt.date) -> Collection[str]:
+        return ()
+
+
 QUOTES: Port[QuoteSource] = Port("marketplace.quotes", _NoQuotes())
 SUBSCRIBERS: Port[SubscriberView] = Port("marketplace.subscribers", _NoSubscribers())
 TAX_RATES: Port[TaxRates] = Port("marketplace.tax_rates", _NoTaxRates())
+RUNS: Port[DayRuns] = Port("marketplace.runs", _NoRuns())

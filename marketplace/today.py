@@ -1,20 +1,26 @@
-"""What the room shows on the console's page Today: the session, the entries, the contract list."""
+"""What the room shows on the console's page Today: the session, the entries, the calendar."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from typing import Final
 
-from django.db.models import Count, Max, Q
+from django.db.models import Count, Q
 from django.http import HttpRequest
 from django.urls import reverse
 
 from marketplace.calendar import CalendarError, TradingCalendar
-from marketplace.models import Contract, Template
+from marketplace.entries import entry_on, last_loaded_day
+from marketplace.models import Template
 from marketplace.selectors import load_calendar, strategies_for_day
 from quantleap.core import clock
 from quantleap.core.console import Cell, Panel, Tile
 from quantleap.core.tenancy import Environment
+
+#: Month and day from which a missing next year is amber, and red.
+ASK_FOR_NEXT_YEAR: Final = (10, 15)
+NEXT_YEAR_IS_LATE: Final = (11, 15)
 
 Entry = tuple[dt.time, int, str, str, int]
 
@@ -29,7 +35,7 @@ def today(request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel]:
     return [
         _session_tile(calendar, now),
         _template_tile(),
-        _contract_tile(calendar, now),
+        _year_tile(calendar, now),
         _entries_panel(calendar, day, now),
     ]
 
@@ -53,7 +59,7 @@ def _session_tile(calendar: TradingCalendar, now: dt.datetime) -> Tile:
     coming = _entry_day(calendar, now)
     if session is None or now >= session.closes:
         note = calendar.closed_because(day, special_ok=True) or "over for today"
-        after = f"next {coming:%a %d %b}" if coming else "next year's holidays are not loaded"
+        after = f"next {coming:%a %d %b}" if coming else "the coming holidays are not loaded"
         return Tile("Session", "Closed", f"{note}; {after}", link, "" if coming else "bad")
     opens, closes = (f"{clock.to_ist(one):%H:%M}" for one in (session.opens, session.closes))
     hours = f"{opens} to {closes} IST"
@@ -61,6 +67,23 @@ def _session_tile(calendar: TradingCalendar, now: dt.datetime) -> Tile:
         hours += f", {calendar.special_sessions[day].description}"
     is_open = session.contains(now)
     return Tile("Session", "Open" if is_open else "Before the open", hours, link, "good")
+
+
+def _year_tile(calendar: TradingCalendar, now: dt.datetime) -> Tile:
+    """Whether the coming holidays are known: the exchange publishes next year's in December."""
+    today = clock.ist_date(now)
+    last = last_loaded_day(calendar.years, now)
+    year = today.year if last is None else last.year + 1
+    load = f"{reverse('admin:marketplace_calendaryear_add')}?year={year}"
+    if last is None:
+        note = f"the holidays of {year} are not loaded: nothing trades until they are"
+        return Tile("Calendar", f"{year} missing", note, load, "bad")
+    if last.year > today.year or (today.month, today.day) < ASK_FOR_NEXT_YEAR:
+        link = reverse("admin:marketplace_calendaryear_changelist")
+        return Tile("Calendar", f"Until {last:%d %b %Y}", "holidays are loaded", link, "good")
+    urgent = (today.month, today.day) >= NEXT_YEAR_IS_LATE
+    note = f"nothing trades after {last:%d %b} until its holidays are loaded; load them here"
+    return Tile("Calendar", f"{year} missing", note, load, "bad" if urgent else "warn")
 
 
 def _template_tile() -> Tile:
@@ -77,25 +100,12 @@ def _template_tile() -> Tile:
     return Tile("Templates listed", str(counts["listed"]), note, link)
 
 
-def _contract_tile(calendar: TradingCalendar, now: dt.datetime) -> Tile:
-    newest: dt.date | None = Contract.objects.aggregate(day=Max("last_seen"))["day"]
-    link = reverse("admin:marketplace_contract_changelist")
-    if newest is None:
-        return Tile("Contract list", "None", "import_instruments loads it", link, "bad")
-    day = clock.ist_date(now)
-    stale = calendar.is_trading_day(day) and newest < day
-    note = "not today's: import_instruments loads it" if stale else "newest list"
-    return Tile("Contract list", f"{newest:%d %b}", note, link, "warn" if stale else "good")
-
-
 def _entries(calendar: TradingCalendar, day: dt.date) -> list[Entry]:
     """(time, template id, strategy, underlying, legs) of what enters on ``day``, by time."""
     found: list[Entry] = []
     for template_id, _public_id, _version, definition in strategies_for_day(Environment.LIVE):
         for strategy in definition.strategies:
-            if strategy.weekdays and day.weekday() not in strategy.weekdays:
-                continue
-            if calendar.session(day, strategy.special_sessions) is None:
+            if entry_on(calendar, strategy, day) is None:
                 continue
             row = (strategy.name, strategy.underlying, len(strategy.legs))
             found.append((strategy.entry_time, template_id, *row))

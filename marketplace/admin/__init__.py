@@ -1,5 +1,5 @@
 """Console pages of the room."""
 
-from marketplace.admin import reference, templates
+from marketplace.admin import calendar, reference, templates
 
-__all__ = ["reference", "templates"]
+__all__ = ["calendar", "reference", "templates"]

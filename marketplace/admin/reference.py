@@ -1,4 +1,4 @@
-"""Contracts and the calendar, to look at: they come from files with sources, not from forms."""
+"""Contracts and their limits, to look at: they come from files with sources, not from forms."""
 
 from __future__ import annotations
 
@@ -7,16 +7,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import RangeDateFilter
 
-from marketplace.models import (
-    CalendarYear,
-    Contract,
-    FreezeQuantity,
-    Holiday,
-    LotSize,
-    SessionHours,
-    SpecialSession,
-    Underlying,
-)
+from marketplace.models import Contract, FreezeQuantity, LotSize, Underlying
 from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, ReadOnlyTabularInline
 
 
@@ -68,37 +59,3 @@ class FreezeQuantityAdmin(ReadOnlyAdmin):
         """Newest first within an underlying."""
         found: QuerySet[FreezeQuantity] = super().get_queryset(request)
         return found.order_by("underlying__symbol", "-effective_from")
-
-
-@admin.register(CalendarYear)
-class CalendarYearAdmin(ReadOnlyAdmin):
-    """Years whose holidays are known; any other year is closed."""
-
-    list_display = ("year", "source", "loaded_at")
-
-
-@admin.register(Holiday)
-class HolidayAdmin(ReadOnlyAdmin):
-    """Weekdays on which the segment is closed."""
-
-    list_display = ("date", "weekday", "description", "source")
-    date_hierarchy = "date"
-
-    @admin.display(description="Weekday", ordering="date")
-    def weekday(self, holiday: Holiday) -> str:
-        """Name of the day."""
-        return f"{holiday.date:%A}"
-
-
-@admin.register(SpecialSession)
-class SpecialSessionAdmin(ReadOnlyAdmin):
-    """Sessions outside the ordinary week."""
-
-    list_display = ("date", "opens_at", "closes_at", "description", "source")
-
-
-@admin.register(SessionHours)
-class SessionHoursAdmin(ReadOnlyAdmin):
-    """Ordinary hours by date."""
-
-    list_display = ("effective_from", "opens_at", "closes_at", "source")

@@ -14,6 +14,13 @@ class CalendarYear(models.Model):
     year = models.PositiveSmallIntegerField(unique=True)
     source = models.CharField(max_length=200)
     loaded_at = models.DateTimeField(default=clock.now)
+    edited_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="Last change in the console; a file then leaves the year as it is.",
+    )
+    edited_by = models.CharField(max_length=150, blank=True, editable=False)
 
     class Meta:
         ordering = ("-year",)

@@ -24,11 +24,8 @@ from marketplace.models import (
 )
 from marketplace.selectors import load_calendar
 from marketplace.services import publish
-from marketplace.services.reference import (
-    load_calendar_file,
-    load_freeze_quantities,
-    load_underlyings,
-)
+from marketplace.services.calendar import load_calendar_file
+from marketplace.services.reference import load_freeze_quantities, load_underlyings
 from quantleap.core.audit import SYSTEM
 from quantleap.core.clock import UTC
 from quantleap.core.tenancy import Environment

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketplace.calendar import CalendarError, Hours, TradingCalendar
-from marketplace.services.reference import CALENDAR_FILE
+from marketplace.services.calendar import CALENDAR_FILE
 from quantleap.core.clock import IST, UTC
 
 day = dt.date.fromisoformat

@@ -31,7 +31,8 @@ from marketplace.selectors import (
     price_in_force,
     strikes,
 )
-from marketplace.services.reference import CALENDAR_FILE, FREEZE_FILE, load_calendar_file
+from marketplace.services.calendar import CALENDAR_FILE, load_calendar_file
+from marketplace.services.reference import FREEZE_FILE
 from marketplace.tests import factories as make
 from marketplace.tests.test_calendar import shipped
 from quantleap.core.errors import InvalidRequest
@@ -54,9 +55,14 @@ def written(tmp_path: Path, data: Any) -> Path:
 
 
 def test_loading_twice_changes_nothing() -> None:
-    assert "38 rows new, 0 kept" in run("load_calendar")
+    first = run("load_calendar")
+    assert "calendar: 38 added, 0 changed, 0 removed, 0 unchanged" in first
+    assert "2026: 20 added, 0 changed, 0 removed\n" in first
+    assert "  + holiday: Thu 15 Jan 2026 Municipal elections, Maharashtra; source: NSE/" in first
     before = list(Holiday.objects.values_list("pk", "date"))
-    assert "0 rows new, 38 kept, 0 removed" in run("load_calendar")
+    second = run("load_calendar")
+    assert "calendar: 0 added, 0 changed, 0 removed, 38 unchanged" in second
+    assert "2026:" not in second
     assert list(Holiday.objects.values_list("pk", "date")) == before
     assert "freeze quantities: 10 new" in run("load_freeze_quantities")
     assert "freeze quantities: 0 new, 10 kept" in run("load_freeze_quantities")
@@ -77,8 +83,15 @@ def test_a_corrected_file_corrects_the_year(tmp_path: Path) -> None:
     data = json.loads(CALENDAR_FILE.read_text())
     data["holidays"] = [row for row in data["holidays"] if row["date"] != "2026-01-15"]
     data["special_sessions"][-1]["opens_at"] = "18:15"
-    output = run("load_calendar", file=written(tmp_path, data))
-    assert "0 rows new, 37 kept, 1 removed" in output
+    path = written(tmp_path, data)
+    rehearsed = run("load_calendar", file=path, dry_run=True)
+    assert "(dry run, nothing written): 0 added, 1 changed, 1 removed" in rehearsed
+    assert Holiday.objects.filter(date="2026-01-15").exists()
+    output = run("load_calendar", file=path)
+    assert "calendar: 0 added, 1 changed, 1 removed, 36 unchanged" in output
+    assert "  - holiday: Thu 15 Jan 2026 Municipal elections, Maharashtra" in output
+    assert "  ~ special session: Sun 08 Nov 2026 18:15 to 19:15" in output
+    assert "(was: Sun 08 Nov 2026 18:00 to 19:15" in output
     assert SpecialSession.objects.get(date="2026-11-08").opens_at == dt.time(18, 15)
 
 

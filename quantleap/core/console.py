@@ -102,8 +102,10 @@ NAVIGATION: Final[tuple[tuple[str, bool, tuple[Link, ...]], ...]] = (
         False,
         (
             Link("Templates", "strategy", "marketplace.Template"),
-            Link("Trading calendar", "calendar_month", "marketplace.Holiday"),
+            Link("Holidays", "calendar_month", "marketplace.Holiday"),
+            Link("Calendar years", "edit_calendar", "marketplace.CalendarYear"),
             Link("Special sessions", "event_upcoming", "marketplace.SpecialSession"),
+            Link("Session hours", "schedule", "marketplace.SessionHours"),
             Link("Contracts", "list_alt", "marketplace.Contract"),
             Link("Freeze quantities", "ac_unit", "marketplace.FreezeQuantity"),
         ),

@@ -8,26 +8,76 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from marketplace.services.reference import CALENDAR_FILE, load_calendar_file
+from marketplace.calendar_changes import Change, Comparison
+from marketplace.services.calendar import CALENDAR_FILE, HeldYear, load_calendar_file
 from quantleap.core import clock
 from quantleap.core.errors import InvalidRequest
 
+_SIGNS = {"added": "+", "changed": "~", "removed": "-"}
+
 
 class Command(BaseCommand):
-    """Idempotent; prints what changed."""
+    """Idempotent; prints every row that it adds, changes or removes, year by year."""
 
     help = "Load the trading calendar from a dated file (default: the one that is shipped)."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """``--file`` for a newer list than the shipped one."""
+        """The file, a rehearsal, and the last word."""
         parser.add_argument("--file", type=Path, default=CALENDAR_FILE)
+        parser.add_argument(
+            "--dry-run", action="store_true", help="say what would change, change nothing"
+        )
+        parser.add_argument(
+            "--replace",
+            action="store_true",
+            help="let the file win over years that were edited in the console",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Load and report."""
+        path: Path = options["file"]
+        dry_run: bool = options["dry_run"]
+        self.stdout.write(f"calendar: reading {path.name}")
         try:
-            result = load_calendar_file(options["file"], now=clock.now())
+            report = load_calendar_file(
+                path, now=clock.now(), replace=options["replace"], dry_run=dry_run
+            )
         except InvalidRequest as error:
             raise CommandError(error.message) from error
+        for year in _years(report.comparison):
+            self._year(year, [c for c in report.comparison.changes if c.row.day.year == year])
+        for year, held in sorted(report.held.items()):
+            self._held(year, held)
         self.stdout.write(
-            f"calendar: {result.created} rows new, {result.kept} kept, {result.removed} removed"
+            f"calendar{' (dry run, nothing written)' if dry_run else ''}: "
+            f"{_counts(report.comparison)}, {report.comparison.unchanged} unchanged"
         )
+
+    def _year(self, year: int, changes: list[Change]) -> None:
+        self.stdout.write(f"{year}: {_counts(Comparison(tuple(changes), 0))}")
+        for change in changes:
+            self._change(change)
+
+    def _change(self, change: Change) -> None:
+        was = f" (was: {change.was})" if change.was else ""
+        row = change.row
+        self.stdout.write(
+            f"  {_SIGNS[change.verb]} {row.table.value}: {row}{was}; source: {row.source}"
+        )
+
+    def _held(self, year: int, held: HeldYear) -> None:
+        at = clock.to_ist(held.edited_at)
+        self.stdout.write(
+            f"{year}: left as it is. {held.edited_by or 'Somebody'} edited it in the console on "
+            f"{at:%d %b %Y, %H:%M} IST; with --replace the file would change:"
+        )
+        for change in held.comparison.changes:
+            self._change(change)
+
+
+def _years(found: Comparison) -> list[int]:
+    return sorted({change.row.day.year for change in found.changes})
+
+
+def _counts(found: Comparison) -> str:
+    return ", ".join(f"{found.count(verb)} {verb}" for verb in _SIGNS)

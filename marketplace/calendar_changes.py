@@ -1,0 +1,376 @@
+"""What a change of the trading calendar changes. Pure.
+
+The calendar as it is kept: rows with a source each, which the console edits and files bring. A
+change is a second set of rows; comparing the two says what was added, changed and removed, and the
+two calendars that they make say which days open and close.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from marketplace.calendar import SATURDAY, Hours, Session, TradingCalendar
+
+MIN_SOURCE: Final = 8
+MAX_SOURCE: Final = 200
+MAX_DESCRIPTION: Final = 120
+
+
+class Table(enum.Enum):
+    """What kind of fact a row is; the value is how people call one."""
+
+    YEAR = "year"
+    HOLIDAY = "holiday"
+    SPECIAL = "special session"
+    HOURS = "session hours"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One fact with its source. Times IST.
+
+    ``day`` is the holiday, the special session's day, the first day of session hours, or 1 January
+    of a loaded year.
+    """
+
+    table: Table
+    day: dt.date
+    source: str
+    description: str = ""
+    opens: dt.time | None = None
+    closes: dt.time | None = None
+
+    @property
+    def key(self) -> Key:
+        """What must not be there twice."""
+        return self.table, self.day
+
+    def __str__(self) -> str:
+        if self.table is Table.YEAR:
+            return f"{self.day.year}"
+        words = [f"{self.day:%a %d %b %Y}"]
+        if self.opens and self.closes:
+            words.append(f"{self.opens:%H:%M} to {self.closes:%H:%M}")
+        return " ".join([*words, *([self.description] if self.description else [])])
+
+
+Key = tuple[Table, dt.date]
+Rows = Mapping[Key, Row]
+
+
+class CalendarMistake(ValueError):
+    """A row that cannot be; ``field`` names what to mend (description, source, day, opens …)."""
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+def keyed(rows: Iterable[Row]) -> dict[Key, Row]:
+    """Rows by key; CalendarMistake for one that is there twice."""
+    found: dict[Key, Row] = {}
+    for row in rows:
+        if row.key in found:
+            raise CalendarMistake(f"{row.table.value} {row} is there twice", "day")
+        found[row.key] = row
+    return found
+
+
+def calendar_of(rows: Rows) -> TradingCalendar:
+    """The calendar that these rows make."""
+    hours = sorted(_of(rows, Table.HOURS), key=lambda row: row.day)
+    return TradingCalendar(
+        years=frozenset(row.day.year for row in _of(rows, Table.YEAR)),
+        holidays={row.day: row.description for row in _of(rows, Table.HOLIDAY)},
+        special_sessions={row.day: _hours(row) for row in _of(rows, Table.SPECIAL)},
+        hours=tuple((row.day, _hours(row)) for row in hours),
+    )
+
+
+def _of(rows: Rows, table: Table) -> Iterator[Row]:
+    return (row for row in rows.values() if row.table is table)
+
+
+def _hours(row: Row) -> Hours:
+    if row.opens is None or row.closes is None:
+        raise CalendarMistake(f"{row.table.value} {row} has no hours", "opens")
+    return Hours(row.opens, row.closes, row.description)
+
+
+# -- edits --------------------------------------------------------------------------------------
+
+
+def with_row(rows: Rows, row: Row, *, instead_of: Key | None = None) -> dict[Key, Row]:
+    """``rows`` with ``row`` added, or put in the place of another key (its day was corrected)."""
+    rest = {key: value for key, value in rows.items() if key != instead_of}
+    if row.key in rest:
+        raise CalendarMistake(f"There is one on {row.day:%a %d %b %Y} already", "day")
+    return {**rest, row.key: row}
+
+
+def without_row(rows: Rows, key: Key) -> dict[Key, Row]:
+    """``rows`` without one of them."""
+    return {other: row for other, row in rows.items() if other != key}
+
+
+def with_list(rows: Rows, listed: Rows) -> dict[Key, Row]:
+    """``rows`` after a list was loaded.
+
+    The list is the whole truth of its years: their holidays and special sessions that it does not
+    name go. Other years stay as they are, and session hours are only added or corrected.
+    """
+    years = {row.day.year for row in _of(listed, Table.YEAR)}
+    dated = (Table.HOLIDAY, Table.SPECIAL)
+    stay = {k: r for k, r in rows.items() if k[0] not in dated or r.day.year not in years}
+    return {**stay, **listed}
+
+
+def with_year(rows: Rows, year: int, source: str, holidays: Iterable[Row]) -> dict[Key, Row]:
+    """``rows`` with the holiday list of one year; its special sessions stay.
+
+    A holiday that was known so already keeps the source that it has.
+    """
+    known = {(row.day, row.description): row for row in _of(rows, Table.HOLIDAY)}
+    new = keyed(
+        [
+            Row(Table.YEAR, dt.date(year, 1, 1), source),
+            *(known.get((row.day, row.description), row) for row in holidays),
+        ]
+    )
+    stay = {k: r for k, r in rows.items() if k[0] is not Table.HOLIDAY or r.day.year != year}
+    return {**stay, **new}
+
+
+# -- comparison ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One row that is not as it was: added (no ``before``), changed, or removed (no ``after``)."""
+
+    before: Row | None
+    after: Row | None
+
+    @property
+    def row(self) -> Row:
+        """The row as it will be, or as it was when it goes."""
+        found = self.after or self.before
+        assert found is not None, "a change has a side"  # noqa: S101
+        return found
+
+    @property
+    def verb(self) -> str:
+        """added, changed or removed."""
+        if self.before is None:
+            return "added"
+        return "removed" if self.after is None else "changed"
+
+    @property
+    def was(self) -> str:
+        """For a changed row: the old one in words, or its old source where only that changed."""
+        if self.before is None or self.after is None:
+            return ""
+        if str(self.before) != str(self.after):
+            return str(self.before)
+        return f"source: {self.before.source}"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What differs between two states of the calendar, by year and day; and what does not."""
+
+    changes: tuple[Change, ...]
+    unchanged: int
+
+    def count(self, verb: str) -> int:
+        """How many rows were added, changed or removed."""
+        return sum(change.verb == verb for change in self.changes)
+
+    @property
+    def days(self) -> frozenset[dt.date]:
+        """Days of holidays and special sessions that are touched."""
+        dated = (Table.HOLIDAY, Table.SPECIAL)
+        rows = (row for c in self.changes for row in (c.before, c.after) if row is not None)
+        return frozenset(row.day for row in rows if row.table in dated)
+
+
+def compare(before: Rows, after: Rows) -> Comparison:
+    """The difference between two states."""
+    keys = sorted({*before, *after}, key=lambda key: (key[1], list(Table).index(key[0])))
+    changes = tuple(
+        Change(before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)
+    )
+    return Comparison(changes, sum(before.get(key) == row for key, row in after.items()))
+
+
+# -- what cannot be -----------------------------------------------------------------------------
+
+
+def check(after: Rows, comparison: Comparison) -> None:
+    """CalendarMistake when what a change touches would make no sense afterwards."""
+    for change in comparison.changes:
+        if change.after is not None:
+            _check_words(change.after)
+            _check_hours(change.after)
+            _check_place(change.after, after)
+        else:
+            _check_removal(change.row, after)
+    touched = {change.row.day.year for change in comparison.changes}
+    for year in sorted(touched & {row.day.year for row in _of(after, Table.YEAR)}):
+        if not any(row.day.year == year for row in _of(after, Table.HOLIDAY)):
+            raise CalendarMistake(
+                f"no holiday of {year}: an empty list would pass for a year without any"
+            )
+
+
+def _check_words(row: Row) -> None:
+    if not row.source.strip():
+        raise CalendarMistake(f"{row.table.value} {row} has no source", "source")
+    if len(row.source) > MAX_SOURCE:
+        raise CalendarMistake(f"At most {MAX_SOURCE} characters", "source")
+    if row.table in (Table.HOLIDAY, Table.SPECIAL) and not row.description.strip():
+        raise CalendarMistake(f"{row}: say what it is", "description")
+    if len(row.description) > MAX_DESCRIPTION:
+        raise CalendarMistake(f"At most {MAX_DESCRIPTION} characters", "description")
+
+
+def _check_hours(row: Row) -> None:
+    if row.table in (Table.SPECIAL, Table.HOURS):
+        hours = _hours(row)
+        if hours.opens >= hours.closes:
+            raise CalendarMistake(f"{row}: it closes before it opens", "closes")
+
+
+def check_source(source: str) -> None:
+    """CalendarMistake unless ``source`` can be looked up: an address, or a circular's number."""
+    text = source.strip()
+    address = re.match(r"https?://[^\s/]+\.[^\s/]+", text)
+    if not address and (len(text) < MIN_SOURCE or not re.search(r"\d", text)):
+        raise CalendarMistake(
+            "Where does it say so? Give the circular's address or its number and date, "
+            "such as NSE/FAOP/72262 of 12 Jan 2026",
+            "source",
+        )
+
+
+def _check_place(row: Row, after: Rows) -> None:
+    if row.table in (Table.YEAR, Table.HOURS):
+        return
+    loaded = (Table.YEAR, dt.date(row.day.year, 1, 1)) in after
+    if not loaded:
+        raise CalendarMistake(
+            f"{row.day} is in a year whose holidays are not loaded: "
+            f"load the list of {row.day.year} first",
+            "day",
+        )
+    weekend = row.day.weekday() >= SATURDAY
+    if row.table is Table.HOLIDAY and weekend:
+        raise CalendarMistake(f"{row.day:%a %d %b %Y} is a weekend and closed anyway", "day")
+    if row.table is Table.SPECIAL and not weekend and (Table.HOLIDAY, row.day) not in after:
+        raise CalendarMistake(
+            f"{row.day:%a %d %b %Y} is an ordinary trading day and keeps its ordinary hours; "
+            "enter its holiday first",
+            "day",
+        )
+
+
+def _check_removal(row: Row, after: Rows) -> None:
+    if row.table is Table.HOLIDAY and (Table.SPECIAL, row.day) in after:
+        raise CalendarMistake(f"There is a special session on {row.day}; remove that first", "day")
+
+
+# -- consequences -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DayChange:
+    """A day whose session is another one afterwards, in words."""
+
+    day: dt.date
+    before: str
+    after: str
+
+
+def day_changes(
+    before: TradingCalendar, after: TradingCalendar, days: Iterable[dt.date]
+) -> Sequence[DayChange]:
+    """Those of ``days`` whose session changes, special sessions included."""
+    found = []
+    for day in sorted(days):
+        was, becomes = (_session_words(one, day) for one in (before, after))
+        if was != becomes:
+            found.append(DayChange(day, was, becomes))
+    return found
+
+
+def _session_words(calendar: TradingCalendar, day: dt.date) -> str:
+    session = calendar.session(day, special_ok=True)
+    if session is None:
+        return f"closed: {calendar.closed_because(day, special_ok=True)}"
+    return _hours_words(calendar, session, day)
+
+
+def _hours_words(calendar: TradingCalendar, session: Session, day: dt.date) -> str:
+    hours = calendar.special_sessions[day] if session.special else calendar.ordinary_hours(day)
+    assert hours is not None, "a session has hours"  # noqa: S101
+    what = f", only for strategies with special sessions ({hours.description})"
+    span = f"{hours.opens:%H:%M} to {hours.closes:%H:%M}"
+    return f"open {span}{what if session.special else ''}"
+
+
+# -- a list that somebody pasted ----------------------------------------------------------------
+
+_MONTHS: Final = (
+    *("jan", "feb", "mar", "apr", "may", "jun"),
+    *("jul", "aug", "sep", "oct", "nov", "dec"),
+)
+_ISO: Final = r"(?P<y1>\d{4})-(?P<m1>\d{2})-(?P<d1>\d{2})"
+_WORDS: Final = r"(?P<d2>\d{1,2})[-\s](?P<m2>[A-Za-z]{3,9})[-,\s]+(?P<y2>\d{4})"
+_DATE: Final = re.compile(rf"(?:{_ISO}|{_WORDS})\b", re.ASCII)
+_WEEKDAY: Final = re.compile(r"^(?:mon|tues|wednes|thurs|fri|satur|sun)day\b\s*", re.IGNORECASE)
+
+
+def read_list(text: str, year: int, source: str) -> tuple[list[Row], list[str]]:
+    """Holidays of ``year`` from lines of a date and a name; and those on weekends, left out.
+
+    A line may be copied from the exchange's table: a running number before the date and the
+    weekday after it are overlooked. Dates as 2027-01-26, 26-Jan-2027 or 26 January 2027.
+    CalendarMistake names the line that cannot be read.
+    """
+    holidays, weekends = [], []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        found = _DATE.search(line)
+        if found is None:
+            raise CalendarMistake(f"Line {number} has no date: {line.strip()[:60]}", "holidays")
+        day = _day(found, number)
+        if day.year != year:
+            raise CalendarMistake(f"Line {number}: {day} is not in {year}", "holidays")
+        name = _WEEKDAY.sub("", line[found.end() :].strip(" \t,;:|-")).strip(" \t,;:|-*")
+        if not name:
+            raise CalendarMistake(f"Line {number}: what is on {day}?", "holidays")
+        if day.weekday() >= SATURDAY:
+            weekends.append(f"{day:%a %d %b}: {name}")
+        else:
+            holidays.append(Row(Table.HOLIDAY, day, source, " ".join(name.split())))
+    return holidays, weekends
+
+
+def _day(found: re.Match[str], number: int) -> dt.date:
+    if found["y1"]:
+        parts = int(found["y1"]), int(found["m1"]), int(found["d1"])
+    else:
+        month = found["m2"][:3].lower()
+        if month not in _MONTHS:
+            raise CalendarMistake(f"Line {number}: {found['m2']} is no month", "holidays")
+        parts = int(found["y2"]), _MONTHS.index(month) + 1, int(found["d2"])
+    try:
+        return dt.date(*parts)
+    except ValueError as error:
+        raise CalendarMistake(f"Line {number}: {found[0]} is no date", "holidays") from error

@@ -1,0 +1,63 @@
+"""On which days a strategy enters, and when next. Pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from marketplace.calendar import TradingCalendar
+from marketplace.definition import StrategySpec
+from quantleap.core.clock import at_ist, ist_date
+
+#: The longest that a strategy of one weekday may wait inside loaded years: some weeks of holidays.
+_FARTHEST: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class DayEntry:
+    """An entry and its exit (UTC); ``inside_session`` False: it would be missed by its hours."""
+
+    entry_at: dt.datetime
+    exit_at: dt.datetime
+    inside_session: bool
+
+
+def entry_on(calendar: TradingCalendar, strategy: StrategySpec, day: dt.date) -> DayEntry | None:
+    """The strategy's entry on ``day`` (IST); None when its weekday or the calendar forbids it."""
+    session = calendar.session(day, strategy.special_sessions)
+    if session is None or (strategy.weekdays and day.weekday() not in strategy.weekdays):
+        return None
+    entry_at, exit_at = (at_ist(day, at) for at in (strategy.entry_time, strategy.exit_time))
+    inside = session.opens <= entry_at and exit_at <= session.closes
+    return DayEntry(entry_at, exit_at, inside)
+
+
+def next_entry(
+    calendar: TradingCalendar,
+    strategy: StrategySpec,
+    now: dt.datetime,
+    taken: Callable[[dt.date], bool] = lambda day: False,
+) -> dt.datetime | None:
+    """When the strategy enters next after ``now`` (UTC); None: not in the loaded years.
+
+    ``taken`` says that a day's run is made already, with the version that was in force then.
+    """
+    first = ist_date(now)
+    for distance in range(_FARTHEST):
+        day = first + dt.timedelta(days=distance)
+        entry = entry_on(calendar, strategy, day)
+        if entry and entry.inside_session and entry.entry_at > now and not taken(day):
+            return entry.entry_at
+    return None
+
+
+def last_loaded_day(years: Iterable[int], now: dt.datetime) -> dt.date | None:
+    """31 December of the last year that is loaded without a gap from this one on."""
+    known, year = set(years), ist_date(now).year
+    if year not in known:
+        return None
+    while year + 1 in known:
+        year += 1
+    return dt.date(year, 12, 31)

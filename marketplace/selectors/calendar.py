@@ -1,0 +1,219 @@
+"""The calendar as it is kept, and what a change of it means for what is published and listed."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from marketplace.calendar import CalendarError, TradingCalendar
+from marketplace.calendar_changes import (
+    Comparison,
+    DayChange,
+    Key,
+    Row,
+    Rows,
+    Table,
+    calendar_of,
+    day_changes,
+    keyed,
+)
+from marketplace.definition import StrategySpec
+from marketplace.entries import entry_on
+from marketplace.models import (
+    CalendarYear,
+    Contract,
+    Holiday,
+    SessionHours,
+    SpecialSession,
+    Template,
+)
+from marketplace.ports import RUNS
+from marketplace.selectors.market import OPTIONS
+from marketplace.selectors.templates import strategies_for_day
+from quantleap.core import clock
+from quantleap.core.tenancy import Environment
+
+#: Strategies named on a preview; the rest is counted.
+MOST_NAMES: Final = 20
+
+
+def calendar_rows() -> dict[Key, Row]:
+    """Every row of the calendar with its source (four small queries)."""
+    return keyed(
+        [
+            *(
+                Row(Table.YEAR, dt.date(row.year, 1, 1), row.source)
+                for row in CalendarYear.objects.all()
+            ),
+            *(
+                Row(Table.HOLIDAY, row.date, row.source, row.description)
+                for row in Holiday.objects.all()
+            ),
+            *(
+                Row(
+                    Table.SPECIAL,
+                    row.date,
+                    row.source,
+                    row.description,
+                    row.opens_at,
+                    row.closes_at,
+                )
+                for row in SpecialSession.objects.all()
+            ),
+            *(
+                Row(
+                    Table.HOURS,
+                    row.effective_from,
+                    row.source,
+                    opens=row.opens_at,
+                    closes=row.closes_at,
+                )
+                for row in SessionHours.objects.all()
+            ),
+        ]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DayEffect:
+    """What becomes of one day: its session, and the entries that go and come, by name and time."""
+
+    change: DayChange
+    lost: tuple[str, ...]
+    gained: tuple[str, ...]
+
+    @property
+    def day(self) -> dt.date:
+        """The day (IST)."""
+        return self.change.day
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What a change of the calendar means. ``warnings`` want somebody to do something."""
+
+    days: tuple[DayEffect, ...]
+    sentences: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def effects_of(before: Rows, after: Rows, found: Comparison, *, now: dt.datetime) -> Effects:
+    """What ``found`` changes for published strategies, entries and listed expiries from today on.
+
+    Nothing here is binding: it is what the preview says.
+    """
+    today = clock.ist_date(now)
+    was, becomes = calendar_of(before), calendar_of(after)
+    coming = {day for day in found.days if day >= today}
+    hours = [c.row.day for c in found.changes if c.row.table is Table.HOURS]
+    sample = {_first_session(becomes, max(day, today)) for day in hours} - {None}
+    strategies = _published()
+    days = tuple(
+        DayEffect(change, *_entries_of(was, becomes, strategies, change.day))
+        for change in day_changes(was, becomes, {*coming, *(day for day in sample if day)})
+        if change.day.year in was.years or change.day.year not in becomes.years
+    )
+    sentences = [*_year_sentences(was, becomes), *_past_sentence(found, today)]
+    if days and not any(effect.lost or effect.gained for effect in days):
+        sentences.append("No published strategy enters on the days that change.")
+    warnings = [*_expiry_warnings(was, becomes, found, today)]
+    if any(effect.day == today for effect in days) and RUNS.get().made(today):
+        warnings.append(
+            "Runs of today are armed already and stay: the kill switch is what stops them."
+        )
+    return Effects(days, tuple(sentences), tuple(warnings))
+
+
+def _first_session(calendar: TradingCalendar, day: dt.date) -> dt.date | None:
+    try:
+        return calendar.on_or_after(day)
+    except CalendarError:
+        return None
+
+
+def _published() -> Sequence[tuple[str, StrategySpec]]:
+    """(template's name, strategy) of everything that may enter, in the live environment."""
+    found = strategies_for_day(Environment.LIVE)
+    names: Mapping[int, str] = dict(
+        Template.objects.filter(pk__in=[row[0] for row in found]).values_list("pk", "name")
+    )
+    return [
+        (names.get(template_id, ""), strategy)
+        for template_id, _, _, definition in found
+        for strategy in definition.strategies
+    ]
+
+
+def _entries_of(
+    was: TradingCalendar,
+    becomes: TradingCalendar,
+    strategies: Sequence[tuple[str, StrategySpec]],
+    day: dt.date,
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names and times of the entries that ``day`` loses and gains."""
+    lost: list[str] = []
+    gained: list[str] = []
+    for template, strategy in strategies:
+        one, other = (_enters(calendar, strategy, day) for calendar in (was, becomes))
+        if one != other:
+            name = f"{template}: {strategy.name}, {strategy.entry_time:%H:%M}"
+            (lost if one else gained).append(name)
+    return _shortened(lost), _shortened(gained)
+
+
+def _enters(calendar: TradingCalendar, strategy: StrategySpec, day: dt.date) -> bool:
+    entry = entry_on(calendar, strategy, day)
+    return entry is not None and entry.inside_session
+
+
+def _shortened(names: Sequence[str]) -> tuple[str, ...]:
+    more = len(names) - MOST_NAMES
+    return (*names[:MOST_NAMES], *([f"and {more} more"] if more > 0 else []))
+
+
+def _year_sentences(was: TradingCalendar, becomes: TradingCalendar) -> Iterable[str]:
+    for year in sorted(becomes.years - was.years):
+        days = (dt.date(year, 1, 1) + dt.timedelta(days=n) for n in range(366))
+        open_days = sum(day.year == year and becomes.is_trading_day(day) for day in days)
+        yield f"{year} opens, with {open_days} trading days. Until now all of it is closed."
+
+
+def _past_sentence(found: Comparison, today: dt.date) -> Iterable[str]:
+    past = [day for day in found.days if day < today]
+    if past:
+        yield "Days that are over stay as they were traded; only the record of them changes."
+
+
+def _expiry_warnings(
+    was: TradingCalendar, becomes: TradingCalendar, found: Comparison, today: dt.date
+) -> Iterable[str]:
+    """Listed expiries on days that are closed from now on: the exchange will move them."""
+    years = becomes.years - was.years
+    listed = (
+        Contract.objects.filter(option_type__in=OPTIONS, expiry__gte=today)
+        .order_by("expiry", "underlying__symbol")
+        .values_list("expiry", "underlying__symbol")
+        .distinct()
+    )
+    by_day: dict[dt.date, list[str]] = {}
+    for expiry, symbol in listed:
+        if expiry in found.days or expiry.year in years:
+            by_day.setdefault(expiry, []).append(symbol)
+    for expiry, symbols in by_day.items():
+        if becomes.is_trading_day(expiry):
+            continue
+        names = ", ".join(symbols)
+        yield (
+            f"{names}: an expiry is listed on {expiry:%a %d %b %Y}, which is closed. The exchange "
+            f"moves it to the trading day before{_moved_to(becomes, expiry)}; import the contract "
+            "lists again when it has."
+        )
+
+
+def _moved_to(calendar: TradingCalendar, expiry: dt.date) -> str:
+    try:
+        return f", {calendar.on_or_before(expiry):%a %d %b}"
+    except CalendarError:
+        return ""

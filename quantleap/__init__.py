@@ -1,5 +1,1 @@
 """QuantLeap: wiring of the house."""
-
-from quantleap.celery import app as celery_app
-
-__all__ = ["celery_app"]

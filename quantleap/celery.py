@@ -1,13 +1,18 @@
-"""The Celery application: `celery -A quantleap worker`."""
+"""The Celery application: `celery -A quantleap worker`, `celery -A quantleap beat`."""
 
 from __future__ import annotations
 
-import os
-
 from celery import Celery
+from django.apps import apps
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "quantleap.settings.local")
+from quantleap.core.startup import refuse_to_start
+from quantleap.settings.process import ProcessKind
 
 app = Celery("quantleap")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+# Django imports this module while it is being set up (`CoreConfig.ready`), in every process.
+# Whoever comes before that is the celery program, whichever of its commands.
+if not apps.app_configs:
+    refuse_to_start(ProcessKind.WORKER)

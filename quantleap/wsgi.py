@@ -1,9 +1,9 @@
-"""Entry point of the web processes."""
-
-import os
+"""Entry point of the web processes: `gunicorn quantleap.wsgi:application`."""
 
 from django.core.wsgi import get_wsgi_application
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "quantleap.settings.local")
+from quantleap.core.startup import refuse_to_start
+from quantleap.settings.process import ProcessKind
 
+refuse_to_start(ProcessKind.WEB)
 application = get_wsgi_application()

@@ -11,5 +11,8 @@ class CoreConfig(AppConfig):
     verbose_name = "Core"
 
     def ready(self) -> None:
-        """Load the system checks."""
-        from quantleap.core import checks  # noqa: F401
+        """Load the system checks and the Celery application, whose tasks every process may send."""
+        from quantleap import celery  # noqa: F401
+        from quantleap.core import checks, dbguard  # noqa: F401
+
+        dbguard.connect_signals()

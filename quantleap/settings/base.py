@@ -9,14 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import environ
 import structlog
 from celery.schedules import crontab
 
 from quantleap.core.logging import hide_secrets
 from quantleap.settings import console
+from quantleap.settings.reader import Environment
 
-env = environ.FileAwareEnv()
+env = Environment()
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 
 QUANTLEAP_PROFILE = "base"
@@ -77,6 +77,10 @@ USE_I18N = False
 FORMAT_MODULE_PATH = ["quantleap.formats"]
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "var" / "static"
+STORAGES: dict[str, Any] = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
@@ -190,7 +194,7 @@ UNFOLD: dict[str, Any] = console.UNFOLD
 QUANTLEAP_REFUSE_PLAIN_HTTP = False
 QUANTLEAP_SIMULATOR_URL: str = env.str("QUANTLEAP_SIMULATOR_URL", default="")
 QUANTLEAP_LIVE_BROKERS: list[str] = env.list("QUANTLEAP_LIVE_BROKERS", default=[])
-QUANTLEAP_SABOTAGE: str = env.str("QUANTLEAP_SABOTAGE", default="")
+QUANTLEAP_SABOTAGE = ""  # deliberate faults for the demo's controls: read by profile local only
 QUANTLEAP_TRUSTED_PROXIES: list[str] = env.list("QUANTLEAP_TRUSTED_PROXIES", default=[])
 QUANTLEAP_TRUSTED_HOPS: int = env.int("QUANTLEAP_TRUSTED_HOPS", default=1)
 # How many segments the daily billing run takes into one transaction; the kill tests take few.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from quantleap.embedded import discover
 from quantleap.settings.base import *  # noqa: F403
-from quantleap.settings.base import BASE_DIR, INSTALLED_APPS, env
+from quantleap.settings.base import BASE_DIR, env
 from quantleap.settings.databases import celery_broker, postgres
 from quantleap.settings.localkeys import local_keys
 
 QUANTLEAP_PROFILE = "local"
 DEBUG = env.bool("DJANGO_DEBUG", default=False)
+QUANTLEAP_SABOTAGE = env.str("QUANTLEAP_SABOTAGE", default="")
 ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 
 _keys = local_keys(BASE_DIR / "var")
@@ -37,4 +38,3 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
-INSTALLED_APPS = [*INSTALLED_APPS]

@@ -2,57 +2,138 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 import pytest
 from django.conf import settings as configured
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connection, transaction
 
-from quantleap.core import checks, clock
+from quantleap.core import checks, clock, dbguard
 from quantleap.core.locks import lock_key, try_transaction_lock
 from quantleap.core.logging import hide_secrets
+from quantleap.core.refusals import refusals
+from quantleap.core.startup import StartRefused
+from quantleap.settings.reader import Environment
 
 
 @pytest.fixture
 def production(settings: Any) -> Any:
+    """The tests' settings made good enough for production."""
     settings.QUANTLEAP_PROFILE = "production"
-    settings.QUANTLEAP_SIMULATOR_URL = ""
-    settings.QUANTLEAP_SABOTAGE = ""
+    settings.QUANTLEAP_SIMULATOR_URL = settings.QUANTLEAP_SABOTAGE = ""
+    settings.SECRET_KEY = secrets.token_urlsafe(64)
+    settings.ALLOWED_HOSTS = ["console.example.com"]
+    settings.QUANTLEAP_BCRYPT_ROUNDS = 12
     return settings
 
 
+def names(environ: dict[str, str] | None = None) -> list[str]:
+    """The first word of every refusal: the setting's name."""
+    return [problem.split()[0] for problem in refusals(configured, environ or {})]
+
+
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("name", "value", "said"),
     [
-        ("QUANTLEAP_SIMULATOR_URL", "http://127.0.0.1:8900"),
-        ("DEBUG", True),
-        ("CELERY_TASK_ALWAYS_EAGER", True),
-        ("QUANTLEAP_SABOTAGE", "skip_webhook"),
+        ("QUANTLEAP_SIMULATOR_URL", "http://127.0.0.1:8900", "QUANTLEAP_SIMULATOR_URL"),
+        ("DEBUG", True, "DEBUG"),
+        ("CELERY_TASK_ALWAYS_EAGER", True, "CELERY_TASK_ALWAYS_EAGER"),
+        ("SECRET_KEY", "a" * 64, "DJANGO_SECRET_KEY"),
+        ("ALLOWED_HOSTS", [], "ALLOWED_HOSTS"),
+        ("ALLOWED_HOSTS", ["console.example.com", ".com"], "ALLOWED_HOSTS"),
+        ("CSRF_TRUSTED_ORIGINS", ["http://console.example.com"], "CSRF_TRUSTED_ORIGINS"),
+        ("QUANTLEAP_TRUSTED_PROXIES", ["8.0.0.0/8"], "QUANTLEAP_TRUSTED_PROXIES"),
+        ("QUANTLEAP_TRUSTED_PROXIES", ["2000::/3"], "QUANTLEAP_TRUSTED_PROXIES"),
+        ("QUANTLEAP_TRUSTED_PROXIES", ["the proxy"], "QUANTLEAP_TRUSTED_PROXIES"),
+        (
+            "QUANTLEAP_TRUSTED_PROXIES",
+            [f"{first}.0.0.0/12" for first in range(20, 28)],
+            "QUANTLEAP_TRUSTED_PROXIES",
+        ),
+        ("QUANTLEAP_TRUSTED_HOPS", 0, "QUANTLEAP_TRUSTED_HOPS"),
+        ("QUANTLEAP_BROKERS", {"zebu": {"api": "https://"}}, "QUANTLEAP_ZEBU_API"),
+        ("QUANTLEAP_BROKERS", {"zebu": {"login": "https://a:b@c"}}, "QUANTLEAP_ZEBU_LOGIN"),
+        ("QUANTLEAP_BCRYPT_ROUNDS", 11, "QUANTLEAP_BCRYPT_ROUNDS"),
+        ("QUANTLEAP_BCRYPT_ROUNDS", 31, "QUANTLEAP_BCRYPT_ROUNDS"),
+        ("TIME_ZONE", "Asia/Kolkata", "TIME_ZONE"),
+        ("QUANTLEAP_ENCRYPTION_KEYS", "k:short", "QUANTLEAP_ENCRYPTION_KEYS"),
     ],
 )
-def test_production_refuses(production: Any, name: str, value: object) -> None:
-    assert checks.check_profile() == []
+@pytest.mark.parametrize("profile", ["production", "staging"])
+def test_production_refuses_and_so_does_a_copy_under_another_name(
+    production: Any, name: str, value: object, said: str, profile: str
+) -> None:
+    production.QUANTLEAP_PROFILE = profile
+    assert names() == []
     setattr(production, name, value)
-    assert [problem.id for problem in checks.check_profile()] == ["quantleap.E004"]
+    assert names() == [said]
+    assert [problem.id for problem in checks.check_start()] == ["quantleap.E001"]
 
 
-def test_the_clock_is_not_moved_in_production_nor_with_a_live_broker(
+def test_proxies_that_people_really_have_are_accepted(production: Any) -> None:
+    production.QUANTLEAP_TRUSTED_PROXIES = [
+        *("unix", "127.0.0.1", "::1", "10.0.0.0/8", "172.16.0.0/12", "fd00::/8"),
+        *("104.16.0.0/13", "172.64.0.0/13", "2606:4700::/32", "203.0.113.9"),
+    ]
+    assert names() == []
+
+
+def test_sabotage_is_refused_though_production_does_not_even_read_it(production: Any) -> None:
+    assert names({"QUANTLEAP_SABOTAGE": "skip_commit"}) == ["QUANTLEAP_SABOTAGE"]
+
+
+def test_one_role_for_both_is_refused_where_the_owner_is_named(production: Any) -> None:
+    role = production.DATABASES["default"]["USER"]
+    production.QUANTLEAP_OWNER_DATABASE = {"USER": role}
+    assert names() == []  # a serving process is not told who the owner is
+    assert names({"OWNER_DATABASE_URL_FILE": "/run/secrets/owner"}) == ["DATABASE_URL"]
+
+
+def test_neither_a_moved_clock_nor_sabotage_where_orders_are_real(
     production: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clock, "_offset", 60.0)
-    assert [problem.id for problem in checks.check_profile()] == ["quantleap.E003"]
+    assert names() == ["QUANTLEAP_CLOCK_START"]
     production.QUANTLEAP_PROFILE = "local"
-    assert checks.check_profile() == []
+    production.QUANTLEAP_SABOTAGE = "send_early"
+    assert names() == []
     production.QUANTLEAP_LIVE_BROKERS = ["zebu"]
-    assert [problem.id for problem in checks.check_profile()] == ["quantleap.E003"]
+    assert names() == ["QUANTLEAP_CLOCK_START", "QUANTLEAP_SABOTAGE"]
 
 
-def test_time_and_keys_are_checked(settings: Any) -> None:
-    assert checks.check_time() == checks.check_encryption_keys() == []
-    settings.TIME_ZONE = "Asia/Kolkata"
-    settings.QUANTLEAP_ENCRYPTION_KEYS = "k:short"
-    assert [problem.id for problem in checks.check_time()] == ["quantleap.E001"]
-    assert [problem.id for problem in checks.check_encryption_keys()] == ["quantleap.E002"]
+@pytest.mark.django_db(transaction=True)
+def test_a_database_that_came_back_later_is_asked_who_we_are(production: Any) -> None:
+    """The start could not ask; the first connection does, and lets nobody work as the owner."""
+    owner = {name: production.QUANTLEAP_OWNER_DATABASE[name] for name in ("USER", "PASSWORD")}
+    application = {name: connection.settings_dict[name] for name in owner}
+    try:
+        connection.close()
+        connection.settings_dict.update(owner)
+        with pytest.raises(StartRefused, match="DATABASE_URL connects as 'quantleap_owner'"):
+            connection.cursor()
+        with dbguard.as_owner(), connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    finally:
+        connection.close()
+        connection.settings_dict.update(application)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_user")
+        assert cursor.fetchone()[0] == application["USER"]
+
+
+@pytest.mark.parametrize(
+    ("reader", "value"), [("int", "two"), ("bool", "maybe"), ("float", "fast"), ("json", "{")]
+)
+def test_what_cannot_be_read_names_the_variable_and_keeps_the_value_to_itself(
+    monkeypatch: pytest.MonkeyPatch, reader: str, value: str
+) -> None:
+    """Seen: `DEBUG=maybe` was off, and a bad number a traceback without a name."""
+    monkeypatch.setenv("QUANTLEAP_SOMETHING", value)
+    with pytest.raises(ImproperlyConfigured, match=r"^QUANTLEAP_SOMETHING") as caught:
+        getattr(Environment(), reader)("QUANTLEAP_SOMETHING")
+    assert value not in str(caught.value).split()
 
 
 @pytest.mark.django_db

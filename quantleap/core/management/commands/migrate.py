@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.management.commands.migrate import Command as DjangoMigrate
 from django.db import DEFAULT_DB_ALIAS, connections
 
+from quantleap.core.dbguard import as_owner
 from quantleap.core.roles import grant_application_role
 
 _ROLE = ("USER", "PASSWORD", "HOST", "PORT", "OPTIONS")
@@ -32,8 +33,9 @@ class Command(DjangoMigrate):
         # In place, and never the name: a test database has its own.
         connection.settings_dict.update({name: owner[name] for name in _ROLE})
         try:
-            super().handle(*args, **options)
-            grant_application_role(connection, application["USER"])
+            with as_owner():
+                super().handle(*args, **options)
+                grant_application_role(connection, application["USER"])
         finally:
             connection.close()
             connection.settings_dict.update(application)

@@ -1,0 +1,113 @@
+"""The one guard before every process: web, worker, beat and commands call it, or do not start.
+
+Django runs its checks only under ``manage.py``; gunicorn and Celery serve and trade with whatever
+they were given. So each entry point asks here first (docs/adr/0027).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final, NoReturn
+
+from quantleap.settings.process import PROCESS, ProcessKind
+
+PROFILE: Final = "DJANGO_SETTINGS_MODULE"
+LOCAL: Final = "quantleap.settings.local"
+#: Exit status of a refused start. It is gunicorn's own for an application that cannot be loaded:
+#: its master gives up on it, and answers any other status by starting the next worker.
+REFUSED: Final = 4
+
+
+class StartRefused(Exception):
+    """What was configured must not run; ``problems`` are sentences that name the settings."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__(" ".join(problems))
+        self.problems = tuple(problems)
+
+
+def refuse_to_start(kind: ProcessKind) -> None:
+    """End this process (status 4) with the reasons on standard error, unless it may start.
+
+    A web, worker or beat process is judged as a whole: profile, settings, Django's checks, the
+    database role. A command is judged by profile and settings; Django runs the checks it needs,
+    and the role is looked at when it first connects (some commands run without a database).
+    """
+    os.environ[PROCESS] = kind.value
+    try:
+        judge_settings(kind)
+        if kind is not ProcessKind.COMMAND:
+            judge_installation()
+    except StartRefused as refused:
+        end(refused)
+
+
+def end(refused: StartRefused) -> NoReturn:
+    """Say why on standard error and exit."""
+    for problem in refused.problems:
+        sys.stderr.write(f"QuantLeap does not start: {problem}\n")
+    sys.stderr.flush()
+    sys.exit(REFUSED)
+
+
+def judge_settings(kind: ProcessKind) -> None:
+    """StartRefused if the profile is not named, cannot be loaded or must not be run."""
+    if not os.environ.get(PROFILE):
+        raise StartRefused(
+            [
+                f"{PROFILE} is not set. Production sets it to quantleap.settings.production; "
+                "on a developer's machine `make run` starts everything."
+            ]
+        )
+    try:
+        # Late: without a profile there are no settings to import these for.
+        from django.conf import settings
+
+        from quantleap.core.refusals import BUILD, refusals
+
+        problems = refusals(settings, os.environ)
+        profile = settings.QUANTLEAP_PROFILE
+    except Exception as error:  # whatever a profile raises, nothing may start with it
+        raise StartRefused([_unloadable(error)]) from error
+    if profile == BUILD and kind is not ProcessKind.COMMAND:
+        problems = [f"{PROFILE} names the profile that only builds images; it serves nobody."]
+    if problems:
+        raise StartRefused(problems)
+
+
+def judge_installation() -> None:
+    """StartRefused if Django's checks find an error or the database role is not ours to use.
+
+    In production the deployment checks count from warnings on, as in ``check --deploy``.
+    """
+    import django
+    from django.conf import settings
+    from django.core.checks import ERROR, WARNING, run_checks
+
+    from quantleap.core.dbguard import judge_role
+    from quantleap.core.refusals import is_production
+
+    try:
+        django.setup()
+    except Exception as error:  # a room that cannot be loaded must not be half there
+        raise StartRefused([_unloadable(error)]) from error
+    production = is_production(settings)
+    found = run_checks(include_deployment_checks=production)
+    level = WARNING if production else ERROR
+    problems = [
+        " ".join(filter(None, (f"{check.msg} ({check.id})", check.hint)))
+        for check in found
+        if check.is_serious(level) and not check.is_silenced()
+    ]
+    if problems:
+        raise StartRefused(problems)
+    judge_role()
+
+
+def _unloadable(error: Exception) -> str:
+    profile = os.environ[PROFILE]
+    if isinstance(error, ModuleNotFoundError) and error.name and profile.startswith(error.name):
+        return f"{PROFILE} names {profile!r}, which does not exist."
+    return f"{str(error).rstrip('.') or type(error).__name__}. ({PROFILE} is {profile!r}.)"

@@ -18,6 +18,7 @@ from execution.selectors import accounts_with_open_positions
 from quantleap.core import audit
 from quantleap.core.audit import Actor
 from quantleap.core.errors import InvalidTransition, NotFound
+from quantleap.core.inserts import insert_missing
 
 WORKING = (Execution.Status.COMMITTED, Execution.Status.OPEN, Execution.Status.EXITING)
 
@@ -93,7 +94,7 @@ def engage_kill_switch(
     """
     scope = KillSwitch.Scope.PLATFORM if template_id is None else KillSwitch.Scope.TEMPLATE
     with transaction.atomic():
-        made = KillSwitch.objects.bulk_create(
+        inserted = insert_missing(
             [
                 KillSwitch(
                     scope=scope,
@@ -103,13 +104,14 @@ def engage_kill_switch(
                     engaged_at=now,
                 )
             ],
-            ignore_conflicts=True,
+            unique=("scope", "target_id", "mode"),
+            where="released_at IS NULL",
         )
-        switch = KillSwitch.objects.filter(
-            scope=scope, target_id=template_id, released_at__isnull=True
-        ).first()
-        if switch is None or switch.engaged_at != now or not made:
+        if not inserted:
             raise AlreadyEngaged
+        switch = KillSwitch.objects.get(
+            scope=scope, target_id=template_id, released_at__isnull=True
+        )
         armed = Execution.objects.filter(status=Execution.Status.ARMED)
         if template_id is not None:
             armed = armed.filter(run__template_id=template_id)

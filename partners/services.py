@@ -23,6 +23,7 @@ from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.crypto import fingerprint
 from quantleap.core.errors import InvalidRequest, InvalidTransition, NotFound
+from quantleap.core.inserts import insert_missing
 
 KEY_LIFETIME: Final = dt.timedelta(days=365)
 ROTATION_OVERLAP: Final = dt.timedelta(hours=24)
@@ -289,8 +290,8 @@ def find_or_create_customer(
             state=state,
             created_at=now,
         )
-        # ON CONFLICT DO NOTHING: whoever comes second waits for the first and reads its row.
-        Customer.objects.bulk_create([fresh], ignore_conflicts=True)
+        # Whoever comes second waits for the first and reads its row.
+        insert_missing([fresh], unique=("partner_id", "environment", "email"))
         customer = mine.get()
     for field, value in (("name", name), ("state", state)):
         if value and not getattr(customer, field):

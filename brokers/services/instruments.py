@@ -23,6 +23,7 @@ from brokers.underlyings import INDEX_NAMES
 from marketplace.models import Contract, LotSize, Underlying
 from quantleap.core import audit, clock
 from quantleap.core.audit import Actor
+from quantleap.core.inserts import insert_missing
 from quantleap.core.locks import transaction_lock
 
 BATCH = 2000
@@ -144,12 +145,12 @@ def _refuse_shrunken(broker: str, rows: list[InstrumentRow]) -> None:
 def _underlyings(rows: list[InstrumentRow]) -> Mapping[str, int]:
     """Ids by symbol; indices that were never seen are added."""
     exchanges = {row.underlying: row.exchange for row in rows}
-    Underlying.objects.bulk_create(
+    insert_missing(
         [
             Underlying(symbol=symbol, name=INDEX_NAMES[symbol], exchange=exchange)
             for symbol, exchange in sorted(exchanges.items())
         ],
-        ignore_conflicts=True,
+        unique=("symbol",),
     )
     return dict(Underlying.objects.filter(symbol__in=exchanges).values_list("symbol", "pk"))
 

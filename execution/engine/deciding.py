@@ -24,6 +24,7 @@ from marketplace.expiries import ExpiryError, select_expiry
 from marketplace.ports import QUOTES, Quote
 from marketplace.selectors import ContractInfo
 from marketplace.strikes import StrikeError, select_strike
+from quantleap.core.inserts import insert_missing
 
 NOTIFY = "quantleap_decision"
 
@@ -99,7 +100,7 @@ def decide_entry(run: LiveRun, decider: Decider, now: dt.datetime) -> dict[str, 
     resolved = resolve_legs(run, now=now, max_age=decider.timing.quote_age_entry)
     payload = {"legs": loading.resolved_json(resolved.values())}
     with transaction.atomic():
-        RunDecision.objects.bulk_create(
+        insert_missing(
             [
                 RunDecision(
                     run_id=run.id,
@@ -109,11 +110,11 @@ def decide_entry(run: LiveRun, decider: Decider, now: dt.datetime) -> dict[str, 
                     decided_by=decider.owner,
                 )
             ],
-            ignore_conflicts=True,
+            unique=("run", "kind"),
         )
-        LegWatch.objects.bulk_create(
+        insert_missing(
             [_watch(run, leg, resolved[leg.key]) for leg in run.strategy.legs],
-            ignore_conflicts=True,
+            unique=("run", "leg_key"),
         )
     standing = RunDecision.objects.get(run_id=run.id, kind="ENTRY")
     return loading.resolved_legs(standing.payload)
@@ -142,7 +143,7 @@ def decide_trigger(
     complete = run.strategy.square_off == "COMPLETE"
     decision = "RUN_EXIT" if complete else f"LEG_EXIT:{watch.leg_key}"
     with transaction.atomic():
-        made = RunDecision.objects.bulk_create(
+        inserted = insert_missing(
             [
                 RunDecision(
                     run_id=run.id,
@@ -158,7 +159,7 @@ def decide_trigger(
                     decided_by=owner,
                 )
             ],
-            ignore_conflicts=True,
+            unique=("run", "kind"),
         )
         # The row count of this update is the lock: a second decider changes nothing.
         won = LegWatch.objects.filter(
@@ -168,7 +169,7 @@ def decide_trigger(
             _move_stops(run, watch, now)
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_notify(%s, %s)", [NOTIFY, str(run.id)])
-    return bool(made and won)
+    return bool(inserted and won)
 
 
 def _move_stops(run: LiveRun, stopped: Watch, now: dt.datetime) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from partners.models import WebhookDelivery, WebhookEndpoint
 from partners.webhooks.events import EVENT_TYPES, build_body
+from quantleap.core.inserts import insert_missing
 from quantleap.core.models import OutboxEvent
 
 
@@ -38,7 +39,7 @@ def fan_out(events: Sequence[OutboxEvent], now: dt.datetime) -> None:
             continue
         body = build_body(event.type, event.payload, event.created_at)
         deliveries += [new_delivery(endpoint, event, body, now) for endpoint in wanting]
-    WebhookDelivery.objects.bulk_create(deliveries, ignore_conflicts=True, batch_size=500)
+    insert_missing(deliveries, unique=("partner_id", "environment", "endpoint", "event_id"))
 
 
 def new_delivery(

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import structlog
 from django.db import transaction
 
+from quantleap.core.inserts import insert_missing
 from quantleap.core.models import OutboxEvent
 from quantleap.core.registry import Handlers
 from quantleap.core.tenancy import Environment
@@ -63,10 +64,14 @@ def emit(
 
 
 def emit_many(events: Sequence[OutboxEvent]) -> None:
-    """Write events in the current transaction with one INSERT … ON CONFLICT DO NOTHING."""
+    """Write events in the current transaction; those whose dedupe key is known are left out."""
     if not transaction.get_connection().in_atomic_block:
         raise NotInTransaction
-    OutboxEvent.objects.bulk_create(events, ignore_conflicts=True)
+    insert_missing(
+        events,
+        unique=("partner_id", "environment", "dedupe_key"),
+        where="dedupe_key IS NOT NULL",
+    )
 
 
 def relay(*, now: dt.datetime, batch: int = 500) -> int:

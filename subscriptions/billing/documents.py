@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
+from quantleap.core.inserts import insert_missing
 from subscriptions.billing import pdf
 from subscriptions.billing.models import CreditNote, CreditNoteDocument, Invoice, InvoiceDocument
 
@@ -38,17 +39,13 @@ def _stored(read: Callable[[], bytes | memoryview | None], make: Callable[[], No
 def _keep_invoice(invoice: Invoice) -> None:
     owner = {"partner_id": invoice.partner_id, "environment": invoice.environment}
     made = _made(pdf.render_invoice(invoice.snapshot))
-    InvoiceDocument.objects.bulk_create(
-        [InvoiceDocument(invoice=invoice, **owner, **made)], ignore_conflicts=True
-    )
+    insert_missing([InvoiceDocument(invoice=invoice, **owner, **made)], unique=("invoice",))
 
 
 def _keep_credit_note(note: CreditNote) -> None:
     owner = {"partner_id": note.partner_id, "environment": note.environment}
     made = _made(pdf.render_credit_note(note.snapshot))
-    CreditNoteDocument.objects.bulk_create(
-        [CreditNoteDocument(credit_note=note, **owner, **made)], ignore_conflicts=True
-    )
+    insert_missing([CreditNoteDocument(credit_note=note, **owner, **made)], unique=("credit_note",))
 
 
 def _made(document: bytes) -> dict[str, Any]:

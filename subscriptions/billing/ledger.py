@@ -13,6 +13,7 @@ from decimal import Decimal
 from django.db import connection, transaction
 from django.db.models import Sum
 
+from quantleap.core.inserts import insert_missing
 from quantleap.core.money import ZERO
 from quantleap.core.outbox import NotInTransaction
 from quantleap.core.tenancy import Environment
@@ -117,9 +118,9 @@ def account_ids(codes: Collection[str]) -> dict[str, int]:
     known = dict(LedgerAccount.objects.filter(code__in=codes).values_list("code", "id"))
     missing = sorted(set(codes) - known.keys())
     if missing:
-        LedgerAccount.objects.bulk_create(
+        insert_missing(
             [LedgerAccount(code=code, kind=account_kind(code)) for code in missing],
-            ignore_conflicts=True,
+            unique=("code",),
         )
         known |= dict(LedgerAccount.objects.filter(code__in=missing).values_list("code", "id"))
     return known

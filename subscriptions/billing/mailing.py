@@ -21,6 +21,7 @@ from django.db import connection, transaction
 
 from quantleap.core import audit, clock
 from quantleap.core.audit import Actor
+from quantleap.core.inserts import insert_missing
 from quantleap.core.models import OutboxEvent
 from subscriptions.billing import documents
 from subscriptions.billing.models import Invoice, InvoiceMail
@@ -79,7 +80,7 @@ def queue_mails(events: Sequence[OutboxEvent], now: dt.datetime) -> None:
     if not issued:
         return
     rows = Invoice.objects.filter(public_id__in=issued).order_by("id")
-    InvoiceMail.objects.bulk_create(
+    insert_missing(
         [
             InvoiceMail(
                 partner_id=partner_id,
@@ -92,7 +93,7 @@ def queue_mails(events: Sequence[OutboxEvent], now: dt.datetime) -> None:
                 "id", "partner_id", "environment"
             )
         ],
-        ignore_conflicts=True,
+        unique=("invoice",),
     )
 
 

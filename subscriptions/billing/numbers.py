@@ -6,6 +6,7 @@ import datetime as dt
 
 from django.db import connection, transaction
 
+from quantleap.core.inserts import insert_missing
 from quantleap.core.outbox import NotInTransaction
 from subscriptions.billing.models import NumberSeries
 from subscriptions.billing.numbering import financial_year
@@ -18,7 +19,7 @@ UPDATE billing_numberseries SET last = last + %s, last_on = greatest(last_on, %s
 
 def ensure_series(series: str, fy: str) -> None:
     """Make the row of a financial year before many ask for it at once."""
-    NumberSeries.objects.bulk_create([NumberSeries(series=series, fy=fy)], ignore_conflicts=True)
+    insert_missing([NumberSeries(series=series, fy=fy)], unique=("series", "fy"))
 
 
 def take(series: str, count: int, *, today: dt.date) -> tuple[str, int, dt.date]:

@@ -15,6 +15,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from quantleap.core.audit import SYSTEM
+from quantleap.core.inserts import insert_missing
 from subscriptions.billing import refunds, segments
 from subscriptions.billing.models import BillingSegment, CreditNote, Invoice, WithdrawalCredit
 from subscriptions.billing.texts import day
@@ -41,7 +42,7 @@ def expect(cancelled: Iterable[Subscription], *, on: dt.date, now: dt.datetime) 
         for one in cancelled
         if segments.is_billed(one)
     ]
-    WithdrawalCredit.objects.bulk_create(rows, batch_size=1000, ignore_conflicts=True)
+    insert_missing(rows, unique=("partner_id", "environment", "subscription"))
     return len(rows)
 
 

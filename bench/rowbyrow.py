@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db import transaction
 
 from partners.models import Partner
+from partners.states import name_of
 from quantleap.core import outbox
 from quantleap.core.clock import ist_date
 from quantleap.core.money import json_number
@@ -24,7 +25,6 @@ from subscriptions.billing.models import BillingSegment, Invoice, Supplier, TaxR
 from subscriptions.billing.numbering import INVOICE, document_number
 from subscriptions.billing.payments import invoice_data
 from subscriptions.billing.snapshots import VERSION, SupplierSnapshot
-from subscriptions.billing.states import STATES
 from subscriptions.billing.words import amount_in_words
 from subscriptions.periods import Period, period, period_on
 
@@ -159,7 +159,7 @@ def _tell(invoice: Invoice, now: dt.datetime) -> None:
 def _snapshot(invoice: Invoice, partner: Partner | None) -> dict[str, Any]:
     """What its document shows (snapshots.InvoiceSnapshot)."""
     customer, template = invoice.customer, invoice.subscription.template
-    place = {"code": invoice.place_of_supply, "name": STATES[invoice.place_of_supply]}
+    place = {"code": invoice.place_of_supply, "name": name_of(invoice.place_of_supply)}
     return {
         "version": VERSION,
         "number": invoice.number,
@@ -174,6 +174,7 @@ def _snapshot(invoice: Invoice, partner: Partner | None) -> dict[str, Any]:
             "email": customer.email,
             "state_code": place["code"],
             "state_name": place["name"],
+            **({"address": customer.billing_address} if customer.billing_address else {}),
         },
         "place_of_supply": place,
         "reverse_charge": False,

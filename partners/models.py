@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 
 from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator, URLValidator
 from django.db import models
 from django.db.models import Q
 
+from partners.states import refusal
 from quantleap.core import clock
 from quantleap.core.ids import new_public_id
 from quantleap.core.tenancy import Environment, TenantOwned, TenantQuerySet
@@ -65,6 +67,12 @@ class Partner(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """The state of customers without their own is one that GST knows today."""
+        words = refusal(self.default_state, clock.ist_date(clock.now()))
+        if self.default_state and words:
+            raise ValidationError({"default_state": words})
 
 
 class RevenueShare(models.Model):
@@ -143,6 +151,9 @@ class Customer(TenantOwned):
     email = models.EmailField(help_text="Lower case.")
     name = models.CharField(max_length=120, blank=True)
     state = models.CharField(max_length=2, blank=True, help_text="GST state code.")
+    billing_address = models.TextField(
+        blank=True, help_text="One line of the invoice per line; empty: nothing is printed."
+    )
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
     objects = TenantQuerySet.as_manager()

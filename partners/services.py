@@ -16,6 +16,7 @@ from django.db.models import Max, Q
 from marketplace.selectors.catalogue import offered
 from partners import permissions as known
 from partners.apikeys import ParsedSecret, new_key, new_secret
+from partners.customers import check_state
 from partners.models import Customer, Partner, PartnerKey, PartnerSecret, RevenueShare, UserToken
 from partners.selectors import DEFAULT_SHARE_BPS
 from quantleap.core import audit
@@ -276,8 +277,11 @@ def find_or_create_customer(
 ) -> Customer:
     """The partner's customer with that e-mail, made if unknown; any number of callers get one.
 
-    ``name`` and ``state`` (GST code) fill what is still empty; they never replace what is there.
+    ``name`` and ``state`` (GST code) fill what is still empty; they never replace what is there:
+    that is :func:`partners.customers.change_billing_details`. InvalidRequest for a state that GST
+    does not know.
     """
+    check_state(state, now)
     address = email.strip().lower()
     mine = Customer.objects.for_partner(partner_id, environment).filter(email=address)
     customer = mine.first()

@@ -1,12 +1,66 @@
-"""Customers: look, do not touch; what changes them has services of its own."""
+"""Customers: who they are, everything that is theirs, and what their invoices say of them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+from django import forms
 from django.contrib import admin
+from django.http import HttpRequest
+from unfold.widgets import UnfoldAdminSelectWidget
 
 from partners.admin.common import PartnerColumn, PartnerFilter
-from partners.models import Customer
-from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin
+from partners.customers import (
+    ADDRESS_LENGTH,
+    REASON_LENGTH,
+    change_billing_details,
+    check_address,
+)
+from partners.models import Customer, Partner
+from partners.states import in_force, name_of
+from quantleap.core import clock
+from quantleap.core.admin import ConfirmForm, LargeTableMixin, ReadOnlyAdmin, confirmed
+from quantleap.core.audit import Actor
+from quantleap.core.errors import DomainError
+
+
+class BillingDetailsForm(ConfirmForm):
+    """On which state and address invoices are made out, and why that changes."""
+
+    state = forms.ChoiceField(
+        label="GST state",
+        required=False,
+        widget=UnfoldAdminSelectWidget(),
+        help_text="The place of supply: it decides between CGST with SGST, and IGST.",
+    )
+    billing_address = forms.CharField(
+        max_length=ADDRESS_LENGTH,
+        required=False,
+        widget=forms.Textarea,
+        help_text="One line of the invoice per line; empty: none is printed.",
+    )
+    reason = forms.CharField(max_length=REASON_LENGTH, help_text="It stands in the audit log.")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        known = in_force(clock.ist_date(clock.now()))
+        self.fields["state"].choices = [  # type: ignore[attr-defined]  # a ChoiceField's
+            ("", "As the partner's default, else none"),
+            *((code, f"{code} {name}") for code, name in known.items()),
+        ]
+
+    def clean_billing_address(self) -> str:
+        """As it stands on the invoice."""
+        try:
+            return check_address(self.cleaned_data["billing_address"])
+        except DomainError as error:
+            raise forms.ValidationError(list(error.details.values())) from error
+
+    @classmethod
+    def starting(cls, obj: Customer) -> dict[str, Any]:
+        """What is there."""
+        return {"state": obj.state, "billing_address": obj.billing_address}
 
 
 @admin.register(Customer)
@@ -16,5 +70,52 @@ class CustomerAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
     list_display = ("email", "partner_name", "environment", "name", "public_id", "created_at")
     list_filter = (PartnerFilter, "environment")
     search_fields = ("email__startswith", "=public_id", "name")
-    readonly_fields = ("partner_name", "environment", "public_id", "created_at")
-    fields = ("email", "name", "state", *readonly_fields)
+    readonly_fields = ("partner_name", "environment", "public_id", "created_at", "gst_state")
+    fields = (
+        ("email", "name", "public_id"),
+        ("partner_name", "environment", "created_at"),
+        ("gst_state", "billing_address"),
+    )
+    actions_detail = ("billing_details",)
+
+    @admin.display(description="GST state")
+    def gst_state(self, customer: Customer) -> str:
+        """Code and name, and where it comes from."""
+        default = ""
+        if not customer.state and customer.partner_id is not None:
+            default = Partner.objects.values_list("default_state", flat=True).get(
+                pk=customer.partner_id
+            )
+        code = customer.state or default
+        if not code:
+            return "None: paid subscriptions are not invoiced until there is one"
+        known = code in in_force(clock.ist_date(clock.now()))
+        words = f"{code} {name_of(code)}" if known else f"{code}, not in force: not invoiced"
+        return f"{words} (the partner's default)" if default else words
+
+    def what_changing_does(self, request: HttpRequest, customer: Customer) -> Sequence[str]:
+        """Said before it happens."""
+        return (
+            f"Now: {self.gst_state(customer)}.",
+            "Every invoice that is issued from now on bears the new state and address, also for a "
+            "period that has begun already.",
+            "Issued invoices stay as they are, and their credit notes follow them.",
+        )
+
+    @confirmed(
+        description="Change billing details",
+        explain="what_changing_does",
+        permission="act",
+        form=BillingDetailsForm,
+        icon="edit_location",
+    )
+    def billing_details(
+        self, request: HttpRequest, customer: Customer, data: dict[str, Any]
+    ) -> str:
+        """State and address of the next invoices."""
+        changed = change_billing_details(
+            customer_id=customer.pk, actor=Actor.staff(request.user), now=clock.now(), **data
+        )
+        if not changed:
+            return f"{customer}: nothing changed."
+        return f"{customer}: the next invoices bear the new details."

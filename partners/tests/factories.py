@@ -43,15 +43,23 @@ def make_key(
 
 
 def make_customer(
-    partner: Partner | None, email: str = "", environment: str = Environment.LIVE
+    partner: Partner | None,
+    email: str = "",
+    environment: str = Environment.LIVE,
+    *,
+    state: str = "",
 ) -> Customer:
-    """A customer of a partner (None: a direct one)."""
-    return find_or_create_customer(
+    """A customer of a partner (None: a direct one); ``state`` as it may stand in old rows."""
+    customer = find_or_create_customer(
         partner_id=partner.pk if partner else None,
         environment=environment,
         email=email or f"user{next(_numbers)}@example.com",
         now=clock.now(),
     )
+    if state:
+        customer.state = state
+        customer.save(update_fields=["state"])
+    return customer
 
 
 def key_headers(issued: IssuedKey) -> dict[str, str]:

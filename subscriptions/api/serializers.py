@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import Any, Final
 
@@ -9,6 +10,8 @@ from django.core.validators import RegexValidator
 from rest_framework import serializers
 
 from partners.api.serializers import EmailField
+from partners.states import refusal
+from quantleap.core import clock
 from quantleap.core.api.serializers import (
     StrictBooleanField,
     StrictCharField,
@@ -36,6 +39,16 @@ def _multiplier(**options: Any) -> StrictDecimalField:
         error_messages={"min_value": "Must be greater than 0."},
         **options,
     )
+
+
+def gst_state(value: str) -> None:
+    """Two digits that are a recipient's GST state code today (IST)."""
+    words = refusal(value, clock.ist_date(clock.now()))
+    if words and _TWO_DIGITS.fullmatch(value):  # anything else has words of its own
+        raise serializers.ValidationError(words)
+
+
+_TWO_DIGITS: Final = re.compile(r"[0-9]{2}", re.ASCII)
 
 
 # -- in ------------------------------------------------------------------------------------------
@@ -102,8 +115,8 @@ class PartnerSubscribeRequest(UserSubscribeRequest):
     user_name = StrictCharField(max_length=120, required=False, allow_blank=True)
     user_state = StrictCharField(
         required=False,
-        validators=[RegexValidator(r"\A[0-9]{2}\Z", "A GST state code: two digits.")],
-        help_text="GST state code.",
+        validators=[RegexValidator(r"\A[0-9]{2}\Z", "A GST state code: two digits."), gst_state],
+        help_text="GST state code in force; 28, 96, 99 and 00 are no recipient's.",
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import F, Max, QuerySet
 from psycopg.types.json import Jsonb
 
+from partners.states import in_force
 from quantleap.core import clock
 from quantleap.core.clock import ist_date
 from quantleap.core.ids import new_event_id
@@ -26,7 +27,6 @@ from subscriptions.billing.models import BillingRun, Supplier
 from subscriptions.billing.models.invoices import new_invoice_id
 from subscriptions.billing.numbering import INVOICE, financial_year, prefix
 from subscriptions.billing.snapshots import SupplierSnapshot
-from subscriptions.billing.states import STATES
 from subscriptions.billing.words import amount_in_words
 
 log = structlog.get_logger(__name__)
@@ -140,7 +140,7 @@ def _facts(as_of: dt.date, now: dt.datetime, chunk: int) -> dict[str, Any]:
         "now": now,
         "today": today,
         "chunk": chunk,
-        "states": Jsonb(dict(STATES)),
+        "states": Jsonb(in_force(today)),
         "supplier_id": supplier.pk,
         "supplier_state": supplier.state_code,
         "sac": supplier.sac,

@@ -34,7 +34,8 @@ SELECT due.id AS segment_id, due.partner_id, due.environment, due.subscription_i
        counted.months - ((due.anchor + make_interval(months => counted.months))::date
                          > counted.until)::int AS last_no,
        sub.public_id AS subscription, sub.customer_id, sub.monthly_fee, sub.currency,
-       cus.public_id AS customer, cus.email, cus.name, 'receivable:' || cus.public_id AS receivable,
+       cus.public_id AS customer, cus.email, cus.name, cus.billing_address,
+       'receivable:' || cus.public_id AS receivable,
        tem.public_id AS template_id, tem.name AS template,
        coalesce(nullif(tem.sac, ''), %(sac)s) AS sac, par.name AS channel,
        CASE WHEN %(states)s::jsonb ? coalesce(nullif(cus.state, ''), par.default_state)
@@ -134,7 +135,9 @@ SELECT new.invoice_id, new.invoice, new.partner_id, new.environment, new.custome
            'supplier', %(supplier)s::jsonb,
            'customer', jsonb_build_object(
                'id', new.customer, 'name', new.name, 'email', new.email, 'state_code', new.state,
-               'state_name', %(states)s::jsonb -> new.state),
+               'state_name', %(states)s::jsonb -> new.state)
+               || CASE WHEN new.billing_address = '' THEN '{}'::jsonb
+                       ELSE jsonb_build_object('address', new.billing_address) END,
            'place_of_supply', jsonb_build_object(
                'code', new.state, 'name', %(states)s::jsonb -> new.state),
            'reverse_charge', false, 'subscription', new.subscription, 'template', new.template,

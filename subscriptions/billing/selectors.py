@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from partners.models import Partner
+from partners.states import in_force, state_of
 from quantleap.core.errors import NotFound
 from subscriptions.billing.models import BillingSegment, Invoice, TaxRate
-from subscriptions.billing.states import STATES, state_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ def withheld(as_of: dt.date) -> list[Withheld]:
     defaults = dict(Partner.objects.values_list("pk", "default_state"))
     due = (
         BillingSegment.objects.filter(next_on__lte=as_of)
-        .exclude(subscription__customer__state__in=STATES)
+        .exclude(subscription__customer__state__in=list(in_force(as_of)))
         .select_related("subscription__customer")
         .order_by("next_on", "id")
     )
@@ -42,7 +42,8 @@ def withheld(as_of: dt.date) -> list[Withheld]:
         )
         for one in due
         if one.next_on is not None
-        and state_of(one.subscription.customer.state, defaults.get(one.partner_id or 0, "")) is None
+        and state_of(one.subscription.customer.state, defaults.get(one.partner_id or 0, ""), as_of)
+        is None
     ]
 
 

@@ -26,8 +26,9 @@ class SupplierSnapshot(TypedDict):
 class CustomerSnapshot(TypedDict):
     """Who receives; ``name`` may be empty.
 
-    Rule 46 wants the address and the GSTIN of a registered recipient; absent until customers can
-    give them. Circular 242/36/2024: the state alone is enough for everybody else.
+    ``address`` (several lines) where there is one. Rule 46 wants it and the GSTIN of a registered
+    recipient; the GSTIN is absent until customers can give it. Circular 242/36/2024: the state
+    alone is enough for everybody else.
     """
 
     id: str

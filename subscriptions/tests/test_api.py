@@ -312,7 +312,7 @@ WRONG: dict[str, list[Any]] = {
     "template_basket_id": [5, "bsk_other"],
     "user_email": [None, 5, [], "", "nobody", "a@b", "a\0@example.com", "x" * 250 + "@e.com", ...],
     "user_name": [5, True, "x" * 121, "a\0b"],
-    "user_state": [29, "2", "KA", "290", "\u0662\u0669"],
+    "user_state": [29, "2", "KA", "290", "\u0662\u0669", "00", "28", "96", "99"],
     "broker_client_id": [None, 5, {}, "", "a b", "x" * 41, "a\0b", "naïve", ...],
     "broker": [5, "", "unknown", "a\0b", "x" * 21],
     "lot_multiplier": [None, "2", True, [], 0, -1, 0.001, 1.234, 10**7, 0.5, 1.5],

@@ -13,6 +13,7 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from partners.admin.common import PartnerColumn, PartnerFilter
+from partners.states import name_of
 from quantleap.core import clock
 from quantleap.core.admin import LargeTableMixin, ReadOnlyTabularInline, confirmed, display
 from quantleap.core.audit import Actor
@@ -38,7 +39,6 @@ from subscriptions.billing.models import (
     LedgerTransaction,
     Payment,
 )
-from subscriptions.billing.states import STATES
 
 UNPAID = (Invoice.Status.DUE, Invoice.Status.PARTLY_PAID)
 _TONES = {
@@ -177,7 +177,7 @@ class InvoiceAdmin(UsesCredit, ToLookAt, PartnerColumn, LargeTableMixin, Documen
     @admin.display(description="Tax")
     def tax(self, invoice: Invoice) -> str:
         """Rate, place of supply and SAC."""
-        place = STATES.get(invoice.place_of_supply, invoice.place_of_supply)
+        place = name_of(invoice.place_of_supply)
         return f"{invoice.rate_pct:f} % GST, {place}, SAC {invoice.sac}"
 
     @admin.display(description="Posting")

@@ -12,12 +12,12 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from partners.admin.common import PartnerColumn, PartnerFilter
+from partners.states import name_of, refusal
 from quantleap.core import audit, clock
 from quantleap.core.admin import ConsoleAdmin, LargeTableMixin, ReadOnlyAdmin
 from quantleap.core.audit import Actor
 from quantleap.core.columns import link_to, linked, plain, rupees
 from subscriptions.billing.models import BillingSegment, NumberSeries, Supplier, TaxRate
-from subscriptions.billing.states import STATES
 
 if TYPE_CHECKING:
     _AnyForm = ModelForm[Any]  # generic in its stubs only
@@ -37,13 +37,14 @@ class _DatedForm(_AnyForm):
 
 
 class _SupplierForm(_DatedForm):
-    """The state is one that GST knows."""
+    """The state is one that GST knows on the day from which the row is in force."""
 
     def clean_state_code(self) -> str:
-        """Refuse a code that GST does not know."""
+        """Refuse a code that is not in force."""
         code: str = self.cleaned_data["state_code"]
-        if code not in STATES:
-            raise ValidationError("Not a GST state code.")
+        day = self.cleaned_data.get("effective_from") or clock.ist_date(clock.now())
+        if words := refusal(code, day):
+            raise ValidationError(words)
         return code
 
 
@@ -87,7 +88,7 @@ class SupplierAdmin(DatedAdmin):
 
     def save_model(self, request: HttpRequest, obj: Supplier, form: Any, change: bool) -> None:
         """The state's name is the code's."""
-        obj.state_name = STATES[obj.state_code]
+        obj.state_name = name_of(obj.state_code)
         super().save_model(request, obj, form, change)
 
 

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from partners.states import in_force
 from quantleap.core.money import ZERO
 from subscriptions.billing.gst import Tax, rate_on, tax
-from subscriptions.billing.states import STATES, state_of
 
 VALUES = st.decimals("0", "999999.99", places=2)
 RATES = st.decimals("0", "40", places=2)
-CODES = st.sampled_from(sorted(STATES))
+CODES = st.sampled_from(sorted(in_force(dt.date(2026, 8, 4))))
 
 
 def _half_up(value: Fraction) -> Fraction:
@@ -80,13 +80,6 @@ def test_the_newest_rate_that_began_is_in_force(
     else:
         with pytest.raises(LookupError):
             rate_on(rates.items(), day)
-
-
-def test_states() -> None:
-    assert (state_of("27"), state_of("", "33"), state_of("27", "33")) == ("27", "33", "27")
-    assert state_of("") is None
-    assert state_of("28", "33") is None  # Andhra Pradesh before 2014: nothing is guessed
-    assert len(set(STATES.values())) == len(STATES) == 37
 
 
 def test_a_tax_is_a_value() -> None:

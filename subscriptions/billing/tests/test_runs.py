@@ -11,11 +11,14 @@ from django.db import DatabaseError
 
 from marketplace.models import Template
 from marketplace.tests.factories import load_reference_data, make_template
+from partners.customers import change_billing_details
 from partners.models import Partner
 from partners.tests.factories import make_partner
+from quantleap.core import clock
+from quantleap.core.audit import SYSTEM
 from quantleap.core.models import OutboxEvent
 from quantleap.core.money import ZERO
-from subscriptions.billing import ledger, proof
+from subscriptions.billing import documents, ledger, proof
 from subscriptions.billing.errors import BillingNotConfigured, FutureDate
 from subscriptions.billing.gst import tax
 from subscriptions.billing.models import BillingRun, BillingSegment, Invoice, LedgerEntry, TaxRate
@@ -32,6 +35,7 @@ from subscriptions.billing.tests.factories import (
     noon,
 )
 from subscriptions.billing.words import amount_in_words
+from subscriptions.periods import add_months
 
 pytestmark = pytest.mark.django_db
 
@@ -305,3 +309,23 @@ def test_the_control_unbalanced_entry_is_refused_by_the_database(
     assert not Invoice.objects.exists()
     settings.QUANTLEAP_SABOTAGE = ""
     assert bill(START).invoices == 1
+
+
+def test_invoices_follow_a_changed_state_and_address_and_issued_ones_stay(
+    template: Template,
+) -> None:
+    """A wrong GST state is mended for what comes, never for what was issued."""
+    one = follow(template, make_partner(), [START], state="33")[0]
+    bill(START)
+    change_billing_details(
+        customer_id=one.customer_id, state="27", billing_address="4 Hill Road\nMumbai 400050",
+        reason="Moved", actor=SYSTEM, now=clock.now(),
+    )  # fmt: skip
+    bill(add_months(START, 1))
+    first, second = Invoice.objects.order_by("id")
+    assert (first.place_of_supply, first.cgst, first.igst) == ("33", Decimal("89.91"), ZERO)
+    assert "address" not in first.snapshot["customer"]
+    assert (second.place_of_supply, second.cgst, second.igst) == ("27", ZERO, Decimal("179.82"))
+    assert second.snapshot["customer"]["address"] == "4 Hill Road\nMumbai 400050"
+    assert second.snapshot["customer"]["state_name"] == "Maharashtra"
+    assert b"%PDF" in documents.invoice_pdf(second)[:5]

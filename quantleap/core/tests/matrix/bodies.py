@@ -72,7 +72,7 @@ BAD_WORDS: Mapping[str, tuple[str, ...]] = {
     "redirect_uri": ('"https://evil.example/"', f'"{BACK}/"', f'"{BACK.upper()}"'),
     "request_token": ('"two words"', '"é"'),
     "state": ('"state-that-nobody-gave"', '"é"'),
-    "user_state": ('"2"', '"AA"', '"२७"', '"127"'),
+    "user_state": ('"2"', '"28"', '"AA"', '"२७"', '"127"'),
 }
 
 

@@ -1,8 +1,10 @@
 """The only way out to an address that somebody else typed in.
 
-https only (http for loopback on a developer's machine); the resolved address must be public and is
-the very one connected to, so a name that resolves differently a moment later gains nothing;
-redirects are not followed; 15 seconds in all; at most 64 KB of the answer are read.
+https only (http for loopback on a developer's machine). Every address that the name resolves to
+must be public, and the socket is made only for a public address, whatever the libraries between
+made of the URL: a name that resolves differently a moment later gains nothing. TLS and the Host
+header keep the name. Redirects are not followed, proxies of the environment are not asked; 15
+seconds in all; at most 64 KB of the answer are read.
 """
 
 from __future__ import annotations
@@ -15,23 +17,18 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self
-from urllib.parse import urlsplit
+from typing import Any, Final, Self
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from django.conf import settings
-from requests_hardened.ip_filter import EXTRA_BLOCKED_NET_RANGES
+from yarl import URL
 
-from quantleap.core.addresses import Address, parse_address
+from quantleap.core.addresses import parse_address
+from quantleap.core.targets import Target, UnsafeTarget, dialled_socket, is_public, parse_url
 
 TOTAL_SECONDS: Final = 15.0
 MAX_ANSWER_BYTES: Final = 64 * 1024
-_LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-
-
-class UnsafeTarget(ValueError):
-    """The URL may not be called; the text says why in words for its owner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,39 +49,24 @@ def loopback_allowed() -> bool:
     return settings.QUANTLEAP_PROFILE in ("local", "test")
 
 
-def is_public(address: Address, *, loopback: bool) -> bool:
-    """Whether an address may be called; ``loopback`` admits this machine."""
-    if loopback and address.is_loopback:
-        return True
-    return (
-        address.is_global
-        and not address.is_multicast
-        and not address.is_reserved
-        and not any(address in network for network in EXTRA_BLOCKED_NET_RANGES)
-    )
-
-
-def check_target(url: str) -> str:
-    """``url`` itself when it may be called as far as its text tells; UnsafeTarget otherwise.
+def check_target(url: str) -> Target:
+    """``url`` as it will be called, when it may be as far as its text tells; else UnsafeTarget.
 
     Names are resolved and judged again at every call.
     """
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-    except ValueError as error:
-        raise UnsafeTarget("This is not a URL.") from error
-    local = loopback_allowed() and host in _LOOPBACK_HOSTS
-    if parts.scheme != "https" and not (parts.scheme == "http" and local):
-        raise UnsafeTarget("Only https is called.")
-    if not host or port == 0:
-        raise UnsafeTarget("The URL names no host.")
-    if "@" in parts.netloc or parts.fragment:
-        raise UnsafeTarget("The URL may hold neither a user name nor a fragment.")
-    address = parse_address(host)
-    if address is not None and not is_public(address, loopback=local):
+    own_machine = loopback_allowed()
+    target = parse_url(url, schemes=("https", "http") if own_machine else ("https",))
+    if target.is_loopback and not own_machine:
         raise UnsafeTarget("The address is not public.")
-    return url
+    if target.scheme != "https" and not target.is_loopback:
+        raise UnsafeTarget("Only https is called.")
+    if target.address is not None and not is_public(target.address, loopback=own_machine):
+        raise UnsafeTarget("The address is not public.")
+    return target
+
+
+def _dialled_socket(address_info: tuple[Any, ...]) -> socket.socket:
+    return dialled_socket(address_info, loopback=loopback_allowed())
 
 
 class _PublicResolver(AbstractResolver):
@@ -158,8 +140,12 @@ class Sender:
     async def _open(self) -> None:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                resolver=_PublicResolver(), use_dns_cache=False, limit=self._concurrency
+                resolver=_PublicResolver(),
+                use_dns_cache=False,
+                limit=self._concurrency,
+                socket_factory=_dialled_socket,
             ),
+            trust_env=False,
             timeout=aiohttp.ClientTimeout(total=TOTAL_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -175,9 +161,11 @@ class Sender:
 
     async def _post(self, url: str, body: str, headers: Mapping[str, str]) -> Outcome:
         try:
-            check_target(url)
+            target = check_target(url)
+            # as judged: not quoted, mapped or normalised once more
+            called = URL(target.url, encoded=True)
             async with self._session.post(
-                url, data=body.encode(), headers=headers, allow_redirects=False
+                called, data=body.encode(), headers=headers, allow_redirects=False
             ) as response:
                 # Read a little, so that the connection can be used again; the words are not ours.
                 await response.content.read(MAX_ANSWER_BYTES)

@@ -11,11 +11,13 @@ from django.db import transaction
 
 from partners.models import WebhookDelivery, WebhookEndpoint
 from partners.webhooks.events import EVENT_TYPES
-from partners.webhooks.http import UnsafeTarget, check_target
+from partners.webhooks.http import check_target
 from partners.webhooks.signing import new_signing_secret
 from quantleap.core import audit, crypto, outbox
 from quantleap.core.audit import Actor
 from quantleap.core.errors import InvalidRequest, InvalidTransition, NotFound
+from quantleap.core.identifiers import ascii_lower
+from quantleap.core.targets import UnsafeTarget
 
 ROTATION_OVERLAP: Final = dt.timedelta(hours=24)
 
@@ -39,19 +41,21 @@ def create_endpoint(
 ) -> CreatedEndpoint:
     """A new endpoint that is told ``events`` (none named: all of them).
 
+    The URL is stored as it will be called: the host in lower case and as A-labels.
+
     InvalidRequest names ``url`` or ``events`` when they cannot be.
     """
     wanted = _checked_events(events)
     try:
-        check_target(url)
+        target = check_target(url)
     except UnsafeTarget as error:
-        raise InvalidRequest(f"url: {error}", details={"url": str(error)}) from error
+        raise InvalidRequest(f"URL: {error}", details={"url": str(error)}) from error
     secret = new_signing_secret()
     with transaction.atomic():
         endpoint = WebhookEndpoint.objects.create(
             partner_id=partner_id,
             environment=environment,
-            url=url,
+            url=target.url,
             events=wanted,
             created_at=now,
         )
@@ -183,7 +187,7 @@ def _set_status(endpoint_id: int, status: str, reason: str, actor: Actor) -> boo
         if endpoint is None:
             raise NotFound
         if changed:
-            _record(endpoint, f"webhook_endpoint.{status.lower()}", actor, reason=reason)
+            _record(endpoint, f"webhook_endpoint.{ascii_lower(status)}", actor, reason=reason)
     return bool(changed)
 
 

@@ -1,0 +1,158 @@
+"""Addresses that somebody else typed in: which text is a URL, and which machine may be called.
+
+Two judgements, and both are needed. The text is judged when it is entered, so that its owner is
+told at once; the address is judged again when it is dialled (:func:`dialled_socket`), because a
+name can resolve to anything a moment later and no parser is worth trusting twice.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import re
+import socket
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Final
+
+from requests_hardened.ip_filter import EXTRA_BLOCKED_NET_RANGES
+
+from quantleap.core.addresses import Address, parse_address
+from quantleap.core.hostnames import BadHost, ascii_host, host_address
+
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://", re.ASCII)
+_BLANK: Final = re.compile(r"[\s\x00-\x20\x7f-\xa0\u2028\u2029]")
+_PORT: Final = re.compile(r"[0-9]{1,5}", re.ASCII)
+# RFC 3986: pchar, "/" and "?"; a percent sign begins two hexadecimal digits
+_REST: Final = re.compile(r"([A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*", re.ASCII)
+_DEFAULT_PORTS: Final = {"https": 443, "http": 80}
+_MAX_PORT: Final = 65535
+# All of IPv6 that is routed between networks; what is carved out of it stands below and in the
+# tables of the libraries. https://www.iana.org/assignments/ipv6-address-space
+_GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
+# IETF protocol assignments: Teredo, benchmarking, ORCHID and the like (RFC 6890)
+_SPECIAL: Final = ipaddress.IPv6Network("2001::/23")
+
+
+class UnsafeTarget(ValueError):
+    """The address may not be called; the text says why in words for its owner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A URL in the one spelling that is stored and called."""
+
+    scheme: str
+    host: str  # A-labels in lower case, or an address (IPv6 in brackets)
+    port: int
+    rest: str  # path and query as typed
+
+    @property
+    def url(self) -> str:
+        """The whole of it; a default port is left out."""
+        port = "" if self.port == _DEFAULT_PORTS.get(self.scheme) else f":{self.port}"
+        return f"{self.scheme}://{self.host}{port}{self.rest}"
+
+    @property
+    def address(self) -> Address | None:
+        """The IP address that the host is; None for a name."""
+        return host_address(self.host)
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the host says by itself that it is this machine."""
+        if self.address is not None:
+            return self.address.is_loopback
+        return self.host == "localhost" or self.host.endswith(".localhost")
+
+
+def parse_url(text: str, *, schemes: Collection[str] = ("https",)) -> Target:
+    """``text`` as a URL of one of ``schemes`` (RFC 3986, without user name and fragment).
+
+    UnsafeTarget with the reason. The host may be an internationalised name.
+    """
+    if _BLANK.search(text):
+        raise UnsafeTarget("A URL holds no spaces, line breaks or control characters.")
+    match = _SCHEME.match(text)
+    if match is None:
+        raise UnsafeTarget(f"Begin it with {' or '.join(f'{one}://' for one in schemes)}.")
+    scheme = match[1].lower()
+    if scheme not in schemes:
+        raise UnsafeTarget(f"Only {' and '.join(schemes)} may be used here, not {scheme}.")
+    if "#" in text:
+        raise UnsafeTarget("Leave out the fragment (# and what follows): it is never sent.")
+    if "\\" in text:
+        raise UnsafeTarget("A URL holds no backslash.")
+    authority, rest = _split(text[match.end() :])
+    if "@" in authority:
+        raise UnsafeTarget("Leave out the user name and password before the @.")
+    host, port = _host_and_port(authority, scheme)
+    if not _REST.fullmatch(rest):
+        raise UnsafeTarget("Percent-encode what is not plain in the path and the query.")
+    return Target(scheme, host, port, rest)
+
+
+def _split(after_scheme: str) -> tuple[str, str]:
+    end = min(
+        (at for at in (after_scheme.find("/"), after_scheme.find("?")) if at >= 0),
+        default=len(after_scheme),
+    )
+    return after_scheme[:end], after_scheme[end:]
+
+
+def _host_and_port(authority: str, scheme: str) -> tuple[str, int]:
+    typed, given, port = authority, "", ""
+    if authority.startswith("["):
+        typed, bracket, behind = authority.partition("]")
+        typed += bracket
+        given, port = behind[:1], behind[1:]
+        if given not in ("", ":"):
+            raise UnsafeTarget("Only a port may follow the address in brackets.")
+    elif ":" in authority:
+        typed, given, port = authority.partition(":")
+    try:
+        host = ascii_host(typed)
+    except BadHost as error:
+        raise UnsafeTarget(str(error)) from error
+    if not given:
+        return host, _DEFAULT_PORTS[scheme]
+    if not _PORT.fullmatch(port) or not 1 <= int(port) <= _MAX_PORT:
+        raise UnsafeTarget(f"A port is a number from 1 to {_MAX_PORT}.")
+    return host, int(port)
+
+
+def is_public(address: Address, *, loopback: bool = False) -> bool:
+    """Whether ``address`` is somebody's on the public internet; ``loopback`` admits this machine.
+
+    Not public: private, shared (CGN), link-local, loopback, unspecified, multicast, reserved,
+    documentation and benchmark ranges, and every IPv6 address that carries an IPv4 one (mapped is
+    judged as IPv4; NAT64, 6to4, Teredo and IPv4-compatible are refused whole).
+    """
+    if loopback and address.is_loopback:
+        return True
+    if isinstance(address, ipaddress.IPv6Address) and (
+        address not in _GLOBAL_UNICAST or address in _SPECIAL
+    ):
+        return False
+    return (
+        address.is_global
+        and not address.is_multicast
+        and not address.is_reserved
+        and not any(address in network for network in EXTRA_BLOCKED_NET_RANGES)
+    )
+
+
+def dialled_socket(address_info: tuple[Any, ...], *, loopback: bool) -> socket.socket:
+    """A socket for the one address of ``address_info`` (as ``getaddrinfo`` gives it).
+
+    The last word, whatever parsers, resolvers and libraries made of the URL before: OSError unless
+    that very address is public. ``loopback`` admits this machine.
+    """
+    family, kind, protocol, _, where = address_info
+    address = parse_address(str(where[0])) if family in (socket.AF_INET, socket.AF_INET6) else None
+    if address is None or not is_public(address, loopback=loopback):
+        raise PermissionError(errno.EACCES, "the address is not public")
+    return socket.socket(family, kind, protocol)
+
+
+__all__ = ["Target", "UnsafeTarget", "dialled_socket", "is_public", "parse_url"]

@@ -12,6 +12,9 @@ from partners.models import Customer, Partner
 from quantleap.core import clock
 from quantleap.core.tenancy import TenantOwned, TenantQuerySet
 
+#: A client id as brokers write it: ASCII, upper case.
+CLIENT_ID_PATTERN = r"^[A-Z0-9][A-Z0-9._-]{0,39}$"
+
 
 class BrokerKind(models.TextChoices):
     """Brokers we speak to."""
@@ -61,6 +64,9 @@ class BrokerAccount(TenantOwned):
                 condition=~Q(status="removed"),
                 nulls_distinct=False,
                 name="account_tenant_client_uniq",
+            ),
+            models.CheckConstraint(
+                condition=Q(client_id__regex=CLIENT_ID_PATTERN), name="account_client_id_ascii"
             ),
             models.CheckConstraint(
                 condition=~Q(status="removed") | Q(api_key="", api_secret="", access_token=""),

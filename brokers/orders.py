@@ -16,6 +16,7 @@ from brokers.base import (
     Product,
     Side,
 )
+from quantleap.core.identifiers import ascii_upper
 
 _TAG = re.compile(r"[0-9A-Za-z]+")
 
@@ -35,7 +36,7 @@ def check_order(order: OrderRequest, capabilities: Capabilities) -> None:
 
 def book_state(status: str, states: Mapping[str, BookState]) -> BookState:
     """Our state of a broker's status text; a text nobody told us about is OTHER (keep polling)."""
-    return states.get(status.upper().replace("_", " "), BookState.OTHER)
+    return states.get(ascii_upper(status).replace("_", " "), BookState.OTHER)
 
 
 def report(

@@ -13,27 +13,28 @@ from brokers import vault
 from brokers.base import BrokerInstrument as InstrumentName
 from brokers.base import Session
 from brokers.errors import AmbiguousClientId
-from brokers.models import BrokerAccount, BrokerInstrument
+from brokers.models import CLIENT_ID_PATTERN, BrokerAccount, BrokerInstrument
 from brokers.registry import live_kinds
 from quantleap.core.errors import InvalidRequest, NotFound
+from quantleap.core.identifiers import ascii_lower, ascii_upper
 
-_CLIENT_ID = re.compile(r"[A-Z0-9][A-Z0-9._-]{0,39}")
+_CLIENT_ID = re.compile(CLIENT_ID_PATTERN)
 
 
 def clean_client_id(client_id: str) -> str:
     """A client id as brokers write it: without blanks, upper case; InvalidRequest otherwise."""
-    cleaned = client_id.strip().upper()
+    cleaned = ascii_upper(client_id.strip())
     if not _CLIENT_ID.fullmatch(cleaned):
         raise InvalidRequest(
             "client_id is not a client id",
-            details={"client_id": "Letters, digits, dot, dash and underscore, at most 40."},
+            details={"client_id": "A to Z, digits, dot, dash and underscore; at most 40."},
         )
     return cleaned
 
 
 def clean_broker(name: str) -> str:
     """A broker's kind from what people type; InvalidRequest with the allowed ones."""
-    kind = name.strip().lower()
+    kind = ascii_lower(name.strip())
     if kind not in live_kinds():
         allowed = ", ".join(live_kinds())
         raise InvalidRequest(

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from quantleap.core.identifiers import ascii_upper
+
 #: Nothing a broker legitimately answers is larger (a day's order book of 3,000 orders is ~3 MB).
 MAX_BODY_BYTES = 8 * 1024 * 1024
 #: A place, cancel or token answer is one small object.
@@ -133,7 +135,7 @@ def read_ist(value: object, layout: str) -> dt.datetime | None:
 def read_day(text: str) -> dt.date | None:
     """A date written ``2026-08-25`` or ``25-AUG-2026`` (any case), else None."""
     try:
-        match = _DAY_MONTH_YEAR.fullmatch(text.strip().upper())
+        match = _DAY_MONTH_YEAR.fullmatch(ascii_upper(text.strip()))
         if match:
             day, month, year = match.groups()
             return dt.date(int(year), _MONTHS[month], int(day))

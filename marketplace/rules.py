@@ -12,6 +12,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Final, Protocol
 
 from marketplace.definition import RuleSpec
+from quantleap.core.identifiers import ascii_upper
 
 MAX_ITM: Final = 20
 MAX_OTM: Final = 30
@@ -154,7 +155,7 @@ def falls_to_zero(context: RuleContext) -> bool:
 
 
 def _check_moneyness(params: Mapping[str, str], _context: RuleContext) -> Mapping[str, str]:
-    text = params["moneyness"].strip().upper()
+    text = ascii_upper(params["moneyness"].strip())
     parse_moneyness(text)
     return {"moneyness": text}
 

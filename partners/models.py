@@ -12,6 +12,7 @@ from django.db.models import Q
 
 from partners.states import refusal
 from quantleap.core import clock
+from quantleap.core.identifiers import EMAIL_PATTERN
 from quantleap.core.ids import new_public_id
 from quantleap.core.tenancy import Environment, TenantOwned, TenantQuerySet
 
@@ -34,7 +35,7 @@ class Partner(models.Model):
     slug = models.CharField(
         max_length=12,
         unique=True,
-        validators=[RegexValidator(r"^[a-z0-9]{2,12}$", "2 to 12 of a-z and 0-9.")],
+        validators=[RegexValidator(r"\A[a-z0-9]{2,12}\Z", "2 to 12 of a-z and 0-9.")],
     )
     name = models.CharField(max_length=120)
     type = models.CharField(max_length=8, choices=Type.choices, default=Type.BROKER)
@@ -148,7 +149,7 @@ class Customer(TenantOwned):
     public_id = models.CharField(
         max_length=40, unique=True, default=new_customer_id, editable=False
     )
-    email = models.EmailField(help_text="Lower case.")
+    email = models.EmailField(help_text="Lower case, the domain as A-labels.")
     name = models.CharField(max_length=120, blank=True)
     state = models.CharField(max_length=2, blank=True, help_text="GST state code.")
     billing_address = models.TextField(
@@ -165,6 +166,9 @@ class Customer(TenantOwned):
                 fields=["partner_id", "environment", "email"],
                 nulls_distinct=False,
                 name="customer_tenant_email_uniq",
+            ),
+            models.CheckConstraint(
+                condition=Q(email__regex=EMAIL_PATTERN), name="customer_email_ascii"
             ),
         )
 

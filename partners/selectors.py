@@ -8,6 +8,7 @@ from typing import Final
 
 from partners.models import Customer, Partner, RevenueShare
 from quantleap.core.errors import NotFound
+from quantleap.core.identifiers import BadIdentifier, clean_email
 
 # The partner's part where no dated row says otherwise (api.md section 6: 30 %).
 DEFAULT_SHARE_BPS: Final = 3000
@@ -34,11 +35,11 @@ def get_partner(partner_id: int) -> Partner:
 
 def find_customer(*, partner_id: int | None, environment: str, email: str) -> Customer | None:
     """A partner's customer by e-mail, whatever its case; None when there is none."""
-    return (
-        Customer.objects.for_partner(partner_id, environment)
-        .filter(email=email.strip().lower())
-        .first()
-    )
+    try:
+        address = clean_email(email)
+    except BadIdentifier:
+        return None
+    return Customer.objects.for_partner(partner_id, environment).filter(email=address).first()
 
 
 def customers(ids: Collection[int]) -> dict[int, Customer]:

@@ -24,6 +24,7 @@ from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.crypto import fingerprint
 from quantleap.core.errors import InvalidRequest, InvalidTransition, NotFound
+from quantleap.core.identifiers import BadIdentifier, ascii_lower, clean_email
 from quantleap.core.inserts import insert_missing
 
 KEY_LIFETIME: Final = dt.timedelta(days=365)
@@ -71,7 +72,7 @@ def create_partner(
     InvalidRequest when the slug is taken; ValidationError (Django's) when a value is malformed.
     """
     partner = Partner(
-        slug=slug.lower(),
+        slug=ascii_lower(slug),
         name=name,
         type=partner_type,
         default_broker=default_broker,
@@ -133,7 +134,7 @@ def _set_partner_status(partner_id: int, status: str, reason: str, actor: Actor)
         if changed:
             audit.record(
                 actor=actor,
-                action=f"partner.{status.lower()}",
+                action=f"partner.{ascii_lower(status)}",
                 target_type="partner",
                 target_id=partner.slug,
                 partner_id=partner.pk,
@@ -278,11 +279,14 @@ def find_or_create_customer(
     """The partner's customer with that e-mail, made if unknown; any number of callers get one.
 
     ``name`` and ``state`` (GST code) fill what is still empty; they never replace what is there:
-    that is :func:`partners.customers.change_billing_details`. InvalidRequest for a state that GST
-    does not know.
+    that is :func:`partners.customers.change_billing_details`. InvalidRequest for what is no e-mail
+    address, and for a state that GST does not know.
     """
     check_state(state, now)
-    address = email.strip().lower()
+    try:
+        address = clean_email(email)
+    except BadIdentifier as error:
+        raise InvalidRequest(f"user_email: {error}", details={"user_email": str(error)}) from error
     mine = Customer.objects.for_partner(partner_id, environment).filter(email=address)
     customer = mine.first()
     if customer is None:

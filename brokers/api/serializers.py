@@ -13,6 +13,7 @@ from brokers.selectors import readiness
 from partners.api.serializers import EmailField
 from quantleap.core import clock
 from quantleap.core.api.serializers import StrictCharField, StrictSerializer
+from quantleap.core.identifiers import ascii_lower
 
 #: What a customer types at his broker and nowhere else; refused by name, never stored or logged.
 NEVER_TAKEN = frozenset(
@@ -40,7 +41,7 @@ class _NoPasswords(StrictSerializer):
     def to_internal_value(self, data: Any) -> Any:
         """By name, whatever its case; the value is not looked at."""
         if isinstance(data, Mapping):
-            taken = [name for name in data if str(name).lower() in NEVER_TAKEN]
+            taken = [name for name in data if ascii_lower(str(name)) in NEVER_TAKEN]
             if taken:
                 why = "A broker password, PIN or TOTP is never accepted here."
                 raise serializers.ValidationError({str(name): why for name in taken})

@@ -16,6 +16,7 @@ from brokers.services.login import exchange_code
 from quantleap.core import audit
 from quantleap.core.audit import Actor
 from quantleap.core.errors import InvalidRequest
+from quantleap.core.identifiers import ascii_upper
 
 
 def save_feed_account(
@@ -78,7 +79,7 @@ def complete_feed_login(
     result = exchange_code(feed.broker, vault.credentials_of(feed), code.strip())
     if result.unknown:
         raise BrokerUnavailable("The broker did not answer; log in again")
-    if result.error or result.client_id.upper() != feed.client_id:
+    if result.error or ascii_upper(result.client_id) != feed.client_id:
         message = result.error or "The broker logged in another client id"
         raise BrokerRejected(message, broker_response={"code": "login_refused", "message": message})
     with transaction.atomic():

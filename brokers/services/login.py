@@ -23,6 +23,7 @@ from brokers.registry import get_adapter
 from quantleap.core import audit, crypto
 from quantleap.core.audit import Actor
 from quantleap.core.errors import InvalidRequest
+from quantleap.core.identifiers import ascii_upper
 from quantleap.core.tenancy import Environment
 
 log = structlog.get_logger(__name__)
@@ -113,7 +114,7 @@ def complete_login(
         raise BrokerRejected(
             result.error, broker_response={"code": "login_refused", "message": result.error}
         )
-    if result.client_id.upper() != account.client_id:
+    if ascii_upper(result.client_id) != account.client_id:
         message = "The broker logged in another client id than this account's"
         raise BrokerRejected(message, broker_response={"code": "other_client", "message": message})
     _store_token(account, result.access_token, actor, now)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection
 
 from brokers.errors import ClientIdTaken, OpenPositions
 from brokers.models import BrokerAccount
@@ -367,3 +367,20 @@ def test_switching_off_and_on_is_told_once() -> None:
         "broker_account.disabled",
         "broker_account.enabled",
     ]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("client_id", ["straße", "ﬁx1", "zſ01", "ıd1", "\u212a1"])
+def test_a_client_id_that_only_folds_to_ascii_is_refused(client_id: str) -> None:
+    """Seen: straße, ﬁx1, zſ01 and ıd1 became STRASSE, FIX1, ZS01 and ID1, which are others'."""
+    answer = make_tenant().client.post(URL, body(client_id=client_id))
+    assert answer.status_code == 400
+    assert "A to Z" in answer.json()["details"]["client_id"]
+    assert not BrokerAccount.objects.exists()
+
+
+@pytest.mark.django_db
+def test_the_database_takes_no_client_id_in_another_spelling() -> None:
+    account = make_account(make_customer(make_partner()))
+    with pytest.raises(IntegrityError, match="account_client_id_ascii"):
+        BrokerAccount.objects.filter(pk=account.pk).update(client_id="zſ01")

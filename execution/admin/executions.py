@@ -30,6 +30,7 @@ from quantleap.core.admin import (
     display,
 )
 from quantleap.core.audit import Actor
+from quantleap.core.identifiers import ascii_upper
 
 
 class SettleForm(ConfirmForm):
@@ -271,7 +272,7 @@ class OrderIntentAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
     ) -> tuple[QuerySet[Any], bool]:
         """A tag is found by its code, whichever send it names."""
         term = search_term.strip()
-        tag = parse_tag(term.upper())
+        tag = parse_tag(ascii_upper(term))
         if tag is not None:
             return queryset.filter(Q(code=tag.code)), False
         return super().get_search_results(request, queryset, term)

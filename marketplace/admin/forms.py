@@ -32,6 +32,7 @@ from marketplace.validation import (
     leg_findings,
     strategy_findings,
 )
+from quantleap.core.identifiers import ascii_upper
 
 if TYPE_CHECKING:
     # generic only in the type stubs
@@ -483,5 +484,9 @@ class TemplateForm(_TemplateModelForm):
         if cleaned.get("visibility") == Template.Visibility.PARTNERS and not cleaned["visible_to"]:
             self.add_error("visible_to", "Name at least one partner, or make it public.")
         if "tags" in cleaned:
-            cleaned["tags"] = list(dict.fromkeys(t.strip().upper() for t in cleaned["tags"] if t))
+            tags = dict.fromkeys(ascii_upper(tag.strip()) for tag in cleaned["tags"] if tag)
+            if foreign := [tag for tag in tags if not tag.isascii()]:
+                self.add_error("tags", f"Plain (ASCII) characters only: {', '.join(foreign)}.")
+            else:
+                cleaned["tags"] = list(tags)
         return cleaned

@@ -20,6 +20,7 @@ from quantleap.core.addresses import is_allowed
 from quantleap.core.api.principal import CustomerPrincipal, PartnerPrincipal, Principal
 from quantleap.core.callers import caller_address
 from quantleap.core.errors import AddressNotAllowed, InvalidCredentials
+from quantleap.core.identifiers import ascii_lower
 
 SECRET_HEADER: Final = "X-Partner-Secret"  # noqa: S105  a header's name
 LAST_USED_EVERY: Final = dt.timedelta(minutes=1)
@@ -40,7 +41,7 @@ class CallerAuthentication(BaseAuthentication):
         if authorization is None and secret is None:
             return None
         scheme, _, credential = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer" or len(credential) > _MAX_CREDENTIAL:
+        if ascii_lower(scheme) != "bearer" or len(credential) > _MAX_CREDENTIAL:
             raise InvalidCredentials
         now = clock.now()
         principal: Principal

@@ -13,7 +13,7 @@ from django.db import IntegrityError, connection
 from partners.models import Customer, Partner, RevenueShare
 from partners.selectors import find_customer, share_in_force
 from partners.services import create_partner, find_or_create_customer
-from partners.tests.factories import make_partner
+from partners.tests.factories import make_customer, make_key, make_partner, partner_client
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
 from quantleap.core.errors import InvalidRequest
@@ -50,6 +50,32 @@ def test_parallel_requests_make_one_customer() -> None:
 
     assert len(set(in_parallel(work))) == 1
     assert Customer.objects.get().email == "asha@example.com"
+
+
+@pytest.mark.django_db
+def test_an_email_with_a_kelvin_sign_is_not_the_customer_kiran() -> None:
+    """U+212A folds to k: a stranger would have been given kiran's account."""
+    partner = make_partner()
+    kiran = make_customer(partner, "kiran@example.com")
+    with pytest.raises(InvalidRequest) as caught:
+        make_customer(partner, "\u212airan@example.com")
+    assert "ASCII" in caught.value.details["user_email"]
+    client = partner_client(make_key(partner))
+    answer = client.post("/partner/user-tokens", {"user_email": "\u212airan@example.com"})
+    assert answer.status_code == 400
+    assert "ASCII" in answer.json()["details"]["user_email"]
+    assert client.post("/partner/user-tokens", {"user_email": "Kiran@Example.com"}).json()[
+        "user_id"
+    ] == (kiran.public_id)
+    assert find_customer(partner_id=partner.pk, environment="live", email="\u212airan@x.in") is None
+    assert Customer.objects.count() == 1
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("email", ["\u212airan@example.com", "Kiran@example.com", "kiran@ü.in"])
+def test_the_database_takes_no_email_in_another_spelling(email: str) -> None:
+    with pytest.raises(IntegrityError, match="customer_email_ascii"):
+        Customer.objects.create(environment="live", email=email, partner_id=make_partner().pk)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -270,24 +271,53 @@ class InstrumentRow:
     exchange_token: str
 
 
-class InstrumentStream(Iterator[InstrumentRow]):
-    """The usable rows of an instrument file as they are read, and how many there were.
+@dataclass(frozen=True, slots=True)
+class UnknownProduct:
+    """A contract line whose product code we do not know; ``exchange`` and ``code`` as listed."""
 
-    ``read`` counts contract lines seen, ``skipped`` those that were broken (blank, unparseable);
-    lines about other things than index derivatives are neither. Counts are final at exhaustion.
+    exchange: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A list that cannot be read from here on, and why."""
+
+    reason: str
+
+
+#: What a line of an instrument file turns out to be; None is a broken one.
+Listed = InstrumentRow | UnknownProduct | Unreadable | None
+
+
+class InstrumentStream(Iterator[InstrumentRow]):
+    """The usable rows of an instrument file as they are read, and what else there was.
+
+    ``read`` counts lines about index derivatives, ``skipped`` those of them that were broken
+    (blank, unparseable), ``unknown`` the lines of product codes that are not in our tables, by
+    exchange and code. ``problem`` says why the file as a whole cannot be read, if so. All are
+    final at exhaustion.
     """
 
-    def __init__(self, parsed: Iterator[InstrumentRow | None]) -> None:
-        """``parsed`` yields a row, or None for a broken line."""
-        self._parsed = parsed
+    def __init__(self, listed: Iterator[Listed]) -> None:
+        """``listed`` says of each line what it is."""
+        self._listed = listed
         self.read = 0
         self.skipped = 0
+        self.unknown: Counter[tuple[str, str]] = Counter()
+        self.problem = ""
 
     def __next__(self) -> InstrumentRow:
-        for row in self._parsed:
+        for line in self._listed:
+            if isinstance(line, UnknownProduct):
+                self.unknown[(line.exchange, line.code)] += 1
+                continue
+            if isinstance(line, Unreadable):
+                self.problem = line.reason
+                break
             self.read += 1
-            if row is not None:
-                return row
+            if line is not None:
+                return line
             self.skipped += 1
         raise StopIteration
 

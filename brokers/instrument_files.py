@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,12 @@ from brokers.http import Limits, TransportError, send
 _DOWNLOAD = Limits(connect=10.0, read=120.0, max_bytes=128 * 1024 * 1024)
 #: Unpacked text beyond this is an archive that means harm.
 MAX_CHARACTERS = 512 * 1024 * 1024
+
+#: What unpacking a bad archive raises: broken, cut short, encrypted, packed in an unknown way.
+_DAMAGE = (
+    *(zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError),
+    *(UnicodeDecodeError, NotImplementedError, RuntimeError),
+)
 
 _ZIP, _GZIP = b"PK\x03\x04", b"\x1f\x8b"
 
@@ -57,8 +64,10 @@ def _lines(raw: IO[bytes]) -> Iterator[Iterable[str]]:
     try:
         with _unpacked(raw) as text:
             yield _bounded(text)
-    except (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, UnicodeDecodeError) as error:
-        raise InstrumentFileError("The file is damaged") from error
+    except _DAMAGE as error:
+        raise InstrumentFileError(
+            "The file is damaged or was cut short; download it again"
+        ) from error
 
 
 @contextmanager

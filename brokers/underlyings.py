@@ -1,13 +1,21 @@
-"""The indices whose derivatives we import, and how files that name no underlying spell them."""
+"""The indices whose derivatives we import, and the product codes by which lists name them.
+
+A product is known by exchange and product code, never by how a trading symbol begins: SENSEX and
+SENSEX 50 options (``BSXOPT``, ``SX50OPT``) both have symbols that begin with ``SENSEX5`` in some
+weeks. A code that is not in these tables is reported by the import and never guessed at.
+
+Sources: Kite's ``name`` column (https://kite.trade/docs/connect/v3/market-quotes/#instruments);
+NSE lists the index itself as the product; BSE's codes are the ``Symbol`` of Noren's
+``BFO_symbols.txt`` and of BSE's derivatives bhavcopy.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-#: Exchange symbol -> name of every index with listed derivatives. Kite's file tells an index option
-#: from a stock option only by this symbol; which of them are tradable is marketplace's data.
+#: Exchange symbol -> name of every index with listed derivatives; which of them are tradable is
+#: marketplace's data.
 INDEX_NAMES: Mapping[str, str] = MappingProxyType(
     {
         "NIFTY": "NIFTY 50",
@@ -20,12 +28,26 @@ INDEX_NAMES: Mapping[str, str] = MappingProxyType(
         "SENSEX50": "BSE Sensex 50",
     }
 )
-INDEX_UNDERLYINGS = frozenset(INDEX_NAMES)
 
-_LEADING_LETTERS = re.compile(r"[A-Z]+")
+#: (exchange, product code) -> our symbol of the underlying.
+Products = Mapping[tuple[str, str], str]
 
+_NSE = {
+    ("NFO", symbol): symbol
+    for symbol in ("NIFTY", "BANKNIFTY", "FINNIFTY", "MIDCPNIFTY", "NIFTYNXT50")
+}
 
-def underlying_of_symbol(symbol: str) -> str:
-    """The letters a trading symbol begins with: ``SENSEX25SEP91600PE`` -> ``SENSEX``."""
-    match = _LEADING_LETTERS.match(symbol)
-    return match.group() if match else ""
+#: Kite names both exchanges' products by the index.
+KITE_PRODUCTS: Products = MappingProxyType(
+    _NSE | {("BFO", symbol): symbol for symbol in ("SENSEX", "BANKEX", "SENSEX50")}
+)
+
+#: Noren's masters keep BSE's own codes, one for options and one for futures.
+NOREN_PRODUCTS: Products = MappingProxyType(
+    _NSE
+    | {
+        ("BFO", code + kind): symbol
+        for code, symbol in (("BSX", "SENSEX"), ("BKX", "BANKEX"), ("SX50", "SENSEX50"))
+        for kind in ("OPT", "FUT")
+    }
+)

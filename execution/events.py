@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from execution import live
 from execution.live import LiveExecution, LiveIntent
-from execution.words import explain
+from execution.words import brokers_words, explain
 from quantleap.core import outbox
 from quantleap.core.models import OutboxEvent
 
@@ -67,7 +67,10 @@ def _event(
         data["error"] = explain(change.cause)
         data["cause"] = change.cause
         data["leg"] = _leg_label(execution, failed) if failed else None
-        data["broker_response"] = {"code": change.cause, "message": change.message}
+        data["broker_response"] = {
+            "code": change.cause,
+            "message": brokers_words(change.cause, change.message),
+        }
     return OutboxEvent(
         type=kind,
         payload=data,

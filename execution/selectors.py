@@ -12,7 +12,7 @@ from django.db import connection
 from django.db.models import Count, QuerySet, Sum
 
 from execution.models import Execution, KillSwitch, LegWatch, OrderIntent, Run
-from execution.words import explain
+from execution.words import brokers_words, explain
 from marketplace.models import Template
 from quantleap.core.money import rupees
 
@@ -165,7 +165,7 @@ def _failure(execution: Execution) -> dict[str, str] | None:
     return {
         "cause": execution.cause,
         "message": explain(execution.cause),
-        "broker_message": execution.message,
+        "broker_message": brokers_words(execution.cause, execution.message),
     }
 
 

@@ -24,6 +24,7 @@ CAUSES: Final[Mapping[str, str]] = {
     "LOTS_ZERO": "The lot multiplier leaves a leg without lots.",
     "NO_QUOTE": "No fresh quote was available at the entry second.",
     "NO_CONTRACT": "No listed contract fits the strategy's rule today.",
+    "CONTRACT_LIST": "Today's contract list could not be right, so nothing was sent.",
     "KILL_SWITCH": "New entries were blocked by the kill switch.",
     "CONTROL_UNREACHABLE": "The kill switch could not be read, so nothing was sent.",
     "GRACE_OVER": "The entry's grace period was over before the order could leave.",
@@ -46,6 +47,15 @@ CAUSES: Final[Mapping[str, str]] = {
     "NOT_NEEDED": "An earlier order had closed the leg, so this one was not sent.",
     "NOT_FILLED": "The order was not filled in time and was withdrawn.",
 }
+
+
+#: Causes found before any broker was asked: what is noted beside them is for staff.
+_OURS: Final = frozenset({"NO_QUOTE", "NO_CONTRACT", "CONTRACT_LIST"})
+
+
+def brokers_words(cause: str, message: str) -> str:
+    """``message`` when a broker said it, else empty."""
+    return "" if cause in _OURS else message
 
 
 def explain(cause: str) -> str:

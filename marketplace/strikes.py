@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
+from typing import Final
 
 from marketplace.definition import RuleSpec
 from marketplace.rules import RuleError, parse_moneyness
@@ -11,6 +14,58 @@ from marketplace.rules import RuleError, parse_moneyness
 
 class StrikeError(ValueError):
     """No listed strike satisfies the rule."""
+
+
+class LadderError(StrikeError):
+    """The list of strikes cannot be right, so no strike of it is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One listed strike (rupees) with its contract's lot (units); None where no lot is known."""
+
+    strike: Decimal
+    lot_size: int | None
+
+
+#: Two neighbouring strikes around the index lie nearer to each other than this share of it: NSE and
+#: BSE list the widest steps, 1,000 points, far from expiry and above 20,000 points.
+WIDEST_STEP: Final = Decimal("0.05")
+_WAY_OUT: Final = "Import today's contract list again; if it says the same, ask the broker."
+
+
+def check_ladder(rungs: Sequence[Rung], spot: Decimal, name: str) -> Sequence[Decimal]:
+    """The strikes (rupees, ascending) of a ladder that can be one product's.
+
+    ``name`` says which ladder it is ("SENSEX 13 Sep 2024 CE"). One expiry of one index has one
+    lot, and its strikes lie on both sides of the index level ``spot``: LadderError names the
+    contract and the rule when that is not so, for then another product's contracts, or half a
+    list, stand under this name.
+    """
+    lots = Counter(rung.lot_size for rung in rungs if rung.lot_size is not None)
+    if len(lots) > 1:
+        common = lots.most_common(1)[0][0]
+        odd = next(rung for rung in rungs if rung.lot_size not in (None, common))
+        raise LadderError(
+            f"{name} {odd.strike.normalize():f} has a lot of {odd.lot_size} units, others of this "
+            f"expiry have {common}: one expiry has one lot. {_WAY_OUT}"
+        )
+    strikes = sorted({rung.strike for rung in rungs})
+    if not strikes:
+        raise StrikeError(f"{name}: no strikes are listed")
+    if not strikes[0] <= spot <= strikes[-1]:
+        raise LadderError(
+            f"{name}: the strikes from {strikes[0].normalize():f} to {strikes[-1].normalize():f} "
+            f"do not straddle the index at {spot}. {_WAY_OUT}"
+        )
+    below = max(strike for strike in strikes if strike <= spot)
+    above = min(strike for strike in strikes if strike >= spot)
+    if above - below > spot * WIDEST_STEP:
+        raise LadderError(
+            f"{name}: nothing is listed between {below.normalize():f} and "
+            f"{above.normalize():f} around the index at {spot}. {_WAY_OUT}"
+        )
+    return strikes
 
 
 def at_the_money(strikes: Sequence[Decimal], spot: Decimal) -> Decimal:

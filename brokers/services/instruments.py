@@ -1,19 +1,20 @@
 """Import of a broker's instrument file: contracts, dated lots, and the broker's names for them.
 
 Set-based and idempotent: a file read twice changes nothing the second time. A file that is empty,
-broken or much shorter than the last one imports nothing (a half-downloaded master at 08:45 must not
-make contracts vanish at 09:20).
+broken, old or much shorter than the last one imports nothing (a half-downloaded master at 08:45
+must not make contracts vanish at 09:20).
 """
 
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Count, Max
 
 from brokers.base import InstrumentRow
 from brokers.errors import InstrumentFileError
@@ -27,10 +28,12 @@ from quantleap.core.inserts import insert_missing
 from quantleap.core.locks import transaction_lock
 
 BATCH = 2000
-#: Below this share of the last import's rows a file is taken for a broken one.
+#: At or below this share of the last import's rows, of any index, a file is taken for a broken one.
 SHRUNKEN_SHARE = Decimal("0.5")
 #: Above this share of broken lines (and this many) likewise.
 BROKEN_SHARE, BROKEN_LINES = Decimal("0.05"), 100
+#: Above this share of past expiries a file is another day's.
+OLD_SHARE = Decimal("0.5")
 
 _MAX_STRIKE, _MAX_TICK = Decimal(10) ** 8, Decimal(10) ** 4
 _PAISA = Decimal("0.01")
@@ -40,9 +43,19 @@ Key = tuple[int, dt.date, Decimal, str]
 Progress = Callable[[str], None]
 
 
+#: Product codes named in a report; the longest lists first, for an index has the most strikes.
+_NAMED = 8
+
+
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import did. ``unchanged`` counts contracts that were known exactly so today."""
+    """What an import did. ``unchanged`` counts contracts that were known exactly so today.
+
+    ``expired`` counts lines of past expiries, ``contradictory`` those of contracts that stand
+    twice with different data; neither is imported. ``unknown`` counts lines by product code that
+    is not in our tables ("BFO NEWOPT"): a new index shows up here, and so does every stock of a
+    list that does not tell stocks from indices.
+    """
 
     read: int
     skipped: int
@@ -52,14 +65,30 @@ class ImportReport:
     lots_new: int
     names_new: int
     names_changed: int
+    expired: int = 0
+    contradictory: int = 0
+    unknown: Mapping[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return (
+        text = (
             f"{self.read} lines, {self.skipped} broken; contracts: {self.contracts_new} new, "
             f"{self.contracts_seen} seen again, {self.unchanged} unchanged; "
             f"{self.lots_new} lot sizes new; names: {self.names_new} new, "
             f"{self.names_changed} changed"
         )
+        if self.expired:
+            text += f"; {self.expired} expired"
+        if self.contradictory:
+            text += f"; {self.contradictory} contradict another line"
+        return text + self._unknown_words()
+
+    def _unknown_words(self) -> str:
+        if not self.unknown:
+            return ""
+        ranked = sorted(self.unknown.items(), key=lambda item: (-item[1], item[0]))
+        named = ", ".join(f"{code} {count}" for code, count in ranked[:_NAMED])
+        rest = f" and {len(ranked) - _NAMED} more" if len(ranked) > _NAMED else ""
+        return f"; {sum(self.unknown.values())} lines of unknown products ({named}{rest})"
 
 
 def import_instruments(
@@ -78,11 +107,18 @@ def import_instruments(
     file. InstrumentFileError when the file is refused; then nothing was written.
     """
     stream = get_adapter(broker).parse_instruments(lines)
-    rows = [row for row in stream if _fits(row)]
-    skipped = stream.skipped + (stream.read - stream.skipped - len(rows))
+    listed = [row for row in stream if _fits(row)]
+    if stream.problem:
+        raise InstrumentFileError(f"The file cannot be read: {stream.problem}")
+    skipped = stream.skipped + (stream.read - stream.skipped - len(listed))
     progress(f"{stream.read} lines read, {skipped} broken")
-    _refuse_broken(len(rows), stream.read, skipped)
     today = clock.ist_date(now)
+    rows = [row for row in listed if row.expiry >= today]
+    expired = len(listed) - len(rows)
+    _refuse_broken(len(listed), stream.read, skipped)
+    _refuse_old(len(listed), expired, today)
+    rows, contradictory = _without_contradictions(rows)
+    _refuse_broken(len(rows), stream.read, skipped + contradictory)
     with transaction.atomic():
         transaction_lock(f"import-instruments:{broker}")
         if not force:
@@ -94,7 +130,20 @@ def import_instruments(
         lots = _store_lots(by_key, ids, today, source, progress)
         names_new, names_changed = _store_names(broker, by_key, ids, today, progress)
         report = ImportReport(
-            stream.read, skipped, new, seen, unchanged, lots, names_new, names_changed
+            read=stream.read,
+            skipped=skipped,
+            contracts_new=new,
+            contracts_seen=seen,
+            unchanged=unchanged,
+            lots_new=lots,
+            names_new=names_new,
+            names_changed=names_changed,
+            expired=expired,
+            contradictory=contradictory,
+            unknown={
+                f"{exchange} {code or '(no name)'}": count
+                for (exchange, code), count in stream.unknown.items()
+            },
         )
         audit.record(
             actor=actor,
@@ -127,18 +176,54 @@ def _refuse_broken(usable: int, read: int, skipped: int) -> None:
         raise InstrumentFileError(f"{skipped} of {read} lines are broken")
 
 
+def _refuse_old(listed: int, expired: int, today: dt.date) -> None:
+    """A list of another day: yesterday's has one expiry behind it, never most of them."""
+    if expired > listed * OLD_SHARE:
+        raise InstrumentFileError(
+            f"{expired} of {listed} contracts expired before {today:%d %b %Y}: this is an old list"
+        )
+
+
+def _without_contradictions(rows: list[InstrumentRow]) -> tuple[list[InstrumentRow], int]:
+    """The rows but for contracts or names that stand twice with different data, and how many.
+
+    Which of two lines is right nobody can say, so neither is taken; a plain repetition counts once.
+    """
+    distinct = list(dict.fromkeys(rows))
+    contracts = Counter(_identity(row) for row in distinct)
+    names = Counter((row.exchange, row.symbol) for row in distinct)
+    clean = [
+        row
+        for row in distinct
+        if contracts[_identity(row)] == 1 and names[(row.exchange, row.symbol)] == 1
+    ]
+    return clean, len(distinct) - len(clean)
+
+
+def _identity(row: InstrumentRow) -> tuple[str, dt.date, Decimal, str]:
+    return row.underlying, row.expiry, row.strike, row.option_type
+
+
 def _refuse_shrunken(broker: str, rows: list[InstrumentRow]) -> None:
-    """Compare with what the last import of each exchange in the file had."""
+    """Compare with what the last import of each exchange had, index by index."""
+    counts = Counter((row.exchange, row.underlying) for row in rows)
     for exchange in sorted({row.exchange for row in rows}):
         names = BrokerInstrument.objects.filter(broker=broker, exchange=exchange)
         last = names.aggregate(last=Max("last_seen"))["last"]
-        before = names.filter(last_seen=last).count() if last else 0
-        count = sum(row.exchange == exchange for row in rows)
-        if count < before * SHRUNKEN_SHARE:
-            raise InstrumentFileError(
-                f"{exchange} has {count} rows, the last file had {before}; "
-                "import it with --force if that is right"
-            )
+        before = (
+            names.filter(last_seen=last)
+            .values_list("contract__underlying__symbol")
+            .annotate(rows=Count("pk"))
+            .order_by("contract__underlying__symbol")
+        )
+        for underlying, had in before if last else ():
+            count = counts[(exchange, underlying)]
+            if count <= had * SHRUNKEN_SHARE:
+                raise InstrumentFileError(
+                    f"{exchange} has {count} contracts of {underlying}, the last list had {had}: "
+                    "the download may have been cut short. Download it again; if the list really "
+                    "is so short, import it with --force"
+                )
 
 
 # -- storing ---------------------------------------------------------------------------------

@@ -19,10 +19,21 @@ from brokers.models import BrokerInstrument
 from brokers.selectors import instrument_names
 from brokers.services.instruments import ImportReport, import_instruments
 from brokers.simulator.contracts import ContractList, generate
-from marketplace.models import Contract, LotSize, Underlying
+from marketplace.definition import RuleSpec
+from marketplace.expiries import select_expiry
+from marketplace.models import Contract, FreezeQuantity, LotSize, Underlying
+from marketplace.selectors import contract_info, expiries, ladder
+from marketplace.strikes import check_ladder, select_strike
+from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
 
 pytestmark = pytest.mark.django_db
+
+DATA = Path(__file__).parent / "data"
+NOREN = DATA / "zebu" / "NFO_symbols.txt"
+#: Rows of our own in both brokers' formats: two BSE indices whose symbols begin alike.
+MIXED_BFO = DATA / "zebu" / "BFO_sensex_and_sensex50.txt"
+MIXED_KITE = DATA / "zerodha" / "BFO_sensex_and_sensex50.csv"
 
 DAY = dt.date(2026, 8, 18)
 NOW = dt.datetime(2026, 8, 18, 3, 0, tzinfo=dt.UTC)
@@ -31,6 +42,12 @@ NOW = dt.datetime(2026, 8, 18, 3, 0, tzinfo=dt.UTC)
 @pytest.fixture(scope="module")
 def listed() -> ContractList:
     return generate(DAY)
+
+
+def some_lines(listed: ContractList, count: int = 19) -> list[str]:
+    """The header of Kite's list and ``count`` contracts that outlive the next days."""
+    header, *lines = listed.kite_csv().splitlines()
+    return [header, *(line for line in lines if "2026-08-25" in line)][: count + 1]
 
 
 def run(broker: str, text: str, *, days: int = 0, force: bool = False) -> ImportReport:
@@ -88,7 +105,7 @@ def test_a_file_read_twice_changes_nothing(listed: ContractList, broker: str) ->
 
 
 def test_a_new_lot_size_is_dated_and_the_old_one_stays(listed: ContractList) -> None:
-    lines = listed.kite_csv().splitlines()[:20]
+    lines = some_lines(listed)
     run("zerodha", "\n".join(lines))
     changed = [line.replace(",65,", ",75,") for line in lines]
     report = run("zerodha", "\n".join(changed), days=1)
@@ -104,7 +121,7 @@ def test_a_new_lot_size_is_dated_and_the_old_one_stays(listed: ContractList) -> 
 
 
 def test_a_symbol_that_moves_to_another_expiry_follows(listed: ContractList) -> None:
-    lines = listed.kite_csv().splitlines()[:20]
+    lines = some_lines(listed)
     run("zerodha", "\n".join(lines))
     moved = [line.replace("2026-08-25", "2026-08-24") for line in lines]
     assert moved != lines
@@ -154,10 +171,190 @@ def test_values_that_do_not_fit_are_skipped_and_counted(listed: ContractList) ->
     assert (report.read, report.skipped, report.contracts_new) == (9, 2, 7)
 
 
-# -- the command -----------------------------------------------------------------------------
-def test_the_command_reads_plain_gzipped_and_zipped_files(
-    listed: ContractList, tmp_path: Path
+def test_a_list_that_shrinks_by_half_is_refused_index_by_index(listed: ContractList) -> None:
+    """FINNIFTY is a fifth of the list: all of it may go without halving the whole."""
+    header, *lines = listed.kite_csv().splitlines()
+    run("zerodha", "\n".join([header, *lines]))
+    without = [line for line in lines if ",FINNIFTY," not in line]
+    assert len(without) > len(lines) / 2
+    with pytest.raises(InstrumentFileError, match="NFO has 0 contracts of FINNIFTY, the last list"):
+        run("zerodha", "\n".join([header, *without]))
+    kept = [line for line in lines if ",FINNIFTY," in line]
+    halved = [*without, *kept[: len(kept) // 2]]
+    with pytest.raises(InstrumentFileError, match="cut short"):
+        run("zerodha", "\n".join([header, *halved]))
+    assert run("zerodha", "\n".join([header, *halved]), force=True).unchanged == len(halved)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (",65,", ",0,"),
+        (",65,", ",-65,"),
+        (",65,", ',"1,065",'),
+        (",65,", ",65.5,"),
+        (",0.05,", ",0,"),
+        (",NIFTY,0.0,2026-08-25,", ",NIFTY,0.0,25/08/2026,"),
+        ("CE,NFO-OPT", "CE,NFO-FUT"),
+    ],
+    ids=str,
+)
+def test_a_row_that_cannot_be_is_broken_and_never_repaired(
+    listed: ContractList, old: str, new: str
 ) -> None:
+    lines = [line for line in some_lines(listed, 80) if "FUT" not in line][:20]
+    victim = next(n for n, line in enumerate(lines) if n and old in line)
+    assert old in lines[victim]
+    lines[victim] = lines[victim].replace(old, new, 1)
+    report = run("zerodha", "\n".join(lines))
+    assert (report.read, report.skipped, report.contracts_new) == (19, 1, 18)
+
+
+@pytest.mark.parametrize("strike", ["-25000", "0", '"25,000"', "25000.005", "1e5", "٢٥٠٠٠"])
+def test_a_strike_that_cannot_be_is_broken(strike: str) -> None:
+    header = NOREN.read_text().splitlines()[0]
+    good = "NFO,52168,65,NIFTY,NIFTY25AUG26C24400,25-AUG-2026,OPTIDX,CE,24400,0.05,"
+    bad = f"NFO,52169,65,NIFTY,NIFTY25AUG26P24400,25-AUG-2026,OPTIDX,PE,{strike},0.05,"
+    report = run("zebu", "\n".join([header, good, bad]))
+    assert (report.read, report.skipped, report.contracts_new) == (2, 1, 1)
+
+
+def test_lines_of_past_expiries_are_left_out_and_counted(listed: ContractList) -> None:
+    lines = some_lines(listed)
+    lines[3] = lines[3].replace("2026-08-25", "2026-08-17")
+    report = run("zerodha", "\n".join(lines))
+    assert (report.expired, report.contracts_new) == (1, 18)
+    assert "1 expired" in str(report)
+    assert not Contract.objects.filter(expiry__lt=DAY).exists()
+
+
+def test_an_old_list_is_refused(listed: ContractList) -> None:
+    with pytest.raises(InstrumentFileError, match="old list"):
+        run("zerodha", "\n".join(some_lines(listed)), days=30)
+
+
+def test_a_contract_that_stands_twice_counts_once_and_a_contradiction_not_at_all(
+    listed: ContractList,
+) -> None:
+    lines = some_lines(listed)
+    repeated = [*lines, lines[5]]
+    assert run("zerodha", "\n".join(repeated)).contracts_new == 19
+    contradiction = lines[5].replace(",65,", ",75,")
+    assert contradiction != lines[5]
+    report = run("zerodha", "\n".join([*lines, contradiction]), days=1)
+    assert (report.contradictory, report.contracts_seen) == (2, 18)
+    assert "2 contradict another line" in str(report)
+    assert not LotSize.objects.filter(lot_size=75).exists()
+
+
+def test_a_list_cut_off_in_its_last_line_loses_that_line_only(listed: ContractList) -> None:
+    text = "\n".join(some_lines(listed))
+    report = run("zerodha", text[:-20])
+    assert (report.read, report.skipped, report.contracts_new) == (19, 1, 18)
+
+
+def test_a_byte_order_mark_blank_lines_and_spaces_are_forgiven(listed: ContractList) -> None:
+    header, *lines = some_lines(listed)
+    spaced = ", ".join(header.split(","))
+    report = run("zerodha", "\ufeff" + "\r\n".join([spaced, "", *lines, "", ""]))
+    assert (report.read, report.skipped, report.contracts_new) == (19, 0, 19)
+
+
+@pytest.mark.parametrize(
+    ("broker", "column"), [("zerodha", "lot_size"), ("zerodha", "name"), ("zebu", "LotSize")]
+)
+def test_a_list_without_a_column_is_refused_by_its_name(
+    listed: ContractList, broker: str, column: str
+) -> None:
+    text = listed.kite_csv() if broker == "zerodha" else listed.noren_txt()
+    with pytest.raises(InstrumentFileError, match=f"no column {column}"):
+        run(broker, text.replace(column, "other", 1))
+
+
+def test_both_names_of_norens_strike_column_are_read(listed: ContractList) -> None:
+    text = listed.noren_txt().replace("StrikePrice", "Strike", 1)
+    report = run("zebu", text)
+    assert (report.skipped, report.contracts_new) == (0, len(listed))
+
+
+# -- products --------------------------------------------------------------------------------
+def test_an_unknown_product_is_reported_and_never_guessed() -> None:
+    """Tomorrow's index has a symbol that begins like today's."""
+    header = NOREN.read_text().splitlines()[0]
+    known = "BFO,1105040,10,BSXOPT,SENSEX26AUG81600PE,27-AUG-2026,OPTIDX,PE,81600,0.05,"
+    new = [
+        f"BFO,{strike},5,SXNOPT,SENSEXNEXT26AUG{strike}PE,27-AUG-2026,OPTIDX,PE,{strike},0.05,"
+        for strike in (70_000, 70_100)
+    ]
+    future = "BFO,3,5,SXNFUT,SENSEXNEXT26AUGFUT,27-AUG-2026,FUTIDX,XX,0,0.05,"
+    swapped = "NFO,4,10,BSXOPT,SENSEX26AUG81700PE,27-AUG-2026,OPTIDX,PE,81700,0.05,"
+    report = run("zebu", "\n".join([header, known, *new, future, swapped]))
+    assert dict(report.unknown) == {"BFO SXNOPT": 2, "BFO SXNFUT": 1, "NFO BSXOPT": 1}
+    assert (report.contracts_new, report.skipped) == (1, 0)
+    assert "4 lines of unknown products (BFO SXNOPT 2, BFO SXNFUT 1, NFO BSXOPT 1)" in str(report)
+    assert set(Contract.objects.values_list("underlying__symbol", flat=True)) == {"SENSEX"}
+
+
+def test_kites_unknown_names_are_reported_the_longest_list_first(listed: ContractList) -> None:
+    header, *lines = some_lines(listed)
+    strangers = [
+        f"{n},{n},NIFTYALPHA26AUG{n}CE,NIFTYALPHA,0,2026-08-25,{n},0.05,50,CE,NFO-OPT,NFO"
+        for n in range(100, 103)
+    ]
+    stocks = [
+        f"{n},{n},STOCK{n}26AUGFUT,STOCK{n},0,2026-08-25,0,0.05,50,FUT,NFO-FUT,NFO"
+        for n in range(200, 210)
+    ]
+    nameless = "9,9,BANKNIFTY18JAN23500CE,,0,2026-08-25,23500,0.05,40,CE,NFO-OPT,NFO"
+    report = run("zerodha", "\n".join([header, *lines, *stocks, *strangers, nameless]))
+    assert report.unknown["NFO NIFTYALPHA"] == 3
+    assert report.unknown["NFO (no name)"] == 1
+    assert "14 lines of unknown products (NFO NIFTYALPHA 3, NFO (no name) 1," in str(report)
+    assert str(report).endswith("and 4 more)")
+    assert report.contracts_new == 19
+
+
+SENSEX_DAY = dt.date(2024, 9, 9)
+
+
+@pytest.mark.parametrize("broker", ["zebu", "zerodha"])
+def test_sensex_50_is_not_sensex(broker: str) -> None:
+    """9 Sep 2024, index at 81,559: the at-the-money call was 27450 of 12 Sep, lot 25."""
+    lines = (MIXED_BFO if broker == "zebu" else MIXED_KITE).read_text()
+    import_instruments(
+        broker=broker,
+        lines=io.StringIO(lines),
+        source="test file",
+        actor=SYSTEM,
+        now=dt.datetime(2024, 9, 9, 3, 0, tzinfo=dt.UTC),
+    )
+    Underlying.objects.get(symbol="SENSEX50")
+    load_freeze_for("SENSEX")
+    listed = expiries("SENSEX", SENSEX_DAY)
+    assert listed == (dt.date(2024, 9, 13), dt.date(2024, 9, 27))
+    expiry = select_expiry(listed, "WEEKLY", SENSEX_DAY)
+    rungs = ladder("SENSEX", expiry, "CE", SENSEX_DAY)
+    spot = Decimal("81559")
+    strikes = check_ladder(rungs, spot, "SENSEX 13 Sep 2024 CE")
+    strike = select_strike(strikes, spot, "CE", RuleSpec("STRIKE_TYPE", {"moneyness": "ATM"}))
+    found = contract_info("SENSEX", expiry, strike, "CE", SENSEX_DAY)
+    assert found is not None
+    assert (found.expiry, found.strike, found.lot_size) == (expiry, Decimal(81600), 10)
+    assert expiries("SENSEX50", SENSEX_DAY) == (dt.date(2024, 9, 12),)
+
+
+def load_freeze_for(symbol: str) -> None:
+    FreezeQuantity.objects.create(
+        underlying=Underlying.objects.get(symbol=symbol),
+        effective_from=dt.date(2024, 1, 1),
+        quantity=1000,
+        source="test",
+    )
+
+
+# -- the command -----------------------------------------------------------------------------
+def test_the_command_reads_plain_gzipped_and_zipped_files(tmp_path: Path) -> None:
+    listed = generate(clock.ist_date(clock.now()))
     plain, packed, zipped = (tmp_path / name for name in ("kite.csv", "kite.csv.gz", "NFO.zip"))
     plain.write_text(listed.kite_csv())
     packed.write_bytes(gzip.compress(listed.kite_csv().encode()))
@@ -174,9 +371,8 @@ def test_the_command_reads_plain_gzipped_and_zipped_files(
 
 
 @responses.activate
-def test_the_command_downloads_from_the_broker(
-    listed: ContractList, settings: LazySettings
-) -> None:
+def test_the_command_downloads_from_the_broker(settings: LazySettings) -> None:
+    listed = generate(clock.ist_date(clock.now()))
     url = "http://127.0.0.1:8902/NFO_symbols.txt.zip"
     settings.QUANTLEAP_BROKERS = {"zebu": {"api": "", "login": "", "instruments": url}}
     responses.get(url, body=listed.noren_zip())

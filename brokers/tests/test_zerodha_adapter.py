@@ -265,15 +265,19 @@ def test_the_index_is_asked_for_by_name() -> None:
 
 
 # -- instruments -----------------------------------------------------------------------------
-def test_the_recorded_dump_gives_its_index_option() -> None:
+def test_the_recorded_dump_names_no_product_so_nothing_of_it_is_ours() -> None:
+    """Its BANKNIFTY options leave ``name`` empty: the letters of a symbol are no product code."""
     with (DATA / "instruments_all.csv").open() as lines:
         stream = ADAPTER.parse_instruments(lines)
-        rows = list(stream)
-    # the stock options of the dump are not ours; its index options leave ``name`` empty
-    assert {row.underlying for row in rows} == {"BANKNIFTY"}
-    assert (len(rows), stream.read, stream.skipped) == (12, 12, 0)
-    row = rows[0]
-    assert row.symbol == "BANKNIFTY18JAN23500CE"
+        assert list(stream) == []
+    assert (stream.read, stream.skipped, stream.problem) == (0, 0, "")
+    assert stream.unknown == {("NFO", ""): 25}
+
+
+def test_an_index_option_of_a_dump() -> None:
+    line = "12073986,47164,BANKNIFTY18JAN23500CE,BANKNIFTY,2528.4,2018-01-25,23500.0,0.05,40,CE,"
+    (row,) = ADAPTER.parse_instruments([HEADER, line + "NFO-OPT,NFO\n"])
+    assert (row.underlying, row.symbol) == ("BANKNIFTY", "BANKNIFTY18JAN23500CE")
     assert (row.expiry, row.strike, row.option_type) == (
         dt.date(2018, 1, 25),
         Decimal(23500),
@@ -304,7 +308,8 @@ def test_broken_rows_are_skipped_and_counted() -> None:
     ]
     stream = ADAPTER.parse_instruments(lines)
     assert [row.symbol for row in stream] == ["NIFTY26AUGFUT", "SENSEX26AUG80000PE"]
-    assert (stream.read, stream.skipped) == (6, 4)
+    assert (stream.read, stream.skipped) == (7, 5)
+    assert stream.unknown == {("NFO", "RELIANCE"): 1}
 
 
 def test_a_dump_is_read_as_it_streams() -> None:

@@ -1,69 +1,66 @@
-"""Noren's symbol master (``NFO_symbols.txt``): CSV with a header (reference/brokers.md section 5).
+"""Noren's symbol master (``NFO_symbols.txt``): CSV with a header.
 
 ``Exchange,Token,LotSize,Symbol,TradingSymbol,Expiry,Instrument,OptionType,StrikePrice,TickSize,``
-A real file ends its lines in a comma and may begin with blank contracts. On BSE's exchange the
-``Symbol`` is a product code (``BSXOPT``), so there the trading symbol names the underlying.
+A real file ends its lines in a comma and may begin with blank contracts; some brokers' BFO files
+call the strike's column ``Strike``. ``Symbol`` is the product code.
 """
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 from brokers import wire
-from brokers.base import InstrumentRow
-from brokers.underlyings import INDEX_UNDERLYINGS, underlying_of_symbol
+from brokers.base import InstrumentRow, Listed, UnknownProduct, Unreadable
+from brokers.listing import Row, read_rows
+from brokers.underlyings import NOREN_PRODUCTS
 
-Parsed = InstrumentRow | None
-
-_EXCHANGES = frozenset({"NFO", "BFO"})
+_COLUMNS = (
+    *("Exchange", "Token", "LotSize", "Symbol", "TradingSymbol"),
+    *("Expiry", "Instrument", "OptionType", "TickSize"),
+)
 _INDEX_INSTRUMENTS = frozenset({"OPTIDX", "FUTIDX"})
 _TYPES = {"CE": "CE", "PE": "PE", "XX": "FUT", "": "FUT"}
 
 
-def parse(lines: Iterable[str]) -> Iterator[Parsed]:
-    """Rows of index derivatives as they are read; None for a broken one."""
-    try:
-        for row in csv.DictReader(lines, restval=""):
-            kind = row.get("Instrument", "")
-            if kind in _INDEX_INSTRUMENTS:
-                underlying = _underlying(row)
-                if underlying in INDEX_UNDERLYINGS:
-                    yield _row(row, kind, underlying)
-            elif not kind:
-                yield None  # a blank contract
-    except csv.Error:
-        yield None  # a field of absurd length or a NUL: nothing after it can be trusted
+def parse(lines: Iterable[str]) -> Iterator[Listed]:
+    """What each line about index derivatives is; lines about other things are left out."""
+    for row in read_rows(lines, _COLUMNS):
+        if isinstance(row, Unreadable):
+            yield row
+            return
+        if row is None:
+            yield None
+            continue
+        kind = row["Instrument"]
+        if kind in _INDEX_INSTRUMENTS:
+            exchange, code = row["Exchange"], row["Symbol"]
+            underlying = NOREN_PRODUCTS.get((exchange, code))
+            if underlying is None:
+                yield UnknownProduct(wire.clean_text(exchange, 10), wire.clean_text(code, 40))
+            else:
+                yield _row(row, kind, underlying)
+        elif not kind:
+            yield None  # a blank contract
 
 
-def _underlying(row: dict[str, str]) -> str:
-    symbol = row.get("Symbol", "")
-    return (
-        symbol
-        if symbol in INDEX_UNDERLYINGS
-        else underlying_of_symbol(row.get("TradingSymbol", ""))
-    )
-
-
-def _row(row: dict[str, str], kind: str, underlying: str) -> Parsed:
-    symbol = wire.clean_text(row.get("TradingSymbol", ""), 60)
-    exchange = row.get("Exchange", "")
-    token = row.get("Token", "")
-    option_type = _TYPES.get(row.get("OptionType", ""), "")
-    expiry = wire.read_day(row.get("Expiry", ""))
-    strike = wire.read_decimal(row.get("StrikePrice", ""))
-    lot_size = wire.read_int(row.get("LotSize", ""))
-    tick_size = wire.read_price(row.get("TickSize", ""))
+def _row(row: Row, kind: str, underlying: str) -> InstrumentRow | None:
+    symbol = wire.clean_text(row["TradingSymbol"], 60)
+    token = row["Token"]
+    option_type = _TYPES.get(row["OptionType"], "")
+    expiry = wire.read_day(row["Expiry"])
+    strike = wire.read_decimal(row.get("StrikePrice") or row.get("Strike", ""))
+    lot_size = wire.read_int(row["LotSize"])
+    tick_size = wire.read_price(row["TickSize"])
     future = kind == "FUTIDX"
-    if exchange not in _EXCHANGES or not symbol or not token.isdigit() or expiry is None:
+    if not symbol or not (token.isascii() and token.isdigit()) or expiry is None:
         return None
     if lot_size is None or lot_size <= 0 or tick_size is None:
         return None
     if (option_type == "FUT") != future or (not future and (strike is None or strike <= 0)):
         return None
     return InstrumentRow(
-        exchange=exchange,
+        exchange=row["Exchange"],
         underlying=underlying,
         expiry=expiry,
         strike=Decimal(0) if future or strike is None else strike,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from urllib.parse import quote, urlencode
 
@@ -186,8 +186,7 @@ class ZerodhaAdapter:
 
     def parse_instruments(self, lines: Iterable[str]) -> InstrumentStream:
         """Index derivatives of a dump."""
-        parsed: Iterator[instruments.Parsed] = instruments.parse(lines)
-        return InstrumentStream(parsed)
+        return InstrumentStream(instruments.parse(lines))
 
     @staticmethod
     def _headers(session: Session) -> dict[str, str]:

@@ -1,56 +1,67 @@
-"""Kite's instrument dump: CSV with a header, every segment mixed (reference/brokers.md section 2).
+"""Kite's instrument dump: CSV with a header, every segment mixed.
 
 ``instrument_token,exchange_token,tradingsymbol,name,last_price,expiry,strike,tick_size,lot_size,
-instrument_type,segment,exchange``
+instrument_type,segment,exchange`` (https://kite.trade/docs/connect/v3/market-quotes/#instruments).
+``name`` is the product code of a derivative. The dump does not tell an index from a stock, so every
+stock is a product we do not know; dumps of before 2018 leave the name empty, and such a line is
+nobody's.
 """
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 from brokers import wire
-from brokers.base import InstrumentRow
-from brokers.underlyings import INDEX_UNDERLYINGS, underlying_of_symbol
+from brokers.base import InstrumentRow, Listed, UnknownProduct, Unreadable
+from brokers.listing import Row, read_rows
+from brokers.underlyings import KITE_PRODUCTS
 
-Parsed = InstrumentRow | None
-
+_COLUMNS = (
+    *("instrument_token", "exchange_token", "tradingsymbol", "name", "expiry", "strike"),
+    *("tick_size", "lot_size", "instrument_type", "segment"),
+)
 _SEGMENTS = {"NFO-OPT": "NFO", "NFO-FUT": "NFO", "BFO-OPT": "BFO", "BFO-FUT": "BFO"}
 
 
-def parse(lines: Iterable[str]) -> Iterator[Parsed]:
-    """Rows of index derivatives as they are read; None for a broken one."""
-    try:
-        for row in csv.DictReader(lines, restval=""):
-            if row.get("segment") not in _SEGMENTS:
-                continue
-            # Older dumps leave the name of the underlying empty.
-            symbol = row.get("tradingsymbol", "")
-            underlying = row.get("name") or underlying_of_symbol(symbol)
-            if underlying in INDEX_UNDERLYINGS:
-                yield _row(row, underlying)
-    except csv.Error:
-        yield None  # a field of absurd length or a NUL: nothing after it can be trusted
+def parse(lines: Iterable[str]) -> Iterator[Listed]:
+    """What each line about derivatives is; other segments are left out."""
+    for row in read_rows(lines, _COLUMNS):
+        if isinstance(row, Unreadable):
+            yield row
+            return
+        if row is None:
+            yield None
+            continue
+        exchange = _SEGMENTS.get(row["segment"])
+        if exchange is None:
+            continue
+        underlying = KITE_PRODUCTS.get((exchange, row["name"]))
+        if underlying is None:
+            yield UnknownProduct(exchange, wire.clean_text(row["name"], 40))
+        else:
+            yield _row(row, exchange, underlying)
 
 
-def _row(row: dict[str, str], underlying: str) -> Parsed:
-    expiry = wire.read_day(row.get("expiry", ""))
-    strike = wire.read_decimal(row.get("strike", ""))
-    lot_size = wire.read_int(row.get("lot_size", ""))
-    tick_size = wire.read_price(row.get("tick_size", ""))
-    kind = row.get("instrument_type", "")
-    symbol = wire.clean_text(row.get("tradingsymbol", ""), 60)
-    token = row.get("instrument_token", "")
-    exchange_token = row.get("exchange_token", "")
-    if kind not in ("CE", "PE", "FUT") or not symbol or not token.isdigit():
+def _row(row: Row, exchange: str, underlying: str) -> InstrumentRow | None:
+    expiry = wire.read_day(row["expiry"])
+    strike = wire.read_decimal(row["strike"])
+    lot_size = wire.read_int(row["lot_size"])
+    tick_size = wire.read_price(row["tick_size"])
+    kind = row["instrument_type"]
+    symbol = wire.clean_text(row["tradingsymbol"], 60)
+    token = row["instrument_token"]
+    exchange_token = row["exchange_token"]
+    if kind not in ("CE", "PE", "FUT") or not symbol or not _is_number(token):
         return None
     if expiry is None or strike is None or tick_size is None or lot_size is None or lot_size <= 0:
         return None
-    if not exchange_token.isdigit() or (kind != "FUT" and strike <= 0):
+    if not _is_number(exchange_token) or (kind != "FUT" and strike <= 0):
+        return None
+    if (kind == "FUT") != row["segment"].endswith("-FUT"):
         return None
     return InstrumentRow(
-        exchange=_SEGMENTS[row["segment"]],
+        exchange=exchange,
         underlying=underlying,
         expiry=expiry,
         strike=strike if kind != "FUT" else Decimal(0),
@@ -61,3 +72,7 @@ def _row(row: dict[str, str], underlying: str) -> Parsed:
         token=token,
         exchange_token=exchange_token,
     )
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()

@@ -23,14 +23,18 @@ from marketplace.definition import LegSpec, leg_label
 from marketplace.expiries import ExpiryError, select_expiry
 from marketplace.ports import QUOTES, Quote
 from marketplace.selectors import ContractInfo
-from marketplace.strikes import StrikeError, select_strike
+from marketplace.strikes import LadderError, StrikeError, check_ladder, select_strike
 from quantleap.core.inserts import insert_missing
 
 NOTIFY = "quantleap_decision"
 
 
 class NoQuote(Exception):
-    """The run cannot be priced or resolved; ``cause`` is NO_QUOTE or NO_CONTRACT."""
+    """The run cannot be priced or resolved.
+
+    ``cause`` is NO_QUOTE, NO_CONTRACT (nothing listed fits) or CONTRACT_LIST (what is listed
+    cannot be right); ``message`` names what, in words for staff.
+    """
 
     def __init__(self, cause: str, message: str) -> None:
         super().__init__(message)
@@ -82,8 +86,12 @@ def _contract(leg: LegSpec, run: LiveRun, spot: Quote) -> ContractInfo:
     underlying, day = run.strategy.underlying, run.trade_date
     try:
         expiry = select_expiry(marketplace.expiries(underlying, day), leg.expiry, day)
-        strikes = marketplace.strikes(underlying, expiry, leg.option_type)
+        rungs = marketplace.ladder(underlying, expiry, leg.option_type, day)
+        name = marketplace.ladder_name(underlying, expiry, leg.option_type)
+        strikes = check_ladder(rungs, spot.last, name)
         strike = select_strike(strikes, spot.last, leg.option_type, leg.strike)
+    except LadderError as error:
+        raise NoQuote("CONTRACT_LIST", str(error)) from error
     except (ExpiryError, StrikeError) as error:
         raise NoQuote("NO_CONTRACT", str(error)) from error
     info = marketplace.contract_info(underlying, expiry, strike, leg.option_type, day)

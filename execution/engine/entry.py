@@ -190,6 +190,7 @@ class EntryDesk:
                         owner=executor.owner,
                         tokens=dict(executor.tokens),
                         now=now,
+                        message=error.message,
                     )
                     return False
                 await asyncio.sleep(RETRY)

@@ -331,8 +331,12 @@ def miss_armed(
     owner: str,
     tokens: Mapping[int, int],
     now: dt.datetime,
+    message: str = "",
 ) -> frozenset[int]:
-    """ARMED executions whose grace is over, or whose run cannot be priced: MISSED, and told."""
+    """ARMED executions whose grace is over, or whose run cannot be priced: MISSED, and told.
+
+    ``message`` says more than the cause does, to staff.
+    """
     with transaction.atomic(), connection.cursor() as cursor:
         shards = leases.hold(cursor, owner=owner, tokens=tokens)
         cursor.execute(
@@ -344,7 +348,7 @@ def miss_armed(
         )
         armed = {row[0] for row in cursor.fetchall()}
         changes = [
-            StatusChange(execution, "MISSED", cause)
+            StatusChange(execution, "MISSED", cause, message)
             for execution in executions
             if execution.shard in shards and execution.id in armed
         ]

@@ -20,6 +20,7 @@ from marketplace.models import (
     SpecialSession,
     Underlying,
 )
+from marketplace.strikes import Rung
 from marketplace.validation import Market
 
 OPTIONS = ("CE", "PE")
@@ -88,6 +89,24 @@ def strikes(underlying: str, expiry: dt.date, option_type: str) -> tuple[Decimal
     """Listed strikes (rupees) of one expiry and type, ascending."""
     found = _listed(underlying).filter(expiry=expiry, option_type=option_type)
     return tuple(found.order_by("strike").values_list("strike", flat=True))
+
+
+def ladder(underlying: str, expiry: dt.date, option_type: str, day: dt.date) -> tuple[Rung, ...]:
+    """Listed strikes of one expiry and type with their lots in force on ``day``; one query."""
+    lot = LotSize.objects.filter(contract=OuterRef("pk"), effective_from__lte=day)
+    found = (
+        _listed(underlying)
+        .filter(expiry=expiry, option_type=option_type)
+        .annotate(lot=Subquery(lot.order_by("-effective_from").values("lot_size")[:1]))
+        .order_by("strike")
+        .values_list("strike", "lot")
+    )
+    return tuple(Rung(strike, lot_size) for strike, lot_size in found)
+
+
+def ladder_name(underlying: str, expiry: dt.date, option_type: str) -> str:
+    """How a person calls one expiry's strikes: ``SENSEX 13 Sep 2024 CE``."""
+    return f"{underlying} {expiry:%d %b %Y} {option_type}"
 
 
 def contract_info(

@@ -16,10 +16,12 @@ from marketplace.selectors.market import (
     ContractInfo,
     contract_info,
     expiries,
+    ladder,
+    ladder_name,
     load_calendar,
     strikes,
 )
-from marketplace.strikes import StrikeError, select_strike
+from marketplace.strikes import StrikeError, check_ladder, select_strike
 from quantleap.core import clock
 
 QUOTED = "market quotes"
@@ -99,10 +101,10 @@ def _spot(underlying: str, expiry: dt.date, now: dt.datetime) -> tuple[Decimal, 
     quote = QUOTES.get().spot([underlying], now=now).get(underlying)
     if quote is not None:
         return quote.last, f"{quote.source}, {clock.to_ist(quote.at):%d %b %H:%M:%S}"
-    ladder = strikes(underlying, expiry, "CE")
-    if not ladder:
+    listing = strikes(underlying, expiry, "CE")
+    if not listing:
         raise NoPicture(f"No strikes of {underlying} are listed.")
-    return ladder[len(ladder) // 2], "no quote: middle of the listed strikes"
+    return listing[len(listing) // 2], "no quote: middle of the listed strikes"
 
 
 def _contract(
@@ -110,8 +112,9 @@ def _contract(
 ) -> ContractInfo:
     try:
         expiry = select_expiry(listed, leg.expiry, day)
-        ladder = strikes(underlying, expiry, leg.option_type)
-        strike = select_strike(ladder, spot, leg.option_type, leg.strike)
+        rungs = ladder(underlying, expiry, leg.option_type, day)
+        listing = check_ladder(rungs, spot, ladder_name(underlying, expiry, leg.option_type))
+        strike = select_strike(listing, spot, leg.option_type, leg.strike)
     except (ExpiryError, StrikeError) as error:
         raise NoPicture(f"{leg_label(leg)}: {error}.") from error
     found = contract_info(underlying, expiry, strike, leg.option_type, day)

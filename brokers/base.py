@@ -63,10 +63,18 @@ class Outcome(enum.StrEnum):
 
 
 class Cause(enum.StrEnum):
-    """Normalised reasons for a refusal or failure (execution.md section 5)."""
+    """Normalised reasons for a refusal or failure; each has a sentence in ``execution/words.py``.
+
+    POSITION_LIMIT: so much of this contract or index may be held, by the account or the market.
+    RISK: any other limit or block of the broker's risk desk on this client.
+    CONTRACT_RESTRICTED: this contract (a far strike, a banned or blocked one), at any price.
+    """
 
     MARGIN = "MARGIN"
+    POSITION_LIMIT = "POSITION_LIMIT"
+    RISK = "RISK"
     PRICE_BAND = "PRICE_BAND"
+    CONTRACT_RESTRICTED = "CONTRACT_RESTRICTED"
     FREEZE = "FREEZE"
     SESSION_EXPIRED = "SESSION_EXPIRED"
     IP_NOT_REGISTERED = "IP_NOT_REGISTERED"
@@ -170,8 +178,9 @@ class OrderRequest:
 class SendResult:
     """What the answer to a place or cancel call proves.
 
-    ``retryable`` is true only for refusals that another try may cure (rate limit); the caller
-    still obeys the I3 budget. ``message`` keeps the broker's own words.
+    ``retryable`` is true only where a documented code or status (HTTP 429) says that another try
+    may be accepted, never because of a text; the caller still keeps to its three sends. ``message``
+    keeps the broker's own words.
     """
 
     outcome: Outcome

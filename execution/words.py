@@ -7,6 +7,9 @@ from typing import Final
 
 CAUSES: Final[Mapping[str, str]] = {
     "MARGIN": "The broker refused the order: not enough margin in the account.",
+    "POSITION_LIMIT": "A limit on how much of this contract or index may be held was reached.",
+    "RISK": "The broker's risk desk refused the order: a limit or block on the account.",
+    "CONTRACT_RESTRICTED": "The broker does not allow new orders in this contract or strike.",
     "PRICE_BAND": "The price was outside the exchange's permitted range.",
     "FREEZE": "The quantity is above the exchange's freeze limit for one order.",
     "SESSION_EXPIRED": "The broker account was not logged in today.",

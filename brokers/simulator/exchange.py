@@ -34,6 +34,7 @@ FAULT_REASONS: Final = {
     Kind.RATE_LIMIT: Reason.RATE_LIMIT,
     Kind.HTML_502: Reason.BROKER_DOWN,
     Kind.REFUSE: Reason.BROKER_DOWN,
+    Kind.SAY: Reason.BROKER_DOWN,
     Kind.EXPIRED_SESSION: Reason.SESSION_EXPIRED,
 }
 
@@ -308,7 +309,8 @@ def _first_sequence(now: dt.datetime) -> int:
 
 def _fault_refusal(fault: Fault) -> Refusal:
     if fault.kind is not Kind.REJECT:
-        return Refusal(FAULT_REASONS[fault.kind])
+        said = {"message": fault.params["message"]} if fault.kind is Kind.SAY else {}
+        return Refusal(FAULT_REASONS[fault.kind], said)
     facts = {"required": "95417.84", "available": "74251.80", "message": ""}
     facts |= {k: str(v) for k, v in fault.params.items()}
     return Refusal(Reason(fault.params.get("cause", "OTHER")), facts)

@@ -28,13 +28,16 @@ class Kind(enum.StrEnum):
     HTML_502 = "html_502"
     TRUNCATED_JSON = "truncated_json"
     REFUSE = "refuse"
+    SAY = "say"
     EXPIRED_SESSION = "expired_session"
     PARTIAL_FILL = "partial_fill"
 
 
 MATCH_KEYS: Final = frozenset({"broker", "client_id", "tag", "symbol", "side"})
 OPERATIONS: Final = frozenset({"place", "cancel", "modify", "book", "positions", "quote", "token"})
-NOT_ACCEPTED: Final = frozenset({Kind.RATE_LIMIT, Kind.HTML_502, Kind.REFUSE, Kind.EXPIRED_SESSION})
+NOT_ACCEPTED: Final = frozenset(
+    {Kind.RATE_LIMIT, Kind.HTML_502, Kind.REFUSE, Kind.SAY, Kind.EXPIRED_SESSION}
+)
 PLACE_ONLY: Final = frozenset({Kind.HIDE, Kind.REJECT, Kind.PARTIAL_FILL})
 
 
@@ -149,6 +152,8 @@ def _check_params(kind: Kind, params: Mapping[str, Any]) -> None:
         raise FaultError("seconds: a number from 0 to 3600")
     if kind is Kind.HIDE and params.get("answer", "ok") not in ("ok", "drop", "status"):
         raise FaultError("answer: ok, drop or status")
+    if kind is Kind.SAY and not params.get("message"):
+        raise FaultError("message: what the broker should say")
     if kind is Kind.REJECT and params.get("cause", "OTHER") not in set(Reason):
         raise FaultError(f"cause: one of {', '.join(Reason)}")
     fraction = params.get("fraction", 0.5)

@@ -298,7 +298,8 @@ class KiteWire:
 
 def _fault_error(fault: Fault) -> KiteError:
     reasons = {Kind.RATE_LIMIT: Reason.RATE_LIMIT, Kind.EXPIRED_SESSION: Reason.SESSION_EXPIRED}
-    return refusal_error(Refusal(reasons.get(fault.kind, Reason.BROKER_DOWN)))
+    facts = {"message": fault.params["message"]} if fault.kind is Kind.SAY else {}
+    return refusal_error(Refusal(reasons.get(fault.kind, Reason.BROKER_DOWN), facts))
 
 
 def _invalid(field: str) -> KiteError:

@@ -36,6 +36,17 @@ KITE_REFUSALS: Final[dict[Reason, tuple[int, str, str]]] = {
         "InputException",
         "Order price is beyond the Limit Price Protection range.",
     ),
+    Reason.POSITION_LIMIT: (
+        400,
+        "InputException",
+        "Position limit for this contract is reached. New positions are not accepted.",
+    ),
+    Reason.RISK: (400, "OrderException", "Order value exceeds limit set for the client"),
+    Reason.CONTRACT_RESTRICTED: (
+        400,
+        "InputException",
+        "Strike price is outside the allowed range. Try a strike closer to the spot price.",
+    ),
     Reason.UNPROTECTED: (
         400,
         "InputException",
@@ -74,6 +85,17 @@ KITE_REFUSALS: Final[dict[Reason, tuple[int, str, str]]] = {
 
 #: reason -> status_message, status_message_raw of a REJECTED order
 KITE_REJECTIONS: Final[dict[Reason, tuple[str, str]]] = {
+    Reason.POSITION_LIMIT: (
+        "Position limit for this contract is reached.",
+        "RMS:Rule: Position limit including CNC exceeds ,Current:{quantity}, limit set:1  "
+        "for entity account-{client_id} across exchange across segment across product ",
+    ),
+    Reason.RISK: (
+        "RMS:MtoM Exceeds,Required:{required}, Available:{available} "
+        "for entity account-{client_id} across exchange across segment across product ",
+        "RMS:MtoM Exceeds,Required:{required}, Available:{available} "
+        "for entity account-{client_id} across exchange across segment across product ",
+    ),
     Reason.MARGIN: (
         "Insufficient funds. Required margin is {required} but available margin is {available}. "
         "Check the orderbook for open orders.",
@@ -94,6 +116,15 @@ NOREN_REFUSALS: Final[dict[Reason, tuple[int, str]]] = {
     Reason.FREEZE: (200, "Invalid Input : Order quantity exceeds freeze quantity {freeze}"),
     Reason.TICK: (200, "Invalid Input : Price is not a multiple of tick size {tick}"),
     Reason.PRICE_BAND: (200, "Invalid Input : Price is out of circuit limit"),
+    Reason.POSITION_LIMIT: (
+        200,
+        "RED:RULE:{{Check position limit}}Current:{quantity} Set:1 for C-SIM [ZEBU]",
+    ),
+    Reason.RISK: (200, "Error Occurred : Order value exceeds limit set for the client"),
+    Reason.CONTRACT_RESTRICTED: (
+        200,
+        "Error Occurred : Trading in this contract is restricted by the broker",
+    ),
     Reason.UNPROTECTED: (
         200,
         "Invalid Input : Market orders without market protection are not allowed",
@@ -113,6 +144,8 @@ NOREN_REFUSALS: Final[dict[Reason, tuple[int, str]]] = {
 #: reason -> rejreason of a REJECTED order
 NOREN_REJECTIONS: Final[dict[Reason, str]] = {
     Reason.MARGIN: "RED:Margin Shortfall:INR {required} Available:INR {available} "
+    "for {client_id} [ZEBU]",
+    Reason.RISK: "RED:RULE:{{Check MtoM loss}}Current:INR {required} Set:INR {available} "
     "for {client_id} [ZEBU]",
     Reason.PRICE_BAND: "EXCH:17070:The Price is out of the current execution range",
 }

@@ -23,13 +23,16 @@ PROTECTION_REST: Final = Decimal(1)
 
 
 class Reason(enum.StrEnum):
-    """Why a call or an order is refused; ``cause`` gives execution.md's normalised word."""
+    """Why a call or an order is refused; ``cause`` gives the word of ``brokers.base.Cause``."""
 
     SYMBOL = "SYMBOL"
     LOT = "LOT"
     FREEZE = "FREEZE"
     TICK = "TICK"
     PRICE_BAND = "PRICE_BAND"
+    POSITION_LIMIT = "POSITION_LIMIT"
+    RISK = "RISK"
+    CONTRACT_RESTRICTED = "CONTRACT_RESTRICTED"
     UNPROTECTED = "UNPROTECTED"
     PRODUCT = "PRODUCT"
     SEGMENT = "SEGMENT"
@@ -44,7 +47,7 @@ class Reason(enum.StrEnum):
 
     @property
     def cause(self) -> str:
-        """The normalised cause (execution.md section 5)."""
+        """The normalised cause."""
         invalid = (Reason.SYMBOL, Reason.LOT, Reason.TICK, Reason.UNPROTECTED)
         return "INVALID" if self in invalid else self.value
 

@@ -1,6 +1,6 @@
 """The exam that every broker adapter sits: same questions, each in the broker's own wire format.
 
-Sources: execution.md I3, reference/reliability.md 1.2 (what proves non-acceptance), api.md 8.
+What an answer proves is written down in docs/brokers/adapters.md.
 """
 
 from __future__ import annotations
@@ -101,7 +101,12 @@ def _noren_row(tag: str, status: str) -> dict[str, Any]:
     return row | ({"fillshares": "130", "avgprc": "81.35"} if status == "COMPLETE" else {})
 
 
-_NO_DATA = answer(200, {"stat": "Not_Ok", "emsg": 'Error Occurred : 5 "no data"'})
+_NO_DATA_BODY = {
+    "stat": "Not_Ok",
+    "request_time": "14:14:11 26-05-2020",
+    "emsg": 'Error Occurred : 5 "no data"',
+}
+_NO_DATA = answer(200, _NO_DATA_BODY)
 
 DIALECTS = (
     Dialect(
@@ -242,9 +247,15 @@ def test_a_documented_refusal_proves_that_no_order_exists(
 @every_broker
 @pytest.mark.parametrize(
     "message",
-    ["Server Timeout :", "Request timed out", "OMS timeout", "Gateway busy"],
+    [
+        *("Server Timeout :", "Request timed out", "OMS timeout", "Gateway busy"),
+        *("no database connection", "No Data received from OMS", 'Error Occurred : 5 "no data"'),
+        'Error Occurred : 1 "unknown request"',
+    ],
 )
-def test_a_refusal_that_speaks_of_a_timeout_proves_nothing(dialect: Dialect, message: str) -> None:
+def test_a_refusal_that_speaks_of_a_broken_system_proves_nothing(
+    dialect: Dialect, message: str
+) -> None:
     result = adapter_of(dialect).parse_place(dialect.refused(message))
     assert result.outcome is Outcome.UNKNOWN
 
@@ -256,6 +267,50 @@ def test_too_many_requests_may_be_tried_again(dialect: Dialect) -> None:
         assert result.outcome is Outcome.REFUSED
         assert result.cause is Cause.RATE_LIMIT
         assert result.retryable
+
+
+@every_broker
+@pytest.mark.parametrize(
+    ("message", "cause"),
+    [
+        ("Order value exceeds limit set for the client", Cause.RISK),
+        ("Single order quantity exceeds limit", Cause.FREEZE),
+        ("Order Recieved 11 in a current second exceeds Limit 10 for user", Cause.RATE_LIMIT),
+        ("Too many requests", Cause.RATE_LIMIT),
+    ],
+)
+def test_no_text_makes_a_refusal_retryable(dialect: Dialect, message: str, cause: Cause) -> None:
+    result = adapter_of(dialect).parse_place(dialect.refused(message))
+    assert (result.outcome, result.cause) == (Outcome.REFUSED, cause)
+    assert not result.retryable
+
+
+_TELL_TALES = st.sampled_from(
+    [
+        *("Too many requests", "rate limit", "exceeds Limit", "try again later", "429", "retry"),
+        *("throttle", "timed out", "margin", "no data", "status", "Ok", "success"),
+    ]
+)
+
+
+@every_broker
+@given(
+    message=st.text(max_size=60) | st.lists(_TELL_TALES, max_size=4).map(" ".join),
+    status=st.sampled_from([200, 400, 401, 403, 429, 500, 503]) | st.integers(100, 599),
+    kind=st.sampled_from(["InputException", "NetworkException", "OrderException", "", "429"]),
+)
+def test_only_a_documented_status_is_retryable_whatever_the_text(
+    dialect: Dialect, message: str, status: int, kind: str
+) -> None:
+    for body in (
+        {"stat": "Not_Ok", "emsg": message},
+        {"status": "error", "message": message, "error_type": kind, "data": None},
+        message,
+    ):
+        for parse in (adapter_of(dialect).parse_place, adapter_of(dialect).parse_cancel):
+            result = parse(answer(status, body))
+            assert not result.retryable or status == 429
+            assert not result.retryable or result.outcome is Outcome.REFUSED
 
 
 @every_broker
@@ -323,6 +378,20 @@ def test_an_empty_book_is_a_successful_read(dialect: Dialect) -> None:
         HttpResponse(502, {}, b"<html>"),
         HttpResponse(502, {}, b"[]"),
         HttpResponse(500, {}, _NO_DATA.body),
+        # what a broker says when it could not look proves no absence
+        answer(200, {"stat": "Not_Ok", "emsg": "no database connection"}),
+        answer(200, {"stat": "Not_Ok", "emsg": "No Data received from OMS"}),
+        answer(200, {"stat": "Not_Ok", "emsg": "no data"}),
+        answer(200, {"stat": "Not_Ok", "emsg": 'Service unavailable: "no data"'}),
+        answer(200, {"stat": "Not_Ok", "emsg": 'Error Occurred : 5 "no data" from cache'}),
+        answer(200, {"stat": "Not_Ok", "emsg": 'Error Occurred : 1 "no data"'}),
+        answer(200, {"stat": "Ok", "emsg": 'Error Occurred : 5 "no data"'}),
+        answer(200, {"stat": "Not_Ok", "emsg": 'Error Occurred : 5 "no data"', "norenordno": "1"}),
+        answer(200, [_NO_DATA_BODY]),
+        answer(200, []),
+        answer(200, {"status": "success", "data": None}),
+        answer(200, {"status": "success", "data": {}}),
+        answer(200, {"status": "error", "data": [], "message": "no data"}),
     ],
     ids=lambda response: f"{response.status}-{response.body[:24]!r}",
 )
@@ -336,6 +405,17 @@ def test_a_failed_read_is_never_an_empty_book_or_flat(
     assert not adapter.parse_quotes(response, ["k"], {"k": INSTRUMENT}).ok or not (
         adapter.parse_quotes(response, ["k"], {"k": INSTRUMENT}).quotes
     )
+
+
+@every_broker
+@given(message=st.text(max_size=60) | st.lists(_TELL_TALES, max_size=4).map(" ".join))
+def test_no_other_sentence_is_an_empty_book(dialect: Dialect, message: str) -> None:
+    for body in (
+        {"stat": "Not_Ok", "emsg": message},
+        {"status": "error", "message": message, "error_type": "DataException", "data": []},
+    ):
+        assert not adapter_of(dialect).parse_order_book(answer(200, body)).ok
+        assert not adapter_of(dialect).parse_positions(answer(200, body)).ok
 
 
 @every_broker

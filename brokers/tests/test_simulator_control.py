@@ -75,6 +75,7 @@ PREVENTING: list[tuple[dict[str, Any], str]] = [
     ({"kind": "rate_limit"}, "RATE_LIMIT"),
     ({"kind": "html_502"}, "BROKER_DOWN"),
     ({"kind": "refuse"}, "BROKER_DOWN"),
+    ({"kind": "say", "message": "no database connection"}, "BROKER_DOWN"),
     ({"kind": "expired_session"}, "SESSION_EXPIRED"),
     ({"kind": "reject", "cause": "MARGIN"}, "MARGIN"),
     ({"kind": "reject", "cause": "IP_NOT_REGISTERED"}, "IP_NOT_REGISTERED"),

@@ -139,7 +139,7 @@ def test_the_index_is_asked_for_by_token(underlying: str, token: str) -> None:
             Cause.SESSION_EXPIRED,
         ),
         (
-            said({"stat": "Not_Ok", "emsg": "Order Rate exceeds Limit"}),
+            said({"stat": "Not_Ok", "emsg": "Order Rate exceeds Limit"}, 429),
             Outcome.REFUSED,
             Cause.RATE_LIMIT,
         ),

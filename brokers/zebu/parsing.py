@@ -1,8 +1,9 @@
 """Reading Noren's answers. Nothing here raises on what came over the wire.
 
 Noren answers an object with ``"stat": "Ok"``, a bare list of such objects, or ``{"stat": "Not_Ok",
-"emsg"}``, nearly always as HTTP 200, every value a string (reference/brokers.md 1.4 and 5). An
-empty book is an *error* there ("no data"), the only one that means an empty success.
+"emsg"}``, nearly always as HTTP 200, every value a string. An empty list is an *error* there, and
+one documented sentence (:data:`NO_DATA`) is the only one that means it
+(https://github.com/Shoonya-Dev/ShoonyaApi-py, sample failure responses).
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ from brokers.orders import book_state, report
 
 _OK = 200
 _RATE_LIMITED = 429
+#: What Noren says instead of an empty list. Its order system also says "no database connection" or
+#: "No Data received from OMS": those mean that the list could not be read.
+NO_DATA = 'Error Occurred : 5 "no data"'
 #: Noren refuses with 200; front ends of it have been seen to use these with the same body.
 _REFUSAL_STATUSES = frozenset({200, 400, 401, 403})
 
@@ -75,21 +79,20 @@ def parse_write(response: HttpResponse, id_field: str) -> SendResult:
     message = _emsg(answer)
     named = answer is not None and bool(answer.get(id_field))
     if response.status == _RATE_LIMITED and not named and (answer or {}).get("stat") != "Ok":
-        return _refused(Cause.RATE_LIMIT, message or "Too many requests")
+        return SendResult(
+            Outcome.REFUSED,
+            cause=Cause.RATE_LIMIT,
+            message=message or "Too many requests",
+            retryable=True,
+        )
     raw = answer.get("emsg") if answer is not None else None
     sure = isinstance(raw, str) and not is_ambiguous(raw) and not named
     if message and sure and response.status in _REFUSAL_STATUSES:
-        return _refused(cause_of(message), message)
+        return SendResult(Outcome.REFUSED, cause=cause_of(message), message=message)
     return SendResult(
         Outcome.UNKNOWN,
         cause=cause_of(message, Cause.BROKER_DOWN),
         message=message or f"HTTP {response.status} without a readable answer",
-    )
-
-
-def _refused(cause: Cause, message: str) -> SendResult:
-    return SendResult(
-        Outcome.REFUSED, cause=cause, message=message, retryable=cause is Cause.RATE_LIMIT
     )
 
 
@@ -110,16 +113,30 @@ def parse_token(response: HttpResponse) -> LoginResult:
 
 # -- reads -----------------------------------------------------------------------------------
 def _rows(response: HttpResponse) -> Sequence[Mapping[str, Any]] | None:
-    """The objects of a list answer, ``()`` for Noren's "no data", None for a failed read."""
+    """The objects of a list answer, ``()`` for :data:`NO_DATA`, None for a failed read.
+
+    A bare empty list is documented nowhere, so it is a failed read as well.
+    """
     if response.status != _OK:
         return None
     value = wire.read_json(response.body)
     if isinstance(value, dict):
-        return () if "no data" in _emsg(value).lower() else None
-    if not isinstance(value, list):
+        return () if _is_no_data(value) else None
+    if not isinstance(value, list) or not value:
         return None
     rows = [row for row in value if isinstance(row, dict) and row.get("stat", "Ok") == "Ok"]
     return rows if len(rows) == len(value) else None
+
+
+def _is_no_data(answer: Mapping[str, Any]) -> bool:
+    """Whether this is the documented answer of an empty list, to the letter (but for blanks)."""
+    said = answer.get("emsg")
+    return (
+        answer.get("stat") == "Not_Ok"
+        and answer.keys() <= {"stat", "emsg", "request_time"}
+        and isinstance(said, str)
+        and " ".join(said.split()) == NO_DATA
+    )
 
 
 def _failed(response: HttpResponse) -> tuple[Cause, str]:

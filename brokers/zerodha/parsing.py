@@ -126,13 +126,7 @@ def _refusal(answer: Mapping[str, Any]) -> SendResult | None:
         cause = Cause.IP_NOT_REGISTERED
     else:
         return None
-    return SendResult(
-        Outcome.REFUSED,
-        cause=cause,
-        message=text,
-        code=code,
-        retryable=cause is Cause.RATE_LIMIT,
-    )
+    return SendResult(Outcome.REFUSED, cause=cause, message=text, code=code)
 
 
 def _unknown(answer: Mapping[str, Any] | None, what: str) -> SendResult:

@@ -7,6 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from execution.models import Execution, OrderIntent
+from execution.words import CAUSES
 
 
 def _rupees(**options: Any) -> serializers.DecimalField:
@@ -16,10 +17,16 @@ def _rupees(**options: Any) -> serializers.DecimalField:
     )
 
 
+CAUSE_HELP = (
+    "Normalised. A cause keeps its meaning; new ones may be added, so treat an unknown one as "
+    f"OTHER. Known: {', '.join(CAUSES)}."
+)
+
+
 class Failure(serializers.Serializer[Any]):
     """Why an execution did not trade, or not all of it."""
 
-    cause = serializers.CharField(help_text="Normalised, stable: MARGIN, SESSION_EXPIRED …")
+    cause = serializers.CharField(help_text=CAUSE_HELP)
     message = serializers.CharField(help_text="The cause in words.")
     broker_message = serializers.CharField(help_text="The broker's own words; empty without.")
 
@@ -53,8 +60,8 @@ class Order(serializers.Serializer[Any]):
     price = _rupees()
     average_price = _rupees()
     state = serializers.ChoiceField(choices=OrderIntent.State.choices)
-    cause = serializers.CharField(allow_null=True)
-    message = serializers.CharField(allow_null=True)
+    cause = serializers.CharField(allow_null=True, help_text="As an execution's failure.")
+    message = serializers.CharField(allow_null=True, help_text="The broker's own words.")
     sent_at = serializers.DateTimeField(allow_null=True)
     answered_at = serializers.DateTimeField(allow_null=True)
 

@@ -3,39 +3,35 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Model, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.template.response import TemplateResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import URLPattern, path, reverse
 from unfold.enums import ActionVariant
 
-from marketplace import services
-from marketplace.admin.forms import DraftEditor, TemplateForm
-from marketplace.definition import definition_json, parse_definition
-from marketplace.diff import changes
-from marketplace.models import Price, Template, TemplateStats, TemplateVersion
-from marketplace.ports import SUBSCRIBERS
-from marketplace.selectors import draft_definition, load_market
+from marketplace.admin.editor import DraftEditor
+from marketplace.admin.forms import TemplateForm
+from marketplace.admin.publishing import TemplateActions
+from marketplace.models import Price, Template, TemplateStats
+from marketplace.selectors import load_market, unpublished
 from marketplace.selectors.pictures import NoPicture, draw, picture_json
+from marketplace.selectors.standing import standing
 from marketplace.services.drafts import replace_draft
 from marketplace.starting_points import STARTING_POINTS, starting_point
 from marketplace.validation import Market
 from quantleap.core import clock
-from quantleap.core.admin import (
-    ConfirmForm,
-    ConsoleAdmin,
-    ConsoleTabularInline,
-    action,
-    confirmed,
-    display,
-)
+from quantleap.core.admin import ConsoleTabularInline, action, display
 from quantleap.core.audit import Actor
+from quantleap.core.errors import DomainError
+
+REFUSED = (
+    "Somebody else saved the same at the same moment. What you typed still stands below: "
+    "look it over and save again."
+)
 
 STATE_COLOURS = {
     Template.State.DRAFT: "info",
@@ -45,16 +41,35 @@ STATE_COLOURS = {
 }
 
 
-class PublishForm(ConfirmForm):
-    """Why the version is published: it stands in the history for good."""
+NEVER = "Never published"
+CHANGED = "Unpublished changes"
 
-    note = forms.CharField(
-        label="Change note",
-        max_length=500,
-        required=False,
-        widget=forms.Textarea,
-        help_text="What changed and why, for the history.",
-    )
+
+class DraftFilter(admin.SimpleListFilter):
+    """Templates whose draft says something else than the version in force."""
+
+    title = "draft"
+    parameter_name = "draft"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Three kinds."""
+        return [("changed", CHANGED), ("published", "As published"), ("never", NEVER)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """The chosen kind; drafts are compared with their versions, template by template."""
+        value = self.value()
+        if value == "never":
+            return queryset.filter(current_version__isnull=True)
+        if value not in ("changed", "published"):
+            return queryset
+        mine = Template.objects.filter(owner=Template.Owner.PLATFORM).exclude(
+            state=Template.State.WITHDRAWN
+        )
+        changed = unpublished(mine.values_list("pk", flat=True))
+        if value == "changed":
+            return queryset.filter(pk__in=changed)
+        published = queryset.filter(current_version__isnull=False)
+        return published.exclude(pk__in=changed).exclude(state=Template.State.WITHDRAWN)
 
 
 class PriceInline(ConsoleTabularInline):
@@ -83,19 +98,26 @@ class PriceInline(ConsoleTabularInline):
 
 
 @admin.register(Template)
-class TemplateAdmin(ConsoleAdmin):
+class TemplateAdmin(TemplateActions):
     """Templates with their strategies and legs on one page."""
 
     form = TemplateForm
     change_form_template = "admin/marketplace/template/change_form.html"
-    list_display = ("name", "state_label", "version_number", "index", "subscribers", "visibility")
-    list_filter = ("state", "index", "visibility", "difficulty", "pricing_type")
+    list_display = (
+        "name",
+        "state_label",
+        "version_number",
+        "draft_label",
+        "index",
+        "subscribers",
+        "visibility",
+    )
+    list_filter = ("state", DraftFilter, "index", "visibility", "difficulty", "pricing_type")
     search_fields = ("name", "=public_id")
     list_select_related = ("current_version", "stats")
     ordering = ("-created_at", "-id")
     inlines = (PriceInline,)
     actions = None
-    actions_detail = ("publish", "history", "close_to_new", "reopen", "withdraw")
     actions_submit_line = ("save_and_publish",)
     fieldsets = (
         (None, {"fields": ("name", "description")}),
@@ -134,6 +156,23 @@ class TemplateAdmin(ConsoleAdmin):
         """Number of the version in force."""
         return str(template.current_version.number) if template.current_version else "-"
 
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """The page's rows, each knowing whether its draft was published."""
+        shown: Any = super().get_changelist_instance(request)
+        changed = unpublished([row.pk for row in shown.result_list])
+        for row in shown.result_list:
+            row.draft_differs = row.pk in changed
+        return shown
+
+    @display(description="Draft", label={CHANGED: "warning", NEVER: "info"})
+    def draft_label(self, template: Any) -> tuple[str, str] | str:
+        """Whether the page of the template shows what subscribers trade."""
+        if template.state == Template.State.WITHDRAWN:
+            return "–", "–"
+        if template.current_version is None:
+            return NEVER, NEVER
+        return (CHANGED, CHANGED) if template.draft_differs else ("same", "As published")
+
     @admin.display(description="Subscribers", ordering="stats__subscriber_count")
     def subscribers(self, template: Template) -> int:
         """From the counter beside the template."""
@@ -160,7 +199,7 @@ class TemplateAdmin(ConsoleAdmin):
         editor.is_valid()
         now = clock.now()
         pictures: list[dict[str, Any]] = []
-        notes: list[str] = []
+        notes = list(editor.gaps)
         for strategy in editor.sound:
             try:
                 pictures.append(picture_json(draw(strategy, now)))
@@ -177,6 +216,7 @@ class TemplateAdmin(ConsoleAdmin):
         form: Any = super().get_form(request, obj, change, **kwargs)
         form.market = _market(request)
         form.start = None if change else starting_point(request.GET.get("start", ""))
+        form.refusal = vars(request).get("_refusal", "")
         return form
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
@@ -198,7 +238,11 @@ class TemplateAdmin(ConsoleAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
-        """One way to save: it stays on the page, because publishing comes next."""
+        """One way to save: it stays on the page, because publishing comes next.
+
+        What the database refuses at the last moment (somebody took the name meanwhile) is looked
+        at a second time as a form, which then says so and keeps all that was typed.
+        """
         context = {
             "show_save_and_continue": False,
             "show_save_and_add_another": False,
@@ -206,7 +250,35 @@ class TemplateAdmin(ConsoleAdmin):
             "start_slug": request.GET.get("start", ""),
             **(extra_context or {}),
         }
-        return super().changeform_view(request, object_id, form_url, context)
+        try:
+            return self._one_at_a_time(request, object_id, form_url, context)
+        except (IntegrityError, DomainError) as refused:
+            if request.method != "POST":
+                raise
+            vars(request)["_refusal"] = (
+                refused.message if isinstance(refused, DomainError) else REFUSED
+            )
+            return self._one_at_a_time(request, object_id, form_url, context)
+
+    def _one_at_a_time(
+        self, request: HttpRequest, object_id: str | None, form_url: str, context: dict[str, Any]
+    ) -> Any:
+        """Two saves of one template wait for each other, so that the second sees the first."""
+        with transaction.atomic():
+            number = object_id or ""
+            if request.method == "POST" and number.isascii() and number.isdigit():
+                Template.objects.select_for_update().filter(pk=number).first()
+            return super().changeform_view(request, object_id, form_url, context)
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """With what subscribers trade now, beside the draft that the page shows."""
+        template = kwargs.get("obj")
+        if template is not None:
+            context["standing"] = standing(template, clock.now())
+            context["may_publish"] = self.has_publish_permission(request, template)
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Template, form: Any, change: bool) -> None:
         """Catalogue fields act at once; a changed disclosure text is a new disclosure version."""
@@ -225,6 +297,7 @@ class TemplateAdmin(ConsoleAdmin):
             actor=Actor.staff(request.user),
             now=clock.now(),
         )
+        connection.check_constraints()  # deferred ones too: before anybody is told "saved"
 
     def response_add(
         self, request: HttpRequest, obj: Model, post_url_continue: str | None = None
@@ -243,17 +316,6 @@ class TemplateAdmin(ConsoleAdmin):
         return HttpResponseRedirect(reverse(f"admin:marketplace_template_{name}", args=[obj.pk]))
 
     # -- who may do what, by state ---------------------------------------------------------------
-
-    def _in_state(self, request: HttpRequest, obj: Any, *states: str) -> bool:
-        if obj is None or not self.has_change_permission(request):
-            return False
-        pk = obj.pk if isinstance(obj, Template) else obj
-        known: dict[str, str] = request.__dict__.setdefault("_template_states", {})
-        if str(pk) not in known:
-            known[str(pk)] = (
-                Template.objects.filter(pk=pk).values_list("state", flat=True).first() or ""
-            )
-        return known[str(pk)] in states
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """A withdrawn template is history."""
@@ -276,25 +338,6 @@ class TemplateAdmin(ConsoleAdmin):
         obj.prices.all().delete()
         super().delete_model(request, obj)
 
-    def has_publish_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Anything but withdrawn."""
-        state = Template.State
-        return self._in_state(request, obj, state.DRAFT, state.LISTED, state.CLOSED_TO_NEW)
-
-    def has_close_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Listed."""
-        return self._in_state(request, obj, Template.State.LISTED)
-
-    def has_reopen_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Closed to new subscribers."""
-        return self._in_state(request, obj, Template.State.CLOSED_TO_NEW)
-
-    def has_withdraw_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Published once."""
-        return self._in_state(request, obj, Template.State.LISTED, Template.State.CLOSED_TO_NEW)
-
-    # -- actions ---------------------------------------------------------------------------------
-
     @action(
         description="Save and publish…",
         permissions=["change"],
@@ -303,110 +346,6 @@ class TemplateAdmin(ConsoleAdmin):
     )
     def save_and_publish(self, request: HttpRequest, obj: Template) -> None:
         """A button beside Save; where it leads is decided in ``_onward``."""
-
-    def publish_context(self, request: HttpRequest, obj: Template) -> dict[str, Any]:
-        """Difference, subscribers touched, and what refuses it."""
-        found = services.preview(template_id=obj.pk, now=clock.now())
-        bound = json.dumps(definition_json(draft_definition(obj.pk)), sort_keys=True)
-        return {"preview": found, "refused": not found.allowed, "bound": bound}
-
-    @confirmed(
-        description="Publish",
-        context="publish_context",
-        form=PublishForm,
-        permission="publish",
-        icon="publish",
-        template="admin/marketplace/template/publish.html",
-    )
-    def publish(self, request: HttpRequest, obj: Template, data: dict[str, Any]) -> str:
-        """Freeze the draft into the next version."""
-        version = services.publish(
-            template_id=obj.pk,
-            actor=Actor.staff(request.user),
-            note=data["note"],
-            now=clock.now(),
-        )
-        return f"Version {version.number} is published; it trades from the next entry on."
-
-    @action(description="Versions", url_path="versions", permissions=["view"], icon="history")
-    def history(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Every version with who, when, why, and what changed."""
-        template = self.get_object(request, object_id)
-        if template is None:
-            raise Http404
-        if not self.has_view_permission(request, template):
-            raise PermissionDenied
-        versions = TemplateVersion.objects.filter(template=template).order_by("number")
-        entries: list[dict[str, Any]] = []
-        before = None
-        for version in versions:
-            definition = parse_definition(version.definition)
-            entries.append({"version": version, "changes": changes(before, definition)})
-            before = definition
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "original": template,
-            "title": f"Versions: {template}",
-            "entries": entries[::-1],
-            "back": reverse("admin:marketplace_template_change", args=[template.pk]),
-        }
-        return TemplateResponse(request, "admin/marketplace/template/versions.html", context)
-
-    def explain_close(self, request: HttpRequest, obj: Template) -> list[str]:
-        """What closing means."""
-        count = SUBSCRIBERS.get().count(obj.pk)
-        return [
-            "Nobody new can subscribe, and the catalogue does not show it any more.",
-            f"Its {count} live subscriptions go on trading as before. You can reopen it.",
-        ]
-
-    @confirmed(
-        description="Close to new",
-        explain="explain_close",
-        permission="close",
-        icon="door_front",
-    )
-    def close_to_new(self, request: HttpRequest, obj: Template, data: dict[str, Any]) -> str:
-        """LISTED -> CLOSED_TO_NEW."""
-        services.close_to_new(template_id=obj.pk, actor=Actor.staff(request.user), now=clock.now())
-        return "Closed to new subscribers."
-
-    def explain_reopen(self, request: HttpRequest, obj: Template) -> list[str]:
-        """What reopening means."""
-        return ["The catalogue shows it again, and anybody who may see it can subscribe."]
-
-    @confirmed(
-        description="Reopen", explain="explain_reopen", permission="reopen", icon="door_open"
-    )
-    def reopen(self, request: HttpRequest, obj: Template, data: dict[str, Any]) -> str:
-        """CLOSED_TO_NEW -> LISTED."""
-        services.reopen(template_id=obj.pk, actor=Actor.staff(request.user), now=clock.now())
-        return "Listed again."
-
-    def explain_withdraw(self, request: HttpRequest, obj: Template) -> list[str]:
-        """How many people it hits."""
-        count = SUBSCRIBERS.get().count(obj.pk)
-        return [
-            f"Withdrawing cancels {count} live subscriptions at once and tells every customer.",
-            "No entry is traded any more. Open positions run to their exit.",
-            "A withdrawn template never comes back.",
-        ]
-
-    @confirmed(
-        description="Withdraw",
-        explain="explain_withdraw",
-        permission="withdraw",
-        icon="cancel",
-        danger=True,
-        twice=True,
-    )
-    def withdraw(self, request: HttpRequest, obj: Template, data: dict[str, Any]) -> str:
-        """LISTED or CLOSED_TO_NEW -> WITHDRAWN."""
-        outcome = services.withdraw(
-            template_id=obj.pk, actor=Actor.staff(request.user), now=clock.now()
-        )
-        return f"Withdrawn; {outcome.cancelled} subscriptions cancelled."
 
 
 def _market(request: HttpRequest) -> Market:

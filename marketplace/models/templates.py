@@ -13,11 +13,14 @@ from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Lower
 
 from marketplace.models.contracts import OptionType, Underlying
 from quantleap.core import clock
 from quantleap.core.ids import new_basket_id
 from quantleap.core.tenancy import Environment
+
+NAME_TAKEN = "Another template has this name; give it one of its own."
 
 
 class Template(models.Model):
@@ -103,6 +106,14 @@ class Template(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(sac="") | Q(sac__regex=r"^99[0-9]{4}$"), name="template_sac_format"
+            ),
+            # whoever reads a catalogue or an invoice knows a template by its name
+            models.UniqueConstraint(
+                Lower("name"),
+                "environment",
+                condition=Q(owner="PLATFORM") & ~Q(state="WITHDRAWN"),
+                name="template_name_uniq",
+                violation_error_message=NAME_TAKEN,
             ),
         )
         indexes = (
@@ -190,6 +201,12 @@ class Strategy(models.Model):
         constraints = (
             models.CheckConstraint(
                 condition=Q(exit_time__gt=F("entry_time")), name="strategy_exit_after_entry"
+            ),
+            # deferred: two strategies may swap their names in one save
+            models.UniqueConstraint(
+                fields=["template", "name"],
+                deferrable=models.Deferrable.DEFERRED,
+                name="strategy_name_uniq",
             ),
         )
 

@@ -14,8 +14,10 @@ from marketplace.selectors.market import (
 from marketplace.selectors.templates import (
     draft_definition,
     leg_spec,
+    name_is_taken,
     strategies_for_day,
     strategy_spec,
+    unpublished,
 )
 
 __all__ = [
@@ -28,8 +30,10 @@ __all__ = [
     "leg_spec",
     "load_calendar",
     "load_market",
+    "name_is_taken",
     "price_in_force",
     "strategies_for_day",
     "strategy_spec",
     "strikes",
+    "unpublished",
 ]

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
+from django.db.models import QuerySet, Value
+from django.db.models.functions import Lower
+
 from marketplace.definition import (
     Definition,
+    DefinitionError,
     LegSpec,
     RuleSpec,
     StrategySpec,
@@ -52,13 +58,52 @@ def strategy_spec(strategy: Strategy) -> StrategySpec:
 
 def draft_definition(template_id: int) -> Definition:
     """What publishing would freeze now (two queries). DefinitionError for a broken rule."""
-    drafts = (
-        Strategy.objects.filter(template_id=template_id)
+    return _definition(_drafts([template_id]))
+
+
+def name_is_taken(name: str, template: Template) -> bool:
+    """Whether another template of the environment, not withdrawn, has this name."""
+    others = Template.objects.filter(
+        environment=template.environment, owner=Template.Owner.PLATFORM
+    ).exclude(state=Template.State.WITHDRAWN)
+    same = others.annotate(lowered=Lower("name")).filter(lowered=Lower(Value(name)))
+    return same.exclude(pk=template.pk).exists()
+
+
+def unpublished(template_ids: Collection[int]) -> set[int]:
+    """Which of these templates were published and have a draft that says something else since.
+
+    Three queries, however many templates. A draft with a broken rule differs.
+    """
+    current = dict(
+        Template.objects.filter(pk__in=template_ids, current_version__isnull=False).values_list(
+            "pk", "current_version__definition"
+        )
+    )
+    drafts: dict[int, list[Strategy]] = {pk: [] for pk in current}
+    for strategy in _drafts(current):
+        drafts[strategy.template_id].append(strategy)
+    return {pk for pk, found in drafts.items() if _differs(current[pk], found)}
+
+
+def _drafts(template_ids: Collection[int]) -> QuerySet[Strategy]:
+    return (
+        Strategy.objects.filter(template_id__in=template_ids)
         .select_related("underlying")
         .prefetch_related("legs")
         .order_by("position", "id")
     )
+
+
+def _definition(drafts: Iterable[Strategy]) -> Definition:
     return Definition(tuple(strategy_spec(strategy) for strategy in drafts))
+
+
+def _differs(published: object, drafts: Iterable[Strategy]) -> bool:
+    try:
+        return parse_definition(published) != _definition(drafts)
+    except DefinitionError:
+        return True
 
 
 def strategies_for_day(environment: str) -> list[tuple[int, str, int, Definition]]:

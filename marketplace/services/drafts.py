@@ -58,9 +58,12 @@ def replace_draft(
 
     Strategies and legs keep the row that has their key; an empty key makes a new one with a fresh
     key; what ``definition`` does not name is removed. Nothing published changes. Whether it can
-    be traded is asked at publication. InvalidRequest for a key that is not of this template or an
-    unknown underlying; NotFound.
+    be traded is asked at publication. InvalidRequest for a key that is not of this template, an
+    unknown underlying or a name that two strategies have; NotFound.
     """
+    names = [strategy.name for strategy in definition.strategies]
+    if len(set(names)) != len(names):
+        raise InvalidRequest("Two strategies have the same name; give each its own.")
     template = Template.objects.select_for_update().filter(pk=template_id).first()
     if template is None:
         raise NotFound

@@ -1,0 +1,94 @@
+"""A template at a glance: what subscribers trade now, and what a publication would change."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from marketplace.calendar import TradingCalendar
+from marketplace.definition import Definition, DefinitionError, StrategySpec, parse_definition
+from marketplace.diff import Change, changes
+from marketplace.entries import next_entry
+from marketplace.models import Template, TemplateVersion
+from marketplace.ports import RUNS
+from marketplace.selectors.market import load_calendar
+from marketplace.selectors.templates import draft_definition
+from quantleap.core import clock
+
+#: Keys of the strategies whose run of a day is made, with the version of then.
+Armed = Callable[[dt.date], Collection[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class NextEntry:
+    """A strategy by name, and the instant (UTC) of its entry."""
+
+    strategy: str
+    at: dt.datetime
+
+    @property
+    def words(self) -> str:
+        """``Iron condor on Tue 4 Aug 2026 at 09:20:00 IST``."""
+        local = clock.to_ist(self.at)
+        return f"{self.strategy} on {local:%a} {local.day} {local:%b %Y at %H:%M:%S} IST"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The version in force beside the draft.
+
+    ``changes`` are what the draft says otherwise (None: the draft has a broken rule).
+    ``next_entry`` is the next one at all, which trades the version in force; ``reached`` the first
+    one that a publication now would reach: a run keeps the version it was armed with.
+    """
+
+    version: TemplateVersion | None
+    changes: list[Change] | None
+    next_entry: NextEntry | None
+    reached: NextEntry | None
+
+    @property
+    def unpublished(self) -> bool:
+        """Whether subscribers trade something else than the page shows."""
+        return self.version is not None and self.changes != []
+
+
+def standing(template: Template, now: dt.datetime) -> Standing:
+    """How ``template`` (with its ``current_version``) stands at ``now``; a few small queries."""
+    version = template.current_version
+    current = None if version is None else parse_definition(version.definition)
+    draft: Definition | None
+    try:
+        draft = draft_definition(template.pk)
+    except DefinitionError:
+        draft = None
+    trades = template.state in (Template.State.LISTED, Template.State.CLOSED_TO_NEW)
+    calendar = load_calendar()
+    armed = functools.cache(RUNS.get().made)
+    return Standing(
+        version=version,
+        changes=None if draft is None else changes(current, draft),
+        next_entry=_first(current, calendar, now) if trades and current else None,
+        reached=_first(draft, calendar, now, armed) if draft else None,
+    )
+
+
+def _first(
+    definition: Definition, calendar: TradingCalendar, now: dt.datetime, armed: Armed | None = None
+) -> NextEntry | None:
+    """The first entry of any strategy; ``armed`` leaves out the days of runs made already."""
+
+    def entry(strategy: StrategySpec) -> dt.datetime | None:
+        def taken(day: dt.date) -> bool:
+            return armed is not None and strategy.key in armed(day)
+
+        return next_entry(calendar, strategy, now, taken)
+
+    found = [
+        NextEntry(strategy.name, at)
+        for strategy in definition.strategies
+        if (at := entry(strategy)) is not None
+    ]
+    return min(found, key=lambda one: one.at, default=None)

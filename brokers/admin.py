@@ -246,15 +246,15 @@ class FeedAccountAdmin(ConsoleAdmin):
     """Where the platform's quotes come from, and today's login there."""
 
     form = FeedAccountForm
-    list_display = ("name", "broker", "role", "client_id", "is_active", "session")
+    list_display = ("name", "broker", "role", "client_id", "is_active", "session", "last_price")
     list_filter = ("broker", "role", "is_active")
     fields = (
         ("name", "role", "is_active"),
         ("broker", "client_id"),
         ("new_api_key", "new_api_secret"),
-        "session",
+        ("session", "last_price"),
     )
-    readonly_fields = ("session",)
+    readonly_fields = ("session", "last_price")
     actions_detail = ("log_in",)
 
     @admin.display(description="Session")
@@ -264,6 +264,12 @@ class FeedAccountAdmin(ConsoleAdmin):
         if not feed.access_token or expires is None or expires <= clock.now():
             return "not logged in"
         return f"until {clock.to_ist(expires):%d %b %H:%M} IST"
+
+    @admin.display(description="Last price (IST)")
+    def last_price(self, feed: FeedAccount) -> str:
+        """The exchange's time of it, and why there is none since."""
+        at = f"{clock.to_ist(feed.quote_at):%d %b %H:%M:%S}" if feed.quote_at else "none yet"
+        return f"{at}; {feed.problem}" if feed.problem else at
 
     def save_model(
         self,

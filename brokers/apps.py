@@ -10,8 +10,11 @@ class BrokersConfig(AppConfig):
     verbose_name = "Brokers"
 
     def ready(self) -> None:
-        """Offer the feed accounts' quotes to marketplace."""
+        """Offer the feed accounts' quotes to marketplace, and their state to the page Today."""
         from brokers.feed import PLATFORM_QUOTES  # late: models are not loaded before ready
+        from brokers.today import today
         from marketplace.ports import QUOTES
+        from quantleap.core.console import TODAY
 
         QUOTES.register(PLATFORM_QUOTES)
+        TODAY.register(today)

@@ -21,7 +21,7 @@ import structlog
 from django.conf import settings
 
 from brokers import aio, http, vault
-from brokers.base import BrokerInstrument, HttpRequest, QuoteRead, QuoteRow, Session
+from brokers.base import BrokerInstrument, Cause, HttpRequest, QuoteRead, QuoteRow, Session
 from brokers.endpoints import endpoints, is_enabled
 from brokers.models import FeedAccount
 from brokers.registry import get_adapter
@@ -87,6 +87,40 @@ def load_names(
             names |= {contract_key(pk): name for pk, name in known.items()}
         found[kind] = names
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """What one feed says of an index: the exchange's time (UTC), or None and why, in words.
+
+    ``ended`` says that the broker no longer honours the session.
+    """
+
+    at: dt.datetime | None = None
+    problem: str = ""
+    ended: bool = False
+
+
+def read_level(account: FeedAccount, underlying: str = "NIFTY") -> Level:
+    """Ask one logged-in feed account for an index level, once; however old it is, it is given."""
+    if not is_enabled(account.broker):
+        return Level(problem=f"this installation does not talk to {account.broker}")
+    adapter, base_url = get_adapter(account.broker), endpoints(account.broker).api
+    key, name = spot_key(underlying), adapter.index_instrument(underlying)
+    if name is None:
+        return Level(problem=f"{account.broker} has no level of {underlying}")
+    ((keys, request),) = adapter.quotes(vault.session_of(account), {key: name})
+    try:
+        response = http.send(request, base_url=base_url)
+    except http.TransportError as error:
+        return Level(problem=f"the broker did not answer ({error.message})")
+    read = adapter.parse_quotes(response, keys, {key: name})
+    if read.ok and key in read.quotes:
+        return Level(at=read.quotes[key].at)
+    return Level(
+        problem=read.message or "the broker gave no price",
+        ended=read.cause == Cause.SESSION_EXPIRED,
+    )
 
 
 # -- judging (pure) --------------------------------------------------------------------------

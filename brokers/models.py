@@ -140,6 +140,15 @@ class FeedAccount(models.Model):
     access_token = models.TextField(blank=True, editable=False)
     token_expires_at = models.DateTimeField(null=True, blank=True)
     is_active = models.BooleanField(default=True)
+    read_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="When it was last asked for a price."
+    )
+    quote_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="The exchange's time of its last price."
+    )
+    problem = models.CharField(
+        max_length=200, blank=True, editable=False, help_text="Why it last gave none."
+    )
 
     class Meta:
         ordering = ("role", "name")
@@ -153,6 +162,11 @@ class FeedAccount(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def has_session(self, now: dt.datetime) -> bool:
+        """Whether today's login still holds, as far as we know."""
+        expires = self.token_expires_at
+        return bool(self.access_token) and expires is not None and expires > now
 
 
 class BrokerInstrument(models.Model):

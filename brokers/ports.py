@@ -38,6 +38,20 @@ class AccountUnlink(Protocol):
     def __call__(self, account_id: int, *, now: dt.datetime) -> None: ...
 
 
+class QuotesReserved(Protocol):
+    """Whether an entry is about to ask for its prices, so that nobody else should ask just now.
+
+    Brokers limit how many quotes a second one account may ask for.
+    """
+
+    def __call__(self, now: dt.datetime) -> bool: ...
+
+
+def _never(now: dt.datetime) -> bool:
+    del now
+    return False
+
+
 class _NothingTrades:
     """Without an execution room nothing can be under way."""
 
@@ -48,3 +62,4 @@ class _NothingTrades:
 
 ACCOUNT_REMOVAL: Port[AccountRemoval] = Port("brokers.account_removal", _NothingTrades())
 ACCOUNT_UNLINK: Handlers[AccountUnlink] = Handlers("brokers.account_unlink")
+QUOTES_RESERVED: Port[QuotesReserved] = Port("brokers.quotes_reserved", _never)

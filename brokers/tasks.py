@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
+from brokers.services.feedwatch import watch_feeds
 from brokers.services.sessions import sweep_sessions
 from quantleap.core import clock
 
@@ -12,3 +13,9 @@ from quantleap.core import clock
 def expire_sessions() -> int:
     """Beat, every minute: announce and end broker sessions."""
     return sweep_sessions(now=clock.now())
+
+
+@shared_task(name="brokers.watch_feeds")
+def watch_feed_accounts() -> int:
+    """Beat, every few seconds: does every feed account still give prices?"""
+    return watch_feeds(now=clock.now())

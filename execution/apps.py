@@ -13,7 +13,7 @@ class ExecutionConfig(AppConfig):
         """Fill the ports of the rooms below; connect the worker's life to the loop."""
         from celery.signals import worker_ready, worker_shutting_down
 
-        from brokers.ports import ACCOUNT_REMOVAL
+        from brokers.ports import ACCOUNT_REMOVAL, QUOTES_RESERVED
         from execution import ports, services
         from execution.engine import host
         from execution.today import today
@@ -22,6 +22,7 @@ class ExecutionConfig(AppConfig):
         from subscriptions.ports import ACTIVITY, ENTRY_GATE
 
         ACCOUNT_REMOVAL.register(services.remove_account)
+        QUOTES_RESERVED.register(ports.quotes_reserved)
         ENTRY_GATE.register(ports.GATE)
         ACTIVITY.register(ports.ACTIVITY)
         RUNS.register(ports.RUNS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from django.db.models import Sum
 
@@ -52,6 +52,19 @@ class RunView:
         """Strategies with a row of an entry run: the row decides, not the clock."""
         rows = Run.objects.filter(trade_date=day, phase=Run.Phase.ENTRY)
         return {str(key) for key in rows.values_list("strategy_key", flat=True)}
+
+
+#: So long before and after an entry its executor alone asks the feeds for prices.
+ENTRY_READS: Final = dt.timedelta(seconds=10)
+
+
+def quotes_reserved(now: dt.datetime) -> bool:
+    """brokers.ports.QuotesReserved: whether an entry reads its prices about now."""
+    return Run.objects.filter(
+        entry_at__gte=now - ENTRY_READS,
+        entry_at__lte=now + ENTRY_READS,
+        status=Run.Status.ARMED,
+    ).exists()
 
 
 GATE = Gate()

@@ -152,6 +152,11 @@ CELERY_BEAT_SCHEDULE = {
     "deliver-webhooks": {"task": "partners.deliver_webhooks", "schedule": 1.0},
     "execution-tick": {"task": "execution.tick", "schedule": 1.0},
     "expire-broker-sessions": {"task": "brokers.expire_sessions", "schedule": 60.0},
+    "watch-feeds": {
+        "task": "brokers.watch_feeds",
+        "schedule": 10.0,
+        "options": {"expires": 10},
+    },
     "forget-user-tokens": {"task": "partners.forget_user_tokens", "schedule": 3600.0},
     # UTC: 05:00 in India, before the proof
     "mature-commission": {"task": "billing.mature_daily", "schedule": crontab(hour=23, minute=30)},

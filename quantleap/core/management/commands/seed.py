@@ -17,6 +17,7 @@ STEPS = (
     "load_calendar",
     "load_freeze_quantities",
     "seed_instruments",
+    "seed_feeds",
     "seed_templates",
     "seed_partner",
     "seed_billing",

@@ -1,0 +1,77 @@
+"""Does every feed account still give prices? Asked all day, so that staff learn it in time.
+
+The answer stands on the feed account itself: when it was asked, the exchange's time of the price it
+gave, or why it gave none.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import structlog
+
+from brokers.feed import Level, read_level
+from brokers.models import FeedAccount
+from brokers.ports import QUOTES_RESERVED
+from brokers.services import simulated
+from marketplace.selectors import load_calendar
+from quantleap.core import clock, crypto
+from quantleap.core.errors import DomainError
+
+log = structlog.get_logger(__name__)
+
+#: A feed is asked from this long before a session opens until this long after it has closed.
+AROUND_SESSION = dt.timedelta(minutes=15)
+NO_LOGIN = "not logged in today"
+
+
+def watch_feeds(*, now: dt.datetime) -> int:
+    """Ask every active feed account for one index level; returns how many gave one.
+
+    Outside market hours, and while an entry reads its own prices, nobody is asked. Feed accounts
+    of the simulator are logged in whenever they have no session or it is no longer honoured.
+    """
+    if QUOTES_RESERVED.get()(now):
+        return 0
+    open_now = _near_session(now)
+    return sum(
+        _watch(feed, now)
+        for feed in FeedAccount.objects.filter(is_active=True)
+        if open_now or simulated.logs_in_by_itself(feed)
+    )
+
+
+def _near_session(now: dt.datetime) -> bool:
+    session = load_calendar().session(clock.ist_date(now), special_ok=True)
+    return (
+        session is not None
+        and session.opens - AROUND_SESSION <= now <= session.closes + AROUND_SESSION
+    )
+
+
+def _watch(feed: FeedAccount, now: dt.datetime) -> bool:
+    """One feed; a simulated one without a session is logged in and asked once more.
+
+    The simulator forgets who was logged in when it is started again, and a session ends every
+    morning: both look the same from here, and one login mends both.
+    """
+    level = _read(feed, now)
+    if level.ended and simulated.logs_in_by_itself(feed):
+        try:
+            level = _read(simulated.log_in(feed, now=now), now)
+        except DomainError as error:
+            level = Level(problem=error.message)
+    known = {"quote_at": level.at} if level.at is not None else {}
+    FeedAccount.objects.filter(pk=feed.pk).update(read_at=now, problem=level.problem[:200], **known)
+    if level.problem:
+        log.warning("feed_gives_no_price", feed=feed.name, problem=level.problem)
+    return level.at is not None
+
+
+def _read(feed: FeedAccount, now: dt.datetime) -> Level:
+    if not feed.has_session(now):
+        return Level(problem=NO_LOGIN, ended=True)
+    try:
+        return read_level(feed)
+    except crypto.DecryptionError:
+        return Level(problem="its credentials cannot be decrypted: enter them again")

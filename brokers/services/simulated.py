@@ -1,0 +1,89 @@
+"""Feed accounts of an installation whose brokers are simulated, and their login of the day.
+
+Real feed accounts are logged in by a person, because a broker's login takes a person's second
+factor. The simulator lets anybody in, so that an installation on somebody's own machine needs
+nobody at six in the morning. Nothing here does anything in production, or towards an address that
+is not this machine's own.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import secrets
+from typing import Final
+from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
+
+from django.conf import settings
+
+from brokers.base import HttpRequest
+from brokers.endpoints import endpoints, is_loopback
+from brokers.errors import BrokerRejected, BrokerUnavailable
+from brokers.http import TransportError, send
+from brokers.models import FeedAccount
+from brokers.services.feeds import complete_feed_login, feed_login_url, save_feed_account
+from quantleap.core.audit import SYSTEM
+
+# Name, broker, client id, role.
+SEEDED: Final = (
+    ("Simulated quotes", "zerodha", "FEED01", FeedAccount.Role.PRIMARY),
+    ("Simulated quotes, spare", "zebu", "FEED02", FeedAccount.Role.SPARE),
+)
+API_KEY: Final = "quotes"
+# The simulator knows every key, and this secret of it (docs/brokers/simulator.md).
+API_SECRET: Final = f"secret-{API_KEY}"
+FORM: Final = "application/x-www-form-urlencoded"
+
+
+def is_simulated() -> bool:
+    """Whether this installation's brokers are the simulator. Never in production."""
+    return bool(settings.QUANTLEAP_SIMULATOR_URL) and settings.QUANTLEAP_PROFILE != "production"
+
+
+def seed_feeds() -> int:
+    """Make the simulator's feed accounts where there are none at all; how many were made."""
+    if not is_simulated() or FeedAccount.objects.exists():
+        return 0
+    for name, broker, client_id, role in SEEDED:
+        save_feed_account(
+            name=name,
+            broker=broker,
+            role=role,
+            client_id=client_id,
+            api_key=API_KEY,
+            api_secret=API_SECRET,
+            actor=SYSTEM,
+        )
+    return len(SEEDED)
+
+
+def logs_in_by_itself(feed: FeedAccount) -> bool:
+    """Whether ``feed`` is one of the seeded accounts and its broker is on this machine."""
+    seeded = {(name, broker, client_id) for name, broker, client_id, _ in SEEDED}
+    return (
+        is_simulated()
+        and (feed.name, feed.broker, feed.client_id) in seeded
+        and is_loopback(endpoints(feed.broker).login)
+    )
+
+
+def log_in(feed: FeedAccount, *, now: dt.datetime) -> FeedAccount:
+    """Today's login at the simulator, by its login page as a person would do it.
+
+    BrokerUnavailable (503) while the simulator does not answer, BrokerRejected (422) when it
+    refuses; ValueError for an account that a person has to log in.
+    """
+    if not logs_in_by_itself(feed):
+        raise ValueError(f"{feed} is not one of the simulator's own feed accounts")
+    url = urlsplit(feed_login_url(feed, state=secrets.token_urlsafe(8)))
+    form = [*parse_qsl(url.query), ("user_id", feed.client_id), ("password", "any")]
+    request = HttpRequest("POST", url.path, {"Content-Type": FORM}, urlencode(form).encode())
+    try:
+        answer = send(request, base_url=f"{url.scheme}://{url.netloc}")
+    except TransportError as error:
+        raise BrokerUnavailable(f"The simulator did not answer: {error.message}") from error
+    query = parse_qs(urlsplit(answer.headers.get("location", "")).query)
+    codes = query.get("request_token") or query.get("code")
+    if not codes:
+        message = f"The simulator's login page answered {answer.status} without a code"
+        raise BrokerRejected(message, broker_response={"code": "no_code", "message": message})
+    return complete_feed_login(feed=feed, code=codes[0], actor=SYSTEM, now=now)

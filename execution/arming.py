@@ -11,8 +11,10 @@ import datetime as dt
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models import Min
 
 from execution.engine.timing import Timing
 from execution.models import KillSwitch, Run
@@ -20,9 +22,11 @@ from execution.models.runs import new_execution_id
 from marketplace import selectors as marketplace
 from marketplace.definition import StrategySpec
 from marketplace.entries import entry_on
+from marketplace.models import TemplateVersion
 from quantleap.core import clock
 from quantleap.core.tenancy import Environment
 from subscriptions import selectors as subscriptions
+from subscriptions.models import Subscription
 
 # Nobody new joins a run from here on: quotes and quantities are being computed.
 ARMING_CLOSES = dt.timedelta(seconds=3)
@@ -67,6 +71,40 @@ def strategies_today(now: dt.datetime) -> Iterator[DueStrategy]:
                     exit_at=entry.exit_at,
                     inside_session=entry.inside_session,
                 )
+
+
+def never_armed(*, now: dt.datetime, timing: Timing) -> list[DueStrategy]:
+    """Strategies whose entry of today is over, that had subscribers, and that nobody armed.
+
+    Constant queries. A subscriber counts if the arming would have taken them, a strategy if it
+    had been published by then.
+    """
+    over = [due for due in strategies_today(now) if due.entry_at + timing.grace_delta < now]
+    if not over:
+        return []
+    armed = set(
+        Run.objects.filter(trade_date=clock.ist_date(now)).values_list("strategy_key", flat=True)
+    )
+    missing = [due for due in over if UUID(due.strategy.key) not in armed]
+    published = dict(
+        TemplateVersion.objects.filter(pk__in=[due.version_id for due in missing]).values_list(
+            "pk", "published_at"
+        )
+    )
+    since = dict(
+        Subscription.objects.filter(
+            template_id__in={due.template_id for due in missing}, status=Subscription.Status.ACTIVE
+        )
+        .values_list("template_id")
+        .annotate(first=Min("status_changed_at"))
+        .order_by()
+    )
+    return [
+        due
+        for due in missing
+        if (first := since.get(due.template_id)) is not None
+        and max(first, published[due.version_id]) < due.entry_at - ARMING_CLOSES
+    ]
 
 
 def _never(_due: DueStrategy) -> bool:

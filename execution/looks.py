@@ -26,6 +26,8 @@ STATUS_COLOURS: Final = {
     "ESCALATED": "danger",
     "MISSED": "danger",
 }
+#: Colours of a run's tone (execution.runstate).
+TONE_COLOURS: Final = {"good": "success", "info": "info", "warn": "warning", "bad": "danger"}
 
 
 def to_ms(instant: dt.datetime | None) -> str:

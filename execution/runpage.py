@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -12,6 +14,7 @@ from django.db import connection
 from django.db.models import Case, Count, IntegerField, Q, QuerySet, Sum, Value, When
 
 from execution.models import Execution, LegWatch, OrderIntent, Run, RunDecision
+from execution.runstate import RunCounts, RunState, RunTimes, run_state
 from execution.selectors import Scorecard
 from execution.words import explain
 from marketplace.definition import StrategySpec, parse_definition
@@ -245,37 +248,47 @@ def open_questions(run_id: int | None = None) -> QuerySet[OrderIntent]:
 
 
 # -- the list of runs ----------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
-class RunCounts:
-    """Executions of one run in four figures."""
-
-    total: int = 0
-    entered: int = 0
-    failed: int = 0
-    attention: int = 0
-    pnl: Decimal | None = None
+_LOST: Final = ("FAILED", "MISSED", "WITHDRAWN")
 
 
 def run_counts(run_ids: Sequence[int]) -> dict[int, RunCounts]:
-    """Figures for a page of runs (1 query)."""
+    """Figures for a page of runs (1 query); zeros for a run without executions."""
     rows = (
         Execution.objects.filter(run_id__in=list(run_ids))
-        .values("run_id")
+        .values("run_id", "status", "cause")
         .annotate(
-            total=Count("id"),
-            entered=Count("id", filter=Q(status__in=["OPEN", "EXITING", "CLOSED"])),
-            failed=Count("id", filter=Q(status__in=["FAILED", "MISSED"])),
+            count=Count("id"),
             attention=Count("id", filter=Q(needs_attention=True)),
             pnl=Sum("realised_pnl"),
         )
         .order_by()
     )
-    return {
-        row["run_id"]: RunCounts(
-            row["total"], row["entered"], row["failed"], row["attention"], row["pnl"]
-        )
-        for row in rows
-    }
+    by_run: dict[int, list[Mapping[str, Any]]] = {run_id: [] for run_id in run_ids}
+    for row in rows:
+        by_run[row["run_id"]].append(row)
+    return {run_id: _counted(found) for run_id, found in by_run.items()}
+
+
+def _counted(rows: Sequence[Mapping[str, Any]]) -> RunCounts:
+    statuses: Counter[str] = Counter()
+    causes: Counter[str] = Counter()
+    for row in rows:
+        statuses[row["status"]] += row["count"]
+        if row["cause"] and row["status"] in _LOST:
+            causes[row["cause"]] += row["count"]
+    earned = [row["pnl"] for row in rows if row["pnl"] is not None]
+    return RunCounts(
+        by_status=statuses,
+        causes=causes,
+        attention=sum(row["attention"] for row in rows),
+        pnl=sum(earned, Decimal(0)) if earned else None,
+    )
+
+
+def state_of(run: Run, counts: RunCounts, now: dt.datetime) -> RunState:
+    """What became of a run so far; no query."""
+    times = RunTimes(run.entry_at, run.grace_until, run.exit_at)
+    return run_state(run.status, run.cause, times, counts, now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,43 +3,77 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from django.conf import settings
 from django.db.models import Max
 from django.http import HttpRequest
 from django.urls import reverse
 
+from execution.arming import DueStrategy, never_armed
+from execution.engine import timing
 from execution.looks import to_result
 from execution.models import Execution, ExecutorNode, Run
-from execution.runpage import RunCounts, run_counts, strategy_of
+from execution.runpage import run_counts, state_of, strategy_of
+from execution.runstate import WAYS_OUT, RunCounts, RunState
 from execution.selectors import engaged_switches, runs_of_day
+from execution.words import explain
 from quantleap.core import clock
-from quantleap.core.console import Cell, Panel, Tile
+from quantleap.core.console import Alarm, Cell, Panel, Tile
 
 MOST_RUNS = 20
 
 
-def today(request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel]:
-    """Six queries at most; nothing for who may not view runs."""
+def today(request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel | Alarm]:
+    """A constant number of queries; nothing for who may not view runs."""
     if not request.user.has_perm("execution.view_run"):
         return []
-    return [_switch_tile(), _attention_tile(), _executor_tile(now), _runs_panel(now)]
+    runs = list(runs_of_day(clock.ist_date(now)))
+    counts = run_counts([run.pk for run in runs]) if runs else {}
+    states = {run.pk: state_of(run, counts[run.pk], now) for run in runs}
+    return [
+        *_attention_alarms(),
+        *(_run_alarm(run, states[run.pk]) for run in runs if states[run.pk].alarm),
+        *(_unarmed_alarm(due) for due in never_armed(now=now, timing=timing.from_settings())),
+        _switch_tile(),
+        _executor_tile(now),
+        _runs_panel(runs, counts, states),
+    ]
 
 
+# -- what needs a person -------------------------------------------------------------------------
+def _attention_alarms() -> list[Alarm]:
+    count = Execution.objects.filter(needs_attention=True).count()
+    if not count:
+        return []
+    what = f"{count} executions to settle" if count > 1 else "An execution to settle"
+    why = "An order could not be settled by itself: a person has to look at the broker's book."
+    link = reverse("admin:execution_execution_attention")
+    return [Alarm(what, why, link, "Look at them", count)]
+
+
+def _run_alarm(run: Run, state: RunState) -> Alarm:
+    """A run that most of its subscribers missed, or that does not move."""
+    what = f"{_name(run)}, {clock.to_ist(run.entry_at):%H:%M}: {state.label.lower()}"
+    why = " ".join(filter(None, (state.alarm, explain(state.cause))))
+    page, way_out = WAYS_OUT.get(state.cause, ("", "The run"))
+    link = reverse(page) if page else reverse("admin:execution_run_change", args=[run.pk])
+    return Alarm(what, why, link, way_out)
+
+
+def _unarmed_alarm(due: DueStrategy) -> Alarm:
+    what = f"{due.strategy.name}, {clock.to_ist(due.entry_at):%H:%M}: never armed"
+    why = "No executor was alive before the entry, so nobody entered."
+    return Alarm(what, why, reverse("admin:execution_executornode_changelist"), "Executors")
+
+
+# -- tiles ---------------------------------------------------------------------------------------
 def _switch_tile() -> Tile:
     engaged = engaged_switches()
     link = reverse("admin:execution_killswitch_changelist")
     if not engaged:
         return Tile("Kill switch", "Off", "new entries are allowed", link)
     return Tile("Kill switch", "Engaged", ", ".join(shown.label for shown in engaged), link, "bad")
-
-
-def _attention_tile() -> Tile:
-    count = Execution.objects.filter(needs_attention=True).count()
-    link = reverse("admin:execution_execution_attention")
-    note = "executions that a person has to look at" if count else "nothing needs a person"
-    return Tile("Attention", str(count), note, link, "bad" if count else "good")
 
 
 def _executor_tile(now: dt.datetime) -> Tile:
@@ -54,26 +88,32 @@ def _executor_tile(now: dt.datetime) -> Tile:
     return Tile("Executors", "None", note, link, "bad")
 
 
-def _runs_panel(now: dt.datetime) -> Panel:
-    runs = list(runs_of_day(clock.ist_date(now))[:MOST_RUNS])
-    counts = run_counts([run.pk for run in runs]) if runs else {}
+# -- the runs of today ---------------------------------------------------------------------------
+def _runs_panel(
+    runs: Sequence[Run], counts: Mapping[int, RunCounts], states: Mapping[int, RunState]
+) -> Panel:
     return Panel(
         "Runs of today",
-        ("Entry", "Strategy", "Template", "Status", "Entered", "Failed", "P&L, ₹"),
-        tuple(_row(run, counts.get(run.pk, RunCounts())) for run in runs),
+        ("Entry", "Strategy", "Template", "Status", "Entered", "Not entered", "Why", "P&L, ₹"),
+        tuple(_row(run, counts[run.pk], states[run.pk]) for run in runs[-MOST_RUNS:]),
         "No run yet: runs are armed two minutes before their entry.",
     )
 
 
-def _row(run: Run, counts: RunCounts) -> tuple[Cell, ...]:
-    strategy = strategy_of(run)
+def _row(run: Run, counts: RunCounts, state: RunState) -> tuple[Cell, ...]:
     link = reverse("admin:execution_run_change", args=[run.pk])
     return (
         Cell(f"{clock.to_ist(run.entry_at):%H:%M:%S}", link),
-        Cell(strategy.name if strategy else "?", link),
+        Cell(_name(run), link),
         Cell(run.template.name),
-        Cell(run.get_status_display()),
+        Cell(state.label, tone=state.tone),
         Cell(f"{counts.entered} of {counts.total}"),
         Cell(str(counts.failed)),
+        Cell(explain(state.cause)),
         Cell("-" if counts.pnl is None else to_result(counts.pnl)),
     )
+
+
+def _name(run: Run) -> str:
+    strategy = strategy_of(run)
+    return strategy.name if strategy else "?"

@@ -27,7 +27,7 @@ class KillButtonMixin:
     actions_detail: tuple[str, ...] = ("stop_entries_here",)
 
     @action(
-        description="Kill switch",
+        description="Stop all new entries",
         url_path="stop-entries",
         icon="dangerous",
         variant=ActionVariant.DANGER,
@@ -37,7 +37,7 @@ class KillButtonMixin:
         return HttpResponseRedirect(reverse("admin:execution_killswitch_add"))
 
     @action(
-        description="Kill switch",
+        description="Stop all new entries",
         url_path="stop-entries-here",
         icon="dangerous",
         variant=ActionVariant.DANGER,

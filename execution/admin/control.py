@@ -16,6 +16,7 @@ from django.urls import reverse
 from unfold.widgets import UnfoldAdminSelectWidget
 
 from execution import services
+from execution.admin.common import KillButtonMixin
 from execution.looks import to_ms
 from execution.models import ExecutorNode, KillSwitch, ShardLease
 from execution.selectors import kill_reach, template_names
@@ -26,7 +27,7 @@ from quantleap.core.audit import Actor
 from quantleap.core.confirmation import seal, sealed
 from quantleap.core.errors import DomainError
 
-PLATFORM = "Everything: the whole platform"
+PLATFORM = "All templates: the whole platform"
 OTHER_TARGET = "This is not what the page told you about. Read what it does now, and confirm again."
 
 
@@ -61,9 +62,16 @@ class ReleaseForm(ConfirmForm):
 
 
 @admin.register(KillSwitch)
-class KillSwitchAdmin(ReadOnlyAdmin):
+class KillSwitchAdmin(KillButtonMixin, ReadOnlyAdmin):
     """What is and was blocked. "Add" engages."""
 
+    empty_title = "New entries are allowed"
+    empty_text = (
+        "No kill switch was ever engaged. One stops new entries, of everything or of one template; "
+        "open positions are managed to their exit as before."
+    )
+    add_label = "Stop new entries…"
+    show_add_link = False  # a plus would read "Add kill switch"
     list_display = ("covers", "state_label", "reason", "engaged", "engaged_by", "released")
     list_filter = ("scope", ("released_at", admin.EmptyFieldListFilter))
     ordering = ("-released_at", "-id")
@@ -162,8 +170,8 @@ class KillSwitchAdmin(ReadOnlyAdmin):
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
-            "title": "Engage the kill switch",
-            "description": "Block new entries",
+            "title": "Stop new entries",
+            "description": "Stop new entries",
             "danger": True,
             "form": form,
             "errors": errors,
@@ -173,8 +181,10 @@ class KillSwitchAdmin(ReadOnlyAdmin):
                 f"{_named(_template_id(request))}:",
                 f"No new entry leaves from now on, within a quarter of a second. "
                 f"{reach.armed} armed executions are withdrawn and do not come back today.",
-                f"{reach.working} executions under way are managed to their exit as before: stops, "
-                "targets and exit times go on.",
+                f"Nothing is closed. {reach.working} executions under way are managed to their "
+                "exit as before: stops, targets and exit times go on.",
+                "To close positions as well, pause or cancel the subscription with its positions "
+                "closed now, or close them at the broker.",
             ],
         }
         return TemplateResponse(request, "console/confirm.html", context, status=status)

@@ -9,12 +9,14 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from unfold.contrib.filters.admin import RangeDateFilter, RelatedDropdownFilter
 
 from execution import runpage
 from execution.admin.common import KillButtonMixin, Page, chosen, kill_context, wide
-from execution.looks import STATUS_COLOURS, to_ms, to_result
+from execution.looks import TONE_COLOURS, to_ms, to_result
 from execution.models import Execution, OrderIntent, Run
+from execution.runstate import WAYS_OUT, RunCounts, RunState
 from execution.selectors import scorecard
 from execution.words import explain
 from quantleap.core import clock
@@ -54,8 +56,10 @@ class RunAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
         """The list with its figures, read at once for the page's runs."""
         found = super().get_changelist_instance(request)
         counts = runpage.run_counts([run.pk for run in found.result_list])
+        now = clock.now()
         for run in found.result_list:
-            run.counts = counts.get(run.pk, runpage.RunCounts())
+            run.counts = counts[run.pk]
+            run.state = runpage.state_of(run, run.counts, now)
         return found
 
     @admin.display(description="Day", ordering="trade_date")
@@ -75,35 +79,37 @@ class RunAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
         spec = runpage.strategy_of(run)
         return spec.name if spec else "?"
 
-    @display(description="Status", ordering="status", label=STATUS_COLOURS)
+    @display(description="Status", ordering="status", label=TONE_COLOURS)
     def status_label(self, run: Run) -> tuple[str, str]:
-        """Status in words and colour."""
-        return run.status, run.get_status_display()
+        """What became of it so far, in a word and a colour."""
+        state: RunState = run.state  # type: ignore[attr-defined]  # set with the page
+        return state.tone, state.label
 
     @admin.display(description="Entered")
     def entered(self, run: Run) -> str:
         """Executions that entered, of all."""
-        counts: runpage.RunCounts = run.counts  # type: ignore[attr-defined]  # set with the page
+        counts: RunCounts = run.counts  # type: ignore[attr-defined]  # set with the page
         return f"{counts.entered} of {counts.total}"
 
     @display(description="Trouble", label={"attention": "danger", "failed": "warning"})
     def trouble(self, run: Run) -> tuple[str, str] | None:
         """Who needs a person, else how many failed."""
-        counts: runpage.RunCounts = run.counts  # type: ignore[attr-defined]  # set with the page
+        counts: RunCounts = run.counts  # type: ignore[attr-defined]  # set with the page
         if counts.attention:
             return "attention", f"{counts.attention} to look at"
-        return ("failed", f"{counts.failed} failed") if counts.failed else None
+        return ("failed", f"{counts.failed} not entered") if counts.failed else None
 
     @admin.display(description="P&L (₹)")
     def pnl(self, run: Run) -> str:
         """Realised over all executions."""
-        counts: runpage.RunCounts = run.counts  # type: ignore[attr-defined]  # set with the page
+        counts: RunCounts = run.counts  # type: ignore[attr-defined]  # set with the page
         return "-" if counts.pnl is None else to_result(counts.pnl)
 
     @admin.display(description="Why")
     def why(self, run: Run) -> str:
-        """Cause of a run that did not happen."""
-        return wide(explain(run.cause))
+        """What kept most of those away that did not enter, and what has to be looked at."""
+        state: RunState = run.state  # type: ignore[attr-defined]  # set with the page
+        return wide(" ".join(filter(None, (state.alarm, explain(state.cause)))))
 
     # -- page ------------------------------------------------------------------------------------
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
@@ -134,12 +140,19 @@ class RunAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
         state = chosen(request, "state", states)
         purpose = chosen(request, "purpose", list(OrderIntent.Purpose.values))
         strategy = runpage.strategy_of(run)
+        counts = runpage.run_counts([run.pk])[run.pk]
+        run_state = runpage.state_of(run, counts, clock.now())
+        page, way_out = WAYS_OUT.get(run_state.cause, ("", ""))
         context = {
             **self.admin_site.each_context(request),
             **kill_context(run.template_id),
             "opts": self.opts,
             "original": f"{strategy.name if strategy else 'Run'}, {run.trade_date:%d %b %Y}",
             "run": run,
+            "state": run_state,
+            "state_colour": TONE_COLOURS.get(run_state.tone, ""),
+            "counts": counts,
+            "way_out": {"url": reverse(page), "text": way_out} if page else None,
             "strategy": strategy,
             "title": f"{strategy.name if strategy else 'Run'}, {run.trade_date:%d %b %Y}",
             "now": clock.now(),

@@ -18,6 +18,8 @@ from django.urls import reverse
 
 from brokers.tests.factories import make_contract
 from execution import runpage
+from execution.arming import never_armed
+from execution.engine import timing
 from execution.models import (
     Execution,
     ExecutorNode,
@@ -29,6 +31,7 @@ from execution.models import (
 )
 from execution.tests.factories import make_accounts, subscribe_accounts
 from execution.tests.rows import decide, enter, leave, make_execution, make_run
+from marketplace.calendar import Hours, TradingCalendar
 from marketplace.models import Contract, Template
 from marketplace.tests.factories import make_short_straddle
 from quantleap.core import clock
@@ -443,7 +446,79 @@ def test_the_day_stands_on_the_page_today(day: Day, staff: Client) -> None:
     assert "Runs of today" not in get(login("view_template"), index)
 
 
+def missed_by_all(day: Day, now: dt.datetime) -> None:
+    """As it was seen on a fresh installation: nobody entered, and the run is still "Armed"."""
+    for subscription in day.subscribers(3):
+        make_execution(day.run, subscription, "MISSED", cause="NO_QUOTE")
+    entry_at = now - dt.timedelta(seconds=5)
+    Run.objects.filter(pk=day.run.pk).update(
+        status="ARMED",
+        entry_at=entry_at,
+        grace_until=entry_at + dt.timedelta(seconds=30),
+        exit_at=now + dt.timedelta(hours=4),
+    )
+
+
+def test_a_run_that_everybody_missed_stood_there_as_armed_and_green(
+    day: Day, staff: Client
+) -> None:
+    missed_by_all(day, clock.now())
+    index = get(staff, reverse("admin:index"))
+    for expected in (
+        "3 of 3 subscribers did not enter.",
+        "No fresh quote was available at the entry second.",
+        reverse("admin:brokers_feedaccount_changelist"),
+        'href="#attention"',
+    ):
+        assert expected in index, expected
+    assert "nothing here needs a person" not in index
+    for page in (get(staff, list_of(Run)), get(staff, page_of(day.run))):
+        assert "Missed" in page
+        assert "3 of 3 subscribers did not enter." in page
+        assert "No fresh quote was available at the entry second." in page
+
+
+def test_a_strategy_that_nobody_armed_is_on_the_first_page(
+    day: Day, staff: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    today = clock.ist_date(clock.now())
+    calendar = TradingCalendar(
+        years=frozenset({today.year, today.year + 1}),
+        hours=((today, Hours(dt.time(9, 15), dt.time(15, 30))),),
+    )
+    monkeypatch.setattr("marketplace.selectors.load_calendar", lambda: calendar)
+    day.subscribers(1)
+    Run.objects.all().delete()
+    coming = calendar.on_or_after(today + dt.timedelta(days=1))  # nothing is published before it
+    entry = clock.at_ist(coming, dt.time(9, 20))
+    soon, late = (entry + dt.timedelta(seconds=s) for s in (29, 31))
+    assert never_armed(now=soon, timing=timing.from_settings()) == []
+    (due,) = never_armed(now=late, timing=timing.from_settings())
+    assert due.template_id == day.template.pk
+    monkeypatch.setattr(clock, "now", lambda: late)
+    assert "never armed" in get(staff, reverse("admin:index"))
+    Subscription.objects.update(status_changed_at=entry)  # who came after the entry missed nothing
+    assert never_armed(now=late, timing=timing.from_settings()) == []
+
+
 # -- executors ----------------------------------------------------------------------------------
+def test_the_kill_page_said_nothing_here_yet_and_add_kill_switch(day: Day, staff: Client) -> None:
+    text = get(staff, list_of(KillSwitch))
+    assert "New entries are allowed" in text
+    assert "open positions are managed to their exit as before" in text
+    assert "Stop all new entries" in text
+    assert "Nothing here yet" not in text
+    assert "Add kill switch" not in text
+
+
+def test_stop_everything_only_stopped_entries_and_says_so(day: Day, staff: Client) -> None:
+    page = get(staff, page_of(day.run))
+    assert "Stop all new entries" in page
+    assert "Stop new entries of this template" in page
+    assert "Stop everything" not in page
+    assert "Nothing is closed." in get(staff, reverse("admin:execution_killswitch_add"))
+
+
 def test_the_health_page_says_what_nobody_owns(staff: Client) -> None:
     url = list_of(ExecutorNode)
     assert "No executor lives" in get(staff, url)

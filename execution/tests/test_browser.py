@@ -64,11 +64,11 @@ def test_choosing_a_status_shows_only_those(page: Page, day: Day) -> None:
 
 def test_the_kill_switch_is_two_clicks_and_a_reason(page: Page, day: Day) -> None:
     page.goto(page_of(day.run))
-    page.get_by_role("link", name="Stop this template").click()
+    page.get_by_role("link", name="Stop new entries of this template").click()
     expect(page.get_by_text("No new entry leaves from now on")).to_be_visible()
     shoot(page, "kill")
     page.fill("[name=reason]", "quotes look odd")
-    page.get_by_role("button", name="Block new entries").click()
+    page.get_by_role("button", name="Stop new entries").click()
     expect(page.get_by_text("new entries are blocked").first).to_be_visible()
     assert KillSwitch.objects.get().target_id == day.template.pk
     page.goto(page_of(day.run))

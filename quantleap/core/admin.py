@@ -58,8 +58,15 @@ _GroupAdmin = django.contrib.auth.admin.GroupAdmin
 
 
 class ConsoleAdmin(_ModelAdmin):
-    """Base of every page: no full counts, unsaved changes warned of, nothing deleted by the way."""
+    """Base of every page: no full counts, unsaved changes warned of, nothing deleted by the way.
 
+    ``empty_title`` and ``empty_text`` are what a list without rows says, ``add_label`` names the
+    way to the first row, where the usual words would mislead.
+    """
+
+    empty_title = ""
+    empty_text = ""
+    add_label = ""
     show_full_result_count = False
     list_per_page = 50
     list_filter_submit = True

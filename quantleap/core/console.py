@@ -44,10 +44,11 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A table cell, with an address to open where there is one."""
+    """A table cell, with an address to open where there is one, and a tone as tiles have."""
 
     text: str
     link: str = ""
+    tone: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +61,30 @@ class Panel:
     empty: str = "Nothing."
 
 
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Something that needs a person today: what, why in one sentence, and the way out.
+
+    ``count`` is how many there are of it; ``way_out`` names what ``link`` opens.
+    """
+
+    what: str
+    why: str
+    link: str
+    way_out: str
+    count: int = 1
+
+
 class TodaySource(Protocol):
     """What a room shows on the page Today, in a constant number of queries.
 
-    It must leave out what the person may not view.
+    It must leave out what the person may not view. Every 'bad' tile and every alarm counts as
+    something that needs a person.
     """
 
-    def __call__(self, request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel]: ...
+    def __call__(
+        self, request: HttpRequest, now: dt.datetime
+    ) -> Sequence[Tile | Panel | Alarm]: ...
 
 
 #: Filled by the rooms in AppConfig.ready, in the order of the rooms.
@@ -74,15 +92,32 @@ TODAY: Handlers[TodaySource] = Handlers("console.today")
 
 
 def today(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Context of the page Today: tiles and panels of all rooms."""
+    """Context of the page Today: what needs a person, then tiles and panels of all rooms."""
     now = clock.now()
     found = [item for source in TODAY.all() for item in source(request, now)]
+    tiles = [item for item in found if isinstance(item, Tile)]
+    alarms = [item for item in found if isinstance(item, Alarm)]
+    alarms += [_alarm(tile) for tile in tiles if tile.tone == "bad"]
     return {
         **context,
         "now": now,
-        "tiles": [item for item in found if isinstance(item, Tile)],
+        "alarms": alarms,
+        "tiles": [_attention(alarms), *tiles] if found else [],
         "panels": [item for item in found if isinstance(item, Panel)],
     }
+
+
+def _alarm(tile: Tile) -> Alarm:
+    """A red tile in the list of what needs a person, so that no page is green above a red tile."""
+    return Alarm(f"{tile.title}: {tile.value}", tile.note, tile.link, "Open")
+
+
+def _attention(alarms: Sequence[Alarm]) -> Tile:
+    count = sum(alarm.count for alarm in alarms)
+    if not count:
+        return Tile("Attention", "0", "nothing here needs a person", "", "good")
+    note = "things need a person" if count > 1 else "thing needs a person"
+    return Tile("Attention", str(count), note, "#attention", "bad")
 
 
 class Link(NamedTuple):

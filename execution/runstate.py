@@ -1,0 +1,143 @@
+"""What became of a run, in a word, a colour and a reason. Pure.
+
+A run's own status moves on only when its grace is over; what people look at follows from its
+executions and the clock, so that it is right from the entry second on.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Final
+
+#: An execution that has not left "armed" so long after the grace was forgotten by everybody.
+FORGOTTEN_AFTER: Final = dt.timedelta(seconds=30)
+#: An order whose fate is unknown is given up after two minutes: then its execution must be over.
+UNDECIDED_AFTER: Final = dt.timedelta(seconds=180)
+#: Exits are tried four times within half a minute, and go on.
+EXIT_WITHIN: Final = dt.timedelta(seconds=180)
+
+# Where the way out of a cause lies: a page of the console, and what to call it.
+WAYS_OUT: Final[Mapping[str, tuple[str, str]]] = {
+    "NO_QUOTE": ("admin:brokers_feedaccount_changelist", "Feed accounts"),
+    "NO_CONTRACT": ("admin:marketplace_contract_changelist", "Contracts"),
+    "SESSION_EXPIRED": ("admin:brokers_brokeraccount_changelist", "Broker accounts"),
+    "NO_CREDENTIALS": ("admin:brokers_brokeraccount_changelist", "Broker accounts"),
+    "ACCOUNT_DISABLED": ("admin:brokers_brokeraccount_changelist", "Broker accounts"),
+    "KILL_SWITCH": ("admin:execution_killswitch_changelist", "Kill switch"),
+    "GRACE_OVER": ("admin:execution_executornode_changelist", "Executors"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RunCounts:
+    """Executions of one run: how many in which status, why they were lost, what they earned.
+
+    ``causes`` counts those that failed, were missed or were withdrawn; ``pnl`` is rupees.
+    """
+
+    by_status: Mapping[str, int] = field(default_factory=dict)
+    causes: Mapping[str, int] = field(default_factory=dict)
+    attention: int = 0
+    pnl: Decimal | None = None
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(self.by_status.values())
+
+    @property
+    def entered(self) -> int:
+        """Those that hold or held a position."""
+        return self.of("OPEN", "EXITING", "CLOSED")
+
+    @property
+    def failed(self) -> int:
+        """Those that should have entered and did not."""
+        return self.of("FAILED", "MISSED")
+
+    @property
+    def cause(self) -> str:
+        """The most frequent cause; '' when nothing went wrong."""
+        return max(self.causes, key=lambda one: (self.causes[one], one), default="")
+
+    def of(self, *statuses: str) -> int:
+        """How many are in one of these statuses."""
+        return sum(self.by_status.get(status, 0) for status in statuses)
+
+
+@dataclass(frozen=True, slots=True)
+class RunTimes:
+    """The instants (UTC) by which a run is judged."""
+
+    entry_at: dt.datetime
+    grace_until: dt.datetime
+    exit_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """``label`` for people, ``tone`` of its colour ('', good, info, warn or bad), ``cause`` a code.
+
+    ``alarm`` says in one sentence why a person has to look; '' when nobody has to.
+    """
+
+    label: str
+    tone: str = ""
+    cause: str = ""
+    alarm: str = ""
+
+
+def run_state(
+    status: str, cause: str, times: RunTimes, counts: RunCounts, now: dt.datetime
+) -> RunState:
+    """What became of a run so far. ``status`` and ``cause`` are the run's own."""
+    if not counts.total:
+        return _without_executions(status, cause, times, now)
+    stuck = _stuck(times, counts, now)
+    if stuck:
+        return RunState("Stuck", "bad", counts.cause, stuck)
+    word, tone = _word(times, counts, now)
+    lost = counts.failed
+    due = counts.total - counts.of("WITHDRAWN")
+    if lost and 2 * lost >= due:
+        alarm = f"{lost} of {due} subscribers did not enter."
+        return RunState(word, "bad", counts.cause, alarm)
+    if lost:
+        return RunState(word, "warn" if tone != "bad" else tone, counts.cause)
+    return RunState(word, tone, counts.cause if word == "Withdrawn" else "")
+
+
+def _without_executions(status: str, cause: str, times: RunTimes, now: dt.datetime) -> RunState:
+    if status == "MISSED":
+        return RunState("Missed", "bad", cause, "The run could not be entered.")
+    if now < times.entry_at:
+        return RunState("Armed", "info", cause)
+    return RunState("No subscribers", "", cause)
+
+
+def _stuck(times: RunTimes, counts: RunCounts, now: dt.datetime) -> str:
+    """Why somebody has to look at a run that does not move; '' while it does."""
+    if (armed := counts.of("ARMED")) and now > times.grace_until + FORGOTTEN_AFTER:
+        return f"{armed} of {counts.total} are still waiting although the entry is over."
+    if (undecided := counts.of("COMMITTED")) and now > times.grace_until + UNDECIDED_AFTER:
+        return f"{undecided} of {counts.total} are still entering."
+    if (held := counts.of("OPEN", "EXITING")) and now > times.exit_at + EXIT_WITHIN:
+        return f"{held} of {counts.total} still hold a position after the exit time."
+    return ""
+
+
+def _word(times: RunTimes, counts: RunCounts, now: dt.datetime) -> tuple[str, str]:
+    if counts.of("WITHDRAWN") == counts.total:
+        return "Withdrawn", "warn"
+    if counts.of("ARMED", "COMMITTED"):
+        return ("Armed" if now < times.entry_at else "Entering"), "info"
+    if counts.of("OPEN"):
+        return "Entered", "good"
+    if counts.of("EXITING"):
+        return "Exiting", "info"
+    if counts.of("CLOSED"):
+        return "Closed", "good"
+    return ("Failed" if counts.of("FAILED") else "Missed"), "bad"

@@ -1,0 +1,72 @@
+"""A run said "Armed" long after its entry; now it says what became of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+
+import pytest
+
+from execution.runstate import RunCounts, RunState, RunTimes, run_state
+
+ENTRY = dt.datetime(2026, 9, 8, 3, 50, tzinfo=dt.UTC)
+TIMES = RunTimes(ENTRY, ENTRY + dt.timedelta(seconds=30), ENTRY + dt.timedelta(hours=5))
+BEFORE, AFTER, LATER = (ENTRY + dt.timedelta(seconds=s) for s in (-60, 5, 600))
+OVERDUE = TIMES.exit_at + dt.timedelta(seconds=181)
+
+
+def state(
+    now: dt.datetime, counts: Mapping[str, int], causes: Mapping[str, int] | None = None
+) -> RunState:
+    counted = RunCounts(by_status=counts, causes=causes or {})
+    return run_state("ARMED", "", TIMES, counted, now)
+
+
+@pytest.mark.parametrize(
+    ("now", "counts", "label", "tone"),
+    [
+        (BEFORE, {"ARMED": 8}, "Armed", "info"),
+        (AFTER, {"ARMED": 8}, "Entering", "info"),
+        (AFTER, {"COMMITTED": 3, "OPEN": 5}, "Entering", "info"),
+        (AFTER, {"OPEN": 8}, "Entered", "good"),
+        (AFTER, {"OPEN": 7, "FAILED": 1}, "Entered", "warn"),
+        (AFTER, {"OPEN": 4, "FAILED": 4}, "Entered", "bad"),
+        (AFTER, {"MISSED": 8}, "Missed", "bad"),
+        (AFTER, {"MISSED": 4, "FAILED": 4}, "Failed", "bad"),
+        (AFTER, {"WITHDRAWN": 8}, "Withdrawn", "warn"),
+        (AFTER, {"WITHDRAWN": 7, "OPEN": 1}, "Entered", "good"),
+        (AFTER, {"WITHDRAWN": 7, "MISSED": 1}, "Missed", "bad"),
+        (AFTER, {}, "No subscribers", ""),
+        (BEFORE, {}, "Armed", "info"),
+        (LATER, {"EXITING": 2, "CLOSED": 6}, "Exiting", "info"),
+        (LATER, {"CLOSED": 8}, "Closed", "good"),
+        (LATER, {"ARMED": 8}, "Stuck", "bad"),
+        (LATER, {"ARMED": 1, "OPEN": 7}, "Stuck", "bad"),
+        (LATER, {"COMMITTED": 1, "OPEN": 7}, "Stuck", "bad"),
+        (OVERDUE, {"OPEN": 1, "CLOSED": 7}, "Stuck", "bad"),
+        (OVERDUE, {"CLOSED": 8}, "Closed", "good"),
+    ],
+    ids=str,
+)
+def test_what_became_of_a_run(
+    now: dt.datetime, counts: dict[str, int], label: str, tone: str
+) -> None:
+    found = state(now, counts)
+    assert (found.label, found.tone) == (label, tone)
+    assert bool(found.alarm) == (tone == "bad")
+
+
+def test_the_most_frequent_cause_is_the_reason() -> None:
+    found = state(AFTER, {"MISSED": 2, "FAILED": 1}, {"MARGIN": 1, "NO_QUOTE": 2})
+    assert found.cause == "NO_QUOTE"
+    assert found.alarm == "3 of 3 subscribers did not enter."
+
+
+def test_whoever_paused_is_not_counted_as_lost() -> None:
+    counts = {"WITHDRAWN": 7, "OPEN": 2, "FAILED": 1}
+    assert state(AFTER, counts, {"PAUSED": 7, "MARGIN": 1}).alarm == ""
+
+
+def test_a_run_outside_the_session_is_missed_with_its_cause() -> None:
+    found = run_state("MISSED", "OUTSIDE_SESSION", TIMES, RunCounts(), BEFORE)
+    assert (found.label, found.tone, found.cause) == ("Missed", "bad", "OUTSIDE_SESSION")

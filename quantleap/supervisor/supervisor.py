@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import threading
@@ -26,6 +27,17 @@ READY_SECONDS = 90.0
 STEP_SECONDS = 600.0
 LARGEST_LOG_BYTES = 20_000_000
 URL_VARIABLES = ("DATABASE_URL", "REDIS_URL")
+# What a shell beside the installation needs so that `manage.py` speaks of the same one, at the same
+# hour. Nothing secret: the embedded servers are found below the base folder.
+SHELL_VARIABLES = (
+    "QUANTLEAP_VAR_DIR",
+    "QUANTLEAP_BASE_URL",
+    "QUANTLEAP_SIMULATOR_URL",
+    "QUANTLEAP_SIMULATOR_KITE",
+    "QUANTLEAP_SIMULATOR_NOREN",
+    "QUANTLEAP_CLOCK_START",
+    "QUANTLEAP_CLOCK_ANCHOR",
+)
 
 
 def environment_without_servers() -> dict[str, str]:
@@ -143,6 +155,7 @@ class Supervisor:
             if self.services is not None:
                 self.services.mark_stopping()
             self._status_path().unlink(missing_ok=True)
+            self._shell_path().unlink(missing_ok=True)
             for name in reversed(list(self._running)):
                 self.stop_process(name)
             if self.services is not None:
@@ -353,6 +366,20 @@ class Supervisor:
             "pids": self.pids(),
         }
         write_private(self._status_path(), json.dumps(status, indent=2) + "\n")
+        write_private(self._shell_path(), self._shell_lines())
+
+    def _shell_path(self) -> Path:
+        return self.base_dir / "run" / "environment.sh"
+
+    def _shell_lines(self) -> str:
+        """``export`` lines, for a shell to read with ``.``; what is not set here is unset there."""
+        lines = [
+            f"export {name}={shlex.quote(self._environment[name])}"
+            if name in self._environment
+            else f"unset {name}"
+            for name in SHELL_VARIABLES
+        ]
+        return "\n".join(lines) + "\n"
 
 
 def _describe(status: int) -> str:

@@ -1,9 +1,11 @@
 # Everything starts here; each target sets itself up. Needs Python 3.11 or newer and make.
-# `make run` is the first thing to try; docs/deploy.md is about production.
+# `make play` and `make run` are the first things to try; docs/deploy.md is about production.
 
 PYTHON ?= python3
-PORT ?= 8000
-SIMULATOR_PORT ?= 8900
+# Each installation has ports and a folder of its own, so that they can run beside each other.
+RUN_PORTS = --port $(or $(PORT),8000) --simulator-port $(or $(SIMULATOR_PORT),8900)
+PLAY_PORTS = --port $(or $(PORT),8100) --simulator-port $(or $(SIMULATOR_PORT),8150)
+PLAY_DIR ?= var/play
 WORKERS ?= 1
 
 BIN := .venv/bin
@@ -21,18 +23,20 @@ BENCHMARKS := arming billing fanout
 ROUNDS ?= 20
 PORTFOLIOS ?= 200
 
-.PHONY: help run demo demo-controls kill-rounds billing-kill-rounds billing-oracle test test-parallel test-process browser lint bench lock clean
+.PHONY: help run play demo demo-controls kill-rounds billing-kill-rounds billing-oracle test test-parallel test-process browser lint bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' Makefile
 
 run: $(RUNTIME) ## Run everything on this machine (PORT=8000) until Ctrl-C
-	$(BIN)/python manage.py up --die-with-parent \
-		--port $(PORT) --simulator-port $(SIMULATOR_PORT) --workers $(WORKERS)
+	$(BIN)/python manage.py up --die-with-parent $(RUN_PORTS) --workers $(WORKERS)
 
-demo: $(RUNTIME) ## Play one whole trading day over HTTP; report in var/demo/report.json
-	$(BIN)/python -m clients.demo.run
+play: $(RUNTIME) ## See trades on any day: a trading morning with customers (PORT=8100) until Ctrl-C
+	$(BIN)/python -m clients.demo.play $(PLAY_PORTS) --base-dir $(PLAY_DIR)
+
+demo: $(RUNTIME) ## One whole trading day over HTTP, judged; report in var/demo (KEEP=1 leaves it open)
+	$(BIN)/python -m clients.demo.run $(if $(KEEP),--keep)
 
 demo-controls: $(RUNTIME) ## Break one thing at a time; each demo check must notice its own
 	$(BIN)/python -m clients.demo.controls

@@ -30,11 +30,18 @@ class InstallationError(RuntimeError):
 
 @dataclass
 class Installation:
-    """One installation below ``base_dir``, on ports of its own, at a clock of its own."""
+    """One installation below ``base_dir``, on ports of its own, at a clock of its own.
+
+    Without ``port`` and ``simulator_port`` (control; the brokers' follow) free ones are taken.
+    ``seed`` fills it as ``make run`` does.
+    """
 
     base_dir: Path
     clock_start: str
     settings: Mapping[str, str] = field(default_factory=dict)
+    port: int | None = None
+    simulator_port: int | None = None
+    seed: bool = False
     url: str = ""
     simulator: dict[str, str] = field(default_factory=dict)
 
@@ -56,11 +63,12 @@ class Installation:
         ready.unlink(missing_ok=True)
         for old in self.log_path.parent.glob("*.log"):
             old.unlink()
-        port, self._ports = claim_block(FIRST_PORT)
+        port, simulator_port = self._choose_ports()
         command = (
-            *(sys.executable, str(ROOT / "manage.py"), "up", "--fresh", "--no-seed"),
+            *(sys.executable, str(ROOT / "manage.py"), "up", "--fresh"),
+            *(() if self.seed else ("--no-seed",)),
             *("--base-dir", str(self.base_dir), "--clock-start", self.clock_start),
-            *("--port", str(port), "--simulator-port", str(port + 1), "--die-with-parent"),
+            *("--port", str(port), "--simulator-port", str(simulator_port), "--die-with-parent"),
         )
         self._log = self.log_path.open("ab")
         self._child = subprocess.Popen(
@@ -80,6 +88,12 @@ class Installation:
             time.sleep(0.1)
         found = json.loads(ready.read_text())
         self.url, self.simulator = found["url"], found["simulator"]
+
+    def _choose_ports(self) -> tuple[int, int]:
+        if self.port is not None and self.simulator_port is not None:
+            return self.port, self.simulator_port
+        port, self._ports = claim_block(FIRST_PORT)
+        return self.port or port, self.simulator_port or port + 1
 
     def stop(self) -> None:
         """End everything; harmless if it has not started or has ended."""
@@ -107,6 +121,15 @@ class Installation:
             if " ended (" in line or line.endswith("ended; starting it again"):
                 part = line.split(" ", 1)[0]
                 raise InstallationError(f"{line}{tail(self.log_path.with_name(f'{part}.log'))}")
+
+    def is_up(self) -> bool:
+        """Whether it runs; parts of it that end are started again by itself."""
+        return self._child is not None and self._child.poll() is None
+
+    def read(self, name: str) -> dict[str, Any]:
+        """One of the JSON files that its seed has left for us (keys, passwords)."""
+        found: dict[str, Any] = json.loads((self.base_dir / "run" / name).read_text())
+        return found
 
     def tail(self) -> str:
         """The end of what it said."""

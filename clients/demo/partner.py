@@ -22,7 +22,7 @@ from clients.demo.evidence import (
 )
 from clients.demo.progress import Progress
 from clients.demo.staff import PartnerKey
-from clients.demo.story import Customer, Plan
+from clients.demo.story import Customer
 
 TIMEOUT: Final = 30
 AT_ONCE: Final = 12
@@ -115,8 +115,8 @@ class PartnerApi:
             "POST", f"{path}/callback", {**who, "request_token": code, "state": started["state"]}
         )
 
-    def subscribe(self, customer: Customer, plan: Plan, template_id: str) -> str:
-        """Subscribe by reference; the subscription's id."""
+    def subscribe(self, customer: Customer, template_id: str) -> str:
+        """Subscribe by reference; the subscription's id. A repeated call is the same call."""
         body: dict[str, Any] = {
             "template_id": template_id,
             "user_email": customer.email,
@@ -132,7 +132,7 @@ class PartnerApi:
             "POST",
             "/partner/marketplace/subscribe",
             body,
-            idempotency_key=f"subscribe-{customer.number}-{plan.key}",
+            idempotency_key=f"subscribe-{customer.number}-{template_id}",
         )
         return str(said["subscription_id"])
 

@@ -21,6 +21,7 @@ from clients.demo.evidence import Evidence, StopMove
 from clients.demo.forms import PageError
 from clients.demo.installation import ROOT, Installation, InstallationError
 from clients.demo.month import MonthEnd
+from clients.demo.openhouse import interrupt_on_signals, stay_open, welcome
 from clients.demo.partner import ApiError, PartnerApi, in_parallel
 from clients.demo.progress import say
 from clients.demo.receiver import Receiver
@@ -35,12 +36,14 @@ from clients.demo.story import (
     ZEBU,
     ZERODHA,
     Customer,
+    Hours,
     Plan,
     Story,
     make_story,
 )
 
 CLOCK_START: Final = dt.time(9, 16)
+STAFF: Final = "staff"
 SETTINGS: Final = {"QUANTLEAP_VISIBILITY_DELAY": "4", "QUANTLEAP_LOG_LEVEL": "INFO"}
 FUNDS: Final = 50_000_000
 LEAVE_BEFORE: Final = 60.0  # seconds before the entry: armed (at 120), not yet committed
@@ -55,12 +58,16 @@ LOOKED_AT: Final = 3  # straddles whose stops are looked at before and after the
 
 @dataclass(frozen=True)
 class Config:
-    """What to play. ``settings`` are environment variables of the installation."""
+    """What to play. ``settings`` are environment variables of the installation.
+
+    With ``keep`` the finished day stays open for browsing until Ctrl-C.
+    """
 
     base_dir: Path
     story: Story
     clock_start: dt.time = CLOCK_START
     settings: Mapping[str, str] = field(default_factory=dict)
+    keep: bool = False
 
 
 class Demo:
@@ -85,7 +92,12 @@ class Demo:
             say("Installation: PostgreSQL, Valkey, web, worker, beat, broker simulator")
             self.installation.start()
             self.began = time.monotonic()
-            return self._day()
+            verdict = self._day()
+            if self.config.keep:
+                say("\nThe day is over, and yours to look at.")
+                say("\n".join(welcome(self.installation, STAFF, self.password)))
+                stay_open(self.installation)
+            return verdict
         finally:
             self.installation.stop()
             self.receiver.stop()
@@ -119,13 +131,13 @@ class Demo:
     # -- before the market -------------------------------------------------------------------
     def _staff_prepare(self) -> PartnerKey:
         say("Operators: calendar, limits, contract lists, first staff account")
-        password = secrets.token_urlsafe(18)
+        password = self.password = secrets.token_urlsafe(18)
         steps = (
             ("load_freeze_quantities",),
             ("load_calendar",),
             ("import_instruments", "--broker", ZEBU),
             ("import_instruments", "--broker", ZERODHA),
-            ("createsuperuser", "--noinput", "--username", "staff", "--email", "staff@example.com"),
+            ("createsuperuser", "--noinput", "--username", STAFF, "--email", "staff@example.com"),
         )
         for step in steps:
             self.installation.command(
@@ -133,12 +145,12 @@ class Demo:
             )
         say("Staff, in the console: tax, quotes, two strategies, a partner with key and webhooks")
         staff = self.staff = Staff(self.installation.url)
-        staff.log_in("staff", password)
+        staff.log_in(STAFF, password)
         staff.enter_tax_and_supplier()
         staff.add_feed("Primary feed", ZERODHA, "FEED01", "PRIMARY")
         staff.add_feed("Spare feed", ZEBU, "FEED02", "SPARE")
         for plan in PLANS:
-            staff.publish(plan, self.story)
+            staff.publish(plan, [Hours(plan.name, self.story.entry, self.story.exit)])
         partner = staff.add_partner("zebu", "Zebu", f"{self.installation.url}/broker-login/done")
         key = staff.issue_key(partner)
         self.receiver.secret = staff.add_webhook_endpoint(partner, self.receiver.url)
@@ -171,12 +183,12 @@ class Demo:
         self.simulator.call("POST", "/funds", body)
 
     def _subscribe(self, customer: Customer, plan: Plan, templates: Mapping[str, str]) -> None:
-        made = self.api.subscribe(customer, plan, templates[plan.name])
+        made = self.api.subscribe(customer, templates[plan.name])
         self.subscriptions[customer.email, plan.key] = made
 
     def _try_illegal(self, customer: Customer, plan: Plan, templates: Mapping[str, str]) -> None:
         try:
-            self.api.subscribe(customer, plan, templates[plan.name])
+            self.api.subscribe(customer, templates[plan.name])
         except ApiError as error:
             if error.status != 400:
                 raise
@@ -337,9 +349,15 @@ def main() -> int:
         "--clock-start", type=dt.time.fromisoformat, default=CLOCK_START, help="HH:MM:SS, IST"
     )
     parser.add_argument("--hold", type=int, default=HOLD_SECONDS, help="seconds until the exit")
+    parser.add_argument(
+        "--keep", action="store_true", help="leave the finished day open until Ctrl-C"
+    )
     options = parser.parse_args()
+    interrupt_on_signals()
     story = make_story(options.zebu, options.zerodha, options.hold)
-    config = Config(options.base_dir.absolute(), story, clock_start=options.clock_start)
+    config = Config(
+        options.base_dir.absolute(), story, clock_start=options.clock_start, keep=options.keep
+    )
     verdict = play(config)
     return 0 if verdict is not None and verdict.holds else 1
 

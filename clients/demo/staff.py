@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,7 +12,7 @@ import requests
 from clients.demo.broker import log_in
 from clients.demo.forms import Browser, Page, PageError
 from clients.demo.money import Payment
-from clients.demo.story import DAY, GST_PERCENT, HOME_STATE, PARTNER_BPS, UNDERLYING, Plan, Story
+from clients.demo.story import DAY, GST_PERCENT, HOME_STATE, PARTNER_BPS, UNDERLYING, Hours, Plan
 
 PERMISSIONS: Final = (
     "marketplace:read",
@@ -83,8 +83,11 @@ class Staff:
         self._confirm(page, code=code)
 
     # -- templates ---------------------------------------------------------------------------
-    def publish(self, plan: Plan, story: Story) -> str:
-        """Write one template on an empty page and publish it; its public id."""
+    def publish(self, plan: Plan, hours: Sequence[Hours]) -> str:
+        """Write one template with a strategy per entry of ``hours`` on an empty page; publish it.
+
+        Returns its number in the console.
+        """
         page = self.browser.get("/admin/marketplace/template/add/")
         form = page.form_with("name", "strategies-TOTAL_FORMS")
         form.set("name", plan.name)
@@ -94,7 +97,7 @@ class Staff:
         form.set("prices-0-monthly_fee", str(plan.fee))
         for name in [one for one in form.fields if one.startswith("strategies-")]:
             del form.fields[name]
-        form.fields.update({name: [value] for name, value in _strategy(plan, story)})
+        form.fields.update({name: [value] for name, value in _strategies(plan, hours)})
         page = self._saved(self.browser.submit(page, form, "_publish"))
         if not re.search(r"/\d+/publish/?$", page.url):
             raise PageError(f"saving {plan.name} led to {page.url}{page.complaint()}")
@@ -191,23 +194,27 @@ class Staff:
         return max(numbers, key=int)
 
 
-def _strategy(plan: Plan, story: Story) -> Iterable[tuple[str, str]]:
-    """The form fields of one strategy with its legs (docs/authoring.md names them)."""
-    yield from _management("strategies", 1)
-    prefix = "strategies-0"
-    yield f"{prefix}-position", "0"
-    yield f"{prefix}-name", plan.name
+def _strategies(plan: Plan, hours: Sequence[Hours]) -> Iterable[tuple[str, str]]:
+    """The form fields of a plan's strategies with their legs (docs/authoring.md names them)."""
+    yield from _management("strategies", len(hours))
+    for number, one in enumerate(hours):
+        yield from _strategy(f"strategies-{number}", number, plan, one)
+
+
+def _strategy(prefix: str, number: int, plan: Plan, hours: Hours) -> Iterable[tuple[str, str]]:
+    yield f"{prefix}-position", str(number)
+    yield f"{prefix}-name", hours.name
     yield f"{prefix}-underlying", UNDERLYING
-    yield f"{prefix}-entry_time", story.entry.isoformat("seconds")
-    yield f"{prefix}-exit_time", story.exit.isoformat("seconds")
+    yield f"{prefix}-entry_time", hours.entry.isoformat("seconds")
+    yield f"{prefix}-exit_time", hours.exit.isoformat("seconds")
     yield f"{prefix}-order_rule", "BUY_FIRST"
     yield f"{prefix}-square_off", "PARTIAL"
     yield f"{prefix}-move_to_cost", plan.move_to_cost
     yield f"{prefix}-leg_failure", "UNWIND_FILLED"
     yield from _management(f"{prefix}-legs", len(plan.legs))
-    for number, leg in enumerate(plan.legs):
-        row = f"{prefix}-legs-{number}"
-        yield f"{row}-position", str(number)
+    for leg_number, leg in enumerate(plan.legs):
+        row = f"{prefix}-legs-{leg_number}"
+        yield f"{row}-position", str(leg_number)
         yield f"{row}-side", leg.side
         yield f"{row}-option_type", leg.option_type
         yield f"{row}-moneyness", leg.moneyness

@@ -107,6 +107,15 @@ PLANS: Final = (
 
 
 @dataclass(frozen=True)
+class Hours:
+    """When one strategy of a plan enters and leaves (IST); ``name`` tells it from its sisters."""
+
+    name: str
+    entry: dt.time
+    exit: dt.time
+
+
+@dataclass(frozen=True)
 class Fault:
     """Something that goes wrong at a broker, for one customer, during the entry.
 

@@ -98,12 +98,13 @@ def today(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     tiles = [item for item in found if isinstance(item, Tile)]
     alarms = [item for item in found if isinstance(item, Alarm)]
     alarms += [_alarm(tile) for tile in tiles if tile.tone == "bad"]
+    panels = [item for item in found if isinstance(item, Panel)]
     return {
         **context,
         "now": now,
         "alarms": alarms,
         "tiles": [_attention(alarms), *tiles] if found else [],
-        "panels": [item for item in found if isinstance(item, Panel)],
+        "panels": panels[::-1],  # what happened today before what is planned
     }
 
 

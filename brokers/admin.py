@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils.html import format_html
 from unfold.widgets import (
     UnfoldAdminPasswordWidget,
@@ -21,9 +25,17 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
-from brokers.models import BrokerAccount, BrokerInstrument, FeedAccount, LoginAttempt
+from brokers.contractlists import list_states, progress_of
+from brokers.models import (
+    BrokerAccount,
+    BrokerInstrument,
+    ContractListImport,
+    FeedAccount,
+    LoginAttempt,
+)
 from brokers.selectors import clean_client_id, readiness
 from brokers.services import accounts, feeds
+from brokers.services.contractlists import request_imports
 from brokers.vault import check_credential
 from partners.models import Partner
 from quantleap.core import clock
@@ -32,10 +44,15 @@ from quantleap.core.admin import (
     ConsoleAdmin,
     LargeTableMixin,
     ReadOnlyAdmin,
+    action,
     confirmed,
+    display,
 )
-from quantleap.core.audit import Actor
+from quantleap.core.audit import SYSTEM, Actor
 from quantleap.core.errors import DomainError
+
+#: The page of contract lists looks again after so many seconds while one is being fetched.
+LOOK_AGAIN_SECONDS: Final = 3
 
 if TYPE_CHECKING:
     _FeedModelForm = forms.ModelForm[FeedAccount]  # generic in its stubs only
@@ -332,3 +349,140 @@ class BrokerInstrumentAdmin(LargeTableMixin, ReadOnlyAdmin):
     search_fields = ("symbol", "=token")
     list_select_related = ("contract__underlying",)
     ordering = ("-id",)
+
+
+# -- contract lists --------------------------------------------------------------------------
+class ImportForm(ConfirmForm):
+    """Which lists to fetch now."""
+
+    lists = forms.MultipleChoiceField(
+        label="Lists",
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"required": "Choose one."},
+    )
+    force = forms.BooleanField(
+        required=False,
+        label="Accept a list much shorter than the last one",
+        help_text="Only when you know why it is shorter: contracts it lacks cannot be traded.",
+        widget=UnfoldBooleanSwitchWidget,
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choices = [(" ".join(state.key), state.name) for state in list_states()]
+        field = self.fields["lists"]
+        assert isinstance(field, forms.MultipleChoiceField)  # noqa: S101  # declared above
+        field.choices = choices
+        field.initial = [value for value, _ in choices]
+
+
+@admin.register(ContractListImport)
+class ContractListImportAdmin(LargeTableMixin, ReadOnlyAdmin):
+    """Contract lists of each day: fetched before the open, tried again, or asked for here."""
+
+    list_display = (
+        "queued_at",
+        "broker",
+        "exchange",
+        "trade_date",
+        "shown_state",
+        "outcome",
+        "who",
+    )
+    list_filter = ("broker", "exchange", "state", "trade_date")
+    ordering = ("-id",)
+    fields = (
+        ("broker", "exchange", "trade_date"),
+        ("state", "asked_by", "force"),
+        ("queued_at", "started_at", "finished_at"),
+        "source",
+        "report",
+        "problem",
+    )
+    actions_list = ("import_now",)
+    actions_list_hide_default = True
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Who may fetch a list now."""
+        return request.user.has_perm("brokers.add_contractlistimport")
+
+    @action(description="Import now", permissions=["add"], url_path="import-now", icon="download")
+    def import_now(self, request: HttpRequest) -> HttpResponse:
+        """To the page that asks which."""
+        return HttpResponseRedirect(reverse("admin:brokers_contractlistimport_add"))
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """The list; it looks again by itself while something waits or runs."""
+        answer: HttpResponse = super().changelist_view(request, extra_context)
+        if answer.status_code == HTTPStatus.OK and any(state.is_open for state in list_states()):
+            answer.headers["Refresh"] = str(LOOK_AGAIN_SECONDS)
+        return answer
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Which lists, then a row each that a worker takes within seconds."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        posted = request.method == "POST"
+        form = ImportForm(request.POST) if posted else ImportForm()
+        errors: list[str] = []
+        status = 200
+        if posted and form.is_valid():
+            try:
+                return self._asked(request, form.cleaned_data)
+            except DomainError as error:
+                errors, status = form.refuse(error), error.status
+        elif posted:
+            status = 400
+        shown = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": "Import contract lists now",
+            "description": "Import",
+            "sentences": (
+                "A worker downloads each list from its broker and imports it; this takes seconds.",
+                "A broken or empty list changes nothing.",
+            ),
+            "form": form,
+            "errors": errors,
+            "back": reverse("admin:brokers_contractlistimport_changelist"),
+        }
+        return TemplateResponse(request, "console/confirm.html", shown, status=status)
+
+    def _asked(self, request: HttpRequest, data: dict[str, Any]) -> HttpResponse:
+        rows = request_imports(
+            lists=[(broker, exchange) for broker, exchange in map(str.split, data["lists"])],
+            force=data["force"],
+            actor=Actor.staff(request.user),
+            now=clock.now(),
+        )
+        names = ", ".join(f"{row.get_broker_display()} {row.exchange}" for row in rows)
+        messages.success(
+            request,
+            f"{names}: a worker fetches it within seconds."
+            if rows
+            else "It is being fetched already.",
+        )
+        return HttpResponseRedirect(reverse("admin:brokers_contractlistimport_changelist"))
+
+    @display(
+        description="State",
+        ordering="state",
+        label={"Waiting": "info", "Running": "info", "Done": "success", "Failed": "danger"},
+    )
+    def shown_state(self, row: ContractListImport) -> str:
+        """With a colour."""
+        return row.get_state_display()
+
+    @admin.display(description="What it did")
+    def outcome(self, row: ContractListImport) -> str:
+        """Counts, the reason why not, or how far it is."""
+        if row.state == ContractListImport.State.RUNNING:
+            return progress_of(row.pk) or "under way"
+        return row.report or row.problem or "–"
+
+    @admin.display(description="Asked by")
+    def who(self, row: ContractListImport) -> str:
+        """Beat, or a person."""
+        return "schedule" if row.asked_by == SYSTEM.id else row.asked_by

@@ -10,7 +10,8 @@ class BrokersConfig(AppConfig):
     verbose_name = "Brokers"
 
     def ready(self) -> None:
-        """Offer the feed accounts' quotes to marketplace, and their state to the page Today."""
+        """Offer quotes to marketplace; show feeds and contract lists on the first page."""
+        from brokers.contractlists import contract_lists_today
         from brokers.feed import PLATFORM_QUOTES  # late: models are not loaded before ready
         from brokers.today import today
         from marketplace.ports import QUOTES
@@ -18,3 +19,4 @@ class BrokersConfig(AppConfig):
 
         QUOTES.register(PLATFORM_QUOTES)
         TODAY.register(today)
+        TODAY.register(contract_lists_today)

@@ -191,10 +191,54 @@ class BrokerInstrument(models.Model):
         return f"{self.broker} {self.symbol}"
 
 
+class ContractListImport(models.Model):
+    """One import of a broker's contract list of a day: asked for, under way, or over."""
+
+    class State(models.TextChoices):
+        QUEUED = "QUEUED", "Waiting"
+        RUNNING = "RUNNING", "Running"
+        DONE = "DONE", "Done"
+        FAILED = "FAILED", "Failed"
+
+    broker = models.CharField(max_length=20, choices=BrokerKind.choices)
+    exchange = models.CharField(max_length=4)
+    trade_date = models.DateField(help_text="The day (IST) whose list it is.")
+    state = models.CharField(max_length=7, choices=State.choices, default=State.QUEUED)
+    force = models.BooleanField(
+        default=False, help_text="Accepts a list much shorter than the last one."
+    )
+    source = models.CharField(max_length=200, blank=True)
+    asked_by = models.CharField(max_length=150)
+    queued_at = models.DateTimeField(default=clock.now)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    report = models.CharField(max_length=300, blank=True)
+    problem = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        ordering = ("-id",)
+        verbose_name = "contract list"
+        constraints = (
+            models.UniqueConstraint(
+                fields=["broker", "exchange"],
+                condition=Q(state__in=("QUEUED", "RUNNING")),
+                name="contract_list_one_open",
+            ),
+        )
+        indexes = (
+            # the newest of each list: the first page, and what is due
+            models.Index(fields=["broker", "exchange", "-id"], name="contract_list_newest_idx"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.get_broker_display()} {self.exchange}, {self.trade_date:%d %b %Y}"
+
+
 __all__ = [
     "BrokerAccount",
     "BrokerInstrument",
     "BrokerKind",
+    "ContractListImport",
     "FeedAccount",
     "LoginAttempt",
     "Partner",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
+from brokers.services.contractlists import import_due
 from brokers.services.feedwatch import watch_feeds
 from brokers.services.sessions import sweep_sessions
 from quantleap.core import clock
@@ -19,3 +20,9 @@ def expire_sessions() -> int:
 def watch_feed_accounts() -> int:
     """Beat, every few seconds: does every feed account still give prices?"""
     return watch_feeds(now=clock.now())
+
+
+@shared_task(name="brokers.import_contract_lists", ignore_result=True)
+def import_contract_lists() -> int:
+    """Beat, every ten seconds: fetch the lists of the day that are due, and those asked for."""
+    return len(import_due(now=clock.now()))

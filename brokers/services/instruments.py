@@ -18,7 +18,7 @@ from django.db.models import Count, Max
 
 from brokers.base import InstrumentRow
 from brokers.errors import InstrumentFileError
-from brokers.models import BrokerInstrument
+from brokers.models import BrokerInstrument, ContractListImport
 from brokers.registry import get_adapter
 from brokers.underlyings import INDEX_NAMES
 from marketplace.models import Contract, LotSize, Underlying
@@ -100,11 +100,13 @@ def import_instruments(
     now: dt.datetime,
     force: bool = False,
     progress: Progress = lambda text: None,
+    asked: ContractListImport | None = None,
 ) -> ImportReport:
     """Read ``lines`` in ``broker``'s file format and store its index derivatives.
 
     ``source`` (a file name or address) is kept with new lot sizes; ``force`` accepts a shrunken
-    file. InstrumentFileError when the file is refused; then nothing was written.
+    file; ``asked`` is the row that asked for it. Every exchange in the file has today's list from
+    then on. InstrumentFileError when the file is refused; then nothing was written.
     """
     stream = get_adapter(broker).parse_instruments(lines)
     listed = [row for row in stream if _fits(row)]
@@ -145,6 +147,7 @@ def import_instruments(
                 for (exchange, code), count in stream.unknown.items()
             },
         )
+        _store_done(broker, rows, asked, source, actor, report, now)
         audit.record(
             actor=actor,
             action="instruments.imported",
@@ -153,6 +156,36 @@ def import_instruments(
             data={"source": source[:200], "report": str(report)},
         )
     return report
+
+
+def _store_done(
+    broker: str,
+    rows: list[InstrumentRow],
+    asked: ContractListImport | None,
+    source: str,
+    actor: Actor,
+    report: ImportReport,
+    now: dt.datetime,
+) -> None:
+    """Write down that the list of each exchange in the file is today's."""
+    done = {
+        "trade_date": clock.ist_date(now),
+        "state": ContractListImport.State.DONE,
+        "source": source[:200],
+        "started_at": now if asked is None else asked.started_at,
+        "finished_at": clock.now(),  # of display only: how long it took
+        "report": str(report)[:300],
+    }
+    exchanges = {row.exchange for row in rows}
+    if asked is not None and asked.exchange not in exchanges:
+        raise InstrumentFileError(f"The file holds nothing of {asked.exchange}")
+    for exchange in sorted(exchanges):
+        if asked is not None and exchange == asked.exchange:
+            ContractListImport.objects.filter(pk=asked.pk).update(**done)
+        else:
+            ContractListImport.objects.create(
+                broker=broker, exchange=exchange, asked_by=actor.id, queued_at=now, **done
+            )
 
 
 # -- refusals --------------------------------------------------------------------------------
@@ -222,7 +255,7 @@ def _refuse_shrunken(broker: str, rows: list[InstrumentRow]) -> None:
                 raise InstrumentFileError(
                     f"{exchange} has {count} contracts of {underlying}, the last list had {had}: "
                     "the download may have been cut short. Download it again; if the list really "
-                    "is so short, import it with --force"
+                    "is so short, import it again and accept it (--force)"
                 )
 
 

@@ -175,6 +175,7 @@ NAVIGATION: Final[tuple[tuple[str, bool, tuple[Link, ...]], ...]] = (
         (
             Link("Accounts", "account_balance", "brokers.BrokerAccount"),
             Link("Feed accounts", "sensors", "brokers.FeedAccount"),
+            Link("Contract lists", "download", "brokers.ContractListImport"),
             Link("Login attempts", "login", "brokers.LoginAttempt"),
         ),
     ),

@@ -157,6 +157,12 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 10.0,
         "options": {"expires": 10},
     },
+    # trading days from 08:30 in India, and what staff ask for at any time
+    "import-contract-lists": {
+        "task": "brokers.import_contract_lists",
+        "schedule": 10.0,
+        "options": {"expires": 10},
+    },
     "forget-user-tokens": {"task": "partners.forget_user_tokens", "schedule": 3600.0},
     # UTC: 05:00 in India, before the proof
     "mature-commission": {"task": "billing.mature_daily", "schedule": crontab(hour=23, minute=30)},

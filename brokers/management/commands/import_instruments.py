@@ -1,4 +1,4 @@
-"""``manage.py import_instruments --broker zerodha|zebu [--file F | --url U] [--exchange NFO]``."""
+"""``manage.py import_instruments [--broker B [--file F | --url U] [--exchange NFO]]``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from brokers import instrument_files
-from brokers.endpoints import endpoints
-from brokers.registry import get_adapter, live_kinds
+from brokers.contractlists import wanted_lists
+from brokers.models import ContractListImport
+from brokers.registry import live_kinds
+from brokers.services.contractlists import address_of, request_imports, run_import
 from brokers.services.instruments import import_instruments
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
@@ -17,16 +19,19 @@ from quantleap.core.errors import DomainError
 
 
 class Command(BaseCommand):
-    """Import a broker's instrument file from disk, an address, or the broker itself."""
+    """Import contract lists: all of today's, or one from disk, an address, or the broker itself."""
 
-    help = "Import contracts, lot sizes and a broker's names for them from its instrument file."
+    help = (
+        "Import contracts, lot sizes and the brokers' names for them. Without --broker: every "
+        "list that this installation fetches by itself on trading days, now."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The broker, and at most one place to read from."""
-        parser.add_argument("--broker", required=True, choices=live_kinds())
+        parser.add_argument("--broker", choices=live_kinds())
         place = parser.add_mutually_exclusive_group()
-        place.add_argument("--file", type=Path, help="plain, .gz or .zip")
-        place.add_argument("--url", help="http(s) address of the file")
+        place.add_argument("--file", type=Path, help="plain, .gz or .zip; needs --broker")
+        place.add_argument("--url", help="http(s) address of the file; needs --broker")
         parser.add_argument(
             "--exchange", default="NFO", choices=("NFO", "BFO"), help="what to download"
         )
@@ -36,12 +41,20 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Import, print counts; a refused file is an error exit and changes nothing."""
+        if options["broker"]:
+            self._one(options)
+        elif options["file"] or options["url"]:
+            raise CommandError("--file and --url need --broker: whose format is it?")
+        else:
+            self._all(force=options["force"])
+
+    def _one(self, options: dict[str, Any]) -> None:
         broker: str = options["broker"]
         try:
             if options["file"]:
                 opened, source = instrument_files.open_file(options["file"]), options["file"].name
             else:
-                source = options["url"] or _address(broker, options["exchange"])
+                source = options["url"] or address_of(broker, options["exchange"])
                 self.stdout.write(f"downloading {source}")
                 opened = instrument_files.open_url(source)
             with opened as lines:
@@ -58,9 +71,28 @@ class Command(BaseCommand):
             raise CommandError(error.message) from error
         self.stdout.write(self.style.SUCCESS(str(report)))
 
+    def _all(self, *, force: bool) -> None:
+        lists = wanted_lists()
+        if not lists:
+            raise CommandError(
+                "No broker may be spoken to: name it in QUANTLEAP_LIVE_BROKERS, or use --broker "
+                "with --file"
+            )
+        now = clock.now()
+        asked = request_imports(lists=lists, actor=SYSTEM, now=now, force=force)
+        if len(asked) < len(lists):
+            self.stdout.write("the others are being imported already")
+        failed = 0
+        for row in asked:
+            self.stdout.write(f"{row}:")
+            if not run_import(row.pk, now=now, progress=self._say):
+                self.stdout.write("  a worker has taken it")
+                continue
+            row.refresh_from_db()
+            failed += row.state == ContractListImport.State.FAILED
+            self.stdout.write(f"  {row.report or row.problem}")
+        if failed:
+            raise CommandError(f"{failed} of {len(asked)} lists were not imported")
 
-def _address(broker: str, exchange: str) -> str:
-    configured = endpoints(broker)
-    if exchange == "NFO":
-        return configured.instruments
-    return configured.api + get_adapter(broker).instruments_path(exchange)
+    def _say(self, text: str) -> None:
+        self.stdout.write(f"  {text}")

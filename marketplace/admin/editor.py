@@ -176,6 +176,6 @@ def _gap(form: Any) -> str:
 def _first_error(form: Any) -> str:
     """The first message of a form, with its field where it has one."""
     for name, messages in form.errors.items():
-        label = form.fields[name].label or name.replace("_", " ") if name in form.fields else ""
+        label = form[name].label if name in form.fields else ""
         return f"{label}: {messages[0]}" if label else str(messages[0])
     return "it could not be read."

@@ -38,6 +38,7 @@ class TemplateForm(_TemplateModelForm):
     start: StartingPoint | None = None
     #: Why the database refused this post a moment ago; '' on the first look at it.
     refusal = ""
+    _editor_told = False
 
     revision = forms.CharField(required=False, widget=forms.HiddenInput)
     category = forms.ChoiceField(initial=CATEGORIES[0], widget=UnfoldAdminSelectWidget())
@@ -99,7 +100,14 @@ class TemplateForm(_TemplateModelForm):
     def is_valid(self) -> bool:
         """Both halves are checked, so that all errors show at once."""
         own = super().is_valid()
-        return self.editor.is_valid() and own
+        if self.editor.is_valid():
+            return own
+        if not self._editor_told:
+            self._editor_told = True
+            count = self.editor.error_count
+            fields = "one field" if count == 1 else f"{count} fields"
+            self.add_error(None, f"Please correct {fields} of the strategies, marked below.")
+        return False
 
     def clean(self) -> dict[str, Any]:
         """Names that are free, nothing of somebody else's overwritten, partners where needed."""

@@ -33,8 +33,10 @@ MONEYNESS_CHOICES = tuple((text, text) for text in MONEYNESS)
 EXIT_CHOICES = (("", "None"), *((kind.kind, kind.label) for kind in EXIT_RULES.kinds()))
 
 
-def _select(choices: Any, **options: Any) -> forms.ChoiceField:
-    return forms.ChoiceField(choices=choices, widget=UnfoldAdminSelectWidget(), **options)
+def _select(choices: Any, said: str = "", **options: Any) -> forms.ChoiceField:
+    """``said``: the field's name for who does not see the heading of its column."""
+    attrs = {"aria-label": said} if said else {}
+    return forms.ChoiceField(choices=choices, widget=UnfoldAdminSelectWidget(attrs), **options)
 
 
 def _time(label: str, initial: str) -> forms.TimeField:
@@ -49,11 +51,13 @@ def _time(label: str, initial: str) -> forms.TimeField:
     )
 
 
-def _value() -> forms.CharField:
+def _value(label: str) -> forms.CharField:
+    attrs = {"inputmode": "decimal", "autocomplete": "off", "aria-label": label}
     return forms.CharField(
+        label=label,
         required=False,
         max_length=12,
-        widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal", "autocomplete": "off"}),
+        widget=UnfoldAdminTextInputWidget(attrs=attrs),
     )
 
 
@@ -82,10 +86,10 @@ class LegForm(RowForm):
         initial=1,
         widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "numeric"}),
     )
-    stop_kind = _select(EXIT_CHOICES, label="Stop", required=False)
-    stop_value = _value()
-    target_kind = _select(EXIT_CHOICES, label="Target", required=False)
-    target_value = _value()
+    stop_kind = _select(EXIT_CHOICES, "Stop", label="Stop", required=False)
+    stop_value = _value("Stop value")
+    target_kind = _select(EXIT_CHOICES, "Target", label="Target", required=False)
+    target_value = _value("Target value")
 
     def clean(self) -> dict[str, Any]:
         """A kind needs a value and the other way round."""

@@ -275,6 +275,9 @@ class TemplateAdmin(TemplateActions):
     ) -> HttpResponse:
         """With what subscribers trade now, beside the draft that the page shows."""
         template = kwargs.get("obj")
+        context["editor_locked"] = template is not None and not self.has_change_permission(
+            request, template
+        )
         if template is not None:
             context["standing"] = standing(template, clock.now())
             context["may_publish"] = self.has_publish_permission(request, template)
@@ -340,7 +343,7 @@ class TemplateAdmin(TemplateActions):
 
     @action(
         description="Save and publish…",
-        permissions=["change"],
+        permissions=["publish"],
         attrs={"name": "_publish"},
         variant=ActionVariant.PRIMARY,
     )

@@ -94,13 +94,78 @@ def test_errors_stand_beside_their_field(page: Page) -> None:
     page.click("[name=_save]")
     message = "BANKNIFTY has no weekly expiry; choose MONTHLY."
     leg = page.locator("[data-leg]").nth(0)
-    expect(leg.get_by_text(message)).to_be_visible()
+    error = leg.get_by_text(message)
+    expect(error).to_be_visible()
+    expect(page.get_by_role("alert").filter(has_text="Please correct")).to_have_count(1)
+    expect(page.get_by_text("Please correct 3 fields of the strategies")).to_be_visible()
+    expect(page.locator("[name=strategies-0-exit_time]")).to_be_focused()
     shoot(page, "template-errors")
+    for width in (1440, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        box = error.bounding_box()
+        assert box is not None
+        assert box["height"] < 40, "two lines at the most, not six in a narrow column"
+    page.set_viewport_size({"width": 1440, "height": 1000})
     for number in (0, 1):
         page.select_option(f"[name=strategies-0-legs-{number}-expiry]", "MONTHLY")
     page.fill("[name=strategies-0-exit_time]", "15:10")
     page.click("[name=_save]")
-    expect(page.locator(".ql-status")).to_contain_text("never published")
+    expect(page.locator(".ql-standing")).to_contain_text("Never published")
+
+
+def test_the_first_error_is_found_in_the_tab_where_it_is(page: Page) -> None:
+    page.goto(f"{ADD}?start=iron_condor")
+    page.fill("[name=prices-0-monthly_fee]", "499")
+    page.get_by_text("Catalogue", exact=True).click()
+    page.fill("[name=sac]", "12")
+    page.click("[name=_save]")
+    expect(page.locator("[name=sac]")).to_be_focused()
+    expect(page.get_by_text("Please correct the field that is marked below")).to_have_count(1)
+
+
+def test_a_blank_builder_has_words_instead_of_axes(page: Page) -> None:
+    page.goto(f"{ADD}?start=blank")
+    expect(page.get_by_text("Add a leg to a strategy to see its pay-off here.")).to_be_visible()
+    expect(page.locator("#ql-payoff")).to_be_hidden()
+    page.click("[data-action=add-leg]")
+    expect(page.locator("#ql-payoff")).to_be_visible()
+    expect(page.locator("#ql-figures")).to_contain_text("Max profit")
+    page.locator("[data-action=remove-leg]").click()
+    expect(page.locator("#ql-payoff")).to_be_hidden()
+    expect(page.get_by_text("No legs yet.")).to_be_visible()
+
+
+def test_a_broken_leg_is_named_where_the_pay_off_was(page: Page) -> None:
+    page.goto(f"{ADD}?start=iron_condor")
+    expect(page.locator("#ql-figures")).to_contain_text("Max loss")
+    page.select_option("[name=strategies-0-legs-3-stop_kind]", "PREMIUM_PERCENT")
+    missing = page.get_by_text("leg 4 (BUY CE OTM8) is missing: Stop value: Give the stop a value.")
+    expect(missing).to_be_visible()
+    expect(page.locator("#ql-payoff")).to_be_hidden()
+    expect(page.locator("#ql-figures")).to_be_empty()
+    shoot(page, "template-broken-leg")
+
+
+def test_every_leg_field_says_its_name_and_shows_its_value(page: Page) -> None:
+    page.goto(f"{ADD}?start=iron_condor")
+    page.select_option("[name=strategies-0-legs-0-moneyness]", "OTM30")
+    page.select_option("[name=strategies-0-legs-0-expiry]", "MONTHLY")
+    for name in ("Side", "Type", "Strike", "Expiry", "Lots", "Stop", "Target"):
+        found = page.get_by_label("Leg 1").get_by_label(name, exact=True)
+        expect(found.first).to_be_visible()
+    for width in (1440, 1024, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate(CUT_OFF) == [], width
+
+
+#: Selects whose chosen words are wider than the room before their arrow.
+CUT_OFF = """() => [...document.querySelectorAll("#ql-strategies select")].filter((field) => {
+  const style = getComputedStyle(field);
+  const pen = document.createElement("canvas").getContext("2d");
+  pen.font = style.font;
+  const room = field.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+  return pen.measureText(field.selectedOptions[0].text).width > room + 0.5;
+}).map((field) => `${field.name}: ${field.selectedOptions[0].text}`)"""
 
 
 def test_strategies_are_duplicated_and_removed(page: Page) -> None:

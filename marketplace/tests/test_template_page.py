@@ -461,11 +461,11 @@ def test_a_leg_in_error_is_named_and_there_is_no_total_without_it(staff: Client)
     answer = staff.post(PAYOFF, broken).json()
     assert answer["pictures"] == []
     assert answer["notes"] == [
-        "Iron condor: leg 4 (BUY CE OTM8) is missing: stop value: Give the stop a value."
+        "Iron condor: leg 4 (BUY CE OTM8) is missing: Stop value: Give the stop a value."
     ]
     unlisted = hand_written(**{"strategies-0-underlying": "BANKNIFTY"})
     (note,) = staff.post(PAYOFF, unlisted).json()["notes"]
-    assert "leg 1 (BUY PE OTM8) is missing: expiry: BANKNIFTY has no weekly expiry" in note
+    assert "leg 1 (BUY PE OTM8) is missing: Expiry: BANKNIFTY has no weekly expiry" in note
     late = hand_written(**{"strategies-0-entry_time": "soon"})
     (note,) = staff.post(PAYOFF, late).json()["notes"]
     assert note == "Iron condor: Entry (IST): Write a time as HH:MM:SS (IST)."

@@ -123,7 +123,9 @@ def table(
         ),
     )
     return format_html(
-        '<div class="ql-scroll"><table class="ql-table"><tr>{}</tr>{}</table></div>', head, body
+        '<div class="ql-scroll" tabindex="0"><table class="ql-table"><tr>{}</tr>{}</table></div>',
+        head,
+        body,
     )
 
 

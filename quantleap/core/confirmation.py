@@ -22,9 +22,9 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.enums import ActionVariant
-from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from quantleap.core.errors import DomainError
+from quantleap.core.widgets import dress
 
 if TYPE_CHECKING:
 
@@ -76,11 +76,7 @@ class ConfirmForm(forms.Form):
     def __init__(self, *args: Any, obj: Any = None, **kwargs: Any) -> None:
         self.obj = obj
         super().__init__(*args, **kwargs)
-        for field in self.fields.values():
-            if isinstance(field.widget, forms.Textarea):
-                field.widget = UnfoldAdminTextareaWidget(attrs={"rows": 3})
-            elif type(field.widget) is forms.TextInput:  # one of a kind (a date) stays as it is
-                field.widget = UnfoldAdminTextInputWidget()
+        dress(self.fields.values())
 
     @classmethod
     def starting(cls, obj: Any) -> dict[str, Any]:

@@ -26,6 +26,7 @@ UNFOLD: dict[str, Any] = {
     "DASHBOARD_CALLBACK": "quantleap.core.console.today",
     "ENVIRONMENT": "quantleap.core.console.environment",
     "STYLES": [lambda request: static("core/console.css")],
+    "SCRIPTS": [lambda request: static("core/console.js")],
     "COLORS": {
         # indigo to teal: calm beside the red and green of profit and loss
         "primary": {

@@ -63,9 +63,13 @@
   /** Places by order on the page; the side's colour; which value fields show. */
   function refresh(editor) {
     const strategies = rowsOf(editor.querySelector("#ql-strategies"), "strategy");
+    editor.classList.toggle("ql-no-strategies", staying(strategies).length === 0);
     strategies.forEach((strategy, place) => {
       strategy.querySelector(`[name="${strategy.dataset.prefix}-position"]`).value = place;
-      rowsOf(strategy.querySelector("[data-legs]"), "leg").forEach((leg, number) => {
+      const legs = rowsOf(strategy.querySelector("[data-legs]"), "leg");
+      strategy.classList.toggle("ql-no-legs", staying(legs).length === 0);
+      staying(legs).forEach((leg, number) => leg.setAttribute("aria-label", `Leg ${number + 1}`));
+      legs.forEach((leg, number) => {
         leg.querySelector(`[name="${leg.dataset.prefix}-position"]`).value = number;
         leg.dataset.side = leg.querySelector(`[name="${leg.dataset.prefix}-side"]`).value;
         for (const exit of leg.querySelectorAll("[data-exit]")) {

@@ -39,14 +39,15 @@
     return item;
   }
 
-  function figures(pictures) {
+  /** What each strategy costs and may bring; with its name where there are others. */
+  function figures(pictures, named) {
     const holder = document.getElementById("ql-figures");
     holder.replaceChildren();
     for (const picture of pictures) {
       const premium = picture.net_premium;
       const row = document.createElement("div");
-      row.className = "ql-figures";
-      if (pictures.length > 1) row.append(figure("", picture.strategy));
+      row.className = "ql-payoff-figures";
+      if (named) row.append(figure("", picture.strategy));
       row.append(
         figure(premium >= 0 ? "Premium received" : "Premium paid", rupees.format(Math.abs(premium))),
         figure("Max profit", money(picture.max_profit)),
@@ -94,7 +95,7 @@
         interaction: { mode: "index", intersect: false },
         scales: {
           x: { type: "linear", bounds: "data", grid: {}, ticks: { maxTicksLimit: 9, callback: (value) => level.format(value) } },
-          y: { grid: {}, ticks: { maxTicksLimit: 7, callback: (value) => rupees.format(value) } },
+          y: { grid: {}, ticks: { maxTicksLimit: 7, precision: 0, callback: (value) => rupees.format(value) } },
         },
         plugins: {
           legend: { display: false },
@@ -115,31 +116,51 @@
     if (!editor || !section || typeof Chart === "undefined") return;
     const note = document.getElementById("ql-picture-note");
     const canvas = section.querySelector(".ql-canvas");
+    const gaps = document.getElementById("ql-picture-gaps");
+    const empty = document.getElementById("ql-picture-empty");
     const chart = makeChart(document.getElementById("ql-payoff"));
     let timer = 0;
     let asked = null;
     let shown = [];
 
+    /** The form as it stands, also where a reader may not change it. */
+    function formData() {
+      const locked = editor.querySelector("fieldset:disabled");
+      if (locked) locked.disabled = false;
+      const body = new FormData(editor.closest("form"));
+      if (locked) locked.disabled = true;
+      return body;
+    }
+
+    /** Pictures, what is missing in the others, or why there is nothing to see. */
+    function show(pictures, notes) {
+      shown = pictures;
+      const about = pictures.map((one) => `${one.premium_source}; index: ${one.spot_source}; expiry ${one.expiry}`);
+      note.textContent = [...new Set(about)].join(" · ");
+      gaps.replaceChildren(...notes.map((text) => {
+        const line = document.createElement("li");
+        line.textContent = text;
+        return line;
+      }));
+      gaps.hidden = notes.length === 0;
+      empty.hidden = pictures.length > 0 || notes.length > 0;
+      canvas.hidden = pictures.length === 0;
+      figures(pictures, pictures.length + notes.length > 1);
+      if (pictures.length) draw(chart, pictures);
+    }
+
     async function ask() {
       asked?.abort();
       asked = new AbortController();
-      const body = new FormData(editor.closest("form"));
-      let answer;
       try {
-        const response = await fetch(editor.dataset.payoffUrl, { method: "POST", body, signal: asked.signal });
+        const options = { method: "POST", body: formData(), signal: asked.signal };
+        const response = await fetch(editor.dataset.payoffUrl, options);
         if (!response.ok) throw new Error(String(response.status));
-        answer = await response.json();
+        const answer = await response.json();
+        show(answer.pictures, answer.notes);
       } catch (error) {
-        if (error.name !== "AbortError") note.textContent = "The picture could not be drawn.";
-        return;
+        if (error.name !== "AbortError") show([], ["The pay-off could not be drawn just now. Change a field to try again."]);
       }
-      shown = answer.pictures;
-      const about = shown.map((one) => `${one.premium_source}; index: ${one.spot_source}; expiry ${one.expiry}`);
-      note.textContent = [...new Set(about), ...answer.notes].join(" · ")
-        || "Complete a strategy with a leg to see its pay-off.";
-      canvas.hidden = shown.length === 0;
-      figures(shown);
-      if (shown.length) draw(chart, shown);
     }
 
     section.hidden = false;

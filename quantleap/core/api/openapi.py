@@ -39,7 +39,7 @@ AUDIENCES: Final[Mapping[str, Audience]] = {
                 "partnerKey": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "pk_<partner>_<live or test>_<32 alphanumerics>",
+                    "description": "`pk_<partner>_<live or test>_<32 alphanumerics>`",
                 },
                 "partnerSecret": {"type": "apiKey", "in": "header", "name": "X-Partner-Secret"},
             },

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django import forms
+from django.contrib import admin
 from django.contrib.auth.models import Permission
+from django.template.loader import render_to_string
 from django.test import Client, RequestFactory
 from django.urls import reverse
+from django.utils.html import escape, format_html
 
+from partners.models import PartnerKey
+from partners.tests.factories import make_key, make_partner
 from quantleap.core import audit, console
 from quantleap.core.audit import SYSTEM
 from quantleap.core.clock import UTC
+from quantleap.core.confirmation import ConfirmForm
 from quantleap.core.models import AuditEntry, OutboxEvent, StaffUser
 
 pytestmark = pytest.mark.django_db
@@ -87,3 +96,86 @@ def test_history_is_read_only_and_in_indian_time(staff: Client) -> None:
     )
     page = staff.get(reverse("admin:core_outboxevent_changelist")).content.decode()
     assert "4 Aug 2026, 09:20:00" in page
+
+
+# -- help texts ----------------------------------------------------------------------------------
+HELP = "unfold/helpers/help_text.html"
+
+
+def test_a_help_text_is_shown_as_it_is_written() -> None:
+    shown = render_to_string(HELP, {"help_text": "pk_<partner>_…"})
+    assert "pk_&lt;partner&gt;_…" in shown
+    link = format_html('<a href="{}">this form</a>', "../password/")
+    assert link in render_to_string(HELP, {"help_text": link})
+
+
+def test_no_help_text_of_the_console_is_eaten_as_html(staff: Client) -> None:
+    """Every help text with a < in it, wherever it stands on a form or above a table."""
+    request = RequestFactory().get("/admin/")
+    request.user = StaffUser.objects.get()
+    seen = 0
+    for model, page in admin.site._registry.items():
+        for field in model._meta.get_fields():
+            text = str(getattr(field, "help_text", ""))
+            if "<" not in text:
+                continue
+            shown = render_to_string(HELP, {"help_text": text})
+            assert escape(text) in shown, field
+            seen += 1
+        forms = [page.get_form(request)] if page.has_add_permission(request) else []
+        for form in forms:
+            for name, asked in form.base_fields.items():
+                text = str(asked.help_text)
+                safe = hasattr(asked.help_text, "__html__") or hasattr(text, "__html__")
+                assert safe or not re.search(r"</|<a |<br", text), (form, name)
+    assert seen, "pk_<partner>_<environment>_…"
+
+
+def test_the_key_pages_help_names_the_parts_of_a_key(staff: Client) -> None:
+    key = make_key(make_partner()).key
+    page = staff.get(
+        reverse("admin:partners_partnerkey_change", args=[PartnerKey.objects.get(key=key).pk])
+    ).content.decode()
+    assert "pk_&lt;partner&gt;_&lt;environment&gt;_…" in page
+
+
+# -- forms ---------------------------------------------------------------------------------------
+def questions(kind: type[ConfirmForm] = ConfirmForm) -> Iterator[type[ConfirmForm]]:
+    for one in kind.__subclasses__():
+        yield one
+        yield from questions(one)
+
+
+def test_every_field_that_an_action_asks_for_looks_like_the_consoles() -> None:
+    """Seen: the questions of actions were the browser's bare inputs."""
+    asked = 0
+    for form in questions():
+        for field in form().visible_fields():
+            widget = field.field.widget
+            assert type(widget).__module__ == "unfold.widgets", (form, field.name)
+            assert widget.attrs["class"], (form, field.name)
+            asked += 1
+    assert asked > 20
+
+
+def test_a_dressed_field_keeps_what_its_form_said() -> None:
+    class Ask(ConfirmForm):
+        amount = forms.DecimalField(min_value=1, widget=forms.NumberInput(attrs={"step": "0.05"}))
+        day = forms.DateField(initial=dt.date(2026, 8, 4))
+        why = forms.CharField(max_length=9, widget=forms.Textarea)
+        kinds = forms.MultipleChoiceField(choices=[("A", "a"), ("B", "b")], initial=["B"])
+
+    page = Ask().as_p()
+    assert 'step="0.05"' in page
+    assert 'type="date" name="day" value="2026-08-04"' in page
+    assert 'maxlength="9"' in page
+    assert '<option value="B" selected>b</option>' in page
+
+
+def test_a_form_says_once_what_is_wrong_with_it(client: Client) -> None:
+    StaffUser.objects.create_superuser("boss", "boss@example.com", "secret-pass")
+    wrong = client.post(reverse("admin:login"), {"username": "boss", "password": "no"})
+    page = wrong.content.decode()
+    assert page.count("errornote") == 1
+    assert "Please enter the correct username and password" in page
+    assert "marked below" not in page

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -31,6 +33,27 @@ def test_a_document_holds_its_audiences_paths_only(audience: Any) -> None:
     for operations in document["paths"].values():
         for operation in operations.values():
             assert "default" in operation["responses"]
+
+
+@pytest.mark.parametrize("audience", list(AUDIENCES.values()), ids=lambda one: one.name)
+def test_no_description_is_eaten_as_html(audience: Any) -> None:
+    """Descriptions are Markdown: a bare <partner> is a tag, and the reader sees nothing of it."""
+    eaten = {
+        path: text
+        for path, text in _descriptions(build_document(audience), "")
+        if re.search(r"<[A-Za-z/!]", re.sub(r"```.*?```|`[^`]*`", "", text, flags=re.DOTALL))
+    }
+    assert eaten == {}
+
+
+def _descriptions(part: Any, path: str) -> Iterator[tuple[str, str]]:
+    children = part.items() if isinstance(part, dict) else enumerate(part)
+    for name, value in children:
+        where = f"{path}/{name}"
+        if name in ("description", "summary", "title") and isinstance(value, str):
+            yield where, value
+        elif isinstance(value, dict | list):
+            yield from _descriptions(value, where)
 
 
 def test_partner_routes_are_in_the_partners_document() -> None:

@@ -184,6 +184,7 @@ class WithdrawalCreditAdmin(ToLookAt, PartnerColumn, LargeTableMixin, ReadOnlyAd
         linked("credit_note"),
         "done_at",
     )
+    list_display_links = ("withdrawn_on",)  # the first column leads to the subscription
     list_filter = (("done_at", admin.EmptyFieldListFilter), PartnerFilter, "withdrawn_on")
     search_fields = ("=subscription__public_id", "=credit_note__number")
     search_help_text = "A subscription's id or a credit note's number, in full"

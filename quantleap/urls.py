@@ -6,8 +6,9 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
+from quantleap.core import console
 from quantleap.core.api import exceptions
-from quantleap.core.login import console_login
+from quantleap.core.login import console_login, console_logout, console_password_change
 
 api: list[URLPattern | URLResolver] = [
     path("", include("marketplace.api.urls")),
@@ -21,11 +22,16 @@ api: list[URLPattern | URLResolver] = [
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(url="/admin/"), name="home"),
     path("admin/login/", console_login),
+    path("admin/logout/", console_logout),
+    path("admin/password_change/", admin.site.admin_view(console_password_change)),
+    path("admin/search/", admin.site.admin_view(console.search)),
     path("admin/", admin.site.urls),
     path("api/v1/", include("quantleap.core.api.urls")),
     path("api/v1/", include((api, "v1"))),
     path("", include((api, "unversioned"))),
 ]
 
+handler400 = exceptions.bad_request
+handler403 = exceptions.forbidden
 handler404 = exceptions.not_found
 handler500 = exceptions.server_error

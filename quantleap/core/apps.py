@@ -11,8 +11,12 @@ class CoreConfig(AppConfig):
     verbose_name = "Core"
 
     def ready(self) -> None:
-        """Load the system checks and the Celery application, whose tasks every process may send."""
+        """Load the system checks and the Celery application, whose tasks every process may send;
+        core's schedules on the first page."""
         from quantleap import celery  # noqa: F401
         from quantleap.core import checks, dbguard  # noqa: F401
+        from quantleap.core.console import TODAY
+        from quantleap.core.today import today
 
         dbguard.connect_signals()
+        TODAY.register(today)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from quantleap.core.context import current_request_id
+from quantleap.core.context import current_request_id, current_staff_address
 from quantleap.core.models import ActorKind, AuditEntry
 from quantleap.core.tenancy import Environment
 
@@ -37,7 +37,10 @@ def record(
     environment: str = Environment.LIVE,
     data: Mapping[str, Any] | None = None,
 ) -> AuditEntry:
-    """Write one entry. ``data`` must hold no secret; values must be JSON."""
+    """Write one entry. ``data`` must hold no secret; values must be JSON.
+
+    What is done in the console carries the address that it was done from.
+    """
     return AuditEntry.objects.create(
         actor_kind=actor.kind,
         actor_id=actor.id,
@@ -48,4 +51,5 @@ def record(
         environment=environment,
         data=dict(data or {}),
         request_id=current_request_id(),
+        address=current_staff_address(),
     )

@@ -11,15 +11,18 @@ from django.apps import apps
 from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 
 from quantleap.core import clock
+from quantleap.core.callers import caller_address
+from quantleap.core.context import staff_at
 from quantleap.core.registry import Handlers
 
 
-class IndianTimeMiddleware:
-    """The console shows and reads times in IST; API answers stay in UTC."""
+class ConsoleMiddleware:
+    """The console shows and reads times in IST, and the audit learns from where it is used."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -27,7 +30,8 @@ class IndianTimeMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if not request.path.startswith(CONSOLE):
             return self.get_response(request)
-        with timezone.override(clock.IST):
+        address = caller_address(request)
+        with timezone.override(clock.IST), staff_at(str(address) if address else None):
             return self.get_response(request)
 
 
@@ -244,6 +248,29 @@ def _item(link: Link, request: HttpRequest) -> dict[str, Any] | None:
     options = model._meta
     url = reverse(f"admin:{options.app_label}_{options.model_name}_changelist")
     return {"title": link.title, "icon": link.icon, "link": url}
+
+
+def search(request: HttpRequest) -> HttpResponse:
+    """The pages whose name holds what was typed (``s``), as the sidebar names them: no database.
+
+    With ``extended`` for the palette that Ctrl+K opens. Behind ``admin_view``.
+    """
+    wanted = request.GET.get("s", "").strip().casefold()
+    if not wanted:
+        return HttpResponse()
+    results = [
+        {**item, "description": group.get("title", "")}
+        for group in navigation(request)
+        for item in group["items"]
+        if wanted in f"{item['title']} {group.get('title', '')}".casefold()
+    ]
+    extended = "extended" in request.GET
+    return TemplateResponse(
+        request,
+        f"unfold/helpers/{'command' if extended else 'search'}_results.html",
+        {"results": results, "page_obj": {"count": len(results)}, "page_counter": 0},
+        headers={"HX-Trigger": "search"},
+    )
 
 
 def environment(_request: HttpRequest) -> list[str]:

@@ -1,10 +1,13 @@
-"""Ids of the request or task under way, for logs, audit entries and error envelopes."""
+"""What is known of the request under way: its id, and where staff sit. For logs and the audit."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 
 _request_id: ContextVar[str] = ContextVar("quantleap_request_id", default="")
+_staff_address: ContextVar[str | None] = ContextVar("quantleap_staff_address", default=None)
 
 
 def current_request_id() -> str:
@@ -15,3 +18,18 @@ def current_request_id() -> str:
 def set_request_id(value: str) -> None:
     """Remember the id of the request that starts now."""
     _request_id.set(value)
+
+
+def current_staff_address() -> str | None:
+    """The address from which somebody uses the console just now; None elsewhere."""
+    return _staff_address.get()
+
+
+@contextmanager
+def staff_at(address: str | None) -> Iterator[None]:
+    """Remember the address of the console's user while their request lasts."""
+    token = _staff_address.set(address)
+    try:
+        yield
+    finally:
+        _staff_address.reset(token)

@@ -1,17 +1,25 @@
-"""The console's login, limited per address and per account (api.md section 2)."""
+"""The console's way in and out: limited per address and account, and written down.
+
+Every login comes through here, so what happened is recorded here and not by Django's signals, which
+a program that makes sessions by itself (a test, a command) sets off as well.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from django.contrib import admin
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
-from django_ratelimit.core import is_ratelimited
+from django_ratelimit.core import get_usage
 from redis.exceptions import RedisError
 
+from quantleap.core import audit, errorpages, staff
+from quantleap.core.audit import SYSTEM, Actor
 from quantleap.core.callers import caller_address
+from quantleap.core.models import StaffUser
 
 log = structlog.get_logger(__name__)
 
@@ -29,32 +37,110 @@ def _account(_group: str, request: HttpRequest) -> str:
     return request.POST.get("username", "").strip().lower()[:150]
 
 
-def _is_limited(request: HttpRequest) -> bool:
-    """Count this try against both; both are counted whichever is used up."""
-    used = [
-        is_ratelimited(request, group=f"console-login-{name}", key=key, rate=rate, increment=True)
-        for name, key, rate in (
-            ("address", _address, PER_ADDRESS),
-            ("account", _account, PER_ACCOUNT),
-        )
-    ]
-    return any(used)
+def _own_account(_group: str, request: HttpRequest) -> str:
+    return request.user.get_username().lower()
+
+
+def _exhausted(request: HttpRequest, group: str, limits: Any) -> list[tuple[str, bool]]:
+    """Count this try against every limit; the ones that are used up, and whether just now."""
+    found = []
+    for name, key, rate in limits:
+        usage = get_usage(request, group=f"{group}-{name}", key=key, rate=rate, increment=True)
+        if usage is not None and usage["should_limit"]:
+            found.append((name, usage["count"] == usage["limit"] + 1))
+    return found
+
+
+def _limited(request: HttpRequest, group: str, limits: Any, known: str) -> HttpResponse | None:
+    """429 after too many tries, 503 where nobody can count them; None: go on."""
+    try:
+        exhausted = _exhausted(request, group, limits)
+    except (RedisError, OSError) as error:
+        log.error("login_limit_unavailable", why=str(error))
+        return errorpages.page(request, 503)
+    if not exhausted:
+        return None
+    log.warning("login_limited", address=_address("", request))
+    for name, just_now in exhausted:
+        if just_now:  # once per minute and limit: an attack shall not fill the audit
+            _record("staff.locked_out", known, {"tries": f"too many for this {name}"})
+    response = errorpages.page(request, 429)
+    response.headers["Retry-After"] = "60"
+    return response
+
+
+def _record(action: str, username: str, data: dict[str, Any] | None = None) -> None:
+    """An entry about somebody who is not, or not yet, known to be who they say."""
+    audit.record(
+        actor=SYSTEM, action=action, target_type="staff", target_id=username or _UNKNOWN, data=data
+    )
+
+
+def _who(request: HttpRequest) -> StaffUser | None:
+    """The account that was named, if there is one. What was typed otherwise is never kept: it may
+    be a password in the wrong field."""
+    typed = StaffUser.normalize_username(request.POST.get("username", "").strip())
+    if not typed or "\0" in typed:
+        return None
+    return StaffUser.objects.filter(username=typed).first()
+
+
+def _why_not(person: StaffUser | None) -> str:
+    """Without looking at the password again: that would take its time and so tell names apart."""
+    if person is None:
+        return "no such account"
+    if not person.is_active:
+        return "switched off"
+    return "wrong password" if person.is_staff else "not staff"
 
 
 @never_cache
 def console_login(request: HttpRequest) -> HttpResponse:
     """Django's login page; too many tries are 429, and without the counter nobody gets in (503)."""
-    if request.method == "POST":
-        try:
-            limited = _is_limited(request)
-        except (RedisError, OSError) as error:
-            log.error("login_limit_unavailable", why=str(error))
-            return HttpResponse("Try again later.", status=503, content_type="text/plain")
-        if limited:
-            log.warning("login_limited", address=_address("", request))
-            response = HttpResponse(
-                "Too many tries. Wait a minute.", status=429, content_type="text/plain"
-            )
-            response.headers["Retry-After"] = "60"
-            return response
-    return admin.site.login(request)
+    if request.method != "POST":
+        return admin.site.login(request)
+    person = _who(request)
+    known = person.get_username() if person else ""
+    limits = (("address", _address, PER_ADDRESS), ("account", _account, PER_ACCOUNT))
+    refused = _limited(request, "console-login", limits, known)
+    if refused is not None:
+        return refused
+    answer = admin.site.login(request)
+    if answer.status_code == 302 and request.user.is_authenticated:
+        actor = Actor.staff(request.user)
+        audit.record(actor=actor, action="staff.logged_in", target_type="staff", target_id=actor.id)
+    else:
+        _record("staff.login_failed", known, {"why": _why_not(person)})
+    return answer
+
+
+def console_logout(request: HttpRequest) -> HttpResponse:
+    """Django's logout."""
+    actor = Actor.staff(request.user) if request.user.is_authenticated else None
+    answer = admin.site.logout(request)
+    if actor is not None and not request.user.is_authenticated:
+        audit.record(
+            actor=actor, action="staff.logged_out", target_type="staff", target_id=actor.id
+        )
+    return answer
+
+
+def console_password_change(request: HttpRequest) -> HttpResponse:
+    """One's own password; other sessions end with the old one (behind ``admin_view``).
+
+    Whoever found an open console may not guess the old one for long.
+    """
+    if request.method != "POST":
+        return admin.site.password_change(request)
+    name = request.user.get_username()
+    limits = (("account", _own_account, PER_ACCOUNT),)
+    refused = _limited(request, "console-password", limits, name)
+    if refused is not None:
+        return refused
+    with transaction.atomic():
+        before = StaffUser.objects.get(username=name).password
+        answer = admin.site.password_change(request)
+        person = StaffUser.objects.get(username=name)
+        if person.password != before:
+            staff.record_password(actor=Actor.staff(person), person=person)
+    return answer

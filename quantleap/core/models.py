@@ -16,6 +16,7 @@ class StaffUser(AbstractUser):
 
     class Meta:
         verbose_name = "staff user"
+        permissions = (("operate_schedules", "Can stop, start and run schedules"),)
 
 
 class ActorKind(models.TextChoices):
@@ -38,6 +39,9 @@ class AuditEntry(TenantOwned):
     target_id = models.CharField(max_length=80)
     data = models.JSONField(default=dict, blank=True)
     request_id = models.CharField(max_length=64, blank=True)
+    address = models.GenericIPAddressField(
+        null=True, blank=True, help_text="Where staff sat, as far as our own proxies can tell."
+    )
 
     objects = TenantQuerySet.as_manager()
 

@@ -53,6 +53,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "quantleap.core.api.middleware.ApiErrorMiddleware",
+    "quantleap.core.api.middleware.ErrorPageMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -60,7 +61,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
-    "quantleap.core.console.IndianTimeMiddleware",
+    "quantleap.core.console.ConsoleMiddleware",
 ]
 
 ROOT_URLCONF = "quantleap.urls"
@@ -83,6 +84,7 @@ STORAGES: dict[str, Any] = {
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
 LOGIN_URL = "admin:login"
+CSRF_FAILURE_VIEW = "quantleap.core.api.exceptions.csrf_failure"
 LOGIN_REDIRECT_URL = "admin:index"
 
 TEMPLATES = [
@@ -172,12 +174,12 @@ CELERY_BEAT_SCHEDULE = {
     "take-over-billing": {
         "task": "billing.take_over",
         "schedule": 60.0,
-        "options": {"expires": 60},
+        "options": {"expire_seconds": 60},
     },
     "credit-withdrawals": {
         "task": "billing.credit_withdrawals",
         "schedule": 60.0,
-        "options": {"expires": 60},
+        "options": {"expire_seconds": 60},
     },
     "recognise-revenue": {
         "task": "billing.recognise_daily",
@@ -187,7 +189,7 @@ CELERY_BEAT_SCHEDULE = {
     "send-invoice-mails": {
         "task": "billing.send_mails",
         "schedule": 5.0,
-        "options": {"expires": 5},
+        "options": {"expire_seconds": 5},
     },
     "forget-idempotency-records": {"task": "core.forget_idempotency_records", "schedule": 3600.0},
 }

@@ -10,12 +10,13 @@ import structlog
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.core.exceptions import RequestDataTooBig
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from django.views import defaults
 from rest_framework import exceptions, status
 from rest_framework.response import Response
 
+from quantleap.core import errorpages
 from quantleap.core.api.paths import is_api_path
 from quantleap.core.context import current_request_id
+from quantleap.core.errorpages import Words
 from quantleap.core.errors import DomainError, InvalidCredentials
 
 log = structlog.get_logger(__name__)
@@ -132,16 +133,39 @@ def json_error(status_code: int, **members: Any) -> JsonResponse:
     return JsonResponse(envelope(status_code, **members), status=status_code)
 
 
-def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Project-wide 404: the envelope for the API, Django's page for people."""
+# -- the handlers of quantleap.urls and CSRF_FAILURE_VIEW: JSON, and pages for people -------------
+def _answer(request: HttpRequest, status_code: int, words: Words | None = None) -> HttpResponse:
     if is_api_path(request.path):
-        return json_error(404)
-    return defaults.page_not_found(request, exception)
+        return json_error(status_code)
+    return errorpages.page(request, status_code, words)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """400, and 413 where the body was too large."""
+    return _answer(request, 413 if isinstance(exception, RequestDataTooBig) else 400)
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """403, whatever the reason."""
+    del exception
+    return _answer(request, 403)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """404, without the words of the exception: they name what we looked for."""
+    del exception
+    return _answer(request, 404)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Project-wide 500: no internals for anybody."""
-    return json_error(500) if is_api_path(request.path) else defaults.server_error(request)
+    """500: no internals for anybody."""
+    return _answer(request, 500)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """403 for a form whose token does not fit; the reason is for the log."""
+    log.warning("csrf_refused", path=request.path, why=reason)
+    return _answer(request, 403, errorpages.FORGED)
 
 
 __all__ = ["InvalidCredentials", "envelope", "flatten", "handle", "json_error"]

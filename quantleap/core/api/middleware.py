@@ -10,6 +10,7 @@ import structlog
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
+from quantleap.core import errorpages
 from quantleap.core.api.exceptions import json_error
 from quantleap.core.api.paths import is_api_path
 from quantleap.core.context import set_request_id
@@ -93,3 +94,28 @@ class ApiErrorMiddleware:
             return None
         log.error("unhandled_exception", path=request.path, exc_info=exception)
         return json_error(500)
+
+
+class ErrorPageMiddleware:
+    """Bare refusals (405 has no body) become pages for people, and NUL in an address is 400.
+
+    NUL is no text: PostgreSQL stores none. The API names the parameter by itself.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if is_api_path(request.path):
+            return self.get_response(request)
+        if "\0" in request.path_info or "%00" in request.META.get("QUERY_STRING", ""):
+            return errorpages.page(request, 400)
+        response = self.get_response(request)
+        code = response.status_code
+        if code not in errorpages.WORDS or response.streaming or response.content:
+            return response
+        shown = errorpages.page(request, code)
+        for name in ("Allow", "Retry-After"):
+            if name in response.headers:
+                shown.headers[name] = response.headers[name]
+        return shown

@@ -9,7 +9,7 @@ from django.test import Client
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from quantleap.core import clock, login
-from quantleap.core.models import StaffUser
+from quantleap.core.models import AuditEntry, StaffUser
 
 URL = "/admin/login/"
 pytestmark = pytest.mark.django_db
@@ -57,13 +57,66 @@ def test_a_spoofed_address_gains_no_tries() -> None:
 
 
 def test_without_the_counter_nobody_gets_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*args: Any, **kwargs: Any) -> bool:
+    def broken(*args: Any, **kwargs: Any) -> Any:
         raise RedisConnectionError("no server")
 
-    monkeypatch.setattr(login, "is_ratelimited", broken)
+    monkeypatch.setattr(login, "get_usage", broken)
     assert attempt(password="correct horse").status_code == 503
 
 
 def test_looking_at_the_page_costs_no_try() -> None:
     for _ in range(40):
         assert Client(REMOTE_ADDR="203.0.113.9").get(URL).status_code == 200
+
+
+# -- what is written down -------------------------------------------------------------------------
+def written(action: str) -> list[tuple[str, str, str | None, Any]]:
+    found = AuditEntry.objects.filter(action=action).order_by("id")
+    return list(found.values_list("actor_id", "target_id", "address", "data"))
+
+
+def test_a_login_and_a_logout_are_audited_with_their_address() -> None:
+    client = Client(REMOTE_ADDR="203.0.113.9")
+    form = {"username": "asha", "password": "correct horse"}
+    client.post(URL, form, headers={"X-Forwarded-For": "198.51.100.1"})
+    assert written("staff.logged_in") == [("asha", "asha", "203.0.113.9", {})]
+    assert client.get("/admin/logout/").status_code == 405
+    assert written("staff.logged_out") == []
+    client.post("/admin/logout/")
+    assert written("staff.logged_out") == [("asha", "asha", "203.0.113.9", {})]
+    assert written("staff.login_failed") == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({}, "wrong password"),
+        ({"is_active": False}, "switched off"),
+        ({"is_staff": False}, "not staff"),
+    ],
+)
+def test_a_failed_login_is_audited_with_its_reason(changes: Any, why: str) -> None:
+    StaffUser.objects.update(**changes)
+    attempt(password="wrong" if not changes else "correct horse")
+    assert written("staff.login_failed") == [("system", "asha", "203.0.113.9", {"why": why})]
+    assert written("staff.logged_in") == []
+
+
+@pytest.mark.parametrize("typed", ["my-Secret-9", "as\0ha", ""])
+def test_what_was_typed_as_a_name_is_not_kept(typed: str) -> None:
+    """People type their password into the wrong field."""
+    assert attempt(typed).status_code == 200
+    assert written("staff.login_failed") == [
+        ("system", "unknown", "203.0.113.9", {"why": "no such account"})
+    ]
+
+
+def test_a_lockout_is_audited_once_and_its_page_says_what_to_do() -> None:
+    for number in range(15):
+        answer = attempt(address=f"203.0.113.{number}")
+    assert len(written("staff.login_failed")) == 10
+    locked = written("staff.locked_out")
+    assert [(who, data) for _, who, _, data in locked] == [
+        ("asha", {"tries": "too many for this account"})
+    ]
+    assert "Wait a minute" in answer.content.decode()

@@ -1,0 +1,30 @@
+"""The console's frame, for the pages of every room, and the pages of core itself."""
+
+from quantleap.core.admin import records, schedules, staff
+from quantleap.core.admin.frame import (
+    ConsoleAdmin,
+    ConsoleStackedInline,
+    ConsoleTabularInline,
+    LargeTableMixin,
+    ReadOnlyAdmin,
+    ReadOnlyTabularInline,
+    action,
+    display,
+)
+from quantleap.core.confirmation import ConfirmForm, confirmed
+
+__all__ = [
+    "ConfirmForm",
+    "ConsoleAdmin",
+    "ConsoleStackedInline",
+    "ConsoleTabularInline",
+    "LargeTableMixin",
+    "ReadOnlyAdmin",
+    "ReadOnlyTabularInline",
+    "action",
+    "confirmed",
+    "display",
+    "records",
+    "schedules",
+    "staff",
+]

@@ -1,0 +1,137 @@
+"""The console's frame: base classes for every room's pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from django.contrib import admin
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.http import urlencode
+from unfold.paginator import InfinitePaginator
+
+from quantleap.core.admin.junk import ReadableRequests
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+admin.site.index_title = "Today"
+
+if TYPE_CHECKING:
+    # unfold ships no types; its classes are Django's with other templates
+    from django.contrib.admin import StackedInline, TabularInline
+
+    _TabularInline = TabularInline[Any, Any]
+    _StackedInline = StackedInline[Any, Any]
+
+    def action(**options: Any) -> Callable[[_F], _F]:
+        """unfold's: a button on a list, a row, a detail page or the submit line."""
+        raise NotImplementedError
+
+    def display(**options: Any) -> Callable[[_F], _F]:
+        """unfold's: a column with labels, colours or a heading."""
+        raise NotImplementedError
+else:
+    from unfold.admin import StackedInline as _StackedInline
+    from unfold.admin import TabularInline as _TabularInline
+    from unfold.decorators import action, display  # noqa: F401  # for the rooms
+
+
+class ConsoleAdmin(ReadableRequests):
+    """Base of every page: no full counts, unsaved changes warned of, nothing deleted by the way.
+
+    ``empty_title`` and ``empty_text`` are what a list without rows says, ``add_label`` names the
+    way to the first row, where the usual words would mislead.
+    """
+
+    empty_title = ""
+    empty_text = ""
+    add_label = ""
+    show_full_result_count = False
+    list_per_page = 50
+    list_filter_submit = True
+    warn_unsaved_form = True
+    compressed_fields = True
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Rooms end things through services; a page that may really delete says so itself."""
+        return False
+
+    # -- one history: services write audit entries, and no second, changeable log beside them ------
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """Nothing: the audit has it."""
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """Nothing: the audit has it."""
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        """Nothing: the audit has it."""
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """To the audit entries of this row, for whoever may read the audit."""
+        row = self.get_object(request, unquote(object_id))
+        if row is None:
+            raise Http404
+        may_look = self.has_view_or_change_permission(request, row)
+        if not (may_look and request.user.has_perm("core.view_auditentry")):
+            raise PermissionDenied
+        name = getattr(row, "public_id", "") or getattr(row, "username", "") or row.pk
+        query = urlencode({"q": name})
+        return HttpResponseRedirect(f"{reverse('admin:core_auditentry_changelist')}?{query}")
+
+
+class ReadOnlyAdmin(ConsoleAdmin):
+    """History and money: everybody with the view permission may look, nobody may touch."""
+
+    warn_unsaved_form = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never; confirmed actions on such a page name the permission ``act`` instead."""
+        return False
+
+    def has_act_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether the user may start this page's confirmed actions: the model's change right."""
+        options = self.opts
+        return request.user.has_perm(f"{options.app_label}.change_{options.model_name}")
+
+
+class LargeTableMixin:
+    """For lists that grow with time: pages without counting, so 100,000 rows open at once."""
+
+    paginator = InfinitePaginator
+    show_full_result_count = False
+
+
+class ConsoleTabularInline(_TabularInline):
+    """Rows of something below its parent."""
+
+    extra = 0
+
+
+class ConsoleStackedInline(_StackedInline):
+    """Forms of something below its parent."""
+
+    extra = 0
+
+
+class ReadOnlyTabularInline(ConsoleTabularInline):
+    """Rows to look at."""
+
+    can_delete = False
+    max_num = 0
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never."""
+        return False

@@ -1,0 +1,145 @@
+"""Schedules of Celery beat: a trigger, never the truth. To look at; stop and start ask first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import django_celery_beat.admin  # noqa: F401  # registers what is put right below
+from django.contrib import admin
+from django.http import HttpRequest
+from django_celery_beat.models import (
+    ClockedSchedule,
+    CrontabSchedule,
+    IntervalSchedule,
+    PeriodicTask,
+    SolarSchedule,
+)
+
+from quantleap.core import clock, schedules
+from quantleap.core.admin.frame import ReadOnlyAdmin, display
+from quantleap.core.audit import Actor
+from quantleap.core.confirmation import ConfirmForm, confirmed
+
+
+class ScheduleAdmin(ReadOnlyAdmin):
+    """What beat starts, and when. The code says so; the console stops and starts it.
+
+    Rows are edited nowhere: whoever could write one could start any task with any arguments.
+    """
+
+    list_display = ("name", "state", "rhythm", "last_run_at", "task")
+    list_filter = ("enabled",)
+    list_select_related = ("interval", "crontab", "solar", "clocked")
+    search_fields = ("name", "task")
+    search_help_text = "Part of a name or of a task's name"
+    ordering = ("name",)
+    fields = (
+        ("name", "state"),
+        "task",
+        ("rhythm", "last_run_at"),
+        ("args", "kwargs"),
+        ("queue", "expire_seconds"),
+    )
+    readonly_fields = ("state", "rhythm")
+    actions_detail = ("stop", "start", "run")
+
+    @display(
+        description="State", label={"runs": "success", "stopped": "danger", "changed": "danger"}
+    )
+    def state(self, row: PeriodicTask) -> tuple[str, str]:
+        """Runs, stopped, or not what the code asks for."""
+        entry = schedules.required().get(row.name)
+        if entry is None:
+            return ("runs", "Runs, not required") if row.enabled else ("off", "Stopped")
+        found = schedules.difference(row, entry, clock.now())
+        if not found:
+            return "runs", "Runs"
+        return ("stopped", "Stopped") if found == "stopped" else ("changed", found.capitalize())
+
+    @admin.display(description="When (UTC)")
+    def rhythm(self, row: PeriodicTask) -> str:
+        """The schedule in words."""
+        return str(row.interval or row.crontab or row.solar or row.clocked or "–")
+
+    # -- who may -----------------------------------------------------------------------------------
+    def _operates(self, request: HttpRequest, row: Any, *, enabled: bool | None) -> bool:
+        if not request.user.has_perm("core.operate_schedules"):
+            return False
+        if enabled is None or row is None or isinstance(row, PeriodicTask):
+            return True
+        # asked by id for the buttons of the page: only the one that does something
+        return bool(PeriodicTask.objects.filter(pk=row, enabled=enabled).exists())
+
+    def has_stop_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Operators, where it runs."""
+        return self._operates(request, obj, enabled=True)
+
+    def has_start_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Operators, where it is stopped."""
+        return self._operates(request, obj, enabled=False)
+
+    def has_run_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Operators."""
+        return self._operates(request, obj, enabled=None)
+
+    # -- actions -----------------------------------------------------------------------------------
+    def what_stopping_means(self, request: HttpRequest, row: PeriodicTask) -> Sequence[str]:
+        """Said before it is stopped."""
+        means = schedules.STOPPED_MEANS.get(row.name, schedules.UNKNOWN)
+        return (
+            f"{row.name} starts {row.task}: {self.rhythm(row)}.",
+            f"While it is stopped, {means}",
+            "It stays stopped until somebody starts it, over restarts too. The first page of the "
+            "console is red meanwhile, and the audit names you.",
+        )
+
+    @confirmed(
+        description="Stop",
+        explain="what_stopping_means",
+        form=ConfirmForm,
+        permission="stop",
+        icon="pause_circle",
+        danger=True,
+        twice=True,
+    )
+    def stop(self, request: HttpRequest, row: PeriodicTask, data: dict[str, Any]) -> str:
+        """Beat starts it no more."""
+        schedules.stop(task=row, actor=Actor.staff(request.user))
+        return f"{row.name} is stopped."
+
+    def what_starting_means(self, request: HttpRequest, row: PeriodicTask) -> Sequence[str]:
+        """Said before it is started."""
+        return (
+            f"{row.name} starts {row.task} again: {self.rhythm(row)}.",
+            "It does not catch up on what it missed; run it now for that.",
+        )
+
+    @confirmed(
+        description="Start again",
+        explain="what_starting_means",
+        permission="start",
+        icon="play_circle",
+    )
+    def start(self, request: HttpRequest, row: PeriodicTask, data: dict[str, Any]) -> str:
+        """Beat starts it when its time comes."""
+        schedules.start(task=row, actor=Actor.staff(request.user))
+        return f"{row.name} runs again."
+
+    def what_running_means(self, request: HttpRequest, row: PeriodicTask) -> Sequence[str]:
+        """Said before it is run."""
+        return (
+            f"A worker runs {row.task} once, now, beside what the schedule starts.",
+            "Every task may run at any time and twice: what is done already is not done again.",
+        )
+
+    @confirmed(description="Run now", explain="what_running_means", permission="run", icon="bolt")
+    def run(self, request: HttpRequest, row: PeriodicTask, data: dict[str, Any]) -> str:
+        """Hand it to a worker."""
+        schedules.run_now(task=row, actor=Actor.staff(request.user))
+        return f"{row.task} was handed to the workers."
+
+
+for _model in (PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, ClockedSchedule):
+    admin.site.unregister(_model)
+admin.site.register(PeriodicTask, ScheduleAdmin)

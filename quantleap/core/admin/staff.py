@@ -1,0 +1,260 @@
+"""People on our side of the console, and their roles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import django.contrib.auth.admin
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.utils import unquote
+from django.contrib.auth.models import Group
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from unfold.forms import AdminPasswordChangeForm, UserCreationForm
+
+from quantleap.core import staff
+from quantleap.core.admin.frame import ConsoleAdmin, action
+from quantleap.core.audit import Actor
+from quantleap.core.models import StaffUser
+
+if TYPE_CHECKING:
+    _UserAdmin = django.contrib.auth.admin.UserAdmin[Any]
+    _GroupModelForm = forms.ModelForm[Group]
+    _PersonForm = forms.ModelForm[StaffUser]
+    _Seen = forms.ModelForm[Any]
+    _Page = ConsoleAdmin
+else:
+    _UserAdmin = django.contrib.auth.admin.UserAdmin
+    _GroupModelForm = forms.ModelForm
+    _Seen = object
+    _Page = object
+    from unfold.forms import UserChangeForm as _PersonForm
+_GroupAdmin = django.contrib.auth.admin.GroupAdmin
+
+OUT_OF_DATE: Final = (
+    "Somebody changed this while the page was open. Open it again in a new tab, compare, and save "
+    "there."
+)
+
+
+class SeenForm(_Seen):
+    """Carries what the page showed, so that nobody writes over what somebody else just saved."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.before: dict[str, Any] = {}
+        if self.instance.pk:
+            self.before = staff.stored_facts(self.instance)
+            if "seen" in self.fields:
+                self.fields["seen"].initial = staff.digest(self.before)
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse a form whose page is older than the row."""
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        staff.lock_staff()
+        if self.instance.pk:
+            self.before = staff.stored_facts(self.instance)
+            seen = cleaned.get("seen")
+            if seen and seen != staff.digest(self.before):
+                raise ValidationError(OUT_OF_DATE)
+        return cleaned
+
+
+class StaffForm(SeenForm, _PersonForm):
+    """A person; the last superuser stays one."""
+
+    seen = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    def clean(self) -> dict[str, Any]:
+        """Whoever is the last superuser keeps the way in."""
+        cleaned = super().clean()
+        person = StaffUser.objects.get(pk=self.instance.pk)
+        ways_in = ("is_active", "is_staff", "is_superuser")
+        if all(getattr(person, name) for name in ways_in) and staff.is_last_superuser(person):
+            for name in ways_in:
+                if cleaned.get(name) is False:
+                    self.add_error(name, staff.LAST_SUPERUSER)
+        return cleaned
+
+
+class RoleForm(SeenForm, _GroupModelForm):
+    """A role and its rights."""
+
+    seen = forms.CharField(required=False, widget=forms.HiddenInput)
+
+
+class AuditedMixin(_Page):
+    """People and roles: every change in the audit, from what to what."""
+
+    kind = ""
+
+    def _target_id(self, row: Any) -> str:
+        raise NotImplementedError
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """The hidden field as well, where something may be changed."""
+        found = super().get_fieldsets(request, obj)
+        if obj is None or not self.has_change_permission(request, obj):
+            return found
+        name, options = found[0]
+        return [(name, {**options, "fields": (*options["fields"], "seen")}), *found[1:]]
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """The rights that the form chose, and then the entry: all of it is saved only now."""
+        super().save_related(request, form, formsets, change)
+        row = form.instance
+        staff.record_change(
+            actor=Actor.staff(request.user),
+            kind=self.kind,
+            target_id=self._target_id(row),
+            before=getattr(form, "before", {}),
+            after=staff.stored_facts(row),
+        )
+
+
+@admin.register(StaffUser)
+class StaffUserAdmin(AuditedMixin, _UserAdmin, ConsoleAdmin):
+    """People on our side of the console. Nobody is deleted: the audit goes on naming them."""
+
+    kind = "staff"
+    form = StaffForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+    list_display = (
+        "username",
+        "email",
+        "first_name",
+        "last_name",
+        "is_active",
+        "is_staff",
+        "is_superuser",
+        "last_login",
+    )
+    list_filter = ("is_active", "is_staff", "is_superuser", "groups")
+    actions_detail = ("set_password",)
+    fieldsets = (
+        (None, {"fields": ("username", "first_name", "last_name", "email")}),
+        (
+            "What they may do",
+            {
+                "description": "Superusers decide this. Switched off, they are logged out at once.",
+                "fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions"),
+            },
+        ),
+        ("Dates", {"fields": ("last_login", "date_joined")}),
+    )
+
+    def _target_id(self, row: StaffUser) -> str:
+        return row.get_username()
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """A new person gets a password and, sooner or later, rights: for superusers."""
+        return bool(request.user.is_superuser)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """With the right to change staff, but only superusers change superusers."""
+        if not super().has_change_permission(request, obj):
+            return False
+        # unfold hands over the id where Django hands over the row
+        return obj is None or staff.may_change(request.user, getattr(obj, "pk", obj))
+
+    def has_password_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whose password: one's own, and as superuser everybody's."""
+        own = str(getattr(obj, "pk", obj)) == str(request.user.pk)
+        return own or bool(request.user.is_superuser)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """The name is what the audit knows; rights are a superuser's."""
+        found: tuple[str, ...] = ("last_login", "date_joined")
+        if obj is not None:
+            found = ("username", *found)
+        if not request.user.is_superuser:
+            found = (*found, *staff.RIGHTS)
+        return found
+
+    @action(
+        description="Set password",
+        url_path="set-password",
+        permissions=["password"],
+        icon="password",
+    )
+    def set_password(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """To the page that sets it."""
+        return HttpResponseRedirect(
+            reverse("admin:auth_user_password_change", args=[unquote(object_id)])
+        )
+
+    def user_change_password(
+        self,
+        request: HttpRequest,
+        id: str,
+        form_url: str = "",
+    ) -> HttpResponse:
+        """Somebody else's, for superusers; one's own asks for the old one, on its own page."""
+        person = self.get_object(request, unquote(id))
+        if person is None:
+            raise Http404
+        if person.pk == request.user.pk:
+            return HttpResponseRedirect(reverse("admin:password_change"))
+        if not self.has_password_permission(request, person):
+            raise PermissionDenied
+        with transaction.atomic():
+            staff.lock_staff()
+            answer = super().user_change_password(request, id, form_url)
+            after = StaffUser.objects.get(pk=person.pk)
+            if after.password != person.password:
+                staff.record_password(actor=Actor.staff(request.user), person=after)
+        return answer
+
+
+class RoleAdmin(AuditedMixin, _GroupAdmin, ConsoleAdmin):
+    """Roles: what whoever has one may do. Only superusers change them."""
+
+    kind = "role"
+    form = RoleForm
+    fields = ("name", "permissions")
+    list_display = ("name",)
+
+    def _target_id(self, row: Group) -> str:
+        return str(row.pk)
+
+    def _is_for_superusers(self, request: HttpRequest) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Superusers."""
+        return self._is_for_superusers(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Superusers."""
+        return self._is_for_superusers(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Superusers."""
+        return self._is_for_superusers(request)
+
+    def delete_model(self, request: HttpRequest, obj: Group) -> None:
+        """With an entry that says what it allowed, and to whom."""
+        self.delete_queryset(request, Group.objects.filter(pk=obj.pk))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Group]) -> None:
+        """With an entry for each."""
+        with transaction.atomic():
+            staff.lock_staff()
+            for role in queryset:
+                staff.record_change(
+                    actor=Actor.staff(request.user),
+                    kind=self.kind,
+                    target_id=self._target_id(role),
+                    before=staff.role_facts(role),
+                    after={},
+                )
+            super().delete_queryset(request, queryset)
+
+
+admin.site.unregister(Group)
+admin.site.register(Group, RoleAdmin)

@@ -1,0 +1,174 @@
+"""What beat starts by itself: what the code asks for, what the database says, and stop and start.
+
+The code (``CELERY_BEAT_SCHEDULE``) decides what runs and when; beat writes it into its own tables
+when it starts. Nobody edits those in the console. What a person may do there, with the right
+``core.operate_schedules``, is stop one, start it again, and run it now; each is in the audit. A
+required schedule that is stopped or differs from the code is red on the first page.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from celery import current_app, schedules
+from django.conf import settings
+from django.db import transaction
+from django_celery_beat.models import PeriodicTask, PeriodicTasks
+from kombu.exceptions import OperationalError
+
+from quantleap.core import audit
+from quantleap.core.audit import Actor
+from quantleap.core.errors import DomainError, InvalidTransition, Unavailable
+
+#: What each one is for, in a sentence that follows "While it is stopped".
+STOPPED_MEANS: Final[Mapping[str, str]] = {
+    "relay-outbox": "no event leaves: partners hear of nothing.",
+    "deliver-webhooks": "no webhook is sent: partners hear of nothing.",
+    "execution-tick": "no run is armed: what has not been armed yet does not trade.",
+    "expire-broker-sessions": "logins of yesterday look good this morning.",
+    "forget-user-tokens": "tokens of customers that have ended are kept.",
+    "mature-commission": "no commission becomes payable.",
+    "bill": "no invoice is written.",
+    "take-over-billing": "a billing run that was killed is not finished.",
+    "credit-withdrawals": "nobody is credited for a withdrawn strategy.",
+    "recognise-revenue": "no revenue is recognised.",
+    "prove-ledger": "nobody checks the books.",
+    "send-invoice-mails": "no invoice is mailed.",
+    "forget-idempotency-records": "records of finished requests are kept.",
+}
+UNKNOWN: Final = "what it does is left undone."
+
+
+class NoSuchTask(DomainError):
+    """409: the schedule names a task that this version does not have."""
+
+    status = 409
+    code = "no_such_task"
+    error = "This version has no such task"
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A schedule that is not as the code wants it, and how."""
+
+    name: str
+    what: str
+    pk: int | None = None
+
+
+def required() -> Mapping[str, Mapping[str, Any]]:
+    """The schedules that the code asks for, by name."""
+    found: Mapping[str, Mapping[str, Any]] = settings.CELERY_BEAT_SCHEDULE
+    return found
+
+
+def troubles(now: dt.datetime) -> list[Trouble]:
+    """Required schedules that are stopped, changed or not there at ``now``; one query.
+
+    None at all before beat has started for the first time: then it is beat that is missing, and
+    its rows come with it.
+    """
+    rows = PeriodicTask.objects.select_related("interval", "crontab", "solar", "clocked")
+    known = {row.name: row for row in rows.filter(name__in=required())}
+    if not known:
+        return [Trouble("All schedules", "beat has not started yet: nothing runs by itself")]
+    found = []
+    for name, entry in required().items():
+        row = known.get(name)
+        what = "not known to beat" if row is None else difference(row, entry, now)
+        if what:
+            found.append(Trouble(name, what, row.pk if row else None))
+    return found
+
+
+def difference(row: PeriodicTask, entry: Mapping[str, Any], now: dt.datetime) -> str:
+    """How beat's row differs from the code's entry, in words; "" where it does not."""
+    if not row.enabled:
+        return "stopped"
+    if row.task != entry["task"]:
+        return f"starts {row.task} instead of {entry['task']}"
+    if _rhythm(row.schedule) != _rhythm(schedules.maybe_schedule(entry["schedule"])):
+        return f"runs {row.schedule} instead of {schedules.maybe_schedule(entry['schedule'])}"
+    if _loaded(row.args, []) != list(entry.get("args") or ()):
+        return "is called with other arguments"
+    if _loaded(row.kwargs, {}) != dict(entry.get("kwargs") or {}):
+        return "is called with other arguments"
+    if row.queue != (entry.get("options") or {}).get("queue"):
+        return f"goes to the queue {row.queue}"
+    if row.one_off:
+        return "runs once only"
+    if row.start_time is not None and row.start_time > now:
+        return "does not begin before a later day"
+    if row.expires is not None and row.expires <= now:
+        return "has expired"
+    return ""
+
+
+def _loaded(text: str, empty: Any) -> Any:
+    try:
+        return json.loads(text or "null") or empty
+    except ValueError:
+        return text
+
+
+def _rhythm(schedule: Any) -> tuple[object, ...]:
+    """Comparable, whichever of the libraries made it."""
+    if isinstance(schedule, schedules.crontab):
+        parts = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
+        return (*(frozenset(getattr(schedule, part)) for part in parts), str(schedule.tz))
+    return (getattr(schedule, "run_every", schedule),)
+
+
+def stop(*, task: PeriodicTask, actor: Actor) -> None:
+    """Beat starts it no more. InvalidTransition where it is stopped already."""
+    _switch(task, to=False, actor=actor)
+
+
+def start(*, task: PeriodicTask, actor: Actor) -> None:
+    """Beat starts it again, next when its time comes. InvalidTransition where it is running."""
+    _switch(task, to=True, actor=actor)
+
+
+@transaction.atomic
+def _switch(task: PeriodicTask, *, to: bool, actor: Actor) -> None:
+    rows = PeriodicTask.objects.filter(pk=task.pk, enabled=not to)
+    # the last run is forgotten, so that one that starts again does not catch up at once
+    if not rows.update(enabled=to, last_run_at=None):
+        raise InvalidTransition(f"{task.name} is {'running' if to else 'stopped'} already.")
+    PeriodicTasks.update_changed()
+    _record("schedule.started" if to else "schedule.stopped", task, actor, {"enabled": to})
+
+
+def run_now(*, task: PeriodicTask, actor: Actor) -> None:
+    """Hand the task to a worker, as beat would, once this is committed.
+
+    NoSuchTask where this version has none of that name; Unavailable where nobody takes it.
+    """
+    current_app.loader.import_default_modules()
+    if task.task not in current_app.tasks:
+        raise NoSuchTask(f"This version has no task {task.task}.")
+    with transaction.atomic():
+        _record("schedule.run", task, actor, {})
+    options = {"queue": task.queue} if task.queue else {}
+    args, kwargs = _loaded(task.args, []), _loaded(task.kwargs, {})
+    try:
+        current_app.send_task(task.task, args=args, kwargs=kwargs, **options)
+    except OperationalError as error:
+        raise Unavailable("The workers cannot be reached. Try again in a minute.") from error
+
+
+def _record(action: str, task: PeriodicTask, actor: Actor, changed: Mapping[str, bool]) -> None:
+    audit.record(
+        actor=actor,
+        action=action,
+        target_type="schedule",
+        target_id=task.name[:80],
+        data={
+            "task": task.task,
+            "changed": {name: {"from": not to, "to": to} for name, to in changed.items()},
+        },
+    )

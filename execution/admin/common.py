@@ -26,9 +26,14 @@ class KillButtonMixin:
     actions_list: tuple[str, ...] = ("stop_entries",)
     actions_detail: tuple[str, ...] = ("stop_entries_here",)
 
+    def has_kill_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Who may engage the switch."""
+        return request.user.has_perm("execution.add_killswitch")
+
     @action(
         description="Stop all new entries",
         url_path="stop-entries",
+        permissions=["kill"],
         icon="dangerous",
         variant=ActionVariant.DANGER,
     )
@@ -39,6 +44,7 @@ class KillButtonMixin:
     @action(
         description="Stop all new entries",
         url_path="stop-entries-here",
+        permissions=["kill"],
         icon="dangerous",
         variant=ActionVariant.DANGER,
     )

@@ -80,7 +80,12 @@ class ExecutionAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
         )
         return [attention, *super().get_urls()]
 
-    @action(description="Needs attention", url_path="to-attention", icon="priority_high")
+    @action(
+        description="Needs attention",
+        url_path="to-attention",
+        permissions=["view"],
+        icon="priority_high",
+    )
     def to_attention(self, request: HttpRequest) -> HttpResponse:
         """To the list of what a person has to look at."""
         return HttpResponseRedirect(reverse("admin:execution_execution_attention"))

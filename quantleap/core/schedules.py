@@ -30,6 +30,7 @@ STOPPED_MEANS: Final[Mapping[str, str]] = {
     "deliver-webhooks": "no webhook is sent: partners hear of nothing.",
     "execution-tick": "no run is armed: what has not been armed yet does not trade.",
     "expire-broker-sessions": "logins of yesterday look good this morning.",
+    "watch-feeds": "nobody notices a feed that gives no prices.",
     "forget-user-tokens": "tokens of customers that have ended are kept.",
     "mature-commission": "no commission becomes payable.",
     "bill": "no invoice is written.",

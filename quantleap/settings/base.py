@@ -157,7 +157,7 @@ CELERY_BEAT_SCHEDULE = {
     "watch-feeds": {
         "task": "brokers.watch_feeds",
         "schedule": 10.0,
-        "options": {"expires": 10},
+        "options": {"expire_seconds": 10},
     },
     # trading days from 08:30 in India, and what staff ask for at any time
     "import-contract-lists": {

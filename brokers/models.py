@@ -157,6 +157,8 @@ class FeedAccount(models.Model):
                 fields=["role"],
                 condition=Q(role="PRIMARY", is_active=True),
                 name="feed_one_primary",
+                violation_error_message="Another active feed is the primary one. "
+                "Make this one a spare, or switch the other off first.",
             ),
         )
 

@@ -62,7 +62,9 @@ class Partner(models.Model):
         ordering = ("slug",)
         constraints = (
             models.CheckConstraint(
-                condition=Q(slug__regex=r"^[a-z0-9]{2,12}$"), name="partner_slug_format"
+                condition=Q(slug__regex=r"^[a-z0-9]{2,12}$"),
+                name="partner_slug_format",
+                violation_error_message="2 to 12 small letters (a to z) and digits, no spaces.",
             ),
         )
 
@@ -87,9 +89,16 @@ class RevenueShare(models.Model):
         ordering = ("partner", "-effective_from")
         constraints = (
             models.UniqueConstraint(
-                fields=["partner", "effective_from"], name="revenue_share_from_uniq"
+                fields=["partner", "effective_from"],
+                name="revenue_share_from_uniq",
+                violation_error_message="There is a share from this day on already. "
+                "Choose a later day.",
             ),
-            models.CheckConstraint(condition=Q(partner_bps__lte=10_000), name="revenue_share_max"),
+            models.CheckConstraint(
+                condition=Q(partner_bps__lte=10_000),
+                name="revenue_share_max",
+                violation_error_message="At most 10,000 basis points: that is the whole fee.",
+            ),
         )
 
     def __str__(self) -> str:

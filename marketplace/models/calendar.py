@@ -56,7 +56,9 @@ class SpecialSession(models.Model):
         ordering = ("-date",)
         constraints = (
             models.CheckConstraint(
-                condition=Q(closes_at__gt=F("opens_at")), name="special_session_closes_later"
+                condition=Q(closes_at__gt=F("opens_at")),
+                name="special_session_closes_later",
+                violation_error_message="A session closes after it opens.",
             ),
         )
 

@@ -105,7 +105,9 @@ class Template(models.Model):
                 name="template_listed_has_version",
             ),
             models.CheckConstraint(
-                condition=Q(sac="") | Q(sac__regex=r"^99[0-9]{4}$"), name="template_sac_format"
+                condition=Q(sac="") | Q(sac__regex=r"^99[0-9]{4}$"),
+                name="template_sac_format",
+                violation_error_message="A service code has six digits and begins with 99.",
             ),
             # whoever reads a catalogue or an invoice knows a template by its name
             models.UniqueConstraint(
@@ -288,8 +290,14 @@ class Price(models.Model):
                 fields=["template", "tier", "partner_id", "effective_from"],
                 nulls_distinct=False,
                 name="price_uniq",
+                violation_error_message="There is a fee from this day on already. "
+                "Choose a later day.",
             ),
-            models.CheckConstraint(condition=Q(monthly_fee__gte=0), name="price_not_negative"),
+            models.CheckConstraint(
+                condition=Q(monthly_fee__gte=0),
+                name="price_not_negative",
+                violation_error_message="A fee is ₹0 or more.",
+            ),
         )
 
     def __str__(self) -> str:

@@ -14,6 +14,7 @@ from django.utils.http import urlencode
 from unfold.paginator import InfinitePaginator
 
 from quantleap.core.admin.junk import ReadableRequests
+from quantleap.core.admin.violations import beside_fields
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -58,6 +59,12 @@ class ConsoleAdmin(ReadableRequests):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Rooms end things through services; a page that may really delete says so itself."""
         return False
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        """What a constraint refuses stands beside its field."""
+        return beside_fields(super().get_form(request, obj, change=change, **kwargs))
 
     # -- one history: services write audit entries, and no second, changeable log beside them ------
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
@@ -110,13 +117,22 @@ class LargeTableMixin:
     show_full_result_count = False
 
 
-class ConsoleTabularInline(_TabularInline):
+class _BesideFieldsMixin:
+    """What a constraint refuses stands beside its field, in rows below a parent too."""
+
+    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+        """The rows' form with its errors in place."""
+        kwargs["form"] = beside_fields(kwargs.get("form") or self.form)  # type: ignore[attr-defined]
+        return super().get_formset(request, obj, **kwargs)  # type: ignore[misc]
+
+
+class ConsoleTabularInline(_BesideFieldsMixin, _TabularInline):
     """Rows of something below its parent."""
 
     extra = 0
 
 
-class ConsoleStackedInline(_StackedInline):
+class ConsoleStackedInline(_BesideFieldsMixin, _StackedInline):
     """Forms of something below its parent."""
 
     extra = 0

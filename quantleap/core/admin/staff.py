@@ -117,7 +117,7 @@ class AuditedMixin(_Page):
 
 
 @admin.register(StaffUser)
-class StaffUserAdmin(AuditedMixin, _UserAdmin, ConsoleAdmin):
+class StaffUserAdmin(AuditedMixin, _UserAdmin, ConsoleAdmin):  # type: ignore[misc]  # stubs
     """People on our side of the console. Nobody is deleted: the audit goes on naming them."""
 
     kind = "staff"

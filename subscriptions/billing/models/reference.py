@@ -19,7 +19,9 @@ class TaxRate(models.Model):
         ordering = ("-effective_from",)
         constraints = (
             models.CheckConstraint(
-                condition=Q(rate_pct__gte=0, rate_pct__lte=100), name="tax_rate_sane"
+                condition=Q(rate_pct__gte=0, rate_pct__lte=100),
+                name="tax_rate_sane",
+                violation_error_message="A rate is 0 to 100 percent.",
             ),
         )
 
@@ -49,10 +51,17 @@ class Supplier(models.Model):
     class Meta:
         ordering = ("-effective_from",)
         constraints = (
-            models.CheckConstraint(condition=Q(gstin__regex=GSTIN), name="supplier_gstin_format"),
+            models.CheckConstraint(
+                condition=Q(gstin__regex=GSTIN),
+                name="supplier_gstin_format",
+                violation_error_message="A GSTIN has 15 characters: two digits of the state, the "
+                "PAN, a digit or letter, Z, and a check character.",
+            ),
             # the first two characters of a GSTIN are the state of registration
             models.CheckConstraint(
-                condition=Q(gstin__startswith=models.F("state_code")), name="supplier_gstin_state"
+                condition=Q(gstin__startswith=models.F("state_code")),
+                name="supplier_gstin_state",
+                violation_error_message="A GSTIN begins with the code of its state.",
             ),
         )
 

@@ -1,0 +1,72 @@
+"""What a database constraint refuses, said in the words of the model and beside its field.
+
+A constraint that a form can violate names its words (``violation_error_message``); Django puts them
+above the form. Here they go to the field that the constraint is about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.db.models import BaseConstraint, CheckConstraint, F, Q, UniqueConstraint
+
+if TYPE_CHECKING:
+    _ModelForm = forms.ModelForm[Any]
+else:
+    _ModelForm = object
+
+
+def fields_of(constraint: BaseConstraint) -> list[str]:
+    """The fields that a constraint is about, the one to blame first.
+
+    Of a unique one that is the last: what comes before it says within what it is unique.
+    """
+    if isinstance(constraint, UniqueConstraint):
+        return [*reversed(constraint.fields), *_named(constraint.condition)]
+    if isinstance(constraint, CheckConstraint):
+        return list(dict.fromkeys(_named(constraint.condition)))
+    return []
+
+
+def _named(condition: Any) -> Iterator[str]:
+    if isinstance(condition, Q):
+        for child in condition.children:
+            yield from _named(child)
+    elif isinstance(condition, tuple):
+        yield condition[0].partition("__")[0]
+        yield from _named(condition[1])
+    elif isinstance(condition, F):
+        yield str(getattr(condition, "name", "")).partition("__")[0]
+
+
+class BesideFields(_ModelForm):
+    """Part of every model form of the console."""
+
+    def _update_errors(self, errors: ValidationError) -> None:
+        above = getattr(errors, "error_dict", {}).pop(NON_FIELD_ERRORS, [])
+        super()._update_errors(errors)  # type: ignore[misc]  # not in the stubs
+        blamed = {
+            str(constraint.get_violation_error_message()): name
+            for constraint in reversed(self._meta.model._meta.constraints)
+            if (name := self._shown(constraint))
+        }
+        for error in above:
+            for message in error.messages:
+                self.add_error(blamed.get(message), message)
+
+    def _shown(self, constraint: BaseConstraint) -> str:
+        """The first of its fields that the person sees."""
+        for name in fields_of(constraint):
+            if name in self.fields and not self.fields[name].widget.is_hidden:
+                return name
+        return ""
+
+
+def beside_fields(form: type[Any]) -> type[Any]:
+    """The form class with :class:`BesideFields` in front."""
+    if issubclass(form, BesideFields):
+        return form
+    return type(form.__name__, (BesideFields, form), {"__module__": form.__module__})

@@ -5,7 +5,6 @@ No page ever shows a credential or a token; the fields that hold them are not ev
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
@@ -14,9 +13,9 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from unfold.widgets import (
     UnfoldAdminPasswordWidget,
@@ -26,6 +25,7 @@ from unfold.widgets import (
 )
 
 from brokers.contractlists import list_states, progress_of
+from brokers.endpoints import is_enabled, require_enabled
 from brokers.models import (
     BrokerAccount,
     BrokerInstrument,
@@ -33,6 +33,7 @@ from brokers.models import (
     FeedAccount,
     LoginAttempt,
 )
+from brokers.registry import get_adapter
 from brokers.selectors import clean_client_id, readiness
 from brokers.services import accounts, feeds
 from brokers.services.contractlists import request_imports
@@ -249,12 +250,12 @@ def _checked(clean: Callable[[str], str], text: str) -> str:
 
 
 class FeedLoginForm(ConfirmForm):
-    """The code that the broker put into the redirect's address."""
+    """The code that the broker put into the redirect's address, where that is not ours."""
 
     code = forms.CharField(
         max_length=500,
         label="Code",
-        help_text="request_token or code from the address the broker sent you back to.",
+        help_text="From the address the broker sent you to.",
     )
 
 
@@ -311,32 +312,78 @@ class FeedAccountAdmin(ConsoleAdmin):
         obj.pk = saved.pk
         obj.refresh_from_db()
 
+    def get_urls(self) -> list[URLPattern]:
+        """With the step from our page to the broker's."""
+        begin = self.admin_site.admin_view(self.begin_login)
+        name = "brokers_feedaccount_begin_login"
+        return [path("<path:object_id>/log-in/begin/", begin, name=name), *super().get_urls()]
+
+    def begin_login(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """To the broker's login page, with a state that only this console session can use.
+
+        A link and no form: the policy that a form may post to us alone would stop the redirect.
+        """
+        feed = self.get_object(request, object_id)
+        if feed is None:
+            raise Http404
+        if request.method != "GET" or not self.has_change_permission(request, feed):
+            raise PermissionDenied
+        try:
+            url = feeds.start_feed_login(
+                feed=feed,
+                session_key=request.session.session_key or "",
+                actor=Actor.staff(request.user),
+                now=clock.now(),
+            )
+        except DomainError as error:
+            messages.error(request, error.message)
+            return HttpResponseRedirect(reverse("admin:brokers_feedaccount_change", args=[feed.pk]))
+        return HttpResponseRedirect(url, headers={"Referrer-Policy": "no-referrer"})
+
     @confirmed(
         description="Log in at the broker",
         explain="where_to_log_in",
+        context="login_page",
         form=FeedLoginForm,
         icon="login",
-        moving=True,  # the link has another state each time
+        moving=True,  # how long the session still holds
+        template="admin/brokers/feedaccount/log_in.html",
     )
     def log_in(self, request: HttpRequest, feed: FeedAccount, data: dict[str, Any]) -> str:
-        """Exchange the code for today's session."""
+        """Exchange a code that was copied by hand."""
         feeds.complete_feed_login(
             feed=feed, code=data["code"], actor=Actor.staff(request.user), now=clock.now()
         )
         return f"{feed} is logged in, {self.session(feed)}."
 
+    def login_page(self, request: HttpRequest, feed: FeedAccount) -> dict[str, Any]:
+        """Where the button leads, and what the broker calls its code."""
+        begin = reverse("admin:brokers_feedaccount_begin_login", args=[feed.pk])
+        return {
+            "start": begin if is_enabled(feed.broker) else "",
+            "broker": feed.get_broker_display(),
+            "code_name": get_adapter(feed.broker).capabilities.login_code,
+        }
+
     def where_to_log_in(self, request: HttpRequest, feed: FeedAccount) -> Sequence[str]:
-        """The broker's page, or why there is none."""
+        """What happens, and what has to be registered for it; or why there is no login."""
         try:
-            url = feeds.feed_login_url(feed, state=secrets.token_urlsafe(8))
+            require_enabled(feed.broker)
         except DomainError as error:
             return (error.message,)
-        link = format_html(
-            '<a class="underline" rel="noreferrer" target="_blank" href="{}">{}</a>',
-            url,
-            f"Log in at {feed.get_broker_display()} as {feed.client_id}",
+        broker = feed.get_broker_display()
+        address = request.build_absolute_uri(reverse("broker-login-done"))
+        return (
+            f"Now: {self.session(feed)}.",
+            f"The button leads to {broker}. After the login there {broker} sends you back here, "
+            "and the login is finished by itself.",
+            format_html(
+                "For that the application at {} has to be registered with this redirect address: "
+                '<code class="ql-code">{}</code>',
+                broker,
+                address,
+            ),
         )
-        return (link, "Then copy the code from the address the broker sends you back to.")
 
 
 # -- names -----------------------------------------------------------------------------------

@@ -336,7 +336,8 @@ class Capabilities:
     """What a broker can and cannot do, and how fast it may be asked.
 
     ``visibility_delay`` is how long an accepted order may stay out of the book, in seconds;
-    absence is never proven before it has passed.
+    absence is never proven before it has passed. ``login_code`` is the name of the code
+    in the address the broker redirects to.
     """
 
     kind: str
@@ -346,6 +347,7 @@ class Capabilities:
     visibility_delay: Decimal = Decimal(10)
     market_with_protection: bool = False
     returns_login_state: bool = False
+    login_code: str = "code"
     max_tag_length: int = 20
     derivative_exchanges: tuple[str, ...] = ("NFO", "BFO")
     position_products: bool = True

@@ -28,6 +28,13 @@ class InvalidState(InvalidRequest):
     error = "Invalid or expired login state"
 
 
+class FeedLoginLost(InvalidRequest):
+    """400: what a broker sent somebody back with belongs to no login begun in this session."""
+
+    code = "invalid_state"
+    error = "No login to finish"
+
+
 class BrokerRejected(DomainError):
     """422: the broker refused, in its own words (``broker_response``)."""
 

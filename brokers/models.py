@@ -171,6 +171,30 @@ class FeedAccount(models.Model):
         return bool(self.access_token) and expires is not None and expires > now
 
 
+class FeedLogin(models.Model):
+    """One started login of a feed account: a random, one-time state, bound to a console session."""
+
+    feed = models.ForeignKey(FeedAccount, on_delete=models.CASCADE, related_name="logins")
+    session_hash = models.CharField(max_length=64)
+    state_hash = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField(default=clock.now)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = (
+            # what a console session has begun and not finished
+            models.Index(
+                fields=["session_hash"],
+                condition=Q(used_at__isnull=True),
+                name="feed_login_pending_idx",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"login of {self.feed_id}"
+
+
 class BrokerInstrument(models.Model):
     """How a broker names a contract in its orders and quotes."""
 
@@ -242,6 +266,7 @@ __all__ = [
     "BrokerKind",
     "ContractListImport",
     "FeedAccount",
+    "FeedLogin",
     "LoginAttempt",
     "Partner",
 ]

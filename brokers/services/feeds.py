@@ -1,22 +1,34 @@
-"""Feed accounts: staff-owned logins that supply the platform's quotes (execution.md section 4)."""
+"""Feed accounts: staff-owned logins that supply the platform's quotes.
+
+The daily login begins in the console (:func:`start_feed_login`), goes through the broker's page and
+comes back to ours with a code, which :func:`spend_feed_login` matches with what this console
+session began and :func:`complete_feed_login` exchanges.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
+import secrets
+from typing import Final
 
 from django.db import IntegrityError, transaction
 
 from brokers import vault
 from brokers.endpoints import require_enabled
-from brokers.errors import BrokerRejected, BrokerUnavailable
-from brokers.models import FeedAccount
+from brokers.errors import BrokerRejected, BrokerUnavailable, FeedLoginLost
+from brokers.models import FeedAccount, FeedLogin
 from brokers.registry import get_adapter
 from brokers.selectors import clean_broker, clean_client_id
-from brokers.services.login import exchange_code
-from quantleap.core import audit
+from brokers.services.login import check_code, exchange_code
+from quantleap.core import audit, crypto
 from quantleap.core.audit import Actor
 from quantleap.core.errors import InvalidRequest
 from quantleap.core.identifiers import ascii_upper
+
+#: Staff type a password and a second factor meanwhile.
+FEED_LOGIN_SECONDS: Final = 600
+_STATE_PURPOSE: Final = "feed-login-state"
+_SESSION_PURPOSE: Final = "feed-login-session"
 
 
 def save_feed_account(
@@ -69,24 +81,99 @@ def feed_login_url(feed: FeedAccount, *, state: str) -> str:
     return get_adapter(feed.broker).login_url(login_base, vault.credentials_of(feed), state)
 
 
+def start_feed_login(*, feed: FeedAccount, session_key: str, actor: Actor, now: dt.datetime) -> str:
+    """Begin a login for the console session ``session_key``; the broker's address to go to.
+
+    Whatever this session had begun at the same broker is void from now on, so that an answer
+    without a state (Zebu gives none back) can mean one login only. BrokerNotEnabled (422).
+    """
+    state = secrets.token_urlsafe(32)
+    url = feed_login_url(feed, state=state)
+    session = crypto.fingerprint(session_key, purpose=_SESSION_PURPOSE)
+    with transaction.atomic():
+        FeedLogin.objects.filter(
+            session_hash=session, feed__broker=feed.broker, used_at__isnull=True
+        ).update(used_at=now)
+        FeedLogin.objects.create(
+            feed=feed,
+            session_hash=session,
+            state_hash=crypto.fingerprint(state, purpose=_STATE_PURPOSE),
+            created_at=now,
+            expires_at=now + dt.timedelta(seconds=FEED_LOGIN_SECONDS),
+        )
+        _audit(feed, "feed_account.login_started", actor)
+    return url
+
+
+def spend_feed_login(*, state: str, session_key: str, now: dt.datetime) -> FeedAccount:
+    """Use a begun login up, once; the feed account it was begun for.
+
+    ``state`` is what the broker gave back; empty where it gives none, then the one login that this
+    session has begun at such a broker is meant. FeedLoginLost (400) says what is wrong.
+    """
+    session = crypto.fingerprint(session_key, purpose=_SESSION_PURPOSE)
+    pending = FeedLogin.objects.filter(used_at__isnull=True, session_hash=session)
+    if state:
+        pending = pending.filter(state_hash=crypto.fingerprint(state, purpose=_STATE_PURPOSE))
+    found = [
+        login
+        for login in pending.select_related("feed").order_by("-pk")[:10]
+        if state or not get_adapter(login.feed.broker).capabilities.returns_login_state
+    ]
+    if len(found) != 1:
+        raise FeedLoginLost(_why_lost(state))
+    with transaction.atomic(durable=True):
+        spent = FeedLogin.objects.filter(pk=found[0].pk, used_at__isnull=True).update(used_at=now)
+    if not spent:
+        raise FeedLoginLost(USED)
+    if found[0].expires_at <= now:
+        raise FeedLoginLost(LATE)
+    return found[0].feed
+
+
+USED: Final = "This login was used already. The account's page says whether it is logged in."
+LATE: Final = f"The login took longer than {FEED_LOGIN_SECONDS // 60} minutes. Begin it again."
+ELSEWHERE: Final = (
+    "This login was begun in another browser, at another address of the console, or before you "
+    "logged in to it again. Begin it again here."
+)
+NOTHING_BEGUN: Final = "No login has been begun in this browser."
+
+
+def _why_lost(state: str) -> str:
+    if not state:
+        return NOTHING_BEGUN
+    hashed = crypto.fingerprint(state, purpose=_STATE_PURPOSE)
+    known = FeedLogin.objects.filter(state_hash=hashed).first()
+    if known is None:
+        return NOTHING_BEGUN
+    return USED if known.used_at else ELSEWHERE
+
+
 def complete_feed_login(
     *, feed: FeedAccount, code: str, actor: Actor, now: dt.datetime
 ) -> FeedAccount:
     """Exchange a redirect's code for today's feed session.
 
-    BrokerRejected (422) with the broker's words, BrokerUnavailable (503) without an answer.
+    BrokerRejected (422) with the broker's words, BrokerUnavailable (503) without an answer,
+    InvalidRequest (400) for what is no code.
     """
-    result = exchange_code(feed.broker, vault.credentials_of(feed), code.strip())
+    code = check_code(code.strip(), field="code")
+    result = exchange_code(feed.broker, vault.credentials_of(feed), code)
     if result.unknown:
         raise BrokerUnavailable("The broker did not answer; log in again")
     if result.error or ascii_upper(result.client_id) != feed.client_id:
         message = result.error or "The broker logged in another client id"
         raise BrokerRejected(message, broker_response={"code": "login_refused", "message": message})
     with transaction.atomic():
-        FeedAccount.objects.filter(pk=feed.pk).update(
+        stored = FeedAccount.objects.filter(
+            pk=feed.pk, client_id=feed.client_id, api_secret=feed.api_secret
+        ).update(
             access_token=vault.seal(feed, "access_token", result.access_token),
             token_expires_at=get_adapter(feed.broker).token_expiry(now),
         )
+        if not stored:
+            raise BrokerUnavailable("The feed account changed during the login; log in again")
         _audit(feed, "feed_account.logged_in", actor)
     feed.refresh_from_db()
     return feed

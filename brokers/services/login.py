@@ -100,10 +100,7 @@ def complete_login(
     InvalidState (400) for a wrong, used, late or foreign state; BrokerRejected (422) with the
     broker's words; BrokerUnavailable (503) when it did not answer: start again.
     """
-    if not _CODE.fullmatch(code):
-        raise InvalidRequest(
-            "request_token is missing or malformed", details={"request_token": "Not a login code."}
-        )
+    check_code(code, field="request_token")
     _require_usable(account)
     _spend_state(account, state, now)
     result = _exchange(account, vault.credentials_of(account), code)
@@ -120,6 +117,15 @@ def complete_login(
     _store_token(account, result.access_token, actor, now)
     account.refresh_from_db()
     return account
+
+
+def check_code(code: str, *, field: str) -> str:
+    """``code`` when it can be a broker's login code; InvalidRequest naming ``field`` otherwise."""
+    if not _CODE.fullmatch(code):
+        raise InvalidRequest(
+            f"{field} is missing or malformed", details={field: "Not a login code."}
+        )
+    return code
 
 
 def _require_usable(account: BrokerAccount) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from django.db import transaction
 
-from brokers.models import BrokerAccount, LoginAttempt
+from brokers.models import BrokerAccount, FeedLogin, LoginAttempt
 from quantleap.core.models import OutboxEvent
 from quantleap.core.outbox import emit_many
 
@@ -23,7 +23,8 @@ def sweep_sessions(*, now: dt.datetime, batch: int = 500) -> int:
     ended = 0
     while count := _end_batch(now, batch):
         ended += count
-    LoginAttempt.objects.filter(expires_at__lt=now - _KEEP_ATTEMPTS).delete()
+    for attempts in (LoginAttempt, FeedLogin):
+        attempts._default_manager.filter(expires_at__lt=now - _KEEP_ATTEMPTS).delete()
     return ended
 
 

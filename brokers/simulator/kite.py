@@ -21,7 +21,7 @@ VARIETIES: Final = ("regular", "amo", "co", "iceberg", "auction")
 MAX_QUOTES: Final = {"/quote": 500, "/quote/ohlc": 1000, "/quote/ltp": 1000}
 
 LOGIN_PAGE: Final = """<!doctype html>
-<html><head><title>Kite - Login</title></head><body>
+<html><head><title>Kite - Login</title><link rel="icon" href="data:,"></head><body>
 <h1>Login to Kite</h1>
 <form method="post" action="/connect/login">
 <input type="hidden" name="api_key" value="{api_key}">

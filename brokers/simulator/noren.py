@@ -24,7 +24,7 @@ PRODUCTS: Final = {"I": "MIS", "M": "NRML"}
 ORDER_TYPES: Final = {"LMT": "LIMIT", "MKT": "MARKET", "SL-LMT": "SL", "SL-MKT": "SL-M"}
 
 LOGIN_PAGE: Final = """<!doctype html>
-<html><head><title>MYNT - Login</title></head><body>
+<html><head><title>MYNT - Login</title><link rel="icon" href="data:,"></head><body>
 <h1>Login to MYNT</h1>
 <form method="post" action="/OAuthlogin/authorize/oauth">
 <input type="hidden" name="client_id" value="{client_id}">

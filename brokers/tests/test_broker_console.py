@@ -11,7 +11,7 @@ from django.conf import LazySettings
 from django.test import Client
 from django.urls import reverse
 
-from brokers.models import BrokerAccount, FeedAccount
+from brokers.models import BrokerAccount, FeedAccount, FeedLogin
 from brokers.tests.factories import make_account, make_contract, make_feed
 from brokers.vault import session_of
 from partners.tests.factories import make_customer, make_partner
@@ -101,7 +101,11 @@ def test_a_feed_account_is_made_and_logged_in_from_the_console(
     assert (feed.client_id, session_of(feed).api_key) == ("F1", "k")
     assert AuditEntry.objects.filter(action="feed_account.saved").exists()
     url = reverse("admin:brokers_feedaccount_log_in", args=[feed.pk])
-    assert f"{KITE}/connect/login?" in staff.get(url).content.decode()
+    begin = reverse("admin:brokers_feedaccount_begin_login", args=[feed.pk])
+    asked = staff.get(url).content.decode()
+    assert f'href="{begin}"' in asked
+    assert '<code class="ql-code">http://testserver/broker-login/done</code>' in asked
+    assert "copy <code>request_token</code>" in asked  # folded away
     with responses.RequestsMock() as wire:
         wire.post(
             f"{KITE}/session/token",
@@ -148,7 +152,14 @@ def test_a_broker_that_is_not_enabled_offers_no_login(
     }
     feed = make_feed(logged_in=False)
     url = reverse("admin:brokers_feedaccount_log_in", args=[feed.pk])
-    assert "does not talk to zerodha" in staff.get(url).content.decode()
+    page = staff.get(url).content.decode()
+    assert "does not talk to zerodha" in page
+    begin = reverse("admin:brokers_feedaccount_begin_login", args=[feed.pk])
+    assert begin not in page
+    assert "<details" not in page
+    answer = staff.get(begin, follow=True)
+    assert "does not talk to zerodha" in answer.content.decode()
+    assert not FeedLogin.objects.exists()
     assert confirm(staff, url, {"confirm": "yes", "code": "c1"}).status_code == 422
 
 

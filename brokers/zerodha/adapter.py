@@ -59,6 +59,7 @@ class ZerodhaAdapter:
         visibility_delay=Decimal(10),
         market_with_protection=True,
         returns_login_state=True,
+        login_code="request_token",
     )
 
     # -- login -------------------------------------------------------------------------------

@@ -7,9 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import requests
-
-from clients.demo.broker import log_in
 from clients.demo.forms import Browser, Page, PageError
 from clients.demo.money import Payment
 from clients.demo.story import DAY, GST_PERCENT, HOME_STATE, PARTNER_BPS, UNDERLYING, Hours, Plan
@@ -75,12 +72,18 @@ class Staff:
         form.set("new_api_secret", f"secret-feed{broker}")
         self._saved(self.browser.submit(page, form, "_save"))
         number = self._newest("/admin/brokers/feedaccount/", name)
-        page = self._action(f"/admin/brokers/feedaccount/{number}/change/", "log-in")
-        link = next((one for one in page.links if one.startswith("http")), "")
-        if not link:
-            raise PageError(f"{page.url} names no login page of {broker}{page.complaint()}")
-        code, _ = log_in(requests.Session(), link, client_id)
-        self._confirm(page, code=code)
+        change = f"/admin/brokers/feedaccount/{number}/change/"
+        asked = self._action(change, "log-in")
+        begin = next((one for one in asked.links if one.endswith("/log-in/begin/")), "")
+        if not begin:
+            raise PageError(f"{asked.url} offers no login at {broker}{asked.complaint()}")
+        page = self.browser.get(begin)  # the broker's own page, on which a person logs in
+        form = page.form_with("user_id", "password")
+        form.set("user_id", client_id)
+        form.set("password", "not-checked-here")
+        after = self._saved(self.browser.submit(page, form))
+        if not after.url.endswith(change):
+            raise PageError(f"the login at {broker} led to {after.url}{after.complaint()}")
 
     # -- templates ---------------------------------------------------------------------------
     def publish(self, plan: Plan, hours: Sequence[Hours]) -> str:

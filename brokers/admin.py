@@ -54,6 +54,7 @@ from quantleap.core.errors import DomainError
 
 #: The page of contract lists looks again after so many seconds while one is being fetched.
 LOOK_AGAIN_SECONDS: Final = 3
+IMPORT_PAGE: Final = "admin/brokers/contractlistimport/import.html"
 
 if TYPE_CHECKING:
     _FeedModelForm = forms.ModelForm[FeedAccount]  # generic in its stubs only
@@ -447,7 +448,6 @@ class ContractListImportAdmin(LargeTableMixin, ReadOnlyAdmin):
         "problem",
     )
     actions_list = ("import_now",)
-    actions_list_hide_default = True
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Who may fetch a list now."""
@@ -460,7 +460,9 @@ class ContractListImportAdmin(LargeTableMixin, ReadOnlyAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """The list; it looks again by itself while something waits or runs."""
-        answer: HttpResponse = super().changelist_view(request, extra_context)
+        # the button Import now says what it does; a plus would not
+        shown = {**(extra_context or {}), "has_add_permission": False}
+        answer: HttpResponse = super().changelist_view(request, shown)
         if answer.status_code == HTTPStatus.OK and any(state.is_open for state in list_states()):
             answer.headers["Refresh"] = str(LOOK_AGAIN_SECONDS)
         return answer
@@ -495,7 +497,7 @@ class ContractListImportAdmin(LargeTableMixin, ReadOnlyAdmin):
             "errors": errors,
             "back": reverse("admin:brokers_contractlistimport_changelist"),
         }
-        return TemplateResponse(request, "console/confirm.html", shown, status=status)
+        return TemplateResponse(request, IMPORT_PAGE, shown, status=status)
 
     def _asked(self, request: HttpRequest, data: dict[str, Any]) -> HttpResponse:
         rows = request_imports(

@@ -16,7 +16,7 @@ from django.urls import reverse
 from unfold.widgets import UnfoldAdminSelectWidget
 
 from execution import services
-from execution.admin.common import KillButtonMixin
+from execution.admin.common import KillButtonMixin, kill_context
 from execution.looks import to_ms
 from execution.models import ExecutorNode, KillSwitch, ShardLease
 from execution.selectors import kill_reach, template_names
@@ -285,6 +285,7 @@ class ExecutorNodeAdmin(ReadOnlyAdmin):
             "shards": shards,
             "ownerless": ownerless,
             "ttl": settings.QUANTLEAP_LEASE_TTL,
+            **kill_context(),
         }
         return TemplateResponse(request, "admin/execution/executornode/page.html", context)
 

@@ -184,7 +184,7 @@ def test_unknown_pages_are_404_or_lead_back(staff: Client) -> None:
     assert staff.get(reverse("admin:execution_executornode_change", args=["x"])).status_code == 404
 
 
-@pytest.mark.parametrize("name", [n for n in PAGES if n not in ("engage", "list of executornode")])
+@pytest.mark.parametrize("name", [n for n in PAGES if n != "engage"])
 def test_the_kill_switch_is_one_click_away(day: Day, staff: Client, name: str) -> None:
     day.fill(1)
     text = get(staff, PAGES[name](day))
@@ -192,6 +192,10 @@ def test_the_kill_switch_is_one_click_away(day: Day, staff: Client, name: str) -
     assert add in text or "stop-entries" in text
     if name == "run":
         assert f"{add}?template={day.template.pk}" in text
+
+
+def test_the_first_page_leads_to_the_kill_switch(day: Day, staff: Client) -> None:
+    assert f'href="{list_of(KillSwitch)}"' in get(staff, "/admin/")
 
 
 def test_the_button_of_the_lists_leads_to_the_question(staff: Client) -> None:

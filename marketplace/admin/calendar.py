@@ -20,7 +20,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from marketplace.calendar_changes import (
     MAX_DESCRIPTION,
@@ -44,6 +44,8 @@ from quantleap.core.errors import DomainError
 
 FIRST_YEAR: Final = 2020
 LAST_YEAR: Final = 2099
+#: Lines of the box, about as many as a list has.
+HOLIDAYS_IN_A_YEAR: Final = 16
 NSE_LIST: Final = "https://www.nseindia.com/resources/exchange-communication-holidays"
 
 
@@ -136,11 +138,15 @@ class YearForm(SourceForm):
     )
     holidays = forms.CharField(
         label="Holidays, one a line",
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 18}),
+        widget=forms.Textarea,
         help_text="A date and a name: 26-Jan-2027 Republic Day. Lines copied from the exchange's "
         "table will do; weekends are left out. Special sessions have a page of their own.",
     )
     field_order = ("year", "source", "holidays")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["holidays"].widget.attrs["rows"] = HOLIDAYS_IN_A_YEAR
 
     def clean(self) -> dict[str, Any]:
         """Read the lines, once the year is known."""
@@ -437,8 +443,12 @@ class CalendarYearAdmin(CalendarPage):
     row_form = YearForm
     noun = "year"
     hint = (
-        f"NSE publishes the list of the coming year in December, at {NSE_LIST}. Until a year is "
-        "loaded, all of it is closed and nothing trades.",
+        format_html(
+            "NSE publishes the list of the coming year in December, on its page "
+            '<a class="ql-link" rel="noreferrer" target="_blank" href="{}">Holidays</a>. Until a '
+            "year is loaded, all of it is closed and nothing trades.",
+            NSE_LIST,
+        ),
     )
     list_display = ("year", "where", "loaded_at", "edited")
 

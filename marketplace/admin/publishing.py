@@ -162,7 +162,8 @@ class TemplateActions(ConsoleAdmin):
         """How many people it hits."""
         count = SUBSCRIBERS.get().count(obj.pk)
         return [
-            f"Withdrawing cancels {count} live subscriptions at once and tells every customer.",
+            f"Withdrawing cancels {count} live subscriptions at once. Their partners are told by "
+            "webhook; customers are not written to from here.",
             "No entry is traded any more. Open positions run to their exit.",
             "A withdrawn template never comes back.",
         ]

@@ -49,6 +49,10 @@ def _choices(names: Any) -> list[tuple[str, str]]:
     return [(name, name) for name in names]
 
 
+#: What the two limits of a key are good for.
+NOT_ENFORCED = "What was agreed with the partner. Written down, not enforced yet."
+
+
 class IssueKeyForm(ConfirmForm):
     """What a new key is for."""
 
@@ -59,8 +63,12 @@ class IssueKeyForm(ConfirmForm):
         initial=list(permissions.ALL),
         widget=forms.CheckboxSelectMultiple,
     )
-    requests_per_minute = forms.IntegerField(min_value=1, max_value=100_000, initial=60)
-    requests_per_day = forms.IntegerField(min_value=1, max_value=100_000_000, initial=10_000)
+    requests_per_minute = forms.IntegerField(
+        min_value=1, max_value=100_000, initial=60, help_text=NOT_ENFORCED
+    )
+    requests_per_day = forms.IntegerField(
+        min_value=1, max_value=100_000_000, initial=10_000, help_text=NOT_ENFORCED
+    )
 
 
 class RotateKeyForm(ConfirmForm):

@@ -24,7 +24,7 @@ def _failed_execution(data: Mapping[str, Any]) -> dict[str, Any]:
     return {"event": "execution_failed", **{name: data.get(name) for name in names}}
 
 
-# Every type a partner can receive, and what it repeats at the top of the body.
+# Every type that is emitted to partners, and what it repeats at the top of the body.
 EVENT_TYPES: Final[Mapping[str, Extra]] = {
     **dict.fromkeys(
         (
@@ -40,13 +40,11 @@ EVENT_TYPES: Final[Mapping[str, Extra]] = {
             "order.rejected",
             "invoice.issued",
             "invoice.paid",
-            "invoice.payment_failed",
             "credit_note.issued",
             "commission.accrued",
             "commission.clawed_back",
             "template.published",
             "template.withdrawn",
-            "key.expiring",
         ),
         _nothing,
     ),

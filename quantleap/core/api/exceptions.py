@@ -31,7 +31,6 @@ _BY_STATUS: Mapping[int, tuple[str, str]] = {
     406: ("not_acceptable", "Not acceptable"),
     413: ("payload_too_large", "Request body too large"),
     415: ("unsupported_media_type", "Unsupported media type"),
-    429: ("rate_limited", "Rate limit exceeded"),
     500: ("internal_error", "Internal error"),
     503: ("unavailable", "Service temporarily unavailable"),
 }

@@ -1,0 +1,191 @@
+"""What the documents promise is there: commands, options, settings, addresses, tasks, codes."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from django.conf import settings
+from django.core.management import get_commands, load_command_class
+from django.urls import Resolver404, resolve
+
+from partners.webhooks.events import EVENT_TYPES
+from quantleap.core.api.exceptions import _BY_STATUS
+from quantleap.core.api.openapi import ERROR_SCHEMA
+from quantleap.core.errors import DomainError
+
+ROOT = Path(__file__).resolve().parents[3]
+ROOMS = ("quantleap", "marketplace", "partners", "brokers", "subscriptions", "execution")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+CODE = {
+    path: path.read_text()
+    for room in ROOMS
+    for path in (ROOT / room).rglob("*.py")
+    if "tests" not in path.parts
+}
+#: Django's and its apps' own; their options are theirs.
+FOREIGN = {"migrate", "check", "collectstatic", "shell", "createsuperuser", "makemigrations"}
+#: Raised where no API route leads: staff's pages and commands.
+STAFF_ONLY = {
+    "already_engaged",
+    "billing_not_configured",
+    "calendar_moved",
+    "idem_key_reused",
+    "invalid_instrument_file",
+    "invoice_changed",
+    "not_engaged",
+    "no_such_task",
+    "nothing_to_credit",
+    "out_of_balance",
+    "payment_key_reused",
+}
+
+page_of = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+
+
+def commands(text: str) -> Iterator[tuple[str, list[str]]]:
+    """(name, long options) of every ``manage.py …`` in a page."""
+    for name, rest in re.findall(r"manage\.py ([a-z_]+)([^`\n]*)", text):
+        yield name, re.findall(r"(--[a-z][a-z-]*)", rest.split("#")[0])
+
+
+@page_of
+def test_every_command_and_option_exists(page: Path) -> None:
+    known = get_commands()
+    for name, options in commands(page.read_text()):
+        if page.name == "README.md" and page.parent == ROOT and name not in known:
+            continue  # prose: "manage.py included"
+        assert name in known, f"manage.py {name}"
+        if name in FOREIGN:
+            continue
+        app = known[name]
+        assert isinstance(app, str)
+        path = Path(str(importlib.import_module(f"{app}.management.commands.{name}").__file__))
+        command: Any = load_command_class(app, name)
+        offered = set(command.create_parser("manage.py", name)._option_string_actions)
+        written = set(re.findall(r'"(--[a-z][a-z-]*)"', path.read_text()))  # subcommands' too
+        assert set(options) <= offered | written, f"manage.py {name}"
+
+
+@page_of
+def test_every_setting_exists(page: Path) -> None:
+    named = set(re.findall(r"\bQUANTLEAP_[A-Z_]+[A-Z]\b", page.read_text()))
+    text = "\n".join(
+        [*CODE.values(), (ROOT / "Makefile").read_text(), (ROOT / "compose.yaml").read_text()]
+    )
+    assert {name for name in named if not re.search(rf"\b{name}\b", text)} == set()
+
+
+@page_of
+def test_every_module_that_is_named_exists(page: Path) -> None:
+    """``execution/words.py`` in backticks, from the clone's folder, a room's or the docs' own."""
+    missing = []
+    for name in re.findall(r"`([\w/]+\.(?:py|json|yaml|typ|sh))`", page.read_text()):
+        if not name.startswith("var/") and not any(
+            str(path).endswith(f"/{name}") for path in files()
+        ):
+            missing.append(name)
+    assert missing == []
+
+
+def files() -> list[str]:
+    """Everything of the project, without what runs leave."""
+    tops = (*ROOMS, "clients", "bench", "deploy", "docs")
+    inside = [str(path) for top in tops for path in (ROOT / top).rglob("*.*")]
+    return [*inside, *(str(path) for path in ROOT.glob("*.*"))]
+
+
+@page_of
+def test_every_console_page_exists(page: Path) -> None:
+    """Addresses below /admin/, a number in the place of <id>."""
+    for address in re.findall(r"`(?:GET |POST )?(/admin/[\w/<>-]*/)", page.read_text()):
+        path = re.sub(r"<\w+>", "1", address)
+        try:
+            found = resolve(path)
+        except Resolver404:
+            pytest.fail(f"{address} leads nowhere")
+        assert found.func.__name__ != "catch_all_view", f"{address} is nobody's"
+
+
+def operations() -> set[tuple[str, str]]:
+    """(METHOD, path without version) of both public documents; parameters as ``{}``."""
+    found = set()
+    for audience in ("partner", "user"):
+        document = yaml.safe_load((ROOT / f"docs/api/openapi-{audience}.yaml").read_text())
+        for path, methods in document["paths"].items():
+            bare = re.sub(r"\{\w+\}", "{}", path.removeprefix("/api/v1"))
+            found |= {(method.upper(), bare) for method in methods}
+    return found
+
+
+@page_of
+def test_every_route_exists(page: Path) -> None:
+    known = operations()
+    for method, path in re.findall(
+        r"\b(GET|POST|PUT|DELETE) (/(?:partner|user|auth)/[\w/{}-]*)", page.read_text()
+    ):
+        assert (method, re.sub(r"\{\w+\}", "{}", path)) in known, f"{method} {path}"
+
+
+def test_what_beat_wakes_is_what_deploy_md_says() -> None:
+    table = (ROOT / "docs/deploy.md").read_text().split("What beat wakes")[1].split("\n\n")[1]
+    told = set(re.findall(r"`(\w+\.\w+)`", table))
+    assert told == {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
+
+
+def codes() -> dict[str, list[str]]:
+    """Code of every domain error, with the classes that raise it."""
+    for room in ROOMS:
+        package = importlib.import_module(room)
+        for module in pkgutil.walk_packages(package.__path__, f"{room}."):
+            if re.search(r"\.(errors|services|idempotency)(\.|$)", module.name):
+                importlib.import_module(module.name)
+    found: dict[str, list[str]] = {}
+    classes = [DomainError]
+    for one in classes:
+        classes += one.__subclasses__()
+        found.setdefault(one.code, []).append(one.__name__)
+    return found
+
+
+def is_raised(name: str) -> bool:
+    """Whether some module makes one (``raise X``, ``raise X(…)``), outside its declaration."""
+    made = rf"raise (?:\w+\.)?{name}\b|= {name}\(|return {name}\("
+    return any(re.search(made, text) for text in CODE.values())
+
+
+def test_every_error_code_in_the_documents_can_be_raised() -> None:
+    """Seen: rate_limited and oauth_token_expired, which no code ever produced."""
+    named = set(ERROR_SCHEMA["properties"]["code"]["examples"])
+    raised = set(codes()) | {code for code, _ in _BY_STATUS.values()}
+    assert named - raised == set()
+    of_errors = {code: names for code, names in codes().items() if code in named}
+    silent = {code for code, names in of_errors.items() if not any(map(is_raised, names))}
+    assert silent - {code for code, _ in _BY_STATUS.values()} == set()
+
+
+def test_every_error_code_of_the_api_is_in_the_documents() -> None:
+    named = set(ERROR_SCHEMA["properties"]["code"]["examples"])
+    assert set(codes()) - STAFF_ONLY - named == set()
+
+
+def test_every_event_that_is_offered_is_emitted() -> None:
+    """Seen: invoice.payment_failed and key.expiring could be chosen and never came."""
+    sources = "\n".join(t for p, t in CODE.items() if not str(p).endswith("webhooks/events.py"))
+    silent = {name for name in EVENT_TYPES if f'"{name}"' not in sources}
+    assert silent == set()
+
+
+def test_events_named_in_partners_md_exist() -> None:
+    text = (ROOT / "docs/partners.md").read_text()
+    kinds = {name.split(".")[0] for name in EVENT_TYPES}
+    found = re.findall(r"`([a-z_]+\.[a-z_]+ed)`", text)
+    named = {name for name in found if name.split(".")[0] in kinds}
+    assert named
+    assert named <= set(EVENT_TYPES)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import structlog
 from celery.schedules import crontab
+from csp import constants as csp
 
-from quantleap.core.logging import hide_secrets
+from quantleap.core.logging import configure as configure_logging
+from quantleap.core.logging import formatter as json_formatter
 from quantleap.settings import console
 from quantleap.settings.reader import Environment
 
@@ -60,7 +61,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "django_structlog.middlewares.RequestMiddleware",
+    "quantleap.core.api.middleware.RequestLogMiddleware",
     "quantleap.core.console.ConsoleMiddleware",
 ]
 
@@ -262,39 +263,11 @@ if QUANTLEAP_SIMULATOR_URL:
 
 SILENCED_SYSTEM_CHECKS = ["django_ratelimit.W001", "django_ratelimit.E003"]
 
-structlog.configure(
-    processors=[
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.filter_by_level,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        hide_secrets,
-        structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-    ],
-    logger_factory=structlog.stdlib.LoggerFactory(),
-    cache_logger_on_first_use=True,
-)
+configure_logging()
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {
-        "json": {
-            "()": structlog.stdlib.ProcessorFormatter,
-            "processors": [
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
-                structlog.processors.JSONRenderer(),
-            ],
-            "foreign_pre_chain": [
-                structlog.contextvars.merge_contextvars,
-                structlog.stdlib.add_logger_name,
-                structlog.stdlib.add_log_level,
-                structlog.processors.TimeStamper(fmt="iso", utc=True),
-                hide_secrets,
-            ],
-        }
-    },
+    "formatters": {"json": json_formatter()},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "json"}},
     "root": {"handlers": ["console"], "level": env.str("QUANTLEAP_LOG_LEVEL", default="INFO")},
     "loggers": {"django.request": {"level": "ERROR"}, "django_structlog": {"level": "WARNING"}},

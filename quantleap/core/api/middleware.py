@@ -9,10 +9,12 @@ from collections.abc import Callable
 import structlog
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django_structlog.middlewares import RequestMiddleware
 
 from quantleap.core import errorpages
 from quantleap.core.api.exceptions import json_error
 from quantleap.core.api.paths import is_api_path
+from quantleap.core.callers import caller_address
 from quantleap.core.context import set_request_id
 from quantleap.core.ids import new_request_id
 
@@ -43,6 +45,19 @@ class RequestIdMiddleware:
         return response
 
 
+class RequestLogMiddleware(RequestMiddleware):
+    """The request log, with the address that we judge by.
+
+    The library takes any X-Forwarded-For for the caller's address, so a caller could write somebody
+    else's into our log.
+    """
+
+    @classmethod
+    def bind_ip(cls, request: HttpRequest) -> None:
+        """The address by the configured proxies; empty where it cannot be known."""
+        structlog.contextvars.bind_contextvars(ip=str(caller_address(request) or ""))
+
+
 class RefusePlainHttpMiddleware:
     """Plain HTTP is refused, not redirected: a redirect would teach clients to leak their secrets.
 
@@ -61,6 +76,22 @@ class RefusePlainHttpMiddleware:
         ):
             return json_error(403, code="https_required", message="Use https.")
         return self.get_response(request)
+
+
+class NoStoreMiddleware:
+    """What is answered is personal or secret more often than not: no cache may keep any of it.
+
+    Static files do not come by here. A page in the browser's own cache would still be there after
+    a log-out, and a proxy's would go to the next person.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        response.headers["Cache-Control"] = "no-store, private"
+        return response
 
 
 def _is_local_and_direct(request: HttpRequest) -> bool:

@@ -1,0 +1,117 @@
+"""Takes secrets out of what people and logs see. Pure.
+
+A value is secret by its name (``api_secret``, ``Authorization``) or by its shape (our own keys and
+tokens, JSON web tokens, ``Bearer …``, passwords in addresses, ``name=value`` in query strings).
+Both are looked for at any depth and in running text, tracebacks included.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+MASK: Final = "[hidden]"
+_DEPTH: Final = 8
+_LONGEST: Final = 20_000  # characters of one text; a log line is no place for more
+
+# A name is secret by one of its parts, however it is written: api_key, apiKey, X-Partner-Secret.
+_PARTS = (
+    r"secret|passw(?:or)?d|passwd|passphrase|token|jkey|api[-_ ]?key|apikey|access[-_ ]?key|"
+    r"encryption[-_ ]?keys?|private[-_ ]?key|authori[sz]ation|totp|(?:^|[-_])otp|credentials?|"
+    r"cookie|session[-_ ]?id|sessionid|csrf\w*|signature|checksum|susertoken|appkey|uid_token"
+)
+_SECRET_NAME = re.compile(rf"(?:{_PARTS})|(?:^|[-_.])pin$", re.I)
+# What only says something about a secret, by its name.
+_HARMLESS_NAME = re.compile(
+    r"(?:_at|_until|_id|_count|_field|_expires?|_name|_version)$|^token_type$", re.I
+)
+
+_IN_TEXT: Final = (
+    # our own keys, tokens and signing secrets; JSON web tokens
+    (
+        re.compile(
+            r"\b(?:sk_[A-Za-z0-9_]{12,}|ut_[\w-]{16,}|whsec_[A-Za-z0-9+/=]{8,}"
+            r"|eyJ[\w-]{10,}\.[\w.-]+|v1:[\w.-]{1,40}:[\w-]{16}:[\w-]{16,})"
+        ),
+        MASK,
+    ),
+    # Authorization headers
+    (re.compile(r"\b(Bearer|Basic|Token)\s+[\w.~+/=:-]{6,}", re.I), rf"\1 {MASK}"),
+    # scheme://user:password@host
+    (re.compile(r"(\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@'\"]*):[^\s@'\"]+@", re.I), rf"\1:{MASK}@"),
+    # name=value in query strings, forms, key-value text and reprs: 'api_secret': 'x', secret=x
+    (
+        re.compile(
+            rf"(?P<head>[\w.-]*(?:{_PARTS})[\w.-]*[\"']?\s*(?:=>|[=:])\s*)"
+            r"(?P<value>b?\"(?:[^\"\\]|\\.)*\"|b?'(?:[^'\\]|\\.)*'|[^\s,;&)}\]'\"]+)",
+            re.I,
+        ),
+        rf"\g<head>{MASK}",
+    ),
+    # a login's one-time state and code are only secret as parameters
+    (re.compile(r"([?&](?:state|code|request_token)=)[^&\s'\"]+", re.I), rf"\1{MASK}"),
+)
+_ADDRESS_PASSWORD = re.compile(r"(://[^/@:]*):[^/@]*@")
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a field, header or parameter of this name holds a secret."""
+    return bool(_SECRET_NAME.search(name)) and not _HARMLESS_NAME.search(name)
+
+
+def mask_text(text: str) -> str:
+    """Running text without the secrets in it."""
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]}… ({len(text)} characters)"
+    for pattern, replacement in _IN_TEXT:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def mask(value: Any, name: str = "", depth: int = 0) -> Any:
+    """``value`` as it may be seen: containers are copied, what is secret is replaced.
+
+    Names count at every level; below a secret name everything is hidden. Numbers, None and
+    booleans stay themselves unless their name is secret.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if name and is_secret_name(name):
+        return MASK if value not in ("", b"", (), [], {}) else value
+    if isinstance(value, (int, float)):
+        return value
+    if depth >= _DEPTH:
+        return mask_text(str(value))
+    if isinstance(value, Mapping):
+        return {_key(key): mask(item, str(key), depth + 1) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_mask_pair(item, depth + 1) for item in value]
+    if isinstance(value, (bytes, bytearray)):
+        return mask_text(bytes(value).decode(errors="replace"))
+    return mask_text(value if isinstance(value, str) else _words(value))
+
+
+def mask_address(text: str) -> str:
+    """An address (URL) with its password replaced, for people who may know the rest."""
+    return _ADDRESS_PASSWORD.sub(rf"\1:{MASK}@", text)
+
+
+def _key(key: Any) -> str:
+    return mask_text(str(key))
+
+
+def _mask_pair(item: Any, depth: int) -> Any:
+    """Headers and forms are often pairs of a name and a value."""
+    if isinstance(item, (tuple, list)) and len(item) == 2 and isinstance(item[0], (str, bytes)):
+        name = item[0].decode(errors="replace") if isinstance(item[0], bytes) else item[0]
+        return [name, mask(item[1], name, depth + 1)]
+    return mask(item, "", depth)
+
+
+def _words(value: Any) -> str:
+    """Whatever it is, as text: an object whose repr fails must not take the log line with it."""
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - somebody else's __str__
+        return f"<{type(value).__name__}>"

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -24,6 +23,7 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
+from brokers import vault
 from brokers.contractlists import list_states, progress_of
 from brokers.endpoints import is_enabled, require_enabled
 from brokers.models import (
@@ -98,22 +98,24 @@ class BrokerAccountAdmin(LargeTableMixin, ReadOnlyAdmin):
         ("client_id", "broker", "status"),
         ("customer", "owner", "environment"),
         ("session", "last_login_at", "token_expires_at"),
-        ("egress", "algo_id"),
+        ("leaves_through", "algo_id"),
         ("removal_requested_at", "created_at", "updated_at"),
     )
     readonly_fields = (
         "owner",
         "environment",
         "session",
+        "leaves_through",
         "removal_requested_at",
         "created_at",
         "updated_at",
     )
     actions_detail = ("switch_off", "switch_on", "set_egress", "remove")
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[BrokerAccount]:
-        """Without the sealed columns: what is not loaded cannot be shown."""
-        return super().get_queryset(request).defer("api_key", "api_secret")
+    @admin.display(description="Leaves through")
+    def leaves_through(self, account: BrokerAccount) -> str:
+        """The proxy without its password, or the source address."""
+        return vault.shown_egress(account)
 
     @admin.display(description="Partner")
     def owner(self, account: BrokerAccount) -> str:
@@ -152,7 +154,8 @@ class BrokerAccountAdmin(LargeTableMixin, ReadOnlyAdmin):
             actor=Actor.staff(request.user),
             now=clock.now(),
         )
-        return f"{account} leaves through {data['egress'] or 'the default route'}."
+        account.refresh_from_db()
+        return f"{account} leaves through {vault.shown_egress(account)}."
 
     @confirmed(
         description="Remove account",
@@ -279,6 +282,8 @@ class FeedAccountAdmin(ConsoleAdmin):
     @admin.display(description="Session")
     def session(self, feed: FeedAccount) -> str:
         """Until when today's login holds."""
+        if not vault.is_readable(feed):
+            return "cannot be read: enter key and secret again, then log in"
         expires = feed.token_expires_at
         if not feed.access_token or expires is None or expires <= clock.now():
             return "not logged in"

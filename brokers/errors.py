@@ -80,3 +80,10 @@ class InstrumentFileError(DomainError):
 
     code = "invalid_instrument_file"
     error = "Instrument file refused"
+
+
+class CredentialsUnreadable(AccountNotUsable):
+    """409: what is stored was sealed with a key that is gone, or is not ours."""
+
+    code = "credentials_unreadable"
+    error = "The stored credentials cannot be read; enter them again"

@@ -23,6 +23,7 @@ from django.conf import settings
 from brokers import aio, http, vault
 from brokers.base import BrokerInstrument, Cause, HttpRequest, QuoteRead, QuoteRow, Session
 from brokers.endpoints import endpoints, is_enabled
+from brokers.errors import CredentialsUnreadable
 from brokers.models import FeedAccount
 from brokers.registry import get_adapter
 from brokers.selectors import instrument_names
@@ -61,16 +62,24 @@ def contract_key(contract_id: int) -> str:
 
 # -- loading (database) ----------------------------------------------------------------------
 def load_feeds(now: dt.datetime) -> Sequence[Feed]:
-    """Active feed accounts with a living session, the primary first (one query)."""
+    """Active feed accounts with a living session, the primary first (one query).
+
+    One that cannot be read is left out: a spare may take its place.
+    """
     accounts = FeedAccount.objects.filter(is_active=True, token_expires_at__gt=now).exclude(
         access_token=""
     )
     ordered = sorted(accounts, key=lambda a: (a.role != FeedAccount.Role.PRIMARY, a.pk))
-    return [
-        Feed(a.name, a.broker, endpoints(a.broker).api, vault.session_of(a))
-        for a in ordered
-        if is_enabled(a.broker)
-    ]
+    opened = (_opened(account) for account in ordered if is_enabled(account.broker))
+    return [feed for feed in opened if feed is not None]
+
+
+def _opened(account: FeedAccount) -> Feed | None:
+    try:
+        session = vault.session_of(account)
+    except CredentialsUnreadable:
+        return None  # logged where it was noticed
+    return Feed(account.name, account.broker, endpoints(account.broker).api, session)
 
 
 def load_names(

@@ -10,6 +10,7 @@ from django.db.models import Q
 from marketplace.models import Contract
 from partners.models import Customer, Partner
 from quantleap.core import clock
+from quantleap.core.fields import SealedField
 from quantleap.core.tenancy import TenantOwned, TenantQuerySet
 
 #: A client id as brokers write it: ASCII, upper case.
@@ -38,15 +39,14 @@ class BrokerAccount(TenantOwned):
     status = models.CharField(
         max_length=17, choices=Status.choices, default=Status.NEEDS_CREDENTIALS
     )
-    api_key = models.TextField(blank=True, editable=False)
-    api_secret = models.TextField(blank=True, editable=False)
-    access_token = models.TextField(blank=True, editable=False)
+    api_key = SealedField(blank=True)
+    api_secret = SealedField(blank=True)
+    access_token = SealedField(blank=True)
     token_expires_at = models.DateTimeField(null=True, blank=True)
     token_expiry_told_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_login_at = models.DateTimeField(null=True, blank=True)
-    egress = models.CharField(
-        max_length=200, blank=True, help_text="Proxy address or source address for this account."
-    )
+    # a proxy's address may hold its password
+    egress = SealedField(blank=True, help_text="Proxy or source address; brokers.vault opens it.")
     algo_id = models.CharField(max_length=40, blank=True)
     removal_requested_at = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="EXIT_NOW: erased after the last exit."
@@ -135,9 +135,9 @@ class FeedAccount(models.Model):
     broker = models.CharField(max_length=20, choices=BrokerKind.choices)
     role = models.CharField(max_length=7, choices=Role.choices, default=Role.PRIMARY)
     client_id = models.CharField(max_length=40)
-    api_key = models.TextField(blank=True, editable=False)
-    api_secret = models.TextField(blank=True, editable=False)
-    access_token = models.TextField(blank=True, editable=False)
+    api_key = SealedField(blank=True)
+    api_secret = SealedField(blank=True)
+    access_token = SealedField(blank=True)
     token_expires_at = models.DateTimeField(null=True, blank=True)
     is_active = models.BooleanField(default=True)
     read_at = models.DateTimeField(

@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from brokers import vault
 from brokers.base import BrokerInstrument as InstrumentName
 from brokers.base import Session
-from brokers.errors import AmbiguousClientId
+from brokers.errors import AmbiguousClientId, CredentialsUnreadable
 from brokers.models import CLIENT_ID_PATTERN, BrokerAccount, BrokerInstrument
 from brokers.registry import live_kinds
 from quantleap.core.errors import InvalidRequest, NotFound
@@ -119,6 +119,8 @@ def readiness(account: BrokerAccount, now: dt.datetime) -> Readiness:
         return Readiness(False, "removal_requested")
     if account.status != BrokerAccount.Status.ENABLED:
         return Readiness(False, account.status)
+    if not vault.is_readable(account):
+        return Readiness(False, "credentials_unreadable")
     if not account.access_token:
         return Readiness(False, "no_login_today")
     if not account.has_session(now):
@@ -146,19 +148,29 @@ def trading_accounts(account_ids: Iterable[int], now: dt.datetime) -> Mapping[in
     """Accounts by id for arming, exits and book polling: one query whatever their number.
 
     A session is given as long as its token lives, also on a disabled account: exits stay possible.
+    An account that cannot be read has no session and says so; the others are none the worse for it.
     """
-    found = {}
-    for account in BrokerAccount.objects.filter(pk__in=list(account_ids)):
-        found[account.pk] = TradingAccount(
-            account_id=account.pk,
-            broker=account.broker,
-            client_id=account.client_id,
-            environment=account.environment,
-            egress=account.egress,
-            session=vault.session_of(account) if account.has_session(now) else None,
-            problem=readiness(account, now).reason,
-        )
-    return found
+    rows = BrokerAccount.objects.filter(pk__in=list(account_ids))
+    return {account.pk: _opened(account, now) for account in rows}
+
+
+def _opened(account: BrokerAccount, now: dt.datetime) -> TradingAccount:
+    problem = readiness(account, now).reason
+    session, egress = None, ""
+    try:
+        egress = vault.egress_of(account)
+        session = vault.session_of(account) if account.has_session(now) else None
+    except CredentialsUnreadable:
+        session, problem = None, problem or "credentials_unreadable"
+    return TradingAccount(
+        account_id=account.pk,
+        broker=account.broker,
+        client_id=account.client_id,
+        environment=account.environment,
+        egress=egress,
+        session=session,
+        problem=problem,
+    )
 
 
 def instrument_names(broker: str, contract_ids: Iterable[int]) -> Mapping[int, InstrumentName]:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import re
 
-from django.db import models
+import structlog
 
 from brokers.base import Credentials, Session
+from brokers.errors import CredentialsUnreadable
 from brokers.models import BrokerAccount, FeedAccount
 from quantleap.core import crypto
 from quantleap.core.errors import InvalidRequest
+from quantleap.core.fields import sealed_place
+from quantleap.core.masking import mask_address
+
+log = structlog.get_logger(__name__)
+
+_SEALED = ("api_key", "api_secret", "access_token", "egress")
 
 Holder = BrokerAccount | FeedAccount
 
@@ -17,19 +24,56 @@ Holder = BrokerAccount | FeedAccount
 _CREDENTIAL = re.compile(r"[\x21-\x7e]{1,200}")
 
 
-def place(holder: models.Model, field: str) -> str:
-    """Associated data of one encrypted value (api.md section 8)."""
-    return f"{holder._meta.db_table}:{holder.pk}:{field}"
-
-
 def seal(holder: Holder, field: str, plain: str) -> str:
     """``plain`` encrypted for ``field`` of a saved row."""
-    return crypto.encrypt(plain, place=place(holder, field))
+    return crypto.encrypt(plain, place=sealed_place(holder, field))
 
 
 def open_sealed(holder: Holder, field: str) -> str:
-    """Plain text of an encrypted field; DecryptionError when it does not belong there."""
-    return crypto.decrypt(getattr(holder, field), place=place(holder, field))
+    """Plain text of an encrypted field.
+
+    CredentialsUnreadable (409) when its key is gone or it does not belong there: one row's problem,
+    so whoever opens several catches it for each.
+    """
+    try:
+        return crypto.decrypt(getattr(holder, field), place=sealed_place(holder, field))
+    except crypto.DecryptionError as error:
+        log.error(
+            "credentials_unreadable",
+            table=holder._meta.db_table,
+            row=holder.pk,
+            field=field,
+            key_id=crypto.key_id_of(getattr(holder, field)),
+        )
+        raise CredentialsUnreadable from error
+
+
+def is_readable(holder: Holder) -> bool:
+    """Whether everything sealed that was loaded with the row opens (columns left out do not count).
+
+    It asks the key ring and no database: right again as soon as the key is back.
+    """
+    fields = {*_SEALED} - holder.get_deferred_fields()
+    for field in fields:
+        stored = getattr(holder, field, "")
+        try:
+            crypto.decrypt(stored, place=sealed_place(holder, field))
+        except crypto.DecryptionError:
+            return False
+    return True
+
+
+def egress_of(account: BrokerAccount) -> str:
+    """Where the account's calls leave: a proxy's address, a source address, or empty."""
+    return open_sealed(account, "egress")
+
+
+def shown_egress(account: BrokerAccount) -> str:
+    """The same for people: without the proxy's password."""
+    try:
+        return mask_address(egress_of(account)) or "the default route"
+    except CredentialsUnreadable:
+        return "cannot be read: set it again"
 
 
 def credentials_of(holder: Holder) -> Credentials:

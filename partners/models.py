@@ -12,6 +12,7 @@ from django.db.models import Q
 
 from partners.states import refusal
 from quantleap.core import clock
+from quantleap.core.fields import SealedField
 from quantleap.core.identifiers import EMAIL_PATTERN
 from quantleap.core.ids import new_public_id
 from quantleap.core.tenancy import Environment, TenantOwned, TenantQuerySet
@@ -221,8 +222,8 @@ class WebhookEndpoint(TenantOwned):
     events = ArrayField(
         models.CharField(max_length=60), default=list, blank=True, help_text="Empty means all."
     )
-    secret = models.TextField(editable=False)
-    previous_secret = models.TextField(blank=True, editable=False)
+    secret = SealedField()
+    previous_secret = SealedField(blank=True)
     previous_secret_until = models.DateTimeField(null=True, blank=True, editable=False)
     status = models.CharField(max_length=8, choices=Status.choices, default=Status.ENABLED)
     disabled_reason = models.CharField(max_length=200, blank=True)

@@ -117,7 +117,13 @@ class AccountRow(serializers.Serializer[Any]):
     last_oauth_login = serializers.DateTimeField(allow_null=True)
     token_expires_at = serializers.DateTimeField(allow_null=True)
     ready_for_trading = serializers.BooleanField()
-    not_ready_reason = serializers.CharField(allow_null=True)
+    not_ready_reason = serializers.CharField(
+        allow_null=True,
+        help_text=(
+            "disabled, needs_credentials, removal_requested, no_login_today, session_expired, or "
+            "credentials_unreadable (connect the account again)."
+        ),
+    )
     created_at = serializers.DateTimeField()
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from django.db import IntegrityError, transaction
 
 from brokers import vault
-from brokers.errors import AccountNotUsable, ClientIdTaken
+from brokers.errors import AccountNotUsable, ClientIdTaken, CredentialsUnreadable
 from brokers.models import BrokerAccount
 from brokers.ports import ACCOUNT_REMOVAL, ACCOUNT_UNLINK, RemovalEffect
 from brokers.selectors import clean_broker, clean_client_id
@@ -54,8 +54,7 @@ def connect_account(
     secret = vault.check_credential("api_secret", api_secret)
     with transaction.atomic():
         account, created = _locked_account(customer, broker, client_id, now)
-        known = vault.credentials_of(account)
-        if (known.api_key, known.api_secret) != (key, secret):
+        if _differ(account, key, secret):
             account.api_key = vault.seal(account, "api_key", key)
             account.api_secret = vault.seal(account, "api_secret", secret)
             account.access_token = ""
@@ -66,6 +65,16 @@ def connect_account(
         account.save()
         _audit(account, "broker_account.connected" if created else "broker_account.updated", actor)
     return Connected(account, created)
+
+
+def _differ(account: BrokerAccount, key: str, secret: str) -> bool:
+    """Whether these are other credentials than the stored ones; unreadable ones are replaced."""
+    try:
+        known = vault.credentials_of(account)
+        vault.open_sealed(account, "access_token")
+    except CredentialsUnreadable:
+        return True
+    return (known.api_key, known.api_secret) != (key, secret)
 
 
 def connect_account_by_email(
@@ -200,7 +209,7 @@ def set_egress(
         )
     with transaction.atomic():
         BrokerAccount.objects.filter(pk=account.pk).update(
-            egress=leaves, algo_id=algo, updated_at=now
+            egress=vault.seal(account, "egress", leaves), algo_id=algo, updated_at=now
         )
         _audit(account, "broker_account.egress_set", actor)
 
@@ -267,6 +276,7 @@ def _erase(account: BrokerAccount, actor: Actor, now: dt.datetime) -> None:
         api_key="",
         api_secret="",
         access_token="",
+        egress="",
         token_expires_at=None,
         updated_at=now,
     )

@@ -156,7 +156,7 @@ def _exchange(account: BrokerAccount, credentials: Credentials, code: str) -> Lo
         paper = PaperAdapter()
         venue = PaperVenue(lambda instrument: None)
         return paper.parse_token(venue.answer(paper.token_request(credentials, code)))
-    return exchange_code(account.broker, credentials, code, egress=account.egress)
+    return exchange_code(account.broker, credentials, code, egress=vault.egress_of(account))
 
 
 def exchange_code(
@@ -177,17 +177,19 @@ def _store_token(account: BrokerAccount, token: str, actor: Actor, now: dt.datet
     """Keep the token if the account is still what it was when the login began."""
     expires = get_adapter(account.broker).token_expiry(now)
     with transaction.atomic():
-        stored = BrokerAccount.objects.filter(
-            pk=account.pk, status=BrokerAccount.Status.ENABLED, api_secret=account.api_secret
-        ).update(
+        locked = BrokerAccount.objects.select_for_update(no_key=True).get(pk=account.pk)
+        # Compared in the clear: the same secret may have been written again under a newer key.
+        if locked.status != BrokerAccount.Status.ENABLED or vault.credentials_of(
+            locked
+        ) != vault.credentials_of(account):
+            raise AccountNotUsable("The account changed during the login; start again")
+        BrokerAccount.objects.filter(pk=account.pk).update(
             access_token=vault.seal(account, "access_token", token),
             token_expires_at=expires,
             token_expiry_told_at=None,
             last_login_at=now,
             updated_at=now,
         )
-        if not stored:
-            raise AccountNotUsable("The account changed during the login; start again")
         _audit(account, "broker_login.completed", actor)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connection
 
+from brokers import vault
 from brokers.errors import ClientIdTaken, OpenPositions
 from brokers.models import BrokerAccount
 from brokers.ports import ACCOUNT_REMOVAL, ACCOUNT_UNLINK, RemovalEffect
@@ -84,11 +85,11 @@ def test_the_same_account_again_updates_its_credentials_and_ends_its_session() -
     tenant.client.post(URL, body())
     account = BrokerAccount.objects.get()
     account.token_expires_at = clock.now()
-    account.access_token = "sealed"
+    account.access_token = sealed = vault.seal(account, "access_token", "today")
     account.save()
     assert tenant.client.post(URL, body()).status_code == 200
     account.refresh_from_db()
-    assert account.access_token == "sealed"  # nothing changed, so the session holds
+    assert account.access_token == sealed  # nothing changed, so the session holds
     assert tenant.client.post(URL, body(api_secret="another")).status_code == 200
     account.refresh_from_db()
     assert account.access_token == ""

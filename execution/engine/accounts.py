@@ -30,6 +30,7 @@ _PROBLEMS: Final = {
     "no_login_today": "SESSION_EXPIRED",
     "session_expired": "SESSION_EXPIRED",
     "needs_credentials": "NO_CREDENTIALS",
+    "credentials_unreadable": "NO_CREDENTIALS",
     "disabled": "ACCOUNT_DISABLED",
     "removed": "REMOVED",
     "removal_requested": "REMOVED",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -73,9 +74,12 @@ def rotate_secret(*, endpoint_id: int, actor: Actor, now: dt.datetime) -> Create
         endpoint = WebhookEndpoint.objects.select_for_update().filter(pk=endpoint_id).first()
         if endpoint is None:
             raise NotFound
-        current = crypto.decrypt(endpoint.secret, place=secret_place(endpoint.pk))
+        try:
+            current = crypto.decrypt(endpoint.secret, place=secret_place(endpoint.pk))
+        except crypto.DecryptionError:
+            current = ""  # nothing could be signed with it either; a new one is the way out
         endpoint.previous_secret = crypto.encrypt(current, place=previous_place(endpoint.pk))
-        endpoint.previous_secret_until = now + ROTATION_OVERLAP
+        endpoint.previous_secret_until = now + ROTATION_OVERLAP if current else None
         endpoint.secret = crypto.encrypt(secret, place=secret_place(endpoint.pk))
         endpoint.save(update_fields=["secret", "previous_secret", "previous_secret_until"])
         _record(endpoint, "webhook_endpoint.secret_rotated", actor)
@@ -83,12 +87,16 @@ def rotate_secret(*, endpoint_id: int, actor: Actor, now: dt.datetime) -> Create
 
 
 def secrets_in_force(endpoint: WebhookEndpoint, now: dt.datetime) -> list[str]:
-    """The plain signing secrets of an endpoint, newest first."""
+    """The plain signing secrets of an endpoint, newest first.
+
+    DecryptionError when the current one cannot be read; an unreadable older one is left out.
+    """
     found = [crypto.decrypt(endpoint.secret, place=secret_place(endpoint.pk))]
     until = endpoint.previous_secret_until
     if endpoint.previous_secret and until is not None and until > now:
         place = previous_place(endpoint.pk)
-        found.append(crypto.decrypt(endpoint.previous_secret, place=place))
+        with contextlib.suppress(crypto.DecryptionError):
+            found.append(crypto.decrypt(endpoint.previous_secret, place=place))
     return found
 
 

@@ -16,7 +16,9 @@ class CoreConfig(AppConfig):
         from quantleap import celery  # noqa: F401
         from quantleap.core import checks, dbguard  # noqa: F401
         from quantleap.core.console import TODAY
+        from quantleap.core.keywatch import today as keys_today
         from quantleap.core.today import today
 
         dbguard.connect_signals()
         TODAY.register(today)
+        TODAY.register(keys_today)

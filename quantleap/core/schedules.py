@@ -39,6 +39,7 @@ STOPPED_MEANS: Final[Mapping[str, str]] = {
     "recognise-revenue": "no revenue is recognised.",
     "prove-ledger": "nobody checks the books.",
     "send-invoice-mails": "no invoice is mailed.",
+    "watch-keys": "nobody notices an encryption key that is missing.",
     "forget-idempotency-records": "records of finished requests are kept.",
 }
 UNKNOWN: Final = "what it does is left undone."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from quantleap.core import clock, idempotency, outbox
+from quantleap.core import clock, idempotency, keywatch, outbox
 
 _RELAY_BATCH = 500
 _RELAY_ROUNDS = 20
@@ -22,3 +22,9 @@ def relay_outbox() -> None:
 def forget_idempotency_records() -> None:
     """Delete the idempotency records whose day has passed."""
     idempotency.forget_expired(now=clock.now())
+
+
+@shared_task(name="core.watch_keys")
+def watch_keys() -> None:
+    """Look for stored values whose encryption key is not in the ring; an error in the log."""
+    keywatch.look()

@@ -192,6 +192,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 5.0,
         "options": {"expire_seconds": 5},
     },
+    "watch-keys": {"task": "core.watch_keys", "schedule": 3600.0},
     "forget-idempotency-records": {"task": "core.forget_idempotency_records", "schedule": 3600.0},
 }
 

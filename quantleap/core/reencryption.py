@@ -1,0 +1,141 @@
+"""Which encryption keys are in use, and writing what is old again under the newest.
+
+Every sealed column is found by its field class. A row is read, opened, sealed under the ring's
+first key and written only if nobody changed it meanwhile, so it may run beside everything else and
+be stopped at any moment: what is done is done, and what is left is found by its key id.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.apps import apps
+from django.db import models, transaction
+from django.db.models import Count, F, Func, TextField, Value
+
+from quantleap.core import crypto
+from quantleap.core.fields import SealedField
+
+#: The id in ciphertext that was not written by us at all.
+FOREIGN = "?"
+
+
+@dataclass(frozen=True, slots=True)
+class SealedColumn:
+    """One column that holds ciphertext."""
+
+    model: type[models.Model]
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.model._meta.db_table}.{self.name}"
+
+    def rows(self) -> models.QuerySet[Any]:
+        """Rows with something in the column, whoever owns them."""
+        return self.model._base_manager.exclude(**{self.name: ""})
+
+    def place(self, pk: object) -> str:
+        """The associated data of one row's value."""
+        return f"{self.model._meta.db_table}:{pk}:{self.name}"
+
+
+@dataclass(slots=True)
+class Progress:
+    """What became of one column; ``unreadable`` holds the keys of rows that did not open."""
+
+    column: SealedColumn
+    total: int
+    written: int = 0
+    changed_meanwhile: int = 0
+    unreadable: list[Any] = field(default_factory=list)
+
+    @property
+    def seen(self) -> int:
+        """Rows dealt with so far."""
+        return self.written + self.changed_meanwhile + len(self.unreadable)
+
+
+def sealed_columns() -> list[SealedColumn]:
+    """Every sealed column of every table."""
+    return [
+        SealedColumn(model, column.name)
+        for model in apps.get_models()
+        for column in model._meta.local_fields
+        if isinstance(column, SealedField)
+    ]
+
+
+def keys_in_use() -> dict[SealedColumn, Counter[str]]:
+    """How many values each key id has sealed, by column (one query each)."""
+    return {column: _count_keys(column) for column in sealed_columns()}
+
+
+def unknown_keys() -> dict[str, int]:
+    """Values by key ids that the ring does not hold; nobody can read them until it does."""
+    known = crypto.key_ring().keys
+    found: Counter[str] = Counter()
+    for counted in keys_in_use().values():
+        found.update({key: count for key, count in counted.items() if key not in known})
+    return dict(found)
+
+
+def reencrypt(
+    column: SealedColumn, *, chunk: int = 500, report: Callable[[Progress], None] | None = None
+) -> Progress:
+    """Write every value of ``column`` that is not under the ring's first key again.
+
+    One transaction per ``chunk`` rows; ``report`` is called after each. A value that changed
+    between reading and writing is left to whoever changed it.
+    """
+    primary = crypto.key_ring().primary
+    old = column.rows().exclude(**{f"{column.name}__startswith": f"v1:{primary}:"})
+    progress = Progress(column, old.count())
+    for values in _chunks(old, column, chunk):
+        with transaction.atomic():
+            for pk, stored in values:
+                _write_again(progress, pk, stored)
+        if report is not None:
+            report(progress)
+    return progress
+
+
+def _write_again(progress: Progress, pk: Any, stored: str) -> None:
+    column = progress.column
+    place = column.place(pk)
+    try:
+        sealed = crypto.encrypt(crypto.decrypt(stored, place=place), place=place)
+    except crypto.DecryptionError:
+        progress.unreadable.append(pk)
+        return
+    still_the_same = column.rows().filter(pk=pk, **{column.name: stored})
+    if still_the_same.update(**{column.name: sealed}):
+        progress.written += 1
+    else:
+        progress.changed_meanwhile += 1
+
+
+def _chunks(
+    old: models.QuerySet[Any], column: SealedColumn, size: int
+) -> Iterator[list[tuple[Any, str]]]:
+    """Values in the order of their rows' keys; each chunk is a query of its own."""
+    last: Any = None
+    while True:
+        rows = old if last is None else old.filter(pk__gt=last)
+        values = list(rows.order_by("pk").values_list("pk", column.name)[:size])
+        if not values:
+            return
+        yield values
+        last = values[-1][0]
+
+
+def _count_keys(column: SealedColumn) -> Counter[str]:
+    key_id = Func(
+        F(column.name), Value(":"), Value(2), function="split_part", output_field=TextField()
+    )
+    counted = (
+        column.rows().annotate(key=key_id).values("key").annotate(number=Count("*")).order_by("key")
+    )
+    return Counter({row["key"] or FOREIGN: row["number"] for row in counted})

@@ -93,7 +93,7 @@ def _insert_or_read(claim: Claim, now: dt.datetime) -> tuple[IdempotencyRecord, 
                     created_at=now,
                     expires_at=now + KEEP,
                 )
-                _limit_lock_waits("0")
+                _limit_lock_waits(None)
                 return record, True
         except IntegrityError:
             existing = _existing(claim).first()
@@ -113,9 +113,13 @@ def _existing(claim: Claim) -> TenantQuerySet[IdempotencyRecord]:
     )
 
 
-def _limit_lock_waits(text: str) -> None:
+def _limit_lock_waits(text: str | None) -> None:
+    """For the rest of this transaction; None is what the connection began with."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [text])
+        if text is None:
+            cursor.execute("SET LOCAL lock_timeout TO DEFAULT")
+        else:
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [text])
 
 
 def complete(record: IdempotencyRecord, *, status_code: int, body: Any, now: dt.datetime) -> None:

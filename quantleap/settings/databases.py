@@ -1,21 +1,71 @@
-"""Databases and caches from URLs; the embedded services stand in where none is set."""
+"""Databases and caches from URLs, and how long they may keep a process waiting."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from quantleap.settings.process import ProcessKind
 
-def postgres(url: str, *, pool: bool = False) -> dict[str, Any]:
-    """Django's settings for a ``postgres://user:password@host:port/name?host=/socket`` URL."""
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long PostgreSQL lets a session of ours take, in seconds; 0 is without end."""
+
+    statement: float = 0
+    lock: float = 0
+    idle_in_transaction: float = 0
+
+    @property
+    def options(self) -> str:
+        """As libpq's ``options``: part of the connection itself, so no statement can forget it."""
+        values = {
+            "statement_timeout": self.statement,
+            "lock_timeout": self.lock,
+            "idle_in_transaction_session_timeout": self.idle_in_transaction,
+        }
+        return " ".join(f"-c {name}={seconds * 1000:.0f}" for name, seconds in values.items())
+
+
+#: A person waits for web; one statement of a billing run may take minutes; migrations take what
+#: they take. A worker's are there for what hangs, not for what is long.
+LIMITS: Final = {
+    ProcessKind.WEB: Limits(statement=30, lock=10, idle_in_transaction=60),
+    ProcessKind.WORKER: Limits(statement=3600, lock=300, idle_in_transaction=900),
+    ProcessKind.COMMAND: Limits(),
+}
+
+#: For every process: how a server that is not there, or not any more, is noticed. libpq's names:
+#: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
+LIVENESS: Final = {
+    "connect_timeout": 5,  # seconds
+    "tcp_user_timeout": 15_000,  # milliseconds that sent data may stay unacknowledged
+    "keepalives": 1,
+    "keepalives_idle": 15,  # seconds
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
+
+
+def postgres(url: str, *, limits: Limits | None = None, pool: bool = False) -> dict[str, Any]:
+    """Django's settings for a ``postgres://user:password@host:port/name?host=/socket`` URL.
+
+    What the URL says in its query wins over ``limits`` and :data:`LIVENESS`.
+    """
     parts = urlsplit(url)
     if parts.scheme not in ("postgres", "postgresql") or not parts.path.strip("/"):
         raise ImproperlyConfigured("DATABASE_URL must be postgres://user@host/name")
     query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     host = query.pop("host", parts.hostname or "")
-    options: dict[str, Any] = dict(query)
+    port = query.pop("port", "")
+    given = query.pop("options", "")
+    options: dict[str, Any] = {**LIVENESS, **query}
+    # PostgreSQL takes the last of several values.
+    if said := f"{(limits or Limits()).options} {given}".strip():
+        options["options"] = said
     if pool:
         options["pool"] = {"min_size": 1, "max_size": 24, "timeout": 10}
     return {
@@ -24,10 +74,23 @@ def postgres(url: str, *, pool: bool = False) -> dict[str, Any]:
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
         "HOST": host,
-        "PORT": str(parts.port or query.get("port", "")),
+        "PORT": str(parts.port or port),
         "CONN_MAX_AGE": 0 if pool else 60,
         "CONN_HEALTH_CHECKS": not pool,
         "OPTIONS": options,
+    }
+
+
+def cache(redis_url: str) -> dict[str, Any]:
+    """Django's settings for the cache: JSON, because reading a pickle runs whatever is in it.
+
+    VERSION is part of every key: what was written as pickles is not found any more.
+    """
+    return {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": redis_url,
+        "VERSION": 2,
+        "OPTIONS": {"serializer": "quantleap.core.caching.JsonSerializer"},
     }
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from quantleap.settings.base import *  # noqa: F403
 from quantleap.settings.base import env
-from quantleap.settings.databases import celery_broker, postgres
+from quantleap.settings.databases import LIMITS, cache, celery_broker, postgres
+from quantleap.settings.process import process_kind
 
 QUANTLEAP_PROFILE = "production"
 DEBUG = False
@@ -12,12 +13,10 @@ SECRET_KEY = env.str("DJANGO_SECRET_KEY")
 QUANTLEAP_ENCRYPTION_KEYS = env.str("QUANTLEAP_ENCRYPTION_KEYS")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS")
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
-DATABASES = {"default": postgres(env.str("DATABASE_URL"))}
+DATABASES = {"default": postgres(env.str("DATABASE_URL"), limits=LIMITS[process_kind()])}
 QUANTLEAP_OWNER_DATABASE = postgres(env.str("OWNER_DATABASE_URL", default=env.str("DATABASE_URL")))
 REDIS_URL = env.str("REDIS_URL")
-CACHES = {
-    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
-}
+CACHES = {"default": cache(REDIS_URL)}
 CELERY_BROKER_URL = celery_broker(REDIS_URL)
 
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")

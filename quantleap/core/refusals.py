@@ -167,6 +167,13 @@ def _is_https(address: str) -> bool:
     return parts.scheme == "https" and bool(host) and parts.username is None
 
 
+def _cache(settings: Any, _environ: Mapping[str, str]) -> Iterator[str]:
+    """Whoever reaches the task queue can run any task: it needs a password, or TLS with its own."""
+    parts = urlsplit(settings.REDIS_URL)
+    if parts.scheme == "redis" and not parts.password:
+        yield "REDIS_URL has no password: redis://:password@host:6379/0, or a unix socket."
+
+
 def _roles(settings: Any, environ: Mapping[str, str]) -> Iterator[str]:
     """One role for both is found without asking the database; the rest at the first connection."""
     named = environ.get("OWNER_DATABASE_URL") or environ.get("OWNER_DATABASE_URL_FILE")
@@ -184,5 +191,6 @@ _JUDGES: Sequence[Callable[[Any, Mapping[str, str]], Iterable[str]]] = (
     _hosts,
     _proxies,
     _brokers,
+    _cache,
     _roles,
 )

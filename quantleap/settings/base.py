@@ -40,6 +40,7 @@ INSTALLED_APPS = [
     "django_celery_beat",
     "django_structlog",
     "anymail",
+    "csp",
     "marketplace.apps.MarketplaceConfig",
     "partners.apps.PartnersConfig",
     "brokers.apps.BrokersConfig",
@@ -53,6 +54,8 @@ MIDDLEWARE = [
     "quantleap.core.api.middleware.RefusePlainHttpMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "quantleap.core.api.middleware.NoStoreMiddleware",
+    "csp.middleware.CSPMiddleware",
     "quantleap.core.api.middleware.ApiErrorMiddleware",
     "quantleap.core.api.middleware.ErrorPageMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -77,6 +80,22 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
 FORMAT_MODULE_PATH = ["quantleap.formats"]
+# docs/adr/0028: no script but our own files; eval for the console's Alpine, style attributes of its
+# templates. Pages that need less take it away.
+CONTENT_SECURITY_POLICY: dict[str, Any] = {
+    "DIRECTIVES": {
+        "default-src": [csp.NONE],
+        "script-src": [csp.SELF, csp.NONCE, csp.UNSAFE_EVAL],
+        "style-src": [csp.SELF, csp.UNSAFE_INLINE],
+        "img-src": [csp.SELF, "data:"],
+        "font-src": [csp.SELF],
+        "connect-src": [csp.SELF],
+        "form-action": [csp.SELF],
+        "base-uri": [csp.NONE],
+        "object-src": [csp.NONE],
+        "frame-ancestors": [csp.NONE],
+    }
+}
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "var" / "static"
 STORAGES: dict[str, Any] = {

@@ -6,8 +6,11 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
+from csp import constants as csp
+from csp.decorators import csp_replace
 from django.contrib.auth import get_user
 from django.urls import reverse
+from django.utils.decorators import method_decorator
 from drf_spectacular.renderers import (
     OpenApiJsonRenderer,
     OpenApiJsonRenderer2,
@@ -81,6 +84,7 @@ class SchemaView(_DocumentView):
         return Response(build_document(_audience_of(request)))
 
 
+@method_decorator(csp_replace({"script-src": [csp.SELF, csp.NONCE]}), name="dispatch")
 class DocsView(_DocumentView):
     """The document for human eyes; scripts and styles come from our own static files."""
 

@@ -52,6 +52,7 @@ BAD: dict[str, tuple[str, str | None]] = {
     "an encryption key of zeros": ("QUANTLEAP_ENCRYPTION_KEYS", f"k:{'A' * 43}="),
     "a guessable secret key": ("DJANGO_SECRET_KEY", "unused"),
     "no cache": ("REDIS_URL", None),
+    "a queue without a password": ("REDIS_URL", "redis://127.0.0.1:6379/0"),
     "any host": ("ALLOWED_HOSTS", "*"),
     "every proxy": ("QUANTLEAP_TRUSTED_PROXIES", "0.0.0.0/0"),
     "every proxy of IPv6": ("QUANTLEAP_TRUSTED_PROXIES", "::/0"),

@@ -79,7 +79,9 @@ class SessionHours(models.Model):
         verbose_name_plural = "session hours"
         constraints = (
             models.CheckConstraint(
-                condition=Q(closes_at__gt=F("opens_at")), name="session_hours_closes_later"
+                condition=Q(closes_at__gt=F("opens_at")),
+                name="session_hours_closes_later",
+                violation_error_message="A session closes after it opens.",
             ),
         )
 

@@ -29,6 +29,7 @@ BY_THE_PAGE = {
     "template_owner_consistent": "visibility: staff's templates are the platform's, which may all",
     "kill_switch_engaged_uniq": "the page asks the service",
     "kill_switch_target": "the page asks the service",
+    "contract_list_one_open": "the page asks the service, which finds the one that is open",
 }
 
 

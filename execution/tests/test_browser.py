@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from execution.models import Execution, ExecutorNode, KillSwitch, OrderIntent, Run, ShardLease
-from execution.tests.test_admin import Day, list_of, page_of
+from execution.tests.test_admin import Day, list_of, missed_by_all, page_of
 from quantleap.core import clock
 from quantleap.core.tests.browser import fits, logged_in, shoot
 
@@ -72,7 +72,7 @@ def test_the_kill_switch_is_two_clicks_and_a_reason(page: Page, day: Day) -> Non
     expect(page.get_by_text("new entries are blocked").first).to_be_visible()
     assert KillSwitch.objects.get().target_id == day.template.pk
     page.goto(page_of(day.run))
-    banner = page.get_by_role("alert")
+    banner = page.get_by_role("alert").filter(has_text="Kill switch")
     expect(banner).to_contain_text("Kill switch engaged")
     shoot(page, "run-killed")
     banner.get_by_role("link", name="Release").click()
@@ -80,6 +80,25 @@ def test_the_kill_switch_is_two_clicks_and_a_reason(page: Page, day: Day) -> Non
     page.get_by_role("link", name="Release").click()
     page.get_by_role("button", name="Release").click()
     expect(page.get_by_text("new entries are allowed again").first).to_be_visible()
+
+
+@pytest.mark.parametrize("look", ["light", "dark", "narrow"])
+def test_a_run_that_everybody_missed_is_red_with_the_way_out(page: Page, look: str) -> None:
+    if look == "narrow":
+        page.set_viewport_size({"width": 390, "height": 844})
+    if look == "dark":
+        page.emulate_media(color_scheme="dark")
+    day = Day()
+    missed_by_all(day, clock.now())
+    pages = {"today": "/admin/", "runs": list_of(Run), "run": page_of(day.run)}
+    for name, url in pages.items():
+        page.goto(url)
+        shoot(page, f"{look}-missed-{name}")
+        assert fits(page), name
+        expect(page.get_by_text("3 of 3 subscribers did not enter.").first).to_be_visible()
+    page.get_by_role("alert").get_by_role("link", name="Feed accounts").click()
+    page.wait_for_url("**/feedaccount/")
+    expect(page.get_by_text("Add feed account").first).to_be_visible()
 
 
 @pytest.mark.parametrize("look", ["light", "dark", "narrow"])

@@ -182,6 +182,33 @@ def wait_for_status(base_dir: Path, supervisor: int) -> dict[str, int]:
     return pids
 
 
+@pytest.mark.parametrize("clock_start", ["2026-09-09T09:14:00", None])
+def test_a_shell_beside_it_speaks_of_the_same_installation_at_the_same_hour(
+    tmp_path: Path, clock_start: str | None
+) -> None:
+    base_dir = tmp_path / "it's here"
+    (base_dir / "run").mkdir(parents=True)
+    layout = Layout(port=18001, simulator_port=18901)
+    supervisor = Supervisor(
+        base_dir=base_dir, layout=layout, environment={}, clock_start=clock_start
+    )
+    supervisor._complete_environment()
+    supervisor._write_status()
+    asked = "$QUANTLEAP_VAR_DIR $QUANTLEAP_BASE_URL $QUANTLEAP_SIMULATOR_NOREN"
+    script = f'. "$0"; echo "{asked} ${{QUANTLEAP_CLOCK_START-none}}"'
+    said = subprocess.run(
+        ("sh", "-c", script, str(base_dir / "run" / "environment.sh")),
+        env={"QUANTLEAP_CLOCK_START": "of another installation"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    urls = "http://127.0.0.1:18001 http://127.0.0.1:18903"
+    assert said == f"{base_dir} {urls} {clock_start or 'none'}\n"
+    supervisor.stop()
+    assert not (base_dir / "run" / "environment.sh").exists()
+
+
 def test_up_survives_its_own_kill_9_and_a_second_start_works(tmp_path: Path) -> None:
     base_dir, port = tmp_path / "var", free_port()
     first = subprocess.Popen(

@@ -10,12 +10,13 @@ import datetime as dt
 
 import structlog
 
+from brokers.errors import CredentialsUnreadable
 from brokers.feed import Level, read_level
 from brokers.models import FeedAccount
 from brokers.ports import QUOTES_RESERVED
 from brokers.services import simulated
 from marketplace.selectors import load_calendar
-from quantleap.core import clock, crypto
+from quantleap.core import clock
 from quantleap.core.errors import DomainError
 
 log = structlog.get_logger(__name__)
@@ -73,5 +74,5 @@ def _read(feed: FeedAccount, now: dt.datetime) -> Level:
         return Level(problem=NO_LOGIN, ended=True)
     try:
         return read_level(feed)
-    except crypto.DecryptionError:
+    except CredentialsUnreadable:
         return Level(problem="its credentials cannot be decrypted: enter them again")

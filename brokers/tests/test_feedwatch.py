@@ -22,7 +22,6 @@ from brokers.simulator.server import Ports, Simulator
 from brokers.tests.factories import make_feed
 from brokers.today import feed_tile
 from marketplace.calendar import Hours, TradingCalendar
-from quantleap.core import crypto
 from quantleap.core.models import AuditEntry
 
 #: A Tuesday, 10:00 IST, and the Sunday before.
@@ -208,19 +207,15 @@ def test_nobody_asks_while_an_entry_reads_its_prices(
 
 @pytest.mark.django_db
 def test_one_feed_that_cannot_be_decrypted_does_not_hide_the_others(
-    asked: list[str], monkeypatch: pytest.MonkeyPatch
+    simulator: Simulator,
 ) -> None:
-    make_feed("main", now=MORNING)
-    make_feed("spare", "zebu", FeedAccount.Role.SPARE, now=MORNING)
-
-    def read(feed: FeedAccount) -> Level:
-        if feed.name == "main":
-            raise crypto.DecryptionError("another key")
-        return Level(at=MORNING)
-
-    monkeypatch.setattr(feedwatch, "read_level", read)
-    assert watch_feeds(now=MORNING) == 1
-    assert "enter them again" in FeedAccount.objects.get(name="main").problem
+    call_command("load_calendar", stdout=io.StringIO())
+    seed()
+    watch_feeds(now=MORNING)
+    broken = make_feed("own", "zebu", FeedAccount.Role.SPARE, now=MORNING)
+    FeedAccount.objects.filter(pk=broken.pk).update(access_token="v1:gone:AAAA")
+    assert watch_feeds(now=MORNING) == 2
+    assert "enter them again" in FeedAccount.objects.get(name="own").problem
 
 
 # -- the first page ------------------------------------------------------------------------------

@@ -137,7 +137,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PARSER_CLASSES": ["quantleap.core.api.parsers.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["quantleap.core.api.parsers.NumberJSONRenderer"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "rest_framework.negotiation.DefaultContentNegotiation",
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "quantleap.core.api.negotiation.OwnTypeNegotiation",
     "EXCEPTION_HANDLER": "quantleap.core.api.exceptions.handle",
     "DEFAULT_SCHEMA_CLASS": "quantleap.core.api.openapi.ApiSchema",
     "UNAUTHENTICATED_USER": None,

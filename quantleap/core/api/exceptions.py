@@ -28,7 +28,6 @@ _BY_STATUS: Mapping[int, tuple[str, str]] = {
     403: ("permission_denied", "Permission denied"),
     404: ("not_found", "Not found"),
     405: ("method_not_allowed", "Method not allowed"),
-    406: ("not_acceptable", "Not acceptable"),
     413: ("payload_too_large", "Request body too large"),
     415: ("unsupported_media_type", "Unsupported media type"),
     500: ("internal_error", "Internal error"),

@@ -225,6 +225,47 @@ def test_a_head_needs_what_its_get_needs(world: World) -> None:
             assert head(operation, without[operation.permission]) == 403, str(operation)
 
 
+#: What clients send without meaning it, or by mistake.
+ODD_ACCEPTS = (
+    "",
+    " ",
+    "application/octet-stream",
+    "application/pdf",
+    "application/xml",
+    "text/html",
+    "garbage",
+    ";;;,",
+    "application/x;q=",
+    "*",
+    "é",
+)
+
+
+def test_an_accept_that_no_route_has_gets_the_routes_own_type(world: World) -> None:
+    """Seen: 406 for an empty header, and for application/octet-stream to an invoice's PDF."""
+    client = new_client()
+    for operation in VERSIONED_OPERATIONS:
+        if operation.method != "GET":
+            continue
+        headers = world.headers(operation.surface)
+        own = send(client, request(operation, world, "plain", 200, headers=headers))
+        assert own.status == 200, str(operation)
+        for accept in ODD_ACCEPTS:
+            given = {**headers, "Accept": accept}
+            answer = send(client, request(operation, world, accept, 200, headers=given))
+            assert answer.status == 200, (str(operation), accept)
+            assert answer.headers["Content-Type"] == own.headers["Content-Type"], accept
+
+
+def test_a_refusal_is_json_whatever_the_accept(world: World) -> None:
+    client = new_client()
+    for operation in VERSIONED_OPERATIONS:
+        for accept in ODD_ACCEPTS:
+            headers = {"Accept": accept, "Authorization": "Bearer nobody"}
+            answer = send(client, request(operation, world, accept, 401, headers=headers))
+            assert (answer.status, answer.json()["code"]) == (401, "invalid_credentials")
+
+
 def test_every_request_is_told_apart(world: World) -> None:
     """A caller's own request id comes back, also on a refusal; a harmful one does not."""
     ids = {"abc-123": True, "x" * 64: True, "x" * 65: False, "tab\there": False, "é": False}

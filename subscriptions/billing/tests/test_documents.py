@@ -165,7 +165,9 @@ def test_wanted_by_many_at_once_it_is_stored_once() -> None:
 
 
 # -- over HTTP -----------------------------------------------------------------------------------
-@pytest.mark.parametrize("accept", ["application/pdf", "application/json", "*/*"])
+@pytest.mark.parametrize(
+    "accept", ["application/pdf", "application/json", "*/*", "", "application/octet-stream"]
+)
 def test_a_customer_downloads_his_invoice(invoice: Invoice, accept: str) -> None:
     answer = customer_client(invoice.customer).get(url(invoice), headers={"Accept": accept})
     assert answer.status_code == 200

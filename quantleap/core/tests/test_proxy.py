@@ -1,0 +1,97 @@
+"""The shipped proxy bounds what gunicorn does not, and says what the web processes believe."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+import yaml
+from django.conf import settings
+
+from quantleap.core.addresses import client_address, parse_address
+from quantleap.embedded.state import PROJECT_ROOT
+
+TEXT = (PROJECT_ROOT / "deploy" / "nginx.conf").read_text()
+UNITS = {"k": 1024, "m": 1024**2}
+
+
+def values(name: str) -> list[str]:
+    """What a directive is set to, every time it is."""
+    return re.findall(rf"^\s*{name}\s+([^;]+);", TEXT, re.MULTILINE)
+
+
+def size(text: str) -> int:
+    return int(text[:-1]) * UNITS[text[-1]]
+
+
+@pytest.fixture(scope="module")
+def compose() -> Any:
+    return yaml.safe_load((PROJECT_ROOT / "compose.yaml").read_text())
+
+
+def test_requests_and_answers_are_taken_in_whole() -> None:
+    """Seen: 40 dripping connections held all 16 threads of the web processes."""
+    assert values("proxy_request_buffering") == ["on"]
+    assert values("proxy_buffering") == ["on"]
+    for name in ("client_header_timeout", "client_body_timeout", "send_timeout"):
+        (seconds,) = values(name)
+        assert 0 < int(seconds.removesuffix("s")) <= 30, name
+    (address, zone) = values("limit_conn")[0].split()[0], values("limit_conn_zone")[0]
+    assert address in zone
+    assert zone.startswith("$binary_remote_addr")
+
+
+def test_bodies_end_above_the_applications_limit_and_never_reach_a_disk() -> None:
+    (largest,), (buffered,) = values("client_max_body_size"), values("client_body_buffer_size")
+    assert size(largest) > (settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0), "its own words come first"
+    assert size(buffered) >= size(largest)
+    assert values("proxy_max_temp_file_size") == ["0"]
+
+
+def test_nothing_is_asked_twice() -> None:
+    assert values("proxy_next_upstream") == ["off"]
+
+
+def test_forwarding_headers_are_overwritten() -> None:
+    sent = dict(value.split(maxsplit=1) for value in values("proxy_set_header"))
+    assert sent["X-Forwarded-For"] == "$remote_addr"
+    assert sent["X-Forwarded-Proto"] == "$scheme"
+    for name in ("X-Forwarded-Host", "X-Forwarded-Port", "Forwarded"):
+        assert sent[name] == '""'
+    # a location with a proxy_set_header of its own would inherit none of these
+    for block in re.findall(r"location [^{]+\{([^}]*)\}", TEXT):
+        assert "proxy_set_header" not in block
+
+
+def test_logs_hold_neither_queries_nor_headers() -> None:
+    logged = TEXT[TEXT.index("log_format") : TEXT.index("access_log")]
+    for variable in ("$request ", '$request"', "$request_uri", "$args", "$query_string", "$http_"):
+        assert variable not in logged
+
+
+def test_its_own_answers_are_json_and_plain_http_is_refused() -> None:
+    bodies = re.findall(r"return (\d{3}) '([^']+)';", TEXT)
+    assert [int(code) for code, _ in bodies] == [403, 413, 429, 503]
+    for code, body in bodies:
+        answer = json.loads(body)
+        assert answer["statusCode"] == int(code)
+        assert {"error", "code", "message", "details"} <= set(answer)
+    assert "return 301" not in TEXT
+
+
+def test_the_proxy_is_the_only_way_in_and_the_web_processes_believe_it(compose: Any) -> None:
+    services = compose["services"]
+    assert [name for name, one in services.items() if "ports" in one] == ["proxy"]
+    address = services["proxy"]["networks"]["front"]["ipv4_address"]
+    believed = services["web"]["environment"]
+    assert believed["QUANTLEAP_TRUSTED_PROXIES"] == address
+    caller = client_address(
+        address,
+        "203.0.113.9",
+        trusted_proxies=[believed["QUANTLEAP_TRUSTED_PROXIES"]],
+        hops=int(believed["QUANTLEAP_TRUSTED_HOPS"]),
+    )
+    assert caller == parse_address("203.0.113.9")
+    assert "./deploy/nginx.conf:/etc/nginx/nginx.conf:ro" in services["proxy"]["volumes"]

@@ -13,7 +13,7 @@ from brokers import vault
 from brokers.base import BrokerInstrument as InstrumentName
 from brokers.base import Session
 from brokers.errors import AmbiguousClientId, CredentialsUnreadable
-from brokers.models import CLIENT_ID_PATTERN, BrokerAccount, BrokerInstrument
+from brokers.models import CLIENT_ID_PATTERN, BrokerAccount, BrokerInstrument, BrokerKind
 from brokers.registry import live_kinds
 from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.identifiers import ascii_lower, ascii_upper
@@ -41,6 +41,11 @@ def clean_broker(name: str) -> str:
             f"Unknown broker; one of {allowed}", details={"broker_name": f"Must be {allowed}."}
         )
     return kind
+
+
+def broker_names() -> dict[str, str]:
+    """Kind to label of every real broker, in the order they are offered."""
+    return {kind: BrokerKind(kind).label for kind in live_kinds()}
 
 
 def accounts(

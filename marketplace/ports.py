@@ -60,6 +60,14 @@ class TaxRates(Protocol):
         ...
 
 
+class PartnerNames(Protocol):
+    """Who the partners are, for the people who write prices and visibility."""
+
+    def __call__(self) -> Mapping[int, str]:
+        """Inner number to name of every partner, in the order of their names."""
+        ...
+
+
 class DayRuns(Protocol):
     """What the trading day has pinned already."""
 
@@ -105,7 +113,13 @@ class _NoRuns:
         return ()
 
 
+def _no_partners() -> Mapping[int, str]:
+    """Until partners registers: nobody."""
+    return {}
+
+
 QUOTES: Port[QuoteSource] = Port("marketplace.quotes", _NoQuotes())
 SUBSCRIBERS: Port[SubscriberView] = Port("marketplace.subscribers", _NoSubscribers())
 TAX_RATES: Port[TaxRates] = Port("marketplace.tax_rates", _NoTaxRates())
+PARTNERS: Port[PartnerNames] = Port("marketplace.partners", _no_partners)
 RUNS: Port[DayRuns] = Port("marketplace.runs", _NoRuns())

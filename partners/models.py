@@ -6,19 +6,22 @@ import functools
 
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator, URLValidator
+from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 
 from partners.states import refusal
+from partners.validators import validate_network, validate_redirect_url
 from quantleap.core import clock
 from quantleap.core.fields import SealedField
 from quantleap.core.identifiers import EMAIL_PATTERN
 from quantleap.core.ids import new_public_id
+from quantleap.core.models import StaffUser
 from quantleap.core.tenancy import Environment, TenantOwned, TenantQuerySet
 
 new_key_id = functools.partial(new_public_id, "key")
 new_customer_id = functools.partial(new_public_id, "usr")
+new_showing_id = functools.partial(new_public_id, "shw")
 new_endpoint_id = functools.partial(new_public_id, "whk")
 
 
@@ -46,16 +49,17 @@ class Partner(models.Model):
         max_length=2, blank=True, help_text="GST state code of customers without their own."
     )
     allowed_ips = ArrayField(
-        models.CharField(max_length=43),
+        models.CharField(max_length=43, validators=[validate_network]),
         default=list,
         blank=True,
         help_text="Addresses and CIDR networks; empty means any.",
     )
     oauth_redirect_urls = ArrayField(
-        models.CharField(max_length=200, validators=[URLValidator(["https", "http"])]),
+        models.CharField(max_length=200, validators=[validate_redirect_url]),
         default=list,
         blank=True,
-        help_text="Where a broker login may return to; matched exactly.",
+        help_text="Where a broker login may return to: https, or http to the caller's own machine; "
+        "compared letter by letter.",
     )
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
@@ -206,6 +210,32 @@ class UserToken(TenantOwned):
 
     def __str__(self) -> str:
         return f"token of {self.customer_id}"
+
+
+class SecretShowing(models.Model):
+    """A secret that is waiting to be shown once, to the person who asked for it."""
+
+    public_id = models.CharField(max_length=40, unique=True, default=new_showing_id)
+    staff = models.ForeignKey(StaffUser, on_delete=models.CASCADE, related_name="+")
+    content = SealedField(blank=True, help_text="Encrypted; empty once shown or forgotten.")
+    back = models.CharField(max_length=200)
+    created_at = models.DateTimeField(default=clock.now)
+    expires_at = models.DateTimeField()
+    shown_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(shown_at__isnull=True) | Q(content=""), name="shown_secret_is_erased"
+            ),
+        )
+        indexes = (
+            # the sweep of what nobody looked at
+            models.Index(fields=["expires_at"], name="secret_showing_expiry_idx"),
+        )
+
+    def __str__(self) -> str:
+        return self.public_id
 
 
 class WebhookEndpoint(TenantOwned):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 MARKETPLACE_READ: Final = "marketplace:read"
@@ -22,4 +23,46 @@ ALL: Final = (
     BROKER_ACCOUNTS_WRITE,
     WEBHOOKS_WRITE,
     REVENUE_READ,
+)
+
+#: What a permission lets a key do, for the people who grant it.
+MEANING: Final = {
+    MARKETPLACE_READ: "list templates, read one",
+    MARKETPLACE_SUBSCRIBE: "subscribe a customer to a template",
+    SUBSCRIPTIONS_READ: "read subscriptions, what they traded and what they hold",
+    SUBSCRIPTIONS_WRITE: "pause, resume and cancel; make tokens for customer pages",
+    BROKER_ACCOUNTS_READ: "read broker accounts and who is ready to trade",
+    BROKER_ACCOUNTS_WRITE: "connect and remove broker accounts; the daily login",
+    WEBHOOKS_WRITE: "nothing yet: endpoints are added in the console",
+    REVENUE_READ: "read invoices, payments and commission",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """Permissions that are usually granted together."""
+
+    label: str
+    permissions: tuple[str, ...]
+
+
+PRESETS: Final = (
+    Preset("Catalogue only", (MARKETPLACE_READ,)),
+    Preset(
+        "Read only",
+        (MARKETPLACE_READ, SUBSCRIPTIONS_READ, BROKER_ACCOUNTS_READ, REVENUE_READ),
+    ),
+    Preset(
+        "A trading portal",
+        (
+            MARKETPLACE_READ,
+            MARKETPLACE_SUBSCRIBE,
+            SUBSCRIPTIONS_READ,
+            SUBSCRIPTIONS_WRITE,
+            BROKER_ACCOUNTS_READ,
+            BROKER_ACCOUNTS_WRITE,
+        ),
+    ),
+    Preset("Finance", (REVENUE_READ,)),
+    Preset("None", ()),
 )

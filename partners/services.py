@@ -18,6 +18,7 @@ from partners import permissions as known
 from partners.apikeys import ParsedSecret, new_key, new_secret
 from partners.customers import check_state
 from partners.models import Customer, Partner, PartnerKey, PartnerSecret, RevenueShare, UserToken
+from partners.ports import KNOWN_BROKERS
 from partners.selectors import DEFAULT_SHARE_BPS
 from quantleap.core import audit
 from quantleap.core.audit import Actor
@@ -69,8 +70,13 @@ def create_partner(
 ) -> Partner:
     """A new partner with its revenue share from today (IST) on.
 
-    InvalidRequest when the slug is taken; ValidationError (Django's) when a value is malformed.
+    InvalidRequest when the slug is taken or the broker unknown; ValidationError (Django's) when a
+    value is malformed.
     """
+    known_brokers = KNOWN_BROKERS.get()()
+    if default_broker not in known_brokers:
+        message = f"Must be {' or '.join(known_brokers)}."
+        raise InvalidRequest(f"default_broker: {message}", details={"default_broker": message})
     partner = Partner(
         slug=ascii_lower(slug),
         name=name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from partners import services
+from partners import services, showing
 from partners.webhooks.delivery import deliver_due
 from quantleap.core import clock
 
@@ -17,5 +17,7 @@ def deliver_webhooks() -> None:
 
 @shared_task(name="partners.forget_user_tokens")
 def forget_user_tokens() -> None:
-    """Delete user tokens that ended long ago."""
-    services.forget_user_tokens(now=clock.now())
+    """Delete user tokens that ended long ago, and secrets that nobody came to see."""
+    now = clock.now()
+    services.forget_user_tokens(now=now)
+    showing.forget(now=now)

@@ -6,29 +6,61 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.contrib.postgres.forms import SimpleArrayField
 from unfold.widgets import (
+    UnfoldAdminSelect2MultipleWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
-    UnfoldAdminTextInputWidget,
 )
 
 from marketplace.admin.editor import DraftEditor
 from marketplace.categories import CATEGORIES
 from marketplace.definition import Definition
-from marketplace.models import Template
+from marketplace.models import Price, Template
 from marketplace.models.templates import NAME_TAKEN
+from marketplace.ports import PARTNERS
 from marketplace.selectors import draft_definition, name_is_taken
 from marketplace.starting_points import StartingPoint
 from marketplace.validation import Market
 from quantleap.core import clock
 from quantleap.core.identifiers import ascii_upper
+from quantleap.core.lists import LinesField
 
 if TYPE_CHECKING:
     # generic only in the type stubs
     _TemplateModelForm = forms.ModelForm[Template]
+    _PriceModelForm = forms.ModelForm[Price]
 else:
     _TemplateModelForm = forms.ModelForm
+    _PriceModelForm = forms.ModelForm
+
+
+class PriceForm(_PriceModelForm):
+    """A new price: for everybody, or for one partner by name."""
+
+    partner = forms.TypedChoiceField(
+        coerce=int,
+        empty_value=None,
+        required=False,
+        label="For",
+        widget=UnfoldAdminSelectWidget(),
+        error_messages={"invalid_choice": "There is no such partner: choose from the list."},
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        partner: Any = self.fields.get("partner")  # absent where the page is read-only
+        if partner is not None:
+            partner.choices = [("", "Everybody"), *PARTNERS.get()().items()]
+
+    def clean(self) -> dict[str, Any]:
+        """The partner goes with the row before its constraints are asked."""
+        cleaned = super().clean() or {}
+        self.instance.partner_id = cleaned.get("partner")
+        return cleaned
+
+    def _get_validation_exclusions(self) -> set[str]:
+        excluded: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]  # no stub
+        return excluded - {"partner_id"}
 
 
 class TemplateForm(_TemplateModelForm):
@@ -43,18 +75,14 @@ class TemplateForm(_TemplateModelForm):
     revision = forms.CharField(required=False, widget=forms.HiddenInput)
     category = forms.ChoiceField(initial=CATEGORIES[0], widget=UnfoldAdminSelectWidget())
     index = forms.ChoiceField(widget=UnfoldAdminSelectWidget())
-    tags = SimpleArrayField(
-        forms.CharField(max_length=40),
-        required=False,
-        widget=UnfoldAdminTextInputWidget(),
-        help_text="Separated by commas.",
-    )
-    visible_to = SimpleArrayField(
-        forms.IntegerField(min_value=1),
+    tags = LinesField(forms.CharField(max_length=40), required=False)
+    visible_to = forms.TypedMultipleChoiceField(
+        coerce=int,
         required=False,
         label="Chosen partners",
-        widget=UnfoldAdminTextInputWidget(),
-        help_text="Numbers of the partners, separated by commas.",
+        widget=UnfoldAdminSelect2MultipleWidget(),
+        help_text="Where the template is for partners: for these.",
+        error_messages={"invalid_choice": "There is no such partner: choose from the list."},
     )
 
     class Meta:
@@ -83,6 +111,9 @@ class TemplateForm(_TemplateModelForm):
         super().__init__(*args, **kwargs)
         self._offer("index", sorted(self.market.underlyings), self.instance.index)
         self._offer("category", CATEGORIES, self.instance.category)
+        chosen: Any = self.fields.get("visible_to")
+        if chosen is not None:
+            chosen.choices = list(PARTNERS.get()().items())
         if self.instance.pk:
             definition = draft_definition(self.instance.pk)
             self.initial["revision"] = self.instance.updated_at.isoformat()

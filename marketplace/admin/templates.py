@@ -14,9 +14,10 @@ from django.urls import URLPattern, path, reverse
 from unfold.enums import ActionVariant
 
 from marketplace.admin.editor import DraftEditor
-from marketplace.admin.forms import TemplateForm
+from marketplace.admin.forms import PriceForm, TemplateForm
 from marketplace.admin.publishing import TemplateActions
 from marketplace.models import Price, Template, TemplateStats
+from marketplace.ports import PARTNERS
 from marketplace.selectors import load_market, unpublished
 from marketplace.selectors.pictures import NoPicture, draw, picture_json
 from marketplace.selectors.standing import standing
@@ -76,7 +77,8 @@ class PriceInline(ConsoleTabularInline):
     """Dated fees. A row is never edited: a new fee is a new row from a later day."""
 
     model = Price
-    fields = ("tier", "monthly_fee", "partner_id", "effective_from")
+    form = PriceForm
+    fields = ("tier", "monthly_fee", "partner", "effective_from")
     ordering = ("-effective_from", "-id")
     can_delete = False
     hide_title = True
@@ -94,7 +96,15 @@ class PriceInline(ConsoleTabularInline):
         """New rows begin today."""
         formset = super().get_formset(request, obj, **kwargs)
         formset.form.base_fields["effective_from"].initial = clock.ist_date(clock.now())
+        self._names = PARTNERS.get()()
         return formset
+
+    @admin.display(description="For")
+    def partner(self, price: Price) -> str:
+        """Whom a written price is for."""
+        if price.partner_id is None:
+            return "Everybody"
+        return self._names.get(price.partner_id, f"partner {price.partner_id}, who is unknown")
 
 
 @admin.register(Template)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from django.apps import apps
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
@@ -178,7 +179,17 @@ def test_a_black_box_shows_neither_legs_nor_rules() -> None:
         assert word not in answer.content.decode()
 
 
+def make_partners(*numbers: int) -> None:
+    """Partners of these numbers; the room above is asked for by name."""
+    model = apps.get_model("partners", "Partner")
+    for number in numbers:
+        model.objects.create(
+            pk=number, slug=f"of{number}", name=f"Of {number}", default_broker="zebu"
+        )
+
+
 def test_who_sees_what() -> None:
+    make_partners(7, 9)
     make.make_template(name="public")
     make.make_template(name="for seven", visibility="PARTNERS", visible_to=[7, 9])
     make.make_template(name="hidden", visibility="PRIVATE", owner="CUSTOMER", owner_customer_id=5)
@@ -304,6 +315,7 @@ def test_the_fee_in_force_for_the_caller() -> None:
             tier=tier,
         )
 
+    make_partners(7)
     price(1099, today)
     price(1, today + dt.timedelta(days=1))
     price(2, today, tier="PRO")

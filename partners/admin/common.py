@@ -7,11 +7,21 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import OuterRef, QuerySet, Subquery
-from django.http import HttpRequest, HttpResponse
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseNotAllowed,
+    HttpResponseRedirect,
+)
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
+from partners import showing
 from partners.models import Partner
+from partners.showing import Item
+from quantleap.core import clock
+from quantleap.core.errors import NotFound
 
 
 class PartnerFilter(admin.SimpleListFilter):
@@ -32,7 +42,9 @@ class PartnerFilter(admin.SimpleListFilter):
             return queryset
         if value == "none":
             return queryset.filter(partner_id__isnull=True)
-        return queryset.filter(partner_id=int(value)) if value.isdigit() else queryset.none()
+        if not (value.isascii() and value.isdigit()):
+            return queryset.none()
+        return queryset.filter(partner_id=int(value))
 
 
 class PartnerColumn:
@@ -52,25 +64,44 @@ class PartnerColumn:
 
 
 def shown_once(
-    page: Any,
     request: HttpRequest,
     *,
     title: str,
-    warning: str,
-    items: Sequence[tuple[str, str, str]],
+    hint: str,
+    items: Sequence[Item],
     back: str,
 ) -> HttpResponse:
-    """A page that shows secrets this one time. ``items`` are ``(element id, label, value)``."""
+    """Send the browser on to the page that shows these secrets once (``partners.showing``)."""
+    public_id = showing.keep(
+        staff_id=int(request.user.pk or 0),
+        title=title,
+        hint=hint,
+        items=items,
+        back=back,
+        now=clock.now(),
+    )
+    return HttpResponseRedirect(reverse("admin:partners_secret", args=[public_id]))
+
+
+def secret_page(page: Any, request: HttpRequest, public_id: str) -> HttpResponse:
+    """The page itself: the first look shows, every other says when that was and the way out."""
+    if request.method != "GET" or request.headers.get("Sec-Purpose", "").startswith("prefetch"):
+        return HttpResponseNotAllowed(["GET"])  # nobody has seen what was only fetched
+    try:
+        found = showing.show(
+            public_id=public_id, staff_id=int(request.user.pk or 0), now=clock.now()
+        )
+    except NotFound as error:
+        raise Http404 from error
     context = {
         **page.admin_site.each_context(request),
         "opts": page.opts,
-        "title": title,
-        "warning": warning,
-        "items": [{"id": name, "label": label, "value": value} for name, label, value in items],
-        "back": back,
+        "title": found.page.title if found.page else "This secret is not shown again",
+        "showing": found,
     }
     response = TemplateResponse(request, "partners/secret_once.html", context)
     response.headers["Cache-Control"] = "no-store"
+    response.headers["Referrer-Policy"] = "no-referrer"
     return response
 
 

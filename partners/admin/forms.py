@@ -5,22 +5,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django import forms
+from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextInputWidget,
+)
 
 from partners import permissions
 from partners.models import Partner
+from partners.ports import KNOWN_BROKERS
 from partners.webhooks.events import EVENT_TYPES
-from quantleap.core.addresses import parse_network
 from quantleap.core.admin import ConfirmForm
 from quantleap.core.tenancy import Environment
 
 if TYPE_CHECKING:
     _PartnerModelForm = forms.ModelForm[Partner]
+    _Checkboxes = forms.CheckboxSelectMultiple  # unfold ships no types
 else:
     _PartnerModelForm = forms.ModelForm
+    _Checkboxes = UnfoldAdminCheckboxSelectMultipleWidget
 
 
 class PartnerForm(_PartnerModelForm):
     """A partner's own fields; what it may do is said by its keys."""
+
+    default_broker = forms.ChoiceField(
+        widget=UnfoldAdminSelectWidget,
+        help_text="Whose client ids are meant where a call names no broker.",
+    )
 
     class Meta:
         model = Partner
@@ -34,15 +46,47 @@ class PartnerForm(_PartnerModelForm):
             "oauth_redirect_urls",
         )
 
-    def clean_allowed_ips(self) -> list[str]:
-        """Addresses and networks without stray host bits."""
-        texts: list[str] = self.cleaned_data["allowed_ips"] or []
-        for text in texts:
-            try:
-                parse_network(text)
-            except ValueError as error:
-                raise forms.ValidationError(f"{text}: {error}") from error
-        return texts
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field: Any = self.fields.get("default_broker")  # absent where the page is read-only
+        if field is not None:
+            known = KNOWN_BROKERS.get()()
+            stored = self.instance.default_broker
+            if stored and stored not in known:
+                known = {**known, stored: f"{stored} (unknown: choose another)"}
+            field.choices = [("", "Choose one"), *known.items()]
+
+    def clean_default_broker(self) -> str:
+        """One we speak to; a stored one that is none has to be replaced."""
+        kind: str = self.cleaned_data["default_broker"]
+        if kind not in KNOWN_BROKERS.get()():
+            raise forms.ValidationError("QuantLeap does not know this broker: choose another.")
+        return kind
+
+
+class PermissionsWidget(_Checkboxes):
+    """Permissions with what each allows, and buttons for the usual sets."""
+
+    template_name = "partners/widgets/permissions.html"
+
+    class Media:
+        js = ("partners/permissions.js",)
+
+    def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
+        """With the sets."""
+        context: dict[str, Any] = super().get_context(name, value, attrs)
+        context["widget"]["presets"] = permissions.PRESETS
+        return context
+
+    def create_option(self, name: str, value: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """With the meaning."""
+        option: dict[str, Any] = super().create_option(name, value, *args, **kwargs)
+        option["meaning"] = permissions.MEANING.get(str(value), "")
+        return option
+
+
+def _number() -> UnfoldAdminTextInputWidget:
+    return UnfoldAdminTextInputWidget(attrs={"inputmode": "numeric", "autocomplete": "off"})
 
 
 def _choices(names: Any) -> list[tuple[str, str]]:
@@ -56,18 +100,28 @@ NOT_ENFORCED = "What was agreed with the partner. Written down, not enforced yet
 class IssueKeyForm(ConfirmForm):
     """What a new key is for."""
 
-    environment = forms.ChoiceField(choices=Environment.choices, initial=Environment.TEST)
+    environment = forms.ChoiceField(
+        choices=Environment.choices, initial=Environment.TEST, widget=UnfoldAdminSelectWidget
+    )
     label = forms.CharField(max_length=80, required=False, help_text="Who uses it, and where.")
     permissions = forms.MultipleChoiceField(
         choices=_choices(permissions.ALL),
-        initial=list(permissions.ALL),
-        widget=forms.CheckboxSelectMultiple,
+        widget=PermissionsWidget,
+        error_messages={"required": "Tick at least one: a key without any can do nothing."},
     )
     requests_per_minute = forms.IntegerField(
-        min_value=1, max_value=100_000, initial=60, help_text=NOT_ENFORCED
+        min_value=1,
+        max_value=100_000,
+        initial=60,
+        widget=_number(),
+        help_text=NOT_ENFORCED,
     )
     requests_per_day = forms.IntegerField(
-        min_value=1, max_value=100_000_000, initial=10_000, help_text=NOT_ENFORCED
+        min_value=1,
+        max_value=100_000_000,
+        initial=10_000,
+        widget=_number(),
+        help_text=NOT_ENFORCED,
     )
 
 
@@ -75,19 +129,25 @@ class RotateKeyForm(ConfirmForm):
     """How long the old secret stays good."""
 
     overlap_hours = forms.IntegerField(
-        min_value=0, max_value=168, initial=24, help_text="0 ends the old secret at once."
+        min_value=0,
+        max_value=168,
+        initial=24,
+        help_text="0 ends the old secret at once.",
+        widget=_number(),
     )
 
 
 class WebhookEndpointForm(ConfirmForm):
     """Where a partner wants to be told."""
 
-    environment = forms.ChoiceField(choices=Environment.choices, initial=Environment.TEST)
+    environment = forms.ChoiceField(
+        choices=Environment.choices, initial=Environment.TEST, widget=UnfoldAdminSelectWidget
+    )
     url = forms.CharField(max_length=500, help_text="https only.")
     events = forms.MultipleChoiceField(
         choices=_choices(sorted(EVENT_TYPES)),
         required=False,
-        widget=forms.CheckboxSelectMultiple,
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
         help_text="None ticked: all of them.",
     )
 

@@ -12,9 +12,15 @@ from partners.admin.common import change_url, shown_once
 from partners.admin.forms import RotateKeyForm
 from partners.models import PartnerKey, PartnerSecret
 from partners.services import revoke_key, rotate_key
+from partners.showing import Item
 from quantleap.core import clock
 from quantleap.core.admin import ReadOnlyAdmin, ReadOnlyTabularInline, confirmed
 from quantleap.core.audit import Actor
+
+HINT = (
+    "Only a hash of the secret is stored, so nobody can look it up. If it gets lost, rotate the "
+    "secret on the key's page."
+)
 
 
 class SecretInline(ReadOnlyTabularInline):
@@ -52,13 +58,12 @@ class PartnerKeyAdmin(ReadOnlyAdmin):
             now=clock.now(),
         )
         return shown_once(
-            self,
             request,
-            title=f"New secret of {obj.key}",
-            warning="Copy the secret now. It is stored as a hash and cannot be shown again.",
+            title="New secret",
+            hint=HINT,
             items=[
-                ("api-key", "Authorization: Bearer", issued.key),
-                ("api-secret", "X-Partner-Secret", issued.secret),
+                Item("api-key", "Authorization: Bearer", issued.key),
+                Item("api-secret", "X-Partner-Secret", issued.secret),
             ],
             back=change_url(obj),
         )

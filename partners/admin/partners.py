@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path, reverse
 
-from partners.admin.common import change_url, shown_once
+from partners.admin.common import change_url, secret_page, shown_once
 from partners.admin.forms import IssueKeyForm, PartnerForm, ReasonForm, WebhookEndpointForm
+from partners.admin.keys import HINT
+from partners.admin.webhooks import SIGNING_HINT
 from partners.models import Partner, PartnerKey, RevenueShare
 from partners.services import issue_key, note_partner_edited, resume_partner, suspend_partner
+from partners.showing import Item
 from partners.webhooks.services import create_endpoint
 from quantleap.core import clock
 from quantleap.core.admin import (
@@ -74,6 +79,23 @@ class PartnerAdmin(ConsoleAdmin):
             actor=Actor.staff(request.user),
         )
 
+    def get_urls(self) -> list[URLPattern]:
+        """And the page behind every new secret; it asks for the person the secret was made for."""
+        return [
+            path(
+                "secret/<slug:public_id>/",
+                self.admin_site.admin_view(self.show_secret),
+                name="partners_secret",
+            ),
+            *super().get_urls(),
+        ]
+
+    def show_secret(self, request: HttpRequest, public_id: str) -> HttpResponse:
+        """A secret, once."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return secret_page(self, request, public_id)
+
     @confirmed(description="Issue API key", explain="explain_issue", form=IssueKeyForm, icon="key")
     def issue_key(self, request: HttpRequest, obj: Partner, data: dict[str, Any]) -> HttpResponse:
         """A key and its secret, shown once."""
@@ -88,16 +110,15 @@ class PartnerAdmin(ConsoleAdmin):
             now=clock.now(),
         )
         return shown_once(
-            self,
             request,
             title=f"New key of {obj.name}",
-            warning="Copy the secret now. It is stored as a hash and cannot be shown again.",
+            hint=HINT,
             items=[
-                ("api-key", "Authorization: Bearer", issued.key),
-                ("api-secret", "X-Partner-Secret", issued.secret),
-                ("key-id", "Key id", issued.key_public_id),
+                Item("api-key", "Authorization: Bearer", issued.key),
+                Item("api-secret", "X-Partner-Secret", issued.secret),
+                Item("key-id", "Key id", issued.key_public_id),
             ],
-            back=change_url(obj),
+            back=reverse("admin:partners_partnerkey_change", args=[issued.key_id]),
         )
 
     def explain_issue(self, request: HttpRequest, obj: Partner) -> list[str]:
@@ -126,13 +147,12 @@ class PartnerAdmin(ConsoleAdmin):
             now=clock.now(),
         )
         return shown_once(
-            self,
             request,
             title=f"New webhook endpoint of {obj.name}",
-            warning="Copy the signing secret now. It is encrypted and not shown again.",
+            hint=SIGNING_HINT,
             items=[
-                ("endpoint-id", "Endpoint id", created.endpoint.public_id),
-                ("signing-secret", "Signing secret", created.secret),
+                Item("endpoint-id", "Endpoint id", created.endpoint.public_id),
+                Item("signing-secret", "Signing secret", created.secret),
             ],
             back=change_url(created.endpoint),
         )

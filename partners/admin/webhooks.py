@@ -10,7 +10,9 @@ from django.http import HttpRequest, HttpResponse
 from partners.admin.common import PartnerColumn, PartnerFilter, change_url, shown_once
 from partners.admin.forms import ReasonForm
 from partners.models import WebhookDelivery, WebhookEndpoint
+from partners.showing import Item
 from partners.webhooks.services import (
+    Replay,
     disable_endpoint,
     enable_endpoint,
     replay,
@@ -19,6 +21,11 @@ from partners.webhooks.services import (
 from quantleap.core import clock
 from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, confirmed
 from quantleap.core.audit import Actor
+
+SIGNING_HINT = (
+    "The signing secret is stored encrypted and has no page of its own. If it gets lost, rotate it "
+    "on the endpoint's page: for 24 hours both are signed with."
+)
 
 
 @admin.register(WebhookEndpoint)
@@ -54,11 +61,13 @@ class WebhookEndpointAdmin(PartnerColumn, ReadOnlyAdmin):
             endpoint_id=obj.pk, actor=Actor.staff(request.user), now=clock.now()
         )
         return shown_once(
-            self,
             request,
-            title=f"New signing secret of {obj.url}",
-            warning="Copy the signing secret now. It is encrypted and not shown again.",
-            items=[("signing-secret", "Signing secret", created.secret)],
+            title="New signing secret",
+            hint=SIGNING_HINT,
+            items=[
+                Item("endpoint-url", "Endpoint", obj.url),
+                Item("signing-secret", "Signing secret", created.secret),
+            ],
             back=change_url(obj),
         )
 
@@ -119,9 +128,15 @@ class WebhookDeliveryAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
     @confirmed(description="Send again", explain="explain_replay", permission="act", icon="replay")
     def send_again(self, request: HttpRequest, obj: WebhookDelivery, data: dict[str, Any]) -> str:
         """Replay with the same event id."""
-        replay(delivery_id=obj.pk, actor=Actor.staff(request.user), now=clock.now())
-        return "It will be sent within seconds."
+        done = replay(delivery_id=obj.pk, actor=Actor.staff(request.user), now=clock.now())
+        if done is Replay.NOW:
+            return "The pending retry is made now instead of later; it counts as one of its tries."
+        return "It is sent anew within seconds, from its first try on."
 
     def explain_replay(self, request: HttpRequest, obj: WebhookDelivery) -> list[str]:
         """What is about to happen."""
-        return ["Posts the same body with the same event id; the receiver may have seen it before."]
+        same = "Posts the same body with the same event id; the receiver may have seen it before."
+        if obj.status != WebhookDelivery.Status.PENDING or obj.next_attempt_at is None:
+            return [same]
+        planned = f"{clock.to_ist(obj.next_attempt_at):%d %b %H:%M:%S}"
+        return [f"The next try is planned for {planned} IST; it is made now instead.", same]

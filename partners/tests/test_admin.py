@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.urls import reverse
 
 from partners import permissions as known
 from partners.models import Partner, PartnerKey, RevenueShare, WebhookDelivery, WebhookEndpoint
+from partners.ports import KNOWN_BROKERS
 from partners.services import IssuedKey
 from partners.tests.factories import make_customer, make_key, make_partner, partner_client
 from partners.webhooks.services import create_endpoint, secrets_in_force
@@ -76,7 +78,7 @@ def test_a_partner_and_its_first_key_are_made_in_the_console(console: Client) ->
 
     url = f"/admin/partners/partner/{partner.pk}/issue-key/"
     assert console.get(url).status_code == 200
-    page = confirm(console, url, issue_form())
+    page = confirm(console, url, issue_form(), follow=True)
     assert page.status_code == 200
     assert "no-store" in page.headers["Cache-Control"]
     key, secret = (
@@ -101,26 +103,81 @@ def test_the_secret_is_on_no_page_afterwards(console: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"),
+    ("field", "value", "words"),
     [
-        ("slug", "Zebu!"),
-        ("slug", "z"),
-        ("allowed_ips", "10.0.0.1/8"),
-        ("allowed_ips", "somewhere"),
-        ("oauth_redirect_urls", "javascript:alert(1)"),
+        ("slug", "Zebu!", "2 to 12"),
+        ("slug", "z", "2 to 12"),
+        ("allowed_ips", "10.0.0.1/8", "10.0.0.1/8: the network"),
+        ("allowed_ips", "10.0.0.1\r\nsomewhere", "somewhere: neither"),
+        ("allowed_ips", "10.0.0.300, 10.0.0.1", "10.0.0.300: neither"),
+        ("oauth_redirect_urls", "javascript:alert(1)", "javascript:alert(1): Begin it with"),
+        ("oauth_redirect_urls", "http://portal.example.com/cb", "Only https"),
+        ("oauth_redirect_urls", "https://Portal.example.com/cb", "https://portal.example.com/cb"),
+        ("oauth_redirect_urls", "https://a.example/1\nhttps://..com/", "https://..com/: The host"),
+        ("default_broker", "foobar", "foobar"),
+        ("default_broker", "", "required"),
     ],
 )
-def test_a_wrong_partner_is_refused_in_words(console: Client, field: str, value: str) -> None:
+def test_a_wrong_partner_is_refused_in_words(
+    console: Client, field: str, value: str, words: str
+) -> None:
+    """Seen: "Item 1 in the array did not validate:" and no reason; any text as default broker."""
     answer = console.post("/admin/partners/partner/add/", partner_form(**{field: value}))
     assert answer.status_code == 200
-    assert field in answer.context["adminform"].form.errors
+    errors = answer.context["adminform"].form.errors[field]
+    assert words in " ".join(errors)
+    assert "Item" not in " ".join(errors)
     assert not Partner.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "10.0.0.1\r\n10.0.0.2",
+        "10.0.0.1,10.0.0.2",
+        "10.0.0.1, 10.0.0.2,",
+        " 10.0.0.1 ;\n\n10.0.0.2\n10.0.0.1",
+    ],
+)
+def test_addresses_stand_on_lines_or_between_commas(console: Client, typed: str) -> None:
+    """Seen: '10.0.0.1\\r\\n10.0.0.2' was one address that is none."""
+    answer = console.post("/admin/partners/partner/add/", partner_form(allowed_ips=typed))
+    assert answer.status_code == 302, answer.context["adminform"].form.errors
+    partner = Partner.objects.get()
+    assert partner.allowed_ips == ["10.0.0.1", "10.0.0.2"]
+    page = console.get(f"/admin/partners/partner/{partner.pk}/change/").content.decode()
+    assert "10.0.0.1\n10.0.0.2</textarea>" in page
+
+
+def test_a_comma_may_be_part_of_a_url(console: Client) -> None:
+    typed = "https://a.example/cb?x=1,2, https://b.example/cb,https://c.example/cb"
+    answer = console.post("/admin/partners/partner/add/", partner_form(oauth_redirect_urls=typed))
+    assert answer.status_code == 302, answer.context["adminform"].form.errors
+    assert Partner.objects.get().oauth_redirect_urls == [
+        "https://a.example/cb?x=1,2",
+        "https://b.example/cb",
+        "https://c.example/cb",
+    ]
+
+
+def test_a_stored_broker_that_is_known_no_more_has_to_be_replaced(
+    console: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partner = make_partner("zebu")
+    monkeypatch.setattr(KNOWN_BROKERS, "get", lambda: lambda: {"zerodha": "Zerodha"})
+    url = f"/admin/partners/partner/{partner.pk}/change/"
+    assert "zebu (unknown: choose another)" in console.get(url).content.decode()
+    refused = console.post(url, partner_form(default_broker="zebu"))
+    assert "does not know" in str(refused.context["adminform"].form.errors["default_broker"])
+    assert console.post(url, partner_form(default_broker="zerodha")).status_code == 302
+    partner.refresh_from_db()
+    assert partner.default_broker == "zerodha"
 
 
 def test_rotation_and_revocation(console: Client) -> None:
     issued = make_key(make_partner())
     base = f"/admin/partners/partnerkey/{issued.key_id}"
-    page = confirm(console, f"{base}/rotate/", {"confirm": "yes", "overlap_hours": "24"})
+    page = confirm(console, f"{base}/rotate/", {"overlap_hours": "24"}, follow=True)
     secret = shown(page.content.decode(), "api-secret")
     fresh = IssuedKey(issued.key_id, issued.key_public_id, issued.key, secret, issued.expires_at)
     route, body = "/partner/user-tokens", {"user_email": "a@b.in"}
@@ -156,14 +213,15 @@ def test_webhook_endpoints_and_deliveries(console: Client) -> None:
     refused = confirm(console, url, form)
     assert refused.status_code == 400
     assert "https" in refused.content.decode()
-    page = confirm(console, url, {**form, "url": "http://127.0.0.1:9/hook", "events": []})
+    good = {**form, "url": "http://127.0.0.1:9/hook", "events": []}
+    page = confirm(console, url, good, follow=True)
     endpoint = WebhookEndpoint.objects.get()
     assert (
         shown(page.content.decode(), "signing-secret") == secrets_in_force(endpoint, clock.now())[0]
     )
 
     base = f"/admin/partners/webhookendpoint/{endpoint.pk}"
-    page = confirm(console, f"{base}/rotate-signing-secret/", {"confirm": "yes"})
+    page = confirm(console, f"{base}/rotate-signing-secret/", follow=True)
     assert shown(page.content.decode(), "signing-secret").startswith("whsec_")
     delivery = WebhookDelivery.objects.create(
         partner_id=partner.pk,
@@ -175,13 +233,29 @@ def test_webhook_endpoints_and_deliveries(console: Client) -> None:
         attempts=10,
     )
     again = f"/admin/partners/webhookdelivery/{delivery.pk}/send-again/"
-    assert confirm(console, again, {"confirm": "yes"}).status_code == 302
-    assert confirm(console, again, {"confirm": "yes"}).status_code == 409
+    answer = confirm(console, again, follow=True)
+    assert "sent anew" in answer.content.decode()
     disable = {"reason": "asked to"}
     assert confirm(console, f"{base}/disable/", disable).status_code == 302
     assert confirm(console, f"{base}/enable/", {"confirm": "yes"}).status_code == 302
     endpoint.refresh_from_db()
     assert endpoint.status == "ENABLED"
+
+
+def test_send_again_makes_a_pending_retry_now(console: Client) -> None:
+    """Seen: refused for hours while the next try was hours away."""
+    _rows(1)
+    delivery = WebhookDelivery.objects.get()
+    later = clock.now() + dt.timedelta(hours=5)
+    WebhookDelivery.objects.update(attempts=4, next_attempt_at=later)
+    url = f"/admin/partners/webhookdelivery/{delivery.pk}/send-again/"
+    assert "it is made now instead" in console.get(url).content.decode()
+    answer = confirm(console, url, follow=True)
+    assert "The pending retry is made now" in answer.content.decode()
+    delivery.refresh_from_db()
+    assert (delivery.status, delivery.attempts) == ("PENDING", 4)
+    assert delivery.next_attempt_at is not None
+    assert delivery.next_attempt_at <= clock.now()
 
 
 MODELS = ["partner", "partnerkey", "customer", "webhookendpoint", "webhookdelivery"]

@@ -22,6 +22,7 @@ from partners.webhooks.fanout import fan_out
 from partners.webhooks.http import Outcome, Sender
 from partners.webhooks.services import (
     CreatedEndpoint,
+    Replay,
     create_endpoint,
     disable_endpoint,
     replay,
@@ -178,14 +179,42 @@ def test_success_ends_the_failing_and_a_replay_sends_the_same_id(
     deliver_due(now=now)
     assert WebhookEndpoint.objects.get().failing_since is not None
     waiting = WebhookDelivery.objects.get()
-    with pytest.raises(InvalidTransition):
-        replay(delivery_id=waiting.pk, actor=SYSTEM, now=now)
     deliver_due(now=now + dt.timedelta(seconds=6))
     assert WebhookEndpoint.objects.get().failing_since is None
-    replay(delivery_id=waiting.pk, actor=SYSTEM, now=now)
+    assert replay(delivery_id=waiting.pk, actor=SYSTEM, now=now) is Replay.AGAIN
     assert deliver_due(now=now + dt.timedelta(seconds=7)) == 1
     assert len({request.headers["webhook-id"] for request in sink.requests}) == 1
     assert WebhookDelivery.objects.get().status == Status.DELIVERED
+
+
+def test_a_pending_retry_is_made_now_when_asked_for(partner: Partner, sink: Sink) -> None:
+    endpoint_of(partner, sink)
+    sink.answer = lambda number, request: 503 if number <= 2 else 200
+    tell(partner)
+    now = clock.now()
+    deliver_due(now=now)
+    deliver_due(now=now + dt.timedelta(seconds=6))  # the next one is five minutes away
+    later = now + dt.timedelta(seconds=7)
+    assert deliver_due(now=later) == 0
+    waiting = WebhookDelivery.objects.get()
+    assert replay(delivery_id=waiting.pk, actor=SYSTEM, now=later) is Replay.NOW
+    assert deliver_due(now=later) == 1
+    waiting.refresh_from_db()
+    assert (waiting.status, waiting.attempts) == (Status.DELIVERED, 3)
+    assert len({request.headers["webhook-id"] for request in sink.requests}) == 1
+
+
+def test_what_is_under_way_is_not_sent_a_second_time(partner: Partner, sink: Sink) -> None:
+    endpoint_of(partner, sink)
+    tell(partner)
+    now = clock.now()
+    (claimed,) = delivery.claim(now=now, limit=1)
+    with pytest.raises(InvalidTransition, match="at this moment"):
+        replay(delivery_id=claimed.id, actor=SYSTEM, now=now)
+    assert delivery.claim(now=now, limit=1) == []
+    # whoever had claimed it died: the claim has run out
+    after = claimed.until
+    assert replay(delivery_id=claimed.id, actor=SYSTEM, now=after) is Replay.NOW
 
 
 def test_gone_disables_at_once(partner: Partner, sink: Sink) -> None:
@@ -410,7 +439,7 @@ class TestClaims:
         now = clock.now()
         assert disable_endpoint(endpoint_id=endpoint_id, reason="x", actor=SYSTEM, now=now)
         assert not disable_endpoint(endpoint_id=endpoint_id, reason="x", actor=SYSTEM, now=now)
-        with pytest.raises(InvalidTransition):
+        with pytest.raises(InvalidTransition, match="enable the endpoint first"):
             replay(delivery_id=WebhookDelivery.objects.get().pk, actor=SYSTEM, now=now)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from django.db import transaction
+from django.db.models import Q
 
 from partners.models import WebhookDelivery, WebhookEndpoint
 from partners.webhooks.events import EVENT_TYPES
@@ -128,32 +130,45 @@ def disable_endpoint(*, endpoint_id: int, reason: str, actor: Actor, now: dt.dat
     return True
 
 
-def replay(*, delivery_id: int, actor: Actor, now: dt.datetime) -> None:
-    """Send a delivery again, from its first try on, with its own event id.
+class Replay(enum.Enum):
+    """What asking for a delivery again came to."""
 
-    InvalidTransition while it is still being tried or its endpoint is disabled.
+    AGAIN = "again"  # it had ended, and begins anew from its first try
+    NOW = "now"  # a retry was pending, and is made now
+
+
+def replay(*, delivery_id: int, actor: Actor, now: dt.datetime) -> Replay:
+    """Send a delivery now, with its own event id: anew where it had ended, else its next try.
+
+    A pending retry keeps its count of tries; it is only not waited for. InvalidTransition while
+    it is under way (up to a minute) or its endpoint is disabled.
     """
     with transaction.atomic():
-        changed = (
-            WebhookDelivery.objects.filter(
-                pk=delivery_id, endpoint__status=WebhookEndpoint.Status.ENABLED
-            )
-            .exclude(status=WebhookDelivery.Status.PENDING)
-            .update(
-                status=WebhookDelivery.Status.PENDING,
-                attempts=0,
-                next_attempt_at=now,
-                claimed_until=None,
-                delivered_at=None,
-            )
+        reachable = WebhookDelivery.objects.filter(
+            pk=delivery_id, endpoint__status=WebhookEndpoint.Status.ENABLED
         )
+        pending = Q(status=WebhookDelivery.Status.PENDING)
+        resting = Q(claimed_until__isnull=True) | Q(claimed_until__lte=now)
+        done: Replay | None = None
+        if reachable.filter(~pending).update(
+            status=WebhookDelivery.Status.PENDING,
+            attempts=0,
+            next_attempt_at=now,
+            claimed_until=None,
+            delivered_at=None,
+        ):
+            done = Replay.AGAIN
+        elif reachable.filter(pending & resting).update(next_attempt_at=now):
+            done = Replay.NOW
         delivery = WebhookDelivery.objects.select_related("endpoint").filter(pk=delivery_id).first()
         if delivery is None:
             raise NotFound
-        if not changed:
-            raise InvalidTransition(
-                "It is still being tried, or its endpoint is disabled.", status=delivery.status
-            )
+        if done is None:
+            if delivery.endpoint.status != WebhookEndpoint.Status.ENABLED:
+                words = "Its endpoint is disabled: enable the endpoint first, then send again."
+            else:
+                words = "It is being sent at this moment. Look at its result in a minute."
+            raise InvalidTransition(words, status=delivery.status)
         audit.record(
             actor=actor,
             action="webhook_delivery.replayed",
@@ -161,8 +176,9 @@ def replay(*, delivery_id: int, actor: Actor, now: dt.datetime) -> None:
             target_id=delivery.endpoint.public_id,
             partner_id=delivery.partner_id,
             environment=delivery.environment,
-            data={"event_id": delivery.event_id},
+            data={"event_id": delivery.event_id, "how": done.value},
         )
+    return done
 
 
 def secret_place(endpoint_id: int) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
+from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -15,6 +16,7 @@ from unfold.paginator import InfinitePaginator
 
 from quantleap.core.admin.junk import ReadableRequests
 from quantleap.core.admin.violations import beside_fields
+from quantleap.core.lists import LinesField
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -59,6 +61,15 @@ class ConsoleAdmin(ReadableRequests):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Rooms end things through services; a page that may really delete says so itself."""
         return False
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Lists take lines or commas on every page, and say of each value what is wrong with it."""
+        if isinstance(db_field, ArrayField):
+            kwargs.setdefault("form_class", LinesField)
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if isinstance(field, LinesField):
+            field.check_each(db_field.base_field.validators)
+        return field
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any

@@ -1,0 +1,38 @@
+// Copy buttons of a page that shows a secret once. Without this script the text can be selected.
+"use strict";
+
+function select(element) {
+  const range = document.createRange();
+  range.selectNodeContents(element);
+  const selection = window.getSelection();
+  selection.removeAllRanges();
+  selection.addRange(range);
+}
+
+async function copy(element) {
+  if (navigator.clipboard && window.isSecureContext) {
+    await navigator.clipboard.writeText(element.textContent);
+    return;
+  }
+  select(element);
+  if (!document.execCommand("copy")) throw new Error("not copied");
+}
+
+document.addEventListener("DOMContentLoaded", () => {
+  const status = document.getElementById("copied");
+  for (const button of document.querySelectorAll("[data-copy]")) {
+    const element = document.getElementById(button.dataset.copy);
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      try {
+        await copy(element);
+        for (const other of document.querySelectorAll("[data-copy]")) other.textContent = "Copy";
+        button.textContent = "Copied";
+        status.textContent = `${button.getAttribute("aria-label").replace("Copy ", "")} is in the clipboard.`;
+      } catch {
+        select(element);
+        status.textContent = "The browser does not let this page copy. The text is selected: press Ctrl+C.";
+      }
+    });
+  }
+});

@@ -1,0 +1,202 @@
+"""A secret is made once and shown once, whatever is reloaded."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+
+from partners import permissions as known
+from partners import showing
+from partners.models import Partner, PartnerKey, PartnerSecret, SecretShowing, WebhookEndpoint
+from partners.showing import Item
+from partners.tests.factories import make_key, make_partner
+from partners.webhooks.services import create_endpoint
+from quantleap.core import clock
+from quantleap.core.audit import SYSTEM
+from quantleap.core.errors import NotFound
+from quantleap.core.models import StaffUser
+from quantleap.core.tests.confirming import confirm
+
+FORM = {
+    "environment": "live",
+    "label": "backend",
+    "permissions": [known.MARKETPLACE_READ],
+    "requests_per_minute": "60",
+    "requests_per_day": "10000",
+}
+
+
+@pytest.fixture
+def asha(db: None) -> StaffUser:
+    return StaffUser.objects.create_superuser("asha")
+
+
+@pytest.fixture
+def console(asha: StaffUser) -> Client:
+    client = Client()
+    client.force_login(asha)
+    return client
+
+
+def issue(console: Client) -> Any:
+    partner = Partner.objects.first() or make_partner()
+    return confirm(console, f"/admin/partners/partner/{partner.pk}/issue-key/", FORM)
+
+
+def test_reloading_the_page_with_the_secret_makes_no_second_key(console: Client) -> None:
+    answer = issue(console)
+    assert answer.status_code == 302
+    first = console.get(answer.url)
+    assert 'id="api-secret"' in first.content.decode()
+    for _ in range(2):
+        again = console.get(answer.url)
+        page = again.content.decode()
+        assert again.status_code == 200
+        assert "It was shown at" in page
+        assert "rotate" in page
+        assert 'id="api-secret"' not in page
+    key = PartnerKey.objects.get()
+    assert f"/admin/partners/partnerkey/{key.pk}/change/" in page
+    assert PartnerSecret.objects.get().last4 in first.content.decode()
+
+
+def test_the_page_is_kept_by_no_cache_and_names_nothing_to_other_sites(console: Client) -> None:
+    page = console.get(issue(console).url)
+    assert "no-store" in page.headers["Cache-Control"]
+    assert page.headers["Referrer-Policy"] == "no-referrer"
+    assert "<script>" not in page.content.decode().split('id="content-main"')[1].split("</main")[0]
+
+
+@pytest.mark.parametrize("make", ["issue", "rotate", "endpoint", "signing"])
+def test_whatever_makes_a_secret_redirects_and_makes_one(make: str, console: Client) -> None:
+    issued = make_key(make_partner())
+    partner = Partner.objects.get()
+    endpoint = create_endpoint(
+        partner_id=partner.pk,
+        environment="live",
+        url="http://127.0.0.1:9/hook",
+        actor=SYSTEM,
+        now=clock.now(),
+    ).endpoint
+    pages: dict[str, tuple[str, dict[str, Any]]] = {
+        "issue": (f"/admin/partners/partner/{partner.pk}/issue-key/", FORM),
+        "rotate": (f"/admin/partners/partnerkey/{issued.key_id}/rotate/", {"overlap_hours": "1"}),
+        "endpoint": (
+            f"/admin/partners/partner/{partner.pk}/add-webhook-endpoint/",
+            {"environment": "live", "url": "http://127.0.0.1:8/hook"},
+        ),
+        "signing": (
+            f"/admin/partners/webhookendpoint/{endpoint.pk}/rotate-signing-secret/",
+            {},
+        ),
+    }
+    url, form = pages[make]
+    answer = confirm(console, url, form)
+    assert answer.status_code == 302
+    assert "/secret/shw_" in answer.url
+
+    def made() -> tuple[int, ...]:
+        return (
+            PartnerKey.objects.count(),
+            PartnerSecret.objects.count(),
+            WebhookEndpoint.objects.count(),
+            len(WebhookEndpoint.objects.values_list("secret").distinct()),
+        )
+
+    before = made()
+    for _ in range(3):
+        assert console.get(answer.url).status_code == 200
+    assert made() == before
+
+
+def test_only_the_person_who_asked_sees_it(console: Client) -> None:
+    url = issue(console).url
+    stranger = Client()
+    stranger.force_login(StaffUser.objects.create_superuser("ravi"))
+    assert stranger.get(url).status_code == 404
+    assert Client().get(url).status_code == 302  # to the login
+    assert console.head(url).status_code == 405
+    prefetched = console.get(url, headers={"Sec-Purpose": "prefetch;prerender"})
+    assert prefetched.status_code == 405
+    assert 'id="api-secret"' in console.get(url).content.decode()
+
+
+def test_nothing_of_the_secret_lies_about_in_the_clear(console: Client) -> None:
+    url = issue(console).url
+    kept = SecretShowing.objects.get()
+    page = console.get(url).content.decode()
+    secret = page.split('id="api-secret"')[1].split(">")[1].split("<")[0]
+    assert secret.startswith("sk_")
+    assert secret not in kept.content
+    assert SecretShowing.objects.get().content == ""
+    assert secret not in str(list(console.session.items()))
+
+
+def keep(staff: StaffUser, now: dt.datetime) -> str:
+    return showing.keep(
+        staff_id=staff.pk,
+        title="New key",
+        hint="Copy it.",
+        items=[Item("api-key", "Key", "pk_x")],
+        back="/admin/",
+        now=now,
+    )
+
+
+def test_after_ten_minutes_it_is_forgotten(asha: StaffUser) -> None:
+    now = clock.now()
+    public_id = keep(asha, now)
+    late = now + showing.LIFETIME
+    found = showing.show(public_id=public_id, staff_id=asha.pk, now=late)
+    assert (found.page, found.at, found.back) == (None, None, "/admin/")
+    showing.forget(now=late)
+    assert SecretShowing.objects.get().content == ""
+    assert showing.forget(now=late + showing.REMEMBER) == 1
+    with pytest.raises(NotFound):
+        showing.show(public_id=public_id, staff_id=asha.pk, now=now)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_looks_at_once_one_sees_it() -> None:
+    asha = StaffUser.objects.create_superuser("asha")
+    now, looks = clock.now(), 6
+    public_id, barrier = keep(asha, now), threading.Barrier(looks)
+
+    def look(_number: int) -> bool:
+        barrier.wait()
+        try:
+            return showing.show(public_id=public_id, staff_id=asha.pk, now=now).page is not None
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(looks) as pool:
+        assert sum(pool.map(look, range(looks))) == 1
+
+
+def test_no_permission_is_ticked_beforehand(console: Client) -> None:
+    """Seen: all eight were, so that a key for one page of a portal could do everything."""
+    partner = make_partner()
+    url = f"/admin/partners/partner/{partner.pk}/issue-key/"
+    field = console.get(url).context["form"]["permissions"]
+    assert len(field.subwidgets) == len(known.ALL)
+    assert not any(box.data["selected"] for box in field.subwidgets)
+    refused = confirm(console, url, {**FORM, "permissions": []})
+    assert refused.status_code == 400
+    assert not PartnerKey.objects.exists()
+
+
+def test_presets_name_known_permissions_and_every_permission_is_explained(console: Client) -> None:
+    for preset in known.PRESETS:
+        assert set(preset.permissions) <= set(known.ALL)
+    assert set(known.MEANING) == set(known.ALL)
+    page = console.get(f"/admin/partners/partner/{make_partner().pk}/issue-key/").content.decode()
+    for preset in known.PRESETS:
+        assert preset.label in page
+    for text in known.MEANING.values():
+        assert text in page

@@ -1,0 +1,35 @@
+"""What a partner's own fields may hold; each error says why."""
+
+from __future__ import annotations
+
+from django.core.exceptions import ValidationError
+
+from quantleap.core.addresses import parse_network
+from quantleap.core.targets import UnsafeTarget, parse_url
+
+
+def validate_network(text: str) -> None:
+    """An address or a CIDR network without stray host bits; ValidationError says which it is."""
+    try:
+        parse_network(text)
+    except ValueError as error:
+        if "host bits set" in str(error):
+            raise ValidationError(
+                "the network's address ends before its last bits: write its first address."
+            ) from error
+        raise ValidationError("neither an IP address nor a network such as 10.0.0.0/8.") from error
+
+
+def validate_redirect_url(text: str) -> None:
+    """Where a browser may be sent back to: https, or http to its own machine (RFC 8252).
+
+    Only in the one spelling that is stored, because it is compared letter by letter.
+    """
+    try:
+        target = parse_url(text, schemes=("https", "http"))
+    except UnsafeTarget as error:
+        raise ValidationError(str(error)) from error
+    if target.scheme == "http" and not target.is_loopback:
+        raise ValidationError("Only https, or http to 127.0.0.1, [::1] and localhost.")
+    if target.url != text:
+        raise ValidationError(f"Write it as {target.url}")

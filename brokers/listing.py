@@ -21,6 +21,9 @@ def read_rows(lines: Iterable[str], needed: Collection[str]) -> Iterator[Row | U
         reader = csv.reader(lines)
         header = [name.strip().lstrip("\ufeff") for name in next(reader, [])]
         missing = [name for name in needed if name not in header]
+        if len(missing) == len(needed):
+            yield Unreadable("its first line names none of the columns of such a list")
+            return
         if missing:
             yield Unreadable(f"the list has no column {' or '.join(missing)}")
             return

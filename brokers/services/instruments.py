@@ -44,7 +44,7 @@ Progress = Callable[[str], None]
 
 
 #: Product codes named in a report; the longest lists first, for an index has the most strikes.
-_NAMED = 8
+_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)

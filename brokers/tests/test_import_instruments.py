@@ -6,6 +6,7 @@ import datetime as dt
 import gzip
 import io
 import zipfile
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
@@ -310,7 +311,7 @@ def test_kites_unknown_names_are_reported_the_longest_list_first(listed: Contrac
     assert report.unknown["NFO NIFTYALPHA"] == 3
     assert report.unknown["NFO (no name)"] == 1
     assert "14 lines of unknown products (NFO NIFTYALPHA 3, NFO (no name) 1," in str(report)
-    assert str(report).endswith("and 4 more)")
+    assert str(report).endswith("and 7 more)")
     assert report.contracts_new == 19
 
 
@@ -368,6 +369,35 @@ def test_the_command_reads_plain_gzipped_and_zipped_files(tmp_path: Path) -> Non
     noren = io.StringIO()
     call_command("import_instruments", "--broker", "zebu", "--file", str(zipped), stdout=noren)
     assert f"names: {len(listed)} new" in noren.getvalue()
+
+
+def _flipped(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 0xFF]) * 8 + data[middle + 8 :]
+
+
+@pytest.mark.parametrize(
+    ("broker", "spoil"),
+    [
+        ("zerodha", lambda listed: gzip.compress(listed.kite_csv().encode())[:-2000]),
+        ("zerodha", lambda listed: _flipped(gzip.compress(listed.kite_csv().encode()))),
+        ("zebu", lambda listed: listed.noren_zip()[:-100]),
+        ("zebu", lambda listed: _flipped(listed.noren_zip())),
+        (
+            "zerodha",
+            lambda listed: listed.kite_csv().encode().replace(b"NIFTY26", b"NIFTY\xff26", 1),
+        ),
+    ],
+    ids=["gzip cut short", "gzip damaged", "zip cut short", "zip damaged", "not UTF-8"],
+)
+def test_a_damaged_or_cut_off_file_imports_nothing_and_says_so(
+    listed: ContractList, tmp_path: Path, broker: str, spoil: Callable[[ContractList], bytes]
+) -> None:
+    path = tmp_path / "list"
+    path.write_bytes(spoil(listed))
+    with pytest.raises(CommandError, match="damaged or was cut short; download it again"):
+        call_command("import_instruments", "--broker", broker, "--file", str(path))
+    assert not Contract.objects.exists()
 
 
 @responses.activate

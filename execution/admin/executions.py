@@ -141,7 +141,7 @@ class ExecutionAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
             **self.admin_site.each_context(request),
             **kill_context(found.run.template_id),
             "opts": self.opts,
-            "original": found.subscription.customer.email,
+            "original": found,
             "execution": found,
             "run": found.run,
             "strategy": runpage.strategy_of(found.run),

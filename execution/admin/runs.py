@@ -147,7 +147,7 @@ class RunAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
             **self.admin_site.each_context(request),
             **kill_context(run.template_id),
             "opts": self.opts,
-            "original": f"{strategy.name if strategy else 'Run'}, {run.trade_date:%d %b %Y}",
+            "original": run,
             "run": run,
             "state": run_state,
             "state_colour": TONE_COLOURS.get(run_state.tone, ""),

@@ -26,10 +26,14 @@
     });
   }
 
-  window.addEventListener("load", () => {
+  function nameTooltips() {
     for (const tip of document.querySelectorAll(".help-tooltip[aria-label]")) {
       tip.setAttribute("role", "img");
     }
+  }
+
+  window.addEventListener("load", () => {
     goToFirstError();
+    setTimeout(nameTooltips); // Django's choosers are made at "load" too, after this
   });
 })();

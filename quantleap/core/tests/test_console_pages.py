@@ -1,0 +1,114 @@
+"""Every page of the console in a real browser: it opens, fits, and can be used by everybody."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html import unescape
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.contrib import admin
+from django.test import Client, RequestFactory
+from django.urls import reverse
+from django.utils.html import strip_tags
+from playwright.sync_api import Page
+from pytest_django.live_server_helper import LiveServer
+
+from quantleap.core.models import StaffUser
+from quantleap.core.tests.browser import fits, logged_in, shoot
+from quantleap.core.tests.console_pages import NO_ROW_PAGES, furnish, pages, unfurnished
+
+#: Where a library is at fault and cannot be overruled: (rule of axe, what it names) -> why.
+ALLOWED: dict[tuple[str, str], str] = {}
+
+#: Text that runs out of its field, over what stands beside it.
+OVERLAPS = """() => [...document.querySelectorAll("#content .field-line, #content .ql-card")]
+  .filter((box) => box.scrollWidth > box.clientWidth + 1)
+  .map((box) => box.innerText.slice(0, 80))"""
+
+
+@pytest.fixture
+def visitor(db: None) -> StaffUser:
+    """A superuser beside a day and a month of business."""
+    furnish()
+    return StaffUser.objects.create_superuser("visitor", "visitor@example.com", "secret-pass")
+
+
+@pytest.mark.django_db
+def test_every_registered_page_has_a_row_to_open(visitor: StaffUser) -> None:
+    assert unfurnished() == []
+
+
+@pytest.mark.django_db
+def test_identifiers_in_the_heading_are_as_they_are(visitor: StaffUser) -> None:
+    """Seen: Sub_5pda06dxci1ps1mtx0jk above the subscription sub_5pda06dxci1ps1mtx0jk."""
+    client = Client()
+    client.force_login(visitor)
+    request = RequestFactory().get("/admin/")
+    request.user = visitor
+    looked_at = 0
+    for model, page in admin.site._registry.items():
+        row = page.get_queryset(request).order_by("-pk").first()
+        if row is None or model in NO_ROW_PAGES:
+            continue
+        name = f"admin:{model._meta.app_label}_{model._meta.model_name}_change"
+        found = client.get(reverse(name, args=[admin.utils.quote(row.pk)]))
+        assert found.status_code == 200, model
+        (heading,) = re.findall(r"<h1.*?</h1>", found.content.decode(), re.S)
+        said = " ".join(unescape(strip_tags(heading)).split())
+        assert said.endswith(" ".join(str(row).split())), model
+        looked_at += 1
+    assert looked_at > 40
+
+
+@pytest.fixture
+def page(
+    chromium_path: str, live_server: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Page]:
+    """The visitor's tab; any message on the browser's console fails the test."""
+    furnish()
+    with logged_in(
+        "visitor", chromium_path=chromium_path, server=live_server, monkeypatch=monkeypatch
+    ) as tab:
+        yield tab
+
+
+@pytest.mark.browser
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("look", "theme", "width"), [("phone", "light", 390), ("desk", "dark", 1440)]
+)
+def test_every_page_fits_and_can_be_used_by_everybody(
+    page: Page, look: str, theme: str, width: int
+) -> None:
+    """No page scrolls sideways, no field runs into its neighbour, axe finds nothing grave."""
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]  # a literal there
+    axe, faults, walked = Axe(), [], 0
+    for name, url in pages(StaffUser.objects.get(username="visitor")):
+        answer = page.goto(url)
+        if answer is None or answer.status != 200:
+            faults.append(f"{name}: {answer and answer.status}")
+            continue
+        shoot(page, f"{look}-{name}")
+        if not fits(page):
+            faults.append(f"{name}: scrolls sideways")
+        faults.extend(f"{name}: runs over: {text}" for text in page.evaluate(OVERLAPS))
+        faults.extend(f"{name}: {fault}" for fault in grave(axe, page))
+        walked += 1
+    assert faults == []
+    assert walked > 100
+
+
+def grave(axe: Axe, page: Page) -> list[str]:
+    """What axe calls critical or serious and the list above does not allow."""
+    found = []
+    for violation in axe.run(page).response["violations"]:
+        if violation["impact"] not in ("critical", "serious"):
+            continue
+        for node in violation["nodes"]:
+            target = " ".join(node["target"])
+            if not any(rule == violation["id"] and named in target for rule, named in ALLOWED):
+                found.append(f"{violation['id']} at {target}")
+    return found

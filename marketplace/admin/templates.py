@@ -175,13 +175,13 @@ class TemplateAdmin(TemplateActions):
         return shown
 
     @display(description="Draft", label={CHANGED: "warning", NEVER: "info"})
-    def draft_label(self, template: Any) -> tuple[str, str] | str:
+    def draft_label(self, template: Any) -> str:
         """Whether the page of the template shows what subscribers trade."""
         if template.state == Template.State.WITHDRAWN:
-            return "–", "–"
+            return "–"
         if template.current_version is None:
-            return NEVER, NEVER
-        return (CHANGED, CHANGED) if template.draft_differs else ("same", "As published")
+            return NEVER
+        return CHANGED if template.draft_differs else "As published"
 
     @admin.display(description="Subscribers", ordering="stats__subscriber_count")
     def subscribers(self, template: Template) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from quantleap.embedded import discover
 from quantleap.settings.base import *  # noqa: F403
 from quantleap.settings.base import BASE_DIR, env
@@ -13,6 +15,12 @@ QUANTLEAP_PROFILE = "local"
 DEBUG = env.bool("DJANGO_DEBUG", default=False)
 QUANTLEAP_SABOTAGE = env.str("QUANTLEAP_SABOTAGE", default="")
 ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
+# Browsers keep cookies by host and not by port: without names of their own `make run` and
+# `make play`, beside each other, would log one another's staff out.
+_port = urlsplit(env.str("QUANTLEAP_BASE_URL", default="")).port or 8000
+if _port != 8000:
+    SESSION_COOKIE_NAME = f"sessionid{_port}"
+    CSRF_COOKIE_NAME = f"csrftoken{_port}"
 
 _keys = local_keys(BASE_DIR / "var")
 SECRET_KEY = env.str("DJANGO_SECRET_KEY", default=_keys.secret_key)

@@ -108,7 +108,7 @@ class Supervisor:
             if part.port is not None and port_answers(part.port):
                 raise SupervisorError(
                     f"port {part.port} for {part.name} is used by another program; end it, or "
-                    f"choose another port (make run PORT=8001)"
+                    f"choose others, as in: make run PORT=8200 SIMULATOR_PORT=8250"
                 )
         self.run_step("migrate")
         if seed:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +26,7 @@ from quantleap.core.audit import SYSTEM
 from quantleap.core.clock import UTC
 from quantleap.core.confirmation import ConfirmForm
 from quantleap.core.models import AuditEntry, OutboxEvent, StaffUser
+from quantleap.embedded.state import PROJECT_ROOT
 
 pytestmark = pytest.mark.django_db
 
@@ -179,3 +183,27 @@ def test_a_form_says_once_what_is_wrong_with_it(client: Client) -> None:
     assert page.count("errornote") == 1
     assert "Please enter the correct username and password" in page
     assert "marked below" not in page
+
+
+def cookie_of(base_url: str) -> str:
+    """The session cookie's name in an installation at that address."""
+    code = "from django.conf import settings as s; print(s.SESSION_COOKIE_NAME, s.CSRF_COOKIE_NAME)"
+    done = subprocess.run(
+        (sys.executable, "-c", code),
+        cwd=PROJECT_ROOT,
+        env={
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "quantleap.settings.local",
+            "QUANTLEAP_BASE_URL": base_url,
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def test_run_and_play_beside_each_other_logged_one_anothers_staff_out() -> None:
+    run, play = cookie_of("http://127.0.0.1:8000"), cookie_of("http://127.0.0.1:8100")
+    assert run == "sessionid csrftoken"
+    assert play == "sessionid8100 csrftoken8100"

@@ -180,7 +180,9 @@ class BrokerAccountAdmin(LargeTableMixin, ReadOnlyAdmin):
     def what_removal_does(self, request: HttpRequest, account: BrokerAccount) -> Sequence[str]:
         """Said before it happens."""
         return (
-            f"Credentials and session of {account} ({account.customer}) are erased at once.",
+            f"Credentials and session of {account} ({account.customer}) are erased at once. With "
+            "open positions it is refused, unless they are exited first: then they are erased "
+            "after the last exit.",
             "What is armed on it is withdrawn, unless it was already committed.",
         )
 

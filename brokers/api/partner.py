@@ -139,7 +139,7 @@ class AccountView(PartnerView):
         responses={200: RemovalAnswer},
     )
     def delete(self, request: Request, client_id: str) -> Response:
-        """Erase the credentials at once."""
+        """Remove it: credentials are erased at once, with EXIT_NOW after the last exit."""
         broker = answers.broker_asked(request)
         account = _account(self.partner, client_id, broker=broker)
         return answers.removed(request, account, self.partner.actor, clock.now())

@@ -128,7 +128,7 @@ class AccountView(CustomerView):
         responses={200: RemovalAnswer},
     )
     def delete(self, request: Request, client_id: str) -> Response:
-        """Erase the credentials at once."""
+        """Remove it: credentials are erased at once, with EXIT_NOW after the last exit."""
         account = _account(self.customer, client_id, answers.broker_asked(request))
         return answers.removed(request, account, self.customer.actor, clock.now())
 

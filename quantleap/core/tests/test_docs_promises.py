@@ -15,6 +15,7 @@ from django.conf import settings
 from django.core.management import get_commands, load_command_class
 from django.urls import Resolver404, resolve
 
+from execution.words import CAUSES
 from partners.webhooks.events import EVENT_TYPES
 from quantleap.core.api.exceptions import _BY_STATUS
 from quantleap.core.api.openapi import ERROR_SCHEMA
@@ -137,6 +138,25 @@ def test_what_beat_wakes_is_what_deploy_md_says() -> None:
     table = (ROOT / "docs/deploy.md").read_text().split("What beat wakes")[1].split("\n\n")[1]
     told = set(re.findall(r"`(\w+\.\w+)`", table))
     assert told == {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
+
+
+def test_every_cause_that_is_explained_exists() -> None:
+    table = (ROOT / "docs/execution.md").read_text().split("## Causes")[1].split("\n## ")[0]
+    told = set(re.findall(r"\b[A-Z]{3,}(?:_[A-Z]+)*\b", "".join(_first_cells(table))))
+    assert told
+    assert told <= set(CAUSES)
+
+
+def _first_cells(table: str) -> Iterator[str]:
+    return (line.split("|")[1] for line in table.splitlines() if line.startswith("| "))
+
+
+def test_what_a_test_key_can_do_is_what_partners_md_says() -> None:
+    """Seen: the documents promised a test environment whose catalogue nobody can fill."""
+    form = CODE[ROOT / "marketplace/admin/forms.py"]
+    assert '"environment"' not in form, "templates of the test environment: tell partners.md"
+    text = (ROOT / "docs/partners.md").read_text()
+    assert "the catalogue of a test key is empty" in text
 
 
 def codes() -> dict[str, list[str]]:

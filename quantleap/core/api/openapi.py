@@ -84,6 +84,7 @@ ERROR_SCHEMA: Final[Mapping[str, Any]] = {
                 "ambiguous_client_id",
                 "invalid_transition",
                 "open_positions",
+                "credentials_unreadable",
                 "idempotency_in_progress",
                 "secret_already_shown",
                 "payload_too_large",

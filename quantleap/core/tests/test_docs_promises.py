@@ -30,6 +30,7 @@ CODE = {
     for path in (ROOT / room).rglob("*.py")
     if "tests" not in path.parts
 }
+OTHER_CODE = ("Makefile", "compose.yaml", "gunicorn.conf.py")
 #: Django's and its apps' own; their options are theirs.
 FOREIGN = {"migrate", "check", "collectstatic", "shell", "createsuperuser", "makemigrations"}
 #: Raised where no API route leads: staff's pages and commands.
@@ -77,9 +78,7 @@ def test_every_command_and_option_exists(page: Path) -> None:
 @page_of
 def test_every_setting_exists(page: Path) -> None:
     named = set(re.findall(r"\bQUANTLEAP_[A-Z_]+[A-Z]\b", page.read_text()))
-    text = "\n".join(
-        [*CODE.values(), (ROOT / "Makefile").read_text(), (ROOT / "compose.yaml").read_text()]
-    )
+    text = "\n".join([*CODE.values(), *((ROOT / name).read_text() for name in OTHER_CODE)])
     assert {name for name in named if not re.search(rf"\b{name}\b", text)} == set()
 
 

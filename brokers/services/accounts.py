@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-import ipaddress
 import re
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from brokers import vault
@@ -18,11 +17,15 @@ from brokers.selectors import clean_broker, clean_client_id
 from partners.models import Customer
 from partners.services import find_or_create_customer
 from quantleap.core import audit
+from quantleap.core.addresses import parse_address
 from quantleap.core.audit import Actor
 from quantleap.core.errors import InvalidRequest
+from quantleap.core.targets import UnsafeTarget, parse_url
 
 Status = BrokerAccount.Status
 
+# RFC 3986, userinfo
+_PROXY_LOGIN = re.compile(r"([A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})*", re.ASCII)
 _ALGO_ID = re.compile(r"[0-9A-Za-z_-]{1,40}")
 
 
@@ -198,11 +201,8 @@ def set_egress(
     anything else. Brokers register one address per customer (reference/brokers.md section 0).
     """
     leaves, algo = egress.strip(), algo_id.strip()
-    if leaves and not _is_egress(leaves):
-        raise InvalidRequest(
-            "egress is neither a proxy nor an address",
-            details={"egress": "http://host:port or an IP address."},
-        )
+    if leaves:
+        leaves = _checked_egress(leaves)
     if algo and not _ALGO_ID.fullmatch(algo):
         raise InvalidRequest(
             "algo_id is malformed", details={"algo_id": "Letters, digits, dash; at most 40."}
@@ -214,15 +214,45 @@ def set_egress(
         _audit(account, "broker_account.egress_set", actor)
 
 
-def _is_egress(text: str) -> bool:
-    parts = urlsplit(text)
-    if parts.scheme in ("http", "https"):
-        return bool(parts.hostname) and parts.path in ("", "/")
+def _checked_egress(text: str) -> str:
+    """The egress in the one spelling that is stored; InvalidRequest says what is wrong with it.
+
+    A proxy may stand in our own network; on this very machine, or on an address that no machine
+    has (link-local and the clouds' metadata among them), it is a way around the firewall.
+    """
     try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
+        if "://" not in text:
+            return _source_address(text)
+        return _proxy(text)
+    except UnsafeTarget as error:
+        raise InvalidRequest(f"egress: {error}", details={"egress": str(error)}) from error
+
+
+def _source_address(text: str) -> str:
+    address = parse_address(text)
+    if address is None:
+        raise UnsafeTarget("Neither http://host:port nor an IP address.")
+    if address.is_unspecified or address.is_multicast:
+        raise UnsafeTarget("Nothing leaves from this address.")
+    return str(address)
+
+
+def _proxy(text: str) -> str:
+    scheme, _, rest = text.partition("://")
+    login, at, host = rest.rpartition("@")
+    if not _PROXY_LOGIN.fullmatch(login):
+        raise UnsafeTarget("Percent-encode what is not plain in the proxy's name and password.")
+    target = parse_url(f"{scheme}://{host}", schemes=("http", "https"))
+    if target.rest not in ("", "/"):
+        raise UnsafeTarget("A proxy has no path: http://host:port.")
+    address = target.address
+    inner = target.is_loopback or (
+        address is not None
+        and (address.is_link_local or address.is_unspecified or address.is_multicast)
+    )
+    if inner and settings.QUANTLEAP_PROFILE == "production":
+        raise UnsafeTarget("A proxy on this machine or on a link-local address is not used.")
+    return f"{target.scheme}://{login}{at}{target.host}:{target.port}"
 
 
 def remove_account(

@@ -45,6 +45,10 @@ class PartnerForm(_PartnerModelForm):
             "allowed_ips",
             "oauth_redirect_urls",
         )
+        labels = {
+            "allowed_ips": "Allowed addresses",
+            "oauth_redirect_urls": "Redirect URLs",
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -111,7 +111,7 @@ class PartnerAdmin(ConsoleAdmin):
         )
         return shown_once(
             request,
-            title=f"New key of {obj.name}",
+            title=f"New {data['environment']} key of {obj.name}",
             hint=HINT,
             items=[
                 Item("api-key", "Authorization: Bearer", issued.key),
@@ -148,7 +148,7 @@ class PartnerAdmin(ConsoleAdmin):
         )
         return shown_once(
             request,
-            title=f"New webhook endpoint of {obj.name}",
+            title=f"New {data['environment']} webhook endpoint of {obj.name}",
             hint=SIGNING_HINT,
             items=[
                 Item("endpoint-id", "Endpoint id", created.endpoint.public_id),

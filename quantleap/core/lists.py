@@ -32,7 +32,7 @@ class LinesField(SimpleArrayField):
             help_text = f"{help_text} {HELP}".strip()
         super().__init__(base_field, help_text=help_text, **kwargs)
         if isinstance(self.widget, forms.Textarea):
-            self.widget.attrs.setdefault("rows", 3)
+            self.widget.attrs["rows"] = 3
 
     def check_each(self, validators: Iterable[Callable[[Any], None]]) -> None:
         """Also ask these of every value (a model's validators are not its form's)."""

@@ -10,25 +10,27 @@ function select(element) {
 }
 
 async function copy(element) {
-  if (navigator.clipboard && window.isSecureContext) {
+  try {
     await navigator.clipboard.writeText(element.textContent);
-    return;
+  } catch {
+    // no secure context, or no permission: the older way needs neither
+    select(element);
+    if (!document.execCommand("copy")) throw new Error("not copied");
   }
-  select(element);
-  if (!document.execCommand("copy")) throw new Error("not copied");
 }
 
 document.addEventListener("DOMContentLoaded", () => {
   const status = document.getElementById("copied");
-  for (const button of document.querySelectorAll("[data-copy]")) {
+  const buttons = document.querySelectorAll("[data-copy]");
+  for (const button of buttons) {
     const element = document.getElementById(button.dataset.copy);
     button.hidden = false;
     button.addEventListener("click", async () => {
       try {
         await copy(element);
-        for (const other of document.querySelectorAll("[data-copy]")) other.textContent = "Copy";
+        for (const other of buttons) other.textContent = "Copy";
         button.textContent = "Copied";
-        status.textContent = `${button.getAttribute("aria-label").replace("Copy ", "")} is in the clipboard.`;
+        status.textContent = `${button.dataset.label} is in the clipboard.`;
       } catch {
         select(element);
         status.textContent = "The browser does not let this page copy. The text is selected: press Ctrl+C.";

@@ -211,6 +211,8 @@ class TemplateAdmin(TemplateActions):
         pictures: list[dict[str, Any]] = []
         notes = list(editor.gaps)
         for strategy in editor.sound:
+            if not strategy.legs:
+                continue  # nothing is wrong with it yet, and there is nothing to draw
             try:
                 pictures.append(picture_json(draw(strategy, now)))
             except NoPicture as reason:

@@ -463,6 +463,8 @@ def test_a_leg_in_error_is_named_and_there_is_no_total_without_it(staff: Client)
     assert answer["notes"] == [
         "Iron condor: leg 4 (BUY CE OTM8) is missing: Stop value: Give the stop a value."
     ]
+    blank = hand_written(**{"strategies-0-legs-TOTAL_FORMS": "0"})
+    assert staff.post(PAYOFF, blank).json() == {"pictures": [], "notes": []}
     unlisted = hand_written(**{"strategies-0-underlying": "BANKNIFTY"})
     (note,) = staff.post(PAYOFF, unlisted).json()["notes"]
     assert "leg 1 (BUY PE OTM8) is missing: Expiry: BANKNIFTY has no weekly expiry" in note

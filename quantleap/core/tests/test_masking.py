@@ -9,6 +9,7 @@ import io
 import json
 import logging
 import logging.config
+import runpy
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,8 +20,9 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantleap.core.logging import formatter
+from quantleap.core.logging import formatter, mask_event
 from quantleap.core.masking import MASK, mask, mask_address, mask_text
+from quantleap.embedded.state import PROJECT_ROOT
 
 SECRET = "hunter2-hunter2-hunter2"
 
@@ -137,6 +139,23 @@ def test_an_object_that_cannot_be_written_does_not_take_the_line_with_it() -> No
         __repr__ = __str__
 
     assert mask({"thing": Rude()}) == {"thing": "<Rude>"}
+
+
+def test_gunicorns_access_log_and_its_tracebacks_go_through_the_same_mask(
+    lines: io.StringIO,
+) -> None:
+    """Its loggers have handlers of their own: the file gunicorn reads gives them this formatter."""
+    configured = runpy.run_path(str(PROJECT_ROOT / "gunicorn.conf.py"))["logconfig_dict"]
+    assert configured["formatters"]["json"]["processors"][-2] is mask_event
+    for name in ("gunicorn.error", "gunicorn.access"):
+        assert configured["loggers"][name]["handlers"] == ["console"]
+    assert configured["handlers"]["console"]["formatter"] == "json"
+    logging.getLogger("gunicorn.access").warning(
+        '%(h)s "%(r)s" %(s)s', {"h": "10.0.0.1", "r": f"GET /cb?code={SECRET} HTTP/1.1", "s": "200"}
+    )
+    written = lines.getvalue()
+    assert "10.0.0.1" in written
+    assert "hunter2" not in written
 
 
 # -- whose address -----------------------------------------------------------------------------

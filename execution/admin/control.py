@@ -27,7 +27,7 @@ from quantleap.core.audit import Actor
 from quantleap.core.confirmation import seal, sealed
 from quantleap.core.errors import DomainError
 
-PLATFORM = "All templates: the whole platform"
+PLATFORM = "All templates, the whole platform"
 OTHER_TARGET = "This is not what the page told you about. Read what it does now, and confirm again."
 
 

@@ -547,7 +547,7 @@ def test_the_kill_switch_blocks_what_its_page_told_about(staff: Client, day: Day
     everything = {"confirm": "yes", "template": "", "reason": "odd quotes", "seal": seal_of(told)}
     asked = staff.post(add, everything)
     assert asked.status_code == 409
-    assert "All templates: the whole platform:" in asked.content.decode()
+    assert "All templates, the whole platform:" in asked.content.decode()
     assert not KillSwitch.objects.exists()
     assert staff.post(add, {**everything, "seal": seal_of(asked)}).status_code == 302
     assert KillSwitch.objects.get().target_id is None

@@ -81,7 +81,7 @@ class TemplateForm(_TemplateModelForm):
         required=False,
         label="Chosen partners",
         widget=UnfoldAdminSelect2MultipleWidget(),
-        help_text="Where the template is for partners: for these.",
+        help_text="Used where the visibility is Chosen partners.",
         error_messages={"invalid_choice": "There is no such partner: choose from the list."},
     )
 

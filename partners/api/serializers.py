@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from quantleap.core.api.serializers import StrictCharField, StrictSerializer
-from quantleap.core.identifiers import BadIdentifier, clean_email
+from quantleap.core.identifiers import MAX_EMAIL, BadIdentifier, clean_email
 
 
+@extend_schema_field({"type": "string", "format": "email", "maxLength": MAX_EMAIL})
 class EmailField(serializers.CharField):
     """An e-mail address, answered and stored in lower case with its domain as A-labels."""
 

@@ -8,9 +8,11 @@ import pytest
 from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
+from marketplace.tests import factories as make
 from partners import permissions
 from partners.models import PartnerKey
 from partners.tests.factories import make_partner
+from quantleap.core import clock
 from quantleap.core.tests.browser import fits, logged_in, shoot
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -90,3 +92,21 @@ def test_the_partners_form_says_beside_its_fields_what_is_wrong(page: Page) -> N
     page.fill("[name=oauth_redirect_urls]", "https://portal.example.com/back")
     page.click("[name=_save]")
     expect(page.locator("body")).to_contain_text("was added successfully")
+
+
+def test_partners_are_chosen_by_name_on_the_template_page(page: Page) -> None:
+    make.load_test_contracts(clock.ist_date(clock.now()))
+    zebu, kite = make_partner("zebu", name="Zebu"), make_partner("kite", name="Kite")
+    page.goto("/admin/marketplace/template/add/")
+    page.select_option("[name=prices-0-partner]", label="Zebu (zebu)")
+    look(page, "template-prices")
+    page.click("text=Who sees it")
+    page.click(".select2-selection")
+    page.keyboard.type("kit")
+    page.keyboard.press("Enter")
+    chosen = page.eval_on_selector_all(
+        "[name=visible_to] option:checked", "found => found.map(one => one.value)"
+    )
+    assert chosen == [str(kite.pk)]
+    assert page.input_value("[name=prices-0-partner]") == str(zebu.pk)
+    look(page, "template-visibility")

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
+from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.widgets import (
     UnfoldAdminPasswordWidget,
     UnfoldAdminSelectWidget,
@@ -34,11 +37,12 @@ from brokers.models import (
     LoginAttempt,
 )
 from brokers.registry import get_adapter
-from brokers.selectors import clean_client_id, readiness
+from brokers.selectors import account_keys, clean_client_id, customers_account_keys, readiness
 from brokers.services import accounts, feeds
 from brokers.services.contractlists import request_imports
 from brokers.vault import check_credential
 from partners.models import Partner
+from partners.selectors import customer_keys
 from quantleap.core import clock
 from quantleap.core.admin import (
     ConfirmForm,
@@ -50,7 +54,10 @@ from quantleap.core.admin import (
     display,
 )
 from quantleap.core.audit import SYSTEM, Actor
+from quantleap.core.columns import linked, lists
 from quantleap.core.errors import DomainError
+from quantleap.core.identifiers import ascii_upper
+from quantleap.core.largelists import Condition, Search, begins, exactly, one_of, through
 
 #: The page of contract lists looks again after so many seconds while one is being fetched.
 LOOK_AGAIN_SECONDS: Final = 3
@@ -80,18 +87,35 @@ class RemoveForm(ConfirmForm):
     )
 
 
+#: Derivatives of NSE and BSE, as brokers name them.
+_EXCHANGES: Final = one_of("exchange", "exchange", lambda: [("NFO", "NFO"), ("BFO", "BFO")])
+_ON: Final = "allocations__account__id__exact={}"
+
+
 @admin.register(BrokerAccount)
 class BrokerAccountAdmin(LargeTableMixin, ReadOnlyAdmin):
     """Customers' accounts: who is ready, who is not and why."""
 
-    list_display = ("client_id", "broker", "customer", "owner", "environment", "status", "session")
+    list_display = (
+        "client_id",
+        "broker",
+        linked("customer"),
+        "owner",
+        "environment",
+        "status",
+        "session",
+    )
     list_filter = (
         "broker",
         "environment",
         "status",
+        ("customer", AutocompleteSelectFilter),
         ("access_token", admin.EmptyFieldListFilter),
     )
-    search_fields = ("=client_id", "=customer__email", "=customer__public_id")
+    searches = (
+        begins("client_id", "the beginning of a client id", fold=ascii_upper),
+        through("customer_id", customer_keys, "a customer's e-mail, name or id"),
+    )
     list_select_related = ("customer",)
     ordering = ("-id",)
     fields = (
@@ -100,6 +124,7 @@ class BrokerAccountAdmin(LargeTableMixin, ReadOnlyAdmin):
         ("session", "last_login_at", "token_expires_at"),
         ("leaves_through", "algo_id"),
         ("removal_requested_at", "created_at", "updated_at"),
+        "elsewhere",
     )
     readonly_fields = (
         "owner",
@@ -109,6 +134,7 @@ class BrokerAccountAdmin(LargeTableMixin, ReadOnlyAdmin):
         "removal_requested_at",
         "created_at",
         "updated_at",
+        "elsewhere",
     )
     actions_detail = ("switch_off", "switch_on", "set_egress", "remove")
 
@@ -126,6 +152,17 @@ class BrokerAccountAdmin(LargeTableMixin, ReadOnlyAdmin):
         if slugs is None or account.partner_id not in slugs:
             slugs = self._slugs = dict(Partner.objects.values_list("pk", "slug"))
         return str(slugs.get(account.partner_id, "?"))
+
+    @admin.display(description="Elsewhere")
+    def elsewhere(self, account: BrokerAccount) -> SafeString:
+        """What trades on it, and what was traded."""
+        return lists(
+            [
+                ("Subscriptions", "subscriptions_subscription", _ON.format(account.pk)),
+                ("Executions", "execution_execution", f"account__id__exact={account.pk}"),
+                ("Orders", "execution_orderintent", f"account__id__exact={account.pk}"),
+            ]
+        )
 
     @admin.display(description="Ready")
     def session(self, account: BrokerAccount) -> str:
@@ -193,7 +230,10 @@ class LoginAttemptAdmin(LargeTableMixin, ReadOnlyAdmin):
 
     list_display = ("account", "environment", "created_at", "expires_at", "used_at")
     list_filter = ("environment", ("used_at", admin.EmptyFieldListFilter))
-    search_fields = ("=account__client_id",)
+    searches = (
+        through("account_id", account_keys, "the beginning of a client id"),
+        through("account_id", customers_account_keys, "a customer's e-mail, name or id"),
+    )
     list_select_related = ("account",)
     ordering = ("-id",)
     fields = ("account", "environment", "redirect_uri", "created_at", "expires_at", "used_at")
@@ -400,8 +440,13 @@ class BrokerInstrumentAdmin(LargeTableMixin, ReadOnlyAdmin):
     """How brokers name contracts; filled by import_instruments."""
 
     list_display = ("symbol", "broker", "exchange", "token", "contract", "last_seen")
-    list_filter = ("broker", "exchange", "contract__underlying", "last_seen")
-    search_fields = ("symbol", "=token")
+    list_filter = ("broker", _EXCHANGES, "contract__underlying", "last_seen")
+    searches = (
+        Search(
+            "any part of a symbol", lambda term: Condition(Q(symbol__contains=ascii_upper(term)))
+        ),
+        exactly("token", "a token in full"),
+    )
     list_select_related = ("contract__underlying",)
     ordering = ("-id",)
 
@@ -444,7 +489,7 @@ class ContractListImportAdmin(LargeTableMixin, ReadOnlyAdmin):
         "outcome",
         "who",
     )
-    list_filter = ("broker", "exchange", "state", "trade_date")
+    list_filter = ("broker", _EXCHANGES, "state", "trade_date")
     ordering = ("-id",)
     fields = (
         ("broker", "exchange", "trade_date"),

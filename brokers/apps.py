@@ -12,15 +12,17 @@ class BrokersConfig(AppConfig):
     def ready(self) -> None:
         """Offer quotes to marketplace and the brokers' names to partners; show feeds and contract
         lists on the first page."""
+        from brokers.belongings import belongings
         from brokers.contractlists import contract_lists_today
         from brokers.feed import PLATFORM_QUOTES  # late: models are not loaded before ready
         from brokers.selectors import broker_names
         from brokers.today import today
         from marketplace.ports import QUOTES
-        from partners.ports import KNOWN_BROKERS
+        from partners.ports import BELONGINGS, KNOWN_BROKERS
         from quantleap.core.console import TODAY
 
         QUOTES.register(PLATFORM_QUOTES)
         KNOWN_BROKERS.register(broker_names)
+        BELONGINGS.register(belongings)
         TODAY.register(today)
         TODAY.register(contract_lists_today)

@@ -84,6 +84,12 @@ class BrokerAccount(TenantOwned):
                 condition=Q(token_expires_at__isnull=False),
                 name="account_token_expiry_idx",
             ),
+            # the console's search: by the beginning of a client id
+            models.Index(
+                fields=["client_id"],
+                opclasses=["varchar_pattern_ops"],
+                name="account_client_id_idx",
+            ),
         )
 
     def __str__(self) -> str:

@@ -15,8 +15,10 @@ from brokers.base import Session
 from brokers.errors import AmbiguousClientId, CredentialsUnreadable
 from brokers.models import CLIENT_ID_PATTERN, BrokerAccount, BrokerInstrument, BrokerKind
 from brokers.registry import live_kinds
+from partners.selectors import customer_keys
 from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.identifiers import ascii_lower, ascii_upper
+from quantleap.core.largelists import first_keys
 
 _CLIENT_ID = re.compile(CLIENT_ID_PATTERN)
 
@@ -182,3 +184,14 @@ def instrument_names(broker: str, contract_ids: Iterable[int]) -> Mapping[int, I
     """How ``broker`` names contracts, by our contract id: one query."""
     rows = BrokerInstrument.objects.filter(broker=broker, contract_id__in=list(contract_ids))
     return {row.contract_id: InstrumentName(row.exchange, row.symbol, row.token) for row in rows}
+
+
+def account_keys(term: str) -> Iterable[int]:
+    """For the search of lists: accounts whose client id begins with ``term``."""
+    return first_keys(BrokerAccount.objects.filter(client_id__startswith=ascii_upper(term)))
+
+
+def customers_account_keys(term: str) -> Iterable[int]:
+    """For the search of lists: accounts of the customers that ``term`` finds."""
+    owners = list(customer_keys(term))
+    return first_keys(BrokerAccount.objects.filter(customer_id__in=owners)) if owners else ()

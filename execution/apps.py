@@ -15,9 +15,11 @@ class ExecutionConfig(AppConfig):
 
         from brokers.ports import ACCOUNT_REMOVAL, QUOTES_RESERVED
         from execution import ports, services
+        from execution.belongings import belongings
         from execution.engine import host
         from execution.today import today
         from marketplace.ports import RUNS
+        from partners.ports import BELONGINGS
         from quantleap.core.console import TODAY
         from subscriptions.ports import ACTIVITY, ENTRY_GATE
 
@@ -27,5 +29,6 @@ class ExecutionConfig(AppConfig):
         ACTIVITY.register(ports.ACTIVITY)
         RUNS.register(ports.RUNS)
         TODAY.register(today)
+        BELONGINGS.register(belongings)
         worker_ready.connect(host.start_with_worker, dispatch_uid="executor-start")
         worker_shutting_down.connect(host.stop_with_worker, dispatch_uid="executor-stop")

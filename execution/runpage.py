@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from math import inf, nextafter
 from typing import Any, Final
 
 from django.db import connection
@@ -27,13 +28,8 @@ EDGES: Final = (
 )  # fmt: skip
 
 _COUNTS: Final = """
-SELECT edge,
-       count(*) FILTER (WHERE sent <= edge),
-       count(*) FILTER (WHERE answered <= edge),
-       count(*) FILTER (WHERE filled <= edge),
-       count(*) FILTER (WHERE first AND sent <= edge)
-  FROM unnest(%s::float8[]) AS edges(edge)
- CROSS JOIN (
+SELECT kind, width_bucket(ms, %s::float8[]) AS place, count(*)
+  FROM (
        SELECT EXTRACT(EPOCH FROM (i.sent_at - r.entry_at)) * 1000 AS sent,
               EXTRACT(EPOCH FROM (i.answered_at - r.entry_at)) * 1000 AS answered,
               CASE WHEN i.state = 'FILLED'
@@ -42,7 +38,11 @@ SELECT edge,
          FROM execution_orderintent i JOIN execution_run r ON r.id = i.run_id
         WHERE i.run_id = %s AND i.purpose = 'ENTRY' AND i.sent_at IS NOT NULL
        ) AS orders
- GROUP BY edge ORDER BY edge
+ CROSS JOIN LATERAL (VALUES
+       (0, sent), (1, answered), (2, filled), (3, CASE WHEN first THEN sent END)
+       ) AS instants (kind, ms)
+ WHERE ms IS NOT NULL
+ GROUP BY kind, place
 """
 
 
@@ -58,8 +58,8 @@ class Charts:
 def charts(run_id: int) -> Charts:
     """Entry orders sent, answered and filled by time after T; lateness of the first bytes."""
     with connection.cursor() as cursor:
-        cursor.execute(_COUNTS, [list(EDGES), run_id])
-        rows = cursor.fetchall()
+        cursor.execute(_COUNTS, [[nextafter(edge, inf) for edge in EDGES], run_id])
+        rows = _cumulated(cursor.fetchall())
     if not rows or not rows[-1][1]:
         return Charts()
     last = next(n for n, row in enumerate(rows) if tuple(row[1:]) == tuple(rows[-1][1:]))
@@ -94,6 +94,23 @@ def charts(run_id: int) -> Charts:
         ),
         options=_OPTIONS,
     )
+
+
+def _cumulated(found: Sequence[tuple[int, int, int]]) -> list[list[int]]:
+    """``(edge, sent, answered, filled, first bytes)`` until each edge, out of counts between them.
+
+    ``found`` has ``(kind, place, count)``; place n is after n edges, so that what comes exactly at
+    an edge belongs to it (the edges were moved up by the smallest step there is).
+    """
+    between = [[0, 0, 0, 0] for _ in range(len(EDGES) + 1)]
+    for kind, place, count in found:
+        between[place][kind] = count
+    rows: list[list[int]] = []
+    sums = [0, 0, 0, 0]
+    for edge, counts in zip(EDGES, between, strict=False):
+        sums = [before + count for before, count in zip(sums, counts, strict=True)]
+        rows.append([edge, *sums])
+    return rows
 
 
 def _span(milliseconds: float) -> str:
@@ -208,7 +225,8 @@ def run_executions(run_id: int, *, status: str = "", cause: str = "") -> QuerySe
     if status:
         found = found.filter(status=status)
     if cause:
-        found = found.filter(Q(cause=cause) | Q(intents__cause=cause)).distinct()
+        ordered = OrderIntent.objects.filter(run_id=run_id, cause=cause).values("execution_id")
+        found = found.filter(Q(cause=cause) | Q(pk__in=ordered))
     return found
 
 

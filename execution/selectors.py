@@ -53,24 +53,28 @@ class Scorecard:
 
 
 _LATENESS = """
-SELECT count(*), min(ms), percentile_cont(0.5) WITHIN GROUP (ORDER BY ms),
+SELECT name, count(*), min(ms), percentile_cont(0.5) WITHIN GROUP (ORDER BY ms),
        percentile_cont(0.95) WITHIN GROUP (ORDER BY ms),
        percentile_cont(0.99) WITHIN GROUP (ORDER BY ms), max(ms)
-  FROM (SELECT EXTRACT(EPOCH FROM (i.{column} - r.entry_at)) * 1000 AS ms
+  FROM (SELECT name, EXTRACT(EPOCH FROM (instant - r.entry_at)) * 1000 AS ms
           FROM execution_orderintent i JOIN execution_run r ON r.id = i.run_id
+         CROSS JOIN LATERAL (VALUES ('sent', i.sent_at), ('answered', i.answered_at))
+               AS instants (name, instant)
          WHERE i.run_id = %s AND i.purpose = 'ENTRY' AND i."group" = 0
-           AND i.slice = 0 AND i.{column} IS NOT NULL) AS late
+           AND i.slice = 0 AND instant IS NOT NULL) AS late
+ GROUP BY name
 """
 
 
-def _lateness(run_id: int, column: str) -> Lateness:
+def _lateness(run_id: int) -> dict[str, Lateness]:
+    """First bytes (``sent``) and answers (``answered``) of a run, one look at its orders."""
     with connection.cursor() as cursor:
-        cursor.execute(_LATENESS.format(column=column), [run_id])
-        row = cursor.fetchone()
-    count, *figures = row or (0,)
-    if not count:
-        return Lateness()
-    return Lateness(count, *(Decimal(str(f)).quantize(Decimal("0.1")) for f in figures))
+        cursor.execute(_LATENESS, [run_id])
+        rows = cursor.fetchall()
+    return {
+        name: Lateness(count, *(Decimal(str(f)).quantize(Decimal("0.1")) for f in figures))
+        for name, count, *figures in rows
+    }
 
 
 def scorecard(run_id: int) -> Scorecard:
@@ -98,14 +102,15 @@ def scorecard(run_id: int) -> Scorecard:
     for cause, count in unready:
         causes[cause] = causes.get(cause, 0) + count
     pnl = Execution.objects.filter(run_id=run_id).aggregate(total=Sum("realised_pnl"))["total"]
+    late = _lateness(run_id)
     return Scorecard(
         executions=executions,
         orders=orders,
         planned=sum(orders.values()),
         sent=intents.filter(purpose="ENTRY", sends__gt=0).count(),
         causes=causes,
-        first_byte=_lateness(run_id, "sent_at"),
-        answered=_lateness(run_id, "answered_at"),
+        first_byte=late.get("sent", Lateness()),
+        answered=late.get("answered", Lateness()),
         slippage=_slippage(run_id),
         realised_pnl=pnl,
     )

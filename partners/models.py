@@ -315,6 +315,11 @@ class WebhookDelivery(TenantOwned):
                 condition=Q(status="PENDING"),
                 name="delivery_due_idx",
             ),
+            # the console: what failed, newest first; an event by its id
+            models.Index(fields=["-id"], condition=Q(status="FAILED"), name="delivery_failed_idx"),
+            models.Index(
+                fields=["event_id"], opclasses=["varchar_pattern_ops"], name="delivery_event_idx"
+            ),
         )
 
     def __str__(self) -> str:

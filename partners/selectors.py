@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Final
+
+from django.db.models import Q, QuerySet
 
 from partners.models import Customer, Partner, RevenueShare
 from quantleap.core.errors import NotFound
-from quantleap.core.identifiers import BadIdentifier, clean_email
+from quantleap.core.identifiers import BadIdentifier, ascii_lower, clean_email
+from quantleap.core.largelists import first_keys
 
 # The partner's part where no dated row says otherwise (api.md section 6: 30 %).
 DEFAULT_SHARE_BPS: Final = 3000
@@ -54,3 +57,22 @@ def find_customer(*, partner_id: int | None, environment: str, email: str) -> Cu
 def customers(ids: Collection[int]) -> dict[int, Customer]:
     """Customers by inner id (1 query)."""
     return Customer.objects.in_bulk(ids)
+
+
+def customer_condition(term: str) -> Q:
+    """Customers in whose e-mail or name ``term`` occurs, or whose id begins with it."""
+    return (
+        Q(email__contains=ascii_lower(term))
+        | Q(name__icontains=term)
+        | Q(public_id__startswith=term)
+    )
+
+
+def customers_like(term: str) -> QuerySet[Customer]:
+    """Those of :func:`customer_condition`. A look at every customer, and at nothing else."""
+    return Customer.objects.filter(customer_condition(term))
+
+
+def customer_keys(term: str) -> Iterable[int]:
+    """For the search of lists: inner ids of :func:`customers_like`."""
+    return first_keys(customers_like(term))

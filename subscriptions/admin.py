@@ -9,9 +9,12 @@ from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.widgets import UnfoldBooleanSwitchWidget
 
 from partners.admin.common import PartnerColumn, PartnerFilter
+from partners.selectors import customer_keys
 from quantleap.core import clock
 from quantleap.core.admin import (
     ConfirmForm,
@@ -21,6 +24,8 @@ from quantleap.core.admin import (
     confirmed,
 )
 from quantleap.core.audit import Actor
+from quantleap.core.columns import linked, lists
+from quantleap.core.largelists import begins, through
 from quantleap.core.money import split
 from subscriptions import services
 from subscriptions.models import Allocation, Subscription
@@ -62,8 +67,8 @@ class SubscriptionAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
 
     list_display = (
         "public_id",
-        "customer",
-        "template",
+        linked("customer"),
+        linked("template"),
         "partner_name",
         "environment",
         "status",
@@ -71,10 +76,21 @@ class SubscriptionAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         "monthly_fee",
         "created_at",
     )
-    list_filter = ("status", "status_reason", PartnerFilter, "environment", "template")
-    search_fields = ("=public_id", "=customer__email", "=customer__public_id")
+    list_filter = (
+        "status",
+        "status_reason",
+        PartnerFilter,
+        "environment",
+        ("template", AutocompleteSelectFilter),
+        ("customer", AutocompleteSelectFilter),
+        ("allocations__account", AutocompleteSelectFilter),
+    )
+    searches = (
+        begins("public_id", "the beginning of a subscription's id"),
+        through("customer_id", customer_keys, "a customer's e-mail, name or id"),
+    )
     list_select_related = ("customer", "template")
-    ordering = ("-created_at", "-id")
+    ordering = ("-id",)
     inlines = (AllocationInline,)
     fields = (
         ("public_id", "status", "status_reason"),
@@ -88,7 +104,7 @@ class SubscriptionAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
             "accepted_disclosure_at",
             "accepted_disclosure_address",
         ),
-        "attributed_key",
+        ("attributed_key", "elsewhere"),
     )
     readonly_fields = (
         "public_id",
@@ -97,8 +113,19 @@ class SubscriptionAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         "created_at",
         "shares",
         "next_billing",
+        "elsewhere",
     )
     actions_detail = ("pause", "resume", "cancel")
+
+    @admin.display(description="Elsewhere")
+    def elsewhere(self, subscription: Subscription) -> SafeString:
+        """What was invoiced and traded for it."""
+        return lists(
+            [
+                ("Invoices", "billing_invoice", f"subscription__id__exact={subscription.pk}"),
+                ("Executions", "execution_execution", f"subscription__id__exact={subscription.pk}"),
+            ]
+        )
 
     @admin.display(description="Partner's and platform's share")
     def shares(self, subscription: Subscription) -> str:

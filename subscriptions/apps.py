@@ -14,9 +14,12 @@ class SubscriptionsConfig(AppConfig):
         # Models can be imported only once every app is loaded.
         from brokers.ports import ACCOUNT_UNLINK
         from marketplace.ports import SUBSCRIBERS, TAX_RATES
+        from partners.ports import BELONGINGS
+        from subscriptions.belongings import belongings
         from subscriptions.registrations import SUBSCRIBERS_OF_TEMPLATES, TAX_TABLE
         from subscriptions.services import unlink_account
 
         SUBSCRIBERS.register(SUBSCRIBERS_OF_TEMPLATES)
         TAX_RATES.register(TAX_TABLE)
         ACCOUNT_UNLINK.register(unlink_account)
+        BELONGINGS.register(belongings)

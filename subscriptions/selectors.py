@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -12,7 +13,9 @@ from django.db.models import Exists, F, OuterRef, Prefetch, QuerySet
 from marketplace.definition import Definition, parse_definition
 from marketplace.models import Template
 from marketplace.selectors.catalogue import offered
+from partners.selectors import customer_keys
 from quantleap.core.errors import NotFound
+from quantleap.core.largelists import first_keys
 from quantleap.core.tenancy import TenantQuerySet
 from subscriptions.models import Allocation, Subscription
 from subscriptions.sizing import smallest_leg
@@ -204,3 +207,14 @@ def zero_lot_subscriptions(template_id: int, definition: Definition) -> list[str
         .order_by("id")
         .values_list("public_id", flat=True)
     )
+
+
+def subscription_keys(term: str) -> Iterable[int]:
+    """For the search of lists: subscriptions whose id begins with ``term``."""
+    return first_keys(Subscription.objects.filter(public_id__startswith=term))
+
+
+def customers_subscription_keys(term: str) -> Iterable[int]:
+    """For the search of lists: subscriptions of the customers that ``term`` finds."""
+    owners = list(customer_keys(term))
+    return first_keys(Subscription.objects.filter(customer_id__in=owners)) if owners else ()

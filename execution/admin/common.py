@@ -68,16 +68,21 @@ def kill_context(template_id: int | None = None) -> dict[str, Any]:
 
 
 class Page:
-    """One page of a list without counting it (one query); keeps the other query parameters."""
+    """One page of a list without counting it; keeps the other query parameters.
+
+    Keys first, then the rows with all that they show (2 queries): a join of a run's 20,000 orders
+    for 25 of them would be most of the page's time.
+    """
 
     def __init__(self, request: HttpRequest, found: QuerySet[Any], prefix: str) -> None:
         text = request.GET.get(f"{prefix}_page", "1")
         self.number = int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 1
         self.number = max(1, self.number)
         start = (self.number - 1) * PER_PAGE
-        rows = list(found[start : start + PER_PAGE + 1])
-        self.rows = rows[:PER_PAGE]
-        self.has_next = len(rows) > PER_PAGE
+        keys = list(found.values_list("pk", flat=True)[start : start + PER_PAGE + 1])
+        by_key = {row.pk: row for row in found.filter(pk__in=keys[:PER_PAGE]).order_by()}
+        self.rows = [by_key[key] for key in keys[:PER_PAGE] if key in by_key]
+        self.has_next = len(keys) > PER_PAGE
         self._request = request
         self._prefix = prefix
 

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
+from brokers.selectors import account_keys, customers_account_keys
 from execution import runpage, services
 from execution.admin.common import KillButtonMixin, Page, kill_context, wide
 from execution.looks import STATUS_COLOURS, to_ms
-from execution.models import Execution, OrderIntent
+from execution.models import Execution, OrderIntent, Run
 from execution.selectors import leg_summaries
 from execution.tags import parse_tag
-from execution.words import explain
+from execution.words import CAUSES, explain
 from quantleap.core import clock
 from quantleap.core.admin import (
     ConfirmForm,
@@ -30,7 +34,10 @@ from quantleap.core.admin import (
     display,
 )
 from quantleap.core.audit import Actor
+from quantleap.core.columns import link_to, linked
 from quantleap.core.identifiers import ascii_upper
+from quantleap.core.largelists import Condition, Search, begins, first_keys, one_of, through
+from subscriptions.selectors import subscription_keys
 
 
 class SettleForm(ConfirmForm):
@@ -44,6 +51,20 @@ class SettleForm(ConfirmForm):
     )
 
 
+def _run_keys(term: str) -> Iterable[int]:
+    return first_keys(Run.objects.filter(public_id__startswith=term))
+
+
+def _execution_keys(term: str) -> Iterable[int]:
+    return first_keys(Execution.objects.filter(public_id__startswith=term))
+
+
+def _tagged(term: str) -> Condition:
+    """A tag is found by its code, whichever send it names; a code by itself."""
+    tag = parse_tag(ascii_upper(term))
+    return Condition(Q(code=tag.code if tag else ascii_upper(term)))
+
+
 @admin.register(Execution)
 class ExecutionAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
     """Each subscriber's part in each run."""
@@ -52,20 +73,25 @@ class ExecutionAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
         "public_id",
         "day",
         "customer",
-        "account",
+        linked("account"),
         "status_label",
         "attention",
         "why",
         "realised_pnl",
     )
-    list_filter = ("status", "needs_attention", "environment")
-    search_fields = (
-        "=public_id",
-        "=run__public_id",
-        "=account__client_id",
-        "=subscription__public_id",
+    list_filter = (
+        "status",
+        "needs_attention",
+        "environment",
+        ("subscription__customer", AutocompleteSelectFilter),
     )
-    search_help_text = "Execution, run or subscription id, or the broker's client id"
+    searches = (
+        begins("public_id", "the beginning of an execution's id"),
+        through("run_id", _run_keys, "of a run's"),
+        through("subscription_id", subscription_keys, "of a subscription's"),
+        through("account_id", account_keys, "of a client id"),
+        through("account_id", customers_account_keys, "a customer's e-mail, name or id"),
+    )
     list_select_related = ("run", "subscription__customer", "account")
     ordering = ("-id",)
     actions_list = ("to_attention", "stop_entries")
@@ -97,9 +123,9 @@ class ExecutionAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
         return f"{execution.run.trade_date:%d %b %Y}"
 
     @admin.display(description="Customer")
-    def customer(self, execution: Execution) -> str:
+    def customer(self, execution: Execution) -> SafeString | str:
         """Whose."""
-        return execution.subscription.customer.email
+        return link_to(execution.subscription.customer)
 
     @display(description="Status", ordering="status", label=STATUS_COLOURS)
     def status_label(self, execution: Execution) -> tuple[str, str]:
@@ -266,21 +292,22 @@ class OrderIntentAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
         "answered",
         "final",
     )
-    list_filter = ("state", "purpose", "side", "environment", "cause")
-    search_fields = ("=code", "=broker_order_id", "=execution__public_id", "=account__client_id")
-    search_help_text = "Tag, broker's order id, execution id or the broker's client id"
+    list_filter = (
+        "state",
+        "purpose",
+        one_of("side", "side", lambda: [("BUY", "Buy"), ("SELL", "Sell")]),
+        "environment",
+        one_of("cause", "cause", lambda: sorted(CAUSES.items())),
+    )
+    searches = (
+        Search("a tag", _tagged),
+        begins("broker_order_id", "the beginning of a broker's order id", partial=True),
+        through("execution_id", _execution_keys, "of an execution's id"),
+        through("account_id", account_keys, "of a client id"),
+        through("account_id", customers_account_keys, "a customer's e-mail, name or id"),
+    )
     list_select_related = ("account",)
     ordering = ("-id",)
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        """A tag is found by its code, whichever send it names."""
-        term = search_term.strip()
-        tag = parse_tag(ascii_upper(term))
-        if tag is not None:
-            return queryset.filter(Q(code=tag.code)), False
-        return super().get_search_results(request, queryset, term)
 
     @admin.display(description="Planned (IST)", ordering="planned_at")
     def planned(self, intent: OrderIntent) -> str:

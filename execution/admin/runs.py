@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from django.contrib import admin
@@ -10,7 +11,7 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from unfold.contrib.filters.admin import RangeDateFilter, RelatedDropdownFilter
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, RangeDateFilter
 
 from execution import runpage
 from execution.admin.common import KillButtonMixin, Page, chosen, kill_context, wide
@@ -19,11 +20,17 @@ from execution.models import Execution, OrderIntent, Run
 from execution.runstate import WAYS_OUT, RunCounts, RunState
 from execution.selectors import scorecard
 from execution.words import explain
+from marketplace.models import Template
 from quantleap.core import clock
 from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, display
+from quantleap.core.largelists import begins, first_keys, through
 
 #: How many of those that need a person stand above the scorecard.
 MOST_URGENT: Final = 5
+
+
+def _template_keys(term: str) -> Iterable[int]:
+    return first_keys(Template.objects.filter(name__icontains=term))
 
 
 @admin.register(Run)
@@ -44,12 +51,15 @@ class RunAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
     list_filter = (
         ("trade_date", RangeDateFilter),
         "status",
-        ("template", RelatedDropdownFilter),
+        ("template", AutocompleteSelectFilter),
     )
-    search_fields = ("=public_id", "template__name")
-    search_help_text = "Run id or the template's name"
+    searches = (
+        begins("public_id", "the beginning of a run's id"),
+        through("template_id", _template_keys, "any part of its template's name"),
+    )
     list_select_related = ("template", "version")
     ordering = ("-trade_date", "-entry_at", "-id")
+    list_per_page = 25  # its figures are counted over all executions of each
 
     # -- list ------------------------------------------------------------------------------------
     def get_changelist_instance(self, request: HttpRequest) -> Any:

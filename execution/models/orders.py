@@ -40,10 +40,13 @@ class OrderIntent(TenantOwned):
 
     code = models.CharField(max_length=12, unique=True, help_text="12 base36 characters.")
     tag = models.CharField(max_length=14, help_text="Tag of the newest send.")
-    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="intents")
+    # db_index=False: named indexes below begin with run and account
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="intents", db_index=False)
     execution = models.ForeignKey(Execution, on_delete=models.PROTECT, related_name="intents")
     allocation = models.ForeignKey(Allocation, on_delete=models.PROTECT, related_name="+")
-    account = models.ForeignKey(BrokerAccount, on_delete=models.PROTECT, related_name="intents")
+    account = models.ForeignKey(
+        BrokerAccount, on_delete=models.PROTECT, related_name="intents", db_index=False
+    )
     shard = models.PositiveSmallIntegerField()
     leg_key = models.CharField(max_length=36)
     leg_index = models.PositiveSmallIntegerField()
@@ -116,8 +119,35 @@ class OrderIntent(TenantOwned):
             ),
             # run page: scorecard and order list
             models.Index(fields=["run", "state"], name="intent_run_state_idx"),
+            # run page: its orders as they were planned, page by page
+            models.Index(fields=["run", "id"], name="intent_run_idx"),
             # I5: what our executions track in one contract of one account
             models.Index(fields=["account", "contract"], name="intent_account_contract_idx"),
+            # the console's list: by the broker's id, and what is rare, newest first. An order that
+            # goes its usual way (planned, sending, accepted, filled) is in none of the rare ones.
+            models.Index(
+                fields=["broker_order_id"],
+                opclasses=["varchar_pattern_ops"],
+                condition=~Q(broker_order_id=""),
+                name="intent_broker_order_idx",
+            ),
+            models.Index(fields=["cause", "-id"], condition=~Q(cause=""), name="intent_cause_idx"),
+            models.Index(
+                fields=["state", "-id"],
+                condition=Q(
+                    state__in=[
+                        "UNKNOWN",
+                        "PARTIAL",
+                        "REJECTED",
+                        "CANCELLED",
+                        "MISSED",
+                        "ESCALATED",
+                    ]
+                ),
+                name="intent_rare_state_idx",
+            ),
+            models.Index(fields=["-id"], condition=Q(purpose="UNWIND"), name="intent_unwind_idx"),
+            models.Index(fields=["-id"], condition=Q(environment="test"), name="intent_test_idx"),
         )
 
     def __str__(self) -> str:

@@ -187,6 +187,18 @@ class Execution(TenantOwned):
                 condition=~Q(status__in=["WITHDRAWN", "CLOSED", "FAILED", "MISSED"]),
                 name="execution_account_idx",
             ),
+            # the console's list: what needs a person, and what is rare, newest first
+            models.Index(
+                fields=["-id"], condition=Q(needs_attention=True), name="execution_attention_idx"
+            ),
+            models.Index(
+                fields=["status", "-id"],
+                condition=Q(status__in=["WITHDRAWN", "FAILED", "MISSED"]),
+                name="execution_rare_status_idx",
+            ),
+            models.Index(
+                fields=["-id"], condition=Q(environment="test"), name="execution_test_idx"
+            ),
         )
 
     def __str__(self) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import RangeDateFilter
 
 from marketplace.models import Contract, FreezeQuantity, LotSize, Underlying
 from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, ReadOnlyTabularInline
+from quantleap.core.largelists import Condition, Search, exactly
 
 
 @admin.register(Underlying)
@@ -24,6 +27,16 @@ class LotSizeInline(ReadOnlyTabularInline):
     model = LotSize
     fields = ("effective_from", "lot_size", "source")
     ordering = ("-effective_from",)
+
+
+def _strike(term: str) -> Condition:
+    """Rupees, with or without grouping."""
+    text = term.replace(",", "")
+    plain = text.isascii() and text.replace(".", "", 1).isdigit() and len(text) < _LONG
+    return Condition(Q(strike=text) if plain else None)
+
+
+_LONG: Final = 10
 
 
 @admin.register(Contract)
@@ -42,7 +55,10 @@ class ContractAdmin(LargeTableMixin, ReadOnlyAdmin):
     list_display_links = ("underlying", "expiry")
     list_filter = ("underlying", "option_type", ("expiry", RangeDateFilter))
     list_select_related = ("underlying",)
-    search_fields = ("=exchange_token", "=strike")
+    searches = (
+        exactly("exchange_token", "an exchange token in full"),
+        Search("a strike", _strike),
+    )
     ordering = ("underlying_id", "expiry", "strike", "option_type")
     inlines = (LotSizeInline,)
 

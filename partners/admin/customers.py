@@ -7,7 +7,10 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminSelectWidget
 
 from partners.admin.common import PartnerColumn, PartnerFilter
@@ -18,11 +21,15 @@ from partners.customers import (
     check_address,
 )
 from partners.models import Customer, Partner
+from partners.ports import BELONGINGS
+from partners.selectors import customer_condition
 from partners.states import in_force, name_of
 from quantleap.core import clock
 from quantleap.core.admin import ConfirmForm, LargeTableMixin, ReadOnlyAdmin, confirmed
 from quantleap.core.audit import Actor
+from quantleap.core.console import Panel
 from quantleap.core.errors import DomainError
+from quantleap.core.largelists import Condition, Search
 
 
 class BillingDetailsForm(ConfirmForm):
@@ -69,14 +76,49 @@ class CustomerAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
 
     list_display = ("email", "partner_name", "environment", "name", "public_id", "created_at")
     list_filter = (PartnerFilter, "environment")
-    search_fields = ("email__startswith", "=public_id", "name")
-    readonly_fields = ("partner_name", "environment", "public_id", "created_at", "gst_state")
+    searches = (
+        Search(
+            "any part of an e-mail or a name, or the beginning of an id",
+            lambda term: Condition(customer_condition(term)),
+        ),
+    )
+    readonly_fields = (
+        "partner_name",
+        "environment",
+        "public_id",
+        "created_at",
+        "gst_state",
+        "history",
+    )
     fields = (
         ("email", "name", "public_id"),
         ("partner_name", "environment", "created_at"),
-        ("gst_state", "billing_address"),
+        ("gst_state", "billing_address", "history"),
     )
     actions_detail = ("billing_details",)
+    change_form_after_template = "admin/partners/customer/belongings.html"
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """With everything that is the customer's, of all rooms."""
+        customer = self.get_object(request, object_id)
+        panels: list[Panel] = []
+        for room in BELONGINGS.all():
+            panels += room(request, customer) if customer is not None else ()
+        context = {**(extra_context or {}), "panels": panels}
+        return super().change_view(request, object_id, form_url, context)
+
+    def history(self, customer: Customer) -> SafeString:
+        """What was done to this customer, in the audit log."""
+        address = reverse("admin:core_auditentry_changelist")
+        return format_html(
+            '<a class="ql-link" href="{}?q={}">In the audit log</a>', address, customer.public_id
+        )
 
     @admin.display(description="GST state")
     def gst_state(self, customer: Customer) -> str:

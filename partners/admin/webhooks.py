@@ -11,6 +11,7 @@ from partners.admin.common import PartnerColumn, PartnerFilter, change_url, show
 from partners.admin.forms import ReasonForm
 from partners.models import WebhookDelivery, WebhookEndpoint
 from partners.showing import Item
+from partners.webhooks.events import EVENT_TYPES
 from partners.webhooks.services import (
     Replay,
     disable_endpoint,
@@ -21,6 +22,7 @@ from partners.webhooks.services import (
 from quantleap.core import clock
 from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, confirmed
 from quantleap.core.audit import Actor
+from quantleap.core.largelists import begins, one_of
 
 SIGNING_HINT = (
     "The signing secret is stored encrypted and has no page of its own. If it gets lost, rotate it "
@@ -120,8 +122,13 @@ class WebhookDeliveryAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         "next_attempt_at",
         "last_error",
     )
-    list_filter = ("status", PartnerFilter, "environment", "type")
-    search_fields = ("=event_id",)
+    list_filter = (
+        "status",
+        PartnerFilter,
+        "environment",
+        one_of("type", "type", lambda: [(name, name) for name in sorted(EVENT_TYPES)]),
+    )
+    searches = (begins("event_id", "the beginning of an event's id"),)
     readonly_fields = ("partner_name", "environment")
     actions_detail = ("send_again",)
 

@@ -101,6 +101,15 @@ def link_to(row: Model, text: object = "") -> SafeString | str:
     return format_html('<a class="ql-link" href="{}">{}</a>', url, text or row)
 
 
+def lists(links: Iterable[tuple[str, str, str]]) -> SafeString:
+    """Links to filtered lists: ``(text, "app_model", "field=value")`` each."""
+    return format_html_join(
+        " · ",
+        '<a class="ql-link" href="{}?{}">{}</a>',
+        ((reverse(f"admin:{name}_changelist"), query, text) for text, name, query in links),
+    )
+
+
 def table(
     headers: Sequence[str],
     rows: Iterable[Sequence[object]],

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
 from django.apps import apps
 from django.conf import settings
 from django.contrib import admin
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.http import urlencode
 
 from quantleap.core import clock
 from quantleap.core.callers import caller_address
@@ -57,12 +59,50 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A small table on the page Today; ``empty`` says what no row means."""
+    """A small table of a page; ``empty`` says what no row means, ``all`` leads to more rows."""
 
     title: str
     headers: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     empty: str = "Nothing."
+    all: Cell | None = None
+
+
+#: Rows of a panel that shows the newest of many, and how far they are counted.
+NEWEST: Final = 5
+_COUNTED: Final = 1000
+
+
+def newest(
+    title: str,
+    rows: QuerySet[Any],
+    address: Mapping[str, str | int],
+    headers: tuple[str, ...],
+    show: Callable[[Any], tuple[Cell, ...]],
+    empty: str,
+) -> Panel:
+    """The newest few of ``rows``, how many there are, and the list with all of them (2 queries).
+
+    ``address`` is what the list's address asks for, for example ``{"customer__id__exact": 5}``.
+    """
+    shown = tuple(show(row) for row in rows.order_by("-pk")[:NEWEST])
+    options = rows.model._meta
+    url = reverse(f"admin:{options.app_label}_{options.model_name}_changelist")
+    count = rows.order_by()[: _COUNTED + 1].count()
+    words = f"all {count}" if count <= _COUNTED else f"more than {_COUNTED:,}"
+    return Panel(title, headers, shown, empty, Cell(words, f"{url}?{urlencode(address)}"))
+
+
+def page_of(row: Model) -> str:
+    """The address of a row's page."""
+    options = row._meta
+    return reverse(f"admin:{options.app_label}_{options.model_name}_change", args=[row.pk])
+
+
+def day_cell(day: dt.date | dt.datetime) -> Cell:
+    """A day in IST: ``4 Aug 2026``."""
+    local = clock.ist_date(day) if isinstance(day, dt.datetime) else day
+    return Cell(f"{local.day} {local:%b %Y}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,23 @@ class AuditEntry(TenantOwned):
         indexes = (
             # history of one thing, newest first (admin history, partner support)
             models.Index(fields=["target_type", "target_id", "-id"], name="audit_target_idx"),
+            # the console's search: by the beginning of an id, and by action
+            models.Index(
+                fields=["target_id"], opclasses=["varchar_pattern_ops"], name="audit_target_id_idx"
+            ),
+            models.Index(
+                fields=["actor_id"], opclasses=["varchar_pattern_ops"], name="audit_actor_id_idx"
+            ),
+            models.Index(
+                fields=["request_id"],
+                opclasses=["varchar_pattern_ops"],
+                condition=~Q(request_id=""),
+                name="audit_request_id_idx",
+            ),
+            models.Index(fields=["action", "-id"], name="audit_action_idx"),
+            # the console's filters
+            models.Index(fields=["actor_kind", "-id"], name="audit_actor_kind_idx"),
+            models.Index(fields=["-id"], condition=Q(environment="test"), name="audit_test_idx"),
         )
 
     def __str__(self) -> str:
@@ -89,6 +106,8 @@ class OutboxEvent(TenantOwned):
             models.Index(
                 fields=["id"], condition=Q(published_at__isnull=True), name="outbox_pending_idx"
             ),
+            # the console's filter by type
+            models.Index(fields=["type", "-id"], name="outbox_type_idx"),
         )
 
     def __str__(self) -> str:

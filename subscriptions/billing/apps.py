@@ -14,13 +14,16 @@ class BillingConfig(AppConfig):
     def ready(self) -> None:
         """Listen to the outbox (customers get their invoices by mail); show the month on Today."""
         # Models can be imported only once every app is loaded.
+        from partners.ports import BELONGINGS
         from quantleap.core.console import TODAY
         from quantleap.core.outbox import HANDLERS
+        from subscriptions.billing.belongings import belongings
         from subscriptions.billing.mailing import queue_mails
         from subscriptions.billing.sabotage import leave_out_the_judgement
         from subscriptions.billing.today import today
 
         HANDLERS.register(queue_mails)
         TODAY.register(today)
+        BELONGINGS.register(belongings)
         # Does nothing but in the installation of one of the demo's controls.
         post_migrate.connect(leave_out_the_judgement, sender=self)

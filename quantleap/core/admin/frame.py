@@ -12,10 +12,10 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.http import urlencode
-from unfold.paginator import InfinitePaginator
 
 from quantleap.core.admin.junk import ReadableRequests
 from quantleap.core.admin.violations import beside_fields
+from quantleap.core.largelists import SizedListMixin
 from quantleap.core.lists import LinesField
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -121,11 +121,8 @@ class ReadOnlyAdmin(ConsoleAdmin):
         return request.user.has_perm(f"{options.app_label}.change_{options.model_name}")
 
 
-class LargeTableMixin:
-    """For lists that grow with time: pages without counting, so 100,000 rows open at once."""
-
-    paginator = InfinitePaginator
-    show_full_result_count = False
+class LargeTableMixin(SizedListMixin):
+    """For lists that grow with time: a million rows open as quickly as fifty."""
 
 
 class _BesideFieldsMixin:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from django.contrib import admin
+from django.db.models import Model
 
 from quantleap.core.admin.frame import LargeTableMixin, ReadOnlyAdmin
+from quantleap.core.identifiers import ascii_lower
+from quantleap.core.largelists import begins, one_of, through, values_of
 from quantleap.core.models import AuditEntry, OutboxEvent
+
+
+def _having(model: type[Model], column: str, term: str) -> list[str]:
+    """Values of a column with few of them in which ``term`` occurs."""
+    return [value for value, _ in values_of(model, column) if ascii_lower(term) in value]
 
 
 @admin.register(AuditEntry)
@@ -13,8 +23,17 @@ class AuditEntryAdmin(LargeTableMixin, ReadOnlyAdmin):
     """Who did what."""
 
     list_display = ("at", "actor", "action", "target_type", "target_id", "environment")
-    list_filter = ("environment", "actor_kind", "target_type")
-    search_fields = ("=target_id", "=actor_id", "=action", "=request_id")
+    list_filter = (
+        "environment",
+        "actor_kind",
+        one_of("target_type", "target type", partial(values_of, AuditEntry, "target_type")),
+    )
+    searches = (
+        begins("target_id", "the beginning of the target's id"),
+        begins("actor_id", "of the actor's"),
+        begins("request_id", "of the request's", partial=True),
+        through("action", partial(_having, AuditEntry, "action"), "any part of the action"),
+    )
     ordering = ("-id",)
 
     @admin.display(description="Who")
@@ -28,6 +47,13 @@ class OutboxEventAdmin(LargeTableMixin, ReadOnlyAdmin):
     """What was told, or is about to be."""
 
     list_display = ("created_at", "type", "event_id", "partner_id", "environment", "published_at")
-    list_filter = ("environment", "type", ("published_at", admin.EmptyFieldListFilter))
-    search_fields = ("=event_id", "=type")
+    list_filter = (
+        "environment",
+        one_of("type", "type", partial(values_of, OutboxEvent, "type")),
+        ("published_at", admin.EmptyFieldListFilter),
+    )
+    searches = (
+        begins("event_id", "the beginning of an event's id"),
+        through("type", partial(_having, OutboxEvent, "type"), "any part of its type"),
+    )
     ordering = ("-id",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.http import HttpRequest
@@ -9,7 +10,9 @@ from django.http import HttpRequest
 from partners.admin.common import PartnerColumn
 from quantleap.core.admin import ReadOnlyTabularInline
 from quantleap.core.columns import itself, rupees, share
+from quantleap.core.largelists import Condition
 from subscriptions.billing.models import Commission
+from subscriptions.billing.selectors import numbers_like
 
 
 class ToLookAt:
@@ -30,6 +33,11 @@ class ToLookAt:
 
 def _has_rows(inline: Any, obj: Any) -> bool:
     return bool(inline.model._default_manager.filter(**{inline.fk_name: obj}).exists())
+
+
+def by_number(series: str) -> Callable[[str], Condition]:
+    """The search by a document's number."""
+    return lambda term: Condition(numbers_like(term, series))
 
 
 class EarnedInline(PartnerColumn, ReadOnlyTabularInline):

@@ -17,11 +17,14 @@ from quantleap.core import clock
 from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, confirmed
 from quantleap.core.audit import Actor
 from quantleap.core.columns import in_rupees, link_to, linked, rupees, table
+from quantleap.core.largelists import through
 from subscriptions.billing import customer_credit, refunds
 from subscriptions.billing.admin.common import ToLookAt
 from subscriptions.billing.admin.forms import PayOutForm, UseCreditForm, owed_of
 from subscriptions.billing.models import CustomerCredit, Invoice, LedgerEntry, WithdrawalCredit
+from subscriptions.billing.selectors import credit_note_keys, customers_account_codes
 from subscriptions.billing.texts import day
+from subscriptions.selectors import customers_subscription_keys, subscription_keys
 
 _NEWEST: Final = 50
 _PREFIX: Final = "customer_credit:"
@@ -81,8 +84,8 @@ class CustomerCreditAdmin(ToLookAt, LargeTableMixin, ReadOnlyAdmin):
     """Whose money we hold."""
 
     list_display = ("customer_id", "customer_email", rupees("credit", read=lambda row: -row.held))
-    search_fields = ("code__endswith",)
-    search_help_text = "A customer's id, in full"
+    searches = (through("code", customers_account_codes, "a customer's e-mail, name or id"),)
+    whole_table = False
     ordering = ("projection__balance", "-id")
     fields = (("customer_id", "email", "credit"), ("movements",))
     actions_detail = ("pay_out",)
@@ -186,8 +189,11 @@ class WithdrawalCreditAdmin(ToLookAt, PartnerColumn, LargeTableMixin, ReadOnlyAd
     )
     list_display_links = ("withdrawn_on",)  # the first column leads to the subscription
     list_filter = (("done_at", admin.EmptyFieldListFilter), PartnerFilter, "withdrawn_on")
-    search_fields = ("=subscription__public_id", "=credit_note__number")
-    search_help_text = "A subscription's id or a credit note's number, in full"
+    searches = (
+        through("subscription_id", subscription_keys, "the beginning of a subscription's id"),
+        through("subscription_id", customers_subscription_keys, "a customer's e-mail, name or id"),
+        through("credit_note_id", credit_note_keys, "a credit note's number"),
+    )
     list_select_related = ("subscription", "credit_note")
     ordering = ("-id",)
     fields = (

@@ -15,9 +15,11 @@ from quantleap.core import clock
 from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, action, confirmed, display
 from quantleap.core.audit import Actor
 from quantleap.core.columns import linked
+from quantleap.core.largelists import through
 from subscriptions.billing import mailing
 from subscriptions.billing.api.documents import pdf_response
 from subscriptions.billing.models import InvoiceMail
+from subscriptions.billing.selectors import customers_invoice_keys, invoice_keys
 
 
 class DocumentDownload(ReadOnlyAdmin):
@@ -56,8 +58,10 @@ class InvoiceMailAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         "last_error",
     )
     list_filter = ("status", PartnerFilter, "environment")
-    search_help_text = "An invoice's number or id, or a customer's e-mail, in full"
-    search_fields = ("=invoice__number", "=invoice__public_id", "=invoice__customer__email")
+    searches = (
+        through("invoice_id", invoice_keys, "the beginning or the digits of an invoice's number"),
+        through("invoice_id", customers_invoice_keys, "a customer's e-mail, name or id"),
+    )
     ordering = ("-id",)
     fields = (
         ("invoice", "partner_name", "environment"),

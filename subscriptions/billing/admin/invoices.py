@@ -11,8 +11,10 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from partners.admin.common import PartnerColumn, PartnerFilter
+from partners.selectors import customer_keys
 from partners.states import name_of
 from quantleap.core import clock
 from quantleap.core.admin import LargeTableMixin, ReadOnlyTabularInline, confirmed, display
@@ -28,8 +30,9 @@ from quantleap.core.columns import (
     plain,
     rupees,
 )
+from quantleap.core.largelists import Search, exactly, through
 from subscriptions.billing import commissions, documents, payments, refunds
-from subscriptions.billing.admin.common import EarnedInline, ToLookAt
+from subscriptions.billing.admin.common import EarnedInline, ToLookAt, by_number
 from subscriptions.billing.admin.credit import UsesCredit, what_is_unused
 from subscriptions.billing.admin.documents import DocumentDownload
 from subscriptions.billing.admin.forms import PaymentForm, RefundForm
@@ -37,8 +40,10 @@ from subscriptions.billing.models import (
     CreditNote,
     Invoice,
     LedgerTransaction,
+    NumberSeries,
     Payment,
 )
+from subscriptions.selectors import subscription_keys
 
 UNPAID = (Invoice.Status.DUE, Invoice.Status.PARTLY_PAID)
 _TONES = {
@@ -133,9 +138,20 @@ class InvoiceAdmin(UsesCredit, ToLookAt, PartnerColumn, LargeTableMixin, Documen
         "standing",
         mark("needs_review", "to review", "Review"),
     )
-    list_filter = (OverdueFilter, "status", "needs_review", PartnerFilter, "issued_on")
-    search_fields = ("=number", "=public_id", "=customer__email", "=subscription__public_id")
-    search_help_text = "Number, id, a customer's e-mail or a subscription's id, in full"
+    list_filter = (
+        OverdueFilter,
+        "status",
+        "needs_review",
+        PartnerFilter,
+        "issued_on",
+        ("customer", AutocompleteSelectFilter),
+    )
+    searches = (
+        Search("the beginning or the digits of a number", by_number(NumberSeries.Series.INVOICE)),
+        exactly("public_id", "an invoice's id in full"),
+        through("subscription_id", subscription_keys, "a subscription's id"),
+        through("customer_id", customer_keys, "a customer's e-mail, name or id"),
+    )
     list_select_related = ("customer",)
     ordering = ("-id",)
     fields = (

@@ -16,6 +16,7 @@ from partners.admin.common import PartnerColumn, PartnerFilter
 from quantleap.core import clock
 from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, ReadOnlyTabularInline, display
 from quantleap.core.columns import NONE, in_rupees, link_to, linked, plain, rupees, table
+from quantleap.core.largelists import Condition, Search, begins, one_of, through
 from quantleap.core.money import ZERO
 from subscriptions.billing import chart
 from subscriptions.billing.admin.common import ToLookAt
@@ -31,7 +32,8 @@ from subscriptions.billing.models import (
     Payment,
     Refund,
 )
-from subscriptions.billing.selectors import withheld
+from subscriptions.billing.models.ledger import KINDS
+from subscriptions.billing.selectors import customers_account_codes, withheld
 from subscriptions.billing.today import standing
 
 
@@ -53,6 +55,20 @@ class NameFilter(admin.SimpleListFilter):
         return queryset.filter(Q(code=name) | Q(code__startswith=f"{name}:"))
 
 
+def _kept_for(term: str) -> list[str]:
+    """Every account of the chart that could be kept for ``term``."""
+    return [f"{name}:{term}" for name in chart.names()]
+
+
+def _posting(term: str) -> Condition:
+    """Keys are a kind and an id: whoever has only the id finds them too."""
+    keys = (term, *(f"{kind}:{term}" for kind in KINDS))
+    found = Q()
+    for key in keys:
+        found |= Q(idem_key__startswith=key)
+    return Condition(found)
+
+
 def balance_of(account: LedgerAccount) -> Decimal:
     """As the projection has it; 0 for an account that was never posted to."""
     held: Decimal | None = getattr(account, "held", None)
@@ -65,9 +81,10 @@ class LedgerAccountAdmin(ToLookAt, LargeTableMixin, ReadOnlyAdmin):
 
     list_display = ("code", "kind", rupees("balance", "Balance (debit +)", read=balance_of))
     list_filter = ("kind", NameFilter)
-    search_fields = ("=code", "code__endswith")
-    search_help_text = (
-        "A code, or whom an account is kept for (a customer's id, a partner), in full"
+    searches = (
+        begins("code", "the beginning of a code"),
+        through("code", _kept_for, "whom an account is kept for (a partner's slug, cgst)"),
+        through("code", customers_account_codes, "a customer's e-mail, name or id"),
     )
     ordering = ("code",)
     fields = (
@@ -138,9 +155,14 @@ class LedgerTransactionAdmin(ToLookAt, PartnerColumn, LargeTableMixin, ReadOnlyA
         plain("effective_on", "Date (IST)"),
         "created_at",
     )
-    list_filter = ("kind", PartnerFilter, "effective_on")
-    search_fields = ("=idem_key",)
-    search_help_text = "A posting's key, in full"
+    list_filter = (
+        one_of("kind", "kind", lambda: [(kind, kind.replace("_", " ")) for kind in KINDS]),
+        PartnerFilter,
+        "effective_on",
+    )
+    searches = (
+        Search("the beginning of a posting's key, or of the id that stands in it", _posting),
+    )
     ordering = ("-id",)
     fields = (
         (plain("idem_key", "Key"), plain("kind"), plain("effective_on", "Date (IST)")),

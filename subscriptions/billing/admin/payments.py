@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from partners.admin.common import PartnerColumn, PartnerFilter
+from partners.selectors import customer_keys
 from quantleap.core import clock
 from quantleap.core.admin import (
     LargeTableMixin,
@@ -19,11 +22,27 @@ from quantleap.core.admin import (
 )
 from quantleap.core.audit import Actor
 from quantleap.core.columns import in_rupees, itself, linked, plain, rupees, share
+from quantleap.core.identifiers import ascii_upper
+from quantleap.core.largelists import Condition, Search, begins, first_keys, through
 from subscriptions.billing import customer_credit, documents
-from subscriptions.billing.admin.common import EarnedInline, ToLookAt
+from subscriptions.billing.admin.common import EarnedInline, ToLookAt, by_number
 from subscriptions.billing.admin.documents import DocumentDownload
 from subscriptions.billing.admin.forms import ExcessForm
-from subscriptions.billing.models import Commission, CreditNote, Payment, Refund
+from subscriptions.billing.models import Commission, CreditNote, NumberSeries, Payment, Refund
+from subscriptions.billing.selectors import (
+    credit_note_keys,
+    customers_invoice_keys,
+    invoice_keys,
+)
+
+
+def _reference(term: str) -> Condition:
+    """The bank's reference by its beginning; most banks write capitals, most people do not."""
+    return Condition(Q(reference__startswith=term) | Q(reference__startswith=ascii_upper(term)))
+
+
+def _payment_keys(term: str) -> Iterable[int]:
+    return first_keys(Payment.objects.filter(public_id__startswith=term))
 
 
 class MoneyPage(ToLookAt, PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
@@ -95,9 +114,19 @@ class PaymentAdmin(MoneyPage):
         rupees("excess", read=lambda payment: payment.excess or None),
         "recorded_by",
     )
-    list_filter = ("method", PartnerFilter, "recorded_on", "received_on")
-    search_fields = ("=public_id", "=reference", "=invoice__number", "=customer__email")
-    search_help_text = "Id, the bank's reference, an invoice's number or an e-mail, in full"
+    list_filter = (
+        "method",
+        PartnerFilter,
+        "recorded_on",
+        "received_on",
+        ("customer", AutocompleteSelectFilter),
+    )
+    searches = (
+        begins("public_id", "the beginning of an id"),
+        Search("of the bank's reference", _reference),
+        through("invoice_id", invoice_keys, "of an invoice's number, or its digits"),
+        through("customer_id", customer_keys, "a customer's e-mail, name or id"),
+    )
     related = ("invoice", "customer", "transaction")
     documents = ("invoice__snapshot",)
     fields = (
@@ -164,8 +193,13 @@ class CreditNoteAdmin(MoneyPage, DocumentDownload):
         "recorded_by",
     )
     list_filter = (PartnerFilter, "issued_on")
-    search_fields = ("=number", "=invoice__number", "=invoice__customer__email")
-    search_help_text = "A credit note's or an invoice's number, or an e-mail, in full"
+    searches = (
+        Search(
+            "the beginning or the digits of its number", by_number(NumberSeries.Series.CREDIT_NOTE)
+        ),
+        through("invoice_id", invoice_keys, "of its invoice's"),
+        through("invoice_id", customers_invoice_keys, "a customer's e-mail, name or id"),
+    )
     related = ("invoice", "transaction")
     documents = ("snapshot", "invoice__snapshot")
     fields = (
@@ -198,9 +232,13 @@ class RefundAdmin(MoneyPage):
         rupees("amount"),
         "recorded_by",
     )
-    list_filter = ("method", PartnerFilter, "recorded_on")
-    search_fields = ("=public_id", "=reference", "=credit_note__number", "=customer__email")
-    search_help_text = "Id, the bank's reference, a credit note's number or an e-mail, in full"
+    list_filter = ("method", PartnerFilter, "recorded_on", ("customer", AutocompleteSelectFilter))
+    searches = (
+        begins("public_id", "the beginning of an id"),
+        Search("of the bank's reference", _reference),
+        through("credit_note_id", credit_note_keys, "of a credit note's number, or its digits"),
+        through("customer_id", customer_keys, "a customer's e-mail, name or id"),
+    )
     related = ("customer", "credit_note", "payment", "transaction")
     documents = ("credit_note__snapshot",)
     fields = (
@@ -228,8 +266,11 @@ class CommissionAdmin(MoneyPage):
         "matured_at",
     )
     list_filter = ("kind", "role", PartnerFilter, "accrued_on")
-    search_fields = ("=public_id", "=invoice__number", "=payment__public_id")
-    search_help_text = "Id, an invoice's number or a payment's id, in full"
+    searches = (
+        begins("public_id", "the beginning of an id"),
+        through("invoice_id", invoice_keys, "of an invoice's number, or its digits"),
+        through("payment_id", _payment_keys, "of a payment's id"),
+    )
     related = ("invoice", "payment", "credit_note", "transaction")
     documents = ("invoice__snapshot", "credit_note__snapshot")
     fields = (

@@ -17,7 +17,9 @@ from quantleap.core import audit, clock
 from quantleap.core.admin import ConsoleAdmin, LargeTableMixin, ReadOnlyAdmin
 from quantleap.core.audit import Actor
 from quantleap.core.columns import link_to, linked, plain, rupees
+from quantleap.core.largelists import through
 from subscriptions.billing.models import BillingSegment, NumberSeries, Supplier, TaxRate
+from subscriptions.selectors import customers_subscription_keys, subscription_keys
 
 if TYPE_CHECKING:
     _AnyForm = ModelForm[Any]  # generic in its stubs only
@@ -114,8 +116,10 @@ class BillingSegmentAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
     )
     list_select_related = ("subscription__customer",)
     list_filter = (("next_on", admin.EmptyFieldListFilter), PartnerFilter)
-    search_fields = ("=subscription__public_id", "=subscription__customer__email")
-    search_help_text = "A subscription's id or an e-mail, in full"
+    searches = (
+        through("subscription_id", subscription_keys, "the beginning of a subscription's id"),
+        through("subscription_id", customers_subscription_keys, "a customer's e-mail, name or id"),
+    )
     ordering = ("next_on", "id")
     compressed_fields = False
 

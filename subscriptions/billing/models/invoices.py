@@ -199,6 +199,15 @@ class Invoice(TenantOwned):
             # what is still to be recognised; on the flag and not on ``recognised``, so that the
             # daily change of that column touches no index
             models.Index(fields=["id"], condition=Q(deferred=True), name="invoice_deferred_idx"),
+            # the console's list: a number by its beginning; what is not paid, and what to review
+            models.Index(
+                fields=["number"], opclasses=["varchar_pattern_ops"], name="invoice_number_idx"
+            ),
+            models.Index(
+                fields=["status", "-id"], condition=~Q(status="PAID"), name="invoice_status_idx"
+            ),
+            models.Index(fields=["-id"], condition=Q(needs_review=True), name="invoice_review_idx"),
+            models.Index(fields=["issued_on"], name="invoice_issued_idx"),
         )
 
     def __str__(self) -> str:

@@ -9,6 +9,12 @@ from quantleap.core import clock
 from quantleap.core.money import ZERO
 from quantleap.core.tenancy import TenantOwned, TenantQuerySet
 
+#: What postings are of, and how their keys begin.
+KINDS = (
+    "invoice", "payment", "credit_note", "refund", "commission", "clawback", "maturity",
+    "recognition",
+)  # fmt: skip
+
 
 class LedgerAccount(models.Model):
     """One account, made when it is first posted to. Codes and kinds: chart.py."""
@@ -63,6 +69,12 @@ class LedgerTransaction(TenantOwned):
             # months of a partner (statements, reports)
             models.Index(
                 fields=["partner_id", "environment", "effective_on"], name="ledger_tenant_idx"
+            ),
+            # the console's search: a key by its beginning
+            models.Index(
+                fields=["idem_key"],
+                opclasses=["varchar_pattern_ops"],
+                name="ledger_idem_key_begins_idx",
             ),
         )
 

@@ -96,6 +96,15 @@ class Payment(TenantOwned):
             models.Index(
                 fields=["partner_id", "environment", "recorded_on"], name="payment_tenant_idx"
             ),
+            # the console's search: the bank's reference by its beginning
+            models.Index(
+                fields=["reference"],
+                opclasses=["varchar_pattern_ops"],
+                name="payment_reference_idx",
+            ),
+            # the console's filters by date
+            models.Index(fields=["received_on"], name="payment_received_idx"),
+            models.Index(fields=["recorded_on"], name="payment_recorded_idx"),
         )
 
     def __str__(self) -> str:

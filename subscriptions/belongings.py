@@ -1,0 +1,34 @@
+"""A customer's subscriptions, for the customer's page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.http import HttpRequest
+
+from partners.models import Customer
+from quantleap.core.columns import in_rupees
+from quantleap.core.console import Cell, Panel, day_cell, newest, page_of
+from subscriptions.models import Subscription
+
+
+def belongings(request: HttpRequest, customer: Customer) -> Sequence[Panel]:
+    """Two queries."""
+    if not request.user.has_perm("subscriptions.view_subscription"):
+        return []
+    return [
+        newest(
+            "Subscriptions",
+            Subscription.objects.filter(customer=customer).select_related("template"),
+            {"customer__id__exact": customer.pk},
+            ("Subscription", "Template", "Status", "Since", "Fee a month"),
+            lambda one: (
+                Cell(one.public_id, page_of(one)),
+                Cell(one.template.name),
+                Cell(one.get_status_display()),
+                day_cell(one.created_at),
+                Cell(in_rupees(one.monthly_fee)),
+            ),
+            "None yet.",
+        )
+    ]

@@ -31,6 +31,7 @@ STOPPED_MEANS: Final[Mapping[str, str]] = {
     "execution-tick": "no run is armed: what has not been armed yet does not trade.",
     "expire-broker-sessions": "logins of yesterday look good this morning.",
     "watch-feeds": "nobody notices a feed that gives no prices.",
+    "import-contract-lists": "no contract list is fetched before the open.",
     "forget-user-tokens": "tokens of customers that have ended are kept.",
     "mature-commission": "no commission becomes payable.",
     "bill": "no invoice is written.",

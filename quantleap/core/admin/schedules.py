@@ -19,6 +19,7 @@ from django_celery_beat.models import (
 from quantleap.core import clock, schedules
 from quantleap.core.admin.frame import ReadOnlyAdmin, display
 from quantleap.core.audit import Actor
+from quantleap.core.columns import plain
 from quantleap.core.confirmation import ConfirmForm, confirmed
 
 
@@ -28,20 +29,24 @@ class ScheduleAdmin(ReadOnlyAdmin):
     Rows are edited nowhere: whoever could write one could start any task with any arguments.
     """
 
-    list_display = ("name", "state", "rhythm", "last_run_at", "task")
+    list_display = ("name", "state", "rhythm", plain("last_run_at", "Last run"), "task")
     list_filter = ("enabled",)
     list_select_related = ("interval", "crontab", "solar", "clocked")
     search_fields = ("name", "task")
     search_help_text = "Part of a name or of a task's name"
     ordering = ("name",)
     fields = (
-        ("name", "state"),
-        "task",
-        ("rhythm", "last_run_at"),
-        ("args", "kwargs"),
-        ("queue", "expire_seconds"),
+        plain("name"),
+        "state_in_words",
+        "rhythm",
+        plain("last_run_at", "Last run (IST)"),
+        plain("task"),
+        plain("args", "Arguments"),
+        plain("kwargs", "Named arguments"),
+        plain("queue"),
+        plain("expire_seconds", "Left out when late by more than (seconds)"),
     )
-    readonly_fields = ("state", "rhythm")
+    readonly_fields = fields
     actions_detail = ("stop", "start", "run")
 
     @display(
@@ -57,10 +62,20 @@ class ScheduleAdmin(ReadOnlyAdmin):
             return "runs", "Runs"
         return ("stopped", "Stopped") if found == "stopped" else ("changed", found.capitalize())
 
-    @admin.display(description="When (UTC)")
+    @admin.display(description="State")
+    def state_in_words(self, row: PeriodicTask) -> str:
+        """The state, and what it means where nothing runs."""
+        kind, words = self.state(row)
+        if kind == "runs":
+            return words
+        return f"{words}: {schedules.STOPPED_MEANS.get(row.name, schedules.UNKNOWN)}"
+
+    @admin.display(description="When")
     def rhythm(self, row: PeriodicTask) -> str:
         """The schedule in words."""
-        return str(row.interval or row.crontab or row.solar or row.clocked or "–")
+        if row.crontab is not None:
+            return str(row.crontab.human_readable)
+        return str(row.interval or row.solar or row.clocked or "–")
 
     # -- who may -----------------------------------------------------------------------------------
     def _operates(self, request: HttpRequest, row: Any, *, enabled: bool | None) -> bool:

@@ -98,8 +98,9 @@ def _way_back(request: HttpRequest) -> tuple[str, str]:
     if request.path.startswith(CONSOLE) and len(parts) > 4 and parts[4]:
         section = "/".join([*parts[:4], ""])
         try:
-            resolve(section)
+            found = resolve(section).url_name or ""
         except (Resolver404, UnicodeError):
-            return CONSOLE, "To the first page"
-        return section, "To the list"
+            found = ""
+        if found.endswith("_changelist"):  # Django's own 404 answers every other address there
+            return section, "To the list"
     return CONSOLE, "To the first page"

@@ -183,7 +183,7 @@ CELERY_BEAT_SCHEDULE = {
     "import-contract-lists": {
         "task": "brokers.import_contract_lists",
         "schedule": 10.0,
-        "options": {"expires": 10},
+        "options": {"expire_seconds": 10},
     },
     "forget-user-tokens": {"task": "partners.forget_user_tokens", "schedule": 3600.0},
     # UTC: 05:00 in India, before the proof

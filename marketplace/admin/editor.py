@@ -48,6 +48,7 @@ class DraftEditor:
             data, prefix=PREFIX, initial=[strategy_initial(strategy) for strategy in strategies]
         )
         if data is not None and not self.formset.management_form.is_valid():
+            self.formset.forms = []  # half a form: nothing says how many rows there are
             return
         for index, form in enumerate(self.formset.forms):
             legs = strategies[index].legs if data is None and index < len(strategies) else ()

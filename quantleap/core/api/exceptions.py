@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from rest_framework import exceptions, status
 from rest_framework.response import Response
@@ -101,6 +101,8 @@ def handle(error: Exception, _context: Mapping[str, Any]) -> Response | None:
         return Response(envelope(400, message=message, details=details), status=400)
     if isinstance(error, RequestDataTooBig):
         return Response(envelope(413), status=413)
+    if isinstance(error, SuspiciousOperation):  # a thousand parameters and the like
+        return Response(envelope(400), status=400)
     if isinstance(error, Http404):
         return Response(envelope(404), status=404)
     if isinstance(error, DjangoPermissionDenied):

@@ -175,6 +175,7 @@ def test_every_sealed_column_is_known() -> None:
         *(f"brokers_feedaccount.{name}" for name in ("api_key", "api_secret", "access_token")),
         "partners_webhookendpoint.secret",
         "partners_webhookendpoint.previous_secret",
+        "partners_secretshowing.content",
     }
 
 

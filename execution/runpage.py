@@ -266,7 +266,7 @@ def open_questions(run_id: int | None = None) -> QuerySet[OrderIntent]:
 
 
 # -- the list of runs ----------------------------------------------------------------------------
-_LOST: Final = ("FAILED", "MISSED", "WITHDRAWN")
+_LOST: Final = ("FAILED", "MISSED")
 
 
 def run_counts(run_ids: Sequence[int]) -> dict[int, RunCounts]:
@@ -290,14 +290,18 @@ def run_counts(run_ids: Sequence[int]) -> dict[int, RunCounts]:
 def _counted(rows: Sequence[Mapping[str, Any]]) -> RunCounts:
     statuses: Counter[str] = Counter()
     causes: Counter[str] = Counter()
+    withdrawn: Counter[str] = Counter()
     for row in rows:
         statuses[row["status"]] += row["count"]
         if row["cause"] and row["status"] in _LOST:
             causes[row["cause"]] += row["count"]
+        elif row["cause"] and row["status"] == "WITHDRAWN":
+            withdrawn[row["cause"]] += row["count"]
     earned = [row["pnl"] for row in rows if row["pnl"] is not None]
     return RunCounts(
         by_status=statuses,
         causes=causes,
+        withdrawn=withdrawn,
         attention=sum(row["attention"] for row in rows),
         pnl=sum(earned, Decimal(0)) if earned else None,
     )

@@ -35,11 +35,13 @@ WAYS_OUT: Final[Mapping[str, tuple[str, str]]] = {
 class RunCounts:
     """Executions of one run: how many in which status, why they were lost, what they earned.
 
-    ``causes`` counts those that failed, were missed or were withdrawn; ``pnl`` is rupees.
+    ``causes`` counts those that failed or were missed, ``withdrawn`` those that were withdrawn;
+    ``pnl`` is rupees.
     """
 
     by_status: Mapping[str, int] = field(default_factory=dict)
     causes: Mapping[str, int] = field(default_factory=dict)
+    withdrawn: Mapping[str, int] = field(default_factory=dict)
     attention: int = 0
     pnl: Decimal | None = None
 
@@ -60,8 +62,9 @@ class RunCounts:
 
     @property
     def cause(self) -> str:
-        """The most frequent cause; '' when nothing went wrong."""
-        return max(self.causes, key=lambda one: (self.causes[one], one), default="")
+        """The most frequent cause of a loss, else of a withdrawal; '' when there is none."""
+        found = self.causes or self.withdrawn
+        return max(found, key=lambda one: (found[one], one), default="")
 
     def of(self, *statuses: str) -> int:
         """How many are in one of these statuses."""

@@ -62,9 +62,19 @@ def test_the_most_frequent_cause_is_the_reason() -> None:
     assert found.alarm == "3 of 3 subscribers did not enter."
 
 
-def test_whoever_paused_is_not_counted_as_lost() -> None:
-    counts = {"WITHDRAWN": 7, "OPEN": 2, "FAILED": 1}
-    assert state(AFTER, counts, {"PAUSED": 7, "MARGIN": 1}).alarm == ""
+def test_whoever_paused_is_neither_lost_nor_the_reason() -> None:
+    counts = RunCounts(
+        by_status={"WITHDRAWN": 7, "OPEN": 2, "FAILED": 1},
+        causes={"MARGIN": 1},
+        withdrawn={"PAUSED": 7},
+    )
+    found = run_state("ENTERED", "", TIMES, counts, AFTER)
+    assert (found.cause, found.alarm) == ("MARGIN", "")
+
+
+def test_a_run_that_was_withdrawn_says_why() -> None:
+    counts = RunCounts(by_status={"WITHDRAWN": 8}, withdrawn={"KILL_SWITCH": 8})
+    assert run_state("ARMED", "", TIMES, counts, AFTER).cause == "KILL_SWITCH"
 
 
 def test_a_run_outside_the_session_is_missed_with_its_cause() -> None:

@@ -22,7 +22,7 @@ def _having(model: type[Model], column: str, term: str) -> list[str]:
 class AuditEntryAdmin(LargeTableMixin, ReadOnlyAdmin):
     """Who did what."""
 
-    list_display = ("at", "actor", "action", "target_type", "target_id", "environment")
+    list_display = ("at", "actor", "action", "target_type", "target_id", "address", "environment")
     list_filter = (
         "environment",
         "actor_kind",

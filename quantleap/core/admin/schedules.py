@@ -109,9 +109,14 @@ class ScheduleAdmin(ReadOnlyAdmin):
             "console is red meanwhile, and the audit names you.",
         )
 
+    def stopping_asks_again(self, request: HttpRequest, row: PeriodicTask) -> dict[str, Any]:
+        """It can be taken back, but what was left undone meanwhile cannot."""
+        return {"again_words": f"Do you really want {row.name} to stand still?"}
+
     @confirmed(
         description="Stop",
         explain="what_stopping_means",
+        context="stopping_asks_again",
         form=ConfirmForm,
         permission="stop",
         icon="pause_circle",

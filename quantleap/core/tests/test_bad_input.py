@@ -37,7 +37,7 @@ FLOORS: dict[Callable[[World], Cases], int] = {
     bad_bodies.refused_late: 10,
     bad_requests.wrong_content: 200,
     bad_requests.oversized: 90,
-    bad_requests.wrong_headers: 100,
+    bad_requests.wrong_headers: 60,
     bad_requests.wrong_queries: 500,
     bad_requests.unsupported_methods: 200,
     bad_requests.unknown_paths: 300,

@@ -158,7 +158,7 @@ def pages(run_id: int) -> Iterator[Page]:
     ):
         yield Page("execution/run", what, run + query)
     for name in ("subscriptions/subscription", "partners/customer", "billing/invoice"):
-        yield Page(name, "one row", f"{ADMIN}/{name}/4711/change/")
+        yield Page(name, "one row", f"{ADMIN}/{name}/471/change/")
     yield Page("partners/customer", "choosing one", f"{ADMIN}/autocomplete/?term=n4711&app_label="
                "subscriptions&model_name=subscription&field_name=customer")  # fmt: skip
 

@@ -104,11 +104,24 @@ def found_by(
         more = more or condition.more
         if condition.rows is None:
             continue
-        found = queryset.filter(condition.rows).order_by("-pk").values_list("pk", flat=True)
-        rows = list(found[: MOST_FOUND + 1])
+        rows = _newest(queryset.filter(condition.rows))
         more = more or len(rows) > MOST_FOUND
         keys.update(rows[:MOST_FOUND])
     return (queryset.filter(pk__in=keys) if keys else queryset.none()), more
+
+
+def _newest(found: QuerySet[Any]) -> list[Any]:
+    """Keys of the newest rows, one more than may be shown.
+
+    The rows are found first and sorted afterwards: asked for the newest at once, PostgreSQL reads
+    the table backwards and takes rows that match for evenly spread, which a prefix never is.
+    """
+    some = found.order_by().values("pk")[: _FENCE * MOST_FOUND]
+    keys = found.model._default_manager.filter(pk__in=some).order_by("-pk")
+    return list(keys.values_list("pk", flat=True)[: MOST_FOUND + 1])
+
+
+_FENCE: Final = 5
 
 
 def first_keys(found: QuerySet[Any]) -> Iterable[Any]:

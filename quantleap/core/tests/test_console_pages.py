@@ -12,7 +12,7 @@ from django.contrib import admin
 from django.test import Client, RequestFactory
 from django.urls import reverse
 from django.utils.html import strip_tags
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from quantleap.core.models import StaffUser
@@ -112,3 +112,35 @@ def grave(axe: Axe, page: Page) -> list[str]:
             if not any(rule == violation["id"] and named in target for rule, named in ALLOWED):
                 found.append(f"{violation['id']} at {target}")
     return found
+
+
+@pytest.mark.browser
+@pytest.mark.django_db(transaction=True)
+def test_the_menu_opens_and_closes_by_its_one_button(page: Page) -> None:
+    page.goto("/admin/")
+    button = page.get_by_role("button", name="Show or hide the menu")
+    menu = page.locator("#nav-sidebar")
+    for width, open_at_first in ((1440, True), (390, False)):
+        page.set_viewport_size({"width": width, "height": 900})
+        expect(button).to_have_count(1)
+        expect(menu).to_be_visible(visible=open_at_first)
+        button.press("Enter")
+        expect(menu).to_be_visible(visible=not open_at_first)
+
+
+@pytest.mark.browser
+@pytest.mark.django_db(transaction=True)
+def test_control_a_nameless_field_and_a_long_word_are_noticed(page: Page) -> None:
+    page.goto("/admin/")
+    assert grave(Axe(), page) == []
+    page.evaluate(
+        """() => {
+          const box = document.createElement("div");
+          box.className = "field-line";
+          box.innerHTML = `<select><option>a</option></select><b>${"x".repeat(900)}</b>`;
+          document.getElementById("content").append(box);
+        }"""
+    )
+    assert [fault.split()[0] for fault in grave(Axe(), page)] == ["select-name"]
+    assert len(page.evaluate(OVERLAPS)) == 1
+    assert not fits(page)

@@ -86,12 +86,17 @@ class Walk:
         self.record = record
         self.statuses: Counter[int] = Counter()
         self.crashes: list[str] = []
+        self.headers: dict[str, str] = {}
 
     def send(self, path: str, query: str = "", data: dict[str, Any] | None = None) -> None:
         """One GET, or a POST of ``data``."""
         url = f"{path}?{query}" if query else path
         point = transaction.savepoint()
-        answer = self.client.get(url) if data is None else self.client.post(url, data)
+        answer = (
+            self.client.get(url, headers=self.headers)
+            if data is None
+            else self.client.post(url, data)
+        )
         transaction.savepoint_rollback(point)
         self.statuses[answer.status_code] += 1
         if answer.status_code >= 500:
@@ -172,11 +177,12 @@ def test_junk_in_the_fields_of_a_form_is_no_crash(walk: Walk) -> None:
     walk.finish("junk in forms of the console", at_least=300)
 
 
-def test_junk_in_a_query_or_an_id_of_the_api_is_no_crash(walk: Walk) -> None:
+def test_junk_in_a_query_or_an_id_of_the_api_is_no_crash(walk: Walk, world: World) -> None:
     for operation in operations():
         if operation.method != "GET":
             continue
         ids = dict.fromkeys(operation.parameters, "abc")
+        walk.headers = dict(world.headers(operation.surface))
         for query in QUERIES:
             walk.send(operation.url(ids), query)
         for name in operation.query:

@@ -89,7 +89,7 @@ def newest(
     options = rows.model._meta
     url = reverse(f"admin:{options.app_label}_{options.model_name}_changelist")
     count = rows.order_by()[: _COUNTED + 1].count()
-    words = f"all {count}" if count <= _COUNTED else f"more than {_COUNTED:,}"
+    words = f"All {count}" if count <= _COUNTED else f"More than {_COUNTED:,}"
     return Panel(title, headers, shown, empty, Cell(words, f"{url}?{urlencode(address)}"))
 
 

@@ -84,4 +84,6 @@ def _credit(customer: Customer) -> Panel:
     if account is not None:
         held = in_rupees(-ledger.balance(code))
         rows.append((Cell(held, page_of(account)), Cell("Movements, and paying it out")))
-    return Panel("Credit", ("We hold", ""), tuple(rows), "None: nothing was paid too much.")
+    return Panel(
+        "Credit", ("We hold", "Its page shows"), tuple(rows), "None: nothing was paid too much."
+    )

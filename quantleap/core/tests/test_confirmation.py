@@ -11,7 +11,10 @@ from quantleap.core import confirmation
 from quantleap.core.confirmation import seal, sealed
 
 #: Buttons of pages that change nothing: they lead somewhere, or only show.
-LOOKS = {"download_pdf", "history", "stop_entries_here", "stop_entries"}
+LOOKS = {
+    *("download_pdf", "history", "stop_entries_here", "stop_entries"),
+    *("set_password", "versions"),
+}
 
 
 def test_a_seal_fits_what_it_was_made_of_and_nothing_else() -> None:

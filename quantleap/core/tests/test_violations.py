@@ -83,9 +83,11 @@ def test_a_form_checks_what_it_can_violate(request_of_boss: HttpRequest) -> None
         for constraint in touched(model, form):
             if constraint.name in BY_THE_PAGE:
                 continue
-            needed = constraint.fields if isinstance(constraint, UniqueConstraint) else []
+            needed = constraint.fields if isinstance(constraint, UniqueConstraint) else ()
             parents = {one.name for one in model._meta.fields if one.is_relation}
-            assert set(needed) <= set(form.base_fields) | parents, constraint.name
+            # A partner's number is asked for by name and put into the row by the form.
+            asked = set(form.base_fields) | {f"{name}_id" for name in form.base_fields}
+            assert set(needed) <= asked | parents, constraint.name
 
 
 def errors_of(request: HttpRequest, model: type[Model], values: dict[str, str]) -> Any:
@@ -106,15 +108,32 @@ def test_a_gstin_of_another_state_is_refused_beside_it(request_of_boss: HttpRequ
     assert "__all__" not in errors
 
 
+def price_form(request: HttpRequest, template: Template, **values: str) -> Any:
+    """The form of one new fee below a template."""
+    page = admin.site._registry[Template]
+    inline = next(one for one in page.get_inline_instances(request, template) if one.model is Price)
+    formset_class: Any = inline.get_formset(request, template)
+    form = formset_class.form({"tier": "STANDARD", "effective_from": "2027-01-01", **values})
+    form.instance.template = template
+    return form
+
+
+def test_a_second_fee_of_one_day_is_refused_in_words(request_of_boss: HttpRequest) -> None:
+    """For everybody, where the partner is empty in both rows."""
+    load_reference_data()
+    template = make_template()
+    first = price_form(request_of_boss, template, monthly_fee="99")
+    assert first.errors == {}
+    first.save()
+
+    second = price_form(request_of_boss, template, monthly_fee="199")
+
+    assert "There is a fee from this day on already." in str(second.errors)
+
+
 def test_a_negative_fee_is_refused_beside_the_fee(request_of_boss: HttpRequest) -> None:
     load_reference_data()
     template = make_template()
-    page = admin.site._registry[Template]
-    inline = next(
-        one for one in page.get_inline_instances(request_of_boss, template) if one.model is Price
-    )
-    formset_class: Any = inline.get_formset(request_of_boss, template)
-    form = formset_class.form({"tier": "", "monthly_fee": "-1", "effective_from": "2027-01-01"})
-    form.instance.template = template
+    form = price_form(request_of_boss, template, monthly_fee="-1")
     assert form.errors.get("monthly_fee") == ["A fee is ₹0 or more."]
     assert "is violated" not in str(form.errors)

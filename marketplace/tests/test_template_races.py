@@ -14,7 +14,7 @@ from django.test import Client
 from marketplace.models import Template
 from marketplace.selectors import draft_definition, name_is_taken
 from marketplace.tests import factories as make
-from marketplace.tests.test_template_page import ADD, fields_of, hand_written
+from marketplace.tests.template_form import ADD, fields_of, hand_written
 from quantleap.core.models import StaffUser
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -12,7 +12,7 @@ from django.test import Client
 
 from marketplace.models import Price, Template
 from marketplace.tests import factories as make
-from marketplace.tests.test_template_page import hand_written
+from marketplace.tests.template_form import hand_written
 from partners.models import Partner
 from partners.tests.factories import make_partner
 from quantleap.core.models import StaffUser

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db.models import BaseConstraint, CheckConstraint, F, Q, UniqueConstraint
+from django.forms.models import InlineForeignKeyField
 
 if TYPE_CHECKING:
     _ModelForm = forms.ModelForm[Any]
@@ -56,6 +57,25 @@ class BesideFields(_ModelForm):
         for error in above:
             for message in error.messages:
                 self.add_error(blamed.get(message), message)
+
+    def _post_clean(self) -> None:
+        """Ask the constraints that name the parent too: Django leaves the parent of an inline row
+        out of them, and a second fee of one day was told as somebody else's save.
+        """
+        super()._post_clean()  # type: ignore[misc]  # not in the stubs
+        parents = {
+            name for name, field in self.fields.items() if isinstance(field, InlineForeignKeyField)
+        }
+        if not parents or self.errors:
+            return
+        exclude = self._get_validation_exclusions()  # type: ignore[attr-defined]  # the same
+        for constraint in self._meta.model._meta.constraints:
+            if parents.isdisjoint(fields_of(constraint)):
+                continue
+            try:
+                constraint.validate(self._meta.model, self.instance, exclude=exclude)
+            except ValidationError as error:
+                self._update_errors(ValidationError({NON_FIELD_ERRORS: error.messages}))
 
     def _shown(self, constraint: BaseConstraint) -> str:
         """The first of its fields that the person sees."""

@@ -118,19 +118,6 @@ def price_form(request: HttpRequest, template: Template, **values: str) -> Any:
     return form
 
 
-def test_a_second_fee_of_one_day_is_refused_in_words(request_of_boss: HttpRequest) -> None:
-    """For everybody, where the partner is empty in both rows."""
-    load_reference_data()
-    template = make_template()
-    first = price_form(request_of_boss, template, monthly_fee="99")
-    assert first.errors == {}
-    first.save()
-
-    second = price_form(request_of_boss, template, monthly_fee="199")
-
-    assert "There is a fee from this day on already." in str(second.errors)
-
-
 def test_a_negative_fee_is_refused_beside_the_fee(request_of_boss: HttpRequest) -> None:
     load_reference_data()
     template = make_template()

@@ -27,30 +27,36 @@ _HARMLESS_NAME = re.compile(
     r"(?:_at|_until|_id|_count|_field|_expires?|_name|_version)$|^token_type$", re.I
 )
 
+# Every repetition below is bounded or cannot be entered twice at one place: whoever may put text
+# into a log line (a Host header, a path, a broker's words) must not hold the process in here.
 _IN_TEXT: Final = (
     # our own keys, tokens and signing secrets; JSON web tokens
     (
         re.compile(
             r"\b(?:sk_[A-Za-z0-9_]{12,}|ut_[\w-]{16,}|whsec_[A-Za-z0-9+/=]{8,}"
-            r"|eyJ[\w-]{10,}\.[\w.-]+|v1:[\w.-]{1,40}:[\w-]{16}:[\w-]{16,})"
+            r"|eyJ[\w-]{10,1000}\.[\w.-]+|v1:[\w.-]{1,40}:[\w-]{16}:[\w-]{16,})"
         ),
         MASK,
     ),
     # Authorization headers
-    (re.compile(r"\b(Bearer|Basic|Token)\s+[\w.~+/=:-]{6,}", re.I), rf"\1 {MASK}"),
+    (re.compile(r"\b(Bearer|Basic|Token)\s{1,8}[\w.~+/=:-]{6,}", re.I), rf"\1 {MASK}"),
     # scheme://user:password@host
-    (re.compile(r"(\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@'\"]*):[^\s@'\"]+@", re.I), rf"\1:{MASK}@"),
-    # name=value in query strings, forms, key-value text and reprs: 'api_secret': 'x', secret=x
     (
-        re.compile(
-            rf"(?P<head>[\w.-]*(?:{_PARTS})[\w.-]*[\"']?\s*(?:=>|[=:])\s*)"
-            r"(?P<value>b?\"(?:[^\"\\]|\\.)*\"|b?'(?:[^'\\]|\\.)*'|[^\s,;&)}\]'\"]+)",
-            re.I,
-        ),
-        rf"\g<head>{MASK}",
+        re.compile(r"(\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@'\"]{0,200}):[^\s@'\"]{1,200}@", re.I),
+        rf"\1:{MASK}@",
     ),
     # a login's one-time state and code are only secret as parameters
     (re.compile(r"([?&](?:state|code|request_token)=)[^&\s'\"]+", re.I), rf"\1{MASK}"),
+)
+# name=value in query strings, forms, key-value text and reprs: 'api_secret': 'x', secret=x
+_NAMED = re.compile(
+    r"(?<![\w.-])(?P<name>(?:(?:api|access|encryption|private) )?[\w.-]{1,200})"
+    r"\\?[\"']?\s{0,8}(?:=>|[=:])\s{0,8}",
+    re.I,
+)
+# A quotation that is cut off goes on to the end of what there is of it.
+_VALUE = re.compile(
+    r"\\?b?\"(?:[^\"\\]|\\.){0,4000}\"?|\\?b?'(?:[^'\\]|\\.){0,4000}'?|[^\s,;&)}\]'\"]+", re.S
 )
 _ADDRESS_PASSWORD = re.compile(r"(://[^/@:]*):[^/@]*@")
 
@@ -66,7 +72,20 @@ def mask_text(text: str) -> str:
         text = f"{text[:_LONGEST]}… ({len(text)} characters)"
     for pattern, replacement in _IN_TEXT:
         text = pattern.sub(replacement, text)
-    return text
+    return _mask_named(text)
+
+
+def _mask_named(text: str) -> str:
+    """The values of what has a secret name. What has another is looked into: it may hold some."""
+    parts: list[str] = []
+    done = begin = 0
+    while named := _NAMED.search(text, begin):
+        begin = named.end()
+        value = _VALUE.match(text, begin) if is_secret_name(named["name"]) else None
+        if value is not None:
+            parts += [text[done:begin], MASK]
+            done = begin = value.end()
+    return "".join([*parts, text[done:]])
 
 
 def mask(value: Any, name: str = "", depth: int = 0) -> Any:

@@ -89,6 +89,7 @@ def token_of(feed: FeedAccount) -> str:
 # -- a feed account's login ------------------------------------------------------------------
 def test_kites_redirect_finishes_the_login_by_itself(staff: Client) -> None:
     feed = feed_at("zerodha")
+    staff.defaults["REMOTE_ADDR"] = "203.0.113.9"
     state = state_of(begin(staff, feed))
     with responses.RequestsMock() as wire:
         kite_grants(wire)
@@ -100,11 +101,11 @@ def test_kites_redirect_finishes_the_login_by_itself(staff: Client) -> None:
     assert token_of(feed) == "t"
     assert "main is logged in at Zerodha until" in staff.get(change).content.decode()
     actions = AuditEntry.objects.filter(target_type="feed_account").values_list(
-        "action", "actor_id"
+        "action", "actor_id", "address"
     )
     assert set(actions) >= {
-        ("feed_account.login_started", "asha"),
-        ("feed_account.logged_in", "asha"),
+        ("feed_account.login_started", "asha", "203.0.113.9"),
+        ("feed_account.logged_in", "asha", "203.0.113.9"),
     }
 
 

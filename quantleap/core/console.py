@@ -30,7 +30,7 @@ class ConsoleMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if not request.path.startswith(CONSOLE):
+        if not request.path.startswith(STAFF_PAGES):
             return self.get_response(request)
         address = caller_address(request)
         with timezone.override(clock.IST), staff_at(str(address) if address else None):
@@ -174,6 +174,8 @@ class Link(NamedTuple):
 
 
 CONSOLE: Final = "/admin/"
+#: Where staff act: the console, and the page to which brokers send them back after a login.
+STAFF_PAGES: Final = (CONSOLE, "/broker-login/")
 
 #: Sidebar: groups and the models below them. A model without a page is left out.
 NAVIGATION: Final[tuple[tuple[str, bool, tuple[Link, ...]], ...]] = (

@@ -19,6 +19,7 @@ from partners.webhooks.signing import new_signing_secret
 from quantleap.core import audit, crypto, outbox
 from quantleap.core.audit import Actor
 from quantleap.core.errors import InvalidRequest, InvalidTransition, NotFound
+from quantleap.core.fields import sealed_place
 from quantleap.core.identifiers import ascii_lower
 from quantleap.core.targets import UnsafeTarget
 
@@ -63,7 +64,7 @@ def create_endpoint(
             created_at=now,
         )
         # The ciphertext is bound to its row, so the row comes first.
-        endpoint.secret = crypto.encrypt(secret, place=secret_place(endpoint.pk))
+        endpoint.secret = crypto.encrypt(secret, place=sealed_place(endpoint, "secret"))
         endpoint.save(update_fields=["secret"])
         _record(endpoint, "webhook_endpoint.created", actor)
     return CreatedEndpoint(endpoint, secret)
@@ -77,12 +78,14 @@ def rotate_secret(*, endpoint_id: int, actor: Actor, now: dt.datetime) -> Create
         if endpoint is None:
             raise NotFound
         try:
-            current = crypto.decrypt(endpoint.secret, place=secret_place(endpoint.pk))
+            current = crypto.decrypt(endpoint.secret, place=sealed_place(endpoint, "secret"))
         except crypto.DecryptionError:
             current = ""  # nothing could be signed with it either; a new one is the way out
-        endpoint.previous_secret = crypto.encrypt(current, place=previous_place(endpoint.pk))
+        endpoint.previous_secret = crypto.encrypt(
+            current, place=sealed_place(endpoint, "previous_secret")
+        )
         endpoint.previous_secret_until = now + ROTATION_OVERLAP if current else None
-        endpoint.secret = crypto.encrypt(secret, place=secret_place(endpoint.pk))
+        endpoint.secret = crypto.encrypt(secret, place=sealed_place(endpoint, "secret"))
         endpoint.save(update_fields=["secret", "previous_secret", "previous_secret_until"])
         _record(endpoint, "webhook_endpoint.secret_rotated", actor)
     return CreatedEndpoint(endpoint, secret)
@@ -93,10 +96,10 @@ def secrets_in_force(endpoint: WebhookEndpoint, now: dt.datetime) -> list[str]:
 
     DecryptionError when the current one cannot be read; an unreadable older one is left out.
     """
-    found = [crypto.decrypt(endpoint.secret, place=secret_place(endpoint.pk))]
+    found = [crypto.decrypt(endpoint.secret, place=sealed_place(endpoint, "secret"))]
     until = endpoint.previous_secret_until
     if endpoint.previous_secret and until is not None and until > now:
-        place = previous_place(endpoint.pk)
+        place = sealed_place(endpoint, "previous_secret")
         with contextlib.suppress(crypto.DecryptionError):
             found.append(crypto.decrypt(endpoint.previous_secret, place=place))
     return found
@@ -179,16 +182,6 @@ def replay(*, delivery_id: int, actor: Actor, now: dt.datetime) -> Replay:
             data={"event_id": delivery.event_id, "how": done.value},
         )
     return done
-
-
-def secret_place(endpoint_id: int) -> str:
-    """Where the current secret is stored, for its encryption."""
-    return f"partners_webhookendpoint:{endpoint_id}:secret"
-
-
-def previous_place(endpoint_id: int) -> str:
-    """Where the secret before it is stored, for its encryption."""
-    return f"partners_webhookendpoint:{endpoint_id}:previous_secret"
 
 
 def _checked_events(names: Iterable[str]) -> list[str]:

@@ -31,5 +31,10 @@ class SealedField(_TextField):
 
 
 def sealed_place(row: models.Model, field: str) -> str:
-    """What binds a ciphertext to its place (``table:pk:field``)."""
-    return f"{row._meta.db_table}:{row.pk}:{field}"
+    """What binds a ciphertext to its place (``table:pk:field``); the row must have its key."""
+    return place_of(type(row), row.pk, field)
+
+
+def place_of(model: type[models.Model], pk: object, field: str) -> str:
+    """The same where only the row's key is at hand."""
+    return f"{model._meta.db_table}:{pk}:{field}"

@@ -17,7 +17,7 @@ from django.db import models, transaction
 from django.db.models import Count, F, Func, TextField, Value
 
 from quantleap.core import crypto
-from quantleap.core.fields import SealedField
+from quantleap.core.fields import SealedField, place_of
 
 #: The id in ciphertext that was not written by us at all.
 FOREIGN = "?"
@@ -39,7 +39,7 @@ class SealedColumn:
 
     def place(self, pk: object) -> str:
         """The associated data of one row's value."""
-        return f"{self.model._meta.db_table}:{pk}:{self.name}"
+        return place_of(self.model, pk, self.name)
 
 
 @dataclass(slots=True)

@@ -25,6 +25,7 @@ from brokers.models import FeedAccount
 from brokers.services import feeds
 from quantleap.core import clock
 from quantleap.core.audit import Actor
+from quantleap.core.console import page_of
 from quantleap.core.errors import DomainError
 
 log = structlog.get_logger(__name__)
@@ -104,11 +105,7 @@ def _finish(request: HttpRequest, came: Return, feed: FeedAccount) -> HttpRespon
     expires = feed.token_expires_at
     until = f" until {clock.to_ist(expires):%d %b %H:%M} IST" if expires else ""
     messages.success(request, f"{feed} is logged in at {broker}{until}.")
-    return HttpResponseRedirect(_page_of(feed))
-
-
-def _page_of(feed: FeedAccount) -> str:
-    return reverse("admin:brokers_feedaccount_change", args=[feed.pk])
+    return HttpResponseRedirect(page_of(feed))
 
 
 def _failed(
@@ -121,7 +118,7 @@ def _failed(
         sentences=[sentence for sentence in sentences if sentence],
         links=[
             ("Log in again", reverse("admin:brokers_feedaccount_log_in", args=[feed.pk])),
-            (f"Back to {feed}", _page_of(feed)),
+            (f"Back to {feed}", page_of(feed)),
         ],
     )
 

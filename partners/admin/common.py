@@ -103,9 +103,3 @@ def secret_page(page: Any, request: HttpRequest, public_id: str) -> HttpResponse
     response.headers["Cache-Control"] = "no-store"
     response.headers["Referrer-Policy"] = "no-referrer"
     return response
-
-
-def change_url(instance: Any) -> str:
-    """The page of one row."""
-    options = instance._meta
-    return reverse(f"admin:{options.app_label}_{options.model_name}_change", args=[instance.pk])

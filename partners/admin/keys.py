@@ -8,7 +8,7 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 
-from partners.admin.common import change_url, shown_once
+from partners.admin.common import shown_once
 from partners.admin.forms import RotateKeyForm
 from partners.models import PartnerKey, PartnerSecret
 from partners.services import revoke_key, rotate_key
@@ -16,6 +16,7 @@ from partners.showing import Item
 from quantleap.core import clock
 from quantleap.core.admin import ReadOnlyAdmin, ReadOnlyTabularInline, confirmed
 from quantleap.core.audit import Actor
+from quantleap.core.console import page_of
 
 HINT = (
     "Only a hash of the secret is stored, so nobody can look it up. If it gets lost, rotate the "
@@ -65,7 +66,7 @@ class PartnerKeyAdmin(ReadOnlyAdmin):
                 Item("api-key", "Authorization: Bearer", issued.key),
                 Item("api-secret", "X-Partner-Secret", issued.secret),
             ],
-            back=change_url(obj),
+            back=page_of(obj),
         )
 
     def explain_rotate(self, request: HttpRequest, obj: PartnerKey) -> list[str]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 
-from partners.admin.common import change_url, secret_page, shown_once
+from partners.admin.common import secret_page, shown_once
 from partners.admin.forms import IssueKeyForm, PartnerForm, ReasonForm, WebhookEndpointForm
 from partners.admin.keys import HINT
 from partners.admin.webhooks import SIGNING_HINT
@@ -25,6 +24,7 @@ from quantleap.core.admin import (
     confirmed,
 )
 from quantleap.core.audit import Actor
+from quantleap.core.console import page_of
 
 
 class RevenueShareInline(ConsoleTabularInline):
@@ -91,9 +91,11 @@ class PartnerAdmin(ConsoleAdmin):
         ]
 
     def show_secret(self, request: HttpRequest, public_id: str) -> HttpResponse:
-        """A secret, once."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
+        """A secret, once, to the person it was made for and to nobody else.
+
+        No right is asked for here: whoever may rotate a key or a signing secret need not be allowed
+        to view partners, and the secret would be lost with the refusal.
+        """
         return secret_page(self, request, public_id)
 
     @confirmed(description="Issue API key", explain="explain_issue", form=IssueKeyForm, icon="key")
@@ -154,7 +156,7 @@ class PartnerAdmin(ConsoleAdmin):
                 Item("endpoint-id", "Endpoint id", created.endpoint.public_id),
                 Item("signing-secret", "Signing secret", created.secret),
             ],
-            back=change_url(created.endpoint),
+            back=page_of(created.endpoint),
         )
 
     def explain_endpoint(self, request: HttpRequest, obj: Partner) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 
-from partners.admin.common import PartnerColumn, PartnerFilter, change_url, shown_once
+from partners.admin.common import PartnerColumn, PartnerFilter, shown_once
 from partners.admin.forms import ReasonForm
 from partners.models import WebhookDelivery, WebhookEndpoint
 from partners.showing import Item
@@ -22,6 +22,7 @@ from partners.webhooks.services import (
 from quantleap.core import clock
 from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, confirmed
 from quantleap.core.audit import Actor
+from quantleap.core.console import page_of
 from quantleap.core.largelists import begins, one_of
 
 SIGNING_HINT = (
@@ -70,7 +71,7 @@ class WebhookEndpointAdmin(PartnerColumn, ReadOnlyAdmin):
                 Item("endpoint-url", "Endpoint", obj.url),
                 Item("signing-secret", "Signing secret", created.secret),
             ],
-            back=change_url(obj),
+            back=page_of(obj),
         )
 
     def explain_rotate(self, request: HttpRequest, obj: WebhookEndpoint) -> list[str]:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client
 
@@ -73,8 +74,8 @@ def test_the_page_is_kept_by_no_cache_and_names_nothing_to_other_sites(console: 
     assert "<script>" not in page.content.decode().split('id="content-main"')[1].split("</main")[0]
 
 
-@pytest.mark.parametrize("make", ["issue", "rotate", "endpoint", "signing"])
-def test_whatever_makes_a_secret_redirects_and_makes_one(make: str, console: Client) -> None:
+def maker(make: str) -> tuple[str, dict[str, Any]]:
+    """The page that makes a secret, and its form, with a partner, a key and an endpoint there."""
     issued = make_key(make_partner())
     partner = Partner.objects.get()
     endpoint = create_endpoint(
@@ -96,7 +97,15 @@ def test_whatever_makes_a_secret_redirects_and_makes_one(make: str, console: Cli
             {},
         ),
     }
-    url, form = pages[make]
+    return pages[make]
+
+
+makers = pytest.mark.parametrize("make", ["issue", "rotate", "endpoint", "signing"])
+
+
+@makers
+def test_whatever_makes_a_secret_redirects_and_makes_one(make: str, console: Client) -> None:
+    url, form = maker(make)
     answer = confirm(console, url, form)
     assert answer.status_code == 302
     assert "/secret/shw_" in answer.url
@@ -113,6 +122,36 @@ def test_whatever_makes_a_secret_redirects_and_makes_one(make: str, console: Cli
     for _ in range(3):
         assert console.get(answer.url).status_code == 200
     assert made() == before
+
+
+@makers
+def test_whoever_may_make_a_secret_sees_it_without_any_other_right(make: str, db: None) -> None:
+    """Seen before: a key was rotated, and the page with its new secret was 403."""
+    url, form = maker(make)
+    model = {"rotate": "partnerkey", "signing": "webhookendpoint"}.get(make, "partner")
+    person = StaffUser.objects.create_user("ravi", is_staff=True)
+    person.user_permissions.add(Permission.objects.get(codename=f"change_{model}"))
+    client = Client()
+    client.force_login(person)
+    answer = confirm(client, url, form)
+    assert answer.status_code == 302
+    page = client.get(answer.url)
+    assert page.status_code == 200
+    shown = "signing-secret" if make in ("endpoint", "signing") else "api-secret"
+    assert f'id="{shown}"' in page.content.decode()
+
+
+def test_a_secret_is_shown_to_staff_who_are_logged_in_only(
+    console: Client, asha: StaffUser
+) -> None:
+    """Control: the same address works as soon as the account is on again."""
+    url = issue(console).url
+    for off in ({"is_active": False}, {"is_staff": False}):
+        StaffUser.objects.filter(pk=asha.pk).update(**off)
+        assert console.get(url).status_code == 302
+        StaffUser.objects.filter(pk=asha.pk).update(is_active=True, is_staff=True)
+    console.force_login(asha)
+    assert 'id="api-secret"' in console.get(url).content.decode()
 
 
 def test_only_the_person_who_asked_sees_it(console: Client) -> None:

@@ -69,7 +69,7 @@ class Partner(models.Model):
             models.CheckConstraint(
                 condition=Q(slug__regex=r"^[a-z0-9]{2,12}$"),
                 name="partner_slug_format",
-                violation_error_message="2 to 12 small letters (a to z) and digits, no spaces.",
+                violation_error_message="2 to 12 lowercase letters (a to z) and digits, no spaces.",
             ),
         )
 

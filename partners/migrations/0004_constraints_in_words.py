@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("slug__regex", "^[a-z0-9]{2,12}$")),
                 name="partner_slug_format",
-                violation_error_message="2 to 12 small letters (a to z) and digits, no spaces.",
+                violation_error_message="2 to 12 lowercase letters (a to z) and digits, no spaces.",
             ),
         ),
         migrations.AlterConstraint(

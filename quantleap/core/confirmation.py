@@ -69,7 +69,7 @@ def _digest(facts: Iterable[object]) -> str:
 class ConfirmForm(forms.Form):
     """What a confirmed action asks for; subclasses add fields. Posted with ``confirm=yes``.
 
-    ``obj`` is the row that is asked about: checks that need it belong into ``clean_<field>``, so
+    ``obj`` is the row that is asked about: checks that need it belong in ``clean_<field>``, so
     that a figure is refused beside its field and before anybody is asked to confirm it.
     """
 

@@ -57,13 +57,13 @@ def clean_email(text: str) -> str:
         raise BadIdentifier("The part before the @ may hold plain (ASCII) characters only.")
     local = ascii_lower(local)
     if not _LOCAL_PART.fullmatch(local) or len(local) > _MAX_LOCAL_PART:
-        raise BadIdentifier("The part before the @ is no e-mail name.")
+        raise BadIdentifier("The part before the @ is not a valid mailbox name.")
     try:
         host = ascii_host(domain)
     except BadHost as error:
-        raise BadIdentifier(f"Behind the @: {error}") from error
+        raise BadIdentifier(f"After the @: {error}") from error
     if "." not in host or host_address(host) is not None:
-        raise BadIdentifier("Behind the @ stands a domain such as example.com.")
+        raise BadIdentifier("After the @ write a domain such as example.com.")
     if len(local) + 1 + len(host) > MAX_EMAIL:
         raise BadIdentifier(f"An e-mail address has at most {MAX_EMAIL} characters.")
     return f"{local}@{host}"

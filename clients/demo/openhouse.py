@@ -24,8 +24,13 @@ def welcome(installation: Installation, username: str, password: str) -> list[st
 
 
 def interrupt_on_signals() -> None:
-    """A closed terminal and a plain ``kill`` end us as Ctrl-C does: in order."""
+    """A closed terminal and a plain ``kill`` end us as Ctrl-C does: in order.
+
+    Under ``nohup`` a closed terminal stays ignored.
+    """
     for number in SIGNALS:
+        if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+            continue
         signal.signal(number, signal.default_int_handler)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import signal
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from django.db import DatabaseError, connection, transaction
 
 from quantleap.core import checks, clock, dbguard
 from quantleap.core.locks import lock_key, try_transaction_lock
+from quantleap.core.management.commands import up
 from quantleap.core.refusals import refusals
 from quantleap.core.startup import StartRefused
 from quantleap.settings.reader import Environment
@@ -160,3 +163,24 @@ def test_advisory_locks_are_stable_names() -> None:
     assert -(2**63) <= lock_key("a") < 2**63
     with transaction.atomic():
         assert try_transaction_lock("a")
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in up.STOP_SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers")
+def test_up_is_ended_by_a_closed_terminal_but_not_under_nohup() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    up._interrupt_on_signals()
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGHUP)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    up._interrupt_on_signals()
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGTERM)

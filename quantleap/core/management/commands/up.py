@@ -97,14 +97,20 @@ class Command(BaseCommand):
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+def _stop_signals() -> list[signal.Signals]:
+    """Those that end us; not a closed terminal under ``nohup``, which stays ignored."""
+    nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return [number for number in STOP_SIGNALS if not (nohup and number == signal.SIGHUP)]
+
+
 def _interrupt_on_signals() -> None:
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    for number in STOP_SIGNALS:
+    for number in _stop_signals():
         signal.signal(number, interrupt)
 
 
 def _set_on_signals(asked: threading.Event) -> None:
-    for number in STOP_SIGNALS:
+    for number in _stop_signals():
         signal.signal(number, lambda number, frame: asked.set())

@@ -47,18 +47,31 @@ OTHER_FIGURES: Final = (
 )
 
 
-def seal(facts: Iterable[object]) -> str:
-    """A signed digest of what a page shows, for its hidden field ``seal``."""
-    return signing.TimestampSigner(salt=_SALT).sign(_digest(facts))
+def seal(*parts: Iterable[object]) -> str:
+    """Signed digests of what a page shows, for its hidden field ``seal``: one for each part.
+
+    A first page has its facts, a second one its facts and its figures.
+    """
+    return signing.TimestampSigner(salt=_SALT).sign(".".join(map(_digest, parts)))
 
 
-def sealed(posted: str, facts: Iterable[object]) -> bool:
-    """Whether ``posted`` is the seal of these facts, and not older than :data:`SEAL_SECONDS`."""
+def sealed(posted: str, *parts: Iterable[object], expires: bool = True) -> bool:
+    """Whether ``posted`` is the seal of these parts, and not older than :data:`SEAL_SECONDS`.
+
+    Without ``expires`` it may be of any age: where it stands for nothing that changes by itself,
+    and a moment lost is worse than an old page.
+    """
+    return _digests(posted, expires=expires) == [_digest(part) for part in parts]
+
+
+def _digests(posted: str, *, expires: bool) -> list[str]:
+    """What a seal holds; nothing where we did not make it, or where it is too old."""
+    oldest = SEAL_SECONDS if expires else None
     try:
-        found = signing.TimestampSigner(salt=_SALT).unsign(posted, max_age=SEAL_SECONDS)
+        found = signing.TimestampSigner(salt=_SALT).unsign(posted, max_age=oldest)
     except signing.BadSignature:
-        return False
-    return found == _digest(facts)
+        return []
+    return found.split(".")
 
 
 def _digest(facts: Iterable[object]) -> str:
@@ -218,8 +231,7 @@ class _Question:
                     return HttpResponseRedirect(back)
                 told = self._told(owner, request, obj)
                 facts = self._facts(request, owner, obj, method, told)
-        if state.ask_again:
-            facts = [*facts, *_figures(state.form)]
+        asked = (facts, _figures(state.form)) if state.ask_again else (facts,)
         shown = {
             **owner.admin_site.each_context(request),
             "opts": owner.opts,
@@ -231,7 +243,7 @@ class _Question:
             "errors": state.errors or [],
             "ask_again": state.ask_again,
             "figures": state.form.shown() if state.ask_again else [],
-            "seal": seal(facts),
+            "seal": seal(*asked),
             "back": back,
             **told,
         }
@@ -273,9 +285,12 @@ class _Question:
             return _State(form, status=409, errors=[CHANGED])
         if request.POST.get("again") != "yes":
             return _State(form, ask_again=True)
-        if sealed(posted, [*facts, *_figures(form)]):
+        figures = _figures(form)
+        if sealed(posted, facts, figures):
             return _State(form)
-        return _State(form, status=409, ask_again=True, errors=[OTHER_FIGURES])
+        same_figures = _digests(posted, expires=False)[1:] == [_digest(figures)]
+        reason = CHANGED if same_figures else OTHER_FIGURES
+        return _State(form, status=409, ask_again=True, errors=[reason])
 
     def _act(
         self, owner: Any, request: HttpRequest, obj: Any, method: Perform, state: _State

@@ -30,6 +30,16 @@ def test_a_page_left_open_asks_again(monkeypatch: pytest.MonkeyPatch) -> None:
     mark = seal(["x"])
     monkeypatch.setattr(confirmation, "SEAL_SECONDS", -1)
     assert not sealed(mark, ["x"])
+    assert sealed(mark, ["x"], expires=False)
+    assert not sealed(mark, ["y"], expires=False)
+
+
+def test_a_seal_of_facts_is_none_of_facts_and_figures() -> None:
+    both = seal(["refund", 1], ["amount=5"])
+    assert sealed(both, ["refund", 1], ["amount=5"])
+    assert not sealed(both, ["refund", 1])
+    assert not sealed(seal(["refund", 1]), ["refund", 1], ["amount=5"])
+    assert not sealed(seal(["refund", 1]), ["refund", 1], [])
 
 
 def _buttons() -> list[tuple[str, str, Any]]:

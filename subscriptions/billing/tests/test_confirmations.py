@@ -88,6 +88,24 @@ def test_another_figure_than_the_confirmed_one_is_asked_about_again(
     assert Refund.objects.get().amount == 400
 
 
+def test_a_second_page_said_other_figures_where_a_colleague_had_paid_meanwhile(
+    console: Client, invoice: Invoice
+) -> None:
+    address = url(invoice, "refund")
+    body = {"confirm": "yes", **REFUND, "amount": "100.00"}
+    asked = confirm(console, address, body)
+    pay(invoice, Decimal("178.82"))
+    late = console.post(address, {**body, "again": "yes", "seal": seal_of(asked)})
+    assert late.status_code == 409
+    assert "has changed since you opened it" in text(late)
+    assert "not the figures you were asked about" not in text(late)
+    assert "Paid and not given back are ₹178.82" in text(late)
+    assert not CreditNote.objects.exists()
+    again = {**body, "again": "yes", "seal": seal_of(late)}
+    assert console.post(address, again).status_code == 302
+    assert CreditNote.objects.get().total == 100
+
+
 def test_a_second_answer_without_a_first_question_moves_nothing(
     console: Client, invoice: Invoice
 ) -> None:

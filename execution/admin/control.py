@@ -195,8 +195,12 @@ class KillSwitchAdmin(KillButtonMixin, ReadOnlyAdmin):
         return [KillSwitch._meta.label, request.user.pk, _template_id(request)]
 
     def _asked_about(self, request: HttpRequest) -> bool:
-        """Whether the page that was answered told of what is to be blocked now."""
-        return sealed(request.POST.get("seal", ""), self._target(request))
+        """Whether the page that was answered told of what is to be blocked now.
+
+        However long it has been open: what it told of is still the same, and in an emergency
+        nobody shall be asked twice.
+        """
+        return sealed(request.POST.get("seal", ""), self._target(request), expires=False)
 
     # -- release ---------------------------------------------------------------------------------
     def what_release_means(self, request: HttpRequest, switch: KillSwitch) -> list[str]:

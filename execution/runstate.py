@@ -22,7 +22,8 @@ EXIT_WITHIN: Final = dt.timedelta(seconds=180)
 # Where the way out of a cause lies: a page of the console, and what to call it.
 WAYS_OUT: Final[Mapping[str, tuple[str, str]]] = {
     "NO_QUOTE": ("admin:brokers_feedaccount_changelist", "Feed accounts"),
-    "NO_CONTRACT": ("admin:marketplace_contract_changelist", "Contracts"),
+    "NO_CONTRACT": ("admin:brokers_contractlistimport_changelist", "Contract lists"),
+    "CONTRACT_LIST": ("admin:brokers_contractlistimport_changelist", "Contract lists"),
     "SESSION_EXPIRED": ("admin:brokers_brokeraccount_changelist", "Broker accounts"),
     "NO_CREDENTIALS": ("admin:brokers_brokeraccount_changelist", "Broker accounts"),
     "ACCOUNT_DISABLED": ("admin:brokers_brokeraccount_changelist", "Broker accounts"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal, get_args
 
 CAUSES: Final[Mapping[str, str]] = {
     "MARGIN": "The broker refused the order: not enough margin in the account.",
@@ -27,7 +27,7 @@ CAUSES: Final[Mapping[str, str]] = {
     "LOTS_ZERO": "The lot multiplier leaves a leg without lots.",
     "NO_QUOTE": "No fresh quote was available at the entry second.",
     "NO_CONTRACT": "No listed contract fits the strategy's rule today.",
-    "CONTRACT_LIST": "Today's contract list could not be right, so nothing was sent.",
+    "CONTRACT_LIST": "Today's contract list cannot be right, so nothing was sent.",
     "KILL_SWITCH": "New entries were blocked by the kill switch.",
     "CONTROL_UNREACHABLE": "The kill switch could not be read, so nothing was sent.",
     "GRACE_OVER": "The entry's grace period was over before the order could leave.",
@@ -53,7 +53,8 @@ CAUSES: Final[Mapping[str, str]] = {
 
 
 #: Causes found before any broker was asked: what is noted beside them is for staff.
-_OURS: Final = frozenset({"NO_QUOTE", "NO_CONTRACT", "CONTRACT_LIST"})
+NotPriced = Literal["NO_QUOTE", "NO_CONTRACT", "CONTRACT_LIST"]
+_OURS: Final = frozenset(get_args(NotPriced))
 
 
 def brokers_words(cause: str, message: str) -> str:

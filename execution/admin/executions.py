@@ -23,7 +23,7 @@ from execution.looks import STATUS_COLOURS, to_ms
 from execution.models import Execution, OrderIntent, Run
 from execution.selectors import leg_summaries
 from execution.tags import parse_tag
-from execution.words import CAUSES, explain
+from execution.words import CAUSES, brokers_words, explain
 from quantleap.core import clock
 from quantleap.core.admin import (
     ConfirmForm,
@@ -177,6 +177,7 @@ class ExecutionAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
             "legs": leg_summaries(intents),
             "intents": intents,
             "outside": _outside(found, intents),
+            "said": brokers_words(found.cause, found.message),
             "may_settle": found.needs_attention and self.has_act_permission(request, found),
         }
         return TemplateResponse(request, "admin/execution/execution/page.html", context)

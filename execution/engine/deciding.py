@@ -18,6 +18,7 @@ from execution.live import LiveRun
 from execution.models import Execution, LegWatch, OrderIntent, Run, RunDecision
 from execution.plan import ResolvedLeg
 from execution.risk import Watch, move_to_cost, stop_level, target_level
+from execution.words import NotPriced
 from marketplace import selectors as marketplace
 from marketplace.definition import LegSpec, leg_label
 from marketplace.expiries import ExpiryError, select_expiry
@@ -36,9 +37,9 @@ class NoQuote(Exception):
     cannot be right); ``message`` names what, in words for staff.
     """
 
-    def __init__(self, cause: str, message: str) -> None:
+    def __init__(self, cause: NotPriced, message: str) -> None:
         super().__init__(message)
-        self.cause = cause
+        self.cause: NotPriced = cause
         self.message = message
 
 

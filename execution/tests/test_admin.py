@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import json
+import time
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -551,3 +552,34 @@ def test_the_kill_switch_blocks_what_its_page_told_about(staff: Client, day: Day
     assert not KillSwitch.objects.exists()
     assert staff.post(add, {**everything, "seal": seal_of(asked)}).status_code == 302
     assert KillSwitch.objects.get().target_id is None
+
+
+def test_a_kill_page_that_was_open_for_two_hours_was_refused(
+    staff: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In an emergency nobody reads why a page asks again; what it told of is still the same."""
+    add = reverse("admin:execution_killswitch_add")
+    told = staff.get(add)
+    opened = time.time()
+    monkeypatch.setattr("django.core.signing.time.time", lambda: opened + 7200)
+    body = {"confirm": "yes", "template": "", "reason": "odd quotes", "seal": seal_of(told)}
+    assert staff.post(add, body).status_code == 302
+    assert KillSwitch.objects.get().target_id is None
+
+
+@pytest.mark.parametrize(
+    ("cause", "message", "said"),
+    [
+        ("MARGIN", "RMS: no margin", "The broker&#x27;s own words: RMS: no margin"),
+        ("NO_QUOTE", "no fresh level of NIFTY", "no fresh level of NIFTY"),
+        ("CONTRACT_LIST", "one expiry has one lot", "one expiry has one lot"),
+    ],
+)
+def test_our_own_sentence_was_shown_as_the_brokers_own_words(
+    staff: Client, day: Day, cause: str, message: str, said: str
+) -> None:
+    (subscription,) = day.subscribers(1)
+    execution = make_execution(day.run, subscription, "MISSED", cause=cause, message=message)
+    page = get(staff, page_of(execution)).replace("'", "&#x27;")
+    assert f'<p class="ql-muted">{said}</p>' in page
+    assert ("own words" in page) == (cause == "MARGIN")

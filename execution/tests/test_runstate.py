@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from typing import get_args
 
 import pytest
+from django.urls import reverse
 
-from execution.runstate import RunCounts, RunState, RunTimes, run_state
+from execution.runstate import WAYS_OUT, RunCounts, RunState, RunTimes, run_state
+from execution.words import NotPriced
 
 ENTRY = dt.datetime(2026, 9, 8, 3, 50, tzinfo=dt.UTC)
 TIMES = RunTimes(ENTRY, ENTRY + dt.timedelta(seconds=30), ENTRY + dt.timedelta(hours=5))
@@ -80,3 +83,11 @@ def test_a_run_that_was_withdrawn_says_why() -> None:
 def test_a_run_outside_the_session_is_missed_with_its_cause() -> None:
     found = run_state("MISSED", "OUTSIDE_SESSION", TIMES, RunCounts(), BEFORE)
     assert (found.label, found.tone, found.cause) == ("Missed", "bad", "OUTSIDE_SESSION")
+
+
+def test_a_run_that_could_not_be_priced_led_nowhere_or_to_a_list_nobody_can_change() -> None:
+    assert set(get_args(NotPriced)) <= set(WAYS_OUT)
+    lists = ("admin:brokers_contractlistimport_changelist", "Contract lists")
+    assert WAYS_OUT["CONTRACT_LIST"] == WAYS_OUT["NO_CONTRACT"] == lists
+    for page, _ in WAYS_OUT.values():
+        assert reverse(page)

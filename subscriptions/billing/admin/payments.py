@@ -152,8 +152,9 @@ class PaymentAdmin(MoneyPage):
     def what_returning_does(self, request: HttpRequest, payment: Payment) -> tuple[str, ...]:
         """Said before it happens."""
         return (
-            f"{in_rupees(payment.excess)} of this payment were too much, "
-            f"{in_rupees(customer_credit.excess_left(payment))} of it are not given back yet.",
+            f"{in_rupees(payment.excess)} of this payment was too much; "
+            f"{in_rupees(customer_credit.excess_left(payment))} of it has not been given back "
+            "yet.",
             "What is given back leaves the customer's credit. It cannot be taken back.",
         )
 

@@ -142,3 +142,11 @@ def _empty_cache() -> None:
 
     if EMBEDDED_MARK in os.environ:
         cache.clear()
+
+
+@pytest.fixture
+def dead_cache(settings: Any) -> None:
+    """A cache that nobody answers at, as while Valkey is restarted."""
+    from quantleap.settings.databases import cache
+
+    settings.CACHES = {"default": cache("redis://127.0.0.1:1/0")}

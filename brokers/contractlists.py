@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from django.core.cache import cache
 from django.http import HttpRequest
 from django.urls import reverse
 
@@ -21,6 +20,7 @@ from brokers.registry import live_kinds
 from marketplace.calendar import TradingCalendar
 from marketplace.selectors import load_calendar
 from quantleap.core import clock
+from quantleap.core.caching import CacheUnavailable, recall, remember
 from quantleap.core.console import Tile
 
 #: IST; the brokers' lists of the day are there by then.
@@ -142,12 +142,15 @@ def _why(state: ListState) -> str:
 
 def progress_of(import_id: int) -> str:
     """How far a running import is, in words; '' when nobody says (a cache may be lost)."""
-    return str(cache.get(_progress_key(import_id)) or "")
+    try:
+        return str(recall(_progress_key(import_id)) or "")
+    except CacheUnavailable:
+        return ""
 
 
 def tell_progress(import_id: int, text: str) -> None:
-    """Say how far it is."""
-    cache.set(_progress_key(import_id), text, timeout=int(LOST.total_seconds()))
+    """Say how far it is; nobody learns it without a cache, and the import goes on."""
+    remember(_progress_key(import_id), text, int(LOST.total_seconds()))
 
 
 def _progress_key(import_id: int) -> str:

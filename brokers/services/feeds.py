@@ -9,20 +9,26 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
-from typing import Final
+from typing import Any, Final
 
 from django.db import IntegrityError, transaction
 
 from brokers import vault
+from brokers.base import Credentials
 from brokers.endpoints import require_enabled
-from brokers.errors import BrokerRejected, BrokerUnavailable, FeedLoginLost
+from brokers.errors import (
+    BrokerRejected,
+    BrokerUnavailable,
+    CredentialsUnreadable,
+    FeedLoginLost,
+)
 from brokers.models import FeedAccount, FeedLogin
 from brokers.registry import get_adapter
 from brokers.selectors import clean_broker, clean_client_id
 from brokers.services.login import check_code, exchange_code
 from quantleap.core import audit, crypto
 from quantleap.core.audit import Actor
-from quantleap.core.errors import InvalidRequest
+from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.identifiers import ascii_upper
 
 #: Staff type a password and a second factor meanwhile.
@@ -46,26 +52,24 @@ def save_feed_account(
     """Create ``name`` or change ``feed``. Empty credentials keep the stored ones.
 
     New credentials, client id or broker end the session. InvalidRequest when a second active
-    primary would result, or a new account has no credentials.
+    primary would result, or a new account has no credentials; NotFound when it is gone.
     """
-    kind, client = clean_broker(broker), clean_client_id(client_id)
-    account = feed or FeedAccount()
-    key = vault.check_credential("api_key", api_key) if api_key or account.pk is None else ""
-    secret = (
-        vault.check_credential("api_secret", api_secret) if api_secret or account.pk is None else ""
-    )
-    if key or secret or (account.broker, account.client_id) != (kind, client):
-        account.access_token, account.token_expires_at = "", None
-    account.name, account.broker, account.role = name.strip(), kind, role
-    account.client_id, account.is_active = client, is_active
+    wanted = {
+        "name": name.strip(),
+        "broker": clean_broker(broker),
+        "role": role,
+        "client_id": clean_client_id(client_id),
+        "is_active": is_active,
+    }
+    sealed = {
+        field: vault.check_credential(field, text)
+        for field, text in (("api_key", api_key), ("api_secret", api_secret))
+        if text or feed is None
+    }
     try:
         with transaction.atomic():
-            account.save()
-            if key:
-                account.api_key = vault.seal(account, "api_key", key)
-            if secret:
-                account.api_secret = vault.seal(account, "api_secret", secret)
-            account.save()
+            account = _locked(feed.pk) if feed else FeedAccount.objects.create(**wanted)
+            _change(account, wanted, sealed)
             _audit(account, "feed_account.saved", actor)
     except IntegrityError as error:
         raise InvalidRequest(
@@ -73,6 +77,25 @@ def save_feed_account(
             details={"role": "Only one active primary; make this one a spare."},
         ) from error
     return account
+
+
+def _locked(feed_id: int) -> FeedAccount:
+    """The row as it is now, held until the transaction ends."""
+    found = FeedAccount.objects.select_for_update(no_key=True).filter(pk=feed_id).first()
+    if found is None:
+        raise NotFound
+    return found
+
+
+def _change(account: FeedAccount, wanted: dict[str, Any], plain: dict[str, str]) -> None:
+    """Write what differs and nothing else: what is sealed may be written again meanwhile."""
+    changed = {field: new for field, new in wanted.items() if getattr(account, field) != new}
+    changed |= {field: vault.seal(account, field, text) for field, text in plain.items()}
+    if changed.keys() & {*plain, "broker", "client_id"}:
+        changed |= {"access_token": "", "token_expires_at": None}
+    for field, new in changed.items():
+        setattr(account, field, new)
+    account.save(update_fields=list(changed))
 
 
 def feed_login_url(feed: FeedAccount, *, state: str) -> str:
@@ -159,24 +182,32 @@ def complete_feed_login(
     InvalidRequest (400) for what is no code.
     """
     code = check_code(code.strip(), field="code")
-    result = exchange_code(feed.broker, vault.credentials_of(feed), code)
+    credentials = vault.credentials_of(feed)
+    result = exchange_code(feed.broker, credentials, code)
     if result.unknown:
         raise BrokerUnavailable("The broker did not answer; log in again")
     if result.error or ascii_upper(result.client_id) != feed.client_id:
         message = result.error or "The broker logged in another client id"
         raise BrokerRejected(message, broker_response={"code": "login_refused", "message": message})
     with transaction.atomic():
-        stored = FeedAccount.objects.filter(
-            pk=feed.pk, client_id=feed.client_id, api_secret=feed.api_secret
-        ).update(
+        locked = FeedAccount.objects.select_for_update(no_key=True).filter(pk=feed.pk).first()
+        # Compared in the clear: the same secret may have been written again under a newer key.
+        if locked is None or not _is_unchanged(locked, feed.broker, credentials):
+            raise BrokerUnavailable("The feed account changed during the login; log in again")
+        FeedAccount.objects.filter(pk=feed.pk).update(
             access_token=vault.seal(feed, "access_token", result.access_token),
             token_expires_at=get_adapter(feed.broker).token_expiry(now),
         )
-        if not stored:
-            raise BrokerUnavailable("The feed account changed during the login; log in again")
         _audit(feed, "feed_account.logged_in", actor)
     feed.refresh_from_db()
     return feed
+
+
+def _is_unchanged(feed: FeedAccount, broker: str, credentials: Credentials) -> bool:
+    try:
+        return feed.broker == broker and vault.credentials_of(feed) == credentials
+    except CredentialsUnreadable:
+        return False
 
 
 def _audit(feed: FeedAccount, action: str, actor: Actor) -> None:

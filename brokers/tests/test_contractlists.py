@@ -333,6 +333,24 @@ def test_progress_is_shown_while_it_runs(staff: Client, brokers: Brokers) -> Non
     assert any("lines read" in text for text in seen)
 
 
+@pytest.mark.usefixtures("dead_cache")
+def test_an_import_succeeds_and_its_page_opens_while_the_cache_is_away(
+    staff: Client, brokers: Brokers
+) -> None:
+    """Seen before: "It broke off; the log of the worker says why"."""
+    brokers.publish(clock.ist_date(clock.now()))
+    now = clock.now()
+    (row,) = request_imports(lists=[("zerodha", "NFO")], actor=Actor("STAFF", "asha"), now=now)
+
+    def look(text: str) -> None:
+        assert progress_of(row.pk) == ""
+        assert staff.get(PAGE).status_code == 200
+
+    assert run_import(row.pk, now=now, progress=look)
+    row.refresh_from_db()
+    assert (row.state, row.problem) == (State.DONE, "")
+
+
 def test_importing_wants_its_own_right(client: Client) -> None:
     user = StaffUser.objects.create_user("viewer", is_staff=True)
     user.user_permissions.add(Permission.objects.get(codename="view_contractlistimport"))

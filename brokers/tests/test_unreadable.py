@@ -17,11 +17,12 @@ from django.test import Client
 from django.urls import reverse
 
 from brokers import vault
-from brokers.errors import CredentialsUnreadable
+from brokers.base import LoginResult
+from brokers.errors import BrokerUnavailable, CredentialsUnreadable
 from brokers.feed import load_feeds
 from brokers.models import BrokerAccount, FeedAccount
 from brokers.selectors import readiness, trading_accounts
-from brokers.services import accounts
+from brokers.services import accounts, feeds
 from brokers.services.login import initiate_login
 from brokers.tests.factories import give_session, make_account, make_feed
 from partners.tests.factories import make_customer, make_partner, make_tenant
@@ -250,3 +251,84 @@ def test_a_key_that_is_missed_is_an_alarm(ring: Any, staff: Client) -> None:
     assert unknown_keys() == {"c": 2}  # everything else went on
     cache.clear()
     assert "cannot be read" not in staff.get("/admin/").content.decode()
+
+
+def test_the_console_opens_while_the_cache_is_away(
+    ring: Any, staff: Client, request: pytest.FixtureRequest
+) -> None:
+    """Seen before: the first page was 500. Control: with a cache the tile is not there."""
+    assert "Encryption keys" not in staff.get("/admin/").content.decode()
+    ring("c")
+    make_account(make_customer(make_partner()))
+    ring("a")
+    request.getfixturevalue("dead_cache")
+    assert keywatch.look() == {"c": 2}  # the alarm goes to the log all the same
+    answer = staff.get("/admin/")
+    assert answer.status_code == 200
+    assert "They cannot be looked up" in answer.content.decode()
+
+
+# -- feed accounts while their columns are written again -------------------------------------------
+def write_feeds_again(ring: Any) -> None:
+    """A new first key, and every value of a feed account under it."""
+    ring("b", "a")
+    for name in ("api_key", "api_secret", "access_token"):
+        reencrypt(SealedColumn(FeedAccount, name))
+
+
+def test_a_feed_login_is_kept_though_its_secret_is_written_again_meanwhile(
+    ring: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen before: "The feed account changed during the login". Control: a new secret is one."""
+    feed = make_feed(client_id="F1", logged_in=False)
+    settings.QUANTLEAP_BROKERS = {"zerodha": {"api": "http://k", "login": "", "instruments": ""}}
+
+    def exchange(*args: Any) -> LoginResult:
+        write_feeds_again(ring)
+        return LoginResult(client_id="F1", access_token="today")
+
+    monkeypatch.setattr(feeds, "exchange_code", exchange)
+    done = feeds.complete_feed_login(feed=feed, code="c1", actor=SYSTEM, now=clock.now())
+    assert vault.session_of(done).access_token == "today"
+
+    def exchange_and_change(*args: Any) -> LoginResult:
+        rename(FeedAccount.objects.get(pk=feed.pk), api_secret="another")
+        return LoginResult(client_id="F1", access_token="of the old secret")
+
+    monkeypatch.setattr(feeds, "exchange_code", exchange_and_change)
+    with pytest.raises(BrokerUnavailable, match="changed during the login"):
+        feeds.complete_feed_login(feed=done, code="c2", actor=SYSTEM, now=clock.now())
+    assert FeedAccount.objects.get(pk=feed.pk).access_token == ""
+
+
+def rename(feed: FeedAccount, **changes: Any) -> FeedAccount:
+    values: dict[str, Any] = {"name": "renamed", "api_key": "", "api_secret": ""} | changes
+    return feeds.save_feed_account(
+        feed=feed,
+        broker=feed.broker,
+        role=feed.role,
+        client_id=feed.client_id,
+        actor=SYSTEM,
+        **values,
+    )
+
+
+def test_saving_a_feed_account_brings_no_old_ciphertext_back(ring: Any) -> None:
+    """Seen before: the old key was retired, and the feed account could not be read."""
+    loaded = make_feed("main", client_id="F1")
+    write_feeds_again(ring)
+    assert rename(loaded).name == "renamed"
+    ring("b")
+    stored = FeedAccount.objects.get()
+    assert stored.name == "renamed"
+    assert vault.credentials_of(stored).api_secret == "secret-main"
+    assert vault.session_of(stored).access_token == "token-main"
+
+
+def test_saving_a_feed_account_keeps_a_login_of_meanwhile(ring: Any) -> None:
+    """Control: another client id ends the session."""
+    loaded = make_feed("main", client_id="F1")
+    FeedAccount.objects.update(access_token=vault.seal(loaded, "access_token", "newer"))
+    assert vault.session_of(rename(loaded)).access_token == "newer"
+    loaded.client_id = "F2"
+    assert rename(loaded).access_token == ""

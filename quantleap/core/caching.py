@@ -1,4 +1,4 @@
-"""What the cache may hold: JSON and nothing else."""
+"""What the cache may hold: JSON and nothing else; and what may be lost with it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ import dataclasses
 import json
 from typing import Any
 
+import structlog
+from django.core.cache import cache
 from django.utils.functional import Promise
+from redis.exceptions import RedisError
+
+log = structlog.get_logger(__name__)
 
 
 class JsonSerializer:
@@ -30,6 +35,30 @@ class JsonSerializer:
             return json.loads(data)
         except ValueError:
             return None
+
+
+class CacheUnavailable(Exception):
+    """The cache does not answer, so nobody knows what it holds."""
+
+
+def recall(key: str) -> Any:
+    """What was remembered under ``key``; None where nothing was, or it ran out.
+
+    CacheUnavailable where the cache does not answer. Only for what a page can do without: limits
+    and authentication ask the cache themselves and refuse without it (ADR 0013).
+    """
+    try:
+        return cache.get(key)
+    except (RedisError, OSError) as error:
+        raise CacheUnavailable from error
+
+
+def remember(key: str, value: Any, seconds: int) -> None:
+    """Remember JSON for so many seconds, if the cache can: it is lost, and logged, otherwise."""
+    try:
+        cache.set(key, value, seconds)
+    except (RedisError, OSError) as error:
+        log.warning("cache_unavailable", key=key, why=str(error))
 
 
 def _plain(value: Any) -> Any:

@@ -84,13 +84,14 @@ def postgres(url: str, *, limits: Limits | None = None, pool: bool = False) -> d
 def cache(redis_url: str) -> dict[str, Any]:
     """Django's settings for the cache: JSON, because reading a pickle runs whatever is in it.
 
-    VERSION is part of every key: what was written as pickles is not found any more.
+    VERSION is part of every key: what was written as pickles is not found any more. A server that
+    is silent is given up after three seconds; who asks decides what follows.
     """
     return {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": redis_url,
         "VERSION": 2,
-        "OPTIONS": {"serializer": "quantleap.core.caching.JsonSerializer"},
+        "OPTIONS": {"serializer": "quantleap.core.caching.JsonSerializer", "socket_timeout": 3},
     }
 
 

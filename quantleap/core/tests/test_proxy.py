@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 import pytest
@@ -95,3 +96,30 @@ def test_the_proxy_is_the_only_way_in_and_the_web_processes_believe_it(compose: 
     )
     assert caller == parse_address("203.0.113.9")
     assert "./deploy/nginx.conf:/etc/nginx/nginx.conf:ro" in services["proxy"]["volumes"]
+
+
+def test_no_other_container_is_given_the_proxys_address(compose: Any) -> None:
+    """Seen: `web` starts first and would have been given the first free one: the proxy's."""
+    (pool,) = compose["networks"]["front"]["ipam"]["config"]
+    subnet, dynamic = IPv4Network(pool["subnet"]), IPv4Network(pool["ip_range"])
+    assert dynamic.subnet_of(subnet)
+    named = [
+        one["networks"]["front"]["ipv4_address"]
+        for one in compose["services"].values()
+        if "front" in one.get("networks", [])
+    ]
+    fixed = [IPv4Address(text) for text in (pool["gateway"], *named)]
+    assert len(set(fixed)) == len(fixed) == 3
+    for address in fixed:
+        assert address in set(subnet.hosts())
+        assert address not in dynamic
+    proxy = compose["services"]["proxy"]["networks"]["front"]["ipv4_address"]
+    for name, one in compose["services"].items():
+        believed = one.get("environment", {}).get("QUANTLEAP_TRUSTED_PROXIES", proxy)
+        assert believed == proxy, name
+
+
+def test_the_address_that_nginx_asked_for_once_stays_the_webs(compose: Any) -> None:
+    """Seen: a release gave `web` another address, and every request was answered 503."""
+    (server,) = re.findall(r"server (\w+):8000;", TEXT)
+    assert "ipv4_address" in compose["services"][server]["networks"]["front"]

@@ -20,6 +20,7 @@ from quantleap.core import audit
 from quantleap.core.addresses import parse_address
 from quantleap.core.audit import Actor
 from quantleap.core.errors import InvalidRequest
+from quantleap.core.refusals import is_production
 from quantleap.core.targets import UnsafeTarget, parse_url
 
 Status = BrokerAccount.Status
@@ -250,7 +251,7 @@ def _proxy(text: str) -> str:
         address is not None
         and (address.is_link_local or address.is_unspecified or address.is_multicast)
     )
-    if inner and settings.QUANTLEAP_PROFILE == "production":
+    if inner and is_production(settings):
         raise UnsafeTarget("A proxy on this machine or on a link-local address is not used.")
     return f"{target.scheme}://{login}{at}{target.host}:{target.port}"
 

@@ -22,6 +22,7 @@ from brokers.http import TransportError, send
 from brokers.models import FeedAccount
 from brokers.services.feeds import complete_feed_login, feed_login_url, save_feed_account
 from quantleap.core.audit import SYSTEM
+from quantleap.core.refusals import is_production
 
 # Name, broker, client id, role.
 SEEDED: Final = (
@@ -36,7 +37,7 @@ FORM: Final = "application/x-www-form-urlencoded"
 
 def is_simulated() -> bool:
     """Whether this installation's brokers are the simulator. Never in production."""
-    return bool(settings.QUANTLEAP_SIMULATOR_URL) and settings.QUANTLEAP_PROFILE != "production"
+    return bool(settings.QUANTLEAP_SIMULATOR_URL) and not is_production(settings)
 
 
 def seed_feeds() -> int:

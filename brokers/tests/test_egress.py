@@ -74,10 +74,11 @@ def test_proxies_and_source_addresses(account: BrokerAccount, typed: str, stored
         "fe80::1%eth0",
     ],
 )
+@pytest.mark.parametrize("profile", ["production", "staging"])
 def test_what_is_neither_is_refused_with_a_reason(
-    account: BrokerAccount, typed: str, settings: Any
+    account: BrokerAccount, typed: str, settings: Any, profile: str
 ) -> None:
-    settings.QUANTLEAP_PROFILE = "production"
+    settings.QUANTLEAP_PROFILE = profile
     with pytest.raises(InvalidRequest) as caught:
         put(account, typed)
     assert caught.value.details["egress"]

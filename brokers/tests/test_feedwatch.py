@@ -132,11 +132,14 @@ def test_a_feed_of_staffs_own_keeps_the_seed_away() -> None:
 
 
 @pytest.mark.django_db
-def test_production_neither_seeds_nor_logs_in(simulator: Simulator, settings: LazySettings) -> None:
+@pytest.mark.parametrize("profile", ["production", "staging"])
+def test_production_neither_seeds_nor_logs_in(
+    simulator: Simulator, settings: LazySettings, profile: str
+) -> None:
     seed()
     feed = FeedAccount.objects.get(role="PRIMARY")
     assert simulated.logs_in_by_itself(feed)
-    settings.QUANTLEAP_PROFILE = "production"
+    settings.QUANTLEAP_PROFILE = profile
     assert not simulated.logs_in_by_itself(feed)
     FeedAccount.objects.all().delete()
     assert "no simulator" in seed()

@@ -25,6 +25,7 @@ from django.conf import settings
 from yarl import URL
 
 from quantleap.core.addresses import parse_address
+from quantleap.core.refusals import is_production
 from quantleap.core.targets import Target, UnsafeTarget, dialled_socket, is_public, parse_url
 
 TOTAL_SECONDS: Final = 15.0
@@ -46,7 +47,7 @@ class Outcome:
 
 def loopback_allowed() -> bool:
     """Whether this installation may call its own machine (developers, tests)."""
-    return settings.QUANTLEAP_PROFILE in ("local", "test")
+    return not is_production(settings)
 
 
 def check_target(url: str) -> Target:

@@ -20,6 +20,7 @@ from django.utils.http import urlencode
 from quantleap.core import clock
 from quantleap.core.callers import caller_address
 from quantleap.core.context import staff_at
+from quantleap.core.refusals import is_production
 from quantleap.core.registry import Handlers
 
 
@@ -317,7 +318,7 @@ def search(request: HttpRequest) -> HttpResponse:
 
 def environment(_request: HttpRequest) -> list[str]:
     """Badge beside the title: which installation this is, so that nobody mistakes it."""
-    if settings.QUANTLEAP_PROFILE == "production":
+    if is_production(settings):
         live = ", ".join(settings.QUANTLEAP_LIVE_BROKERS)
         return [f"Live: {live}", "danger"] if live else ["Production", "warning"]
     if settings.QUANTLEAP_SIMULATOR_URL:

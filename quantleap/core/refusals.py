@@ -15,9 +15,9 @@ from quantleap.core import clock
 from quantleap.core.addresses import UNIX_SOCKET, Network, parse_network
 from quantleap.core.crypto import KeyRingError, parse_key_ring
 
-BUILD: Final = "build"
+_BUILD: Final = "build"
 # A profile by any other name is judged as production: nobody gets round it with a copy of it.
-_LENIENT: Final = frozenset({"local", "test", BUILD})
+_LENIENT: Final = frozenset({"local", "test", _BUILD})
 
 # OWASP's password storage cheat sheet asks for a work factor of 10 at least; what is hashed here
 # are partners' secrets, verified once and then remembered, so that more costs nothing.
@@ -46,6 +46,11 @@ def refusals(settings: Any, environ: Mapping[str, str]) -> list[str]:
 def is_production(settings: Any) -> bool:
     """Whether these settings are for real money: every profile not known to be otherwise."""
     return settings.QUANTLEAP_PROFILE not in _LENIENT
+
+
+def is_build(settings: Any) -> bool:
+    """Whether these settings only build images and serve nobody."""
+    return bool(settings.QUANTLEAP_PROFILE == _BUILD)
 
 
 def _anywhere(settings: Any) -> Iterator[str]:
@@ -147,13 +152,20 @@ def _is_wide(networks: Iterable[Network]) -> bool:
     )
 
 
+# Addresses of a broker that are variables of the environment; the rest stands in the settings.
+_FROM_ENVIRONMENT: Final = frozenset({"api", "login"})
+
+
 def _brokers(settings: Any, _environ: Mapping[str, str]) -> Iterator[str]:
     for kind, addresses in settings.QUANTLEAP_BROKERS.items():
         for what, address in addresses.items():
             if not _is_https(address):
+                name = f"QUANTLEAP_{kind.upper()}_{what.upper()}"
+                if what not in _FROM_ENVIRONMENT:
+                    name = f"QUANTLEAP_BROKERS[{kind!r}][{what!r}]"
                 yield (
-                    f"QUANTLEAP_{kind.upper()}_{what.upper()} is not an https:// address: orders "
-                    "and logins would be readable on the way."
+                    f"{name} is not an https:// address: orders and logins would be readable on "
+                    "the way."
                 )
 
 

@@ -65,13 +65,13 @@ def judge_settings(kind: ProcessKind) -> None:
         # Late: without a profile there are no settings to import these for.
         from django.conf import settings
 
-        from quantleap.core.refusals import BUILD, refusals
+        from quantleap.core.refusals import is_build, refusals
 
         problems = refusals(settings, os.environ)
-        profile = settings.QUANTLEAP_PROFILE
+        building = is_build(settings)
     except Exception as error:  # whatever a profile raises, nothing may start with it
         raise StartRefused([_unloadable(error)]) from error
-    if profile == BUILD and kind is not ProcessKind.COMMAND:
+    if building and kind is not ProcessKind.COMMAND:
         problems = [f"{PROFILE} names the profile that only builds images; it serves nobody."]
     if problems:
         raise StartRefused(problems)

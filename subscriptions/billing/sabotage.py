@@ -12,12 +12,12 @@ from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from quantleap.core import clock
+from quantleap.core.refusals import is_production
 from subscriptions.billing import runsql
 from subscriptions.billing.models import BillingSegment, Invoice
 
 BILL_TWICE: Final = "bill_twice"
 UNBALANCED_ENTRY: Final = "unbalanced_entry"
-_PROFILES: Final = frozenset({"local", "test"})
 
 _SIDE: Final = "-new.taxable)"
 _WRONG_SIDE: Final = "-new.taxable - CASE new.place WHEN 1 THEN 0.01 ELSE 0 END)"
@@ -26,7 +26,7 @@ _JUDGEMENT: Final = "HAVING sum(amount) <> 0"
 
 def active(name: str) -> bool:
     """Whether this fault is switched on."""
-    return name == settings.QUANTLEAP_SABOTAGE and settings.QUANTLEAP_PROFILE in _PROFILES
+    return name == settings.QUANTLEAP_SABOTAGE and not is_production(settings)
 
 
 def entries() -> str:

@@ -74,6 +74,7 @@ def test_the_login_leads_to_the_console(client: Client) -> None:
     [
         ("production", ["zebu"], "", ["Live: zebu", "danger"]),
         ("production", [], "", ["Production", "warning"]),
+        ("staging", ["zebu"], "", ["Live: zebu", "danger"]),
         ("local", [], "http://127.0.0.1:8900", ["Simulated brokers", "info"]),
         ("local", [], "", ["Local", "info"]),
     ],

@@ -57,6 +57,11 @@ def names(environ: dict[str, str] | None = None) -> list[str]:
         ("QUANTLEAP_TRUSTED_HOPS", 0, "QUANTLEAP_TRUSTED_HOPS"),
         ("QUANTLEAP_BROKERS", {"zebu": {"api": "https://"}}, "QUANTLEAP_ZEBU_API"),
         ("QUANTLEAP_BROKERS", {"zebu": {"login": "https://a:b@c"}}, "QUANTLEAP_ZEBU_LOGIN"),
+        (
+            "QUANTLEAP_BROKERS",
+            {"zebu": {"instruments": "http://x"}},
+            "QUANTLEAP_BROKERS['zebu']['instruments']",
+        ),
         ("QUANTLEAP_BCRYPT_ROUNDS", 11, "QUANTLEAP_BCRYPT_ROUNDS"),
         ("QUANTLEAP_BCRYPT_ROUNDS", 31, "QUANTLEAP_BCRYPT_ROUNDS"),
         ("TIME_ZONE", "Asia/Kolkata", "TIME_ZONE"),

@@ -83,7 +83,8 @@ def test_a_named_superuser_is_used(run_files: Path, monkeypatch: pytest.MonkeyPa
     assert not (run_files / "admin.json").exists()
 
 
-def test_production_is_not_seeded(settings: Any) -> None:
-    settings.QUANTLEAP_PROFILE = "production"
+@pytest.mark.parametrize("profile", ["production", "staging"])
+def test_production_is_not_seeded(settings: Any, profile: str) -> None:
+    settings.QUANTLEAP_PROFILE = profile
     with pytest.raises(CommandError, match="demo data"):
         seed()

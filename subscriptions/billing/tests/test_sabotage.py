@@ -85,9 +85,10 @@ def test_the_judge_stays_everywhere_else(
 
 
 @pytest.mark.parametrize("name", [sabotage.BILL_TWICE, sabotage.UNBALANCED_ENTRY])
+@pytest.mark.parametrize("profile", ["production", "staging"])
 @pytest.mark.django_db
 def test_production_does_nothing_of_it(
-    settings: Any, monkeypatch: pytest.MonkeyPatch, name: str
+    settings: Any, monkeypatch: pytest.MonkeyPatch, name: str, profile: str
 ) -> None:
     load_billing()
     load_reference_data()
@@ -95,7 +96,7 @@ def test_production_does_nothing_of_it(
     assert bill(START).invoices == 1
     settings.QUANTLEAP_SABOTAGE = name
     assert sabotage.active(name)
-    settings.QUANTLEAP_PROFILE = "production"
+    settings.QUANTLEAP_PROFILE = profile
     monkeypatch.setattr(clock, "offset_seconds", lambda: -3600.0)
     assert not sabotage.active(name)
     assert not sabotage.bill_again()

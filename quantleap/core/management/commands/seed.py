@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.management import call_command, get_commands
 from django.core.management.base import BaseCommand, CommandError
 
+from quantleap.core.refusals import is_production
 from quantleap.core.runfiles import read_json, write_private
 
 # Each room seeds itself; what a step needs comes before it. Named, because core knows no room.
@@ -32,7 +33,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run every room's step, then write the welcome text."""
-        if settings.QUANTLEAP_PROFILE == "production":
+        if is_production(settings):
             raise CommandError("seed makes demo data; in production run seed_staff and the loads")
         known = get_commands()
         for step in STEPS:

@@ -169,8 +169,8 @@ def _parts(invoice: Invoice, amount: Decimal) -> shares.Parts:
     if not shares.may_credit(invoice.total, invoice.credited, amount):
         left = invoice.total - invoice.credited
         raise NothingToCredit(
-            f"Of {invoice.number} {left} rupees are left: all of it, or an amount of at least "
-            f"{shares.SMALLEST} that leaves as much"
+            f"Of {invoice.number} {left} rupees are left: credit all of it, or an amount that is "
+            f"at least {shares.SMALLEST} and leaves at least {shares.SMALLEST}"
         )
     return shares.credit_parts(_invoiced(invoice), _credited(invoice), amount)
 

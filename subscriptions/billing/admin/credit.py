@@ -67,8 +67,7 @@ class UsesCredit:
         """Out of what the customer paid too much, or was credited."""
         done = customer_credit.apply(
             invoice_id=invoice.pk,
-            # what is owed never grows again, so one look at it is used once
-            idem_key=f"{invoice.number}:CREDIT:{data['seen']}",
+            idem_key=UseCreditForm.key(invoice, data),
             actor=Actor.staff(request.user),
             now=clock.now(),
             **data,
@@ -168,7 +167,7 @@ class CustomerCreditAdmin(ToLookAt, LargeTableMixin, ReadOnlyAdmin):
         """Money that went back."""
         made = customer_credit.pay_out(
             customer_id=self._customer(row).pk,
-            idem_key=f"{row.customer_id}:{data['method']}:{data['reference'].strip()}",
+            idem_key=PayOutForm.key(row, data),
             actor=Actor.staff(request.user),
             now=clock.now(),
             **data,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from django import forms
 from unfold.widgets import (
@@ -13,14 +14,24 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
+from partners.models import Customer
 from quantleap.core import clock
 from quantleap.core.admin import ConfirmForm
 from quantleap.core.columns import in_rupees
 from quantleap.core.money import ZERO
+from quantleap.core.tenancy import TenantOwned
 from subscriptions.billing import customer_credit, ledger
 from subscriptions.billing.commissions import standing
-from subscriptions.billing.models import MONEY_METHODS, CustomerCredit, Invoice, Method, Payment
-from subscriptions.billing.payments import REFERENCE_LENGTH
+from subscriptions.billing.models import (
+    MONEY_METHODS,
+    CreditNote,
+    CustomerCredit,
+    Invoice,
+    Method,
+    Payment,
+    Refund,
+)
+from subscriptions.billing.payments import REFERENCE_LENGTH, recorded_before
 from subscriptions.billing.refunds import REASON_LENGTH
 from subscriptions.billing.shares import SMALLEST, may_credit
 
@@ -48,22 +59,61 @@ def _seen(*, required: bool = False) -> forms.DecimalField:
     )
 
 
-def _at_most(amount: Decimal, most: Decimal, of: str) -> Decimal:
-    """``amount``, or the reason why it cannot be so much."""
+def _at_most(amount: Decimal, most: Decimal, of: str) -> None:
+    """The reason why ``amount`` cannot be so much, if it is more than ``most``."""
     if amount > most:
         raise forms.ValidationError(
             f"{of} {in_rupees(max(most, ZERO))}; {in_rupees(amount)} is more."
         )
-    return amount
 
 
 _MONEY: Final = [one for one in Method.choices if one[0] in MONEY_METHODS]
 
 
-class MoneyForm(ConfirmForm):
-    """How much, how, and where to find it again."""
+class AmountForm(ConfirmForm):
+    """How much. Its service does one thing once per key, and says when it did it before.
+
+    A movement that was made before is not checked here: what there was then is gone because of it,
+    and whoever lost the first answer is told so by the service.
+    """
 
     amount = _rupees()
+    #: What the service writes first; None: nothing is checked here.
+    makes: ClassVar[type[CreditNote | Payment | Refund] | None] = None
+
+    @staticmethod
+    def key(obj: Any, data: Mapping[str, Any]) -> str:
+        """The key of the movement that ``data`` describes."""
+        raise NotImplementedError
+
+    def owner(self) -> TenantOwned:
+        """Whose tenant the movement is in."""
+        owner: TenantOwned = self.obj
+        return owner
+
+    def check_amount(self, amount: Decimal) -> None:
+        """ValidationError for an amount that cannot be."""
+
+    def clean(self) -> dict[str, Any]:
+        """The amount, once everything is known that tells whether it was moved before."""
+        data = super().clean() or self.cleaned_data
+        if "amount" in data and not self._made_before(data):
+            try:
+                self.check_amount(data["amount"])
+            except forms.ValidationError as error:
+                self.add_error("amount", error)
+        return data
+
+    def _made_before(self, data: Mapping[str, Any]) -> bool:
+        if self.makes is None or self.errors:
+            return False
+        found = recorded_before(self.makes, self.owner(), self.key(self.obj, data), {})
+        return found is not None
+
+
+class MoneyForm(AmountForm):
+    """How much, how, and where to find it again."""
+
     method = forms.ChoiceField(choices=_MONEY, widget=UnfoldAdminSelectWidget())
     reference = forms.CharField(
         max_length=REFERENCE_LENGTH,
@@ -73,6 +123,11 @@ class MoneyForm(ConfirmForm):
 
 class PaymentForm(MoneyForm):
     """Money that arrived."""
+
+    @staticmethod
+    def key(obj: Invoice, data: Mapping[str, Any]) -> str:
+        """One movement of money has one reference, and may be for several invoices."""
+        return RefundForm.key(obj, data)
 
     received_on = forms.DateField(
         initial=_today,
@@ -100,18 +155,23 @@ class RefundForm(MoneyForm):
     reason = forms.CharField(
         max_length=REASON_LENGTH, help_text="It stands on the credit note: the customer reads it."
     )
+    makes = CreditNote
 
-    def clean_amount(self) -> Decimal:
+    @staticmethod
+    def key(obj: Invoice, data: Mapping[str, Any]) -> str:
+        """One movement of money has one reference, and may be for several invoices."""
+        return f"{obj.number}:{_reference(data)}"
+
+    def check_amount(self, amount: Decimal) -> None:
         """Not more than is left of the invoice, and no crumbs of it."""
-        amount: Decimal = self.cleaned_data["amount"]
         invoice: Invoice = self.obj
         left = invoice.total - invoice.credited
         _at_most(amount, left, f"What can be credited of {invoice.number} is")
         if not may_credit(invoice.total, invoice.credited, amount):
             raise forms.ValidationError(
-                f"All of {in_rupees(left)}, or at least {in_rupees(SMALLEST)} that leaves as much."
+                f"Refund all of {in_rupees(left)}, or an amount that is at least "
+                f"{in_rupees(SMALLEST)} and leaves at least {in_rupees(SMALLEST)}."
             )
-        return amount
 
     @classmethod
     def starting(cls, obj: Invoice) -> dict[str, Any]:
@@ -119,19 +179,23 @@ class RefundForm(MoneyForm):
         return {"seen": owed_of(obj)}
 
 
-class UseCreditForm(ConfirmForm):
+class UseCreditForm(AmountForm):
     """How much of the customer's credit pays this invoice."""
 
-    amount = _rupees()
     seen = _seen(required=True)
+    makes = Payment
 
-    def clean_amount(self) -> Decimal:
+    @staticmethod
+    def key(obj: Invoice, data: Mapping[str, Any]) -> str:
+        """What is owed never grows again, so one look at it is used once."""
+        return f"{obj.number}:CREDIT:{data['seen']}"
+
+    def check_amount(self, amount: Decimal) -> None:
         """Not more than is owed, nor than there is."""
-        amount: Decimal = self.cleaned_data["amount"]
         invoice: Invoice = self.obj
-        _at_most(amount, owed_of(invoice), f"{invoice.number} owes")
+        _at_most(amount, owed_of(invoice), f"Outstanding on {invoice.number} is")
         held = customer_credit.available(invoice.customer)
-        return _at_most(amount, held, f"The credit of {invoice.customer} is")
+        _at_most(amount, held, f"The credit of {invoice.customer} is")
 
     @classmethod
     def starting(cls, obj: Invoice) -> dict[str, Any]:
@@ -144,11 +208,17 @@ class UseCreditForm(ConfirmForm):
 class ExcessForm(MoneyForm):
     """What of a payment was too much and goes back."""
 
-    def clean_amount(self) -> Decimal:
+    makes = Refund
+
+    @staticmethod
+    def key(obj: Payment, data: Mapping[str, Any]) -> str:
+        """One reference gives back once of one payment."""
+        return f"{obj.public_id}:{_reference(data)}"
+
+    def check_amount(self, amount: Decimal) -> None:
         """Not more than was too much and is still here."""
-        amount: Decimal = self.cleaned_data["amount"]
         left = customer_credit.excess_left(self.obj)
-        return _at_most(amount, left, "Of this payment, too much and not given back are")
+        _at_most(amount, left, "What can still be given back of this payment is")
 
     @classmethod
     def starting(cls, obj: Payment) -> dict[str, Any]:
@@ -160,16 +230,30 @@ class ExcessForm(MoneyForm):
 class PayOutForm(MoneyForm):
     """Credit that goes back as money."""
 
-    def clean_amount(self) -> Decimal:
+    makes = Refund
+
+    @staticmethod
+    def key(obj: CustomerCredit, data: Mapping[str, Any]) -> str:
+        """One reference pays out once to one customer."""
+        return f"{obj.customer_id}:{_reference(data)}"
+
+    def owner(self) -> TenantOwned:
+        """The customer whose account it is."""
+        return Customer.objects.get(public_id=self.obj.customer_id)
+
+    def check_amount(self, amount: Decimal) -> None:
         """Not more than there is."""
-        amount: Decimal = self.cleaned_data["amount"]
-        return _at_most(amount, -ledger.balance(self.obj.code), "The customer's credit is")
+        _at_most(amount, -ledger.balance(self.obj.code), "The customer's credit is")
 
     @classmethod
     def starting(cls, obj: CustomerCredit) -> dict[str, Any]:
         """All of it."""
         held = -ledger.balance(obj.code)
         return {"amount": held} if held > 0 else {}
+
+
+def _reference(data: Mapping[str, Any]) -> str:
+    return f"{data['method']}:{data['reference'].strip()}"
 
 
 def owed_of(invoice: Invoice) -> Decimal:

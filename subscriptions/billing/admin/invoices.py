@@ -243,7 +243,7 @@ class InvoiceAdmin(UsesCredit, ToLookAt, PartnerColumn, LargeTableMixin, Documen
         """Money that arrived for this invoice."""
         done = payments.record_payment(
             invoice_id=invoice.pk,
-            idem_key=_key(invoice, data),
+            idem_key=PaymentForm.key(invoice, data),
             actor=Actor.staff(request.user),
             now=clock.now(),
             **data,
@@ -267,7 +267,7 @@ class InvoiceAdmin(UsesCredit, ToLookAt, PartnerColumn, LargeTableMixin, Documen
         """Credit note, money back, claw-back."""
         done = refunds.refund(
             invoice_id=invoice.pk,
-            idem_key=_key(invoice, data),
+            idem_key=RefundForm.key(invoice, data),
             actor=Actor.staff(request.user),
             now=clock.now(),
             **data,
@@ -284,8 +284,3 @@ class InvoiceAdmin(UsesCredit, ToLookAt, PartnerColumn, LargeTableMixin, Documen
 
 def _today() -> dt.date:
     return clock.ist_date(clock.now())
-
-
-def _key(invoice: Invoice, data: dict[str, Any]) -> str:
-    """One movement of money has one reference, and may be for several invoices."""
-    return f"{invoice.number}:{data['method']}:{data['reference'].strip()}"

@@ -171,7 +171,7 @@ class PaymentAdmin(MoneyPage):
         """Out of the customer's credit."""
         made = customer_credit.return_excess(
             payment_id=payment.pk,
-            idem_key=f"{payment.public_id}:{data['method']}:{data['reference'].strip()}",
+            idem_key=ExcessForm.key(payment, data),
             actor=Actor.staff(request.user),
             now=clock.now(),
             **data,

@@ -57,7 +57,7 @@ def test_a_refund_of_more_than_the_invoice_is_refused_before_it_is_asked_to_conf
     ]
     assert 'value="5000.00"' in text(answer), "what was typed is kept"
     crumbs = confirm(console, url(invoice, "refund"), {**REFUND, "amount": "1178.81"})
-    assert "All of ₹1,178.82, or at least ₹1.00" in text(crumbs)
+    assert "Refund all of ₹1,178.82, or an amount that is at least ₹1.00 and leaves" in text(crumbs)
 
 
 @pytest.mark.parametrize("page", ["refund", "return_excess", "pay_out"])

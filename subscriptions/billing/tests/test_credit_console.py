@@ -91,6 +91,11 @@ def test_credit_is_offered_used_once_and_a_stale_page_is_refused(
     assert post(console, page, amount="100.00").status_code == 400, "without what was seen"
     assert Payment.objects.filter(method="CUSTOMER_CREDIT").count() == 1
     assert customer_credit.available(first.customer) == 300
+    rest = {"amount": "300.00", "seen": str(TOTAL - 200)}
+    assert "₹300.00 of credit are used" in text(post(console, page, **rest))
+    assert "were used before from this page" in text(post(console, page, **rest)), "answer lost"
+    more = post(console, page, amount="900.00", seen="1.00")
+    assert f"Outstanding on {second.number} is ₹678.82; ₹900.00 is more" in text(more)
 
 
 def test_credit_is_listed_explained_and_paid_out(
@@ -112,7 +117,10 @@ def test_credit_is_listed_explained_and_paid_out(
     assert "This cannot be taken back" in text(once)
     assert not Refund.objects.exists()
     post(console, out, **body)
-    assert "credit is ₹0.00; ₹500.00 is more" in text(post(console, out, **body))
+    again = post(console, out, **body)
+    assert f"₹500.00 are paid out as {Refund.objects.get()}" in text(again)
+    other = post(console, out, **body | {"reference": "UTR 10"})
+    assert "credit is ₹0.00; ₹500.00 is more" in text(other)
     assert Refund.objects.count() == 1
     assert customer_credit.available(first.customer) == 0
 

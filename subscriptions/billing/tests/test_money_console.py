@@ -112,6 +112,22 @@ def test_a_refund_is_asked_for_twice(console: Client, invoice: Invoice) -> None:
     assert "₹678.82; ₹1,178.82 is more" in refused.content.decode()
 
 
+def test_a_full_refund_whose_first_answer_was_lost_was_called_too_much(
+    console: Client, invoice: Invoice
+) -> None:
+    pay(invoice, invoice.total)
+    page = url(invoice, "refund")
+    body = money(reason="Cancelled", again="yes")
+    assert confirm(console, page, body).status_code == 302
+    repeated = confirm(console, page, body, follow=True)
+    assert "was issued before under this reference" in repeated.content.decode()
+    other_sum = confirm(console, page, body | {"amount": "5.00"})
+    assert other_sum.status_code == 409
+    assert "already names" in other_sum.content.decode()
+    assert confirm(console, page, body | {"reference": "UTR 2"}).status_code == 400
+    assert CreditNote.objects.count() == Refund.objects.count() == 1
+
+
 def test_excess_is_given_back(console: Client, invoice: Invoice) -> None:
     paid = pay(invoice, invoice.total + 100).payment
     page = url(paid, "return_excess")
@@ -121,8 +137,14 @@ def test_excess_is_given_back(console: Client, invoice: Invoice) -> None:
     assert not Refund.objects.exists()
     confirm(console, page, money(amount="100.00", again="yes"))
     assert Refund.objects.get().amount == 100
+    lost = confirm(console, page, money(amount="100.00", again="yes"), follow=True)
+    assert f"are given back as {Refund.objects.get()}" in lost.content.decode()
+    emptied = console.get(page).content.decode()
+    assert "₹100.00 of this payment was too much; ₹0.00 of it has not been given back" in emptied
     more = money(amount="1.00", reference="UTR 2", again="yes")
-    assert confirm(console, page, more).status_code == 400
+    refused = confirm(console, page, more)
+    assert refused.status_code == 400
+    assert "given back of this payment is ₹0.00; ₹1.00 is more" in refused.content.decode()
 
 
 def test_everything_is_to_look_at_only(console: Client, invoice: Invoice) -> None:

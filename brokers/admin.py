@@ -27,7 +27,13 @@ from unfold.widgets import (
 )
 
 from brokers import vault
-from brokers.contractlists import list_states, progress_of
+from brokers.contractlists import (
+    list_name,
+    list_states,
+    offered_lists,
+    progress_of,
+    wanted_lists,
+)
 from brokers.endpoints import is_enabled, require_enabled
 from brokers.models import (
     BrokerAccount,
@@ -469,11 +475,11 @@ class ImportForm(ConfirmForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        choices = [(" ".join(state.key), state.name) for state in list_states()]
+        choices = [(" ".join(key), list_name(key)) for key in offered_lists()]
         field = self.fields["lists"]
         assert isinstance(field, forms.MultipleChoiceField)  # noqa: S101  # declared above
         field.choices = choices
-        field.initial = [value for value, _ in choices]
+        field.initial = [" ".join(key) for key in wanted_lists()]
 
 
 @admin.register(ContractListImport)

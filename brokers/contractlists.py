@@ -16,9 +16,9 @@ from django.urls import reverse
 
 from brokers.endpoints import is_enabled
 from brokers.models import ContractListImport
-from brokers.registry import live_kinds
+from brokers.registry import get_adapter, live_kinds
 from marketplace.calendar import TradingCalendar
-from marketplace.selectors import load_calendar
+from marketplace.selectors import exchanges_traded, load_calendar
 from quantleap.core import clock
 from quantleap.core.caching import CacheUnavailable, recall, remember
 from quantleap.core.console import Tile
@@ -54,24 +54,41 @@ class ListState:
     @property
     def name(self) -> str:
         """As people call it: ``Zebu NFO``."""
-        return f"{self.key[0].capitalize()} {self.key[1]}"
+        return list_name(self.key)
+
+
+def list_name(key: ListKey) -> str:
+    """As people call it: ``Zebu NFO``."""
+    return f"{key[0].capitalize()} {key[1]}"
+
+
+def offered_lists() -> list[ListKey]:
+    """Every list that can be asked for: all exchanges of every broker that may be spoken to."""
+    return sorted(
+        (kind, exchange)
+        for kind in live_kinds()
+        if is_enabled(kind)
+        for exchange in get_adapter(kind).capabilities.derivative_exchanges
+    )
 
 
 def wanted_lists() -> list[ListKey]:
-    """NFO of every broker that may be spoken to, and what else was imported from it before."""
-    kinds = [kind for kind in live_kinds() if is_enabled(kind)]
+    """What is fetched every day, of every broker that may be spoken to (two queries).
+
+    NFO, every exchange on which published templates trade, and what was imported before.
+    """
+    exchanges = exchanges_traded() | {_DEFAULT_EXCHANGE}
     before = set(
         ContractListImport.objects.filter(state=ContractListImport.State.DONE)
         .order_by()
         .values_list("broker", "exchange")
         .distinct()
     )
-    first = {(kind, _DEFAULT_EXCHANGE) for kind in kinds}
-    return sorted(first | {key for key in before if key[0] in kinds})
+    return [key for key in offered_lists() if key[1] in exchanges or key in before]
 
 
 def list_states() -> list[ListState]:
-    """Every wanted list with its newest import and its newest try (three small queries)."""
+    """Every wanted list with its newest import and its newest try (four small queries)."""
     rows = ContractListImport.objects.order_by("broker", "exchange", "-id")
     tries = rows.distinct("broker", "exchange")
     last = {(row.broker, row.exchange): row for row in tries}

@@ -9,7 +9,7 @@ import structlog
 from django.db import IntegrityError, transaction
 
 from brokers import instrument_files
-from brokers.contractlists import LOST, ListKey, is_due, list_states, tell_progress, wanted_lists
+from brokers.contractlists import LOST, ListKey, is_due, list_states, offered_lists, tell_progress
 from brokers.endpoints import endpoints, require_enabled
 from brokers.models import ContractListImport
 from brokers.ports import QUOTES_RESERVED
@@ -40,10 +40,10 @@ def request_imports(
     """Ask for today's lists; a worker fetches them within seconds. The rows that are new.
 
     A list that is already being fetched is not asked for twice. InvalidRequest for a list that
-    this installation does not fetch, or for none.
+    no broker of this installation has, or for none.
     """
     asked = sorted(set(lists))
-    if not asked or not set(asked) <= set(wanted_lists()):
+    if not asked or not set(asked) <= set(offered_lists()):
         raise InvalidRequest(
             "Choose at least one of the lists", details={"lists": "Choose at least one."}
         )

@@ -23,7 +23,8 @@ from brokers.services.contractlists import import_due, request_imports, run_impo
 from brokers.services.instruments import import_instruments
 from brokers.simulator.contracts import generate
 from brokers.tasks import import_contract_lists
-from marketplace.models import CalendarYear, Contract
+from marketplace.models import CalendarYear, Contract, Template
+from marketplace.services import publish
 from marketplace.tests import factories as make
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM, Actor
@@ -264,6 +265,39 @@ def test_other_exchanges_are_fetched_once_they_were_imported() -> None:
     assert wanted_lists() == [("zebu", "BFO"), ("zebu", "NFO"), ("zerodha", "NFO")]
 
 
+def test_a_published_template_makes_its_exchange_wanted_and_red_until_imported(
+    staff: Client, brokers: Brokers
+) -> None:
+    """Seen before: nobody fetched BFO on a new installation, and nothing said so."""
+    beat("2026-08-04 08:30:00")
+    assert tile(staff, "2026-08-04 08:31").startswith("ql-good")
+    draft = make.make_template(published=False, strategy={"underlying": "SENSEX"})
+    assert ("zebu", "BFO") not in wanted_lists()
+    publish(template_id=draft.pk, actor=SYSTEM, note="first version", now=make.TEST_NOW)
+    both = [(broker, exchange) for broker in ("zebu", "zerodha") for exchange in ("BFO", "NFO")]
+    assert wanted_lists() == both
+    red = tile(staff, "2026-08-04 08:31")
+    assert red.startswith("ql-bad")
+    assert "Zebu BFO: never imported" in red
+    for broker in ("zebu", "zerodha"):
+        ContractListImport.objects.create(
+            broker=broker, exchange="BFO", trade_date="2026-08-04", asked_by="x", state=State.DONE
+        )
+    assert tile(staff, "2026-08-04 08:31").startswith("ql-good")
+    ContractListImport.objects.filter(exchange="BFO").delete()
+    Template.objects.update(state=Template.State.WITHDRAWN)
+    assert wanted_lists() == [("zebu", "NFO"), ("zerodha", "NFO")]
+
+
+def test_every_exchange_of_the_brokers_can_be_imported_by_hand(staff: Client) -> None:
+    form = staff.get(f"{PAGE}add/").context["form"]
+    names = [name for _, name in form.fields["lists"].choices]
+    assert names == ["Zebu BFO", "Zebu NFO", "Zerodha BFO", "Zerodha NFO"]
+    assert form.fields["lists"].initial == ["zebu NFO", "zerodha NFO"]
+    assert staff.post(f"{PAGE}add/", {"lists": ["zebu BFO"]}).status_code == 302
+    assert ContractListImport.objects.values_list("broker", "exchange").get() == ("zebu", "BFO")
+
+
 def test_a_broker_that_is_not_spoken_to_has_no_list(settings: Any, brokers: Brokers) -> None:
     settings.QUANTLEAP_BROKERS = {
         **settings.QUANTLEAP_BROKERS,
@@ -452,5 +486,5 @@ def test_the_tile_has_a_constant_number_of_queries(
     for day in ("04", "05", "06"):
         brokers.publish(dt.date(2026, 8, int(day)))
         beat(f"2026-08-{day} 08:30:00")
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(4):
         list_states()

@@ -13,6 +13,7 @@ from marketplace.selectors.market import (
 )
 from marketplace.selectors.templates import (
     draft_definition,
+    exchanges_traded,
     leg_spec,
     name_is_taken,
     strategies_for_day,
@@ -24,6 +25,7 @@ __all__ = [
     "ContractInfo",
     "contract_info",
     "draft_definition",
+    "exchanges_traded",
     "expiries",
     "ladder",
     "ladder_name",

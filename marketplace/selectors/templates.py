@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from django.db.models import QuerySet, Value
+from django.db.models import Func, QuerySet, TextField, Value
 from django.db.models.functions import Lower
 
 from marketplace.definition import (
@@ -16,7 +16,10 @@ from marketplace.definition import (
     parse_definition,
     parse_rule,
 )
-from marketplace.models import Leg, Strategy, Template
+from marketplace.models import Leg, Strategy, Template, TemplateVersion, Underlying
+
+#: Published and not withdrawn: these enter.
+_ENTERING = (Template.State.LISTED, Template.State.CLOSED_TO_NEW)
 
 
 def _rule(value: object, path: str) -> RuleSpec | None:
@@ -106,6 +109,30 @@ def _differs(published: object, drafts: Iterable[Strategy]) -> bool:
         return True
 
 
+def exchanges_traded() -> set[str]:
+    """Exchange segments (NFO, BFO) of every underlying that a published template trades.
+
+    That is what its current version says, in either environment; one query.
+    """
+    symbols = (
+        TemplateVersion.objects.filter(
+            pk__in=Template.objects.filter(state__in=_ENTERING).values("current_version")
+        )
+        .annotate(symbol=_Underlyings("definition"))
+        .values("symbol")
+    )
+    found = Underlying.objects.filter(symbol__in=symbols).order_by()
+    return set(found.values_list("exchange", flat=True).distinct())
+
+
+class _Underlyings(Func):
+    """The underlyings that a stored definition names, a row each."""
+
+    template = "jsonb_path_query(%(expressions)s, '$.strategies[*].underlying') #>> '{}'"
+    output_field = TextField()
+    set_returning = True
+
+
 def strategies_for_day(environment: str) -> list[tuple[int, str, int, Definition]]:
     """(template id, public id, version id, definition) of every template that may enter today.
 
@@ -115,7 +142,7 @@ def strategies_for_day(environment: str) -> list[tuple[int, str, int, Definition
     rows = (
         Template.objects.filter(
             environment=environment,
-            state__in=(Template.State.LISTED, Template.State.CLOSED_TO_NEW),
+            state__in=_ENTERING,
             current_version__isnull=False,
         )
         .order_by("id")

@@ -238,10 +238,6 @@ QUANTLEAP_INVOICE_DUE_DAYS: int = env.int("QUANTLEAP_INVOICE_DUE_DAYS", default=
 # How long a commission stays pending before it is payable, in days from its accrual.
 QUANTLEAP_REFUND_WINDOW_DAYS: int = env.int("QUANTLEAP_REFUND_WINDOW_DAYS", default=30)
 QUANTLEAP_BCRYPT_ROUNDS: int = env.int("QUANTLEAP_BCRYPT_ROUNDS", default=12)
-# Installation-wide switch: show figures that no auditor verified? (product.md, performance)
-QUANTLEAP_SHOW_UNVERIFIED_PERFORMANCE: bool = env.bool(
-    "QUANTLEAP_SHOW_UNVERIFIED_PERFORMANCE", default=False
-)
 
 # Execution timeline, seconds (execution.md section 2); the kill tests shorten them.
 QUANTLEAP_SHARDS: int = env.int("QUANTLEAP_SHARDS", default=8)

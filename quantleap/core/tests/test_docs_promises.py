@@ -82,6 +82,42 @@ def test_every_setting_exists(page: Path) -> None:
     assert {name for name in named if not re.search(rf"\b{name}\b", text)} == set()
 
 
+def read_in_production() -> set[str]:
+    """Variables of the environment that a production installation reads."""
+    found: set[str] = set()
+    for name in ("base", "production"):
+        text = CODE[ROOT / "quantleap" / "settings" / f"{name}.py"]
+        found |= set(re.findall(r"""\benv\.\w+\(\s*["'](\w+)["']""", text))
+        assert text.count("env.") == len(re.findall(r"""\benv\.\w+\(\s*["']""", text)), name
+    seed_staff = ROOT / "quantleap" / "core" / "management" / "commands" / "seed_staff.py"
+    for text in (CODE[seed_staff], (ROOT / "gunicorn.conf.py").read_text()):
+        found |= set(re.findall(r"""\benviron(?:\.get\(|\[)["'](\w+)["']""", text))
+    return found
+
+
+def test_every_variable_that_production_reads_is_in_deploy_md() -> None:
+    """Seen: neither the brokers' addresses nor the limits of the trading day stood there."""
+    read = {name for name in read_in_production() if not name.startswith("QUANTLEAP_SIMULATOR_")}
+    assert {"DATABASE_URL", "QUANTLEAP_ADMIN_PASSWORD", "QUANTLEAP_ACCESS_LOG"} <= read
+    page = (ROOT / "docs" / "deploy.md").read_text()
+    environment = page[page.index("## Environment") : page.index("## What refuses to start")]
+    assert read - set(re.findall(r"`([A-Z_]+)`", environment)) == set()
+
+
+def test_every_setting_that_nobody_reads_is_gone() -> None:
+    """Seen: a switch for figures that are shown nowhere, which did nothing."""
+    base = CODE[ROOT / "quantleap" / "settings" / "base.py"]
+    others = "\n".join(text for path, text in CODE.items() if path.parent.name != "settings")
+    ours = set(re.findall(r"^(QUANTLEAP_\w+)\b", base, re.MULTILINE))
+    assert {name for name in ours if not re.search(rf"\b{name}\b", others)} == set()
+
+
+def test_headings_stand_between_blank_lines() -> None:
+    for path in PAGES:
+        text = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+        assert re.findall(r"^[^\n]+\n(#+ .+)$", text, re.MULTILINE) == [], path.name
+
+
 @page_of
 def test_every_module_that_is_named_exists(page: Path) -> None:
     """``execution/words.py`` in backticks, from the clone's folder, a room's or the docs' own."""

@@ -68,6 +68,14 @@ def real_now() -> dt.datetime:
     return dt.datetime.fromtimestamp(time.time(), UTC)
 
 
+def real(instant: dt.datetime) -> dt.datetime:
+    """An instant of our clock as the rest of the world has it: the same where ours is not moved.
+
+    For what programs that do not know our clock have written down (Celery's beat).
+    """
+    return instant - dt.timedelta(seconds=_offset)
+
+
 def timestamp() -> float:
     """Current instant as unix seconds of *our* time."""
     return time.time() + _offset

@@ -3,20 +3,22 @@
 The code (``CELERY_BEAT_SCHEDULE``) decides what runs and when; beat writes it into its own tables
 when it starts. Nobody edits those in the console. What a person may do there, with the right
 ``core.operate_schedules``, is stop one, start it again, and run it now; each is in the audit. A
-required schedule that is stopped or differs from the code is red on the first page.
+required schedule that is stopped or differs from the code is red on the first page, and so is a
+beat that has stopped.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from celery import current_app, schedules
 from django.conf import settings
 from django.db import transaction
+from django.utils.timesince import timesince
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
 from kombu.exceptions import OperationalError
 
@@ -45,6 +47,12 @@ STOPPED_MEANS: Final[Mapping[str, str]] = {
 }
 UNKNOWN: Final = "what it does is left undone."
 
+#: Beat writes down every 3 minutes what it has started (Celery's ``Scheduler.sync_every``): here
+#: three times in a row nothing was written.
+SILENT_AFTER: Final = dt.timedelta(minutes=10)
+#: A schedule with this rhythm or a quicker one tells whether beat lives; a daily one cannot.
+FREQUENT: Final = dt.timedelta(minutes=1)
+
 
 class NoSuchTask(DomainError):
     """409: the schedule names a task that this version does not have."""
@@ -70,22 +78,38 @@ def required() -> Mapping[str, Mapping[str, Any]]:
 
 
 def troubles(now: dt.datetime) -> list[Trouble]:
-    """Required schedules that are stopped, changed or not there at ``now``; one query.
+    """Required schedules that are stopped, changed or not there, and a beat that is silent.
 
-    None at all before beat has started for the first time: then it is beat that is missing, and
-    its rows come with it.
+    ``now`` is an instant of the real clock, because beat lives by that one wherever ours was moved
+    (:func:`quantleap.core.clock.real`). One query. Before beat has started for the first time none
+    of the schedules are there: then it is beat that is missing, and its rows come with it.
     """
     rows = PeriodicTask.objects.select_related("interval", "crontab", "solar", "clocked")
     known = {row.name: row for row in rows.filter(name__in=required())}
     if not known:
         return [Trouble("All schedules", "beat has not started yet: nothing runs by itself")]
-    found = []
+    found = list(_silence(known.values(), now))
     for name, entry in required().items():
         row = known.get(name)
         what = "not known to beat" if row is None else difference(row, entry, now)
         if what:
             found.append(Trouble(name, what, row.pk if row else None))
     return found
+
+
+def _silence(rows: Iterable[PeriodicTask], now: dt.datetime) -> Iterator[Trouble]:
+    """Whether beat has stopped: judged by what it started last, whichever schedule that was."""
+    telling = [row for row in rows if row.enabled and _is_frequent(row)]
+    # A start forgets a schedule's last run, and a new beat has none: then its row's age counts.
+    runs = [row.last_run_at for row in telling if row.last_run_at]
+    last = max(runs or [row.date_changed for row in telling], default=now)
+    if now - last > SILENT_AFTER:
+        yield Trouble("All schedules", f"nothing has run for {timesince(last, now)}: start beat")
+
+
+def _is_frequent(row: PeriodicTask) -> bool:
+    every = getattr(row.schedule, "run_every", None)
+    return every is not None and every <= FREQUENT
 
 
 def difference(row: PeriodicTask, entry: Mapping[str, Any], now: dt.datetime) -> str:

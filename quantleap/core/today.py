@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.text import capfirst
 
-from quantleap.core import schedules
+from quantleap.core import clock, schedules
 from quantleap.core.console import Cell, Panel, Tile
 
 LIST = "admin:django_celery_beat_periodictask_changelist"
@@ -16,19 +17,21 @@ ROW = "admin:django_celery_beat_periodictask_change"
 
 
 def today(request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel]:
-    """Red while a required schedule is stopped, changed or missing, for everybody who may look.
+    """Red while a required schedule is stopped, changed or missing, or beat itself is silent.
+
+    For everybody who may look at schedules.
 
     Silent while all is well. One query.
     """
     if not request.user.has_perm("django_celery_beat.view_periodictask"):
         return ()
-    found = schedules.troubles(now)
+    found = schedules.troubles(clock.real(now))
     if not found:
         return ()
     rows = tuple(
         (
             Cell(one.name, reverse(ROW, args=[one.pk]) if one.pk else ""),
-            Cell(one.what.capitalize()),
+            Cell(capfirst(one.what)),
             Cell(f"Until it runs, {schedules.STOPPED_MEANS.get(one.name, schedules.UNKNOWN)}"),
         )
         for one in found
@@ -36,7 +39,7 @@ def today(request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel]:
     tile = Tile(
         "Schedules",
         f"{len(found)} not running as required",
-        "Open the list, and start what is stopped.",
+        "Start what is stopped; where nothing runs at all, start beat.",
         reverse(LIST),
         "bad",
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from celery import current_app
+from celery.beat import Scheduler
 from django.conf import settings
 from django.contrib.auth.models import Permission
 from django.test import Client
@@ -22,6 +23,7 @@ from quantleap.core import clock, schedules
 from quantleap.core.audit import SYSTEM
 from quantleap.core.errors import InvalidTransition, Unavailable
 from quantleap.core.models import AuditEntry, StaffUser
+from quantleap.core.today import today
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/django_celery_beat/periodictask/"
@@ -198,6 +200,65 @@ def test_beat_that_never_started_is_red() -> None:
     assert [one.what for one in schedules.troubles(clock.now())] == [
         "beat has not started yet: nothing runs by itself"
     ]
+
+
+def ran(ago: dt.timedelta, **rows: Any) -> None:
+    """Beat has written down that it started these schedules so long ago, by the real clock."""
+    PeriodicTask.objects.filter(**rows).update(last_run_at=clock.real_now() - ago)
+
+
+def silence() -> list[str]:
+    """What the first page says of beat itself."""
+    found = schedules.troubles(clock.real_now())
+    return [one.what.replace("\xa0", " ") for one in found if one.name == "All schedules"]
+
+
+def test_a_beat_that_stopped_is_red() -> None:
+    """Seen: beat was dead, its rows were as they must be, and the first page was green."""
+    ran(dt.timedelta(hours=2))
+    ran(dt.timedelta(minutes=11), name=TICK)
+    assert silence() == ["nothing has run for 11 minutes: start beat"]
+    shown = operator().get("/admin/").content.decode()
+    assert "1 not running as required" in shown
+    assert "Nothing has run for 11\xa0minutes: start beat" in shown
+
+
+def test_a_beat_that_has_just_not_written_yet_is_no_trouble() -> None:
+    """Every three minutes it writes what it has started; one that is late may be slow."""
+    ran(dt.timedelta(hours=2))
+    ran(dt.timedelta(minutes=9), name=TICK)
+    assert silence() == []
+    assert dt.timedelta(seconds=3 * Scheduler.sync_every) < schedules.SILENT_AFTER
+
+
+def test_only_the_newest_run_counts() -> None:
+    ran(dt.timedelta(days=3))
+    ran(dt.timedelta(0), name="watch-feeds")
+    assert schedules.troubles(clock.real_now()) == []
+
+
+def test_a_beat_that_died_before_it_wrote_anything_is_red() -> None:
+    PeriodicTask.objects.update(date_changed=clock.real_now() - dt.timedelta(minutes=11))
+    assert silence() == ["nothing has run for 11 minutes: start beat"]
+
+
+def test_daily_schedules_do_not_tell_whether_beat_lives() -> None:
+    """With the others stopped, which is red by itself, hours without a run are in order."""
+    ran(dt.timedelta(hours=2))
+    PeriodicTask.objects.filter(crontab=None).update(enabled=False)
+    assert silence() == []
+
+
+@pytest.mark.parametrize("moved", [dt.timedelta(days=-100), dt.timedelta(days=100)])
+def test_beat_lives_by_the_real_clock_where_ours_is_moved(
+    moved: dt.timedelta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = operator()
+    monkeypatch.setattr(clock, "_offset", moved.total_seconds())
+    ran(dt.timedelta(minutes=1))
+    assert today(client.get("/admin/").wsgi_request, clock.now()) == ()
+    ran(dt.timedelta(minutes=11))
+    assert len(today(client.get("/admin/").wsgi_request, clock.now())) == 2
 
 
 def test_what_a_stop_means_is_said_of_schedules_that_there_are() -> None:

@@ -26,8 +26,14 @@ STATUS_COLOURS: Final = {
     "ESCALATED": "danger",
     "MISSED": "danger",
 }
-#: Colours of a run's tone (execution.runstate).
-TONE_COLOURS: Final = {"good": "success", "info": "info", "warn": "warning", "bad": "danger"}
+#: Colours of a run's tone (execution.runstate). A list shows no word at all for a tone without one.
+TONE_COLOURS: Final = {
+    "": "default",
+    "good": "success",
+    "info": "info",
+    "warn": "warning",
+    "bad": "danger",
+}
 
 
 def to_ms(instant: dt.datetime | None) -> str:

@@ -12,7 +12,18 @@ from math import inf, nextafter
 from typing import Any, Final
 
 from django.db import connection
-from django.db.models import Case, Count, IntegerField, Q, QuerySet, Sum, Value, When
+from django.db.models import (
+    Case,
+    Count,
+    Exists,
+    IntegerField,
+    OuterRef,
+    Q,
+    QuerySet,
+    Sum,
+    Value,
+    When,
+)
 
 from execution.models import Execution, LegWatch, OrderIntent, Run, RunDecision
 from execution.runstate import RunCounts, RunState, RunTimes, run_state
@@ -20,6 +31,7 @@ from execution.selectors import Scorecard
 from execution.words import explain
 from marketplace.definition import StrategySpec, parse_definition
 from marketplace.models import Contract
+from subscriptions.models import Subscription
 
 #: Milliseconds after T at which the charts count.
 EDGES: Final = (
@@ -270,7 +282,7 @@ _LOST: Final = ("FAILED", "MISSED")
 
 
 def run_counts(run_ids: Sequence[int]) -> dict[int, RunCounts]:
-    """Figures for a page of runs (1 query); zeros for a run without executions."""
+    """Figures for a page of runs (2 queries); zeros for a run without executions."""
     rows = (
         Execution.objects.filter(run_id__in=list(run_ids))
         .values("run_id", "status", "cause")
@@ -284,10 +296,18 @@ def run_counts(run_ids: Sequence[int]) -> dict[int, RunCounts]:
     by_run: dict[int, list[Mapping[str, Any]]] = {run_id: [] for run_id in run_ids}
     for row in rows:
         by_run[row["run_id"]].append(row)
-    return {run_id: _counted(found) for run_id, found in by_run.items()}
+    awaited = Subscription.objects.filter(
+        template=OuterRef("template_id"),
+        status=Subscription.Status.ACTIVE,
+        status_changed_at__lt=OuterRef("entry_at"),
+    )
+    subscribed = set(
+        Run.objects.filter(Exists(awaited), pk__in=list(by_run)).values_list("pk", flat=True)
+    )
+    return {run_id: _counted(found, run_id in subscribed) for run_id, found in by_run.items()}
 
 
-def _counted(rows: Sequence[Mapping[str, Any]]) -> RunCounts:
+def _counted(rows: Sequence[Mapping[str, Any]], subscribed: bool) -> RunCounts:
     statuses: Counter[str] = Counter()
     causes: Counter[str] = Counter()
     withdrawn: Counter[str] = Counter()
@@ -304,6 +324,7 @@ def _counted(rows: Sequence[Mapping[str, Any]]) -> RunCounts:
         withdrawn=withdrawn,
         attention=sum(row["attention"] for row in rows),
         pnl=sum(earned, Decimal(0)) if earned else None,
+        subscribed=subscribed,
     )
 
 

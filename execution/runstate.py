@@ -37,7 +37,7 @@ class RunCounts:
     """Executions of one run: how many in which status, why they were lost, what they earned.
 
     ``causes`` counts those that failed or were missed, ``withdrawn`` those that were withdrawn;
-    ``pnl`` is rupees.
+    ``pnl`` is rupees. ``subscribed``: somebody would have been in the run, had it been entered.
     """
 
     by_status: Mapping[str, int] = field(default_factory=dict)
@@ -45,6 +45,7 @@ class RunCounts:
     withdrawn: Mapping[str, int] = field(default_factory=dict)
     attention: int = 0
     pnl: Decimal | None = None
+    subscribed: bool = False
 
     @property
     def total(self) -> int:
@@ -55,6 +56,11 @@ class RunCounts:
     def entered(self) -> int:
         """Those that hold or held a position."""
         return self.of("OPEN", "EXITING", "CLOSED")
+
+    @property
+    def live(self) -> int:
+        """Those that are not over: waiting, entering, holding or leaving a position."""
+        return self.of("ARMED", "COMMITTED", "OPEN", "EXITING")
 
     @property
     def failed(self) -> int:
@@ -99,7 +105,7 @@ def run_state(
 ) -> RunState:
     """What became of a run so far. ``status`` and ``cause`` are the run's own."""
     if not counts.total:
-        return _without_executions(status, cause, times, now)
+        return _without_executions(status, cause, times, counts.subscribed, now)
     stuck = _stuck(times, counts, now)
     if stuck:
         return RunState("Stuck", "bad", counts.cause, stuck)
@@ -114,7 +120,11 @@ def run_state(
     return RunState(word, tone, counts.cause if word == "Withdrawn" else "")
 
 
-def _without_executions(status: str, cause: str, times: RunTimes, now: dt.datetime) -> RunState:
+def _without_executions(
+    status: str, cause: str, times: RunTimes, subscribed: bool, now: dt.datetime
+) -> RunState:
+    if status == "MISSED" and not subscribed:
+        return RunState("Missed, no subscribers", "", cause)
     if status == "MISSED":
         return RunState("Missed", "bad", cause, "The run could not be entered.")
     if now < times.entry_at:

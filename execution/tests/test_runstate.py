@@ -81,8 +81,15 @@ def test_a_run_that_was_withdrawn_says_why() -> None:
 
 
 def test_a_run_outside_the_session_is_missed_with_its_cause() -> None:
-    found = run_state("MISSED", "OUTSIDE_SESSION", TIMES, RunCounts(), BEFORE)
+    found = run_state("MISSED", "OUTSIDE_SESSION", TIMES, RunCounts(subscribed=True), BEFORE)
     assert (found.label, found.tone, found.cause) == ("Missed", "bad", "OUTSIDE_SESSION")
+    assert found.alarm
+
+
+def test_a_missed_run_that_nobody_follows_needs_no_person() -> None:
+    found = run_state("MISSED", "OUTSIDE_SESSION", TIMES, RunCounts(), BEFORE)
+    assert (found.label, found.tone, found.alarm) == ("Missed, no subscribers", "", "")
+    assert found.cause == "OUTSIDE_SESSION"
 
 
 def test_a_run_that_could_not_be_priced_led_nowhere_or_to_a_list_nobody_can_change() -> None:

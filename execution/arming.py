@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -22,7 +22,6 @@ from execution.models.runs import new_execution_id
 from marketplace import selectors as marketplace
 from marketplace.definition import StrategySpec
 from marketplace.entries import entry_on
-from marketplace.models import TemplateVersion
 from quantleap.core import clock
 from quantleap.core.tenancy import Environment
 from subscriptions import selectors as subscriptions
@@ -77,7 +76,9 @@ def never_armed(*, now: dt.datetime, timing: Timing) -> list[DueStrategy]:
     """Strategies whose entry of today is over, that had subscribers, and that nobody armed.
 
     Constant queries. A subscriber counts if the arming would have taken them, a strategy if it
-    had been published by then.
+    had been published by then with this entry time, in whatever version: one that was published
+    after the entry hides nothing. Why nobody armed it is not known here: no executor may have been
+    alive, or the calendar may not have had the day yet.
     """
     over = [due for due in strategies_today(now) if due.entry_at + timing.grace_delta < now]
     if not over:
@@ -86,11 +87,7 @@ def never_armed(*, now: dt.datetime, timing: Timing) -> list[DueStrategy]:
         Run.objects.filter(trade_date=clock.ist_date(now)).values_list("strategy_key", flat=True)
     )
     missing = [due for due in over if UUID(due.strategy.key) not in armed]
-    published = dict(
-        TemplateVersion.objects.filter(pk__in=[due.version_id for due in missing]).values_list(
-            "pk", "published_at"
-        )
-    )
+    published = _first_published({due.template_id for due in missing})
     since = dict(
         Subscription.objects.filter(
             template_id__in={due.template_id for due in missing}, status=Subscription.Status.ACTIVE
@@ -103,8 +100,25 @@ def never_armed(*, now: dt.datetime, timing: Timing) -> list[DueStrategy]:
         due
         for due in missing
         if (first := since.get(due.template_id)) is not None
-        and max(first, published[due.version_id]) < due.entry_at - ARMING_CLOSES
+        and max(first, published[due.strategy.key, due.strategy.entry_time])
+        < due.entry_at - ARMING_CLOSES
     ]
+
+
+_FIRST_PUBLISHED = """
+SELECT strategy->>'key', (strategy->>'entry_time')::time, min(version.published_at)
+  FROM marketplace_templateversion version
+ CROSS JOIN LATERAL jsonb_array_elements(version.definition->'strategies') AS strategy
+ WHERE version.template_id = ANY(%s)
+ GROUP BY 1, 2
+"""
+
+
+def _first_published(template_ids: Collection[int]) -> dict[tuple[str, dt.time], dt.datetime]:
+    """When each strategy (by key) was first published with each of its entry times (IST)."""
+    with connection.cursor() as cursor:
+        cursor.execute(_FIRST_PUBLISHED, [list(template_ids)])
+        return {(key, entry_time): at for key, entry_time, at in cursor.fetchall()}
 
 
 def _never(_due: DueStrategy) -> bool:

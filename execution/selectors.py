@@ -299,6 +299,19 @@ def runs_of_day(day: dt.date) -> QuerySet[Run]:
     )
 
 
+def unfinished_runs(before: dt.date) -> QuerySet[Run]:
+    """Runs of earlier trade dates with executions that are not over, the newest day first.
+
+    Executors carry the runs of their own day only: what is left of another waits for a person.
+    """
+    live = Execution.objects.exclude(status__in=Execution.TERMINAL).values("run_id")
+    return (
+        Run.objects.filter(trade_date__lt=before, pk__in=live)
+        .select_related("template", "version")
+        .order_by("-trade_date", "entry_at", "id")
+    )
+
+
 # -- kill switch -----------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class EngagedSwitch:

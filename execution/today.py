@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 
 from django.conf import settings
-from django.db.models import Max
+from django.db.models import Max, Min
 from django.http import HttpRequest
 from django.urls import reverse
 
@@ -16,7 +16,7 @@ from execution.looks import to_result
 from execution.models import Execution, ExecutorNode, Run
 from execution.runpage import run_counts, state_of, strategy_of
 from execution.runstate import WAYS_OUT, RunCounts, RunState
-from execution.selectors import engaged_switches, runs_of_day
+from execution.selectors import engaged_switches, runs_of_day, unfinished_runs
 from execution.words import explain
 from quantleap.core import clock
 from quantleap.core.console import Alarm, Cell, Panel, Tile
@@ -28,13 +28,16 @@ def today(request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel | Ala
     """A constant number of queries; nothing for who may not view runs."""
     if not request.user.has_perm("execution.view_run"):
         return []
-    runs = list(runs_of_day(clock.ist_date(now)))
-    counts = run_counts([run.pk for run in runs]) if runs else {}
+    day = clock.ist_date(now)
+    runs = list(runs_of_day(day))
+    left = list(unfinished_runs(day))
+    counts = run_counts([run.pk for run in (*runs, *left)])
     states = {run.pk: state_of(run, counts[run.pk], now) for run in runs}
     return [
         *_attention_alarms(),
+        *(_left_alarm(run, counts[run.pk]) for run in left),
         *(_run_alarm(run, states[run.pk]) for run in runs if states[run.pk].alarm),
-        *(_unarmed_alarm(due) for due in never_armed(now=now, timing=timing.from_settings())),
+        *_unarmed_alarms(now),
         _switch_tile(),
         _executor_tile(now),
         _runs_panel(runs, counts, states),
@@ -52,6 +55,17 @@ def _attention_alarms() -> list[Alarm]:
     return [Alarm(what, why, link, "Look at them", count)]
 
 
+def _left_alarm(run: Run, counts: RunCounts) -> Alarm:
+    """A run of an earlier day that is not over."""
+    at = f"{run.trade_date:%d %b}, {clock.to_ist(run.entry_at):%H:%M}"
+    why = (
+        f"{counts.live} of {counts.total} executions of an earlier day are not over; "
+        f"{counts.of('OPEN', 'EXITING')} hold a position."
+    )
+    link = reverse("admin:execution_run_change", args=[run.pk])
+    return Alarm(f"{_name(run)}, {at}: left open", why, link, "The run", counts.live)
+
+
 def _run_alarm(run: Run, state: RunState) -> Alarm:
     """A run that most of its subscribers missed, or that does not move."""
     what = f"{_name(run)}, {clock.to_ist(run.entry_at):%H:%M}: {state.label.lower()}"
@@ -61,9 +75,21 @@ def _run_alarm(run: Run, state: RunState) -> Alarm:
     return Alarm(what, why, link, way_out)
 
 
-def _unarmed_alarm(due: DueStrategy) -> Alarm:
+def _unarmed_alarms(now: dt.datetime) -> list[Alarm]:
+    found = never_armed(now=now, timing=timing.from_settings())
+    if not found:
+        return []
+    started = ExecutorNode.objects.aggregate(at=Min("started_at"))["at"]
+    return [_unarmed_alarm(due, started) for due in found]
+
+
+def _unarmed_alarm(due: DueStrategy, started: dt.datetime | None) -> Alarm:
+    """``started``: since when the first of the executors known now has been running."""
     what = f"{due.strategy.name}, {clock.to_ist(due.entry_at):%H:%M}: never armed"
-    why = "No executor was alive before the entry, so nobody entered."
+    why = "Nobody armed it before the entry."
+    if started is None or started > due.entry_at:
+        # rows of executors that died are removed by those that live, so this is all that is known
+        why += " No executor that is known now was running by then."
     return Alarm(what, why, reverse("admin:execution_executornode_changelist"), "Executors")
 
 

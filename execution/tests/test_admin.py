@@ -33,7 +33,7 @@ from execution.models import (
 from execution.tests.factories import make_accounts, subscribe_accounts
 from execution.tests.rows import decide, enter, leave, make_execution, make_run
 from marketplace.calendar import Hours, TradingCalendar
-from marketplace.models import Contract, Template
+from marketplace.models import Contract, Template, TemplateVersion
 from marketplace.tests.factories import make_short_straddle
 from quantleap.core import clock
 from quantleap.core.models import AuditEntry, StaffUser
@@ -483,6 +483,60 @@ def test_a_run_that_everybody_missed_stood_there_as_armed_and_green(
         assert "No fresh quote was available at the entry second." in page
 
 
+def test_a_position_left_open_overnight_was_not_on_the_next_days_first_page(
+    day: Day, staff: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, waiting, closed = day.subscribers(3)
+    enter(make_execution(day.run, held, "OPEN"), day.contracts)
+    make_execution(day.run, waiting, "ARMED")
+    make_execution(day.run, closed, "CLOSED")
+    tomorrow = clock.now() + dt.timedelta(days=1)
+    monkeypatch.setattr(clock, "now", lambda: tomorrow)
+    index = reverse("admin:index")
+    get(staff, index)
+    with CaptureQueriesContext(connection) as one:
+        page = get(staff, index)
+    assert "left open" in page
+    assert "2 of 3 executions of an earlier day are not over; 1 hold a position." in page
+    assert page_of(day.run) in page
+    assert "nothing here needs a person" not in page
+    earlier = make_run(day.template, day.run.trade_date - dt.timedelta(days=1))
+    make_execution(earlier, held, "EXITING")
+    with CaptureQueriesContext(connection) as two:
+        both = get(staff, index)
+    assert page_of(day.run) in both
+    assert page_of(earlier) in both
+    assert len(one) == len(two)
+    Execution.objects.update(status="CLOSED")
+    assert "left open" not in get(staff, index)
+
+
+def test_a_missed_run_is_red_only_where_somebody_follows(day: Day, staff: Client) -> None:
+    """Seen: on a special session a strategy without subscribers stood there in red."""
+    Run.objects.filter(pk=day.run.pk).update(status="MISSED", cause="OUTSIDE_SESSION")
+    day.run.refresh_from_db()
+    for page in (reverse("admin:index"), list_of(Run), page_of(day.run)):
+        assert "Missed, no subscribers" in get(staff, page), page
+        assert "The run could not be entered." not in get(staff, page), page
+    day.subscribers(1)
+    Subscription.objects.update(status_changed_at=day.run.entry_at - dt.timedelta(hours=1))
+    assert "The run could not be entered." in get(staff, reverse("admin:index"))
+    Subscription.objects.update(status_changed_at=day.run.entry_at + dt.timedelta(hours=1))
+    assert "The run could not be entered." not in get(staff, reverse("admin:index"))
+
+
+def publish_again(first: TemplateVersion, definition: Any, at: dt.datetime) -> None:
+    """Another version of the same strategies, in force from ``at`` on."""
+    again = TemplateVersion.objects.create(
+        template=first.template,
+        number=TemplateVersion.objects.filter(template=first.template).count() + 1,
+        definition=definition,
+        published_by="staff",
+        published_at=at,
+    )
+    Template.objects.filter(pk=first.template_id).update(current_version=again)
+
+
 def test_a_strategy_that_nobody_armed_is_on_the_first_page(
     day: Day, staff: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -501,7 +555,28 @@ def test_a_strategy_that_nobody_armed_is_on_the_first_page(
     (due,) = never_armed(now=late, timing=timing.from_settings())
     assert due.template_id == day.template.pk
     monkeypatch.setattr(clock, "now", lambda: late)
-    assert "never armed" in get(staff, reverse("admin:index"))
+    page = get(staff, reverse("admin:index"))
+    assert "never armed" in page
+    assert "Nobody armed it before the entry. No executor that is known now was" in page
+    with CaptureQueriesContext(connection) as before:
+        never_armed(now=late, timing=timing.from_settings())
+    ExecutorNode.objects.create(owner="one", started_at=soon, heartbeat_at=late)
+    assert "was running by then" in get(staff, reverse("admin:index"))
+    ExecutorNode.objects.update(started_at=entry - dt.timedelta(hours=1))
+    alive = get(staff, reverse("admin:index"))
+    assert "Nobody armed it before the entry." in alive
+    assert "was running by then" not in alive, "executors lived; the calendar came late, perhaps"
+    published = day.template.current_version
+    assert published is not None
+    publish_again(published, published.definition, late - dt.timedelta(seconds=1))
+    with CaptureQueriesContext(connection) as after:
+        assert never_armed(now=late, timing=timing.from_settings()), "hidden by publishing again"
+    assert len(after) == len(before)
+    earlier = json.loads(json.dumps(published.definition).replace("09:20:00", "09:19:00"))
+    publish_again(published, earlier, late)
+    assert never_armed(now=late, timing=timing.from_settings()) == [], "no such entry by then"
+    publish_again(published, published.definition, late)
+    assert never_armed(now=late, timing=timing.from_settings())
     Subscription.objects.update(status_changed_at=entry)  # who came after the entry missed nothing
     assert never_armed(now=late, timing=timing.from_settings()) == []
 

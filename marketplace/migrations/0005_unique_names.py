@@ -4,11 +4,12 @@ import django.db.models.constraints
 import django.db.models.functions.text
 from django.db import migrations, models
 
-# The oldest keeps its name; the others get their number behind it.
+# What is published keeps its name before any draft, then the oldest does; the others get their number behind it.
 RENAME_TEMPLATES = """
 UPDATE marketplace_template AS template
    SET name = left(template.name, 105) || ' (' || template.id || ')'
-  FROM (SELECT id, row_number() OVER (PARTITION BY lower(name), environment ORDER BY id) AS place
+  FROM (SELECT id, row_number() OVER (PARTITION BY lower(name), environment
+                                     ORDER BY (state = 'DRAFT'), id) AS place
           FROM marketplace_template
          WHERE owner = 'PLATFORM' AND state <> 'WITHDRAWN') AS twin
  WHERE twin.id = template.id AND twin.place > 1;

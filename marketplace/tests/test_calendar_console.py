@@ -153,6 +153,20 @@ def test_a_holiday_is_corrected_and_removed_with_a_source(staff: Client) -> None
     assert AuditEntry.objects.filter(action="calendar.edited").count() == 2
 
 
+def test_a_refusal_without_a_field_is_said_above_the_form(staff: Client) -> None:
+    """The form of a removal asks for the source only."""
+    make.load_reference_data()
+    muhurat = SpecialSession.objects.filter(date__in=Holiday.objects.values("date")).earliest(
+        "date"
+    )
+    below = Holiday.objects.get(date=muhurat.date)
+    url = reverse("admin:marketplace_holiday_delete", args=[below.pk])
+    refused = staff.post(url, {"source": CIRCULAR})
+    assert refused.status_code == 400
+    assert refused.content.decode().count(f"session on {below.date}; remove that first") == 1
+    assert Holiday.objects.filter(pk=below.pk).exists()
+
+
 def test_a_special_saturday_session_is_for_who_opted_in(staff: Client) -> None:
     make.load_test_contracts()
     make.make_iron_condor(strategy={"name": "Opted in", "special_sessions": True})

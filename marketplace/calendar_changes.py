@@ -282,6 +282,26 @@ def _check_place(row: Row, after: Rows) -> None:
 def _check_removal(row: Row, after: Rows) -> None:
     if row.table is Table.HOLIDAY and (Table.SPECIAL, row.day) in after:
         raise CalendarMistake(f"There is a special session on {row.day}; remove that first", "day")
+    if row.table is Table.HOURS:
+        lost = next(_days_without_hours(row.day, after), None)
+        if lost is not None:
+            raise CalendarMistake(
+                f"These are the last hours: from {lost:%a %d %b %Y} on trading days would have "
+                "none, and nothing would trade. Correct these, or enter the new ones first",
+                "day",
+            )
+
+
+def _days_without_hours(first: dt.date, rows: Rows) -> Iterator[dt.date]:
+    """Days of loaded years, from ``first`` on, that only the lack of hours closes; ascending."""
+    holidays = {row.day for row in _of(rows, Table.HOLIDAY)}
+    known_from = min((row.day for row in _of(rows, Table.HOURS)), default=dt.date.max)
+    for year in sorted(row.day.year for row in _of(rows, Table.YEAR)):
+        day = max(first, dt.date(year, 1, 1))
+        while day.year == year and day < known_from:
+            if day.weekday() < SATURDAY and day not in holidays:
+                yield day
+            day += dt.timedelta(days=1)
 
 
 # -- consequences -------------------------------------------------------------------------------

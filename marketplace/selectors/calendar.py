@@ -37,6 +37,8 @@ from quantleap.core.tenancy import Environment
 
 #: Strategies named on a preview; the rest is counted.
 MOST_NAMES: Final = 20
+#: How far the preview looks for a session of each weekday: some weeks of holidays.
+SAMPLED_DAYS: Final = 60
 
 
 def calendar_rows() -> dict[Key, Row]:
@@ -78,7 +80,7 @@ def calendar_rows() -> dict[Key, Row]:
 
 @dataclass(frozen=True, slots=True)
 class DayEffect:
-    """What becomes of one day: its session, and the entries that go and come, by name and time."""
+    """One day after a change: its session, and the entries that go and come, by name and time."""
 
     change: DayChange
     lost: tuple[str, ...]
@@ -107,15 +109,19 @@ def effects_of(before: Rows, after: Rows, found: Comparison, *, now: dt.datetime
     today = clock.ist_date(now)
     was, becomes = calendar_of(before), calendar_of(after)
     coming = {day for day in found.days if day >= today}
-    hours = [c.row.day for c in found.changes if c.row.table is Table.HOURS]
-    sample = {_first_session(becomes, max(day, today)) for day in hours} - {None}
+    sample = _hours_sample(before, after, found, today)
     strategies = _published()
     days = tuple(
         DayEffect(change, *_entries_of(was, becomes, strategies, change.day))
-        for change in day_changes(was, becomes, {*coming, *(day for day in sample if day)})
+        for change in day_changes(was, becomes, {*coming, *sample})
         if change.day.year in was.years or change.day.year not in becomes.years
     )
     sentences = [*_year_sentences(was, becomes), *_past_sentence(found, today)]
+    if any(effect.day in sample for effect in days):
+        sentences.append(
+            "Of changed session hours you see the first session of each weekday; "
+            "they hold for the ones after it alike."
+        )
     if days and not any(effect.lost or effect.gained for effect in days):
         sentences.append("No published strategy enters on the days that change.")
     warnings = [*_expiry_warnings(was, becomes, found, today)]
@@ -126,11 +132,34 @@ def effects_of(before: Rows, after: Rows, found: Comparison, *, now: dt.datetime
     return Effects(days, tuple(sentences), tuple(warnings))
 
 
-def _first_session(calendar: TradingCalendar, day: dt.date) -> dt.date | None:
-    try:
-        return calendar.on_or_after(day)
-    except CalendarError:
-        return None
+def _hours_sample(
+    before: Rows, after: Rows, found: Comparison, today: dt.date
+) -> frozenset[dt.date]:
+    """The first coming session of each weekday for which changed session hours hold.
+
+    A strategy may enter on one weekday only, so one day cannot stand for the others.
+    """
+    calendars = calendar_of(before), calendar_of(after)
+    starts = sorted({day for table, day in {*before, *after} if table is Table.HOURS})
+    sample: set[dt.date] = set()
+    for change in found.changes:
+        if change.row.table is not Table.HOURS:
+            continue
+        until = next((day for day in starts if day > change.row.day), dt.date.max)
+        sample |= _first_of_each_weekday(calendars, max(change.row.day, today), until)
+    return frozenset(sample)
+
+
+def _first_of_each_weekday(
+    calendars: Sequence[TradingCalendar], first: dt.date, until: dt.date
+) -> set[dt.date]:
+    """The first trading day of each weekday in any of ``calendars``; ``until`` is exclusive."""
+    by_weekday: dict[int, dt.date] = {}
+    for distance in range(min(SAMPLED_DAYS, (until - first).days)):
+        day = first + dt.timedelta(days=distance)
+        if any(calendar.is_trading_day(day) for calendar in calendars):
+            by_weekday.setdefault(day.weekday(), day)
+    return set(by_weekday.values())
 
 
 def _published() -> Sequence[tuple[str, StrategySpec]]:

@@ -137,6 +137,26 @@ def test_a_source_that_nobody_can_look_up_is_refused(source: str) -> None:
 
 def test_a_list_is_the_truth_of_its_years_only() -> None:
     old = Row(Table.HOLIDAY, dt.date(2025, 12, 25), "NSE 2025", "Christmas")
+def test_the_last_hours_do_not_go_while_a_loaded_year_trades_by_them() -> None:
+    with pytest.raises(CalendarMistake, match="last hours: from Thu 01 Jan 2026 on") as refused:
+        checked(without_row(BOOK, HOURS.key))
+    assert refused.value.field == "day"
+    later = row(Table.HOURS, "2026-01-05", opens=dt.time(9, 15), closes=dt.time(15))
+    with pytest.raises(CalendarMistake, match="enter the new ones first"):
+        checked(with_row(BOOK, later, instead_of=HOURS.key))
+
+
+def test_hours_go_where_others_hold_and_where_nothing_trades() -> None:
+    """Control: no trading day loses its hours."""
+    shorter = row(Table.HOURS, "2026-08-10", opens=dt.time(9, 15), closes=dt.time(15))
+    book = with_row(BOOK, shorter)
+    check(without_row(book, shorter.key), compare(book, without_row(book, shorter.key)))
+    new_year = row(Table.HOLIDAY, "2026-01-01")
+    second = row(Table.HOURS, "2026-01-02", opens=dt.time(9, 15), closes=dt.time(15))
+    book = with_row(with_row(BOOK, new_year), second)
+    check(without_row(book, HOURS.key), compare(book, without_row(book, HOURS.key)))
+
+
     book = with_row(with_row(BOOK, old), BUDGET)
     listed = keyed([YEAR, ELECTION])
     found = compare(book, with_list(book, listed))

@@ -17,7 +17,7 @@ from django.urls import reverse
 
 from marketplace.calendar_changes import Row, Table, with_row
 from marketplace.expiries import select_expiry
-from marketplace.models import CalendarYear, Contract, Holiday, SpecialSession
+from marketplace.models import CalendarYear, Contract, Holiday, SessionHours, SpecialSession
 from marketplace.ports import RUNS
 from marketplace.selectors import expiries, load_calendar
 from marketplace.services.calendar import (
@@ -192,6 +192,50 @@ def test_shorter_hours_show_whose_exit_they_cut_off(staff: Client) -> None:
     assert "open 09:15 to 15:40" in page
     assert "open 09:15 to 15:00" in page
     assert "ql-before" in page
+
+
+def test_shorter_hours_show_a_strategy_of_any_one_weekday(staff: Client) -> None:
+    """From a Monday on; the strategy enters on Thursdays only."""
+    make.load_test_contracts()
+    thursdays = {"name": "Thursdays", "weekdays": (3,), "exit_time": dt.time(15, 15)}
+    make.make_iron_condor(strategy=thursdays)
+    fields = {"day": "2026-08-10", "opens": "09:15", "closes": "15:00", "source": CIRCULAR}
+    with time_machine.travel(AUGUST, tick=False):
+        page = confirm(staff, "/admin/marketplace/sessionhours/add/", fields)
+    assert "No published strategy enters" not in page
+    thursday = page.split("Thursday, 13 August 2026")[1].split("ql-day")[0]
+    assert "Will not enter any more" in thursday
+    assert "Thursdays" in thursday
+    assert page.count("open 09:15 to 15:00") == 5
+    assert "the first session of each weekday" in page
+
+
+def test_hours_of_three_days_are_shown_for_those_days_alone(staff: Client) -> None:
+    """The next row ends them: on Thursday the ordinary hours hold again."""
+    make.load_test_contracts()
+    make.make_iron_condor(strategy={"weekdays": (3,), "exit_time": dt.time(15, 15)})
+    url = "/admin/marketplace/sessionhours/add/"
+    again = {"day": "2026-08-13", "opens": "09:15", "closes": "15:40", "source": CIRCULAR}
+    short = {"day": "2026-08-10", "opens": "09:15", "closes": "15:00", "source": CIRCULAR}
+    with time_machine.travel(AUGUST, tick=False):
+        assert "No coming session changes" in confirm(staff, url, again)
+        page = confirm(staff, url, short)
+    assert page.count("open 09:15 to 15:00") == 3
+    assert "No published strategy enters on the days that change." in page
+
+
+def test_the_last_session_hours_cannot_be_removed(staff: Client) -> None:
+    """Without any, every day would be closed and nothing would trade."""
+    make.load_reference_data()
+    first, last = SessionHours.objects.order_by("effective_from")
+    url = "/admin/marketplace/sessionhours/{}/delete/"
+    with time_machine.travel(AUGUST, tick=False):
+        page = confirm(staff, url.format(last.pk), {"source": CIRCULAR})
+        assert "open 09:15 to 15:30" in page
+        refused = staff.post(url.format(first.pk), {"source": CIRCULAR})
+    assert refused.status_code == 400
+    assert "These are the last hours: from Wed 01 Jan 2025 on" in refused.content.decode()
+    assert SessionHours.objects.get() == first
 
 
 def december_list() -> None:

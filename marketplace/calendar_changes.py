@@ -243,7 +243,7 @@ def _check_hours(row: Row) -> None:
     if row.table in (Table.SPECIAL, Table.HOURS):
         hours = _hours(row)
         if hours.opens >= hours.closes:
-            raise CalendarMistake(f"{row}: it closes before it opens", "closes")
+            raise CalendarMistake(f"{row}: it must close after it opens", "closes")
 
 
 def check_source(source: str) -> None:

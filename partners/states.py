@@ -107,4 +107,4 @@ def refusal(code: str, day: dt.date) -> str:
         return ""
     why = f" ({_WHY_NOT[code]})" if code in _WHY_NOT else ""
     listed = ", ".join(f"{one} {name}" for one, name in known.items())
-    return f"No GST state code in force{why}. One of: {listed}."
+    return f"Not a GST state code in force{why}. One of: {listed}."

@@ -228,7 +228,7 @@ class CalendarPage(ConsoleAdmin):
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> Any:
-        """Who says that it is off, what that changes, and the removal."""
+        """Who says that it was called off, what that changes, and the removal."""
         obj = self._found(request, object_id)
         if obj is None or not self.has_delete_permission(request, obj):
             raise PermissionDenied

@@ -95,7 +95,7 @@ def row(table: Table, day: str, **fields: object) -> Row:
         ),
         (
             row(Table.SPECIAL, "2026-08-16", opens=dt.time(10), closes=dt.time(10)),
-            "closes before it opens",
+            "must close after it opens",
             "closes",
         ),
         (row(Table.SPECIAL, "2026-08-16"), "no hours", "opens"),

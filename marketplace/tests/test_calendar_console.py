@@ -180,7 +180,7 @@ def test_a_special_saturday_session_is_for_who_opted_in(staff: Client) -> None:
     assert load_calendar().session(dt.date(2026, 8, 8), special_ok=True) is not None
     early = {**fields, "day": "2026-08-09", "closes": "09:00"}
     refused = staff.post("/admin/marketplace/specialsession/add/", early)
-    assert "closes before it opens" in refused.content.decode()
+    assert "must close after it opens" in refused.content.decode()
 
 
 def test_shorter_hours_show_whose_exit_they_cut_off(staff: Client) -> None:

@@ -28,7 +28,7 @@ def test_37_codes_are_in_force_and_no_name_stands_twice() -> None:
 @pytest.mark.parametrize("code", ["00", "25", "28", "39", "96", "98", "99", "KA", "2", ""])
 def test_what_is_no_recipients_state_is_refused_with_the_list(code: str) -> None:
     words = refusal(code, TODAY)
-    assert words.startswith("No GST state code in force")
+    assert words.startswith("Not a GST state code in force")
     for known in ("01 Jammu and Kashmir", "37 Andhra Pradesh", "97 Other Territory"):
         assert known in words
     assert state_of(code, "", TODAY) is None
@@ -60,12 +60,12 @@ def test_place_of_supply_is_the_customers_else_the_partners() -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("code", ["00", "28", "99"])
 def test_no_front_door_takes_such_a_state(code: str) -> None:
-    with pytest.raises(InvalidRequest, match="No GST state code in force"):
+    with pytest.raises(InvalidRequest, match="Not a GST state code in force"):
         find_or_create_customer(
             partner_id=None, environment="live", email="a@example.com", state=code, now=clock.now()
         )
     assert not Customer.objects.exists()
-    with pytest.raises(ValidationError, match="No GST state code in force"):
+    with pytest.raises(ValidationError, match="Not a GST state code in force"):
         create_partner(
             slug="zz", name="Z", default_broker="zebu", default_state=code, actor=SYSTEM,
             now=clock.now(),

@@ -52,7 +52,7 @@ def test_the_first_supplier_may_begin_in_the_past(console: Client) -> None:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"state_code": "28", "gstin": "28AAACQ4821D1ZE"}, "No GST state code in force"),
+        ({"state_code": "28", "gstin": "28AAACQ4821D1ZE"}, "Not a GST state code in force"),
         ({"gstin": "27AAACQ4821D1"}, "A GSTIN has 15 characters"),
         ({"state_code": "33"}, "A GSTIN begins with the code of its state"),
     ],

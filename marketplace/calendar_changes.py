@@ -345,13 +345,39 @@ def _hours_words(calendar: TradingCalendar, session: Session, day: dt.date) -> s
 
 # -- a list that somebody pasted ----------------------------------------------------------------
 
+#: How a date may be written, for the form and for errors.
+DATE_SHAPES: Final = "26-Jan-2027, 26-Jan-27, 26 January 2027, January 26, 2027 or 2027-01-26"
 _MONTHS: Final = (
-    *("jan", "feb", "mar", "apr", "may", "jun"),
-    *("jul", "aug", "sep", "oct", "nov", "dec"),
+    *("january", "february", "march", "april", "may", "june"),
+    *("july", "august", "september", "october", "november", "december"),
 )
+_MONTH_NUMBERS: Final = {
+    name: number
+    for number, month in enumerate(_MONTHS, start=1)
+    for name in (month, month[:3], *(["sept"] if month == "september" else []))
+}
+_MONTH: Final = rf"(?:{'|'.join(sorted(_MONTH_NUMBERS, key=len, reverse=True))})"
+_GAP: Final = r"[-\s.,]+"
+_DAY: Final = r"\d{1,2}(?:st|nd|rd|th)?"
 _ISO: Final = r"(?P<y1>\d{4})-(?P<m1>\d{2})-(?P<d1>\d{2})"
-_WORDS: Final = r"(?P<d2>\d{1,2})[-\s](?P<m2>[A-Za-z]{3,9})[-,\s]+(?P<y2>\d{4})"
-_DATE: Final = re.compile(rf"(?:{_ISO}|{_WORDS})\b", re.ASCII)
+
+
+def _dates(year: str, *others: str) -> re.Pattern[str]:
+    day_first = rf"(?P<d2>{_DAY}){_GAP}(?P<m2>{_MONTH}){_GAP}(?P<y2>{year})"
+    month_first = rf"\b(?P<m3>{_MONTH}){_GAP}(?P<d3>{_DAY}){_GAP}(?P<y3>{year})"
+    shapes = "|".join([*others, day_first, month_first])
+    return re.compile(rf"(?<!\d)(?:{shapes})\b(?![-/.]\d)", re.ASCII | re.IGNORECASE)
+
+
+# "3 January 26, 2027" is line 3 of a table and not the third of January: a year of two digits is
+# one only where the line has none of four, and where no other number follows.
+_DATE: Final = _dates(r"\d{4}", _ISO)
+_SHORT_DATE: Final = _dates(rf"\d{{2}}(?!{_GAP}\d{{2}}\b)(?!-{_MONTH})")
+_NO_MONTH: Final = re.compile(
+    r"(?<!\d)\d{1,2}[-\s](?P<month>[a-z]{3,9})[-,\s]+\d{4}\b", re.ASCII | re.IGNORECASE
+)
+#: 03/04/2027 is in April or in March, and 27-01-26 may begin with its year.
+_AMBIGUOUS: Final = re.compile(r"(?<!\d)\d{1,4}([/.-])\d{1,2}\1\d{1,4}(?!\d)", re.ASCII)
 _WEEKDAY: Final = re.compile(r"^(?:mon|tues|wednes|thurs|fri|satur|sun)day\b\s*", re.IGNORECASE)
 
 
@@ -359,16 +385,16 @@ def read_list(text: str, year: int, source: str) -> tuple[list[Row], list[str]]:
     """Holidays of ``year`` from lines of a date and a name; and those on weekends, left out.
 
     A line may be copied from the exchange's table: a running number before the date and the
-    weekday after it are overlooked. Dates as 2027-01-26, 26-Jan-2027 or 26 January 2027.
-    CalendarMistake names the line that cannot be read.
+    weekday after it are overlooked. Dates as in :data:`DATE_SHAPES`; a year of two digits is of
+    this century. CalendarMistake names the line that cannot be read, and a date of numbers alone.
     """
     holidays, weekends = [], []
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
-        found = _DATE.search(line)
+        found = _DATE.search(line) or _SHORT_DATE.search(line)
         if found is None:
-            raise CalendarMistake(f"Line {number} has no date: {line.strip()[:60]}", "holidays")
+            raise CalendarMistake(_unread(line, number), "holidays")
         day = _day(found, number)
         if day.year != year:
             raise CalendarMistake(f"Line {number}: {day} is not in {year}", "holidays")
@@ -382,15 +408,25 @@ def read_list(text: str, year: int, source: str) -> tuple[list[Row], list[str]]:
     return holidays, weekends
 
 
+def _unread(line: str, number: int) -> str:
+    """Why no date was found in a line, and how to write one."""
+    numbers = _AMBIGUOUS.search(line)
+    if numbers is not None:
+        return (
+            f"Line {number}: in {numbers[0]} day, month and year may be taken for one another; "
+            "write 26-Jan-2027"
+        )
+    word = _NO_MONTH.search(line)
+    if word is not None:
+        return f"Line {number}: {word['month']} is no month"
+    return f"Line {number} has no date: {line.strip()[:60]}. Write it as {DATE_SHAPES}"
+
+
 def _day(found: re.Match[str], number: int) -> dt.date:
-    if found["y1"]:
-        parts = int(found["y1"]), int(found["m1"]), int(found["d1"])
-    else:
-        month = found["m2"][:3].lower()
-        if month not in _MONTHS:
-            raise CalendarMistake(f"Line {number}: {found['m2']} is no month", "holidays")
-        parts = int(found["y2"]), _MONTHS.index(month) + 1, int(found["d2"])
+    texts = {name[0]: text for name, text in found.groupdict().items() if text}
+    year, month, day = texts["y"], texts["m"].lower(), texts["d"].rstrip("stndrhSTNDRH")
+    century = 2000 if len(year) == 2 else 0
     try:
-        return dt.date(*parts)
+        return dt.date(century + int(year), _MONTH_NUMBERS.get(month) or int(month), int(day))
     except ValueError as error:
         raise CalendarMistake(f"Line {number}: {found[0]} is no date", "holidays") from error

@@ -23,6 +23,7 @@ from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from marketplace.calendar_changes import (
+    DATE_SHAPES,
     MAX_DESCRIPTION,
     MAX_SOURCE,
     CalendarMistake,
@@ -140,7 +141,8 @@ class YearForm(SourceForm):
         label="Holidays, one a line",
         widget=forms.Textarea,
         help_text="A date and a name: 26-Jan-2027 Republic Day. Lines copied from the exchange's "
-        "table will do; weekends are left out. Special sessions have a page of their own.",
+        f"table will do; weekends are left out. Dates may be written as {DATE_SHAPES}, not in "
+        "numbers with slashes. Special sessions have a page of their own.",
     )
     field_order = ("year", "source", "holidays")
 

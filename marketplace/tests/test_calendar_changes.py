@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from marketplace.calendar_changes import (
     CalendarMistake,
@@ -135,8 +137,6 @@ def test_a_source_that_nobody_can_look_up_is_refused(source: str) -> None:
         check_source(source)
 
 
-def test_a_list_is_the_truth_of_its_years_only() -> None:
-    old = Row(Table.HOLIDAY, dt.date(2025, 12, 25), "NSE 2025", "Christmas")
 def test_the_last_hours_do_not_go_while_a_loaded_year_trades_by_them() -> None:
     with pytest.raises(CalendarMistake, match="last hours: from Thu 01 Jan 2026 on") as refused:
         checked(without_row(BOOK, HOURS.key))
@@ -157,6 +157,8 @@ def test_hours_go_where_others_hold_and_where_nothing_trades() -> None:
     check(without_row(book, HOURS.key), compare(book, without_row(book, HOURS.key)))
 
 
+def test_a_list_is_the_truth_of_its_years_only() -> None:
+    old = Row(Table.HOLIDAY, dt.date(2025, 12, 25), "NSE 2025", "Christmas")
     book = with_row(with_row(BOOK, old), BUDGET)
     listed = keyed([YEAR, ELECTION])
     found = compare(book, with_list(book, listed))
@@ -190,10 +192,48 @@ def test_lines_as_the_exchange_prints_them() -> None:
     assert weekends == ["Sat 27 Mar: Example"]
 
 
+WRITTEN = ("%Y-%m-%d", "%d-%b-%Y", "%d-%b-%y", "%d %B %Y", "%B %d, %Y", "%b %d %y", "%dth %B, %y")
+BEFORE = ("", "1 ", "12. ", "26\t", "3 Tuesday ", "Monday, ")
+AFTER = ("", "Monday\t", ", Tuesday, ", " - ")
+
+
+@given(
+    day=st.dates(dt.date(2021, 1, 1), dt.date(2099, 12, 31)).filter(lambda day: day.weekday() < 5),
+    shape=st.sampled_from(WRITTEN),
+    before=st.sampled_from(BEFORE),
+    after=st.sampled_from(AFTER),
+    loud=st.booleans(),
+)
+def test_a_date_is_read_as_it_was_written(
+    day: dt.date, shape: str, before: str, after: str, loud: bool
+) -> None:
+    written = day.strftime(shape)
+    line = f"{before}{written.upper() if loud else written} {after}Republic Day"
+    (holiday,), weekends = read_list(line, day.year, CIRCULAR)
+    assert (holiday.day, holiday.description, weekends) == (day, "Republic Day", [])
+
+
+@given(
+    day=st.dates(dt.date(2021, 1, 1), dt.date(2099, 12, 31)),
+    shape=st.sampled_from(["%d/%m/%Y", "%m/%d/%Y", "%d/%m/%y", "%Y/%m/%d", "%d-%m-%Y", "%d.%m.%y"]),
+    before=st.sampled_from(BEFORE),
+)
+def test_a_date_of_numbers_alone_is_never_guessed(day: dt.date, shape: str, before: str) -> None:
+    with pytest.raises(CalendarMistake, match="write 26-Jan-2027"):
+        read_list(f"{before}{day.strftime(shape)} Republic Day", day.year, CIRCULAR)
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("Republic Day", "Line 1 has no date: Republic Day"),
+        ("Republic Day", "Line 1 has no date: Republic Day. Write it as 26-Jan-2027, "),
+        ("03/04/2027 Election", "in 03/04/2027 day, month .* write 26-Jan-2027"),
+        ("3/4/27 Election", "in 3/4/27 day, month .* write 26-Jan-2027"),
+        ("2027/04/03 Election", "write 26-Jan-2027"),
+        ("03.04.2027 Election", "write 26-Jan-2027"),
+        ("27-01-26 Republic Day", "in 27-01-26 day, month .* write 26-Jan-2027"),
+        ("1 Jan 26, 2026 Republic Day", "2026-01-26 is not in 2027"),
+        ("26 Janaury 2027 Republic Day", "Janaury is no month"),
         ("26-Jan-2026 Republic Day", "is not in 2027"),
         ("26-Foo-2027 Republic Day", "Foo is no month"),
         ("30-Feb-2027 Nothing", "30-Feb-2027 is no date"),

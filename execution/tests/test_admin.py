@@ -36,6 +36,7 @@ from marketplace.calendar import Hours, TradingCalendar
 from marketplace.models import Contract, Template, TemplateVersion
 from marketplace.tests.factories import make_short_straddle
 from quantleap.core import clock
+from quantleap.core.console import page_of
 from quantleap.core.models import AuditEntry, StaffUser
 from quantleap.core.tests.confirming import confirm, seal_of
 from subscriptions.models import Subscription
@@ -105,11 +106,6 @@ def login(*permissions: str, superuser: bool = False) -> Client:
     client = Client()
     client.force_login(user)
     return client
-
-
-def page_of(obj: Any, what: str = "change") -> str:
-    options = obj._meta
-    return reverse(f"admin:{options.app_label}_{options.model_name}_{what}", args=[obj.pk])
 
 
 def list_of(model: Any) -> str:

@@ -10,8 +10,9 @@ from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from execution.models import Execution, ExecutorNode, KillSwitch, OrderIntent, Run, ShardLease
-from execution.tests.test_admin import Day, list_of, missed_by_all, page_of
+from execution.tests.test_admin import Day, list_of, missed_by_all
 from quantleap.core import clock
+from quantleap.core.console import page_of
 from quantleap.core.tests.browser import fits, logged_in, shoot
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]

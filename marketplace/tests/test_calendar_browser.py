@@ -5,22 +5,14 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
 from pytest_django.live_server_helper import LiveServer
 
 from marketplace.models import Holiday
 from marketplace.tests import factories as make
 from quantleap.core import clock
-from quantleap.core.tests.browser import fits, logged_in, shoot
+from quantleap.core.tests.browser import fits, grave, logged_in, shoot
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-
-
-def grave(page: Page) -> list[str]:
-    """What axe calls critical or serious."""
-    found = Axe().run(page).response["violations"]
-    return [one["id"] for one in found if one["impact"] in ("critical", "serious")]
 
 
 def coming_weekday() -> dt.date:

@@ -16,6 +16,7 @@ from marketplace.tests.factories import load_reference_data, make_template
 from partners.models import Customer
 from partners.ports import BELONGINGS
 from partners.tests.factories import make_customer, make_partner
+from quantleap.core.console import page_of
 from quantleap.core.models import StaffUser
 from subscriptions.billing.models import Invoice, Payment
 from subscriptions.billing.tests.factories import START, bill, load_billing, pay
@@ -40,11 +41,6 @@ def follower(staff: Client) -> Follower:
     bill(START)
     pay(Invoice.objects.get(), Invoice.objects.get().total + 100)
     return one
-
-
-def page_of(row: Any) -> str:
-    options = row._meta
-    return reverse(f"admin:{options.app_label}_{options.model_name}_change", args=[row.pk])
 
 
 def text(answer: Any) -> str:

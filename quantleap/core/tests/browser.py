@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from django.db import connections
 from playwright.sync_api import Page, sync_playwright
 from pytest_django.live_server_helper import LiveServer
@@ -63,3 +64,19 @@ def fits(page: Page) -> bool:
             "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
         )
     )
+
+
+def grave(page: Page, allowed: Collection[tuple[str, str]] = ()) -> list[str]:
+    """What axe calls critical or serious: rule, place and the element's beginning.
+
+    ``allowed`` holds (rule, part of the place) of what cannot be mended.
+    """
+    found = []
+    for violation in Axe().run(page).response["violations"]:
+        if violation["impact"] not in ("critical", "serious"):
+            continue
+        for node in violation["nodes"]:
+            target = " ".join(node["target"])
+            if not any(rule == violation["id"] and named in target for rule, named in allowed):
+                found.append(f"{violation['id']} at {target}: {node['html'][:120]}")
+    return found

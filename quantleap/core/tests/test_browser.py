@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django_celery_beat.models import PeriodicTask
@@ -16,7 +15,7 @@ from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from quantleap.core.models import StaffUser
-from quantleap.core.tests.browser import fits, logged_in, shoot
+from quantleap.core.tests.browser import fits, grave, logged_in, shoot
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -63,16 +62,6 @@ def looks(page: Page, name: str) -> None:
     page.set_viewport_size({"width": WIDTHS[0], "height": 900})
 
 
-def violations(page: Page) -> list[str]:
-    """What axe calls serious or critical."""
-    found: list[dict[str, Any]] = Axe().run(page).response["violations"]
-    return [
-        f"{one['id']}: {one['nodes'][0]['html'][:120]}"
-        for one in found
-        if one["impact"] in ("serious", "critical")
-    ]
-
-
 def test_an_error_page_says_what_to_do_and_leads_back(page: Page) -> None:
     tab = unwatched(page)
     tab.goto("/admin/core/auditentry/abc/change/")
@@ -81,7 +70,7 @@ def test_an_error_page_says_what_to_do_and_leads_back(page: Page) -> None:
     for theme in THEMES:
         tab.emulate_media(color_scheme=theme)
         tab.reload()
-        assert violations(tab) == [], theme
+        assert grave(tab) == [], theme
         for width in WIDTHS:
             tab.set_viewport_size({"width": width, "height": 900})
             shoot(tab, f"error-404-{width}-{theme}")
@@ -148,4 +137,4 @@ def test_the_login_page_fits_and_says_what_is_wrong(page: Page) -> None:
     page.fill("[name=password]", "wrong")
     page.click("button[type=submit]")
     looks(page, "login-refused")
-    assert violations(page) == []
+    assert grave(page) == []

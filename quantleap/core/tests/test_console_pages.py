@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from html import unescape
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.contrib import admin
 from django.test import Client, RequestFactory
 from django.urls import reverse
@@ -16,7 +15,7 @@ from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from quantleap.core.models import StaffUser
-from quantleap.core.tests.browser import fits, logged_in, shoot
+from quantleap.core.tests.browser import fits, grave, logged_in, shoot
 from quantleap.core.tests.console_pages import NO_ROW_PAGES, furnish, pages, unfurnished
 
 #: Where a library is at fault and cannot be overruled: (rule of axe, what it names) -> why.
@@ -85,7 +84,7 @@ def test_every_page_fits_and_can_be_used_by_everybody(
     """No page scrolls sideways, no field runs into its neighbour, axe finds nothing grave."""
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]  # a literal there
-    axe, faults, walked = Axe(), [], 0
+    faults, walked = [], 0
     for name, url in pages(StaffUser.objects.get(username="visitor")):
         answer = page.goto(url)
         if answer is None or answer.status != 200:
@@ -95,23 +94,10 @@ def test_every_page_fits_and_can_be_used_by_everybody(
         if not fits(page):
             faults.append(f"{name}: scrolls sideways")
         faults.extend(f"{name}: runs over: {text}" for text in page.evaluate(OVERLAPS))
-        faults.extend(f"{name}: {fault}" for fault in grave(axe, page))
+        faults.extend(f"{name}: {fault}" for fault in grave(page, ALLOWED))
         walked += 1
     assert faults == []
     assert walked > 100
-
-
-def grave(axe: Axe, page: Page) -> list[str]:
-    """What axe calls critical or serious and the list above does not allow."""
-    found = []
-    for violation in axe.run(page).response["violations"]:
-        if violation["impact"] not in ("critical", "serious"):
-            continue
-        for node in violation["nodes"]:
-            target = " ".join(node["target"])
-            if not any(rule == violation["id"] and named in target for rule, named in ALLOWED):
-                found.append(f"{violation['id']} at {target}")
-    return found
 
 
 @pytest.mark.browser
@@ -132,7 +118,7 @@ def test_the_menu_opens_and_closes_by_its_one_button(page: Page) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_control_a_nameless_field_and_a_long_word_are_noticed(page: Page) -> None:
     page.goto("/admin/")
-    assert grave(Axe(), page) == []
+    assert grave(page, ALLOWED) == []
     page.evaluate(
         """() => {
           const box = document.createElement("div");
@@ -141,6 +127,6 @@ def test_control_a_nameless_field_and_a_long_word_are_noticed(page: Page) -> Non
           document.getElementById("content").append(box);
         }"""
     )
-    assert [fault.split()[0] for fault in grave(Axe(), page)] == ["select-name"]
+    assert [fault.split()[0] for fault in grave(page, ALLOWED)] == ["select-name"]
     assert len(page.evaluate(OVERLAPS)) == 1
     assert not fits(page)

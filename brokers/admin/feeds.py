@@ -1,0 +1,233 @@
+"""Feed accounts and their login at the broker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from unfold.widgets import (
+    UnfoldAdminPasswordWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanSwitchWidget,
+)
+
+from brokers import vault
+from brokers.endpoints import is_enabled, require_enabled
+from brokers.models import FeedAccount
+from brokers.registry import get_adapter
+from brokers.selectors import clean_client_id
+from brokers.services import feeds
+from brokers.vault import check_credential
+from quantleap.core import clock
+from quantleap.core.admin import (
+    ConfirmForm,
+    ConsoleAdmin,
+    confirmed,
+)
+from quantleap.core.audit import Actor
+from quantleap.core.errors import DomainError
+
+if TYPE_CHECKING:
+    _FeedModelForm = forms.ModelForm[FeedAccount]  # generic in its stubs only
+else:
+    _FeedModelForm = forms.ModelForm
+
+
+class FeedAccountForm(_FeedModelForm):
+    """A feed account; its credentials go in and never come out."""
+
+    new_api_key = forms.CharField(
+        max_length=200, widget=UnfoldAdminPasswordWidget(), label="API key"
+    )
+    new_api_secret = forms.CharField(
+        max_length=200, widget=UnfoldAdminPasswordWidget(), label="API secret"
+    )
+
+    class Meta:
+        model = FeedAccount
+        fields = ("name", "broker", "role", "client_id", "is_active")
+        widgets = {
+            "name": UnfoldAdminTextInputWidget,
+            "client_id": UnfoldAdminTextInputWidget,
+            "broker": UnfoldAdminSelectWidget,
+            "role": UnfoldAdminSelectWidget,
+            "is_active": UnfoldBooleanSwitchWidget,
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        stored = self.instance.pk is not None
+        for name in ("new_api_key", "new_api_secret"):
+            if name in self.fields:  # a person who may only look has no form fields
+                self.fields[name].required = not stored
+                self.fields[name].help_text = "Empty keeps the stored one." if stored else ""
+
+    def clean_client_id(self) -> str:
+        """As the broker writes it."""
+        return _checked(clean_client_id, self.cleaned_data["client_id"])
+
+    def clean_new_api_key(self) -> str:
+        """Usable inside a header."""
+        return self._credential("new_api_key")
+
+    def clean_new_api_secret(self) -> str:
+        """Usable inside a signature."""
+        return self._credential("new_api_secret")
+
+    def _credential(self, name: str) -> str:
+        text: str = self.cleaned_data[name]
+        return _checked(lambda value: check_credential(name, value), text) if text else ""
+
+
+def _checked(clean: Callable[[str], str], text: str) -> str:
+    """A service's own check as the form's."""
+    try:
+        return clean(text)
+    except DomainError as error:
+        raise forms.ValidationError(list(error.details.values()) or [error.message]) from error
+
+
+class FeedLoginForm(ConfirmForm):
+    """The code that the broker put into the redirect's address, where that is not ours."""
+
+    code = forms.CharField(
+        max_length=500,
+        label="Code",
+        help_text="From the address the broker sent you to.",
+    )
+
+
+@admin.register(FeedAccount)
+class FeedAccountAdmin(ConsoleAdmin):
+    """Where the platform's quotes come from, and today's login there."""
+
+    form = FeedAccountForm
+    list_display = ("name", "broker", "role", "client_id", "is_active", "session", "last_price")
+    list_filter = ("broker", "role", "is_active")
+    fields = (
+        ("name", "role", "is_active"),
+        ("broker", "client_id"),
+        ("new_api_key", "new_api_secret"),
+        ("session", "last_price"),
+    )
+    readonly_fields = ("session", "last_price")
+    actions_detail = ("log_in",)
+
+    @admin.display(description="Session")
+    def session(self, feed: FeedAccount) -> str:
+        """Until when today's login holds."""
+        if not vault.is_readable(feed):
+            return "cannot be read: enter key and secret again, then log in"
+        expires = feed.token_expires_at
+        if not feed.access_token or expires is None or expires <= clock.now():
+            return "not logged in"
+        return f"until {clock.to_ist(expires):%d %b %H:%M} IST"
+
+    @admin.display(description="Last price (IST)")
+    def last_price(self, feed: FeedAccount) -> str:
+        """The exchange's time of it, and why there is none since."""
+        at = f"{clock.to_ist(feed.quote_at):%d %b %H:%M:%S}" if feed.quote_at else "none yet"
+        return f"{at}; {feed.problem}" if feed.problem else at
+
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: FeedAccount,
+        form: Any,
+        change: bool,
+    ) -> None:
+        """Through the service; the form's text becomes ciphertext there."""
+        stored = FeedAccount.objects.get(pk=obj.pk) if change else None
+        saved = feeds.save_feed_account(
+            feed=stored,
+            name=obj.name,
+            broker=obj.broker,
+            role=obj.role,
+            client_id=obj.client_id,
+            api_key=form.cleaned_data["new_api_key"],
+            api_secret=form.cleaned_data["new_api_secret"],
+            is_active=obj.is_active,
+            actor=Actor.staff(request.user),
+        )
+        obj.pk = saved.pk
+        obj.refresh_from_db()
+
+    def get_urls(self) -> list[URLPattern]:
+        """With the step from our page to the broker's."""
+        begin = self.admin_site.admin_view(self.begin_login)
+        name = "brokers_feedaccount_begin_login"
+        return [path("<path:object_id>/log-in/begin/", begin, name=name), *super().get_urls()]
+
+    def begin_login(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """To the broker's login page, with a state that only this console session can use.
+
+        A link and no form: the policy that a form may post to us alone would stop the redirect.
+        """
+        feed = self.get_object(request, object_id)
+        if feed is None:
+            raise Http404
+        if request.method != "GET" or not self.has_change_permission(request, feed):
+            raise PermissionDenied
+        try:
+            url = feeds.start_feed_login(
+                feed=feed,
+                session_key=request.session.session_key or "",
+                actor=Actor.staff(request.user),
+                now=clock.now(),
+            )
+        except DomainError as error:
+            messages.error(request, error.message)
+            return HttpResponseRedirect(reverse("admin:brokers_feedaccount_change", args=[feed.pk]))
+        return HttpResponseRedirect(url, headers={"Referrer-Policy": "no-referrer"})
+
+    @confirmed(
+        description="Log in at the broker",
+        explain="where_to_log_in",
+        context="login_page",
+        form=FeedLoginForm,
+        icon="login",
+        moving=True,  # how long the session still holds
+        template="admin/brokers/feedaccount/log_in.html",
+    )
+    def log_in(self, request: HttpRequest, feed: FeedAccount, data: dict[str, Any]) -> str:
+        """Exchange a code that was copied by hand."""
+        feeds.complete_feed_login(
+            feed=feed, code=data["code"], actor=Actor.staff(request.user), now=clock.now()
+        )
+        return f"{feed} is logged in, {self.session(feed)}."
+
+    def login_page(self, request: HttpRequest, feed: FeedAccount) -> dict[str, Any]:
+        """Where the button leads, and what the broker calls its code."""
+        begin = reverse("admin:brokers_feedaccount_begin_login", args=[feed.pk])
+        return {
+            "start": begin if is_enabled(feed.broker) else "",
+            "broker": feed.get_broker_display(),
+            "code_name": get_adapter(feed.broker).capabilities.login_code,
+        }
+
+    def where_to_log_in(self, request: HttpRequest, feed: FeedAccount) -> Sequence[str]:
+        """What happens, and what has to be registered for it; or why there is no login."""
+        try:
+            require_enabled(feed.broker)
+        except DomainError as error:
+            return (error.message,)
+        broker = feed.get_broker_display()
+        address = request.build_absolute_uri(reverse("broker-login-done"))
+        return (
+            f"Now: {self.session(feed)}.",
+            f"The button leads to {broker}. After the login there {broker} sends you back here, "
+            "and the login is finished by itself.",
+            format_html(
+                "For that the application at {} has to be registered with this redirect address: "
+                '<code class="ql-code">{}</code>',
+                broker,
+                address,
+            ),
+        )

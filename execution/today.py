@@ -59,8 +59,8 @@ def _left_alarm(run: Run, counts: RunCounts) -> Alarm:
     """A run of an earlier day that is not over."""
     at = f"{run.trade_date:%d %b}, {clock.to_ist(run.entry_at):%H:%M}"
     why = (
-        f"{counts.live} of {counts.total} executions of an earlier day are not over; "
-        f"{counts.of('OPEN', 'EXITING')} hold a position."
+        f"Its day is over, and executors do not carry it any more. Executions that are not over: "
+        f"{counts.live} of {counts.total}; with a position: {counts.of('OPEN', 'EXITING')}."
     )
     link = reverse("admin:execution_run_change", args=[run.pk])
     return Alarm(f"{_name(run)}, {at}: left open", why, link, "The run", counts.live)

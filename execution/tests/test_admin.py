@@ -493,7 +493,7 @@ def test_a_position_left_open_overnight_was_not_on_the_next_days_first_page(
     with CaptureQueriesContext(connection) as one:
         page = get(staff, index)
     assert "left open" in page
-    assert "2 of 3 executions of an earlier day are not over; 1 hold a position." in page
+    assert "Executions that are not over: 2 of 3; with a position: 1." in page
     assert page_of(day.run) in page
     assert "nothing here needs a person" not in page
     earlier = make_run(day.template, day.run.trade_date - dt.timedelta(days=1))

@@ -145,6 +145,26 @@ def _empty_cache() -> None:
 
 
 @pytest.fixture
+def owner() -> Iterator[Any]:
+    """A session of the role that migrates; what it does is rolled back."""
+    import psycopg
+    from django.conf import settings
+    from django.db import connection
+
+    role, target = settings.QUANTLEAP_OWNER_DATABASE, connection.settings_dict
+    with psycopg.connect(
+        host=target["HOST"],
+        port=target["PORT"] or None,
+        dbname=target["NAME"],
+        user=role["USER"],
+        password=role["PASSWORD"],
+        options="-c lock_timeout=10000",
+    ) as session:
+        yield session
+        session.rollback()
+
+
+@pytest.fixture
 def dead_cache(settings: Any) -> None:
     """A cache that nobody answers at, as while Valkey is restarted."""
     from quantleap.settings.databases import cache

@@ -5,6 +5,13 @@ Whoever adds a broker replaces this constraint in a migration of their own (a te
 
 from django.db import migrations
 
+# PostgreSQL asks the constraint of every later change of a row
+SPELL = """
+UPDATE partners_partner SET default_broker = lower(trim(default_broker))
+ WHERE default_broker NOT IN ('zerodha', 'zebu')
+   AND lower(trim(default_broker)) IN ('zerodha', 'zebu')
+"""
+
 FORWARDS = """
 ALTER TABLE partners_partner ADD CONSTRAINT partner_default_broker_known
   CHECK (default_broker IN ('zerodha', 'zebu')) NOT VALID
@@ -19,4 +26,7 @@ class Migration(migrations.Migration):
         ("partners", "0006_checked_lists"),
     ]
 
-    operations = [migrations.RunSQL(FORWARDS, BACKWARDS)]
+    operations = [
+        migrations.RunSQL(SPELL, migrations.RunSQL.noop),
+        migrations.RunSQL(FORWARDS, BACKWARDS),
+    ]

@@ -1,6 +1,7 @@
 """A price or a template's visibility names partners that exist; marketplace knows only numbers.
 
-Rows from before stay readable: the key is NOT VALID, the trigger asks what is written from now on.
+Rows from before stay as they are: the key is NOT VALID and asks only a price whose partner changes,
+the trigger asks only the partners that a template did not name before.
 """
 
 from django.db import migrations
@@ -17,6 +18,8 @@ BEGIN
   SELECT number INTO stranger
     FROM unnest(NEW.visible_to) AS number
    WHERE NOT EXISTS (SELECT FROM partners_partner AS partner WHERE partner.id = number)
+     -- OLD is null for an INSERT
+     AND number <> ALL (COALESCE(OLD.visible_to, '{}'))
    LIMIT 1;
   IF FOUND THEN
     RAISE EXCEPTION 'there is no partner %', stranger

@@ -100,6 +100,21 @@ def price_of_nobody(template: Template) -> None:
     connection.check_constraints()  # it is deferred to the commit
 
 
+def test_a_partner_that_is_gone_stops_no_other_change_of_a_templates_visibility() -> None:
+    """Control: a further partner that does not exist is still refused."""
+    gone, kept = make_partner(), make_partner()
+    template = make.make_template(visibility="PARTNERS", visible_to=[gone.pk])
+    rows, was = Template.objects.filter(pk=template.pk), gone.pk
+    gone.delete()
+    for chosen in ([was, kept.pk], [kept.pk, was], [was]):
+        rows.update(visible_to=chosen)
+    with pytest.raises(IntegrityError, match="no partner 99999"), transaction.atomic():
+        rows.update(visible_to=[was, 99999])
+    rows.update(visible_to=[kept.pk])
+    with pytest.raises(IntegrityError, match=f"no partner {was}"), transaction.atomic():
+        rows.update(visible_to=[was])
+
+
 def test_the_database_takes_no_price_and_no_visibility_for_nobody() -> None:
     template = make.make_template()
     with pytest.raises(IntegrityError, match="price_partner_known"):

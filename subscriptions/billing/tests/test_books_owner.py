@@ -6,12 +6,10 @@ statements of changing and removing are refused by the rights already.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import Decimal
 
 import psycopg
 import pytest
-from django.conf import settings
 from django.db import connection
 
 from marketplace.tests.factories import load_reference_data, make_template
@@ -43,22 +41,6 @@ def billed() -> None:
     invoice = Invoice.objects.earliest("id")
     pay(invoice, invoice.total)
     credit(Invoice.objects.get(pk=invoice.pk), Decimal(100))
-
-
-@pytest.fixture
-def owner() -> Iterator[psycopg.Connection]:
-    """A session of the role that migrates; what it does is rolled back."""
-    role, target = settings.QUANTLEAP_OWNER_DATABASE, connection.settings_dict
-    with psycopg.connect(
-        host=target["HOST"],
-        port=target["PORT"] or None,
-        dbname=target["NAME"],
-        user=role["USER"],
-        password=role["PASSWORD"],
-        options="-c lock_timeout=10000",
-    ) as session:
-        yield session
-        session.rollback()
 
 
 def send(owner: psycopg.Connection, statement: str) -> None:

@@ -82,7 +82,7 @@ class LedgerAccountAdmin(ToLookAt, LargeTableMixin, ReadOnlyAdmin):
     list_display = ("code", "kind", rupees("balance", "Balance (debit +)", read=balance_of))
     list_filter = ("kind", NameFilter)
     searches = (
-        begins("code", "the beginning of a code"),
+        begins("code", "the beginning of a code", bytewise=True),
         through("code", _kept_for, "whom an account is kept for (a partner's slug, cgst)"),
         through("code", customers_account_codes, "a customer's e-mail, name or id"),
     )

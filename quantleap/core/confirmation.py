@@ -282,15 +282,29 @@ class _Question:
         if not self.twice:
             if sealed(posted, facts):
                 return _State(form)
-            return _State(form, status=409, errors=[CHANGED])
+            return _State(self._as_of_now(request, obj), status=409, errors=[CHANGED])
         if request.POST.get("again") != "yes":
             return _State(form, ask_again=True)
         figures = _figures(form)
         if sealed(posted, facts, figures):
             return _State(form)
-        same_figures = _digests(posted, expires=False)[1:] == [_digest(figures)]
-        reason = CHANGED if same_figures else OTHER_FIGURES
-        return _State(form, status=409, ask_again=True, errors=[reason])
+        if _digests(posted, expires=False)[1:] != [_digest(figures)]:
+            return _State(form, status=409, ask_again=True, errors=[OTHER_FIGURES])
+        form = self._as_of_now(request, obj)
+        return _State(form, status=409, ask_again=form.is_valid(), errors=[CHANGED])
+
+    def _as_of_now(self, request: HttpRequest, obj: Any) -> ConfirmForm:
+        """What was typed, with the hidden fields of a page that is opened now.
+
+        They say what somebody read before they decided; whoever is asked again reads it anew, and
+        a page that kept the old ones would be refused for ever.
+        """
+        typed = request.POST.copy()
+        hidden = {field.name for field in self.form(obj=obj).hidden_fields()}
+        for name, value in self.form.starting(obj).items():
+            if name in hidden:
+                typed[name] = str(value)
+        return self.form(typed, obj=obj)
 
     def _act(
         self, owner: Any, request: HttpRequest, obj: Any, method: Perform, state: _State

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -9,32 +10,13 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from marketplace.tests.factories import load_reference_data, make_template
-from partners.tests.factories import make_partner
-from quantleap.core.models import StaffUser
 from quantleap.core.tests.confirming import confirm, seal_of
 from subscriptions.billing.models import CreditNote, CustomerCredit, Invoice, Payment, Refund
-from subscriptions.billing.tests.factories import START, bill, follow, load_billing, pay
+from subscriptions.billing.tests.factories import START, pay
 
 TOTAL = Decimal("1178.82")
 MONEY = {"method": "UPI", "reference": "UTR 1"}
 REFUND = {**MONEY, "reason": "Cancelled"}
-
-
-@pytest.fixture
-def console(db: None) -> Client:
-    load_billing()
-    load_reference_data()
-    client = Client()
-    client.force_login(StaffUser.objects.create_superuser("staff", "s@example.com", "pw"))
-    return client
-
-
-@pytest.fixture
-def invoice(console: Client) -> Invoice:
-    follow(make_template(), make_partner("zebu"), [START])
-    bill(START)
-    return Invoice.objects.get()
 
 
 def url(row: Any, page: str) -> str:
@@ -92,7 +74,7 @@ def test_a_second_page_said_other_figures_where_a_colleague_had_paid_meanwhile(
     console: Client, invoice: Invoice
 ) -> None:
     address = url(invoice, "refund")
-    body = {"confirm": "yes", **REFUND, "amount": "100.00"}
+    body = {"confirm": "yes", **REFUND, "amount": "100.00", "seen": "1178.82"}
     asked = confirm(console, address, body)
     pay(invoice, Decimal("178.82"))
     late = console.post(address, {**body, "again": "yes", "seal": seal_of(asked)})
@@ -101,7 +83,9 @@ def test_a_second_page_said_other_figures_where_a_colleague_had_paid_meanwhile(
     assert "not the figures you were asked about" not in text(late)
     assert "Paid and not given back are ₹178.82" in text(late)
     assert not CreditNote.objects.exists()
-    again = {**body, "again": "yes", "seal": seal_of(late)}
+    seen = re.findall(r'name="seen" value="(.*?)"', text(late))
+    assert seen == ["1000.00"], "the sum that was read is the sum that is confirmed"
+    again = {**body, "again": "yes", "seen": seen[0], "seal": seal_of(late)}
     assert console.post(address, again).status_code == 302
     assert CreditNote.objects.get().total == 100
 
@@ -134,12 +118,15 @@ def test_a_payment_is_asked_about_again_when_somebody_else_paid_meanwhile(
     opened = console.get(address)
     pay(invoice, Decimal("178.82"))
     body = {"confirm": "yes", **MONEY, "amount": "1178.82", "received_on": START.isoformat()}
+    body["seen"] = "1178.82"
     late = console.post(address, {**body, "seal": seal_of(opened)})
     assert late.status_code == 409
     assert "has changed since you opened it" in text(late)
     assert "owes ₹1,000.00 of ₹1,178.82" in text(late)
     assert Payment.objects.count() == 1
-    assert confirm(console, address, body).status_code == 302
+    (seen,) = re.findall(r'name="seen" value="(.*?)"', text(late))
+    body |= {"seen": seen, "seal": seal_of(late)}
+    assert console.post(address, body).status_code == 302
     assert Payment.objects.count() == 2
 
 

@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import reverse
 
 from marketplace.services import withdraw
-from marketplace.tests.factories import load_reference_data, make_template
+from marketplace.tests.factories import make_template
 from partners.tests.factories import make_partner
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
@@ -29,20 +29,11 @@ from subscriptions.billing.models import (
     Refund,
     WithdrawalCredit,
 )
-from subscriptions.billing.tests.factories import START, bill, follow, load_billing, noon, pay
+from subscriptions.billing.tests.factories import START, bill, follow, noon, pay
 from subscriptions.periods import add_months
 
 NEXT = add_months(START, 1)
 TOTAL = Decimal("1178.82")
-
-
-@pytest.fixture
-def console(db: None) -> Client:
-    load_billing()
-    load_reference_data()
-    client = Client()
-    client.force_login(StaffUser.objects.create_superuser("staff", "s@example.com", "pw"))
-    return client
 
 
 @pytest.fixture

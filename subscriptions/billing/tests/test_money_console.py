@@ -11,7 +11,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from marketplace.tests.factories import load_reference_data, make_template
+from marketplace.tests.factories import make_template
 from partners.tests.factories import make_partner
 from quantleap.core import clock
 from quantleap.core.models import AuditEntry, StaffUser
@@ -28,28 +28,12 @@ from subscriptions.billing.models import (
     Payment,
     Refund,
 )
-from subscriptions.billing.tests.factories import START, bill, credit, follow, load_billing, pay
+from subscriptions.billing.tests.factories import START, bill, credit, follow, pay
 
 PAGES = (
     Invoice, Payment, CreditNote, Refund, Commission, LedgerAccount, LedgerTransaction,
     LedgerProof, BillingRun,
 )  # fmt: skip
-
-
-@pytest.fixture
-def console(db: None) -> Client:
-    load_billing()
-    load_reference_data()
-    client = Client()
-    client.force_login(StaffUser.objects.create_superuser("staff", "s@example.com", "pw"))
-    return client
-
-
-@pytest.fixture
-def invoice(console: Client) -> Invoice:
-    follow(make_template(), make_partner("zebu"), [START])
-    bill(START)
-    return Invoice.objects.get()
 
 
 def url(row: Any, page: str = "change") -> str:

@@ -47,7 +47,8 @@ STOPPED_MEANS: Final[Mapping[str, str]] = {
 }
 UNKNOWN: Final = "what it does is left undone."
 
-#: Beat writes down every 3 minutes what it has started (Celery's ``Scheduler.sync_every``): here
+#: Beat writes down what it has started after 60 starts (CELERY_BEAT_SYNC_EVERY), which is twice a
+#: minute, and where it starts little every 3 minutes (Celery's ``Scheduler.sync_every``): here
 #: three times in a row nothing was written.
 SILENT_AFTER: Final = dt.timedelta(minutes=10)
 #: A schedule with this rhythm or a quicker one tells whether beat lives; a daily one cannot.

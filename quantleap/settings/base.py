@@ -168,6 +168,9 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 300}
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 DJANGO_CELERY_BEAT_TZ_AWARE = True
+# Beat writes down what it has started after so many starts, some three a second, and not only
+# every three minutes: the first page tells from it whether beat lives.
+CELERY_BEAT_SYNC_EVERY = 60
 CELERY_TASK_ROUTES = {"execution.*": {"queue": "execution"}}
 CELERY_BEAT_SCHEDULE = {
     "relay-outbox": {"task": "core.relay_outbox", "schedule": 1.0},

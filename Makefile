@@ -19,6 +19,8 @@ CHECK := $(BIN)/python -m pip check --disable-pip-version-check
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
 	--no-emit-index-url --no-emit-find-links --allow-unsafe
 BENCHMARKS := arming billing fanout console
+# `make play` takes minutes and mostly waits, every page by itself takes minutes too: these begin.
+BROWSER_TESTS := clients quantleap brokers execution marketplace partners subscriptions
 
 ROUNDS ?= 20
 PORTFOLIOS ?= 200
@@ -61,7 +63,7 @@ test-process: $(DEVELOP)
 	$(BIN)/pytest -n 0 -p no:randomly -m process --cov --cov-append --cov-report=
 
 browser: $(DEVELOP) ## Drive the pages in the system's headless Chromium
-	$(BIN)/pytest -n 0 -p no:randomly -m browser
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -p no:randomly -m browser $(BROWSER_TESTS)
 
 lint: $(DEVELOP) ## Formatting, types, import directions, migrations, deploy checks, OpenAPI
 	$(BIN)/ruff check .

@@ -6,12 +6,13 @@ and after a restart, and always says the same for the same state. Nothing here r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from brokers.base import Side
 from execution import live
+from execution.hedging import leaving_together, needed_hedges
 from execution.live import LiveExecution, LiveIntent
 from execution.tags import MAX_SENDS
 
@@ -159,7 +160,9 @@ def _entry_over(execution: LiveExecution, steps: Steps) -> bool:
 def _leave(execution: LiveExecution, situation: Situation, steps: Steps) -> None:
     failed = _first_failure(list(execution.of(live.ENTRY)))
     open_legs = execution.open_legs()
-    wanted = _wanted_exits(execution, situation, failed)
+    legs, held = execution.run.strategy.legs, _held_or_coming(execution, open_legs)
+    wanted = leaving_together(legs, held, _wanted_exits(execution, situation, failed))
+    needed = needed_hedges(legs, held)
     exits_alive = False
     for intent in execution.intents:
         if intent.purpose == live.ENTRY or intent.is_final:
@@ -174,7 +177,7 @@ def _leave(execution: LiveExecution, situation: Situation, steps: Steps) -> None
     shorts_open = any(open_legs[leg] < 0 for leg in open_legs if leg in wanted)
     for leg_key, reason in wanted.items():
         quantity = open_legs.get(leg_key, 0)
-        if quantity == 0 or (quantity > 0 and shorts_open):
+        if quantity == 0 or (quantity > 0 and (shorts_open or leg_key in needed)):
             continue  # hedges leave after what they hedge
         order = _exit_for(execution, leg_key, quantity, reason, situation)
         if order is not None:
@@ -183,6 +186,16 @@ def _leave(execution: LiveExecution, situation: Situation, steps: Steps) -> None
                 steps.attention = True
     if wanted and execution.status == "OPEN" and set(open_legs) <= set(wanted):
         steps.status = "EXITING"
+
+
+def _held_or_coming(execution: LiveExecution, open_legs: Mapping[str, int]) -> dict[str, int]:
+    """Signed units by leg, with what sold entries at the broker may still add."""
+    held = dict(open_legs)
+    for intent in execution.of(live.ENTRY):
+        if intent.side is Side.SELL and not intent.is_final and intent.state != live.PLANNED:
+            rest = intent.quantity - intent.filled_quantity
+            held[intent.leg_key] = held.get(intent.leg_key, 0) - rest
+    return held
 
 
 def _wanted_exits(

@@ -8,7 +8,7 @@ A level at or below zero stays there: no price reaches it, so the rule never tri
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -73,17 +73,20 @@ def trigger(watch: Watch, price: Decimal) -> str | None:
     return None
 
 
-def move_to_cost(watches: Iterable[Watch], stopped_leg: str, mode: str) -> dict[str, Decimal]:
+def move_to_cost(
+    watches: Iterable[Watch], stopped_leg: str, mode: str, hedges: Collection[str] = ()
+) -> dict[str, Decimal]:
     """New stops (leg -> rupees) of the other legs after ``stopped_leg`` was stopped.
 
     Cost is the leg's own reference price. A stop is only ever tightened: a level already better
-    than cost stays. ``SL_LEGS_ONLY`` leaves legs without a stop alone.
+    than cost stays. ``SL_LEGS_ONLY`` leaves legs without a stop alone. ``hedges`` of a sold leg
+    that stays (execution.hedging) keep what they have: sold at cost they would leave it naked.
     """
     moved: dict[str, Decimal] = {}
     if mode == "OFF":
         return moved
     for watch in watches:
-        if watch.leg_key == stopped_leg or watch.triggered:
+        if watch.leg_key == stopped_leg or watch.triggered or watch.leg_key in hedges:
             continue
         if watch.stop is None and mode == "SL_LEGS_ONLY":
             continue

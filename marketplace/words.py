@@ -15,15 +15,22 @@ ORDER_RULE_WORDS: Final[Mapping[str, str]] = {
     "PARALLEL": "All legs are placed at once.",
 }
 SQUARE_OFF_WORDS: Final[Mapping[str, str]] = {
-    "PARTIAL": "A leg that hits its stop or target is closed alone.",
+    "PARTIAL": (
+        "A leg that hits its stop or target is closed alone; "
+        "a bought leg takes along the sold legs that only it hedges."
+    ),
     "COMPLETE": "When one leg hits its stop or target, all legs are closed.",
 }
 MOVE_TO_COST_WORDS: Final[Mapping[str, str]] = {
     "OFF": "",
-    "ALL_LEGS": "When one leg stops, the stops of all other legs move to their entry price.",
+    "ALL_LEGS": (
+        "When one leg stops, the stops of all other legs move to their entry price; "
+        "a bought leg keeps its own while it hedges a sold one."
+    ),
     "SL_LEGS_ONLY": (
         "When one leg stops, the other legs' stops move to their entry price; "
-        "legs without a stop stay without."
+        "legs without a stop stay without, and a bought leg keeps its own while it hedges a sold "
+        "one."
     ),
 }
 LEG_FAILURE_WORDS: Final[Mapping[str, str]] = {

@@ -14,6 +14,7 @@ from django.db import connection, transaction
 from brokers.base import Side
 from execution.engine import loading
 from execution.engine.timing import Timing
+from execution.hedging import standing_hedges
 from execution.live import LiveRun
 from execution.models import Execution, LegWatch, OrderIntent, Run, RunDecision
 from execution.plan import ResolvedLeg
@@ -182,7 +183,9 @@ def decide_trigger(
 
 
 def _move_stops(run: LiveRun, stopped: Watch, now: dt.datetime) -> None:
-    moved = move_to_cost(run.watches.values(), stopped.leg_key, run.strategy.move_to_cost)
+    gone = {key for key, watch in run.watches.items() if watch.triggered} | {stopped.leg_key}
+    hedges = standing_hedges(run.strategy.legs, gone)
+    moved = move_to_cost(run.watches.values(), stopped.leg_key, run.strategy.move_to_cost, hedges)
     for leg_key, price in moved.items():
         LegWatch.objects.filter(run_id=run.id, leg_key=leg_key, triggered_at__isnull=True).update(
             stop_price=price, moved_to_cost_at=now

@@ -22,12 +22,14 @@ from hypothesis.stateful import (
 from brokers.base import BookState, Cause, Outcome, SendResult
 from execution import live, outcome
 from execution.exits import Tracked, exit_quantities
+from execution.hedging import leaving_together
 from execution.live import LiveExecution, LiveIntent
 from execution.plan import slices
 from execution.progress import ExitOrder, Situation, Steps, next_steps
 from execution.tags import MAX_SENDS, make_tag
 from execution.tests.inmemory import ENTRY_AT, committed, live_intent
 from execution.tests.strategies import strategy_specs
+from execution.tests.test_hedging import naked
 from execution.tests.toybroker import VISIBILITY, ToyBroker, at_most_one_each
 from marketplace.definition import StrategySpec
 
@@ -161,7 +163,8 @@ class TradingDay(RuleBasedStateMachine):
         legs = [order.leg_key for order in steps.exits]
         assert len(legs) == len(set(legs))
         if steps.status == "EXITING":
-            wanted = set(self.execution.run.leg_exits)
+            run, held = self.execution.run, self.execution.open_legs()
+            wanted = set(leaving_together(run.strategy.legs, held, run.leg_exits))
             if not self._everything_leaves(situation) and not self._unwinding():
                 assert set(self.execution.open_legs()) <= wanted
 
@@ -190,6 +193,10 @@ class TradingDay(RuleBasedStateMachine):
                 assert intent.is_final, "one live exit a leg, and entries are resolved first"
         if held > 0 and self._everything_leaves(situation):
             assert all(units >= 0 for units in execution.open_legs().values()), "hedges leave last"
+        if held > 0:
+            legs, units = execution.run.strategy.legs, execution.open_legs()
+            without = naked(legs, {**units, order.leg_key: 0})
+            assert without == naked(legs, units), "no exit leaves a sold leg without its hedge"
         if order.reason == "UNWIND":
             policy = execution.run.strategy.leg_failure
             assert policy == "UNWIND_FILLED" or (policy == "KEEP_HEDGES" and held < 0)

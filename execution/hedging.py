@@ -1,0 +1,61 @@
+"""What a bought leg hedges, and when it may leave. Pure.
+
+A bought leg hedges the sold legs of its own option type: the legs of a strategy share their
+underlying, and a call bounds the loss of no put. It is *needed* while it covers a sold unit that
+no other bought leg of the type covers. A needed leg leaves only with what it hedges or after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from brokers.base import Side
+from marketplace.definition import LegSpec
+
+
+def needed_hedges(legs: Sequence[LegSpec], units: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
+    """Each needed bought leg, with the sold legs that it hedges.
+
+    ``units`` are the signed units of every leg that is open or may become so (bought positive).
+    """
+    needed: dict[str, tuple[str, ...]] = {}
+    for leg in legs:
+        held = units.get(leg.key, 0)
+        if held <= 0:
+            continue
+        hedged = tuple(
+            other.key
+            for other in legs
+            if other.option_type == leg.option_type and units.get(other.key, 0) < 0
+        )
+        bought = sum(
+            max(0, units.get(other.key, 0))
+            for other in legs
+            if other.option_type == leg.option_type
+        )
+        sold = -sum(units[key] for key in hedged)
+        if sold > bought - held:
+            needed[leg.key] = hedged
+    return needed
+
+
+def leaving_together(
+    legs: Sequence[LegSpec], units: Mapping[str, int], wanted: Mapping[str, str]
+) -> dict[str, str]:
+    """``wanted`` (leg to reason) with the sold legs that a leaving hedge takes along.
+
+    A stop or target that an author wrote on a bought leg is a promise: it is kept at its level,
+    and what the leg hedges leaves before it, for the same reason.
+    """
+    together = dict(wanted)
+    for leg_key, hedged in needed_hedges(legs, units).items():
+        if leg_key in wanted:
+            for sold in hedged:
+                together.setdefault(sold, wanted[leg_key])
+    return together
+
+
+def standing_hedges(legs: Sequence[LegSpec], gone: Collection[str]) -> frozenset[str]:
+    """Bought legs with a sold leg of their type that is not ``gone``: they keep no stop at cost."""
+    sold = {leg.option_type for leg in legs if leg.side == Side.SELL and leg.key not in gone}
+    return frozenset(leg.key for leg in legs if leg.side == Side.BUY and leg.option_type in sold)

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Protocol
 
+from brokers.pace import Window
+
 
 class Side(enum.StrEnum):
     """Which way an order trades."""
@@ -335,6 +337,7 @@ class InstrumentStream(Iterator[InstrumentRow]):
 class Capabilities:
     """What a broker can and cannot do, and how fast it may be asked.
 
+    ``windows`` are all its rate limits, over all calls of one login.
     ``visibility_delay`` is how long an accepted order may stay out of the book, in seconds;
     absence is never proven before it has passed. ``login_code`` is the name of the code
     in the address the broker redirects to.
@@ -342,7 +345,7 @@ class Capabilities:
 
     kind: str
     label: str
-    orders_per_second: int = 10
+    windows: tuple[Window, ...] = (Window(1.0, 10),)
     book_reads_per_second: Decimal = Decimal(1)
     visibility_delay: Decimal = Decimal(10)
     market_with_protection: bool = False

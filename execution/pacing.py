@@ -1,35 +1,42 @@
-"""At most n orders per second for one account and exchange (execution.md section 2). Pure.
+"""The pace of real accounts: all windows of a broker over all calls of a login. Pure.
 
-The exchanges' threshold is 10 a second; 9 are used, so that jitter on the wire never makes an
-eleventh (NSE/INVG/67858 B.2, reliability.md 1.3).
+The exchanges ask for an algo's registration above 10 orders a second and client (NSE/INVG/67858
+B.2); brokers count further windows, over cancels and reads too (:mod:`brokers.pace`). One person
+may hold the same account at two partners: the broker counts it once, so do we.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Final
 
-WINDOW: Final = 1.0
-MARGIN: Final = 1
+from brokers.base import Capabilities
+from brokers.pace import Call, Pacer, Urgency
+from execution.live import ENTRY
+
+#: Exits, unwinds and every cancel go before entries, and entries before reads.
+EXITS: Final = Urgency.FIRST
+ENTRIES: Final = Urgency.SECOND
+READS: Final = Urgency.LAST
 
 
-class Pacer:
-    """Sliding one-second window of sends of one account. Times are monotonic seconds."""
+def urgency(purpose: str) -> Urgency:
+    """Of an order sent for ``purpose`` (ENTRY, EXIT or UNWIND)."""
+    return ENTRIES if purpose == ENTRY else EXITS
 
-    __slots__ = ("_limit", "_sends")
 
-    def __init__(self, orders_per_second: int) -> None:
-        self._limit = max(1, orders_per_second - MARGIN)
-        self._sends: deque[float] = deque()
+class Pacers:
+    """One pacer for each real account, however many of our accounts it stands behind."""
 
-    def next_slot(self, now: float) -> float:
-        """Earliest time at or after ``now`` at which one more order may leave."""
-        while self._sends and self._sends[0] <= now - WINDOW:
-            self._sends.popleft()
-        if len(self._sends) < self._limit:
-            return now
-        return self._sends[-self._limit] + WINDOW
+    def __init__(self) -> None:
+        self._pacers: dict[tuple[str, str], Pacer] = {}
 
-    def take(self, now: float) -> None:
-        """Count one order leaving at ``now``."""
-        self._sends.append(now)
+    def of(self, capabilities: Capabilities, client_id: str) -> Pacer:
+        """The pacer of ``client_id`` at this broker."""
+        key = (capabilities.kind, client_id)
+        found = self._pacers.get(key)
+        if found is None:
+            found = self._pacers[key] = Pacer(capabilities.windows)
+        return found
+
+
+__all__ = ["ENTRIES", "EXITS", "READS", "Call", "Pacer", "Pacers", "Urgency", "urgency"]

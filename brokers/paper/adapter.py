@@ -37,6 +37,7 @@ from brokers.base import (
     Side,
 )
 from brokers.orders import check_order
+from brokers.pace import ORDER_CALLS, Window
 from brokers.paper.book import PaperBook, QuoteOf
 
 _OK = 200
@@ -52,7 +53,7 @@ class PaperAdapter:
     capabilities = Capabilities(
         kind="paper",
         label="Paper",
-        orders_per_second=10,
+        windows=(Window(1.0, 10, ORDER_CALLS),),
         book_reads_per_second=Decimal(10),
         visibility_delay=Decimal(0),
         market_with_protection=True,

@@ -32,6 +32,7 @@ from brokers.base import (
     Side,
 )
 from brokers.orders import check_order
+from brokers.pace import Window
 from brokers.zebu import instruments, parsing
 
 _ROOT = "/NorenWClientAPI"
@@ -48,6 +49,9 @@ _INDICES = {
     "SENSEX": BrokerInstrument("BSE", "SENSEX", "1"),
     "BANKEX": BrokerInstrument("BSE", "BANKEX", "12"),
 }
+#: Every operation counts, of everybody who uses the login (openalgo,
+#: broker/tradesmart/api/rate_limiter.py: seen at two houses that run Noren).
+_WINDOWS = (Window(1.0, 10), Window(60.0, 120))
 
 
 class ZebuAdapter:
@@ -60,7 +64,7 @@ class ZebuAdapter:
     capabilities = Capabilities(
         kind="zebu",
         label="Zebu",
-        orders_per_second=10,
+        windows=_WINDOWS,
         book_reads_per_second=Decimal(2),
         visibility_delay=Decimal(10),
         market_with_protection=False,

@@ -31,6 +31,7 @@ from brokers.base import (
     Session,
 )
 from brokers.orders import check_order
+from brokers.pace import ORDER_CALLS, Call, Window
 from brokers.zerodha import instruments, parsing
 
 _PRODUCTS = {Product.INTRADAY: "MIS", Product.CARRY: "NRML"}
@@ -46,6 +47,15 @@ _INDICES = {
     "SENSEX": BrokerInstrument("BSE", "SENSEX", "265"),
     "BANKEX": BrokerInstrument("BSE", "BANKEX", "274441"),
 }
+#: https://kite.trade/docs/connect/v3/exceptions/#api-rate-limit; the forum's staff (comments 52882,
+#: 51478) count cancels and changes with the orders and name 5,000 a day, older pages 3,000.
+_WINDOWS = (
+    Window(1.0, 10, ORDER_CALLS),
+    Window(60.0, 400, ORDER_CALLS),
+    Window(86_400.0, 3000, frozenset({Call.PLACE})),
+    Window(1.0, 10, frozenset({Call.READ})),
+    Window(1.0, 1, frozenset({Call.QUOTE})),
+)
 
 
 class ZerodhaAdapter:
@@ -54,7 +64,7 @@ class ZerodhaAdapter:
     capabilities = Capabilities(
         kind="zerodha",
         label="Zerodha",
-        orders_per_second=10,
+        windows=_WINDOWS,
         book_reads_per_second=Decimal(2),
         visibility_delay=Decimal(10),
         market_with_protection=True,

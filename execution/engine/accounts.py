@@ -16,6 +16,7 @@ from brokers.selectors import TradingAccount, instrument_names, trading_accounts
 from execution.engine.channel import Channel
 from execution.engine.transport import Deadlines, Target
 from execution.live import LiveExecution, LiveIntent
+from execution.pacing import Pacers
 from quantleap.core import clock
 from quantleap.core.tenancy import Environment
 
@@ -46,6 +47,7 @@ class Accounts:
         self.problems: dict[int, str] = {}
         self._names: dict[str, dict[int, BrokerInstrument]] = {}
         self._deadlines: Deadlines | None = None
+        self._pacers = Pacers()
 
     async def open_for(self, executions: Iterable[LiveExecution]) -> None:
         """Have a channel (or a problem) for every account of ``executions`` that lacks one."""
@@ -88,6 +90,7 @@ class Accounts:
             shard=shard,
             session=session,
             adapter=get_adapter(account.broker),
+            pacer=self._pacers.of(get_adapter(account.broker).capabilities, account.client_id),
             target=Target.of(endpoints(account.broker).api, _source_address(account.egress) or ""),
             timeout=self._executor.timing.answer_timeout,
             loop=loop,

@@ -13,7 +13,7 @@ import structlog
 from brokers.base import BrokerAdapter, Session
 from execution.engine.transport import Answer, Connection, Deadlines, NotConnected, Target
 from execution.live import LiveIntent
-from execution.pacing import Pacer
+from execution.pacing import Call, Pacer, Urgency, urgency
 from quantleap.core import clock
 
 log = structlog.get_logger(__name__)
@@ -46,6 +46,7 @@ class Channel:
         session: Session,
         adapter: BrokerAdapter,
         target: Target,
+        pacer: Pacer,
         timeout: float,
         loop: asyncio.AbstractEventLoop,
         deadlines: Deadlines,
@@ -69,7 +70,7 @@ class Channel:
         self._connections = [
             Connection(target, loop, deadlines) for _ in range(CONNECTIONS_PER_ACCOUNT)
         ]
-        self._pacer = Pacer(adapter.capabilities.orders_per_second)
+        self.pacer = pacer
         self._queue: deque[LiveIntent] = deque()
         self._wakeup: asyncio.TimerHandle | None = None
         self._connecting = False
@@ -126,7 +127,7 @@ class Channel:
         """Send as much of the queue as pace and connections allow."""
         while self._queue:
             now = clock.monotonic()
-            slot = self._pacer.next_slot(now)
+            slot = self.pacer.next_slot(now, Call.PLACE, urgency(self._queue[0].purpose))
             if slot > now:
                 self._wake_at(slot)
                 return
@@ -141,6 +142,12 @@ class Channel:
                 self._on_not_sent(intent, reason)
                 continue
             self._send(connection, intent)
+
+    async def paced(self, call: Call, urgency: Urgency) -> None:
+        """Return when a cancel or a read may leave, and count it as leaving now."""
+        while (slot := self.pacer.next_slot(now := clock.monotonic(), call, urgency)) > now:
+            await asyncio.sleep(slot - now)
+        self.pacer.take(now, call)
 
     def _idle(self) -> Connection | None:
         for connection in self._connections:
@@ -160,7 +167,7 @@ class Channel:
             self._queue.appendleft(intent)
             return
         now = clock.monotonic()
-        self._pacer.take(now)
+        self.pacer.take(now, Call.PLACE)
         self.last_used = now
         self._on_sent(intent, now)
 

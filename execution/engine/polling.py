@@ -15,6 +15,7 @@ from execution import live, outcome
 from execution.engine import sabotage
 from execution.engine.channel import Channel
 from execution.live import LiveIntent
+from execution.pacing import EXITS, READS, Call
 from execution.progress import STUCK_AFTER
 from execution.tags import parse_tag
 from quantleap.core import clock
@@ -96,6 +97,7 @@ class BookPoller:
 
     async def _read(self, channel: Channel, intents: Sequence[LiveIntent]) -> None:
         try:
+            await channel.paced(Call.READ, READS)
             async with self._gate:
                 started = clock.monotonic()
                 response = await self._fetch(channel, channel.adapter.order_book(channel.session))
@@ -108,6 +110,8 @@ class BookPoller:
                 self._apply(channel, book.orders, started)
             elif book.cause is not None and book.cause == "SESSION_EXPIRED":
                 self._executor.accounts.forget_session(channel.account_id)
+            elif book.cause == "RATE_LIMIT":
+                channel.pacer.refused(clock.monotonic(), Call.READ, book.message)
             self._escalate(intents)
         finally:
             channel.reading = False
@@ -190,6 +194,7 @@ class BookPoller:
         channel = self._executor.accounts.channels.get(account_id)
         if channel is None:
             return None
+        await channel.paced(Call.READ, EXITS)  # an exit waits for it
         async with self._gate:
             response = await self._fetch(channel, channel.adapter.positions(channel.session))
         return None if response is None else channel.adapter.parse_positions(response)
@@ -200,6 +205,7 @@ class BookPoller:
         if channel is None:
             return
         request = channel.adapter.cancel_order(channel.session, intent.broker_order_id)
+        await channel.paced(Call.CHANGE, EXITS)
         await self._fetch(channel, request)
         self.soon(intent.account_id)
 

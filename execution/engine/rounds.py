@@ -19,6 +19,7 @@ from execution.engine.closing import ClosingDesk
 from execution.engine.transport import Answer, serialise
 from execution.engine.writing import Batch, StatusChange, Written, write
 from execution.live import LiveExecution, LiveIntent
+from execution.pacing import Call
 from execution.progress import ExitOrder, Situation, Steps, next_steps
 from execution.tags import MAX_SENDS, make_tag
 from quantleap.core import clock
@@ -301,6 +302,8 @@ class Rounds:
             result = SendResult(Outcome.UNKNOWN, message=answer.error)
         else:
             result = channel.adapter.parse_place(answer.response)
+            if result.cause == "RATE_LIMIT":
+                channel.pacer.refused(answer.at, Call.PLACE, result.message)
         outcome.apply_answer(
             intent,
             result,

@@ -1,50 +1,47 @@
-"""Never more than limit - 1 orders of an account in any second."""
+"""One pace for each real account; exits go before entries, entries before reads."""
 
 from __future__ import annotations
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from brokers.registry import get_adapter
+from execution.live import ENTRY, EXIT, UNWIND
+from execution.pacing import ENTRIES, EXITS, READS, Call, Pacers, urgency
 
-from execution.pacing import MARGIN, WINDOW, Pacer
-
-# Fractions of a second that floats hold exactly, so that the test's own sums are exact.
-waits = st.lists(st.integers(0, 2048).map(lambda n: n / 1024), max_size=80)
+KITE = get_adapter("zerodha").capabilities
+NOREN = get_adapter("zebu").capabilities
 
 
-def run(limit: int, waits: list[float], start: float = 5000.0) -> list[float]:
-    """Times at which the orders left when each was asked for ``wait`` after the one before."""
-    pacer, now, sent = Pacer(limit), start, []
-    for wait in waits:
-        now = pacer.next_slot(now + wait)
-        pacer.take(now)
-        sent.append(now)
-    return sent
+def test_exits_and_unwinds_are_more_urgent_than_entries_and_reads_least() -> None:
+    assert [urgency(purpose) for purpose in (EXIT, UNWIND, ENTRY)] == [EXITS, EXITS, ENTRIES]
+    assert EXITS < ENTRIES < READS
 
 
-@given(limit=st.integers(1, 25), waits=waits)
-def test_no_sliding_second_holds_more_than_the_limit(limit: int, waits: list[float]) -> None:
-    most = max(1, limit - MARGIN)
-    sent = run(limit, waits)
-    assert sent == sorted(sent)
-    for first in sent:
-        assert sum(first <= time < first + WINDOW for time in sent) <= most
+def test_one_person_at_two_partners_has_one_pace() -> None:
+    pacers = Pacers()
+    first, second = pacers.of(KITE, "AB1234"), pacers.of(KITE, "AB1234")
+    for _ in range(8):
+        first.take(0.0, Call.PLACE)
+    assert second.next_slot(0.0, Call.PLACE, ENTRIES) == 1.0
+    assert pacers.of(KITE, "XY9876").next_slot(0.0, Call.PLACE, ENTRIES) == 0.0
+    assert pacers.of(NOREN, "AB1234").next_slot(0.0, Call.PLACE, ENTRIES) == 0.0
 
 
-@given(limit=st.integers(2, 25), waits=waits)
-def test_a_slot_is_never_later_than_needed(limit: int, waits: list[float]) -> None:
-    """Either at once, or exactly a second after the order that fills the window."""
-    pacer, now = Pacer(limit), 0.0
-    sent: list[float] = []
-    for wait in waits:
-        asked = now + wait
-        now = pacer.next_slot(asked)
-        assert now == asked or now == sent[-(limit - MARGIN)] + WINDOW
-        pacer.take(now)
-        sent.append(now)
+def test_a_burst_of_entries_leaves_room_for_the_exit_of_the_same_second() -> None:
+    pacer = Pacers().of(KITE, "AB1234")
+    sent = 0
+    while pacer.next_slot(0.0, Call.PLACE, ENTRIES) == 0.0:
+        pacer.take(0.0, Call.PLACE)
+        sent += 1
+    assert sent == 8
+    assert pacer.next_slot(0.0, Call.CHANGE, EXITS) == 0.0
 
 
-@pytest.mark.parametrize("limit", [10, 3])
-def test_a_burst_goes_out_at_once_and_the_rest_a_second_later(limit: int) -> None:
-    sent = run(limit, [0.0] * (2 * (limit - MARGIN)), start=0.0)
-    assert sent == [0.0] * (limit - MARGIN) + [WINDOW] * (limit - MARGIN)
+def test_reads_of_the_book_never_use_up_a_noren_login() -> None:
+    """Its minute counts all calls together: polling twice a second alone would fill it."""
+    pacer, reads = Pacers().of(NOREN, "Z56004"), 0
+    for half_second in range(120):
+        now = half_second / 2
+        if pacer.next_slot(now, Call.READ, READS) == now:
+            pacer.take(now, Call.READ)
+            reads += 1
+    assert reads == 71
+    assert pacer.next_slot(59.5, Call.PLACE, ENTRIES) == 59.5

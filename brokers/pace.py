@@ -1,0 +1,146 @@
+"""How fast one login may be asked: every window of a broker over all its calls. Pure.
+
+A window says that at most ``limit`` of its calls may leave in any ``seconds``. What is urgent may
+use a window up to its limit (less one call, for jitter on the wire); what can wait leaves room for
+it, so that nothing ever starves a more urgent call. Times are monotonic seconds.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+
+class Call(enum.StrEnum):
+    """What a call does; a window counts some of them."""
+
+    PLACE = "PLACE"
+    CHANGE = "CHANGE"
+    READ = "READ"
+    QUOTE = "QUOTE"
+
+
+class Urgency(enum.IntEnum):
+    """What goes first. On an account: exits and cancels, entries, reads of its books; on a feed:
+    what an entry asks, what the risk rules ask, what a page asks."""
+
+    FIRST = 0
+    SECOND = 1
+    LAST = 2
+
+
+ALL_CALLS: Final = frozenset(Call)
+ORDER_CALLS: Final = frozenset({Call.PLACE, Call.CHANGE})
+#: Kept free of a window for what goes before, by urgency, in percent.
+RESERVED: Final = {Urgency.FIRST: 0, Urgency.SECOND: 10, Urgency.LAST: 40}
+#: A window is never believed to be full for longer than this because of a refusal, in seconds:
+#: nobody tells when it began.
+LONGEST_HOLD: Final = 5.0
+#: From this limit on one call is kept back: an eleventh must not come of jitter on the wire.
+SMALL: Final = 2
+
+_NAMED: Final = re.compile(
+    r"order rec(?:ei|ie)ved \d+ in a current (second|minute) exceeds limit (\d{1,6}) for user",
+    re.IGNORECASE,
+)
+_SECONDS: Final = {"second": 1.0, "minute": 60.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """At most ``limit`` of ``calls`` in any ``seconds``."""
+
+    seconds: float
+    limit: int
+    calls: frozenset[Call] = ALL_CALLS
+
+
+def named_limit(message: str) -> tuple[float, int] | None:
+    """Window in seconds and limit that a refusal names, or None.
+
+    Noren: "Invalid Input : Order Recieved 121 in a current minute exceeds Limit 120 for user".
+    """
+    found = _NAMED.search(message)
+    return None if found is None else (_SECONDS[found[1].lower()], int(found[2]))
+
+
+def room(limit: int, urgency: Urgency) -> int:
+    """Calls of a window that ``urgency`` may find there, itself included."""
+    usable = limit - 1 if limit > SMALL else limit
+    return max(1, usable - limit * RESERVED[urgency] // 100)
+
+
+class _Log:
+    """The newest calls that one window counts."""
+
+    __slots__ = ("limit", "rooms", "seconds", "times")
+
+    def __init__(self, window: Window) -> None:
+        self.seconds = window.seconds
+        self.limit = 0
+        self.times: deque[float] = deque()
+        self.rooms: tuple[int, ...] = ()
+        self.set_limit(window.limit)
+
+    def set_limit(self, limit: int) -> None:
+        self.limit = max(1, limit)
+        self.rooms = tuple(room(self.limit, urgency) for urgency in Urgency)
+        self.times = deque(self.times, maxlen=self.limit)
+
+
+class Pacer:
+    """All windows of one login. Ask :meth:`next_slot`, wait, then :meth:`take` as it leaves."""
+
+    __slots__ = ("_by_call", "_held")
+
+    def __init__(self, windows: Iterable[Window]) -> None:
+        logs = [(_Log(window), window.calls) for window in windows]
+        self._by_call: Mapping[Call, tuple[_Log, ...]] = {
+            call: tuple(log for log, calls in logs if call in calls) for call in Call
+        }
+        self._held = dict.fromkeys(Call, 0.0)
+
+    def next_slot(self, now: float, call: Call, urgency: Urgency) -> float:
+        """Earliest time at or after ``now`` at which one more ``call`` may leave."""
+        slot = max(now, self._held[call])
+        for log in self._by_call[call]:
+            most = log.rooms[urgency]
+            if len(log.times) >= most:
+                free = log.times[-most] + log.seconds
+                if free > slot:
+                    slot = free
+        return slot
+
+    def take(self, now: float, call: Call) -> None:
+        """Count one call leaving at ``now``."""
+        for log in self._by_call[call]:
+            log.times.append(now)
+
+    def learn(self, now: float, call: Call, seconds: float, limit: int) -> None:
+        """A refusal named a limit: it holds from now on, and that window is full for the moment.
+
+        A limit that is larger than ours says that somebody else uses this login as well.
+        """
+        for log in self._by_call[call]:
+            if log.seconds == seconds and limit < log.limit:
+                log.set_limit(limit)
+        self.hold(call, now + min(seconds, LONGEST_HOLD))
+
+    def refused(self, now: float, call: Call, message: str = "", wait: float = 1.0) -> None:
+        """The broker said that this was one call too many; ``wait`` where it names no window."""
+        named = named_limit(message)
+        if named is not None:
+            self.learn(now, call, *named)
+        else:
+            self.hold(call, now + wait)
+
+    def hold(self, call: Call, until: float) -> None:
+        """Nothing that shares a window with ``call`` leaves before ``until``."""
+        mine = self._by_call[call]
+        for other, logs in self._by_call.items():
+            if other is call or any(log in mine for log in logs):
+                self._held[other] = max(self._held[other], until)

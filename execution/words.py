@@ -25,7 +25,10 @@ CAUSES: Final[Mapping[str, str]] = {
     "INVALID": "The broker called the order invalid.",
     "OTHER": "The broker refused the order.",
     "LOTS_ZERO": "The lot multiplier leaves a leg without lots.",
+    "RATIO_CHANGED": "The lot multiplier would change the ratio between the strategy's legs.",
+    "TOO_MANY_ORDERS": "So many orders cannot all leave within the entry's grace period.",
     "NO_QUOTE": "No fresh quote was available at the entry second.",
+    "WIDE_QUOTE": "Bid and ask were too far apart, or too far from the last price, to trade at.",
     "NO_CONTRACT": "No listed contract fits the strategy's rule today.",
     "CONTRACT_LIST": "Today's contract list cannot be right, so nothing was sent.",
     "KILL_SWITCH": "New entries were blocked by the kill switch.",
@@ -36,8 +39,10 @@ CAUSES: Final[Mapping[str, str]] = {
     "EXIT_REQUESTED": "An exit was requested before the entry was complete.",
     "CLOSED_OUTSIDE": "The position was closed outside of QuantLeap.",
     "EGRESS": "The account's egress address cannot be used from this machine.",
+    "SESSION_OVER": "The session closed before the position did; a person has to look.",
     "OUTSIDE_SESSION": "Entry or exit time is outside the day's trading session.",
     "DUPLICATE": "The broker's book shows one of our orders twice; a person has to look.",
+    "UNWRITABLE": "Something of this execution could not be stored; a person has to look.",
     "UNRESOLVED": "Nobody could say what became of the order; a person has to look.",
     "PAUSED": "The subscription was paused.",
     "CANCELLED": "The subscription was cancelled.",
@@ -52,9 +57,9 @@ CAUSES: Final[Mapping[str, str]] = {
 }
 
 
-#: Causes found before any broker was asked: what is noted beside them is for staff.
-NotPriced = Literal["NO_QUOTE", "NO_CONTRACT", "CONTRACT_LIST"]
-_OURS: Final = frozenset(get_args(NotPriced))
+#: Causes of our own, found without any broker: what is noted beside them is for staff.
+NotPriced = Literal["NO_QUOTE", "WIDE_QUOTE", "NO_CONTRACT", "CONTRACT_LIST"]
+_OURS: Final = frozenset({*get_args(NotPriced), "UNWRITABLE", "SESSION_OVER"})
 
 
 def brokers_words(cause: str, message: str) -> str:

@@ -16,7 +16,8 @@ from brokers.paper.book import PaperBook
 from execution import live, outcome
 from execution.engine import sabotage
 from execution.engine.dbpool import DatabaseDown
-from execution.engine.writing import Batch, StatusChange, write
+from execution.engine.refusals import REFUSED_AGAIN, UNWRITABLE
+from execution.engine.writing import Batch, StatusChange, Written, write
 from execution.exits import Tracked, exit_quantities
 from execution.live import LiveExecution, LiveIntent
 from execution.plan import ResolvedLeg, slices
@@ -42,16 +43,19 @@ class ClosingDesk:
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
         self._busy: set[tuple[int, str]] = set()
+        self._refused_until: dict[tuple[int, str], float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._skipped: tuple[int, str] | None = None
         self._paper: dict[int, PaperBook] = {}
 
     def open_exits(self, exits: Iterable[Exit]) -> None:
         """Start closing these legs; legs already being worked on are left alone."""
+        now_mono = clock.monotonic()
         fresh = [
             (execution, order)
             for execution, order in exits
             if (execution.id, order.leg_key) not in self._busy
+            and now_mono >= self._refused_until.get((execution.id, order.leg_key), 0.0)
             and not self._sabotaged(execution, order)
         ]
         if not fresh:
@@ -105,12 +109,23 @@ class ClosingDesk:
         written = await executor.db.run(
             write, batch, owner=executor.owner, tokens=dict(executor.tokens), now=now
         )
+        self._hold_refused(exits, written)
         for intent in intents:
             if intent.code in written.inserted:
                 execution = executor.executions[intent.execution_id]
                 execution.intents.append(intent)
                 executor.hold(intent)
                 executor.rounds.dispatch(intent)
+
+    def _hold_refused(self, exits: Sequence[Exit], written: Written) -> None:
+        """An exit that the database will not take cannot be sent (I2): a person was asked, and it
+        is tried again at a slower pace, with the prices of then."""
+        refused = {one.execution_id for one in written.refused}
+        until = clock.monotonic() + REFUSED_AGAIN
+        for execution, order in exits:
+            if execution.id in refused:
+                execution.needs_attention, execution.cause = True, UNWRITABLE
+                self._refused_until[execution.id, order.leg_key] = until
 
     @staticmethod
     def _leg(execution: LiveExecution, order: ExitOrder) -> ResolvedLeg:

@@ -16,6 +16,7 @@ from brokers.base import BrokerInstrument, OrderRequest, Outcome, Product, SendR
 from execution import live, outcome
 from execution.engine import sabotage
 from execution.engine.closing import ClosingDesk
+from execution.engine.refusals import REFUSED_AGAIN, UNWRITABLE
 from execution.engine.transport import Answer, serialise
 from execution.engine.writing import Batch, StatusChange, Written, write
 from execution.live import LiveExecution, LiveIntent
@@ -44,6 +45,7 @@ class Rounds:
         self._wake = asyncio.Event()
         self._fenced: dict[str, tuple[LiveIntent, int]] = {}
         self._alarms: dict[int, str] = {}
+        self._refused_until: dict[int, float] = {}
         self.closing = ClosingDesk(executor)
         self._twice: LiveIntent | None = None
 
@@ -128,6 +130,7 @@ class Rounds:
             written = await executor.db.run(
                 write, batch, owner=executor.owner, tokens=dict(executor.tokens), now=now
             )
+            self._refused(written, now_mono)
             self._granted(batch, written, now)
         for execution, intent in cancels:
             self.closing.cancel(execution, intent)
@@ -162,6 +165,8 @@ class Rounds:
             self._touched.add(execution.id)
             self._wake.set()
         batch.sending.extend((i, make_tag(i.code, i.sends + 1)) for i in steps.send)
+        if now_mono < self._refused_until.get(execution.id, 0.0):
+            return
         if steps.status or steps.attention:
             pnl = execution.realised_pnl() if steps.status in ("CLOSED", "FAILED") else None
             batch.statuses.append(
@@ -169,6 +174,19 @@ class Rounds:
                     execution, steps.status, steps.cause, steps.message, steps.attention, pnl
                 )
             )
+
+    def _refused(self, written: Written, now_mono: float) -> None:
+        """What the database will not take stays unwritten, and is not asked for in every round."""
+        for one in written.refused:
+            execution = self._executor.executions.get(one.execution_id)
+            if execution is None:
+                continue
+            execution.needs_attention, execution.cause = True, UNWRITABLE
+            if one.what == "status":
+                self._refused_until[execution.id] = now_mono + REFUSED_AGAIN
+            for intent in execution.intents:
+                if intent.code == one.code and one.what == "sending":
+                    intent.not_before_mono = now_mono + REFUSED_AGAIN
 
     def _granted(self, batch: Batch, written: Written, now: dt.datetime) -> None:
         for intent, tag in batch.sending:
@@ -179,8 +197,11 @@ class Rounds:
                 intent.tag = tag
                 intent.due_at = now
                 self.dispatch(intent)
+        refused = {one.execution_id for one in written.refused if one.what == "status"}
         for change in batch.statuses:
             execution = change.execution
+            if execution.id in refused:
+                continue
             if execution.id not in written.statuses:
                 # Ours but not granted: an earlier commit whose answer was lost has done it.
                 self._executor.recovery.doubt(execution)

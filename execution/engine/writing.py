@@ -17,6 +17,8 @@ from psycopg.types.json import Jsonb
 
 from execution import events
 from execution.engine import leases, sqlbatch
+from execution.engine.bisecting import write_apart
+from execution.engine.refusals import UNWRITABLE, Refused, ask_for_a_person
 from execution.live import FINAL, LiveExecution, LiveIntent
 
 _FINAL_SQL = ", ".join(f"'{state}'" for state in sorted(FINAL))
@@ -101,15 +103,40 @@ class Batch:
     def __bool__(self) -> bool:
         return bool(self.results or self.sending or self.inserts or self.statuses)
 
+    def items(self) -> list[Item]:
+        """Everything in it, one by one, in the order of writing."""
+        return [
+            *(("result", intent.execution_id, intent) for intent in self.results),
+            *(("sending", intent.execution_id, (intent, tag)) for intent, tag in self.sending),
+            *(("insert", execution.id, (execution, i)) for execution, i in self.inserts),
+            *(("status", change.execution.id, change) for change in self.statuses),
+        ]
+
+    @classmethod
+    def of(cls, items: Sequence[Item]) -> Batch:
+        """A batch of these items."""
+        kinds: dict[str, list[Any]] = {"result": [], "sending": [], "insert": [], "status": []}
+        for kind, _, what in items:
+            kinds[kind].append(what)
+        return cls(kinds["result"], kinds["sending"], kinds["insert"], kinds["status"])
+
+
+#: What is written (result, sending, insert, status), of which execution, and the thing itself.
+Item = tuple[str, int, Any]
+
 
 @dataclass(slots=True)
 class Written:
-    """What the database granted: only these may be acted upon."""
+    """What the database granted: only these may be acted upon.
+
+    ``refused`` is what it would not take; their executions ask for a person now.
+    """
 
     shards: frozenset[int]
     sending: frozenset[str] = frozenset()
     inserted: frozenset[str] = frozenset()
     statuses: frozenset[int] = frozenset()
+    refused: tuple[Refused, ...] = ()
 
 
 def _insert_row(execution: LiveExecution, intent: LiveIntent) -> tuple[Any, ...]:
@@ -162,6 +189,41 @@ def insert_intents(cursor: Any, rows: Sequence[tuple[LiveExecution, LiveIntent]]
 
 
 def write(batch: Batch, *, owner: str, tokens: Mapping[int, int], now: dt.datetime) -> Written:
+    """Write a batch; says what was granted.
+
+    In one transaction, unless the database refuses something in it: then everything else is
+    written, and the execution of what was refused needs attention.
+    """
+
+    def attempt(items: Sequence[Item]) -> Written:
+        return _write(Batch.of(items), owner=owner, tokens=tokens, now=now)
+
+    apart = write_apart(batch.items(), attempt)
+    refused = [
+        Refused(kind, execution_id, _code_of(what), message)
+        for (kind, execution_id, what), message in apart.culprits
+    ]
+    if refused:
+        ask_for_a_person(refused, owner=owner, tokens=tokens)
+    parts = apart.results
+    return Written(
+        frozenset().union(*(part.shards for part in parts)),
+        frozenset().union(*(part.sending for part in parts)),
+        frozenset().union(*(part.inserted for part in parts)),
+        frozenset().union(*(part.statuses for part in parts)),
+        tuple(refused),
+    )
+
+
+def _code_of(what: Any) -> str:
+    """Code of the intent in an item; '' of a status."""
+    found = next(
+        (w for w in (what if isinstance(what, tuple) else (what,)) if hasattr(w, "code")), None
+    )
+    return "" if found is None else str(found.code)
+
+
+def _write(batch: Batch, *, owner: str, tokens: Mapping[int, int], now: dt.datetime) -> Written:
     """Write a batch in one transaction; says what was granted."""
     with transaction.atomic(), connection.cursor() as cursor:
         shards = leases.hold(cursor, owner=owner, tokens=tokens)
@@ -291,8 +353,35 @@ def commit_entries(
     """The commit before T: ``ARMED -> COMMITTED`` and all intents, in one transaction (I2, I7).
 
     Returns the ids of the executions that are committed; whoever paused first is not among them.
-    Plans without intents become FAILED (or MISSED) and are told of.
+    Plans without intents become FAILED (or MISSED) and are told of. A plan that the database
+    refuses becomes FAILED and needs attention; the others are committed without it.
     """
+
+    def attempt(part: Sequence[EntryPlan]) -> frozenset[int]:
+        return _commit_entries(part, owner=owner, tokens=tokens, now=now, only_claim=only_claim)
+
+    apart = write_apart(plans, attempt)
+    if apart.culprits:
+        refused = [
+            Refused("entry", plan.execution.id, "", message) for plan, message in apart.culprits
+        ]
+        for plan, message in apart.culprits:
+            plan.intents, plan.status = [], "FAILED"
+            plan.cause, plan.message = UNWRITABLE, message
+        failed = write_apart([plan for plan, _ in apart.culprits], attempt)
+        apart.results += failed.results
+        ask_for_a_person(refused, owner=owner, tokens=tokens)
+    return frozenset().union(*apart.results)
+
+
+def _commit_entries(
+    plans: Sequence[EntryPlan],
+    *,
+    owner: str,
+    tokens: Mapping[int, int],
+    now: dt.datetime,
+    only_claim: bool,
+) -> frozenset[int]:
     with transaction.atomic(), connection.cursor() as cursor:
         shards = leases.hold(cursor, owner=owner, tokens=tokens)
         ready = [p for p in plans if p.intents and p.execution.shard in shards]
@@ -337,6 +426,27 @@ def miss_armed(
 
     ``message`` says more than the cause does, to staff.
     """
+
+    def attempt(part: Sequence[LiveExecution]) -> frozenset[int]:
+        return _miss_armed(run_id, part, cause, owner=owner, tokens=tokens, now=now, words=message)
+
+    apart = write_apart(list(executions), attempt)
+    if apart.culprits:
+        refused = [Refused("status", one.id, "", words) for one, words in apart.culprits]
+        ask_for_a_person(refused, owner=owner, tokens=tokens)
+    return frozenset().union(*apart.results)
+
+
+def _miss_armed(
+    run_id: int,
+    executions: Sequence[LiveExecution],
+    cause: str,
+    *,
+    owner: str,
+    tokens: Mapping[int, int],
+    now: dt.datetime,
+    words: str,
+) -> frozenset[int]:
     with transaction.atomic(), connection.cursor() as cursor:
         shards = leases.hold(cursor, owner=owner, tokens=tokens)
         cursor.execute(
@@ -348,7 +458,7 @@ def miss_armed(
         )
         armed = {row[0] for row in cursor.fetchall()}
         changes = [
-            StatusChange(execution, "MISSED", cause, message)
+            StatusChange(execution, "MISSED", cause, words)
             for execution in executions
             if execution.shard in shards and execution.id in armed
         ]

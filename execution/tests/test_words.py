@@ -25,3 +25,4 @@ def test_the_api_descriptions_name_every_cause(audience: str) -> None:
 def test_what_staff_read_is_not_passed_off_as_a_brokers_words() -> None:
     assert brokers_words("MARGIN", "Insufficient funds") == "Insufficient funds"
     assert brokers_words("CONTRACT_LIST", "one expiry has one lot") == ""
+    assert brokers_words("UNWRITABLE", "numeric field overflow") == ""

@@ -70,6 +70,8 @@ class Cause(enum.StrEnum):
     POSITION_LIMIT: so much of this contract or index may be held, by the account or the market.
     RISK: any other limit or block of the broker's risk desk on this client.
     CONTRACT_RESTRICTED: this contract (a far strike, a banned or blocked one), at any price.
+    APP_NOT_PERMITTED: the broker has not permitted our application to do this; for the operator.
+    DAILY_LIMIT: the broker takes no more orders of this account today, however often sent.
     """
 
     MARGIN = "MARGIN"
@@ -82,7 +84,9 @@ class Cause(enum.StrEnum):
     IP_NOT_REGISTERED = "IP_NOT_REGISTERED"
     SEGMENT = "SEGMENT"
     PRODUCT = "PRODUCT"
+    APP_NOT_PERMITTED = "APP_NOT_PERMITTED"
     RATE_LIMIT = "RATE_LIMIT"
+    DAILY_LIMIT = "DAILY_LIMIT"
     MARKET_CLOSED = "MARKET_CLOSED"
     BROKER_DOWN = "BROKER_DOWN"
     INVALID = "INVALID"
@@ -146,9 +150,33 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class LoginResult:
-    """The broker's answer to a token exchange; ``error`` holds its own words on refusal."""
+    """The broker's answer to a token exchange; ``error`` holds its own words on refusal.
+
+    ``client_id`` is empty where the answer names no owner: then the token's owner has to be asked
+    for (:meth:`BrokerAdapter.owner`) before anybody relies on it. ``lives_for`` and ``ends_at``
+    (UTC) are how long the broker says the token lives, if it does, in the shape in which it does.
+    """
 
     access_token: str = field(default="", repr=False)
+    client_id: str = ""
+    error: str = ""
+    unknown: bool = False
+    lives_for: dt.timedelta | None = None
+    ends_at: dt.datetime | None = None
+
+    def expiry(self, now: dt.datetime, day_ends: dt.datetime) -> dt.datetime:
+        """When this token, obtained at ``now``, dies: at ``day_ends``, or before if told so."""
+        told = None if self.lives_for is None else now + self.lives_for
+        return min(at for at in (day_ends, self.ends_at, told) if at is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerRead:
+    """Whose session a token is, or the broker's words (``error``) why it does not say.
+
+    ``unknown`` when there was no answer to read.
+    """
+
     client_id: str = ""
     error: str = ""
     unknown: bool = False
@@ -177,12 +205,25 @@ class OrderRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class PriceBand:
+    """Between which prices (rupees per unit, both included) orders of a contract are taken now.
+
+    A side that the broker did not name is None; one of them is always named. Bands move, so one is
+    good for the next try only.
+    """
+
+    low: Decimal | None = None
+    high: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SendResult:
     """What the answer to a place or cancel call proves.
 
-    ``retryable`` is true only where a documented code or status (HTTP 429) says that another try
-    may be accepted, never because of a text; the caller still keeps to its three sends. ``message``
-    keeps the broker's own words.
+    ``retryable`` is true only where a documented code, status (HTTP 429) or, with its own status, a
+    whole documented sentence says that another try may be accepted, never because of words in a
+    text; the caller still keeps to its three sends. ``message`` keeps the broker's own words.
+    ``band`` is what a refusal for the price names as permitted, if it does.
     """
 
     outcome: Outcome
@@ -191,11 +232,16 @@ class SendResult:
     message: str = ""
     code: str = ""
     retryable: bool = False
+    band: PriceBand | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class OrderReport:
-    """One row of a broker's order book. Quantities in units; price 0 when nothing filled."""
+    """One order of a broker's book, as it stands. Quantities in units; price 0 when nothing filled.
+
+    ``quantity`` is the order's at the broker now: somebody may have changed it there. ``band`` is
+    what a rejection for the price names as permitted, if it does.
+    """
 
     broker_order_id: str
     tag: str
@@ -209,6 +255,7 @@ class OrderReport:
     product: Product | None = None
     message: str = ""
     cause: Cause | None = None
+    band: PriceBand | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +270,10 @@ class NetPosition:
 
 @dataclass(frozen=True, slots=True)
 class BookRead:
-    """A *successful* order-book read, or a failed one that proves nothing (``ok`` false)."""
+    """A *successful* order-book read, or a failed one that proves nothing (``ok`` false).
+
+    Every order stands in ``orders`` once, in its latest state, however the broker lists it.
+    """
 
     ok: bool
     orders: Sequence[OrderReport] = ()
@@ -243,13 +293,20 @@ class PositionRead:
 
 @dataclass(frozen=True, slots=True)
 class QuoteRow:
-    """One instrument's prices in rupees; ``at`` is the exchange's time in UTC."""
+    """One instrument's prices in rupees, with their two ages (UTC, the exchange's time).
+
+    ``at`` is of the quote: bid, ask, and that ``last_price`` is still the last one. ``traded_at``
+    is of the trade that made ``last_price``; None when the broker does not say, or it was not
+    today as far as the broker says. Of an index, which nobody trades, both are the same. The
+    server's clock in an answer is neither.
+    """
 
     key: str
     last_price: Decimal
     bid: Decimal | None
     ask: Decimal | None
     at: dt.datetime
+    traded_at: dt.datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,8 +354,15 @@ class Unreadable:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class UnknownColumn:
+    """A name in a list's first line that nobody told us about."""
+
+    name: str
+
+
 #: What a line of an instrument file turns out to be; None is a broken one.
-Listed = InstrumentRow | UnknownProduct | Unreadable | None
+Listed = InstrumentRow | UnknownProduct | UnknownColumn | Unreadable | None
 
 
 class InstrumentStream(Iterator[InstrumentRow]):
@@ -306,8 +370,8 @@ class InstrumentStream(Iterator[InstrumentRow]):
 
     ``read`` counts lines about index derivatives, ``skipped`` those of them that were broken
     (blank, unparseable), ``unknown`` the lines of product codes that are not in our tables, by
-    exchange and code. ``problem`` says why the file as a whole cannot be read, if so. All are
-    final at exhaustion.
+    exchange and code, ``unknown_columns`` the names in the first line that are not in our tables.
+    ``problem`` says why the file as a whole cannot be read, if so. All are final at exhaustion.
     """
 
     def __init__(self, listed: Iterator[Listed]) -> None:
@@ -316,12 +380,16 @@ class InstrumentStream(Iterator[InstrumentRow]):
         self.read = 0
         self.skipped = 0
         self.unknown: Counter[tuple[str, str]] = Counter()
+        self.unknown_columns: list[str] = []
         self.problem = ""
 
     def __next__(self) -> InstrumentRow:
         for line in self._listed:
             if isinstance(line, UnknownProduct):
                 self.unknown[(line.exchange, line.code)] += 1
+                continue
+            if isinstance(line, UnknownColumn):
+                self.unknown_columns.append(line.name)
                 continue
             if isinstance(line, Unreadable):
                 self.problem = line.reason
@@ -372,7 +440,13 @@ class BrokerAdapter(Protocol):
         """Access token, or the broker's refusal in its own words."""
 
     def token_expiry(self, now: dt.datetime) -> dt.datetime:
-        """When a token obtained at ``now`` (UTC) dies, in UTC."""
+        """When a token obtained at ``now`` (UTC) dies at the latest, in UTC."""
+
+    def owner(self, session: Session) -> HttpRequest:
+        """Question whose session this is; ``session.client_id`` is who we believe it to be."""
+
+    def parse_owner(self, response: HttpResponse) -> OwnerRead:
+        """The client id that the broker names, or why it names none."""
 
     # -- orders ------------------------------------------------------------------------------
     def place_order(self, session: Session, order: OrderRequest) -> HttpRequest:

@@ -6,9 +6,9 @@ tell-tale words. The clause that comes **first** decides: what stands behind it 
 order book for open orders"). General words ("invalid", "not allowed") decide only where no
 tell-tale is found; whatever is not recognised is OTHER and the words are kept.
 
-A text never makes a refusal retryable and never proves an empty book: only a documented code or
-status does the one, only the documented sentence the other. A text can only take certainty away
-(:func:`is_ambiguous`).
+Words in a text never make a refusal retryable and never prove an empty book: only a documented
+code, status or whole sentence does. A text can only take certainty away (:func:`is_ambiguous`).
+Where a broker documents a *type* of error beside its words, the type beats the words (adapters).
 
 Texts: Kite's exceptions (https://kite.trade/docs/connect/v3/exceptions/) and forum, the ``emsg``
 and ``rejreason`` samples of the Noren API documents (https://github.com/Shoonya-Dev/ShoonyaApi-py),
@@ -43,11 +43,20 @@ _AMBIGUOUS = re.compile(
 
 #: Tell-tale words by cause. Where two begin at the same letter the earlier row wins.
 _TELL_TALES: Sequence[tuple[Cause, str]] = (
+    # An "after market order" is a kind of order: that it is not valid says nothing of the market.
+    (Cause.INVALID, r"invalid amo\b"),
+    # Of one day, unlike those of a second or a minute: https://kite.trade/forum, comment 51118.
+    (Cause.DAILY_LIMIT, r"maximum allowed (?:order )?requests|orders? per day|daily order limit"),
     (
         Cause.IP_NOT_REGISTERED,
         r"no ips? configured|not allowed to place orders for this app|unregistered ip"
         r"|\bip\b.{0,60}(?:not (?:allowed|registered|whitelisted)|mismatch)|static ip"
         r"|access restricted for api",
+    ),
+    (
+        Cause.APP_NOT_PERMITTED,
+        r"insufficient permission|permission denied"
+        r"|\bapp(?:lication)? (?:is )?not (?:permitted|authori[sz]ed|approved)",
     ),
     (
         Cause.SESSION_EXPIRED,
@@ -58,8 +67,7 @@ _TELL_TALES: Sequence[tuple[Cause, str]] = (
     (
         Cause.RATE_LIMIT,
         r"too many (?:requests|orders)|rate limit|throttl|exceeding access rate"
-        r"|(?:request|order) rate exceeds|maximum allowed (?:order )?requests"
-        r"|orders? per (?:second|minute)"
+        r"|(?:request|order) rate exceeds|orders? per (?:second|minute)"
         r"|order rec(?:ei|ie)ved .{0,40}(?:second|minute)",
     ),
     (

@@ -144,7 +144,14 @@ def _accept(
     if not read.ok:
         log.warning("feed_read_failed", feed=feed.name, cause=read.cause, detail=read.message)
     return {
-        key: Quote(last=row.last_price, bid=row.bid, ask=row.ask, at=row.at, source=feed.name)
+        key: Quote(
+            last=row.last_price,
+            bid=row.bid,
+            ask=row.ask,
+            at=row.at,
+            source=feed.name,
+            traded_at=row.traded_at,
+        )
         for key, row in read.quotes.items()
         if fresh(row, now=now, max_age=max_age)
     }

@@ -5,28 +5,45 @@ from __future__ import annotations
 import csv
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from brokers.base import Unreadable
+from brokers import wire
+from brokers.base import UnknownColumn, Unreadable
 
 Row = Mapping[str, str]
+#: Names in a first line that are told; a line of a thousand fields is no header.
+_NAMED = 10
 
 
-def read_rows(lines: Iterable[str], needed: Collection[str]) -> Iterator[Row | Unreadable | None]:
+def read_rows(
+    lines: Iterable[str],
+    needed: Collection[str],
+    *,
+    also: Collection[str] = (),
+    synonyms: Mapping[str, str] | None = None,
+) -> Iterator[Row | UnknownColumn | Unreadable | None]:
     """The rows of a CSV list by column name, texts stripped; blank lines are left out.
 
-    A byte order mark and blanks around names are forgiven; a line with too few fields is None. A
-    list without one of the ``needed`` columns, or one that stops being CSV, gives one
-    :class:`Unreadable` and ends there.
+    A byte order mark and blanks around names are forgiven; a line with too few fields is None.
+    ``synonyms`` are other names of columns: rows carry ours. A name that is neither ``needed`` nor
+    known ``also`` is told as an :class:`UnknownColumn` before the rows. A list without one of the
+    needed columns, or one that stops being CSV, gives one :class:`Unreadable` and ends there.
     """
+    other = synonyms or {}
     try:
         reader = csv.reader(lines)
         header = [name.strip().lstrip("\ufeff") for name in next(reader, [])]
+        header = [other.get(name, name) for name in header]
+        strange = [
+            wire.clean_text(name, 30) for name in header if name and name not in {*needed, *also}
+        ][:_NAMED]
         missing = [name for name in needed if name not in header]
         if len(missing) == len(needed):
             yield Unreadable("its first line names none of the columns of such a list")
             return
         if missing:
-            yield Unreadable(f"the list has no column {' or '.join(missing)}")
+            instead = f"; unknown to us: {', '.join(strange)}" if strange else ""
+            yield Unreadable(f"the list has no column {' or '.join(missing)}{instead}")
             return
+        yield from map(UnknownColumn, strange)
         width = len(header) - (header[-1] == "")  # Noren's lines end in a comma
         for fields in reader:
             if not any(fields):

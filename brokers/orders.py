@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 
+from brokers.bands import band_of
 from brokers.base import (
     BookState,
     Capabilities,
@@ -16,6 +19,7 @@ from brokers.base import (
     Product,
     Side,
 )
+from brokers.causes import cause_of
 from quantleap.core.identifiers import ascii_upper
 
 _TAG = re.compile(r"[0-9A-Za-z]+")
@@ -37,6 +41,20 @@ def check_order(order: OrderRequest, capabilities: Capabilities) -> None:
 def book_state(status: str, states: Mapping[str, BookState]) -> BookState:
     """Our state of a broker's status text; a text nobody told us about is OTHER (keep polling)."""
     return states.get(ascii_upper(status).replace("_", " "), BookState.OTHER)
+
+
+def cause_in_book(state: BookState, message: str, raw: str = "") -> Cause | None:
+    """Why an order of the book is over: of a rejected one by its words, or by the raw ones.
+
+    The exchange *cancels* an order whose price it does not permit when it would match
+    (https://kite.trade/forum/discussion/13838); no other words of a cancelled order count.
+    """
+    if state not in (BookState.REJECTED, BookState.CANCELLED):
+        return None
+    cause = cause_of(message)
+    if cause is Cause.OTHER:
+        cause = cause_of(raw)
+    return cause if state is BookState.REJECTED or cause is Cause.PRICE_BAND else None
 
 
 def report(
@@ -89,4 +107,42 @@ def report(
         product=product,
         message=message,
         cause=cause,
+        band=band_of(message) if cause is Cause.PRICE_BAND else None,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One row of a book: what it says, and when the broker changed it (UTC, None: not told)."""
+
+    report: OrderReport
+    at: dt.datetime | None
+
+
+def latest(rows: Sequence[Listed], *, newest_first: bool) -> tuple[OrderReport, ...]:
+    """Every order of a book once, in its latest state, in the order in which they appear.
+
+    Some books list an order's whole history: one id is one order. The latest row is the one of the
+    broker's latest time and, within a second, the one that its list puts last (``newest_first``
+    says which end that is). Whatever the clocks say, an order never steps back from a final state
+    and never loses fills.
+    """
+    by_id: dict[str, list[tuple[int, Listed]]] = {}
+    for position, row in enumerate(rows):
+        rank = -position if newest_first else position
+        by_id.setdefault(row.report.broker_order_id, []).append((rank, row))
+    return tuple(_latest(states) for states in by_id.values())
+
+
+def _latest(states: Sequence[tuple[int, Listed]]) -> OrderReport:
+    if len(states) == 1:
+        return states[0][1].report
+    # A time is compared only where every state has one: else the list's own order decides.
+    timed = all(row.at is not None for _, row in states)
+
+    def rank(state: tuple[int, Listed]) -> tuple[bool, int, float, int]:
+        position, row = state
+        at = row.at.timestamp() if timed and row.at is not None else 0.0
+        return row.report.state.is_terminal, row.report.filled_quantity, at, position
+
+    return max(states, key=rank)[1].report

@@ -15,13 +15,18 @@ from quantleap.core.registry import Port
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A price as of ``at`` (UTC, the exchange's time), in rupees per unit; ``source`` names who."""
+    """Prices of ``at`` (UTC, the exchange's time), in rupees per unit; ``source`` names who.
+
+    ``bid`` and ``ask`` are of ``at``; ``last`` was traded at ``traded_at``, perhaps long before.
+    None there: nobody says when, so ``last`` is no price of today's. An index level has one time.
+    """
 
     last: Decimal
     bid: Decimal | None
     ask: Decimal | None
     at: dt.datetime
     source: str
+    traded_at: dt.datetime | None = None
 
 
 class QuoteSource(Protocol):

@@ -29,6 +29,7 @@ from brokers.base import (
     OrderRequest,
     OrderType,
     Outcome,
+    OwnerRead,
     PositionRead,
     Product,
     QuoteRead,
@@ -81,6 +82,14 @@ class PaperAdapter:
     def token_expiry(self, now: dt.datetime) -> dt.datetime:
         """06:00 IST that comes next."""
         return wire.next_ist_hour(now, _TOKEN_HOUR_IST)
+
+    def owner(self, session: Session) -> HttpRequest:
+        """Never asked: the token answer names the owner."""
+        return _request("GET", "owner", {"client_id": session.client_id})
+
+    def parse_owner(self, response: HttpResponse) -> OwnerRead:
+        """Never read."""
+        return OwnerRead(unknown=True, error="Paper was not asked")
 
     def place_order(self, session: Session, order: OrderRequest) -> HttpRequest:
         """The order as one JSON object."""

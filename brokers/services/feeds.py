@@ -25,11 +25,10 @@ from brokers.errors import (
 from brokers.models import FeedAccount, FeedLogin
 from brokers.registry import get_adapter
 from brokers.selectors import clean_broker, clean_client_id
-from brokers.services.login import check_code, exchange_code
+from brokers.services.login import check_code, exchange_code, prove_owner, session_end
 from quantleap.core import audit, crypto
 from quantleap.core.audit import Actor
 from quantleap.core.errors import InvalidRequest, NotFound
-from quantleap.core.identifiers import ascii_upper
 
 #: Staff type a password and a second factor meanwhile.
 FEED_LOGIN_SECONDS: Final = 600
@@ -186,9 +185,12 @@ def complete_feed_login(
     result = exchange_code(feed.broker, credentials, code)
     if result.unknown:
         raise BrokerUnavailable("The broker did not answer; log in again")
-    if result.error or ascii_upper(result.client_id) != feed.client_id:
-        message = result.error or "The broker logged in another client id"
-        raise BrokerRejected(message, broker_response={"code": "login_refused", "message": message})
+    if result.error:
+        raise BrokerRejected(
+            result.error, broker_response={"code": "login_refused", "message": result.error}
+        )
+    expires = session_end(feed.broker, result, now)
+    prove_owner(feed.broker, credentials, result)
     with transaction.atomic():
         locked = FeedAccount.objects.select_for_update(no_key=True).filter(pk=feed.pk).first()
         # Compared in the clear: the same secret may have been written again under a newer key.
@@ -196,7 +198,7 @@ def complete_feed_login(
             raise BrokerUnavailable("The feed account changed during the login; log in again")
         FeedAccount.objects.filter(pk=feed.pk).update(
             access_token=vault.seal(feed, "access_token", result.access_token),
-            token_expires_at=get_adapter(feed.broker).token_expiry(now),
+            token_expires_at=expires,
         )
         _audit(feed, "feed_account.logged_in", actor)
     feed.refresh_from_db()

@@ -54,7 +54,8 @@ class ImportReport:
     ``expired`` counts lines of past expiries, ``contradictory`` those of contracts that stand
     twice with different data; neither is imported. ``unknown`` counts lines by product code that
     is not in our tables ("BFO NEWOPT"): a new index shows up here, and so does every stock of a
-    list that does not tell stocks from indices.
+    list that does not tell stocks from indices. ``unknown_columns`` are names in its first line
+    that are not in our tables: a broker that renames a column shows up here.
     """
 
     read: int
@@ -68,6 +69,7 @@ class ImportReport:
     expired: int = 0
     contradictory: int = 0
     unknown: Mapping[str, int] = field(default_factory=dict)
+    unknown_columns: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         text = (
@@ -80,6 +82,8 @@ class ImportReport:
             text += f"; {self.expired} expired"
         if self.contradictory:
             text += f"; {self.contradictory} contradict another line"
+        if self.unknown_columns:
+            text += f"; unknown columns: {', '.join(self.unknown_columns)}"
         return text + self._unknown_words()
 
     def _unknown_words(self) -> str:
@@ -146,6 +150,7 @@ def import_instruments(
                 f"{exchange} {code or '(no name)'}": count
                 for (exchange, code), count in stream.unknown.items()
             },
+            unknown_columns=tuple(stream.unknown_columns),
         )
         _store_done(broker, rows, asked, source, actor, report, now)
         audit.record(

@@ -13,7 +13,14 @@ import structlog
 from django.db import transaction
 
 from brokers import vault
-from brokers.base import Credentials, HttpRequest, HttpResponse, LoginResult
+from brokers.base import (
+    Credentials,
+    HttpRequest,
+    HttpResponse,
+    LoginResult,
+    OwnerRead,
+    Session,
+)
 from brokers.endpoints import endpoints, require_enabled
 from brokers.errors import AccountNotUsable, BrokerRejected, BrokerUnavailable, InvalidState
 from brokers.http import TransportError, send
@@ -103,7 +110,8 @@ def complete_login(
     check_code(code, field="request_token")
     _require_usable(account)
     _spend_state(account, state, now)
-    result = _exchange(account, vault.credentials_of(account), code)
+    credentials = vault.credentials_of(account)
+    result = _exchange(account, credentials, code)
     if result.unknown:
         log.warning("broker_login_unknown", account=account.pk, broker=account.broker)
         raise BrokerUnavailable("The broker did not answer; start the login again")
@@ -111,12 +119,60 @@ def complete_login(
         raise BrokerRejected(
             result.error, broker_response={"code": "login_refused", "message": result.error}
         )
-    if ascii_upper(result.client_id) != account.client_id:
-        message = "The broker logged in another client id than this account's"
-        raise BrokerRejected(message, broker_response={"code": "other_client", "message": message})
-    _store_token(account, result.access_token, actor, now)
+    expires = session_end(account.broker, result, now)
+    prove_owner(account.broker, credentials, result, egress=vault.egress_of(account))
+    _store_token(account, result.access_token, expires, actor, now)
     account.refresh_from_db()
     return account
+
+
+def session_end(broker: str, result: LoginResult, now: dt.datetime) -> dt.datetime:
+    """When the session of a successful login ends: the broker's hour, or sooner where it says so.
+
+    BrokerRejected (422) for one that is over before it began.
+    """
+    expires = result.expiry(now, get_adapter(broker).token_expiry(now))
+    if expires <= now:
+        message = "The broker gave a session that is over already"
+        raise BrokerRejected(message, broker_response={"code": "session_over", "message": message})
+    return expires
+
+
+def prove_owner(
+    broker: str, credentials: Credentials, result: LoginResult, *, egress: str = ""
+) -> None:
+    """Make sure that a new session is ``credentials.client_id``'s, before anybody stores it.
+
+    A token answer that names no owner is proven by asking whose it is. BrokerRejected (422) where
+    it is somebody else's or the broker does not say, BrokerUnavailable (503) without an answer.
+    """
+    client_id = result.client_id
+    if not client_id:
+        owner = ask_owner(broker, credentials, result.access_token, egress=egress)
+        if owner.unknown:
+            log.warning("broker_login_owner_unknown", broker=broker, reason=owner.error)
+            raise BrokerUnavailable("The broker did not say whose login it was; start again")
+        if owner.error:
+            raise BrokerRejected(
+                owner.error, broker_response={"code": "login_refused", "message": owner.error}
+            )
+        client_id = owner.client_id
+    if ascii_upper(client_id) != credentials.client_id:
+        message = "The broker logged in another client id than this account's"
+        raise BrokerRejected(message, broker_response={"code": "other_client", "message": message})
+
+
+def ask_owner(
+    broker: str, credentials: Credentials, access_token: str, *, egress: str = ""
+) -> OwnerRead:
+    """Whose session ``access_token`` is, by the broker's word."""
+    adapter = get_adapter(broker)
+    session = Session(credentials.client_id, credentials.api_key, access_token)
+    try:
+        response = send(adapter.owner(session), base_url=require_enabled(broker).api, egress=egress)
+    except TransportError as error:
+        return OwnerRead(unknown=True, error=error.message)
+    return adapter.parse_owner(response)
 
 
 def check_code(code: str, *, field: str) -> str:
@@ -173,9 +229,10 @@ def exchange_code(
     return adapter.parse_token(response)
 
 
-def _store_token(account: BrokerAccount, token: str, actor: Actor, now: dt.datetime) -> None:
+def _store_token(
+    account: BrokerAccount, token: str, expires: dt.datetime, actor: Actor, now: dt.datetime
+) -> None:
     """Keep the token if the account is still what it was when the login began."""
-    expires = get_adapter(account.broker).token_expiry(now)
     with transaction.atomic():
         locked = BrokerAccount.objects.select_for_update(no_key=True).get(pk=account.pk)
         # Compared in the clear: the same secret may have been written again under a newer key.

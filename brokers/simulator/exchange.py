@@ -120,7 +120,7 @@ class Exchange:
         """Accept or refuse a call; an accepted order meets the market 10 to 30 ms later."""
         now = self.now()
         if not self._admit(call.broker, call.client_id, call.received_at):
-            return self.refuse(call, Refusal(Reason.RATE_LIMIT))
+            return self.refuse(call, self._too_fast())
         fault = self.faults.strike(
             "place",
             now,
@@ -162,7 +162,7 @@ class Exchange:
     def cancel(self, broker: str, client_id: str, order_id: str, at: dt.datetime) -> Placed:
         """Cancel an order; a refusal OTHER when it does not exist or is final."""
         if not self._admit(broker, client_id, at):
-            return Placed(refusal=Refusal(Reason.RATE_LIMIT))
+            return Placed(refusal=self._too_fast())
         order = self._visible(broker, client_id, order_id)
         if order is None or not self.book.cancel(order, self.now()):
             return Placed(order, Refusal(Reason.OTHER, {"found": order is not None}))
@@ -182,7 +182,7 @@ class Exchange:
     ) -> Placed:
         """Change an open order and let it meet the market again."""
         if not self._admit(broker, client_id, at):
-            return Placed(refusal=Refusal(Reason.RATE_LIMIT))
+            return Placed(refusal=self._too_fast())
         order = self._visible(broker, client_id, order_id)
         if order is None or order.status.is_final:
             return Placed(order, Refusal(Reason.OTHER, {"found": order is not None}))
@@ -244,6 +244,9 @@ class Exchange:
     def _admit(self, broker: str, client_id: str, at: dt.datetime) -> bool:
         window = self._windows.setdefault((broker, client_id), _Window())
         return window.admit(at, self.settings.orders_per_second)
+
+    def _too_fast(self) -> Refusal:
+        return rules.too_fast(self.settings.orders_per_second)
 
     def _visible(self, broker: str, client_id: str, order_id: str) -> Order | None:
         order = self.book.find(broker, client_id, order_id)
@@ -309,8 +312,11 @@ def _first_sequence(now: dt.datetime) -> int:
 
 def _fault_refusal(fault: Fault) -> Refusal:
     if fault.kind is not Kind.REJECT:
+        if fault.kind is Kind.RATE_LIMIT:
+            return rules.too_fast()
         said = {"message": fault.params["message"]} if fault.kind is Kind.SAY else {}
         return Refusal(FAULT_REASONS[fault.kind], said)
     facts = {"required": "95417.84", "available": "74251.80", "message": ""}
+    facts |= {"rate": "11", "limit": "10"}
     facts |= {k: str(v) for k, v in fault.params.items()}
     return Refusal(Reason(fault.params.get("cause", "OTHER")), facts)

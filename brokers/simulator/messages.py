@@ -54,9 +54,14 @@ KITE_REFUSALS: Final[dict[Reason, tuple[int, str, str]]] = {
         "Please set market protection or use a Limit order.",
     ),
     Reason.PRODUCT: (400, "InputException", "Invalid `product`."),
-    Reason.SEGMENT: (
+    Reason.APP_NOT_PERMITTED: (
         403,
         "PermissionException",
+        "Insufficient permission for that call.",
+    ),
+    Reason.SEGMENT: (
+        400,
+        "InputException",
         "The segment NFO is not enabled for trading in this account.",
     ),
     Reason.MARKET_CLOSED: (
@@ -66,6 +71,7 @@ KITE_REFUSALS: Final[dict[Reason, tuple[int, str, str]]] = {
         "or place an After Market Order (AMO).",
     ),
     Reason.RATE_LIMIT: (429, "NetworkException", "Too many requests"),
+    Reason.DAILY_LIMIT: (429, "NetworkException", "Maximum allowed order requests exceeded."),
     Reason.MARGIN: (
         400,
         "MarginException",
@@ -130,9 +136,17 @@ NOREN_REFUSALS: Final[dict[Reason, tuple[int, str]]] = {
         "Invalid Input : Market orders without market protection are not allowed",
     ),
     Reason.PRODUCT: (200, "Invalid Input : prd"),
+    Reason.APP_NOT_PERMITTED: (
+        200,
+        "Error Occurred : Application is not permitted to place orders",
+    ),
     Reason.SEGMENT: (200, "Error Occurred : Exchange NFO not enabled for the account"),
     Reason.MARKET_CLOSED: (200, "Error Occurred : Market is closed"),
-    Reason.RATE_LIMIT: (429, "Error Occurred : Request rate exceeds Limit"),
+    Reason.RATE_LIMIT: (
+        400,
+        "Invalid Input :  Order Recieved {rate} in a current second exceeds Limit {limit} for user",
+    ),
+    Reason.DAILY_LIMIT: (400, "Invalid Input : Maximum allowed order requests exceeded."),
     Reason.MARGIN: (200, "Error Occurred : Insufficient funds"),
     Reason.SESSION_EXPIRED: (200, "Session Expired :  Invalid Session Key"),
     Reason.IP_NOT_REGISTERED: (200, "Access Restricted for API Only Users"),

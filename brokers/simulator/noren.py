@@ -14,7 +14,7 @@ from brokers.simulator.book import Account, PlaceCall
 from brokers.simulator.exchange import Exchange, Placed
 from brokers.simulator.faults import Fault, Kind
 from brokers.simulator.messages import NOREN_REFUSALS, fill
-from brokers.simulator.rules import Reason, Refusal
+from brokers.simulator.rules import Reason, Refusal, too_fast
 from brokers.simulator.sessions import ZEBU, Login, with_query
 from brokers.simulator.wire import Answer, Call, html_answer, json_answer, redirect
 
@@ -280,7 +280,9 @@ def _no_data() -> object:
 
 
 def _fault_error(fault: Fault) -> NorenError:
-    reasons = {Kind.RATE_LIMIT: Reason.RATE_LIMIT, Kind.EXPIRED_SESSION: Reason.SESSION_EXPIRED}
+    if fault.kind is Kind.RATE_LIMIT:
+        return refusal_error(too_fast())
+    reasons = {Kind.EXPIRED_SESSION: Reason.SESSION_EXPIRED}
     facts = {"message": fault.params["message"]} if fault.kind is Kind.SAY else {}
     return refusal_error(Refusal(reasons.get(fault.kind, Reason.BROKER_DOWN), facts))
 

@@ -35,9 +35,11 @@ class Reason(enum.StrEnum):
     CONTRACT_RESTRICTED = "CONTRACT_RESTRICTED"
     UNPROTECTED = "UNPROTECTED"
     PRODUCT = "PRODUCT"
+    APP_NOT_PERMITTED = "APP_NOT_PERMITTED"
     SEGMENT = "SEGMENT"
     MARKET_CLOSED = "MARKET_CLOSED"
     RATE_LIMIT = "RATE_LIMIT"
+    DAILY_LIMIT = "DAILY_LIMIT"
     MARGIN = "MARGIN"
     SESSION_EXPIRED = "SESSION_EXPIRED"
     IP_NOT_REGISTERED = "IP_NOT_REGISTERED"
@@ -58,6 +60,11 @@ class Refusal:
 
     reason: Reason
     facts: Mapping[str, object] = field(default_factory=dict)
+
+
+def too_fast(limit: int = 10) -> Refusal:
+    """The refusal of one call more than ``limit`` in a second."""
+    return Refusal(Reason.RATE_LIMIT, {"rate": limit + 1, "limit": limit})
 
 
 def check_call(call: PlaceCall, contract: Contract, *, market_open: bool) -> Refusal | None:

@@ -124,7 +124,7 @@ SAID: list[tuple[str, Cause]] = [
     ("Order Recieved 11 in a current second exceeds Limit 10 for user", Cause.RATE_LIMIT),
     ("Throttle limit exceeded", Cause.RATE_LIMIT),
     ("Too many requests", Cause.RATE_LIMIT),
-    ("Maximum allowed order requests exceeded.", Cause.RATE_LIMIT),
+    ("Maximum allowed order requests exceeded.", Cause.DAILY_LIMIT),
     # the rest
     ("You need to add Rs. 138385.27 in your account to place this trade.", Cause.MARGIN),
     ("The segment NFO is not enabled for trading in this account.", Cause.SEGMENT),
@@ -136,6 +136,7 @@ SAID: list[tuple[str, Cause]] = [
     ("17070 : The Price is out of the current execution range", Cause.PRICE_BAND),
     ("16419: This error code will be returned for invalid data in the packet.", Cause.INVALID),
     ("ORA:AMO is stopped", Cause.MARKET_CLOSED),
+    ("Invalid AMO", Cause.INVALID),
     ("No IPs configured for this app. Add allowed IPs.", Cause.IP_NOT_REGISTERED),
     ("Session Expired :  Invalid Session Key", Cause.SESSION_EXPIRED),
     ("Invalid quantity. Enter a multiple of 65.", Cause.INVALID),

@@ -57,6 +57,7 @@ def kite_row(last: str, at: dt.datetime = NOW) -> dict[str, Any]:
     return {
         "last_price": float(last),
         "timestamp": at.astimezone(IST).strftime("%Y-%m-%d %H:%M:%S"),
+        "last_trade_time": at.astimezone(IST).strftime("%Y-%m-%d %H:%M:%S"),
         "depth": {"buy": [{"price": 82.0}], "sell": [{"price": 82.15}]},
     }
 
@@ -67,7 +68,15 @@ def kite(rows: dict[str, Any]) -> dict[str, Any]:
 
 def noren(last: str, at: dt.datetime = NOW) -> dict[str, str]:
     stamp = at.astimezone(IST).strftime("%H:%M:%S %d-%m-%Y")
-    return {"stat": "Ok", "request_time": stamp, "lp": last, "bp1": "81.9", "sp1": "82.2"}
+    time, day = stamp.split()
+    age = {
+        "request_time": stamp,
+        "ltt": time,
+        "ltd": day,
+        "v": "65",
+        "lut": f"{at.timestamp():.0f}",
+    }
+    return {"stat": "Ok", "lp": last, "bp1": "81.9", "sp1": "82.2", **age}
 
 
 # -- synchronous door ------------------------------------------------------------------------
@@ -82,8 +91,8 @@ def test_the_primary_answers_and_the_spare_fills_what_it_lacks(
     wire.post(f"{NOREN}/NorenWClientAPI/GetQuotes", json=noren("71.00"))
     found = FeedQuotes().quotes([call.pk, put.pk, 0], now=NOW)
     assert found == {
-        call.pk: Quote(Decimal("82.05"), Decimal("82.0"), Decimal("82.15"), NOW, "main"),
-        put.pk: Quote(Decimal("71.00"), Decimal("81.9"), Decimal("82.2"), NOW, "spare"),
+        call.pk: Quote(Decimal("82.05"), Decimal("82.0"), Decimal("82.15"), NOW, "main", NOW),
+        put.pk: Quote(Decimal("71.00"), Decimal("81.9"), Decimal("82.2"), NOW, "spare", NOW),
     }
     assert len(wire.calls) == 2
 

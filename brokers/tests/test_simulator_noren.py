@@ -200,10 +200,11 @@ def test_without_money_the_order_is_rejected_later(house: House) -> None:
     assert row["rejreason"].startswith("RED:Margin Shortfall")
 
 
-def test_the_eleventh_order_of_a_second_is_429(house: House) -> None:
+def test_the_eleventh_order_of_a_second_is_refused_with_400(house: House) -> None:
     answers = [house.noren_place() for _ in range(11)]
-    assert [status for status, _ in answers] == [200] * 10 + [429]
-    assert "exceeds Limit" in answers[-1][1]["emsg"]
+    assert [status for status, _ in answers] == [200] * 10 + [400]
+    said = "Order Recieved 11 in a current second exceeds Limit 10 for user"
+    assert said in answers[-1][1]["emsg"]
 
 
 # -- market data ---------------------------------------------------------------------------------

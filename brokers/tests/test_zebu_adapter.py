@@ -153,7 +153,6 @@ def test_the_index_is_asked_for_by_token(underlying: str, token: str) -> None:
         (said([{"stat": "Ok", "norenordno": "1"}]), Outcome.UNKNOWN, None),
         (said({"stat": "Not_Ok", "emsg": "x"}, 500), Outcome.UNKNOWN, None),
         (HttpResponse(502, {}, b"<html>Bad Gateway</html>"), Outcome.UNKNOWN, None),
-        (HttpResponse(401, {}, b"<html>Unauthorized</html>"), Outcome.UNKNOWN, None),
     ],
 )
 def test_outcomes(response: HttpResponse, outcome: Outcome, cause: Cause | None) -> None:
@@ -201,12 +200,7 @@ def test_a_quote() -> None:
         Decimal("82.15"),
     )
     assert quote.at == dt.datetime(2026, 8, 25, 3, 50, 1, tzinfo=dt.UTC)
-
-
-def test_an_exchange_time_beats_the_answers_time() -> None:
-    value = json.loads((DATA / "quote.json").read_text()) | {"lut": "1787629800"}
-    quote = ADAPTER.parse_quotes(said(value), ["call"], {"call": CALL}).quotes["call"]
-    assert quote.at == dt.datetime.fromtimestamp(1787629800, dt.UTC)
+    assert quote.traded_at == dt.datetime(2026, 8, 25, 3, 49, 58, tzinfo=dt.UTC)
 
 
 def test_a_quote_of_another_instrument_is_not_ours() -> None:

@@ -122,7 +122,7 @@ def test_the_recorded_order_answer_is_accepted() -> None:
         ("OrderException", 400, "Refused", Outcome.REFUSED, Cause.OTHER),
         ("HoldingException", 400, "Refused", Outcome.REFUSED, Cause.OTHER),
         ("UserException", 403, "Refused", Outcome.REFUSED, Cause.OTHER),
-        ("PermissionException", 403, "No permission", Outcome.REFUSED, Cause.SEGMENT),
+        ("PermissionException", 403, "No permission", Outcome.REFUSED, Cause.APP_NOT_PERMITTED),
         (
             "TokenException",
             403,
@@ -162,6 +162,43 @@ def test_error_types(
     assert result.retryable == (cause is Cause.RATE_LIMIT)
 
 
+@pytest.mark.parametrize(
+    ("kind", "status", "message", "cause"),
+    [
+        ("TokenException", 403, "Missing `api_key`", Cause.SESSION_EXPIRED),
+        ("TokenException", 403, "Insufficient funds", Cause.SESSION_EXPIRED),
+        (
+            "PermissionException",
+            403,
+            "The segment NFO is not enabled for trading in this account.",
+            Cause.APP_NOT_PERMITTED,
+        ),
+        ("PermissionException", 403, "No IPs configured for this app.", Cause.IP_NOT_REGISTERED),
+        ("MarginException", 400, "Position limit for this contract is reached", Cause.MARGIN),
+        ("InputException", 400, "Invalid AMO", Cause.INVALID),
+        ("InputException", 400, "The segment NFO is not enabled", Cause.SEGMENT),
+    ],
+)
+def test_the_documented_type_beats_the_text(
+    kind: str, status: int, message: str, cause: Cause
+) -> None:
+    """Seen: INVALID for a session that was over, SEGMENT for our application's missing right."""
+    result = ADAPTER.parse_place(error(kind, message, status))
+    assert (result.outcome, result.cause) == (Outcome.REFUSED, cause)
+    assert ADAPTER.parse_order_book(error(kind, message, status)).cause is cause
+
+
+@pytest.mark.parametrize("kind", ["NetworkException", "GeneralException", "OrderException"])
+def test_maximum_allowed_order_requests_is_final_for_the_day(kind: str) -> None:
+    """Seen: retried, as any HTTP 429."""
+    message = "Maximum allowed order requests exceeded."
+    result = ADAPTER.parse_place(error(kind, message, 429))
+    assert (result.outcome, result.cause) == (Outcome.REFUSED, Cause.DAILY_LIMIT)
+    assert not result.retryable
+    control = ADAPTER.parse_place(error(kind, "Too many requests", 429))
+    assert (control.cause, control.retryable) == (Cause.RATE_LIMIT, True)
+
+
 def test_an_error_that_names_an_order_proves_nothing() -> None:
     value = {
         "status": "error",
@@ -190,9 +227,12 @@ def test_the_recorded_book() -> None:
 
 def test_the_recorded_life_of_an_order() -> None:
     rows = json.loads((DATA / "order_info.json").read_text())["data"]
-    seen = ADAPTER.parse_order_book(recorded("order_info.json"))
-    assert seen.ok
-    states = dict(zip([row["status"] for row in rows], [o.state for o in seen.orders], strict=True))
+    states = {}
+    for row in rows:
+        body = json.dumps({"status": "success", "data": [row]}).encode()
+        (states[row["status"]],) = [
+            order.state for order in ADAPTER.parse_order_book(HttpResponse(200, {}, body)).orders
+        ]
     assert states["PUT ORDER REQ RECEIVED"] is BookState.SUBMITTED
     assert states["VALIDATION PENDING"] is BookState.SUBMITTED
     assert BookState.OTHER not in states.values()

@@ -24,6 +24,7 @@ from brokers.base import (
     InstrumentStream,
     LoginResult,
     OrderRequest,
+    OwnerRead,
     PositionRead,
     Product,
     QuoteRead,
@@ -91,6 +92,15 @@ class ZebuAdapter:
     def token_expiry(self, now: dt.datetime) -> dt.datetime:
         """05:00 IST that comes next."""
         return wire.next_ist_hour(now, _TOKEN_HOUR_IST)
+
+    def owner(self, session: Session) -> HttpRequest:
+        """``ClientDetails``: the token answer of the documented shape names no owner."""
+        fields = {"uid": session.client_id, "actid": session.client_id, "brkname": "ZEBU"}
+        return _call("ClientDetails", fields, session)
+
+    def parse_owner(self, response: HttpResponse) -> OwnerRead:
+        """Whose session it is."""
+        return parsing.parse_owner(response)
 
     # -- orders ------------------------------------------------------------------------------
     def place_order(self, session: Session, order: OrderRequest) -> HttpRequest:

@@ -2,7 +2,8 @@
 
 ``Exchange,Token,LotSize,Symbol,TradingSymbol,Expiry,Instrument,OptionType,StrikePrice,TickSize,``
 A real file ends its lines in a comma and may begin with blank contracts; some brokers' BFO files
-call the strike's column ``Strike``. ``Symbol`` is the product code.
+call the strike's column ``Strike`` (Zebu's and TradeSmart's, read so by
+https://github.com/marketcalls/openalgo). ``Symbol`` is the product code.
 """
 
 from __future__ import annotations
@@ -11,26 +12,24 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 from brokers import wire
-from brokers.base import InstrumentRow, Listed, UnknownProduct, Unreadable
+from brokers.base import InstrumentRow, Listed, UnknownColumn, UnknownProduct, Unreadable
 from brokers.listing import Row, read_rows
 from brokers.underlyings import NOREN_PRODUCTS
 
 _COLUMNS = (
     *("Exchange", "Token", "LotSize", "Symbol", "TradingSymbol"),
-    *("Expiry", "Instrument", "OptionType", "TickSize"),
+    *("Expiry", "Instrument", "OptionType", "StrikePrice", "TickSize"),
 )
+_SYNONYMS = {"Strike": "StrikePrice"}
 _INDEX_INSTRUMENTS = frozenset({"OPTIDX", "FUTIDX"})
 _TYPES = {"CE": "CE", "PE": "PE", "XX": "FUT", "": "FUT"}
 
 
 def parse(lines: Iterable[str]) -> Iterator[Listed]:
     """What each line about index derivatives is; lines about other things are left out."""
-    for row in read_rows(lines, _COLUMNS):
-        if isinstance(row, Unreadable):
+    for row in read_rows(lines, _COLUMNS, synonyms=_SYNONYMS):
+        if row is None or isinstance(row, UnknownColumn | Unreadable):
             yield row
-            return
-        if row is None:
-            yield None
             continue
         kind = row["Instrument"]
         if kind in _INDEX_INSTRUMENTS:
@@ -49,7 +48,7 @@ def _row(row: Row, kind: str, underlying: str) -> InstrumentRow | None:
     token = row["Token"]
     option_type = _TYPES.get(row["OptionType"], "")
     expiry = wire.read_day(row["Expiry"])
-    strike = wire.read_decimal(row.get("StrikePrice") or row.get("Strike", ""))
+    strike = wire.read_decimal(row["StrikePrice"])
     lot_size = wire.read_int(row["LotSize"])
     tick_size = wire.read_price(row["TickSize"])
     future = kind == "FUTIDX"

@@ -1,19 +1,22 @@
 """Reading Noren's answers. Nothing here raises on what came over the wire.
 
 Noren answers an object with ``"stat": "Ok"``, a bare list of such objects, or ``{"stat": "Not_Ok",
-"emsg"}``, nearly always as HTTP 200, every value a string. An empty list is an *error* there, and
-one documented sentence (:data:`NO_DATA`) is the only one that means it
-(https://github.com/Shoonya-Dev/ShoonyaApi-py, sample failure responses).
+"emsg"}``, every value a string. An error comes as HTTP 200 or 400, so the body is judged first. An
+empty list is an *error* there, and one documented sentence (:data:`NO_DATA`) is the only one that
+means it (https://github.com/Shoonya-Dev/ShoonyaApi-py, sample failure responses). HTTP 401 and 403
+without words of Noren's own mean: log in again (the same documents).
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from brokers import wire
+from brokers.bands import band_of
 from brokers.base import (
     BookRead,
     BookState,
@@ -24,6 +27,7 @@ from brokers.base import (
     NetPosition,
     OrderReport,
     Outcome,
+    OwnerRead,
     PositionRead,
     Product,
     QuoteRead,
@@ -32,7 +36,7 @@ from brokers.base import (
     Side,
 )
 from brokers.causes import cause_of, is_ambiguous
-from brokers.orders import book_state, report
+from brokers.orders import Listed, book_state, cause_in_book, latest, report
 
 _OK = 200
 _RATE_LIMITED = 429
@@ -41,6 +45,16 @@ _RATE_LIMITED = 429
 NO_DATA = 'Error Occurred : 5 "no data"'
 #: Noren refuses with 200; front ends of it have been seen to use these with the same body.
 _REFUSAL_STATUSES = frozenset({200, 400, 401, 403})
+#: With these a list or "no data" may come; what comes with an error of the server proves nothing.
+_READ_STATUSES = frozenset({200, 400})
+_LOG_IN_AGAIN = frozenset({401, 403})
+#: The whole sentence by which Noren refuses what came too fast; it comes with HTTP 400. (So seen by
+#: https://github.com/marketcalls/openalgo, which reads the numbers from it.)
+_TOO_FAST = re.compile(
+    r"(?:Invalid Input\s*:\s*)?Order Rec(?:ie|ei)ved \d+ in a current (?:second|minute) "
+    r"exceeds Limit \d+ for user",
+    re.IGNORECASE,
+)
 
 _STATES: Mapping[str, BookState] = {
     "PENDING": BookState.SUBMITTED,
@@ -57,6 +71,11 @@ _STATES: Mapping[str, BookState] = {
 _PRODUCTS: Mapping[str, Product] = {"I": Product.INTRADAY, "M": Product.CARRY}
 _SIDES: Mapping[str, Side] = {"B": Side.BUY, "S": Side.SELL}
 _TIME = "%H:%M:%S %d-%m-%Y"
+_EXCHANGE_TIME = "%d-%m-%Y %H:%M:%S"
+#: Exchanges that list indices: an index has a level, but nobody trades it.
+_INDEX_EXCHANGES = frozenset({"NSE", "BSE"})
+#: A token's life in seconds; from here on the figure is the Unix second of its end.
+_LONGEST_LIFE = 10_000_000
 #: Exchange times in Unix seconds beyond these are nonsense (2001 and 2286).
 _EPOCH = (1_000_000_000, 9_999_999_999)
 
@@ -78,17 +97,24 @@ def parse_write(response: HttpResponse, id_field: str) -> SendResult:
             return SendResult(Outcome.ACCEPTED, broker_order_id=order_id)
     message = _emsg(answer)
     named = answer is not None and bool(answer.get(id_field))
-    if response.status == _RATE_LIMITED and not named and (answer or {}).get("stat") != "Ok":
+    if _is_too_fast(response, message) and not named and (answer or {}).get("stat") != "Ok":
+        final = cause_of(message) is Cause.DAILY_LIMIT
         return SendResult(
             Outcome.REFUSED,
-            cause=Cause.RATE_LIMIT,
+            cause=Cause.DAILY_LIMIT if final else Cause.RATE_LIMIT,
             message=message or "Too many requests",
-            retryable=True,
+            retryable=not final,
         )
     raw = answer.get("emsg") if answer is not None else None
     sure = isinstance(raw, str) and not is_ambiguous(raw) and not named
     if message and sure and response.status in _REFUSAL_STATUSES:
-        return SendResult(Outcome.REFUSED, cause=cause_of(message), message=message)
+        cause = cause_of(message)
+        band = band_of(message) if cause is Cause.PRICE_BAND else None
+        return SendResult(Outcome.REFUSED, cause=cause, message=message, band=band)
+    if _is_turned_away(response):
+        return SendResult(
+            Outcome.REFUSED, cause=Cause.SESSION_EXPIRED, message=_turned_away(response)
+        )
     return SendResult(
         Outcome.UNKNOWN,
         cause=cause_of(message, Cause.BROKER_DOWN),
@@ -96,19 +122,76 @@ def parse_write(response: HttpResponse, id_field: str) -> SendResult:
     )
 
 
+def _is_too_fast(response: HttpResponse, message: str) -> bool:
+    """Whether this is HTTP 429, or the documented sentence of it with the status it comes with."""
+    if response.status == _RATE_LIMITED:
+        return True
+    return response.status == 400 and _TOO_FAST.fullmatch(" ".join(message.split())) is not None
+
+
+def _is_turned_away(response: HttpResponse) -> bool:
+    """HTTP 401 or 403 with nothing or a page behind it: the door's answer, not the order system's.
+
+    What is cut short or names anything is no page: it might have been an order.
+    """
+    body = response.body.strip()
+    return response.status in _LOG_IN_AGAIN and (not body or body.startswith(b"<"))
+
+
+def _turned_away(response: HttpResponse) -> str:
+    return f"HTTP {response.status}: the session is over, log in again"
+
+
 # -- login -----------------------------------------------------------------------------------
 def parse_token(response: HttpResponse) -> LoginResult:
-    """Access token of a ``GenAcsTok`` answer; ``Not_Ok`` is a refusal, the rest unknown."""
+    """Access token of a ``GenAcsTok`` answer; ``Not_Ok`` is a refusal, the rest unknown.
+
+    The documented sample names no owner; the official SDK reads one (``actid``, ``USERID``).
+    """
     answer = wire.read_object(response.body, wire.MAX_ANSWER_BYTES)
     if answer is not None and answer.get("stat") == "Ok" and response.status == _OK:
         token = wire.first(answer, wire.read_token, "access_token", "susertoken")
-        client_id = wire.first(answer, lambda value: wire.clean_text(value, 40), "actid", "USERID")
-        if token and client_id:
-            return LoginResult(access_token=token, client_id=client_id)
+        if token and "emsg" not in answer:
+            lives_for, ends_at = _life(answer.get("expires_in"))
+            return LoginResult(
+                access_token=token,
+                client_id=wire.first(answer, _client_id, "actid", "USERID"),
+                lives_for=lives_for,
+                ends_at=ends_at,
+            )
     message = _emsg(answer)
     if message and response.status in _REFUSAL_STATUSES and not is_ambiguous(message):
         return LoginResult(error=message)
     return LoginResult(unknown=True, error=message or f"HTTP {response.status}")
+
+
+def _client_id(value: object) -> str:
+    return wire.clean_text(value, 40)
+
+
+def _life(expires_in: object) -> tuple[dt.timedelta | None, dt.datetime | None]:
+    """``expires_in`` as a duration ("3600") or an instant ("1756979040"): it is sent as both."""
+    seconds = wire.read_int(expires_in)
+    if seconds is None or seconds <= 0:
+        return None, None
+    if seconds < _LONGEST_LIFE:
+        return dt.timedelta(seconds=seconds), None
+    return None, _epoch(seconds)
+
+
+def parse_owner(response: HttpResponse) -> OwnerRead:
+    """The account of a ``ClientDetails`` answer (``actid``): whose session it is."""
+    answer = wire.read_object(response.body)
+    if answer is not None and answer.get("stat") == "Ok" and response.status == _OK:
+        client_id = _client_id(answer.get("actid"))
+        if client_id:
+            return OwnerRead(client_id=client_id)
+    message = _emsg(answer)
+    if message and response.status in _REFUSAL_STATUSES and not is_ambiguous(message):
+        return OwnerRead(error=message)
+    if _is_turned_away(response):
+        return OwnerRead(error=_turned_away(response))
+    return OwnerRead(unknown=True, error=message or f"HTTP {response.status}")
 
 
 # -- reads -----------------------------------------------------------------------------------
@@ -117,12 +200,12 @@ def _rows(response: HttpResponse) -> Sequence[Mapping[str, Any]] | None:
 
     A bare empty list is documented nowhere, so it is a failed read as well.
     """
-    if response.status != _OK:
+    if response.status not in _READ_STATUSES:
         return None
     value = wire.read_json(response.body)
     if isinstance(value, dict):
         return () if _is_no_data(value) else None
-    if not isinstance(value, list) or not value:
+    if not isinstance(value, list) or not value or response.status != _OK:
         return None
     rows = [row for row in value if isinstance(row, dict) and row.get("stat", "Ok") == "Ok"]
     return rows if len(rows) == len(value) else None
@@ -141,9 +224,12 @@ def _is_no_data(answer: Mapping[str, Any]) -> bool:
 
 def _failed(response: HttpResponse) -> tuple[Cause, str]:
     message = _emsg(wire.read_object(response.body, wire.MAX_ANSWER_BYTES))
-    if response.status == _RATE_LIMITED:
+    if _is_too_fast(response, message):
         return Cause.RATE_LIMIT, message or "Too many requests"
-    return cause_of(message, Cause.BROKER_DOWN), message or f"HTTP {response.status}"
+    if response.status in _LOG_IN_AGAIN and not message:
+        return Cause.SESSION_EXPIRED, _turned_away(response)
+    default = Cause.SESSION_EXPIRED if response.status in _LOG_IN_AGAIN else Cause.BROKER_DOWN
+    return cause_of(message, default), message or f"HTTP {response.status}"
 
 
 def parse_order_book(response: HttpResponse) -> BookRead:
@@ -157,8 +243,10 @@ def parse_order_book(response: HttpResponse) -> BookRead:
         order_id = wire.read_order_id(row.get("norenordno"))
         if not order_id:
             return BookRead(ok=False, cause=Cause.BROKER_DOWN, message="Unreadable order book row")
-        reports.append(_report(order_id, row))
-    return BookRead(ok=True, orders=tuple(reports))
+        changed = wire.read_ist(row.get("norentm"), _TIME)
+        changed = changed or wire.read_ist(row.get("exch_tm"), _EXCHANGE_TIME)
+        reports.append(Listed(_report(order_id, row), changed))
+    return BookRead(ok=True, orders=latest(reports, newest_first=True))
 
 
 def _report(order_id: str, row: Mapping[str, Any]) -> OrderReport:
@@ -179,7 +267,7 @@ def _report(order_id: str, row: Mapping[str, Any]) -> OrderReport:
         side=_SIDES.get(wire.clean_text(row.get("trantype"), 10)),
         product=_PRODUCTS.get(wire.clean_text(row.get("prd"), 10)),
         message=message,
-        cause=cause_of(message) if state is BookState.REJECTED else None,
+        cause=cause_in_book(state, message),
     )
 
 
@@ -218,7 +306,7 @@ def parse_quotes(
         cause, message = _failed(response)
         return QuoteRead(ok=False, cause=cause, message=message)
     key = keys[0]
-    quote = _quote(key, answer) if _is_of(answer, instruments[key]) else None
+    quote = _quote(key, answer, instruments[key]) if _is_of(answer, instruments[key]) else None
     return QuoteRead(ok=True, quotes={} if quote is None else {key: quote})
 
 
@@ -226,9 +314,14 @@ def _is_of(answer: Mapping[str, Any], instrument: BrokerInstrument) -> bool:
     return bool(answer.get("token", instrument.token) == instrument.token)
 
 
-def _quote(key: str, answer: Mapping[str, Any]) -> QuoteRow | None:
+def _quote(key: str, answer: Mapping[str, Any], instrument: BrokerInstrument) -> QuoteRow | None:
+    """The quote with its two ages; None without one of them, for then it has no age at all.
+
+    ``request_time`` is when the server answered: as young for a price of last Friday as for any.
+    """
     last = wire.read_price(answer.get("lp"))
-    at = _epoch(answer.get("lut")) or wire.read_ist(answer.get("request_time"), _TIME)
+    traded_at = _traded_at(answer)
+    at = _epoch(answer.get("lut")) or traded_at
     if last is None or at is None:
         return None
     return QuoteRow(
@@ -237,7 +330,26 @@ def _quote(key: str, answer: Mapping[str, Any]) -> QuoteRow | None:
         bid=wire.read_price(answer.get("bp1")),
         ask=wire.read_price(answer.get("sp1")),
         at=at,
+        traded_at=at if instrument.exchange in _INDEX_EXCHANGES else traded_at,
     )
+
+
+def _traded_at(answer: Mapping[str, Any]) -> dt.datetime | None:
+    """When the last trade was: ``ltt``, a time of day, on the day ``ltd``.
+
+    Of what has not traded today Noren gives the close as ``lp``, with ``ltt`` 00:00:00 and a volume
+    of 0. Without ``ltd`` the time is of today only where today's volume says that there was one.
+    """
+    volume = wire.read_decimal(answer.get("v"))
+    time = wire.clean_text(answer.get("ltt"), 20)
+    if not time or time == "00:00:00" or (volume is not None and volume <= 0):
+        return None
+    if answer.get("ltd") not in (None, ""):
+        return wire.read_ist(f"{wire.clean_text(answer.get('ltd'), 20)} {time}", _EXCHANGE_TIME)
+    if volume is None:
+        return None
+    day = wire.clean_text(answer.get("request_time"), 40).rpartition(" ")[2]
+    return wire.read_ist(f"{day} {time}", _EXCHANGE_TIME)
 
 
 def _epoch(value: object) -> dt.datetime | None:

@@ -24,6 +24,7 @@ from brokers.base import (
     LoginResult,
     OrderRequest,
     OrderType,
+    OwnerRead,
     PositionRead,
     Product,
     QuoteRead,
@@ -104,6 +105,14 @@ class ZerodhaAdapter:
     def token_expiry(self, now: dt.datetime) -> dt.datetime:
         """06:00 IST that comes next: Kite flushes every token then, however young."""
         return wire.next_ist_hour(now, _TOKEN_HOUR_IST)
+
+    def owner(self, session: Session) -> HttpRequest:
+        """``GET /user/profile``."""
+        return HttpRequest("GET", "/user/profile", self._headers(session))
+
+    def parse_owner(self, response: HttpResponse) -> OwnerRead:
+        """Whose session it is."""
+        return parsing.parse_owner(response)
 
     # -- orders ------------------------------------------------------------------------------
     def place_order(self, session: Session, order: OrderRequest) -> HttpRequest:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 from brokers import wire
-from brokers.base import InstrumentRow, Listed, UnknownProduct, Unreadable
+from brokers.base import InstrumentRow, Listed, UnknownColumn, UnknownProduct, Unreadable
 from brokers.listing import Row, read_rows
 from brokers.underlyings import KITE_PRODUCTS
 
@@ -21,17 +21,15 @@ _COLUMNS = (
     *("instrument_token", "exchange_token", "tradingsymbol", "name", "expiry", "strike"),
     *("tick_size", "lot_size", "instrument_type", "segment"),
 )
+_ALSO = ("last_price", "exchange")
 _SEGMENTS = {"NFO-OPT": "NFO", "NFO-FUT": "NFO", "BFO-OPT": "BFO", "BFO-FUT": "BFO"}
 
 
 def parse(lines: Iterable[str]) -> Iterator[Listed]:
     """What each line about derivatives is; other segments are left out."""
-    for row in read_rows(lines, _COLUMNS):
-        if isinstance(row, Unreadable):
+    for row in read_rows(lines, _COLUMNS, also=_ALSO):
+        if row is None or isinstance(row, UnknownColumn | Unreadable):
             yield row
-            return
-        if row is None:
-            yield None
             continue
         exchange = _SEGMENTS.get(row["segment"])
         if exchange is None:

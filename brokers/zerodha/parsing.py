@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from brokers import wire
+from brokers.bands import band_of
 from brokers.base import (
     BookRead,
     BookState,
@@ -23,6 +24,7 @@ from brokers.base import (
     NetPosition,
     OrderReport,
     Outcome,
+    OwnerRead,
     PositionRead,
     Product,
     QuoteRead,
@@ -31,7 +33,7 @@ from brokers.base import (
     Side,
 )
 from brokers.causes import cause_of, is_ambiguous
-from brokers.orders import book_state, report
+from brokers.orders import Listed, book_state, cause_in_book, latest, report
 
 #: Errors by which Kite says that it did not take the request. NetworkException, DataException and
 #: GeneralException are not among them: its order system may have the order all the same.
@@ -41,9 +43,12 @@ _REFUSALS: Mapping[str, Cause] = {
     "OrderException": Cause.OTHER,
     "HoldingException": Cause.OTHER,
     "TokenException": Cause.SESSION_EXPIRED,
-    "PermissionException": Cause.SEGMENT,
+    "PermissionException": Cause.APP_NOT_PERMITTED,
     "UserException": Cause.OTHER,
 }
+#: Types that say what is wrong, whatever the words beside them ("Missing `api_key`" with a
+#: TokenException is a session that is over); the others leave it to the words.
+_TELLING = frozenset({"MarginException", "TokenException", "PermissionException"})
 _REFUSAL_STATUSES = frozenset({400, 403})
 _RATE_LIMITED = 429
 _OK = 200
@@ -68,6 +73,8 @@ _STATES: Mapping[str, BookState] = {
 _PRODUCTS: Mapping[str, Product] = {"MIS": Product.INTRADAY, "NRML": Product.CARRY}
 _SIDES: Mapping[str, Side] = {"BUY": Side.BUY, "SELL": Side.SELL}
 _TIME = "%Y-%m-%d %H:%M:%S"
+#: Exchanges that list indices: an index has a level, but nobody trades it.
+_INDEX_EXCHANGES = frozenset({"NSE", "BSE"})
 
 
 # -- writes ----------------------------------------------------------------------------------
@@ -96,13 +103,21 @@ def _acceptance(answer: Mapping[str, Any] | None) -> SendResult:
 
 
 def _rate_limit(answer: Mapping[str, Any] | None) -> SendResult:
-    """429 is answered before an order is looked at, whatever error type it carries."""
+    """429 is answered before an order is looked at, whatever error type it carries.
+
+    "Maximum allowed order requests exceeded." is said of the whole day: that one is final.
+    """
     if answer is not None and (answer.get("status") == "success" or answer.get("data")):
         return _unknown(answer, "HTTP 429 with data")
     message = wire.clean_text((answer or {}).get("message")) or "Too many requests"
     code = wire.clean_text((answer or {}).get("error_type"), 60) or "429"
+    final = cause_of(message) is Cause.DAILY_LIMIT
     return SendResult(
-        Outcome.REFUSED, cause=Cause.RATE_LIMIT, message=message, code=code, retryable=True
+        Outcome.REFUSED,
+        cause=Cause.DAILY_LIMIT if final else Cause.RATE_LIMIT,
+        message=message,
+        code=code,
+        retryable=not final,
     )
 
 
@@ -121,12 +136,21 @@ def _refusal(answer: Mapping[str, Any]) -> SendResult | None:
     text = wire.clean_text(message)
     code = wire.clean_text(answer.get("error_type"), 60)
     if code in _REFUSALS:
-        cause = cause_of(text, _REFUSALS[code])
+        cause = _cause(code, text)
     elif code != "NetworkException" and cause_of(text) is Cause.IP_NOT_REGISTERED:
         cause = Cause.IP_NOT_REGISTERED
     else:
         return None
-    return SendResult(Outcome.REFUSED, cause=cause, message=text, code=code)
+    band = band_of(text) if cause is Cause.PRICE_BAND else None
+    return SendResult(Outcome.REFUSED, cause=cause, message=text, code=code, band=band)
+
+
+def _cause(code: str, text: str) -> Cause:
+    """The cause of a documented refusal: its type decides where it tells, else its words."""
+    said = cause_of(text, _REFUSALS[code])
+    if code in _TELLING and said is not Cause.IP_NOT_REGISTERED:
+        return _REFUSALS[code]
+    return said
 
 
 def _unknown(answer: Mapping[str, Any] | None, what: str) -> SendResult:
@@ -158,6 +182,20 @@ def parse_token(response: HttpResponse) -> LoginResult:
     return LoginResult(unknown=True, error=message or f"HTTP {response.status}")
 
 
+def parse_owner(response: HttpResponse) -> OwnerRead:
+    """The ``user_id`` of a profile: whose session it is."""
+    data = _data(response)
+    client_id = wire.clean_text(data.get("user_id"), 40) if isinstance(data, dict) else ""
+    if client_id:
+        return OwnerRead(client_id=client_id)
+    answer = wire.read_object(response.body, wire.MAX_ANSWER_BYTES) or {}
+    message = wire.clean_text(answer.get("message"))
+    known = wire.clean_text(answer.get("error_type"), 60) in _REFUSALS
+    if response.status in _REFUSAL_STATUSES and known and message and not is_ambiguous(message):
+        return OwnerRead(error=message)
+    return OwnerRead(unknown=True, error=message or f"HTTP {response.status}")
+
+
 # -- reads -----------------------------------------------------------------------------------
 def _failed(response: HttpResponse) -> tuple[Cause, str]:
     """Why a read failed, for people and for the session state; it is never read as "nothing"."""
@@ -167,7 +205,7 @@ def _failed(response: HttpResponse) -> tuple[Cause, str]:
     if response.status == _RATE_LIMITED:
         return Cause.RATE_LIMIT, message or "Too many requests"
     if response.status in _REFUSAL_STATUSES and code in _REFUSALS:
-        return cause_of(message, _REFUSALS[code]), message
+        return _cause(code, message), message
     return cause_of(message, Cause.BROKER_DOWN), message or f"HTTP {response.status}"
 
 
@@ -192,19 +230,15 @@ def parse_order_book(response: HttpResponse) -> BookRead:
         order_id = wire.read_order_id(row.get("order_id")) if isinstance(row, dict) else ""
         if not order_id:
             return BookRead(ok=False, cause=Cause.BROKER_DOWN, message="Unreadable order book row")
-        reports.append(_report(order_id, row))
-    return BookRead(ok=True, orders=tuple(reports))
+        changed = _time(row.get("exchange_update_timestamp")) or _time(row.get("order_timestamp"))
+        reports.append(Listed(_report(order_id, row), changed))
+    return BookRead(ok=True, orders=latest(reports, newest_first=False))
 
 
 def _report(order_id: str, row: Mapping[str, Any]) -> OrderReport:
     state = book_state(wire.clean_text(row.get("status"), 60), _STATES)
     message = wire.first(row, wire.clean_text, "status_message", "status_message_raw")
     raw = wire.clean_text(row.get("status_message_raw"))
-    cause = None
-    if state is BookState.REJECTED:
-        cause = cause_of(message)
-        if cause is Cause.OTHER:
-            cause = cause_of(raw)
     average = row.get("average_price")
     return report(
         broker_order_id=order_id,
@@ -218,7 +252,7 @@ def _report(order_id: str, row: Mapping[str, Any]) -> OrderReport:
         side=_SIDES.get(wire.clean_text(row.get("transaction_type"), 10)),
         product=_PRODUCTS.get(wire.clean_text(row.get("product"), 10)),
         message=message,
-        cause=cause,
+        cause=cause_in_book(state, message, raw),
     )
 
 
@@ -274,19 +308,26 @@ def parse_quotes(
         cause, message = _failed(response)
         return QuoteRead(ok=False, cause=cause, message=message)
     rows = ((key, data.get(quote_key(instruments[key]))) for key in keys)
-    quotes = (_quote(key, row) for key, row in rows if isinstance(row, dict))
+    quotes = (_quote(key, row, instruments[key]) for key, row in rows if isinstance(row, dict))
     return QuoteRead(ok=True, quotes={quote.key: quote for quote in quotes if quote is not None})
 
 
-def _quote(key: str, row: Mapping[str, Any]) -> QuoteRow | None:
+def _quote(key: str, row: Mapping[str, Any], instrument: BrokerInstrument) -> QuoteRow | None:
+    """The quote with its two ages: ``timestamp`` is of the exchange's quote packet."""
     last = wire.read_price(row.get("last_price"))
-    at = _time(row.get("timestamp")) or _time(row.get("last_trade_time"))
+    traded_at = _time(row.get("last_trade_time"))
+    at = _time(row.get("timestamp")) or traded_at
     if last is None or at is None:
         return None
     depth = row.get("depth")
     sides = depth if isinstance(depth, dict) else {}
     return QuoteRow(
-        key=key, last_price=last, bid=_best(sides.get("buy")), ask=_best(sides.get("sell")), at=at
+        key=key,
+        last_price=last,
+        bid=_best(sides.get("buy")),
+        ask=_best(sides.get("sell")),
+        at=at,
+        traded_at=at if instrument.exchange in _INDEX_EXCHANGES else traded_at,
     )
 
 

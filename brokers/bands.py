@@ -1,0 +1,69 @@
+"""The price band that a refusal names: between which prices the broker would have taken the order.
+
+Texts that name one, or one side of one:
+
+- Kite, in a documented sample (https://kite.trade/docs/connect/v3/gtt/): "Your order price is lower
+  than the current lower circuit limit of 70.65. Place an order within the daily range."
+- Noren, in the sample of its order book's ``rejreason``: "RED:RULE:{Check circuit limit including
+  square off order}Current:INR 2,400.00 LowerCircuit:INR 1,590.05 UpperCircuit:INR 1,943.35:…"
+- the older order system behind several brokers ("RMS:"): "… Circuit breach, Order Price :1860.40,
+  Low Price Range:1682.20 High Price Range:1859.20"
+
+Others name none ("17070 : The Price is out of the current LPP range", "Price exceeds circuit limits
+for the instrument", https://tradingqna.com/t/how-do-you-reliably-get-into-order-book-and-exit/193460);
+nobody may guess it then.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Final
+
+from brokers import wire
+from brokers.base import PriceBand
+
+#: Rupees as brokers write them in a sentence: "70.65", "INR 1,590.05", "Rs. 12". Bounded.
+_RUPEES: Final = (
+    r"(?:inr|rs\.?|₹)?\s{0,3}"
+    r"((?:\d{1,3}(?:,\d{2,3}){1,5}|\d{1,12})(?:\.\d{1,4})?)(?!\d|[.,]\d)"
+)
+_LIMIT: Final = (
+    r"[ _]?(?:circuit|price)[ _]?(?:range|limit|price|band)?\s{0,3}(?::|of|is|=)?\s{0,3}"
+)
+_LOW: Final = re.compile(r"\blow(?:er)?" + _LIMIT + _RUPEES, re.IGNORECASE)
+_HIGH: Final = re.compile(r"\b(?:high|upper)" + _LIMIT + _RUPEES, re.IGNORECASE)
+_BETWEEN: Final = re.compile(
+    r"\b(?:within|between|range(?: of)?|permitted)\s{0,3}:?\s{0,3}"
+    + _RUPEES
+    + r"\s{0,3}(?:and|to|-|–)\s{0,3}"
+    + _RUPEES,
+    re.IGNORECASE,
+)
+
+
+def band_of(message: str) -> PriceBand | None:
+    """The permitted prices that ``message`` (a refusal for the price) names, else None.
+
+    Contradictory figures, or one that is no price, are no band: the engine would price by it.
+    """
+    between = _BETWEEN.search(message)
+    if between is not None:
+        return _band(between.group(1), between.group(2))
+    low, high = _LOW.search(message), _HIGH.search(message)
+    if low is None and high is None:
+        return None
+    return _band(low.group(1) if low else None, high.group(1) if high else None)
+
+
+def _band(low_text: str | None, high_text: str | None) -> PriceBand | None:
+    low, high = _price(low_text), _price(high_text)
+    if (low_text is not None and low is None) or (high_text is not None and not high):
+        return None
+    if low is not None and high is not None and low > high:
+        return None
+    return PriceBand(low, high)
+
+
+def _price(text: str | None) -> Decimal | None:
+    return None if text is None else wire.read_decimal(text.replace(",", ""))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from brokers.base import BrokerInstrument, Side
+from brokers.base import BrokerInstrument, PriceBand, Side
 from execution.absence import AbsenceProof
 from execution.plan import ResolvedLeg
 from execution.risk import Watch
@@ -67,6 +67,7 @@ class LiveIntent:
     proof: AbsenceProof | None = None
     cancel_after_mono: float = 0.0
     cancel_sent_mono: float = 0.0
+    band: PriceBand | None = None
     raw: bytes = b""
 
     @property

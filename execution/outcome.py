@@ -13,11 +13,13 @@ from brokers.base import BookState, OrderReport, Outcome, SendResult
 from execution import live
 from execution.absence import AbsenceProof
 from execution.live import LiveIntent
-from execution.progress import STUCK_AFTER, exit_backoff
+from execution.progress import PRICE_BAND, STUCK_AFTER, exit_backoff, price_backoff
 from execution.tags import MAX_SENDS
 
 RETRY_DELAYS: Final = (0.25, 1.0, 3.0)
 EXIT_REST_SECONDS: Final = 3.0
+#: Somebody changed one of our orders at the broker: it is final with what it is then.
+CHANGED_OUTSIDE: Final = "CHANGED_OUTSIDE"
 
 
 def retry_delay(sends: int, jitter: float) -> float:
@@ -32,7 +34,13 @@ def finish(intent: LiveIntent, state: str, at: dt.datetime, now_mono: float) -> 
     intent.final_at = at
     intent.proof = None
     if intent.purpose != live.ENTRY:
-        intent.not_before_mono = now_mono + exit_backoff(intent.attempt_group)
+        refused = intent.cause == PRICE_BAND
+        pause = (
+            price_backoff(intent.attempt_group, told=intent.band is not None)
+            if refused
+            else exit_backoff(intent.attempt_group)
+        )
+        intent.not_before_mono = now_mono + pause
 
 
 def apply_answer(
@@ -53,6 +61,7 @@ def apply_answer(
         become_unknown(intent, now_mono)
     else:
         cause = str(result.cause or "OTHER")
+        intent.band = result.band
         retryable = result.retryable or result.outcome is Outcome.NOT_SENT
         refuse(intent, cause, retryable=retryable, at=at, now_mono=now_mono, jitter=jitter)
 
@@ -103,12 +112,19 @@ def apply_report(
         # Fills speak louder than the state beside them, which may be a moment older.
         intent.cause = ""
         finish(intent, live.FILLED, at, now_mono)
+    elif is_cut_down(intent, report):
+        intent.cause = CHANGED_OUTSIDE
+        intent.message = report.message or intent.message
+        finish(intent, live.CANCELLED, at, now_mono)
     elif report.state is BookState.REJECTED:
         intent.cause = str(report.cause or "OTHER")
+        intent.band = report.band
         intent.message = report.message or intent.message
         finish(intent, live.REJECTED, at, now_mono)
     elif report.state is BookState.CANCELLED:
-        intent.cause = "NOT_FILLED" if intent.cancel_sent_mono else "CANCELLED_BY_BROKER"
+        withdrawn = "NOT_FILLED" if intent.cancel_sent_mono else "CANCELLED_BY_BROKER"
+        intent.cause = str(report.cause or withdrawn)
+        intent.band = report.band
         intent.message = report.message or intent.message
         finish(intent, live.CANCELLED, at, now_mono)
     elif not intent.is_final:
@@ -118,6 +134,23 @@ def apply_report(
         intent.state = live.PARTIAL if intent.filled_quantity else live.ACCEPTED
     after = (intent.state, intent.filled_quantity, intent.average_price, intent.broker_order_id)
     return after != before
+
+
+def is_cut_down(intent: LiveIntent, report: OrderReport) -> bool:
+    """Whether the broker completed less than we ordered, because somebody made the order smaller.
+
+    Complete with its own whole quantity: no row that was caught half-written says that.
+    """
+    return (
+        report.state is BookState.FILLED
+        and 0 < report.quantity < intent.quantity
+        and report.filled_quantity == report.quantity
+    )
+
+
+def is_changed(intent: LiveIntent, report: OrderReport) -> bool:
+    """Whether the order at the broker is for another quantity than ours, smaller or larger."""
+    return report.quantity not in (0, intent.quantity)
 
 
 def apply_absence(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from brokers.base import Side
-from execution.pricing import marketable_limit
+from execution.pricing import LAST, marketable_limit
 from marketplace.definition import LegSpec, StrategySpec
 from subscriptions.sizing import leg_lots
 
@@ -28,7 +28,11 @@ class PlanError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ResolvedLeg:
-    """One leg after the run's ENTRY decision: contract, dated data, and prices in rupees."""
+    """One leg after the run's ENTRY decision: contract, dated data, and prices in rupees.
+
+    ``last`` is the price the decision was taken on; ``basis`` says what it is (LAST, the last
+    trade, or MID, the middle of the book) and ``age`` how many seconds old it was then.
+    """
 
     leg_key: str
     contract_id: int
@@ -39,10 +43,12 @@ class ResolvedLeg:
     last: Decimal
     bid: Decimal | None
     ask: Decimal | None
+    basis: str = LAST
+    age: Decimal | None = None
 
     @property
     def reference_price(self) -> Decimal:
-        """The MODEL price of the leg: last traded price at the decision."""
+        """The MODEL price of the leg: what it was worth at the decision."""
         return self.last
 
 

@@ -20,6 +20,10 @@ EXIT_BACKOFF: Final = (0.0, 0.25, 1.0, 3.0)
 EXIT_BACKOFF_MAX: Final = 5.0
 ATTENTION_AFTER: Final = 3
 CANCEL_AGAIN: Final = 3.0
+#: A price that was refused is refused again: doubled from one try to the next, up to half a minute.
+PRICE_BACKOFF, PRICE_BACKOFF_TOLD, PRICE_BACKOFF_MAX = 1.0, 0.25, 30.0
+PRICE_REFUSALS: Final = 2
+PRICE_BAND, DAILY_LIMIT = "PRICE_BAND", "DAILY_LIMIT"
 STUCK_AFTER: Final = 120.0
 
 
@@ -179,6 +183,9 @@ def _leave(execution: LiveExecution, situation: Situation, steps: Steps) -> None
         quantity = open_legs.get(leg_key, 0)
         if quantity == 0 or (quantity > 0 and (shorts_open or leg_key in needed)):
             continue  # hedges leave after what they hedge
+        cause = _why_a_person(exit_tries(execution, leg_key))
+        if cause and not execution.needs_attention:
+            steps.attention, steps.cause = True, steps.cause or cause
         order = _exit_for(execution, leg_key, quantity, reason, situation)
         if order is not None:
             steps.exits.append(order)
@@ -259,9 +266,9 @@ def _may_cancel(intent: LiveIntent, situation: Situation) -> bool:
 def _exit_for(
     execution: LiveExecution, leg_key: str, quantity: int, reason: str, situation: Situation
 ) -> ExitOrder | None:
-    tries = [i for i in execution.intents if i.leg_key == leg_key and i.purpose != live.ENTRY]
-    if any(not intent.is_final for intent in tries):
-        return None
+    tries = exit_tries(execution, leg_key)
+    if any(not intent.is_final or intent.cause == DAILY_LIMIT for intent in tries):
+        return None  # under way, or not to be had today however often it is sent
     entries = [i for i in execution.of(live.ENTRY) if i.leg_key == leg_key]
     if any(not intent.is_final for intent in entries):
         return None  # unknown entries are resolved first (I5)
@@ -277,6 +284,31 @@ def _exit_for(
         attempt_group=attempt,
         reason=reason,
     )
+
+
+def exit_tries(execution: LiveExecution, leg_key: str) -> list[LiveIntent]:
+    """Every order that was meant to close a leg, whatever became of it."""
+    return [i for i in execution.intents if i.leg_key == leg_key and i.purpose != live.ENTRY]
+
+
+def _why_a_person(tries: Sequence[LiveIntent]) -> str:
+    """The cause for which these exits need a person; '' when they do not.
+
+    One whose price was refused twice, or of which the broker takes no more today.
+    """
+    if any(intent.cause == DAILY_LIMIT for intent in tries):
+        return DAILY_LIMIT
+    refused = {intent.attempt_group for intent in tries if intent.cause == PRICE_BAND}
+    return PRICE_BAND if len(refused) >= PRICE_REFUSALS else ""
+
+
+def price_backoff(attempt_group: int, *, told: bool) -> float:
+    """Seconds to wait after the ``attempt_group``-th exit try was refused for its price.
+
+    ``told``: the refusal named the permitted band, so that the next price is no guess.
+    """
+    first = PRICE_BACKOFF_TOLD if told else PRICE_BACKOFF
+    return min(first * 2.0 ** min(attempt_group, 10), PRICE_BACKOFF_MAX)
 
 
 def exit_backoff(attempt_group: int) -> float:

@@ -21,8 +21,8 @@ from execution.engine.writing import Batch, StatusChange, Written, write
 from execution.exits import Tracked, exit_quantities
 from execution.live import LiveExecution, LiveIntent
 from execution.plan import ResolvedLeg, slices
-from execution.pricing import marketable_limit
-from execution.progress import ExitOrder
+from execution.pricing import exit_limit
+from execution.progress import PRICE_BAND, ExitOrder, exit_tries
 from execution.tags import make_tag, new_code
 from marketplace.ports import QUOTES, Quote
 from quantleap.core import clock
@@ -155,14 +155,19 @@ class ClosingDesk:
         name = self._executor.accounts.instrument(execution.broker, leg.contract_id)
         quote = quotes.get(leg.contract_id)
         last = quote.last if quote else leg.last
-        price = marketable_limit(
+        tries = exit_tries(execution, order.leg_key)
+        newest = max(tries, key=lambda intent: intent.attempt_group, default=None)
+        rested = {i.attempt_group for i in tries if i.cause != PRICE_BAND}
+        price = exit_limit(
             order.side,
             last=last,
             bid=quote.bid if quote else None,
             ask=quote.ask if quote else None,
             tick=leg.tick_size,
             # Without a fresh quote the price is a guess: cross further, an exit must not wait.
-            widen=min(order.attempt_group, 3) + (0 if quote else 3),
+            widen=min(len(rested), 3) + (0 if quote else 3),
+            refused=newest is not None and newest.cause == PRICE_BAND,
+            allowed=newest.band if newest is not None else None,
         )
         index = next(
             i for i, spec in enumerate(execution.run.strategy.legs) if spec.key == order.leg_key

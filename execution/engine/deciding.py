@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Protocol
 
 from django.db import connection, transaction
@@ -18,6 +19,7 @@ from execution.hedging import standing_hedges
 from execution.live import LiveRun
 from execution.models import Execution, LegWatch, OrderIntent, Run, RunDecision
 from execution.plan import ResolvedLeg
+from execution.pricing import Mark, mark
 from execution.risk import Watch, move_to_cost, stop_level, target_level
 from execution.words import NotPriced
 from marketplace import selectors as marketplace
@@ -26,6 +28,7 @@ from marketplace.expiries import ExpiryError, select_expiry
 from marketplace.ports import QUOTES, Quote
 from marketplace.selectors import ContractInfo
 from marketplace.strikes import LadderError, StrikeError, check_ladder, select_strike
+from quantleap.core import clock
 from quantleap.core.inserts import insert_missing
 
 NOTIFY = "quantleap_decision"
@@ -54,7 +57,8 @@ class Decider(Protocol):
 def resolve_legs(run: LiveRun, *, now: dt.datetime, max_age: float) -> dict[str, ResolvedLeg]:
     """Contracts, dated data and prices of a run's legs from the platform's feed.
 
-    NoQuote when the index or a leg has no quote younger than ``max_age`` seconds, or when no
+    A leg whose last trade is older than ``max_age`` seconds is priced by the middle of its book.
+    NoQuote when the index or a leg has no quote younger than that or no price by it, or when no
     listed contract fits.
     """
     underlying = run.strategy.underlying
@@ -70,6 +74,9 @@ def resolve_legs(run: LiveRun, *, now: dt.datetime, max_age: float) -> dict[str,
         quote = quotes.get(info.id)
         if quote is None or quote.at < oldest:
             raise NoQuote("NO_QUOTE", f"no fresh quote of {leg_label(leg)}")
+        worth = mark(quote, oldest=oldest, tick=info.tick_size)
+        if worth is None:
+            raise NoQuote("NO_QUOTE", _unpriced(leg_label(leg), quote))
         resolved[leg.key] = ResolvedLeg(
             leg_key=leg.key,
             contract_id=info.id,
@@ -77,11 +84,25 @@ def resolve_legs(run: LiveRun, *, now: dt.datetime, max_age: float) -> dict[str,
             tick_size=info.tick_size,
             lot_size=info.lot_size,
             freeze_quantity=info.freeze_quantity,
-            last=quote.last,
+            last=worth.price,
             bid=quote.bid,
             ask=quote.ask,
+            basis=worth.basis,
+            age=Decimal(str(round((now - worth.at).total_seconds(), 3))),
         )
     return resolved
+
+
+def _unpriced(label: str, quote: Quote) -> str:
+    """Why a fresh quote is no price, for staff."""
+    traded = "has not traded today"
+    if quote.traded_at is not None:
+        traded = f"last traded at {clock.to_ist(quote.traded_at):%d %b %H:%M:%S}"
+    if quote.bid is not None and quote.ask is not None:
+        return f"{label} {traded}, and its book is crossed (bid {quote.bid}, ask {quote.ask})"
+    sides = [f"bid {quote.bid}"] if quote.bid is not None else []
+    sides += [f"ask {quote.ask}"] if quote.ask is not None else []
+    return f"{label} {traded}, and its book has {' and '.join(sides) or 'no side'} only"
 
 
 def _contract(leg: LegSpec, run: LiveRun, spot: Quote) -> ContractInfo:
@@ -144,7 +165,13 @@ def _watch(run: LiveRun, leg: LegSpec, resolved: ResolvedLeg) -> LegWatch:
 
 
 def decide_trigger(
-    run: LiveRun, watch: Watch, kind: str, quote: Quote, owner: str, now: dt.datetime
+    run: LiveRun,
+    watch: Watch,
+    kind: str,
+    worth: Mark,
+    source: str,
+    owner: str,
+    now: dt.datetime,
 ) -> bool:
     """A stop or target was hit: decide it once, and move the other stops to cost with it.
 
@@ -161,9 +188,11 @@ def decide_trigger(
                     payload={
                         "reason": kind,
                         "leg": watch.leg_key,
-                        "price": str(quote.last),
+                        "price": str(worth.price),
+                        "basis": worth.basis,
+                        "age": str(round((now - worth.at).total_seconds(), 3)),
                         "level": str(watch.stop if kind == "STOP" else watch.target),
-                        "source": quote.source,
+                        "source": source,
                     },
                     decided_at=now,
                     decided_by=owner,
@@ -174,7 +203,7 @@ def decide_trigger(
         # The row count of this update is the lock: a second decider changes nothing.
         won = LegWatch.objects.filter(
             run_id=run.id, leg_key=watch.leg_key, triggered_at__isnull=True
-        ).update(triggered_at=now, trigger=kind, trigger_price=quote.last)
+        ).update(triggered_at=now, trigger=kind, trigger_price=worth.price)
         if won and kind == "STOP" and not complete:
             _move_stops(run, watch, now)
         with connection.cursor() as cursor:

@@ -11,6 +11,7 @@ from brokers.base import BrokerInstrument, Side
 from execution.live import LiveExecution, LiveIntent, LiveRun
 from execution.models import Execution, LegWatch, OrderIntent, Run, RunDecision
 from execution.plan import ResolvedLeg
+from execution.pricing import LAST
 from execution.risk import Watch
 from marketplace.definition import StrategySpec, parse_definition
 
@@ -60,6 +61,8 @@ def resolved_json(legs: Iterable[ResolvedLeg]) -> dict[str, Any]:
             "last": str(leg.last),
             "bid": None if leg.bid is None else str(leg.bid),
             "ask": None if leg.ask is None else str(leg.ask),
+            "basis": leg.basis,
+            "age": None if leg.age is None else str(leg.age),
         }
         for leg in legs
     }
@@ -78,6 +81,8 @@ def resolved_legs(payload: Mapping[str, Any]) -> dict[str, ResolvedLeg]:
             last=Decimal(leg["last"]),
             bid=None if leg["bid"] is None else Decimal(leg["bid"]),
             ask=None if leg["ask"] is None else Decimal(leg["ask"]),
+            basis=leg.get("basis", LAST),
+            age=None if leg.get("age") is None else Decimal(leg["age"]),
         )
         for key, leg in payload["legs"].items()
     }

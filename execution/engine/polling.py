@@ -140,6 +140,8 @@ class BookPoller:
             changed = False
             if found is not None:
                 changed = outcome.apply_report(intent, found, at=now, now_mono=now_mono)
+                if changed and outcome.is_changed(intent, found):
+                    executor.rounds.alarm(intent.execution_id, outcome.CHANGED_OUTSIDE)
             elif not sabotage.active(sabotage.IGNORE_UNKNOWN):
                 changed = outcome.apply_absence(
                     intent,

@@ -11,6 +11,7 @@ import structlog
 from execution.engine import loading
 from execution.engine.deciding import decide_trigger, prices_of
 from execution.live import LiveRun
+from execution.pricing import mark
 from execution.risk import trigger
 from marketplace.ports import QUOTES
 
@@ -57,11 +58,14 @@ class RiskDesk:
         for run in held:
             for leg_key, quote in prices_of(run, fresh).items():
                 watch = run.watches.get(leg_key)
-                kind = trigger(watch, quote.last) if watch else None
-                if watch is None or kind is None:
+                worth = mark(quote, oldest=oldest, tick=run.resolved[leg_key].tick_size)
+                if watch is None or worth is None:
+                    continue
+                kind = trigger(watch, worth.price)
+                if kind is None:
                     continue
                 decided = await executor.db.run(
-                    decide_trigger, run, watch, kind, quote, executor.owner, now
+                    decide_trigger, run, watch, kind, worth, quote.source, executor.owner, now
                 )
                 await executor.db.run(loading.refresh_decisions, {run.id: run})
                 if decided:

@@ -38,7 +38,7 @@ class Feed:
     """SENSEX at 81,559, and 100 rupees for whatever is asked."""
 
     def _quote(self, last: str, now: dt.datetime) -> Quote:
-        return Quote(last=Decimal(last), bid=None, ask=None, at=now, source="test")
+        return Quote(last=Decimal(last), bid=None, ask=None, at=now, source="test", traded_at=now)
 
     def spot(self, underlyings: Collection[str], *, now: dt.datetime) -> Mapping[str, Quote]:
         return {name: self._quote("81559", now) for name in underlyings}

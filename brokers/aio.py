@@ -1,4 +1,4 @@
-"""The asynchronous transport: an adapter's request over aiohttp (book polling, quotes).
+"""The asynchronous transport: an adapter's request over aiohttp (books, cancels, quotes).
 
 Same promises as :mod:`brokers.http`: no redirects, bounded time and bytes, and a failure says
 whether anything can have arrived. Orders at the entry second have their own sender (execution.md
@@ -10,12 +10,15 @@ from __future__ import annotations
 import aiohttp
 from yarl import URL
 
+from brokers import tls
 from brokers.base import HttpRequest, HttpResponse, Outcome
 from brokers.http import Limits, TransportError
+from brokers.routes import Route
 
 _CHUNK = 64 * 1024
 #: Asynchronous callers poll: an answer that takes longer is worth less than the next one.
 POLL_LIMITS = Limits(connect=2.0, read=4.0)
+_DNS_SECONDS = 60
 
 
 async def send(
@@ -28,7 +31,8 @@ async def send(
 ) -> HttpResponse:
     """The broker's answer to ``request``, whatever its status; TransportError without one.
 
-    ``client`` should have been made with ``trust_env=False`` and no cookie jar (:func:`client`).
+    The whole answer is read, in however many pieces it comes. ``client`` should have been made
+    with ``trust_env=False`` and no cookie jar (:func:`client`).
     """
     timeout = aiohttp.ClientTimeout(total=limits.connect + limits.read, connect=limits.connect)
     try:
@@ -45,18 +49,55 @@ async def send(
             headers = {name.lower(): value for name, value in answer.headers.items()}
             return HttpResponse(answer.status, headers, body)
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-        raise TransportError(Outcome.NOT_SENT, type(error).__name__) from error
+        raise TransportError(Outcome.NOT_SENT, _words(error)) from error
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-        raise TransportError(Outcome.UNKNOWN, type(error).__name__) from error
+        raise TransportError(Outcome.UNKNOWN, _words(error)) from error
 
 
-def client(*, connections: int = 100) -> aiohttp.ClientSession:
-    """A client for broker calls: nothing from the environment, no cookies. Close it when done."""
+def _words(error: Exception) -> str:
+    """What TLS found wrong, else the class alone: messages of aiohttp carry addresses."""
+    return tls.fault(error) or type(error).__name__
+
+
+def client(*, connections: int = 100, source: str = "") -> aiohttp.ClientSession:
+    """A client for broker calls that leaves from ``source`` (an IP address, '' for the machine's).
+
+    Nothing from the environment, no cookies. Close it when done.
+    """
     return aiohttp.ClientSession(
         trust_env=False,
         cookie_jar=aiohttp.DummyCookieJar(),
-        connector=aiohttp.TCPConnector(limit=connections),
+        connector=aiohttp.TCPConnector(
+            limit=connections,
+            ttl_dns_cache=_DNS_SECONDS,
+            ssl=tls.context(),
+            local_addr=(source, 0) if source else None,
+        ),
     )
+
+
+class Clients:
+    """One client for each source address: connections of one are never used for another."""
+
+    def __init__(self, *, connections: int) -> None:
+        self._connections = connections
+        self._clients: dict[str, aiohttp.ClientSession] = {}
+
+    async def send(
+        self, request: HttpRequest, route: Route, *, limits: Limits = POLL_LIMITS
+    ) -> HttpResponse:
+        """As :func:`send`, by the account's route."""
+        found = self._clients.get(route.source)
+        if found is None:
+            found = client(connections=self._connections, source=route.source)
+            self._clients[route.source] = found
+        return await send(found, request, base_url=route.base_url, proxy=route.proxy, limits=limits)
+
+    async def close(self) -> None:
+        """Close the connections of all of them."""
+        clients, self._clients = self._clients, {}
+        for each in clients.values():
+            await each.close()
 
 
 async def _read(answer: aiohttp.ClientResponse, limit: int) -> bytes:

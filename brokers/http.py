@@ -8,7 +8,6 @@ bound on bytes and on time. A failure says whether anything can have arrived
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,9 @@ import requests
 import urllib3.exceptions
 from requests.adapters import HTTPAdapter
 
+from brokers import tls
 from brokers.base import HttpRequest, HttpResponse, Outcome
+from brokers.routes import Route
 from brokers.wire import MAX_BODY_BYTES
 from quantleap.core import clock
 
@@ -46,16 +47,26 @@ class Limits:
     max_bytes: int = MAX_BODY_BYTES
 
 
-class _Egress(HTTPAdapter):
-    """Leaves from a given source address (brokers register addresses per customer)."""
+class _Wire(HTTPAdapter):
+    """Our TLS setting, no retries, and the source address that brokers know a customer by."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str = "") -> None:
         self._source = source
         super().__init__(max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """As requests does, bound to the source address."""
-        super().init_poolmanager(*args, source_address=(self._source, 0), **kwargs)
+        if self._source:
+            kwargs["source_address"] = (self._source, 0)
+        super().init_poolmanager(*args, ssl_context=tls.context(), **kwargs)
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        """As requests does, for the broker's certificate at the end of a proxy's tunnel."""
+        return super().proxy_manager_for(proxy, ssl_context=tls.context(), **kwargs)
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """The context knows whom to trust; requests would add its own bundle to it."""
+        conn.cert_reqs = "CERT_REQUIRED"
 
 
 def send(
@@ -77,8 +88,7 @@ class Line:
     """
 
     def __init__(self) -> None:
-        self._session = requests.Session()
-        self._session.trust_env = False
+        self._session = _plain_session()
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
     def send(
@@ -134,17 +144,21 @@ def _read(answer: requests.Response, limit: int, deadline: float) -> bytes:
 
 @contextmanager
 def _session(egress: str) -> Iterator[requests.Session]:
-    with requests.Session() as session:
-        # the environment's proxies and .netrc must neither move nor re-authorise a broker call
-        session.trust_env = False
-        if egress:
-            if "://" in egress:
-                session.proxies = {"http": egress, "https": egress}
-            else:
-                adapter = _Egress(str(ipaddress.ip_address(egress)))
-                session.mount("https://", adapter)
-                session.mount("http://", adapter)
+    route = Route.of("", egress)
+    with _plain_session(route.source) as session:
+        if route.proxy:
+            session.proxies = {"http": route.proxy, "https": route.proxy}
         yield session
+
+
+def _plain_session(source: str = "") -> requests.Session:
+    session = requests.Session()
+    # the environment's proxies and .netrc must neither move nor re-authorise a broker call
+    session.trust_env = False
+    wire = _Wire(source)
+    session.mount("https://", wire)
+    session.mount("http://", wire)
+    return session
 
 
 @contextmanager
@@ -153,10 +167,15 @@ def _mapped_errors() -> Iterator[None]:
         yield
     except requests.exceptions.RequestException as error:
         outcome = Outcome.NOT_SENT if _never_connected(error) else Outcome.UNKNOWN
-        # the class name only: messages of requests carry addresses and, with proxies, passwords
-        raise TransportError(outcome, type(error).__name__) from error
+        raise TransportError(outcome, _words(error)) from error
     except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise TransportError(Outcome.UNKNOWN, type(error).__name__) from error
+        raise TransportError(Outcome.UNKNOWN, _words(error)) from error
+
+
+def _words(error: Exception) -> str:
+    """What TLS found wrong, else the class name alone: messages of requests carry addresses and,
+    with proxies, passwords."""
+    return tls.fault(error) or type(error).__name__
 
 
 def _never_connected(error: requests.exceptions.RequestException) -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,8 +14,10 @@ Behaviour = Callable[[socket.socket, bytes], None]
 
 
 @contextmanager
-def server(behave: Behaviour) -> Iterator[tuple[str, list[bytes]]]:
-    """``(base url, requests seen)`` while the server runs."""
+def server(
+    behave: Behaviour, context: ssl.SSLContext | None = None
+) -> Iterator[tuple[str, list[bytes]]]:
+    """``(base url, requests seen)`` while the server runs; with a ``context`` it speaks TLS."""
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(10)
     seen: list[bytes] = []
@@ -21,11 +25,18 @@ def server(behave: Behaviour) -> Iterator[tuple[str, list[bytes]]]:
     def serve() -> None:
         while True:
             try:
-                connection, _ = listener.accept()
+                accepted, _ = listener.accept()
             except OSError:
                 return
+            accepted.settimeout(10)
+            try:
+                connection = (
+                    context.wrap_socket(accepted, server_side=True) if context else accepted
+                )
+            except OSError:  # a client that does not like our certificate
+                accepted.close()
+                continue
             with connection:
-                connection.settimeout(10)
                 try:
                     request = _read_request(connection)
                     seen.append(request)
@@ -36,7 +47,7 @@ def server(behave: Behaviour) -> Iterator[tuple[str, list[bytes]]]:
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", seen
+        yield f"{'https' if context else 'http'}://127.0.0.1:{listener.getsockname()[1]}", seen
     finally:
         # shutdown first: close alone does not wake a thread that waits in accept
         listener.shutdown(socket.SHUT_RDWR)
@@ -74,6 +85,22 @@ def reply(payload: bytes, status: str = "200 OK", *headers: str) -> Behaviour:
 def raw(data: bytes) -> Behaviour:
     """Just these bytes, then a close."""
     return lambda connection, request: connection.sendall(data)
+
+
+def in_pieces(payload: bytes, size: int, *headers: str) -> Behaviour:
+    """A well-formed answer whose head and body leave in pieces of ``size`` bytes."""
+
+    def behave(connection: socket.socket, request: bytes) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        length = [] if any(h.startswith("Transfer-") for h in headers) else [len(payload)]
+        lines = ["HTTP/1.1 200 OK", *(f"Content-Length: {n}" for n in length), *headers]
+        connection.sendall("\r\n".join(lines).encode() + b"\r\n\r\n")
+        for start in range(0, len(payload), size):
+            connection.sendall(payload[start : start + size])
+            if start < 20 * size:
+                time.sleep(0.001)  # so that the first ones are read one by one
+
+    return behave
 
 
 def reset(connection: socket.socket, request: bytes) -> None:

@@ -1,0 +1,114 @@
+"""The one TLS setting of every call to a broker: own sockets, ``requests`` and aiohttp alike.
+
+The operating system's trust store, or the one that ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` names
+(https://docs.openssl.org/3.0/man3/SSL_CTX_load_verify_locations/); where the system has none, the
+one of ``certifi``. Host names are checked. Sessions are resumed, because a whole
+handshake costs two milliseconds of one core and a thousand accounts need two each.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import ssl
+from collections.abc import Iterable, Iterator
+
+import certifi
+
+
+def context() -> ssl.SSLContext:
+    """The context of this process; another one only when the environment's names have changed."""
+    paths = ssl.get_default_verify_paths()
+    return _context(
+        os.environ.get(paths.openssl_cafile_env), os.environ.get(paths.openssl_capath_env)
+    )
+
+
+@functools.lru_cache(maxsize=4)
+def _context(cafile: str | None, capath: str | None) -> ssl.SSLContext:
+    # Building one reads some hundred certificates: 20 ms. OpenSSL reads the two names by itself;
+    # here they are the cache's key.
+    del cafile, capath
+    made = ssl.create_default_context()
+    if not _has_bundle():
+        made.load_verify_locations(certifi.where())
+    return made
+
+
+def _has_bundle() -> bool:
+    paths = ssl.get_default_verify_paths()
+    return bool(paths.cafile or (paths.capath and os.listdir(paths.capath)))
+
+
+# -- what went wrong, in words ---------------------------------------------------------------------
+def fault(error: BaseException) -> str:
+    """What TLS found wrong, in words a person can act upon; '' when ``error`` is not about TLS.
+
+    Looks behind the wrappers of requests, urllib3 and aiohttp. Nothing secret is in it: OpenSSL
+    speaks of certificates and protocols only.
+    """
+    found = [each for each in _behind(error) if isinstance(each, ssl.SSLError)]
+    if not found:
+        return ""
+    # aiohttp's wrappers are SSL errors by inheritance only: they have no words of their own.
+    if said := _first_text(found, "verify_message"):
+        return f"the broker's certificate is not accepted: {said}{_hint()}"
+    reason = _first_text(found, "reason") or "no reason given"
+    return f"TLS failed: {reason.replace('_', ' ').lower()}"
+
+
+def _first_text(errors: Iterable[BaseException], name: str) -> str:
+    texts = (getattr(error, name, "") for error in errors)
+    return next((text for text in texts if isinstance(text, str) and text), "")
+
+
+def _hint() -> str:
+    """Who has named a file that is not there should not have to look for it."""
+    paths = ssl.get_default_verify_paths()
+    named = os.environ.get(paths.openssl_cafile_env)
+    if named and not os.path.isfile(named):
+        return f" ({paths.openssl_cafile_env} names no file)"
+    return ""
+
+
+def _behind(error: BaseException) -> Iterator[BaseException]:
+    """``error`` and whatever it was raised from, wraps or carries, nearest first."""
+    waiting, seen = [error], set[int]()
+    while waiting and len(seen) < 32:
+        each = waiting.pop(0)
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        yield each
+        linked = (each.__cause__, each.__context__, getattr(each, "reason", None), *each.args)
+        waiting.extend(one for one in linked if isinstance(one, BaseException))
+
+
+# -- resumption ------------------------------------------------------------------------------------
+class Sessions:
+    """The newest resumable session of each server; connections of all accounts share them.
+
+    A session carries nothing of an account: who logs in is said inside, in HTTP.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, int], tuple[ssl.SSLContext, ssl.SSLSession]] = {}
+
+    def of(self, host: str, port: int, made_for: ssl.SSLContext) -> ssl.SSLSession | None:
+        """The session to begin with, if there is one of this context."""
+        kept = self._kept.get((host, port))
+        return kept[1] if kept is not None and kept[0] is made_for else None
+
+    def keep(self, host: str, port: int, wrapped: ssl.SSLSocket) -> bool:
+        """Keep the session of an open connection; False while it has none that can be resumed.
+
+        TLS 1.3 hands tickets out after the handshake: ask again when something has been read.
+        """
+        session = wrapped.session
+        if session is None or not (session.has_ticket or wrapped.version() != "TLSv1.3"):
+            return False
+        self._kept[(host, port)] = (wrapped.context, session)
+        return True
+
+
+SESSIONS = Sessions()

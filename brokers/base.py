@@ -407,8 +407,9 @@ class Capabilities:
 
     ``windows`` are all its rate limits, over all calls of one login.
     ``visibility_delay`` is how long an accepted order may stay out of the book, in seconds;
-    absence is never proven before it has passed. ``login_code`` is the name of the code
-    in the address the broker redirects to.
+    absence is never proven before it has passed. ``cool_down`` is how long, in seconds, it refuses
+    everything after a breach of its limits where its answer does not say. ``login_code`` is the
+    name of the code in the address the broker redirects to.
     """
 
     kind: str
@@ -416,6 +417,7 @@ class Capabilities:
     windows: tuple[Window, ...] = (Window(1.0, 10),)
     book_reads_per_second: Decimal = Decimal(1)
     visibility_delay: Decimal = Decimal(10)
+    cool_down: Decimal = Decimal(1)
     market_with_protection: bool = False
     returns_login_state: bool = False
     login_code: str = "code"

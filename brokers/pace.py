@@ -138,6 +138,10 @@ class Pacer:
         else:
             self.hold(call, now + wait)
 
+    def held_until(self, call: Call) -> float:
+        """When the hold on ``call`` ends; the past when there is none."""
+        return self._held[call]
+
     def hold(self, call: Call, until: float) -> None:
         """Nothing that shares a window with ``call`` leaves before ``until``."""
         mine = self._by_call[call]

@@ -68,6 +68,8 @@ class ZerodhaAdapter:
         windows=_WINDOWS,
         book_reads_per_second=Decimal(2),
         visibility_delay=Decimal(10),
+        # https://kite.trade/forum/discussion/comment/52882
+        cool_down=Decimal(10),
         market_with_protection=True,
         returns_login_state=True,
         login_code="request_token",

@@ -1,7 +1,8 @@
 """When a tag's absence from the book proves that the order does not exist (execution.md I3). Pure.
 
 At least 3 *successful* reads, spread over at least 5 s, the last one later than the broker's
-visibility delay after the send. A failed read proves nothing and is simply not fed in.
+visibility delay after the last moment at which a byte of the order could leave. A failed read
+proves nothing and is simply not fed in; one that began before that moment proves nothing either.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ MIN_SPAN: Final = 5.0
 
 @dataclass(slots=True)
 class AbsenceProof:
-    """Counts reads without the tag. Times are monotonic seconds; ``sent_at`` of the last send."""
+    """Counts reads without the tag. Times are monotonic seconds; ``sent_at`` is the last moment
+    at which a byte of the last send could leave (not the first: a socket is retransmitted until it
+    is reset)."""
 
     sent_at: float
     visibility_delay: float
@@ -27,6 +30,8 @@ class AbsenceProof:
 
         The read's *start* counts: the book may have changed while the answer travelled.
         """
+        if read_started_at < self.sent_at:
+            return False
         if self.reads == 0:
             self.first_read_at = read_started_at
         self.reads += 1

@@ -64,6 +64,8 @@ class LiveIntent:
     not_before_mono: float = 0.0
     sent_mono: float = 0.0
     unknown_since_mono: float = 0.0
+    # tries that found no connection: no byte left, so they are no sends
+    unconnected: int = 0
     proof: AbsenceProof | None = None
     cancel_after_mono: float = 0.0
     cancel_sent_mono: float = 0.0

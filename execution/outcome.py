@@ -44,9 +44,18 @@ def finish(intent: LiveIntent, state: str, at: dt.datetime, now_mono: float) -> 
 
 
 def apply_answer(
-    intent: LiveIntent, result: SendResult, *, at: dt.datetime, now_mono: float, jitter: float
+    intent: LiveIntent,
+    result: SendResult,
+    *,
+    at: dt.datetime,
+    now_mono: float,
+    jitter: float,
+    wait: float = 0.0,
 ) -> None:
-    """The answer to a place call."""
+    """The answer to a place call. ``wait``: seconds for which the broker asked to hold still.
+
+    For an UNKNOWN, ``now_mono`` is a moment after which no byte of the order leaves any more.
+    """
     if intent.state != live.SENDING:
         return  # the book was quicker, or told more
     intent.answered_at = at
@@ -64,6 +73,7 @@ def apply_answer(
         intent.band = result.band
         retryable = result.retryable or result.outcome is Outcome.NOT_SENT
         refuse(intent, cause, retryable=retryable, at=at, now_mono=now_mono, jitter=jitter)
+        intent.not_before_mono = max(intent.not_before_mono, now_mono + wait)
 
 
 def refuse(
@@ -84,6 +94,29 @@ def refuse(
     else:
         intent.state = live.PLANNED
         intent.not_before_mono = now_mono + retry_delay(intent.sends, jitter)
+
+
+def not_sent(
+    intent: LiveIntent,
+    cause: str,
+    message: str,
+    *,
+    at: dt.datetime,
+    now_mono: float,
+    jitter: float,
+) -> None:
+    """No connection, so no byte left: sendable again, and none of the three sends is used up.
+
+    An entry is tried until its grace ends. An exit begins anew after three tries, at a fresh price.
+    """
+    intent.cause, intent.message = cause, message
+    intent.unconnected += 1
+    intent.sends = max(0, intent.sends - 1)
+    if intent.purpose != live.ENTRY and intent.unconnected >= MAX_SENDS:
+        finish(intent, live.MISSED, at, now_mono)
+    else:
+        intent.state = live.PLANNED
+        intent.not_before_mono = now_mono + retry_delay(intent.unconnected, jitter)
 
 
 def become_unknown(intent: LiveIntent, now_mono: float) -> None:
@@ -166,9 +199,10 @@ def apply_absence(
     if intent.state != live.UNKNOWN:
         return False
     if intent.proof is None:
-        # After a restart nobody knows the moment of the send: count from when we began to ask.
-        sent = intent.sent_mono or intent.unknown_since_mono or now_mono
-        intent.proof = AbsenceProof(sent, visibility_delay)
+        # Not from the send: until the socket was reset the kernel may have gone on retransmitting.
+        # It becomes UNKNOWN after that; after a restart, when we began to ask.
+        last = max(intent.sent_mono, intent.unknown_since_mono) or now_mono
+        intent.proof = AbsenceProof(last, visibility_delay)
     if not intent.proof.missing(read_started_mono):
         return False
     refuse(intent, "BROKER_DOWN", retryable=True, at=at, now_mono=now_mono, jitter=jitter)

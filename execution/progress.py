@@ -90,7 +90,9 @@ def _enter(execution: LiveExecution, situation: Situation, steps: Steps) -> None
     stop = _why_not_enter(execution, situation, failed)
     for intent in entries:
         if intent.state == live.PLANNED and stop:
-            steps.miss.append((intent, stop))
+            # What kept it until the grace was over says more than that it is over.
+            late = stop == "GRACE_OVER" and bool(intent.cause)
+            steps.miss.append((intent, intent.cause if late else stop))
         elif intent.state == live.PLANNED and intent.sends >= MAX_SENDS:
             steps.miss.append((intent, intent.cause or "BROKER_DOWN"))
         elif intent.state in live.AT_BROKER and stop and _may_cancel(intent, situation):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
+import functools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from brokers.base import BrokerInstrument, Session
+from brokers.base import BrokerAdapter, BrokerInstrument, Session
 from brokers.endpoints import endpoints, is_enabled
 from brokers.registry import get_adapter
+from brokers.routes import Route
 from brokers.selectors import TradingAccount, instrument_names, trading_accounts
-from execution.engine.channel import Channel
-from execution.engine.transport import Deadlines, Target
+from execution.engine.channel import CONNECTIONS_PER_ACCOUNT, Channel
+from execution.engine.connecting import kernel_timeout
+from execution.engine.transport import Deadlines
 from execution.live import LiveExecution, LiveIntent
 from execution.pacing import Pacers
 from quantleap.core import clock
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 CONNECTING_AT_ONCE: Final = 200
+#: A connection that has not come to be after so many seconds goes on trying outside the queue:
+#: brokers that swallow SYNs keep nobody else's place.
+PLACE_HELD: Final = 0.25
 
 # Words of brokers.selectors.readiness, as causes of ours.
 _PROBLEMS: Final = {
@@ -48,6 +53,8 @@ class Accounts:
         self._names: dict[str, dict[int, BrokerInstrument]] = {}
         self._deadlines: Deadlines | None = None
         self._pacers = Pacers()
+        self._places = asyncio.Semaphore(CONNECTING_AT_ONCE)
+        self._warming: dict[Channel, asyncio.Task[None]] = {}
 
     async def open_for(self, executions: Iterable[LiveExecution]) -> None:
         """Have a channel (or a problem) for every account of ``executions`` that lacks one."""
@@ -77,10 +84,11 @@ class Accounts:
             return _PROBLEMS.get(account.problem, "SESSION_EXPIRED")
         if not is_enabled(account.broker):
             return "BROKER_NOT_ENABLED"
-        return "" if _source_address(account.egress) is not None else "EGRESS"
+        return "" if _route(account) is not None else "EGRESS"
 
     def _channel(self, account: TradingAccount, session: Session, shard: int) -> Channel:
-        rounds = self._executor.rounds
+        rounds, timing = self._executor.rounds, self._executor.timing
+        adapter = get_adapter(account.broker)
         loop = asyncio.get_running_loop()
         if self._deadlines is None:
             self._deadlines = Deadlines(loop)
@@ -89,10 +97,11 @@ class Accounts:
             broker=account.broker,
             shard=shard,
             session=session,
-            adapter=get_adapter(account.broker),
-            pacer=self._pacers.of(get_adapter(account.broker).capabilities, account.client_id),
-            target=Target.of(endpoints(account.broker).api, _source_address(account.egress) or ""),
-            timeout=self._executor.timing.answer_timeout,
+            adapter=adapter,
+            pacer=self._pacers.of(adapter.capabilities, account.client_id),
+            route=_route(account) or Route(endpoints(account.broker).api),
+            timeout=timing.answer_timeout,
+            drop_after=kernel_timeout(timing.answer_timeout, self._visibility(adapter)),
             loop=loop,
             deadlines=self._deadlines,
             may_send=rounds.may_send,
@@ -101,16 +110,35 @@ class Accounts:
             on_not_sent=rounds.on_not_sent,
         )
 
-    async def warm_up(self, account_ids: Iterable[int]) -> None:
-        """Open the connections of accounts ahead of T, bounded, failures left to be tried again."""
-        gate = asyncio.Semaphore(CONNECTING_AT_ONCE)
+    def _visibility(self, adapter: BrokerAdapter) -> float:
+        override = self._executor.timing.visibility_delay
+        return float(adapter.capabilities.visibility_delay) if override is None else override
 
-        async def one(channel: Channel) -> None:
-            async with gate:
-                await channel.warm_up()
+    def warm_up(self, account_ids: Iterable[int]) -> None:
+        """Begin to open the connections of accounts ahead of T; nobody waits for them.
 
-        channels = [self.channels[key] for key in account_ids if key in self.channels]
-        await asyncio.gather(*(one(channel) for channel in channels))
+        Whoever is not connected at T is connected, or reported as NotConnected, by the account's
+        own channel. The first connections of all come before anybody's second.
+        """
+        for account_id in account_ids:
+            channel = self.channels.get(account_id)
+            if channel is None or channel in self._warming:
+                continue
+            task = self._warming[channel] = asyncio.create_task(self._warm(channel))
+            task.add_done_callback(functools.partial(self._warmed, channel))
+
+    def _warmed(self, channel: Channel, _task: asyncio.Task[None]) -> None:
+        self._warming.pop(channel, None)
+
+    async def _warm(self, channel: Channel) -> None:
+        for connections in range(1, CONNECTIONS_PER_ACCOUNT + 1):
+            async with self._places:
+                # a handshake is two milliseconds of CPU: none begins while orders leave
+                await self._executor.quiet.over()
+                attempt = asyncio.create_task(channel.warm_up(connections))
+                await asyncio.wait({attempt}, timeout=PLACE_HELD)
+            if not await attempt:
+                return
 
     async def name(self, broker: str, contract_ids: Iterable[int]) -> None:
         """Load the broker's names of contracts that are not known yet."""
@@ -150,11 +178,10 @@ class Accounts:
         return True
 
 
-def _source_address(egress: str) -> str | None:
-    """Source address to bind, '' for the machine's own, None for what this sender cannot do."""
-    if not egress:
-        return ""
+def _route(account: TradingAccount) -> Route | None:
+    """How everything of this account leaves; None where its orders cannot (through a proxy)."""
     try:
-        return str(ipaddress.ip_address(egress))
+        route = Route.of(endpoints(account.broker).api, account.egress)
     except ValueError:
         return None
+    return None if route.proxy else route

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 import structlog
 
-from brokers.base import BrokerAdapter, Session
+from brokers.base import BrokerAdapter, HttpResponse, Session
+from brokers.pace import ORDER_CALLS
+from brokers.routes import Route
 from execution.engine.transport import Answer, Connection, Deadlines, NotConnected, Target
 from execution.live import LiveIntent
 from execution.pacing import Call, Pacer, Urgency, urgency
+from execution.throttling import RETRY_AFTER, TOO_MANY, asked_wait
 from quantleap.core import clock
 
 log = structlog.get_logger(__name__)
 
 CONNECTIONS_PER_ACCOUNT: Final = 2
-_TLS: ssl.SSLContext | None = None
-
-
-def tls_context() -> ssl.SSLContext:
-    """The one TLS context of the process (system trust store, hostname checked)."""
-    global _TLS  # noqa: PLW0603 - building one costs 20 ms and every account shares it
-    if _TLS is None:
-        _TLS = ssl.create_default_context()
-    return _TLS
 
 
 class Channel:
@@ -45,22 +38,24 @@ class Channel:
         shard: int,
         session: Session,
         adapter: BrokerAdapter,
-        target: Target,
+        route: Route,
         pacer: Pacer,
         timeout: float,
+        drop_after: float,
         loop: asyncio.AbstractEventLoop,
         deadlines: Deadlines,
         may_send: Callable[[LiveIntent, float], str],
         on_sent: Callable[[LiveIntent, float], None],
         on_answer: Callable[[LiveIntent, Answer], None],
-        on_not_sent: Callable[[LiveIntent, str], None],
+        on_not_sent: Callable[[LiveIntent, str, str], None],
     ) -> None:
         self.account_id = account_id
         self.broker = broker
         self.shard = shard
         self.session = session
         self.adapter = adapter
-        self.target = target
+        self.route = route
+        self.target = Target.of(route.base_url, route.source)
         self._timeout = timeout
         self._loop = loop
         self._may_send = may_send
@@ -68,12 +63,14 @@ class Channel:
         self._on_answer = on_answer
         self._on_not_sent = on_not_sent
         self._connections = [
-            Connection(target, loop, deadlines) for _ in range(CONNECTIONS_PER_ACCOUNT)
+            Connection(self.target, loop, deadlines, drop_after=drop_after)
+            for _ in range(CONNECTIONS_PER_ACCOUNT)
         ]
         self.pacer = pacer
         self._queue: deque[LiveIntent] = deque()
         self._wakeup: asyncio.TimerHandle | None = None
         self._connecting = False
+        self._fault = ""
         self._warming = asyncio.Lock()
         self._closed = False
         self.last_used = clock.monotonic()
@@ -84,7 +81,6 @@ class Channel:
 
     async def warm_up(self, connections: int = CONNECTIONS_PER_ACCOUNT) -> bool:
         """Open connections ahead of T; whether at least one is open."""
-        context = tls_context() if self.target.tls else None
         # Two runs that enter at the same second both warm up. A second connect would replace a
         # socket that the loop still watches, for which libuv aborts the process.
         async with self._warming:
@@ -92,9 +88,11 @@ class Channel:
                 if connection.is_open:
                     continue
                 try:
-                    await connection.connect(context)
+                    await connection.connect()
                 except NotConnected as error:
-                    log.warning("connect_failed", account=self.account_id, reason=str(error))
+                    self._fault = str(error)
+                    log.warning("connect_failed", account=self.account_id, reason=self._fault)
+                    break
                 if self._closed:
                     connection.close("executor stops")
         return any(connection.is_open for connection in self._connections)
@@ -105,9 +103,23 @@ class Channel:
         if self._wakeup is not None:
             self._wakeup.cancel()
         while self._queue:
-            self._on_not_sent(self._queue.popleft(), "BROKER_DOWN")
+            self._on_not_sent(self._queue.popleft(), "BROKER_DOWN", "")
         for connection in self._connections:
             connection.close("executor stops")
+
+    def throttled(self, response: HttpResponse, call: Call, message: str = "") -> None:
+        """The broker has refused a ``call`` for being one too many: hold still for so long."""
+        wait = self._hold_still(response, call, message)
+        log.warning("broker_throttles", account=self.account_id, call=call, wait_s=round(wait, 3))
+
+    def _hold_still(self, response: HttpResponse, call: Call, message: str = "") -> float:
+        cool_down = self.adapter.capabilities.cool_down if call in ORDER_CALLS else 1
+        wait = asked_wait(response.headers, now=clock.now(), cool_down=float(cool_down))
+        now = clock.monotonic()
+        self.pacer.refused(now, call, message, wait)
+        if RETRY_AFTER in response.headers:
+            self.pacer.hold(call, now + wait)
+        return wait
 
     def submit(self, intent: LiveIntent) -> None:
         """Queue one order whose SENDING row is committed, and send what may go now."""
@@ -139,7 +151,7 @@ class Channel:
             intent = self._queue.popleft()
             reason = self._may_send(intent, now)
             if reason:
-                self._on_not_sent(intent, reason)
+                self._on_not_sent(intent, reason, "")
                 continue
             self._send(connection, intent)
 
@@ -157,6 +169,9 @@ class Channel:
 
     def _send(self, connection: Connection, intent: LiveIntent) -> None:
         def answered(answer: Answer, intent: LiveIntent = intent) -> None:
+            if answer.response is not None and answer.response.status == TOO_MANY:
+                # before the next one: it would be one too many as well
+                self._hold_still(answer.response, Call.PLACE)
             self.drain()  # the next order first: everything else has time
             self._on_answer(intent, answer)
 
@@ -190,4 +205,4 @@ class Channel:
             self.drain()
             return
         while self._queue:
-            self._on_not_sent(self._queue.popleft(), "BROKER_DOWN")
+            self._on_not_sent(self._queue.popleft(), "BROKER_DOWN", self._fault)

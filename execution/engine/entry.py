@@ -164,7 +164,7 @@ class EntryDesk:
     async def _connect(self, executions: Sequence[LiveExecution]) -> None:
         accounts = self._executor.accounts
         await accounts.open_for(executions)
-        await accounts.warm_up({execution.account_id for execution in executions})
+        accounts.warm_up({execution.account_id for execution in executions})
 
     async def _sleep_until(self, run: LiveRun, lead: float) -> None:
         wait = run.entry_at.timestamp() - lead - clock.timestamp()

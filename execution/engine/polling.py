@@ -7,10 +7,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-import aiohttp
 import structlog
 
+from brokers import aio
 from brokers.base import BookRead, BookState, HttpRequest, HttpResponse, OrderReport, PositionRead
+from brokers.http import TransportError
 from execution import live, outcome
 from execution.engine import sabotage
 from execution.engine.channel import Channel
@@ -18,6 +19,7 @@ from execution.live import LiveIntent
 from execution.pacing import EXITS, READS, Call
 from execution.progress import STUCK_AFTER
 from execution.tags import parse_tag
+from execution.throttling import TOO_MANY
 from quantleap.core import clock
 
 if TYPE_CHECKING:
@@ -26,11 +28,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 PERIOD: Final = 0.05
 AT_ONCE: Final = 48
-TIMEOUT: Final = 5.0
 FIRST_READ: Final = 0.12
 UNKNOWN_EVERY: Final = 1.5
 REST_EVERY: Final = 2.0
-MAX_BYTES: Final = 4 * 1024 * 1024
 STALE_SENDING: Final = 2.0
 
 
@@ -39,7 +39,7 @@ class BookPoller:
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
-        self._session: aiohttp.ClientSession | None = None
+        self._clients = aio.Clients(connections=AT_ONCE)
         self._gate = asyncio.Semaphore(AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -47,8 +47,7 @@ class BookPoller:
         """Stop reading."""
         for task in list(self._tasks):
             task.cancel()
-        if self._session is not None:
-            await self._session.close()
+        await self._clients.close()
 
     def soon(self, account_id: int) -> None:
         """An order of this account was just answered: its fill should be in the book shortly."""
@@ -110,8 +109,8 @@ class BookPoller:
                 self._apply(channel, book.orders, started)
             elif book.cause is not None and book.cause == "SESSION_EXPIRED":
                 self._executor.accounts.forget_session(channel.account_id)
-            elif book.cause == "RATE_LIMIT":
-                channel.pacer.refused(clock.monotonic(), Call.READ, book.message)
+            elif book.cause == "RATE_LIMIT" and response is not None:
+                channel.throttled(response, Call.READ, book.message)
             self._escalate(intents)
         finally:
             channel.reading = False
@@ -208,38 +207,15 @@ class BookPoller:
             return
         request = channel.adapter.cancel_order(channel.session, intent.broker_order_id)
         await channel.paced(Call.CHANGE, EXITS)
-        await self._fetch(channel, request)
+        response = await self._fetch(channel, request)
+        if response is not None and response.status == TOO_MANY:
+            channel.throttled(response, Call.CHANGE)
         self.soon(intent.account_id)
 
     async def _fetch(self, channel: Channel, request: HttpRequest) -> HttpResponse | None:
         """The answer, or None when there was none in time (which proves nothing)."""
-        session = self._client()
-        target = channel.target
-        scheme = "https" if target.tls else "http"
-        url = f"{scheme}://{target.host}:{target.port}{target.base_path}{request.path}"
         try:
-            async with session.request(
-                request.method,
-                url,
-                data=request.body or None,
-                headers=dict(request.headers),
-                allow_redirects=False,
-            ) as answer:
-                body = await answer.content.read(MAX_BYTES)
-                if not answer.content.at_eof():
-                    body += await answer.content.read(MAX_BYTES)
-                headers = {name.lower(): value for name, value in answer.headers.items()}
-                return HttpResponse(answer.status, headers, body)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            log.info("broker_read_failed", account=channel.account_id, reason=type(error).__name__)
+            return await self._clients.send(request, channel.route)
+        except TransportError as error:
+            log.info("broker_read_failed", account=channel.account_id, reason=error.message)
             return None
-
-    def _client(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=AT_ONCE, ttl_dns_cache=60),
-                timeout=aiohttp.ClientTimeout(total=TIMEOUT),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=True,
-            )
-        return self._session

@@ -23,6 +23,7 @@ from execution.live import LiveExecution, LiveIntent
 from execution.pacing import Call
 from execution.progress import ExitOrder, Situation, Steps, next_steps
 from execution.tags import MAX_SENDS, make_tag
+from execution.throttling import next_try
 from quantleap.core import clock
 from quantleap.core.tenancy import Environment
 
@@ -282,8 +283,8 @@ class Rounds:
             self._dirty[intent.code] = intent
         self._sent.clear()
 
-    def on_not_sent(self, intent: LiveIntent, reason: str) -> None:
-        """Provably not sent (I3): sendable again, or missed, by reason."""
+    def on_not_sent(self, intent: LiveIntent, reason: str, message: str = "") -> None:
+        """Provably not sent (I3): sendable again, or missed, by reason; ``message`` in words."""
         if reason == "STALE" or intent.state != live.SENDING:
             return
         if reason == "FENCED":
@@ -292,11 +293,10 @@ class Rounds:
                 self._fenced[intent.code] = (intent, token)
             return  # somebody else's, perhaps: the row stays SENDING until we know
         now, now_mono = self._executor.now(), clock.monotonic()
-        retryable = reason in ("BROKER_DOWN", "EARLY")
-        if retryable:
+        if reason in ("BROKER_DOWN", "EARLY"):
             jitter = self._executor.random.random()
-            outcome.refuse(
-                intent, "BROKER_DOWN", retryable=True, at=now, now_mono=now_mono, jitter=jitter
+            outcome.not_sent(
+                intent, "BROKER_DOWN", message, at=now, now_mono=now_mono, jitter=jitter
             )
         else:
             intent.cause = reason or "SESSION_EXPIRED"
@@ -324,18 +324,31 @@ class Rounds:
         else:
             result = channel.adapter.parse_place(answer.response)
             if result.cause == "RATE_LIMIT":
-                channel.pacer.refused(answer.at, Call.PLACE, result.message)
+                channel.throttled(answer.response, Call.PLACE, result.message)
         outcome.apply_answer(
             intent,
             result,
             at=self._executor.now(),
             now_mono=answer.at,
             jitter=self._executor.random.random(),
+            wait=self._held_still(intent, result, answer.at),
         )
         if intent.cause == "SESSION_EXPIRED":
             self._executor.accounts.forget_session(intent.account_id)
         self.changed(intent)
         self._executor.poller.soon(intent.account_id)
+
+    def _held_still(self, intent: LiveIntent, result: SendResult, at: float) -> float:
+        """Seconds for which a broker that throttles keeps this order back."""
+        channel = self._executor.accounts.channels.get(intent.account_id)
+        if channel is None or result.cause != "RATE_LIMIT":
+            return 0.0
+        execution = self._executor.executions.get(intent.execution_id)
+        grace_left = None
+        if intent.purpose == live.ENTRY and execution is not None:
+            grace_left = execution.run.grace_unix - clock.timestamp()
+        asked = max(0.0, channel.pacer.held_until(Call.PLACE) - at)
+        return next_try(asked, sends=intent.sends, grace_left=grace_left)
 
 
 def order_request(intent: LiveIntent, name: BrokerInstrument) -> OrderRequest:

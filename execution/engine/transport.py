@@ -14,45 +14,28 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
 
 import httptools
 
+from brokers import tls
 from brokers.base import HttpRequest, HttpResponse
+from execution.engine.connecting import KERNEL_TIMEOUT, NotConnected, Target, open_socket
 from quantleap.core import clock
 
 MAX_ANSWER: Final = 256 * 1024
 TIMEOUT_GRAIN: Final = 0.05
 _READ: Final = 64 * 1024
-CONNECT_TIMEOUT: Final = 5.0
-
-
-class NotConnected(Exception):
-    """No byte was written: the request provably never left (execution.md I3)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where a broker's API listens, and from which source address to leave."""
-
-    host: str
-    port: int
-    tls: bool
-    base_path: str = ""
-    source: str = ""
-
-    @classmethod
-    def of(cls, base_url: str, source: str = "") -> Target:
-        """Target of a base URL such as ``https://api.kite.trade``."""
-        parts = urlsplit(base_url)
-        tls = parts.scheme == "https"
-        port = parts.port or (443 if tls else 80)
-        return cls(parts.hostname or "", port, tls, parts.path.rstrip("/"), source)
+_INTERIM: Final = range(100, 200)
+_SWITCHING: Final = 101
 
 
 @dataclass(slots=True)
 class Answer:
-    """What came of one request: a response, or the reason why there is none."""
+    """What came of one request: a response, or the reason why there is none.
+
+    Without a response the connection was reset before ``at`` (monotonic seconds): no byte of the
+    request leaves any more.
+    """
 
     response: HttpResponse | None
     error: str
@@ -104,8 +87,11 @@ class Connection:
     """One keep-alive connection. All methods run in the executor's loop thread."""
 
     __slots__ = (
+        "_answer",
+        "_beyond",
         "_buffer",
         "_deadlines",
+        "_drop_after",
         "_headers",
         "_loop",
         "_on_answer",
@@ -113,7 +99,7 @@ class Connection:
         "_pending",
         "_size",
         "_socket",
-        "_status",
+        "_wants_session",
         "target",
     )
 
@@ -122,13 +108,18 @@ class Connection:
         target: Target,
         loop: asyncio.AbstractEventLoop,
         deadlines: Deadlines | None = None,
+        *,
+        drop_after: float = KERNEL_TIMEOUT,
     ) -> None:
+        """``drop_after``: seconds after which the kernel gives up what is not acknowledged."""
         self.target = target
+        self._drop_after = drop_after
         self._loop = loop
         self._deadlines = deadlines or Deadlines(loop)
         self._socket: socket.socket | None = None
         self._on_answer: Callable[[Answer], None] | None = None
         self._pending = b""
+        self._wants_session = False
         self._reset_parser()
 
     # -- life ------------------------------------------------------------------------------------
@@ -142,66 +133,15 @@ class Connection:
         """Open and nothing in flight."""
         return self._socket is not None and self._on_answer is None
 
-    async def connect(self, context: ssl.SSLContext | None) -> None:
+    async def connect(self) -> None:
         """Open the connection (TCP, then TLS); NotConnected when that fails."""
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT):
-                self._socket = await self._open(context)
-        except (OSError, TimeoutError, ssl.SSLError) as error:
-            raise NotConnected(str(error) or type(error).__name__) from error
-        self._loop.add_reader(self._socket.fileno(), self._readable)
-
-    async def _open(self, context: ssl.SSLContext | None) -> socket.socket:
-        infos = await self._loop.getaddrinfo(
-            self.target.host, self.target.port, type=socket.SOCK_STREAM
-        )
-        family, kind, proto, _, address = infos[0]
-        raw = socket.socket(family, kind, proto)
-        try:
-            raw.setblocking(False)
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self.target.source:
-                raw.bind((self.target.source, 0))
-            await self._loop.sock_connect(raw, address)
-            if not self.target.tls:
-                return raw
-            if context is None:
-                raise NotConnected("a TLS context is needed")
-            wrapped = context.wrap_socket(
-                raw, server_hostname=self.target.host, do_handshake_on_connect=False
-            )
-            await self._handshake(wrapped)
-        except BaseException:
-            raw.close()
-            raise
-        return wrapped
-
-    async def _handshake(self, wrapped: ssl.SSLSocket) -> None:
-        while True:
-            try:
-                wrapped.do_handshake()
-            except ssl.SSLWantReadError:
-                await self._until(wrapped, self._loop.add_reader, self._loop.remove_reader)
-            except ssl.SSLWantWriteError:
-                await self._until(wrapped, self._loop.add_writer, self._loop.remove_writer)
-            else:
-                return
-
-    async def _until(
-        self,
-        wrapped: ssl.SSLSocket,
-        add: Callable[..., None],
-        remove: Callable[[int], object],
-    ) -> None:
-        ready: asyncio.Future[None] = self._loop.create_future()
-        add(wrapped.fileno(), lambda: None if ready.done() else ready.set_result(None))
-        try:
-            await ready
-        finally:
-            remove(wrapped.fileno())
+        opened = await open_socket(self.target, self._loop, drop_after=self._drop_after)
+        self._socket = opened
+        self._keep_session()
+        self._loop.add_reader(opened.fileno(), self._readable)
 
     def close(self, reason: str = "closed") -> None:
-        """Close; what was in flight is answered with an error (its order is UNKNOWN)."""
+        """Reset; what was in flight is answered with an error (its order is UNKNOWN)."""
         connection, self._socket = self._socket, None
         if connection is None:
             return
@@ -257,6 +197,8 @@ class Connection:
         try:
             data = connection.recv(_READ)
         except (BlockingIOError, ssl.SSLWantReadError):
+            if self._wants_session:  # nothing but the server's tickets has come
+                self._keep_session()
             return
         except OSError as error:
             self.close(str(error))
@@ -270,19 +212,31 @@ class Connection:
         self._size += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self.close(f"unreadable answer: {error}")
             return
         if self._size > MAX_ANSWER:
             self.close("answer too large")
 
+    def _keep_session(self) -> None:
+        """Let the next connection to this server resume; until there is a ticket, ask again."""
+        wrapped = self._socket
+        self._wants_session = isinstance(wrapped, ssl.SSLSocket) and not tls.SESSIONS.keep(
+            self.target.host, self.target.port, wrapped
+        )
+
     # -- httptools callbacks ---------------------------------------------------------------------
     def _reset_parser(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
-        self._status = 0
+        self._answer: Answer | None = None
+        self._beyond = False
         self._headers: dict[str, str] = {}
         self._buffer: list[bytes] = []
         self._size = 0
+
+    def on_message_begin(self) -> None:
+        """A message begins; behind a whole answer it is nobody's."""
+        self._beyond = self._answer is not None
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One response header."""
@@ -293,24 +247,45 @@ class Connection:
         self._buffer.append(body)
 
     def on_message_complete(self) -> None:
-        """The whole answer is here."""
-        response = HttpResponse(
-            self._parser.get_status_code(), self._headers, b"".join(self._buffer)
-        )
-        keep = self._parser.should_keep_alive()
-        answer = Answer(response, "", clock.monotonic())
+        """The whole answer is here, or an interim one (100, 103), which says nothing yet."""
+        status = self._parser.get_status_code()
+        if status in _INTERIM and status != _SWITCHING:
+            self._headers, self._buffer = {}, []
+            return
+        if self._answer is not None:
+            return  # on_message_begin has noticed
+        response = HttpResponse(status, self._headers, b"".join(self._buffer))
+        self._answer = Answer(response, "", clock.monotonic())
         # Leave the parser's own callback before it is replaced and the next request is written.
-        self._loop.call_soon(self._complete, answer, keep)
+        self._loop.call_soon(self._complete, self._answer, self._parser.should_keep_alive())
 
     def _complete(self, answer: Answer, keep: bool) -> None:
-        if self._on_answer is None:
+        if self._answer is not answer or self._on_answer is None:
+            return
+        behind = self._read_behind()
+        if self._beyond or behind:
+            # Which of two answers is ours? The next request must not be told this one's.
+            self.close("data beyond the answer")
             return
         self._reset_parser()
         callback, self._on_answer = self._on_answer, None
         self._deadlines.forget(self)
-        if not keep:
+        if not keep or behind == b"":
             self.close("connection: close")
         callback(answer)
+
+    def _read_behind(self) -> bytes | None:
+        """What waits behind a whole answer: None for nothing, b"" for the end of the connection."""
+        if self._socket is None:
+            return b""
+        try:
+            return self._socket.recv(1)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            if self._wants_session:
+                self._keep_session()
+            return None
+        except OSError:
+            return b""
 
     def _finish(self, answer: Answer) -> None:
         self._deadlines.forget(self)
@@ -319,3 +294,6 @@ class Connection:
         self._reset_parser()
         if callback is not None:
             self._loop.call_soon(callback, answer)
+
+
+__all__ = ["Answer", "Connection", "Deadlines", "NotConnected", "Target", "serialise"]

@@ -53,7 +53,7 @@ def play(behaviour: Behaviour, *, requests: int = 1, timeout: float = 1.0) -> li
     async def main() -> list[Answer]:
         async with server(behaviour) as target:
             connection = Connection(target, asyncio.get_running_loop())
-            await connection.connect(None)
+            await connection.connect()
             raw = serialise(HttpRequest("GET", "/orders", {"X-Test": "1"}), target)
             answers = [await ask(connection, raw, timeout) for _ in range(requests)]
             connection.close()
@@ -107,6 +107,70 @@ def test_what_is_no_answer_is_an_error_once(written: bytes) -> None:
     assert answer.error
 
 
+@pytest.mark.parametrize(
+    "interim",
+    [
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 3,
+    ],
+    ids=["100", "103", "three of them"],
+)
+@pytest.mark.parametrize("apart", [False, True], ids=["one segment", "two segments"])
+def test_an_interim_answer_is_skipped(interim: bytes, apart: bool) -> None:
+    """It was the order's verdict, and the real one was the next order's."""
+
+    async def hesitant(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for number in (b"1", b"2"):
+            await read_request(reader)
+            if apart:
+                writer.write(interim)
+                await writer.drain()
+                await asyncio.sleep(0.01)
+            answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n" + number
+            writer.write(answer if apart else interim + answer)
+            await writer.drain()
+
+    answers = play(hesitant, requests=2)
+    found = [(a.response.status, a.response.body, a.error) for a in answers if a.response]
+    assert found == [(200, b"1", ""), (200, b"2", "")]
+    assert "link" not in (answers[0].response.headers if answers[0].response else {})
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        OK + b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\nno",
+        OK + b"HTTP/1.1 400 Bad",
+        OK + b"rubbish",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+    ],
+    ids=["two answers", "an answer and a half", "an answer and rubbish", "101", "100 only"],
+)
+def test_data_beyond_an_answer_closes_the_connection_and_tells_no_verdict(written: bytes) -> None:
+    """Order 2 was told order 1's verdict."""
+
+    async def talkative(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(written)
+        await writer.drain()
+        await reader.read()
+
+    async def main() -> tuple[Answer, bool]:
+        async with server(talkative) as target:
+            connection = Connection(target, asyncio.get_running_loop())
+            await connection.connect()
+            answer = await ask(connection, serialise(HttpRequest("GET", "/"), target), 0.3)
+            with pytest.raises(NotConnected):
+                connection.send(b"the second order", lambda answer: None, 1)
+            return answer, connection.is_open
+
+    answer, is_open = asyncio.run(main())
+    assert (answer.response, is_open) == (None, False)
+    assert answer.error
+
+
 def test_silence_ends_at_the_timeout() -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
@@ -125,7 +189,7 @@ def test_connection_close_is_obeyed_and_the_next_request_provably_not_sent() -> 
     async def main() -> None:
         async with server(once) as target:
             connection = Connection(target, asyncio.get_running_loop())
-            await connection.connect(None)
+            await connection.connect()
             raw = serialise(HttpRequest("GET", "/"), target)
             answer = await ask(connection, raw)
             assert answer.response is not None
@@ -142,7 +206,7 @@ def test_nobody_listening_is_not_connected() -> None:
             closed = target
         connection = Connection(closed, asyncio.get_running_loop())
         with pytest.raises(NotConnected):
-            await connection.connect(None)
+            await connection.connect()
 
     asyncio.run(main())
 
@@ -154,7 +218,7 @@ def test_a_busy_connection_takes_no_second_request() -> None:
     async def main() -> None:
         async with server(silent) as target:
             connection = Connection(target, asyncio.get_running_loop())
-            await connection.connect(None)
+            await connection.connect()
             raw = serialise(HttpRequest("GET", "/"), target)
             answers: list[Answer] = []
             connection.send(raw, answers.append, 5)

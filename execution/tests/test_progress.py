@@ -90,6 +90,14 @@ def test_what_stops_an_entry_misses_what_is_not_sent_and_withdraws_what_rests(
     assert not steps.send
 
 
+@pytest.mark.parametrize("cause", ["RATE_LIMIT", "BROKER_DOWN"])
+def test_what_kept_an_entry_until_the_grace_was_over_is_its_cause(cause: str) -> None:
+    execution = committed(strategy_spec([CE]))
+    execution.intents[0].state, execution.intents[0].cause = live.PLANNED, cause
+    steps = next_steps(execution, at(grace_over=True))
+    assert steps.miss == [(execution.intents[0], cause)]
+
+
 def test_an_unknown_entry_is_neither_missed_nor_left() -> None:
     execution = committed(strategy_spec([CE]))
     execution.intents[0].state = live.UNKNOWN

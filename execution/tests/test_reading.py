@@ -1,0 +1,223 @@
+"""What the executor reads of brokers: whole, bounded, and by the account's own way."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import tracemalloc
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from brokers import aio
+from brokers.base import Credentials, HttpRequest, HttpResponse, Outcome
+from brokers.http import Limits, TransportError
+from brokers.routes import Route
+from brokers.services.login import exchange_code
+from brokers.tests import loopback
+from brokers.wire import MAX_BODY_BYTES
+from execution import live
+from execution.engine.channel import Channel
+from execution.engine.polling import BookPoller
+from execution.tests import wire
+
+OPENED = b'{"status": "success", "data": {"order_id": "151220000000000"}}'
+
+
+def book(size: int) -> tuple[bytes, int]:
+    """A Kite order book of about ``size`` bytes, and how many orders are in it."""
+    row = {"status": "COMPLETE", "quantity": 65, "filled_quantity": 65, "average_price": 101.5}
+    one = len(json.dumps({"order_id": "1" * 15, "tag": "Q" + "A" * 13, **row})) + 2
+    count = max(1, size // one)
+    rows = [{"order_id": f"{n:015}", "tag": f"Q{n:012}1", **row} for n in range(count)]
+    return json.dumps({"status": "success", "data": rows}).encode(), count
+
+
+def read_book(url: str) -> HttpResponse | None:
+    """One book read as the poller makes it."""
+
+    async def main() -> HttpResponse | None:
+        channel = wire.channel(url, wire.Told())
+        poller = BookPoller(wire.executor(channel))
+        try:
+            return await poller._fetch(channel, wire.ADAPTER.order_book(wire.SESSION))
+        finally:
+            await poller.close()
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("size", "piece"),
+    [(5_000, 1_448), (400_000, 65_536), (3_000_000, 1_448), (5_000, 10)],
+    ids=["5 kB in segments", "400 kB", "3 MB", "10-byte pieces"],
+)
+def test_a_book_in_pieces_is_read_whole(size: int, piece: int) -> None:
+    payload, count = book(size)
+    with loopback.server(loopback.in_pieces(payload, piece)) as (url, _):
+        answer = read_book(url)
+    assert answer is not None
+    found = wire.ADAPTER.parse_order_book(answer)
+    assert (found.ok, len(found.orders)) == (True, count)
+
+
+def test_a_chunked_book_packed_with_gzip_is_read_whole() -> None:
+    payload, count = book(400_000)
+    packed = gzip.compress(payload)
+    chunks = [packed[start : start + 700] for start in range(0, len(packed), 700)]
+    framed = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
+    behave = loopback.in_pieces(
+        framed, 1_448, "Transfer-Encoding: chunked", "Content-Encoding: gzip"
+    )
+    with loopback.server(behave) as (url, _):
+        answer = read_book(url)
+    assert answer is not None
+    assert len(wire.ADAPTER.parse_order_book(answer).orders) == count
+
+
+def ask(url: str, limits: Limits) -> TransportError:
+    """How a read that must not succeed ends."""
+
+    async def main() -> TransportError:
+        clients = aio.Clients(connections=1)
+        try:
+            with pytest.raises(TransportError) as caught:
+                await clients.send(HttpRequest("GET", "/orders"), Route.of(url), limits=limits)
+        finally:
+            await clients.close()
+        return caught.value
+
+    return asyncio.run(main())
+
+
+def _endless(connection: Any, request: bytes) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n")
+    for _ in range(50):
+        connection.sendall(b"x" * 1_000_000)
+
+
+def _bomb(connection: Any, request: bytes) -> None:
+    packed = gzip.compress(b"0" * 50_000_000)
+    loopback.reply(packed, "200 OK", "Content-Encoding: gzip")(connection, request)
+
+
+@pytest.mark.parametrize("behave", [_endless, _bomb], ids=["plain", "packed"])
+def test_a_book_of_50_mb_is_refused_by_name_in_bounded_memory(behave: loopback.Behaviour) -> None:
+    with loopback.server(behave) as (url, _):
+        tracemalloc.start()
+        error = ask(url, Limits(connect=5, read=30))
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert error.outcome is Outcome.UNKNOWN
+    assert error.message == f"answer larger than {MAX_BODY_BYTES} bytes"
+    # The packed one is made in this process as well: 50 MB of zeros, freed before it is sent.
+    assert peak < (3 * MAX_BODY_BYTES if behave is _endless else 50_000_000 + 3 * MAX_BODY_BYTES)
+
+
+def test_a_drip_that_never_ends_is_ended_by_the_deadline() -> None:
+    def drip(connection: Any, request: bytes) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while True:  # until the other side has gone
+            connection.sendall(b"1\r\nx\r\n")
+            connection.settimeout(0.02)
+            try:
+                if not connection.recv(1):
+                    return
+            except TimeoutError:
+                continue
+
+    with loopback.server(drip) as (url, _):
+        assert ask(url, Limits(connect=0.5, read=0.5)).outcome is Outcome.UNKNOWN
+
+
+# -- by which way ----------------------------------------------------------------------------------
+Call = Callable[[Channel, BookPoller], Awaitable[object]]
+
+
+async def _order(channel: Channel, poller: BookPoller) -> None:
+    await channel.warm_up(1)
+    channel.submit(wire.sending(channel))
+
+
+async def _cancel(channel: Channel, poller: BookPoller) -> None:
+    intent = wire.sending(channel, state=live.ACCEPTED, broker_order_id="151220000000000")
+    await poller.cancel(intent)
+
+
+async def _book(channel: Channel, poller: BookPoller) -> None:
+    await poller._fetch(channel, wire.ADAPTER.order_book(wire.SESSION))
+
+
+async def _positions(channel: Channel, poller: BookPoller) -> None:
+    await poller.positions(channel.account_id)
+
+
+@pytest.mark.parametrize(
+    "call", [_order, _cancel, _book, _positions], ids=["order", "cancel", "book", "positions"]
+)
+@pytest.mark.parametrize(
+    ("egress", "peer"), [("127.0.0.2", "127.0.0.2"), ("127.0.0.3", "127.0.0.3"), ("", "127.0.0.1")]
+)
+def test_an_accounts_egress_is_the_way_of_everything_that_it_sends(
+    call: Call, egress: str, peer: str
+) -> None:
+    async def main() -> list[wire.Request]:
+        async with wire.broker(lambda request, before: wire.reply(OPENED)) as (url, seen):
+            told = wire.Told()
+            channel = wire.channel(url, told, egress=egress)
+            poller = BookPoller(wire.executor(channel))
+            await call(channel, poller)
+            if call is _order:
+                await told.until(lambda told: bool(told.answers))
+            channel.close()
+            await poller.close()
+            return seen
+
+    assert [address for address, _ in asyncio.run(main())] == [peer]
+
+
+def test_two_accounts_with_an_egress_each_share_no_connection() -> None:
+    async def main() -> list[wire.Request]:
+        async with wire.broker(lambda request, before: wire.reply(OPENED)) as (url, seen):
+            clients = aio.Clients(connections=4)
+            for egress in ("127.0.0.2", "127.0.0.3", "127.0.0.2"):
+                await clients.send(HttpRequest("GET", "/orders"), Route.of(url, egress))
+            await clients.close()
+            return seen
+
+    assert [peer for peer, _ in asyncio.run(main())] == ["127.0.0.2", "127.0.0.3", "127.0.0.2"]
+
+
+def test_a_login_leaves_by_the_accounts_egress_too(settings: Any) -> None:
+    peers: list[str] = []
+
+    def note(connection: Any, request: bytes) -> None:
+        peers.append(connection.getpeername()[0])
+        loopback.reply(b"{}")(connection, request)
+
+    with loopback.server(note) as (url, _):
+        settings.QUANTLEAP_BROKERS = {"zerodha": {"api": url, "login": url, "instruments": url}}
+        exchange_code("zerodha", Credentials("AB1234", "key", "secret"), "code", egress="127.0.0.2")
+    assert peers == ["127.0.0.2"]
+
+
+@pytest.mark.parametrize(
+    ("egress", "source", "proxy"),
+    [
+        ("", "", ""),
+        ("203.0.113.7", "203.0.113.7", ""),
+        ("2001:db8::7", "2001:db8::7", ""),
+        ("http://user:secret@10.0.0.9:3128", "", "http://user:secret@10.0.0.9:3128"),
+    ],
+)
+def test_a_route_is_a_source_address_or_a_proxy(egress: str, source: str, proxy: str) -> None:
+    route = Route.of("https://api.example.com", egress)
+    assert (route.source, route.proxy) == (source, proxy)
+    assert "secret" not in repr(route)
+
+
+def test_what_is_no_egress_is_no_route() -> None:
+    with pytest.raises(ValueError, match="does not appear to be an IPv4 or IPv6 address"):
+        Route.of("https://api.example.com", "proxy.example.com:3128")

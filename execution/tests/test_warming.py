@@ -1,0 +1,126 @@
+"""Connections ahead of T: nobody waits for a broker that does not answer."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from brokers.base import Session
+from brokers.selectors import TradingAccount
+from execution.engine import accounts as accounts_module
+from execution.engine.accounts import Accounts
+from execution.engine.channel import Channel
+from execution.engine.quiet import Quiet
+from execution.tests import wire
+
+
+def make_accounts(*channels: tuple[int, Channel]) -> Accounts:
+    """The accounts of an executor that has only these channels."""
+    made = Accounts(wire.executor(quiet=Quiet()))
+    made.channels.update(channels)
+    return made
+
+
+async def is_open(channel: Channel) -> None:
+    """Wait until the channel has a connection; TimeoutError after 4 s (a connect may take 5)."""
+    async with asyncio.timeout(4):
+        while channel._idle() is None:
+            await asyncio.sleep(0.01)
+
+
+def test_one_that_swallows_syns_and_one_mute_in_tls_keep_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Orders of the healthy were 8 to 20 s late, and then MISSED. One place in the queue is all
+    that there is here: the dead may not keep it."""
+    monkeypatch.setattr(accounts_module, "CONNECTING_AT_ONCE", 1)
+
+    async def main() -> tuple[list[bool], list[bool]]:
+        mute = socket.create_server(("127.0.0.1", 0))
+        with mute, wire.Swallower() as swallower:
+            async with wire.broker(lambda request, before: wire.reply(b"{}")) as (url, _):
+                told = wire.Told()
+                urls = {
+                    1: f"http://127.0.0.1:{swallower.port}",
+                    2: f"https://127.0.0.1:{mute.getsockname()[1]}",
+                    3: url,
+                }
+                channels = {key: wire.channel(where, told) for key, where in urls.items()}
+                accounts = make_accounts(*channels.items())
+                accounts.warm_up(urls)  # returns at once: it is no coroutine
+                await is_open(channels[3])
+                dead = [channels[key]._idle() is None for key in (1, 2)]
+                trying = [channel in accounts._warming for channel in channels.values()]
+                for channel in channels.values():
+                    channel.close()
+                for task in list(accounts._warming.values()):
+                    task.cancel()
+                await asyncio.gather(*accounts._warming.values(), return_exceptions=True)
+                return dead, trying[:2]
+
+    assert asyncio.run(main()) == ([True, True], [True, True])
+
+
+def test_no_connect_begins_while_orders_leave() -> None:
+    async def main() -> tuple[bool, bool]:
+        async with wire.broker(lambda request, before: wire.reply(b"{}")) as (url, _):
+            quiet = Quiet()
+            accounts = Accounts(wire.executor(quiet=quiet))
+            channel = accounts.channels[1] = wire.channel(url, wire.Told())
+            quiet.begin(7)
+            accounts.warm_up([1])
+            for _ in range(5):
+                await asyncio.sleep(0.01)
+            during = channel._idle() is None
+            quiet.end(7)
+            await is_open(channel)
+            channel.close()
+            return during, True
+
+    assert asyncio.run(main()) == (True, True)
+
+
+def test_an_order_whose_connect_is_under_way_leaves_as_soon_as_it_is_there() -> None:
+    async def main() -> int:
+        async with wire.broker(lambda request, before: wire.reply(b"{}")) as (url, _):
+            told = wire.Told()
+            channel = wire.channel(url, told)
+            accounts = make_accounts((1, channel))
+            accounts.warm_up([1])
+            channel.submit(wire.sending(channel))
+            await told.until(lambda told: bool(told.answers))
+            channel.close()
+            return len(told.sent)
+
+    assert asyncio.run(main()) == 1
+
+
+@pytest.mark.parametrize(
+    ("egress", "problem"),
+    [
+        ("", ""),
+        ("203.0.113.7", ""),
+        ("http://10.0.0.9:3128", "EGRESS"),
+        ("nonsense", "EGRESS"),
+    ],
+)
+def test_an_egress_that_orders_cannot_take_is_the_accounts_problem(
+    egress: str, problem: str, settings: Any
+) -> None:
+    api = "http://127.0.0.1:9"
+    settings.QUANTLEAP_BROKERS = {"zerodha": {"api": api, "login": api, "instruments": api}}
+    session = Session("AB1234", "key", "token")
+    account = TradingAccount(1, "zerodha", "AB1234", "live", egress, session, "")
+
+    async def main() -> tuple[str, str]:
+        timing = SimpleNamespace(answer_timeout=5.0, visibility_delay=None)
+        rounds = SimpleNamespace(may_send=None, on_sent=None, on_answer=None, on_not_sent=None)
+        accounts = Accounts(wire.executor(timing=timing, rounds=rounds))
+        channel = accounts._channel(account, session, 0)
+        return accounts._problem(account), channel.route.source
+
+    assert asyncio.run(main()) == (problem, egress if egress and not problem else "")

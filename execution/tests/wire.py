@@ -1,0 +1,176 @@
+"""Channels, desks and brokers on loopback for tests of the wire, without a database."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
+
+from brokers.base import OrderRequest, Product, Session
+from brokers.routes import Route
+from brokers.zerodha.adapter import ZerodhaAdapter
+from execution import live
+from execution.engine.channel import Channel
+from execution.engine.transport import Answer, Deadlines, serialise
+from execution.live import LiveIntent
+from execution.pacing import Pacer
+from execution.tests.inmemory import live_intent
+from quantleap.core import clock
+
+SESSION = Session("AB1234", "key", "token")
+ADAPTER = ZerodhaAdapter()
+#: One request as it came in: the peer's address and the bytes.
+Request = tuple[str, bytes]
+
+
+class Told:
+    """What a channel told: orders sent, answered and not sent, in order."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[LiveIntent, float]] = []
+        self.answers: list[tuple[LiveIntent, Answer]] = []
+        self.not_sent: list[tuple[LiveIntent, str, str]] = []
+        self.something = asyncio.Event()
+
+    def note(self, notes: list[Any]) -> Callable[..., None]:
+        """A callback that appends its arguments to ``notes``."""
+
+        def append(*arguments: Any) -> None:
+            notes.append(arguments)
+            self.something.set()
+
+        return append
+
+    async def until(self, condition: Callable[[Told], bool]) -> None:
+        """Wait for what is being told; TimeoutError when it is not within 20 s."""
+        async with asyncio.timeout(20):
+            while not condition(self):
+                self.something.clear()
+                await self.something.wait()
+
+
+def channel(url: str, told: Told, *, egress: str = "", timeout: float = 5.0) -> Channel:
+    """A Kite account's channel to the broker at ``url``; everything may be sent."""
+    loop = asyncio.get_running_loop()
+    return Channel(
+        account_id=1,
+        broker="zerodha",
+        shard=0,
+        session=SESSION,
+        adapter=ADAPTER,
+        route=Route.of(url, egress),
+        pacer=Pacer(ADAPTER.capabilities.windows),
+        timeout=timeout,
+        drop_after=5.0,
+        loop=loop,
+        deadlines=Deadlines(loop),
+        may_send=lambda intent, now: "",
+        on_sent=told.note(told.sent),
+        on_answer=told.note(told.answers),
+        on_not_sent=told.note(told.not_sent),
+    )
+
+
+def sending(channel: Channel, **fields: Any) -> LiveIntent:
+    """A committed order with its bytes made, not sent yet."""
+    intent = live_intent(**{"state": live.SENDING, "sends": 1, **fields})
+    order = OrderRequest(
+        tag=intent.tag,
+        instrument=intent.instrument,
+        side=intent.side,
+        quantity=intent.quantity,
+        product=Product.INTRADAY,
+        price=intent.price,
+    )
+    intent.raw = serialise(ADAPTER.place_order(SESSION, order), channel.target)
+    return intent
+
+
+def executor(*channels: Channel, **fields: Any) -> Any:
+    """As much of an executor as the desks of the wire ask for."""
+    return SimpleNamespace(
+        **{
+            "accounts": SimpleNamespace(channels={c.account_id: c for c in channels}),
+            "random": random.Random(1),
+            "now": clock.now,
+            "executions": {},
+            **fields,
+        }
+    )
+
+
+@asynccontextmanager
+async def broker(
+    answer: Callable[[bytes, int], bytes], host: str = "127.0.0.1"
+) -> AsyncIterator[tuple[str, list[Request]]]:
+    """A broker that keeps connections: ``answer(request, how many before)`` makes its bytes."""
+    seen: list[Request] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = writer.get_extra_info("peername")[0]
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                body = await reader.readexactly(_length(head))
+                seen.append((peer, head + body))
+                writer.write(answer(head + body, len(seen) - 1))
+                await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    running = await asyncio.start_server(serve, host, 0)
+    try:
+        yield f"http://{host}:{running.sockets[0].getsockname()[1]}", seen
+    finally:
+        running.close()
+
+
+def _length(head: bytes) -> int:
+    for line in head.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            return int(value)
+    return 0
+
+
+def reply(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
+    """A well-formed answer on a connection that stays."""
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+class Swallower:
+    """A listener that answers no SYN: its queue of connections is full."""
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.socket(family, socket.SOCK_STREAM)
+        self._listener.bind((host, port))
+        self._listener.listen(0)
+        self.port: int = self._listener.getsockname()[1]
+        self._filling = []
+        for _ in range(4):
+            filler = socket.socket(family, socket.SOCK_STREAM)
+            filler.setblocking(False)
+            filler.connect_ex((host, self.port))
+            self._filling.append(filler)
+
+    def __enter__(self) -> Swallower:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for each in (*self._filling, self._listener):
+            each.close()
+
+
+class Silent:
+    """A poller that is asked for nothing."""
+
+    def soon(self, account_id: int) -> None:
+        """An order of this account was answered."""

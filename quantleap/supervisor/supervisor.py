@@ -22,6 +22,7 @@ from quantleap.supervisor.parts import LOOPBACK, Layout, Part, manage, port_answ
 
 WATCH_SECONDS = 0.1
 BACK_OFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+SETTLED_SECONDS = 2.0  # whatever ends by itself before that did not do what it is for
 STEADY_SECONDS = 30.0  # a part that lived this long begins its back-off anew
 READY_SECONDS = 90.0
 STEP_SECONDS = 600.0
@@ -322,8 +323,16 @@ class Supervisor:
             return
         del self._running[name]
         self._end_group(running)
-        if time.monotonic() - running.started > STEADY_SECONDS:
+        lived = time.monotonic() - running.started
+        if lived > STEADY_SECONDS:
             failures.count = 0
+        if status == 0 and lived > SETTLED_SECONDS:
+            # Somebody stopped it, and it ended as it should: that is no crash to back off from.
+            failures.count = 0
+            self.report(f"{name} was stopped; starting it again")
+            self.start_process(name)
+            self._write_status()
+            return
         wait = self._back_off(failures)
         self.report(f"{name} ended ({_describe(status)}); starting it again in {wait:g} s")
         if failures.count > 2:

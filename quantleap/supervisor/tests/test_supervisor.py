@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -25,6 +26,7 @@ from quantleap.supervisor import (
     environment_without_servers,
 )
 from quantleap.supervisor.parts import LOOPBACK, manage
+from quantleap.supervisor.supervisor import SETTLED_SECONDS
 
 pytestmark = pytest.mark.process
 
@@ -139,6 +141,44 @@ def test_a_part_that_keeps_failing_is_tried_ever_less_often(tmp_path: Path) -> N
     assert [line for line in told if "ended" in line][:3] == [
         f"failing ended (exit 3); starting it again in {wait} s" for wait in ("0.2", "0.5", "1")
     ]
+
+
+def test_the_seventh_clean_stop_is_followed_by_a_start_at_once_too(tmp_path: Path) -> None:
+    """Seen 4.7 s before an entry: "ended (exit 0); starting it again in 30 s", and 20 of 20 missed.
+
+    Whatever ends cleanly the moment it starts is backed off from all the same.
+    """
+    stoppable = (
+        "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); "
+        "print('up', flush=True); signal.pause()"
+    )
+
+    class Stoppable(Layout):
+        def parts(self) -> list[Part]:
+            return [
+                Part("stoppable", (sys.executable, "-c", stoppable), 1.0),
+                Part("useless", (sys.executable, "-c", ""), 1.0),
+            ]
+
+    told: list[str] = []
+    again = "stoppable was stopped; starting it again"
+    supervisor = Supervisor(base_dir=tmp_path / "var", layout=Stoppable(), report=told.append)
+    (tmp_path / "var" / "log").mkdir(parents=True)
+    (tmp_path / "var" / "run").mkdir()
+    ready = tmp_path / "var" / "log" / "stoppable.log"
+    supervisor.start_process("useless")
+    supervisor.start_process("stoppable")
+    with supervisor.watching():
+        for stops in range(1, 8):
+            assert wait_until(lambda number=stops: ready.read_text().count("up") == number, 10.0)
+            before = supervisor.pids()["stoppable"]
+            supervisor._running["stoppable"].started -= SETTLED_SECONDS  # it has long been up
+            os.kill(before, signal.SIGTERM)
+            assert wait_until(lambda number=stops: told.count(again) == number, 5.0), told
+        assert wait_until(lambda: sum("useless ended" in line for line in told) >= 2, 20.0)
+    supervisor.stop()
+    assert not any("stoppable ended" in line for line in told)
+    assert "useless was stopped; starting it again" not in told
 
 
 def test_half_a_configuration_and_a_busy_port_are_refused_with_the_remedy(tmp_path: Path) -> None:

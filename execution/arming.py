@@ -195,6 +195,7 @@ def add_executions(run: Run, *, environment: str, now: dt.datetime, shards: int)
                 [shard_of(a.account_id, shards) for a in allocations],
                 run.entry_at - ARMING_CLOSES,
                 run.id,
+                run.id,
                 "WITHDRAWN" if blocked else "ARMED",
                 "KILL_SWITCH" if blocked else "",
                 now,
@@ -203,6 +204,8 @@ def add_executions(run: Run, *, environment: str, now: dt.datetime, shards: int)
         return int(cursor.rowcount)
 
 
+# Who is in the run already is left out beforehand: a conflict locks its row, also where the update
+# then does nothing, and after the entry second the executor is writing those very rows.
 _INSERT = """
 WITH joining AS (
     SELECT u.public_id, a.partner_id, a.environment, u.allocation_id, u.subscription_id,
@@ -212,6 +215,11 @@ WITH joining AS (
       JOIN subscriptions_subscription s
         ON s.id = u.subscription_id AND s.status = 'ACTIVE' AND s.status_changed_at < %s
       JOIN subscriptions_allocation a ON a.id = u.allocation_id AND a.status = 'ACTIVE'
+     WHERE NOT EXISTS (
+           SELECT FROM execution_execution e
+            WHERE e.run_id = %s AND e.allocation_id = a.id
+              AND e.partner_id = a.partner_id AND e.environment = a.environment
+              AND (e.status <> 'WITHDRAWN' OR e.cause = 'KILL_SWITCH'))
      ORDER BY s.id, a.id
        FOR SHARE OF s, a
 )

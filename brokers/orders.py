@@ -20,6 +20,7 @@ from brokers.base import (
     Side,
 )
 from brokers.causes import cause_of
+from brokers.wire import MAX_PRICE, MAX_UNITS
 from quantleap.core.identifiers import ascii_upper
 
 _TAG = re.compile(r"[0-9A-Za-z]+")
@@ -76,15 +77,16 @@ def report(
 
     A row that says FILLED without its fills or their price is a row caught half-written (or
     worse): believing it would settle an order on wrong figures, dropping it would prove absence.
+    So is one with a price or quantity that no order has: no column of ours would take it.
     As OTHER it is seen and asked for again.
     """
     sane = (
         quantity is not None
-        and quantity > 0
+        and 0 < quantity <= MAX_UNITS
         and filled is not None
         and 0 <= filled <= quantity
         and average is not None
-        and average >= 0
+        and 0 <= average <= MAX_PRICE
         and side is not None
     )
     if sane and filled:
@@ -98,7 +100,7 @@ def report(
         broker_order_id=broker_order_id,
         tag=tag,
         state=state,
-        quantity=quantity if quantity is not None and quantity > 0 else 0,
+        quantity=quantity if quantity is not None and 0 < quantity <= MAX_UNITS else 0,
         filled_quantity=filled if sane and filled is not None else 0,
         average_price=average if sane and average is not None else Decimal(0),
         symbol=symbol,

@@ -8,6 +8,7 @@ it, so that nothing ever starves a more urgent call. Times are monotonic seconds
 from __future__ import annotations
 
 import enum
+import math
 import re
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -148,3 +149,21 @@ class Pacer:
         for other, logs in self._by_call.items():
             if other is call or any(log in mine for log in logs):
                 self._held[other] = max(self._held[other], until)
+
+
+def last_entry_leaves(
+    windows: Iterable[Window], groups: Iterable[int], change: float, limit: float
+) -> float:
+    """Seconds after the first entry order at which the last one may leave; beyond ``limit``: inf.
+
+    ``groups`` are numbers of orders; each group begins ``change`` seconds after the one before.
+    """
+    pacer, now = Pacer(windows), 0.0
+    for number, count in enumerate(groups):
+        now += change if number else 0.0
+        for _ in range(count):
+            now = pacer.next_slot(now, Call.PLACE, Urgency.SECOND)
+            if now > limit:
+                return math.inf
+            pacer.take(now, Call.PLACE)
+    return now

@@ -22,6 +22,12 @@ MAX_ANSWER_BYTES = 64 * 1024
 #: Digits before the decimal point that a quantity or price may have.
 MAX_MAGNITUDE = 12
 
+#: Rupees a unit. No option or index costs more, and no column of ours holds the stop of one that
+#: did (a hundredfold, marketplace.rules): a larger figure is no price.
+MAX_PRICE = Decimal(500_000)
+#: Units of one order or position.
+MAX_UNITS = 2**31 - 1
+
 IST = dt.timezone(dt.timedelta(hours=5, minutes=30), "IST")
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
@@ -107,9 +113,9 @@ def read_int(value: object) -> int | None:
 
 
 def read_price(value: object) -> Decimal | None:
-    """A price above zero in rupees, else None: brokers write 0 for "nobody there"."""
+    """A price above zero in rupees, at most MAX_PRICE, else None: 0 means "nobody there"."""
     number = read_decimal(value)
-    return number if number is not None and number > 0 else None
+    return number if number is not None and 0 < number <= MAX_PRICE else None
 
 
 def read_order_id(value: object) -> str:

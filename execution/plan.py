@@ -10,15 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Final
 
 from brokers.base import Side
 from execution.pricing import LAST, marketable_limit
-from marketplace.definition import LegSpec, StrategySpec
-from subscriptions.sizing import leg_lots
+from marketplace.definition import StrategySpec
+from marketplace.ordering import order_groups
+from subscriptions.capacity import EntryPace
+from subscriptions.sizing import changed_ratio, leg_lots, ratio_words
+
+#: Orders of one leg. A small integer numbers them in the table; no account's pace allows as many.
+MAX_SLICES: Final = 1_000
 
 
 class PlanError(Exception):
-    """A plan cannot be made; ``cause`` names why (LOTS_ZERO, FREEZE)."""
+    """A plan cannot be made; ``cause`` names why, as in execution.words."""
 
     def __init__(self, cause: str, message: str) -> None:
         super().__init__(message)
@@ -72,24 +78,57 @@ def slices(quantity: int, lot_size: int, freeze: int, max_lots: int | None) -> I
 
     PlanError(FREEZE) when not even one lot fits an order.
     """
-    cap = freeze if max_lots is None else min(freeze, max_lots * lot_size)
-    cap -= cap % lot_size
-    if cap <= 0:
-        raise PlanError("FREEZE", f"one lot of {lot_size} is above the order limit of {freeze}")
+    cap = _order_cap(lot_size, freeze, max_lots)
     while quantity > 0:
         piece = min(quantity, cap)
         yield piece
         quantity -= piece
 
 
-def order_groups(legs: Sequence[LegSpec], order_rule: str) -> list[int]:
-    """Group number of each leg: a group is sent when the one before it is filled."""
-    if order_rule == "PARALLEL":
-        return [0] * len(legs)
-    if order_rule == "AS_LISTED":
-        return list(range(len(legs)))
-    has_buys = any(leg.side == Side.BUY for leg in legs)
-    return [0 if leg.side == Side.BUY or not has_buys else 1 for leg in legs]
+def _check_lots(
+    strategy: StrategySpec, resolved: Mapping[str, ResolvedLeg], multiplier: Decimal
+) -> None:
+    for leg in strategy.legs:
+        if leg_lots(leg.lots, multiplier) <= 0:
+            label = resolved[leg.key].label
+            raise PlanError("LOTS_ZERO", f"{label}: {leg.lots} x {multiplier} is 0 lots")
+    pair = changed_ratio(strategy.legs, multiplier)
+    if pair is not None:
+        names = [resolved[leg.key].label for leg in pair]
+        raise PlanError("RATIO_CHANGED", ratio_words(pair, multiplier, names))
+
+
+def _check_count(
+    strategy: StrategySpec,
+    resolved: Mapping[str, ResolvedLeg],
+    multiplier: Decimal,
+    max_lots: int | None,
+    groups: Sequence[int],
+    pace: EntryPace | None,
+) -> None:
+    """Counted before a single order is made: a multiplier may make a milliard of them."""
+    by_group = [0] * (max(groups) + 1)
+    for leg, group in zip(strategy.legs, groups, strict=True):
+        target = resolved[leg.key]
+        cap = _order_cap(target.lot_size, target.freeze_quantity, max_lots)
+        count = -(-leg_lots(leg.lots, multiplier) * target.lot_size // cap)
+        if count > MAX_SLICES:
+            message = f"{target.label}: {count} orders; a leg has at most {MAX_SLICES}"
+            raise PlanError("TOO_MANY_ORDERS", message)
+        by_group[group] += count
+    if pace is not None and not pace.fits(by_group):
+        orders = sum(by_group)
+        message = f"{orders} orders cannot all leave within {pace.seconds:g} s at this pace"
+        raise PlanError("TOO_MANY_ORDERS", message)
+
+
+def _order_cap(lot_size: int, freeze: int, max_lots: int | None) -> int:
+    """Units that one order may hold: whole lots. PlanError(FREEZE) when there are none."""
+    cap = freeze if max_lots is None else min(freeze, max_lots * lot_size)
+    cap -= cap % lot_size
+    if cap <= 0:
+        raise PlanError("FREEZE", f"one lot of {lot_size} is above the order limit of {freeze}")
+    return cap
 
 
 def plan_entry(
@@ -97,18 +136,21 @@ def plan_entry(
     resolved: Mapping[str, ResolvedLeg],
     lot_multiplier: Decimal,
     max_lots_per_order: int | None,
+    pace: EntryPace | None = None,
 ) -> list[PlannedOrder]:
     """All entry orders of one subscriber, in sending order (group, then leg, then slice).
 
-    PlanError(LOTS_ZERO) when a leg would get no lots.
+    PlanError: LOTS_ZERO when a leg would get no lots; RATIO_CHANGED when rounding down would trade
+    another strategy than the one that was written; TOO_MANY_ORDERS when they cannot all leave at
+    this ``pace`` (None: only as many as a leg may have); FREEZE.
     """
     groups = order_groups(strategy.legs, strategy.order_rule)
+    _check_lots(strategy, resolved, lot_multiplier)
+    _check_count(strategy, resolved, lot_multiplier, max_lots_per_order, groups, pace)
     orders: list[PlannedOrder] = []
     for index, leg in enumerate(strategy.legs):
         target = resolved[leg.key]
         lots = leg_lots(leg.lots, lot_multiplier)
-        if lots <= 0:
-            raise PlanError("LOTS_ZERO", f"{target.label}: {leg.lots} x {lot_multiplier} is 0 lots")
         side = Side(leg.side)
         price = marketable_limit(
             side, last=target.last, bid=target.bid, ask=target.ask, tick=target.tick_size

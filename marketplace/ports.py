@@ -41,6 +41,16 @@ class QuoteSource(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class RefusedSubscription:
+    """One that would not enter: its public id, its page in the console, the cause, and words."""
+
+    public_id: str
+    link: str
+    cause: str
+    words: str
+
+
 class SubscriberView(Protocol):
     """What publishing and withdrawing must know of subscriptions."""
 
@@ -48,8 +58,10 @@ class SubscriberView(Protocol):
         """Live (active or paused) subscriptions."""
         ...
 
-    def zero_lot_subscriptions(self, template_id: int, definition: Definition) -> list[str]:
-        """Public ids of subscriptions whose multiplier makes a leg of ``definition`` 0 lots."""
+    def refused(
+        self, template_id: int, definition: Definition, day: dt.date
+    ) -> list[RefusedSubscription]:
+        """Live subscriptions whose entry ``definition`` would refuse on ``day`` (IST)."""
         ...
 
     def cancel_for_withdrawal(self, template_id: int, *, actor: Actor, now: dt.datetime) -> int:
@@ -97,7 +109,9 @@ class _NoSubscribers:
     def count(self, template_id: int) -> int:
         return 0
 
-    def zero_lot_subscriptions(self, template_id: int, definition: Definition) -> list[str]:
+    def refused(
+        self, template_id: int, definition: Definition, day: dt.date
+    ) -> list[RefusedSubscription]:
         return []
 
     def cancel_for_withdrawal(self, template_id: int, *, actor: Actor, now: dt.datetime) -> int:

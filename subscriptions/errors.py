@@ -17,6 +17,10 @@ class RatioChanged(InvalidRequest):
     """400: rounding down would change the ratio between legs; the message names them."""
 
 
+class TooManyOrders(InvalidRequest):
+    """400: so many orders cannot leave within the entry's grace; the message says how many may."""
+
+
 class DuplicateSubscription(DomainError):
     """409: the customer already follows this template (``existing_subscription_id``)."""
 

@@ -13,6 +13,7 @@ from partners.models import Customer, PartnerKey
 from quantleap.core import clock
 from quantleap.core.ids import new_public_id
 from quantleap.core.tenancy import TenantOwned, TenantQuerySet
+from subscriptions import limits
 
 new_subscription_id = functools.partial(new_public_id, "sub")
 new_allocation_id = functools.partial(new_public_id, "alloc")
@@ -107,7 +108,9 @@ class Allocation(TenantOwned):
         Subscription, on_delete=models.PROTECT, related_name="allocations"
     )
     account = models.ForeignKey(BrokerAccount, on_delete=models.PROTECT, related_name="allocations")
-    lot_multiplier = models.DecimalField(max_digits=8, decimal_places=2, default=1)
+    lot_multiplier = models.DecimalField(
+        max_digits=limits.MULTIPLIER_DIGITS, decimal_places=limits.MULTIPLIER_PLACES, default=1
+    )
     priority = models.PositiveSmallIntegerField(default=1)
     max_lots_per_order = models.PositiveIntegerField(null=True, blank=True)
     status = models.CharField(max_length=7, choices=Status.choices, default=Status.ACTIVE)
@@ -125,11 +128,19 @@ class Allocation(TenantOwned):
                 name="allocation_account_uniq",
             ),
             models.CheckConstraint(
-                condition=Q(lot_multiplier__gt=0), name="allocation_multiplier_positive"
+                condition=Q(
+                    lot_multiplier__gte=limits.MIN_LOT_MULTIPLIER,
+                    lot_multiplier__lte=limits.MAX_LOT_MULTIPLIER,
+                ),
+                name="allocation_multiplier_within",
             ),
             models.CheckConstraint(
-                condition=Q(max_lots_per_order__isnull=True) | Q(max_lots_per_order__gt=0),
-                name="allocation_max_lots_positive",
+                condition=Q(max_lots_per_order__isnull=True)
+                | Q(max_lots_per_order__gt=0, max_lots_per_order__lte=limits.MAX_LOTS_PER_ORDER),
+                name="allocation_max_lots_within",
+            ),
+            models.CheckConstraint(
+                condition=Q(priority__lte=limits.MAX_PRIORITY), name="allocation_priority_within"
             ),
         )
         indexes = (

@@ -5,9 +5,12 @@ from __future__ import annotations
 import datetime as dt
 from decimal import Decimal
 
+from django.urls import reverse
+
 from marketplace.definition import Definition
+from marketplace.ports import RefusedSubscription
 from quantleap.core.audit import Actor
-from subscriptions import selectors, services
+from subscriptions import followers, selectors, services
 from subscriptions.billing.selectors import tax_rate_on
 
 
@@ -18,9 +21,19 @@ class Subscribers:
         """See :func:`subscriptions.selectors.live_count`."""
         return selectors.live_count(template_id)
 
-    def zero_lot_subscriptions(self, template_id: int, definition: Definition) -> list[str]:
-        """See :func:`subscriptions.selectors.zero_lot_subscriptions`."""
-        return selectors.zero_lot_subscriptions(template_id, definition)
+    def refused(
+        self, template_id: int, definition: Definition, day: dt.date
+    ) -> list[RefusedSubscription]:
+        """See :func:`subscriptions.followers.refused_followers`; with their pages."""
+        return [
+            RefusedSubscription(
+                one.public_id,
+                reverse("admin:subscriptions_subscription_change", args=[one.pk]),
+                one.cause,
+                one.words,
+            )
+            for one in followers.refused_followers(template_id, definition, day)
+        ]
 
     def cancel_for_withdrawal(self, template_id: int, *, actor: Actor, now: dt.datetime) -> int:
         """See :func:`subscriptions.services.cancel_for_withdrawal`."""

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from django.db import connection
-from django.db.models import Exists, F, OuterRef, Prefetch, QuerySet
+from django.db.models import Prefetch, QuerySet
 
 from marketplace.definition import Definition, parse_definition
 from marketplace.models import Template
@@ -18,7 +18,6 @@ from quantleap.core.errors import NotFound
 from quantleap.core.largelists import first_keys
 from quantleap.core.tenancy import TenantQuerySet
 from subscriptions.models import Allocation, Subscription
-from subscriptions.sizing import smallest_leg
 
 
 class ActiveAllocation(NamedTuple):
@@ -181,31 +180,6 @@ def live_count(template_id: int) -> int:
         Subscription.objects.filter(template_id=template_id)
         .exclude(status=Subscription.Status.CANCELLED)
         .count()
-    )
-
-
-def zero_lot_subscriptions(template_id: int, definition: Definition) -> list[str]:
-    """Public ids of live subscriptions with an account that would get 0 lots of some leg.
-
-    floor(base x multiplier) is 0 first for the smallest leg, exactly where the product is below 1.
-    """
-    smallest = smallest_leg(definition)
-    if not smallest:
-        return []
-    return list(
-        Subscription.objects.filter(
-            Exists(
-                Allocation.objects.filter(
-                    subscription=OuterRef("pk"), status=Allocation.Status.ACTIVE
-                )
-                .annotate(lots=F("lot_multiplier") * smallest)
-                .filter(lots__lt=1)
-            ),
-            template_id=template_id,
-        )
-        .exclude(status=Subscription.Status.CANCELLED)
-        .order_by("id")
-        .values_list("public_id", flat=True)
     )
 
 

@@ -55,17 +55,14 @@ def check_multiplier(
     for strategy, leg, label in _labelled(definition, hide_legs):
         labels[strategy.key, leg.key] = label
         if leg_lots(leg.lots, multiplier) <= 0:
-            words = f"{label}: {leg.lots} x {_plain(multiplier)} is less than one lot."
+            words = f"{label}: {leg.lots} x {plain(multiplier)} is less than one lot."
             raise LotsZero(f"lot_multiplier: {words}", details={"lot_multiplier": words})
     for strategy in definition.strategies:
         pair = changed_ratio(strategy.legs, multiplier)
         if pair is None:
             continue
-        first, second = pair
         names = [labels[strategy.key, leg.key] for leg in pair]
-        before = _ratio(first.lots, second.lots)
-        after = _ratio(leg_lots(first.lots, multiplier), leg_lots(second.lots, multiplier))
-        words = f"{names[0]} and {names[1]}: {before} x {_plain(multiplier)} -> {after}."
+        words = ratio_words(pair, multiplier, names)
         raise RatioChanged(
             f"lot_multiplier: the ratio between legs would change: {words}",
             details={"lot_multiplier": f"Changes the ratio between legs: {words}"},
@@ -85,11 +82,6 @@ def changed_ratio(legs: Sequence[LegSpec], multiplier: Decimal) -> tuple[LegSpec
     return None
 
 
-def smallest_leg(definition: Definition) -> int:
-    """Base lots of the smallest leg: the first to become 0 lots. 0 without any leg."""
-    return min((leg.lots for strategy in definition.strategies for leg in strategy.legs), default=0)
-
-
 def _labelled(
     definition: Definition, hide_legs: bool
 ) -> Iterator[tuple[StrategySpec, LegSpec, str]]:
@@ -102,12 +94,20 @@ def _labelled(
             yield strategy, leg, f"{name}: {label}" if several else label
 
 
+def ratio_words(pair: tuple[LegSpec, LegSpec], multiplier: Decimal, names: Sequence[str]) -> str:
+    """What a multiplier makes of the ratio of two legs: ``A and B: 1:2 x 1.5 -> 1:3.``"""
+    first, second = pair
+    before = _ratio(first.lots, second.lots)
+    after = _ratio(leg_lots(first.lots, multiplier), leg_lots(second.lots, multiplier))
+    return f"{names[0]} and {names[1]}: {before} x {plain(multiplier)} -> {after}."
+
+
 def _ratio(first: int, second: int) -> str:
     common = gcd(first, second) or 1
     return f"{first // common}:{second // common}"
 
 
-def _plain(number: Decimal) -> str:
-    """1.50 as 1.5 and 100 as 100, never 1E+2."""
+def plain(number: Decimal) -> str:
+    """A number for people: 1.50 as 1.5 and 100 as 100, never 1E+2."""
     text = f"{number:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from brokers.base import BrokerInstrument
+from brokers.registry import get_adapter
 from execution import live
 from execution.engine import loading, quiet, sabotage
 from execution.engine.channel import Channel
@@ -26,6 +27,7 @@ from execution.plan import PlanError, PlannedOrder, plan_entry
 from execution.tags import make_tag, new_code
 from quantleap.core import clock
 from quantleap.core.tenancy import Environment
+from subscriptions.capacity import EntryPace
 
 if TYPE_CHECKING:
     from execution.engine.executor import Executor
@@ -220,6 +222,7 @@ class EntryDesk:
                 execution.run.resolved,
                 execution.lot_multiplier,
                 execution.max_lots_per_order,
+                self._pace(execution, now),
             )
         except PlanError as error:
             plan.cause, plan.message = error.cause, error.message
@@ -240,6 +243,13 @@ class EntryDesk:
             if missing:
                 plan.intents, plan.cause = [], "NO_CONTRACT"
         return plan
+
+    @staticmethod
+    def _pace(execution: LiveExecution, now: dt.datetime) -> EntryPace:
+        """What is left of the grace, at the pace of the account's broker."""
+        run = execution.run
+        left = (run.grace_until - max(now, run.entry_at)).total_seconds()
+        return EntryPace(get_adapter(execution.broker).capabilities.windows, left)
 
     def _intent(
         self, execution: LiveExecution, order: PlannedOrder, now: dt.datetime

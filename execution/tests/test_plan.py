@@ -10,10 +10,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from brokers.base import Side
-from execution.plan import PlanError, ResolvedLeg, order_groups, plan_entry, slices
+from brokers.pace import Window
+from execution.plan import PlanError, ResolvedLeg, plan_entry, slices
 from execution.tests.strategies import multipliers, premiums, strategy_specs
 from marketplace.definition import StrategySpec
+from marketplace.ordering import order_groups
 from marketplace.tests.factories import IRON_CONDOR_LEGS, leg_spec, strategy_spec
+from subscriptions.capacity import EntryPace
+from subscriptions.sizing import changed_ratio
 
 lot_sizes = st.sampled_from([1, 15, 30, 65, 75])
 
@@ -59,6 +63,7 @@ def test_slices_add_up_to_whole_lots_below_every_limit(
         for leg in strategy.legs
     }
     assume(all(lots.values()))
+    assume(changed_ratio(strategy.legs, multiplier) is None)
     assume(freeze >= lot_size)
     resolved = resolve(strategy, lot_size=lot_size, freeze=freeze, last=str(last))
     orders = plan_entry(strategy, resolved, multiplier, max_lots)
@@ -142,3 +147,60 @@ def test_a_half_multiplier_rounds_down() -> None:
     strategy = strategy_spec([leg_spec(lots=3)])
     (order,) = plan_entry(strategy, resolve(strategy), Decimal("0.50"), None)
     assert order.quantity == 65
+
+
+# -- what is refused before anything is sent -----------------------------------------------------
+def test_sell_2_buy_1_at_one_and_a_half_is_refused_and_not_traded_3_to_1() -> None:
+    """A new version changed the ratio under a subscriber whose multiplier had fitted before."""
+    strategy = strategy_spec([leg_spec("SELL", lots=2, key="two"), leg_spec("BUY", key="one")])
+    with pytest.raises(PlanError) as caught:
+        plan_entry(strategy, resolve(strategy), Decimal("1.50"), None)
+    assert caught.value.cause == "RATIO_CHANGED"
+    assert caught.value.message == "two and one: 2:1 x 1.5 -> 3:1."
+    assert len(plan_entry(strategy, resolve(strategy), Decimal(2), None)) == 2, "the control"
+
+
+@given(strategy=strategy_specs(), multiplier=multipliers)
+def test_what_is_planned_has_the_ratio_that_was_written(
+    strategy: StrategySpec, multiplier: Decimal
+) -> None:
+    zero = any(leg.lots * multiplier < 1 for leg in strategy.legs)
+    if zero or changed_ratio(strategy.legs, multiplier):
+        with pytest.raises(PlanError) as caught:
+            plan_entry(strategy, resolve(strategy), multiplier, None)
+        assert caught.value.cause == ("LOTS_ZERO" if zero else "RATIO_CHANGED")
+        return
+    orders = plan_entry(strategy, resolve(strategy), multiplier, None)
+    units: dict[int, int] = defaultdict(int)
+    for order in orders:
+        units[order.leg_index] += order.quantity
+    first = strategy.legs[0]
+    for index, leg in enumerate(strategy.legs):
+        assert units[index] * first.lots == units[0] * leg.lots
+
+
+def test_130_slices_in_a_grace_of_12_s_are_refused_and_not_108_bought_and_unwound() -> None:
+    strategy = strategy_spec([leg_spec("BUY", key="long"), leg_spec("SELL", key="short")])
+    pace = EntryPace((Window(1.0, 10),), 12.0)
+    with pytest.raises(PlanError) as caught:
+        plan_entry(strategy, resolve(strategy), Decimal(65), 1, pace)
+    assert caught.value.cause == "TOO_MANY_ORDERS"
+    assert caught.value.message.startswith("130 orders")
+    # 8 a second beside the reserves for exits and jitter; a second each for the change of groups
+    # and the last order's way
+    assert len(plan_entry(strategy, resolve(strategy), Decimal(40), 1, pace)) == 80
+
+
+def test_multiplier_33000_with_one_lot_an_order_is_refused_before_slice_32768() -> None:
+    """Both pass the API; the slice did not pass the column, and nobody's run was committed."""
+    strategy = strategy_spec([leg_spec()])
+    with pytest.raises(PlanError) as caught:
+        plan_entry(strategy, resolve(strategy), Decimal(33_000), 1)
+    assert caught.value.cause == "TOO_MANY_ORDERS"
+    assert "33000 orders" in caught.value.message
+
+
+def test_a_milliard_of_orders_is_refused_without_making_one() -> None:
+    strategy = strategy_spec([leg_spec(lots=5_000)])
+    with pytest.raises(PlanError, match="4999999950 orders"):
+        plan_entry(strategy, resolve(strategy), Decimal("999999.99"), 1)

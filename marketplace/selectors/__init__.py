@@ -9,6 +9,7 @@ from marketplace.selectors.market import (
     ladder_name,
     load_calendar,
     load_market,
+    lots_per_order,
     strikes,
 )
 from marketplace.selectors.templates import (
@@ -32,6 +33,7 @@ __all__ = [
     "leg_spec",
     "load_calendar",
     "load_market",
+    "lots_per_order",
     "name_is_taken",
     "price_in_force",
     "strategies_for_day",

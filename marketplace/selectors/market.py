@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -117,18 +118,11 @@ def contract_info(
     None when it is not listed, or when its lot size or its underlying's freeze quantity on that
     day is not known: unknown data never trades.
     """
-    lot = LotSize.objects.filter(contract=OuterRef("pk"), effective_from__lte=day)
-    freeze = FreezeQuantity.objects.filter(
-        underlying=OuterRef("underlying"), effective_from__lte=day
+    listed = Contract.objects.filter(
+        underlying__symbol=underlying, expiry=expiry, strike=strike, option_type=option_type
     )
     row = (
-        Contract.objects.filter(
-            underlying__symbol=underlying, expiry=expiry, strike=strike, option_type=option_type
-        )
-        .annotate(
-            lot=Subquery(lot.order_by("-effective_from").values("lot_size")[:1]),
-            freeze=Subquery(freeze.order_by("-effective_from").values("quantity")[:1]),
-        )
+        listed.annotate(lot=_lot(day), freeze=_freeze(day))
         .values_list("id", "tick_size", "lot", "freeze")
         .first()
     )
@@ -145,6 +139,42 @@ def contract_info(
         lot_size=lot_size,
         freeze_quantity=freeze_quantity,
     )
+
+
+def lots_per_order(underlyings: Iterable[str], day: dt.date) -> dict[str, int]:
+    """Lots that the exchange allows one order of each underlying on ``day``; one query each.
+
+    By the nearest expiry's lot size and the freeze quantity in force. An underlying without a
+    contract list, or without a freeze quantity, is left out.
+    """
+    found = {}
+    for symbol in underlyings:
+        row = (
+            Contract.objects.filter(
+                underlying__symbol=symbol, option_type__in=OPTIONS, expiry__gte=day
+            )
+            .annotate(lot=_lot(day), freeze=_freeze(day))
+            .order_by("expiry", "id")
+            .values_list("lot", "freeze")
+            .first()
+        )
+        if row is not None and None not in row:
+            found[symbol] = row[1] // row[0]
+    return found
+
+
+def _lot(day: dt.date) -> Subquery:
+    """A contract's lot size (units) in force on ``day``."""
+    known = LotSize.objects.filter(contract=OuterRef("pk"), effective_from__lte=day)
+    return Subquery(known.order_by("-effective_from").values("lot_size")[:1])
+
+
+def _freeze(day: dt.date) -> Subquery:
+    """The freeze quantity (units) of a contract's underlying in force on ``day``."""
+    known = FreezeQuantity.objects.filter(
+        underlying=OuterRef("underlying"), effective_from__lte=day
+    )
+    return Subquery(known.order_by("-effective_from").values("quantity")[:1])
 
 
 def load_market(day: dt.date) -> Market:

@@ -11,7 +11,7 @@ from django.db.models import F, Max, Q
 from marketplace.definition import Definition, DefinitionError, definition_json, parse_definition
 from marketplace.diff import Change, changes
 from marketplace.models import Price, Template, TemplateStats, TemplateVersion
-from marketplace.ports import SUBSCRIBERS
+from marketplace.ports import SUBSCRIBERS, RefusedSubscription
 from marketplace.selectors import draft_definition, load_market
 from marketplace.validation import Finding, check_definition
 from quantleap.core import audit, clock, outbox
@@ -19,6 +19,22 @@ from quantleap.core.audit import Actor
 from quantleap.core.errors import InvalidRequest, InvalidTransition, NotFound
 
 NOTE_LENGTH = 500
+#: Subscriptions that the publish page names for each reason why they would not enter.
+SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Subscriptions that would not enter for one reason: their number, and ``first`` some."""
+
+    words: str
+    count: int
+    first: list[RefusedSubscription]
+
+    @property
+    def more(self) -> int:
+        """How many there are besides ``first``."""
+        return self.count - len(self.first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +45,15 @@ class PublishPreview:
     findings: list[Finding]
     changes: list[Change]
     subscribers: int
-    zero_lot_subscriptions: list[str]
+    refused: list[RefusedSubscription]
+
+    @property
+    def refusals(self) -> list[Refusal]:
+        """``refused`` by cause and words: how many would not enter, and the first of them."""
+        found: dict[str, list[RefusedSubscription]] = {}
+        for one in self.refused:
+            found.setdefault(one.words, []).append(one)
+        return [Refusal(words, len(them), them[:SHOWN]) for words, them in found.items()]
 
     @property
     def allowed(self) -> bool:
@@ -88,7 +112,7 @@ def preview(*, template_id: int, now: dt.datetime) -> PublishPreview:
         findings=findings,
         changes=changes(_current(template), draft),
         subscribers=subscribers.count(template_id),
-        zero_lot_subscriptions=subscribers.zero_lot_subscriptions(template_id, draft),
+        refused=subscribers.refused(template_id, draft, clock.ist_date(now)),
     )
 
 

@@ -27,7 +27,7 @@ AUTHOR = Actor("STAFF", "author")
 
 
 class Subscribers:
-    """Three live subscriptions, one of which a two-lot leg would leave without lots."""
+    """Three live subscriptions, none of which would enter."""
 
     def __init__(self) -> None:
         self.cancelled: list[int] = []
@@ -35,8 +35,14 @@ class Subscribers:
     def count(self, template_id: int) -> int:
         return 3
 
-    def zero_lot_subscriptions(self, template_id: int, definition: Definition) -> list[str]:
-        return ["sub_half"]
+    def refused(
+        self, template_id: int, definition: Definition, day: dt.date
+    ) -> list[ports.RefusedSubscription]:
+        words = ["0 lots", "0 lots", "3:1"]
+        return [
+            ports.RefusedSubscription(f"sub_{number}", f"/{number}/", "CAUSE", one)
+            for number, one in enumerate(words)
+        ]
 
     def cancel_for_withdrawal(self, template_id: int, *, actor: Actor, now: dt.datetime) -> int:
         assert transaction.get_connection().in_atomic_block
@@ -159,7 +165,10 @@ def test_the_preview_says_what_publishing_would_do(subscribers: Subscribers) -> 
     found = services.preview(template_id=template.pk, now=NOW)
     assert found.allowed
     assert (found.number, found.subscribers) == (2, 3)
-    assert found.zero_lot_subscriptions == ["sub_half"]
+    assert [(one.words, one.count, one.more) for one in found.refusals] == [
+        ("0 lots", 2, 0),
+        ("3:1", 1, 0),
+    ]
     [change] = found.changes
     assert change.place == "Short straddle, leg 2 (SELL PE ATM WEEKLY)"
     assert (change.field, change.before, change.after) == (

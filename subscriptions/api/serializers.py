@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 from typing import Any, Final
 
 from django.core.validators import RegexValidator
@@ -20,22 +19,27 @@ from quantleap.core.api.serializers import (
     StrictSerializer,
 )
 from subscriptions.billing.owing import PaymentStatus
+from subscriptions.limits import (
+    MAX_ALLOCATIONS,
+    MAX_LOTS_PER_ORDER,
+    MAX_PRIORITY,
+    MIN_LOT_MULTIPLIER,
+    MULTIPLIER_DIGITS,
+    MULTIPLIER_PLACES,
+)
 from subscriptions.models import Subscription
 from subscriptions.services import OpenPositions
 from subscriptions.services.transitions import NOTE_LENGTH
 
-MAX_LOTS_PER_ORDER: Final = 100_000
-MAX_PRIORITY: Final = 1_000
-MAX_ALLOCATIONS: Final = 20
 REQUIRED: Final = "This field is required."
 
 
 def _multiplier(**options: Any) -> StrictDecimalField:
     """Greater than 0, two decimals; api.md section 3 gives the words of the refusal."""
     return StrictDecimalField(
-        max_digits=8,
-        decimal_places=2,
-        min_value=Decimal("0.01"),
+        max_digits=MULTIPLIER_DIGITS,
+        decimal_places=MULTIPLIER_PLACES,
+        min_value=MIN_LOT_MULTIPLIER,
         error_messages={"min_value": "Must be greater than 0."},
         **options,
     )

@@ -23,14 +23,14 @@ from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.errors import DomainError, InvalidRequest, NotFound
 from quantleap.core.money import CURRENCY, ZERO
-from subscriptions import events
+from subscriptions import events, limits
 from subscriptions.billing import reports, segments
 from subscriptions.billing.errors import PaymentDue
 from subscriptions.errors import DuplicateSubscription
+from subscriptions.followers import Sizing, check_sizing, order_limits
 from subscriptions.models import Allocation, ShareLine, Subscription
 from subscriptions.selectors import definition_of, open_template
 from subscriptions.shares import DISTRIBUTOR, Share, split_fee
-from subscriptions.sizing import check_multiplier
 
 ONE_LIVE: Final = "subscription_one_live_uniq"
 # What the rooms below call the fields that our callers know by these names.
@@ -80,10 +80,12 @@ def subscribe(
     """
     choices = [_cleaned(choice, partner_id) for choice in accounts]
     _refuse_twice(choices)
+    for choice in choices:
+        _refuse_beyond_limits(choice)
     with transaction.atomic():
         template = _hold_open_template(template_id, partner_id, environment, ist_date(now))
         _check_disclosure(template, accepted_disclosure_version)
-        _check_multipliers(template, choices)
+        _check_multipliers(template, choices, ist_date(now))
         customer = find_or_create_customer(
             partner_id=partner_id,
             environment=environment,
@@ -150,12 +152,33 @@ def _renamed(error: DomainError, choice: AccountChoice) -> DomainError:
 def _refuse_twice(choices: Sequence[AccountChoice]) -> None:
     if not choices:
         raise InvalidRequest(details={"broker_client_id": "This field is required."})
+    if len(choices) > limits.MAX_ALLOCATIONS:
+        words = f"From 1 to {limits.MAX_ALLOCATIONS} accounts."
+        raise InvalidRequest(words, details={"allocations": words})
     seen: set[tuple[str, str]] = set()
     for choice in choices:
         if (choice.broker, choice.client_id) in seen:
             words = "The same account is named twice."
             raise InvalidRequest(words, details=_at(choice, broker_client_id=words))
         seen.add((choice.broker, choice.client_id))
+
+
+def _refuse_beyond_limits(choice: AccountChoice) -> None:
+    """The limits of the API, for whoever calls without it: no column takes more."""
+    most, places = limits.MAX_LOT_MULTIPLIER, limits.MULTIPLIER_PLACES
+    multiplier, lots = choice.lot_multiplier, choice.max_lots_per_order
+    words: dict[str, str] = {}
+    if not multiplier.is_finite() or multiplier > most:
+        words["lot_multiplier"] = f"At most {most}."
+    elif multiplier != round(multiplier, places):
+        words["lot_multiplier"] = f"At most {places} decimals."
+    if lots is not None and not 1 <= lots <= limits.MAX_LOTS_PER_ORDER:
+        words["max_lots_per_order"] = f"From 1 to {limits.MAX_LOTS_PER_ORDER}."
+    if not 1 <= choice.priority <= limits.MAX_PRIORITY:
+        words["priority"] = f"From 1 to {limits.MAX_PRIORITY}."
+    if words:
+        field, first = next(iter(words.items()))
+        raise InvalidRequest(f"{choice.path}{field}: {first}", details=_at(choice, **words))
 
 
 def _hold_open_template(
@@ -184,11 +207,13 @@ def _check_disclosure(template: Template, accepted: int | None) -> None:
         )
 
 
-def _check_multipliers(template: Template, choices: Sequence[AccountChoice]) -> None:
+def _check_multipliers(template: Template, choices: Sequence[AccountChoice], day: dt.date) -> None:
     definition = definition_of(template)
+    limits_of_orders = order_limits(definition, day)
     for choice in choices:
+        sizing = Sizing(choice.lot_multiplier, choice.max_lots_per_order, choice.broker)
         try:
-            check_multiplier(definition, choice.lot_multiplier, hide_legs=template.black_box)
+            check_sizing(definition, sizing, limits_of_orders, hide_legs=template.black_box)
         except InvalidRequest as error:
             raise _renamed(error, choice) if choice.path else error from error
 

@@ -35,6 +35,8 @@ def make_subscription(
     client_id: str = "",
     broker: str = "zebu",
     lot_multiplier: Decimal | int | str = 1,
+    priority: int = 1,
+    max_lots_per_order: int | None = None,
     now: dt.datetime | None = None,
     **options: Any,
 ) -> Subscription:
@@ -50,6 +52,8 @@ def make_subscription(
                 client_id=client_id or f"S{number:05}",
                 broker=broker,
                 lot_multiplier=Decimal(lot_multiplier),
+                priority=priority,
+                max_lots_per_order=max_lots_per_order,
             )
         ],
         actor=SYSTEM,

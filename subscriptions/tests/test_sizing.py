@@ -16,7 +16,6 @@ from subscriptions.sizing import (
     check_multiplier,
     effective_lots,
     leg_lots,
-    smallest_leg,
 )
 
 base_lots = st.integers(1, 5_000)
@@ -129,14 +128,3 @@ def test_a_black_box_hides_its_legs() -> None:
 def test_a_large_multiplier_is_written_out() -> None:
     with pytest.raises(LotsZero, match=r"x 0\.1 is"):
         check_multiplier(spread(1), Decimal("0.10"))
-
-
-@given(st.lists(base_lots, min_size=1, max_size=6), multipliers)
-def test_the_smallest_leg_is_the_first_to_get_nothing(lots: list[int], multiplier: Decimal) -> None:
-    definition = spread(*lots)
-    anything_zero = any(leg_lots(count, multiplier) == 0 for count in lots)
-    assert (smallest_leg(definition) * multiplier < 1) == anything_zero
-
-
-def test_no_leg_no_smallest() -> None:
-    assert smallest_leg(Definition(())) == 0

@@ -17,11 +17,8 @@ from marketplace.ports import SUBSCRIBERS
 from marketplace.services import withdraw
 from marketplace.tests.factories import (
     TEST_NOW,
-    definition_spec,
-    leg_spec,
     load_reference_data,
     make_template,
-    strategy_spec,
 )
 from partners.tests.factories import make_customer, make_partner
 from quantleap.core.audit import SYSTEM
@@ -213,28 +210,6 @@ def test_withdrawing_takes_as_many_queries_for_many_as_for_few(
     subscribe_many(template, 120)
     with django_assert_max_num_queries(16):
         assert SUBSCRIBERS.get().cancel_for_withdrawal(template.pk, actor=SYSTEM, now=LATER) == 120
-
-
-# -- publishing ----------------------------------------------------------------------------------
-def test_publishing_hears_whose_multiplier_leaves_a_leg_without_lots(db: None) -> None:
-    load_reference_data()
-    template, partner = make_template(legs=[leg_spec(lots=10)]), make_partner()
-    half = make_subscription(template, partner, lot_multiplier="0.50")
-    third = make_subscription(template, partner, lot_multiplier="0.33")
-    make_subscription(template, partner, lot_multiplier=1)
-    gone = make_subscription(template, partner, lot_multiplier="0.20")
-    services.cancel(**arguments(gone))
-
-    def affected(*lots: int) -> list[str]:
-        legs = [leg_spec(lots=count, key=f"leg{count}") for count in lots]
-        return SUBSCRIBERS.get().zero_lot_subscriptions(
-            template.pk, definition_spec(strategy_spec(legs))
-        )
-
-    assert affected(10) == []
-    assert affected(10, 3) == [third.public_id]
-    assert affected(2) == [third.public_id]
-    assert affected(1) == [half.public_id, third.public_id]
 
 
 # -- removed accounts ----------------------------------------------------------------------------

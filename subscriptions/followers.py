@@ -1,0 +1,113 @@
+"""Whose entry a definition would refuse: asked before it is published, and at subscribing."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import NamedTuple
+
+from django.conf import settings
+
+from brokers.registry import get_adapter
+from marketplace.definition import Definition
+from marketplace.selectors import lots_per_order
+from quantleap.core.errors import InvalidRequest
+from subscriptions.capacity import EntryPace, check_pace
+from subscriptions.errors import LotsZero, RatioChanged, TooManyOrders
+from subscriptions.models import Allocation, Subscription
+from subscriptions.sizing import check_multiplier
+
+#: Causes as in execution.words, by what refuses a multiplier.
+_CAUSES: Mapping[type[InvalidRequest], str] = {
+    LotsZero: "LOTS_ZERO",
+    RatioChanged: "RATIO_CHANGED",
+    TooManyOrders: "TOO_MANY_ORDERS",
+}
+
+
+class Sizing(NamedTuple):
+    """What decides over an allocation's orders."""
+
+    lot_multiplier: Decimal
+    max_lots_per_order: int | None
+    broker: str
+
+
+class RefusedFollower(NamedTuple):
+    """A live subscription that would not enter; ``words`` say why, for staff."""
+
+    pk: int
+    public_id: str
+    cause: str
+    words: str
+
+
+def order_limits(definition: Definition, day: dt.date) -> dict[str, int]:
+    """Lots that one order may hold on ``day``, by underlying; what is not known is left out."""
+    return lots_per_order({strategy.underlying for strategy in definition.strategies}, day)
+
+
+def check_sizing(
+    definition: Definition,
+    sizing: Sizing,
+    limits: Mapping[str, int],
+    *,
+    hide_legs: bool = False,
+) -> None:
+    """Refuse what an entry would refuse: LotsZero, RatioChanged, TooManyOrders, all 400."""
+    check_multiplier(definition, sizing.lot_multiplier, hide_legs=hide_legs)
+    check_pace(
+        definition,
+        sizing.lot_multiplier,
+        sizing.max_lots_per_order,
+        pace=EntryPace(
+            get_adapter(sizing.broker).capabilities.windows, settings.QUANTLEAP_ENTRY_GRACE
+        ),
+        lots_per_order=limits,
+    )
+
+
+def refused_followers(
+    template_id: int, definition: Definition, day: dt.date
+) -> list[RefusedFollower]:
+    """Live subscriptions with an account whose entry ``definition`` would refuse, by id.
+
+    One query for the allocations and one for each underlying; each sizing is judged once.
+    """
+    limits = order_limits(definition, day)
+    rows = (
+        Allocation.objects.filter(
+            subscription__template_id=template_id, status=Allocation.Status.ACTIVE
+        )
+        .exclude(subscription__status=Subscription.Status.CANCELLED)
+        .order_by("subscription_id", "id")
+        .values_list(
+            "subscription_id",
+            "subscription__public_id",
+            "lot_multiplier",
+            "max_lots_per_order",
+            "account__broker",
+        )
+    )
+    judged: dict[Sizing, tuple[str, str]] = {}
+    found: dict[int, RefusedFollower] = {}
+    for pk, public_id, multiplier, max_lots, broker in rows:
+        sizing = Sizing(multiplier, max_lots, broker)
+        if sizing not in judged:
+            judged[sizing] = _judge(definition, sizing, limits)
+        cause, words = judged[sizing]
+        if cause and pk not in found:
+            found[pk] = RefusedFollower(pk, public_id, cause, words)
+    return list(found.values())
+
+
+def _judge(definition: Definition, sizing: Sizing, limits: Mapping[str, int]) -> tuple[str, str]:
+    try:
+        check_sizing(definition, sizing, limits)
+    except InvalidRequest as error:
+        cause = _CAUSES.get(type(error))
+        if cause is None:
+            raise
+        return cause, error.details["lot_multiplier"]
+    return "", ""

@@ -191,6 +191,7 @@ class Book:
         self.orders: list[Order] = []
         self._by_id: dict[tuple[str, str], Order] = {}
         self._resting: dict[int, dict[str, Order]] = {}
+        self.last_trades: dict[int, Trade] = {}
 
     # -- finding ---------------------------------------------------------------------------------
     def account(self, broker: str, client_id: str) -> Account:
@@ -325,6 +326,7 @@ class Book:
                 row.contract.token: (row.contract, row.quantity) for row in carried.values()
             }
         self._resting.clear()
+        self.last_trades.clear()
 
     # -- inside ----------------------------------------------------------------------------------
     def _order_id(self, broker: str, now: dt.datetime) -> str:
@@ -341,7 +343,8 @@ class Book:
         order.filled += quantity
         order.fill_value += quantity * price
         trade_id = f"{order.exchange_order_id[-8:]}{len(order.trades)}"
-        order.trades.append(Trade(trade_id, quantity, price, now))
+        trade = self.last_trades[order.contract.token] = Trade(trade_id, quantity, price, now)
+        order.trades.append(trade)
         account = self.account(order.call.broker, order.call.client_id)
         token = order.contract.token
         net = account.net[token][1] if token in account.net else 0

@@ -12,7 +12,7 @@ from typing import Any
 
 from brokers.simulator.book import Order
 from brokers.simulator.contracts import UNDERLYINGS
-from brokers.simulator.exchange import Exchange
+from brokers.simulator.exchange import LOGIN_MANNERS, Exchange, Manner
 from brokers.simulator.faults import FaultError
 from brokers.simulator.sessions import BROKERS
 from brokers.simulator.wire import Answer, Call, json_answer
@@ -40,6 +40,8 @@ class ControlWire:
             ("POST", "/sessions"): self._session,
             ("DELETE", "/sessions"): self._end_session,
             ("POST", "/funds"): self._funds,
+            ("GET", "/manner"): self._manner,
+            ("POST", "/manner"): self._set_manner,
             ("POST", "/reset"): self._reset,
         }
 
@@ -187,6 +189,19 @@ class ControlWire:
         account = self.exchange.book.account(_broker(arguments), _text(arguments, "client_id"))
         account.funds = funds
         return {"client_id": account.client_id, "funds": str(account.funds)}
+
+    def _manner(self, arguments: Mapping[str, Any]) -> object:
+        manner = self.exchange.manner
+        return {"login": manner.login, "history": manner.history}
+
+    def _set_manner(self, arguments: Mapping[str, Any]) -> object:
+        wanted = self._manner({}) | arguments  # type: ignore[operator]
+        if wanted.keys() != {"login", "history"} or not isinstance(wanted["history"], bool):
+            raise ControlError("login, or history: true or false")
+        if wanted["login"] not in LOGIN_MANNERS:
+            raise ControlError(f"login: one of {', '.join(LOGIN_MANNERS)}")
+        self.exchange.manner = Manner(**wanted)
+        return self._manner({})
 
     def _reset(self, arguments: Mapping[str, Any]) -> object:
         self.exchange.reset(sessions=bool(arguments.get("sessions", False)))

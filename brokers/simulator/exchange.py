@@ -74,6 +74,22 @@ class _Window:
         return True
 
 
+@dataclass(slots=True)
+class Manner:
+    """How answers are worded where the brokers' documents and programs know several ways.
+
+    ``login``: of Noren's token answer. The documented ones name no owner and give ``expires_in`` as
+    an instant (``until``) or in seconds (``seconds``); the official SDK reads an ``owner``.
+    ``history``: order books list every state of an order, not only its last.
+    """
+
+    login: str = "until"
+    history: bool = False
+
+
+LOGIN_MANNERS: Final = ("until", "seconds", "owner")
+
+
 class Exchange:
     """One house serving all brokers. ``now`` is injectable for tests."""
 
@@ -84,6 +100,7 @@ class Exchange:
         self.book = Book(settings.default_funds, _first_sequence(now()))
         self.sessions = Sessions(settings.redirect_url)
         self.faults = Faults()
+        self.manner = Manner()
         self.refused: list[dict[str, Any]] = []
         self.loop: asyncio.AbstractEventLoop | None = None
         self._windows: dict[tuple[str, str], _Window] = {}
@@ -227,10 +244,11 @@ class Exchange:
             self.tick()
 
     def reset(self, *, sessions: bool = False) -> None:
-        """Empty books, no faults, no market moves, default funds; logins too if asked."""
+        """Empty books, no faults, market, funds and manner as at first; logins too if asked."""
         self.book = Book(self.settings.default_funds, self.book.last_sequence)
         self.market.reset()
         self.faults.clear()
+        self.manner = Manner()
         self.refused.clear()
         self._windows.clear()
         if sessions:

@@ -263,7 +263,10 @@ class KiteWire:
                 raise KiteError(400, "InputException", "Too many instruments.")
             return views.quotes(exchange, path, keys)
         if path == "/orders":
-            return [views.order(o) for o in account.visible_orders(now)]
+            orders = account.visible_orders(now)
+            if exchange.manner.history:
+                return [row for o in orders for row in views.history(o)]
+            return [views.order(o) for o in orders]
         if path == "/trades":
             return [row for o in account.visible_orders(now) for row in views.trades(o)]
         if path.startswith("/orders/"):

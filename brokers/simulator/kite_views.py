@@ -16,6 +16,7 @@ from brokers.simulator.contracts import UNDERLYINGS, Contract
 from brokers.simulator.exchange import Exchange
 from brokers.simulator.rules import band
 from brokers.simulator.sessions import Login
+from brokers.simulator.tape import last_trade
 from quantleap.core.clock import IST
 
 STATUS: Final = {
@@ -272,9 +273,10 @@ def _contract_quote(
     exchange: Exchange, contract: Contract, path: str, t: float
 ) -> dict[str, object]:
     quote = exchange.market.quote(contract, t)
+    trade = last_trade(exchange, contract, t)
     row: dict[str, object] = {
         "instrument_token": contract.kite_token,
-        "last_price": quote.last,
+        "last_price": trade.price,
     }
     if path == "/quote/ltp":
         return row
@@ -288,10 +290,10 @@ def _contract_quote(
     levels = range(DEPTH)
     return row | {
         "timestamp": at,
-        "last_trade_time": at,
+        "last_trade_time": stamp(trade.at),
         "last_quantity": lot,
-        "average_price": quote.last,
-        "volume": lot * 4000,
+        "average_price": trade.price if trade.today else 0,
+        "volume": trade.volume,
         "buy_quantity": lot * 900,
         "sell_quantity": lot * 850,
         "net_change": 0,

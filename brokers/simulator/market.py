@@ -150,6 +150,11 @@ class Market:
         close = self._close(self.facts.last_trading_day(wall.date()))
         return Ohlc(prices[0], max(prices), min(prices), self._quote(contract, close).last)
 
+    def previous_close(self, contract: Contract, t: float) -> tuple[Decimal, float]:
+        """Price in rupees at the last close before the day of ``t``, and its unix second."""
+        closed = self._close(self.facts.last_trading_day(dt.datetime.fromtimestamp(t, IST).date()))
+        return self._quote(contract, closed).last, closed
+
     def _quote(self, contract: Contract, t: float) -> Quote:
         tick = contract.tick
         fair = self._fair(contract, t)

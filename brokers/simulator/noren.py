@@ -63,6 +63,7 @@ class NorenWire:
             "TradeBook": ("book", self._trade_book),
             "PositionBook": ("positions", self._position_book),
             "Limits": ("positions", self._limits),
+            "ClientDetails": ("token", self._client),
             "GetQuotes": ("quote", self._quotes),
             "SearchScrip": ("quote", self._search),
             "GetSecurityInfo": ("quote", self._security),
@@ -130,7 +131,7 @@ class NorenWire:
         if fields.get("uid", result.client_id).upper() != result.client_id:
             self.exchange.sessions.revoke(result.token)
             raise NorenError("Invalid Input : Invalid uid")
-        return json_answer(views.session(result, now), fault=fault)
+        return json_answer(views.session(result, now, self.exchange.manner.login), fault=fault)
 
     def _login(self, call: Call, fields: Fields, key: str, operation: str) -> Login:
         scheme, _, bearer = call.headers.get("Authorization", "").partition(" ")
@@ -236,6 +237,8 @@ class NorenWire:
 
     def _order_book(self, login: Login, fields: Fields) -> object:
         orders = list(self._account(login).visible_orders(self.exchange.now()))
+        if self.exchange.manner.history:
+            return [row for o in reversed(orders) for row in views.history(o)] or _no_data()
         return [views.order(o) for o in reversed(orders)] or _no_data()
 
     def _order_history(self, login: Login, fields: Fields) -> object:
@@ -251,6 +254,9 @@ class NorenWire:
     def _position_book(self, login: Login, fields: Fields) -> object:
         rows = self._account(login).holdings(self.exchange.now())
         return [views.position(self.exchange, login.client_id, row) for row in rows] or _no_data()
+
+    def _client(self, login: Login, fields: Fields) -> object:
+        return views.client(login, self.exchange.now())
 
     def _limits(self, login: Login, fields: Fields) -> object:
         return views.limits(self.exchange, self._account(login))
@@ -276,7 +282,7 @@ class NorenWire:
 
 
 def _no_data() -> object:
-    raise NorenError('Error Occurred : 5 "no data"')
+    raise NorenError('Error Occurred : 5 "no data"', 400)
 
 
 def _fault_error(fault: Fault) -> NorenError:

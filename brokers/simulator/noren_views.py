@@ -13,6 +13,7 @@ from brokers.simulator.exchange import Exchange
 from brokers.simulator.market import Quote
 from brokers.simulator.rules import band
 from brokers.simulator.sessions import Login
+from brokers.simulator.tape import LastTrade, last_trade
 from quantleap.core.clock import IST
 
 Row = dict[str, str]
@@ -50,18 +51,35 @@ def exchange_stamp(at: dt.datetime) -> str:
     return at.astimezone(IST).strftime("%d-%m-%Y %H:%M:%S")
 
 
-def session(login: Login, now: dt.datetime) -> Row:
-    """Answer of a token exchange."""
-    return {
+def session(login: Login, now: dt.datetime, manner: str) -> Row:
+    """Answer of a token exchange: as documented, or (``owner``) as the official SDK reads it."""
+    row = {
         "request_time": stamp(now),
         "stat": "Ok",
         "access_token": login.token,
         "refresh_token": login.token[::-1],
+    }
+    if manner == "until":
+        return row | {"expires_in": str(int(login.expires_at.timestamp()))}
+    if manner == "seconds":
+        return row | {"expires_in": str(int((login.expires_at - now).total_seconds()))}
+    return row | {
         "susertoken": login.token,
         "USERID": login.client_id,
         "actid": login.client_id,
         "uname": f"CLIENT {login.client_id}",
         "brkname": "ZEBU",
+    }
+
+
+def client(login: Login, now: dt.datetime) -> Row:
+    """Whose session it is."""
+    return {
+        "request_time": stamp(now),
+        "stat": "Ok",
+        "actid": login.client_id,
+        "cliname": f"CLIENT {login.client_id}",
+        "email": f"{login.client_id.lower()}@example.com",
     }
 
 
@@ -220,8 +238,6 @@ def quote(exchange: Exchange, exch: str, token: str) -> Row | None:
         "stat": "Ok",
         "exch": exch,
         "token": token,
-        "ltt": f"{at:%H:%M:%S}",
-        "ltd": f"{at:%d-%m-%Y}",
         "lut": str(int(t)),
         "pp": "2",
     }
@@ -230,23 +246,28 @@ def quote(exchange: Exchange, exch: str, token: str) -> Row | None:
         if index is None:
             return None
         last = f"{exchange.market.spot(index.name, t):.2f}"
+        head |= {"ltt": f"{at:%H:%M:%S}", "ltd": f"{at:%d-%m-%Y}"}
         names = {"tsym": index.noren_index, "cname": index.noren_index, "instname": "UNDIND"}
         return head | names | {"lp": last, "o": last, "h": last, "l": last, "c": last, "ls": "1"}
     contract = _contract(exchange, exch, token)
     if contract is None:
         return None
-    return head | _contract_quote(contract, exchange.market.quote(contract, t))
+    trade = last_trade(exchange, contract, t)
+    return head | _contract_quote(contract, exchange.market.quote(contract, t), trade)
 
 
-def _contract_quote(contract: Contract, q: Quote) -> Row:
+def _contract_quote(contract: Contract, q: Quote, trade: LastTrade) -> Row:
     low, high = band(q)
-    row = {
+    when = {"ltt": "00:00:00"}
+    if trade.today:
+        when = {"ltt": f"{trade.at:%H:%M:%S}", "ltd": f"{trade.at:%d-%m-%Y}"}
+    row = when | {
         "tsym": contract.noren_symbol,
         "instname": "FUTIDX" if contract.kind == "FUT" else "OPTIDX",
-        "lp": f"{q.last:.2f}",
-        "c": f"{q.last:.2f}",
-        "ltq": str(contract.lot_size),
-        "v": str(contract.lot_size * 4000),
+        "lp": f"{trade.price:.2f}",
+        "c": f"{trade.price:.2f}",
+        "ltq": str(contract.lot_size if trade.today else 0),
+        "v": str(trade.volume),
         "oi": str(contract.lot_size * 20000),
         "uc": f"{high:.2f}",
         "lc": f"{low:.2f}",

@@ -52,6 +52,7 @@ class Dialect:
     book: Callable[[list[Any]], HttpResponse]
     token: HttpResponse
     token_refused: HttpResponse
+    owner: HttpResponse
 
 
 def _kite_refusal(message: str, kind: str = "InputException", status: int = 400) -> HttpResponse:
@@ -113,6 +114,7 @@ DIALECTS = (
         token_refused=_kite_refusal(
             "Token is invalid or has expired.", kind="TokenException", status=403
         ),
+        owner=answer(200, {"status": "success", "data": {"user_id": "AB1234"}}),
     ),
     Dialect(
         kind="zebu",
@@ -127,6 +129,7 @@ DIALECTS = (
             200, {"stat": "Ok", "access_token": "T0k", "USERID": "AB1234", "actid": "AB1234"}
         ),
         token_refused=answer(200, {"stat": "Not_Ok", "emsg": "Invalid code"}),
+        owner=answer(200, {"stat": "Ok", "actid": "AB1234", "cliname": "ASHA"}),
     ),
 )
 

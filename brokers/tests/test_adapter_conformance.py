@@ -22,6 +22,7 @@ from brokers.base import (
     OrderRequest,
     OrderType,
     Outcome,
+    OwnerRead,
     Product,
     Session,
     Side,
@@ -200,7 +201,7 @@ def test_only_a_documented_status_is_retryable_whatever_the_text(
     ):
         for parse in (adapter_of(dialect).parse_place, adapter_of(dialect).parse_cancel):
             result = parse(answer(status, body))
-            assert not result.retryable or status == 429
+            assert not result.retryable or status == 429  # or a whole sentence: test_noren_statuses
             assert not result.retryable or result.outcome is Outcome.REFUSED
 
 
@@ -380,6 +381,20 @@ def test_a_token_answer_is_a_session_a_refusal_or_unknown(dialect: Dialect) -> N
 
 
 @every_broker
+def test_whose_session_it_is_is_named_refused_or_unknown(dialect: Dialect) -> None:
+    adapter = adapter_of(dialect)
+    assert b"tok1" in str(adapter.owner(SESSION)).encode()
+    assert adapter.parse_owner(dialect.owner) == OwnerRead(client_id="AB1234")
+    refused = adapter.parse_owner(dialect.token_refused)
+    assert refused.error
+    assert not refused.client_id
+    for cut in range(len(dialect.owner.body)):
+        assert adapter.parse_owner(HttpResponse(200, {}, dialect.owner.body[:cut])).unknown
+    for response in (HttpResponse(502, {}, b"<html>"), HttpResponse(500, {}, dialect.owner.body)):
+        assert adapter.parse_owner(response).unknown
+
+
+@every_broker
 def test_a_token_that_would_break_a_header_is_no_token(dialect: Dialect) -> None:
     body = dialect.token.body.replace(b"T0k", b"T0k\\r\\nX-Evil: 1")
     assert adapter_of(dialect).parse_token(HttpResponse(200, {}, body)).access_token == ""
@@ -444,6 +459,7 @@ def test_no_bytes_raise_or_prove_what_they_do_not_say(
     adapter.parse_order_book(response)
     adapter.parse_positions(response)
     adapter.parse_token(response)
+    adapter.parse_owner(response)
     adapter.parse_quotes(response, ["k"], {"k": INSTRUMENT})
 
 

@@ -24,6 +24,7 @@ from brokers.base import (
     OrderRequest,
     OrderType,
     Outcome,
+    OwnerRead,
     Product,
     QuoteRow,
     Session,
@@ -79,8 +80,13 @@ class Exam:
         self.code = code
         response = self.ask(self.adapter.token_request(credentials, code))
         result = self.adapter.parse_token(response)
-        assert (result.error, result.unknown, result.client_id) == ("", False, "AB1234")
-        return Session("AB1234", API_KEY, result.access_token)
+        assert (result.error, result.unknown) == ("", False)
+        session = Session("AB1234", API_KEY, result.access_token)
+        owner = self.adapter.parse_owner(self.ask(self.adapter.owner(session)))
+        assert owner == OwnerRead(client_id="AB1234")
+        assert result.client_id in ("", "AB1234")
+        self.login = result
+        return session
 
     def order(self, **changes: object) -> OrderRequest:
         quote = self.house.exchange.quote(self.contract)

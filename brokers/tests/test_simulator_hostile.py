@@ -91,7 +91,7 @@ def test_odd_noren_calls(operation: str, fields: dict[str, str]) -> None:
     number = HOUSE.noren_place(prc=str(HOUSE.resting_price()))[1]["norenordno"]
     HOUSE.forward(0.03)
     status, body = HOUSE.noren(operation, **({"norenordno": number} | fields))
-    assert status == 200
+    assert status in (200, 400)
     assert isinstance(body, list) or body["stat"] in ("Ok", "Not_Ok")
     _all_is_well()
 

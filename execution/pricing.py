@@ -21,6 +21,15 @@ _SLABS: Final = (
 _ABOVE: Final = Decimal("0.01")
 
 
+#: How many bands one side of a book may be away from what the contract is good for, and both sides
+#: from each other: 50 %, 30 %, 20 % and 10 % by slab. Ours, not an exchange's: a book within it is
+#: traded every day, and beyond it a marketable limit would pay whatever somebody left there.
+FARTHEST: Final = 10
+#: Cheap options have wide books by the tick alone.
+FARTHEST_TICKS: Final = 4
+#: However often an exit was tried: a bid of 0.05 is not believed for a premium of 100.
+NEVER_BEYOND: Final = Decimal("0.9")
+
 #: Which of a quote's prices a decision was taken on: its last trade, or the middle of the book.
 LAST: Final = "LAST"
 MID: Final = "MID"
@@ -114,6 +123,44 @@ def nearest_tick(price: Decimal, tick: Decimal) -> Decimal:
     return max(steps * tick, tick)
 
 
+def good_price(
+    *, last: Decimal, bid: Decimal | None, ask: Decimal | None, tick: Decimal
+) -> Decimal:
+    """What a contract is good for, rupees: the middle of a close book, else the last price.
+
+    A book is close when both sides are there, uncrossed, and no farther apart than its slab allows.
+    """
+    if bid and ask and bid <= ask:
+        middle = (bid + ask) / 2
+        if ask - bid <= _reach(middle, tick, 0):
+            return middle
+    return last
+
+
+def touch(
+    side: Side,
+    *,
+    last: Decimal,
+    bid: Decimal | None,
+    ask: Decimal | None,
+    tick: Decimal,
+    widen: int = 0,
+) -> Decimal | None:
+    """The opposite side of the book, if it is near enough to trade at; None: it is not, or nobody
+    is there. Every earlier try (``widen``) that did not fill lets it be as far away again.
+    """
+    there = ask if side is Side.BUY else bid
+    good = good_price(last=last, bid=bid, ask=ask, tick=tick)
+    if not there or abs(there - good) > _reach(good, tick, max(widen, 0)):
+        return None
+    return there
+
+
+def _reach(price: Decimal, tick: Decimal, widen: int) -> Decimal:
+    fraction = min(band(price) * FARTHEST * (1 + widen), NEVER_BEYOND)
+    return max(price * fraction, FARTHEST_TICKS * tick)
+
+
 def marketable_limit(
     side: Side,
     *,
@@ -125,10 +172,12 @@ def marketable_limit(
 ) -> Decimal:
     """Limit price (rupees) that crosses the spread by the band, rounded toward the fill.
 
-    The base is the opposite side of the book where it is known, else the last price. ``widen``
-    counts earlier tries that did not fill: each adds one band; -1 leaves the base as it is.
+    The base is the opposite side of the book where it can be traded at (:func:`touch`), else what
+    the contract is good for. ``widen`` counts earlier tries that did not fill: each adds one band;
+    -1 leaves the base as it is.
     """
-    base = (ask if side is Side.BUY else bid) or last
+    base = touch(side, last=last, bid=bid, ask=ask, tick=tick, widen=widen)
+    base = base or good_price(last=last, bid=bid, ask=ask, tick=tick)
     fraction = band(base) * (1 + widen)
     if side is Side.BUY:
         return round_to_tick(base * (1 + fraction), tick, up=True)

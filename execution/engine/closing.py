@@ -21,7 +21,7 @@ from execution.engine.writing import Batch, StatusChange, Written, write
 from execution.exits import Tracked, exit_quantities
 from execution.live import LiveExecution, LiveIntent
 from execution.plan import ResolvedLeg, slices
-from execution.pricing import exit_limit
+from execution.pricing import exit_limit, touch
 from execution.progress import PRICE_BAND, ExitOrder, exit_tries
 from execution.tags import make_tag, new_code
 from marketplace.ports import QUOTES, Quote
@@ -156,6 +156,7 @@ class ClosingDesk:
         quote = quotes.get(leg.contract_id)
         last = quote.last if quote else leg.last
         tries = exit_tries(execution, order.leg_key)
+        self._note_far_touch(execution, order, quote, leg)
         newest = max(tries, key=lambda intent: intent.attempt_group, default=None)
         rested = {i.attempt_group for i in tries if i.cause != PRICE_BAND}
         price = exit_limit(
@@ -179,6 +180,24 @@ class ClosingDesk:
             _new_intent(execution, order, leg, name, index, number, piece, price, last, now)
             for number, piece in enumerate(pieces)
         ]
+
+    @staticmethod
+    def _note_far_touch(
+        execution: LiveExecution, order: ExitOrder, quote: Quote | None, leg: ResolvedLeg
+    ) -> None:
+        """Say that whoever is on the other side is too far away, and that we do not follow."""
+        there = quote and (quote.ask if order.side is Side.BUY else quote.bid)
+        if quote is None or not there:
+            return
+        near = touch(order.side, last=quote.last, bid=quote.bid, ask=quote.ask, tick=leg.tick_size)
+        if near is None:
+            log.warning(
+                "exit_touch_far_away",
+                execution=execution.public_id,
+                leg=order.leg_key,
+                last=str(quote.last),
+                touch=str(there),
+            )
 
     # -- prices and positions ------------------------------------------------------------------
     async def _quotes(self, contract_ids: set[int]) -> Mapping[int, Quote]:

@@ -19,7 +19,7 @@ from execution.hedging import standing_hedges
 from execution.live import LiveRun
 from execution.models import Execution, LegWatch, OrderIntent, Run, RunDecision
 from execution.plan import ResolvedLeg
-from execution.pricing import Mark, mark
+from execution.pricing import Mark, mark, touch
 from execution.risk import Watch, move_to_cost, stop_level, target_level
 from execution.words import NotPriced
 from marketplace import selectors as marketplace
@@ -37,14 +37,20 @@ NOTIFY = "quantleap_decision"
 class NoQuote(Exception):
     """The run cannot be priced or resolved.
 
-    ``cause`` is NO_QUOTE, NO_CONTRACT (nothing listed fits) or CONTRACT_LIST (what is listed
-    cannot be right); ``message`` names what, in words for staff.
+    ``cause`` is NO_QUOTE, WIDE_QUOTE (its book is no price to trade at), NO_CONTRACT (nothing
+    listed fits) or CONTRACT_LIST (what is listed cannot be right); ``message`` names what, in
+    words for staff.
     """
 
     def __init__(self, cause: NotPriced, message: str) -> None:
         super().__init__(message)
         self.cause: NotPriced = cause
         self.message = message
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the next quote may be better: a contract list does not change in the grace."""
+        return self.cause in ("NO_QUOTE", "WIDE_QUOTE")
 
 
 class Decider(Protocol):
@@ -77,6 +83,7 @@ def resolve_legs(run: LiveRun, *, now: dt.datetime, max_age: float) -> dict[str,
         worth = mark(quote, oldest=oldest, tick=info.tick_size)
         if worth is None:
             raise NoQuote("NO_QUOTE", _unpriced(leg_label(leg), quote))
+        _check_book(leg, worth.price, quote, info.tick_size)
         resolved[leg.key] = ResolvedLeg(
             leg_key=leg.key,
             contract_id=info.id,
@@ -91,6 +98,18 @@ def resolve_legs(run: LiveRun, *, now: dt.datetime, max_age: float) -> dict[str,
             age=Decimal(str(round((now - worth.at).total_seconds(), 3))),
         )
     return resolved
+
+
+def _check_book(leg: LegSpec, price: Decimal, quote: Quote, tick: Decimal) -> None:
+    """NoQuote(WIDE_QUOTE) where whoever is on the other side is too far away to trade with.
+
+    All subscribers would pay that price, one after another.
+    """
+    side = Side(leg.side)
+    there = quote.ask if side is Side.BUY else quote.bid
+    if there and touch(side, last=price, bid=quote.bid, ask=quote.ask, tick=tick) is None:
+        message = f"{leg_label(leg)}: price {price}, bid {quote.bid}, ask {quote.ask}"
+        raise NoQuote("WIDE_QUOTE", message)
 
 
 def _unpriced(label: str, quote: Quote) -> str:

@@ -43,6 +43,8 @@ AGAIN: Final = 1.0
 STEP_LIMIT: Final = 0.05
 EARLY_BY: Final = 0.1
 RETRY: Final = 0.1
+#: Seconds of the grace that a run without a price leaves for its orders.
+LAST_CALL: Final = 2.0
 
 
 class EntryDesk:
@@ -174,15 +176,21 @@ class EntryDesk:
             await asyncio.sleep(wait)
 
     async def _resolve(self, run: LiveRun, executions: Sequence[LiveExecution]) -> bool:
-        """The one decision for all subscribers; without a fresh quote the run is MISSED."""
+        """The one decision for all subscribers.
+
+        Without a quote to trade at it waits for a better one, inside the grace; then the run is
+        MISSED.
+        """
         executor = self._executor
         latest = run.entry_at - dt.timedelta(seconds=executor.timing.commit_lead / 2)
+        soon = run.entry_at - dt.timedelta(seconds=RETRY)
+        last_call = run.grace_until - dt.timedelta(seconds=executor.timing.commit_lead + LAST_CALL)
         while not run.resolved:
             now = executor.now()
             try:
                 run.resolved = await executor.db.run(decide_entry, run, executor, now)
             except NoQuote as error:
-                if executor.now() >= max(latest, run.entry_at - dt.timedelta(seconds=RETRY)):
+                if executor.now() >= max(latest, soon, last_call if error.may_pass else soon):
                     log.error("run_without_quotes", run=run.public_id, reason=error.message)
                     await executor.db.run(
                         miss_armed,

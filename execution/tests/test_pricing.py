@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokers.base import Side
-from execution.pricing import band, marketable_limit, nearest_tick, on_grid, round_to_tick
+from execution.pricing import (
+    NEVER_BEYOND,
+    band,
+    good_price,
+    marketable_limit,
+    nearest_tick,
+    on_grid,
+    round_to_tick,
+    touch,
+)
 from execution.tests.strategies import premiums, sides, ticks
 
 widenings = st.integers(0, 6)
@@ -101,3 +110,68 @@ def test_an_empty_side_of_the_book_falls_back_to_the_last_price(side: Side) -> N
 )
 def test_bands_by_premium_slab(price: str, expected: str) -> None:
     assert band(D(price)) == D(expected)
+
+
+# -- the guard: no book is followed wherever it goes ---------------------------------------------
+def limit(side: Side, last: str, bid: str | None, ask: str | None, widen: int = 0) -> Decimal:
+    sides = {"bid": None if bid is None else D(bid), "ask": None if ask is None else D(ask)}
+    return marketable_limit(side, last=D(last), **sides, tick=D("0.05"), widen=widen)
+
+
+def test_last_100_and_an_ask_of_300_is_not_bought_at_306() -> None:
+    assert limit(Side.BUY, "100", "99", "300") == D("102.00")
+    assert touch(Side.BUY, last=D(100), bid=D(99), ask=D(300), tick=D("0.05")) is None
+
+
+def test_last_100_and_a_bid_of_0_05_is_not_sold_at_0_05() -> None:
+    assert limit(Side.SELL, "100", "0.05", "101") == D("98.00")
+    for widen in range(7):
+        assert limit(Side.SELL, "100", "0.05", "101", widen) >= 86, "however often it was tried"
+
+
+def test_a_close_book_beats_a_last_price_that_it_has_left_behind() -> None:
+    """The market has moved: both sides say so, and stand beside each other."""
+    assert limit(Side.SELL, "100", "40", "41") == D("38.80")
+    assert limit(Side.BUY, "100", "180", "183") == D("186.70")
+
+
+def test_an_exit_follows_a_lonely_bid_a_little_farther_with_every_try() -> None:
+    bids = [
+        touch(Side.SELL, last=D(100), bid=D(45), ask=None, tick=D("0.05"), widen=n)
+        for n in range(4)
+    ]
+    assert bids == [None, None, D(45), D(45)]
+
+
+def test_a_cheap_option_may_have_a_book_of_ticks() -> None:
+    assert touch(Side.SELL, last=D("0.10"), bid=D("0.05"), ask=D("0.15"), tick=D("0.05"))
+    assert touch(Side.BUY, last=D("0.10"), bid=D("0.05"), ask=D("0.25"), tick=D("0.05"))
+    assert touch(Side.BUY, last=D("0.10"), bid=D("0.05"), ask=D("3"), tick=D("0.05")) is None
+
+
+@given(
+    side=sides,
+    last=premiums,
+    bid=st.none() | premiums,
+    ask=st.none() | premiums,
+    tick=ticks,
+    widen=widenings,
+)
+def test_no_limit_is_farther_from_what_is_good_than_reach_and_band_allow(
+    side: Side,
+    last: Decimal,
+    bid: Decimal | None,
+    ask: Decimal | None,
+    tick: Decimal,
+    widen: int,
+) -> None:
+    """Both directions, any book: NEVER_BEYOND for the touch, one band a try on top of it."""
+    good = good_price(last=last, bid=bid, ask=ask, tick=tick)
+    assert good == last or (bid is not None and ask is not None and bid <= good <= ask)
+    price = marketable_limit(side, last=last, bid=bid, ask=ask, tick=tick, widen=widen)
+    if side is Side.BUY:
+        farthest = max(good * (1 + NEVER_BEYOND), good + 4 * tick)
+        assert price <= farthest * (1 + D("0.05") * (1 + widen)) + tick
+    else:
+        nearest = min(good * (1 - NEVER_BEYOND), max(good - 4 * tick, D(0)))
+        assert price >= max(nearest * D("0.05") - tick, tick)

@@ -18,7 +18,7 @@ import requests
 import urllib3.exceptions
 from requests.adapters import HTTPAdapter
 
-from brokers import tls
+from brokers import dial, tls
 from brokers.base import HttpRequest, HttpResponse, Outcome
 from brokers.routes import Route
 from brokers.wire import MAX_BODY_BYTES
@@ -59,10 +59,13 @@ class _Wire(HTTPAdapter):
         if self._source:
             kwargs["source_address"] = (self._source, 0)
         super().init_poolmanager(*args, ssl_context=tls.context(), **kwargs)
+        self.poolmanager.pool_classes_by_scheme = dial.POOLS
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         """As requests does, for the broker's certificate at the end of a proxy's tunnel."""
-        return super().proxy_manager_for(proxy, ssl_context=tls.context(), **kwargs)
+        manager = super().proxy_manager_for(proxy, ssl_context=tls.context(), **kwargs)
+        manager.pool_classes_by_scheme = dial.POOLS
+        return manager
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         """The context knows whom to trust; requests would add its own bundle to it."""

@@ -114,3 +114,27 @@ def refused_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
+
+
+class Swallower:
+    """A listener that answers no SYN: its queue of connections is full."""
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.socket(family, socket.SOCK_STREAM)
+        self._listener.bind((host, port))
+        self._listener.listen(0)
+        self.port: int = self._listener.getsockname()[1]
+        self._filling = []
+        for _ in range(4):
+            filler = socket.socket(family, socket.SOCK_STREAM)
+            filler.setblocking(False)
+            filler.connect_ex((host, self.port))
+            self._filling.append(filler)
+
+    def __enter__(self) -> Swallower:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for each in (*self._filling, self._listener):
+            each.close()

@@ -15,7 +15,7 @@ from brokers.registry import get_adapter
 from brokers.routes import Route
 from brokers.selectors import TradingAccount, instrument_names, trading_accounts
 from execution.engine.channel import CONNECTIONS_PER_ACCOUNT, Channel
-from execution.engine.connecting import kernel_timeout
+from execution.engine.connecting import Places, kernel_timeout
 from execution.engine.transport import Deadlines
 from execution.live import LiveExecution, LiveIntent
 from execution.pacing import Pacers
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
     from execution.engine.executor import Executor
 
 log = structlog.get_logger(__name__)
-CONNECTING_AT_ONCE: Final = 200
-#: A connection that has not come to be after so many seconds goes on trying outside the queue:
-#: brokers that swallow SYNs keep nobody else's place.
-PLACE_HELD: Final = 0.25
 
 # Words of brokers.selectors.readiness, as causes of ours.
 _PROBLEMS: Final = {
@@ -53,7 +49,7 @@ class Accounts:
         self._names: dict[str, dict[int, BrokerInstrument]] = {}
         self._deadlines: Deadlines | None = None
         self._pacers = Pacers()
-        self._places = asyncio.Semaphore(CONNECTING_AT_ONCE)
+        self._places = Places()
         self._warming: dict[Channel, asyncio.Task[None]] = {}
 
     async def open_for(self, executions: Iterable[LiveExecution]) -> None:
@@ -102,6 +98,7 @@ class Accounts:
             route=_route(account) or Route(endpoints(account.broker).api),
             timeout=timing.answer_timeout,
             drop_after=kernel_timeout(timing.answer_timeout, self._visibility(adapter)),
+            places=self._places,
             loop=loop,
             deadlines=self._deadlines,
             may_send=rounds.may_send,
@@ -132,12 +129,8 @@ class Accounts:
 
     async def _warm(self, channel: Channel) -> None:
         for connections in range(1, CONNECTIONS_PER_ACCOUNT + 1):
-            async with self._places:
-                # a handshake is two milliseconds of CPU: none begins while orders leave
-                await self._executor.quiet.over()
-                attempt = asyncio.create_task(channel.warm_up(connections))
-                await asyncio.wait({attempt}, timeout=PLACE_HELD)
-            if not await attempt:
+            await self._executor.quiet.over()  # no handshake begins while orders leave
+            if not await channel.warm_up(connections):
                 return
 
     async def name(self, broker: str, contract_ids: Iterable[int]) -> None:

@@ -12,6 +12,7 @@ import structlog
 from brokers.base import BrokerAdapter, HttpResponse, Session
 from brokers.pace import ORDER_CALLS
 from brokers.routes import Route
+from execution.engine.connecting import Places
 from execution.engine.transport import Answer, Connection, Deadlines, NotConnected, Target
 from execution.live import LiveIntent
 from execution.pacing import Call, Pacer, Urgency, urgency
@@ -42,6 +43,7 @@ class Channel:
         pacer: Pacer,
         timeout: float,
         drop_after: float,
+        places: Places,
         loop: asyncio.AbstractEventLoop,
         deadlines: Deadlines,
         may_send: Callable[[LiveIntent, float], str],
@@ -71,6 +73,7 @@ class Channel:
         self._wakeup: asyncio.TimerHandle | None = None
         self._connecting = False
         self._fault = ""
+        self._places = places
         self._warming = asyncio.Lock()
         self._closed = False
         self.last_used = clock.monotonic()
@@ -88,7 +91,7 @@ class Channel:
                 if connection.is_open:
                     continue
                 try:
-                    await connection.connect()
+                    await self._places.connect(connection.connect)
                 except NotConnected as error:
                     self._fault = str(error)
                     log.warning("connect_failed", account=self.account_id, reason=self._fault)

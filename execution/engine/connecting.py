@@ -11,23 +11,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import socket
 import ssl
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import aiohappyeyeballs
 
 from brokers import tls
+from brokers.dial import NEXT_ADDRESS, family_of
 
 CONNECT_TIMEOUT: Final = 5.0
-#: The next address is tried beside one that has not answered for so long (RFC 8305 section 5).
-NEXT_ADDRESS: Final = 0.25
+CONNECTING_AT_ONCE: Final = 64
+PLACE_HELD: Final = 0.25
 #: Seconds that written bytes may stay unacknowledged, where nobody says otherwise.
 KERNEL_TIMEOUT: Final = 5.0
 _RESET: Final = struct.pack("ii", 1, 0)
@@ -58,6 +58,29 @@ class Target:
         return cls(parts.hostname or "", port, secure, parts.path.rstrip("/"), source)
 
 
+class Places:
+    """How many connections of an executor may be in the making at once.
+
+    A handshake is two milliseconds of one core, and the loop has other things to do meanwhile. A
+    connect that has not come to be within :data:`PLACE_HELD` goes on without its place: whoever
+    swallows SYNs or never answers TLS keeps nobody else waiting.
+    """
+
+    def __init__(self, at_once: int = CONNECTING_AT_ONCE) -> None:
+        self._places = asyncio.Semaphore(at_once)
+
+    async def connect(self, connect: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Carry a connect through, beginning when there is a place."""
+        async with self._places:
+            attempt = asyncio.create_task(connect())
+            try:
+                await asyncio.wait({attempt}, timeout=PLACE_HELD)
+            except BaseException:
+                attempt.cancel()
+                raise
+        await attempt
+
+
 def kernel_timeout(answer_timeout: float, visibility_delay: float) -> float:
     """Seconds after which the kernel drops what is not acknowledged: no later than we stop waiting
     for the answer, and in any case before the order's absence from the book may count."""
@@ -86,10 +109,7 @@ async def open_socket(
 async def _connected(
     target: Target, loop: asyncio.AbstractEventLoop, drop_after: float
 ) -> socket.socket:
-    family = socket.AF_UNSPEC
-    if target.source:
-        version = ipaddress.ip_address(target.source).version
-        family = socket.AF_INET if version == 4 else socket.AF_INET6
+    family = family_of(target.source)
     infos = await loop.getaddrinfo(target.host, target.port, family=family, type=socket.SOCK_STREAM)
 
     def make(

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokers.base import HttpRequest, Outcome, SendResult
+from brokers.tests import loopback
 from brokers.tests.certificates import Authority
 from execution import live, outcome
 from execution.engine.connecting import KERNEL_TIMEOUT, Target, kernel_timeout
@@ -177,7 +178,7 @@ def test_a_dead_aaaa_record_is_not_the_end(two_families: str, source: str) -> No
 def test_an_aaaa_record_that_swallows_syns_is_not_the_end(two_families: str) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as listening,
-        wire.Swallower("::1", listening.getsockname()[1]),
+        loopback.Swallower("::1", listening.getsockname()[1]),
     ):
         assert peer_of(two_families, listening.getsockname()[1]) == "127.0.0.1"
 

@@ -11,9 +11,10 @@ import pytest
 
 from brokers.base import Session
 from brokers.selectors import TradingAccount
-from execution.engine import accounts as accounts_module
+from brokers.tests import loopback
 from execution.engine.accounts import Accounts
 from execution.engine.channel import Channel
+from execution.engine.connecting import Places
 from execution.engine.quiet import Quiet
 from execution.tests import wire
 
@@ -32,16 +33,13 @@ async def is_open(channel: Channel) -> None:
             await asyncio.sleep(0.01)
 
 
-def test_one_that_swallows_syns_and_one_mute_in_tls_keep_nobody_waiting(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_one_that_swallows_syns_and_one_mute_in_tls_keep_nobody_waiting() -> None:
     """Orders of the healthy were 8 to 20 s late, and then MISSED. One place in the queue is all
     that there is here: the dead may not keep it."""
-    monkeypatch.setattr(accounts_module, "CONNECTING_AT_ONCE", 1)
 
     async def main() -> tuple[list[bool], list[bool]]:
         mute = socket.create_server(("127.0.0.1", 0))
-        with mute, wire.Swallower() as swallower:
+        with mute, loopback.Swallower() as swallower:
             async with wire.broker(lambda request, before: wire.reply(b"{}")) as (url, _):
                 told = wire.Told()
                 urls = {
@@ -49,7 +47,10 @@ def test_one_that_swallows_syns_and_one_mute_in_tls_keep_nobody_waiting(
                     2: f"https://127.0.0.1:{mute.getsockname()[1]}",
                     3: url,
                 }
-                channels = {key: wire.channel(where, told) for key, where in urls.items()}
+                places = Places(1)
+                channels = {
+                    key: wire.channel(where, told, places=places) for key, where in urls.items()
+                }
                 accounts = make_accounts(*channels.items())
                 accounts.warm_up(urls)  # returns at once: it is no coroutine
                 await is_open(channels[3])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -15,6 +14,7 @@ from brokers.routes import Route
 from brokers.zerodha.adapter import ZerodhaAdapter
 from execution import live
 from execution.engine.channel import Channel
+from execution.engine.connecting import Places
 from execution.engine.transport import Answer, Deadlines, serialise
 from execution.live import LiveIntent
 from execution.pacing import Pacer
@@ -53,7 +53,14 @@ class Told:
                 await self.something.wait()
 
 
-def channel(url: str, told: Told, *, egress: str = "", timeout: float = 5.0) -> Channel:
+def channel(
+    url: str,
+    told: Told,
+    *,
+    egress: str = "",
+    timeout: float = 5.0,
+    places: Places | None = None,
+) -> Channel:
     """A Kite account's channel to the broker at ``url``; everything may be sent."""
     loop = asyncio.get_running_loop()
     return Channel(
@@ -66,6 +73,7 @@ def channel(url: str, told: Told, *, egress: str = "", timeout: float = 5.0) -> 
         pacer=Pacer(ADAPTER.capabilities.windows),
         timeout=timeout,
         drop_after=5.0,
+        places=places or Places(),
         loop=loop,
         deadlines=Deadlines(loop),
         may_send=lambda intent, now: "",
@@ -143,30 +151,6 @@ def reply(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
     """A well-formed answer on a connection that stays."""
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-
-
-class Swallower:
-    """A listener that answers no SYN: its queue of connections is full."""
-
-    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._listener = socket.socket(family, socket.SOCK_STREAM)
-        self._listener.bind((host, port))
-        self._listener.listen(0)
-        self.port: int = self._listener.getsockname()[1]
-        self._filling = []
-        for _ in range(4):
-            filler = socket.socket(family, socket.SOCK_STREAM)
-            filler.setblocking(False)
-            filler.connect_ex((host, self.port))
-            self._filling.append(filler)
-
-    def __enter__(self) -> Swallower:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        for each in (*self._filling, self._listener):
-            each.close()
 
 
 class Silent:

@@ -406,6 +406,7 @@ class Capabilities:
     """What a broker can and cannot do, and how fast it may be asked.
 
     ``windows`` are all its rate limits, over all calls of one login.
+    ``quote_batch`` is how many instruments one quote call takes.
     ``visibility_delay`` is how long an accepted order may stay out of the book, in seconds;
     absence is never proven before it has passed. ``cool_down`` is how long, in seconds, it refuses
     everything after a breach of its limits where its answer does not say. ``login_code`` is the
@@ -415,6 +416,7 @@ class Capabilities:
     kind: str
     label: str
     windows: tuple[Window, ...] = (Window(1.0, 10),)
+    quote_batch: int = 1
     book_reads_per_second: Decimal = Decimal(1)
     visibility_delay: Decimal = Decimal(10)
     cool_down: Decimal = Decimal(1)

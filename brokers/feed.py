@@ -1,8 +1,9 @@
 """The platform's quotes: staff-owned feed accounts, the primary first, spares for what it lacks.
 
-Two doors to the same thing: :class:`FeedQuotes` (synchronous; marketplace's ``QuoteSource`` port)
-and :func:`fetch` (asynchronous, for the executor, on sessions and names loaded beforehand so that
-the second before an entry needs no database). A quote older than the age limit is no quote
+:class:`FeedQuotes` is marketplace's ``QuoteSource`` port. It reads in the database which feeds and
+names there are, and puts the question to the feeds' own loop (:mod:`brokers.feedloop`), where every
+login has one pace and one websocket for everybody who asks (:mod:`brokers.feedline`). The first
+feed has 300 ms before the next one is asked beside it. A quote older than the age limit is no quote
 (execution.md section 4); one from the future likewise.
 """
 
@@ -10,49 +11,42 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import functools
-import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
 
-import aiohttp
 import structlog
 from django.conf import settings
 
-from brokers import aio, http, vault
-from brokers.base import BrokerInstrument, Cause, HttpRequest, QuoteRead, QuoteRow, Session
+from brokers import http, skew, vault
+from brokers.base import Cause, QuoteRow
 from brokers.endpoints import endpoints, is_enabled
 from brokers.errors import CredentialsUnreadable
+from brokers.feedline import SPOT, Feed, Line, Names
+from brokers.feedloop import FeedLoop, feed_loop
 from brokers.models import FeedAccount
+from brokers.pace import Urgency
 from brokers.registry import get_adapter
 from brokers.selectors import instrument_names
-from marketplace.ports import Quote
+from marketplace.ports import Market, Need, Quote
+from quantleap.core import clock
 
 log = structlog.get_logger(__name__)
 
 #: How far ahead of our clock an exchange time may be before it is nonsense.
 CLOCK_SLACK = dt.timedelta(seconds=2)
-#: Quote calls of one feed that may be under way at once (Noren takes one instrument a call).
-CONCURRENCY = 10
-
-#: Names of what is asked for, by our key: one mapping per broker kind.
-Names = Mapping[str, BrokerInstrument]
-
-
-@dataclass(frozen=True, slots=True)
-class Feed:
-    """A feed account that is logged in, in the clear."""
-
-    name: str
-    broker: str
-    base_url: str
-    session: Session
+#: How long one feed is waited for before the next one is asked as well, in seconds.
+FIRST_SECONDS: Final = 0.3
+#: How long a question may take: a second's limit and an answer's way.
+PATIENCE: Final = {Need.TRADE: 1.6, Need.RISK: 1.6, Need.PAGE: 3.0}
+#: How often what the engine learns of a feed is written to its row, in seconds.
+REPORT_SECONDS: Final = 5.0
 
 
 def spot_key(underlying: str) -> str:
     """Our key of an index level."""
-    return f"spot:{underlying}"
+    return f"{SPOT}{underlying}"
 
 
 def contract_key(contract_id: int) -> str:
@@ -79,7 +73,8 @@ def _opened(account: FeedAccount) -> Feed | None:
         session = vault.session_of(account)
     except CredentialsUnreadable:
         return None  # logged where it was noticed
-    return Feed(account.name, account.broker, endpoints(account.broker).api, session)
+    base_url = endpoints(account.broker).api
+    return Feed(account.name, account.broker, base_url, session, account.pk)
 
 
 def load_names(
@@ -138,88 +133,152 @@ def fresh(row: QuoteRow, *, now: dt.datetime, max_age: dt.timedelta) -> bool:
     return now - max_age <= row.at <= now + CLOCK_SLACK
 
 
-def _accept(
-    feed: Feed, read: QuoteRead, now: dt.datetime, max_age: dt.timedelta
-) -> dict[str, Quote]:
-    if not read.ok:
-        log.warning("feed_read_failed", feed=feed.name, cause=read.cause, detail=read.message)
-    return {
-        key: Quote(
-            last=row.last_price,
-            bid=row.bid,
-            ask=row.ask,
-            at=row.at,
-            source=feed.name,
-            traded_at=row.traded_at,
-        )
-        for key, row in read.quotes.items()
-        if fresh(row, now=now, max_age=max_age)
-    }
+@dataclass(frozen=True, slots=True)
+class Ages:
+    """When a question was asked, and how old (seconds) a price may be to be wanted, or given.
+
+    What no feed has younger is given up to ``most``; whoever asked judges its ``at``.
+    """
+
+    asked: dt.datetime
+    wanted: dt.timedelta
+    most: dt.timedelta
 
 
-def _plan(
-    feed: Feed, names: Names, missing: Collection[str]
-) -> Sequence[tuple[Sequence[str], HttpRequest]]:
-    wanted = {key: names[key] for key in missing if key in names}
-    return get_adapter(feed.broker).quotes(feed.session, wanted) if wanted else ()
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was learnt of one feed account."""
+
+    pk: int
+    quote_at: dt.datetime | None
+    problem: str
+    samples: Sequence[float]
 
 
-# -- asynchronous door -----------------------------------------------------------------------
-async def fetch(
-    client: aiohttp.ClientSession,
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Quotes by key, when they were there, and what each feed asked lacks, in words."""
+
+    quotes: Mapping[str, Quote]
+    at: dt.datetime
+    trouble: str
+    reports: Sequence[Report]
+
+
+# -- asking (on the feeds' loop) -------------------------------------------------------------
+async def collect(
+    loop: FeedLoop,
     feeds: Sequence[Feed],
     names: Mapping[str, Names],
     keys: Collection[str],
-    *,
-    now: dt.datetime,
-    max_age: dt.timedelta,
-) -> dict[str, Quote]:
-    """Quotes by key from the first feed that has a fresh one; missing keys are missing.
+    ages: Ages,
+    need: Need,
+) -> Found:
+    """The first feed's quotes; what it lacks after 300 ms the next one is asked for beside it.
 
-    ``now`` is when the question is asked. A feed that fails raises nothing: the next one is asked.
+    A quote's age is judged when the answer is there. Whoever asks gives up after
+    :data:`PATIENCE`; the feeds go on, and what they say late is there for the next question.
     """
-    found: dict[str, Quote] = {}
+    question = _Question(keys, ages, need)
+    pending: set[asyncio.Task[None]] = set()
     for feed in feeds:
-        missing = [key for key in keys if key not in found]
+        missing = question.missing()
         if not missing:
             break
-        feed_names = names.get(feed.broker, {})
-        gate = asyncio.Semaphore(CONCURRENCY)
-        answers = await asyncio.gather(
-            *(
-                _ask(client, gate, feed, feed_names, batch, request)
-                for batch, request in _plan(feed, feed_names, missing)
-            )
+        line = loop.line(feed)
+        question.lines.append(line)
+        asked = {key: name for key, name in names.get(feed.broker, {}).items() if key in missing}
+        if not asked:
+            continue
+        pending.add(asyncio.create_task(line.ask(asked, Urgency(need), question.until)))
+        if line.waits(Urgency(need)) <= FIRST_SECONDS or feed is feeds[-1]:
+            _, pending = await asyncio.wait(pending, timeout=FIRST_SECONDS)
+    while pending and question.missing() and (left := question.until - clock.monotonic()) > 0:
+        _, pending = await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+    return question.found()
+
+
+class _Question:
+    """One question under way, and the lines that were asked."""
+
+    def __init__(self, keys: Collection[str], ages: Ages, need: Need) -> None:
+        self._keys = keys
+        self._ages = ages
+        self._need = need
+        self._began = clock.monotonic()
+        self.until = self._began + PATIENCE[need]
+        self.lines: list[Line] = []
+
+    def now(self) -> dt.datetime:
+        """This moment on the asker's clock."""
+        return self._ages.asked + dt.timedelta(seconds=clock.monotonic() - self._began)
+
+    def quotes(self) -> dict[str, Quote]:
+        """By key: the first feed's that is young enough to be wanted, else the youngest."""
+        now = self.now()
+        found: dict[str, Quote] = {}
+        for line in self.lines:
+            for key in self._keys:
+                heard = line.heard.get(key)
+                if heard is None or not fresh(heard.row, now=now, max_age=self._ages.most):
+                    continue
+                known = found.get(key)
+                wanted = known is not None and known.at >= now - self._ages.wanted
+                if known is None or (not wanted and heard.row.at > known.at):
+                    found[key] = _quote(heard.row, line.feed.name)
+        return found
+
+    def missing(self) -> set[str]:
+        """Keys without a quote as young as is wanted."""
+        oldest = self.now() - self._ages.wanted
+        return {*self._keys} - {k for k, quote in self.quotes().items() if quote.at >= oldest}
+
+    def found(self) -> Found:
+        """What there is now."""
+        quotes, missing = self.quotes(), self.missing()
+        told = [f"{line.feed.name}: {self._why(line, missing)}" for line in self.lines]
+        return Found(
+            quotes=quotes,
+            at=self.now(),
+            trouble="; ".join(told) if missing else "",
+            reports=[_report(line) for line in self.lines],
         )
-        for read in answers:
-            found |= _accept(feed, read, now, max_age)
-    return found
+
+    def _why(self, line: Line, missing: Collection[str]) -> str:
+        off = skew.words(line.skew.samples)
+        if off:
+            return off
+        if line.problem:
+            return line.problem
+        heard = [line.heard[key].row.at for key in missing if key in line.heard]
+        if heard:
+            return f"its last price is of {clock.to_ist(max(heard)):%d %b %H:%M:%S} IST"
+        wait = line.waits(Urgency(self._need))
+        return f"may be asked again in {wait:.1f} s" if wait > 0 else "gave no price in time"
 
 
-async def _ask(
-    client: aiohttp.ClientSession,
-    gate: asyncio.Semaphore,
-    feed: Feed,
-    names: Names,
-    keys: Sequence[str],
-    request: HttpRequest,
-) -> QuoteRead:
-    async with gate:
-        try:
-            response = await aio.send(client, request, base_url=feed.base_url)
-        except http.TransportError as error:
-            return QuoteRead(ok=False, message=error.message)
-    return get_adapter(feed.broker).parse_quotes(response, keys, names)
+def _report(line: Line) -> Report:
+    return Report(line.feed.pk, line.newest, line.problem, tuple(line.skew.samples))
 
 
-# -- synchronous door ------------------------------------------------------------------------
+def _quote(row: QuoteRow, source: str) -> Quote:
+    return Quote(
+        last=row.last_price,
+        bid=row.bid,
+        ask=row.ask,
+        at=row.at,
+        source=source,
+        traded_at=row.traded_at,
+    )
+
+
+# -- the port --------------------------------------------------------------------------------
 class FeedQuotes:
-    """Marketplace's ``QuoteSource`` over the feed accounts (executor's resolution, consoles).
+    """Marketplace's ``QuoteSource`` over the feed accounts (executor, consoles).
 
     A quote within ``wanted_age`` is taken from the first feed that has it; where no feed has one,
     the youngest within ``max_age`` is given and the caller judges its ``at``. The ages are the
-    entry's and the risk rules' limits (settings) when not given. Connections are kept between
-    calls, one per thread and feed; several requests of one question run side by side.
+    entry's and the risk rules' limits (settings) when not given.
     """
 
     def __init__(
@@ -227,65 +286,78 @@ class FeedQuotes:
     ) -> None:
         self._wanted_age = wanted_age
         self._max_age = max_age
-        self._lines = threading.local()
-        self._pool = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="feed")
+        self._levels: dict[str, Decimal] = {}
+        self._reported: dict[int, float] = {}
 
-    def spot(self, underlyings: Collection[str], *, now: dt.datetime) -> Mapping[str, Quote]:
-        """Index levels by underlying symbol; what no feed knows is left out."""
-        found = self._fetch(now, underlyings=underlyings)
-        return {name: found[key] for name in underlyings if (key := spot_key(name)) in found}
-
-    def quotes(self, contract_ids: Collection[int], *, now: dt.datetime) -> Mapping[int, Quote]:
-        """Quotes by contract id; what no feed knows is left out."""
-        found = self._fetch(now, contract_ids=contract_ids)
-        return {pk: found[key] for pk in contract_ids if (key := contract_key(pk)) in found}
-
-    def _fetch(
+    def ask(
         self,
-        now: dt.datetime,
+        underlyings: Collection[str],
+        contract_ids: Collection[int],
         *,
-        underlyings: Collection[str] = (),
-        contract_ids: Collection[int] = (),
-    ) -> dict[str, Quote]:
+        now: dt.datetime,
+        need: Need = Need.PAGE,
+    ) -> Market:
+        """Levels and quotes in one question; what no feed knows is left out.
+
+        Waits up to :data:`PATIENCE` seconds, in the caller's thread.
+        """
+        keys = [*map(spot_key, underlyings), *map(contract_key, contract_ids)]
         feeds = load_feeds(now)
+        if not keys or not feeds:
+            return Market({}, {}, now, "" if feeds else "no feed account is logged in")
         names = load_names(
             {feed.broker for feed in feeds}, underlyings=underlyings, contract_ids=contract_ids
         )
-        keys = [*map(spot_key, underlyings), *map(contract_key, contract_ids)]
-        wanted = now - (self._wanted_age or _seconds(settings.QUANTLEAP_QUOTE_MAX_AGE_ENTRY))
-        max_age = self._max_age or _seconds(settings.QUANTLEAP_QUOTE_MAX_AGE_RISK)
-        found: dict[str, Quote] = {}
-        for feed in feeds:
-            missing = [key for key in keys if key not in found or found[key].at < wanted]
-            for read in self._reads(feed, names[feed.broker], missing):
-                for key, quote in _accept(feed, read, now, max_age).items():
-                    if key not in found or quote.at > found[key].at:
-                        found[key] = quote
-        return found
+        loop, ages = feed_loop(), self._ages(now, need)
+        found = loop.run(collect(loop, feeds, names, keys, ages, need), PATIENCE[need])
+        if need is not Need.PAGE:
+            self._report(found.reports, now)
+        quotes = found.quotes
+        spots = {name: quotes[key] for name in underlyings if (key := spot_key(name)) in quotes}
+        self._levels |= {name: quote.last for name, quote in spots.items()}
+        return Market(
+            spots=spots,
+            quotes={pk: quotes[key] for pk in contract_ids if (key := contract_key(pk)) in quotes},
+            at=found.at,
+            trouble=found.trouble,
+        )
 
-    def _reads(self, feed: Feed, names: Names, missing: Collection[str]) -> Iterable[QuoteRead]:
-        """Answers to one feed's requests: a single one in this thread, several in the pool's."""
-        plan = _plan(feed, names, missing)
-        ask = functools.partial(self._ask, feed, names)
-        if len(plan) <= 1:
-            return [ask(keys, request) for keys, request in plan]
-        return self._pool.map(lambda part: ask(*part), plan)
+    def last_level(self, underlying: str) -> Decimal | None:
+        """The level that was last heard here, however old; nobody is asked."""
+        return self._levels.get(underlying)
 
-    def _ask(
-        self, feed: Feed, names: Names, keys: Sequence[str], request: HttpRequest
-    ) -> QuoteRead:
-        try:
-            response = self._line(feed).send(request, base_url=feed.base_url)
-        except http.TransportError as error:
-            return QuoteRead(ok=False, message=error.message)
-        return get_adapter(feed.broker).parse_quotes(response, keys, names)
+    def spot(self, underlyings: Collection[str], *, now: dt.datetime) -> Mapping[str, Quote]:
+        """Index levels by underlying symbol, for a page; what no feed knows is left out."""
+        return self.ask(underlyings, (), now=now).spots
 
-    def _line(self, feed: Feed) -> http.Line:
-        """This thread's kept connection to a feed's broker."""
-        lines: dict[str, http.Line] = self._lines.__dict__
-        if feed.base_url not in lines:
-            lines[feed.base_url] = http.Line()
-        return lines[feed.base_url]
+    def quotes(
+        self, contract_ids: Collection[int], *, now: dt.datetime, need: Need = Need.PAGE
+    ) -> Mapping[int, Quote]:
+        """Quotes by contract id; what no feed knows is left out."""
+        return self.ask((), contract_ids, now=now, need=need).quotes
+
+    def _ages(self, now: dt.datetime, need: Need) -> Ages:
+        entry = _seconds(settings.QUANTLEAP_QUOTE_MAX_AGE_ENTRY)
+        risk = _seconds(settings.QUANTLEAP_QUOTE_MAX_AGE_RISK)
+        wanted = self._wanted_age or (risk if need is Need.RISK else entry)
+        return Ages(now, wanted, self._max_age or risk)
+
+    def _report(self, reports: Sequence[Report], now: dt.datetime) -> None:
+        """Write to the feed accounts what the engine has learnt, so that nobody asks for that."""
+        for report in reports:
+            if clock.monotonic() - self._reported.get(report.pk, -1e9) < REPORT_SECONDS:
+                continue
+            self._reported[report.pk] = clock.monotonic()
+            known = {"quote_at": report.quote_at} if report.quote_at is not None else {}
+            off = skew.words(report.samples)
+            FeedAccount.objects.filter(pk=report.pk).update(
+                read_at=now,
+                problem=(off or report.problem)[:200],
+                clock_samples=[round(sample, 3) for sample in report.samples],
+                **known,
+            )
+            if off:
+                log.error("feed_clock_off", feed=report.pk, skew=skew.median(report.samples))
 
 
 def _seconds(value: float) -> dt.timedelta:

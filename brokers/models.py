@@ -155,6 +155,12 @@ class FeedAccount(models.Model):
     problem = models.CharField(
         max_length=200, blank=True, editable=False, help_text="Why it last gave none."
     )
+    clock_samples = models.JSONField(
+        default=list,
+        blank=True,
+        editable=False,
+        help_text="Seconds by which its newest prices were behind our clock.",
+    )
 
     class Meta:
         ordering = ("role", "name")

@@ -181,6 +181,7 @@ class Decided:
     legs: tuple[LegRow, ...] = ()
     entry: RunDecision | None = None
     later: tuple[RunDecision, ...] = ()
+    missed: str = ""
 
 
 def decided(run: Run) -> Decided:
@@ -206,8 +207,17 @@ def decided(run: Run) -> Decided:
             for key, leg in legs.items()
         ),
         entry=entry,
+        missed=_missed(entry),
         later=tuple(later),
     )
+
+
+def _missed(entry: RunDecision | None) -> str:
+    """Why it was decided that nobody enters, if so: the cause in words and what was wrong."""
+    if entry is None or not entry.payload.get("missed"):
+        return ""
+    words, message = explain(entry.payload["missed"]), entry.payload.get("message", "")
+    return f"{words} ({message})" if message else words
 
 
 def strategy_of(run: Run) -> StrategySpec | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import enum
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -29,14 +30,53 @@ class Quote:
     traded_at: dt.datetime | None = None
 
 
+class Need(enum.IntEnum):
+    """Who asks for prices. A broker allows few questions: the lower number goes first."""
+
+    TRADE = 0
+    RISK = 1
+    PAGE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """The answer to one question: index levels by symbol, quotes by contract id.
+
+    ``at`` is when it was there, by the asker's clock; ``trouble`` says in words, feed by feed, why
+    something is missing.
+    """
+
+    spots: Mapping[str, Quote]
+    quotes: Mapping[int, Quote]
+    at: dt.datetime
+    trouble: str = ""
+
+
 class QuoteSource(Protocol):
     """The platform's feed. Leaves out what it does not know; never raises for a missing quote."""
 
-    def spot(self, underlyings: Collection[str], *, now: dt.datetime) -> Mapping[str, Quote]:
-        """Index levels by underlying symbol."""
+    def ask(
+        self,
+        underlyings: Collection[str],
+        contract_ids: Collection[int],
+        *,
+        now: dt.datetime,
+        need: Need = Need.PAGE,
+    ) -> Market:
+        """Levels and quotes in one question, which a broker may count as one."""
         ...
 
-    def quotes(self, contract_ids: Collection[int], *, now: dt.datetime) -> Mapping[int, Quote]:
+    def last_level(self, underlying: str) -> Decimal | None:
+        """The level that was last heard here, however old; nobody is asked."""
+        ...
+
+    def spot(self, underlyings: Collection[str], *, now: dt.datetime) -> Mapping[str, Quote]:
+        """Index levels by underlying symbol, for a page."""
+        ...
+
+    def quotes(
+        self, contract_ids: Collection[int], *, now: dt.datetime, need: Need = Need.PAGE
+    ) -> Mapping[int, Quote]:
         """Quotes by contract id."""
         ...
 
@@ -96,10 +136,25 @@ class DayRuns(Protocol):
 class _NoQuotes:
     """Until brokers registers: nothing is known."""
 
+    def ask(
+        self,
+        underlyings: Collection[str],
+        contract_ids: Collection[int],
+        *,
+        now: dt.datetime,
+        need: Need = Need.PAGE,
+    ) -> Market:
+        return Market({}, {}, now, "no feed is registered")
+
+    def last_level(self, underlying: str) -> Decimal | None:
+        return None
+
     def spot(self, underlyings: Collection[str], *, now: dt.datetime) -> Mapping[str, Quote]:
         return {}
 
-    def quotes(self, contract_ids: Collection[int], *, now: dt.datetime) -> Mapping[int, Quote]:
+    def quotes(
+        self, contract_ids: Collection[int], *, now: dt.datetime, need: Need = Need.PAGE
+    ) -> Mapping[int, Quote]:
         return {}
 
 

@@ -75,6 +75,20 @@ def at_the_money(strikes: Sequence[Decimal], spot: Decimal) -> Decimal:
     return min(strikes, key=lambda strike: (abs(strike - spot), strike))
 
 
+def strikes_around(
+    strikes: Sequence[Decimal], level: Decimal, share: Decimal, option_type: str, rule: RuleSpec
+) -> tuple[Decimal, ...]:
+    """The strikes (rupees) that ``rule`` can mean while the index stays within ``share`` of
+    ``level``: what has to be asked for before the level of that second is known.
+
+    StrikeError as :func:`select_strike`, at either end.
+    """
+    ends = [
+        select_strike(strikes, level * (1 + sign * share), option_type, rule) for sign in (-1, 1)
+    ]
+    return tuple(strike for strike in sorted(set(strikes)) if min(ends) <= strike <= max(ends))
+
+
 def select_strike(
     strikes: Sequence[Decimal], spot: Decimal, option_type: str, rule: RuleSpec
 ) -> Decimal:

@@ -42,6 +42,8 @@ class ControlWire:
             ("POST", "/funds"): self._funds,
             ("GET", "/manner"): self._manner,
             ("POST", "/manner"): self._set_manner,
+            ("GET", "/limits"): self._limits,
+            ("POST", "/limits"): self._limits,
             ("POST", "/reset"): self._reset,
         }
 
@@ -202,6 +204,24 @@ class ControlWire:
             raise ControlError(f"login: one of {', '.join(LOGIN_MANNERS)}")
         self.exchange.manner = Manner(**wanted)
         return self._manner({})
+
+    def _limits(self, arguments: Mapping[str, Any]) -> object:
+        """The limits in force, changed as asked, and how many calls broke one, by client.
+
+        What was counted is forgotten with a change.
+        """
+        gate = self.exchange.gate
+        if arguments:
+            try:
+                gate.limits = gate.limits.changed(arguments)
+            except ValueError as error:
+                raise ControlError(str(error)) from None
+            gate.clear()
+        refused = [
+            {"broker": broker, "client_id": client_id, "calls": calls}
+            for (broker, client_id), calls in gate.refused.items()
+        ]
+        return {"limits": gate.limits.as_dict(), "refused": refused}
 
     def _reset(self, arguments: Mapping[str, Any]) -> object:
         self.exchange.reset(sessions=bool(arguments.get("sessions", False)))

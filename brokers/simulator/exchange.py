@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -19,14 +18,13 @@ from brokers.simulator.book import Book, Order, PlaceCall
 from brokers.simulator.contracts import UNDERLYINGS, Contract, ContractList, generate
 from brokers.simulator.facts import Facts
 from brokers.simulator.faults import Fault, Faults, Kind
+from brokers.simulator.limits import ORDERS, PLACED, PLAYED, Gate, Limits
 from brokers.simulator.market import TICK_SECONDS, Market, Quote
 from brokers.simulator.messages import rejection_words
 from brokers.simulator.rules import Reason, Refusal
 from brokers.simulator.sessions import ZERODHA, Sessions
 from quantleap.core import clock
 
-#: A little below a second: a client that paces by its own clock is not punished for jitter.
-RATE_WINDOW: Final = dt.timedelta(milliseconds=950)
 MATCH_DELAY_FIRST: Final = 0.010
 MATCH_DELAY_SPREAD: Final = 21
 
@@ -41,12 +39,12 @@ FAULT_REASONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the house runs. ``default_funds`` in rupees; ``orders_per_second`` by client."""
+    """How the house runs. ``default_funds`` in rupees; ``limits`` by client."""
 
     seed: int = 1
     facts: Facts = field(default_factory=Facts)
     default_funds: Decimal = Decimal(1_000_000_000)
-    orders_per_second: int = 10
+    limits: Limits = field(default_factory=Limits)
     redirect_url: str = "http://127.0.0.1:8000/broker-login/done"
 
 
@@ -57,21 +55,6 @@ class Placed:
     order: Order | None = None
     refusal: Refusal | None = None
     fault: Fault | None = None
-
-
-@dataclass(slots=True)
-class _Window:
-    """Arrival times of one client's recent order calls."""
-
-    stamps: deque[dt.datetime] = field(default_factory=deque)
-
-    def admit(self, at: dt.datetime, limit: int) -> bool:
-        while self.stamps and at - self.stamps[0] >= RATE_WINDOW:
-            self.stamps.popleft()
-        if len(self.stamps) >= limit:
-            return False
-        self.stamps.append(at)
-        return True
 
 
 @dataclass(slots=True)
@@ -103,7 +86,7 @@ class Exchange:
         self.manner = Manner()
         self.refused: list[dict[str, Any]] = []
         self.loop: asyncio.AbstractEventLoop | None = None
-        self._windows: dict[tuple[str, str], _Window] = {}
+        self.gate = Gate(settings.limits)
         self._contracts = self._generate(clock.ist_date(now()))
         self._accepted = 0
 
@@ -136,8 +119,9 @@ class Exchange:
     def place(self, call: PlaceCall) -> Placed:
         """Accept or refuse a call; an accepted order meets the market 10 to 30 ms later."""
         now = self.now()
-        if not self._admit(call.broker, call.client_id, call.received_at):
-            return self.refuse(call, self._too_fast())
+        throttled = self._throttled(call.broker, call.client_id, PLACED, call.received_at)
+        if throttled is not None:
+            return self.refuse(call, throttled)
         fault = self.faults.strike(
             "place",
             now,
@@ -176,10 +160,19 @@ class Exchange:
         )
         return Placed(None, refusal, fault)
 
+    def throttle(self, broker: str, client_id: str, kind: str, at: dt.datetime) -> Refusal | None:
+        """Count a call against the broker's limits; the refusal of one too many."""
+        breach = self.gate.admit(broker, client_id, kind, at)
+        if breach is None:
+            return None
+        facts = {"received": breach.received, "window": breach.window, "limit": breach.limit}
+        return Refusal(Reason.RATE_LIMIT, facts)
+
     def cancel(self, broker: str, client_id: str, order_id: str, at: dt.datetime) -> Placed:
         """Cancel an order; a refusal OTHER when it does not exist or is final."""
-        if not self._admit(broker, client_id, at):
-            return Placed(refusal=self._too_fast())
+        throttled = self._throttled(broker, client_id, ORDERS, at)
+        if throttled is not None:
+            return Placed(refusal=throttled)
         order = self._visible(broker, client_id, order_id)
         if order is None or not self.book.cancel(order, self.now()):
             return Placed(order, Refusal(Reason.OTHER, {"found": order is not None}))
@@ -198,8 +191,9 @@ class Exchange:
         order_type: str | None,
     ) -> Placed:
         """Change an open order and let it meet the market again."""
-        if not self._admit(broker, client_id, at):
-            return Placed(refusal=self._too_fast())
+        throttled = self._throttled(broker, client_id, ORDERS, at)
+        if throttled is not None:
+            return Placed(refusal=throttled)
         order = self._visible(broker, client_id, order_id)
         if order is None or order.status.is_final:
             return Placed(order, Refusal(Reason.OTHER, {"found": order is not None}))
@@ -250,21 +244,18 @@ class Exchange:
         self.faults.clear()
         self.manner = Manner()
         self.refused.clear()
-        self._windows.clear()
+        self.gate.clear()
         if sessions:
             self.sessions.clear()
 
     # -- inside ------------------------------------------------------------------------------
+    def _throttled(self, broker: str, client_id: str, kind: str, at: dt.datetime) -> Refusal | None:
+        """Kite counts orders by themselves; Noren's calls were counted when they arrived."""
+        return self.throttle(broker, client_id, kind, at) if broker == ZERODHA else None
+
     def _generate(self, day: dt.date) -> ContractList:
         facts = self.settings.facts
         return generate(day, facts.closed_days, freeze=facts.freeze_on(day))
-
-    def _admit(self, broker: str, client_id: str, at: dt.datetime) -> bool:
-        window = self._windows.setdefault((broker, client_id), _Window())
-        return window.admit(at, self.settings.orders_per_second)
-
-    def _too_fast(self) -> Refusal:
-        return rules.too_fast(self.settings.orders_per_second)
 
     def _visible(self, broker: str, client_id: str, order_id: str) -> Order | None:
         order = self.book.find(broker, client_id, order_id)
@@ -330,11 +321,8 @@ def _first_sequence(now: dt.datetime) -> int:
 
 def _fault_refusal(fault: Fault) -> Refusal:
     if fault.kind is not Kind.REJECT:
-        if fault.kind is Kind.RATE_LIMIT:
-            return rules.too_fast()
-        said = {"message": fault.params["message"]} if fault.kind is Kind.SAY else {}
+        said = {"message": fault.params["message"]} if fault.kind is Kind.SAY else {**PLAYED}
         return Refusal(FAULT_REASONS[fault.kind], said)
-    facts = {"required": "95417.84", "available": "74251.80", "message": ""}
-    facts |= {"rate": "11", "limit": "10"}
+    facts = {"required": "95417.84", "available": "74251.80", "message": "", **PLAYED}
     facts |= {k: str(v) for k, v in fault.params.items()}
     return Refusal(Reason(fault.params.get("cause", "OTHER")), facts)

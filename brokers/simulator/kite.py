@@ -12,6 +12,7 @@ from brokers.simulator import kite_views as views
 from brokers.simulator.book import PlaceCall
 from brokers.simulator.exchange import Exchange, Placed
 from brokers.simulator.faults import Fault, Kind
+from brokers.simulator.limits import QUOTES, READS
 from brokers.simulator.messages import KITE_REFUSALS, fill
 from brokers.simulator.rules import Reason, Refusal
 from brokers.simulator.sessions import ZERODHA, Login, with_query
@@ -247,6 +248,10 @@ class KiteWire:
             if path == "/portfolio/positions"
             else "quote"
         )
+        kind = QUOTES if path in MAX_QUOTES else READS
+        throttled = self.exchange.throttle(ZERODHA, login.client_id, kind, call.received_at)
+        if throttled is not None:
+            raise refusal_error(throttled)
         fault = self._strike(operation, login)
         if fault is not None and fault.prevents_acceptance:
             return self._spoiled(fault, login)

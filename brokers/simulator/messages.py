@@ -144,7 +144,8 @@ NOREN_REFUSALS: Final[dict[Reason, tuple[int, str]]] = {
     Reason.MARKET_CLOSED: (200, "Error Occurred : Market is closed"),
     Reason.RATE_LIMIT: (
         400,
-        "Invalid Input :  Order Recieved {rate} in a current second exceeds Limit {limit} for user",
+        "Invalid Input : Order Recieved {received} in a current {window} "
+        "exceeds Limit {limit} for user",
     ),
     Reason.DAILY_LIMIT: (400, "Invalid Input : Maximum allowed order requests exceeded."),
     Reason.MARGIN: (200, "Error Occurred : Insufficient funds"),

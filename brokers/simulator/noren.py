@@ -13,6 +13,7 @@ from brokers.simulator import noren_views as views
 from brokers.simulator.book import Account, PlaceCall
 from brokers.simulator.exchange import Exchange, Placed
 from brokers.simulator.faults import Fault, Kind
+from brokers.simulator.limits import EVERYTHING
 from brokers.simulator.messages import NOREN_REFUSALS, fill
 from brokers.simulator.rules import Reason, Refusal, too_fast
 from brokers.simulator.sessions import ZEBU, Login, with_query
@@ -88,6 +89,7 @@ class NorenWire:
         if operation == "GenAcsTok":
             return self._token(fields)
         login = self._login(call, fields, key, operation)
+        self._throttle(call, login, fields, operation)
         if operation == "PlaceOrder":
             return self._place(call, login, fields)
         if operation in ("CancelOrder", "ModifyOrder"):
@@ -143,6 +145,15 @@ class NorenWire:
         refusal = Refusal(Reason.SESSION_EXPIRED)
         if operation == "PlaceOrder":
             self.exchange.refuse(_raw_call(fields.get("uid", ""), fields, call), refusal)
+        raise refusal_error(refusal)
+
+    def _throttle(self, call: Call, login: Login, fields: Fields, operation: str) -> None:
+        """One budget for every operation. Raises :class:`NorenError` when it is spent."""
+        refusal = self.exchange.throttle(ZEBU, login.client_id, EVERYTHING, call.received_at)
+        if refusal is None:
+            return
+        if operation == "PlaceOrder":
+            self.exchange.refuse(_raw_call(login.client_id, fields, call), refusal)
         raise refusal_error(refusal)
 
     # -- orders ------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ class Refusal:
 
 def too_fast(limit: int = 10) -> Refusal:
     """The refusal of one call more than ``limit`` in a second."""
-    return Refusal(Reason.RATE_LIMIT, {"rate": limit + 1, "limit": limit})
+    return Refusal(Reason.RATE_LIMIT, {"received": limit + 1, "window": "second", "limit": limit})
 
 
 def check_call(call: PlaceCall, contract: Contract, *, market_open: bool) -> Refusal | None:

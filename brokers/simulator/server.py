@@ -20,7 +20,10 @@ from brokers.simulator import facts
 from brokers.simulator.control import ControlWire
 from brokers.simulator.exchange import Exchange, Settings
 from brokers.simulator.kite import KiteWire
+from brokers.simulator.limits import Limits
 from brokers.simulator.noren import NorenWire
+from brokers.simulator.noren_stream import PATH as STREAM_PATH
+from brokers.simulator.noren_stream import NorenStream
 from brokers.simulator.wire import Handler, StampedServer
 from quantleap.core import clock
 
@@ -49,6 +52,7 @@ class Simulator:
     ) -> None:
         self.exchange = Exchange(settings, now)
         self.ports = ports
+        self._stream = NorenStream(self.exchange)
         self._runners: list[web.ServerRunner] = []
         self._ticks: asyncio.Task[None] | None = None
 
@@ -65,7 +69,8 @@ class Simulator:
         self._ticks = asyncio.create_task(self.exchange.run_ticks())
 
     async def _listen(self, handler: Handler, port: int) -> int:
-        server = StampedServer(handler, self.exchange.now)
+        streams = {STREAM_PATH: self._stream.serve} if isinstance(handler, NorenWire) else {}
+        server = StampedServer(handler, self.exchange.now, streams)
         runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_SECONDS)
         await runner.setup()
         self._runners.append(runner)
@@ -76,6 +81,7 @@ class Simulator:
         """Close every connection and port."""
         if self._ticks is not None:
             self._ticks.cancel()
+        await self._stream.close()
         for runner in self._runners:
             await runner.cleanup()
 
@@ -106,7 +112,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--noren-port", type=int, default=Ports().noren)
     parser.add_argument("--seed", type=int, default=1, help="seed of the synthetic market")
     parser.add_argument("--funds", type=Decimal, default=Settings().default_funds)
-    parser.add_argument("--orders-per-second", type=int, default=Settings().orders_per_second)
+    parser.add_argument(
+        "--limit",
+        action="append",
+        default=[],
+        metavar="NAME=N",
+        help="another rate limit than the broker's own, 0 for none; may be repeated",
+    )
     parser.add_argument("--redirect-url", default=Settings().redirect_url)
     parser.add_argument(
         "--closed-days", default="", help="further dates (YYYY-MM-DD, comma separated) or @file"
@@ -119,7 +131,7 @@ def run(options: Mapping[str, object]) -> None:
         seed=int(str(options["seed"])),
         facts=facts.load(closed_days(str(options["closed_days"]))),
         default_funds=Decimal(str(options["funds"])),
-        orders_per_second=int(str(options["orders_per_second"])),
+        limits=limits(options["limit"]),
         redirect_url=str(options["redirect_url"]),
     )
     ports = Ports(
@@ -130,6 +142,12 @@ def run(options: Mapping[str, object]) -> None:
     _raise_file_limit()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(serve(settings, ports))
+
+
+def limits(words: object) -> Limits:
+    """The brokers' limits, but for those given as ``NAME=N``. Raises ValueError."""
+    pairs = [str(word).partition("=") for word in words or ()] if isinstance(words, list) else []
+    return Limits().changed({name: int(number) for name, _, number in pairs})
 
 
 def closed_days(text: str) -> frozenset[dt.date]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
@@ -69,6 +69,8 @@ class Answer:
 
 
 Handler = Callable[[Call], Answer]
+#: Serves a connection that asked to become a websocket.
+Upgrade = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class StampedHandler(web.RequestHandler):
@@ -91,8 +93,15 @@ class StampedHandler(web.RequestHandler):
 class StampedServer(web.Server):
     """Protocol factory making :class:`StampedHandler` connections."""
 
-    def __init__(self, handler: Handler, now: Callable[[], dt.datetime]) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        now: Callable[[], dt.datetime],
+        streams: Mapping[str, Upgrade] | None = None,
+    ) -> None:
+        """``streams`` are websockets, by path."""
         self.handler = handler
+        self.streams = streams or {}
         self.now = now
         super().__init__(self._serve, keepalive_timeout=KEEPALIVE_SECONDS, access_log=None)
 
@@ -101,6 +110,9 @@ class StampedServer(web.Server):
         return StampedHandler(self, loop=self._loop, **self._kwargs)
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        stream = self.streams.get(request.path)
+        if stream is not None and request.headers.get("Upgrade", "").lower() == "websocket":
+            return await stream(request)
         body = await request.read()
         protocol = request.protocol
         arrived_at = protocol.arrived_at if isinstance(protocol, StampedHandler) else None

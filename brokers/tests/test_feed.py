@@ -1,36 +1,34 @@
-"""Quotes of the feed accounts: primary first, spares for the rest, nothing stale."""
+"""Quotes of the feed accounts: primary first, spares for the rest, nothing stale.
+
+Every feed is a real server on a loopback port; answers are stamped with the time they are asked at.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import json
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from decimal import Decimal
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import responses
 from django.conf import LazySettings
 
-from brokers import aio
 from brokers.errors import BrokerRejected
-from brokers.feed import (
-    FeedQuotes,
-    contract_key,
-    fetch,
-    load_feeds,
-    load_names,
-    spot_key,
-)
+from brokers.feed import FIRST_SECONDS, FeedQuotes, load_feeds
 from brokers.models import FeedAccount
 from brokers.services.feeds import complete_feed_login, feed_login_url, save_feed_account
 from brokers.tests import loopback
 from brokers.tests.factories import make_contract, make_feed
 from brokers.vault import session_of
 from brokers.wire import IST
-from marketplace.ports import QUOTES, Quote
+from marketplace.ports import QUOTES, Need
+from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
 from quantleap.core.errors import InvalidRequest
 
@@ -54,10 +52,11 @@ def wire() -> Iterator[responses.RequestsMock]:
 
 
 def kite_row(last: str, at: dt.datetime = NOW) -> dict[str, Any]:
+    stamp = at.astimezone(IST).strftime("%Y-%m-%d %H:%M:%S")
     return {
         "last_price": float(last),
-        "timestamp": at.astimezone(IST).strftime("%Y-%m-%d %H:%M:%S"),
-        "last_trade_time": at.astimezone(IST).strftime("%Y-%m-%d %H:%M:%S"),
+        "timestamp": stamp,
+        "last_trade_time": stamp,
         "depth": {"buy": [{"price": 82.0}], "sell": [{"price": 82.15}]},
     }
 
@@ -67,95 +66,145 @@ def kite(rows: dict[str, Any]) -> dict[str, Any]:
 
 
 def noren(last: str, at: dt.datetime = NOW) -> dict[str, str]:
-    stamp = at.astimezone(IST).strftime("%H:%M:%S %d-%m-%Y")
-    time, day = stamp.split()
-    age = {
-        "request_time": stamp,
-        "ltt": time,
-        "ltd": day,
-        "v": "65",
-        "lut": f"{at.timestamp():.0f}",
+    local = at.astimezone(IST)
+    return {
+        "stat": "Ok",
+        "request_time": local.strftime("%H:%M:%S %d-%m-%Y"),
+        "ltt": local.strftime("%H:%M:%S"),
+        "ltd": local.strftime("%d-%m-%Y"),
+        "lut": str(int(at.timestamp())),
+        "lp": last,
+        "bp1": "81.9",
+        "sp1": "82.2",
     }
-    return {"stat": "Ok", "lp": last, "bp1": "81.9", "sp1": "82.2", **age}
 
 
-# -- synchronous door ------------------------------------------------------------------------
+Answer = Callable[[bytes], Any]
+
+
+@pytest.fixture
+def serve(settings: LazySettings) -> Iterator[Callable[[str, Answer | loopback.Behaviour], Any]]:
+    """Have a broker answer on a port of its own; gives the requests that came."""
+    with ExitStack() as stack:
+
+        def start(broker: str, answer: Any, *, raw: bool = False) -> list[bytes]:
+            def behave(connection: socket.socket, request: bytes) -> None:
+                loopback.reply(json.dumps(answer(request)).encode())(connection, request)
+
+            url, seen = stack.enter_context(loopback.server(answer if raw else behave))
+            settings.QUANTLEAP_BROKERS[broker]["api"] = url
+            return seen
+
+        yield start
+
+
+def asked_for(request: bytes) -> list[str]:
+    """Kite's keys of one quote call."""
+    query = urlsplit(request.split(b" ", 2)[1].decode()).query
+    return [value for name, value in parse_qsl(query) if name == "i"]
+
+
+# -- what is given ---------------------------------------------------------------------------
 @pytest.mark.django_db
-def test_the_primary_answers_and_the_spare_fills_what_it_lacks(
-    wire: responses.RequestsMock,
-) -> None:
+def test_the_primary_answers_and_the_spare_fills_what_it_lacks(serve: Any) -> None:
     make_feed("main", "zerodha", now=NOW)
     make_feed("spare", "zebu", FeedAccount.Role.SPARE, now=NOW)
     call, put = make_contract(), make_contract(option_type="PE")
-    wire.get(f"{KITE}/quote", json=kite({"NFO:NIFTY26AUG24400CE": kite_row("82.05")}))
-    wire.post(f"{NOREN}/NorenWClientAPI/GetQuotes", json=noren("71.00"))
+    kites = serve("zerodha", lambda request: kite({"NFO:NIFTY26AUG24400CE": kite_row("82.05")}))
+    norens = serve("zebu", lambda request: noren("71.00"))
     found = FeedQuotes().quotes([call.pk, put.pk, 0], now=NOW)
-    assert found == {
-        call.pk: Quote(Decimal("82.05"), Decimal("82.0"), Decimal("82.15"), NOW, "main", NOW),
-        put.pk: Quote(Decimal("71.00"), Decimal("81.9"), Decimal("82.2"), NOW, "spare", NOW),
+    assert {pk: (q.last, q.bid, q.ask, q.at, q.source) for pk, q in found.items()} == {
+        call.pk: (Decimal("82.05"), Decimal("82.0"), Decimal("82.15"), NOW, "main"),
+        put.pk: (Decimal("71.00"), Decimal("81.9"), Decimal("82.2"), NOW, "spare"),
     }
-    assert len(wire.calls) == 2
+    assert (len(kites), len(norens)) == (1, 1)
 
 
 @pytest.mark.django_db
-def test_index_levels_by_underlying(wire: responses.RequestsMock) -> None:
+def test_index_levels_by_underlying(serve: Any) -> None:
     make_feed(now=NOW)
-    wire.get(f"{KITE}/quote", json=kite({"NSE:NIFTY 50": kite_row("24405.1")}))
-    found = FeedQuotes().spot(["NIFTY", "BANKNIFTY", "NOSUCH"], now=NOW)
+    serve("zerodha", lambda request: kite({"NSE:NIFTY 50": kite_row("24405.1")}))
+    feeds = FeedQuotes()
+    assert feeds.last_level("NIFTY") is None
+    found = feeds.spot(["NIFTY", "BANKNIFTY", "NOSUCH"], now=NOW)
     assert {name: quote.last for name, quote in found.items()} == {"NIFTY": Decimal("24405.1")}
+    assert feeds.last_level("NIFTY") == Decimal("24405.1")
 
 
 @pytest.mark.django_db
-def test_a_fresher_quote_of_the_spare_beats_an_ageing_one_of_the_primary(
-    wire: responses.RequestsMock,
-) -> None:
+def test_a_fresher_quote_of_the_spare_beats_an_ageing_one_of_the_primary(serve: Any) -> None:
     make_feed("main", now=NOW)
     make_feed("spare", "zebu", FeedAccount.Role.SPARE, now=NOW)
     ageing = kite_row("24405.1", NOW - 4 * SECOND)
-    wire.get(f"{KITE}/quote", json=kite({"NSE:NIFTY 50": ageing}))
-    wire.post(f"{NOREN}/NorenWClientAPI/GetQuotes", json=noren("24406", NOW - SECOND))
+    serve("zerodha", lambda request: kite({"NSE:NIFTY 50": ageing}))
+    serve("zebu", lambda request: noren("24406", NOW - SECOND))
     found = FeedQuotes().spot(["NIFTY"], now=NOW)["NIFTY"]
     assert (found.source, found.at) == ("spare", NOW - SECOND)
-    wire.replace("POST", f"{NOREN}/NorenWClientAPI/GetQuotes", body="<html>", status=502)
+    serve("zebu", loopback.reply(b"<html>", "502 Bad Gateway"), raw=True)
     found = FeedQuotes().spot(["NIFTY"], now=NOW)["NIFTY"]
     assert (found.source, found.at) == ("main", NOW - 4 * SECOND)
 
 
 @pytest.mark.parametrize(
     ("age", "known"),
-    [(-3 * SECOND, False), (-SECOND, True), (5 * SECOND, True), (6 * SECOND, False)],
+    [(-5 * SECOND, False), (-SECOND, True), (4 * SECOND, True), (6 * SECOND, False)],
     ids=str,
 )
 @pytest.mark.django_db
 def test_a_quote_that_is_too_old_or_from_the_future_is_no_quote(
-    wire: responses.RequestsMock, settings: LazySettings, age: dt.timedelta, known: bool
+    serve: Any, settings: LazySettings, age: dt.timedelta, known: bool
 ) -> None:
     settings.QUANTLEAP_QUOTE_MAX_AGE_RISK = 5.0
     make_feed(now=NOW)
-    wire.get(f"{KITE}/quote", json=kite({"NSE:NIFTY 50": kite_row("24405.1", NOW - age)}))
-    assert bool(FeedQuotes().spot(["NIFTY"], now=NOW)) is known
+    serve("zerodha", lambda request: kite({"NSE:NIFTY 50": kite_row("24405.1", NOW - age)}))
+    market = FeedQuotes().ask(["NIFTY"], (), now=NOW)
+    assert bool(market.spots) is known
+    assert known or market.trouble.startswith("feed: its last price is of 25 Aug 09:")
 
 
 @pytest.mark.parametrize(
-    "reply",
-    [{"status": 502, "body": "<html>"}, {"status": 403, "body": "{}"}, {"body": OSError("reset")}],
+    "behave",
+    [
+        loopback.reply(b"<html>", "502 Bad Gateway"),
+        loopback.reply(b"{}", "403 Forbidden"),
+        loopback.reset,
+    ],
     ids=["502", "403", "reset"],
 )
 @pytest.mark.django_db
-def test_a_failing_primary_moves_to_the_spare(
-    wire: responses.RequestsMock, reply: dict[str, Any]
-) -> None:
-    make_feed("main", now=NOW)
+def test_a_failing_primary_moves_to_the_spare(serve: Any, behave: loopback.Behaviour) -> None:
+    make_feed("main", "zerodha", now=NOW)
     make_feed("spare", "zebu", FeedAccount.Role.SPARE, now=NOW)
-    wire.get(f"{KITE}/quote", **reply)
-    wire.post(f"{NOREN}/NorenWClientAPI/GetQuotes", json=noren("24405"))
+    serve("zerodha", behave, raw=True)
+    serve("zebu", lambda request: noren("24405"))
     assert FeedQuotes().spot(["NIFTY"], now=NOW)["NIFTY"].source == "spare"
 
 
 @pytest.mark.django_db
-def test_a_feed_without_a_living_session_is_not_asked(
-    wire: responses.RequestsMock, settings: LazySettings
+def test_one_quote_call_of_three_seconds_with_a_healthy_spare_missed_the_entry_for_all(
+    serve: Any,
 ) -> None:
+    """The primary answers when the test lets it, which is after the spare was believed."""
+    make_feed("main", "zerodha", now=NOW)
+    make_feed("spare", "zebu", FeedAccount.Role.SPARE, now=NOW)
+    let_go = threading.Event()
+
+    def hang(connection: socket.socket, request: bytes) -> None:
+        assert let_go.wait(30)
+        answer = json.dumps(kite({"NSE:NIFTY 50": kite_row("1")})).encode()
+        loopback.reply(answer)(connection, request)
+
+    kites = serve("zerodha", hang, raw=True)
+    serve("zebu", lambda request: noren("24405", NOW + dt.timedelta(seconds=FIRST_SECONDS)))
+    market = FeedQuotes().ask(["NIFTY"], (), now=NOW, need=Need.TRADE)
+    assert market.spots["NIFTY"].source == "spare"
+    assert market.at >= NOW + dt.timedelta(seconds=FIRST_SECONDS)  # the age is that of the answer
+    assert len(kites) == 1
+    let_go.set()
+
+
+@pytest.mark.django_db
+def test_a_feed_without_a_living_session_is_not_asked(settings: LazySettings) -> None:
     feed = make_feed(now=NOW)
     assert [f.name for f in load_feeds(NOW)] == ["feed"]
     assert load_feeds(NOW + dt.timedelta(days=1)) == []
@@ -166,7 +215,8 @@ def test_a_feed_without_a_living_session_is_not_asked(
         "zerodha": {"api": "https://api.example", "login": "", "instruments": ""}
     }
     assert load_feeds(NOW) == []  # a live broker that is not enabled
-    assert FeedQuotes().spot(["NIFTY"], now=NOW) == {}
+    market = FeedQuotes().ask(["NIFTY"], (), now=NOW)
+    assert (market.spots, market.trouble) == ({}, "no feed account is logged in")
     assert "token-feed" not in repr(load_feeds(NOW)) + repr(feed)
 
 
@@ -174,45 +224,87 @@ def test_marketplace_asks_this_feed() -> None:
     assert isinstance(QUOTES.get(), FeedQuotes)
 
 
-# -- asynchronous door -----------------------------------------------------------------------
+# -- how it is asked -------------------------------------------------------------------------
 @pytest.mark.django_db
-def test_the_executor_fetches_without_the_database(
-    settings: LazySettings, django_assert_num_queries: Any
-) -> None:
-    make_feed("main", now=NOW)
-    make_feed("spare", "zebu", FeedAccount.Role.SPARE, now=NOW)
+def test_level_and_legs_are_one_call_and_what_was_just_heard_is_not_asked_again(serve: Any) -> None:
+    make_feed(now=NOW)
     call, put = make_contract(), make_contract(option_type="PE")
-    stale = kite_row("82", NOW - SECOND * 3)
-    rows = {"NSE:NIFTY 50": kite_row("24405.1"), "NFO:NIFTY26AUG24400CE": stale}
-    put_token = put.exchange_token.encode()
+    seen = serve(
+        "zerodha",
+        lambda request: kite({key: kite_row("82.05") for key in asked_for(request)}),
+    )
+    feeds = FeedQuotes()
+    market = feeds.ask(["NIFTY"], [call.pk, put.pk], now=NOW, need=Need.TRADE)
+    assert (set(market.spots), set(market.quotes)) == ({"NIFTY"}, {call.pk, put.pk})
+    again = feeds.ask(["NIFTY"], [call.pk], now=NOW, need=Need.RISK)
+    assert (set(again.spots), set(again.quotes)) == ({"NIFTY"}, {call.pk})
+    assert [asked_for(request) for request in seen] == [
+        ["NSE:NIFTY 50", "NFO:NIFTY26AUG24400CE", "NFO:NIFTY26AUG24400PE"]
+    ]
 
-    def answer(connection: socket.socket, request: bytes) -> None:
-        if request.startswith(b"GET /quote?i=NSE%3ANIFTY+50&i=NFO%3ANIFTY26AUG24400CE&"):
-            loopback.reply(json.dumps(kite(rows)).encode())(connection, request)
-        elif put_token in request:
-            loopback.reply(b"<html>", "502 Bad Gateway")(connection, request)
-        else:
-            loopback.reply(json.dumps(noren("81.95")).encode())(connection, request)
 
-    async def ask() -> dict[str, Quote]:
-        async with aio.client() as client:
-            return await fetch(client, feeds, names, keys, now=NOW, max_age=2 * SECOND)
+@pytest.mark.django_db(transaction=True)
+def test_strategies_of_the_same_second_share_a_call(serve: Any) -> None:
+    """Ten of them, ten pairs of legs, one login that may be asked once a second."""
+    make_feed(now=NOW)
+    contracts = [make_contract(strike=24000 + 50 * n) for n in range(10)]
+    seen = serve(
+        "zerodha",
+        lambda request: kite({key: kite_row("82.05") for key in asked_for(request)}),
+    )
+    feeds, start = FeedQuotes(), threading.Barrier(10)
+    found: list[set[int]] = []
 
-    with loopback.server(answer) as (url, seen):
-        for broker in settings.QUANTLEAP_BROKERS.values():
-            broker["api"] = url
-        feeds = load_feeds(NOW)
-        names = load_names(
-            [feed.broker for feed in feeds], underlyings=["NIFTY"], contract_ids=[call.pk, put.pk]
-        )
-        keys = [spot_key("NIFTY"), contract_key(call.pk), contract_key(put.pk), "contract:0"]
-        with django_assert_num_queries(0):
-            found = asyncio.run(ask())
-    assert {key: quote.source for key, quote in found.items()} == {
-        "spot:NIFTY": "main",
-        contract_key(call.pk): "spare",
-    }
-    assert len(seen) == 3
+    def strategy(contract_id: int) -> None:
+        from django.db import connection
+
+        start.wait(20)
+        market = feeds.ask(["NIFTY"], [contract_id], now=NOW, need=Need.TRADE)
+        found.append({*market.quotes} if market.spots else set())
+        connection.close()
+
+    threads = [threading.Thread(target=strategy, args=(c.pk,)) for c in contracts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(map(tuple, found)) == sorted((c.pk,) for c in contracts)
+    assert len(seen) <= 2  # those that came while the first call was under way share the second
+
+
+# -- the clock of a feed ---------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("behind", "words"),
+    [
+        (dt.timedelta(minutes=3), "its clock is 3 min behind ours"),
+        (-dt.timedelta(minutes=3), "its clock is 3 min ahead of ours"),
+        (dt.timedelta(days=1), "its clock is 1 day behind ours"),
+    ],
+    ids=str,
+)
+@pytest.mark.django_db
+def test_a_feed_clock_three_minutes_off_or_back_by_a_day_is_named(
+    serve: Any, behind: dt.timedelta, words: str
+) -> None:
+    """Seen: NO_QUOTE without a word why. Each answer's time moves on, so its prices are new."""
+    now = clock.now()
+    make_feed("main", "zerodha", now=now)
+    make_feed("spare", "zebu", FeedAccount.Role.SPARE, now=now)
+    moment = iter(range(100))
+
+    def answer(request: bytes) -> Any:
+        at = now - behind - (10 - next(moment)) * SECOND
+        return kite({key: kite_row("24405", at) for key in asked_for(request)})
+
+    serve("zerodha", answer)
+    serve("zebu", loopback.reply(b"<html>", "502 Bad Gateway"), raw=True)
+    feeds = FeedQuotes()
+    for name in ("NIFTY", "BANKNIFTY", "FINNIFTY", "MIDCPNIFTY"):
+        market = feeds.ask([name], (), now=now)
+    assert market.spots == {}
+    assert market.trouble.startswith(f"main: {words}; spare: ")
+    serve("zebu", lambda request: noren("24406", clock.now()))
+    assert feeds.ask(["SENSEX"], (), now=clock.now()).spots["SENSEX"].source == "spare"
 
 
 # -- feed accounts ---------------------------------------------------------------------------

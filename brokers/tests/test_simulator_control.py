@@ -185,6 +185,7 @@ def test_reads_can_fail_too(house: House, op: str, kite_path: str, operation: st
     assert (status, "exceeds Limit 10 for user" in body["emsg"]) == (400, True)
     assert house.kite_place()[0] == 200
     house.control("DELETE", "/faults")
+    house.forward(1)
     assert house.kite("GET", kite_path)[0] == 200
 
 
@@ -202,6 +203,20 @@ def test_changes_can_fail_too(house: House, op: str) -> None:
     assert house.kite(method, f"/orders/regular/{order_id}", price=1)[0] == 403
     operation = "CancelOrder" if op == "cancel" else "ModifyOrder"
     assert "Session Expired" in house.noren(operation, norenordno="1")[1]["emsg"]
+
+
+def test_limits_can_be_changed_openly(house: House) -> None:
+    assert house.control("GET", "/limits")[1]["limits"]["kite_quotes_per_second"] == 1
+    changed = house.control("POST", "/limits", kite_quotes_per_second=0, noren_calls_per_second=2)
+    assert changed[1]["limits"]["kite_orders_per_second"] == 10
+    assert {house.kite("GET", "/quote/ltp?i=NSE:NIFTY+50")[0] for _ in range(30)} == {200}
+    # an empty book is Noren's "no data", with 200
+    assert [house.noren("OrderBook")[0] for _ in range(3)] == [200, 200, 400]
+    assert house.control("GET", "/limits")[1]["refused"] == [
+        {"broker": "zebu", "client_id": "Z56004", "calls": 1}
+    ]
+    for wrong in ({"kite": 1}, {"kite_quotes_per_second": -1}, {"kite_quotes_per_second": True}):
+        assert house.control("POST", "/limits", **wrong)[0] == 400
 
 
 def test_moving_the_market(house: House) -> None:

@@ -228,8 +228,28 @@ def test_the_eleventh_order_of_a_second_is_429(house: House) -> None:
     statuses = [house.kite_place()[0] for _ in range(11)]
     assert statuses == [200] * 10 + [429]
     assert house.kite_place("XY9876")[0] == 200
+    house.forward(9)
+    assert house.kite_place()[0] == 429  # ten seconds without any
     house.forward(1)
     assert house.kite_place()[0] == 200
+
+
+def test_one_quote_request_a_second_for_each_login(house: House) -> None:
+    assert house.kite("GET", "/quote/ltp?i=NSE:NIFTY+50")[0] == 200
+    status, answer = house.kite("GET", "/quote?i=NSE:NIFTY+50")
+    assert (status, answer["message"]) == (429, "Too many requests")
+    assert house.kite("GET", "/quote?i=NSE:NIFTY+50", "XY9876")[0] == 200
+    assert house.kite("GET", "/orders")[0] == 200  # counted by itself
+    house.forward(1)
+    assert house.kite("GET", "/quote?i=NSE:NIFTY+50")[0] == 200
+
+
+def test_the_401st_order_call_of_a_minute_is_429(house: House) -> None:
+    statuses = []
+    for _ in range(401):
+        statuses.append(house.kite_place()[0])
+        house.forward(0.11)
+    assert statuses == [200] * 400 + [429]
 
 
 @pytest.mark.parametrize("wall", ["03:44:59", "10:10:00"])
@@ -291,6 +311,7 @@ def test_quotes(house: House) -> None:
     assert recorded.keys() <= row.keys()
     assert row["timestamp"] == "2026-08-18 10:00:00"
     assert row["depth"]["buy"][0]["price"] < row["depth"]["sell"][0]["price"]
+    house.forward(1)
     ltp = house.kite("GET", f"/quote/ltp?{query}")[1]["data"]
     assert ltp[f"NFO:{symbol}"].keys() == {"instrument_token", "last_price"}
     assert ltp["NSE:NIFTY 50"]["instrument_token"] == 256265

@@ -205,11 +205,32 @@ def test_without_money_the_order_is_rejected_later(house: House) -> None:
     assert row["rejreason"].startswith("RED:Margin Shortfall")
 
 
-def test_the_eleventh_order_of_a_second_is_refused_with_400(house: House) -> None:
-    answers = [house.noren_place() for _ in range(11)]
-    assert [status for status, _ in answers] == [200] * 10 + [400]
-    said = "Order Recieved 11 in a current second exceeds Limit 10 for user"
-    assert said in answers[-1][1]["emsg"]
+ELEVENTH = "Invalid Input : Order Recieved 11 in a current second exceeds Limit 10 for user"
+TOO_MANY_A_MINUTE = (
+    "Invalid Input : Order Recieved 121 in a current minute exceeds Limit 120 for user"
+)
+
+
+def test_the_eleventh_call_of_a_second_is_400_whatever_it_asks(house: House) -> None:
+    answers = [house.noren_place() for _ in range(4)]
+    answers += [house.noren("OrderBook") for _ in range(3)]
+    answers += [house.noren("GetQuotes", exch="NSE", token="26000") for _ in range(3)]
+    assert {status for status, _ in answers} == {200}
+    status, answer = house.noren("CancelOrder", norenordno="1")
+    assert (status, answer["stat"], answer["emsg"]) == (400, "Not_Ok", ELEVENTH)
+    assert house.noren_place()[1]["emsg"] == ELEVENTH
+    assert house.control("GET", "/book")[1]["refused"][0]["reason"] == "RATE_LIMIT"
+    house.forward(1)
+    assert house.noren_place()[1]["stat"] == "Ok"
+
+
+def test_the_121st_call_of_a_minute_is_refused(house: House) -> None:
+    said = []
+    for _ in range(121):
+        said.append(house.noren("GetQuotes", exch="NSE", token="26000"))
+        house.forward(0.2)
+    assert [status for status, _ in said] == [200] * 120 + [400]
+    assert said[-1][1]["emsg"] == TOO_MANY_A_MINUTE
 
 
 # -- market data ---------------------------------------------------------------------------------

@@ -66,6 +66,7 @@ class ZerodhaAdapter:
         kind="zerodha",
         label="Zerodha",
         windows=_WINDOWS,
+        quote_batch=_QUOTE_BATCH,
         book_reads_per_second=Decimal(2),
         visibility_delay=Decimal(10),
         # https://kite.trade/forum/discussion/comment/52882

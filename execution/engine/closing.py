@@ -24,7 +24,7 @@ from execution.plan import ResolvedLeg, slices
 from execution.pricing import exit_limit, touch
 from execution.progress import PRICE_BAND, ExitOrder, exit_tries
 from execution.tags import make_tag, new_code
-from marketplace.ports import QUOTES, Quote
+from marketplace.ports import QUOTES, Need, Quote
 from quantleap.core import clock
 from quantleap.core.tenancy import Environment
 
@@ -203,7 +203,9 @@ class ClosingDesk:
     async def _quotes(self, contract_ids: set[int]) -> Mapping[int, Quote]:
         now = clock.now()
         try:
-            found = await self._executor.db.run(QUOTES.get().quotes, contract_ids, now=now)
+            found = await self._executor.feeds.run(
+                QUOTES.get().quotes, contract_ids, now=now, need=Need.TRADE
+            )
         except Exception as error:  # noqa: BLE001 - no feed may ever keep an exit from leaving
             log.warning("exit_without_quotes", reason=type(error).__name__)
             return {}

@@ -27,9 +27,9 @@ class DatabaseDown(Exception):
 class DatabasePool:
     """Runs functions against the database without blocking the loop, and not in quiet moments."""
 
-    def __init__(self, name: str, quiet: Quiet) -> None:
+    def __init__(self, name: str, quiet: Quiet, threads: int = THREADS) -> None:
         self._quiet = quiet
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix=name)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._links: dict[int, Any] = {}
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -25,13 +25,21 @@ from execution.words import NotPriced
 from marketplace import selectors as marketplace
 from marketplace.definition import LegSpec, leg_label
 from marketplace.expiries import ExpiryError, select_expiry
-from marketplace.ports import QUOTES, Quote
+from marketplace.ports import QUOTES, Market, Need, Quote
 from marketplace.selectors import ContractInfo
-from marketplace.strikes import LadderError, StrikeError, check_ladder, select_strike
+from marketplace.strikes import (
+    LadderError,
+    StrikeError,
+    check_ladder,
+    select_strike,
+    strikes_around,
+)
 from quantleap.core import clock
 from quantleap.core.inserts import insert_missing
 
 NOTIFY = "quantleap_decision"
+#: How far the index may go between the level last heard and the one that decides.
+AROUND = Decimal("0.003")
 
 
 class NoQuote(Exception):
@@ -60,26 +68,42 @@ class Decider(Protocol):
     timing: Timing
 
 
+class Missed(Exception):
+    """The run is decided: nobody enters. ``cause`` and ``message`` as of :class:`NoQuote`."""
+
+    def __init__(self, cause: NotPriced, message: str) -> None:
+        super().__init__(message)
+        self.cause: NotPriced = cause
+        self.message = message
+
+
 def resolve_legs(run: LiveRun, *, now: dt.datetime, max_age: float) -> dict[str, ResolvedLeg]:
     """Contracts, dated data and prices of a run's legs from the platform's feed.
 
     A leg whose last trade is older than ``max_age`` seconds is priced by the middle of its book.
-    NoQuote when the index or a leg has no quote younger than that or no price by it, or when no
-    listed contract fits.
+    NoQuote when the index or a leg has no quote younger than that when the answer is there, or no
+    price by it, or when no listed contract fits. The level and every strike that may be meant are
+    one question; a second one follows only where the index has left them behind.
     """
-    underlying = run.strategy.underlying
-    oldest = now - dt.timedelta(seconds=max_age)
-    spot = QUOTES.get().spot([underlying], now=now).get(underlying)
+    source, underlying = QUOTES.get(), run.strategy.underlying
+    market = source.ask([underlying], _candidates(run), now=now, need=Need.TRADE)
+    oldest = market.at - dt.timedelta(seconds=max_age)
+    spot = market.spots.get(underlying)
     if spot is None or spot.at < oldest:
-        raise NoQuote("NO_QUOTE", f"no fresh level of {underlying}")
+        raise NoQuote("NO_QUOTE", _missing(f"level of {underlying}", market))
     contracts = {leg.key: _contract(leg, run, spot) for leg in run.strategy.legs}
-    quotes = QUOTES.get().quotes({info.id for info in contracts.values()}, now=now)
+    quotes = dict(market.quotes)
+    rest = {info.id for info in contracts.values()} - quotes.keys()
+    if rest:
+        market = source.ask((), rest, now=market.at, need=Need.TRADE)
+        oldest = market.at - dt.timedelta(seconds=max_age)
+        quotes |= market.quotes
     resolved = {}
     for leg in run.strategy.legs:
         info = contracts[leg.key]
         quote = quotes.get(info.id)
         if quote is None or quote.at < oldest:
-            raise NoQuote("NO_QUOTE", f"no fresh quote of {leg_label(leg)}")
+            raise NoQuote("NO_QUOTE", _missing(f"quote of {leg_label(leg)}", market))
         worth = mark(quote, oldest=oldest, tick=info.tick_size)
         if worth is None:
             raise NoQuote("NO_QUOTE", _unpriced(leg_label(leg), quote))
@@ -124,6 +148,29 @@ def _unpriced(label: str, quote: Quote) -> str:
     return f"{label} {traded}, and its book has {' and '.join(sides) or 'no side'} only"
 
 
+def _missing(what: str, market: Market) -> str:
+    """What is missing and, feed by feed, why."""
+    return f"no fresh {what}" + (f" ({market.trouble})" if market.trouble else "")
+
+
+def _candidates(run: LiveRun) -> set[int]:
+    """Contracts that the run's legs may mean at about the level last heard; none without one."""
+    underlying, day = run.strategy.underlying, run.trade_date
+    level = QUOTES.get().last_level(underlying)
+    found: set[int] = set()
+    if level is None:
+        return found
+    for leg in run.strategy.legs:
+        try:
+            expiry = select_expiry(marketplace.expiries(underlying, day), leg.expiry, day)
+            listed = marketplace.strikes(underlying, expiry, leg.option_type)
+            near = strikes_around(listed, level, AROUND, leg.option_type, leg.strike)
+        except (ExpiryError, StrikeError):
+            continue  # said where the leg is resolved
+        found.update(marketplace.contract_ids(underlying, expiry, leg.option_type, near))
+    return found
+
+
 def _contract(leg: LegSpec, run: LiveRun, spot: Quote) -> ContractInfo:
     underlying, day = run.strategy.underlying, run.trade_date
     try:
@@ -143,10 +190,13 @@ def _contract(leg: LegSpec, run: LiveRun, spot: Quote) -> ContractInfo:
 
 
 def decide_entry(run: LiveRun, decider: Decider, now: dt.datetime) -> dict[str, ResolvedLeg]:
-    """The run's ENTRY decision: ours if we are first, else the one that stands."""
+    """The run's ENTRY decision: ours if we are first, else the one that stands.
+
+    Missed when that one is to miss the run; NoQuote when it cannot be decided now.
+    """
     standing = RunDecision.objects.filter(run_id=run.id, kind="ENTRY").first()
     if standing is not None:
-        return loading.resolved_legs(standing.payload)
+        return _standing(standing)
     resolved = resolve_legs(run, now=now, max_age=decider.timing.quote_age_entry)
     payload = {"legs": loading.resolved_json(resolved.values())}
     with transaction.atomic():
@@ -166,8 +216,36 @@ def decide_entry(run: LiveRun, decider: Decider, now: dt.datetime) -> dict[str, 
             [_watch(run, leg, resolved[leg.key]) for leg in run.strategy.legs],
             unique=("run", "leg_key"),
         )
-    standing = RunDecision.objects.get(run_id=run.id, kind="ENTRY")
-    return loading.resolved_legs(standing.payload)
+    return _standing(RunDecision.objects.get(run_id=run.id, kind="ENTRY"))
+
+
+def decide_missed(
+    run: LiveRun, problem: NoQuote, decider: Decider, now: dt.datetime
+) -> dict[str, ResolvedLeg]:
+    """Nobody enters, because of ``problem``: unless another executor has decided meanwhile.
+
+    The legs that the other one has decided, or Missed with what stands.
+    """
+    insert_missing(
+        [
+            RunDecision(
+                run_id=run.id,
+                kind="ENTRY",
+                payload={"legs": {}, "missed": problem.cause, "message": problem.message},
+                decided_at=now,
+                decided_by=decider.owner,
+            )
+        ],
+        unique=("run", "kind"),
+    )
+    return _standing(RunDecision.objects.get(run_id=run.id, kind="ENTRY"))
+
+
+def _standing(decision: RunDecision) -> dict[str, ResolvedLeg]:
+    missed = decision.payload.get("missed")
+    if missed:
+        raise Missed(missed, decision.payload.get("message", ""))
+    return loading.resolved_legs(decision.payload)
 
 
 def _watch(run: LiveRun, leg: LegSpec, resolved: ResolvedLeg) -> LegWatch:
@@ -268,4 +346,12 @@ def prices_of(run: LiveRun, quotes: Mapping[int, Quote]) -> dict[str, Quote]:
     return found
 
 
-__all__ = ["NoQuote", "close_finished_run", "decide_entry", "decide_trigger", "prices_of"]
+__all__ = [
+    "Missed",
+    "NoQuote",
+    "close_finished_run",
+    "decide_entry",
+    "decide_missed",
+    "decide_trigger",
+    "prices_of",
+]

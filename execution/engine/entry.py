@@ -20,7 +20,13 @@ from execution import live
 from execution.engine import loading, quiet, sabotage
 from execution.engine.channel import Channel
 from execution.engine.dbpool import DatabaseDown
-from execution.engine.deciding import NoQuote, close_finished_run, decide_entry
+from execution.engine.deciding import (
+    Missed,
+    NoQuote,
+    close_finished_run,
+    decide_entry,
+    decide_missed,
+)
 from execution.engine.writing import EntryPlan, commit_entries, insert_intents_late, miss_armed
 from execution.live import LiveExecution, LiveIntent, LiveRun
 from execution.plan import PlanError, PlannedOrder, plan_entry
@@ -182,29 +188,40 @@ class EntryDesk:
         MISSED.
         """
         executor = self._executor
-        latest = run.entry_at - dt.timedelta(seconds=executor.timing.commit_lead / 2)
-        soon = run.entry_at - dt.timedelta(seconds=RETRY)
-        last_call = run.grace_until - dt.timedelta(seconds=executor.timing.commit_lead + LAST_CALL)
-        while not run.resolved:
-            now = executor.now()
-            try:
-                run.resolved = await executor.db.run(decide_entry, run, executor, now)
-            except NoQuote as error:
-                if executor.now() >= max(latest, soon, last_call if error.may_pass else soon):
-                    log.error("run_without_quotes", run=run.public_id, reason=error.message)
-                    await executor.db.run(
-                        miss_armed,
-                        run.id,
-                        executions,
-                        error.cause,
-                        owner=executor.owner,
-                        tokens=dict(executor.tokens),
-                        now=now,
-                        message=error.message,
+        try:
+            while not run.resolved:
+                try:
+                    run.resolved = await executor.feeds.run(
+                        decide_entry, run, executor, executor.now()
                     )
-                    return False
-                await asyncio.sleep(RETRY)
+                except NoQuote as error:
+                    if executor.now() < self._give_up_at(run, error):
+                        await asyncio.sleep(RETRY)
+                        continue
+                    run.resolved = await executor.db.run(
+                        decide_missed, run, error, executor, executor.now()
+                    )
+        except Missed as error:
+            log.error("run_without_quotes", run=run.public_id, reason=error.message)
+            await executor.db.run(
+                miss_armed,
+                run.id,
+                executions,
+                error.cause,
+                owner=executor.owner,
+                tokens=dict(executor.tokens),
+                now=executor.now(),
+                message=error.message,
+            )
+            return False
         return True
+
+    def _give_up_at(self, run: LiveRun, error: NoQuote) -> dt.datetime:
+        """Prices may come back until the grace ends; a contract list does not mend itself."""
+        lead = self._executor.timing.commit_lead
+        if error.may_pass or error.cause == "NO_QUOTE":
+            return run.grace_until - dt.timedelta(seconds=lead + LAST_CALL)
+        return run.entry_at - dt.timedelta(seconds=max(lead / 2, RETRY))
 
     async def _plan(self, run: LiveRun, executions: Sequence[LiveExecution]) -> list[EntryPlan]:
         executor = self._executor

@@ -38,6 +38,7 @@ log = structlog.get_logger(__name__)
 TICK: Final = 0.25
 ARM_EVERY: Final = 1.0
 ARM_NEAR: Final = 10.0
+FEED_THREADS: Final = 8
 
 
 class Executor:
@@ -49,6 +50,8 @@ class Executor:
         self.owner = name or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self.quiet = Quiet()
         self.db = DatabasePool("executor-db", self.quiet)
+        # Whatever asks a feed waits here, never in the threads that the heartbeat uses.
+        self.feeds = DatabasePool("executor-feed", self.quiet, FEED_THREADS)
         self.control = ControlWatch()
         self.random = random.Random()  # noqa: S311 - jitter, not secrets
         self.tokens: dict[int, int] = {}
@@ -113,6 +116,7 @@ class Executor:
         with contextlib.suppress(DatabaseDown):
             await self.db.run(leases.release, owner=self.owner, tokens=dict(self.tokens))
         self.control.stop()
+        self.feeds.close()
         self.db.close()
         log.info("executor_stopped", owner=self.owner)
 

@@ -13,7 +13,7 @@ from execution.engine.deciding import decide_trigger, prices_of
 from execution.live import LiveRun
 from execution.pricing import mark
 from execution.risk import trigger
-from marketplace.ports import QUOTES
+from marketplace.ports import QUOTES, Need
 
 if TYPE_CHECKING:
     from execution.engine.executor import Executor
@@ -39,22 +39,24 @@ class RiskDesk:
         executor = self._executor
         await self._requested()
         held = [run for run in executor.runs.values() if self._held(run)]
-        if not held:
-            return
         now = executor.now()
+        coming = {run.strategy.underlying for run in executor.runs.values() if self._near(run, now)}
         contracts = {
             run.resolved[key].contract_id
             for run in held
             for key, watch in run.watches.items()
             if not watch.triggered and key in run.resolved
         }
-        if not contracts:
+        if not contracts and not coming:
             return
-        quotes = await executor.db.run(QUOTES.get().quotes, contracts, now=now)
-        oldest = now - dt.timedelta(seconds=executor.timing.quote_age_risk)
-        fresh = {key: quote for key, quote in quotes.items() if quote.at >= oldest}
+        market = await executor.feeds.run(
+            QUOTES.get().ask, coming, contracts, now=now, need=Need.RISK
+        )
+        oldest = market.at - dt.timedelta(seconds=executor.timing.quote_age_risk)
+        fresh = {key: quote for key, quote in market.quotes.items() if quote.at >= oldest}
         if len(fresh) < len(contracts):
-            log.warning("risk_without_quotes", missing=len(contracts) - len(fresh))
+            missing = len(contracts) - len(fresh)
+            log.error("risk_without_quotes", missing=missing, trouble=market.trouble)
         for run in held:
             for leg_key, quote in prices_of(run, fresh).items():
                 watch = run.watches.get(leg_key)
@@ -71,6 +73,11 @@ class RiskDesk:
                 if decided:
                     log.info("leg_triggered", run=run.public_id, leg=leg_key, kind=kind)
                 executor.rounds.touch_due()
+
+    def _near(self, run: LiveRun, now: dt.datetime) -> bool:
+        """Whether ``run`` enters soon: it will ask for the strikes around the level of then."""
+        lead = dt.timedelta(seconds=self._executor.timing.connect_lead)
+        return run.status == "ARMED" and not run.resolved and run.entry_at - lead <= now
 
     def _held(self, run: LiveRun) -> bool:
         return (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from decimal import Decimal
 
 import pytest
@@ -21,7 +21,7 @@ from execution.tests.test_engine_leases import T
 from execution.tests.test_races import run, subscription
 from execution.words import CAUSES
 from marketplace.models import FreezeQuantity, Underlying
-from marketplace.ports import QUOTES, Quote
+from marketplace.ports import QUOTES, Market, Need, Quote
 from marketplace.tests.factories import leg_spec, strategy_spec
 from quantleap.core.models import OutboxEvent
 from subscriptions.models import Subscription
@@ -40,11 +40,22 @@ class Feed:
     def _quote(self, last: str, now: dt.datetime) -> Quote:
         return Quote(last=Decimal(last), bid=None, ask=None, at=now, source="test", traded_at=now)
 
-    def spot(self, underlyings: Collection[str], *, now: dt.datetime) -> Mapping[str, Quote]:
-        return {name: self._quote("81559", now) for name in underlyings}
+    def ask(
+        self,
+        underlyings: Collection[str],
+        contract_ids: Collection[int],
+        *,
+        now: dt.datetime,
+        need: Need = Need.PAGE,
+    ) -> Market:
+        return Market(
+            spots={name: self._quote("81559", now) for name in underlyings},
+            quotes={pk: self._quote("100", now) for pk in contract_ids},
+            at=now,
+        )
 
-    def quotes(self, contract_ids: Collection[int], *, now: dt.datetime) -> Mapping[int, Quote]:
-        return {pk: self._quote("100", now) for pk in contract_ids}
+    def last_level(self, underlying: str) -> Decimal | None:
+        return None
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 from marketplace.selectors.catalogue import price_in_force
 from marketplace.selectors.market import (
     ContractInfo,
+    contract_ids,
     contract_info,
     expiries,
     ladder,
@@ -24,6 +25,7 @@ from marketplace.selectors.templates import (
 
 __all__ = [
     "ContractInfo",
+    "contract_ids",
     "contract_info",
     "draft_definition",
     "exchanges_traded",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -103,6 +103,16 @@ def ladder(underlying: str, expiry: dt.date, option_type: str, day: dt.date) -> 
         .values_list("strike", "lot")
     )
     return tuple(Rung(strike, lot_size) for strike, lot_size in found)
+
+
+def contract_ids(
+    underlying: str, expiry: dt.date, option_type: str, strikes: Collection[Decimal]
+) -> tuple[int, ...]:
+    """Contracts of the newest list at ``strikes`` (rupees); one query."""
+    found = _listed(underlying).filter(
+        expiry=expiry, option_type=option_type, strike__in=list(strikes)
+    )
+    return tuple(found.values_list("pk", flat=True))
 
 
 def ladder_name(underlying: str, expiry: dt.date, option_type: str) -> str:

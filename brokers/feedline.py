@@ -1,0 +1,249 @@
+"""One feed login at work: what is wanted, at what pace it may be asked, and what was heard.
+
+Everybody's questions of one process meet here. What is asked while a slot is waited for leaves
+together, as many instruments as the broker takes in a call, the most urgent first; what was heard a
+moment ago is not asked again. Lives on the feeds' loop (:mod:`brokers.feedloop`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import aiohttp
+import structlog
+
+from brokers import aio, http, skew
+from brokers.base import BrokerInstrument, Cause, QuoteRead, QuoteRow, Session
+from brokers.feedstream import SPOKEN, Stream
+from brokers.pace import Call, Pacer, Urgency
+from brokers.registry import get_adapter
+from brokers.zebu.touchline import Touchline
+from quantleap.core import clock
+
+log = structlog.get_logger(__name__)
+
+#: Names of what is asked for, by our key.
+Names = Mapping[str, BrokerInstrument]
+
+#: How our keys of index levels begin.
+SPOT: Final = "spot:"
+#: Strategies of the same second ask within milliseconds of each other: they share a call that takes
+#: many instruments.
+GATHER_SECONDS: Final = 0.03
+#: What was heard so lately is not asked again: the tightest limit is a call a second.
+SHARED_SECONDS: Final = 0.8
+#: A websocket answers a subscription with a whole touchline, within a round trip.
+SNAPSHOT_SECONDS: Final = 0.25
+#: A touchline older than this is asked for by a call: quiet, or a subscription that died.
+QUIET: Final = dt.timedelta(seconds=4)
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """A feed account that is logged in, in the clear."""
+
+    name: str
+    broker: str
+    base_url: str
+    session: Session
+    pk: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A price and when it came (monotonic seconds)."""
+
+    row: QuoteRow
+    at: float
+
+
+@dataclass(slots=True)
+class _Wish:
+    """One instrument that somebody waits for, until ``until`` (monotonic seconds)."""
+
+    instrument: BrokerInstrument
+    urgency: Urgency
+    until: float
+    done: asyncio.Future[None]
+
+
+@dataclass(slots=True)
+class Line:
+    """All methods on the loop."""
+
+    feed: Feed
+    client: aiohttp.ClientSession
+    problem: str = ""
+    ended: bool = False
+    skew: skew.Skew = field(default_factory=skew.Skew)
+    newest: dt.datetime | None = None
+    heard: dict[str, Heard] = field(default_factory=dict)
+    pacer: Pacer = field(init=False)
+    stream: Stream | None = field(init=False, default=None)
+    _batch: int = field(init=False)
+    _wishes: dict[str, _Wish] = field(default_factory=dict)
+    _asked: dict[str, _Wish] = field(default_factory=dict)
+    _keys: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    _woken: asyncio.Event = field(default_factory=asyncio.Event)
+    _worker: asyncio.Task[None] | None = None
+    _sending: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        capabilities = get_adapter(self.feed.broker).capabilities
+        self.pacer = Pacer(capabilities.windows)
+        self._batch = capabilities.quote_batch
+        self._new_stream()
+
+    def _new_stream(self) -> None:
+        if self.feed.broker in SPOKEN:
+            feed = self.feed
+            self.stream = Stream(self.client, feed.base_url, feed.session, self._touched)
+
+    def use(self, feed: Feed) -> None:
+        """The feed account as it was just loaded: a new login replaces the old one."""
+        if feed.session != self.feed.session:
+            if self.stream is not None:
+                self.stream.close()
+            self.feed, self.problem, self.ended = feed, "", False
+            self._new_stream()
+        self.feed = feed
+
+    def waits(self, urgency: Urgency) -> float:
+        """Seconds until the broker's limits let a new question of ``urgency`` leave."""
+        now = clock.monotonic()
+        return self.pacer.next_slot(now, Call.QUOTE, urgency) - now
+
+    # -- asking ------------------------------------------------------------------------------
+    async def ask(self, names: Names, urgency: Urgency, until: float) -> None:
+        """Return when all of ``names`` were answered, lately or now, with or without a price."""
+        if self.stream is not None and urgency < Urgency.LAST:
+            await self._ask_stream(self.stream, names)
+        waiting = []
+        since = clock.monotonic() - SHARED_SECONDS
+        for key, instrument in names.items():
+            heard = self.heard.get(key)
+            if (heard is not None and heard.at >= since) or self._streams(instrument):
+                continue
+            wish = self._asked.get(key) or self._wishes.get(key)
+            if wish is None:
+                done = asyncio.get_running_loop().create_future()
+                wish = self._wishes[key] = _Wish(instrument, urgency, until, done)
+            wish.urgency, wish.until = min(wish.urgency, urgency), max(wish.until, until)
+            waiting.append(wish.done)
+        if not waiting:
+            return
+        self._woken.set()
+        if self._worker is None or self._worker.done():
+            self._worker = asyncio.create_task(self._work())
+        await asyncio.wait(waiting)
+
+    async def _work(self) -> None:
+        """Send wishes as the pace allows, until there are none."""
+        if self._batch > 1:
+            await asyncio.sleep(GATHER_SECONDS)
+        while self._wishes:
+            now = clock.monotonic()
+            for key in [k for k, wish in self._wishes.items() if wish.until < now]:
+                self._wishes.pop(key).done.set_result(None)  # whoever asked has gone
+            if not self._wishes:
+                return
+            urgency = min(wish.urgency for wish in self._wishes.values())
+            slot = self.pacer.next_slot(now, Call.QUOTE, urgency)
+            if slot > now:
+                self._woken.clear()
+                with contextlib.suppress(TimeoutError):  # something more urgent may come
+                    await asyncio.wait_for(self._woken.wait(), slot - now)
+                continue
+            self.pacer.take(now, Call.QUOTE)
+            by_urgency = sorted(self._wishes, key=lambda key: self._wishes[key].urgency)
+            batch = {key: self._wishes.pop(key) for key in by_urgency[: self._batch]}
+            self._asked |= batch
+            task = asyncio.create_task(self._send(batch))
+            self._sending.add(task)
+            task.add_done_callback(self._sending.discard)
+            await asyncio.sleep(0)
+
+    async def _send(self, batch: Mapping[str, _Wish]) -> None:
+        names = {key: wish.instrument for key, wish in batch.items()}
+        read = await self._exchange(names)
+        for key in batch:
+            self._asked.pop(key, None)
+        now = clock.monotonic()
+        if read.cause == Cause.RATE_LIMIT:
+            self.pacer.refused(now, Call.QUOTE, read.message)
+            again = {k: w for k, w in batch.items() if w.until > now and k not in self._wishes}
+            self._wishes |= again
+            batch = {key: wish for key, wish in batch.items() if key not in again}
+            if again and (self._worker is None or self._worker.done()):
+                self._worker = asyncio.create_task(self._work())
+        self._take_in(read, now)
+        for wish in batch.values():
+            if not wish.done.done():
+                wish.done.set_result(None)
+
+    async def _exchange(self, names: Names) -> QuoteRead:
+        adapter = get_adapter(self.feed.broker)
+        ((keys, request),) = adapter.quotes(self.feed.session, names)
+        try:
+            response = await aio.send(self.client, request, base_url=self.feed.base_url)
+        except http.TransportError as error:
+            return QuoteRead(ok=False, message=f"did not answer ({error.message})")
+        return adapter.parse_quotes(response, keys, names)
+
+    def _take_in(self, read: QuoteRead, now: float) -> None:
+        self.problem = "" if read.ok else read.message or "gave no readable answer"
+        self.ended = read.cause == Cause.SESSION_EXPIRED
+        if not read.ok:
+            log.warning(
+                "feed_read_failed", feed=self.feed.name, cause=read.cause, detail=read.message
+            )
+        for key, row in read.quotes.items():
+            self.heard[key] = Heard(row, now)
+        self._stamped([row.at for row in read.quotes.values()])
+
+    def _stamped(self, times: Collection[dt.datetime]) -> None:
+        if not times:
+            return
+        newest = max(times)
+        self.skew.heard(newest, clock.now())
+        if self.newest is None or newest > self.newest or skew.is_off(self.skew.samples):
+            self.newest = newest
+
+    # -- the websocket -----------------------------------------------------------------------
+    async def _ask_stream(self, stream: Stream, names: Names) -> None:
+        for key, instrument in names.items():
+            self._keys.setdefault((instrument.exchange, instrument.token), set()).add(key)
+        await stream.want(names.values())
+        end = clock.monotonic() + SNAPSHOT_SECONDS
+        wanted = {(i.exchange, i.token) for i in names.values()}
+        while not wanted <= stream.touchlines.keys() and clock.monotonic() < end:
+            await asyncio.sleep(SNAPSHOT_SECONDS / 10)
+
+    def _streams(self, instrument: BrokerInstrument) -> bool:
+        """Whether the websocket gives this instrument's price as it changes."""
+        if self.stream is None or not self.stream.is_open:
+            return False
+        line = self.stream.touchlines.get((instrument.exchange, instrument.token))
+        return (
+            line is not None
+            and line.at is not None
+            and clock.now() - QUIET <= line.at
+            and line.last is not None
+        )
+
+    def _touched(self, line: Touchline) -> None:
+        if line.last is None or line.at is None:
+            return
+        now = clock.monotonic()
+        for key in self._keys.get(line.name, ()):
+            # nobody trades an index: its level has one time
+            traded_at = line.at if key.startswith(SPOT) else line.traded_at
+            row = QuoteRow(key, line.last, line.bid, line.ask, line.at, traded_at)
+            self.heard[key] = Heard(row, now)
+        self._stamped([line.at])
+        self.problem = ""

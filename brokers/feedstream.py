@@ -1,0 +1,168 @@
+"""A feed's websocket: prices that come by themselves and cost the login no calls.
+
+Lives on the feeds' loop (:mod:`brokers.feedloop`). It connects when somebody wants instruments and
+the last connection's pause is over, and falls silent when nobody has wanted any for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import aiohttp
+import structlog
+from yarl import URL
+
+from brokers.base import BrokerInstrument, Session
+from brokers.zebu import touchline
+from brokers.zebu.touchline import LoggedIn, Touchline
+from quantleap.core import clock
+
+log = structlog.get_logger(__name__)
+
+#: Kinds of broker whose websocket we speak.
+SPOKEN: Final = frozenset({"zebu"})
+CONNECT_SECONDS: Final = 3.0
+#: Noren wants a sign of life within 30 s.
+HEARTBEAT_SECONDS: Final = 5.0
+#: Without any frame for so long the connection is dead.
+SILENCE_SECONDS: Final = 20.0
+#: Pauses before the next connection, in seconds; the last one repeats.
+PAUSES: Final = (0.5, 1.0, 2.0, 5.0, 15.0)
+#: What nobody has wanted for so long is no longer subscribed.
+FORGET_SECONDS: Final = 120.0
+
+
+class Refused(Exception):
+    """The broker does not let this session in."""
+
+
+class Stream:
+    """One login's connection. All methods on the loop."""
+
+    def __init__(
+        self,
+        client: aiohttp.ClientSession,
+        base_url: str,
+        session: Session,
+        heard: Callable[[Touchline], None],
+    ) -> None:
+        """``heard`` is told every touchline as it changes."""
+        self._client = client
+        self._url = URL(base_url + touchline.PATH).with_scheme(
+            "wss" if base_url.startswith("https") else "ws"
+        )
+        self._session = session
+        self._heard = heard
+        self._wanted: dict[tuple[str, str], tuple[BrokerInstrument, float]] = {}
+        self._subscribed: set[tuple[str, str]] = set()
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._failures = 0
+        self.touchlines: dict[tuple[str, str], Touchline] = {}
+        self.frame_at = 0.0
+        self.problem = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the broker has let us in."""
+        return self._socket is not None and not self._socket.closed
+
+    async def want(self, instruments: Iterable[BrokerInstrument]) -> None:
+        """Subscribe to what is not yet, now or as soon as there is a connection."""
+        now = clock.monotonic()
+        for instrument in instruments:
+            self._wanted[instrument.exchange, instrument.token] = (instrument, now)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._live())
+        elif self.is_open:
+            with contextlib.suppress(ConnectionError, RuntimeError):
+                await self._subscribe()
+
+    def close(self) -> None:
+        """Drop the connection for good."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _live(self) -> None:
+        while self._still_wanted():
+            try:
+                await self._once()
+            except Refused as error:
+                self.problem = f"its websocket refuses us: {error}"
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                self.problem = f"its websocket failed ({type(error).__name__})"
+            if self.problem:
+                log.warning("feed_stream_lost", url=str(self._url), problem=self.problem)
+            pause = PAUSES[min(self._failures, len(PAUSES) - 1)]
+            self._failures += 1
+            await asyncio.sleep(pause)
+
+    async def _once(self) -> None:
+        """One connection, from login to its end."""
+        opened = self._client.ws_connect(self._url, max_msg_size=touchline.MAX_FRAME)
+        async with await asyncio.wait_for(opened, CONNECT_SECONDS) as socket:
+            await socket.send_str(touchline.login(self._session))
+            answer = touchline.read(
+                await asyncio.wait_for(socket.receive_str(), CONNECT_SECONDS), {}
+            )
+            if not isinstance(answer, LoggedIn) or not answer.ok:
+                raise Refused(answer.message if isinstance(answer, LoggedIn) else "no answer")
+            self.touchlines.clear()
+            self._subscribed.clear()
+            self._socket, self.problem, self._failures = socket, "", 0
+            beat = asyncio.create_task(self._beat(socket))
+            try:
+                await self._subscribe()
+                await self._read(socket)
+            finally:
+                self._socket = None
+                beat.cancel()
+
+    async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        while True:
+            message = await socket.receive(timeout=SILENCE_SECONDS)
+            if message.type is not aiohttp.WSMsgType.TEXT:
+                self.problem = "its websocket was closed"
+                return
+            self.frame_at = clock.monotonic()
+            said = touchline.read(message.data, self.touchlines)
+            if isinstance(said, Touchline):
+                self.touchlines[said.name] = said
+                self._heard(said)
+
+    async def _beat(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        with contextlib.suppress(ConnectionError, RuntimeError):
+            while True:
+                await asyncio.sleep(HEARTBEAT_SECONDS)
+                await socket.send_str(touchline.HEARTBEAT)
+                await self._unsubscribe()
+
+    async def _subscribe(self) -> None:
+        new = [
+            instrument
+            for name, (instrument, _) in self._wanted.items()
+            if name not in self._subscribed
+        ]
+        self._subscribed.update((i.exchange, i.token) for i in new)
+        await self._send(touchline.subscribe(new))
+
+    async def _unsubscribe(self) -> None:
+        limit = clock.monotonic() - FORGET_SECONDS
+        old = {name: i for name, (i, wanted_at) in self._wanted.items() if wanted_at < limit}
+        for name in old:
+            del self._wanted[name]
+            self._subscribed.discard(name)
+            self.touchlines.pop(name, None)
+        await self._send(touchline.unsubscribe(list(old.values())))
+
+    async def _send(self, frames: Iterable[str]) -> None:
+        for frame in frames:
+            if self._socket is not None:
+                await self._socket.send_str(frame)
+
+    def _still_wanted(self) -> bool:
+        limit = clock.monotonic() - FORGET_SECONDS
+        return any(wanted_at >= limit for _, wanted_at in self._wanted.values())

@@ -1,0 +1,129 @@
+"""Noren's websocket for prices: frames out, frames in. Pure.
+
+A JSON text a frame, all values strings. ``a`` logs in (answered ``ak``; ``c`` and ``ck`` at older
+versions), ``t`` subscribes to touchlines (each answered ``tk`` with the whole of it, then ``tf``
+with what has changed), ``u`` ends that, ``h`` is the heartbeat. ``ft`` is the exchange's time in
+Unix seconds. Source: https://github.com/Shoonya-Dev/ShoonyaApi-py (Websocket API), Zebu's and Alice
+Blue's pages say the same.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+from brokers import wire
+from brokers.base import BrokerInstrument, Session
+
+PATH: Final = "/NorenWSAPI/"
+HEARTBEAT: Final = '{"t":"h"}'
+#: Instruments of one subscription frame.
+CHUNK: Final = 50
+MAX_FRAME: Final = 64 * 1024
+_EPOCH = (1_000_000_000, 9_999_999_999)
+_PRICES: Final = {"lp": "last", "bp1": "bid", "sp1": "ask"}
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedIn:
+    """The answer to the first frame."""
+
+    ok: bool
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Touchline:
+    """Prices (rupees) of one instrument; ``at`` the exchange's time, None as long as none came.
+
+    ``traded_at`` is when ``last`` changed under our eyes: a whole touchline does not say when its
+    last trade was.
+    """
+
+    exchange: str
+    token: str
+    last: Decimal | None = None
+    bid: Decimal | None = None
+    ask: Decimal | None = None
+    at: dt.datetime | None = None
+    traded_at: dt.datetime | None = None
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """Exchange and token: what a subscription is known by."""
+        return self.exchange, self.token
+
+
+def login(session: Session) -> str:
+    """The first frame."""
+    return _frame(
+        t="a",
+        uid=session.client_id,
+        actid=session.client_id,
+        source="API",
+        accesstoken=session.access_token,
+    )
+
+
+def subscribe(instruments: Sequence[BrokerInstrument]) -> Iterator[str]:
+    """Frames that ask for the touchlines of ``instruments``."""
+    return _about("t", instruments)
+
+
+def unsubscribe(instruments: Sequence[BrokerInstrument]) -> Iterator[str]:
+    """Frames that end them."""
+    return _about("u", instruments)
+
+
+def _about(kind: str, instruments: Sequence[BrokerInstrument]) -> Iterator[str]:
+    names = [f"{instrument.exchange}|{instrument.token}" for instrument in instruments]
+    for start in range(0, len(names), CHUNK):
+        yield _frame(t=kind, k="#".join(names[start : start + CHUNK]))
+
+
+def read(text: str, known: Mapping[tuple[str, str], Touchline]) -> LoggedIn | Touchline | None:
+    """What a frame says; a change is laid upon the touchline in ``known``. None: nothing for us."""
+    answer = wire.read_object(text.encode("utf-8", "replace"), MAX_FRAME)
+    if answer is None:
+        return None
+    kind = answer.get("t")
+    if kind in ("ak", "ck"):
+        ok = str(answer.get("s", "")).upper() == "OK"
+        return LoggedIn(ok, wire.clean_text(answer.get("emsg")) or wire.clean_text(answer.get("s")))
+    if kind not in ("tk", "tf"):
+        return None
+    exchange, token = wire.clean_text(answer.get("e"), 10), wire.clean_text(answer.get("tk"), 20)
+    before = known.get((exchange, token))
+    if not exchange or not token or (kind == "tf" and before is None):
+        return None  # a change of what we have not seen whole
+    base = Touchline(exchange, token) if kind == "tk" or before is None else before
+    values: dict[str, Any] = {
+        name: wire.read_price(answer[field])
+        for field, name in _PRICES.items()
+        if field in answer and (name != "last" or wire.read_price(answer[field]) is not None)
+    }
+    at = _time(answer.get("ft")) or base.at
+    return Touchline(
+        exchange,
+        token,
+        last=values.get("last", base.last),
+        bid=values.get("bid", base.bid),
+        ask=values.get("ask", base.ask),
+        at=at,
+        traded_at=at if kind == "tf" and "last" in values else base.traded_at,
+    )
+
+
+def _time(value: object) -> dt.datetime | None:
+    seconds = wire.read_int(value)
+    if seconds is None or not _EPOCH[0] <= seconds <= _EPOCH[1]:
+        return None
+    return dt.datetime.fromtimestamp(seconds, dt.UTC)
+
+
+def _frame(**fields: str) -> str:
+    return json.dumps(fields, separators=(",", ":"))

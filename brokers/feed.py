@@ -352,6 +352,7 @@ class FeedQuotes:
             off = skew.words(report.samples)
             FeedAccount.objects.filter(pk=report.pk).update(
                 read_at=now,
+                used_at=now,
                 problem=(off or report.problem)[:200],
                 clock_samples=[round(sample, 3) for sample in report.samples],
                 **known,

@@ -155,6 +155,9 @@ class FeedAccount(models.Model):
     problem = models.CharField(
         max_length=200, blank=True, editable=False, help_text="Why it last gave none."
     )
+    used_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="When the executor last asked it."
+    )
     clock_samples = models.JSONField(
         default=list,
         blank=True,

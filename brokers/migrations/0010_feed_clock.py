@@ -1,4 +1,4 @@
-"""How far a feed's clock is from ours."""
+"""How far a feed's clock is from ours, and whether the executor asks it anyway."""
 
 from __future__ import annotations
 
@@ -9,6 +9,16 @@ class Migration(migrations.Migration):
     dependencies = [("brokers", "0009_list_indexes")]
 
     operations = [
+        migrations.AddField(
+            model_name="feedaccount",
+            name="used_at",
+            field=models.DateTimeField(
+                blank=True,
+                editable=False,
+                help_text="When the executor last asked it.",
+                null=True,
+            ),
+        ),
         migrations.AddField(
             model_name="feedaccount",
             name="clock_samples",

@@ -10,6 +10,7 @@ import datetime as dt
 
 import structlog
 
+from brokers import skew
 from brokers.errors import CredentialsUnreadable
 from brokers.feed import Level, read_level
 from brokers.models import FeedAccount
@@ -23,6 +24,9 @@ log = structlog.get_logger(__name__)
 
 #: A feed is asked from this long before a session opens until this long after it has closed.
 AROUND_SESSION = dt.timedelta(minutes=15)
+#: What the executor asks every second need not be asked beside it: a broker may count a question a
+#: second for everybody together.
+IN_USE = dt.timedelta(seconds=15)
 NO_LOGIN = "not logged in today"
 
 
@@ -56,16 +60,23 @@ def _watch(feed: FeedAccount, now: dt.datetime) -> bool:
     The simulator forgets who was logged in when it is started again, and a session ends every
     morning: both look the same from here, and one login mends both.
     """
+    if feed.used_at is not None and now - feed.used_at < IN_USE and not feed.problem:
+        return True
     level = _read(feed, now)
     if level.ended and simulated.logs_in_by_itself(feed):
         try:
             level = _read(simulated.log_in(feed, now=now), now)
         except DomainError as error:
             level = Level(problem=error.message)
-    known = {"quote_at": level.at} if level.at is not None else {}
-    FeedAccount.objects.filter(pk=feed.pk).update(read_at=now, problem=level.problem[:200], **known)
-    if level.problem:
-        log.warning("feed_gives_no_price", feed=feed.name, problem=level.problem)
+    measured = skew.Skew(feed.clock_samples, feed.quote_at)
+    known: dict[str, object] = {}
+    if level.at is not None:
+        measured.heard(level.at, now)
+        known = {"quote_at": level.at, "clock_samples": measured.samples}
+    problem = level.problem or skew.words(measured.samples)
+    FeedAccount.objects.filter(pk=feed.pk).update(read_at=now, problem=problem[:200], **known)
+    if problem:
+        log.warning("feed_gives_no_price", feed=feed.name, problem=problem)
     return level.at is not None
 
 

@@ -108,8 +108,10 @@ def test_it_logs_in_again_when_the_simulator_was_started_again(simulator: Simula
     seed()
     watch_feeds(now=MORNING)
     simulator.exchange.sessions._logins.clear()  # what a restart forgets
+    simulator.exchange.gate.clear()
     assert watch_feeds(now=MORNING) == 2
     assert AuditEntry.objects.filter(action="feed_account.logged_in").count() == 4
+    simulator.exchange.gate.clear()  # ten seconds later
     assert watch_feeds(now=MORNING) == 2  # and not once more than needed
     assert AuditEntry.objects.filter(action="feed_account.logged_in").count() == 4
 
@@ -217,6 +219,7 @@ def test_one_feed_that_cannot_be_decrypted_does_not_hide_the_others(
     watch_feeds(now=MORNING)
     broken = make_feed("own", "zebu", FeedAccount.Role.SPARE, now=MORNING)
     FeedAccount.objects.filter(pk=broken.pk).update(access_token="v1:gone:AAAA")
+    simulator.exchange.gate.clear()  # ten seconds later
     assert watch_feeds(now=MORNING) == 2
     assert "enter them again" in FeedAccount.objects.get(name="own").problem
 
@@ -252,3 +255,56 @@ def test_the_first_page_was_green_without_prices(
     tile = feed_tile(list(FeedAccount.objects.all()), CALENDAR, now)
     assert (tile.value, tile.tone) == (value, tone)
     assert tile.link.startswith("/admin/brokers/feedaccount/")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("main", "spare", "value", "tone"),
+    [
+        ([180.2, 180.9, 180.4], [0.5, 0.6, 0.7], "Clock off", "warn"),
+        ([-180.2, -180.9, -180.4], None, "Clock off", "bad"),
+        ([86_400.5] * 3, [86_400.5] * 3, "Clock off", "bad"),
+        ([0.5, 0.6, 0.7], [180.2, 180.9, 180.4], "Fresh", "good"),
+        ([180.2, 180.9], None, "Fresh", "good"),
+    ],
+)
+def test_a_feed_whose_clock_is_minutes_off_was_fresh_or_stale_without_a_word_why(
+    main: list[float], spare: list[float] | None, value: str, tone: str
+) -> None:
+    make_feed("main", now=MORNING)
+    FeedAccount.objects.filter(name="main").update(quote_at=MORNING, clock_samples=main)
+    if spare is not None:
+        make_feed("spare", "zebu", FeedAccount.Role.SPARE, now=MORNING)
+        FeedAccount.objects.filter(name="spare").update(quote_at=MORNING, clock_samples=spare)
+    tile = feed_tile(list(FeedAccount.objects.all()), CALENDAR, MORNING)
+    assert (tile.value, tile.tone) == (value, tone)
+    assert value == "Fresh" or tile.note.startswith("main: its clock is ")
+
+
+@pytest.mark.django_db
+def test_the_watch_measures_the_clock_of_a_feed(monkeypatch: pytest.MonkeyPatch) -> None:
+    call_command("load_calendar", stdout=io.StringIO())
+    make_feed("main", now=MORNING)
+    now = [MORNING]
+    behind = dt.timedelta(minutes=3)
+    monkeypatch.setattr(feedwatch, "read_level", lambda feed: Level(at=now[0] - behind))
+    for _ in range(5):
+        watch_feeds(now=now[0])
+        now[0] += dt.timedelta(seconds=10)
+    feed = FeedAccount.objects.get()
+    assert feed.clock_samples == [180.0] * 4  # how old the first one was, nobody knows
+    assert feed.problem == "its clock is 3 min behind ours"
+
+
+@pytest.mark.django_db
+def test_the_watch_leaves_the_question_of_the_second_to_the_executor(asked: list[str]) -> None:
+    call_command("load_calendar", stdout=io.StringIO())
+    make_feed("main", now=MORNING)
+    FeedAccount.objects.update(used_at=MORNING - dt.timedelta(seconds=5))
+    assert watch_feeds(now=MORNING) == 1
+    assert asked == []
+    FeedAccount.objects.update(problem="HTTP 502")
+    watch_feeds(now=MORNING)
+    FeedAccount.objects.update(problem="", used_at=MORNING - dt.timedelta(seconds=20))
+    watch_feeds(now=MORNING)
+    assert asked == ["main", "main"]

@@ -223,6 +223,7 @@ def test_after_hours_is_market_closed(exam: Exam) -> None:
 
 
 def test_the_eleventh_order_of_a_second_may_be_sent_again(exam: Exam) -> None:
+    exam.house.forward(1)  # at Noren the login's own calls count
     results = [exam.adapter.parse_place(exam.place()) for _ in range(11)]
     assert [r.outcome for r in results] == [Outcome.ACCEPTED] * 10 + [Outcome.REFUSED]
     assert (results[-1].cause, results[-1].retryable) == (Cause.RATE_LIMIT, True)

@@ -315,6 +315,7 @@ def test_quotes(house: House) -> None:
     ltp = house.kite("GET", f"/quote/ltp?{query}")[1]["data"]
     assert ltp[f"NFO:{symbol}"].keys() == {"instrument_token", "last_price"}
     assert ltp["NSE:NIFTY 50"]["instrument_token"] == 256265
+    house.forward(1)
     ohlc = house.kite("GET", f"/quote/ohlc?{query}")[1]["data"][f"NFO:{symbol}"]
     assert ohlc.keys() == {"instrument_token", "last_price", "ohlc"}
 

@@ -6,6 +6,8 @@ Whoever asks waits a bounded time in a thread of their own; a feed that hangs ho
 from __future__ import annotations
 
 import asyncio
+import atexit
+import contextlib
 import os
 import threading
 from collections.abc import Coroutine
@@ -28,12 +30,29 @@ class FeedLoop:
         self._loop = asyncio.new_event_loop()
         self._client: aiohttp.ClientSession | None = None
         self.lines: dict[tuple[str, str, str], Line] = {}
-        threading.Thread(target=self._loop.run_forever, name="feeds", daemon=True).start()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="feeds", daemon=True)
+        self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, T], seconds: float) -> T:
         """Result of ``work``, which ends by itself within ``seconds``."""
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         return future.result(seconds + MARGIN_SECONDS)
+
+    def close(self) -> None:
+        """End every connection and the thread; nobody may ask any more."""
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(MARGIN_SECONDS)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(MARGIN_SECONDS)
+        self._loop.close()
+
+    async def _close(self) -> None:
+        mine = asyncio.current_task()
+        tasks = [task for task in asyncio.all_tasks() if task is not mine]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._client is not None:
+            await self._client.close()
 
     def line(self, feed: Feed) -> Line:
         """The line of a feed's login (on the loop)."""
@@ -49,6 +68,14 @@ class FeedLoop:
 
 _lock = threading.Lock()
 _found: tuple[int, FeedLoop] | None = None
+
+
+@atexit.register
+def _end() -> None:
+    """With the process; a child that only inherited the loop has no thread of it."""
+    if _found is not None and _found[0] == os.getpid():
+        with contextlib.suppress(Exception):  # the process ends: nobody could do anything
+            _found[1].close()
 
 
 def feed_loop() -> FeedLoop:

@@ -119,7 +119,7 @@ def resolve_legs(run: LiveRun, *, now: dt.datetime, max_age: float) -> dict[str,
             bid=quote.bid,
             ask=quote.ask,
             basis=worth.basis,
-            age=Decimal(str(round((now - worth.at).total_seconds(), 3))),
+            age=Decimal(str(round((market.at - worth.at).total_seconds(), 3))),
         )
     return resolved
 

@@ -219,7 +219,7 @@ class EntryDesk:
     def _give_up_at(self, run: LiveRun, error: NoQuote) -> dt.datetime:
         """Prices may come back until the grace ends; a contract list does not mend itself."""
         lead = self._executor.timing.commit_lead
-        if error.may_pass or error.cause == "NO_QUOTE":
+        if error.may_pass:
             return run.grace_until - dt.timedelta(seconds=lead + LAST_CALL)
         return run.entry_at - dt.timedelta(seconds=max(lead / 2, RETRY))
 

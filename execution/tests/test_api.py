@@ -15,8 +15,9 @@ from brokers.tests.factories import make_contract
 from execution.models import Execution, OrderIntent
 from execution.tests.rows import decide, enter, leave, make_execution, make_run
 from marketplace.models import Contract, Template
-from marketplace.ports import QUOTES, Quote
+from marketplace.ports import QUOTES, Need, Quote
 from marketplace.tests.factories import TEST_DAY, make_short_straddle
+from marketplace.tests.feeds import ToldFeed
 from partners import permissions
 from partners.models import Customer
 from partners.tests.factories import (
@@ -200,7 +201,7 @@ def test_the_query_count_does_not_grow(scene: Scene, ask: Callable[..., Any]) ->
 
 
 # -- positions ----------------------------------------------------------------------------------
-class FixedQuotes:
+class FixedQuotes(ToldFeed):
     """A feed that knows what it is told."""
 
     def __init__(self) -> None:
@@ -209,7 +210,9 @@ class FixedQuotes:
     def spot(self, underlyings: Collection[str], *, now: dt.datetime) -> Mapping[str, Quote]:
         return {}
 
-    def quotes(self, contract_ids: Collection[int], *, now: dt.datetime) -> Mapping[int, Quote]:
+    def quotes(
+        self, contract_ids: Collection[int], *, now: dt.datetime, need: Need = Need.PAGE
+    ) -> Mapping[int, Quote]:
         return {
             key: Quote(price, None, None, now, "test")
             for key, price in self.last.items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 
 import pytest
@@ -21,8 +21,9 @@ from execution.tests.test_engine_leases import T
 from execution.tests.test_races import run, subscription
 from execution.words import CAUSES
 from marketplace.models import FreezeQuantity, Underlying
-from marketplace.ports import QUOTES, Market, Need, Quote
+from marketplace.ports import QUOTES, Need, Quote
 from marketplace.tests.factories import leg_spec, strategy_spec
+from marketplace.tests.feeds import ToldFeed
 from quantleap.core.models import OutboxEvent
 from subscriptions.models import Subscription
 
@@ -34,28 +35,19 @@ NOW = dt.datetime(2026, 8, 18, 3, 49, 58, tzinfo=dt.UTC)
 NEXT, WEEK_AFTER, MONTHLY = dt.date(2026, 8, 20), dt.date(2026, 8, 21), dt.date(2026, 8, 27)
 
 
-class Feed:
+class Feed(ToldFeed):
     """SENSEX at 81,559, and 100 rupees for whatever is asked."""
 
     def _quote(self, last: str, now: dt.datetime) -> Quote:
         return Quote(last=Decimal(last), bid=None, ask=None, at=now, source="test", traded_at=now)
 
-    def ask(
-        self,
-        underlyings: Collection[str],
-        contract_ids: Collection[int],
-        *,
-        now: dt.datetime,
-        need: Need = Need.PAGE,
-    ) -> Market:
-        return Market(
-            spots={name: self._quote("81559", now) for name in underlyings},
-            quotes={pk: self._quote("100", now) for pk in contract_ids},
-            at=now,
-        )
+    def spot(self, underlyings: Collection[str], *, now: dt.datetime) -> Mapping[str, Quote]:
+        return {name: self._quote("81559", now) for name in underlyings}
 
-    def last_level(self, underlying: str) -> Decimal | None:
-        return None
+    def quotes(
+        self, contract_ids: Collection[int], *, now: dt.datetime, need: Need = Need.PAGE
+    ) -> Mapping[int, Quote]:
+        return {pk: self._quote("100", now) for pk in contract_ids}
 
 
 @pytest.fixture(autouse=True)

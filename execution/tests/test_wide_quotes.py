@@ -23,7 +23,7 @@ from execution.tests.test_engine_day import (
     simulator,
     wait_until,
 )
-from marketplace.ports import QUOTES, Quote, QuoteSource
+from marketplace.ports import QUOTES, Need, Quote, QuoteSource
 from marketplace.tests.factories import (
     SPOTS,
     TEST_DAY,
@@ -32,13 +32,14 @@ from marketplace.tests.factories import (
     make_short_straddle,
     strategy_spec,
 )
+from marketplace.tests.feeds import ToldFeed
 from quantleap.core import clock
 
 __all__ = ["executor", "house", "simulator"]
 NOW = clock.at_ist(TEST_DAY, dt.time(9, 19, 58))
 
 
-class Feed:
+class Feed(ToldFeed):
     """One book for every contract, NIFTY where the test contracts are."""
 
     def __init__(self, last: str, bid: str | None, ask: str | None) -> None:
@@ -49,7 +50,9 @@ class Feed:
         spot = dataclasses.replace(self._quote, last=Decimal(SPOTS["NIFTY"]))
         return dict.fromkeys(underlyings, spot)
 
-    def quotes(self, contract_ids: Collection[int], *, now: dt.datetime) -> Mapping[int, Quote]:
+    def quotes(
+        self, contract_ids: Collection[int], *, now: dt.datetime, need: Need = Need.PAGE
+    ) -> Mapping[int, Quote]:
         return dict.fromkeys(contract_ids, self._quote)
 
 
@@ -89,7 +92,7 @@ def test_an_ordinary_book_is_decided_at_once(
     assert decide(monkeypatch, side, "100.00", "99.00", "101.00") == Decimal(price)
 
 
-class Opening:
+class Opening(ToldFeed):
     """The platform's feed, with a book that is too wide until ``better_at``."""
 
     def __init__(self, real: QuoteSource, better_at: dt.datetime) -> None:
@@ -98,8 +101,10 @@ class Opening:
     def spot(self, underlyings: Collection[str], *, now: dt.datetime) -> Mapping[str, Quote]:
         return self._real.spot(underlyings, now=now)
 
-    def quotes(self, contract_ids: Collection[int], *, now: dt.datetime) -> Mapping[int, Quote]:
-        found = self._real.quotes(contract_ids, now=now)
+    def quotes(
+        self, contract_ids: Collection[int], *, now: dt.datetime, need: Need = Need.PAGE
+    ) -> Mapping[int, Quote]:
+        found = self._real.quotes(contract_ids, now=now, need=need)
         if now >= self._better_at:
             return found
         return {

@@ -1,0 +1,40 @@
+"""Feeds for tests that say themselves what is quoted."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Mapping
+from decimal import Decimal
+
+from marketplace.ports import Market, Need, Quote
+
+
+class ToldFeed:
+    """A ``QuoteSource`` whose subclasses say :meth:`spot` and :meth:`quotes`."""
+
+    def spot(self, underlyings: Collection[str], *, now: dt.datetime) -> Mapping[str, Quote]:
+        """Nothing."""
+        return {}
+
+    def quotes(
+        self, contract_ids: Collection[int], *, now: dt.datetime, need: Need = Need.PAGE
+    ) -> Mapping[int, Quote]:
+        """Nothing."""
+        return {}
+
+    def ask(
+        self,
+        underlyings: Collection[str],
+        contract_ids: Collection[int],
+        *,
+        now: dt.datetime,
+        need: Need = Need.PAGE,
+    ) -> Market:
+        """Both, at ``now``."""
+        return Market(
+            self.spot(underlyings, now=now), self.quotes(contract_ids, now=now, need=need), now
+        )
+
+    def last_level(self, underlying: str) -> Decimal | None:
+        """Nothing was heard before."""
+        return None

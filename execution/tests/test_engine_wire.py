@@ -1,0 +1,133 @@
+"""A trading day behind a line that sends everything in pieces and notes who comes from where."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from brokers import vault
+from brokers.models import BrokerAccount
+from execution.models import Execution, OrderIntent
+from execution.tests.test_engine_day import (
+    House,
+    assert_filled,
+    executor,
+    house,
+    runs_closed,
+    simulator,
+    wait_until,
+)
+from marketplace.tests.factories import make_iron_condor
+
+__all__ = ["executor", "house", "simulator"]
+pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
+PIECE = 97
+_TOKEN = re.compile(rb"uthorization: (?:token [^:]+:|Bearer )(\S+)")
+
+
+class Pieces:
+    """Forwards to one broker's port; what comes back leaves in pieces of :data:`PIECE` bytes."""
+
+    def __init__(self, upstream: str) -> None:
+        self._upstream = urlsplit(upstream)
+        #: Peers by access token, of every request that carries one.
+        self.peers: dict[str, set[str]] = defaultdict(set)
+        self._ways: set[asyncio.Task[None]] = set()
+        self._serving: set[asyncio.Task[Any]] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        starting = asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = asyncio.run_coroutine_threadsafe(starting, self._loop).result(10)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    def stop(self) -> None:
+        """Close every connection and the port, and end the thread."""
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    async def _close(self) -> None:
+        self._server.close()
+        for way in self._ways:
+            way.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        peer = writer.get_extra_info("peername")[0]
+        up_reader, up_writer = await asyncio.open_connection(
+            self._upstream.hostname, self._upstream.port
+        )
+
+        async def there() -> None:
+            while data := await reader.read(65536):
+                for token in _TOKEN.findall(data):
+                    self.peers[token.decode()].add(peer)
+                up_writer.write(data)
+
+        async def back() -> None:
+            while data := await up_reader.read(65536):
+                for start in range(0, len(data), PIECE):
+                    writer.write(data[start : start + PIECE])
+                    await writer.drain()
+                    await asyncio.sleep(0.0005)
+
+        ways = {asyncio.create_task(there()), asyncio.create_task(back())}
+        self._ways |= ways
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        for way in ways:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
+        for each in (writer, up_writer):
+            each.close()
+            with contextlib.suppress(OSError):
+                await each.wait_closed()
+
+
+@pytest.fixture
+def lines(house: House, settings: Any) -> Iterator[dict[str, Pieces]]:
+    """A line to each broker, in use from here on."""
+    made = {kind: Pieces(urls["api"]) for kind, urls in settings.QUANTLEAP_BROKERS.items()}
+    settings.QUANTLEAP_BROKERS = {
+        kind: {**urls, "api": made[kind].url} for kind, urls in settings.QUANTLEAP_BROKERS.items()
+    }
+    yield made
+    for line in made.values():
+        line.stop()
+
+
+def test_books_in_pieces_and_accounts_with_an_egress_end_flat(
+    house: House, lines: dict[str, Pieces], executor: Callable[[], Any]
+) -> None:
+    """With the first piece of each book read the entries were MISSED or COMMITTED for ever; books,
+    positions and cancels left by the machine's own address."""
+    template = make_iron_condor(strategy=house.entry_in(9, 8))
+    accounts = house.subscribe(template, 4)
+    wanted = {}
+    for number, account in enumerate(accounts, start=5):
+        address = f"127.0.0.{number}"
+        BrokerAccount.objects.filter(pk=account.pk).update(
+            egress=vault.seal(account, "egress", address)
+        )
+        account.refresh_from_db()
+        wanted[vault.session_of(account).access_token] = {address}
+    executor()
+    wait_until(runs_closed, 60)
+    assert {e.status for e in Execution.objects.all()} == {"CLOSED"}
+    assert_filled(OrderIntent.objects.all())
+    positions = house.control.ask("GET", "/positions")["positions"]
+    assert all(row["quantity"] == 0 for row in positions)
+    seen = {t: peers for line in lines.values() for t, peers in line.peers.items() if t in wanted}
+    assert seen == wanted

@@ -30,7 +30,7 @@ def entry_on(calendar: TradingCalendar, strategy: StrategySpec, day: dt.date) ->
     if session is None or (strategy.weekdays and day.weekday() not in strategy.weekdays):
         return None
     entry_at, exit_at = (at_ist(day, at) for at in (strategy.entry_time, strategy.exit_time))
-    inside = session.opens <= entry_at and exit_at <= session.closes
+    inside = session.opens <= entry_at and exit_at < session.closes  # closes is exclusive
     return DayEntry(entry_at, exit_at, inside)
 
 

@@ -14,18 +14,22 @@ from marketplace.calendar import CalendarError, TradingCalendar
 from marketplace.entries import entry_on, last_loaded_day
 from marketplace.models import Template
 from marketplace.selectors import load_calendar, strategies_for_day
+from marketplace.selectors.market import square_offs
+from marketplace.squareoffs import in_force
+from marketplace.validation import time_findings
 from quantleap.core import clock
-from quantleap.core.console import Cell, Panel, Tile
+from quantleap.core.console import Alarm, Cell, Panel, Tile
 from quantleap.core.tenancy import Environment
 
 #: Month and day from which a missing next year is amber, and red.
 ASK_FOR_NEXT_YEAR: Final = (10, 15)
 NEXT_YEAR_IS_LATE: Final = (11, 15)
 
+_FIELDS: Final = {"entry_time": "Entry", "exit_time": "Exit"}
 Entry = tuple[dt.time, int, str, str, int]
 
 
-def today(request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel]:
+def today(request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel | Alarm]:
     """A constant number of queries; nothing for who may not view templates."""
     user = request.user
     if not user.has_perm("marketplace.view_template"):
@@ -33,10 +37,34 @@ def today(request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel]:
     calendar = load_calendar()
     day = _entry_day(calendar, now)
     return [
+        *_untradable_alarms(calendar, day or clock.ist_date(now)),
         _session_tile(calendar, now),
         _template_tile(),
         _year_tile(calendar, now),
         _entries_panel(calendar, day, now),
+    ]
+
+
+def _untradable_alarms(calendar: TradingCalendar, day: dt.date) -> list[Alarm]:
+    """Published strategies whose times would be refused today: what holds was known later."""
+    hours, cut_offs = calendar.ordinary_hours(day), in_force(square_offs(), day)
+    return [
+        Alarm(
+            f"{strategy.name}: its times cannot be kept",
+            " ".join(findings),
+            reverse("admin:marketplace_template_change", args=[template_id]),
+            "Change and publish it",
+        )
+        for template_id, _public_id, _version, definition in strategies_for_day(Environment.LIVE)
+        for strategy in definition.strategies
+        if (
+            findings := [
+                f"{_FIELDS[name]} {getattr(strategy, name):%H:%M:%S}: {words}"
+                for name, words in time_findings(
+                    strategy.entry_time, strategy.exit_time, hours, cut_offs
+                )
+            ]
+        )
     ]
 
 

@@ -6,12 +6,13 @@ The same findings stand beside the form's fields, refuse a publication, and answ
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from marketplace.calendar import Hours
 from marketplace.definition import Definition, LegSpec, RuleSpec, StrategySpec, leg_label
 from marketplace.rules import RuleError, check_rule
+from marketplace.squareoffs import SquareOff, limits
 
 MAX_LEGS = 20
 MAX_STRATEGIES = 10
@@ -22,12 +23,14 @@ class Market:
     """What is known of the market. An underlying without a contract list is in no mapping.
 
     ``weekly`` says whether a weekly expiry is listed; ``hours`` are the ordinary session hours in
-    force (None: not known, so not checked); ``underlyings`` the tradable symbols.
+    force (None: not known, so not checked), ``square_offs`` the brokers' cut-offs in force;
+    ``underlyings`` the tradable symbols.
     """
 
     underlyings: frozenset[str]
     weekly: Mapping[str, bool] = field(default_factory=dict)
     hours: Hours | None = None
+    square_offs: tuple[SquareOff, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,9 @@ def strategy_findings(strategy: StrategySpec, market: Market) -> Iterator[tuple[
     if strategy.underlying not in market.underlyings:
         known = ", ".join(sorted(market.underlyings)) or "none yet"
         yield "underlying", f"{strategy.underlying} is not traded here; choose one of: {known}."
-    yield from time_findings(strategy.entry_time, strategy.exit_time, market.hours)
+    yield from time_findings(
+        strategy.entry_time, strategy.exit_time, market.hours, market.square_offs
+    )
     if len(set(strategy.weekdays)) != len(strategy.weekdays):
         yield "weekdays", "A weekday is named twice."
     if not strategy.legs:
@@ -98,18 +103,29 @@ def strategy_findings(strategy: StrategySpec, market: Market) -> Iterator[tuple[
         yield "move_to_cost", "Needs a leg with a stop: without one nothing ever moves to cost."
 
 
-def time_findings(entry: dt.time, leave: dt.time, hours: Hours | None) -> Iterator[tuple[str, str]]:
-    """What is wrong with entry and exit times (IST) by the ordinary session hours."""
+def time_findings(
+    entry: dt.time, leave: dt.time, hours: Hours | None, square_offs: Sequence[SquareOff] = ()
+) -> Iterator[tuple[str, str]]:
+    """What is wrong with entry and exit times (IST) by the ordinary session hours.
+
+    ``square_offs`` are the brokers' cut-offs in force; each message names the limit.
+    """
     if leave <= entry:
         yield "exit_time", f"Must be after the entry time {entry:%H:%M:%S}."
     if hours is None:
         return
+    allowed = limits(hours, square_offs)
     if entry < hours.opens:
         yield "entry_time", f"The session opens at {hours.opens:%H:%M} IST."
+    elif entry < allowed.earliest:
+        yield (
+            "entry_time",
+            f"Not before {allowed.earliest:%H:%M:%S} IST: {allowed.why_earliest}.",
+        )
     if entry >= hours.closes:
         yield "entry_time", f"The session closes at {hours.closes:%H:%M} IST."
-    if leave >= hours.closes and leave > entry:
-        yield "exit_time", f"Must be before the session closes at {hours.closes:%H:%M} IST."
+    if leave > allowed.latest and leave > entry:
+        yield "exit_time", f"At the latest {allowed.latest:%H:%M:%S} IST: {allowed.why_latest}."
 
 
 def leg_findings(leg: LegSpec, underlying: str, market: Market) -> Iterator[tuple[str, str]]:

@@ -15,6 +15,7 @@ from marketplace.admin.rows import (
     strategy_initial,
 )
 from marketplace.definition import Definition, LegSpec, StrategySpec
+from marketplace.squareoffs import limits
 from marketplace.validation import Market, leg_findings, strategy_findings
 
 PREFIX: Final = "strategies"
@@ -51,6 +52,7 @@ class DraftEditor:
             self.formset.forms = []  # half a form: nothing says how many rows there are
             return
         for index, form in enumerate(self.formset.forms):
+            _say_hours(form, market)
             legs = strategies[index].legs if data is None and index < len(strategies) else ()
             form.legs = LegFormSet(
                 data, prefix=f"{form.prefix}-legs", initial=[leg_initial(leg) for leg in legs]
@@ -60,6 +62,7 @@ class DraftEditor:
     def new_strategy(self) -> StrategyForm:
         """The empty strategy that the page's script copies."""
         form: Any = StrategyForm(prefix=f"{PREFIX}-__strategy__")
+        _say_hours(form, self._market)
         form.legs = LegFormSet(prefix=f"{form.prefix}-legs")
         return form  # type: ignore[no-any-return]  # forms take attributes freely here
 
@@ -155,6 +158,17 @@ class DraftEditor:
             if not leg.errors:
                 sound.append(canonical(spec))
         return sound
+
+
+def _say_hours(form: Any, market: Market) -> None:
+    """Write the session's limits beside the times."""
+    if market.hours is None:
+        return
+    allowed = limits(market.hours, market.square_offs)
+    form.fields["entry_time"].help_text = f"From {allowed.earliest:%H:%M:%S} on."
+    form.fields[
+        "exit_time"
+    ].help_text = f"At the latest {allowed.latest:%H:%M:%S}: {allowed.why_latest}."
 
 
 def _forget_key(form: Any) -> None:

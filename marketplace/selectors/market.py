@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
+import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 
 from django.db.models import Max, OuterRef, QuerySet, Subquery
 
@@ -21,10 +24,12 @@ from marketplace.models import (
     SpecialSession,
     Underlying,
 )
+from marketplace.squareoffs import SquareOff, in_force, parse_square_offs
 from marketplace.strikes import Rung
 from marketplace.validation import Market
 
 OPTIONS = ("CE", "PE")
+SQUARE_OFFS = Path(__file__).resolve().parent.parent / "data" / "square_offs.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,12 @@ class ContractInfo:
 
 
 # -- calendar -----------------------------------------------------------------------------------
+
+
+@functools.cache
+def square_offs() -> tuple[SquareOff, ...]:
+    """When brokers close intraday positions by themselves: the shipped, dated file, read once."""
+    return parse_square_offs(json.loads(SQUARE_OFFS.read_text(encoding="utf-8")))
 
 
 def load_calendar() -> TradingCalendar:
@@ -188,7 +199,7 @@ def _freeze(day: dt.date) -> Subquery:
 
 
 def load_market(day: dt.date) -> Market:
-    """What a definition is checked against on ``day``: underlyings, weeklies, session hours."""
+    """What a definition is checked against on ``day``: underlyings, weeklies, hours, cut-offs."""
     symbols = frozenset(Underlying.objects.filter(is_active=True).values_list("symbol", flat=True))
     newest = (
         Contract.objects.filter(underlying=OuterRef("underlying"))
@@ -212,4 +223,5 @@ def load_market(day: dt.date) -> Market:
         underlyings=symbols,
         weekly={symbol: has_weekly(days) for symbol, days in listed.items()},
         hours=load_calendar().ordinary_hours(day),
+        square_offs=in_force(square_offs(), day),
     )

@@ -136,3 +136,28 @@ def at(client: Client, wall: str) -> str:
     with time_machine.travel(dt.datetime.fromisoformat(f"{wall}+05:30"), tick=False):
         client.force_login(StaffUser.objects.get())  # sessions end with time
         return client.get("/admin/").content.decode()
+
+
+def test_published_times_that_cannot_be_kept_are_red_on_the_first_page(staff: Client) -> None:
+    """09:15:00 was accepted and missed every day; 15:29:59 lies behind the brokers' cut-offs."""
+    make.load_test_contracts()
+    fine = make.make_iron_condor(strategy={"name": "In time"})
+    late = make.make_iron_condor(strategy={"name": "Too late"})
+    version = late.current_version
+    assert version is not None
+    version.definition["strategies"][0] |= {"entry_time": "09:15:00", "exit_time": "15:29:59"}
+    published_before = models.TemplateVersion.objects.create(
+        template=late,
+        number=2,
+        definition=version.definition,
+        published_by="author",
+        published_at=make.TEST_NOW,
+    )
+    models.Template.objects.filter(pk=late.pk).update(current_version=published_before)
+    page = at(staff, "2026-08-04 09:16")
+    assert "Too late: its times cannot be kept" in page
+    assert "Entry 09:15:00: Not before 09:15:15 IST" in page
+    assert "Exit 15:29:59: At the latest 15:23:00 IST" in page
+    assert reverse("admin:marketplace_template_change", args=[late.pk]) in page
+    assert "In time: its times" not in page
+    assert fine.name in page

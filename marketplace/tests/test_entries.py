@@ -69,3 +69,21 @@ def test_how_far_the_calendar_reaches_without_a_gap() -> None:
     assert last_loaded_day({2025, 2027}, now) is None
     assert last_loaded_day({2027, 2028}, ist("2027-12-31 23:59")) == dt.date(2028, 12, 31)
     assert last_loaded_day({2027}, ist("2028-01-01 00:00")) is None
+
+
+def test_an_exit_at_the_close_is_outside_of_the_session() -> None:
+    """It counted as inside, and its orders were refused for a minute: the market was closed."""
+    day = dt.date(2026, 8, 4)  # 09:15 to 15:40
+    for leave, inside in ((dt.time(15, 39, 59), True), (dt.time(15, 40), False)):
+        found = entry_on(CALENDAR, strategy_spec(exit_time=leave), day)
+        assert found is not None
+        assert found.inside_session is inside
+
+
+def test_a_half_day_misses_what_would_leave_after_its_close() -> None:
+    budget = dt.date(2026, 2, 1)  # a Sunday, 09:15 to 15:30
+    for leave, inside in ((dt.time(15, 29), True), (dt.time(15, 30), False)):
+        strategy = strategy_spec(special_sessions=True, exit_time=leave)
+        found = entry_on(CALENDAR, strategy, budget)
+        assert found is not None
+        assert found.inside_session is inside

@@ -148,7 +148,15 @@ def test_legs_are_reordered_changed_added_and_removed_by_key(staff: Client) -> N
         ),
         ({"strategies-0-exit_time": "09:20:00"}, "Must be after the entry time 09:20:00."),
         ({"strategies-0-entry_time": "09:10"}, "The session opens at 09:15 IST."),
-        ({"strategies-0-exit_time": "15:40"}, "Must be before the session closes at 15:40 IST."),
+        (
+            {"strategies-0-entry_time": "09:15"},
+            "Not before 09:15:15 IST: the session opens at 09:15, and first prices must come.",
+        ),
+        (
+            {"strategies-0-exit_time": "15:29:59"},
+            "At the latest 15:23:00 IST: Zerodha closes intraday positions from 15:25 on, and an "
+            "exit may need a few tries.",
+        ),
         ({"strategies-0-entry_time": "soon"}, "Write a time as HH:MM:SS (IST)."),
         (
             {"strategies-0-move_to_cost": "ALL_LEGS"},

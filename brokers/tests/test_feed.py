@@ -21,7 +21,9 @@ from django.conf import LazySettings
 
 from brokers.errors import BrokerRejected
 from brokers.feed import FIRST_SECONDS, FeedQuotes, load_feeds
+from brokers.feedloop import feed_loop
 from brokers.models import FeedAccount
+from brokers.pace import Call, Urgency
 from brokers.services.feeds import complete_feed_login, feed_login_url, save_feed_account
 from brokers.tests import loopback
 from brokers.tests.factories import make_contract, make_feed
@@ -270,6 +272,34 @@ def test_strategies_of_the_same_second_share_a_call(serve: Any) -> None:
         thread.join(30)
     assert sorted(map(tuple, found)) == sorted((c.pk,) for c in contracts)
     assert len(seen) <= 2  # those that came while the first call was under way share the second
+
+
+@pytest.mark.django_db
+def test_a_limit_that_a_refusal_names_is_obeyed_and_the_question_asked_again(serve: Any) -> None:
+    """A login that is provisioned with less than documented, or used by somebody else as well."""
+    make_feed("noren", "zebu", now=NOW)
+    too_many = {
+        "stat": "Not_Ok",
+        "emsg": "Invalid Input :  Order Recieved 4 in a current second exceeds Limit 3 for user",
+    }
+    refusals = [loopback.reply(json.dumps(too_many).encode(), "400 Bad Request")]
+
+    def answer(connection: socket.socket, request: bytes) -> None:
+        if b"GetQuotes" in request and refusals:
+            refusals.pop()(connection, request)
+            return
+        at = NOW + dt.timedelta(seconds=1)
+        loopback.reply(json.dumps(noren("24406", at)).encode())(connection, request)
+
+    seen = serve("zebu", answer, raw=True)
+    market = FeedQuotes().ask(["NIFTY"], (), now=NOW, need=Need.PAGE)
+    assert market.spots["NIFTY"].last == Decimal(24406)
+    assert len([request for request in seen if b"GetQuotes" in request]) == 2
+    (line,) = [line for line in feed_loop().lines.values() if line.feed.name == "noren"][-1:]
+    assert line.pacer.next_slot(1e9, Call.QUOTE, Urgency.FIRST) == 1e9
+    for _ in range(2):
+        line.pacer.take(1e9, Call.QUOTE)
+    assert line.pacer.next_slot(1e9, Call.QUOTE, Urgency.FIRST) == 1e9 + 1
 
 
 # -- the clock of a feed ---------------------------------------------------------------------

@@ -1,0 +1,266 @@
+"""Entries and stops at the quote limits that the brokers document: the simulator's own defaults."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from brokers import vault
+from brokers.feed import PLATFORM_QUOTES, FeedQuotes, read_level
+from brokers.models import FeedAccount
+from brokers.tests import loopback
+from brokers.tests.factories import make_feed
+from brokers.zebu import touchline
+from execution.engine.deciding import (
+    Missed,
+    NoQuote,
+    decide_entry,
+    decide_missed,
+    resolve_legs,
+)
+from execution.engine.timing import from_settings
+from execution.live import LiveRun
+from execution.models import Execution, Run, RunDecision
+from execution.tests.factories import log_in, make_accounts, make_partner, subscribe_accounts
+from execution.tests.house import API_KEY
+from execution.tests.inmemory import live_run
+from execution.tests.rows import make_run, strategy_of
+from execution.tests.test_engine_day import (
+    DAY,
+    House,
+    executor,
+    house,
+    runs_closed,
+    simulator,
+    wait_until,
+)
+from marketplace.definition import StrategySpec
+from marketplace.ports import Need, Quote
+from marketplace.tests.factories import leg_spec, make_short_straddle, strategy_spec
+from quantleap.core import clock
+
+__all__ = ["executor", "house", "simulator"]
+pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
+HELD = ("OTM2", "OTM4")
+
+
+def refused(house: House, client_id: str = "") -> int:
+    """Calls that broke a limit, at the simulator's own count."""
+    rows = house.control.ask("GET", "/limits")["refused"]
+    return sum(row["calls"] for row in rows if client_id in ("", row["client_id"]))
+
+
+def run_of(strategy: StrategySpec) -> LiveRun:
+    return live_run(strategy, trade_date=DAY, resolved={})
+
+
+def decided(strategies: list[StrategySpec]) -> list[int]:
+    """Legs that were resolved, by strategy; each in a thread of its own, all at once."""
+
+    def one(strategy: StrategySpec) -> int:
+        try:
+            return len(resolve_legs(run_of(strategy), now=clock.now(), max_age=2.0))
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(len(strategies)) as pool:
+        return list(pool.map(one, strategies))
+
+
+def condor(wings: int) -> StrategySpec:
+    legs = [
+        leg_spec(side, option_type, f"OTM{steps}")
+        for option_type in ("CE", "PE")
+        for side, steps in (("SELL", wings), ("BUY", wings + 2))
+    ]
+    return strategy_spec(legs)
+
+
+# -- b1 --------------------------------------------------------------------------------------
+def test_a_kite_feed_asked_40_ms_apart_102_tries_in_12_s_and_no_decision(house: House) -> None:
+    """Ten strategies of one second; the level was last heard a second before."""
+    feed = FeedAccount.objects.get()
+    assert PLATFORM_QUOTES.spot(["NIFTY"], now=clock.now())
+    until = time.monotonic() + 10
+    while PLATFORM_QUOTES.ask(["BANKNIFTY"], (), now=clock.now()).trouble:
+        assert time.monotonic() < until
+    house.control.ask("POST", "/limits", kite_quotes_per_second=1)  # counts anew
+    assert decided([condor(1 + n % 3) for n in range(10)]) == [4] * 10
+    assert refused(house, feed.client_id) == 0
+
+
+def test_two_questions_in_one_second_are_one_too_many(house: House) -> None:
+    """The control: what the old way did, and that the simulator minds."""
+    feed = FeedAccount.objects.get()
+    house.control.ask("POST", "/limits", kite_quotes_per_second=1)
+    levels = [read_level(feed) for _ in range(2)]
+    assert [bool(level.problem) for level in levels] == [False, True]
+    assert refused(house, feed.client_id) == 1
+
+
+def test_ten_strategies_of_one_second_all_enter_on_a_kite_feed(
+    house: House, executor: Callable[[], Any]
+) -> None:
+    accounts = make_accounts(10, partner=make_partner(), brokers=("zebu", "zerodha"))
+    log_in(accounts, house.control.token, clock.now())
+    times = house.entry_in(16, 60)
+    for account in accounts:
+        subscribe_accounts(make_short_straddle(strategy=times), [account])
+    executor()
+    wait_until(lambda: RunDecision.objects.filter(kind="ENTRY").count() == 10, 40)
+    legs = [len(d.payload["legs"]) for d in RunDecision.objects.filter(kind="ENTRY")]
+    assert legs == [2] * 10
+    wait_until(lambda: Execution.objects.filter(status="OPEN").count() == 10, 40)
+    assert refused(house, FeedAccount.objects.get().client_id) == 0
+
+
+# -- b2 --------------------------------------------------------------------------------------
+@pytest.fixture
+def noren(house: House) -> FeedAccount:
+    """The platform's only feed is a Noren login."""
+    FeedAccount.objects.all().delete()
+    feed = make_feed("noren", "zebu", now=clock.now())
+    feed.api_key = vault.seal(feed, "api_key", API_KEY)
+    feed.access_token = vault.seal(
+        feed, "access_token", house.control.token("zebu", feed.client_id)
+    )
+    feed.save()
+    return feed
+
+
+def held_contracts() -> set[int]:
+    """Four legs near the money."""
+    legs = [leg_spec("SELL", kind, steps) for kind in ("CE", "PE") for steps in HELD]
+    resolved = resolve_legs(run_of(strategy_spec(legs)), now=clock.now(), max_age=2.0)
+    return {leg.contract_id for leg in resolved.values()}
+
+
+def times_heard(contracts: set[int], seconds: int) -> Iterator[dict[int, Quote]]:
+    """The risk rules' question until every contract's price is ``seconds`` younger, bounded."""
+    feeds, until = FeedQuotes(), time.monotonic() + 6 * seconds
+    first: dict[int, dt.datetime] = {}
+    while time.monotonic() < until:
+        now = clock.now()
+        quotes = dict(feeds.ask((), contracts, now=now, need=Need.RISK).quotes)
+        yield quotes
+        for key, quote in quotes.items():
+            first.setdefault(key, quote.at)
+        grown = [
+            key for key, at in first.items() if quotes[key].at - at >= dt.timedelta(seconds=seconds)
+        ]
+        if len(grown) == len(contracts):
+            return
+    raise AssertionError(f"not {seconds} s of prices: {first}")
+
+
+def test_four_held_legs_on_a_noren_feed_priced_for_30_s_then_none_of_four(
+    house: House, noren: FeedAccount
+) -> None:
+    """With a twentieth of the minute's budget, so that the test need not take a minute: four legs
+    asked once a second would be refused after two seconds."""
+    contracts = held_contracts()
+    house.control.ask("POST", "/limits", noren_calls_per_minute=6)
+    for quotes in times_heard(contracts, 6):
+        assert set(quotes) == contracts
+    assert refused(house, noren.client_id) == 0
+
+
+def test_without_its_websocket_a_noren_feed_keeps_both_windows(
+    house: House, noren: FeedAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(touchline, "PATH", "/nothing-there/")
+    contracts = held_contracts()
+    heard = [set(quotes) for quotes in times_heard(contracts, 2)]
+    assert contracts in heard
+    assert refused(house, noren.client_id) == 0
+
+
+# -- d6 --------------------------------------------------------------------------------------
+class Decider:
+    """Two executors that do not know each other."""
+
+    def __init__(self, owner: str) -> None:
+        self.owner = owner
+        self.timing = from_settings()
+
+
+def a_run(house: House) -> LiveRun:
+    row = make_run(make_short_straddle(strategy=house.entry_in(60, 60)), day=DAY, status="ARMED")
+    return run_of(strategy_of(row)).__class__(
+        id=row.pk,
+        public_id=row.public_id,
+        template_id=row.template_id,
+        template_public_id=row.template.public_id,
+        strategy=strategy_of(row),
+        trade_date=DAY,
+        entry_at=row.entry_at,
+        exit_at=row.exit_at,
+        grace_until=row.grace_until,
+        status=row.status,
+    )
+
+
+def test_one_executor_missed_while_another_traded(house: House) -> None:
+    """Whoever is first decides, also that nobody enters."""
+    run, now = a_run(house), clock.now()
+    problem = NoQuote("NO_QUOTE", "no fresh level of NIFTY (main: did not answer)")
+    with pytest.raises(Missed) as first:
+        decide_missed(run, problem, Decider("one"), now)
+    with pytest.raises(Missed) as second:
+        decide_entry(run, Decider("two"), now)
+    for missed in (first.value, second.value):
+        assert (missed.cause, missed.message) == ("NO_QUOTE", problem.message)
+    other = a_run(house)
+    legs = decide_entry(other, Decider("two"), clock.now())
+    assert decide_missed(other, problem, Decider("one"), clock.now()) == legs
+    assert RunDecision.objects.filter(kind="ENTRY").count() == 2
+
+
+# -- c5 --------------------------------------------------------------------------------------
+def test_a_feed_that_hangs_held_up_the_heartbeat(
+    house: House, executor: Callable[[], Any], settings: Any
+) -> None:
+    """It never answers; the executor stays unfenced throughout and misses the run by name."""
+    accounts = make_accounts(3, partner=make_partner(), brokers=("zebu",))
+    log_in(accounts, house.control.token, clock.now())
+    subscribe_accounts(make_short_straddle(strategy=house.entry_in(9, 60)), accounts)
+
+    def hang(connection: Any, request: bytes) -> None:
+        connection.recv(1)  # until the other side gives up
+
+    with loopback.server(hang) as (url, seen):
+        settings.QUANTLEAP_BROKERS["zerodha"]["api"] = url
+        host = executor()
+        wait_until(lambda: bool(host.executor and host.executor.tokens), 20)
+        fenced = []
+
+        def over() -> bool:
+            fenced.append(host.executor.fenced())
+            return runs_closed()
+
+        wait_until(over, 60)
+    assert seen
+    assert not any(fenced)
+    assert {run.status for run in Run.objects.all()} == {"MISSED"}
+    said = set(Execution.objects.values_list("cause", "message"))
+    assert {cause for cause, _ in said} == {"NO_QUOTE"}
+    assert all("feed: " in message for _, message in said), said
+
+
+def test_a_price_of_the_websocket_is_a_price(house: House, noren: FeedAccount) -> None:
+    """Level, book and time as the call gives them."""
+    (contract,) = list(held_contracts())[:1]
+    market = PLATFORM_QUOTES.ask(["NIFTY"], [contract], now=clock.now(), need=Need.RISK)
+    level, quote = market.spots["NIFTY"], market.quotes[contract]
+    assert abs(level.last - Decimal(25_000)) < 2_000
+    assert quote.bid is not None
+    assert quote.ask is not None
+    assert quote.bid < quote.ask
+    assert level.traded_at == level.at

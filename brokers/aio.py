@@ -60,7 +60,8 @@ def _words(error: Exception) -> str:
 
 
 def client(*, connections: int = 100, source: str = "") -> aiohttp.ClientSession:
-    """A client for broker calls that leaves from ``source`` (an IP address, '' for the machine's).
+    """A client for broker calls that leaves from ``source`` (an IP address, '' for the machine's),
+    over at most so many ``connections`` at once (0: any number).
 
     Nothing from the environment, no cookies. Close it when done.
     """

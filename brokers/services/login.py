@@ -113,7 +113,12 @@ def complete_login(
     credentials = vault.credentials_of(account)
     result = _exchange(account, credentials, code)
     if result.unknown:
-        log.warning("broker_login_unknown", account=account.pk, broker=account.broker)
+        log.warning(
+            "broker_login_unknown",
+            account=account.pk,
+            broker=account.broker,
+            reason=result.error,
+        )
         raise BrokerUnavailable("The broker did not answer; start the login again")
     if result.error:
         raise BrokerRejected(

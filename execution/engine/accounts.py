@@ -15,7 +15,8 @@ from brokers.registry import get_adapter
 from brokers.routes import Route
 from brokers.selectors import TradingAccount, instrument_names, trading_accounts
 from execution.engine.channel import CONNECTIONS_PER_ACCOUNT, Channel
-from execution.engine.connecting import Places, kernel_timeout
+from execution.engine.connecting import kernel_timeout
+from execution.engine.places import CONNECTS, Places
 from execution.engine.transport import Deadlines
 from execution.live import LiveExecution, LiveIntent
 from execution.pacing import Pacers
@@ -49,7 +50,7 @@ class Accounts:
         self._names: dict[str, dict[int, BrokerInstrument]] = {}
         self._deadlines: Deadlines | None = None
         self._pacers = Pacers()
-        self._places = Places()
+        self._places = Places(CONNECTS)
         self._warming: dict[Channel, asyncio.Task[None]] = {}
 
     async def open_for(self, executions: Iterable[LiveExecution]) -> None:

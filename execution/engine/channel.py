@@ -12,7 +12,7 @@ import structlog
 from brokers.base import BrokerAdapter, HttpResponse, Session
 from brokers.pace import ORDER_CALLS
 from brokers.routes import Route
-from execution.engine.connecting import Places
+from execution.engine.places import Places
 from execution.engine.transport import Answer, Connection, Deadlines, NotConnected, Target
 from execution.live import LiveIntent
 from execution.pacing import Call, Pacer, Urgency, urgency
@@ -91,7 +91,7 @@ class Channel:
                 if connection.is_open:
                     continue
                 try:
-                    await self._places.connect(connection.connect)
+                    await self._places.carry(connection.connect)
                 except NotConnected as error:
                     self._fault = str(error)
                     log.warning("connect_failed", account=self.account_id, reason=self._fault)

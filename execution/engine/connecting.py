@@ -15,9 +15,9 @@ import socket
 import ssl
 import struct
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import aiohappyeyeballs
@@ -26,8 +26,6 @@ from brokers import tls
 from brokers.dial import NEXT_ADDRESS, family_of
 
 CONNECT_TIMEOUT: Final = 5.0
-CONNECTING_AT_ONCE: Final = 64
-PLACE_HELD: Final = 0.25
 #: Seconds that written bytes may stay unacknowledged, where nobody says otherwise.
 KERNEL_TIMEOUT: Final = 5.0
 _RESET: Final = struct.pack("ii", 1, 0)
@@ -56,29 +54,6 @@ class Target:
         secure = parts.scheme == "https"
         port = parts.port or (443 if secure else 80)
         return cls(parts.hostname or "", port, secure, parts.path.rstrip("/"), source)
-
-
-class Places:
-    """How many connections of an executor may be in the making at once.
-
-    A handshake is two milliseconds of one core, and the loop has other things to do meanwhile. A
-    connect that has not come to be within :data:`PLACE_HELD` goes on without its place: whoever
-    swallows SYNs or never answers TLS keeps nobody else waiting.
-    """
-
-    def __init__(self, at_once: int = CONNECTING_AT_ONCE) -> None:
-        self._places = asyncio.Semaphore(at_once)
-
-    async def connect(self, connect: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Carry a connect through, beginning when there is a place."""
-        async with self._places:
-            attempt = asyncio.create_task(connect())
-            try:
-                await asyncio.wait({attempt}, timeout=PLACE_HELD)
-            except BaseException:
-                attempt.cancel()
-                raise
-        await attempt
 
 
 def kernel_timeout(answer_timeout: float, visibility_delay: float) -> float:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 
@@ -13,8 +13,9 @@ from brokers import aio
 from brokers.base import BookRead, BookState, HttpRequest, HttpResponse, OrderReport, PositionRead
 from brokers.http import TransportError
 from execution import live, outcome
-from execution.engine import sabotage
+from execution.engine import places, sabotage
 from execution.engine.channel import Channel
+from execution.engine.places import Places
 from execution.live import LiveIntent
 from execution.pacing import EXITS, READS, Call
 from execution.progress import STUCK_AFTER
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
     from execution.engine.executor import Executor
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 PERIOD: Final = 0.05
-AT_ONCE: Final = 48
+#: Bytes from which an answer is parsed beside the loop: a thousand orders take a tenth of a second.
+LARGE: Final = 32 * 1024
 FIRST_READ: Final = 0.12
 UNKNOWN_EVERY: Final = 1.5
 REST_EVERY: Final = 2.0
@@ -39,8 +42,9 @@ class BookPoller:
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
-        self._clients = aio.Clients(connections=AT_ONCE)
-        self._gate = asyncio.Semaphore(AT_ONCE)
+        # No bound of its own on connections: those that hang would use it up.
+        self._clients = aio.Clients(connections=0)
+        self._places = Places(places.READS)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
@@ -97,14 +101,12 @@ class BookPoller:
     async def _read(self, channel: Channel, intents: Sequence[LiveIntent]) -> None:
         try:
             await channel.paced(Call.READ, READS)
-            async with self._gate:
-                started = clock.monotonic()
-                response = await self._fetch(channel, channel.adapter.order_book(channel.session))
-            book = (
-                channel.adapter.parse_order_book(response)
-                if response is not None
-                else BookRead(ok=False)
+            response, started = await self._placed(
+                channel, channel.adapter.order_book(channel.session)
             )
+            book = BookRead(ok=False)
+            if response is not None:
+                book = await self._parsed(channel.adapter.parse_order_book, response)
             if book.ok:
                 self._apply(channel, book.orders, started)
             elif book.cause is not None and book.cause == "SESSION_EXPIRED":
@@ -196,9 +198,10 @@ class BookPoller:
         if channel is None:
             return None
         await channel.paced(Call.READ, EXITS)  # an exit waits for it
-        async with self._gate:
-            response = await self._fetch(channel, channel.adapter.positions(channel.session))
-        return None if response is None else channel.adapter.parse_positions(response)
+        response, _ = await self._placed(channel, channel.adapter.positions(channel.session))
+        if response is None:
+            return None
+        return await self._parsed(channel.adapter.parse_positions, response)
 
     async def cancel(self, intent: LiveIntent) -> None:
         """Send a cancel; whatever it answers, the book is read next."""
@@ -211,6 +214,23 @@ class BookPoller:
         if response is not None and response.status == TOO_MANY:
             channel.throttled(response, Call.CHANGE)
         self.soon(intent.account_id)
+
+    async def _placed(
+        self, channel: Channel, request: HttpRequest
+    ) -> tuple[HttpResponse | None, float]:
+        """The answer to a read, and when it was asked (monotonic seconds)."""
+
+        async def read() -> tuple[HttpResponse | None, float]:
+            started = clock.monotonic()
+            return await self._fetch(channel, request), started
+
+        return await self._places.carry(read)
+
+    async def _parsed(self, parse: Callable[[HttpResponse], T], response: HttpResponse) -> T:
+        if len(response.body) <= LARGE:
+            return parse(response)
+        await self._executor.quiet.over()  # a thread would take turns with the orders that leave
+        return await asyncio.to_thread(parse, response)
 
     async def _fetch(self, channel: Channel, request: HttpRequest) -> HttpResponse | None:
         """The answer, or None when there was none in time (which proves nothing)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import threading
 import tracemalloc
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -20,6 +21,7 @@ from brokers.tests import loopback
 from brokers.wire import MAX_BODY_BYTES
 from execution import live
 from execution.engine.channel import Channel
+from execution.engine.places import Places
 from execution.engine.polling import BookPoller
 from execution.tests import wire
 
@@ -130,6 +132,61 @@ def test_a_drip_that_never_ends_is_ended_by_the_deadline() -> None:
 
     with loopback.server(drip) as (url, _):
         assert ask(url, Limits(connect=0.5, read=0.5)).outcome is Outcome.UNKNOWN
+
+
+def test_readers_that_hang_keep_no_place_of_those_that_are_answered() -> None:
+    """One place for reads: the healthy account's book is read while the other's hangs."""
+
+    async def main() -> tuple[bool, bool]:
+        left = asyncio.Event()
+
+        async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while await reader.read(65536):
+                pass
+            writer.close()
+            left.set()
+
+        silent = await asyncio.start_server(hang, "127.0.0.1", 0)
+        port = silent.sockets[0].getsockname()[1]
+        async with wire.broker(lambda request, before: wire.reply(book(500)[0])) as (url, _):
+            told = wire.Told()
+            hanging = wire.channel(f"http://127.0.0.1:{port}", told)
+            healthy = wire.channel(url, told)
+            healthy.account_id = 2
+            poller = BookPoller(wire.executor(hanging, healthy))
+            poller._places = Places(1)
+            waiting = asyncio.create_task(poller.positions(1))
+            await asyncio.sleep(0)
+            read = await poller.positions(2)
+            done = waiting.done()
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+            await poller.close()
+            await left.wait()
+            silent.close()
+            return read is not None, done
+
+    assert asyncio.run(main()) == (True, False)
+
+
+def test_a_book_of_ten_thousand_orders_does_not_stop_the_loop() -> None:
+    """It was parsed in the loop: everybody's orders stood still for the better part of a second."""
+    payload, count = book(2_500_000)
+    threads: set[str] = set()
+
+    def parse(response: HttpResponse) -> int:
+        threads.add(threading.current_thread().name)
+        return len(wire.ADAPTER.parse_order_book(response).orders)
+
+    async def main() -> tuple[int, int]:
+        poller = BookPoller(wire.executor())
+        large = await poller._parsed(parse, HttpResponse(200, {}, payload))
+        small = await poller._parsed(parse, HttpResponse(200, {}, book(500)[0]))
+        return large, small
+
+    assert asyncio.run(main()) == (count, book(500)[1])
+    assert len(threads - {threading.current_thread().name}) == 1
+    assert threading.current_thread().name in threads  # the small one
 
 
 # -- by which way ----------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from brokers.selectors import TradingAccount
 from brokers.tests import loopback
 from execution.engine.accounts import Accounts
 from execution.engine.channel import Channel
-from execution.engine.connecting import Places
+from execution.engine.places import Places
 from execution.engine.quiet import Quiet
 from execution.tests import wire
 

@@ -14,7 +14,8 @@ from brokers.routes import Route
 from brokers.zerodha.adapter import ZerodhaAdapter
 from execution import live
 from execution.engine.channel import Channel
-from execution.engine.connecting import Places
+from execution.engine.places import CONNECTS, Places
+from execution.engine.quiet import Quiet
 from execution.engine.transport import Answer, Deadlines, serialise
 from execution.live import LiveIntent
 from execution.pacing import Pacer
@@ -73,7 +74,7 @@ def channel(
         pacer=Pacer(ADAPTER.capabilities.windows),
         timeout=timeout,
         drop_after=5.0,
-        places=places or Places(),
+        places=places or Places(CONNECTS),
         loop=loop,
         deadlines=Deadlines(loop),
         may_send=lambda intent, now: "",
@@ -106,6 +107,7 @@ def executor(*channels: Channel, **fields: Any) -> Any:
             "random": random.Random(1),
             "now": clock.now,
             "executions": {},
+            "quiet": Quiet(),
             **fields,
         }
     )

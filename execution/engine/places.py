@@ -1,0 +1,35 @@
+"""How many calls of a kind may be under way at once; the slow keep nobody waiting."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
+#: Connects in the making: a handshake is up to two milliseconds of one core, and the loop has other
+#: things to do meanwhile.
+CONNECTS: Final = 64
+#: Reads under way, for the same reason.
+READS: Final = 48
+#: Seconds for which a call keeps its place. What takes longer waits for a broker and costs nothing:
+#: it goes on outside, and whoever swallows SYNs or never answers keeps nobody else waiting.
+HELD: Final = 0.25
+
+
+class Places:
+    """A bound on what begins, not on what hangs."""
+
+    def __init__(self, at_once: int) -> None:
+        self._places = asyncio.Semaphore(at_once)
+
+    async def carry(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The call's result; it begins when there is a place."""
+        async with self._places:
+            attempt = asyncio.create_task(call())
+            try:
+                await asyncio.wait({attempt}, timeout=HELD)
+            except BaseException:
+                attempt.cancel()
+                raise
+        return await attempt

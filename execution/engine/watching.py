@@ -61,7 +61,10 @@ class RiskDesk:
             for leg_key, quote in prices_of(run, fresh).items():
                 watch = run.watches.get(leg_key)
                 worth = mark(quote, oldest=oldest, tick=run.resolved[leg_key].tick_size)
-                if watch is None or worth is None:
+                if watch is None:
+                    continue
+                if worth is None:  # an old trade under a book with one side: no rule can be judged
+                    log.warning("risk_without_price", run=run.public_id, leg=leg_key)
                     continue
                 kind = trigger(watch, worth.price)
                 if kind is None:

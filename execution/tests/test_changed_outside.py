@@ -1,0 +1,68 @@
+"""Orders that somebody changed in the broker's own app: final with what they are, and told."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from brokers.base import BookState, OrderReport
+from execution import live, outcome
+from execution.live import LiveIntent
+from execution.tests.inmemory import ENTRY_AT, LOT, live_intent, report
+from execution.words import explain
+
+NOW = 1000.0
+
+
+def at_broker(**fields: Any) -> LiveIntent:
+    values: dict[str, Any] = {"sends": 1, "quantity": 2 * LOT, "filled_quantity": LOT}
+    return live_intent(**({"state": live.PARTIAL} | values | fields))
+
+
+def row(intent: LiveIntent, state: BookState, filled: int, quantity: int) -> OrderReport:
+    return dataclasses.replace(report(intent, state, filled), quantity=quantity)
+
+
+@pytest.mark.parametrize("purpose", [live.ENTRY, live.EXIT, live.UNWIND])
+@pytest.mark.parametrize("state", [live.SENDING, live.UNKNOWN, live.ACCEPTED, live.PARTIAL])
+def test_complete_65_of_our_130_is_final_with_65(purpose: str, state: str) -> None:
+    """Seen: PARTIAL for ever, no alarm."""
+    filled = LOT if state == live.PARTIAL else 0
+    intent = at_broker(state=state, purpose=purpose, filled_quantity=filled)
+    told = row(intent, BookState.FILLED, LOT, LOT)
+    assert outcome.apply_report(intent, told, at=ENTRY_AT, now_mono=NOW)
+    assert (intent.state, intent.filled_quantity) == (live.CANCELLED, LOT)
+    assert intent.cause == outcome.CHANGED_OUTSIDE
+    assert intent.final_at == ENTRY_AT
+    assert outcome.is_changed(intent, told)
+    assert "changed at the broker" in explain(intent.cause)
+    assert not outcome.apply_report(intent, told, at=ENTRY_AT, now_mono=NOW)
+
+
+@pytest.mark.parametrize(
+    ("state", "filled", "quantity", "changed"),
+    [
+        (BookState.FILLED, LOT, 2 * LOT, False),  # the state before the quantity: read again
+        (BookState.OPEN, LOT, LOT, True),  # cut down, not yet said to be complete
+        (BookState.OPEN, LOT, 2 * LOT, False),
+        (BookState.OTHER, 0, 0, False),  # could not be read
+    ],
+)
+def test_what_is_not_complete_with_its_own_quantity_is_not_final(
+    state: BookState, filled: int, quantity: int, changed: bool
+) -> None:
+    intent = at_broker()
+    told = row(intent, state, filled, quantity)
+    outcome.apply_report(intent, told, at=ENTRY_AT, now_mono=NOW)
+    assert intent.state == live.PARTIAL
+    assert outcome.is_changed(intent, told) == changed
+
+
+def test_an_order_made_larger_is_filled_and_told() -> None:
+    intent = at_broker()
+    told = row(intent, BookState.FILLED, 3 * LOT, 3 * LOT)
+    assert outcome.apply_report(intent, told, at=ENTRY_AT, now_mono=NOW)
+    assert (intent.state, intent.filled_quantity) == (live.FILLED, 2 * LOT)
+    assert outcome.is_changed(intent, told)

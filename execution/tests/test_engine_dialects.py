@@ -1,0 +1,93 @@
+"""A trading day at brokers that answer oddly: histories in books, orders cut down in an app."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+from django.conf import settings
+
+from execution.models import Execution, OrderIntent
+from execution.tests.factories import log_in, make_accounts, make_partner, subscribe_accounts
+from execution.tests.test_engine_day import (
+    House,
+    assert_filled,
+    executor,
+    house,
+    runs_closed,
+    simulator,
+    wait_until,
+)
+from marketplace.tests.factories import make_short_straddle
+from quantleap.core import clock
+
+__all__ = ["executor", "house", "simulator"]
+pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
+LOT = 65
+
+
+def flat(house: House) -> bool:
+    positions = house.control.ask("GET", "/positions")["positions"]
+    return all(position["quantity"] == 0 for position in positions)
+
+
+def test_a_book_with_each_orders_history_raises_no_false_duplicate(
+    house: House, executor: Callable[[], Any]
+) -> None:
+    """Seen: the same id three times was DUPLICATE, half stuck, 24 positions open."""
+    house.control.ask("POST", "/manner", history=True)
+    template = make_short_straddle(strategy=house.entry_in(9, 6))
+    house.subscribe(template, 4)
+    executor()
+    wait_until(runs_closed, 60)
+    assert_filled(OrderIntent.objects.all())
+    assert list(Execution.objects.values_list("status", "needs_attention", "cause")) == [
+        ("CLOSED", False, "")
+    ] * len(Execution.objects.all())
+    assert flat(house)
+
+
+class BrokersApp:
+    """The customer's own app at Kite: another login, the same orders."""
+
+    def __init__(self, house: House, client_id: str) -> None:
+        answer = house.control.ask(
+            "POST", "/sessions", broker="zerodha", api_key="theapp", client_id=client_id
+        )
+        self._url = settings.QUANTLEAP_BROKERS["zerodha"]["api"]
+        assert urlsplit(self._url).hostname == "127.0.0.1"
+        self._headers = {"Authorization": f"token theapp:{answer['access_token']}"}
+
+    def cut_down(self, order_id: str, units: int) -> None:
+        requests.put(
+            f"{self._url}/orders/regular/{order_id}",
+            data={"quantity": units},
+            headers=self._headers,
+            timeout=10,
+        ).raise_for_status()
+
+
+def test_an_order_cut_down_in_the_brokers_app_is_final_and_alarms(
+    house: House, executor: Callable[[], Any]
+) -> None:
+    """Seen: COMPLETE 65 of our 130 was PARTIAL for ever, and nobody was told."""
+    template = make_short_straddle(strategy=house.entry_in(9, 30))
+    (account,) = accounts = make_accounts(1, partner=make_partner(), brokers=("zerodha",))
+    log_in(accounts, house.control.token, clock.now())
+    subscribe_accounts(template, accounts, multipliers=(Decimal(2),))
+    match = {"client_id": account.client_id, "side": "SELL"}
+    house.control.ask("POST", "/faults", kind="partial_fill", match=match, count=1)
+    app = BrokersApp(house, account.client_id)
+    executor()
+    wait_until(lambda: OrderIntent.objects.filter(state="PARTIAL").exists(), 30)
+    partial = OrderIntent.objects.get(state="PARTIAL")
+    app.cut_down(partial.broker_order_id, LOT)
+    wait_until(lambda: Execution.objects.filter(needs_attention=True).exists(), 20)
+    partial.refresh_from_db()
+    assert (partial.state, partial.filled_quantity) == ("CANCELLED", LOT)
+    assert partial.cause == "CHANGED_OUTSIDE"
+    wait_until(lambda: flat(house), 40)

@@ -22,6 +22,7 @@ from quantleap.core import clock
 log = structlog.get_logger(__name__)
 
 CONNECTIONS_PER_ACCOUNT: Final = 2
+_OK: Final = 200
 
 
 class Channel:
@@ -164,6 +165,14 @@ class Channel:
             await asyncio.sleep(slot - now)
         self.pacer.take(now, call)
 
+    def _is_throttled(self, response: HttpResponse) -> bool:
+        """Whether an order was one too many: HTTP 429, or Noren's 400 with its sentence."""
+        if response.status == _OK:
+            return False
+        return response.status == TOO_MANY or (
+            self.adapter.parse_place(response).cause == "RATE_LIMIT"
+        )
+
     def _idle(self) -> Connection | None:
         for connection in self._connections:
             if connection.is_idle:
@@ -172,7 +181,7 @@ class Channel:
 
     def _send(self, connection: Connection, intent: LiveIntent) -> None:
         def answered(answer: Answer, intent: LiveIntent = intent) -> None:
-            if answer.response is not None and answer.response.status == TOO_MANY:
+            if answer.response is not None and self._is_throttled(answer.response):
                 # before the next one: it would be one too many as well
                 self._hold_still(answer.response, Call.PLACE)
             self.drain()  # the next order first: everything else has time

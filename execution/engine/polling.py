@@ -20,7 +20,6 @@ from execution.live import LiveIntent
 from execution.pacing import EXITS, READS, Call
 from execution.progress import STUCK_AFTER
 from execution.tags import parse_tag
-from execution.throttling import TOO_MANY
 from quantleap.core import clock
 
 if TYPE_CHECKING:
@@ -211,8 +210,11 @@ class BookPoller:
         request = channel.adapter.cancel_order(channel.session, intent.broker_order_id)
         await channel.paced(Call.CHANGE, EXITS)
         response = await self._fetch(channel, request)
-        if response is not None and response.status == TOO_MANY:
-            channel.throttled(response, Call.CHANGE)
+        if response is not None:
+            # By what it says: Noren's "too many" comes with another status than Kite's.
+            said = channel.adapter.parse_cancel(response)
+            if said.cause == "RATE_LIMIT":
+                channel.throttled(response, Call.CHANGE, said.message)
         self.soon(intent.account_id)
 
     async def _placed(

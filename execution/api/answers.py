@@ -6,14 +6,18 @@ import datetime as dt
 from decimal import Decimal
 from typing import Any
 
+from django.conf import settings
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from execution.api.serializers import ExecutionListAnswer, PositionListAnswer
+from execution.pricing import mark
 from execution.selectors import OpenLeg, execution_summary, executions_of, open_legs
 from marketplace.ports import QUOTES, Quote
 from quantleap.core.api.pagination import paginate_by_cursor
 from quantleap.core.money import CURRENCY, rupees
+
+PAISA = Decimal("0.01")
 
 
 def executions(request: Request, subscription_id: int, public_id: str) -> Response:
@@ -29,10 +33,11 @@ def executions(request: Request, subscription_id: int, public_id: str) -> Respon
 
 
 def positions(subscription_id: int, public_id: str, now: dt.datetime) -> Response:
-    """Open legs at the platform's last prices; a leg without a quote has none."""
+    """Open legs at the platform's prices; a leg whose quote is no price has none."""
     legs = open_legs(subscription_id)
     quotes = QUOTES.get().quotes({leg.contract_id for leg in legs}, now=now) if legs else {}
-    rows = [_position(leg, quotes.get(leg.contract_id)) for leg in legs]
+    oldest = now - dt.timedelta(seconds=settings.QUANTLEAP_QUOTE_MAX_AGE_RISK)
+    rows = [_position(leg, quotes.get(leg.contract_id), oldest) for leg in legs]
     known = [row["mtm"] for row in rows if row["mtm"] is not None]
     answer = {
         "statusCode": 200,
@@ -44,15 +49,16 @@ def positions(subscription_id: int, public_id: str, now: dt.datetime) -> Respons
     return Response(PositionListAnswer(answer).data)
 
 
-def _position(leg: OpenLeg, quote: Quote | None) -> dict[str, Any]:
-    mtm = None if quote is None else rupees((quote.last - leg.average_price) * leg.quantity)
+def _position(leg: OpenLeg, quote: Quote | None, oldest: dt.datetime) -> dict[str, Any]:
+    worth = None if quote is None else mark(quote, oldest=oldest, tick=PAISA)
+    mtm = None if worth is None else rupees((worth.price - leg.average_price) * leg.quantity)
     return {
         "execution_id": leg.execution_id,
         "contract": leg.contract,
         "quantity": leg.quantity,
         "average_price": rupees(leg.average_price),
-        "last_price": None if quote is None else rupees(quote.last),
-        "last_price_at": None if quote is None else quote.at,
+        "last_price": None if worth is None else rupees(worth.price),
+        "last_price_at": None if worth is None else worth.at,
         "mtm": mtm,
         "currency": CURRENCY,
         "stop_price": leg.stop_price,

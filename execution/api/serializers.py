@@ -102,9 +102,12 @@ class Position(serializers.Serializer[Any]):
     contract = serializers.CharField()
     quantity = serializers.IntegerField()
     average_price = _rupees()
-    last_price = _rupees(allow_null=True, help_text="null without a quote.")
+    last_price = _rupees(
+        allow_null=True,
+        help_text="The last trade or, where that is old, the middle of the book; null without.",
+    )
     last_price_at = serializers.DateTimeField(allow_null=True)
-    mtm = _rupees(allow_null=True, help_text="Unrealised profit or loss at the last price.")
+    mtm = _rupees(allow_null=True, help_text="Unrealised profit or loss at that price.")
     currency = serializers.CharField()
     stop_price = _rupees(allow_null=True)
     target_price = _rupees(allow_null=True)

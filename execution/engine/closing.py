@@ -21,7 +21,7 @@ from execution.engine.writing import Batch, StatusChange, Written, write
 from execution.exits import Tracked, exit_quantities
 from execution.live import LiveExecution, LiveIntent
 from execution.plan import ResolvedLeg, slices
-from execution.pricing import exit_limit, touch
+from execution.pricing import exit_limit, mark, touch
 from execution.progress import PRICE_BAND, ExitOrder, exit_tries
 from execution.tags import make_tag, new_code
 from marketplace.ports import QUOTES, Need, Quote
@@ -154,9 +154,11 @@ class ClosingDesk:
         leg = self._leg(execution, order)
         name = self._executor.accounts.instrument(execution.broker, leg.contract_id)
         quote = quotes.get(leg.contract_id)
-        last = quote.last if quote else leg.last
+        # A trade of Friday is no price; the decision's price is at least of today.
+        worth = quote and mark(quote, oldest=self._oldest(now), tick=leg.tick_size)
+        last = worth.price if worth else leg.last
         tries = exit_tries(execution, order.leg_key)
-        self._note_far_touch(execution, order, quote, leg)
+        self._note_far_touch(execution, order, quote, last, leg)
         newest = max(tries, key=lambda intent: intent.attempt_group, default=None)
         rested = {i.attempt_group for i in tries if i.cause != PRICE_BAND}
         price = exit_limit(
@@ -183,19 +185,23 @@ class ClosingDesk:
 
     @staticmethod
     def _note_far_touch(
-        execution: LiveExecution, order: ExitOrder, quote: Quote | None, leg: ResolvedLeg
+        execution: LiveExecution,
+        order: ExitOrder,
+        quote: Quote | None,
+        last: Decimal,
+        leg: ResolvedLeg,
     ) -> None:
         """Say that whoever is on the other side is too far away, and that we do not follow."""
         there = quote and (quote.ask if order.side is Side.BUY else quote.bid)
         if quote is None or not there:
             return
-        near = touch(order.side, last=quote.last, bid=quote.bid, ask=quote.ask, tick=leg.tick_size)
+        near = touch(order.side, last=last, bid=quote.bid, ask=quote.ask, tick=leg.tick_size)
         if near is None:
             log.warning(
                 "exit_touch_far_away",
                 execution=execution.public_id,
                 leg=order.leg_key,
-                last=str(quote.last),
+                last=str(last),
                 touch=str(there),
             )
 
@@ -209,8 +215,11 @@ class ClosingDesk:
         except Exception as error:  # noqa: BLE001 - no feed may ever keep an exit from leaving
             log.warning("exit_without_quotes", reason=type(error).__name__)
             return {}
-        oldest = now - dt.timedelta(seconds=self._executor.timing.quote_age_risk)
+        oldest = self._oldest(now)
         return {key: quote for key, quote in found.items() if quote.at >= oldest}
+
+    def _oldest(self, now: dt.datetime) -> dt.datetime:
+        return now - dt.timedelta(seconds=self._executor.timing.quote_age_risk)
 
     async def _allowed(self, exits: Sequence[Exit]) -> dict[tuple[int, str], int]:
         """Units each leg may close, by (execution, leg), after looking at the broker's net."""

@@ -29,6 +29,7 @@ from partners.tests.factories import (
     partner_client,
     strangers,
 )
+from quantleap.core import clock
 from subscriptions.models import Subscription
 from subscriptions.tests.factories import make_subscription
 
@@ -206,6 +207,7 @@ class FixedQuotes(ToldFeed):
 
     def __init__(self) -> None:
         self.last: dict[int, Decimal] = {}
+        self.old: dict[int, Quote] = {}
 
     def spot(self, underlyings: Collection[str], *, now: dt.datetime) -> Mapping[str, Quote]:
         return {}
@@ -214,10 +216,10 @@ class FixedQuotes(ToldFeed):
         self, contract_ids: Collection[int], *, now: dt.datetime, need: Need = Need.PAGE
     ) -> Mapping[int, Quote]:
         return {
-            key: Quote(price, None, None, now, "test")
+            key: Quote(price, None, None, now, "test", now)
             for key, price in self.last.items()
             if key in contract_ids
-        }
+        } | {key: quote for key, quote in self.old.items() if key in contract_ids}
 
 
 @pytest.fixture
@@ -253,6 +255,24 @@ def test_without_a_quote_there_is_no_price_and_no_total(
     rows = {row["contract"][-2:]: row for row in body["positions"]}
     assert (rows["PE"]["last_price"], rows["PE"]["mtm"], body["total_mtm"]) == (None, None, None)
     assert rows["CE"]["mtm"] == 1365.0
+
+
+def test_a_trade_of_friday_is_nobodys_profit(
+    scene: Scene, ask: Callable[..., Any], quotes: FixedQuotes
+) -> None:
+    """A last price of Friday under a young book: the middle where it has two sides, else null."""
+    scene.day(status="OPEN")
+    now, friday = clock.now(), clock.now() - dt.timedelta(days=3)
+    call, put = scene.contracts
+    low, high = Decimal(31), Decimal("33.50")
+    quotes.old = {
+        call.pk: Quote(Decimal("12.40"), low, high, now, "test", friday),
+        put.pk: Quote(Decimal("12.40"), low, None, now, "test", friday),
+    }
+    body = ask("positions").json()
+    rows = {row["contract"][-2:]: row for row in body["positions"]}
+    assert (rows["CE"]["last_price"], rows["CE"]["mtm"]) == (32.25, 8872.5)
+    assert (rows["PE"]["last_price"], rows["PE"]["mtm"], body["total_mtm"]) == (None, None, None)
 
 
 def test_what_is_closed_is_not_open(

@@ -22,8 +22,9 @@ from execution.tests.inmemory import live_run
 from execution.tests.strategies import ticks
 from execution.tests.test_races import run, subscription
 from marketplace.models import FreezeQuantity, Underlying
-from marketplace.ports import QUOTES, Quote
+from marketplace.ports import QUOTES, Need, Quote
 from marketplace.tests.factories import leg_spec, strategy_spec
+from marketplace.tests.feeds import ToldFeed
 
 __all__ = ["run", "subscription"]
 
@@ -96,7 +97,7 @@ def test_a_stop_is_not_hit_by_the_price_of_friday() -> None:
 
 
 # -- the decision ----------------------------------------------------------------------------
-class Feed:
+class Feed(ToldFeed):
     """NIFTY at 24,400, and one quote for whatever is asked."""
 
     def __init__(self, one: Quote) -> None:
@@ -105,7 +106,9 @@ class Feed:
     def spot(self, underlyings: Collection[str], *, now: dt.datetime) -> Mapping[str, Quote]:
         return {name: Quote(D(24400), None, None, now, "test", now) for name in underlyings}
 
-    def quotes(self, contract_ids: Collection[int], *, now: dt.datetime) -> Mapping[int, Quote]:
+    def quotes(
+        self, contract_ids: Collection[int], *, now: dt.datetime, need: Need = Need.PAGE
+    ) -> Mapping[int, Quote]:
         return dict.fromkeys(contract_ids, self.one)
 
 

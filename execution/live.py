@@ -7,6 +7,7 @@ back in batches. Times named ``*_at`` are UTC instants, ``*_mono`` monotonic sec
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -85,7 +86,10 @@ class LiveIntent:
 
 @dataclass(slots=True)
 class LiveRun:
-    """One run with its pinned strategy, resolved legs and decisions."""
+    """One run with its pinned strategy, resolved legs and decisions.
+
+    ``closes_at`` is the close of its day's session: no exit is sent from then on. None: not known.
+    """
 
     id: int
     public_id: str
@@ -101,11 +105,14 @@ class LiveRun:
     leg_exits: dict[str, str] = field(default_factory=dict)
     run_exit: str = ""
     watches: dict[str, Watch] = field(default_factory=dict)
+    closes_at: dt.datetime | None = None
     # unix seconds, for the check at every single send
     entry_unix: float = field(init=False)
     grace_unix: float = field(init=False)
+    closes_unix: float = field(init=False)
 
     def __post_init__(self) -> None:
+        self.closes_unix = math.inf if self.closes_at is None else self.closes_at.timestamp()
         self.entry_unix = self.entry_at.timestamp()
         self.grace_unix = self.grace_until.timestamp()
 

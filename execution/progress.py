@@ -25,6 +25,7 @@ PRICE_BACKOFF, PRICE_BACKOFF_TOLD, PRICE_BACKOFF_MAX = 1.0, 0.25, 30.0
 PRICE_REFUSALS: Final = 2
 PRICE_BAND, DAILY_LIMIT = "PRICE_BAND", "DAILY_LIMIT"
 STUCK_AFTER: Final = 120.0
+SESSION_OVER: Final = "SESSION_OVER"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,8 @@ class Situation:
     """What the world looks like at the moment of asking.
 
     ``entries_blocked`` is the cause ('' when entries are allowed): KILL_SWITCH or
-    CONTROL_UNREACHABLE. ``entry_due`` is set from T on, ``exit_due`` from the exit time on.
+    CONTROL_UNREACHABLE. ``entry_due`` is set from T on, ``exit_due`` from the exit time on,
+    ``session_over`` from the close of the day's session on.
     """
 
     now_mono: float
@@ -40,6 +42,7 @@ class Situation:
     exit_due: bool
     entries_blocked: str = ""
     entry_due: bool = True
+    session_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,12 @@ def _enter(execution: LiveExecution, situation: Situation, steps: Steps) -> None
             steps.miss.append((intent, intent.cause if late else stop))
         elif intent.state == live.PLANNED and intent.sends >= MAX_SENDS:
             steps.miss.append((intent, intent.cause or "BROKER_DOWN"))
-        elif intent.state in live.AT_BROKER and stop and _may_cancel(intent, situation):
+        elif (
+            intent.state in live.AT_BROKER
+            and stop
+            and not situation.session_over
+            and _may_cancel(intent, situation)
+        ):
             steps.cancel.append(intent)
     if stop or not situation.entry_due:
         return
@@ -122,6 +130,8 @@ def _why_not_enter(
 ) -> str:
     if failed is not None:
         return "LEG_FAILED"
+    if situation.session_over:
+        return SESSION_OVER
     if situation.exit_due or execution.run.run_exit:
         return "EXIT_DUE"
     if execution.exit_reason:
@@ -180,6 +190,9 @@ def _leave(execution: LiveExecution, situation: Situation, steps: Steps) -> None
     if not open_legs and not exits_alive and not steps.miss:
         _finish(execution, failed, wanted, steps)
         return
+    if situation.session_over:
+        _name_what_stays(execution, steps)
+        return
     shorts_open = any(open_legs[leg] < 0 for leg in open_legs if leg in wanted)
     for leg_key, reason in wanted.items():
         quantity = open_legs.get(leg_key, 0)
@@ -195,6 +208,14 @@ def _leave(execution: LiveExecution, situation: Situation, steps: Steps) -> None
                 steps.attention = True
     if wanted and execution.status == "OPEN" and set(open_legs) <= set(wanted):
         steps.status = "EXITING"
+
+
+def _name_what_stays(execution: LiveExecution, steps: Steps) -> None:
+    """After the close nothing is sent any more: every order would be refused. What is still open
+    is carried into the next day or closed by the broker, and which of the two a person finds out.
+    """
+    if execution.open_legs() and execution.cause != SESSION_OVER:
+        steps.attention, steps.cause = True, SESSION_OVER
 
 
 def _held_or_coming(execution: LiveExecution, open_legs: Mapping[str, int]) -> dict[str, int]:
@@ -230,8 +251,12 @@ def _wanted_exits(
 
 
 def _tend_exit(intent: LiveIntent, open_quantity: int, situation: Situation, steps: Steps) -> None:
-    """An exit has no lateness limit: send again what was provably refused, re-quote what rests."""
-    if intent.state == live.PLANNED:
+    """An exit has no lateness limit but the close: send again what was provably refused, re-quote
+    what rests. What rests at the close the exchange cancels."""
+    if situation.session_over:
+        if intent.state == live.PLANNED:
+            steps.miss.append((intent, SESSION_OVER))
+    elif intent.state == live.PLANNED:
         if intent.quantity > -intent.side.sign * open_quantity:
             # An earlier try filled after all: this one would open a position (I5).
             steps.miss.append((intent, "NOT_NEEDED"))

@@ -265,9 +265,11 @@ class Executor:
     async def _load_runs(self) -> None:
         day = clock.ist_date(clock.now())
         found = await self.db.run(loading.open_runs, day)
+        fresh = [row for row in found if row.id not in self.runs]
+        closes = await self.db.run(loading.closing_times, fresh) if fresh else {}
         for row in found:
             if row.id not in self.runs:
-                self.runs[row.id] = loading.live_run(row)
+                self.runs[row.id] = loading.live_run(row, closes.get(row.id))
             self.runs[row.id].status = row.status
         for gone in set(self.runs) - {row.id for row in found}:
             if not any(e.run.id == gone for e in self.executions.values()):

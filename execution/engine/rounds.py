@@ -21,7 +21,7 @@ from execution.engine.transport import Answer, serialise
 from execution.engine.writing import Batch, StatusChange, Written, write
 from execution.live import LiveExecution, LiveIntent
 from execution.pacing import Call
-from execution.progress import ExitOrder, Situation, Steps, next_steps
+from execution.progress import SESSION_OVER, ExitOrder, Situation, Steps, next_steps
 from execution.tags import MAX_SENDS, make_tag
 from execution.throttling import next_try
 from quantleap.core import clock
@@ -82,6 +82,7 @@ class Rounds:
             or execution.run.run_exit
             or execution.run.leg_exits
             or now >= execution.run.exit_at
+            or now.timestamp() >= execution.run.closes_unix
         )
 
     # -- the loop ----------------------------------------------------------------------------
@@ -144,6 +145,7 @@ class Rounds:
             now_mono=now_mono,
             grace_over=now > run.grace_until,
             exit_due=now >= run.exit_at,
+            session_over=run.closes_at is not None and now >= run.closes_at,
             entry_due=now >= run.entry_at,
             entries_blocked=self._executor.control.current.blocked(
                 run.template_id, now_mono, self._executor.timing.control_age
@@ -251,10 +253,12 @@ class Rounds:
         execution = executor.executions.get(intent.execution_id)
         if execution is None or intent.state != live.SENDING or intent.sends > MAX_SENDS:
             return "STALE"
-        if intent.purpose != live.ENTRY:
-            return ""
         now = clock.timestamp()
         run = execution.run
+        if now >= run.closes_unix:
+            return SESSION_OVER
+        if intent.purpose != live.ENTRY:
+            return ""
         if now < run.entry_unix and not sabotage.active(sabotage.SEND_EARLY):
             return "EARLY"
         if now > run.grace_unix:

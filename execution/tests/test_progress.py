@@ -278,3 +278,49 @@ def test_back_off_of_exits_grows_and_never_ends() -> None:
     waits = [exit_backoff(attempt) for attempt in range(8)]
     assert waits == sorted(waits)
     assert waits[-1] == 5.0
+
+
+# -- the close ----------------------------------------------------------------------------------
+def test_after_the_close_no_exit_is_sent_and_what_stays_open_is_named() -> None:
+    """26 orders were refused in 62 seconds, and nobody was told."""
+    execution = opened(WING, CE)
+    assert next_steps(execution, at(exit_due=True)).exits, "the control: a second before it"
+    steps = next_steps(execution, at(exit_due=True, session_over=True))
+    assert (steps.exits, steps.send, steps.cancel) == ([], [], [])
+    assert (steps.attention, steps.cause) == (True, "SESSION_OVER")
+    execution.needs_attention, execution.cause = True, "SESSION_OVER"
+    assert not next_steps(execution, at(exit_due=True, session_over=True)), "named once"
+
+
+def test_an_alarm_of_before_does_not_keep_the_close_from_being_named() -> None:
+    execution = opened(CE)
+    execution.needs_attention, execution.cause = True, "PRICE_BAND"
+    assert next_steps(execution, at(exit_due=True, session_over=True)).cause == "SESSION_OVER"
+
+
+def test_an_exit_that_waits_for_its_next_send_is_not_sent_after_the_close() -> None:
+    execution = opened(CE)
+    waiting = close(execution, "ce", 0, state=live.PLANNED)
+    assert next_steps(execution, at(exit_due=True)).send == [waiting], "the control"
+    steps = next_steps(execution, at(exit_due=True, session_over=True))
+    assert (steps.miss, steps.send) == ([(waiting, "SESSION_OVER")], [])
+
+
+def test_a_position_that_no_exit_asked_for_is_named_at_the_close_too() -> None:
+    execution = opened(CE)
+    assert not next_steps(execution, at())
+    assert next_steps(execution, at(session_over=True)).cause == "SESSION_OVER"
+
+
+def test_what_is_flat_at_the_close_is_over_as_ever() -> None:
+    execution = opened(CE)
+    close(execution, "ce")
+    steps = next_steps(execution, at(exit_due=True, session_over=True))
+    assert (steps.status, steps.attention) == ("CLOSED", False)
+
+
+def test_no_entry_is_sent_after_the_close() -> None:
+    execution = committed(strategy_spec([CE]))
+    execution.intents[0].state = live.PLANNED
+    steps = next_steps(execution, at(session_over=True))
+    assert (steps.send, steps.miss) == ([], [(execution.intents[0], "SESSION_OVER")])

@@ -1,0 +1,69 @@
+"""Exits after the close: the broker would refuse every one, so a person is asked instead."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from execution.models import Execution, OrderIntent
+from execution.tests.house import start_executor
+from execution.tests.test_engine_day import House, executor, house, simulator, wait_until
+from marketplace.models import SessionHours
+from marketplace.tests.factories import make_iron_condor
+from quantleap.core import clock
+
+__all__ = ["executor", "house", "simulator"]
+pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
+HOLD = 8
+
+
+def close_session_at(at: dt.datetime) -> None:
+    """The exchange's session of today ends then (and began as ever)."""
+    SessionHours.objects.create(
+        effective_from=clock.ist_date(at),
+        opens_at=dt.time(9, 15),
+        closes_at=clock.to_ist(at).time(),
+        source="test",
+    )
+
+
+def enter(house: House) -> dt.datetime:
+    """A condor of three customers whose exit comes a second before the close; the close."""
+    times = house.entry_in(9, HOLD)
+    house.subscribe(make_iron_condor(strategy=times), 3)
+    closes = clock.at_ist(clock.ist_date(clock.now()), times["exit_time"])
+    closes += dt.timedelta(seconds=1)
+    close_session_at(closes)
+    return closes
+
+
+def test_an_exit_that_comes_after_the_close_is_not_sent_but_named(
+    house: House, executor: Callable[[], Any]
+) -> None:
+    """The executor was away from before the exit until after the close."""
+    closes = enter(house)
+    first = start_executor("test-first")
+    wait_until(lambda: Execution.objects.filter(status="OPEN").count() == 3, 40)
+    first.stop()
+    sent = len(house.control.orders())
+    while clock.now() <= closes:
+        time.sleep(0.1)
+    executor()
+    wait_until(lambda: Execution.objects.filter(cause="SESSION_OVER").count() == 3, 40)
+    assert all(one.needs_attention for one in Execution.objects.all())
+    assert {one.status for one in Execution.objects.all()} <= {"OPEN", "EXITING"}
+    assert not OrderIntent.objects.filter(purpose="EXIT").exists()
+    assert len(house.control.orders()) == sent
+
+
+def test_an_exit_a_second_before_the_close_is_sent(
+    house: House, executor: Callable[[], Any]
+) -> None:
+    """The control."""
+    enter(house)
+    executor()
+    wait_until(lambda: OrderIntent.objects.filter(purpose="EXIT", sends__gt=0).exists(), 40)

@@ -1,13 +1,16 @@
-"""A trading day behind a line that sends everything in pieces and notes who comes from where."""
+"""A trading day behind a line that speaks TLS of a private authority, sends everything in pieces
+and notes who comes from where."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import re
+import ssl
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +18,8 @@ import pytest
 
 from brokers import vault
 from brokers.models import BrokerAccount
+from brokers.tests import loopback
+from brokers.tests.certificates import Authority
 from execution.models import Execution, OrderIntent
 from execution.tests.test_engine_day import (
     House,
@@ -36,7 +41,7 @@ _TOKEN = re.compile(rb"uthorization: (?:token [^:]+:|Bearer )(\S+)")
 class Pieces:
     """Forwards to one broker's port; what comes back leaves in pieces of :data:`PIECE` bytes."""
 
-    def __init__(self, upstream: str) -> None:
+    def __init__(self, upstream: str, context: ssl.SSLContext) -> None:
         self._upstream = urlsplit(upstream)
         #: Peers by access token, of every request that carries one.
         self.peers: dict[str, set[str]] = defaultdict(set)
@@ -45,9 +50,9 @@ class Pieces:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        starting = asyncio.start_server(self._serve, "127.0.0.1", 0)
+        starting = asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=context)
         self._server = asyncio.run_coroutine_threadsafe(starting, self._loop).result(10)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self.url = f"https://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     def stop(self) -> None:
         """Close every connection and the port, and end the thread."""
@@ -97,9 +102,16 @@ class Pieces:
 
 
 @pytest.fixture
-def lines(house: House, settings: Any) -> Iterator[dict[str, Pieces]]:
-    """A line to each broker, in use from here on."""
-    made = {kind: Pieces(urls["api"]) for kind, urls in settings.QUANTLEAP_BROKERS.items()}
+def lines(
+    house: House, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[dict[str, Pieces]]:
+    """A line to each broker, in use from here on, of an authority that SSL_CERT_FILE names."""
+    authority = Authority(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.bundle))
+    made = {
+        kind: Pieces(urls["api"], authority.server())
+        for kind, urls in settings.QUANTLEAP_BROKERS.items()
+    }
     settings.QUANTLEAP_BROKERS = {
         kind: {**urls, "api": made[kind].url} for kind, urls in settings.QUANTLEAP_BROKERS.items()
     }
@@ -108,11 +120,12 @@ def lines(house: House, settings: Any) -> Iterator[dict[str, Pieces]]:
         line.stop()
 
 
-def test_books_in_pieces_and_accounts_with_an_egress_end_flat(
+def test_tls_of_a_private_authority_books_in_pieces_and_an_egress_each_end_flat(
     house: House, lines: dict[str, Pieces], executor: Callable[[], Any]
 ) -> None:
     """With the first piece of each book read the entries were MISSED or COMMITTED for ever; books,
-    positions and cancels left by the machine's own address."""
+    positions and cancels left by the machine's own address; quotes knew only certifi's authorities,
+    so that a private one ended in NO_QUOTE."""
     template = make_iron_condor(strategy=house.entry_in(9, 8))
     accounts = house.subscribe(template, 4)
     wanted = {}
@@ -131,3 +144,30 @@ def test_books_in_pieces_and_accounts_with_an_egress_end_flat(
     assert all(row["quantity"] == 0 for row in positions)
     seen = {t: peers for line in lines.values() for t, peers in line.peers.items() if t in wanted}
     assert seen == wanted
+
+
+def test_a_broker_that_swallows_syns_delays_nobody_else(
+    house: House, settings: Any, executor: Callable[[], Any]
+) -> None:
+    """Healthy orders were 8 s late. What never left says so, and has used up none of its sends."""
+    with loopback.Swallower() as swallower:
+        dead = f"http://127.0.0.1:{swallower.port}"
+        settings.QUANTLEAP_BROKERS = {
+            **settings.QUANTLEAP_BROKERS,
+            "zebu": {**settings.QUANTLEAP_BROKERS["zebu"], "api": dead},
+        }
+        house.subscribe(make_iron_condor(strategy=house.entry_in(9, 18)), 4)
+        executor()
+        wait_until(runs_closed, 60)
+    statuses = Execution.objects.values_list("account__broker", "status", "cause").distinct()
+    assert set(statuses) == {("zerodha", "CLOSED", ""), ("zebu", "MISSED", "BROKER_DOWN")}
+    never = OrderIntent.objects.filter(execution__account__broker="zebu", group=0)
+    assert set(never.values_list("sends", "cause", "message")) == {
+        (0, "BROKER_DOWN", "no connection within 5 s")
+    }
+    healthy = OrderIntent.objects.filter(
+        execution__account__broker="zerodha", purpose="ENTRY", group=0
+    )
+    late = [(i.sent_at - i.execution.run.entry_at).total_seconds() for i in healthy if i.sent_at]
+    assert len(late) == healthy.count()
+    assert max(late) < 3.0

@@ -43,3 +43,35 @@ def exit_quantities(positions: Sequence[Tracked], broker_net: int) -> dict[int, 
             size -= taken
         allowed[position.key] = size
     return allowed
+
+
+@dataclass(frozen=True, slots=True)
+class Witnesses:
+    """What the broker says of one contract, in units; None where it did not answer.
+
+    ``positions`` is the net of its list of positions, ``book`` the sum of all fills in its order
+    book, other people's orders included. ``settled``: the positions have said so for a while, and
+    nothing of ours filled in that time.
+    """
+
+    positions: int | None = None
+    book: int | None = None
+    settled: bool = False
+
+
+def believed_net(ours: int, witnesses: Witnesses) -> int | None:
+    """The broker's net by which an exit is shared out; None: wait, and look again.
+
+    ``ours`` is what our open executions track. An order that somebody else placed stands in the
+    book and is believed at once. A difference that only the positions show may be their delay
+    behind the fills, so it is believed when it lasts: seen were positions three seconds late, an
+    unwinding that read "nothing is open", and one naked short for every customer. A conversion to
+    another product shows in no order and lasts. Without any witness nobody knows: a customer may
+    have squared off a moment ago.
+    """
+    positions, book = witnesses.positions, witnesses.book
+    if book is not None and book != ours:
+        return book
+    if positions is None or positions == ours:
+        return ours if book is not None or positions is not None else None
+    return positions if witnesses.settled else None

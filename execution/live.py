@@ -64,6 +64,7 @@ class LiveIntent:
     # -- volatile: rebuilt after a restart ---------------------------------------------------
     not_before_mono: float = 0.0
     sent_mono: float = 0.0
+    granted_mono: float = 0.0
     unknown_since_mono: float = 0.0
     # tries that found no connection: no byte left, so they are no sends
     unconnected: int = 0

@@ -40,7 +40,8 @@ def finish(intent: LiveIntent, state: str, at: dt.datetime, now_mono: float) -> 
             if refused
             else exit_backoff(intent.attempt_group)
         )
-        intent.not_before_mono = now_mono + pause
+        # a broker that throttles may have asked for more
+        intent.not_before_mono = max(intent.not_before_mono, now_mono + pause)
 
 
 def apply_answer(

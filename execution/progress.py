@@ -251,19 +251,19 @@ def _wanted_exits(
 
 
 def _tend_exit(intent: LiveIntent, open_quantity: int, situation: Situation, steps: Steps) -> None:
-    """An exit has no lateness limit but the close: send again what was provably refused, re-quote
-    what rests. What rests at the close the exchange cancels."""
-    if situation.session_over:
-        if intent.state == live.PLANNED:
-            steps.miss.append((intent, SESSION_OVER))
-    elif intent.state == live.PLANNED:
-        if intent.quantity > -intent.side.sign * open_quantity:
-            # An earlier try filled after all: this one would open a position (I5).
-            steps.miss.append((intent, "NOT_NEEDED"))
-        elif intent.sends >= MAX_SENDS:
-            steps.miss.append((intent, intent.cause or "BROKER_DOWN"))
-        elif intent.not_before_mono <= situation.now_mono:
-            steps.send.append(intent)
+    """An exit has no lateness limit but the close. What rests is quoted again; what rests at the
+    close the exchange cancels."""
+    if intent.state == live.PLANNED:
+        # An earlier try may have filled after all: then this one would open a position (I5).
+        needless = intent.quantity > -intent.side.sign * open_quantity
+        # Nor is it sent again as it is: its price and what it knew of the account are old. Seen: an
+        # executor died before the byte, the customer closed the leg by hand, and the next executor
+        # sent the same order again.
+        over = SESSION_OVER if situation.session_over else ""
+        cause = "NOT_NEEDED" if needless else over or intent.cause or "SUPERSEDED"
+        steps.miss.append((intent, cause))
+    elif situation.session_over:
+        return
     elif (
         intent.state in live.AT_BROKER
         and intent.cancel_after_mono

@@ -46,6 +46,7 @@ CAUSES: Final[Mapping[str, str]] = {
     "CHANGED_OUTSIDE": "One of our orders was changed at the broker; a person has to look.",
     "DUPLICATE": "The broker's book shows one of our orders twice; a person has to look.",
     "UNWRITABLE": "Something of this execution could not be stored; a person has to look.",
+    "NO_WITNESS": "The broker does not say what is still open; a person has to look.",
     "UNRESOLVED": "Nobody could say what became of the order; a person has to look.",
     "PAUSED": "The subscription was paused.",
     "CANCELLED": "The subscription was cancelled.",
@@ -56,6 +57,7 @@ CAUSES: Final[Mapping[str, str]] = {
     "UNWIND": "Filled legs were unwound because another leg failed.",
     "CANCELLED_BY_BROKER": "The broker cancelled the order.",
     "NOT_NEEDED": "An earlier order had closed the leg, so this one was not sent.",
+    "SUPERSEDED": "The order waited too long to be sent; a newer one took its place.",
     "NOT_FILLED": "The order was not filled in time and was withdrawn.",
 }
 

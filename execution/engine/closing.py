@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from brokers.base import BrokerInstrument, NetPosition, OrderRequest, Product, QuoteRow, Side
+from brokers.base import BrokerInstrument, OrderRequest, Product, QuoteRow, Side
 from brokers.paper.book import PaperBook
 from execution import live, outcome
 from execution.engine import sabotage
 from execution.engine.dbpool import DatabaseDown
+from execution.engine.exitwriting import ExitWriter
 from execution.engine.refusals import REFUSED_AGAIN, UNWRITABLE
-from execution.engine.writing import Batch, StatusChange, Written, write
-from execution.exits import Tracked, exit_quantities
+from execution.engine.witnessing import Leg, WitnessDesk
+from execution.engine.writing import Batch, StatusChange, Written
 from execution.live import LiveExecution, LiveIntent
 from execution.plan import ResolvedLeg, slices
 from execution.pricing import exit_limit, mark, touch
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
     from execution.engine.executor import Executor
 
 log = structlog.get_logger(__name__)
-POSITION_TRIES: Final = 3
-POSITION_WAIT: Final = 0.4
+AGAIN_AFTER: Final = 0.4
+QUOTES_WITHIN: Final = 1.0
 Exit = tuple[LiveExecution, ExitOrder]
 
 
@@ -47,6 +48,8 @@ class ClosingDesk:
         self._tasks: set[asyncio.Task[None]] = set()
         self._skipped: tuple[int, str] | None = None
         self._paper: dict[int, PaperBook] = {}
+        self._witnesses = WitnessDesk(executor)
+        self._writer = ExitWriter(executor)
 
     def open_exits(self, exits: Iterable[Exit]) -> None:
         """Start closing these legs; legs already being worked on are left alone."""
@@ -76,43 +79,82 @@ class ClosingDesk:
         task.add_done_callback(self._tasks.discard)
 
     async def _close(self, exits: Sequence[Exit]) -> None:
+        """Names and channels for all at once; from there on every account for itself."""
+        executor = self._executor
+        by_account: dict[int, list[Exit]] = defaultdict(list)
+        for execution, order in exits:
+            by_account[execution.account_id].append((execution, order))
         try:
-            await self._close_now(exits)
+            for broker in {execution.broker for execution, _ in exits}:
+                ids = {self._leg(e, o).contract_id for e, o in exits if e.broker == broker}
+                await executor.accounts.name(broker, ids)
+            await executor.accounts.open_for(e for e, _ in exits)
+        except DatabaseDown as error:
+            await self._wait_for_database(exits, error)
+            return
+        contracts = {self._leg(e, o).contract_id for e, o in exits}
+        quotes = asyncio.ensure_future(self._quotes(contracts))
+        for mine in by_account.values():
+            self._spawn(self._close_account(mine, quotes))
+
+    async def _wait_for_database(self, exits: Sequence[Exit], error: DatabaseDown) -> None:
+        log.warning("exit_waits_for_database", reason=str(error))
+        self._executor.recovery.suspect()
+        await asyncio.sleep(AGAIN_AFTER)
+        self._let_go(exits)
+
+    def _let_go(self, exits: Sequence[Exit]) -> None:
+        self._busy.difference_update((e.id, order.leg_key) for e, order in exits)
+        self._executor.rounds.touch(e for e, _ in exits)
+
+    async def _close_account(
+        self, exits: Sequence[Exit], quotes: asyncio.Future[Mapping[int, Quote]]
+    ) -> None:
+        """Seen: one account's positions hung, and everybody else's exits left 17.6 s late."""
+        try:
+            prices, allowed = await asyncio.gather(_in_time(quotes), self._allowed(exits))
+            batch, intents = self._batch(exits, allowed, prices)
+            if batch:
+                written = await self._writer.write(batch)
+                self._hold_refused(exits, written)
+                self._dispatch(intents, written)
         except DatabaseDown as error:
             log.warning("exit_waits_for_database", reason=str(error))
             self._executor.recovery.suspect()
-            await asyncio.sleep(POSITION_WAIT)
+            await asyncio.sleep(AGAIN_AFTER)
         finally:
-            self._busy.difference_update((e.id, order.leg_key) for e, order in exits)
-            self._executor.rounds.touch(e for e, _ in exits)
+            self._let_go(exits)
 
-    async def _close_now(self, exits: Sequence[Exit]) -> None:
-        executor = self._executor
-        for broker in {execution.broker for execution, _ in exits}:
-            ids = {self._leg(e, o).contract_id for e, o in exits if e.broker == broker}
-            await executor.accounts.name(broker, ids)
-        await executor.accounts.open_for(e for e, _ in exits)
-        contracts = {self._leg(e, o).contract_id for e, o in exits}
-        quotes, allowed = await asyncio.gather(self._quotes(contracts), self._allowed(exits))
-        now = executor.now()
+    def _batch(
+        self,
+        exits: Sequence[Exit],
+        allowed: Mapping[Leg, int | None],
+        quotes: Mapping[int, Quote],
+    ) -> tuple[Batch, list[LiveIntent]]:
+        now, now_mono = self._executor.now(), clock.monotonic()
         batch = Batch()
         intents: list[LiveIntent] = []
         for execution, order in exits:
-            quantity = min(order.quantity, allowed.get((execution.id, order.leg_key), 0))
+            units = allowed.get((execution.id, order.leg_key), 0)
+            if units is None:
+                self._refused_until[execution.id, order.leg_key] = now_mono + AGAIN_AFTER
+                continue
+            quantity = min(order.quantity, units)
             if quantity < order.quantity:
                 batch.statuses.append(self._closed_outside(execution, order, quantity))
             fresh = self._intents(execution, order, quantity, quotes, now)
+            for intent in fresh:
+                intent.granted_mono = now_mono
             intents.extend(fresh)
             batch.inserts.extend((execution, intent) for intent in fresh)
-        if not batch:
-            return
-        written = await executor.db.run(
-            write, batch, owner=executor.owner, tokens=dict(executor.tokens), now=now
-        )
-        self._hold_refused(exits, written)
+        return batch, intents
+
+    def _dispatch(self, intents: Sequence[LiveIntent], written: Written) -> None:
+        executor = self._executor
         for intent in intents:
-            if intent.code in written.inserted:
-                execution = executor.executions[intent.execution_id]
+            execution = executor.executions.get(intent.execution_id)
+            # Whose shard went meanwhile is the next owner's: the row is written, and never sent.
+            if intent.code in written.inserted and execution is not None:
                 execution.intents.append(intent)
                 executor.hold(intent)
                 executor.rounds.dispatch(intent)
@@ -221,79 +263,19 @@ class ClosingDesk:
     def _oldest(self, now: dt.datetime) -> dt.datetime:
         return now - dt.timedelta(seconds=self._executor.timing.quote_age_risk)
 
-    async def _allowed(self, exits: Sequence[Exit]) -> dict[tuple[int, str], int]:
-        """Units each leg may close, by (execution, leg), after looking at the broker's net."""
-        allowed = {
+    async def _allowed(self, exits: Sequence[Exit]) -> Mapping[Leg, int | None]:
+        """Units each leg of one account may close, by (execution, leg); None: nobody knows yet."""
+        paper: dict[Leg, int | None] = {
             (e.id, o.leg_key): o.quantity for e, o in exits if e.environment == Environment.TEST
         }
-        by_account: dict[int, list[Exit]] = defaultdict(list)
-        for execution, order in exits:
-            if execution.environment != Environment.TEST:
-                by_account[execution.account_id].append((execution, order))
-        parts = await asyncio.gather(
-            *(self._allowed_on(account, mine) for account, mine in by_account.items())
-        )
-        for part in parts:
-            allowed.update(part)
-        return allowed
-
-    async def _allowed_on(
-        self, account_id: int, exits: Sequence[Exit]
-    ) -> dict[tuple[int, str], int]:
-        positions = await self._positions(account_id)
-        if positions is None:
-            # A failed read proves nothing: our own fills stand.
-            return {(e.id, o.leg_key): o.quantity for e, o in exits}
-        allowed: dict[tuple[int, str], int] = {}
-        for contract_id in {self._leg(e, o).contract_id for e, o in exits}:
-            allowed.update(self._share(account_id, contract_id, positions))
-        return allowed
-
-    def _share(
-        self, account_id: int, contract_id: int, positions: Sequence[NetPosition]
-    ) -> dict[tuple[int, str], int]:
-        executor = self._executor
-        tracked: list[Tracked] = []
-        keys: dict[int, tuple[int, str]] = {}
-        in_flight = 0
-        mine = executor.of_account(account_id)
-        if not mine:
-            return {}  # over since we asked
-        for execution in mine:
-            for leg_key, leg in execution.run.resolved.items():
-                if leg.contract_id != contract_id:
-                    continue
-                number = len(keys)
-                keys[number] = (execution.id, leg_key)
-                tracked.append(Tracked(number, execution.open_quantity(leg_key)))
-            in_flight += sum(
-                intent.quantity - intent.filled_quantity
-                for intent in execution.intents
-                if intent.contract_id == contract_id
-                and intent.state not in live.FINAL
-                and intent.state != live.PLANNED
-            )
-        name = executor.accounts.instrument(mine[0].broker, contract_id)
-        net = _net(positions, name)
-        ours = sum(position.quantity for position in tracked)
-        # Orders under way may have filled since our last look at the book: what they could
-        # explain is not foreign.
-        foreign = net - ours
-        if abs(foreign) <= in_flight:
-            net = ours
-        elif in_flight:
-            net = ours + (foreign - in_flight if foreign > 0 else foreign + in_flight)
-        return {keys[k]: quantity for k, quantity in exit_quantities(tracked, net).items()}
-
-    async def _positions(self, account_id: int) -> Sequence[NetPosition] | None:
-        for attempt in range(POSITION_TRIES):
-            read = await self._executor.poller.positions(account_id)
-            if read is not None and read.ok:
-                return read.positions
-            if attempt + 1 < POSITION_TRIES:
-                await asyncio.sleep(POSITION_WAIT)
-        log.warning("positions_unreadable", account=account_id)
-        return None
+        asked = {
+            (e.id, o.leg_key): self._leg(e, o).contract_id
+            for e, o in exits
+            if e.environment != Environment.TEST
+        }
+        if not asked:
+            return paper
+        return paper | await self._witnesses.allowed(exits[0][0].account_id, asked)
 
     # -- cancels and paper ---------------------------------------------------------------------
     def cancel(self, execution: LiveExecution, intent: LiveIntent) -> None:
@@ -324,16 +306,13 @@ class ClosingDesk:
         self._executor.rounds.changed(intent)
 
 
-def _net(positions: Sequence[NetPosition], name: BrokerInstrument | None) -> int:
-    if name is None:
-        return 0
-    return sum(
-        position.quantity
-        for position in positions
-        if position.symbol == name.symbol
-        and position.exchange in ("", name.exchange)
-        and position.product in (None, Product.INTRADAY)
-    )
+async def _in_time(quotes: asyncio.Future[Mapping[int, Quote]]) -> Mapping[int, Quote]:
+    """The quotes if they come soon, else none: a feed that hangs keeps no exit back."""
+    try:
+        return await asyncio.wait_for(asyncio.shield(quotes), QUOTES_WITHIN)
+    except TimeoutError:
+        log.warning("exit_without_quotes", reason="the feed does not answer")
+        return {}
 
 
 def _new_intent(

@@ -114,7 +114,7 @@ class Executor:
         await self.poller.close()
         self.accounts.close()
         with contextlib.suppress(DatabaseDown):
-            await self.db.run(leases.release, owner=self.owner, tokens=dict(self.tokens))
+            await self.db.run(leases.leave, owner=self.owner, tokens=dict(self.tokens))
         self.control.stop()
         self.feeds.close()
         self.db.close()

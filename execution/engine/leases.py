@@ -80,8 +80,19 @@ def heartbeat(
         return frozenset(row[0] for row in cursor.fetchall())
 
 
+def leave(*, owner: str, tokens: Mapping[int, int]) -> None:
+    """A clean stop: the leases go back, and nobody counts on ``owner`` any more.
+
+    One transaction. An executor that has left and still counts as alive would keep the others'
+    share small, and its shards without an owner until its heartbeat is too old.
+    """
+    with transaction.atomic():
+        release(owner=owner, tokens=tokens)
+        ExecutorNode.objects.filter(owner=owner).delete()
+
+
 def release(*, owner: str, tokens: Mapping[int, int]) -> None:
-    """Give leases back at once (clean stop, or more than a fair share)."""
+    """Give leases back at once (more than a fair share)."""
     with connection.cursor() as cursor:
         cursor.execute(
             """

@@ -17,7 +17,7 @@ from execution.engine import places, sabotage
 from execution.engine.channel import Channel
 from execution.engine.places import Places
 from execution.live import LiveIntent
-from execution.pacing import EXITS, READS, Call
+from execution.pacing import EXITS, READS, Call, Urgency
 from execution.progress import STUCK_AFTER
 from execution.tags import parse_tag
 from quantleap.core import clock
@@ -99,24 +99,28 @@ class BookPoller:
 
     async def _read(self, channel: Channel, intents: Sequence[LiveIntent]) -> None:
         try:
-            await channel.paced(Call.READ, READS)
-            response, started = await self._placed(
-                channel, channel.adapter.order_book(channel.session)
-            )
-            book = BookRead(ok=False)
-            if response is not None:
-                book = await self._parsed(channel.adapter.parse_order_book, response)
-            if book.ok:
-                self._apply(channel, book.orders, started)
-            elif book.cause is not None and book.cause == "SESSION_EXPIRED":
-                self._executor.accounts.forget_session(channel.account_id)
-            elif book.cause == "RATE_LIMIT" and response is not None:
-                channel.throttled(response, Call.READ, book.message)
+            await self._book(channel, READS)
             self._escalate(intents)
         finally:
             channel.reading = False
             channel.reads += 1
             channel.next_read_mono = clock.monotonic() + self._pause(channel, intents)
+
+    async def _book(self, channel: Channel, urgency: Urgency) -> BookRead:
+        """One look at the order book, noted with our own orders."""
+        await channel.paced(Call.READ, urgency)
+        request = channel.adapter.order_book(channel.session)
+        response, started = await self._placed(channel, request)
+        if response is None:
+            return BookRead(ok=False)
+        book = await self._parsed(channel.adapter.parse_order_book, response)
+        if book.ok:
+            self._apply(channel, book.orders, started)
+        elif book.cause == "SESSION_EXPIRED":
+            self._executor.accounts.forget_session(channel.account_id)
+        elif book.cause == "RATE_LIMIT":
+            channel.throttled(response, Call.READ, book.message)
+        return book
 
     def _pause(self, channel: Channel, intents: Sequence[LiveIntent]) -> float:
         budget = 1 / float(channel.adapter.capabilities.book_reads_per_second)
@@ -174,7 +178,9 @@ class BookPoller:
             )
             self._executor.rounds.alarm(intent.execution_id, "DUPLICATE")
         current = [r for attempt, r in reports if attempt == intent.sends]
-        if current:
+        # All sends count: one that is alive beats one that was refused. Seen: the first was hidden,
+        # took the margin, and the second was refused for want of it; the position was nobody's.
+        if current and (current[0] in alive or not alive):
             return current[0]
         return alive[0] if alive else None
 
@@ -191,6 +197,17 @@ class BookPoller:
                 self._executor.rounds.changed(intent)
 
     # -- single calls ------------------------------------------------------------------------
+    async def orders(self, account_id: int) -> Sequence[OrderReport] | None:
+        """The whole order book now, other people's orders included; None when it was not read.
+
+        What it says of our own orders is noted before it is returned.
+        """
+        channel = self._executor.accounts.channels.get(account_id)
+        if channel is None:
+            return None
+        book = await self._book(channel, EXITS)  # an exit waits for it
+        return book.orders if book.ok else None
+
     async def positions(self, account_id: int) -> PositionRead | None:
         """Net positions of an account; None when it has no channel or did not answer."""
         channel = self._executor.accounts.channels.get(account_id)

@@ -19,6 +19,7 @@ from execution.engine.closing import ClosingDesk
 from execution.engine.refusals import REFUSED_AGAIN, UNWRITABLE
 from execution.engine.transport import Answer, serialise
 from execution.engine.writing import Batch, StatusChange, Written, write
+from execution.gate import why_not_enter, why_not_leave
 from execution.live import LiveExecution, LiveIntent
 from execution.pacing import Call
 from execution.progress import SESSION_OVER, ExitOrder, Situation, Steps, next_steps
@@ -171,7 +172,9 @@ class Rounds:
         if now_mono < self._refused_until.get(execution.id, 0.0):
             return
         if steps.status or steps.attention:
-            pnl = execution.realised_pnl() if steps.status in ("CLOSED", "FAILED") else None
+            over = steps.status in ("CLOSED", "FAILED")
+            # At what price somebody else closed a leg is not known: no figure beats a wrong one.
+            pnl = execution.realised_pnl() if over and not execution.closed_outside else None
             batch.statuses.append(
                 StatusChange(
                     execution, steps.status, steps.cause, steps.message, steps.attention, pnl
@@ -258,7 +261,9 @@ class Rounds:
         if now >= run.closes_unix:
             return SESSION_OVER
         if intent.purpose != live.ENTRY:
-            return ""
+            return why_not_leave(execution, intent, now_mono)
+        if stopped := why_not_enter(execution):
+            return stopped
         if now < run.entry_unix and not sabotage.active(sabotage.SEND_EARLY):
             return "EARLY"
         if now > run.grace_unix:

@@ -286,9 +286,9 @@ def write_statuses(
         (
             change.execution.id,
             change.status or change.execution.status,
-            (change.cause or change.execution.cause)[:30],
-            (change.message or change.execution.message)[:300],
-            change.attention or change.execution.needs_attention,
+            change.cause[:30],
+            change.message[:300],
+            change.attention,
             Jsonb(change.execution.closed_outside),
             change.pnl,
             now if change.status == "OPEN" else None,
@@ -310,12 +310,17 @@ def write_statuses(
 
 
 def _update_statuses(cursor: Any, rows: Sequence[tuple[Any, ...]]) -> list[int]:
+    """Writes what changed and nothing else: an alarm is ended by people, not by what this process
+    remembers, and one that they have settled does not come back with the next status."""
     arrays = [[row[index] for row in rows] for index in range(9)]
     cursor.execute(
         f"""
         UPDATE execution_execution AS t
-           SET status = u.status, cause = u.cause, message = u.message,
-               needs_attention = u.attention, closed_outside = u.closed_outside,
+           SET status = u.status,
+               cause = COALESCE(NULLIF(u.cause, ''), t.cause),
+               message = COALESCE(NULLIF(u.message, ''), t.message),
+               needs_attention = t.needs_attention OR u.attention,
+               closed_outside = u.closed_outside,
                realised_pnl = COALESCE(u.pnl, t.realised_pnl),
                entered_at = COALESCE(t.entered_at, u.entered_at),
                closed_at = COALESCE(t.closed_at, u.closed_at)

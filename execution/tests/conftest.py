@@ -1,9 +1,68 @@
-"""Settings of this room's property tests."""
+"""Settings of this room's property tests, and a trading day with a broker of its own.
+
+What needs Django is imported in the fixtures: this file is read before Django is set up.
+"""
 
 from __future__ import annotations
 
+import datetime as dt
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 # No deadline: a slow machine is not a wrong rule.
 settings.register_profile("execution", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("execution")
+
+if TYPE_CHECKING:
+    from execution.tests.house import House, SimulatorThread
+
+DAY = dt.date(2026, 9, 8)
+
+
+@pytest.fixture
+def simulator(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatorThread]:
+    """The brokers, at 10:00:00 IST of an ordinary Tuesday."""
+    from execution.tests.house import SimulatorThread, broker_settings
+    from quantleap.core import clock
+
+    start = clock.at_ist(DAY, dt.time(10, 0)).timestamp()
+    monkeypatch.setattr(clock, "_offset", start - time.time())
+    running = SimulatorThread()
+    settings.QUANTLEAP_BROKERS = broker_settings(running.ports)
+    settings.QUANTLEAP_ARM_LEAD = 6.0
+    settings.QUANTLEAP_CONNECT_LEAD = 4.0
+    # Proving an order absent takes 5 s at least, and it is sent again after that.
+    settings.QUANTLEAP_ENTRY_GRACE = 12.0
+    settings.QUANTLEAP_VISIBILITY_DELAY = 2.0
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def house(simulator: SimulatorThread, transactional_db: None) -> Iterator[House]:
+    """Contracts, a feed, and customers on request."""
+    from execution.tests.house import House
+
+    built = House(simulator)
+    yield built
+    built.control.close()
+
+
+@pytest.fixture
+def executor() -> Iterator[Callable[[], Any]]:
+    """Starts an executor in this process, as often as it is called."""
+    from execution.tests.house import start_executor
+
+    hosts: list[Any] = []
+
+    def start() -> Any:
+        hosts.append(start_executor(f"test-{len(hosts)}"))
+        return hosts[-1]
+
+    yield start
+    for host in hosts:
+        host.stop()

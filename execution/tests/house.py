@@ -5,19 +5,25 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import threading
+import time
 from collections.abc import Callable, Coroutine
+from decimal import Decimal
 from typing import Any, TypeVar
 
 import requests
 from django.conf import settings
 
-from brokers import vault
-from brokers.models import FeedAccount
+from brokers import http, selectors, vault
+from brokers.base import BrokerInstrument, OrderRequest, Product, Side
+from brokers.models import BrokerAccount, FeedAccount
+from brokers.registry import get_adapter
 from brokers.services.instruments import import_instruments
 from brokers.simulator.exchange import Settings
 from brokers.simulator.server import Ports, Simulator
 from brokers.tests.factories import make_feed
 from execution.engine.host import ExecutorHost
+from execution.models import Execution, OrderIntent, Run
+from execution.tests.factories import log_in, make_accounts, make_partner, subscribe_accounts
 from marketplace.tests.factories import load_reference_data
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
@@ -121,3 +127,79 @@ def start_executor(name: str = "test") -> ExecutorHost:
     host = ExecutorHost(name)
     host.start()
     return host
+
+
+class House:
+    """Everything a day needs, at 10:00:00 IST of an ordinary Tuesday."""
+
+    def __init__(self, simulator: SimulatorThread) -> None:
+        self.control = Control(f"http://127.0.0.1:{simulator.ports.control}")
+        self.now = clock.now()
+        load_market(self.control, self.now)
+
+    def entry_in(self, seconds: float, hold: float) -> dict[str, dt.time]:
+        """Entry and exit times, IST, whole seconds."""
+        entry = clock.to_ist(clock.now() + dt.timedelta(seconds=seconds)).replace(microsecond=0)
+        return {
+            "entry_time": entry.time(),
+            "exit_time": (entry + dt.timedelta(seconds=hold)).time(),
+        }
+
+    def subscribe(self, template: Any, count: int, **fields: Any) -> list[Any]:
+        """``count`` logged-in customers of both brokers."""
+        accounts = make_accounts(
+            count, partner=make_partner(), brokers=("zebu", "zerodha"), **fields
+        )
+        log_in(accounts, self.control.token, clock.now())
+        subscribe_accounts(template, accounts)
+        return accounts
+
+    def strike(self, account: BrokerAccount, kind: str, **fault: Any) -> None:
+        """From now on the broker does ``kind`` to this account's calls."""
+        match = {"client_id": account.client_id}
+        self.control.ask("POST", "/faults", kind=kind, match=match, **fault)
+
+    def trade_by_hand(
+        self, account: BrokerAccount, symbol: str, side: Side, quantity: int, price: Decimal
+    ) -> None:
+        """The customer trades in the broker's own app."""
+        found = selectors.trading_accounts([account.pk], clock.now())[account.pk]
+        assert found.session is not None
+        adapter = get_adapter(account.broker)
+        order = OrderRequest(
+            tag="BYHAND",
+            instrument=BrokerInstrument("NFO", symbol, ""),
+            side=side,
+            quantity=quantity,
+            product=Product.INTRADAY,
+            price=price,
+        )
+        base = settings.QUANTLEAP_BROKERS[account.broker]["api"]
+        answer = http.send(adapter.place_order(found.session, order), base_url=base)
+        placed = adapter.parse_place(answer)
+        assert placed.broker_order_id, placed
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> None:
+    """Poll a condition of the database, bounded."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            states = list(OrderIntent.objects.values_list("state", "purpose", "cause"))
+            runs = list(Run.objects.values_list("status", "cause"))
+            executions = list(Execution.objects.values_list("status", "cause", "message"))
+            raise AssertionError(f"not in {seconds} s: {runs} {executions[:8]} {states[:20]}")
+        time.sleep(0.1)
+
+
+def runs_closed() -> bool:
+    """Whether there is a run, and every run is over."""
+    return (
+        Run.objects.exists() and not Run.objects.exclude(status__in=("CLOSED", "MISSED")).exists()
+    )
+
+
+def open_at_brokers(control: Control) -> list[dict[str, Any]]:
+    """Every position that is not flat, at the brokers themselves."""
+    rows = control.ask("GET", "/positions")["positions"]
+    return [row for row in rows if row["quantity"]]

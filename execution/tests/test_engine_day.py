@@ -2,108 +2,17 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 
 from execution.models import Execution, LegWatch, OrderIntent, Run
-from execution.tests.factories import log_in, make_accounts, make_partner, subscribe_accounts
-from execution.tests.house import (
-    Control,
-    SimulatorThread,
-    broker_settings,
-    load_market,
-    start_executor,
-)
+from execution.tests.house import House, open_at_brokers, runs_closed, wait_until
 from marketplace.tests.factories import make_iron_condor, make_short_straddle
-from quantleap.core import clock
 from quantleap.core.models import OutboxEvent
 
 pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
-DAY = dt.date(2026, 9, 8)
-FINAL = set(OrderIntent.FINAL)
-
-
-class House:
-    """Everything a day needs, at 10:00:00 IST of an ordinary Tuesday."""
-
-    def __init__(self, simulator: SimulatorThread) -> None:
-        self.control = Control(f"http://127.0.0.1:{simulator.ports.control}")
-        self.now = clock.now()
-        load_market(self.control, self.now)
-
-    def entry_in(self, seconds: float, hold: float) -> dict[str, dt.time]:
-        """Entry and exit times, IST, whole seconds."""
-        entry = clock.to_ist(clock.now() + dt.timedelta(seconds=seconds)).replace(microsecond=0)
-        return {
-            "entry_time": entry.time(),
-            "exit_time": (entry + dt.timedelta(seconds=hold)).time(),
-        }
-
-    def subscribe(self, template: Any, count: int, **fields: Any) -> list[Any]:
-        """``count`` logged-in customers of both brokers."""
-        accounts = make_accounts(
-            count, partner=make_partner(), brokers=("zebu", "zerodha"), **fields
-        )
-        log_in(accounts, self.control.token, clock.now())
-        subscribe_accounts(template, accounts)
-        return accounts
-
-
-def wait_until(condition: Callable[[], bool], seconds: float) -> None:
-    """Poll a condition of the database, bounded."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            states = list(OrderIntent.objects.values_list("state", "purpose", "cause"))
-            runs = list(Run.objects.values_list("status", "cause"))
-            executions = list(Execution.objects.values_list("status", "cause", "message"))
-            raise AssertionError(f"not in {seconds} s: {runs} {executions[:8]} {states[:20]}")
-        time.sleep(0.1)
-
-
-@pytest.fixture
-def simulator(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatorThread]:
-    start = clock.at_ist(DAY, dt.time(10, 0)).timestamp()
-    monkeypatch.setattr(clock, "_offset", start - time.time())
-    running = SimulatorThread()
-    settings.QUANTLEAP_BROKERS = broker_settings(running.ports)
-    settings.QUANTLEAP_ARM_LEAD = 6.0
-    settings.QUANTLEAP_CONNECT_LEAD = 4.0
-    # Proving an order absent takes 5 s at least, and it is sent again after that.
-    settings.QUANTLEAP_ENTRY_GRACE = 12.0
-    settings.QUANTLEAP_VISIBILITY_DELAY = 2.0
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def house(simulator: SimulatorThread, transactional_db: None) -> Iterator[House]:
-    built = House(simulator)
-    yield built
-    built.control.close()
-
-
-@pytest.fixture
-def executor() -> Iterator[Callable[[], Any]]:
-    hosts: list[Any] = []
-
-    def start() -> Any:
-        hosts.append(start_executor(f"test-{len(hosts)}"))
-        return hosts[-1]
-
-    yield start
-    for host in hosts:
-        host.stop()
-
-
-def runs_closed() -> bool:
-    return (
-        Run.objects.exists() and not Run.objects.exclude(status__in=("CLOSED", "MISSED")).exists()
-    )
 
 
 def assert_filled(intents: Iterable[OrderIntent]) -> None:
@@ -129,8 +38,7 @@ def test_an_iron_condor_is_entered_and_left(house: House, executor: Callable[[],
     assert {i.side for i in first} == {"BUY"}
     # the oracle: our intents and the broker's book are the same set, and everybody is flat
     assert {o["tag"] for o in house.control.orders()} == {i.tag for i in intents}
-    positions = house.control.ask("GET", "/positions")["positions"]
-    assert all(p["quantity"] == 0 for p in positions)
+    assert open_at_brokers(house.control) == []
     told = OutboxEvent.objects.filter(type="execution.completed").count()
     assert told == 12  # entry and exit of six
 
@@ -151,8 +59,7 @@ def test_a_stop_moves_the_other_leg_to_cost(house: House, executor: Callable[[],
     assert_filled(OrderIntent.objects.all())
     reasons = set(OrderIntent.objects.filter(purpose="EXIT").values_list("reason", flat=True))
     assert "STOP" in reasons
-    positions = house.control.ask("GET", "/positions")["positions"]
-    assert all(p["quantity"] == 0 for p in positions)
+    assert open_at_brokers(house.control) == []
 
 
 FAULTS: tuple[tuple[dict[str, Any], int, str], ...] = (
@@ -182,8 +89,7 @@ def test_five_faults_at_the_entry_strike_only_whom_they_strike(
         assert (state, sends) in struck, (fault, struck)
     orders = house.control.orders()
     assert len({o["tag"] for o in orders}) == len(orders)
-    positions = house.control.ask("GET", "/positions")["positions"]
-    assert all(p["quantity"] == 0 for p in positions)
+    assert open_at_brokers(house.control) == []
     refused = Execution.objects.get(account=accounts[4])
     assert (refused.status, refused.cause) == ("FAILED", "MARGIN")
     assert OutboxEvent.objects.filter(type="execution.failed").count() == 1

@@ -57,6 +57,20 @@ class TestOwnership:
         assert leases.heartbeat(owner="a", tokens={0: first.token}, now=T, ttl=TTL) == set()
         assert leases.heartbeat(owner="a", tokens={0: second.token}, now=T, ttl=TTL) == {0}
 
+    def test_whoever_leaves_counts_no_more_and_the_others_take_everything_at_once(self) -> None:
+        """Seen: after a clean stop half the shards had no owner for 8.9 to 10.5 s."""
+        leases.ensure_rows(8)
+        for owner in ("a", "b"):
+            leases.announce(owner=owner, started_at=T, now=T, ttl=TTL)
+        mine = {c.shard: c.token for c in leases.claim(owner="a", wanted=4, now=T, ttl=TTL)}
+        leases.claim(owner="b", wanted=4, now=T, ttl=TTL)
+        leases.leave(owner="a", tokens=mine)
+        alive = leases.announce(owner="b", started_at=T, now=T + seconds(1), ttl=TTL)
+        assert alive == 1
+        wanted = leases.fair_share(8, alive) - 4
+        taken = leases.claim(owner="b", wanted=wanted, now=T + seconds(1), ttl=TTL)
+        assert {c.shard for c in taken} == set(mine)
+
     @pytest.mark.parametrize(("shards", "executors", "share"), [(8, 1, 8), (8, 3, 3), (8, 20, 1)])
     def test_fair_share(self, shards: int, executors: int, share: int) -> None:
         assert leases.fair_share(shards, executors) == share

@@ -9,8 +9,8 @@ import pytest
 
 from brokers.base import BrokerInstrument, Side
 from execution.engine import leases, loading
-from execution.engine.writing import Batch, write
-from execution.live import LiveIntent
+from execution.engine.writing import Batch, StatusChange, write
+from execution.live import LiveExecution, LiveIntent
 from execution.models import Execution, OrderIntent
 from execution.tests.test_engine_leases import T, intent, seconds
 from execution.tests.test_races import run, subscription
@@ -126,3 +126,36 @@ def test_the_same_place_in_the_plan_is_taken_once(run: object, tokens: dict[int,
     batch = Batch(inserts=[(execution, twin)])
     assert write(batch, owner=OWNER, tokens=tokens, now=T).inserted == frozenset()
     assert OrderIntent.objects.count() == 1
+
+
+# -- alarms --------------------------------------------------------------------------------------
+def live_of(row: OrderIntent) -> LiveExecution:
+    """The intent's execution as an executor holds it, read once and never again."""
+    execution = row.execution
+    held_run = loading.live_run(execution.run)
+    found = loading.load_executions({held_run.id: held_run}, range(8), statuses=("COMMITTED",))
+    return found[0]
+
+
+def test_an_alarm_was_erased_by_the_next_status(run: object, tokens: dict[int, int]) -> None:
+    execution = live_of(stored(run))
+    put(
+        Batch(statuses=[StatusChange(execution, "", "CLOSED_OUTSIDE", "hand", attention=True)]),
+        tokens,
+    )
+    put(Batch(statuses=[StatusChange(execution, "OPEN")]), tokens)
+    row = Execution.objects.get()
+    assert (row.status, row.cause, row.message) == ("OPEN", "CLOSED_OUTSIDE", "hand")
+    assert row.needs_attention
+
+
+def test_a_settled_alarm_came_back_with_the_next_status(
+    run: object, tokens: dict[int, int]
+) -> None:
+    execution = live_of(stored(run))
+    put(Batch(statuses=[StatusChange(execution, "OPEN", "DUPLICATE", attention=True)]), tokens)
+    execution.status, execution.needs_attention = "OPEN", True  # as the round remembers it
+    Execution.objects.update(needs_attention=False)  # somebody has settled it
+    put(Batch(statuses=[StatusChange(execution, "EXITING")]), tokens)
+    row = Execution.objects.get()
+    assert (row.status, row.needs_attention) == ("EXITING", False)

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from execution.exits import Tracked, exit_quantities, foreign_quantity
+from execution.exits import (
+    Tracked,
+    Witnesses,
+    believed_net,
+    exit_quantities,
+    foreign_quantity,
+)
 
 quantities = st.integers(-500, 500)
 books = st.lists(quantities, max_size=6).map(
@@ -95,3 +102,46 @@ def test_closed_by_hand_is_not_closed_again() -> None:
 
 def test_a_customers_own_position_is_left_alone() -> None:
     assert exit_quantities([Tracked(1, -65)], -265) == {1: 65}
+
+
+# -- whom to believe ------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("what", "witnesses", "believed"),
+    [
+        ("both say what we know", Witnesses(65, 65), 65),
+        ("positions lag behind the fills", Witnesses(0, 65), None),
+        (
+            "positions have said so for long: converted to another product",
+            Witnesses(0, 65, True),
+            0,
+        ),
+        ("squared off by hand, positions fail", Witnesses(None, 0), 0),
+        ("squared off by hand, positions lag", Witnesses(65, 0), 0),
+        ("only positions, as we know it", Witnesses(65, None), 65),
+        ("only positions, another figure", Witnesses(0, None), None),
+        ("only positions, another figure for long", Witnesses(0, None, True), 0),
+        ("nobody answers", Witnesses(None, None), None),
+        ("nobody answers any more", Witnesses(None, None, True), None),
+    ],
+)
+def test_whom_to_believe(what: str, witnesses: Witnesses, believed: int | None) -> None:
+    assert believed_net(65, witnesses) == believed, what
+
+
+@given(
+    ours=quantities,
+    positions=st.none() | quantities,
+    book=st.none() | quantities,
+    settled=st.booleans(),
+)
+def test_nothing_is_believed_that_no_witness_said(
+    ours: int, positions: int | None, book: int | None, settled: bool
+) -> None:
+    believed = believed_net(ours, Witnesses(positions, book, settled))
+    if believed is not None:
+        assert believed in (positions, book, ours)
+        assert positions is not None or book is not None
+    if positions is None and book is None:
+        assert believed is None
+    if positions == book == ours:
+        assert believed == ours

@@ -233,6 +233,19 @@ def test_a_waiting_try_is_dropped_when_an_earlier_one_filled_after_all() -> None
     assert not steps.send
 
 
+def test_an_exit_that_never_left_was_sent_again_as_it_was() -> None:
+    """The executor died before the byte, the customer closed the leg by hand: +65, +65 reverse."""
+    execution = opened(CE)
+    unsent = close(execution, "ce", 0, state=live.PLANNED)
+    steps = next_steps(execution, at(exit_due=True))
+    assert steps.miss == [(unsent, "SUPERSEDED")]
+    assert not steps.send
+    assert not steps.exits
+    unsent.state = live.MISSED
+    (order,) = next_steps(execution, at(exit_due=True)).exits
+    assert (order.attempt_group, order.quantity) == (1, LOT), "a new one, with fresh facts"
+
+
 def test_a_position_turned_over_by_a_late_fill_is_closed_the_other_way() -> None:
     execution = opened(CE)
     close(execution, "ce", LOT, attempt_group=0)

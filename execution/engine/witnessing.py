@@ -1,0 +1,183 @@
+"""How much of a leg may be closed now: asks the account's own broker, twice over (I5).
+
+The list of positions and the order book are read side by side; :func:`execution.exits.believed_net`
+says what to make of them. Who has no answer to act upon waits here for nobody: the exit is asked
+for again in the next round, and after seconds a person is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from brokers.base import BrokerInstrument, NetPosition, OrderReport, Product
+from execution.exits import Tracked, Witnesses, believed_net, exit_quantities
+from execution.live import LiveExecution
+from quantleap.core import clock
+
+if TYPE_CHECKING:
+    from execution.engine.executor import Executor
+
+#: A difference between the positions and our fills is believed when so many reads in a row over
+#: so many seconds have shown the same one. Positions were seen three seconds behind the fills.
+BELIEVED_READS: Final = 3
+BELIEVED_AFTER: Final = 5.0
+#: An exit that has had no witness for so long raises an alarm.
+ALARM_AFTER: Final = 3.0
+
+#: Seconds by which one witness may answer later than the other and still be heard.
+SECOND_WITNESS: Final = 1.0
+
+Leg = tuple[int, str]
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Doubt:
+    """A difference as it was first seen: units, fills of ours by then, since when, how often."""
+
+    net: int
+    ours: int
+    since: float
+    reads: int = 1
+
+
+class WitnessDesk:
+    """Remembers of each account and contract since when something does not fit."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._doubts: dict[tuple[int, int], _Doubt] = {}
+        self._waiting: dict[Leg, float] = {}
+        self._reads: dict[tuple[str, int], asyncio.Task[Any]] = {}
+
+    async def allowed(self, account_id: int, legs: Mapping[Leg, int]) -> dict[Leg, int | None]:
+        """Units that each leg may close; None: nobody knows yet. ``legs``: their contracts."""
+        poller = self._executor.poller
+        read = self._begin(("positions", account_id), poller.positions)
+        book = self._begin(("book", account_id), poller.orders)
+        await self._heard({read, book})
+        found, orders = _answer(read), _answer(book)
+        positions = found.positions if found is not None and found.ok else None
+        allowed: dict[Leg, int | None] = {}
+        for contract_id in set(legs.values()):
+            shared = self._share(account_id, contract_id, positions, orders)
+            for leg, contract in legs.items():
+                if contract == contract_id:
+                    allowed[leg] = None if shared is None else shared.get(leg, 0)
+        self._alarm(allowed)
+        return allowed
+
+    def _begin(self, key: tuple[str, int], ask: Callable[[int], Awaitable[T]]) -> asyncio.Task[T]:
+        """The read under way, or a new one: a broker that hangs is not asked more and more."""
+        task = self._reads.get(key)
+        if task is None:
+            task = asyncio.ensure_future(ask(key[1]))
+            self._reads[key] = task
+            task.add_done_callback(lambda _: self._reads.pop(key, None))
+        return task
+
+    @staticmethod
+    async def _heard(reads: set[asyncio.Task[Any]]) -> None:
+        """Wait for both; not for the second one much longer where the first has answered."""
+        await asyncio.wait(reads, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(reads, timeout=SECOND_WITNESS)
+        if all(_answer(read) is None for read in reads):
+            await asyncio.wait(reads)
+
+    def _share(
+        self,
+        account_id: int,
+        contract_id: int,
+        positions: Sequence[NetPosition] | None,
+        orders: Sequence[OrderReport] | None,
+    ) -> dict[Leg, int] | None:
+        executor = self._executor
+        mine = executor.of_account(account_id)
+        if not mine:
+            return {}  # over since we asked
+        legs = _tracked(mine, contract_id)
+        tracked = [Tracked(number, held) for number, (_, held) in enumerate(legs)]
+        name = executor.accounts.instrument(mine[0].broker, contract_id)
+        ours = sum(one.quantity for one in tracked)
+        net = None if positions is None or name is None else net_of_positions(positions, name)
+        witnesses = Witnesses(
+            positions=net,
+            book=None if orders is None or name is None else net_of_orders(orders, name),
+            settled=self._is_settled((account_id, contract_id), net, ours),
+        )
+        believed = believed_net(ours, witnesses)
+        if believed is None:
+            return None
+        return {legs[key][0]: units for key, units in exit_quantities(tracked, believed).items()}
+
+    def _is_settled(self, place: tuple[int, int], net: int | None, ours: int) -> bool:
+        """Whether the positions have shown this very difference for long enough."""
+        now = clock.monotonic()
+        doubt = self._doubts.get(place)
+        if net is None:
+            return False
+        if net == ours:
+            self._doubts.pop(place, None)
+            return False
+        if doubt is None or (doubt.net, doubt.ours) != (net, ours):
+            self._doubts[place] = _Doubt(net, ours, now)
+            return False
+        doubt.reads += 1
+        return doubt.reads >= BELIEVED_READS and now - doubt.since >= BELIEVED_AFTER
+
+    def _alarm(self, allowed: Mapping[Leg, int | None]) -> None:
+        now = clock.monotonic()
+        for leg, units in allowed.items():
+            if units is not None:
+                self._waiting.pop(leg, None)
+            elif now - self._waiting.setdefault(leg, now) >= ALARM_AFTER:
+                self._executor.rounds.alarm(leg[0], "NO_WITNESS")
+
+
+def _answer(read: asyncio.Task[T | None]) -> T | None:
+    """What a read has brought; None while it is under way, and where it failed."""
+    if not read.done() or read.cancelled() or read.exception() is not None:
+        return None
+    return read.result()
+
+
+def _tracked(mine: Sequence[LiveExecution], contract_id: int) -> list[tuple[Leg, int]]:
+    """Every leg of ``mine`` in a contract, oldest execution first, with the units that it holds."""
+    return [
+        ((execution.id, leg_key), execution.open_quantity(leg_key))
+        for execution in sorted(mine, key=lambda one: one.id)
+        for leg_key, leg in execution.run.resolved.items()
+        if leg.contract_id == contract_id
+    ]
+
+
+def net_of_positions(positions: Sequence[NetPosition], name: BrokerInstrument) -> int:
+    """Net units of a contract in our product. A contract that is not listed is flat."""
+    return sum(
+        position.quantity
+        for position in positions
+        if position.symbol == name.symbol
+        and position.exchange in ("", name.exchange)
+        and position.product in (None, Product.INTRADAY)
+    )
+
+
+def net_of_orders(orders: Sequence[OrderReport], name: BrokerInstrument) -> int | None:
+    """Net units of a contract by all fills of the day in our product; None: an order is unclear.
+
+    Intraday positions begin at zero, so that the day's fills are the position.
+    """
+    fills: dict[str, int] = defaultdict(int)
+    for order in orders:
+        if order.symbol != name.symbol or order.exchange not in ("", name.exchange):
+            continue
+        if order.product not in (None, Product.INTRADAY) or not order.filled_quantity:
+            continue
+        if order.side is None:
+            return None
+        fills[order.broker_order_id] = order.filled_quantity * order.side.sign
+    return sum(fills.values())

@@ -1,0 +1,57 @@
+"""The gate in front of the wire: may this order still leave? Pure; asked before every single send.
+
+What was decided a moment ago is not what is sent: between the decision and the byte an order waits
+for its pace, for a connection, for an answer. So nothing leaves on an old grant. An entry beside a
+leg that failed, or of an execution that is on its way out, stays here; an exit stays here when its
+leg no longer needs it, or when what was known of the account is too old to close a position by.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from execution import live
+from execution.live import LiveExecution, LiveIntent
+
+#: Seconds for which a look at the account's positions may be acted upon. Whoever trades by hand in
+#: the broker's own app is seen by the next look; an exit that waited longer asks for one.
+GRANT_SECONDS: Final = 5.0
+_LOST: Final = live.FINAL - {live.FILLED}
+
+
+def why_not_enter(execution: LiveExecution) -> str:
+    """'' when entries of ``execution`` may leave, else the cause: it is not to be completed."""
+    if execution.exit_reason:
+        return "EXIT_REQUESTED"
+    if execution.run.run_exit:
+        return "EXIT_DUE"
+    for intent in execution.intents:
+        if intent.state in _LOST and intent.purpose == live.ENTRY:
+            return "LEG_FAILED"
+    return ""
+
+
+def why_not_leave(execution: LiveExecution, intent: LiveIntent, now_mono: float) -> str:
+    """'' when the exit ``intent`` may leave, else the cause. ``now_mono``: monotonic seconds.
+
+    Together with what is under way it must not be more than the leg still holds: no exit ever opens
+    a position (I5).
+    """
+    if now_mono - intent.granted_mono > GRANT_SECONDS:
+        return "SUPERSEDED"
+    held = -intent.side.sign * execution.open_quantity(intent.leg_key)
+    return "NOT_NEEDED" if intent.quantity + _under_way(execution, intent) > held else ""
+
+
+def _under_way(execution: LiveExecution, intent: LiveIntent) -> int:
+    """Units that other exits of the same leg may still close: sent, and not final."""
+    return sum(
+        other.quantity - other.filled_quantity
+        for other in execution.intents
+        if other.leg_key == intent.leg_key
+        and other.purpose != live.ENTRY
+        and other is not intent
+        and not other.is_final
+        and other.state != live.PLANNED
+        and (other.sent_mono or other.state != live.SENDING)
+    )

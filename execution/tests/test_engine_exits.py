@@ -1,0 +1,86 @@
+"""How much is closed when somebody else trades, or the broker's witnesses lag, fail or hang.
+
+Judged at the broker's own book: nothing open, nothing turned over, and who could not know was told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from brokers.base import Side
+from brokers.models import BrokerAccount
+from execution.models import Execution, OrderIntent
+from execution.tests.house import House, open_at_brokers, runs_closed, wait_until
+from marketplace.tests.factories import make_short_straddle
+
+pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
+
+
+def all_open(count: int) -> Callable[[], bool]:
+    return lambda: Execution.objects.filter(status="OPEN").count() == count
+
+
+def square_off(house: House, account: BrokerAccount) -> None:
+    """The customer buys back what our entries sold, at any price."""
+    for intent in OrderIntent.objects.filter(account=account, purpose="ENTRY"):
+        price = (intent.average_price * Decimal("1.05")).quantize(Decimal("0.1"))
+        house.trade_by_hand(account, intent.symbol, Side.BUY, intent.filled_quantity, price)
+
+
+def test_customers_who_squared_off_while_positions_failed_were_turned_over(
+    house: House, executor: Callable[[], Any]
+) -> None:
+    """Seen: 96 exits opened 96 reverse positions. The order book knows what was traded by hand."""
+    accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 10)), 4)
+    executor()
+    wait_until(all_open(4), 40)
+    for account in accounts[:2]:
+        house.strike(account, "html_502", op="positions")
+        square_off(house, account)
+    wait_until(runs_closed, 60)
+    assert open_at_brokers(house.control) == []
+    told = Execution.objects.filter(account__in=accounts[:2])
+    assert {(e.status, e.cause, e.needs_attention, e.realised_pnl) for e in told} == {
+        ("CLOSED", "CLOSED_OUTSIDE", True, None)
+    }
+    assert not OrderIntent.objects.filter(account__in=accounts[:2], purpose="EXIT").exists()
+
+
+def test_without_any_witness_nobody_is_turned_over_and_a_person_is_told(
+    house: House, executor: Callable[[], Any]
+) -> None:
+    accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 8)), 3)
+    executor()
+    wait_until(all_open(3), 40)
+    blind = accounts[0]
+    for operation in ("positions", "book"):
+        house.strike(blind, "html_502", op=operation)
+    square_off(house, blind)
+    wait_until(lambda: Execution.objects.filter(status="CLOSED").count() == 2, 40)
+    wait_until(lambda: Execution.objects.get(account=blind).needs_attention, 20)
+    assert Execution.objects.get(account=blind).cause == "NO_WITNESS"
+    assert not OrderIntent.objects.filter(account=blind, purpose="EXIT").exists()
+    house.control.ask("DELETE", "/faults")  # the broker is back
+    wait_until(runs_closed, 40)
+    assert open_at_brokers(house.control) == []
+
+
+def test_one_account_whose_positions_hung_kept_everybodys_exits_back(
+    house: House, executor: Callable[[], Any]
+) -> None:
+    """Seen: the other three left 17.6 s late."""
+    accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 8)), 4)
+    executor()
+    wait_until(all_open(4), 40)
+    house.strike(accounts[0], "delay", op="positions", seconds=30)
+    wait_until(lambda: Execution.objects.filter(status="CLOSED").count() == 3, 40)
+    others = OrderIntent.objects.filter(account__in=accounts[1:], purpose="EXIT")
+    last = max(intent.sent_at for intent in others if intent.sent_at)
+    hung = OrderIntent.objects.filter(account=accounts[0], purpose="EXIT", sent_at__lt=last)
+    assert not hung.exists(), "nobody waited for it"
+    wait_until(runs_closed, 60)
+    assert open_at_brokers(house.control) == []

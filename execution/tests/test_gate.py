@@ -1,0 +1,101 @@
+"""Nothing leaves on an old grant: what is asked before every single send."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from brokers.base import Side
+from execution import live
+from execution.gate import GRANT_SECONDS, why_not_enter, why_not_leave
+from execution.live import LiveExecution, LiveIntent
+from execution.tests.inmemory import LOT, live_execution, live_intent
+
+NOW = 1000.0
+
+
+def entry(execution: LiveExecution, **fields: Any) -> LiveIntent:
+    return live_intent(execution, **fields)
+
+
+def leaving(execution: LiveExecution, **fields: Any) -> LiveIntent:
+    """An exit that buys back, granted now."""
+    values: dict[str, Any] = {
+        "purpose": live.EXIT,
+        "side": Side.BUY,
+        "state": live.SENDING,
+        "granted_mono": NOW,
+    }
+    return live_intent(execution, **{**values, **fields})
+
+
+def sold(units: int = LOT) -> LiveExecution:
+    execution = live_execution(status="OPEN")
+    entry(execution, state=live.FILLED, quantity=units, filled_quantity=units)
+    return execution
+
+
+# -- entries -------------------------------------------------------------------------------------
+@pytest.mark.parametrize("state", sorted(live.FINAL - {live.FILLED}))
+def test_slices_left_after_a_margin_refusal(state: str) -> None:
+    """Seen: 36 slices, a refusal at T+0.01 s, and 26 more orders left."""
+    execution = live_execution()
+    entry(execution, state=state)
+    entry(execution, state=live.SENDING)
+    assert why_not_enter(execution) == "LEG_FAILED"
+
+
+def test_slices_left_after_everybody_was_told_to_leave() -> None:
+    """Seen: EXIT_NOW while the slices waited for their pace, and 25 more orders left."""
+    execution = live_execution()
+    entry(execution, state=live.SENDING)
+    assert why_not_enter(execution) == ""
+    execution.exit_reason = "EXIT_NOW"
+    assert why_not_enter(execution) == "EXIT_REQUESTED"
+    execution.exit_reason, execution.run.run_exit = "", "STOP"
+    assert why_not_enter(execution) == "EXIT_DUE"
+
+
+def test_filled_and_waiting_slices_stop_nobody() -> None:
+    execution = live_execution()
+    for state in (live.FILLED, live.PLANNED, live.SENDING, live.UNKNOWN, live.PARTIAL):
+        entry(execution, state=state)
+    leaving(execution, state=live.CANCELLED)
+    assert why_not_enter(execution) == ""
+
+
+# -- exits ---------------------------------------------------------------------------------------
+def test_an_exit_that_waited_too_long_asks_again() -> None:
+    execution = sold()
+    waiting = leaving(execution)
+    assert why_not_leave(execution, waiting, NOW + GRANT_SECONDS) == ""
+    assert why_not_leave(execution, waiting, NOW + GRANT_SECONDS + 0.1) == "SUPERSEDED"
+
+
+def test_an_exit_of_a_leg_that_was_closed_meanwhile_stays_here() -> None:
+    execution = sold()
+    waiting = leaving(execution)
+    execution.closed_outside[waiting.leg_key] = LOT
+    assert why_not_leave(execution, waiting, NOW) == "NOT_NEEDED"
+
+
+def test_slices_of_one_exit_may_leave_together_and_not_one_unit_more() -> None:
+    execution = sold(3 * LOT)
+    slices = [leaving(execution, slice=number) for number in range(3)]
+    for each in slices:
+        assert why_not_leave(execution, each, NOW) == ""
+        each.sent_mono = NOW
+    assert why_not_leave(execution, leaving(execution, slice=3), NOW) == "NOT_NEEDED"
+
+
+@pytest.mark.parametrize("state", [live.UNKNOWN, live.ACCEPTED, live.PARTIAL])
+def test_what_an_earlier_exit_may_still_close_is_not_closed_beside_it(state: str) -> None:
+    execution = sold()
+    leaving(execution, state=state, sent_mono=NOW)
+    assert why_not_leave(execution, leaving(execution, attempt_group=1), NOW) == "NOT_NEEDED"
+
+
+def test_the_wrong_side_never_leaves() -> None:
+    execution = sold()
+    assert why_not_leave(execution, leaving(execution, side=Side.SELL), NOW) == "NOT_NEEDED"

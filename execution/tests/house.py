@@ -6,7 +6,7 @@ import asyncio
 import datetime as dt
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -197,6 +197,13 @@ def runs_closed() -> bool:
     return (
         Run.objects.exists() and not Run.objects.exclude(status__in=("CLOSED", "MISSED")).exists()
     )
+
+
+def assert_filled(intents: Iterable[OrderIntent]) -> None:
+    """Every entry filled; an exit may have been quoted again while the market moved."""
+    for intent in intents:
+        wanted = {"FILLED"} if intent.purpose == "ENTRY" else {"FILLED", "CANCELLED"}
+        assert intent.state in wanted, (intent, intent.cause)
 
 
 def open_at_brokers(control: Control) -> list[dict[str, Any]]:

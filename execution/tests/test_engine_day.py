@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from execution.models import Execution, LegWatch, OrderIntent, Run
-from execution.tests.house import House, open_at_brokers, runs_closed, wait_until
+from execution.tests.house import House, assert_filled, open_at_brokers, runs_closed, wait_until
 from marketplace.tests.factories import make_iron_condor, make_short_straddle
 from quantleap.core.models import OutboxEvent
 
 pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
-
-
-def assert_filled(intents: Iterable[OrderIntent]) -> None:
-    """Every entry filled; an exit may have been quoted again while the market moved."""
-    for intent in intents:
-        wanted = {"FILLED"} if intent.purpose == "ENTRY" else {"FILLED", "CANCELLED"}
-        assert intent.state in wanted, (intent, intent.cause)
 
 
 def test_an_iron_condor_is_entered_and_left(house: House, executor: Callable[[], Any]) -> None:

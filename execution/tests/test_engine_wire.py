@@ -21,18 +21,9 @@ from brokers.models import BrokerAccount
 from brokers.tests import loopback
 from brokers.tests.certificates import Authority
 from execution.models import Execution, OrderIntent
-from execution.tests.test_engine_day import (
-    House,
-    assert_filled,
-    executor,
-    house,
-    runs_closed,
-    simulator,
-    wait_until,
-)
+from execution.tests.house import House, assert_filled, runs_closed, wait_until
 from marketplace.tests.factories import make_iron_condor
 
-__all__ = ["executor", "house", "simulator"]
 pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
 PIECE = 97
 _TOKEN = re.compile(rb"uthorization: (?:token [^:]+:|Bearer )(\S+)")

@@ -14,15 +14,8 @@ from brokers.base import Side
 from execution.engine.deciding import NoQuote, resolve_legs
 from execution.models import Execution, OrderIntent, Run
 from execution.plan import plan_entry
+from execution.tests.house import House, runs_closed, wait_until
 from execution.tests.inmemory import live_run
-from execution.tests.test_engine_day import (
-    House,
-    executor,
-    house,
-    runs_closed,
-    simulator,
-    wait_until,
-)
 from marketplace.ports import QUOTES, Need, Quote, QuoteSource
 from marketplace.tests.factories import (
     SPOTS,
@@ -35,7 +28,6 @@ from marketplace.tests.factories import (
 from marketplace.tests.feeds import ToldFeed
 from quantleap.core import clock
 
-__all__ = ["executor", "house", "simulator"]
 NOW = clock.at_ist(TEST_DAY, dt.time(9, 19, 58))
 
 

@@ -20,13 +20,11 @@ settings.load_profile("execution")
 if TYPE_CHECKING:
     from execution.tests.house import House, SimulatorThread
 
-DAY = dt.date(2026, 9, 8)
-
 
 @pytest.fixture
 def simulator(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatorThread]:
     """The brokers, at 10:00:00 IST of an ordinary Tuesday."""
-    from execution.tests.house import SimulatorThread, broker_settings
+    from execution.tests.house import DAY, SimulatorThread, broker_settings
     from quantleap.core import clock
 
     start = clock.at_ist(DAY, dt.time(10, 0)).timestamp()

@@ -30,6 +30,7 @@ from quantleap.core.audit import SYSTEM
 
 T = TypeVar("T")
 API_KEY = "apikey"
+DAY = dt.date(2026, 9, 8)
 
 
 class SimulatorThread:

@@ -10,13 +10,11 @@ from typing import Any
 import pytest
 
 from execution.models import Execution, OrderIntent
-from execution.tests.house import start_executor
-from execution.tests.test_engine_day import House, executor, house, simulator, wait_until
+from execution.tests.house import House, start_executor, wait_until
 from marketplace.models import SessionHours
 from marketplace.tests.factories import make_iron_condor
 from quantleap.core import clock
 
-__all__ = ["executor", "house", "simulator"]
 pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
 HOLD = 8
 

@@ -13,19 +13,10 @@ from django.conf import settings
 
 from execution.models import Execution, OrderIntent
 from execution.tests.factories import log_in, make_accounts, make_partner, subscribe_accounts
-from execution.tests.test_engine_day import (
-    House,
-    assert_filled,
-    executor,
-    house,
-    runs_closed,
-    simulator,
-    wait_until,
-)
+from execution.tests.house import House, assert_filled, runs_closed, wait_until
 from marketplace.tests.factories import make_short_straddle
 from quantleap.core import clock
 
-__all__ = ["executor", "house", "simulator"]
 pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
 LOT = 65
 

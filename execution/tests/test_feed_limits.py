@@ -29,24 +29,14 @@ from execution.engine.timing import from_settings
 from execution.live import LiveRun
 from execution.models import Execution, Run, RunDecision
 from execution.tests.factories import log_in, make_accounts, make_partner, subscribe_accounts
-from execution.tests.house import API_KEY
+from execution.tests.house import API_KEY, DAY, House, runs_closed, wait_until
 from execution.tests.inmemory import live_run
 from execution.tests.rows import make_run, strategy_of
-from execution.tests.test_engine_day import (
-    DAY,
-    House,
-    executor,
-    house,
-    runs_closed,
-    simulator,
-    wait_until,
-)
 from marketplace.definition import StrategySpec
 from marketplace.ports import Need, Quote
 from marketplace.tests.factories import leg_spec, make_short_straddle, strategy_spec
 from quantleap.core import clock
 
-__all__ = ["executor", "house", "simulator"]
 pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
 HELD = ("OTM2", "OTM4")
 

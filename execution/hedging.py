@@ -1,4 +1,4 @@
-"""What a bought leg hedges, and when it may leave. Pure.
+"""What a bought leg hedges, and when it may leave (docs/adr/0032). Pure.
 
 A bought leg hedges the sold legs of its own option type: the legs of a strategy share their
 underlying, and a call bounds the loss of no put. It is *needed* while it covers a sold unit that

@@ -1,4 +1,4 @@
-"""A hedge leaves only with what it hedges, or after it."""
+"""A hedge leaves only with what it hedges, or after it (docs/adr/0032)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,70 @@
+"""One account's figures that no column holds, in a running executor: the others trade on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from execution.engine import bisecting, writing
+from execution.live import LiveIntent
+from execution.models import Execution, OrderIntent
+from execution.tests.test_engine_day import House, executor, house, simulator, wait_until
+from marketplace.tests.factories import make_short_straddle
+
+__all__ = ["executor", "house", "simulator"]
+pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def poisoned(monkeypatch: pytest.MonkeyPatch) -> set[int]:
+    """Accounts whose fills are written at 1e8 rupees a unit, as a broker's book once said.
+
+    The adapters refuse such a row now; this is what is left when one of them does not.
+    """
+    accounts: set[int] = set()
+    row = writing._result_row
+
+    def at_1e8(intent: LiveIntent) -> tuple[Any, ...]:
+        values = list(row(intent))
+        if intent.account_id in accounts and intent.filled_quantity:
+            values[list(writing._RESULT_COLUMNS).index("average_price")] = Decimal(100_000_000)
+        return tuple(values)
+
+    monkeypatch.setattr(writing, "_result_row", at_1e8)
+    return accounts
+
+
+@pytest.fixture
+def refusals(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the database refused, as it is noticed."""
+    heard: list[str] = []
+    words = bisecting.first_line
+
+    def hear(error: Exception) -> str:
+        heard.append(words(error))
+        return heard[-1]
+
+    monkeypatch.setattr(bisecting, "first_line", hear)
+    return heard
+
+
+def test_one_average_price_of_1e8_and_the_others_fills_are_written(
+    house: House, executor: Callable[[], Any], poisoned: set[int], refusals: list[str]
+) -> None:
+    accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 8)), 6)
+    poisoned.add(accounts[2].pk)
+    executor()
+    others = Execution.objects.exclude(account=accounts[2])
+    wait_until(lambda: others.filter(status="CLOSED").count() == 5, 60)
+    entries = OrderIntent.objects.filter(purpose="ENTRY").exclude(account=accounts[2])
+    assert {one.state for one in entries} == {"FILLED"}
+    culprit = Execution.objects.get(account=accounts[2])
+    assert culprit.needs_attention
+    assert not others.filter(needs_attention=True).exists()
+    # Refused for each of its fills, and not in every round for ever.
+    assert 0 < len(refusals) < 20, refusals
+    positions = house.control.ask("GET", "/positions")["positions"]
+    assert all(p["quantity"] == 0 for p in positions), "the culprit's position is left too"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 import struct
@@ -77,8 +78,14 @@ async def open_socket(
     except TimeoutError as error:
         raise NotConnected(f"no connection within {CONNECT_TIMEOUT:g} s") from error
     except (OSError, ValueError, RuntimeError) as error:  # uvloop raises RuntimeError as well
-        words = getattr(error, "strerror", "") or str(error) or type(error).__name__
-        raise NotConnected(tls.fault(error) or words) from error
+        raise NotConnected(tls.fault(error) or _words(error)) from error
+
+
+def _words(error: Exception) -> str:
+    """Why, without the account's egress address, which is sealed: texts of asyncio carry it."""
+    if isinstance(error, OSError) and not isinstance(error, socket.gaierror) and error.errno:
+        return os.strerror(error.errno)
+    return getattr(error, "strerror", "") or str(error) or type(error).__name__
 
 
 async def _connected(

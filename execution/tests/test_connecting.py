@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 import ssl
 import struct
@@ -186,6 +188,16 @@ def test_an_aaaa_record_that_swallows_syns_is_not_the_end(two_families: str) -> 
 def test_an_egress_of_a_family_that_the_host_lacks_is_named() -> None:
     with pytest.raises(NotConnected, match=r"\w"):
         peer_of("127.0.0.1", 9, "::1")
+
+
+def test_an_egress_that_is_not_this_machines_is_not_told_on() -> None:
+    """The address is sealed; the reason of a failed connect stands on orders and in the log."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        pytest.raises(NotConnected) as caught,
+    ):
+        peer_of("127.0.0.1", listening.getsockname()[1], "203.0.113.7")
+    assert str(caught.value) == os.strerror(errno.EADDRNOTAVAIL)
 
 
 # -- d25: TLS --------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -19,7 +20,7 @@ from typing import Final
 import structlog
 from django.conf import settings
 
-from brokers import http, skew, vault
+from brokers import http, sharedpace, skew, vault
 from brokers.base import Cause, QuoteRow
 from brokers.endpoints import endpoints, is_enabled
 from brokers.errors import CredentialsUnreadable
@@ -113,7 +114,9 @@ def read_level(account: FeedAccount, underlying: str = "NIFTY") -> Level:
     key, name = spot_key(underlying), adapter.index_instrument(underlying)
     if name is None:
         return Level(problem=f"{account.broker} has no level of {underlying}")
-    ((keys, request),) = adapter.quotes(vault.session_of(account), {key: name})
+    session = vault.session_of(account)
+    ((keys, request),) = adapter.quotes(session, {key: name})
+    _wait_for_slot(Feed(account.name, account.broker, base_url, session))
     try:
         response = http.send(request, base_url=base_url)
     except http.TransportError as error:
@@ -125,6 +128,16 @@ def read_level(account: FeedAccount, underlying: str = "NIFTY") -> Level:
         problem=read.message or "the broker gave no price",
         ended=read.cause == Cause.SESSION_EXPIRED,
     )
+
+
+def _wait_for_slot(feed: Feed) -> None:
+    """Sleep until the login's limits let a question leave, or until nobody would care any more."""
+    windows = get_adapter(feed.broker).capabilities.windows
+    until = clock.monotonic() + PATIENCE[Need.PAGE]
+    while (wait := sharedpace.take_slot(feed.login, windows, Urgency.LAST)) > 0:
+        if clock.monotonic() + wait > until:
+            return
+        time.sleep(wait)
 
 
 # -- judging (pure) --------------------------------------------------------------------------

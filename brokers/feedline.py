@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -53,6 +53,11 @@ class Feed:
     session: Session
     pk: int = 0
 
+    @property
+    def login(self) -> str:
+        """What the broker counts calls by."""
+        return f"{self.broker} {self.base_url} {self.session.client_id}"
+
 
 @dataclass(frozen=True, slots=True)
 class Heard:
@@ -72,12 +77,17 @@ class _Wish:
     done: asyncio.Future[None]
 
 
+#: Takes a slot that all processes share: 0.0, or seconds to wait (:mod:`brokers.sharedpace`).
+Shared = Callable[[str, Urgency], Awaitable[float]]
+
+
 @dataclass(slots=True)
 class Line:
-    """All methods on the loop."""
+    """All methods on the loop. ``shared`` is asked before every call."""
 
     feed: Feed
     client: aiohttp.ClientSession
+    shared: Shared
     problem: str = ""
     ended: bool = False
     skew: skew.Skew = field(default_factory=skew.Skew)
@@ -153,13 +163,15 @@ class Line:
             if not self._wishes:
                 return
             urgency = min(wish.urgency for wish in self._wishes.values())
-            slot = self.pacer.next_slot(now, Call.QUOTE, urgency)
-            if slot > now:
+            wait = self.pacer.next_slot(now, Call.QUOTE, urgency) - now
+            if wait <= 0:
+                wait = await self.shared(self.feed.login, urgency)
+            if wait > 0:
                 self._woken.clear()
                 with contextlib.suppress(TimeoutError):  # something more urgent may come
-                    await asyncio.wait_for(self._woken.wait(), slot - now)
+                    await asyncio.wait_for(self._woken.wait(), wait)
                 continue
-            self.pacer.take(now, Call.QUOTE)
+            self.pacer.take(clock.monotonic(), Call.QUOTE)
             by_urgency = sorted(self._wishes, key=lambda key: self._wishes[key].urgency)
             batch = {key: self._wishes.pop(key) for key in by_urgency[: self._batch]}
             self._asked |= batch

@@ -10,17 +10,25 @@ import atexit
 import contextlib
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 import aiohttp
+import structlog
+from django.db import connection
 
-from brokers import aio
+from brokers import aio, sharedpace
 from brokers.feedline import Feed, Line
+from brokers.pace import Urgency, Window
+from brokers.registry import get_adapter
 
 T = TypeVar("T")
+log = structlog.get_logger(__name__)
 #: Beyond what a question itself may take, in seconds: the loop is never so late.
 MARGIN_SECONDS: Final = 5.0
+#: A database that takes longer does not hold up a question.
+DATABASE_SECONDS: Final = 0.5
 
 
 class FeedLoop:
@@ -29,6 +37,8 @@ class FeedLoop:
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._client: aiohttp.ClientSession | None = None
+        # One thread with a database connection of its own: nobody else's work waits behind it.
+        self._database = ThreadPoolExecutor(1, thread_name_prefix="feed-pace")
         self.lines: dict[tuple[str, str, str], Line] = {}
         self._thread = threading.Thread(target=self._loop.run_forever, name="feeds", daemon=True)
         self._thread.start()
@@ -44,6 +54,7 @@ class FeedLoop:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(MARGIN_SECONDS)
         self._loop.close()
+        self._database.shutdown(wait=False)
 
     async def _close(self) -> None:
         mine = asyncio.current_task()
@@ -54,6 +65,16 @@ class FeedLoop:
         if self._client is not None:
             await self._client.close()
 
+    async def _shared(self, login: str, urgency: Urgency) -> float:
+        broker = login.partition(" ")[0]
+        windows = get_adapter(broker).capabilities.windows
+        slot = self._loop.run_in_executor(self._database, _slot, login, windows, urgency)
+        try:
+            return await asyncio.wait_for(asyncio.shield(slot), DATABASE_SECONDS)
+        except Exception as error:  # noqa: BLE001 - no database may keep a price from coming
+            log.warning("feed_pace_not_shared", login=login, reason=type(error).__name__)
+            return 0.0  # our own pace has to do
+
     def line(self, feed: Feed) -> Line:
         """The line of a feed's login (on the loop)."""
         if self._client is None:
@@ -61,9 +82,16 @@ class FeedLoop:
         key = (feed.broker, feed.base_url, feed.session.client_id)
         found = self.lines.get(key)
         if found is None:
-            found = self.lines[key] = Line(feed, self._client)
+            found = self.lines[key] = Line(feed, self._client, self._shared)
         found.use(feed)
         return found
+
+
+def _slot(login: str, windows: Sequence[Window], urgency: Urgency) -> float:
+    try:
+        return sharedpace.take_slot(login, windows, urgency)
+    finally:
+        connection.close()  # one call a second: not worth a session that is held all day
 
 
 _lock = threading.Lock()

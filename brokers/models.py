@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
@@ -184,6 +185,17 @@ class FeedAccount(models.Model):
         """Whether today's login still holds, as far as we know."""
         expires = self.token_expires_at
         return bool(self.access_token) and expires is not None and expires > now
+
+
+class FeedPace(models.Model):
+    """When the last quote calls of a feed login left: its broker counts all processes together."""
+
+    login = models.CharField(max_length=300, primary_key=True)
+    calls = ArrayField(models.FloatField(), default=list)
+    urgent_at = models.FloatField(default=0.0)
+
+    def __str__(self) -> str:
+        return self.login
 
 
 class FeedLogin(models.Model):

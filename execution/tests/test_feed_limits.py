@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from brokers import vault
+from brokers import sharedpace, vault
 from brokers.feed import PLATFORM_QUOTES, FeedQuotes, read_level
 from brokers.models import FeedAccount
 from brokers.tests import loopback
@@ -86,8 +86,11 @@ def test_a_kite_feed_asked_40_ms_apart_102_tries_in_12_s_and_no_decision(house: 
     assert refused(house, feed.client_id) == 0
 
 
-def test_two_questions_in_one_second_are_one_too_many(house: House) -> None:
+def test_two_questions_in_one_second_are_one_too_many(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The control: what the old way did, and that the simulator minds."""
+    monkeypatch.setattr(sharedpace, "take_slot", lambda *_: 0.0)
     feed = FeedAccount.objects.get()
     house.control.ask("POST", "/limits", kite_quotes_per_second=1)
     levels = [read_level(feed) for _ in range(2)]

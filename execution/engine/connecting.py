@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import ssl
@@ -78,11 +79,13 @@ async def open_socket(
     except TimeoutError as error:
         raise NotConnected(f"no connection within {CONNECT_TIMEOUT:g} s") from error
     except (OSError, ValueError, RuntimeError) as error:  # uvloop raises RuntimeError as well
-        raise NotConnected(tls.fault(error) or _words(error)) from error
+        raise NotConnected(tls.fault(error) or _words(error, target)) from error
 
 
-def _words(error: Exception) -> str:
+def _words(error: Exception, target: Target) -> str:
     """Why, without the account's egress address, which is sealed: texts of asyncio carry it."""
+    if target.source and getattr(error, "errno", None) == errno.EADDRNOTAVAIL:
+        return "the account's egress address is none of this machine's"
     if isinstance(error, OSError) and not isinstance(error, socket.gaierror) and error.errno:
         return os.strerror(error.errno)
     return getattr(error, "strerror", "") or str(error) or type(error).__name__

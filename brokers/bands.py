@@ -56,6 +56,14 @@ def band_of(message: str) -> PriceBand | None:
     return _band(low.group(1) if low else None, high.group(1) if high else None)
 
 
+def limits(low: object, high: object) -> PriceBand | None:
+    """The circuit limits beside a quote (0 or nothing: not told), None when they are none."""
+    lowest, highest = wire.read_price(low), wire.read_price(high)
+    if (lowest is None and highest is None) or (lowest and highest and lowest > highest):
+        return None
+    return PriceBand(lowest, highest)
+
+
 def _band(low_text: str | None, high_text: str | None) -> PriceBand | None:
     low, high = _price(low_text), _price(high_text)
     if (low_text is not None and low is None) or (high_text is not None and not high):

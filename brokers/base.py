@@ -298,7 +298,7 @@ class QuoteRow:
     ``at`` is of the quote: bid, ask, and that ``last_price`` is still the last one. ``traded_at``
     is of the trade that made ``last_price``; None when the broker does not say, or it was not
     today as far as the broker says. Of an index, which nobody trades, both are the same. The
-    server's clock in an answer is neither.
+    server's clock in an answer is neither. ``band`` is the day's circuit limits, where they come.
     """
 
     key: str
@@ -307,6 +307,7 @@ class QuoteRow:
     ask: Decimal | None
     at: dt.datetime
     traded_at: dt.datetime | None = None
+    band: PriceBand | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -282,6 +282,8 @@ def _quote(row: QuoteRow, source: str) -> Quote:
         at=row.at,
         source=source,
         traded_at=row.traded_at,
+        lowest=row.band.low if row.band else None,
+        highest=row.band.high if row.band else None,
     )
 
 

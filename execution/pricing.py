@@ -194,15 +194,16 @@ def exit_limit(
     widen: int,
     refused: bool,
     allowed: PriceBand | None,
+    day: PriceBand | None = None,
 ) -> Decimal:
-    """Limit price (rupees) of the next try to close a leg.
+    """Limit price (rupees) of the next try to close a leg, inside the ``day``'s circuit limits.
 
     ``refused`` says that the last try's price was outside of what the market or the broker permits:
     crossing further would only lead further out, so this one stays at the touch, or inside the
-    band (``allowed``) that the refusal named.
+    band (``allowed``) that the refusal named: that is the newer word.
     """
     narrow = refused and allowed is None
     price = marketable_limit(
         side, last=last, bid=bid, ask=ask, tick=tick, widen=-1 if narrow else widen
     )
-    return within(price, allowed, tick)
+    return within(within(price, day, tick), allowed, tick)

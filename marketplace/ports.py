@@ -20,6 +20,7 @@ class Quote:
 
     ``bid`` and ``ask`` are of ``at``; ``last`` was traded at ``traded_at``, perhaps long before.
     None there: nobody says when, so ``last`` is no price of today's. An index level has one time.
+    ``lowest`` and ``highest`` are the day's circuit limits, None where the broker tells none.
     """
 
     last: Decimal
@@ -28,6 +29,8 @@ class Quote:
     at: dt.datetime
     source: str
     traded_at: dt.datetime | None = None
+    lowest: Decimal | None = None
+    highest: Decimal | None = None
 
 
 class Need(enum.IntEnum):

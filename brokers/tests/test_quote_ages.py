@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokers.base import BrokerInstrument, HttpResponse, QuoteRow
+from brokers.base import BrokerInstrument, HttpResponse, PriceBand, QuoteRow
 from brokers.registry import get_adapter
 from brokers.wire import IST
 
@@ -116,6 +116,20 @@ def test_an_index_has_one_time() -> None:
     level = noren(INDEX["zebu"], lut=LUT)
     assert level is not None
     assert (level.at, level.traded_at) == (NOW, NOW)
+
+
+def test_the_circuit_limits_come_with_the_quote() -> None:
+    band = PriceBand(Decimal("0.05"), Decimal("785.85"))
+    row = kite(lower_circuit_limit=0.05, upper_circuit_limit=785.85)
+    assert row is not None
+    assert row.band == band
+    row = noren(lut=LUT, lc="0.05", uc="785.85")
+    assert row is not None
+    assert row.band == band
+    for odd in ({}, {"lc": "0.00", "uc": "0.00"}, {"lc": "9", "uc": "1"}, {"lc": "x"}):
+        row = noren(lut=LUT, **odd)
+        assert row is not None
+        assert row.band is None
 
 
 _texts = st.text(max_size=12) | st.sampled_from(

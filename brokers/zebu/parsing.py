@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import Any
 
 from brokers import wire
-from brokers.bands import band_of
+from brokers.bands import band_of, limits
 from brokers.base import (
     BookRead,
     BookState,
@@ -331,6 +331,7 @@ def _quote(key: str, answer: Mapping[str, Any], instrument: BrokerInstrument) ->
         ask=wire.read_price(answer.get("sp1")),
         at=at,
         traded_at=at if instrument.exchange in _INDEX_EXCHANGES else traded_at,
+        band=limits(answer.get("lc"), answer.get("uc")),
     )
 
 

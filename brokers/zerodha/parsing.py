@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from brokers import wire
-from brokers.bands import band_of
+from brokers.bands import band_of, limits
 from brokers.base import (
     BookRead,
     BookState,
@@ -328,6 +328,7 @@ def _quote(key: str, row: Mapping[str, Any], instrument: BrokerInstrument) -> Qu
         ask=_best(sides.get("sell")),
         at=at,
         traded_at=at if instrument.exchange in _INDEX_EXCHANGES else traded_at,
+        band=limits(row.get("lower_circuit_limit"), row.get("upper_circuit_limit")),
     )
 
 

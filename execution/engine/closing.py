@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from brokers.base import BrokerInstrument, OrderRequest, Product, QuoteRow, Side
+from brokers.base import BrokerInstrument, OrderRequest, PriceBand, Product, QuoteRow, Side
 from brokers.paper.book import PaperBook
 from execution import live, outcome
 from execution.engine import sabotage
@@ -213,6 +213,7 @@ class ClosingDesk:
             widen=min(len(rested), 3) + (0 if quote else 3),
             refused=newest is not None and newest.cause == PRICE_BAND,
             allowed=newest.band if newest is not None else None,
+            day=_circuit_limits(quote),
         )
         index = next(
             i for i, spec in enumerate(execution.run.strategy.legs) if spec.key == order.leg_key
@@ -313,6 +314,13 @@ async def _in_time(quotes: asyncio.Future[Mapping[int, Quote]]) -> Mapping[int, 
     except TimeoutError:
         log.warning("exit_without_quotes", reason="the feed does not answer")
         return {}
+
+
+def _circuit_limits(quote: Quote | None) -> PriceBand | None:
+    """What the exchange takes today, where the quote says so."""
+    if quote is None or (quote.lowest is None and quote.highest is None):
+        return None
+    return PriceBand(quote.lowest, quote.highest)
 
 
 def _new_intent(

@@ -12,6 +12,7 @@ import requests
 from django.conf import settings
 
 from execution.models import Execution, OrderIntent
+from execution.pricing import on_grid
 from execution.tests.factories import log_in, make_accounts, make_partner, subscribe_accounts
 from execution.tests.house import House, assert_filled, runs_closed, wait_until
 from marketplace.tests.factories import make_short_straddle
@@ -19,6 +20,11 @@ from quantleap.core import clock
 
 pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
 LOT = 65
+TICK = Decimal("0.05")
+NAMED = (
+    "Your order price is higher than the current upper circuit limit of {}. "
+    "Place an order within the daily range."
+)
 
 
 def flat(house: House) -> bool:
@@ -82,3 +88,36 @@ def test_an_order_cut_down_in_the_brokers_app_is_final_and_alarms(
     assert (partial.state, partial.filled_quantity) == ("CANCELLED", LOT)
     assert partial.cause == "CHANGED_OUTSIDE"
     wait_until(lambda: flat(house), 40)
+
+
+@pytest.mark.parametrize("broker", ["zerodha", "zebu"])
+def test_an_exit_refused_for_its_price_is_priced_inside_the_band_that_was_named(
+    house: House, executor: Callable[[], Any], broker: str
+) -> None:
+    """Seen: 1,728 attempts at refused prices."""
+    house.control.ask("POST", "/market", noise=0)
+    template = make_short_straddle(strategy=house.entry_in(9, 8))
+    accounts = make_accounts(1, partner=make_partner(), brokers=(broker,))
+    log_in(accounts, house.control.token, clock.now())
+    subscribe_accounts(template, accounts)
+    executor()
+    wait_until(lambda: Execution.objects.filter(status="OPEN").exists(), 30)
+    highest = {}
+    for order in house.control.orders():
+        highest[order["symbol"]] = high = on_grid(
+            Decimal(order["average_price"]) * Decimal("1.008"), TICK, up=True
+        )
+        fault = {"kind": "reject", "async": True, "cause": "PRICE_BAND", "count": 1}
+        match = {"side": "BUY", "symbol": order["symbol"]}
+        house.control.ask("POST", "/faults", **fault, match=match, message=NAMED.format(high))
+    wait_until(runs_closed, 60)
+    assert flat(house)
+    left = [order for order in house.control.orders() if order["side"] == "BUY"]
+    for symbol, high in highest.items():
+        tries = [order for order in left if order["symbol"] == symbol]
+        assert [order["status"] for order in tries] == ["REJECTED", "COMPLETE"]
+        assert Decimal(tries[0]["price"]) > high
+        assert Decimal(tries[1]["price"]) == high
+    causes = set(OrderIntent.objects.filter(state="REJECTED").values_list("cause", flat=True))
+    assert causes == {"PRICE_BAND"}
+    assert Execution.objects.get().needs_attention is False

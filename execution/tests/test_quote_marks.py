@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from collections.abc import Collection, Mapping
 from decimal import Decimal
@@ -20,11 +21,13 @@ from execution.pricing import LAST, MID, Mark, mark
 from execution.risk import Watch, trigger
 from execution.tests.inmemory import live_run
 from execution.tests.strategies import ticks
+from execution.tests.test_admin import get, login
 from execution.tests.test_races import run, subscription
 from marketplace.models import FreezeQuantity, Underlying
 from marketplace.ports import QUOTES, Need, Quote
 from marketplace.tests.factories import leg_spec, strategy_spec
 from marketplace.tests.feeds import ToldFeed
+from quantleap.core.console import page_of
 
 __all__ = ["run", "subscription"]
 
@@ -179,6 +182,23 @@ def test_a_decision_from_before_prices_had_a_basis_is_read() -> None:
     }
     (leg,) = loading.resolved_legs({"legs": {"leg": old}}).values()
     assert (leg.last, leg.basis, leg.age) == (D(100), LAST, None)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("basis", "shown"), [(MID, 1), (LAST, 0)])
+def test_the_run_page_says_that_a_price_was_the_middle(run: Run, basis: str, shown: int) -> None:
+    contract = make_contract()
+    held = live_run(strategy_spec([leg_spec("SELL", "CE", "ATM")]))
+    (leg,) = held.resolved.values()
+    leg = dataclasses.replace(leg, contract_id=contract.pk, basis=basis, age=D("1.0"))
+    RunDecision.objects.create(
+        run=run,
+        kind="ENTRY",
+        payload={"legs": loading.resolved_json([leg])},
+        decided_at=NOW,
+        decided_by="me",
+    )
+    assert get(login(superuser=True), page_of(run)).count(">middle<") == shown
 
 
 @pytest.mark.django_db(transaction=True)

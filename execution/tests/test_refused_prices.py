@@ -170,6 +170,41 @@ def test_after_a_refusal_without_a_band_the_price_stays_at_the_touch(
     assert (near - far) * side.sign <= 0
 
 
+@given(side=sides, last=premiums, tick=ticks, day=bands, widen=st.integers(0, 6))
+def test_no_exit_is_priced_beyond_the_circuit_limits_that_a_quote_names(
+    side: Side, last: Decimal, tick: Decimal, day: PriceBand, widen: int
+) -> None:
+    """Seen: exits refused beyond ±1 % although every quote had named the limits."""
+    price = exit_limit(
+        side,
+        last=last,
+        bid=None,
+        ask=None,
+        tick=tick,
+        widen=widen,
+        refused=False,
+        allowed=None,
+        day=day,
+    )
+    assert day.low is None or price >= day.low
+    assert day.high is None or price <= max(day.high, tick)
+
+
+def test_the_refusals_word_is_newer_than_the_quotes() -> None:
+    price = exit_limit(
+        Side.BUY,
+        last=D(100),
+        bid=None,
+        ask=None,
+        tick=TICK,
+        widen=0,
+        refused=True,
+        allowed=PriceBand(high=D("99.52")),
+        day=PriceBand(D("100.50"), D(200)),
+    )
+    assert price == D("99.50")
+
+
 def test_a_price_inside_the_band_stays_as_it_is() -> None:
     assert within(D("81.30"), PriceBand(D(58), D(112)), TICK) == D("81.30")
     assert within(D("81.30"), None, TICK) == D("81.30")

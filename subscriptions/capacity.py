@@ -7,6 +7,7 @@ subscribes, told of when a new version is published, and refused again when the 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -90,10 +91,22 @@ def _too_slow(
     lots_per_order: Mapping[str, int],
 ) -> Iterator[int]:
     for strategy in definition.strategies:
-        known = lots_per_order.get(strategy.underlying)
-        orders = orders_by_group(strategy, multiplier, max_lots, known)
+        together = [
+            orders_by_group(one, multiplier, max_lots, lots_per_order.get(one.underlying))
+            for one in definition.strategies
+            if _enter_together(strategy, one)
+        ]
+        orders = [sum(counts) for counts in itertools.zip_longest(*together, fillvalue=0)]
         if not pace.fits(orders):
             yield sum(orders)
+
+
+def _enter_together(one: StrategySpec, other: StrategySpec) -> bool:
+    """Whether two strategies share the account's pace on some day: the same second of it."""
+    days = set(one.weekdays) & set(other.weekdays)
+    return one.entry_time == other.entry_time and bool(
+        days or not one.weekdays or not other.weekdays
+    )
 
 
 def _largest(

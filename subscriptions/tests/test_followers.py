@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from decimal import Decimal
 from typing import Any
 
@@ -140,3 +141,19 @@ def test_where_even_the_smallest_is_too_much_it_is_said() -> None:
     wanted = definition_spec(strategy_spec([leg_spec(lots=3), leg_spec(lots=50_000)]))
     with pytest.raises(TooManyOrders, match="No multiplier is small enough"):
         check_pace(wanted, Decimal(1), 1, pace=pace, lots_per_order={})
+
+
+def test_strategies_of_the_same_second_share_the_accounts_pace() -> None:
+    pace = EntryPace((Window(1.0, 10),), 12.0)
+
+    def pair(**second: Any) -> Definition:
+        legs = [leg_spec(lots=50)]
+        return definition_spec(
+            strategy_spec(legs, key="a", name="A", weekdays=(0, 1)),
+            strategy_spec(legs, key="b", name="B", **second),
+        )
+
+    with pytest.raises(TooManyOrders, match="Makes 100 orders"):
+        check_pace(pair(), Decimal(1), 1, pace=pace, lots_per_order={})
+    check_pace(pair(weekdays=(2, 3)), Decimal(1), 1, pace=pace, lots_per_order={})
+    check_pace(pair(entry_time=dt.time(9, 45)), Decimal(1), 1, pace=pace, lots_per_order={})

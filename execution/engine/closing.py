@@ -117,6 +117,7 @@ class ClosingDesk:
             if batch:
                 written = await self._writer.write(batch)
                 self._hold_refused(exits, written)
+                self._note_outside(batch, written)
                 self._dispatch(intents, written)
         except DatabaseDown as error:
             log.warning("exit_waits_for_database", reason=str(error))
@@ -134,6 +135,7 @@ class ClosingDesk:
         now, now_mono = self._executor.now(), clock.monotonic()
         batch = Batch()
         intents: list[LiveIntent] = []
+        outside: dict[int, StatusChange] = {}
         for execution, order in exits:
             units = allowed.get((execution.id, order.leg_key), 0)
             if units is None:
@@ -141,13 +143,25 @@ class ClosingDesk:
                 continue
             quantity = min(order.quantity, units)
             if quantity < order.quantity:
-                batch.statuses.append(self._closed_outside(execution, order, quantity))
+                change = outside.setdefault(execution.id, _outside_change(execution))
+                _close_outside(change, order, order.quantity - quantity)
             fresh = self._intents(execution, order, quantity, quotes, now)
             for intent in fresh:
                 intent.granted_mono = now_mono
             intents.extend(fresh)
             batch.inserts.extend((execution, intent) for intent in fresh)
+        batch.statuses.extend(outside.values())
         return batch, intents
+
+    @staticmethod
+    def _note_outside(batch: Batch, written: Written) -> None:
+        """What was written is what we hold. Not a moment before: an execution that is flat in
+        memory is closed by the next round, and its alarm was then written to no avail."""
+        for change in batch.statuses:
+            execution = change.execution
+            if execution.id in written.statuses and change.closed_outside is not None:
+                execution.closed_outside = dict(change.closed_outside)
+                execution.needs_attention, execution.cause = True, change.cause
 
     def _dispatch(self, intents: Sequence[LiveIntent], written: Written) -> None:
         executor = self._executor
@@ -172,18 +186,6 @@ class ClosingDesk:
     @staticmethod
     def _leg(execution: LiveExecution, order: ExitOrder) -> ResolvedLeg:
         return execution.run.resolved[order.leg_key]
-
-    def _closed_outside(
-        self, execution: LiveExecution, order: ExitOrder, quantity: int
-    ) -> StatusChange:
-        """Somebody else closed part of the leg: take it off our books, and raise the alarm."""
-        gone = (order.quantity - quantity) * order.side.sign
-        before = execution.closed_outside.get(order.leg_key, 0)
-        execution.closed_outside[order.leg_key] = before + gone
-        log.error(
-            "closed_outside", execution=execution.public_id, leg=order.leg_key, quantity=abs(gone)
-        )
-        return StatusChange(execution, execution.status, "CLOSED_OUTSIDE", attention=True)
 
     def _intents(
         self,
@@ -305,6 +307,29 @@ class ClosingDesk:
         report = self._paper.setdefault(intent.account_id, PaperBook()).place(order, quote)
         outcome.apply_report(intent, report, at=now, now_mono=now_mono)
         self._executor.rounds.changed(intent)
+
+
+def _outside_change(execution: LiveExecution) -> StatusChange:
+    return StatusChange(
+        execution,
+        "",
+        "CLOSED_OUTSIDE",
+        attention=True,
+        closed_outside=dict(execution.closed_outside),
+    )
+
+
+def _close_outside(change: StatusChange, order: ExitOrder, units: int) -> None:
+    """Somebody else closed ``units`` of the leg: take them off our books, and raise the alarm."""
+    gone = dict(change.closed_outside or {})
+    gone[order.leg_key] = gone.get(order.leg_key, 0) + units * order.side.sign
+    change.closed_outside = gone
+    log.error(
+        "closed_outside",
+        execution=change.execution.public_id,
+        leg=order.leg_key,
+        quantity=units,
+    )
 
 
 async def _in_time(quotes: asyncio.Future[Mapping[int, Quote]]) -> Mapping[int, Quote]:

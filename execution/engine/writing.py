@@ -89,6 +89,8 @@ class StatusChange:
     message: str = ""
     attention: bool = False
     pnl: Decimal | None = None
+    #: All that was traded against the execution by now, where it changed.
+    closed_outside: Mapping[str, int] | None = None
 
 
 @dataclass(slots=True)
@@ -285,11 +287,11 @@ def write_statuses(
     rows = [
         (
             change.execution.id,
-            change.status or change.execution.status,
+            change.status,
             change.cause[:30],
             change.message[:300],
             change.attention,
-            Jsonb(change.execution.closed_outside),
+            None if change.closed_outside is None else Jsonb(dict(change.closed_outside)),
             change.pnl,
             now if change.status == "OPEN" else None,
             now if change.status in ("CLOSED", "FAILED", "MISSED") else None,
@@ -316,11 +318,11 @@ def _update_statuses(cursor: Any, rows: Sequence[tuple[Any, ...]]) -> list[int]:
     cursor.execute(
         f"""
         UPDATE execution_execution AS t
-           SET status = u.status,
+           SET status = COALESCE(NULLIF(u.status, ''), t.status),
                cause = COALESCE(NULLIF(u.cause, ''), t.cause),
                message = COALESCE(NULLIF(u.message, ''), t.message),
                needs_attention = t.needs_attention OR u.attention,
-               closed_outside = u.closed_outside,
+               closed_outside = COALESCE(u.closed_outside, t.closed_outside),
                realised_pnl = COALESCE(u.pnl, t.realised_pnl),
                entered_at = COALESCE(t.entered_at, u.entered_at),
                closed_at = COALESCE(t.closed_at, u.closed_at)

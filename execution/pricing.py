@@ -35,6 +35,10 @@ LAST: Final = "LAST"
 MID: Final = "MID"
 
 
+#: No trade is later than the quote that tells of it, but for clocks of whole seconds.
+CLOCKS_APART: Final = dt.timedelta(seconds=2)
+
+
 class Quoted(Protocol):
     """A quote with its two ages (``marketplace.ports.Quote``, which is not pure, is one)."""
 
@@ -76,11 +80,12 @@ def mark(quote: Quoted, *, oldest: dt.datetime, tick: Decimal) -> Mark | None:
 
     A last trade of that age is the price. Where it is older (a far option may not have traded since
     Friday) the book is younger than it: the middle of a book with two sides, on the nearest tick.
-    A book with one side has no middle, and a crossed one is no book.
+    A book with one side has no middle, and a crossed one is no book; a trade that is later than its
+    own quote was at no time that anybody may believe.
     """
     if quote.at < oldest:
         return None
-    if quote.traded_at is not None and quote.traded_at >= oldest:
+    if quote.traded_at is not None and oldest <= quote.traded_at <= quote.at + CLOCKS_APART:
         return Mark(quote.last, LAST, quote.traded_at)
     if quote.bid is None or quote.ask is None or quote.bid > quote.ask:
         return None

@@ -50,7 +50,9 @@ def quote(
 
 
 # -- pure ------------------------------------------------------------------------------------
-@pytest.mark.parametrize("traded_at", [FRIDAY, None, OLDEST - SECOND / 1000])
+@pytest.mark.parametrize(
+    "traded_at", [FRIDAY, None, OLDEST - SECOND / 1000, NOW + 3600 * SECOND, NOW + 2 * SECOND]
+)
 def test_an_old_trade_gives_way_to_the_middle_of_the_book(traded_at: dt.datetime | None) -> None:
     """Seen: 12.40 of Friday under bid 31 and ask 33.5 was fresh."""
     seen = mark(quote(traded_at=traded_at), oldest=OLDEST, tick=TICK)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import json
 from email.utils import format_datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from brokers.base import Cause, HttpResponse, Outcome, SendResult
 from brokers.pace import Call, Urgency
+from brokers.registry import get_adapter
 from execution import live, outcome
 from execution.engine.polling import BookPoller
 from execution.engine.rounds import Rounds
@@ -25,6 +27,7 @@ from quantleap.core import clock
 
 NOW = dt.datetime(2026, 9, 8, 3, 50, tzinfo=dt.UTC)
 REFUSAL = b'{"status": "error", "message": "Too many requests", "error_type": "NetworkException"}'
+TOO_FAST = "Invalid Input :  Order Recieved 11 in a current second exceeds Limit 10 for user"
 ACCEPTED = b'{"status": "success", "data": {"order_id": "151220000000000"}}'
 
 
@@ -174,6 +177,35 @@ def test_a_throttled_cancel_holds_the_account_still() -> None:
             return channel.pacer.held_until(Call.PLACE) - before
 
     assert asyncio.run(main()) >= 7.0
+
+
+@pytest.mark.parametrize(("emsg", "held"), [(TOO_FAST, True), ("Order not found", False)])
+@pytest.mark.parametrize("what", ["order", "cancel"])
+def test_norens_400_holds_the_account_still_as_a_429_does(what: str, emsg: str, held: bool) -> None:
+    """Noren refuses one call too many with HTTP 400 and a sentence of its own."""
+    body = json.dumps({"stat": "Not_Ok", "emsg": emsg}).encode()
+
+    async def main() -> float:
+        refusal = wire.reply(body, "400 Bad Request", "Retry-After: 7")
+        async with wire.broker(lambda request, before: refusal) as (url, _):
+            told = wire.Told()
+            channel = wire.channel(url, told)
+            channel.adapter = get_adapter("zebu")
+            before = clock.monotonic()
+            if what == "order":
+                await channel.warm_up(1)
+                channel.load(wire.sending(channel))
+                channel.drain()
+                await told.until(lambda told: bool(told.answers))
+            else:
+                poller = BookPoller(wire.executor(channel))
+                await poller.cancel(wire.sending(channel, broker_order_id="1"))
+                await poller.close()
+            until = channel.pacer.held_until(Call.PLACE)
+            channel.close()
+            return until - before
+
+    assert (asyncio.run(main()) >= 7.0) == held
 
 
 def test_an_entry_that_a_broker_throttled_to_the_end_says_so() -> None:

@@ -11,10 +11,9 @@ import pytest
 from execution.engine import bisecting, writing
 from execution.live import LiveIntent
 from execution.models import Execution, OrderIntent
-from execution.tests.test_engine_day import House, executor, house, simulator, wait_until
+from execution.tests.house import House, wait_until
 from marketplace.tests.factories import make_short_straddle
 
-__all__ = ["executor", "house", "simulator"]
 pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
 
 

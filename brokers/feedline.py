@@ -255,7 +255,9 @@ class Line:
         for key in self._keys.get(line.name, ()):
             # nobody trades an index: its level has one time
             traded_at = line.at if key.startswith(SPOT) else line.traded_at
-            row = QuoteRow(key, line.last, line.bid, line.ask, line.at, traded_at)
+            before = self.heard.get(key)  # a touchline does not carry the day's circuit limits
+            band = before.row.band if before is not None else None
+            row = QuoteRow(key, line.last, line.bid, line.ask, line.at, traded_at, band)
             self.heard[key] = Heard(row, now)
         self._stamped([line.at])
         self.problem = ""

@@ -25,12 +25,12 @@ from execution.tests.house import House, assert_filled, runs_closed, wait_until
 from marketplace.tests.factories import make_iron_condor
 
 pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
-PIECE = 97
+PIECE, APART = 97, 20
 _TOKEN = re.compile(rb"uthorization: (?:token [^:]+:|Bearer )(\S+)")
 
 
 class Pieces:
-    """Forwards to one broker's port; what comes back leaves in pieces of :data:`PIECE` bytes."""
+    """Forwards to one broker's port; what comes back begins with :data:`APART` small pieces."""
 
     def __init__(self, upstream: str, context: ssl.SSLContext) -> None:
         self._upstream = urlsplit(upstream)
@@ -75,10 +75,12 @@ class Pieces:
 
         async def back() -> None:
             while data := await up_reader.read(65536):
-                for start in range(0, len(data), PIECE):
+                for start in range(0, min(len(data), APART * PIECE), PIECE):
                     writer.write(data[start : start + PIECE])
                     await writer.drain()
                     await asyncio.sleep(0.0005)
+                writer.write(data[APART * PIECE :])
+                await writer.drain()
 
         ways = {asyncio.create_task(there()), asyncio.create_task(back())}
         self._ways |= ways
@@ -129,7 +131,8 @@ def test_tls_of_a_private_authority_books_in_pieces_and_an_egress_each_end_flat(
         wanted[vault.session_of(account).access_token] = {address}
     executor()
     wait_until(runs_closed, 60)
-    assert {e.status for e in Execution.objects.all()} == {"CLOSED"}
+    ends = {(e.status, e.cause, e.message) for e in Execution.objects.all()}
+    assert ends == {("CLOSED", "", "")}
     assert_filled(OrderIntent.objects.all())
     positions = house.control.ask("GET", "/positions")["positions"]
     assert all(row["quantity"] == 0 for row in positions)

@@ -11,18 +11,18 @@ import enum
 import math
 import re
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 
-class Call(enum.StrEnum):
-    """What a call does; a window counts some of them."""
+class Call(enum.IntEnum):
+    """What a call does; a window counts some of them. Numbers, because every send looks them up."""
 
-    PLACE = "PLACE"
-    CHANGE = "CHANGE"
-    READ = "READ"
-    QUOTE = "QUOTE"
+    PLACE = 0
+    CHANGE = 1
+    READ = 2
+    QUOTE = 3
 
 
 class Urgency(enum.IntEnum):
@@ -96,30 +96,43 @@ class _Log:
 class Pacer:
     """All windows of one login. Ask :meth:`next_slot`, wait, then :meth:`take` as it leaves."""
 
-    __slots__ = ("_by_call", "_held")
+    __slots__ = ("_by_call", "_checks", "_held", "_takes")
 
     def __init__(self, windows: Iterable[Window]) -> None:
         logs = [(_Log(window), window.calls) for window in windows]
-        self._by_call: Mapping[Call, tuple[_Log, ...]] = {
-            call: tuple(log for log, calls in logs if call in calls) for call in Call
-        }
-        self._held = dict.fromkeys(Call, 0.0)
+        self._by_call: list[tuple[_Log, ...]] = [
+            tuple(log for log, calls in logs if call in calls) for call in Call
+        ]
+        self._held = [0.0] * len(Call)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Lay out what a send looks at: calls seen, how many may be, and in what time."""
+        self._checks = [
+            [
+                tuple((log.times, log.rooms[urgency], log.seconds) for log in logs)
+                for urgency in Urgency
+            ]
+            for logs in self._by_call
+        ]
+        self._takes = [tuple(log.times for log in logs) for logs in self._by_call]
 
     def next_slot(self, now: float, call: Call, urgency: Urgency) -> float:
         """Earliest time at or after ``now`` at which one more ``call`` may leave."""
-        slot = max(now, self._held[call])
-        for log in self._by_call[call]:
-            most = log.rooms[urgency]
-            if len(log.times) >= most:
-                free = log.times[-most] + log.seconds
+        slot = self._held[call]
+        if slot < now:
+            slot = now
+        for times, most, seconds in self._checks[call][urgency]:
+            if len(times) >= most:
+                free = times[-most] + seconds
                 if free > slot:
                     slot = free
         return slot
 
     def take(self, now: float, call: Call) -> None:
         """Count one call leaving at ``now``."""
-        for log in self._by_call[call]:
-            log.times.append(now)
+        for times in self._takes[call]:
+            times.append(now)
 
     def learn(self, now: float, call: Call, seconds: float, limit: int) -> None:
         """A refusal named a limit: it holds from now on, and that window is full for the moment.
@@ -129,6 +142,7 @@ class Pacer:
         for log in self._by_call[call]:
             if log.seconds == seconds and limit < log.limit:
                 log.set_limit(limit)
+        self._prepare()
         self.hold(call, now + min(seconds, LONGEST_HOLD))
 
     def refused(self, now: float, call: Call, message: str = "", wait: float = 1.0) -> None:
@@ -146,7 +160,8 @@ class Pacer:
     def hold(self, call: Call, until: float) -> None:
         """Nothing that shares a window with ``call`` leaves before ``until``."""
         mine = self._by_call[call]
-        for other, logs in self._by_call.items():
+        for other in Call:
+            logs = self._by_call[other]
             if other is call or any(log in mine for log in logs):
                 self._held[other] = max(self._held[other], until)
 

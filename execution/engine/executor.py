@@ -98,6 +98,7 @@ class Executor:
             self.rounds.loop,
             self.poller.loop,
             self.risk.loop,
+            self.risk.requests_loop,
         )
         tasks = [asyncio.create_task(self._guard(loop)) for loop in loops]
         await self._stopping.wait()

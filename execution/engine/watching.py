@@ -34,10 +34,15 @@ class RiskDesk:
             await self.once()
             await asyncio.sleep(EVERY)
 
+    async def requests_loop(self) -> None:
+        """Notice the exits that somebody asked for: no feed may keep them waiting."""
+        while True:
+            await self._requested()
+            await asyncio.sleep(EVERY)
+
     async def once(self) -> None:
-        """One look; also notices exits that somebody asked for."""
+        """One look."""
         executor = self._executor
-        await self._requested()
         held = [run for run in executor.runs.values() if self._held(run)]
         now = executor.now()
         coming = {run.strategy.underlying for run in executor.runs.values() if self._near(run, now)}

@@ -27,7 +27,8 @@ from execution.engine.deciding import (
 )
 from execution.engine.timing import from_settings
 from execution.live import LiveRun
-from execution.models import Execution, Run, RunDecision
+from execution.models import Execution, OrderIntent, Run, RunDecision
+from execution.services import request_exit
 from execution.tests.factories import log_in, make_accounts, make_partner, subscribe_accounts
 from execution.tests.house import API_KEY, DAY, House, runs_closed, wait_until
 from execution.tests.inmemory import live_run
@@ -245,6 +246,30 @@ def test_a_feed_that_hangs_held_up_the_heartbeat(
     said = set(Execution.objects.values_list("cause", "message"))
     assert {cause for cause, _ in said} == {"NO_QUOTE"}
     assert all("feed: " in message for _, message in said), said
+
+
+def test_an_exit_that_is_asked_for_leaves_while_the_feed_hangs(
+    house: House, executor: Callable[[], Any]
+) -> None:
+    """Seen: its calls sat in the database's threads; exits left 10 to 17 s late, fence closed."""
+    accounts = make_accounts(3, partner=make_partner(), brokers=("zebu", "zerodha"))
+    log_in(accounts, house.control.token, clock.now())
+    subscribe_accounts(make_short_straddle(strategy=house.entry_in(9, 600)), accounts)
+    host = executor()
+    wait_until(lambda: Execution.objects.filter(status="OPEN").count() == 3, 40)
+    house.control.ask("POST", "/faults", kind="delay", op="quote", seconds=60)
+    wait_until(lambda: house.control.ask("GET", "/faults")["faults"][0]["hit_count"] > 0, 20)
+    subscriptions = list(Execution.objects.values_list("subscription_id", flat=True))
+    request_exit(subscriptions, reason="EXIT_REQUESTED", now=clock.now())
+    fenced = []
+
+    def over() -> bool:
+        fenced.append(host.executor.fenced())
+        return not Execution.objects.exclude(status="CLOSED").exists()
+
+    wait_until(over, 30)
+    assert not any(fenced)
+    assert OrderIntent.objects.filter(purpose="EXIT", state="FILLED").count() == 6
 
 
 def test_a_price_of_the_websocket_is_a_price(house: House, noren: FeedAccount) -> None:

@@ -80,14 +80,15 @@ def mark(quote: Quoted, *, oldest: dt.datetime, tick: Decimal) -> Mark | None:
 
     A last trade of that age is the price. Where it is older (a far option may not have traded since
     Friday) the book is younger than it: the middle of a book with two sides, on the nearest tick.
-    A book with one side has no middle, and a crossed one is no book; a trade that is later than its
-    own quote was at no time that anybody may believe.
+    A book with one side has no middle, a crossed one is no book, and the middle of one wider
+    than anybody trades at is nobody's price: a stop judged by it would fire for all. A trade
+    that is later than its own quote was at no time that anybody may believe.
     """
     if quote.at < oldest:
         return None
     if quote.traded_at is not None and oldest <= quote.traded_at <= quote.at + CLOCKS_APART:
         return Mark(quote.last, LAST, quote.traded_at)
-    if quote.bid is None or quote.ask is None or quote.bid > quote.ask:
+    if quote.bid is None or quote.ask is None or not _is_close(quote.bid, quote.ask, tick):
         return None
     return Mark(nearest_tick((quote.bid + quote.ask) / 2, tick), MID, quote.at)
 
@@ -135,11 +136,13 @@ def good_price(
 
     A book is close when both sides are there, uncrossed, and no farther apart than its slab allows.
     """
-    if bid and ask and bid <= ask:
-        middle = (bid + ask) / 2
-        if ask - bid <= _reach(middle, tick, 0):
-            return middle
+    if bid and ask and _is_close(bid, ask, tick):
+        return (bid + ask) / 2
     return last
+
+
+def _is_close(bid: Decimal, ask: Decimal, tick: Decimal) -> bool:
+    return bid <= ask and ask - bid <= _reach((bid + ask) / 2, tick, 0)
 
 
 def touch(

@@ -106,7 +106,7 @@ def resolve_legs(run: LiveRun, *, now: dt.datetime, max_age: float) -> dict[str,
             raise NoQuote("NO_QUOTE", _missing(f"quote of {leg_label(leg)}", market))
         worth = mark(quote, oldest=oldest, tick=info.tick_size)
         if worth is None:
-            raise NoQuote("NO_QUOTE", _unpriced(leg_label(leg), quote))
+            raise _unpriced(leg_label(leg), quote)
         _check_book(leg, worth.price, quote, info.tick_size)
         resolved[leg.key] = ResolvedLeg(
             leg_key=leg.key,
@@ -136,16 +136,18 @@ def _check_book(leg: LegSpec, price: Decimal, quote: Quote, tick: Decimal) -> No
         raise NoQuote("WIDE_QUOTE", message)
 
 
-def _unpriced(label: str, quote: Quote) -> str:
+def _unpriced(label: str, quote: Quote) -> NoQuote:
     """Why a fresh quote is no price, for staff."""
     traded = "has not traded today"
     if quote.traded_at is not None:
         traded = f"last traded at {clock.to_ist(quote.traded_at):%d %b %H:%M:%S}"
-    if quote.bid is not None and quote.ask is not None:
-        return f"{label} {traded}, and its book is crossed (bid {quote.bid}, ask {quote.ask})"
-    sides = [f"bid {quote.bid}"] if quote.bid is not None else []
-    sides += [f"ask {quote.ask}"] if quote.ask is not None else []
-    return f"{label} {traded}, and its book has {' and '.join(sides) or 'no side'} only"
+    bid, ask = quote.bid, quote.ask
+    if bid is not None and ask is not None:
+        shape = "crossed" if bid > ask else "too wide"
+        message = f"{label} {traded}, and its book is {shape} (bid {bid}, ask {ask})"
+        return NoQuote("NO_QUOTE" if bid > ask else "WIDE_QUOTE", message)
+    side = f"bid {bid}" if bid is not None else f"ask {ask}" if ask is not None else "no side"
+    return NoQuote("NO_QUOTE", f"{label} {traded}, and its book has {side} only")
 
 
 def _missing(what: str, market: Market) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from execution.engine.executor import Executor
 
 log = structlog.get_logger(__name__)
+#: Seconds until an account without a usable session is looked at again.
+LOOK_AGAIN: Final = 3.0
+#: Seconds until a session that the broker refused is tried once more: it may have been mistaken.
+DEAD_FOR: Final = 60.0
 
 # Words of brokers.selectors.readiness, as causes of ours.
 _PROBLEMS: Final = {
@@ -47,6 +51,8 @@ class Accounts:
         self._executor = executor
         self.channels: dict[int, Channel] = {}
         self.problems: dict[int, str] = {}
+        self._look_again: dict[int, float] = {}
+        self._dead: dict[int, tuple[str, float]] = {}
         self._names: dict[str, dict[int, BrokerInstrument]] = {}
         self._deadlines: Deadlines | None = None
         self._pacers = Pacers()
@@ -54,31 +60,73 @@ class Accounts:
         self._warming: dict[Channel, asyncio.Task[None]] = {}
 
     async def open_for(self, executions: Iterable[LiveExecution]) -> None:
-        """Have a channel (or a problem) for every account of ``executions`` that lacks one."""
+        """Have a channel (or a problem) for every account of ``executions`` that lacks one.
+
+        Who had a problem a moment ago is not asked about again: an account that cannot be reached
+        costs a look every few seconds, not one in every round.
+        """
+        now = clock.monotonic()
         wanted = {
-            execution.account_id: execution
+            execution.account_id: execution.shard
             for execution in executions
             if execution.account_id not in self.channels
             and execution.environment != Environment.TEST
+            and now >= self._look_again.get(execution.account_id, 0.0)
         }
-        if not wanted:
-            return
-        now = clock.now()
-        found = await self._executor.db.run(trading_accounts, list(wanted), now)
-        for account_id, execution in wanted.items():
-            if account_id in self.channels:
-                continue  # another run of the same second was quicker; its sockets are watched
+        if wanted:
+            await self._read(wanted)
+
+    async def refresh(self, executions: Iterable[LiveExecution]) -> None:
+        """Read the accounts of ``executions`` again: sessions, switches and egress as they are now.
+
+        Seen: an executor lived overnight, everybody logged in next morning, and the whole entry
+        failed with the sessions of the day before.
+        """
+        wanted = {
+            execution.account_id: execution.shard
+            for execution in executions
+            if execution.environment != Environment.TEST
+        }
+        if wanted:
+            await self._read(wanted)
+
+    async def _read(self, shards: Mapping[int, int]) -> None:
+        found = await self._executor.db.run(trading_accounts, list(shards), clock.now())
+        for account_id, shard in shards.items():
             account = found.get(account_id)
-            problem = self._problem(account)
-            self.problems[account_id] = problem
-            if not problem and account is not None and account.session is not None:
-                self.channels[account_id] = self._channel(account, account.session, execution.shard)
+            self.problems[account_id] = self._problem(account)
+            # A disabled account, or one that is being removed, enters nothing; whoever has a
+            # position can be exited all the same.
+            session = account.session if account is not None else None
+            if account is None or session is None or self._is_dead(account_id, session):
+                self._look_again[account_id] = clock.monotonic() + LOOK_AGAIN
+                self._retire(account_id)
+            elif not is_enabled(account.broker) or _route(account) is None:
+                self._look_again[account_id] = clock.monotonic() + LOOK_AGAIN
+            elif not self._is_current(account, session):
+                self._retire(account_id)
+                self.channels[account_id] = self._channel(account, session, shard)
+
+    def _is_dead(self, account_id: int, session: Session) -> bool:
+        """Whether the broker has refused this very session before."""
+        token, until = self._dead.get(account_id, ("", 0.0))
+        return token == session.access_token and clock.monotonic() < until
+
+    def _is_current(self, account: TradingAccount, session: Session) -> bool:
+        """Whether the account's channel is as the account is now: its sockets are watched, so it
+        is replaced only where something has changed."""
+        channel = self.channels.get(account.account_id)
+        return (
+            channel is not None and channel.session == session and channel.route == _route(account)
+        )
 
     def _problem(self, account: TradingAccount | None) -> str:
         if account is None:
             return "REMOVED"
         if account.problem or account.session is None:
             return _PROBLEMS.get(account.problem, "SESSION_EXPIRED")
+        if self._is_dead(account.account_id, account.session):
+            return "SESSION_EXPIRED"
         if not is_enabled(account.broker):
             return "BROKER_NOT_ENABLED"
         return "" if _route(account) is not None else "EGRESS"
@@ -146,16 +194,33 @@ class Accounts:
         return self._names.get(broker, {}).get(contract_id)
 
     def forget_session(self, account_id: int) -> None:
-        """After a login the next use must read the new token."""
+        """The broker has refused the session: nothing is asked with it again, and people are told.
+
+        The next login brings another one, which is found within :data:`LOOK_AGAIN` seconds. Seen:
+        20,823 reads with a dead token.
+        """
+        channel = self.channels.get(account_id)
+        if channel is None:
+            return
+        self._dead[account_id] = (channel.session.access_token, clock.monotonic() + DEAD_FOR)
+        self.problems[account_id] = "SESSION_EXPIRED"
+        self._look_again[account_id] = clock.monotonic() + LOOK_AGAIN
+        self._retire(account_id)
+        log.warning("session_refused", account=account_id)
+        for execution in self._executor.of_account(account_id):
+            self._executor.rounds.alarm(execution.id, "SESSION_EXPIRED")
+
+    def _retire(self, account_id: int) -> None:
+        """No new call through this channel; answers under way are heard."""
         channel = self.channels.pop(account_id, None)
         if channel is not None:
-            channel.close()
-        self.problems.pop(account_id, None)
+            channel.retire()
 
     def drop_shard(self, shard: int) -> None:
         """Close the channels of a shard that is no longer ours."""
         for account_id in [a for a, c in self.channels.items() if c.shard == shard]:
-            self.forget_session(account_id)
+            self.channels.pop(account_id).close()
+            self.problems.pop(account_id, None)
 
     def close(self) -> None:
         """Close every channel."""

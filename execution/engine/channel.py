@@ -12,6 +12,7 @@ import structlog
 from brokers.base import BrokerAdapter, HttpResponse, Session
 from brokers.pace import ORDER_CALLS
 from brokers.routes import Route
+from execution import live
 from execution.engine.places import Places
 from execution.engine.transport import Answer, Connection, Deadlines, NotConnected, Target
 from execution.live import LiveIntent
@@ -20,6 +21,8 @@ from execution.throttling import RETRY_AFTER, TOO_MANY, asked_wait
 from quantleap.core import clock
 
 log = structlog.get_logger(__name__)
+#: The answer of ``may_send`` for an entry whose second has not come.
+EARLY: Final = "EARLY"
 
 CONNECTIONS_PER_ACCOUNT: Final = 2
 _OK: Final = 200
@@ -70,7 +73,8 @@ class Channel:
             for _ in range(CONNECTIONS_PER_ACCOUNT)
         ]
         self.pacer = pacer
-        self._queue: deque[LiveIntent] = deque()
+        self._exits: deque[LiveIntent] = deque()
+        self._entries: deque[LiveIntent] = deque()
         self._wakeup: asyncio.TimerHandle | None = None
         self._connecting = False
         self._fault = ""
@@ -104,12 +108,27 @@ class Channel:
     def close(self) -> None:
         """Drop all connections; orders in flight become UNKNOWN, queued ones were never sent."""
         self._closed = True
-        if self._wakeup is not None:
-            self._wakeup.cancel()
-        while self._queue:
-            self._on_not_sent(self._queue.popleft(), "BROKER_DOWN", "")
+        self._give_back()
         for connection in self._connections:
             connection.close("executor stops")
+
+    def retire(self) -> None:
+        """Nothing new leaves; what is in flight has its time to be answered, then it is closed."""
+        self._closed = True
+        self._give_back()
+        if any(connection.is_open and not connection.is_idle for connection in self._connections):
+            self._loop.call_later(self._timeout + 1, self.close)
+        else:
+            self.close()
+
+    def _give_back(self) -> None:
+        if self._wakeup is not None:
+            self._wakeup.cancel()
+        self._refuse_all("")
+
+    def _refuse_all(self, fault: str) -> None:
+        while queue := self._exits or self._entries:
+            self._on_not_sent(queue.popleft(), "BROKER_DOWN", fault)
 
     def throttled(self, response: HttpResponse, call: Call, message: str = "") -> None:
         """The broker has refused a ``call`` for being one too many: hold still for so long."""
@@ -127,23 +146,28 @@ class Channel:
 
     def submit(self, intent: LiveIntent) -> None:
         """Queue one order whose SENDING row is committed, and send what may go now."""
-        self._queue.append(intent)
+        self.load(intent)
         self.drain()
+
+    def load(self, intent: LiveIntent) -> None:
+        """Queue one order, for T or for now, without sending anything yet."""
+        (self._entries if intent.purpose == live.ENTRY else self._exits).append(intent)
 
     @property
     def is_waiting(self) -> bool:
         """Whether orders are queued that have not left."""
-        return bool(self._queue)
+        return bool(self._exits or self._entries)
 
-    def load(self, intent: LiveIntent) -> None:
-        """Queue one order for T without sending anything yet."""
-        self._queue.append(intent)
+    def holds(self, intent: LiveIntent) -> bool:
+        """Whether this order is queued here."""
+        return intent in self._exits or intent in self._entries
 
     def drain(self) -> None:
-        """Send as much of the queue as pace and connections allow."""
-        while self._queue:
+        """Send as much of the queues as pace and connections allow: whoever leaves goes first."""
+        while queue := self._exits or self._entries:
             now = clock.monotonic()
-            slot = self.pacer.next_slot(now, Call.PLACE, urgency(self._queue[0].purpose))
+            intent = queue[0]
+            slot = self.pacer.next_slot(now, Call.PLACE, urgency(intent.purpose))
             if slot > now:
                 self._wake_at(slot)
                 return
@@ -152,12 +176,16 @@ class Channel:
                 if not any(c.is_open for c in self._connections):
                     self._reconnect()
                 return
-            intent = self._queue.popleft()
             reason = self._may_send(intent, now)
+            if reason == EARLY:
+                # What is not due stays: another run of this account enters a second later.
+                self._wake_at(now + max(0.0, intent.due_at.timestamp() - clock.timestamp()))
+                return
+            queue.popleft()
             if reason:
                 self._on_not_sent(intent, reason, "")
                 continue
-            self._send(connection, intent)
+            self._send(connection, queue, intent)
 
     async def paced(self, call: Call, urgency: Urgency) -> None:
         """Return when a cancel or a read may leave, and count it as leaving now."""
@@ -179,7 +207,7 @@ class Channel:
                 return connection
         return None
 
-    def _send(self, connection: Connection, intent: LiveIntent) -> None:
+    def _send(self, connection: Connection, queue: deque[LiveIntent], intent: LiveIntent) -> None:
         def answered(answer: Answer, intent: LiveIntent = intent) -> None:
             if answer.response is not None and self._is_throttled(answer.response):
                 # before the next one: it would be one too many as well
@@ -191,7 +219,7 @@ class Channel:
             connection.send(intent.raw, answered, self._timeout)
         except NotConnected:
             # That socket had died unnoticed; nothing left on it. Another may be alive.
-            self._queue.appendleft(intent)
+            queue.appendleft(intent)
             return
         now = clock.monotonic()
         self.pacer.take(now, Call.PLACE)
@@ -216,5 +244,4 @@ class Channel:
         if opened:
             self.drain()
             return
-        while self._queue:
-            self._on_not_sent(self._queue.popleft(), "BROKER_DOWN", self._fault)
+        self._refuse_all(self._fault)

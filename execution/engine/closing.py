@@ -115,16 +115,26 @@ class ClosingDesk:
             prices, allowed = await asyncio.gather(_in_time(quotes), self._allowed(exits))
             batch, intents = self._batch(exits, allowed, prices)
             if batch:
-                written = await self._writer.write(batch)
-                self._hold_refused(exits, written)
-                self._note_outside(batch, written)
-                self._dispatch(intents, written)
+                await self._write(exits, batch, intents)
         except DatabaseDown as error:
             log.warning("exit_waits_for_database", reason=str(error))
             self._executor.recovery.suspect()
             await asyncio.sleep(AGAIN_AFTER)
         finally:
             self._let_go(exits)
+
+    async def _write(
+        self, exits: Sequence[Exit], batch: Batch, intents: Sequence[LiveIntent]
+    ) -> None:
+        inserting = {intent.code for intent in intents}
+        self._executor.inserting |= inserting
+        try:
+            written = await self._writer.write(batch)
+        finally:
+            self._executor.inserting -= inserting
+        self._hold_refused(exits, written)
+        self._note_outside(batch, written)
+        self._dispatch(intents, written)
 
     def _batch(
         self,

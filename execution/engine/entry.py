@@ -49,6 +49,10 @@ AGAIN: Final = 1.0
 STEP_LIMIT: Final = 0.05
 EARLY_BY: Final = 0.1
 RETRY: Final = 0.1
+#: Seconds before T from which on an executor that is asked to stop fires first.
+NO_STOP: Final = 3.0
+#: Seconds after T until the first group has been answered; nobody waits for what comes later.
+SETTLED: Final = 1.0
 #: Seconds of the grace that a run without a price leaves for its orders.
 LAST_CALL: Final = 2.0
 
@@ -78,6 +82,22 @@ class EntryDesk:
                 self._flows[run.id] = asyncio.create_task(self._flow(run))
             elif run.status == "ENTERED":
                 await self._executor.db.run(close_finished_run, run.id, now)
+
+    async def fired(self) -> None:
+        """Return when no entry is about to fire or firing: a clean stop waits for these seconds."""
+        while any(self._is_near(run_id) for run_id in list(self._flows)):
+            await asyncio.sleep(AFTERMATH / 5)
+
+    def _is_near(self, run_id: int) -> bool:
+        run = self._executor.runs.get(run_id)
+        if run is None or self._flows[run_id].done():
+            return False
+        return -SETTLED <= run.entry_unix - clock.timestamp() <= NO_STOP
+
+    def close(self) -> None:
+        """End the flows of later entries: nothing of theirs has been committed."""
+        for flow in self._flows.values():
+            flow.cancel()
 
     async def _armed(self, run: LiveRun) -> list[LiveExecution]:
         return await self._executor.db.run(
@@ -173,7 +193,7 @@ class EntryDesk:
 
     async def _connect(self, executions: Sequence[LiveExecution]) -> None:
         accounts = self._executor.accounts
-        await accounts.open_for(executions)
+        await accounts.refresh(executions)
         accounts.warm_up({execution.account_id for execution in executions})
 
     async def _sleep_until(self, run: LiveRun, lead: float) -> None:
@@ -314,7 +334,22 @@ class EntryDesk:
 
     async def _commit(self, plans: Sequence[EntryPlan]) -> list[EntryPlan]:
         executor = self._executor
-        granted = await executor.db.run(
+        entering = {plan.execution.id for plan in plans}
+        executor.entering |= entering
+        try:
+            granted = await self._grant(plans)
+        finally:
+            executor.entering -= entering
+        committed = [plan for plan in plans if plan.execution.id in granted]
+        for plan in committed:
+            plan.execution.status = "COMMITTED"
+            plan.execution.intents = plan.intents
+        adopted = {one.id for one in executor.adopt(plan.execution for plan in committed)}
+        return [plan for plan in committed if plan.execution.id in adopted]
+
+    async def _grant(self, plans: Sequence[EntryPlan]) -> frozenset[int]:
+        executor = self._executor
+        return await executor.db.run(
             commit_entries,
             plans,
             owner=executor.owner,
@@ -322,12 +357,6 @@ class EntryDesk:
             now=executor.now(),
             only_claim=sabotage.active(sabotage.SKIP_COMMIT),
         )
-        committed = [plan for plan in plans if plan.execution.id in granted]
-        for plan in committed:
-            plan.execution.status = "COMMITTED"
-            plan.execution.intents = plan.intents
-        executor.adopt(plan.execution for plan in committed)
-        return committed
 
     # -- the second itself -------------------------------------------------------------------
     def _deadline(self, run: LiveRun) -> float:
@@ -343,6 +372,7 @@ class EntryDesk:
         for plan in self._rotated(committed):
             channel = channels.get(plan.execution.account_id)
             if channel is None:
+                self._cannot_send(plan)
                 continue
             loaded[channel.account_id] = channel
             for intent in plan.intents:
@@ -351,6 +381,14 @@ class EntryDesk:
                     if self._executor.rounds.sabotage_twice(intent):
                         channel.load(intent)
         return list(loaded.values())
+
+    def _cannot_send(self, plan: EntryPlan) -> None:
+        """The session went between the planning and the commit: named, and not sent for ever."""
+        if plan.execution.environment == Environment.TEST:
+            return
+        cause = self._executor.accounts.problems.get(plan.execution.account_id, "")
+        for intent in plan.intents:
+            self._executor.rounds.on_not_sent(intent, cause or "SESSION_EXPIRED")
 
     def _rotated(self, committed: Sequence[EntryPlan]) -> list[EntryPlan]:
         """Dispatch order: one customer's by priority, and another customer first every day."""

@@ -17,6 +17,8 @@ from execution.engine.timing import from_settings
 
 log = structlog.get_logger(__name__)
 WANTED_FILES: Final = 65_536
+#: Seconds: an entry that is about to fire is waited for.
+STOPPED_WITHIN: Final = 15.0
 SWITCH_INTERVAL: Final = 0.001
 
 
@@ -44,9 +46,9 @@ class ExecutorHost:
         log.info("executor_files", limit=raise_file_limit())
         self._thread.start()
 
-    def stop(self, timeout: float = 10.0) -> None:
-        """Hand the shards back and end the thread."""
-        if self._loop is not None and self.executor is not None:
+    def stop(self, timeout: float = STOPPED_WITHIN) -> None:
+        """Hand the shards back and end the thread; harmless when it has ended."""
+        if self._loop is not None and self.executor is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self.executor.stop)
         self._thread.join(timeout)
 

@@ -20,11 +20,10 @@ OVER = (Run.Status.CLOSED, Run.Status.MISSED)
 OVER_EXECUTION = Execution.TERMINAL
 
 
-def open_runs(day: dt.date) -> list[Run]:
-    """Runs of a trade date that are not over."""
+def open_runs() -> list[Run]:
+    """Runs that are not over, of whatever day: what was left open yesterday is still somebody's."""
     return list(
         Run.objects.exclude(status__in=OVER)
-        .filter(trade_date=day)
         .select_related("version", "template")
         .order_by("entry_at", "id")
     )

@@ -33,6 +33,7 @@ LARGE: Final = 32 * 1024
 FIRST_READ: Final = 0.12
 UNKNOWN_EVERY: Final = 1.5
 REST_EVERY: Final = 2.0
+STRANDED_AFTER: Final = 5.0
 STALE_SENDING: Final = 2.0
 
 
@@ -82,9 +83,23 @@ class BookPoller:
             if intent.state == live.SENDING and intent.sent_mono and now - intent.sent_mono > late:
                 outcome.become_unknown(intent, now)
                 self._executor.rounds.changed(intent)
+            elif self._is_stranded(intent):
+                self._executor.rounds.on_not_sent(intent, "BROKER_DOWN")
             if intent.state in (live.UNKNOWN, live.ACCEPTED, live.PARTIAL):
                 waiting[intent.account_id].append(intent)
         return waiting
+
+    def _is_stranded(self, intent: LiveIntent) -> bool:
+        """Whether an order of ours is past its time and waits nowhere to be sent: whatever lost it,
+        it has provably not left. Seen: 12 orders SENDING for ever, without a cause or an alarm."""
+        if intent.state != live.SENDING or intent.sent_mono:
+            return False
+        executor = self._executor
+        if (executor.now() - intent.due_at).total_seconds() < STRANDED_AFTER:
+            return False
+        channel = executor.accounts.channels.get(intent.account_id)
+        waits = channel is not None and channel.holds(intent)
+        return not waits and not executor.rounds.is_fenced(intent)
 
     async def _open_missing(self, intents: Sequence[LiveIntent]) -> None:
         executions = self._executor.executions

@@ -63,18 +63,22 @@ class Recovery:
 
     async def _load(self) -> None:
         executor = self._executor
-        shards = set(self._fresh)
-        loaded = await self._working(shards)
+        shards = {shard: self._token(shard) for shard in self._fresh}
+        loaded = await self._working(set(shards))
         now = clock.monotonic()
         for execution in loaded:
             for intent in execution.intents:
                 if intent.state == live.UNKNOWN:
                     intent.unknown_since_mono = now
-        executor.adopt(loaded)
+        loaded = executor.adopt(one for one in loaded if one.shard in executor.tokens)
         executor.rounds.touch(loaded)
-        self._fresh -= shards
+        # A shard that was lost and claimed again while we read is loaded anew.
+        self._fresh -= {shard for shard, token in shards.items() if self._token(shard) == token}
         if loaded:
             log.info("executions_recovered", count=len(loaded), shards=sorted(shards))
+
+    def _token(self, shard: int) -> int:
+        return self._executor.tokens.get(shard, 0)
 
     async def _working(self, shards: set[int]) -> list[LiveExecution]:
         executor = self._executor
@@ -113,11 +117,14 @@ class Recovery:
     async def _find(self, codes: set[str], shards: set[int]) -> None:
         executor = self._executor
         loaded = await executor.db.run(loading.intents_by_code, codes)
-        # A commit that was under way while we looked has been granted by now: not forgotten.
+        # A commit that was under way while we looked is not forgotten: it has been granted by now,
+        # or is under way still.
         missing = [
             intent
             for intent in loaded
             if intent.code not in executor.intents.get(intent.account_id, {})
+            and intent.code not in executor.inserting
+            and intent.execution_id not in executor.entering
             and intent.shard in executor.tokens
         ]
         attached = [i for i in missing if i.execution_id in executor.executions]
@@ -125,8 +132,7 @@ class Recovery:
             executor.executions[intent.execution_id].intents.append(intent)
             executor.hold(intent)
         if len(attached) < len(missing):
-            found = await self._working(shards)
-            executor.adopt(found)
+            found = executor.adopt(await self._working(shards))
             attached.extend(i for execution in found for i in execution.intents)
         self._unsent(attached)
         if attached:

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from brokers.base import BrokerInstrument, OrderRequest, Outcome, Product, SendResult
+from brokers.registry import get_adapter
 from execution import live, outcome
 from execution.engine import sabotage
+from execution.engine.channel import EARLY
 from execution.engine.closing import ClosingDesk
 from execution.engine.refusals import REFUSED_AGAIN, UNWRITABLE
 from execution.engine.transport import Answer, serialise
@@ -265,7 +267,7 @@ class Rounds:
         if stopped := why_not_enter(execution):
             return stopped
         if now < run.entry_unix and not sabotage.active(sabotage.SEND_EARLY):
-            return "EARLY"
+            return EARLY
         if now > run.grace_unix:
             return "GRACE_OVER"
         return executor.control.current.blocked(
@@ -302,7 +304,7 @@ class Rounds:
                 self._fenced[intent.code] = (intent, token)
             return  # somebody else's, perhaps: the row stays SENDING until we know
         now, now_mono = self._executor.now(), clock.monotonic()
-        if reason in ("BROKER_DOWN", "EARLY"):
+        if reason in ("BROKER_DOWN", EARLY):
             jitter = self._executor.random.random()
             outcome.not_sent(
                 intent, "BROKER_DOWN", message, at=now, now_mono=now_mono, jitter=jitter
@@ -311,6 +313,24 @@ class Rounds:
             intent.cause = reason or "SESSION_EXPIRED"
             outcome.finish(intent, live.MISSED, now, now_mono)
         self.changed(intent)
+
+    def is_fenced(self, intent: LiveIntent) -> bool:
+        """Whether the fence keeps this order back."""
+        return intent.code in self._fenced
+
+    async def flush(self) -> None:
+        """Write what has come of the orders, and decide nothing more (before the executor ends)."""
+        self._note_sent()
+        dirty, self._dirty = self._dirty, {}
+        executor = self._executor
+        if dirty:
+            await executor.db.run(
+                write,
+                Batch(results=list(dirty.values())),
+                owner=executor.owner,
+                tokens=dict(executor.tokens),
+                now=executor.now(),
+            )
 
     def _unfence(self) -> None:
         """What the fence kept back may go again once the heartbeat is fresh and the lease is still
@@ -328,11 +348,13 @@ class Rounds:
     def on_answer(self, intent: LiveIntent, answer: Answer) -> None:
         """The broker answered, or the wire broke: classify, write, look at the book."""
         channel = self._executor.accounts.channels.get(intent.account_id)
-        if answer.response is None or channel is None:
+        execution = self._executor.executions.get(intent.execution_id)
+        if answer.response is None or execution is None:
             result = SendResult(Outcome.UNKNOWN, message=answer.error)
         else:
-            result = channel.adapter.parse_place(answer.response)
-            if result.cause == "RATE_LIMIT":
+            # Not by the channel: it may have been retired while this was under way.
+            result = get_adapter(execution.broker).parse_place(answer.response)
+            if result.cause == "RATE_LIMIT" and channel is not None:
                 channel.throttled(answer.response, Call.PLACE, result.message)
         outcome.apply_answer(
             intent,

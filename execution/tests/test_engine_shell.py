@@ -1,0 +1,152 @@
+"""The second day of a process, stops, and sessions that change under it: the shell around it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from brokers.models import BrokerAccount
+from execution.models import Execution, OrderIntent, Run
+from execution.tests.factories import log_in
+from execution.tests.house import House, assert_filled, open_at_brokers, runs_closed, wait_until
+from execution.tests.rows import decide, enter, make_execution, make_run
+from marketplace.models import Contract
+from marketplace.tests.factories import make_iron_condor, make_short_straddle
+from quantleap.core import clock
+from quantleap.core.audit import SYSTEM
+
+pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
+
+
+def until(at: dt.datetime) -> None:
+    """Wait for an instant of our clock."""
+    wait_until(lambda: clock.now() >= at, (at - clock.now()).total_seconds() + 5)
+
+
+# -- the second day ------------------------------------------------------------------------------
+def yesterday(house: House) -> Execution:
+    """A position that was left open on the session before, and nobody holds in memory."""
+    template = make_short_straddle(name="Left open")
+    (account,) = house.subscribe(template, 1)
+    run = make_run(template, clock.ist_date(house.now) - dt.timedelta(days=1))
+    contracts = list(Contract.objects.filter(underlying__symbol="NIFTY", option_type="CE")[:1])
+    contracts += list(Contract.objects.filter(underlying__symbol="NIFTY", option_type="PE")[:1])
+    decide(run, contracts)
+    execution = make_execution(run, account.allocations.get().subscription, "OPEN")
+    enter(execution, contracts)
+    return execution
+
+
+def test_an_execution_of_yesterday_was_adopted_by_nobody_and_open_for_ever(
+    house: House, executor: Callable[[], Any]
+) -> None:
+    """Seen after a restart at 00:10: no alarm. Its session is over, so that a person is told."""
+    execution = yesterday(house)
+    executor()
+    wait_until(lambda: Execution.objects.get(pk=execution.pk).needs_attention, 20)
+    execution.refresh_from_db()
+    assert execution.cause == "SESSION_OVER"
+    assert house.control.orders() == [], "nothing of yesterday is sent today"
+
+
+def test_an_armed_run_of_yesterday_is_missed_and_not_entered(
+    house: House, executor: Callable[[], Any]
+) -> None:
+    execution = yesterday(house)
+    OrderIntent.objects.all().delete()
+    Execution.objects.update(status="ARMED", entered_at=None, committed_at=None)
+    Run.objects.update(status="ARMED")
+    executor()
+    wait_until(lambda: Run.objects.get().status == "MISSED", 20)
+    execution.refresh_from_db()
+    assert (execution.status, execution.cause) == ("MISSED", "GRACE_OVER")
+    assert house.control.orders() == []
+
+
+# -- sessions ------------------------------------------------------------------------------------
+def log_in_again(house: House, accounts: list[BrokerAccount]) -> None:
+    """The old sessions are dead at the broker, the new ones are stored."""
+    for account in accounts:
+        house.control.ask("DELETE", "/sessions", broker=account.broker, client_id=account.client_id)
+    log_in(accounts, house.control.token, clock.now())
+
+
+def test_who_logged_in_again_failed_with_the_session_of_before(
+    house: House, executor: Callable[[], Any]
+) -> None:
+    """Seen the next morning, with an executor that lived overnight: 20 of 20, attention 0."""
+    accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 6)), 4)
+    executor()
+    wait_until(runs_closed, 60)
+    log_in_again(house, accounts)
+    second = make_short_straddle(name="The second", strategy=house.entry_in(9, 6))
+    from execution.tests.factories import subscribe_accounts
+
+    subscribe_accounts(second, accounts)
+    wait_until(lambda: Run.objects.filter(status="CLOSED").count() == 2, 60)
+    assert_filled(OrderIntent.objects.all())
+    assert {e.status for e in Execution.objects.all()} == {"CLOSED"}
+
+
+def test_a_session_that_dies_is_told_asked_no_more_and_resumes_after_the_next_login(
+    house: House, executor: Callable[[], Any]
+) -> None:
+    """Seen: 20,823 reads with a dead token, and an open position behind a FAILED."""
+    accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 7)), 2)
+    executor()
+    wait_until(lambda: Execution.objects.filter(status="OPEN").count() == 2, 40)
+    dead = accounts[0]
+    house.control.ask("DELETE", "/sessions", broker=dead.broker, client_id=dead.client_id)
+    wait_until(lambda: Execution.objects.get(account=dead).needs_attention, 30)
+    assert Execution.objects.get(account=dead).cause == "SESSION_EXPIRED"
+    wait_until(lambda: Execution.objects.filter(status="CLOSED").count() == 1, 30)
+    log_in([dead], house.control.token, clock.now())
+    wait_until(runs_closed, 40)
+    assert open_at_brokers(house.control) == []
+
+
+def test_the_exits_of_a_disabled_account_were_missed(
+    house: House, executor: Callable[[], Any]
+) -> None:
+    """Seen after a restart: ACCOUNT_DISABLED, and -65/-65 stayed. It enters nothing, and leaves."""
+    from brokers.services.accounts import disable_account
+
+    accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 12)), 2)
+    first = executor()
+    wait_until(lambda: Execution.objects.filter(status="OPEN").count() == 2, 40)
+    disable_account(account=accounts[0], actor=SYSTEM, now=clock.now())
+    first.stop()
+    executor()
+    wait_until(runs_closed, 60)
+    assert open_at_brokers(house.control) == []
+    assert {e.status for e in Execution.objects.all()} == {"CLOSED"}
+
+
+# -- stops ---------------------------------------------------------------------------------------
+def test_a_stop_just_before_the_second_fires_first_and_hands_over_at_once(
+    house: House, executor: Callable[[], Any]
+) -> None:
+    """Seen: SIGTERM at T-0.6 s, and orders that left at T+11.9 s and T+20.8 s."""
+    template = make_iron_condor(strategy=house.entry_in(10, 8))
+    house.subscribe(template, 6)
+    first = executor()
+    executor()
+    wait_until(lambda: Run.objects.exists(), 20)
+    entry_at = Run.objects.get().entry_at
+    until(entry_at - dt.timedelta(seconds=0.6))
+    stopping = threading.Thread(target=first.stop)
+    stopping.start()
+    wait_until(runs_closed, 60)
+    stopping.join(30)
+    entries = list(OrderIntent.objects.filter(purpose="ENTRY", group=0))
+    assert_filled(OrderIntent.objects.all())
+    late = [
+        i for i in entries if i.sent_at is None or i.sent_at > entry_at + dt.timedelta(seconds=1)
+    ]
+    assert late == []
+    assert open_at_brokers(house.control) == []
+    assert len({o["tag"] for o in house.control.orders()}) == OrderIntent.objects.count()

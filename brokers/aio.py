@@ -43,6 +43,7 @@ async def send(
             headers=dict(request.headers),
             allow_redirects=False,
             proxy=proxy or None,
+            ssl=tls.context(),  # of now, however old the client is
             timeout=timeout,
         ) as answer:
             body = await _read(answer, limits.max_bytes)

@@ -25,6 +25,8 @@ PRICE_BACKOFF, PRICE_BACKOFF_TOLD, PRICE_BACKOFF_MAX = 1.0, 0.25, 30.0
 PRICE_REFUSALS: Final = 2
 PRICE_BAND, DAILY_LIMIT = "PRICE_BAND", "DAILY_LIMIT"
 STUCK_AFTER: Final = 120.0
+#: Cause of an order that was not sent because another leg had failed.
+LEG_FAILED: Final = "LEG_FAILED"
 SESSION_OVER: Final = "SESSION_OVER"
 
 
@@ -120,8 +122,16 @@ def _enter(execution: LiveExecution, situation: Situation, steps: Steps) -> None
 
 def _first_failure(entries: Sequence[LiveIntent]) -> LiveIntent | None:
     failures = [i for i in entries if i.is_final and i.state != live.FILLED]
-    # The refusal that began it comes before the MISSED that follow from it.
-    failures.sort(key=lambda i: (i.state == live.MISSED, i.group, i.leg_index, i.slice))
+    # What began it comes before the MISSED that follow from it.
+    failures.sort(
+        key=lambda i: (
+            i.state == live.MISSED,
+            i.cause == LEG_FAILED,
+            i.group,
+            i.leg_index,
+            i.slice,
+        )
+    )
     return failures[0] if failures else None
 
 
@@ -129,7 +139,7 @@ def _why_not_enter(
     execution: LiveExecution, situation: Situation, failed: LiveIntent | None
 ) -> str:
     if failed is not None:
-        return "LEG_FAILED"
+        return LEG_FAILED
     if situation.session_over:
         return SESSION_OVER
     if situation.exit_due or execution.run.run_exit:

@@ -98,6 +98,16 @@ def test_what_kept_an_entry_until_the_grace_was_over_is_its_cause(cause: str) ->
     assert steps.miss == [(execution.intents[0], cause)]
 
 
+def test_the_leg_that_began_it_gives_the_execution_its_cause_whichever_it_was() -> None:
+    """The second leg could not be connected, and the first was then not sent because of it."""
+    execution = committed(strategy_spec([CE, PE], order_rule="PARALLEL"))
+    first, second = execution.intents
+    for intent, cause in ((first, "LEG_FAILED"), (second, "BROKER_DOWN")):
+        intent.state, intent.cause, intent.sends = live.MISSED, cause, 0
+    steps = next_steps(execution, at(grace_over=True))
+    assert (steps.status, steps.cause) == ("MISSED", "BROKER_DOWN")
+
+
 def test_an_unknown_entry_is_neither_missed_nor_left() -> None:
     execution = committed(strategy_spec([CE]))
     execution.intents[0].state = live.UNKNOWN

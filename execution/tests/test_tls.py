@@ -119,6 +119,20 @@ def test_a_bad_certificate_is_named_at_the_first_connect(
     assert said in caught.value.message
 
 
+def test_a_client_that_is_older_than_the_names_obeys_them_all_the_same(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+
+    async def run(url: str) -> int:
+        async with aio.client() as client:
+            monkeypatch.setenv("SSL_CERT_FILE", str(authority.bundle))
+            return (await aio.send(client, READ, base_url=url, limits=QUICK)).status
+
+    with loopback.server(loopback.reply(b"{}"), authority.server()) as (url, _):
+        assert asyncio.run(run(url)) == 200
+
+
 @every
 def test_whoever_names_a_file_that_is_not_there_is_told(
     send: Send, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

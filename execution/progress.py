@@ -16,6 +16,7 @@ from execution.hedging import leaving_together, needed_hedges
 from execution.live import LiveExecution, LiveIntent
 from execution.tags import MAX_SENDS
 
+CONTROL_UNREACHABLE: Final = "CONTROL_UNREACHABLE"
 EXIT_BACKOFF: Final = (0.0, 0.25, 1.0, 3.0)
 EXIT_BACKOFF_MAX: Final = 5.0
 ATTENTION_AFTER: Final = 3
@@ -93,11 +94,13 @@ def _enter(execution: LiveExecution, situation: Situation, steps: Steps) -> None
     entries = list(execution.of(live.ENTRY))
     failed = _first_failure(entries)
     stop = _why_not_enter(execution, situation, failed)
+    unread = situation.entries_blocked == CONTROL_UNREACHABLE
     for intent in entries:
         if intent.state == live.PLANNED and stop:
             # What kept it until the grace was over says more than that it is over.
-            late = stop == "GRACE_OVER" and bool(intent.cause)
-            steps.miss.append((intent, intent.cause if late else stop))
+            kept = intent.cause or (situation.entries_blocked if unread else "")
+            late = stop == "GRACE_OVER" and bool(kept)
+            steps.miss.append((intent, kept if late else stop))
         elif intent.state == live.PLANNED and intent.sends >= MAX_SENDS:
             steps.miss.append((intent, intent.cause or "BROKER_DOWN"))
         elif (
@@ -107,7 +110,7 @@ def _enter(execution: LiveExecution, situation: Situation, steps: Steps) -> None
             and _may_cancel(intent, situation)
         ):
             steps.cancel.append(intent)
-    if stop or not situation.entry_due:
+    if stop or unread or not situation.entry_due:
         return
     group = _current_group(entries)
     steps.send.extend(
@@ -146,8 +149,11 @@ def _why_not_enter(
         return "EXIT_DUE"
     if execution.exit_reason:
         return "EXIT_REQUESTED"
-    if situation.entries_blocked:
+    if situation.entries_blocked and situation.entries_blocked != CONTROL_UNREACHABLE:
         return situation.entries_blocked
+    # A switch that cannot be read has not been thrown: what is begun waits for its next reading, as
+    # long as the grace lasts. Seen: a database that stood still for five seconds, and the bought
+    # hedges of everybody were unwound a moment before it could be read again.
     return "GRACE_OVER" if situation.grace_over else ""
 
 

@@ -24,7 +24,14 @@ from execution.engine.writing import Batch, StatusChange, Written, write
 from execution.gate import why_not_enter, why_not_leave
 from execution.live import LiveExecution, LiveIntent
 from execution.pacing import Call
-from execution.progress import SESSION_OVER, ExitOrder, Situation, Steps, next_steps
+from execution.progress import (
+    CONTROL_UNREACHABLE,
+    SESSION_OVER,
+    ExitOrder,
+    Situation,
+    Steps,
+    next_steps,
+)
 from execution.tags import MAX_SENDS, make_tag
 from execution.throttling import next_try
 from quantleap.core import clock
@@ -304,11 +311,10 @@ class Rounds:
                 self._fenced[intent.code] = (intent, token)
             return  # somebody else's, perhaps: the row stays SENDING until we know
         now, now_mono = self._executor.now(), clock.monotonic()
-        if reason in ("BROKER_DOWN", EARLY):
+        if reason in ("BROKER_DOWN", EARLY, CONTROL_UNREACHABLE):
             jitter = self._executor.random.random()
-            outcome.not_sent(
-                intent, "BROKER_DOWN", message, at=now, now_mono=now_mono, jitter=jitter
-            )
+            cause = reason if reason == CONTROL_UNREACHABLE else "BROKER_DOWN"
+            outcome.not_sent(intent, cause, message, at=now, now_mono=now_mono, jitter=jitter)
         else:
             intent.cause = reason or "SESSION_EXPIRED"
             outcome.finish(intent, live.MISSED, now, now_mono)

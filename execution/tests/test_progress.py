@@ -76,7 +76,6 @@ def test_when_everything_is_filled_the_execution_is_open() -> None:
         ({"grace_over": True}, "GRACE_OVER"),
         ({"exit_due": True}, "EXIT_DUE"),
         ({"entries_blocked": "KILL_SWITCH"}, "KILL_SWITCH"),
-        ({"entries_blocked": "CONTROL_UNREACHABLE"}, "CONTROL_UNREACHABLE"),
     ],
 )
 def test_what_stops_an_entry_misses_what_is_not_sent_and_withdraws_what_rests(
@@ -88,6 +87,17 @@ def test_what_stops_an_entry_misses_what_is_not_sent_and_withdraws_what_rests(
     assert steps.miss == [(execution.intents[1], cause)]
     assert steps.cancel == [execution.intents[0]]
     assert not steps.send
+
+
+def test_a_switch_unread_for_a_moment_unwound_everybodys_bought_hedges() -> None:
+    """Seen with a database that stood still for five seconds. What is begun waits for a reading."""
+    execution = committed(strategy_spec([WING, CE]))
+    hedge, short = execution.intents
+    hedge.state, hedge.filled_quantity = live.FILLED, hedge.quantity
+    assert not next_steps(execution, at(entries_blocked="CONTROL_UNREACHABLE"))
+    assert next_steps(execution, at()).send == [short], "read again, it goes on"
+    late = next_steps(execution, at(entries_blocked="CONTROL_UNREACHABLE", grace_over=True))
+    assert late.miss == [(short, "CONTROL_UNREACHABLE")]
 
 
 @pytest.mark.parametrize("cause", ["RATE_LIMIT", "BROKER_DOWN"])

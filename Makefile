@@ -60,7 +60,7 @@ test-parallel: $(DEVELOP)
 	$(BIN)/pytest -n 2 -m "not process and not browser" --cov --cov-report=
 
 test-process: $(DEVELOP)
-	$(BIN)/pytest -n 0 -p no:randomly -m process --cov --cov-append --cov-report=
+	$(BIN)/pytest -n 2 --dist loadfile -p no:randomly -m process --cov --cov-append --cov-report=
 
 browser: $(DEVELOP) ## Drive the pages in the system's headless Chromium
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -p no:randomly -m browser $(BROWSER_TESTS)

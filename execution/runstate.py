@@ -22,6 +22,7 @@ EXIT_WITHIN: Final = dt.timedelta(seconds=180)
 # Where the way out of a cause lies: a page of the console, and what to call it.
 WAYS_OUT: Final[Mapping[str, tuple[str, str]]] = {
     "NO_QUOTE": ("admin:brokers_feedaccount_changelist", "Feed accounts"),
+    "WIDE_QUOTE": ("admin:marketplace_template_changelist", "Templates"),
     "NO_CONTRACT": ("admin:brokers_contractlistimport_changelist", "Contract lists"),
     "CONTRACT_LIST": ("admin:brokers_contractlistimport_changelist", "Contract lists"),
     "SESSION_EXPIRED": ("admin:brokers_brokeraccount_changelist", "Broker accounts"),

@@ -14,7 +14,10 @@ from brokers.simulator.rules import Reason
 _EVERY = [
     *((reason, text) for reason, (_, _, text) in messages.KITE_REFUSALS.items()),
     *((reason, text) for reason, pair in messages.KITE_REJECTIONS.items() for text in pair),
-    *((reason, text) for reason, (_, text) in messages.NOREN_REFUSALS.items()),
+    *(
+        (reason, text.format(received=11, window="second", limit=10))
+        for reason, (_, text) in messages.NOREN_REFUSALS.items()
+    ),
     *messages.NOREN_REJECTIONS.items(),
 ]
 #: "Broker down" is carried by its HTTP status, or ambiguous (below).

@@ -51,6 +51,7 @@ NOBODYS_TABLES = {
     "partners.SecretShowing": "one member of staff's, for ten minutes",
     "partners.RevenueShare": "a term of the tenant's contract in both environments",
     "brokers.FeedAccount": "the platform's own market data",
+    "brokers.FeedPace": "how often the platform's own feed accounts were asked",
     "brokers.FeedLogin": "a login of the platform's own feed account",
     "brokers.ContractListImport": "the exchange's contracts, for everybody",
     "brokers.BrokerInstrument": "the brokers' names of the exchange's contracts",

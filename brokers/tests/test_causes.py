@@ -11,13 +11,16 @@ from brokers.causes import cause_of, is_ambiguous
 from brokers.simulator import messages
 from brokers.simulator.rules import Reason
 
+
+def _filled(text: str) -> str:
+    """As it is said of the eleventh call of a second."""
+    return text.replace("{received}", "11").replace("{window}", "second").replace("{limit}", "10")
+
+
 _EVERY = [
     *((reason, text) for reason, (_, _, text) in messages.KITE_REFUSALS.items()),
     *((reason, text) for reason, pair in messages.KITE_REJECTIONS.items() for text in pair),
-    *(
-        (reason, text.format(received=11, window="second", limit=10))
-        for reason, (_, text) in messages.NOREN_REFUSALS.items()
-    ),
+    *((reason, _filled(text)) for reason, (_, text) in messages.NOREN_REFUSALS.items()),
     *messages.NOREN_REJECTIONS.items(),
 ]
 #: "Broker down" is carried by its HTTP status, or ambiguous (below).

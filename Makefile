@@ -19,8 +19,6 @@ CHECK := $(BIN)/python -m pip check --disable-pip-version-check
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
 	--no-emit-index-url --no-emit-find-links --allow-unsafe
 BENCHMARKS := arming billing fanout console
-# `make play` takes minutes and mostly waits, every page by itself takes minutes too: these begin.
-BROWSER_TESTS := clients quantleap brokers execution marketplace partners subscriptions
 
 ROUNDS ?= 20
 PORTFOLIOS ?= 200
@@ -68,7 +66,7 @@ test-process: $(DEVELOP)
 	$(BIN)/pytest -n 2 --dist loadfile -p no:randomly -m process $(COVER)
 
 browser: $(DEVELOP) ## Drive the pages in the system's headless Chromium
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -p no:randomly -m browser $(BROWSER_TESTS)
+	$(BIN)/pytest -n 0 -p no:randomly -m browser
 
 lint: $(DEVELOP) ## Formatting, types, import directions, migrations, deploy checks, OpenAPI
 	$(BIN)/ruff check .

@@ -23,7 +23,7 @@ BENCHMARKS := arming billing fanout console
 ROUNDS ?= 20
 PORTFOLIOS ?= 200
 
-.PHONY: help run play demo demo-controls kill-rounds billing-kill-rounds billing-oracle test coverage test-parallel test-process browser lint bench lock clean
+.PHONY: help run play demo demo-controls faults kill-rounds billing-kill-rounds billing-oracle test coverage test-parallel test-process browser lint bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -40,6 +40,9 @@ demo: $(RUNTIME) ## One whole trading day over HTTP, judged; report in var/demo 
 
 demo-controls: $(RUNTIME) ## Break one thing at a time; each demo check must notice its own
 	$(BIN)/python -m clients.demo.controls
+
+faults: $(DEVELOP) ## Everything that a broker can do wrong, judged at its book (SCENARIO=a7, LIST=1)
+	$(BIN)/python -m execution.tests.faults $(if $(LIST),--list) $(if $(SCENARIO),--scenario $(SCENARIO))
 
 kill-rounds: $(DEVELOP) ## Kill parts at random moments around the entry (ROUNDS=20), judge at the book
 	$(BIN)/python -m execution.tests.killing.rounds --rounds $(ROUNDS)

@@ -24,7 +24,7 @@ from brokers.simulator.limits import Limits
 from brokers.simulator.noren import NorenWire
 from brokers.simulator.noren_stream import PATH as STREAM_PATH
 from brokers.simulator.noren_stream import NorenStream
-from brokers.simulator.wire import Handler, StampedServer
+from brokers.simulator.wire import Handler, StampedServer, Upgrade
 from quantleap.core import clock
 
 HOST: Final = "127.0.0.1"
@@ -59,19 +59,29 @@ class Simulator:
     async def start(self) -> None:
         """Listen on all ports and start the market's tick."""
         self.exchange.loop = asyncio.get_running_loop()
-        handlers: Mapping[str, tuple[Handler, int]] = {
-            "control": (ControlWire(self.exchange), self.ports.control),
-            "kite": (KiteWire(self.exchange), self.ports.kite),
-            "noren": (NorenWire(self.exchange), self.ports.noren),
+        wanted = {name: getattr(self.ports, name) for name in ("control", "kite", "noren")}
+        handlers = self.handlers()
+        bound = {
+            name: await self._listen(name, handlers[name], port) for name, port in wanted.items()
         }
-        bound = {name: await self._listen(*pair) for name, pair in handlers.items()}
         self.ports = Ports(**bound)
         self._ticks = asyncio.create_task(self.exchange.run_ticks())
 
-    async def _listen(self, handler: Handler, port: int) -> int:
-        streams = {STREAM_PATH: self._stream.serve} if isinstance(handler, NorenWire) else {}
-        server = StampedServer(handler, self.exchange.now, streams)
-        runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_SECONDS)
+    def handlers(self) -> Mapping[str, Handler]:
+        """Who answers at which port."""
+        return {
+            "control": ControlWire(self.exchange),
+            "kite": KiteWire(self.exchange),
+            "noren": NorenWire(self.exchange),
+        }
+
+    def server(self, handler: Handler, streams: Mapping[str, Upgrade]) -> StampedServer:
+        """The HTTP below a handler."""
+        return StampedServer(handler, self.exchange.now, streams)
+
+    async def _listen(self, name: str, handler: Handler, port: int) -> int:
+        streams = {STREAM_PATH: self._stream.serve} if name == "noren" else {}
+        runner = web.ServerRunner(self.server(handler, streams), shutdown_timeout=SHUTDOWN_SECONDS)
         await runner.setup()
         self._runners.append(runner)
         await web.TCPSite(runner, HOST, port, backlog=BACKLOG).start()

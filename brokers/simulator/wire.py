@@ -128,6 +128,10 @@ class StampedServer(web.Server):
                 received_at=arrived_at or self.now(),
             )
         )
+        return await self.deliver(answer, request)
+
+    async def deliver(self, answer: Answer, request: web.BaseRequest) -> web.StreamResponse:
+        """Send the answer, or what a fault makes of it."""
         return await deliver(answer, request)
 
 

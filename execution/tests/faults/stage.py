@@ -1,0 +1,328 @@
+"""One scenario's customers, orders and levers while it is played."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final
+
+from django.conf import settings
+
+from brokers import http, selectors
+from brokers.base import BrokerInstrument, OrderRequest, Product, Side
+from brokers.models import BrokerAccount
+from brokers.registry import get_adapter
+from execution.models import Execution as ExecutionRow
+from execution.models import OrderIntent
+from execution.tags import parse_tag
+from execution.tests.factories import log_in, make_accounts, make_partner, subscribe_accounts
+from execution.tests.faults import judge
+from execution.tests.faults.ground import Ground
+from execution.tests.faults.judge import Right, Seen
+from marketplace.tests.factories import make_iron_condor, make_short_straddle
+from quantleap.core import clock
+
+DIALECTS: Final = ("zerodha", "zebu")
+_numbers = itertools.count(1)
+LEGS: Final = {"condor": 4, "straddle": 2}
+#: What a scenario waits for: seconds from T, or something to become true.
+Wait = float | Callable[[], bool]
+Play = Callable[["Stage"], Iterator[Wait]]
+
+
+def nothing(stage: Stage) -> Iterator[Wait]:
+    """Just the day."""
+    return iter(())
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One row of the matrix.
+
+    ``accounts`` are of each dialect; ``hold`` is from entry to exit in seconds, ``patience`` what
+    everything may take beyond that. ``alone``: it strikes the feed, a line or the executor, so that
+    nothing is played beside it. ``settings`` differ from the usual timing.
+    """
+
+    name: str
+    what: str
+    play: Play
+    right: Right
+    shape: str = "condor"
+    accounts: int = 4
+    hold: float = 10.0
+    patience: float = 30.0
+    dialects: Sequence[str] = DIALECTS
+    alone: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Stage:
+    """A scenario under way."""
+
+    def __init__(self, ground: Ground, scenario: Scenario) -> None:
+        self.ground, self.scenario, self.control = ground, scenario, ground.control
+        number = next(_numbers)
+        self.accounts: dict[str, list[BrokerAccount]] = {
+            dialect: make_accounts(
+                scenario.accounts,
+                partner=make_partner(),
+                brokers=(dialect,),
+                prefix=f"{scenario.name}{'K' if dialect == 'zerodha' else 'N'}{number}X".upper(),
+            )
+            for dialect in scenario.dialects
+        }
+        log_in(self.everybody, self.control.token, clock.now())
+        self.entry_at = self.exit_at = clock.now()
+        self.alarms: dict[str, dt.datetime] = {}
+        self.foreign: dict[tuple[str, str], int] = {}
+        self.trouble_at: dt.datetime | None = None
+        self.troubled: list[str] = []
+        self._playing: Iterator[Wait] = scenario.play(self)
+        self._wait: Wait | None = None
+
+    # -- who ---------------------------------------------------------------------------------
+    @property
+    def everybody(self) -> list[BrokerAccount]:
+        """All accounts."""
+        return [account for accounts in self.accounts.values() for account in accounts]
+
+    def first(self, count: int) -> list[BrokerAccount]:
+        """So many accounts of each dialect."""
+        return [account for accounts in self.accounts.values() for account in accounts[:count]]
+
+    def publish(self, entry_at: dt.datetime, hold: float) -> None:
+        """The strategy that everybody is subscribed to."""
+        self.entry_at, self.exit_at = entry_at, entry_at + dt.timedelta(seconds=hold)
+        times = {
+            "entry_time": clock.to_ist(self.entry_at).time(),
+            "exit_time": clock.to_ist(self.exit_at).time(),
+        }
+        if self.scenario.shape == "condor":
+            self.template = make_iron_condor(strategy=times)
+        else:
+            self.template = make_short_straddle(stop_pct=None, strategy=times)
+        subscribe_accounts(self.template, self.everybody)
+
+    # -- levers ------------------------------------------------------------------------------
+    def fault(
+        self,
+        kind: str,
+        accounts: Iterable[BrokerAccount] | None = None,
+        op: str = "place",
+        **params: Any,
+    ) -> None:
+        """A fault of the simulator on the calls of these accounts (or of everybody)."""
+        match = params.pop("match", {})
+        for account in self.everybody if accounts is None else accounts:
+            self.control.ask(
+                "POST",
+                "/faults",
+                kind=kind,
+                op=op,
+                match={"client_id": account.client_id, **match},
+                **params,
+            )
+
+    def trick(
+        self,
+        kind: str,
+        ops: Iterable[str],
+        accounts: Iterable[BrokerAccount] | None = None,
+        **params: Any,
+    ) -> None:
+        """A trick of the stand-in's shell on the calls of these accounts (or of everybody)."""
+        clients = [a.client_id for a in (self.everybody if accounts is None else accounts)]
+        self.control.ask("POST", "/tricks", kind=kind, ops=list(ops), clients=clients, **params)
+
+    def line(self, mode: str, broker: str | None = None, **params: Any) -> None:
+        """What the line to a broker (or to both) does from now on."""
+        named = {} if broker is None else {"broker": broker}
+        self.control.ask("POST", "/line", mode=mode, **named, **params)
+
+    def calm(self, accounts: Iterable[BrokerAccount] | None = None) -> None:
+        """The tricks on these accounts end."""
+        clients = [a.client_id for a in (self.everybody if accounts is None else accounts)]
+        self.control.ask("DELETE", "/tricks", clients=clients)
+
+    def feed_trick(self, kind: str, **params: Any) -> None:
+        """A trick on the feed's quotes."""
+        self.control.ask(
+            "POST",
+            "/tricks",
+            kind=kind,
+            ops=["quote"],
+            clients=[self.ground.feed.client_id],
+            **params,
+        )
+
+    def end_sessions(self, accounts: Iterable[BrokerAccount] | None = None) -> None:
+        """The broker forgets these customers' logins."""
+        for account in self.everybody if accounts is None else accounts:
+            self.control.ask(
+                "DELETE", "/sessions", broker=account.broker, client_id=account.client_id
+            )
+
+    def log_in(self, accounts: Sequence[BrokerAccount] | None = None) -> None:
+        """These customers log in again."""
+        log_in(self.everybody if accounts is None else accounts, self.control.token, clock.now())
+
+    def square_off(self, account: BrokerAccount) -> None:
+        """The customer closes in the broker's own app what our entries have opened."""
+        for intent in OrderIntent.objects.filter(account=account, purpose="ENTRY"):
+            if not intent.filled_quantity:
+                continue
+            buys = intent.side == "SELL"
+            factor = Decimal("1.05") if buys else Decimal("0.95")
+            self.by_hand(
+                account,
+                intent.symbol,
+                Side.BUY if buys else Side.SELL,
+                intent.filled_quantity,
+                (intent.average_price * factor).quantize(Decimal("0.1")),
+            )
+
+    def by_hand(
+        self, account: BrokerAccount, symbol: str, side: Side, quantity: int, price: Decimal
+    ) -> None:
+        """One order of the customer's own."""
+        session = selectors.trading_accounts([account.pk], clock.now())[account.pk].session
+        assert session is not None
+        adapter = get_adapter(account.broker)
+        order = OrderRequest(
+            tag=judge.BY_HAND,
+            instrument=BrokerInstrument("NFO", symbol, ""),
+            side=side,
+            quantity=quantity,
+            product=Product.INTRADAY,
+            price=price,
+        )
+        base = settings.QUANTLEAP_BROKERS[account.broker]["api"]
+        http.send(adapter.place_order(session, order), base_url=base)
+
+    def trouble(self, accounts: Iterable[BrokerAccount] | None = None) -> None:
+        """The alarm's seconds begin now, for these accounts (or everybody)."""
+        self.trouble_at = clock.now()
+        self.troubled = [a.client_id for a in (self.everybody if accounts is None else accounts)]
+
+    # -- looking -----------------------------------------------------------------------------
+    @property
+    def since_entry(self) -> float:
+        """Seconds from T."""
+        return (clock.now() - self.entry_at).total_seconds()
+
+    def rows(self) -> Any:
+        """The product's executions of this scenario."""
+        return ExecutionRow.objects.filter(account__in=self.everybody)
+
+    def all_open(self) -> bool:
+        """Whether everybody has entered."""
+        found: int = self.rows().filter(status="OPEN").count()
+        return found == len(self.everybody)
+
+    def look(self) -> None:
+        """Note whose alarm is new."""
+        rows = self.rows().filter(needs_attention=True)
+        for client in rows.values_list("account__client_id", flat=True):
+            self.alarms.setdefault(client, clock.now())
+
+    def play_on(self) -> None:
+        """Let the scenario act if what it waits for is there."""
+        while True:
+            wait = self._wait
+            if isinstance(wait, (int, float)) and self.since_entry < wait:
+                return
+            if callable(wait) and not wait():
+                return
+            try:
+                self._wait = next(self._playing)
+            except StopIteration:
+                self._wait = float("inf")
+                return
+
+    def is_over(self) -> bool:
+        """Whether it may be judged: it has done its part and everybody is flat, or time is up."""
+        if (clock.now() - self.exit_at).total_seconds() > self.scenario.patience:
+            return True
+        if self._wait != float("inf"):
+            return False
+        rows = list(self.rows().values_list("status", flat=True))
+        if len(rows) < len(self.everybody) or not judge.TERMINAL.issuperset(rows):
+            return False
+        return not self._open_positions()
+
+    def _open_positions(self) -> dict[tuple[str, str], int]:
+        clients = {account.client_id for account in self.everybody}
+        rows = self.control.ask("GET", "/positions")["positions"]
+        return {
+            (row["client_id"], row["symbol"]): row["quantity"]
+            for row in rows
+            if row["client_id"] in clients and row["quantity"]
+        }
+
+    def seen(self, dialect: str) -> Seen:
+        """Everything there is to judge by, of one dialect."""
+        clients = [account.client_id for account in self.accounts[dialect]]
+        mine = frozenset(clients)
+        book = self.control.ask("GET", "/book")["orders"]
+        calls = self.control.ask("GET", "/calls")["calls"]
+        intents = OrderIntent.objects.filter(account__in=self.accounts[dialect])
+        executions = ExecutionRow.objects.filter(account__in=self.accounts[dialect])
+        return Seen(
+            entry_at=self.entry_at,
+            clients=clients,
+            orders=[_order(row) for row in book if row["client_id"] in mine],
+            positions={k: q for k, q in self._open_positions().items() if k[0] in mine},
+            intents=[
+                judge.Intent(
+                    i.account.client_id,
+                    i.code,
+                    i.purpose,
+                    i.state,
+                    i.quantity,
+                    i.filled_quantity,
+                    i.cause,
+                )
+                for i in intents.select_related("account")
+            ],
+            executions=[
+                judge.Execution(e.account.client_id, e.status, e.cause, e.needs_attention)
+                for e in executions.select_related("account")
+            ],
+            alarms={c: at for c, at in self.alarms.items() if c in mine},
+            calls={(c["client_id"], c["op"]): c["count"] for c in calls if c["client_id"] in mine},
+        )
+
+    def verdicts(self) -> dict[str, judge.Verdict]:
+        """By dialect."""
+        found = {}
+        for dialect in self.scenario.dialects:
+            seen = self.seen(dialect)
+            found[dialect] = judge.judge(
+                seen,
+                self.scenario.right,
+                LEGS[self.scenario.shape],
+                trouble_at=self.trouble_at,
+                troubled=[c for c in self.troubled if c in seen.clients],
+                foreign=self.foreign,
+            )
+        return found
+
+
+def _order(row: Mapping[str, Any]) -> judge.Order:
+    tag = parse_tag(row["tag"])
+    return judge.Order(
+        client=row["client_id"],
+        tag=row["tag"],
+        code=tag.code if tag else "",
+        symbol=row["symbol"],
+        side=row["side"],
+        quantity=int(row["quantity"]),
+        filled=int(row["filled_quantity"]),
+        status=row["status"],
+        received_at=dt.datetime.fromisoformat(row["received_at"]),
+        updated_at=dt.datetime.fromisoformat(row["updated_at"]),
+    )

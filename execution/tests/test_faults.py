@@ -1,0 +1,23 @@
+"""A few rows of ``make faults``, played beside each other by one executor; docs/faults.md.
+
+The judge's controls are in test_faults_judge.py, the line's in test_faults_line.py.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+
+from execution.tests.faults import catalogue
+from execution.tests.faults.ground import ground
+from execution.tests.faults.play import play
+
+pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
+SHORT: Final = "a0"
+
+
+def test_the_short_matrix_is_right_at_the_brokers_book() -> None:
+    with ground() as made:
+        rows = play(made, catalogue.chosen(SHORT), accounts=2, together=12)
+    assert {row.line(): row.verdict.problems for row in rows if not row.verdict.is_right} == {}

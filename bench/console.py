@@ -104,7 +104,7 @@ FILTERS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "execution/execution": (
         "status__exact=CLOSED", "status__exact=FAILED", "status__exact=OPEN",
-        "status__exact=WITHDRAWN", "needs_attention__exact=1", "environment__exact=test",
+        "status__exact=WITHDRAWN", "needs_attention=1", "environment__exact=test",
         "subscription__customer__id__exact=4711",
     ),
     "execution/orderintent": (

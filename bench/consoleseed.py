@@ -92,16 +92,23 @@ SELECT n, 'run_' || substr(md5('r' || n), 1, 20), %(strategy)s, %(template)s, %(
           FROM generate_series(1, %(runs)s) AS n) AS days;
 INSERT INTO execution_execution
        (id, partner_id, environment, public_id, run_id, subscription_id, allocation_id, account_id,
-        shard, status, lot_multiplier, priority, cause, message, exit_reason, needs_attention,
+        shard, status, lot_multiplier, priority, cause, message, exit_reason,
         closed_outside, realised_pnl, armed_at, committed_at, entered_at, closed_at)
 SELECT n, sub.partner_id, 'live', 'exe_' || substr(md5('e' || n), 1, 20), run.id, sub.id, sub.id,
        sub.id, n %% 8, CASE WHEN n %% 500 = 0 THEN 'FAILED' WHEN n %% 700 = 0 THEN 'MISSED'
        ELSE 'CLOSED' END, 1, 1, CASE WHEN n %% 500 = 0 THEN 'MARGIN' WHEN n %% 700 = 0
-       THEN 'NO_QUOTE' ELSE '' END, '', 'EXIT_TIME', n %% 5000 = 0, '{}', (n %% 900) - 400,
+       THEN 'NO_QUOTE' ELSE '' END, '', 'EXIT_TIME', '{}', (n %% 900) - 400,
        run.armed_at, run.entry_at, run.entry_at, run.closed_at
   FROM generate_series(1, %(executions)s) AS n
   JOIN execution_run AS run ON run.id = 1 + (n - 1) / %(run_size)s
   JOIN subscriptions_subscription AS sub ON sub.id = 1 + (n * 7) %% %(count)s;
+INSERT INTO execution_alarm
+       (execution_id, cause, leg_key, order_tag, words, raised_at, raised_by, acknowledged_by,
+        settled_by, note, cleared_at, cleared_by)
+SELECT exe.id, CASE WHEN exe.id %% 200 = 0 THEN 'DUPLICATE' ELSE 'EXIT_RESTING' END, '', '', '',
+       exe.closed_at, 'executor-1', '', '', '', CASE WHEN exe.id %% 5000 = 0 THEN NULL
+       ELSE exe.closed_at END, CASE WHEN exe.id %% 5000 = 0 THEN '' ELSE 'the order is filled' END
+  FROM execution_execution AS exe WHERE exe.id %% 20 = 0;
 INSERT INTO execution_orderintent
        (id, partner_id, environment, code, tag, run_id, execution_id, allocation_id, account_id,
         shard, leg_key, leg_index, "group", slice, purpose, attempt_group, contract_id, symbol,

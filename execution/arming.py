@@ -226,9 +226,9 @@ WITH joining AS (
 INSERT INTO execution_execution AS e
        (public_id, partner_id, environment, run_id, subscription_id, allocation_id, account_id,
         shard, status, cause, lot_multiplier, priority, max_lots_per_order, message, exit_reason,
-        needs_attention, closed_outside, armed_at)
+        closed_outside, armed_at)
 SELECT public_id, partner_id, environment, %s, subscription_id, allocation_id, account_id,
-       shard, %s, %s, lot_multiplier, priority, max_lots_per_order, '', '', FALSE, '{}', %s
+       shard, %s, %s, lot_multiplier, priority, max_lots_per_order, '', '', '{}', %s
   FROM joining
     ON CONFLICT (partner_id, environment, run_id, allocation_id) DO UPDATE
    SET status = EXCLUDED.status, cause = EXCLUDED.cause, armed_at = EXCLUDED.armed_at

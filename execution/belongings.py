@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from django.http import HttpRequest
 
+from execution.alarmlists import with_attention
 from execution.models import Execution
 from partners.models import Customer
 from quantleap.core.columns import in_rupees
@@ -19,8 +20,10 @@ def belongings(request: HttpRequest, customer: Customer) -> Sequence[Panel]:
     return [
         newest(
             "Executions",
-            Execution.objects.filter(subscription__customer=customer).select_related(
-                "run__template", "account"
+            with_attention(
+                Execution.objects.filter(subscription__customer=customer).select_related(
+                    "run__template", "account"
+                )
             ),
             {"subscription__customer__id__exact": customer.pk},
             ("Execution", "Day", "Template", "Account", "Status", "P&L"),
@@ -29,7 +32,7 @@ def belongings(request: HttpRequest, customer: Customer) -> Sequence[Panel]:
                 day_cell(one.run.trade_date),
                 Cell(one.run.template.name, page_of(one.run)),
                 Cell(str(one.account), page_of(one.account)),
-                Cell(one.get_status_display(), tone="bad" if one.needs_attention else ""),
+                Cell(one.get_status_display(), tone="bad" if one.attention else ""),
                 Cell(in_rupees(one.realised_pnl)),
             ),
             "None yet.",

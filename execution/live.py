@@ -14,6 +14,7 @@ from decimal import Decimal
 
 from brokers.base import BrokerInstrument, PriceBand, Side
 from execution.absence import AbsenceProof
+from execution.alarms import Key
 from execution.plan import ResolvedLeg
 from execution.risk import Watch
 from marketplace.definition import StrategySpec
@@ -71,6 +72,8 @@ class LiveIntent:
     proof: AbsenceProof | None = None
     cancel_after_mono: float = 0.0
     cancel_sent_mono: float = 0.0
+    # of the first of its cancels
+    cancel_since_mono: float = 0.0
     band: PriceBand | None = None
     raw: bytes = b""
 
@@ -141,7 +144,8 @@ class LiveExecution:
     exit_reason: str = ""
     cause: str = ""
     message: str = ""
-    needs_attention: bool = False
+    # alarms that were raised and whose fact is not over: none of them is raised a second time
+    alarms: set[Key] = field(default_factory=set)
     # leg -> signed units that somebody else traded against us (I5): already off our position
     closed_outside: dict[str, int] = field(default_factory=dict)
     intents: list[LiveIntent] = field(default_factory=list)

@@ -12,6 +12,7 @@ from typing import Final
 
 from brokers.base import Side
 from execution import live
+from execution.alarms import EXIT_UNFILLED, PARTLY_ENTERED, UNRESOLVED, Alarm
 from execution.hedging import leaving_together, needed_hedges
 from execution.live import LiveExecution, LiveIntent
 from execution.tags import MAX_SENDS
@@ -71,11 +72,12 @@ class Steps:
     status: str = ""
     cause: str = ""
     message: str = ""
-    attention: bool = False
+    #: What a person has to look at, told each time that it is so.
+    alarms: list[Alarm] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(
-            self.miss or self.cancel or self.send or self.exits or self.status or self.attention
+            self.miss or self.cancel or self.send or self.exits or self.status or self.alarms
         )
 
 
@@ -172,8 +174,9 @@ def _entry_over(execution: LiveExecution, steps: Steps) -> bool:
         return False
     if not entries or not all(intent.is_final for intent in entries):
         return False
-    if any(intent.state == live.ESCALATED for intent in entries):
-        steps.attention = not execution.needs_attention
+    for intent in entries:
+        if intent.state == live.ESCALATED:
+            steps.alarms.append(Alarm(UNRESOLVED, intent.leg_key, intent.message, intent.tag))
     failed = _first_failure(entries)
     if failed is None:
         steps.status = "OPEN"
@@ -184,7 +187,7 @@ def _entry_over(execution: LiveExecution, steps: Steps) -> bool:
     if policy == "UNWIND_FILLED" or not execution.open_legs():
         return True
     steps.status = "OPEN"
-    steps.attention = not execution.needs_attention
+    steps.alarms.append(Alarm(PARTLY_ENTERED, failed.leg_key, failed.message, failed.tag))
     return True
 
 
@@ -201,8 +204,6 @@ def _leave(execution: LiveExecution, situation: Situation, steps: Steps) -> None
             continue
         exits_alive = True
         _tend_exit(intent, open_legs.get(intent.leg_key, 0), situation, steps)
-        if _is_stuck(intent, situation) and not execution.needs_attention:
-            steps.attention = True
     if not open_legs and not exits_alive and not steps.miss:
         _finish(execution, failed, wanted, steps)
         return
@@ -214,14 +215,12 @@ def _leave(execution: LiveExecution, situation: Situation, steps: Steps) -> None
         quantity = open_legs.get(leg_key, 0)
         if quantity == 0 or (quantity > 0 and (shorts_open or leg_key in needed)):
             continue  # hedges leave after what they hedge
-        cause = _why_a_person(exit_tries(execution, leg_key))
-        if cause and not execution.needs_attention:
-            steps.attention, steps.cause = True, steps.cause or cause
+        steps.alarms += _why_a_person(exit_tries(execution, leg_key))
         order = _exit_for(execution, leg_key, quantity, reason, situation)
         if order is not None:
             steps.exits.append(order)
-            if order.attempt_group >= ATTENTION_AFTER and not execution.needs_attention:
-                steps.attention = True
+            if order.attempt_group >= ATTENTION_AFTER:
+                steps.alarms.append(Alarm(EXIT_UNFILLED, leg_key))
     if wanted and execution.status == "OPEN" and set(open_legs) <= set(wanted):
         steps.status = "EXITING"
 
@@ -230,8 +229,8 @@ def _name_what_stays(execution: LiveExecution, steps: Steps) -> None:
     """After the close nothing is sent any more: every order would be refused. What is still open
     is carried into the next day or closed by the broker, and which of the two a person finds out.
     """
-    if execution.open_legs() and execution.cause != SESSION_OVER:
-        steps.attention, steps.cause = True, SESSION_OVER
+    if execution.open_legs():
+        steps.alarms.append(Alarm(SESSION_OVER))
 
 
 def _held_or_coming(execution: LiveExecution, open_legs: Mapping[str, int]) -> dict[str, int]:
@@ -289,16 +288,6 @@ def _tend_exit(intent: LiveIntent, open_quantity: int, situation: Situation, ste
         steps.cancel.append(intent)
 
 
-def _is_stuck(intent: LiveIntent, situation: Situation) -> bool:
-    """An exit that stays UNKNOWN pages a person but is never given up: whoever knows not whether
-    it filled may not send another one (I5)."""
-    return (
-        intent.state == live.UNKNOWN
-        and intent.unknown_since_mono > 0
-        and situation.now_mono - intent.unknown_since_mono >= STUCK_AFTER
-    )
-
-
 def _may_cancel(intent: LiveIntent, situation: Situation) -> bool:
     """A cancel may be lost like anything else: ask again, but not in every round."""
     return (
@@ -334,15 +323,16 @@ def exit_tries(execution: LiveExecution, leg_key: str) -> list[LiveIntent]:
     return [i for i in execution.intents if i.leg_key == leg_key and i.purpose != live.ENTRY]
 
 
-def _why_a_person(tries: Sequence[LiveIntent]) -> str:
-    """The cause for which these exits need a person; '' when they do not.
-
-    One whose price was refused twice, or of which the broker takes no more today.
-    """
-    if any(intent.cause == DAILY_LIMIT for intent in tries):
-        return DAILY_LIMIT
-    refused = {intent.attempt_group for intent in tries if intent.cause == PRICE_BAND}
-    return PRICE_BAND if len(refused) >= PRICE_REFUSALS else ""
+def _why_a_person(tries: Sequence[LiveIntent]) -> list[Alarm]:
+    """What a person has to know of these exits: that the price of two was refused, or that the
+    broker takes no more of them today."""
+    found = []
+    for cause, most in ((DAILY_LIMIT, 1), (PRICE_BAND, PRICE_REFUSALS)):
+        refused = {intent.attempt_group: intent for intent in tries if intent.cause == cause}
+        if len(refused) >= most:
+            newest = refused[max(refused)]
+            found.append(Alarm(cause, newest.leg_key, newest.message, newest.tag))
+    return found
 
 
 def price_backoff(attempt_group: int, *, told: bool) -> float:

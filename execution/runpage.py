@@ -25,7 +25,8 @@ from django.db.models import (
     When,
 )
 
-from execution.models import Execution, LegWatch, OrderIntent, Run, RunDecision
+from execution.alarmlists import executions_alarmed, with_attention
+from execution.models import Alarm, Execution, LegWatch, OrderIntent, Run, RunDecision
 from execution.runstate import RunCounts, RunState, RunTimes, run_state
 from execution.selectors import Scorecard
 from execution.words import explain
@@ -240,7 +241,7 @@ _URGENCY: Final = Case(
 def run_executions(run_id: int, *, status: str = "", cause: str = "") -> QuerySet[Execution]:
     """Executions of a run, those with something wrong first."""
     found = (
-        Execution.objects.filter(run_id=run_id)
+        with_attention(Execution.objects.filter(run_id=run_id))
         .select_related("subscription__customer", "account")
         .order_by(_URGENCY, "id")
     )
@@ -264,22 +265,14 @@ def run_orders(run_id: int, *, state: str = "", purpose: str = "") -> QuerySet[O
     return found.filter(purpose=purpose) if purpose else found
 
 
-def attention_executions(run_id: int | None = None) -> QuerySet[Execution]:
-    """Executions that somebody has to look at, newest first."""
-    found = (
-        Execution.objects.filter(needs_attention=True)
-        .select_related("run__template", "subscription__customer", "account")
-        .order_by("-id")
-    )
-    return found if run_id is None else found.filter(run_id=run_id)
-
-
 def open_questions(run_id: int | None = None) -> QuerySet[OrderIntent]:
-    """Orders of which nobody knows what became of them: UNKNOWN, or given up as ESCALATED."""
+    """Orders of which nobody knows what became of them: UNKNOWN, or given up as ESCALATED while an
+    alarm of their execution is open."""
+    alarmed = Alarm.objects.filter(Alarm.OPEN, execution=OuterRef("execution"))
     found = (
         OrderIntent.objects.filter(
             Q(state=OrderIntent.State.UNKNOWN)
-            | Q(state=OrderIntent.State.ESCALATED, execution__needs_attention=True)
+            | (Q(state=OrderIntent.State.ESCALATED) & Exists(alarmed))
         )
         .select_related("account", "execution", "run__template")
         .order_by("-id")
@@ -292,13 +285,12 @@ _LOST: Final = ("FAILED", "MISSED")
 
 
 def run_counts(run_ids: Sequence[int]) -> dict[int, RunCounts]:
-    """Figures for a page of runs (2 queries); zeros for a run without executions."""
+    """Figures for a page of runs (3 queries); zeros for a run without executions."""
     rows = (
         Execution.objects.filter(run_id__in=list(run_ids))
         .values("run_id", "status", "cause")
         .annotate(
             count=Count("id"),
-            attention=Count("id", filter=Q(needs_attention=True)),
             pnl=Sum("realised_pnl"),
         )
         .order_by()
@@ -314,10 +306,14 @@ def run_counts(run_ids: Sequence[int]) -> dict[int, RunCounts]:
     subscribed = set(
         Run.objects.filter(Exists(awaited), pk__in=list(by_run)).values_list("pk", flat=True)
     )
-    return {run_id: _counted(found, run_id in subscribed) for run_id, found in by_run.items()}
+    alarmed = executions_alarmed(list(by_run))
+    return {
+        run_id: _counted(found, run_id in subscribed, alarmed.get(run_id, 0))
+        for run_id, found in by_run.items()
+    }
 
 
-def _counted(rows: Sequence[Mapping[str, Any]], subscribed: bool) -> RunCounts:
+def _counted(rows: Sequence[Mapping[str, Any]], subscribed: bool, alarmed: int) -> RunCounts:
     statuses: Counter[str] = Counter()
     causes: Counter[str] = Counter()
     withdrawn: Counter[str] = Counter()
@@ -332,7 +328,7 @@ def _counted(rows: Sequence[Mapping[str, Any]], subscribed: bool) -> RunCounts:
         by_status=statuses,
         causes=causes,
         withdrawn=withdrawn,
-        attention=sum(row["attention"] for row in rows),
+        attention=alarmed,
         pnl=sum(earned, Decimal(0)) if earned else None,
         subscribed=subscribed,
     )

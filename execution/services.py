@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection
+from typing import NoReturn
 
 from django.db import connection, transaction
 
@@ -11,9 +12,10 @@ from brokers.errors import OpenPositions
 from brokers.models import BrokerAccount
 from brokers.ports import RemovalEffect
 from brokers.services.accounts import finish_removal
+from execution.alarmlists import about
 from execution.engine.control import CHANNEL
 from execution.errors import AlreadyEngaged, NotEngaged
-from execution.models import Execution, KillSwitch, OrderIntent
+from execution.models import Alarm, Execution, KillSwitch, OrderIntent
 from execution.selectors import accounts_with_open_positions
 from quantleap.core import audit
 from quantleap.core.audit import Actor
@@ -152,36 +154,83 @@ def _notify() -> None:
         cursor.execute("SELECT pg_notify(%s, '')", [CHANNEL])
 
 
-# -- attention -------------------------------------------------------------------------------------
-def settle_attention(*, execution_id: int, note: str, actor: Actor) -> None:
-    """A person has looked at an execution that needed attention and says so (I4).
+# -- alarms ----------------------------------------------------------------------------------------
+def acknowledge(*, alarm_id: int, actor: Actor, now: dt.datetime) -> None:
+    """A person has seen an open alarm and is at it; it stays open.
 
-    NotFound when there is none; InvalidTransition when it needs no attention.
+    NotFound when there is none; InvalidTransition when it is not open, or acknowledged already.
     """
     with transaction.atomic():
-        changed = Execution.objects.filter(pk=execution_id, needs_attention=True).update(
-            needs_attention=False
+        changed = Alarm.objects.filter(
+            Alarm.OPEN, pk=alarm_id, acknowledged_at__isnull=True
+        ).update(acknowledged_at=now, acknowledged_by=actor.id)
+        if not changed:
+            _refuse_alarm(alarm_id, "This alarm is not open, or somebody has acknowledged it")
+        _record("alarm.acknowledged", alarm_id, actor, {})
+
+
+def settle(*, alarm_id: int, note: str, actor: Actor, now: dt.datetime) -> None:
+    """A person has dealt with an open alarm and says how (I4). Nothing is sent, nothing changes.
+
+    The same cause raises a new alarm when it has gone away and come back. NotFound when there is
+    none; InvalidTransition when it is not open.
+    """
+    with transaction.atomic():
+        changed = Alarm.objects.filter(Alarm.OPEN, pk=alarm_id).update(
+            settled_at=now, settled_by=actor.id, note=note[:500]
         )
         if not changed:
+            _refuse_alarm(alarm_id, "This alarm is not open")
+        _record("alarm.settled", alarm_id, actor, {"note": note})
+
+
+def settle_all(*, execution_id: int, note: str, actor: Actor, now: dt.datetime) -> int:
+    """Settle all open alarms of one execution; how many.
+
+    NotFound when there is no such execution; InvalidTransition when none is open.
+    """
+    with transaction.atomic():
+        found = list(
+            Alarm.objects.select_for_update()
+            .filter(Alarm.OPEN, execution_id=execution_id)
+            .order_by("pk")
+            .values_list("pk", flat=True)
+        )
+        if not found:
             if not Execution.objects.filter(pk=execution_id).exists():
                 raise NotFound
             raise InvalidTransition("This execution needs no attention")
-        audit.record(
-            actor=actor,
-            action="execution.settled",
-            target_type="execution",
-            target_id=str(execution_id),
-            data={"note": note},
-        )
+        for alarm_id in found:
+            settle(alarm_id=alarm_id, note=note, actor=actor, now=now)
+    return len(found)
+
+
+def _refuse_alarm(alarm_id: int, why: str) -> NoReturn:
+    if not Alarm.objects.filter(pk=alarm_id).exists():
+        raise NotFound
+    raise InvalidTransition(why)
+
+
+def _record(action: str, alarm_id: int, actor: Actor, data: dict[str, str]) -> None:
+    alarm = Alarm.objects.get(pk=alarm_id)
+    audit.record(
+        actor=actor,
+        action=action,
+        target_type="alarm",
+        target_id=str(alarm_id),
+        data={"cause": alarm.cause, "about": about(alarm)} | data,
+    )
 
 
 __all__ = [
     "OrderIntent",
     "accounts_with_open_positions",
+    "acknowledge",
     "engage_kill_switch",
     "release_kill_switch",
     "remove_account",
     "request_exit",
-    "settle_attention",
+    "settle",
+    "settle_all",
     "withdraw_armed",
 ]

@@ -10,10 +10,12 @@ from django.db.models import Max, Min
 from django.http import HttpRequest
 from django.urls import reverse
 
+from execution.alarmlists import open_causes
+from execution.alarms import means
 from execution.arming import DueStrategy, never_armed
 from execution.engine import timing
 from execution.looks import to_result
-from execution.models import Execution, ExecutorNode, Run
+from execution.models import ExecutorNode, Run
 from execution.runpage import run_counts, state_of, strategy_of
 from execution.runstate import WAYS_OUT, RunCounts, RunState
 from execution.selectors import engaged_switches, runs_of_day, unfinished_runs
@@ -22,6 +24,7 @@ from quantleap.core import clock
 from quantleap.core.console import Alarm, Cell, Panel, Tile
 
 MOST_RUNS = 20
+MOST_CAUSES = 3
 
 
 def today(request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel | Alarm]:
@@ -46,11 +49,12 @@ def today(request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel | Ala
 
 # -- what needs a person -------------------------------------------------------------------------
 def _attention_alarms() -> list[Alarm]:
-    count = Execution.objects.filter(needs_attention=True).count()
+    causes = open_causes()
+    count = sum(number for _, number in causes)
     if not count:
         return []
-    what = f"{count} executions to settle" if count > 1 else "An execution to settle"
-    why = "An order could not be settled by itself: a person has to look at the broker's book."
+    what = f"{count} alarms are open" if count > 1 else "An alarm is open"
+    why = " ".join(f"{number} × {means(cause)}" for cause, number in causes[:MOST_CAUSES])
     link = reverse("admin:execution_execution_attention")
     return [Alarm(what, why, link, "Look at them", count)]
 

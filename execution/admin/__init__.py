@@ -1,5 +1,5 @@
 """The console's pages of the trading day."""
 
-from execution.admin import control, executions, runs
+from execution.admin import alarms, control, executions, runs
 
-__all__ = ["control", "executions", "runs"]
+__all__ = ["alarms", "control", "executions", "runs"]

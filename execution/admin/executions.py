@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -18,7 +17,17 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from brokers.selectors import account_keys, customers_account_keys
 from execution import runpage, services
-from execution.admin.common import KillButtonMixin, Page, kill_context, wide
+from execution.admin.alarms import SettleForm
+from execution.admin.common import KillButtonMixin, Page, chosen, kill_context, wide
+from execution.alarmlists import (
+    STATES,
+    alarm_rows,
+    alarms_of,
+    open_alarms,
+    open_causes,
+    with_attention,
+)
+from execution.alarms import means
 from execution.looks import STATUS_COLOURS, to_ms
 from execution.models import Execution, OrderIntent, Run
 from execution.selectors import leg_summaries
@@ -26,7 +35,6 @@ from execution.tags import parse_tag
 from execution.words import CAUSES, brokers_words, explain
 from quantleap.core import clock
 from quantleap.core.admin import (
-    ConfirmForm,
     LargeTableMixin,
     ReadOnlyAdmin,
     action,
@@ -40,19 +48,29 @@ from quantleap.core.largelists import Condition, Search, begins, first_keys, one
 from subscriptions.selectors import subscription_keys
 
 
-class SettleForm(ConfirmForm):
-    """What was found; it stands in the audit log."""
-
-    note = forms.CharField(
-        label="What you found and did",
-        max_length=500,
-        widget=forms.Textarea,
-        help_text="For example: order 26082500012 is cancelled in the broker's book.",
-    )
-
-
 def _run_keys(term: str) -> Iterable[int]:
     return first_keys(Run.objects.filter(public_id__startswith=term))
+
+
+class AttentionFilter(admin.SimpleListFilter):
+    """Whether an alarm of the execution is open."""
+
+    title = "attention"
+    parameter_name = "needs_attention"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Yes or no."""
+        return [("1", "An alarm is open"), ("0", "None is open")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Execution]) -> QuerySet[Execution]:
+        """Those with an open alarm, or without."""
+        wanted = self.value()
+        if wanted is None:
+            return queryset
+        alarmed = Execution.objects.filter(needs_attention=True)
+        return (
+            queryset.filter(pk__in=alarmed) if wanted == "1" else queryset.exclude(pk__in=alarmed)
+        )
 
 
 def _execution_keys(term: str) -> Iterable[int]:
@@ -81,7 +99,7 @@ class ExecutionAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
     )
     list_filter = (
         "status",
-        "needs_attention",
+        AttentionFilter,
         "environment",
         ("subscription__customer", AutocompleteSelectFilter),
     )
@@ -117,6 +135,10 @@ class ExecutionAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
         return HttpResponseRedirect(reverse("admin:execution_execution_attention"))
 
     # -- list ------------------------------------------------------------------------------------
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Execution]:
+        """With the alarms of each."""
+        return with_attention(super().get_queryset(request))
+
     @admin.display(description="Day", ordering="run__trade_date")
     def day(self, execution: Execution) -> str:
         """Trade date of its run."""
@@ -135,7 +157,8 @@ class ExecutionAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
     @display(description="Attention", label={"yes": "danger"})
     def attention(self, execution: Execution) -> tuple[str, str] | None:
         """Whether a person has to look."""
-        return ("yes", "look at it") if execution.needs_attention else None
+        alarmed = getattr(execution, "attention", False)  # read with the list
+        return ("yes", "look at it") if alarmed else None
 
     @admin.display(description="Why")
     def why(self, execution: Execution) -> str:
@@ -163,6 +186,7 @@ class ExecutionAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
         if request.method != "GET" or not self.has_view_permission(request, found):
             raise PermissionDenied
         intents = list(found.intents.order_by("id"))
+        alarms = alarm_rows(alarms_of(found.pk), intents)
         context = {
             **self.admin_site.each_context(request),
             **kill_context(found.run.template_id),
@@ -178,7 +202,11 @@ class ExecutionAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
             "intents": intents,
             "outside": _outside(found, intents),
             "said": brokers_words(found.cause, found.message),
-            "may_settle": found.needs_attention and self.has_act_permission(request, found),
+            "alarms": alarms,
+            "attention": any(row.is_open for row in alarms),
+            "may_act": request.user.has_perm("execution.change_alarm"),
+            "may_settle": any(row.is_open for row in alarms)
+            and self.has_act_permission(request, found),
         }
         return TemplateResponse(request, "admin/execution/execution/page.html", context)
 
@@ -186,6 +214,9 @@ class ExecutionAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
         """Everything that waits for a person, of all days."""
         if not self.has_view_permission(request):
             raise PermissionDenied
+        causes = open_causes()
+        state = chosen(request, "state", ["new", "acknowledged"])
+        cause = chosen(request, "cause", [name for name, _ in causes])
         context = {
             **self.admin_site.each_context(request),
             **kill_context(),
@@ -193,17 +224,27 @@ class ExecutionAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
             "title": "Needs attention",
             "read_at": to_ms(clock.now()),
             "live": True,
-            "executions": Page(request, runpage.attention_executions(), "executions"),
+            "alarms": Page(request, open_alarms(state=state, cause=cause), "alarms"),
+            "may_act": request.user.has_perm("execution.change_alarm"),
+            "causes": causes,
+            "chosen": {"state": state, "cause": cause},
+            "states": [(name, STATES[name][0]) for name in ("new", "acknowledged")],
+            "history": reverse("admin:execution_alarm_changelist"),
             "orders": Page(request, runpage.open_questions(), "orders"),
         }
         return TemplateResponse(request, "admin/execution/execution/attention.html", context)
 
     def what_settling_means(self, request: HttpRequest, execution: Execution) -> list[str]:
         """Before somebody says that it is settled."""
+        mine = [alarm for alarm in alarms_of(execution.pk) if alarm.settled_at is None]
         return [
-            explain(execution.cause) if execution.cause else "This execution asked for a person.",
+            *(
+                f"{means(alarm.cause)} {alarm.words}".strip()
+                for alarm in mine
+                if alarm.cleared_at is None
+            ),
             "Look at the account in the broker's own app first: orders, positions. Settling "
-            "changes nothing there and sends nothing; it takes the execution off the list.",
+            "changes nothing there and sends nothing; it takes these alarms off the list.",
         ]
 
     @confirmed(
@@ -215,10 +256,11 @@ class ExecutionAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
     )
     def settle(self, request: HttpRequest, execution: Execution, data: dict[str, Any]) -> str:
         """A person has looked."""
-        services.settle_attention(
+        services.settle_all(
             execution_id=execution.pk,
             note=data["note"],
             actor=Actor.staff(request.user),
+            now=clock.now(),
         )
         return f"{execution.public_id} is settled."
 

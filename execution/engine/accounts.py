@@ -106,6 +106,10 @@ class Accounts:
             elif not self._is_current(account, session):
                 self._retire(account_id)
                 self.channels[account_id] = self._channel(account, session, shard)
+                for execution in self._executor.of_account(account_id):
+                    self._executor.rounds.calm(
+                        execution.id, "SESSION_EXPIRED", fact="the customer has logged in again"
+                    )
 
     def _is_dead(self, account_id: int, session: Session) -> bool:
         """Whether the broker has refused this very session before."""

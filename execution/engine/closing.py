@@ -14,10 +14,12 @@ import structlog
 from brokers.base import BrokerInstrument, OrderRequest, PriceBand, Product, QuoteRow, Side
 from brokers.paper.book import PaperBook
 from execution import live, outcome
+from execution.alarms import CLOSED_OUTSIDE, UNWRITABLE, Alarm
 from execution.engine import sabotage
+from execution.engine.alarmwriting import About, Raised
 from execution.engine.dbpool import DatabaseDown
 from execution.engine.exitwriting import ExitWriter
-from execution.engine.refusals import REFUSED_AGAIN, UNWRITABLE
+from execution.engine.refusals import REFUSED_AGAIN
 from execution.engine.witnessing import Leg, WitnessDesk
 from execution.engine.writing import Batch, StatusChange, Written
 from execution.live import LiveExecution, LiveIntent
@@ -154,7 +156,10 @@ class ClosingDesk:
             quantity = min(order.quantity, units)
             if quantity < order.quantity:
                 change = outside.setdefault(execution.id, _outside_change(execution))
-                _close_outside(change, order, order.quantity - quantity)
+                gone = order.quantity - quantity
+                _close_outside(change, order, gone)
+                alarm = Alarm(CLOSED_OUTSIDE, order.leg_key, f"{gone} units")
+                batch.raised.append(Raised(About.of(execution), alarm))
             fresh = self._intents(execution, order, quantity, quotes, now)
             for intent in fresh:
                 intent.granted_mono = now_mono
@@ -171,7 +176,7 @@ class ClosingDesk:
             execution = change.execution
             if execution.id in written.statuses and change.closed_outside is not None:
                 execution.closed_outside = dict(change.closed_outside)
-                execution.needs_attention, execution.cause = True, change.cause
+                execution.cause = change.cause
 
     def _dispatch(self, intents: Sequence[LiveIntent], written: Written) -> None:
         executor = self._executor
@@ -190,7 +195,8 @@ class ClosingDesk:
         until = clock.monotonic() + REFUSED_AGAIN
         for execution, order in exits:
             if execution.id in refused:
-                execution.needs_attention, execution.cause = True, UNWRITABLE
+                execution.alarms.add((UNWRITABLE, ""))
+                execution.cause = UNWRITABLE
                 self._refused_until[execution.id, order.leg_key] = until
 
     @staticmethod
@@ -294,8 +300,9 @@ class ClosingDesk:
     def cancel(self, execution: LiveExecution, intent: LiveIntent) -> None:
         """Ask the broker to cancel a resting order; the book tells what came of it."""
         intent.cancel_sent_mono = clock.monotonic()
+        intent.cancel_since_mono = intent.cancel_since_mono or intent.cancel_sent_mono
         if execution.environment == Environment.TEST or not intent.broker_order_id:
-            intent.cancel_sent_mono = 0.0
+            intent.cancel_sent_mono = intent.cancel_since_mono = 0.0
             return
         self._spawn(self._executor.poller.cancel(intent))
 
@@ -323,14 +330,13 @@ def _outside_change(execution: LiveExecution) -> StatusChange:
     return StatusChange(
         execution,
         "",
-        "CLOSED_OUTSIDE",
-        attention=True,
+        CLOSED_OUTSIDE,
         closed_outside=dict(execution.closed_outside),
     )
 
 
 def _close_outside(change: StatusChange, order: ExitOrder, units: int) -> None:
-    """Somebody else closed ``units`` of the leg: take them off our books, and raise the alarm."""
+    """Somebody else closed ``units`` of the leg: take them off our books."""
     gone = dict(change.closed_outside or {})
     gone[order.leg_key] = gone.get(order.leg_key, 0) + units * order.side.sign
     change.closed_outside = gone

@@ -219,6 +219,7 @@ class Executor:
     def _lose(self, shard: int) -> None:
         self.tokens.pop(shard, None)
         self.recovery.lost(shard)
+        self.rounds.alarms.lose(shard)
         for execution in [e for e in self.executions.values() if e.shard == shard]:
             self.forget(execution)
         self.accounts.drop_shard(shard)

@@ -53,12 +53,7 @@ class ExitWriter:
 
     async def _write(self, batches: list[Batch]) -> Written:
         executor = self._executor
-        whole = Batch(
-            results=[one for batch in batches for one in batch.results],
-            sending=[one for batch in batches for one in batch.sending],
-            inserts=[one for batch in batches for one in batch.inserts],
-            statuses=[one for batch in batches for one in batch.statuses],
-        )
+        whole = Batch.of([item for batch in batches for item in batch.items()])
         return await executor.db.run(
             write,
             whole,

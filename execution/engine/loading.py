@@ -9,7 +9,7 @@ from typing import Any
 
 from brokers.base import BrokerInstrument, Side
 from execution.live import LiveExecution, LiveIntent, LiveRun
-from execution.models import Execution, LegWatch, OrderIntent, Run, RunDecision
+from execution.models import Alarm, Execution, LegWatch, OrderIntent, Run, RunDecision
 from execution.plan import ResolvedLeg
 from execution.pricing import LAST
 from execution.risk import Watch
@@ -146,6 +146,9 @@ def load_executions(
     if found and set(statuses) != {Execution.Status.ARMED}:
         for intent in OrderIntent.objects.filter(execution_id__in=list(found)).order_by("id"):
             found[intent.execution_id].intents.append(_live_intent(intent))
+        # One that somebody has settled is not raised again either, until its fact is over.
+        for alarm in Alarm.objects.filter(execution_id__in=list(found), cleared_at__isnull=True):
+            found[alarm.execution_id].alarms.add((alarm.cause, alarm.leg_key))
     return list(found.values())
 
 
@@ -178,7 +181,6 @@ def _live_execution(row: Execution, run: LiveRun) -> LiveExecution:
         exit_reason=row.exit_reason,
         cause=row.cause,
         message=row.message,
-        needs_attention=row.needs_attention,
         closed_outside=dict(row.closed_outside),
     )
 

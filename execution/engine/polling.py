@@ -160,7 +160,13 @@ class BookPoller:
             if found is not None:
                 changed = outcome.apply_report(intent, found, at=now, now_mono=now_mono)
                 if changed and outcome.is_changed(intent, found):
-                    executor.rounds.alarm(intent.execution_id, outcome.CHANGED_OUTSIDE)
+                    executor.rounds.alarm(
+                        intent.execution_id,
+                        outcome.CHANGED_OUTSIDE,
+                        leg=intent.leg_key,
+                        words=f"{found.quantity} units instead of {intent.quantity}",
+                        order=intent.tag,
+                    )
             elif not sabotage.active(sabotage.IGNORE_UNKNOWN):
                 changed = outcome.apply_absence(
                     intent,
@@ -176,7 +182,9 @@ class BookPoller:
                     and now_mono - intent.sent_mono > STUCK_AFTER
                 ):
                     # Accepted, and yet the book has never shown it: a person has to ask.
-                    executor.rounds.alarm(intent.execution_id, "UNRESOLVED")
+                    executor.rounds.alarm(
+                        intent.execution_id, "UNRESOLVED", leg=intent.leg_key, order=intent.tag
+                    )
             if changed:
                 executor.rounds.changed(intent)
 
@@ -191,7 +199,13 @@ class BookPoller:
             log.error(
                 "duplicate_orders", code=intent.code, orders=[r.broker_order_id for r in alive]
             )
-            self._executor.rounds.alarm(intent.execution_id, "DUPLICATE")
+            self._executor.rounds.alarm(
+                intent.execution_id,
+                "DUPLICATE",
+                leg=intent.leg_key,
+                words=", ".join(str(r.broker_order_id) for r in alive),
+                order=intent.tag,
+            )
         current = [r for attempt, r in reports if attempt == intent.sends]
         # All sends count: one that is alive beats one that was refused. Seen: the first was hidden,
         # took the margin, and the second was refused for want of it; the position was nobody's.

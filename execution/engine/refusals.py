@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -9,11 +10,11 @@ from typing import Final
 import structlog
 from django.db import connection, transaction
 
+from execution.alarms import UNWRITABLE, Alarm, plain
 from execution.engine import leases
+from execution.engine.alarmwriting import About, Raised, insert_alarms
 
 log = structlog.get_logger(__name__)
-#: Cause of an execution with something that the database will not take.
-UNWRITABLE: Final = "UNWRITABLE"
 #: Seconds until something is written again that the database refused.
 REFUSED_AGAIN: Final = 5.0
 
@@ -22,8 +23,8 @@ REFUSED_AGAIN: Final = 5.0
 class Refused:
     """One thing that the database will not take.
 
-    ``what`` is its kind (result, sending, insert, status, entry), ``code`` that of its intent if
-    it has one, ``message`` the database's words.
+    ``what`` is its kind (result, sending, insert, status, cleared, raised, entry), ``code`` that of
+    its intent if it has one, ``message`` the database's words.
     """
 
     what: str
@@ -32,10 +33,13 @@ class Refused:
     message: str
 
 
-def ask_for_a_person(refused: Sequence[Refused], *, owner: str, tokens: Mapping[int, int]) -> None:
+def ask_for_a_person(
+    refused: Sequence[Refused], *, owner: str, tokens: Mapping[int, int], now: dt.datetime
+) -> None:
     """Raise the alarm of executions with what the database will not take.
 
-    Nothing of theirs is written with it but the alarm, so that it cannot be refused for the same.
+    Nothing of theirs is written with it but the alarm and the cause, so that it cannot be refused
+    for the same.
     """
     for one in refused:
         log.error(
@@ -45,20 +49,26 @@ def ask_for_a_person(refused: Sequence[Refused], *, owner: str, tokens: Mapping[
             code=one.code,
             reason=one.message,
         )
-    words = {one.execution_id: f"{one.what} {one.code}: {one.message}" for one in refused}
+    words = {
+        one.execution_id: plain(f"{one.what} {one.code}: {one.message}", 300)
+        for one in refused
+        if one.execution_id
+    }
     with transaction.atomic(), connection.cursor() as cursor:
         shards = leases.hold(cursor, owner=owner, tokens=tokens)
         cursor.execute(
             """
             UPDATE execution_execution AS t
-               SET needs_attention = TRUE, cause = %s, message = u.message
+               SET cause = %s, message = u.message
               FROM unnest(%s::bigint[], %s::text[]) AS u(id, message)
-             WHERE t.id = u.id AND t.shard = ANY(%s)
+             WHERE t.id = u.id AND t.shard = ANY(%s) RETURNING t.id
             """,
-            [
-                UNWRITABLE,
-                list(words),
-                [text.replace("\0", " ")[:300] for text in words.values()],
-                list(shards),
-            ],
+            [UNWRITABLE, list(words), list(words.values()), list(shards)],
+        )
+        mine = [row[0] for row in cursor.fetchall()]
+        insert_alarms(
+            cursor,
+            [Raised(About(execution_id=one), Alarm(UNWRITABLE, words=words[one])) for one in mine],
+            owner=owner,
+            now=now,
         )

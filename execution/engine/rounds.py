@@ -15,10 +15,12 @@ import structlog
 from brokers.base import BrokerInstrument, OrderRequest, Outcome, Product, SendResult
 from brokers.registry import get_adapter
 from execution import live, outcome
+from execution.alarms import UNWRITABLE, Alarm
 from execution.engine import sabotage
+from execution.engine.alarming import AlarmDesk
 from execution.engine.channel import EARLY
 from execution.engine.closing import ClosingDesk
-from execution.engine.refusals import REFUSED_AGAIN, UNWRITABLE
+from execution.engine.refusals import REFUSED_AGAIN
 from execution.engine.transport import Answer, serialise
 from execution.engine.writing import Batch, StatusChange, Written, write
 from execution.gate import why_not_enter, why_not_leave
@@ -55,7 +57,7 @@ class Rounds:
         self._sent: list[tuple[LiveIntent, float]] = []
         self._wake = asyncio.Event()
         self._fenced: dict[str, tuple[LiveIntent, int]] = {}
-        self._alarms: dict[int, str] = {}
+        self.alarms = AlarmDesk()
         self._refused_until: dict[int, float] = {}
         self.closing = ClosingDesk(executor)
         self._twice: LiveIntent | None = None
@@ -73,12 +75,39 @@ class Rounds:
         self._touched.add(intent.execution_id)
         self._wake.set()
 
-    def alarm(self, execution_id: int, cause: str) -> None:
-        """A person has to look at an execution; said once, written with the next round."""
+    def alarm(
+        self,
+        execution_id: int,
+        cause: str,
+        *,
+        leg: str = "",
+        words: str = "",
+        order: str = "",
+        again: bool = False,
+    ) -> None:
+        """A person has to look at an execution: a cause of :mod:`execution.alarms`, and of what.
+
+        ``leg`` is a leg's key, ``words`` the broker's, ``order`` a tag. Written with the next
+        round, and said once for each cause and leg until :meth:`calm`: whoever sees the same again
+        may say it again. ``again``: this is a new fact, told even if the one before was settled.
+        """
         execution = self._executor.executions.get(execution_id)
-        if execution is not None and not execution.needs_attention:
-            self._alarms[execution_id] = cause
+        alarm = Alarm(cause, leg, words, order, again)
+        if execution is not None and self.alarms.raise_on(execution, alarm):
             self.touch([execution])
+
+    def calm(self, execution_id: int, cause: str, *, leg: str = "", fact: str) -> None:
+        """What :meth:`alarm` told of is over, by this fact (in words): the alarm is cleared.
+
+        Nothing happens where there is none; the same cause raises a new one afterwards.
+        """
+        execution = self._executor.executions.get(execution_id)
+        if execution is not None and self.alarms.clear_on(execution, cause, leg, fact):
+            self.touch([execution])
+
+    def wake(self) -> None:
+        """Write what is to be written, though no execution has changed."""
+        self._wake.set()
 
     def touch_due(self) -> None:
         """Executions that only the passing of time can move."""
@@ -130,24 +159,34 @@ class Rounds:
             if execution is None or not executor.owns(execution.shard):
                 continue
             steps = next_steps(execution, self._situation(execution, now, now_mono))
-            alarm = self._alarms.pop(execution_id, "")
-            if alarm:
-                steps.attention, steps.cause = True, steps.cause or alarm
-            if steps:
-                self._collect(execution, steps, batch, dirty, now, now_mono)
+            for alarm in steps.alarms:
+                self.alarms.raise_on(execution, alarm)
+            told = self.alarms.take_cause(execution_id)
+            if steps or told:
+                self._collect(execution, steps, told, batch, dirty, now, now_mono)
                 exits.extend((execution, order) for order in steps.exits)
                 cancels.extend((execution, intent) for intent in steps.cancel)
         batch.results = list(dirty.values())
+        self.alarms.take(batch)
         if batch:
-            written = await executor.db.run(
-                write, batch, owner=executor.owner, tokens=dict(executor.tokens), now=now
-            )
+            written = await self._write(batch, now)
+            self.alarms.log(written.raised)
             self._refused(written, now_mono)
             self._granted(batch, written, now)
         for execution, intent in cancels:
             self.closing.cancel(execution, intent)
         if exits:
             self.closing.open_exits(exits)
+
+    async def _write(self, batch: Batch, now: dt.datetime) -> Written:
+        executor = self._executor
+        try:
+            return await executor.db.run(
+                write, batch, owner=executor.owner, tokens=dict(executor.tokens), now=now
+            )
+        except BaseException:
+            self.alarms.give_back(batch)  # an alarm does not get lost with the database
+            raise
 
     def _situation(self, execution: LiveExecution, now: dt.datetime, now_mono: float) -> Situation:
         run = execution.run
@@ -166,6 +205,7 @@ class Rounds:
         self,
         execution: LiveExecution,
         steps: Steps,
+        told: Alarm | None,
         batch: Batch,
         dirty: dict[str, LiveIntent],
         now: dt.datetime,
@@ -180,14 +220,14 @@ class Rounds:
         batch.sending.extend((i, make_tag(i.code, i.sends + 1)) for i in steps.send)
         if now_mono < self._refused_until.get(execution.id, 0.0):
             return
-        if steps.status or steps.attention:
+        if told is not None and not steps.cause:
+            steps.cause, steps.message = told.cause, told.words
+        if steps.status or told is not None:
             over = steps.status in ("CLOSED", "FAILED")
             # At what price somebody else closed a leg is not known: no figure beats a wrong one.
             pnl = execution.realised_pnl() if over and not execution.closed_outside else None
             batch.statuses.append(
-                StatusChange(
-                    execution, steps.status, steps.cause, steps.message, steps.attention, pnl
-                )
+                StatusChange(execution, steps.status, steps.cause, steps.message, pnl)
             )
 
     def _refused(self, written: Written, now_mono: float) -> None:
@@ -196,7 +236,8 @@ class Rounds:
             execution = self._executor.executions.get(one.execution_id)
             if execution is None:
                 continue
-            execution.needs_attention, execution.cause = True, UNWRITABLE
+            execution.alarms.add((UNWRITABLE, ""))
+            execution.cause = UNWRITABLE
             if one.what == "status":
                 self._refused_until[execution.id] = now_mono + REFUSED_AGAIN
             for intent in execution.intents:
@@ -224,7 +265,6 @@ class Rounds:
             execution.status = change.status or execution.status
             execution.cause = change.cause or execution.cause
             execution.message = change.message or execution.message
-            execution.needs_attention = execution.needs_attention or change.attention
             if execution.status in TERMINAL:
                 self._executor.forget(execution)
             else:

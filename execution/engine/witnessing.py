@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from brokers.base import BrokerInstrument, NetPosition, OrderReport, Product
+from execution.alarms import NO_WITNESS
 from execution.exits import Tracked, Witnesses, believed_net, exit_quantities
 from execution.live import LiveExecution
 from quantleap.core import clock
@@ -132,10 +133,13 @@ class WitnessDesk:
     def _alarm(self, allowed: Mapping[Leg, int | None]) -> None:
         now = clock.monotonic()
         for leg, units in allowed.items():
+            execution_id, leg_key = leg
             if units is not None:
                 self._waiting.pop(leg, None)
+                fact = "the broker has answered"
+                self._executor.rounds.calm(execution_id, NO_WITNESS, leg=leg_key, fact=fact)
             elif now - self._waiting.setdefault(leg, now) >= ALARM_AFTER:
-                self._executor.rounds.alarm(leg[0], "NO_WITNESS")
+                self._executor.rounds.alarm(execution_id, NO_WITNESS, leg=leg_key)
 
 
 def _answer(read: asyncio.Task[T | None]) -> T | None:

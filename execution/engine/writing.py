@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import Any
 
@@ -16,13 +16,22 @@ from django.db import connection, transaction
 from psycopg.types.json import Jsonb
 
 from execution import events
+from execution.alarms import UNWRITABLE
 from execution.engine import leases, sqlbatch
+from execution.engine.alarmwriting import (
+    Cleared,
+    Raised,
+    clear_alarms,
+    clear_with_execution,
+    insert_alarms,
+)
 from execution.engine.bisecting import write_apart
-from execution.engine.refusals import UNWRITABLE, Refused, ask_for_a_person
+from execution.engine.refusals import Refused, ask_for_a_person
 from execution.live import FINAL, LiveExecution, LiveIntent
 
 _FINAL_SQL = ", ".join(f"'{state}'" for state in sorted(FINAL))
-_TERMINAL_SQL = "'WITHDRAWN', 'CLOSED', 'FAILED', 'MISSED'"
+_TERMINAL = ("WITHDRAWN", "CLOSED", "FAILED", "MISSED")
+_TERMINAL_SQL = ", ".join(f"'{status}'" for status in _TERMINAL)
 
 _INSERT_COLUMNS: Mapping[str, str] = {
     "partner_id": "bigint",
@@ -87,7 +96,6 @@ class StatusChange:
     status: str
     cause: str = ""
     message: str = ""
-    attention: bool = False
     pnl: Decimal | None = None
     #: All that was traded against the execution by now, where it changed.
     closed_outside: Mapping[str, int] | None = None
@@ -101,9 +109,11 @@ class Batch:
     sending: list[tuple[LiveIntent, str]] = field(default_factory=list)
     inserts: list[tuple[LiveExecution, LiveIntent]] = field(default_factory=list)
     statuses: list[StatusChange] = field(default_factory=list)
+    cleared: list[Cleared] = field(default_factory=list)
+    raised: list[Raised] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.results or self.sending or self.inserts or self.statuses)
+        return any(getattr(self, one.name) for one in fields(self))
 
     def items(self) -> list[Item]:
         """Everything in it, one by one, in the order of writing."""
@@ -112,18 +122,22 @@ class Batch:
             *(("sending", intent.execution_id, (intent, tag)) for intent, tag in self.sending),
             *(("insert", execution.id, (execution, i)) for execution, i in self.inserts),
             *(("status", change.execution.id, change) for change in self.statuses),
+            *(("cleared", one.about.execution_id or 0, one) for one in self.cleared),
+            *(("raised", one.about.execution_id or 0, one) for one in self.raised),
         ]
 
     @classmethod
     def of(cls, items: Sequence[Item]) -> Batch:
         """A batch of these items."""
-        kinds: dict[str, list[Any]] = {"result": [], "sending": [], "insert": [], "status": []}
+        kinds = ("result", "sending", "insert", "status", "cleared", "raised")
+        found: dict[str, list[Any]] = {kind: [] for kind in kinds}
         for kind, _, what in items:
-            kinds[kind].append(what)
-        return cls(kinds["result"], kinds["sending"], kinds["insert"], kinds["status"])
+            found[kind].append(what)
+        return cls(*(found[kind] for kind in kinds))
 
 
-#: What is written (result, sending, insert, status), of which execution, and the thing itself.
+#: What is written (result, sending, insert, status, cleared, raised), of which execution (0: of
+#: none), and the thing itself.
 Item = tuple[str, int, Any]
 
 
@@ -138,6 +152,7 @@ class Written:
     sending: frozenset[str] = frozenset()
     inserted: frozenset[str] = frozenset()
     statuses: frozenset[int] = frozenset()
+    raised: tuple[Raised, ...] = ()
     refused: tuple[Refused, ...] = ()
 
 
@@ -206,13 +221,14 @@ def write(batch: Batch, *, owner: str, tokens: Mapping[int, int], now: dt.dateti
         for (kind, execution_id, what), message in apart.culprits
     ]
     if refused:
-        ask_for_a_person(refused, owner=owner, tokens=tokens)
+        ask_for_a_person(refused, owner=owner, tokens=tokens, now=now)
     parts = apart.results
     return Written(
         frozenset().union(*(part.shards for part in parts)),
         frozenset().union(*(part.sending for part in parts)),
         frozenset().union(*(part.inserted for part in parts)),
         frozenset().union(*(part.statuses for part in parts)),
+        tuple(one for part in parts for one in part.raised),
         tuple(refused),
     )
 
@@ -261,6 +277,10 @@ def _write(batch: Batch, *, owner: str, tokens: Mapping[int, int], now: dt.datet
         written.inserted = insert_intents(cursor, inserts)
         changes = [c for c in batch.statuses if c.execution.shard in shards]
         written.statuses = write_statuses(cursor, changes, now=now)
+        mine = {None, *shards}
+        clear_alarms(cursor, [c for c in batch.cleared if c.about.shard in mine], now=now)
+        raised = [r for r in batch.raised if r.about.shard in mine]
+        written.raised = insert_alarms(cursor, raised, owner=owner, now=now)
     return written
 
 
@@ -290,7 +310,6 @@ def write_statuses(
             change.status,
             change.cause[:30],
             change.message[:300],
-            change.attention,
             None if change.closed_outside is None else Jsonb(dict(change.closed_outside)),
             change.pnl,
             now if change.status == "OPEN" else None,
@@ -301,6 +320,8 @@ def write_statuses(
     if not rows:
         return frozenset()
     changed = frozenset(_update_statuses(cursor, rows))
+    statuses = {c.execution.id: c.status for c in changes if c.execution.id in changed}
+    clear_with_execution(cursor, statuses, terminal=_TERMINAL, now=now)
     told = [
         event
         for change in changes
@@ -312,24 +333,21 @@ def write_statuses(
 
 
 def _update_statuses(cursor: Any, rows: Sequence[tuple[Any, ...]]) -> list[int]:
-    """Writes what changed and nothing else: an alarm is ended by people, not by what this process
-    remembers, and one that they have settled does not come back with the next status."""
-    arrays = [[row[index] for row in rows] for index in range(9)]
+    """Writes what changed and nothing else; alarms are rows of their own."""
+    arrays = [[row[index] for row in rows] for index in range(8)]
     cursor.execute(
         f"""
         UPDATE execution_execution AS t
            SET status = COALESCE(NULLIF(u.status, ''), t.status),
                cause = COALESCE(NULLIF(u.cause, ''), t.cause),
                message = COALESCE(NULLIF(u.message, ''), t.message),
-               needs_attention = t.needs_attention OR u.attention,
                closed_outside = COALESCE(u.closed_outside, t.closed_outside),
                realised_pnl = COALESCE(u.pnl, t.realised_pnl),
                entered_at = COALESCE(t.entered_at, u.entered_at),
                closed_at = COALESCE(t.closed_at, u.closed_at)
-          FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::boolean[],
-                      %s::jsonb[], %s::numeric[], %s::timestamptz[], %s::timestamptz[])
-               AS u(id, status, cause, message, attention, closed_outside, pnl, entered_at,
-                    closed_at)
+          FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::jsonb[],
+                      %s::numeric[], %s::timestamptz[], %s::timestamptz[])
+               AS u(id, status, cause, message, closed_outside, pnl, entered_at, closed_at)
          WHERE t.id = u.id AND t.status NOT IN ({_TERMINAL_SQL})
         RETURNING t.id
         """,  # noqa: S608
@@ -377,7 +395,7 @@ def commit_entries(
             plan.cause, plan.message = UNWRITABLE, message
         failed = write_apart([plan for plan, _ in apart.culprits], attempt)
         apart.results += failed.results
-        ask_for_a_person(refused, owner=owner, tokens=tokens)
+        ask_for_a_person(refused, owner=owner, tokens=tokens, now=now)
     return frozenset().union(*apart.results)
 
 
@@ -440,7 +458,7 @@ def miss_armed(
     apart = write_apart(list(executions), attempt)
     if apart.culprits:
         refused = [Refused("status", one.id, "", words) for one, words in apart.culprits]
-        ask_for_a_person(refused, owner=owner, tokens=tokens)
+        ask_for_a_person(refused, owner=owner, tokens=tokens, now=now)
     return frozenset().union(*apart.results)
 
 

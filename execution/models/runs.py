@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 
+from django.apps import apps
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 
 from brokers.models import BrokerAccount
 from marketplace.models import Contract, Template, TemplateVersion
@@ -114,6 +115,20 @@ class LegWatch(models.Model):
         return f"{self.run_id} {self.leg_key}"
 
 
+class ExecutionManager(models.Manager.from_queryset(TenantQuerySet)):  # type: ignore[misc]
+    """Executions can be asked for by ``needs_attention``, which is no column.
+
+    It is true while an alarm of the execution is open: only alarms are written.
+    """
+
+    def get_queryset(self) -> TenantQuerySet[Execution]:
+        """All of them; the alarms are read only where ``needs_attention`` is asked for."""
+        alarms = apps.get_model("execution", "Alarm")
+        mine = alarms.objects.filter(alarms.OPEN, execution=OuterRef("pk"))
+        every: TenantQuerySet[Execution] = super().get_queryset()
+        return every.alias(needs_attention=Exists(mine))
+
+
 class Execution(TenantOwned):
     """One allocation's part in a run. The row decides, not the clock (execution.md I7)."""
 
@@ -147,7 +162,6 @@ class Execution(TenantOwned):
     message = models.CharField(max_length=300, blank=True)
     exit_requested_at = models.DateTimeField(null=True, blank=True)
     exit_reason = models.CharField(max_length=20, blank=True)
-    needs_attention = models.BooleanField(default=False)
     closed_outside = models.JSONField(
         default=dict, blank=True, help_text="Units per leg that somebody else closed (I5)."
     )
@@ -157,7 +171,7 @@ class Execution(TenantOwned):
     entered_at = models.DateTimeField(null=True, blank=True)
     closed_at = models.DateTimeField(null=True, blank=True)
 
-    objects = TenantQuerySet.as_manager()
+    objects = ExecutionManager()
 
     class Meta:
         ordering = ("-id",)
@@ -187,10 +201,7 @@ class Execution(TenantOwned):
                 condition=~Q(status__in=["WITHDRAWN", "CLOSED", "FAILED", "MISSED"]),
                 name="execution_account_idx",
             ),
-            # the console's list: what needs a person, and what is rare, newest first
-            models.Index(
-                fields=["-id"], condition=Q(needs_attention=True), name="execution_attention_idx"
-            ),
+            # the console's list: what is rare, newest first
             models.Index(
                 fields=["status", "-id"],
                 condition=Q(status__in=["WITHDRAWN", "FAILED", "MISSED"]),
@@ -203,3 +214,8 @@ class Execution(TenantOwned):
 
     def __str__(self) -> str:
         return self.public_id
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether an alarm of it is open (1 query); lists ask for all of theirs at once."""
+        return bool(Execution.objects.filter(pk=self.pk, needs_attention=True).exists())

@@ -8,8 +8,11 @@ from typing import Any
 
 from django import template
 
+from execution.alarmlists import age
+from execution.alarms import means
 from execution.looks import STATUS_COLOURS, to_ms, to_result
 from execution.words import explain
+from quantleap.core import clock
 from quantleap.core.money import grouped
 
 register = template.Library()
@@ -51,6 +54,18 @@ def figure(value: Any) -> str:
 def colour(state: str) -> str:
     """Name of the colour that a state is shown in."""
     return STATUS_COLOURS.get(state, "default")
+
+
+@register.filter
+def ago(instant: dt.datetime) -> str:
+    """How long ago: ``3 min``."""
+    return age(instant, clock.now())
+
+
+@register.filter
+def alarm(cause: str) -> str:
+    """The cause of an alarm in words."""
+    return means(cause)
 
 
 @register.filter

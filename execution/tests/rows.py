@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db.models import Count
 
-from execution.models import Execution, LegWatch, OrderIntent, Run, RunDecision
+from execution.models import Alarm, Execution, LegWatch, OrderIntent, Run, RunDecision
 from execution.plan import slices
 from execution.tags import make_tag, new_code
 from marketplace.definition import LegSpec, StrategySpec, leg_label, parse_definition
@@ -115,6 +115,12 @@ def make_execution(
         "committed_at": run.entry_at - dt.timedelta(seconds=1),
     }
     return Execution.objects.create(**{**values, **fields})
+
+
+def make_alarm(execution: Execution, cause: str = "UNRESOLVED", **fields: Any) -> Alarm:
+    """An open alarm about an execution, a quarter of an hour old."""
+    at = clock.now() - dt.timedelta(minutes=15)
+    return Alarm.objects.create(execution=execution, cause=cause, raised_at=at, **fields)
 
 
 def make_order(

@@ -22,6 +22,7 @@ from execution import runpage
 from execution.arming import never_armed
 from execution.engine import timing
 from execution.models import (
+    Alarm,
     Execution,
     ExecutorNode,
     KillSwitch,
@@ -31,7 +32,7 @@ from execution.models import (
     ShardLease,
 )
 from execution.tests.factories import make_accounts, subscribe_accounts
-from execution.tests.rows import decide, enter, leave, make_execution, make_run
+from execution.tests.rows import decide, enter, leave, make_alarm, make_execution, make_run
 from marketplace.calendar import Hours, TradingCalendar
 from marketplace.models import Contract, Template, TemplateVersion
 from marketplace.tests.factories import make_short_straddle
@@ -79,7 +80,8 @@ class Day:
             execution = make_execution(self.run, subscription, "FAILED", cause="MARGIN")
             enter(execution, self.contracts, "REJECTED", cause="MARGIN", message="RMS: no margin")
         elif kind == 3:
-            execution = make_execution(self.run, subscription, "OPEN", needs_attention=True)
+            execution = make_execution(self.run, subscription, "OPEN")
+            make_alarm(execution)
             enter(execution, self.contracts, "ESCALATED", cause="UNRESOLVED")
         else:
             execution = make_execution(self.run, subscription, "COMMITTED")
@@ -116,7 +118,7 @@ def list_at(model: Any, day: Day) -> str:
     return list_of(model)
 
 
-LISTS = (Run, Execution, OrderIntent, KillSwitch, ExecutorNode)
+LISTS = (Run, Execution, Alarm, OrderIntent, KillSwitch, ExecutorNode)
 ATTENTION = "admin:execution_execution_attention"
 Address = Callable[[Day], str]
 PAGES: dict[str, Address] = {
@@ -164,7 +166,7 @@ def test_no_page_without_its_permission(day: Day, name: str) -> None:
 @pytest.mark.parametrize("name", [n for n in PAGES if n not in ("engage", "list of killswitch")])
 def test_who_may_view_may_look_and_nothing_else(day: Day, name: str) -> None:
     day.fill(1)
-    models = ("run", "execution", "orderintent", "executornode")
+    models = ("run", "execution", "alarm", "orderintent", "executornode")
     viewer = login(*(f"view_{model}" for model in models))
     url = PAGES[name](day)
     get(viewer, url)
@@ -347,17 +349,18 @@ def test_attention_is_settled_with_a_note(day: Day, staff: Client) -> None:
     assert execution.public_id in text
     assert "Escalated" in text
     assert "Unknown" in text
+    assert reverse("admin:execution_alarm_settle", args=[execution.alarms.get().pk]) in text
     settle = reverse("admin:execution_execution_settle", args=[execution.pk])
-    assert settle in text
+    assert settle in get(staff, page_of(execution))
     assert "Look at the account" in get(staff, settle)
     assert confirm(staff, settle, {"confirm": "yes", "note": ""}).status_code == 400
     answer = confirm(staff, settle, {"confirm": "yes", "note": "cancelled at the broker"})
     assert answer.status_code == 302
-    execution.refresh_from_db()
     assert not execution.needs_attention
-    entry = AuditEntry.objects.get(action="execution.settled")
+    entry = AuditEntry.objects.get(action="alarm.settled")
     assert entry.data["note"] == "cancelled at the broker"
-    assert settle not in get(staff, reverse(ATTENTION))
+    assert execution.public_id not in get(staff, reverse(ATTENTION))
+    assert settle not in get(staff, page_of(execution))
     again = confirm(staff, settle, {"confirm": "yes", "note": "again"})
     assert again.status_code == 409
 

@@ -25,7 +25,7 @@ from execution.engine.writing import (
     write,
 )
 from execution.live import LiveExecution, LiveIntent
-from execution.models import Execution, OrderIntent, Run
+from execution.models import Alarm, Execution, OrderIntent, Run
 from execution.tests.factories import make_accounts, make_partner, subscribe_accounts
 from execution.tests.test_engine_leases import T, seconds
 from marketplace.models import Contract
@@ -159,7 +159,8 @@ def alarmed() -> list[int]:
 
 def calm() -> None:
     """As if nobody had ever needed attention."""
-    Execution.objects.update(needs_attention=False, cause="", message="")
+    Alarm.objects.all().delete()
+    Execution.objects.update(cause="", message="")
 
 
 @pytest.mark.parametrize("poisoned", [0, 1, 24, 25, 48, 49])

@@ -8,12 +8,17 @@ from decimal import Decimal
 import pytest
 
 from brokers.base import BrokerInstrument, Side
+from execution.alarms import Alarm
 from execution.engine import leases, loading
+from execution.engine.alarmwriting import About, Raised
 from execution.engine.writing import Batch, StatusChange, write
 from execution.live import LiveExecution, LiveIntent
+from execution.models import Alarm as AlarmRow
 from execution.models import Execution, OrderIntent
+from execution.services import settle
 from execution.tests.test_engine_leases import T, intent, seconds
 from execution.tests.test_races import run, subscription
+from quantleap.core.audit import SYSTEM
 
 __all__ = ["run", "subscription"]
 pytestmark = pytest.mark.django_db
@@ -137,10 +142,17 @@ def live_of(row: OrderIntent) -> LiveExecution:
     return found[0]
 
 
+def alarmed(execution: LiveExecution, cause: str) -> list[Raised]:
+    return [Raised(About.of(execution), Alarm(cause))]
+
+
 def test_an_alarm_was_erased_by_the_next_status(run: object, tokens: dict[int, int]) -> None:
     execution = live_of(stored(run))
     put(
-        Batch(statuses=[StatusChange(execution, "", "CLOSED_OUTSIDE", "hand", attention=True)]),
+        Batch(
+            statuses=[StatusChange(execution, "", "CLOSED_OUTSIDE", "hand")],
+            raised=alarmed(execution, "CLOSED_OUTSIDE"),
+        ),
         tokens,
     )
     put(Batch(statuses=[StatusChange(execution, "OPEN")]), tokens)
@@ -152,10 +164,20 @@ def test_an_alarm_was_erased_by_the_next_status(run: object, tokens: dict[int, i
 def test_a_settled_alarm_came_back_with_the_next_status(
     run: object, tokens: dict[int, int]
 ) -> None:
+    """Seen: Settle, then a status change, and the flag was written back."""
     execution = live_of(stored(run))
-    put(Batch(statuses=[StatusChange(execution, "OPEN", "DUPLICATE", attention=True)]), tokens)
-    execution.status, execution.needs_attention = "OPEN", True  # as the round remembers it
-    Execution.objects.update(needs_attention=False)  # somebody has settled it
+    put(
+        Batch(
+            statuses=[StatusChange(execution, "OPEN", "DUPLICATE")],
+            raised=alarmed(execution, "DUPLICATE"),
+        ),
+        tokens,
+    )
+    execution.status = "OPEN"
+    alarm = AlarmRow.objects.get()
+    settle(alarm_id=alarm.pk, note="one was cancelled", actor=SYSTEM, now=T)
     put(Batch(statuses=[StatusChange(execution, "EXITING")]), tokens)
     row = Execution.objects.get()
     assert (row.status, row.needs_attention) == ("EXITING", False)
+    put(Batch(statuses=[StatusChange(execution, "CLOSED")]), tokens)
+    assert AlarmRow.objects.get().settled_at == T

@@ -153,7 +153,8 @@ def test_what_becomes_of_the_rest_when_a_leg_fails(
     pe.state, pe.cause, pe.message = live.REJECTED, "MARGIN", "RMS: margin exceeds"
     steps = next_steps(execution, at())
     assert (steps.status, steps.cause, steps.message) == (status, "MARGIN", "RMS: margin exceeds")
-    assert steps.attention == (policy != "UNWIND_FILLED")
+    alarms = [] if policy == "UNWIND_FILLED" else ["PARTLY_ENTERED"]
+    assert [alarm.cause for alarm in steps.alarms] == alarms
     leaving = {order.leg_key for order in steps.exits}
     assert leaving == unwound - {"wing"}  # the hedge leaves after what it hedges
     assert {order.purpose for order in steps.exits} <= {live.UNWIND}
@@ -171,12 +172,12 @@ def test_a_failed_entry_without_any_fill_is_failed_and_a_missed_one_missed() -> 
         assert (steps.status, steps.cause) == (status, "WHY")
 
 
-def test_an_escalated_entry_asks_for_a_person_once() -> None:
+def test_an_escalated_entry_asks_for_a_person() -> None:
     execution = committed(strategy_spec([CE]))
-    execution.intents[0].state = live.ESCALATED
-    assert next_steps(execution, at()).attention
-    execution.needs_attention = True
-    assert not next_steps(execution, at()).attention
+    entry = execution.intents[0]
+    entry.state = live.ESCALATED
+    (alarm,) = next_steps(execution, at()).alarms
+    assert (alarm.cause, alarm.leg, alarm.order) == ("UNRESOLVED", entry.leg_key, entry.tag)
 
 
 # -- leaving ------------------------------------------------------------------------------------
@@ -239,7 +240,8 @@ def test_a_partly_filled_try_leaves_only_the_rest_for_the_next() -> None:
 def test_the_fourth_try_asks_for_a_person() -> None:
     execution = opened(CE)
     close(execution, "ce", 0, attempt_group=2)
-    assert next_steps(execution, at(exit_due=True)).attention
+    (alarm,) = next_steps(execution, at(exit_due=True)).alarms
+    assert alarm.key == ("EXIT_UNFILLED", "ce")
 
 
 def test_a_waiting_try_is_dropped_when_an_earlier_one_filled_after_all() -> None:
@@ -283,13 +285,11 @@ def test_a_resting_exit_is_withdrawn_when_its_time_is_up_and_asked_again_if_that
     assert next_steps(execution, at(exit_due=True, now_mono=NOW + 4)).cancel == [resting]
 
 
-def test_an_exit_unknown_for_two_minutes_pages_a_person_and_waits_on() -> None:
+def test_an_exit_unknown_for_two_minutes_is_not_sent_again() -> None:
+    """That it waits for so long is told by the clock (execution.promises)."""
     execution = opened(CE)
     close(execution, "ce", 0, state=live.UNKNOWN, unknown_since_mono=NOW)
-    waiting = next_steps(execution, at(exit_due=True, now_mono=NOW + STUCK_AFTER - 1))
-    assert not waiting.attention
     stuck = next_steps(execution, at(exit_due=True, now_mono=NOW + STUCK_AFTER))
-    assert stuck.attention
     assert not stuck.exits
 
 
@@ -320,15 +320,14 @@ def test_after_the_close_no_exit_is_sent_and_what_stays_open_is_named() -> None:
     assert next_steps(execution, at(exit_due=True)).exits, "the control: a second before it"
     steps = next_steps(execution, at(exit_due=True, session_over=True))
     assert (steps.exits, steps.send, steps.cancel) == ([], [], [])
-    assert (steps.attention, steps.cause) == (True, "SESSION_OVER")
-    execution.needs_attention, execution.cause = True, "SESSION_OVER"
-    assert not next_steps(execution, at(exit_due=True, session_over=True)), "named once"
+    assert [alarm.key for alarm in steps.alarms] == [("SESSION_OVER", "")]
 
 
 def test_an_alarm_of_before_does_not_keep_the_close_from_being_named() -> None:
     execution = opened(CE)
-    execution.needs_attention, execution.cause = True, "PRICE_BAND"
-    assert next_steps(execution, at(exit_due=True, session_over=True)).cause == "SESSION_OVER"
+    execution.alarms, execution.cause = {("PRICE_BAND", "ce")}, "PRICE_BAND"
+    steps = next_steps(execution, at(exit_due=True, session_over=True))
+    assert ("SESSION_OVER", "") in {alarm.key for alarm in steps.alarms}
 
 
 def test_an_exit_that_waits_for_its_next_send_is_not_sent_after_the_close() -> None:
@@ -342,14 +341,16 @@ def test_an_exit_that_waits_for_its_next_send_is_not_sent_after_the_close() -> N
 def test_a_position_that_no_exit_asked_for_is_named_at_the_close_too() -> None:
     execution = opened(CE)
     assert not next_steps(execution, at())
-    assert next_steps(execution, at(session_over=True)).cause == "SESSION_OVER"
+    assert [alarm.cause for alarm in next_steps(execution, at(session_over=True)).alarms] == [
+        "SESSION_OVER"
+    ]
 
 
 def test_what_is_flat_at_the_close_is_over_as_ever() -> None:
     execution = opened(CE)
     close(execution, "ce")
     steps = next_steps(execution, at(exit_due=True, session_over=True))
-    assert (steps.status, steps.attention) == ("CLOSED", False)
+    assert (steps.status, steps.alarms) == ("CLOSED", [])
 
 
 def test_no_entry_is_sent_after_the_close() -> None:

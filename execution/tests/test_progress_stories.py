@@ -108,7 +108,7 @@ class TradingDay(RuleBasedStateMachine):
             assert steps.status in ARROWS[execution.status]
             execution.status = steps.status
         execution.cause = steps.cause or execution.cause
-        execution.needs_attention = execution.needs_attention or steps.attention
+        execution.alarms |= {alarm.key for alarm in steps.alarms}
         for order in steps.exits:
             self._open_exit(order)
 
@@ -126,7 +126,7 @@ class TradingDay(RuleBasedStateMachine):
             before = self.execution.closed_outside.get(leg_key, 0)
             gone = (order.quantity - quantity) * order.side.sign
             self.execution.closed_outside[leg_key] = before + gone
-            self.execution.needs_attention = True
+            self.execution.alarms.add(("CLOSED_OUTSIDE", leg_key))
         leg = self.execution.run.resolved[leg_key]
         lot = leg.lot_size if quantity % leg.lot_size == 0 else 1
         maximum = self.execution.max_lots_per_order
@@ -362,7 +362,7 @@ class TradingDay(RuleBasedStateMachine):
         if execution.status == "MISSED":
             assert not any(intent.filled_quantity for intent in execution.intents)
         if any(intent.state == live.ESCALATED for intent in execution.intents):
-            assert execution.needs_attention
+            assert execution.alarms
             return  # what became of it is a person's question
         for leg in execution.run.strategy.legs:
             outside = execution.closed_outside.get(leg.key, 0)

@@ -61,10 +61,11 @@ def refused_for(seconds: float, result: SendResult) -> tuple[list[float], list[f
     for tick in range(int(seconds / 0.25)):
         now = 1000.0 + tick * 0.25
         steps = next_steps(execution, Situation(now_mono=now, grace_over=True, exit_due=True))
-        if steps.attention:
+        fresh = {alarm.key for alarm in steps.alarms} - execution.alarms
+        execution.alarms |= fresh
+        if any(cause != "EXIT_UNFILLED" for cause, _ in fresh):
             called.append(now - 1000.0)
-            assert steps.cause in ("", str(result.cause))
-            execution.needs_attention = True
+            assert {cause for cause, _ in fresh} == {str(result.cause)}
         for order in steps.exits:
             left.append(now - 1000.0)
             intent = tried(execution, order.attempt_group)

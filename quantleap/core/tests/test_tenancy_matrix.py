@@ -70,6 +70,7 @@ NOBODYS_TABLES = {
     "execution.Run": "a template's day, for all its subscribers together",
     "execution.RunDecision": "part of a run",
     "execution.LegWatch": "part of a run",
+    "execution.Alarm": "our own people's: no partner and no customer is shown one",
 }
 #: Unique columns of tenant-owned tables that do not begin with the tenant, and why they may.
 GLOBAL_KEYS = {

@@ -1,0 +1,200 @@
+"""Alarms: every one that was ever raised, and what a person does about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from execution import services
+from execution.admin.common import KillButtonMixin, wide
+from execution.alarmlists import STATES, WAYS_OUT, age, shown, state_of
+from execution.alarms import ALARMS, means
+from execution.models import Alarm, Execution
+from quantleap.core import clock
+from quantleap.core.admin import ConfirmForm, LargeTableMixin, ReadOnlyAdmin, confirmed, display
+from quantleap.core.audit import Actor
+from quantleap.core.columns import NONE, link_to
+from quantleap.core.largelists import first_keys, one_of, through
+
+STATE_COLOURS = {
+    "new": "danger",
+    "acknowledged": "warning",
+    "settled": "success",
+    "cleared": "default",
+}
+
+
+class SettleForm(ConfirmForm):
+    """What was found; it stands with the alarm and in the audit log."""
+
+    note = forms.CharField(
+        label="What you found and did",
+        max_length=500,
+        widget=forms.Textarea,
+        help_text="For example: order 26082500012 is cancelled in the broker's book.",
+    )
+
+
+def _execution_keys(term: str) -> Iterable[int]:
+    return first_keys(Execution.objects.filter(public_id__startswith=term))
+
+
+class StateFilter(admin.SimpleListFilter):
+    """How far an alarm has come."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Every state."""
+        return [(name, label) for name, (label, _) in STATES.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Alarm]) -> QuerySet[Alarm]:
+        """Those of the chosen one."""
+        _, rows = STATES.get(self.value() or "", ("", Q()))
+        return queryset.filter(rows)
+
+
+@admin.register(Alarm)
+class AlarmAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
+    """What needed a person, and what came of it."""
+
+    empty_title = "No alarm"
+    empty_text = "Nothing has needed a person so far."
+    list_display = ("raised", "state_label", "cause_label", "what", "customer", "why", "ended")
+    list_filter = (StateFilter, one_of("cause", "cause", lambda: sorted(ALARMS.items())))
+    searches = (through("execution_id", _execution_keys, "the beginning of an execution's id"),)
+    ordering = ("-id",)
+    actions_detail = ("acknowledge", "settle")
+    fieldsets = (
+        (None, {"fields": (("state", "cause"), "why", "words", ("what", "way_out"), "order_tag")}),
+        ("Raised", {"fields": (("raised", "raised_by"),)}),
+        ("Acknowledged", {"fields": (("acknowledged", "acknowledged_by"),)}),
+        ("Settled", {"fields": (("settled", "settled_by"), "note")}),
+        ("Over by itself", {"fields": (("cleared", "cleared_by"),)}),
+    )
+    readonly_fields = (
+        "state", "why", "what", "way_out", "raised", "acknowledged", "settled", "cleared",
+    )  # fmt: skip
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Alarm]:
+        """With the rows that they name."""
+        return shown().order_by("-id")
+
+    # -- what is shown -----------------------------------------------------------------------------
+    @admin.display(description="Raised (IST)", ordering="id")
+    def raised(self, alarm: Alarm) -> str:
+        """When, and how long ago."""
+        return f"{_moment(alarm.raised_at)}, {age(alarm.raised_at, clock.now())} ago"
+
+    @display(description="State", label=STATE_COLOURS)
+    def state_label(self, alarm: Alarm) -> tuple[str, str]:
+        """How far it has come, in a colour."""
+        return state_of(alarm), self.state(alarm)
+
+    @admin.display(description="State")
+    def state(self, alarm: Alarm) -> str:
+        """How far it has come."""
+        return STATES[state_of(alarm)][0]
+
+    @admin.display(description="Cause", ordering="cause")
+    def cause_label(self, alarm: Alarm) -> SafeString:
+        """Its code, in one line."""
+        return format_html('<span class="qd-nowrap">{}</span>', alarm.cause)
+
+    @admin.display(description="About")
+    def what(self, alarm: Alarm) -> SafeString | str:
+        """The execution, run or account, with its page."""
+        found = alarm.execution or alarm.run or alarm.account
+        return link_to(found) if found is not None else NONE
+
+    @admin.display(description="Customer")
+    def customer(self, alarm: Alarm) -> SafeString | str:
+        """Whose execution it is."""
+        return link_to(alarm.execution.subscription.customer) if alarm.execution else NONE
+
+    @admin.display(description="Why")
+    def why(self, alarm: Alarm) -> str:
+        """In words, with the broker's."""
+        return wide(" ".join(filter(None, (means(alarm.cause), alarm.words))))
+
+    @admin.display(description="Ended by")
+    def ended(self, alarm: Alarm) -> str:
+        """Who settled it and what they found, or the fact that ended it."""
+        if alarm.settled_at is not None:
+            return wide(f"{alarm.settled_by}: {alarm.note}")
+        return wide(alarm.cleared_by)
+
+    @admin.display(description="The way out")
+    def way_out(self, alarm: Alarm) -> SafeString | str:
+        """The page where it is mended, if it is another one."""
+        page, text = WAYS_OUT.get(alarm.cause, ("", ""))
+        return format_html('<a href="{}">{}</a>', reverse(page), text) if page else NONE
+
+    @admin.display(description="At (IST)")
+    def acknowledged(self, alarm: Alarm) -> str:
+        """When somebody said that they are at it."""
+        return _moment(alarm.acknowledged_at)
+
+    @admin.display(description="At (IST)")
+    def settled(self, alarm: Alarm) -> str:
+        """When somebody said that it is dealt with."""
+        return _moment(alarm.settled_at)
+
+    @admin.display(description="At (IST)")
+    def cleared(self, alarm: Alarm) -> str:
+        """When its fact was over."""
+        return _moment(alarm.cleared_at)
+
+    # -- what is done ------------------------------------------------------------------------------
+    def what_it_means(self, request: HttpRequest, alarm: Alarm) -> list[str]:
+        """Before somebody says that they are at it."""
+        return [
+            f"{means(alarm.cause)} {alarm.words}".strip(),
+            "Others see who is at it. The alarm stays open until it is settled, or is over.",
+        ]
+
+    @confirmed(
+        description="Acknowledge", explain="what_it_means", permission="act", icon="visibility"
+    )
+    def acknowledge(self, request: HttpRequest, alarm: Alarm, data: dict[str, Any]) -> str:
+        """Somebody is at it."""
+        services.acknowledge(alarm_id=alarm.pk, actor=Actor.staff(request.user), now=clock.now())
+        return f"{alarm.cause} is acknowledged."
+
+    def what_settling_means(self, request: HttpRequest, alarm: Alarm) -> list[str]:
+        """Before somebody says that it is dealt with."""
+        return [
+            f"{means(alarm.cause)} {alarm.words}".strip(),
+            "Look at the account in the broker's own app first: orders, positions. Settling "
+            "changes nothing there and sends nothing; it takes the alarm off the list.",
+        ]
+
+    @confirmed(
+        description="Settle",
+        explain="what_settling_means",
+        form=SettleForm,
+        permission="act",
+        icon="check",
+    )
+    def settle(self, request: HttpRequest, alarm: Alarm, data: dict[str, Any]) -> str:
+        """A person has looked."""
+        services.settle(
+            alarm_id=alarm.pk,
+            note=data["note"],
+            actor=Actor.staff(request.user),
+            now=clock.now(),
+        )
+        return f"{alarm.cause} is settled."
+
+
+def _moment(instant: Any) -> str:
+    return f"{clock.to_ist(instant):%d %b %Y %H:%M:%S}" if instant is not None else NONE

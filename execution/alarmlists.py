@@ -1,0 +1,134 @@
+"""Reads of alarms for the console: what is open, what became of the others, and the way out."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from django.db.models import Count, F, Q, QuerySet
+
+from execution.alarms import BOOK_UNREAD, NO_PRICE, SESSION_EXPIRED
+from execution.models import Alarm, Execution, OrderIntent
+from execution.tags import parse_tag
+
+#: Where the way out of a cause lies, if it is not the page of what the alarm is about.
+WAYS_OUT: Final[Mapping[str, tuple[str, str]]] = {
+    NO_PRICE: ("admin:brokers_feedaccount_changelist", "Feed accounts"),
+    SESSION_EXPIRED: ("admin:brokers_brokeraccount_changelist", "Broker accounts"),
+    BOOK_UNREAD: ("admin:brokers_brokeraccount_changelist", "Broker accounts"),
+}
+#: How far an alarm has come, and which rows that are.
+STATES: Final[Mapping[str, tuple[str, Q]]] = {
+    "new": ("Open, seen by nobody", Alarm.OPEN & Q(acknowledged_at__isnull=True)),
+    "acknowledged": ("Open, acknowledged", Alarm.OPEN & Q(acknowledged_at__isnull=False)),
+    "settled": ("Settled by a person", Q(settled_at__isnull=False)),
+    "cleared": ("Over by itself", Q(settled_at__isnull=True, cleared_at__isnull=False)),
+}
+
+
+def open_alarms(*, run_id: int | None = None, state: str = "", cause: str = "") -> QuerySet[Alarm]:
+    """Alarms that are open, the newest first, with what their rows show.
+
+    ``run_id``: those of a run and of its executions. ``state``: ``new`` or ``acknowledged``.
+    """
+    found = shown().filter(Alarm.OPEN).order_by("-id")
+    if run_id is not None:
+        found = found.filter(Q(run_id=run_id) | Q(execution__run_id=run_id))
+    if state in STATES:
+        found = found.filter(STATES[state][1])
+    return found.filter(cause=cause) if cause else found
+
+
+def shown() -> QuerySet[Alarm]:
+    """Every alarm with the rows that it names."""
+    return Alarm.objects.select_related(
+        "execution__subscription__customer",
+        "execution__account",
+        "execution__run__template",
+        "run__template",
+        "account",
+    )
+
+
+def open_causes() -> list[tuple[str, int]]:
+    """Causes of the alarms that are open, with how many there are of each, most of them first."""
+    rows = Alarm.objects.filter(Alarm.OPEN).values_list("cause").annotate(n=Count("id"))
+    return sorted(rows.order_by(), key=lambda row: (-row[1], row[0]))
+
+
+def alarms_of(execution_id: int) -> list[Alarm]:
+    """Every alarm that an execution ever had: the open ones first, then the newest."""
+    rows = list(Alarm.objects.filter(execution_id=execution_id).order_by("-id"))
+    return sorted(rows, key=lambda alarm: state_of(alarm) not in ("new", "acknowledged"))
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmRow:
+    """An alarm on an execution's page: the contract and order that it is about, if of one."""
+
+    alarm: Alarm
+    state: str
+    symbol: str
+    order: OrderIntent | None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it waits for a person."""
+        return self.state in ("new", "acknowledged")
+
+
+def alarm_rows(alarms: Sequence[Alarm], intents: Sequence[OrderIntent]) -> list[AlarmRow]:
+    """Alarms of an execution with the symbols of its orders; no query."""
+    symbols = {intent.leg_key: intent.symbol for intent in intents}
+    orders = {intent.code: intent for intent in intents}
+    found = []
+    for alarm in alarms:
+        tag = parse_tag(alarm.order_tag)
+        order = orders.get(tag.code) if tag else None
+        symbol = symbols.get(alarm.leg_key, alarm.leg_key)
+        found.append(AlarmRow(alarm, state_of(alarm), symbol, order))
+    return found
+
+
+def state_of(alarm: Alarm) -> str:
+    """How far it has come: a key of :data:`STATES`."""
+    if alarm.settled_at is not None:
+        return "settled"
+    if alarm.cleared_at is not None:
+        return "cleared"
+    return "new" if alarm.acknowledged_at is None else "acknowledged"
+
+
+def about(alarm: Alarm) -> str:
+    """What it is about, by the id or name that people know."""
+    if alarm.execution is not None:
+        return alarm.execution.public_id
+    return alarm.run.public_id if alarm.run is not None else str(alarm.account)
+
+
+def executions_alarmed(run_ids: Sequence[int]) -> dict[int, int]:
+    """Executions of each run with an open alarm (1 query)."""
+    rows = (
+        Execution.objects.filter(run_id__in=list(run_ids), needs_attention=True)
+        .values_list("run_id")
+        .annotate(n=Count("id"))
+    )
+    return dict(rows.order_by())
+
+
+def with_attention(found: QuerySet[Execution]) -> QuerySet[Execution]:
+    """Executions that know as ``attention`` whether an alarm of theirs is open, for a list."""
+    return found.annotate(attention=F("needs_attention"))
+
+
+def age(since: dt.datetime, now: dt.datetime) -> str:
+    """How long ago: ``14 s``, ``3 min``, ``2 h 5 min``, ``4 d``."""
+    seconds = max(0, int((now - since).total_seconds()))
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86_400
+    if minutes < 60:
+        return f"{minutes} min"
+    return f"{hours} h {minutes % 60} min" if hours < 24 else f"{days} d"

@@ -1,0 +1,130 @@
+"""What a person has to look at, by cause: in words, and the seconds that were promised. Pure.
+
+An alarm is a row (execution.models.Alarm), not a flag: it keeps what raised it until somebody
+settles it, or until the fact that it tells of is over. What to do about each cause stands in
+docs/execution.md, and a test compares the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from execution.words import CAUSES
+
+#: Cause and leg ('' for the whole execution): what may be open once at a time.
+Key = tuple[str, str]
+
+# -- what the engine finds -------------------------------------------------------------------------
+UNWRITABLE: Final = "UNWRITABLE"
+CLOSED_OUTSIDE: Final = "CLOSED_OUTSIDE"
+CHANGED_OUTSIDE: Final = "CHANGED_OUTSIDE"
+DUPLICATE: Final = "DUPLICATE"
+UNRESOLVED: Final = "UNRESOLVED"
+NO_WITNESS: Final = "NO_WITNESS"
+SESSION_EXPIRED: Final = "SESSION_EXPIRED"
+SESSION_OVER: Final = "SESSION_OVER"
+PRICE_BAND: Final = "PRICE_BAND"
+DAILY_LIMIT: Final = "DAILY_LIMIT"
+PARTLY_ENTERED: Final = "PARTLY_ENTERED"
+EXIT_UNFILLED: Final = "EXIT_UNFILLED"
+# -- what only the passing of time tells (execution.promises) --------------------------------------
+ENTRY_UNKNOWN: Final = "ENTRY_UNKNOWN"
+ENTERING_LONG: Final = "ENTERING_LONG"
+EXIT_UNKNOWN: Final = "EXIT_UNKNOWN"
+EXIT_RESTING: Final = "EXIT_RESTING"
+EXITING_LONG: Final = "EXITING_LONG"
+CANCEL_UNHEARD: Final = "CANCEL_UNHEARD"
+LEG_STAYS: Final = "LEG_STAYS"
+PAST_EXIT: Final = "PAST_EXIT"
+BOOK_UNREAD: Final = "BOOK_UNREAD"
+NO_PRICE: Final = "NO_PRICE"
+
+#: Seconds after which something that waits raises an alarm. docs/execution.md shows them.
+PROMISES: Final[Mapping[str, float]] = {
+    ENTRY_UNKNOWN: 30.0,
+    ENTERING_LONG: 30.0,
+    EXIT_UNKNOWN: 20.0,
+    EXIT_RESTING: 15.0,
+    EXITING_LONG: 60.0,
+    CANCEL_UNHEARD: 10.0,
+    LEG_STAYS: 15.0,
+    PAST_EXIT: 15.0,
+    BOOK_UNREAD: 30.0,
+    NO_PRICE: 10.0,
+}
+
+#: Causes whose sentence the customer reads as well: the execution's own cause says the same.
+TOLD: Final = frozenset(
+    {
+        UNWRITABLE,
+        CLOSED_OUTSIDE,
+        CHANGED_OUTSIDE,
+        DUPLICATE,
+        UNRESOLVED,
+        NO_WITNESS,
+        SESSION_EXPIRED,
+        SESSION_OVER,
+        PRICE_BAND,
+        DAILY_LIMIT,
+    }
+)
+
+#: Every cause of an alarm, in a sentence.
+ALARMS: Final[Mapping[str, str]] = {
+    **{cause: CAUSES[cause] for cause in sorted(TOLD)},
+    PARTLY_ENTERED: "A leg failed, and the strategy keeps what was filled; a person decides.",
+    EXIT_UNFILLED: "The exit was tried four times and is not filled.",
+    ENTRY_UNKNOWN: "Nobody knows whether the broker has the entry order.",
+    ENTERING_LONG: "The grace is over, and the entry is neither complete nor given up.",
+    EXIT_UNKNOWN: "Nobody knows whether the broker has the exit order; it is not sent again.",
+    EXIT_RESTING: "An exit order rests at the broker and does not fill.",
+    EXITING_LONG: "The execution has been leaving for longer than it may take.",
+    CANCEL_UNHEARD: "The broker was asked to cancel an order and the order is still there.",
+    LEG_STAYS: "A leg that had to leave is still open.",
+    PAST_EXIT: "A position is open past its exit time.",
+    BOOK_UNREAD: "The broker's order book was not read, while orders of the account are under way.",
+    NO_PRICE: "A held leg has no usable price, so its stop and target are not judged.",
+}
+
+#: Those that end by themselves, with the wait that they tell of.
+CLOCK: Final = frozenset(PROMISES)
+#: Those that tell of an exit that does not get on: over when the position is closed.
+ENDED_BY_CLOSING: Final = frozenset({EXIT_UNFILLED, PRICE_BAND, DAILY_LIMIT, NO_WITNESS})
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Something for a person: why, about which leg or order, in the broker's words if it spoke.
+
+    ``leg`` is a leg's key ('' for the whole execution), ``order`` the tag of an order ('' for
+    none). ``again``: a new fact of a cause that may have been told before, such as more units
+    closed by somebody else; it is told anew where the alarm before was settled.
+    """
+
+    cause: str
+    leg: str = ""
+    words: str = ""
+    order: str = ""
+    again: bool = False
+
+    @property
+    def key(self) -> Key:
+        """What may be open once at a time."""
+        return self.cause, self.leg
+
+
+def means(cause: str) -> str:
+    """One sentence for the cause of an alarm; the code itself when it has none."""
+    return ALARMS.get(cause, CAUSES.get(cause, cause))
+
+
+def plain(text: str, most: int) -> str:
+    """``text`` as any database takes it: words of a broker may hold anything.
+
+    No NUL and no half of a surrogate pair, at most ``most`` characters. An alarm must not be
+    refused for what it says.
+    """
+    whole = text.replace("\0", " ").encode("utf-8", "replace").decode("utf-8")
+    return whole[:most]

@@ -134,9 +134,9 @@ def _slippage(run_id: int) -> Decimal | None:
 
 def executions_of(subscription_id: int) -> QuerySet[Execution]:
     """A subscription's executions, newest first, with what their lists show."""
+    found: QuerySet[Execution] = Execution.objects.filter(subscription_id=subscription_id)
     return (
-        Execution.objects.filter(subscription_id=subscription_id)
-        .select_related("run", "allocation", "account")
+        found.select_related("run", "allocation", "account")
         .prefetch_related("intents")
         .order_by("-id")
     )

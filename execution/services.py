@@ -45,11 +45,12 @@ def request_exit(subscription_ids: Collection[int], *, reason: str, now: dt.date
 
     Idempotent: the first request stands. Returns how many executions it reaches.
     """
-    return Execution.objects.filter(
+    asked: int = Execution.objects.filter(
         subscription_id__in=list(subscription_ids),
         status__in=WORKING,
         exit_requested_at__isnull=True,
     ).update(exit_requested_at=now, exit_reason=reason[:20] or "EXIT_REQUESTED")
+    return asked
 
 
 def remove_account(account_id: int, *, exit_now: bool, now: dt.datetime) -> RemovalEffect:

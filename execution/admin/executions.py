@@ -67,10 +67,8 @@ class AttentionFilter(admin.SimpleListFilter):
         wanted = self.value()
         if wanted is None:
             return queryset
-        alarmed = Execution.objects.filter(needs_attention=True)
-        return (
-            queryset.filter(pk__in=alarmed) if wanted == "1" else queryset.exclude(pk__in=alarmed)
-        )
+        alarmed = Q(pk__in=Execution.objects.filter(needs_attention=True))
+        return queryset.filter(alarmed if wanted == "1" else ~alarmed)
 
 
 def _execution_keys(term: str) -> Iterable[int]:

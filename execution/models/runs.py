@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 from django.apps import apps
 from django.db import models
@@ -125,8 +126,9 @@ class ExecutionManager(models.Manager.from_queryset(TenantQuerySet)):  # type: i
         """All of them; the alarms are read only where ``needs_attention`` is asked for."""
         alarms = apps.get_model("execution", "Alarm")
         mine = alarms.objects.filter(alarms.OPEN, execution=OuterRef("pk"))
-        every: TenantQuerySet[Execution] = super().get_queryset()
-        return every.alias(needs_attention=Exists(mine))
+        every: Any = super().get_queryset()
+        found: TenantQuerySet[Execution] = every.alias(needs_attention=Exists(mine))
+        return found
 
 
 class Execution(TenantOwned):

@@ -114,7 +114,8 @@ def make_execution(
         "armed_at": run.armed_at,
         "committed_at": run.entry_at - dt.timedelta(seconds=1),
     }
-    return Execution.objects.create(**{**values, **fields})
+    made: Execution = Execution.objects.create(**{**values, **fields})
+    return made
 
 
 def make_alarm(execution: Execution, cause: str = "UNRESOLVED", **fields: Any) -> Alarm:

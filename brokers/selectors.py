@@ -14,6 +14,7 @@ from brokers.base import BrokerInstrument as InstrumentName
 from brokers.base import Session
 from brokers.errors import AmbiguousClientId, CredentialsUnreadable
 from brokers.models import CLIENT_ID_PATTERN, BrokerAccount, BrokerInstrument, BrokerKind
+from brokers.realaccount import RealAccount
 from brokers.registry import live_kinds
 from partners.selectors import customer_keys
 from quantleap.core.errors import InvalidRequest, NotFound
@@ -149,6 +150,11 @@ class TradingAccount:
     egress: str
     session: Session | None
     problem: str
+
+    @property
+    def real(self) -> RealAccount:
+        """The account at the broker that this row stands for."""
+        return RealAccount(self.environment, self.broker, self.client_id)
 
 
 def trading_accounts(account_ids: Iterable[int], now: dt.datetime) -> Mapping[int, TradingAccount]:

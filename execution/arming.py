@@ -8,7 +8,6 @@ be armed.
 from __future__ import annotations
 
 import datetime as dt
-import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -16,6 +15,7 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.models import Min
 
+from brokers.realaccount import RealAccount
 from execution.engine.timing import Timing
 from execution.models import KillSwitch, Run
 from execution.models.runs import new_execution_id
@@ -43,11 +43,6 @@ class DueStrategy:
     entry_at: dt.datetime
     exit_at: dt.datetime
     inside_session: bool
-
-
-def shard_of(account_id: int, shards: int) -> int:
-    """Shard of a broker account: a stable hash, so that every process agrees."""
-    return zlib.crc32(str(account_id).encode()) % shards
 
 
 def strategies_today(now: dt.datetime) -> Iterator[DueStrategy]:
@@ -192,7 +187,11 @@ def add_executions(run: Run, *, environment: str, now: dt.datetime, shards: int)
                 [a.allocation_id for a in allocations],
                 [a.subscription_id for a in allocations],
                 [a.account_id for a in allocations],
-                [shard_of(a.account_id, shards) for a in allocations],
+                # Proposed: what is live in the same real account already decides (adr 0038).
+                [
+                    RealAccount(a.environment, a.broker, a.client_id).shard(shards)
+                    for a in allocations
+                ],
                 run.entry_at - ARMING_CLOSES,
                 run.id,
                 run.id,

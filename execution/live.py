@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from brokers.base import BrokerInstrument, PriceBand, Side
+from brokers.realaccount import RealAccount
 from execution.absence import AbsenceProof
 from execution.alarms import Key
 from execution.plan import ResolvedLeg
@@ -136,6 +137,7 @@ class LiveExecution:
     allocation_id: int
     account_id: int
     broker: str
+    client_id: str
     shard: int
     status: str
     lot_multiplier: Decimal
@@ -149,6 +151,10 @@ class LiveExecution:
     # leg -> signed units that somebody else traded against us (I5): already off our position
     closed_outside: dict[str, int] = field(default_factory=dict)
     intents: list[LiveIntent] = field(default_factory=list)
+    real: RealAccount = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.real = RealAccount(self.environment, self.broker, self.client_id)
 
     def of(self, purpose: str) -> Iterator[LiveIntent]:
         """Intents of one purpose."""
@@ -165,6 +171,12 @@ class LiveExecution:
             if intent.filled_quantity:
                 totals[intent.leg_key] = totals.get(intent.leg_key, 0) + intent.signed_fill
         return {leg: quantity for leg, quantity in totals.items() if quantity}
+
+    def has_something_open(self) -> bool:
+        """Whether the broker holds a position or an order of ours, or may hold one."""
+        return bool(self.open_legs()) or any(
+            intent.state in AT_BROKER or intent.state == UNKNOWN for intent in self.intents
+        )
 
     def realised_pnl(self) -> Decimal:
         """Rupees gained over all fills; meaningful once flat."""

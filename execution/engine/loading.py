@@ -173,6 +173,7 @@ def _live_execution(row: Execution, run: LiveRun) -> LiveExecution:
         allocation_id=row.allocation_id,
         account_id=row.account_id,
         broker=row.account.broker,
+        client_id=row.account.client_id,
         shard=row.shard,
         status=row.status,
         lot_multiplier=row.lot_multiplier,

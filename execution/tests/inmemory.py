@@ -81,6 +81,7 @@ def live_execution(run: LiveRun | None = None, **fields: Any) -> LiveExecution:
         "allocation_id": 1,
         "account_id": 1,
         "broker": "zebu",
+        "client_id": "AB1234",
         "shard": 0,
         "status": "COMMITTED",
         "lot_multiplier": Decimal(1),

@@ -1,0 +1,28 @@
+"""The account at the broker that stands behind our rows. Pure.
+
+One person may be known to us more than once with the same account: as a customer of two partners,
+or with two strategies in it. The broker sees one account: one book, one net position in a contract,
+one limit on calls. Whatever concerns the broker is therefore kept for the real account, and only
+what belongs to a login (session, egress) for the row.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import NamedTuple
+
+
+class RealAccount(NamedTuple):
+    """Environment, broker and client id: rows that agree in these are one account there."""
+
+    environment: str
+    broker: str
+    client_id: str
+
+    def shard(self, shards: int) -> int:
+        """Its shard among ``shards``: a stable hash, so that every process agrees.
+
+        An account that holds something stays where it is; the database sees to that
+        (docs/adr/0038).
+        """
+        return zlib.crc32(f"{self.broker}:{self.client_id}".encode()) % shards

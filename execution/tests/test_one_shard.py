@@ -1,0 +1,217 @@
+"""All rows of one real account have one shard, whoever writes them and when (docs/adr/0038).
+
+Two shards are two executors with a book, a pace and exits each. Seen: one person at two partners.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connection, transaction
+
+from brokers.models import BrokerAccount
+from brokers.realaccount import RealAccount
+from execution import arming
+from execution.engine import leases, loading
+from execution.models import Execution, OrderIntent, ShardLease
+from execution.tests.factories import make_accounts, make_partner, subscribe_accounts
+from execution.tests.rows import decide, enter, make_execution, make_run
+from marketplace.models import Contract, Template
+from marketplace.tests.factories import TEST_DAY, load_test_contracts, make_short_straddle
+from quantleap.core import clock
+from subscriptions.models import Subscription
+
+pytestmark = pytest.mark.django_db(transaction=True)
+MIGRATION = import_module("execution.migrations.0006_shards_of_real_accounts")
+NOW = clock.at_ist(TEST_DAY, dt.time(9, 19))
+PERSONS = 12
+
+
+def at_two_partners(count: int = 1) -> list[tuple[BrokerAccount, BrokerAccount]]:
+    """Persons with the same accounts at two partners."""
+    here, there = (
+        make_accounts(count, partner=make_partner(slug), brokers=("zerodha", "zebu"), now=NOW)
+        for slug in ("zebu", "other")
+    )
+    return list(zip(here, there, strict=True))
+
+
+def subscribed(template: Template, *accounts: BrokerAccount) -> list[Subscription]:
+    return subscribe_accounts(template, accounts, now=NOW - dt.timedelta(hours=1))
+
+
+def two_rows() -> tuple[Any, Subscription, Subscription]:
+    """A run, and one person's subscriptions at two partners."""
+    load_test_contracts(TEST_DAY)
+    template = make_short_straddle()
+    [(here, there)] = at_two_partners()
+    mine, theirs = subscribed(template, here, there)
+    return make_run(template, status="ARMED"), mine, theirs
+
+
+def shards() -> list[int]:
+    return list(Execution.objects.order_by("id").values_list("shard", flat=True))
+
+
+def test_one_person_at_two_partners_was_two_accounts_to_two_executors() -> None:
+    load_test_contracts(TEST_DAY)
+    template = make_short_straddle()
+    for pair in at_two_partners(PERSONS):
+        subscribed(template, *pair)
+    run = make_run(template, status="ARMED")
+    assert arming.add_executions(run, environment="live", now=NOW, shards=8) == 2 * PERSONS
+    found: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for one in Execution.objects.select_related("account"):
+        found[one.account.broker, one.account.client_id].add(one.shard)
+    assert found == {key: {RealAccount("live", *key).shard(8)} for key in found}, (
+        "the hash of broker and client id"
+    )
+    assert len(found) == PERSONS
+    assert len(set.union(*found.values())) > 1, "and yet they are spread"
+
+
+def test_the_oldest_living_row_decides_and_one_that_is_over_does_not() -> None:
+    """An older version armed by another hash; or the number of shards was changed since."""
+    run, mine, theirs = two_rows()
+    old = make_execution(run, mine, "OPEN", shard=6)
+    make_execution(run, theirs, "ARMED", shard=3)
+    assert shards() == [6, 6]
+    Execution.objects.exclude(pk=old.pk).delete()
+    Execution.objects.update(status="CLOSED")
+    make_execution(run, theirs, "ARMED", shard=3)
+    assert shards() == [6, 3]
+
+
+def test_who_is_withdrawn_and_armed_again_follows() -> None:
+    """Paused, armed at the other partner meanwhile, resumed."""
+    run, mine, theirs = two_rows()
+    make_execution(run, mine, "WITHDRAWN", shard=6)
+    make_execution(run, theirs, "OPEN", shard=3)
+    assert shards() == [6, 3]
+    Execution.objects.filter(status="WITHDRAWN").update(status="ARMED")
+    assert shards() == [3, 3]
+    Execution.objects.filter(subscription=mine).update(shard=5)
+    assert shards() == [3, 3], "nor is it moved by hand while the other lives"
+
+
+def test_the_same_client_id_elsewhere_is_another_account() -> None:
+    """At another broker, or in the test environment."""
+    load_test_contracts(TEST_DAY)
+    template = make_short_straddle()
+    partner = make_partner()
+    here = make_accounts(1, partner=partner, brokers=("zebu",), now=NOW)
+    broker = make_accounts(1, partner=make_partner("first"), brokers=("zerodha",), now=NOW)
+    paper = make_accounts(1, partner=make_partner("second"), environment="test", now=NOW)
+    run = make_run(template)
+    for shard, account in enumerate([*here, *broker, *paper]):
+        [subscription] = subscribed(template, account)
+        make_execution(run, subscription, "OPEN", shard=shard)
+    assert shards() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("first", [2, 7])
+def test_rows_that_are_written_in_parallel_agree(first: int) -> None:
+    """Held open at its narrowest point: the first has written and not committed."""
+    run, mine, theirs = two_rows()
+    second = 9 - first
+    through = threading.Event()
+
+    def write() -> None:
+        try:
+            make_execution(run, theirs, "ARMED", shard=second)
+        finally:
+            connection.close()
+            through.set()
+
+    with transaction.atomic():
+        make_execution(run, mine, "ARMED", shard=first)
+        other = threading.Thread(target=write)
+        other.start()
+        assert not through.wait(0.5), "it waits for the first"
+    other.join(20)
+    assert shards() == [first, first]
+
+
+def test_many_armings_at_once_agree_and_none_waits_for_ever() -> None:
+    """Two strategies of twelve persons at two partners each, armed by two processes that believe in
+    different numbers of shards."""
+    load_test_contracts(TEST_DAY)
+    pairs = at_two_partners(PERSONS)
+    runs = []
+    for number in range(2):
+        template = make_short_straddle()
+        for pair in pairs:
+            subscribed(template, *(pair if number else reversed(pair)))
+        runs.append(make_run(template, status="ARMED"))
+    start = threading.Barrier(4)
+
+    def arm(run: Any, number_of_shards: int) -> Callable[[], None]:
+        def body() -> None:
+            try:
+                start.wait(20)
+                with transaction.atomic():
+                    arming.add_executions(run, environment="live", now=NOW, shards=number_of_shards)
+            finally:
+                connection.close()
+
+        return body
+
+    threads = [threading.Thread(target=arm(run, n)) for run in runs for n in (5, 8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert Execution.objects.count() == 4 * PERSONS
+    found: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for one in Execution.objects.select_related("account"):
+        found[one.account.broker, one.account.client_id].add(one.shard)
+    assert {len(of_one) for of_one in found.values()} == {1}
+
+
+# -- what was live before -------------------------------------------------------------------------
+def test_what_was_live_in_two_shards_is_brought_together_and_both_owners_lose_it(
+    owner: psycopg.Connection,
+) -> None:
+    """Their leases run out as if they had died: who sends knows that he may not any more."""
+    run, mine, theirs = two_rows()
+    owner.execute("ALTER TABLE execution_execution DISABLE TRIGGER USER")
+    owner.commit()
+    try:
+        contracts = [
+            Contract.objects.filter(underlying__symbol="NIFTY", option_type=kind)[0]
+            for kind in ("CE", "PE")
+        ]
+        decide(run, contracts)
+        make_execution(run, mine, "OPEN", shard=6)
+        astray = make_execution(run, theirs, "OPEN", shard=3)
+        enter(astray, contracts)
+        assert shards() == [6, 3]
+    finally:
+        owner.execute("ALTER TABLE execution_execution ENABLE TRIGGER USER")
+        owner.commit()
+    leases.ensure_rows(8)
+    now = clock.now()
+    held = {c.shard: c.token for c in leases.claim(owner="old", wanted=8, now=now, ttl=10)}
+
+    owner.execute(MIGRATION.BRING_TOGETHER)
+    owner.commit()
+
+    assert shards() == [6, 6]
+    assert set(OrderIntent.objects.values_list("shard", flat=True)) == {6}
+    kept = leases.heartbeat(owner="old", tokens=held, now=now, ttl=10)
+    assert kept == set(held) - {3, 6}
+    assert leases.claim(owner="new", wanted=8, now=now, ttl=10) == []
+    after = now + dt.timedelta(seconds=10.1)
+    claimed = {c.shard for c in leases.claim(owner="new", wanted=8, now=after, ttl=10)}
+    assert {3, 6} <= claimed
+    assert ShardLease.objects.get(shard=6).token > held[6]
+    runs = {run.pk: loading.live_run(run)}
+    loaded = loading.load_executions(runs, [6], statuses=("OPEN",))
+    assert {(one.real, one.shard) for one in loaded} == {(loaded[0].real, 6)}

@@ -27,6 +27,10 @@ SESSION_EXPIRED: Final = "SESSION_EXPIRED"
 SESSION_OVER: Final = "SESSION_OVER"
 PRICE_BAND: Final = "PRICE_BAND"
 DAILY_LIMIT: Final = "DAILY_LIMIT"
+NO_CREDENTIALS: Final = "NO_CREDENTIALS"
+EGRESS: Final = "EGRESS"
+BROKER_NOT_ENABLED: Final = "BROKER_NOT_ENABLED"
+SELF_TRADE: Final = "SELF_TRADE"
 PARTLY_ENTERED: Final = "PARTLY_ENTERED"
 EXIT_UNFILLED: Final = "EXIT_UNFILLED"
 # -- what only the passing of time tells (execution.promises) --------------------------------------
@@ -40,6 +44,9 @@ LEG_STAYS: Final = "LEG_STAYS"
 PAST_EXIT: Final = "PAST_EXIT"
 BOOK_UNREAD: Final = "BOOK_UNREAD"
 NO_PRICE: Final = "NO_PRICE"
+
+#: Why there is no way to an account's broker, each with something of ours there.
+UNREACHABLE: Final = frozenset({SESSION_EXPIRED, NO_CREDENTIALS, EGRESS, BROKER_NOT_ENABLED})
 
 #: Seconds after which something that waits raises an alarm. docs/execution.md shows them.
 PROMISES: Final[Mapping[str, float]] = {
@@ -68,6 +75,10 @@ TOLD: Final = frozenset(
         SESSION_OVER,
         PRICE_BAND,
         DAILY_LIMIT,
+        NO_CREDENTIALS,
+        EGRESS,
+        BROKER_NOT_ENABLED,
+        SELF_TRADE,
     }
 )
 

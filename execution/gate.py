@@ -8,14 +8,17 @@ leg no longer needs it, or when what was known of the account is too old to clos
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
+from brokers.base import Side
 from execution import live
 from execution.live import LiveExecution, LiveIntent
 
 #: Seconds for which a look at the account's positions may be acted upon. Whoever trades by hand in
 #: the broker's own app is seen by the next look; an exit that waited longer asks for one.
 GRANT_SECONDS: Final = 5.0
+_MAY_REST: Final = live.AT_BROKER | {live.UNKNOWN}
 _LOST: Final = live.FINAL - {live.FILLED}
 
 
@@ -41,6 +44,29 @@ def why_not_leave(execution: LiveExecution, intent: LiveIntent, now_mono: float)
         return "SUPERSEDED"
     held = -intent.side.sign * execution.open_quantity(intent.leg_key)
     return "NOT_NEEDED" if intent.quantity + _under_way(execution, intent) > held else ""
+
+
+def in_the_way(intent: LiveIntent, others: Iterable[LiveIntent]) -> list[LiveIntent]:
+    """Orders of ``others`` that ``intent`` would trade with, were it sent now.
+
+    ``others`` are our own orders in the same real account, of whichever strategy or row. An order
+    that has left and is not final may stand in the exchange's book. Buying from oneself is no
+    trade, and the exchange cancels one of the two:
+    https://nseindia.com/trade/pan-based-self-trade-prevention-check-mechanisms-faqs
+    """
+    return [
+        other
+        for other in others
+        if other.contract_id == intent.contract_id
+        and other.side is not intent.side
+        and (other.state in _MAY_REST or (other.state == live.SENDING and other.sent_mono))
+        and _cross(intent, other)
+    ]
+
+
+def _cross(one: LiveIntent, other: LiveIntent) -> bool:
+    buy, sell = (one, other) if one.side is Side.BUY else (other, one)
+    return buy.price >= sell.price
 
 
 def _under_way(execution: LiveExecution, intent: LiveIntent) -> int:

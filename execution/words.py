@@ -57,6 +57,7 @@ CAUSES: Final[Mapping[str, str]] = {
     "UNWIND": "Filled legs were unwound because another leg failed.",
     "CANCELLED_BY_BROKER": "The broker cancelled the order.",
     "NOT_NEEDED": "An earlier order had closed the leg, so this one was not sent.",
+    "SELF_TRADE": "Another order of the same account stood in the way on the opposite side.",
     "SUPERSEDED": "The order waited too long to be sent; a newer one took its place.",
     "NOT_FILLED": "The order was not filled in time and was withdrawn.",
 }

@@ -1,19 +1,24 @@
-"""The broker accounts an executor works with: sessions, channels, instrument names."""
+"""The broker accounts an executor works with: sessions, channels, instrument names.
+
+By our rows: each has a session, an egress and problems of its own. What rows share that stand for
+one account at the broker is in :mod:`execution.engine.actors`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from brokers.base import BrokerAdapter, BrokerInstrument, Session
+from brokers.base import BrokerInstrument, Session
 from brokers.endpoints import endpoints, is_enabled
 from brokers.registry import get_adapter
 from brokers.routes import Route
 from brokers.selectors import TradingAccount, instrument_names, trading_accounts
+from execution.alarms import SESSION_EXPIRED, UNREACHABLE
 from execution.engine.channel import CONNECTIONS_PER_ACCOUNT, Channel
 from execution.engine.connecting import kernel_timeout
 from execution.engine.places import CONNECTS, Places
@@ -53,13 +58,14 @@ class Accounts:
         self.problems: dict[int, str] = {}
         self._look_again: dict[int, float] = {}
         self._dead: dict[int, tuple[str, float]] = {}
+        self._ways: dict[int, Route] = {}
         self._names: dict[str, dict[int, BrokerInstrument]] = {}
         self._deadlines: Deadlines | None = None
         self._pacers = Pacers()
         self._places = Places(CONNECTS)
         self._warming: dict[Channel, asyncio.Task[None]] = {}
 
-    async def open_for(self, executions: Iterable[LiveExecution]) -> None:
+    async def open_for(self, executions: Collection[LiveExecution]) -> None:
         """Have a channel (or a problem) for every account of ``executions`` that lacks one.
 
         Who had a problem a moment ago is not asked about again: an account that cannot be reached
@@ -75,6 +81,7 @@ class Accounts:
         }
         if wanted:
             await self._read(wanted)
+            self.tell(executions)
 
     async def refresh(self, executions: Iterable[LiveExecution]) -> None:
         """Read the accounts of ``executions`` again: sessions, switches and egress as they are now.
@@ -101,28 +108,60 @@ class Accounts:
             if account is None or session is None or self._is_dead(account_id, session):
                 self._look_again[account_id] = clock.monotonic() + LOOK_AGAIN
                 self._retire(account_id)
-            elif not is_enabled(account.broker) or _route(account) is None:
+                continue
+            way = self._way(account)
+            if way is None:
                 self._look_again[account_id] = clock.monotonic() + LOOK_AGAIN
-            elif not self._is_current(account, session):
+            elif not self._is_current(account_id, session, way):
                 self._retire(account_id)
-                self.channels[account_id] = self._channel(account, session, shard)
-                for execution in self._executor.of_account(account_id):
-                    self._executor.rounds.calm(
-                        execution.id, "SESSION_EXPIRED", fact="the customer has logged in again"
-                    )
+                self._keep(self._channel(account, session, way, shard))
+
+    def _keep(self, channel: Channel) -> None:
+        self.channels[channel.account_id] = channel
+        actor = self._executor.actors.of(channel.real, channel.account_id)
+        actor.channels[channel.account_id] = channel
+        for execution in self._executor.of_account(channel.account_id):
+            for cause in UNREACHABLE:
+                self._executor.rounds.calm(
+                    execution.id, cause, fact="the account can be reached again"
+                )
+
+    def _way(self, account: TradingAccount) -> Route | None:
+        """How everything of this account leaves: as it says now, else as it last could.
+
+        Somebody sets an egress that orders cannot take, or a broker is switched off: no entry
+        leaves (``problems``), and what is open is closed by the way that the broker knows. None:
+        there has been no such way since this process began, and a person is told.
+        """
+        route = _route(account) if is_enabled(account.broker) else None
+        if route is not None:
+            self._ways[account.account_id] = route
+        return route or self._ways.get(account.account_id)
+
+    def tell(self, executions: Iterable[LiveExecution]) -> None:
+        """Ask for a person where something is at the broker and its account cannot be reached."""
+        for execution in executions:
+            problem = self.problems.get(execution.account_id, "")
+            # A disabled account with a living session is left all the same.
+            cause = problem if problem in UNREACHABLE else SESSION_EXPIRED
+            if (
+                problem
+                and execution.environment != Environment.TEST
+                and execution.account_id not in self.channels
+                and execution.has_something_open()
+            ):
+                self._executor.rounds.alarm(execution.id, cause)
 
     def _is_dead(self, account_id: int, session: Session) -> bool:
         """Whether the broker has refused this very session before."""
         token, until = self._dead.get(account_id, ("", 0.0))
         return token == session.access_token and clock.monotonic() < until
 
-    def _is_current(self, account: TradingAccount, session: Session) -> bool:
+    def _is_current(self, account_id: int, session: Session, way: Route) -> bool:
         """Whether the account's channel is as the account is now: its sockets are watched, so it
         is replaced only where something has changed."""
-        channel = self.channels.get(account.account_id)
-        return (
-            channel is not None and channel.session == session and channel.route == _route(account)
-        )
+        channel = self.channels.get(account_id)
+        return channel is not None and channel.session == session and channel.route == way
 
     def _problem(self, account: TradingAccount | None) -> str:
         if account is None:
@@ -135,7 +174,9 @@ class Accounts:
             return "BROKER_NOT_ENABLED"
         return "" if _route(account) is not None else "EGRESS"
 
-    def _channel(self, account: TradingAccount, session: Session, shard: int) -> Channel:
+    def _channel(
+        self, account: TradingAccount, session: Session, way: Route, shard: int
+    ) -> Channel:
         rounds, timing = self._executor.rounds, self._executor.timing
         adapter = get_adapter(account.broker)
         loop = asyncio.get_running_loop()
@@ -143,14 +184,16 @@ class Accounts:
             self._deadlines = Deadlines(loop)
         return Channel(
             account_id=account.account_id,
-            broker=account.broker,
+            real=account.real,
             shard=shard,
             session=session,
             adapter=adapter,
             pacer=self._pacers.of(adapter.capabilities, account.client_id),
-            route=_route(account) or Route(endpoints(account.broker).api),
+            route=way,
             timeout=timing.answer_timeout,
-            drop_after=kernel_timeout(timing.answer_timeout, self._visibility(adapter)),
+            drop_after=kernel_timeout(
+                timing.answer_timeout, timing.visibility(adapter.capabilities)
+            ),
             places=self._places,
             loop=loop,
             deadlines=self._deadlines,
@@ -159,10 +202,6 @@ class Accounts:
             on_answer=rounds.on_answer,
             on_not_sent=rounds.on_not_sent,
         )
-
-    def _visibility(self, adapter: BrokerAdapter) -> float:
-        override = self._executor.timing.visibility_delay
-        return float(adapter.capabilities.visibility_delay) if override is None else override
 
     def warm_up(self, account_ids: Iterable[int]) -> None:
         """Begin to open the connections of accounts ahead of T; nobody waits for them.
@@ -216,21 +255,29 @@ class Accounts:
 
     def _retire(self, account_id: int) -> None:
         """No new call through this channel; answers under way are heard."""
-        channel = self.channels.pop(account_id, None)
+        channel = self._let_go(account_id)
         if channel is not None:
             channel.retire()
 
+    def _let_go(self, account_id: int) -> Channel | None:
+        channel = self.channels.pop(account_id, None)
+        actor = self._executor.actors.at(account_id)
+        if actor is not None:
+            actor.channels.pop(account_id, None)
+        return channel
+
     def drop_shard(self, shard: int) -> None:
         """Close the channels of a shard that is no longer ours."""
-        for account_id in [a for a, c in self.channels.items() if c.shard == shard]:
-            self.channels.pop(account_id).close()
-            self.problems.pop(account_id, None)
+        for channel in [c for c in self.channels.values() if c.shard == shard]:
+            self._let_go(channel.account_id)
+            channel.close()
+            self.problems.pop(channel.account_id, None)
 
     def close(self) -> None:
         """Close every channel."""
-        for channel in self.channels.values():
+        for channel in list(self.channels.values()):
+            self._let_go(channel.account_id)
             channel.close()
-        self.channels.clear()
 
     def submit(self, execution: LiveExecution, intent: LiveIntent) -> bool:
         """Hand a committed order to its account's channel; False when there is none."""

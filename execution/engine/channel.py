@@ -1,4 +1,7 @@
-"""One broker account at work: its connections, its pace, its queue of orders to send."""
+"""One row of a broker account at work: its session, connections, queue of orders to send.
+
+Several rows may stand for one real account (:mod:`execution.engine.actors`): they share its pace.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import structlog
 
 from brokers.base import BrokerAdapter, HttpResponse, Session
 from brokers.pace import ORDER_CALLS
+from brokers.realaccount import RealAccount
 from brokers.routes import Route
 from execution import live
 from execution.engine.places import Places
@@ -23,6 +27,10 @@ from quantleap.core import clock
 log = structlog.get_logger(__name__)
 #: The answer of ``may_send`` for an entry whose second has not come.
 EARLY: Final = "EARLY"
+#: The answer of ``may_send`` while an order of our own stands in an order's way.
+WAITS: Final = "WAITS"
+#: Seconds until an order that waits for another one is asked about again.
+ASK_AGAIN: Final = 0.02
 
 CONNECTIONS_PER_ACCOUNT: Final = 2
 _OK: Final = 200
@@ -39,7 +47,7 @@ class Channel:
         self,
         *,
         account_id: int,
-        broker: str,
+        real: RealAccount,
         shard: int,
         session: Session,
         adapter: BrokerAdapter,
@@ -56,7 +64,7 @@ class Channel:
         on_not_sent: Callable[[LiveIntent, str, str], None],
     ) -> None:
         self.account_id = account_id
-        self.broker = broker
+        self.real = real
         self.shard = shard
         self.session = session
         self.adapter = adapter
@@ -75,17 +83,18 @@ class Channel:
         self.pacer = pacer
         self._exits: deque[LiveIntent] = deque()
         self._entries: deque[LiveIntent] = deque()
+        #: Set aside for a moment, so that what is behind them need not wait.
+        self._aside: list[LiveIntent] = []
         self._wakeup: asyncio.TimerHandle | None = None
+        self._wakes_at = 0.0
         self._connecting = False
         self._fault = ""
         self._places = places
         self._warming = asyncio.Lock()
         self._closed = False
         self.last_used = clock.monotonic()
-        # book polling, managed by the poller
-        self.next_read_mono = 0.0
-        self.reads = 0
-        self.reading = False
+        #: Reads in a row that came to nothing, managed by the poller.
+        self.unanswered = 0
 
     async def warm_up(self, connections: int = CONNECTIONS_PER_ACCOUNT) -> bool:
         """Open connections ahead of T; whether at least one is open."""
@@ -124,9 +133,11 @@ class Channel:
     def _give_back(self) -> None:
         if self._wakeup is not None:
             self._wakeup.cancel()
+            self._wakeup = None
         self._refuse_all("")
 
     def _refuse_all(self, fault: str) -> None:
+        self._take_up()
         while queue := self._exits or self._entries:
             self._on_not_sent(queue.popleft(), "BROKER_DOWN", fault)
 
@@ -160,10 +171,23 @@ class Channel:
 
     def holds(self, intent: LiveIntent) -> bool:
         """Whether this order is queued here."""
-        return intent in self._exits or intent in self._entries
+        return intent in self._exits or intent in self._entries or intent in self._aside
 
     def drain(self) -> None:
         """Send as much of the queues as pace and connections allow: whoever leaves goes first."""
+        if self._aside:
+            self._take_up()
+        self._drain()
+        if self._aside:
+            self._wake_at(clock.monotonic() + ASK_AGAIN)
+
+    def _take_up(self) -> None:
+        """Back to the head of their queues, in their order."""
+        aside, self._aside = self._aside, []
+        for intent in reversed(aside):
+            (self._entries if intent.purpose == live.ENTRY else self._exits).appendleft(intent)
+
+    def _drain(self) -> None:
         while queue := self._exits or self._entries:
             now = clock.monotonic()
             intent = queue[0]
@@ -182,6 +206,9 @@ class Channel:
                 self._wake_at(now + max(0.0, intent.due_at.timestamp() - clock.timestamp()))
                 return
             queue.popleft()
+            if reason == WAITS:
+                self._aside.append(intent)
+                continue
             if reason:
                 self._on_not_sent(intent, reason, "")
                 continue
@@ -227,9 +254,17 @@ class Channel:
         self._on_sent(intent, now)
 
     def _wake_at(self, mono: float) -> None:
+        """Drain at ``mono`` (monotonic seconds), or earlier where that was said before."""
         if self._wakeup is not None:
+            if self._wakes_at <= mono:
+                return
             self._wakeup.cancel()
-        self._wakeup = self._loop.call_later(max(0.0, mono - clock.monotonic()), self.drain)
+        self._wakes_at = mono
+        self._wakeup = self._loop.call_later(max(0.0, mono - clock.monotonic()), self._wake)
+
+    def _wake(self) -> None:
+        self._wakeup = None
+        self.drain()
 
     def _reconnect(self) -> None:
         if not self._connecting:

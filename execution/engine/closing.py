@@ -13,6 +13,7 @@ import structlog
 
 from brokers.base import BrokerInstrument, OrderRequest, PriceBand, Product, QuoteRow, Side
 from brokers.paper.book import PaperBook
+from brokers.realaccount import RealAccount
 from execution import live, outcome
 from execution.alarms import CLOSED_OUTSIDE, UNWRITABLE, Alarm
 from execution.engine import sabotage
@@ -46,7 +47,9 @@ class ClosingDesk:
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
         self._busy: set[tuple[int, str]] = set()
-        self._refused_until: dict[tuple[int, str], float] = {}
+        #: Legs whose exit the database refused, and legs that no witness spoke of: until when.
+        self._unwritable_until: dict[Leg, float] = {}
+        self._unseen_until: dict[Leg, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._skipped: tuple[int, str] | None = None
         self._paper: dict[int, PaperBook] = {}
@@ -60,13 +63,18 @@ class ClosingDesk:
             (execution, order)
             for execution, order in exits
             if (execution.id, order.leg_key) not in self._busy
-            and now_mono >= self._refused_until.get((execution.id, order.leg_key), 0.0)
+            and self._may_be_tried((execution.id, order.leg_key), now_mono)
             and not self._sabotaged(execution, order)
         ]
         if not fresh:
             return
         self._busy.update((execution.id, order.leg_key) for execution, order in fresh)
         self._spawn(self._close(fresh))
+
+    def _may_be_tried(self, leg: Leg, now_mono: float) -> bool:
+        return now_mono >= max(
+            self._unwritable_until.get(leg, 0.0), self._unseen_until.get(leg, 0.0)
+        )
 
     def _sabotaged(self, execution: LiveExecution, order: ExitOrder) -> bool:
         if not sabotage.active(sabotage.SKIP_EXIT) or order.reason != "EXIT_TIME":
@@ -81,23 +89,41 @@ class ClosingDesk:
         task.add_done_callback(self._tasks.discard)
 
     async def _close(self, exits: Sequence[Exit]) -> None:
-        """Names and channels for all at once; from there on every account for itself."""
+        """Names and channels for all at once; from there on every real account for itself."""
         executor = self._executor
-        by_account: dict[int, list[Exit]] = defaultdict(list)
-        for execution, order in exits:
-            by_account[execution.account_id].append((execution, order))
         try:
             for broker in {execution.broker for execution, _ in exits}:
                 ids = {self._leg(e, o).contract_id for e, o in exits if e.broker == broker}
                 await executor.accounts.name(broker, ids)
-            await executor.accounts.open_for(e for e, _ in exits)
+            await executor.accounts.open_for([e for e, _ in exits])
         except DatabaseDown as error:
             await self._wait_for_database(exits, error)
+            return
+        by_account: dict[RealAccount, list[Exit]] = defaultdict(list)
+        for execution, order in self._reachable(exits):
+            by_account[execution.real].append((execution, order))
+        if not by_account:
             return
         contracts = {self._leg(e, o).contract_id for e, o in exits}
         quotes = asyncio.ensure_future(self._quotes(contracts))
         for mine in by_account.values():
             self._spawn(self._close_account(mine, quotes))
+
+    def _reachable(self, exits: Sequence[Exit]) -> list[Exit]:
+        """Exits that have a way out. The others wait for a login, and a person has been told:
+        nothing is written that could not be sent."""
+        channels = self._executor.accounts.channels
+        there: list[Exit] = []
+        lost: list[Exit] = []
+        for execution, order in exits:
+            has_way = execution.environment == Environment.TEST or execution.account_id in channels
+            (there if has_way else lost).append((execution, order))
+        if lost:
+            until = clock.monotonic() + AGAIN_AFTER
+            self._unseen_until.update({(e.id, order.leg_key): until for e, order in lost})
+            self._executor.accounts.tell([execution for execution, _ in lost])
+            self._let_go(lost)
+        return there
 
     async def _wait_for_database(self, exits: Sequence[Exit], error: DatabaseDown) -> None:
         log.warning("exit_waits_for_database", reason=str(error))
@@ -151,7 +177,7 @@ class ClosingDesk:
         for execution, order in exits:
             units = allowed.get((execution.id, order.leg_key), 0)
             if units is None:
-                self._refused_until[execution.id, order.leg_key] = now_mono + AGAIN_AFTER
+                self._unseen_until[execution.id, order.leg_key] = now_mono + AGAIN_AFTER
                 continue
             quantity = min(order.quantity, units)
             if quantity < order.quantity:
@@ -197,7 +223,7 @@ class ClosingDesk:
             if execution.id in refused:
                 execution.alarms.add((UNWRITABLE, ""))
                 execution.cause = UNWRITABLE
-                self._refused_until[execution.id, order.leg_key] = until
+                self._unwritable_until[execution.id, order.leg_key] = until
 
     @staticmethod
     def _leg(execution: LiveExecution, order: ExitOrder) -> ResolvedLeg:
@@ -283,7 +309,7 @@ class ClosingDesk:
         return now - dt.timedelta(seconds=self._executor.timing.quote_age_risk)
 
     async def _allowed(self, exits: Sequence[Exit]) -> Mapping[Leg, int | None]:
-        """Units each leg of one account may close, by (execution, leg); None: nobody knows yet."""
+        """Units each leg of one real account may close; None: nobody knows yet."""
         paper: dict[Leg, int | None] = {
             (e.id, o.leg_key): o.quantity for e, o in exits if e.environment == Environment.TEST
         }
@@ -294,7 +320,9 @@ class ClosingDesk:
         }
         if not asked:
             return paper
-        return paper | await self._witnesses.allowed(exits[0][0].account_id, asked)
+        first = exits[0][0]
+        actor = self._executor.actors.of(first.real, first.account_id)
+        return paper | await self._witnesses.allowed(actor, asked)
 
     # -- cancels and paper ---------------------------------------------------------------------
     def cancel(self, execution: LiveExecution, intent: LiveIntent) -> None:

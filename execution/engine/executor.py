@@ -22,6 +22,7 @@ import structlog
 from execution.arming import DueStrategy, arm_due
 from execution.engine import leases, loading
 from execution.engine.accounts import Accounts
+from execution.engine.actors import Actors
 from execution.engine.control import ControlWatch
 from execution.engine.dbpool import DatabaseDown, DatabasePool
 from execution.engine.entry import EntryDesk
@@ -57,8 +58,7 @@ class Executor:
         self.tokens: dict[int, int] = {}
         self.runs: dict[int, LiveRun] = {}
         self.executions: dict[int, LiveExecution] = {}
-        self._by_account: dict[int, dict[int, LiveExecution]] = {}
-        self.intents: dict[int, dict[str, LiveIntent]] = {}
+        self.actors = Actors()
         self.unfinished: dict[str, LiveIntent] = {}
         #: Executions and intents whose commit is under way: nobody else may find them meanwhile.
         self.entering: set[int] = set()
@@ -228,9 +228,8 @@ class Executor:
     def forget(self, execution: LiveExecution) -> None:
         """Drop an execution that is over, or that is somebody else's now."""
         self.executions.pop(execution.id, None)
-        self._by_account.get(execution.account_id, {}).pop(execution.id, None)
+        self.actors.of(execution.real, execution.account_id).drop(execution)
         for intent in execution.intents:
-            self.intents.get(intent.account_id, {}).pop(intent.code, None)
             self.unfinished.pop(intent.code, None)
 
     def adopt(self, executions: Iterable[LiveExecution]) -> list[LiveExecution]:
@@ -246,18 +245,22 @@ class Executor:
                 continue
             adopted.append(execution)
             self.executions[execution.id] = execution
-            self._by_account.setdefault(execution.account_id, {})[execution.id] = execution
+            actor = self.actors.of(execution.real, execution.account_id)
+            actor.executions[execution.id] = execution
             for intent in execution.intents:
                 self.hold(intent)
         return adopted
 
     def of_account(self, account_id: int) -> list[LiveExecution]:
-        """The executions that are held of one broker account."""
-        return list(self._by_account.get(account_id, {}).values())
+        """The executions that are held of one row of ours."""
+        actor = self.actors.at(account_id)
+        held = [] if actor is None else list(actor.executions.values())
+        return [execution for execution in held if execution.account_id == account_id]
 
     def hold(self, intent: LiveIntent) -> None:
-        """Hold one intent, by account and, while unfinished, by itself."""
-        self.intents.setdefault(intent.account_id, {})[intent.code] = intent
+        """Hold one intent of an execution that is held, and, while unfinished, by itself."""
+        execution = self.executions[intent.execution_id]
+        self.actors.of(execution.real, execution.account_id).hold(intent)
         if not intent.is_final:
             self.unfinished[intent.code] = intent
 

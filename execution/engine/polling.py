@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
@@ -14,6 +14,7 @@ from brokers.base import BookRead, BookState, HttpRequest, HttpResponse, OrderRe
 from brokers.http import TransportError
 from execution import live, outcome
 from execution.engine import places, sabotage
+from execution.engine.actors import Actor
 from execution.engine.channel import Channel
 from execution.engine.places import Places
 from execution.live import LiveIntent
@@ -55,10 +56,10 @@ class BookPoller:
 
     def soon(self, account_id: int) -> None:
         """An order of this account was just answered: its fill should be in the book shortly."""
-        channel = self._executor.accounts.channels.get(account_id)
-        if channel is not None:
-            channel.reads = 0
-            channel.next_read_mono = max(channel.next_read_mono, clock.monotonic() + FIRST_READ)
+        actor = self._executor.actors.at(account_id)
+        if actor is not None:
+            actor.reads = 0
+            actor.next_read_mono = max(actor.next_read_mono, clock.monotonic() + FIRST_READ)
 
     # -- the loop ----------------------------------------------------------------------------
     async def loop(self) -> None:
@@ -66,16 +67,15 @@ class BookPoller:
         while True:
             await self._executor.quiet.over()
             now = clock.monotonic()
-            for account_id, intents in self._waiting(now).items():
-                channel = self._executor.accounts.channels.get(account_id)
-                if channel is None:
-                    await self._open_missing(intents)
-                elif not channel.reading and channel.next_read_mono <= now:
-                    self._start(channel, intents)
+            waiting = self._waiting(now)
+            await self._open_missing(waiting)
+            for actor, intents in waiting.items():
+                if not actor.reading and actor.next_read_mono <= now:
+                    self._start(actor, intents)
             await asyncio.sleep(PERIOD)
 
-    def _waiting(self, now: float) -> dict[int, list[LiveIntent]]:
-        waiting: dict[int, list[LiveIntent]] = defaultdict(list)
+    def _waiting(self, now: float) -> dict[Actor, list[LiveIntent]]:
+        waiting: dict[Actor, list[LiveIntent]] = defaultdict(list)
         late = self._executor.timing.answer_timeout + STALE_SENDING
         for intent in list(self._executor.unfinished.values()):
             if intent.is_final:
@@ -86,7 +86,9 @@ class BookPoller:
             elif self._is_stranded(intent):
                 self._executor.rounds.on_not_sent(intent, "BROKER_DOWN")
             if intent.state in (live.UNKNOWN, live.ACCEPTED, live.PARTIAL):
-                waiting[intent.account_id].append(intent)
+                actor = self._executor.actors.at(intent.account_id)
+                if actor is not None:
+                    waiting[actor].append(intent)
         return waiting
 
     def _is_stranded(self, intent: LiveIntent) -> bool:
@@ -101,25 +103,36 @@ class BookPoller:
         waits = channel is not None and channel.holds(intent)
         return not waits and not executor.rounds.is_fenced(intent)
 
-    async def _open_missing(self, intents: Sequence[LiveIntent]) -> None:
-        executions = self._executor.executions
-        owners = [executions[i.execution_id] for i in intents if i.execution_id in executions]
-        await self._executor.accounts.open_for(owners)
+    async def _open_missing(self, waiting: Mapping[Actor, Sequence[LiveIntent]]) -> None:
+        """Look again for the sessions of rows that have none, of all of them at once."""
+        executor = self._executor
+        owners = {
+            intent.execution_id
+            for actor, intents in waiting.items()
+            for intent in intents
+            if intent.account_id not in actor.channels
+            and intent.execution_id in executor.executions
+        }
+        if owners:
+            await executor.accounts.open_for([executor.executions[key] for key in owners])
 
-    def _start(self, channel: Channel, intents: Sequence[LiveIntent]) -> None:
-        channel.reading = True
-        task = asyncio.create_task(self._read(channel, intents))
+    def _start(self, actor: Actor, intents: Sequence[LiveIntent]) -> None:
+        channel = actor.reader()
+        if channel is None:
+            return
+        actor.reading = True
+        task = asyncio.create_task(self._read(actor, channel, intents))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _read(self, channel: Channel, intents: Sequence[LiveIntent]) -> None:
+    async def _read(self, actor: Actor, channel: Channel, intents: Sequence[LiveIntent]) -> None:
         try:
             await self._book(channel, READS)
             self._escalate(intents)
         finally:
-            channel.reading = False
-            channel.reads += 1
-            channel.next_read_mono = clock.monotonic() + self._pause(channel, intents)
+            actor.reading = False
+            actor.reads += 1
+            actor.next_read_mono = clock.monotonic() + self._pause(actor, channel, intents)
 
     async def _book(self, channel: Channel, urgency: Urgency) -> BookRead:
         """One look at the order book, noted with our own orders."""
@@ -132,16 +145,22 @@ class BookPoller:
         if book.ok:
             self._apply(channel, book.orders, started)
         elif book.cause == "SESSION_EXPIRED":
-            self._executor.accounts.forget_session(channel.account_id)
+            self._forget(channel)
         elif book.cause == "RATE_LIMIT":
             channel.throttled(response, Call.READ, book.message)
         return book
 
-    def _pause(self, channel: Channel, intents: Sequence[LiveIntent]) -> float:
+    def _forget(self, channel: Channel) -> None:
+        """Its session has ended, unless another one has taken its place meanwhile."""
+        if self._executor.accounts.channels.get(channel.account_id) is channel:
+            self._executor.accounts.forget_session(channel.account_id)
+
+    @staticmethod
+    def _pause(actor: Actor, channel: Channel, intents: Sequence[LiveIntent]) -> float:
         budget = 1 / float(channel.adapter.capabilities.book_reads_per_second)
         if any(intent.state == live.UNKNOWN for intent in intents):
             return max(budget, UNKNOWN_EVERY)
-        return max(budget, min(REST_EVERY, 0.25 * float(2**channel.reads)))
+        return max(budget, min(REST_EVERY, 0.25 * float(2**actor.reads)))
 
     # -- what a book says --------------------------------------------------------------------
     def _apply(self, channel: Channel, orders: Sequence[OrderReport], started: float) -> None:
@@ -152,7 +171,8 @@ class BookPoller:
             tag = parse_tag(report.tag)
             if tag is not None:
                 by_code[tag.code].append((tag.attempt, report))
-        for intent in list(executor.intents.get(channel.account_id, {}).values()):
+        actor = executor.actors.of(channel.real, channel.account_id)
+        for intent in list(actor.intents.values()):
             if intent.state in (live.PLANNED, live.SENDING) and intent.sends == 0:
                 continue
             found = self._mine(intent, by_code.get(intent.code, ()))
@@ -171,7 +191,7 @@ class BookPoller:
                 changed = outcome.apply_absence(
                     intent,
                     read_started_mono=started,
-                    visibility_delay=self._visibility(channel),
+                    visibility_delay=executor.timing.visibility(channel.adapter.capabilities),
                     at=now,
                     now_mono=now_mono,
                     jitter=executor.random.random(),
@@ -213,11 +233,6 @@ class BookPoller:
             return current[0]
         return alive[0] if alive else None
 
-    def _visibility(self, channel: Channel) -> float:
-        override = self._executor.timing.visibility_delay
-        own = float(channel.adapter.capabilities.visibility_delay)
-        return own if override is None else override
-
     def _escalate(self, intents: Sequence[LiveIntent]) -> None:
         now, now_mono = self._executor.now(), clock.monotonic()
         for intent in intents:
@@ -226,31 +241,36 @@ class BookPoller:
                 self._executor.rounds.changed(intent)
 
     # -- single calls ------------------------------------------------------------------------
-    async def orders(self, account_id: int) -> Sequence[OrderReport] | None:
+    async def orders(self, actor: Actor) -> Sequence[OrderReport] | None:
         """The whole order book now, other people's orders included; None when it was not read.
 
         What it says of our own orders is noted before it is returned.
         """
-        channel = self._executor.accounts.channels.get(account_id)
-        if channel is None:
-            return None
-        book = await self._book(channel, EXITS)  # an exit waits for it
-        return book.orders if book.ok else None
+        while (channel := actor.reader()) is not None:
+            book = await self._book(channel, EXITS)  # an exit waits for it
+            if book.ok:
+                return book.orders
+            if channel is actor.channels.get(channel.account_id):
+                return None  # it was not its session that ended: nobody else's is any better
+        return None
 
-    async def positions(self, account_id: int) -> PositionRead | None:
-        """Net positions of an account; None when it has no channel or did not answer."""
-        channel = self._executor.accounts.channels.get(account_id)
-        if channel is None:
-            return None
-        await channel.paced(Call.READ, EXITS)  # an exit waits for it
-        response, _ = await self._placed(channel, channel.adapter.positions(channel.session))
-        if response is None:
-            return None
-        return await self._parsed(channel.adapter.parse_positions, response)
+    async def positions(self, actor: Actor) -> PositionRead | None:
+        """Net positions of an account; None when nobody is logged in or there was no answer."""
+        while (channel := actor.reader()) is not None:
+            await channel.paced(Call.READ, EXITS)  # an exit waits for it
+            response, _ = await self._placed(channel, channel.adapter.positions(channel.session))
+            if response is None:
+                return None
+            found = await self._parsed(channel.adapter.parse_positions, response)
+            if found.cause != "SESSION_EXPIRED":
+                return found
+            self._forget(channel)
+        return None
 
     async def cancel(self, intent: LiveIntent) -> None:
         """Send a cancel; whatever it answers, the book is read next."""
-        channel = self._executor.accounts.channels.get(intent.account_id)
+        actor = self._executor.actors.at(intent.account_id)
+        channel = None if actor is None else actor.changer(intent.account_id)
         if channel is None:
             return
         request = channel.adapter.cancel_order(channel.session, intent.broker_order_id)
@@ -283,7 +303,10 @@ class BookPoller:
     async def _fetch(self, channel: Channel, request: HttpRequest) -> HttpResponse | None:
         """The answer, or None when there was none in time (which proves nothing)."""
         try:
-            return await self._clients.send(request, channel.route)
+            response = await self._clients.send(request, channel.route)
         except TransportError as error:
             log.info("broker_read_failed", account=channel.account_id, reason=error.message)
+            channel.unanswered += 1
             return None
+        channel.unanswered = 0
+        return response

@@ -72,6 +72,7 @@ class Recovery:
                     intent.unknown_since_mono = now
         loaded = executor.adopt(one for one in loaded if one.shard in executor.tokens)
         executor.rounds.touch(loaded)
+        executor.accounts.tell(loaded)
         # A shard that was lost and claimed again while we read is loaded anew.
         self._fresh -= {shard for shard, token in shards.items() if self._token(shard) == token}
         if loaded:
@@ -109,7 +110,7 @@ class Recovery:
         # Memory first: what is granted while we read must not look forgotten.
         await self._settle_doubts()
         stored = await executor.db.run(loading.unfinished_codes, shards)
-        held = {code for mine in executor.intents.values() for code in mine}
+        held = {code for actor in executor.actors for code in actor.intents}
         forgotten = stored - held
         if forgotten:
             await self._find(forgotten, shards)
@@ -122,7 +123,7 @@ class Recovery:
         missing = [
             intent
             for intent in loaded
-            if intent.code not in executor.intents.get(intent.account_id, {})
+            if not self._is_held(intent)
             and intent.code not in executor.inserting
             and intent.execution_id not in executor.entering
             and intent.shard in executor.tokens
@@ -137,6 +138,10 @@ class Recovery:
         self._unsent(attached)
         if attached:
             log.warning("unheard_commit_found", intents=len(attached))
+
+    def _is_held(self, intent: LiveIntent) -> bool:
+        actor = self._executor.actors.at(intent.account_id)
+        return actor is not None and intent.code in actor.intents
 
     def _unsent(self, intents: Sequence[LiveIntent]) -> None:
         """Rows we committed without hearing of it: SENDING there, never sent by anybody."""

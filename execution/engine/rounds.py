@@ -15,11 +15,12 @@ import structlog
 from brokers.base import BrokerInstrument, OrderRequest, Outcome, Product, SendResult
 from brokers.registry import get_adapter
 from execution import live, outcome
-from execution.alarms import UNWRITABLE, Alarm
+from execution.alarms import SELF_TRADE, UNWRITABLE, Alarm
 from execution.engine import sabotage
 from execution.engine.alarming import AlarmDesk
 from execution.engine.channel import EARLY
 from execution.engine.closing import ClosingDesk
+from execution.engine.crossing import CrossingDesk
 from execution.engine.refusals import REFUSED_AGAIN
 from execution.engine.transport import Answer, serialise
 from execution.engine.writing import Batch, StatusChange, Written, write
@@ -60,6 +61,7 @@ class Rounds:
         self.alarms = AlarmDesk()
         self._refused_until: dict[int, float] = {}
         self.closing = ClosingDesk(executor)
+        self.crossing = CrossingDesk(executor)
         self._twice: LiveIntent | None = None
 
     # -- noticing ----------------------------------------------------------------------------
@@ -310,16 +312,18 @@ class Rounds:
         if now >= run.closes_unix:
             return SESSION_OVER
         if intent.purpose != live.ENTRY:
-            return why_not_leave(execution, intent, now_mono)
+            kept = why_not_leave(execution, intent, now_mono)
+            return kept or self.crossing.why_wait(execution, intent, now_mono)
         if stopped := why_not_enter(execution):
             return stopped
         if now < run.entry_unix and not sabotage.active(sabotage.SEND_EARLY):
             return EARLY
         if now > run.grace_unix:
-            return "GRACE_OVER"
-        return executor.control.current.blocked(
+            return SELF_TRADE if self.crossing.is_waiting(execution, intent) else "GRACE_OVER"
+        blocked = executor.control.current.blocked(
             run.template_id, now_mono, executor.timing.control_age
         )
+        return blocked or self.crossing.why_wait(execution, intent, now_mono)
 
     def sabotage_twice(self, intent: LiveIntent) -> bool:
         """Whether this is the one order that the sabotage sends twice, asking nobody."""

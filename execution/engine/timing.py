@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
+from brokers.base import Capabilities
+
 
 @dataclass(frozen=True, slots=True)
 class Timing:
@@ -30,6 +32,12 @@ class Timing:
     def grace_delta(self) -> dt.timedelta:
         """Entry grace as a timedelta."""
         return dt.timedelta(seconds=self.grace)
+
+    def visibility(self, capabilities: Capabilities) -> float:
+        """Seconds after which an accepted order must stand in the broker's book."""
+        if self.visibility_delay is not None:
+            return self.visibility_delay
+        return float(capabilities.visibility_delay)
 
 
 def from_settings() -> Timing:

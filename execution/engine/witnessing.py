@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from brokers.base import BrokerInstrument, NetPosition, OrderReport, Product
+from brokers.realaccount import RealAccount
 from execution.alarms import NO_WITNESS
+from execution.engine.actors import Actor
 from execution.exits import Tracked, Witnesses, believed_net, exit_quantities
 from execution.live import LiveExecution
 from quantleap.core import clock
@@ -47,36 +49,39 @@ class _Doubt:
 
 
 class WitnessDesk:
-    """Remembers of each account and contract since when something does not fit."""
+    """Remembers of each real account and contract since when something does not fit."""
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
-        self._doubts: dict[tuple[int, int], _Doubt] = {}
+        self._doubts: dict[tuple[RealAccount, int], _Doubt] = {}
         self._waiting: dict[Leg, float] = {}
-        self._reads: dict[tuple[str, int], asyncio.Task[Any]] = {}
+        self._reads: dict[tuple[str, RealAccount], asyncio.Task[Any]] = {}
 
-    async def allowed(self, account_id: int, legs: Mapping[Leg, int]) -> dict[Leg, int | None]:
+    async def allowed(self, actor: Actor, legs: Mapping[Leg, int]) -> dict[Leg, int | None]:
         """Units that each leg may close; None: nobody knows yet. ``legs``: their contracts."""
         poller = self._executor.poller
-        read = self._begin(("positions", account_id), poller.positions)
-        book = self._begin(("book", account_id), poller.orders)
+        read = self._begin("positions", actor, poller.positions)
+        book = self._begin("book", actor, poller.orders)
         await self._heard({read, book})
         found, orders = _answer(read), _answer(book)
         positions = found.positions if found is not None and found.ok else None
         allowed: dict[Leg, int | None] = {}
         for contract_id in set(legs.values()):
-            shared = self._share(account_id, contract_id, positions, orders)
+            shared = self._share(actor, contract_id, positions, orders)
             for leg, contract in legs.items():
                 if contract == contract_id:
                     allowed[leg] = None if shared is None else shared.get(leg, 0)
         self._alarm(allowed)
         return allowed
 
-    def _begin(self, key: tuple[str, int], ask: Callable[[int], Awaitable[T]]) -> asyncio.Task[T]:
+    def _begin(
+        self, what: str, actor: Actor, ask: Callable[[Actor], Awaitable[T]]
+    ) -> asyncio.Task[T]:
         """The read under way, or a new one: a broker that hangs is not asked more and more."""
+        key = what, actor.real
         task = self._reads.get(key)
         if task is None:
-            task = asyncio.ensure_future(ask(key[1]))
+            task = asyncio.ensure_future(ask(actor))
             self._reads[key] = task
             task.add_done_callback(lambda _: self._reads.pop(key, None))
         return task
@@ -91,31 +96,31 @@ class WitnessDesk:
 
     def _share(
         self,
-        account_id: int,
+        actor: Actor,
         contract_id: int,
         positions: Sequence[NetPosition] | None,
         orders: Sequence[OrderReport] | None,
     ) -> dict[Leg, int] | None:
-        executor = self._executor
-        mine = executor.of_account(account_id)
+        # Of all rows that stand for this account: the broker's net is that of all together.
+        mine = list(actor.executions.values())
         if not mine:
             return {}  # over since we asked
         legs = _tracked(mine, contract_id)
         tracked = [Tracked(number, held) for number, (_, held) in enumerate(legs)]
-        name = executor.accounts.instrument(mine[0].broker, contract_id)
+        name = self._executor.accounts.instrument(actor.real.broker, contract_id)
         ours = sum(one.quantity for one in tracked)
         net = None if positions is None or name is None else net_of_positions(positions, name)
         witnesses = Witnesses(
             positions=net,
             book=None if orders is None or name is None else net_of_orders(orders, name),
-            settled=self._is_settled((account_id, contract_id), net, ours),
+            settled=self._is_settled((actor.real, contract_id), net, ours),
         )
         believed = believed_net(ours, witnesses)
         if believed is None:
             return None
         return {legs[key][0]: units for key, units in exit_quantities(tracked, believed).items()}
 
-    def _is_settled(self, place: tuple[int, int], net: int | None, ours: int) -> bool:
+    def _is_settled(self, place: tuple[RealAccount, int], net: int | None, ours: int) -> bool:
         """Whether the positions have shown this very difference for long enough."""
         now = clock.monotonic()
         doubt = self._doubts.get(place)

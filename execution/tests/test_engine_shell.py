@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from brokers import vault
 from brokers.models import BrokerAccount
 from execution.models import Execution, OrderIntent, Run
 from execution.tests.factories import log_in
@@ -124,6 +125,28 @@ def test_the_exits_of_a_disabled_account_were_missed(
     wait_until(runs_closed, 60)
     assert open_at_brokers(house.control) == []
     assert {e.status for e in Execution.objects.all()} == {"CLOSED"}
+
+
+def test_an_egress_that_cannot_be_used_keeps_a_position_open_and_a_person_is_told_why(
+    house: House, executor: Callable[[], Any]
+) -> None:
+    """After a restart nobody knows another way to the broker. Told was NO_WITNESS, and every few
+    seconds an exit was written that could not be sent."""
+    accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 7)), 2)
+    first = executor()
+    wait_until(lambda: Execution.objects.filter(status="OPEN").count() == 2, 40)
+    lost = accounts[0]
+    sealed = vault.seal(lost, "egress", "http://10.0.0.9:3128")
+    BrokerAccount.objects.filter(pk=lost.pk).update(egress=sealed)
+    first.stop()
+    executor()
+    wait_until(lambda: Execution.objects.filter(status="CLOSED").count() == 1, 40)
+    wait_until(lambda: Execution.objects.get(account=lost).needs_attention, 20)
+    assert Execution.objects.get(account=lost).cause == "EGRESS"
+    assert not OrderIntent.objects.filter(account=lost, purpose="EXIT").exists()
+    BrokerAccount.objects.filter(pk=lost.pk).update(egress="")
+    wait_until(runs_closed, 40)
+    assert open_at_brokers(house.control) == []
 
 
 # -- stops ---------------------------------------------------------------------------------------

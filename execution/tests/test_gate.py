@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from brokers.base import Side
 from execution import live
-from execution.gate import GRANT_SECONDS, why_not_enter, why_not_leave
+from execution.gate import GRANT_SECONDS, in_the_way, why_not_enter, why_not_leave
 from execution.live import LiveExecution, LiveIntent
 from execution.tests.inmemory import LOT, live_execution, live_intent
 
@@ -99,3 +100,48 @@ def test_what_an_earlier_exit_may_still_close_is_not_closed_beside_it(state: str
 def test_the_wrong_side_never_leaves() -> None:
     execution = sold()
     assert why_not_leave(execution, leaving(execution, side=Side.SELL), NOW) == "NOT_NEEDED"
+
+
+# -- our own orders on the other side -------------------------------------------------------------
+def resting(price: str = "98.00", **fields: Any) -> LiveIntent:
+    """A sell of another strategy of the same account, at the broker."""
+    values: dict[str, Any] = {"state": live.ACCEPTED, "price": Decimal(price), "sent_mono": NOW}
+    return live_intent(**{**values, **fields})
+
+
+def buying(price: str = "103.00", **fields: Any) -> LiveIntent:
+    return live_intent(**{"side": Side.BUY, "price": Decimal(price), **fields})
+
+
+@pytest.mark.parametrize("purpose", [live.ENTRY, live.EXIT, live.UNWIND])
+@pytest.mark.parametrize("state", [live.SENDING, live.UNKNOWN, live.ACCEPTED, live.PARTIAL])
+def test_two_strategies_of_one_account_would_have_traded_with_each_other(
+    state: str, purpose: str
+) -> None:
+    """Whatever has left and is not final may stand in the exchange's book."""
+    other = resting(state=state)
+    assert in_the_way(buying(purpose=purpose), [other]) == [other]
+
+
+def test_prices_decide_whether_two_orders_meet() -> None:
+    other = resting("103.00")
+    assert in_the_way(buying("103.00"), [other]) == [other]
+    assert in_the_way(buying("102.95"), [other]) == []
+    mine = buying("100.00", state=live.ACCEPTED)
+    assert in_the_way(resting("100.05"), [mine]) == []
+    assert in_the_way(resting("100.00"), [mine]) == [mine]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        resting(side=Side.BUY),
+        resting(contract_id=2),
+        resting(state=live.PLANNED),
+        resting(state=live.SENDING, sent_mono=0.0),
+        *(resting(state=state) for state in sorted(live.FINAL)),
+    ],
+    ids=["same side", "another contract", "planned", "not sent yet", *sorted(live.FINAL)],
+)
+def test_what_cannot_meet_an_order_is_not_in_its_way(other: LiveIntent) -> None:
+    assert in_the_way(buying(), [other]) == []

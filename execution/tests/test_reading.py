@@ -151,13 +151,14 @@ def test_readers_that_hang_keep_no_place_of_those_that_are_answered() -> None:
         async with wire.broker(lambda request, before: wire.reply(book(500)[0])) as (url, _):
             told = wire.Told()
             hanging = wire.channel(f"http://127.0.0.1:{port}", told)
-            healthy = wire.channel(url, told)
-            healthy.account_id = 2
-            poller = BookPoller(wire.executor(hanging, healthy))
+            other = wire.REAL._replace(client_id="AB5678")
+            healthy = wire.channel(url, told, account_id=2, real=other)
+            house = wire.executor(hanging, healthy)
+            poller = BookPoller(house)
             poller._places = Places(1)
-            waiting = asyncio.create_task(poller.positions(1))
+            waiting = asyncio.create_task(poller.positions(wire.actor_of(house, hanging)))
             await asyncio.sleep(0)
-            read = await poller.positions(2)
+            read = await poller.positions(wire.actor_of(house, healthy))
             done = waiting.done()
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
@@ -208,7 +209,7 @@ async def _book(channel: Channel, poller: BookPoller) -> None:
 
 
 async def _positions(channel: Channel, poller: BookPoller) -> None:
-    await poller.positions(channel.account_id)
+    await poller.positions(wire.actor_of(poller._executor, channel))
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import socket
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -118,10 +118,35 @@ def test_an_egress_that_orders_cannot_take_is_the_accounts_problem(
     account = TradingAccount(1, "zerodha", "AB1234", "live", egress, session, "")
 
     async def main() -> tuple[str, str]:
-        timing = SimpleNamespace(answer_timeout=5.0, visibility_delay=None)
-        rounds = SimpleNamespace(may_send=None, on_sent=None, on_answer=None, on_not_sent=None)
-        accounts = Accounts(wire.executor(timing=timing, rounds=rounds))
-        channel = accounts._channel(account, session, 0)
-        return accounts._problem(account), channel.route.source
+        accounts = Accounts(wire.executor())
+        way = accounts._way(account)
+        return accounts._problem(account), "none" if way is None else way.source
 
-    assert asyncio.run(main()) == (problem, egress if egress and not problem else "")
+    assert asyncio.run(main()) == (problem, "none" if problem else egress)
+
+
+def test_what_is_open_is_closed_by_the_last_way_that_the_broker_knew(settings: Any) -> None:
+    """An egress that orders cannot take, or a broker that was switched off: no entry leaves, and
+    exits do. The old channel was kept by chance, with the old session."""
+    api = "https://broker.example"
+    settings.QUANTLEAP_BROKERS = {"zerodha": {"api": api, "login": api, "instruments": api}}
+    session = Session("AB1234", "key", "token")
+    good = TradingAccount(1, "zerodha", "AB1234", "live", "203.0.113.7", session, "")
+    bad = dataclasses.replace(good, egress="http://10.0.0.9:3128")
+    other = dataclasses.replace(bad, account_id=2)
+
+    async def main() -> list[tuple[str, str]]:
+        accounts = Accounts(wire.executor())
+        seen = []
+        for account, enabled in ((good, True), (bad, True), (good, False), (other, True)):
+            settings.QUANTLEAP_LIVE_BROKERS = ["zerodha"] if enabled else []
+            way = accounts._way(account)
+            seen.append((accounts._problem(account), way.source if way else "none"))
+        return seen
+
+    assert asyncio.run(main()) == [
+        ("", "203.0.113.7"),
+        ("EGRESS", "203.0.113.7"),
+        ("BROKER_NOT_ENABLED", "203.0.113.7"),
+        ("EGRESS", "none"),
+    ]

@@ -10,9 +10,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from brokers.base import OrderRequest, Product, Session
+from brokers.realaccount import RealAccount
 from brokers.routes import Route
 from brokers.zerodha.adapter import ZerodhaAdapter
 from execution import live
+from execution.engine.actors import Actor, Actors
 from execution.engine.channel import Channel
 from execution.engine.places import CONNECTS, Places
 from execution.engine.quiet import Quiet
@@ -23,6 +25,7 @@ from execution.tests.inmemory import live_intent
 from quantleap.core import clock
 
 SESSION = Session("AB1234", "key", "token")
+REAL = RealAccount("live", "zerodha", "AB1234")
 ADAPTER = ZerodhaAdapter()
 #: One request as it came in: the peer's address and the bytes.
 Request = tuple[str, bytes]
@@ -61,12 +64,14 @@ def channel(
     egress: str = "",
     timeout: float = 5.0,
     places: Places | None = None,
+    account_id: int = 1,
+    real: RealAccount = REAL,
 ) -> Channel:
     """A Kite account's channel to the broker at ``url``; everything may be sent."""
     loop = asyncio.get_running_loop()
     return Channel(
-        account_id=1,
-        broker="zerodha",
+        account_id=account_id,
+        real=real,
         shard=0,
         session=SESSION,
         adapter=ADAPTER,
@@ -101,9 +106,13 @@ def sending(channel: Channel, **fields: Any) -> LiveIntent:
 
 def executor(*channels: Channel, **fields: Any) -> Any:
     """As much of an executor as the desks of the wire ask for."""
+    actors = Actors()
+    for each in channels:
+        actors.of(each.real, each.account_id).channels[each.account_id] = each
     return SimpleNamespace(
         **{
             "accounts": SimpleNamespace(channels={c.account_id: c for c in channels}),
+            "actors": actors,
             "random": random.Random(1),
             "now": clock.now,
             "executions": {},
@@ -111,6 +120,12 @@ def executor(*channels: Channel, **fields: Any) -> Any:
             **fields,
         }
     )
+
+
+def actor_of(executor: Any, channel: Channel) -> Actor:
+    """The actor that a channel belongs to."""
+    found: Actor = executor.actors.of(channel.real, channel.account_id)
+    return found
 
 
 @asynccontextmanager

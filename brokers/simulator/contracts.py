@@ -1,8 +1,11 @@
 """One synthetic contract list for a day, in both brokers' own file formats.
 
-Rules of the exchange (market-rules.md 4c): NIFTY expires weekly on Tuesday and monthly on the last
-Tuesday, BANKNIFTY and FINNIFTY monthly only; an expiry on a closed day moves to the trading day
-before. File formats: brokers.md section 2 (Kite instruments CSV) and section 5 (Noren master).
+Rules of the exchanges since 1 September 2025 (market-rules.md 4c): on NSE (segment NFO) NIFTY
+expires weekly on Tuesday and monthly on the last Tuesday, BANKNIFTY and FINNIFTY monthly only; on
+BSE (BFO) SENSEX expires weekly on Thursday and monthly on the last Thursday. An expiry on a closed
+day moves to the trading day before. File formats: brokers.md section 2 (Kite instruments CSV) and
+section 5 (Noren masters; those of BFO call the strike's column ``Strike``, name the product
+``BSXOPT`` or ``BSXFUT``, and write trading symbols as Kite does).
 """
 
 from __future__ import annotations
@@ -18,10 +21,15 @@ from decimal import Decimal
 from typing import Final
 
 TUESDAY: Final = 1
+THURSDAY: Final = 3
 STRIKES_EACH_SIDE: Final = 40
 NEXT_WEEKLIES: Final = 5
 MONTHLIES: Final = 3
-NFO_SEGMENT: Final = 2
+NFO: Final = "NFO"
+BFO: Final = "BFO"
+EXCHANGES: Final = (NFO, BFO)
+#: Kite's number of a segment, the last byte of an instrument token (pykiteconnect, EXCHANGE_MAP).
+KITE_SEGMENTS: Final = {NFO: 2, BFO: 5}
 TOKEN_SPACE: Final = 16_000_000
 TOKEN_BASE: Final = 30_000
 
@@ -30,14 +38,20 @@ KITE_COLUMNS: Final = (
     "lot_size,instrument_type,segment,exchange"
 )
 NOREN_COLUMNS: Final = (
-    "Exchange,Token,LotSize,Symbol,TradingSymbol,Expiry,Instrument,OptionType,StrikePrice,TickSize,"
+    "Exchange,Token,LotSize,Symbol,TradingSymbol,Expiry,Instrument,OptionType,{strike},TickSize,"
 )
+NOREN_STRIKE: Final = {NFO: "StrikePrice", BFO: "Strike"}
 KITE_MONTH_CODES: Final = "123456789OND"
+OPTION_TICK: Final = Decimal("0.05")
 
 
 @dataclass(frozen=True, slots=True)
 class Underlying:
-    """What the exchange fixes for one index. ``lot_size`` and ``freeze_quantity`` in units."""
+    """What the exchange fixes for one index. ``lot_size`` and ``freeze_quantity`` in units.
+
+    ``exchange`` is the segment of the derivatives, ``spot_exchange`` where the index is quoted;
+    ``noren_product`` Noren's product codes of options and futures.
+    """
 
     name: str
     base_spot: int
@@ -51,6 +65,14 @@ class Underlying:
     noren_index: str
     noren_token: int
     iv: float
+    exchange: str = NFO
+    spot_exchange: str = "NSE"
+    expiry_weekday: int = TUESDAY
+    noren_product: tuple[str, str] = ("", "")
+
+    def product_of(self, kind: str) -> str:
+        """Noren's product code of a CE, PE or FUT."""
+        return self.noren_product[kind == "FUT"] or self.name
 
 
 UNDERLYINGS: Final[Mapping[str, Underlying]] = {
@@ -98,9 +120,26 @@ UNDERLYINGS: Final[Mapping[str, Underlying]] = {
             noren_token=26037,
             iv=0.14,
         ),
+        Underlying(
+            name="SENSEX",
+            base_spot=82_000,
+            strike_step=100,
+            lot_size=20,
+            freeze_quantity=1000,
+            weekly=True,
+            future_tick=OPTION_TICK,
+            kite_index="SENSEX",
+            kite_token=265,
+            noren_index="SENSEX",
+            noren_token=1,
+            iv=0.13,
+            exchange=BFO,
+            spot_exchange="BSE",
+            expiry_weekday=THURSDAY,
+            noren_product=("BSXOPT", "BSXFUT"),
+        ),
     )
 }
-OPTION_TICK: Final = Decimal("0.05")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +155,7 @@ class Contract:
     freeze_quantity: int
     tick: Decimal
     token: int
+    exchange: str = NFO
 
     @property
     def kite_symbol(self) -> str:
@@ -124,13 +164,15 @@ class Contract:
 
     @property
     def noren_symbol(self) -> str:
-        """Noren's TradingSymbol: name, DDMMMYY, C/P/F, strike."""
+        """Noren's TradingSymbol: name, DDMMMYY, C/P/F, strike; on BFO written as Kite does."""
+        if self.exchange == BFO:
+            return self.kite_symbol
         return noren_symbol(self.underlying, self.expiry, self.kind, self.strike)
 
     @property
     def kite_token(self) -> int:
         """Kite's instrument token: exchange token and segment in one number."""
-        return self.token * 256 + NFO_SEGMENT
+        return self.token * 256 + KITE_SEGMENTS[self.exchange]
 
 
 def kite_symbol(underlying: str, expiry: dt.date, monthly: bool, kind: str, strike: int) -> str:
@@ -160,33 +202,37 @@ def previous_trading_day(day: dt.date, closed_days: frozenset[dt.date]) -> dt.da
     return day
 
 
-def last_tuesday(year: int, month: int) -> dt.date:
-    """The last Tuesday of a month, holiday or not."""
+def last_weekday(year: int, month: int, weekday: int) -> dt.date:
+    """The last Tuesday (1), Thursday (3) or other day of a month, holiday or not."""
     last = dt.date(year, month, calendar.monthrange(year, month)[1])
-    return last - dt.timedelta(days=(last.weekday() - TUESDAY) % 7)
+    return last - dt.timedelta(days=(last.weekday() - weekday) % 7)
 
 
-def monthly_expiries(day: dt.date, closed_days: frozenset[dt.date]) -> list[dt.date]:
+def monthly_expiries(
+    day: dt.date, closed_days: frozenset[dt.date], weekday: int = TUESDAY
+) -> list[dt.date]:
     """The next monthly expiries, ``day`` included, moved off closed days."""
     found: list[dt.date] = []
     year, month = day.year, day.month
     while len(found) < MONTHLIES:
-        expiry = previous_trading_day(last_tuesday(year, month), closed_days)
+        expiry = previous_trading_day(last_weekday(year, month, weekday), closed_days)
         if expiry >= day:
             found.append(expiry)
         year, month = (year + 1, 1) if month == 12 else (year, month + 1)
     return found
 
 
-def weekly_expiries(day: dt.date, closed_days: frozenset[dt.date]) -> list[dt.date]:
-    """The next Tuesdays' expiries, ``day`` included, moved off closed days."""
+def weekly_expiries(
+    day: dt.date, closed_days: frozenset[dt.date], weekday: int = TUESDAY
+) -> list[dt.date]:
+    """The next Tuesdays' (or ``weekday``'s) expiries, ``day`` included, moved off closed days."""
     found: list[dt.date] = []
-    tuesday = day + dt.timedelta(days=(TUESDAY - day.weekday()) % 7)
+    nominal = day + dt.timedelta(days=(weekday - day.weekday()) % 7)
     while len(found) < NEXT_WEEKLIES:
-        expiry = previous_trading_day(tuesday, closed_days)
+        expiry = previous_trading_day(nominal, closed_days)
         if expiry >= day:
             found.append(expiry)
-        tuesday += dt.timedelta(days=7)
+        nominal += dt.timedelta(days=7)
     return found
 
 
@@ -203,42 +249,50 @@ class ContractList:
     def __len__(self) -> int:
         return len(self.contracts)
 
-    def kite_csv(self, *, indices: bool = False) -> str:
-        """Kite instruments file; with ``indices`` the rows of the NSE indices come first."""
-        lines = [KITE_COLUMNS]
-        if indices:
-            lines += [
-                f"{u.kite_token},{u.kite_token >> 8},{u.kite_index},{u.kite_index},"
-                "0,,0,0,0,EQ,INDICES,NSE"
-                for u in UNDERLYINGS.values()
-            ]
-        lines += [
-            f"{c.kite_token},{c.token},{c.kite_symbol},{c.underlying},0.0,{c.expiry},"
-            f"{float(c.strike)},{float(c.tick)},{c.lot_size},{c.kind},"
-            f"{'NFO-FUT' if c.kind == 'FUT' else 'NFO-OPT'},NFO"
-            for c in self.contracts
-        ]
-        return "\n".join(lines) + "\n"
+    def of(self, exchange: str) -> list[Contract]:
+        """The contracts of one segment: NFO or BFO."""
+        return [c for c in self.contracts if c.exchange == exchange]
 
-    def noren_txt(self) -> str:
-        """Noren NFO master; every line ends in a comma as in the real file."""
-        lines = [NOREN_COLUMNS]
+    def kite_csv(self, exchange: str = NFO) -> str:
+        """Kite's instruments file of one segment."""
+        return "\n".join([KITE_COLUMNS, *self._kite_rows(exchange)]) + "\n"
+
+    def kite_dump(self) -> str:
+        """Kite's whole instruments file: the indices, then every segment."""
+        indices = [
+            f"{u.kite_token},{u.kite_token >> 8},{u.kite_index},{u.kite_index},"
+            f"0,,0,0,0,EQ,INDICES,{u.spot_exchange}"
+            for u in UNDERLYINGS.values()
+        ]
+        rows = [row for exchange in EXCHANGES for row in self._kite_rows(exchange)]
+        return "\n".join([KITE_COLUMNS, *indices, *rows]) + "\n"
+
+    def _kite_rows(self, exchange: str) -> Iterator[str]:
+        for c in self.of(exchange):
+            yield (
+                f"{c.kite_token},{c.token},{c.kite_symbol},{c.underlying},0.0,{c.expiry},"
+                f"{float(c.strike)},{float(c.tick)},{c.lot_size},{c.kind},"
+                f"{exchange}-{'FUT' if c.kind == 'FUT' else 'OPT'},{exchange}"
+            )
+
+    def noren_txt(self, exchange: str = NFO) -> str:
+        """Noren's master of one segment; every line ends in a comma as in the real file."""
+        lines = [NOREN_COLUMNS.format(strike=NOREN_STRIKE[exchange])]
         lines += [
-            f"NFO,{c.token},{c.lot_size},{c.underlying},{c.noren_symbol},"
-            f"{c.expiry.strftime('%d-%b-%Y').upper()},"
+            f"{exchange},{c.token},{c.lot_size},{UNDERLYINGS[c.underlying].product_of(c.kind)},"
+            f"{c.noren_symbol},{c.expiry.strftime('%d-%b-%Y').upper()},"
             f"{'FUTIDX,XX' if c.kind == 'FUT' else 'OPTIDX,' + c.kind},{c.strike},{c.tick},"
-            for c in self.contracts
+            for c in self.of(exchange)
         ]
         return "\n".join(lines) + "\n"
 
-    def noren_zip(self) -> bytes:
-        """``NFO_symbols.txt`` in a zip archive, as the broker publishes it."""
+    def noren_zip(self, exchange: str = NFO) -> bytes:
+        """``NFO_symbols.txt`` or ``BFO_symbols.txt``, zipped as the broker publishes it."""
         buffer = io.BytesIO()
-        info = zipfile.ZipInfo(
-            "NFO_symbols.txt", (self.day.year, self.day.month, self.day.day, 8, 0, 0)
-        )
+        written = (self.day.year, self.day.month, self.day.day, 8, 0, 0)
+        info = zipfile.ZipInfo(f"{exchange}_symbols.txt", written)
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(info, self.noren_txt(), zipfile.ZIP_DEFLATED)
+            archive.writestr(info, self.noren_txt(exchange), zipfile.ZIP_DEFLATED)
         return buffer.getvalue()
 
 
@@ -273,6 +327,7 @@ def generate(
                     freeze_quantity=limit,
                     tick=underlying.future_tick if kind == "FUT" else OPTION_TICK,
                     token=token,
+                    exchange=underlying.exchange,
                 )
             )
     return ContractList(day, contracts)
@@ -281,14 +336,15 @@ def generate(
 def _shapes(
     day: dt.date, closed_days: frozenset[dt.date], underlying: Underlying, spot: float
 ) -> Iterator[tuple[str, int, dt.date, bool]]:
-    monthlies = monthly_expiries(day, closed_days)
-    weeklies = weekly_expiries(day, closed_days) if underlying.weekly else []
+    weekday = underlying.expiry_weekday
+    monthlies = monthly_expiries(day, closed_days, weekday)
+    weeklies = weekly_expiries(day, closed_days, weekday) if underlying.weekly else []
     for expiry in monthlies:
         yield "FUT", 0, expiry, True
     step = underlying.strike_step
     centre = round(spot / step) * step
     for expiry in sorted({*weeklies, *monthlies}):
-        # a weekly slot whose Tuesday is the month's last belongs to the monthly series
+        # a weekly slot whose day is the month's last belongs to the monthly series
         monthly = expiry in monthlies
         for k in range(-STRIKES_EACH_SIDE, STRIKES_EACH_SIDE + 1):
             for kind in ("CE", "PE"):

@@ -99,7 +99,7 @@ class ControlWire:
                     "broker": account.broker,
                     "client_id": account.client_id,
                     "symbol": _symbol(account.broker, row.contract),
-                    "exchange": "NFO",
+                    "exchange": row.contract.exchange,
                     "product": row.product,
                     "quantity": row.quantity,
                     "buy_quantity": row.buy_quantity,

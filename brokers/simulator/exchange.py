@@ -132,9 +132,9 @@ class Exchange:
             side=call.side,
         )
         if fault is not None and fault.prevents_acceptance:
-            return self.refuse(call, _fault_refusal(fault), fault)
+            return self.refuse(call, _fault_refusal(fault, call.exchange), fault)
         contract = self.contract(call.broker, call.symbol)
-        if contract is None or call.exchange != "NFO":
+        if contract is None or call.exchange != contract.exchange:
             return self.refuse(call, Refusal(Reason.SYMBOL, {"symbol": call.symbol}), fault)
         refusal = rules.check_call(call, contract, market_open=self.market.is_open(now))
         if refusal is not None:
@@ -282,7 +282,8 @@ class Exchange:
             if fault.kind is Kind.PARTIAL_FILL:
                 lots = int(call.quantity // contract.lot_size * fault.params.get("fraction", 0.5))
                 order.fill_cap = lots * contract.lot_size
-        refusal = _fault_refusal(fault) if fault and fault.kind is Kind.REJECT else None
+        rejects = fault is not None and fault.kind is Kind.REJECT
+        refusal = _fault_refusal(fault, call.exchange) if fault and rejects else None
         self._later(order, refusal)
         return order
 
@@ -319,10 +320,11 @@ def _first_sequence(now: dt.datetime) -> int:
     return ((wall.hour * 60 + wall.minute) * 60 + wall.second) * 1000 + wall.microsecond // 1000
 
 
-def _fault_refusal(fault: Fault) -> Refusal:
+def _fault_refusal(fault: Fault, exchange: str) -> Refusal:
     if fault.kind is not Kind.REJECT:
         said = {"message": fault.params["message"]} if fault.kind is Kind.SAY else {**PLAYED}
         return Refusal(FAULT_REASONS[fault.kind], said)
-    facts = {"required": "95417.84", "available": "74251.80", "message": "", **PLAYED}
+    facts = {"required": "95417.84", "available": "74251.80", "message": "", "exchange": exchange}
+    facts |= PLAYED
     facts |= {k: str(v) for k, v in fault.params.items()}
     return Refusal(Reason(fault.params.get("cause", "OTHER")), facts)

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 
 from brokers.simulator import kite_views as views
 from brokers.simulator.book import PlaceCall
+from brokers.simulator.contracts import EXCHANGES
 from brokers.simulator.exchange import Exchange, Placed
 from brokers.simulator.faults import Fault, Kind
 from brokers.simulator.limits import QUOTES, READS
@@ -293,12 +294,12 @@ class KiteWire:
     def _instruments(self, call: Call, path: str) -> Answer:
         contracts = self.exchange.contracts
         segment = path.removeprefix("/instruments").strip("/")
-        if segment not in ("", "NFO"):
+        if segment not in ("", *EXCHANGES):
             raise KiteError(400, "InputException", "Invalid exchange.")
         zipped = "gzip" in call.headers.get("Accept-Encoding", "")
         key = (contracts.day, segment, zipped)
         if key not in self._files:
-            text = contracts.kite_csv(indices=not segment).encode()
+            text = (contracts.kite_csv(segment) if segment else contracts.kite_dump()).encode()
             self._files[key] = gzip.compress(text, 6) if zipped else text
         headers = {"Content-Encoding": "gzip"} if zipped else {}
         return Answer(200, self._files[key], "text/csv", headers)

@@ -110,7 +110,7 @@ def _order_state(o: Order, status: Status, at: dt.datetime, filled: int) -> dict
         "exchange_timestamp": stamp(at) if reached_exchange else None,
         "variety": "regular",
         "modified": o.modified,
-        "exchange": "NFO",
+        "exchange": o.contract.exchange,
         "tradingsymbol": o.contract.kite_symbol,
         "instrument_token": o.contract.kite_token,
         "order_type": o.order_type,
@@ -147,7 +147,7 @@ def trades(o: Order) -> list[dict[str, object]]:
             "trade_id": trade.trade_id,
             "order_id": o.order_id,
             "exchange_order_id": o.exchange_order_id,
-            "exchange": "NFO",
+            "exchange": o.contract.exchange,
             "tradingsymbol": o.contract.kite_symbol,
             "instrument_token": o.contract.kite_token,
             "product": o.call.product,
@@ -179,7 +179,7 @@ def _position(exchange: Exchange, row: Holding) -> dict[str, object]:
     average = buy_price if row.quantity > 0 else sell_price if row.quantity < 0 else Decimal(0)
     return {
         "tradingsymbol": row.contract.kite_symbol,
-        "exchange": "NFO",
+        "exchange": row.contract.exchange,
         "instrument_token": row.contract.kite_token,
         "product": row.product,
         "quantity": row.quantity,
@@ -258,14 +258,12 @@ def quotes(exchange: Exchange, path: str, keys: Sequence[str]) -> dict[str, obje
     found: dict[str, object] = {}
     for key in keys:
         segment, _, symbol = key.partition(":")
-        if segment == "NFO":
-            contract = exchange.contracts.by_kite_symbol.get(symbol)
-            if contract is not None:
-                found[key] = _contract_quote(exchange, contract, path, market_time)
-        elif segment == "NSE":
-            for name, underlying in UNDERLYINGS.items():
-                if underlying.kite_index == symbol:
-                    found[key] = _index_quote(exchange, name, path, market_time)
+        contract = exchange.contracts.by_kite_symbol.get(symbol)
+        if contract is not None and contract.exchange == segment:
+            found[key] = _contract_quote(exchange, contract, path, market_time)
+        for name, underlying in UNDERLYINGS.items():
+            if (underlying.spot_exchange, underlying.kite_index) == (segment, symbol):
+                found[key] = _index_quote(exchange, name, path, market_time)
     return found
 
 

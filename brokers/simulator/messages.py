@@ -62,7 +62,7 @@ KITE_REFUSALS: Final[dict[Reason, tuple[int, str, str]]] = {
     Reason.SEGMENT: (
         400,
         "InputException",
-        "The segment NFO is not enabled for trading in this account.",
+        "The segment {exchange} is not enabled for trading in this account.",
     ),
     Reason.MARKET_CLOSED: (
         400,
@@ -140,7 +140,7 @@ NOREN_REFUSALS: Final[dict[Reason, tuple[int, str]]] = {
         200,
         "Error Occurred : Application is not permitted to place orders",
     ),
-    Reason.SEGMENT: (200, "Error Occurred : Exchange NFO not enabled for the account"),
+    Reason.SEGMENT: (200, "Error Occurred : Exchange {exchange} not enabled for the account"),
     Reason.MARKET_CLOSED: (200, "Error Occurred : Market is closed"),
     Reason.RATE_LIMIT: (
         400,

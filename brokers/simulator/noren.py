@@ -11,6 +11,7 @@ from urllib.parse import unquote_plus
 
 from brokers.simulator import noren_views as views
 from brokers.simulator.book import Account, PlaceCall
+from brokers.simulator.contracts import EXCHANGES
 from brokers.simulator.exchange import Exchange, Placed
 from brokers.simulator.faults import Fault, Kind
 from brokers.simulator.limits import EVERYTHING
@@ -20,6 +21,7 @@ from brokers.simulator.sessions import ZEBU, Login, with_query
 from brokers.simulator.wire import Answer, Call, html_answer, json_answer, redirect
 
 BASE: Final = "/NorenWClientAPI/"
+MASTERS: Final = {f"/{exchange}_symbols.txt.zip": exchange for exchange in EXCHANGES}
 SIDES: Final = {"B": "BUY", "S": "SELL"}
 PRODUCTS: Final = {"I": "MIS", "M": "NRML"}
 ORDER_TYPES: Final = {"LMT": "LIMIT", "MKT": "MARKET", "SL-LMT": "SL", "SL-MKT": "SL-M"}
@@ -57,7 +59,7 @@ class NorenWire:
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
-        self._archive: tuple[object, bytes] = (None, b"")
+        self._archives: dict[str, tuple[object, bytes]] = {}
         self._reads: dict[str, tuple[str, Callable[[Login, Fields], object]]] = {
             "OrderBook": ("book", self._order_book),
             "SingleOrdHist": ("book", self._order_history),
@@ -80,8 +82,8 @@ class NorenWire:
     def _route(self, call: Call) -> Answer:
         if call.path == "/OAuthlogin/authorize/oauth":
             return self._login_page(call)
-        if call.path == "/NFO_symbols.txt.zip" and call.method == "GET":
-            return self._master()
+        if call.path in MASTERS and call.method == "GET":
+            return self._master(MASTERS[call.path])
         if not call.path.startswith(BASE) or call.method != "POST":
             return html_answer("<h1>404 Not Found</h1>", 404)
         operation = call.path.removeprefix(BASE)
@@ -285,11 +287,13 @@ class NorenWire:
         token = _required(fields, "token")
         return views.security(self.exchange, _required(fields, "exch"), token) or _no_data()
 
-    def _master(self) -> Answer:
+    def _master(self, exchange: str) -> Answer:
         contracts = self.exchange.contracts
-        if self._archive[0] != contracts.day:
-            self._archive = (contracts.day, contracts.noren_zip())
-        return Answer(200, self._archive[1], "application/zip")
+        day, archive = self._archives.get(exchange, (None, b""))
+        if day != contracts.day:
+            archive = contracts.noren_zip(exchange)
+            self._archives[exchange] = (contracts.day, archive)
+        return Answer(200, archive, "application/zip")
 
 
 def _no_data() -> object:

@@ -105,7 +105,7 @@ def _order_state(o: Order, status: Status, at: dt.datetime, filled: int) -> Row:
         "kidid": "1",
         "uid": o.call.client_id,
         "actid": o.call.client_id,
-        "exch": "NFO",
+        "exch": o.contract.exchange,
         "tsym": o.contract.noren_symbol,
         "token": str(o.contract.token),
         "qty": str(o.quantity),
@@ -168,7 +168,7 @@ def position(exchange: Exchange, client_id: str, row: Holding) -> Row:
         "stat": "Ok",
         "uid": client_id,
         "actid": client_id,
-        "exch": "NFO",
+        "exch": contract.exchange,
         "tsym": contract.noren_symbol,
         "token": str(contract.token),
         "prd": PRODUCT[row.product],
@@ -241,10 +241,8 @@ def quote(exchange: Exchange, exch: str, token: str) -> Row | None:
         "lut": str(int(t)),
         "pp": "2",
     }
-    if exch == "NSE":
-        index = _index(token)
-        if index is None:
-            return None
+    index = _index(exch, token)
+    if index is not None:
         last = f"{exchange.market.spot(index.name, t):.2f}"
         head |= {"ltt": f"{at:%H:%M:%S}", "ltd": f"{at:%d-%m-%Y}"}
         names = {"tsym": index.noren_index, "cname": index.noren_index, "instname": "UNDIND"}
@@ -289,10 +287,10 @@ def _contract_quote(contract: Contract, q: Quote, trade: LastTrade) -> Row:
 
 def search(exchange: Exchange, exch: str, words: Sequence[str]) -> list[Row]:
     """Instruments whose trading symbol contains every word."""
-    if exch == "NSE":
+    if exch in ("NSE", "BSE"):
         return [
             {
-                "exch": "NSE",
+                "exch": exch,
                 "token": str(u.noren_token),
                 "tsym": u.noren_index,
                 "cname": u.noren_index,
@@ -302,13 +300,12 @@ def search(exchange: Exchange, exch: str, words: Sequence[str]) -> list[Row]:
                 "ls": "1",
             }
             for u in UNDERLYINGS.values()
-            if all(word in f"{u.noren_index} {u.name}".upper() for word in words)
+            if u.spot_exchange == exch
+            and all(word in f"{u.noren_index} {u.name}".upper() for word in words)
         ]
-    if exch != "NFO":
-        return []
     found = (
         c
-        for c in exchange.contracts.contracts
+        for c in exchange.contracts.of(exch)
         if all(word in f"{c.noren_symbol} {c.underlying} {c.kind} {c.strike}" for word in words)
     )
     return [_scrip(c) for c, _ in zip(found, range(SEARCH_LIMIT), strict=False)]
@@ -333,7 +330,7 @@ def security(exchange: Exchange, exch: str, token: str) -> Row | None:
 
 def _scrip(contract: Contract) -> Row:
     return {
-        "exch": "NFO",
+        "exch": contract.exchange,
         "token": str(contract.token),
         "tsym": contract.noren_symbol,
         "symname": contract.underlying,
@@ -345,11 +342,14 @@ def _scrip(contract: Contract) -> Row:
     }
 
 
-def _index(token: str) -> Underlying | None:
-    return next((u for u in UNDERLYINGS.values() if str(u.noren_token) == token), None)
+def _index(exch: str, token: str) -> Underlying | None:
+    wanted = (exch, token)
+    found = (u for u in UNDERLYINGS.values() if (u.spot_exchange, str(u.noren_token)) == wanted)
+    return next(found, None)
 
 
 def _contract(exchange: Exchange, exch: str, token: str) -> Contract | None:
-    if exch != "NFO" or not (token.isascii() and token.isdigit()):
+    if not (token.isascii() and token.isdigit()):
         return None
-    return exchange.contracts.by_token.get(int(token))
+    found = exchange.contracts.by_token.get(int(token))
+    return found if found is not None and found.exchange == exch else None

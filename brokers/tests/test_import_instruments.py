@@ -19,7 +19,7 @@ from brokers.errors import InstrumentFileError
 from brokers.models import BrokerInstrument
 from brokers.selectors import instrument_names
 from brokers.services.instruments import ImportReport, import_instruments
-from brokers.simulator.contracts import ContractList, generate
+from brokers.simulator.contracts import EXCHANGES, ContractList, generate
 from marketplace.definition import RuleSpec
 from marketplace.expiries import select_expiry
 from marketplace.models import Contract, FreezeQuantity, LotSize, Underlying
@@ -63,18 +63,21 @@ def run(broker: str, text: str, *, days: int = 0, force: bool = False) -> Import
 
 
 def test_both_files_give_the_same_contracts(listed: ContractList) -> None:
-    kite = run("zerodha", listed.kite_csv(indices=True))
+    kite = run("zerodha", listed.kite_dump())
     assert (kite.contracts_new, kite.names_new, kite.lots_new) == (len(listed),) * 3
     before = list(Contract.objects.order_by("pk").values())
-    noren = run("zebu", listed.noren_txt())
-    assert (noren.contracts_new, noren.lots_new) == (0, 0)
-    assert (noren.unchanged, noren.names_new) == (len(listed), len(listed))
+    for exchange in EXCHANGES:
+        noren = run("zebu", listed.noren_txt(exchange))
+        count = len(listed.of(exchange))
+        assert (noren.contracts_new, noren.lots_new) == (0, 0)
+        assert (noren.unchanged, noren.names_new) == (count, count)
     assert list(Contract.objects.order_by("pk").values()) == before
     assert LotSize.objects.count() == Contract.objects.count() == len(listed)
     assert set(Underlying.objects.values_list("symbol", flat=True)) == {
         "NIFTY",
         "BANKNIFTY",
         "FINNIFTY",
+        "SENSEX",
     }
     sample = listed.by_noren_symbol["NIFTY18AUG26C25000"]
     contract = Contract.objects.get(
@@ -100,7 +103,7 @@ def test_a_file_read_twice_changes_nothing(listed: ContractList, broker: str) ->
     ]
     again = run(broker, text)
     assert (again.contracts_new, again.contracts_seen, again.lots_new) == (0, 0, 0)
-    assert (again.names_new, again.names_changed, again.unchanged) == (0, 0, len(listed))
+    assert (again.names_new, again.names_changed, again.unchanged) == (0, 0, len(listed.of("NFO")))
     after = [list(m.objects.order_by("pk").values()) for m in (Contract, LotSize, BrokerInstrument)]
     assert after == before
 
@@ -150,7 +153,7 @@ def test_the_other_brokers_file_is_refused(listed: ContractList) -> None:
 
 def test_a_shrunken_file_is_refused_unless_forced(listed: ContractList) -> None:
     run("zerodha", listed.kite_csv())
-    half = "\n".join(listed.kite_csv().splitlines()[: len(listed) // 2])
+    half = "\n".join(listed.kite_csv().splitlines()[: len(listed.of("NFO")) // 2])
     with pytest.raises(InstrumentFileError, match="--force"):
         run("zerodha", half, days=1)
     assert not Contract.objects.filter(last_seen__gt=DAY).exists()
@@ -275,7 +278,7 @@ def test_a_list_without_a_column_is_refused_by_its_name(
 def test_both_names_of_norens_strike_column_are_read(listed: ContractList) -> None:
     text = listed.noren_txt().replace("StrikePrice", "Strike", 1)
     report = run("zebu", text)
-    assert (report.skipped, report.contracts_new) == (0, len(listed))
+    assert (report.skipped, report.contracts_new) == (0, len(listed.of("NFO")))
 
 
 # -- products --------------------------------------------------------------------------------
@@ -362,13 +365,13 @@ def test_the_command_reads_plain_gzipped_and_zipped_files(tmp_path: Path) -> Non
     zipped.write_bytes(listed.noren_zip())
     out = io.StringIO()
     call_command("import_instruments", "--broker", "zerodha", "--file", str(plain), stdout=out)
-    assert f"{len(listed)} new" in out.getvalue()
+    assert f"{len(listed.of('NFO'))} new" in out.getvalue()
     again = io.StringIO()
     call_command("import_instruments", "--broker", "zerodha", "--file", str(packed), stdout=again)
-    assert f"{len(listed)} unchanged" in again.getvalue()
+    assert f"{len(listed.of('NFO'))} unchanged" in again.getvalue()
     noren = io.StringIO()
     call_command("import_instruments", "--broker", "zebu", "--file", str(zipped), stdout=noren)
-    assert f"names: {len(listed)} new" in noren.getvalue()
+    assert f"names: {len(listed.of('NFO'))} new" in noren.getvalue()
 
 
 def _flipped(data: bytes) -> bytes:
@@ -408,7 +411,7 @@ def test_the_command_downloads_from_the_broker(settings: LazySettings) -> None:
     responses.get(url, body=listed.noren_zip())
     out = io.StringIO()
     call_command("import_instruments", "--broker", "zebu", stdout=out)
-    assert f"{len(listed)} new" in out.getvalue()
+    assert f"{len(listed.of('NFO'))} new" in out.getvalue()
 
 
 @responses.activate

@@ -9,6 +9,7 @@ import asyncio
 import datetime as dt
 import threading
 from collections.abc import Iterator
+from decimal import Decimal
 from io import StringIO
 from urllib.parse import parse_qsl, urlsplit
 
@@ -18,17 +19,21 @@ from django.conf import LazySettings
 from django.core.management import call_command
 
 from brokers.base import Outcome
+from brokers.contractlists import contract_tile, list_states, wanted_lists
 from brokers.endpoints import endpoints
 from brokers.feed import FeedQuotes
 from brokers.http import send
-from brokers.models import BrokerAccount
+from brokers.models import BrokerAccount, ContractListImport
 from brokers.registry import get_adapter
-from brokers.selectors import trading_accounts
+from brokers.selectors import instrument_names, trading_accounts
+from brokers.services.contractlists import request_imports, run_import
 from brokers.services.feeds import complete_feed_login, feed_login_url
 from brokers.simulator.exchange import Settings
 from brokers.simulator.server import Ports, Simulator
 from brokers.tests.factories import make_feed
 from marketplace.models import Contract
+from marketplace.selectors import contract_info, expiries, load_calendar
+from marketplace.tests import factories as make
 from partners.tests.factories import make_tenant
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
@@ -115,6 +120,43 @@ def test_a_wrong_secret_is_the_brokers_refusal(broker: str) -> None:
     assert "checksum" in answer.json()["broker_response"]["message"]
 
 
+def test_a_published_sensex_template_was_red_on_a_local_installation(
+    ports: Ports, settings: LazySettings
+) -> None:
+    """Seen: the simulator had no list of BFO, and what staff had published could never enter."""
+    settings.QUANTLEAP_SIMULATOR_URL = f"http://127.0.0.1:{ports.control}"
+    monday = clock.at_ist(dt.date(2026, 8, 3), dt.time(8, 0))
+    make.load_reference_data(monday)
+    make.make_template(strategy={"underlying": "SENSEX"})
+    now = clock.now()
+    asked = request_imports(lists=wanted_lists(), actor=SYSTEM, now=now)
+    assert [(row.broker, row.exchange) for row in asked] == [
+        *(("zebu", "BFO"), ("zebu", "NFO"), ("zerodha", "BFO"), ("zerodha", "NFO")),
+    ]
+    assert all(run_import(row.pk, now=now) for row in asked)
+    tile = contract_tile(list_states(), load_calendar(), now)
+    assert (tile.value, tile.tone) == ("Today's", "good")
+    today = clock.ist_date(now)
+    listed = Contract.objects.filter(underlying__symbol="SENSEX")
+    assert {row.expiry.weekday() for row in listed} <= {2, 3}  # a Thursday, or the day before
+    near = contract_info("SENSEX", expiries("SENSEX", today)[0], Decimal(82000), "CE", today)
+    assert near is not None
+    assert (near.lot_size, near.freeze_quantity) == (20, 1000)
+    for broker in ("zerodha", "zebu"):
+        assert instrument_names(broker, [near.id])[near.id].exchange == "BFO"
+
+
+def test_a_new_local_installation_has_bfo_from_its_first_minute(settings: LazySettings) -> None:
+    settings.QUANTLEAP_SIMULATOR_URL = "http://127.0.0.1:1"
+    make.load_reference_data()
+    out = StringIO()
+    call_command("seed_instruments", stdout=out)
+    assert "instruments of zebu, BFO:" in out.getvalue()
+    states = ContractListImport.objects.values_list("broker", "exchange", "state")
+    both = {(broker, name) for broker in ("zebu", "zerodha") for name in ("BFO", "NFO")}
+    assert set(states) == {(*key, ContractListImport.State.DONE) for key in both}
+
+
 @pytest.mark.parametrize(("broker", "code"), [("zerodha", "request_token"), ("zebu", "code")])
 def test_import_and_feed(broker: str, code: str) -> None:
     call_command("import_instruments", "--broker", broker, stdout=StringIO())
@@ -123,8 +165,9 @@ def test_import_and_feed(broker: str, code: str) -> None:
     back = browse(feed_login_url(feed, state="s"), "F1")
     complete_feed_login(feed=feed, code=back[code], actor=SYSTEM, now=clock.now())
     quotes = FeedQuotes(max_age=dt.timedelta(days=7))  # the market may be closed now
-    spot = quotes.spot(["NIFTY", "BANKNIFTY", "FINNIFTY"], now=clock.now())
-    assert set(spot) == {"NIFTY", "BANKNIFTY", "FINNIFTY"}
+    indices = ["NIFTY", "BANKNIFTY", "FINNIFTY", "SENSEX"]
+    spot = quotes.spot(indices, now=clock.now())
+    assert set(spot) == set(indices)
     near = Contract.objects.filter(
         underlying__symbol="NIFTY", strike=round(spot["NIFTY"].last / 50) * 50
     ).order_by("expiry")[:2]

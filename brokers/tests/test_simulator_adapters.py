@@ -31,6 +31,7 @@ from brokers.base import (
     Side,
 )
 from brokers.registry import get_adapter
+from brokers.simulator.contracts import EXCHANGES
 from brokers.simulator.rules import Reason
 from brokers.simulator.wire import FORM, gateway_page
 from brokers.tests.simulator_house import House
@@ -55,8 +56,10 @@ class Exam:
     def name(self, token: int) -> BrokerInstrument:
         contract = self.house.exchange.contracts.by_token[token]
         if self.kind == "zerodha":
-            return BrokerInstrument("NFO", contract.kite_symbol, str(contract.kite_token))
-        return BrokerInstrument("NFO", contract.noren_symbol, str(contract.token))
+            symbol, number = contract.kite_symbol, contract.kite_token
+        else:
+            symbol, number = contract.noren_symbol, contract.token
+        return BrokerInstrument(contract.exchange, symbol, str(number))
 
     def ask(self, request: HttpRequest) -> HttpResponse:
         answer = self.house.send(
@@ -266,7 +269,7 @@ def test_quotes_come_back_by_our_keys(exam: Exam) -> None:
     assert exam.house.now - call.at < dt.timedelta(seconds=2)
 
 
-@pytest.mark.parametrize("underlying", ["NIFTY", "BANKNIFTY", "FINNIFTY"])
+@pytest.mark.parametrize("underlying", ["NIFTY", "BANKNIFTY", "FINNIFTY", "SENSEX"])
 def test_every_index_is_quoted(exam: Exam, underlying: str) -> None:
     index = exam.adapter.index_instrument(underlying)
     assert index is not None
@@ -276,11 +279,40 @@ def test_every_index_is_quoted(exam: Exam, underlying: str) -> None:
     assert float(read.quotes[underlying].last_price) == pytest.approx(spot, abs=0.01)
 
 
-def test_the_instrument_file_is_read_whole(exam: Exam) -> None:
+def test_a_sensex_option_is_quoted_and_traded_on_bfo(exam: Exam) -> None:
+    """Seen: no BFO, so that nothing of a SENSEX strategy could be tried here."""
+    adapter, session, house = exam.adapter, exam.session, exam.house
+    spot = house.exchange.spots()["SENSEX"]
+    exam.contract = min(
+        house.exchange.contracts.of("BFO"), key=lambda c: (c.expiry, abs(c.strike - spot))
+    )
+    exam.instrument = exam.name(exam.contract.token)
+    wanted = {"call": exam.instrument}
+    ((keys, request),) = adapter.quotes(session, wanted)
+    call = adapter.parse_quotes(exam.ask(request), keys, wanted).quotes["call"]
+    truth = house.exchange.quote(exam.contract)
+    assert (call.bid, call.ask) == (truth.bid, truth.ask)
+    for quantity in (30, 1020):  # half a lot too much; one lot more than the freeze limit
+        sent = adapter.parse_place(exam.place(quantity=quantity))
+        assert sent.outcome is Outcome.REFUSED
+    wrong = dataclasses.replace(exam.instrument, exchange="NFO")
+    assert adapter.parse_place(exam.place(quantity=40, instrument=wrong)).cause is Cause.INVALID
+    assert adapter.parse_place(exam.place(quantity=40)).outcome is Outcome.ACCEPTED
+    house.forward(1)
+    (order,) = adapter.parse_order_book(exam.ask(adapter.order_book(session))).orders
+    assert (order.state, order.filled_quantity) == (BookState.FILLED, 40)
+    (position,) = adapter.parse_positions(exam.ask(adapter.positions(session))).positions
+    assert (position.symbol, position.quantity) == (exam.instrument.symbol, 40)
+    (oracle,) = house.control("GET", "/positions")[1]["positions"]
+    assert (oracle["exchange"], oracle["quantity"]) == ("BFO", 40)
+
+
+@pytest.mark.parametrize("exchange", EXCHANGES)
+def test_the_instrument_file_is_read_whole(exam: Exam, exchange: str) -> None:
     listed = exam.house.exchange.contracts
-    text = listed.kite_csv() if exam.kind == "zerodha" else listed.noren_txt()
-    rows = list(exam.adapter.parse_instruments(text.splitlines()))
-    assert len(rows) == len(listed)
+    written = listed.kite_csv if exam.kind == "zerodha" else listed.noren_txt
+    rows = list(exam.adapter.parse_instruments(written(exchange).splitlines()))
+    assert len(rows) == len(listed.of(exchange))
     for row in rows:
         contract = listed.by_token[int(row.exchange_token)]
         assert (row.underlying, row.expiry, row.option_type) == (

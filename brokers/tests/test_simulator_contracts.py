@@ -12,6 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brokers.simulator.contracts import (
+    BFO,
+    NFO,
+    THURSDAY,
     UNDERLYINGS,
     generate,
     is_trading_day,
@@ -93,31 +96,73 @@ def test_what_is_listed() -> None:
     monthlies = ["2026-08-25", "2026-09-29", "2026-10-27"]
     assert [str(d) for d in by_name["BANKNIFTY"]] == monthlies
     assert [str(d) for d in by_name["FINNIFTY"]] == monthlies
+    assert [str(d) for d in by_name["SENSEX"]] == [
+        "2026-08-20", "2026-08-27", "2026-09-03", "2026-09-10", "2026-09-17",
+        "2026-09-24", "2026-10-29",
+    ]  # fmt: skip
     steps = {name: u.strike_step for name, u in UNDERLYINGS.items()}
-    assert steps == {"NIFTY": 50, "BANKNIFTY": 100, "FINNIFTY": 50}
-    lots = {c.underlying: (c.lot_size, c.freeze_quantity) for c in listed}
-    assert lots == {"NIFTY": (65, 1800), "BANKNIFTY": (30, 600), "FINNIFTY": (60, 1200)}
+    assert steps == {"NIFTY": 50, "BANKNIFTY": 100, "FINNIFTY": 50, "SENSEX": 100}
+    lots = {c.underlying: (c.exchange, c.lot_size, c.freeze_quantity) for c in listed}
+    assert lots == {
+        "NIFTY": (NFO, 65, 1800),
+        "BANKNIFTY": (NFO, 30, 600),
+        "FINNIFTY": (NFO, 60, 1200),
+        "SENSEX": (BFO, 20, 1000),
+    }
+
+
+@pytest.mark.parametrize(
+    ("day", "weekly", "monthly"),
+    [
+        ("2026-09-07", "2026-09-10", "2026-09-24"),
+        ("2026-12-20", "2026-12-24", "2026-12-31"),
+        ("2026-03-20", "2026-03-25", "2026-03-25"),  # Thursday the 26th is a holiday
+    ],
+)
+def test_sensex_expires_on_thursdays_or_the_trading_day_before(
+    day: str, weekly: str, monthly: str
+) -> None:
+    today = dt.date.fromisoformat(day)
+    assert str(weekly_expiries(today, HOLIDAYS_2026, THURSDAY)[0]) == weekly
+    assert str(monthly_expiries(today, HOLIDAYS_2026, THURSDAY)[0]) == monthly
+
+
+def test_a_bfo_master_has_the_header_and_the_names_of_the_real_one() -> None:
+    listed = generate(dt.date(2026, 9, 7), HOLIDAYS_2026)
+    rows = list(csv.DictReader(io.StringIO(listed.noren_txt(BFO))))
+    assert {row["Symbol"] for row in rows} == {"BSXOPT", "BSXFUT"}
+    assert {row["Exchange"] for row in rows} == {BFO}
+    assert "StrikePrice" not in rows[0]
+    names = {row["TradingSymbol"]: row["Strike"] for row in rows}
+    assert names["SENSEX2691082000CE"] == "82000"
+    assert names["SENSEX26SEP81900PE"] == "81900"
+    assert names["SENSEX26SEPFUT"] == "0"
+    assert "SENSEX" not in listed.noren_txt(NFO)
 
 
 @settings(max_examples=10, deadline=None)
 @given(day=days)
 def test_both_files_name_the_same_contracts(day: dt.date) -> None:
     listed = generate(day)
-    kite = {row["exchange_token"]: row for row in csv.DictReader(io.StringIO(listed.kite_csv()))}
-    noren = {row["Token"]: row for row in csv.DictReader(io.StringIO(listed.noren_txt()))}
+    files = [(listed.kite_csv(exchange), listed.noren_txt(exchange)) for exchange in (NFO, BFO)]
+    kite = {
+        row["exchange_token"]: row for text, _ in files for row in csv.DictReader(io.StringIO(text))
+    }
+    noren = {row["Token"]: row for _, text in files for row in csv.DictReader(io.StringIO(text))}
     assert kite.keys() == noren.keys()
     assert len(kite) == len(listed) == len({row["tradingsymbol"] for row in kite.values()})
     for token, row in kite.items():
         twin = noren[token]
         expiry = dt.date.fromisoformat(row["expiry"]).strftime("%d-%b-%Y").upper()
-        assert (row["name"], expiry, row["lot_size"]) == (
-            twin["Symbol"],
+        assert (row["exchange"], expiry, row["lot_size"]) == (
+            twin["Exchange"],
             twin["Expiry"],
             twin["LotSize"],
         )
-        assert float(row["strike"]) == float(twin["StrikePrice"])
+        assert float(row["strike"]) == float(twin.get("StrikePrice") or twin["Strike"])
         assert row["instrument_type"] == twin["OptionType"].replace("XX", "FUT")
-        assert int(row["instrument_token"]) == int(token) * 256 + 2
+        segment = {NFO: 2, BFO: 5}[row["exchange"]]
+        assert int(row["instrument_token"]) == int(token) * 256 + segment
         assert int(row["instrument_token"]) < 2**32
 
 
@@ -128,17 +173,20 @@ def test_a_contract_keeps_its_token_overnight() -> None:
     assert all(monday[symbol].token == tuesday[symbol].token for symbol in common)
 
 
-def test_noren_archive_holds_the_master() -> None:
+@pytest.mark.parametrize("exchange", [NFO, BFO])
+def test_noren_archive_holds_the_master(exchange: str) -> None:
     listed = generate(dt.date(2026, 8, 18))
-    with zipfile.ZipFile(io.BytesIO(listed.noren_zip())) as archive:
-        assert archive.namelist() == ["NFO_symbols.txt"]
-        assert archive.read("NFO_symbols.txt").decode() == listed.noren_txt()
+    with zipfile.ZipFile(io.BytesIO(listed.noren_zip(exchange))) as archive:
+        assert archive.namelist() == [f"{exchange}_symbols.txt"]
+        assert archive.read(f"{exchange}_symbols.txt").decode() == listed.noren_txt(exchange)
 
 
 def test_index_rows_come_with_the_full_kite_file_only() -> None:
     listed = generate(dt.date(2026, 8, 18))
-    rows = list(csv.DictReader(io.StringIO(listed.kite_csv(indices=True))))
-    assert [row["tradingsymbol"] for row in rows[:3]] == [
-        "NIFTY 50", "NIFTY BANK", "NIFTY FIN SERVICE",
+    rows = list(csv.DictReader(io.StringIO(listed.kite_dump())))
+    assert [row["tradingsymbol"] for row in rows[:4]] == [
+        "NIFTY 50", "NIFTY BANK", "NIFTY FIN SERVICE", "SENSEX",
     ]  # fmt: skip
+    assert rows[3]["exchange"] == "BSE"
+    assert len(rows) == 4 + len(listed)
     assert "INDICES" not in listed.kite_csv()

@@ -64,8 +64,8 @@ def test_loading_twice_changes_nothing() -> None:
     assert "calendar: 0 added, 0 changed, 0 removed, 38 unchanged" in second
     assert "2026:" not in second
     assert list(Holiday.objects.values_list("pk", "date")) == before
-    assert "freeze quantities: 10 new" in run("load_freeze_quantities")
-    assert "freeze quantities: 0 new, 10 kept" in run("load_freeze_quantities")
+    assert "freeze quantities: 12 new" in run("load_freeze_quantities")
+    assert "freeze quantities: 0 new, 12 kept" in run("load_freeze_quantities")
     assert Underlying.objects.count() == 6
 
 

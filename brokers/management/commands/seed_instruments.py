@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand
 
 from brokers.services.instruments import import_instruments
 from brokers.simulator import facts
-from brokers.simulator.contracts import generate
+from brokers.simulator.contracts import EXCHANGES, generate
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
 
@@ -34,13 +34,15 @@ class Command(BaseCommand):
         day = clock.ist_date(now)
         known = facts.load()
         contracts = generate(day, known.closed_days, freeze=known.freeze_on(day))
-        for broker, text in (("zerodha", contracts.kite_csv()), ("zebu", contracts.noren_txt())):
-            report = import_instruments(
-                broker=broker,
-                lines=text.splitlines(keepends=True),
-                source=SOURCE,
-                actor=SYSTEM,
-                now=now,
-                force=True,
-            )
-            self.stdout.write(f"instruments of {broker}: {report}")
+        formats = (("zerodha", contracts.kite_csv), ("zebu", contracts.noren_txt))
+        for broker, written in formats:
+            for exchange in EXCHANGES:
+                report = import_instruments(
+                    broker=broker,
+                    lines=written(exchange).splitlines(keepends=True),
+                    source=SOURCE,
+                    actor=SYSTEM,
+                    now=now,
+                    force=True,
+                )
+                self.stdout.write(f"instruments of {broker}, {exchange}: {report}")

@@ -77,6 +77,8 @@ class LiveIntent:
     cancel_since_mono: float = 0.0
     band: PriceBand | None = None
     raw: bytes = b""
+    # what the log has of it already: when answered, units filled, state, cause
+    logged: tuple[dt.datetime | None, int, str, str] = (None, 0, PLANNED, "")
 
     @property
     def is_final(self) -> bool:

@@ -16,7 +16,7 @@ from brokers.paper.book import PaperBook
 from brokers.realaccount import RealAccount
 from execution import live, outcome
 from execution.alarms import CLOSED_OUTSIDE, UNWRITABLE, Alarm
-from execution.engine import sabotage
+from execution.engine import facts, sabotage
 from execution.engine.alarmwriting import About, Raised
 from execution.engine.dbpool import DatabaseDown
 from execution.engine.exitwriting import ExitWriter
@@ -212,6 +212,7 @@ class ClosingDesk:
             if intent.code in written.inserted and execution is not None:
                 execution.intents.append(intent)
                 executor.hold(intent)
+                facts.ordered(execution, intent)
                 executor.rounds.dispatch(intent)
 
     def _hold_refused(self, exits: Sequence[Exit], written: Written) -> None:

@@ -17,7 +17,7 @@ import structlog
 from brokers.base import BrokerInstrument
 from brokers.registry import get_adapter
 from execution import live
-from execution.engine import loading, quiet, sabotage
+from execution.engine import facts, loading, quiet, sabotage
 from execution.engine.channel import Channel
 from execution.engine.dbpool import DatabaseDown
 from execution.engine.deciding import (
@@ -234,6 +234,7 @@ class EntryDesk:
                 message=error.message,
             )
             return False
+        facts.decided(run)
         return True
 
     def _give_up_at(self, run: LiveRun, error: NoQuote) -> dt.datetime:
@@ -430,8 +431,8 @@ class EntryDesk:
     def _fired(self, committed: Sequence[EntryPlan]) -> None:
         """What follows once the first group has left: paper fills, and asking what is next."""
         for plan in committed:
-            if plan.execution.environment == Environment.TEST:
-                for intent in plan.intents:
-                    if intent.state == live.SENDING:
-                        self._executor.rounds.closing.fill_on_paper(intent)
+            for intent in plan.intents:
+                facts.ordered(plan.execution, intent)
+                if plan.execution.environment == Environment.TEST and intent.state == live.SENDING:
+                    self._executor.rounds.closing.fill_on_paper(intent)
         self._executor.rounds.touch(plan.execution for plan in committed)

@@ -20,7 +20,7 @@ from typing import Final
 import structlog
 
 from execution.arming import DueStrategy, arm_due
-from execution.engine import leases, loading
+from execution.engine import facts, leases, loading
 from execution.engine.accounts import Accounts
 from execution.engine.actors import Actors
 from execution.engine.control import ControlWatch
@@ -74,6 +74,10 @@ class Executor:
         self.entry = EntryDesk(self)
         self.risk = RiskDesk(self)
         self.recovery = Recovery(self)
+        facts.FACTS.wait_while(self._is_quiet)
+
+    def _is_quiet(self) -> bool:
+        return self.quiet.is_on
 
     # -- fencing -----------------------------------------------------------------------------
     def fenced(self) -> bool:
@@ -129,6 +133,8 @@ class Executor:
         self.control.stop()
         self.feeds.close()
         self.db.close()
+        facts.FACTS.wait_no_longer(self._is_quiet)
+        facts.FACTS.flush()
         log.info("executor_stopped", owner=self.owner)
 
     async def _guard(self, loop: Callable[[], Awaitable[None]]) -> None:

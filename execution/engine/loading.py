@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from brokers.base import BrokerInstrument, Side
+from execution.engine import facts
 from execution.live import LiveExecution, LiveIntent, LiveRun
 from execution.models import Alarm, Execution, LegWatch, OrderIntent, Run, RunDecision
 from execution.plan import ResolvedLeg
@@ -187,6 +188,12 @@ def _live_execution(row: Execution, run: LiveRun) -> LiveExecution:
 
 
 def _live_intent(row: OrderIntent) -> LiveIntent:
+    loaded = _read_intent(row)
+    loaded.logged = facts.state_of(loaded)
+    return loaded
+
+
+def _read_intent(row: OrderIntent) -> LiveIntent:
     return LiveIntent(
         code=row.code,
         tag=row.tag,

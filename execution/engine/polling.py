@@ -46,6 +46,7 @@ class BookPoller:
         # No bound of its own on connections: those that hang would use it up.
         self._clients = aio.Clients(connections=0)
         self._places = Places(places.READS)
+        self._failing: dict[int, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
@@ -302,11 +303,17 @@ class BookPoller:
 
     async def _fetch(self, channel: Channel, request: HttpRequest) -> HttpResponse | None:
         """The answer, or None when there was none in time (which proves nothing)."""
+        account_id = channel.account_id
         try:
-            response = await self._clients.send(request, channel.route)
+            answer = await self._clients.send(request, channel.route)
         except TransportError as error:
-            log.info("broker_read_failed", account=channel.account_id, reason=error.message)
+            # Said once, not with every reading: a broker that is away is one fact.
+            say = log.debug if self._failing.get(account_id) == error.message else log.warning
+            say("broker_read_failed", account=account_id, reason=error.message)
+            self._failing[account_id] = error.message
             channel.unanswered += 1
             return None
         channel.unanswered = 0
-        return response
+        if self._failing.pop(account_id, ""):
+            log.info("broker_answers_again", account=account_id)
+        return answer

@@ -16,7 +16,7 @@ from brokers.base import BrokerInstrument, OrderRequest, Outcome, Product, SendR
 from brokers.registry import get_adapter
 from execution import live, outcome
 from execution.alarms import SELF_TRADE, UNWRITABLE, Alarm
-from execution.engine import sabotage
+from execution.engine import facts, sabotage
 from execution.engine.alarming import AlarmDesk
 from execution.engine.channel import EARLY
 from execution.engine.closing import ClosingDesk
@@ -174,6 +174,7 @@ class Rounds:
             written = await self._write(batch, now)
             self.alarms.log(written.raised)
             self._refused(written, now_mono)
+            self._tell(batch, written)
             self._granted(batch, written, now)
         for execution, intent in cancels:
             self.closing.cancel(execution, intent)
@@ -189,6 +190,12 @@ class Rounds:
         except BaseException:
             self.alarms.give_back(batch)  # an alarm does not get lost with the database
             raise
+
+    def _tell(self, batch: Batch, written: Written) -> None:
+        """What is written now stands in the log, too."""
+        for intent in batch.results:
+            if intent.shard in written.shards:
+                facts.told(self._executor.executions.get(intent.execution_id), intent)
 
     def _situation(self, execution: LiveExecution, now: dt.datetime, now_mono: float) -> Situation:
         run = execution.run
@@ -341,7 +348,9 @@ class Rounds:
         """Bookkeeping of :meth:`on_sent` that must not cost time between two sends."""
         for intent, unix in self._sent:
             # Of its first send: a later one, after a refusal, says nothing about punctuality.
-            intent.sent_at = intent.sent_at or dt.datetime.fromtimestamp(unix, dt.UTC)
+            at = dt.datetime.fromtimestamp(unix, dt.UTC)
+            intent.sent_at = intent.sent_at or at
+            facts.sent(self._executor.executions.get(intent.execution_id), intent, at)
             self._dirty[intent.code] = intent
         self._sent.clear()
 
@@ -374,13 +383,15 @@ class Rounds:
         dirty, self._dirty = self._dirty, {}
         executor = self._executor
         if dirty:
-            await executor.db.run(
+            batch = Batch(results=list(dirty.values()))
+            written = await executor.db.run(
                 write,
-                Batch(results=list(dirty.values())),
+                batch,
                 owner=executor.owner,
                 tokens=dict(executor.tokens),
                 now=executor.now(),
             )
+            self._tell(batch, written)
 
     def _unfence(self) -> None:
         """What the fence kept back may go again once the heartbeat is fresh and the lease is still

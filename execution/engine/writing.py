@@ -17,7 +17,7 @@ from psycopg.types.json import Jsonb
 
 from execution import events
 from execution.alarms import UNWRITABLE
-from execution.engine import leases, sqlbatch
+from execution.engine import facts, leases, sqlbatch
 from execution.engine.alarmwriting import (
     Cleared,
     Raised,
@@ -322,6 +322,7 @@ def write_statuses(
     changed = frozenset(_update_statuses(cursor, rows))
     statuses = {c.execution.id: c.status for c in changes if c.execution.id in changed}
     clear_with_execution(cursor, statuses, terminal=_TERMINAL, now=now)
+    transaction.on_commit(lambda: _log_statuses(changes, changed))
     told = [
         event
         for change in changes
@@ -330,6 +331,15 @@ def write_statuses(
     ]
     events.emit(told)
     return changed
+
+
+def _log_statuses(changes: Sequence[StatusChange], changed: frozenset[int]) -> None:
+    """What became of executions, for the log: only what the rows say now."""
+    for change in changes:
+        if change.execution.id not in changed:
+            continue
+        if change.status:
+            facts.became(change.execution, change.status, change.cause, change.message, change.pnl)
 
 
 def _update_statuses(cursor: Any, rows: Sequence[tuple[Any, ...]]) -> list[int]:

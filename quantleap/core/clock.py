@@ -1,11 +1,14 @@
 """The one place that reads the clock.
 
-Everything else is handed a ``now``. Two environment variables move the whole installation to
-another day (demo, tests; a system check refuses them in production):
+Everything else is handed a ``now``. Environment variables move the whole installation to another
+day (demo, tests; every start refuses them in production):
 
 * ``QUANTLEAP_CLOCK_START``: the instant at which our time starts, ISO 8601 with offset.
 * ``QUANTLEAP_CLOCK_ANCHOR``: the real unix time to which that instant corresponds. Processes that
   shall agree share it (the supervisor exports it); without it a process counts from its own start.
+* ``QUANTLEAP_CLOCK_FILE``: a file with the offset itself (eight bytes, a little-endian double), in
+  place of the other two. All processes that have it see each change at once, without a restart
+  (docs/adr/0044).
 
 Only the origin moves; our seconds are as long as real ones.
 """
@@ -13,7 +16,9 @@ Only the origin moves; our seconds are as long as real ones.
 from __future__ import annotations
 
 import datetime as dt
+import mmap
 import os
+import struct
 import time
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -47,17 +52,43 @@ def _read_offset() -> float:
     return begin.timestamp() - real
 
 
+def _map_offset() -> mmap.mmap | None:
+    """The shared offset, where there is one: mapped, so that reading it asks no system call."""
+    path = os.environ.get("QUANTLEAP_CLOCK_FILE", "")
+    if not path:
+        return None
+    try:
+        with open(path, "rb") as shared:
+            return mmap.mmap(shared.fileno(), SHARED.size, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:
+        message = f"QUANTLEAP_CLOCK_FILE is not a clock's file: {path!r} ({error})"
+        raise ClockConfigurationError(message) from error
+
+
+#: What ``QUANTLEAP_CLOCK_FILE`` holds: seconds to add to the real clock.
+SHARED: Final = struct.Struct("<d")
+_shared = _map_offset()
 _offset: float = _read_offset()
 
 
 def offset_seconds() -> float:
     """How far our clock is from the real one, in seconds (0 in production)."""
-    return _offset
+    if _shared is None:
+        return _offset
+    offset: float = SHARED.unpack_from(_shared)[0]
+    return offset
+
+
+def moved_by() -> str:
+    """The variable by which our clock is, or may become, another than the real one; '' for none."""
+    if _shared is not None:
+        return "QUANTLEAP_CLOCK_FILE"
+    return "QUANTLEAP_CLOCK_START" if _offset else ""
 
 
 def now() -> dt.datetime:
     """Current instant, aware, UTC."""
-    return dt.datetime.fromtimestamp(time.time() + _offset, UTC)
+    return dt.datetime.fromtimestamp(timestamp(), UTC)
 
 
 def real_now() -> dt.datetime:
@@ -73,12 +104,12 @@ def real(instant: dt.datetime) -> dt.datetime:
 
     For what programs that do not know our clock have written down (Celery's beat).
     """
-    return instant - dt.timedelta(seconds=_offset)
+    return instant - dt.timedelta(seconds=offset_seconds())
 
 
 def timestamp() -> float:
     """Current instant as unix seconds of *our* time."""
-    return time.time() + _offset
+    return time.time() + (_offset if _shared is None else offset_seconds())
 
 
 def monotonic() -> float:

@@ -61,16 +61,16 @@ def _anywhere(settings: Any) -> Iterator[str]:
     except KeyRingError as error:
         yield f"QUANTLEAP_ENCRYPTION_KEYS is no key ring: {error}."
     if not is_production(settings) and settings.QUANTLEAP_LIVE_BROKERS:
-        if clock.offset_seconds():
-            yield "QUANTLEAP_CLOCK_START moves the clock: not with a live broker. Unset it."
+        if moved := clock.moved_by():
+            yield f"{moved} moves the clock: not with a live broker. Unset it."
         if settings.QUANTLEAP_SABOTAGE:
             yield "QUANTLEAP_SABOTAGE breaks things on purpose: not with a live broker. Unset it."
 
 
 def _demo(settings: Any, environ: Mapping[str, str]) -> Iterator[str]:
     """What only a demo, a test or a developer's machine has."""
-    if clock.offset_seconds():
-        yield "QUANTLEAP_CLOCK_START moves the clock; production trades by the real one. Unset it."
+    if moved := clock.moved_by():
+        yield f"{moved} moves the clock; production trades by the real one. Unset it."
     for name in ("QUANTLEAP_SABOTAGE", "QUANTLEAP_SIMULATOR_URL"):
         if environ.get(name) or getattr(settings, name, ""):
             yield f"{name} is set; it is for demos and tests, production refuses it. Unset it."

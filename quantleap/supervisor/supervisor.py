@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import shlex
 import signal
+import struct
 import subprocess
 import threading
 import time
@@ -13,11 +15,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from quantleap.embedded import EmbeddedServiceError, EmbeddedServices, ServiceUrls
 from quantleap.embedded.processes import end_child, signal_quietly, spawn, wait_until
 from quantleap.embedded.server import Server, log_tail
 from quantleap.embedded.state import PROJECT_ROOT, VAR_DIR_VARIABLE, write_private
+from quantleap.supervisor.logfiles import LogFiles
 from quantleap.supervisor.parts import LOOPBACK, Layout, Part, manage, port_answers
 
 WATCH_SECONDS = 0.1
@@ -26,7 +30,6 @@ SETTLED_SECONDS = 2.0  # whatever ends by itself before that did not do what it 
 STEADY_SECONDS = 30.0  # a part that lived this long begins its back-off anew
 READY_SECONDS = 90.0
 STEP_SECONDS = 600.0
-LARGEST_LOG_BYTES = 20_000_000
 URL_VARIABLES = ("DATABASE_URL", "REDIS_URL")
 # What a shell beside the installation needs so that `manage.py` speaks of the same one, at the same
 # hour. Nothing secret: the embedded servers are found below the base folder.
@@ -38,6 +41,7 @@ SHELL_VARIABLES = (
     "QUANTLEAP_SIMULATOR_NOREN",
     "QUANTLEAP_CLOCK_START",
     "QUANTLEAP_CLOCK_ANCHOR",
+    "QUANTLEAP_CLOCK_FILE",
 )
 
 
@@ -98,6 +102,7 @@ class Supervisor:
         self._failures: dict[str, _Failures] = {}
         self._guard = threading.RLock()
         self._stopping = False
+        self.logs = LogFiles(self.base_dir / "log")
 
     # -- the whole ------------------------------------------------------------------------------
 
@@ -138,7 +143,8 @@ class Supervisor:
             watcher.join()
 
     def look(self) -> None:
-        """One look at every server and part; restarts those that have ended and are due."""
+        """One look at every server, part and log; restarts what has ended and is due."""
+        self.logs.look()
         for server in self._servers():
             with self._guard:
                 if self._stopping or server.is_running():
@@ -288,7 +294,19 @@ class Supervisor:
         if self._clock_start:
             # One anchor for all parts, so that they agree to the microsecond, restarts included.
             self._environment["QUANTLEAP_CLOCK_START"] = self._clock_start
-            self._environment["QUANTLEAP_CLOCK_ANCHOR"] = repr(time.time())
+            anchor = time.time()
+            self._environment["QUANTLEAP_CLOCK_ANCHOR"] = repr(anchor)
+            self._environment["QUANTLEAP_CLOCK_FILE"] = str(self._share_clock(anchor))
+
+    def _share_clock(self, anchor: float) -> Path:
+        """The file by which the clock of living processes can be moved (docs/adr/0044)."""
+        begin = dt.datetime.fromisoformat(str(self._clock_start))
+        begin = begin if begin.tzinfo else begin.replace(tzinfo=ZoneInfo("Asia/Kolkata"))
+        path = self.base_dir / "run" / "clock"
+        # Never replaced, only overwritten: whoever has mapped it would keep the old one.
+        with path.open("r+b" if path.exists() else "w+b") as shared:
+            shared.write(struct.pack("<d", begin.timestamp() - anchor))
+        return path
 
     def _servers(self) -> list[Server]:
         if self.services is None:
@@ -352,14 +370,11 @@ class Supervisor:
             self.services.record.remove(running.part.name)
 
     def _log_path(self, name: str) -> Path:
-        return self.base_dir / "log" / f"{name}.log"
+        return self.logs.path(name)
 
     @contextmanager
     def _open_log(self, name: str) -> Iterator[int]:
-        path = self._log_path(name)
-        if path.exists() and path.stat().st_size > LARGEST_LOG_BYTES:
-            path.replace(path.with_suffix(".log.1"))
-        with path.open("ab") as handle:
+        with self._log_path(name).open("ab") as handle:
             yield handle.fileno()
 
     def _status_path(self) -> Path:

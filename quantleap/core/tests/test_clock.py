@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -59,6 +61,46 @@ def test_a_variable_that_cannot_be_read_stops_the_start_by_its_name(
     failed = elsewhere(**variables)
     assert failed.returncode != 0
     assert "QUANTLEAP_CLOCK_" in failed.stderr
+
+
+def shared(path: Path, offset: float) -> Path:
+    with path.open("r+b" if path.exists() else "w+b") as file:
+        file.write(struct.pack("<d", offset))
+    return path
+
+
+def test_the_clock_of_a_living_process_could_not_be_moved(tmp_path: Path) -> None:
+    """Seen: the origin was read at the start, so that nobody lived through a second day."""
+    path = shared(tmp_path / "clock", 3600.0)
+    asks = "import sys\nfrom quantleap.core import clock\n"
+    asks += "for _ in sys.stdin: print(clock.offset_seconds(), clock.moved_by(), flush=True)"
+    with subprocess.Popen(
+        [sys.executable, "-c", asks],
+        env=os.environ | {"QUANTLEAP_CLOCK_FILE": str(path)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for offset in (3600.0, 3600.0 + 86_400.0, -5.5):
+            shared(path, offset)
+            process.stdin.write("\n")
+            process.stdin.flush()
+            assert process.stdout.readline().split() == [str(offset), "QUANTLEAP_CLOCK_FILE"]
+        process.stdin.close()
+
+
+@pytest.mark.parametrize("content", [b"", b"abc"], ids=["empty", "short"])
+def test_a_clock_file_that_is_none_stops_the_start_by_its_name(
+    tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "clock"
+    path.write_bytes(content)
+    for name in (str(path), str(tmp_path / "missing")):
+        failed = elsewhere(QUANTLEAP_CLOCK_FILE=name)
+        assert failed.returncode != 0
+        assert "QUANTLEAP_CLOCK_FILE" in failed.stderr
 
 
 @given(st.datetimes(min_value=dt.datetime(2000, 1, 1), max_value=dt.datetime(2100, 1, 1)))

@@ -47,6 +47,7 @@ BAD: dict[str, tuple[str, str | None]] = {
     "sabotage": ("QUANTLEAP_SABOTAGE", "skip_commit"),
     "the simulator": ("QUANTLEAP_SIMULATOR_URL", "http://127.0.0.1:8900"),
     "a moved clock": ("QUANTLEAP_CLOCK_START", "2026-09-08T09:14:00"),
+    "a clock that others can move": ("QUANTLEAP_CLOCK_FILE", "/dev/zero"),
     "a clock that cannot be read": ("QUANTLEAP_CLOCK_START", "tomorrow"),
     "short encryption keys": ("QUANTLEAP_ENCRYPTION_KEYS", "k:c2hvcnQ="),
     "an encryption key of zeros": ("QUANTLEAP_ENCRYPTION_KEYS", f"k:{'A' * 43}="),

@@ -114,7 +114,7 @@ def _run(first: Sequence[Claimed], now: dt.datetime, limit: int) -> int:
             # Claim in groups: a round trip per delivery would cost more than the posts.
             worthwhile = room >= CONCURRENCY // 2 or not under_way
             claimed = claim(now=moment, limit=room) if room > 0 and worthwhile else ()
-    log.info("webhooks_tried", count=tried)
+    log.debug("webhooks_tried", count=tried)
     return tried
 
 

@@ -46,6 +46,17 @@ def formatter() -> dict[str, Any]:
     }
 
 
+#: Loggers that say in every second that nothing has happened: beat's wake-ups, and each task's
+#: arrival and end. A task that fails is an error of theirs, and heard.
+_HEARTBEATS = ("celery.beat", "celery.worker.strategy", "celery.app.trace")
+
+
+def heartbeats(level: str) -> dict[str, dict[str, str]]:
+    """Heartbeats are heard at DEBUG only: the ``loggers`` of ``dictConfig`` for ``level``."""
+    heard = "DEBUG" if level.upper() == "DEBUG" else "WARNING"
+    return {name: {"level": heard} for name in _HEARTBEATS}
+
+
 def configure() -> None:
     """structlog's side; the standard library's is ``LOGGING`` in the settings."""
     structlog.configure(

@@ -87,5 +87,5 @@ def relay(*, now: dt.datetime, batch: int = 500) -> int:
         for handler in HANDLERS.all():
             handler(events, now)
         OutboxEvent.objects.filter(pk__in=[event.pk for event in events]).update(published_at=now)
-    log.info("outbox_relayed", count=len(events))
+    log.debug("outbox_relayed", count=len(events))
     return len(events)

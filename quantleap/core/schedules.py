@@ -43,6 +43,7 @@ STOPPED_MEANS: Final[Mapping[str, str]] = {
     "prove-ledger": "nobody checks the books.",
     "send-invoice-mails": "no invoice is mailed.",
     "watch-keys": "nobody notices an encryption key that is missing.",
+    "purge": "events, deliveries and sessions of long ago are kept.",
     "forget-idempotency-records": "records of finished requests are kept.",
 }
 UNKNOWN: Final = "what it does is left undone."

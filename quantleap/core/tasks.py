@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from quantleap.core import clock, idempotency, keywatch, outbox
+from quantleap.core import clock, idempotency, keywatch, outbox, retention
 
 _RELAY_BATCH = 500
 _RELAY_ROUNDS = 20
@@ -22,6 +22,12 @@ def relay_outbox() -> None:
 def forget_idempotency_records() -> None:
     """Delete the idempotency records whose day has passed."""
     idempotency.forget_expired(now=clock.now())
+
+
+@shared_task(name="core.purge")
+def purge() -> None:
+    """Throw away what the retention table says is over."""
+    retention.purge(now=clock.now())
 
 
 @shared_task(name="core.watch_keys")

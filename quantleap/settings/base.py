@@ -14,6 +14,7 @@ from csp import constants as csp
 
 from quantleap.core.logging import configure as configure_logging
 from quantleap.core.logging import formatter as json_formatter
+from quantleap.core.logging import heartbeats
 from quantleap.settings import console
 from quantleap.settings.reader import Environment
 
@@ -216,6 +217,8 @@ CELERY_BEAT_SCHEDULE = {
     },
     "watch-keys": {"task": "core.watch_keys", "schedule": 3600.0},
     "forget-idempotency-records": {"task": "core.forget_idempotency_records", "schedule": 3600.0},
+    # UTC: 04:15 in India
+    "purge": {"task": "core.purge", "schedule": crontab(hour=22, minute=45)},
 }
 
 # -- Mail: printed until a provider is named (docs/billing.md) -----------------------------------
@@ -283,11 +286,16 @@ if QUANTLEAP_SIMULATOR_URL:
 SILENCED_SYSTEM_CHECKS = ["django_ratelimit.W001", "django_ratelimit.E003"]
 
 configure_logging()
+_LOG_LEVEL = env.str("QUANTLEAP_LOG_LEVEL", default="INFO")
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"json": json_formatter()},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "json"}},
-    "root": {"handlers": ["console"], "level": env.str("QUANTLEAP_LOG_LEVEL", default="INFO")},
-    "loggers": {"django.request": {"level": "ERROR"}, "django_structlog": {"level": "WARNING"}},
+    "root": {"handlers": ["console"], "level": _LOG_LEVEL},
+    "loggers": {
+        "django.request": {"level": "ERROR"},
+        "django_structlog": {"level": "WARNING"},
+        **heartbeats(_LOG_LEVEL),
+    },
 }

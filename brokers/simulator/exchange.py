@@ -324,7 +324,7 @@ def _fault_refusal(fault: Fault, exchange: str) -> Refusal:
     if fault.kind is not Kind.REJECT:
         said = {"message": fault.params["message"]} if fault.kind is Kind.SAY else {**PLAYED}
         return Refusal(FAULT_REASONS[fault.kind], said)
-    facts = {"required": "95417.84", "available": "74251.80", "message": "", "exchange": exchange}
-    facts |= PLAYED
+    facts: dict[str, object] = {"required": "95417.84", "available": "74251.80", "message": ""}
+    facts |= {"exchange": exchange, **PLAYED}
     facts |= {k: str(v) for k, v in fault.params.items()}
     return Refusal(Reason(fault.params.get("cause", "OTHER")), facts)

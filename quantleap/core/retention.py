@@ -35,7 +35,8 @@ class Purged:
     def over(self, now: dt.datetime) -> QuerySet[Any]:
         """The rows whose time is over, in no order."""
         column = {f"{self.since}__lt": now - dt.timedelta(days=self.days)}
-        return apps.get_model(self.label)._base_manager.filter(**column, **self.only)
+        rows: QuerySet[Any] = apps.get_model(self.label)._base_manager.filter(**column, **self.only)
+        return rows
 
 
 #: Thrown away by :func:`purge`, once a day. What waits to be told or sent is never over.
@@ -62,6 +63,7 @@ KEPT: Final = frozenset(
         "execution.LegWatch",
         "execution.Execution",
         "execution.OrderIntent",
+        "execution.Alarm",
         "marketplace.Contract",
         "marketplace.LotSize",
         "brokers.BrokerInstrument",

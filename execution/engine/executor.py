@@ -59,6 +59,7 @@ class Executor:
         self.runs: dict[int, LiveRun] = {}
         self.executions: dict[int, LiveExecution] = {}
         self.actors = Actors()
+        self._by_run: dict[int, dict[int, LiveExecution]] = {}
         self.unfinished: dict[str, LiveIntent] = {}
         #: Executions and intents whose commit is under way: nobody else may find them meanwhile.
         self.entering: set[int] = set()
@@ -235,6 +236,10 @@ class Executor:
         """Drop an execution that is over, or that is somebody else's now."""
         self.executions.pop(execution.id, None)
         self.actors.of(execution.real, execution.account_id).drop(execution)
+        of_run = self._by_run.get(execution.run.id, {})
+        of_run.pop(execution.id, None)
+        if not of_run:
+            self._by_run.pop(execution.run.id, None)
         for intent in execution.intents:
             self.unfinished.pop(intent.code, None)
 
@@ -253,6 +258,7 @@ class Executor:
             self.executions[execution.id] = execution
             actor = self.actors.of(execution.real, execution.account_id)
             actor.executions[execution.id] = execution
+            self._by_run.setdefault(execution.run.id, {})[execution.id] = execution
             for intent in execution.intents:
                 self.hold(intent)
         return adopted
@@ -262,6 +268,10 @@ class Executor:
         actor = self.actors.at(account_id)
         held = [] if actor is None else list(actor.executions.values())
         return [execution for execution in held if execution.account_id == account_id]
+
+    def of_run(self, run_id: int) -> list[LiveExecution]:
+        """The executions that are held of one run."""
+        return list(self._by_run.get(run_id, {}).values())
 
     def hold(self, intent: LiveIntent) -> None:
         """Hold one intent of an execution that is held, and, while unfinished, by itself."""
@@ -302,7 +312,7 @@ class Executor:
                 self.runs[row.id] = loading.live_run(row, closes.get(row.id))
             self.runs[row.id].status = row.status
         for gone in set(self.runs) - {row.id for row in found}:
-            if not any(e.run.id == gone for e in self.executions.values()):
+            if gone not in self._by_run:
                 del self.runs[gone]
         if self.runs:
             await self.db.run(loading.refresh_decisions, dict(self.runs))

@@ -93,8 +93,8 @@ class RiskDesk:
             and not run.run_exit
             and self._executor.now() >= run.entry_at
             and any(
-                execution.run is run and execution.status in ("COMMITTED", "OPEN")
-                for execution in self._executor.executions.values()
+                execution.status in ("COMMITTED", "OPEN")
+                for execution in self._executor.of_run(run.id)
             )
         )
 

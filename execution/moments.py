@@ -1,0 +1,81 @@
+"""When time alone may move an execution. Pure.
+
+:mod:`execution.progress` is asked again when something happened to an execution, and at the moments
+named here; in between it says nothing new, so nobody need ask. Times are monotonic seconds.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import heapq
+import math
+from collections.abc import Iterator
+
+from execution.live import LiveExecution, LiveIntent, LiveRun
+from execution.progress import CANCEL_AGAIN, STUCK_AFTER
+
+#: What a run's executions have in common: another value of it moves all of them.
+Phase = tuple[object, ...]
+
+
+def phase(run: LiveRun, now: dt.datetime, entries_blocked: str) -> Phase:
+    """Everything of a run, and of the clock and the kill switch over it, that the next step of an
+    execution depends on. ``entries_blocked`` as in :class:`execution.progress.Situation`."""
+    return (
+        now >= run.entry_at,
+        now > run.grace_until,
+        now >= run.exit_at,
+        now.timestamp() >= run.closes_unix,
+        run.run_exit,
+        tuple(run.leg_exits.items()),
+        entries_blocked,
+    )
+
+
+def next_moment(execution: LiveExecution, now_mono: float) -> float:
+    """The earliest moment from ``now_mono`` on at which an order's own waiting ends; inf: none."""
+    soonest = math.inf
+    for intent in execution.intents:
+        for moment in _moments(intent):
+            if now_mono <= moment < soonest:
+                soonest = moment
+    return soonest
+
+
+def _moments(intent: LiveIntent) -> Iterator[float]:
+    # Of a finished exit as well: it says when its leg may be tried again.
+    yield intent.not_before_mono
+    if intent.is_final:
+        return
+    yield intent.cancel_after_mono
+    if intent.cancel_sent_mono:
+        yield intent.cancel_sent_mono + CANCEL_AGAIN
+    if intent.unknown_since_mono:
+        yield intent.unknown_since_mono + STUCK_AFTER
+
+
+class Agenda:
+    """Numbers of executions by the moment at which they are to be asked for again."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int]] = []
+        self._at: dict[int, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._at)
+
+    def put(self, number: int, at: float) -> None:
+        """Ask for ``number`` at ``at``; the earliest moment that was put down counts."""
+        if at < self._at.get(number, math.inf):
+            self._at[number] = at
+            heapq.heappush(self._heap, (at, number))
+
+    def due(self, now: float) -> list[int]:
+        """Take off everybody whose moment has come by ``now``."""
+        found = []
+        while self._heap and self._heap[0][0] <= now:
+            at, number = heapq.heappop(self._heap)
+            if self._at.get(number) == at:
+                del self._at[number]
+                found.append(number)
+        return found

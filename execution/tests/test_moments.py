@@ -1,0 +1,253 @@
+"""Between the moments that are named, time alone changes nothing; and only who is due is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from brokers.base import Side
+from execution import live
+from execution.engine import rounds as rounds_module
+from execution.engine.rounds import AT_ONCE, Rounds
+from execution.live import LiveExecution, LiveIntent
+from execution.moments import Agenda, next_moment, phase
+from execution.progress import Situation, Steps, next_steps
+from execution.tests.inmemory import ENTRY_AT, LOT, committed, live_execution, live_intent, live_run
+from marketplace.definition import StrategySpec
+from marketplace.tests.factories import leg_spec, strategy_spec
+from quantleap.core import clock
+
+NOW = 10_000.0
+STATES = (
+    live.PLANNED,
+    live.SENDING,
+    live.UNKNOWN,
+    live.ACCEPTED,
+    live.PARTIAL,
+    live.FILLED,
+    live.REJECTED,
+    live.CANCELLED,
+    live.MISSED,
+)
+
+
+def straddle() -> StrategySpec:
+    return strategy_spec([leg_spec("SELL", kind, key=kind.lower()) for kind in ("CE", "PE")])
+
+
+around_now = st.just(0.0) | st.floats(NOW - 200, NOW + 200)
+
+
+@st.composite
+def executions(draw: Any) -> LiveExecution:
+    """A straddle somewhere in its day, with exits of its own, every clock of it at odds."""
+    execution = committed(straddle())
+    execution.status = draw(st.sampled_from(("COMMITTED", "OPEN", "EXITING")))
+    for entry in list(execution.intents):
+        if draw(st.booleans()):
+            live_intent(
+                execution,
+                leg_key=entry.leg_key,
+                contract_id=entry.contract_id,
+                purpose=live.EXIT,
+                side=Side.BUY,
+                attempt_group=draw(st.integers(0, 4)),
+            )
+    for intent in execution.intents:
+        intent.state = draw(st.sampled_from(STATES))
+        intent.sends = draw(st.integers(0, 3))
+        intent.filled_quantity = {live.FILLED: intent.quantity, live.PARTIAL: 1}.get(
+            intent.state, 0
+        )
+        intent.broker_order_id = "1"
+        intent.not_before_mono = draw(around_now)
+        intent.cancel_after_mono = draw(around_now)
+        intent.cancel_sent_mono = draw(around_now)
+        intent.unknown_since_mono = draw(around_now)
+    return execution
+
+
+def steps_at(execution: LiveExecution, now_mono: float, **fields: Any) -> Steps:
+    return next_steps(
+        execution, Situation(now_mono=now_mono, **{"grace_over": False, "exit_due": True, **fields})
+    )
+
+
+@given(
+    execution=executions(),
+    part=st.floats(0.001, 0.999),
+    grace_over=st.booleans(),
+    exit_due=st.booleans(),
+)
+def test_between_two_moments_there_is_nothing_new_to_do(
+    execution: LiveExecution, part: float, grace_over: bool, exit_due: bool
+) -> None:
+    moment = min(next_moment(execution, NOW), NOW + 1000)
+    facts = {"grace_over": grace_over, "exit_due": exit_due}
+    later = NOW + part * (moment - NOW)
+    assert steps_at(execution, later, **facts) == steps_at(execution, NOW, **facts)
+
+
+def test_a_moment_that_is_left_out_is_noticed() -> None:
+    """The control: a resting exit is cancelled at its own time, and nobody would ask then."""
+    execution = committed(straddle())
+    execution.status = "EXITING"
+    for intent in execution.intents:
+        intent.state, intent.filled_quantity = live.FILLED, intent.quantity
+    first = execution.intents[0]
+    resting = live_intent(
+        execution, leg_key=first.leg_key, purpose=live.EXIT, side=Side.BUY, state=live.ACCEPTED
+    )
+    resting.broker_order_id, resting.cancel_after_mono = "1", NOW + 3
+    assert next_moment(execution, NOW) == NOW + 3
+    assert not steps_at(execution, NOW + 2.9).cancel
+    assert steps_at(execution, NOW + 3).cancel == [resting]
+
+
+def test_a_run_moves_everybody_at_its_own_times() -> None:
+    run = live_run()
+    second = dt.timedelta(seconds=1)
+    before = phase(run, ENTRY_AT - second, "")
+    assert phase(run, ENTRY_AT, "") != before
+    assert phase(run, run.grace_until + second, "") != phase(run, run.grace_until, "")
+    assert phase(run, run.exit_at, "") != phase(run, run.exit_at - second, "")
+    assert phase(run, ENTRY_AT, "KILL_SWITCH") != phase(run, ENTRY_AT, "")
+    was = phase(run, ENTRY_AT, "")
+    run.leg_exits["leg-0"] = "STOP"
+    assert phase(run, ENTRY_AT, "") != was
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.floats(0, 100)), max_size=40))
+def test_the_agenda_gives_everybody_once_at_their_earliest(puts: list[tuple[int, float]]) -> None:
+    agenda, earliest = Agenda(), dict[int, float]()
+    for number, at in puts:
+        agenda.put(number, at)
+        earliest[number] = min(at, earliest.get(number, math.inf))
+    assert sorted(agenda.due(50)) == sorted(n for n, at in earliest.items() if at <= 50)
+    assert sorted(agenda.due(100)) == sorted(n for n, at in earliest.items() if at > 50)
+    assert agenda.due(1e9) == []
+
+
+# -- d19 -----------------------------------------------------------------------------------------
+class House:
+    """As much of an executor as rounds ask for, with ``count`` open executions of one run."""
+
+    def __init__(self, count: int, status: str = "COMMITTED") -> None:
+        run = live_run(
+            entry_at=clock.now() - dt.timedelta(seconds=60),
+            exit_at=clock.now() + dt.timedelta(hours=3),
+            grace_until=clock.now() - dt.timedelta(seconds=30),
+        )
+        self.runs = {run.id: run}
+        self.executions: dict[int, LiveExecution] = {}
+        for _ in range(count):
+            execution = live_execution(run, status=status)
+            execution.run = run
+            live_intent(execution, state=live.ACCEPTED, sends=1, cancel_sent_mono=clock.monotonic())
+            self.executions[execution.id] = execution
+        self.control = SimpleNamespace(current=SimpleNamespace(blocked=lambda *_: ""))
+        self.timing = SimpleNamespace(control_age=5.0)
+        self.owned = True
+
+    def now(self) -> dt.datetime:
+        return clock.now()
+
+    def owns(self, _shard: int) -> bool:
+        return self.owned
+
+    def of_run(self, run_id: int) -> list[LiveExecution]:
+        return [e for e in self.executions.values() if e.run.id == run_id]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Executions of which it was asked what is next, in order."""
+    seen: list[int] = []
+
+    def count(execution: LiveExecution, situation: Situation) -> Steps:
+        seen.append(execution.id)
+        return next_steps(execution, situation)
+
+    monkeypatch.setattr(rounds_module, "next_steps", count)
+    return seen
+
+
+def tick(rounds: Rounds) -> None:
+    """What happens four times a second."""
+    rounds.touch_due()
+    while rounds._touched:
+        asyncio.run(rounds.once())
+
+
+def test_5000_executions_held_by_one_executor_were_all_decided_in_every_tick(
+    asked: list[int],
+) -> None:
+    """Seen: 76 ms of every 250. They are COMMITTED and wait for their orders, nothing is due."""
+    house: Any = House(5000)
+    rounds = Rounds(house)
+    tick(rounds)
+    assert sorted(asked) == sorted(house.executions)
+    asked.clear()
+    tick(rounds)
+    assert len(asked) < 500  # one part of the slow sweep
+    changed = next(iter(house.executions.values()))
+    asked.clear()
+    rounds.touch([changed])
+    asyncio.run(rounds.once())
+    assert asked == [changed.id]
+
+
+def test_nobody_is_forgotten_by_the_sweep(
+    asked: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house: Any = House(40, status="OPEN")
+    rounds = Rounds(house)
+    tick(rounds)
+    asked.clear()
+    now = clock.monotonic()
+    for step in range(1, 30):
+        monkeypatch.setattr(clock, "monotonic", lambda at=now + 0.25 * step: at)
+        tick(rounds)
+    assert set(asked) == set(house.executions)
+
+
+def test_who_came_first_is_decided_first_and_the_rest_in_the_next_round(asked: list[int]) -> None:
+    house: Any = House(AT_ONCE + 10)
+    rounds = Rounds(house)
+    late, early = list(house.executions.values())[:10], list(house.executions.values())[10:]
+    rounds.touch(early)
+    rounds.touch(late)
+    asyncio.run(rounds.once())
+    assert asked == [execution.id for execution in early]
+    asyncio.run(rounds.once())
+    assert asked[AT_ONCE:] == [execution.id for execution in late]
+
+
+def test_an_open_fence_is_noticed_by_the_agenda(asked: list[int]) -> None:
+    house: Any = House(1)
+    house.owned = False
+    rounds = Rounds(house)
+    tick(rounds)
+    assert asked == []
+    house.owned = True
+    (execution_id,) = house.executions
+    assert rounds._agenda.due(clock.monotonic() + 1) == [execution_id]
+
+
+def test_a_send_that_was_written_while_an_earlier_one_filled_is_not_sent() -> None:
+    """It was PLANNED when the round decided, and filled by the time the database had granted it."""
+    house: Any = House(1)
+    rounds = Rounds(house)
+    intent: LiveIntent = next(iter(house.executions.values())).intents[0]
+    intent.state, intent.filled_quantity = live.FILLED, LOT
+    batch = rounds_module.Batch(sending=[(intent, intent.tag)])
+    granted = rounds_module.Written(frozenset({0}), sending=frozenset({intent.code}))
+    rounds._granted(batch, granted, clock.now())
+    assert (intent.state, intent.sends) == (live.FILLED, 1)

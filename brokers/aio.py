@@ -89,11 +89,15 @@ class Clients:
         self, request: HttpRequest, route: Route, *, limits: Limits = POLL_LIMITS
     ) -> HttpResponse:
         """As :func:`send`, by the account's route."""
-        found = self._clients.get(route.source)
-        if found is None:
-            found = client(connections=self._connections, source=route.source)
-            self._clients[route.source] = found
+        found = self.of(route.source)
         return await send(found, request, base_url=route.base_url, proxy=route.proxy, limits=limits)
+
+    def of(self, source: str) -> aiohttp.ClientSession:
+        """The client that leaves from ``source``."""
+        found = self._clients.get(source)
+        if found is None:
+            found = self._clients[source] = client(connections=self._connections, source=source)
+        return found
 
     async def close(self) -> None:
         """Close the connections of all of them."""

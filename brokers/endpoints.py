@@ -17,11 +17,12 @@ from brokers.errors import BrokerNotEnabled
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Base addresses of one broker, without a trailing slash."""
+    """Base addresses of one broker, without a trailing slash; ``stream`` is of its websocket."""
 
     api: str
     login: str
     instruments: str
+    stream: str
 
 
 def endpoints(kind: str) -> Endpoints:
@@ -33,6 +34,7 @@ def endpoints(kind: str) -> Endpoints:
         api=configured["api"].rstrip("/"),
         login=configured["login"].rstrip("/"),
         instruments=configured["instruments"],
+        stream=configured.get("stream", configured["api"]).rstrip("/"),
     )
 
 
@@ -50,7 +52,8 @@ def is_enabled(kind: str) -> bool:
     """Whether calls to ``kind`` may leave: listed as live, or simulated on this machine."""
     if kind in settings.QUANTLEAP_LIVE_BROKERS:
         return True
-    return is_loopback(endpoints(kind).api)
+    found = endpoints(kind)
+    return is_loopback(found.api) and is_loopback(found.stream)
 
 
 def is_loopback(url: str) -> bool:

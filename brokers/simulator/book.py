@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
@@ -192,6 +192,8 @@ class Book:
         self._by_id: dict[tuple[str, str], Order] = {}
         self._resting: dict[int, dict[str, Order]] = {}
         self.last_trades: dict[int, Trade] = {}
+        #: Told of every order as it changes.
+        self.changed: Callable[[Order], None] = _nobody
 
     # -- finding ---------------------------------------------------------------------------------
     def account(self, broker: str, client_id: str) -> Account:
@@ -244,6 +246,7 @@ class Book:
         self.account(call.broker, call.client_id).orders.append(order)
         self.orders.append(order)
         self._by_id[(call.broker, order_id)] = order
+        self.changed(order)
         return order
 
     def reject(
@@ -309,6 +312,7 @@ class Book:
         order.fill_cap = None
         order.modified = True
         order.updated_at = now
+        self.changed(order)
         return True
 
     def roll_day(self) -> None:
@@ -366,3 +370,8 @@ class Book:
             orders.pop(order.order_id, None)
             if not orders:
                 del self._resting[order.contract.token]
+        self.changed(order)
+
+
+def _nobody(_order: Order) -> None:
+    """Nobody listens."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from brokers.simulator.book import Order
 from brokers.simulator.contracts import UNDERLYINGS
-from brokers.simulator.exchange import LOGIN_MANNERS, Exchange, Manner
+from brokers.simulator.exchange import LOGIN_MANNERS, UPDATE_MANNERS, Exchange, Manner
 from brokers.simulator.faults import FaultError
 from brokers.simulator.sessions import BROKERS
 from brokers.simulator.wire import Answer, Call, json_answer
@@ -194,12 +194,16 @@ class ControlWire:
 
     def _manner(self, arguments: Mapping[str, Any]) -> object:
         manner = self.exchange.manner
-        return {"login": manner.login, "history": manner.history}
+        return {"login": manner.login, "history": manner.history, "updates": manner.updates}
 
     def _set_manner(self, arguments: Mapping[str, Any]) -> object:
         wanted = self._manner({}) | arguments  # type: ignore[operator]
-        if wanted.keys() != {"login", "history"} or not isinstance(wanted["history"], bool):
-            raise ControlError("login, or history: true or false")
+        if wanted.keys() != {"login", "history", "updates"}:
+            raise ControlError("login, history or updates")
+        if not isinstance(wanted["history"], bool):
+            raise ControlError("history: true or false")
+        if wanted["updates"] not in UPDATE_MANNERS:
+            raise ControlError(f"updates: one of {', '.join(UPDATE_MANNERS)}")
         if wanted["login"] not in LOGIN_MANNERS:
             raise ControlError(f"login: one of {', '.join(LOGIN_MANNERS)}")
         self.exchange.manner = Manner(**wanted)

@@ -63,14 +63,19 @@ class Manner:
 
     ``login``: of Noren's token answer. The documented ones name no owner and give ``expires_in`` as
     an instant (``until``) or in seconds (``seconds``); the official SDK reads an ``owner``.
-    ``history``: order books list every state of an order, not only its last.
+    ``history``: order books list every state of an order, not only its last. ``updates``: of what
+    comes over the websockets by itself: everything as it happens (``told``), everything twice and
+    the older half later (``twice``), nothing though the connection lives (``silent``), or nothing
+    at all, not even an answer to a ping (``dead``).
     """
 
     login: str = "until"
     history: bool = False
+    updates: str = "told"
 
 
 LOGIN_MANNERS: Final = ("until", "seconds", "owner")
+UPDATE_MANNERS: Final = ("told", "twice", "silent", "dead")
 
 
 class Exchange:
@@ -84,6 +89,9 @@ class Exchange:
         self.sessions = Sessions(settings.redirect_url)
         self.faults = Faults()
         self.manner = Manner()
+        #: Told of every order as it changes: the streams that clients are connected to.
+        self.listeners: list[Callable[[Order], None]] = []
+        self.book.changed = self._tell
         self.refused: list[dict[str, Any]] = []
         self.loop: asyncio.AbstractEventLoop | None = None
         self.gate = Gate(settings.limits)
@@ -240,6 +248,7 @@ class Exchange:
     def reset(self, *, sessions: bool = False) -> None:
         """Empty books, no faults, market, funds and manner as at first; logins too if asked."""
         self.book = Book(self.settings.default_funds, self.book.last_sequence)
+        self.book.changed = self._tell
         self.market.reset()
         self.faults.clear()
         self.manner = Manner()
@@ -249,6 +258,12 @@ class Exchange:
             self.sessions.clear()
 
     # -- inside ------------------------------------------------------------------------------
+    def _tell(self, order: Order) -> None:
+        """What a book hides for a while, no stream tells either."""
+        if order.visible_at <= self.now():
+            for listener in self.listeners:
+                listener(order)
+
     def _throttled(self, broker: str, client_id: str, kind: str, at: dt.datetime) -> Refusal | None:
         """Kite counts orders by themselves; Noren's calls were counted when they arrived."""
         return self.throttle(broker, client_id, kind, at) if broker == ZERODHA else None

@@ -1,7 +1,8 @@
-"""Noren's websocket: touchlines as they change. brokers.md section 5.
+"""Noren's websocket: touchlines and orders as they change. brokers.md section 5.
 
-``a`` (or the older ``c``) logs in, ``t`` subscribes, ``u`` ends it, ``h`` keeps it alive. A frame
-that asks anything else is not answered, as at the real server.
+``a`` (or the older ``c``) logs in, ``t`` subscribes to touchlines, ``u`` ends that, ``o``
+subscribes to orders, ``h`` keeps it alive. A frame that asks anything else is not answered, as at
+the real server.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from typing import Any, Final
 from aiohttp import WSMsgType, web
 
 from brokers.simulator import noren_views as views
+from brokers.simulator.book import Order
 from brokers.simulator.exchange import Exchange
 from brokers.simulator.market import TICK_SECONDS
+from brokers.simulator.order_news import OrderNews
 from brokers.simulator.sessions import ZEBU
 
 PATH: Final = "/NorenWSAPI/"
@@ -32,32 +35,53 @@ class NorenStream:
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
         self._open: set[web.WebSocketResponse] = set()
+        self._news = OrderNews(exchange, ZEBU, _update)
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """One connection, to its end."""
-        socket = web.WebSocketResponse(max_msg_size=256 * 1024)
+        socket = web.WebSocketResponse(max_msg_size=256 * 1024, autoping=False)
         await socket.prepare(request)
         self._open.add(socket)
         last: dict[str, Row] = {}
-        ticks: asyncio.Task[None] | None = None
+        tasks: list[asyncio.Task[None]] = []
+        client_id = ""
         try:
             async for message in socket:
+                if self.exchange.manner.updates == "dead":
+                    continue
+                if message.type is WSMsgType.PING:
+                    await socket.pong(message.data)
                 if message.type is not WSMsgType.TEXT:
                     continue
                 said = _object(message.data)
-                if ticks is None:
+                if not tasks:
                     login = self._login(said)
                     await socket.send_json(login)
                     if login["s"] != "OK":
                         break
-                    ticks = asyncio.create_task(self._tick(socket, last))
+                    client_id = login["uid"].upper()
+                    tasks.append(asyncio.create_task(self._tick(socket, last)))
+                elif said.get("t") == "o" and len(tasks) == 1:
+                    news = self._news.listen(client_id)
+                    tasks.append(asyncio.create_task(self._tell(socket, client_id, news)))
+                    await socket.send_json({"t": "ok"})
                 else:
                     await self._asked(socket, said, last)
         finally:
             self._open.discard(socket)
-            if ticks is not None:
-                ticks.cancel()
+            for task in tasks:
+                task.cancel()
         return socket
+
+    async def _tell(
+        self, socket: web.WebSocketResponse, client_id: str, news: asyncio.Queue[Row]
+    ) -> None:
+        try:
+            with contextlib.suppress(ConnectionError, RuntimeError):
+                while True:
+                    await socket.send_json(await news.get())
+        finally:
+            self._news.leave(client_id, news)
 
     async def close(self) -> None:
         """End every connection."""
@@ -93,7 +117,9 @@ class NorenStream:
         with contextlib.suppress(ConnectionError, RuntimeError):
             while True:
                 await asyncio.sleep(TICK_SECONDS)
-                if not self.exchange.market.is_open(self.exchange.now()):
+                if self.exchange.manner.updates == "dead" or not self.exchange.market.is_open(
+                    self.exchange.now()
+                ):
                     continue
                 for name in list(last):
                     row, before = self._row(name), last.get(name)
@@ -112,6 +138,10 @@ class NorenStream:
             return None
         row: Row = {"e": exchange, "tk": token, "ts": quote["tsym"], "ft": quote["lut"]}
         return row | {field: quote[field] for field in (*WHOLE, *FIELDS) if field in quote}
+
+
+def _update(order: Order) -> Row:
+    return {"t": "om", **views.update(order)}
 
 
 def _object(text: str) -> Row:

@@ -88,6 +88,21 @@ def order(o: Order) -> Row:
     return _order_state(o, o.status, o.updated_at, o.filled)
 
 
+def update(o: Order) -> Row:
+    """The order as its stream tells of it: the row of the book, and what has just happened."""
+    row = order(o) | {"reporttype": REPORT[o.status]}
+    del row["stat"]
+    if o.trades:
+        newest = o.trades[-1]
+        row |= {
+            "flid": newest.trade_id,
+            "fltm": exchange_stamp(newest.at),
+            "flqty": str(newest.quantity),
+            "flprc": f"{newest.price:.2f}",
+        }
+    return row
+
+
 def history(o: Order) -> list[Row]:
     """The order's states, newest first."""
     rows = [

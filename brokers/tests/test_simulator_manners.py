@@ -12,6 +12,7 @@ from brokers.simulator.contracts import Contract
 from brokers.tests.test_simulator_adapters import KINDS, Exam
 
 __all__ = ["exam"]
+AT_FIRST = {"login": "until", "history": False, "updates": "told"}
 
 
 @pytest.fixture(params=KINDS)
@@ -100,16 +101,24 @@ def test_norens_errors_come_with_both_statuses() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"login": "shouting"}, {"history": 1}, {"history": "yes"}, {"volume": 3}], ids=str
+    "wrong",
+    [
+        {"login": "shouting"},
+        {"history": 1},
+        {"history": "yes"},
+        {"updates": "never"},
+        {"volume": 3},
+    ],
+    ids=str,
 )
 def test_a_manner_nobody_has_is_400_and_changes_nothing(wrong: dict[str, Any]) -> None:
     house = Exam("zebu").house
     assert house.control("POST", "/manner", **wrong)[0] == 400
-    assert house.control("GET", "/manner") == (200, {"login": "until", "history": False})
+    assert house.control("GET", "/manner") == (200, AT_FIRST)
 
 
 def test_a_reset_brings_the_manner_back() -> None:
     house = Exam("zebu").house
     house.control("POST", "/manner", login="owner", history=True)
     house.control("POST", "/reset")
-    assert house.control("GET", "/manner") == (200, {"login": "until", "history": False})
+    assert house.control("GET", "/manner") == (200, AT_FIRST)

@@ -31,6 +31,7 @@ from execution.engine.quiet import Quiet
 from execution.engine.recovery import WORKING, Recovery
 from execution.engine.rounds import Rounds
 from execution.engine.timing import Timing
+from execution.engine.updates import UpdatesDesk
 from execution.engine.watching import RiskDesk
 from execution.live import LIVE_STATUSES, LiveExecution, LiveIntent, LiveRun
 from quantleap.core import clock
@@ -72,6 +73,7 @@ class Executor:
         self.rounds = Rounds(self)
         self.accounts = Accounts(self)
         self.poller = BookPoller(self)
+        self.updates = UpdatesDesk(self)
         self.entry = EntryDesk(self)
         self.risk = RiskDesk(self)
         self.recovery = Recovery(self)
@@ -105,6 +107,7 @@ class Executor:
             self._tick_loop,
             self.rounds.loop,
             self.poller.loop,
+            self.updates.loop,
             self.risk.loop,
             self.risk.requests_loop,
         )
@@ -124,6 +127,7 @@ class Executor:
         self._stopping.set()
 
     async def _close(self) -> None:
+        await self.updates.close()
         await self.poller.close()
         # What its pace kept back has provably not left: the next owner sends it at once.
         self.accounts.close()

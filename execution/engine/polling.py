@@ -29,13 +29,22 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 PERIOD: Final = 0.05
+#: Every unfinished order is looked at so often, in seconds; those that a book was asked for sooner.
+CHECK_EVERY: Final = 0.5
+#: Reads that are begun before the loop turns to what has come in meanwhile.
+AT_A_TIME: Final = 16
 #: Bytes from which an answer is parsed beside the loop: a thousand orders take a tenth of a second.
 LARGE: Final = 32 * 1024
 FIRST_READ: Final = 0.12
 UNKNOWN_EVERY: Final = 1.5
 REST_EVERY: Final = 2.0
+#: Where order updates come by themselves: the first look after an answer, and every further one.
+CHECKED_AFTER: Final = 1.5
+RECONCILED_EVERY: Final = 5.0
 STRANDED_AFTER: Final = 5.0
 STALE_SENDING: Final = 2.0
+#: States that only a book, or an update, ends.
+AT_THE_BOOK: Final = frozenset({live.UNKNOWN, live.ACCEPTED, live.PARTIAL})
 
 
 class BookPoller:
@@ -45,7 +54,9 @@ class BookPoller:
         self._executor = executor
         # No bound of its own on connections: those that hang would use it up.
         self._clients = aio.Clients(connections=0)
-        self._places = Places(places.READS)
+        self._places: dict[str, Places] = {}
+        self._watched: set[Actor] = set()
+        self._checked_at = 0.0
         self._failing: dict[int, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -59,24 +70,55 @@ class BookPoller:
         """An order of this account was just answered: its fill should be in the book shortly."""
         actor = self._executor.actors.at(account_id)
         if actor is not None:
+            self._watched.add(actor)
             actor.reads = 0
-            actor.next_read_mono = max(actor.next_read_mono, clock.monotonic() + FIRST_READ)
+            soon = clock.monotonic() + self._first_look(actor)
+            actor.next_read_mono = max(actor.next_read_mono, soon)
+
+    def _first_look(self, actor: Actor) -> float:
+        """Seconds until a book is worth reading: later where fills are told without being asked
+        for, unless something is unknown, which nobody tells."""
+        told = self._executor.updates.trusts(actor)
+        unknown = any(intent.state == live.UNKNOWN for intent in _waiting(actor))
+        return CHECKED_AFTER if told and not unknown else FIRST_READ
+
+    def at_once(self, actor: Actor) -> None:
+        """Something of this account may have happened unheard: read its book."""
+        self._watched.add(actor)
+        actor.reads = 0
+        actor.next_read_mono = min(actor.next_read_mono, clock.monotonic())
 
     # -- the loop ----------------------------------------------------------------------------
     async def loop(self) -> None:
         """Read what is due, for ever."""
         while True:
             await self._executor.quiet.over()
-            now = clock.monotonic()
-            waiting = self._waiting(now)
-            await self._open_missing(waiting)
-            for actor, intents in waiting.items():
-                if not actor.reading and actor.next_read_mono <= now:
-                    self._start(actor, intents)
+            await self._look()
             await asyncio.sleep(PERIOD)
 
-    def _waiting(self, now: float) -> dict[Actor, list[LiveIntent]]:
-        waiting: dict[Actor, list[LiveIntent]] = defaultdict(list)
+    async def _look(self) -> None:
+        """Begin the reads that are due now."""
+        now = clock.monotonic()
+        if now - self._checked_at >= CHECK_EVERY:
+            self._checked_at = now
+            self._check(now)
+        due: dict[Actor, list[LiveIntent]] = {}
+        for actor in list(self._watched):
+            if actor.reading or actor.next_read_mono > now:
+                continue
+            intents = _waiting(actor)
+            if intents:
+                due[actor] = intents
+            else:
+                self._watched.discard(actor)
+        await self._open_missing(due)
+        for number, (actor, intents) in enumerate(due.items(), start=1):
+            self._start(actor, intents)
+            if number % AT_A_TIME == 0:  # five thousand in one go would hold up every answer
+                await asyncio.sleep(0)
+
+    def _check(self, now: float) -> None:
+        """Look at everything unfinished: what was lost on its way, and whose book is to be read."""
         late = self._executor.timing.answer_timeout + STALE_SENDING
         for intent in list(self._executor.unfinished.values()):
             if intent.is_final:
@@ -86,11 +128,10 @@ class BookPoller:
                 self._executor.rounds.changed(intent)
             elif self._is_stranded(intent):
                 self._executor.rounds.on_not_sent(intent, "BROKER_DOWN")
-            if intent.state in (live.UNKNOWN, live.ACCEPTED, live.PARTIAL):
+            if intent.state in AT_THE_BOOK:
                 actor = self._executor.actors.at(intent.account_id)
                 if actor is not None:
-                    waiting[actor].append(intent)
-        return waiting
+                    self._watched.add(actor)
 
     def _is_stranded(self, intent: LiveIntent) -> bool:
         """Whether an order of ours is past its time and waits nowhere to be sent: whatever lost it,
@@ -156,11 +197,12 @@ class BookPoller:
         if self._executor.accounts.channels.get(channel.account_id) is channel:
             self._executor.accounts.forget_session(channel.account_id)
 
-    @staticmethod
-    def _pause(actor: Actor, channel: Channel, intents: Sequence[LiveIntent]) -> float:
+    def _pause(self, actor: Actor, channel: Channel, intents: Sequence[LiveIntent]) -> float:
         budget = 1 / float(channel.adapter.capabilities.book_reads_per_second)
         if any(intent.state == live.UNKNOWN for intent in intents):
             return max(budget, UNKNOWN_EVERY)
+        if self._executor.updates.trusts(actor):
+            return RECONCILED_EVERY
         return max(budget, min(REST_EVERY, 0.25 * float(2**actor.reads)))
 
     # -- what a book says --------------------------------------------------------------------
@@ -179,7 +221,10 @@ class BookPoller:
             found = self._mine(intent, by_code.get(intent.code, ()))
             changed = False
             if found is not None:
+                filled = intent.filled_quantity
                 changed = outcome.apply_report(intent, found, at=now, now_mono=now_mono)
+                if intent.filled_quantity > filled:
+                    executor.updates.compare(actor, found)
                 if changed and outcome.is_changed(intent, found):
                     executor.rounds.alarm(
                         intent.execution_id,
@@ -293,7 +338,8 @@ class BookPoller:
             started = clock.monotonic()
             return await self._fetch(channel, request), started
 
-        return await self._places.carry(read)
+        bound = self._places.setdefault(channel.real.broker, Places(places.READS))
+        return await bound.carry(read)
 
     async def _parsed(self, parse: Callable[[HttpResponse], T], response: HttpResponse) -> T:
         if len(response.body) <= LARGE:
@@ -317,3 +363,7 @@ class BookPoller:
         if self._failing.pop(account_id, ""):
             log.info("broker_answers_again", account=account_id)
         return answer
+
+
+def _waiting(actor: Actor) -> list[LiveIntent]:
+    return [intent for intent in actor.intents.values() if intent.state in AT_THE_BOOK]

@@ -16,6 +16,7 @@ from brokers.base import Side
 from execution import live
 from execution.engine import rounds as rounds_module
 from execution.engine.rounds import AT_ONCE, Rounds
+from execution.engine.writing import Batch, Written
 from execution.live import LiveExecution, LiveIntent
 from execution.moments import Agenda, next_moment, phase
 from execution.progress import Situation, Steps, next_steps
@@ -247,7 +248,7 @@ def test_a_send_that_was_written_while_an_earlier_one_filled_is_not_sent() -> No
     rounds = Rounds(house)
     intent: LiveIntent = next(iter(house.executions.values())).intents[0]
     intent.state, intent.filled_quantity = live.FILLED, LOT
-    batch = rounds_module.Batch(sending=[(intent, intent.tag)])
-    granted = rounds_module.Written(frozenset({0}), sending=frozenset({intent.code}))
+    batch = Batch(sending=[(intent, intent.tag)])
+    granted = Written(frozenset({0}), sending=frozenset({intent.code}))
     rounds._granted(batch, granted, clock.now())
     assert (intent.state, intent.sends) == (live.FILLED, 1)

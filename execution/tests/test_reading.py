@@ -155,7 +155,7 @@ def test_readers_that_hang_keep_no_place_of_those_that_are_answered() -> None:
             healthy = wire.channel(url, told, account_id=2, real=other)
             house = wire.executor(hanging, healthy)
             poller = BookPoller(house)
-            poller._places = Places(1)
+            poller._places["zerodha"] = Places(1)
             waiting = asyncio.create_task(poller.positions(wire.actor_of(house, hanging)))
             await asyncio.sleep(0)
             read = await poller.positions(wire.actor_of(house, healthy))

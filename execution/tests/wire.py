@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
-from brokers.base import OrderRequest, Product, Session
+from brokers.base import OrderReport, OrderRequest, Product, Session
 from brokers.realaccount import RealAccount
 from brokers.routes import Route
 from brokers.zerodha.adapter import ZerodhaAdapter
@@ -117,6 +117,7 @@ def executor(*channels: Channel, **fields: Any) -> Any:
             "now": clock.now,
             "executions": {},
             "quiet": Quiet(),
+            "updates": NoUpdates(),
             **fields,
         }
     )
@@ -168,6 +169,17 @@ def reply(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
     """A well-formed answer on a connection that stays."""
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+class NoUpdates:
+    """Streams of brokers that tell nothing by themselves."""
+
+    def trusts(self, actor: Actor) -> bool:
+        """Nobody is trusted."""
+        return False
+
+    def compare(self, actor: Actor, report: OrderReport) -> None:
+        """Nobody was asked."""
 
 
 class Silent:

@@ -261,12 +261,17 @@ QUANTLEAP_CONTROL_MAX_AGE: float = env.float("QUANTLEAP_CONTROL_MAX_AGE", defaul
 # Overrides the adapters' visibility delay (seconds an accepted order may be missing from the book).
 QUANTLEAP_VISIBILITY_DELAY: float | None = env.float("QUANTLEAP_VISIBILITY_DELAY", default=None)
 
-# Where each broker lives: api, login and instrument bases. The simulator replaces them all.
+# Where each broker lives: bases of api, login, instruments and websocket (Noren's is a path of its
+# api). The simulator replaces them all, and whoever moves Kite's api has its websocket there.
+_KITE_API = "https://api.kite.trade"
+_kite_api = env.str("QUANTLEAP_ZERODHA_API", default=_KITE_API)
+_kite_stream = "https://ws.kite.trade" if _kite_api == _KITE_API else _kite_api
 QUANTLEAP_BROKERS: dict[str, dict[str, str]] = {
     "zerodha": {
-        "api": env.str("QUANTLEAP_ZERODHA_API", default="https://api.kite.trade"),
+        "api": _kite_api,
         "login": env.str("QUANTLEAP_ZERODHA_LOGIN", default="https://kite.zerodha.com"),
         "instruments": "https://api.kite.trade/instruments/NFO",
+        "stream": env.str("QUANTLEAP_ZERODHA_STREAM", default=_kite_stream),
     },
     "zebu": {
         "api": env.str("QUANTLEAP_ZEBU_API", default="https://go.mynt.in"),

@@ -1,0 +1,152 @@
+"""Order updates as brokers document them, hostile ones, and what they prove."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from brokers.base import BookState, Cause, HttpResponse, OrderReport, Product, Session, Side
+from brokers.registry import get_adapter
+from brokers.updates import NOTHING, OrderUpdates, Said, get_updates
+
+SESSION = Session(client_id="Z56004", api_key="k", access_token="tok")
+#: Frames that are about one order, by broker, with the fields their pages list.
+NOREN: dict[str, Any] = {
+    "t": "om",
+    "norenordno": "20121300065715",
+    "uid": "Z56004",
+    "actid": "Z56004",
+    "exch": "NFO",
+    "tsym": "NIFTY08SEP26C25000",
+    "qty": "130",
+    "prc": "127230",
+    "prd": "I",
+    "status": "COMPLETE",
+    "reporttype": "Fill",
+    "trantype": "B",
+    "prctyp": "LMT",
+    "ret": "DAY",
+    "fillshares": "130",
+    "avgprc": "127.23",
+    "fltm": "08-09-2026 10:00:01",
+    "flid": "102",
+    "flqty": "65",
+    "flprc": "127.20",
+    "remarks": "Q0123456789AB1",
+}
+
+
+def spoken(kind: str) -> OrderUpdates:
+    found = get_updates(kind)
+    assert found is not None
+    return found
+
+
+def told(frame: dict[str, Any], kind: str = "zebu") -> Said:
+    return spoken(kind).read(json.dumps(frame), SESSION)
+
+
+# -- Noren ---------------------------------------------------------------------------------------
+def test_noren_is_asked_for_orders_after_its_login() -> None:
+    noren = spoken("zebu")
+    assert json.loads(noren.hello(SESSION))["t"] == "a"
+    said = noren.read('{"t":"ak","uid":"Z56004","s":"OK"}', SESSION)
+    assert json.loads(said.reply) == {"t": "o", "actid": "Z56004"}
+    assert not said.ready
+    assert noren.read('{"t":"ok"}', SESSION).ready
+
+
+def test_noren_says_why_it_lets_nobody_in() -> None:
+    said = told({"t": "ak", "s": "NOT_OK", "emsg": "Session Expired"})
+    assert (said.refused, said.ready, said.reply) == ("Session Expired", False, "")
+
+
+def test_a_fill_that_noren_tells_of() -> None:
+    assert told(NOREN).order == OrderReport(
+        broker_order_id="20121300065715",
+        tag="Q0123456789AB1",
+        state=BookState.FILLED,
+        quantity=130,
+        filled_quantity=130,
+        average_price=Decimal("127.23"),
+        symbol="NIFTY08SEP26C25000",
+        exchange="NFO",
+        side=Side.BUY,
+        product=Product.INTRADAY,
+    )
+
+
+def test_an_update_is_read_as_a_row_of_the_book() -> None:
+    row = {key: value for key, value in NOREN.items() if key != "t"} | {"stat": "Ok"}
+    body = json.dumps([row]).encode()
+    (book_row,) = get_adapter("zebu").parse_order_book(HttpResponse(200, {}, body)).orders
+    assert told(NOREN).order == book_row
+
+
+@pytest.mark.parametrize(
+    ("changes", "state", "filled"),
+    [
+        ({"status": "PENDING", "reporttype": "NewAck", "fillshares": ""}, BookState.SUBMITTED, 0),
+        ({"status": "OPEN", "reporttype": "Fill", "fillshares": "65"}, BookState.OPEN, 65),
+        ({"status": "CANCELED", "fillshares": "65"}, BookState.CANCELLED, 65),
+        ({"status": "COMPLETE", "fillshares": "65"}, BookState.OTHER, 0),  # half-written
+        ({"status": "COMPLETE", "avgprc": "1e9"}, BookState.OTHER, 0),
+        ({"status": "GONE FISHING"}, BookState.OTHER, 130),
+    ],
+    ids=["new", "part", "cancelled", "half", "absurd", "unheard-of"],
+)
+def test_states_of_a_noren_update(changes: dict[str, str], state: BookState, filled: int) -> None:
+    order = told(NOREN | changes).order
+    assert order is not None
+    assert (order.state, order.filled_quantity) == (state, filled)
+
+
+def test_a_rejection_has_its_cause() -> None:
+    order = told(
+        NOREN
+        | {"status": "REJECTED", "rejreason": "RED:Margin Shortfall", "fillshares": "0"}
+        | {"avgprc": "0.00"}
+    ).order
+    assert order is not None
+    assert (order.state, order.cause) == (BookState.REJECTED, Cause.MARGIN)
+
+
+def test_an_order_of_another_client_is_nothing() -> None:
+    assert told(NOREN | {"actid": "Z99999"}) == NOTHING
+    assert told(NOREN | {"uid": "Z99999"}) == NOTHING
+    assert told(NOREN | {"norenordno": "../../etc"}) == NOTHING
+
+
+# -- all of them ---------------------------------------------------------------------------------
+VALUES = st.text(max_size=20) | st.none() | st.integers() | st.floats() | st.lists(st.integers())
+KNOWN = sorted(NOREN)
+
+
+@pytest.mark.parametrize("kind", ["zebu"])
+@given(
+    fields=st.dictionaries(
+        st.sampled_from(KNOWN), VALUES | st.sampled_from(sorted(map(str, NOREN.values())))
+    ),
+    junk=st.text(max_size=60) | st.binary(max_size=200),
+    kept=st.booleans(),
+)
+def test_no_frame_raises_or_makes_figures_of_nonsense(
+    kind: str, fields: dict[str, Any], junk: str | bytes, kept: bool
+) -> None:
+    for frame in (json.dumps((NOREN if kept else {}) | fields), junk):
+        said = spoken(kind).read(frame, SESSION)
+        order = said.order
+        if order is not None:
+            assert 0 <= order.filled_quantity <= order.quantity
+            assert order.average_price.is_finite()
+            assert order.filled_quantity == 0 or order.average_price > 0
+            assert order.state is not BookState.FILLED or order.filled_quantity == order.quantity
+
+
+def test_what_is_too_long_is_not_read() -> None:
+    assert told(NOREN | {"rejreason": "x" * 70_000}) == NOTHING

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, Final
 
 from quantleap.core.identifiers import ascii_upper
 
@@ -19,6 +19,10 @@ from quantleap.core.identifiers import ascii_upper
 MAX_BODY_BYTES = 8 * 1024 * 1024
 #: A place, cancel or token answer is one small object.
 MAX_ANSWER_BYTES = 64 * 1024
+#: Values of a document, told by its commas. A day's order book of 3,000 orders has 135,000. Reading
+#: JSON holds the interpreter from beginning to end, and all orders stand still meanwhile: 8 MB of
+#: ``[0,0,0,...]`` take longer than an exit may.
+MAX_VALUES: Final = 150_000
 #: Digits before the decimal point that a quantity or price may have.
 MAX_MAGNITUDE = 12
 
@@ -50,6 +54,8 @@ def _refuse_constant(name: str) -> object:
 def read_json(body: bytes, limit: int = MAX_BODY_BYTES) -> Any:
     """The JSON value in ``body`` (fractions as ``Decimal``), or None when it is unusable."""
     if not body or len(body) > limit:
+        return None
+    if len(body) > MAX_VALUES and body.count(b",") >= MAX_VALUES:
         return None
     try:
         return json.loads(

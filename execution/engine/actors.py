@@ -9,11 +9,19 @@ have one shard, so that no other process holds any of it (docs/adr/0038).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from brokers.realaccount import RealAccount
 from execution.engine.channel import Channel
 from execution.live import LiveExecution, LiveIntent
+from quantleap.core import clock
+
+#: Seconds that an account rests for each second that an answer of its broker took to understand,
+#: and at most: a twentieth of a core for whoever sends mountains.
+RESTS: Final = 20.0
+LONGEST_REST: Final = 5.0
 
 
 class Actor:
@@ -31,6 +39,17 @@ class Actor:
         self.next_read_mono = 0.0
         self.reads = 0
         self.reading = False
+        self._rests_until = 0.0
+
+    async def rested(self) -> None:
+        """Return when the account may be read again, after an answer that was a lot of work."""
+        wait = self._rests_until - clock.monotonic()
+        if wait > 0:
+            await asyncio.sleep(wait)
+
+    def worked(self, seconds: float) -> None:
+        """What it took to understand an answer: no account gets more than its share of a core."""
+        self._rests_until = clock.monotonic() + min(LONGEST_REST, RESTS * seconds)
 
     def reader(self) -> Channel | None:
         """The session to read the account with: any that lives, first one that was answered.

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 
 from brokers import aio
 from brokers.base import BookRead, BookState, HttpRequest, HttpResponse, OrderReport, PositionRead
-from brokers.http import TransportError
+from brokers.http import Limits, TransportError
 from execution import live, outcome
 from execution.engine import places, sabotage
 from execution.engine.actors import Actor
@@ -33,6 +35,10 @@ PERIOD: Final = 0.05
 CHECK_EVERY: Final = 0.5
 #: Reads that are begun before the loop turns to what has come in meanwhile.
 AT_A_TIME: Final = 16
+#: Of a read: a day's book of 3,000 orders is some 3 MB. A larger answer is not read to its end.
+LIMITS: Final = Limits(connect=2.0, read=4.0, max_bytes=5 * 1024 * 1024)
+#: Orders of one account and day; brokers take 3,000. Longer books are nobody's day.
+MOST_ORDERS: Final = 10_000
 #: Bytes from which an answer is parsed beside the loop: a thousand orders take a tenth of a second.
 LARGE: Final = 32 * 1024
 FIRST_READ: Final = 0.12
@@ -59,12 +65,14 @@ class BookPoller:
         self._checked_at = 0.0
         self._failing: dict[int, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._parser = ThreadPoolExecutor(1, "executor-books")
 
     async def close(self) -> None:
         """Stop reading."""
         for task in list(self._tasks):
             task.cancel()
         await self._clients.close()
+        self._parser.shutdown(wait=False, cancel_futures=True)
 
     def soon(self, account_id: int) -> None:
         """An order of this account was just answered: its fill should be in the book shortly."""
@@ -178,12 +186,17 @@ class BookPoller:
 
     async def _book(self, channel: Channel, urgency: Urgency) -> BookRead:
         """One look at the order book, noted with our own orders."""
+        actor = self._executor.actors.of(channel.real, channel.account_id)
+        await actor.rested()
         await channel.paced(Call.READ, urgency)
         request = channel.adapter.order_book(channel.session)
         response, started = await self._placed(channel, request)
         if response is None:
             return BookRead(ok=False)
-        book = await self._parsed(channel.adapter.parse_order_book, response)
+        book = await self._parsed(channel.adapter.parse_order_book, response, actor)
+        if len(book.orders) > MOST_ORDERS:
+            log.warning("book_too_long", account=channel.account_id, orders=len(book.orders))
+            return BookRead(ok=False)
         if book.ok:
             self._apply(channel, book.orders, started)
         elif book.cause == "SESSION_EXPIRED":
@@ -303,11 +316,12 @@ class BookPoller:
     async def positions(self, actor: Actor) -> PositionRead | None:
         """Net positions of an account; None when nobody is logged in or there was no answer."""
         while (channel := actor.reader()) is not None:
+            await actor.rested()
             await channel.paced(Call.READ, EXITS)  # an exit waits for it
             response, _ = await self._placed(channel, channel.adapter.positions(channel.session))
             if response is None:
                 return None
-            found = await self._parsed(channel.adapter.parse_positions, response)
+            found = await self._parsed(channel.adapter.parse_positions, response, actor)
             if found.cause != "SESSION_EXPIRED":
                 return found
             self._forget(channel)
@@ -341,17 +355,28 @@ class BookPoller:
         bound = self._places.setdefault(channel.real.broker, Places(places.READS))
         return await bound.carry(read)
 
-    async def _parsed(self, parse: Callable[[HttpResponse], T], response: HttpResponse) -> T:
+    async def _parsed(
+        self,
+        parse: Callable[[HttpResponse], T],
+        response: HttpResponse,
+        actor: Actor | None = None,
+    ) -> T:
+        """What an answer says. Large ones are understood beside the loop, one after another, and
+        their account rests afterwards."""
         if len(response.body) <= LARGE:
             return parse(response)
         await self._executor.quiet.over()  # a thread would take turns with the orders that leave
-        return await asyncio.to_thread(parse, response)
+        loop = asyncio.get_running_loop()
+        found, seconds = await loop.run_in_executor(self._parser, _timed, parse, response)
+        if actor is not None:
+            actor.worked(seconds)
+        return found
 
     async def _fetch(self, channel: Channel, request: HttpRequest) -> HttpResponse | None:
         """The answer, or None when there was none in time (which proves nothing)."""
         account_id = channel.account_id
         try:
-            answer = await self._clients.send(request, channel.route)
+            answer = await self._clients.send(request, channel.route, limits=LIMITS)
         except TransportError as error:
             # Said once, not with every reading: a broker that is away is one fact.
             say = log.debug if self._failing.get(account_id) == error.message else log.warning
@@ -367,3 +392,9 @@ class BookPoller:
 
 def _waiting(actor: Actor) -> list[LiveIntent]:
     return [intent for intent in actor.intents.values() if intent.state in AT_THE_BOOK]
+
+
+def _timed(parse: Callable[[HttpResponse], T], response: HttpResponse) -> tuple[T, float]:
+    """What ``parse`` finds, and the seconds of a core that it took."""
+    begun = time.thread_time()
+    return parse(response), time.thread_time() - begun

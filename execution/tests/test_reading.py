@@ -7,7 +7,8 @@ import gzip
 import json
 import threading
 import tracemalloc
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,9 +21,11 @@ from brokers.services.login import exchange_code
 from brokers.tests import loopback
 from brokers.wire import MAX_BODY_BYTES
 from execution import live
+from execution.engine.accounts import Accounts
+from execution.engine.actors import Actor
 from execution.engine.channel import Channel
 from execution.engine.places import Places
-from execution.engine.polling import BookPoller
+from execution.engine.polling import MOST_ORDERS, BookPoller
 from execution.tests import wire
 
 OPENED = b'{"status": "success", "data": {"order_id": "151220000000000"}}'
@@ -188,6 +191,85 @@ def test_a_book_of_ten_thousand_orders_does_not_stop_the_loop() -> None:
     assert asyncio.run(main()) == (count, book(500)[1])
     assert len(threads - {threading.current_thread().name}) == 1
     assert threading.current_thread().name in threads  # the small one
+
+
+# -- of one account, by several sessions --------------------------------------------------------
+DEAD = b'{"status": "error", "message": "Invalid token", "error_type": "TokenException"}'
+
+
+def two_rows(urls: Sequence[str]) -> tuple[Any, Actor, BookPoller]:
+    """An executor with one real account, for which two rows of ours stand."""
+    told = wire.Told()
+    house = wire.executor(of_account=lambda account_id: [], rounds=SimpleNamespace())
+    accounts = house.accounts = Accounts(house)
+    for number, url in enumerate(urls, start=1):
+        accounts._keep(wire.channel(url, told, account_id=number))
+    return house, house.actors.at(1), BookPoller(house)
+
+
+def test_where_one_session_is_dead_the_book_is_read_with_the_other() -> None:
+    """Both rows' orders stand in it. Before, a row without a session learnt nothing of its own."""
+
+    async def main() -> tuple[int, set[int], int]:
+        dead = lambda request, before: wire.reply(DEAD, "403 Forbidden")  # noqa: E731
+        alive = lambda request, before: wire.reply(book(500)[0])  # noqa: E731
+        async with wire.broker(dead) as (first, asked), wire.broker(alive) as (second, _):
+            house, actor, poller = two_rows([first, second])
+            found = await poller.orders(actor)
+            again = await poller.orders(actor)
+            await poller.close()
+            assert again is not None
+            return len(found or ()), set(house.accounts.channels), len(asked)
+
+    orders, left, asked = asyncio.run(main())
+    assert (orders, left) == (book(500)[1], {2})
+    assert asked == 1, "nothing is asked with a dead session again"
+
+
+def test_a_book_of_more_orders_than_a_day_has_is_not_believed() -> None:
+    """Each of its rows would be looked at in the loop."""
+    rows = [{"order_id": f"{number:015}", "quantity": 0} for number in range(MOST_ORDERS + 1)]
+
+    async def main(count: int) -> int | None:
+        body = json.dumps({"status": "success", "data": rows[:count]}).encode()
+        async with wire.broker(lambda request, before: wire.reply(body)) as (url, _):
+            _, actor, poller = two_rows([url])
+            found = await poller.orders(actor)
+            await poller.close()
+            return None if found is None else len(found)
+
+    assert asyncio.run(main(MOST_ORDERS)) == MOST_ORDERS
+    assert asyncio.run(main(MOST_ORDERS + 1)) is None
+
+
+def test_who_was_not_answered_last_time_is_asked_last() -> None:
+    """The way of one row may be broken where that of the other is not."""
+
+    async def main() -> list[int | None]:
+        alive = lambda request, before: wire.reply(book(500)[0])  # noqa: E731
+        async with wire.broker(alive) as (url, _):
+            _, actor, poller = two_rows(["http://127.0.0.1:9", url])
+            asked: list[int | None] = []
+            for _ in range(3):
+                reader = actor.reader()
+                asked.append(None if reader is None else reader.account_id)
+                await poller.orders(actor)
+            await poller.close()
+            return asked
+
+    assert asyncio.run(main()) == [1, 2, 2]
+
+
+def test_an_order_is_cancelled_by_its_own_row_or_by_any_that_lives() -> None:
+    async def main() -> list[int | None]:
+        _, actor, poller = two_rows(["http://127.0.0.1:9", "http://127.0.0.1:9"])
+        seen = [actor.changer(2), actor.changer(3)]
+        actor.channels.pop(2)
+        seen.append(actor.changer(2))
+        await poller.close()
+        return [None if channel is None else channel.account_id for channel in seen]
+
+    assert asyncio.run(main()) == [2, 1, 1]
 
 
 # -- by which way ----------------------------------------------------------------------------------

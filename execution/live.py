@@ -52,12 +52,19 @@ class LiveIntent:
     reference_price: Decimal
     due_at: dt.datetime
     planned_at: dt.datetime
+    # who said the reference price, and how many seconds it was old then (None: nobody says)
+    price_source: str = ""
+    price_age: Decimal | None = None
     reason: str = ""
     state: str = PLANNED
     sends: int = 0
     broker_order_id: str = ""
     filled_quantity: int = 0
     average_price: Decimal = Decimal(0)
+    # what other orders with our tags filled beside the one that counts (execution.duplicates)
+    surplus_quantity: int = 0
+    surplus_price: Decimal = Decimal(0)
+    surplus_orders: str = ""
     cause: str = ""
     message: str = ""
     sent_at: dt.datetime | None = None
@@ -75,6 +82,12 @@ class LiveIntent:
     cancel_sent_mono: float = 0.0
     # of the first of its cancels
     cancel_since_mono: float = 0.0
+    # send (1 to 3) -> the last moment at which a byte of it could leave, until the book shows it
+    hidden: dict[int, float] = field(default_factory=dict)
+    # its absence was proven: until then an order may turn up after all, and is looked for
+    watch_until_mono: float = 0.0
+    # broker ids of surplus orders that rest
+    strays: tuple[str, ...] = ()
     band: PriceBand | None = None
     raw: bytes = b""
     # what the log has of it already: when answered, units filled, state, cause
@@ -86,9 +99,14 @@ class LiveIntent:
         return self.state in FINAL
 
     @property
+    def traded(self) -> int:
+        """Units that this intent's orders traded, its duplicates' included."""
+        return self.filled_quantity + self.surplus_quantity
+
+    @property
     def signed_fill(self) -> int:
-        """Units this order added to the position (sells negative)."""
-        return self.filled_quantity * self.side.sign
+        """Units this intent's orders added to the position (sells negative)."""
+        return self.traded * self.side.sign
 
 
 @dataclass(slots=True)
@@ -170,7 +188,7 @@ class LiveExecution:
         """Every leg that is not flat."""
         totals: dict[str, int] = dict(self.closed_outside)
         for intent in self.intents:
-            if intent.filled_quantity:
+            if intent.traded:
                 totals[intent.leg_key] = totals.get(intent.leg_key, 0) + intent.signed_fill
         return {leg: quantity for leg, quantity in totals.items() if quantity}
 
@@ -184,7 +202,11 @@ class LiveExecution:
         """Rupees gained over all fills; meaningful once flat."""
         total = sum(
             (
-                -intent.side.sign * intent.filled_quantity * intent.average_price
+                -intent.side.sign
+                * (
+                    intent.filled_quantity * intent.average_price
+                    + intent.surplus_quantity * intent.surplus_price
+                )
                 for intent in self.intents
             ),
             Decimal(0),

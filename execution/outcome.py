@@ -10,7 +10,7 @@ import datetime as dt
 from typing import Final
 
 from brokers.base import BookState, OrderReport, Outcome, SendResult
-from execution import live
+from execution import duplicates, live
 from execution.absence import AbsenceProof
 from execution.live import LiveIntent
 from execution.progress import PRICE_BAND, STUCK_AFTER, exit_backoff, price_backoff
@@ -204,8 +204,11 @@ def apply_absence(
         # It becomes UNKNOWN after that; after a restart, when we began to ask.
         last = max(intent.sent_mono, intent.unknown_since_mono) or now_mono
         intent.proof = AbsenceProof(last, visibility_delay)
+    intent.proof.visibility_delay = visibility_delay  # what was learnt meanwhile counts
     if not intent.proof.missing(read_started_mono):
         return False
+    # The proof is as good as what is known of the broker: it is looked for a while longer.
+    duplicates.watch(intent, visibility_delay, now_mono)
     refuse(intent, "BROKER_DOWN", retryable=True, at=at, now_mono=now_mono, jitter=jitter)
     return True
 

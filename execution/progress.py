@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from brokers.base import Side
-from execution import live
-from execution.alarms import EXIT_UNFILLED, PARTLY_ENTERED, UNRESOLVED, Alarm
+from execution import duplicates, live
+from execution.alarms import DUPLICATE, EXIT_UNFILLED, PARTLY_ENTERED, UNRESOLVED, Alarm
 from execution.hedging import leaving_together, needed_hedges
 from execution.live import LiveExecution, LiveIntent
 from execution.tags import MAX_SENDS
@@ -88,6 +88,8 @@ def next_steps(execution: LiveExecution, situation: Situation) -> Steps:
         _enter(execution, situation, steps)
     if execution.status in ("OPEN", "EXITING") or _entry_over(execution, steps):
         _leave(execution, situation, steps)
+    if execution.status in ("COMMITTED", "OPEN", "EXITING") and not situation.session_over:
+        _shed(execution, situation, steps)
     return steps
 
 
@@ -179,7 +181,8 @@ def _entry_over(execution: LiveExecution, steps: Steps) -> bool:
             steps.alarms.append(Alarm(UNRESOLVED, intent.leg_key, intent.message, intent.tag))
     failed = _first_failure(entries)
     if failed is None:
-        steps.status = "OPEN"
+        # One that turned up late completes nothing that is being unwound.
+        steps.status = "" if duplicates.is_unwinding(execution) else "OPEN"
         return True
     steps.cause = failed.cause or failed.state
     steps.message = failed.message
@@ -205,7 +208,7 @@ def _leave(execution: LiveExecution, situation: Situation, steps: Steps) -> None
         exits_alive = True
         _tend_exit(intent, open_legs.get(intent.leg_key, 0), situation, steps)
     if not open_legs and not exits_alive and not steps.miss:
-        _finish(execution, failed, wanted, steps)
+        _finish(execution, failed, wanted, situation, steps)
         return
     if situation.session_over:
         _name_what_stays(execution, steps)
@@ -223,6 +226,25 @@ def _leave(execution: LiveExecution, situation: Situation, steps: Steps) -> None
                 steps.alarms.append(Alarm(EXIT_UNFILLED, leg_key))
     if wanted and execution.status == "OPEN" and set(open_legs) <= set(wanted):
         steps.status = "EXITING"
+
+
+def _shed(execution: LiveExecution, situation: Situation, steps: Steps) -> None:
+    """What a duplicate filled is closed, whatever becomes of its leg: nobody wanted it twice.
+
+    Bought surplus after sold surplus, so that nobody is more naked meanwhile.
+    """
+    rest = duplicates.surplus(execution)
+    leaving = {order.leg_key for order in steps.exits}
+    shorts = any(units < 0 for units in rest.values())
+    for leg_key, units in rest.items():
+        if leg_key in leaving or (units > 0 and shorts):
+            continue
+        order = _exit_for(execution, leg_key, units, DUPLICATE, situation)
+        if order is not None:
+            steps.exits.append(order)
+    steps.alarms.extend(
+        Alarm(DUPLICATE, order.leg_key) for order in steps.exits if order.reason == DUPLICATE
+    )
 
 
 def _name_what_stays(execution: LiveExecution, steps: Steps) -> None:
@@ -247,6 +269,7 @@ def _wanted_exits(
     execution: LiveExecution, situation: Situation, failed: LiveIntent | None
 ) -> dict[str, str]:
     run = execution.run
+    undone = failed is not None or duplicates.is_unwinding(execution)
     everything = ""
     if situation.exit_due:
         everything = "EXIT_TIME"
@@ -254,12 +277,12 @@ def _wanted_exits(
         everything = run.run_exit
     elif execution.exit_reason:
         everything = execution.exit_reason
-    elif failed is not None and run.strategy.leg_failure == "UNWIND_FILLED":
+    elif undone and run.strategy.leg_failure == "UNWIND_FILLED":
         everything = "UNWIND"
     if everything:
         return {leg.key: run.leg_exits.get(leg.key, everything) for leg in run.strategy.legs}
     wanted = dict(run.leg_exits)
-    if failed is not None and run.strategy.leg_failure == "KEEP_HEDGES":
+    if undone and run.strategy.leg_failure == "KEEP_HEDGES":
         shorts = (leg.key for leg in run.strategy.legs if leg.side == Side.SELL)
         wanted.update({key: "UNWIND" for key in shorts if key not in wanted})
     return wanted
@@ -308,11 +331,13 @@ def _exit_for(
     newest = max((i for i in tries), key=lambda i: i.attempt_group, default=None)
     if newest is not None and newest.not_before_mono > situation.now_mono:
         return None
+    if duplicates.is_turned_over(execution, leg_key):
+        reason = DUPLICATE
     return ExitOrder(
         leg_key=leg_key,
         side=Side.SELL if quantity > 0 else Side.BUY,
         quantity=abs(quantity),
-        purpose=live.UNWIND if reason == "UNWIND" else live.EXIT,
+        purpose=live.UNWIND if reason in ("UNWIND", DUPLICATE) else live.EXIT,
         attempt_group=attempt,
         reason=reason,
     )
@@ -354,9 +379,15 @@ def _finish(
     execution: LiveExecution,
     failed: LiveIntent | None,
     wanted: dict[str, str],
+    situation: Situation,
     steps: Steps,
 ) -> None:
-    """Flat and nothing under way: the execution is over, if it was meant to be."""
+    """Flat and nothing under way: the execution is over, if it was meant to be.
+
+    Not while an order that was given up may still turn up: nobody would look for it any more.
+    """
+    if not situation.session_over and duplicates.may_appear(execution, situation.now_mono):
+        return
     entered = any(intent.filled_quantity for intent in execution.of(live.ENTRY))
     if failed is not None and execution.status == "COMMITTED":
         only_missed = not entered and all(
@@ -365,6 +396,9 @@ def _finish(
         steps.status = "MISSED" if only_missed else "FAILED"
         steps.cause = failed.cause or failed.state
         steps.message = failed.message
+        return
+    if execution.status == "COMMITTED" and duplicates.is_unwinding(execution):
+        steps.status, steps.cause = "FAILED", LEG_FAILED
         return
     legs = {leg.key for leg in execution.run.strategy.legs}
     if steps.status == "OPEN" and legs - set(wanted):

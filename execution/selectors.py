@@ -11,6 +11,7 @@ from typing import Any
 from django.db import connection
 from django.db.models import Count, QuerySet, Sum
 
+from execution.alarms import DUPLICATE
 from execution.models import Execution, KillSwitch, LegWatch, OrderIntent, Run
 from execution.words import brokers_words, explain
 from marketplace.models import Template
@@ -186,23 +187,41 @@ def _leg_summary(intents: Sequence[OrderIntent]) -> dict[str, Any]:
     entries = [i for i in intents if i.purpose == OrderIntent.Purpose.ENTRY]
     exits = [i for i in intents if i.purpose != OrderIntent.Purpose.ENTRY]
     first = intents[0]
+    side = entries[0].side if entries else first.side
+    # By side, not by purpose: what closes one exit too many goes the way of the entry.
+    into, out = [i for i in intents if i.side == side], [i for i in intents if i.side != side]
+    reasons = [i.reason for i in exits if i.reason]
     return {
         "symbol": first.symbol,
-        "side": entries[0].side if entries else first.side,
+        "side": side,
         "planned_quantity": sum(i.quantity for i in entries),
-        "entered_quantity": sum(i.filled_quantity for i in entries),
-        "entry_price": average_price(entries),
-        "exited_quantity": sum(i.filled_quantity for i in exits),
-        "exit_price": average_price(exits),
-        "exit_reason": next((i.reason for i in exits if i.reason), None),
+        "entered_quantity": sum(traded(i) for i in into),
+        "entry_price": average_price(into),
+        "exited_quantity": sum(traded(i) for i in out),
+        "exit_price": average_price(out),
+        "exit_reason": next((r for r in reasons if r != DUPLICATE), next(iter(reasons), None)),
     }
+
+
+def traded(intent: OrderIntent) -> int:
+    """Units that an intent's orders traded, its duplicates' included."""
+    return intent.filled_quantity + intent.surplus_quantity
 
 
 def average_price(intents: Sequence[OrderIntent]) -> Decimal | None:
     """Average rupees per filled unit; None when nothing filled."""
-    units = sum(i.filled_quantity for i in intents)
-    spent = sum((i.filled_quantity * i.average_price for i in intents), Decimal(0))
-    return rupees(spent / units) if units else None
+    units = sum(traded(i) for i in intents)
+    return rupees(_spent(intents) / units) if units else None
+
+
+def _spent(intents: Sequence[OrderIntent]) -> Decimal:
+    return sum(
+        (
+            i.filled_quantity * i.average_price + i.surplus_quantity * i.surplus_price
+            for i in intents
+        ),
+        Decimal(0),
+    )
 
 
 def order_summary(intent: OrderIntent) -> dict[str, Any]:
@@ -218,6 +237,9 @@ def order_summary(intent: OrderIntent) -> dict[str, Any]:
         "filled_quantity": intent.filled_quantity,
         "price": intent.price,
         "average_price": intent.average_price.quantize(Decimal("0.01")),
+        "surplus_quantity": intent.surplus_quantity,
+        "price_source": intent.price_source or None,
+        "price_age": intent.price_age,
         "state": intent.state,
         "cause": intent.cause or None,
         "message": intent.message or None,
@@ -271,14 +293,13 @@ def _open_leg(
     execution: Execution, leg_key: str, intents: Sequence[OrderIntent], watch: LegWatch | None
 ) -> OpenLeg:
     entries = [i for i in intents if i.purpose == "ENTRY"]
-    bought = sum(i.filled_quantity for i in entries)
-    spent = sum((i.filled_quantity * i.average_price for i in entries), Decimal(0))
-    net = sum((1 if i.side == "BUY" else -1) * i.filled_quantity for i in intents)
+    bought = sum(traded(i) for i in entries)
+    net = sum((1 if i.side == "BUY" else -1) * traded(i) for i in intents)
     return OpenLeg(
         execution_id=execution.public_id,
         contract=intents[0].symbol,
         quantity=net + execution.closed_outside.get(leg_key, 0),
-        average_price=spent / bought if bought else Decimal(0),
+        average_price=_spent(entries) / bought if bought else Decimal(0),
         stop_price=_reachable(watch.stop_price) if watch else None,
         target_price=_reachable(watch.target_price) if watch else None,
         contract_id=intents[0].contract_id,

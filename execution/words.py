@@ -44,7 +44,7 @@ CAUSES: Final[Mapping[str, str]] = {
     "SESSION_OVER": "The session closed before the position did; a person has to look.",
     "OUTSIDE_SESSION": "Entry or exit time is outside the day's trading session.",
     "CHANGED_OUTSIDE": "One of our orders was changed at the broker; a person has to look.",
-    "DUPLICATE": "The broker's book shows one of our orders twice; a person has to look.",
+    "DUPLICATE": "One of our orders was at the broker twice; what was too much is closed.",
     "UNWRITABLE": "Something of this execution could not be stored; a person has to look.",
     "NO_WITNESS": "The broker does not say what is still open; a person has to look.",
     "UNRESOLVED": "Nobody could say what became of the order; a person has to look.",

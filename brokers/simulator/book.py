@@ -153,8 +153,10 @@ class Account:
         """Today's orders that the broker's book shows at ``now``."""
         return (order for order in self.orders if order.visible_at <= now)
 
-    def holdings(self, now: dt.datetime | None = None) -> list[Holding]:
-        """Position rows; with ``now`` the fills of orders still hidden are left out."""
+    def holdings(self, now: dt.datetime | None = None, lag: float = 0.0) -> list[Holding]:
+        """Position rows; with ``now`` the fills of orders still hidden are left out, and those of
+        the last ``lag`` seconds."""
+        until = None if now is None else now - dt.timedelta(seconds=lag)
         rows = {
             key: Holding(row.contract, row.product, overnight=row.quantity)
             for key, row in self.carried.items()
@@ -167,7 +169,8 @@ class Account:
             if row is None:
                 row = rows[key] = Holding(order.contract, order.call.product)
             for trade in order.trades:
-                row.add(order.call.side, trade.quantity, trade.price)
+                if until is None or trade.at <= until:
+                    row.add(order.call.side, trade.quantity, trade.price)
         return list(rows.values())
 
     def margin_used(self, spots: dict[str, float]) -> Decimal:

@@ -31,6 +31,7 @@ class Kind(enum.StrEnum):
     SAY = "say"
     EXPIRED_SESSION = "expired_session"
     PARTIAL_FILL = "partial_fill"
+    LAG = "lag"
 
 
 MATCH_KEYS: Final = frozenset({"broker", "client_id", "tag", "symbol", "side"})
@@ -61,6 +62,11 @@ class Fault:
     def is_spent(self) -> bool:
         """Whether it has struck as often as it should."""
         return self.count is not None and len(self.hits) >= self.count
+
+    @property
+    def lag(self) -> float:
+        """Seconds by which the positions of a struck read are behind the fills."""
+        return float(self.params["seconds"]) if self.kind is Kind.LAG else 0.0
 
     @property
     def prevents_acceptance(self) -> bool:
@@ -99,7 +105,8 @@ class Faults:
         except ValueError as error:
             raise FaultError(f"kind: one of {', '.join(Kind)}") from error
         operation = params.pop("op", "place")
-        if operation not in OPERATIONS or (kind in PLACE_ONLY and operation != "place"):
+        only = "place" if kind in PLACE_ONLY else "positions" if kind is Kind.LAG else operation
+        if operation not in OPERATIONS or operation != only:
             raise FaultError(f"op: {operation!r} does not go with {kind}")
         match = params.pop("match", None) or {}
         if not isinstance(match, Mapping) or not MATCH_KEYS.issuperset(match):
@@ -146,7 +153,7 @@ class Faults:
 
 def _check_params(kind: Kind, params: Mapping[str, Any]) -> None:
     seconds = params.get("seconds")
-    if kind in (Kind.HIDE, Kind.DELAY) and not (
+    if kind in (Kind.HIDE, Kind.DELAY, Kind.LAG) and not (
         isinstance(seconds, (int, float)) and 0 <= seconds <= 3600
     ):
         raise FaultError("seconds: a number from 0 to 3600")

@@ -256,9 +256,9 @@ class KiteWire:
         fault = self._strike(operation, login)
         if fault is not None and fault.prevents_acceptance:
             return self._spoiled(fault, login)
-        return json_answer(views.success(self._data(call, path, login)), fault=fault)
+        return json_answer(views.success(self._data(call, path, login, fault)), fault=fault)
 
-    def _data(self, call: Call, path: str, login: Login) -> object:
+    def _data(self, call: Call, path: str, login: Login, fault: Fault | None) -> object:
         exchange = self.exchange
         now = exchange.now()
         _ = exchange.contracts  # rolls the day
@@ -282,7 +282,7 @@ class KiteWire:
                 raise KiteError(404, "OrderException", "Couldn't find that `order_id`.")
             return views.trades(order) if parts[3:] == ["trades"] else views.history(order)
         if path == "/portfolio/positions":
-            return views.positions(exchange, account, now)
+            return views.positions(exchange, account, now, fault.lag if fault else 0.0)
         if path == "/user/profile":
             return views.profile(login)
         if path == "/user/margins":

@@ -162,9 +162,11 @@ def trades(o: Order) -> list[dict[str, object]]:
     ]
 
 
-def positions(exchange: Exchange, account: Account, now: dt.datetime) -> dict[str, object]:
-    """Net and day positions; closed ones stay listed with quantity 0."""
-    rows = account.holdings(now)
+def positions(
+    exchange: Exchange, account: Account, now: dt.datetime, lag: float = 0.0
+) -> dict[str, object]:
+    """Net and day positions, ``lag`` seconds behind the fills; closed ones stay listed with 0."""
+    rows = account.holdings(now, lag)
     return {
         "net": [_position(exchange, row) for row in rows],
         "day": [_position(exchange, row) for row in rows if row.buy_quantity or row.sell_quantity],

@@ -242,6 +242,8 @@ class NorenWire:
         fault = self._strike(kind, login)
         if fault is not None and fault.prevents_acceptance:
             return self._spoiled(fault, login, _fault_error(fault))
+        if fault is not None and fault.lag and operation == "PositionBook":
+            return json_answer(self._positions(login, fault.lag), fault=fault)
         return json_answer(read(login, fields), fault=fault)
 
     def _account(self, login: Login) -> Account:
@@ -265,7 +267,10 @@ class NorenWire:
         return [row for o in orders for row in views.trades(o)] or _no_data()
 
     def _position_book(self, login: Login, fields: Fields) -> object:
-        rows = self._account(login).holdings(self.exchange.now())
+        return self._positions(login)
+
+    def _positions(self, login: Login, lag: float = 0.0) -> object:
+        rows = self._account(login).holdings(self.exchange.now(), lag)
         return [views.position(self.exchange, login.client_id, row) for row in rows] or _no_data()
 
     def _client(self, login: Login, fields: Fields) -> object:

@@ -85,7 +85,7 @@ PREVENTING: list[tuple[dict[str, Any], str]] = [
 
 def test_every_kind_of_fault_is_examined_here() -> None:
     kinds = {f["kind"] for f in ACCEPTING} | {f["kind"] for f, _ in PREVENTING}
-    assert kinds == set(Kind)
+    assert kinds | {Kind.LAG} == set(Kind), "what lags is the list of positions, below"
 
 
 @pytest.mark.parametrize("fault", ACCEPTING, ids=str)
@@ -291,3 +291,25 @@ def test_control_answers_what_it_does_not_know(house: House) -> None:
     assert house.control("GET", "/weather")[0] == 404
     for body in (b"{", b"[]", b"\xff"):
         assert house.send(house.control_wire, "POST", "/faults", body).status == 400
+
+
+@pytest.mark.parametrize("broker", ["zerodha", "zebu"])
+def test_positions_may_lag_behind_the_fills(house: House, broker: str) -> None:
+    match = {"broker": broker}
+    house.control("POST", "/faults", kind="lag", op="positions", seconds=3, match=match)
+    place = house.kite_place if broker == "zerodha" else house.noren_place
+    place()
+    house.forward(0.1)
+
+    def held() -> int:
+        if broker == "zerodha":
+            rows = house.kite("GET", "/portfolio/positions")[1]["data"]["net"]
+            return sum(row["quantity"] for row in rows)
+        rows = house.noren("PositionBook")[1]
+        return sum(int(row["netqty"]) for row in rows) if isinstance(rows, list) else 0
+
+    assert held() == 0
+    house.forward(2.8)
+    assert held() == 0, "not yet"
+    house.forward(0.3)
+    assert held() == 65

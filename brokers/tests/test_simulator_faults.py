@@ -67,6 +67,8 @@ def test_a_fault_strikes_its_own_operation_only() -> None:
         ({"kind": "refuse", "count": 0}, "count"),
         ({"kind": "refuse", "count": "1"}, "count"),
         ({"kind": "hide"}, "seconds"),
+        ({"kind": "lag", "op": "positions"}, "seconds"),
+        ({"kind": "lag", "op": "book", "seconds": 1}, "op"),
         ({"kind": "delay", "seconds": -1}, "seconds"),
         ({"kind": "hide", "seconds": 1, "answer": "maybe"}, "answer"),
         ({"kind": "partial_fill", "fraction": 1}, "fraction"),

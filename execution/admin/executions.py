@@ -299,8 +299,11 @@ class OrderIntentAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
                     ("tag", "broker_order_id"),
                     ("order", "contract"),
                     ("price", "reference_price"),
+                    ("price_source", "price_age"),
                     ("state", "sends"),
                     ("filled", "average_price"),
+                    ("surplus_quantity", "surplus_price"),
+                    "surplus_orders",
                     ("why", "message"),
                 )
             },

@@ -42,7 +42,8 @@ class Leg(serializers.Serializer[Any]):
     exited_quantity = serializers.IntegerField()
     exit_price = _rupees(allow_null=True)
     exit_reason = serializers.CharField(
-        allow_null=True, help_text="STOP, TARGET, EXIT_TIME, UNWIND or who asked for it."
+        allow_null=True,
+        help_text="STOP, TARGET, EXIT_TIME, UNWIND, DUPLICATE or who asked for it.",
     )
 
 
@@ -59,6 +60,21 @@ class Order(serializers.Serializer[Any]):
     filled_quantity = serializers.IntegerField()
     price = _rupees()
     average_price = _rupees()
+    surplus_quantity = serializers.IntegerField(
+        help_text="What further orders with this one's tag filled at the broker. It is closed by an"
+        " order of its own, with the reason DUPLICATE."
+    )
+    price_source = serializers.ChoiceField(
+        choices=OrderIntent.PriceSource.choices,
+        allow_null=True,
+        help_text="Whose price the limit follows.",
+    )
+    price_age = serializers.DecimalField(
+        max_digits=9,
+        decimal_places=3,
+        allow_null=True,
+        help_text="Seconds that it was old then; null: nobody says.",
+    )
     state = serializers.ChoiceField(choices=OrderIntent.State.choices)
     cause = serializers.CharField(allow_null=True, help_text="As an execution's failure.")
     message = serializers.CharField(allow_null=True, help_text="The broker's own words.")

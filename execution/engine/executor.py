@@ -32,6 +32,7 @@ from execution.engine.recovery import WORKING, Recovery
 from execution.engine.rounds import Rounds
 from execution.engine.timing import Timing
 from execution.engine.updates import UpdatesDesk
+from execution.engine.visibility import Visibility
 from execution.engine.watching import RiskDesk
 from execution.live import LIVE_STATUSES, LiveExecution, LiveIntent, LiveRun
 from quantleap.core import clock
@@ -70,6 +71,7 @@ class Executor:
         self._stopping = asyncio.Event()
         self._executors = 1
         self._armed: dict[str, float] = {}
+        self.visibility = Visibility(self.db, timing.visibility)
         self.rounds = Rounds(self)
         self.accounts = Accounts(self)
         self.poller = BookPoller(self)
@@ -106,6 +108,7 @@ class Executor:
             self._arm_loop,
             self._tick_loop,
             self.rounds.loop,
+            self.visibility.loop,
             self.poller.loop,
             self.updates.loop,
             self.risk.loop,

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 
 from brokers import aio
-from brokers.base import BookRead, BookState, HttpRequest, HttpResponse, OrderReport, PositionRead
+from brokers.base import BookRead, HttpRequest, HttpResponse, OrderReport, PositionRead
 from brokers.http import Limits, TransportError
-from execution import live, outcome
+from execution import alarms, duplicates, live, outcome
+from execution.duplicates import Found
 from execution.engine import places, sabotage
 from execution.engine.actors import Actor
 from execution.engine.channel import Channel
@@ -51,6 +52,10 @@ STRANDED_AFTER: Final = 5.0
 STALE_SENDING: Final = 2.0
 #: States that only a book, or an update, ends.
 AT_THE_BOOK: Final = frozenset({live.UNKNOWN, live.ACCEPTED, live.PARTIAL})
+#: Seconds from one cancel of an order that should not be there to the next, doubled up to the last.
+STRAY_FIRST, STRAY_LAST = 3.0, 30.0
+#: In place of the moment at which a send left: the book has shown it.
+SEEN: Final = -1.0
 
 
 class BookPoller:
@@ -64,6 +69,7 @@ class BookPoller:
         self._watched: set[Actor] = set()
         self._checked_at = 0.0
         self._failing: dict[int, str] = {}
+        self._strays: dict[str, tuple[float, float]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._parser = ThreadPoolExecutor(1, "executor-books")
 
@@ -87,7 +93,7 @@ class BookPoller:
         """Seconds until a book is worth reading: later where fills are told without being asked
         for, unless something is unknown, which nobody tells."""
         told = self._executor.updates.trusts(actor)
-        unknown = any(intent.state == live.UNKNOWN for intent in _waiting(actor))
+        unknown = any(intent.state == live.UNKNOWN for intent in actor.intents.values())
         return CHECKED_AFTER if told and not unknown else FIRST_READ
 
     def at_once(self, actor: Actor) -> None:
@@ -114,7 +120,7 @@ class BookPoller:
         for actor in list(self._watched):
             if actor.reading or actor.next_read_mono > now:
                 continue
-            intents = _waiting(actor)
+            intents = _waiting(actor, now)
             if intents:
                 due[actor] = intents
             else:
@@ -140,6 +146,12 @@ class BookPoller:
                 actor = self._executor.actors.at(intent.account_id)
                 if actor is not None:
                     self._watched.add(actor)
+
+    def watch(self, intent: LiveIntent) -> None:
+        """Read this intent's book for as long as another order of it may turn up there."""
+        actor = self._executor.actors.at(intent.account_id)
+        if actor is not None:
+            self._watched.add(actor)
 
     def _is_stranded(self, intent: LiveIntent) -> bool:
         """Whether an order of ours is past its time and waits nowhere to be sent: whatever lost it,
@@ -171,7 +183,10 @@ class BookPoller:
         if channel is None:
             return
         actor.reading = True
-        task = asyncio.create_task(self._read(actor, channel, intents))
+        self._spawn(self._read(actor, channel, intents))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -214,7 +229,9 @@ class BookPoller:
         budget = 1 / float(channel.adapter.capabilities.book_reads_per_second)
         if any(intent.state == live.UNKNOWN for intent in intents):
             return max(budget, UNKNOWN_EVERY)
-        if self._executor.updates.trusts(actor):
+        now = clock.monotonic()
+        watched = any(duplicates.is_watched(intent, now) for intent in intents)
+        if self._executor.updates.trusts(actor) and not watched:
             return RECONCILED_EVERY
         return max(budget, min(REST_EVERY, 0.25 * float(2**actor.reads)))
 
@@ -231,66 +248,108 @@ class BookPoller:
         for intent in list(actor.intents.values()):
             if intent.state in (live.PLANNED, live.SENDING) and intent.sends == 0:
                 continue
-            found = self._mine(intent, by_code.get(intent.code, ()))
+            reports = by_code.get(intent.code, ())
+            found = self._found(intent, reports)
             changed = False
-            if found is not None:
+            if found.own is not None:
                 filled = intent.filled_quantity
-                changed = outcome.apply_report(intent, found, at=now, now_mono=now_mono)
+                self._measure(channel, intent, reports, started)
+                changed = outcome.apply_report(intent, found.own, at=now, now_mono=now_mono)
                 if intent.filled_quantity > filled:
-                    executor.updates.compare(actor, found)
-                if changed and outcome.is_changed(intent, found):
+                    executor.updates.compare(actor, found.own)
+                if changed and outcome.is_changed(intent, found.own):
                     executor.rounds.alarm(
                         intent.execution_id,
                         outcome.CHANGED_OUTSIDE,
                         leg=intent.leg_key,
-                        words=f"{found.quantity} units instead of {intent.quantity}",
+                        words=f"{found.own.quantity} units instead of {intent.quantity}",
                         order=intent.tag,
                     )
+                changed = self._note_duplicates(channel, intent, found) or changed
             elif not sabotage.active(sabotage.IGNORE_UNKNOWN):
+                self._note_missing(intent, started, now_mono)
                 changed = outcome.apply_absence(
                     intent,
                     read_started_mono=started,
-                    visibility_delay=executor.timing.visibility(channel.adapter.capabilities),
+                    visibility_delay=executor.visibility.delay(channel.adapter),
                     at=now,
                     now_mono=now_mono,
                     jitter=executor.random.random(),
                 )
-                if (
-                    intent.state in live.AT_BROKER
-                    and intent.sent_mono
-                    and now_mono - intent.sent_mono > STUCK_AFTER
-                ):
-                    # Accepted, and yet the book has never shown it: a person has to ask.
-                    executor.rounds.alarm(
-                        intent.execution_id, "UNRESOLVED", leg=intent.leg_key, order=intent.tag
-                    )
             if changed:
                 executor.rounds.changed(intent)
+            if duplicates.is_watched(intent, now_mono):
+                self._watched.add(actor)
 
-    def _mine(
-        self, intent: LiveIntent, reports: Sequence[tuple[int, OrderReport]]
-    ) -> OrderReport | None:
-        """The report of this intent's newest send, or of an older one that turned out alive."""
+    def _found(self, intent: LiveIntent, reports: Sequence[tuple[int, OrderReport]]) -> Found:
         if intent.state == live.UNKNOWN and sabotage.active(sabotage.IGNORE_UNKNOWN):
-            return None
-        alive = [r for _, r in reports if r.state is not BookState.REJECTED or r.filled_quantity]
-        if len(alive) > 1:
-            log.error(
-                "duplicate_orders", code=intent.code, orders=[r.broker_order_id for r in alive]
-            )
+            return Found(None)
+        return duplicates.find(intent, reports)
+
+    def _note_missing(self, intent: LiveIntent, started: float, now_mono: float) -> None:
+        """A successful read without the order: by this it is measured how late the book is."""
+        last = max(intent.sent_mono, intent.unknown_since_mono)
+        if intent.state in (live.UNKNOWN, *live.AT_BROKER) and 0 < last <= started:
+            intent.hidden.setdefault(intent.sends, last)
+        if (
+            intent.state in live.AT_BROKER
+            and intent.sent_mono
+            and now_mono - intent.sent_mono > STUCK_AFTER
+        ):
+            # Accepted, and yet the book has never shown it: a person has to ask.
             self._executor.rounds.alarm(
+                intent.execution_id, "UNRESOLVED", leg=intent.leg_key, order=intent.tag
+            )
+
+    def _measure(
+        self,
+        channel: Channel,
+        intent: LiveIntent,
+        reports: Sequence[tuple[int, OrderReport]],
+        started: float,
+    ) -> None:
+        """An order that an earlier read lacked is there now: so late is this broker's book."""
+        for attempt, _ in reports:
+            left = intent.hidden.get(attempt, 0.0)
+            intent.hidden[attempt] = SEEN
+            if left > 0:
+                visibility = self._executor.visibility
+                visibility.seen_after(channel.adapter, started - left, intent.tag)
+
+    def _note_duplicates(self, channel: Channel, intent: LiveIntent, found: Found) -> bool:
+        """Whether another order of this intent has filled; what rests is cancelled."""
+        executor = self._executor
+        if sabotage.active(sabotage.SEND_TWICE):
+            return False  # the rehearsal's own: whoever judges it has to find it
+        changed = duplicates.note(intent, found)
+        if found.others:
+            executor.rounds.alarm(
                 intent.execution_id,
-                "DUPLICATE",
+                alarms.DUPLICATE,
                 leg=intent.leg_key,
-                words=", ".join(str(r.broker_order_id) for r in alive),
+                words=", ".join(order.broker_order_id for order in found.others),
                 order=intent.tag,
             )
-        current = [r for attempt, r in reports if attempt == intent.sends]
-        # All sends count: one that is alive beats one that was refused. Seen: the first was hidden,
-        # took the margin, and the second was refused for want of it; the position was nobody's.
-        if current and (current[0] in alive or not alive):
-            return current[0]
-        return alive[0] if alive else None
+        if changed:
+            log.error(
+                "duplicate_orders",
+                code=intent.code,
+                own=intent.broker_order_id,
+                others=intent.surplus_orders,
+                surplus=intent.surplus_quantity,
+            )
+        for order_id in intent.strays:
+            self._cancel_stray(channel, intent, order_id)
+        return changed
+
+    def _cancel_stray(self, channel: Channel, intent: LiveIntent, order_id: str) -> None:
+        now = clock.monotonic()
+        following, pause = self._strays.get(order_id, (0.0, STRAY_FIRST))
+        if now < following or not self._executor.owns(intent.shard):
+            return
+        self._strays[order_id] = (now + pause, min(2 * pause, STRAY_LAST))
+        log.warning("stray_order_cancelled", tag=intent.tag, order=order_id)
+        self._spawn(self._cancel(channel, order_id))
 
     def _escalate(self, intents: Sequence[LiveIntent]) -> None:
         now, now_mono = self._executor.now(), clock.monotonic()
@@ -331,9 +390,11 @@ class BookPoller:
         """Send a cancel; whatever it answers, the book is read next."""
         actor = self._executor.actors.at(intent.account_id)
         channel = None if actor is None else actor.changer(intent.account_id)
-        if channel is None:
-            return
-        request = channel.adapter.cancel_order(channel.session, intent.broker_order_id)
+        if channel is not None:
+            await self._cancel(channel, intent.broker_order_id)
+
+    async def _cancel(self, channel: Channel, order_id: str) -> None:
+        request = channel.adapter.cancel_order(channel.session, order_id)
         await channel.paced(Call.CHANGE, EXITS)
         response = await self._fetch(channel, request)
         if response is not None:
@@ -341,7 +402,7 @@ class BookPoller:
             said = channel.adapter.parse_cancel(response)
             if said.cause == "RATE_LIMIT":
                 channel.throttled(response, Call.CHANGE, said.message)
-        self.soon(intent.account_id)
+        self.soon(channel.account_id)
 
     async def _placed(
         self, channel: Channel, request: HttpRequest
@@ -390,8 +451,12 @@ class BookPoller:
         return answer
 
 
-def _waiting(actor: Actor) -> list[LiveIntent]:
-    return [intent for intent in actor.intents.values() if intent.state in AT_THE_BOOK]
+def _waiting(actor: Actor, now: float) -> list[LiveIntent]:
+    return [
+        intent
+        for intent in actor.intents.values()
+        if intent.state in AT_THE_BOOK or duplicates.is_watched(intent, now)
+    ]
 
 
 def _timed(parse: Callable[[HttpResponse], T], response: HttpResponse) -> tuple[T, float]:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from execution import live
+from brokers.registry import get_adapter
+from execution import duplicates, live
 from execution.engine import loading
 from execution.live import LiveExecution, LiveIntent
 from quantleap.core import clock
@@ -71,12 +72,23 @@ class Recovery:
                 if intent.state == live.UNKNOWN:
                     intent.unknown_since_mono = now
         loaded = executor.adopt(one for one in loaded if one.shard in executor.tokens)
+        self._watch(loaded, now)
         executor.rounds.touch(loaded)
         executor.accounts.tell(loaded)
         # A shard that was lost and claimed again while we read is loaded anew.
         self._fresh -= {shard for shard, token in shards.items() if self._token(shard) == token}
         if loaded:
             log.info("executions_recovered", count=len(loaded), shards=sorted(shards))
+
+    def _watch(self, loaded: Sequence[LiveExecution], now_mono: float) -> None:
+        """What an earlier process sent may turn up late: its duplicates are found again."""
+        executor = self._executor
+        for execution in loaded:
+            delay = executor.visibility.delay(get_adapter(execution.broker))
+            for intent in execution.intents:
+                duplicates.watch_again(intent, delay, now_mono)
+                if duplicates.is_watched(intent, now_mono):
+                    executor.poller.watch(intent)
 
     def _token(self, shard: int) -> int:
         return self._executor.tokens.get(shard, 0)

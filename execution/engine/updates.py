@@ -21,8 +21,9 @@ import structlog
 from brokers import aio
 from brokers.base import OrderReport
 from brokers.endpoints import endpoints
+from brokers.registry import get_adapter
 from brokers.updates import get_updates
-from execution import live, outcome
+from execution import duplicates, live, outcome
 from execution.engine.actors import Actor
 from execution.engine.channel import Channel
 from execution.engine.orderstream import OrderStream
@@ -139,6 +140,9 @@ class UpdatesDesk:
             return
         known = intent.broker_order_id
         if attempt != intent.sends or (known and known != report.broker_order_id):
+            # Another order of ours than the one that counts: the book shows them side by side.
+            delay = executor.visibility.delay(get_adapter(actor.real.broker))
+            duplicates.watch(intent, delay, clock.monotonic())
             executor.poller.at_once(actor)
             return
         changed = outcome.apply_report(

@@ -55,6 +55,8 @@ _INSERT_COLUMNS: Mapping[str, str] = {
     "quantity": "int",
     "price": "numeric",
     "reference_price": "numeric",
+    "price_source": "text",
+    "price_age": "numeric",
     "reason": "text",
     "state": "text",
     "sends": "int",
@@ -80,6 +82,9 @@ _RESULT_COLUMNS: Mapping[str, str] = {
     "broker_order_id": "text",
     "filled_quantity": "int",
     "average_price": "numeric",
+    "surplus_quantity": "int",
+    "surplus_price": "numeric",
+    "surplus_orders": "text",
     "cause": "text",
     "message": "text",
     "sent_at": "timestamptz",
@@ -179,6 +184,8 @@ def _insert_row(execution: LiveExecution, intent: LiveIntent) -> tuple[Any, ...]
         intent.quantity,
         intent.price,
         intent.reference_price,
+        intent.price_source,
+        intent.price_age,
         intent.reason,
         intent.state,
         intent.sends,
@@ -253,8 +260,10 @@ def _write(batch: Batch, *, owner: str, tokens: Mapping[int, int], now: dt.datet
             "code",
             _RESULT_COLUMNS,
             [_result_row(intent) for intent in results],
-            # A final row changes only by a late fill: the book knew more than its last word said.
-            where=f"t.state NOT IN ({_FINAL_SQL}) OR t.filled_quantity < u.filled_quantity",
+            # A final row changes only by a late fill, its own or a duplicate's: the book knew more
+            # than its last word said.
+            where=f"t.state NOT IN ({_FINAL_SQL}) OR t.filled_quantity < u.filled_quantity"
+            " OR t.surplus_quantity < u.surplus_quantity",
         )
         sending = [
             (i.code, "SENDING", i.sends + 1, tag, now)
@@ -292,6 +301,9 @@ def _result_row(intent: LiveIntent) -> tuple[Any, ...]:
         intent.broker_order_id,
         intent.filled_quantity,
         intent.average_price,
+        intent.surplus_quantity,
+        intent.surplus_price,
+        intent.surplus_orders[:200],
         intent.cause,
         intent.message[:300],
         intent.sent_at,

@@ -38,6 +38,24 @@ class ExecutorNode(models.Model):
         return self.owner
 
 
+class BookLag(models.Model):
+    """The longest time for which a broker left an accepted order out of its book (docs/adr/0037).
+
+    One row a broker: what executors have measured, for all of them and over restarts.
+    """
+
+    broker = models.CharField(max_length=12, primary_key=True)
+    seconds = models.DecimalField(max_digits=8, decimal_places=3)
+    tag = models.CharField(max_length=14, help_text="Tag of the order that was late.")
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("broker",)
+
+    def __str__(self) -> str:
+        return f"{self.broker}: {self.seconds} s"
+
+
 class KillSwitch(models.Model):
     """Blocks new entries for everybody or for one template (more scopes by data later)."""
 

@@ -36,6 +36,13 @@ class OrderIntent(TenantOwned):
         MISSED = "MISSED", "Missed"
         ESCALATED = "ESCALATED", "Escalated"
 
+    class PriceSource(models.TextChoices):
+        FEED = "FEED", "Price feed"
+        ACCOUNT = "ACCOUNT", "The account's own broker"
+        POSITION = "POSITION", "The broker's list of positions"
+        FILL = "FILL", "What the leg was filled at"
+        DECISION = "DECISION", "The entry decision"
+
     FINAL = (State.FILLED, State.REJECTED, State.CANCELLED, State.MISSED, State.ESCALATED)
 
     code = models.CharField(max_length=12, unique=True, help_text="12 base36 characters.")
@@ -60,12 +67,38 @@ class OrderIntent(TenantOwned):
     quantity = models.PositiveIntegerField(help_text="Units.")
     price = models.DecimalField(max_digits=10, decimal_places=2, help_text="Limit, rupees a unit.")
     reference_price = models.DecimalField(max_digits=10, decimal_places=2)
+    price_source = models.CharField(
+        max_length=8,
+        choices=PriceSource.choices,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Who said the reference price.",
+    )
+    price_age = models.DecimalField(
+        max_digits=9,
+        decimal_places=3,
+        null=True,
+        blank=True,
+        help_text="Seconds that it was old when the order was priced; empty: nobody says.",
+    )
     reason = models.CharField(max_length=20, blank=True, help_text="Why an exit: STOP, TARGET …")
     state = models.CharField(max_length=9, choices=State.choices)
     sends = models.PositiveSmallIntegerField(default=0)
     broker_order_id = models.CharField(max_length=40, blank=True)
     filled_quantity = models.PositiveIntegerField(default=0)
     average_price = models.DecimalField(max_digits=12, decimal_places=4, default=0)
+    surplus_quantity = models.PositiveIntegerField(
+        default=0,
+        db_default=0,
+        help_text="Units that other orders with our tags filled beside this one.",
+    )
+    surplus_price = models.DecimalField(
+        max_digits=12, decimal_places=4, default=0, db_default=0, help_text="Their average price."
+    )
+    surplus_orders = models.CharField(
+        max_length=200, blank=True, default="", db_default="", help_text="Their ids at the broker."
+    )
     cause = models.CharField(max_length=30, blank=True)
     message = models.CharField(max_length=300, blank=True, help_text="The broker's own words.")
     due_at = models.DateTimeField(help_text="Not before this instant.")

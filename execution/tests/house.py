@@ -157,7 +157,7 @@ class House:
 
     def strike(self, account: BrokerAccount, kind: str, **fault: Any) -> None:
         """From now on the broker does ``kind`` to this account's calls."""
-        match = {"client_id": account.client_id}
+        match = {"client_id": account.client_id, **fault.pop("match", {})}
         self.control.ask("POST", "/faults", kind=kind, match=match, **fault)
 
     def trade_by_hand(

@@ -15,7 +15,7 @@ from brokers.base import Side
 from brokers.models import BrokerAccount
 from execution.models import Execution, OrderIntent
 from execution.tests.house import House, open_at_brokers, runs_closed, wait_until
-from marketplace.tests.factories import make_short_straddle
+from marketplace.tests.factories import make_iron_condor, make_short_straddle
 
 pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
 
@@ -84,3 +84,23 @@ def test_one_account_whose_positions_hung_kept_everybodys_exits_back(
     assert not hung.exists(), "nobody waited for it"
     wait_until(runs_closed, 60)
     assert open_at_brokers(house.control) == []
+
+
+@pytest.mark.parametrize("lag", [1, 3])
+def test_a_leg_refused_for_margin_and_positions_behind_the_fills_left_naked_shorts(
+    house: House, executor: Callable[[], Any], lag: int
+) -> None:
+    """Seen: the unwinding read "no position", sent nothing, and left 24 and 72 open, silently."""
+    accounts = house.subscribe(make_iron_condor(strategy=house.entry_in(9, 60)), 4)
+    for account in accounts:
+        house.strike(account, "lag", op="positions", seconds=lag)
+        # of the sold legs one fills and one is refused
+        house.strike(account, "delay", seconds=0, count=1, match={"side": "SELL"})
+        house.strike(account, "reject", cause="MARGIN", count=1, match={"side": "SELL"})
+    executor()
+    wait_until(runs_closed, 60)
+    assert open_at_brokers(house.control) == []
+    assert set(Execution.objects.values_list("status", "cause")) == {("FAILED", "MARGIN")}
+    assert not Execution.objects.filter(needs_attention=True).exists()
+    undone = OrderIntent.objects.filter(purpose="UNWIND", state="FILLED")
+    assert undone.count() == 3 * len(accounts)

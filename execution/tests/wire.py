@@ -19,6 +19,7 @@ from execution.engine.channel import Channel
 from execution.engine.places import CONNECTS, Places
 from execution.engine.quiet import Quiet
 from execution.engine.transport import Answer, Deadlines, serialise
+from execution.engine.visibility import Visibility
 from execution.live import LiveIntent
 from execution.pacing import Pacer
 from execution.tests.inmemory import live_intent
@@ -118,6 +119,7 @@ def executor(*channels: Channel, **fields: Any) -> Any:
             "executions": {},
             "quiet": Quiet(),
             "updates": NoUpdates(),
+            "visibility": Visibility(None, lambda _: 10.0),  # type: ignore[arg-type]
             **fields,
         }
     )

@@ -66,6 +66,7 @@ NOBODYS_TABLES = {
     "billing.BillingRun": "the platform's: a run bills everybody",
     "execution.ShardLease": "the platform's machinery",
     "execution.ExecutorNode": "the platform's machinery",
+    "execution.BookLag": "the platform's: how late a broker's book was",
     "execution.KillSwitch": "the platform's; a target may be a tenant's",
     "execution.Run": "a template's day, for all its subscribers together",
     "execution.RunDecision": "part of a run",

@@ -1,0 +1,301 @@
+"""Two orders where one was meant: which one counts, what is closed, and that it is closed once."""
+
+from __future__ import annotations
+
+import dataclasses
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from brokers.base import BookState, OrderReport, Side
+from execution import duplicates, live, outcome
+from execution.alarms import Alarm
+from execution.live import LiveExecution, LiveIntent
+from execution.progress import ExitOrder, Situation, Steps, next_steps
+from execution.tests.inmemory import ENTRY_AT, LOT, committed, live_intent
+from marketplace.tests.factories import leg_spec, strategy_spec
+
+NOW = 1000.0
+CE = leg_spec("SELL", "CE", key="ce")
+PE = leg_spec("SELL", "PE", key="pe")
+WING = leg_spec("BUY", "CE", "OTM8", key="wing")
+
+
+def order(number: str, state: BookState = BookState.FILLED, filled: int = LOT) -> OrderReport:
+    return OrderReport(number, "", state, LOT, filled, Decimal(100), side=Side.SELL)
+
+
+def at(**fields: Any) -> Situation:
+    return Situation(**{"now_mono": NOW, "grace_over": True, "exit_due": False, **fields})
+
+
+def opened(*legs: Any) -> LiveExecution:
+    execution = committed(strategy_spec(legs or (CE, PE)))
+    for number, intent in enumerate(execution.intents):
+        intent.sends, intent.broker_order_id = 1, f"B{number}"
+        intent.filled_quantity, intent.state = intent.quantity, live.FILLED
+        intent.average_price = Decimal(100)
+    execution.status = "OPEN"
+    return execution
+
+
+def read(intent: LiveIntent, *orders: tuple[int, OrderReport]) -> None:
+    """The book as it is now, as the poller takes it over."""
+    found = duplicates.find(intent, orders)
+    if found.own is not None:
+        outcome.apply_report(intent, found.own, at=ENTRY_AT, now_mono=NOW)
+        duplicates.note(intent, found)
+
+
+def carry_out(execution: LiveExecution, wanted: ExitOrder) -> LiveIntent:
+    """The order of a step, filled."""
+    return live_intent(
+        execution,
+        leg_key=wanted.leg_key,
+        side=wanted.side,
+        quantity=wanted.quantity,
+        purpose=wanted.purpose,
+        reason=wanted.reason,
+        attempt_group=wanted.attempt_group,
+        state=live.FILLED,
+        sends=1,
+        filled_quantity=wanted.quantity,
+        average_price=Decimal(101),
+    )
+
+
+REFUSED = BookState.REJECTED
+OPEN = BookState.OPEN
+
+
+@pytest.mark.parametrize(
+    ("known", "rows", "own", "others"),
+    [
+        pytest.param("", [(1, order("A"))], "A", [], id="the_only_one"),
+        pytest.param("B", [(1, order("A")), (2, order("B"))], "B", ["A"], id="known_by_its_id"),
+        pytest.param("", [(1, order("A")), (2, order("B"))], "B", ["A"], id="newest"),
+        pytest.param("A", [(1, order("A")), (1, order("B"))], "A", ["B"], id="one_tag_twice"),
+        pytest.param(
+            "B", [(1, order("A")), (2, order("B", REFUSED, 0))], "A", [], id="alive_beats_refused"
+        ),
+        pytest.param(
+            "B", [(1, order("A")), (2, order("B", OPEN, 0))], "A", ["B"], id="filled_beats_resting"
+        ),
+        pytest.param(
+            "B",
+            [(1, order("A", OPEN, 20)), (2, order("B", OPEN, 30))],
+            "B",
+            ["A"],
+            id="more_beats_less",
+        ),
+        pytest.param(
+            "",
+            [(1, order("A", REFUSED, 0)), (2, order("B", REFUSED, 0))],
+            "B",
+            [],
+            id="newest_refusal",
+        ),
+        pytest.param("", [(1, order("A", REFUSED, 0))], None, [], id="an_old_refusal_says_nothing"),
+    ],
+)
+def test_which_order_of_an_intent_is_its_own(
+    known: str, rows: list[tuple[int, OrderReport]], own: str | None, others: list[str]
+) -> None:
+    intent = live_intent(state=live.UNKNOWN, sends=2, broker_order_id=known)
+    found = duplicates.find(intent, rows)
+    assert (found.own.broker_order_id if found.own else None) == own
+    assert [one.broker_order_id for one in found.others] == others
+
+
+def test_a_duplicate_that_was_flagged_and_never_closed_is_closed_once() -> None:
+    """Seen: 504 after accepting, the order hidden for 14 s; 24 duplicates stayed open."""
+    execution = opened()
+    short = execution.intents[0]
+    both = [(1, order("A")), (2, order("B0"))]
+    short.sends = 2
+    read(short, *both)
+    assert execution.open_legs() == {"ce": -2 * LOT, "pe": -LOT}
+    steps = next_steps(execution, at())
+    assert steps.exits == [ExitOrder("ce", Side.BUY, LOT, live.UNWIND, 0, "DUPLICATE")]
+    assert steps.alarms == [Alarm("DUPLICATE", "ce")]
+    assert steps.status == ""
+    carry_out(execution, steps.exits[0])
+    for _ in range(2):  # and again: after a restart the book shows both, as before
+        read(short, *both)
+        assert execution.open_legs() == {"ce": -LOT, "pe": -LOT}
+        assert not next_steps(execution, at())
+    leaving = next_steps(execution, at(exit_due=True)).exits
+    assert [(one.leg_key, one.quantity) for one in leaving] == [("ce", LOT), ("pe", LOT)]
+
+
+def test_what_a_duplicate_filled_counts_as_profit_and_loss() -> None:
+    execution = opened(CE)
+    read(execution.intents[0], (1, order("B0")), (1, dataclasses.replace(order("A"))))
+    for wanted in next_steps(execution, at()).exits:
+        carry_out(execution, wanted)
+    for wanted in next_steps(execution, at(exit_due=True)).exits:
+        carry_out(execution, wanted)
+    assert execution.realised_pnl() == Decimal(-2 * LOT)
+
+
+def test_the_exit_of_a_leg_takes_its_surplus_along() -> None:
+    execution = opened(CE)
+    read(execution.intents[0], (1, order("B0")), (1, order("A")))
+    (wanted,) = next_steps(execution, at(exit_due=True)).exits
+    assert (wanted.quantity, wanted.reason) == (2 * LOT, "EXIT_TIME")
+    carry_out(execution, wanted)
+    assert duplicates.surplus(execution) == {}
+    assert next_steps(execution, at(exit_due=True)).exits == []
+
+
+def test_an_exit_that_turned_up_after_its_successor_opened_a_reverse_position() -> None:
+    """Two exits of one leg, each with a code of its own: the first was given up, and filled."""
+    execution = opened(CE)
+    (first,) = next_steps(execution, at(exit_due=True)).exits
+    given_up = carry_out(execution, first)
+    given_up.filled_quantity, given_up.state, given_up.cause = 0, live.MISSED, "BROKER_DOWN"
+    (second,) = next_steps(execution, at(exit_due=True)).exits
+    carry_out(execution, second)
+    read(given_up, (1, dataclasses.replace(order("X1"), side=Side.BUY)))
+    assert execution.open_legs() == {"ce": LOT}
+    steps = next_steps(execution, at(exit_due=True))
+    assert steps.exits == [ExitOrder("ce", Side.SELL, LOT, live.UNWIND, 2, "DUPLICATE")]
+    assert steps.alarms == [Alarm("DUPLICATE", "ce")]
+    carry_out(execution, steps.exits[0])
+    assert next_steps(execution, at(exit_due=True)).status == "CLOSED"
+
+
+def test_surplus_is_closed_while_other_legs_are_still_entering() -> None:
+    execution = opened(WING, CE)
+    wing, short = execution.intents
+    execution.status = "COMMITTED"
+    short.state, short.filled_quantity = live.UNKNOWN, 0
+    read(wing, (1, order("B0")), (1, order("A")))
+    (wanted,) = next_steps(execution, at(grace_over=False)).exits
+    assert (wanted.leg_key, wanted.side, wanted.quantity) == ("wing", Side.SELL, LOT)
+
+
+def test_sold_surplus_leaves_before_bought_surplus() -> None:
+    execution = opened(WING, CE)
+    for intent in execution.intents:
+        read(intent, (1, order(intent.broker_order_id)), (1, order(f"A{intent.leg_key}")))
+    steps: Steps = next_steps(execution, at())
+    assert [one.leg_key for one in steps.exits] == ["ce"]
+    carry_out(execution, steps.exits[0])
+    assert [one.leg_key for one in next_steps(execution, at()).exits] == ["wing"]
+
+
+def test_surplus_that_rests_is_a_stray_and_keeps_the_execution_from_ending() -> None:
+    execution = opened(CE)
+    read(execution.intents[0], (1, order("B0")), (1, order("A", OPEN, 0)))
+    assert execution.intents[0].strays == ("A",)
+    carry_out(execution, next_steps(execution, at(exit_due=True)).exits[0])
+    assert next_steps(execution, at(exit_due=True)).status != "CLOSED"
+    read(execution.intents[0], (1, order("B0")), (1, order("A", BookState.CANCELLED, 0)))
+    assert next_steps(execution, at(exit_due=True)).status == "CLOSED"
+
+
+def test_an_order_that_was_given_up_and_rests_is_a_stray() -> None:
+    intent = live_intent(state=live.MISSED, sends=1, cause="BROKER_DOWN")
+    read(intent, (1, order("A", OPEN, 0)))
+    assert (intent.state, intent.strays) == (live.MISSED, ("A",))
+
+
+def test_fills_of_a_duplicate_never_become_fewer() -> None:
+    intent = live_intent(state=live.FILLED, sends=1, filled_quantity=LOT, broker_order_id="B")
+    read(intent, (1, order("B")), (1, order("A")))
+    read(intent, (1, order("B")))
+    assert intent.surplus_quantity == LOT
+
+
+# -- looked for after its absence was proven -----------------------------------------------------
+def absent(intent: LiveIntent, visibility: float = 10.0) -> None:
+    intent.state, intent.unknown_since_mono = live.UNKNOWN, NOW
+    for seconds in (0.0, 5.0, visibility):
+        outcome.apply_absence(
+            intent,
+            read_started_mono=NOW + seconds,
+            visibility_delay=visibility,
+            at=ENTRY_AT,
+            now_mono=NOW + seconds,
+            jitter=0.0,
+        )
+
+
+def test_the_first_send_hidden_and_the_second_refused_left_naked_shorts() -> None:
+    """Seen: FAILED without an alarm, −65 and −65 open. The first had taken the margin."""
+    execution = opened()
+    execution.status = "COMMITTED"
+    call = execution.intents[0]
+    call.filled_quantity = 0
+    absent(call)
+    assert call.state == live.PLANNED
+    call.sends = 2
+    call.cause = "MARGIN"
+    outcome.finish(call, live.REJECTED, ENTRY_AT, NOW + 11)
+    steps = next_steps(execution, at(now_mono=NOW + 11))
+    assert [(one.leg_key, one.reason) for one in steps.exits] == [("pe", "UNWIND")]
+    carry_out(execution, steps.exits[0])
+    assert not next_steps(execution, at(now_mono=NOW + 12)), "not over: it may turn up"
+    read(call, (1, order("A")), (2, order("B", REFUSED, 0)))
+    steps = next_steps(execution, at(now_mono=NOW + 14))
+    assert [(o.leg_key, o.side, o.quantity) for o in steps.exits] == [("ce", Side.BUY, LOT)]
+    carry_out(execution, steps.exits[0])
+    ended = next_steps(execution, at(now_mono=NOW + 60))
+    assert (ended.status, execution.open_legs()) == ("FAILED", {})
+
+
+def test_a_single_leg_that_turns_up_late_is_the_position_that_was_wanted() -> None:
+    execution = opened(CE)
+    execution.status = "COMMITTED"
+    (only,) = execution.intents
+    only.filled_quantity = 0
+    absent(only)
+    outcome.finish(only, live.MISSED, ENTRY_AT, NOW + 11)
+    assert not next_steps(execution, at(now_mono=NOW + 12))
+    read(only, (1, order("A")))
+    assert next_steps(execution, at(now_mono=NOW + 14)).status == "OPEN"
+
+
+@pytest.mark.parametrize(("after", "status"), [(39.0, ""), (41.0, "MISSED")])
+def test_it_is_looked_for_during_three_visibility_delays(after: float, status: str) -> None:
+    execution = opened(CE)
+    execution.status = "COMMITTED"
+    (only,) = execution.intents
+    only.filled_quantity, only.state = 0, live.UNKNOWN
+    absent(only)
+    outcome.finish(only, live.MISSED, ENTRY_AT, NOW + 11)
+    assert next_steps(execution, at(now_mono=NOW + after)).status == status
+
+
+def test_at_the_close_nobody_is_waited_for_any_more() -> None:
+    execution = opened(CE)
+    execution.status = "COMMITTED"
+    (only,) = execution.intents
+    only.filled_quantity = 0
+    absent(only)
+    outcome.finish(only, live.MISSED, ENTRY_AT, NOW + 11)
+    assert next_steps(execution, at(now_mono=NOW + 12, session_over=True)).status == "MISSED"
+
+
+@pytest.mark.parametrize(
+    ("fields", "watched"),
+    [
+        pytest.param({"state": live.FILLED, "sends": 1}, False, id="sent_once"),
+        pytest.param({"state": live.FILLED, "sends": 2}, True, id="sent_again"),
+        pytest.param({"state": live.UNKNOWN, "sends": 1}, True, id="unfinished"),
+        pytest.param(
+            {"state": live.MISSED, "sends": 1, "cause": "BROKER_DOWN"}, True, id="given_up"
+        ),
+        pytest.param(
+            {"state": live.MISSED, "sends": 0, "cause": "BROKER_DOWN"}, False, id="never_sent"
+        ),
+        pytest.param({"state": live.REJECTED, "sends": 1, "cause": "MARGIN"}, False, id="refused"),
+    ],
+)
+def test_whom_a_restarted_process_watches(fields: dict[str, Any], watched: bool) -> None:
+    intent = live_intent(**fields)
+    duplicates.watch_again(intent, 10.0, NOW)
+    assert duplicates.is_watched(intent, NOW + 29) is watched
+    assert not duplicates.is_watched(intent, NOW + 31)

@@ -1,0 +1,127 @@
+"""Orders that turn up after they were proven absent: closed at the broker, once, and told.
+
+Judged at the broker's own book. The visibility delay of these days is 2 s, the broker's 9 s.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from brokers.models import BrokerAccount
+from execution.models import Alarm, BookLag, Execution, OrderIntent
+from execution.tests.house import House, open_at_brokers, runs_closed, wait_until
+from marketplace.tests.factories import make_short_straddle
+
+pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
+LOT = 65
+HIDDEN = 9.0
+
+
+def hide(house: House, account: BrokerAccount, side: str, count: int = 1) -> None:
+    """The next orders are accepted, answered with 504, and in no list for a while."""
+    fault = {"seconds": HIDDEN, "answer": "status", "count": count}
+    house.strike(account, "hide", match={"side": side}, **fault)
+
+
+def filled(house: House, account: BrokerAccount, side: str) -> Counter[str]:
+    """Orders that filled, by contract, at the broker."""
+    return Counter(
+        order["symbol"]
+        for order in house.control.orders()
+        if order["client_id"] == account.client_id
+        and order["side"] == side
+        and order["status"] == "COMPLETE"
+    )
+
+
+def held(house: House) -> Counter[tuple[str, int]]:
+    return Counter((row["client_id"], row["quantity"]) for row in open_at_brokers(house.control))
+
+
+def closings() -> Any:
+    return OrderIntent.objects.filter(purpose="UNWIND", reason="DUPLICATE")
+
+
+def test_a_504_after_accepting_and_a_hidden_order_left_duplicates_open(
+    house: House, executor: Callable[[], Any]
+) -> None:
+    """Seen: 24 duplicates, flagged and never closed. And a restart closes nothing twice."""
+    accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 55)), 2)
+    for account in accounts:
+        hide(house, account, "SELL")
+    first = executor()
+    wait_until(lambda: closings().filter(state="FILLED").count() == 2, 40)
+    for account in accounts:
+        sold = filled(house, account, "SELL")
+        assert sorted(sold.values()) == [1, 2], "one of the two legs was sold twice"
+    wait_until(lambda: set(held(house)) == {(a.client_id, -LOT) for a in accounts}, 10)
+    assert Execution.objects.filter(status="OPEN", needs_attention=True).count() == 2
+    assert set(Alarm.objects.values_list("cause", flat=True)) == {"DUPLICATE"}
+    twice = OrderIntent.objects.filter(surplus_quantity=LOT)
+    assert {(i.purpose, i.filled_quantity, bool(i.surplus_orders)) for i in twice} == {
+        ("ENTRY", LOT, True)
+    }
+    assert BookLag.objects.count() == 2, "both brokers' books were late"
+    assert all(row.seconds >= HIDDEN - 1 for row in BookLag.objects.all())
+    first.stop()
+    executor()
+    wait_until(runs_closed, 90)
+    assert open_at_brokers(house.control) == []
+    assert closings().count() == 2
+    for account in accounts:
+        assert sum(filled(house, account, "BUY").values()) == 3, "two exits and one surplus"
+    for execution in Execution.objects.all():
+        intents = OrderIntent.objects.filter(execution=execution)
+        cash = sum(
+            (1 if i.side == "SELL" else -1)
+            * (i.filled_quantity * i.average_price + i.surplus_quantity * i.surplus_price)
+            for i in intents
+        )
+        assert execution.realised_pnl == round(cash, 2)
+
+
+def test_an_exit_that_was_hidden_opened_a_reverse_position(
+    house: House, executor: Callable[[], Any]
+) -> None:
+    accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 8)), 2)
+    executor()
+    wait_until(lambda: Execution.objects.filter(status="OPEN").count() == 2, 40)
+    for account in accounts:
+        hide(house, account, "BUY")
+    wait_until(lambda: closings().filter(state="FILLED").count() == 2, 60)
+    assert {intent.side for intent in closings()} == {"SELL"}
+    for account in accounts:
+        assert sorted(filled(house, account, "BUY").values()) == [1, 2]
+    wait_until(runs_closed, 60)
+    assert open_at_brokers(house.control) == []
+    assert Execution.objects.filter(status="CLOSED", needs_attention=True).count() == 2
+
+
+def test_the_first_send_hidden_and_the_second_refused_for_margin_left_naked_shorts(
+    house: House, executor: Callable[[], Any]
+) -> None:
+    """Seen: FAILED, no alarm, −65 and −65 open. The first order had taken the margin."""
+    accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 60)), 2)
+    for account in accounts:
+        hide(house, account, "SELL")  # one leg; the other is filled at once
+        fault = {"cause": "MARGIN", "match": {"side": "SELL"}}
+        # the legs' first sends are past; what comes is the second send of the hidden one
+        house.control.ask(
+            "POST",
+            "/faults",
+            kind="delay",
+            seconds=0,
+            count=1,
+            match={"client_id": account.client_id, "side": "SELL"},
+        )
+        house.strike(account, "reject", **fault)
+    executor()
+    wait_until(lambda: Execution.objects.filter(status="FAILED").count() == 2, 60)
+    assert open_at_brokers(house.control) == []
+    late = OrderIntent.objects.filter(purpose="ENTRY", sends=2)
+    assert {(i.state, i.filled_quantity) for i in late} == {("FILLED", LOT)}
+    assert {i.reason for i in OrderIntent.objects.filter(purpose="UNWIND")} == {"UNWIND"}

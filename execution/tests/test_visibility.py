@@ -1,0 +1,102 @@
+"""How late a broker's book is: measured, kept for a week, bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Iterator
+
+import pytest
+
+from brokers.base import Capabilities
+from brokers.registry import get_adapter
+from execution.engine import booklags
+from execution.engine.dbpool import DatabasePool
+from execution.engine.quiet import Quiet
+from execution.engine.visibility import KEPT, Visibility
+from execution.models import BookLag
+from quantleap.core import clock
+
+ZEBU, KITE = get_adapter("zebu"), get_adapter("zerodha")
+
+
+@pytest.fixture
+def pool() -> Iterator[DatabasePool]:
+    """The executor's way to the database."""
+    made = DatabasePool("test", Quiet())
+    yield made
+    made.close()
+
+
+def measure(desk: Visibility, *seconds: float) -> None:
+    async def main() -> None:
+        for one in seconds:
+            desk.seen_after(ZEBU, one, "QTAG")
+        await asyncio.gather(*desk._tasks)
+
+    asyncio.run(main())
+
+
+def declared(capabilities: Capabilities) -> float:
+    return float(capabilities.visibility_delay)
+
+
+def test_what_an_adapter_declares_is_the_least(pool: DatabasePool) -> None:
+    assert Visibility(pool, declared).delay(ZEBU) == 10.0
+    assert Visibility(pool, lambda _: 2.0).delay(ZEBU) == 2.0
+
+
+@pytest.fixture
+def no_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("execution.engine.visibility.note_lag", lambda *_, **__: None)
+
+
+@pytest.mark.usefixtures("no_database")
+@pytest.mark.parametrize(
+    ("measured", "delay"),
+    [
+        pytest.param([3.0], 10.0, id="below_what_is_declared"),
+        pytest.param([14.0], 21.0, id="half_as_long_again"),
+        pytest.param([14.0, 2.0], 21.0, id="the_longest_counts"),
+        pytest.param([600.0], 30.0, id="bounded"),
+    ],
+)
+def test_a_book_that_was_late_is_believed_to_be_late_again(
+    pool: DatabasePool, measured: list[float], delay: float
+) -> None:
+    """Seen: an order hidden for 14 s, proven absent after 10, and sent again."""
+    desk = Visibility(pool, declared)
+    measure(desk, *measured)
+    assert desk.delay(ZEBU) == delay
+    assert desk.delay(KITE) == 10.0, "another broker's book is another"
+
+
+@pytest.mark.django_db
+def test_the_longest_delay_is_kept_for_a_week() -> None:
+    now = clock.now()
+
+    def note(seconds: float, days: int = 0) -> None:
+        at = now + dt.timedelta(days=days)
+        booklags.note_lag("zebu", seconds, "QTAG", now=at, kept=KEPT)
+
+    note(14.0)
+    note(3.0)
+    assert booklags.measured(now - KEPT) == {"zebu": (14.0, now)}
+    note(3.0, days=8)
+    assert float(BookLag.objects.get().seconds) == 3.0
+    assert booklags.measured(now + dt.timedelta(days=9)) == {}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_another_executor_reads_what_was_measured(pool: DatabasePool) -> None:
+    measure(Visibility(pool, declared), 14.0)
+    other = Visibility(pool, declared)
+
+    async def main() -> None:
+        reading = asyncio.create_task(other.loop())
+        while other.delay(ZEBU) == 10.0:
+            await asyncio.sleep(0.01)
+        reading.cancel()
+
+    asyncio.run(asyncio.wait_for(main(), 10))
+    assert other.delay(ZEBU) == 21.0

@@ -43,6 +43,8 @@ RESERVED: Final = {Urgency.FIRST: 0, Urgency.SECOND: 10, Urgency.LAST: 40}
 LONGEST_HOLD: Final = 5.0
 #: From this limit on one call is kept back: an eleventh must not come of jitter on the wire.
 SMALL: Final = 2
+_LEVELS: Final = len(Urgency)
+_UNKNOWN: Final = (-1.0,) * (len(Call) * _LEVELS)
 
 _NAMED: Final = re.compile(
     r"order rec(?:ei|ie)ved \d+ in a current (second|minute) exceeds limit (\d{1,6}) for user",
@@ -75,6 +77,11 @@ def room(limit: int, urgency: Urgency) -> int:
     return max(1, usable - limit * RESERVED[urgency] // 100)
 
 
+def lane(call: Call, urgency: Urgency) -> int:
+    """One number for a call and its urgency (:meth:`Pacer.free_from`)."""
+    return call * _LEVELS + urgency
+
+
 class _Log:
     """The newest calls that one window counts."""
 
@@ -94,9 +101,15 @@ class _Log:
 
 
 class Pacer:
-    """All windows of one login. Ask :meth:`next_slot`, wait, then :meth:`take` as it leaves."""
+    """All windows of one login. Ask :meth:`next_slot`, wait, then :meth:`take` as it leaves.
 
-    __slots__ = ("_by_call", "_checks", "_held", "_takes")
+    From when on a call may leave changes with what has left and with what the broker refuses, not
+    with the time that goes by. So it is worked out beforehand, and what leaves is entered into the
+    windows when somebody asks again: a thousand first orders of as many accounts leave in one
+    moment, and there every window that is looked at is memory that no cache holds.
+    """
+
+    __slots__ = ("_at", "_by_call", "_call", "_checks", "_free", "_held", "_takes")
 
     def __init__(self, windows: Iterable[Window]) -> None:
         logs = [(_Log(window), window.calls) for window in windows]
@@ -104,6 +117,9 @@ class Pacer:
             tuple(log for log, calls in logs if call in calls) for call in Call
         ]
         self._held = [0.0] * len(Call)
+        # The newest call, which is not in the windows yet.
+        self._call: Call | None = None
+        self._at = 0.0
         self._prepare()
 
     def _prepare(self) -> None:
@@ -116,29 +132,48 @@ class Pacer:
             for logs in self._by_call
         ]
         self._takes = [tuple(log.times for log in logs) for logs in self._by_call]
+        self._free = list(_UNKNOWN)
 
     def next_slot(self, now: float, call: Call, urgency: Urgency) -> float:
         """Earliest time at or after ``now`` at which one more ``call`` may leave."""
-        slot = self._held[call]
-        if slot < now:
-            slot = now
+        return max(now, self.free_from(lane(call, urgency)))
+
+    def free_from(self, of_lane: int) -> float:
+        """The same for a :func:`lane`, or a time that is over: every single send asks this."""
+        if self._call is not None:
+            self._enter()
+        free = self._free[of_lane]
+        return free if free >= 0.0 else self._work_out(of_lane)
+
+    def _work_out(self, of_lane: int) -> float:
+        call, urgency = divmod(of_lane, _LEVELS)
+        free = max(0.0, self._held[call])
         for times, most, seconds in self._checks[call][urgency]:
             if len(times) >= most:
-                free = times[-most] + seconds
-                if free > slot:
-                    slot = free
-        return slot
+                free = max(free, times[-most] + seconds)
+        self._free[of_lane] = free
+        return free
 
     def take(self, now: float, call: Call) -> None:
         """Count one call leaving at ``now``."""
-        for times in self._takes[call]:
-            times.append(now)
+        if self._call is not None:
+            self._enter()
+        self._at, self._call = now, call
+
+    def _enter(self) -> None:
+        """Enter the newest call into its windows."""
+        if self._call is not None:
+            for times in self._takes[self._call]:
+                times.append(self._at)
+            self._call = None
+            self._free = list(_UNKNOWN)
 
     def learn(self, now: float, call: Call, seconds: float, limit: int) -> None:
         """A refusal named a limit: it holds from now on, and that window is full for the moment.
 
         A limit that is larger than ours says that somebody else uses this login as well.
         """
+        self._enter()
         for log in self._by_call[call]:
             if log.seconds == seconds and limit < log.limit:
                 log.set_limit(limit)
@@ -164,6 +199,7 @@ class Pacer:
             logs = self._by_call[other]
             if other is call or any(log in mine for log in logs):
                 self._held[other] = max(self._held[other], until)
+        self._free = list(_UNKNOWN)
 
 
 def last_entry_leaves(

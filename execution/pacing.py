@@ -11,17 +11,11 @@ from typing import Final
 
 from brokers.base import Capabilities
 from brokers.pace import Call, Pacer, Urgency
-from execution.live import ENTRY
 
 #: Exits, unwinds and every cancel go before entries, and entries before reads.
 EXITS: Final = Urgency.FIRST
 ENTRIES: Final = Urgency.SECOND
 READS: Final = Urgency.LAST
-
-
-def urgency(purpose: str) -> Urgency:
-    """Of an order sent for ``purpose`` (ENTRY, EXIT or UNWIND)."""
-    return ENTRIES if purpose == ENTRY else EXITS
 
 
 class Pacers:
@@ -39,4 +33,4 @@ class Pacers:
         return found
 
 
-__all__ = ["ENTRIES", "EXITS", "READS", "Call", "Pacer", "Pacers", "Urgency", "urgency"]
+__all__ = ["ENTRIES", "EXITS", "READS", "Call", "Pacer", "Pacers", "Urgency"]

@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
+from brokers import pace
 from brokers.base import BrokerAdapter, HttpResponse, Session
 from brokers.pace import ORDER_CALLS
 from brokers.realaccount import RealAccount
@@ -19,8 +21,8 @@ from brokers.routes import Route
 from execution import live
 from execution.engine.places import Places
 from execution.engine.transport import Answer, Connection, Deadlines, NotConnected, Target
-from execution.live import LiveIntent
-from execution.pacing import Call, Pacer, Urgency, urgency
+from execution.live import LiveIntent, LiveRun
+from execution.pacing import ENTRIES, EXITS, Call, Pacer, Urgency
 from execution.throttling import RETRY_AFTER, TOO_MANY, asked_wait
 from quantleap.core import clock
 
@@ -34,6 +36,19 @@ ASK_AGAIN: Final = 0.02
 
 CONNECTIONS_PER_ACCOUNT: Final = 2
 _OK: Final = 200
+#: Worked out once: every send asks its pace, and a thousand leave in one moment.
+_PLACE: Final = Call.PLACE
+_ENTRY, _EXIT = pace.lane(Call.PLACE, ENTRIES), pace.lane(Call.PLACE, EXITS)
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One account's first order at T, with the connection that will carry it."""
+
+    channel: Channel
+    connection: Connection
+    intent: LiveIntent
+    run: LiveRun
 
 
 class Channel:
@@ -162,7 +177,12 @@ class Channel:
 
     def load(self, intent: LiveIntent) -> None:
         """Queue one order, for T or for now, without sending anything yet."""
-        (self._entries if intent.purpose == live.ENTRY else self._exits).append(intent)
+        if intent.purpose == live.ENTRY:
+            self._entries.append(intent)
+            # So that the pace is known at T, and need not be worked out there.
+            self.pacer.free_from(_ENTRY)
+        else:
+            self._exits.append(intent)
 
     @property
     def is_waiting(self) -> bool:
@@ -188,10 +208,11 @@ class Channel:
             (self._entries if intent.purpose == live.ENTRY else self._exits).appendleft(intent)
 
     def _drain(self) -> None:
-        while queue := self._exits or self._entries:
+        exits, entries = self._exits, self._entries
+        while exits or entries:
+            queue, lane = (exits, _EXIT) if exits else (entries, _ENTRY)
             now = clock.monotonic()
-            intent = queue[0]
-            slot = self.pacer.next_slot(now, Call.PLACE, urgency(intent.purpose))
+            slot = self.pacer.free_from(lane)
             if slot > now:
                 self._wake_at(slot)
                 return
@@ -200,6 +221,7 @@ class Channel:
                 if not any(c.is_open for c in self._connections):
                     self._reconnect()
                 return
+            intent = queue[0]
             reason = self._may_send(intent, now)
             if reason == EARLY:
                 # What is not due stays: another run of this account enters a second later.
@@ -212,7 +234,30 @@ class Channel:
             if reason:
                 self._on_not_sent(intent, reason, "")
                 continue
-            self._send(connection, queue, intent)
+            self._send(connection, queue, intent, now)
+
+    def aim(self, run: LiveRun) -> Shot | None:
+        """The order that would leave first, where only its second keeps it back; nothing is sent.
+
+        Whatever else keeps it back is for :meth:`drain` to say.
+        """
+        now = clock.monotonic()
+        connection = self._idle()
+        if self._exits or self._aside or not self._entries or connection is None:
+            return None
+        intent = self._entries[0]
+        if self.pacer.free_from(_ENTRY) > now or not connection.is_writable():
+            return None
+        if self._may_send(intent, now) not in ("", EARLY):
+            return None
+        return Shot(self, connection, intent, run)
+
+    def shoot(self, shot: Shot, now: float) -> None:
+        """Send what was aimed. Nothing may have been awaited since :meth:`aim`."""
+        if self.pacer.free_from(_ENTRY) > now:
+            return  # the same person's account at another partner was faster
+        self._entries.popleft()
+        self._send(shot.connection, self._entries, shot.intent, now)
 
     async def paced(self, call: Call, urgency: Urgency) -> None:
         """Return when a cancel or a read may leave, and count it as leaving now."""
@@ -234,7 +279,9 @@ class Channel:
                 return connection
         return None
 
-    def _send(self, connection: Connection, queue: deque[LiveIntent], intent: LiveIntent) -> None:
+    def _send(
+        self, connection: Connection, queue: deque[LiveIntent], intent: LiveIntent, now: float
+    ) -> None:
         def answered(answer: Answer, intent: LiveIntent = intent) -> None:
             if answer.response is not None and self._is_throttled(answer.response):
                 # before the next one: it would be one too many as well
@@ -243,13 +290,13 @@ class Channel:
             self._on_answer(intent, answer)
 
         try:
-            connection.send(intent.raw, answered, self._timeout)
+            connection.send(intent.raw, answered, now + self._timeout)
         except NotConnected:
             # That socket had died unnoticed; nothing left on it. Another may be alive.
             queue.appendleft(intent)
             return
         now = clock.monotonic()
-        self.pacer.take(now, Call.PLACE)
+        self.pacer.take(now, _PLACE)
         self.last_used = now
         self._on_sent(intent, now)
 

@@ -60,6 +60,12 @@ class CrossingDesk:
             self._clear_the_way(blocking, now_mono)
         return WAITS
 
+    def is_alone(self, intent: LiveIntent) -> bool:
+        """Whether no unfinished order of the real account goes the other way in this contract."""
+        actor = self._executor.actors.at(intent.account_id)
+        beside = () if actor is None else actor.beside(intent)
+        return all(other.side is intent.side for other in beside)
+
     def is_waiting(self, execution: LiveExecution, intent: LiveIntent) -> bool:
         """Whether this is what keeps a leg's order back."""
         return (execution.id, intent.leg_key) in self._waits

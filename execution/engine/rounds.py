@@ -366,23 +366,38 @@ class Rounds:
         execution = executor.executions.get(intent.execution_id)
         if execution is None or intent.state != live.SENDING or intent.sends > MAX_SENDS:
             return "STALE"
-        now = clock.timestamp()
         run = execution.run
-        if now >= run.closes_unix:
-            return SESSION_OVER
         if intent.purpose != live.ENTRY:
+            if clock.timestamp() >= run.closes_unix:
+                return SESSION_OVER
             kept = why_not_leave(execution, intent, now_mono)
             return kept or self.crossing.why_wait(execution, intent, now_mono)
-        if stopped := why_not_enter(execution):
-            return stopped
+        kept = why_not_enter(execution) or self._why_not_now(run, now_mono)
+        if kept == "GRACE_OVER" and self.crossing.is_waiting(execution, intent):
+            return SELF_TRADE
+        return kept or self.crossing.why_wait(execution, intent, now_mono)
+
+    def may_still_send(self, intent: LiveIntent, run: LiveRun, now_mono: float) -> str:
+        """:meth:`may_send` for an entry that was asked already, nothing having been awaited since:
+        what the clock, the lease and the switch say may have changed all the same."""
+        if intent is self._twice:
+            return ""
+        if not self._executor.owns_at(intent.shard, now_mono):
+            return "FENCED"
+        return self._why_not_now(run, now_mono)
+
+    def _why_not_now(self, run: LiveRun, now_mono: float) -> str:
+        now = clock.timestamp()
+        if now >= run.closes_unix:
+            return SESSION_OVER
         if now < run.entry_unix and not sabotage.active(sabotage.SEND_EARLY):
             return EARLY
         if now > run.grace_unix:
-            return SELF_TRADE if self.crossing.is_waiting(execution, intent) else "GRACE_OVER"
-        blocked = executor.control.current.blocked(
+            return "GRACE_OVER"
+        executor = self._executor
+        return executor.control.current.blocked(
             run.template_id, now_mono, executor.timing.control_age
         )
-        return blocked or self.crossing.why_wait(execution, intent, now_mono)
 
     def sabotage_twice(self, intent: LiveIntent) -> bool:
         """Whether this is the one order that the sabotage sends twice, asking nobody."""

@@ -151,10 +151,10 @@ class Connection:
         self._finish(Answer(None, reason, clock.monotonic()))
 
     # -- one request -----------------------------------------------------------------------------
-    def send(self, raw: bytes, on_answer: Callable[[Answer], None], timeout: float) -> None:
+    def send(self, raw: bytes, on_answer: Callable[[Answer], None], deadline: float) -> None:
         """Write ``raw`` now; ``on_answer`` is called exactly once, later, in the loop.
 
-        Unanswered after ``timeout`` seconds the connection is closed.
+        Unanswered at ``deadline`` (monotonic seconds) the connection is closed.
 
         NotConnected when the socket was already dead: then nothing has left.
         """
@@ -173,7 +173,16 @@ class Connection:
         if written < len(raw):
             self._pending = raw[written:]
             self._loop.add_writer(connection.fileno(), self._writable)
-        self._deadlines.expect(self, clock.monotonic() + timeout)
+        self._deadlines.expect(self, deadline)
+
+    def is_writable(self) -> bool:
+        """Whether a request could be written now, as far as the kernel knows of the socket."""
+        connection = self._socket
+        return (
+            connection is not None
+            and self._on_answer is None
+            and connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+        )
 
     def _writable(self) -> None:
         connection = self._socket

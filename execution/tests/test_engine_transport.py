@@ -10,6 +10,7 @@ import pytest
 
 from brokers.base import HttpRequest
 from execution.engine.transport import Answer, Connection, NotConnected, Target, serialise
+from quantleap.core import clock
 
 Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -43,7 +44,7 @@ async def read_request(reader: asyncio.StreamReader) -> bytes:
 async def ask(connection: Connection, raw: bytes, timeout: float = 1.0) -> Answer:
     """One request; waits for its answer."""
     done: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-    connection.send(raw, done.set_result, timeout)
+    connection.send(raw, done.set_result, clock.monotonic() + timeout)
     return await asyncio.wait_for(done, 5)
 
 
@@ -163,7 +164,7 @@ def test_data_beyond_an_answer_closes_the_connection_and_tells_no_verdict(writte
             await connection.connect()
             answer = await ask(connection, serialise(HttpRequest("GET", "/"), target), 0.3)
             with pytest.raises(NotConnected):
-                connection.send(b"the second order", lambda answer: None, 1)
+                connection.send(b"the second order", lambda answer: None, clock.monotonic() + 1)
             return answer, connection.is_open
 
     answer, is_open = asyncio.run(main())
@@ -195,7 +196,7 @@ def test_connection_close_is_obeyed_and_the_next_request_provably_not_sent() -> 
             assert answer.response is not None
             assert not connection.is_open
             with pytest.raises(NotConnected):
-                connection.send(raw, lambda answer: None, 1)
+                connection.send(raw, lambda answer: None, clock.monotonic() + 1)
 
     asyncio.run(main())
 
@@ -221,10 +222,10 @@ def test_a_busy_connection_takes_no_second_request() -> None:
             await connection.connect()
             raw = serialise(HttpRequest("GET", "/"), target)
             answers: list[Answer] = []
-            connection.send(raw, answers.append, 5)
+            connection.send(raw, answers.append, clock.monotonic() + 5)
             assert not connection.is_idle
             with pytest.raises(NotConnected):
-                connection.send(raw, answers.append, 5)
+                connection.send(raw, answers.append, clock.monotonic() + 5)
             connection.close("bye")
             await asyncio.sleep(0)
             await asyncio.sleep(0)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from brokers.registry import get_adapter
-from execution.live import ENTRY, EXIT, UNWIND
-from execution.pacing import ENTRIES, EXITS, READS, Call, Pacers, urgency
+from execution.pacing import ENTRIES, EXITS, READS, Call, Pacers
 
 KITE = get_adapter("zerodha").capabilities
 NOREN = get_adapter("zebu").capabilities
 
 
-def test_exits_and_unwinds_are_more_urgent_than_entries_and_reads_least() -> None:
-    assert [urgency(purpose) for purpose in (EXIT, UNWIND, ENTRY)] == [EXITS, EXITS, ENTRIES]
+def test_exits_are_more_urgent_than_entries_and_reads_least() -> None:
     assert EXITS < ENTRIES < READS
 
 

@@ -1,0 +1,130 @@
+"""At T the first orders leave as they were aimed, and only what may still leave does."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from types import SimpleNamespace
+from typing import Any, Final
+
+import pytest
+
+from brokers.pace import ALL_CALLS, Pacer, Window
+from execution import live
+from execution.engine.channel import EARLY, Channel
+from execution.engine.control import Control
+from execution.engine.rounds import Rounds
+from execution.live import LiveRun
+from execution.tests import wire
+from execution.tests.inmemory import live_intent, live_run
+from quantleap.core import clock
+
+TAKEN: Final = b'{"status":"success","data":{"order_id":"1"}}'
+
+
+def taking(request: bytes, before: int) -> bytes:
+    """A broker that accepts everything."""
+    return wire.reply(TAKEN)
+
+
+def aimed_and_shot(**fields: Any) -> tuple[int, int, bool]:
+    """Orders sent by aiming, orders sent by shooting, and whether one still waits."""
+
+    async def main() -> tuple[int, int, bool]:
+        async with wire.broker(taking) as (url, _):
+            told = wire.Told()
+            channel = wire.channel(url, told)
+            for name, value in fields.items():
+                setattr(channel, name, value)
+            await channel.warm_up(1)
+            intent = wire.sending(channel)
+            channel.load(intent)
+            shot = channel.aim(live_run())
+            by_aiming = len(told.sent)
+            if shot is not None:
+                channel.shoot(shot, clock.monotonic())
+            waits = channel.is_waiting
+            channel.close()
+            return by_aiming, len(told.sent), waits
+
+    return asyncio.run(main())
+
+
+def test_what_only_its_second_keeps_back_is_aimed_and_leaves_when_shot() -> None:
+    assert aimed_and_shot() == (0, 1, False)
+    assert aimed_and_shot(_may_send=lambda intent, now: EARLY) == (0, 1, False)
+
+
+@pytest.mark.parametrize("reason", ["FENCED", "STALE", "LEG_FAILED", "KILL_SWITCH"])
+def test_what_may_not_leave_is_not_aimed(reason: str) -> None:
+    assert aimed_and_shot(_may_send=lambda intent, now: reason) == (0, 0, True)
+
+
+def test_an_exit_that_waits_goes_first_so_no_entry_is_aimed() -> None:
+    async def main() -> bool:
+        async with wire.broker(taking) as (url, _):
+            channel = wire.channel(url, wire.Told())
+            await channel.warm_up(1)
+            entry = wire.sending(channel)
+            channel.load(entry)
+            channel.load(wire.sending(channel, purpose=live.EXIT))
+            aimed = channel.aim(live_run())
+            channel.close()
+            return aimed is None
+
+    assert asyncio.run(main())
+
+
+def test_one_persons_accounts_at_two_partners_aimed_together_keep_their_one_pace() -> None:
+    """Both found room for one order; the second waits for its channel to say when."""
+
+    async def main() -> tuple[list[int], list[bool]]:
+        async with wire.broker(taking) as (url, _):
+            pacer = Pacer([Window(60.0, 2, ALL_CALLS)])
+            told = [wire.Told(), wire.Told(), wire.Told()]
+            channels: list[Channel] = [wire.channel(url, one) for one in told]
+            shots = []
+            for channel in channels:
+                channel.pacer = pacer
+                await channel.warm_up(1)
+                intent = wire.sending(channel)
+                channel.load(intent)
+                shots.append(channel.aim(live_run()))
+            for shot in shots:
+                assert shot is not None
+                shot.channel.shoot(shot, clock.monotonic())
+            waiting = [channel.is_waiting for channel in channels]
+            for channel in channels:
+                channel.close()
+            return [len(one.sent) for one in told], waiting
+
+    assert asyncio.run(main()) == ([1, 1, 0], [False, False, True])
+
+
+def asked_again(run: LiveRun, **fields: Any) -> str:
+    """What an entry of ``run`` that was aimed is told as it is shot."""
+    executor: Any = SimpleNamespace(
+        owns_at=lambda shard, now: True,
+        timing=SimpleNamespace(control_age=5.0),
+        control=SimpleNamespace(current=Control(clock.monotonic())),
+    )
+    executor.__dict__.update(fields)
+    rounds = Rounds.__new__(Rounds)
+    rounds._executor, rounds._twice = executor, None
+    return rounds.may_still_send(live_intent(), run, clock.monotonic())
+
+
+def test_the_lease_the_clock_and_the_switch_are_asked_once_more_as_it_is_shot() -> None:
+    now, minute = clock.now(), dt.timedelta(minutes=1)
+    due = live_run(entry_at=now - minute, grace_until=now + minute)
+    thrown = SimpleNamespace(current=Control(clock.monotonic(), platform=True))
+    unread = SimpleNamespace(current=Control(clock.monotonic() - 60))
+
+    assert asked_again(due) == ""
+    assert asked_again(due, owns_at=lambda shard, now: False) == "FENCED"
+    assert asked_again(due, control=thrown) == "KILL_SWITCH"
+    assert asked_again(due, control=unread) == "CONTROL_UNREACHABLE"
+    assert asked_again(live_run(entry_at=now + minute, grace_until=now + 2 * minute)) == EARLY
+    assert asked_again(live_run(entry_at=now - 2 * minute, grace_until=now - minute)) == (
+        "GRACE_OVER"
+    )

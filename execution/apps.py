@@ -4,14 +4,14 @@ from django.apps import AppConfig
 
 
 class ExecutionConfig(AppConfig):
-    """The trading day. Registers what lower rooms ask of it; starts the loop with its worker."""
+    """The trading day. Registers what lower rooms ask of it; its executor lives with its worker."""
 
     name = "execution"
     verbose_name = "Execution"
 
     def ready(self) -> None:
-        """Fill the ports of the rooms below; connect the worker's life to the loop."""
-        from celery.signals import worker_ready, worker_shutting_down
+        """Fill the ports of the rooms below; have a worker of its queue host an executor."""
+        from celery.signals import worker_shutting_down
 
         from brokers.ports import ACCOUNT_REMOVAL, QUOTES_RESERVED
         from execution import ports, services
@@ -20,6 +20,7 @@ class ExecutionConfig(AppConfig):
         from execution.today import today
         from marketplace.ports import RUNS
         from partners.ports import BELONGINGS
+        from quantleap.celery import app
         from quantleap.core.console import TODAY
         from subscriptions.ports import ACTIVITY, ENTRY_GATE
 
@@ -30,5 +31,5 @@ class ExecutionConfig(AppConfig):
         RUNS.register(ports.RUNS)
         TODAY.register(today)
         BELONGINGS.register(belongings)
-        worker_ready.connect(host.start_with_worker, dispatch_uid="executor-start")
+        app.steps["worker"].add(host.ExecutorStep)
         worker_shutting_down.connect(host.stop_with_worker, dispatch_uid="executor-stop")

@@ -6,7 +6,6 @@ from celery import shared_task
 from django.db import OperationalError
 
 from execution.arming import arm_due
-from execution.engine import host
 from execution.engine.timing import from_settings
 from execution.services import finish_removals
 from quantleap.core import clock
@@ -15,8 +14,6 @@ from quantleap.core import clock
 @shared_task(name="execution.tick", ignore_result=True, expires=5)
 def tick() -> None:
     """Second trigger beside the executor's own: arm what is due, finish deferred removals."""
-    if host.is_entering():
-        return  # the executor of this very process needs the interpreter; the next tick will do
     now = clock.now()
     try:
         arm_due(now=now, timing=from_settings())

@@ -115,7 +115,7 @@ class Executor:
             self.risk.requests_loop,
         )
         tasks = [asyncio.create_task(self._guard(loop)) for loop in loops]
-        await self._stopping.wait()
+        await self._asked_to_stop(tasks)
         # Between the commit and the byte a stop would hand over orders that nobody knows the fate
         # of. Seen: SIGTERM at T-0.6 s, and orders that left at T+11.9 s and T+20.8 s.
         await self.entry.fired()
@@ -124,6 +124,16 @@ class Executor:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._close()
+
+    async def _asked_to_stop(self, desks: Iterable[asyncio.Task[None]]) -> None:
+        """Return when somebody has asked. Desks never end: one that does takes the process along,
+        which is then started again."""
+        asked = asyncio.create_task(self._stopping.wait())
+        done, _ = await asyncio.wait({asked, *desks}, return_when=asyncio.FIRST_COMPLETED)
+        if asked not in done:
+            asked.cancel()
+            await asyncio.gather(*done)
+            raise RuntimeError("a desk of the executor has ended")
 
     def stop(self) -> None:
         """Ask :meth:`run` to end (call it in the loop's thread)."""

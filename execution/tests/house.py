@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 import requests
+import uvloop
 from django.conf import settings
 
 from brokers import http, selectors, vault
@@ -21,7 +22,8 @@ from brokers.services.instruments import import_instruments
 from brokers.simulator.exchange import Settings
 from brokers.simulator.server import Ports, Simulator
 from brokers.tests.factories import make_feed
-from execution.engine.host import ExecutorHost
+from execution.engine.executor import Executor
+from execution.engine.timing import from_settings
 from execution.models import Execution, OrderIntent, Run
 from execution.tests.factories import log_in, make_accounts, make_partner, subscribe_accounts
 from marketplace.tests.factories import load_reference_data
@@ -123,9 +125,38 @@ def _lines(answer: requests.Response) -> list[str]:
     return answer.text.splitlines()
 
 
-def start_executor(name: str = "test") -> ExecutorHost:
+class ExecutorThread:
+    """One :class:`Executor` in a thread of this process, so that it has the tests' database."""
+
+    def __init__(self, name: str = "") -> None:
+        self._name = name
+        self._thread = threading.Thread(target=self._run, name="executor", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.executor: Executor | None = None
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self, timeout: float = 15.0) -> None:
+        """Hand the shards back and end the thread; harmless when it has ended."""
+        if self._loop is not None and self.executor is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self.executor.stop)
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(self._main())
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.executor = Executor(from_settings(), name=self._name)
+        await self.executor.run()
+
+
+def start_executor(name: str = "test") -> ExecutorThread:
     """One executor in this process."""
-    host = ExecutorHost(name)
+    host = ExecutorThread(name)
     host.start()
     return host
 

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from typing import Any
 
-import pytest
-
-from execution import tasks
-from execution.engine import host
 from execution.engine.dbpool import DatabasePool
 from execution.engine.quiet import Quiet
 
@@ -72,19 +67,3 @@ def test_database_work_waits_for_the_gate() -> None:
             await asyncio.to_thread(pool.close)
 
     asyncio.run(story())
-
-
-def test_a_tick_leaves_the_interpreter_to_an_entry(monkeypatch: pytest.MonkeyPatch) -> None:
-    quiet = Quiet()
-    armed: list[Any] = []
-    running = host.ExecutorHost("test")
-    monkeypatch.setattr(running, "executor", type("Executor", (), {"quiet": quiet}))
-    monkeypatch.setattr(host, "_host", running)
-    monkeypatch.setattr(tasks, "arm_due", lambda **given: armed.append(given))
-    monkeypatch.setattr(tasks, "finish_removals", lambda **given: None)
-    quiet.begin(1)
-    tasks.tick()
-    assert armed == []
-    quiet.end(1)
-    tasks.tick()
-    assert len(armed) == 1

@@ -35,6 +35,7 @@ class Limits:
 LIMITS: Final = {
     ProcessKind.WEB: Limits(statement=30, lock=10, idle_in_transaction=60),
     ProcessKind.WORKER: Limits(statement=3600, lock=300, idle_in_transaction=900),
+    ProcessKind.EXECUTOR: Limits(statement=3600, lock=300, idle_in_transaction=900),
     ProcessKind.COMMAND: Limits(),
 }
 

@@ -15,6 +15,7 @@ class ProcessKind(enum.Enum):
 
     WEB = "web"
     WORKER = "worker"
+    EXECUTOR = "executor"
     COMMAND = "command"
 
 

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -21,13 +21,11 @@ from quantleap.embedded import EmbeddedServiceError, EmbeddedServices, ServiceUr
 from quantleap.embedded.processes import end_child, signal_quietly, spawn, wait_until
 from quantleap.embedded.server import Server, log_tail
 from quantleap.embedded.state import PROJECT_ROOT, VAR_DIR_VARIABLE, write_private
+from quantleap.supervisor.backoff import BackOff
 from quantleap.supervisor.logfiles import LogFiles
 from quantleap.supervisor.parts import LOOPBACK, Layout, Part, manage, port_answers
 
 WATCH_SECONDS = 0.1
-BACK_OFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-SETTLED_SECONDS = 2.0  # whatever ends by itself before that did not do what it is for
-STEADY_SECONDS = 30.0  # a part that lived this long begins its back-off anew
 READY_SECONDS = 90.0
 STEP_SECONDS = 600.0
 URL_VARIABLES = ("DATABASE_URL", "REDIS_URL")
@@ -67,7 +65,7 @@ class _Running:
 
 @dataclass
 class _Failures:
-    count: int = 0
+    back_off: BackOff = field(default_factory=BackOff)
     retry_at: float = 0.0
 
 
@@ -201,13 +199,17 @@ class Supervisor:
             self._end_group(running)
 
     def kill(self, name: str) -> None:
-        """``kill -9`` the part or server ``name``. Whoever watches starts it again."""
+        """``kill -9`` the part or server ``name``, with the processes that it has started itself.
+
+        Whoever watches starts it again.
+        """
         with self._guard:
             for server in self._servers():
                 if server.name == name:
                     server.kill()
                     return
-            self._running[name].child.send_signal(signal.SIGKILL)
+            running = self._running[name]
+            signal_quietly(running.child.pid, signal.SIGKILL, group=True)
 
     def pid(self, name: str) -> int:
         """The process id of a running part or server; raises KeyError if it is not running."""
@@ -321,7 +323,8 @@ class Supervisor:
         try:
             self.services.restart(server)
         except EmbeddedServiceError as error:
-            wait = self._back_off(failures)
+            wait = failures.back_off.failed()
+            failures.retry_at = time.monotonic() + wait
             self.report(f"{error}\n{server.name}: next attempt in {wait:g} s")
         else:
             self._failures.pop(server.name)
@@ -341,27 +344,16 @@ class Supervisor:
             return
         del self._running[name]
         self._end_group(running)
-        lived = time.monotonic() - running.started
-        if lived > STEADY_SECONDS:
-            failures.count = 0
-        if status == 0 and lived > SETTLED_SECONDS:
-            # Somebody stopped it, and it ended as it should: that is no crash to back off from.
-            failures.count = 0
+        wait = failures.back_off.ended(status, time.monotonic() - running.started)
+        if not wait:
             self.report(f"{name} was stopped; starting it again")
             self.start_process(name)
             self._write_status()
             return
-        wait = self._back_off(failures)
-        self.report(f"{name} ended ({_describe(status)}); starting it again in {wait:g} s")
-        if failures.count > 2:
-            self.report(log_tail(self._log_path(name), lines=5))
-
-    @staticmethod
-    def _back_off(failures: _Failures) -> float:
-        wait = BACK_OFF_SECONDS[min(failures.count, len(BACK_OFF_SECONDS) - 1)]
-        failures.count += 1
         failures.retry_at = time.monotonic() + wait
-        return wait
+        self.report(f"{name} ended ({_describe(status)}); starting it again in {wait:g} s")
+        if failures.back_off.failures > 2:
+            self.report(log_tail(self._log_path(name), lines=5))
 
     def _end_group(self, running: _Running) -> None:
         """End what a dead part left (gunicorn's workers hold the port); its group is its own."""

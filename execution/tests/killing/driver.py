@@ -18,7 +18,7 @@ django.setup()
 
 from django.db import InterfaceError, OperationalError, connection  # noqa: E402
 
-from execution.models import Execution, OrderIntent, Run  # noqa: E402
+from execution.models import Execution, ExecutorNode, OrderIntent, Run  # noqa: E402
 from execution.tests.factories import (  # noqa: E402
     log_in,
     make_accounts,
@@ -81,6 +81,11 @@ class Driver:
         for value in rows.values_list(column, flat=True):
             found[value] = found.get(value, 0) + 1
         return found
+
+    def executors(self) -> dict[str, Any]:
+        """Process ids of the executors that live; their owners' names carry them."""
+        owners = ExecutorNode.objects.order_by("-heartbeat_at").values_list("owner", flat=True)
+        return {"pids": [int(owner.split(":")[1]) for owner in owners]}
 
     def intents(self) -> dict[str, Any]:
         """Every intent, for comparison with the broker's book."""

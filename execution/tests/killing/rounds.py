@@ -10,6 +10,7 @@ import argparse
 import json
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -23,10 +24,12 @@ from typing import Any, Final
 import requests
 
 from execution.tags import parse_tag
+from quantleap.embedded.processes import signal_quietly
 from quantleap.embedded.state import PROJECT_ROOT
 from quantleap.supervisor import Layout, Supervisor, environment_without_servers
 
-VICTIMS: Final = ("executor", "postgres", "executors", "valkey", "beat")
+#: ``executor`` is a worker with the executor that it hosts, ``loop`` an executor alone.
+VICTIMS: Final = ("executor", "postgres", "executors", "valkey", "beat", "loop")
 LEAD: Final = 8.0
 HOLD: Final = 16.0
 ROUND: Final = 19.0
@@ -129,6 +132,9 @@ class KillHouse:
         if victim == "executors":
             self.supervisor.kill("executor")
             self.supervisor.kill("executor2")
+        elif victim == "loop":
+            for pid in self.ask("executors")["pids"][:1]:
+                signal_quietly(pid, signal.SIGKILL)
         else:
             self.supervisor.kill(victim)
 

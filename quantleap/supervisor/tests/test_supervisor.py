@@ -26,8 +26,8 @@ from quantleap.supervisor import (
     SupervisorError,
     environment_without_servers,
 )
+from quantleap.supervisor.backoff import SETTLED
 from quantleap.supervisor.parts import LOOPBACK, manage
-from quantleap.supervisor.supervisor import SETTLED_SECONDS
 
 pytestmark = pytest.mark.process
 
@@ -181,7 +181,7 @@ def test_the_seventh_clean_stop_is_followed_by_a_start_at_once_too(tmp_path: Pat
         for stops in range(1, 8):
             assert wait_until(partial(_said, ready, stops), 10.0)
             before = supervisor.pids()["stoppable"]
-            supervisor._running["stoppable"].started -= SETTLED_SECONDS  # it has long been up
+            supervisor._running["stoppable"].started -= SETTLED  # it has long been up
             os.kill(before, signal.SIGTERM)
             assert wait_until(partial(_told, told, again, stops), 5.0), told
         assert wait_until(lambda: sum("useless ended" in line for line in told) >= 2, 20.0)

@@ -13,7 +13,9 @@ from django.urls import reverse
 from execution.alarmlists import open_causes
 from execution.alarms import means
 from execution.arming import DueStrategy, never_armed
+from execution.clocks import in_words
 from execution.engine import timing
+from execution.engine.leases import database_now
 from execution.looks import to_result
 from execution.models import ExecutorNode, Run
 from execution.runpage import run_counts, state_of, strategy_of
@@ -42,7 +44,7 @@ def today(request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel | Ala
         *(_run_alarm(run, states[run.pk]) for run in runs if states[run.pk].alarm),
         *_unarmed_alarms(now),
         _switch_tile(),
-        _executor_tile(now),
+        _executor_tile(),
         _runs_panel(runs, counts, states),
     ]
 
@@ -106,16 +108,23 @@ def _switch_tile() -> Tile:
     return Tile("Kill switch", "Engaged", ", ".join(shown.label for shown in engaged), link, "bad")
 
 
-def _executor_tile(now: dt.datetime) -> Tile:
-    oldest = now - dt.timedelta(seconds=settings.QUANTLEAP_LEASE_TTL)
-    alive = ExecutorNode.objects.filter(heartbeat_at__gte=oldest)
-    count = alive.count()
+def _executor_tile() -> Tile:
+    oldest = database_now() - dt.timedelta(seconds=settings.QUANTLEAP_LEASE_TTL)
+    alive = list(ExecutorNode.objects.filter(heartbeat_at__gte=oldest))
     link = reverse("admin:execution_executornode_changelist")
-    if count:
-        return Tile("Executors", str(count), "alive", link, "good")
+    if off := [node for node in alive if node.is_off]:
+        note = f"the clock of {off[0].owner} is {in_words(off[0].clock_offset_ms or 0)}"
+        return Tile("Executors", f"{len(off)} of {len(alive)}: clock off", note, link, "bad")
+    if alive:
+        return Tile("Executors", str(len(alive)), "alive", link, "good")
     last = ExecutorNode.objects.aggregate(at=Max("heartbeat_at"))["at"]
-    note = f"last heard of at {clock.to_ist(last):%d %b %H:%M:%S}" if last else "none has started"
+    note = f"last heard of at {_ours(last):%d %b %H:%M:%S}" if last else "none has started"
     return Tile("Executors", "None", note, link, "bad")
+
+
+def _ours(instant: dt.datetime) -> dt.datetime:
+    """An instant of the database's clock as our day has it, IST."""
+    return clock.to_ist(instant + dt.timedelta(seconds=clock.offset_seconds()))
 
 
 # -- the runs of today ---------------------------------------------------------------------------

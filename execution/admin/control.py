@@ -17,6 +17,8 @@ from unfold.widgets import UnfoldAdminSelectWidget
 
 from execution import services
 from execution.admin.common import KillButtonMixin, kill_context
+from execution.clocks import MOST_OFF_MS
+from execution.engine.leases import database_now
 from execution.looks import to_ms
 from execution.models import ExecutorNode, KillSwitch, ShardLease
 from execution.selectors import kill_reach, template_names
@@ -254,14 +256,28 @@ class NodeRow:
     age: float
     healthy: bool
 
+    @property
+    def clock(self) -> str:
+        """Its clock against the database's, in words."""
+        offset = self.node.clock_offset_ms
+        return "not measured" if offset is None else f"{offset:+d} ± {self.node.clock_error_ms} ms"
+
+    @property
+    def state(self) -> str:
+        """One word for its health."""
+        if not self.healthy:
+            return "Silent"
+        return "Clock off" if self.node.is_off else "Alive"
+
 
 @dataclass(frozen=True, slots=True)
 class ShardRow:
-    """One shard: whose it is, seconds since the heartbeat (None: never)."""
+    """One shard: whose it is, seconds since the heartbeat (None: never) and left of the lease."""
 
     lease: ShardLease
     age: float | None
     held: bool
+    left: float | None
 
 
 @admin.register(ExecutorNode)
@@ -271,10 +287,10 @@ class ExecutorNodeAdmin(ReadOnlyAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, str] | None = None
     ) -> TemplateResponse:
-        """Who lives, who owns what, and what nobody owns (2 queries)."""
+        """Who lives, who owns what, and what nobody owns (3 queries)."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        now = clock.now()
+        now = database_now()  # leases run by it
         leases = list(ShardLease.objects.order_by("shard"))
         shards = [_shard_row(lease, now) for lease in leases]
         nodes = [_node_row(node, leases, now) for node in ExecutorNode.objects.order_by("owner")]
@@ -283,12 +299,14 @@ class ExecutorNodeAdmin(ReadOnlyAdmin):
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "title": "Executors",
-            "read_at": to_ms(now),
+            "read_at": to_ms(clock.now()),
             "live": True,
             "nodes": nodes,
             "shards": shards,
             "ownerless": ownerless,
             "ttl": settings.QUANTLEAP_LEASE_TTL,
+            "most_off_ms": MOST_OFF_MS,
+            "clocks_off": [row for row in nodes if row.healthy and row.node.is_off],
             **kill_context(),
         }
         return TemplateResponse(request, "admin/execution/executornode/page.html", context)
@@ -307,7 +325,9 @@ class ExecutorNodeAdmin(ReadOnlyAdmin):
 def _shard_row(lease: ShardLease, now: dt.datetime) -> ShardRow:
     held = bool(lease.owner) and lease.expires_at is not None and lease.expires_at > now
     age = None if lease.heartbeat_at is None else (now - lease.heartbeat_at).total_seconds()
-    return ShardRow(lease, None if age is None else round(age, 1), held)
+    left = (lease.expires_at - now).total_seconds() if held and lease.expires_at else None
+    rounded = [None if seconds is None else round(seconds, 1) for seconds in (age, left)]
+    return ShardRow(lease, rounded[0], held, rounded[1])
 
 
 def _node_row(node: ExecutorNode, leases: list[ShardLease], now: dt.datetime) -> NodeRow:

@@ -15,11 +15,14 @@ import structlog
 from django.db import connection as django_connection
 
 from quantleap.core import clock
+from quantleap.core.postgres.link import Link, be_patient
 
 log = structlog.get_logger(__name__)
 
 CHANNEL: Final = "quantleap_control"
 POLL: Final = 0.2
+#: Seconds for one answer: a reading may be five seconds old, another link included.
+PATIENCE: Final = 1.5
 _QUERY: Final = "SELECT scope, target_id FROM execution_killswitch WHERE released_at IS NULL"
 
 
@@ -56,9 +59,10 @@ class ControlWatch:
         self._thread.join(timeout=2)
 
     def _run(self) -> None:
+        be_patient(PATIENCE)
         while not self._stop.is_set():
             try:
-                with psycopg.connect(**_parameters(), autocommit=True) as link:
+                with Link.connect(**_parameters(), autocommit=True) as link:
                     link.execute(f"LISTEN {CHANNEL}")
                     self._follow(link)
             except psycopg.Error as error:

@@ -13,11 +13,14 @@ import structlog
 from django.db import InterfaceError, OperationalError, connection
 
 from execution.engine.quiet import Quiet
+from quantleap.core.postgres.link import be_patient
 
 P = ParamSpec("P")
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
 THREADS: Final = 4
+#: Seconds: longer than the server lets a statement of ours take (quantleap/settings/databases.py).
+PATIENCE: Final = 9.0
 
 
 class DatabaseDown(Exception):
@@ -27,9 +30,14 @@ class DatabaseDown(Exception):
 class DatabasePool:
     """Runs functions against the database without blocking the loop, and not in quiet moments."""
 
-    def __init__(self, name: str, quiet: Quiet, threads: int = THREADS) -> None:
+    def __init__(
+        self, name: str, quiet: Quiet, threads: int = THREADS, *, patience: float = PATIENCE
+    ) -> None:
+        """``patience``: seconds after which a link that says nothing is given up."""
         self._quiet = quiet
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._pool = ThreadPoolExecutor(
+            threads, thread_name_prefix=name, initializer=be_patient, initargs=(patience,)
+        )
         self._links: dict[int, Any] = {}
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

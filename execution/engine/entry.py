@@ -72,6 +72,8 @@ class EntryDesk:
         """Start flows that are due; miss what is too late; close runs that are over."""
         now = self._executor.now()
         for run in list(self._executor.runs.values()):
+            if run.status == "ARMED" and self._executor.clock_is_off:
+                continue  # when it enters, or is too late, is not for this clock to say
             until = (run.entry_at - now).total_seconds()
             flow = self._flows.get(run.id)
             if flow is not None and not flow.done():
@@ -87,8 +89,12 @@ class EntryDesk:
 
     async def fired(self) -> None:
         """Return when no entry is about to fire or firing: a clean stop waits for these seconds."""
-        while any(self._is_near(run_id) for run_id in list(self._flows)):
+        while self.is_near():
             await asyncio.sleep(AFTERMATH / 5)
+
+    def is_near(self) -> bool:
+        """Whether an entry is about to fire or firing."""
+        return any(self._is_near(run_id) for run_id in list(self._flows))
 
     def _is_near(self, run_id: int) -> bool:
         run = self._executor.runs.get(run_id)
@@ -169,6 +175,8 @@ class EntryDesk:
             return
         await self._connect(executions)
         await self._sleep_until(run, timing.resolve_lead)
+        if self._executor.clock_is_off:
+            return  # it stays armed, for whoever has the right time
         if not await self._resolve(run, executions):
             return
         plans = await self._plan(run, executions)

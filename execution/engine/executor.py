@@ -14,18 +14,20 @@ import os
 import random
 import socket
 import uuid
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
 import structlog
 
 from execution.arming import DueStrategy, arm_due
+from execution.clocks import in_words
 from execution.engine import facts, leases, loading
 from execution.engine.accounts import Accounts
 from execution.engine.actors import Actors
 from execution.engine.control import ControlWatch
 from execution.engine.dbpool import DatabaseDown, DatabasePool
 from execution.engine.entry import EntryDesk
+from execution.engine.fence import Fence, moment
 from execution.engine.polling import BookPoller
 from execution.engine.quiet import Quiet
 from execution.engine.recovery import WORKING, Recovery
@@ -42,6 +44,8 @@ TICK: Final = 0.25
 ARM_EVERY: Final = 1.0
 ARM_NEAR: Final = 10.0
 FEED_THREADS: Final = 8
+#: Seconds that a heartbeat's statement may take: three of them, connecting included, in the fence.
+BEAT_PATIENCE: Final = 2.0
 
 
 class Executor:
@@ -49,10 +53,13 @@ class Executor:
 
     def __init__(self, timing: Timing, *, name: str = "") -> None:
         self.timing = timing
-        self._fence_after = timing.lease_ttl - leases.FENCE_MARGIN
+        self.fence = Fence(timing.lease_ttl - leases.FENCE_MARGIN)
         self.owner = name or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self.quiet = Quiet()
         self.db = DatabasePool("executor-db", self.quiet)
+        # The heartbeat waits for nobody else's statement, and gives its link up long before the
+        # fence closes. Seen: all links silent, and fenced for ever, while a new one took 9 ms.
+        self.beats = DatabasePool("executor-beat", self.quiet, 1, patience=BEAT_PATIENCE)
         # Whatever asks a feed waits here, never in the threads that the heartbeat uses.
         self.feeds = DatabasePool("executor-feed", self.quiet, FEED_THREADS)
         self.control = ControlWatch()
@@ -66,10 +73,11 @@ class Executor:
         #: Executions and intents whose commit is under way: nobody else may find them meanwhile.
         self.entering: set[int] = set()
         self.inserting: set[str] = set()
-        self.heartbeat_mono = -1e9
         self.started_at = clock.now()
         self._stopping = asyncio.Event()
-        self._executors = 1
+        #: Whether our clock is too far from the database's to decide an entry.
+        self.clock_is_off = False
+        self._fit = 1
         self._armed: dict[str, float] = {}
         self.visibility = Visibility(self.db, timing.visibility)
         self.rounds = Rounds(self)
@@ -85,9 +93,14 @@ class Executor:
         return self.quiet.is_on
 
     # -- fencing -----------------------------------------------------------------------------
+    @property
+    def heartbeat_mono(self) -> float:
+        """When our last successful heartbeat began, on the monotonic clock."""
+        return self.fence.last.mono
+
     def fenced(self) -> bool:
         """Whether our leases may already be somebody else's: then nothing is sent."""
-        return clock.monotonic() - self.heartbeat_mono > self._fence_after
+        return not self.fence.is_open(clock.monotonic())
 
     def owns(self, shard: int) -> bool:
         """Whether a shard is ours and our heartbeat is fresh."""
@@ -95,7 +108,7 @@ class Executor:
 
     def owns_at(self, shard: int, now_mono: float) -> bool:
         """:meth:`owns`, where the caller has just read the monotonic clock (every single send)."""
-        return shard in self.tokens and now_mono - self.heartbeat_mono <= self._fence_after
+        return shard in self.tokens and self.fence.is_open(now_mono)
 
     # -- life --------------------------------------------------------------------------------
     async def run(self) -> None:
@@ -150,6 +163,7 @@ class Executor:
             await self.db.run(leases.leave, owner=self.owner, tokens=dict(self.tokens))
         self.control.stop()
         self.feeds.close()
+        self.beats.close()
         self.db.close()
         facts.FACTS.wait_no_longer(self._is_quiet)
         facts.FACTS.flush()
@@ -185,39 +199,49 @@ class Executor:
             await asyncio.sleep(beat)
 
     async def _renew(self) -> None:
-        before = clock.monotonic()
-        now = clock.now()
-        self._executors = await self.db.run(
-            leases.announce,
-            owner=self.owner,
-            started_at=self.started_at,
-            now=now,
-            ttl=self.timing.lease_ttl,
+        before = moment()
+        ttl = self.timing.lease_ttl
+        living = await self.beats.run(
+            leases.announce, owner=self.owner, started_at=self.started_at, ttl=ttl
         )
-        held = await self.db.run(
-            leases.heartbeat,
-            owner=self.owner,
-            tokens=dict(self.tokens),
-            now=now,
-            ttl=self.timing.lease_ttl,
+        held = await self.beats.run(
+            leases.heartbeat, owner=self.owner, tokens=dict(self.tokens), ttl=ttl
         )
-        # The moment *before* the statement: it is what the database can have counted from.
-        self.heartbeat_mono = before
+        self.fence.renewed(before)
+        self._judge_clock(living)
         for shard in set(self.tokens) - held:
             self._lose(shard)
 
+    def _judge_clock(self, living: leases.Living) -> None:
+        reading, was = living.reading, self.clock_is_off
+        self._fit, self.clock_is_off = living.fit, reading.is_off
+        facts = {"offset_ms": reading.offset_ms, "error_ms": reading.error_ms}
+        log.debug("clock_read", **facts)
+        if self.clock_is_off and not was:
+            log.error("clock_is_off", words=in_words(reading.offset_ms), **facts)
+        elif was and not self.clock_is_off:
+            log.info("clock_is_right_again", **facts)
+
     async def _claim(self) -> None:
-        share = leases.fair_share(self.timing.shards, self._executors)
+        if self.clock_is_off:
+            await self._stand_down()
+            return
+        shards = self.timing.shards + await self.db.run(leases.left_behind, self.timing.shards)
+        share = leases.fair_share(shards, self._fit)
         surplus = len(self.tokens) - share
         if surplus > 0:
             await self._give_back(surplus)
             return
+        await self._take(share - len(self.tokens))
+
+    async def _take(self, wanted: int, *, only_traded: bool = False) -> None:
         claims = await self.db.run(
             leases.claim,
             owner=self.owner,
-            wanted=share - len(self.tokens),
-            now=clock.now(),
+            wanted=wanted,
             ttl=self.timing.lease_ttl,
+            shards=self.timing.shards,
+            only_traded=only_traded,
         )
         for claim in claims:
             self.tokens[claim.shard] = claim.token
@@ -230,15 +254,32 @@ class Executor:
                 unknown=claim.unknown,
             )
 
+    async def _stand_down(self) -> None:
+        """Our clock is off: everything goes to those whose clock is right.
+
+        Where there are none, positions stay with whoever has them, because a stop that is judged by
+        a wrong clock is better than no stop. Nobody else's are taken while their lease lasts.
+        """
+        await self._give_back(len(self.tokens))
+        if not self._fit:
+            await self._take(self.timing.shards, only_traded=True)
+        elif self.tokens and not self.entry.is_near():
+            await self._release(list(self.tokens))
+
     async def _give_back(self, surplus: int) -> None:
         """More executors live than before: idle shards go, busy ones stay until they are idle."""
         busy = {execution.shard for execution in self.executions.values()}
-        idle = [shard for shard in self.tokens if shard not in busy][:surplus]
-        if idle:
-            tokens = {shard: self.tokens[shard] for shard in idle}
-            for shard in idle:
-                self._lose(shard)
-            await self.db.run(leases.release, owner=self.owner, tokens=tokens)
+        if self.entering:
+            return  # what is being committed at this moment is nobody's to give away
+        await self._release([shard for shard in self.tokens if shard not in busy][:surplus])
+
+    async def _release(self, shards: Sequence[int]) -> None:
+        if not shards:
+            return
+        tokens = {shard: self.tokens[shard] for shard in shards}
+        for shard in shards:
+            self._lose(shard)
+        await self.db.run(leases.release, owner=self.owner, tokens=tokens)
 
     def _lose(self, shard: int) -> None:
         self.tokens.pop(shard, None)
@@ -300,7 +341,10 @@ class Executor:
     # -- arming and loading ------------------------------------------------------------------
     async def _arm_loop(self) -> None:
         while True:
-            await self.db.run(arm_due, now=clock.now(), timing=self.timing, skip=self._armed_lately)
+            if not self.clock_is_off:
+                await self.db.run(
+                    arm_due, now=clock.now(), timing=self.timing, skip=self._armed_lately
+                )
             await asyncio.sleep(ARM_EVERY)
 
     def _armed_lately(self, due: DueStrategy) -> bool:

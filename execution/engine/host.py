@@ -51,7 +51,7 @@ class ExecutorHost:
         self._back_off = BackOff()
         self._stopping = False
         self._child: subprocess.Popen[bytes] | None = None
-        # Not a daemon by accident: the kernel's death signal belongs to the thread that forks.
+        # One thread for the whole life: the kernel's death signal belongs to the thread that forks.
         self._thread = threading.Thread(target=self._run, name="executor-host", daemon=True)
 
     @property
@@ -85,11 +85,14 @@ class ExecutorHost:
             except OSError as error:  # no memory or no process left on this machine
                 log.error("executor_not_started", reason=str(error))
                 status = 1
-            if self._stopping:
-                return
-            wait = self._back_off.ended(status, time.monotonic() - begun)
-            log.warning("executor_ended", status=status, again_in_s=wait)
-            self._sleep(wait)
+            self._pause(status, time.monotonic() - begun)
+
+    def _pause(self, status: int, lived: float) -> None:
+        if self._stopping:
+            return
+        wait = self._back_off.ended(status, lived)
+        log.warning("executor_ended", status=status, again_in_s=wait)
+        self._sleep(wait)
 
     def _sleep(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -155,7 +158,7 @@ def _path() -> str:
     return os.pathsep.join(filter(None, (str(settings.BASE_DIR), os.environ.get("PYTHONPATH"))))
 
 
-class ExecutorStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
+class ExecutorStep(bootsteps.StartStopStep):
     """Of a worker that consumes the queue ``execution``: it hosts an executor.
 
     Celery starts its steps before it connects to the message broker, and stops them at the end,
@@ -169,7 +172,7 @@ class ExecutorStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has
         """Whether this worker was started for our queue."""
         return QUEUE in worker.app.amqp.queues.consume_from
 
-    def create(self, worker: Any) -> ExecutorHost:
+    def create(self, worker: Any) -> ExecutorHost:  # type: ignore[override]  # as Celery's own do
         """Whom Celery starts and stops."""
         ExecutorStep.host = ExecutorHost()
         return ExecutorStep.host

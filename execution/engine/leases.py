@@ -2,6 +2,11 @@
 
 No token can fence a broker, so the sender fences itself: an owner whose last successful heartbeat
 is older than the time to live less two seconds sends nothing more (execution.md section 2).
+
+Leases run by the database's clock, because their owners' clocks differ: an executor whose clock was
+12 s fast took the leases of another one that was in good health. The times in these tables are that
+clock's, and are not moved with our origin (docs/adr/0022, 0040): a rehearsal that jumps a day ahead
+takes nobody's lease away. ``started_at`` alone is on our clock.
 """
 
 from __future__ import annotations
@@ -14,9 +19,20 @@ from typing import Any, Final
 
 from django.db import connection, transaction
 
+from execution.clocks import Reading
 from execution.models import ExecutorNode, ShardLease
+from quantleap.core import clock
 
 FENCE_MARGIN: Final = 2.0
+_NOW: Final = "clock_timestamp()"
+_SECONDS: Final = "make_interval(secs => %s)"
+_LIVE: Final = """EXISTS (
+    SELECT FROM execution_execution AS e
+     WHERE e.shard = l.shard AND e.status NOT IN ('WITHDRAWN', 'CLOSED', 'FAILED', 'MISSED'))"""
+_TRADED: Final = """EXISTS (
+    SELECT FROM execution_execution AS e
+     WHERE e.shard = l.shard AND e.status IN ('COMMITTED', 'OPEN', 'EXITING'))"""
+_ALL: Final = 2**15
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +45,24 @@ class Claim:
     unknown: int
 
 
+def database_now() -> dt.datetime:
+    """What time it is by the clock that leases run by."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        found: dt.datetime = cursor.fetchone()[0]
+        return found
+
+
+def read_clock() -> Reading:
+    """How far our clock is from the database's. The error is half the round trip."""
+    with connection.cursor() as cursor:  # connects, if need be, before the clocks are read
+        wall, begun = clock.real_timestamp(), clock.monotonic()
+        cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
+        theirs = float(cursor.fetchone()[0])
+        half = (clock.monotonic() - begun) / 2
+    return Reading(round((wall + half - theirs) * 1000), math.ceil(half * 1000))
+
+
 def ensure_rows(shards: int) -> None:
     """Make the lease rows 0 … shards-1 exist."""
     ShardLease.objects.bulk_create(
@@ -36,17 +70,35 @@ def ensure_rows(shards: int) -> None:
     )
 
 
-def announce(*, owner: str, started_at: dt.datetime, now: dt.datetime, ttl: float) -> int:
-    """Note that ``owner`` lives; returns how many executors live now (at least 1)."""
-    ExecutorNode.objects.bulk_create(
-        [ExecutorNode(owner=owner, started_at=started_at, heartbeat_at=now)],
-        update_conflicts=True,
-        unique_fields=["owner"],
-        update_fields=["heartbeat_at"],
-    )
-    gone = now - dt.timedelta(seconds=ttl)
-    ExecutorNode.objects.filter(heartbeat_at__lt=gone).delete()
-    return max(1, ExecutorNode.objects.count())
+@dataclass(frozen=True, slots=True)
+class Living:
+    """Our clock, and how many executors live whose clocks let them decide (ours among them)."""
+
+    reading: Reading
+    fit: int
+
+
+def announce(*, owner: str, started_at: dt.datetime, ttl: float) -> Living:
+    """Note that ``owner`` lives and how far its clock is off; who else does."""
+    reading = read_clock()
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            INSERT INTO execution_executornode
+                   (owner, started_at, heartbeat_at, clock_offset_ms, clock_error_ms)
+            VALUES (%s, %s, {_NOW}, %s, %s)
+                ON CONFLICT (owner) DO UPDATE
+               SET heartbeat_at = EXCLUDED.heartbeat_at,
+                   clock_offset_ms = EXCLUDED.clock_offset_ms,
+                   clock_error_ms = EXCLUDED.clock_error_ms
+            """,  # noqa: S608
+            [owner, started_at, reading.offset_ms, reading.error_ms],
+        )
+        cursor.execute(
+            f"DELETE FROM execution_executornode WHERE heartbeat_at < {_NOW} - {_SECONDS}",  # noqa: S608
+            [ttl],
+        )
+    return Living(reading, sum(not node.is_off for node in ExecutorNode.objects.all()))
 
 
 def fair_share(shards: int, executors: int) -> int:
@@ -54,28 +106,20 @@ def fair_share(shards: int, executors: int) -> int:
     return math.ceil(shards / max(1, executors))
 
 
-def heartbeat(
-    *, owner: str, tokens: Mapping[int, int], now: dt.datetime, ttl: float
-) -> frozenset[int]:
+def heartbeat(*, owner: str, tokens: Mapping[int, int], ttl: float) -> frozenset[int]:
     """Extend the leases of ``tokens`` (shard -> token); the shards that are still ours."""
     if not tokens:
         return frozenset()
     with connection.cursor() as cursor:
         cursor.execute(
-            """
+            f"""
             UPDATE execution_shardlease AS l
-               SET heartbeat_at = %s, expires_at = %s
+               SET heartbeat_at = {_NOW}, expires_at = {_NOW} + {_SECONDS}
               FROM unnest(%s::int[], %s::bigint[]) AS mine(shard, token)
              WHERE l.shard = mine.shard AND l.token = mine.token AND l.owner = %s
             RETURNING l.shard
-            """,
-            [
-                now,
-                now + dt.timedelta(seconds=ttl),
-                list(tokens),
-                list(tokens.values()),
-                owner,
-            ],
+            """,  # noqa: S608
+            [ttl, list(tokens), list(tokens.values()), owner],
         )
         return frozenset(row[0] for row in cursor.fetchall())
 
@@ -104,8 +148,14 @@ def release(*, owner: str, tokens: Mapping[int, int]) -> None:
         )
 
 
-def claim(*, owner: str, wanted: int, now: dt.datetime, ttl: float) -> list[Claim]:
+def claim(
+    *, owner: str, wanted: int, ttl: float, shards: int | None = None, only_traded: bool = False
+) -> list[Claim]:
     """Take up to ``wanted`` free or lapsed shards, and settle what their last owner left SENDING.
+
+    Shards with open positions come first. Of the numbers from ``shards`` on, which a smaller
+    ``QUANTLEAP_SHARDS`` has left behind, those with a live execution are work like any other. With
+    ``only_traded`` nothing but shards with open positions is taken.
 
     A row that was due only after the old lease had run out was provably never sent (the old owner
     had fenced itself): it is PLANNED again. Every other SENDING row is UNKNOWN, by definition.
@@ -115,18 +165,29 @@ def claim(*, owner: str, wanted: int, now: dt.datetime, ttl: float) -> list[Clai
         return []
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
-            """
-            SELECT shard, token, expires_at FROM execution_shardlease
-             WHERE expires_at IS NULL OR expires_at < %s
-             ORDER BY shard LIMIT %s FOR UPDATE SKIP LOCKED
-            """,
-            [now, wanted],
+            f"""
+            SELECT l.shard, l.token, l.expires_at FROM execution_shardlease AS l
+             WHERE (l.expires_at IS NULL OR l.expires_at < {_NOW})
+               AND (l.shard < %s OR {_LIVE}) AND (NOT %s OR {_TRADED})
+             ORDER BY {_TRADED} DESC, l.shard LIMIT %s FOR UPDATE SKIP LOCKED
+            """,  # noqa: S608
+            [_ALL if shards is None else shards, only_traded, wanted],
         )
         rows = cursor.fetchall()
         return [
-            _take(cursor, owner, shard, token + 1, expires_at, now, ttl)
+            _take(cursor, owner, shard, token + 1, expires_at, ttl)
             for shard, token, expires_at in rows
         ]
+
+
+def left_behind(shards: int) -> int:
+    """How many shards a smaller ``QUANTLEAP_SHARDS`` has left with executions that are not over."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT count(*) FROM execution_shardlease AS l WHERE l.shard >= %s AND {_LIVE}",  # noqa: S608
+            [shards],
+        )
+        return int(cursor.fetchone()[0])
 
 
 def _take(
@@ -135,15 +196,15 @@ def _take(
     shard: int,
     token: int,
     old_expiry: dt.datetime | None,
-    now: dt.datetime,
     ttl: float,
 ) -> Claim:
     cursor.execute(
-        """
+        f"""
         UPDATE execution_shardlease
-           SET owner = %s, token = %s, heartbeat_at = %s, expires_at = %s WHERE shard = %s
-        """,
-        [owner, token, now, now + dt.timedelta(seconds=ttl), shard],
+           SET owner = %s, token = %s, heartbeat_at = {_NOW}, expires_at = {_NOW} + {_SECONDS}
+         WHERE shard = %s
+        """,  # noqa: S608
+        [owner, token, ttl, shard],
     )
     never_sent = 0
     if old_expiry is not None:
@@ -152,7 +213,8 @@ def _take(
             UPDATE execution_orderintent SET state = 'PLANNED', sends = sends - 1
              WHERE shard = %s AND state = 'SENDING' AND sent_at IS NULL AND due_at > %s
             """,
-            [shard, old_expiry],
+            # Orders are due by our clock, leases by the world's.
+            [shard, old_expiry + dt.timedelta(seconds=clock.offset_seconds())],
         )
         never_sent = cursor.rowcount
     cursor.execute(

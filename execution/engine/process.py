@@ -106,6 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import structlog
     import uvloop
 
+    from execution.engine.facts import FACTS
+
     log = structlog.get_logger(__name__)
     log.info("executor_files", limit=raise_file_limit())
     # The database's threads may hold the interpreter 1 ms, not 5.
@@ -120,6 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception:  # the process boundary: said in the log's own format, then the end
         log.exception("executor_died")
         return DIED
+    finally:
+        FACTS.flush()
     return 0
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 
+from execution.clocks import is_off
 from quantleap.core import clock
 
 
 class ShardLease(models.Model):
-    """Exactly one process owns a shard at a time. ``token`` grows with every change of owner."""
+    """Exactly one process owns a shard at a time. ``token`` grows with every change of owner.
+
+    Times are the database's own clock's (execution/engine/leases.py).
+    """
 
     shard = models.PositiveSmallIntegerField(primary_key=True)
     owner = models.CharField(max_length=80, blank=True)
@@ -25,17 +29,31 @@ class ShardLease(models.Model):
 
 
 class ExecutorNode(models.Model):
-    """A living executor, for fair share and for the health page."""
+    """A living executor, for fair share and for the health page.
+
+    ``heartbeat_at`` is the database's own clock's (execution/engine/leases.py).
+    """
 
     owner = models.CharField(max_length=80, primary_key=True)
     started_at = models.DateTimeField()
     heartbeat_at = models.DateTimeField()
+    clock_offset_ms = models.IntegerField(
+        null=True, blank=True, help_text="Its clock less the database's, in milliseconds."
+    )
+    clock_error_ms = models.IntegerField(
+        null=True, blank=True, help_text="Half the round trip of that reading, in milliseconds."
+    )
 
     class Meta:
         ordering = ("owner",)
 
     def __str__(self) -> str:
         return self.owner
+
+    @property
+    def is_off(self) -> bool:
+        """Whether its clock is provably too far from the database's to decide anything."""
+        return is_off(self.clock_offset_ms, self.clock_error_ms)
 
 
 class BookLag(models.Model):

@@ -102,7 +102,7 @@ def test_staff_read_why_a_run_was_missed_and_partners_the_cause(
     run: Run, subscription: Subscription
 ) -> None:
     leases.ensure_rows(8)
-    tokens = {c.shard: c.token for c in leases.claim(owner="e", wanted=8, now=T, ttl=3600)}
+    tokens = {c.shard: c.token for c in leases.claim(owner="e", wanted=8, ttl=3600)}
     row = make_execution(run, subscription, "ARMED", committed_at=None)
     held = live_run(id=run.pk, public_id=run.public_id)
     armed = load_executions({run.pk: held}, list(tokens), statuses=("ARMED",))

@@ -107,7 +107,7 @@ def executions(db: None) -> list[LiveExecution]:
 def tokens(executions: list[LiveExecution]) -> dict[int, int]:
     """Every shard, leased to us."""
     leases.ensure_rows(8)
-    return {c.shard: c.token for c in leases.claim(owner=OWNER, wanted=8, now=T, ttl=3600)}
+    return {c.shard: c.token for c in leases.claim(owner=OWNER, wanted=8, ttl=3600)}
 
 
 def planned(execution: LiveExecution, **fields: object) -> LiveIntent:

@@ -169,7 +169,7 @@ def _closing(work: Callable[[], Any]) -> Callable[[], None]:
 def owned() -> dict[int, int]:
     """All shards, leased to us."""
     leases.ensure_rows(8)
-    claims = leases.claim(owner=OWNER, wanted=8, now=clock.now(), ttl=60)
+    claims = leases.claim(owner=OWNER, wanted=8, ttl=60)
     return {claim.shard: claim.token for claim in claims}
 
 

@@ -94,7 +94,7 @@ def now() -> dt.datetime:
 def real_now() -> dt.datetime:
     """The instant that the rest of the world has, even where ours was moved (UTC).
 
-    Only for wire protocols whose receivers compare with their own clock (webhook signatures).
+    Only for what is compared with somebody else's clock: webhook signatures, the database's.
     """
     return dt.datetime.fromtimestamp(time.time(), UTC)
 
@@ -112,9 +112,24 @@ def timestamp() -> float:
     return time.time() + (_offset if _shared is None else offset_seconds())
 
 
+def real_timestamp() -> float:
+    """:func:`real_now` as unix seconds."""
+    return time.time()
+
+
 def monotonic() -> float:
     """Seconds that never step back; for deadlines and self-fencing, not for display."""
     return time.monotonic()
+
+
+#: Goes on while the machine sleeps. On Linux the monotonic clock does not; elsewhere the clock of
+#: that name does, while the one that Python reads for it may not.
+_SLEEPLESS: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def boottime() -> float:
+    """Seconds that never step back and do not stop while the machine is suspended."""
+    return time.clock_gettime(_SLEEPLESS)
 
 
 def monotonic_deadline(instant: dt.datetime) -> float:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-from quantleap.settings.process import ProcessKind
+from quantleap.settings.process import ProcessKind, process_kind
+
+#: Seconds that the server has to say that it has cut a statement short.
+LAST_WORD: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +22,11 @@ class Limits:
     statement: float = 0
     lock: float = 0
     idle_in_transaction: float = 0
+
+    @property
+    def patience(self) -> float | None:
+        """How long we wait for one answer: a little longer than the server may take."""
+        return self.statement + LAST_WORD if self.statement else None
 
     @property
     def options(self) -> str:
@@ -31,11 +40,13 @@ class Limits:
 
 
 #: A person waits for web; one statement of a billing run may take minutes; migrations take what
-#: they take. A worker's are there for what hangs, not for what is long.
+#: they take. A worker's are there for what hangs, not for what is long. An executor has somebody
+#: else's seconds: what it cannot have written soon it tries again, over another link, and a link
+#: that was lost in the middle of a transaction must not keep its locks for longer than a lease.
 LIMITS: Final = {
     ProcessKind.WEB: Limits(statement=30, lock=10, idle_in_transaction=60),
     ProcessKind.WORKER: Limits(statement=3600, lock=300, idle_in_transaction=900),
-    ProcessKind.EXECUTOR: Limits(statement=3600, lock=300, idle_in_transaction=900),
+    ProcessKind.EXECUTOR: Limits(statement=8, lock=5, idle_in_transaction=5),
     ProcessKind.COMMAND: Limits(),
 }
 
@@ -49,12 +60,34 @@ LIVENESS: Final = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
 }
+#: An executor is fenced eight seconds after its last heartbeat, and needs time for another link.
+LIVENESS_OF_EXECUTORS: Final = {
+    "connect_timeout": 2,
+    "tcp_user_timeout": 2_500,
+    "keepalives": 1,
+    "keepalives_idle": 2,
+    "keepalives_interval": 1,
+    "keepalives_count": 2,
+}
 
 
-def postgres(url: str, *, limits: Limits | None = None, pool: bool = False) -> dict[str, Any]:
+def of_this_process(url: str) -> dict[str, Any]:
+    """:func:`postgres` with the limits and the liveness of this kind of process."""
+    kind = process_kind()
+    liveness = LIVENESS_OF_EXECUTORS if kind is ProcessKind.EXECUTOR else LIVENESS
+    return postgres(url, limits=LIMITS[kind], liveness=liveness)
+
+
+def postgres(
+    url: str,
+    *,
+    limits: Limits | None = None,
+    pool: bool = False,
+    liveness: Mapping[str, int] = LIVENESS,
+) -> dict[str, Any]:
     """Django's settings for a ``postgres://user:password@host:port/name?host=/socket`` URL.
 
-    What the URL says in its query wins over ``limits`` and :data:`LIVENESS`.
+    What the URL says in its query wins over ``limits`` and ``liveness``.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("postgres", "postgresql") or not parts.path.strip("/"):
@@ -63,14 +96,15 @@ def postgres(url: str, *, limits: Limits | None = None, pool: bool = False) -> d
     host = query.pop("host", parts.hostname or "")
     port = query.pop("port", "")
     given = query.pop("options", "")
-    options: dict[str, Any] = {**LIVENESS, **query}
+    options: dict[str, Any] = {**liveness, **query}
     # PostgreSQL takes the last of several values.
     if said := f"{(limits or Limits()).options} {given}".strip():
         options["options"] = said
+    options["patience"] = (limits or Limits()).patience
     if pool:
         options["pool"] = {"min_size": 1, "max_size": 24, "timeout": 10}
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "quantleap.core.postgres",
         "NAME": unquote(parts.path.strip("/")),
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),

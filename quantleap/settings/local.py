@@ -7,9 +7,8 @@ from urllib.parse import urlsplit
 from quantleap.embedded import discover
 from quantleap.settings.base import *  # noqa: F403
 from quantleap.settings.base import BASE_DIR, env
-from quantleap.settings.databases import LIMITS, cache, celery_broker, postgres
+from quantleap.settings.databases import cache, celery_broker, of_this_process, postgres
 from quantleap.settings.localkeys import local_keys
-from quantleap.settings.process import process_kind
 
 QUANTLEAP_PROFILE = "local"
 DEBUG = env.bool("DJANGO_DEBUG", default=False)
@@ -36,7 +35,7 @@ DATABASE_URL = env.str("DATABASE_URL", default=_default_database)
 OWNER_DATABASE_URL = env.str("OWNER_DATABASE_URL", default=_default_owner)
 REDIS_URL = env.str("REDIS_URL", default=_default_redis)
 
-DATABASES = {"default": postgres(DATABASE_URL, limits=LIMITS[process_kind()])}
+DATABASES = {"default": of_this_process(DATABASE_URL)}
 QUANTLEAP_OWNER_DATABASE = postgres(OWNER_DATABASE_URL)
 CACHES = {"default": cache(REDIS_URL)}
 CELERY_BROKER_URL = celery_broker(REDIS_URL)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from quantleap.settings.base import *  # noqa: F403
 from quantleap.settings.base import env
-from quantleap.settings.databases import LIMITS, cache, celery_broker, postgres
-from quantleap.settings.process import process_kind
+from quantleap.settings.databases import cache, celery_broker, of_this_process, postgres
 
 QUANTLEAP_PROFILE = "production"
 DEBUG = False
@@ -13,7 +12,7 @@ SECRET_KEY = env.str("DJANGO_SECRET_KEY")
 QUANTLEAP_ENCRYPTION_KEYS = env.str("QUANTLEAP_ENCRYPTION_KEYS")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS")
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
-DATABASES = {"default": postgres(env.str("DATABASE_URL"), limits=LIMITS[process_kind()])}
+DATABASES = {"default": of_this_process(env.str("DATABASE_URL"))}
 QUANTLEAP_OWNER_DATABASE = postgres(env.str("OWNER_DATABASE_URL", default=env.str("DATABASE_URL")))
 REDIS_URL = env.str("REDIS_URL")
 CACHES = {"default": cache(REDIS_URL)}

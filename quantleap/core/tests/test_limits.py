@@ -14,8 +14,8 @@ import psycopg
 import pytest
 from django.conf import settings as configured
 from django.db import OperationalError, connection
-from django.db.backends.postgresql.base import DatabaseWrapper
 
+from quantleap.core.postgres.base import DatabaseWrapper
 from quantleap.settings.databases import LIMITS, Limits, postgres
 from quantleap.settings.process import PROCESS, ProcessKind, process_kind
 

@@ -1,0 +1,52 @@
+"""The fence of an executor: whether its leases may be somebody else's by now (docs/adr/0009, 0040).
+
+An age has as many answers as there are clocks, and each stands still in some kind of sleep: the
+monotonic one while the machine is suspended, all but the wall in some pauses of a virtual machine.
+So the oldest answer counts. A wall that was set forward closes the fence until the next heartbeat,
+a second later; one that was set back says nothing.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from quantleap.core import clock
+
+LONG_AGO = -1e9
+
+
+class Moment(NamedTuple):
+    """One reading of three clocks, in seconds."""
+
+    mono: float
+    boot: float
+    wall: float
+
+
+def moment() -> Moment:
+    """All three clocks, now."""
+    return Moment(clock.monotonic(), clock.boottime(), clock.real_timestamp())
+
+
+class Fence:
+    """Open for ``after`` seconds from the moment *before* the last heartbeat that succeeded."""
+
+    __slots__ = ("_after", "last")
+
+    def __init__(self, after: float) -> None:
+        self._after = after
+        self.last = Moment(LONG_AGO, LONG_AGO, LONG_AGO)
+
+    def renewed(self, before: Moment) -> None:
+        """A heartbeat has succeeded whose statement was begun after ``before``: it is what the
+        database can have counted from."""
+        self.last = before
+
+    def is_open(self, now_mono: float) -> bool:
+        """Whether our leases are certainly still ours (``now_mono`` was read a moment ago)."""
+        last, after = self.last, self._after
+        return (
+            now_mono - last.mono <= after
+            and clock.boottime() - last.boot <= after
+            and clock.real_timestamp() - last.wall <= after
+        )

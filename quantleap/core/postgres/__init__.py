@@ -1,0 +1,1 @@
+"""Django's PostgreSQL backend, whose links are given up when the server says nothing any more."""

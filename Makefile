@@ -22,8 +22,9 @@ BENCHMARKS := arming billing fanout console
 
 ROUNDS ?= 20
 PORTFOLIOS ?= 200
+freeze-rounds: ROUNDS = 50
 
-.PHONY: help run play demo demo-controls faults kill-rounds billing-kill-rounds billing-oracle test coverage test-parallel test-process browser lint bench lock clean
+.PHONY: help run play demo demo-controls faults kill-rounds freeze-rounds billing-kill-rounds billing-oracle test coverage test-parallel test-process browser lint bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -46,6 +47,9 @@ faults: $(DEVELOP) ## Everything that a broker can do wrong, judged at its book 
 
 kill-rounds: $(DEVELOP) ## Kill parts at random moments around the entry (ROUNDS=20), judge at the book
 	$(BIN)/python -m execution.tests.killing.rounds --rounds $(ROUNDS)
+
+freeze-rounds: $(DEVELOP) ## Freeze an executor among its orders, thaw it beside its successor (ROUNDS=50)
+	$(BIN)/python -m execution.tests.freezing.rounds --rounds $(ROUNDS) --exact 10
 
 billing-kill-rounds: $(DEVELOP) ## Kill billing runs, worker and Postgres, at random moments (ROUNDS=20)
 	$(BIN)/python -m subscriptions.billing.tests.killing.rounds --rounds $(ROUNDS)

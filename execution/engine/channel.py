@@ -20,7 +20,14 @@ from brokers.realaccount import RealAccount
 from brokers.routes import Route
 from execution import live
 from execution.engine.places import Places
-from execution.engine.transport import Answer, Connection, Deadlines, NotConnected, Target
+from execution.engine.transport import (
+    Answer,
+    Connection,
+    Deadlines,
+    NotConnected,
+    Target,
+    TooLate,
+)
 from execution.live import LiveIntent, LiveRun
 from execution.pacing import ENTRIES, EXITS, Call, Pacer, Urgency
 from execution.throttling import RETRY_AFTER, TOO_MANY, asked_wait
@@ -35,6 +42,8 @@ WAITS: Final = "WAITS"
 ASK_AGAIN: Final = 0.02
 
 CONNECTIONS_PER_ACCOUNT: Final = 2
+#: Seconds that an order's permission is worth something: what was frozen in between asks again.
+STALE: Final = 0.05
 _OK: Final = 200
 #: Worked out once: every send asks its pace, and a thousand leave in one moment.
 _PLACE: Final = Call.PLACE
@@ -290,9 +299,10 @@ class Channel:
             self._on_answer(intent, answer)
 
         try:
-            connection.send(intent.raw, answered, now + self._timeout)
-        except NotConnected:
-            # That socket had died unnoticed; nothing left on it. Another may be alive.
+            connection.send(intent.raw, answered, now + self._timeout, now + STALE)
+        except (NotConnected, TooLate):
+            # That socket had died unnoticed, or we were frozen since we asked: nothing has left.
+            # Another may be alive, and whether it may leave is asked anew.
             queue.appendleft(intent)
             return
         now = clock.monotonic()

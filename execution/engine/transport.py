@@ -9,6 +9,7 @@ reading is registered with the loop. No pipelining: one request in flight per co
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import ssl
 from collections.abc import Callable
@@ -24,9 +25,16 @@ from quantleap.core import clock
 
 MAX_ANSWER: Final = 256 * 1024
 TIMEOUT_GRAIN: Final = 0.05
+#: Seconds in which the rest of a request has to follow its first byte. An order fits the socket's
+#: buffer; one that has not left by then was begun by a process that has stood still meanwhile.
+REST_WITHIN: Final = 2.0
 _READ: Final = 64 * 1024
 _INTERIM: Final = range(100, 200)
 _SWITCHING: Final = 101
+
+
+class TooLate(Exception):
+    """The permission to send has gone stale; no byte was written."""
 
 
 @dataclass(slots=True)
@@ -97,6 +105,7 @@ class Connection:
         "_on_answer",
         "_parser",
         "_pending",
+        "_rest_by",
         "_size",
         "_socket",
         "_wants_session",
@@ -119,6 +128,7 @@ class Connection:
         self._socket: socket.socket | None = None
         self._on_answer: Callable[[Answer], None] | None = None
         self._pending = b""
+        self._rest_by = 0.0
         self._wants_session = False
         self._reset_parser()
 
@@ -151,16 +161,26 @@ class Connection:
         self._finish(Answer(None, reason, clock.monotonic()))
 
     # -- one request -----------------------------------------------------------------------------
-    def send(self, raw: bytes, on_answer: Callable[[Answer], None], deadline: float) -> None:
+    def send(
+        self,
+        raw: bytes,
+        on_answer: Callable[[Answer], None],
+        deadline: float,
+        by: float = math.inf,
+    ) -> None:
         """Write ``raw`` now; ``on_answer`` is called exactly once, later, in the loop.
 
         Unanswered at ``deadline`` (monotonic seconds) the connection is closed.
 
-        NotConnected when the socket was already dead: then nothing has left.
+        NotConnected when the socket was already dead, TooLate after ``by`` (monotonic seconds: the
+        process may have been frozen since it was asked whether this may leave): then nothing has
+        left.
         """
         connection = self._socket
         if connection is None or self._on_answer is not None:
             raise NotConnected("connection is not idle")
+        if clock.monotonic() > by:
+            raise TooLate
         try:
             written = connection.send(raw)
         except (BlockingIOError, ssl.SSLWantWriteError):
@@ -172,6 +192,7 @@ class Connection:
         self._on_answer = on_answer
         if written < len(raw):
             self._pending = raw[written:]
+            self._rest_by = clock.monotonic() + REST_WITHIN
             self._loop.add_writer(connection.fileno(), self._writable)
         self._deadlines.expect(self, deadline)
 
@@ -187,6 +208,9 @@ class Connection:
     def _writable(self) -> None:
         connection = self._socket
         if connection is None:
+            return
+        if clock.monotonic() > self._rest_by:
+            self.close("the rest of it could not leave in time")
             return
         try:
             written = connection.send(self._pending)
@@ -305,4 +329,12 @@ class Connection:
             self._loop.call_soon(callback, answer)
 
 
-__all__ = ["Answer", "Connection", "Deadlines", "NotConnected", "Target", "serialise"]
+__all__ = [
+    "Answer",
+    "Connection",
+    "Deadlines",
+    "NotConnected",
+    "Target",
+    "TooLate",
+    "serialise",
+]

@@ -18,7 +18,13 @@ django.setup()
 
 from django.db import InterfaceError, OperationalError, connection  # noqa: E402
 
-from execution.models import Execution, ExecutorNode, OrderIntent, Run  # noqa: E402
+from execution.models import (  # noqa: E402
+    Execution,
+    ExecutorNode,
+    OrderIntent,
+    Run,
+    ShardLease,
+)
 from execution.tests.factories import (  # noqa: E402
     log_in,
     make_accounts,
@@ -87,6 +93,10 @@ class Driver:
         owners = ExecutorNode.objects.order_by("-heartbeat_at").values_list("owner", flat=True)
         return {"pids": [int(owner.split(":")[1]) for owner in owners]}
 
+    def owned(self, pid: int) -> dict[str, Any]:
+        """How many shards the executor with this process id holds."""
+        return {"shards": ShardLease.objects.filter(owner__contains=f":{pid}:").count()}
+
     def intents(self) -> dict[str, Any]:
         """Every intent, for comparison with the broker's book."""
         rows = OrderIntent.objects.select_related("run", "execution").order_by("id")
@@ -103,6 +113,8 @@ class Driver:
                     "cause": i.cause,
                     "entry_at": i.run.entry_at.isoformat(),
                     "status": i.execution.status,
+                    "execution": i.execution.public_id,
+                    "attention": i.execution.needs_attention,
                 }
                 for i in rows
             ],

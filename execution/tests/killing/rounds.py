@@ -19,7 +19,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import requests
 
@@ -60,16 +60,23 @@ class KillHouse:
     """An installation of its own below ``base_dir``, and the driver inside it."""
 
     def __init__(
-        self, base_dir: Path, *, port: int, sabotage: str = "", subscribers: int = 8
+        self,
+        base_dir: Path,
+        *,
+        port: int,
+        sabotage: str = "",
+        subscribers: int = 8,
+        workers: int = 2,
+        **settings: str,
     ) -> None:
         shutil.rmtree(base_dir, ignore_errors=True)
-        environment = environment_without_servers() | SETTINGS
+        environment = environment_without_servers() | SETTINGS | settings
         environment["QUANTLEAP_SABOTAGE"] = sabotage
         self.layout = Layout(
             port=port,
             simulator_port=port + 1,
-            workers=2,
-            only=frozenset({"simulator", "worker", "beat"}),
+            workers=workers,
+            only=frozenset({"simulator", "worker", "beat"} if workers else {"simulator"}),
         )
         self.supervisor = Supervisor(
             base_dir=base_dir,
@@ -82,7 +89,7 @@ class KillHouse:
         self.subscribers = subscribers
         self._asked = threading.Event()
 
-    def __enter__(self) -> KillHouse:
+    def __enter__(self) -> Self:
         self.supervisor.start(seed=False)
         self._watcher = threading.Thread(target=self.supervisor.watch, args=(self._asked,))
         self._watcher.start()

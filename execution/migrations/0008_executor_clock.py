@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("execution", "0006_shards_of_real_accounts")]
+    dependencies = [("execution", "0007_surplus_and_price_sources")]
 
     operations = [
         migrations.AddField(

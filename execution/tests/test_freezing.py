@@ -1,0 +1,24 @@
+"""An executor that is frozen among its orders, and thaws beside its successor.
+
+`make freeze-rounds` plays fifty random rounds and ten exact ones; here a few.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from execution.tests.freezing.rounds import FreezeHouse, play
+
+pytestmark = pytest.mark.process
+ROUNDS = int(os.environ.get("QUANTLEAP_FREEZE_ROUNDS", "2"))
+
+
+def test_a_frozen_executor_thawed_and_sent_beside_its_successor(tmp_path: Path) -> None:
+    seed = random.SystemRandom().randrange(10**6)
+    with FreezeHouse(tmp_path / "freeze", port=8790) as house:
+        verdict = play(house, ROUNDS, 1, seed)
+    assert verdict.problems == []

@@ -396,7 +396,7 @@ class BookPoller:
     async def _cancel(self, channel: Channel, order_id: str) -> None:
         request = channel.adapter.cancel_order(channel.session, order_id)
         await channel.paced(Call.CHANGE, EXITS)
-        if not self._executor.owns(intent.shard):
+        if not self._executor.owns(channel.shard):
             return  # its order is somebody else's to cancel by now
         response = await self._fetch(channel, request)
         if response is not None:

@@ -122,8 +122,12 @@ class ControlWire:
         return {"id": self.exchange.faults.arm(arguments).id}
 
     def _clear_faults(self, arguments: Mapping[str, Any]) -> object:
-        self.exchange.faults.clear()
-        return {"faults": []}
+        """All, or those of the clients that are named."""
+        client_ids = arguments.get("client_ids", [])
+        if not isinstance(client_ids, list):
+            raise ControlError("client_ids: a list")
+        self.exchange.faults.clear(client_ids)
+        return self._list_faults({})
 
     # -- market ------------------------------------------------------------------------------
     def _market(self, arguments: Mapping[str, Any]) -> object:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -145,10 +145,12 @@ class Faults:
                 return fault
         return None
 
-    def clear(self) -> None:
-        """Disarm and forget all."""
-        self.all.clear()
-        self._armed.clear()
+    def clear(self, client_ids: Collection[str] = ()) -> None:
+        """Disarm and forget all, or those that name one of these clients."""
+        for faults in (self.all, self._armed):
+            faults[:] = [
+                f for f in faults if client_ids and f.match.get("client_id") not in client_ids
+            ]
 
 
 def _check_params(kind: Kind, params: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ def main() -> int:
     parser.add_argument("--scenario", default="", help="names, comma separated; all without it")
     parser.add_argument("--list", action="store_true", help="only say which there are")
     parser.add_argument("--together", type=int, default=6, help="how many at a time (6)")
+    parser.add_argument("--accounts", type=int, help="of each dialect, for all scenarios")
     parser.add_argument("--limit", action="append", default=[], help="NAME=N of the simulator")
     parser.add_argument("--json", type=Path, default=VAR / "report.json")
     options = parser.parse_args()
@@ -37,7 +38,13 @@ def main() -> int:
         except ValueError as error:
             parser.error(str(error))
         with ground(options.limit) as made:
-            rows = play(made, scenarios, together=options.together, tell=_say)
+            rows = play(
+                made,
+                scenarios,
+                together=options.together,
+                accounts=options.accounts,
+                tell=_say,
+            )
         report.write(rows, options.json)
         _say(report.table(rows))
         return 0 if all(row.verdict.is_right for row in rows) else 1

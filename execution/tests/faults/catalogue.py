@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from execution.tests.faults import at_the_broker
+from execution.tests.faults import at_the_broker, days, networks, prices_and_limits
 from execution.tests.faults.stage import Scenario
 
-EVERYTHING: Final[Sequence[Scenario]] = (*at_the_broker.SCENARIOS,)
+EVERYTHING: Final[Sequence[Scenario]] = sorted(
+    (
+        *at_the_broker.SCENARIOS,
+        *prices_and_limits.SCENARIOS,
+        *days.SCENARIOS,
+        *networks.SCENARIOS,
+    ),
+    key=lambda scenario: (scenario.alone, sorted(scenario.settings)),
+)
 
 
 def chosen(names: str) -> list[Scenario]:

@@ -15,7 +15,10 @@ from django.apps import apps
 from django.conf import settings
 from django.db import connection
 
-from execution.tests.house import Control, load_market, start_executor
+from brokers import vault
+from brokers.models import FeedAccount
+from brokers.tests.factories import make_feed
+from execution.tests.house import API_KEY, Control, load_market, start_executor
 from quantleap.core import clock
 from quantleap.embedded.state import PROJECT_ROOT
 
@@ -35,20 +38,33 @@ class Ground:
 
     def __init__(self, ports: dict[str, int]) -> None:
         self.control = Control(f"http://127.0.0.1:{ports['control']}")
-        self._executors: list[Any] = []
+        self.executors: list[Any] = []
         self._started = 0
-        self.feed = load_market(self.control, clock.now())
+        self.primary = self.feed = load_market(self.control, clock.now())
 
     def start_executor(self) -> Any:
         """One more executor in this process."""
         self._started += 1
-        self._executors.append(start_executor(f"faults-{self._started}"))
-        return self._executors[-1]
+        self.executors.append(start_executor(f"faults-{self._started}"))
+        return self.executors[-1]
 
     def stop_executors(self) -> None:
         """Stop all that run."""
-        while self._executors:
-            self._executors.pop().stop()
+        while self.executors:
+            self.executors.pop().stop()
+
+    def feed_of(self, broker: str, *, spare: bool = False) -> None:
+        """A feed of this broker gives the prices: instead of the usual one, or as its spare."""
+        role = FeedAccount.Role.SPARE if spare else FeedAccount.Role.PRIMARY
+        if not spare:
+            FeedAccount.objects.filter(pk=self.primary.pk).update(is_active=False)
+        made = make_feed(f"{broker}-{self._started}", broker, role, now=clock.now())
+        made.api_key = vault.seal(made, "api_key", API_KEY)
+        token = self.control.token(broker, made.client_id)
+        made.access_token = vault.seal(made, "access_token", token)
+        made.save()
+        if not spare:
+            self.feed = made
 
     def clear(self) -> None:
         """Forget every run, at the stand-in and here; contracts, calendar and feed stay."""
@@ -56,6 +72,9 @@ class Ground:
         self.control.ask("POST", "/line", mode="clear")
         self.control.ask("DELETE", "/tricks")
         self.control.ask("POST", "/reset")
+        FeedAccount.objects.exclude(pk=self.primary.pk).delete()
+        FeedAccount.objects.filter(pk=self.primary.pk).update(is_active=True, clock_samples=[])
+        self.feed = self.primary
         tables = [m._meta.db_table for m in apps.get_app_config("execution").get_models()]
         with connection.cursor() as cursor:
             cursor.execute(f"TRUNCATE {', '.join(tables)} CASCADE")

@@ -91,7 +91,7 @@ class Right:
     ``alarm``: seconds within which everybody (or the ``troubled``) has one, None where none is
     asked for; ``quiet``: nobody may have one. ``doubles``: second orders may have reached the book
     (it hid the first), if they were closed and told. ``calls``: at most so many of a kind by one
-    client.
+    client. ``within``: seconds from T until everybody's first order is there.
     """
 
     enters: str = "all"
@@ -101,6 +101,7 @@ class Right:
     doubles: bool = False
     causes: frozenset[str] = frozenset()
     calls: Mapping[str, int] = field(default_factory=dict)
+    within: float | None = None
 
 
 @dataclass(slots=True)
@@ -115,6 +116,7 @@ class Verdict:
     open: int = 0
     reversed: int = 0
     unnamed: int = 0
+    late: float | None = None
     alarm: float | None = None
     problems: list[str] = field(default_factory=list)
 
@@ -137,6 +139,7 @@ def judge(
     ``troubled`` (everybody when empty); ``foreign`` are net units that are none of ours."""
     verdict = Verdict(expected=legs * len(seen.clients))
     _orders(seen, right, verdict)
+    _lateness(seen, right, verdict)
     _entered(seen, right, legs, verdict)
     _positions(seen, right, foreign or {}, verdict)
     _names(seen, right, verdict)
@@ -186,6 +189,19 @@ def _orders(seen: Seen, right: Right, verdict: Verdict) -> None:
         verdict.problems.append(f"{verdict.duplicate} orders twice")
 
 
+def _lateness(seen: Seen, right: Right, verdict: Verdict) -> None:
+    """Seconds from T until the last customer's first order arrived."""
+    codes = {intent.code for intent in seen.intents if intent.purpose == "ENTRY"}
+    firsts: dict[str, float] = {}
+    for order in seen.orders:
+        if order.code in codes:
+            at = (order.received_at - seen.entry_at).total_seconds()
+            firsts[order.client] = min(at, firsts.get(order.client, at))
+    verdict.late = round(max(firsts.values()), 2) if firsts else None
+    if right.within is not None and (verdict.late or 0.0) > right.within:
+        verdict.problems.append(f"entries {verdict.late} s late, {right.within:g} were allowed")
+
+
 def _entered(seen: Seen, right: Right, legs: int, verdict: Verdict) -> None:
     """Whether everybody's entry is what it should be."""
     filled: dict[str, int] = defaultdict(int)
@@ -225,26 +241,24 @@ def _positions(
 
 def _names(seen: Seen, right: Right, verdict: Verdict) -> None:
     """Whoever is not plainly closed has an alarm, or ended with a cause."""
-    told = {e.client: e for e in seen.executions}
+    told: dict[str, list[Execution]] = defaultdict(list)
+    for execution in seen.executions:
+        told[execution.client].append(execution)
     open_clients = {client for (client, _), quantity in seen.positions.items() if quantity}
     for client in seen.clients:
-        execution = told.get(client)
-        alarmed = client in seen.alarms or (execution is not None and execution.attention)
-        if execution is None:
-            verdict.unnamed += client in open_clients
-        elif client in open_clients or execution.status not in TERMINAL:
+        mine = told[client]
+        alarmed = client in seen.alarms or any(e.attention for e in mine)
+        unfinished = [e for e in mine if e.status not in TERMINAL]
+        if client in open_clients or unfinished:
             verdict.unnamed += not alarmed
-        elif execution.status != "CLOSED":
-            verdict.unnamed += not execution.cause
-        if execution is not None and right.flat and execution.status not in TERMINAL:
-            verdict.problems.append(f"{client}: {execution.status} {execution.cause}".strip())
-        if (
-            execution is not None
-            and right.causes
-            and execution.cause not in right.causes
-            and execution.status not in ("OPEN", "EXITING", "COMMITTED")
-        ):
-            verdict.problems.append(f"{client}: {execution.status} for {execution.cause or '?'}")
+        else:
+            verdict.unnamed += any(e.status != "CLOSED" and not e.cause for e in mine)
+        for execution in mine:
+            said = f"{client}: {execution.status} {execution.cause}".strip()
+            if execution in unfinished:
+                verdict.problems.extend([said] if right.flat else [])
+            elif right.causes and execution.cause not in right.causes:
+                verdict.problems.append(said)
     if verdict.unnamed:
         verdict.problems.append(f"{verdict.unnamed} customers without a word why")
 

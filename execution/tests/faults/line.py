@@ -10,13 +10,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
+import re
 import socket
 import struct
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Final
 
 CHUNK: Final = 65536
 RESET: Final = struct.pack("ii", 1, 0)
+TOKEN: Final = re.compile(rb"uthorization: (?:token [^:]+:|Bearer )(\S+)")
 #: How a call that places an order begins, at Kite and at Noren.
 PLACES: Final = (b"POST /orders/", b"POST /NorenWClientAPI/PlaceOrder")
 
@@ -47,6 +50,7 @@ class Mode(enum.StrEnum):
 class _Way:
     client: socket.socket
     upstream: socket.socket
+    peer: str
     #: A link that fell silent for good.
     dead: bool = False
     #: Whether the request under way places an order.
@@ -71,6 +75,9 @@ class Line:
         self.mode = Mode.CLEAR
         self._size, self._pause = 10, 0.0
         self._left: int | None = None
+        self._late = 0.0
+        #: Source addresses by access token, of every request that carries one.
+        self.peers: dict[str, set[str]] = defaultdict(set)
         self._changed = asyncio.Event()
         self._ways: set[_Way] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -91,10 +98,17 @@ class Line:
             way.close()
 
     def set(
-        self, mode: Mode, *, size: int = 10, pause: float = 0.0, count: int | None = None
+        self,
+        mode: Mode,
+        *,
+        size: int = 10,
+        pause: float = 0.0,
+        count: int | None = None,
+        late: float = 0.0,
     ) -> None:
-        """From now on. ``count``: how many orders RESET and HALF strike."""
-        before, self.mode = self.mode, mode
+        """From now on. ``count``: how many orders RESET and HALF strike. ``late``: seconds until
+        what was held back arrives, for a kernel waits longer and longer between its tries."""
+        before, self.mode, self._late = self.mode, mode, late
         self._size, self._pause, self._left = size, pause, count
         if mode is Mode.SILENT:
             for way in self._ways:
@@ -143,11 +157,11 @@ class Line:
         while True:
             await self._passing(None)
             try:
-                client, _ = await loop.sock_accept(listener)
+                client, (peer, _) = await loop.sock_accept(listener)
             except OSError:
                 return
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._spawn(self._serve(client))
+            self._spawn(self._serve(client, peer))
 
     def _spawn(self, work: object) -> None:
         task = asyncio.ensure_future(work)  # type: ignore[call-overload]
@@ -155,11 +169,11 @@ class Line:
         task.add_done_callback(self._tasks.discard)
 
     # -- forwarding --------------------------------------------------------------------------
-    async def _serve(self, client: socket.socket) -> None:
+    async def _serve(self, client: socket.socket, peer: str) -> None:
         upstream = socket.socket()
         for each in (client, upstream):
             each.setblocking(False)
-        way = _Way(client, upstream)
+        way = _Way(client, upstream, peer)
         try:
             await self._passing(None)
             await asyncio.get_running_loop().sock_connect(upstream, ("127.0.0.1", self._upstream))
@@ -183,8 +197,12 @@ class Line:
     async def _there(self, way: _Way) -> None:
         loop = asyncio.get_running_loop()
         while data := await loop.sock_recv(way.client, CHUNK):
+            for token in TOKEN.findall(data):
+                self.peers[token.decode()].add(way.peer)
             held = self.mode is Mode.AWAY or way.dead
             await self._passing(way)
+            if held:
+                await asyncio.sleep(self._late)
             if held and way.client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                 return  # reset meanwhile: its bytes died with it
             way.placing = data.startswith(PLACES)

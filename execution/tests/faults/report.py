@@ -20,6 +20,7 @@ FIGURES: Final = (
     "open",
     "reversed",
     "unnamed",
+    "late",
     "alarm",
 )
 

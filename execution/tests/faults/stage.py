@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -11,7 +12,7 @@ from typing import Any, Final
 
 from django.conf import settings
 
-from brokers import http, selectors
+from brokers import http, selectors, vault
 from brokers.base import BrokerInstrument, OrderRequest, Product, Side
 from brokers.models import BrokerAccount
 from brokers.registry import get_adapter
@@ -22,12 +23,20 @@ from execution.tests.factories import log_in, make_accounts, make_partner, subsc
 from execution.tests.faults import judge
 from execution.tests.faults.ground import Ground
 from execution.tests.faults.judge import Right, Seen
-from marketplace.tests.factories import make_iron_condor, make_short_straddle
+from marketplace.models import Template
+from marketplace.tests.factories import (
+    leg_spec,
+    make_iron_condor,
+    make_short_straddle,
+    make_template,
+)
 from quantleap.core import clock
 
 DIALECTS: Final = ("zerodha", "zebu")
+#: Legs by shape: a hedged condor (bought legs first), a sold straddle, the same with a stop of a
+#: quarter, a bought and a sold straddle in turn, one bought leg far away from the index.
+LEGS: Final = {"condor": 4, "straddle": 2, "stopped": 2, "crossed": 2, "far": 1}
 _numbers = itertools.count(1)
-LEGS: Final = {"condor": 4, "straddle": 2}
 #: What a scenario waits for: seconds from T, or something to become true.
 Wait = float | Callable[[], bool]
 Play = Callable[["Stage"], Iterator[Wait]]
@@ -44,7 +53,12 @@ class Scenario:
 
     ``accounts`` are of each dialect; ``hold`` is from entry to exit in seconds, ``patience`` what
     everything may take beyond that. ``alone``: it strikes the feed, a line or the executor, so that
-    nothing is played beside it. ``settings`` differ from the usual timing.
+    nothing is played beside it. ``settings`` differ from the usual timing; ``rights`` is what is
+    right for one dialect, where the other has something else.
+
+    ``strategies`` enter ``apart`` seconds from each other, each with a share of the accounts, or
+    all of them with everybody (``shared``). ``lots`` are a subscriber's multiplier, ``orders`` an
+    account's entry orders where they are more than the legs.
     """
 
     name: str
@@ -58,6 +72,18 @@ class Scenario:
     dialects: Sequence[str] = DIALECTS
     alone: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
+    rights: Mapping[str, Right] = field(default_factory=dict)
+    strategies: int = 1
+    apart: float = 0.0
+    shared: bool = False
+    lots: int = 1
+    orders: int = 0
+
+    @property
+    def entries(self) -> int:
+        """Entry orders of one account."""
+        each = self.orders or LEGS[self.shape]
+        return each * self.strategies if self.shared else each
 
 
 class Stage:
@@ -75,12 +101,15 @@ class Stage:
             )
             for dialect in scenario.dialects
         }
-        log_in(self.everybody, self.control.token, clock.now())
+        #: Newest access token by client.
+        self.tokens: dict[str, str] = {}
+        self.log_in()
         self.entry_at = self.exit_at = clock.now()
         self.alarms: dict[str, dt.datetime] = {}
         self.foreign: dict[tuple[str, str], int] = {}
         self.trouble_at: dt.datetime | None = None
         self.troubled: list[str] = []
+        self.problems: dict[str, list[str]] = {dialect: [] for dialect in scenario.dialects}
         self._playing: Iterator[Wait] = scenario.play(self)
         self._wait: Wait | None = None
 
@@ -95,17 +124,22 @@ class Stage:
         return [account for accounts in self.accounts.values() for account in accounts[:count]]
 
     def publish(self, entry_at: dt.datetime, hold: float) -> None:
-        """The strategy that everybody is subscribed to."""
+        """The strategies, and who is subscribed to which."""
+        scenario = self.scenario
         self.entry_at, self.exit_at = entry_at, entry_at + dt.timedelta(seconds=hold)
-        times = {
-            "entry_time": clock.to_ist(self.entry_at).time(),
-            "exit_time": clock.to_ist(self.exit_at).time(),
-        }
-        if self.scenario.shape == "condor":
-            self.template = make_iron_condor(strategy=times)
-        else:
-            self.template = make_short_straddle(stop_pct=None, strategy=times)
-        subscribe_accounts(self.template, self.everybody)
+        for number in range(scenario.strategies):
+            apart = dt.timedelta(seconds=number * scenario.apart)
+            times = {
+                "entry_time": clock.to_ist(self.entry_at + apart).time(),
+                "exit_time": clock.to_ist(self.exit_at + apart).time(),
+            }
+            template = _template(scenario.shape, number, times)
+            subscribed = self.everybody if scenario.shared else self._share(number)
+            subscribe_accounts(template, subscribed, multipliers=[Decimal(scenario.lots)])
+
+    def _share(self, number: int) -> list[BrokerAccount]:
+        step = self.scenario.strategies
+        return [a for accounts in self.accounts.values() for a in accounts[number::step]]
 
     # -- levers ------------------------------------------------------------------------------
     def fault(
@@ -168,7 +202,11 @@ class Stage:
 
     def log_in(self, accounts: Sequence[BrokerAccount] | None = None) -> None:
         """These customers log in again."""
-        log_in(self.everybody if accounts is None else accounts, self.control.token, clock.now())
+        log_in(self.everybody if accounts is None else accounts, self._token, clock.now())
+
+    def _token(self, broker: str, client_id: str) -> str:
+        found = self.tokens[client_id] = self.control.token(broker, client_id)
+        return found
 
     def square_off(self, account: BrokerAccount) -> None:
         """The customer closes in the broker's own app what our entries have opened."""
@@ -203,6 +241,36 @@ class Stage:
         base = settings.QUANTLEAP_BROKERS[account.broker]["api"]
         http.send(adapter.place_order(session, order), base_url=base)
 
+    def egress(self) -> dict[str, str]:
+        """Everybody gets a source address of their own; it by client."""
+        given = {}
+        for number, account in enumerate(self.everybody, start=5):
+            given[account.client_id] = f"127.0.1.{number}"
+            account.egress = vault.seal(account, "egress", given[account.client_id])
+            account.save(update_fields=["egress"])
+        return given
+
+    def feed_fault(self, kind: str, **params: Any) -> None:
+        """A fault of the simulator on the feed's quotes."""
+        match = {"client_id": self.ground.feed.client_id}
+        self.control.ask("POST", "/faults", kind=kind, op="quote", match=match, **params)
+
+    def premiums(self, factor: float) -> None:
+        """Options of the index are worth about so many times what they were."""
+        known = self.control.ask("GET", "/market")["underlyings"]["NIFTY"]["iv"]
+        self.control.ask("POST", "/market", underlying="NIFTY", iv=known * factor)
+
+    def end_faults(self) -> None:
+        """The simulator's faults and the shell's tricks end, for everybody here."""
+        clients = [account.client_id for account in self.everybody]
+        self.control.ask("DELETE", "/faults", client_ids=clients)
+        self.calm()
+
+    def restart(self) -> None:
+        """The executor is stopped, and another one starts."""
+        self.ground.stop_executors()
+        self.ground.start_executor()
+
     def trouble(self, accounts: Iterable[BrokerAccount] | None = None) -> None:
         """The alarm's seconds begin now, for these accounts (or everybody)."""
         self.trouble_at = clock.now()
@@ -229,6 +297,47 @@ class Stage:
         for client in rows.values_list("account__client_id", flat=True):
             self.alarms.setdefault(client, clock.now())
 
+    def must(self, what: str, by: float, test: Callable[[str], bool]) -> Iterator[Wait]:
+        """Wait until it is true of every dialect; a problem of those it is not ``by`` seconds
+        from T."""
+        dialects = self.scenario.dialects
+        yield lambda: self.since_entry > by or all(test(dialect) for dialect in dialects)
+        for dialect in dialects:
+            if not test(dialect):
+                self.problems[dialect].append(f"not {by:g} s after T: {what}")
+
+    def flat(self, dialect: str, but: Iterable[BrokerAccount] = ()) -> bool:
+        """Whether nothing is open at the stand-in, but for some."""
+        others = {account.client_id for account in but}
+        mine = {account.client_id for account in self.accounts[dialect]} - others
+        return not any(client in mine for client, _ in self.open_positions())
+
+    def exits_sent(self, dialect: str) -> bool:
+        """Whether an exit of everybody of a dialect is in the stand-in's book."""
+        codes = set(
+            OrderIntent.objects.filter(account__in=self.accounts[dialect])
+            .exclude(purpose="ENTRY")
+            .values_list("code", flat=True)
+        )
+        book = map(_order, self.control.ask("GET", "/book")["orders"])
+        there = {order.client for order in book if order.code in codes}
+        return there >= {account.client_id for account in self.accounts[dialect]}
+
+    def entries_sent(self) -> Counter[str]:
+        """How many entry orders of each client reached the stand-in's book."""
+        codes = set(
+            OrderIntent.objects.filter(account__in=self.everybody, purpose="ENTRY").values_list(
+                "code", flat=True
+            )
+        )
+        book = map(_order, self.control.ask("GET", "/book")["orders"])
+        return Counter(order.client for order in book if order.code in codes)
+
+    def alarmed(self, dialect: str, accounts: Iterable[BrokerAccount] | None = None) -> bool:
+        """Whether these (or all) of a dialect have an alarm."""
+        asked = self.everybody if accounts is None else accounts
+        return all(a.client_id in self.alarms for a in asked if a.broker == dialect)
+
     def play_on(self) -> None:
         """Let the scenario act if what it waits for is there."""
         while True:
@@ -252,9 +361,10 @@ class Stage:
         rows = list(self.rows().values_list("status", flat=True))
         if len(rows) < len(self.everybody) or not judge.TERMINAL.issuperset(rows):
             return False
-        return not self._open_positions()
+        return not self.open_positions()
 
-    def _open_positions(self) -> dict[tuple[str, str], int]:
+    def open_positions(self) -> dict[tuple[str, str], int]:
+        """Net units at the stand-in that are not 0, hidden orders' included."""
         clients = {account.client_id for account in self.everybody}
         rows = self.control.ask("GET", "/positions")["positions"]
         return {
@@ -275,7 +385,7 @@ class Stage:
             entry_at=self.entry_at,
             clients=clients,
             orders=[_order(row) for row in book if row["client_id"] in mine],
-            positions={k: q for k, q in self._open_positions().items() if k[0] in mine},
+            positions={k: q for k, q in self.open_positions().items() if k[0] in mine},
             intents=[
                 judge.Intent(
                     i.account.client_id,
@@ -303,13 +413,25 @@ class Stage:
             seen = self.seen(dialect)
             found[dialect] = judge.judge(
                 seen,
-                self.scenario.right,
-                LEGS[self.scenario.shape],
+                self.scenario.rights.get(dialect, self.scenario.right),
+                self.scenario.entries,
                 trouble_at=self.trouble_at,
                 troubled=[c for c in self.troubled if c in seen.clients],
                 foreign=self.foreign,
             )
+            found[dialect].problems.extend(self.problems[dialect])
         return found
+
+
+def _template(shape: str, number: int, times: dict[str, dt.time]) -> Template:
+    if shape == "condor":
+        return make_iron_condor(strategy=times)
+    if shape == "far":
+        return make_template(legs=(leg_spec("BUY", "CE", "OTM30"),), strategy=times)
+    if shape == "crossed" and number % 2:
+        legs = (leg_spec("BUY", "CE"), leg_spec("BUY", "PE"))
+        return make_template(legs=legs, strategy=times)
+    return make_short_straddle(stop_pct=25 if shape == "stopped" else None, strategy=times)
 
 
 def _order(row: Mapping[str, Any]) -> judge.Order:

@@ -215,6 +215,7 @@ class HostileControl(ControlWire):
             ("DELETE", "/tricks"): self._no_tricks,
             ("GET", "/calls"): self._calls,
             ("POST", "/line"): self._line,
+            ("GET", "/peers"): self._peers,
         }
 
     def _trick(self, arguments: Mapping[str, Any]) -> object:
@@ -245,6 +246,10 @@ class HostileControl(ControlWire):
                 for (client_id, operation), stamps in self._hostile.calls.items()
             ]
         }
+
+    def _peers(self, arguments: Mapping[str, Any]) -> object:
+        """From which addresses each access token was used."""
+        return {t: sorted(at) for line in self._lines.values() for t, at in line.peers.items()}
 
     def _line(self, arguments: Mapping[str, Any]) -> object:
         said = dict(arguments)

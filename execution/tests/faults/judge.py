@@ -7,7 +7,7 @@ its rows: what it calls filled, open, missed or alarming is compared with the br
 from __future__ import annotations
 
 import datetime as dt
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -119,6 +119,8 @@ class Verdict:
     late: float | None = None
     alarm: float | None = None
     problems: list[str] = field(default_factory=list)
+    #: How many customers ended how: status and cause.
+    ends: dict[str, int] = field(default_factory=dict)
 
     @property
     def is_right(self) -> bool:
@@ -144,6 +146,7 @@ def judge(
     _positions(seen, right, foreign or {}, verdict)
     _names(seen, right, verdict)
     _alarm(seen, right, trouble_at, troubled or seen.clients, verdict)
+    verdict.ends = dict(Counter(f"{e.status} {e.cause}".strip() for e in seen.executions))
     for (client, kind), count in sorted(seen.calls.items()):
         if count > right.calls.get(kind, count):
             verdict.problems.append(f"{client}: {count} {kind} calls")

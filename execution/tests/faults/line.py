@@ -14,8 +14,9 @@ import re
 import socket
 import struct
 from collections import defaultdict
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 CHUNK: Final = 65536
 RESET: Final = struct.pack("ii", 1, 0)
@@ -55,11 +56,12 @@ class _Way:
     dead: bool = False
     #: Whether the request under way places an order.
     placing: bool = False
+    task: asyncio.Task[Any] | None = None
 
     def reset(self) -> None:
+        """Its close will be a reset. Whoever reads from it is ended before that."""
         with contextlib.suppress(OSError):
             self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-        self.close()
 
     def close(self) -> None:
         for each in (self.client, self.upstream):
@@ -83,6 +85,7 @@ class Line:
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: socket.socket | None = None
         self._fillers: list[socket.socket] = []
+        self._accepting: asyncio.Task[Any] | None = None
 
     async def start(self) -> None:
         """Listen."""
@@ -121,8 +124,10 @@ class Line:
             elif mode is not Mode.REFUSE:
                 self._listen(4096)
         if mode in closed:
-            for way in list(self._ways):
+            for way in self._ways:
                 way.reset()
+                if way.task is not None:
+                    way.task.cancel()
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -136,9 +141,12 @@ class Line:
         self.port = listener.getsockname()[1]
         self._listener = listener
         if backlog:
-            self._spawn(self._accept(listener))
+            self._accepting = self._spawn(self._accept(listener))
 
     def _unlisten(self) -> None:
+        if self._accepting is not None:
+            self._accepting.cancel()  # before its socket is closed, and the number given away
+            self._accepting = None
         for each in (*self._fillers, self._listener):
             if each is not None:
                 each.close()
@@ -163,26 +171,29 @@ class Line:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._spawn(self._serve(client, peer))
 
-    def _spawn(self, work: object) -> None:
-        task = asyncio.ensure_future(work)  # type: ignore[call-overload]
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[Any]:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     # -- forwarding --------------------------------------------------------------------------
     async def _serve(self, client: socket.socket, peer: str) -> None:
         upstream = socket.socket()
         for each in (client, upstream):
             each.setblocking(False)
-        way = _Way(client, upstream, peer)
+        way = _Way(client, upstream, peer, task=asyncio.current_task())
         try:
             await self._passing(None)
             await asyncio.get_running_loop().sock_connect(upstream, ("127.0.0.1", self._upstream))
             self._ways.add(way)
             pumps = {asyncio.create_task(self._there(way)), asyncio.create_task(self._back(way))}
-            _, running = await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-            for pump in running:
-                pump.cancel()
-            await asyncio.gather(*pumps, return_exceptions=True)
+            try:
+                await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for pump in pumps:
+                    pump.cancel()
+                await asyncio.gather(*pumps, return_exceptions=True)
         except OSError:
             pass
         finally:

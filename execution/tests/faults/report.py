@@ -68,6 +68,9 @@ def table(rows: Sequence[Row]) -> str:
     lines.insert(1, "  ".join("-" * width for width in widths))
     for row in rows:
         lines += [f"{row.scenario} {row.dialect}: {text}" for text in row.verdict.problems[:6]]
+        if row.verdict.problems:
+            ends = ", ".join(f"{count} {end}" for end, count in row.verdict.ends.items())
+            lines.append(f"{row.scenario} {row.dialect}: {ends}")
     right = sum(row.verdict.is_right for row in rows)
     return "\n".join([*lines, f"{right} of {len(rows)} right"])
 

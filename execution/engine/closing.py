@@ -63,6 +63,7 @@ class ClosingDesk:
             (execution, order)
             for execution, order in exits
             if (execution.id, order.leg_key) not in self._busy
+            and not _is_stale(execution, order)
             and self._may_be_tried((execution.id, order.leg_key), now_mono)
             and not self._sabotaged(execution, order)
         ]
@@ -353,6 +354,16 @@ class ClosingDesk:
         report = self._paper.setdefault(intent.account_id, PaperBook()).place(order, quote)
         outcome.apply_report(intent, report, at=now, now_mono=now_mono)
         self._executor.rounds.changed(intent)
+
+
+def _is_stale(execution: LiveExecution, order: ExitOrder) -> bool:
+    """Whether the leg has had this exit since it was decided.
+
+    A round writes between deciding and asking, and a slow write lets an exit that was under way
+    then leave and fill. Seen: 352 legs "closed outside" though every exit had filled.
+    """
+    tries = exit_tries(execution, order.leg_key)
+    return any(intent.attempt_group >= order.attempt_group for intent in tries)
 
 
 def _outside_change(execution: LiveExecution) -> StatusChange:

@@ -114,7 +114,7 @@ def network_away(stage: Stage) -> Iterator[Wait]:
 
 def second_login(stage: Stage) -> Iterator[Wait]:
     """Everybody has logged in again shortly before the entry; the old sessions are dead."""
-    yield -3
+    yield -3.6
     stage.end_sessions()
     stage.log_in()
 
@@ -268,7 +268,7 @@ SCENARIOS: Final = (
         settings=LONG_GRACE,
         alone=True,
     ),
-    Scenario("d3", "everybody logs in again at T - 3", second_login, Right()),
+    Scenario("d3", "everybody logs in again at T - 3.6", second_login, Right()),
     Scenario(
         "d4",
         "the first send hidden, the second refused for margin",

@@ -68,10 +68,13 @@ def _play_wave(ground: Ground, wave: Sequence[Scenario]) -> Iterator[Row]:
     begun = time.monotonic()
     stages = [Stage(ground, scenario) for scenario in wave]
     ground.start_executor()
+    waiting: list[Stage] = []
     for stage in stages:
         at = clock.now() + dt.timedelta(seconds=LEAD + 1)
         stage.publish(at.replace(microsecond=0), stage.scenario.hold)
-    waiting = list(stages)
+        waiting.append(stage)
+        for published in waiting:  # publishing takes a while, and the first ones' clocks run
+            published.play_on()
     while waiting:
         for stage in waiting:
             stage.play_on()

@@ -158,7 +158,7 @@ def bulky(answer: Answer, megabytes: float) -> Answer:
             )
             if name in row
         }
-        copies = int(megabytes * 1_000_000 / max(len(json.dumps(row)), 1))
+        copies = int(megabytes * 1_000_000 / len(to_json(row)))
         key = "order_id" if "order_id" in row else "norenordno"
         return rows + [row | {key: f"9{number:014d}"} for number in range(copies)]
 

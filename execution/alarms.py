@@ -102,7 +102,13 @@ ALARMS: Final[Mapping[str, str]] = {
 #: Those that end by themselves, with the wait that they tell of.
 CLOCK: Final = frozenset(PROMISES)
 #: Those that tell of an exit that does not get on: over when the position is closed.
-ENDED_BY_CLOSING: Final = frozenset({EXIT_UNFILLED, PRICE_BAND, DAILY_LIMIT, NO_WITNESS})
+ENDED_BY_CLOSING: Final = UNREACHABLE | {
+    EXIT_UNFILLED,
+    PRICE_BAND,
+    DAILY_LIMIT,
+    NO_WITNESS,
+    SELF_TRADE,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,6 +131,8 @@ class LiveRun:
     run_exit: str = ""
     watches: dict[str, Watch] = field(default_factory=dict)
     closes_at: dt.datetime | None = None
+    # leg -> monotonic seconds at which it had its newest usable price
+    priced_mono: dict[str, float] = field(default_factory=dict)
     # unix seconds, for the check at every single send
     entry_unix: float = field(init=False)
     grace_unix: float = field(init=False)
@@ -168,6 +170,8 @@ class LiveExecution:
     message: str = ""
     # alarms that were raised and whose fact is not over: none of them is raised a second time
     alarms: set[Key] = field(default_factory=set)
+    # leg ('' for all of it) -> monotonic seconds since which it should have left
+    waits: dict[str, float] = field(default_factory=dict)
     # leg -> signed units that somebody else traded against us (I5): already off our position
     closed_outside: dict[str, int] = field(default_factory=dict)
     intents: list[LiveIntent] = field(default_factory=list)

@@ -39,6 +39,8 @@ class Actor:
         self.next_read_mono = 0.0
         self.reads = 0
         self.reading = False
+        #: When its newest successful read began (monotonic seconds); None: there was none.
+        self.read_mono: float | None = None
         self._rests_until = 0.0
 
     async def rested(self) -> None:

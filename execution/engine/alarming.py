@@ -8,14 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import structlog
-
-from execution.alarms import TOLD, Alarm, Key, means
+from execution.alarms import TOLD, Alarm, Key
 from execution.engine.alarmwriting import About, Cleared, Raised
 from execution.engine.writing import Batch
-from execution.live import LiveExecution, LiveRun
-
-log = structlog.get_logger(__name__)
+from execution.live import LiveExecution
 
 
 class AlarmDesk:
@@ -104,25 +100,3 @@ class AlarmDesk:
         """``batch`` was not written: what is said by now stands before what was in it."""
         self._raised = {(r.about, r.alarm.key): r for r in batch.raised} | self._raised
         self._cleared = {(c.about, (c.cause, c.leg)): c for c in batch.cleared} | self._cleared
-
-    @staticmethod
-    def log(raised: Iterable[Raised]) -> None:
-        """One line for each alarm that is open now and was not before."""
-        for one in raised:
-            execution, run, account = one.about.ids
-            log.error(
-                "alarm_raised",
-                cause=one.alarm.cause,
-                means=means(one.alarm.cause),
-                execution=execution,
-                run=run,
-                account=account,
-                leg=one.alarm.leg,
-                order=one.alarm.order,
-                words=one.alarm.words,
-            )
-
-
-def about_run(run: LiveRun) -> About:
-    """About a run: whichever executor finds it raises it, and it is raised once."""
-    return About(run_id=run.id)

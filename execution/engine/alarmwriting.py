@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from execution.alarms import CLOCK, ENDED_BY_CLOSING, Alarm, plain
-from execution.engine import sqlbatch
+from execution.alarms import CLOCK, ENDED_BY_CLOSING, Alarm, means, plain
+from execution.engine import facts, sqlbatch
 from execution.live import LiveExecution
 from execution.models import Alarm as AlarmRow
 
@@ -46,11 +46,13 @@ class About:
     run_id: int | None = None
     account_id: int | None = None
     shard: int | None = None
+    #: How the log calls it.
+    name: str = field(default="", compare=False)
 
     @classmethod
     def of(cls, execution: LiveExecution) -> About:
         """About an execution."""
-        return cls(execution_id=execution.id, shard=execution.shard)
+        return cls(execution_id=execution.id, shard=execution.shard, name=execution.public_id)
 
     @property
     def ids(self) -> tuple[int | None, int | None, int | None]:
@@ -114,6 +116,24 @@ def _row(one: Raised, owner: str, now: dt.datetime) -> tuple[Any, ...]:
         "",
         "",
     )
+
+
+def log_alarms(raised: Sequence[Raised], cleared: Sequence[Cleared]) -> None:
+    """One line for each alarm that is open now and was not, and for each that is over."""
+    for one in raised:
+        facts.note(
+            "alarm_raised",
+            "error",
+            about=one.about.name,
+            account=one.about.account_id,
+            cause=one.alarm.cause,
+            means=means(one.alarm.cause),
+            leg=one.alarm.leg,
+            tag=one.alarm.order,
+            words=plain(one.alarm.words, 300),
+        )
+    for end in cleared:
+        facts.note("alarm_over", about=end.about.name, cause=end.cause, leg=end.leg, fact=end.fact)
 
 
 def clear_alarms(cursor: Any, cleared: Sequence[Cleared], *, now: dt.datetime) -> None:

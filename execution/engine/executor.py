@@ -24,6 +24,7 @@ from execution.clocks import in_words
 from execution.engine import facts, leases, loading
 from execution.engine.accounts import Accounts
 from execution.engine.actors import Actors
+from execution.engine.alarmclock import AlarmClock
 from execution.engine.control import ControlWatch
 from execution.engine.dbpool import DatabaseDown, DatabasePool
 from execution.engine.entry import EntryDesk
@@ -87,6 +88,7 @@ class Executor:
         self.entry = EntryDesk(self)
         self.risk = RiskDesk(self)
         self.recovery = Recovery(self)
+        self.alarm_clock = AlarmClock(self)
         facts.FACTS.wait_while(self._is_quiet)
 
     def _is_quiet(self) -> bool:
@@ -126,6 +128,7 @@ class Executor:
             self.updates.loop,
             self.risk.loop,
             self.risk.requests_loop,
+            self.alarm_clock.loop,
         )
         tasks = [asyncio.create_task(self._guard(loop)) for loop in loops]
         await self._asked_to_stop(tasks)

@@ -7,8 +7,12 @@ from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from django.db.models import Q
+
 from brokers.base import BrokerInstrument, Side
+from execution.alarms import Key
 from execution.engine import facts
+from execution.engine.alarmwriting import About
 from execution.live import LiveExecution, LiveIntent, LiveRun
 from execution.models import Alarm, Execution, LegWatch, OrderIntent, Run, RunDecision
 from execution.plan import ResolvedLeg
@@ -151,6 +155,21 @@ def load_executions(
         for alarm in Alarm.objects.filter(execution_id__in=list(found), cleared_at__isnull=True):
             found[alarm.execution_id].alarms.add((alarm.cause, alarm.leg_key))
     return list(found.values())
+
+
+def alarms_about(abouts: Collection[About]) -> list[tuple[About, Key]]:
+    """What was raised about accounts and runs, and is not over."""
+    by_ids = {(about.run_id, about.account_id): about for about in abouts}
+    rows = Alarm.objects.filter(
+        Q(run_id__in=[about.run_id for about in abouts if about.run_id])
+        | Q(account_id__in=[about.account_id for about in abouts if about.account_id]),
+        cleared_at__isnull=True,
+    )
+    return [
+        (by_ids[row.run_id, row.account_id], (row.cause, row.leg_key))
+        for row in rows
+        if (row.run_id, row.account_id) in by_ids
+    ]
 
 
 def armed_ids(run_id: int, shards: Collection[int]) -> set[int]:

@@ -213,6 +213,7 @@ class BookPoller:
             log.warning("book_too_long", account=channel.account_id, orders=len(book.orders))
             return BookRead(ok=False)
         if book.ok:
+            actor.read_mono = started
             self._apply(channel, book.orders, started)
         elif book.cause == "SESSION_EXPIRED":
             self._forget(channel)

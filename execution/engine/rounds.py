@@ -225,7 +225,6 @@ class Rounds:
         self.alarms.take(batch)
         if batch:
             written = await self._write(batch, now)
-            self.alarms.log(written.raised)
             self._refused(written, now_mono)
             self._tell(batch, written)
             self._granted(batch, written, now)

@@ -14,6 +14,7 @@ from execution.live import LiveRun
 from execution.pricing import mark
 from execution.risk import trigger
 from marketplace.ports import QUOTES, Need
+from quantleap.core import clock
 
 if TYPE_CHECKING:
     from execution.engine.executor import Executor
@@ -43,7 +44,7 @@ class RiskDesk:
     async def once(self) -> None:
         """One look."""
         executor = self._executor
-        held = [run for run in executor.runs.values() if self._held(run)]
+        held = [run for run in executor.runs.values() if self.holds(run)]
         now = executor.now()
         coming = {run.strategy.underlying for run in executor.runs.values() if self._near(run, now)}
         contracts = {
@@ -71,6 +72,7 @@ class RiskDesk:
                 if worth is None:  # an old trade under a book with one side: no rule can be judged
                     log.warning("risk_without_price", run=run.public_id, leg=leg_key)
                     continue
+                run.priced_mono[leg_key] = clock.monotonic()
                 kind = trigger(watch, worth.price)
                 if kind is None:
                     continue
@@ -87,7 +89,8 @@ class RiskDesk:
         lead = dt.timedelta(seconds=self._executor.timing.connect_lead)
         return run.status == "ARMED" and not run.resolved and run.entry_at - lead <= now
 
-    def _held(self, run: LiveRun) -> bool:
+    def holds(self, run: LiveRun) -> bool:
+        """Whether stops and targets of ``run`` are judged: it is held, and stays so."""
         return (
             bool(run.resolved)
             and not run.run_exit

@@ -24,6 +24,7 @@ from execution.engine.alarmwriting import (
     clear_alarms,
     clear_with_execution,
     insert_alarms,
+    log_alarms,
 )
 from execution.engine.bisecting import write_apart
 from execution.engine.refusals import Refused, ask_for_a_person
@@ -113,9 +114,9 @@ class Batch:
     results: list[LiveIntent] = field(default_factory=list)
     sending: list[tuple[LiveIntent, str]] = field(default_factory=list)
     inserts: list[tuple[LiveExecution, LiveIntent]] = field(default_factory=list)
-    statuses: list[StatusChange] = field(default_factory=list)
     cleared: list[Cleared] = field(default_factory=list)
     raised: list[Raised] = field(default_factory=list)
+    statuses: list[StatusChange] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return any(getattr(self, one.name) for one in fields(self))
@@ -126,22 +127,22 @@ class Batch:
             *(("result", intent.execution_id, intent) for intent in self.results),
             *(("sending", intent.execution_id, (intent, tag)) for intent, tag in self.sending),
             *(("insert", execution.id, (execution, i)) for execution, i in self.inserts),
-            *(("status", change.execution.id, change) for change in self.statuses),
             *(("cleared", one.about.execution_id or 0, one) for one in self.cleared),
             *(("raised", one.about.execution_id or 0, one) for one in self.raised),
+            *(("status", change.execution.id, change) for change in self.statuses),
         ]
 
     @classmethod
     def of(cls, items: Sequence[Item]) -> Batch:
         """A batch of these items."""
-        kinds = ("result", "sending", "insert", "status", "cleared", "raised")
+        kinds = ("result", "sending", "insert", "cleared", "raised", "status")
         found: dict[str, list[Any]] = {kind: [] for kind in kinds}
         for kind, _, what in items:
             found[kind].append(what)
         return cls(*(found[kind] for kind in kinds))
 
 
-#: What is written (result, sending, insert, status, cleared, raised), of which execution (0: of
+#: What is written (result, sending, insert, cleared, raised, status), of which execution (0: of
 #: none), and the thing itself.
 Item = tuple[str, int, Any]
 
@@ -230,6 +231,7 @@ def write(batch: Batch, *, owner: str, tokens: Mapping[int, int], now: dt.dateti
     if refused:
         ask_for_a_person(refused, owner=owner, tokens=tokens, now=now)
     parts = apart.results
+    log_alarms([one for part in parts for one in part.raised], batch.cleared)
     return Written(
         frozenset().union(*(part.shards for part in parts)),
         frozenset().union(*(part.sending for part in parts)),
@@ -284,12 +286,13 @@ def _write(batch: Batch, *, owner: str, tokens: Mapping[int, int], now: dt.datet
         )
         inserts = [(e, i) for e, i in batch.inserts if e.shard in shards]
         written.inserted = insert_intents(cursor, inserts)
-        changes = [c for c in batch.statuses if c.execution.shard in shards]
-        written.statuses = write_statuses(cursor, changes, now=now)
+        # Before the statuses: whoever is over by this batch waits for nothing any more.
         mine = {None, *shards}
         clear_alarms(cursor, [c for c in batch.cleared if c.about.shard in mine], now=now)
         raised = [r for r in batch.raised if r.about.shard in mine]
         written.raised = insert_alarms(cursor, raised, owner=owner, now=now)
+        changes = [c for c in batch.statuses if c.execution.shard in shards]
+        written.statuses = write_statuses(cursor, changes, now=now)
     return written
 
 

@@ -24,7 +24,7 @@ ROUNDS ?= 20
 PORTFOLIOS ?= 200
 freeze-rounds: ROUNDS = 50
 
-.PHONY: help run play demo demo-controls faults kill-rounds freeze-rounds billing-kill-rounds billing-oracle test coverage test-parallel test-process browser lint bench lock clean
+.PHONY: help run play demo week demo-controls faults kill-rounds freeze-rounds billing-kill-rounds billing-oracle test coverage test-parallel test-process browser lint bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -38,6 +38,9 @@ play: $(RUNTIME) ## See trades on any day: a trading morning with customers (POR
 
 demo: $(RUNTIME) ## One whole trading day over HTTP, judged; report in var/demo (KEEP=1 leaves it open)
 	$(BIN)/python -m clients.demo.run $(if $(KEEP),--keep)
+
+week: $(RUNTIME) ## Five trading days with one executor, judged every evening; report in var/week (SHORT=1: two)
+	$(BIN)/python -m clients.week.run $(if $(SHORT),--short)
 
 demo-controls: $(RUNTIME) ## Break one thing at a time; each demo check must notice its own
 	$(BIN)/python -m clients.demo.controls

@@ -9,7 +9,7 @@ from typing import Final
 
 from clients.demo.forms import Browser, Page, PageError
 from clients.demo.money import Payment
-from clients.demo.story import DAY, GST_PERCENT, HOME_STATE, PARTNER_BPS, UNDERLYING, Hours, Plan
+from clients.demo.story import DAY, GST_PERCENT, HOME_STATE, PARTNER_BPS, Hours, Plan
 
 PERMISSIONS: Final = (
     "marketplace:read",
@@ -95,7 +95,7 @@ class Staff:
         form = page.form_with("name", "strategies-TOTAL_FORMS")
         form.set("name", plan.name)
         form.set("description", plan.description)
-        form.set_by_label("index", UNDERLYING)
+        form.set_by_label("index", plan.underlying)
         form.set_by_label("pricing_type", "PAID")
         form.set("prices-0-monthly_fee", str(plan.fee))
         for name in [one for one in form.fields if one.startswith("strategies-")]:
@@ -207,7 +207,7 @@ def _strategies(plan: Plan, hours: Sequence[Hours]) -> Iterable[tuple[str, str]]
 def _strategy(prefix: str, number: int, plan: Plan, hours: Hours) -> Iterable[tuple[str, str]]:
     yield f"{prefix}-position", str(number)
     yield f"{prefix}-name", hours.name
-    yield f"{prefix}-underlying", UNDERLYING
+    yield f"{prefix}-underlying", plan.underlying
     yield f"{prefix}-entry_time", hours.entry.isoformat("seconds")
     yield f"{prefix}-exit_time", hours.exit.isoformat("seconds")
     yield f"{prefix}-order_rule", "BUY_FIRST"

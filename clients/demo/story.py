@@ -79,6 +79,7 @@ class Plan:
     fee: Decimal
     stop_percent: str = ""
     move_to_cost: str = "OFF"
+    underlying: str = UNDERLYING
 
 
 PLANS: Final = (

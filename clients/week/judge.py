@@ -1,0 +1,256 @@
+"""Judges an evening. Pure: the story and what was seen in, what is wrong out.
+
+The oracle is the brokers' own book. Every check looks at one thing; a control of the tests turns
+each of them, and only it, false.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Final
+
+from clients.demo.evidence import code_of
+from clients.week.story import Day, Follower, Offer, followings
+
+OVER: Final = frozenset({"CLOSED", "FAILED", "MISSED", "WITHDRAWN"})
+PAISA: Final = Decimal("0.01")
+Problems = Iterator[str]
+#: Broker, client, symbol.
+Place = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class BookOrder:
+    """One order in a broker's own book; quantities in units, price the average in rupees."""
+
+    broker: str
+    client_id: str
+    tag: str
+    symbol: str
+    side: str
+    filled: int
+    price: Decimal
+    received_at: dt.datetime
+
+    @property
+    def code(self) -> str:
+        """The intent it belongs to; '' for an order that is not ours."""
+        return code_of(self.tag)
+
+    @property
+    def place(self) -> Place:
+        """Where it counts."""
+        return self.broker, self.client_id, self.symbol
+
+    @property
+    def signed(self) -> int:
+        """Units bought (positive) or sold."""
+        return self.filled if self.side == "BUY" else -self.filled
+
+    @property
+    def cash(self) -> Decimal:
+        """Rupees that it brought (positive) or cost."""
+        return -self.signed * self.price
+
+
+@dataclass(frozen=True)
+class OurOrder:
+    """One order as the partner's API tells it."""
+
+    tag: str
+    symbol: str
+    side: str
+    filled: int
+
+    @property
+    def signed(self) -> int:
+        """Units bought (positive) or sold."""
+        return self.filled if self.side == "BUY" else -self.filled
+
+
+@dataclass(frozen=True)
+class Traded:
+    """One execution as the partner's API tells it. ``pnl`` rupees, None where nobody knows."""
+
+    follower: Follower
+    offer: Offer
+    status: str
+    cause: str
+    pnl: Decimal | None
+    orders: tuple[OurOrder, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """For the report."""
+        return f"{self.follower.name}, {self.offer.plan.key}"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it can be open."""
+        return self.status in OVER
+
+    def open_places(self) -> set[Place]:
+        """Where its own orders do not come to nothing."""
+        customer = self.follower.customer
+        held: Counter[str] = Counter()
+        for order in self.orders:
+            held[order.symbol] += order.signed
+        return {(customer.broker, customer.client_id, symbol) for symbol in held if held[symbol]}
+
+
+@dataclass(frozen=True)
+class Evening:
+    """Everything that is looked at on one evening.
+
+    ``executors``: process ids that the executor had in the course of the day, in order;
+    ``expected_executors`` how many the story calls for. ``stray`` counts orders of a closed day.
+    """
+
+    day: Day
+    executions: Sequence[Traded] = ()
+    book: Sequence[BookOrder] = ()
+    net: Mapping[Place, int] = field(default_factory=dict)
+    #: Executions of earlier days that are not over.
+    left_open: Sequence[Traded] = ()
+    executors: Sequence[int] = ()
+    expected_executors: int = 1
+    stray: int = 0
+
+    @property
+    def hand(self) -> list[BookOrder]:
+        """What customers traded in their broker's app."""
+        return [order for order in self.book if not order.code and order.filled]
+
+    def by_code(self) -> dict[str, list[BookOrder]]:
+        """The brokers' orders of each intent."""
+        found: dict[str, list[BookOrder]] = defaultdict(list)
+        for order in self.book:
+            if order.code:
+                found[order.code].append(order)
+        return found
+
+
+# -- the checks: each yields what is wrong ---------------------------------------------------------
+def everyone_traded_or_is_named(evening: Evening) -> Problems:
+    """Every subscription has an execution, closed without a cause or with the one of the story."""
+    seen = {(id(one.follower), one.offer.plan.key): one for one in evening.executions}
+    for follower, offer in followings():
+        one = seen.get((id(follower), offer.plan.key))
+        excuse = evening.day.excused(follower)
+        if one is None:
+            yield f"{follower.name}, {offer.plan.key}: no execution"
+        elif excuse:
+            if one.cause != excuse:
+                yield f"{one.name}: {one.status} {one.cause or 'no cause'}, the story: {excuse}"
+        elif one.status != "CLOSED" or one.cause:
+            yield f"{one.name}: {one.status} {one.cause or 'no cause'}"
+
+
+def nothing_open_without_a_name(evening: Evening) -> Problems:
+    """Whatever is open in the evening, here or at a broker, has a cause that a person can read.
+
+    A position is named by an execution that has it open, and not by another trouble of the same
+    account; nobody opens a position by hand in this story.
+    """
+    named: set[Place] = set()
+    for one in (*evening.executions, *evening.left_open):
+        if one.cause:
+            named |= one.open_places()
+        elif not one.is_over:
+            yield f"{one.name}: {one.status} in the evening, and nobody says why"
+    for place, quantity in evening.net.items():
+        if quantity and place not in named:
+            yield f"{' '.join(place)}: {quantity} units open at the broker, and nobody says why"
+
+
+def books_agree(evening: Evening) -> Problems:
+    """Our orders and the brokers' are the same, and filled alike."""
+    theirs = evening.by_code()
+    ours = {code_of(o.tag): (one, o) for one in evening.executions for o in one.orders}
+    for code, rows in theirs.items():
+        if code not in ours:
+            yield f"{rows[0].client_id}: the broker's {rows[0].tag} is unknown here"
+    for code, (one, order) in ours.items():
+        there = sum(row.filled for row in theirs.get(code, ()))
+        if order.filled != there:
+            yield f"{one.name}: {order.tag} filled {order.filled} here, {there} at the broker"
+
+
+def positions_agree(evening: Evening) -> Problems:
+    """What the brokers hold is what was filled for us and what customers traded by hand."""
+    held: Counter[Place] = Counter()
+    for order in evening.book:
+        held[order.place] += order.signed
+    for place in sorted({*held, *evening.net}):
+        if held[place] != evening.net.get(place, 0):
+            yield f"{' '.join(place)}: fills {held[place]}, position {evening.net.get(place, 0)}"
+
+
+def profit_is_true_or_null(evening: Evening) -> Problems:
+    """P&L is what the broker's trades come to, to the paisa; unknown only with a cause."""
+    theirs = evening.by_code()
+    for one in evening.executions:
+        if one.pnl is None:
+            if one.status == "CLOSED" and not one.cause:
+                yield f"{one.name}: closed without a P&L, and nobody says why"
+            continue
+        rows = [row for order in one.orders for row in theirs.get(code_of(order.tag), ())]
+        truth = sum((row.cash for row in rows), Decimal(0)).quantize(PAISA)
+        if sum(row.signed for row in rows):
+            yield f"{one.name}: a P&L of {one.pnl} for what is not flat at the broker"
+        elif one.pnl.quantize(PAISA) != truth:
+            yield f"{one.name}: P&L {one.pnl}, the broker's trades come to {truth}"
+
+
+def nothing_twice(evening: Evening) -> Problems:
+    """No intent has two orders that filled."""
+    for code, rows in evening.by_code().items():
+        if sum(row.filled > 0 for row in rows) > 1:
+            yield f"{rows[0].client_id}: {len(rows)} orders of {code} filled"
+
+
+def nothing_early(evening: Evening) -> Problems:
+    """No order reached a broker before its strategy's entry second."""
+    theirs = evening.by_code()
+    for one in evening.executions:
+        entry = dt.datetime.combine(evening.day.date, one.offer.hours.entry)
+        for order in one.orders:
+            for row in theirs.get(code_of(order.tag), ()):
+                wall = row.received_at.replace(tzinfo=None)
+                if wall < entry:
+                    yield f"{one.name}: {order.tag} arrived at {wall:%H:%M:%S.%f}"
+
+
+def one_executor_lived(evening: Evening) -> Problems:
+    """The executor lived through the day, but where the story stops one."""
+    if len(evening.executors) != evening.expected_executors:
+        pids = ", ".join(str(pid) for pid in evening.executors)
+        yield f"executors of the day: {pids}; the story has {evening.expected_executors}"
+
+
+def closed_days_are_quiet(evening: Evening) -> Problems:
+    """On the days before this one on which the exchange was closed nothing was ordered."""
+    if evening.stray:
+        yield f"{evening.stray} orders on a closed day"
+
+
+CHECKS: Final = (
+    everyone_traded_or_is_named,
+    nothing_open_without_a_name,
+    books_agree,
+    positions_agree,
+    profit_is_true_or_null,
+    nothing_twice,
+    nothing_early,
+    one_executor_lived,
+    closed_days_are_quiet,
+)
+
+
+def judge(evening: Evening) -> dict[str, list[str]]:
+    """What is wrong, by check; an empty list: it holds."""
+    return {check.__name__: list(check(evening)) for check in CHECKS}

@@ -1,0 +1,195 @@
+"""What the week does to its installation and at the brokers: jumps, hand trades, second workers."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import requests
+
+from clients.demo.broker import Simulator
+from clients.demo.installation import ROOT, Installation, InstallationError
+from clients.demo.story import IST, Customer
+from clients.week.judge import BookOrder, Place
+
+POLL: Final = 0.25
+#: Seconds for which somebody waits for a process, a login or a list, at most.
+PATIENCE: Final = 60.0
+OFFSET: Final = struct.Struct("<d")  # docs/adr/0044: the file by which living clocks are moved
+
+
+class TimeMachine:
+    """The clock of an installation whose processes live on. It only goes forward."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._path = installation.base_dir / "run" / "clock"
+
+    def now(self) -> dt.datetime:
+        """The installation's own time, in India."""
+        (offset,) = OFFSET.unpack(self._path.read_bytes())
+        return dt.datetime.fromtimestamp(time.time() + offset, IST)
+
+    def jump(self, day: dt.date, wall: dt.time) -> None:
+        """Everybody's clock shows this moment now; nothing where that is past already."""
+        to = dt.datetime.combine(day, wall, IST)
+        if to <= self.now():
+            return
+        with self._path.open("r+b") as shared:
+            shared.write(OFFSET.pack(to.timestamp() - time.time()))
+
+
+class Street:
+    """The brokers' side: their books, their customers' apps, their faults."""
+
+    def __init__(self, simulator: Simulator) -> None:
+        self.simulator = simulator
+
+    def book(self, day: dt.date) -> list[BookOrder]:
+        """The orders of one day, at all brokers."""
+        return [order for order in self._every_order() if order.received_at.date() == day]
+
+    def _every_order(self) -> list[BookOrder]:
+        return [
+            BookOrder(
+                broker=row["broker"],
+                client_id=row["client_id"],
+                tag=row["tag"],
+                symbol=row["symbol"],
+                side=row["side"],
+                filled=row["filled_quantity"],
+                price=Decimal(row["average_price"]),
+                received_at=dt.datetime.fromisoformat(row["received_at"]).astimezone(IST),
+            )
+            for row in self.simulator.call("GET", "/book")["orders"]
+        ]
+
+    def net(self) -> dict[Place, int]:
+        """What is not flat."""
+        return self.simulator.net_positions()
+
+    def close_by_hand(self, customer: Customer) -> str:
+        """A customer of Zerodha squares off one position in the broker's own app; its symbol."""
+        held = [
+            (symbol, quantity)
+            for (_, client_id, symbol), quantity in sorted(self.net().items())
+            if client_id == customer.client_id
+        ]
+        if not held:
+            raise InstallationError(f"{customer.client_id} holds nothing to close by hand")
+        symbol, quantity = held[0]
+        session = {"broker": customer.broker, "api_key": "theapp", "client_id": customer.client_id}
+        token = self.simulator.call("POST", "/sessions", session)["access_token"]
+        order = {
+            "exchange": "NFO",
+            "tradingsymbol": symbol,
+            "transaction_type": "BUY" if quantity < 0 else "SELL",
+            "quantity": abs(quantity),
+            "product": "MIS",
+            "order_type": "MARKET",
+            "market_protection": "-1",
+            "validity": "DAY",
+            "tag": "byhand",
+        }
+        answer = requests.post(
+            f"{self.simulator.kite}/orders/regular",
+            data=order,
+            headers={"Authorization": f"token theapp:{token}"},
+            timeout=20,
+        )
+        if answer.status_code != 200:
+            raise InstallationError(f"the broker's app refused: {answer.text[:200]}")
+        place = (customer.broker, customer.client_id, symbol)
+        wait_for(lambda: place not in self.net(), "the fill of what was closed by hand")
+        return symbol
+
+    def refuse_exits(self, customer: Customer) -> None:
+        """From now on this broker refuses what this customer buys back."""
+        match = {"broker": customer.broker, "client_id": customer.client_id, "side": "BUY"}
+        fault = {"kind": "reject", "cause": "RISK", "match": match, "count": None}
+        self.simulator.call("POST", "/faults", fault)
+
+    def forget_faults(self) -> None:
+        """Nobody refuses anything any more."""
+        self.simulator.call("DELETE", "/faults")
+
+
+class Operator:
+    """Whoever restarts and deploys."""
+
+    def __init__(self, installation: Installation) -> None:
+        self.installation = installation
+
+    def executor(self) -> int:
+        """Process id of the installation's executor; 0 while there is none."""
+        found: dict[str, Any] = self.installation.read("ready.json")
+        return int(found["pids"].get("executor", 0))
+
+    def restart(self) -> None:
+        """Stop the executor in order; whoever supervises it starts the next one."""
+        before = self.executor()
+        os.kill(before, signal.SIGTERM)
+        wait_for(lambda: self.executor() not in (0, before), "the next executor")
+
+    def deploy(self) -> None:
+        """A rolling deployment: a second worker, then the first one's successor, then it leaves."""
+        log = self.installation.base_dir / "log" / "second.log"
+        with log.open("ab") as output:
+            second = subprocess.Popen(
+                (
+                    *(sys.executable, "-m", "celery", "-A", "quantleap", "worker"),
+                    *("-n", "second@%h", "-P", "threads", "-c", "2", "-Q", "execution"),
+                    *("-l", "INFO", "--without-gossip", "--without-mingle"),
+                ),
+                cwd=ROOT,
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            wait_for(lambda: _says(log, "executor_started"), "the second worker")
+            time.sleep(5.0)  # heartbeats tell the first one that it is not alone
+            self.restart()
+            time.sleep(8.0)  # and the successor claims its share
+        finally:
+            second.terminate()
+            try:
+                second.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                second.kill()
+                second.wait()
+
+    def _environment(self) -> dict[str, str]:
+        """That of the installation's own parts, as its shell file has it."""
+        lines = (self.installation.base_dir / "run" / "environment.sh").read_text().splitlines()
+        script = "; ".join([*lines, "env -0"])
+        said = subprocess.run(
+            ("sh", "-c", script),
+            env=self.installation.environment(),
+            capture_output=True,
+            check=True,
+        ).stdout.decode()
+        found = dict(pair.split("=", 1) for pair in said.split("\0") if "=" in pair)
+        return {**found, "DJANGO_SETTINGS_MODULE": "quantleap.settings.local"}
+
+
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
+    """Poll; InstallationError when it does not come."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise InstallationError(f"{what} did not come within {seconds:.0f} s")
+        time.sleep(POLL)
+
+
+def _says(path: Path, word: str) -> bool:
+    return path.exists() and word in path.read_text(errors="replace")

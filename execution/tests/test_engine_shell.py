@@ -110,6 +110,21 @@ def test_a_session_that_dies_is_told_asked_no_more_and_resumes_after_the_next_lo
     assert open_at_brokers(house.control) == []
 
 
+def test_who_logged_in_again_at_noon_left_late_and_with_an_alarm(
+    house: House, executor: Callable[[], Any]
+) -> None:
+    """Seen in a simulated week: the exit met a session that the second login had ended, waited for
+    the next look, and a closed execution kept SESSION_EXPIRED as the reason of its failure."""
+    accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 9)), 2)
+    executor()
+    wait_until(lambda: Execution.objects.filter(status="OPEN").count() == 2, 40)
+    log_in_again(house, accounts)
+    wait_until(runs_closed, 60)
+    found = [(one.status, one.cause, one.needs_attention) for one in Execution.objects.all()]
+    assert found == [("CLOSED", "", False)] * 2
+    assert open_at_brokers(house.control) == []
+
+
 def test_the_exits_of_a_disabled_account_were_missed(
     house: House, executor: Callable[[], Any]
 ) -> None:

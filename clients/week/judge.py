@@ -106,7 +106,7 @@ class Traded:
 class Evening:
     """Everything that is looked at on one evening.
 
-    ``executors``: process ids that the executor had in the course of the day, in order;
+    ``executors``: those of the installation's worker that lived on this day, in order;
     ``expected_executors`` how many the story calls for. ``stray`` counts orders of a closed day.
     """
 
@@ -116,7 +116,7 @@ class Evening:
     net: Mapping[Place, int] = field(default_factory=dict)
     #: Executions of earlier days that are not over.
     left_open: Sequence[Traded] = ()
-    executors: Sequence[int] = ()
+    executors: Sequence[str] = ()
     expected_executors: int = 1
     stray: int = 0
 
@@ -228,8 +228,8 @@ def nothing_early(evening: Evening) -> Problems:
 def one_executor_lived(evening: Evening) -> Problems:
     """The executor lived through the day, but where the story stops one."""
     if len(evening.executors) != evening.expected_executors:
-        pids = ", ".join(str(pid) for pid in evening.executors)
-        yield f"executors of the day: {pids}; the story has {evening.expected_executors}"
+        names = ", ".join(evening.executors)
+        yield f"executors of the day: {names}; the story has {evening.expected_executors}"
 
 
 def closed_days_are_quiet(evening: Evening) -> Problems:

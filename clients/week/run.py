@@ -50,7 +50,7 @@ class Week:
         self.report_path = report
         self.began = time.monotonic()
         self.subscriptions: dict[tuple[int, str], str] = {}
-        self.seen: list[int] = []
+        self._first_executor = 0
         self.stray = 0
         self.written: list[dict[str, Any]] = []
 
@@ -72,6 +72,7 @@ class Week:
 
     # -- before the week -----------------------------------------------------------------------
     def _prepare(self) -> None:
+        wait_for(lambda: bool(self.operator.executors()), "the executor")
         admin = self.installation.read("admin.json")
         self.staff = Staff(self.installation.url)
         self.staff.log_in(admin["username"], admin["password"])
@@ -96,8 +97,7 @@ class Week:
     def _day(self, day: Day) -> bool:
         expiry = f", {day.expiry} expires" if day.expiry else ""
         say(f"\nDay {day.number}, {day.date:%A, %d %B %Y}{expiry}")
-        self.seen = []
-        self._note_executor()
+        self._first_executor = len(self.operator.executors()) - 1
         self._morning(day)
         self._entry(day)
         if day.hand_trade:
@@ -106,7 +106,6 @@ class Week:
         if day.deploy:
             self._at(day, story.DEPLOY, "rolling deployment")
             self.operator.deploy()
-            self._note_executor()
         self._at(day, story.NOON, "everybody logs in again")
         self._log_in(FOLLOWERS)
         if day.stuck:
@@ -119,11 +118,6 @@ class Week:
         self.machine.jump(day.date, wall)
         self.installation.check()
         say(f"  {self.machine.now():%H:%M} {what}")
-
-    def _note_executor(self) -> None:
-        pid = self.operator.executor()
-        if pid and pid not in self.seen:
-            self.seen.append(pid)
 
     def _morning(self, day: Day) -> None:
         self._at(day, story.LISTS_FROM, "contract lists of the day")
@@ -147,7 +141,6 @@ class Week:
         self._until_still(lambda: len([one for one in self.street.book(day.date) if one.filled]))
         orders = len(self.street.book(day.date))
         say(f"  {self.machine.now():%H:%M:%S} {orders} orders at the brokers")
-        self._note_executor()
 
     def _exit(self, day: Day) -> None:
         self._at(day, after(OFFERS[0].hours.exit, -5), "waiting for the exits")
@@ -159,7 +152,6 @@ class Week:
             if all(one.is_over for one in seen if one.follower.customer.client_id not in stuck):
                 break
             time.sleep(POLL)
-        self._note_executor()
 
     def _until(self, day: Day, wall: dt.time) -> None:
         """Let real seconds pass until the clock shows this."""
@@ -211,14 +203,13 @@ class Week:
                     executions.append(one)
                 elif not one.is_over:
                     left_open.append(one)
-        self._note_executor()
         return Evening(
             day=day,
             executions=executions,
             book=self.street.book(day.date),
             net=self.street.net(),
             left_open=left_open,
-            executors=tuple(self.seen),
+            executors=self.operator.executors()[self._first_executor :],
             expected_executors=2 if day.deploy else 1,
             stray=self.stray,
         )

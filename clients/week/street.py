@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import requests
 
@@ -24,6 +25,7 @@ from clients.week.judge import BookOrder, Place
 POLL: Final = 0.25
 #: Seconds for which somebody waits for a process, a login or a list, at most.
 PATIENCE: Final = 60.0
+STARTED: Final = re.compile(r'"owner": "([^"]+)"[^\n]*"event": "executor_started"')
 OFFSET: Final = struct.Struct("<d")  # docs/adr/0044: the file by which living clocks are moved
 
 
@@ -128,16 +130,16 @@ class Operator:
     def __init__(self, installation: Installation) -> None:
         self.installation = installation
 
-    def executor(self) -> int:
-        """Process id of the installation's executor; 0 while there is none."""
-        found: dict[str, Any] = self.installation.read("ready.json")
-        return int(found["pids"].get("executor", 0))
+    def executors(self) -> list[str]:
+        """Every executor that the installation's own worker has started so far, by its own word."""
+        log = self.installation.base_dir / "log" / "executor.log"
+        return STARTED.findall(log.read_text(errors="replace"))
 
     def restart(self) -> None:
-        """Stop the executor in order; whoever supervises it starts the next one."""
-        before = self.executor()
-        os.kill(before, signal.SIGTERM)
-        wait_for(lambda: self.executor() not in (0, before), "the next executor")
+        """Stop the worker that hosts the executor in order; its supervisor starts the next one."""
+        before = len(self.executors())
+        os.kill(int(self.installation.read("ready.json")["pids"]["executor"]), signal.SIGTERM)
+        wait_for(lambda: len(self.executors()) > before, "the next executor")
 
     def deploy(self) -> None:
         """A rolling deployment: a second worker, then the first one's successor, then it leaves."""

@@ -78,7 +78,7 @@ class Scene:
             executions=self.executions,
             book=self.book,
             net={place: units for place, units in net.items() if units},
-            executors=(1, 2) if self.day.deploy else (1,),
+            executors=("a", "b") if self.day.deploy else ("a",),
             expected_executors=2 if self.day.deploy else 1,
         )
 
@@ -188,7 +188,7 @@ PLANTED: dict[str, tuple[Change, set[str]]] = {
         {"everyone_traded_or_is_named"},
     ),
     "an executor that died in between": (
-        lambda evening: dataclasses.replace(evening, executors=(1, 2)),
+        lambda evening: dataclasses.replace(evening, executors=("a", "b")),
         {"one_executor_lived"},
     ),
     "orders on a holiday": (

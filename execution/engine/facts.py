@@ -167,7 +167,8 @@ def told(execution: LiveExecution | None, intent: LiveIntent) -> None:
             of=intent.quantity,
             price=intent.average_price,
         )
-    if intent.is_final and state != intent.state and intent.state != live.FILLED:
+    ended = intent.is_final and state != intent.state and intent.state != live.FILLED
+    if ended and intent.answered_at == answered:
         # An exit that was cancelled to be quoted anew is the ordinary way of exits.
         ordinary = intent.cause == "NOT_FILLED" and intent.purpose != live.ENTRY
         note("order_ended", INFO if ordinary else WARNING, **names, **words)

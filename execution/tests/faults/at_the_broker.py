@@ -295,7 +295,7 @@ SCENARIOS: Final = (
     ),
     Scenario(
         "a9",
-        "exits refused beyond 1 %, the band named",
+        "exits refused beyond 1 % of the last price",
         narrow_band,
         Right(calls={"place": 30}),
         shape="straddle",

@@ -21,9 +21,9 @@ from typing import Any, Final
 from aiohttp import web
 
 from brokers.simulator import facts
-from brokers.simulator.book import PlaceCall
+from brokers.simulator.book import Order
 from brokers.simulator.control import ControlError, ControlWire
-from brokers.simulator.exchange import Exchange, Placed, Settings
+from brokers.simulator.exchange import Exchange, Settings
 from brokers.simulator.kite import KiteWire
 from brokers.simulator.limits import Limits
 from brokers.simulator.noren import BASE, NorenWire
@@ -75,21 +75,20 @@ class HostileExchange(Exchange):
         finally:
             self.now = self._read_now
 
-    def place(self, call: PlaceCall) -> Placed:
-        """As the simulator, but for a band."""
+    def _arrive(self, order: Order, refusal: Refusal | None) -> None:
+        """As the simulator, but for a band of a trick's."""
+        call = order.call
         trick = tricks.first(
             self.tricks, "place", call.client_id, self.now().timestamp(), (Kind.BAND,)
         )
-        contract = self.contract(call.broker, call.symbol)
-        if trick is None or contract is None:
-            return super().place(call)
-        last = self.quote(contract).last
-        width = last * Decimal(str(trick.params["percent"])) / 100
-        low, high = last - width, last + width
-        if low <= call.price <= high:
-            return super().place(call)
-        told = {"price": call.price, "low": f"{low:.2f}", "high": f"{high:.2f}"}
-        return self.refuse(call, Refusal(Reason.PRICE_BAND, told))
+        if trick is not None and refusal is None:
+            last = self.quote(order.contract).last
+            width = last * Decimal(str(trick.params["percent"])) / 100
+            low, high = last - width, last + width
+            if not low <= order.price <= high:
+                told = {"price": order.price, "low": f"{low:.2f}", "high": f"{high:.2f}"}
+                refusal = Refusal(Reason.PRICE_BAND, told)
+        super()._arrive(order, refusal)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

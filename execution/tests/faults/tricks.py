@@ -7,6 +7,7 @@ it; ``count`` bounds how many.
 from __future__ import annotations
 
 import enum
+import functools
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -142,27 +143,36 @@ def edited(answer: Answer, field: str, value: object) -> Answer:
 
 
 def bulky(answer: Answer, megabytes: float) -> Answer:
-    """The answer with so many rows of others that it is this long."""
+    """The answer with so many rows of others behind ours that it is this long."""
+    rows = _rows(answer)
+    end = answer.body.rfind(b"]")
+    if not rows or end < 0:
+        return answer
+    # somebody's other orders of the day: no tag of ours, final, nothing filled
+    blank: dict[str, object] = {"tag": "", "remarks": "", "filled_quantity": 0, "fillshares": "0"}
+    blank |= {"status": "REJECTED"}
+    row = rows[0] | {name: value for name, value in blank.items() if name in rows[0]}
+    body = answer.body[:end] + b"," + _filler(to_json(row), megabytes) + answer.body[end:]
+    return Answer(answer.status, body, answer.content_type, answer.headers, answer.fault)
 
-    def more(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        if not rows:
-            return rows
-        # somebody's other orders of the day: no tag of ours, final, nothing filled
-        row = {name: "" if name in ("tag", "remarks") else value for name, value in rows[0].items()}
-        row |= {
-            name: value
-            for name, value in (
-                ("status", "REJECTED"),
-                ("filled_quantity", 0),
-                ("fillshares", "0"),
-            )
-            if name in row
-        }
-        copies = int(megabytes * 1_000_000 / len(to_json(row)))
-        key = "order_id" if "order_id" in row else "norenordno"
-        return rows + [row | {key: f"9{number:014d}"} for number in range(copies)]
 
-    return _with_rows(answer, more)
+@functools.lru_cache(maxsize=16)
+def _filler(row: bytes, megabytes: float) -> bytes:
+    """Copies of a row, each with an id of its own: made once, for books are read often."""
+    said = json.loads(row)
+    key = "order_id" if "order_id" in said else "norenordno"
+    head, tail = to_json(said | {key: "@"}).split(b"@")
+    copies = int(megabytes * 1_000_000 / len(row))
+    return b",".join(head + b"9%014d" % number + tail for number in range(copies))
+
+
+def _rows(answer: Answer) -> list[dict[str, Any]]:
+    try:
+        said = json.loads(answer.body, parse_float=Decimal)
+    except ValueError:
+        return []
+    rows = said.get("data") if isinstance(said, dict) else said
+    return rows if isinstance(rows, list) else []
 
 
 def _with_rows(answer: Answer, change: Any) -> Answer:

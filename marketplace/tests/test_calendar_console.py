@@ -39,12 +39,6 @@ ADD = "/admin/marketplace/holiday/add/"
 AUGUST = dt.datetime(2026, 8, 4, 3, 30, tzinfo=dt.UTC)
 
 
-@pytest.fixture
-def staff(client: Client) -> Client:
-    client.force_login(StaffUser.objects.create_superuser("asha", "asha@example.com", "secret"))
-    return client
-
-
 def holiday(day: str, name: str = "Election", source: str = CIRCULAR) -> dict[str, str]:
     return {"day": day, "description": name, "source": source}
 

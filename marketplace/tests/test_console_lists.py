@@ -23,13 +23,6 @@ READ_ONLY = (models.Contract, models.FreezeQuantity, models.Underlying)
 CALENDAR = (models.CalendarYear, models.Holiday, models.SessionHours, models.SpecialSession)
 
 
-@pytest.fixture
-def staff(client: Client) -> Client:
-    user = StaffUser.objects.create_superuser("author", "author@example.com", "secret-pass")
-    client.force_login(user)
-    return client
-
-
 def address(model: Any, kind: str, *args: Any) -> str:
     options = model._meta
     return reverse(f"admin:{options.app_label}_{options.model_name}_{kind}", args=args)

@@ -260,12 +260,16 @@ class OrderReport:
 
 @dataclass(frozen=True, slots=True)
 class NetPosition:
-    """Net open quantity (units, signed) of one contract and product at the broker."""
+    """Net open quantity (units, signed) of one contract and product at the broker.
+
+    ``last_price`` in rupees per unit, as old as it may be; None where the broker gives none.
+    """
 
     exchange: str
     symbol: str
     product: Product | None
     quantity: int
+    last_price: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

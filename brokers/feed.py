@@ -238,7 +238,7 @@ class _Question:
                 known = found.get(key)
                 wanted = known is not None and known.at >= now - self._ages.wanted
                 if known is None or (not wanted and heard.row.at > known.at):
-                    found[key] = _quote(heard.row, line.feed.name)
+                    found[key] = as_quote(heard.row, line.feed.name)
         return found
 
     def missing(self) -> set[str]:
@@ -274,7 +274,8 @@ def _report(line: Line) -> Report:
     return Report(line.feed.pk, line.newest, line.problem, tuple(line.skew.samples))
 
 
-def _quote(row: QuoteRow, source: str) -> Quote:
+def as_quote(row: QuoteRow, source: str) -> Quote:
+    """A broker's quote as upper rooms know it; ``source`` names who said it."""
     return Quote(
         last=row.last_price,
         bid=row.bid,

@@ -190,6 +190,7 @@ def test_the_positions() -> None:
         ("NIFTY25AUG26C24400", Product.INTRADAY, -130),
         ("NIFTY25AUG26P24400", Product.CARRY, 65),
     ]
+    assert [p.last_price for p in read.positions] == [Decimal("91.45"), None]
 
 
 def test_a_quote() -> None:

@@ -266,6 +266,7 @@ def test_the_recorded_positions() -> None:
     assert read.ok
     lead = read.positions[0]
     assert (lead.symbol, lead.product, lead.quantity) == ("LEADMINI17DECFUT", Product.CARRY, 1)
+    assert lead.last_price == Decimal("161.05")
     assert read.positions[2].product is None  # a cover order's product is none of ours
 
 

@@ -297,6 +297,7 @@ def parse_positions(response: HttpResponse) -> PositionRead:
                 symbol=symbol,
                 product=_PRODUCTS.get(wire.clean_text(row.get("prd"), 10)),
                 quantity=quantity,
+                last_price=wire.read_price(row.get("lp")),
             )
         )
     return PositionRead(ok=True, positions=tuple(positions))

@@ -288,6 +288,7 @@ def parse_positions(response: HttpResponse) -> PositionRead:
                 symbol=symbol,
                 product=_PRODUCTS.get(wire.clean_text(row.get("product"), 10)),
                 quantity=quantity,
+                last_price=wire.read_price(row.get("last_price")),
             )
         )
     return PositionRead(ok=True, positions=tuple(positions))

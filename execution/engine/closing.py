@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from brokers.base import BrokerInstrument, OrderRequest, PriceBand, Product, QuoteRow, Side
+from brokers.base import BrokerInstrument, OrderRequest, Product, QuoteRow, Side
 from brokers.paper.book import PaperBook
 from brokers.realaccount import RealAccount
 from execution import live, outcome
@@ -19,16 +19,17 @@ from execution.alarms import CLOSED_OUTSIDE, UNWRITABLE, Alarm
 from execution.engine import facts, sabotage
 from execution.engine.alarmwriting import About, Raised
 from execution.engine.dbpool import DatabaseDown
+from execution.engine.exitpricing import ExitPrices, Heard, Quotes
 from execution.engine.exitwriting import ExitWriter
 from execution.engine.refusals import REFUSED_AGAIN
 from execution.engine.witnessing import Leg, WitnessDesk
 from execution.engine.writing import Batch, StatusChange, Written
+from execution.exitprices import Reference
 from execution.live import LiveExecution, LiveIntent
 from execution.plan import ResolvedLeg, slices
-from execution.pricing import exit_limit, mark, touch
-from execution.progress import PRICE_BAND, ExitOrder, exit_tries
+from execution.pricing import nearest_tick
+from execution.progress import ExitOrder, exit_tries
 from execution.tags import make_tag, new_code
-from marketplace.ports import QUOTES, Need, Quote
 from quantleap.core import clock
 from quantleap.core.tenancy import Environment
 
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 AGAIN_AFTER: Final = 0.4
-QUOTES_WITHIN: Final = 1.0
 Exit = tuple[LiveExecution, ExitOrder]
 
 
@@ -54,6 +54,7 @@ class ClosingDesk:
         self._skipped: tuple[int, str] | None = None
         self._paper: dict[int, PaperBook] = {}
         self._witnesses = WitnessDesk(executor)
+        self._prices = ExitPrices(executor)
         self._writer = ExitWriter(executor)
 
     def open_exits(self, exits: Iterable[Exit]) -> None:
@@ -105,8 +106,7 @@ class ClosingDesk:
             by_account[execution.real].append((execution, order))
         if not by_account:
             return
-        contracts = {self._leg(e, o).contract_id for e, o in exits}
-        quotes = asyncio.ensure_future(self._quotes(contracts))
+        quotes = self._prices.ask_feed({self._leg(e, o).contract_id for e, o in exits})
         for mine in by_account.values():
             self._spawn(self._close_account(mine, quotes))
 
@@ -136,13 +136,17 @@ class ClosingDesk:
         self._busy.difference_update((e.id, order.leg_key) for e, order in exits)
         self._executor.rounds.touch(e for e, _ in exits)
 
-    async def _close_account(
-        self, exits: Sequence[Exit], quotes: asyncio.Future[Mapping[int, Quote]]
-    ) -> None:
+    async def _close_account(self, exits: Sequence[Exit], quotes: asyncio.Future[Quotes]) -> None:
         """Seen: one account's positions hung, and everybody else's exits left 17.6 s late."""
+        first = exits[0][0]
+        paper = first.environment == Environment.TEST
+        actor = None if paper else self._executor.actors.of(first.real, first.account_id)
+        legs = [self._leg(execution, order) for execution, order in exits]
         try:
-            prices, allowed = await asyncio.gather(_in_time(quotes), self._allowed(exits))
-            batch, intents = self._batch(exits, allowed, prices)
+            heard, allowed = await asyncio.gather(
+                self._prices.heard(actor, quotes, legs), self._allowed(exits)
+            )
+            batch, intents = self._batch(exits, allowed, heard)
             if batch:
                 await self._write(exits, batch, intents)
         except DatabaseDown as error:
@@ -169,7 +173,7 @@ class ClosingDesk:
         self,
         exits: Sequence[Exit],
         allowed: Mapping[Leg, int | None],
-        quotes: Mapping[int, Quote],
+        heard: Heard,
     ) -> tuple[Batch, list[LiveIntent]]:
         now, now_mono = self._executor.now(), clock.monotonic()
         batch = Batch()
@@ -187,7 +191,7 @@ class ClosingDesk:
                 _close_outside(change, order, gone)
                 alarm = Alarm(CLOSED_OUTSIDE, order.leg_key, f"{gone} units")
                 batch.raised.append(Raised(About.of(execution), alarm))
-            fresh = self._intents(execution, order, quantity, quotes, now)
+            fresh = self._intents(execution, order, quantity, heard, now)
             for intent in fresh:
                 intent.granted_mono = now_mono
             intents.extend(fresh)
@@ -236,31 +240,14 @@ class ClosingDesk:
         execution: LiveExecution,
         order: ExitOrder,
         quantity: int,
-        quotes: Mapping[int, Quote],
+        heard: Heard,
         now: dt.datetime,
     ) -> list[LiveIntent]:
         leg = self._leg(execution, order)
         name = self._executor.accounts.instrument(execution.broker, leg.contract_id)
-        quote = quotes.get(leg.contract_id)
-        # A trade of Friday is no price; the decision's price is at least of today.
-        worth = quote and mark(quote, oldest=self._oldest(now), tick=leg.tick_size)
-        last = worth.price if worth else leg.last
-        tries = exit_tries(execution, order.leg_key)
-        self._note_far_touch(execution, order, quote, last, leg)
-        newest = max(tries, key=lambda intent: intent.attempt_group, default=None)
-        rested = {i.attempt_group for i in tries if i.cause != PRICE_BAND}
-        price = exit_limit(
-            order.side,
-            last=last,
-            bid=quote.bid if quote else None,
-            ask=quote.ask if quote else None,
-            tick=leg.tick_size,
-            # Without a fresh quote the price is a guess: cross further, an exit must not wait.
-            widen=min(len(rested), 3) + (0 if quote else 3),
-            refused=newest is not None and newest.cause == PRICE_BAND,
-            allowed=newest.band if newest is not None else None,
-            day=_circuit_limits(quote),
-        )
+        actor = self._executor.actors.of(execution.real, execution.account_id)
+        position = self._witnesses.last_price(actor, leg.contract_id)
+        price, ref = self._prices.price(execution, order, leg, heard, position)
         index = next(
             i for i, spec in enumerate(execution.run.strategy.legs) if spec.key == order.leg_key
         )
@@ -268,48 +255,11 @@ class ClosingDesk:
         lot = leg.lot_size if quantity % leg.lot_size == 0 else 1
         pieces = slices(quantity, lot, leg.freeze_quantity, execution.max_lots_per_order)
         return [
-            _new_intent(execution, order, leg, name, index, number, piece, price, last, now)
+            _new_intent(execution, order, leg, name, index, number, piece, price, ref, now)
             for number, piece in enumerate(pieces)
         ]
 
-    @staticmethod
-    def _note_far_touch(
-        execution: LiveExecution,
-        order: ExitOrder,
-        quote: Quote | None,
-        last: Decimal,
-        leg: ResolvedLeg,
-    ) -> None:
-        """Say that whoever is on the other side is too far away, and that we do not follow."""
-        there = quote and (quote.ask if order.side is Side.BUY else quote.bid)
-        if quote is None or not there:
-            return
-        near = touch(order.side, last=last, bid=quote.bid, ask=quote.ask, tick=leg.tick_size)
-        if near is None:
-            log.warning(
-                "exit_touch_far_away",
-                execution=execution.public_id,
-                leg=order.leg_key,
-                last=str(last),
-                touch=str(there),
-            )
-
-    # -- prices and positions ------------------------------------------------------------------
-    async def _quotes(self, contract_ids: set[int]) -> Mapping[int, Quote]:
-        now = clock.now()
-        try:
-            found = await self._executor.feeds.run(
-                QUOTES.get().quotes, contract_ids, now=now, need=Need.TRADE
-            )
-        except Exception as error:  # noqa: BLE001 - no feed may ever keep an exit from leaving
-            log.warning("exit_without_quotes", reason=type(error).__name__)
-            return {}
-        oldest = self._oldest(now)
-        return {key: quote for key, quote in found.items() if quote.at >= oldest}
-
-    def _oldest(self, now: dt.datetime) -> dt.datetime:
-        return now - dt.timedelta(seconds=self._executor.timing.quote_age_risk)
-
+    # -- how much ------------------------------------------------------------------------------
     async def _allowed(self, exits: Sequence[Exit]) -> Mapping[Leg, int | None]:
         """Units each leg of one real account may close; None: nobody knows yet."""
         paper: dict[Leg, int | None] = {
@@ -388,22 +338,6 @@ def _close_outside(change: StatusChange, order: ExitOrder, units: int) -> None:
     )
 
 
-async def _in_time(quotes: asyncio.Future[Mapping[int, Quote]]) -> Mapping[int, Quote]:
-    """The quotes if they come soon, else none: a feed that hangs keeps no exit back."""
-    try:
-        return await asyncio.wait_for(asyncio.shield(quotes), QUOTES_WITHIN)
-    except TimeoutError:
-        log.warning("exit_without_quotes", reason="the feed does not answer")
-        return {}
-
-
-def _circuit_limits(quote: Quote | None) -> PriceBand | None:
-    """What the exchange takes today, where the quote says so."""
-    if quote is None or (quote.lowest is None and quote.highest is None):
-        return None
-    return PriceBand(quote.lowest, quote.highest)
-
-
 def _new_intent(
     execution: LiveExecution,
     order: ExitOrder,
@@ -413,7 +347,7 @@ def _new_intent(
     number: int,
     quantity: int,
     price: Decimal,
-    reference: Decimal,
+    ref: Reference,
     now: dt.datetime,
 ) -> LiveIntent:
     code = new_code()
@@ -434,7 +368,9 @@ def _new_intent(
         side=order.side,
         quantity=quantity,
         price=price,
-        reference_price=reference,
+        reference_price=nearest_tick(ref.price, leg.tick_size),
+        price_source=ref.source,
+        price_age=ref.age,
         due_at=now,
         planned_at=now,
         reason=order.reason,

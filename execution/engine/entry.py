@@ -28,6 +28,7 @@ from execution.engine.deciding import (
     decide_missed,
 )
 from execution.engine.writing import EntryPlan, commit_entries, insert_intents_late, miss_armed
+from execution.exitprices import FEED
 from execution.live import LiveExecution, LiveIntent, LiveRun
 from execution.plan import PlanError, PlannedOrder, plan_entry
 from execution.tags import make_tag, new_code
@@ -332,6 +333,8 @@ class EntryDesk:
             quantity=order.quantity,
             price=order.price,
             reference_price=order.reference_price,
+            price_source=FEED,
+            price_age=execution.run.resolved[order.leg_key].age,
             due_at=max(now, execution.run.entry_at),
             planned_at=now,
             # Later groups leave after a fill, seconds later: PLANNED says they are provably not

@@ -387,6 +387,12 @@ class BookPoller:
             self._forget(channel)
         return None
 
+    async def quote(self, channel: Channel, request: HttpRequest) -> HttpResponse | None:
+        """The answer to a question for prices, within the account's pace; None: there was none."""
+        await channel.paced(Call.QUOTE, EXITS)
+        response, _ = await self._placed(channel, request)
+        return response
+
     async def cancel(self, intent: LiveIntent) -> None:
         """Send a cancel; whatever it answers, the book is read next."""
         actor = self._executor.actors.at(intent.account_id)

@@ -11,6 +11,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from brokers.base import BrokerInstrument, NetPosition, OrderReport, Product
@@ -30,6 +31,9 @@ BELIEVED_READS: Final = 3
 BELIEVED_AFTER: Final = 5.0
 #: An exit that has had no witness for so long raises an alarm.
 ALARM_AFTER: Final = 3.0
+
+#: Seconds for which the prices in a list of positions are those of now.
+HEARD_WITHIN: Final = 5.0
 
 #: Seconds by which one witness may answer later than the other and still be heard.
 SECOND_WITNESS: Final = 1.0
@@ -55,6 +59,7 @@ class WitnessDesk:
         self._executor = executor
         self._doubts: dict[tuple[RealAccount, int], _Doubt] = {}
         self._waiting: dict[Leg, float] = {}
+        self._last_prices: dict[tuple[RealAccount, int], tuple[Decimal, float]] = {}
         self._reads: dict[tuple[str, RealAccount], asyncio.Task[Any]] = {}
 
     async def allowed(self, actor: Actor, legs: Mapping[Leg, int]) -> dict[Leg, int | None]:
@@ -110,6 +115,8 @@ class WitnessDesk:
         name = self._executor.accounts.instrument(actor.real.broker, contract_id)
         ours = sum(one.quantity for one in tracked)
         net = None if positions is None or name is None else net_of_positions(positions, name)
+        if positions is not None and name is not None:
+            self._note_last_price((actor.real, contract_id), positions, name)
         witnesses = Witnesses(
             positions=net,
             book=None if orders is None or name is None else net_of_orders(orders, name),
@@ -119,6 +126,21 @@ class WitnessDesk:
         if believed is None:
             return None
         return {legs[key][0]: units for key, units in exit_quantities(tracked, believed).items()}
+
+    def _note_last_price(
+        self,
+        place: tuple[RealAccount, int],
+        positions: Sequence[NetPosition],
+        name: BrokerInstrument,
+    ) -> None:
+        for position in positions:
+            if position.symbol == name.symbol and position.last_price is not None:
+                self._last_prices[place] = position.last_price, clock.monotonic()
+
+    def last_price(self, actor: Actor, contract_id: int) -> Decimal | None:
+        """What the list of positions gave as the last price, if it was read a moment ago."""
+        price, at = self._last_prices.get((actor.real, contract_id), (None, 0.0))
+        return price if clock.monotonic() - at <= HEARD_WITHIN else None
 
     def _is_settled(self, place: tuple[RealAccount, int], net: int | None, ours: int) -> bool:
         """Whether the positions have shown this very difference for long enough."""

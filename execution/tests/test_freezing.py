@@ -21,4 +21,6 @@ def test_a_frozen_executor_thawed_and_sent_beside_its_successor(tmp_path: Path) 
     seed = random.SystemRandom().randrange(10**6)
     with FreezeHouse(tmp_path / "freeze", port=8790) as house:
         verdict = play(house, ROUNDS, 1, seed)
-    assert verdict.problems == []
+    assert verdict.problems == [], verdict.figures
+    # The control: what was frozen before its byte did leave when it thawed, and was judged.
+    assert verdict.figures["duplicates"] >= 1

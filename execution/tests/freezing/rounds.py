@@ -16,23 +16,25 @@ import signal
 import subprocess
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 from execution.tags import parse_tag
-from execution.tests.killing.rounds import KillHouse, Verdict, _sleep_until
+from execution.tests.killing.rounds import KillHouse, Verdict, _instant, _sleep_until
 from quantleap.embedded.processes import end_child, is_alive
 from quantleap.embedded.state import PROJECT_ROOT
 
 LEAD: Final = 12.0
 HOLD: Final = 14.0
+#: An exact round waits until the successor has sent everything itself; both are inside the grace.
+EXACT_HOLD: Final = 26.0
 #: Seconds: leases are short here, so that a round is; the margin of the fence is as ever.
 LEASE: Final = 5.0
-#: Seconds within which a duplicate has to be closed at the broker and told here.
-CLOSED_WITHIN: Final = 30.0
+#: Seconds from a duplicate's appearance in the book until it is closed, and until it is told.
+CLOSED_WITHIN: Final = 5.0
 SETTINGS: Final = {"QUANTLEAP_LEASE_TTL": str(LEASE), "QUANTLEAP_LEASE_HEARTBEAT": "0.5"}
 
 
@@ -95,21 +97,31 @@ def _round(
 ) -> int:
     _until(lambda: house.owned(victim) == house.owned(other) == 4, 60.0, "shards are shared")
     begun = time.monotonic()
-    made = house.ask("round", lead=LEAD, hold=HOLD)
+    hold = EXACT_HOLD if before else HOLD
+    made = house.ask("round", lead=LEAD, hold=hold)
+    template: int = made["template"]
     entry = begun + made["until_entry"]
     if before:
-        _until(lambda: _is_stopped(victim), LEAD + HOLD + 10.0, "the victim froze")
+        _until(lambda: _is_stopped(victim), LEAD + hold + 10.0, "the victim froze")
         when = time.monotonic() - entry
     else:
-        around = chance.choice((0.0, HOLD))
-        when = around + chance.uniform(-0.3, 0.6)
+        when = chance.choice((0.0, hold)) + chance.uniform(-0.3, 0.6)
         _sleep_until(entry + when)
         os.kill(victim, signal.SIGSTOP)
     _until(lambda: house.owned(other) == 8, 30.0, "the successor took over")
-    time.sleep(chance.uniform(0.0, 3.0))
+    if before == "ENTRY":
+        # Now what it was about to send is sent already, and is there twice when it thaws.
+        _wait(lambda: _all_are(house.ask("state", template=template), "OPEN"), hold)
+    elif before == "EXIT":
+        _wait(lambda: not house.positions(), hold)
+    else:
+        time.sleep(chance.uniform(0.0, 3.0))
     os.kill(victim, signal.SIGCONT)
-    log(f"round {number + 1}: frozen{' before a byte' if before else ''} at T{when:+.3f} s")
-    template: int = made["template"]
+    thawed = time.monotonic() - entry
+    log(
+        f"round {number + 1}: frozen{f' before an {before}' if before else ''} at T{when:+.3f} s, "
+        f"thawed at T{thawed:+.1f} s"
+    )
     _until(
         lambda: house.ask("state", template=template)["status"] in ("CLOSED", "MISSED"),
         120.0,
@@ -117,6 +129,15 @@ def _round(
     )
     assert is_alive(victim)
     return template
+
+
+def _all_are(state: dict[str, Any], status: str) -> bool:
+    return set(state.get("executions", {})) == {status}
+
+
+def _wait(condition: Any, seconds: float) -> None:
+    with suppress(AssertionError):
+        _until(condition, seconds, "")
 
 
 def _is_stopped(pid: int) -> bool:
@@ -133,23 +154,21 @@ def _until(condition: Any, seconds: float, what: str) -> None:
 
 
 def _judge(house: FreezeHouse, templates: list[int], verdict: Verdict) -> None:
-    deadline = time.monotonic() + CLOSED_WITHIN
-    while house.positions() and time.monotonic() < deadline:
-        time.sleep(0.5)
+    _wait(lambda: not house.positions(), 30.0)
     told = house.ask("intents")
-    named = {i["execution"] for i in told["intents"] if i["attention"]}
-    known = {i["code"]: i for i in told["intents"]}
-    living: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for order in house.book():
+    known = {intent["code"]: intent for intent in told["intents"]}
+    book = house.book()
+    filled: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for order in book:
         tag = parse_tag(order["tag"])
         if tag is None or tag.code not in known:
             verdict.problems.append(f"order {order['tag']} at the broker without an intent")
-        elif order["status"] != "REJECTED" and order["filled_quantity"]:
-            living[tag.code].append(order)
-    duplicates = [code for code, orders in living.items() if len(orders) > 1]
-    for code in duplicates:
-        if known[code]["execution"] not in named:
-            verdict.problems.append(f"intent {code} was filled twice, and nobody was told")
+        elif order["filled_quantity"]:
+            filled[tag.code].append(order)
+    slowest = 0.0
+    duplicates = {code: orders for code, orders in filled.items() if len(orders) > 1}
+    for code, orders in duplicates.items():
+        slowest = max(slowest, _judge_duplicate(known[code], orders, book, verdict))
     for row in house.positions():
         verdict.problems.append(f"position left open: {row}")
     for intent in told["intents"]:
@@ -157,10 +176,36 @@ def _judge(house: FreezeHouse, templates: list[int], verdict: Verdict) -> None:
             verdict.problems.append(f"intent {intent['tag']} ended {intent['state']}")
     verdict.figures |= {
         "rounds": len(templates),
-        "orders_at_broker": sum(map(len, living.values())),
+        "orders_filled": sum(map(len, filled.values())),
         "duplicates": len(duplicates),
-        "told": len(named),
+        "slowest_close_s": round(slowest, 1),
+        "executions": dict(Counter(e["status"] for e in told["executions"])),
     }
+
+
+def _judge_duplicate(
+    intent: dict[str, Any],
+    orders: list[dict[str, Any]],
+    book: list[dict[str, Any]],
+    verdict: Verdict,
+) -> float:
+    """Whether what was filled twice was closed and told; seconds until it was closed."""
+    late = max(orders, key=lambda order: _instant(order["received_at"]))
+    shown = _instant(late["visible_at"])
+    closing = [
+        _instant(order["received_at"]) - shown
+        for order in book
+        if (order["client_id"], order["symbol"]) == (late["client_id"], late["symbol"])
+        and order["side"] != late["side"]
+        and order["filled_quantity"]
+        and _instant(order["received_at"]) > _instant(late["received_at"])
+    ]
+    if not closing or min(closing) > CLOSED_WITHIN:
+        verdict.problems.append(f"duplicate {late['tag']} was closed after {closing} s")
+    raised = [_instant(at) - shown for cause, at in intent["told"].items() if cause == "DUPLICATE"]
+    if not raised or raised[0] > CLOSED_WITHIN:
+        verdict.problems.append(f"duplicate {late['tag']} was told after {raised} s")
+    return min(closing, default=0.0)
 
 
 def main() -> None:

@@ -97,9 +97,22 @@ class Driver:
         """How many shards the executor with this process id holds."""
         return {"shards": ShardLease.objects.filter(owner__contains=f":{pid}:").count()}
 
+    def clocks(self) -> dict[str, Any]:
+        """How far each executor's clock is off (ms), and whose the shards are, by process id."""
+        nodes = ExecutorNode.objects.exclude(clock_offset_ms=None)
+        owners = ShardLease.objects.exclude(owner="").values_list("owner", flat=True)
+        return {
+            "offsets": {node.owner.split(":")[1]: node.clock_offset_ms for node in nodes},
+            "owners": [owner.split(":")[1] for owner in owners],
+        }
+
     def intents(self) -> dict[str, Any]:
         """Every intent, for comparison with the broker's book."""
-        rows = OrderIntent.objects.select_related("run", "execution").order_by("id")
+        rows = (
+            OrderIntent.objects.select_related("run", "execution")
+            .prefetch_related("execution__alarms")
+            .order_by("id")
+        )
         return {
             "intents": [
                 {
@@ -114,7 +127,7 @@ class Driver:
                     "entry_at": i.run.entry_at.isoformat(),
                     "status": i.execution.status,
                     "execution": i.execution.public_id,
-                    "attention": i.execution.needs_attention,
+                    "told": {a.cause: a.raised_at.isoformat() for a in i.execution.alarms.all()},
                 }
                 for i in rows
             ],

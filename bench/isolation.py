@@ -87,12 +87,13 @@ class Bench:
     @staticmethod
     def _clear() -> None:
         """What the hostile account of before has left open is nobody's."""
-        from django.apps import apps
-        from django.db import connection
+        from execution.models import Execution, OrderIntent
+        from quantleap.core import clock
 
-        tables = [m._meta.db_table for m in apps.get_app_config("execution").get_models()]
-        with connection.cursor() as cursor:
-            cursor.execute(f"TRUNCATE {', '.join(tables)} CASCADE")
+        left = Execution.objects.exclude(status__in=Execution.TERMINAL)
+        orders = OrderIntent.objects.filter(execution__in=left)
+        orders.exclude(state__in=OrderIntent.FINAL).update(state="ESCALATED", final_at=clock.now())
+        left.update(status="FAILED", cause="OTHER", closed_at=clock.now())
 
     def play(self, manner: str = "") -> dict[str, Any]:
         """One short day; with the hostile account of this manner, if one is named."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import socket
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from execution.engine.accounts import Accounts
 from execution.engine.channel import Channel
 from execution.engine.places import Places
 from execution.engine.quiet import Quiet
+from execution.engine.timing import from_settings
 from execution.tests import wire
 
 
@@ -150,3 +152,37 @@ def test_what_is_open_is_closed_by_the_last_way_that_the_broker_knew(settings: A
         ("BROKER_NOT_ENABLED", "203.0.113.7"),
         ("EGRESS", "none"),
     ]
+
+
+def test_rows_of_one_real_account_have_one_pace_and_leave_each_by_its_own_way(
+    settings: Any,
+) -> None:
+    """One person at two partners: the broker counts their calls together."""
+    api = "http://127.0.0.1:9"
+    settings.QUANTLEAP_BROKERS = {"zerodha": {"api": api, "login": api, "instruments": api}}
+    session = Session("AB1234", "key", "token")
+    here = TradingAccount(1, "zerodha", "AB1234", "live", "203.0.113.7", session, "")
+    there = dataclasses.replace(here, account_id=2, egress="203.0.113.8")
+    else_where = dataclasses.replace(here, account_id=3, client_id="CD5678")
+
+    async def main() -> tuple[list[Channel], list[bool]]:
+        rounds = SimpleNamespace(
+            may_send=None, on_sent=None, on_answer=None, on_not_sent=None, calm=None
+        )
+        house = wire.executor(
+            timing=from_settings(), rounds=rounds, of_account=lambda account_id: []
+        )
+        accounts = Accounts(house)
+        for account in (here, there, else_where):
+            way = accounts._way(account)
+            assert way is not None
+            accounts._keep(accounts._channel(account, session, way, 0))
+        channels = [accounts.channels[number] for number in (1, 2, 3)]
+        actors = [house.actors.at(number) for number in (1, 2, 3)]
+        return channels, [actors[0] is actors[1], actors[0] is actors[2]]
+
+    channels, same_actor = asyncio.run(main())
+    paces = [channel.pacer for channel in channels]
+    assert [paces[0] is paces[1], paces[0] is paces[2]] == [True, False]
+    assert [channel.route.source for channel in channels[:2]] == ["203.0.113.7", "203.0.113.8"]
+    assert same_actor == [True, False]

@@ -58,6 +58,7 @@ class Accounts:
         self.problems: dict[int, str] = {}
         self._look_again: dict[int, float] = {}
         self._dead: dict[int, tuple[str, float]] = {}
+        self._retired: list[Channel] = []
         self._ways: dict[int, Route] = {}
         self._names: dict[str, dict[int, BrokerInstrument]] = {}
         self._deadlines: Deadlines | None = None
@@ -258,6 +259,7 @@ class Accounts:
         channel = self._let_go(account_id)
         if channel is not None:
             channel.retire()
+            self._retired = [one for one in (*self._retired, channel) if one.is_connected]
 
     def _let_go(self, account_id: int) -> Channel | None:
         channel = self.channels.pop(account_id, None)
@@ -274,10 +276,14 @@ class Accounts:
             self.problems.pop(channel.account_id, None)
 
     def close(self) -> None:
-        """Close every channel."""
+        """Close every channel, those that were retired too, and open no more."""
+        for task in self._warming.values():
+            task.cancel()
         for channel in list(self.channels.values()):
             self._let_go(channel.account_id)
             channel.close()
+        for channel in self._retired:
+            channel.close()  # its answer may have been under way
 
     def submit(self, execution: LiveExecution, intent: LiveIntent) -> bool:
         """Hand a committed order to its account's channel; False when there is none."""

@@ -136,7 +136,7 @@ class Channel:
                     break
                 if self._closed:
                     connection.close("executor stops")
-        return any(connection.is_open for connection in self._connections)
+        return self.is_connected
 
     def close(self) -> None:
         """Drop all connections; orders in flight become UNKNOWN, queued ones were never sent."""
@@ -192,6 +192,11 @@ class Channel:
             self.pacer.free_from(_ENTRY)
         else:
             self._exits.append(intent)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a connection is open, busy or not."""
+        return any(connection.is_open for connection in self._connections)
 
     @property
     def is_waiting(self) -> bool:

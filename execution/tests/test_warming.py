@@ -186,3 +186,33 @@ def test_rows_of_one_real_account_have_one_pace_and_leave_each_by_its_own_way(
     assert [paces[0] is paces[1], paces[0] is paces[2]] == [True, False]
     assert [channel.route.source for channel in channels[:2]] == ["203.0.113.7", "203.0.113.8"]
     assert same_actor == [True, False]
+
+
+def test_a_stop_closes_what_a_lost_session_left_waiting_for_its_answer(settings: Any) -> None:
+    """It closed by a timer, which dies with the loop: its sockets stayed open."""
+
+    async def main() -> tuple[bool, bool]:
+        silent = asyncio.Event()
+
+        async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(1)
+            silent.set()
+            await reader.read()
+            writer.close()
+
+        server = await asyncio.start_server(swallow, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        rounds = SimpleNamespace(calm=None)
+        accounts = Accounts(wire.executor(rounds=rounds, of_account=lambda account_id: []))
+        channel = wire.channel(url, wire.Told())
+        accounts._keep(channel)
+        channel.submit(wire.sending(channel))
+        async with asyncio.timeout(20):
+            await silent.wait()
+        accounts._retire(channel.account_id)
+        during = channel.is_connected
+        accounts.close()
+        server.close()
+        return during, channel.is_connected
+
+    assert asyncio.run(main()) == (True, False)

@@ -114,6 +114,7 @@ def executor(*channels: Channel, **fields: Any) -> Any:
         **{
             "accounts": SimpleNamespace(channels={c.account_id: c for c in channels}),
             "actors": actors,
+            "owns": lambda shard: True,
             "random": random.Random(1),
             "now": clock.now,
             "executions": {},

@@ -14,6 +14,7 @@ from quantleap.core.models import OutboxEvent
 
 if TYPE_CHECKING:
     from execution.engine.writing import StatusChange
+    from execution.models import Execution
 
 ERROR: Final = "execution_failed"
 
@@ -43,6 +44,34 @@ def of_status(
         for intent in execution.intents:
             if intent.state == live.REJECTED:
                 yield _rejected(execution, intent, now)
+
+
+def of_ending(execution: Execution, now: dt.datetime) -> OutboxEvent:
+    """An execution was ended by a person after its session; run and subscription are read."""
+    return OutboxEvent(
+        type="execution.completed",
+        payload={
+            "subscription_id": execution.subscription.public_id,
+            "user_email": execution.subscription.customer.email,
+            "execution_id": execution.public_id,
+            "run": execution.run.public_id,
+            "template_id": execution.run.template.public_id,
+            "trade_date": execution.run.trade_date.isoformat(),
+            "phase": "EXIT",
+            "status": "CLOSED",
+            "error": explain(execution.cause),
+            "cause": execution.cause,
+            "leg": None,
+            "broker_response": {
+                "code": execution.cause,
+                "message": brokers_words(execution.cause, execution.message),
+            },
+        },
+        partner_id=execution.partner_id,
+        environment=execution.environment,
+        created_at=now,
+        dedupe_key=f"execution.completed:{execution.public_id}:EXIT",
+    )
 
 
 def _base(execution: LiveExecution) -> dict[str, Any]:

@@ -32,10 +32,10 @@ SETTINGS: Final = {
     "QUANTLEAP_VISIBILITY_DELAY": "4",
     "QUANTLEAP_LOG_LEVEL": "INFO",
     # An hour is a jump here: what would be minutes of waiting before an entry are seconds.
-    "QUANTLEAP_ARM_LEAD": "15",
-    "QUANTLEAP_CONNECT_LEAD": "8",
+    "QUANTLEAP_ARM_LEAD": "12",
+    "QUANTLEAP_CONNECT_LEAD": "6",
 }
-ARMED_BEFORE: Final = 18.0  # seconds before the entry to which the clock jumps
+ARMED_BEFORE: Final = 14.0  # seconds before the entry to which the clock jumps
 SETTLED: Final = 25.0  # seconds within which entries and exits are over
 LISTS: Final = re.compile(r"Contract lists.{0,600}?Today(?:'|&#x27;)s", re.DOTALL)
 HOLIDAY_LOOK: Final = 10.0
@@ -161,9 +161,9 @@ class Week:
             time.sleep(POLL)
 
     def _until_still(self, figure: Callable[[], int]) -> None:
-        """Wait until a figure has stood still for three seconds, a while at most."""
+        """Wait until a figure has stood still for two seconds, a while at most."""
         deadline, before, since = time.monotonic() + SETTLED, -1, time.monotonic()
-        while time.monotonic() < deadline and time.monotonic() - since < 3.0:
+        while time.monotonic() < deadline and time.monotonic() - since < 2.0:
             now = figure()
             if now != before:
                 before, since = now, time.monotonic()

@@ -43,6 +43,17 @@ class SettleForm(ConfirmForm):
     )
 
 
+class EndForm(SettleForm):
+    """What the broker's book has of an execution that is ended; it stands in the audit log."""
+
+    note = forms.CharField(
+        label="What the broker's book says",
+        max_length=500,
+        widget=forms.Textarea,
+        help_text="For example: squared off by the broker at 15:25, sold 65 at 41.20.",
+    )
+
+
 def _execution_keys(term: str) -> Iterable[int]:
     return first_keys(Execution.objects.filter(public_id__startswith=term))
 

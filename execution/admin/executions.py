@@ -17,7 +17,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from brokers.selectors import account_keys, customers_account_keys
 from execution import runpage, services
-from execution.admin.alarms import SettleForm
+from execution.admin.alarms import EndForm, SettleForm
 from execution.admin.common import KillButtonMixin, Page, chosen, kill_context, wide
 from execution.alarmlists import (
     STATES,
@@ -28,6 +28,7 @@ from execution.alarmlists import (
     with_attention,
 )
 from execution.alarms import means
+from execution.ending import end_carried, is_carried
 from execution.looks import STATUS_COLOURS, to_ms
 from execution.models import Execution, OrderIntent, Run
 from execution.selectors import leg_summaries
@@ -111,7 +112,7 @@ class ExecutionAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
     list_select_related = ("run", "subscription__customer", "account")
     ordering = ("-id",)
     actions_list = ("to_attention", "stop_entries")
-    actions_detail = ("settle",)
+    actions_detail = ("settle", "end")
 
     def get_urls(self) -> list[URLPattern]:
         """The attention list, before the addresses of single executions."""
@@ -261,6 +262,36 @@ class ExecutionAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
             now=clock.now(),
         )
         return f"{execution.public_id} is settled."
+
+    def what_ending_means(self, request: HttpRequest, execution: Execution) -> list[str]:
+        """Before somebody says that a carried execution is over."""
+        if not is_carried(execution, clock.now()):
+            return ["It is over already, or its session is not: then ask for its exit instead."]
+        return [
+            f"Its session of {execution.run.trade_date:%d %b %Y} closed with something open.",
+            "Look at the account in the broker's own app first: was the position squared off, or "
+            "is it carried and has been closed by hand? Ending it sends nothing and changes "
+            "nothing there. It stays without a P&L, its open orders are given up, and its alarms "
+            "are settled with what you write.",
+        ]
+
+    @confirmed(
+        description="End it",
+        explain="what_ending_means",
+        form=EndForm,
+        permission="act",
+        icon="done_all",
+        danger=True,
+    )
+    def end(self, request: HttpRequest, execution: Execution, data: dict[str, Any]) -> str:
+        """A person has looked, and it is over."""
+        end_carried(
+            execution_id=execution.pk,
+            note=data["note"],
+            actor=Actor.staff(request.user),
+            now=clock.now(),
+        )
+        return f"{execution.public_id} is ended."
 
 
 def _number(text: str | None) -> int:

@@ -1,0 +1,76 @@
+"""The end of an execution that was carried past its session: a person's word, and nothing is sent.
+
+What is open after the close is the broker's matter and the customer's: it was squared off by the
+broker, or it is carried and closed by hand. Nobody here knows at what price, so the execution ends
+without a P&L. Until somebody says so it stays open with its alarm, for days if need be.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Final
+
+from django.db import transaction
+
+from execution import events
+from execution.alarms import SESSION_OVER
+from execution.models import Alarm, Execution, OrderIntent
+from execution.services import settle_all
+from marketplace.selectors import load_calendar
+from quantleap.core import audit, clock
+from quantleap.core.audit import Actor
+from quantleap.core.errors import InvalidTransition, NotFound
+
+WORKING: Final = (Execution.Status.COMMITTED, Execution.Status.OPEN, Execution.Status.EXITING)
+#: Orders that may be at the broker: what became of them stands in its book, and not here.
+SENT: Final = ("SENDING", "UNKNOWN", "ACCEPTED", "PARTIAL")
+
+
+def is_carried(execution: Execution, now: dt.datetime) -> bool:
+    """Whether an execution is still working although the session of its day is over."""
+    if execution.status not in WORKING:
+        return False
+    day = execution.run.trade_date
+    session = load_calendar().session(day, special_ok=True)
+    return day < clock.ist_date(now) if session is None else now >= session.closes
+
+
+def end_carried(*, execution_id: int, note: str, actor: Actor, now: dt.datetime) -> None:
+    """End an execution whose session is over; ``note`` says what the broker's book has of it.
+
+    Its alarms are settled with the note; the partner is told; nothing is sent. NotFound when there
+    is none; InvalidTransition when it is over, or its session is not.
+    """
+    found = (
+        Execution.objects.select_related("run__template", "subscription__customer")
+        .filter(pk=execution_id)
+        .first()
+    )
+    if found is None:
+        raise NotFound
+    if found.status in WORKING and not is_carried(found, now):
+        raise InvalidTransition("Its session is not over: ask for its exit instead")
+    with transaction.atomic():
+        # The row count is the lock: whoever else has ended it was quicker.
+        changed = Execution.objects.filter(pk=execution_id, status__in=WORKING).update(
+            status=Execution.Status.CLOSED,
+            cause=found.cause or SESSION_OVER,
+            realised_pnl=None,
+            closed_at=now,
+        )
+        if not changed:
+            raise InvalidTransition("This execution is over")
+        intents = OrderIntent.objects.filter(execution_id=execution_id)
+        intents.filter(state__in=SENT).update(state="ESCALATED", cause="UNRESOLVED", final_at=now)
+        intents.filter(state="PLANNED").update(state="MISSED", cause=SESSION_OVER, final_at=now)
+        if Alarm.objects.filter(Alarm.OPEN, execution_id=execution_id).exists():
+            settle_all(execution_id=execution_id, note=note, actor=actor, now=now)
+        found.cause = found.cause or SESSION_OVER
+        events.emit([events.of_ending(found, now)])
+        audit.record(
+            actor=actor,
+            action="execution.ended",
+            target_type="execution",
+            target_id=found.public_id,
+            data={"note": note[:500], "cause": found.cause, "status": found.status},
+        )

@@ -1,4 +1,4 @@
-"""The alarms of an executor: told with its next batch, not lost with the database, ended by facts.
+"""An executor's alarms: told with its next batch, not lost with the database, ended by facts.
 
 A real executor with its parts, driven by hand: no broker is there to answer anything.
 """

@@ -1,0 +1,68 @@
+"""Alarms of a running executor whose broker says nothing: named in time, over by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from execution.alarms import PROMISES
+from execution.models import Alarm, Execution, OrderIntent
+from execution.tests.house import House, open_at_brokers, runs_closed, wait_until
+from marketplace.tests.factories import make_short_straddle
+
+pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
+
+
+def causes(account: Any) -> set[str]:
+    """Causes of the open alarms of an account and its executions."""
+    mine = Alarm.objects.filter(Alarm.OPEN)
+    found = mine.filter(execution__account=account) | mine.filter(account=account)
+    return set(found.values_list("cause", flat=True))
+
+
+def test_a_book_that_never_answers_after_a_504_was_a_silence_for_ever(
+    house: House, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen: UNKNOWN for ten minutes, no alarm. The neighbour is the control."""
+    for cause in ("ENTRY_UNKNOWN", "BOOK_UNREAD"):
+        monkeypatch.setitem(PROMISES, cause, 2.0)
+    accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 12)), 2)
+    neighbour, silent = accounts
+    assert silent.broker == "zerodha", "Zebu's order updates tell of fills without any book"
+    house.strike(silent, "status_after_accept", op="place", status=504)
+    house.strike(silent, "html_502", op="book")
+    executor()
+    wait_until(lambda: {"ENTRY_UNKNOWN", "BOOK_UNREAD"} <= causes(silent), 40)
+    assert set(OrderIntent.objects.filter(account=silent).values_list("state", flat=True)) <= {
+        "UNKNOWN",
+        "PLANNED",
+    }
+    assert causes(neighbour) == set()
+    house.control.ask("DELETE", "/faults")  # the broker is back
+    wait_until(runs_closed, 60)
+    assert open_at_brokers(house.control) == []
+    ended = Alarm.objects.get(cause="BOOK_UNREAD")
+    assert (ended.settled_at, ended.cleared_by) == (None, "it was read")
+    facts = Alarm.objects.filter(cause="ENTRY_UNKNOWN").values_list("cleared_by", flat=True)
+    assert all(fact.startswith("order ") for fact in facts)
+
+
+def test_a_position_past_its_exit_time_with_no_witness_is_named_and_over_when_it_is_closed(
+    house: House, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen: 48 and 120 positions open past the exit time, silently."""
+    monkeypatch.setitem(PROMISES, "PAST_EXIT", 2.0)
+    (account,) = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 6)), 1)
+    executor()
+    wait_until(lambda: Execution.objects.filter(status="OPEN").exists(), 40)
+    for operation in ("positions", "book"):
+        house.strike(account, "html_502", op=operation)
+    wait_until(lambda: {"NO_WITNESS", "PAST_EXIT"} <= causes(account), 40)
+    words = Alarm.objects.get(cause="PAST_EXIT").words
+    assert words.count("units of") == 2
+    house.control.ask("DELETE", "/faults")
+    wait_until(runs_closed, 40)
+    assert open_at_brokers(house.control) == []
+    assert causes(account) == set()

@@ -67,8 +67,9 @@ def channel(
     places: Places | None = None,
     account_id: int = 1,
     real: RealAccount = REAL,
+    may_send: Callable[[LiveIntent, float], str] = lambda intent, now: "",
 ) -> Channel:
-    """A Kite account's channel to the broker at ``url``; everything may be sent."""
+    """A Kite account's channel to the broker at ``url``; everything may be sent by default."""
     loop = asyncio.get_running_loop()
     return Channel(
         account_id=account_id,
@@ -83,7 +84,7 @@ def channel(
         places=places or Places(CONNECTS),
         loop=loop,
         deadlines=Deadlines(loop),
-        may_send=lambda intent, now: "",
+        may_send=may_send,
         on_sent=told.note(told.sent),
         on_answer=told.note(told.answers),
         on_not_sent=told.note(told.not_sent),
@@ -134,7 +135,7 @@ def actor_of(executor: Any, channel: Channel) -> Actor:
 
 @asynccontextmanager
 async def broker(
-    answer: Callable[[bytes, int], bytes], host: str = "127.0.0.1"
+    answer: Callable[[bytes, int], bytes], host: str = "127.0.0.1", latency: float = 0.0
 ) -> AsyncIterator[tuple[str, list[Request]]]:
     """A broker that keeps connections: ``answer(request, how many before)`` makes its bytes."""
     seen: list[Request] = []
@@ -146,6 +147,7 @@ async def broker(
                 head = await reader.readuntil(b"\r\n\r\n")
                 body = await reader.readexactly(_length(head))
                 seen.append((peer, head + body))
+                await asyncio.sleep(latency)
                 writer.write(answer(head + body, len(seen) - 1))
                 await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):

@@ -1,0 +1,118 @@
+"""Entries that overlap with something else of their account: a load, or a dead session."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from brokers.models import BrokerAccount
+from execution.engine.entry import EntryDesk
+from execution.engine.executor import Executor
+from execution.engine.timing import from_settings
+from execution.engine.writing import EntryPlan
+from execution.models import Alarm, Execution, OrderIntent
+from execution.tests.factories import subscribe_accounts
+from execution.tests.house import House, assert_filled, open_at_brokers, runs_closed, wait_until
+from execution.tests.inmemory import live_execution, live_intent
+from execution.tests.rows import decide, enter, make_execution, make_run
+from marketplace.models import Contract
+from marketplace.tests.factories import make_short_straddle
+from quantleap.core import clock
+from subscriptions.models import Subscription
+
+pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
+
+
+# -- a load while an entry commits ---------------------------------------------------------------
+def leave_unfinished(house: House, account: BrokerAccount) -> None:
+    """An unfinished order of an execution that is over: nobody holds it, everybody looks for it."""
+    template = make_short_straddle(name="Over")
+    subscribe_accounts(template, [account])
+    run = make_run(template, clock.ist_date(house.now) - dt.timedelta(days=1), status="CLOSED")
+    contracts = [
+        *Contract.objects.filter(underlying__symbol="NIFTY", option_type="CE")[:1],
+        *Contract.objects.filter(underlying__symbol="NIFTY", option_type="PE")[:1],
+    ]
+    decide(run, contracts)
+    subscription = Subscription.objects.get(template=template)
+    execution = make_execution(run, subscription, "CLOSED")
+    enter(execution, contracts)
+    OrderIntent.objects.filter(execution=execution).update(
+        state="ACCEPTED", filled_quantity=0, average_price=0, shard=execution.shard
+    )
+
+
+@pytest.fixture
+def load_at_the_commit(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Recovery looks after the entry's rows are committed, before the entry has heard of it."""
+    grant = EntryDesk._grant
+    looked: list[int] = []
+
+    async def granted(desk: EntryDesk, plans: list[EntryPlan]) -> frozenset[int]:
+        found = await grant(desk, plans)
+        recovery = desk._executor.recovery
+        await recovery._compare()
+        looked.append(len(found))
+        return found
+
+    monkeypatch.setattr(EntryDesk, "_grant", granted)
+    return looked
+
+
+def test_a_load_while_an_entry_committed_had_its_orders_sent_twice(
+    house: House, executor: Callable[[], Any], load_at_the_commit: list[int]
+) -> None:
+    """Seen: a foreign unfinished row made recovery load again, and 4 of 6 tags were at the broker
+    twice; once the orders stayed COMMITTED, filled, and open 73 s past the exit."""
+    template = make_short_straddle(strategy=house.entry_in(12, 8))
+    accounts = house.subscribe(template, 3)
+    leave_unfinished(house, accounts[0])
+    executor()
+    ours = Execution.objects.filter(run__template=template)
+    wait_until(lambda: ours.filter(status="CLOSED").count() == 3, 60)
+    assert 3 in load_at_the_commit
+    tags = Counter(order["tag"] for order in house.control.orders())
+    assert set(tags.values()) == {1}
+    assert_filled(OrderIntent.objects.filter(execution__in=ours))
+    assert open_at_brokers(house.control) == []
+
+
+@pytest.mark.parametrize("committing", [True, False])
+def test_what_is_being_committed_is_adopted_by_nobody_else(committing: bool) -> None:
+    """The second case is the control: without the mark a load's copy would be held, and sent."""
+    executor = Executor(from_settings())
+    committed, loaded = live_execution(), None
+    live_intent(committed)
+    loaded = live_execution(id=committed.id)
+    if committing:
+        executor.entering.add(committed.id)
+    held = executor.adopt([loaded])
+    executor.entering.clear()
+    adopted = executor.adopt([committed])
+    assert (len(held), len(adopted)) == ((0, 1) if committing else (1, 0))
+    assert executor.executions[committed.id] is (committed if committing else loaded)
+    assert executor.adopt([live_execution(id=committed.id)]) == [], "nothing held is overwritten"
+
+
+# -- a session that dies between two entries -------------------------------------------------------
+def test_two_templates_a_second_apart_and_a_dead_session_left_orders_sending_for_ever(
+    house: House, executor: Callable[[], Any]
+) -> None:
+    """Seen: 12 SENDING and 6 COMMITTED without a cause or an alarm."""
+    accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 30)), 3)
+    later = make_short_straddle(name="A second later", strategy=house.entry_in(10, 30))
+    subscribe_accounts(later, accounts)
+    for account in accounts:
+        house.strike(account, "expired_session")
+    executor()
+    wait_until(lambda: Execution.objects.filter(status__in=("FAILED", "MISSED")).count() == 6, 60)
+    assert house.control.orders() == []
+    assert set(Execution.objects.values_list("cause", flat=True)) == {"SESSION_EXPIRED"}
+    left = OrderIntent.objects.exclude(state__in=OrderIntent.FINAL)
+    assert not left.exists(), "nothing is on its way for ever"
+    assert set(Alarm.objects.values_list("cause", flat=True)) <= {"SESSION_EXPIRED"}
+    wait_until(runs_closed, 20)

@@ -320,6 +320,7 @@ SCENARIOS: Final = (
         apart=1,
         shared=True,
         accounts=2,
+        hold=20,
         patience=45,
     ),
     Scenario("d11", "103 Early Hints before every answer", interim, Right(quiet=True)),

@@ -140,7 +140,8 @@ SCENARIOS: Final = (
         "answers to orders drop by drop, for longer than the time-out",
         tricked("pieces", size=2, pause=0.5),
         Right(),
-        hold=16,
+        hold=30,
+        settings=LONG_GRACE,
     ),
     Scenario(
         "r10",
@@ -178,7 +179,7 @@ SCENARIOS: Final = (
         "Zebu takes 4.5 s for every call",
         slow_broker,
         Right(enters="any"),
-        rights={"zerodha": Right(within=1.0)},
+        rights={"zerodha": Right(within=2.0)},
         accounts=3,
         patience=60,
         alone=True,

@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import datetime as dt
 import json
+import logging
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -317,6 +318,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--limit", action="append", default=[], metavar="NAME=N")
     options = parser.parse_args(argv)
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # cut requests are wanted here
     chosen: Limits = limits(options.limit)
     asyncio.run(serve(Settings(facts=facts.load(), limits=chosen)))
 

@@ -33,6 +33,7 @@ BROKER_NOT_ENABLED: Final = "BROKER_NOT_ENABLED"
 SELF_TRADE: Final = "SELF_TRADE"
 PARTLY_ENTERED: Final = "PARTLY_ENTERED"
 EXIT_UNFILLED: Final = "EXIT_UNFILLED"
+LEFT_LATE: Final = "LEFT_LATE"
 # -- what only the passing of time tells (execution.promises) --------------------------------------
 ENTRY_UNKNOWN: Final = "ENTRY_UNKNOWN"
 ENTERING_LONG: Final = "ENTERING_LONG"
@@ -86,6 +87,7 @@ TOLD: Final = frozenset(
 ALARMS: Final[Mapping[str, str]] = {
     **{cause: CAUSES[cause] for cause in sorted(TOLD)},
     PARTLY_ENTERED: "A leg failed, and the strategy keeps what was filled; a person decides.",
+    LEFT_LATE: "An order left when its process thawed; another may have been sent in its place.",
     EXIT_UNFILLED: "The exit was tried four times and is not filled.",
     ENTRY_UNKNOWN: "Nobody knows whether the broker has the entry order.",
     ENTERING_LONG: "The grace is over, and the entry is neither complete nor given up.",

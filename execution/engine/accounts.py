@@ -202,6 +202,7 @@ class Accounts:
             on_sent=rounds.on_sent,
             on_answer=rounds.on_answer,
             on_not_sent=rounds.on_not_sent,
+            on_late=self._executor.thaws.left_late,
         )
 
     def warm_up(self, account_ids: Iterable[int]) -> None:

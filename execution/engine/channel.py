@@ -86,7 +86,10 @@ class Channel:
         on_sent: Callable[[LiveIntent, float], None],
         on_answer: Callable[[LiveIntent, Answer], None],
         on_not_sent: Callable[[LiveIntent, str, str], None],
+        on_late: Callable[[LiveIntent, float], None] = lambda _intent, _mono: None,
     ) -> None:
+        """``on_late``: this order left at that moment (monotonic seconds), long after ``may_send``
+        had been asked about it, because the process had stood still."""
         self.account_id = account_id
         self.real = real
         self.shard = shard
@@ -100,6 +103,7 @@ class Channel:
         self._on_sent = on_sent
         self._on_answer = on_answer
         self._on_not_sent = on_not_sent
+        self._on_late = on_late
         self._connections = [
             Connection(self.target, loop, deadlines, drop_after=drop_after)
             for _ in range(CONNECTIONS_PER_ACCOUNT)
@@ -310,10 +314,12 @@ class Channel:
             # Another may be alive, and whether it may leave is asked anew.
             queue.appendleft(intent)
             return
-        now = clock.monotonic()
-        self.pacer.take(now, _PLACE)
-        self.last_used = now
-        self._on_sent(intent, now)
+        sent = clock.monotonic()
+        self.pacer.take(sent, _PLACE)
+        self.last_used = sent
+        self._on_sent(intent, sent)
+        if sent - now > STALE:
+            self._on_late(intent, sent)
 
     def _wake_at(self, mono: float) -> None:
         """Drain at ``mono`` (monotonic seconds), or earlier where that was said before."""

@@ -33,6 +33,7 @@ from execution.engine.polling import BookPoller
 from execution.engine.quiet import Quiet
 from execution.engine.recovery import WORKING, Recovery
 from execution.engine.rounds import Rounds
+from execution.engine.thawing import ThawDesk
 from execution.engine.timing import Timing
 from execution.engine.updates import UpdatesDesk
 from execution.engine.visibility import Visibility
@@ -88,6 +89,7 @@ class Executor:
         self.entry = EntryDesk(self)
         self.risk = RiskDesk(self)
         self.recovery = Recovery(self)
+        self.thaws = ThawDesk(self)
         self.alarm_clock = AlarmClock(self)
         facts.FACTS.wait_while(self._is_quiet)
 

@@ -32,10 +32,10 @@ SETTINGS: Final = {
     "QUANTLEAP_VISIBILITY_DELAY": "4",
     "QUANTLEAP_LOG_LEVEL": "INFO",
     # An hour is a jump here: what would be minutes of waiting before an entry are seconds.
-    "QUANTLEAP_ARM_LEAD": "12",
-    "QUANTLEAP_CONNECT_LEAD": "6",
+    "QUANTLEAP_ARM_LEAD": "10",
+    "QUANTLEAP_CONNECT_LEAD": "5",
 }
-ARMED_BEFORE: Final = 14.0  # seconds before the entry to which the clock jumps
+ARMED_BEFORE: Final = 11.0  # seconds before the entry to which the clock jumps
 SETTLED: Final = 25.0  # seconds within which entries and exits are over
 LISTS: Final = re.compile(r"Contract lists.{0,600}?Today(?:'|&#x27;)s", re.DOTALL)
 HOLIDAY_LOOK: Final = 10.0
@@ -143,7 +143,7 @@ class Week:
         say(f"  {self.machine.now():%H:%M:%S} {orders} orders at the brokers")
 
     def _exit(self, day: Day) -> None:
-        self._at(day, after(OFFERS[0].hours.exit, -5), "waiting for the exits")
+        self._at(day, after(OFFERS[0].hours.exit, -3), "waiting for the exits")
         self._until(day, after(OFFERS[-1].hours.exit, 1))
         stuck = {STUCK.client_id} if day.stuck else set()
         deadline = time.monotonic() + SETTLED

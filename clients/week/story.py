@@ -29,7 +29,7 @@ EVENING: Final = dt.time(15, 45)
 RESTART: Final = dt.time(0, 10)
 #: Strategies enter and leave one after the other, so that opposite ones never rest beside each
 #: other: the exchange would cancel an order that met its owner's own.
-APART: Final = dt.timedelta(seconds=4)
+APART: Final = dt.timedelta(seconds=2)
 
 
 def after(wall: dt.time, seconds: float) -> dt.time:

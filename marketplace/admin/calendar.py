@@ -22,6 +22,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from marketplace.admin.squareoffs import square_off_panel
 from marketplace.calendar_changes import (
     DATE_SHAPES,
     MAX_DESCRIPTION,
@@ -36,6 +37,7 @@ from marketplace.calendar_changes import (
     without_row,
 )
 from marketplace.models import CalendarYear, Holiday, SessionHours, SpecialSession
+from marketplace.selectors import load_calendar
 from marketplace.selectors.calendar import effects_of
 from marketplace.services.calendar import Edit, Proposal, change_calendar, propose
 from quantleap.core import clock
@@ -430,6 +432,14 @@ class SessionHoursAdmin(CalendarPage):
         "They hold from that day on, until the next row. Entries and exits outside are missed.",
     )
     list_display = ("effective_from", "opens_at", "closes_at", "where")
+    list_after_template = "admin/marketplace/square_offs.html"
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        """With the brokers' own cut-offs below: what holds for exits is the earliest of all."""
+        panel = square_off_panel(load_calendar(), clock.ist_date(clock.now()))
+        return super().changelist_view(request, {**(extra_context or {}), "square_offs": panel})
 
     def row_of(self, obj: SessionHours) -> Row:
         """The stored hours."""

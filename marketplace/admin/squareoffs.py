@@ -1,0 +1,46 @@
+"""When brokers close intraday positions by themselves, beside the hours of the session."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Final
+
+from marketplace.calendar import TradingCalendar
+from marketplace.selectors.market import square_offs
+from marketplace.squareoffs import SquareOff, in_force, limits
+from quantleap.core.console import Cell, Panel
+
+HEADERS: Final = ("Broker", "Since", "Closes from (IST)", "Our last exit (IST)", "Source")
+NONE_PUBLISHED: Final = "No broker has published a time, so the close of the session holds."
+
+
+def square_off_panel(calendar: TradingCalendar, day: dt.date) -> Panel:
+    """Cut-offs in force on ``day``, and the last exit that publishing accepts for each.
+
+    In a session of the ordinary hours of that day. A broker without a row has published nothing.
+    """
+    hours = calendar.ordinary_hours(day)
+    rows = () if hours is None else in_force(square_offs(), day)
+    return Panel(
+        "Square-offs by brokers",
+        HEADERS,
+        tuple(
+            (
+                Cell(one.broker),
+                Cell(f"{one.effective_from:%d %b %Y}"),
+                Cell(f"{one.on(hours):%H:%M}"),
+                Cell(f"{limits(hours, [one]).latest:%H:%M}"),
+                _source(one),
+            )
+            for one in rows
+            if hours is not None
+        ),
+        NONE_PUBLISHED,
+    )
+
+
+def _source(one: SquareOff) -> Cell:
+    address, _, words = one.source.partition(" ")
+    if address.startswith("https://"):
+        return Cell(words.strip("() ") or "the broker's page", address)
+    return Cell(one.source)

@@ -33,6 +33,17 @@ def test_without_a_count_it_strikes_for_ever() -> None:
     assert {strike(faults) for _ in range(50)} == {fault.id}
 
 
+def test_one_clients_faults_end_and_the_others_stay() -> None:
+    faults = Faults()
+    for client_id in ("Z1", "Z2"):
+        faults.arm({"kind": "refuse", "match": {"client_id": client_id}})
+    faults.clear(["Z1"])
+    assert [fault.match["client_id"] for fault in faults.all] == ["Z2"]
+    assert (strike(faults), strike(faults, client_id="Z2")) == (None, "fault_2")
+    faults.clear()
+    assert strike(faults, client_id="Z2") is None
+
+
 @pytest.mark.parametrize("key", ["broker", "client_id", "tag", "symbol", "side"])
 def test_a_match_must_be_exact(key: str) -> None:
     faults = Faults()

@@ -162,6 +162,18 @@ def test_the_judge_fails_an_alarm_without_need_and_too_many_calls() -> None:
     assert verdict.problems == ["1 alarms without need", "C1: 2304 cancel calls"]
 
 
+def test_the_judge_fails_entries_that_are_late() -> None:
+    late = dataclasses.replace(
+        a_good_day(),
+        orders=[
+            dataclasses.replace(o, received_at=after(1.5)) if o.code in LEGS else o
+            for o in a_good_day().orders
+        ],
+    )
+    assert judged(late, Right(within=2)).problems == []
+    assert judged(late, Right(within=1)).problems == ["entries 1.5 s late, 1 were allowed"]
+
+
 def test_what_a_scenario_allows_is_no_problem() -> None:
     """A hidden order's double that was closed; an open position that is told; nobody entered."""
     doubled = dataclasses.replace(twice(a_good_day()), positions={})

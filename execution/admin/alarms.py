@@ -86,14 +86,17 @@ class AlarmAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
     ordering = ("-id",)
     actions_detail = ("acknowledge", "settle")
     fieldsets = (
-        (None, {"fields": (("state", "cause"), "why", "words", ("what", "way_out"), "order_tag")}),
+        (
+            None,
+            {"fields": (("state", "cause"), "meaning", "words", ("what", "way_out"), "order_tag")},
+        ),
         ("Raised", {"fields": (("raised", "raised_by"),)}),
         ("Acknowledged", {"fields": (("acknowledged", "acknowledged_by"),)}),
         ("Settled", {"fields": (("settled", "settled_by"), "note")}),
         ("Over by itself", {"fields": (("cleared", "cleared_by"),)}),
     )
     readonly_fields = (
-        "state", "why", "what", "way_out", "raised", "acknowledged", "settled", "cleared",
+        "state", "meaning", "what", "way_out", "raised", "acknowledged", "settled", "cleared",
     )  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Alarm]:
@@ -102,9 +105,11 @@ class AlarmAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
 
     # -- what is shown -----------------------------------------------------------------------------
     @admin.display(description="Raised (IST)", ordering="id")
-    def raised(self, alarm: Alarm) -> str:
+    def raised(self, alarm: Alarm) -> SafeString:
         """When, and how long ago."""
-        return f"{_moment(alarm.raised_at)}, {age(alarm.raised_at, clock.now())} ago"
+        ago = age(alarm.raised_at, clock.now())
+        words = '<span class="qd-nowrap">{}</span><br><span class="ql-muted">{} ago</span>'
+        return format_html(words, _moment(alarm.raised_at), ago)
 
     @display(description="State", label=STATE_COLOURS)
     def state_label(self, alarm: Alarm) -> tuple[str, str]:
@@ -136,6 +141,11 @@ class AlarmAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
     def why(self, alarm: Alarm) -> str:
         """In words, with the broker's."""
         return wide(" ".join(filter(None, (means(alarm.cause), alarm.words))))
+
+    @admin.display(description="What it means")
+    def meaning(self, alarm: Alarm) -> str:
+        """In words."""
+        return means(alarm.cause)
 
     @admin.display(description="Ended by")
     def ended(self, alarm: Alarm) -> str:

@@ -77,4 +77,4 @@ class Alarm(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.cause} {self.raised_at:%d %b %H:%M:%S}"
+        return f"{self.cause} of {clock.to_ist(self.raised_at):%d %b %H:%M:%S}"

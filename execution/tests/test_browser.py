@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +10,16 @@ from django.urls import reverse
 from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
-from execution.models import Execution, ExecutorNode, KillSwitch, OrderIntent, Run, ShardLease
+from execution.models import (
+    Alarm,
+    Execution,
+    ExecutorNode,
+    KillSwitch,
+    OrderIntent,
+    Run,
+    ShardLease,
+)
+from execution.tests.rows import make_alarm
 from execution.tests.test_admin import Day, list_of, missed_by_all
 from quantleap.core import clock
 from quantleap.core.console import page_of
@@ -102,6 +112,19 @@ def test_a_run_that_everybody_missed_is_red_with_the_way_out(page: Page, look: s
     expect(page.get_by_text("Add feed account").first).to_be_visible()
 
 
+def _alarms_of_every_state(execution: Execution, now: dt.datetime) -> Alarm:
+    """One that is acknowledged, settled, over by itself; the open one is returned."""
+    order = execution.intents.order_by("pk")[0]
+    words = "RMS: Blocked for product MIS, remarks: the square-off session is running"
+    make_alarm(execution, "PAST_EXIT", acknowledged_at=now, acknowledged_by="staff:asha")
+    make_alarm(execution, "PRICE_BAND", settled_at=now, settled_by="staff:asha", note=words)
+    make_alarm(execution, "EXIT_RESTING", cleared_at=now, cleared_by=f"order {order.tag} is FILLED")
+    Alarm.objects.create(run=execution.run, cause="NO_PRICE", words="Sell call ATM")
+    Alarm.objects.create(account=execution.account, cause="BOOK_UNREAD")
+    leg, tag = order.leg_key, order.tag
+    return make_alarm(execution, "DUPLICATE", leg_key=leg, order_tag=tag, words=words)
+
+
 @pytest.mark.parametrize("look", ["light", "dark", "narrow"])
 def test_every_page_fits(page: Page, day: Day, look: str) -> None:
     now = clock.now()
@@ -112,6 +135,7 @@ def test_every_page_fits(page: Page, day: Day, look: str) -> None:
     if look == "dark":
         page.emulate_media(color_scheme="dark")
     attention = Execution.objects.filter(needs_attention=True)[0]
+    alarm = _alarms_of_every_state(attention, now)
     pages = {
         "runs": list_of(Run),
         "run": page_of(day.run),
@@ -119,6 +143,11 @@ def test_every_page_fits(page: Page, day: Day, look: str) -> None:
         "execution": page_of(Execution.objects.filter(status="CLOSED")[0]),
         "attention": reverse("admin:execution_execution_attention"),
         "settle": reverse("admin:execution_execution_settle", args=[attention.pk]),
+        "alarmed": page_of(attention),
+        "alarms": list_of(Alarm),
+        "alarm": page_of(alarm),
+        "acknowledge": reverse("admin:execution_alarm_acknowledge", args=[alarm.pk]),
+        "settle-alarm": reverse("admin:execution_alarm_settle", args=[alarm.pk]),
         "orders": list_of(OrderIntent),
         "order": page_of(OrderIntent.objects.all()[0]),
         "executors": list_of(ExecutorNode),

@@ -200,6 +200,7 @@ NAVIGATION: Final[tuple[tuple[str, bool, tuple[Link, ...]], ...]] = (
             Link("Runs", "bolt", "execution.Run"),
             Link("Executions", "group", "execution.Execution"),
             Link("Orders", "receipt_long", "execution.OrderIntent"),
+            Link("Alarms", "notifications", "execution.Alarm"),
             Link("Kill switch", "dangerous", "execution.KillSwitch"),
             Link("Executors", "memory", "execution.ExecutorNode"),
         ),

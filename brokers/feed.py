@@ -74,8 +74,8 @@ def _opened(account: FeedAccount) -> Feed | None:
         session = vault.session_of(account)
     except CredentialsUnreadable:
         return None  # logged where it was noticed
-    base_url = endpoints(account.broker).api
-    return Feed(account.name, account.broker, base_url, session, account.pk)
+    found = endpoints(account.broker)
+    return Feed(account.name, account.broker, found.api, session, account.pk, found.stream)
 
 
 def load_names(

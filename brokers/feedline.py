@@ -19,10 +19,10 @@ import structlog
 
 from brokers import aio, http, skew
 from brokers.base import BrokerInstrument, Cause, QuoteRead, QuoteRow, Session
-from brokers.feedstream import SPOKEN, Stream
+from brokers.feedstream import Stream
 from brokers.pace import Call, Pacer, Urgency
+from brokers.prices import Name, Touchline, get_prices
 from brokers.registry import get_adapter
-from brokers.zebu.touchline import Touchline
 from quantleap.core import clock
 
 log = structlog.get_logger(__name__)
@@ -52,6 +52,7 @@ class Feed:
     base_url: str
     session: Session
     pk: int = 0
+    stream_url: str = ""
 
     @property
     def login(self) -> str:
@@ -98,7 +99,7 @@ class Line:
     _batch: int = field(init=False)
     _wishes: dict[str, _Wish] = field(default_factory=dict)
     _asked: dict[str, _Wish] = field(default_factory=dict)
-    _keys: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    _keys: dict[Name, set[str]] = field(default_factory=dict)
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
     _worker: asyncio.Task[None] | None = None
     _sending: set[asyncio.Task[None]] = field(default_factory=set)
@@ -110,9 +111,10 @@ class Line:
         self._new_stream()
 
     def _new_stream(self) -> None:
-        if self.feed.broker in SPOKEN:
-            feed = self.feed
-            self.stream = Stream(self.client, feed.base_url, feed.session, self._touched)
+        feed, spoken = self.feed, get_prices(self.feed.broker)
+        if spoken is not None:
+            url = feed.stream_url or feed.base_url
+            self.stream = Stream(spoken, self.client, url, feed.session, self._touched)
 
     def use(self, feed: Feed) -> None:
         """The feed account as it was just loaded: a new login replaces the old one."""
@@ -229,18 +231,20 @@ class Line:
     # -- the websocket -----------------------------------------------------------------------
     async def _ask_stream(self, stream: Stream, names: Names) -> None:
         for key, instrument in names.items():
-            self._keys.setdefault((instrument.exchange, instrument.token), set()).add(key)
+            self._keys.setdefault(stream.name(instrument), set()).add(key)
         await stream.want(names.values())
         end = clock.monotonic() + SNAPSHOT_SECONDS
-        wanted = {(i.exchange, i.token) for i in names.values()}
+        wanted = {stream.name(instrument) for instrument in names.values()}
         while not wanted <= stream.touchlines.keys() and clock.monotonic() < end:
+            if not stream.is_hopeful:
+                return  # the calls do it
             await asyncio.sleep(SNAPSHOT_SECONDS / 10)
 
     def _streams(self, instrument: BrokerInstrument) -> bool:
         """Whether the websocket gives this instrument's price as it changes."""
         if self.stream is None or not self.stream.is_open:
             return False
-        line = self.stream.touchlines.get((instrument.exchange, instrument.token))
+        line = self.stream.touchlines.get(self.stream.name(instrument))
         return (
             line is not None
             and line.at is not None

@@ -15,15 +15,13 @@ import aiohttp
 import structlog
 from yarl import URL
 
+from brokers import tls
 from brokers.base import BrokerInstrument, Session
-from brokers.zebu import touchline
-from brokers.zebu.touchline import LoggedIn, Touchline
+from brokers.prices import MAX_FRAME, LoggedIn, Name, PriceStream, Touchline
 from quantleap.core import clock
 
 log = structlog.get_logger(__name__)
 
-#: Kinds of broker whose websocket we speak.
-SPOKEN: Final = frozenset({"zebu"})
 CONNECT_SECONDS: Final = 3.0
 #: Noren wants a sign of life within 30 s.
 HEARTBEAT_SECONDS: Final = 5.0
@@ -44,24 +42,26 @@ class Stream:
 
     def __init__(
         self,
+        spoken: PriceStream,
         client: aiohttp.ClientSession,
         base_url: str,
         session: Session,
         heard: Callable[[Touchline], None],
     ) -> None:
         """``heard`` is told every touchline as it changes."""
+        self._spoken = spoken
         self._client = client
-        self._url = URL(base_url + touchline.PATH).with_scheme(
+        self._url = URL(base_url + spoken.path(session), encoded=True).with_scheme(
             "wss" if base_url.startswith("https") else "ws"
         )
         self._session = session
         self._heard = heard
-        self._wanted: dict[tuple[str, str], tuple[BrokerInstrument, float]] = {}
-        self._subscribed: set[tuple[str, str]] = set()
+        self._wanted: dict[Name, tuple[BrokerInstrument, float]] = {}
+        self._subscribed: set[Name] = set()
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._task: asyncio.Task[None] | None = None
         self._failures = 0
-        self.touchlines: dict[tuple[str, str], Touchline] = {}
+        self.touchlines: dict[Name, Touchline] = {}
         self.frame_at = 0.0
         self.problem = ""
 
@@ -70,11 +70,21 @@ class Stream:
         """Whether the broker has let us in."""
         return self._socket is not None and not self._socket.closed
 
+    @property
+    def is_hopeful(self) -> bool:
+        """Whether an answer may come soon: let in, or connecting for the first time."""
+        connecting = self._task is not None and not self._task.done() and not self._failures
+        return self.is_open or connecting
+
+    def name(self, instrument: BrokerInstrument) -> Name:
+        """By what :attr:`touchlines` know an instrument."""
+        return self._spoken.name(instrument)
+
     async def want(self, instruments: Iterable[BrokerInstrument]) -> None:
         """Subscribe to what is not yet, now or as soon as there is a connection."""
         now = clock.monotonic()
         for instrument in instruments:
-            self._wanted[instrument.exchange, instrument.token] = (instrument, now)
+            self._wanted[self.name(instrument)] = (instrument, now)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._live())
         elif self.is_open:
@@ -95,21 +105,24 @@ class Stream:
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 self.problem = f"its websocket failed ({type(error).__name__})"
             if self.problem:
-                log.warning("feed_stream_lost", url=str(self._url), problem=self.problem)
+                # by its host: the query may hold the session
+                log.warning("feed_stream_lost", host=self._url.host, problem=self.problem)
             pause = PAUSES[min(self._failures, len(PAUSES) - 1)]
             self._failures += 1
             await asyncio.sleep(pause)
 
     async def _once(self) -> None:
         """One connection, from login to its end."""
-        opened = self._client.ws_connect(self._url, max_msg_size=touchline.MAX_FRAME)
+        opened = self._client.ws_connect(self._url, max_msg_size=MAX_FRAME, ssl=tls.context())
         async with await asyncio.wait_for(opened, CONNECT_SECONDS) as socket:
-            await socket.send_str(touchline.login(self._session))
-            answer = touchline.read(
-                await asyncio.wait_for(socket.receive_str(), CONNECT_SECONDS), {}
-            )
-            if not isinstance(answer, LoggedIn) or not answer.ok:
-                raise Refused(answer.message if isinstance(answer, LoggedIn) else "no answer")
+            hello = self._spoken.hello(self._session)
+            if hello:
+                await socket.send_str(hello)
+                answer = self._spoken.read(
+                    await asyncio.wait_for(socket.receive_str(), CONNECT_SECONDS), {}
+                )
+                if not isinstance(answer, LoggedIn) or not answer.ok:
+                    raise Refused(answer.message if isinstance(answer, LoggedIn) else "no answer")
             self.touchlines.clear()
             self._subscribed.clear()
             self._socket, self.problem, self._failures = socket, "", 0
@@ -124,30 +137,31 @@ class Stream:
     async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         while True:
             message = await socket.receive(timeout=SILENCE_SECONDS)
-            if message.type is not aiohttp.WSMsgType.TEXT:
+            if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
                 self.problem = "its websocket was closed"
                 return
             self.frame_at = clock.monotonic()
-            said = touchline.read(message.data, self.touchlines)
-            if isinstance(said, Touchline):
-                self.touchlines[said.name] = said
-                self._heard(said)
+            said = self._spoken.read(message.data, self.touchlines)
+            for line in () if isinstance(said, LoggedIn) else said:
+                self.touchlines[line.name] = line
+                self._heard(line)
 
     async def _beat(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         with contextlib.suppress(ConnectionError, RuntimeError):
             while True:
                 await asyncio.sleep(HEARTBEAT_SECONDS)
-                await socket.send_str(touchline.HEARTBEAT)
+                if self._spoken.beat:
+                    await socket.send_str(self._spoken.beat)
+                else:
+                    await socket.ping()
                 await self._unsubscribe()
 
     async def _subscribe(self) -> None:
-        new = [
-            instrument
-            for name, (instrument, _) in self._wanted.items()
-            if name not in self._subscribed
-        ]
-        self._subscribed.update((i.exchange, i.token) for i in new)
-        await self._send(touchline.subscribe(new))
+        new = {n: i for n, (i, _) in self._wanted.items() if n not in self._subscribed}
+        # What one connection does not carry is asked for by calls.
+        fits = list(new)[: max(0, self._spoken.most - len(self._subscribed))]
+        self._subscribed.update(fits)
+        await self._send(self._spoken.subscribe([new[name] for name in fits]))
 
     async def _unsubscribe(self) -> None:
         limit = clock.monotonic() - FORGET_SECONDS
@@ -156,7 +170,7 @@ class Stream:
             del self._wanted[name]
             self._subscribed.discard(name)
             self.touchlines.pop(name, None)
-        await self._send(touchline.unsubscribe(list(old.values())))
+        await self._send(self._spoken.unsubscribe(list(old.values())))
 
     async def _send(self, frames: Iterable[str]) -> None:
         for frame in frames:

@@ -56,6 +56,7 @@ class OrderUpdates(Protocol):
 _SPOKEN: Mapping[str, str] = MappingProxyType(
     {
         "zebu": "brokers.zebu.orderstream.NorenUpdates",
+        "zerodha": "brokers.zerodha.orderstream.KiteUpdates",
     }
 )
 

@@ -20,9 +20,11 @@ from brokers.simulator import facts
 from brokers.simulator.control import ControlWire
 from brokers.simulator.exchange import Exchange, Settings
 from brokers.simulator.kite import KiteWire
+from brokers.simulator.kite_stream import PATH as KITE_STREAM
+from brokers.simulator.kite_stream import KiteStream
 from brokers.simulator.limits import Limits
 from brokers.simulator.noren import NorenWire
-from brokers.simulator.noren_stream import PATH as STREAM_PATH
+from brokers.simulator.noren_stream import PATH as NOREN_STREAM
 from brokers.simulator.noren_stream import NorenStream
 from brokers.simulator.wire import Handler, StampedServer, Upgrade
 from quantleap.core import clock
@@ -53,6 +55,7 @@ class Simulator:
         self.exchange = Exchange(settings, now)
         self.ports = ports
         self._stream = NorenStream(self.exchange)
+        self._kite_stream = KiteStream(self.exchange)
         self._runners: list[web.ServerRunner] = []
         self._ticks: asyncio.Task[None] | None = None
 
@@ -80,7 +83,10 @@ class Simulator:
         return StampedServer(handler, self.exchange.now, streams)
 
     async def _listen(self, name: str, handler: Handler, port: int) -> int:
-        streams = {STREAM_PATH: self._stream.serve} if name == "noren" else {}
+        streams = {
+            "noren": {NOREN_STREAM: self._stream.serve},
+            "kite": {KITE_STREAM: self._kite_stream.serve},
+        }.get(name, {})
         runner = web.ServerRunner(self.server(handler, streams), shutdown_timeout=SHUTDOWN_SECONDS)
         await runner.setup()
         self._runners.append(runner)
@@ -92,6 +98,7 @@ class Simulator:
         if self._ticks is not None:
             self._ticks.cancel()
         await self._stream.close()
+        await self._kite_stream.close()
         for runner in self._runners:
             await runner.cleanup()
 

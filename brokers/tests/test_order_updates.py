@@ -15,6 +15,34 @@ from brokers.registry import get_adapter
 from brokers.updates import NOTHING, OrderUpdates, Said, get_updates
 
 SESSION = Session(client_id="Z56004", api_key="k", access_token="tok")
+#: As listed for postbacks and text messages: https://kite.trade/docs/connect/v3/postbacks/
+KITE_ROW: dict[str, Any] = {
+    "user_id": "Z56004",
+    "unfilled_quantity": 0,
+    "app_id": 1234,
+    "checksum": "",
+    "placed_by": "Z56004",
+    "order_id": "220303000308932",
+    "exchange_order_id": "1000000001482421",
+    "status": "COMPLETE",
+    "status_message": None,
+    "order_timestamp": "2026-09-08 09:24:25",
+    "exchange_timestamp": "2026-09-08 09:24:25",
+    "variety": "regular",
+    "exchange": "NFO",
+    "tradingsymbol": "NIFTY2690825000CE",
+    "order_type": "LIMIT",
+    "transaction_type": "BUY",
+    "product": "MIS",
+    "quantity": 130,
+    "price": 128.5,
+    "average_price": 127.23,
+    "filled_quantity": 130,
+    "pending_quantity": 0,
+    "cancelled_quantity": 0,
+    "tag": "Q0123456789AB1",
+}
+KITE: dict[str, Any] = {"type": "order", "data": KITE_ROW}
 #: Frames that are about one order, by broker, with the fields their pages list.
 NOREN: dict[str, Any] = {
     "t": "om",
@@ -122,23 +150,68 @@ def test_an_order_of_another_client_is_nothing() -> None:
     assert told(NOREN | {"norenordno": "../../etc"}) == NOTHING
 
 
+# -- Kite ----------------------------------------------------------------------------------------
+def test_a_fill_that_kite_tells_of_is_a_row_of_its_book() -> None:
+    order = told(KITE, "zerodha").order
+    body = json.dumps({"status": "success", "data": [KITE_ROW]}).encode()
+    (book_row,) = get_adapter("zerodha").parse_order_book(HttpResponse(200, {}, body)).orders
+    assert order == book_row
+    assert order is not None
+    assert (order.state, order.filled_quantity) == (BookState.FILLED, 130)
+    assert order.average_price == Decimal("127.23")
+
+
+def test_kite_is_ready_when_it_is_open() -> None:
+    kite = spoken("zerodha")
+    assert kite.hello(SESSION) == ""
+    assert kite.path(SESSION) == "/?api_key=k&access_token=tok"
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        {"type": "error", "data": "Invalid session"},
+        {"type": "message", "data": "hello"},
+        {"type": "order", "data": "220303000308932"},
+        {"type": "order", "data": KITE_ROW | {"user_id": "XY9999"}},
+        {"type": "order", "data": KITE_ROW | {"order_id": 3}},
+        {"type": "order"},
+    ],
+    ids=["error", "message", "no row", "another client", "no id", "nothing"],
+)
+def test_kite_frames_that_are_no_order_of_ours(frame: dict[str, Any]) -> None:
+    assert told(frame, "zerodha") == NOTHING
+
+
+def test_kites_prices_and_heartbeats_are_no_orders() -> None:
+    assert spoken("zerodha").read(b"\x00", SESSION) == NOTHING
+
+
+def test_a_part_that_kite_tells_of() -> None:
+    part = KITE_ROW | {"status": "UPDATE", "filled_quantity": 65, "unfilled_quantity": 65}
+    order = told({"type": "order", "data": part}, "zerodha").order
+    assert order is not None
+    assert (order.state, order.filled_quantity) == (BookState.OPEN, 65)
+
+
 # -- all of them ---------------------------------------------------------------------------------
 VALUES = st.text(max_size=20) | st.none() | st.integers() | st.floats() | st.lists(st.integers())
-KNOWN = sorted(NOREN)
+KNOWN = sorted(NOREN | KITE_ROW)
+SEEN = sorted({str(value) for row in (NOREN, KITE_ROW) for value in row.values()})
 
 
-@pytest.mark.parametrize("kind", ["zebu"])
+@pytest.mark.parametrize("kind", ["zebu", "zerodha"])
 @given(
-    fields=st.dictionaries(
-        st.sampled_from(KNOWN), VALUES | st.sampled_from(sorted(map(str, NOREN.values())))
-    ),
+    fields=st.dictionaries(st.sampled_from(KNOWN), VALUES | st.sampled_from(SEEN)),
     junk=st.text(max_size=60) | st.binary(max_size=200),
     kept=st.booleans(),
 )
 def test_no_frame_raises_or_makes_figures_of_nonsense(
     kind: str, fields: dict[str, Any], junk: str | bytes, kept: bool
 ) -> None:
-    for frame in (json.dumps((NOREN if kept else {}) | fields), junk):
+    row = ((NOREN if kind == "zebu" else KITE_ROW) if kept else {}) | fields
+    whole = row if kind == "zebu" else {"type": "order", "data": row}
+    for frame in (json.dumps(whole), junk):
         said = spoken(kind).read(frame, SESSION)
         order = said.order
         if order is not None:

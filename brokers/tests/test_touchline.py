@@ -19,12 +19,12 @@ from brokers import vault
 from brokers.base import BrokerInstrument, Session
 from brokers.feed import FeedQuotes
 from brokers.feedloop import feed_loop
+from brokers.prices import LoggedIn, Touchline
 from brokers.simulator.contracts import Contract
 from brokers.tests.factories import make_contract, make_feed
 from brokers.tests.simulator_house import TEN_O_CLOCK
 from brokers.tests.test_simulator_server import Running
 from brokers.zebu import touchline
-from brokers.zebu.touchline import LoggedIn, Touchline
 from marketplace.ports import Need, Quote
 from quantleap.core import clock
 

@@ -12,12 +12,11 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, Final
 
 from brokers import wire
 from brokers.base import BrokerInstrument, Session
+from brokers.prices import LoggedIn, Name, Touchline
 
 PATH: Final = "/NorenWSAPI/"
 HEARTBEAT: Final = '{"t":"h"}'
@@ -26,36 +25,6 @@ CHUNK: Final = 50
 MAX_FRAME: Final = 64 * 1024
 _EPOCH = (1_000_000_000, 9_999_999_999)
 _PRICES: Final = {"lp": "last", "bp1": "bid", "sp1": "ask"}
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedIn:
-    """The answer to the first frame."""
-
-    ok: bool
-    message: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Touchline:
-    """Prices (rupees) of one instrument; ``at`` the exchange's time, None as long as none came.
-
-    ``traded_at`` is when ``last`` changed under our eyes: a whole touchline does not say when its
-    last trade was.
-    """
-
-    exchange: str
-    token: str
-    last: Decimal | None = None
-    bid: Decimal | None = None
-    ask: Decimal | None = None
-    at: dt.datetime | None = None
-    traded_at: dt.datetime | None = None
-
-    @property
-    def name(self) -> tuple[str, str]:
-        """Exchange and token: what a subscription is known by."""
-        return self.exchange, self.token
 
 
 def login(session: Session) -> str:
@@ -85,7 +54,43 @@ def _about(kind: str, instruments: Sequence[BrokerInstrument]) -> Iterator[str]:
         yield _frame(t=kind, k="#".join(names[start : start + CHUNK]))
 
 
-def read(text: str, known: Mapping[tuple[str, str], Touchline]) -> LoggedIn | Touchline | None:
+class NorenPrices:
+    """Noren as a :class:`brokers.prices.PriceStream`. It names no most of instruments."""
+
+    beat = HEARTBEAT
+    most = 3000
+
+    def path(self, session: Session) -> str:
+        """The same for everybody."""
+        return PATH
+
+    def hello(self, session: Session) -> str:
+        """The login."""
+        return login(session)
+
+    def name(self, instrument: BrokerInstrument) -> Name:
+        """Exchange and token."""
+        return instrument.exchange, instrument.token
+
+    def subscribe(self, instruments: Sequence[BrokerInstrument]) -> Iterator[str]:
+        """Touchlines from now on."""
+        return subscribe(instruments)
+
+    def unsubscribe(self, instruments: Sequence[BrokerInstrument]) -> Iterator[str]:
+        """No more of them."""
+        return unsubscribe(instruments)
+
+    def read(
+        self, frame: str | bytes, known: Mapping[Name, Touchline]
+    ) -> LoggedIn | Sequence[Touchline]:
+        """The login's answer, or a touchline."""
+        said = read(frame, known) if isinstance(frame, str) else None
+        if isinstance(said, LoggedIn):
+            return said
+        return () if said is None else (said,)
+
+
+def read(text: str, known: Mapping[Name, Touchline]) -> LoggedIn | Touchline | None:
     """What a frame says; a change is laid upon the touchline in ``known``. None: nothing for us."""
     answer = wire.read_object(text.encode("utf-8", "replace"), MAX_FRAME)
     if answer is None:

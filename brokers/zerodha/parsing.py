@@ -235,6 +235,12 @@ def parse_order_book(response: HttpResponse) -> BookRead:
     return BookRead(ok=True, orders=latest(reports, newest_first=False))
 
 
+def read_order(row: Mapping[str, Any]) -> OrderReport | None:
+    """One order as an update gives it: a row of the book; None when it cannot even be named."""
+    order_id = wire.read_order_id(row.get("order_id"))
+    return _report(order_id, row) if order_id else None
+
+
 def _report(order_id: str, row: Mapping[str, Any]) -> OrderReport:
     state = book_state(wire.clean_text(row.get("status"), 60), _STATES)
     message = wire.first(row, wire.clean_text, "status_message", "status_message_raw")

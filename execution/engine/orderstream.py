@@ -136,7 +136,7 @@ class OrderStream:
         try:
             return await asyncio.wait_for(opening, CONNECT_SECONDS)
         except aiohttp.WSServerHandshakeError as error:
-            if error.status in (401, 403):
+            if error.status < 500:  # asked again at once, it would say the same
                 raise Refused(f"HTTP {error.status}") from None
             raise
 

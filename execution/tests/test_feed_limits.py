@@ -257,6 +257,7 @@ def test_an_exit_that_is_asked_for_leaves_while_the_feed_hangs(
     subscribe_accounts(make_short_straddle(strategy=house.entry_in(9, 600)), accounts)
     host = executor()
     wait_until(lambda: Execution.objects.filter(status="OPEN").count() == 3, 40)
+    house.control.ask("POST", "/manner", updates="dead")  # its websocket, and its calls
     house.control.ask("POST", "/faults", kind="delay", op="quote", seconds=60)
     wait_until(lambda: house.control.ask("GET", "/faults")["faults"][0]["hit_count"] > 0, 20)
     subscriptions = list(Execution.objects.values_list("subscription_id", flat=True))

@@ -15,7 +15,7 @@ from quantleap.core import clock
 
 pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
 #: Brokers that tell of orders by themselves.
-KINDS = ("zebu",)
+KINDS = ("zebu", "zerodha")
 
 
 def subscribed(house: House, count: int, hold: float) -> list[Any]:

@@ -1,0 +1,43 @@
+"""Kite's order updates: text frames of its websocket, ``{"type": "order", "data": {…}}``. Pure.
+
+They come without being asked for, for every order of the client, with the fields of a row of the
+order book (as its postbacks have them). Source: https://kite.trade/docs/connect/v3/websocket/ and
+https://kite.trade/docs/connect/v3/postbacks/.
+"""
+
+from __future__ import annotations
+
+from brokers import wire
+from brokers.base import Session
+from brokers.updates import MAX_FRAME, NOTHING, Said
+from brokers.zerodha import parsing, ticker
+
+
+class KiteUpdates:
+    """Kite as :class:`brokers.updates.OrderUpdates`."""
+
+    beat = ""
+
+    def path(self, session: Session) -> str:
+        """With the session in it."""
+        return ticker.path(session)
+
+    def hello(self, session: Session) -> str:
+        """Nothing: the address said it."""
+        return ""
+
+    def read(self, frame: str | bytes, session: Session) -> Said:
+        """An order; binary frames are prices, or a sign of life."""
+        if not isinstance(frame, str):
+            return NOTHING
+        message = wire.read_object(frame.encode("utf-8", "replace"), MAX_FRAME)
+        if message is None or message.get("type") != "order":
+            return NOTHING
+        row = message.get("data")
+        if not isinstance(row, dict):
+            return NOTHING
+        for owner in (row.get("user_id"), row.get("account_id")):
+            said = wire.clean_text(owner, 40)
+            if said and said.upper() != session.client_id.upper():
+                return NOTHING
+        return Said(order=parsing.read_order(row))

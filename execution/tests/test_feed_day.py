@@ -1,0 +1,98 @@
+"""A shortened day of 40 strategies on one feed login, at the limits that its broker documents."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.db import connections
+
+from brokers import vault
+from brokers.feed import FeedQuotes
+from brokers.models import FeedAccount
+from brokers.tests.factories import make_feed
+from execution.tests.house import API_KEY, House
+from execution.tests.test_feed_limits import condor, decided, refused
+from marketplace.models import Contract
+from marketplace.ports import Need
+from quantleap.core import clock
+
+pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
+STRATEGIES, LEGS = 40, 4
+#: Seconds of prices; a real day has as many as these over and over.
+DAY = 15
+#: As old as the risk rules let a price be (the default), in seconds.
+OLDEST = dt.timedelta(seconds=5)
+
+
+@pytest.fixture(params=["zerodha", "zebu"])
+def feed(house: House, request: pytest.FixtureRequest) -> FeedAccount:
+    """The platform's only feed."""
+    kind: str = request.param
+    FeedAccount.objects.all().delete()
+    made = make_feed("only", kind, now=clock.now())
+    made.api_key = vault.seal(made, "api_key", API_KEY)
+    made.access_token = vault.seal(made, "access_token", house.control.token(kind, made.client_id))
+    made.save()
+    return made
+
+
+def held(house: House) -> list[int]:
+    """160 options near the money."""
+    listed = Contract.objects.filter(underlying__symbol="NIFTY", option_type__in=("CE", "PE"))
+    near = sorted(listed, key=lambda one: (one.expiry, abs(one.strike - 25_000)))
+    return [contract.pk for contract in near[: STRATEGIES * LEGS]]
+
+
+def seconds_of_prices(contracts: list[int]) -> Iterator[int]:
+    """How many of the contracts the risk rules can judge, by second of the exchange's clock."""
+    feeds, seen = FeedQuotes(), set[dt.datetime]()
+    began = clock.now()
+    while clock.now() - began < dt.timedelta(seconds=4 * DAY) and len(seen) < DAY:
+        quotes = feeds.ask((), contracts, now=clock.now(), need=Need.RISK).quotes
+        fresh = [quote for quote in quotes.values() if quote.at >= clock.now() - OLDEST]
+        newest = max((quote.at for quote in fresh), default=began)
+        if newest not in seen:
+            seen.add(newest)
+            yield len(fresh)
+
+
+def beside(work: Callable[[], None]) -> threading.Thread:
+    def run() -> None:
+        try:
+            work()
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+def test_40_strategies_are_priced_all_day_and_ten_of_one_second_are_decided(
+    house: House, feed: FeedAccount
+) -> None:
+    """Seen at the documented limits: no decision at all on Kite, none of four legs after half a
+    minute on Noren."""
+    contracts = held(house)
+    assert len(contracts) == 160
+    entries: list[int] = []
+
+    def enter() -> None:
+        entries.extend(decided([condor(1 + n % 3) for n in range(10)]))
+
+    priced: list[int] = []
+    entering: threading.Thread | None = None
+    for count in seconds_of_prices(contracts):
+        priced.append(count)
+        if len(priced) == DAY // 3:
+            entering = beside(enter)
+    assert entering is not None
+    entering.join(60)
+    assert entries == [LEGS] * 10
+    # The first answers come while 160 subscriptions are still being answered.
+    assert priced[2:] == [160] * (len(priced) - 2)
+    assert len(priced) == DAY
+    assert refused(house, feed.client_id) == 0

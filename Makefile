@@ -18,7 +18,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-input -
 CHECK := $(BIN)/python -m pip check --disable-pip-version-check
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
 	--no-emit-index-url --no-emit-find-links --allow-unsafe
-BENCHMARKS := arming billing fanout console
+BENCHMARKS := arming billing fanout scale console
 
 ROUNDS ?= 20
 PORTFOLIOS ?= 200

@@ -57,18 +57,26 @@ class Entry:
     due: float
 
 
-def schedule(accounts: Sequence[BrokerAccount], lead: float, *, orders: int = 1) -> Entry:
+def schedule(
+    accounts: Sequence[BrokerAccount],
+    lead: float,
+    *,
+    orders: int = 1,
+    legs: Sequence[tuple[str, str, str]] = (("SELL", "CE", "OTM4"),),
+    hold: float = HOLD.total_seconds(),
+) -> Entry:
     """One short option for every account, entering at the first whole second ``lead`` s ahead.
 
-    ``orders`` > 1 slices each account's quantity into that many orders.
+    ``orders`` > 1 slices each account's quantity into that many orders; ``legs`` are side, type and
+    moneyness, ``hold`` seconds until the exit.
     """
     rounded = clock.now() + dt.timedelta(seconds=lead + 1)
     entry_at = rounded.replace(microsecond=0)
     template = make_template(
-        legs=[leg_spec("SELL", "CE", "OTM4")],
+        legs=[leg_spec(*leg) for leg in legs],
         strategy={
             "entry_time": clock.to_ist(entry_at).time(),
-            "exit_time": clock.to_ist(entry_at + HOLD).time(),
+            "exit_time": clock.to_ist(entry_at + dt.timedelta(seconds=hold)).time(),
         },
         fee=None,
     )

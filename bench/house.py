@@ -67,6 +67,11 @@ class Sink:
         """Forget every order."""
         self._http.post(f"{self.url}/bench/reset", timeout=30).raise_for_status()
 
+    def tell(self, updates: bool) -> None:
+        """Whether fills are told by websocket from now on; who listens is cut off."""
+        path = f"/bench/updates?{'on' if updates else 'off'}"
+        self._http.post(self.url + path, timeout=30).raise_for_status()
+
     def close(self) -> None:
         """Let go of the control connection."""
         self._http.close()
@@ -76,6 +81,7 @@ class House:
     """The environment of one benchmark, and what it started."""
 
     def __init__(self, *, answer_after: float) -> None:
+        """``answer_after`` in seconds."""
         self.environment: dict[str, str] = {}
         self.sink: Sink
         self._answer_after = answer_after
@@ -143,19 +149,26 @@ class House:
         self._stack.callback(sink.close)
         return sink
 
-    @contextlib.contextmanager
-    def executor(self, **environment: str) -> Iterator[None]:
-        """The worker process that hosts the executor, and beat, which sends it a tick a second.
+    def executor(self, **environment: str) -> contextlib.AbstractContextManager[list[int]]:
+        """One of :meth:`executors`."""
+        return self.executors(1, environment)
 
-        Both with the command lines of an installation.
+    @contextlib.contextmanager
+    def executors(self, count: int, environment: Mapping[str, str]) -> Iterator[list[int]]:
+        """The worker processes that host ``count`` executors (their ids), and beat.
+
+        All with the command lines of an installation.
         """
-        layout = Layout(only=frozenset({"worker", "beat"}))
+        layout = Layout(only=frozenset({"worker", "beat"}), workers=count)
         parts = {part.name: part.command for part in layout.parts()}
-        with (
-            self.process("executor", parts["executor"], **environment),
-            self.process("beat", parts["beat"]),
-        ):
-            yield
+        with contextlib.ExitStack() as running:
+            names = [name for name in parts if name.startswith("executor")]
+            children = [
+                running.enter_context(self.process(name, parts[name], **environment))
+                for name in names
+            ]
+            running.enter_context(self.process("beat", parts["beat"]))
+            yield [child.pid for child in children]
 
     @contextlib.contextmanager
     def process(

@@ -6,6 +6,8 @@ kernel's receive time stamp of the packet (SO_TIMESTAMPNS): over loopback the pa
 inside the sender's own ``send(2)``, so the witness does not depend on when this process, which
 shares the cores with the sender, gets round to reading it. Elsewhere it is the instant of reading.
 
+An order fills as it is answered; with ``--updates`` whoever listens on the websocket is told then.
+
 A raw epoll loop without a framework: reading and stamping comes before answering, everything else
 (whose order was it, which tag) is worked out when somebody asks.
 """
@@ -13,8 +15,10 @@ A raw epoll loop without a framework: reading and stamping comes before answerin
 from __future__ import annotations
 
 import argparse
+import base64
 import datetime as dt
 import gc
+import hashlib
 import json
 import resource
 import select
@@ -35,16 +39,20 @@ _TIMESPEC: Final = struct.Struct("ll")
 _CONTROL: Final = socket.CMSG_SPACE(_TIMESPEC.size)
 _HEAD_END: Final = b"\r\n\r\n"
 _READ: Final = 64 * 1024
+_MAGIC: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_CLOSE, _PING = 0x8, 0x9
 
 
 @dataclass(slots=True)
 class Arrival:
-    """One order request: when its first bytes came and were read (unix seconds), and its bytes."""
+    """One order request: when its first bytes came and were read, when it filled (unix seconds, 0
+    before it was answered), and its bytes."""
 
     at: float
     read_at: float
     order_id: str
     raw: bytes
+    filled_at: float = 0.0
 
 
 @dataclass(slots=True)
@@ -55,6 +63,7 @@ class _Peer:
     buffer: bytes = b""
     at: float = 0.0
     read_at: float = 0.0
+    listens_for: str = ""
 
 
 @dataclass(slots=True)
@@ -66,11 +75,12 @@ class Order:
     arrival: Arrival
 
     def row(self) -> dict[str, Any]:
-        """As Kite's order book shows it: complete."""
+        """As Kite's order book shows it: complete, or on its way."""
         quantity = int(self.form["quantity"])
+        filled = bool(self.arrival.filled_at)
         return {
             "order_id": self.arrival.order_id,
-            "status": "COMPLETE",
+            "status": "COMPLETE" if filled else "OPEN PENDING",
             "status_message": None,
             "tag": self.form.get("tag"),
             "exchange": self.form["exchange"],
@@ -78,8 +88,8 @@ class Order:
             "transaction_type": self.form["transaction_type"],
             "product": self.form["product"],
             "quantity": quantity,
-            "filled_quantity": quantity,
-            "average_price": float(self.form.get("price", PREMIUM)),
+            "filled_quantity": quantity if filled else 0,
+            "average_price": float(self.form.get("price", PREMIUM)) if filled else 0,
         }
 
 
@@ -108,6 +118,21 @@ def _is_complete(raw: bytes) -> bool:
         if name.lower() == b"content-length":
             return len(body) >= int(value)
     return True
+
+
+def _header(raw: bytes, wanted: bytes) -> bytes:
+    for line in raw.partition(_HEAD_END)[0].split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == wanted:
+            return value.strip()
+    return b""
+
+
+def _text_frame(payload: bytes) -> bytes:
+    """A whole text frame; servers mask nothing (RFC 6455, section 5.2)."""
+    size = len(payload)
+    head = bytes((0x81, size)) if size < 126 else b"\x81\x7e" + size.to_bytes(2, "big")
+    return head + payload
 
 
 def _response(body: bytes) -> bytes:
@@ -159,12 +184,16 @@ class Book:
 class Sink:
     """The server. ``offset`` is our clock minus the real one, for the quotes' time stamps."""
 
-    def __init__(self, port: int, *, offset: float = 0.0, answer_after: float = 0.0) -> None:
+    def __init__(
+        self, port: int, *, offset: float = 0.0, answer_after: float = 0.0, updates: bool = False
+    ) -> None:
         self.book = Book()
+        self._updates = updates
+        self._listening: dict[str, set[int]] = defaultdict(set)
         self._offset = offset
         self._answer_after = answer_after
         self._peers: dict[int, _Peer] = {}
-        self._waiting: deque[tuple[float, int, bytes]] = deque()
+        self._waiting: deque[tuple[float, int, bytes, Arrival]] = deque()
         self._count = 0
         self._ready = 0
         self._running = True
@@ -234,7 +263,9 @@ class Sink:
             peer.read_at = time.time()
             peer.at = _stamp(control) or peer.read_at
         raw = peer.buffer + data
-        if _is_complete(raw):
+        if peer.listens_for:
+            peer.buffer = self._hear(number, raw)
+        elif _is_complete(raw):
             peer.buffer = b""
             complete.append((number, peer, raw))
         else:
@@ -242,6 +273,7 @@ class Sink:
 
     def _drop(self, number: int) -> None:
         peer = self._peers.pop(number)
+        self._listening[peer.listens_for].discard(number)
         self._epoll.unregister(number)
         peer.connection.close()
 
@@ -249,22 +281,58 @@ class Sink:
         if raw.startswith(b"POST /orders/"):
             self._count += 1
             order_id = f"{self._count:015d}"
-            self.book.arrivals.append(Arrival(peer.at, peer.read_at, order_id, raw))
+            arrival = Arrival(peer.at, peer.read_at, order_id, raw)
+            self.book.arrivals.append(arrival)
             body = b'{"status":"success","data":{"order_id":"%s"}}' % order_id.encode()
             if self._answer_after:
                 due = time.monotonic() + self._answer_after
-                self._waiting.append((due, number, _response(body)))
-                return
-            answer = _response(body)
+                self._waiting.append((due, number, _response(body), arrival))
+            else:
+                self._fill(number, _response(body), arrival)
+        elif self._updates and raw.startswith(b"GET /?") and b"Upgrade: websocket" in raw:
+            self._listen(number, peer, raw)
         else:
-            answer = self._tell(raw)
+            self._write(number, self._tell(raw))
+
+    def _fill(self, number: int, answer: bytes, arrival: Arrival) -> None:
+        """Answer an order, which is filled by then, and tell whoever listens."""
+        arrival.filled_at = time.time()
         self._write(number, answer)
+        if not self._updates:
+            return
+        order = parse_order(arrival)
+        frame = _text_frame(json.dumps({"type": "order", "data": order.row()}).encode())
+        for listener in list(self._listening.get(order.token, ())):
+            self._write(listener, frame)
+
+    def _listen(self, number: int, peer: _Peer, raw: bytes) -> None:
+        """Open a websocket for the updates of the token in its address (RFC 6455, section 4)."""
+        query = parse_qs(urlsplit(raw.split(b" ", 2)[1].decode()).query)
+        peer.listens_for = query["access_token"][0]
+        self._listening[peer.listens_for].add(number)
+        key = _header(raw, b"sec-websocket-key")
+        proof = base64.b64encode(hashlib.sha1(key + _MAGIC, usedforsecurity=False).digest())
+        head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        self._write(number, head + b"Sec-WebSocket-Accept: " + proof + b"\r\n\r\n")
+
+    def _hear(self, number: int, raw: bytes) -> bytes:
+        """Answer pings; what else a listener says is small and of no interest. The rest."""
+        while len(raw) >= 6 and len(raw) >= 6 + (raw[1] & 0x7F):
+            kind, end = raw[0] & 0x0F, 6 + (raw[1] & 0x7F)
+            mask, payload, raw = raw[2:6], raw[6:end], raw[end:]
+            if kind == _PING:
+                plain = bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
+                self._write(number, bytes((0x8A, len(plain))) + plain)
+            elif kind == _CLOSE:
+                self._drop(number)
+                return b""
+        return raw
 
     def _send_due(self) -> None:
         now = time.monotonic()
         while self._waiting and self._waiting[0][0] <= now:
-            _, number, answer = self._waiting.popleft()
-            self._write(number, answer)
+            _, number, answer, arrival = self._waiting.popleft()
+            self._fill(number, answer, arrival)
 
     def _write(self, number: int, answer: bytes) -> None:
         peer = self._peers.get(number)
@@ -301,6 +369,12 @@ class Sink:
             case b"POST", "/bench/ready":
                 self._ready += 1
                 return _json({})
+            case b"POST", "/bench/updates":
+                self._updates = url.query == "on"
+                for listeners in [*self._listening.values()]:
+                    for number in [*listeners]:
+                        self._drop(number)
+                return _json({})
             case b"POST", "/bench/reset":
                 self.book, self._ready = Book(), 0
                 return _json({})
@@ -331,6 +405,7 @@ def _told(order: Order) -> dict[str, Any]:
         "quantity": int(order.form["quantity"]),
         "at": order.arrival.at,
         "read_at": order.arrival.read_at,
+        "filled_at": order.arrival.filled_at,
     }
 
 
@@ -348,10 +423,16 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--clock-offset", type=float, default=0.0)
     parser.add_argument("--answer-after", type=float, default=0.0, help="seconds")
+    parser.add_argument("--updates", action="store_true", help="tell of fills by websocket")
     options = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    sink = Sink(options.port, offset=options.clock_offset, answer_after=options.answer_after)
+    sink = Sink(
+        options.port,
+        offset=options.clock_offset,
+        answer_after=options.answer_after,
+        updates=options.updates,
+    )
     signal.signal(signal.SIGTERM, sink.stop)
     gc.disable()
     print(sink.port, flush=True)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
 from collections.abc import Iterator
 
+import aiohttp
 import pytest
 import requests
 
 from bench import orders
 from bench.sink import Sink
-from brokers.base import BookState, BrokerInstrument, HttpResponse, Outcome
+from brokers.base import BookState, BrokerInstrument, HttpResponse, Outcome, Session
 from brokers.zerodha.adapter import ZerodhaAdapter
+from brokers.zerodha.orderstream import KiteUpdates
 from quantleap.embedded.processes import wait_until
 
 
@@ -87,6 +90,33 @@ def test_the_first_byte_counts(sink: Sink) -> None:
     assert before - 0.01 <= arrival["at"] <= between
     assert arrival["read_at"] <= between
     assert (arrival["account"], arrival["tag"]) == ("one", orders.form(7)["tag"])
+
+
+def test_it_tells_of_fills_whoever_listens() -> None:
+    """As our own stream hears it, pings and all."""
+    served = Sink(0, answer_after=0.05, updates=True)
+    thread = threading.Thread(target=served.serve)
+    thread.start()
+
+    async def main() -> tuple[list[str], bytes]:
+        kite = KiteUpdates()
+        async with aiohttp.ClientSession() as client:
+            session = Session("C1", "apikey", "one")
+            socket = await client.ws_connect(url(served, kite.path(session)), autoping=False)
+            await socket.ping(b"are you there?")
+            pong = await socket.receive(timeout=5)
+            await asyncio.to_thread(place, served, "two", 1)
+            await asyncio.to_thread(place, served, "one", 2)
+            said = kite.read(await socket.receive_str(timeout=5), session)
+            assert said.order is not None
+            assert said.order.state is BookState.FILLED
+            return [said.order.tag], pong.data
+
+    try:
+        assert asyncio.run(main()) == ([orders.form(2)["tag"]], b"are you there?")
+    finally:
+        served.stop()
+        thread.join(10)
 
 
 def test_it_counts_and_forgets(sink: Sink) -> None:

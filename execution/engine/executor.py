@@ -94,7 +94,8 @@ class Executor:
         facts.FACTS.wait_while(self._is_quiet)
 
     def _is_quiet(self) -> bool:
-        return self.quiet.is_on
+        """Whether nobody should write facts: orders leave, or a round for many is under way."""
+        return self.quiet.is_on or self.rounds.is_busy
 
     # -- fencing -----------------------------------------------------------------------------
     @property

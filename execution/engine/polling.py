@@ -205,7 +205,7 @@ class BookPoller:
         await actor.rested()
         await channel.paced(Call.READ, urgency)
         request = channel.adapter.order_book(channel.session)
-        response, started = await self._placed(channel, request)
+        response, started = await self._placed(channel, request, urgency)
         if response is None:
             return BookRead(ok=False)
         book = await self._parsed(channel.adapter.parse_order_book, response, actor)
@@ -378,7 +378,9 @@ class BookPoller:
         while (channel := actor.reader()) is not None:
             await actor.rested()
             await channel.paced(Call.READ, EXITS)  # an exit waits for it
-            response, _ = await self._placed(channel, channel.adapter.positions(channel.session))
+            response, _ = await self._placed(
+                channel, channel.adapter.positions(channel.session), EXITS
+            )
             if response is None:
                 return None
             found = await self._parsed(channel.adapter.parse_positions, response, actor)
@@ -390,7 +392,7 @@ class BookPoller:
     async def quote(self, channel: Channel, request: HttpRequest) -> HttpResponse | None:
         """The answer to a question for prices, within the account's pace; None: there was none."""
         await channel.paced(Call.QUOTE, EXITS)
-        response, _ = await self._placed(channel, request)
+        response, _ = await self._placed(channel, request, EXITS)
         return response
 
     async def cancel(self, intent: LiveIntent) -> None:
@@ -414,7 +416,7 @@ class BookPoller:
         self.soon(channel.account_id)
 
     async def _placed(
-        self, channel: Channel, request: HttpRequest
+        self, channel: Channel, request: HttpRequest, urgency: Urgency
     ) -> tuple[HttpResponse | None, float]:
         """The answer to a read, and when it was asked (monotonic seconds)."""
 
@@ -422,8 +424,8 @@ class BookPoller:
             started = clock.monotonic()
             return await self._fetch(channel, request), started
 
-        bound = self._places.setdefault(channel.real.broker, Places(places.READS))
-        return await bound.carry(read)
+        bound = self._places.setdefault(channel.real.broker, Places(*places.READS))
+        return await bound.carry(read, urgent=urgency is EXITS)
 
     async def _parsed(
         self,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from brokers.base import Side
 from execution import live
 from execution.engine import rounds as rounds_module
-from execution.engine.rounds import AT_ONCE, Rounds
+from execution.engine.rounds import AT_ONCE, MANY, PATIENCE, Rounds
 from execution.engine.writing import Batch, Written
 from execution.live import LiveExecution, LiveIntent
 from execution.moments import Agenda, next_moment, phase
@@ -72,6 +72,7 @@ def executions(draw: Any) -> LiveExecution:
         intent.cancel_after_mono = draw(around_now)
         intent.cancel_sent_mono = draw(around_now)
         intent.unknown_since_mono = draw(around_now)
+        intent.watch_until_mono = draw(around_now)
     return execution
 
 
@@ -188,16 +189,19 @@ def tick(rounds: Rounds) -> None:
 
 
 def test_5000_executions_held_by_one_executor_were_all_decided_in_every_tick(
-    asked: list[int],
+    asked: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seen: 76 ms of every 250. They are COMMITTED and wait for their orders, nothing is due."""
+    now = clock.monotonic()
     house: Any = House(5000)
     rounds = Rounds(house)
+    monkeypatch.setattr(clock, "monotonic", lambda: now)
     tick(rounds)
     assert sorted(asked) == sorted(house.executions)
     asked.clear()
+    monkeypatch.setattr(clock, "monotonic", lambda: now + 0.25)
     tick(rounds)
-    assert len(asked) < 500  # one part of the slow sweep
+    assert len(asked) == 250  # one part in twenty of the slow sweep
     changed = next(iter(house.executions.values()))
     asked.clear()
     rounds.touch([changed])
@@ -252,3 +256,61 @@ def test_a_send_that_was_written_while_an_earlier_one_filled_is_not_sent() -> No
     granted = Written(frozenset({0}), sending=frozenset({intent.code}))
     rounds._granted(batch, granted, clock.now())
     assert (intent.state, intent.sends) == (live.FILLED, 1)
+
+
+def test_answers_that_move_nothing_did_not_keep_sold_legs_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Seen: a round wrote a thousand answers for a second while the fills had come meanwhile."""
+    house: Any = House(2)
+    rounds = Rounds(house)
+    written: list[list[str]] = []
+
+    async def write(batch: Batch, _now: dt.datetime) -> Written:
+        written.append(sorted(intent.code for intent in batch.results))
+        statuses = frozenset(change.execution.id for change in batch.statuses)
+        return Written(frozenset({0}), statuses=statuses)
+
+    monkeypatch.setattr(rounds, "_write", write)
+    resting, filled = (execution.intents[0] for execution in house.executions.values())
+
+    async def main() -> None:
+        rounds.changed(resting)
+        await rounds.once(patient=True)
+        assert written == []
+        filled.state, filled.filled_quantity = live.FILLED, LOT
+        rounds.changed(filled)
+        await rounds.once(patient=True)
+        assert written == [[filled.code]]
+        at = clock.monotonic() + PATIENCE
+        monkeypatch.setattr(clock, "monotonic", lambda: at)
+        await rounds.once(patient=True)
+        assert written == [[filled.code], [resting.code]]
+        rounds.changed(resting)
+        await rounds.once()  # before the executor ends nothing is put off
+        assert written[-1] == [resting.code]
+
+    asyncio.run(main())
+
+
+def test_no_line_of_the_log_is_written_during_a_round_for_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Half of what an entry of four legs cost was the log's."""
+    busy: list[bool] = []
+
+    def note(execution: LiveExecution, situation: Situation) -> Steps:
+        busy.append(rounds.is_busy)
+        return next_steps(execution, situation)
+
+    monkeypatch.setattr(rounds_module, "next_steps", note)
+    many: Any = House(MANY)
+    rounds = Rounds(many)
+    rounds.touch(many.executions.values())
+    asyncio.run(rounds.once())
+    assert busy == [True] * MANY
+    assert not rounds.is_busy
+    busy.clear()
+    rounds.touch(list(many.executions.values())[:1])
+    asyncio.run(rounds.once())
+    assert busy == [False]

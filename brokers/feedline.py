@@ -41,6 +41,9 @@ SHARED_SECONDS: Final = 0.8
 SNAPSHOT_SECONDS: Final = 0.25
 #: A touchline older than this is asked for by a call: quiet, or a subscription that died.
 QUIET: Final = dt.timedelta(seconds=4)
+#: An entry wants prices of the last two seconds. Where one call asks for many, it is not kept
+#: waiting for one that has not moved for so long.
+QUIET_TRADE: Final = dt.timedelta(seconds=1.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +142,7 @@ class Line:
         since = clock.monotonic() - SHARED_SECONDS
         for key, instrument in names.items():
             heard = self.heard.get(key)
-            if (heard is not None and heard.at >= since) or self._streams(instrument):
+            if (heard is not None and heard.at >= since) or self._streams(instrument, urgency):
                 continue
             wish = self._asked.get(key) or self._wishes.get(key)
             if wish is None:
@@ -240,16 +243,15 @@ class Line:
                 return  # the calls do it
             await asyncio.sleep(SNAPSHOT_SECONDS / 10)
 
-    def _streams(self, instrument: BrokerInstrument) -> bool:
+    def _streams(self, instrument: BrokerInstrument, urgency: Urgency) -> bool:
         """Whether the websocket gives this instrument's price as it changes."""
+        many = self._batch > 1 and urgency is Urgency.FIRST
+        oldest = clock.now() - (QUIET_TRADE if many else QUIET)
         if self.stream is None or not self.stream.is_open:
             return False
         line = self.stream.touchlines.get(self.stream.name(instrument))
         return (
-            line is not None
-            and line.at is not None
-            and clock.now() - QUIET <= line.at
-            and line.last is not None
+            line is not None and line.at is not None and oldest <= line.at and line.last is not None
         )
 
     def _touched(self, line: Touchline) -> None:

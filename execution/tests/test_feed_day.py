@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.db import connections
@@ -13,8 +15,10 @@ from brokers import vault
 from brokers.feed import FeedQuotes
 from brokers.models import FeedAccount
 from brokers.tests.factories import make_feed
+from execution.engine.deciding import NoQuote, resolve_legs
 from execution.tests.house import API_KEY, House
-from execution.tests.test_feed_limits import condor, decided, refused
+from execution.tests.test_feed_limits import condor, refused, run_of
+from marketplace.definition import StrategySpec
 from marketplace.models import Contract
 from marketplace.ports import Need
 from quantleap.core import clock
@@ -23,6 +27,8 @@ pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
 STRATEGIES, LEGS = 40, 4
 #: Seconds of prices; a real day has as many as these over and over.
 DAY = 15
+#: Seconds for which an entry tries (the default is longer).
+GRACE = 12
 #: As old as the risk rules let a price be (the default), in seconds.
 OLDEST = dt.timedelta(seconds=5)
 
@@ -59,6 +65,20 @@ def seconds_of_prices(contracts: list[int]) -> Iterator[int]:
             yield len(fresh)
 
 
+def legs_decided(strategy: StrategySpec) -> int:
+    """Legs of a strategy that enters now and, as the entry does, asks until its grace is over."""
+    until = time.monotonic() + GRACE
+    try:
+        while True:
+            try:
+                return len(resolve_legs(run_of(strategy), now=clock.now(), max_age=2.0))
+            except NoQuote:
+                if time.monotonic() > until:
+                    return 0
+    finally:
+        connections.close_all()
+
+
 def beside(work: Callable[[], None]) -> threading.Thread:
     def run() -> None:
         try:
@@ -81,7 +101,8 @@ def test_40_strategies_are_priced_all_day_and_ten_of_one_second_are_decided(
     entries: list[int] = []
 
     def enter() -> None:
-        entries.extend(decided([condor(1 + n % 3) for n in range(10)]))
+        with ThreadPoolExecutor(10) as pool:
+            entries.extend(pool.map(legs_decided, [condor(1 + n % 3) for n in range(10)]))
 
     priced: list[int] = []
     entering: threading.Thread | None = None

@@ -121,7 +121,7 @@ def second_login(stage: Stage) -> Iterator[Wait]:
 
 def first_hidden_second_refused(stage: Stage) -> Iterator[Wait]:
     """The first send is hidden past the visibility and takes the margin; the second is refused."""
-    stage.fault("hide", seconds=12, answer="drop", count=1)
+    stage.fault("hide", seconds=9, answer="drop", count=1)
     yield 3
     stage.fault("reject", cause="MARGIN", match={"side": "SELL"})
     yield 16

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from brokers.base import BrokerInstrument, NetPosition, OrderReport, Product
+from brokers.base import BookState, BrokerInstrument, NetPosition, OrderReport, Product
 from brokers.realaccount import RealAccount
 from execution.alarms import NO_WITNESS
 from execution.engine.actors import Actor
@@ -206,7 +206,11 @@ def net_of_orders(orders: Sequence[OrderReport], name: BrokerInstrument) -> int 
     for order in orders:
         if order.symbol != name.symbol or order.exchange not in ("", name.exchange):
             continue
-        if order.product not in (None, Product.INTRADAY) or not order.filled_quantity:
+        if order.product not in (None, Product.INTRADAY):
+            continue
+        if order.state is BookState.OTHER:
+            return None  # a row that could not be read: nobody knows what it has filled
+        if not order.filled_quantity:
             continue
         if order.side is None:
             return None

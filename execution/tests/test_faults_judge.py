@@ -85,6 +85,16 @@ def open_and_silent(seen: Seen) -> Seen:
     )
 
 
+def open_and_forgotten(seen: Seen) -> Seen:
+    """Open at the broker, and over as far as anybody here knows; that somebody was told is no
+    excuse."""
+    return dataclasses.replace(
+        seen,
+        positions={("C1", "NIFTYCE"): -65},
+        executions=[Execution("C1", "CLOSED", "CLOSED_OUTSIDE", attention=True)],
+    )
+
+
 def not_there(seen: Seen) -> Seen:
     """One entry never reached the broker."""
     return dataclasses.replace(seen, orders=[o for o in seen.orders if o.code != "entry-ce"])
@@ -114,6 +124,7 @@ def failed_without_a_cause(seen: Seen) -> Seen:
         (turned_over, "reversed", "other way round"),
         (open_and_silent, "unnamed", "without a word"),
         (open_and_silent, "open", "open"),
+        (open_and_forgotten, "open", "open at the broker, CLOSED here"),
         (not_there, "lost", "1 of 2 entries"),
         (nobodys, "lost", "nobody here knows"),
         (filled_and_missed, "lost", "MISSED here"),
@@ -125,6 +136,7 @@ def failed_without_a_cause(seen: Seen) -> Seen:
         "reversed",
         "unnamed",
         "open",
+        "forgotten",
         "not sent",
         "of nobody",
         "filled and missed",

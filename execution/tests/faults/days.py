@@ -37,10 +37,13 @@ def absurd_price(stage: Stage) -> Iterator[Wait]:
         value: object = 1e8 if field == "average_price" else "100000000.00"
         accounts = [a for a in some if (a.broker == "zebu") == (field == "avgprc")]
         stage.trick("edit", ("book",), accounts, field=field, value=value)
-    yield stage.scenario.hold
-    stage.trouble(some)
+    hold = stage.scenario.hold
+    yield hold
+    yield from stage.must("the others have left", hold + 8, lambda d: stage.flat(d, but=some))
     yield from stage.must(
-        "the others have left", stage.scenario.hold + 8, lambda d: stage.flat(d, but=some)
+        "the one has left, or a person is told",
+        hold + 15,
+        lambda d: stage.flat(d) or stage.alarmed(d, some),
     )
     stage.calm(some)
 
@@ -200,7 +203,7 @@ SCENARIOS: Final = (
         "c3",
         "a book row with an average price of 100,000,000",
         absurd_price,
-        Right(flat=False, alarm=20),
+        Right(),
         shape="straddle",
     ),
     Scenario(

@@ -256,6 +256,8 @@ def _names(seen: Seen, right: Right, verdict: Verdict) -> None:
             verdict.unnamed += not alarmed
         else:
             verdict.unnamed += any(e.status != "CLOSED" and not e.cause for e in mine)
+        if client in open_clients and mine and not unfinished:
+            verdict.problems.append(f"{client}: open at the broker, {mine[0].status} here")
         for execution in mine:
             said = f"{client}: {execution.status} {execution.cause}".strip()
             if execution in unfinished:

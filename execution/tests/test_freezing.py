@@ -1,6 +1,6 @@
 """An executor that is frozen among its orders, and thaws beside its successor.
 
-`make freeze-rounds` plays fifty random rounds and ten exact ones; here a few.
+`make freeze-rounds` plays fifty random rounds and ten exact ones; here one of each kind.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import pytest
 from execution.tests.freezing.rounds import FreezeHouse, play
 
 pytestmark = pytest.mark.process
-ROUNDS = int(os.environ.get("QUANTLEAP_FREEZE_ROUNDS", "2"))
+ROUNDS = int(os.environ.get("QUANTLEAP_FREEZE_ROUNDS", "1"))
 
 
 def test_a_frozen_executor_thawed_and_sent_beside_its_successor(tmp_path: Path) -> None:
     seed = random.SystemRandom().randrange(10**6)
     with FreezeHouse(tmp_path / "freeze", port=8790) as house:
-        verdict = play(house, ROUNDS, 1, seed)
+        verdict = play(house, ROUNDS, 2, seed)
     assert verdict.problems == [], verdict.figures
     # The control: what was frozen before its byte did leave when it thawed, and was judged.
     assert verdict.figures["duplicates"] >= 1

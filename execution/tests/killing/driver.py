@@ -75,6 +75,7 @@ class Driver:
             "cause": run.cause,
             "executions": self._counts(Execution.objects.filter(run=run), "status"),
             "states": self._counts(intents, "state"),
+            "given_up": intents.filter(purpose="EXIT", state="MISSED", sends__gt=0).count(),
             "unfinished": intents.exclude(state__in=OrderIntent.FINAL).count()
             + Execution.objects.filter(run=run)
             .exclude(status__in=[*Execution.TERMINAL, "OPEN"])
@@ -109,7 +110,7 @@ class Driver:
     def intents(self) -> dict[str, Any]:
         """Every intent, for comparison with the broker's book."""
         rows = (
-            OrderIntent.objects.select_related("run", "execution")
+            OrderIntent.objects.select_related("run", "execution", "account")
             .prefetch_related("execution__alarms")
             .order_by("id")
         )
@@ -127,6 +128,7 @@ class Driver:
                     "entry_at": i.run.entry_at.isoformat(),
                     "status": i.execution.status,
                     "execution": i.execution.public_id,
+                    "client": i.account.client_id,
                     "told": {a.cause: a.raised_at.isoformat() for a in i.execution.alarms.all()},
                 }
                 for i in rows

@@ -62,9 +62,9 @@ class AlarmClock:
                 found, cause = book_unread(orders, read, now, now_mono), BOOK_UNREAD
             else:
                 run = executor.runs[about.run_id or 0]
-                found = unpriced(run, now_mono) if executor.risk.holds(run) else None
-                cause = NO_PRICE
-            fact = "it was read" if cause == BOOK_UNREAD else "its legs have prices, or left"
+                judged = executor.risk.holds(run) and now.timestamp() < run.closes_unix
+                found, cause = unpriced(run, now_mono) if judged else None, NO_PRICE
+            fact = "it was read" if cause == BOOK_UNREAD else "its legs have prices, or are over"
             if found is not None:
                 changed = alarms.raise_about(about, found)
             else:

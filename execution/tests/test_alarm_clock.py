@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -21,7 +22,9 @@ from execution.engine.fence import moment
 from execution.engine.timing import from_settings
 from execution.live import LiveExecution
 from execution.models import Alarm, Execution, OrderIntent, Run, ShardLease
+from execution.risk import Watch
 from execution.services import settle
+from execution.tests.inmemory import resolved_legs
 from execution.tests.test_engine_writing import stored
 from execution.tests.test_races import run, subscription
 from quantleap.core import clock
@@ -220,6 +223,28 @@ def test_one_row_that_the_database_refuses_keeps_no_other_alarm_from_being_raise
     executor.rounds.changed(intent)
     tick(executor)
     assert set(alarms()) == {"ENTRY_UNKNOWN", "ENTERING_LONG", "BOOK_UNREAD", "UNWRITABLE"}
+
+
+def test_a_stop_without_a_price_is_named_while_the_session_lasts(
+    unknown: OrderIntent, begin: Callable[[str], Executor]
+) -> None:
+    """Not at night: then nobody has a price, and no stop is judged."""
+    OrderIntent.objects.update(due_at=clock.now())
+    executor = begin("one")
+    held_run = held(executor).run
+    held_run.resolved = resolved_legs(held_run.strategy)
+    leg = held_run.strategy.legs[0]
+    held_run.watches = {leg.key: Watch(leg.key, leg.side, Decimal(100), Decimal(130), None)}
+    held_run.priced_mono = {leg.key: clock.monotonic() - PROMISES["NO_PRICE"]}
+    held_run.closes_unix = clock.timestamp() - 1
+    tick(executor)
+    assert "NO_PRICE" not in alarms()
+    held_run.closes_unix = clock.timestamp() + 3600
+    tick(executor)
+    assert Alarm.objects.get(cause="NO_PRICE").run_id == held_run.id
+    held_run.priced_mono[leg.key] = clock.monotonic()
+    tick(executor)
+    assert alarms()["NO_PRICE"] == "cleared"
 
 
 def test_a_broker_that_was_asked_to_cancel_and_does_not_is_named(

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from brokers.base import Side
 from execution import live
 from execution.alarms import PROMISES
 from execution.engine import leases, loading
@@ -234,7 +235,7 @@ def test_a_stop_without_a_price_is_named_while_the_session_lasts(
     held_run = held(executor).run
     held_run.resolved = resolved_legs(held_run.strategy)
     leg = held_run.strategy.legs[0]
-    held_run.watches = {leg.key: Watch(leg.key, leg.side, Decimal(100), Decimal(130), None)}
+    held_run.watches = {leg.key: Watch(leg.key, Side(leg.side), Decimal(100), Decimal(130), None)}
     held_run.priced_mono = {leg.key: clock.monotonic() - PROMISES["NO_PRICE"]}
     held_run.closes_unix = clock.timestamp() - 1
     tick(executor)

@@ -19,8 +19,8 @@ def pieces(stage: Stage) -> Iterator[Wait]:
 
 
 def big_books(stage: Stage) -> Iterator[Wait]:
-    """A book of 3 MB, in pieces as Ethernet makes them."""
-    stage.trick("bulk", ("book",), megabytes=3)
+    """A book of a megabyte, in pieces as Ethernet makes them."""
+    stage.trick("bulk", ("book",), megabytes=1)
     stage.line("pieces", size=1448)
     return iter(())
 
@@ -208,7 +208,11 @@ SCENARIOS: Final = (
     Scenario("a0", "nothing is wrong", nothing, Right(quiet=True)),
     Scenario("a1", "books and positions in pieces of 10 bytes", pieces, Right(quiet=True)),
     Scenario(
-        "a1b", "books of 3 MB in pieces of 1,448 bytes", big_books, Right(quiet=True), alone=True
+        "a1b",
+        "books of a megabyte in pieces of 1,448 bytes",
+        big_books,
+        Right(quiet=True),
+        alone=True,
     ),
     Scenario("a2", "order book 500 for ever", dead_book, Right(alarm=20), shape="straddle"),
     Scenario(

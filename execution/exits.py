@@ -1,48 +1,47 @@
 """How much may be closed (execution.md I5). Pure.
 
-``foreign = broker net - sum of what all our open executions track``. Only a foreign amount that
-*reduces* a position reduces its exit: the customer closed something by hand, or the broker's risk
-desk did. Two of our own executions, one long and one short in a contract, net to 0 at the broker
-and both must still be able to exit. No exit ever opens a position.
+``foreign = what the account holds - what all our open executions track``. Only a foreign amount
+that *reduces* a position reduces its exit: the customer closed something by hand, or the broker's
+risk desk did. Two of our own executions, one long and one short in a contract, net to 0 at the
+broker and both must still be able to exit. No exit ever opens a position.
+
+What the account holds two witnesses say, its positions and its order book (docs/adr/0034). Orders
+of ours of which the book is silent may explain a difference, of their own sign only (0036).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
 class Tracked:
-    """What one leg of one execution holds: units, positive long, negative short."""
+    """One leg of one execution in a contract. Units, positive long, negative short.
+
+    ``quantity`` is what it holds as far as we know. ``buying`` and ``selling`` (not negative) are
+    units that its own orders may have traded beyond that, untold. ``over`` is by how much its fills
+    fall short of ``quantity``: an exit that closed what no entry is known to have filled. ``sign``
+    is the leg's direction, for one that holds nothing.
+    """
 
     key: int
     quantity: int
+    sign: int = 0
+    buying: int = 0
+    selling: int = 0
+    over: int = 0
 
+    @property
+    def direction(self) -> int:
+        """+1 long, -1 short, by what it holds, else by what it is meant to hold."""
+        return (self.quantity > 0) - (self.quantity < 0) or self.sign
 
-def foreign_quantity(positions: Sequence[Tracked], broker_net: int) -> int:
-    """Units at the broker that are not ours (signed)."""
-    return broker_net - sum(position.quantity for position in positions)
-
-
-def exit_quantities(positions: Sequence[Tracked], broker_net: int) -> dict[int, int]:
-    """Units that each position may close, all of them together (never more than it holds).
-
-    A foreign amount against a direction is taken from that direction's positions in ascending key
-    order: the oldest execution is taken to be the one that was closed by hand.
-    """
-    foreign = foreign_quantity(positions, broker_net)
-    remaining = abs(foreign)
-    allowed: dict[int, int] = {}
-    for position in sorted(positions, key=lambda item: item.key):
-        size = abs(position.quantity)
-        against = (foreign < 0 < position.quantity) or (position.quantity < 0 < foreign)
-        if against and remaining:
-            taken = min(size, remaining)
-            remaining -= taken
-            size -= taken
-        allowed[position.key] = size
-    return allowed
+    @property
+    def traded(self) -> int:
+        """What its known fills add up to."""
+        return self.quantity + self.over
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +58,153 @@ class Witnesses:
     settled: bool = False
 
 
-def believed_net(ours: int, witnesses: Witnesses) -> int | None:
-    """The broker's net by which an exit is shared out; None: wait, and look again.
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Units of a leg that may be closed now, and those that somebody else has closed (outside).
 
-    ``ours`` is what our open executions track. An order that somebody else placed stands in the
-    book and is believed at once. A difference that only the positions show may be their delay
-    behind the fills, so it is believed when it lasts: seen were positions three seconds late, an
-    unwinding that read "nothing is open", and one naked short for every customer. A conversion to
-    another product shows in no order and lasts. Without any witness nobody knows: a customer may
-    have squared off a moment ago.
+    ``cleared``: the positions have said for a while that none of its untold entries is there.
     """
+
+    units: int
+    outside: int = 0
+    cleared: bool = False
+
+
+def foreign_quantity(positions: Sequence[Tracked], broker_net: int) -> int:
+    """Units at the broker that are not ours (signed)."""
+    return broker_net - sum(position.traded for position in positions)
+
+
+def exit_quantities(positions: Sequence[Tracked], broker_net: int) -> dict[int, int]:
+    """Units that each position may close, all of them together (never more than it holds).
+
+    A foreign amount against a direction is taken from that direction's positions in ascending key
+    order: the oldest execution is taken to be the one that was closed by hand.
+    """
+    granted = share(positions, Witnesses(book=broker_net))
+    return {key: grant.units if grant is not None else 0 for key, grant in granted.items()}
+
+
+def share(legs: Sequence[Tracked], witnesses: Witnesses) -> dict[int, Grant | None]:
+    """What every leg may close now; None: wait, and look again.
+
+    - An order that somebody else placed stands in the book and is believed at once.
+    - A difference that only the positions show may be their delay behind the fills, so it is
+      believed when it lasts: seen were positions three seconds late, an unwinding that read
+      "nothing is open", and one naked short for every customer. A conversion to another product
+      shows in no order and lasts.
+    - Orders of ours that are under way explain a difference of their own sign. Seen: a long closed
+      outside, "explained" by another strategy's resting buy order, was sold once more.
+    - Without the book, positions that lasted show what our silent entries have filled. Never more
+      is closed than they show in that direction, nor what another order of ours may be closing.
+    - Without any witness nobody knows: a customer may have squared off a moment ago.
+    """
+    if witnesses.positions is None and witnesses.book is None:
+        return {leg.key: None for leg in legs}
+    granted: dict[int, Grant | None] = {}
+    for sign in (1, -1):
+        granted.update(_share_side(_Side.of(legs, sign), witnesses))
+    flat = [leg for leg in legs if leg.key not in granted]
+    return granted | {leg.key: Grant(0) for leg in flat}
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """The legs of one direction, seen as long, beside what the others may explain."""
+
+    sign: int
+    legs: tuple[Tracked, ...]
+    tracked: int
+    traded: int
+    #: units by which our untold orders may have lowered the account's net
+    lowered: int
+    #: whether an exit has closed what no entry is known to have filled
+    over: bool
+    #: units by which untold orders of the other direction's legs may have raised it
+    others: int
+
+    @classmethod
+    def of(cls, legs: Sequence[Tracked], sign: int) -> _Side:
+        mine = sorted((leg for leg in legs if leg.direction == sign), key=lambda leg: leg.key)
+        up, down = ("buying", "selling") if sign > 0 else ("selling", "buying")
+        return cls(
+            sign=sign,
+            legs=tuple(mine),
+            tracked=sign * sum(leg.quantity for leg in legs),
+            traded=sign * sum(leg.traded for leg in legs),
+            lowered=sum(getattr(leg, down) + max(0, -sign * leg.over) for leg in legs),
+            over=any(leg.over for leg in legs),
+            others=sum(getattr(leg, up) for leg in legs if leg.direction != sign),
+        )
+
+    def sure(self, leg: Tracked) -> int:
+        """Units that a leg holds whatever has become of its own exits."""
+        going = leg.selling if self.sign > 0 else leg.buying
+        return max(0, self.sign * leg.quantity - going)
+
+    def coming(self, leg: Tracked) -> int:
+        """Units that its silent entries may have added."""
+        units = leg.buying if self.sign > 0 else leg.selling
+        return max(0, units + min(0, self.sign * leg.over))
+
+    def leaving(self) -> int:
+        """Units that exits under way of this direction may still close."""
+        return sum(leg.selling if self.sign > 0 else leg.buying for leg in self.legs)
+
+
+def _share_side(side: _Side, witnesses: Witnesses) -> dict[int, Grant | None]:
     positions, book = witnesses.positions, witnesses.book
-    if book is not None and book != ours:
-        return book
-    if positions is None or positions == ours:
-        return ours if book is not None or positions is not None else None
-    return positions if witnesses.settled else None
+    sure = {leg.key: side.sure(leg) for leg in side.legs}
+    foreign = 0 if book is None else side.sign * book - side.traded
+    if positions is None:
+        return _grants(side, sure, max(0, -foreign))
+    shown = side.sign * positions
+    difference = shown - side.tracked
+    # What was converted to another product stands in the book for the rest of the day.
+    if foreign and (difference or not witnesses.settled):
+        return _grants(side, sure, max(0, -foreign), nothing=witnesses.settled)
+    unexplained = max(0, -difference - side.lowered)
+    unsure = unexplained or book is None or side.over
+    if difference < 0 and unsure and not witnesses.settled:
+        return {leg.key: None for leg in side.legs}
+    at_most = _ALL
+    if book is None or side.over:
+        # Whether an order of ours traded or somebody else did, nobody can say: no unit more than
+        # would be right in both cases.
+        at_most = max(0, sum(sure.values()) - max(0, side.others - difference))
+    if not witnesses.settled:
+        return _grants(side, sure, unexplained, at_most=at_most)
+    probable = min(difference - side.others, shown - sum(sure.values()) - side.leaving())
+    # An order book that is read again shows every fill; without it the positions have no room.
+    nothing = book is not None or not (difference > 0 or side.lowered or side.others)
+    return _grants(
+        side, sure, unexplained, at_most=at_most, probable=max(0, probable), nothing=nothing
+    )
+
+
+#: No bound.
+_ALL: Final = 1 << 60
+
+
+def _grants(
+    side: _Side,
+    sure: dict[int, int],
+    outside: int,
+    *,
+    at_most: int = _ALL,
+    probable: int = 0,
+    nothing: bool = False,
+) -> dict[int, Grant | None]:
+    """``outside`` units are taken from the oldest, ``probable`` ones given to the oldest."""
+    granted: dict[int, Grant | None] = {}
+    for leg in side.legs:
+        gone = min(sure[leg.key], outside)
+        outside -= gone
+        units = min(sure[leg.key] - gone, at_most)
+        at_most -= units
+        more = min(side.coming(leg), probable)
+        probable -= more
+        granted[leg.key] = Grant(
+            units + more, gone, cleared=nothing and not more and side.coming(leg) > 0
+        )
+    return granted

@@ -14,35 +14,41 @@ from typing import Final
 from brokers.base import Side
 from execution import live
 from execution.live import LiveExecution, LiveIntent
+from execution.progress import LEG_EXIT, LEG_FAILED, first_failure, legs_not_entered
+from execution.untold import exit_tries
 
 #: Seconds for which a look at the account's positions may be acted upon. Whoever trades by hand in
 #: the broker's own app is seen by the next look; an exit that waited longer asks for one.
 GRANT_SECONDS: Final = 5.0
 _MAY_REST: Final = live.AT_BROKER | {live.UNKNOWN}
-_LOST: Final = live.FINAL - {live.FILLED}
 
 
-def why_not_enter(execution: LiveExecution) -> str:
-    """'' when entries of ``execution`` may leave, else the cause: it is not to be completed."""
+def why_not_enter(execution: LiveExecution, intent: LiveIntent) -> str:
+    """'' when the entry ``intent`` may leave, else the cause: its execution is not to be completed,
+    or its leg's exit has been decided."""
     if execution.exit_reason:
         return "EXIT_REQUESTED"
     if execution.run.run_exit:
         return "EXIT_DUE"
-    for intent in execution.intents:
-        if intent.state in _LOST and intent.purpose == live.ENTRY:
-            return "LEG_FAILED"
-    return ""
+    if first_failure(execution.of(live.ENTRY)) is not None:
+        return LEG_FAILED
+    return LEG_EXIT if intent.leg_key in legs_not_entered(execution) else ""
 
 
 def why_not_leave(execution: LiveExecution, intent: LiveIntent, now_mono: float) -> str:
     """'' when the exit ``intent`` may leave, else the cause. ``now_mono``: monotonic seconds.
 
     Together with what is under way it must not be more than the leg still holds: no exit ever opens
-    a position (I5).
+    a position (I5). Units that the positions alone have shown count as held while the entries that
+    may have filled them are untold.
     """
     if now_mono - intent.granted_mono > GRANT_SECONDS:
         return "SUPERSEDED"
-    held = -intent.side.sign * execution.open_quantity(intent.leg_key)
+    leg_key, sign = intent.leg_key, -intent.side.sign
+    known = sign * execution.open_quantity(leg_key)
+    most = sign * (execution.traded_legs().get(leg_key, 0) + execution.coming().get(leg_key, 0))
+    supposed = sum(i.supposed for i in exit_tries(execution, leg_key) if not i.is_final)
+    held = max(known, min(known + supposed, most))
     return "NOT_NEEDED" if intent.quantity + _under_way(execution, intent) > held else ""
 
 

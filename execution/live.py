@@ -26,6 +26,8 @@ REJECTED, CANCELLED, MISSED, ESCALATED = "REJECTED", "CANCELLED", "MISSED", "ESC
 FINAL = frozenset({FILLED, REJECTED, CANCELLED, MISSED, ESCALATED})
 AT_BROKER = frozenset({ACCEPTED, PARTIAL})
 ENTRY, EXIT, UNWIND = "ENTRY", "EXIT", "UNWIND"
+#: The order may have traded, and not all of it has been told.
+UNTOLD = frozenset({SENDING, UNKNOWN, ACCEPTED, PARTIAL, ESCALATED})
 LIVE_STATUSES = frozenset({"ARMED", "COMMITTED", "OPEN", "EXITING"})
 
 
@@ -80,8 +82,14 @@ class LiveIntent:
     proof: AbsenceProof | None = None
     cancel_after_mono: float = 0.0
     cancel_sent_mono: float = 0.0
-    # of the first of its cancels
+    # of the first of its cancels; how many there were; the cause to note ('': it rested too long)
     cancel_since_mono: float = 0.0
+    cancels: int = 0
+    cancel_cause: str = ""
+    # when the broker's book last showed it
+    seen_mono: float = 0.0
+    # of an exit: units that only the positions have shown, no fill of ours
+    supposed: int = 0
     # send (1 to 3) -> the last moment at which a byte of it could leave, until the book shows it
     hidden: dict[int, float] = field(default_factory=dict)
     # its absence was proven: until then an order may turn up after all, and is looked for
@@ -97,6 +105,12 @@ class LiveIntent:
     def is_final(self) -> bool:
         """Whether nothing can happen to this intent any more."""
         return self.state in FINAL
+
+    @property
+    def untold(self) -> int:
+        """Units (signed) that this order may have traded, or may still trade, beyond its fills."""
+        rest = self.quantity - self.filled_quantity
+        return rest * self.side.sign if self.state in UNTOLD else 0
 
     @property
     def traded(self) -> int:
@@ -174,6 +188,8 @@ class LiveExecution:
     waits: dict[str, float] = field(default_factory=dict)
     # leg -> signed units that somebody else traded against us (I5): already off our position
     closed_outside: dict[str, int] = field(default_factory=dict)
+    # volatile: legs of which the positions have said that nothing of an escalated entry is there
+    cleared: set[str] = field(default_factory=set)
     intents: list[LiveIntent] = field(default_factory=list)
     real: RealAccount = field(init=False)
 
@@ -188,19 +204,50 @@ class LiveExecution:
         """Units of a leg that are open now: positive long, negative short."""
         return self.open_legs().get(leg_key, 0)
 
-    def open_legs(self) -> dict[str, int]:
-        """Every leg that is not flat."""
+    def traded_legs(self) -> dict[str, int]:
+        """What the fills we know of add up to, by leg, less what somebody else closed."""
         totals: dict[str, int] = dict(self.closed_outside)
         for intent in self.intents:
             if intent.traded:
                 totals[intent.leg_key] = totals.get(intent.leg_key, 0) + intent.signed_fill
+        return totals
+
+    def open_legs(self) -> dict[str, int]:
+        """Every leg that is not flat.
+
+        Where an exit has closed what no entry is known to have filled (the positions said that it
+        was there), the leg is flat and not turned over: the entry that nobody tells of has filled.
+        """
+        totals = self.traded_legs()
+        for leg_key, coming in self.coming().items():
+            held = totals.get(leg_key, 0)
+            if held * coming < 0:
+                totals[leg_key] = 0 if abs(held) <= abs(coming) else held + coming
         return {leg: quantity for leg, quantity in totals.items() if quantity}
+
+    def coming(self) -> dict[str, int]:
+        """Signed units by leg that entries may have added, or may still add, untold.
+
+        Not those of an escalated entry of which the positions have said that nothing is there.
+        """
+        totals: dict[str, int] = {}
+        for intent in self.intents:
+            cleared = intent.state == ESCALATED and intent.leg_key in self.cleared
+            if intent.purpose == ENTRY and intent.untold and not cleared:
+                totals[intent.leg_key] = totals.get(intent.leg_key, 0) + intent.untold
+        return totals
 
     def has_something_open(self) -> bool:
         """Whether the broker holds a position or an order of ours, or may hold one."""
         return bool(self.open_legs()) or any(
             intent.state in AT_BROKER or intent.state == UNKNOWN for intent in self.intents
         )
+
+    def profit(self) -> Decimal | None:
+        """Rupees gained, once flat. None where somebody else closed a part, or an entry's fill was
+        never told: at what price is not known, and no figure beats a wrong one."""
+        untold = self.closed_outside or any(self.traded_legs().values())
+        return None if untold else self.realised_pnl()
 
     def realised_pnl(self) -> Decimal:
         """Rupees gained over all fills; meaningful once flat."""

@@ -11,8 +11,10 @@ import heapq
 import math
 from collections.abc import Iterator
 
+from execution.backoff import cancel_backoff
 from execution.live import LiveExecution, LiveIntent, LiveRun
-from execution.progress import CANCEL_AGAIN, STUCK_AFTER
+from execution.progress import CANCEL_PATIENCE, STUCK_AFTER
+from execution.untold import HANGS_AFTER, SILENT_AFTER
 
 #: What a run's executions have in common: another value of it moves all of them.
 Phase = tuple[object, ...]
@@ -49,10 +51,14 @@ def _moments(intent: LiveIntent) -> Iterator[float]:
     if intent.is_final:
         return
     yield intent.cancel_after_mono
+    yield max(intent.seen_mono, intent.sent_mono) + SILENT_AFTER
     if intent.cancel_sent_mono:
-        yield intent.cancel_sent_mono + CANCEL_AGAIN
+        yield intent.cancel_sent_mono + cancel_backoff(intent.cancels)
+    if intent.cancel_since_mono:
+        yield intent.cancel_since_mono + CANCEL_PATIENCE
     if intent.unknown_since_mono:
-        yield intent.unknown_since_mono + STUCK_AFTER
+        for seconds in (SILENT_AFTER, HANGS_AFTER, STUCK_AFTER):
+            yield intent.unknown_since_mono + seconds
 
 
 class Agenda:

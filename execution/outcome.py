@@ -12,8 +12,9 @@ from typing import Final
 from brokers.base import BookState, OrderReport, Outcome, SendResult
 from execution import duplicates, live
 from execution.absence import AbsenceProof
+from execution.backoff import exit_backoff, price_backoff
 from execution.live import LiveIntent
-from execution.progress import PRICE_BAND, STUCK_AFTER, exit_backoff, price_backoff
+from execution.progress import PRICE_BAND, STUCK_AFTER
 from execution.tags import MAX_SENDS
 
 RETRY_DELAYS: Final = (0.25, 1.0, 3.0)
@@ -135,6 +136,7 @@ def apply_report(
     A final intent is corrected only upward in fills (a late fill of a cancelled order).
     """
     before = (intent.state, intent.filled_quantity, intent.average_price, intent.broker_order_id)
+    intent.seen_mono = now_mono
     if intent.is_final and report.filled_quantity <= intent.filled_quantity:
         return False
     intent.broker_order_id = report.broker_order_id or intent.broker_order_id
@@ -156,7 +158,8 @@ def apply_report(
         intent.message = report.message or intent.message
         finish(intent, live.REJECTED, at, now_mono)
     elif report.state is BookState.CANCELLED:
-        withdrawn = "NOT_FILLED" if intent.cancel_sent_mono else "CANCELLED_BY_BROKER"
+        asked = intent.cancel_cause or "NOT_FILLED"
+        withdrawn = asked if intent.cancel_sent_mono else "CANCELLED_BY_BROKER"
         intent.cause = str(report.cause or withdrawn)
         intent.band = report.band
         intent.message = report.message or intent.message

@@ -6,30 +6,32 @@ and after a restart, and always says the same for the same state. Nothing here r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from brokers.base import Side
 from execution import duplicates, live
 from execution.alarms import DUPLICATE, EXIT_UNFILLED, PARTLY_ENTERED, UNRESOLVED, Alarm
+from execution.backoff import cancel_backoff
 from execution.hedging import leaving_together, needed_hedges
 from execution.live import LiveExecution, LiveIntent
 from execution.tags import MAX_SENDS
+from execution.untold import exit_tries, hangs, is_silent, perhaps_open
 
 CONTROL_UNREACHABLE: Final = "CONTROL_UNREACHABLE"
-EXIT_BACKOFF: Final = (0.0, 0.25, 1.0, 3.0)
-EXIT_BACKOFF_MAX: Final = 5.0
 ATTENTION_AFTER: Final = 3
-CANCEL_AGAIN: Final = 3.0
-#: A price that was refused is refused again: doubled from one try to the next, up to half a minute.
-PRICE_BACKOFF, PRICE_BACKOFF_TOLD, PRICE_BACKOFF_MAX = 1.0, 0.25, 30.0
+#: Seconds for which an exit waits for the cancel of what its own leg still rests with: the two
+#: would trade with each other. No longer, because the broker may never obey.
+CANCEL_PATIENCE: Final = 2.0
 PRICE_REFUSALS: Final = 2
 PRICE_BAND, DAILY_LIMIT = "PRICE_BAND", "DAILY_LIMIT"
 STUCK_AFTER: Final = 120.0
 #: Cause of an order that was not sent because another leg had failed.
 LEG_FAILED: Final = "LEG_FAILED"
 SESSION_OVER: Final = "SESSION_OVER"
+#: Cause of an entry that stays away because its leg's exit was decided before: no failure.
+LEG_EXIT: Final = "LEG_EXIT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,11 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class ExitOrder:
-    """One leg to close now: units, the side that closes it, and the how-manieth try it is."""
+    """One leg to close now: units, the side that closes it, and the how-manieth try it is.
+
+    ``perhaps`` are units beyond ``quantity`` that entries may have filled of which the order book
+    tells nothing: they leave if the account's positions show them.
+    """
 
     leg_key: str
     side: Side
@@ -59,6 +65,7 @@ class ExitOrder:
     purpose: str
     attempt_group: int
     reason: str
+    perhaps: int = 0
 
 
 @dataclass(slots=True)
@@ -82,38 +89,48 @@ class Steps:
 
 
 def next_steps(execution: LiveExecution, situation: Situation) -> Steps:
-    """Steps for a COMMITTED, OPEN or EXITING execution; nothing for any other."""
+    """Steps for a COMMITTED, OPEN or EXITING execution; nothing for any other.
+
+    Every leg has a state of its own: what is filled is left by its own stop, target, exit time or
+    unwinding, whatever its siblings, or the rest of the leg itself, are waiting for.
+    """
     steps = Steps()
+    if execution.status not in ("COMMITTED", "OPEN", "EXITING"):
+        return steps
+    entries = list(execution.of(live.ENTRY))
+    failed = first_failure(entries)
+    entered = True
     if execution.status == "COMMITTED":
-        _enter(execution, situation, steps)
-    if execution.status in ("OPEN", "EXITING") or _entry_over(execution, steps):
-        _leave(execution, situation, steps)
-    if execution.status in ("COMMITTED", "OPEN", "EXITING") and not situation.session_over:
+        _enter(execution, situation, entries, failed, steps)
+        entered = _entry_over(execution, entries, failed, steps)
+    _leave(execution, situation, failed, entered, steps)
+    if not situation.session_over:
         _shed(execution, situation, steps)
     return steps
 
 
 # -- entering ------------------------------------------------------------------------------------
-def _enter(execution: LiveExecution, situation: Situation, steps: Steps) -> None:
-    entries = list(execution.of(live.ENTRY))
-    failed = _first_failure(entries)
+def _enter(
+    execution: LiveExecution,
+    situation: Situation,
+    entries: Sequence[LiveIntent],
+    failed: LiveIntent | None,
+    steps: Steps,
+) -> None:
     stop = _why_not_enter(execution, situation, failed)
     unread = situation.entries_blocked == CONTROL_UNREACHABLE
+    leaving = legs_not_entered(execution)
     for intent in entries:
-        if intent.state == live.PLANNED and stop:
+        why = stop or (LEG_EXIT if intent.leg_key in leaving else "")
+        if intent.state == live.PLANNED and why:
             # What kept it until the grace was over says more than that it is over.
             kept = intent.cause or (situation.entries_blocked if unread else "")
-            late = stop == "GRACE_OVER" and bool(kept)
-            steps.miss.append((intent, kept if late else stop))
+            late = why == "GRACE_OVER" and bool(kept)
+            steps.miss.append((intent, kept if late else why))
         elif intent.state == live.PLANNED and intent.sends >= MAX_SENDS:
             steps.miss.append((intent, intent.cause or "BROKER_DOWN"))
-        elif (
-            intent.state in live.AT_BROKER
-            and stop
-            and not situation.session_over
-            and _may_cancel(intent, situation)
-        ):
-            steps.cancel.append(intent)
+        elif intent.state in live.AT_BROKER and why and not situation.session_over:
+            _withdraw(intent, situation, steps)
     if stop or unread or not situation.entry_due:
         return
     group = _current_group(entries)
@@ -122,13 +139,35 @@ def _enter(execution: LiveExecution, situation: Situation, steps: Steps) -> None
         for intent in entries
         if intent.group == group
         and intent.state == live.PLANNED
+        and intent.leg_key not in leaving
         and intent.sends < MAX_SENDS
         and intent.not_before_mono <= situation.now_mono
     )
 
 
-def _first_failure(entries: Sequence[LiveIntent]) -> LiveIntent | None:
-    failures = [i for i in entries if i.is_final and i.state != live.FILLED]
+def legs_not_entered(execution: LiveExecution) -> Collection[str]:
+    """Legs whose exit is decided, with the sold ones that a leaving hedge would leave naked: what
+    has not been sent of them stays here. Seen: a short's stop was decided, and then it was sold."""
+    if not execution.run.leg_exits:
+        return ()
+    planned: dict[str, int] = {}
+    for intent in execution.of(live.ENTRY):
+        units = intent.quantity * intent.side.sign
+        planned[intent.leg_key] = planned.get(intent.leg_key, 0) + units
+    return leaving_together(execution.run.strategy.legs, planned, execution.run.leg_exits)
+
+
+def why_withdrawn(execution: LiveExecution, intent: LiveIntent) -> str:
+    """The cause to note with a cancel; '' when the order simply was not filled in time."""
+    run = execution.run
+    if intent.purpose != live.ENTRY or run.run_exit or execution.exit_reason:
+        return ""
+    return LEG_EXIT if intent.leg_key in legs_not_entered(execution) else ""
+
+
+def first_failure(entries: Iterable[LiveIntent]) -> LiveIntent | None:
+    """The entry for which the leg-failure rule holds; None while there is none."""
+    failures = [i for i in entries if i.is_final and i.state != live.FILLED and not _is_left(i)]
     # What began it comes before the MISSED that follow from it.
     failures.sort(
         key=lambda i: (
@@ -140,6 +179,11 @@ def _first_failure(entries: Sequence[LiveIntent]) -> LiveIntent | None:
         )
     )
     return failures[0] if failures else None
+
+
+def _is_left(intent: LiveIntent) -> bool:
+    """Whether this entry stays away because its own leg left before it: that is no failure."""
+    return intent.cause == LEG_EXIT and intent.state in (live.MISSED, live.CANCELLED)
 
 
 def _why_not_enter(
@@ -162,15 +206,17 @@ def _why_not_enter(
 
 
 def _current_group(entries: Sequence[LiveIntent]) -> int:
-    unfinished = [intent.group for intent in entries if intent.state != live.FILLED]
+    unfinished = [i.group for i in entries if i.state != live.FILLED and not _is_left(i)]
     return min(unfinished, default=-1)
 
 
-def _entry_over(execution: LiveExecution, steps: Steps) -> bool:
+def _entry_over(
+    execution: LiveExecution,
+    entries: Sequence[LiveIntent],
+    failed: LiveIntent | None,
+    steps: Steps,
+) -> bool:
     """Whether every entry is final; says in ``steps`` what the execution has become."""
-    if execution.status != "COMMITTED":
-        return False
-    entries = list(execution.of(live.ENTRY))
     if steps.miss:
         # What is missed now becomes final by the same commit: judge it in the next round.
         return False
@@ -179,7 +225,6 @@ def _entry_over(execution: LiveExecution, steps: Steps) -> bool:
     for intent in entries:
         if intent.state == live.ESCALATED:
             steps.alarms.append(Alarm(UNRESOLVED, intent.leg_key, intent.message, intent.tag))
-    failed = _first_failure(entries)
     if failed is None:
         # One that turned up late completes nothing that is being unwound.
         steps.status = "" if duplicates.is_unwinding(execution) else "OPEN"
@@ -195,37 +240,62 @@ def _entry_over(execution: LiveExecution, steps: Steps) -> bool:
 
 
 # -- leaving -------------------------------------------------------------------------------------
-def _leave(execution: LiveExecution, situation: Situation, steps: Steps) -> None:
-    failed = _first_failure(list(execution.of(live.ENTRY)))
-    open_legs = execution.open_legs()
+def _leave(
+    execution: LiveExecution,
+    situation: Situation,
+    failed: LiveIntent | None,
+    entered: bool,
+    steps: Steps,
+) -> None:
+    open_legs, now_mono = execution.open_legs(), situation.now_mono
     legs, held = execution.run.strategy.legs, _held_or_coming(execution, open_legs)
     wanted = leaving_together(legs, held, _wanted_exits(execution, situation, failed))
-    needed = needed_hedges(legs, held)
-    exits_alive = False
-    for intent in execution.intents:
-        if intent.purpose == live.ENTRY or intent.is_final:
-            continue
-        exits_alive = True
-        _tend_exit(intent, open_legs.get(intent.leg_key, 0), situation, steps)
-    if not open_legs and not exits_alive and not steps.miss:
+    perhaps = perhaps_open(execution, wanted, now_mono)
+    exits_alive = _tend_exits(execution, open_legs, situation, steps)
+    over = entered and not open_legs and not exits_alive and not steps.miss
+    if over and (situation.session_over or not perhaps):
         _finish(execution, failed, wanted, situation, steps)
         return
     if situation.session_over:
         _name_what_stays(execution, steps)
         return
-    shorts_open = any(open_legs[leg] < 0 for leg in open_legs if leg in wanted)
+    # A leg is to leave, and nobody tells how much of it there is: a person may look it up.
+    steps.alarms += [Alarm(UNRESOLVED, leg_key) for leg_key in perhaps]
+    needed = needed_hedges(legs, held)
+    sides = {leg.key: Side(leg.side).sign for leg in legs}
+    first = any(
+        (open_legs.get(leg, 0) or sides.get(leg, 0) * perhaps.get(leg, 0)) < 0
+        and not hangs(execution, leg, now_mono)
+        for leg in wanted
+    )
     for leg_key, reason in wanted.items():
-        quantity = open_legs.get(leg_key, 0)
-        if quantity == 0 or (quantity > 0 and (shorts_open or leg_key in needed)):
+        quantity, more = open_legs.get(leg_key, 0), perhaps.get(leg_key, 0)
+        sign = (1 if quantity > 0 else -1) if quantity else sides.get(leg_key, 0)
+        if not quantity and not more:
+            continue
+        if sign > 0 and (first or leg_key in needed):
             continue  # hedges leave after what they hedge
         steps.alarms += _why_a_person(exit_tries(execution, leg_key))
-        order = _exit_for(execution, leg_key, quantity, reason, situation)
+        order = _exit_for(execution, leg_key, quantity, more, sign, reason, situation)
         if order is not None:
             steps.exits.append(order)
             if order.attempt_group >= ATTENTION_AFTER:
                 steps.alarms.append(Alarm(EXIT_UNFILLED, leg_key))
     if wanted and execution.status == "OPEN" and set(open_legs) <= set(wanted):
         steps.status = "EXITING"
+
+
+def _tend_exits(
+    execution: LiveExecution, open_legs: Mapping[str, int], situation: Situation, steps: Steps
+) -> bool:
+    """Look after every exit under way; whether there is one."""
+    alive = False
+    for intent in execution.intents:
+        if intent.purpose == live.ENTRY or intent.is_final:
+            continue
+        alive = True
+        _tend_exit(execution, intent, open_legs.get(intent.leg_key, 0), situation, steps)
+    return alive
 
 
 def _shed(execution: LiveExecution, situation: Situation, steps: Steps) -> None:
@@ -239,7 +309,8 @@ def _shed(execution: LiveExecution, situation: Situation, steps: Steps) -> None:
     for leg_key, units in rest.items():
         if leg_key in leaving or (units > 0 and shorts):
             continue
-        order = _exit_for(execution, leg_key, units, DUPLICATE, situation)
+        sign = 1 if units > 0 else -1
+        order = _exit_for(execution, leg_key, units, 0, sign, DUPLICATE, situation)
         if order is not None:
             steps.exits.append(order)
     steps.alarms.extend(
@@ -251,17 +322,17 @@ def _name_what_stays(execution: LiveExecution, steps: Steps) -> None:
     """After the close nothing is sent any more: every order would be refused. What is still open
     is carried into the next day or closed by the broker, and which of the two a person finds out.
     """
-    if execution.open_legs():
+    untold = any(intent.untold and not intent.is_final for intent in execution.intents)
+    if untold or execution.open_legs():
         steps.alarms.append(Alarm(SESSION_OVER))
 
 
 def _held_or_coming(execution: LiveExecution, open_legs: Mapping[str, int]) -> dict[str, int]:
     """Signed units by leg, with what sold entries at the broker may still add."""
-    held = dict(open_legs)
-    for intent in execution.of(live.ENTRY):
-        if intent.side is Side.SELL and not intent.is_final and intent.state != live.PLANNED:
-            rest = intent.quantity - intent.filled_quantity
-            held[intent.leg_key] = held.get(intent.leg_key, 0) - rest
+    held, traded = dict(open_legs), execution.traded_legs()
+    for leg_key, coming in execution.coming().items():
+        if coming < 0:
+            held[leg_key] = min(0, traded.get(leg_key, 0) + coming)
     return held
 
 
@@ -288,7 +359,13 @@ def _wanted_exits(
     return wanted
 
 
-def _tend_exit(intent: LiveIntent, open_quantity: int, situation: Situation, steps: Steps) -> None:
+def _tend_exit(
+    execution: LiveExecution,
+    intent: LiveIntent,
+    open_quantity: int,
+    situation: Situation,
+    steps: Steps,
+) -> None:
     """An exit has no lateness limit but the close. What rests is quoted again; what rests at the
     close the exchange cancels."""
     if intent.state == live.PLANNED:
@@ -302,31 +379,57 @@ def _tend_exit(intent: LiveIntent, open_quantity: int, situation: Situation, ste
         steps.miss.append((intent, cause))
     elif situation.session_over:
         return
-    elif (
-        intent.state in live.AT_BROKER
-        and intent.cancel_after_mono
-        and situation.now_mono >= intent.cancel_after_mono
-        and _may_cancel(intent, situation)
-    ):
+    elif intent.state in live.AT_BROKER and _has_rested(execution, intent, situation):
+        _withdraw(intent, situation, steps)
+
+
+def _has_rested(execution: LiveExecution, intent: LiveIntent, situation: Situation) -> bool:
+    """Whether an exit has had its time. After a restart nobody knows since when it rests: the first
+    look at the book says that it does, and without one it has rested long enough."""
+    if intent.cancel_after_mono:
+        return situation.now_mono >= intent.cancel_after_mono
+    return is_silent(execution, intent, situation.now_mono)
+
+
+def _withdraw(intent: LiveIntent, situation: Situation, steps: Steps) -> None:
+    """Ask the broker for a cancel. It may be lost like anything else, so it is asked for again, but
+    not in every round: seen were 2,304 of them in 75 seconds. That it waits is told by the clock.
+    """
+    waited = situation.now_mono - intent.cancel_sent_mono
+    if not intent.cancel_sent_mono or waited > cancel_backoff(intent.cancels):
         steps.cancel.append(intent)
 
 
-def _may_cancel(intent: LiveIntent, situation: Situation) -> bool:
-    """A cancel may be lost like anything else: ask again, but not in every round."""
-    return (
-        not intent.cancel_sent_mono or situation.now_mono - intent.cancel_sent_mono > CANCEL_AGAIN
-    )
+def note_cancel(execution: LiveExecution, intent: LiveIntent, now_mono: float) -> None:
+    """Remember a cancel that is asked for at ``now_mono`` (monotonic seconds)."""
+    intent.cancel_since_mono = intent.cancel_since_mono or now_mono
+    intent.cancel_sent_mono = now_mono
+    intent.cancels += 1
+    intent.cancel_cause = why_withdrawn(execution, intent)
+
+
+def _is_withdrawing(intent: LiveIntent, situation: Situation) -> bool:
+    """Whether an entry's cancel has just been asked for, or is about to be."""
+    asked = intent.cancel_since_mono
+    young = not asked or situation.now_mono - asked < CANCEL_PATIENCE
+    return intent.state in live.AT_BROKER and young
 
 
 def _exit_for(
-    execution: LiveExecution, leg_key: str, quantity: int, reason: str, situation: Situation
+    execution: LiveExecution,
+    leg_key: str,
+    quantity: int,
+    perhaps: int,
+    sign: int,
+    reason: str,
+    situation: Situation,
 ) -> ExitOrder | None:
     tries = exit_tries(execution, leg_key)
     if any(not intent.is_final or intent.cause == DAILY_LIMIT for intent in tries):
         return None  # under way, or not to be had today however often it is sent
-    entries = [i for i in execution.of(live.ENTRY) if i.leg_key == leg_key]
-    if any(not intent.is_final for intent in entries):
-        return None  # unknown entries are resolved first (I5)
+    entries = (i for i in execution.of(live.ENTRY) if i.leg_key == leg_key)
+    if any(_is_withdrawing(intent, situation) for intent in entries):
+        return None
     attempt = max((intent.attempt_group for intent in tries), default=-1) + 1
     newest = max((i for i in tries), key=lambda i: i.attempt_group, default=None)
     if newest is not None and newest.not_before_mono > situation.now_mono:
@@ -335,17 +438,13 @@ def _exit_for(
         reason = DUPLICATE
     return ExitOrder(
         leg_key=leg_key,
-        side=Side.SELL if quantity > 0 else Side.BUY,
+        side=Side.SELL if sign > 0 else Side.BUY,
         quantity=abs(quantity),
+        perhaps=perhaps,
         purpose=live.UNWIND if reason in ("UNWIND", DUPLICATE) else live.EXIT,
         attempt_group=attempt,
         reason=reason,
     )
-
-
-def exit_tries(execution: LiveExecution, leg_key: str) -> list[LiveIntent]:
-    """Every order that was meant to close a leg, whatever became of it."""
-    return [i for i in execution.intents if i.leg_key == leg_key and i.purpose != live.ENTRY]
 
 
 def _why_a_person(tries: Sequence[LiveIntent]) -> list[Alarm]:
@@ -358,21 +457,6 @@ def _why_a_person(tries: Sequence[LiveIntent]) -> list[Alarm]:
             newest = refused[max(refused)]
             found.append(Alarm(cause, newest.leg_key, newest.message, newest.tag))
     return found
-
-
-def price_backoff(attempt_group: int, *, told: bool) -> float:
-    """Seconds to wait after the ``attempt_group``-th exit try was refused for its price.
-
-    ``told``: the refusal named the permitted band, so that the next price is no guess.
-    """
-    first = PRICE_BACKOFF_TOLD if told else PRICE_BACKOFF
-    return min(first * 2.0 ** min(attempt_group, 10), PRICE_BACKOFF_MAX)
-
-
-def exit_backoff(attempt_group: int) -> float:
-    """Seconds to wait after the ``attempt_group``-th exit try ended without closing the leg."""
-    following = attempt_group + 1
-    return EXIT_BACKOFF[following] if following < len(EXIT_BACKOFF) else EXIT_BACKOFF_MAX
 
 
 def _finish(

@@ -39,6 +39,7 @@ CAUSES: Final[Mapping[str, str]] = {
     "LEG_FAILED": "Another leg failed, so this one was not sent.",
     "EXIT_DUE": "The exit came before the entry was complete.",
     "EXIT_REQUESTED": "An exit was requested before the entry was complete.",
+    "LEG_EXIT": "The leg's exit was decided before this order was filled.",
     "CLOSED_OUTSIDE": "The position was closed outside of QuantLeap.",
     "EGRESS": "The account's egress address cannot be used from this machine.",
     "SESSION_OVER": "The session closed before the position did; a person has to look.",

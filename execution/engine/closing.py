@@ -22,14 +22,18 @@ from execution.engine.dbpool import DatabaseDown
 from execution.engine.exitpricing import ExitPrices, Heard, Quotes
 from execution.engine.exitwriting import ExitWriter
 from execution.engine.refusals import REFUSED_AGAIN
-from execution.engine.witnessing import Leg, WitnessDesk
+from execution.engine.witnessing import WitnessDesk
 from execution.engine.writing import Batch, StatusChange, Written
 from execution.exitprices import Reference
+from execution.exits import Grant
+from execution.leaving import mark_granted, note_outside, to_close, with_outside
 from execution.live import LiveExecution, LiveIntent
 from execution.plan import ResolvedLeg, slices
 from execution.pricing import nearest_tick
-from execution.progress import ExitOrder, exit_tries
+from execution.progress import ExitOrder, note_cancel
 from execution.tags import make_tag, new_code
+from execution.untold import exit_tries
+from execution.witnesses import Leg
 from quantleap.core import clock
 from quantleap.core.tenancy import Environment
 
@@ -38,6 +42,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 AGAIN_AFTER: Final = 0.4
+#: Seconds until the positions are asked again about units that nobody has seen filled.
+PERHAPS_AGAIN: Final = 1.5
 Exit = tuple[LiveExecution, ExitOrder]
 
 
@@ -172,7 +178,7 @@ class ClosingDesk:
     def _batch(
         self,
         exits: Sequence[Exit],
-        allowed: Mapping[Leg, int | None],
+        allowed: Mapping[Leg, Grant | None],
         heard: Heard,
     ) -> tuple[Batch, list[LiveIntent]]:
         now, now_mono = self._executor.now(), clock.monotonic()
@@ -180,20 +186,22 @@ class ClosingDesk:
         intents: list[LiveIntent] = []
         outside: dict[int, StatusChange] = {}
         for execution, order in exits:
-            units = allowed.get((execution.id, order.leg_key), 0)
-            if units is None:
-                self._unseen_until[execution.id, order.leg_key] = now_mono + AGAIN_AFTER
+            grant = allowed.get((execution.id, order.leg_key))
+            if grant is not None and grant.cleared:
+                execution.cleared.add(order.leg_key)
+            closing = None if grant is None else to_close(order, grant)
+            if closing is None:
+                pause = AGAIN_AFTER if order.quantity else PERHAPS_AGAIN
+                self._unseen_until[execution.id, order.leg_key] = now_mono + pause
                 continue
-            quantity = min(order.quantity, units)
-            if quantity < order.quantity:
+            quantity, gone = closing.units, closing.outside
+            if gone:
                 change = outside.setdefault(execution.id, _outside_change(execution))
-                gone = order.quantity - quantity
                 _close_outside(change, order, gone)
                 alarm = Alarm(CLOSED_OUTSIDE, order.leg_key, f"{gone} units")
                 batch.raised.append(Raised(About.of(execution), alarm))
             fresh = self._intents(execution, order, quantity, heard, now)
-            for intent in fresh:
-                intent.granted_mono = now_mono
+            mark_granted(fresh, closing, now_mono)
             intents.extend(fresh)
             batch.inserts.extend((execution, intent) for intent in fresh)
         batch.statuses.extend(outside.values())
@@ -206,8 +214,7 @@ class ClosingDesk:
         for change in batch.statuses:
             execution = change.execution
             if execution.id in written.statuses and change.closed_outside is not None:
-                execution.closed_outside = dict(change.closed_outside)
-                execution.cause = change.cause
+                note_outside(execution, change.closed_outside)
 
     def _dispatch(self, intents: Sequence[LiveIntent], written: Written) -> None:
         executor = self._executor
@@ -260,10 +267,12 @@ class ClosingDesk:
         ]
 
     # -- how much ------------------------------------------------------------------------------
-    async def _allowed(self, exits: Sequence[Exit]) -> Mapping[Leg, int | None]:
+    async def _allowed(self, exits: Sequence[Exit]) -> Mapping[Leg, Grant | None]:
         """Units each leg of one real account may close; None: nobody knows yet."""
-        paper: dict[Leg, int | None] = {
-            (e.id, o.leg_key): o.quantity for e, o in exits if e.environment == Environment.TEST
+        paper: dict[Leg, Grant | None] = {
+            (e.id, o.leg_key): Grant(o.quantity, cleared=True)
+            for e, o in exits
+            if e.environment == Environment.TEST
         }
         asked = {
             (e.id, o.leg_key): self._leg(e, o).contract_id
@@ -279,10 +288,9 @@ class ClosingDesk:
     # -- cancels and paper ---------------------------------------------------------------------
     def cancel(self, execution: LiveExecution, intent: LiveIntent) -> None:
         """Ask the broker to cancel a resting order; the book tells what came of it."""
-        intent.cancel_sent_mono = clock.monotonic()
-        intent.cancel_since_mono = intent.cancel_since_mono or intent.cancel_sent_mono
+        note_cancel(execution, intent, clock.monotonic())
         if execution.environment == Environment.TEST or not intent.broker_order_id:
-            intent.cancel_sent_mono = intent.cancel_since_mono = 0.0
+            intent.cancel_sent_mono = 0.0
             return
         self._spawn(self._executor.poller.cancel(intent))
 
@@ -327,9 +335,7 @@ def _outside_change(execution: LiveExecution) -> StatusChange:
 
 def _close_outside(change: StatusChange, order: ExitOrder, units: int) -> None:
     """Somebody else closed ``units`` of the leg: take them off our books."""
-    gone = dict(change.closed_outside or {})
-    gone[order.leg_key] = gone.get(order.leg_key, 0) + units * order.side.sign
-    change.closed_outside = gone
+    change.closed_outside = with_outside(change.closed_outside or {}, order, units)
     log.error(
         "closed_outside",
         execution=change.execution.public_id,

@@ -16,10 +16,10 @@ import structlog
 
 from execution import live
 from execution.alarms import SELF_TRADE
+from execution.backoff import cancel_backoff
 from execution.engine.channel import WAITS
 from execution.gate import in_the_way
 from execution.live import LiveExecution, LiveIntent
-from execution.progress import CANCEL_AGAIN
 
 if TYPE_CHECKING:
     from execution.engine.executor import Executor
@@ -94,7 +94,8 @@ class CrossingDesk:
         executor = self._executor
         for other in blocking:
             owner = executor.executions.get(other.execution_id)
-            asked = other.cancel_sent_mono and now_mono - other.cancel_sent_mono <= CANCEL_AGAIN
+            waited = now_mono - other.cancel_sent_mono
+            asked = other.cancel_sent_mono and waited <= cancel_backoff(other.cancels)
             if owner is None or asked or other.purpose != live.ENTRY:
                 continue
             if other.state in live.AT_BROKER and other.broker_order_id:

@@ -323,8 +323,7 @@ class Rounds:
             steps.cause, steps.message = told.cause, told.words
         if steps.status or told is not None:
             over = steps.status in ("CLOSED", "FAILED")
-            # At what price somebody else closed a leg is not known: no figure beats a wrong one.
-            pnl = execution.realised_pnl() if over and not execution.closed_outside else None
+            pnl = execution.profit() if over else None
             batch.statuses.append(
                 StatusChange(execution, steps.status, steps.cause, steps.message, pnl)
             )
@@ -411,7 +410,7 @@ class Rounds:
                 return SESSION_OVER
             kept = why_not_leave(execution, intent, now_mono)
             return kept or self.crossing.why_wait(execution, intent, now_mono)
-        kept = why_not_enter(execution) or self._why_not_now(run, now_mono)
+        kept = why_not_enter(execution, intent) or self._why_not_now(run, now_mono)
         if kept == "GRACE_OVER" and self.crossing.is_waiting(execution, intent):
             return SELF_TRADE
         return kept or self.crossing.why_wait(execution, intent, now_mono)

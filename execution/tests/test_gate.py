@@ -44,18 +44,18 @@ def test_slices_left_after_a_margin_refusal(state: str) -> None:
     execution = live_execution()
     entry(execution, state=state)
     entry(execution, state=live.SENDING)
-    assert why_not_enter(execution) == "LEG_FAILED"
+    assert why_not_enter(execution, execution.intents[-1]) == "LEG_FAILED"
 
 
 def test_slices_left_after_everybody_was_told_to_leave() -> None:
     """Seen: EXIT_NOW while the slices waited for their pace, and 25 more orders left."""
     execution = live_execution()
     entry(execution, state=live.SENDING)
-    assert why_not_enter(execution) == ""
+    assert why_not_enter(execution, execution.intents[-1]) == ""
     execution.exit_reason = "EXIT_NOW"
-    assert why_not_enter(execution) == "EXIT_REQUESTED"
+    assert why_not_enter(execution, execution.intents[-1]) == "EXIT_REQUESTED"
     execution.exit_reason, execution.run.run_exit = "", "STOP"
-    assert why_not_enter(execution) == "EXIT_DUE"
+    assert why_not_enter(execution, execution.intents[-1]) == "EXIT_DUE"
 
 
 def test_filled_and_waiting_slices_stop_nobody() -> None:
@@ -63,7 +63,7 @@ def test_filled_and_waiting_slices_stop_nobody() -> None:
     for state in (live.FILLED, live.PLANNED, live.SENDING, live.UNKNOWN, live.PARTIAL):
         entry(execution, state=state)
     leaving(execution, state=live.CANCELLED)
-    assert why_not_enter(execution) == ""
+    assert why_not_enter(execution, execution.intents[-1]) == ""
 
 
 # -- exits ---------------------------------------------------------------------------------------

@@ -100,7 +100,7 @@ def test_a_hedge_waits_for_a_sold_entry_that_may_still_fill() -> None:
         strategy_spec((leg_spec("BUY", "CE", key="wing"), leg_spec("SELL", "CE", key="short")))
     )
     short = next(i for i in execution.intents if i.leg_key == "short")
-    short.state, short.filled_quantity = live.UNKNOWN, 0
+    short.state, short.filled_quantity, short.unknown_since_mono = live.UNKNOWN, 0, 1000.0
     execution.run.leg_exits["wing"] = "STOP"
     assert steps_of(execution) == []
 

@@ -8,8 +8,9 @@ import pytest
 
 from brokers.base import Side
 from execution import live
+from execution.backoff import exit_backoff
 from execution.live import LiveExecution, LiveIntent
-from execution.progress import STUCK_AFTER, Situation, exit_backoff, next_steps
+from execution.progress import STUCK_AFTER, Situation, next_steps
 from execution.tests.inmemory import LOT, committed, live_intent
 from marketplace.tests.factories import IRON_CONDOR_LEGS, leg_spec, strategy_spec
 
@@ -121,6 +122,7 @@ def test_the_leg_that_began_it_gives_the_execution_its_cause_whichever_it_was() 
 def test_an_unknown_entry_is_neither_missed_nor_left() -> None:
     execution = committed(strategy_spec([CE]))
     execution.intents[0].state = live.UNKNOWN
+    execution.intents[0].unknown_since_mono = NOW
     assert not next_steps(execution, at(grace_over=True, exit_due=True))
 
 

@@ -1,13 +1,13 @@
-"""A broker small enough to be checked by eye: orders, fills, a book that may be late."""
+"""A broker small enough to be checked by eye: one account's orders, fills, hand trades, and what
+its positions and its order book say of them: late, or not at all."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from brokers.base import BookState, Cause, OrderReport
+from brokers.base import BookState, Cause, NetPosition, OrderReport, Product, Side
 from execution.live import LiveIntent
 from execution.tags import parse_tag
 
@@ -17,97 +17,148 @@ VISIBILITY = 8.0
 
 @dataclass(slots=True)
 class ToyOrder:
-    """One order that reached the broker. ``visible_from`` is monotonic."""
+    """One order that reached the broker. ``visible_from`` is monotonic.
 
-    intent: LiveIntent
+    ``stubborn``: it rests, and no cancel is obeyed.
+    """
+
+    intent: LiveIntent | None
     tag: str
+    symbol: str
+    side: Side
     quantity: int
+    price: Decimal
     visible_from: float
     state: BookState = BookState.OPEN
     filled: int = 0
+    stubborn: bool = False
 
     @property
     def is_open(self) -> bool:
         """Whether it may still fill."""
         return not self.state.is_terminal
 
+    @property
+    def rest(self) -> int:
+        """Units that may still fill."""
+        return self.quantity - self.filled if self.is_open else 0
+
+    @property
+    def signed(self) -> int:
+        """Signed units that it has traded."""
+        return self.filled * self.side.sign
+
 
 class ToyBroker:
     """Keeps its own truth, which no rule of ours may contradict."""
 
-    def __init__(self) -> None:
+    def __init__(self, lag: float = 0.0) -> None:
+        """``lag``: seconds by which the list of positions is behind."""
         self.orders: list[ToyOrder] = []
-        #: leg -> signed units that the customer traded by hand
-        self.by_hand: dict[str, int] = defaultdict(int)
-        #: leg -> units that the customer ever traded by hand, both ways
-        self.turnover: dict[str, int] = defaultdict(int)
+        self.lag = lag
+        self.positions_fail = False
+        self.book_fails = False
+        #: symbol -> (when, net), ascending
+        self._nets: dict[str, list[tuple[float, int]]] = {}
 
-    def place(self, intent: LiveIntent, now: float, hidden: float) -> ToyOrder:
-        """An order arrives; its book row may be hidden until ``hidden`` seconds after the send."""
-        order = ToyOrder(intent, intent.tag, intent.quantity, max(now, intent.sent_mono + hidden))
-        if hidden == 0.0:
-            order.visible_from = now
+    # -- orders --------------------------------------------------------------------------------
+    def place(
+        self, intent: LiveIntent, tag: str, now: float, hidden: float, price: Decimal
+    ) -> ToyOrder | None:
+        """An order arrives; its book row is hidden for ``hidden`` seconds. None: refused, because
+        an earlier send of the same intent holds the margin."""
+        order = ToyOrder(
+            intent, tag, symbol(intent.contract_id), intent.side, intent.quantity, price, now
+        )
+        order.visible_from = now + hidden
+        if any(other.is_open or other.filled for other in self.of(intent)):
+            order.state, order.visible_from = BookState.REJECTED, now
+            self.orders.append(order)
+            return None
         self.orders.append(order)
         return order
-
-    def open_orders(self) -> list[ToyOrder]:
-        """Orders that may still fill."""
-        return [order for order in self.orders if order.is_open]
-
-    def fill(self, order: ToyOrder, units: int) -> None:
-        """Fill at most ``units`` of an open order."""
-        order.filled = min(order.quantity, order.filled + units)
-        if order.filled == order.quantity:
-            order.state = BookState.FILLED
-
-    def trade_by_hand(self, leg_key: str, units: int) -> None:
-        """The customer trades ``units`` (signed) in the broker's own app."""
-        self.by_hand[leg_key] += units
-        self.turnover[leg_key] += abs(units)
 
     def of(self, intent: LiveIntent) -> list[ToyOrder]:
         """Every order that carries one of the intent's tags."""
         return [order for order in self.orders if order.intent is intent]
 
-    def ours(self, leg_key: str) -> int:
-        """Signed units that our orders left in a leg."""
-        return sum(
-            order.filled * order.intent.side.sign
-            for order in self.orders
-            if order.intent.leg_key == leg_key
-        )
+    def open_orders(self) -> list[ToyOrder]:
+        """Orders that may still fill."""
+        return [order for order in self.orders if order.is_open]
 
-    def net(self, leg_key: str) -> int:
-        """What a position read shows for a leg's contract."""
-        return self.ours(leg_key) + self.by_hand[leg_key]
+    def fill(self, order: ToyOrder, units: int, now: float) -> None:
+        """Fill at most ``units`` of an open order."""
+        order.filled = min(order.quantity, order.filled + units)
+        if order.filled == order.quantity:
+            order.state = BookState.FILLED
+        self._note(order.symbol, now)
 
-    def row(self, intent: LiveIntent, now: float) -> OrderReport | None:
-        """The book's row for the intent's newest send, else of an older one that lives."""
-        visible = [order for order in self.of(intent) if order.visible_from <= now]
-        newest = [order for order in visible if self._attempt(order) == intent.sends]
-        alive = [order for order in visible if order.state is not BookState.REJECTED]
-        found = newest or alive
-        return self._report(found[0]) if found else None
+    def trade_by_hand(self, contract: int, units: int, now: float) -> None:
+        """The customer trades ``units`` (signed) in the broker's own app."""
+        side = Side.BUY if units > 0 else Side.SELL
+        order = ToyOrder(None, "", symbol(contract), side, abs(units), Decimal(90), now)
+        self.orders.append(order)
+        self.fill(order, abs(units), now)
 
-    @staticmethod
-    def _attempt(order: ToyOrder) -> int:
-        tag = parse_tag(order.tag)
-        assert tag is not None
-        return tag.attempt
+    # -- the truth -----------------------------------------------------------------------------
+    def net(self, contract: int) -> int:
+        """Signed units of a contract that the account holds now."""
+        return sum(o.signed for o in self.orders if o.symbol == symbol(contract))
 
-    @staticmethod
-    def _report(order: ToyOrder) -> OrderReport:
-        return OrderReport(
-            broker_order_id=f"B{order.tag}",
-            tag=order.tag,
-            state=order.state,
-            quantity=order.quantity,
-            filled_quantity=order.filled,
-            average_price=Decimal(100) if order.filled else Decimal(0),
-            cause=Cause.MARGIN if order.state is BookState.REJECTED else None,
-        )
+    def by_hand(self, contract: int) -> int:
+        """Signed units of a contract that the customer has traded."""
+        mine = (o for o in self.orders if o.symbol == symbol(contract) and o.intent is None)
+        return sum(order.signed for order in mine)
+
+    def _note(self, name: str, now: float) -> None:
+        net = sum(order.signed for order in self.orders if order.symbol == name)
+        self._nets.setdefault(name, []).append((now, net))
+
+    # -- what it says --------------------------------------------------------------------------
+    def positions(self, now: float) -> list[NetPosition] | None:
+        """Its list of positions as of :attr:`lag` seconds ago; None when it does not answer."""
+        if self.positions_fail:
+            return None
+        found = []
+        for name, nets in self._nets.items():
+            known = [net for at, net in nets if at <= now - self.lag]
+            found.append(NetPosition("NFO", name, Product.INTRADAY, known[-1] if known else 0))
+        return found
+
+    def book(self, now: float) -> list[OrderReport] | None:
+        """Its order book; None when it does not answer."""
+        if self.book_fails:
+            return None
+        return [report(o, number) for number, o in enumerate(self.orders) if o.visible_from <= now]
 
 
-def at_most_one_each(broker: ToyBroker, intents: Iterable[LiveIntent]) -> bool:
-    """Whether no intent ever reached the broker twice (I1, I3)."""
-    return all(len(broker.of(intent)) <= 1 for intent in intents)
+def report(order: ToyOrder, number: int) -> OrderReport:
+    """The book's row of an order."""
+    return OrderReport(
+        broker_order_id=f"B{number}",
+        tag=order.tag,
+        state=order.state,
+        quantity=order.quantity,
+        filled_quantity=order.filled,
+        average_price=order.price if order.filled else Decimal(0),
+        symbol=order.symbol,
+        exchange="NFO",
+        side=order.side,
+        product=Product.INTRADAY,
+        cause=Cause.MARGIN if order.state is BookState.REJECTED else None,
+    )
+
+
+def symbol(contract: int) -> str:
+    """The broker's name of a contract."""
+    return f"C{contract}"
+
+
+def by_code(rows: Iterable[OrderReport]) -> dict[str, list[tuple[int, OrderReport]]]:
+    """Rows with a tag of ours, by the intent's code, each with the number of its send."""
+    found: dict[str, list[tuple[int, OrderReport]]] = {}
+    for row in rows:
+        tag = parse_tag(row.tag)
+        if tag is not None:
+            found.setdefault(tag.code, []).append((tag.attempt, row))
+    return found

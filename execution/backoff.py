@@ -1,0 +1,32 @@
+"""How long to wait before the same thing is asked of a broker again. Pure; all in seconds."""
+
+from __future__ import annotations
+
+from typing import Final
+
+EXIT_BACKOFF: Final = (0.0, 0.25, 1.0, 3.0)
+EXIT_BACKOFF_MAX: Final = 5.0
+#: A cancel that came to nothing, doubled from one to the next.
+CANCEL_AGAIN, CANCEL_AGAIN_MAX = 3.0, 30.0
+#: A price that was refused is refused again: doubled from one try to the next, up to half a minute.
+PRICE_BACKOFF, PRICE_BACKOFF_TOLD, PRICE_BACKOFF_MAX = 1.0, 0.25, 30.0
+
+
+def price_backoff(attempt_group: int, *, told: bool) -> float:
+    """Seconds to wait after the ``attempt_group``-th exit try was refused for its price.
+
+    ``told``: the refusal named the permitted band, so that the next price is no guess.
+    """
+    first = PRICE_BACKOFF_TOLD if told else PRICE_BACKOFF
+    return min(first * 2.0 ** min(attempt_group, 10), PRICE_BACKOFF_MAX)
+
+
+def exit_backoff(attempt_group: int) -> float:
+    """Seconds to wait after the ``attempt_group``-th exit try ended without closing the leg."""
+    following = attempt_group + 1
+    return EXIT_BACKOFF[following] if following < len(EXIT_BACKOFF) else EXIT_BACKOFF_MAX
+
+
+def cancel_backoff(cancels: int) -> float:
+    """Seconds to wait after the ``cancels``-th cancel of an order came to nothing."""
+    return min(CANCEL_AGAIN * 2.0 ** min(max(cancels - 1, 0), 10), CANCEL_AGAIN_MAX)

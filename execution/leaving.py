@@ -1,0 +1,51 @@
+"""From an exit that is asked for, and what may be closed, to the order that leaves. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from execution.alarms import CLOSED_OUTSIDE
+from execution.exits import Grant
+from execution.live import LiveExecution, LiveIntent
+from execution.progress import ExitOrder
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """Units to close now, units of them that only the positions showed, and units that somebody
+    else has closed: those come off our books, and a person is told."""
+
+    units: int
+    supposed: int
+    outside: int
+
+
+def to_close(order: ExitOrder, grant: Grant) -> Closing | None:
+    """What becomes of an exit; None: nothing now, it is asked for again."""
+    outside = min(order.quantity, grant.outside)
+    known = order.quantity - outside
+    units = min(known + order.perhaps, grant.units)
+    if not units and not outside:
+        return None
+    return Closing(units, max(0, units - known), outside)
+
+
+def mark_granted(intents: Iterable[LiveIntent], closing: Closing, now_mono: float) -> None:
+    """Note on the slices of an exit when it was granted, and what of it is supposed."""
+    supposed = closing.supposed
+    for intent in intents:
+        intent.granted_mono = now_mono
+        intent.supposed = min(supposed, intent.quantity)
+        supposed -= intent.supposed
+
+
+def note_outside(execution: LiveExecution, gone: Mapping[str, int]) -> None:
+    """Take what somebody else closed off our books (``gone``: signed units by leg, all of them)."""
+    execution.closed_outside = dict(gone)
+    execution.cause = CLOSED_OUTSIDE
+
+
+def with_outside(gone: Mapping[str, int], order: ExitOrder, units: int) -> dict[str, int]:
+    """``gone`` (signed units by leg) and ``units`` more of the leg that ``order`` was to close."""
+    return {**gone, order.leg_key: gone.get(order.leg_key, 0) + units * order.side.sign}

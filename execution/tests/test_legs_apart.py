@@ -1,0 +1,330 @@
+"""Every leg has a state of its own: no sibling that rests or is unknown keeps a filled one here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from brokers.base import BookState, Side
+from execution import live, outcome
+from execution.absence import AbsenceProof
+from execution.backoff import CANCEL_AGAIN_MAX, cancel_backoff
+from execution.gate import why_not_enter
+from execution.live import LiveExecution, LiveIntent
+from execution.progress import CANCEL_PATIENCE, Situation, next_steps, note_cancel
+from execution.tests.inmemory import ENTRY_AT, LOT, committed, live_intent, report
+from execution.untold import SILENT_AFTER
+from marketplace.tests.factories import IRON_CONDOR_LEGS, leg_spec, strategy_spec
+
+NOW = 1000.0
+CE = leg_spec("SELL", "CE", key="ce")
+PE = leg_spec("SELL", "PE", key="pe")
+WING = leg_spec("BUY", "CE", "OTM8", key="wing")
+
+
+def at(seconds: float = 0.0, **fields: Any) -> Situation:
+    values: dict[str, Any] = {"now_mono": NOW + seconds, "grace_over": False, "exit_due": False}
+    return Situation(**{**values, **fields})
+
+
+def straddle(ce: str = live.FILLED, pe: str = live.ACCEPTED, **fields: Any) -> LiveExecution:
+    """A short straddle whose call is filled and whose put is in another state."""
+    execution = committed(strategy_spec([CE, PE], order_rule="PARALLEL", **fields))
+    for intent, state in zip(execution.intents, (ce, pe), strict=True):
+        intent.state, intent.sends, intent.sent_mono, intent.seen_mono = state, 1, NOW, NOW
+        intent.filled_quantity = intent.quantity if state == live.FILLED else 0
+        intent.unknown_since_mono = NOW if state == live.UNKNOWN else 0.0
+        intent.sends = 0 if state == live.PLANNED else 1
+    return execution
+
+
+def ask_to_withdraw(execution: LiveExecution, intent: LiveIntent, seconds: float) -> None:
+    note_cancel(execution, intent, NOW + seconds)
+
+
+def leaving(execution: LiveExecution, situation: Situation) -> dict[str, str]:
+    return {order.leg_key: order.reason for order in next_steps(execution, situation).exits}
+
+
+# -- what is filled leaves -------------------------------------------------------------------------
+@pytest.mark.parametrize("state", [live.ACCEPTED, live.PARTIAL, live.UNKNOWN, live.SENDING])
+@pytest.mark.parametrize("what", ["stop", "target", "exit time", "EXIT_NOW", "run exit"])
+def test_a_filled_leg_had_no_exit_while_its_sibling_rested_or_was_unknown(
+    state: str, what: str
+) -> None:
+    """Seen: a sibling UNKNOWN for 100 s; no stop, no exit time, no EXIT_NOW for the filled leg."""
+    execution = straddle(pe=state)
+    assert not next_steps(execution, at(1)).exits, "the control: nobody has asked"
+    situation, reason = at(1), what.upper()
+    if what in ("stop", "target"):
+        execution.run.leg_exits["ce"] = reason
+    elif what == "exit time":
+        situation, reason = at(1, exit_due=True, grace_over=True), "EXIT_TIME"
+    elif what == "EXIT_NOW":
+        execution.exit_reason = reason
+    else:
+        execution.run.run_exit = reason = "STOP"
+    assert leaving(execution, situation) == {"ce": reason}
+
+
+@pytest.mark.parametrize(("resting_side", "staying"), [("BUY", 0), ("SELL", 1)])
+def test_a_resting_order_whose_cancel_is_refused_kept_three_filled_legs_here(
+    resting_side: str, staying: int
+) -> None:
+    """Seen: never exited. What stays is the hedge of a short that may still be sold."""
+    execution = committed(strategy_spec(IRON_CONDOR_LEGS, order_rule="PARALLEL"))
+    resting = next(i for i in execution.intents if i.side == resting_side)
+    for intent in execution.intents:
+        intent.state, intent.filled_quantity, intent.sends = live.FILLED, intent.quantity, 1
+    resting.state, resting.filled_quantity = live.ACCEPTED, 0
+    left = set()
+    for second in range(1, 40):
+        resting.seen_mono = NOW + second
+        steps = next_steps(execution, at(second, grace_over=True, exit_due=True))
+        for intent in steps.cancel:
+            ask_to_withdraw(execution, intent, second)
+        for order in steps.exits:
+            left.add(order.leg_key)
+            exit_filled(execution, order.leg_key, order.side, order.quantity)
+        assert not steps.status, "it is not over while the order rests"
+    assert resting.cancels == 4
+    assert len(left) == 3 - staying
+    assert resting.leg_key not in left
+
+
+def exit_filled(execution: LiveExecution, leg_key: str, side: Side, units: int) -> LiveIntent:
+    return live_intent(
+        execution,
+        leg_key=leg_key,
+        side=side,
+        quantity=units,
+        filled_quantity=units,
+        purpose=live.EXIT,
+        state=live.FILLED,
+        sends=1,
+    )
+
+
+def test_a_failed_leg_unwinds_what_is_filled_while_another_one_is_unknown() -> None:
+    execution = committed(strategy_spec([WING, CE, PE], order_rule="PARALLEL"))
+    wing, ce, pe = execution.intents
+    for intent in (wing, ce):
+        intent.state, intent.filled_quantity, intent.sends = live.FILLED, LOT, 1
+    pe.state, pe.cause, pe.sends = live.REJECTED, "MARGIN", 1
+    ce.state, ce.filled_quantity, ce.unknown_since_mono = live.UNKNOWN, 0, NOW
+    assert leaving(execution, at(1)) == {}, "the unknown one may be sold: its hedge stays"
+    ce.side = Side.BUY
+    assert leaving(execution, at(1)) == {"wing": "UNWIND"}, "the control"
+
+
+def test_a_hedge_stays_while_the_short_that_it_hedges_is_unknown() -> None:
+    execution = committed(strategy_spec([WING, CE]))
+    wing, ce = execution.intents
+    wing.state, wing.filled_quantity = live.FILLED, LOT
+    ce.state, ce.sends, ce.unknown_since_mono = live.UNKNOWN, 1, NOW
+    assert leaving(execution, at(1, exit_due=True)) == {}
+    ce.state, ce.cause = live.REJECTED, "MARGIN"
+    assert leaving(execution, at(1, exit_due=True)) == {"wing": "EXIT_TIME"}
+
+
+def test_what_an_unknown_entry_filled_later_is_closed_like_any_position() -> None:
+    execution = straddle(pe=live.UNKNOWN)
+    execution.exit_reason = "EXIT_NOW"
+    assert leaving(execution, at(1)) == {"ce": "EXIT_NOW"}
+    exit_filled(execution, "ce", Side.BUY, LOT)
+    put = execution.intents[1]
+    outcome.apply_report(put, report(put, BookState.FILLED, LOT), at=ENTRY_AT, now_mono=NOW + 2)
+    assert leaving(execution, at(2)) == {"pe": "EXIT_NOW"}
+    exit_filled(execution, "pe", Side.BUY, LOT)
+    steps = [next_steps(execution, at(3))]
+    execution.status = steps[0].status
+    assert execution.status in ("OPEN", "CLOSED")
+
+
+# -- the same leg ----------------------------------------------------------------------------------
+def sliced() -> LiveExecution:
+    """Two slices of one leg: one filled, one resting."""
+    execution = committed(strategy_spec([CE]), multiplier=2, max_lots=1)
+    filled, resting = execution.intents
+    filled.state, filled.filled_quantity, filled.sends = live.FILLED, LOT, 1
+    resting.state, resting.sends, resting.sent_mono, resting.seen_mono = live.ACCEPTED, 1, NOW, NOW
+    return execution
+
+
+def test_the_rest_of_the_same_leg_is_withdrawn_first_and_waited_for_only_a_moment() -> None:
+    execution = sliced()
+    execution.run.leg_exits["ce"] = "STOP"
+    steps = next_steps(execution, at(1))
+    assert (steps.cancel, steps.exits) == ([execution.intents[1]], [])
+    ask_to_withdraw(execution, execution.intents[1], 1)
+    assert leaving(execution, at(1 + CANCEL_PATIENCE / 2)) == {}, "they would trade with each other"
+    assert leaving(execution, at(1 + CANCEL_PATIENCE)) == {"ce": "STOP"}
+
+
+def test_an_unknown_slice_of_the_same_leg_keeps_nothing_here() -> None:
+    execution = sliced()
+    execution.intents[1].state = live.UNKNOWN
+    execution.intents[1].unknown_since_mono = NOW
+    execution.run.leg_exits["ce"] = "STOP"
+    (order,) = next_steps(execution, at(1)).exits
+    assert (order.quantity, order.perhaps) == (LOT, 0)
+
+
+# -- entries of a leg whose exit is decided --------------------------------------------------------
+def test_a_planned_entry_was_sent_after_its_shorts_stop_was_decided() -> None:
+    execution = committed(strategy_spec([WING, CE]))
+    wing, ce = execution.intents
+    wing.state, wing.filled_quantity, wing.sends = live.FILLED, LOT, 1
+    assert next_steps(execution, at()).send == [ce], "the control"
+    execution.run.leg_exits["ce"] = "STOP"
+    steps = next_steps(execution, at())
+    assert (steps.send, steps.miss) == ([], [(ce, "LEG_EXIT")])
+
+
+def test_a_queued_entry_stays_at_the_gate_when_its_legs_exit_was_decided() -> None:
+    execution = straddle(ce=live.SENDING, pe=live.SENDING)
+    ce, pe = execution.intents
+    execution.run.leg_exits["ce"] = "STOP"
+    assert (why_not_enter(execution, ce), why_not_enter(execution, pe)) == ("LEG_EXIT", "")
+
+
+def test_a_short_is_not_sold_without_the_hedge_that_has_left() -> None:
+    execution = committed(strategy_spec([WING, CE, PE]))
+    wing, ce, pe = execution.intents
+    wing.state, wing.filled_quantity, wing.sends = live.FILLED, LOT, 1
+    execution.run.leg_exits["wing"] = "TARGET"
+    steps = next_steps(execution, at())
+    assert steps.miss == [(ce, "LEG_EXIT")]
+    assert steps.send == [pe]
+
+
+def test_a_leg_that_left_before_it_entered_is_no_failed_leg() -> None:
+    """Nobody else's leg is unwound for it, and later groups go on."""
+    execution = committed(strategy_spec([CE, PE], order_rule="AS_LISTED"))
+    ce, pe = execution.intents
+    execution.run.leg_exits["ce"] = "STOP"
+    ce.state, ce.sends = live.ACCEPTED, 1
+    ce.broker_order_id = "B1"
+    assert next_steps(execution, at()).cancel == [ce]
+    ask_to_withdraw(execution, ce, 0)
+    gone = report(ce, BookState.CANCELLED)
+    outcome.apply_report(ce, gone, at=ENTRY_AT, now_mono=NOW + 1)
+    assert (ce.state, ce.cause) == (live.CANCELLED, "LEG_EXIT")
+    assert next_steps(execution, at(1)).send == [pe]
+    pe.state, pe.filled_quantity = live.FILLED, LOT
+    steps = next_steps(execution, at(2))
+    assert (steps.status, steps.exits, steps.cause) == ("OPEN", [], "")
+
+
+def test_an_order_that_the_broker_took_back_itself_is_a_failed_leg_all_the_same() -> None:
+    execution = straddle(pe=live.ACCEPTED)
+    put = execution.intents[1]
+    outcome.apply_report(put, report(put, BookState.CANCELLED), at=ENTRY_AT, now_mono=NOW)
+    assert put.cause == "CANCELLED_BY_BROKER"
+    assert leaving(execution, at(1)) == {"ce": "UNWIND"}
+
+
+# -- cancels that come to nothing ------------------------------------------------------------------
+def test_two_thousand_cancels_in_75_seconds() -> None:
+    """Seen: 2,304 for 48 exits whose cancels the broker refused. Who is told: CANCEL_UNHEARD."""
+    execution = straddle(pe=live.FILLED)
+    execution.status, execution.exit_reason = "OPEN", "EXIT_NOW"
+    resting = exit_filled(execution, "ce", Side.BUY, LOT)
+    resting.state, resting.filled_quantity, resting.cancel_after_mono = live.ACCEPTED, 0, NOW + 3
+    asked = []
+    for quarter in range(300):
+        for intent in next_steps(execution, at(quarter / 4)).cancel:
+            ask_to_withdraw(execution, intent, quarter / 4)
+            asked.append(quarter / 4)
+    assert asked == [3.0, 6.25, 12.5, 24.75, 49.0]
+    assert resting.cancel_since_mono == NOW + 3, "the clock counts from the first"
+
+
+def test_the_pause_between_cancels_doubles_up_to_half_a_minute() -> None:
+    assert [cancel_backoff(n) for n in (1, 2, 3, 4, 5, 6)] == [3, 6, 12, 24, 30, 30]
+    assert cancel_backoff(0) == 3
+    assert cancel_backoff(10_000) == CANCEL_AGAIN_MAX
+
+
+def test_another_legs_exit_does_not_wait_for_one_that_hangs() -> None:
+    legs = (leg_spec("SELL", "CE", key="ce"), leg_spec("BUY", "PE", key="put"))
+    execution = committed(strategy_spec(legs))
+    for intent in execution.intents:
+        intent.state, intent.filled_quantity, intent.sends = live.FILLED, LOT, 1
+    execution.status = "EXITING"
+    hanging = exit_filled(execution, "ce", Side.BUY, LOT)
+    hanging.state, hanging.filled_quantity = live.ACCEPTED, 0
+    assert leaving(execution, at(exit_due=True)) == {}, "sold legs first"
+    hanging.cancels = 2
+    assert leaving(execution, at(exit_due=True)) == {"put": "EXIT_TIME"}
+
+
+# -- of what nobody tells --------------------------------------------------------------------------
+@pytest.mark.parametrize("state", [live.UNKNOWN, live.ACCEPTED, live.PARTIAL])
+def test_a_leg_of_which_the_book_is_silent_is_asked_about_elsewhere_and_told(state: str) -> None:
+    """Seen: an order book dead for ever, and 48 naked shorts that no stop ever closed."""
+    execution = straddle(pe=state)
+    execution.exit_reason = "EXIT_NOW"
+    exit_filled(execution, "ce", Side.BUY, LOT)
+    for intent in next_steps(execution, at(1)).cancel:
+        ask_to_withdraw(execution, intent, 1)
+    assert leaving(execution, at(3)) == {}, "its book is read every second or two"
+    silent = at(SILENT_AFTER, grace_over=True)
+    (order,) = next_steps(execution, silent).exits
+    assert (order.leg_key, order.side, order.quantity, order.perhaps) == ("pe", Side.BUY, 0, LOT)
+    assert [alarm.key for alarm in next_steps(execution, silent).alarms] == [("UNRESOLVED", "pe")]
+
+
+def test_a_book_that_is_read_tells_and_positions_are_not_asked() -> None:
+    execution = straddle(pe=live.ACCEPTED)
+    execution.exit_reason = "EXIT_NOW"
+    put = execution.intents[1]
+    outcome.apply_report(put, report(put), at=ENTRY_AT, now_mono=NOW + 50)
+    put.cancels, put.cancel_since_mono = 1, NOW
+    assert leaving(execution, at(51)) == {"ce": "EXIT_NOW"}
+    unknown = straddle(pe=live.UNKNOWN)
+    unknown.exit_reason = "EXIT_NOW"
+    unknown.intents[1].proof = AbsenceProof(NOW, 10.0, reads=1)
+    assert leaving(unknown, at(50)) == {"ce": "EXIT_NOW"}
+
+
+def test_what_only_the_positions_showed_is_closed_once_and_not_turned_over() -> None:
+    execution = straddle(pe=live.ACCEPTED)
+    execution.exit_reason = "EXIT_NOW"
+    exit_filled(execution, "ce", Side.BUY, LOT)
+    exit_filled(execution, "pe", Side.BUY, LOT)
+    assert execution.open_legs() == {}
+    assert leaving(execution, at(60, grace_over=True)) == {}
+    put = execution.intents[1]
+    outcome.apply_report(put, report(put, BookState.FILLED, LOT), at=ENTRY_AT, now_mono=NOW + 61)
+    assert execution.open_legs() == {}
+    assert leaving(execution, at(61)) == {}
+    assert execution.profit() is not None
+
+
+def test_an_entry_that_never_was_leaves_what_was_closed_for_it_to_be_bought_back() -> None:
+    """The control: the position was somebody else's after all."""
+    execution = straddle(pe=live.ACCEPTED)
+    execution.exit_reason = "EXIT_NOW"
+    exit_filled(execution, "ce", Side.BUY, LOT)
+    exit_filled(execution, "pe", Side.BUY, LOT)
+    put = execution.intents[1]
+    outcome.apply_report(put, report(put, BookState.CANCELLED), at=ENTRY_AT, now_mono=NOW + 2)
+    (order,) = next_steps(execution, at(3)).exits
+    assert (order.leg_key, order.side, order.quantity) == ("pe", Side.SELL, LOT)
+
+
+def test_an_escalated_entry_is_over_when_the_positions_have_spoken() -> None:
+    execution = straddle(ce=live.FILLED, pe=live.ESCALATED)
+    exit_filled(execution, "ce", Side.BUY, LOT)
+    (order,) = next_steps(execution, at(130)).exits
+    assert (order.leg_key, order.quantity, order.perhaps) == ("pe", 0, LOT)
+    execution.cleared.add("pe")
+    assert next_steps(execution, at(131)).status == "FAILED"
+
+
+def test_what_is_untold_at_the_close_is_named() -> None:
+    execution = straddle(ce=live.ACCEPTED, pe=live.ACCEPTED)
+    steps = next_steps(execution, at(session_over=True, grace_over=True, exit_due=True))
+    assert [alarm.cause for alarm in steps.alarms] == ["SESSION_OVER"]

@@ -1,0 +1,72 @@
+"""Orders of which nobody tells what became of them: how much may be open because of them. Pure.
+
+The broker's order book tells of every order. Where it is silent, because it cannot be read or does
+not show the order, the account's positions are the next best witness (execution/exits.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+from execution import live
+from execution.live import LiveExecution, LiveIntent
+
+#: Seconds without a word from the order book, after which an order's fate is asked elsewhere. A
+#: book that order updates stand beside is read every five.
+SILENT_AFTER: Final = 8.0
+#: Seconds after which an exit of unknown fate keeps no other leg's exit waiting.
+HANGS_AFTER: Final = 10.0
+
+
+def perhaps_open(
+    execution: LiveExecution, wanted: Collection[str], now_mono: float
+) -> dict[str, int]:
+    """Units by leaving leg, beyond those known, that its entries may have filled unseen.
+
+    Only where the order book says nothing of them: then the account's positions are asked.
+    """
+    silent: dict[str, int] = {}
+    for intent in execution.of(live.ENTRY):
+        if intent.leg_key in wanted and intent.untold and is_silent(execution, intent, now_mono):
+            silent[intent.leg_key] = silent.get(intent.leg_key, 0) + intent.untold
+    if not silent:
+        return silent
+    traded, known = execution.traded_legs(), execution.open_legs()
+    found = {}
+    for leg_key, units in silent.items():
+        sign = 1 if units > 0 else -1
+        most = traded.get(leg_key, 0) + units
+        more = (most - known.get(leg_key, 0)) * sign
+        if more > 0:
+            found[leg_key] = more
+    return found
+
+
+def is_silent(execution: LiveExecution, intent: LiveIntent, now_mono: float) -> bool:
+    """Whether the order book has said nothing of this order for a while, read or unread."""
+    if intent.state == live.ESCALATED:
+        return intent.leg_key not in execution.cleared
+    if intent.state == live.UNKNOWN:
+        read = intent.proof is not None and intent.proof.reads > 0
+        last = intent.unknown_since_mono
+        return not read and now_mono - last >= SILENT_AFTER
+    if intent.state not in live.AT_BROKER:
+        return False
+    return now_mono - max(intent.seen_mono, intent.sent_mono) >= SILENT_AFTER
+
+
+def hangs(execution: LiveExecution, leg_key: str, now_mono: float) -> bool:
+    """Whether the exit of this leg waits for a broker that does not do its part: nobody else's
+    exit waits for it."""
+    return any(
+        (intent.state == live.UNKNOWN and now_mono - intent.unknown_since_mono > HANGS_AFTER)
+        or intent.cancels > 1
+        for intent in exit_tries(execution, leg_key)
+        if not intent.is_final
+    )
+
+
+def exit_tries(execution: LiveExecution, leg_key: str) -> list[LiveIntent]:
+    """Every order that was meant to close a leg, whatever became of it."""
+    return [i for i in execution.intents if i.leg_key == leg_key and i.purpose != live.ENTRY]

@@ -1,0 +1,146 @@
+"""What the broker's positions and order book say of one contract, beside what we track. Pure.
+
+The numbers for :func:`execution.exits.share`, and since when the witnesses have said the same.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from brokers.base import BookState, BrokerInstrument, NetPosition, OrderReport, Product, Side
+from execution import live
+from execution.exits import Grant, Tracked, Witnesses, share
+from execution.live import LiveExecution
+
+#: A difference between the positions and our fills is believed when so many reads in a row over
+#: so many seconds have shown the same one. Positions were seen three seconds behind the fills.
+BELIEVED_READS: Final = 3
+BELIEVED_AFTER: Final = 5.0
+#: Seconds after which a look is none of the same row: whoever was not asked has said nothing.
+ROW_ENDS: Final = 10.0
+
+Leg = tuple[int, str]
+
+
+@dataclass(slots=True)
+class _Said:
+    """What was said first: units, fills of ours by then, since when, how often."""
+
+    net: int
+    ours: int
+    book: int | None
+    since: float
+    last: float
+    reads: int = 1
+
+
+class Settling:
+    """Remembers, by place (an account's contract), since when the witnesses have said the same."""
+
+    def __init__(self) -> None:
+        self._said: dict[Hashable, _Said] = {}
+
+    def settled(
+        self, place: Hashable, *, net: int | None, ours: int, book: int | None, now: float
+    ) -> bool:
+        """Whether the positions have shown ``net`` for long enough, beside the same fills of ours
+        and the same order book. ``now``: monotonic seconds. An unread book has changed nothing."""
+        if net is None:
+            return False
+        said = self._said.get(place)
+        same = (
+            said is not None
+            and (said.net, said.ours) == (net, ours)
+            and (book is None or said.book in (None, book))
+            and now - said.last <= ROW_ENDS
+        )
+        if said is None or not same:
+            self._said[place] = _Said(net, ours, book, now, now)
+            return False
+        said.book = said.book if book is None else book
+        said.reads, said.last = said.reads + 1, now
+        return said.reads >= BELIEVED_READS and now - said.since >= BELIEVED_AFTER
+
+
+def grants(
+    executions: Sequence[LiveExecution],
+    contract_id: int,
+    *,
+    positions: int | None,
+    book: int | None,
+    settling: Settling,
+    place: Hashable,
+    now: float,
+) -> dict[Leg, Grant | None]:
+    """What every leg of ``executions`` in a contract may close now; None: wait, and look again.
+
+    ``executions`` are all that are open in one real account, ``positions`` and ``book`` the nets
+    that its broker shows (None: not read), ``now`` monotonic seconds.
+    """
+    legs = [
+        (execution, leg_key)
+        for execution in sorted(executions, key=lambda one: one.id)
+        for leg_key, leg in execution.run.resolved.items()
+        if leg.contract_id == contract_id
+    ]
+    tracked = [tracked_leg(number, *leg) for number, leg in enumerate(legs)]
+    settled = settling.settled(
+        place, net=positions, ours=sum(one.quantity for one in tracked), book=book, now=now
+    )
+    shared = share(tracked, Witnesses(positions, book, settled))
+    return {(one.id, leg_key): shared[number] for number, (one, leg_key) in enumerate(legs)}
+
+
+def tracked_leg(key: int, execution: LiveExecution, leg_key: str) -> Tracked:
+    """One leg as :func:`execution.exits.share` sees it."""
+    untold = [
+        intent.untold
+        for intent in execution.intents
+        if intent.leg_key == leg_key
+        and not (intent.state == live.ESCALATED and leg_key in execution.cleared)
+    ]
+    held = execution.open_quantity(leg_key)
+    side = next(leg.side for leg in execution.run.strategy.legs if leg.key == leg_key)
+    return Tracked(
+        key=key,
+        quantity=held,
+        sign=Side(side).sign,
+        buying=sum(units for units in untold if units > 0),
+        selling=-sum(units for units in untold if units < 0),
+        over=execution.traded_legs().get(leg_key, 0) - held,
+    )
+
+
+def net_of_positions(positions: Sequence[NetPosition], name: BrokerInstrument) -> int:
+    """Net units of a contract in our product. A contract that is not listed is flat."""
+    return sum(
+        position.quantity
+        for position in positions
+        if position.symbol == name.symbol
+        and position.exchange in ("", name.exchange)
+        and position.product in (None, Product.INTRADAY)
+    )
+
+
+def net_of_orders(orders: Sequence[OrderReport], name: BrokerInstrument) -> int | None:
+    """Net units of a contract by all fills of the day in our product; None: an order is unclear.
+
+    Intraday positions begin at zero, so that the day's fills are the position.
+    """
+    fills: dict[str, int] = defaultdict(int)
+    for order in orders:
+        if order.symbol != name.symbol or order.exchange not in ("", name.exchange):
+            continue
+        if order.product not in (None, Product.INTRADAY):
+            continue
+        if order.state is BookState.OTHER:
+            return None  # a row that could not be read: nobody knows what it has filled
+        if not order.filled_quantity:
+            continue
+        if order.side is None:
+            return None
+        fills[order.broker_order_id] = order.filled_quantity * order.side.sign
+    return sum(fills.values())

@@ -22,9 +22,11 @@ BENCHMARKS := arming billing fanout scale console
 
 ROUNDS ?= 20
 PORTFOLIOS ?= 200
+STORIES ?= 500
+SEED ?= 1
 freeze-rounds: ROUNDS = 50
 
-.PHONY: help run play demo week demo-controls faults kill-rounds freeze-rounds billing-kill-rounds billing-oracle test coverage test-parallel test-process browser lint bench lock clean
+.PHONY: help run play demo week demo-controls faults kill-rounds freeze-rounds billing-kill-rounds billing-oracle stories test coverage test-parallel test-process browser lint bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -60,6 +62,10 @@ billing-kill-rounds: $(DEVELOP) ## Kill billing runs, worker and Postgres, at ra
 billing-oracle: $(DEVELOP) ## Compare billing with a slow biller on random portfolios (PORTFOLIOS=200, ORACLE_SEED=)
 	PORTFOLIOS=$(PORTFOLIOS) $(BIN)/pytest -n0 -q -k "agree or once_at_the_end" \
 		subscriptions/billing/tests/test_portfolios.py
+
+stories: $(DEVELOP) ## Play random trading days against a toy broker (STORIES=500, SEED=1), judge at its book
+	STORIES=$(STORIES) SEED=$(SEED) $(BIN)/pytest -n0 -p no:randomly -q -k every_story \
+		execution/tests/test_progress_stories.py
 
 test: test-parallel test-process ## The whole test suite
 

@@ -247,11 +247,14 @@ def _leave(
     entered: bool,
     steps: Steps,
 ) -> None:
+    exits_alive = _tend_exits(execution, situation, steps)
+    asked = _wanted_exits(execution, situation, failed)
+    if not (asked or entered or situation.session_over):
+        return
     open_legs, now_mono = execution.open_legs(), situation.now_mono
     legs, held = execution.run.strategy.legs, _held_or_coming(execution, open_legs)
-    wanted = leaving_together(legs, held, _wanted_exits(execution, situation, failed))
+    wanted = leaving_together(legs, held, asked)
     perhaps = perhaps_open(execution, wanted, now_mono)
-    exits_alive = _tend_exits(execution, open_legs, situation, steps)
     over = entered and not open_legs and not exits_alive and not steps.miss
     if over and (situation.session_over or not perhaps):
         _finish(execution, failed, wanted, situation, steps)
@@ -260,7 +263,8 @@ def _leave(
         _name_what_stays(execution, steps)
         return
     # A leg is to leave, and nobody tells how much of it there is: a person may look it up.
-    steps.alarms += [Alarm(UNRESOLVED, leg_key) for leg_key in perhaps]
+    told = {alarm.key for alarm in steps.alarms}
+    steps.alarms += [Alarm(UNRESOLVED, leg) for leg in perhaps if (UNRESOLVED, leg) not in told]
     needed = needed_hedges(legs, held)
     sides = {leg.key: Side(leg.side).sign for leg in legs}
     first = any(
@@ -285,16 +289,14 @@ def _leave(
         steps.status = "EXITING"
 
 
-def _tend_exits(
-    execution: LiveExecution, open_legs: Mapping[str, int], situation: Situation, steps: Steps
-) -> bool:
+def _tend_exits(execution: LiveExecution, situation: Situation, steps: Steps) -> bool:
     """Look after every exit under way; whether there is one."""
     alive = False
     for intent in execution.intents:
         if intent.purpose == live.ENTRY or intent.is_final:
             continue
         alive = True
-        _tend_exit(execution, intent, open_legs.get(intent.leg_key, 0), situation, steps)
+        _tend_exit(execution, intent, situation, steps)
     return alive
 
 
@@ -362,7 +364,6 @@ def _wanted_exits(
 def _tend_exit(
     execution: LiveExecution,
     intent: LiveIntent,
-    open_quantity: int,
     situation: Situation,
     steps: Steps,
 ) -> None:
@@ -370,7 +371,7 @@ def _tend_exit(
     close the exchange cancels."""
     if intent.state == live.PLANNED:
         # An earlier try may have filled after all: then this one would open a position (I5).
-        needless = intent.quantity > -intent.side.sign * open_quantity
+        needless = intent.quantity > -intent.side.sign * execution.open_quantity(intent.leg_key)
         # Nor is it sent again as it is: its price and what it knew of the account are old. Seen: an
         # executor died before the byte, the customer closed the leg by hand, and the next executor
         # sent the same order again.

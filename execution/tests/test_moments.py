@@ -71,6 +71,9 @@ def executions(draw: Any) -> LiveExecution:
         intent.not_before_mono = draw(around_now)
         intent.cancel_after_mono = draw(around_now)
         intent.cancel_sent_mono = draw(around_now)
+        intent.cancel_since_mono = draw(around_now)
+        intent.cancels = draw(st.integers(0, 6))
+        intent.sent_mono, intent.seen_mono = draw(around_now), draw(around_now)
         intent.unknown_since_mono = draw(around_now)
         intent.watch_until_mono = draw(around_now)
     return execution
@@ -152,7 +155,10 @@ class House:
         for _ in range(count):
             execution = live_execution(run, status=status)
             execution.run = run
-            live_intent(execution, state=live.ACCEPTED, sends=1, cancel_sent_mono=clock.monotonic())
+            now = clock.monotonic()
+            live_intent(
+                execution, state=live.ACCEPTED, sends=1, sent_mono=now, cancel_sent_mono=now
+            )
             self.executions[execution.id] = execution
         self.control = SimpleNamespace(current=SimpleNamespace(blocked=lambda *_: ""))
         self.timing = SimpleNamespace(control_age=5.0)

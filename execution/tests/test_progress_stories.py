@@ -55,13 +55,12 @@ def sent_again_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     def tend(
         execution: LiveExecution,
         intent: LiveIntent,
-        open_quantity: int,
         situation: Situation,
         steps: Steps,
     ) -> None:
         if intent.state != live.PLANNED:
-            fine(execution, intent, open_quantity, situation, steps)
-        elif intent.quantity > -intent.side.sign * open_quantity:
+            fine(execution, intent, situation, steps)
+        elif intent.quantity > -intent.side.sign * execution.open_quantity(intent.leg_key):
             steps.miss.append((intent, "NOT_NEEDED"))
         elif intent.sends >= MAX_SENDS:
             steps.miss.append((intent, intent.cause or "BROKER_DOWN"))

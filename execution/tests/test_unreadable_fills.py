@@ -7,8 +7,8 @@ from decimal import Decimal
 
 from brokers.base import BookState, BrokerInstrument, Product, Side
 from brokers.orders import report
-from execution.engine.witnessing import net_of_orders
 from execution.exits import Witnesses, believed_net
+from execution.witnesses import net_of_orders
 
 NAME = BrokerInstrument("NFO", "NIFTY08SEP26C25000", "1")
 SOLD = report(

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from brokers.base import BookState, BrokerInstrument, Product, Side
 from brokers.orders import report
-from execution.exits import Witnesses, believed_net
+from execution.exits import Grant, Tracked, Witnesses, share
 from execution.witnesses import net_of_orders
 
 NAME = BrokerInstrument("NFO", "NIFTY08SEP26C25000", "1")
@@ -37,8 +37,9 @@ def test_an_absurd_price_made_an_open_position_closed_outside() -> None:
     assert net_of_orders([SOLD], NAME) == -65
     book = net_of_orders([ABSURD], NAME)
     assert book is None
-    assert believed_net(-65, Witnesses(positions=-65, book=book)) == -65, "the positions speak"
-    assert believed_net(-65, Witnesses(positions=0, book=book)) is None, "wait, and look again"
+    ours = [Tracked(1, -65)]
+    assert share(ours, Witnesses(positions=-65, book=book)) == {1: Grant(65)}, "positions speak"
+    assert share(ours, Witnesses(positions=0, book=book)) == {1: None}, "wait, and look again"
 
 
 def test_somebody_elses_unreadable_row_stops_nothing() -> None:

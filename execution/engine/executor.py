@@ -115,6 +115,10 @@ class Executor:
         """:meth:`owns`, where the caller has just read the monotonic clock (every single send)."""
         return shard in self.tokens and self.fence.is_open(now_mono)
 
+    def still_owns_at(self, shard: int, now_mono: float) -> bool:
+        """:meth:`owns_at` once more, where it was asked milliseconds ago."""
+        return shard in self.tokens and self.fence.is_young(now_mono)
+
     # -- life --------------------------------------------------------------------------------
     async def run(self) -> None:
         """Work until :meth:`stop`; then hand the shards back."""

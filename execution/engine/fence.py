@@ -42,6 +42,11 @@ class Fence:
         database can have counted from."""
         self.last = before
 
+    def is_young(self, now_mono: float) -> bool:
+        """:meth:`is_open` by the monotonic clock alone, where all three were asked milliseconds
+        ago: in a burst of a thousand orders two more clocks each are a twentieth of its time."""
+        return now_mono - self.last.mono <= self._after
+
     def is_open(self, now_mono: float) -> bool:
         """Whether our leases are certainly still ours (``now_mono`` was read a moment ago)."""
         last, after = self.last, self._after

@@ -420,7 +420,7 @@ class Rounds:
         what the clock, the lease and the switch say may have changed all the same."""
         if intent is self._twice:
             return ""
-        if not self._executor.owns_at(intent.shard, now_mono):
+        if not self._executor.still_owns_at(intent.shard, now_mono):
             return "FENCED"
         return self._why_not_now(run, now_mono)
 

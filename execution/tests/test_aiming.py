@@ -104,7 +104,7 @@ def test_one_persons_accounts_at_two_partners_aimed_together_keep_their_one_pace
 def asked_again(run: LiveRun, **fields: Any) -> str:
     """What an entry of ``run`` that was aimed is told as it is shot."""
     executor: Any = SimpleNamespace(
-        owns_at=lambda shard, now: True,
+        still_owns_at=lambda shard, now: True,
         timing=SimpleNamespace(control_age=5.0),
         control=SimpleNamespace(current=Control(clock.monotonic())),
     )
@@ -121,7 +121,7 @@ def test_the_lease_the_clock_and_the_switch_are_asked_once_more_as_it_is_shot() 
     unread = SimpleNamespace(current=Control(clock.monotonic() - 60))
 
     assert asked_again(due) == ""
-    assert asked_again(due, owns_at=lambda shard, now: False) == "FENCED"
+    assert asked_again(due, still_owns_at=lambda shard, now: False) == "FENCED"
     assert asked_again(due, control=thrown) == "KILL_SWITCH"
     assert asked_again(due, control=unread) == "CONTROL_UNREACHABLE"
     assert asked_again(live_run(entry_at=now + minute, grace_until=now + 2 * minute)) == EARLY

@@ -34,6 +34,8 @@ LEAD: Final = 56.0
 HOLD: Final = 40.0
 DAY_SECONDS: Final = 400.0
 WITHIN: Final = 1000.0
+#: Seconds between two looks at which processes belong to an executor.
+LOOK_EVERY: Final = 3.0
 LEGS: Final = (
     ("BUY", "CE", "OTM6"),
     ("BUY", "PE", "OTM6"),
@@ -85,11 +87,11 @@ def play(
 
 
 class Meter:
-    """Processor seconds of some processes together, ten times a second. They tell how many accounts
-    one core can carry even where the machine has other things to do."""
+    """Processor seconds of some processes and their children together, ten times a second. They
+    tell how many accounts one core can carry even where the machine has other things to do."""
 
     def __init__(self, pids: list[int]) -> None:
-        self._files = [Path(f"/proc/{pid}/stat") for pid in pids]
+        self._pids = pids
         self._samples: list[tuple[float, float]] = []
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -104,14 +106,37 @@ class Meter:
 
     def _run(self) -> None:
         tick = os.sysconf("SC_CLK_TCK")
+        family, looked = set[int](), 0.0
         while not self._over.wait(0.1):
-            used = [path.read_text().rpartition(")")[2].split()[11:13] for path in self._files]
-            self._samples.append((time.time(), sum(int(n) for two in used for n in two) / tick))
+            if time.monotonic() - looked > LOOK_EVERY:
+                family, looked = _family(self._pids), time.monotonic()
+            used = sum(int(n) for pid in family for n in _stat(pid)[11:13])
+            self._samples.append((time.time(), used / tick))
 
     def spent(self, since: float, until: float) -> float:
         """Seconds of all of them between two moments (unix seconds)."""
         within = [used for at, used in self._samples if since <= at <= until + 0.1]
         return within[-1] - within[0] if within else 0.0
+
+
+def _family(pids: list[int]) -> set[int]:
+    """Processes and all that they have started, by the system's table of parents."""
+    parents: dict[int, int] = {}
+    for place in Path("/proc").iterdir():
+        if place.name.isdigit() and (fields := _stat(int(place.name))):
+            parents[int(place.name)] = int(fields[1])
+    found = set(pids)
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def _stat(pid: int) -> list[str]:
+    """Fields of a process from its state on; none where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def _per_account(seconds: float, accounts: list[Any]) -> float:

@@ -6,14 +6,15 @@ The numbers for :func:`execution.exits.share`, and since when the witnesses have
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from brokers.base import BookState, BrokerInstrument, NetPosition, OrderReport, Product, Side
 from execution import live
 from execution.exits import Grant, Tracked, Witnesses, share
-from execution.live import LiveExecution
+from execution.live import LiveExecution, LiveIntent
+from execution.tags import parse_tag
 
 #: A difference between the positions and our fills is believed when so many reads in a row over
 #: so many seconds have shown the same one. Positions were seen three seconds behind the fills.
@@ -125,12 +126,16 @@ def net_of_positions(positions: Sequence[NetPosition], name: BrokerInstrument) -
     )
 
 
-def net_of_orders(orders: Sequence[OrderReport], name: BrokerInstrument) -> int | None:
+def net_of_orders(
+    orders: Sequence[OrderReport], name: BrokerInstrument, mine: Iterable[LiveIntent] = ()
+) -> int | None:
     """Net units of a contract by all fills of the day in our product; None: an order is unclear.
 
-    Intraday positions begin at zero, so that the day's fills are the position.
+    Intraday positions begin at zero, so that the day's fills are the position. ``mine``, our own
+    orders in the contract, are counted as they are known by now: what one strategy has left since
+    the book was read is no trade of somebody else against the other one.
     """
-    fills: dict[str, int] = defaultdict(int)
+    fills: dict[str, tuple[str, int]] = {}
     for order in orders:
         if order.symbol != name.symbol or order.exchange not in ("", name.exchange):
             continue
@@ -142,5 +147,16 @@ def net_of_orders(orders: Sequence[OrderReport], name: BrokerInstrument) -> int 
             continue
         if order.side is None:
             return None
-        fills[order.broker_order_id] = order.filled_quantity * order.side.sign
-    return sum(fills.values())
+        tag = parse_tag(order.tag)
+        units = order.filled_quantity * order.side.sign
+        fills[order.broker_order_id] = "" if tag is None else tag.code, units
+    listed: dict[str, int] = defaultdict(int)
+    for code, units in fills.values():
+        listed[code] += units
+    net = 0
+    for intent in mine:
+        if intent.code in listed:
+            net += max(listed.pop(intent.code), intent.signed_fill, key=abs)
+        elif intent.sent_mono:  # heard of otherwise, and by this process
+            net += intent.signed_fill
+    return net + sum(listed.values())

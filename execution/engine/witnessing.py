@@ -96,11 +96,12 @@ class WitnessDesk:
         name = self._executor.accounts.instrument(actor.real.broker, contract_id)
         if positions is not None and name is not None:
             self._note_last_price((actor.real, contract_id), positions, name)
+        known = [one for one in actor.intents.values() if one.contract_id == contract_id]
         return grants(
             mine,
             contract_id,
             positions=None if positions is None or not name else net_of_positions(positions, name),
-            book=None if orders is None or name is None else net_of_orders(orders, name),
+            book=None if orders is None or name is None else net_of_orders(orders, name, known),
             settling=self._settling,
             place=(actor.real, contract_id),
             now=clock.monotonic(),

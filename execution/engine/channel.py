@@ -6,6 +6,7 @@ Several rows may stand for one real account (:mod:`execution.engine.actors`): th
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -133,14 +134,18 @@ class Channel:
                 if connection.is_open:
                     continue
                 try:
-                    await self._places.carry(connection.connect)
+                    await self._places.carry(functools.partial(self._connect, connection))
                 except NotConnected as error:
                     self._fault = str(error)
                     log.warning("connect_failed", account=self.account_id, reason=self._fault)
                     break
-                if self._closed:
-                    connection.close("executor stops")
         return self.is_connected
+
+    async def _connect(self, connection: Connection) -> None:
+        """Whoever waited for it may have been cancelled: what comes too late is closed here."""
+        await connection.connect()
+        if self._closed:
+            connection.close("executor stops")
 
     def close(self) -> None:
         """Drop all connections; orders in flight become UNKNOWN, queued ones were never sent."""

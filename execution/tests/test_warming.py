@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import socket
 from types import SimpleNamespace
@@ -96,7 +97,9 @@ def test_an_order_whose_connect_is_under_way_leaves_as_soon_as_it_is_there() -> 
             accounts.warm_up([1])
             channel.submit(wire.sending(channel))
             await told.until(lambda told: bool(told.answers))
+            accounts.close()
             channel.close()
+            await asyncio.gather(*accounts._warming.values(), return_exceptions=True)
             return len(told.sent)
 
     assert asyncio.run(main()) == 1
@@ -170,7 +173,10 @@ def test_rows_of_one_real_account_have_one_pace_and_leave_each_by_its_own_way(
             may_send=None, on_sent=None, on_answer=None, on_not_sent=None, calm=None
         )
         house = wire.executor(
-            timing=from_settings(), rounds=rounds, of_account=lambda account_id: []
+            timing=from_settings(),
+            rounds=rounds,
+            of_account=lambda account_id: [],
+            thaws=SimpleNamespace(left_late=None),
         )
         accounts = Accounts(house)
         for account in (here, there, else_where):
@@ -192,13 +198,17 @@ def test_a_stop_closes_what_a_lost_session_left_waiting_for_its_answer(settings:
     """It closed by a timer, which dies with the loop: its sockets stayed open."""
 
     async def main() -> tuple[bool, bool]:
-        silent = asyncio.Event()
+        silent, gone = asyncio.Event(), asyncio.Event()
 
         async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.read(1)
             silent.set()
-            await reader.read()
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
             writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+            gone.set()
 
         server = await asyncio.start_server(swallow, "127.0.0.1", 0)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -212,6 +222,8 @@ def test_a_stop_closes_what_a_lost_session_left_waiting_for_its_answer(settings:
         accounts._retire(channel.account_id)
         during = channel.is_connected
         accounts.close()
+        async with asyncio.timeout(20):
+            await gone.wait()
         server.close()
         return during, channel.is_connected
 

@@ -139,8 +139,10 @@ async def broker(
 ) -> AsyncIterator[tuple[str, list[Request]]]:
     """A broker that keeps connections: ``answer(request, how many before)`` makes its bytes."""
     seen: list[Request] = []
+    writers: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
         peer = writer.get_extra_info("peername")[0]
         try:
             while True:
@@ -160,6 +162,11 @@ async def broker(
         yield f"http://{host}:{running.sockets[0].getsockname()[1]}", seen
     finally:
         running.close()
+        for _ in range(3):  # one that was accepted a moment ago has yet to be served
+            await asyncio.sleep(0)
+        for writer in writers:
+            writer.close()
+        await asyncio.sleep(0)
 
 
 def _length(head: bytes) -> int:

@@ -195,4 +195,7 @@ def test_what_a_scenario_allows_is_no_problem() -> None:
         executions=[Execution("C1", "EXITING", "NO_WITNESS", attention=True)],
     )
     assert judged(told, Right(flat=False)).problems == []
+    flat = dataclasses.replace(told, positions={})
+    assert judged(flat, Right(over=False)).problems == []
+    assert judged(flat, Right()).problems == ["C1: EXITING NO_WITNESS"]
     assert judged(a_good_day(), Right(enters="none")).problems == ["C1: 2 entries left"]

@@ -87,7 +87,8 @@ class Right:
     """What a scenario must end in.
 
     ``enters``: ``all`` (every leg of everybody), ``none`` (no order leaves), ``any``, or ``whole``
-    (everybody has every leg or is named). ``flat`` False: positions may be open if they are named.
+    (everybody has every leg or is named). ``flat`` False: positions may be open if they are named; ``over``
+    False: executions may be unfinished if they are, for nobody could know how their orders ended.
     ``alarm``: seconds within which everybody (or the ``troubled``) has one, None where none is
     asked for; ``quiet``: nobody may have one. ``doubles``: second orders may have reached the book
     (it hid the first), if they were closed and told. ``calls``: at most so many of a kind by one
@@ -96,6 +97,7 @@ class Right:
 
     enters: str = "all"
     flat: bool = True
+    over: bool = True
     alarm: float | None = None
     quiet: bool = False
     doubles: bool = False
@@ -261,7 +263,7 @@ def _names(seen: Seen, right: Right, verdict: Verdict) -> None:
         for execution in mine:
             said = f"{client}: {execution.status} {execution.cause}".strip()
             if execution in unfinished:
-                verdict.problems.extend([said] if right.flat else [])
+                verdict.problems.extend([said] if right.flat and right.over else [])
             elif right.causes and execution.cause not in right.causes:
                 verdict.problems.append(said)
     if verdict.unnamed:

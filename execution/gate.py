@@ -67,7 +67,14 @@ def in_the_way(intent: LiveIntent, others: Iterable[LiveIntent]) -> list[LiveInt
         and other.side is not intent.side
         and (other.state in _MAY_REST or (other.state == live.SENDING and other.sent_mono))
         and _cross(intent, other)
+        and not _is_supposed_filled(intent, other)
     ]
+
+
+def _is_supposed_filled(intent: LiveIntent, other: LiveIntent) -> bool:
+    """Whether ``other`` is an entry whose fills the positions have shown, and ``intent`` closes."""
+    same = (other.execution_id, other.leg_key) == (intent.execution_id, intent.leg_key)
+    return intent.supposed > 0 and same and other.purpose == live.ENTRY
 
 
 def _cross(one: LiveIntent, other: LiveIntent) -> bool:

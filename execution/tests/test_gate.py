@@ -145,3 +145,13 @@ def test_prices_decide_whether_two_orders_meet() -> None:
 )
 def test_what_cannot_meet_an_order_is_not_in_its_way(other: LiveIntent) -> None:
     assert in_the_way(buying(), [other]) == []
+
+
+def test_an_exit_waited_four_seconds_for_the_entry_that_it_closes() -> None:
+    """Seen with a book that was dead: the positions had shown what the entry filled."""
+    execution = live_execution(status="COMMITTED")
+    accepted = entry(execution, state=live.ACCEPTED, price=Decimal(98))
+    closing = leaving(execution, price=Decimal(102))
+    assert in_the_way(closing, [accepted]) == [accepted], "the control: it may rest there"
+    closing.supposed = LOT
+    assert in_the_way(closing, [accepted]) == []

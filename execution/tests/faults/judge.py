@@ -86,13 +86,13 @@ class Seen:
 class Right:
     """What a scenario must end in.
 
-    ``enters``: ``all`` (every leg of everybody), ``none`` (no order leaves), ``any``, or ``whole``
-    (everybody has every leg or is named). ``flat`` False: positions may be open if they are named; ``over``
-    False: executions may be unfinished if they are, for nobody could know how their orders ended.
-    ``alarm``: seconds within which everybody (or the ``troubled``) has one, None where none is
-    asked for; ``quiet``: nobody may have one. ``doubles``: second orders may have reached the book
-    (it hid the first), if they were closed and told. ``calls``: at most so many of a kind by one
-    client. ``within``: seconds from T until everybody's first order is there.
+    ``enters``: ``all`` (every leg of everybody), ``none`` (no order leaves) or ``any``. ``flat``
+    False: positions may be open if they are named. ``over`` False: executions may be unfinished if
+    they are named, for nobody could know how their orders ended. ``alarm``: seconds within which
+    everybody (or the ``troubled``) has one, None where none is asked for; ``quiet``: nobody may
+    have one. ``doubles``: second orders may have reached the book (it hid the first), if they were
+    closed. ``calls``: at most so many of a kind by one client. ``within``: seconds from T until
+    everybody's first order is there.
     """
 
     enters: str = "all"

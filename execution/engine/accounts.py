@@ -21,12 +21,13 @@ from brokers.selectors import TradingAccount, instrument_names, trading_accounts
 from execution.alarms import SESSION_EXPIRED, UNREACHABLE
 from execution.engine.channel import CONNECTIONS_PER_ACCOUNT, Channel
 from execution.engine.connecting import kernel_timeout
+from execution.engine.paperchannel import PAPER, PaperChannel, paper_instrument
 from execution.engine.places import CONNECTS, Places
 from execution.engine.transport import Deadlines
 from execution.live import LiveExecution, LiveIntent
 from execution.pacing import Pacers
+from marketplace.ports import QUOTES, Need, Quote
 from quantleap.core import clock
-from quantleap.core.tenancy import Environment
 
 if TYPE_CHECKING:
     from execution.engine.executor import Executor
@@ -73,11 +74,11 @@ class Accounts:
         costs a look every few seconds, not one in every round.
         """
         now = clock.monotonic()
+        self._open_paper(executions)
         wanted = {
             execution.account_id: execution.shard
             for execution in executions
             if execution.account_id not in self.channels
-            and execution.environment != Environment.TEST
             and now >= self._look_again.get(execution.account_id, 0.0)
         }
         if wanted:
@@ -90,13 +91,51 @@ class Accounts:
         Seen: an executor lived overnight, everybody logged in next morning, and the whole entry
         failed with the sessions of the day before.
         """
+        self._open_paper(executions)
         wanted = {
             execution.account_id: execution.shard
             for execution in executions
-            if execution.environment != Environment.TEST
+            if execution.broker != PAPER
         }
         if wanted:
             await self._read(wanted)
+
+    def _open_paper(self, executions: Iterable[LiveExecution]) -> None:
+        """Test accounts need no login: their book is in this process, made of their own rows."""
+        for execution in executions:
+            if execution.broker != PAPER:
+                continue
+            channel = self.channels.get(execution.account_id)
+            if channel is None:
+                channel = self._paper(execution)
+                self.problems[execution.account_id] = ""
+                self._keep(channel)
+            if isinstance(channel, PaperChannel):
+                channel.restore(execution.intents)
+
+    def _paper(self, execution: LiveExecution) -> PaperChannel:
+        rounds = self._executor.rounds
+        loop = asyncio.get_running_loop()
+        if self._deadlines is None:
+            self._deadlines = Deadlines(loop)
+        return PaperChannel(
+            account_id=execution.account_id,
+            real=execution.real,
+            shard=execution.shard,
+            quotes=self._feed_quotes,
+            loop=loop,
+            deadlines=self._deadlines,
+            places=self._places,
+            may_send=rounds.may_send,
+            on_sent=rounds.on_sent,
+            on_answer=rounds.on_answer,
+            on_not_sent=rounds.on_not_sent,
+        )
+
+    async def _feed_quotes(self, contract_ids: Collection[int]) -> Mapping[int, Quote]:
+        return await self._executor.feeds.run(
+            QUOTES.get().quotes, contract_ids, now=clock.now(), need=Need.RISK
+        )
 
     async def _read(self, shards: Mapping[int, int]) -> None:
         found = await self._executor.db.run(trading_accounts, list(shards), clock.now())
@@ -147,7 +186,6 @@ class Accounts:
             cause = problem if problem in UNREACHABLE else SESSION_EXPIRED
             if (
                 problem
-                and execution.environment != Environment.TEST
                 and execution.account_id not in self.channels
                 and execution.has_something_open()
             ):
@@ -231,7 +269,9 @@ class Accounts:
         """Load the broker's names of contracts that are not known yet."""
         known = self._names.setdefault(broker, {})
         missing = [key for key in contract_ids if key not in known]
-        if missing:
+        if broker == PAPER:
+            known.update({key: paper_instrument(key) for key in missing})
+        elif missing:
             known.update(await self._executor.db.run(instrument_names, broker, missing))
 
     def instrument(self, broker: str, contract_id: int) -> BrokerInstrument | None:

@@ -14,8 +14,9 @@ from typing import Final
 
 import structlog
 
-from brokers import pace
-from brokers.base import BrokerAdapter, HttpResponse, Session
+from brokers import aio, pace
+from brokers.base import BrokerAdapter, HttpRequest, HttpResponse, Session
+from brokers.http import Limits
 from brokers.pace import ORDER_CALLS
 from brokers.realaccount import RealAccount
 from brokers.routes import Route
@@ -281,6 +282,12 @@ class Channel:
             return  # the same person's account at another partner was faster
         self._entries.popleft()
         self._send(shot.connection, self._entries, shot.intent, now)
+
+    async def fetch(
+        self, clients: aio.Clients, request: HttpRequest, limits: Limits
+    ) -> HttpResponse:
+        """The answer to a read or a cancel; TransportError when there was none in time."""
+        return await clients.send(request, self.route, limits=limits)
 
     async def paced(self, call: Call, urgency: Urgency) -> None:
         """Return when a cancel or a read may leave, and count it as leaving now."""

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from brokers.base import BrokerInstrument, OrderRequest, Product, QuoteRow, Side
-from brokers.paper.book import PaperBook
+from brokers.base import BrokerInstrument, Side
 from brokers.realaccount import RealAccount
-from execution import live, outcome
+from execution import live
 from execution.alarms import CLOSED_OUTSIDE, UNWRITABLE, Alarm
 from execution.engine import facts, sabotage
 from execution.engine.alarmwriting import About, Raised
@@ -35,7 +34,6 @@ from execution.tags import make_tag, new_code
 from execution.untold import exit_tries
 from execution.witnesses import Leg
 from quantleap.core import clock
-from quantleap.core.tenancy import Environment
 
 if TYPE_CHECKING:
     from execution.engine.executor import Executor
@@ -58,7 +56,6 @@ class ClosingDesk:
         self._unseen_until: dict[Leg, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._skipped: tuple[int, str] | None = None
-        self._paper: dict[int, PaperBook] = {}
         self._witnesses = WitnessDesk(executor)
         self._prices = ExitPrices(executor)
         self._writer = ExitWriter(executor)
@@ -123,7 +120,7 @@ class ClosingDesk:
         there: list[Exit] = []
         lost: list[Exit] = []
         for execution, order in exits:
-            has_way = execution.environment == Environment.TEST or execution.account_id in channels
+            has_way = execution.account_id in channels
             (there if has_way else lost).append((execution, order))
         if lost:
             until = clock.monotonic() + AGAIN_AFTER
@@ -145,8 +142,7 @@ class ClosingDesk:
     async def _close_account(self, exits: Sequence[Exit], quotes: asyncio.Future[Quotes]) -> None:
         """Seen: one account's positions hung, and everybody else's exits left 17.6 s late."""
         first = exits[0][0]
-        paper = first.environment == Environment.TEST
-        actor = None if paper else self._executor.actors.of(first.real, first.account_id)
+        actor = self._executor.actors.of(first.real, first.account_id)
         legs = [self._leg(execution, order) for execution, order in exits]
         try:
             heard, allowed = await asyncio.gather(
@@ -269,49 +265,19 @@ class ClosingDesk:
     # -- how much ------------------------------------------------------------------------------
     async def _allowed(self, exits: Sequence[Exit]) -> Mapping[Leg, Grant | None]:
         """Units each leg of one real account may close; None: nobody knows yet."""
-        paper: dict[Leg, Grant | None] = {
-            (e.id, o.leg_key): Grant(o.quantity, cleared=True)
-            for e, o in exits
-            if e.environment == Environment.TEST
-        }
-        asked = {
-            (e.id, o.leg_key): self._leg(e, o).contract_id
-            for e, o in exits
-            if e.environment != Environment.TEST
-        }
-        if not asked:
-            return paper
+        asked = {(e.id, o.leg_key): self._leg(e, o).contract_id for e, o in exits}
         first = exits[0][0]
         actor = self._executor.actors.of(first.real, first.account_id)
-        return paper | await self._witnesses.allowed(actor, asked)
+        return await self._witnesses.allowed(actor, asked)
 
-    # -- cancels and paper ---------------------------------------------------------------------
+    # -- cancels -------------------------------------------------------------------------------
     def cancel(self, execution: LiveExecution, intent: LiveIntent) -> None:
         """Ask the broker to cancel a resting order; the book tells what came of it."""
         note_cancel(execution, intent, clock.monotonic())
-        if execution.environment == Environment.TEST or not intent.broker_order_id:
+        if not intent.broker_order_id:
             intent.cancel_sent_mono = 0.0
             return
         self._spawn(self._executor.poller.cancel(intent))
-
-    def fill_on_paper(self, intent: LiveIntent) -> None:
-        """Test environment (I8): the paper book has no network code; it fills at the reference."""
-        now, now_mono = self._executor.now(), clock.monotonic()
-        intent.sent_at = intent.answered_at = now
-        name = BrokerInstrument("NFO", str(intent.contract_id), "")
-        price = intent.reference_price
-        order = OrderRequest(
-            tag=intent.tag,
-            instrument=name,
-            side=intent.side,
-            quantity=intent.quantity,
-            product=Product.INTRADAY,
-            price=intent.price,
-        )
-        quote = QuoteRow(name.symbol, last_price=price, bid=price, ask=price, at=now)
-        report = self._paper.setdefault(intent.account_id, PaperBook()).place(order, quote)
-        outcome.apply_report(intent, report, at=now, now_mono=now_mono)
-        self._executor.rounds.changed(intent)
 
 
 def _is_stale(execution: LiveExecution, order: ExitOrder) -> bool:

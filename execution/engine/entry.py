@@ -33,7 +33,6 @@ from execution.live import LiveExecution, LiveIntent, LiveRun
 from execution.plan import PlanError, PlannedOrder, plan_entry
 from execution.tags import make_tag, new_code
 from quantleap.core import clock
-from quantleap.core.tenancy import Environment
 from subscriptions.capacity import EntryPace
 
 if TYPE_CHECKING:
@@ -272,8 +271,6 @@ class EntryDesk:
     def _plan_one(self, execution: LiveExecution, now: dt.datetime) -> EntryPlan:
         plan = EntryPlan(execution)
         problem = self._executor.accounts.problems.get(execution.account_id, "")
-        if execution.environment == Environment.TEST:
-            problem = ""
         try:
             orders = plan_entry(
                 execution.run.strategy,
@@ -292,14 +289,13 @@ class EntryDesk:
         if sabotage.active(sabotage.DROP_INTENT) and not self._dropped:
             self._dropped = True
             plan.intents.pop()
-        if execution.environment != Environment.TEST:
-            missing = [
-                intent
-                for intent in plan.intents
-                if not self._executor.rounds.prepare(execution, intent)
-            ]
-            if missing:
-                plan.intents, plan.cause = [], "NO_CONTRACT"
+        missing = [
+            intent
+            for intent in plan.intents
+            if not self._executor.rounds.prepare(execution, intent)
+        ]
+        if missing:
+            plan.intents, plan.cause = [], "NO_CONTRACT"
         return plan
 
     @staticmethod
@@ -399,8 +395,6 @@ class EntryDesk:
 
     def _cannot_send(self, plan: EntryPlan) -> None:
         """The session went between the planning and the commit: named, and not sent for ever."""
-        if plan.execution.environment == Environment.TEST:
-            return
         cause = self._executor.accounts.problems.get(plan.execution.account_id, "")
         for intent in plan.intents:
             self._executor.rounds.on_not_sent(intent, cause or "SESSION_EXPIRED")
@@ -470,10 +464,8 @@ class EntryDesk:
             await asyncio.sleep(AFTERMATH / 50)
 
     def _fired(self, committed: Sequence[EntryPlan]) -> None:
-        """What follows once the first group has left: paper fills, and asking what is next."""
+        """What follows once the first group has left: asking what is next."""
         for plan in committed:
             for intent in plan.intents:
                 facts.ordered(plan.execution, intent)
-                if plan.execution.environment == Environment.TEST and intent.state == live.SENDING:
-                    self._executor.rounds.closing.fill_on_paper(intent)
         self._executor.rounds.touch(plan.execution for plan in committed)

@@ -69,14 +69,11 @@ class ExitPrices:
 
     async def heard(
         self,
-        actor: Actor | None,
+        actor: Actor,
         feed: asyncio.Future[Quotes],
         legs: Collection[ResolvedLeg],
     ) -> Heard:
-        """The feed's quotes if they come soon, and the account's own for what it does not price.
-
-        ``actor`` None: the account has no broker to ask.
-        """
+        """The feed's quotes if they come soon, and the account's own for what it does not price."""
         quotes = await _in_time(feed)
         now = self._executor.now()
         oldest = self._oldest(now)
@@ -86,7 +83,7 @@ class ExitPrices:
             if (quote := quotes.get(leg.contract_id)) is None
             or mark(quote, oldest=oldest, tick=leg.tick_size) is None
         }
-        if actor is None or not missing:
+        if not missing:
             return Heard(quotes, {})
         own = await self._own.of(actor, missing)
         return Heard(quotes, {key: quote for key, quote in own.items() if quote.at >= oldest})

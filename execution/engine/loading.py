@@ -13,6 +13,7 @@ from brokers.base import BrokerInstrument, Side
 from execution.alarms import Key
 from execution.engine import facts
 from execution.engine.alarmwriting import About
+from execution.engine.paperchannel import PAPER
 from execution.live import LiveExecution, LiveIntent, LiveRun
 from execution.models import Alarm, Execution, LegWatch, OrderIntent, Run, RunDecision
 from execution.plan import ResolvedLeg
@@ -20,6 +21,7 @@ from execution.pricing import LAST
 from execution.risk import Watch
 from marketplace import selectors as marketplace
 from marketplace.definition import StrategySpec, parse_definition
+from quantleap.core.tenancy import Environment
 
 OVER = (Run.Status.CLOSED, Run.Status.MISSED)
 OVER_EXECUTION = Execution.TERMINAL
@@ -192,7 +194,8 @@ def _live_execution(row: Execution, run: LiveRun) -> LiveExecution:
         customer_email=row.subscription.customer.email,
         allocation_id=row.allocation_id,
         account_id=row.account_id,
-        broker=row.account.broker,
+        # Nothing of a test account may reach its broker: paper is a broker of its own (I8).
+        broker=PAPER if row.environment == Environment.TEST else row.account.broker,
         client_id=row.account.client_id,
         shard=row.shard,
         status=row.status,

@@ -448,7 +448,7 @@ class BookPoller:
         """The answer, or None when there was none in time (which proves nothing)."""
         account_id = channel.account_id
         try:
-            answer = await self._clients.send(request, channel.route, limits=LIMITS)
+            answer = await channel.fetch(self._clients, request, LIMITS)
         except TransportError as error:
             # Said once, not with every reading: a broker that is away is one fact.
             say = log.debug if self._failing.get(account_id) == error.message else log.warning

@@ -41,7 +41,6 @@ from execution.progress import (
 from execution.tags import MAX_SENDS, make_tag
 from execution.throttling import next_try
 from quantleap.core import clock
-from quantleap.core.tenancy import Environment
 
 if TYPE_CHECKING:
     from execution.engine.executor import Executor
@@ -374,9 +373,6 @@ class Rounds:
         """Send an order whose SENDING row is committed."""
         execution = self._executor.executions.get(intent.execution_id)
         if execution is None:
-            return
-        if execution.environment == Environment.TEST:
-            self.closing.fill_on_paper(intent)
             return
         if not self.prepare(execution, intent) or not self._executor.accounts.submit(
             execution, intent

@@ -1,0 +1,53 @@
+"""Days of the test environment: the same engine, and nothing of it reaches a broker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from execution.engine.paperchannel import PaperChannel
+from execution.live import ENTRY, LiveIntent
+from execution.models import Execution, OrderIntent
+from execution.tests.factories import make_accounts, make_partner, subscribe_accounts
+from execution.tests.house import House, assert_filled, runs_closed, wait_until
+from marketplace.tests.factories import make_iron_condor
+
+pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
+
+
+def subscribe(house: House, hold: float) -> None:
+    """Two test customers, never logged in anywhere."""
+    template = make_iron_condor(environment="test", strategy=house.entry_in(9, hold))
+    accounts = make_accounts(2, partner=make_partner(), environment="test")
+    subscribe_accounts(template, accounts)
+
+
+def test_a_paper_day_entered_killed_in_its_last_second_had_no_reader_for_what_was_unknown(
+    house: House, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its exits had left and nobody had noted what became of them: UNKNOWN for ever."""
+    subscribe(house, 6)
+    place = PaperChannel._place
+
+    def swallow(channel: PaperChannel, intent: LiveIntent, now: float) -> None:
+        if intent.purpose == ENTRY:
+            place(channel, intent, now)
+        else:
+            channel._on_sent(intent, now)  # and then the process was gone
+
+    monkeypatch.setattr(PaperChannel, "_place", swallow)
+    first = executor()
+    wait_until(lambda: OrderIntent.objects.filter(purpose="EXIT", state="SENDING").exists(), 40)
+    first.stop()
+    monkeypatch.setattr(PaperChannel, "_place", place)
+    executor()
+    wait_until(runs_closed, 60)
+    assert house.control.orders() == []
+    assert set(Execution.objects.values_list("status", flat=True)) == {"CLOSED"}
+    entries = OrderIntent.objects.filter(purpose="ENTRY")
+    assert entries.count() == 8
+    assert_filled(entries)
+    exits = OrderIntent.objects.filter(purpose="EXIT", state="FILLED")
+    assert exits.count() == 8, "each leg left once"

@@ -6,7 +6,8 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from brokers.base import Side
-from execution import live
+from execution import alarms, live
+from execution.alarms import PROMISES
 from execution.gate import GRANT_SECONDS
 from execution.live import LiveExecution, LiveIntent
 from execution.tags import MAX_SENDS
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Seconds that a hand trade may go unnoticed: positions three seconds late, and a grant of five.
 UNNOTICED = GRANT_SECONDS + 3.0 + 1.0
+#: T, 30 s of grace, and the 30 s after which the clock tells of an entry that goes on.
+ENTERING_LONG = 1000.0 + 30.0 + PROMISES[alarms.ENTERING_LONG]
 
 
 class Broken(Exception):
@@ -159,7 +162,8 @@ class Judge:
             i.state == live.UNKNOWN or i.cancels > 1 or i.surplus_quantity
             for i in execution.intents
         )
-        return bool(self._engine.told[execution.id]) or any(waiting)
+        late = execution.status == "COMMITTED" and self._engine.now > ENTERING_LONG
+        return bool(self._engine.told[execution.id]) or late or any(waiting)
 
     def _profit(self, execution: LiveExecution, *, gone: bool) -> None:
         said = self._engine.ended[execution.id].profit

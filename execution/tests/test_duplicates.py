@@ -299,3 +299,17 @@ def test_whom_a_restarted_process_watches(fields: dict[str, Any], watched: bool)
     duplicates.watch_again(intent, 10.0, NOW)
     assert duplicates.is_watched(intent, NOW + 29) is watched
     assert not duplicates.is_watched(intent, NOW + 31)
+
+
+def test_an_older_send_that_was_alive_and_then_refused_left_its_intent_accepted_for_ever() -> None:
+    """Found by a story: the second send never arrived, and the first ended after it had spoken."""
+    from brokers.base import BookState
+    from execution import live
+    from execution.duplicates import find
+    from execution.tests.inmemory import live_intent, report
+
+    intent = live_intent(state=live.ACCEPTED, sends=2, broker_order_id="B1")
+    refused = report(intent, BookState.REJECTED)
+    assert find(intent, [(1, refused)]).own is refused
+    intent.state = live.UNKNOWN
+    assert find(intent, [(1, refused)]).own is None, "the control: a second send is under way"

@@ -6,7 +6,7 @@ import json
 import re
 import socket
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import pytest
 import requests
@@ -78,9 +78,13 @@ class Broker:
         return got
 
 
+#: The tests ask as fast as they can.
+UNLIMITED: Final = ["kite_quotes_per_second=0", "kite_reads_per_second=0"]
+
+
 @pytest.fixture(scope="module")
 def running() -> Iterator[Broker]:
-    with moved_clock() as environment, standin(environment, ["kite_quotes_per_second=0"]) as ports:
+    with moved_clock() as environment, standin(environment, UNLIMITED) as ports:
         made = Broker(ports)
         yield made
         made.control.close()
@@ -155,6 +159,7 @@ def test_a_trick_is_for_its_clients_and_counted(broker: Broker) -> None:
         "POST", "/tricks", kind="answer", ops=["book"], clients=["SOMEBODY"], status=500
     )
     assert broker.noren("OrderBook").json()["emsg"].endswith('"no data"')
+    assert broker.kite("GET", "/portfolio/positions").status_code == 200
     calls = broker.control.ask("GET", "/calls")["calls"]
     (row,) = [c for c in calls if (c["client_id"], c["op"]) == (CLIENT, "positions")]
     assert row["count"] >= 1

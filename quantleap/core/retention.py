@@ -116,6 +116,7 @@ STANDING: Final = frozenset(
         "marketplace.FreezeQuantity",
         "marketplace.Template",
         "marketplace.TemplateStats",
+        "execution.BookLag",
         "marketplace.Strategy",
         "marketplace.Leg",
         "marketplace.TemplateVersion",

@@ -126,7 +126,7 @@ def test_a_traceback_is_masked_after_it_has_become_text(lines: io.StringIO) -> N
 
 def test_bound_values_arguments_of_tasks_and_extra_are_masked(lines: io.StringIO) -> None:
     structlog.get_logger("x").bind(headers={"Cookie": SECRET}).info("call", body=[{"pin": SECRET}])
-    logging.getLogger("celery.app.trace").info(
+    logging.getLogger("celery.app.trace").warning(
         "Task %(name)s with %(kwargs)s", {"name": "t", "kwargs": {"api_key": SECRET}}
     )
     logging.getLogger("y").info("GET /x?user_token=%s", SECRET, extra={"password": SECRET})

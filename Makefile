@@ -77,9 +77,9 @@ coverage: $(DEVELOP) ## The same with a report of the branches taken; takes half
 test-parallel: $(DEVELOP)
 	$(BIN)/pytest -n 2 -m "not process and not browser" $(COVER)
 
-# Two files at a time: most of their time is a trading day's, and waits.
+# Four files at a time, whatever the cores: nearly all of their time is a trading day's, and waits.
 test-process: $(DEVELOP)
-	$(BIN)/pytest -n 2 --dist loadfile -p no:randomly -m process $(COVER)
+	$(BIN)/pytest -n 4 --dist loadfile -p no:randomly -m process $(COVER)
 
 browser: $(DEVELOP) ## Drive the pages in the system's headless Chromium
 	$(BIN)/pytest -n 0 -p no:randomly -m browser

@@ -87,17 +87,29 @@ def note(intent: LiveIntent, found: Found) -> bool:
     return True
 
 
-def may_appear(execution: LiveExecution, now_mono: float) -> bool:
+def may_appear(execution: LiveExecution) -> bool:
     """Whether an order that was given up may still turn up, or a surplus one still fill.
 
     Until then an execution is not over: whoever is forgotten is looked for by nobody.
     """
-    return any(is_watched(intent, now_mono) for intent in execution.intents)
+    return any(is_watched(intent) for intent in execution.intents)
 
 
-def is_watched(intent: LiveIntent, now_mono: float) -> bool:
+def is_watched(intent: LiveIntent) -> bool:
     """Whether the book is read for this intent's sake although it may be final."""
-    return bool(intent.strays) or now_mono < intent.watch_until_mono
+    return bool(intent.strays) or intent.watch_until_mono > 0.0
+
+
+def looked(intent: LiveIntent, read_started_mono: float) -> bool:
+    """The book was read, from ``read_started_mono`` on; whether that ends the watch.
+
+    Time alone ends none: seen was a book that failed until the watch was over, and a late order
+    that was nobody's.
+    """
+    if not 0.0 < intent.watch_until_mono <= read_started_mono:
+        return False
+    intent.watch_until_mono = 0.0
+    return True
 
 
 def watch(intent: LiveIntent, visibility_delay: float, now_mono: float) -> None:
@@ -110,10 +122,10 @@ def watch_again(intent: LiveIntent, visibility_delay: float, now_mono: float) ->
     """After a restart: whom an earlier process may have been watching is watched anew.
 
     That is what was sent again, what was given up as not there, and what that process has left
-    unfinished: it may be frozen, and send when it thaws.
+    unfinished: it may be frozen, and send when it thaws. Nobody has what was never to be sent.
     """
     given_up = intent.state == live.MISSED and intent.cause == "BROKER_DOWN"
-    if intent.sends > 1 or (intent.sends and given_up) or not intent.is_final:
+    if intent.sends > 1 or (intent.sends and (given_up or not intent.is_final)):
         watch(intent, visibility_delay, now_mono)
 
 

@@ -47,7 +47,6 @@ def next_moment(execution: LiveExecution, now_mono: float) -> float:
 def _moments(intent: LiveIntent) -> Iterator[float]:
     # Of a finished one as well: when its leg may be tried again, and until when it may turn up.
     yield intent.not_before_mono
-    yield intent.watch_until_mono
     if intent.is_final:
         return
     yield intent.cancel_after_mono

@@ -471,7 +471,7 @@ def _finish(
 
     Not while an order that was given up may still turn up: nobody would look for it any more.
     """
-    if not situation.session_over and duplicates.may_appear(execution, situation.now_mono):
+    if not situation.session_over and duplicates.may_appear(execution):
         return
     entered = any(intent.filled_quantity for intent in execution.of(live.ENTRY))
     if failed is not None and execution.status == "COMMITTED":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from execution import live
 from execution.alarms import BOOK_UNREAD, NO_PRICE
+from execution.duplicates import is_watched
 from execution.engine import loading
 from execution.engine.alarmwriting import About
 from execution.live import LiveExecution, LiveIntent
@@ -83,11 +84,16 @@ class AlarmClock:
             rounds.calm(execution.id, cause, leg=leg, fact=fact)
 
     def _waiting(self) -> dict[int, list[LiveIntent]]:
-        """Orders that only a book can tell of, by account."""
+        """Orders that only a book can tell of, by account: unfinished ones, and such as were given
+        up and may turn up all the same."""
         found: dict[int, list[LiveIntent]] = defaultdict(list)
         for intent in self._executor.unfinished.values():
             if intent.state == live.UNKNOWN or intent.state in live.AT_BROKER:
                 found[intent.account_id].append(intent)
+        for execution in self._executor.executions.values():
+            for intent in execution.intents:
+                if intent.is_final and is_watched(intent):
+                    found[intent.account_id].append(intent)
         return found
 
     def _abouts(self) -> set[About]:

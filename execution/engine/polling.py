@@ -120,7 +120,7 @@ class BookPoller:
         for actor in list(self._watched):
             if actor.reading or actor.next_read_mono > now:
                 continue
-            intents = _waiting(actor, now)
+            intents = _waiting(actor)
             if intents:
                 due[actor] = intents
             else:
@@ -230,8 +230,7 @@ class BookPoller:
         budget = 1 / float(channel.adapter.capabilities.book_reads_per_second)
         if any(intent.state == live.UNKNOWN for intent in intents):
             return max(budget, UNKNOWN_EVERY)
-        now = clock.monotonic()
-        watched = any(duplicates.is_watched(intent, now) for intent in intents)
+        watched = any(duplicates.is_watched(intent) for intent in intents)
         if self._executor.updates.trusts(actor) and not watched:
             return RECONCILED_EVERY
         return max(budget, min(REST_EVERY, 0.25 * float(2**actor.reads)))
@@ -279,7 +278,9 @@ class BookPoller:
                 )
             if changed:
                 executor.rounds.changed(intent)
-            if duplicates.is_watched(intent, now_mono):
+            if duplicates.looked(intent, started) and intent.execution_id in executor.executions:
+                executor.rounds.touch([executor.executions[intent.execution_id]])
+            if duplicates.is_watched(intent):
                 self._watched.add(actor)
 
     def _found(self, intent: LiveIntent, reports: Sequence[tuple[int, OrderReport]]) -> Found:
@@ -462,11 +463,11 @@ class BookPoller:
         return answer
 
 
-def _waiting(actor: Actor, now: float) -> list[LiveIntent]:
+def _waiting(actor: Actor) -> list[LiveIntent]:
     return [
         intent
         for intent in actor.intents.values()
-        if intent.state in AT_THE_BOOK or duplicates.is_watched(intent, now)
+        if intent.state in AT_THE_BOOK or duplicates.is_watched(intent)
     ]
 
 

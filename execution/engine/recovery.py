@@ -87,7 +87,7 @@ class Recovery:
             delay = executor.visibility.delay(get_adapter(execution.broker))
             for intent in execution.intents:
                 duplicates.watch_again(intent, delay, now_mono)
-                if duplicates.is_watched(intent, now_mono):
+                if duplicates.is_watched(intent):
                     executor.poller.watch(intent)
 
     def _token(self, shard: int) -> int:

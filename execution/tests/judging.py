@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from brokers.base import Side
 from execution import alarms, live
 from execution.alarms import PROMISES
+from execution.duplicates import is_watched
 from execution.gate import GRANT_SECONDS
 from execution.live import LiveExecution, LiveIntent
 from execution.tags import MAX_SENDS
@@ -159,7 +160,7 @@ class Judge:
     def _told(self, execution: LiveExecution) -> bool:
         """Whether somebody was told: at once, or by the clock of what waits too long."""
         waiting = (
-            i.state == live.UNKNOWN or i.cancels > 1 or i.surplus_quantity
+            i.state == live.UNKNOWN or i.cancels > 1 or i.surplus_quantity or is_watched(i)
             for i in execution.intents
         )
         late = execution.status == "COMMITTED" and self._engine.now > ENTERING_LONG

@@ -147,10 +147,16 @@ class Story:
 
     # -- what happens --------------------------------------------------------------------------
     def _time(self, seconds: float) -> None:
+        if seconds > 5:
+            # Nothing is under way for so long: its connection is reset, and its fate unknown.
+            for sending in list(self.engine.wire):
+                if not sending.arrived and self.random.random() < 0.5:
+                    self._arrive(sending)
+                self.engine.answer(sending, REFUSALS[3])
         self.engine.now += seconds
         if seconds > 5:
             # Every second or two, in the engine; and a book does not fail for minutes unless it is
-            # dead. (Whoever was given up as absent is looked for only for so long.)
+            # dead.
             failing = self.broker.book_fails
             self.broker.book_fails = "the book dies" in self.told
             self.engine.poll()
@@ -158,9 +164,8 @@ class Story:
         self.engine.rounds()
 
     def _arrive(self, sending: Sending) -> None:
-        # Longer than the broker ever took, but for a book that is there to be read.
-        longest = VISIBILITY + 14 if self.book_dies is None else 1.0
-        hidden = self.random.choice((0.0, 0.0, 0.0, 1.0, VISIBILITY - 0.1, longest))
+        # At times longer than the broker ever took.
+        hidden = self.random.choice((0.0, 0.0, 0.0, 1.0, VISIBILITY - 0.1, VISIBILITY + 14))
         price = Decimal(self.random.randrange(90, 111))
         self.engine.arrive(sending, hidden, price)
 

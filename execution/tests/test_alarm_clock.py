@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from brokers.base import Side
-from execution import live
+from execution import duplicates, live
 from execution.alarms import PROMISES
 from execution.engine import leases, loading
 from execution.engine.dbpool import DatabaseDown
@@ -119,6 +119,22 @@ def test_unknown_for_600_seconds_with_a_dead_book_raised_nothing(
     for _ in range(3):
         tick(executor)
     assert Alarm.objects.count() == 3
+
+
+def test_a_dead_book_is_named_while_an_order_that_was_given_up_may_turn_up(
+    unknown: OrderIntent, begin: Callable[[str], Executor]
+) -> None:
+    """Seen in a story: everything final, held for what might turn up, and nobody was told."""
+    OrderIntent.objects.update(state="MISSED", cause="BROKER_DOWN")
+    Run.objects.update(grace_until=ago(-20))
+    executor = begin("one")
+    (given_up,) = held(executor).intents
+    duplicates.watch(given_up, 10.0, clock.monotonic() - 60)
+    tick(executor)
+    assert alarms() == {"BOOK_UNREAD": "open"}
+    assert duplicates.looked(given_up, clock.monotonic())
+    tick(executor)
+    assert alarms() == {"BOOK_UNREAD": "cleared"}
 
 
 def test_the_control_an_order_of_a_moment_ago_raises_nothing(

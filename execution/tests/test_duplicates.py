@@ -242,6 +242,7 @@ def test_the_first_send_hidden_and_the_second_refused_left_naked_shorts() -> Non
     steps = next_steps(execution, at(now_mono=NOW + 14))
     assert [(o.leg_key, o.side, o.quantity) for o in steps.exits] == [("ce", Side.BUY, LOT)]
     carry_out(execution, steps.exits[0])
+    duplicates.looked(call, NOW + 60)
     ended = next_steps(execution, at(now_mono=NOW + 60))
     assert (ended.status, execution.open_legs()) == ("FAILED", {})
 
@@ -266,6 +267,7 @@ def test_it_is_looked_for_during_three_visibility_delays(after: float, status: s
     only.filled_quantity, only.state = 0, live.UNKNOWN
     absent(only)
     outcome.finish(only, live.MISSED, ENTRY_AT, NOW + 11)
+    duplicates.looked(only, NOW + after)
     assert next_steps(execution, at(now_mono=NOW + after)).status == status
 
 
@@ -297,8 +299,21 @@ def test_at_the_close_nobody_is_waited_for_any_more() -> None:
 def test_whom_a_restarted_process_watches(fields: dict[str, Any], watched: bool) -> None:
     intent = live_intent(**fields)
     duplicates.watch_again(intent, 10.0, NOW)
-    assert duplicates.is_watched(intent, NOW + 29) is watched
-    assert not duplicates.is_watched(intent, NOW + 31)
+    duplicates.looked(intent, NOW + 29)
+    assert duplicates.is_watched(intent) is watched
+    assert duplicates.looked(intent, NOW + 31) is watched
+    assert not duplicates.is_watched(intent)
+
+
+def test_a_book_that_failed_until_the_watch_was_over_left_a_late_order_to_nobody() -> None:
+    intent = live_intent(state=live.MISSED, sends=1, cause="BROKER_DOWN")
+    execution = opened(CE)
+    execution.intents = [intent]
+    duplicates.watch(intent, 10.0, NOW)
+    assert not duplicates.looked(intent, NOW + 20), "a read before its end proves nothing"
+    assert duplicates.may_appear(execution), "whatever time it is: nobody has looked since"
+    assert duplicates.looked(intent, NOW + 3600)
+    assert not duplicates.may_appear(execution)
 
 
 def test_an_older_send_that_was_alive_and_then_refused_left_its_intent_accepted_for_ever() -> None:

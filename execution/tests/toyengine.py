@@ -263,15 +263,16 @@ class ToyEngine:
             if found.own is not None:
                 outcome.apply_report(intent, found.own, at=ENTRY_AT, now_mono=self.now)
                 duplicates.note(intent, found)
-                continue
-            outcome.apply_absence(
-                intent,
-                read_started_mono=self.now,
-                visibility_delay=VISIBILITY,
-                at=ENTRY_AT,
-                now_mono=self.now,
-                jitter=0.0,
-            )
+            else:
+                outcome.apply_absence(
+                    intent,
+                    read_started_mono=self.now,
+                    visibility_delay=VISIBILITY,
+                    at=ENTRY_AT,
+                    now_mono=self.now,
+                    jitter=0.0,
+                )
+            duplicates.looked(intent, self.now)
         return rows
 
     # -- a restart -----------------------------------------------------------------------------

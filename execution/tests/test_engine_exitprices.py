@@ -35,6 +35,7 @@ def test_the_feed_was_dead_at_the_exit_and_half_of_the_legs_stayed_open(
     feed = FeedAccount.objects.get()
     match = {"client_id": feed.client_id} if dead == "the_feed" else {}
     house.control.ask("POST", "/faults", kind="html_502", op="quote", match=match)
+    house.control.ask("POST", "/manner", updates="dead")  # nor does the websocket say anything
     iv = house.control.ask("GET", "/market")["underlyings"]["NIFTY"]["iv"]
     house.control.ask("POST", "/market", underlying="NIFTY", iv=1.6 * iv)
     wait_until(runs_closed, 60)

@@ -159,7 +159,8 @@ def test_the_good_settings_do_start(good: dict[str, str], entry: str, tmp_path: 
             "def post_worker_init(worker):\n    print('Control: serving', flush=True)\n"
         )
         command = (*command, "--config", str(hook))
-    with process(command, good) as (child, lines):
+    # beat says that it starts where it says that it beats: at DEBUG
+    with process(command, good | {"QUANTLEAP_LOG_LEVEL": "DEBUG"}) as (child, lines):
         assert lines.wait_for(lambda line: word in line), lines.text
         assert child.poll() is None
 

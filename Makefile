@@ -20,6 +20,9 @@ COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
 	--no-emit-index-url --no-emit-find-links --allow-unsafe
 BENCHMARKS := arming billing fanout scale console
 
+# In this order, because the longest days are the executor's and the week's.
+PROCESS_TESTS := clients execution subscriptions quantleap brokers
+
 ROUNDS ?= 20
 PORTFOLIOS ?= 200
 STORIES ?= 500
@@ -79,7 +82,8 @@ test-parallel: $(DEVELOP)
 
 # Four files at a time, whatever the cores: nearly all of their time is a trading day's, and waits.
 test-process: $(DEVELOP)
-	$(BIN)/pytest -n 4 --dist loadfile -p no:randomly -m process $(COVER)
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -p no:randomly -m process \
+		$(COVER) $(PROCESS_TESTS)
 
 browser: $(DEVELOP) ## Drive the pages in the system's headless Chromium
 	$(BIN)/pytest -n 0 -p no:randomly -m browser

@@ -1,6 +1,7 @@
 """An executor that is frozen among its orders, and thaws beside its successor.
 
-`make freeze-rounds` plays fifty random rounds and ten exact ones; here one of each kind.
+`make freeze-rounds` plays fifty random rounds and ten exact ones; here two exact ones, one before
+an entry's byte and one before an exit's, and QUANTLEAP_FREEZE_ROUNDS random ones.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import pytest
 from execution.tests.freezing.rounds import FreezeHouse, play
 
 pytestmark = pytest.mark.process
-ROUNDS = int(os.environ.get("QUANTLEAP_FREEZE_ROUNDS", "1"))
+ROUNDS = int(os.environ.get("QUANTLEAP_FREEZE_ROUNDS", "0"))
 
 
 def test_a_frozen_executor_thawed_and_sent_beside_its_successor(tmp_path: Path) -> None:

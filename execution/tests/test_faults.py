@@ -14,7 +14,7 @@ from execution.tests.faults.ground import ground
 from execution.tests.faults.play import play
 
 pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
-#: Not a7, whose second sends need every second of a grace: test_engine_duplicates.py plays it alone.
+#: Not a7, whose second sends need all of a grace: test_engine_duplicates.py plays it alone.
 SHORT: Final = "a0,a1,a5,a6,a9,a10,b3,b8b,c9,c10,d11,d11b,r5b,r9,r21"
 
 

@@ -270,6 +270,8 @@ class Channel:
         if self._exits or self._aside or not self._entries or connection is None:
             return None
         intent = self._entries[0]
+        if intent.due_at > run.entry_at:
+            return None  # another run's, which enters later: this one's second is not its second
         if self.pacer.free_from(_ENTRY) > now or not connection.is_writable():
             return None
         if self._may_send(intent, now) not in ("", EARLY):

@@ -55,6 +55,25 @@ def test_what_only_its_second_keeps_back_is_aimed_and_leaves_when_shot() -> None
     assert aimed_and_shot(_may_send=lambda intent, now: EARLY) == (0, 1, False)
 
 
+def test_the_order_of_a_run_that_enters_a_second_later_is_not_aimed_for_this_one() -> None:
+    """It stood first in the account's queue, and would have left at this run's second."""
+
+    async def main() -> tuple[bool, bool]:
+        async with wire.broker(taking) as (url, _):
+            channel = wire.channel(url, wire.Told())
+            channel._may_send = lambda intent, now: EARLY
+            await channel.warm_up(1)
+            run = live_run()
+            later = wire.sending(channel, due_at=run.entry_at + dt.timedelta(seconds=1))
+            channel.load(later)
+            mistaken = channel.aim(run)
+            own = channel.aim(live_run(entry_at=later.due_at))
+            channel.close()
+            return mistaken is None, own is not None
+
+    assert asyncio.run(main()) == (True, True)
+
+
 @pytest.mark.parametrize("reason", ["FENCED", "STALE", "LEG_FAILED", "KILL_SWITCH"])
 def test_what_may_not_leave_is_not_aimed(reason: str) -> None:
     assert aimed_and_shot(_may_send=lambda intent, now: reason) == (0, 0, True)

@@ -205,6 +205,19 @@ class OrderRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class PriceChange:
+    """Another limit, rupees per unit, for an order that rests at the broker.
+
+    ``quantity`` is the order's own in units, what has filled included: a change never touches it.
+    """
+
+    broker_order_id: str
+    instrument: BrokerInstrument
+    quantity: int
+    price: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class PriceBand:
     """Between which prices (rupees per unit, both included) orders of a contract are taken now.
 
@@ -218,7 +231,7 @@ class PriceBand:
 
 @dataclass(frozen=True, slots=True)
 class SendResult:
-    """What the answer to a place or cancel call proves.
+    """What the answer to a place, change or cancel call proves.
 
     ``retryable`` is true only where a documented code, status (HTTP 429) or, with its own status, a
     whole documented sentence says that another try may be accepted, never because of words in a
@@ -239,8 +252,9 @@ class SendResult:
 class OrderReport:
     """One order of a broker's book, as it stands. Quantities in units; price 0 when nothing filled.
 
-    ``quantity`` is the order's at the broker now: somebody may have changed it there. ``band`` is
-    what a rejection for the price names as permitted, if it does.
+    ``quantity`` is the order's at the broker now: somebody may have changed it there, and so is its
+    limit ``price`` in rupees per unit (None: not told). ``band`` is what a rejection for the price
+    names as permitted, if it does.
     """
 
     broker_order_id: str
@@ -256,6 +270,7 @@ class OrderReport:
     message: str = ""
     cause: Cause | None = None
     band: PriceBand | None = None
+    price: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,7 +430,8 @@ class Capabilities:
     ``visibility_delay`` is how long an accepted order may stay out of the book, in seconds;
     absence is never proven before it has passed. ``cool_down`` is how long, in seconds, it refuses
     everything after a breach of its limits where its answer does not say. ``login_code`` is the
-    name of the code in the address the broker redirects to.
+    name of the code in the address the broker redirects to. ``changes_per_order`` is how often the
+    price of one order that rests may be changed; 0: never.
     """
 
     kind: str
@@ -431,6 +447,7 @@ class Capabilities:
     max_tag_length: int = 20
     derivative_exchanges: tuple[str, ...] = ("NFO", "BFO")
     position_products: bool = True
+    changes_per_order: int = 0
 
 
 class BrokerAdapter(Protocol):
@@ -463,6 +480,13 @@ class BrokerAdapter(Protocol):
 
     def parse_place(self, response: HttpResponse) -> SendResult:
         """Outcome of a place answer: ACCEPTED, REFUSED (documented refusals only) or UNKNOWN."""
+
+    def change_order(self, session: Session, change: PriceChange) -> HttpRequest:
+        """Request that gives an open order another price."""
+
+    def parse_change(self, response: HttpResponse) -> SendResult:
+        """Outcome of a change answer. REFUSED proves nothing about the order itself, and ACCEPTED
+        no price: only the book says where the order rests."""
 
     def cancel_order(self, session: Session, broker_order_id: str) -> HttpRequest:
         """Request that cancels an open order."""

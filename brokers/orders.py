@@ -16,6 +16,7 @@ from brokers.base import (
     OrderReport,
     OrderRequest,
     OrderType,
+    PriceChange,
     Product,
     Side,
 )
@@ -37,6 +38,16 @@ def check_order(order: OrderRequest, capabilities: Capabilities) -> None:
             raise ValueError("a LIMIT order needs a price above 0 rupees")
     elif not capabilities.market_with_protection:
         raise ValueError(f"{capabilities.label} takes no market orders")
+
+
+def check_change(change: PriceChange) -> None:
+    """Raise ``ValueError`` when ``change`` can be no order's: a bug of ours, no refusal."""
+    if not change.broker_order_id:
+        raise ValueError("an order is changed by the broker's id, which must not be empty")
+    if change.quantity <= 0:
+        raise ValueError("quantity must be above 0 units")
+    if not change.price.is_finite() or change.price <= 0:
+        raise ValueError("the price must be above 0 rupees")
 
 
 def book_state(status: str, states: Mapping[str, BookState]) -> BookState:
@@ -72,6 +83,7 @@ def report(
     product: Product | None,
     message: str,
     cause: Cause | None,
+    price: Decimal | None = None,
 ) -> OrderReport:
     """A book row whose figures agree with each other, or the same row as OTHER.
 
@@ -110,6 +122,7 @@ def report(
         message=message,
         cause=cause,
         band=band_of(message) if cause is Cause.PRICE_BAND else None,
+        price=price,
     )
 
 

@@ -31,13 +31,14 @@ from brokers.base import (
     Outcome,
     OwnerRead,
     PositionRead,
+    PriceChange,
     Product,
     QuoteRead,
     SendResult,
     Session,
     Side,
 )
-from brokers.orders import check_order
+from brokers.orders import check_change, check_order
 from brokers.pace import ORDER_CALLS, Window
 from brokers.paper.book import PaperBook, QuoteOf
 
@@ -114,6 +115,22 @@ class PaperAdapter:
         if response.status == _OK and order_id:
             return SendResult(Outcome.ACCEPTED, broker_order_id=order_id)
         return SendResult(Outcome.UNKNOWN, cause=Cause.OTHER, message="No paper answer")
+
+    def change_order(self, session: Session, change: PriceChange) -> HttpRequest:
+        """Another price by id."""
+        check_change(change)
+        fields = {
+            "client_id": session.client_id,
+            "order_id": change.broker_order_id,
+            "price": wire.plain(change.price),
+        }
+        return _request("POST", "change", fields)
+
+    def parse_change(self, response: HttpResponse) -> SendResult:
+        """Accepted, refused when no such order is open, else unknown."""
+        if response.status == _REFUSED:
+            return SendResult(Outcome.REFUSED, cause=Cause.INVALID, message="Order not open")
+        return self.parse_place(response)
 
     def cancel_order(self, session: Session, broker_order_id: str) -> HttpRequest:
         """Cancel by id."""
@@ -204,6 +221,12 @@ class PaperVenue:
             order = _order(fields)
             report = book.place(order, self._quote_of(order.instrument))
             return _response(_OK, {"order_id": report.broker_order_id})
+        if operation == "change":
+            changed = book.change(fields["order_id"], Decimal(fields["price"]))
+            if changed is None:
+                return _response(_REFUSED, {})
+            book.match(self._quote_of)
+            return _response(_OK, {"order_id": changed.broker_order_id})
         if operation == "cancel":
             cancelled = book.cancel(fields["order_id"])
             if cancelled is None:
@@ -268,6 +291,7 @@ def _row(report: OrderReport) -> dict[str, Any]:
         "product": report.product,
         "message": report.message,
         "cause": report.cause,
+        "price": None if report.price is None else str(report.price),
     }
 
 
@@ -285,4 +309,5 @@ def _report(row: Mapping[str, Any]) -> OrderReport:
         product=Product(row["product"]),
         message=row["message"],
         cause=Cause(row["cause"]) if row["cause"] else None,
+        price=Decimal(row["price"]) if row["price"] else None,
     )

@@ -72,6 +72,17 @@ class PaperBook:
                 changed.append(after.report)
         return changed
 
+    def change(self, broker_order_id: str, price: Decimal) -> OrderReport | None:
+        """Give an open order another limit (rupees per unit), at which it is matched from then on;
+        None when no such order is open."""
+        entry = self._entries.get(broker_order_id)
+        if entry is None or entry.report.state is not BookState.OPEN:
+            return None
+        order = dataclasses.replace(entry.order, price=price)
+        report = dataclasses.replace(entry.report, price=price)
+        self._entries[broker_order_id] = _Entry(order, report)
+        return report
+
     def cancel(self, broker_order_id: str) -> OrderReport | None:
         """Cancel an open order; a final one stays as it is, an unknown one gives None."""
         entry = self._entries.get(broker_order_id)
@@ -118,6 +129,7 @@ def _opened(order_id: str, order: OrderRequest) -> OrderReport:
         exchange=order.instrument.exchange,
         side=order.side,
         product=order.product,
+        price=order.price,
     )
 
 

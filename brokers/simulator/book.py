@@ -68,7 +68,8 @@ class Trade:
 
 @dataclass(slots=True, eq=False)
 class Order:
-    """One accepted order and everything that happened to it. ``fill_cap`` limits its fills."""
+    """One accepted order and everything that happened to it. ``fill_cap`` limits its fills,
+    ``just_changed`` is set while its change is told."""
 
     order_id: str
     call: PlaceCall
@@ -88,7 +89,8 @@ class Order:
     raw_message: str = ""
     exchange_order_id: str = ""
     fill_cap: int | None = None
-    modified: bool = False
+    changes: int = 0
+    just_changed: bool = False
     trades: list[Trade] = field(default_factory=list)
     history: list[tuple[Status, dt.datetime, int]] = field(default_factory=list)
 
@@ -103,6 +105,11 @@ class Order:
     def pending(self) -> int:
         """Units that may still fill."""
         return 0 if self.status.is_final else self.quantity - self.filled
+
+    @property
+    def modified(self) -> bool:
+        """Whether somebody has changed it."""
+        return self.changes > 0
 
     @property
     def sign(self) -> int:
@@ -313,9 +320,12 @@ class Book:
         order.trigger_price = trigger_price if trigger_price is not None else order.trigger_price
         order.order_type = order_type or order.order_type
         order.fill_cap = None
-        order.modified = True
+        order.changes += 1
         order.updated_at = now
+        order.history.append((order.status, now, order.filled))
+        order.just_changed = True
         self.changed(order)
+        order.just_changed = False
         return True
 
     def roll_day(self) -> None:

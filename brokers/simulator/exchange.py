@@ -205,6 +205,9 @@ class Exchange:
         order = self._visible(broker, client_id, order_id)
         if order is None or order.status.is_final:
             return Placed(order, Refusal(Reason.OTHER, {"found": order is not None}))
+        most = self.gate.limits.kite_changes_per_order
+        if broker == ZERODHA and most and order.changes >= most:
+            return Placed(order, Refusal(Reason.CHANGED_TOO_OFTEN))
         contract = order.contract
         if quantity is not None and (quantity <= 0 or quantity % contract.lot_size):
             return Placed(
@@ -213,6 +216,11 @@ class Exchange:
         for value in (price, trigger_price or None):
             if value is not None and (value <= 0 or value % contract.tick):
                 return Placed(order, Refusal(Reason.TICK, {"tick": contract.tick, "price": value}))
+        if price is not None:
+            low, high = rules.band(self.quote(contract))
+            if not low <= float(price) <= high:
+                told = {"price": price, "low": f"{low:.2f}", "high": f"{high:.2f}"}
+                return Placed(order, Refusal(Reason.PRICE_BAND, told))
         changed = self.book.modify(
             order,
             now=self.now(),

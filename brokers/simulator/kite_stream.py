@@ -199,6 +199,8 @@ def _paise(rupees: object) -> int:
 
 def _update(order: Order) -> dict[str, Any]:
     row = views.order(order) | {"user_id": order.call.client_id, "unfilled_quantity": order.pending}
+    if order.just_changed:
+        row["status"] = "UPDATE"
     return {"type": "order", "id": "", "data": row}
 
 

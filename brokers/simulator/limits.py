@@ -5,6 +5,7 @@ broker   limit                         source
 =======  ============================  =============================================================
 Kite     1 quote call a second, 10     https://kite.trade/docs/connect/v3/exceptions/#api-rate-limit
          other reads, 10 order calls
+Kite     25 changes of one order       https://kite.trade/forum/discussion/9212
 Kite     400 order calls a minute,     https://kite.trade/forum, staff in comments 52882 and 51478:
          5,000 orders a day, and 10    placing, changing and cancelling count together
          seconds without any after
@@ -56,6 +57,7 @@ class Limits:
     kite_orders_per_minute: int = 400
     kite_orders_per_day: int = 5000
     kite_penalty_seconds: int = 10
+    kite_changes_per_order: int = 25
     noren_calls_per_second: int = 10
     noren_calls_per_minute: int = 120
 

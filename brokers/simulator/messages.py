@@ -86,6 +86,11 @@ KITE_REFUSALS: Final[dict[Reason, tuple[int, str, str]]] = {
     ),
     Reason.BROKER_DOWN: (503, "NetworkException", "Order management system is unavailable."),
     Reason.INVALID: (400, "InputException", "Invalid request. Missing or bad `{field}`."),
+    Reason.CHANGED_TOO_OFTEN: (
+        429,
+        "NetworkException",
+        "Maximum allowed order modifications exceeded.",
+    ),
     Reason.OTHER: (400, "OrderException", "Order could not be processed."),
 }
 
@@ -153,6 +158,7 @@ NOREN_REFUSALS: Final[dict[Reason, tuple[int, str]]] = {
     Reason.IP_NOT_REGISTERED: (200, "Access Restricted for API Only Users"),
     Reason.BROKER_DOWN: (200, "Server Timeout : "),
     Reason.INVALID: (200, 'Error Occurred : 2 "invalid input"'),
+    Reason.CHANGED_TOO_OFTEN: (200, "Rejected : ORA:Order was changed too often"),
     Reason.OTHER: (200, "Rejected : ORA:Order could not be processed"),
 }
 

@@ -90,7 +90,7 @@ def order(o: Order) -> Row:
 
 def update(o: Order) -> Row:
     """The order as its stream tells of it: the row of the book, and what has just happened."""
-    row = order(o) | {"reporttype": REPORT[o.status]}
+    row = order(o) | {"reporttype": "Replaced" if o.just_changed else REPORT[o.status]}
     del row["stat"]
     if o.trades:
         newest = o.trades[-1]

@@ -45,12 +45,15 @@ class Reason(enum.StrEnum):
     IP_NOT_REGISTERED = "IP_NOT_REGISTERED"
     BROKER_DOWN = "BROKER_DOWN"
     INVALID = "INVALID"
+    CHANGED_TOO_OFTEN = "CHANGED_TOO_OFTEN"
     OTHER = "OTHER"
 
     @property
     def cause(self) -> str:
         """The normalised cause."""
         invalid = (Reason.SYMBOL, Reason.LOT, Reason.TICK, Reason.UNPROTECTED)
+        if self is Reason.CHANGED_TOO_OFTEN:
+            return Reason.OTHER.value
         return "INVALID" if self in invalid else self.value
 
 

@@ -15,6 +15,7 @@ from brokers.base import (
     BrokerInstrument,
     HttpResponse,
     OrderRequest,
+    PriceChange,
     Product,
     Session,
     Side,
@@ -33,6 +34,14 @@ ORDER = OrderRequest(
 )
 
 
+CHANGE = PriceChange(
+    broker_order_id="151220000000000",
+    instrument=INSTRUMENT,
+    quantity=130,
+    price=Decimal("80.50"),
+)
+
+
 def answer(status: int, value: Any) -> HttpResponse:
     body = value if isinstance(value, bytes) else json.dumps(value).encode()
     return HttpResponse(status, {"content-type": "application/json"}, body)
@@ -45,6 +54,7 @@ class Dialect:
     kind: str
     accepted: HttpResponse
     cancelled: HttpResponse
+    changed: HttpResponse
     refused: Callable[[str], HttpResponse]
     empty_book: HttpResponse
     empty_positions: HttpResponse
@@ -69,6 +79,7 @@ def _kite_row(tag: str, status: str) -> dict[str, Any]:
         "transaction_type": "SELL",
         "product": "MIS",
         "quantity": 130,
+        "price": 81.3,
         "filled_quantity": 130 if status == "COMPLETE" else 0,
         "average_price": 81.35 if status == "COMPLETE" else 0,
         "tag": tag,
@@ -86,6 +97,7 @@ def _noren_row(tag: str, status: str) -> dict[str, Any]:
         "trantype": "S",
         "prd": "I",
         "qty": "130",
+        "prc": "81.30",
         "remarks": tag,
     }
     return row | ({"fillshares": "130", "avgprc": "81.35"} if status == "COMPLETE" else {})
@@ -103,6 +115,7 @@ DIALECTS = (
         kind="zerodha",
         accepted=answer(200, {"status": "success", "data": {"order_id": "151220000000000"}}),
         cancelled=answer(200, {"status": "success", "data": {"order_id": "151220000000000"}}),
+        changed=answer(200, {"status": "success", "data": {"order_id": "151220000000000"}}),
         refused=_kite_refusal,
         empty_book=answer(200, {"status": "success", "data": []}),
         empty_positions=answer(200, {"status": "success", "data": {"net": [], "day": []}}),
@@ -120,6 +133,7 @@ DIALECTS = (
         kind="zebu",
         accepted=answer(200, {"stat": "Ok", "norenordno": "20052000000017"}),
         cancelled=answer(200, {"stat": "Ok", "result": "20052000000017"}),
+        changed=answer(200, {"stat": "Ok", "result": "20052000000017"}),
         refused=lambda message: answer(200, {"stat": "Not_Ok", "emsg": message}),
         empty_book=NO_DATA,
         empty_positions=NO_DATA,

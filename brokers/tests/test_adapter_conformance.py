@@ -23,12 +23,14 @@ from brokers.base import (
     OrderType,
     Outcome,
     OwnerRead,
+    PriceChange,
     Product,
     Session,
     Side,
 )
 from brokers.registry import get_adapter
 from brokers.tests.dialects import (
+    CHANGE,
     INSTRUMENT,
     NO_DATA,
     NO_DATA_BODY,
@@ -75,6 +77,37 @@ def test_an_order_that_can_not_be_carried_is_our_bug(
         adapter_of(dialect).place_order(SESSION, OrderRequest(**fields))
 
 
+@every_broker
+def test_a_change_names_the_order_and_its_price_and_makes_no_other_order(dialect: Dialect) -> None:
+    adapter = adapter_of(dialect)
+    change = adapter.change_order(SESSION, CHANGE)
+    assert change == adapter.change_order(SESSION, CHANGE)
+    said = change.path.encode() + change.body
+    for part in (b"151220000000000", b"80.5"):
+        assert part in said
+    # neither a tag nor a side: nothing in it could be read as a new order
+    for part in (ORDER.tag.encode(), b"transaction_type", b"trantype", b"remarks"):
+        assert part not in said
+    assert change.path != adapter.place_order(SESSION, ORDER).path
+
+
+@every_broker
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"broker_order_id": ""},
+        {"quantity": 0},
+        {"price": Decimal(0)},
+        {"price": Decimal("NaN")},
+    ],
+    ids=str,
+)
+def test_a_change_that_can_be_no_orders_is_our_bug(dialect: Dialect, wrong: dict[str, Any]) -> None:
+    fields = {name: getattr(CHANGE, name) for name in CHANGE.__slots__} | wrong
+    with pytest.raises(ValueError, match=r"id|quantity|price"):
+        adapter_of(dialect).change_order(SESSION, PriceChange(**fields))
+
+
 def test_market_orders_only_where_the_broker_protects_them() -> None:
     fields = {name: getattr(ORDER, name) for name in ORDER.__slots__}
     market = OrderRequest(
@@ -97,6 +130,9 @@ def test_secrets_do_not_show_in_a_repr(dialect: Dialect) -> None:
     )
 
 
+NO_PRICES: list[Any] = ["", None, 0, "-1", "1e999", "NaN", [], "600000"]
+
+
 # -- outcomes --------------------------------------------------------------------------------
 @every_broker
 def test_an_order_id_is_an_acceptance(dialect: Dialect) -> None:
@@ -105,6 +141,42 @@ def test_an_order_id_is_an_acceptance(dialect: Dialect) -> None:
     assert placed.outcome is Outcome.ACCEPTED
     assert placed.broker_order_id.isdigit()
     assert adapter.parse_cancel(dialect.cancelled).outcome is Outcome.ACCEPTED
+    changed = adapter.parse_change(dialect.changed)
+    assert (changed.outcome, changed.broker_order_id.isdigit()) == (Outcome.ACCEPTED, True)
+
+
+@every_broker
+def test_a_change_is_refused_in_words_and_unknown_without_them(dialect: Dialect) -> None:
+    adapter = adapter_of(dialect)
+    words = "Order cannot be modified as it is being processed. Order is COMPLETE"
+    refused = adapter.parse_change(dialect.refused(words))
+    assert (refused.outcome, refused.message, refused.retryable) == (Outcome.REFUSED, words, False)
+    for status in (301, 404, 500, 502, 504):
+        for body in (b"", b"<html>", dialect.changed.body, dialect.refused(words).body):
+            unknown = adapter.parse_change(HttpResponse(status, {}, body))
+            assert unknown.outcome is Outcome.UNKNOWN
+    for cut in range(len(dialect.changed.body)):
+        half = HttpResponse(200, {}, dialect.changed.body[:cut])
+        assert adapter.parse_change(half).outcome is Outcome.UNKNOWN
+
+
+@every_broker
+@pytest.mark.parametrize(
+    ("value", "price"),
+    [
+        ("81.30", Decimal("81.30")),
+        (81, Decimal(81)),
+        *((junk, None) for junk in NO_PRICES),
+    ],
+    ids=str,
+)
+def test_a_book_says_at_which_price_an_order_rests(
+    dialect: Dialect, value: Any, price: Decimal | None
+) -> None:
+    row = dialect.row("Q0123456789abA", "OPEN")
+    field = "price" if "price" in row else "prc"
+    book = adapter_of(dialect).parse_order_book(dialect.book([row | {field: value}]))
+    assert (book.orders[0].price, book.orders[0].state) == (price, BookState.OPEN)
 
 
 @every_broker
@@ -199,7 +271,8 @@ def test_only_a_documented_status_is_retryable_whatever_the_text(
         {"status": "error", "message": message, "error_type": kind, "data": None},
         message,
     ):
-        for parse in (adapter_of(dialect).parse_place, adapter_of(dialect).parse_cancel):
+        adapter = adapter_of(dialect)
+        for parse in (adapter.parse_place, adapter.parse_change, adapter.parse_cancel):
             result = parse(answer(status, body))
             assert not result.retryable or status == 429  # or a whole sentence: test_noren_statuses
             assert not result.retryable or result.outcome is Outcome.REFUSED
@@ -445,7 +518,7 @@ def test_no_bytes_raise_or_prove_what_they_do_not_say(
 ) -> None:
     adapter = adapter_of(dialect)
     response = HttpResponse(status, {}, body)
-    for parse in (adapter.parse_place, adapter.parse_cancel):
+    for parse in (adapter.parse_place, adapter.parse_change, adapter.parse_cancel):
         result = parse(response)
         if result.outcome is Outcome.ACCEPTED:
             assert status == 200

@@ -106,6 +106,7 @@ def test_a_fill_that_noren_tells_of() -> None:
         exchange="NFO",
         side=Side.BUY,
         product=Product.INTRADAY,
+        price=Decimal(127230),  # its documents' own sample: not in rupees
     )
 
 
@@ -223,3 +224,27 @@ def test_no_frame_raises_or_makes_figures_of_nonsense(
 
 def test_what_is_too_long_is_not_read() -> None:
     assert told(NOREN | {"rejreason": "x" * 70_000}) == NOTHING
+
+
+@pytest.mark.parametrize("report", ["ReplaceRejected", "CancelRejected", "replacerejected"])
+def test_a_refused_change_does_not_end_the_order_it_was_for(report: str) -> None:
+    """Read as the order's own end, it would have another one sent beside an order that rests."""
+    frame = NOREN | {"status": "REJECTED", "reporttype": report, "fillshares": "", "avgprc": ""}
+    said = told(frame | {"prc": "127.20", "rejreason": "SAF:order is not open to modify"})
+    assert said.order is not None
+    assert (said.order.state, said.order.tag) == (BookState.OTHER, "Q0123456789AB1")
+    assert not said.order.state.is_terminal
+    own = told(frame | {"reporttype": "Rejected"})
+    assert own.order is not None
+    assert own.order.state is BookState.REJECTED, "and the order's own rejection is one"
+
+
+def test_a_changed_order_is_the_same_order_at_another_price() -> None:
+    frame = NOREN | {"status": "OPEN", "reporttype": "Replaced", "prc": "80.50"}
+    said = told(frame | {"fillshares": "", "avgprc": ""})
+    row = KITE_ROW | {"status": "UPDATE", "price": 80.5, "filled_quantity": 0, "average_price": 0}
+    kite = told({"type": "order", "data": row}, "zerodha")
+    for order in (said.order, kite.order):
+        assert order is not None
+        assert (order.state, order.price, order.quantity) == (BookState.OPEN, Decimal("80.5"), 130)
+        assert order.tag == "Q0123456789AB1"

@@ -20,6 +20,7 @@ from brokers.base import (
     OrderReport,
     OrderRequest,
     Outcome,
+    PriceChange,
     Product,
     QuoteRow,
     Session,
@@ -64,6 +65,28 @@ def test_an_open_order_fills_when_the_market_comes() -> None:
     changed = book.match(lambda _: quote("79", "79.5"))
     assert [(r.state, r.average_price) for r in changed] == [(BookState.FILLED, Decimal("79.5"))]
     assert book.match(lambda _: quote("70", "71")) == []
+
+
+def test_a_changed_order_is_matched_at_its_new_limit_and_a_final_one_stays() -> None:
+    venue = PaperVenue(lambda _: quote("80", "81"))
+    adapter, session = PaperAdapter(), Session("C1", "", "")
+    book = venue.book("C1")
+    placed = book.place(order(Side.BUY, "78"), quote("80", "81"))
+
+    def change(order_id: str, price: str) -> Outcome:
+        asked = PriceChange(order_id, CALL, 65, Decimal(price))
+        answer = venue.answer(adapter.change_order(session, asked))
+        return adapter.parse_change(answer).outcome
+
+    assert change(placed.broker_order_id, "79") is Outcome.ACCEPTED
+    (rests,) = book.orders()
+    assert (rests.state, rests.price) == (BookState.OPEN, Decimal(79))
+    assert change(placed.broker_order_id, "81.5") is Outcome.ACCEPTED
+    (filled,) = book.orders()
+    assert (filled.state, filled.average_price) == (BookState.FILLED, Decimal(81))
+    assert change(placed.broker_order_id, "90") is Outcome.REFUSED
+    assert change("PAPERx", "90") is Outcome.REFUSED
+    assert book.orders() == (filled,)
 
 
 def test_a_tag_is_one_order() -> None:

@@ -21,12 +21,15 @@ from brokers.base import (
     Credentials,
     HttpRequest,
     HttpResponse,
+    OrderReport,
     OrderRequest,
     OrderType,
     Outcome,
     OwnerRead,
+    PriceChange,
     Product,
     QuoteRow,
+    SendResult,
     Session,
     Side,
 )
@@ -105,6 +108,16 @@ class Exam:
 
     def place(self, **changes: object) -> HttpResponse:
         return self.ask(self.adapter.place_order(self.session, self.order(**changes)))
+
+    def change(self, order_id: str, price: Decimal, quantity: int = 65) -> SendResult:
+        change = PriceChange(order_id, self.instrument, quantity, price)
+        answer = self.ask(self.adapter.change_order(self.session, change))
+        return self.adapter.parse_change(answer)
+
+    def row(self) -> OrderReport:
+        book = self.adapter.parse_order_book(self.ask(self.adapter.order_book(self.session)))
+        (found,) = book.orders
+        return found
 
 
 def _titled(headers: object) -> dict[str, str]:
@@ -326,3 +339,70 @@ def test_the_instrument_file_is_read_whole(exam: Exam, exchange: str) -> None:
             contract.tick,
         )
         assert row.symbol == exam.name(contract.token).symbol
+
+
+# -- changes -----------------------------------------------------------------------------------
+def test_a_changed_order_meets_the_market_again_at_its_new_price(exam: Exam) -> None:
+    resting = exam.house.resting_price()
+    placed = exam.adapter.parse_place(exam.place(price=resting))
+    exam.house.forward(1)
+    assert (exam.row().state, exam.row().price) == (BookState.OPEN, resting)
+    changed = exam.change(placed.broker_order_id, resting + 1)
+    assert (changed.outcome, changed.broker_order_id) == (Outcome.ACCEPTED, placed.broker_order_id)
+    exam.house.forward(1)
+    assert (exam.row().state, exam.row().price) == (BookState.OPEN, resting + 1)
+    exam.change(placed.broker_order_id, exam.house.exchange.quote(exam.contract).ask + 1)
+    exam.house.forward(1)
+    row = exam.row()
+    assert (row.state, row.filled_quantity, row.quantity) == (BookState.FILLED, 65, 65)
+    assert (row.broker_order_id, row.tag) == (placed.broker_order_id, TAG)
+
+
+def test_a_change_of_what_has_filled_in_part_changes_no_quantity(exam: Exam) -> None:
+    exam.house.control("POST", "/faults", kind="partial_fill", fraction=0.5, count=1)
+    placed = exam.adapter.parse_place(exam.place(quantity=130))
+    exam.house.forward(1)
+    assert exam.row().filled_quantity == 65
+    ask = exam.house.exchange.quote(exam.contract).ask
+    exam.change(placed.broker_order_id, ask + Decimal(1), 130)
+    exam.house.forward(1)
+    row = exam.row()
+    assert (row.state, row.filled_quantity, row.quantity) == (BookState.FILLED, 130, 130)
+
+
+def test_what_is_final_unknown_off_the_grid_or_outside_the_band_is_not_changed(exam: Exam) -> None:
+    resting = exam.house.resting_price()
+    placed = exam.adapter.parse_place(exam.place(price=resting))
+    exam.house.forward(1)
+    wrong = [("26012100000000", resting), (placed.broker_order_id, resting + Decimal("0.03"))]
+    wrong.append((placed.broker_order_id, Decimal(100_000)))
+    for order_id, price in wrong:
+        assert exam.change(order_id, price).outcome is not Outcome.ACCEPTED
+    assert exam.row().price == resting
+    exam.ask(exam.adapter.cancel_order(exam.session, placed.broker_order_id))
+    assert exam.change(placed.broker_order_id, resting + 1).outcome is Outcome.REFUSED
+
+
+def test_kite_changes_an_order_25_times_and_no_26th_time() -> None:
+    exam = Exam("zerodha")
+    resting = exam.house.resting_price()
+    placed = exam.adapter.parse_place(exam.place(price=resting))
+    said = []
+    for number in range(26):
+        exam.house.forward(1)
+        said.append(exam.change(placed.broker_order_id, resting + Decimal("0.05") * number))
+    assert [one.outcome for one in said[:25]] == [Outcome.ACCEPTED] * 25
+    assert said[25].outcome is Outcome.REFUSED
+    assert said[25].message == "Maximum allowed order modifications exceeded."
+    cancelled = exam.ask(exam.adapter.cancel_order(exam.session, placed.broker_order_id))
+    assert exam.adapter.parse_cancel(cancelled).outcome is Outcome.ACCEPTED
+
+
+def test_books_that_list_every_state_show_a_changed_order_as_it_is_now(exam: Exam) -> None:
+    exam.house.control("POST", "/manner", login="until", history=True, updates="told")
+    resting = exam.house.resting_price()
+    placed = exam.adapter.parse_place(exam.place(price=resting))
+    exam.house.forward(1)
+    exam.change(placed.broker_order_id, resting + 1)
+    exam.house.forward(1)
+    assert (exam.row().state, exam.row().price) == (BookState.OPEN, resting + 1)

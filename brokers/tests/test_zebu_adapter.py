@@ -19,6 +19,7 @@ from brokers.base import (
     HttpResponse,
     OrderRequest,
     Outcome,
+    PriceChange,
     Product,
     Session,
     Side,
@@ -82,6 +83,25 @@ def test_a_placed_order_in_norens_words() -> None:
         "prctyp": "LMT",
         "ret": "DAY",
         "remarks": "Q0123456789abA",
+        "ordersource": "API",
+    }
+
+
+def test_a_changed_order_in_norens_words() -> None:
+    """``qty`` is the whole quantity, and a trigger price of 0 would be refused."""
+    change = PriceChange("20052000000017", CALL, 130, Decimal("80.50"))
+    request = ADAPTER.change_order(SESSION, change)
+    assert (request.method, request.path) == ("POST", "/NorenWClientAPI/ModifyOrder")
+    assert fields(request) == {
+        "uid": "Z56004",
+        "actid": "Z56004",
+        "norenordno": "20052000000017",
+        "exch": "NFO",
+        "tsym": "NIFTY25AUG26C24400",
+        "qty": "130",
+        "prc": "80.5",
+        "prctyp": "LMT",
+        "ret": "DAY",
         "ordersource": "API",
     }
 

@@ -20,6 +20,7 @@ from brokers.base import (
     OrderRequest,
     OrderType,
     Outcome,
+    PriceChange,
     Product,
     Session,
     Side,
@@ -99,6 +100,31 @@ def test_other_calls_equal_the_sdks(name: str, request_: Any) -> None:
     sdk = sdk_call(name)
     assert (request_.method, request_.path) == (sdk["method"], sdk["path"])
     assert request_.headers["Authorization"] == sdk["headers"]["Authorization"]
+
+
+def test_a_changed_order_equals_the_sdks_but_for_the_quantity() -> None:
+    change = PriceChange(
+        "151220000000000", BrokerInstrument("NFO", "NIFTY2580724400CE", ""), 75, Decimal("10.5")
+    )
+    request = ADAPTER.change_order(SESSION, change)
+    sdk = sdk_call("kite.modify")
+    assert (request.method, request.path) == (sdk["method"], sdk["path"])
+    recorded_form = dict(parse_qsl(sdk["body"]))
+    assert recorded_form.pop("quantity") == "75", "what is not named stays as it is"
+    assert dict(parse_qsl(request.body.decode())) == recorded_form
+    for name in ("X-Kite-Version", "Authorization", "Content-Type"):
+        assert request.headers[name] == sdk["headers"][name]
+
+
+def test_the_26th_change_is_refused_and_holds_nobody_still() -> None:
+    """Kite says it with a type that proves nothing by itself, and with the status of a breach."""
+    words = "Maximum allowed order modifications exceeded."
+    for status in (400, 429):
+        said = ADAPTER.parse_change(error("NetworkException", words, status))
+        assert (said.outcome, said.cause, said.retryable) == (Outcome.REFUSED, Cause.OTHER, False)
+    for other in ("Too many requests", f"{words} Or not"):
+        assert ADAPTER.parse_change(error("NetworkException", other, 429)).cause is Cause.RATE_LIMIT
+    assert ADAPTER.parse_change(error("NetworkException", words, 503)).outcome is Outcome.UNKNOWN
 
 
 def test_the_login_page_hands_our_state_back() -> None:

@@ -26,13 +26,14 @@ from brokers.base import (
     OrderRequest,
     OwnerRead,
     PositionRead,
+    PriceChange,
     Product,
     QuoteRead,
     SendResult,
     Session,
     Side,
 )
-from brokers.orders import check_order
+from brokers.orders import check_change, check_order
 from brokers.pace import Window
 from brokers.zebu import instruments, parsing
 
@@ -128,6 +129,31 @@ class ZebuAdapter:
     def parse_place(self, response: HttpResponse) -> SendResult:
         """What the answer proves about the order."""
         return parsing.parse_write(response, "norenordno")
+
+    def change_order(self, session: Session, change: PriceChange) -> HttpRequest:
+        """``ModifyOrder``; raises ``ValueError`` for what can be no order's.
+
+        ``qty`` is the order's whole quantity, what has filled included. There is no trigger price:
+        for a limit order one of 0 is refused.
+        """
+        check_change(change)
+        fields = {
+            "uid": session.client_id,
+            "actid": session.client_id,
+            "norenordno": change.broker_order_id,
+            "exch": change.instrument.exchange,
+            "tsym": change.instrument.symbol,
+            "qty": str(change.quantity),
+            "prc": wire.plain(change.price),
+            "prctyp": "LMT",
+            "ret": "DAY",
+            "ordersource": "API",
+        }
+        return _call("ModifyOrder", fields, session)
+
+    def parse_change(self, response: HttpResponse) -> SendResult:
+        """What the answer proves about the change request."""
+        return parsing.parse_write(response, "result")
 
     def cancel_order(self, session: Session, broker_order_id: str) -> HttpRequest:
         """``CancelOrder``."""

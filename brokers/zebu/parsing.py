@@ -37,6 +37,7 @@ from brokers.base import (
 )
 from brokers.causes import cause_of, is_ambiguous
 from brokers.orders import Listed, book_state, cause_in_book, latest, report
+from quantleap.core.identifiers import ascii_upper
 
 _OK = 200
 _RATE_LIMITED = 429
@@ -68,6 +69,9 @@ _STATES: Mapping[str, BookState] = {
     "REJECTED": BookState.REJECTED,
     "REJECT": BookState.REJECTED,
 }
+#: Reports of a change or cancel that was refused: the order itself goes on, whatever the status
+#: beside them says (https://github.com/Shoonya-Dev/ShoonyaApi-py, Order States and Report Types).
+_NOT_THE_ORDER = frozenset({"REPLACEREJECTED", "CANCELREJECTED"})
 _PRODUCTS: Mapping[str, Product] = {"I": Product.INTRADAY, "M": Product.CARRY}
 _SIDES: Mapping[str, Side] = {"B": Side.BUY, "S": Side.SELL}
 _TIME = "%H:%M:%S %d-%m-%Y"
@@ -89,7 +93,7 @@ def _emsg(answer: Mapping[str, Any] | None) -> str:
 
 # -- writes ----------------------------------------------------------------------------------
 def parse_write(response: HttpResponse, id_field: str) -> SendResult:
-    """Outcome of a place (``norenordno``) or cancel (``result``) answer."""
+    """Outcome of a place (``norenordno``), change or cancel (``result``) answer."""
     answer = wire.read_object(response.body, wire.MAX_ANSWER_BYTES)
     if answer is not None and answer.get("stat") == "Ok" and response.status == _OK:
         order_id = wire.read_order_id(answer.get(id_field))
@@ -255,8 +259,16 @@ def read_order(row: Mapping[str, Any]) -> OrderReport | None:
     return _report(order_id, row) if order_id else None
 
 
+def _report_type(value: object) -> str:
+    return ascii_upper(wire.clean_text(value, 40))
+
+
 def _report(order_id: str, row: Mapping[str, Any]) -> OrderReport:
     state = book_state(wire.clean_text(row.get("status"), 60), _STATES)
+    told = wire.first(row, _report_type, "reporttype", "rpt")
+    if state is BookState.REJECTED and told in _NOT_THE_ORDER:
+        # Believed, it would end an order that rests, and another one would be sent beside it.
+        state = BookState.OTHER
     message = wire.clean_text(row.get("rejreason"))
     # Noren leaves both out until something has filled.
     filled = row.get("fillshares")
@@ -272,6 +284,7 @@ def _report(order_id: str, row: Mapping[str, Any]) -> OrderReport:
         exchange=wire.clean_text(row.get("exch"), 10),
         side=_SIDES.get(wire.clean_text(row.get("trantype"), 10)),
         product=_PRODUCTS.get(wire.clean_text(row.get("prd"), 10)),
+        price=wire.read_price(row.get("prc")),
         message=message,
         cause=cause_in_book(state, message),
     )

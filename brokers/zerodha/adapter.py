@@ -26,12 +26,13 @@ from brokers.base import (
     OrderType,
     OwnerRead,
     PositionRead,
+    PriceChange,
     Product,
     QuoteRead,
     SendResult,
     Session,
 )
-from brokers.orders import check_order
+from brokers.orders import check_change, check_order
 from brokers.pace import ORDER_CALLS, Call, Window
 from brokers.zerodha import instruments, parsing
 
@@ -148,6 +149,30 @@ class ZerodhaAdapter:
     def parse_place(self, response: HttpResponse) -> SendResult:
         """What the answer proves about the order."""
         return parsing.parse_write(response)
+
+    def change_order(self, session: Session, change: PriceChange) -> HttpRequest:
+        """``PUT /orders/regular/{id}``; raises ``ValueError`` for what can be no order's.
+
+        Without a quantity: what a change does not name stays as it is, so that none, however late
+        it arrives, can make an order larger (https://kite.trade/docs/connect/v3/orders/).
+        """
+        check_change(change)
+        form = {
+            "variety": "regular",
+            "order_id": change.broker_order_id,
+            "price": wire.plain(change.price),
+            "order_type": "LIMIT",
+        }
+        return HttpRequest(
+            "PUT",
+            f"/orders/regular/{quote(change.broker_order_id, safe='')}",
+            {**self._headers(session), "Content-Type": _FORM},
+            urlencode(form).encode(),
+        )
+
+    def parse_change(self, response: HttpResponse) -> SendResult:
+        """What the answer proves about the change request."""
+        return parsing.parse_change(response)
 
     def cancel_order(self, session: Session, broker_order_id: str) -> HttpRequest:
         """``DELETE /orders/regular/{id}``."""

@@ -52,6 +52,9 @@ _TELLING = frozenset({"MarginException", "TokenException", "PermissionException"
 _REFUSAL_STATUSES = frozenset({400, 403})
 _RATE_LIMITED = 429
 _OK = 200
+#: What Kite says of the 26th change of an order, with a type that proves nothing by itself:
+#: https://kite.trade/forum/discussion/9212
+_CHANGED_TOO_OFTEN = "maximum allowed order modifications exceeded"
 
 _STATES: Mapping[str, BookState] = {
     "PUT ORDER REQ RECEIVED": BookState.SUBMITTED,
@@ -79,7 +82,7 @@ _INDEX_EXCHANGES = frozenset({"NSE", "BSE"})
 
 # -- writes ----------------------------------------------------------------------------------
 def parse_write(response: HttpResponse) -> SendResult:
-    """Outcome of a place or cancel answer."""
+    """Outcome of a place, change or cancel answer."""
     answer = wire.read_object(response.body, wire.MAX_ANSWER_BYTES)
     if response.status == _OK:
         return _acceptance(answer)
@@ -90,6 +93,18 @@ def parse_write(response: HttpResponse) -> SendResult:
         if refusal is not None:
             return refusal
     return _unknown(answer, f"HTTP {response.status}")
+
+
+def parse_change(response: HttpResponse) -> SendResult:
+    """Outcome of a change answer. That an order was changed too often is no breach of a pace."""
+    answer = wire.read_object(response.body, wire.MAX_ANSWER_BYTES)
+    if answer is not None and response.status in (*_REFUSAL_STATUSES, _RATE_LIMITED):
+        message = wire.clean_text(answer.get("message"))
+        said = message.lower().strip().removesuffix(".")
+        if answer.get("status") == "error" and said == _CHANGED_TOO_OFTEN:
+            code = wire.clean_text(answer.get("error_type"), 60)
+            return SendResult(Outcome.REFUSED, cause=Cause.OTHER, message=message, code=code)
+    return parse_write(response)
 
 
 def _acceptance(answer: Mapping[str, Any] | None) -> SendResult:
@@ -257,6 +272,7 @@ def _report(order_id: str, row: Mapping[str, Any]) -> OrderReport:
         exchange=wire.clean_text(row.get("exchange"), 10),
         side=_SIDES.get(wire.clean_text(row.get("transaction_type"), 10)),
         product=_PRODUCTS.get(wire.clean_text(row.get("product"), 10)),
+        price=wire.read_price(row.get("price")),
         message=message,
         cause=cause_in_book(state, message, raw),
     )

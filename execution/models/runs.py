@@ -203,6 +203,18 @@ class Execution(TenantOwned):
                 condition=~Q(status__in=["WITHDRAWN", "CLOSED", "FAILED", "MISSED"]),
                 name="execution_account_idx",
             ),
+            # the trigger execution_one_shard: it finds what is live in a real account by this index
+            # and can take no other, however wrong the planner is about the size of the table
+            models.Index(
+                models.Case(
+                    models.When(
+                        status__in=["WITHDRAWN", "CLOSED", "FAILED", "MISSED"],
+                        then=models.Value(None),
+                    ),
+                    default=models.F("account"),
+                ),
+                name="execution_home_idx",
+            ),
             # the console's list: what is rare, newest first
             models.Index(
                 fields=["status", "-id"],

@@ -175,6 +175,83 @@ def test_many_armings_at_once_agree_and_none_waits_for_ever() -> None:
     assert {len(of_one) for of_one in found.values()} == {1}
 
 
+# -- what it costs --------------------------------------------------------------------------------
+ROWS = 200
+JOINED = """
+  SELECT e.shard INTO home
+    FROM brokers_brokeraccount mine
+    JOIN brokers_brokeraccount other
+      ON other.client_id = mine.client_id AND other.broker = mine.broker
+     AND other.environment = mine.environment
+    JOIN execution_execution e ON e.account_id = other.id
+   WHERE mine.id = NEW.account_id AND e.id <> NEW.id
+     AND NOT (e.status IN ('WITHDRAWN', 'CLOSED', 'FAILED', 'MISSED'))
+   ORDER BY e.id + 0
+   LIMIT 1;
+"""
+
+
+def rows_read_while_arming(owner: psycopg.Connection) -> int:
+    """Arm ``ROWS`` accounts where the planner believes that every table is all but empty: rows were
+    written, taken back, and only then were the tables looked at (autovacuum does both)."""
+    load_test_contracts(TEST_DAY)
+    template = make_short_straddle()
+    taken_back = transaction.atomic()
+    with taken_back:
+        subscribed(template, *make_accounts(50, partner=make_partner(), now=NOW))
+        transaction.set_rollback(True)
+    tables = (
+        "brokers_brokeraccount, subscriptions_subscription, subscriptions_allocation, "
+        "execution_execution"
+    )
+    owner.execute(f"ANALYZE {tables}")
+    owner.commit()
+    subscribed(template, *make_accounts(ROWS, partner=make_partner(), now=NOW))
+    run = make_run(template, status="ARMED")
+    counted: list[int] = []
+
+    def count(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        if "INSERT INTO execution_execution" not in sql:
+            return execute(sql, *rest)
+        before = rows_read()
+        result = execute(sql, *rest)
+        counted.append(rows_read() - before)
+        return result
+
+    with transaction.atomic(), connection.execute_wrapper(count):
+        assert arming.add_executions(run, environment="live", now=NOW, shards=8) == ROWS
+    [reads] = counted
+    return reads
+
+
+def rows_read() -> int:
+    """Rows of accounts and executions that this transaction has read so far."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT sum(seq_tup_read + idx_tup_fetch) FROM pg_stat_xact_user_tables"
+            " WHERE relname IN ('brokers_brokeraccount', 'execution_execution')"
+        )
+        return int(cursor.fetchone()[0])
+
+
+def test_arming_read_every_account_for_every_account(owner: psycopg.Connection) -> None:
+    """Seen: ten thousand rows took hours, because a table had been looked at while it was empty."""
+    assert rows_read_while_arming(owner) <= 5 * ROWS
+
+
+def test_control_the_join_reads_every_account_for_every_account(owner: psycopg.Connection) -> None:
+    """The same rule as one join, as it was."""
+    body = MIGRATION.FORWARDS[: MIGRATION.FORWARDS.index("CREATE TRIGGER")]
+    start, end = body.index("  SELECT a.environment"), body.index("  IF FOUND")
+    owner.execute(body[:start].replace("CREATE", "CREATE OR REPLACE") + JOINED + body[end:])
+    owner.commit()
+    try:
+        assert rows_read_while_arming(owner) > ROWS * ROWS
+    finally:
+        owner.execute(body.replace("CREATE", "CREATE OR REPLACE", 1))
+        owner.commit()
+
+
 # -- what was live before -------------------------------------------------------------------------
 def test_what_was_live_in_two_shards_is_brought_together_and_both_owners_lose_it(
     owner: psycopg.Connection,

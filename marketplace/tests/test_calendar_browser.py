@@ -56,3 +56,22 @@ def test_a_closure_is_entered_looked_at_and_made(
         page.wait_for_url("**/admin/marketplace/holiday/")
         assert fits(page)
     assert Holiday.objects.get(date=day).description == "Municipal elections"
+
+
+def test_the_square_offs_touched_the_list_of_session_hours(
+    chromium_path: str, live_server: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make.load_reference_data()
+    with logged_in(
+        "asha", chromium_path=chromium_path, server=live_server, monkeypatch=monkeypatch
+    ) as page:
+        for width in (1440, 390):
+            page.set_viewport_size({"width": width, "height": 900})
+            page.goto("/admin/marketplace/sessionhours/")
+            hours = page.locator("#changelist-form").bounding_box()
+            panel = page.locator("section.ql-card").bounding_box()
+            assert hours is not None
+            assert panel is not None
+            assert panel["y"] - (hours["y"] + hours["height"]) >= 12, "pixels between the two"
+            assert fits(page)
+            shoot(page, f"session-hours-{width}")

@@ -58,6 +58,13 @@ def open_causes() -> list[tuple[str, int]]:
     return sorted(rows.order_by(), key=lambda row: (-row[1], row[0]))
 
 
+def open_in_words(count: int) -> str:
+    """How many alarms are open: one sentence for every page that counts them; '' for none."""
+    if not count:
+        return ""
+    return f"{count} alarms are open" if count > 1 else "An alarm is open"
+
+
 def alarms_of(execution_id: int) -> list[Alarm]:
     """Every alarm that an execution ever had: the open ones first, then the newest."""
     rows = list(Alarm.objects.filter(execution_id=execution_id).order_by("-id"))

@@ -26,7 +26,7 @@ from django.db.models import (
 )
 
 from execution.alarmlists import executions_alarmed, with_attention
-from execution.models import Alarm, Execution, LegWatch, OrderIntent, Run, RunDecision
+from execution.models import Execution, LegWatch, OrderIntent, Run, RunDecision
 from execution.runstate import RunCounts, RunState, RunTimes, run_state
 from execution.selectors import Scorecard
 from execution.words import explain
@@ -263,21 +263,6 @@ def run_orders(run_id: int, *, state: str = "", purpose: str = "") -> QuerySet[O
     if state:
         found = found.filter(state=state)
     return found.filter(purpose=purpose) if purpose else found
-
-
-def open_questions(run_id: int | None = None) -> QuerySet[OrderIntent]:
-    """Orders of which nobody knows what became of them: UNKNOWN, or given up as ESCALATED while an
-    alarm of their execution is open."""
-    alarmed = Alarm.objects.filter(Alarm.OPEN, execution=OuterRef("execution"))
-    found = (
-        OrderIntent.objects.filter(
-            Q(state=OrderIntent.State.UNKNOWN)
-            | (Q(state=OrderIntent.State.ESCALATED) & Exists(alarmed))
-        )
-        .select_related("account", "execution", "run__template")
-        .order_by("-id")
-    )
-    return found if run_id is None else found.filter(run_id=run_id)
 
 
 # -- the list of runs ----------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from django.db.models import Max, Min
 from django.http import HttpRequest
 from django.urls import reverse
 
-from execution.alarmlists import open_causes
+from execution.alarmlists import open_causes, open_in_words
 from execution.alarms import means
 from execution.arming import DueStrategy, never_armed
 from execution.clocks import in_words
@@ -55,10 +55,9 @@ def _attention_alarms() -> list[Alarm]:
     count = sum(number for _, number in causes)
     if not count:
         return []
-    what = f"{count} alarms are open" if count > 1 else "An alarm is open"
     why = " ".join(f"{number} × {means(cause)}" for cause, number in causes[:MOST_CAUSES])
     link = reverse("admin:execution_execution_attention")
-    return [Alarm(what, why, link, "Look at them", count)]
+    return [Alarm(open_in_words(count), why, link, "Look at them", count)]
 
 
 def _left_alarm(run: Run, counts: RunCounts) -> Alarm:

@@ -23,11 +23,12 @@ from execution.alarmlists import (
     STATES,
     alarm_rows,
     alarms_of,
-    open_alarms,
     open_causes,
+    open_in_words,
     with_attention,
 )
 from execution.alarms import means
+from execution.attention import asked, matters, newest_of_each, unanswered
 from execution.ending import end_carried, is_carried
 from execution.looks import STATUS_COLOURS, to_ms
 from execution.models import Execution, OrderIntent, Run
@@ -216,6 +217,9 @@ class ExecutionAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
         causes = open_causes()
         state = chosen(request, "state", ["new", "acknowledged"])
         cause = chosen(request, "cause", [name for name, _ in causes])
+        alarms = Page(request, newest_of_each(state=state, cause=cause), "alarms")
+        narrowed = bool(state or cause)
+        orders = None if narrowed else Page(request, unanswered(), "orders")
         context = {
             **self.admin_site.each_context(request),
             **kill_context(),
@@ -223,13 +227,18 @@ class ExecutionAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
             "title": "Needs attention",
             "read_at": to_ms(clock.now()),
             "live": True,
-            "alarms": Page(request, open_alarms(state=state, cause=cause), "alarms"),
+            "alarms": alarms,
+            "matters": matters(alarms.rows, state=state, cause=cause),
+            "orders": orders,
+            "asked": asked(orders.rows) if orders else [],
+            "count": "" if narrowed else open_in_words(sum(number for _, number in causes)),
             "may_act": request.user.has_perm("execution.change_alarm"),
+            # it settles what a narrowed list does not show
+            "may_settle_all": not narrowed and self.has_act_permission(request),
             "causes": causes,
             "chosen": {"state": state, "cause": cause},
             "states": [(name, STATES[name][0]) for name in ("new", "acknowledged")],
             "history": reverse("admin:execution_alarm_changelist"),
-            "orders": Page(request, runpage.open_questions(), "orders"),
         }
         return TemplateResponse(request, "admin/execution/execution/attention.html", context)
 

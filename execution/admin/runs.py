@@ -15,7 +15,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter, RangeDateFilt
 
 from execution import runpage
 from execution.admin.common import KillButtonMixin, Page, chosen, kill_context, wide
-from execution.alarmlists import open_alarms
+from execution.attention import asked, matters, newest_of_each, unanswered
 from execution.looks import TONE_COLOURS, to_ms, to_result
 from execution.models import Execution, OrderIntent, Run
 from execution.runstate import WAYS_OUT, RunCounts, RunState
@@ -179,8 +179,9 @@ class RunAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
             "charts": runpage.charts(run.pk),
             "decided": runpage.decided(run),
             "may_act": request.user.has_perm("execution.change_alarm"),
-            "alarms": open_alarms(run_id=run.pk)[:MOST_URGENT],
-            "questions": runpage.open_questions(run.pk)[:MOST_URGENT],
+            "may_settle_all": request.user.has_perm("execution.change_execution"),
+            "matters": matters(list(newest_of_each(run_id=run.pk)[:MOST_URGENT])),
+            "asked": asked(list(unanswered(run.pk)[:MOST_URGENT])),
             "executions": Page(
                 request, runpage.run_executions(run.pk, status=status, cause=cause), "executions"
             ),

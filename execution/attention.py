@@ -1,0 +1,135 @@
+"""What waits for a person: one matter for each execution, run or account, with all that is open.
+
+An alarm and the order that it tells of are one fact, and an execution's alarms are settled by one
+look into the broker's app, so whoever reads the list finds them in one place.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Window
+from django.db.models.functions import RowNumber
+
+from brokers.models import BrokerAccount
+from execution.alarmlists import AlarmRow, alarm_rows, open_alarms, shown
+from execution.models import Alarm, Execution, OrderIntent, Run
+
+#: Orders that are shown of one execution; the others are counted.
+MOST_ORDERS: Final = 5
+#: What an alarm is about: execution, run or account, the others are None.
+_About = tuple[int | None, int | None, int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Matter:
+    """What is open about one thing: an execution, or a run or account as a whole.
+
+    ``orders`` are those of which nobody knows what became of them and which no alarm above names,
+    the newest first; ``more_orders`` counts those that are not shown.
+    """
+
+    execution: Execution | None
+    run: Run | None = None
+    account: BrokerAccount | None = None
+    alarms: tuple[AlarmRow, ...] = ()
+    orders: tuple[OrderIntent, ...] = ()
+    more_orders: int = 0
+
+
+def newest_of_each(
+    *, run_id: int | None = None, state: str = "", cause: str = ""
+) -> QuerySet[Alarm]:
+    """The newest open alarm of each matter, the newest first: what a list of matters goes by.
+
+    Narrowed as :func:`execution.alarmlists.open_alarms` is.
+    """
+    found = open_alarms(run_id=run_id, state=state, cause=cause)
+    about = ("execution_id", "run_id", "account_id")
+    newest = found.order_by(*about, "-id").distinct(*about)
+    return shown().filter(pk__in=newest.values("pk")).order_by("-id")
+
+
+def matters(newest: Sequence[Alarm], *, state: str = "", cause: str = "") -> list[Matter]:
+    """The matters of these alarms, with every other open alarm that is like that (2 queries)."""
+    execution_ids = [alarm.execution_id for alarm in newest if alarm.execution_id is not None]
+    same = (
+        Q(execution__in=execution_ids)
+        | Q(run__in=[alarm.run_id for alarm in newest if alarm.run_id is not None])
+        | Q(account__in=[alarm.account_id for alarm in newest if alarm.account_id is not None])
+    )
+    mine: dict[_About, list[Alarm]] = defaultdict(list)
+    for alarm in open_alarms(state=state, cause=cause).filter(same) if newest else ():
+        mine[_about(alarm)].append(alarm)
+    orders = _orders(execution_ids, (OrderIntent.State.UNKNOWN, OrderIntent.State.ESCALATED))
+    return [
+        _matter(alarm, mine[_about(alarm)], orders.get(alarm.execution_id, ())) for alarm in newest
+    ]
+
+
+def unanswered(run_id: int | None = None) -> QuerySet[Execution]:
+    """Executions with an UNKNOWN order and no open alarm: the book is asked, nobody has to look."""
+    unknown = OrderIntent.objects.filter(state=OrderIntent.State.UNKNOWN)
+    if run_id is not None:
+        unknown = unknown.filter(run_id=run_id)
+    alarmed = Alarm.objects.filter(Alarm.OPEN, execution=OuterRef("pk"))
+    found: QuerySet[Execution] = (
+        Execution.objects.filter(~Exists(alarmed), pk__in=unknown.values("execution_id"))
+        .select_related("subscription__customer", "account", "run__template")
+        .order_by("-id")
+    )
+    return found
+
+
+def asked(executions: Sequence[Execution]) -> list[Matter]:
+    """What is not known of :func:`unanswered` executions (1 query)."""
+    orders = _orders([one.pk for one in executions], (OrderIntent.State.UNKNOWN,))
+    return [
+        Matter(one, orders=tuple(found), more_orders=_hidden(found))
+        for one in executions
+        if (found := orders.get(one.pk, ()))
+    ]
+
+
+def _matter(newest: Alarm, alarms: Sequence[Alarm], orders: Sequence[OrderIntent]) -> Matter:
+    rows = alarm_rows(alarms, orders)
+    named = {row.order.pk for row in rows if row.order is not None}
+    return Matter(
+        newest.execution,
+        newest.run,
+        newest.account,
+        tuple(rows),
+        tuple(order for order in orders if order.pk not in named),
+        _hidden(orders),
+    )
+
+
+def _about(alarm: Alarm) -> _About:
+    return alarm.execution_id, alarm.run_id, alarm.account_id
+
+
+def _orders(
+    execution_ids: Sequence[int], states: Sequence[str]
+) -> dict[int | None, list[OrderIntent]]:
+    """The newest few orders of each execution in these states, with ``of_all``: how many it has."""
+    mine = F("execution_id")
+    newest = (
+        OrderIntent.objects.filter(execution_id__in=execution_ids, state__in=states)
+        .annotate(
+            place=Window(RowNumber(), partition_by=mine, order_by="-id"),
+            of_all=Window(Count("pk"), partition_by=mine),
+        )
+        .filter(place__lte=MOST_ORDERS)
+        .order_by("execution_id", "-id")
+    )
+    found: dict[int | None, list[OrderIntent]] = defaultdict(list)
+    for order in newest if execution_ids else ():
+        found[order.execution_id].append(order)
+    return found
+
+
+def _hidden(orders: Sequence[OrderIntent]) -> int:
+    return orders[0].of_all - len(orders) if orders else 0  # type: ignore[attr-defined]

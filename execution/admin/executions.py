@@ -207,6 +207,7 @@ class ExecutionAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
             "may_act": request.user.has_perm("execution.change_alarm"),
             "may_settle": any(row.is_open for row in alarms)
             and self.has_act_permission(request, found),
+            "may_end": self.has_act_permission(request, found) and is_carried(found, clock.now()),
         }
         return TemplateResponse(request, "admin/execution/execution/page.html", context)
 
@@ -274,8 +275,13 @@ class ExecutionAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
 
     def what_ending_means(self, request: HttpRequest, execution: Execution) -> list[str]:
         """Before somebody says that a carried execution is over."""
+        if execution.status in Execution.TERMINAL:
+            return [f"There is nothing to end: it is over ({execution.get_status_display()})."]
         if not is_carried(execution, clock.now()):
-            return ["It is over already, or its session is not: then ask for its exit instead."]
+            return [
+                "There is nothing to end: only what is still open after the close of its session "
+                "is ended here. Its exit can be asked for instead."
+            ]
         return [
             f"Its session of {execution.run.trade_date:%d %b %Y} closed with something open.",
             "Look at the account in the broker's own app first: was the position squared off, or "
@@ -284,9 +290,14 @@ class ExecutionAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
             "are settled with what you write.",
         ]
 
+    def may_be_ended(self, request: HttpRequest, execution: Execution) -> dict[str, Any]:
+        """No form and no button where nothing is carried."""
+        return {"refused": not is_carried(execution, clock.now())}
+
     @confirmed(
         description="End it",
         explain="what_ending_means",
+        context="may_be_ended",
         form=EndForm,
         permission="act",
         icon="done_all",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import reverse
 
@@ -16,6 +18,7 @@ from execution.tests.rows import decide, enter, make_alarm, make_execution, make
 from marketplace.tests.factories import load_reference_data, make_short_straddle
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
+from quantleap.core.console import page_of
 from quantleap.core.errors import InvalidTransition, NotFound
 from quantleap.core.models import AuditEntry, OutboxEvent, StaffUser
 from quantleap.core.tests.confirming import confirm
@@ -46,6 +49,17 @@ def carried() -> Execution:
 
 def end(execution: Execution, now: dt.datetime = CLOSED, note: str = NOTE) -> None:
     end_carried(execution_id=execution.pk, note=note, actor=SYSTEM, now=now)
+
+
+def at(monkeypatch: pytest.MonkeyPatch, now: dt.datetime) -> None:
+    monkeypatch.setattr(clock, "_offset", now.timestamp() - clock.real_now().timestamp())
+
+
+def content_of(answer: Any) -> str:
+    """What a question's page holds, without the frame around it."""
+    text = str(answer.content.decode())
+    begins = text.index('id="content-main"')
+    return text[begins : text.index("</form>", begins)]
 
 
 def test_a_carried_execution_had_no_page_to_end_it(carried: Execution) -> None:
@@ -85,7 +99,7 @@ def test_before_the_close_an_exit_is_asked_for_instead(carried: Execution) -> No
 def test_staff_end_it_in_the_console_with_a_note(
     carried: Execution, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clock, "_offset", CLOSED.timestamp() - clock.real_now().timestamp() + 60)
+    at(monkeypatch, CLOSED + dt.timedelta(minutes=1))
     client.force_login(StaffUser.objects.create_superuser("asha", "asha@example.com", "secret"))
     page = reverse("admin:execution_execution_end", args=[carried.pk])
     assert "sends nothing" in client.get(page).content.decode()
@@ -94,3 +108,48 @@ def test_staff_end_it_in_the_console_with_a_note(
     assert confirm(client, page, {"note": NOTE}).status_code == 302
     assert Execution.objects.get().status == "CLOSED"
     assert AuditEntry.objects.get(action="execution.ended").actor_id == "asha"
+
+
+@pytest.mark.parametrize(
+    ("status", "now", "said"),
+    [
+        ("OPEN", CLOSED - dt.timedelta(hours=1), "Its exit can be asked for instead."),
+        ("CLOSED", CLOSED + dt.timedelta(hours=1), "it is over (Closed)"),
+    ],
+    ids=["before-the-close", "over"],
+)
+def test_end_it_offered_a_form_and_a_button_where_nothing_is_carried(
+    carried: Execution,
+    client: Client,
+    monkeypatch: pytest.MonkeyPatch,
+    status: str,
+    now: dt.datetime,
+    said: str,
+) -> None:
+    at(monkeypatch, now)
+    Execution.objects.update(status=status)
+    client.force_login(StaffUser.objects.create_superuser("asha", "asha@example.com", "secret"))
+    page = reverse("admin:execution_execution_end", args=[carried.pk])
+    form = content_of(client.get(page))
+    assert said in form
+    for offered in ('name="note"', "<button", "End it"):
+        assert offered not in form, offered
+    assert page not in client.get(page_of(carried)).content.decode()
+    assert confirm(client, page, {"note": NOTE}).status_code == 409, "refused all the same"
+    assert Execution.objects.get().status == status
+    assert not AuditEntry.objects.filter(action="execution.ended").exists()
+
+
+def test_the_page_of_a_carried_execution_had_no_way_to_end_it(
+    carried: Execution, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The alarm says *End it*, and no page led there."""
+    at(monkeypatch, CLOSED + dt.timedelta(minutes=1))
+    client.force_login(StaffUser.objects.create_superuser("asha", "asha@example.com", "secret"))
+    page = reverse("admin:execution_execution_end", args=[carried.pk])
+    assert page in client.get(page_of(carried)).content.decode()
+    assert 'name="note"' in content_of(client.get(page))
+    viewer = StaffUser.objects.create_user("ravi", password="secret", is_staff=True)
+    viewer.user_permissions.set(Permission.objects.filter(codename="view_execution"))
+    client.force_login(viewer)
+    assert page not in client.get(page_of(carried)).content.decode()

@@ -7,6 +7,7 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from decimal import Decimal
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -16,6 +17,7 @@ from brokers.realaccount import RealAccount
 from execution import live
 from execution.alarms import CLOSED_OUTSIDE, UNWRITABLE, Alarm
 from execution.engine import facts, sabotage
+from execution.engine.actors import Actor
 from execution.engine.alarmwriting import About, Raised
 from execution.engine.dbpool import DatabaseDown
 from execution.engine.exitpricing import ExitPrices, Heard, Quotes
@@ -25,7 +27,7 @@ from execution.engine.witnessing import WitnessDesk
 from execution.engine.writing import Batch, StatusChange, Written
 from execution.exitprices import Reference
 from execution.exits import Grant
-from execution.leaving import mark_granted, note_outside, to_close, with_outside
+from execution.leaving import Closing, mark_granted, note_outside, to_close, with_outside
 from execution.live import LiveExecution, LiveIntent
 from execution.plan import ResolvedLeg, slices
 from execution.pricing import nearest_tick
@@ -109,9 +111,23 @@ class ClosingDesk:
             by_account[execution.real].append((execution, order))
         if not by_account:
             return
-        quotes = self._prices.ask_feed({self._leg(e, o).contract_id for e, o in exits})
+        first: list[list[Exit]] = []
         for mine in by_account.values():
-            self._spawn(self._close_account(mine, quotes))
+            if self._is_asked_again(mine):
+                self._spawn(self._close_account(mine, None))
+            else:
+                first.append(mine)
+        if first:
+            quotes = self._prices.ask_feed(self._contracts(chain.from_iterable(first)))
+            for mine in first:
+                self._spawn(self._close_account(mine, quotes))
+
+    def _is_asked_again(self, exits: Iterable[Exit]) -> bool:
+        """Whether no witness spoke of any of these when they last wanted to leave."""
+        return all((e.id, order.leg_key) in self._unseen_until for e, order in exits)
+
+    def _contracts(self, exits: Iterable[Exit]) -> set[int]:
+        return {self._leg(execution, order).contract_id for execution, order in exits}
 
     def _reachable(self, exits: Sequence[Exit]) -> list[Exit]:
         """Exits that have a way out. The others wait for a login, and a person has been told:
@@ -139,15 +155,14 @@ class ClosingDesk:
         self._busy.difference_update((e.id, order.leg_key) for e, order in exits)
         self._executor.rounds.touch(e for e, _ in exits)
 
-    async def _close_account(self, exits: Sequence[Exit], quotes: asyncio.Future[Quotes]) -> None:
+    async def _close_account(
+        self, exits: Sequence[Exit], quotes: asyncio.Future[Quotes] | None
+    ) -> None:
         """Seen: one account's positions hung, and everybody else's exits left 17.6 s late."""
         first = exits[0][0]
         actor = self._executor.actors.of(first.real, first.account_id)
-        legs = [self._leg(execution, order) for execution, order in exits]
         try:
-            heard, allowed = await asyncio.gather(
-                self._prices.heard(actor, quotes, legs), self._allowed(exits)
-            )
+            allowed, heard = await self._allowed_and_heard(actor, exits, quotes)
             batch, intents = self._batch(exits, allowed, heard)
             if batch:
                 await self._write(exits, batch, intents)
@@ -157,6 +172,30 @@ class ClosingDesk:
             await asyncio.sleep(AGAIN_AFTER)
         finally:
             self._let_go(exits)
+
+    async def _allowed_and_heard(
+        self, actor: Actor, exits: Sequence[Exit], quotes: asyncio.Future[Quotes] | None
+    ) -> tuple[Mapping[Leg, Grant | None], Heard]:
+        """How much may be closed, and prices for it; both at once where it is the first try."""
+        legs = [self._leg(execution, order) for execution, order in exits]
+        if quotes is not None:
+            return await asyncio.gather(
+                self._allowed(exits), self._prices.heard(actor, quotes, legs)
+            )
+        # It asks in every round, for minutes: a feed that may be asked once a second would have no
+        # second left for the exits of everybody else.
+        allowed = await self._allowed(exits)
+        leaving = [
+            (execution, order)
+            for execution, order in exits
+            if _closing(order, allowed.get((execution.id, order.leg_key))) is not None
+        ]
+        if not leaving:
+            return allowed, Heard({}, {})
+        for execution, order in leaving:
+            self._unseen_until.pop((execution.id, order.leg_key), None)
+        quotes = self._prices.ask_feed(self._contracts(leaving))
+        return allowed, await self._prices.heard(actor, quotes, legs)
 
     async def _write(
         self, exits: Sequence[Exit], batch: Batch, intents: Sequence[LiveIntent]
@@ -185,7 +224,7 @@ class ClosingDesk:
             grant = allowed.get((execution.id, order.leg_key))
             if grant is not None and grant.cleared:
                 execution.cleared.add(order.leg_key)
-            closing = None if grant is None else to_close(order, grant)
+            closing = _closing(order, grant)
             if closing is None:
                 pause = AGAIN_AFTER if order.quantity else PERHAPS_AGAIN
                 self._unseen_until[execution.id, order.leg_key] = now_mono + pause
@@ -278,6 +317,11 @@ class ClosingDesk:
             intent.cancel_sent_mono = 0.0
             return
         self._spawn(self._executor.poller.cancel(intent))
+
+
+def _closing(order: ExitOrder, grant: Grant | None) -> Closing | None:
+    """What of an exit may leave; None: nothing yet, or nobody knows."""
+    return None if grant is None else to_close(order, grant)
 
 
 def _is_stale(execution: LiveExecution, order: ExitOrder) -> bool:

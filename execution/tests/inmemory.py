@@ -122,11 +122,17 @@ def live_intent(execution: LiveExecution | None = None, **fields: Any) -> LiveIn
 
 
 def committed(
-    strategy: StrategySpec, *, multiplier: Decimal | int = 1, max_lots: int | None = None
+    strategy: StrategySpec,
+    *,
+    multiplier: Decimal | int = 1,
+    max_lots: int | None = None,
+    run: LiveRun | None = None,
+    **fields: Any,
 ) -> LiveExecution:
     """An execution as the commit before T leaves it: first group SENDING, the rest PLANNED."""
-    run = live_run(strategy)
-    execution = live_execution(run, lot_multiplier=Decimal(multiplier), max_lots_per_order=max_lots)
+    run = run or live_run(strategy)
+    sized = {"lot_multiplier": Decimal(multiplier), "max_lots_per_order": max_lots}
+    execution = live_execution(run, **sized, **fields)
     for order in plan_entry(strategy, run.resolved, Decimal(multiplier), max_lots):
         first = order.group == 0
         live_intent(

@@ -16,14 +16,11 @@ from decimal import Decimal
 from random import Random
 
 from brokers.base import BookState, Cause, Outcome, SendResult
-from execution import live
 from execution.live import LiveExecution
-from execution.plan import ResolvedLeg, plan_entry
-from execution.tests.inmemory import live_execution, live_intent, live_run, resolved_legs
+from execution.tests.inmemory import committed, live_run, resolved_legs
 from execution.tests.judging import Broken, Judge
 from execution.tests.toybroker import VISIBILITY, ToyBroker
 from execution.tests.toyengine import EXIT, TERMINAL, Sending, T, ToyEngine
-from marketplace.definition import StrategySpec
 from marketplace.tests.factories import leg_spec, strategy_spec
 
 STEPS = 45
@@ -88,7 +85,8 @@ class Story:
         for leg in strategy.legs:
             contract = free[leg.option_type].pop(0 if draw.random() < 0.7 else -1)
             resolved[leg.key] = replace(resolved[leg.key], contract_id=contract)
-        return _committed(number + 1, strategy, resolved, draw.choice((None, None, 1)))
+        run = live_run(strategy, id=number + 1, resolved=resolved)
+        return committed(strategy, max_lots=draw.choice((None, None, 1)), run=run, id=run.id)
 
     # -- the course ----------------------------------------------------------------------------
     def play(self) -> None:
@@ -272,26 +270,3 @@ class Story:
             self._all_is_well()
             self.judge.look()
         self.judge.end(dead=dead, hands=self.hands)
-
-
-def _committed(
-    number: int, strategy: StrategySpec, resolved: dict[str, ResolvedLeg], max_lots: int | None
-) -> LiveExecution:
-    """An execution as the commit before T leaves it: first group SENDING, the rest PLANNED."""
-    run = live_run(strategy, id=number, resolved=resolved)
-    execution = live_execution(run, id=number, max_lots_per_order=max_lots)
-    for order in plan_entry(strategy, resolved, Decimal(1), max_lots):
-        first = order.group == 0
-        live_intent(
-            execution,
-            leg_key=order.leg_key,
-            leg_index=order.leg_index,
-            group=order.group,
-            slice=order.slice,
-            contract_id=order.contract_id,
-            side=order.side,
-            quantity=order.quantity,
-            state=live.SENDING if first else live.PLANNED,
-            sends=1 if first else 0,
-        )
-    return execution

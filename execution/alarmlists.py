@@ -68,7 +68,7 @@ def open_in_words(count: int) -> str:
 def alarms_of(execution_id: int) -> list[Alarm]:
     """Every alarm that an execution ever had: the open ones first, then the newest."""
     rows = list(Alarm.objects.filter(execution_id=execution_id).order_by("-id"))
-    return sorted(rows, key=lambda alarm: state_of(alarm) not in ("new", "acknowledged"))
+    return sorted(rows, key=is_open, reverse=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class AlarmRow:
     @property
     def is_open(self) -> bool:
         """Whether it waits for a person."""
-        return self.state in ("new", "acknowledged")
+        return is_open(self.alarm)
 
 
 def alarm_rows(alarms: Sequence[Alarm], intents: Sequence[OrderIntent]) -> list[AlarmRow]:
@@ -106,6 +106,11 @@ def state_of(alarm: Alarm) -> str:
     if alarm.cleared_at is not None:
         return "cleared"
     return "new" if alarm.acknowledged_at is None else "acknowledged"
+
+
+def is_open(alarm: Alarm) -> bool:
+    """Whether it waits for a person."""
+    return state_of(alarm) in ("new", "acknowledged")
 
 
 def about(alarm: Alarm) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
@@ -15,11 +15,12 @@ from django.utils.safestring import SafeString
 
 from execution import services
 from execution.admin.common import KillButtonMixin, wide
+from execution.admin.settling import SettleMixin
 from execution.alarmlists import STATES, WAYS_OUT, age, shown, state_of
 from execution.alarms import ALARMS, means
 from execution.models import Alarm, Execution
 from quantleap.core import clock
-from quantleap.core.admin import ConfirmForm, LargeTableMixin, ReadOnlyAdmin, confirmed, display
+from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, confirmed, display
 from quantleap.core.audit import Actor
 from quantleap.core.columns import NONE, link_to
 from quantleap.core.largelists import first_keys, one_of, through
@@ -30,28 +31,6 @@ STATE_COLOURS = {
     "settled": "success",
     "cleared": "default",
 }
-
-
-class SettleForm(ConfirmForm):
-    """What was found; it stands with the alarm and in the audit log."""
-
-    note = forms.CharField(
-        label="What you found and did",
-        max_length=500,
-        widget=forms.Textarea,
-        help_text="For example: order 26082500012 is cancelled in the broker's book.",
-    )
-
-
-class EndForm(SettleForm):
-    """What the broker's book has of an execution that is ended; it stands in the audit log."""
-
-    note = forms.CharField(
-        label="What the broker's book says",
-        max_length=500,
-        widget=forms.Textarea,
-        help_text="For example: squared off by the broker at 15:25, sold 65 at 41.20.",
-    )
 
 
 def _execution_keys(term: str) -> Iterable[int]:
@@ -75,7 +54,7 @@ class StateFilter(admin.SimpleListFilter):
 
 
 @admin.register(Alarm)
-class AlarmAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
+class AlarmAdmin(SettleMixin, KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
     """What needed a person, and what came of it."""
 
     empty_title = "No alarm"
@@ -191,30 +170,14 @@ class AlarmAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
         services.acknowledge(alarm_id=alarm.pk, actor=Actor.staff(request.user), now=clock.now())
         return f"{alarm.cause} is acknowledged."
 
-    def what_settling_means(self, request: HttpRequest, alarm: Alarm) -> list[str]:
-        """Before somebody says that it is dealt with."""
-        return [
-            f"{means(alarm.cause)} {alarm.words}".strip(),
-            "Look at the account in the broker's own app first: orders, positions. Settling "
-            "changes nothing there and sends nothing; it takes the alarm off the list.",
-        ]
+    def to_settle(self, row: Alarm) -> list[Alarm]:
+        """The alarm itself."""
+        return [row]
 
-    @confirmed(
-        description="Settle",
-        explain="what_settling_means",
-        form=SettleForm,
-        permission="act",
-        icon="check",
-    )
-    def settle(self, request: HttpRequest, alarm: Alarm, data: dict[str, Any]) -> str:
-        """A person has looked."""
-        services.settle(
-            alarm_id=alarm.pk,
-            note=data["note"],
-            actor=Actor.staff(request.user),
-            now=clock.now(),
-        )
-        return f"{alarm.cause} is settled."
+    def settle_them(self, row: Alarm, note: str, actor: Actor, now: dt.datetime) -> str:
+        """By its cause, which is what people call it."""
+        services.settle(alarm_id=row.pk, note=note, actor=actor, now=now)
+        return row.cause
 
 
 def _moment(instant: Any) -> str:

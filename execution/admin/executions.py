@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
@@ -17,21 +19,21 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from brokers.selectors import account_keys, customers_account_keys
 from execution import runpage, services
-from execution.admin.alarms import EndForm, SettleForm
 from execution.admin.common import KillButtonMixin, Page, chosen, kill_context, wide
+from execution.admin.settling import SettleForm, SettleMixin
 from execution.alarmlists import (
     STATES,
     alarm_rows,
     alarms_of,
+    is_open,
     open_causes,
     open_in_words,
     with_attention,
 )
-from execution.alarms import means
 from execution.attention import asked, matters, newest_of_each, unanswered
 from execution.ending import end_carried, is_carried
 from execution.looks import STATUS_COLOURS, to_ms
-from execution.models import Execution, OrderIntent, Run
+from execution.models import Alarm, Execution, OrderIntent, Run
 from execution.selectors import leg_summaries
 from execution.tags import parse_tag
 from execution.words import CAUSES, brokers_words, explain
@@ -48,6 +50,17 @@ from quantleap.core.columns import link_to, linked
 from quantleap.core.identifiers import ascii_upper
 from quantleap.core.largelists import Condition, Search, begins, first_keys, one_of, through
 from subscriptions.selectors import subscription_keys
+
+
+class EndForm(SettleForm):
+    """What the broker's book has of an execution that is ended; it stands in the audit log."""
+
+    note = forms.CharField(
+        label="What the broker's book says",
+        max_length=500,
+        widget=forms.Textarea,
+        help_text="For example: squared off by the broker at 15:25, sold 65 at 41.20.",
+    )
 
 
 def _run_keys(term: str) -> Iterable[int]:
@@ -84,7 +97,7 @@ def _tagged(term: str) -> Condition:
 
 
 @admin.register(Execution)
-class ExecutionAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
+class ExecutionAdmin(SettleMixin, KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
     """Each subscriber's part in each run."""
 
     list_display = (
@@ -243,35 +256,14 @@ class ExecutionAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
         }
         return TemplateResponse(request, "admin/execution/execution/attention.html", context)
 
-    def what_settling_means(self, request: HttpRequest, execution: Execution) -> list[str]:
-        """Before somebody says that it is settled."""
-        mine = [alarm for alarm in alarms_of(execution.pk) if alarm.settled_at is None]
-        return [
-            *(
-                f"{means(alarm.cause)} {alarm.words}".strip()
-                for alarm in mine
-                if alarm.cleared_at is None
-            ),
-            "Look at the account in the broker's own app first: orders, positions. Settling "
-            "changes nothing there and sends nothing; it takes these alarms off the list.",
-        ]
+    def to_settle(self, row: Execution) -> list[Alarm]:
+        """Every alarm of it that is open."""
+        return [alarm for alarm in alarms_of(row.pk) if is_open(alarm)]
 
-    @confirmed(
-        description="Settle",
-        explain="what_settling_means",
-        form=SettleForm,
-        permission="act",
-        icon="check",
-    )
-    def settle(self, request: HttpRequest, execution: Execution, data: dict[str, Any]) -> str:
-        """A person has looked."""
-        services.settle_all(
-            execution_id=execution.pk,
-            note=data["note"],
-            actor=Actor.staff(request.user),
-            now=clock.now(),
-        )
-        return f"{execution.public_id} is settled."
+    def settle_them(self, row: Execution, note: str, actor: Actor, now: dt.datetime) -> str:
+        """All of them, with one note."""
+        services.settle_all(execution_id=row.pk, note=note, actor=actor, now=now)
+        return row.public_id
 
     def what_ending_means(self, request: HttpRequest, execution: Execution) -> list[str]:
         """Before somebody says that a carried execution is over."""

@@ -13,9 +13,9 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 
 import requests
 
-from clients.demo.evidence import BookOrder
+from clients.demo.evidence import BookOrder, Place
 from clients.demo.forms import Page, PageError
-from clients.demo.story import UNDERLYING, ZEBU, ZERODHA
+from clients.demo.story import IST, UNDERLYING, ZEBU, ZERODHA
 
 TIMEOUT = 20
 Symbols = Mapping[tuple[str, str, Decimal], str]
@@ -59,13 +59,14 @@ class Simulator:
                 symbol=row["symbol"],
                 side=row["side"],
                 filled=row["filled_quantity"],
+                price=Decimal(row["average_price"]),
                 status=row["status"],
-                received_at=dt.datetime.fromisoformat(row["received_at"]),
+                received_at=dt.datetime.fromisoformat(row["received_at"]).astimezone(IST),
             )
             for row in self.call("GET", "/book")["orders"]
         ]
 
-    def net_positions(self) -> dict[tuple[str, str, str], int]:
+    def net_positions(self) -> dict[Place, int]:
         """Net units by broker, client and symbol, where not flat."""
         return {
             (row["broker"], row["client_id"], row["symbol"]): row["quantity"]

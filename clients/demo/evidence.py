@@ -13,6 +13,7 @@ from clients.demo.receiver import Webhook
 FINAL: Final = frozenset({"FILLED", "REJECTED", "CANCELLED", "MISSED"})
 ENTERED: Final = frozenset({"OPEN", "EXITING", "CLOSED"})
 PairKey = tuple[str, str]  # customer's e-mail, strategy's key
+Place = tuple[str, str, str]  # broker, client, symbol
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,10 @@ class Execution:
 
 @dataclass(frozen=True)
 class BookOrder:
-    """One order in the broker's own book (the oracle)."""
+    """One order in the broker's own book (the oracle).
+
+    Quantities in units, ``price`` the average of its fills in rupees, ``received_at`` in India.
+    """
 
     broker: str
     client_id: str
@@ -76,18 +80,29 @@ class BookOrder:
     symbol: str
     side: str
     filled: int
+    price: Decimal
     status: str
     received_at: dt.datetime
 
     @property
     def code(self) -> str:
-        """The intent it belongs to."""
+        """The intent it belongs to; '' for an order that is not ours."""
         return code_of(self.tag)
+
+    @property
+    def place(self) -> Place:
+        """Where it counts."""
+        return self.broker, self.client_id, self.symbol
 
     @property
     def signed(self) -> int:
         """Units bought (positive) or sold."""
         return self.filled if self.side == "BUY" else -self.filled
+
+    @property
+    def cash(self) -> Decimal:
+        """Rupees that it brought (positive) or cost."""
+        return -self.signed * self.price
 
 
 @dataclass(frozen=True)
@@ -205,7 +220,7 @@ class Evidence:
     subscriptions: dict[PairKey, Subscription] = field(default_factory=dict)
     executions: dict[PairKey, Execution] = field(default_factory=dict)
     book: Sequence[BookOrder] = ()
-    net_positions: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+    net_positions: Mapping[Place, int] = field(default_factory=dict)
     fault_hits: Mapping[str, int] = field(default_factory=dict)
     refusals: dict[PairKey, str] = field(default_factory=dict)
     next_entry_affected: dict[PairKey, bool] = field(default_factory=dict)

@@ -13,48 +13,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
-from clients.demo.evidence import code_of
+from clients.demo.evidence import BookOrder, Place, code_of
 from clients.week.story import Day, Follower, Offer, followings
 
 OVER: Final = frozenset({"CLOSED", "FAILED", "MISSED", "WITHDRAWN"})
 PAISA: Final = Decimal("0.01")
 Problems = Iterator[str]
-#: Broker, client, symbol.
-Place = tuple[str, str, str]
-
-
-@dataclass(frozen=True)
-class BookOrder:
-    """One order in a broker's own book; quantities in units, price the average in rupees."""
-
-    broker: str
-    client_id: str
-    tag: str
-    symbol: str
-    side: str
-    filled: int
-    price: Decimal
-    received_at: dt.datetime
-
-    @property
-    def code(self) -> str:
-        """The intent it belongs to; '' for an order that is not ours."""
-        return code_of(self.tag)
-
-    @property
-    def place(self) -> Place:
-        """Where it counts."""
-        return self.broker, self.client_id, self.symbol
-
-    @property
-    def signed(self) -> int:
-        """Units bought (positive) or sold."""
-        return self.filled if self.side == "BUY" else -self.filled
-
-    @property
-    def cash(self) -> Decimal:
-        """Rupees that it brought (positive) or cost."""
-        return -self.signed * self.price
 
 
 @dataclass(frozen=True)

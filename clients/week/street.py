@@ -11,16 +11,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
 import requests
 
 from clients.demo.broker import Simulator
+from clients.demo.evidence import BookOrder, Place
 from clients.demo.installation import ROOT, Installation, InstallationError
 from clients.demo.story import IST, Customer
-from clients.week.judge import BookOrder, Place
 
 POLL: Final = 0.25
 #: Seconds for which somebody waits for a process, a login or a list, at most.
@@ -57,22 +56,7 @@ class Street:
 
     def book(self, day: dt.date) -> list[BookOrder]:
         """The orders of one day, at all brokers."""
-        return [order for order in self._every_order() if order.received_at.date() == day]
-
-    def _every_order(self) -> list[BookOrder]:
-        return [
-            BookOrder(
-                broker=row["broker"],
-                client_id=row["client_id"],
-                tag=row["tag"],
-                symbol=row["symbol"],
-                side=row["side"],
-                filled=row["filled_quantity"],
-                price=Decimal(row["average_price"]),
-                received_at=dt.datetime.fromisoformat(row["received_at"]).astimezone(IST),
-            )
-            for row in self.simulator.call("GET", "/book")["orders"]
-        ]
+        return [order for order in self.simulator.book() if order.received_at.date() == day]
 
     def net(self) -> dict[Place, int]:
         """What is not flat."""

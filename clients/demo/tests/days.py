@@ -142,6 +142,7 @@ class PerfectDay:
                 symbol=order.symbol,
                 side=order.side,
                 filled=order.filled,
+                price=Decimal(100) if order.filled else Decimal(0),
                 status=status,
                 received_at=at + dt.timedelta(milliseconds=4),
             )

@@ -10,9 +10,10 @@ from decimal import Decimal
 
 import pytest
 
+from clients.demo.evidence import BookOrder
 from clients.demo.story import IST
 from clients.week import story
-from clients.week.judge import CHECKS, BookOrder, Evening, OurOrder, Traded, judge
+from clients.week.judge import CHECKS, Evening, OurOrder, Traded, judge
 from clients.week.story import HAND, STUCK, WEEK, Day, Follower, Offer
 
 Change = Callable[[Evening], Evening]
@@ -66,7 +67,9 @@ class Scene:
         at = dt.datetime.combine(self.day.date, offer.hours.entry, IST)
         who = follower.customer
         self.book.append(
-            BookOrder(who.broker, who.client_id, tag, symbol, side, 65, PRICES[side], at)
+            BookOrder(
+                who.broker, who.client_id, tag, symbol, side, 65, PRICES[side], "COMPLETE", at
+            )
         )
 
     def evening(self) -> Evening:

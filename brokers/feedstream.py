@@ -13,11 +13,11 @@ from typing import Final
 
 import aiohttp
 import structlog
-from yarl import URL
 
 from brokers import tls
 from brokers.base import BrokerInstrument, Session
 from brokers.prices import MAX_FRAME, LoggedIn, Name, PriceStream, Touchline
+from brokers.spoken import Refused, address
 from quantleap.core import clock
 
 log = structlog.get_logger(__name__)
@@ -31,10 +31,6 @@ SILENCE_SECONDS: Final = 20.0
 PAUSES: Final = (0.5, 1.0, 2.0, 5.0, 15.0)
 #: What nobody has wanted for so long is no longer subscribed.
 FORGET_SECONDS: Final = 120.0
-
-
-class Refused(Exception):
-    """The broker does not let this session in."""
 
 
 class Stream:
@@ -51,9 +47,7 @@ class Stream:
         """``heard`` is told every touchline as it changes."""
         self._spoken = spoken
         self._client = client
-        self._url = URL(base_url + spoken.path(session), encoded=True).with_scheme(
-            "wss" if base_url.startswith("https") else "ws"
-        )
+        self._url = address(spoken, base_url, session)
         self._session = session
         self._heard = heard
         self._wanted: dict[Name, tuple[BrokerInstrument, float]] = {}

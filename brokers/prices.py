@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Final, Protocol
 
-from brokers.base import BrokerInstrument, Session
+from brokers.base import BrokerInstrument
+from brokers.registry import speaker
+from brokers.spoken import Spoken
 
 #: Larger frames are not read.
 MAX_FRAME: Final = 1024 * 1024
@@ -50,21 +51,10 @@ class Touchline:
         return self.exchange, self.token
 
 
-class PriceStream(Protocol):
-    """One broker's way. Stateless; no method raises on what a broker sent.
+class PriceStream(Spoken, Protocol):
+    """One broker's way to send prices; ``most`` is how many instruments one connection carries."""
 
-    ``beat`` is the frame that keeps a connection alive ('' where the protocol's own ping does),
-    ``most`` how many instruments one connection carries.
-    """
-
-    beat: str
     most: int
-
-    def path(self, session: Session) -> str:
-        """Path and query of the websocket. It may hold the session's token: never log it."""
-
-    def hello(self, session: Session) -> str:
-        """The first frame, '' where the address says it all."""
 
     def name(self, instrument: BrokerInstrument) -> Name:
         """By what its frames name an instrument."""
@@ -92,9 +82,5 @@ _SPOKEN: Mapping[str, str] = MappingProxyType(
 @functools.cache
 def get_prices(kind: str) -> PriceStream | None:
     """How ``kind`` sends prices, None where we do not speak it."""
-    path = _SPOKEN.get(kind)
-    if path is None:
-        return None
-    module, _, name = path.rpartition(".")
-    spoken: PriceStream = getattr(importlib.import_module(module), name)()
+    spoken: PriceStream | None = speaker(_SPOKEN, kind)
     return spoken

@@ -6,6 +6,7 @@ import functools
 import importlib
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 from brokers.base import BrokerAdapter
 
@@ -26,12 +27,19 @@ class UnknownBroker(LookupError):
 @functools.cache
 def get_adapter(kind: str) -> BrokerAdapter:
     """The (stateless, shared) adapter of ``kind``; raises :class:`UnknownBroker`."""
-    path = ADAPTERS.get(kind)
-    if path is None:
+    adapter: BrokerAdapter | None = speaker(ADAPTERS, kind)
+    if adapter is None:
         raise UnknownBroker(kind)
-    module, _, name = path.rpartition(".")
-    adapter: BrokerAdapter = getattr(importlib.import_module(module), name)()
     return adapter
+
+
+def speaker(ways: Mapping[str, str], kind: str) -> Any:
+    """One of the class whose dotted path ``ways`` has for ``kind``; None where it has none."""
+    path = ways.get(kind)
+    if path is None:
+        return None
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)()
 
 
 def live_kinds() -> tuple[str, ...]:

@@ -8,13 +8,14 @@ of the book does. That nothing comes proves nothing: the book is still read, at 
 from __future__ import annotations
 
 import functools
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Protocol
 
 from brokers.base import OrderReport, Session
+from brokers.registry import speaker
+from brokers.spoken import Spoken
 
 #: Larger frames are not read: an update is one order.
 MAX_FRAME: Final = 64 * 1024
@@ -35,19 +36,8 @@ class Said:
 NOTHING: Final = Said()
 
 
-class OrderUpdates(Protocol):
-    """One broker's way. Stateless; no method raises on what a broker sent.
-
-    ``beat`` is the frame that keeps a connection alive ('' where the protocol's own ping does).
-    """
-
-    beat: str
-
-    def path(self, session: Session) -> str:
-        """Path and query of the websocket. It may hold the session's token: never log it."""
-
-    def hello(self, session: Session) -> str:
-        """The first frame, '' where the address says it all and the connection is ready at once."""
+class OrderUpdates(Spoken, Protocol):
+    """One broker's way to tell of orders."""
 
     def read(self, frame: str | bytes, session: Session) -> Said:
         """What a frame says to ``session``'s owner; another client's order is nothing."""
@@ -64,9 +54,5 @@ _SPOKEN: Mapping[str, str] = MappingProxyType(
 @functools.cache
 def get_updates(kind: str) -> OrderUpdates | None:
     """How ``kind`` tells of orders, None where we do not speak it."""
-    path = _SPOKEN.get(kind)
-    if path is None:
-        return None
-    module, _, name = path.rpartition(".")
-    spoken: OrderUpdates = getattr(importlib.import_module(module), name)()
+    spoken: OrderUpdates | None = speaker(_SPOKEN, kind)
     return spoken

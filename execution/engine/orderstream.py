@@ -13,10 +13,10 @@ from typing import Final
 
 import aiohttp
 import structlog
-from yarl import URL
 
 from brokers import tls
 from brokers.base import OrderReport, Session
+from brokers.spoken import Refused, address
 from brokers.updates import MAX_FRAME, OrderUpdates
 from execution.engine.places import Places
 from execution.engine.quiet import Quiet
@@ -41,10 +41,6 @@ REFUSED_PAUSE: Final = 60.0
 GOOD_SECONDS: Final = 10.0
 
 
-class Refused(Exception):
-    """The broker does not let this session in."""
-
-
 class OrderStream:
     """The connection of one login; all methods on the loop.
 
@@ -67,9 +63,7 @@ class OrderStream:
         self.session = session
         self._spoken = spoken
         self._client = client
-        self._url = URL(base_url + spoken.path(session), encoded=True).with_scheme(
-            "wss" if base_url.startswith("https") else "ws"
-        )
+        self._url = address(spoken, base_url, session)
         self._places = places
         self._quiet = quiet
         self._heard = heard

@@ -14,9 +14,9 @@ from brokers.errors import AccountNotUsable, ClientIdTaken, CredentialsUnreadabl
 from brokers.models import BrokerAccount
 from brokers.ports import ACCOUNT_REMOVAL, ACCOUNT_UNLINK, RemovalEffect
 from brokers.selectors import clean_broker, clean_client_id
+from brokers.services.auditing import record
 from partners.models import Customer
 from partners.services import find_or_create_customer
-from quantleap.core import audit
 from quantleap.core.addresses import parse_address
 from quantleap.core.audit import Actor
 from quantleap.core.errors import InvalidRequest
@@ -67,7 +67,7 @@ def connect_account(
             account.status = Status.ENABLED
         account.updated_at = now
         account.save()
-        _audit(account, "broker_account.connected" if created else "broker_account.updated", actor)
+        record(account, "broker_account.connected" if created else "broker_account.updated", actor)
     return Connected(account, created)
 
 
@@ -123,7 +123,7 @@ def ensure_account(
     with transaction.atomic():
         account, created = _locked_account(customer, broker, client_id, now)
         if created:
-            _audit(account, "broker_account.linked", actor)
+            record(account, "broker_account.linked", actor)
     return account
 
 
@@ -184,7 +184,7 @@ def _switch(
             pk=account.pk, status=source, removal_requested_at=None
         ).update(status=target, updated_at=now)
         if moved:
-            _audit(account, action, actor)
+            record(account, action, actor)
     account.refresh_from_db()
     if account.status != target:
         raise AccountNotUsable(
@@ -212,7 +212,7 @@ def set_egress(
         BrokerAccount.objects.filter(pk=account.pk).update(
             egress=vault.seal(account, "egress", leaves), algo_id=algo, updated_at=now
         )
-        _audit(account, "broker_account.egress_set", actor)
+        record(account, "broker_account.egress_set", actor)
 
 
 def _checked_egress(text: str) -> str:
@@ -278,7 +278,7 @@ def remove_account(
             BrokerAccount.objects.filter(pk=account.pk).update(
                 removal_requested_at=now, updated_at=now
             )
-            _audit(locked, "broker_account.removal_requested", actor)
+            record(locked, "broker_account.removal_requested", actor)
         else:
             _erase(locked, actor, now)
     return effect
@@ -312,16 +312,4 @@ def _erase(account: BrokerAccount, actor: Actor, now: dt.datetime) -> None:
         updated_at=now,
     )
     account.logins.all().delete()
-    _audit(account, "broker_account.removed", actor)
-
-
-def _audit(account: BrokerAccount, action: str, actor: Actor) -> None:
-    audit.record(
-        actor=actor,
-        action=action,
-        target_type="broker_account",
-        target_id=str(account.pk),
-        partner_id=account.partner_id,
-        environment=account.environment,
-        data={"broker": account.broker, "client_id": account.client_id},
-    )
+    record(account, "broker_account.removed", actor)

@@ -27,7 +27,8 @@ from brokers.http import TransportError, send
 from brokers.models import BrokerAccount, LoginAttempt
 from brokers.paper.adapter import MOCK_CODE, PaperAdapter, PaperVenue
 from brokers.registry import get_adapter
-from quantleap.core import audit, crypto
+from brokers.services.auditing import record
+from quantleap.core import crypto
 from quantleap.core.audit import Actor
 from quantleap.core.errors import InvalidRequest
 from quantleap.core.identifiers import ascii_upper
@@ -82,7 +83,7 @@ def initiate_login(
             created_at=now,
             expires_at=now + dt.timedelta(seconds=STATE_SECONDS),
         )
-        _audit(account, "broker_login.started", actor)
+        record(account, "broker_login.started", actor)
     return StartedLogin(url, state)
 
 
@@ -252,16 +253,4 @@ def _store_token(
             last_login_at=now,
             updated_at=now,
         )
-        _audit(account, "broker_login.completed", actor)
-
-
-def _audit(account: BrokerAccount, action: str, actor: Actor) -> None:
-    audit.record(
-        actor=actor,
-        action=action,
-        target_type="broker_account",
-        target_id=str(account.pk),
-        partner_id=account.partner_id,
-        environment=account.environment,
-        data={"broker": account.broker, "client_id": account.client_id},
-    )
+        record(account, "broker_login.completed", actor)

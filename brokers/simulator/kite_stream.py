@@ -13,6 +13,7 @@ import json
 import struct
 from collections import Counter
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any, Final
 
 from aiohttp import WSMsgType, web
@@ -34,6 +35,7 @@ HEARTBEAT: Final = b"\x00"
 #: Ticks without news after which the heartbeat is sent: a second.
 HEARTBEAT_TICKS: Final = 5
 DEPTH: Final = 5
+PAISA: Final = Decimal("0.01")
 
 
 class KiteStream:
@@ -147,7 +149,7 @@ def packet(exchange: Exchange, token: int, mode: str) -> bytes | None:
     t = exchange.market.market_time(exchange.now())
     for name, underlying in UNDERLYINGS.items():
         if underlying.kite_token == token:
-            last = _paise(exchange.market.spot(name, t))
+            last = paise(views.index_level(exchange, name, t))
             if mode == "ltp":
                 return struct.pack(">Ii", token, last)
             index = struct.pack(">I6i", token, last, last, last, last, last, 0)
@@ -161,11 +163,11 @@ def packet(exchange: Exchange, token: int, mode: str) -> bytes | None:
 def _contract(exchange: Exchange, contract: Contract, mode: str, t: float) -> bytes:
     quote = exchange.market.quote(contract, t)
     trade = last_trade(exchange, contract, t)
-    last, lot = _paise(trade.price), contract.lot_size
+    last, lot = paise(trade.price), contract.lot_size
     if mode == "ltp":
         return struct.pack(">Ii", contract.kite_token, last)
     ohlc = exchange.market.ohlc(contract, t)
-    prices = (_paise(price) for price in (ohlc.open, ohlc.high, ohlc.low, ohlc.close))
+    prices = (paise(price) for price in (ohlc.open, ohlc.high, ohlc.low, ohlc.close))
     average = last if trade.today else 0
     head = struct.pack(
         ">I10i",
@@ -178,7 +180,7 @@ def _contract(exchange: Exchange, contract: Contract, mode: str, t: float) -> by
         ">5i", int(trade.at.timestamp()), lot * 20000, lot * 21000, lot * 18000, int(t)
     )
     levels = b"".join(
-        struct.pack(">iihxx", lot * (k + 2) if price > 0 else 0, max(_paise(price), 0), 3)
+        struct.pack(">iihxx", lot * (k + 2) if price > 0 else 0, max(paise(price), 0), 3)
         for prices in (
             [quote.bid - contract.tick * k for k in range(DEPTH)],
             [quote.ask + contract.tick * k for k in range(DEPTH)],
@@ -193,8 +195,9 @@ def _message(packets: list[bytes]) -> bytes:
     return struct.pack(">H", len(packets)) + b"".join(parts)
 
 
-def _paise(rupees: object) -> int:
-    return round(float(str(rupees)) * 100)
+def paise(rupees: Decimal) -> int:
+    """Whole paise; half a paisa, which no tick has, goes to the even one."""
+    return int(rupees.quantize(PAISA).scaleb(2))
 
 
 def _update(order: Order) -> dict[str, Any]:

@@ -309,8 +309,13 @@ def _contract_quote(
     }
 
 
+def index_level(exchange: Exchange, name: str, t: float) -> Decimal:
+    """An index in whole paise at unix second ``t``: the same in every answer and packet."""
+    return Decimal(str(round(exchange.market.spot(name, t), 2)))
+
+
 def _index_quote(exchange: Exchange, name: str, path: str, t: float) -> dict[str, object]:
-    last = round(exchange.market.spot(name, t), 2)
+    last = index_level(exchange, name, t)
     row: dict[str, object] = {
         "instrument_token": UNDERLYINGS[name].kite_token,
         "last_price": last,

@@ -24,7 +24,7 @@ from brokers.feedloop import feed_loop
 from brokers.models import FeedAccount
 from brokers.prices import Touchline, get_prices
 from brokers.registry import get_adapter
-from brokers.simulator.kite_stream import MOST, packet
+from brokers.simulator.kite_stream import MOST, packet, paise
 from brokers.tests.factories import make_feed
 from brokers.tests.simulator_house import TEN_O_CLOCK, House
 from brokers.tests.test_simulator_server import Running
@@ -162,6 +162,37 @@ def test_the_simulators_packets_say_what_its_quote_calls_say() -> None:
         row = adapter.parse_quotes(answer, keys, {"k": name}).quotes["k"]
         assert (line.last, line.bid, line.ask) == (row.last_price, row.bid, row.ask)
         assert (line.at, line.traded_at) == (row.at, row.traded_at)
+
+
+def test_an_index_between_two_paise_was_a_paisa_off_in_its_packets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Rupees by float: 24800.005 * 100 is rounded to 2480000, and the quote call said .01."""
+    house = House()
+    adapter = get_adapter("zerodha")
+    index = BrokerInstrument("NSE", "NIFTY 50", "256265")
+    ((keys, request),) = adapter.quotes(Session("AB1234", "apikey", "x"), {"k": index})
+    for level in (24800.005, 24800.015, 24800.025):
+        monkeypatch.setattr(house.exchange.market, "spot", lambda name, t, now=level: now)
+        packed = packet(house.exchange, int(index.token), "ltp")
+        assert packed is not None
+        (line,) = read(frame(packed))
+        _, body = house.kite(request.method, request.path)
+        house.forward(1)  # one quote call a second
+        answer = HttpResponse(200, {}, json.dumps(body).encode())
+        row = adapter.parse_quotes(answer, keys, {"k": index}).quotes["k"]
+        assert line.last == row.last_price == Decimal(str(round(level, 2)))
+
+
+def test_every_tick_is_its_paise_to_the_last() -> None:
+    for tick in (Decimal("0.05"), Decimal("0.10"), Decimal("0.20")):
+        in_paise = int(tick * 100)
+        assert all(paise(tick * count) == in_paise * count for count in range(50_000))
+
+
+@given(st.integers(0, 2**31 - 1))
+def test_whatever_a_packet_can_hold_is_exact(whole: int) -> None:
+    assert paise(Decimal(whole).scaleb(-2)) == whole
 
 
 @pytest.fixture

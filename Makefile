@@ -22,6 +22,8 @@ BENCHMARKS := arming billing fanout scale console
 
 # In this order, because the longest days are the executor's and the week's.
 PROCESS_TESTS := clients execution subscriptions quantleap brokers
+# The newcomer's morning first: it takes three minutes, nearly all of them waiting.
+BROWSER_TESTS := clients/demo execution subscriptions marketplace quantleap partners brokers
 
 ROUNDS ?= 20
 PORTFOLIOS ?= 200
@@ -86,7 +88,8 @@ test-process: $(DEVELOP)
 		$(COVER) $(PROCESS_TESTS)
 
 browser: $(DEVELOP) ## Drive the pages in the system's headless Chromium
-	$(BIN)/pytest -n 0 -p no:randomly -m browser
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -p no:randomly -m browser \
+		$(BROWSER_TESTS)
 
 lint: $(DEVELOP) ## Formatting, types, import directions, migrations, deploy checks, OpenAPI
 	$(BIN)/ruff check .

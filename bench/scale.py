@@ -1,4 +1,6 @@
-"""Five thousand accounts of four legs: how soon after the bought legs' fills the sold ones leave.
+"""A thousand accounts of four legs: how soon after the bought legs' fills the sold ones leave.
+
+Five thousand on two executors are the aim, and not reached (docs/performance.md): ``--accounts``.
 
 ``python -m bench.scale`` starts an installation of its own below ``var/bench`` with two executors
 in two processes. Its broker answers every order after 150 ms, and the order is filled then. Bought
@@ -25,7 +27,7 @@ from bench import figures
 from bench.figures import Lateness, Target
 from bench.house import VAR, House
 
-ACCOUNTS: Final = 5000
+ACCOUNTS: Final = 1000
 EXECUTORS: Final = 2
 ANSWER_AFTER: Final = 0.150
 #: Ten thousand connections and five thousand websockets are opened in this time.

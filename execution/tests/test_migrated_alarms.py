@@ -44,7 +44,7 @@ CARRIED: Mapping[str, str] = {
 }
 ARMED = dt.datetime(2026, 9, 8, 3, 48, tzinfo=dt.UTC)
 #: Which instants a row has -> which of them its alarm was raised at, in minutes after ``ARMED``.
-INSTANTS = (
+INSTANTS: tuple[tuple[dict[str, int], int], ...] = (
     ({}, 0),
     ({"committed_at": 2}, 2),
     ({"committed_at": 2, "entered_at": 3}, 3),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import logging
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from execution.engine import loading
 from execution.engine.deciding import decide_trigger, prices_of
+from execution.engine.spells import About, Spells
 from execution.live import LiveRun
 from execution.pricing import mark
 from execution.risk import trigger
@@ -28,6 +30,8 @@ class RiskDesk:
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
+        self._unquoted = Spells(logging.ERROR, "risk_without_quotes", "risk_with_quotes_again")
+        self._unpriced = Spells(logging.WARNING, "risk_without_price", "risk_with_price_again")
 
     async def loop(self) -> None:
         """Look once a second, for ever."""
@@ -47,12 +51,16 @@ class RiskDesk:
         held = [run for run in executor.runs.values() if self.holds(run)]
         now = executor.now()
         coming = {run.strategy.underlying for run in executor.runs.values() if self._near(run, now)}
-        contracts = {
-            run.resolved[key].contract_id
+        watched = [
+            (run, key)
             for run in held
             for key, watch in run.watches.items()
             if not watch.triggered and key in run.resolved
-        }
+        ]
+        contracts = {run.resolved[key].contract_id for run, key in watched}
+        self._unpriced.end_others([_about(run, key) for run, key in watched])
+        if not contracts:
+            self._unquoted.end()
         if not contracts and not coming:
             return
         market = await executor.feeds.run(
@@ -60,9 +68,10 @@ class RiskDesk:
         )
         oldest = market.at - dt.timedelta(seconds=executor.timing.quote_age_risk)
         fresh = {key: quote for key, quote in market.quotes.items() if quote.at >= oldest}
-        if len(fresh) < len(contracts):
-            missing = len(contracts) - len(fresh)
-            log.error("risk_without_quotes", missing=missing, trouble=market.trouble)
+        if missing := contracts - fresh.keys():
+            self._unquoted.begin(missing=len(missing), trouble=market.trouble)
+        else:
+            self._unquoted.end()
         for run in held:
             for leg_key, quote in prices_of(run, fresh).items():
                 watch = run.watches.get(leg_key)
@@ -70,8 +79,9 @@ class RiskDesk:
                 if watch is None:
                     continue
                 if worth is None:  # an old trade under a book with one side: no rule can be judged
-                    log.warning("risk_without_price", run=run.public_id, leg=leg_key)
+                    self._unpriced.begin(_about(run, leg_key))
                     continue
+                self._unpriced.end(_about(run, leg_key))
                 run.priced_mono[leg_key] = clock.monotonic()
                 kind = trigger(watch, worth.price)
                 if kind is None:
@@ -112,3 +122,7 @@ class RiskDesk:
             if execution is not None and not execution.exit_reason:
                 execution.exit_reason = reason or "EXIT_REQUESTED"
                 executor.rounds.touch([execution])
+
+
+def _about(run: LiveRun, leg_key: str) -> About:
+    return ("run", run.public_id), ("leg", leg_key)

@@ -18,6 +18,9 @@ settings.register_profile("execution", deadline=None, suppress_health_check=[Hea
 settings.load_profile("execution")
 
 if TYPE_CHECKING:
+    from django.test import Client
+
+    from execution.tests.consoleday import Day
     from execution.tests.house import House, SimulatorThread
 
 
@@ -64,3 +67,19 @@ def executor() -> Iterator[Callable[[], Any]]:
     yield start
     for host in hosts:
         host.stop()
+
+
+@pytest.fixture
+def day(db: None) -> Day:
+    """A run of today, for the console's pages."""
+    from execution.tests.consoleday import Day
+
+    return Day()
+
+
+@pytest.fixture
+def staff(db: None) -> Client:
+    """Somebody who may do everything in the console."""
+    from execution.tests.consoleday import login
+
+    return login(superuser=True)

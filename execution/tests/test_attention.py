@@ -10,31 +10,14 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from execution.attention import (
-    MOST_ORDERS,
-    Matter,
-    asked,
-    matters,
-    newest_of_each,
-    unanswered,
-)
+from execution.attention import MOST_ORDERS, Matter, asked, matters, newest_of_each, unanswered
 from execution.models import Alarm, Execution, OrderIntent
+from execution.tests.consoleday import ATTENTION, Day, get
 from execution.tests.rows import enter, make_alarm, make_execution
-from execution.tests.test_admin import ATTENTION, Day, get, login
 from quantleap.core import clock
 from quantleap.core.console import page_of
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def day() -> Day:
-    return Day()
-
-
-@pytest.fixture
-def staff() -> Client:
-    return login(superuser=True)
 
 
 def execution_of(day: Day, state: str = "FILLED") -> Execution:

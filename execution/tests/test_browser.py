@@ -19,8 +19,8 @@ from execution.models import (
     Run,
     ShardLease,
 )
+from execution.tests.consoleday import Day, list_of, missed_by_all
 from execution.tests.rows import make_alarm
-from execution.tests.test_admin import Day, list_of, missed_by_all
 from quantleap.core import clock
 from quantleap.core.console import page_of
 from quantleap.core.tests.browser import fits, logged_in, shoot

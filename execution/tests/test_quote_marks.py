@@ -19,9 +19,9 @@ from execution.models import LegWatch, Run, RunDecision
 from execution.plan import ResolvedLeg
 from execution.pricing import LAST, MID, Mark, mark
 from execution.risk import Watch, trigger
+from execution.tests.consoleday import get, login
 from execution.tests.inmemory import live_run
 from execution.tests.strategies import ticks
-from execution.tests.test_admin import get, login
 from execution.tests.test_races import run, subscription
 from marketplace.models import FreezeQuantity, Underlying
 from marketplace.ports import QUOTES, Need, Quote

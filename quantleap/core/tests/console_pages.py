@@ -31,7 +31,7 @@ from brokers.models import BrokerAccount, ContractListImport, LoginAttempt
 from brokers.tests.factories import make_feed
 from execution.models import ExecutorNode, ShardLease
 from execution.services import engage_kill_switch, release_kill_switch
-from execution.tests.test_admin import Day
+from execution.tests.consoleday import Day
 from marketplace.models import Strategy, Template
 from marketplace.services import close_to_new, withdraw
 from marketplace.tests.factories import load_test_contracts, make_short_straddle, make_template

@@ -1,0 +1,53 @@
+"""The console's executions and orders, each on its page."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+from execution.models import Execution, OrderIntent
+from execution.tests.consoleday import Day, get, list_of
+from execution.tests.rows import make_execution
+from quantleap.core.console import page_of
+
+pytestmark = pytest.mark.django_db
+
+
+def test_an_execution_shows_its_orders_and_what_was_closed_outside(day: Day, staff: Client) -> None:
+    day.fill(1)
+    execution = Execution.objects.get(status="CLOSED")
+    entry = execution.intents.order_by("pk")[0]
+    execution.closed_outside = {entry.leg_key: -65}
+    execution.save()
+    text = get(staff, page_of(execution))
+    for intent in execution.intents.all():
+        assert intent.tag in text
+    assert f"65 units of {entry.symbol} were closed outside" in text
+    assert execution.subscription.customer.email in text
+
+
+def test_a_tag_finds_its_order_whichever_send_it_names(day: Day, staff: Client) -> None:
+    day.fill(1)
+    wanted, other = OrderIntent.objects.order_by("pk")[:2]
+    text = get(staff, list_of(OrderIntent), q=f"Q{wanted.code.lower()}3")
+    assert wanted.tag in text
+    assert other.tag not in text
+    assert wanted.tag in get(staff, list_of(OrderIntent), q=wanted.broker_order_id)
+
+
+@pytest.mark.parametrize(
+    ("cause", "message", "said"),
+    [
+        ("MARGIN", "RMS: no margin", "The broker&#x27;s own words: RMS: no margin"),
+        ("NO_QUOTE", "no fresh level of NIFTY", "no fresh level of NIFTY"),
+        ("CONTRACT_LIST", "one expiry has one lot", "one expiry has one lot"),
+    ],
+)
+def test_our_own_sentence_was_shown_as_the_brokers_own_words(
+    staff: Client, day: Day, cause: str, message: str, said: str
+) -> None:
+    (subscription,) = day.subscribers(1)
+    execution = make_execution(day.run, subscription, "MISSED", cause=cause, message=message)
+    page = get(staff, page_of(execution)).replace("'", "&#x27;")
+    assert f'<p class="ql-muted">{said}</p>' in page
+    assert ("own words" in page) == (cause == "MARGIN")

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Protocol
 
+from brokers.instrument_rows import InstrumentStream
 from brokers.pace import Window
 
 
@@ -337,88 +337,6 @@ class QuoteRead:
     quotes: Mapping[str, QuoteRow] = field(default_factory=dict)
     cause: Cause | None = None
     message: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class InstrumentRow:
-    """One contract of a broker's instrument file, normalised.
-
-    ``tick_size`` and ``strike`` in rupees, ``lot_size`` in units. ``option_type`` is CE, PE or FUT
-    (strike 0 for FUT). ``symbol`` and ``token`` are the broker's own names.
-    """
-
-    exchange: str
-    underlying: str
-    expiry: dt.date
-    strike: Decimal
-    option_type: str
-    lot_size: int
-    tick_size: Decimal
-    symbol: str
-    token: str
-    exchange_token: str
-
-
-@dataclass(frozen=True, slots=True)
-class UnknownProduct:
-    """A contract line whose product code we do not know; ``exchange`` and ``code`` as listed."""
-
-    exchange: str
-    code: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """A list that cannot be read from here on, and why."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class UnknownColumn:
-    """A name in a list's first line that nobody told us about."""
-
-    name: str
-
-
-#: What a line of an instrument file turns out to be; None is a broken one.
-Listed = InstrumentRow | UnknownProduct | UnknownColumn | Unreadable | None
-
-
-class InstrumentStream(Iterator[InstrumentRow]):
-    """The usable rows of an instrument file as they are read, and what else there was.
-
-    ``read`` counts lines about index derivatives, ``skipped`` those of them that were broken
-    (blank, unparseable), ``unknown`` the lines of product codes that are not in our tables, by
-    exchange and code, ``unknown_columns`` the names in the first line that are not in our tables.
-    ``problem`` says why the file as a whole cannot be read, if so. All are final at exhaustion.
-    """
-
-    def __init__(self, listed: Iterator[Listed]) -> None:
-        """``listed`` says of each line what it is."""
-        self._listed = listed
-        self.read = 0
-        self.skipped = 0
-        self.unknown: Counter[tuple[str, str]] = Counter()
-        self.unknown_columns: list[str] = []
-        self.problem = ""
-
-    def __next__(self) -> InstrumentRow:
-        for line in self._listed:
-            if isinstance(line, UnknownProduct):
-                self.unknown[(line.exchange, line.code)] += 1
-                continue
-            if isinstance(line, UnknownColumn):
-                self.unknown_columns.append(line.name)
-                continue
-            if isinstance(line, Unreadable):
-                self.problem = line.reason
-                break
-            self.read += 1
-            if line is not None:
-                return line
-            self.skipped += 1
-        raise StopIteration
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from brokers import wire
-from brokers.base import UnknownColumn, Unreadable
+from brokers.instrument_rows import UnknownColumn, Unreadable
 
 Row = Mapping[str, str]
 #: Names in a first line that are told; a line of a thousand fields is no header.

@@ -22,7 +22,6 @@ from brokers.base import (
     Credentials,
     HttpRequest,
     HttpResponse,
-    InstrumentStream,
     LoginResult,
     NetPosition,
     OrderReport,
@@ -38,6 +37,7 @@ from brokers.base import (
     Session,
     Side,
 )
+from brokers.instrument_rows import InstrumentStream
 from brokers.orders import check_change, check_order
 from brokers.pace import ORDER_CALLS, Window
 from brokers.paper.book import PaperBook, QuoteOf

@@ -16,8 +16,8 @@ from decimal import Decimal
 from django.db import transaction
 from django.db.models import Count, Max
 
-from brokers.base import InstrumentRow
 from brokers.errors import InstrumentFileError
+from brokers.instrument_rows import InstrumentRow
 from brokers.models import BrokerInstrument, ContractListImport
 from brokers.registry import get_adapter
 from brokers.underlyings import INDEX_NAMES

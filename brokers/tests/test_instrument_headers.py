@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokers.base import InstrumentStream
 from brokers.errors import InstrumentFileError
+from brokers.instrument_rows import InstrumentStream
 from brokers.registry import get_adapter
 from brokers.services.instruments import import_instruments
 from marketplace.tests.factories import load_reference_data

@@ -21,7 +21,6 @@ from brokers.base import (
     Credentials,
     HttpRequest,
     HttpResponse,
-    InstrumentStream,
     LoginResult,
     OrderRequest,
     OwnerRead,
@@ -33,6 +32,7 @@ from brokers.base import (
     Session,
     Side,
 )
+from brokers.instrument_rows import InstrumentStream
 from brokers.orders import check_change, check_order
 from brokers.pace import Window
 from brokers.zebu import instruments, parsing

@@ -20,7 +20,6 @@ from brokers.base import (
     Credentials,
     HttpRequest,
     HttpResponse,
-    InstrumentStream,
     LoginResult,
     OrderRequest,
     OrderType,
@@ -32,6 +31,7 @@ from brokers.base import (
     SendResult,
     Session,
 )
+from brokers.instrument_rows import InstrumentStream
 from brokers.orders import check_change, check_order
 from brokers.pace import ORDER_CALLS, Call, Window
 from brokers.zerodha import instruments, parsing

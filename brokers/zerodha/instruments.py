@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 from brokers import wire
-from brokers.base import InstrumentRow, Listed, UnknownColumn, UnknownProduct, Unreadable
+from brokers.instrument_rows import InstrumentRow, Listed, UnknownColumn, UnknownProduct, Unreadable
 from brokers.listing import Row, read_rows
 from brokers.underlyings import KITE_PRODUCTS
 

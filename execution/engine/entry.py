@@ -27,7 +27,12 @@ from execution.engine.deciding import (
     decide_entry,
     decide_missed,
 )
-from execution.engine.writing import EntryPlan, commit_entries, insert_intents_late, miss_armed
+from execution.engine.entrywriting import (
+    EntryPlan,
+    commit_entries,
+    insert_intents_late,
+    miss_armed,
+)
 from execution.exitprices import FEED
 from execution.live import LiveExecution, LiveIntent, LiveRun
 from execution.plan import PlanError, PlannedOrder, plan_entry

@@ -7,7 +7,7 @@ or not at all.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import Any
@@ -16,7 +16,6 @@ from django.db import connection, transaction
 from psycopg.types.json import Jsonb
 
 from execution import events
-from execution.alarms import UNWRITABLE
 from execution.engine import facts, leases, sqlbatch
 from execution.engine.alarmwriting import (
     Cleared,
@@ -379,143 +378,3 @@ def _update_statuses(cursor: Any, rows: Sequence[tuple[Any, ...]]) -> list[int]:
         arrays,
     )
     return [row[0] for row in cursor.fetchall()]
-
-
-@dataclass(slots=True)
-class EntryPlan:
-    """One subscriber's entry as computed at T-2 s: intents, or why there are none."""
-
-    execution: LiveExecution
-    intents: list[LiveIntent] = field(default_factory=list)
-    cause: str = ""
-    message: str = ""
-    status: str = "FAILED"
-
-
-def commit_entries(
-    plans: Sequence[EntryPlan],
-    *,
-    owner: str,
-    tokens: Mapping[int, int],
-    now: dt.datetime,
-    only_claim: bool = False,
-) -> frozenset[int]:
-    """The commit before T: ``ARMED -> COMMITTED`` and all intents, in one transaction (I2, I7).
-
-    Returns the ids of the executions that are committed; whoever paused first is not among them.
-    Plans without intents become FAILED (or MISSED) and are told of. A plan that the database
-    refuses becomes FAILED and needs attention; the others are committed without it.
-    """
-
-    def attempt(part: Sequence[EntryPlan]) -> frozenset[int]:
-        return _commit_entries(part, owner=owner, tokens=tokens, now=now, only_claim=only_claim)
-
-    apart = write_apart(plans, attempt)
-    if apart.culprits:
-        refused = [
-            Refused("entry", plan.execution.id, "", message) for plan, message in apart.culprits
-        ]
-        for plan, message in apart.culprits:
-            plan.intents, plan.status = [], "FAILED"
-            plan.cause, plan.message = UNWRITABLE, message
-        failed = write_apart([plan for plan, _ in apart.culprits], attempt)
-        apart.results += failed.results
-        ask_for_a_person(refused, owner=owner, tokens=tokens, now=now)
-    return frozenset().union(*apart.results)
-
-
-def _commit_entries(
-    plans: Sequence[EntryPlan],
-    *,
-    owner: str,
-    tokens: Mapping[int, int],
-    now: dt.datetime,
-    only_claim: bool,
-) -> frozenset[int]:
-    with transaction.atomic(), connection.cursor() as cursor:
-        shards = leases.hold(cursor, owner=owner, tokens=tokens)
-        ready = [p for p in plans if p.intents and p.execution.shard in shards]
-        cursor.execute(
-            """
-            UPDATE execution_execution SET status = 'COMMITTED', committed_at = %s
-             WHERE id = ANY(%s) AND status = 'ARMED' RETURNING id
-            """,
-            [now, [plan.execution.id for plan in ready]],
-        )
-        committed = frozenset(row[0] for row in cursor.fetchall())
-        if not only_claim:
-            insert_intents(
-                cursor,
-                [
-                    (plan.execution, intent)
-                    for plan in ready
-                    if plan.execution.id in committed
-                    for intent in plan.intents
-                ],
-            )
-        refused = [
-            StatusChange(plan.execution, plan.status, plan.cause, plan.message)
-            for plan in plans
-            if not plan.intents and plan.execution.shard in shards
-        ]
-        write_statuses(cursor, refused, now=now)
-    return committed
-
-
-def miss_armed(
-    run_id: int,
-    executions: Collection[LiveExecution],
-    cause: str,
-    *,
-    owner: str,
-    tokens: Mapping[int, int],
-    now: dt.datetime,
-    message: str = "",
-) -> frozenset[int]:
-    """ARMED executions whose grace is over, or whose run cannot be priced: MISSED, and told.
-
-    ``message`` says more than the cause does, to staff.
-    """
-
-    def attempt(part: Sequence[LiveExecution]) -> frozenset[int]:
-        return _miss_armed(run_id, part, cause, owner=owner, tokens=tokens, now=now, words=message)
-
-    apart = write_apart(list(executions), attempt)
-    if apart.culprits:
-        refused = [Refused("status", one.id, "", words) for one, words in apart.culprits]
-        ask_for_a_person(refused, owner=owner, tokens=tokens, now=now)
-    return frozenset().union(*apart.results)
-
-
-def _miss_armed(
-    run_id: int,
-    executions: Sequence[LiveExecution],
-    cause: str,
-    *,
-    owner: str,
-    tokens: Mapping[int, int],
-    now: dt.datetime,
-    words: str,
-) -> frozenset[int]:
-    with transaction.atomic(), connection.cursor() as cursor:
-        shards = leases.hold(cursor, owner=owner, tokens=tokens)
-        cursor.execute(
-            """
-            SELECT id FROM execution_execution
-             WHERE run_id = %s AND id = ANY(%s) AND status = 'ARMED' ORDER BY id FOR UPDATE
-            """,
-            [run_id, [execution.id for execution in executions]],
-        )
-        armed = {row[0] for row in cursor.fetchall()}
-        changes = [
-            StatusChange(execution, "MISSED", cause, words)
-            for execution in executions
-            if execution.shard in shards and execution.id in armed
-        ]
-        return write_statuses(cursor, changes, now=now)
-
-
-def insert_intents_late(rows: Sequence[tuple[LiveExecution, LiveIntent]]) -> None:
-    """Only for the sabotage that switches I2 off: intents written after they were sent."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        insert_intents(cursor, rows)

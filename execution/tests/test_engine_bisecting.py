@@ -16,14 +16,8 @@ from brokers.base import BrokerInstrument, Side
 from execution import live
 from execution.engine import leases, loading
 from execution.engine.bisecting import write_apart
-from execution.engine.writing import (
-    Batch,
-    EntryPlan,
-    StatusChange,
-    commit_entries,
-    miss_armed,
-    write,
-)
+from execution.engine.entrywriting import EntryPlan, commit_entries, miss_armed
+from execution.engine.writing import Batch, StatusChange, write
 from execution.live import LiveExecution, LiveIntent
 from execution.models import Alarm, Execution, OrderIntent, Run
 from execution.tests.factories import make_accounts, make_partner, subscribe_accounts

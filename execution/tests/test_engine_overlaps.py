@@ -11,9 +11,9 @@ import pytest
 
 from brokers.models import BrokerAccount
 from execution.engine.entry import EntryDesk
+from execution.engine.entrywriting import EntryPlan
 from execution.engine.executor import Executor
 from execution.engine.timing import from_settings
-from execution.engine.writing import EntryPlan
 from execution.models import Alarm, Execution, OrderIntent
 from execution.tests.factories import subscribe_accounts
 from execution.tests.house import House, assert_filled, open_at_brokers, runs_closed, wait_until

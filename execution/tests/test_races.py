@@ -18,7 +18,7 @@ from django.db import connection, transaction
 from brokers.services.accounts import remove_account
 from execution import arming, services
 from execution.engine import leases
-from execution.engine.writing import EntryPlan, commit_entries
+from execution.engine.entrywriting import EntryPlan, commit_entries
 from execution.models import Execution, Run
 from execution.tests.factories import make_accounts, make_partner, subscribe_accounts
 from marketplace.tests.factories import load_test_contracts, make_iron_condor

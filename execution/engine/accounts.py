@@ -126,10 +126,10 @@ class Accounts:
             loop=loop,
             deadlines=self._deadlines,
             places=self._places,
-            may_send=rounds.may_send,
-            on_sent=rounds.on_sent,
-            on_answer=rounds.on_answer,
-            on_not_sent=rounds.on_not_sent,
+            may_send=rounds.sending.may_send,
+            on_sent=rounds.sending.on_sent,
+            on_answer=rounds.sending.on_answer,
+            on_not_sent=rounds.sending.on_not_sent,
         )
 
     async def _feed_quotes(self, contract_ids: Collection[int]) -> Mapping[int, Quote]:
@@ -236,10 +236,10 @@ class Accounts:
             places=self._places,
             loop=loop,
             deadlines=self._deadlines,
-            may_send=rounds.may_send,
-            on_sent=rounds.on_sent,
-            on_answer=rounds.on_answer,
-            on_not_sent=rounds.on_not_sent,
+            may_send=rounds.sending.may_send,
+            on_sent=rounds.sending.on_sent,
+            on_answer=rounds.sending.on_answer,
+            on_not_sent=rounds.sending.on_not_sent,
             on_late=self._executor.thaws.left_late,
         )
 

@@ -260,7 +260,7 @@ class ClosingDesk:
                 execution.intents.append(intent)
                 executor.hold(intent)
                 facts.ordered(execution, intent)
-                executor.rounds.dispatch(intent)
+                executor.rounds.sending.dispatch(intent)
 
     def _hold_refused(self, exits: Sequence[Exit], written: Written) -> None:
         """An exit that the database will not take cannot be sent (I2): a person was asked, and it

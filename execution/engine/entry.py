@@ -297,7 +297,7 @@ class EntryDesk:
         missing = [
             intent
             for intent in plan.intents
-            if not self._executor.rounds.prepare(execution, intent)
+            if not self._executor.rounds.sending.prepare(execution, intent)
         ]
         if missing:
             plan.intents, plan.cause = [], "NO_CONTRACT"
@@ -394,7 +394,7 @@ class EntryDesk:
             for intent in plan.intents:
                 if intent.state == live.SENDING:
                     channel.load(intent)
-                    if self._executor.rounds.sabotage_twice(intent):
+                    if self._executor.rounds.sending.sabotage_twice(intent):
                         channel.load(intent)
         return list(loaded.values())
 
@@ -402,7 +402,7 @@ class EntryDesk:
         """The session went between the planning and the commit: named, and not sent for ever."""
         cause = self._executor.accounts.problems.get(plan.execution.account_id, "")
         for intent in plan.intents:
-            self._executor.rounds.on_not_sent(intent, cause or "SESSION_EXPIRED")
+            self._executor.rounds.sending.on_not_sent(intent, cause or "SESSION_EXPIRED")
 
     @staticmethod
     def _rotated(committed: Sequence[EntryPlan]) -> list[EntryPlan]:
@@ -449,7 +449,7 @@ class EntryDesk:
 
     def _fire(self, shots: Sequence[Shot]) -> None:
         """What does not leave here its channel looks at once more: it leaves then, or is named."""
-        may_still_send = self._executor.rounds.may_still_send
+        may_still_send = self._executor.rounds.sending.may_still_send
         for shot in shots:
             now = clock.monotonic()
             if not may_still_send(shot.intent, shot.run, now):

@@ -141,7 +141,7 @@ class BookPoller:
                 outcome.become_unknown(intent, now)
                 self._executor.rounds.changed(intent)
             elif self._is_stranded(intent):
-                self._executor.rounds.on_not_sent(intent, "BROKER_DOWN")
+                self._executor.rounds.sending.on_not_sent(intent, "BROKER_DOWN")
             if intent.state in AT_THE_BOOK:
                 actor = self._executor.actors.at(intent.account_id)
                 if actor is not None:
@@ -163,7 +163,7 @@ class BookPoller:
             return False
         channel = executor.accounts.channels.get(intent.account_id)
         waits = channel is not None and channel.holds(intent)
-        return not waits and not executor.rounds.is_fenced(intent)
+        return not waits and not executor.rounds.sending.is_fenced(intent)
 
     async def _open_missing(self, waiting: Mapping[Actor, Sequence[LiveIntent]]) -> None:
         """Look again for the sessions of rows that have none, of all of them at once."""

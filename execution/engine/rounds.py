@@ -1,4 +1,4 @@
-"""One round: ask what is next, write it, act on what the database granted. The only sender.
+"""One round: ask what is next, write it, act on what the database granted.
 
 All of it runs in the executor's loop thread; only the writing itself leaves it.
 """
@@ -14,32 +14,24 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from brokers.base import BrokerInstrument, OrderRequest, Outcome, Product, SendResult
-from brokers.registry import get_adapter
 from execution import live, outcome
-from execution.alarms import SELF_TRADE, UNWRITABLE, Alarm
-from execution.engine import facts, sabotage
+from execution.alarms import UNWRITABLE, Alarm
+from execution.engine import facts
 from execution.engine.alarming import AlarmDesk
-from execution.engine.channel import EARLY
 from execution.engine.closing import ClosingDesk
 from execution.engine.crossing import CrossingDesk
 from execution.engine.refusals import REFUSED_AGAIN
-from execution.engine.transport import Answer, serialise
+from execution.engine.sending import SendDesk
 from execution.engine.writing import Batch, StatusChange, Written, write
-from execution.gate import why_not_enter, why_not_leave
 from execution.live import LiveExecution, LiveIntent, LiveRun
 from execution.moments import Agenda, Phase, next_moment, phase
-from execution.pacing import Call
 from execution.progress import (
-    CONTROL_UNREACHABLE,
-    SESSION_OVER,
     ExitOrder,
     Situation,
     Steps,
     next_steps,
 )
-from execution.tags import MAX_SENDS, make_tag
-from execution.throttling import next_try
+from execution.tags import make_tag
 from quantleap.core import clock
 
 if TYPE_CHECKING:
@@ -77,14 +69,12 @@ class Rounds:
         #: Whether a round for many is under way (any thread may ask).
         self.is_busy = False
         self._dirty: dict[str, LiveIntent] = {}
-        self._sent: list[tuple[LiveIntent, float]] = []
         self._wake = asyncio.Event()
-        self._fenced: dict[str, tuple[LiveIntent, int]] = {}
         self.alarms = AlarmDesk()
         self._refused_until: dict[int, float] = {}
         self.closing = ClosingDesk(executor)
         self.crossing = CrossingDesk(executor)
-        self._twice: LiveIntent | None = None
+        self.sending = SendDesk(executor, self.crossing, self.changed)
 
     # -- noticing ----------------------------------------------------------------------------
     def touch(self, executions: Iterable[LiveExecution]) -> None:
@@ -139,7 +129,7 @@ class Rounds:
         Not for everybody: 5,000 executions took 76 ms of every 250, and every order had to wait for
         that. One part in twenty is asked for anyhow, so that nothing is forgotten for long.
         """
-        self._unfence()
+        self.sending.unfence()
         executor = self._executor
         now, now_mono = executor.now(), clock.monotonic()
         for run_id in set(self._phases) - executor.runs.keys():
@@ -184,7 +174,7 @@ class Rounds:
         Seen with 500 accounts on a busy machine: the answers of the bought legs took a second to be
         written, and the sold legs, whose fills had come meanwhile, left only after that.
         """
-        self._note_sent()
+        self._dirty.update((intent.code, intent) for intent in self.sending.note_sent())
         touched, dirty = self._take()
         self.is_busy = len(touched) >= MANY
         try:
@@ -350,7 +340,7 @@ class Rounds:
                 intent.sends += 1
                 intent.tag = tag
                 intent.due_at = now
-                self.dispatch(intent)
+                self.sending.dispatch(intent)
         refused = {one.execution_id for one in written.refused if one.what == "status"}
         for change in batch.statuses:
             execution = change.execution
@@ -368,119 +358,9 @@ class Rounds:
             else:
                 self.touch([execution])
 
-    # -- sending -----------------------------------------------------------------------------
-    def dispatch(self, intent: LiveIntent) -> None:
-        """Send an order whose SENDING row is committed."""
-        execution = self._executor.executions.get(intent.execution_id)
-        if execution is None:
-            return
-        if not self.prepare(execution, intent) or not self._executor.accounts.submit(
-            execution, intent
-        ):
-            self.on_not_sent(intent, self._executor.accounts.problems.get(intent.account_id, ""))
-
-    def prepare(self, execution: LiveExecution, intent: LiveIntent) -> bool:
-        """Serialise the intent's next send; False when its account has no channel."""
-        channel = self._executor.accounts.channels.get(execution.account_id)
-        name = self._executor.accounts.instrument(execution.broker, intent.contract_id)
-        if channel is None or name is None:
-            return False
-        intent.instrument = name
-        request = channel.adapter.place_order(channel.session, order_request(intent, name))
-        intent.raw = serialise(request, channel.target)
-        return True
-
-    def may_send(self, intent: LiveIntent, now_mono: float) -> str:
-        """'' when this order may leave now, else why not. Asked at the last moment (I5, I7)."""
-        executor = self._executor
-        if intent is self._twice:
-            return ""
-        if not executor.owns_at(intent.shard, now_mono):
-            return "FENCED"
-        execution = executor.executions.get(intent.execution_id)
-        if execution is None or intent.state != live.SENDING or intent.sends > MAX_SENDS:
-            return "STALE"
-        run = execution.run
-        if intent.purpose != live.ENTRY:
-            if clock.timestamp() >= run.closes_unix:
-                return SESSION_OVER
-            kept = why_not_leave(execution, intent, now_mono)
-            return kept or self.crossing.why_wait(execution, intent, now_mono)
-        kept = why_not_enter(execution, intent) or self._why_not_now(run, now_mono)
-        if kept == "GRACE_OVER" and self.crossing.is_waiting(execution, intent):
-            return SELF_TRADE
-        return kept or self.crossing.why_wait(execution, intent, now_mono)
-
-    def may_still_send(self, intent: LiveIntent, run: LiveRun, now_mono: float) -> str:
-        """:meth:`may_send` for an entry that was asked already, nothing having been awaited since:
-        what the clock, the lease and the switch say may have changed all the same."""
-        if intent is self._twice:
-            return ""
-        if not self._executor.still_owns_at(intent.shard, now_mono):
-            return "FENCED"
-        return self._why_not_now(run, now_mono)
-
-    def _why_not_now(self, run: LiveRun, now_mono: float) -> str:
-        now = clock.timestamp()
-        if now >= run.closes_unix:
-            return SESSION_OVER
-        if now < run.entry_unix and not sabotage.active(sabotage.SEND_EARLY):
-            return EARLY
-        if now > run.grace_unix:
-            return "GRACE_OVER"
-        executor = self._executor
-        return executor.control.current.blocked(
-            run.template_id, now_mono, executor.timing.control_age
-        )
-
-    def sabotage_twice(self, intent: LiveIntent) -> bool:
-        """Whether this is the one order that the sabotage sends twice, asking nobody."""
-        if self._twice is not None or not sabotage.active(sabotage.SEND_TWICE):
-            return False
-        self._twice = intent
-        return True
-
-    def on_sent(self, intent: LiveIntent, mono: float) -> None:
-        """The first byte of this send has left."""
-        intent.sent_mono = mono
-        self._sent.append((intent, clock.timestamp()))
-
-    def _note_sent(self) -> None:
-        """Bookkeeping of :meth:`on_sent` that must not cost time between two sends."""
-        for intent, unix in self._sent:
-            # Of its first send: a later one, after a refusal, says nothing about punctuality.
-            at = dt.datetime.fromtimestamp(unix, dt.UTC)
-            intent.sent_at = intent.sent_at or at
-            facts.sent(self._executor.executions.get(intent.execution_id), intent, at)
-            self._dirty[intent.code] = intent
-        self._sent.clear()
-
-    def on_not_sent(self, intent: LiveIntent, reason: str, message: str = "") -> None:
-        """Provably not sent (I3): sendable again, or missed, by reason; ``message`` in words."""
-        if reason == "STALE" or intent.state != live.SENDING:
-            return
-        if reason == "FENCED":
-            token = self._executor.tokens.get(intent.shard)
-            if token is not None:
-                self._fenced[intent.code] = (intent, token)
-            return  # somebody else's, perhaps: the row stays SENDING until we know
-        now, now_mono = self._executor.now(), clock.monotonic()
-        if reason in ("BROKER_DOWN", EARLY, CONTROL_UNREACHABLE):
-            jitter = self._executor.random.random()
-            cause = reason if reason == CONTROL_UNREACHABLE else "BROKER_DOWN"
-            outcome.not_sent(intent, cause, message, at=now, now_mono=now_mono, jitter=jitter)
-        else:
-            intent.cause = reason or "SESSION_EXPIRED"
-            outcome.finish(intent, live.MISSED, now, now_mono)
-        self.changed(intent)
-
-    def is_fenced(self, intent: LiveIntent) -> bool:
-        """Whether the fence keeps this order back."""
-        return intent.code in self._fenced
-
     async def flush(self) -> None:
         """Write what has come of the orders, and decide nothing more (before the executor ends)."""
-        self._note_sent()
+        self._dirty.update((intent.code, intent) for intent in self.sending.note_sent())
         dirty, self._dirty = self._dirty, {}
         executor = self._executor
         if dirty:
@@ -494,55 +374,6 @@ class Rounds:
             )
             self._tell(batch.results, written)
 
-    def _unfence(self) -> None:
-        """What the fence kept back may go again once the heartbeat is fresh and the lease is still
-        the same one: then nobody else owned the shard in between, and nothing was sent."""
-        for code, (intent, token) in list(self._fenced.items()):
-            now_token = self._executor.tokens.get(intent.shard)
-            if now_token == token and not self._executor.owns(intent.shard):
-                continue
-            del self._fenced[code]
-            if now_token == token and intent.state == live.SENDING:
-                intent.state = live.PLANNED
-                intent.sends -= 1
-                self.changed(intent)
-
-    def on_answer(self, intent: LiveIntent, answer: Answer) -> None:
-        """The broker answered, or the wire broke: classify, write, look at the book."""
-        channel = self._executor.accounts.channels.get(intent.account_id)
-        execution = self._executor.executions.get(intent.execution_id)
-        if answer.response is None or execution is None:
-            result = SendResult(Outcome.UNKNOWN, message=answer.error)
-        else:
-            # Not by the channel: it may have been retired while this was under way.
-            result = get_adapter(execution.broker).parse_place(answer.response)
-            if result.cause == "RATE_LIMIT" and channel is not None:
-                channel.throttled(answer.response, Call.PLACE, result.message)
-        outcome.apply_answer(
-            intent,
-            result,
-            at=self._executor.now(),
-            now_mono=answer.at,
-            jitter=self._executor.random.random(),
-            wait=self._held_still(intent, result, answer.at),
-        )
-        if intent.cause == "SESSION_EXPIRED":
-            self._executor.accounts.forget_session(intent.account_id)
-        self.changed(intent)
-        self._executor.poller.soon(intent.account_id)
-
-    def _held_still(self, intent: LiveIntent, result: SendResult, at: float) -> float:
-        """Seconds for which a broker that throttles keeps this order back."""
-        channel = self._executor.accounts.channels.get(intent.account_id)
-        if channel is None or result.cause != "RATE_LIMIT":
-            return 0.0
-        execution = self._executor.executions.get(intent.execution_id)
-        grace_left = None
-        if intent.purpose == live.ENTRY and execution is not None:
-            grace_left = execution.run.grace_unix - clock.timestamp()
-        asked = max(0.0, channel.pacer.held_until(Call.PLACE) - at)
-        return next_try(asked, sends=intent.sends, grace_left=grace_left)
-
 
 def _behind(batch: Batch) -> set[str]:
     """Results that are told after the sends that they made possible: a fact takes a moment, and the
@@ -554,15 +385,3 @@ def _behind(batch: Batch) -> set[str]:
     ids = {intent.execution_id for intent, _ in batch.sending}
     ids -= {change.execution.id for change in batch.statuses}
     return {i.code for i in batch.results if i.execution_id in ids and i.code not in sent}
-
-
-def order_request(intent: LiveIntent, name: BrokerInstrument) -> OrderRequest:
-    """What the adapter is asked to place."""
-    return OrderRequest(
-        tag=make_tag(intent.code, max(1, intent.sends)),
-        instrument=name,
-        side=intent.side,
-        quantity=intent.quantity,
-        product=Product.INTRADAY,
-        price=intent.price,
-    )

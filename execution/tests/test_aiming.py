@@ -13,7 +13,8 @@ from brokers.pace import ALL_CALLS, Pacer, Window
 from execution import live
 from execution.engine.channel import EARLY, Channel
 from execution.engine.control import Control
-from execution.engine.rounds import Rounds
+from execution.engine.crossing import CrossingDesk
+from execution.engine.sending import SendDesk
 from execution.live import LiveRun
 from execution.tests import wire
 from execution.tests.inmemory import live_intent, live_run
@@ -128,9 +129,8 @@ def asked_again(run: LiveRun, **fields: Any) -> str:
         control=SimpleNamespace(current=Control(clock.monotonic())),
     )
     executor.__dict__.update(fields)
-    rounds = Rounds.__new__(Rounds)
-    rounds._executor, rounds._twice = executor, None
-    return rounds.may_still_send(live_intent(), run, clock.monotonic())
+    sending = SendDesk(executor, CrossingDesk(executor), lambda intent: None)
+    return sending.may_still_send(live_intent(), run, clock.monotonic())
 
 
 def test_the_lease_the_clock_and_the_switch_are_asked_once_more_as_it_is_shot() -> None:

@@ -145,7 +145,7 @@ def answered(intent: live.LiveIntent, response: HttpResponse, at_mono: float) ->
         run = live_run(entry_at=clock.now(), grace_until=clock.now() + dt.timedelta(seconds=30))
         fake = wire.executor(channel, executions={1: live_execution(run)}, poller=wire.Silent())
         rounds = Rounds(fake)
-        rounds.on_answer(intent, Answer(response, "", at_mono))
+        rounds.sending.on_answer(intent, Answer(response, "", at_mono))
 
     asyncio.run(main())
 

@@ -42,7 +42,8 @@ from clients.demo.story import (
     make_story,
 )
 
-CLOCK_START: Final = dt.time(9, 16)
+#: A minute and a half before everybody is armed who has joined by then; joining takes half of it.
+CLOCK_START: Final = dt.time(9, 17)
 STAFF: Final = "staff"
 SETTINGS: Final = {"QUANTLEAP_VISIBILITY_DELAY": "4", "QUANTLEAP_LOG_LEVEL": "INFO"}
 FUNDS: Final = 50_000_000

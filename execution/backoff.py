@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+#: Seconds for which an exit may rest before it is quoted again.
+EXIT_REST_SECONDS: Final = 3.0
 EXIT_BACKOFF: Final = (0.0, 0.25, 1.0, 3.0)
 EXIT_BACKOFF_MAX: Final = 5.0
 #: A cancel that came to nothing, doubled from one to the next.

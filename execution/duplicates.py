@@ -124,7 +124,8 @@ def watch_again(intent: LiveIntent, visibility_delay: float, now_mono: float) ->
     That is what was sent again, what was given up as not there, and what that process has left
     unfinished: it may be frozen, and send when it thaws. Nobody has what was never to be sent.
     """
-    given_up = intent.state == live.MISSED and intent.cause == "BROKER_DOWN"
+    # Whatever its cause: what kept it from being sent again is noted over why it was given up.
+    given_up = intent.state == live.MISSED
     if intent.sends > 1 or (intent.sends and (given_up or not intent.is_final)):
         watch(intent, visibility_delay, now_mono)
 

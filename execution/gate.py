@@ -52,6 +52,21 @@ def why_not_leave(execution: LiveExecution, intent: LiveIntent, now_mono: float)
     return "NOT_NEEDED" if intent.quantity + _under_way(execution, intent) > held else ""
 
 
+def why_not_change(execution: LiveExecution, intent: LiveIntent, now_mono: float) -> str:
+    """'' when the exit ``intent``, which rests, may be given another price now, else the cause.
+
+    Like an exit that leaves: it must be wanted still, and all that is under way must not be more
+    than the leg holds. ``now_mono``: monotonic seconds.
+    """
+    if intent.state not in live.AT_BROKER:
+        return "STALE"
+    if now_mono - intent.granted_mono > GRANT_SECONDS:
+        return "SUPERSEDED"
+    held = -intent.side.sign * execution.open_quantity(intent.leg_key)
+    rest = intent.quantity - intent.filled_quantity
+    return "NOT_NEEDED" if rest + _under_way(execution, intent) > held else ""
+
+
 def in_the_way(intent: LiveIntent, others: Iterable[LiveIntent]) -> list[LiveIntent]:
     """Orders of ``others`` that ``intent`` would trade with, were it sent now.
 
@@ -79,7 +94,7 @@ def _is_supposed_filled(intent: LiveIntent, other: LiveIntent) -> bool:
 
 def _cross(one: LiveIntent, other: LiveIntent) -> bool:
     buy, sell = (one, other) if one.side is Side.BUY else (other, one)
-    return buy.price >= sell.price
+    return buy.reach >= sell.reach
 
 
 def _under_way(execution: LiveExecution, intent: LiveIntent) -> int:

@@ -16,6 +16,7 @@ from brokers.base import BrokerInstrument, PriceBand, Side
 from brokers.realaccount import RealAccount
 from execution.absence import AbsenceProof
 from execution.alarms import Key
+from execution.changing import Change
 from execution.plan import ResolvedLeg
 from execution.risk import Watch
 from marketplace.definition import StrategySpec
@@ -67,6 +68,8 @@ class LiveIntent:
     surplus_quantity: int = 0
     surplus_price: Decimal = Decimal(0)
     surplus_orders: str = ""
+    # other prices that were asked for while it rested, the oldest first (execution.changing)
+    changes: tuple[Change, ...] = ()
     cause: str = ""
     message: str = ""
     sent_at: dt.datetime | None = None
@@ -82,7 +85,13 @@ class LiveIntent:
     proof: AbsenceProof | None = None
     cancel_after_mono: float = 0.0
     cancel_sent_mono: float = 0.0
-    # of the first of its cancels; how many there were; the cause to note ('': it rested too long)
+    # when the newest change was asked for, answered or seen; when there was none to ask for
+    change_mono: float = 0.0
+    unchanged_mono: float = 0.0
+    # the broker's order is for another quantity than ours: somebody else changed it
+    resized: bool = False
+    # of the first of its cancels, or of the changes since one worked; how many cancels; the cause
+    # to note ('': it rested too long)
     cancel_since_mono: float = 0.0
     cancels: int = 0
     cancel_cause: str = ""
@@ -105,6 +114,13 @@ class LiveIntent:
     def is_final(self) -> bool:
         """Whether nothing can happen to this intent any more."""
         return self.state in FINAL
+
+    @property
+    def reach(self) -> Decimal:
+        """The farthest limit, rupees per unit, at which it may rest: of the changes of which nobody
+        knows whether they were applied, the one that crosses most."""
+        prices = [self.price, *(change.price for change in self.changes if change.is_open)]
+        return max(prices) if self.side is Side.BUY else min(prices)
 
     @property
     def untold(self) -> int:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator
 
 from execution.backoff import cancel_backoff
+from execution.changing import ANSWERED_WITHIN, HEARD_WITHIN
 from execution.live import LiveExecution, LiveIntent, LiveRun
 from execution.progress import CANCEL_PATIENCE, STUCK_AFTER
 from execution.untold import HANGS_AFTER, SILENT_AFTER
@@ -55,6 +56,9 @@ def _moments(intent: LiveIntent) -> Iterator[float]:
         yield intent.cancel_sent_mono + cancel_backoff(intent.cancels)
     if intent.cancel_since_mono:
         yield intent.cancel_since_mono + CANCEL_PATIENCE
+    if intent.change_mono:
+        yield intent.change_mono + HEARD_WITHIN
+        yield intent.change_mono + ANSWERED_WITHIN
     if intent.unknown_since_mono:
         for seconds in (SILENT_AFTER, HANGS_AFTER, STUCK_AFTER):
             yield intent.unknown_since_mono + seconds

@@ -10,15 +10,14 @@ import datetime as dt
 from typing import Final
 
 from brokers.base import BookState, OrderReport, Outcome, SendResult
-from execution import duplicates, live
+from execution import changing, duplicates, live
 from execution.absence import AbsenceProof
-from execution.backoff import exit_backoff, price_backoff
+from execution.backoff import EXIT_REST_SECONDS, exit_backoff, price_backoff
 from execution.live import LiveIntent
 from execution.progress import PRICE_BAND, STUCK_AFTER
 from execution.tags import MAX_SENDS
 
 RETRY_DELAYS: Final = (0.25, 1.0, 3.0)
-EXIT_REST_SECONDS: Final = 3.0
 #: Somebody changed one of our orders at the broker: it is final with what it is then.
 CHANGED_OUTSIDE: Final = "CHANGED_OUTSIDE"
 
@@ -135,12 +134,14 @@ def apply_report(
 
     A final intent is corrected only upward in fills (a late fill of a cancelled order).
     """
-    before = (intent.state, intent.filled_quantity, intent.average_price, intent.broker_order_id)
+    before = _told(intent)
     intent.seen_mono = now_mono
+    intent.resized = is_changed(intent, report)
     if intent.is_final and report.filled_quantity <= intent.filled_quantity:
         return False
     intent.broker_order_id = report.broker_order_id or intent.broker_order_id
     intent.proof = None
+    changing.note_price(intent, report.price, at=at, now_mono=now_mono)
     if report.filled_quantity >= intent.filled_quantity:
         intent.filled_quantity = min(report.filled_quantity, intent.quantity)
         intent.average_price = report.average_price
@@ -169,8 +170,19 @@ def apply_report(
             intent.cancel_after_mono = now_mono + EXIT_REST_SECONDS
         intent.cause = ""
         intent.state = live.PARTIAL if intent.filled_quantity else live.ACCEPTED
-    after = (intent.state, intent.filled_quantity, intent.average_price, intent.broker_order_id)
-    return after != before
+    return _told(intent) != before
+
+
+def _told(intent: LiveIntent) -> tuple[object, ...]:
+    """What of an intent a row of the book may move."""
+    return (
+        intent.state,
+        intent.filled_quantity,
+        intent.average_price,
+        intent.broker_order_id,
+        intent.price,
+        intent.changes,
+    )
 
 
 def is_cut_down(intent: LiveIntent, report: OrderReport) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from brokers.base import Side
-from execution import duplicates, live
+from execution import changing, duplicates, live
 from execution.alarms import DUPLICATE, EXIT_UNFILLED, PARTLY_ENTERED, UNRESOLVED, Alarm
 from execution.backoff import cancel_backoff
 from execution.hedging import leaving_together, needed_hedges
@@ -40,7 +40,8 @@ class Situation:
 
     ``entries_blocked`` is the cause ('' when entries are allowed): KILL_SWITCH or
     CONTROL_UNREACHABLE. ``entry_due`` is set from T on, ``exit_due`` from the exit time on,
-    ``session_over`` from the close of the day's session on.
+    ``session_over`` from the close of the day's session on. ``most_changes`` is how often the
+    broker lets the price of one order be changed; 0: never.
     """
 
     now_mono: float
@@ -49,6 +50,7 @@ class Situation:
     entries_blocked: str = ""
     entry_due: bool = True
     session_over: bool = False
+    most_changes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +72,13 @@ class ExitOrder:
 
 @dataclass(slots=True)
 class Steps:
-    """Everything to do for one execution, in the order: miss, cancel, send, exit, status."""
+    """Everything to do for one execution, in the order: miss, change, cancel, send, exit, status.
+
+    ``change`` are exits that rest and are to get another price.
+    """
 
     miss: list[tuple[LiveIntent, str]] = field(default_factory=list)
+    change: list[LiveIntent] = field(default_factory=list)
     cancel: list[LiveIntent] = field(default_factory=list)
     send: list[LiveIntent] = field(default_factory=list)
     exits: list[ExitOrder] = field(default_factory=list)
@@ -84,7 +90,13 @@ class Steps:
 
     def __bool__(self) -> bool:
         return bool(
-            self.miss or self.cancel or self.send or self.exits or self.status or self.alarms
+            self.miss
+            or self.change
+            or self.cancel
+            or self.send
+            or self.exits
+            or self.status
+            or self.alarms
         )
 
 
@@ -283,7 +295,8 @@ def _leave(
         order = _exit_for(execution, leg_key, quantity, more, sign, reason, situation)
         if order is not None:
             steps.exits.append(order)
-            if order.attempt_group >= ATTENTION_AFTER:
+            offers = changing.quotes(exit_tries(execution, leg_key))
+            if max(order.attempt_group, offers) >= ATTENTION_AFTER:
                 steps.alarms.append(Alarm(EXIT_UNFILLED, leg_key))
     if wanted and execution.status == "OPEN" and set(open_legs) <= set(wanted):
         steps.status = "EXITING"
@@ -381,7 +394,26 @@ def _tend_exit(
     elif situation.session_over:
         return
     elif intent.state in live.AT_BROKER and _has_rested(execution, intent, situation):
-        _withdraw(intent, situation, steps)
+        _quote_again(execution, intent, situation, steps)
+
+
+def _quote_again(
+    execution: LiveExecution, intent: LiveIntent, situation: Situation, steps: Steps
+) -> None:
+    """Give an exit that rests another price, where its broker takes that; else, and after a change
+    that came to nothing, withdraw it: a new one follows when it is final.
+
+    Never before. Of a change that was not answered nobody knows whether the order rests at the old
+    price or at the new one, and another order beside it would close the leg twice.
+    """
+    if changing.waits(intent, situation.now_mono) or not _may_ask(intent, situation):
+        return
+    if not changing.is_wanted(intent, situation.most_changes):
+        steps.cancel.append(intent)
+        return
+    steps.change.append(intent)
+    if changing.quotes(exit_tries(execution, intent.leg_key)) >= ATTENTION_AFTER:
+        steps.alarms.append(Alarm(EXIT_UNFILLED, intent.leg_key))
 
 
 def _has_rested(execution: LiveExecution, intent: LiveIntent, situation: Situation) -> bool:
@@ -396,9 +428,14 @@ def _withdraw(intent: LiveIntent, situation: Situation, steps: Steps) -> None:
     """Ask the broker for a cancel. It may be lost like anything else, so it is asked for again, but
     not in every round: seen were 2,304 of them in 75 seconds. That it waits is told by the clock.
     """
-    waited = situation.now_mono - intent.cancel_sent_mono
-    if not intent.cancel_sent_mono or waited > cancel_backoff(intent.cancels):
+    if _may_ask(intent, situation):
         steps.cancel.append(intent)
+
+
+def _may_ask(intent: LiveIntent, situation: Situation) -> bool:
+    """Whether no cancel was asked for, or the newest has had its time."""
+    waited = situation.now_mono - intent.cancel_sent_mono
+    return not intent.cancel_sent_mono or waited > cancel_backoff(intent.cancels)
 
 
 def note_cancel(execution: LiveExecution, intent: LiveIntent, now_mono: float) -> None:

@@ -11,7 +11,7 @@ import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from execution import live
+from execution import changing, live
 from execution.alarms import (
     BOOK_UNREAD,
     CANCEL_UNHEARD,
@@ -63,11 +63,12 @@ def _order_cause(intent: LiveIntent, now: dt.datetime) -> str:
     entry = intent.purpose == live.ENTRY
     if intent.state in UNCERTAIN:
         cause = ENTRY_UNKNOWN if entry else EXIT_UNKNOWN
-    elif not entry and intent.state in live.AT_BROKER:
-        cause = EXIT_RESTING
-    else:
+        return cause if waited(intent, now) >= PROMISES[cause] else ""
+    if entry or intent.state not in live.AT_BROKER:
         return ""
-    return cause if waited(intent, now) >= PROMISES[cause] else ""
+    # One whose price was changed a moment ago was quoted anew.
+    rests = (now - changing.quoted_at(intent)).total_seconds()
+    return EXIT_RESTING if rests >= PROMISES[EXIT_RESTING] else ""
 
 
 def waited(intent: LiveIntent, now: dt.datetime) -> float:

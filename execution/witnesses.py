@@ -6,7 +6,7 @@ The numbers for :func:`execution.exits.share`, and since when the witnesses have
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -75,11 +75,13 @@ def grants(
     settling: Settling,
     place: Hashable,
     now: float,
+    without: Collection[str] = (),
 ) -> dict[Leg, Grant | None]:
     """What every leg of ``executions`` in a contract may close now; None: wait, and look again.
 
     ``executions`` are all that are open in one real account, ``positions`` and ``book`` the nets
-    that its broker shows (None: not read), ``now`` monotonic seconds.
+    that its broker shows (None: not read), ``now`` monotonic seconds. ``without``: codes of orders
+    that are looked at as if they were not under way, because it is they that are asked for.
     """
     legs = [
         (execution, leg_key)
@@ -87,7 +89,7 @@ def grants(
         for leg_key, leg in execution.run.resolved.items()
         if leg.contract_id == contract_id
     ]
-    tracked = [tracked_leg(number, *leg) for number, leg in enumerate(legs)]
+    tracked = [tracked_leg(number, *leg, without) for number, leg in enumerate(legs)]
     settled = settling.settled(
         place, net=positions, ours=sum(one.quantity for one in tracked), book=book, now=now
     )
@@ -95,12 +97,15 @@ def grants(
     return {(one.id, leg_key): shared[number] for number, (one, leg_key) in enumerate(legs)}
 
 
-def tracked_leg(key: int, execution: LiveExecution, leg_key: str) -> Tracked:
+def tracked_leg(
+    key: int, execution: LiveExecution, leg_key: str, without: Collection[str] = ()
+) -> Tracked:
     """One leg as :func:`execution.exits.share` sees it."""
     untold = [
         intent.untold
         for intent in execution.intents
         if intent.leg_key == leg_key
+        and intent.code not in without
         and not (intent.state == live.ESCALATED and leg_key in execution.cleared)
     ]
     held = execution.open_quantity(leg_key)

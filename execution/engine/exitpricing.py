@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from brokers.base import Side
-from execution import live
+from execution import changing, live
 from execution.engine.actors import Actor
 from execution.engine.ownquotes import OwnQuotes
 from execution.exitprices import Known, Reference, Tries, limit, reference
@@ -95,9 +95,10 @@ class ExitPrices:
         leg: ResolvedLeg,
         heard: Heard,
         position: Decimal | None,
+        resting: LiveIntent | None = None,
     ) -> tuple[Decimal, Reference]:
         """Limit of one exit in rupees per unit, and what it follows. ``position``: the last price
-        in the account's list of positions."""
+        in the account's list of positions. ``resting``: the exit that is to get another price."""
         now = self._executor.now()
         fill, filled_at = _filled(execution, order.leg_key)
         known = Known(
@@ -110,7 +111,7 @@ class ExitPrices:
         )
         ref = reference(known, now=now, oldest=self._oldest(now), tick=leg.tick_size)
         _note_far_touch(execution, order, ref, leg)
-        tries = _tries(exit_tries(execution, order.leg_key), order.side)
+        tries = _tries(exit_tries(execution, order.leg_key), order.side, resting)
         return limit(order.side, ref, tries, leg.tick_size), ref
 
 
@@ -125,19 +126,32 @@ def _filled(execution: LiveExecution, leg_key: str) -> tuple[Decimal | None, dt.
     return spent / units, max(times, default=None)
 
 
-def _tries(exits: Collection[LiveIntent], side: Side) -> Tries:
-    """What the earlier exits of a leg tell of its price; one that filled tells nothing."""
+def _tries(exits: Collection[LiveIntent], side: Side, resting: LiveIntent | None = None) -> Tries:
+    """What the earlier exits of a leg tell of its price; one that filled tells nothing.
+
+    Every price at which one has rested is a try of its own, ``resting``'s too.
+    """
     same = [i for i in exits if i.side is side]
     rested = [i for i in same if i.state == live.CANCELLED and i.cause != PRICE_BAND]
-    refused = [i for i in same if i.cause == PRICE_BAND]
+    rested += [i for i in same if i is resting]
+    refused = [i.price for i in same if i.cause == PRICE_BAND]
+    refused += [change.price for i in same for change in i.changes if _is_refused(change)]
     newest = max(same, key=lambda intent: intent.attempt_group, default=None)
-    return Tries(
-        unfilled=[i.price for i in rested],
-        refused=[i.price for i in refused],
-        last_refused=newest is not None and newest.cause == PRICE_BAND,
-        allowed=newest.band if newest is not None else None,
-        rounds=len({i.attempt_group for i in rested}),
+    last_refused = newest is not None and (
+        newest.cause == PRICE_BAND or (bool(newest.changes) and _is_refused(newest.changes[-1]))
     )
+    return Tries(
+        unfilled=[i.price for i in rested] + [c.before for i in rested for c in i.changes],
+        refused=refused,
+        last_refused=last_refused,
+        allowed=newest.band if newest is not None else None,
+        rounds=changing.quotes(rested),
+    )
+
+
+def _is_refused(change: changing.Change) -> bool:
+    """Whether a change was refused for its price."""
+    return change.state == changing.REFUSED and change.cause == PRICE_BAND
 
 
 def _note_far_touch(

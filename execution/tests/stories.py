@@ -1,8 +1,9 @@
 """Random trading days of one real account, told from a seed, judged at the toy broker.
 
 One or two executions, up to three legs each, often in the same contracts. Orders are hidden, lost,
-refused, filled in parts; cancels are refused; positions are late, and each witness fails for a
-while or for ever; the customer trades by hand at any moment; the executor dies and comes back.
+refused, filled in parts; cancels are refused; changes are taken, refused,
+lost, applied late or never; positions are late, and each witness fails for a while or for ever; the
+customer trades by hand at any moment; the executor dies and comes back.
 
 ``play(seed)`` raises :class:`Broken` with the seed and what happened. The same seed tells the same
 story.
@@ -16,10 +17,11 @@ from decimal import Decimal
 from random import Random
 
 from brokers.base import BookState, Cause, Outcome, SendResult
+from execution import live
 from execution.live import LiveExecution
 from execution.tests.inmemory import committed, live_run, resolved_legs
 from execution.tests.judging import Broken, Judge
-from execution.tests.toybroker import VISIBILITY, ToyBroker
+from execution.tests.toybroker import VISIBILITY, ToyBroker, ToyOrder
 from execution.tests.toyengine import EXIT, TERMINAL, Sending, T, ToyEngine
 from marketplace.tests.factories import leg_spec, strategy_spec
 
@@ -60,7 +62,11 @@ class Story:
         #: a book that fails for good from some step on; an order that rests and stays
         self.book_dies = draw.choice((None,) * 7 + (draw.randrange(STEPS),))
         self.stubborn = draw.random() < 0.25
+        #: of an order: as many as it may need, a few, or the broker takes none
+        self.engine.most_changes = draw.choice((25, 25, 2, 0))
         self.hands = draw.random() < 0.5
+        #: how likely an exit is to fill where it would: in a thin market it rests
+        self.fills = draw.choice((1.0, 1.0, 0.15))
         #: a broker that takes the first orders, answers none and shows them later than ever before
         self.lazy = self.book_dies is None and draw.random() < 0.2
 
@@ -137,6 +143,10 @@ class Story:
                 happenings.append((1, "stubborn", self._become_stubborn))
         if engine.cancels:
             happenings.append((2, "cancel", self._cancel))
+        if engine.changes:
+            happenings.append((12, "change", self._change))
+        if engine.late:
+            happenings.append((1, "late change", self._change_late))
         if self.hands:
             happenings.append((1.2, "hand", self._hand))
         weights = [weight for weight, _, _ in happenings]
@@ -166,6 +176,7 @@ class Story:
         hidden = self.random.choice((0.0, 0.0, 0.0, 1.0, VISIBILITY - 0.1, VISIBILITY + 14))
         price = Decimal(self.random.randrange(90, 111))
         self.engine.arrive(sending, hidden, price)
+        self.broker.positions_fail = self.broker.positions_fail and not self._hides_an_exit()
 
     def _lazy_morning(self) -> None:
         """Until their absence is proven, and they are sent again."""
@@ -187,9 +198,14 @@ class Story:
 
     def _fill(self) -> None:
         order = self.random.choice(self.broker.open_orders())
-        if not order.stubborn:
+        if self._may_fill(order):
             units = self.random.choice((1, 65, 100, 10_000, 10_000))
             self.broker.fill(order, units, self.engine.now)
+
+    def _may_fill(self, order: ToyOrder) -> bool:
+        exits = order.intent is not None and order.intent.purpose != live.ENTRY
+        rests = exits and self.random.random() >= self.fills
+        return not order.stubborn and not rests
 
     def _broker_ends(self) -> None:
         order = self.random.choice(self.broker.open_orders())
@@ -198,11 +214,34 @@ class Story:
             order.state = BookState.CANCELLED if order.filled else ends
 
     def _become_stubborn(self) -> None:
-        self.random.choice(self.broker.open_orders()).stubborn = True
+        order = self.random.choice(self.broker.open_orders())
+        order.stubborn, order.yields = True, self.random.random() < 0.5
 
     def _cancel(self) -> None:
         intent = self.engine.cancels.pop(self.random.randrange(len(self.engine.cancels)))
         self.engine.cancel_arrives(intent, lost=self.random.random() < 0.4)
+
+    def _change(self) -> None:
+        """A change leaves: it is applied, refused, lost before or after, applied late, or never."""
+        engine = self.engine
+        one = engine.changes[self.random.randrange(len(engine.changes))]
+        if not engine.change_leaves(one):
+            return
+        how = self.random.choice(("applied", "applied", "refused", "lost", "late", "never"))
+        if how == "refused" or (how == "applied" and not engine.change_arrives(one)):
+            engine.change_answered(one, REFUSALS[0])
+            return
+        if how == "lost" and self.random.random() < 0.5:
+            engine.change_arrives(one)
+        if how == "late":
+            engine.late.append(one)
+        silent = how == "lost" or self.random.random() < 0.3
+        engine.change_answered(one, REFUSALS[3] if silent else engine.taken(one))
+
+    def _change_late(self) -> None:
+        """A change that was taken a while ago, or sent by a process that is dead, is applied."""
+        late = self.engine.late
+        self.engine.change_arrives(late.pop(self.random.randrange(len(late))))
 
     def _hand(self) -> None:
         """The customer closes what they see, or a part, or trades something of their own."""
@@ -214,10 +253,21 @@ class Story:
             self.broker.trade_by_hand(contract, units, self.engine.now)
 
     def _witnesses(self) -> None:
-        self.broker.positions_fail = self.random.random() < 0.4
+        self.broker.positions_fail = self.random.random() < 0.4 and not self._hides_an_exit()
         # Who was given up as absent is looked for only for so long (execution.duplicates).
         if not self.lazy and "the book dies" not in self.told:
             self.broker.book_fails = self.random.random() < 0.4
+
+    def _hides_an_exit(self) -> bool:
+        """Whether an exit is kept from the book for longer than ever before: if the positions fail
+        as well, nobody can know of it, and the next one is a duplicate that is closed."""
+        return any(
+            order.intent is not None
+            and order.intent.purpose != live.ENTRY
+            and order.visible_from > self.engine.now
+            and order.hidden > VISIBILITY
+            for order in self.broker.orders
+        )
 
     def _somebody_decides(self) -> None:
         """A leg is stopped, the kill switch goes on or off, everything leaves, or EXIT_NOW."""
@@ -247,11 +297,15 @@ class Story:
             if not sending.arrived:
                 engine.arrive(sending, 0.0, Decimal(100))
             engine.answer(sending, ACCEPTED if sending.order is not None else REFUSALS[0])
+        for one in [*engine.changes]:
+            if one in engine.changes and engine.change_leaves(one):
+                done = engine.change_arrives(one)
+                engine.change_answered(one, engine.taken(one) if done else REFUSALS[0])
         for intent in engine.cancels:
             engine.cancel_arrives(intent, lost=False)
         engine.cancels.clear()
         for order in self.broker.open_orders():
-            if not order.stubborn:
+            if self._may_fill(order):
                 self.broker.fill(order, order.quantity, engine.now)
         engine.poll()
 

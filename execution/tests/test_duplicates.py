@@ -291,6 +291,12 @@ def test_at_the_close_nobody_is_waited_for_any_more() -> None:
             {"state": live.MISSED, "sends": 1, "cause": "BROKER_DOWN"}, True, id="given_up"
         ),
         pytest.param(
+            # found by story 1362: nobody looked for it after a restart
+            {"state": live.MISSED, "sends": 1, "cause": "EXIT_DUE"},
+            True,
+            id="given_up_and_then_withdrawn",
+        ),
+        pytest.param(
             {"state": live.MISSED, "sends": 0, "cause": "BROKER_DOWN"}, False, id="never_sent"
         ),
         pytest.param({"state": live.REJECTED, "sends": 1, "cause": "MARGIN"}, False, id="refused"),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from brokers.base import Side
 from execution import live
+from execution.changing import ASKED, DONE, KEPT, REFUSED, TAKEN, UNKNOWN, Change
 from execution.engine import rounds as rounds_module
 from execution.engine.rounds import AT_ONCE, MANY, PATIENCE, Rounds
 from execution.engine.writing import Batch, Written
@@ -43,6 +44,7 @@ def straddle() -> StrategySpec:
     return strategy_spec([leg_spec("SELL", kind, key=kind.lower()) for kind in ("CE", "PE")])
 
 
+CHANGED = (ASKED, TAKEN, DONE, REFUSED, UNKNOWN, KEPT)
 around_now = st.just(0.0) | st.floats(NOW - 200, NOW + 200)
 
 
@@ -76,6 +78,11 @@ def executions(draw: Any) -> LiveExecution:
         intent.sent_mono, intent.seen_mono = draw(around_now), draw(around_now)
         intent.unknown_since_mono = draw(around_now)
         intent.watch_until_mono = draw(around_now)
+        intent.changes = tuple(
+            Change(intent.price, intent.price + 1, ENTRY_AT, state=state)
+            for state in draw(st.lists(st.sampled_from(CHANGED), max_size=2))
+        )
+        intent.change_mono, intent.unchanged_mono = draw(around_now), draw(around_now)
     return execution
 
 
@@ -90,12 +97,13 @@ def steps_at(execution: LiveExecution, now_mono: float, **fields: Any) -> Steps:
     part=st.floats(0.001, 0.999),
     grace_over=st.booleans(),
     exit_due=st.booleans(),
+    most_changes=st.sampled_from((0, 2, 25)),
 )
 def test_between_two_moments_there_is_nothing_new_to_do(
-    execution: LiveExecution, part: float, grace_over: bool, exit_due: bool
+    execution: LiveExecution, part: float, grace_over: bool, exit_due: bool, most_changes: int
 ) -> None:
     moment = min(next_moment(execution, NOW), NOW + 1000)
-    facts = {"grace_over": grace_over, "exit_due": exit_due}
+    facts = {"grace_over": grace_over, "exit_due": exit_due, "most_changes": most_changes}
     later = NOW + part * (moment - NOW)
     assert steps_at(execution, later, **facts) == steps_at(execution, NOW, **facts)
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from brokers.base import BookState, OrderReport
-from execution import duplicates, exits, gate, live, progress, witnesses
+from brokers.base import BookState, OrderReport, SendResult
+from execution import changing, duplicates, exits, gate, live, outcome, progress, witnesses
 from execution.duplicates import Found
 from execution.exits import Grant, Tracked, Witnesses
 from execution.live import LiveExecution, LiveIntent
@@ -143,13 +144,41 @@ def a_queue_that_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(toyengine, "why_not_enter", lambda *_: "")
 
 
+def an_unknown_change_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """a4b: a change that nobody answered counts as an order that is gone, and a new one follows."""
+
+    def note_answer(intent: LiveIntent, number: int, result: SendResult, **when: Any) -> bool:
+        news = fine(intent, number, result, **when)
+        if news and intent.changes[number].state == changing.UNKNOWN:
+            outcome.finish(intent, live.CANCELLED, when["at"], when["now_mono"])
+        return news
+
+    fine = changing.note_answer
+    monkeypatch.setattr(changing, "note_answer", note_answer)
+
+
+def a_change_that_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """c1, for changes: an exit is given a better price after the customer has closed by hand."""
+
+    def grants(*args: Any, without: Any = (), **more: Any) -> Any:
+        found = fine(*args, without=without, **more)
+        if not any(without):
+            return found
+        return {leg: Grant(1_000_000) for leg in found}
+
+    fine = witnesses.grants
+    monkeypatch.setattr(toyengine, "grants", grants)
+
+
 PLANTED: dict[str, tuple[Plant, str]] = {
+    "a4b": (an_unknown_change_is_done, "exits of|final"),
+    "a4b_witness": (a_change_that_asks_nobody, "exits of"),
     "c1": (sent_again_as_it_was, "exits of"),
     "c9_profit": (a_profit_of_our_own_fills, "a profit of"),
     "c9_alarm": (an_alarm_that_is_erased, "nobody was told"),
     "c10": (entries_are_resolved_first, "never left|never over|nobody was told"),
     "c10_entry": (a_decided_leg_enters, "after its leg's exit was decided"),
-    "c11": (whatever_is_under_way_explains_it, "exits of"),
+    "c11": (whatever_is_under_way_explains_it, "exits of|never left"),
     "d4": (the_newest_send_alone_counts, "is open|never left"),
     "d8": (a_queue_that_asks_nobody, "an entry left"),
 }

@@ -17,9 +17,10 @@ VISIBILITY = 8.0
 
 @dataclass(slots=True)
 class ToyOrder:
-    """One order that reached the broker. ``visible_from`` is monotonic.
+    """One order that reached the broker. ``visible_from`` is monotonic, ``price`` what it fills at,
+    ``limit`` where it rests.
 
-    ``stubborn``: it rests, and no cancel is obeyed.
+    ``stubborn``: it rests, and no cancel is obeyed. ``yields``: another limit ends that.
     """
 
     intent: LiveIntent | None
@@ -32,6 +33,9 @@ class ToyOrder:
     state: BookState = BookState.OPEN
     filled: int = 0
     stubborn: bool = False
+    yields: bool = False
+    limit: Decimal | None = None
+    hidden: float = 0.0
 
     @property
     def is_open(self) -> bool:
@@ -70,7 +74,7 @@ class ToyBroker:
         order = ToyOrder(
             intent, tag, symbol(intent.contract_id), intent.side, intent.quantity, price, now
         )
-        order.visible_from = now + hidden
+        order.visible_from, order.hidden, order.limit = now + hidden, hidden, intent.price
         if any(other.is_open or other.filled for other in self.of(intent)):
             order.state, order.visible_from = BookState.REJECTED, now
             self.orders.append(order)
@@ -92,6 +96,14 @@ class ToyBroker:
         if order.filled == order.quantity:
             order.state = BookState.FILLED
         self._note(order.symbol, now)
+
+    def change(self, order: ToyOrder, limit: Decimal) -> bool:
+        """Give an open order another limit; False where it is final."""
+        if not order.is_open:
+            return False
+        order.limit = limit
+        order.stubborn = order.stubborn and not order.yields
+        return True
 
     def trade_by_hand(self, contract: int, units: int, now: float) -> None:
         """The customer trades ``units`` (signed) in the broker's own app."""
@@ -146,6 +158,7 @@ def report(order: ToyOrder, number: int) -> OrderReport:
         side=order.side,
         product=Product.INTRADAY,
         cause=Cause.MARGIN if order.state is BookState.REJECTED else None,
+        price=order.limit,
     )
 
 

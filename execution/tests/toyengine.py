@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from random import Random
 
-from brokers.base import BrokerInstrument, OrderReport, SendResult
-from execution import duplicates, live, outcome
-from execution.gate import why_not_enter, why_not_leave
+from brokers.base import BrokerInstrument, OrderReport, Outcome, SendResult
+from execution import changing, duplicates, live, outcome
+from execution.changing import Change
+from execution.exits import Grant
+from execution.gate import why_not_change, why_not_enter, why_not_leave
 from execution.leaving import mark_granted, note_outside, to_close, with_outside
 from execution.live import LiveExecution, LiveIntent
 from execution.plan import slices
@@ -53,6 +55,15 @@ class Sending:
     arrived: bool = False
 
 
+@dataclass(eq=False, slots=True)
+class Changing:
+    """One change that was written down: which of the intent's, and at which price."""
+
+    intent: LiveIntent
+    number: int
+    price: Decimal
+
+
 @dataclass(slots=True)
 class Ended:
     """What was said of an execution when it was over."""
@@ -73,6 +84,11 @@ class ToyEngine:
     queue: list[LiveIntent] = field(default_factory=list)
     wire: list[Sending] = field(default_factory=list)
     cancels: list[LiveIntent] = field(default_factory=list)
+    #: how many changes of an order the broker takes; those that wait to leave; those that the
+    #: broker has taken and not yet applied
+    most_changes: int = 0
+    changes: list[Changing] = field(default_factory=list)
+    late: list[Changing] = field(default_factory=list)
     ended: dict[int, Ended] = field(default_factory=dict)
     #: told of every order in the moment in which it leaves
     leaves: Callable[[LiveIntent], None] = lambda intent: None
@@ -97,6 +113,7 @@ class ToyEngine:
             grace_over=self.now > T + GRACE,
             exit_due=self.now >= T + EXIT,
             entries_blocked=self.blocked,
+            most_changes=self.most_changes,
         )
 
     def rounds(self) -> None:
@@ -127,8 +144,11 @@ class ToyEngine:
             intent.tag = make_tag(intent.code, intent.sends)
             intent.state, intent.sent_mono = live.SENDING, 0.0
             self.queue.append(intent)
+        assert all(intent.state in live.AT_BROKER for intent in (*steps.change, *steps.cancel))
+        assert all(intent.purpose != live.ENTRY for intent in steps.change)
+        for intent in steps.change:
+            self._change(execution, intent)
         for intent in steps.cancel:
-            assert intent.state in live.AT_BROKER
             note_cancel(execution, intent, self.now)
             self.cancels.append(intent)
         if steps.status:
@@ -141,23 +161,75 @@ class ToyEngine:
         for order in steps.exits:
             self._close(execution, order)
 
+    # -- changes -------------------------------------------------------------------------------
+    def _change(self, execution: LiveExecution, intent: LiveIntent) -> None:
+        """As the engine: the witnesses are asked as for a new exit; what is granted is written."""
+        rest = intent.quantity - intent.filled_quantity
+        grant = self._granted(execution, intent.leg_key, intent.contract_id, intent.code)
+        if intent.state not in live.AT_BROKER or execution.status in TERMINAL:
+            return
+        if grant is None or grant.outside or grant.units < rest:
+            changing.note_none(intent, self.now)
+            return
+        price = intent.price + intent.side.sign
+        intent.granted_mono = self.now
+        changing.note_asked(intent, Change(intent.price, price, ENTRY_AT), self.now)
+        self.changes.append(Changing(intent, len(intent.changes) - 1, price))
+
+    def change_leaves(self, one: Changing) -> bool:
+        """Whether its turn has come and the gate lets it go."""
+        self.changes.remove(one)
+        intent = one.intent
+        kept = why_not_change(self.owner(intent), intent, self.now)
+        if not kept:
+            self.leaves(intent)
+            return True
+        changing.note_kept(intent, one.number, kept, ENTRY_AT)
+        self.rounds()
+        return False
+
+    def change_arrives(self, one: Changing) -> bool:
+        """The broker applies it; False where the order is final."""
+        return any(
+            self.broker.change(order, one.price)
+            for order in self.broker.of(one.intent)
+            if order.is_open
+        )
+
+    def change_answered(self, one: Changing, result: SendResult) -> None:
+        """The broker's answer to a change, or its absence."""
+        changing.note_answer(one.intent, one.number, result, at=ENTRY_AT, now_mono=self.now)
+        self.rounds()
+
+    def taken(self, one: Changing) -> SendResult:
+        """The answer that says that a change was taken."""
+        return SendResult(Outcome.ACCEPTED, broker_order_id=one.intent.broker_order_id)
+
     # -- exits ---------------------------------------------------------------------------------
-    def _close(self, execution: LiveExecution, order: ExitOrder) -> None:
-        leg = execution.run.resolved[order.leg_key]
+    def _granted(
+        self, execution: LiveExecution, leg_key: str, contract_id: int, without: str = ""
+    ) -> Grant | None:
+        """What the witnesses say that a leg may close; ``without``: an order that is asked for."""
         rows, positions = self.read_book(), self.broker.positions(self.now)
         if execution.status in TERMINAL:
-            return
-        name = BrokerInstrument("NFO", symbol(leg.contract_id), "")
-        granted = grants(
+            return None
+        name = BrokerInstrument("NFO", symbol(contract_id), "")
+        return grants(
             [one for one in self.executions if one.status not in TERMINAL],
-            leg.contract_id,
+            contract_id,
             positions=None if positions is None else net_of_positions(positions, name),
             book=None if rows is None else net_of_orders(rows, name),
             settling=self.settling,
-            place=leg.contract_id,
+            place=(contract_id, without),
             now=self.now,
-        )
-        grant = granted[execution.id, order.leg_key]
+            without=(without,),
+        )[execution.id, leg_key]
+
+    def _close(self, execution: LiveExecution, order: ExitOrder) -> None:
+        leg = execution.run.resolved[order.leg_key]
+        grant = self._granted(execution, order.leg_key, leg.contract_id)
+        if execution.status in TERMINAL:
+            return
         if grant is not None and grant.cleared:
             execution.cleared.add(order.leg_key)
         closing = None if grant is None else to_close(order, grant)
@@ -286,7 +358,10 @@ class ToyEngine:
                 self.arrive(sending, 0.0, Decimal(100))
         for intent in self.cancels:
             self.cancel_arrives(intent, lost=self.random.random() < 0.5)
-        self.queue, self.wire, self.cancels = [], [], []
+        for one in self.changes:
+            if self.random.random() < 0.5:
+                self.late.append(one)  # it had left, and arrives some time
+        self.queue, self.wire, self.cancels, self.changes = [], [], [], []
         self.settling, self.ask_again = Settling(), {}
         self.now += away
         for execution in self.executions:
@@ -305,5 +380,7 @@ def _forget(intent: LiveIntent, now: float) -> None:
     intent.not_before_mono = intent.sent_mono = intent.granted_mono = 0.0
     intent.cancel_after_mono = intent.cancel_sent_mono = intent.cancel_since_mono = 0.0
     intent.cancels, intent.cancel_cause, intent.seen_mono, intent.supposed = 0, "", 0.0, 0
+    intent.changes = changing.from_json(changing.to_json(intent.changes))
+    intent.change_mono, intent.unchanged_mono, intent.resized = 0.0, 0.0, False
     intent.watch_until_mono, intent.strays = 0.0, ()
     intent.proof = None

@@ -1,0 +1,520 @@
+"""Another price for an exit that rests: when it is asked for, what answers prove, what may fill.
+
+Seen (a4b): exits rested, the broker refused every cancel and took changes, and nothing ever left.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from brokers.base import BookState, Cause, Outcome, PriceBand, SendResult, Side
+from execution import changing, live, outcome
+from execution.alarms import CANCEL_UNHEARD, EXIT_RESTING, EXIT_UNFILLED, PROMISES
+from execution.backoff import EXIT_REST_SECONDS
+from execution.changing import ASKED, DONE, KEPT, REFUSED, TAKEN, UNKNOWN, Change
+from execution.engine.exitpricing import _tries
+from execution.gate import GRANT_SECONDS, in_the_way, why_not_change
+from execution.live import LiveExecution, LiveIntent
+from execution.progress import Situation, Steps, next_steps, note_cancel
+from execution.promises import overdue
+from execution.tests.inmemory import (
+    ENTRY_AT,
+    EXIT_AT,
+    LOT,
+    committed,
+    live_execution,
+    live_intent,
+    report,
+)
+from execution.tests.toybroker import VISIBILITY, ToyBroker
+from execution.tests.toyengine import Sending, ToyEngine
+from marketplace.tests.factories import leg_spec, strategy_spec
+
+NOW = 1000.0
+MOST = 25
+CE = leg_spec("SELL", "CE", key="ce")
+ACCEPTED = SendResult(Outcome.ACCEPTED, broker_order_id="B1")
+REFUSES = SendResult(Outcome.REFUSED, cause=Cause.OTHER, message="being processed")
+SILENT = SendResult(Outcome.UNKNOWN)
+
+
+def at(seconds: float, most: int = MOST, **fields: Any) -> Situation:
+    return Situation(
+        now_mono=NOW + seconds, grace_over=True, exit_due=True, most_changes=most, **fields
+    )
+
+
+def resting(**fields: Any) -> tuple[LiveExecution, LiveIntent]:
+    """A sold leg whose exit was accepted at NOW, and rests at 98."""
+    execution = committed(strategy_spec([CE]))
+    (entry,) = execution.intents
+    entry.state, entry.filled_quantity, entry.sends = live.FILLED, LOT, 1
+    execution.status = "EXITING"
+    values: dict[str, Any] = {
+        "purpose": live.EXIT,
+        "side": Side.BUY,
+        "state": live.ACCEPTED,
+        "sends": 1,
+        "broker_order_id": "B1",
+        "sent_mono": NOW,
+        "seen_mono": NOW,
+        "cancel_after_mono": NOW + EXIT_REST_SECONDS,
+    }
+    return execution, live_intent(execution, **{**values, **fields})
+
+
+def ask(intent: LiveIntent, price: int | str, seconds: float) -> int:
+    """A change is written down and sent; its number."""
+    change = Change(intent.price, Decimal(price), ENTRY_AT)
+    changing.note_asked(intent, change, NOW + seconds)
+    return len(intent.changes) - 1
+
+
+def answer(intent: LiveIntent, result: SendResult, seconds: float, number: int = -1) -> bool:
+    place = number % len(intent.changes)
+    return changing.note_answer(intent, place, result, at=ENTRY_AT, now_mono=NOW + seconds)
+
+
+def show(
+    intent: LiveIntent, price: int | str | None, seconds: float, filled: int = 0, **fields: Any
+) -> bool:
+    """A row of the book, or an update."""
+    row = report(intent, BookState.OPEN, filled)
+    shown = None if price is None else Decimal(price)
+    row = replace(row, price=shown, **fields)
+    return outcome.apply_report(intent, row, at=ENTRY_AT, now_mono=NOW + seconds)
+
+
+def wanted(steps: Steps) -> tuple[bool, bool, bool]:
+    """Whether a change, a cancel, another order is asked for."""
+    return bool(steps.change), bool(steps.cancel), bool(steps.exits)
+
+
+CHANGE, CANCEL, NOTHING = (True, False, False), (False, True, False), (False, False, False)
+
+
+# -- when --------------------------------------------------------------------------------------
+def test_a_resting_exit_is_changed_where_the_broker_takes_changes_and_withdrawn_elsewhere() -> None:
+    execution, _ = resting()
+    assert wanted(next_steps(execution, at(2.9))) == NOTHING
+    assert wanted(next_steps(execution, at(3))) == CHANGE
+    assert wanted(next_steps(execution, at(3, most=0))) == CANCEL
+
+
+def test_an_entry_that_rests_is_withdrawn_and_never_changed() -> None:
+    execution = committed(strategy_spec([CE]))
+    (entry,) = execution.intents
+    entry.state, entry.sends, entry.broker_order_id = live.ACCEPTED, 1, "B1"
+    entry.cancel_after_mono = NOW
+    assert wanted(next_steps(execution, at(3))) == CANCEL
+
+
+def test_after_the_close_nothing_is_asked_any_more() -> None:
+    execution, _ = resting()
+    assert wanted(next_steps(execution, at(3, session_over=True))) == NOTHING
+
+
+def test_a_change_that_the_book_shows_lets_the_order_rest_anew() -> None:
+    execution, intent = resting()
+    ask(intent, 99, 3)
+    assert wanted(next_steps(execution, at(3.5))) == NOTHING, "it is on its way"
+    answer(intent, ACCEPTED, 3.5)
+    assert (intent.changes[0].state, intent.price) == (TAKEN, Decimal(98)), "nobody has seen it"
+    assert show(intent, 99, 4)
+    assert (intent.changes[0].state, intent.price) == (DONE, Decimal(99))
+    assert wanted(next_steps(execution, at(6.9))) == NOTHING
+    assert wanted(next_steps(execution, at(7.5))) == CHANGE
+
+
+@pytest.mark.parametrize(
+    ("result", "patience"),
+    [
+        pytest.param(REFUSES, 0.0, id="refused"),
+        pytest.param(SILENT, changing.HEARD_WITHIN, id="unanswered"),
+        pytest.param(ACCEPTED, changing.HEARD_WITHIN, id="taken_and_never_seen"),
+    ],
+)
+def test_after_a_change_that_came_to_nothing_the_order_is_withdrawn(
+    result: SendResult, patience: float
+) -> None:
+    execution, intent = resting()
+    ask(intent, 99, 3)
+    answer(intent, result, 4)
+    if patience:
+        assert wanted(next_steps(execution, at(4 + patience - 0.1))) == NOTHING
+    assert wanted(next_steps(execution, at(4 + patience + 0.1))) == CANCEL
+
+
+def test_an_unknown_change_is_neither_done_nor_followed_by_another_order() -> None:
+    """Whatever is asked for meanwhile, no order leaves beside one that may rest."""
+    execution, intent = resting()
+    ask(intent, 99, 3)
+    answer(intent, SILENT, 4)
+    for second in range(4, 400):
+        steps = next_steps(execution, at(second))
+        assert not steps.exits
+        for one in steps.cancel:
+            note_cancel(execution, one, NOW + second)
+    assert (intent.changes[0].state, intent.price) == (UNKNOWN, Decimal(98))
+    assert show(intent, 99, 400), "a minute later the book shows it after all"
+    assert (intent.changes[0].state, intent.price) == (DONE, Decimal(99))
+
+
+def test_a_cancel_that_came_to_nothing_is_followed_by_a_change_and_all_of_it_backs_off() -> None:
+    """Both are refused for 75 s; seen before were 2,304 cancels."""
+    execution, intent = resting()
+    asked = []
+    for quarter in range(300):
+        seconds = quarter / 4
+        steps = next_steps(execution, at(seconds))
+        assert not steps.exits
+        for _ in steps.change:
+            ask(intent, 99 + len(intent.changes), seconds)
+            answer(intent, REFUSES, seconds)
+            asked.append((seconds, "change"))
+        for one in steps.cancel:
+            note_cancel(execution, one, NOW + seconds)
+            asked.append((seconds, "cancel"))
+    assert [what for _, what in asked] == ["change", "cancel"] * 5
+    assert [seconds for seconds, what in asked if what == "cancel"] == [
+        3.25,
+        6.75,
+        13.25,
+        25.75,
+        50.25,
+    ]
+    assert intent.cancel_since_mono == NOW + 3, "a person is told by the clock, from the first on"
+    (alarm,) = [
+        a for a in overdue(execution, EXIT_AT, NOW + 13).values() if a.cause == CANCEL_UNHEARD
+    ]
+    assert alarm.order == intent.tag
+
+
+def test_where_nobody_says_that_the_leg_is_held_the_order_is_withdrawn() -> None:
+    execution, intent = resting()
+    changing.note_none(intent, NOW + 3)
+    assert wanted(next_steps(execution, at(3.1))) == CANCEL
+    note_cancel(execution, intent, NOW + 3.1)
+    assert wanted(next_steps(execution, at(6.2))) == CHANGE, "and asked again when that was no use"
+
+
+def test_an_order_is_changed_as_often_as_its_broker_takes_and_then_withdrawn() -> None:
+    execution, intent = resting()
+    seconds = 3.0
+    for number in range(MOST):
+        steps = next_steps(execution, at(seconds))
+        assert wanted(steps) == CHANGE, number
+        ask(intent, 99 + number, seconds)
+        answer(intent, ACCEPTED, seconds)
+        show(intent, 99 + number, seconds)
+        seconds = intent.cancel_after_mono - NOW
+    assert wanted(next_steps(execution, at(seconds))) == CANCEL
+
+
+def test_what_was_kept_back_is_no_change_of_the_order() -> None:
+    execution, intent = resting()
+    number = ask(intent, 99, 3)
+    assert changing.note_kept(intent, number, "SUPERSEDED", ENTRY_AT)
+    assert (intent.changes[0].state, intent.changes[0].cause) == (KEPT, "SUPERSEDED")
+    assert intent.reach == 98
+    assert not answer(intent, ACCEPTED, 4), "nothing left that could be answered"
+    note_cancel(execution, intent, NOW + 3)
+    assert wanted(next_steps(execution, at(6.1, most=1))) == CHANGE
+
+
+def test_an_order_that_somebody_else_resized_is_withdrawn() -> None:
+    """Another quantity than ours would be sent with the change, or left at what it is."""
+    execution, intent = resting(quantity=2 * LOT)
+    execution.intents[0].quantity = execution.intents[0].filled_quantity = 2 * LOT
+    show(intent, 98, 1, quantity=LOT)
+    assert wanted(next_steps(execution, at(3))) == CANCEL
+    show(intent, 98, 4, quantity=2 * LOT)
+    assert wanted(next_steps(execution, at(4))) == CHANGE
+
+
+def test_the_fourth_price_asks_for_a_person_whether_by_changes_or_by_orders() -> None:
+    execution, intent = resting()
+    seconds = 3.0
+    told = []
+    for number in range(4):
+        steps = next_steps(execution, at(seconds))
+        told.append([alarm.cause for alarm in steps.alarms])
+        ask(intent, 99 + number, seconds)
+        show(intent, 99 + number, seconds)
+        seconds = intent.cancel_after_mono - NOW
+    assert told == [[], [], [EXIT_UNFILLED], [EXIT_UNFILLED]]
+
+
+def test_an_exit_that_is_quoted_anew_again_and_again_does_not_count_as_resting() -> None:
+    execution, intent = resting(due_at=EXIT_AT)
+    late = EXIT_AT + dt.timedelta(seconds=PROMISES[EXIT_RESTING])
+    assert [a.cause for a in overdue(execution, late, NOW).values()].count(EXIT_RESTING) == 1
+    number = ask(intent, 99, 3)
+    intent.changes = (replace(intent.changes[number], at=late),)
+    assert EXIT_RESTING in [a.cause for a in overdue(execution, late, NOW).values()], "not yet seen"
+    show(intent, 99, 4)
+    assert EXIT_RESTING not in [a.cause for a in overdue(execution, late, NOW).values()]
+
+
+# -- what is known -----------------------------------------------------------------------------
+def test_a_refusal_is_no_proof_of_the_price() -> None:
+    _, intent = resting()
+    ask(intent, 99, 3)
+    answer(intent, REFUSES, 4)
+    assert intent.changes[0].message == "being processed"
+    show(intent, 99, 5)
+    assert (intent.changes[0].state, intent.price) == (DONE, Decimal(99))
+
+
+def test_an_answer_about_another_order_says_nothing_of_ours() -> None:
+    _, intent = resting()
+    ask(intent, 99, 3)
+    answer(intent, SendResult(Outcome.ACCEPTED, broker_order_id="B2"), 4)
+    assert intent.changes[0].state == UNKNOWN
+
+
+def test_an_answer_that_comes_after_the_book_changes_nothing() -> None:
+    _, intent = resting()
+    ask(intent, 99, 3)
+    show(intent, 99, 4)
+    assert not answer(intent, SILENT, 5)
+    assert intent.changes[0].state == DONE
+
+
+def test_an_older_change_that_is_applied_late_is_where_the_order_rests() -> None:
+    _, intent = resting()
+    ask(intent, 99, 3)
+    answer(intent, SILENT, 4)
+    ask(intent, 101, 9)
+    answer(intent, ACCEPTED, 10)
+    show(intent, 101, 10)
+    show(intent, 99, 11)
+    assert intent.price == 99
+    assert [change.state for change in intent.changes] == [DONE, DONE]
+
+
+@pytest.mark.parametrize("price", ["127230", None])
+def test_a_price_that_nobody_asked_for_is_none_of_ours(price: str | None) -> None:
+    _, intent = resting()
+    ask(intent, 99, 3)
+    show(intent, price, 4)
+    assert (intent.changes[0].state, intent.price) == (ASKED, Decimal(98))
+
+
+def test_a_fill_crosses_a_change() -> None:
+    """The order is final by its fills, whatever becomes of the change; nothing more is asked."""
+    execution, intent = resting()
+    ask(intent, 99, 3)
+    row = report(intent, BookState.FILLED, LOT, 98)
+    outcome.apply_report(intent, row, at=ENTRY_AT, now_mono=NOW + 3.2)
+    answer(intent, REFUSES, 3.5)
+    assert (intent.state, intent.filled_quantity) == (live.FILLED, LOT)
+    assert next_steps(execution, at(4)).status == "CLOSED"
+
+
+def test_a_refusal_for_the_price_prices_the_next_try_inside_the_band() -> None:
+    execution, intent = resting()
+    ask(intent, 120, 3)
+    band = PriceBand(Decimal(80), Decimal(110))
+    answer(intent, SendResult(Outcome.REFUSED, cause=Cause.PRICE_BAND, band=band), 4)
+    tries = _tries(execution.intents[1:], Side.BUY, intent)
+    assert (tries.last_refused, tries.allowed, tries.refused) == (True, band, [Decimal(120)])
+    assert tries.rounds == 1
+
+
+def test_every_price_at_which_an_exit_rested_lets_the_next_one_cross_farther() -> None:
+    execution, intent = resting()
+    for number in range(3):
+        assert _tries(execution.intents[1:], Side.BUY, intent).rounds == number + 1
+        ask(intent, 99 + number, 3)
+        show(intent, 99 + number, 4)
+    assert sorted(set(_tries(execution.intents[1:], Side.BUY, intent).unfilled)) == [
+        98,
+        99,
+        100,
+        101,
+    ]
+    intent.state = live.CANCELLED
+    assert _tries(execution.intents[1:], Side.BUY).rounds == 4
+
+
+def test_what_is_stored_is_read_again_and_what_was_on_its_way_is_unknown() -> None:
+    _, intent = resting()
+    for price, result in ((99, ACCEPTED), (100, REFUSES), (101, None)):
+        ask(intent, price, 3)
+        if result is not None:
+            answer(intent, result, 4)
+    again = changing.from_json(changing.to_json(intent.changes))
+    assert again[:2] == intent.changes[:2]
+    assert (intent.changes[2].state, again[2].state) == (ASKED, UNKNOWN)
+    assert again[1].state == REFUSED
+
+
+# -- the gate ----------------------------------------------------------------------------------
+def test_nothing_is_changed_on_an_old_grant_or_where_the_leg_holds_less() -> None:
+    execution, intent = resting(granted_mono=NOW)
+    assert why_not_change(execution, intent, NOW) == ""
+    assert why_not_change(execution, intent, NOW + GRANT_SECONDS + 0.1) == "SUPERSEDED"
+    other = live_intent(execution, purpose=live.EXIT, side=Side.BUY, state=live.UNKNOWN, sends=1)
+    other.sent_mono = NOW
+    assert why_not_change(execution, intent, NOW) == "NOT_NEEDED", (
+        "both together would turn it over"
+    )
+    other.state = live.CANCELLED
+    execution.closed_outside = {"ce": LOT}
+    assert why_not_change(execution, intent, NOW) == "NOT_NEEDED"
+    intent.state = live.FILLED
+    assert why_not_change(execution, intent, NOW) == "STALE"
+
+
+def test_an_order_stands_in_the_way_wherever_it_may_rest() -> None:
+    execution = live_execution()
+    buy = live_intent(execution, side=Side.BUY, state=live.ACCEPTED, price=Decimal(98))
+    sell = live_intent(execution, side=Side.SELL, price=Decimal(100))
+    assert not in_the_way(sell, [buy])
+    ask(buy, 101, 3)
+    answer(buy, SILENT, 4)
+    assert in_the_way(sell, [buy]) == [buy]
+    buy.changes = (replace(buy.changes[0], state=REFUSED),)
+    assert not in_the_way(sell, [buy])
+
+
+# -- whatever happens, no more may fill than there is to close ---------------------------------
+EVENTS = (
+    *("time", "time", "rest", "poll", "poll", "drain", "arrive", "answered", "unanswered"),
+    *("fill one", "fill all", "cancel", "cancel lost", "late", "restart", "positions", "book"),
+    *("applied", "refused", "lost", "lost and applied", "taken and late", "taken and never"),
+)
+
+
+class Interleaved:
+    """One sold leg on its way out, and a broker whose answers come in any order, or never."""
+
+    def __init__(self, lots: int, most: int, pieces: int | None) -> None:
+        execution = committed(strategy_spec([leg_spec("SELL", "CE", key="ce", lots=lots)]))
+        execution.max_lots_per_order = pieces
+        self.broker = ToyBroker()
+        self.engine = ToyEngine([execution], self.broker, Random(1), most_changes=most)
+        (entry,) = execution.intents
+        self.engine.wire.append(Sending(entry, entry.tag))
+        self.engine.arrive(self.engine.wire[0], 0.0, Decimal(100))
+        self.broker.fill(self.broker.orders[0], entry.quantity, self.engine.now)
+        self.engine.answer(self.engine.wire[0], ACCEPTED)
+        execution.exit_reason = "USER"
+        self.engine.poll()
+        self.engine.drain(9)
+        for sending in [*self.engine.wire]:
+            self.engine.arrive(sending, 0.0, Decimal(100))
+            self.engine.answer(sending, ACCEPTED)
+        self.engine.now += EXIT_REST_SECONDS + 0.1
+        self.engine.poll()
+
+    def may_fill(self) -> int:
+        """Units of exits that rest at the broker, or may reach it."""
+        rest = sum(order.rest for order in self.broker.orders)
+        return rest + sum(one.intent.quantity for one in self.engine.wire if not one.arrived)
+
+    def play(self, event: str, which: int) -> None:
+        engine, broker = self.engine, self.broker
+        if event in ("time", "rest"):
+            engine.now += 0.7 if event == "time" else 3.1
+            engine.rounds()
+        elif event == "poll":
+            engine.poll()
+        elif event == "drain":
+            engine.drain(9)
+        elif event == "restart":
+            engine.restart(0.5)
+        elif event == "positions":
+            broker.positions_fail = not broker.positions_fail
+        elif event == "book":
+            broker.book_fails = not broker.book_fails
+        else:
+            self._at_the_broker(event, which)
+
+    def _at_the_broker(self, event: str, which: int) -> None:
+        engine, broker = self.engine, self.broker
+        waiting = [one for one in engine.wire if not one.arrived]
+        there = [one for one in engine.wire if one.arrived]
+        orders, changes = broker.open_orders(), engine.changes
+        if event == "arrive" and waiting:
+            hidden = (0.0, 1.0, VISIBILITY - 0.1)[which % 3]
+            engine.arrive(waiting[which % len(waiting)], hidden, Decimal(100))
+        elif event in ("answered", "unanswered") and there:
+            one = there[which % len(there)]
+            taken = SendResult(Outcome.ACCEPTED, broker_order_id="B")
+            engine.answer(one, taken if event == "answered" and one.order else SILENT)
+        elif event.startswith("fill") and orders:
+            order = orders[which % len(orders)]
+            broker.fill(order, LOT if event == "fill one" else order.quantity, engine.now)
+        elif event.startswith("cancel") and engine.cancels:
+            intent = engine.cancels.pop(which % len(engine.cancels))
+            engine.cancel_arrives(intent, lost=event == "cancel lost")
+        elif event == "late" and engine.late:
+            engine.change_arrives(engine.late.pop(which % len(engine.late)))
+        elif changes:
+            self._change(event, changes[which % len(changes)])
+
+    def _change(self, event: str, one: Any) -> None:
+        engine = self.engine
+        outcomes = ("applied", "refused", "lost", "lost and applied")
+        if event not in (*outcomes, "taken and late", "taken and never"):
+            return
+        if not engine.change_leaves(one):
+            return
+        applied = event in ("applied", "lost and applied") and engine.change_arrives(one)
+        if event == "taken and late":
+            engine.late.append(one)
+        if event == "refused" or (event == "applied" and not applied):
+            engine.change_answered(one, REFUSES)
+        else:
+            engine.change_answered(one, SILENT if "lost" in event else engine.taken(one))
+
+
+def _events() -> Iterator[st.SearchStrategy[Any]]:
+    yield st.sampled_from(EVENTS)
+    yield st.integers(0, 5)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    lots=st.integers(1, 3),
+    most=st.sampled_from([MOST, 2, 0]),
+    pieces=st.sampled_from([None, 1]),
+    events=st.lists(st.tuples(*_events()), min_size=10, max_size=60),
+)
+def test_whatever_crosses_a_change_no_more_may_fill_than_the_position_holds(
+    lots: int, most: int, pieces: int | None, events: list[tuple[str, int]]
+) -> None:
+    world = Interleaved(lots, most, pieces)
+    for event, which in events:
+        world.play(event, which)
+        held = -world.broker.net(1)
+        assert 0 <= held <= lots * LOT
+        assert world.may_fill() <= held, (event, which)
+        for intent in world.engine.executions[0].intents:
+            assert len(intent.changes) - sum(c.state == KEPT for c in intent.changes) <= most
+
+
+@pytest.mark.parametrize("planted", [True, False], ids=["planted", "as_it_is"])
+def test_the_control_an_unknown_change_that_counts_as_done_closes_twice(
+    monkeypatch: pytest.MonkeyPatch, planted: bool
+) -> None:
+    from execution.tests.test_progress_stories import an_unknown_change_is_done
+
+    if planted:
+        an_unknown_change_is_done(monkeypatch)
+    world = Interleaved(1, MOST, None)
+    for event in ("lost", "time", "drain"):
+        world.play(event, 0)
+    assert -world.broker.net(1) == LOT
+    assert world.may_fill() == (2 * LOT if planted else LOT)

@@ -91,12 +91,17 @@ def _newest(intent: LiveIntent) -> Change | None:
 
 
 # -- what was asked ------------------------------------------------------------------------------
+def note_wanted(intent: LiveIntent, now_mono: float) -> None:
+    """A change is to be asked for: a new round of asking begins."""
+    intent.round_mono = now_mono
+    # An order that is neither changed nor cancelled for long is an alarm: counted from the first.
+    intent.cancel_since_mono = intent.cancel_since_mono or now_mono
+
+
 def note_asked(intent: LiveIntent, change: Change, now_mono: float) -> None:
     """A change is written down, and about to be sent."""
     intent.changes = (*intent.changes, change)
     intent.change_mono = now_mono
-    # An order that is neither changed nor cancelled for long is an alarm: counted from the first.
-    intent.cancel_since_mono = intent.cancel_since_mono or now_mono
 
 
 def note_none(intent: LiveIntent, now_mono: float) -> None:

@@ -88,6 +88,8 @@ class LiveIntent:
     # when the newest change was asked for, answered or seen; when there was none to ask for
     change_mono: float = 0.0
     unchanged_mono: float = 0.0
+    # when the newest round of asking began: a change, and a cancel where that came to nothing
+    round_mono: float = 0.0
     # the broker's order is for another quantity than ours: somebody else changed it
     resized: bool = False
     # of the first of its cancels, or of the changes since one worked; how many cancels; the cause

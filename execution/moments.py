@@ -11,7 +11,7 @@ import heapq
 import math
 from collections.abc import Iterator
 
-from execution.backoff import cancel_backoff
+from execution.backoff import CANCEL_AGAIN, cancel_backoff
 from execution.changing import ANSWERED_WITHIN, HEARD_WITHIN
 from execution.live import LiveExecution, LiveIntent, LiveRun
 from execution.progress import CANCEL_PATIENCE, STUCK_AFTER
@@ -53,7 +53,8 @@ def _moments(intent: LiveIntent) -> Iterator[float]:
     yield intent.cancel_after_mono
     yield max(intent.seen_mono, intent.sent_mono) + SILENT_AFTER
     if intent.cancel_sent_mono:
-        yield intent.cancel_sent_mono + cancel_backoff(intent.cancels)
+        yield (intent.round_mono or intent.cancel_sent_mono) + cancel_backoff(intent.cancels)
+        yield intent.cancel_sent_mono + CANCEL_AGAIN
     if intent.cancel_since_mono:
         yield intent.cancel_since_mono + CANCEL_PATIENCE
     if intent.change_mono:

@@ -13,7 +13,7 @@ from typing import Final
 from brokers.base import Side
 from execution import changing, duplicates, live
 from execution.alarms import DUPLICATE, EXIT_UNFILLED, PARTLY_ENTERED, UNRESOLVED, Alarm
-from execution.backoff import cancel_backoff
+from execution.backoff import CANCEL_AGAIN, cancel_backoff
 from execution.hedging import leaving_together, needed_hedges
 from execution.live import LiveExecution, LiveIntent
 from execution.tags import MAX_SENDS
@@ -433,14 +433,23 @@ def _withdraw(intent: LiveIntent, situation: Situation, steps: Steps) -> None:
 
 
 def _may_ask(intent: LiveIntent, situation: Situation) -> bool:
-    """Whether no cancel was asked for, or the newest has had its time."""
-    waited = situation.now_mono - intent.cancel_sent_mono
-    return not intent.cancel_sent_mono or waited > cancel_backoff(intent.cancels)
+    """Whether no cancel was asked for, or the newest has had its time.
+
+    The pause counts from where the round began: a change that came to nothing before its cancel
+    makes nobody wait for longer.
+    """
+    sent, began = intent.cancel_sent_mono, intent.round_mono
+    if not sent or sent < began:
+        return True
+    waited = situation.now_mono - (began or sent)
+    return waited > cancel_backoff(intent.cancels) and situation.now_mono - sent > CANCEL_AGAIN
 
 
 def note_cancel(execution: LiveExecution, intent: LiveIntent, now_mono: float) -> None:
     """Remember a cancel that is asked for at ``now_mono`` (monotonic seconds)."""
     intent.cancel_since_mono = intent.cancel_since_mono or now_mono
+    if intent.round_mono <= intent.cancel_sent_mono:
+        intent.round_mono = now_mono  # no change went before it
     intent.cancel_sent_mono = now_mono
     intent.cancels += 1
     intent.cancel_cause = why_withdrawn(execution, intent)

@@ -61,6 +61,7 @@ class PaperAdapter:
         market_with_protection=True,
         returns_login_state=True,
         derivative_exchanges=(),
+        changes_per_order=25,
     )
 
     def login_url(self, login_base: str, credentials: Credentials, state: str) -> str:

@@ -70,6 +70,8 @@ class ZebuAdapter:
         book_reads_per_second=Decimal(2),
         visibility_delay=Decimal(10),
         market_with_protection=False,
+        # Not documented: as many as elsewhere, and then a new order is no worse.
+        changes_per_order=25,
         returns_login_state=False,
     )
 

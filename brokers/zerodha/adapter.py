@@ -75,6 +75,8 @@ class ZerodhaAdapter:
         market_with_protection=True,
         returns_login_state=True,
         login_code="request_token",
+        # https://kite.trade/forum/discussion/9212
+        changes_per_order=25,
     )
 
     # -- login -------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from execution.alarms import CLOSED_OUTSIDE, UNWRITABLE, Alarm
 from execution.engine import facts, sabotage
 from execution.engine.actors import Actor
 from execution.engine.alarmwriting import About, Raised
+from execution.engine.changing import ChangeDesk
 from execution.engine.dbpool import DatabaseDown
 from execution.engine.exitpricing import ExitPrices, Heard, Quotes
 from execution.engine.exitwriting import ExitWriter
@@ -61,6 +62,7 @@ class ClosingDesk:
         self._witnesses = WitnessDesk(executor)
         self._prices = ExitPrices(executor)
         self._writer = ExitWriter(executor)
+        self.changes = ChangeDesk(executor, self._witnesses, self._prices, self._writer)
 
     def open_exits(self, exits: Iterable[Exit]) -> None:
         """Start closing these legs; legs already being worked on are left alone."""

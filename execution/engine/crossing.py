@@ -10,6 +10,8 @@ it leaves, a person is told, and the exchange decides which of the two it cancel
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -59,6 +61,13 @@ class CrossingDesk:
         if waited >= PATIENCE:
             self._clear_the_way(blocking, now_mono)
         return WAITS
+
+    def is_blocked_at(self, intent: LiveIntent, price: Decimal) -> bool:
+        """Whether ``intent``, which rests, would trade with an order of ours at another price
+        (rupees per unit)."""
+        actor = self._executor.actors.at(intent.account_id)
+        beside = () if actor is None else actor.beside(intent)
+        return bool(beside) and bool(in_the_way(replace(intent, price=price, changes=()), beside))
 
     def is_alone(self, intent: LiveIntent) -> bool:
         """Whether no unfinished order of the real account goes the other way in this contract."""

@@ -23,6 +23,7 @@ from typing import Any, Final
 import structlog
 
 from execution import live
+from execution.changing import DONE, TAKEN, Change
 from execution.live import LiveExecution, LiveIntent, LiveRun
 from quantleap.core import clock
 
@@ -173,6 +174,32 @@ def told(execution: LiveExecution | None, intent: LiveIntent) -> None:
         # An exit that was cancelled to be quoted anew is the ordinary way of exits.
         ordinary = intent.cause == "NOT_FILLED" and intent.purpose != live.ENTRY
         note("order_ended", INFO if ordinary else WARNING, **names, **words)
+
+
+def change_asked(execution: LiveExecution, intent: LiveIntent, change: Change) -> None:
+    """Another price for an order that rests stands in the database."""
+    note(
+        "change_asked",
+        **_names(execution, intent),
+        number=len(intent.changes),
+        before=change.before,
+        price=change.price,
+        source=change.source,
+        age=change.age,
+    )
+
+
+def change_answered(execution: LiveExecution, intent: LiveIntent, change: Change) -> None:
+    """What the broker said of a change, or why it did not leave."""
+    note(
+        "change_answered",
+        INFO if change.state in (TAKEN, DONE) else WARNING,
+        **_names(execution, intent),
+        price=change.price,
+        state=change.state,
+        cause=change.cause,
+        message=change.message,
+    )
 
 
 def became(execution: LiveExecution, status: str, cause: str, message: str, pnl: object) -> None:

@@ -11,6 +11,7 @@ from django.db.models import Q
 
 from brokers.base import BrokerInstrument, Side
 from execution.alarms import Key
+from execution.changing import from_json
 from execution.engine import facts
 from execution.engine.alarmwriting import About
 from execution.engine.paperchannel import PAPER
@@ -249,6 +250,7 @@ def _read_intent(row: OrderIntent) -> LiveIntent:
         surplus_orders=row.surplus_orders,
         price_source=row.price_source,
         price_age=row.price_age,
+        changes=from_json(row.changes),
         cause=row.cause,
         message=row.message,
         sent_at=row.sent_at,

@@ -216,12 +216,12 @@ class BookPoller:
             actor.read_mono = started
             self._apply(channel, book.orders, started)
         elif book.cause == "SESSION_EXPIRED":
-            self._forget(channel)
+            self.forget(channel)
         elif book.cause == "RATE_LIMIT":
             channel.throttled(response, Call.READ, book.message)
         return book
 
-    def _forget(self, channel: Channel) -> None:
+    def forget(self, channel: Channel) -> None:
         """Its session has ended, unless another one has taken its place meanwhile."""
         if self._executor.accounts.channels.get(channel.account_id) is channel:
             self._executor.accounts.forget_session(channel.account_id)
@@ -387,7 +387,7 @@ class BookPoller:
             found = await self._parsed(channel.adapter.parse_positions, response, actor)
             if found.cause != "SESSION_EXPIRED":
                 return found
-            self._forget(channel)
+            self.forget(channel)
         return None
 
     async def quote(self, channel: Channel, request: HttpRequest) -> HttpResponse | None:
@@ -408,7 +408,7 @@ class BookPoller:
         await channel.paced(Call.CHANGE, EXITS)
         if not self._executor.owns(channel.shard):
             return  # its order is somebody else's to cancel by now
-        response = await self._fetch(channel, request)
+        response = await self.fetched(channel, request)
         if response is not None:
             # By what it says: Noren's "too many" comes with another status than Kite's.
             said = channel.adapter.parse_cancel(response)
@@ -423,7 +423,7 @@ class BookPoller:
 
         async def read() -> tuple[HttpResponse | None, float]:
             started = clock.monotonic()
-            return await self._fetch(channel, request), started
+            return await self.fetched(channel, request), started
 
         bound = self._places.setdefault(channel.real.broker, Places(*places.READS))
         return await bound.carry(read, urgent=urgency is EXITS)
@@ -445,7 +445,7 @@ class BookPoller:
             actor.worked(seconds)
         return found
 
-    async def _fetch(self, channel: Channel, request: HttpRequest) -> HttpResponse | None:
+    async def fetched(self, channel: Channel, request: HttpRequest) -> HttpResponse | None:
         """The answer, or None when there was none in time (which proves nothing)."""
         account_id = channel.account_id
         try:

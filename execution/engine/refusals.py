@@ -23,8 +23,8 @@ REFUSED_AGAIN: Final = 5.0
 class Refused:
     """One thing that the database will not take.
 
-    ``what`` is its kind (result, sending, insert, status, cleared, raised, entry), ``code`` that of
-    its intent if it has one, ``message`` the database's words.
+    ``what`` is its kind (result, sending, asking, insert, status, cleared, raised, entry), ``code``
+    that of its intent if it has one, ``message`` the database's words.
     """
 
     what: str

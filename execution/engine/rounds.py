@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from brokers.registry import get_adapter
 from execution import live, outcome
 from execution.alarms import UNWRITABLE, Alarm
 from execution.engine import facts
@@ -226,6 +227,7 @@ class Rounds:
         now, now_mono = executor.now(), clock.monotonic()
         batch = Batch()
         exits: list[tuple[LiveExecution, ExitOrder]] = []
+        changes: list[tuple[LiveExecution, LiveIntent]] = []
         cancels: list[tuple[LiveExecution, LiveIntent]] = []
         moved: set[int] = set()
         for execution_id in touched:
@@ -245,6 +247,7 @@ class Rounds:
                 moved.add(execution_id)
                 self._collect(execution, steps, told, batch, dirty, now, now_mono)
                 exits.extend((execution, order) for order in steps.exits)
+                changes.extend((execution, intent) for intent in steps.change)
                 cancels.extend((execution, intent) for intent in steps.cancel)
         if patient:
             self._put_off(dirty, moved)
@@ -257,6 +260,7 @@ class Rounds:
             self._tell((i for i in batch.results if i.code not in behind), written)
             self._granted(batch, written, now)
             self._tell((i for i in batch.results if i.code in behind), written)
+        self.closing.changes.open(changes)
         for execution, intent in cancels:
             self.closing.cancel(execution, intent)
         if exits:
@@ -287,6 +291,7 @@ class Rounds:
             session_over=run.closes_at is not None and now >= run.closes_at,
             entry_due=now >= run.entry_at,
             entries_blocked=self._blocked(run, now_mono),
+            most_changes=get_adapter(execution.broker).capabilities.changes_per_order,
         )
 
     def _collect(

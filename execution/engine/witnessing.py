@@ -17,6 +17,7 @@ from brokers.realaccount import RealAccount
 from execution.alarms import NO_WITNESS
 from execution.engine.actors import Actor
 from execution.exits import Grant
+from execution.live import LiveIntent
 from execution.witnesses import Leg, Settling, grants, net_of_orders, net_of_positions
 from quantleap.core import clock
 
@@ -47,12 +48,7 @@ class WitnessDesk:
 
     async def allowed(self, actor: Actor, legs: Mapping[Leg, int]) -> dict[Leg, Grant | None]:
         """What each leg may close; None: nobody knows yet. ``legs``: their contracts."""
-        poller = self._executor.poller
-        read = self._begin("positions", actor, poller.positions)
-        book = self._begin("book", actor, poller.orders)
-        await self._heard({read, book})
-        found, orders = _answer(read), _answer(book)
-        positions = found.positions if found is not None and found.ok else None
+        positions, orders = await self._look(actor)
         allowed: dict[Leg, Grant | None] = {}
         for contract_id in set(legs.values()):
             shared = self._share(actor, contract_id, positions, orders)
@@ -61,6 +57,30 @@ class WitnessDesk:
                     allowed[leg] = shared.get(leg)
         self._alarm(allowed)
         return allowed
+
+    async def held(self, actor: Actor, exits: Sequence[LiveIntent]) -> set[str]:
+        """Codes of those of ``exits``, which rest, whose legs still hold what they would close:
+        what would be granted for each of them, were it asked for now."""
+        positions, orders = await self._look(actor)
+        found = set()
+        for intent in exits:
+            shared = self._share(actor, intent.contract_id, positions, orders, intent.code)
+            grant = shared.get((intent.execution_id, intent.leg_key))
+            rest = intent.quantity - intent.filled_quantity
+            if grant is not None and not grant.outside and grant.units >= rest:
+                found.add(intent.code)
+        return found
+
+    async def _look(
+        self, actor: Actor
+    ) -> tuple[Sequence[NetPosition] | None, Sequence[OrderReport] | None]:
+        """Positions and order book, read side by side; None for one that did not answer."""
+        poller = self._executor.poller
+        read = self._begin("positions", actor, poller.positions)
+        book = self._begin("book", actor, poller.orders)
+        await self._heard({read, book})
+        found = _answer(read)
+        return (found.positions if found is not None and found.ok else None), _answer(book)
 
     def _begin(
         self, what: str, actor: Actor, ask: Callable[[Actor], Awaitable[T]]
@@ -88,7 +108,9 @@ class WitnessDesk:
         contract_id: int,
         positions: Sequence[NetPosition] | None,
         orders: Sequence[OrderReport] | None,
+        without: str = "",
     ) -> dict[Leg, Grant | None]:
+        """``without``: code of an order that is looked at as if it were not under way."""
         # Of all rows that stand for this account: the broker's net is that of all together.
         mine = list(actor.executions.values())
         if not mine:
@@ -103,8 +125,10 @@ class WitnessDesk:
             positions=None if positions is None or not name else net_of_positions(positions, name),
             book=None if orders is None or name is None else net_of_orders(orders, name, known),
             settling=self._settling,
-            place=(actor.real, contract_id),
+            # Looked at without it, the same is said once more: that must not count twice.
+            place=(actor.real, contract_id, without),
             now=clock.monotonic(),
+            without=(without,) if without else (),
         )
 
     def _note_last_price(

@@ -26,6 +26,7 @@ from execution.engine.alarmwriting import (
     log_alarms,
 )
 from execution.engine.bisecting import write_apart
+from execution.engine.changewriting import Asking, ask, write_changed
 from execution.engine.refusals import Refused, ask_for_a_person
 from execution.live import FINAL, LiveExecution, LiveIntent
 
@@ -112,6 +113,8 @@ class Batch:
 
     results: list[LiveIntent] = field(default_factory=list)
     sending: list[tuple[LiveIntent, str]] = field(default_factory=list)
+    #: Changes of orders that rest, each with all that were asked for by then.
+    asking: list[Asking] = field(default_factory=list)
     inserts: list[tuple[LiveExecution, LiveIntent]] = field(default_factory=list)
     cleared: list[Cleared] = field(default_factory=list)
     raised: list[Raised] = field(default_factory=list)
@@ -125,6 +128,7 @@ class Batch:
         return [
             *(("result", intent.execution_id, intent) for intent in self.results),
             *(("sending", intent.execution_id, (intent, tag)) for intent, tag in self.sending),
+            *(("asking", intent.execution_id, (intent, all_)) for intent, all_ in self.asking),
             *(("insert", execution.id, (execution, i)) for execution, i in self.inserts),
             *(("cleared", one.about.execution_id or 0, one) for one in self.cleared),
             *(("raised", one.about.execution_id or 0, one) for one in self.raised),
@@ -134,15 +138,15 @@ class Batch:
     @classmethod
     def of(cls, items: Sequence[Item]) -> Batch:
         """A batch of these items."""
-        kinds = ("result", "sending", "insert", "cleared", "raised", "status")
+        kinds = ("result", "sending", "asking", "insert", "cleared", "raised", "status")
         found: dict[str, list[Any]] = {kind: [] for kind in kinds}
         for kind, _, what in items:
             found[kind].append(what)
         return cls(*(found[kind] for kind in kinds))
 
 
-#: What is written (result, sending, insert, cleared, raised, status), of which execution (0: of
-#: none), and the thing itself.
+#: What is written (result, sending, asking, insert, cleared, raised, status), of which execution
+#: (0: of none), and the thing itself.
 Item = tuple[str, int, Any]
 
 
@@ -155,6 +159,7 @@ class Written:
 
     shards: frozenset[int]
     sending: frozenset[str] = frozenset()
+    asking: frozenset[str] = frozenset()
     inserted: frozenset[str] = frozenset()
     statuses: frozenset[int] = frozenset()
     raised: tuple[Raised, ...] = ()
@@ -234,6 +239,7 @@ def write(batch: Batch, *, owner: str, tokens: Mapping[int, int], now: dt.dateti
     return Written(
         frozenset().union(*(part.shards for part in parts)),
         frozenset().union(*(part.sending for part in parts)),
+        frozenset().union(*(part.asking for part in parts)),
         frozenset().union(*(part.inserted for part in parts)),
         frozenset().union(*(part.statuses for part in parts)),
         tuple(one for part in parts for one in part.raised),
@@ -266,6 +272,8 @@ def _write(batch: Batch, *, owner: str, tokens: Mapping[int, int], now: dt.datet
             where=f"t.state NOT IN ({_FINAL_SQL}) OR t.filled_quantity < u.filled_quantity"
             " OR t.surplus_quantity < u.surplus_quantity",
         )
+        write_changed(cursor, results)
+        written.asking = ask(cursor, [one for one in batch.asking if one[0].shard in shards])
         sending = [
             (i.code, "SENDING", i.sends + 1, tag, now)
             for i, tag in batch.sending

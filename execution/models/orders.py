@@ -99,6 +99,12 @@ class OrderIntent(TenantOwned):
     surplus_orders = models.CharField(
         max_length=200, blank=True, default="", db_default="", help_text="Their ids at the broker."
     )
+    changes = models.JSONField(
+        default=list,
+        db_default=models.Value([], models.JSONField()),
+        blank=True,
+        help_text="Other prices that were asked for while it rested (execution.changing).",
+    )
     cause = models.CharField(max_length=30, blank=True)
     message = models.CharField(max_length=300, blank=True, help_text="The broker's own words.")
     due_at = models.DateTimeField(help_text="Not before this instant.")

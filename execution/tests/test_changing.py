@@ -75,6 +75,7 @@ def resting(**fields: Any) -> tuple[LiveExecution, LiveIntent]:
 def ask(intent: LiveIntent, price: int | str, seconds: float) -> int:
     """A change is written down and sent; its number."""
     change = Change(intent.price, Decimal(price), ENTRY_AT)
+    changing.note_wanted(intent, NOW + seconds)
     changing.note_asked(intent, change, NOW + seconds)
     return len(intent.changes) - 1
 
@@ -185,13 +186,8 @@ def test_a_cancel_that_came_to_nothing_is_followed_by_a_change_and_all_of_it_bac
             note_cancel(execution, one, NOW + seconds)
             asked.append((seconds, "cancel"))
     assert [what for _, what in asked] == ["change", "cancel"] * 5
-    assert [seconds for seconds, what in asked if what == "cancel"] == [
-        3.25,
-        6.75,
-        13.25,
-        25.75,
-        50.25,
-    ]
+    begun = [seconds for seconds, what in asked if what == "change"]
+    assert begun == [3.0, 6.5, 12.75, 25.0, 49.25], "3, 6, 12, 24 s from the beginning of each"
     assert intent.cancel_since_mono == NOW + 3, "a person is told by the clock, from the first on"
     (alarm,) = [
         a for a in overdue(execution, EXIT_AT, NOW + 13).values() if a.cause == CANCEL_UNHEARD
@@ -201,6 +197,7 @@ def test_a_cancel_that_came_to_nothing_is_followed_by_a_change_and_all_of_it_bac
 
 def test_where_nobody_says_that_the_leg_is_held_the_order_is_withdrawn() -> None:
     execution, intent = resting()
+    changing.note_wanted(intent, NOW + 3)
     changing.note_none(intent, NOW + 3)
     assert wanted(next_steps(execution, at(3.1))) == CANCEL
     note_cancel(execution, intent, NOW + 3.1)

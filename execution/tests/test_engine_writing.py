@@ -7,8 +7,9 @@ from decimal import Decimal
 
 import pytest
 
-from brokers.base import BrokerInstrument, Side
+from brokers.base import BrokerInstrument, Outcome, SendResult, Side
 from execution.alarms import Alarm
+from execution.changing import Change, note_answer, note_price
 from execution.engine import leases, loading
 from execution.engine.alarmwriting import About, Raised
 from execution.engine.writing import Batch, StatusChange, write
@@ -131,6 +132,69 @@ def test_the_same_place_in_the_plan_is_taken_once(run: object, tokens: dict[int,
     batch = Batch(inserts=[(execution, twin)])
     assert write(batch, owner=OWNER, tokens=tokens, now=T).inserted == frozenset()
     assert OrderIntent.objects.count() == 1
+
+
+# -- changes -------------------------------------------------------------------------------------
+def asked(row: OrderIntent, *prices: int) -> Batch:
+    """Changes of one order, of which the last is to be sent."""
+    changes = tuple(Change(Decimal(10), Decimal(price), T, "FEED") for price in prices)
+    return Batch(asking=[(held(row), changes)])
+
+
+def test_a_change_is_written_before_it_is_sent_and_granted_by_its_number(
+    run: object, tokens: dict[int, int]
+) -> None:
+    row = stored(run, state="ACCEPTED", sends=1)
+
+    def grant(*prices: int) -> set[str]:
+        return set(write(asked(row, *prices), owner=OWNER, tokens=tokens, now=T).asking)
+
+    assert grant(11) == {CODE}
+    assert grant(11) == {CODE}, "the answer to that commit was lost, and nothing was sent"
+    assert grant(11, 12) == {CODE}
+    assert grant(11) == set(), "an older number"
+    assert grant(11, 12, 13, 14) == set(), "one before which nothing was written"
+    row.refresh_from_db()
+    assert [(c["price"], c["state"], c["source"]) for c in row.changes] == [
+        ("11", "ASKED", "FEED"),
+        ("12", "ASKED", "FEED"),
+    ]
+
+
+@pytest.mark.parametrize("state", ["SENDING", "UNKNOWN", "FILLED", "CANCELLED", "MISSED"])
+def test_only_what_is_at_the_broker_is_changed(
+    run: object, tokens: dict[int, int], state: str
+) -> None:
+    row = stored(run, state=state, sends=1, filled_quantity=65 if state == "FILLED" else 0)
+    assert not write(asked(row, 11), owner=OWNER, tokens=tokens, now=T).asking
+    row.refresh_from_db()
+    assert row.changes == []
+
+
+def test_whoever_lost_the_shard_changes_nothing(run: object, tokens: dict[int, int]) -> None:
+    row = stored(run, state="ACCEPTED", sends=1)
+    stale = {shard: token - 1 for shard, token in tokens.items()}
+    assert not write(asked(row, 11), owner=OWNER, tokens=stale, now=T).asking
+
+
+def test_what_became_of_a_change_is_kept_of_a_final_order_too(
+    run: object, tokens: dict[int, int]
+) -> None:
+    row = stored(run, state="ACCEPTED", sends=1)
+    put(asked(row, 11), tokens)
+    live = held(row)
+    assert live.changes[0].state == "UNKNOWN", "it was on its way when it was loaded"
+    live.changes = (Change(Decimal(10), Decimal(11), T, "FEED"),)
+    result = SendResult(Outcome.ACCEPTED, broker_order_id=live.broker_order_id)
+    note_answer(live, 0, result, at=T + seconds(1), now_mono=1.0)
+    note_price(live, Decimal(11), at=T + seconds(2), now_mono=2.0)
+    live.state, live.filled_quantity, live.average_price = "FILLED", 65, Decimal(11)
+    put(Batch(results=[live]), tokens)
+    live.changes = ()
+    put(Batch(results=[live]), tokens)
+    row.refresh_from_db()
+    assert (row.state, row.price) == ("FILLED", Decimal("11.00"))
+    assert [(c["price"], c["state"]) for c in row.changes] == [("11", "DONE")]
 
 
 # -- alarms --------------------------------------------------------------------------------------

@@ -83,6 +83,7 @@ def executions(draw: Any) -> LiveExecution:
             for state in draw(st.lists(st.sampled_from(CHANGED), max_size=2))
         )
         intent.change_mono, intent.unchanged_mono = draw(around_now), draw(around_now)
+        intent.round_mono = draw(around_now)
     return execution
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from brokers.base import BookState, Cause, OrderReport, Outcome, SendResult
 from execution import live, outcome
+from execution.backoff import EXIT_REST_SECONDS
 from execution.live import LiveIntent
 from execution.tags import MAX_SENDS
 from execution.tests.inmemory import ENTRY_AT, LOT, live_intent, report
@@ -110,7 +111,7 @@ def test_an_accepted_exit_is_withdrawn_after_a_while_an_entry_rests() -> None:
     exit_, entry = sending(purpose=live.EXIT), sending()
     for intent in (exit_, entry):
         answer(intent, SendResult(Outcome.ACCEPTED, broker_order_id="B"))
-    assert exit_.cancel_after_mono == NOW + outcome.EXIT_REST_SECONDS
+    assert exit_.cancel_after_mono == NOW + EXIT_REST_SECONDS
     assert entry.cancel_after_mono == 0.0
 
 

@@ -8,7 +8,15 @@ from decimal import Decimal
 from typing import Any
 
 from brokers import aio
-from brokers.base import BookRead, BookState, OrderReport, OrderRequest, Product
+from brokers.base import (
+    BookRead,
+    BookState,
+    OrderReport,
+    OrderRequest,
+    Outcome,
+    PriceChange,
+    Product,
+)
 from brokers.http import Limits
 from brokers.realaccount import RealAccount
 from execution import live
@@ -106,6 +114,25 @@ def test_a_paper_limit_away_from_the_market_stayed_accepted_and_no_cancel_did_an
         request = channel.adapter.cancel_order(channel.session, order_id)
         await channel.fetch(aio.Clients(connections=0), request, Limits())
         assert [o.state for o in await read(channel)] == [BookState.CANCELLED]
+
+    play(story())
+
+
+def test_a_resting_paper_order_is_matched_at_the_price_that_it_is_changed_to() -> None:
+    async def story() -> None:
+        told, feed = Told(), Feed()
+        channel = paper(told, feed)
+        order_id = await send(channel, told, order(channel, "110"))
+        (resting,) = await read(channel)
+        assert (resting.state, resting.price) == (BookState.OPEN, Decimal(110))
+        change = PriceChange(order_id, paper_instrument(1), 65, Decimal(99))
+        request = channel.adapter.change_order(channel.session, change)
+        answer = await channel.fetch(aio.Clients(connections=0), request, Limits())
+        said = channel.adapter.parse_change(answer)
+        assert (said.outcome, said.broker_order_id) == (Outcome.ACCEPTED, order_id)
+        (filled,) = await read(channel)
+        assert (filled.state, filled.quantity) == (BookState.FILLED, 65)
+        assert filled.average_price == Decimal(100)
 
     play(story())
 

@@ -47,7 +47,7 @@ def read_book(url: str) -> HttpResponse | None:
         channel = wire.channel(url, wire.Told())
         poller = BookPoller(wire.executor(channel))
         try:
-            return await poller._fetch(channel, wire.ADAPTER.order_book(wire.SESSION))
+            return await poller.fetched(channel, wire.ADAPTER.order_book(wire.SESSION))
         finally:
             await poller.close()
 
@@ -287,7 +287,7 @@ async def _cancel(channel: Channel, poller: BookPoller) -> None:
 
 
 async def _book(channel: Channel, poller: BookPoller) -> None:
-    await poller._fetch(channel, wire.ADAPTER.order_book(wire.SESSION))
+    await poller.fetched(channel, wire.ADAPTER.order_book(wire.SESSION))
 
 
 async def _positions(channel: Channel, poller: BookPoller) -> None:

@@ -164,6 +164,7 @@ class ToyEngine:
     # -- changes -------------------------------------------------------------------------------
     def _change(self, execution: LiveExecution, intent: LiveIntent) -> None:
         """As the engine: the witnesses are asked as for a new exit; what is granted is written."""
+        changing.note_wanted(intent, self.now)
         rest = intent.quantity - intent.filled_quantity
         grant = self._granted(execution, intent.leg_key, intent.contract_id, intent.code)
         if intent.state not in live.AT_BROKER or execution.status in TERMINAL:
@@ -382,5 +383,6 @@ def _forget(intent: LiveIntent, now: float) -> None:
     intent.cancels, intent.cancel_cause, intent.seen_mono, intent.supposed = 0, "", 0.0, 0
     intent.changes = changing.from_json(changing.to_json(intent.changes))
     intent.change_mono, intent.unchanged_mono, intent.resized = 0.0, 0.0, False
+    intent.round_mono = 0.0
     intent.watch_until_mono, intent.strays = 0.0, ()
     intent.proof = None

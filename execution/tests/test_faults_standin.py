@@ -38,8 +38,8 @@ class Broker:
         url = self.url("zerodha", path)
         return requests.request(method, url, headers=headers, data=fields or None, timeout=20)
 
-    def noren(self, operation: str) -> requests.Response:
-        said = json.dumps({"uid": CLIENT, "actid": CLIENT})
+    def noren(self, operation: str, **fields: str) -> requests.Response:
+        said = json.dumps({"uid": CLIENT, "actid": CLIENT} | fields)
         headers = {"Authorization": f"Bearer {self.tokens['zebu']}"}
         url = self.url("zebu", f"/NorenWClientAPI/{operation}")
         return requests.post(url, headers=headers, data=f"jData={said}", timeout=20)
@@ -105,6 +105,32 @@ def test_a_call_is_done_and_answered_with_something_else(broker: Broker) -> None
     broker.trick("answer", "place", status=504, body="<html>")
     assert broker.buy().status_code == 504
     assert len(broker.control.orders()) == 1, "not done this time"
+
+
+def test_a_change_is_answered_as_done_and_is_not(broker: Broker) -> None:
+    order_id = broker.buy(price="1.00").json()["data"]["order_id"]
+    broker.trick("idle", "modify")
+    path = f"/orders/regular/{order_id}"
+    said = broker.kite("PUT", path, price="2.00", order_type="LIMIT").json()
+    assert said == {"status": "success", "data": {"order_id": order_id}}
+    noren = broker.noren("ModifyOrder", norenordno="26090800000001", prc="2.00").json()
+    assert noren == {"stat": "Ok", "result": "26090800000001"}
+    (row,) = broker.kite("GET", "/orders").json()["data"]
+    assert row["price"] == 1
+
+
+def test_an_order_fills_just_before_its_change(broker: Broker) -> None:
+    match = {"client_id": CLIENT}
+    broker.control.ask("POST", "/faults", kind="partial_fill", fraction=0, match=match)
+    order_id = broker.buy().json()["data"]["order_id"]
+    while broker.kite("GET", "/orders").json()["data"][0]["status"] != "OPEN":
+        pass
+    broker.trick("fills", "modify", fraction=1)
+    path = f"/orders/regular/{order_id}"
+    refused = broker.kite("PUT", path, price="500.00", order_type="LIMIT")
+    assert refused.status_code == 400
+    (row,) = broker.kite("GET", "/orders").json()["data"]
+    assert (row["status"], row["filled_quantity"]) == ("COMPLETE", 65)
 
 
 def test_too_many_requests_in_each_dialect(broker: Broker) -> None:

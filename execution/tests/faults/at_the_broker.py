@@ -69,6 +69,45 @@ def changeable_exits(stage: Stage) -> Iterator[Wait]:
     return iter(())
 
 
+def first_exits_rest(stage: Stage) -> None:
+    """The first exit of each leg rests; the orders that follow would fill."""
+    stage.fault("partial_fill", fraction=0, match={"side": "BUY"}, count=2)
+
+
+def unchangeable_exits(stage: Stage) -> Iterator[Wait]:
+    """Exits rest and cannot be changed; a cancel and another order would do."""
+    first_exits_rest(stage)
+    stage.fault("say", op="modify", message=NOT_NOW)
+    return iter(())
+
+
+def unanswered_changes(stage: Stage) -> Iterator[Wait]:
+    """Cancels are refused, and every change is applied and answered with 504."""
+    stage.fault("partial_fill", fraction=0, match={"side": "BUY"})
+    stage.fault("say", op="cancel", message=NOT_NOW)
+    stage.fault("status_after_accept", op="modify", status=504)
+    return iter(())
+
+
+def idle_changes(stage: Stage) -> Iterator[Wait]:
+    """Every change is answered as done, and none is."""
+    first_exits_rest(stage)
+    stage.trick("idle", ("modify",))
+    return iter(())
+
+
+def crossing_fills(fraction: float) -> Any:
+    """An exit fills, or a part of it, just before its change arrives; cancels are refused."""
+
+    def play(stage: Stage) -> Iterator[Wait]:
+        stage.fault("partial_fill", fraction=0, match={"side": "BUY"})
+        stage.fault("say", op="cancel", message=NOT_NOW)
+        stage.trick("fills", ("modify",), fraction=fraction)
+        return iter(())
+
+    return play
+
+
 def refused_leg(lag: float) -> Any:
     """One leg is refused for margin while positions are shown so late."""
 
@@ -262,6 +301,47 @@ SCENARIOS: Final = (
         Right(calls={"cancel": 20}),
         shape="straddle",
         hold=8,
+    ),
+    Scenario(
+        "a4c",
+        "exits rest, changes refused, cancels accepted",
+        unchangeable_exits,
+        Right(calls={"cancel": 20, "modify": 20}),
+        shape="straddle",
+        hold=8,
+    ),
+    Scenario(
+        "a4d",
+        "exits rest, cancels refused, changes applied and answered 504",
+        unanswered_changes,
+        Right(calls={"cancel": 20, "modify": 20}),
+        shape="straddle",
+        hold=8,
+    ),
+    Scenario(
+        "a4e",
+        "exits rest, changes answered as done and never applied",
+        idle_changes,
+        Right(calls={"cancel": 20, "modify": 20}),
+        shape="straddle",
+        hold=8,
+    ),
+    Scenario(
+        "a4f",
+        "exits fill while their change is on its way, cancels refused",
+        crossing_fills(1.0),
+        Right(calls={"cancel": 20, "modify": 20}),
+        shape="straddle",
+        hold=8,
+    ),
+    Scenario(
+        "a4g",
+        "exits fill by half while their change is on its way, cancels refused",
+        crossing_fills(0.5),
+        Right(calls={"cancel": 20, "modify": 20}),
+        shape="straddle",
+        hold=8,
+        lots=2,
     ),
     Scenario(
         "a5",

@@ -76,6 +76,15 @@ class HostileExchange(Exchange):
         finally:
             self.now = self._read_now
 
+    def fill_now(self, client_id: str, broker: str, order_id: str, fraction: float) -> None:
+        """That share of an order fills, in whole lots, whatever kept it from filling."""
+        order = self.book.find(broker, client_id, order_id)
+        if order is None:
+            return
+        lot = order.contract.lot_size
+        order.fill_cap = int(order.quantity / lot * fraction) * lot
+        self.book.match(order, self.quote(order.contract), self.now())
+
     def _arrive(self, order: Order, refusal: Refusal | None) -> None:
         """As the simulator, but for a band of a trick's."""
         call = order.call
@@ -127,6 +136,12 @@ class Shell:
             if struck.params.get("after"):
                 self._wire(call)
             return tricks.canned(struck.params)
+        if trick(Kind.IDLE) is not None:
+            return tricks.as_done(tricks.named_order(call, self._broker), self._broker)
+        if (struck := trick(Kind.FILLS)) is not None:
+            named = tricks.named_order(call, self._broker)
+            fraction = float(struck.params["fraction"])
+            exchange.fill_now(client_id, self._broker, named, fraction)
         stale = trick(Kind.STALE)
         answer = (
             exchange.seen_from(call, float(stale.params["seconds"]), self._wire)

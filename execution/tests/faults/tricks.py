@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-from brokers.simulator.wire import Answer, to_json
+from brokers.simulator.wire import Answer, Call, to_json
 
 OPERATIONS: Final = frozenset({"place", "cancel", "modify", "book", "positions", "quote", "other"})
 #: Kite answers a breach of its pace with 429, Noren with a 400 and this sentence.
@@ -59,6 +59,10 @@ class Kind(enum.StrEnum):
     EDIT = "edit"
     #: Orders further than ``percent`` from the last price are refused, naming the band.
     BAND = "band"
+    #: A change or cancel is answered as done, and nothing is done.
+    IDLE = "idle"
+    #: Of the order that a change or cancel names, the share ``fraction`` fills just before it.
+    FILLS = "fills"
     #: The answer is made ``megabytes`` long with rows of somebody's other orders.
     BULK = "bulk"
 
@@ -135,6 +139,24 @@ def too_many(broker: str, params: Mapping[str, Any]) -> Answer:
     after = params.get("retry_after")
     headers = {} if after is None else {"Retry-After": str(after)}
     return Answer(status, to_json(body), headers=headers)
+
+
+def as_done(order_id: str, broker: str) -> Answer:
+    """The answer of a change or cancel that was done."""
+    if broker == "zerodha":
+        return Answer(200, to_json({"status": "success", "data": {"order_id": order_id}}))
+    return Answer(200, to_json({"stat": "Ok", "result": order_id}))
+
+
+def named_order(call: Call, broker: str) -> str:
+    """The order that a change or cancel names; '' where it names none."""
+    if broker == "zerodha":
+        return call.path.rstrip("/").rpartition("/")[2]
+    try:
+        head = call.body.decode().partition("&")[0]
+        return str(json.loads(head.removeprefix("jData=")).get("norenordno", ""))
+    except (ValueError, AttributeError):
+        return ""
 
 
 def edited(answer: Answer, field: str, value: object) -> Answer:

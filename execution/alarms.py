@@ -94,7 +94,7 @@ ALARMS: Final[Mapping[str, str]] = {
     EXIT_UNKNOWN: "Nobody knows whether the broker has the exit order; it is not sent again.",
     EXIT_RESTING: "An exit order rests at the broker and does not fill.",
     EXITING_LONG: "The execution has been leaving for longer than it may take.",
-    CANCEL_UNHEARD: "The broker was asked to cancel an order and the order is still there.",
+    CANCEL_UNHEARD: "The broker was asked to change or cancel an order, and it is as it was.",
     LEG_STAYS: "A leg that had to leave is still open.",
     PAST_EXIT: "A position is open past its exit time.",
     BOOK_UNREAD: "The broker's order book was not read, while orders of the account are under way.",

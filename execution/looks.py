@@ -6,6 +6,8 @@ import datetime as dt
 from decimal import Decimal
 from typing import Final
 
+from execution.changing import ASKED, DONE, KEPT, REFUSED, TAKEN, UNKNOWN, Change
+from execution.words import explain
 from quantleap.core import clock
 from quantleap.core.money import grouped
 
@@ -36,12 +38,37 @@ TONE_COLOURS: Final = {
 }
 
 
+#: What became of a change of an order's price.
+_CHANGED: Final = {
+    ASKED: "on its way to the broker",
+    TAKEN: "taken by the broker, and not yet seen in its book",
+    DONE: "and the broker's book shows it",
+    REFUSED: "refused by the broker",
+    UNKNOWN: "without a usable answer: the order may rest at either price",
+    KEPT: "kept back, so nothing left",
+}
+#: Why one was kept back, where the same is no cause of an order's own end.
+_KEPT: Final = {
+    "STALE": "The order was over by then.",
+    "FENCED": "The account may have been another executor's by then.",
+    "SUPERSEDED": "It had waited too long for its turn.",
+    "NOT_NEEDED": "The leg held less than the order would have closed.",
+}
+
+
 def to_ms(instant: dt.datetime | None) -> str:
     """Wall clock in India to the millisecond: ``09:20:00.012``."""
     if instant is None:
         return ""
     local = clock.to_ist(instant)
     return f"{local:%H:%M:%S}.{local.microsecond // 1000:03}"
+
+
+def told_change(change: Change) -> str:
+    """One change of an order's price, as a sentence for whoever looks at the order."""
+    asked = f"{to_ms(change.at)}: {change.before} to {change.price}, {_CHANGED[change.state]}"
+    why = change.message or _KEPT.get(change.cause) or explain(change.cause)
+    return f"{asked}: {why}" if why else f"{asked}."
 
 
 def to_result(amount: Decimal) -> str:

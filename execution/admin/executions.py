@@ -13,8 +13,8 @@ from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from brokers.selectors import account_keys, customers_account_keys
@@ -31,8 +31,9 @@ from execution.alarmlists import (
     with_attention,
 )
 from execution.attention import asked, matters, newest_of_each, unanswered
+from execution.changing import from_json
 from execution.ending import end_carried, is_carried
-from execution.looks import STATUS_COLOURS, to_ms
+from execution.looks import STATUS_COLOURS, to_ms, told_change
 from execution.models import Alarm, Execution, OrderIntent, Run
 from execution.selectors import leg_summaries
 from execution.tags import parse_tag
@@ -342,6 +343,7 @@ class OrderIntentAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
                     ("tag", "broker_order_id"),
                     ("order", "contract"),
                     ("price", "reference_price"),
+                    "price_changes",
                     ("price_source", "price_age"),
                     ("state", "sends"),
                     ("filled", "average_price"),
@@ -371,6 +373,7 @@ class OrderIntentAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
     )
     readonly_fields = (
         "order",
+        "price_changes",
         "filled",
         "why",
         "planned_in_full",
@@ -411,6 +414,12 @@ class OrderIntentAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
         """What it trades, in one line that does not break."""
         words = f"{intent.get_purpose_display()} {intent.side} {intent.quantity} {intent.symbol}"
         return format_html('<span class="qd-nowrap">{}</span>', words)
+
+    @admin.display(description="Changes of its price")
+    def price_changes(self, intent: OrderIntent) -> SafeString | str:
+        """What was asked of the broker while it rested, the oldest first."""
+        lines = [(told_change(change),) for change in from_json(intent.changes)]
+        return format_html_join(mark_safe("<br>"), "{}", lines) or "-"
 
     @admin.display(description="Filled", ordering="filled_quantity")
     def filled(self, intent: OrderIntent) -> str:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from decimal import Decimal
+
 import pytest
 from django.test import Client
 
+from execution.changing import Change, to_json
 from execution.models import Execution, OrderIntent
 from execution.tests.consoleday import Day, get, list_of
 from execution.tests.rows import make_execution
+from quantleap.core import clock
 from quantleap.core.console import page_of
 
 pytestmark = pytest.mark.django_db
@@ -24,6 +29,21 @@ def test_an_execution_shows_its_orders_and_what_was_closed_outside(day: Day, sta
         assert intent.tag in text
     assert f"65 units of {entry.symbol} were closed outside" in text
     assert execution.subscription.customer.email in text
+
+
+def test_an_orders_page_lists_its_changes_and_escapes_the_brokers_words(
+    day: Day, staff: Client
+) -> None:
+    day.fill(1)
+    order = OrderIntent.objects.order_by("pk")[0]
+    assert "Changes of its price" in get(staff, page_of(order)), "the control: there are none"
+    refused = Change(Decimal("98.00"), Decimal("99.05"), clock.now(), "FEED", state="REFUSED")
+    done = replace(refused, price=Decimal("99.50"), state="DONE")
+    order.changes = to_json([replace(refused, message="<b>being processed</b>"), done])
+    order.save(update_fields=["changes"])
+    text = get(staff, page_of(order))
+    assert "98.00 to 99.05, refused by the broker: &lt;b&gt;being processed" in text
+    assert "98.00 to 99.50, and the broker&#x27;s book shows it." in text
 
 
 def test_a_tag_finds_its_order_whichever_send_it_names(day: Day, staff: Client) -> None:

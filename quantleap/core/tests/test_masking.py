@@ -9,6 +9,7 @@ import io
 import json
 import logging
 import logging.config
+import re
 import runpy
 import signal
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quantleap.core import masking
 from quantleap.core.logging import formatter, mask_event
 from quantleap.core.masking import MASK, mask, mask_address, mask_text
 from quantleap.embedded.state import PROJECT_ROOT
@@ -83,6 +85,25 @@ def test_what_is_no_secret_stays_readable(value: object) -> None:
 def test_nothing_makes_the_mask_fail(text: str, value: Any) -> None:
     mask_text(text)
     json.dumps(mask({"x": value}))
+
+
+#: What the shapes of secrets are made of, and what single words are.
+PIECES = [
+    *("sk_", "ut_", "whsec_", "eyJ", "v1:", "T", "Z", ":", "=", " ", "//", "@", "?code", "."),
+    *("Bearer", "token", "pin", "exe_4to5n01", "QB1EBAK1ZFKEV1", "-", "/", "105.35", "a" * 16),
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join) | st.text(alphabet="aT1:.+-/_Z"))
+def test_a_word_is_passed_only_where_no_shape_would_be_found(text: str) -> None:
+    assert mask_text(text) == masking._mask_shapes(text)
+
+
+def test_control_a_word_with_a_mark_is_not_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = "sk_" + "a" * 16
+    assert mask_text(key) == MASK
+    monkeypatch.setattr(masking, "_MARKS", re.compile("never"))
+    assert mask_text(key) == key
 
 
 def test_an_address_is_shown_without_its_password() -> None:

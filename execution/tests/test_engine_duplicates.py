@@ -88,10 +88,9 @@ def test_an_exit_that_was_hidden_opened_a_reverse_position(
     house: House, executor: Callable[[], Any]
 ) -> None:
     accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 8)), 2)
-    executor()
-    wait_until(lambda: Execution.objects.filter(status="OPEN").count() == 2, 40)
     for account in accounts:
-        hide(house, account, "BUY")
+        hide(house, account, "BUY")  # only its exits buy
+    executor()
     wait_until(lambda: closings().filter(state="FILLED").count() == 2, 60)
     assert {intent.side for intent in closings()} == {"SELL"}
     for account in accounts:

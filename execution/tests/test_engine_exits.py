@@ -53,7 +53,7 @@ def test_customers_who_squared_off_while_positions_failed_were_turned_over(
 def test_without_any_witness_nobody_is_turned_over_and_a_person_is_told(
     house: House, executor: Callable[[], Any]
 ) -> None:
-    accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 8)), 3)
+    accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 14)), 3)
     executor()
     wait_until(all_open(3), 40)
     blind = accounts[0]
@@ -73,7 +73,7 @@ def test_one_account_whose_positions_hung_kept_everybodys_exits_back(
     house: House, executor: Callable[[], Any]
 ) -> None:
     """Seen: the other three left 17.6 s late."""
-    accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 8)), 4)
+    accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 14)), 4)
     executor()
     wait_until(all_open(4), 40)
     house.strike(accounts[0], "delay", op="positions", seconds=30)

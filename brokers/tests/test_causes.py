@@ -25,13 +25,11 @@ _EVERY = [
 ]
 #: "Broker down" is carried by its HTTP status, or ambiguous (below).
 SPOKEN = [(reason, text) for reason, text in _EVERY if reason is not Reason.BROKER_DOWN]
-#: Refusals of ours that brokers do not word apart from any other invalid input.
-GENERIC = {Reason.SYMBOL, Reason.LOT, Reason.TICK, Reason.UNPROTECTED}
 
 
 @pytest.mark.parametrize(("reason", "text"), SPOKEN, ids=lambda value: str(value)[:30])
 def test_what_the_simulated_brokers_say_is_understood(reason: Reason, text: str) -> None:
-    expected = {Cause.INVALID} if reason in GENERIC else {Cause[reason.name]}
+    expected = {Cause[reason.cause]}
     if reason is Reason.PRODUCT:
         expected.add(Cause.INVALID)  # "Invalid `product`." is both
     assert cause_of(text) in expected

@@ -172,9 +172,8 @@ def test_rows_of_one_real_account_have_one_pace_and_leave_each_by_its_own_way(
     else_where = dataclasses.replace(here, account_id=3, client_id="CD5678")
 
     async def main() -> tuple[list[Channel], list[bool]]:
-        rounds = SimpleNamespace(
-            may_send=None, on_sent=None, on_answer=None, on_not_sent=None, calm=None
-        )
+        sending = SimpleNamespace(may_send=None, on_sent=None, on_answer=None, on_not_sent=None)
+        rounds = SimpleNamespace(sending=sending, calm=None)
         house = wire.executor(
             timing=from_settings(),
             rounds=rounds,

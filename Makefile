@@ -31,11 +31,13 @@ STORIES ?= 500
 SEED ?= 1
 freeze-rounds: ROUNDS = 50
 
-.PHONY: help run play demo week demo-controls faults kill-rounds freeze-rounds billing-kill-rounds billing-oracle stories test coverage test-parallel test-process browser lint bench lock clean
+.PHONY: help develop run play demo week demo-controls faults kill-rounds freeze-rounds billing-kill-rounds billing-oracle stories test coverage test-parallel test-process browser lint bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' Makefile
+
+develop: $(DEVELOP) ## Install what tests, lint and benchmarks need; each of them does so by itself
 
 run: $(RUNTIME) ## Run everything on this machine (PORT=8000) until Ctrl-C
 	$(BIN)/python manage.py up --die-with-parent $(RUN_PORTS) --workers $(WORKERS)

@@ -118,22 +118,12 @@ def django_db_setup(
         become(owner)
         created = setup_databases(verbosity=0, interactive=False, serialized_aliases=[])
         grant_application_role(connection, application["USER"], for_tests=True)
-        _learn_no_sizes(connection)
         become(application)
     yield
     with django_db_blocker.unblock():
         become(owner)
         teardown_databases(created, verbosity=0)
         become(application)
-
-
-def _learn_no_sizes(connection: Any) -> None:
-    """Keep autovacuum from looking at tables between two tests, while they are empty: the planner
-    would believe it and read ten thousand rows as if they were one, now and then, for hours."""
-    with connection.cursor() as cursor:
-        for table in connection.introspection.table_names(cursor):
-            name = connection.ops.quote_name(table)
-            cursor.execute(f"ALTER TABLE {name} SET (autovacuum_enabled = off)")
 
 
 @pytest.fixture(scope="session")

@@ -179,8 +179,8 @@ class ClosingDesk:
         self, actor: Actor, exits: Sequence[Exit], quotes: asyncio.Future[Quotes] | None
     ) -> tuple[Mapping[Leg, Grant | None], Heard]:
         """How much may be closed, and prices for it; both at once where it is the first try."""
-        legs = [self._leg(execution, order) for execution, order in exits]
         if quotes is not None:
+            legs = [self._leg(execution, order) for execution, order in exits]
             return await asyncio.gather(
                 self._allowed(exits), self._prices.heard(actor, quotes, legs)
             )
@@ -197,6 +197,7 @@ class ClosingDesk:
         for execution, order in leaving:
             self._unseen_until.pop((execution.id, order.leg_key), None)
         quotes = self._prices.ask_feed(self._contracts(leaving))
+        legs = [self._leg(execution, order) for execution, order in leaving]
         return allowed, await self._prices.heard(actor, quotes, legs)
 
     async def _write(

@@ -13,7 +13,7 @@ from execution.live import LiveExecution, LiveIntent, LiveRun
 from execution.plan import ResolvedLeg, plan_entry
 from execution.tags import make_tag, new_code
 from marketplace.definition import StrategySpec
-from marketplace.tests.factories import TEST_DAY, strategy_spec
+from marketplace.tests.factories import TEST_DAY, leg_spec, strategy_spec
 from quantleap.core import clock
 
 ENTRY_AT = clock.at_ist(TEST_DAY, dt.time(9, 20))
@@ -149,6 +149,15 @@ def committed(
             state=live.SENDING if first else live.PLANNED,
             sends=1 if first else 0,
         )
+    return execution
+
+
+def bought() -> LiveExecution:
+    """One bought call, filled, its exit due."""
+    execution = committed(strategy_spec([leg_spec("BUY", "CE", key="ce")]))
+    for intent in execution.intents:
+        intent.state, intent.filled_quantity = live.FILLED, LOT
+    execution.status = "EXITING"
     return execution
 
 

@@ -19,15 +19,13 @@ from brokers.base import (
     PositionRead,
     Product,
 )
-from execution import live
 from execution.engine.closing import ClosingDesk
 from execution.engine.writing import Batch, Written
 from execution.live import LiveExecution
 from execution.progress import Situation, next_steps
 from execution.tests import wire
-from execution.tests.inmemory import LOT, committed, report
+from execution.tests.inmemory import LOT, bought, report
 from marketplace.ports import QUOTES, Quote
-from marketplace.tests.factories import leg_spec, strategy_spec
 from quantleap.core import clock
 
 NAME = BrokerInstrument("NFO", "NIFTY", "1")
@@ -77,15 +75,6 @@ def feed(monkeypatch: pytest.MonkeyPatch) -> Feed:
     one = Feed()
     monkeypatch.setattr(QUOTES, "_implementation", one)
     return one
-
-
-def bought() -> LiveExecution:
-    """One bought call, filled, its exit due."""
-    execution = committed(strategy_spec([leg_spec("BUY", "CE", key="ce")]))
-    for intent in execution.intents:
-        intent.state, intent.filled_quantity = live.FILLED, LOT
-    execution.status = "EXITING"
-    return execution
 
 
 async def _done(*_: Any) -> None:

@@ -11,17 +11,7 @@ from execution.engine.closing import ClosingDesk
 from execution.live import LiveExecution
 from execution.progress import Situation, next_steps
 from execution.tests import wire
-from execution.tests.inmemory import LOT, committed, live_intent
-from marketplace.tests.factories import leg_spec, strategy_spec
-
-
-def bought() -> LiveExecution:
-    """One bought call, filled, its exit due."""
-    execution = committed(strategy_spec([leg_spec("BUY", "CE", key="ce")]))
-    for intent in execution.intents:
-        intent.state, intent.filled_quantity = live.FILLED, LOT
-    execution.status = "EXITING"
-    return execution
+from execution.tests.inmemory import LOT, bought, live_intent
 
 
 def asked(execution: LiveExecution, *, filled_meanwhile: bool) -> list[Any]:

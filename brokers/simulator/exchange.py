@@ -217,10 +217,9 @@ class Exchange:
             if value is not None and (value <= 0 or value % contract.tick):
                 return Placed(order, Refusal(Reason.TICK, {"tick": contract.tick, "price": value}))
         if price is not None:
-            low, high = rules.band(self.quote(contract))
-            if not low <= float(price) <= high:
-                told = {"price": price, "low": f"{low:.2f}", "high": f"{high:.2f}"}
-                return Placed(order, Refusal(Reason.PRICE_BAND, told))
+            outside = rules.outside_band(price, self.quote(contract))
+            if outside is not None:
+                return Placed(order, outside)
         changed = self.book.modify(
             order,
             now=self.now(),

@@ -99,11 +99,9 @@ def check_order(
     order: Order, quote: Quote, account: Account, spots: dict[str, float]
 ) -> Refusal | None:
     """Refusals that arrive after acceptance: the exchange's price band, then funds."""
-    low, high = band(quote)
-    if not low <= float(order.price) <= high:
-        return Refusal(
-            Reason.PRICE_BAND, {"price": order.price, "low": f"{low:.2f}", "high": f"{high:.2f}"}
-        )
+    outside = outside_band(order.price, quote)
+    if outside is not None:
+        return outside
     needed = _margin_needed(order, account, spots)
     available = account.funds - account.margin_used(spots)
     if needed > max(available, Decimal(0)):
@@ -111,6 +109,16 @@ def check_order(
             Reason.MARGIN, {"required": f"{needed:.2f}", "available": f"{available:.2f}"}
         )
     return None
+
+
+def outside_band(price: Decimal, quote: Quote) -> Refusal | None:
+    """The refusal of a limit (rupees) that the exchange does not take, of a new order's or of a
+    change's."""
+    low, high = band(quote)
+    if low <= float(price) <= high:  # the theoretical price is a float
+        return None
+    told = {"price": price, "low": f"{low:.2f}", "high": f"{high:.2f}"}
+    return Refusal(Reason.PRICE_BAND, told)
 
 
 def band(quote: Quote) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Arming asks the database as often for ten thousand subscribers as for ten."""
+"""Arming asks the database as often for two thousand subscribers as for ten."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INSERT = 1
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("count", [10, 10_000])
+@pytest.mark.parametrize("count", [10, 2_000])
 def test_queries_do_not_grow_with_subscribers(count: int, django_assert_num_queries: Any) -> None:
     load_reference_data()
     template = make_template()

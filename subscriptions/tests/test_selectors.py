@@ -1,4 +1,4 @@
-"""Discovery and lists: the same number of queries for ten as for ten thousand."""
+"""Discovery and lists: the same number of queries for ten as for two thousand."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _reference(db: None) -> None:
     load_reference_data()
 
 
-@pytest.mark.parametrize("count", [10, 10_000])
+@pytest.mark.parametrize("count", [10, 2_000])
 def test_discovery_is_two_queries(count: int, django_assert_num_queries: Any) -> None:
     template = make_template()
     followers = subscribe_many(template, count, make_partner(), lot_multiplier=2)

@@ -88,7 +88,10 @@ def exit_quantities(positions: Sequence[Tracked], broker_net: int) -> dict[int, 
 def share(legs: Sequence[Tracked], witnesses: Witnesses) -> dict[int, Grant | None]:
     """What every leg may close now; None: wait, and look again.
 
-    - An order that somebody else placed stands in the book and is believed at once.
+    - An order that somebody else placed stands in the book and is believed at once, unless the
+      positions show even less than it leaves. Seen: an exit that was given up as absent had filled
+      unseen, the customer sold a part by hand, and the book's word for that part was taken for the
+      whole.
     - A difference that only the positions show may be their delay behind the fills, so it is
       believed when it lasts: seen were positions three seconds late, an unwinding that read
       "nothing is open", and one naked short for every customer. A conversion to another product
@@ -160,10 +163,13 @@ def _share_side(side: _Side, witnesses: Witnesses) -> dict[int, Grant | None]:
         return _grants(side, sure, max(0, -foreign))
     shown = side.sign * positions
     difference = shown - side.tracked
+    unexplained = max(0, -difference - side.lowered)
     # What was converted to another product stands in the book for the rest of the day.
     if foreign and (difference or not witnesses.settled):
-        return _grants(side, sure, max(0, -foreign), nothing=witnesses.settled)
-    unexplained = max(0, -difference - side.lowered)
+        outside = max(0, -foreign)
+        if unexplained > outside and not witnesses.settled:
+            return {leg.key: None for leg in side.legs}
+        return _grants(side, sure, max(outside, unexplained), nothing=witnesses.settled)
     unsure = unexplained or book is None or side.over
     if difference < 0 and unsure and not witnesses.settled:
         return {leg.key: None for leg in side.legs}

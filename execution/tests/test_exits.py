@@ -124,6 +124,12 @@ def test_a_customers_own_position_is_left_alone() -> None:
         ("nobody answers", Witnesses(None, None), None),
         ("nobody answers any more", Witnesses(None, None, True), None),
         ("more than ours, bought by hand", Witnesses(130, 130), Grant(65)),
+        ("a part sold by hand, positions lag", Witnesses(65, 25), Grant(25, 40)),
+        ("a part sold by hand, the rest shows nowhere", Witnesses(-40, 25), None),
+        ("a part sold by hand, the rest long gone", Witnesses(-40, 25, True), Grant(0, 65)),
+        ("bought by hand, and ours is gone", Witnesses(0, 130), None),
+        ("bought by hand, and ours long converted", Witnesses(0, 130, True), Grant(0, 65)),
+        ("bought by hand and converted", Witnesses(65, 130, True), Grant(65)),
     ],
 )
 def test_whom_to_believe(what: str, witnesses: Witnesses, granted: Grant | None) -> None:
@@ -135,6 +141,16 @@ def test_what_was_converted_stands_in_the_book_and_closes_nobody_elses_leg() -> 
     short = [Tracked(1, 0, sign=1), Tracked(2, -65)]
     assert share(short, Witnesses(-65, 0)) == {1: Grant(0), 2: Grant(0, 65)}
     assert share(short, Witnesses(-65, 0, settled=True))[2] == Grant(65)
+
+
+def test_a_hand_trade_in_the_book_hid_that_an_exit_given_up_had_filled() -> None:
+    """Seen (story 3171): one strategy short 1, another long 65 in a contract. The exit of the long
+    filled, but the book did not show it, and it was given up as absent; 64 had been sold by hand.
+    The book's word, "64 of 65 are gone", was believed, and 1 more was sold than anybody held."""
+    legs = [Tracked(1, -1), Tracked(2, 65)]
+    assert share(legs, Witnesses(-65, 0)) == {1: Grant(1), 2: None}, "wait: who sold the rest?"
+    assert share(legs, Witnesses(-65, 0, settled=True)) == {1: Grant(1), 2: Grant(0, 65)}
+    assert share(legs, Witnesses(0, 0)) == {1: Grant(1), 2: Grant(1, 64)}, "the control"
 
 
 LONG = Tracked(1, 65)
@@ -257,6 +273,36 @@ def test_without_a_book_no_mixture_of_hand_trades_and_silent_orders_turns_an_acc
         there = sum(truth[leg.key] - pending[leg.key] for leg in mine) + min(0, sign * hand)
         spare = max(0, sign * hand)
         assert closing <= max(0, there) + spare
+
+
+@given(
+    drawn=st.lists(
+        st.tuples(st.sampled_from([1, -1]), st.sampled_from([1, 65, 130]), st.integers(0, 130)),
+        min_size=1,
+        max_size=4,
+    ),
+    hidden=st.sampled_from([1, -1]),
+    hand=st.integers(-140, 140),
+    settled=st.booleans(),
+)
+def test_what_a_book_hides_of_exits_given_up_is_closed_by_nobody_twice(
+    drawn: list[tuple[int, int, int]], hidden: int, hand: int, settled: bool
+) -> None:
+    """Exits of one direction have filled, and the book shows them as little as we know of them;
+    beside them the customer trades by hand, which it does show. The positions tell of both."""
+    legs = [Tracked(key, sign * held, sign) for key, (sign, held, _) in enumerate(drawn)]
+    unseen = [min(held, sold) if sign == hidden else 0 for sign, held, sold in drawn]
+    book = hand + sum(leg.quantity for leg in legs)
+    positions = book - hidden * sum(unseen)
+    shared = share(legs, Witnesses(positions, book, settled))
+    for sign in (1, -1):
+        mine = [leg for leg in legs if leg.direction == sign]
+        closing = sum(grant.units for leg in mine if (grant := shared[leg.key]) is not None)
+        there = sum(sign * leg.quantity - unseen[leg.key] for leg in mine)
+        by_hand = sign * hand
+        assert closing <= max(0, there + min(0, by_hand)) + max(0, by_hand)
+        # ... and who is not in doubt waits for nobody.
+        assert sign == hidden or all(shared[leg.key] is not None for leg in mine)
 
 
 @given(

@@ -54,9 +54,10 @@ def find(intent: LiveIntent, reports: Sequence[tuple[int, OrderReport]]) -> Foun
         return Found(own, tuple(order for _, order in alive if order is not own))
     current = [order for attempt, order in reports if attempt == intent.sends]
     cancelled = [order for _, order in reports if order.state is BookState.CANCELLED]
-    # An older send that was found alive was the intent's own, and is when it ends refused, too.
-    ours = intent.broker_order_id if intent.state in live.AT_BROKER else ""
-    spoke = [order for _, order in reports if order.broker_order_id == ours]
+    # An older send that was found alive was the intent's own, and is when it ends refused, too. So
+    # is one that was found after it was given up: else it would rest for ever in our eyes.
+    known = {*intent.strays, intent.broker_order_id if intent.state in live.AT_BROKER else ""}
+    spoke = [order for _, order in reports if order.broker_order_id in known]
     return Found(next(iter(current or spoke or cancelled), None))
 
 

@@ -202,6 +202,24 @@ def test_an_order_that_was_given_up_and_rests_is_a_stray() -> None:
     assert (intent.state, intent.strays) == (live.MISSED, ("A",))
 
 
+@pytest.mark.parametrize("ends", [BookState.REJECTED, BookState.CANCELLED], ids=str)
+def test_an_order_that_was_given_up_was_rejected_at_last_and_its_execution_never_ended(
+    ends: BookState,
+) -> None:
+    """Seen (story 6865): the first send turned up after the second was given up, rested, and was
+    rejected. What the book said of it then was not taken over: it rested for ever in our eyes."""
+    execution = opened(CE)
+    execution.status = "COMMITTED"
+    (intent,) = execution.intents
+    intent.sends, intent.state, intent.filled_quantity = 2, live.MISSED, 0
+    intent.broker_order_id, intent.cause = "", "LEG_FAILED"
+    read(intent, (1, order("A", OPEN, 0)))
+    assert not next_steps(execution, at()).status, "it may still fill"
+    read(intent, (1, order("A", ends, 0)))
+    assert (intent.state, intent.strays) == (live.MISSED, ())
+    assert next_steps(execution, at()).status == "MISSED"
+
+
 def test_fills_of_a_duplicate_never_become_fewer() -> None:
     intent = live_intent(state=live.FILLED, sends=1, filled_quantity=LOT, broker_order_id="B")
     read(intent, (1, order("B")), (1, order("A")))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from execution.alarms import CLOSED_OUTSIDE
 from execution.exits import Grant
 from execution.live import LiveExecution, LiveIntent
-from execution.progress import ExitOrder
+from execution.steps import ExitOrder
 
 
 @dataclass(frozen=True, slots=True)

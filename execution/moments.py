@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from execution.backoff import CANCEL_AGAIN, cancel_backoff
 from execution.changing import ANSWERED_WITHIN, HEARD_WITHIN
 from execution.live import LiveExecution, LiveIntent, LiveRun
-from execution.progress import CANCEL_PATIENCE, STUCK_AFTER
+from execution.progress import STUCK_AFTER
 from execution.untold import HANGS_AFTER, SILENT_AFTER
+from execution.withdrawing import CANCEL_PATIENCE
 
 #: What a run's executions have in common: another value of it moves all of them.
 Phase = tuple[object, ...]
@@ -23,7 +24,7 @@ Phase = tuple[object, ...]
 
 def phase(run: LiveRun, now: dt.datetime, entries_blocked: str) -> Phase:
     """Everything of a run, and of the clock and the kill switch over it, that the next step of an
-    execution depends on. ``entries_blocked`` as in :class:`execution.progress.Situation`."""
+    execution depends on. ``entries_blocked`` as in :class:`execution.steps.Situation`."""
     return (
         now >= run.entry_at,
         now > run.grace_until,

@@ -6,98 +6,33 @@ and after a restart, and always says the same for the same state. Nothing here r
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from brokers.base import Side
 from execution import changing, duplicates, live
 from execution.alarms import DUPLICATE, EXIT_UNFILLED, PARTLY_ENTERED, UNRESOLVED, Alarm
-from execution.backoff import CANCEL_AGAIN, cancel_backoff
 from execution.hedging import leaving_together, needed_hedges
 from execution.live import LiveExecution, LiveIntent
+from execution.steps import ATTENTION_AFTER, ExitOrder, Situation, Steps
 from execution.tags import MAX_SENDS
-from execution.untold import exit_tries, hangs, is_silent, perhaps_open
+from execution.untold import exit_tries, hangs, perhaps_open
+from execution.withdrawing import (
+    LEG_EXIT,
+    has_rested,
+    is_withdrawing,
+    legs_not_entered,
+    quote_again,
+    withdraw,
+)
 
 CONTROL_UNREACHABLE: Final = "CONTROL_UNREACHABLE"
-ATTENTION_AFTER: Final = 3
-#: Seconds for which an exit waits for the cancel of what its own leg still rests with: the two
-#: would trade with each other. No longer, because the broker may never obey.
-CANCEL_PATIENCE: Final = 2.0
 PRICE_REFUSALS: Final = 2
 PRICE_BAND, DAILY_LIMIT = "PRICE_BAND", "DAILY_LIMIT"
 STUCK_AFTER: Final = 120.0
 #: Cause of an order that was not sent because another leg had failed.
 LEG_FAILED: Final = "LEG_FAILED"
 SESSION_OVER: Final = "SESSION_OVER"
-#: Cause of an entry that stays away because its leg's exit was decided before: no failure.
-LEG_EXIT: Final = "LEG_EXIT"
-
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """What the world looks like at the moment of asking.
-
-    ``entries_blocked`` is the cause ('' when entries are allowed): KILL_SWITCH or
-    CONTROL_UNREACHABLE. ``entry_due`` is set from T on, ``exit_due`` from the exit time on,
-    ``session_over`` from the close of the day's session on. ``most_changes`` is how often the
-    broker lets the price of one order be changed; 0: never.
-    """
-
-    now_mono: float
-    grace_over: bool
-    exit_due: bool
-    entries_blocked: str = ""
-    entry_due: bool = True
-    session_over: bool = False
-    most_changes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ExitOrder:
-    """One leg to close now: units, the side that closes it, and the how-manieth try it is.
-
-    ``perhaps`` are units beyond ``quantity`` that entries may have filled of which the order book
-    tells nothing: they leave if the account's positions show them.
-    """
-
-    leg_key: str
-    side: Side
-    quantity: int
-    purpose: str
-    attempt_group: int
-    reason: str
-    perhaps: int = 0
-
-
-@dataclass(slots=True)
-class Steps:
-    """Everything to do for one execution, in the order: miss, change, cancel, send, exit, status.
-
-    ``change`` are exits that rest and are to get another price.
-    """
-
-    miss: list[tuple[LiveIntent, str]] = field(default_factory=list)
-    change: list[LiveIntent] = field(default_factory=list)
-    cancel: list[LiveIntent] = field(default_factory=list)
-    send: list[LiveIntent] = field(default_factory=list)
-    exits: list[ExitOrder] = field(default_factory=list)
-    status: str = ""
-    cause: str = ""
-    message: str = ""
-    #: What a person has to look at, told each time that it is so.
-    alarms: list[Alarm] = field(default_factory=list)
-
-    def __bool__(self) -> bool:
-        return bool(
-            self.miss
-            or self.change
-            or self.cancel
-            or self.send
-            or self.exits
-            or self.status
-            or self.alarms
-        )
 
 
 def next_steps(execution: LiveExecution, situation: Situation) -> Steps:
@@ -142,7 +77,7 @@ def _enter(
         elif intent.state == live.PLANNED and intent.sends >= MAX_SENDS:
             steps.miss.append((intent, intent.cause or "BROKER_DOWN"))
         elif intent.state in live.AT_BROKER and why and not situation.session_over:
-            _withdraw(intent, situation, steps)
+            withdraw(intent, situation, steps)
     if stop or unread or not situation.entry_due:
         return
     group = _current_group(entries)
@@ -155,26 +90,6 @@ def _enter(
         and intent.sends < MAX_SENDS
         and intent.not_before_mono <= situation.now_mono
     )
-
-
-def legs_not_entered(execution: LiveExecution) -> Collection[str]:
-    """Legs whose exit is decided, with the sold ones that a leaving hedge would leave naked: what
-    has not been sent of them stays here. Seen: a short's stop was decided, and then it was sold."""
-    if not execution.run.leg_exits:
-        return ()
-    planned: dict[str, int] = {}
-    for intent in execution.of(live.ENTRY):
-        units = intent.quantity * intent.side.sign
-        planned[intent.leg_key] = planned.get(intent.leg_key, 0) + units
-    return leaving_together(execution.run.strategy.legs, planned, execution.run.leg_exits)
-
-
-def why_withdrawn(execution: LiveExecution, intent: LiveIntent) -> str:
-    """The cause to note with a cancel; '' when the order simply was not filled in time."""
-    run = execution.run
-    if intent.purpose != live.ENTRY or run.run_exit or execution.exit_reason:
-        return ""
-    return LEG_EXIT if intent.leg_key in legs_not_entered(execution) else ""
 
 
 def first_failure(entries: Iterable[LiveIntent]) -> LiveIntent | None:
@@ -393,73 +308,8 @@ def _tend_exit(
         steps.miss.append((intent, cause))
     elif situation.session_over:
         return
-    elif intent.state in live.AT_BROKER and _has_rested(execution, intent, situation):
-        _quote_again(execution, intent, situation, steps)
-
-
-def _quote_again(
-    execution: LiveExecution, intent: LiveIntent, situation: Situation, steps: Steps
-) -> None:
-    """Give an exit that rests another price, where its broker takes that; else, and after a change
-    that came to nothing, withdraw it: a new one follows when it is final.
-
-    Never before. Of a change that was not answered nobody knows whether the order rests at the old
-    price or at the new one, and another order beside it would close the leg twice.
-    """
-    if changing.waits(intent, situation.now_mono) or not _may_ask(intent, situation):
-        return
-    if not changing.is_wanted(intent, situation.most_changes):
-        steps.cancel.append(intent)
-        return
-    steps.change.append(intent)
-    if changing.quotes(exit_tries(execution, intent.leg_key)) >= ATTENTION_AFTER:
-        steps.alarms.append(Alarm(EXIT_UNFILLED, intent.leg_key))
-
-
-def _has_rested(execution: LiveExecution, intent: LiveIntent, situation: Situation) -> bool:
-    """Whether an exit has had its time. After a restart nobody knows since when it rests: the first
-    look at the book says that it does, and without one it has rested long enough."""
-    if intent.cancel_after_mono:
-        return situation.now_mono >= intent.cancel_after_mono
-    return is_silent(execution, intent, situation.now_mono)
-
-
-def _withdraw(intent: LiveIntent, situation: Situation, steps: Steps) -> None:
-    """Ask the broker for a cancel. It may be lost like anything else, so it is asked for again, but
-    not in every round: seen were 2,304 of them in 75 seconds. That it waits is told by the clock.
-    """
-    if _may_ask(intent, situation):
-        steps.cancel.append(intent)
-
-
-def _may_ask(intent: LiveIntent, situation: Situation) -> bool:
-    """Whether no cancel was asked for, or the newest has had its time.
-
-    The pause counts from where the round began: a change that came to nothing before its cancel
-    makes nobody wait for longer.
-    """
-    sent, began = intent.cancel_sent_mono, intent.round_mono
-    if not sent or sent < began:
-        return True
-    waited = situation.now_mono - (began or sent)
-    return waited > cancel_backoff(intent.cancels) and situation.now_mono - sent > CANCEL_AGAIN
-
-
-def note_cancel(execution: LiveExecution, intent: LiveIntent, now_mono: float) -> None:
-    """Remember a cancel that is asked for at ``now_mono`` (monotonic seconds)."""
-    intent.cancel_since_mono = intent.cancel_since_mono or now_mono
-    if intent.round_mono <= intent.cancel_sent_mono:
-        intent.round_mono = now_mono  # no change went before it
-    intent.cancel_sent_mono = now_mono
-    intent.cancels += 1
-    intent.cancel_cause = why_withdrawn(execution, intent)
-
-
-def _is_withdrawing(intent: LiveIntent, situation: Situation) -> bool:
-    """Whether an entry's cancel has just been asked for, or is about to be."""
-    asked = intent.cancel_since_mono
-    young = not asked or situation.now_mono - asked < CANCEL_PATIENCE
-    return intent.state in live.AT_BROKER and young
+    elif intent.state in live.AT_BROKER and has_rested(execution, intent, situation):
+        quote_again(execution, intent, situation, steps)
 
 
 def _exit_for(
@@ -475,7 +325,7 @@ def _exit_for(
     if any(not intent.is_final or intent.cause == DAILY_LIMIT for intent in tries):
         return None  # under way, or not to be had today however often it is sent
     entries = (i for i in execution.of(live.ENTRY) if i.leg_key == leg_key)
-    if any(_is_withdrawing(intent, situation) for intent in entries):
+    if any(is_withdrawing(intent, situation) for intent in entries):
         return None
     attempt = max((intent.attempt_group for intent in tries), default=-1) + 1
     newest = max((i for i in tries), key=lambda i: i.attempt_group, default=None)

@@ -31,7 +31,8 @@ from execution.gate import why_not_change
 from execution.live import LiveExecution, LiveIntent
 from execution.pacing import EXITS, Call
 from execution.plan import ResolvedLeg
-from execution.progress import SESSION_OVER, ExitOrder
+from execution.progress import SESSION_OVER
+from execution.steps import ExitOrder
 from quantleap.core import clock
 
 if TYPE_CHECKING:

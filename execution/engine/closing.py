@@ -32,9 +32,10 @@ from execution.leaving import Closing, mark_granted, note_outside, to_close, wit
 from execution.live import LiveExecution, LiveIntent
 from execution.plan import ResolvedLeg, slices
 from execution.pricing import nearest_tick
-from execution.progress import ExitOrder, note_cancel
+from execution.steps import ExitOrder
 from execution.tags import make_tag, new_code
 from execution.untold import exit_tries
+from execution.withdrawing import note_cancel
 from execution.witnesses import Leg
 from quantleap.core import clock
 

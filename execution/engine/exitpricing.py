@@ -19,7 +19,8 @@ from execution.exitprices import Known, Reference, Tries, limit, reference
 from execution.live import LiveExecution, LiveIntent
 from execution.plan import ResolvedLeg
 from execution.pricing import mark, touch
-from execution.progress import PRICE_BAND, ExitOrder
+from execution.progress import PRICE_BAND
+from execution.steps import ExitOrder
 from execution.untold import exit_tries
 from marketplace.ports import QUOTES, Need, Quote
 from quantleap.core import clock

@@ -26,12 +26,8 @@ from execution.engine.sending import SendDesk
 from execution.engine.writing import Batch, StatusChange, Written, write
 from execution.live import LiveExecution, LiveIntent, LiveRun
 from execution.moments import Agenda, Phase, next_moment, phase
-from execution.progress import (
-    ExitOrder,
-    Situation,
-    Steps,
-    next_steps,
-)
+from execution.progress import next_steps
+from execution.steps import ExitOrder, Situation, Steps
 from execution.tags import make_tag
 from quantleap.core import clock
 

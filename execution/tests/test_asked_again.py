@@ -22,7 +22,8 @@ from brokers.base import (
 from execution.engine.closing import ClosingDesk
 from execution.engine.writing import Batch, Written
 from execution.live import LiveExecution
-from execution.progress import Situation, next_steps
+from execution.progress import next_steps
+from execution.steps import Situation
 from execution.tests import wire
 from execution.tests.inmemory import LOT, bought, report
 from marketplace.ports import QUOTES, Quote

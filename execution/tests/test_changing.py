@@ -6,15 +6,11 @@ Seen (a4b): exits rested, the broker refused every cancel and took changes, and 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
-from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from brokers.base import BookState, Cause, Outcome, PriceBand, SendResult, Side
 from execution import changing, live, outcome
@@ -24,8 +20,9 @@ from execution.changing import ASKED, DONE, KEPT, REFUSED, TAKEN, UNKNOWN, Chang
 from execution.engine.exitpricing import _tries
 from execution.gate import GRANT_SECONDS, in_the_way, why_not_change
 from execution.live import LiveExecution, LiveIntent
-from execution.progress import Situation, Steps, next_steps, note_cancel
+from execution.progress import next_steps
 from execution.promises import overdue
+from execution.steps import Situation, Steps
 from execution.tests.inmemory import (
     ENTRY_AT,
     EXIT_AT,
@@ -35,8 +32,7 @@ from execution.tests.inmemory import (
     live_intent,
     report,
 )
-from execution.tests.toybroker import VISIBILITY, ToyBroker
-from execution.tests.toyengine import Sending, ToyEngine
+from execution.withdrawing import note_cancel
 from marketplace.tests.factories import leg_spec, strategy_spec
 
 NOW = 1000.0
@@ -383,135 +379,3 @@ def test_an_order_stands_in_the_way_wherever_it_may_rest() -> None:
     assert in_the_way(sell, [buy]) == [buy]
     buy.changes = (replace(buy.changes[0], state=REFUSED),)
     assert not in_the_way(sell, [buy])
-
-
-# -- whatever happens, no more may fill than there is to close ---------------------------------
-EVENTS = (
-    *("time", "time", "rest", "poll", "poll", "drain", "arrive", "answered", "unanswered"),
-    *("fill one", "fill all", "cancel", "cancel lost", "late", "restart", "positions", "book"),
-    *("applied", "refused", "lost", "lost and applied", "taken and late", "taken and never"),
-)
-
-
-class Interleaved:
-    """One sold leg on its way out, and a broker whose answers come in any order, or never."""
-
-    def __init__(self, lots: int, most: int, pieces: int | None) -> None:
-        execution = committed(strategy_spec([leg_spec("SELL", "CE", key="ce", lots=lots)]))
-        execution.max_lots_per_order = pieces
-        self.broker = ToyBroker()
-        self.engine = ToyEngine([execution], self.broker, Random(1), most_changes=most)
-        (entry,) = execution.intents
-        self.engine.wire.append(Sending(entry, entry.tag))
-        self.engine.arrive(self.engine.wire[0], 0.0, Decimal(100))
-        self.broker.fill(self.broker.orders[0], entry.quantity, self.engine.now)
-        self.engine.answer(self.engine.wire[0], ACCEPTED)
-        execution.exit_reason = "USER"
-        self.engine.poll()
-        self.engine.drain(9)
-        for sending in [*self.engine.wire]:
-            self.engine.arrive(sending, 0.0, Decimal(100))
-            self.engine.answer(sending, ACCEPTED)
-        self.engine.now += EXIT_REST_SECONDS + 0.1
-        self.engine.poll()
-
-    def may_fill(self) -> int:
-        """Units of exits that rest at the broker, or may reach it."""
-        rest = sum(order.rest for order in self.broker.orders)
-        return rest + sum(one.intent.quantity for one in self.engine.wire if not one.arrived)
-
-    def play(self, event: str, which: int) -> None:
-        engine, broker = self.engine, self.broker
-        if event in ("time", "rest"):
-            engine.now += 0.7 if event == "time" else 3.1
-            engine.rounds()
-        elif event == "poll":
-            engine.poll()
-        elif event == "drain":
-            engine.drain(9)
-        elif event == "restart":
-            engine.restart(0.5)
-        elif event == "positions":
-            broker.positions_fail = not broker.positions_fail
-        elif event == "book":
-            broker.book_fails = not broker.book_fails
-        else:
-            self._at_the_broker(event, which)
-
-    def _at_the_broker(self, event: str, which: int) -> None:
-        engine, broker = self.engine, self.broker
-        waiting = [one for one in engine.wire if not one.arrived]
-        there = [one for one in engine.wire if one.arrived]
-        orders, changes = broker.open_orders(), engine.changes
-        if event == "arrive" and waiting:
-            hidden = (0.0, 1.0, VISIBILITY - 0.1)[which % 3]
-            engine.arrive(waiting[which % len(waiting)], hidden, Decimal(100))
-        elif event in ("answered", "unanswered") and there:
-            one = there[which % len(there)]
-            taken = SendResult(Outcome.ACCEPTED, broker_order_id="B")
-            engine.answer(one, taken if event == "answered" and one.order else SILENT)
-        elif event.startswith("fill") and orders:
-            order = orders[which % len(orders)]
-            broker.fill(order, LOT if event == "fill one" else order.quantity, engine.now)
-        elif event.startswith("cancel") and engine.cancels:
-            intent = engine.cancels.pop(which % len(engine.cancels))
-            engine.cancel_arrives(intent, lost=event == "cancel lost")
-        elif event == "late" and engine.late:
-            engine.change_arrives(engine.late.pop(which % len(engine.late)))
-        elif changes:
-            self._change(event, changes[which % len(changes)])
-
-    def _change(self, event: str, one: Any) -> None:
-        engine = self.engine
-        outcomes = ("applied", "refused", "lost", "lost and applied")
-        if event not in (*outcomes, "taken and late", "taken and never"):
-            return
-        if not engine.change_leaves(one):
-            return
-        applied = event in ("applied", "lost and applied") and engine.change_arrives(one)
-        if event == "taken and late":
-            engine.late.append(one)
-        if event == "refused" or (event == "applied" and not applied):
-            engine.change_answered(one, REFUSES)
-        else:
-            engine.change_answered(one, SILENT if "lost" in event else engine.taken(one))
-
-
-def _events() -> Iterator[st.SearchStrategy[Any]]:
-    yield st.sampled_from(EVENTS)
-    yield st.integers(0, 5)
-
-
-@settings(max_examples=300, deadline=None)
-@given(
-    lots=st.integers(1, 3),
-    most=st.sampled_from([MOST, 2, 0]),
-    pieces=st.sampled_from([None, 1]),
-    events=st.lists(st.tuples(*_events()), min_size=10, max_size=60),
-)
-def test_whatever_crosses_a_change_no_more_may_fill_than_the_position_holds(
-    lots: int, most: int, pieces: int | None, events: list[tuple[str, int]]
-) -> None:
-    world = Interleaved(lots, most, pieces)
-    for event, which in events:
-        world.play(event, which)
-        held = -world.broker.net(1)
-        assert 0 <= held <= lots * LOT
-        assert world.may_fill() <= held, (event, which)
-        for intent in world.engine.executions[0].intents:
-            assert len(intent.changes) - sum(c.state == KEPT for c in intent.changes) <= most
-
-
-@pytest.mark.parametrize("planted", [True, False], ids=["planted", "as_it_is"])
-def test_the_control_an_unknown_change_that_counts_as_done_closes_twice(
-    monkeypatch: pytest.MonkeyPatch, planted: bool
-) -> None:
-    from execution.tests.test_progress_stories import an_unknown_change_is_done
-
-    if planted:
-        an_unknown_change_is_done(monkeypatch)
-    world = Interleaved(1, MOST, None)
-    for event in ("lost", "time", "drain"):
-        world.play(event, 0)
-    assert -world.broker.net(1) == LOT
-    assert world.may_fill() == (2 * LOT if planted else LOT)

@@ -12,7 +12,8 @@ from brokers.base import BookState, OrderReport, Side
 from execution import duplicates, live, outcome
 from execution.alarms import Alarm
 from execution.live import LiveExecution, LiveIntent
-from execution.progress import ExitOrder, Situation, Steps, next_steps
+from execution.progress import next_steps
+from execution.steps import ExitOrder, Situation, Steps
 from execution.tests.inmemory import ENTRY_AT, LOT, committed, live_intent
 from marketplace.tests.factories import leg_spec, strategy_spec
 

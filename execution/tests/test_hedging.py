@@ -12,8 +12,9 @@ from brokers.base import Side
 from execution import live
 from execution.hedging import leaving_together, needed_hedges, standing_hedges
 from execution.live import LiveExecution
-from execution.progress import Situation, next_steps
+from execution.progress import next_steps
 from execution.risk import Watch, move_to_cost
+from execution.steps import Situation
 from execution.tests.inmemory import committed
 from execution.tests.strategies import strategy_specs
 from marketplace.definition import LegSpec, StrategySpec

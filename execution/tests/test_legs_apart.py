@@ -12,9 +12,11 @@ from execution.absence import AbsenceProof
 from execution.backoff import CANCEL_AGAIN_MAX, cancel_backoff
 from execution.gate import why_not_enter
 from execution.live import LiveExecution, LiveIntent
-from execution.progress import CANCEL_PATIENCE, Situation, next_steps, note_cancel
+from execution.progress import next_steps
+from execution.steps import Situation
 from execution.tests.inmemory import ENTRY_AT, LOT, committed, live_intent, report
 from execution.untold import SILENT_AFTER
+from execution.withdrawing import CANCEL_PATIENCE, note_cancel
 from marketplace.tests.factories import IRON_CONDOR_LEGS, leg_spec, strategy_spec
 
 NOW = 1000.0

@@ -20,7 +20,8 @@ from execution.engine.rounds import AT_ONCE, MANY, PATIENCE, Rounds
 from execution.engine.writing import Batch, Written
 from execution.live import LiveExecution, LiveIntent
 from execution.moments import Agenda, next_moment, phase
-from execution.progress import Situation, Steps, next_steps
+from execution.progress import next_steps
+from execution.steps import Situation, Steps
 from execution.tests.inmemory import ENTRY_AT, LOT, committed, live_execution, live_intent, live_run
 from marketplace.definition import StrategySpec
 from marketplace.tests.factories import leg_spec, strategy_spec

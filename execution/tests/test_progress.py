@@ -10,7 +10,8 @@ from brokers.base import Side
 from execution import live
 from execution.backoff import exit_backoff
 from execution.live import LiveExecution, LiveIntent
-from execution.progress import STUCK_AFTER, Situation, next_steps
+from execution.progress import STUCK_AFTER, next_steps
+from execution.steps import Situation
 from execution.tests.inmemory import LOT, committed, live_intent
 from marketplace.tests.factories import IRON_CONDOR_LEGS, leg_spec, strategy_spec
 

@@ -12,11 +12,21 @@ from typing import Any
 import pytest
 
 from brokers.base import BookState, OrderReport, SendResult
-from execution import changing, duplicates, exits, gate, live, outcome, progress, witnesses
+from execution import (
+    changing,
+    duplicates,
+    exits,
+    gate,
+    live,
+    outcome,
+    progress,
+    withdrawing,
+    witnesses,
+)
 from execution.duplicates import Found
 from execution.exits import Grant, Tracked, Witnesses
 from execution.live import LiveExecution, LiveIntent
-from execution.progress import Situation, Steps
+from execution.steps import Situation, Steps
 from execution.tags import MAX_SENDS
 from execution.tests import toyengine
 from execution.tests.judging import Broken
@@ -110,7 +120,7 @@ def entries_are_resolved_first(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def a_decided_leg_enters(monkeypatch: pytest.MonkeyPatch) -> None:
     """c10: after a short's stop was decided its planned entry was still sent."""
-    for module in (progress, gate):
+    for module in (progress, gate, withdrawing):
         monkeypatch.setattr(module, "legs_not_entered", lambda _: ())
 
 

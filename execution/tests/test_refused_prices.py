@@ -14,7 +14,8 @@ from execution import live, outcome
 from execution.backoff import PRICE_BACKOFF_MAX, exit_backoff, price_backoff
 from execution.live import LiveExecution, LiveIntent
 from execution.pricing import exit_limit, marketable_limit, within
-from execution.progress import Situation, next_steps
+from execution.progress import next_steps
+from execution.steps import Situation
 from execution.tests.inmemory import ENTRY_AT, LOT, committed, live_intent, report
 from execution.tests.strategies import premiums, sides, ticks
 from marketplace.tests.factories import leg_spec, strategy_spec

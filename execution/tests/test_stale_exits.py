@@ -9,7 +9,8 @@ from brokers.base import Side
 from execution import live
 from execution.engine.closing import ClosingDesk
 from execution.live import LiveExecution
-from execution.progress import Situation, next_steps
+from execution.progress import next_steps
+from execution.steps import Situation
 from execution.tests import wire
 from execution.tests.inmemory import LOT, bought, live_intent
 

@@ -20,17 +20,12 @@ from execution.gate import why_not_change, why_not_enter, why_not_leave
 from execution.leaving import mark_granted, note_outside, to_close, with_outside
 from execution.live import LiveExecution, LiveIntent
 from execution.plan import slices
-from execution.progress import (
-    CONTROL_UNREACHABLE,
-    ExitOrder,
-    Situation,
-    Steps,
-    next_steps,
-    note_cancel,
-)
+from execution.progress import CONTROL_UNREACHABLE, next_steps
+from execution.steps import ExitOrder, Situation, Steps
 from execution.tags import make_tag
 from execution.tests.inmemory import ENTRY_AT, live_intent
 from execution.tests.toybroker import VISIBILITY, ToyBroker, ToyOrder, by_code, symbol
+from execution.withdrawing import note_cancel
 from execution.witnesses import Settling, grants, net_of_orders, net_of_positions
 
 T = 1000.0

@@ -1,0 +1,112 @@
+"""What is taken back: entries that are not wanted any more, exits that have rested. Pure.
+
+An exit that rests is given another price where its broker takes that, and withdrawn elsewhere. A
+cancel proves nothing, and is asked for again until the order is final.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+from execution import changing, live
+from execution.alarms import EXIT_UNFILLED, Alarm
+from execution.backoff import CANCEL_AGAIN, cancel_backoff
+from execution.hedging import leaving_together
+from execution.live import LiveExecution, LiveIntent
+from execution.steps import ATTENTION_AFTER, Situation, Steps
+from execution.untold import exit_tries, is_silent
+
+#: Seconds for which an exit waits for the cancel of what its own leg still rests with: the two
+#: would trade with each other. No longer, because the broker may never obey.
+CANCEL_PATIENCE: Final = 2.0
+#: Cause of an entry that stays away because its leg's exit was decided before: no failure.
+LEG_EXIT: Final = "LEG_EXIT"
+
+
+# -- entries -------------------------------------------------------------------------------------
+def legs_not_entered(execution: LiveExecution) -> Collection[str]:
+    """Legs whose exit is decided, with the sold ones that a leaving hedge would leave naked: what
+    has not been sent of them stays here. Seen: a short's stop was decided, and then it was sold."""
+    if not execution.run.leg_exits:
+        return ()
+    planned: dict[str, int] = {}
+    for intent in execution.of(live.ENTRY):
+        units = intent.quantity * intent.side.sign
+        planned[intent.leg_key] = planned.get(intent.leg_key, 0) + units
+    return leaving_together(execution.run.strategy.legs, planned, execution.run.leg_exits)
+
+
+def why_withdrawn(execution: LiveExecution, intent: LiveIntent) -> str:
+    """The cause to note with a cancel; '' when the order simply was not filled in time."""
+    run = execution.run
+    if intent.purpose != live.ENTRY or run.run_exit or execution.exit_reason:
+        return ""
+    return LEG_EXIT if intent.leg_key in legs_not_entered(execution) else ""
+
+
+def withdraw(intent: LiveIntent, situation: Situation, steps: Steps) -> None:
+    """Ask the broker for a cancel. It may be lost like anything else, so it is asked for again, but
+    not in every round: seen were 2,304 of them in 75 seconds. That it waits is told by the clock.
+    """
+    if _may_ask(intent, situation):
+        steps.cancel.append(intent)
+
+
+def is_withdrawing(intent: LiveIntent, situation: Situation) -> bool:
+    """Whether an entry's cancel has just been asked for, or is about to be."""
+    asked = intent.cancel_since_mono
+    young = not asked or situation.now_mono - asked < CANCEL_PATIENCE
+    return intent.state in live.AT_BROKER and young
+
+
+# -- exits ---------------------------------------------------------------------------------------
+def quote_again(
+    execution: LiveExecution, intent: LiveIntent, situation: Situation, steps: Steps
+) -> None:
+    """Give an exit that rests another price, where its broker takes that; else, and after a change
+    that came to nothing, withdraw it: a new one follows when it is final.
+
+    Never before. Of a change that was not answered nobody knows whether the order rests at the old
+    price or at the new one, and another order beside it would close the leg twice.
+    """
+    if changing.waits(intent, situation.now_mono) or not _may_ask(intent, situation):
+        return
+    if not changing.is_wanted(intent, situation.most_changes):
+        steps.cancel.append(intent)
+        return
+    steps.change.append(intent)
+    if changing.quotes(exit_tries(execution, intent.leg_key)) >= ATTENTION_AFTER:
+        steps.alarms.append(Alarm(EXIT_UNFILLED, intent.leg_key))
+
+
+def has_rested(execution: LiveExecution, intent: LiveIntent, situation: Situation) -> bool:
+    """Whether an exit has had its time. After a restart nobody knows since when it rests: the first
+    look at the book says that it does, and without one it has rested long enough."""
+    if intent.cancel_after_mono:
+        return situation.now_mono >= intent.cancel_after_mono
+    return is_silent(execution, intent, situation.now_mono)
+
+
+# -- both -----------------------------------------------------------------------------------------
+def note_cancel(execution: LiveExecution, intent: LiveIntent, now_mono: float) -> None:
+    """Remember a cancel that is asked for at ``now_mono`` (monotonic seconds)."""
+    intent.cancel_since_mono = intent.cancel_since_mono or now_mono
+    if intent.round_mono <= intent.cancel_sent_mono:
+        intent.round_mono = now_mono  # no change went before it
+    intent.cancel_sent_mono = now_mono
+    intent.cancels += 1
+    intent.cancel_cause = why_withdrawn(execution, intent)
+
+
+def _may_ask(intent: LiveIntent, situation: Situation) -> bool:
+    """Whether no cancel was asked for, or the newest has had its time.
+
+    The pause counts from where the round began: a change that came to nothing before its cancel
+    makes nobody wait for longer.
+    """
+    sent, began = intent.cancel_sent_mono, intent.round_mono
+    if not sent or sent < began:
+        return True
+    waited = situation.now_mono - (began or sent)
+    return waited > cancel_backoff(intent.cancels) and situation.now_mono - sent > CANCEL_AGAIN

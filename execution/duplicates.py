@@ -19,6 +19,7 @@ from brokers.base import BookState, OrderReport, Side
 from execution import live
 from execution.alarms import DUPLICATE
 from execution.live import LiveExecution, LiveIntent
+from execution.untold import SILENT_AFTER
 
 #: How many visibility delays after the proof of its absence an order is still looked for, and for
 #: how many seconds at most: the execution does not end before.
@@ -109,8 +110,22 @@ def looked(intent: LiveIntent, read_started_mono: float) -> bool:
     """
     if not 0.0 < intent.watch_until_mono <= read_started_mono:
         return False
-    intent.watch_until_mono = 0.0
+    intent.watch_until_mono, intent.out_of_sight = 0.0, False
     return True
+
+
+def lose_sight(intent: LiveIntent, now_mono: float) -> bool:
+    """Note that the book has not been read since the watch should have ended; whether that is news.
+
+    From then on the book is as silent about an entry as about one that it never told of, and the
+    positions are asked (execution.untold). Seen: an entry was given up, filled, and turned up in a
+    book that nobody could read any more, and its leg was never left.
+    """
+    until = intent.watch_until_mono
+    if intent.out_of_sight or intent.purpose != live.ENTRY or not intent.is_final:
+        return False
+    intent.out_of_sight = 0.0 < until <= now_mono - SILENT_AFTER
+    return intent.out_of_sight
 
 
 def watch(intent: LiveIntent, visibility_delay: float, now_mono: float) -> None:

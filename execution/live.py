@@ -105,6 +105,8 @@ class LiveIntent:
     hidden: dict[int, float] = field(default_factory=dict)
     # its absence was proven: until then an order may turn up after all, and is looked for
     watch_until_mono: float = 0.0
+    # of an entry: that moment is past, and the book has not been read since (execution.duplicates)
+    out_of_sight: bool = False
     # broker ids of surplus orders that rest
     strays: tuple[str, ...] = ()
     band: PriceBand | None = None
@@ -128,7 +130,7 @@ class LiveIntent:
     def untold(self) -> int:
         """Units (signed) that this order may have traded, or may still trade, beyond its fills."""
         rest = self.quantity - self.filled_quantity
-        return rest * self.side.sign if self.state in UNTOLD else 0
+        return rest * self.side.sign if self.state in UNTOLD or self.out_of_sight else 0
 
     @property
     def traded(self) -> int:
@@ -206,7 +208,8 @@ class LiveExecution:
     waits: dict[str, float] = field(default_factory=dict)
     # leg -> signed units that somebody else traded against us (I5): already off our position
     closed_outside: dict[str, int] = field(default_factory=dict)
-    # volatile: legs of which the positions have said that nothing of an escalated entry is there
+    # volatile: legs of which the positions have said that nothing is there of an entry that is
+    # escalated, or out of sight
     cleared: set[str] = field(default_factory=set)
     intents: list[LiveIntent] = field(default_factory=list)
     real: RealAccount = field(init=False)
@@ -246,14 +249,19 @@ class LiveExecution:
     def coming(self) -> dict[str, int]:
         """Signed units by leg that entries may have added, or may still add, untold.
 
-        Not those of an escalated entry of which the positions have said that nothing is there.
+        Not those of which the positions have said that nothing is there.
         """
         totals: dict[str, int] = {}
         for intent in self.intents:
-            cleared = intent.state == ESCALATED and intent.leg_key in self.cleared
-            if intent.purpose == ENTRY and intent.untold and not cleared:
+            if intent.purpose == ENTRY and intent.untold and not self.is_cleared(intent):
                 totals[intent.leg_key] = totals.get(intent.leg_key, 0) + intent.untold
         return totals
+
+    def is_cleared(self, intent: LiveIntent) -> bool:
+        """Whether the positions have said that nothing is there of this entry, of which the book
+        will tell nothing."""
+        lost = intent.state == ESCALATED or intent.out_of_sight
+        return lost and intent.leg_key in self.cleared
 
     def has_something_open(self) -> bool:
         """Whether the broker holds a position or an order of ours, or may hold one."""

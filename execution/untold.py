@@ -45,8 +45,8 @@ def perhaps_open(
 
 def is_silent(execution: LiveExecution, intent: LiveIntent, now_mono: float) -> bool:
     """Whether the order book has said nothing of this order for a while, read or unread."""
-    if intent.state == live.ESCALATED:
-        return intent.leg_key not in execution.cleared
+    if intent.state == live.ESCALATED or intent.out_of_sight:
+        return not execution.is_cleared(intent)
     if intent.state == live.UNKNOWN:
         read = intent.proof is not None and intent.proof.reads > 0
         last = intent.unknown_since_mono

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from brokers.base import BookState, BrokerInstrument, NetPosition, OrderReport, Product, Side
-from execution import live
 from execution.exits import Grant, Tracked, Witnesses, share
 from execution.live import LiveExecution, LiveIntent
 from execution.tags import parse_tag
@@ -106,7 +105,7 @@ def tracked_leg(
         for intent in execution.intents
         if intent.leg_key == leg_key
         and intent.code not in without
-        and not (intent.state == live.ESCALATED and leg_key in execution.cleared)
+        and not execution.is_cleared(intent)
     ]
     held = execution.open_quantity(leg_key)
     side = next(leg.side for leg in execution.run.strategy.legs if leg.key == leg_key)

@@ -278,10 +278,16 @@ class BookPoller:
                 )
             if changed:
                 executor.rounds.changed(intent)
-            if duplicates.looked(intent, started) and intent.execution_id in executor.executions:
-                executor.rounds.touch([executor.executions[intent.execution_id]])
+            if duplicates.looked(intent, started):
+                self._touch(intent)
             if duplicates.is_watched(intent):
                 self._watched.add(actor)
+
+    def _touch(self, intent: LiveIntent) -> None:
+        """What comes next for its execution is to be asked anew."""
+        executor = self._executor
+        if intent.execution_id in executor.executions:
+            executor.rounds.touch([executor.executions[intent.execution_id]])
 
     def _found(self, intent: LiveIntent, reports: Sequence[tuple[int, OrderReport]]) -> Found:
         if intent.state == live.UNKNOWN and sabotage.active(sabotage.IGNORE_UNKNOWN):
@@ -359,6 +365,9 @@ class BookPoller:
             if outcome.escalate_if_stuck(intent, at=now, now_mono=now_mono):
                 log.error("intent_escalated", tag=intent.tag, account=intent.account_id)
                 self._executor.rounds.changed(intent)
+            if duplicates.lose_sight(intent, now_mono):
+                log.error("intent_out_of_sight", tag=intent.tag, account=intent.account_id)
+                self._touch(intent)
 
     # -- single calls ------------------------------------------------------------------------
     async def orders(self, actor: Actor) -> Sequence[OrderReport] | None:

@@ -11,10 +11,14 @@ import pytest
 from brokers.base import BookState, OrderReport, Side
 from execution import duplicates, live, outcome
 from execution.alarms import Alarm
+from execution.exits import Grant, Witnesses, share
 from execution.live import LiveExecution, LiveIntent
 from execution.progress import next_steps
 from execution.steps import ExitOrder, Situation, Steps
+from execution.tags import MAX_SENDS
 from execution.tests.inmemory import ENTRY_AT, LOT, committed, live_intent
+from execution.untold import SILENT_AFTER
+from execution.witnesses import tracked_leg
 from marketplace.tests.factories import leg_spec, strategy_spec
 
 NOW = 1000.0
@@ -240,6 +244,57 @@ def absent(intent: LiveIntent, visibility: float = 10.0) -> None:
             now_mono=NOW + seconds,
             jitter=0.0,
         )
+
+
+def test_an_entry_given_up_had_filled_and_its_book_died_before_it_was_shown() -> None:
+    """Seen (story 16372): the positions showed 65, the book was never read again, and nobody left.
+    What is out of sight is asked of the positions, like any order of which the book is silent."""
+    execution = opened(CE)
+    (entry,) = execution.intents
+    entry.filled_quantity, entry.sends = 0, MAX_SENDS
+    absent(entry)
+    assert (entry.state, entry.watch_until_mono) == (live.MISSED, NOW + 40)
+    assert not duplicates.lose_sight(entry, NOW + 40 + SILENT_AFTER - 0.1), "a book may be slow"
+    assert not next_steps(execution, at(now_mono=NOW + 60, exit_due=True)).exits
+    assert duplicates.lose_sight(entry, NOW + 60)
+    assert not duplicates.lose_sight(entry, NOW + 61), "no news"
+    steps = next_steps(execution, at(now_mono=NOW + 61, exit_due=True))
+    (wanted,) = steps.exits
+    assert (wanted.quantity, wanted.perhaps, wanted.side) == (0, LOT, Side.BUY)
+    assert [alarm.cause for alarm in steps.alarms] == ["UNRESOLVED"]
+    settled = Witnesses(-LOT, None, settled=True)
+    assert share([tracked_leg(0, execution, "ce")], settled) == {0: Grant(LOT)}
+    carry_out(execution, dataclasses.replace(wanted, quantity=LOT))
+    assert execution.open_legs() == {}
+    assert not next_steps(execution, at(now_mono=NOW + 62, exit_due=True)).exits, "once"
+    assert duplicates.looked(entry, NOW + 70), "the book is there again, and shows it"
+    read(entry, (1, order("A")))
+    assert (entry.state, execution.open_legs()) == (live.FILLED, {})
+    assert next_steps(execution, at(now_mono=NOW + 70, exit_due=True)).status == "CLOSED"
+
+
+def test_of_an_entry_out_of_sight_the_positions_may_say_that_nothing_is_there() -> None:
+    execution = opened(CE)
+    (entry,) = execution.intents
+    entry.filled_quantity, entry.sends = 0, MAX_SENDS
+    absent(entry)
+    assert duplicates.lose_sight(entry, NOW + 60)
+    nothing = share([tracked_leg(0, execution, "ce")], Witnesses(0, None, settled=True))
+    assert nothing == {0: Grant(0, cleared=True)}
+    execution.cleared.add("ce")
+    steps = next_steps(execution, at(now_mono=NOW + 61, exit_due=True))
+    assert not steps.exits, "asked no more"
+    assert not steps.status, "but not over: it may turn up all the same"
+
+
+def test_an_exit_out_of_sight_keeps_no_other_exit_of_its_leg_back() -> None:
+    execution = opened(CE)
+    closing = live_intent(execution, leg_key="ce", side=Side.BUY, purpose=live.EXIT)
+    closing.sends = MAX_SENDS
+    absent(closing)
+    assert closing.state == live.MISSED
+    assert not duplicates.lose_sight(closing, NOW + 60)
+    assert share([tracked_leg(0, execution, "ce")], Witnesses(-LOT, None)) == {0: Grant(LOT)}
 
 
 def test_the_first_send_hidden_and_the_second_refused_left_naked_shorts() -> None:

@@ -124,3 +124,25 @@ def test_the_first_send_hidden_and_the_second_refused_for_margin_left_naked_shor
     late = OrderIntent.objects.filter(purpose="ENTRY", sends=2)
     assert {(i.state, i.filled_quantity) for i in late} == {("FILLED", LOT)}
     assert {i.reason for i in OrderIntent.objects.filter(purpose="UNWIND")} == {"UNWIND"}
+
+
+def test_an_entry_given_up_turned_up_in_a_book_that_could_not_be_read_any_more(
+    house: House, executor: Callable[[], Any]
+) -> None:
+    """Seen in a story: what the positions showed for the rest of the day nobody closed."""
+    (account,) = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 120)), 1)
+    fault = {"seconds": 25.0, "answer": "status", "count": 1}
+    house.strike(account, "hide", match={"side": "SELL"}, **fault)
+    house.strike(account, "delay", match={"side": "SELL"}, seconds=0, count=1)  # the other leg
+    house.strike(account, "reject", match={"side": "SELL"}, cause="MARGIN")  # its second send
+    executor()
+    undone = OrderIntent.objects.filter(purpose="UNWIND", state="FILLED")
+    wait_until(lambda: undone.count() == 1, 40)
+    house.strike(account, "html_502", op="book")
+    assert held(house) == {(account.client_id, -LOT): 1}
+    wait_until(lambda: open_at_brokers(house.control) == [], 60)
+    assert Alarm.objects.filter(cause="UNRESOLVED").exists()
+    house.control.ask("DELETE", "/faults")
+    wait_until(lambda: Execution.objects.filter(status="FAILED").count() == 1, 60)
+    assert sum(filled(house, account, "SELL").values()) == 2
+    assert sum(filled(house, account, "BUY").values()) == 2, "closed once"

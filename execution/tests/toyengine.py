@@ -316,6 +316,7 @@ class ToyEngine:
         self.read_book()
         for intent in self._intents():
             outcome.escalate_if_stuck(intent, at=ENTRY_AT, now_mono=self.now)
+            duplicates.lose_sight(intent, self.now)
         self.rounds()
 
     def read_book(self) -> list[OrderReport] | None:
@@ -379,5 +380,5 @@ def _forget(intent: LiveIntent, now: float) -> None:
     intent.changes = changing.from_json(changing.to_json(intent.changes))
     intent.change_mono, intent.unchanged_mono, intent.resized = 0.0, 0.0, False
     intent.round_mono = 0.0
-    intent.watch_until_mono, intent.strays = 0.0, ()
+    intent.watch_until_mono, intent.out_of_sight, intent.strays = 0.0, False, ()
     intent.proof = None

@@ -12,7 +12,7 @@ from execution.duplicates import is_watched
 from execution.gate import GRANT_SECONDS
 from execution.live import LiveExecution, LiveIntent
 from execution.tags import MAX_SENDS
-from execution.tests.toybroker import ToyOrder
+from execution.tests.toybroker import VISIBILITY, ToyOrder
 
 if TYPE_CHECKING:
     from execution.tests.toyengine import ToyEngine
@@ -63,6 +63,8 @@ class Judge:
                 hold(intent.sends <= MAX_SENDS, "sent too often")
                 alive = [o for o in self._engine.broker.of(intent) if _alive(o)]
                 hold(len(alive) <= 1, "twice at the broker")
+            if any(self._is_turned_over(execution, leg) for leg in execution.run.resolved):
+                hold(self._told(execution), "turned over, and nobody was told")
         self._over_means_flat()
 
     def leaves(self, intent: LiveIntent) -> None:
@@ -114,9 +116,30 @@ class Judge:
         for intent in execution.intents:
             if intent.leg_key != leg_key or intent.purpose == live.ENTRY:
                 continue
-            total += sum(order.rest for order in self._engine.broker.of(intent))
+            orders = self._engine.broker.of(intent)
+            total += sum(o.rest for o in orders if not self._leaves_no_trace(intent, o))
             total += intent.quantity if id(intent) in on_wire else 0
         return total
+
+    def _leaves_no_trace(self, intent: LiveIntent, order: ToyOrder) -> bool:
+        """Whether nobody can know of an exit that rests: no answer, no row in any book that was
+        read until its absence was proven, since the broker hides it for longer than ever before,
+        and no unit filled that the positions would show. Who gave it up has to go on looking."""
+        late = order.hidden > VISIBILITY and not order.shown and not order.filled
+        if intent.state != live.MISSED or not late:
+            return False
+        hold(is_watched(intent), "an exit that was given up is looked for by nobody")
+        return True
+
+    def _never_shown(self, intent: LiveIntent) -> bool:
+        """Whether an order was hidden for longer than ever before, and no book ever showed it."""
+        orders = self._engine.broker.of(intent)
+        return any(order.hidden > VISIBILITY and not order.shown for order in orders)
+
+    def _is_turned_over(self, execution: LiveExecution, leg_key: str) -> bool:
+        """Whether a leg's own orders have closed more than they had opened."""
+        side = next(leg.side for leg in execution.run.strategy.legs if leg.key == leg_key)
+        return self._held(execution, leg_key) * Side(side).sign < 0
 
     def _held(self, execution: LiveExecution, leg_key: str) -> int:
         """Signed units that the orders of a leg have really traded."""
@@ -191,9 +214,12 @@ class Judge:
             if dead and (hands or len(engine.executions) > 1):
                 continue  # without a book nobody knows whose a position is
             if dead:
-                # An exit that the book never told of is not sent again.
+                # An exit that the book never told of is not sent again, unless its absence was
+                # proven before the book died: then its leg may be turned over, and nobody knows.
                 resting |= {
-                    id(i) for i in execution.intents if i.purpose != live.ENTRY and not i.is_final
+                    id(i)
+                    for i in execution.intents
+                    if i.purpose != live.ENTRY and (not i.is_final or self._never_shown(i))
                 }
             self._left(execution, resting)
 

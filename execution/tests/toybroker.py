@@ -20,7 +20,8 @@ class ToyOrder:
     """One order that reached the broker. ``visible_from`` is monotonic, ``price`` what it fills at,
     ``limit`` where it rests.
 
-    ``stubborn``: it rests, and no cancel is obeyed. ``yields``: another limit ends that.
+    ``stubborn``: it rests, and no cancel is obeyed. ``yields``: another limit ends that. ``shown``:
+    a book that was read has had it.
     """
 
     intent: LiveIntent | None
@@ -36,6 +37,7 @@ class ToyOrder:
     yields: bool = False
     limit: Decimal | None = None
     hidden: float = 0.0
+    shown: bool = False
 
     @property
     def is_open(self) -> bool:
@@ -141,7 +143,10 @@ class ToyBroker:
         """Its order book; None when it does not answer."""
         if self.book_fails:
             return None
-        return [report(o, number) for number, o in enumerate(self.orders) if o.visible_from <= now]
+        there = [(n, order) for n, order in enumerate(self.orders) if order.visible_from <= now]
+        for _, order in there:
+            order.shown = True
+        return [report(order, number) for number, order in there]
 
 
 def report(order: ToyOrder, number: int) -> OrderReport:

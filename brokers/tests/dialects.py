@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import strategies as st
 
 from brokers.base import (
     BrokerAdapter,
@@ -39,6 +40,15 @@ CHANGE = PriceChange(
     instrument=INSTRUMENT,
     quantity=130,
     price=Decimal("80.50"),
+)
+
+
+#: Words in which something could be read that was not said.
+TELL_TALES = st.sampled_from(
+    [
+        *("Too many requests", "rate limit", "exceeds Limit", "try again later", "429", "retry"),
+        *("throttle", "timed out", "margin", "no data", "status", "Ok", "success"),
+    ]
 )
 
 

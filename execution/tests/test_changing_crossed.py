@@ -1,5 +1,5 @@
-"""Whatever crosses a change, be it a fill, a cancel, a refusal, a restart or a witness that fails: no
-more may fill than there is to close."""
+"""Whatever crosses a change (a fill, a cancel, a restart, a witness that fails), no more may fill
+than there is to close."""
 
 from __future__ import annotations
 

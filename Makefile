@@ -20,10 +20,10 @@ COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
 	--no-emit-index-url --no-emit-find-links --allow-unsafe
 BENCHMARKS := arming billing fanout scale console
 
-# In this order, because the longest days are the executor's and the week's.
-PROCESS_TESTS := clients execution subscriptions quantleap brokers
-# The newcomer's morning first: it takes three minutes, nearly all of them waiting, while two others
-# drive pages.
+# In this order, because the longest files are the week's, the killing of billing runs and the
+# supervisor's: what takes long begins early.
+PROCESS_TESTS := clients subscriptions quantleap execution brokers
+# The newcomer's morning first: it takes three minutes, nearly all of them waiting.
 BROWSER_TESTS := clients/demo execution subscriptions marketplace quantleap partners brokers
 
 ROUNDS ?= 20
@@ -32,7 +32,7 @@ STORIES ?= 500
 SEED ?= 1
 freeze-rounds: ROUNDS = 50
 
-.PHONY: help develop run play demo week demo-controls faults kill-rounds freeze-rounds billing-kill-rounds billing-oracle stories test coverage test-beside test-parallel test-process browser lint bench lock clean
+.PHONY: help develop run play demo week demo-controls faults kill-rounds freeze-rounds billing-kill-rounds billing-oracle stories test coverage test-parallel test-process browser lint bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -75,28 +75,19 @@ stories: $(DEVELOP) ## Play random trading days against a toy broker (STORIES=50
 	STORIES=$(STORIES) SEED=$(SEED) $(BIN)/pytest -n0 -p no:randomly -q -k every_story \
 		execution/tests/test_progress_stories.py
 
-# The tests of processes wait for most of their days. Everything else runs beside them at the lowest
-# priority, so that nobody's orders are late because of it; what it says comes when it has ended.
-test: $(DEVELOP) ## The whole test suite
-	@mkdir -p var
-	@echo "Most tests run beside those of processes and write to var/test-parallel.log"
-	$(MAKE) -j 2 test-process test-beside
-
-test-beside:
-	@nice -n 19 $(MAKE) test-parallel >var/test-parallel.log 2>&1; \
-		status=$$?; cat var/test-parallel.log; exit $$status
+test: test-parallel test-process ## The whole test suite
 
 coverage: $(DEVELOP) ## The same with a report of the branches taken; takes half as long again
 	$(BIN)/coverage erase
-	$(MAKE) test-parallel test-process COVER="--cov --cov-append --cov-report="
+	$(MAKE) test COVER="--cov --cov-append --cov-report="
 	$(BIN)/coverage report --skip-covered --skip-empty
 
 test-parallel: $(DEVELOP)
 	$(BIN)/pytest -n 2 -m "not process and not browser" $(COVER)
 
-# Four files at a time, whatever the cores: nearly all of their time is a trading day's, and waits.
+# Five files at a time, whatever the cores: nearly all of their time is a trading day's, and waits.
 test-process: $(DEVELOP)
-	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -p no:randomly -m process \
+	$(BIN)/pytest -n 5 --dist loadfile --no-loadscope-reorder -p no:randomly -m process \
 		$(COVER) $(PROCESS_TESTS)
 
 browser: $(DEVELOP) ## Drive the pages in the system's headless Chromium

@@ -100,9 +100,10 @@ def django_db_setup(
     from django.apps import apps
     from django.conf import settings
     from django.db import connection
-    from django.test.utils import setup_databases, teardown_databases
+    from django.test.utils import teardown_databases
 
     from quantleap.core.roles import grant_application_role
+    from quantleap.core.tests.migrated import create_database
 
     application = {name: connection.settings_dict[name] for name in ("USER", "PASSWORD")}
     owner = {name: settings.QUANTLEAP_OWNER_DATABASE[name] for name in ("USER", "PASSWORD")}
@@ -116,7 +117,7 @@ def django_db_setup(
         settings.MIGRATION_MODULES = {app.label: None for app in apps.get_app_configs()}
     with django_db_blocker.unblock():
         become(owner)
-        created = setup_databases(verbosity=0, interactive=False, serialized_aliases=[])
+        created = create_database(shared=EMBEDDED_MARK in os.environ and django_db_use_migrations)
         grant_application_role(connection, application["USER"], for_tests=True)
         become(application)
     yield

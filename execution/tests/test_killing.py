@@ -16,7 +16,7 @@ import pytest
 from execution.tests.killing.rounds import KillHouse, play
 
 pytestmark = pytest.mark.process
-ROUNDS = int(os.environ.get("QUANTLEAP_KILL_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("QUANTLEAP_KILL_ROUNDS", "2"))
 
 
 def test_kill_rounds_are_clean(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from subscriptions.billing.tests.killing.statements import (
 from subscriptions.billing.tests.killing.yard import Yard
 
 pytestmark = pytest.mark.process
-ROUNDS = int(os.environ.get("QUANTLEAP_BILLING_KILL_ROUNDS", "2"))
+ROUNDS = int(os.environ.get("QUANTLEAP_BILLING_KILL_ROUNDS", "1"))
 
 
 @pytest.fixture(scope="module")

@@ -2,18 +2,54 @@
 
 COPY does not work under row level security; arrays do, and 20,000 rows take about a quarter of a
 second. Table, column and type names come from our own code, never from outside.
+
+Arrays are written out here: the driver asks of every element how it is to be written, which is four
+times the work, by a thread that shares the interpreter with the orders.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import datetime as dt
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
+
+from psycopg.types.json import Jsonb
 
 Row = Sequence[Any]
 
 
-def _arrays(columns: Mapping[str, str], rows: Sequence[Row]) -> list[list[Any]]:
-    return [[row[index] for row in rows] for index in range(len(columns))]
+def literal(values: Iterable[Any]) -> str:
+    """An array as PostgreSQL reads it: of text, int, Decimal, datetime, Jsonb, or None.
+
+    https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO. TypeError for anything else.
+    """
+    return "{" + ",".join(map(_element, values)) + "}"
+
+
+def _element(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, str):
+        return _in_quotes(str(value))
+    if isinstance(value, (int, Decimal)):
+        return str(value)
+    if isinstance(value, dt.datetime):
+        return f'"{value.isoformat()}"'
+    if isinstance(value, Jsonb):
+        return _in_quotes(json.dumps(value.obj))
+    raise TypeError(f"{type(value).__name__} stands in no row of a batch")
+
+
+def _in_quotes(text: str) -> str:
+    if "\\" in text or '"' in text:
+        text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
+
+
+def _arrays(columns: Mapping[str, str], rows: Sequence[Row]) -> list[str]:
+    return [literal([row[index] for row in rows]) for index in range(len(columns))]
 
 
 def _unnest(columns: Mapping[str, str]) -> str:

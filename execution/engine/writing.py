@@ -366,7 +366,7 @@ def _log_statuses(changes: Sequence[StatusChange], changed: frozenset[int]) -> N
 
 def _update_statuses(cursor: Any, rows: Sequence[tuple[Any, ...]]) -> list[int]:
     """Writes what changed and nothing else; alarms are rows of their own."""
-    arrays = [[row[index] for row in rows] for index in range(8)]
+    arrays = [sqlbatch.literal([row[index] for row in rows]) for index in range(8)]
     cursor.execute(
         f"""
         UPDATE execution_execution AS t

@@ -111,6 +111,8 @@ class LiveIntent:
     strays: tuple[str, ...] = ()
     band: PriceBand | None = None
     raw: bytes = b""
+    # the channel and the tag that ``raw`` was made for
+    raw_for: tuple[object, str] | None = None
     # what the log has of it already: when answered, units filled, state, cause
     logged: tuple[dt.datetime | None, int, str, str] = (None, 0, PLANNED, "")
 

@@ -57,14 +57,23 @@ class SendDesk:
             self.on_not_sent(intent, self._executor.accounts.problems.get(intent.account_id, ""))
 
     def prepare(self, execution: LiveExecution, intent: LiveIntent) -> bool:
-        """Serialise the intent's next send; False when its account has no channel."""
+        """Serialise the intent's next send; False when its account has no channel.
+
+        An entry that was serialised before T, for this very channel, is as it was.
+        """
         channel = self._executor.accounts.channels.get(execution.account_id)
         name = self._executor.accounts.instrument(execution.broker, intent.contract_id)
         if channel is None or name is None:
             return False
+        request = order_request(intent, name)
+        made_for = channel, request.tag
+        if intent.purpose == live.ENTRY and intent.raw_for == made_for:
+            return True
         intent.instrument = name
-        request = channel.adapter.place_order(channel.session, order_request(intent, name))
-        intent.raw = serialise(request, channel.target)
+        intent.raw = serialise(
+            channel.adapter.place_order(channel.session, request), channel.target
+        )
+        intent.raw_for = made_for
         return True
 
     def may_send(self, intent: LiveIntent, now_mono: float) -> str:
@@ -121,6 +130,11 @@ class SendDesk:
         """The first byte of this send has left."""
         intent.sent_mono = mono
         self._sent.append((intent, clock.timestamp()))
+
+    @property
+    def has_sent(self) -> bool:
+        """Whether something has left since :meth:`note_sent`."""
+        return bool(self._sent)
 
     def note_sent(self) -> list[LiveIntent]:
         """Bookkeeping of :meth:`on_sent` that must not cost time between two sends; what has left

@@ -1,0 +1,88 @@
+"""An entry's bytes are made before T, and made anew only where they would differ."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from brokers.base import BrokerInstrument, HttpRequest, OrderRequest, Session
+from brokers.registry import get_adapter
+from execution import live
+from execution.engine.crossing import CrossingDesk
+from execution.engine.sending import SendDesk
+from execution.engine.transport import Target
+from execution.live import LiveExecution, LiveIntent
+from execution.tests.inmemory import live_execution, live_intent
+
+NAME = BrokerInstrument("NFO", "NIFTY2681125000CE", "1")
+
+
+class Desk:
+    """A desk with one account, and the orders that were written out."""
+
+    def __init__(self) -> None:
+        self.made: list[str] = []
+        self.log_in("first")
+        accounts = SimpleNamespace(channels=self.channels, instrument=lambda *_: NAME)
+        executor: Any = SimpleNamespace(accounts=accounts)
+        self.desk = SendDesk(executor, CrossingDesk(executor), lambda intent: None)
+
+    def log_in(self, token: str) -> None:
+        """A new session is a new channel."""
+        self.channels = getattr(self, "channels", {})
+        self.channels[1] = SimpleNamespace(
+            adapter=SimpleNamespace(place_order=self._place),
+            session=Session("AB1234", "key", token),
+            target=Target.of("http://127.0.0.1:1", ""),
+        )
+
+    def _place(self, session: Session, order: OrderRequest) -> HttpRequest:
+        self.made.append(order.tag)
+        return get_adapter("zerodha").place_order(session, order)
+
+    def prepared(self, execution: LiveExecution, intent: LiveIntent) -> bytes:
+        assert self.desk.prepare(execution, intent)
+        return intent.raw
+
+
+def entry(**fields: Any) -> tuple[LiveExecution, LiveIntent]:
+    execution = live_execution(broker="zerodha")
+    return execution, live_intent(execution, **fields)
+
+
+def test_the_sold_legs_bytes_were_made_twice() -> None:
+    house, (execution, intent) = Desk(), entry()
+    before = house.prepared(execution, intent)
+    intent.state, intent.sends = live.SENDING, 1
+    assert house.prepared(execution, intent) == before
+    assert len(house.made) == 1
+
+
+def test_another_send_has_a_tag_of_its_own() -> None:
+    house, (execution, intent) = Desk(), entry(sends=1)
+    before = house.prepared(execution, intent)
+    intent.sends = 2
+    after = house.prepared(execution, intent)
+    assert before != after
+    assert len(set(house.made)) == 2
+
+
+def test_another_session_is_in_the_bytes() -> None:
+    house, (execution, intent) = Desk(), entry()
+    assert b"first" in house.prepared(execution, intent)
+    house.log_in("second")
+    assert b"second" in house.prepared(execution, intent)
+
+
+def test_an_exit_is_written_out_every_time() -> None:
+    """Its price may have been changed while it rested."""
+    house, (execution, intent) = Desk(), entry(purpose=live.EXIT)
+    house.prepared(execution, intent)
+    house.prepared(execution, intent)
+    assert len(house.made) == 2
+
+
+def test_nobody_logged_in_is_no_order() -> None:
+    house, (execution, intent) = Desk(), entry()
+    house.channels.clear()
+    assert not house.desk.prepare(execution, intent)

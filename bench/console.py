@@ -61,24 +61,24 @@ SEARCHES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "partners/customer": (
         ("e-mail, beginning", "person4711"), ("e-mail, middle", "n4711@"), ("everybody", "example"),
     ),
-    "brokers/brokeraccount": (("client id", "Z00047"), ("e-mail, middle", "n4711@")),
+    "brokers/brokeraccount": (("client id", "Z00046"), ("e-mail, middle", "n4711@")),
     "subscriptions/subscription": (
         ("id", "sub_0a"), ("e-mail", "person4711"), ("name", "asha rao"), ("everybody", "example"),
     ),
     "execution/execution": (
-        ("id", "exe_0ab"), ("client id", "Z0004711"), ("e-mail", "person4711"),
+        ("id", "exe_0ab"), ("client id", "Z0004611"), ("e-mail", "person4711"),
         ("name", "meera"), ("everybody", "example"),
     ),
     "execution/orderintent": (
-        ("broker's id", "26000047"), ("execution", "exe_0ab1"), ("client id", "Z0004711"),
+        ("broker's id", "26000046"), ("execution", "exe_0ab1"), ("client id", "Z0004611"),
         ("e-mail", "person4711"), ("everybody", "example"),
     ),
     "billing/invoice": (
-        ("number", "QL26-00004711"), ("number, beginning", "QL26-0000"), ("digits", "4711"),
+        ("number", "QL26-00004611"), ("number, beginning", "QL26-0000"), ("digits", "4711"),
         ("e-mail", "person4711"), ("everybody", "example"),
     ),
     "billing/payment": (
-        ("reference", "utr00000004711"), ("reference, beginning", "UTR0"), ("invoice", "4711"),
+        ("reference", "utr00000004611"), ("reference, beginning", "UTR0"), ("invoice", "4711"),
         ("e-mail", "person4711"), ("everybody", "example"),
     ),
     "billing/commission": (("id", "com_0a"), ("invoice", "4711")),

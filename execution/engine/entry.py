@@ -33,6 +33,7 @@ from execution.engine.entrywriting import (
     insert_intents_late,
     miss_armed,
 )
+from execution.engine.rotation import rotated
 from execution.exitprices import FEED
 from execution.live import LiveExecution, LiveIntent, LiveRun
 from execution.plan import PlanError, PlannedOrder, plan_entry
@@ -47,9 +48,16 @@ log = structlog.get_logger(__name__)
 SPIN: Final = 0.002
 #: What it takes to aim one account's first order, at most.
 AIM_EACH: Final = 0.00002
+#: Seconds before T until which garbage may be collected, and as many more for each execution held.
 COLLECT: Final = 0.5
+COLLECT_EACH: Final = 0.0002
 #: Seconds that the commit may take for each order on a busy machine: many commit earlier.
 COMMIT_EACH: Final = 0.0004
+#: Seconds that a last look at an account takes, beyond so many that need no more than the usual.
+READ_EACH: Final = 0.0008
+FEW: Final = 1000
+#: Accounts of one commit, of those who stand in line.
+WAVE: Final = 250
 AFTERMATH: Final = 0.25
 #: How often a run that has fired is looked at for latecomers inside the grace.
 AGAIN: Final = 1.0
@@ -98,8 +106,9 @@ class EntryDesk:
             await asyncio.sleep(AFTERMATH / 5)
 
     def is_near(self) -> bool:
-        """Whether an entry is about to fire or firing."""
-        return any(self._is_near(run_id) for run_id in list(self._flows))
+        """Whether an entry is about to fire, firing, or standing in line."""
+        near = any(self._is_near(run_id) for run_id in list(self._flows))
+        return near or self._executor.line.is_near()
 
     def _is_near(self, run_id: int) -> bool:
         run = self._executor.runs.get(run_id)
@@ -174,7 +183,8 @@ class EntryDesk:
         executions = await self._armed(run)
         if executions:
             await self._connect(executions)
-        await self._sleep_until(run, timing.resolve_lead + 0.4)
+        many = max(0, len(executions) - FEW)
+        await self._sleep_until(run, timing.resolve_lead + 0.4 + READ_EACH * many)
         executions = await self._still_armed(run, executions)
         if not executions:
             return
@@ -184,9 +194,26 @@ class EntryDesk:
             return  # it stays armed, for whoever has the right time
         if not await self._resolve(run, executions):
             return
+        self._executor.line.expect(run, len(executions))
         plans = await self._plan(run, executions)
-        await self._sleep_until(run, self._commit_lead(plans))
-        committed = await self._commit(plans)
+        first, *waves = self._waves(run, plans)
+        try:
+            await self._sleep_until(run, self._commit_lead(plans))
+            await self._commit_and_fire(run, first, waves)
+        finally:
+            # Nothing of theirs is committed: they are entered anew, or are too late.
+            self._executor.line.forget(
+                plan.execution.id for plan in plans if plan.execution.status == "ARMED"
+            )
+
+    async def _commit_and_fire(
+        self, run: LiveRun, first: Sequence[EntryPlan], waves: list[Sequence[EntryPlan]]
+    ) -> None:
+        """``first`` leaves at T; ``waves`` stand in line, and are committed before T where there
+        is time for it, else when ``first`` has left: ten thousand rows make nobody late."""
+        committed = await self._commit(first)
+        while waves and self._takes(waves[0]) < run.entry_unix - clock.timestamp():
+            self._fired(await self._commit(waves.pop(0)))
         deadline, ready = self._deadline(run), clock.monotonic()
         channels = self._load(committed)
         shots = await self._wait_for(run, deadline, channels)
@@ -200,12 +227,34 @@ class EntryDesk:
             "entry_fired",
             run=run.public_id,
             executions=len(committed),
+            in_line=len(self._executor.line),
             committed_before_s=round(deadline - ready, 3),
         )
+        for wave in waves:
+            # Not all of them at once: the rows of those who begin in five seconds would keep back
+            # the sold legs of those who have begun.
+            while self._executor.line.is_supplied(run):
+                await asyncio.sleep(AFTERMATH / 10)
+            self._fired(await self._commit(wave))
         if sabotage.active(sabotage.SKIP_COMMIT):
             await asyncio.sleep(1.5)
             rows = [(plan.execution, intent) for plan in committed for intent in plan.intents]
             await self._executor.db.run(insert_intents_late, rows)
+
+    def _waves(self, run: LiveRun, plans: Sequence[EntryPlan]) -> list[Sequence[EntryPlan]]:
+        """Who begins at T, with all that will not enter; then those who stand in line, in turn."""
+        line = self._executor.line
+        line.line_up(run, ordered := rotated(plans))
+        waiting = [plan for plan in ordered if line.is_waiting(plan)]
+        if not waiting:
+            return [plans]
+        first = [plan for plan in ordered if not line.is_waiting(plan)]
+        return [first, *(waiting[n : n + WAVE] for n in range(0, len(waiting), WAVE))]
+
+    @staticmethod
+    def _takes(plans: Sequence[EntryPlan]) -> float:
+        """Seconds that a commit of these may take, and getting ready for T after it."""
+        return COMMIT_EACH * sum(len(plan.intents) for plan in plans) + COLLECT
 
     async def _connect(self, executions: Sequence[LiveExecution]) -> None:
         accounts = self._executor.accounts
@@ -356,6 +405,7 @@ class EntryDesk:
             granted = await self._grant(plans)
         finally:
             executor.entering -= entering
+        executor.line.forget(entering - granted)
         committed = [plan for plan in plans if plan.execution.id in granted]
         for plan in committed:
             plan.execution.status = "COMMITTED"
@@ -382,17 +432,18 @@ class EntryDesk:
         return clock.monotonic() + max(0.0, run.entry_at.timestamp() - wall)
 
     def _load(self, committed: Sequence[EntryPlan]) -> list[Channel]:
-        """Queue the first group of every account; their channels in today's rotation."""
+        """Queue the first group of every account that begins at T; their channels in today's
+        rotation. Who stands in line has nothing to send yet."""
         channels = self._executor.accounts.channels
         loaded: dict[int, Channel] = {}
-        for plan in self._rotated(committed):
+        for plan in rotated(committed):
             channel = channels.get(plan.execution.account_id)
             if channel is None:
                 self._cannot_send(plan)
                 continue
-            loaded[channel.account_id] = channel
             for intent in plan.intents:
                 if intent.state == live.SENDING:
+                    loaded[channel.account_id] = channel
                     channel.load(intent)
                     if self._executor.rounds.sending.sabotage_twice(intent):
                         channel.load(intent)
@@ -404,31 +455,13 @@ class EntryDesk:
         for intent in plan.intents:
             self._executor.rounds.sending.on_not_sent(intent, cause or "SESSION_EXPIRED")
 
-    @staticmethod
-    def _rotated(committed: Sequence[EntryPlan]) -> list[EntryPlan]:
-        """Dispatch order: one customer's by priority, and another customer first every day.
-
-        Whole customers are turned. Turning the list of all their allocations left a customer's
-        priorities at 2, 3, 1, 1, 2.
-        """
-        customers: dict[tuple[int | None, str], list[EntryPlan]] = {}
-        for plan in sorted(committed, key=lambda p: (p.execution.priority, p.execution.account_id)):
-            execution = plan.execution
-            whose = (execution.partner_id, execution.customer_email)
-            customers.setdefault(whose, []).append(plan)
-        ordered = sorted(customers.values(), key=lambda plans: plans[0].execution.account_id)
-        if not ordered:
-            return []
-        turn = committed[0].execution.run.trade_date.toordinal() * 7919 % len(ordered)
-        return [plan for plans in ordered[turn:] + ordered[:turn] for plan in plans]
-
     async def _wait_for(
         self, run: LiveRun, deadline: float, channels: Sequence[Channel]
     ) -> list[Shot]:
         """Return at T, with the first order of every account that may leave then."""
         if sabotage.active(sabotage.SEND_EARLY):
             deadline -= EARLY_BY
-        if deadline - clock.monotonic() > COLLECT:
+        if deadline - clock.monotonic() > COLLECT + COLLECT_EACH * len(self._executor.executions):
             gc.collect()
         await self._sleep_to(deadline - quiet.LEAD)
         self._executor.quiet.begin(run.id)

@@ -29,6 +29,7 @@ from execution.engine.control import ControlWatch
 from execution.engine.dbpool import DatabaseDown, DatabasePool
 from execution.engine.entry import EntryDesk
 from execution.engine.fence import Fence, moment
+from execution.engine.linedesk import LineDesk
 from execution.engine.polling import BookPoller
 from execution.engine.quiet import Quiet
 from execution.engine.recovery import WORKING, Recovery
@@ -82,6 +83,7 @@ class Executor:
         self._fit = 1
         self._armed: dict[str, float] = {}
         self.visibility = Visibility(self.db, timing.visibility)
+        self.line = LineDesk(self)
         self.rounds = Rounds(self)
         self.accounts = Accounts(self)
         self.poller = BookPoller(self)
@@ -94,8 +96,8 @@ class Executor:
         facts.FACTS.wait_while(self._is_quiet)
 
     def _is_quiet(self) -> bool:
-        """Whether nobody should write facts: orders leave, or a round for many is under way."""
-        return self.quiet.is_on or self.rounds.is_busy
+        """Whether nobody should write facts: orders leave, or many are being followed up."""
+        return self.quiet.is_on or self.rounds.is_busy or self.line.is_busy
 
     # -- fencing -----------------------------------------------------------------------------
     @property
@@ -171,6 +173,7 @@ class Executor:
             await self.rounds.flush()
         with contextlib.suppress(DatabaseDown):
             await self.db.run(leases.leave, owner=self.owner, tokens=dict(self.tokens))
+        self.quiet.hold(False)
         self.control.stop()
         self.feeds.close()
         self.beats.close()
@@ -303,6 +306,7 @@ class Executor:
     def forget(self, execution: LiveExecution) -> None:
         """Drop an execution that is over, or that is somebody else's now."""
         self.executions.pop(execution.id, None)
+        self.line.forget([execution.id])
         self.actors.of(execution.real, execution.account_id).drop(execution)
         of_run = self._by_run.get(execution.run.id, {})
         of_run.pop(execution.id, None)

@@ -76,7 +76,11 @@ class Rounds:
     # -- noticing ----------------------------------------------------------------------------
     def touch(self, executions: Iterable[LiveExecution]) -> None:
         """Ask again what is next for these executions."""
-        self._touched.update((execution.id, None) for execution in executions)
+        self.ask(execution.id for execution in executions)
+
+    def ask(self, numbers: Iterable[int]) -> None:
+        """:meth:`touch` by the executions' numbers."""
+        self._touched.update(dict.fromkeys(numbers))
         if self._touched:
             self._wake.set()
 
@@ -128,6 +132,7 @@ class Rounds:
         """
         self.sending.unfence()
         executor = self._executor
+        executor.quiet.hold(executor.line.is_busy)
         now, now_mono = executor.now(), clock.monotonic()
         for run_id in set(self._phases) - executor.runs.keys():
             del self._phases[run_id]
@@ -138,7 +143,9 @@ class Rounds:
                 self.touch(executor.of_run(run.id))
         held = executor.executions
         due = (*self._agenda.due(now_mono), *self._next_of_sweep(now_mono))
-        self.touch(held[number] for number in due if number in held)
+        self.ask(number for number in due if number in held)
+        if executor.line.is_due(now_mono):
+            self._wake.set()
 
     def _next_of_sweep(self, now_mono: float) -> list[int]:
         share = min(1.0, (now_mono - self._swept_at) / SWEEP)
@@ -163,6 +170,8 @@ class Rounds:
             await self._executor.quiet.over()
             self._wake.clear()
             await self.once(patient=True)
+            if self._executor.line.has_news(sent=self.sending.has_sent):
+                self._wake.set()
             await asyncio.sleep(PERIOD)
 
     async def once(self, *, patient: bool = False) -> None:
@@ -171,7 +180,12 @@ class Rounds:
         Seen with 500 accounts on a busy machine: the answers of the bought legs took a second to be
         written, and the sold legs, whose fills had come meanwhile, left only after that.
         """
-        self._dirty.update((intent.code, intent) for intent in self.sending.note_sent())
+        self._executor.quiet.hold(self._executor.line.is_busy)
+        left = self.sending.note_sent()
+        self._dirty.update((intent.code, intent) for intent in left)
+        self._executor.line.have_left(left)
+        # After those to whom something has happened: what was begun is finished first.
+        self._touched.update(dict.fromkeys(self._executor.line.begin()))
         touched, dirty = self._take()
         self.is_busy = len(touched) >= MANY
         try:
@@ -233,7 +247,10 @@ class Rounds:
             if not executor.owns(execution.shard):
                 self._agenda.put(execution_id, now_mono + AGAIN)  # the fence may open again
                 continue
+            executor.line.look(execution)
             steps = next_steps(execution, self._situation(execution, now, now_mono))
+            if steps.send and not executor.line.may_send(execution):
+                steps.send.clear()
             for alarm in steps.alarms:
                 self.alarms.raise_on(execution, alarm)
             told = self.alarms.take_cause(execution_id)

@@ -70,7 +70,8 @@ class UpdatesDesk:
         """Keep one stream for every account that is worked with, for ever."""
         while True:
             await self._executor.quiet.over()
-            self._reconcile()
+            if not self._executor.line.is_busy:
+                self._reconcile()
             await asyncio.sleep(EVERY)
 
     async def close(self) -> None:

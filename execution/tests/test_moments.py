@@ -16,6 +16,8 @@ from brokers.base import Side
 from execution import live
 from execution.changing import ASKED, DONE, KEPT, REFUSED, TAKEN, UNKNOWN, Change
 from execution.engine import rounds as rounds_module
+from execution.engine.linedesk import LineDesk
+from execution.engine.quiet import Quiet
 from execution.engine.rounds import AT_ONCE, MANY, PATIENCE, Rounds
 from execution.engine.writing import Batch, Written
 from execution.live import LiveExecution, LiveIntent
@@ -173,6 +175,8 @@ class House:
         self.control = SimpleNamespace(current=SimpleNamespace(blocked=lambda *_: ""))
         self.timing = SimpleNamespace(control_age=5.0)
         self.owned = True
+        self.quiet = Quiet()
+        self.line = LineDesk(self)  # type: ignore[arg-type]
 
     def now(self) -> dt.datetime:
         return clock.now()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from execution.engine.entry import EntryDesk
+from execution.engine.rotation import rotated
 
 #: Customer, priority, account: three customers, two of them with several accounts.
 ALLOCATIONS = (("a", 1, 11), ("a", 2, 12), ("a", 3, 13), ("b", 1, 14), ("b", 2, 10), ("c", 1, 15))
@@ -29,8 +29,7 @@ def order_on(day: dt.date) -> list[tuple[str, int]]:
         )
         for customer, priority, account in reversed(ALLOCATIONS)
     ]
-    rotated = EntryDesk._rotated(plans)
-    return [(p.execution.customer_email, p.execution.priority) for p in rotated]
+    return [(p.execution.customer_email, p.execution.priority) for p in rotated(plans)]
 
 
 DAYS = [dt.date(2026, 9, 7) + dt.timedelta(days=n) for n in range(5)]
@@ -53,4 +52,4 @@ def test_another_customer_is_first_on_another_day() -> None:
 
 
 def test_nobody_is_no_order() -> None:
-    assert EntryDesk._rotated([]) == []
+    assert rotated([]) == []

@@ -1,0 +1,183 @@
+"""More accounts enter than the executor follows up at once: everybody gets their sold legs."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import pytest
+
+from brokers.models import BrokerAccount
+from execution import admission
+from execution.engine import entry, linedesk
+from execution.engine.entry import EntryDesk
+from execution.engine.entrywriting import EntryPlan
+from execution.models import Execution, OrderIntent
+from execution.services import engage_kill_switch
+from execution.tests.factories import log_in, make_accounts, make_partner, subscribe_accounts
+from execution.tests.house import DAY, House, wait_until
+from marketplace.tests.factories import leg_spec, make_template
+from quantleap.core import clock
+from quantleap.core.audit import SYSTEM
+
+pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
+COUNT: Final = 6
+#: One account of two legs, be it that its book has to be read.
+WINDOW: Final = 2
+FOR_EVER: Final = 3000
+
+
+@pytest.fixture(autouse=True)
+def _one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "WINDOW", WINDOW)
+
+
+def nobody_has_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take away the second net: nobody in line begins because it is late enough."""
+    monkeypatch.setattr(admission, "SHARE", 1000.0)
+    monkeypatch.setattr(linedesk, "_takes", lambda *_: -1000.0)
+
+
+def subscribed(house: House) -> list[BrokerAccount]:
+    """Customers of a bought wing and a sold call, in the order in which they enter today."""
+    accounts = make_accounts(COUNT, partner=make_partner(), brokers=("zebu", "zerodha"))
+    log_in(accounts, house.control.token, clock.now())
+    template = make_template(
+        legs=[leg_spec("BUY", "CE", "OTM4"), leg_spec("SELL", "CE", "OTM2")],
+        strategy=house.entry_in(9, 600),
+        fee=None,
+    )
+    subscribe_accounts(template, accounts)
+    turn = DAY.toordinal() * 7919 % COUNT
+    accounts.sort(key=lambda account: account.pk)
+    return accounts[turn:] + accounts[:turn]
+
+
+def hang(house: House, account: BrokerAccount) -> None:
+    """Its orders are taken and never answered, its book is never read, nothing is told of fills."""
+    house.control.ask("POST", "/manner", updates="silent")
+    for operation in ("place", "book", "positions"):
+        house.strike(account, "delay", op=operation, seconds=FOR_EVER)
+
+
+def entered() -> set[str]:
+    return set(Execution.objects.filter(status="OPEN").values_list("account__client_id", flat=True))
+
+
+def ids(accounts: list[BrokerAccount]) -> set[str]:
+    return {account.client_id for account in accounts}
+
+
+def orders_of(house: House, accounts: list[BrokerAccount]) -> Counter[tuple[str, str]]:
+    """What reached the broker: how often, by account and side."""
+    wanted = ids(accounts)
+    return Counter(
+        (order["client_id"], order["side"])
+        for order in house.control.orders()
+        if order["client_id"] in wanted
+    )
+
+
+def test_one_account_that_hangs_keeps_nobody_from_their_sold_legs(
+    house: House, executor: Callable[[], Any]
+) -> None:
+    first, *others = subscribed(house)
+    hang(house, first)
+    executor()
+    wait_until(lambda: entered() == ids(others), 60)
+    assert set(orders_of(house, others).values()) == {1}
+    assert orders_of(house, [first]) == {(first.client_id, "BUY"): 1}
+    assert not OrderIntent.objects.filter(cause="GRACE_OVER").exists()
+
+
+def test_who_could_not_be_committed_before_t_is_committed_after_it(
+    house: House, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen: 2,500 accounts in one commit, and the first order left 1.1 s after T."""
+    monkeypatch.setattr(entry, "WAVE", 2)
+    monkeypatch.setattr(EntryDesk, "_takes", staticmethod(lambda plans: 1000.0))
+    accounts = subscribed(house)
+    committed: list[tuple[int, bool]] = []
+    grant = EntryDesk._grant
+
+    async def granted(desk: EntryDesk, plans: Sequence[EntryPlan]) -> frozenset[int]:
+        found = await grant(desk, plans)
+        run = plans[0].execution.run
+        committed.append((len(found), clock.now() >= run.entry_at))
+        return found
+
+    monkeypatch.setattr(EntryDesk, "_grant", granted)
+    executor()
+    wait_until(lambda: entered() == ids(accounts), 60)
+    assert [count for count, _ in committed] == [1, 2, 2, 1]
+    assert all(late for _, late in committed[1:]), "when the first had left"
+    assert set(orders_of(house, accounts).values()) == {1}
+    sent = OrderIntent.objects.filter(group=0).order_by("sent_at").values_list("account_id")
+    assert [account_id for (account_id,) in sent] == [account.pk for account in accounts]
+
+
+def test_the_control_a_window_that_counts_who_hangs_holds_everybody_back(
+    house: House, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = admission.Line
+    monkeypatch.setattr(admission, "Line", lambda window: line(window, patience=math.inf))
+    nobody_has_a_moment(monkeypatch)
+    first, *others = subscribed(house)
+    hang(house, first)
+    executor()
+    missed = Execution.objects.filter(status="MISSED", cause="GRACE_OVER")
+    wait_until(lambda: missed.count() == len(others), 60)
+    assert entered() == set()
+    assert not orders_of(house, others)
+
+
+def test_even_a_window_that_is_never_free_costs_nobody_their_entry(
+    house: House, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everybody has a moment of their own, in the first half of the grace."""
+    line = admission.Line
+    monkeypatch.setattr(admission, "Line", lambda window: line(window, patience=math.inf))
+    first, *others = subscribed(house)
+    hang(house, first)
+    executor()
+    wait_until(lambda: entered() == ids(others), 60)
+    assert set(orders_of(house, others).values()) == {1}
+
+
+def test_who_stood_in_line_is_sent_by_whoever_takes_over(
+    house: House, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clean stop in the middle: what waits is PLANNED, which nobody has to prove absent."""
+    line = admission.Line
+    monkeypatch.setattr(admission, "Line", lambda window: line(window, patience=math.inf))
+    monkeypatch.setattr(linedesk, "NO_STOP", 0.0)
+    first, *others = subscribed(house)
+    hang(house, first)
+    running = executor()
+    wait_until(lambda: bool(orders_of(house, [first])), 40)
+    assert not orders_of(house, others)
+    waiting = OrderIntent.objects.filter(account__in=others)
+    assert set(waiting.values_list("state", "sends")) == {("PLANNED", 0)}
+    running.stop()
+    monkeypatch.setattr(admission, "Line", line)
+    executor()
+    wait_until(lambda: entered() == ids(others), 60)
+    assert set(orders_of(house, others).values()) == {1}
+
+
+def test_the_kill_switch_reaches_those_who_stand_in_line(
+    house: House, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = admission.Line
+    monkeypatch.setattr(admission, "Line", lambda window: line(window, patience=math.inf))
+    nobody_has_a_moment(monkeypatch)
+    first, *others = subscribed(house)
+    hang(house, first)
+    executor()
+    wait_until(lambda: bool(orders_of(house, [first])), 40)
+    engage_kill_switch(template_id=None, reason="Rehearsal", actor=SYSTEM, now=clock.now())
+    missed = Execution.objects.filter(status="MISSED", cause="KILL_SWITCH")
+    wait_until(lambda: missed.count() == len(others), 20)
+    assert not orders_of(house, others)

@@ -23,8 +23,9 @@ BENCHMARKS := arming billing fanout scale console
 # In this order, because the longest files are the week's, the killing of billing runs and the
 # supervisor's: what takes long begins early.
 PROCESS_TESTS := clients subscriptions quantleap execution brokers
-# The newcomer's morning first: it takes three minutes, nearly all of them waiting.
-BROWSER_TESTS := clients/demo execution subscriptions marketplace quantleap partners brokers
+# The newcomer's morning first: it takes three minutes, nearly all of them waiting. Then the walks
+# through the whole console.
+BROWSER_TESTS := clients/demo quantleap execution subscriptions marketplace partners brokers
 
 ROUNDS ?= 20
 PORTFOLIOS ?= 200

@@ -10,6 +10,9 @@ import pytest
 from django.conf import LazySettings
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Page
+    from pytest_django.live_server_helper import LiveServer
+
     from quantleap.core.tests.matrix.world import World
 
 
@@ -31,3 +34,19 @@ def world(db: None, settings: LazySettings) -> Iterator[World]:
     logging.disable(logging.CRITICAL)
     yield make_world()
     logging.disable(logging.NOTSET)
+
+
+@pytest.fixture
+def console_page(
+    chromium_path: str, live_server: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Page]:
+    """The tab of "visitor", a superuser of a console with something on every page; any message on
+    the browser's console fails the test."""
+    from quantleap.core.tests.browser import logged_in
+    from quantleap.core.tests.console_pages import furnish
+
+    furnish()
+    with logged_in(
+        "visitor", chromium_path=chromium_path, server=live_server, monkeypatch=monkeypatch
+    ) as tab:
+        yield tab

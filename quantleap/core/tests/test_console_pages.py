@@ -1,9 +1,11 @@
-"""Every page of the console in a real browser: it opens, fits, and can be used by everybody."""
+"""Every page of the console in a real browser: it opens, fits, and can be used by everybody.
+
+Here in the dark on a desk; on a phone in test_console_pages_phone.py, beside this one.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from html import unescape
 
 import pytest
@@ -12,19 +14,11 @@ from django.test import Client, RequestFactory
 from django.urls import reverse
 from django.utils.html import strip_tags
 from playwright.sync_api import Page, expect
-from pytest_django.live_server_helper import LiveServer
 
 from quantleap.core.models import StaffUser
-from quantleap.core.tests.browser import fits, grave, logged_in, shoot
-from quantleap.core.tests.console_pages import NO_ROW_PAGES, furnish, pages, unfurnished
-
-#: Where a library is at fault and cannot be overruled: (rule of axe, what it names) -> why.
-ALLOWED: dict[tuple[str, str], str] = {}
-
-#: Text that runs out of its field, over what stands beside it.
-OVERLAPS = """() => [...document.querySelectorAll("#content .field-line, #content .ql-card")]
-  .filter((box) => box.scrollWidth > box.clientWidth + 1)
-  .map((box) => box.innerText.slice(0, 80))"""
+from quantleap.core.tests.browser import fits, grave
+from quantleap.core.tests.console_pages import NO_ROW_PAGES, furnish, unfurnished
+from quantleap.core.tests.console_walk import ALLOWED, OVERLAPS, faults
 
 
 @pytest.fixture
@@ -61,48 +55,16 @@ def test_identifiers_in_the_heading_are_as_they_are(visitor: StaffUser) -> None:
     assert looked_at > 40
 
 
-@pytest.fixture
-def page(
-    chromium_path: str, live_server: LiveServer, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Page]:
-    """The visitor's tab; any message on the browser's console fails the test."""
-    furnish()
-    with logged_in(
-        "visitor", chromium_path=chromium_path, server=live_server, monkeypatch=monkeypatch
-    ) as tab:
-        yield tab
+@pytest.mark.browser
+@pytest.mark.django_db(transaction=True)
+def test_every_page_fits_and_can_be_used_by_everybody_at_a_desk(console_page: Page) -> None:
+    assert faults(console_page, "desk", theme="dark", width=1440) == []
 
 
 @pytest.mark.browser
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize(
-    ("look", "theme", "width"), [("phone", "light", 390), ("desk", "dark", 1440)]
-)
-def test_every_page_fits_and_can_be_used_by_everybody(
-    page: Page, look: str, theme: str, width: int
-) -> None:
-    """No page scrolls sideways, no field runs into its neighbour, axe finds nothing grave."""
-    page.set_viewport_size({"width": width, "height": 900})
-    page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]  # a literal there
-    faults, walked = [], 0
-    for name, url in pages(StaffUser.objects.get(username="visitor")):
-        answer = page.goto(url)
-        if answer is None or answer.status != 200:
-            faults.append(f"{name}: {answer and answer.status}")
-            continue
-        shoot(page, f"{look}-{name}")
-        if not fits(page):
-            faults.append(f"{name}: scrolls sideways")
-        faults.extend(f"{name}: runs over: {text}" for text in page.evaluate(OVERLAPS))
-        faults.extend(f"{name}: {fault}" for fault in grave(page, ALLOWED))
-        walked += 1
-    assert faults == []
-    assert walked > 100
-
-
-@pytest.mark.browser
-@pytest.mark.django_db(transaction=True)
-def test_the_menu_opens_and_closes_by_its_one_button(page: Page) -> None:
+def test_the_menu_opens_and_closes_by_its_one_button(console_page: Page) -> None:
+    page = console_page
     page.goto("/admin/")
     button = page.get_by_role("button", name="Show or hide the menu")
     menu = page.locator("#nav-sidebar")
@@ -116,7 +78,8 @@ def test_the_menu_opens_and_closes_by_its_one_button(page: Page) -> None:
 
 @pytest.mark.browser
 @pytest.mark.django_db(transaction=True)
-def test_control_a_nameless_field_and_a_long_word_are_noticed(page: Page) -> None:
+def test_control_a_nameless_field_and_a_long_word_are_noticed(console_page: Page) -> None:
+    page = console_page
     page.goto("/admin/")
     assert grave(page, ALLOWED) == []
     page.evaluate(

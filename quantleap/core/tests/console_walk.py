@@ -1,0 +1,40 @@
+"""A walk through every page of the console in a browser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from playwright.sync_api import Page
+
+from quantleap.core.models import StaffUser
+from quantleap.core.tests.browser import fits, grave, shoot
+from quantleap.core.tests.console_pages import pages
+
+#: Where a library is at fault and cannot be overruled: (rule of axe, what it names) -> why.
+ALLOWED: dict[tuple[str, str], str] = {}
+
+#: Text that runs out of its field, over what stands beside it.
+OVERLAPS = """() => [...document.querySelectorAll("#content .field-line, #content .ql-card")]
+  .filter((box) => box.scrollWidth > box.clientWidth + 1)
+  .map((box) => box.innerText.slice(0, 80))"""
+
+
+def faults(page: Page, look: str, *, theme: Any, width: int) -> list[str]:
+    """What is wrong with which page: it scrolls sideways, a field runs into its neighbour, axe
+    finds something grave. ``page`` is logged in as "visitor"; ``theme`` is "light" or "dark"."""
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme=theme)
+    found, walked = [], 0
+    for name, url in pages(StaffUser.objects.get(username="visitor")):
+        answer = page.goto(url)
+        if answer is None or answer.status != 200:
+            found.append(f"{name}: {answer and answer.status}")
+            continue
+        shoot(page, f"{look}-{name}")
+        if not fits(page):
+            found.append(f"{name}: scrolls sideways")
+        found.extend(f"{name}: runs over: {text}" for text in page.evaluate(OVERLAPS))
+        found.extend(f"{name}: {fault}" for fault in grave(page, ALLOWED))
+        walked += 1
+    assert walked > 100
+    return found

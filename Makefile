@@ -20,9 +20,9 @@ COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
 	--no-emit-index-url --no-emit-find-links --allow-unsafe
 BENCHMARKS := arming billing fanout scale console
 
-# In this order, because the longest files are the week's, the killing of billing runs and the
-# supervisor's: what takes long begins early.
-PROCESS_TESTS := clients subscriptions quantleap execution brokers
+# In this order: what takes longest begins first, and what takes the most of the processors in between.
+PROCESS_TESTS := clients subscriptions $(addprefix execution/tests/test_, freezing.py clocks.py \
+	killing.py) quantleap execution brokers
 # The newcomer's morning first: it takes three minutes, nearly all of them waiting. Then the walks
 # through the whole console.
 BROWSER_TESTS := clients/demo quantleap execution subscriptions marketplace partners brokers

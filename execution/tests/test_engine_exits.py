@@ -73,10 +73,11 @@ def test_one_account_whose_positions_hung_kept_everybodys_exits_back(
     house: House, executor: Callable[[], Any]
 ) -> None:
     """Seen: the other three left 17.6 s late."""
-    accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 14)), 4)
+    accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 24)), 4)
     executor()
     wait_until(all_open(4), 40)
     house.strike(accounts[0], "delay", op="positions", seconds=30)
+    assert not OrderIntent.objects.filter(purpose="EXIT").exists(), "too late to hang"
     wait_until(lambda: Execution.objects.filter(status="CLOSED").count() == 3, 40)
     others = OrderIntent.objects.filter(account__in=accounts[1:], purpose="EXIT")
     last = max(intent.sent_at for intent in others if intent.sent_at)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from execution.exits import (
@@ -285,6 +285,7 @@ def test_without_a_book_no_mixture_of_hand_trades_and_silent_orders_turns_an_acc
     hand=st.integers(-140, 140),
     settled=st.booleans(),
 )
+@example(drawn=[(1, 1, 1), (-1, 1, 0)], hidden=1, hand=1, settled=True)
 def test_what_a_book_hides_of_exits_given_up_is_closed_by_nobody_twice(
     drawn: list[tuple[int, int, int]], hidden: int, hand: int, settled: bool
 ) -> None:
@@ -295,6 +296,12 @@ def test_what_a_book_hides_of_exits_given_up_is_closed_by_nobody_twice(
     book = hand + sum(leg.quantity for leg in legs)
     positions = book - hidden * sum(unseen)
     shared = share(legs, Witnesses(positions, book, settled))
+    if settled and positions == sum(leg.quantity for leg in legs):
+        # By chance the hand has made up for what is hidden: that looks like a conversion to another
+        # product, which the book shows for the rest of the day. Everything leaves, and it is flat.
+        left = sum(leg.direction * grant.units for leg in legs if (grant := shared[leg.key]))
+        assert positions - left == 0
+        return
     for sign in (1, -1):
         mine = [leg for leg in legs if leg.direction == sign]
         closing = sum(grant.units for leg in mine if (grant := shared[leg.key]) is not None)

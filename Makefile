@@ -69,11 +69,11 @@ billing-kill-rounds: $(DEVELOP) ## Kill billing runs, worker and Postgres, at ra
 	$(BIN)/python -m subscriptions.billing.tests.killing.rounds --rounds $(ROUNDS)
 
 billing-oracle: $(DEVELOP) ## Compare billing with a slow biller on random portfolios (PORTFOLIOS=200, ORACLE_SEED=)
-	PORTFOLIOS=$(PORTFOLIOS) $(BIN)/pytest -n0 -q -k "agree or once_at_the_end" \
+	PORTFOLIOS=$(PORTFOLIOS) $(BIN)/pytest -n0 -o timeout=0 -q -k "agree or once_at_the_end" \
 		subscriptions/billing/tests/test_portfolios.py
 
 stories: $(DEVELOP) ## Play random trading days against a toy broker (STORIES=500, SEED=1), judge at its book
-	STORIES=$(STORIES) SEED=$(SEED) $(BIN)/pytest -n0 -p no:randomly -q -k every_story \
+	STORIES=$(STORIES) SEED=$(SEED) $(BIN)/pytest -n0 -p no:randomly -o timeout=0 -q -k every_story \
 		execution/tests/test_progress_stories.py
 
 test: test-parallel test-process ## The whole test suite

@@ -1,7 +1,4 @@
-"""Thousands of accounts of four legs: how soon after the bought legs' fills the sold ones leave.
-
-2,500 on two executors by default; five thousand are the aim, kept in one of two runs so far
-(docs/performance.md): ``--accounts 5000``.
+"""Five thousand accounts of four legs: how soon after the bought legs' fills the sold ones leave.
 
 ``python -m bench.scale`` starts an installation of its own below ``var/bench`` with two executors
 in two processes. Its broker answers every order after 150 ms, and the order is filled then. Bought
@@ -29,7 +26,7 @@ from bench import figures
 from bench.figures import Lateness, Target
 from bench.house import VAR, House
 
-ACCOUNTS: Final = 2500
+ACCOUNTS: Final = 5000
 EXECUTORS: Final = 2
 ANSWER_AFTER: Final = 0.150
 #: Ten thousand connections and five thousand websockets are opened in this time.

@@ -23,6 +23,7 @@ from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
 
 pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
+LINE = admission.Line
 COUNT: Final = 6
 #: One account of two legs, be it that its book has to be read.
 WINDOW: Final = 2
@@ -32,6 +33,11 @@ FOR_EVER: Final = 3000
 @pytest.fixture(autouse=True)
 def _one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "WINDOW", WINDOW)
+
+
+def count_who_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A window in which an account that waits for its broker keeps its place for ever."""
+    monkeypatch.setattr(admission, "Line", lambda window: LINE(window, patience=math.inf))
 
 
 def nobody_has_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,8 +127,7 @@ def test_who_could_not_be_committed_before_t_is_committed_after_it(
 def test_the_control_a_window_that_counts_who_hangs_holds_everybody_back(
     house: House, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    line = admission.Line
-    monkeypatch.setattr(admission, "Line", lambda window: line(window, patience=math.inf))
+    count_who_hangs(monkeypatch)
     nobody_has_a_moment(monkeypatch)
     first, *others = subscribed(house)
     hang(house, first)
@@ -137,8 +142,7 @@ def test_even_a_window_that_is_never_free_costs_nobody_their_entry(
     house: House, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Everybody has a moment of their own, in the first half of the grace."""
-    line = admission.Line
-    monkeypatch.setattr(admission, "Line", lambda window: line(window, patience=math.inf))
+    count_who_hangs(monkeypatch)
     first, *others = subscribed(house)
     hang(house, first)
     executor()
@@ -150,8 +154,7 @@ def test_who_stood_in_line_is_sent_by_whoever_takes_over(
     house: House, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A clean stop in the middle: what waits is PLANNED, which nobody has to prove absent."""
-    line = admission.Line
-    monkeypatch.setattr(admission, "Line", lambda window: line(window, patience=math.inf))
+    count_who_hangs(monkeypatch)
     monkeypatch.setattr(linedesk, "NO_STOP", 0.0)
     first, *others = subscribed(house)
     hang(house, first)
@@ -161,7 +164,7 @@ def test_who_stood_in_line_is_sent_by_whoever_takes_over(
     waiting = OrderIntent.objects.filter(account__in=others)
     assert set(waiting.values_list("state", "sends")) == {("PLANNED", 0)}
     running.stop()
-    monkeypatch.setattr(admission, "Line", line)
+    monkeypatch.setattr(admission, "Line", LINE)
     executor()
     wait_until(lambda: entered() == ids(others), 60)
     assert set(orders_of(house, others).values()) == {1}
@@ -170,8 +173,7 @@ def test_who_stood_in_line_is_sent_by_whoever_takes_over(
 def test_the_kill_switch_reaches_those_who_stand_in_line(
     house: House, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    line = admission.Line
-    monkeypatch.setattr(admission, "Line", lambda window: line(window, patience=math.inf))
+    count_who_hangs(monkeypatch)
     nobody_has_a_moment(monkeypatch)
     first, *others = subscribed(house)
     hang(house, first)

@@ -23,7 +23,7 @@ from typing import Final
 
 from execution import live
 from execution.live import LiveIntent
-from execution.progress import first_failure
+from execution.withdrawing import first_failure
 
 #: Orders of entries under way at once in one executor: 250 accounts of four legs, a fifth of a
 #: second of its work, and what keeps it busy at a broker that answers in 150 ms

@@ -6,7 +6,7 @@ and after a restart, and always says the same for the same state. Nothing here r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from brokers.base import Side
@@ -19,7 +19,10 @@ from execution.tags import MAX_SENDS
 from execution.untold import exit_tries, hangs, perhaps_open
 from execution.withdrawing import (
     LEG_EXIT,
+    LEG_FAILED,
+    first_failure,
     has_rested,
+    is_left,
     is_withdrawing,
     legs_not_entered,
     quote_again,
@@ -30,8 +33,6 @@ CONTROL_UNREACHABLE: Final = "CONTROL_UNREACHABLE"
 PRICE_REFUSALS: Final = 2
 PRICE_BAND, DAILY_LIMIT = "PRICE_BAND", "DAILY_LIMIT"
 STUCK_AFTER: Final = 120.0
-#: Cause of an order that was not sent because another leg had failed.
-LEG_FAILED: Final = "LEG_FAILED"
 SESSION_OVER: Final = "SESSION_OVER"
 
 
@@ -92,27 +93,6 @@ def _enter(
     )
 
 
-def first_failure(entries: Iterable[LiveIntent]) -> LiveIntent | None:
-    """The entry for which the leg-failure rule holds; None while there is none."""
-    failures = [i for i in entries if i.is_final and i.state != live.FILLED and not _is_left(i)]
-    # What began it comes before the MISSED that follow from it.
-    failures.sort(
-        key=lambda i: (
-            i.state == live.MISSED,
-            i.cause == LEG_FAILED,
-            i.group,
-            i.leg_index,
-            i.slice,
-        )
-    )
-    return failures[0] if failures else None
-
-
-def _is_left(intent: LiveIntent) -> bool:
-    """Whether this entry stays away because its own leg left before it: that is no failure."""
-    return intent.cause == LEG_EXIT and intent.state in (live.MISSED, live.CANCELLED)
-
-
 def _why_not_enter(
     execution: LiveExecution, situation: Situation, failed: LiveIntent | None
 ) -> str:
@@ -133,7 +113,7 @@ def _why_not_enter(
 
 
 def _current_group(entries: Sequence[LiveIntent]) -> int:
-    unfinished = [i.group for i in entries if i.state != live.FILLED and not _is_left(i)]
+    unfinished = [i.group for i in entries if i.state != live.FILLED and not is_left(i)]
     return min(unfinished, default=-1)
 
 

@@ -6,7 +6,7 @@ cancel proves nothing, and is asked for again until the order is final.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from execution import changing, live
@@ -22,9 +22,36 @@ from execution.untold import exit_tries, is_silent
 CANCEL_PATIENCE: Final = 2.0
 #: Cause of an entry that stays away because its leg's exit was decided before: no failure.
 LEG_EXIT: Final = "LEG_EXIT"
+#: Cause of an entry that was not sent, or was taken back, because another leg had failed.
+LEG_FAILED: Final = "LEG_FAILED"
 
 
 # -- entries -------------------------------------------------------------------------------------
+def first_failure(entries: Iterable[LiveIntent]) -> LiveIntent | None:
+    """The entry for which the leg-failure rule holds; None while there is none.
+
+    What began it comes before what follows from it. Seen: of two sold legs one was refused for its
+    margin and the other withdrawn before it could fill, and the customer read NOT_FILLED.
+    """
+    failures = [i for i in entries if i.is_final and i.state != live.FILLED and not is_left(i)]
+    failures.sort(
+        key=lambda i: (
+            i.cause == LEG_FAILED,
+            i.state == live.MISSED,
+            i.state != live.REJECTED,
+            i.group,
+            i.leg_index,
+            i.slice,
+        )
+    )
+    return failures[0] if failures else None
+
+
+def is_left(intent: LiveIntent) -> bool:
+    """Whether this entry stays away because its own leg left before it: that is no failure."""
+    return intent.cause == LEG_EXIT and intent.state in (live.MISSED, live.CANCELLED)
+
+
 def legs_not_entered(execution: LiveExecution) -> Collection[str]:
     """Legs whose exit is decided, with the sold ones that a leaving hedge would leave naked: what
     has not been sent of them stays here. Seen: a short's stop was decided, and then it was sold."""
@@ -40,7 +67,11 @@ def legs_not_entered(execution: LiveExecution) -> Collection[str]:
 def why_withdrawn(execution: LiveExecution, intent: LiveIntent) -> str:
     """The cause to note with a cancel; '' when the order simply was not filled in time."""
     run = execution.run
-    if intent.purpose != live.ENTRY or run.run_exit or execution.exit_reason:
+    if intent.purpose != live.ENTRY:
+        return ""
+    if first_failure(execution.of(live.ENTRY)) is not None:
+        return LEG_FAILED
+    if run.run_exit or execution.exit_reason:
         return ""
     return LEG_EXIT if intent.leg_key in legs_not_entered(execution) else ""
 

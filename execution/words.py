@@ -36,7 +36,7 @@ CAUSES: Final[Mapping[str, str]] = {
     "KILL_SWITCH": "New entries were blocked by the kill switch.",
     "CONTROL_UNREACHABLE": "The kill switch could not be read, so nothing was sent.",
     "GRACE_OVER": "The entry's grace period was over before the order could leave.",
-    "LEG_FAILED": "Another leg failed, so this one was not sent.",
+    "LEG_FAILED": "Another leg failed, so this one was not sent, or was withdrawn.",
     "EXIT_DUE": "The exit came before the entry was complete.",
     "EXIT_REQUESTED": "An exit was requested before the entry was complete.",
     "LEG_EXIT": "The leg's exit was decided before this order was filled.",

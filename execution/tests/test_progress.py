@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from brokers.base import Side
+from brokers.base import BookState, OrderReport, Side
 from execution import live
 from execution.backoff import exit_backoff
 from execution.live import LiveExecution, LiveIntent
+from execution.outcome import apply_report
 from execution.progress import STUCK_AFTER, next_steps
 from execution.steps import Situation
-from execution.tests.inmemory import LOT, committed, live_intent
+from execution.tests.inmemory import ENTRY_AT, LOT, committed, live_intent
+from execution.withdrawing import note_cancel
 from marketplace.tests.factories import IRON_CONDOR_LEGS, leg_spec, strategy_spec
 
 NOW = 1000.0
@@ -118,6 +121,32 @@ def test_the_leg_that_began_it_gives_the_execution_its_cause_whichever_it_was() 
         intent.state, intent.cause, intent.sends = live.MISSED, cause, 0
     steps = next_steps(execution, at(grace_over=True))
     assert (steps.status, steps.cause) == ("MISSED", "BROKER_DOWN")
+
+
+@pytest.mark.parametrize("refused", [0, 1])
+def test_a_leg_withdrawn_because_another_was_refused_hid_why(refused: int) -> None:
+    """Seen: the refusal came before the first leg had met the market, and the customer read that
+    their order was not filled in time."""
+    execution = committed(strategy_spec([CE, PE], order_rule="PARALLEL"))
+    legs = execution.intents
+    other = legs[1 - refused]
+    legs[refused].state, legs[refused].cause = live.REJECTED, "MARGIN"
+    other.state, other.sends, other.sent_mono, other.seen_mono = live.ACCEPTED, 1, NOW, NOW
+    assert next_steps(execution, at()).cancel == [other]
+    note_cancel(execution, other, NOW)
+    cancelled = OrderReport("1", other.tag, BookState.CANCELLED, other.quantity, 0, Decimal(0))
+    apply_report(other, cancelled, at=ENTRY_AT, now_mono=NOW + 1)
+    assert (other.state, other.cause) == (live.CANCELLED, "LEG_FAILED")
+    steps = next_steps(execution, at())
+    assert (steps.status, steps.cause) == ("FAILED", "MARGIN")
+
+
+def test_who_withdrew_is_forgotten_by_a_restart_and_the_refusal_is_still_the_cause() -> None:
+    execution = committed(strategy_spec([CE, PE], order_rule="PARALLEL"))
+    first, second = execution.intents
+    first.state, first.cause, first.sends = live.CANCELLED, "CANCELLED_BY_BROKER", 1
+    second.state, second.cause, second.sends = live.REJECTED, "MARGIN", 1
+    assert next_steps(execution, at()).cause == "MARGIN"
 
 
 def test_an_unknown_entry_is_neither_missed_nor_left() -> None:

@@ -111,7 +111,7 @@ def entries_are_resolved_first(monkeypatch: pytest.MonkeyPatch) -> None:
         if execution.status != "COMMITTED" or all(intent.is_final for intent in entries):
             return fine(execution, situation)
         steps = Steps()
-        progress._enter(execution, situation, entries, progress.first_failure(entries), steps)
+        progress._enter(execution, situation, entries, withdrawing.first_failure(entries), steps)
         return steps
 
     fine = progress.next_steps

@@ -11,7 +11,7 @@ of ours of which the book is silent may explain a difference, of their own sign 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,9 +21,10 @@ class Tracked:
     """One leg of one execution in a contract. Units, positive long, negative short.
 
     ``quantity`` is what it holds as far as we know. ``buying`` and ``selling`` (not negative) are
-    units that its own orders may have traded beyond that, untold. ``over`` is by how much its fills
-    fall short of ``quantity``: an exit that closed what no entry is known to have filled. ``sign``
-    is the leg's direction, for one that holds nothing.
+    units that its own orders may have traded beyond that, untold; ``lost_buying`` and
+    ``lost_selling`` those of orders that were given up as absent and are still looked for. ``over``
+    is by how much its fills fall short of ``quantity``: an exit that closed what no entry is known
+    to have filled. ``sign`` is the leg's direction, for one that holds nothing.
     """
 
     key: int
@@ -32,6 +33,8 @@ class Tracked:
     buying: int = 0
     selling: int = 0
     over: int = 0
+    lost_buying: int = 0
+    lost_selling: int = 0
 
     @property
     def direction(self) -> int:
@@ -98,6 +101,10 @@ def share(legs: Sequence[Tracked], witnesses: Witnesses) -> dict[int, Grant | No
       shows in no order and lasts.
     - Orders of ours that are under way explain a difference of their own sign. Seen: a long closed
       outside, "explained" by another strategy's resting buy order, was sold once more.
+    - That an exit which was given up has filled nothing, only the positions say, and an order of
+      the opposite strategy that nobody has told of may make up for it in the net: what it may hide
+      waits until the one is told or the other not looked for any more. Seen: two strategies of one
+      account, an exit of each hidden and filled, and one of them was closed twice.
     - Without the book, positions that lasted show what our silent entries have filled. Never more
       is closed than they show in that direction, nor what another order of ours may be closing.
     - Without any witness nobody knows: a customer may have squared off a moment ago.
@@ -125,6 +132,8 @@ class _Side:
     over: bool
     #: units by which untold orders of the other direction's legs may have raised it
     others: int
+    #: units by which any order that was not told of, or was given up, may have raised it
+    raised: int
 
     @classmethod
     def of(cls, legs: Sequence[Tracked], sign: int) -> _Side:
@@ -138,6 +147,7 @@ class _Side:
             lowered=sum(getattr(leg, down) + max(0, -sign * leg.over) for leg in legs),
             over=any(leg.over for leg in legs),
             others=sum(getattr(leg, up) for leg in legs if leg.direction != sign),
+            raised=sum(getattr(leg, up) + getattr(leg, f"lost_{up}") for leg in legs),
         )
 
     def sure(self, leg: Tracked) -> int:
@@ -149,6 +159,19 @@ class _Side:
         """Units that its silent entries may have added."""
         units = leg.buying if self.sign > 0 else leg.selling
         return max(0, units + min(0, self.sign * leg.over))
+
+    def lost(self, leg: Tracked) -> int:
+        """Units that its exits which were given up may have closed."""
+        return leg.lost_selling if self.sign > 0 else leg.lost_buying
+
+    def hidden(self, foreign: int, difference: int, outside: int) -> int:
+        """Units by which exits that were given up may have lowered the account's net, unseen.
+
+        ``foreign`` units others have traded by the book; ``difference`` is what the positions show
+        beyond what we track; ``outside`` units are taken from the legs already.
+        """
+        taken = outside - max(0, -foreign)
+        return max(0, foreign + self.raised - difference - taken)
 
     def leaving(self) -> int:
         """Units that exits under way of this direction may still close."""
@@ -169,7 +192,13 @@ def _share_side(side: _Side, witnesses: Witnesses) -> dict[int, Grant | None]:
         outside = max(0, -foreign)
         if unexplained > outside and not witnesses.settled:
             return {leg.key: None for leg in side.legs}
-        return _grants(side, sure, max(outside, unexplained), nothing=witnesses.settled)
+        outside = max(outside, unexplained)
+        hidden = side.hidden(foreign, difference, outside)
+        return _grants(side, sure, outside, hidden=hidden, nothing=witnesses.settled)
+    if 0 < -foreign <= side.raised:
+        # Somebody traded against it and nothing is missing: converted, or an order of ours has made
+        # up for it unseen.
+        return {leg.key: None for leg in side.legs}
     unsure = unexplained or book is None or side.over
     if difference < 0 and unsure and not witnesses.settled:
         return {leg.key: None for leg in side.legs}
@@ -178,13 +207,20 @@ def _share_side(side: _Side, witnesses: Witnesses) -> dict[int, Grant | None]:
         # Whether an order of ours traded or somebody else did, nobody can say: no unit more than
         # would be right in both cases.
         at_most = max(0, sum(sure.values()) - max(0, side.others - difference))
+    hidden = side.hidden(foreign, difference, unexplained)
     if not witnesses.settled:
-        return _grants(side, sure, unexplained, at_most=at_most)
+        return _grants(side, sure, unexplained, hidden=hidden, at_most=at_most)
     probable = min(difference - side.others, shown - sum(sure.values()) - side.leaving())
     # An order book that is read again shows every fill; without it the positions have no room.
     nothing = book is not None or not (difference > 0 or side.lowered or side.others)
     return _grants(
-        side, sure, unexplained, at_most=at_most, probable=max(0, probable), nothing=nothing
+        side,
+        sure,
+        unexplained,
+        hidden=hidden,
+        at_most=at_most,
+        probable=max(0, probable),
+        nothing=nothing,
     )
 
 
@@ -197,20 +233,45 @@ def _grants(
     sure: dict[int, int],
     outside: int,
     *,
+    hidden: int = 0,
     at_most: int = _ALL,
     probable: int = 0,
     nothing: bool = False,
 ) -> dict[int, Grant | None]:
     """``outside`` units are taken from the oldest, ``probable`` ones given to the oldest."""
-    granted: dict[int, Grant | None] = {}
+    there = {}
     for leg in side.legs:
         gone = min(sure[leg.key], outside)
         outside -= gone
-        units = min(sure[leg.key] - gone, at_most)
+        there[leg.key] = sure[leg.key] - gone
+    waits = _waiting(side, there, hidden)
+    granted: dict[int, Grant | None] = {}
+    for leg in side.legs:
+        units = min(there[leg.key] - waits[leg.key], at_most)
         at_most -= units
         more = min(side.coming(leg), probable)
         probable -= more
+        if waits[leg.key] and not units + more:
+            granted[leg.key] = None
+            continue
         granted[leg.key] = Grant(
-            units + more, gone, cleared=nothing and not more and side.coming(leg) > 0
+            units + more,
+            sure[leg.key] - there[leg.key],
+            cleared=nothing and not more and side.coming(leg) > 0,
         )
     return granted
+
+
+def _waiting(side: _Side, there: Mapping[int, int], hidden: int) -> dict[int, int]:
+    """Units by leg that wait, because exits that were given up may have closed ``hidden`` units.
+
+    Nobody knows of which leg: each waits with what its own may have closed, and where somebody
+    else has closed that, the others wait with as much.
+    """
+    waits = {leg.key: min(there[leg.key], side.lost(leg), hidden) for leg in side.legs}
+    rest = min(hidden, sum(side.lost(leg) for leg in side.legs)) - sum(waits.values())
+    for key, units in waits.items():
+        more = min(there[key] - units, max(0, rest))
+        waits[key] += more
+        rest -= more
+    return waits

@@ -56,6 +56,20 @@ def is_silent(execution: LiveExecution, intent: LiveIntent, now_mono: float) -> 
     return now_mono - max(intent.seen_mono, intent.sent_mono) >= SILENT_AFTER
 
 
+def lost_units(intent: LiveIntent, now_mono: float) -> int:
+    """Units (signed) that sends of it which were given up as absent may have filled unseen.
+
+    Only while they are looked for. A dead book does not make that last for ever: what then is left
+    has to leave by what the positions show.
+    """
+    if not intent.watch_until_mono or now_mono >= intent.watch_until_mono + SILENT_AFTER:
+        return 0
+    given_up = intent.state in (live.MISSED, live.PLANNED)
+    sends = intent.sends if given_up else intent.sends - 1
+    seen = intent.surplus_quantity + (intent.filled_quantity if given_up else 0)
+    return max(0, sends * intent.quantity - seen) * intent.side.sign
+
+
 def hangs(execution: LiveExecution, leg_key: str, now_mono: float) -> bool:
     """Whether the exit of this leg waits for a broker that does not do its part: nobody else's
     exit waits for it."""

@@ -14,6 +14,7 @@ from brokers.base import BookState, BrokerInstrument, NetPosition, OrderReport, 
 from execution.exits import Grant, Tracked, Witnesses, share
 from execution.live import LiveExecution, LiveIntent
 from execution.tags import parse_tag
+from execution.untold import lost_units
 
 #: A difference between the positions and our fills is believed when so many reads in a row over
 #: so many seconds have shown the same one. Positions were seen three seconds behind the fills.
@@ -88,7 +89,7 @@ def grants(
         for leg_key, leg in execution.run.resolved.items()
         if leg.contract_id == contract_id
     ]
-    tracked = [tracked_leg(number, *leg, without) for number, leg in enumerate(legs)]
+    tracked = [tracked_leg(number, *leg, now, without) for number, leg in enumerate(legs)]
     settled = settling.settled(
         place, net=positions, ours=sum(one.quantity for one in tracked), book=book, now=now
     )
@@ -97,16 +98,16 @@ def grants(
 
 
 def tracked_leg(
-    key: int, execution: LiveExecution, leg_key: str, without: Collection[str] = ()
+    key: int, execution: LiveExecution, leg_key: str, now: float, without: Collection[str] = ()
 ) -> Tracked:
-    """One leg as :func:`execution.exits.share` sees it."""
-    untold = [
-        intent.untold
+    """One leg as :func:`execution.exits.share` sees it at ``now`` (monotonic seconds)."""
+    orders = [
+        intent
         for intent in execution.intents
-        if intent.leg_key == leg_key
-        and intent.code not in without
-        and not execution.is_cleared(intent)
+        if intent.leg_key == leg_key and intent.code not in without
     ]
+    untold = [intent.untold for intent in orders if not execution.is_cleared(intent)]
+    lost = [lost_units(intent, now) for intent in orders]
     held = execution.open_quantity(leg_key)
     side = next(leg.side for leg in execution.run.strategy.legs if leg.key == leg_key)
     return Tracked(
@@ -116,6 +117,8 @@ def tracked_leg(
         buying=sum(units for units in untold if units > 0),
         selling=-sum(units for units in untold if units < 0),
         over=execution.traded_legs().get(leg_key, 0) - held,
+        lost_buying=sum(units for units in lost if units > 0),
+        lost_selling=-sum(units for units in lost if units < 0),
     )
 
 

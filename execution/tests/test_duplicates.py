@@ -17,7 +17,7 @@ from execution.progress import next_steps
 from execution.steps import ExitOrder, Situation, Steps
 from execution.tags import MAX_SENDS
 from execution.tests.inmemory import ENTRY_AT, LOT, committed, live_intent
-from execution.untold import SILENT_AFTER
+from execution.untold import SILENT_AFTER, lost_units
 from execution.witnesses import tracked_leg
 from marketplace.tests.factories import leg_spec, strategy_spec
 
@@ -263,7 +263,7 @@ def test_an_entry_given_up_had_filled_and_its_book_died_before_it_was_shown() ->
     assert (wanted.quantity, wanted.perhaps, wanted.side) == (0, LOT, Side.BUY)
     assert [alarm.cause for alarm in steps.alarms] == ["UNRESOLVED"]
     settled = Witnesses(-LOT, None, settled=True)
-    assert share([tracked_leg(0, execution, "ce")], settled) == {0: Grant(LOT)}
+    assert share([tracked_leg(0, execution, "ce", NOW)], settled) == {0: Grant(LOT)}
     carry_out(execution, dataclasses.replace(wanted, quantity=LOT))
     assert execution.open_legs() == {}
     assert not next_steps(execution, at(now_mono=NOW + 62, exit_due=True)).exits, "once"
@@ -279,7 +279,7 @@ def test_of_an_entry_out_of_sight_the_positions_may_say_that_nothing_is_there() 
     entry.filled_quantity, entry.sends = 0, MAX_SENDS
     absent(entry)
     assert duplicates.lose_sight(entry, NOW + 60)
-    nothing = share([tracked_leg(0, execution, "ce")], Witnesses(0, None, settled=True))
+    nothing = share([tracked_leg(0, execution, "ce", NOW)], Witnesses(0, None, settled=True))
     assert nothing == {0: Grant(0, cleared=True)}
     execution.cleared.add("ce")
     steps = next_steps(execution, at(now_mono=NOW + 61, exit_due=True))
@@ -294,7 +294,38 @@ def test_an_exit_out_of_sight_keeps_no_other_exit_of_its_leg_back() -> None:
     absent(closing)
     assert closing.state == live.MISSED
     assert not duplicates.lose_sight(closing, NOW + 60)
-    assert share([tracked_leg(0, execution, "ce")], Witnesses(-LOT, None)) == {0: Grant(LOT)}
+    assert share([tracked_leg(0, execution, "ce", NOW)], Witnesses(-LOT, None)) == {0: Grant(LOT)}
+
+
+def test_what_an_exit_given_up_may_have_closed_is_remembered_while_it_is_looked_for() -> None:
+    """(Story 18387.) A book that dies makes nobody wait for much longer than the watch."""
+    execution = opened(CE)
+    closing = live_intent(execution, leg_key="ce", side=Side.BUY, purpose=live.EXIT)
+    closing.sends = 1
+    assert lost_units(closing, NOW) == 0
+    absent(closing)
+    closing.filled_quantity = 5
+    end = closing.watch_until_mono + SILENT_AFTER
+    assert [lost_units(closing, when) for when in (NOW + 10, end - 0.1, end)] == [
+        LOT - 5,
+        LOT - 5,
+        0,
+    ]
+    assert tracked_leg(0, execution, "ce", NOW + 10).lost_buying == LOT - 5
+    assert duplicates.looked(closing, closing.watch_until_mono)
+    assert lost_units(closing, NOW + 10) == 0, "the book has said that it is not there"
+
+
+def test_of_an_entry_sent_again_the_first_send_may_have_filled_unseen() -> None:
+    execution = opened(CE)
+    (entry,) = execution.intents
+    entry.filled_quantity, entry.sends = 0, 1
+    absent(entry)
+    assert (entry.state, lost_units(entry, NOW + 10)) == (live.PLANNED, -LOT)
+    entry.state, entry.sends = live.ACCEPTED, 2
+    assert (lost_units(entry, NOW + 10), entry.untold) == (-LOT, -LOT)
+    entry.surplus_quantity = LOT
+    assert lost_units(entry, NOW + 10) == 0, "found"
 
 
 def test_the_first_send_hidden_and_the_second_refused_left_naked_shorts() -> None:

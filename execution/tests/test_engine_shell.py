@@ -11,8 +11,11 @@ import pytest
 
 from brokers import vault
 from brokers.models import BrokerAccount
+from brokers.services.accounts import disable_account, remove_account, set_egress
 from execution.models import Execution, OrderIntent, Run
-from execution.tests.factories import log_in
+from execution.services import finish_removals, request_exit
+from execution.tags import parse_tag
+from execution.tests.factories import log_in, subscribe_accounts
 from execution.tests.house import House, assert_filled, open_at_brokers, runs_closed, wait_until
 from execution.tests.rows import decide, enter, make_execution, make_run
 from marketplace.models import Contract
@@ -54,6 +57,23 @@ def test_an_execution_of_yesterday_was_adopted_by_nobody_and_open_for_ever(
     assert house.control.orders() == [], "nothing of yesterday is sent today"
 
 
+def test_an_exit_of_yesterdays_run_was_asked_for_and_nothing_happened_ever(
+    house: House, executor: Callable[[], Any]
+) -> None:
+    """Seen: 202, attention 0, and today's run traded beside it. Today's enters as ever; of the old
+    one nothing can be sent, which its alarm says."""
+    old = yesterday(house)
+    today = make_short_straddle(name="Today", strategy=house.entry_in(9, 600))
+    subscribe_accounts(today, [old.account])
+    assert request_exit([old.subscription_id], reason="EXIT_REQUESTED", now=clock.now()) == 1
+    executor()
+    wait_until(lambda: Execution.objects.filter(run__template=today, status="OPEN").exists(), 40)
+    old.refresh_from_db()
+    assert (old.needs_attention, old.cause) == (True, "SESSION_OVER")
+    sent = {tag.code for order in house.control.orders() if (tag := parse_tag(order["tag"]))}
+    assert sent == set(OrderIntent.objects.exclude(execution=old).values_list("code", flat=True))
+
+
 def test_an_armed_run_of_yesterday_is_missed_and_not_entered(
     house: House, executor: Callable[[], Any]
 ) -> None:
@@ -85,8 +105,6 @@ def test_who_logged_in_again_failed_with_the_session_of_before(
     wait_until(runs_closed, 60)
     log_in_again(house, accounts)
     second = make_short_straddle(name="The second", strategy=house.entry_in(9, 6))
-    from execution.tests.factories import subscribe_accounts
-
     subscribe_accounts(second, accounts)
     wait_until(lambda: Run.objects.filter(status="CLOSED").count() == 2, 60)
     assert_filled(OrderIntent.objects.all())
@@ -129,8 +147,6 @@ def test_the_exits_of_a_disabled_account_were_missed(
     house: House, executor: Callable[[], Any]
 ) -> None:
     """Seen after a restart: ACCOUNT_DISABLED, and -65/-65 stayed. It enters nothing, and leaves."""
-    from brokers.services.accounts import disable_account
-
     accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 12)), 2)
     first = executor()
     wait_until(lambda: Execution.objects.filter(status="OPEN").count() == 2, 40)
@@ -140,6 +156,48 @@ def test_the_exits_of_a_disabled_account_were_missed(
     wait_until(runs_closed, 60)
     assert open_at_brokers(house.control) == []
     assert {e.status for e in Execution.objects.all()} == {"CLOSED"}
+
+
+def test_the_exits_of_an_account_that_was_removed_with_exit_now_were_missed(
+    house: House, executor: Callable[[], Any]
+) -> None:
+    """Seen after a restart: REMOVED, and -65/-65 stayed. It is erased once it is flat."""
+    accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 60)), 2)
+    first = executor()
+    wait_until(lambda: Execution.objects.filter(status="OPEN").count() == 2, 40)
+    first.stop()  # so that the successor, and not this one, has to leave
+    remove_account(account=accounts[0], exit_now=True, actor=SYSTEM, now=clock.now())
+    executor()
+    wait_until(lambda: Execution.objects.filter(status="CLOSED").exists(), 40)
+    leaving, staying = (Execution.objects.get(account=account) for account in accounts)
+    assert (leaving.status, staying.status) == ("CLOSED", "OPEN")
+    assert {row["client_id"] for row in open_at_brokers(house.control)} == {accounts[1].client_id}
+    assert finish_removals(now=clock.now()) == 1
+
+
+def test_what_changed_about_accounts_between_two_entries_was_not_looked_at(
+    house: House, executor: Callable[[], Any]
+) -> None:
+    """Seen with an executor that had sent for them before: a disabled account traded, and a new
+    egress and algo id were not used."""
+    accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 6)), 3)
+    host = executor()
+    wait_until(runs_closed, 60)
+    off, moved, same = accounts
+    disable_account(account=off, actor=SYSTEM, now=clock.now())
+    set_egress(account=moved, egress="127.0.0.9", algo_id="ALGO9", actor=SYSTEM, now=clock.now())
+    second = make_short_straddle(name="The second", strategy=house.entry_in(9, 600))
+    subscribe_accounts(second, accounts)
+    entered = Execution.objects.filter(run__template=second, status="OPEN")
+    wait_until(lambda: entered.count() == 2, 40)
+    assert set(entered.values_list("account_id", flat=True)) == {moved.pk, same.pk}
+    assert not OrderIntent.objects.filter(execution__run__template=second, account=off).exists()
+    channels = host.executor.accounts.channels
+    ways = {
+        key: (channels[key].route.source, channels[key].session.algo_id)
+        for key in (moved.pk, same.pk)
+    }
+    assert ways == {moved.pk: ("127.0.0.9", "ALGO9"), same.pk: ("", "")}
 
 
 def test_an_egress_that_cannot_be_used_keeps_a_position_open_and_a_person_is_told_why(

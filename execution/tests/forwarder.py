@@ -1,7 +1,8 @@
-"""A proxy on loopback in front of the tests' PostgreSQL, whose links can fall silent.
+"""A proxy on loopback in front of the tests' PostgreSQL: its links can fall silent, or stand still.
 
 Silent is not broken: what is sent is still taken (and acknowledged by the kernel), and nothing
-arrives, as behind a pooler that hangs or a NAT that has forgotten.
+arrives, as behind a pooler that hangs or a NAT that has forgotten. What stands still arrives when
+it goes on, as with a database whose machine was frozen.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ class Forwarder:
         self._silent: set[int] = set()
         self._links: list[tuple[socket.socket, socket.socket]] = []
         self._guard = threading.Lock()
+        self._moving = threading.Event()
+        self._moving.set()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def settings(self) -> dict[str, Any]:
@@ -38,8 +41,17 @@ class Forwarder:
             self._silent |= fresh
             return len(fresh)
 
+    def stand_still(self) -> None:
+        """Nothing arrives on any link, old or new, until :meth:`go_on`."""
+        self._moving.clear()
+
+    def go_on(self) -> None:
+        """What was held back arrives."""
+        self._moving.set()
+
     def close(self) -> None:
         """End everything."""
+        self.go_on()
         with contextlib.suppress(OSError):
             self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
@@ -78,6 +90,7 @@ class Forwarder:
                 with self._guard:
                     if link in self._silent:
                         continue  # taken, and never heard of again
+                self._moving.wait()
                 sink.sendall(data)
             if link not in self._silent:
                 sink.shutdown(socket.SHUT_WR)

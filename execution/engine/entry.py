@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import gc
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -17,8 +16,7 @@ import structlog
 from brokers.base import BrokerInstrument
 from brokers.registry import get_adapter
 from execution import live
-from execution.engine import facts, loading, quiet, sabotage
-from execution.engine.channel import Channel, Shot
+from execution.engine import facts, loading, sabotage
 from execution.engine.dbpool import DatabaseDown
 from execution.engine.deciding import (
     Missed,
@@ -33,6 +31,7 @@ from execution.engine.entrywriting import (
     insert_intents_late,
     miss_armed,
 )
+from execution.engine.firing import AFTERMATH, COLLECT, FiringDesk
 from execution.engine.rotation import rotated
 from execution.exitprices import FEED
 from execution.live import LiveExecution, LiveIntent, LiveRun
@@ -45,12 +44,6 @@ if TYPE_CHECKING:
     from execution.engine.executor import Executor
 
 log = structlog.get_logger(__name__)
-SPIN: Final = 0.002
-#: What it takes to aim one account's first order, at most.
-AIM_EACH: Final = 0.00002
-#: Seconds before T until which garbage may be collected, and as many more for each execution held.
-COLLECT: Final = 0.5
-COLLECT_EACH: Final = 0.0002
 #: Seconds that the commit may take for each order on a busy machine: many commit earlier.
 COMMIT_EACH: Final = 0.0004
 #: Seconds that a last look at an account takes, beyond so many that need no more than the usual.
@@ -58,11 +51,8 @@ READ_EACH: Final = 0.0008
 FEW: Final = 1000
 #: Accounts of one commit, of those who stand in line.
 WAVE: Final = 250
-AFTERMATH: Final = 0.25
 #: How often a run that has fired is looked at for latecomers inside the grace.
 AGAIN: Final = 1.0
-STEP_LIMIT: Final = 0.05
-EARLY_BY: Final = 0.1
 RETRY: Final = 0.1
 #: Seconds before T from which on an executor that is asked to stop fires first.
 NO_STOP: Final = 3.0
@@ -77,6 +67,7 @@ class EntryDesk:
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
+        self._firing = FiringDesk(executor)
         self._flows: dict[int, asyncio.Task[None]] = {}
         self._again: dict[int, float] = {}
         self._dropped = False
@@ -214,13 +205,13 @@ class EntryDesk:
         committed = await self._commit(first)
         while waves and self._takes(waves[0]) < run.entry_unix - clock.timestamp():
             self._fired(await self._commit(waves.pop(0)))
-        deadline, ready = self._deadline(run), clock.monotonic()
-        channels = self._load(committed)
-        shots = await self._wait_for(run, deadline, channels)
-        self._fire(shots)
+        deadline, ready = self._firing.deadline(run), clock.monotonic()
+        channels = self._firing.load(committed)
+        shots = await self._firing.wait_for(run, deadline, channels)
+        self._firing.fire(shots)
         for channel in channels:
             channel.drain()
-        await self._until_all_left(channels, deadline)
+        await self._firing.until_all_left(channels, deadline)
         self._executor.quiet.end(run.id)
         self._fired(committed)
         log.info(
@@ -423,83 +414,6 @@ class EntryDesk:
             now=executor.now(),
             only_claim=sabotage.active(sabotage.SKIP_COMMIT),
         )
-
-    # -- the second itself -------------------------------------------------------------------
-    def _deadline(self, run: LiveRun) -> float:
-        """T on the monotonic clock. The wall is read first, so a delay between the two readings
-        can only make the deadline later, never earlier."""
-        wall = clock.timestamp()
-        return clock.monotonic() + max(0.0, run.entry_at.timestamp() - wall)
-
-    def _load(self, committed: Sequence[EntryPlan]) -> list[Channel]:
-        """Queue the first group of every account that begins at T; their channels in today's
-        rotation. Who stands in line has nothing to send yet."""
-        channels = self._executor.accounts.channels
-        loaded: dict[int, Channel] = {}
-        for plan in rotated(committed):
-            channel = channels.get(plan.execution.account_id)
-            if channel is None:
-                self._cannot_send(plan)
-                continue
-            for intent in plan.intents:
-                if intent.state == live.SENDING:
-                    loaded[channel.account_id] = channel
-                    channel.load(intent)
-                    if self._executor.rounds.sending.sabotage_twice(intent):
-                        channel.load(intent)
-        return list(loaded.values())
-
-    def _cannot_send(self, plan: EntryPlan) -> None:
-        """The session went between the planning and the commit: named, and not sent for ever."""
-        cause = self._executor.accounts.problems.get(plan.execution.account_id, "")
-        for intent in plan.intents:
-            self._executor.rounds.sending.on_not_sent(intent, cause or "SESSION_EXPIRED")
-
-    async def _wait_for(
-        self, run: LiveRun, deadline: float, channels: Sequence[Channel]
-    ) -> list[Shot]:
-        """Return at T, with the first order of every account that may leave then."""
-        if sabotage.active(sabotage.SEND_EARLY):
-            deadline -= EARLY_BY
-        if deadline - clock.monotonic() > COLLECT + COLLECT_EACH * len(self._executor.executions):
-            gc.collect()
-        await self._sleep_to(deadline - quiet.LEAD)
-        self._executor.quiet.begin(run.id)
-        await self._sleep_to(deadline - SPIN - AIM_EACH * len(channels))
-        # From here to the last byte the loop runs nothing else, so what has been looked at stays
-        # as it was, but for the clock and the switch. And all of it lies in the processor's caches:
-        # without that, a thousand orders wait more for memory than for the broker.
-        is_alone = self._executor.rounds.crossing.is_alone
-        shots = [s for channel in channels if (s := channel.aim(run)) and is_alone(s.intent)]
-        while clock.monotonic() < deadline:
-            pass
-        if sabotage.active(sabotage.SEND_EARLY):
-            return shots
-        # Never before T on the wall either; a wall that was stepped away is not believed.
-        while 0 < run.entry_unix - clock.timestamp() < STEP_LIMIT:
-            pass
-        return shots
-
-    def _fire(self, shots: Sequence[Shot]) -> None:
-        """What does not leave here its channel looks at once more: it leaves then, or is named."""
-        may_still_send = self._executor.rounds.sending.may_still_send
-        for shot in shots:
-            now = clock.monotonic()
-            if not may_still_send(shot.intent, shot.run, now):
-                shot.channel.shoot(shot, now)
-
-    @staticmethod
-    async def _sleep_to(mono: float) -> None:
-        wait = mono - clock.monotonic()
-        if wait > 0:
-            await asyncio.sleep(wait)
-
-    @staticmethod
-    async def _until_all_left(channels: Sequence[Channel], deadline: float) -> None:
-        """More orders on an account than connections leave as the answers come: a moment more of
-        quiet for them, not for those that their pace keeps back."""
-        while clock.monotonic() < deadline + AFTERMATH and any(c.is_waiting for c in channels):
-            await asyncio.sleep(AFTERMATH / 50)
 
     def _fired(self, committed: Sequence[EntryPlan]) -> None:
         """What follows once the first group has left: asking what is next."""

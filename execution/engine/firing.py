@@ -1,0 +1,116 @@
+"""The second itself: the first orders of a committed entry, from their queues to the last byte.
+
+What is sent here was committed and serialised before. Nothing is awaited between the last look at
+an order and its byte, and as little as possible is looked at (docs/adr/0010).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from execution import live
+from execution.engine import quiet, sabotage
+from execution.engine.channel import Channel, Shot
+from execution.engine.entrywriting import EntryPlan
+from execution.engine.rotation import rotated
+from execution.live import LiveRun
+from quantleap.core import clock
+
+if TYPE_CHECKING:
+    from execution.engine.executor import Executor
+
+SPIN: Final = 0.002
+#: What it takes to aim one account's first order, at most.
+AIM_EACH: Final = 0.00002
+#: Seconds before T until which garbage may be collected, and as many more for each execution held.
+COLLECT: Final = 0.5
+COLLECT_EACH: Final = 0.0002
+AFTERMATH: Final = 0.25
+STEP_LIMIT: Final = 0.05
+EARLY_BY: Final = 0.1
+
+
+class FiringDesk:
+    """Loads, aims and fires. Used in the loop's thread alone."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    def deadline(self, run: LiveRun) -> float:
+        """T on the monotonic clock. The wall is read first, so a delay between the two readings
+        can only make the deadline later, never earlier."""
+        wall = clock.timestamp()
+        return clock.monotonic() + max(0.0, run.entry_at.timestamp() - wall)
+
+    def load(self, committed: Sequence[EntryPlan]) -> list[Channel]:
+        """Queue the first group of every account that begins at T; their channels in today's
+        rotation. Who stands in line has nothing to send yet."""
+        channels = self._executor.accounts.channels
+        loaded: dict[int, Channel] = {}
+        for plan in rotated(committed):
+            channel = channels.get(plan.execution.account_id)
+            if channel is None:
+                self._cannot_send(plan)
+                continue
+            for intent in plan.intents:
+                if intent.state == live.SENDING:
+                    loaded[channel.account_id] = channel
+                    channel.load(intent)
+                    if self._executor.rounds.sending.sabotage_twice(intent):
+                        channel.load(intent)
+        return list(loaded.values())
+
+    def _cannot_send(self, plan: EntryPlan) -> None:
+        """The session went between the planning and the commit: named, and not sent for ever."""
+        cause = self._executor.accounts.problems.get(plan.execution.account_id, "")
+        for intent in plan.intents:
+            self._executor.rounds.sending.on_not_sent(intent, cause or "SESSION_EXPIRED")
+
+    async def wait_for(
+        self, run: LiveRun, deadline: float, channels: Sequence[Channel]
+    ) -> list[Shot]:
+        """Return at T, with the first order of every account that may leave then."""
+        if sabotage.active(sabotage.SEND_EARLY):
+            deadline -= EARLY_BY
+        if deadline - clock.monotonic() > COLLECT + COLLECT_EACH * len(self._executor.executions):
+            gc.collect()
+        await self._sleep_to(deadline - quiet.LEAD)
+        self._executor.quiet.begin(run.id)
+        await self._sleep_to(deadline - SPIN - AIM_EACH * len(channels))
+        # From here to the last byte the loop runs nothing else, so what has been looked at stays
+        # as it was, but for the clock and the switch. And all of it lies in the processor's caches:
+        # without that, a thousand orders wait more for memory than for the broker.
+        is_alone = self._executor.rounds.crossing.is_alone
+        shots = [s for channel in channels if (s := channel.aim(run)) and is_alone(s.intent)]
+        while clock.monotonic() < deadline:
+            pass
+        if sabotage.active(sabotage.SEND_EARLY):
+            return shots
+        # Never before T on the wall either; a wall that was stepped away is not believed.
+        while 0 < run.entry_unix - clock.timestamp() < STEP_LIMIT:
+            pass
+        return shots
+
+    def fire(self, shots: Sequence[Shot]) -> None:
+        """What does not leave here its channel looks at once more: it leaves then, or is named."""
+        may_still_send = self._executor.rounds.sending.may_still_send
+        for shot in shots:
+            now = clock.monotonic()
+            if not may_still_send(shot.intent, shot.run, now):
+                shot.channel.shoot(shot, now)
+
+    @staticmethod
+    async def _sleep_to(mono: float) -> None:
+        wait = mono - clock.monotonic()
+        if wait > 0:
+            await asyncio.sleep(wait)
+
+    @staticmethod
+    async def until_all_left(channels: Sequence[Channel], deadline: float) -> None:
+        """More orders on an account than connections leave as the answers come: a moment more of
+        quiet for them, not for those that their pace keeps back."""
+        while clock.monotonic() < deadline + AFTERMATH and any(c.is_waiting for c in channels):
+            await asyncio.sleep(AFTERMATH / 50)

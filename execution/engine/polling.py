@@ -279,15 +279,9 @@ class BookPoller:
             if changed:
                 executor.rounds.changed(intent)
             if duplicates.looked(intent, started):
-                self._touch(intent)
+                executor.rounds.ask([intent.execution_id])
             if duplicates.is_watched(intent):
                 self._watched.add(actor)
-
-    def _touch(self, intent: LiveIntent) -> None:
-        """What comes next for its execution is to be asked anew."""
-        executor = self._executor
-        if intent.execution_id in executor.executions:
-            executor.rounds.touch([executor.executions[intent.execution_id]])
 
     def _found(self, intent: LiveIntent, reports: Sequence[tuple[int, OrderReport]]) -> Found:
         if intent.state == live.UNKNOWN and sabotage.active(sabotage.IGNORE_UNKNOWN):
@@ -367,7 +361,7 @@ class BookPoller:
                 self._executor.rounds.changed(intent)
             if duplicates.lose_sight(intent, now_mono):
                 log.error("intent_out_of_sight", tag=intent.tag, account=intent.account_id)
-                self._touch(intent)
+                self._executor.rounds.ask([intent.execution_id])
 
     # -- single calls ------------------------------------------------------------------------
     async def orders(self, actor: Actor) -> Sequence[OrderReport] | None:

@@ -7,6 +7,7 @@ may hold the same account at two partners: the broker counts it once, so do we.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from brokers.base import Capabilities
@@ -31,6 +32,23 @@ class Pacers:
         if found is None:
             found = self._pacers[key] = Pacer(capabilities.windows)
         return found
+
+    def knows(self, capabilities: Capabilities, client_id: str) -> bool:
+        """Whether calls of ``client_id`` are being counted."""
+        return (capabilities.kind, client_id) in self._pacers
+
+    def begin(
+        self, capabilities: Capabilities, client_id: str, past: Iterable[tuple[float, Call]]
+    ) -> None:
+        """Count calls that have left before (monotonic seconds, ascending) and those that come.
+
+        Nothing where calls of ``client_id`` are being counted: these are among them.
+        """
+        if self.knows(capabilities, client_id):
+            return
+        pacer = self.of(capabilities, client_id)
+        for at, call in past:
+            pacer.take(at, call)
 
 
 __all__ = ["ENTRIES", "EXITS", "READS", "Call", "Pacer", "Pacers", "Urgency"]

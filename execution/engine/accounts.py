@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,7 @@ import structlog
 
 from brokers.base import BrokerInstrument, Session
 from brokers.endpoints import endpoints, is_enabled
+from brokers.realaccount import RealAccount
 from brokers.registry import get_adapter
 from brokers.routes import Route
 from brokers.selectors import TradingAccount, instrument_names, trading_accounts
@@ -22,6 +24,7 @@ from execution.alarms import SESSION_EXPIRED, UNREACHABLE
 from execution.engine.channel import CONNECTIONS_PER_ACCOUNT, Channel
 from execution.engine.connecting import kernel_timeout
 from execution.engine.paperchannel import PAPER, PaperChannel, paper_instrument
+from execution.engine.pastcalls import past_calls
 from execution.engine.places import CONNECTS, Places
 from execution.engine.transport import Deadlines
 from execution.live import LiveExecution, LiveIntent
@@ -63,7 +66,8 @@ class Accounts:
         self._ways: dict[int, Route] = {}
         self._names: dict[str, dict[int, BrokerInstrument]] = {}
         self._deadlines: Deadlines | None = None
-        self._pacers = Pacers()
+        #: By shard: who gets it back counts anew, with what somebody else has sent meanwhile.
+        self._pacers: dict[int, Pacers] = defaultdict(Pacers)
         self._places = Places(CONNECTS)
         self._warming: dict[Channel, asyncio.Task[None]] = {}
 
@@ -139,6 +143,7 @@ class Accounts:
 
     async def _read(self, shards: Mapping[int, int]) -> None:
         found = await self._executor.db.run(trading_accounts, list(shards), clock.now())
+        await self._recall(found.values(), shards)
         for account_id, shard in shards.items():
             account = found.get(account_id)
             self.problems[account_id] = self._problem(account)
@@ -155,6 +160,28 @@ class Accounts:
             elif not self._is_current(account_id, session, way):
                 self._retire(account_id)
                 self._keep(self._channel(account, session, way, shard))
+
+    async def _recall(self, found: Iterable[TradingAccount], shards: Mapping[int, int]) -> None:
+        """Count what has left of accounts before they were held here, by whomever.
+
+        An executor that handed a shard over in the middle of a second would otherwise have sent
+        that second's ten orders, and the next one ten more.
+        """
+        new: dict[RealAccount, Pacers] = {}
+        for account in found:
+            pacers = self._pacers[shards[account.account_id]]
+            capabilities = get_adapter(account.broker).capabilities
+            if account.session is not None and not pacers.knows(capabilities, account.client_id):
+                new[account.real] = pacers
+        if not new:
+            return
+        past = await self._executor.db.run(past_calls, list(new), clock.now())
+        now = clock.monotonic()
+        for real, pacers in new.items():
+            calls = [
+                (now - one.age, one.call) for one in past.get(real, ()) for _ in range(one.count)
+            ]
+            pacers.begin(get_adapter(real.broker).capabilities, real.client_id, calls)
 
     def _keep(self, channel: Channel) -> None:
         self.channels[channel.account_id] = channel
@@ -227,7 +254,7 @@ class Accounts:
             shard=shard,
             session=session,
             adapter=adapter,
-            pacer=self._pacers.of(adapter.capabilities, account.client_id),
+            pacer=self._pacers[shard].of(adapter.capabilities, account.client_id),
             route=way,
             timeout=timing.answer_timeout,
             drop_after=kernel_timeout(
@@ -315,6 +342,7 @@ class Accounts:
             self._let_go(channel.account_id)
             channel.close()
             self.problems.pop(channel.account_id, None)
+        self._pacers.pop(shard, None)
 
     def close(self) -> None:
         """Close every channel, those that were retired too, and open no more."""

@@ -1,0 +1,114 @@
+"""What left for an account before this executor held it: its broker counts those calls, too.
+
+Read from the orders' rows before an account's first call leaves, so that an executor that takes a
+shard over, or has just started, goes on with the pace of the one before. Where a row does not say
+when something left, it counts as leaving at the last moment at which it may have.
+
+A read has no row, nor has a cancel that came to nothing: what they have used of a window the broker
+tells, and it is obeyed (:meth:`brokers.pace.Pacer.refused`).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from django.db.models import Q, QuerySet, Sum
+from django.db.models.functions import Greatest
+
+from brokers.models import BrokerAccount
+from brokers.pace import Call
+from brokers.realaccount import RealAccount
+from execution.changing import KEPT, from_json
+from execution.models import OrderIntent, Run
+
+#: The longest window of a broker: orders of a day.
+LONGEST: Final = dt.timedelta(days=1)
+#: The longest one for which it matters at which moment of it a call left.
+RECENT: Final = dt.timedelta(seconds=60)
+_State: Final = OrderIntent.State
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """``count`` calls that left ``age`` seconds ago."""
+
+    age: float
+    call: Call
+    count: int = 1
+
+
+def past_calls(
+    reals: Collection[RealAccount], now: dt.datetime
+) -> Mapping[RealAccount, Sequence[Past]]:
+    """By real account, the oldest first (2 queries, whatever their number)."""
+    orders = _orders(reals, now)
+    found: dict[RealAccount, list[Past]] = defaultdict(list)
+    for order in _recent(orders, now):
+        found[_real(order.account)].extend(_calls(order, now))
+    counts = orders.order_by().values_list(
+        "account__environment", "account__broker", "account__client_id"
+    )
+    for *real, sends in counts.annotate(Sum("sends")):
+        past = found[RealAccount(*real)]
+        older = sends - sum(one.count for one in past if one.call is Call.PLACE)
+        past.append(Past(RECENT.total_seconds(), Call.PLACE, older))
+    return {real: sorted(found[real], key=lambda one: -one.age) for real in reals if real in found}
+
+
+def _orders(reals: Collection[RealAccount], now: dt.datetime) -> QuerySet[OrderIntent]:
+    """What has left, or may have, of runs that were not over a day ago."""
+    accounts = BrokerAccount.objects.filter(
+        broker__in={real.broker for real in reals},
+        client_id__in={real.client_id for real in reals},
+    )
+    runs = Run.objects.filter(Q(exit_at__gt=now - LONGEST) | ~Q(status__in=("CLOSED", "MISSED")))
+    provably_here = Q(state__in=(_State.PLANNED, _State.MISSED), sent_at=None)
+    return OrderIntent.objects.filter(
+        ~provably_here,
+        run__in=runs,
+        account__in=accounts,
+        sends__gt=0,
+    )
+
+
+def _recent(orders: QuerySet[OrderIntent], now: dt.datetime) -> QuerySet[OrderIntent]:
+    """Those of which a call may have left within :data:`RECENT`."""
+    may_be_leaving = Q(state__in=(_State.SENDING, _State.UNKNOWN))
+    is_being_changed = ~Q(state__in=OrderIntent.FINAL) & ~Q(changes=[])
+    last = Greatest("due_at", "sent_at", "answered_at", "final_at")
+    return (
+        orders.annotate(last=last)
+        .filter(Q(last__gt=now - RECENT) | may_be_leaving | is_being_changed)
+        .select_related("account")
+    )
+
+
+def _calls(order: OrderIntent, now: dt.datetime) -> Iterator[Past]:
+    yield Past(_age(_left_by(order, now), now), Call.PLACE, order.sends)
+    for change in from_json(order.changes):
+        if change.state != KEPT:
+            yield Past(_age(change.answered_at or now, now), Call.CHANGE)
+    if order.state == _State.CANCELLED and order.final_at is not None:
+        yield Past(_age(order.final_at, now), Call.CHANGE)
+
+
+def _left_by(order: OrderIntent, now: dt.datetime) -> dt.datetime:
+    """When the newest send had left at the latest. ``sent_at`` is of the first, ``due_at`` is when
+    the newest was granted."""
+    if order.sends == 1 and order.sent_at is not None:
+        return order.sent_at
+    heard = order.answered_at or order.final_at
+    return heard if heard is not None and heard >= order.due_at else now
+
+
+def _age(at: dt.datetime, now: dt.datetime) -> float:
+    """Seconds; none are negative, though the machine that wrote it may be ahead of ours."""
+    return max(0.0, (now - at).total_seconds())
+
+
+def _real(account: BrokerAccount) -> RealAccount:
+    return RealAccount(account.environment, account.broker, account.client_id)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 
+import pytest
+
+from execution import live
 from execution.engine.channel import EARLY, Channel
 from execution.live import LiveIntent
 from execution.tests.wire import Told, broker, channel, reply, sending
@@ -57,3 +60,31 @@ def test_a_queue_that_takes_out_what_is_not_due_is_noticed() -> None:
     """The control of the test above."""
     told, _, second = play(keeps=False)
     assert [intent for intent, _, _ in told.not_sent] == second
+
+
+@pytest.mark.parametrize("purpose", [live.EXIT, live.UNWIND])
+def test_an_exit_waited_behind_the_entries_of_its_account(purpose: str) -> None:
+    """Seen with 36 slices: what leaves is sent next, whatever came before it. One connection, so
+    that the broker sees them one after the other; the first entry is under way already."""
+
+    async def main() -> list[str]:
+        async with broker(lambda request, before: reply(b"{}")) as (url, seen):
+            told = Told()
+            way = channel(url, told)
+            await way.warm_up(1)
+            entries = [sending(way, slice=number) for number in range(4)]
+            leaving = [sending(way, slice=number, purpose=purpose) for number in range(2)]
+            for intent in entries:
+                way.submit(intent)
+            for intent in leaving:
+                way.submit(intent)
+            await told.until(lambda told: len(told.answers) == 6)
+            way.close()
+            known = {intent.tag.encode(): intent for intent in [*entries, *leaving]}
+            return [
+                next(f"{i.purpose} {i.slice}" for tag, i in known.items() if tag in request)
+                for _, request in seen
+            ]
+
+    first, *others = [f"{live.ENTRY} {number}" for number in range(4)]
+    assert asyncio.run(main()) == [first, f"{purpose} 0", f"{purpose} 1", *others]

@@ -98,14 +98,13 @@ def _cross(one: LiveIntent, other: LiveIntent) -> bool:
 
 
 def _under_way(execution: LiveExecution, intent: LiveIntent) -> int:
-    """Units that other exits of the same leg may still close: sent, and not final."""
+    """Units that other exits of the same leg may still close: sent and not final, or adrift."""
     return sum(
-        other.quantity - other.filled_quantity
+        other.adrift if other.is_final else other.quantity - other.filled_quantity
         for other in execution.intents
         if other.leg_key == intent.leg_key
         and other.purpose != live.ENTRY
         and other is not intent
-        and not other.is_final
         and other.state != live.PLANNED
         and (other.sent_mono or other.state != live.SENDING)
     )

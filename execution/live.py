@@ -132,7 +132,17 @@ class LiveIntent:
     def untold(self) -> int:
         """Units (signed) that this order may have traded, or may still trade, beyond its fills."""
         rest = self.quantity - self.filled_quantity
-        return rest * self.side.sign if self.state in UNTOLD or self.out_of_sight else 0
+        if self.state in UNTOLD or self.out_of_sight:
+            return rest * self.side.sign
+        return self.adrift * self.side.sign
+
+    @property
+    def adrift(self) -> int:
+        """Units that may still be filled by orders of it which rest although it is over: it was
+        given up and turned up, or was sent twice. They are being cancelled."""
+        if not self.strays or not self.is_final:
+            return 0
+        return self.quantity - (0 if self.state == FILLED else self.filled_quantity)
 
     @property
     def traded(self) -> int:

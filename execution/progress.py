@@ -302,8 +302,11 @@ def _exit_for(
     situation: Situation,
 ) -> ExitOrder | None:
     tries = exit_tries(execution, leg_key)
-    if any(not intent.is_final or intent.cause == DAILY_LIMIT for intent in tries):
-        return None  # under way, or not to be had today however often it is sent
+    if any(not intent.is_final or intent.adrift for intent in tries):
+        # Under way, or given up and found resting. Seen (story 19406): another exit beside it.
+        return None
+    if any(intent.cause == DAILY_LIMIT for intent in tries):
+        return None  # not to be had today however often it is sent
     entries = (i for i in execution.of(live.ENTRY) if i.leg_key == leg_key)
     if any(is_withdrawing(intent, situation) for intent in entries):
         return None

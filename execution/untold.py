@@ -62,7 +62,11 @@ def lost_units(intent: LiveIntent, now_mono: float) -> int:
     Only while they are looked for. A dead book does not make that last for ever: what then is left
     has to leave by what the positions show.
     """
-    if not intent.watch_until_mono or now_mono >= intent.watch_until_mono + SILENT_AFTER:
+    if (
+        intent.strays
+        or not intent.watch_until_mono
+        or now_mono >= intent.watch_until_mono + SILENT_AFTER
+    ):
         return 0
     given_up = intent.state in (live.MISSED, live.PLANNED)
     sends = intent.sends if given_up else intent.sends - 1

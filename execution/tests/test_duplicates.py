@@ -12,6 +12,7 @@ from brokers.base import BookState, OrderReport, Side
 from execution import duplicates, live, outcome
 from execution.alarms import Alarm
 from execution.exits import Grant, Witnesses, share
+from execution.gate import why_not_leave
 from execution.live import LiveExecution, LiveIntent
 from execution.progress import next_steps
 from execution.steps import ExitOrder, Situation, Steps
@@ -205,6 +206,27 @@ def test_an_order_that_was_given_up_and_rests_is_a_stray() -> None:
     intent = live_intent(state=live.MISSED, sends=1, cause="BROKER_DOWN")
     read(intent, (1, order("A", OPEN, 0)))
     assert (intent.state, intent.strays) == (live.MISSED, ("A",))
+
+
+def test_beside_an_exit_that_was_given_up_and_turned_up_resting_another_one_was_sent() -> None:
+    """Seen (stories 19406, 20595): both filled, and the leg was turned over."""
+    execution = opened(CE)
+    closing = live_intent(execution, leg_key="ce", side=Side.BUY, purpose=live.EXIT)
+    closing.sends, closing.filled_quantity = MAX_SENDS, 0
+    absent(closing)
+    later = at(now_mono=NOW + 15, exit_due=True)
+    (again,) = next_steps(execution, later).exits
+    read(closing, (MAX_SENDS, order("A", OPEN, 5)))
+    assert (closing.state, closing.adrift, closing.untold) == (live.MISSED, LOT - 5, LOT - 5)
+    assert not next_steps(execution, later).exits, "it may still fill"
+    second = live_intent(execution, leg_key="ce", side=Side.BUY, purpose=live.EXIT)
+    second.state, second.granted_mono, second.quantity = live.SENDING, NOW + 15, again.quantity - 5
+    assert why_not_leave(execution, second, NOW + 15) == "NOT_NEEDED", "nor does what is queued"
+    execution.intents.remove(second)
+    read(closing, (MAX_SENDS, order("A", BookState.CANCELLED, 5)))
+    assert closing.adrift == 0
+    (left,) = next_steps(execution, later).exits
+    assert left.quantity == LOT - 5
 
 
 @pytest.mark.parametrize("ends", [BookState.REJECTED, BookState.CANCELLED], ids=str)

@@ -174,17 +174,15 @@ def _leave(
     steps.alarms += [Alarm(UNRESOLVED, leg) for leg in perhaps if (UNRESOLVED, leg) not in told]
     needed = needed_hedges(legs, held)
     sides = {leg.key: Side(leg.side).sign for leg in legs}
-    first = any(
-        (open_legs.get(leg, 0) or sides.get(leg, 0) * perhaps.get(leg, 0)) < 0
-        and not hangs(execution, leg, now_mono)
-        for leg in wanted
+    shorts_first = any(
+        _is_awaited(execution, leg, sides.get(leg, 0), perhaps, now_mono) for leg in wanted
     )
     for leg_key, reason in wanted.items():
         quantity, more = open_legs.get(leg_key, 0), perhaps.get(leg_key, 0)
         sign = (1 if quantity > 0 else -1) if quantity else sides.get(leg_key, 0)
         if not quantity and not more:
             continue
-        if sign > 0 and (first or leg_key in needed):
+        if sign > 0 and (shorts_first or leg_key in needed):
             continue  # hedges leave after what they hedge
         steps.alarms += _why_a_person(exit_tries(execution, leg_key))
         order = _exit_for(execution, leg_key, quantity, more, sign, reason, situation)
@@ -195,6 +193,24 @@ def _leave(
                 steps.alarms.append(Alarm(EXIT_UNFILLED, leg_key))
     if wanted and execution.status == "OPEN" and set(open_legs) <= set(wanted):
         steps.status = "EXITING"
+
+
+def _is_awaited(
+    execution: LiveExecution,
+    leg_key: str,
+    side: int,
+    perhaps: Mapping[str, int],
+    now_mono: float,
+) -> bool:
+    """Whether bought legs wait for this one: a short that is, or may be, open and does not hang.
+
+    Not one of which the positions have shown nothing. Seen (story 26084): its entry was cancelled
+    while the book was dead, and the bought leg waited for it for ever.
+    """
+    held = execution.open_quantity(leg_key)
+    if not held and leg_key not in execution.cleared:
+        held = side * perhaps.get(leg_key, 0)
+    return held < 0 and not hangs(execution, leg_key, now_mono)
 
 
 def _tend_exits(execution: LiveExecution, situation: Situation, steps: Steps) -> bool:

@@ -278,6 +278,26 @@ def test_a_leg_of_which_the_book_is_silent_is_asked_about_elsewhere_and_told(sta
     assert [alarm.key for alarm in next_steps(execution, silent).alarms] == [("UNRESOLVED", "pe")]
 
 
+def test_a_bought_leg_waited_for_ever_for_a_short_that_was_never_there() -> None:
+    """Seen (story 26084): the short's entry was cancelled and the bought leg's filled, in a book
+    that was dead. The positions said both; only of the short was it ever asked."""
+    legs = (leg_spec("SELL", "PE", key="pe"), leg_spec("BUY", "CE", key="call"))
+    execution = committed(strategy_spec(legs, order_rule="PARALLEL"))
+    for intent in execution.intents:
+        intent.state, intent.sends, intent.sent_mono, intent.filled_quantity = (
+            live.ACCEPTED,
+            1,
+            NOW,
+            0,
+        )
+        ask_to_withdraw(execution, intent, 1)
+    execution.exit_reason = "EXIT_NOW"
+    silent = at(SILENT_AFTER, grace_over=True)
+    assert leaving(execution, silent) == {"pe": "EXIT_NOW"}, "sold legs first"
+    execution.cleared.add("pe")
+    assert leaving(execution, silent) == {"pe": "EXIT_NOW", "call": "EXIT_NOW"}
+
+
 def test_a_book_that_is_read_tells_and_positions_are_not_asked() -> None:
     execution = straddle(pe=live.ACCEPTED)
     execution.exit_reason = "EXIT_NOW"

@@ -1,0 +1,146 @@
+"""Runs that enter late and leave soon, on a database and at a broker that are slow.
+
+Seen: two late runs of a thousand accounts, and 352 legs "closed outside" though every exit had
+filled. A round decides an exit, writes, and only then is it asked for; where the writing took long,
+the same exit of an earlier round had been written, sent and filled meanwhile.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from brokers.models import BrokerAccount
+from execution import live
+from execution.engine import closing, writing
+from execution.engine.executor import Executor
+from execution.engine.rounds import Rounds
+from execution.engine.writing import Batch, Written
+from execution.exits import Grant
+from execution.leaving import Closing
+from execution.live import LiveExecution, LiveIntent
+from execution.models import Alarm, Execution
+from execution.steps import ExitOrder
+from execution.tests.factories import log_in, make_accounts, make_partner, subscribe_accounts
+from execution.tests.house import House, open_at_brokers, runs_closed, wait_until
+from execution.untold import exit_tries
+from execution.witnesses import Leg
+from marketplace.tests.factories import make_short_straddle
+from quantleap.core import clock
+
+pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
+#: Seconds after which a round's writing comes to an end, whatever became of the exits.
+LONGEST = 3.0
+
+
+class Crowd:
+    """Does to the rounds exactly what a thousand accounts did by chance: everybody is asked about
+    in every round, and its writing takes until one of those whose exit it has decided, while an
+    earlier round's was on its way, has left by that one."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._executor: Executor | None = None
+        self._take = Rounds._take
+        monkeypatch.setattr(Rounds, "_take", lambda rounds: self._everybody(rounds))
+        monkeypatch.setattr("execution.engine.rounds.write", self._write)
+
+    def _everybody(self, rounds: Rounds) -> tuple[dict[int, None], dict[str, LiveIntent]]:
+        self._executor = rounds._executor
+        touched, dirty = self._take(rounds)
+        return touched | dict.fromkeys(self._executor.executions), dirty
+
+    def _write(self, batch: Batch, **about: Any) -> Written:
+        assert self._executor is not None
+        on_its_way = set(self._executor.rounds.closing._busy)
+        decided = [leg for leg in on_its_way if not self._exits(leg)]
+        written = writing.write(batch, **about)
+        waiting, over = threading.Event(), clock.monotonic() + LONGEST
+        while decided and clock.monotonic() < over and not any(map(self._has_left, decided)):
+            waiting.wait(0.01)
+        return written
+
+    def _exits(self, leg: Leg) -> list[LiveIntent]:
+        assert self._executor is not None
+        execution = self._executor.executions.get(leg[0])
+        return [] if execution is None else exit_tries(execution, leg[1])
+
+    def _has_left(self, leg: Leg) -> bool:
+        return any(one.state == live.FILLED for one in self._exits(leg))
+
+
+def play(
+    house: House,
+    executor: Callable[[], Any],
+    monkeypatch: pytest.MonkeyPatch,
+    count: int,
+    *,
+    mended: bool = True,
+) -> list[BrokerAccount]:
+    """Two strategies in each of ``count`` accounts sell the same contracts; they begin late, and
+    leave at the same moment. Books are slow, and positions behind the fills.
+
+    Without ``mended`` an exit is asked for though its leg has had it since it was decided.
+    """
+    accounts = make_accounts(count, partner=make_partner(), brokers=("zebu", "zerodha"))
+    log_in(accounts, house.control.token, clock.now())
+    for number, account in enumerate(accounts):
+        house.strike(account, "lag", op="positions", seconds=2)
+        house.strike(account, "delay", op="book", seconds=number % 8 / 10)
+    asked: list[bool] = []
+    is_stale = closing._is_stale
+
+    def ask(execution: LiveExecution, order: ExitOrder) -> bool:
+        asked.append(is_stale(execution, order))
+        return mended and asked[-1]
+
+    monkeypatch.setattr(closing, "_is_stale", ask)
+    Crowd(monkeypatch)
+    times = house.entry_in(2, 10)
+    for name in ("One", "Another"):
+        template = make_short_straddle(name=name, stop_pct=None, strategy=times)
+        subscribe_accounts(template, accounts, now=house.now - dt.timedelta(minutes=1))
+    entry_at = clock.at_ist(clock.ist_date(clock.now()), times["entry_time"])
+    wait_until(lambda: clock.now() > entry_at, 10)
+    executor()
+    wait_until(lambda: Execution.objects.filter(status="OPEN").exists(), 30)
+    wait_until(runs_closed, 120)
+    assert any(asked), "no exit was asked for after its leg had left"
+    return accounts
+
+
+def test_two_late_runs_on_a_slow_database_were_closed_outside(
+    house: House, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody trades by hand here. Judged at the broker's book: what was sold is bought back."""
+    accounts = play(house, executor, monkeypatch, 60)
+    assert Alarm.objects.filter(cause="CLOSED_OUTSIDE").count() == 0
+    found = list(Execution.objects.all())
+    ends = Counter((one.status, one.cause, one.realised_pnl is None) for one in found)
+    assert ends == {("CLOSED", "", False): 2 * len(accounts)}
+    assert not any(one.closed_outside for one in found)
+    assert open_at_brokers(house.control) == []
+    units: Counter[tuple[str, str]] = Counter()
+    for order in house.control.orders():
+        units[order["client_id"], order["side"]] += int(order["filled_quantity"])
+    assert {units[one.client_id, side] for one in accounts for side in ("BUY", "SELL")} == {4 * 65}
+
+
+def _whatever_is_not_granted(order: ExitOrder, grant: Grant) -> Closing:
+    units = min(order.quantity, grant.units)
+    return Closing(units, 0, order.quantity - units)
+
+
+def test_an_exit_that_is_asked_for_after_its_leg_has_left_is_found(
+    house: House, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control: both mends taken back. A decision from before the leg left is no exit any more,
+    and of what may not be closed only that is somebody else's which the broker's book shows."""
+    monkeypatch.setattr(closing, "to_close", _whatever_is_not_granted)
+    play(house, executor, monkeypatch, 16, mended=False)
+    assert open_at_brokers(house.control) == []
+    assert Alarm.objects.filter(cause="CLOSED_OUTSIDE").exists()

@@ -191,9 +191,20 @@ class Customer(TenantOwned):
 
 
 class UserToken(TenantOwned):
-    """A short-lived token of a customer; only its keyed hash is kept."""
+    """A short-lived token of a customer; only its keyed hash is kept.
+
+    It opens what the key that minted it may open at that moment, and nothing else.
+    """
 
     customer = models.ForeignKey(Customer, on_delete=models.CASCADE, related_name="tokens")
+    key = models.ForeignKey(
+        PartnerKey,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="The key that minted it; empty for a direct customer.",
+    )
     token_hash = models.CharField(max_length=64, unique=True)
     template_id = models.CharField(max_length=40, blank=True)
     created_at = models.DateTimeField(default=clock.now)
@@ -206,6 +217,14 @@ class UserToken(TenantOwned):
         indexes = (
             # the sweep of dead tokens
             models.Index(fields=["expires_at"], name="user_token_expiry_idx"),
+        )
+        constraints = (
+            # a partner's token without its key would be one that nobody limits
+            models.CheckConstraint(
+                condition=Q(partner_id__isnull=True, key__isnull=True)
+                | Q(partner_id__isnull=False, key__isnull=False),
+                name="user_token_has_its_key",
+            ),
         )
 
     def __str__(self) -> str:

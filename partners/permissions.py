@@ -30,11 +30,11 @@ MEANING: Final = {
     MARKETPLACE_READ: "list templates, read one",
     MARKETPLACE_SUBSCRIBE: "subscribe a customer to a template",
     SUBSCRIPTIONS_READ: "read subscriptions, what they traded and what they hold",
-    SUBSCRIPTIONS_WRITE: "pause, resume and cancel; make tokens for customer pages",
+    SUBSCRIPTIONS_WRITE: "pause, resume and cancel; make tokens that open what this key may",
     BROKER_ACCOUNTS_READ: "read broker accounts and who is ready to trade",
     BROKER_ACCOUNTS_WRITE: "connect and remove broker accounts; the daily login",
     WEBHOOKS_WRITE: "nothing yet: endpoints are added in the console",
-    REVENUE_READ: "read invoices, payments and commission",
+    REVENUE_READ: "read invoices, payments and commission; with a token, customers their own",
 }
 
 

@@ -321,13 +321,23 @@ def mint_user_token(
     email: str,
     actor: Actor,
     now: dt.datetime,
+    key_id: int | None = None,
     template_id: str = "",
 ) -> MintedToken:
-    """A token with which the customer himself may call ``/user`` for 15 minutes.
+    """A token with which a customer may call ``/user`` for 15 minutes.
 
-    The customer is found or created under the partner. ``template_id`` is what a deep link shows
-    first; NotFound when it is not on offer to the partner. Only a keyed hash of the token is kept.
+    The customer is found or created under the partner. ``key_id`` is the partner's key that asks:
+    the token carries it and opens what that key may open (:mod:`partners.api.authentication`); a
+    direct customer has none. ``template_id`` is what a deep link shows first; NotFound when it is
+    not on offer to the partner, or the key is not this partner's in this environment. Only a keyed
+    hash of the token is kept.
     """
+    if partner_id is not None and not (
+        PartnerKey.objects.filter(
+            pk=key_id or 0, partner_id=partner_id, environment=environment
+        ).exists()
+    ):
+        raise NotFound
     if template_id and not (
         offered(partner_id=partner_id, environment=environment, day=ist_date(now))
         .filter(public_id=template_id)
@@ -342,6 +352,7 @@ def mint_user_token(
         )
         UserToken.objects.create(
             customer=customer,
+            key_id=key_id,
             partner_id=partner_id,
             environment=environment,
             token_hash=token_hash(token),

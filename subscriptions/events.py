@@ -68,7 +68,7 @@ def tell_many(
                 target_id=one.public_id,
                 partner_id=one.partner_id,
                 environment=one.environment,
-                data=_audited(one, {}),
+                data=actor.noted(_audited(one, {})),
                 request_id=current_request_id(),
             )
             for one in subscriptions

@@ -24,6 +24,7 @@ from brokers.api.serializers import (
 from brokers.models import BrokerAccount
 from brokers.selectors import account_by_client_id, accounts, require_client_id
 from brokers.services.accounts import connect_account
+from partners import permissions
 from partners.models import Customer
 from partners.selectors import customers, get_partner
 from quantleap.core import clock
@@ -71,6 +72,10 @@ def _registered(principal: CustomerPrincipal) -> Sequence[str]:
 class AccountsView(CustomerView):
     """All of the customer's accounts."""
 
+    permissions_by_method: ClassVar[dict[str, str]] = {
+        "GET": permissions.BROKER_ACCOUNTS_READ,
+        "POST": permissions.BROKER_ACCOUNTS_WRITE,
+    }
     query_by_method: ClassVar[QueryByMethod] = {"GET": PAGING | {"broker_name"}}
 
     @extend_schema(
@@ -110,6 +115,10 @@ class AccountsView(CustomerView):
 class AccountView(CustomerView):
     """One account by the client id that the broker gave it."""
 
+    permissions_by_method: ClassVar[dict[str, str]] = {
+        "GET": permissions.BROKER_ACCOUNTS_READ,
+        "DELETE": permissions.BROKER_ACCOUNTS_WRITE,
+    }
     query_by_method: ClassVar[QueryByMethod] = answers.ACCOUNT_QUERY
 
     @extend_schema(
@@ -136,6 +145,7 @@ class AccountView(CustomerView):
 class InitiateView(CustomerView):
     """Beginning of a daily login."""
 
+    permissions_by_method: ClassVar[dict[str, str]] = {"POST": permissions.BROKER_ACCOUNTS_WRITE}
     idempotency = Idempotency.SHOWS_SECRET
 
     @extend_schema(
@@ -160,6 +170,7 @@ class InitiateView(CustomerView):
 class CallbackView(CustomerView):
     """End of a daily login."""
 
+    permissions_by_method: ClassVar[dict[str, str]] = {"POST": permissions.BROKER_ACCOUNTS_WRITE}
     idempotency = Idempotency.OUTSIDE
 
     @extend_schema(

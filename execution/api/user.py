@@ -10,6 +10,7 @@ from rest_framework.response import Response
 
 from execution.api import answers
 from execution.api.serializers import ExecutionListAnswer, PositionListAnswer
+from partners import permissions
 from quantleap.core import clock
 from quantleap.core.api.pagination import CURSOR, PAGING, PER_PAGE
 from quantleap.core.api.principal import CustomerPrincipal
@@ -26,6 +27,7 @@ def _mine(me: CustomerPrincipal, subscription_id: str) -> int:
 class ExecutionsView(CustomerView):
     """What was traded."""
 
+    permissions_by_method: ClassVar[dict[str, str]] = {"GET": permissions.SUBSCRIPTIONS_READ}
     query_by_method: ClassVar[QueryByMethod] = {"GET": PAGING | {"cursor"}}
 
     @extend_schema(
@@ -40,6 +42,8 @@ class ExecutionsView(CustomerView):
 
 class PositionsView(CustomerView):
     """What is open."""
+
+    permissions_by_method: ClassVar[dict[str, str]] = {"GET": permissions.SUBSCRIPTIONS_READ}
 
     @extend_schema(operation_id="user_subscriptions_positions", responses={200: PositionListAnswer})
     def get(self, request: Request, subscription_id: str) -> Response:

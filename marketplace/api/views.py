@@ -106,6 +106,7 @@ def show_template(request: Request, template_id: str) -> Response:
 class TemplatesView(PublicView):
     """The public catalogue."""
 
+    permissions_by_method: ClassVar[dict[str, str]] = {"GET": READ}
     query_by_method: ClassVar[QueryByMethod] = {"GET": PAGING | {*SINGLE_FILTERS, "tag"}}
     repeatable_query = frozenset({"tag"})
 
@@ -121,6 +122,8 @@ class TemplatesView(PublicView):
 
 class TemplateView(PublicView):
     """One template of the public catalogue."""
+
+    permissions_by_method: ClassVar[dict[str, str]] = {"GET": READ}
 
     @extend_schema(operation_id="marketplace_templates_get", responses={200: TemplateDetailAnswer})
     def get(self, request: Request, template_id: str) -> Response:

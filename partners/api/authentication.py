@@ -12,7 +12,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
 from partners.apikeys import ParsedKey, parse_key, parse_secret
-from partners.models import Partner, PartnerSecret, UserToken
+from partners.models import Partner, PartnerKey, PartnerSecret, UserToken
 from partners.services import USER_TOKEN_PREFIX, token_hash
 from partners.verification import VERIFIER, StoredSecret
 from quantleap.core import clock
@@ -137,23 +137,36 @@ def _note_use(secret_id: int, last_used: dt.datetime | None, now: dt.datetime) -
 
 
 def _customer(token: str, now: dt.datetime) -> CustomerPrincipal:
+    """The token's customer, with what the minting key may do at this moment.
+
+    A key that was revoked or has expired leaves no token behind that still opens something.
+    """
     suspended = Partner.objects.filter(pk=OuterRef("partner_id")).exclude(
         status=Partner.Status.ACTIVE
     )
+    usable = Q(key__isnull=True) | Q(key__status=PartnerKey.Status.ACTIVE, key__expires_at__gt=now)
     row = (
         UserToken.objects.filter(
             ~Exists(suspended),
+            usable,
             token_hash=token_hash(token),
             expires_at__gt=now,
             revoked_at__isnull=True,
         )
-        .values_list("customer_id", "customer__public_id", "partner_id", "environment")
+        .select_related("customer", "key")
         .first()
     )
     if row is None:
         raise InvalidCredentials("Invalid or expired user token")
-    customer_id, public_id, partner_id, environment = row
-    return CustomerPrincipal(customer_id, public_id, partner_id, environment)
+    return CustomerPrincipal(
+        customer_id=row.customer_id,
+        customer_public_id=row.customer.public_id,
+        partner_id=row.partner_id,
+        environment=row.environment,
+        key_id=row.key_id,
+        key_public_id=row.key.public_id if row.key else "",
+        permissions=frozenset(row.key.permissions) if row.key else None,
+    )
 
 
 __all__ = ["SECRET_HEADER", "CallerAuthentication", "caller_address"]

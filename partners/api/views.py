@@ -16,7 +16,7 @@ from quantleap.core.api.views import Idempotency, PartnerView
 
 
 class UserTokensView(PartnerView):
-    """Tokens with which a partner's customer acts for himself."""
+    """Tokens with which a partner's customer acts for themselves."""
 
     permissions_by_method: ClassVar[dict[str, str]] = {"POST": permissions.SUBSCRIPTIONS_WRITE}
     idempotency = Idempotency.SHOWS_SECRET
@@ -34,6 +34,7 @@ class UserTokensView(PartnerView):
             partner_id=self.partner.partner_id,
             environment=self.partner.environment,
             email=data["user_email"],
+            key_id=self.partner.key_id,
             template_id=template_id,
             actor=self.partner.actor,
             now=clock.now(),

@@ -10,8 +10,15 @@ from dataclasses import dataclass
 from rest_framework.test import APIClient
 
 from partners import permissions as known
-from partners.models import Customer, Partner
-from partners.services import IssuedKey, find_or_create_customer, issue_key, mint_user_token
+from partners.apikeys import new_key
+from partners.models import Customer, Partner, PartnerKey
+from partners.services import (
+    KEY_LIFETIME,
+    IssuedKey,
+    find_or_create_customer,
+    issue_key,
+    mint_user_token,
+)
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
 from quantleap.core.tenancy import Environment
@@ -74,9 +81,27 @@ def partner_client(issued: IssuedKey) -> APIClient:
     return client
 
 
-def customer_client(customer: Customer) -> APIClient:
-    """A client with a customer's own fresh token."""
+def minting_key(customer: Customer, permissions: Iterable[str] = known.ALL) -> int | None:
+    """The id of a key of the customer's partner to mint a token with; a direct one has none.
+
+    Without a secret: nobody calls with it, and bcrypt is spared.
+    """
+    if customer.partner_id is None:
+        return None
+    partner = Partner.objects.get(pk=customer.partner_id)
+    return PartnerKey.objects.create(
+        partner=partner,
+        environment=customer.environment,
+        key=new_key(partner.slug, customer.environment),
+        permissions=sorted(permissions),
+        expires_at=clock.now() + KEY_LIFETIME,
+    ).pk
+
+
+def customer_client(customer: Customer, permissions: Iterable[str] = known.ALL) -> APIClient:
+    """A client with a customer's own fresh token, of a key with these permissions."""
     minted = mint_user_token(
+        key_id=minting_key(customer, permissions),
         partner_id=customer.partner_id,
         environment=customer.environment,
         email=customer.email,

@@ -13,15 +13,23 @@ from quantleap.core.tenancy import Environment
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts: staff (username), partner key (key id), customer (usr id) or the system."""
+    """Who acts: staff (username), partner key (key id), customer (usr id) or the system.
+
+    ``via`` is the partner's key whose token a customer acts with.
+    """
 
     kind: str
     id: str = ""
+    via: str = ""
 
     @classmethod
     def staff(cls, user: Any) -> Actor:
         """Actor for a logged-in staff user."""
         return cls(ActorKind.STAFF, user.get_username())
+
+    def noted(self, data: Mapping[str, Any] | None) -> dict[str, Any]:
+        """``data`` of an entry, with the key that a customer came by."""
+        return {**(data or {}), **({"via_key": self.via} if self.via else {})}
 
 
 SYSTEM = Actor(ActorKind.SYSTEM, "system")
@@ -49,7 +57,7 @@ def record(
         target_id=target_id,
         partner_id=partner_id,
         environment=environment,
-        data=dict(data or {}),
+        data=actor.noted(data),
         request_id=current_request_id(),
         address=current_staff_address(),
     )

@@ -9,6 +9,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from partners import permissions
 from partners.models import Customer
 from partners.selectors import customers
 from quantleap.core import clock
@@ -68,6 +69,8 @@ def _self(principal: CustomerPrincipal) -> Customer:
 class SubscribeView(CustomerView):
     """Subscribing oneself."""
 
+    permissions_by_method: ClassVar[dict[str, str]] = {"POST": permissions.MARKETPLACE_SUBSCRIBE}
+
     @extend_schema(
         operation_id="marketplace_subscribe",
         request=UserSubscribeRequest,
@@ -84,6 +87,7 @@ class SubscribeView(CustomerView):
             environment=me.environment,
             template_id=template_id,
             user_email=_self(me).email,
+            key_id=me.key_id,
             actor=me.actor,
             now=now,
             **requests.subscribe_arguments(request, data),
@@ -95,6 +99,7 @@ class SubscribeView(CustomerView):
 class SubscriptionsView(CustomerView):
     """All of the customer's subscriptions."""
 
+    permissions_by_method: ClassVar[dict[str, str]] = {"GET": permissions.SUBSCRIPTIONS_READ}
     query_by_method: ClassVar[QueryByMethod] = {"GET": PAGING | requests.LIST_QUERY}
 
     @extend_schema(
@@ -119,6 +124,10 @@ class SubscriptionsView(CustomerView):
 class SubscriptionView(CustomerView):
     """One subscription."""
 
+    permissions_by_method: ClassVar[dict[str, str]] = {
+        "GET": permissions.SUBSCRIPTIONS_READ,
+        "DELETE": permissions.SUBSCRIPTIONS_WRITE,
+    }
     query_by_method: ClassVar[QueryByMethod] = {"DELETE": requests.CANCEL_QUERY}
 
     @extend_schema(operation_id="user_subscriptions_retrieve", responses={200: UserDetailAnswer})
@@ -151,6 +160,8 @@ class SubscriptionView(CustomerView):
 class PauseView(CustomerView):
     """Pausing."""
 
+    permissions_by_method: ClassVar[dict[str, str]] = {"PUT": permissions.SUBSCRIPTIONS_WRITE}
+
     @extend_schema(
         operation_id="user_subscriptions_pause",
         request=TransitionRequest,
@@ -173,6 +184,8 @@ class PauseView(CustomerView):
 class ResumeView(CustomerView):
     """Resuming."""
 
+    permissions_by_method: ClassVar[dict[str, str]] = {"PUT": permissions.SUBSCRIPTIONS_WRITE}
+
     @extend_schema(
         operation_id="user_subscriptions_resume",
         request=TransitionRequest,
@@ -194,6 +207,8 @@ class ResumeView(CustomerView):
 
 class AllocationsView(CustomerView):
     """The broker accounts of a subscription."""
+
+    permissions_by_method: ClassVar[dict[str, str]] = {"GET": permissions.SUBSCRIPTIONS_READ}
 
     @extend_schema(
         operation_id="user_subscriptions_allocations", responses={200: AllocationListAnswer}

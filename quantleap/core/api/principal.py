@@ -34,19 +34,26 @@ class PartnerPrincipal:
 
 @dataclass(frozen=True, slots=True)
 class CustomerPrincipal:
-    """A customer with a user token. ``partner_id`` is None for a direct customer."""
+    """A customer with a user token. ``partner_id`` is None for a direct customer.
+
+    ``key_id`` and ``key_public_id`` are the key that minted the token, ``permissions`` what that
+    key may do at this moment; None for direct customers, who need nobody's leave.
+    """
 
     customer_id: int
     customer_public_id: str
     partner_id: int | None
     environment: str
+    key_id: int | None = None
+    key_public_id: str = ""
+    permissions: frozenset[str] | None = None
 
     is_authenticated = True
 
     @property
     def actor(self) -> Actor:
-        """For the audit log."""
-        return Actor(ActorKind.USER, self.customer_public_id)
+        """For the audit log, with the key that they came by."""
+        return Actor(ActorKind.USER, self.customer_public_id, via=self.key_public_id)
 
 
 Principal = PartnerPrincipal | CustomerPrincipal
@@ -76,9 +83,14 @@ def caller_scope(request: Request) -> tuple[int | None, str]:
     return auth.partner_id, auth.environment
 
 
-def require_permission(principal: PartnerPrincipal, permission: str) -> None:
-    """403 ``permission_denied`` with the permission's name when the key lacks it."""
-    if permission not in principal.permissions:
-        raise PermissionDenied(
-            f"This key lacks the permission {permission}", details={"permission": permission}
-        )
+def require_permission(principal: Principal, permission: str) -> None:
+    """403 ``permission_denied`` with the permission's name when the key lacks it.
+
+    A user token never exceeds the key that minted it.
+    """
+    if principal.permissions is None or permission in principal.permissions:
+        return
+    whose = "This key" if isinstance(principal, PartnerPrincipal) else "This token's key"
+    raise PermissionDenied(
+        f"{whose} lacks the permission {permission}", details={"permission": permission}
+    )

@@ -17,6 +17,7 @@ from quantleap.core.api.parsers import check_body
 from quantleap.core.api.principal import (
     CustomerPrincipal,
     PartnerPrincipal,
+    Principal,
     customer_of,
     partner_of,
     require_permission,
@@ -32,22 +33,36 @@ def _rules_of(request: Request) -> str:
     return "GET" if request.method == "HEAD" else request.method or ""
 
 
+def _require(principal: Principal, request: Request, view: APIView) -> None:
+    """403 unless the caller's key has the permission that this method needs."""
+    permission = getattr(view, "permissions_by_method", {}).get(_rules_of(request))
+    if permission:
+        require_permission(principal, permission)
+
+
 class _PartnerDoor(BasePermission):
     """401 before 403: who one is comes first; then the key's permission for this method."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        principal = partner_of(request)
-        permission = getattr(view, "permissions_by_method", {}).get(_rules_of(request))
-        if permission:
-            require_permission(principal, permission)
+        _require(partner_of(request), request, view)
         return True
 
 
 class _CustomerDoor(BasePermission):
-    """Only a customer's own token opens ``/user``."""
+    """Only a customer's own token opens ``/user``, and no further than the key that minted it."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        customer_of(request)
+        _require(customer_of(request), request, view)
+        return True
+
+
+class _PublicDoor(BasePermission):
+    """Anybody; who shows a key, or a token that a key minted, sees what the key may see."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        principal: Any = request.auth
+        if principal is not None:
+            _require(principal, request, view)
         return True
 
 
@@ -103,9 +118,10 @@ class PartnerView(StrictView):
 
 
 class CustomerView(StrictView):
-    """A route under ``/user``."""
+    """A route under ``/user``. ``permissions_by_method`` names what the token's key must have."""
 
     permission_classes = (_CustomerDoor,)
+    permissions_by_method: ClassVar[dict[str, str]] = {}
 
     @property
     def customer(self) -> CustomerPrincipal:
@@ -116,7 +132,8 @@ class CustomerView(StrictView):
 class PublicView(StrictView):
     """Readable by anyone; a *bad* credential is still 401 (api.md section 4)."""
 
-    permission_classes = ()
+    permission_classes = (_PublicDoor,)
+    permissions_by_method: ClassVar[dict[str, str]] = {}
 
 
 __all__ = [

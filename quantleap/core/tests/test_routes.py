@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import responses
 
 from partners import permissions
 from partners.tests.factories import key_headers, make_key
-from quantleap.core.api.views import PartnerView, StrictView
+from quantleap.core.api.views import CustomerView, PartnerView, StrictView
 from quantleap.core.audit import SYSTEM
 from quantleap.core.tests.conftest import NOREN
 from quantleap.core.tests.matrix.bad_requests import BAD_QUERY
@@ -26,7 +27,7 @@ from quantleap.core.tests.matrix.routes import (
     implemented,
     operations,
 )
-from quantleap.core.tests.matrix.world import Headers, World, fingerprint, key_without
+from quantleap.core.tests.matrix.world import Headers, World, bearer, fingerprint, lacks, user_token
 from subscriptions import services
 
 #: What a partner's key needs (api.md section 1), written by hand: code that asks for less fails.
@@ -55,6 +56,28 @@ PERMISSIONS = {
     "GET /partner/subscriptions/{subscription_id}/allocations": permissions.SUBSCRIPTIONS_READ,
     "GET /partner/subscriptions/{subscription_id}/executions": permissions.SUBSCRIPTIONS_READ,
     "GET /partner/subscriptions/{subscription_id}/positions": permissions.SUBSCRIPTIONS_READ,
+    # a token may what its key may; the catalogue asks whoever shows one or the other
+    "GET /marketplace/templates": permissions.MARKETPLACE_READ,
+    "GET /marketplace/templates/{template_id}": permissions.MARKETPLACE_READ,
+    "POST /marketplace/subscribe/{template_id}": permissions.MARKETPLACE_SUBSCRIBE,
+    "GET /user/broker-accounts": permissions.BROKER_ACCOUNTS_READ,
+    "POST /user/broker-accounts": permissions.BROKER_ACCOUNTS_WRITE,
+    "GET /user/broker-accounts/{client_id}": permissions.BROKER_ACCOUNTS_READ,
+    "DELETE /user/broker-accounts/{client_id}": permissions.BROKER_ACCOUNTS_WRITE,
+    "POST /user/broker-accounts/{client_id}/oauth/initiate": permissions.BROKER_ACCOUNTS_WRITE,
+    "POST /user/broker-accounts/{client_id}/oauth/callback": permissions.BROKER_ACCOUNTS_WRITE,
+    "GET /user/invoices": permissions.REVENUE_READ,
+    "GET /user/invoices/{invoice_id}": permissions.REVENUE_READ,
+    "GET /user/invoices/{invoice_id}/pdf": permissions.REVENUE_READ,
+    "GET /user/payments": permissions.REVENUE_READ,
+    "GET /user/subscriptions": permissions.SUBSCRIPTIONS_READ,
+    "GET /user/subscriptions/{subscription_id}": permissions.SUBSCRIPTIONS_READ,
+    "DELETE /user/subscriptions/{subscription_id}": permissions.SUBSCRIPTIONS_WRITE,
+    "PUT /user/subscriptions/{subscription_id}/pause": permissions.SUBSCRIPTIONS_WRITE,
+    "PUT /user/subscriptions/{subscription_id}/resume": permissions.SUBSCRIPTIONS_WRITE,
+    "GET /user/subscriptions/{subscription_id}/allocations": permissions.SUBSCRIPTIONS_READ,
+    "GET /user/subscriptions/{subscription_id}/executions": permissions.SUBSCRIPTIONS_READ,
+    "GET /user/subscriptions/{subscription_id}/positions": permissions.SUBSCRIPTIONS_READ,
 }
 #: Routes that answer people or tools and not in the unversioned spelling.
 VERSIONED_ONLY = {"/api/v1/schema", "/api/v1/docs"}
@@ -102,11 +125,11 @@ def test_partner_and_user_routes_are_where_they_belong() -> None:
         assert operation.surface == (expected or "public"), str(operation)
 
 
-def test_every_partner_method_asks_for_its_permission() -> None:
-    asked = {
-        spoken(one): one.permission for one in VERSIONED_OPERATIONS if one.surface == "partner"
-    }
+def test_every_method_asks_for_its_permission() -> None:
+    asked = {spoken(one): one.permission for one in VERSIONED_OPERATIONS if one.permission}
     assert asked == PERMISSIONS
+    for one in VERSIONED_OPERATIONS:
+        assert one.permission or one.surface == "public", str(one)
 
 
 def test_no_view_names_a_permission_or_a_query_for_a_method_that_it_has_not() -> None:
@@ -114,7 +137,7 @@ def test_no_view_names_a_permission_or_a_query_for_a_method_that_it_has_not() ->
         methods = set(implemented(view))
         assert set(getattr(view, "permissions_by_method", {})) <= methods, view
         assert set(view.query_by_method) <= methods, view
-        if issubclass(view, PartnerView):
+        if issubclass(view, PartnerView | CustomerView):
             assert set(view.permissions_by_method) == methods, view
 
 
@@ -166,19 +189,31 @@ def grant(broker: responses.RequestsMock, world: World) -> None:
     broker.post(f"{NOREN}/NorenWClientAPI/GenAcsTok", json=granted)
 
 
+def only(world: World, permission: str, surface: str) -> Headers:
+    """A key that may do this alone, or a customer's token that such a key minted."""
+    if surface == "partner":
+        assert world.me.partner is not None
+        return key_headers(make_key(world.me.partner, permissions=[permission]))
+    return bearer(user_token(world.me.customer, granted=[permission]))
+
+
+def without(world: World) -> Callable[[Operation], Headers]:
+    """Headers of who lacks what an operation needs, and nothing else; each made once."""
+    made = functools.cache(functools.partial(lacks, world))
+    return lambda operation: made(operation.permission, operation.surface != "partner")
+
+
 def test_a_good_request_is_accepted_and_only_what_may_write_writes(
     world: World, broker: responses.RequestsMock
 ) -> None:
     """The control of every refusal: the same request without its fault, by the one who may; a
-    partner's key has this permission and no other."""
-    assert world.me.partner is not None
+    partner's key has this permission and no other, and so has the key of a customer's token."""
     grant(broker, world)
-    alone = {
-        one: key_headers(make_key(world.me.partner, permissions=[one])) for one in permissions.ALL
-    }
+    alone = functools.cache(functools.partial(only, world))
     client = new_client()
     for operation in VERSIONED_OPERATIONS:
-        headers = alone.get(operation.permission) or world.headers(operation.surface)
+        asks = operation.permission
+        headers = alone(asks, operation.surface) if asks else {}
         with undone():
             case = good_request(operation, world, headers)
             before = fingerprint()
@@ -190,14 +225,14 @@ def test_a_good_request_is_accepted_and_only_what_may_write_writes(
 
 
 def test_without_the_permission_it_is_refused_by_name(world: World) -> None:
-    assert world.me.partner is not None
-    without = {one: key_without(world.me.partner, one) for one in permissions.ALL}
+    lacking = without(world)
     client = new_client()
     for operation in VERSIONED_OPERATIONS:
-        if operation.surface != "partner":
+        if not operation.permission:
             continue
+        headers = lacking(operation)
         with undone():
-            case = good_request(operation, world, without[operation.permission])
+            case = good_request(operation, world, headers)
             before = fingerprint()
             answer = send(client, case)
             assert fingerprint() == before, str(case)
@@ -207,8 +242,7 @@ def test_without_the_permission_it_is_refused_by_name(world: World) -> None:
 
 
 def test_a_head_needs_what_its_get_needs(world: World) -> None:
-    assert world.me.partner is not None
-    without = {one: key_without(world.me.partner, one) for one in permissions.ALL}
+    lacking = without(world)
     client = new_client()
 
     def head(operation: Operation, headers: Headers) -> int:
@@ -221,8 +255,9 @@ def test_a_head_needs_what_its_get_needs(world: World) -> None:
         assert head(operation, world.headers(operation.surface)) == 200, str(operation)
         if operation.surface != "public":
             assert head(operation, {}) == 401, str(operation)
-        if operation.surface == "partner":
-            assert head(operation, without[operation.permission]) == 403, str(operation)
+        if operation.permission:
+            headers = lacking(operation)
+            assert head(operation, headers) == 403, str(operation)
 
 
 #: What clients send without meaning it, or by mistake.

@@ -46,6 +46,8 @@ class PartnerInvoicePdfView(PartnerView):
 class UserInvoicePdfView(CustomerView):
     """The document of one of the customer's invoices."""
 
+    permissions_by_method: ClassVar[dict[str, str]] = {"GET": permissions.REVENUE_READ}
+
     @extend_schema(
         operation_id="user_invoices_pdf",
         responses={(200, "application/pdf"): OpenApiTypes.BINARY},

@@ -8,6 +8,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from partners import permissions
 from quantleap.core.api.pagination import PAGE, PAGING, PER_PAGE, paginate
 from quantleap.core.api.views import CustomerView, QueryByMethod
 from subscriptions.billing import reports
@@ -22,6 +23,7 @@ from subscriptions.billing.api.serializers import (
 class InvoicesView(CustomerView):
     """All invoices of the customer."""
 
+    permissions_by_method: ClassVar[dict[str, str]] = {"GET": permissions.REVENUE_READ}
     query_by_method: ClassVar[QueryByMethod] = {"GET": PAGING}
 
     @extend_schema(
@@ -39,6 +41,8 @@ class InvoicesView(CustomerView):
 class InvoiceView(CustomerView):
     """One invoice."""
 
+    permissions_by_method: ClassVar[dict[str, str]] = {"GET": permissions.REVENUE_READ}
+
     @extend_schema(operation_id="user_invoices_retrieve", responses={200: InvoiceAnswer})
     def get(self, request: Request, invoice_id: str) -> Response:
         """With its payments and credit notes."""
@@ -52,6 +56,7 @@ class InvoiceView(CustomerView):
 class PaymentsView(CustomerView):
     """All payments of the customer."""
 
+    permissions_by_method: ClassVar[dict[str, str]] = {"GET": permissions.REVENUE_READ}
     query_by_method: ClassVar[QueryByMethod] = {"GET": PAGING}
 
     @extend_schema(

@@ -30,7 +30,7 @@ from quantleap.core.tests.matrix.world import (
     World,
     bearer,
     ended_key,
-    key_without,
+    lacks,
     make_side,
     user_token,
 )
@@ -150,19 +150,19 @@ def forbidden(world: World) -> Cases:
     assert me is not None
     elsewhere = make_partner(allowed_ips=["203.0.113.0/24", "2001:db8::/32"])
     distant = key_headers(make_key(elsewhere))
-    lacking: dict[str, Headers] = {}
+    lacking: dict[tuple[str, bool], Headers] = {}
     for operation in operations():
-        if operation.surface == "user":
-            continue
-        for changes in ({}, all_wrong(operation)):
-            yield request(
-                operation, world, "address", 403, "ip_not_allowed", headers=distant, **changes
-            )
+        if operation.surface != "user":
+            for changes in ({}, all_wrong(operation)):
+                yield request(
+                    operation, world, "address", 403, "ip_not_allowed", headers=distant, **changes
+                )
         if not operation.permission:
             continue
-        if operation.permission not in lacking:
-            lacking[operation.permission] = key_without(me, operation.permission)
-        headers = lacking[operation.permission]
+        who = (operation.permission, operation.surface == "user")
+        if who not in lacking:
+            lacking[who] = lacks(world, *who)
+        headers = lacking[who]
         for changes in ({}, all_wrong(operation)):
             yield request(
                 operation,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -19,7 +19,13 @@ from marketplace.tests.factories import leg_spec, load_reference_data, make_temp
 from partners import permissions
 from partners.models import Customer, Partner, PartnerKey
 from partners.services import mint_user_token
-from partners.tests.factories import key_headers, make_customer, make_key, make_partner
+from partners.tests.factories import (
+    key_headers,
+    make_customer,
+    make_key,
+    make_partner,
+    minting_key,
+)
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
 from quantleap.core.tenancy import Environment
@@ -157,21 +163,29 @@ def make_debt(side: Side) -> Template:
     return template
 
 
-def user_token(customer: Customer, now: dt.datetime | None = None) -> str:
-    """A token of the customer, fresh unless ``now`` says otherwise."""
+def user_token(
+    customer: Customer,
+    now: dt.datetime | None = None,
+    granted: Iterable[str] = permissions.ALL,
+) -> str:
+    """A token of the customer, fresh unless ``now`` says otherwise, of a key that may do this."""
     return mint_user_token(
         partner_id=customer.partner_id,
         environment=customer.environment,
         email=customer.email,
+        key_id=minting_key(customer, granted),
         actor=SYSTEM,
         now=now or clock.now(),
     ).token
 
 
-def key_without(partner: Partner, permission: str) -> Headers:
-    """A key that may do everything but this."""
+def lacks(world: World, permission: str, by_token: bool) -> Headers:
+    """A key that may do everything but this, or the customer's token that such a key minted."""
+    assert world.me.partner is not None
     granted = [one for one in permissions.ALL if one != permission]
-    return key_headers(make_key(partner, permissions=granted))
+    if by_token:
+        return bearer(user_token(world.me.customer, granted=granted))
+    return key_headers(make_key(world.me.partner, permissions=granted))
 
 
 def ended_key(partner: Partner, **changes: object) -> Headers:

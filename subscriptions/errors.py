@@ -29,5 +29,23 @@ class DuplicateSubscription(DomainError):
     error = "Duplicate subscription"
 
 
+class PriceChanged(DomainError):
+    """409: the fee is another than the caller expected (``expected_monthly_fee``,
+    ``monthly_fee``)."""
+
+    status = 409
+    code = "price_changed"
+    error = "Price changed"
+
+
+class VersionChanged(DomainError):
+    """409: another version is traded than the caller looked at (``expected_version``,
+    ``version``)."""
+
+    status = 409
+    code = "version_changed"
+    error = "Version changed"
+
+
 class TransitionRefused(InvalidTransition):
     """409: not from this status, or not by this caller (``status``, ``status_reason``)."""

@@ -20,7 +20,9 @@ class PricingShape(StrictSerializer):
     """Fee before and after GST at the rate in force; null where none is."""
 
     type = serializers.CharField()
-    monthly_fee = _money()
+    monthly_fee = _money(
+        help_text="Rupees before tax. Send it back as expected_monthly_fee when subscribing."
+    )
     currency = serializers.CharField()
     tax_rate_pct = serializers.DecimalField(
         max_digits=5, decimal_places=2, coerce_to_string=False, allow_null=True
@@ -91,7 +93,9 @@ class TemplateShape(StrictSerializer):
     performance = PerformanceShape()
     performance_metrics = PerformanceMetricsShape()
     strategy_summary = SummaryShape()
-    version = serializers.IntegerField()
+    version = serializers.IntegerField(
+        help_text="The one that is traded. Send it back as expected_version when subscribing."
+    )
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField(help_text="when the version in force was published")
 

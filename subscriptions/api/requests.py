@@ -48,6 +48,8 @@ def subscribe_arguments(request: Request, data: Mapping[str, Any]) -> dict[str, 
     return {
         "accounts": account_choices(data),
         "accepted_disclosure_version": data.get("accepted_disclosure_version"),
+        "expected_monthly_fee": data.get("expected_monthly_fee"),
+        "expected_version": data.get("expected_version"),
         "address": None if address is None else str(address),
     }
 

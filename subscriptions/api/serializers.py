@@ -87,6 +87,21 @@ class UserSubscribeRequest(StrictSerializer):
     accepted_disclosure_version = StrictIntegerField(
         min_value=1, max_value=2**31 - 1, required=False, allow_null=True
     )
+    expected_monthly_fee = StrictDecimalField(
+        max_digits=10,
+        decimal_places=2,
+        min_value=0,
+        required=False,
+        help_text="pricing.monthly_fee as the catalogue showed it, in rupees before tax; 409 "
+        "price_changed with both figures when it is another now.",
+    )
+    expected_version = StrictIntegerField(
+        min_value=1,
+        max_value=2**31 - 1,
+        required=False,
+        help_text="version as the catalogue showed it; 409 version_changed with both when "
+        "another is traded now.",
+    )
 
     def validate_allocations(self, value: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """At least one, not endlessly many."""

@@ -22,11 +22,11 @@ from partners.services import find_or_create_customer
 from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.errors import DomainError, InvalidRequest, NotFound
-from quantleap.core.money import CURRENCY, ZERO
+from quantleap.core.money import CURRENCY, ZERO, grouped, json_number
 from subscriptions import events, limits
 from subscriptions.billing import reports, segments
 from subscriptions.billing.errors import PaymentDue
-from subscriptions.errors import DuplicateSubscription
+from subscriptions.errors import DuplicateSubscription, PriceChanged, VersionChanged
 from subscriptions.followers import Sizing, check_sizing, order_limits
 from subscriptions.models import Allocation, ShareLine, Subscription
 from subscriptions.selectors import definition_of, open_template
@@ -67,16 +67,21 @@ def subscribe(
     user_name: str = "",
     user_state: str = "",
     accepted_disclosure_version: int | None = None,
+    expected_monthly_fee: Decimal | None = None,
+    expected_version: int | None = None,
     address: str | None = None,
     key_id: int | None = None,
 ) -> Subscription:
     """Make a live subscription with its allocations; any number of equal calls make one.
 
     ``template_id`` and ``user_email`` are public; the customer is found or made. ``key_id`` is
-    the partner's key that asked, ``address`` where the accepted disclosure came from.
+    the partner's key that asked, ``address`` where the accepted disclosure came from. With
+    ``expected_monthly_fee`` (rupees before tax) and ``expected_version``, as the catalogue showed
+    them, nobody subscribes at a price or to a version that they have not seen.
 
     NotFound for a template that is not offered to this caller; InvalidRequest for a multiplier,
-    disclosure or account that does not fit; DuplicateSubscription; PaymentDue; ClientIdTaken.
+    disclosure or account that does not fit; DuplicateSubscription; PaymentDue; PriceChanged;
+    VersionChanged; ClientIdTaken.
     """
     choices = [_cleaned(choice, partner_id) for choice in accounts]
     _refuse_twice(choices)
@@ -102,6 +107,7 @@ def subscribe(
             subscription.accepted_disclosure_address = address
         _insert_once(subscription)
         _refuse_debtor(subscription)
+        _refuse_unseen(subscription, expected_monthly_fee, expected_version)
         copy_shares([subscription])
         segments.open_first([subscription])
         for choice in choices:
@@ -301,6 +307,30 @@ def _refuse_debtor(subscription: Subscription) -> None:
             f"Invoice {unpaid.number} of an earlier subscription is unpaid",
             invoice_id=unpaid.public_id,
             invoice_number=unpaid.number,
+        )
+
+
+def _refuse_unseen(subscription: Subscription, fee: Decimal | None, version: int | None) -> None:
+    """409 when the price or the version is not the one that the customer was shown.
+
+    What is compared is what was written, so a price that changes this moment is noticed too. After
+    the INSERT, as with debtors.
+    """
+    charged = subscription.monthly_fee
+    if fee is not None and fee != charged:
+        raise PriceChanged(
+            f"The monthly fee is {grouped(charged)}, not {grouped(fee)}: look again",
+            expected_monthly_fee=json_number(fee),
+            monthly_fee=json_number(charged),
+            currency=subscription.currency,
+        )
+    traded = subscription.template.current_version
+    number = traded.number if traded else 0
+    if version is not None and version != number:
+        raise VersionChanged(
+            f"Version {number} is traded, not {version}: look again",
+            expected_version=version,
+            version=number,
         )
 
 

@@ -81,6 +81,8 @@ ERROR_SCHEMA: Final[Mapping[str, Any]] = {
                 "duplicate_subscription",
                 "client_id_taken",
                 "payment_due",
+                "price_changed",
+                "version_changed",
                 "ambiguous_client_id",
                 "invalid_transition",
                 "open_positions",

@@ -30,6 +30,8 @@ GOOD: Mapping[str, Callable[[World], Any]] = {
     "broker_name": lambda world: "zebu",
     "client_id": lambda world: NEW_CLIENT_ID,
     "code": lambda world: "code1",
+    "expected_monthly_fee": lambda world: 999,
+    "expected_version": lambda world: 1,
     "lot_multiplier": lambda world: 1,
     "max_lots_per_order": lambda world: 5,
     "open_positions": lambda world: "MANAGE",
@@ -59,6 +61,8 @@ NO_DECIMAL = (
     *('"1"', "true", "[]", "{}", "[1]", "0", "-1", "0.00", "-0.01", "1.234", "1e-30", "1e30"),
     *("9" * 40, "1e999999999", "1E-999999999", "1234567"),
 )
+#: A fee may be 0, and larger than a multiplier.
+NO_FEE = tuple(one for one in NO_DECIMAL if one not in ("0", "0.00", "1234567"))
 NO_BOOLEAN = ('"true"', "1", "0", "null", "[]", "{}", '""')
 NO_CHOICE = ('"NOPE"', '"manage"', "1", "true", "null", "[]", "{}", '["MANAGE"]', '""')
 NO_LIST = ('"x"', "1", "true", "null", "{}", "[]", "[1]", "[null]", "[[]]", '["x"]', "[{}]")
@@ -153,7 +157,7 @@ def wrong_values(place: Place) -> Iterator[str]:
     if isinstance(field, serializers.IntegerField):
         yield from (*NO_INTEGER, str((field.max_value or 2**31) + 1))
     elif isinstance(field, serializers.DecimalField):
-        yield from NO_DECIMAL
+        yield from NO_FEE if field.min_value == 0 else NO_DECIMAL
     else:
         assert isinstance(field, serializers.CharField), f"teach the matrix {type(field)}"
         yield from _wrong_texts(place, field)

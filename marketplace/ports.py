@@ -107,6 +107,18 @@ class SubscriberView(Protocol):
         """Live subscriptions whose entry ``definition`` would refuse on ``day`` (IST)."""
         ...
 
+    def follows(
+        self,
+        template_id: int,
+        *,
+        partner_id: int | None,
+        environment: str,
+        customer_id: int | None = None,
+    ) -> bool:
+        """Whether a customer of the partner's (None: a direct one), or this customer, has a live
+        subscription of the template."""
+        ...
+
     def cancel_for_withdrawal(self, template_id: int, *, actor: Actor, now: dt.datetime) -> int:
         """Cancel every live subscription (reason TEMPLATE_WITHDRAWN); returns how many."""
         ...
@@ -171,6 +183,16 @@ class _NoSubscribers:
         self, template_id: int, definition: Definition, day: dt.date
     ) -> list[RefusedSubscription]:
         return []
+
+    def follows(
+        self,
+        template_id: int,
+        *,
+        partner_id: int | None,
+        environment: str,
+        customer_id: int | None = None,
+    ) -> bool:
+        return False
 
     def cancel_for_withdrawal(self, template_id: int, *, actor: Actor, now: dt.datetime) -> int:
         return 0

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Max, Q
 
-from marketplace.selectors.catalogue import offered
+from marketplace.selectors.catalogue import find_shown
 from partners import permissions as known
 from partners.apikeys import ParsedSecret, new_key, new_secret
 from partners.customers import check_state
@@ -328,20 +328,14 @@ def mint_user_token(
 
     The customer is found or created under the partner. ``key_id`` is the partner's key that asks:
     the token carries it and opens what that key may open (:mod:`partners.api.authentication`); a
-    direct customer has none. ``template_id`` is what a deep link shows first; NotFound when it is
-    not on offer to the partner, or the key is not this partner's in this environment. Only a keyed
-    hash of the token is kept.
+    direct customer has none. ``template_id`` is what a deep link shows first; NotFound when
+    the customer may not see that, or the key is not this partner's in this environment. Only a
+    keyed hash of the token is kept.
     """
     if partner_id is not None and not (
         PartnerKey.objects.filter(
             pk=key_id or 0, partner_id=partner_id, environment=environment
         ).exists()
-    ):
-        raise NotFound
-    if template_id and not (
-        offered(partner_id=partner_id, environment=environment, day=ist_date(now))
-        .filter(public_id=template_id)
-        .exists()
     ):
         raise NotFound
     token = USER_TOKEN_PREFIX + secrets.token_urlsafe(_USER_TOKEN_BYTES)
@@ -350,6 +344,14 @@ def mint_user_token(
         customer = find_or_create_customer(
             partner_id=partner_id, environment=environment, email=email, now=now
         )
+        if template_id and not find_shown(
+            template_id,
+            partner_id=partner_id,
+            environment=environment,
+            day=ist_date(now),
+            customer_id=customer.pk,
+        ):
+            raise NotFound
         UserToken.objects.create(
             customer=customer,
             key_id=key_id,

@@ -35,6 +35,17 @@ class Subscribers:
             for one in followers.refused_followers(template_id, definition, day)
         ]
 
+    def follows(
+        self,
+        template_id: int,
+        *,
+        partner_id: int | None,
+        environment: str,
+        customer_id: int | None = None,
+    ) -> bool:
+        """See :func:`subscriptions.selectors.follows`."""
+        return selectors.follows(template_id, partner_id, environment, customer_id=customer_id)
+
     def cancel_for_withdrawal(self, template_id: int, *, actor: Actor, now: dt.datetime) -> int:
         """See :func:`subscriptions.services.cancel_for_withdrawal`."""
         return services.cancel_for_withdrawal(template_id, actor=actor, now=now)

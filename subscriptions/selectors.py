@@ -183,6 +183,18 @@ def live_count(template_id: int) -> int:
     )
 
 
+def follows(
+    template_id: int, partner_id: int | None, environment: str, *, customer_id: int | None = None
+) -> bool:
+    """Whether this tenant, or this customer of it, has a live subscription of the template."""
+    live = (
+        Subscription.objects.for_partner(partner_id, environment)
+        .filter(template_id=template_id)
+        .exclude(status=Subscription.Status.CANCELLED)
+    )
+    return (live if customer_id is None else live.filter(customer_id=customer_id)).exists()
+
+
 def subscription_keys(term: str) -> Iterable[int]:
     """For the search of lists: subscriptions whose id begins with ``term``."""
     return first_keys(Subscription.objects.filter(public_id__startswith=term))

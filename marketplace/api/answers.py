@@ -36,16 +36,18 @@ def _wall(wall: dt.time) -> str:
 def pricing(template: Template, tax_rate: Decimal | None) -> dict[str, Any]:
     """Fee in force for the caller, before and after tax at ``tax_rate`` percent.
 
-    ``fee`` is annotated by ``offered``. Without a rate nobody knows the total.
+    ``fee`` is annotated by ``offered``. Without a rate nobody knows the total; what is followed
+    but not on sale any more may have no fee.
     """
     free = template.pricing_type == Template.PricingType.FREE
-    fee = ZERO if free else rupees(getattr(template, "fee", None) or ZERO)
+    priced: Decimal | None = getattr(template, "fee", None)
+    fee = ZERO if free else None if priced is None else rupees(priced)
     return {
         "type": template.pricing_type,
         "monthly_fee": fee,
         "currency": CURRENCY,
         "tax_rate_pct": tax_rate,
-        "monthly_total": None if tax_rate is None else with_tax(fee, tax_rate),
+        "monthly_total": None if tax_rate is None or fee is None else with_tax(fee, tax_rate),
     }
 
 
@@ -139,11 +141,14 @@ def _strategy(strategy: StrategySpec, *, black_box: bool) -> dict[str, Any]:
     }
 
 
-def template_detail(template: Template, tax_rate: Decimal | None) -> dict[str, Any]:
+def template_detail(
+    template: Template, tax_rate: Decimal | None, *, open_to_new: bool = True
+) -> dict[str, Any]:
     """One template with strategies and disclosure, without its pay-off."""
     definition = definition_of(template)
     return {
         **template_row(template, tax_rate),
+        "open_to_new": open_to_new,
         "black_box": template.black_box,
         "strategies": [
             _strategy(strategy, black_box=template.black_box) for strategy in definition.strategies

@@ -21,7 +21,9 @@ class PricingShape(StrictSerializer):
 
     type = serializers.CharField()
     monthly_fee = _money(
-        help_text="Rupees before tax. Send it back as expected_monthly_fee when subscribing."
+        allow_null=True,
+        help_text="Rupees before tax. Send it back as expected_monthly_fee when subscribing. "
+        "Null: followed, but not on sale any more.",
     )
     currency = serializers.CharField()
     tax_rate_pct = serializers.DecimalField(
@@ -172,6 +174,9 @@ class DisclosureShape(StrictSerializer):
 class TemplateDetailShape(TemplateShape):
     """One template with its strategies."""
 
+    open_to_new = serializers.BooleanField(
+        help_text="False: the caller, or a customer of theirs, follows it, and nobody new can."
+    )
     black_box = serializers.BooleanField()
     strategies = StrategyShape(many=True)
     payoff_preview = PayoffShape(many=True)

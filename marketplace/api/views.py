@@ -16,7 +16,14 @@ from marketplace.api.serializers import TemplateDetailAnswer, TemplateListAnswer
 from marketplace.categories import CATEGORIES
 from marketplace.models import Template
 from marketplace.ports import TAX_RATES
-from marketplace.selectors.catalogue import SORTS, Filters, check_filters, offered, search
+from marketplace.selectors.catalogue import (
+    SORTS,
+    Filters,
+    check_filters,
+    find_shown,
+    offered,
+    search,
+)
 from quantleap.core import clock
 from quantleap.core.api.pagination import PAGING, paginate
 from quantleap.core.api.parsers import NumberJSONRenderer
@@ -85,15 +92,27 @@ def list_templates(request: Request) -> Response:
 
 
 def show_template(request: Request, template_id: str) -> Response:
-    """One template; NotFound alike for unknown, hidden, and another environment's."""
+    """One template that is offered to the caller, or that they follow.
+
+    NotFound alike for unknown, hidden, withdrawn, and another environment's.
+    """
     partner_id, environment = caller_scope(request)
+    caller: Any = request.auth
     now = clock.now()
     today = clock.ist_date(now)
-    base = offered(partner_id=partner_id, environment=environment, day=today)
-    template = base.filter(public_id=template_id).first() if "\x00" not in template_id else None
-    if template is None:
+    shown = find_shown(
+        template_id,
+        partner_id=partner_id,
+        environment=environment,
+        day=today,
+        customer_id=getattr(caller, "customer_id", None),
+        is_known=caller is not None,
+    )
+    if shown is None:
         raise NotFound
-    detail = template_detail(template, TAX_RATES.get().rate_on(today))
+    template = shown.template
+    rate = TAX_RATES.get().rate_on(today)
+    detail = template_detail(template, rate, open_to_new=shown.open_to_new)
 
     def answer() -> Any:
         full = {**detail, "payoff_preview": payoff_preview(template, now)}

@@ -12,6 +12,7 @@ from django.db.models import Case, DecimalField, F, OuterRef, Q, QuerySet, Subqu
 
 from marketplace.categories import CATEGORIES
 from marketplace.models import Price, Template, Underlying
+from marketplace.ports import SUBSCRIBERS
 from quantleap.core.errors import InvalidRequest
 
 STANDARD: Final = "STANDARD"
@@ -59,19 +60,65 @@ def offered(*, partner_id: int | None, environment: str, day: dt.date) -> QueryS
     visible = Q(visibility=Template.Visibility.PUBLIC)
     if partner_id is not None:
         visible |= Q(visibility=Template.Visibility.PARTNERS, visible_to__contains=[partner_id])
-    price = prices_in_force(day, partner_id).filter(template_id=OuterRef("pk"))
     free = Q(pricing_type=Template.PricingType.FREE)
+    return _trading(partner_id=partner_id, environment=environment, day=day).filter(
+        visible, free | Q(fee__isnull=False), state=Template.State.LISTED
+    )
+
+
+def _trading(*, partner_id: int | None, environment: str, day: dt.date) -> QuerySet[Template]:
+    """Templates that enter, whoever may subscribe, each with its ``fee`` (None: no price)."""
+    price = prices_in_force(day, partner_id).filter(template_id=OuterRef("pk"))
     return (
         Template.objects.filter(
-            visible,
             environment=environment,
-            state=Template.State.LISTED,
+            state__in=(Template.State.LISTED, Template.State.CLOSED_TO_NEW),
             current_version__isnull=False,
         )
         .annotate(fee=Subquery(price.values("monthly_fee")[:1]))
-        .filter(free | Q(fee__isnull=False))
         .select_related("current_version", "stats")
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A template with its ``fee``, and whether the caller may subscribe to it now."""
+
+    template: Template
+    open_to_new: bool
+
+
+def find_shown(
+    public_id: str,
+    *,
+    partner_id: int | None,
+    environment: str,
+    day: dt.date,
+    customer_id: int | None = None,
+    is_known: bool = True,
+) -> Shown | None:
+    """A template's page: of what is offered to the caller, and of what they follow.
+
+    Whoever has a live subscription sees what trades for them, also once the template is closed to
+    new subscribers, is for other partners' eyes, or has no price any more. With ``customer_id``
+    that customer's subscription counts, without it any of the partner's customers'; where the
+    caller is nobody (``is_known`` False) none. None: unknown, hidden and withdrawn alike.
+    """
+    if "\x00" in public_id:
+        return None
+    mine = offered(partner_id=partner_id, environment=environment, day=day)
+    found = mine.filter(public_id=public_id).first()
+    if found is not None:
+        return Shown(found, open_to_new=True)
+    if not is_known:
+        return None
+    trading = _trading(partner_id=partner_id, environment=environment, day=day)
+    kept = trading.filter(public_id=public_id).first()
+    if kept is None or not SUBSCRIBERS.get().follows(
+        kept.pk, partner_id=partner_id, environment=environment, customer_id=customer_id
+    ):
+        return None
+    return Shown(kept, open_to_new=False)
 
 
 def _refuse(name: str, value: str, allowed: Iterable[str]) -> None:

@@ -44,6 +44,16 @@ class Subscribers:
             for number, one in enumerate(words)
         ]
 
+    def follows(
+        self,
+        template_id: int,
+        *,
+        partner_id: int | None,
+        environment: str,
+        customer_id: int | None = None,
+    ) -> bool:
+        return False
+
     def cancel_for_withdrawal(self, template_id: int, *, actor: Actor, now: dt.datetime) -> int:
         assert transaction.get_connection().in_atomic_block
         self.cancelled.append(template_id)

@@ -12,7 +12,8 @@ from marketplace.definition import Definition, DefinitionError, definition_json,
 from marketplace.diff import Change, changes
 from marketplace.models import Price, Template, TemplateStats, TemplateVersion
 from marketplace.ports import SUBSCRIBERS, RefusedSubscription
-from marketplace.selectors import draft_definition, load_market
+from marketplace.selectors import draft_definition, load_market, price_in_force
+from marketplace.selectors.catalogue import STANDARD
 from marketplace.validation import Finding, check_definition
 from quantleap.core import audit, clock, outbox
 from quantleap.core.audit import Actor
@@ -82,17 +83,36 @@ def _check(template: Template, now: dt.datetime) -> tuple[Definition, list[Findi
     except DefinitionError as error:
         return Definition(()), [Finding(None, None, error.path, error.message)]
     findings = check_definition(draft, load_market(day))
-    if template.pricing_type == Template.PricingType.PAID and not (
-        Price.objects.filter(
-            template=template, partner_id__isnull=True, effective_from__lte=day
-        ).exists()
-    ):
-        message = "A paid template needs a price that is in force today (or make it free)."
-        findings.append(Finding(None, None, "prices", message, "Price"))
+    if words := _unpriced(template, day):
+        findings.append(Finding(None, None, "prices", words, "Price"))
     if template.requires_disclosure and not template.disclosure.strip():
         message = "Subscribers must accept a disclosure, but its text is empty."
         findings.append(Finding(None, None, "disclosure", message, "Disclosure"))
     return draft, findings
+
+
+def _unpriced(template: Template, day: dt.date) -> str:
+    """Why nobody could subscribe for want of a price; '' when somebody can.
+
+    Asked of the selector that the catalogue and subscribing ask, so that a template is never
+    listed and offered to nobody.
+    """
+    if template.pricing_type != Template.PricingType.PAID:
+        return ""
+    if price_in_force(template.pk, None, day) is not None:
+        return ""
+    message = "A paid template needs a price that is in force today (or make it free)."
+    tiers = (
+        Price.objects.filter(template=template, partner_id__isnull=True, effective_from__lte=day)
+        .exclude(tier=STANDARD)
+        .order_by("tier")
+        .values_list("tier", flat=True)
+        .distinct()
+    )
+    named = ", ".join(tiers)
+    if not named:
+        return message
+    return f"{message} Everybody's tier is {STANDARD}; its prices are of {named}, which nobody has."
 
 
 def _next_number(template_id: int) -> int:

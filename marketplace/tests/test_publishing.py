@@ -14,6 +14,7 @@ from marketplace import ports, services
 from marketplace.definition import Definition, DefinitionError, parse_definition
 from marketplace.models import Leg, Price, Strategy, Template, TemplateStats, TemplateVersion
 from marketplace.selectors import draft_definition, strategies_for_day
+from marketplace.selectors.catalogue import offered
 from marketplace.services import publishing
 from marketplace.services.drafts import replace_draft
 from marketplace.tests import factories as make
@@ -381,3 +382,22 @@ def test_the_counter_loses_no_step() -> None:
         thread.join(20)
         assert outcome == [None]
     assert TemplateStats.objects.get(template=template).subscriber_count == 8
+
+
+@pytest.mark.django_db
+def test_a_price_row_of_tier_pro_alone_was_listed_and_offered_to_nobody() -> None:
+    template = make.make_template(published=False, fee=999)
+    Price.objects.update(tier="PRO")
+    with pytest.raises(InvalidRequest) as refused:
+        publish(template)
+    assert refused.value.details == {
+        "prices": "A paid template needs a price that is in force today (or make it free). "
+        "Everybody's tier is STANDARD; its prices are of PRO, which nobody has."
+    }
+    template.refresh_from_db()
+    assert template.state == Template.State.DRAFT
+    # the control: with a price that somebody can have it is published and offered
+    Price.objects.create(template=template, monthly_fee=999, effective_from=make.TEST_NOW.date())
+    publish(template)
+    found = offered(partner_id=None, environment="live", day=make.TEST_NOW.date())
+    assert [row.pk for row in found] == [template.pk]

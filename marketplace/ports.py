@@ -131,6 +131,22 @@ class TaxRates(Protocol):
         """GST in percent in force on ``day`` (IST); None: none is."""
         ...
 
+    def within_state(
+        self,
+        day: dt.date,
+        *,
+        partner_id: int | None = None,
+        customer_id: int | None = None,
+        state: str = "",
+    ) -> bool:
+        """Whether an invoice of ``day`` would bear CGST and SGST rather than IGST.
+
+        ``state`` is the customer's GST code where the caller knows it, ``customer_id`` the caller.
+        Where nothing is known of the customer, they are taken to be where the supplier is.
+        InvalidRequest for a ``state`` that is not in force.
+        """
+        ...
+
 
 class PartnerNames(Protocol):
     """Who the partners are, for the people who write prices and visibility."""
@@ -203,6 +219,16 @@ class _NoTaxRates:
 
     def rate_on(self, day: dt.date) -> Decimal | None:
         return None
+
+    def within_state(
+        self,
+        day: dt.date,
+        *,
+        partner_id: int | None = None,
+        customer_id: int | None = None,
+        state: str = "",
+    ) -> bool:
+        return True
 
 
 class _NoRuns:

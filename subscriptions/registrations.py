@@ -9,9 +9,11 @@ from django.urls import reverse
 
 from marketplace.definition import Definition
 from marketplace.ports import RefusedSubscription
+from partners.states import refusal
 from quantleap.core.audit import Actor
+from quantleap.core.errors import InvalidRequest
 from subscriptions import followers, selectors, services
-from subscriptions.billing.selectors import tax_rate_on
+from subscriptions.billing.selectors import tax_rate_on, within_state
 
 
 class Subscribers:
@@ -57,6 +59,19 @@ class TaxTable:
     def rate_on(self, day: dt.date) -> Decimal | None:
         """See :func:`subscriptions.billing.selectors.tax_rate_on`."""
         return tax_rate_on(day)
+
+    def within_state(
+        self,
+        day: dt.date,
+        *,
+        partner_id: int | None = None,
+        customer_id: int | None = None,
+        state: str = "",
+    ) -> bool:
+        """See :func:`subscriptions.billing.selectors.within_state`; the typed state first."""
+        if words := refusal(state, day) if state else "":
+            raise InvalidRequest(f"state: {words}", details={"state": words})
+        return within_state(day, partner_id=partner_id, customer_id=customer_id, state=state)
 
 
 SUBSCRIBERS_OF_TEMPLATES = Subscribers()

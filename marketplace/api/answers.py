@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -33,8 +34,22 @@ def _wall(wall: dt.time) -> str:
     return wall.isoformat("minutes" if wall.second == 0 else "seconds")
 
 
-def pricing(template: Template, tax_rate: Decimal | None) -> dict[str, Any]:
-    """Fee in force for the caller, before and after tax at ``tax_rate`` percent.
+@dataclass(frozen=True, slots=True)
+class Taxation:
+    """How the caller's invoices are taxed: ``rate`` in percent, None where none is in force."""
+
+    rate: Decimal | None
+    within_state: bool
+
+    def total(self, fee: Decimal | None) -> Decimal | None:
+        """``fee`` with tax, as it will be billed; None where it is not known."""
+        if fee is None or self.rate is None:
+            return None
+        return with_tax(fee, self.rate, within_state=self.within_state)
+
+
+def pricing(template: Template, taxation: Taxation) -> dict[str, Any]:
+    """Fee in force for the caller, before and after tax.
 
     ``fee`` is annotated by ``offered``. Without a rate nobody knows the total; what is followed
     but not on sale any more may have no fee.
@@ -46,8 +61,8 @@ def pricing(template: Template, tax_rate: Decimal | None) -> dict[str, Any]:
         "type": template.pricing_type,
         "monthly_fee": fee,
         "currency": CURRENCY,
-        "tax_rate_pct": tax_rate,
-        "monthly_total": None if tax_rate is None or fee is None else with_tax(fee, tax_rate),
+        "tax_rate_pct": taxation.rate,
+        "monthly_total": taxation.total(fee),
     }
 
 
@@ -71,11 +86,11 @@ def _subscribers(template: Template) -> int:
     return stats.subscriber_count if stats else 0
 
 
-def template_row(template: Template, tax_rate: Decimal | None) -> dict[str, Any]:
-    """One template of the list (shape: TemplateShape); ``tax_rate`` in percent. No query."""
+def template_row(template: Template, taxation: Taxation) -> dict[str, Any]:
+    """One template of the list (shape: TemplateShape). No query."""
     definition = definition_of(template)
     summary = _summary(template, definition)
-    price = pricing(template, tax_rate)
+    price = pricing(template, taxation)
     count = _subscribers(template)
     version = template.current_version
     return {
@@ -142,12 +157,12 @@ def _strategy(strategy: StrategySpec, *, black_box: bool) -> dict[str, Any]:
 
 
 def template_detail(
-    template: Template, tax_rate: Decimal | None, *, open_to_new: bool = True
+    template: Template, taxation: Taxation, *, open_to_new: bool = True
 ) -> dict[str, Any]:
     """One template with strategies and disclosure, without its pay-off."""
     definition = definition_of(template)
     return {
-        **template_row(template, tax_rate),
+        **template_row(template, taxation),
         "open_to_new": open_to_new,
         "black_box": template.black_box,
         "strategies": [

@@ -29,7 +29,11 @@ class PricingShape(StrictSerializer):
     tax_rate_pct = serializers.DecimalField(
         max_digits=5, decimal_places=2, coerce_to_string=False, allow_null=True
     )
-    monthly_total = _money(allow_null=True)
+    monthly_total = _money(
+        allow_null=True,
+        help_text="What an invoice of today comes to: CGST and SGST within the supplier's state, "
+        "IGST elsewhere, each rounded to the paisa, so the two may differ by one.",
+    )
 
 
 class MarketplaceConfigShape(StrictSerializer):

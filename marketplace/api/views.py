@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from marketplace.api.answers import payoff_preview, template_detail, template_row
+from marketplace.api.answers import Taxation, payoff_preview, template_detail, template_row
 from marketplace.api.serializers import TemplateDetailAnswer, TemplateListAnswer
 from marketplace.categories import CATEGORIES
 from marketplace.models import Template
@@ -33,7 +34,15 @@ from quantleap.core.errors import NotFound
 
 READ = "marketplace:read"
 SINGLE_FILTERS = ("category", "index", "difficulty", "pricing_type", "q", "sort")
+STATE = OpenApiParameter(
+    "state",
+    str,
+    description="GST state code of the customer, for pricing.monthly_total; without it a "
+    "customer's own, or the one that would be billed.",
+)
+LIST_QUERY = PAGING | {*SINGLE_FILTERS, "tag", "state"}
 FILTER_PARAMETERS = [
+    STATE,
     OpenApiParameter("category", str, description=f"An index, or one of {', '.join(CATEGORIES)}."),
     OpenApiParameter("index", str, description="Underlying, for example NIFTY."),
     OpenApiParameter("difficulty", str, enum=list(Template.Difficulty.values)),
@@ -72,6 +81,24 @@ def tagged(request: Request, answer: Any, *, basis: Any) -> Response:
     return response
 
 
+def _taxation(request: Request, today: dt.date) -> Taxation:
+    """How a subscription that begins today would be taxed for whoever asks.
+
+    A customer's own state is known; for a partner's customer, or for nobody yet, ``state`` says it.
+    """
+    state = request.query_params.get("state")
+    if state == "":
+        raise ValidationError({"state": "Must not be empty."})
+    rates, caller = TAX_RATES.get(), request.auth
+    within = rates.within_state(
+        today,
+        partner_id=getattr(caller, "partner_id", None),
+        customer_id=getattr(caller, "customer_id", None),
+        state=state or "",
+    )
+    return Taxation(rates.rate_on(today), within)
+
+
 def list_templates(request: Request) -> Response:
     """A page of what the caller may subscribe to: three queries, however long."""
     partner_id, environment = caller_scope(request)
@@ -80,11 +107,11 @@ def list_templates(request: Request) -> Response:
     filters = read_filters(request)
     check_filters(filters, base)
     rows, pagination = paginate(request, search(filters, base))
-    tax_rate = TAX_RATES.get().rate_on(today)
+    taxation = _taxation(request, today)
     answer = TemplateListAnswer(
         {
             "statusCode": 200,
-            "templates": [template_row(row, tax_rate) for row in rows],
+            "templates": [template_row(row, taxation) for row in rows],
             "pagination": pagination,
         }
     ).data
@@ -111,8 +138,8 @@ def show_template(request: Request, template_id: str) -> Response:
     if shown is None:
         raise NotFound
     template = shown.template
-    rate = TAX_RATES.get().rate_on(today)
-    detail = template_detail(template, rate, open_to_new=shown.open_to_new)
+    taxation = _taxation(request, today)
+    detail = template_detail(template, taxation, open_to_new=shown.open_to_new)
 
     def answer() -> Any:
         full = {**detail, "payoff_preview": payoff_preview(template, now)}
@@ -126,7 +153,7 @@ class TemplatesView(PublicView):
     """The public catalogue."""
 
     permissions_by_method: ClassVar[dict[str, str]] = {"GET": READ}
-    query_by_method: ClassVar[QueryByMethod] = {"GET": PAGING | {*SINGLE_FILTERS, "tag"}}
+    query_by_method: ClassVar[QueryByMethod] = {"GET": LIST_QUERY}
     repeatable_query = frozenset({"tag"})
 
     @extend_schema(
@@ -143,8 +170,13 @@ class TemplateView(PublicView):
     """One template of the public catalogue."""
 
     permissions_by_method: ClassVar[dict[str, str]] = {"GET": READ}
+    query_by_method: ClassVar[QueryByMethod] = {"GET": {"state"}}
 
-    @extend_schema(operation_id="marketplace_templates_get", responses={200: TemplateDetailAnswer})
+    @extend_schema(
+        operation_id="marketplace_templates_get",
+        parameters=[STATE],
+        responses={200: TemplateDetailAnswer},
+    )
     def get(self, request: Request, template_id: str) -> Response:
         """Strategies, pay-off preview and disclosure included."""
         return show_template(request, template_id)
@@ -154,7 +186,7 @@ class PartnerTemplatesView(PartnerView):
     """The catalogue as a partner's backend sees it."""
 
     permissions_by_method: ClassVar[dict[str, str]] = {"GET": READ}
-    query_by_method: ClassVar[QueryByMethod] = {"GET": PAGING | {*SINGLE_FILTERS, "tag"}}
+    query_by_method: ClassVar[QueryByMethod] = {"GET": LIST_QUERY}
     repeatable_query = frozenset({"tag"})
 
     @extend_schema(
@@ -171,9 +203,12 @@ class PartnerTemplateView(PartnerView):
     """One template as a partner's backend sees it."""
 
     permissions_by_method: ClassVar[dict[str, str]] = {"GET": READ}
+    query_by_method: ClassVar[QueryByMethod] = {"GET": {"state"}}
 
     @extend_schema(
-        operation_id="partner_marketplace_templates_get", responses={200: TemplateDetailAnswer}
+        operation_id="partner_marketplace_templates_get",
+        parameters=[STATE],
+        responses={200: TemplateDetailAnswer},
     )
     def get(self, request: Request, template_id: str) -> Response:
         """Strategies, pay-off preview and disclosure included."""

@@ -31,9 +31,24 @@ def split(amount: Decimal, basis_points: int) -> tuple[Decimal, Decimal]:
     return partner, amount - partner
 
 
-def with_tax(amount: Decimal, rate_pct: Decimal) -> Decimal:
-    """``amount`` plus tax at ``rate_pct`` percent, in rupees, half up."""
-    return rupees(amount + amount * rate_pct / 100)
+def tax_parts(amount: Decimal, rate_pct: Decimal, *, within_state: bool) -> tuple[Decimal, Decimal]:
+    """Tax on ``amount`` at ``rate_pct`` percent, exclusive: ``(CGST or SGST, IGST)`` in rupees.
+
+    Within the supplier's state two equal halves, elsewhere IGST. Each amount is rounded half up to
+    the paisa on its own, so twice the half and the whole may differ by a paisa.
+    """
+    if within_state:
+        return rupees(amount * rate_pct / 200), ZERO
+    return ZERO, rupees(amount * rate_pct / 100)
+
+
+def with_tax(amount: Decimal, rate_pct: Decimal, *, within_state: bool) -> Decimal:
+    """``amount`` plus tax at ``rate_pct`` percent, in rupees: what an invoice comes to.
+
+    499.50 at 18 % is 589.42 within the supplier's state and 589.41 elsewhere.
+    """
+    half, whole = tax_parts(amount, rate_pct, within_state=within_state)
+    return amount + half + half + whole
 
 
 def json_number(amount: Decimal) -> int | float:

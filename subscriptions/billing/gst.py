@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from quantleap.core.money import ZERO, rupees
+from quantleap.core.money import tax_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,9 @@ def tax(taxable: Decimal, rate_pct: Decimal, *, supplier_state: str, place_of_su
     """The tax on ``taxable`` rupees; states are GST codes. ValueError for a negative value."""
     if taxable < 0 or rate_pct < 0:
         raise ValueError(f"no tax on {taxable} at {rate_pct} %")
-    if supplier_state == place_of_supply:
-        half = rupees(taxable * rate_pct / 200)
-        return Tax(taxable, rate_pct, half, half, ZERO)
-    return Tax(taxable, rate_pct, ZERO, ZERO, rupees(taxable * rate_pct / 100))
+    within = supplier_state == place_of_supply
+    half, whole = tax_parts(taxable, rate_pct, within_state=within)
+    return Tax(taxable, rate_pct, half, half, whole)
 
 
 def rate_on(rates: Iterable[tuple[dt.date, Decimal]], day: dt.date) -> Decimal:

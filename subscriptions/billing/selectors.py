@@ -9,14 +9,21 @@ from decimal import Decimal
 
 from django.db.models import Q
 
-from partners.models import Partner
+from partners.models import Customer, Partner
 from partners.selectors import customer_keys, customers_like
 from partners.states import in_force, state_of
 from quantleap.core.errors import NotFound
 from quantleap.core.identifiers import ascii_upper
 from quantleap.core.largelists import MOST_FOUND, first_keys
 from subscriptions.billing import chart
-from subscriptions.billing.models import BillingSegment, CreditNote, Invoice, NumberSeries, TaxRate
+from subscriptions.billing.models import (
+    BillingSegment,
+    CreditNote,
+    Invoice,
+    NumberSeries,
+    Supplier,
+    TaxRate,
+)
 from subscriptions.billing.numbering import document_number
 
 
@@ -74,6 +81,31 @@ def tax_rate_on(day: dt.date) -> Decimal | None:
     """GST in percent in force on ``day`` (IST); None where no rate is (1 query)."""
     rates = TaxRate.objects.filter(effective_from__lte=day).order_by("-effective_from")
     return rates.values_list("rate_pct", flat=True).first()
+
+
+def within_state(
+    day: dt.date, *, partner_id: int | None, customer_id: int | None, state: str
+) -> bool:
+    """Whether a period that begins on ``day`` (IST) is invoiced with CGST and SGST.
+
+    The place of supply is found as the billing run finds it; ``state`` (a GST code) stands for the
+    customer's own. Of whom nothing is known is taken to be where the supplier is.
+    """
+    supplier = (
+        Supplier.objects.filter(effective_from__lte=day)
+        .order_by("-effective_from")
+        .values_list("state_code", flat=True)
+        .first()
+    )
+    own = state
+    if not own and customer_id is not None:
+        own = Customer.objects.filter(pk=customer_id).values_list("state", flat=True).first() or ""
+    default = ""
+    if not own and partner_id is not None:
+        partners = Partner.objects.filter(pk=partner_id)
+        default = partners.values_list("default_state", flat=True).first() or ""
+    place = state_of(own, default, day)
+    return supplier is None or place is None or place == supplier
 
 
 # -- the search of lists -------------------------------------------------------------------------

@@ -26,7 +26,9 @@ def test_the_parts_add_up_and_the_partners_is_floored(amount: Decimal, points: i
 
 def test_the_examples_of_the_contract() -> None:
     assert split(Decimal(999), 3000) == (Decimal("299.70"), Decimal("699.30"))
-    assert with_tax(Decimal("999.00"), Decimal(18)) == Decimal("1178.82")
+    for within in (True, False):
+        total = with_tax(Decimal("999.00"), Decimal(18), within_state=within)
+        assert total == Decimal("1178.82")
 
 
 @given(st.decimals(min_value=-(10**9), max_value=10**9, places=6))

@@ -99,6 +99,7 @@ BAD_QUERY: Mapping[str, tuple[str, ...]] = {
     "q": ("%00",),
     "reason": ("%00", "x" * 201, "a%0Ab"),
     "sort": ("oldest", "", "%00"),
+    "state": ("28", "", "2", "TN", "%00", "%D9%A2%D9%A7"),
     "status": ("NOPE", "", "active", "%00"),
     "tag": ("%00",),
     "template_id": ("%00",),

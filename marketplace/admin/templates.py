@@ -78,7 +78,7 @@ class PriceInline(ConsoleTabularInline):
 
     model = Price
     form = PriceForm
-    fields = ("tier", "monthly_fee", "partner", "effective_from")
+    fields = ("tier", "monthly_fee", "partner", "effective_from", "effective_until")
     ordering = ("-effective_from", "-id")
     can_delete = False
     hide_title = True

@@ -282,6 +282,12 @@ class Price(models.Model):
     currency = models.CharField(max_length=3, default="INR")
     partner_id = models.BigIntegerField(null=True, blank=True)
     effective_from = models.DateField()
+    effective_until = models.DateField(
+        null=True,
+        blank=True,
+        help_text="Last day (IST) of a partner's price; from the next one on everybody's is in "
+        "force again. Empty: no end.",
+    )
 
     class Meta:
         ordering = ("template", "-effective_from")
@@ -297,6 +303,19 @@ class Price(models.Model):
                 condition=Q(monthly_fee__gte=0),
                 name="price_not_negative",
                 violation_error_message="A fee is ₹0 or more.",
+            ),
+            models.CheckConstraint(
+                condition=Q(effective_until__isnull=True)
+                | Q(effective_until__gte=F("effective_from")),
+                name="price_until_after_from",
+                violation_error_message="The last day is not before the first one.",
+            ),
+            # everybody's price has nothing to fall back to
+            models.CheckConstraint(
+                condition=Q(effective_until__isnull=True) | Q(partner_id__isnull=False),
+                name="price_until_for_partner",
+                violation_error_message="Only a partner's price has a last day; everybody's is "
+                "followed by a new one.",
             ),
         )
 

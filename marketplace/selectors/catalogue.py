@@ -8,7 +8,18 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from django.db.models import Case, DecimalField, F, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models import (
+    Case,
+    DecimalField,
+    Exists,
+    F,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+    When,
+)
 
 from marketplace.categories import CATEGORIES
 from marketplace.models import Price, Template, Underlying
@@ -36,14 +47,24 @@ class Filters:
 def prices_in_force(day: dt.date, partner_id: int | None) -> QuerySet[Price]:
     """Standard prices that hold on ``day`` for a partner's customers (None: direct), best first.
 
-    A row for that partner goes before the general one; among those the newest counts.
+    A row for that partner goes before the general one; among those the newest counts. Once the
+    partner's newest is over, the general one is in force again and not an older one of theirs: so
+    a price without an end is ended by a row that has one.
     """
     mine = Q(partner_id__isnull=True)
     if partner_id is not None:
         mine |= Q(partner_id=partner_id)
-    return Price.objects.filter(mine, tier=STANDARD, effective_from__lte=day).order_by(
-        F("partner_id").asc(nulls_last=True), "-effective_from", "-id"
+    begun = Price.objects.filter(tier=STANDARD, effective_from__lte=day)
+    newer = begun.filter(
+        template_id=OuterRef("template_id"),
+        partner_id=OuterRef("partner_id"),
+        effective_from__gt=OuterRef("effective_from"),
     )
+    return begun.filter(
+        mine,
+        Q(effective_until__isnull=True) | Q(effective_until__gte=day),
+        ~Exists(newer),
+    ).order_by(F("partner_id").asc(nulls_last=True), "-effective_from", "-id")
 
 
 def price_in_force(template_id: int, partner_id: int | None, day: dt.date) -> Price | None:

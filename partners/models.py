@@ -84,17 +84,25 @@ class Partner(models.Model):
 
 
 class RevenueShare(models.Model):
-    """The partner's part of a fee in basis points, from a date on (money.md, commission)."""
+    """The partner's part of a fee in basis points, from a date on (money.md, commission).
+
+    Never edited: another one from the same day takes its place, with a reason.
+    """
 
     partner = models.ForeignKey(Partner, on_delete=models.PROTECT, related_name="revenue_shares")
     effective_from = models.DateField()
     partner_bps = models.PositiveIntegerField(default=3000)
+    reason = models.CharField(
+        max_length=200, blank=True, help_text="Why it takes the place of a share of the same day."
+    )
+    superseded_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     class Meta:
         ordering = ("partner", "-effective_from")
         constraints = (
             models.UniqueConstraint(
                 fields=["partner", "effective_from"],
+                condition=Q(superseded_at__isnull=True),
                 name="revenue_share_from_uniq",
                 violation_error_message="There is a share from this day on already. "
                 "Choose a later day.",

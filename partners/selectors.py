@@ -20,7 +20,9 @@ DEFAULT_SHARE_BPS: Final = 3000
 def share_in_force(partner_id: int, day: dt.date) -> int:
     """The partner's share in basis points on a day (IST date): the latest row not after it."""
     found = (
-        RevenueShare.objects.filter(partner_id=partner_id, effective_from__lte=day)
+        RevenueShare.objects.filter(
+            partner_id=partner_id, effective_from__lte=day, superseded_at__isnull=True
+        )
         .order_by("-effective_from")
         .values_list("partner_bps", flat=True)
         .first()

@@ -17,9 +17,10 @@ from marketplace.selectors.catalogue import find_shown
 from partners import permissions as known
 from partners.apikeys import ParsedSecret, new_key, new_secret
 from partners.customers import check_state
-from partners.models import Customer, Partner, PartnerKey, PartnerSecret, RevenueShare, UserToken
+from partners.models import Customer, Partner, PartnerKey, PartnerSecret, UserToken
 from partners.ports import KNOWN_BROKERS
 from partners.selectors import DEFAULT_SHARE_BPS
+from partners.shares import ShareTerms, set_share
 from quantleap.core import audit
 from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
@@ -91,8 +92,12 @@ def create_partner(
     partner.full_clean()
     with transaction.atomic():
         partner.save(force_insert=True)
-        RevenueShare.objects.create(
-            partner=partner, effective_from=ist_date(now), partner_bps=share_bps
+        set_share(
+            partner_id=partner.pk,
+            terms=ShareTerms(share_bps, ist_date(now)),
+            actor=actor,
+            now=now,
+            first=True,
         )
         audit.record(
             actor=actor,
@@ -107,14 +112,20 @@ def create_partner(
 def note_partner_edited(
     *, partner: Partner, created: bool, fields: Iterable[str], actor: Actor
 ) -> None:
-    """The audit entry of a saved partner form: which fields were typed, never their values."""
+    """The audit entry of a saved partner form: which fields were typed, never their values.
+
+    None where the partner's own fields stayed as they were: a share has an entry of its own.
+    """
+    typed = sorted(fields)
+    if not typed and not created:
+        return
     audit.record(
         actor=actor,
         action="partner.created" if created else "partner.edited",
         target_type="partner",
         target_id=partner.slug,
         partner_id=partner.pk,
-        data={"fields": sorted(fields)},
+        data={"fields": typed},
     )
 
 

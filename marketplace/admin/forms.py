@@ -10,6 +10,7 @@ from unfold.widgets import (
     UnfoldAdminSelect2MultipleWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
+    UnfoldBooleanWidget,
 )
 
 from marketplace.admin.editor import DraftEditor
@@ -19,9 +20,11 @@ from marketplace.models import Price, Template
 from marketplace.models.templates import NAME_TAKEN
 from marketplace.ports import PARTNERS
 from marketplace.selectors import draft_definition, name_is_taken
+from marketplace.services import PriceTerms, price_refusals
 from marketplace.starting_points import StartingPoint
 from marketplace.validation import Market
 from quantleap.core import clock
+from quantleap.core.guardrails import FACTOR
 from quantleap.core.identifiers import ascii_upper
 from quantleap.core.lists import LinesField
 
@@ -32,6 +35,10 @@ if TYPE_CHECKING:
 else:
     _TemplateModelForm = forms.ModelForm
     _PriceModelForm = forms.ModelForm
+
+
+#: Above the box that confirms a fee far from the one that it follows.
+LARGE_CHANGE = f"Beyond {FACTOR} times"
 
 
 class PriceForm(_PriceModelForm):
@@ -45,6 +52,9 @@ class PriceForm(_PriceModelForm):
         widget=UnfoldAdminSelectWidget(),
         error_messages={"invalid_choice": "There is no such partner: choose from the list."},
     )
+    large_change = forms.BooleanField(
+        required=False, label=LARGE_CHANGE, widget=UnfoldBooleanWidget()
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -56,7 +66,25 @@ class PriceForm(_PriceModelForm):
         """The partner goes with the row before its constraints are asked."""
         cleaned = super().clean() or {}
         self.instance.partner_id = cleaned.get("partner")
+        if self.instance.template_id and not self.errors:
+            refused = price_refusals(self.instance.template_id, self.terms, clock.now())
+            for field, words in refused.items():
+                self.add_error(field, words)
         return cleaned
+
+    @property
+    def terms(self) -> PriceTerms:
+        """The price as typed; only for a valid form."""
+        data = self.cleaned_data
+        return PriceTerms(
+            monthly_fee=data["monthly_fee"],
+            effective_from=data["effective_from"],
+            effective_until=data.get("effective_until"),
+            tier=data["tier"],
+            partner_id=data.get("partner"),
+            reason=data.get("reason", ""),
+            large_change=data.get("large_change", False),
+        )
 
     def _get_validation_exclusions(self) -> set[str]:
         excluded: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]  # no stub

@@ -14,13 +14,14 @@ from django.urls import URLPattern, path, reverse
 from unfold.enums import ActionVariant
 
 from marketplace.admin.editor import DraftEditor
-from marketplace.admin.forms import PriceForm, TemplateForm
+from marketplace.admin.forms import LARGE_CHANGE, PriceForm, TemplateForm
 from marketplace.admin.publishing import TemplateActions
 from marketplace.models import Price, Template, TemplateStats
 from marketplace.ports import PARTNERS
 from marketplace.selectors import load_market, unpublished
 from marketplace.selectors.pictures import NoPicture, draw, picture_json
 from marketplace.selectors.standing import standing
+from marketplace.services import set_price
 from marketplace.services.drafts import replace_draft
 from marketplace.starting_points import STARTING_POINTS, starting_point
 from marketplace.validation import Market
@@ -74,11 +75,19 @@ class DraftFilter(admin.SimpleListFilter):
 
 
 class PriceInline(ConsoleTabularInline):
-    """Dated fees. A row is never edited: a new fee is a new row from a later day."""
+    """Dated fees. A row is never edited: a new one follows it, or takes its place that day."""
 
     model = Price
     form = PriceForm
-    fields = ("tier", "monthly_fee", "partner", "effective_from", "effective_until")
+    fields = (
+        "tier",
+        "monthly_fee",
+        "partner",
+        "effective_from",
+        "effective_until",
+        "reason",
+        "large_change",
+    )
     ordering = ("-effective_from", "-id")
     can_delete = False
     hide_title = True
@@ -105,6 +114,13 @@ class PriceInline(ConsoleTabularInline):
         if price.partner_id is None:
             return "Everybody"
         return self._names.get(price.partner_id, f"partner {price.partner_id}, who is unknown")
+
+    @admin.display(description=LARGE_CHANGE)
+    def large_change(self, price: Price) -> str:
+        """Nothing to confirm any more; of a superseded price, since when it is one."""
+        if price.superseded_at is None:
+            return "–"
+        return f"Superseded {clock.to_ist(price.superseded_at):%Y-%m-%d %H:%M} IST"
 
 
 @admin.register(Template)
@@ -302,6 +318,22 @@ class TemplateAdmin(TemplateActions):
             obj.disclosure_version += 1
         super().save_model(request, obj, form, change)
         TemplateStats.objects.get_or_create(template=obj)
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        """Prices through their service: superseded where they must be, and in the audit."""
+        if formset.model is not Price:
+            super().save_formset(request, form, formset, change)
+            return
+        formset.new_objects, formset.changed_objects, formset.deleted_objects = [], [], []
+        for row in formset.forms:
+            if row.has_changed():
+                price = set_price(
+                    template_id=form.instance.pk,
+                    terms=row.terms,
+                    actor=Actor.staff(request.user),
+                    now=clock.now(),
+                )
+                formset.new_objects.append(price)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """Prices, then the draft's strategies and legs, in the request's transaction."""

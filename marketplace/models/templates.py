@@ -274,7 +274,11 @@ class TemplateVersion(models.Model):
 
 
 class Price(models.Model):
-    """A dated fee: template, tier, rupees per month before tax, optionally for one partner."""
+    """A dated fee: template, tier, rupees per month before tax, optionally for one partner.
+
+    A row is never edited. Another one from the same day takes its place, with a reason; the first
+    stays as ``superseded_at``, because subscriptions may hold it.
+    """
 
     template = models.ForeignKey(Template, on_delete=models.PROTECT, related_name="prices")
     tier = models.CharField(max_length=20, default="STANDARD")
@@ -289,11 +293,17 @@ class Price(models.Model):
         "force again. Empty: no end.",
     )
 
+    reason = models.CharField(
+        max_length=200, blank=True, help_text="Why it takes the place of a price of the same day."
+    )
+    superseded_at = models.DateTimeField(null=True, blank=True, editable=False)
+
     class Meta:
         ordering = ("template", "-effective_from")
         constraints = (
             models.UniqueConstraint(
                 fields=["template", "tier", "partner_id", "effective_from"],
+                condition=Q(superseded_at__isnull=True),
                 nulls_distinct=False,
                 name="price_uniq",
                 violation_error_message="There is a fee from this day on already. "

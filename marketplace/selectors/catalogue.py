@@ -54,7 +54,7 @@ def prices_in_force(day: dt.date, partner_id: int | None) -> QuerySet[Price]:
     mine = Q(partner_id__isnull=True)
     if partner_id is not None:
         mine |= Q(partner_id=partner_id)
-    begun = Price.objects.filter(tier=STANDARD, effective_from__lte=day)
+    begun = Price.objects.filter(tier=STANDARD, effective_from__lte=day, superseded_at__isnull=True)
     newer = begun.filter(
         template_id=OuterRef("template_id"),
         partner_id=OuterRef("partner_id"),

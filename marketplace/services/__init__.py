@@ -1,5 +1,6 @@
 """Every state change of the room has its one front door here."""
 
+from marketplace.services.prices import PriceTerms, price_refusals, set_price
 from marketplace.services.publishing import (
     PublishPreview,
     Withdrawal,
@@ -12,12 +13,15 @@ from marketplace.services.publishing import (
 )
 
 __all__ = [
+    "PriceTerms",
     "PublishPreview",
     "Withdrawal",
     "adjust_subscriber_count",
     "close_to_new",
     "preview",
+    "price_refusals",
     "publish",
     "reopen",
+    "set_price",
     "withdraw",
 ]

@@ -103,7 +103,12 @@ def _unpriced(template: Template, day: dt.date) -> str:
         return ""
     message = "A paid template needs a price that is in force today (or make it free)."
     tiers = (
-        Price.objects.filter(template=template, partner_id__isnull=True, effective_from__lte=day)
+        Price.objects.filter(
+            template=template,
+            partner_id__isnull=True,
+            effective_from__lte=day,
+            superseded_at__isnull=True,
+        )
         .exclude(tier=STANDARD)
         .order_by("tier")
         .values_list("tier", flat=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -9,21 +10,76 @@ from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminTextInputWidget,
+    UnfoldBooleanWidget,
 )
 
 from partners import permissions
-from partners.models import Partner
+from partners.models import Partner, RevenueShare
 from partners.ports import KNOWN_BROKERS
+from partners.shares import ShareTerms, share_refusals
 from partners.webhooks.events import EVENT_TYPES
+from quantleap.core import clock
 from quantleap.core.admin import ConfirmForm
+from quantleap.core.guardrails import FACTOR
 from quantleap.core.tenancy import Environment
 
 if TYPE_CHECKING:
     _PartnerModelForm = forms.ModelForm[Partner]
+    _ShareModelForm = forms.ModelForm[RevenueShare]
+    _ShareInlineFormSet = forms.BaseInlineFormSet[Any, Any, Any]
     _Checkboxes = forms.CheckboxSelectMultiple  # unfold ships no types
 else:
     _PartnerModelForm = forms.ModelForm
+    _ShareModelForm = forms.ModelForm
+    _ShareInlineFormSet = forms.BaseInlineFormSet
     _Checkboxes = UnfoldAdminCheckboxSelectMultipleWidget
+
+
+#: Above the box that confirms a share far from the one that it follows.
+LARGE_CHANGE = f"Beyond {FACTOR} times"
+
+
+class ShareForm(_ShareModelForm):
+    """A new share; what keeps it from being written stands beside its field."""
+
+    large_change = forms.BooleanField(
+        required=False, label=LARGE_CHANGE, widget=UnfoldBooleanWidget()
+    )
+
+    def clean(self) -> dict[str, Any]:
+        """A known partner's shares are compared with those that stand."""
+        cleaned = super().clean() or {}
+        if self.instance.partner_id and not self.errors:
+            refused = share_refusals(self.instance.partner_id, self.terms, clock.now())
+            for field, words in refused.items():
+                self.add_error(field, words)
+        return cleaned
+
+    @property
+    def terms(self) -> ShareTerms:
+        """The share as typed; only for a valid form."""
+        data = self.cleaned_data
+        return ShareTerms(
+            partner_bps=data["partner_bps"],
+            effective_from=data["effective_from"],
+            reason=data.get("reason", ""),
+            large_change=data.get("large_change", False),
+        )
+
+
+class ShareFormSet(_ShareInlineFormSet):
+    """Several new shares at once, each from a day of its own."""
+
+    def clean(self) -> None:
+        """One share a day."""
+        super().clean()
+        days: set[dt.date] = set()
+        for form in self.forms:
+            day = getattr(form, "cleaned_data", {}).get("effective_from")
+            if day in days:
+                form.add_error("effective_from", "Another row here is from this day on.")
+            elif day is not None:
+                days.add(day)
 
 
 class PartnerForm(_PartnerModelForm):

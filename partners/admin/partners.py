@@ -9,11 +9,20 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 
 from partners.admin.common import secret_page, shown_once
-from partners.admin.forms import IssueKeyForm, PartnerForm, ReasonForm, WebhookEndpointForm
+from partners.admin.forms import (
+    LARGE_CHANGE,
+    IssueKeyForm,
+    PartnerForm,
+    ReasonForm,
+    ShareForm,
+    ShareFormSet,
+    WebhookEndpointForm,
+)
 from partners.admin.keys import HINT
 from partners.admin.webhooks import SIGNING_HINT
 from partners.models import Partner, PartnerKey, RevenueShare
 from partners.services import issue_key, note_partner_edited, resume_partner, suspend_partner
+from partners.shares import set_share
 from partners.showing import Item
 from partners.webhooks.services import create_endpoint
 from quantleap.core import clock
@@ -28,11 +37,21 @@ from quantleap.core.console import page_of
 
 
 class RevenueShareInline(ConsoleTabularInline):
-    """Dated shares: a new row from a later day, never a changed past."""
+    """Dated shares: a new row follows the last one, or takes its place that day."""
 
     model = RevenueShare
-    fields = ("effective_from", "partner_bps")
+    form = ShareForm
+    formset = ShareFormSet
+    fields = ("effective_from", "partner_bps", "reason", "large_change")
+    ordering = ("-effective_from", "-id")
     can_delete = False
+
+    @admin.display(description=LARGE_CHANGE)
+    def large_change(self, share: RevenueShare) -> str:
+        """Nothing to confirm any more; of a superseded share, since when it is one."""
+        if share.superseded_at is None:
+            return "–"
+        return f"Superseded {clock.to_ist(share.superseded_at):%Y-%m-%d %H:%M} IST"
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """A share that was in force stays as it was; add a row."""
@@ -78,6 +97,23 @@ class PartnerAdmin(ConsoleAdmin):
             fields=form.changed_data,
             actor=Actor.staff(request.user),
         )
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        """Shares through their service: superseded where they must be, and in the audit."""
+        if formset.model is not RevenueShare:
+            super().save_formset(request, form, formset, change)
+            return
+        formset.new_objects, formset.changed_objects, formset.deleted_objects = [], [], []
+        for row in formset.forms:
+            if row.has_changed():
+                share = set_share(
+                    partner_id=form.instance.pk,
+                    terms=row.terms,
+                    actor=Actor.staff(request.user),
+                    now=clock.now(),
+                    first=not change,
+                )
+                formset.new_objects.append(share)
 
     def get_urls(self) -> list[URLPattern]:
         """And the page behind every new secret; it asks for the person the secret was made for."""

@@ -13,9 +13,12 @@ from django.test import Client
 
 from marketplace.models import Price, Template
 from marketplace.selectors import price_in_force
+from marketplace.services import PriceTerms, set_price
 from marketplace.tests.factories import TEST_NOW, load_reference_data, make_template
 from marketplace.tests.template_form import hand_written
 from partners.tests.factories import Tenant, make_tenant
+from quantleap.core.audit import SYSTEM
+from quantleap.core.errors import InvalidRequest
 from quantleap.core.models import StaffUser
 from subscriptions.tests.factories import make_subscription
 
@@ -119,3 +122,34 @@ def test_the_database_refuses_the_same(tenant: Tenant) -> None:
                 effective_from=TODAY,
                 effective_until=last,
             )
+
+
+def test_who_subscribed_at_a_superseded_price_keeps_it_and_nobody_else_gets_it(
+    tenant: Tenant,
+) -> None:
+    """9.99 stood until midnight for everybody (row B4)."""
+    template = make_template(fee=Decimal("9.99"))
+    early = make_subscription(template, tenant.partner)
+    for terms in (
+        PriceTerms(Decimal("9.98"), TODAY),
+        PriceTerms(Decimal(999), TODAY, reason="The point was wrong", large_change=True),
+    ):
+        set_price(template_id=template.pk, terms=terms, actor=SYSTEM, now=TEST_NOW)
+    late = make_subscription(template, tenant.partner)
+    early.refresh_from_db()
+    assert (early.monthly_fee, late.monthly_fee) == (Decimal("9.99"), Decimal(999))
+
+
+def test_a_partners_price_is_compared_with_what_they_would_pay(tenant: Tenant) -> None:
+    template = make_template(fee=999)
+
+    def for_them(fee: str) -> None:
+        terms = PriceTerms(Decimal(fee), TODAY, partner_id=tenant.partner.pk)
+        set_price(template_id=template.pk, terms=terms, actor=SYSTEM, now=TEST_NOW)
+
+    with pytest.raises(InvalidRequest) as refused:
+        for_them("9.99")
+    assert list(refused.value.details) == ["large_change"]
+    for_them("777")
+    assert fee_on(template, None, TODAY) == Decimal(999)
+    assert fee_on(template, tenant, TODAY) == Decimal(777)

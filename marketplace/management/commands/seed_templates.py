@@ -9,8 +9,8 @@ from typing import Any, Final
 from django.core.management.base import BaseCommand
 from django.db import transaction
 
-from marketplace.models import Price, Template
-from marketplace.services import publish
+from marketplace.models import Template
+from marketplace.services import PriceTerms, publish, set_price
 from marketplace.services.drafts import replace_draft
 from marketplace.starting_points import starting_point
 from quantleap.core import clock
@@ -66,6 +66,7 @@ def _draft(
         updated_at=now,
     )
     if fee is not None:
-        Price.objects.create(template=template, monthly_fee=fee, effective_from=clock.ist_date(now))
+        terms = PriceTerms(monthly_fee=fee, effective_from=clock.ist_date(now))
+        set_price(template_id=template.pk, terms=terms, actor=SYSTEM, now=now)
     replace_draft(template_id=template.pk, definition=start.definition, actor=SYSTEM, now=now)
     return template

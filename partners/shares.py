@@ -1,0 +1,104 @@
+"""The partner's part of a fee: a new row from a day on, who set it and why."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from partners.models import Partner, RevenueShare
+from partners.selectors import share_in_force
+from quantleap.core import audit
+from quantleap.core.audit import Actor
+from quantleap.core.clock import ist_date
+from quantleap.core.errors import InvalidRequest, NotFound
+from quantleap.core.guardrails import FACTOR, is_beyond
+
+
+@dataclass(frozen=True, slots=True)
+class ShareTerms:
+    """A share as somebody wants it: basis points, from an Indian date on.
+
+    ``reason`` is needed where it takes the place of one from the same day, ``large_change`` where
+    it is beyond five times the one that it follows, up or down.
+    """
+
+    partner_bps: int
+    effective_from: dt.date
+    reason: str = ""
+    large_change: bool = False
+
+
+def set_share(
+    *, partner_id: int, terms: ShareTerms, actor: Actor, now: dt.datetime, first: bool = False
+) -> RevenueShare:
+    """Write a share. One from the same day is superseded, never edited.
+
+    Who subscribed under the earlier one keeps it. The audit entry ``share.set`` says who, from
+    what, to what, from when and why. With ``first`` (a partner that is being made) there is
+    nothing to compare with. InvalidRequest (:func:`share_refusals`), NotFound.
+    """
+    reason = terms.reason.strip()
+    with transaction.atomic():
+        partner = Partner.objects.select_for_update(no_key=True).filter(pk=partner_id).first()
+        if partner is None:
+            raise NotFound
+        refused = {} if first else share_refusals(partner_id, terms, now)
+        if refused:
+            raise InvalidRequest(" ".join(refused.values()), details=refused)
+        before = None if first else share_in_force(partner_id, terms.effective_from)
+        same_day = _same_day(partner_id, terms.effective_from)
+        replaced = same_day.first()
+        same_day.update(superseded_at=now)
+        share = RevenueShare.objects.create(
+            partner=partner,
+            effective_from=terms.effective_from,
+            partner_bps=terms.partner_bps,
+            reason=reason,
+        )
+        audit.record(
+            actor=actor,
+            action="share.set",
+            target_type="partner",
+            target_id=partner.slug,
+            partner_id=partner.pk,
+            data={
+                "from": before,
+                "to": terms.partner_bps,
+                "effective_from": terms.effective_from.isoformat(),
+                "superseded": None if replaced is None else replaced.pk,
+                "large_change": terms.large_change,
+                "reason": reason,
+            },
+        )
+    return share
+
+
+def share_refusals(partner_id: int, terms: ShareTerms, now: dt.datetime) -> dict[str, str]:
+    """What keeps these terms from being written, by field, in words; empty: nothing."""
+    refused: dict[str, str] = {}
+    replaced = _same_day(partner_id, terms.effective_from).first()
+    if replaced is not None and terms.effective_from < ist_date(now):
+        refused["effective_from"] = (
+            "There is a share from this day on already, and the day is over. Choose a later day."
+        )
+    elif replaced is not None and not terms.reason.strip():
+        refused["reason"] = (
+            f"There is a share of {replaced.partner_bps} basis points from this day on already. "
+            "Say why this one takes its place, or choose a later day."
+        )
+    before = share_in_force(partner_id, terms.effective_from)
+    if not terms.large_change and is_beyond(before, terms.partner_bps):
+        refused["large_change"] = (
+            f"{terms.partner_bps} basis points are beyond {FACTOR} times what they follow, "
+            f"{before}. Tick this if it is meant."
+        )
+    return refused
+
+
+def _same_day(partner_id: int, day: dt.date) -> QuerySet[RevenueShare]:
+    return RevenueShare.objects.filter(
+        partner_id=partner_id, effective_from=day, superseded_at__isnull=True
+    )

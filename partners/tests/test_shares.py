@@ -1,0 +1,130 @@
+"""A mistyped revenue share is corrected on its day, and the audit knows (issue 16, row B4)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pytest
+import time_machine
+from django.db import IntegrityError, transaction
+from django.test import Client
+
+from partners.models import Partner, RevenueShare
+from partners.selectors import share_in_force
+from partners.shares import ShareTerms, set_share
+from partners.tests.factories import make_partner
+from quantleap.core.audit import SYSTEM
+from quantleap.core.errors import InvalidRequest, NotFound
+from quantleap.core.models import AuditEntry, StaffUser
+
+NOW = dt.datetime(2026, 8, 4, 6, tzinfo=dt.UTC)
+TODAY = dt.date(2026, 8, 4)
+
+
+@pytest.fixture
+def staff(db: None) -> Any:
+    client = Client()
+    client.force_login(StaffUser.objects.create_superuser("asha"))
+    with time_machine.travel(NOW, tick=False):
+        yield client
+
+
+def post_shares(staff: Client, partner: Partner, *rows: dict[str, str]) -> Any:
+    """The partner's page as it stands, with new share rows."""
+    values = {
+        "name": partner.name,
+        "type": partner.type,
+        "default_broker": partner.default_broker,
+        "default_state": "",
+        "allowed_ips": "",
+        "oauth_redirect_urls": "",
+        "revenue_shares-TOTAL_FORMS": str(len(rows)),
+        "revenue_shares-INITIAL_FORMS": "0",
+        "keys-TOTAL_FORMS": "0",
+        "keys-INITIAL_FORMS": "0",
+    }
+    for number, row in enumerate(rows):
+        values |= {f"revenue_shares-{number}-{name}": value for name, value in row.items()}
+    return staff.post(f"/admin/partners/partner/{partner.pk}/change/", values)
+
+
+def row(bps: int, **more: str) -> dict[str, str]:
+    return {"partner_bps": str(bps), "effective_from": str(TODAY), **more}
+
+
+def test_a_share_of_300_for_3000_stayed_and_the_audit_said_fields_none(staff: Client) -> None:
+    partner = make_partner()
+    refused = post_shares(staff, partner, row(300))
+    assert refused.status_code == 200
+    words = "300 basis points are beyond 5 times what they follow, 3000."
+    assert words in refused.content.decode()
+    assert post_shares(staff, partner, row(300, large_change="on")).status_code == 302
+    assert share_in_force(partner.pk, TODAY) == 300
+
+    again = post_shares(staff, partner, row(3000, large_change="on"))
+    assert again.status_code == 200
+    assert "There is a share of 300 basis points from this day on already." in (
+        again.content.decode()
+    )
+    meant = row(3000, large_change="on", reason="A zero was missing")
+    answer = post_shares(staff, partner, meant)
+    assert answer.status_code == 302, answer.content.decode()
+    assert share_in_force(partner.pk, TODAY) == 3000
+    first, second = RevenueShare.objects.order_by("id")
+    assert (first.superseded_at, second.superseded_at) == (NOW, None)
+    entries = AuditEntry.objects.order_by("id")
+    assert [one.action for one in entries] == ["share.set"] * 2  # no edit of nothing beside it
+    assert {(one.actor_id, one.target_id) for one in entries} == {("asha", partner.slug)}
+    assert [one.data for one in entries] == [
+        {
+            "from": 3000,
+            "to": 300,
+            "effective_from": "2026-08-04",
+            "superseded": None,
+            "large_change": True,
+            "reason": "",
+        },
+        {
+            "from": 300,
+            "to": 3000,
+            "effective_from": "2026-08-04",
+            "superseded": first.pk,
+            "large_change": True,
+            "reason": "A zero was missing",
+        },
+    ]
+    page = staff.get(f"/admin/partners/partner/{partner.pk}/change/").content.decode()
+    assert "Superseded 2026-08-04" in page
+
+
+def test_two_rows_of_one_day_in_one_save_are_refused_beside_the_second(staff: Client) -> None:
+    partner = make_partner()
+    answer = post_shares(staff, partner, row(2500), row(2600))
+    assert answer.status_code == 200
+    assert "Another row here is from this day on." in answer.content.decode()
+    assert not RevenueShare.objects.exists()
+
+
+def test_the_service_refuses_what_the_page_refuses(staff: Client) -> None:
+    partner = make_partner()
+
+    def share(bps: int, day: dt.date = TODAY, **more: Any) -> RevenueShare:
+        terms = ShareTerms(bps, day, **more)
+        return set_share(partner_id=partner.pk, terms=terms, actor=SYSTEM, now=NOW)
+
+    with pytest.raises(InvalidRequest) as refused:
+        share(0)
+    assert list(refused.value.details) == ["large_change"]
+    share(2500)
+    share(2600, reason="Agreed by letter")
+    yesterday = TODAY - dt.timedelta(days=1)
+    share(2500, yesterday)
+    with pytest.raises(InvalidRequest) as refused:
+        share(2400, yesterday, reason="Late")
+    assert list(refused.value.details) == ["effective_from"]
+    assert share_in_force(partner.pk, TODAY) == 2600
+    with pytest.raises(NotFound):
+        set_share(partner_id=0, terms=ShareTerms(2500, TODAY), actor=SYSTEM, now=NOW)
+    with pytest.raises(IntegrityError, match="revenue_share_from_uniq"), transaction.atomic():
+        RevenueShare.objects.create(partner=partner, effective_from=TODAY, partner_bps=1)

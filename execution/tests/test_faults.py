@@ -14,7 +14,9 @@ from execution.tests.faults.ground import ground
 from execution.tests.faults.play import play
 
 pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
-#: Not a7, whose second sends need all of a grace: test_engine_duplicates.py plays it alone.
+#: Not a7: its second sends need seven of twelve seconds of grace, which a busy machine does not
+#: leave, and a book that was seen 14 s late makes every proof of absence beside it take 21 s.
+#: test_engine_duplicates.py plays the same with a broker to itself.
 SHORT: Final = "a0,a1,a5,a6,a9,a10,b3,b8b,c9,c10,d11,d11b,r5b,r9,r21"
 
 

@@ -10,12 +10,20 @@ class PartnersConfig(AppConfig):
     verbose_name = "Partners"
 
     def ready(self) -> None:
-        """Listen to the outbox: partners are told by webhook. Offer their names to marketplace."""
+        """Listen to the outbox: partners are told by webhook, people of a dead endpoint by mail.
+
+        Offer partners' names to marketplace, and what is disabled to the console's first page.
+        """
         # Models can be imported only once every app is loaded.
         from marketplace.ports import PARTNERS
         from partners.selectors import partner_names
+        from partners.today import today
         from partners.webhooks.fanout import fan_out
+        from partners.webhooks.mailing import queue_mails
+        from quantleap.core.console import TODAY
         from quantleap.core.outbox import HANDLERS
 
         HANDLERS.register(fan_out)
+        HANDLERS.register(queue_mails)
+        TODAY.register(today)
         PARTNERS.register(partner_names)

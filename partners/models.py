@@ -61,6 +61,13 @@ class Partner(models.Model):
         help_text="Where a broker login may return to: https, or http to the caller's own machine; "
         "compared letter by letter.",
     )
+    contact_emails = ArrayField(
+        models.EmailField(),
+        default=list,
+        blank=True,
+        help_text="Who is written to when something of the partner's stops, such as a webhook "
+        "endpoint; empty: nobody.",
+    )
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
     class Meta:
@@ -284,7 +291,12 @@ class WebhookEndpoint(TenantOwned):
     previous_secret_until = models.DateTimeField(null=True, blank=True, editable=False)
     status = models.CharField(max_length=8, choices=Status.choices, default=Status.ENABLED)
     disabled_reason = models.CharField(max_length=200, blank=True)
+    disabled_at = models.DateTimeField(null=True, blank=True)
     failing_since = models.DateTimeField(null=True, blank=True)
+    last_failed_at = models.DateTimeField(null=True, blank=True)
+    failed_tries = models.PositiveIntegerField(
+        default=0, help_text="In a row: since failing began, over all deliveries."
+    )
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
     objects = TenantQuerySet.as_manager()
@@ -303,6 +315,7 @@ class WebhookDelivery(TenantOwned):
         PENDING = "PENDING", "Pending"
         DELIVERED = "DELIVERED", "Delivered"
         FAILED = "FAILED", "Failed"
+        HELD = "HELD", "Held"  # its endpoint was disabled; kept so that it can be replayed
 
     endpoint = models.ForeignKey(
         WebhookEndpoint, on_delete=models.CASCADE, related_name="deliveries"
@@ -342,6 +355,12 @@ class WebhookDelivery(TenantOwned):
                 condition=Q(status="PENDING"),
                 name="delivery_due_idx",
             ),
+            # what was held while an endpoint was disabled: its replay, and the end of its days
+            models.Index(
+                fields=["endpoint", "created_at"],
+                condition=Q(status="HELD"),
+                name="delivery_held_idx",
+            ),
             # the console: what failed, newest first; an event by its id
             models.Index(fields=["-id"], condition=Q(status="FAILED"), name="delivery_failed_idx"),
             models.Index(
@@ -351,3 +370,48 @@ class WebhookDelivery(TenantOwned):
 
     def __str__(self) -> str:
         return f"{self.type} {self.status}"
+
+
+class EndpointMail(TenantOwned):
+    """One person who is written to because an endpoint was disabled; sent until it is accepted."""
+
+    class Status(models.TextChoices):
+        PENDING = "PENDING", "Pending"
+        SENT = "SENT", "Sent"
+        FAILED = "FAILED", "Failed"
+
+    endpoint = models.ForeignKey(WebhookEndpoint, on_delete=models.CASCADE, related_name="mails")
+    event_id = models.CharField(max_length=40)
+    recipient = models.EmailField()
+    subject = models.CharField(max_length=200)
+    body = models.TextField()
+    status = models.CharField(max_length=7, choices=Status.choices, default=Status.PENDING)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    next_attempt_at = models.DateTimeField()
+    claimed_until = models.DateTimeField(null=True, blank=True)
+    sent_at = models.DateTimeField(null=True, blank=True)
+    last_error = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(default=clock.now)
+
+    objects = TenantQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-id",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=["partner_id", "environment", "endpoint", "event_id", "recipient"],
+                nulls_distinct=False,
+                name="endpoint_mail_uniq",
+            ),
+        )
+        indexes = (
+            # the sender's queue
+            models.Index(
+                fields=["next_attempt_at"],
+                condition=Q(status="PENDING"),
+                name="endpoint_mail_due_idx",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.recipient}: {self.subject}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from partners import services, showing
+from partners.webhooks import mailing
 from partners.webhooks.delivery import deliver_due
 from quantleap.core import clock
 
@@ -13,6 +14,12 @@ from quantleap.core import clock
 def deliver_webhooks() -> None:
     """Send what is due. Beat calls every second; a call beside a running one costs nothing."""
     deliver_due(now=clock.now())
+
+
+@shared_task(name="partners.send_endpoint_mails")
+def send_endpoint_mails() -> None:
+    """Write to whom it concerns that an endpoint was disabled."""
+    mailing.send_due(now=clock.now())
 
 
 @shared_task(name="partners.forget_user_tokens")

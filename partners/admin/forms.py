@@ -100,8 +100,10 @@ class PartnerForm(_PartnerModelForm):
             "default_state",
             "allowed_ips",
             "oauth_redirect_urls",
+            "contact_emails",
         )
         labels = {
+            "contact_emails": "Contacts",
             "allowed_ips": "Allowed addresses",
             "oauth_redirect_urls": "Redirect URLs",
         }
@@ -216,3 +218,15 @@ class ReasonForm(ConfirmForm):
     """Why, in words; kept in the audit log."""
 
     reason = forms.CharField(max_length=200)
+
+
+class ReplayRangeForm(ConfirmForm):
+    """Which deliveries are sent anew, by when they were written (times in India)."""
+
+    since = forms.DateTimeField(label="From", help_text="India time: 2026-11-30 09:15.")
+    until = forms.DateTimeField(label="Until before", help_text="India time: 2026-11-30 15:30.")
+    delivered = forms.BooleanField(
+        label="Also what got through",
+        required=False,
+        help_text="Not ticked: only what was held, or failed.",
+    )

@@ -5,18 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import Count, Max, Min
 from django.http import HttpRequest, HttpResponse
 
 from partners.admin.common import PartnerColumn, PartnerFilter, shown_once
-from partners.admin.forms import ReasonForm
-from partners.models import WebhookDelivery, WebhookEndpoint
+from partners.admin.forms import ReasonForm, ReplayRangeForm
+from partners.models import EndpointMail, WebhookDelivery, WebhookEndpoint
 from partners.showing import Item
+from partners.webhooks import mailing
 from partners.webhooks.events import EVENT_TYPES
 from partners.webhooks.services import (
     Replay,
     disable_endpoint,
     enable_endpoint,
     replay,
+    replay_range,
     rotate_secret,
 )
 from quantleap.core import clock
@@ -24,6 +27,7 @@ from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, confirmed
 from quantleap.core.audit import Actor
 from quantleap.core.console import page_of
 from quantleap.core.largelists import begins, one_of
+from quantleap.core.retention import HELD_DAYS
 
 SIGNING_HINT = (
     "The signing secret is stored encrypted and has no page of its own. If it gets lost, rotate it "
@@ -44,11 +48,14 @@ class WebhookEndpointAdmin(PartnerColumn, ReadOnlyAdmin):
         "events",
         "status",
         "disabled_reason",
+        "disabled_at",
         "failing_since",
+        "failed_tries",
+        "last_failed_at",
         "previous_secret_until",
         *readonly_fields,
     )
-    actions_detail = ("rotate_signing_secret", "disable", "enable")
+    actions_detail = ("rotate_signing_secret", "disable", "enable", "replay_range")
 
     @confirmed(
         description="Rotate signing secret",
@@ -99,13 +106,72 @@ class WebhookEndpointAdmin(PartnerColumn, ReadOnlyAdmin):
     def explain_disable(self, request: HttpRequest, obj: WebhookEndpoint) -> list[str]:
         """What is about to happen."""
         waiting = obj.deliveries.filter(status=WebhookDelivery.Status.PENDING).count()
-        return [f"{waiting} waiting deliveries fail; they can be replayed later."]
+        return [
+            f"{waiting} waiting deliveries are held, and so is every event from now on: each for "
+            f"{HELD_DAYS} days, in which it can be replayed.",
+            "The partner's contacts and our staff are written to.",
+        ]
 
-    @confirmed(description="Enable", permission="act", icon="check")
+    @confirmed(
+        description="Enable",
+        explain="explain_enable",
+        permission="act",
+        icon="check",
+        moving=True,
+    )
     def enable(self, request: HttpRequest, obj: WebhookEndpoint, data: dict[str, Any]) -> str:
         """Send to it again."""
-        enable_endpoint(endpoint_id=obj.pk, actor=Actor.staff(request.user))
+        enable_endpoint(endpoint_id=obj.pk, actor=Actor.staff(request.user), now=clock.now())
         return "The endpoint is enabled."
+
+    def explain_enable(self, request: HttpRequest, obj: WebhookEndpoint) -> list[str]:
+        """What is about to happen."""
+        return [
+            "Events from now on are posted to it.",
+            f"{_held(obj)} Replay range sends what is held, once the endpoint is enabled.",
+        ]
+
+    @confirmed(
+        description="Replay range",
+        explain="explain_replay_range",
+        form=ReplayRangeForm,
+        permission="act",
+        icon="replay",
+        twice=True,
+        moving=True,
+    )
+    def replay_range(self, request: HttpRequest, obj: WebhookEndpoint, data: dict[str, Any]) -> str:
+        """Send anew what was written in a range of time."""
+        count = replay_range(
+            endpoint_id=obj.pk,
+            since=data["since"],
+            until=data["until"],
+            delivered=data["delivered"],
+            actor=Actor.staff(request.user),
+            now=clock.now(),
+        )
+        return f"{count} deliveries are sent anew, each with its own event id."
+
+    def explain_replay_range(self, request: HttpRequest, obj: WebhookEndpoint) -> list[str]:
+        """What is about to happen."""
+        return [
+            _held(obj),
+            "Everything of the range that was held or failed is posted anew, within minutes, with "
+            "its own event id.",
+        ]
+
+
+def _held(endpoint: WebhookEndpoint) -> str:
+    """How much is held of an endpoint's, and since when."""
+    held = endpoint.deliveries.filter(status=WebhookDelivery.Status.HELD)
+    found = held.aggregate(count=Count("pk"), oldest=Min("created_at"), newest=Max("created_at"))
+    if not found["count"]:
+        return "Nothing is held."
+    oldest, newest = (clock.to_ist(found[name]) for name in ("oldest", "newest"))
+    return (
+        f"{found['count']} deliveries are held, of {oldest.day} {oldest:%b %H:%M} to "
+        f"{newest.day} {newest:%b %H:%M} IST."
+    )
 
 
 @admin.register(WebhookDelivery)
@@ -148,3 +214,37 @@ class WebhookDeliveryAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
             return [same]
         planned = f"{clock.to_ist(obj.next_attempt_at):%d %b %H:%M:%S}"
         return [f"The next try is planned for {planned} IST; it is made now instead.", same]
+
+
+@admin.register(EndpointMail)
+class EndpointMailAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
+    """Who was written to because an endpoint was disabled."""
+
+    list_display = (
+        "created_at",
+        "recipient",
+        "endpoint",
+        "partner_name",
+        "environment",
+        "status",
+        "attempts",
+        "sent_at",
+        "last_error",
+    )
+    list_filter = ("status", PartnerFilter, "environment")
+    list_select_related = ("endpoint",)
+    searches = (begins("recipient", "the beginning of an address"),)
+    readonly_fields = ("partner_name", "environment")
+    actions_detail = ("send_again",)
+
+    @confirmed(description="Send again", explain="explain_again", permission="act", icon="send")
+    def send_again(self, request: HttpRequest, obj: EndpointMail, data: dict[str, Any]) -> str:
+        """Due at once."""
+        changed = mailing.send_again(
+            mail_id=obj.pk, actor=Actor.staff(request.user), now=clock.now()
+        )
+        return "It is sent again." if changed else "It was waiting to be sent already."
+
+    def explain_again(self, request: HttpRequest, obj: EndpointMail) -> list[str]:
+        """What is about to happen."""
+        return [f"{obj.recipient} gets this mail once more."]

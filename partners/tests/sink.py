@@ -9,6 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.db import transaction
+
+from partners.models import Partner
+from partners.webhooks.services import CreatedEndpoint, create_endpoint
+from quantleap.core import clock, outbox
+from quantleap.core.audit import SYSTEM
+
 
 @dataclass
 class Received:
@@ -79,3 +86,28 @@ def running_sink() -> Iterator[Sink]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def endpoint_of(partner: Partner, sink: Sink, **fields: Any) -> CreatedEndpoint:
+    values: dict[str, Any] = {"environment": "live", "actor": SYSTEM, "now": clock.now(), **fields}
+    return create_endpoint(partner_id=partner.pk, url=sink.url, **values)
+
+
+def tell(
+    partner: Partner | None,
+    type: str = "subscription.created",
+    payload: dict[str, Any] | None = None,
+    environment: str = "live",
+    times: int = 1,
+) -> None:
+    """Write events and let the relay turn them into deliveries."""
+    with transaction.atomic():
+        for number in range(times):
+            outbox.emit(
+                type,
+                payload or {"number": number},
+                partner_id=partner.pk if partner else None,
+                environment=environment,
+                now=clock.now(),
+            )
+    outbox.relay(now=clock.now(), batch=5000)

@@ -15,15 +15,13 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from partners.models import Partner, WebhookDelivery, WebhookEndpoint
 from partners.tests.factories import make_partner
-from partners.tests.sink import Sink, running_sink
+from partners.tests.sink import Sink, endpoint_of, running_sink, tell
 from partners.webhooks import delivery
 from partners.webhooks.delivery import CLAIM, RETRY_AFTER, claim, deliver_due, record
 from partners.webhooks.fanout import fan_out
 from partners.webhooks.http import Outcome, Sender
 from partners.webhooks.services import (
-    CreatedEndpoint,
     Replay,
-    create_endpoint,
     disable_endpoint,
     replay,
     rotate_secret,
@@ -33,7 +31,7 @@ from quantleap.core import clock, outbox
 from quantleap.core.audit import SYSTEM
 from quantleap.core.crypto import DecryptionError
 from quantleap.core.errors import InvalidRequest, InvalidTransition
-from quantleap.core.models import AuditEntry, OutboxEvent
+from quantleap.core.models import OutboxEvent
 
 Status = WebhookDelivery.Status
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -48,31 +46,6 @@ def sink() -> Iterator[Sink]:
 @pytest.fixture
 def partner() -> Partner:
     return make_partner()
-
-
-def endpoint_of(partner: Partner, sink: Sink, **fields: Any) -> CreatedEndpoint:
-    values: dict[str, Any] = {"environment": "live", "actor": SYSTEM, "now": clock.now(), **fields}
-    return create_endpoint(partner_id=partner.pk, url=sink.url, **values)
-
-
-def tell(
-    partner: Partner | None,
-    type: str = "subscription.created",
-    payload: dict[str, Any] | None = None,
-    environment: str = "live",
-    times: int = 1,
-) -> None:
-    """Write events and let the relay turn them into deliveries."""
-    with transaction.atomic():
-        for number in range(times):
-            outbox.emit(
-                type,
-                payload or {"number": number},
-                partner_id=partner.pk if partner else None,
-                environment=environment,
-                now=clock.now(),
-            )
-    outbox.relay(now=clock.now(), batch=5000)
 
 
 def test_an_event_arrives_signed_as_the_standard_says(partner: Partner, sink: Sink) -> None:
@@ -215,35 +188,6 @@ def test_what_is_under_way_is_not_sent_a_second_time(partner: Partner, sink: Sin
     # whoever had claimed it died: the claim has run out
     after = claimed.until
     assert replay(delivery_id=claimed.id, actor=SYSTEM, now=after) is Replay.NOW
-
-
-def test_gone_disables_at_once(partner: Partner, sink: Sink) -> None:
-    endpoint_of(partner, sink)
-    sink.answer = lambda number, request: 410
-    tell(partner, times=30)
-    deliver_due(now=clock.now())
-    endpoint = WebhookEndpoint.objects.get()
-    assert (endpoint.status, endpoint.disabled_reason) == ("DISABLED", "answered 410 Gone")
-    assert not WebhookDelivery.objects.filter(status=Status.PENDING).exists()
-    tell(partner)
-    assert WebhookDelivery.objects.count() == 30
-    assert OutboxEvent.objects.filter(type="webhook_endpoint.disabled").count() == 1
-
-
-def test_five_days_of_failure_disable_and_tell(partner: Partner, sink: Sink) -> None:
-    endpoint_of(partner, sink)
-    sink.answer = lambda number, request: 500
-    tell(partner)
-    start = clock.now()
-    deliver_due(now=start)
-    tell(partner)
-    deliver_due(now=start + dt.timedelta(days=4, hours=23))
-    assert WebhookEndpoint.objects.get().status == "ENABLED"
-    tell(partner)
-    deliver_due(now=start + dt.timedelta(days=5, seconds=1))
-    assert WebhookEndpoint.objects.get().status == "DISABLED"
-    assert "failing since" in WebhookEndpoint.objects.get().disabled_reason
-    assert AuditEntry.objects.filter(action="webhook_endpoint.disabled").count() == 1
 
 
 def test_redirects_are_not_followed(partner: Partner, sink: Sink) -> None:

@@ -20,6 +20,7 @@ from django.db import connection, transaction
 from django.db.models import F
 
 from partners.models import WebhookDelivery, WebhookEndpoint
+from partners.webhooks import health
 from partners.webhooks.http import TOTAL_SECONDS, Outcome, Sender
 from partners.webhooks.services import disable_endpoint, secrets_in_force
 from partners.webhooks.signing import signed_headers
@@ -42,11 +43,9 @@ RETRY_AFTER: Final = (
     dt.timedelta(hours=20),
     dt.timedelta(hours=24),
 )
-GIVE_UP_AFTER: Final = dt.timedelta(days=5)
 CONCURRENCY: Final = 16
 # Everything claimed is posted at once, so a claim outlives the longest post with room to record.
 CLAIM: Final = dt.timedelta(seconds=TOTAL_SECONDS + 30)
-_GONE: Final = 410
 
 _CLAIM_DUE = """
 UPDATE partners_webhookdelivery AS delivery
@@ -170,6 +169,7 @@ def _finished(outcome: Outcome) -> Future[Outcome]:
 def record(results: Sequence[tuple[Claimed, Outcome]], *, now: dt.datetime) -> None:
     """Write what became of posts, each only while its claim is still ours (one transaction)."""
     with transaction.atomic():
+        endpoints = _locked([one for one, outcome in results if not outcome.accepted])
         # In one order, so that two processes cannot wait for each other's endpoint rows.
         for delivery, outcome in sorted(results, key=lambda one: (one[0].endpoint_id, one[0].id)):
             mine = WebhookDelivery.objects.filter(
@@ -179,32 +179,38 @@ def record(results: Sequence[tuple[Claimed, Outcome]], *, now: dt.datetime) -> N
                 attempts=delivery.attempt,
             )
             if outcome.accepted:
-                _record_success(mine, delivery, outcome, now)
-            else:
-                _record_failure(mine, delivery, outcome, now)
+                if _record_success(mine, outcome, now):
+                    _end_spell(delivery.endpoint_id, endpoints)
+            elif _record_failure(mine, delivery, outcome, now):
+                _count_failure(endpoints[delivery.endpoint_id], outcome, now)
+
+
+def _locked(failed: Sequence[Claimed]) -> dict[int, WebhookEndpoint]:
+    """The endpoints of what failed, locked before any delivery is: as whoever disables one does."""
+    if not failed:
+        return {}
+    rows = WebhookEndpoint.objects.select_for_update(no_key=True).order_by("id")
+    return {one.pk: one for one in rows.filter(pk__in={one.endpoint_id for one in failed})}
 
 
 def _record_success(
-    mine: TenantQuerySet[WebhookDelivery], delivery: Claimed, outcome: Outcome, now: dt.datetime
-) -> None:
-    changed = mine.update(
-        status=WebhookDelivery.Status.DELIVERED,
-        delivered_at=now,
-        claimed_until=None,
-        last_status_code=outcome.status,
-        last_error="",
-    )
-    if changed:
-        WebhookEndpoint.objects.filter(pk=delivery.endpoint_id, failing_since__isnull=False).update(
-            failing_since=None
+    mine: TenantQuerySet[WebhookDelivery], outcome: Outcome, now: dt.datetime
+) -> bool:
+    return bool(
+        mine.update(
+            status=WebhookDelivery.Status.DELIVERED,
+            delivered_at=now,
+            claimed_until=None,
+            last_status_code=outcome.status,
+            last_error="",
         )
+    )
 
 
 def _record_failure(
     mine: TenantQuerySet[WebhookDelivery], delivery: Claimed, outcome: Outcome, now: dt.datetime
-) -> None:
-    gone = outcome.status == _GONE
-    last = gone or delivery.attempt > len(RETRY_AFTER)
+) -> bool:
+    last = delivery.attempt > len(RETRY_AFTER)
     changed = mine.update(
         status=WebhookDelivery.Status.FAILED if last else WebhookDelivery.Status.PENDING,
         next_attempt_at=F("next_attempt_at") if last else now + RETRY_AFTER[delivery.attempt - 1],
@@ -212,20 +218,45 @@ def _record_failure(
         last_status_code=outcome.status,
         last_error=outcome.error[:200],
     )
-    if not changed:
-        return
-    log.warning(
-        "webhook_failed", event_id=delivery.event_id, attempt=delivery.attempt, why=outcome.error
+    if changed:
+        log.warning(
+            "webhook_failed",
+            event_id=delivery.event_id,
+            attempt=delivery.attempt,
+            why=outcome.error,
+        )
+    return bool(changed)
+
+
+def _end_spell(endpoint_id: int, locked: dict[int, WebhookEndpoint]) -> None:
+    """One that got through: nothing counts that failed before."""
+    WebhookEndpoint.objects.filter(pk=endpoint_id, failing_since__isnull=False).update(
+        failing_since=None, last_failed_at=None, failed_tries=0
     )
-    WebhookEndpoint.objects.filter(pk=delivery.endpoint_id, failing_since__isnull=True).update(
-        failing_since=now
-    )
-    endpoint = WebhookEndpoint.objects.get(pk=delivery.endpoint_id)
-    failing_since = endpoint.failing_since or now
-    if gone:
-        reason = "answered 410 Gone"
-    elif failing_since <= now - GIVE_UP_AFTER:
-        reason = f"failing since {failing_since:%Y-%m-%d %H:%M} UTC: {outcome.error}"
-    else:
+    if endpoint_id in locked:
+        locked[endpoint_id].failing_since = None
+
+
+def _count_failure(endpoint: WebhookEndpoint, outcome: Outcome, now: dt.datetime) -> None:
+    """One more failed try of an endpoint, whatever was answered: 410 too (adr 0047)."""
+    if endpoint.status != WebhookEndpoint.Status.ENABLED:
         return
+    spell = health.after_failure(_spell(endpoint), now)
+    endpoint.failing_since, endpoint.last_failed_at = spell.since, spell.last
+    endpoint.failed_tries = spell.tries
+    endpoint.save(update_fields=["failing_since", "last_failed_at", "failed_tries"])
+    if not spell.is_death:
+        return
+    reason = (
+        f"{spell.tries} tries failed since {spell.since:%Y-%m-%d %H:%M} UTC and none succeeded; "
+        f"the last: {outcome.error}"
+    )
     disable_endpoint(endpoint_id=endpoint.pk, reason=reason, actor=SYSTEM, now=now)
+    endpoint.status = WebhookEndpoint.Status.DISABLED
+
+
+def _spell(endpoint: WebhookEndpoint) -> health.Spell | None:
+    since, last = endpoint.failing_since, endpoint.last_failed_at
+    if since is None or last is None:
+        return None
+    return health.Spell(since=since, last=last, tries=endpoint.failed_tries)

@@ -45,6 +45,7 @@ EVENT_TYPES: Final[Mapping[str, Extra]] = {
             "commission.clawed_back",
             "template.published",
             "template.withdrawn",
+            "webhook_endpoint.disabled",
         ),
         _nothing,
     ),

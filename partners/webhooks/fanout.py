@@ -17,16 +17,18 @@ def fan_out(events: Sequence[OutboxEvent], now: dt.datetime) -> None:
 
     Two queries however large the batch. An event of no partner, of a type that is not for
     partners, or that no endpoint wants makes none; a repeated call makes none twice
-    (delivery_endpoint_event_uniq).
+    (delivery_endpoint_event_uniq). For a disabled endpoint they are written all the same, and held.
     """
     told = [event for event in events if event.partner_id is not None and event.type in EVENT_TYPES]
     if not told:
         return
     endpoints: dict[tuple[int | None, str], list[WebhookEndpoint]] = defaultdict(list)
-    for endpoint in WebhookEndpoint.objects.filter(
-        partner_id__in={event.partner_id for event in told},
-        status=WebhookEndpoint.Status.ENABLED,
-    ).order_by("id"):
+    # Locked, so that whoever disables one meanwhile holds these too, or is seen here.
+    for endpoint in (
+        WebhookEndpoint.objects.select_for_update(no_key=True)
+        .filter(partner_id__in={event.partner_id for event in told})
+        .order_by("id")
+    ):
         endpoints[endpoint.partner_id, endpoint.environment].append(endpoint)
     deliveries = []
     for event in told:
@@ -45,7 +47,8 @@ def fan_out(events: Sequence[OutboxEvent], now: dt.datetime) -> None:
 def new_delivery(
     endpoint: WebhookEndpoint, event: OutboxEvent, body: str, now: dt.datetime
 ) -> WebhookDelivery:
-    """An unsaved delivery that is due at once."""
+    """An unsaved delivery: due at once, or held while its endpoint is disabled."""
+    enabled = endpoint.status == WebhookEndpoint.Status.ENABLED
     return WebhookDelivery(
         partner_id=endpoint.partner_id,
         environment=endpoint.environment,
@@ -53,6 +56,7 @@ def new_delivery(
         event_id=event.event_id,
         type=event.type,
         body=body,
-        next_attempt_at=now,
+        status=WebhookDelivery.Status.PENDING if enabled else WebhookDelivery.Status.HELD,
+        next_attempt_at=now if enabled else None,
         created_at=now,
     )

@@ -1,4 +1,4 @@
-"""The front doors of webhook endpoints: create, rotate, disable, replay."""
+"""The front doors of webhook endpoints: create, rotate, disable, enable, replay."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import datetime as dt
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from django.db import transaction
 from django.db.models import Q
 
 from partners.models import WebhookDelivery, WebhookEndpoint
-from partners.webhooks.events import EVENT_TYPES
+from partners.webhooks.events import EVENT_TYPES, timestamp
 from partners.webhooks.http import check_target
 from partners.webhooks.signing import new_signing_secret
 from quantleap.core import audit, crypto, outbox
@@ -23,6 +23,8 @@ from quantleap.core.fields import sealed_place
 from quantleap.core.identifiers import ascii_lower
 from quantleap.core.targets import UnsafeTarget
 
+#: Told to the partner's other endpoints, and by mail to people.
+DISABLED: Final = "webhook_endpoint.disabled"
 ROTATION_OVERLAP: Final = dt.timedelta(hours=24)
 
 
@@ -105,27 +107,35 @@ def secrets_in_force(endpoint: WebhookEndpoint, now: dt.datetime) -> list[str]:
     return found
 
 
-def enable_endpoint(*, endpoint_id: int, actor: Actor) -> bool:
-    """Send to an endpoint again. False when it already was enabled."""
-    return _set_status(endpoint_id, WebhookEndpoint.Status.ENABLED, "", actor)
+def enable_endpoint(*, endpoint_id: int, actor: Actor, now: dt.datetime) -> bool:
+    """Send to an endpoint again, from the next event on. False when it already was enabled.
+
+    What was held meanwhile stays held: :func:`replay_range` sends it.
+    """
+    return _set_status(endpoint_id, WebhookEndpoint.Status.ENABLED, "", actor, now)
 
 
 def disable_endpoint(*, endpoint_id: int, reason: str, actor: Actor, now: dt.datetime) -> bool:
-    """Send nothing more to an endpoint; what was waiting fails and can be replayed.
+    """Send nothing more to an endpoint. What was waiting is held, and so is what comes from now on.
 
-    False when it already was disabled. The reason is told through the outbox to whoever listens
-    for it; the endpoint itself can no longer be told anything.
+    False when it already was disabled. ``webhook_endpoint.disabled`` tells the partner's other
+    endpoints, and by mail those who can do something about it (``mailing.queue_mails``).
     """
     with transaction.atomic():
-        if not _set_status(endpoint_id, WebhookEndpoint.Status.DISABLED, reason, actor):
+        if not _set_status(endpoint_id, WebhookEndpoint.Status.DISABLED, reason, actor, now):
             return False
         endpoint = WebhookEndpoint.objects.get(pk=endpoint_id)
         endpoint.deliveries.filter(status=WebhookDelivery.Status.PENDING).update(
-            status=WebhookDelivery.Status.FAILED, claimed_until=None, last_error="endpoint disabled"
+            status=WebhookDelivery.Status.HELD, claimed_until=None, last_error="endpoint disabled"
         )
         outbox.emit(
-            "webhook_endpoint.disabled",
-            {"endpoint_id": endpoint.public_id, "url": endpoint.url, "reason": reason},
+            DISABLED,
+            {
+                "endpoint_id": endpoint.public_id,
+                "url": endpoint.url,
+                "reason": endpoint.disabled_reason,
+                "disabled_at": timestamp(now),
+            },
             partner_id=endpoint.partner_id,
             environment=endpoint.environment,
             now=now,
@@ -184,6 +194,56 @@ def replay(*, delivery_id: int, actor: Actor, now: dt.datetime) -> Replay:
     return done
 
 
+def replay_range(
+    *,
+    endpoint_id: int,
+    since: dt.datetime,
+    until: dt.datetime,
+    actor: Actor,
+    now: dt.datetime,
+    delivered: bool = False,
+) -> int:
+    """Send anew what was written for an endpoint from ``since`` until before ``until``.
+
+    That is what was held or failed, with ``delivered`` also what got through; each keeps its event
+    id and begins with its first try. How many. One UPDATE, however many there are.
+
+    InvalidRequest where the range is none, InvalidTransition while the endpoint is disabled.
+    """
+    if since >= until:
+        words = "The end has to be later than the beginning."
+        raise InvalidRequest(words, details={"until": words})
+    states = [WebhookDelivery.Status.HELD, WebhookDelivery.Status.FAILED]
+    if delivered:
+        states.append(WebhookDelivery.Status.DELIVERED)
+    with transaction.atomic():
+        found = WebhookEndpoint.objects.select_for_update(no_key=True).filter(pk=endpoint_id)
+        endpoint = found.first()
+        if endpoint is None:
+            raise NotFound
+        if endpoint.status != WebhookEndpoint.Status.ENABLED:
+            raise InvalidTransition("Enable the endpoint first.", status=endpoint.status)
+        count = endpoint.deliveries.filter(
+            status__in=states, created_at__gte=since, created_at__lt=until
+        ).update(
+            status=WebhookDelivery.Status.PENDING,
+            attempts=0,
+            next_attempt_at=now,
+            claimed_until=None,
+            delivered_at=None,
+        )
+        _record(
+            endpoint,
+            "webhook_endpoint.replayed",
+            actor,
+            since=timestamp(since),
+            until=timestamp(until),
+            delivered_too=delivered,
+            count=count,
+        )
+    return count
+
+
 def _checked_events(names: Iterable[str]) -> list[str]:
     wanted = sorted(set(names))
     unknown = [name for name in wanted if name not in EVENT_TYPES]
@@ -193,12 +253,17 @@ def _checked_events(names: Iterable[str]) -> list[str]:
     return wanted
 
 
-def _set_status(endpoint_id: int, status: str, reason: str, actor: Actor) -> bool:
+def _set_status(endpoint_id: int, status: str, reason: str, actor: Actor, now: dt.datetime) -> bool:
+    fields: dict[str, Any] = {"status": status, "disabled_reason": reason[:200]}
+    if status == WebhookEndpoint.Status.ENABLED:
+        # What failed is kept while it is disabled: the first page tells by it whose doing that was.
+        fields |= {"disabled_at": None, "failing_since": None}
+        fields |= {"last_failed_at": None, "failed_tries": 0}
+    else:
+        fields["disabled_at"] = now
     with transaction.atomic():
         changed = (
-            WebhookEndpoint.objects.filter(pk=endpoint_id)
-            .exclude(status=status)
-            .update(status=status, disabled_reason=reason[:200], failing_since=None)
+            WebhookEndpoint.objects.filter(pk=endpoint_id).exclude(status=status).update(**fields)
         )
         endpoint = WebhookEndpoint.objects.filter(pk=endpoint_id).first()
         if endpoint is None:
@@ -208,7 +273,7 @@ def _set_status(endpoint_id: int, status: str, reason: str, actor: Actor) -> boo
     return bool(changed)
 
 
-def _record(endpoint: WebhookEndpoint, action: str, actor: Actor, **data: str) -> None:
+def _record(endpoint: WebhookEndpoint, action: str, actor: Actor, **data: object) -> None:
     audit.record(
         actor=actor,
         action=action,

@@ -215,6 +215,7 @@ NAVIGATION: Final[tuple[tuple[str, bool, tuple[Link, ...]], ...]] = (
             Link("Subscriptions", "autorenew", "subscriptions.Subscription"),
             Link("Webhook endpoints", "webhook", "partners.WebhookEndpoint"),
             Link("Webhook deliveries", "outbox", "partners.WebhookDelivery"),
+            Link("Endpoint mails", "mail", "partners.EndpointMail"),
         ),
     ),
     (

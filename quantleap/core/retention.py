@@ -39,10 +39,15 @@ class Purged:
         return rows
 
 
+#: How long an event waits for an endpoint that is disabled.
+HELD_DAYS: Final = 30
+
 #: Thrown away by :func:`purge`, once a day. What waits to be told or sent is never over.
 PURGED: Final = (
     Purged("core.OutboxEvent", 90, "published_at"),
     Purged("partners.WebhookDelivery", 90, "created_at", {"status__in": ("DELIVERED", "FAILED")}),
+    Purged("partners.WebhookDelivery", HELD_DAYS, "created_at", {"status": "HELD"}),
+    Purged("partners.EndpointMail", 90, "created_at", {"status__in": ("SENT", "FAILED")}),
     Purged("sessions.Session", 0, "expire_date"),
     Purged("brokers.LoginAttempt", 30, "expires_at"),
     Purged("brokers.FeedLogin", 30, "expires_at"),

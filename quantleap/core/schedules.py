@@ -30,6 +30,7 @@ from quantleap.core.errors import DomainError, InvalidTransition, Unavailable
 STOPPED_MEANS: Final[Mapping[str, str]] = {
     "relay-outbox": "no event leaves: partners hear of nothing.",
     "deliver-webhooks": "no webhook is sent: partners hear of nothing.",
+    "send-endpoint-mails": "nobody is written to when a webhook endpoint is disabled.",
     "execution-tick": "no run is armed: what has not been armed yet does not trade.",
     "expire-broker-sessions": "logins of yesterday look good this morning.",
     "watch-feeds": "nobody notices a feed that gives no prices.",

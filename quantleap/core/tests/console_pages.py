@@ -35,7 +35,7 @@ from execution.tests.consoleday import Day
 from marketplace.models import Strategy, Template
 from marketplace.services import close_to_new, withdraw
 from marketplace.tests.factories import load_test_contracts, make_short_straddle, make_template
-from partners.models import Partner, PartnerKey, WebhookDelivery, WebhookEndpoint
+from partners.models import EndpointMail, Partner, PartnerKey, WebhookDelivery, WebhookEndpoint
 from partners.services import issue_key
 from partners.webhooks.services import create_endpoint
 from quantleap.core import clock
@@ -132,6 +132,15 @@ def _partners(world: World, now: dt.datetime) -> None:
             body=json.dumps({"type": "execution.failed", "data": {"reason": WORDY}}),
             status="FAILED",
             attempts=10,
+        )
+        EndpointMail.objects.create(
+            partner_id=partner.pk,
+            endpoint=endpoint,
+            event_id="evt_6kXJ2m",
+            recipient="tech@partner.example",
+            subject="Webhook endpoint is disabled",
+            body=WORDY,
+            next_attempt_at=now,
         )
     issued = issue_key(
         partner_id=partner.pk, environment="test", permissions=[], actor=SYSTEM, now=now

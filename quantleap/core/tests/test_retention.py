@@ -36,7 +36,8 @@ def test_no_table_grew_without_a_word_of_how_it_ends() -> None:
 
 def test_each_table_is_named_once() -> None:
     groups = [retention.SHORT_LIVED, retention.KEPT, retention.STANDING]
-    total = len(retention.PURGED) + sum(len(group) for group in groups)
+    purged = {rule.label for rule in retention.PURGED}  # one that is purged may have several rules
+    total = len(purged) + sum(len(group) for group in groups)
     assert total == len(named())
 
 

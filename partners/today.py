@@ -1,0 +1,78 @@
+"""What the console's first page says of webhook endpoints: nothing, while all of them get through.
+
+A partner that hears nothing misses stops and failures of its customers, so a disabled endpoint
+needs a person until somebody enables it again.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Final
+
+from django.db.models import Q
+from django.http import HttpRequest
+
+from partners.models import Partner, WebhookEndpoint
+from quantleap.core import clock
+from quantleap.core.console import Alarm, Cell, Panel, page_of
+
+#: A receiver that is down for an hour is the partner's own business.
+_FAILING: Final = dt.timedelta(days=1)
+_SHOWN: Final = 20
+
+
+def today(request: HttpRequest, now: dt.datetime) -> Sequence[Alarm | Panel]:
+    """An alarm for each endpoint that we disabled or that has failed for a day (2 queries).
+
+    For whoever may look at endpoints. One that staff disabled while it got through is shown and
+    alarms nobody.
+    """
+    if not request.user.has_perm("partners.view_webhookendpoint"):
+        return ()
+    disabled = Q(status=WebhookEndpoint.Status.DISABLED)
+    found = list(
+        WebhookEndpoint.objects.filter(disabled | Q(failing_since__lt=now - _FAILING)).order_by(
+            "-id"
+        )[:_SHOWN]
+    )
+    if not found:
+        return ()
+    slugs = dict(
+        Partner.objects.filter(pk__in={one.partner_id for one in found}).values_list("pk", "slug")
+    )
+    rows = tuple(
+        (
+            Cell(one.url, page_of(one)),
+            Cell(f"{slugs.get(one.partner_id or 0, '')} {one.environment}"),
+            Cell(_standing(one)),
+        )
+        for one in found
+    )
+    alarms = [_alarm(one, slugs.get(one.partner_id or 0, "")) for one in found if one.failed_tries]
+    return (*alarms, Panel("Webhook endpoints", ("Endpoint", "Partner", "Standing"), rows))
+
+
+def _standing(endpoint: WebhookEndpoint) -> str:
+    if endpoint.status == WebhookEndpoint.Status.DISABLED:
+        since = f" since {_moment(endpoint.disabled_at)}" if endpoint.disabled_at else ""
+        return f"Disabled{since}: {endpoint.disabled_reason or 'no reason given'}"
+    return f"{endpoint.failed_tries} tries failed since {_moment(endpoint.failing_since)}"
+
+
+def _alarm(endpoint: WebhookEndpoint, slug: str) -> Alarm:
+    disabled = endpoint.status == WebhookEndpoint.Status.DISABLED
+    what = f"Webhook endpoint of {slug} ({endpoint.environment}) "
+    return Alarm(
+        what + ("is disabled" if disabled else "fails"),
+        _standing(endpoint),
+        page_of(endpoint),
+        "Open",
+    )
+
+
+def _moment(at: dt.datetime | None) -> str:
+    if at is None:
+        return "an unknown time"
+    local = clock.to_ist(at)
+    return f"{local.day} {local:%b, %H:%M} IST"

@@ -150,6 +150,7 @@ def _tell(invoice: Invoice, now: dt.datetime) -> None:
         | {name: json_number(getattr(invoice, name)) for name in amounts}
         | {name: getattr(invoice, name).isoformat() for name in dates}
         | {"needs_review": invoice.needs_review},
+        about=invoice.public_id,
         partner_id=invoice.partner_id,
         environment=invoice.environment,
         now=now,

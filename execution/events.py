@@ -50,6 +50,7 @@ def of_ending(execution: Execution, now: dt.datetime) -> OutboxEvent:
     """An execution was ended by a person after its session; run and subscription are read."""
     return OutboxEvent(
         type="execution.completed",
+        object_id=execution.public_id,
         payload={
             "subscription_id": execution.subscription.public_id,
             "user_email": execution.subscription.customer.email,
@@ -102,6 +103,7 @@ def _event(
         }
     return OutboxEvent(
         type=kind,
+        object_id=execution.public_id,
         payload=data,
         partner_id=execution.partner_id,
         environment=execution.environment,
@@ -122,6 +124,7 @@ def _rejected(execution: LiveExecution, intent: LiveIntent, now: dt.datetime) ->
     }
     return OutboxEvent(
         type="order.rejected",
+        object_id=execution.public_id,
         payload=data,
         partner_id=execution.partner_id,
         environment=execution.environment,

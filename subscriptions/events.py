@@ -47,6 +47,7 @@ def tell(
     outbox.emit(
         what,
         payload(subscription) | data,
+        about=subscription.public_id,
         partner_id=subscription.partner_id,
         environment=subscription.environment,
         now=now,
@@ -79,6 +80,7 @@ def tell_many(
         [
             OutboxEvent(
                 type=what,
+                object_id=one.public_id,
                 payload=payload(one),
                 partner_id=one.partner_id,
                 environment=one.environment,

@@ -59,6 +59,7 @@ def _events(kind: str, accounts: Iterable[BrokerAccount], now: dt.datetime) -> l
     return [
         OutboxEvent(
             type=kind,
+            object_id=f"{account.broker}:{account.client_id}",
             partner_id=account.partner_id,
             environment=account.environment,
             dedupe_key=f"{kind}:{account.pk}:{_stamp(account.token_expires_at)}",

@@ -203,6 +203,7 @@ def _tell(template: Template, what: str, actor: Actor, now: dt.datetime, **data:
     outbox.emit(
         what,
         {"template_id": template.public_id, "name": template.name, **data},
+        about=template.public_id,
         partner_id=None,
         environment=template.environment,
         now=now,

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from partners.models import Partner
 from partners.webhooks.services import CreatedEndpoint, create_endpoint
@@ -99,6 +99,7 @@ def tell(
     payload: dict[str, Any] | None = None,
     environment: str = "live",
     times: int = 1,
+    about: str = "",
 ) -> None:
     """Write events and let the relay turn them into deliveries."""
     with transaction.atomic():
@@ -106,8 +107,19 @@ def tell(
             outbox.emit(
                 type,
                 payload or {"number": number},
+                about=about or f"sub_{number}",
                 partner_id=partner.pk if partner else None,
                 environment=environment,
                 now=clock.now(),
             )
     outbox.relay(now=clock.now(), batch=5000)
+
+
+def somebody_waits() -> bool:
+    """Whether some transaction in the database waits for another one's lock."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks AS held JOIN pg_stat_activity AS who USING (pid) "
+            "WHERE NOT held.granted AND who.datname = current_database()"
+        )
+        return bool(cursor.fetchone()[0])

@@ -17,7 +17,7 @@ from django.test import Client
 
 from partners.models import EndpointMail, Partner, WebhookDelivery, WebhookEndpoint
 from partners.tests.factories import make_partner
-from partners.tests.sink import Sink, endpoint_of, running_sink, tell
+from partners.tests.sink import Sink, endpoint_of, running_sink, somebody_waits, tell
 from partners.webhooks import health, mailing
 from partners.webhooks.delivery import RETRY_AFTER, deliver_due
 from partners.webhooks.fanout import fan_out
@@ -220,7 +220,9 @@ def test_disabled_while_its_events_are_written_nothing_stays_waiting(
     """Two real transactions: the relay read ENABLED, and the endpoint is disabled meanwhile."""
     endpoint = endpoint_of(partner, sink).endpoint
     with transaction.atomic():
-        outbox.emit("subscription.created", {"n": 1}, partner_id=partner.pk, now=clock.now())
+        outbox.emit(
+            "subscription.created", {"n": 1}, about="sub_1", partner_id=partner.pk, now=clock.now()
+        )
     written, go_on = threading.Event(), threading.Event()
 
     def relay() -> None:
@@ -242,22 +244,13 @@ def test_disabled_while_its_events_are_written_nothing_stays_waiting(
     first.start()
     assert written.wait(10)
     second.start()
-    while not _somebody_waits():
+    while not somebody_waits():
         assert second.is_alive(), "it did not wait for the rows that are being written"
     go_on.set()
     first.join()
     second.join()
     (row,) = WebhookDelivery.objects.filter(type="subscription.created")
     assert row.status == Status.HELD
-
-
-def _somebody_waits() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_locks AS held JOIN pg_stat_activity AS who USING (pid) "
-            "WHERE NOT held.granted AND who.datname = current_database()"
-        )
-        return bool(cursor.fetchone()[0])
 
 
 # -- who is told -----------------------------------------------------------------------------------

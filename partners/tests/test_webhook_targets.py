@@ -357,14 +357,14 @@ json_values = st.recursive(
 
 @given(st.sampled_from(sorted(EVENT_TYPES)), st.dictionaries(st.text(max_size=100), json_values))
 def test_every_body_fits_and_says_its_type(type: str, data: dict[str, Any]) -> None:
-    body = build_body(type, data, clock.now())
+    body = build_body(type, data, clock.now(), about="sub_1", sequence=7)
     assert len(body.encode()) <= MAX_BODY_BYTES
     assert json.loads(body)["type"] == type
 
 
 def test_a_large_body_is_shortened_and_says_so() -> None:
     data = {"error": "x" * 30_000, "subscription_id": "sub_1", "broker_response": {"code": "A"}}
-    body = json.loads(build_body("execution.failed", data, clock.now()))
+    body = json.loads(build_body("execution.failed", data, clock.now(), about="exe_1", sequence=7))
     assert body["truncated"] is True
     assert body["data"]["subscription_id"] == "sub_1"
     assert body["broker_response"] == {"code": "A"}

@@ -111,7 +111,9 @@ def test_fanning_out_twice_makes_no_second_delivery_and_costs_two_queries(
 def test_a_rolled_back_change_tells_nothing(partner: Partner, sink: Sink) -> None:
     endpoint_of(partner, sink)
     with transaction.atomic():
-        outbox.emit("subscription.created", {}, partner_id=partner.pk, now=clock.now())
+        outbox.emit(
+            "subscription.created", {}, about="sub_1", partner_id=partner.pk, now=clock.now()
+        )
         transaction.set_rollback(True)
     assert outbox.relay(now=clock.now()) == 0
 

@@ -53,20 +53,32 @@ EVENT_TYPES: Final[Mapping[str, Extra]] = {
 }
 
 
-def build_body(type: str, data: Mapping[str, Any], at: dt.datetime) -> str:
+def build_body(
+    type: str, data: Mapping[str, Any], at: dt.datetime, *, about: str, sequence: int
+) -> str:
     """The JSON body of an event, below 20 kB; ``at`` is when it happened (UTC).
+
+    ``sequence`` orders the events of the object with the id ``about``. ``timestamp`` is what the
+    Standard Webhooks call ``occurred_at``; both are there, because each is asked for by its name.
 
     What does not fit is shortened (long texts and lists first, then everything nested is left
     out) and ``"truncated": true`` says so: a body too large would never arrive at all.
     """
+    told = {
+        "type": type,
+        "timestamp": timestamp(at),
+        "occurred_at": timestamp(at),
+        "object_id": about,
+        "sequence": sequence,
+    }
     for shorten in (_as_is, _shortened, _flat):
         kept = shorten(data)
-        head = {"type": type, "timestamp": timestamp(at), "data": kept}
+        head = {**told, "data": kept}
         extra = {} if kept is data else {"truncated": True}
         body = _dump({**EVENT_TYPES[type](kept), **head, **extra})
         if len(body.encode()) <= MAX_BODY_BYTES:
             return body
-    return _dump({"type": type, "timestamp": timestamp(at), "data": {}, "truncated": True})
+    return _dump({**told, "data": {}, "truncated": True})
 
 
 def timestamp(at: dt.datetime) -> str:

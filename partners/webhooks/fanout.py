@@ -39,7 +39,13 @@ def fan_out(events: Sequence[OutboxEvent], now: dt.datetime) -> None:
         ]
         if not wanting:
             continue
-        body = build_body(event.type, event.payload, event.created_at)
+        body = build_body(
+            event.type,
+            event.payload,
+            event.created_at,
+            about=event.object_id,
+            sequence=event.sequence,
+        )
         deliveries += [new_delivery(endpoint, event, body, now) for endpoint in wanting]
     insert_missing(deliveries, unique=("partner_id", "environment", "endpoint", "event_id"))
 

@@ -136,6 +136,7 @@ def disable_endpoint(*, endpoint_id: int, reason: str, actor: Actor, now: dt.dat
                 "reason": endpoint.disabled_reason,
                 "disabled_at": timestamp(now),
             },
+            about=endpoint.public_id,
             partner_id=endpoint.partner_id,
             environment=endpoint.environment,
             now=now,

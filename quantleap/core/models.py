@@ -82,6 +82,14 @@ class OutboxEvent(TenantOwned):
 
     event_id = models.CharField(max_length=40, unique=True, default=new_event_id)
     type = models.CharField(max_length=60)
+    object_id = models.CharField(
+        max_length=80, blank=True, help_text="Public id of what it tells of."
+    )
+    sequence = models.BigIntegerField(
+        default=0,
+        editable=False,
+        help_text="Grows with every event of one object; the database gives it.",
+    )
     payload = models.JSONField(default=dict)
     created_at = models.DateTimeField(default=clock.now)
     published_at = models.DateTimeField(null=True, blank=True)
@@ -112,6 +120,20 @@ class OutboxEvent(TenantOwned):
 
     def __str__(self) -> str:
         return f"{self.type} {self.event_id}"
+
+
+class EventSequence(models.Model):
+    """The newest number that an event of one object was given (trigger core_number_event).
+
+    The row is locked until the transaction that drew from it ends. So the events of an object have
+    their numbers in the order in which its transactions became true, whatever locks these take.
+    """
+
+    object_id = models.CharField(max_length=80, primary_key=True)
+    last = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.object_id}: {self.last}"
 
 
 class IdempotencyRecord(TenantOwned):

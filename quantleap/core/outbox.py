@@ -43,16 +43,22 @@ def emit(
     type: str,  # the envelope's own word (api.md section 9)
     payload: Mapping[str, Any],
     *,
+    about: str,
     partner_id: int | None,
     environment: str = Environment.LIVE,
     dedupe_key: str | None = None,
     now: dt.datetime,
 ) -> None:
-    """Write one event in the current transaction. A repeated ``dedupe_key`` writes nothing."""
+    """Write one event in the current transaction. A repeated ``dedupe_key`` writes nothing.
+
+    ``about`` is the public id of the object that it tells of: the events of one object are numbered
+    by the database, and whoever comes second waits for the first's transaction.
+    """
     emit_many(
         [
             OutboxEvent(
                 type=type,
+                object_id=about,
                 payload=dict(payload),
                 partner_id=partner_id,
                 environment=environment,
@@ -64,11 +70,16 @@ def emit(
 
 
 def emit_many(events: Sequence[OutboxEvent]) -> None:
-    """Write events in the current transaction; those whose dedupe key is known are left out."""
+    """Write events in the current transaction; those whose dedupe key is known are left out.
+
+    Object by object, each in the given order: two transactions that tell of the same objects must
+    not wait for each other's numbers.
+    """
     if not transaction.get_connection().in_atomic_block:
         raise NotInTransaction
+    in_order: list[OutboxEvent] = sorted(events, key=lambda event: event.object_id)
     insert_missing(
-        events,
+        in_order,
         unique=("partner_id", "environment", "dedupe_key"),
         where="dedupe_key IS NOT NULL",
     )

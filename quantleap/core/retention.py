@@ -63,6 +63,7 @@ SHORT_LIVED: Final = frozenset(
 KEPT: Final = frozenset(
     {
         "core.AuditEntry",
+        "core.EventSequence",  # a number that began anew would be an old one
         "execution.Run",
         "execution.RunDecision",
         "execution.LegWatch",

@@ -218,6 +218,8 @@ def _write(rows: list[Commission], what: str, slugs: Mapping[int, str], now: dt.
         outbox.emit(
             what,
             _payload(row, slugs),
+            # what is taken back of an accrual comes after it
+            about=row.accrual.public_id if row.accrual else row.public_id,
             partner_id=row.partner_id,
             environment=row.environment,
             dedupe_key=f"{what}:{row.public_id}",

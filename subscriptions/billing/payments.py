@@ -288,6 +288,7 @@ def tell_paid(invoice: Invoice, now: dt.datetime) -> None:
     outbox.emit(
         PAID,
         invoice_data(invoice) | {"paid": json_number(invoice.paid)},
+        about=invoice.public_id,
         partner_id=invoice.partner_id,
         environment=invoice.environment,
         dedupe_key=f"{PAID}:{invoice.public_id}",

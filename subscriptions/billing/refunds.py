@@ -373,6 +373,7 @@ def _tell(
     outbox.emit(
         ISSUED,
         _event(invoice, note, back),
+        about=invoice.public_id,
         partner_id=invoice.partner_id,
         environment=invoice.environment,
         dedupe_key=f"{ISSUED}:{note.number}",

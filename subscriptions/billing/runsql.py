@@ -184,8 +184,9 @@ SELECT new.transaction_id, side.account_id, side.amount
 
 # One event per invoice without a key of its own: the invoice's is in the same transaction.
 EVENTS: Final = """
-INSERT INTO core_outboxevent (event_id, type, payload, partner_id, environment, created_at)
-SELECT new.event, 'invoice.issued',
+INSERT INTO core_outboxevent
+       (event_id, type, object_id, sequence, payload, partner_id, environment, created_at)
+SELECT new.event, 'invoice.issued', new.invoice, 0,
        jsonb_build_object(
            'invoice_id', new.invoice,
            'number', %(prefix)s || lpad((%(first)s - 1 + new.place)::text, 8, '0'),

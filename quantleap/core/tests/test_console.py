@@ -97,7 +97,7 @@ def test_history_is_read_only_and_in_indian_time(staff: Client) -> None:
     assert staff.post(delete, {"post": "yes"}).status_code == 403
     assert AuditEntry.objects.get().action == "test.done"
     OutboxEvent.objects.create(
-        type="test.done", created_at=dt.datetime(2026, 8, 4, 3, 50, tzinfo=UTC)
+        type="test.done", object_id="thing_1", created_at=dt.datetime(2026, 8, 4, 3, 50, tzinfo=UTC)
     )
     page = staff.get(reverse("admin:core_outboxevent_changelist")).content.decode()
     assert "4 Aug 2026, 09:20:00" in page

@@ -81,7 +81,9 @@ def test_a_repeated_dedupe_key_writes_nothing() -> None:
 
 
 def emit_one(dedupe_key: str) -> None:
-    outbox.emit("invoice.issued", {}, partner_id=None, dedupe_key=dedupe_key, now=clock.now())
+    outbox.emit(
+        "invoice.issued", {}, about="inv_1", partner_id=None, dedupe_key=dedupe_key, now=clock.now()
+    )
 
 
 def test_no_insert_ignores_conflicts_that_it_does_not_name() -> None:

@@ -30,7 +30,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def emit(type: str = "thing.done", key: str | None = None) -> None:
     with transaction.atomic():
-        outbox.emit(type, {"a": 1}, partner_id=1, dedupe_key=key, now=clock.now())
+        outbox.emit(type, {"a": 1}, about="thing", partner_id=1, dedupe_key=key, now=clock.now())
 
 
 @pytest.mark.django_db(transaction=True)
@@ -39,15 +39,31 @@ class TestOutbox:
 
     def test_outside_a_transaction_nothing_can_be_told(self) -> None:
         with pytest.raises(outbox.NotInTransaction):
-            outbox.emit("thing.done", {}, partner_id=1, now=clock.now())
+            outbox.emit("thing.done", {}, about="thing", partner_id=1, now=clock.now())
 
     def test_a_dedupe_key_is_one_event_per_tenant(self, told: list[str]) -> None:
         for _ in range(3):
             emit(key="run-1")
         with transaction.atomic():
-            outbox.emit("thing.done", {}, partner_id=2, dedupe_key="run-1", now=clock.now())
-            outbox.emit("thing.done", {}, partner_id=None, dedupe_key="run-1", now=clock.now())
-            outbox.emit("thing.done", {}, partner_id=None, dedupe_key="run-1", now=clock.now())
+            outbox.emit(
+                "thing.done", {}, about="thing", partner_id=2, dedupe_key="run-1", now=clock.now()
+            )
+            outbox.emit(
+                "thing.done",
+                {},
+                about="thing",
+                partner_id=None,
+                dedupe_key="run-1",
+                now=clock.now(),
+            )
+            outbox.emit(
+                "thing.done",
+                {},
+                about="thing",
+                partner_id=None,
+                dedupe_key="run-1",
+                now=clock.now(),
+            )
         assert outbox.relay(now=clock.now()) == 3
 
     def test_told_once_and_in_order(self, told: list[str]) -> None:

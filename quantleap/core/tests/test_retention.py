@@ -46,7 +46,7 @@ def days_ago(days: float) -> dt.datetime:
 
 
 def event(**fields: Any) -> OutboxEvent:
-    return OutboxEvent.objects.create(type="x", created_at=days_ago(200), **fields)
+    return OutboxEvent.objects.create(type="x", object_id="x", created_at=days_ago(200), **fields)
 
 
 @pytest.mark.django_db

@@ -31,6 +31,7 @@ from subscriptions.models import Allocation
 #: Tables that belong to no partner, and why.
 NOBODYS_TABLES = {
     "core.StaffUser": "our own people",
+    "core.EventSequence": "a counter of an object, whose random id says whose it is",
     "marketplace.Underlying": "the exchange's",
     "marketplace.Contract": "the exchange's",
     "marketplace.LotSize": "the exchange's",

@@ -52,6 +52,9 @@ class BrokerAccount(TenantOwned):
     removal_requested_at = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="EXIT_NOW: erased after the last exit."
     )
+    held = models.BooleanField(
+        default=False, editable=False, help_text="Somebody's hold keeps it from entering."
+    )
     created_at = models.DateTimeField(default=clock.now, editable=False)
     updated_at = models.DateTimeField(default=clock.now, editable=False)
 

@@ -6,6 +6,7 @@ import datetime as dt
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from django.db.models import QuerySet
 
@@ -22,6 +23,8 @@ from quantleap.core.identifiers import ascii_lower, ascii_upper
 from quantleap.core.largelists import first_keys
 
 _CLIENT_ID = re.compile(CLIENT_ID_PATTERN)
+#: Why an account is not ready: somebody holds it.
+HELD: Final = "held"
 
 
 def clean_client_id(client_id: str) -> str:
@@ -127,6 +130,8 @@ def readiness(account: BrokerAccount, now: dt.datetime) -> Readiness:
         return Readiness(False, "removal_requested")
     if account.status != BrokerAccount.Status.ENABLED:
         return Readiness(False, account.status)
+    if account.held:
+        return Readiness(False, HELD)
     if not vault.is_readable(account):
         return Readiness(False, "credentials_unreadable")
     if not account.access_token:

@@ -23,10 +23,17 @@ class Gate:
         return services.withdraw_armed(subscription_ids, reason=reason, now=now)
 
     def request_exit(
-        self, subscription_ids: Collection[int], *, reason: str, now: dt.datetime
+        self,
+        subscription_ids: Collection[int],
+        *,
+        reason: str,
+        now: dt.datetime,
+        account_id: int | None = None,
     ) -> int:
         """See :func:`execution.services.request_exit`."""
-        return services.request_exit(subscription_ids, reason=reason, now=now)
+        return services.request_exit(
+            subscription_ids, reason=reason, now=now, account_id=account_id
+        )
 
 
 class ActivityView:

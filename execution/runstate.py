@@ -28,6 +28,7 @@ WAYS_OUT: Final[Mapping[str, tuple[str, str]]] = {
     "SESSION_EXPIRED": ("admin:brokers_brokeraccount_changelist", "Broker accounts"),
     "NO_CREDENTIALS": ("admin:brokers_brokeraccount_changelist", "Broker accounts"),
     "ACCOUNT_DISABLED": ("admin:brokers_brokeraccount_changelist", "Broker accounts"),
+    "ACCOUNT_HELD": ("admin:subscriptions_hold_changelist", "Holds"),
     "KILL_SWITCH": ("admin:execution_killswitch_changelist", "Kill switch"),
     "GRACE_OVER": ("admin:execution_executornode_changelist", "Executors"),
 }

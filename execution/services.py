@@ -40,16 +40,26 @@ def withdraw_armed(subscription_ids: Collection[int], *, reason: str, now: dt.da
     ).exists()
 
 
-def request_exit(subscription_ids: Collection[int], *, reason: str, now: dt.datetime) -> int:
+def request_exit(
+    subscription_ids: Collection[int],
+    *,
+    reason: str,
+    now: dt.datetime,
+    account_id: int | None = None,
+) -> int:
     """Ask for the exit of everything these subscriptions hold; the executor does it at once.
 
-    Idempotent: the first request stands. Returns how many executions it reaches.
+    With ``account_id`` only of what they hold there. Idempotent: the first request stands. Returns
+    how many executions it reaches.
     """
-    asked: int = Execution.objects.filter(
+    held = Execution.objects.filter(
         subscription_id__in=list(subscription_ids),
         status__in=WORKING,
         exit_requested_at__isnull=True,
-    ).update(exit_requested_at=now, exit_reason=reason[:20] or "EXIT_REQUESTED")
+    )
+    if account_id is not None:
+        held = held.filter(account_id=account_id)
+    asked: int = held.update(exit_requested_at=now, exit_reason=reason[:20] or "EXIT_REQUESTED")
     return asked
 
 

@@ -15,6 +15,7 @@ CAUSES: Final[Mapping[str, str]] = {
     "SESSION_EXPIRED": "The broker account was not logged in today.",
     "NO_CREDENTIALS": "The broker account has no API credentials.",
     "ACCOUNT_DISABLED": "The broker account is disabled.",
+    "ACCOUNT_HELD": "The broker account is held and enters nothing until the hold is lifted.",
     "BROKER_NOT_ENABLED": "Live trading is not enabled for this broker.",
     "IP_NOT_REGISTERED": "The broker does not accept orders from our address for this account.",
     "SEGMENT": "The account is not enabled for the F&O segment.",

@@ -47,5 +47,20 @@ class VersionChanged(DomainError):
     error = "Version changed"
 
 
+class SubscriptionHeld(DomainError):
+    """409: a hold keeps the customer, their partner or their account from new subscriptions.
+
+    ``hold_reason`` says whose it is, ``hold_scope`` what it is about.
+    """
+
+    status = 409
+    code = "held"
+    error = "Held"
+
+
+class HoldRefused(InvalidTransition):
+    """409: this hold is not lifted by this caller (``holder``)."""
+
+
 class TransitionRefused(InvalidTransition):
     """409: not from this status, or not by this caller (``status``, ``status_reason``)."""

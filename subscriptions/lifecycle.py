@@ -1,12 +1,13 @@
 """ACTIVE <-> PAUSED, either -> CANCELLED for good. Pure (api.md section 7, lifecycle).
 
-The table has one reader: :func:`sources` says from where a call may move a subscription, and the
-service makes exactly that the WHERE clause of its UPDATE. :func:`verdict` says why it did not.
+A subscription is PAUSED while anybody holds it, and trades when the last hold is lifted. Holds are
+rows of their own, so that a second one is not lost in the first: seen was a compliance hold over a
+customer's own pause, and the customer resumed and traded.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Final
 
@@ -16,31 +17,30 @@ CANCELLED: Final = "CANCELLED"
 
 USER: Final = "USER"
 PARTNER: Final = "PARTNER"
-ADMIN: Final = "ADMIN"
 PAYMENT_FAILED: Final = "PAYMENT_FAILED"
+ADMIN: Final = "ADMIN"
 TEMPLATE_WITHDRAWN: Final = "TEMPLATE_WITHDRAWN"
 
-REASONS: Final = (USER, PARTNER, ADMIN, PAYMENT_FAILED, TEMPLATE_WITHDRAWN)
+#: Who may hold, the weakest first. The strongest of several is the one that is shown.
+HOLDERS: Final = (USER, PARTNER, PAYMENT_FAILED, ADMIN)
+#: Whose holds outlive a cancellation: who was held cannot come back by subscribing anew.
+LASTING: Final = frozenset({PAYMENT_FAILED, ADMIN})
+REASONS: Final = (*HOLDERS, TEMPLATE_WITHDRAWN)
+
+_BY_WHOM: Final = {
+    USER: "the customer",
+    PARTNER: "the partner",
+    PAYMENT_FAILED: "a failed payment",
+    ADMIN: "staff",
+}
 
 
 class Action(StrEnum):
-    """What one may ask of a subscription; the value is what it will have become."""
+    """What one may ask of a subscription."""
 
-    PAUSE = PAUSED
-    RESUME = ACTIVE
-    CANCEL = CANCELLED
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A status to leave. ``reasons`` limits it to pauses of those; None means any."""
-
-    status: str
-    reasons: frozenset[str] | None = None
-
-    def matches(self, status: str, status_reason: str) -> bool:
-        """Whether a subscription in this status, for this reason, may be moved from here."""
-        return status == self.status and (self.reasons is None or status_reason in self.reasons)
+    PAUSE = "PAUSE"
+    RESUME = "RESUME"
+    CANCEL = "CANCEL"
 
 
 class Verdict(StrEnum):
@@ -51,51 +51,51 @@ class Verdict(StrEnum):
     REFUSE = "REFUSE"
 
 
-def liftable(who: str, *, explained: bool) -> frozenset[str]:
-    """Whose pauses ``who`` may lift; ``explained`` says whether a reason was given in words.
+def strongest(holders: Collection[str]) -> str:
+    """Whose hold is shown as the reason; '' when nobody holds."""
+    return max(holders, key=HOLDERS.index, default="")
 
-    Everybody lifts his own. A customer and his partner lift each other's, but say why. A pause by
-    staff or for a failed payment is lifted only from there.
+
+def liftable(who: str, *, explained: bool) -> frozenset[str]:
+    """Whose holds ``who`` may lift; ``explained`` says whether a reason was given in words.
+
+    Everybody lifts their own. A customer and their partner lift each other's, but say why. A hold
+    by staff or for a failed payment is lifted only from there.
     """
     if explained and who in (USER, PARTNER):
         return frozenset((USER, PARTNER))
     return frozenset((who,))
 
 
-def sources(action: Action, who: str, *, explained: bool) -> tuple[Source, ...]:
-    """From where ``who`` may do this. ``who`` is one of REASONS."""
-    if action is Action.PAUSE:
-        return (Source(ACTIVE),)
-    if action is Action.RESUME:
-        return (Source(PAUSED, liftable(who, explained=explained)),)
-    return (Source(ACTIVE), Source(PAUSED))
-
-
 def verdict(
-    action: Action, who: str, *, explained: bool, status: str, status_reason: str
+    action: Action, who: str, *, explained: bool, cancelled: bool, own: Collection[str], held: bool
 ) -> Verdict:
-    """Change it, leave it (it is there already), or refuse (409)."""
-    if status == action.value:
+    """Change it, leave it (it is there already), or refuse (409).
+
+    ``own`` are the holders of the subscription itself; ``held``: somebody holds it at all, by its
+    customer, partner or broker accounts too. Those are lifted where they were placed.
+    """
+    if action is Action.CANCEL:
+        return Verdict.NOTHING if cancelled else Verdict.CHANGE
+    if cancelled:
+        return Verdict.REFUSE
+    if action is Action.PAUSE:
+        return Verdict.NOTHING if who in own else Verdict.CHANGE
+    if not held:
         return Verdict.NOTHING
-    if any(
-        source.matches(status, status_reason)
-        for source in sources(action, who, explained=explained)
-    ):
-        return Verdict.CHANGE
-    return Verdict.REFUSE
+    return Verdict.CHANGE if liftable(who, explained=explained) & set(own) else Verdict.REFUSE
 
 
-def refusal(action: Action, who: str, *, status: str, status_reason: str) -> str:
-    """Why :func:`verdict` refused, in words for the caller."""
-    if status == CANCELLED:
+def refusal(action: Action, who: str, *, cancelled: bool, reason: str) -> str:
+    """Why :func:`verdict` refused, in words for the caller; ``reason`` is the one that is shown."""
+    if cancelled:
         return "The subscription is cancelled, which is final."
-    if action is Action.RESUME and {who, status_reason} == {USER, PARTNER}:
-        by = "the customer" if status_reason == USER else "the partner"
-        return f"It was paused by {by}: say a reason to resume it."
-    by_whom = {
-        USER: "the customer",
-        PARTNER: "the partner",
-        ADMIN: "staff",
-        PAYMENT_FAILED: "a failed payment",
-    }.get(status_reason, "somebody else")
+    if action is Action.RESUME and {who, reason} == {USER, PARTNER}:
+        return f"It was paused by {_BY_WHOM[reason]}: say a reason to resume it."
+    by_whom = _BY_WHOM.get(reason, "somebody else")
     return f"It was paused by {by_whom} and can be resumed only from there."
+
+
+def still_held(reason: str) -> str:
+    """What is said to somebody who has lifted their hold and not the last one."""
+    return f"Still paused by {_BY_WHOM.get(reason, 'somebody else')}."

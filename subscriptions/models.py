@@ -17,6 +17,7 @@ from subscriptions import limits
 
 new_subscription_id = functools.partial(new_public_id, "sub")
 new_allocation_id = functools.partial(new_public_id, "alloc")
+new_hold_id = functools.partial(new_public_id, "hold")
 
 
 class Subscription(TenantOwned):
@@ -147,6 +148,111 @@ class Allocation(TenantOwned):
             # accounts of active allocations (discovery, account removal)
             models.Index(
                 fields=["account"], condition=Q(status="ACTIVE"), name="allocation_account_idx"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.public_id
+
+
+class Hold(TenantOwned):
+    """Somebody keeps subscriptions from trading until they, or somebody stronger, lift it.
+
+    It holds one subscription, or everything of a customer, a partner or a broker account. A
+    subscription trades when none is left (subscriptions.lifecycle); its status follows in the same
+    transaction.
+    """
+
+    class Scope(models.TextChoices):
+        SUBSCRIPTION = "SUBSCRIPTION", "Subscription"
+        CUSTOMER = "CUSTOMER", "Customer"
+        ACCOUNT = "ACCOUNT", "Broker account"
+        PARTNER = "PARTNER", "Partner"
+
+    class Holder(models.TextChoices):
+        USER = "USER", "Customer"
+        PARTNER = "PARTNER", "Partner"
+        PAYMENT_FAILED = "PAYMENT_FAILED", "Payment failed"
+        ADMIN = "ADMIN", "Staff"
+
+    public_id = models.CharField(max_length=40, unique=True, default=new_hold_id, editable=False)
+    scope = models.CharField(max_length=12, choices=Scope.choices)
+    holder = models.CharField(max_length=14, choices=Holder.choices)
+    subscription = models.ForeignKey(
+        Subscription, on_delete=models.PROTECT, null=True, blank=True, related_name="holds"
+    )
+    customer = models.ForeignKey(
+        Customer, on_delete=models.PROTECT, null=True, blank=True, related_name="holds"
+    )
+    account = models.ForeignKey(
+        BrokerAccount, on_delete=models.PROTECT, null=True, blank=True, related_name="holds"
+    )
+    note = models.CharField(max_length=200, blank=True)
+    placed_at = models.DateTimeField(default=clock.now, editable=False)
+    placed_by = models.CharField(max_length=120, blank=True)
+    lifted_at = models.DateTimeField(null=True, blank=True)
+    lifted_by = models.CharField(max_length=120, blank=True)
+    lift_note = models.CharField(max_length=200, blank=True)
+
+    objects = TenantQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-id",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=[
+                    "partner_id",
+                    "environment",
+                    "scope",
+                    "subscription",
+                    "customer",
+                    "account",
+                    "holder",
+                ],
+                condition=Q(lifted_at__isnull=True),
+                nulls_distinct=False,
+                name="hold_one_open_uniq",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    scope="SUBSCRIPTION",
+                    subscription__isnull=False,
+                    customer__isnull=True,
+                    account__isnull=True,
+                )
+                | Q(
+                    scope="CUSTOMER",
+                    subscription__isnull=True,
+                    customer__isnull=False,
+                    account__isnull=True,
+                )
+                | Q(
+                    scope="ACCOUNT",
+                    subscription__isnull=True,
+                    customer__isnull=True,
+                    account__isnull=False,
+                )
+                | Q(
+                    scope="PARTNER",
+                    subscription__isnull=True,
+                    customer__isnull=True,
+                    account__isnull=True,
+                    partner_id__isnull=False,
+                ),
+                name="hold_has_its_target",
+            ),
+            models.CheckConstraint(
+                condition=Q(lifted_at__isnull=True, lifted_by="", lift_note="")
+                | Q(lifted_at__isnull=False),
+                name="hold_lifted_has_date",
+            ),
+        )
+        indexes = (
+            # what holds a partner's subscriptions now
+            models.Index(
+                fields=["partner_id", "environment", "scope"],
+                condition=Q(lifted_at__isnull=True),
+                name="hold_open_tenant_idx",
             ),
         )
 

@@ -24,9 +24,17 @@ class EntryGate(Protocol):
         ...
 
     def request_exit(
-        self, subscription_ids: Collection[int], *, reason: str, now: dt.datetime
+        self,
+        subscription_ids: Collection[int],
+        *,
+        reason: str,
+        now: dt.datetime,
+        account_id: int | None = None,
     ) -> int:
-        """Ask for the exit of all open positions; idempotent. How many executions it reaches."""
+        """Ask for the exit of all open positions, or of those in one broker account; idempotent.
+
+        How many executions it reaches.
+        """
         ...
 
 
@@ -52,9 +60,14 @@ class _NothingTrades:
         return True
 
     def request_exit(
-        self, subscription_ids: Collection[int], *, reason: str, now: dt.datetime
+        self,
+        subscription_ids: Collection[int],
+        *,
+        reason: str,
+        now: dt.datetime,
+        account_id: int | None = None,
     ) -> int:
-        del subscription_ids, reason, now
+        del subscription_ids, reason, now, account_id
         return 0
 
 

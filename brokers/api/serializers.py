@@ -120,7 +120,8 @@ class AccountRow(serializers.Serializer[Any]):
     not_ready_reason = serializers.CharField(
         allow_null=True,
         help_text=(
-            "disabled, needs_credentials, removal_requested, no_login_today, session_expired, or "
+            "disabled, held, needs_credentials, removal_requested, no_login_today, "
+            "session_expired, or "
             "credentials_unreadable (connect the account again)."
         ),
     )

@@ -176,6 +176,14 @@ def enable_account(*, account: BrokerAccount, actor: Actor, now: dt.datetime) ->
     return _switch(account, Status.DISABLED, Status.ENABLED, "broker_account.enabled", actor, now)
 
 
+def mark_held(*, account_id: int, held: bool, now: dt.datetime) -> None:
+    """Note whether somebody holds an account: it enters nothing, and leaves as ever.
+
+    The customer's own switch and credentials stay as they are. Whoever holds is another room's.
+    """
+    BrokerAccount.objects.filter(pk=account_id).update(held=held, updated_at=now)
+
+
 def _switch(
     account: BrokerAccount, source: str, target: str, action: str, actor: Actor, now: dt.datetime
 ) -> BrokerAccount:

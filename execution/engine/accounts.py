@@ -48,6 +48,7 @@ _PROBLEMS: Final = {
     "needs_credentials": "NO_CREDENTIALS",
     "credentials_unreadable": "NO_CREDENTIALS",
     "disabled": "ACCOUNT_DISABLED",
+    "held": "ACCOUNT_HELD",
     "removed": "REMOVED",
     "removal_requested": "REMOVED",
 }

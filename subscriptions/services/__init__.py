@@ -1,5 +1,6 @@
 """Every change of this room's state has its one front door here."""
 
+from subscriptions.services.holds import HoldResult, lift_hold, place_hold
 from subscriptions.services.subscribing import AccountChoice, copy_shares, subscribe
 from subscriptions.services.transitions import (
     OpenPositions,
@@ -13,12 +14,15 @@ from subscriptions.services.transitions import (
 
 __all__ = [
     "AccountChoice",
+    "HoldResult",
     "OpenPositions",
     "TransitionResult",
     "cancel",
     "cancel_for_withdrawal",
     "copy_shares",
+    "lift_hold",
     "pause",
+    "place_hold",
     "resume",
     "subscribe",
     "unlink_account",

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Final
 
 from django.db import IntegrityError, connection, transaction
+from django.db.models import Q
 
 from brokers.models import BrokerAccount
 from brokers.selectors import clean_broker, clean_client_id
@@ -26,9 +27,16 @@ from quantleap.core.money import CURRENCY, ZERO, grouped, json_number
 from subscriptions import events, limits
 from subscriptions.billing import reports, segments
 from subscriptions.billing.errors import PaymentDue
-from subscriptions.errors import DuplicateSubscription, PriceChanged, VersionChanged
+from subscriptions.errors import (
+    DuplicateSubscription,
+    PriceChanged,
+    SubscriptionHeld,
+    VersionChanged,
+)
 from subscriptions.followers import Sizing, check_sizing, order_limits
-from subscriptions.models import Allocation, ShareLine, Subscription
+from subscriptions.holding import open_holds
+from subscriptions.lifecycle import LASTING
+from subscriptions.models import Allocation, Hold, ShareLine, Subscription
 from subscriptions.selectors import definition_of, open_template
 from subscriptions.shares import DISTRIBUTOR, Share, split_fee
 
@@ -81,7 +89,7 @@ def subscribe(
 
     NotFound for a template that is not offered to this caller; InvalidRequest for a multiplier,
     disclosure or account that does not fit; DuplicateSubscription; PaymentDue; PriceChanged;
-    VersionChanged; ClientIdTaken.
+    VersionChanged; ClientIdTaken; SubscriptionHeld.
     """
     choices = [_cleaned(choice, partner_id) for choice in accounts]
     _refuse_twice(choices)
@@ -112,6 +120,7 @@ def subscribe(
         segments.open_first([subscription])
         for choice in choices:
             _allocate(subscription, choice, actor, now)
+        _refuse_held(subscription)
         adjust_subscriber_count(template_id=template.pk, delta=1)
         first = choices[0]
         events.tell(
@@ -332,6 +341,56 @@ def _refuse_unseen(subscription: Subscription, fee: Decimal | None, version: int
             expected_version=version,
             version=number,
         )
+
+
+def _refuse_held(subscription: Subscription) -> None:
+    """Nobody gets around a hold by subscribing anew: seen was a customer under a compliance hold
+    who cancelled and came back ACTIVE.
+
+    The rows of customer and partner are shared until commit and those of the accounts are locked,
+    so that a hold that is being placed meanwhile either is seen here or finds the subscription.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_SHARE_CUSTOMER, [subscription.customer_id])
+        if subscription.partner_id is not None:
+            cursor.execute(_SHARE_PARTNER, [subscription.partner_id])
+    earlier = Subscription.objects.filter(
+        customer_id=subscription.customer_id, template_id=subscription.template_id
+    )
+    accounts = Allocation.objects.filter(subscription=subscription)
+    hold = (
+        open_holds()
+        .filter(
+            Q(customer_id=subscription.customer_id)
+            | Q(account_id__in=accounts.values("account_id"))
+            | Q(
+                scope=Hold.Scope.PARTNER,
+                partner_id=subscription.partner_id,
+                environment=subscription.environment,
+            )
+            | Q(holder__in=LASTING, subscription_id__in=earlier.values("id"))
+        )
+        .order_by("-id")
+        .first()
+    )
+    if hold is not None:
+        what = _HELD[hold.scope]
+        raise SubscriptionHeld(
+            f"{what} is held by {hold.get_holder_display().lower()}: no new subscription until the "
+            "hold is lifted",
+            hold_reason=hold.holder,
+            hold_scope=hold.scope,
+        )
+
+
+_SHARE_CUSTOMER: Final = "SELECT FROM partners_customer WHERE id = %s FOR SHARE"
+_SHARE_PARTNER: Final = "SELECT FROM partners_partner WHERE id = %s FOR SHARE"
+_HELD: Final = {
+    Hold.Scope.SUBSCRIPTION: "An earlier subscription to this strategy",
+    Hold.Scope.CUSTOMER: "The customer",
+    Hold.Scope.ACCOUNT: "The broker account",
+    Hold.Scope.PARTNER: "The partner",
+}
 
 
 def _live_of(subscription: Subscription) -> str | None:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-import functools
-import operator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from django.db import transaction
-from django.db.models import Q
 
 from marketplace.services import adjust_subscriber_count
 from quantleap.core import audit
@@ -20,20 +17,26 @@ from quantleap.core.errors import NotFound
 from subscriptions import events
 from subscriptions.billing import segments, withdrawals
 from subscriptions.errors import TransitionRefused
-from subscriptions.lifecycle import Action, Source, Verdict, refusal, sources, verdict
-from subscriptions.models import Allocation, Subscription
-from subscriptions.periods import anchor_after_pause
+from subscriptions.holding import open_holds, settle
+from subscriptions.lifecycle import (
+    ACTIVE,
+    CANCELLED,
+    LASTING,
+    PAUSED,
+    Action,
+    Verdict,
+    liftable,
+    refusal,
+    verdict,
+)
+from subscriptions.models import Allocation, Hold, Subscription
 from subscriptions.ports import ENTRY_GATE
+from subscriptions.services.holds import end_holds
 
 NOTE_LENGTH: Final = 200
 # The word that the trading day shows and explains as the reason of such an exit.
 EXIT_REASON: Final = "EXIT_REQUESTED"
 _BATCH: Final = 1000
-_TOLD: Final = {
-    Action.PAUSE: events.PAUSED,
-    Action.RESUME: events.RESUMED,
-    Action.CANCEL: events.CANCELLED,
-}
 
 
 class OpenPositions(StrEnum):
@@ -65,8 +68,9 @@ def pause(
     open_positions: str = OpenPositions.MANAGE,
     note: str = "",
 ) -> TransitionResult:
-    """No new entry until resumed. ``reason`` is a Subscription.Reason, ``note`` free words.
+    """No new entry until resumed. ``reason`` says who holds it, ``note`` is free words.
 
+    Beside somebody else's hold it is one more, and the subscription trades when none is left.
     TransitionRefused (409) for a cancelled one; NotFound.
     """
     return _transition(Action.PAUSE, subscription_id, actor, reason, open_positions, note, now)
@@ -75,7 +79,7 @@ def pause(
 def resume(
     *, subscription_id: int, actor: Actor, reason: str, now: dt.datetime, note: str = ""
 ) -> TransitionResult:
-    """Enter again from the next entry on. Who may lift whose pause: lifecycle.liftable.
+    """Lift what the caller may lift (lifecycle.liftable); enter again when nobody else holds it.
 
     Resumed after the period that was running at the pause, it gets a new anchor (money.md).
     TransitionRefused (409) with ``status_reason``; NotFound.
@@ -119,24 +123,20 @@ def _transition(
         )
         if subscription is None:
             raise NotFound
+        own = list(open_holds().filter(subscription=subscription))
         decided = verdict(
             action,
             who,
             explained=bool(note),
-            status=subscription.status,
-            status_reason=subscription.status_reason,
+            cancelled=subscription.status == CANCELLED,
+            own={hold.holder for hold in own},
+            held=subscription.status == PAUSED,
         )
         if decided is Verdict.REFUSE:
             raise _refused(action, who, subscription)
         affected = False
         if decided is Verdict.CHANGE:
-            _move(action, subscription, who, note, now)
-            if action is not Action.RESUME:
-                segments.stop([subscription.pk], on=ist_date(now))
-            affected = _leave(action, [subscription.pk], now)
-            if action is Action.CANCEL:
-                adjust_subscriber_count(template_id=subscription.template_id, delta=-1)
-            events.tell(_TOLD[action], subscription, actor=actor, now=now)
+            affected = _change(action, subscription, own, who, note, actor, now)
         if open_positions == OpenPositions.EXIT_NOW:
             _exit(subscription, actor, now)
     return TransitionResult(subscription, decided is Verdict.CHANGE, affected)
@@ -144,63 +144,74 @@ def _transition(
 
 def _refused(action: Action, who: str, subscription: Subscription) -> TransitionRefused:
     words = refusal(
-        action, who, status=subscription.status, status_reason=subscription.status_reason
+        action,
+        who,
+        cancelled=subscription.status == CANCELLED,
+        reason=subscription.status_reason,
     )
     return TransitionRefused(
         words, status=subscription.status, status_reason=subscription.status_reason or None
     )
 
 
-def _move(
-    action: Action, subscription: Subscription, who: str, note: str, now: dt.datetime
-) -> None:
-    """One UPDATE whose WHERE clause is the transition table; the values also on the object."""
-    values: dict[str, object] = {
-        "status": action.value,
-        "status_reason": "" if action is Action.RESUME else who,
-        "status_note": note,
-        "status_changed_at": now,
-    }
+def _change(
+    action: Action,
+    subscription: Subscription,
+    own: list[Hold],
+    who: str,
+    note: str,
+    actor: Actor,
+    now: dt.datetime,
+) -> bool:
+    """Write what was decided; ``next_entry_affected``."""
     if action is Action.CANCEL:
-        values["cancelled_at"] = now
-    if action is Action.RESUME:
-        values["anchor"] = _anchor_from(subscription, ist_date(now))
-    moved = (
-        Subscription.objects.filter(pk=subscription.pk)
-        .filter(_where(sources(action, who, explained=bool(note))))
-        .update(**values)
+        end_holds([one for one in own if one.holder not in LASTING], note="", actor=actor, now=now)
+        return _cancel(subscription, who, note, actor, now)
+    if action is Action.PAUSE:
+        Hold.objects.create(
+            scope=Hold.Scope.SUBSCRIPTION,
+            holder=who,
+            partner_id=subscription.partner_id,
+            environment=subscription.environment,
+            subscription=subscription,
+            note=note,
+            placed_at=now,
+            placed_by=f"{actor.kind} {actor.id}".strip(),
+        )
+    else:
+        mine = liftable(who, explained=bool(note))
+        end_holds([one for one in own if one.holder in mine], note=note, actor=actor, now=now)
+    was = subscription.status
+    _, affected = settle([subscription], actor=actor, now=now, tell=False)
+    active = subscription.status == ACTIVE
+    if active:
+        # Why it was resumed stays to be read until it is paused again.
+        Subscription.objects.filter(pk=subscription.pk).update(status_note=note)
+        subscription.status_note = note
+    events.tell(events.RESUMED if active else events.PAUSED, subscription, actor=actor, now=now)
+    return affected and subscription.status != was
+
+
+def _cancel(
+    subscription: Subscription, who: str, note: str, actor: Actor, now: dt.datetime
+) -> bool:
+    subscription.status, subscription.status_reason = Subscription.Status.CANCELLED, who
+    subscription.status_note = note
+    subscription.status_changed_at = subscription.cancelled_at = now
+    subscription.save(
+        update_fields=[
+            "status",
+            "status_reason",
+            "status_note",
+            "status_changed_at",
+            "cancelled_at",
+        ]
     )
-    if moved != 1:  # the row is locked by us: only a wrong table could do this
-        raise RuntimeError(f"{subscription.public_id}: {action.name} moved {moved} rows")
-    for name, value in values.items():
-        setattr(subscription, name, value)
-
-
-def _anchor_from(subscription: Subscription, today: dt.date) -> dt.date:
-    """From when periods are counted after a resumption today (IST); billed ones bill again."""
-    if segments.is_billed(subscription):
-        return segments.resume(subscription, on=today)
-    paused_on = ist_date(subscription.status_changed_at)
-    return anchor_after_pause(subscription.anchor, paused_on, today)
-
-
-def _where(allowed: tuple[Source, ...]) -> Q:
-    return functools.reduce(
-        operator.or_,
-        (
-            Q(status=source.status)
-            if source.reasons is None
-            else Q(status=source.status, status_reason__in=source.reasons)
-            for source in allowed
-        ),
-    )
-
-
-def _leave(action: Action, subscription_ids: list[int], now: dt.datetime) -> bool:
-    """Withdraw what is armed; nothing is armed for who comes back."""
-    if action is Action.RESUME:
-        return True
-    return ENTRY_GATE.get().withdraw_armed(subscription_ids, reason=action.value, now=now)
+    segments.stop([subscription.pk], on=ist_date(now))
+    affected = ENTRY_GATE.get().withdraw_armed([subscription.pk], reason=CANCELLED, now=now)
+    adjust_subscriber_count(template_id=subscription.template_id, delta=-1)
+    events.tell(events.CANCELLED, subscription, actor=actor, now=now)
+    return affected
 
 
 def _exit(subscription: Subscription, actor: Actor, now: dt.datetime) -> None:
@@ -240,9 +251,7 @@ def cancel_for_withdrawal(template_id: int, *, actor: Actor, now: dt.datetime) -
             if not batch:
                 break
             ids = [one.pk for one in batch]
-            Subscription.objects.filter(pk__in=ids).filter(
-                _where(sources(Action.CANCEL, reason, explained=False))
-            ).update(
+            Subscription.objects.filter(pk__in=ids).update(
                 status=Subscription.Status.CANCELLED,
                 status_reason=reason,
                 status_note="",
@@ -253,7 +262,10 @@ def cancel_for_withdrawal(template_id: int, *, actor: Actor, now: dt.datetime) -
             withdrawals.expect(batch, on=ist_date(now), now=now)
             for one in batch:
                 one.status, one.status_reason, one.status_note = "CANCELLED", reason.value, ""
-            ENTRY_GATE.get().withdraw_armed(ids, reason=Action.CANCEL.value, now=now)
+            ENTRY_GATE.get().withdraw_armed(ids, reason=CANCELLED, now=now)
+            Hold.objects.filter(subscription_id__in=ids, lifted_at__isnull=True).exclude(
+                holder__in=LASTING
+            ).update(lifted_at=now, lifted_by=f"{actor.kind} {actor.id}".strip())
             events.tell_many(events.CANCELLED, batch, actor=actor, now=now)
             total += len(batch)
         if total:
@@ -261,8 +273,20 @@ def cancel_for_withdrawal(template_id: int, *, actor: Actor, now: dt.datetime) -
     return total
 
 
-def unlink_account(account_id: int, *, now: dt.datetime) -> None:  # noqa: ARG001  the port's shape
-    """A removed account trades for nobody any more; the subscriptions stay as they are."""
-    Allocation.objects.filter(account_id=account_id, status=Allocation.Status.ACTIVE).update(
-        status=Allocation.Status.REMOVED
-    )
+def unlink_account(account_id: int, *, now: dt.datetime) -> None:
+    """A removed account trades for nobody any more; the subscriptions go on with their others.
+
+    Whose other accounts are all held is paused from now on, and who was paused for this one alone
+    is not any more.
+    """
+    gone = Allocation.objects.filter(account_id=account_id, status=Allocation.Status.ACTIVE)
+    keys = sorted(gone.values_list("subscription_id", flat=True))
+    gone.update(status=Allocation.Status.REMOVED)
+    for start in range(0, len(keys), _BATCH):
+        batch = (
+            Subscription.objects.select_for_update(of=("self",), no_key=True)
+            .select_related("customer", "template")
+            .filter(pk__in=keys[start : start + _BATCH])
+            .order_by("pk")
+        )
+        settle(list(batch), actor=audit.SYSTEM, now=now)

@@ -1,0 +1,221 @@
+"""Holding and letting go: a subscription, or everything of a customer, an account or a partner."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from brokers.models import BrokerAccount
+from brokers.services.accounts import mark_held
+from partners.models import Customer, Partner
+from quantleap.core import audit
+from quantleap.core.audit import Actor
+from quantleap.core.errors import InvalidTransition, NotFound
+from quantleap.core.tenancy import Environment
+from subscriptions.errors import HoldRefused
+from subscriptions.holding import open_holds, settle
+from subscriptions.lifecycle import liftable
+from subscriptions.models import Allocation, Hold, Subscription
+from subscriptions.ports import ENTRY_GATE
+
+NOTE_LENGTH: Final = 200
+_BATCH: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class HoldResult:
+    """``changed`` False: it was there, or lifted, already. ``subscriptions``: how many changed.
+
+    ``next_entry_affected`` False: an entry of one of them was committed already and goes out.
+    """
+
+    hold: Hold
+    changed: bool
+    subscriptions: int = 0
+    next_entry_affected: bool = True
+
+
+def place_hold(
+    *,
+    scope: str,
+    target_id: int,
+    holder: str,
+    note: str,
+    actor: Actor,
+    now: dt.datetime,
+    environment: str = Environment.LIVE,
+    exit_now: bool = False,
+) -> HoldResult:
+    """Keep everything under a target from trading until it is lifted; one for each holder.
+
+    ``scope`` and ``holder`` are words of Hold; ``environment`` says which of a partner's two, the
+    other targets have their own. With ``exit_now`` what is open is exited. NotFound.
+    """
+    with transaction.atomic():
+        hold = _locked_target(scope, target_id, environment)
+        hold.holder, hold.note = holder, note.strip()[:NOTE_LENGTH]
+        hold.placed_at, hold.placed_by = now, f"{actor.kind} {actor.id}".strip()
+        there = _same(hold).first()
+        if there is None:
+            hold.save(force_insert=True)
+            _record("hold.placed", hold, actor)
+            if hold.account_id is not None:
+                mark_held(account_id=hold.account_id, held=True, now=now)
+        changed, affected = _settle_under(there or hold, actor, now)
+        if exit_now:
+            _exit_under(there or hold, actor, now)
+    return HoldResult(there or hold, there is None, changed, affected)
+
+
+def lift_hold(*, hold_id: int, who: str, note: str, actor: Actor, now: dt.datetime) -> HoldResult:
+    """Let go. What nobody else holds trades from its next entry on.
+
+    HoldRefused (409) where ``who`` may not lift it; NotFound.
+    """
+    with transaction.atomic():
+        known = Hold.objects.filter(pk=hold_id).first()
+        if known is None:
+            raise NotFound
+        # The target first, as everywhere: whoever subscribes meanwhile waits for us.
+        _locked_target(known.scope, _target_id(known), known.environment)
+        hold = Hold.objects.select_for_update().get(pk=hold_id)
+        if hold.lifted_at is not None:
+            return HoldResult(hold, False)
+        if hold.holder not in liftable(who, explained=bool(note.strip())):
+            words = f"It was placed by {hold.get_holder_display()} and is lifted only from there."
+            raise HoldRefused(words, holder=hold.holder)
+        end_holds([hold], note=note, actor=actor, now=now)
+        _record("hold.lifted", hold, actor)
+        if hold.account_id is not None:
+            left = open_holds().filter(account_id=hold.account_id).exists()
+            mark_held(account_id=hold.account_id, held=left, now=now)
+        changed, affected = _settle_under(hold, actor, now)
+    return HoldResult(hold, True, changed, affected)
+
+
+def end_holds(holds: list[Hold], *, note: str, actor: Actor, now: dt.datetime) -> None:
+    """Mark open holds as lifted; whoever calls settles what they held."""
+    by = f"{actor.kind} {actor.id}".strip()
+    for hold in holds:
+        hold.lifted_at, hold.lifted_by, hold.lift_note = now, by, note.strip()[:NOTE_LENGTH]
+    Hold.objects.bulk_update(holds, ("lifted_at", "lifted_by", "lift_note"))
+
+
+# -- what a hold is about --------------------------------------------------------------------------
+def _locked_target(scope: str, target_id: int, environment: str) -> Hold:
+    """An unsaved hold of a target whose row is locked until commit. NotFound.
+
+    Without its key: whoever only refers to it does not wait. Whoever subscribes shares the row.
+    """
+    if scope == Hold.Scope.PARTNER:
+        partner = Partner.objects.select_for_update(no_key=True).filter(pk=target_id).first()
+        if partner is None:
+            raise NotFound
+        return Hold(scope=scope, partner_id=partner.pk, environment=environment)
+    models = {
+        Hold.Scope.SUBSCRIPTION: Subscription,
+        Hold.Scope.CUSTOMER: Customer,
+        Hold.Scope.ACCOUNT: BrokerAccount,
+    }
+    model = models.get(Hold.Scope(scope), Subscription)
+    target = model._default_manager.select_for_update(no_key=True).filter(pk=target_id).first()
+    if target is None:
+        raise NotFound
+    return Hold(
+        scope=scope,
+        partner_id=target.partner_id,
+        environment=target.environment,
+        **{Hold.Scope(scope).value.lower(): target},
+    )
+
+
+def _target_id(hold: Hold) -> int:
+    found = hold.subscription_id or hold.customer_id or hold.account_id or hold.partner_id
+    if found is None:  # the database refuses such a row
+        raise InvalidTransition(f"{hold.public_id} holds nothing")
+    return found
+
+
+def _same(hold: Hold) -> QuerySet[Hold]:
+    """Open holds of the same target by the same holder: one at most."""
+    return open_holds().filter(
+        scope=hold.scope,
+        holder=hold.holder,
+        partner_id=hold.partner_id,
+        environment=hold.environment,
+        subscription_id=hold.subscription_id,
+        customer_id=hold.customer_id,
+        account_id=hold.account_id,
+    )
+
+
+def live_under(hold: Hold) -> QuerySet[Subscription]:
+    """Live subscriptions that a hold is about; of an account those that trade on it."""
+    live = Subscription.objects.exclude(status=Subscription.Status.CANCELLED)
+    if hold.subscription_id is not None:
+        return live.filter(pk=hold.subscription_id)
+    if hold.customer_id is not None:
+        return live.filter(customer_id=hold.customer_id)
+    if hold.account_id is not None:
+        trading = Allocation.objects.filter(
+            account_id=hold.account_id, status=Allocation.Status.ACTIVE
+        )
+        return live.filter(pk__in=trading.values("subscription_id"))
+    return live.filter(partner_id=hold.partner_id, environment=hold.environment)
+
+
+def _batches(hold: Hold) -> Iterator[list[Subscription]]:
+    """Locked, with what events tell of them, in one order for everybody."""
+    after = 0
+    while True:
+        batch = list(
+            live_under(hold)
+            .select_for_update(of=("self",), no_key=True)
+            .select_related("customer", "template")
+            .filter(pk__gt=after)
+            .order_by("pk")[:_BATCH]
+        )
+        if not batch:
+            return
+        yield batch
+        after = batch[-1].pk
+
+
+def _settle_under(hold: Hold, actor: Actor, now: dt.datetime) -> tuple[int, bool]:
+    count, affected = 0, True
+    for batch in _batches(hold):
+        changed, reached = settle(batch, actor=actor, now=now)
+        count, affected = count + len(changed), affected and reached
+    return count, affected
+
+
+def _exit_under(hold: Hold, actor: Actor, now: dt.datetime) -> None:
+    for batch in _batches(hold):
+        keys = [one.pk for one in batch]
+        reached = ENTRY_GATE.get().request_exit(
+            keys, reason="EXIT_NOW", now=now, account_id=hold.account_id
+        )
+        if reached:
+            _record("hold.exit_requested", hold, actor, executions=reached)
+
+
+def _record(action: str, hold: Hold, actor: Actor, **data: object) -> None:
+    audit.record(
+        actor=actor,
+        action=action,
+        target_type="hold",
+        target_id=hold.public_id,
+        partner_id=hold.partner_id,
+        environment=hold.environment,
+        data={
+            "scope": hold.scope,
+            "holder": hold.holder,
+            "note": hold.lift_note if hold.lifted_at else hold.note,
+            **data,
+        },
+    )

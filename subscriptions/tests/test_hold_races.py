@@ -1,0 +1,120 @@
+"""Holding while others subscribe and resume, in real transactions."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, connection, connections, transaction
+
+from marketplace.tests.factories import load_reference_data, make_template
+from partners.models import Customer
+from partners.tests.factories import make_customer, make_partner
+from quantleap.core import clock
+from quantleap.core.audit import SYSTEM
+from quantleap.core.tests.parallel import at_once
+from subscriptions import services
+from subscriptions.errors import SubscriptionHeld, TransitionRefused
+from subscriptions.models import Hold, Subscription
+from subscriptions.services import subscribing
+from subscriptions.tests.factories import make_subscription
+
+ROUNDS = 6
+# Not pg_stat_activity: a transaction goes on seeing it as it was at its first look.
+WAITING = "SELECT FROM pg_locks WHERE NOT granted"
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def hold(customer: Customer) -> Any:
+    return services.place_hold(
+        scope="CUSTOMER",
+        target_id=customer.pk,
+        holder="ADMIN",
+        note="compliance hold",
+        actor=SYSTEM,
+        now=clock.now(),
+    )
+
+
+def test_nobody_subscribes_past_a_hold_that_is_being_placed() -> None:
+    """Of eight at once one places the hold and seven subscribe: none trades under it."""
+    load_reference_data()
+    for _ in range(ROUNDS):
+        partner = make_partner()
+        customer = make_customer(partner)
+        templates = [make_template() for _ in range(8)]
+
+        def act(
+            number: int,
+            customer: Any = customer,
+            partner: Any = partner,
+            templates: Any = templates,
+        ) -> None:
+            if number == 3:
+                hold(customer)
+                return
+            with contextlib.suppress(SubscriptionHeld):
+                make_subscription(templates[number], partner, email=customer.email)
+
+        at_once(8, act)
+        assert not Subscription.objects.filter(customer=customer, status="ACTIVE").exists()
+
+
+def placed_beside_a_subscribing(customer: Customer, partner: Any) -> str:
+    """A hold that begins when a new subscription is written and not yet committed: how the
+    subscription's commit ends."""
+    beside = threading.Thread(target=lambda: (hold(customer), connections.close_all()))
+    try:
+        with transaction.atomic():
+            make_subscription(make_template(), partner, email=customer.email)
+            beside.start()
+            while beside.is_alive():
+                with connection.cursor() as cursor:
+                    cursor.execute(WAITING)
+                    if cursor.fetchone() is not None:
+                        break
+    except IntegrityError as error:
+        return str(error).split("\n")[0]
+    finally:
+        beside.join()
+    return "committed"
+
+
+def test_a_hold_waits_for_who_is_subscribing_and_then_holds_them() -> None:
+    load_reference_data()
+    partner = make_partner()
+    customer = make_customer(partner)
+    assert placed_beside_a_subscribing(customer, partner) == "committed"
+    one = Subscription.objects.get()
+    assert (one.status, one.status_reason) == ("PAUSED", "ADMIN")
+
+
+def test_control_who_does_not_share_the_customers_row_is_met_by_the_database(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    load_reference_data()
+    monkeypatch.setattr(subscribing, "_SHARE_CUSTOMER", "SELECT FROM pg_class WHERE %s = 0")
+    partner = make_partner()
+    customer = make_customer(partner)
+    assert "is active and held" in placed_beside_a_subscribing(customer, partner)
+    assert not Subscription.objects.exists()
+
+
+def test_resuming_and_holding_at_the_same_time_never_leaves_it_trading() -> None:
+    load_reference_data()
+    one = make_subscription(make_template(), make_partner())
+
+    def act(number: int) -> None:
+        who = ("USER", "PARTNER", "ADMIN")[number % 3]
+        do = services.pause if number % 2 else services.resume
+        with contextlib.suppress(TransitionRefused):
+            do(subscription_id=one.pk, actor=SYSTEM, reason=who, note="why", now=clock.now())
+
+    for _ in range(ROUNDS):
+        at_once(12, act)
+        one.refresh_from_db()
+        held = Hold.objects.filter(lifted_at=None).exists()
+        assert (one.status == "PAUSED") == held

@@ -1,0 +1,267 @@
+"""Holds are rows of their own: none is lost in another, and nobody gets around one."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+
+from brokers.models import BrokerAccount
+from brokers.selectors import readiness
+from brokers.services.accounts import remove_account
+from marketplace.tests.factories import TEST_NOW, load_reference_data, make_template
+from partners.tests.factories import make_partner
+from quantleap.core.audit import SYSTEM
+from quantleap.core.models import AuditEntry, OutboxEvent
+from subscriptions import services
+from subscriptions.billing.models import BillingSegment
+from subscriptions.errors import HoldRefused, SubscriptionHeld, TransitionRefused
+from subscriptions.models import Hold, Subscription
+from subscriptions.selectors import active_allocations
+from subscriptions.tests.factories import make_subscription
+
+LATER = TEST_NOW + dt.timedelta(hours=1)
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def subscription() -> Subscription:
+    load_reference_data()
+    return make_subscription(make_template(), make_partner(), now=TEST_NOW)
+
+
+def ask(what: str, subscription: Subscription, who: str, note: str = "") -> Any:
+    return getattr(services, what)(
+        subscription_id=subscription.pk, actor=SYSTEM, reason=who, note=note, now=LATER
+    )
+
+
+def hold(scope: str, target_id: int, note: str = "compliance hold", **more: Any) -> Any:
+    return services.place_hold(
+        scope=scope,
+        target_id=target_id,
+        holder="ADMIN",
+        note=note,
+        actor=SYSTEM,
+        now=LATER,
+        **more,
+    )
+
+
+def lift(placed: Hold, who: str = "ADMIN", note: str = "settled") -> Any:
+    return services.lift_hold(hold_id=placed.pk, who=who, note=note, actor=SYSTEM, now=LATER)
+
+
+def again(subscription: Subscription, template: Any = None) -> Subscription:
+    """The same customer subscribes anew, on the same account."""
+    account = BrokerAccount.objects.get()
+    return services.subscribe(
+        partner_id=subscription.partner_id,
+        environment=subscription.environment,
+        template_id=(template or subscription.template).public_id,
+        user_email=subscription.customer.email,
+        accounts=[services.AccountChoice(client_id=account.client_id, broker=account.broker)],
+        actor=SYSTEM,
+        now=LATER,
+    )
+
+
+# -- A1 --------------------------------------------------------------------------------------------
+def test_a_compliance_hold_over_a_customers_pause_was_lost_and_they_resumed_and_traded(
+    subscription: Subscription,
+) -> None:
+    """Seen: customer, staff and a failed payment pause; changed False twice, the reason stays the
+    customer's, the note is lost, and the customer resumes and trades."""
+    assert ask("pause", subscription, "USER").changed
+    assert ask("pause", subscription, "ADMIN", "compliance hold").changed
+    assert ask("pause", subscription, "PAYMENT_FAILED").changed
+    subscription.refresh_from_db()
+    assert (subscription.status_reason, subscription.status_note) == ("ADMIN", "compliance hold")
+    lifted = ask("resume", subscription, "USER")
+    assert (lifted.changed, lifted.subscription.status) == (True, "PAUSED")
+    assert active_allocations(subscription.template_id, "live") == []
+    with pytest.raises(TransitionRefused, match="paused by staff"):
+        ask("resume", subscription, "USER", "please")
+    ask("resume", subscription, "ADMIN")
+    subscription.refresh_from_db()
+    assert (subscription.status, subscription.status_reason) == ("PAUSED", "PAYMENT_FAILED")
+    ask("resume", subscription, "PAYMENT_FAILED")
+    subscription.refresh_from_db()
+    assert subscription.status == "ACTIVE"
+    assert len(active_allocations(subscription.template_id, "live")) == 1
+
+
+def test_who_resumed_while_staff_held_trades_when_staff_let_go(subscription: Subscription) -> None:
+    ask("pause", subscription, "USER")
+    placed = hold("CUSTOMER", subscription.customer_id).hold
+    ask("resume", subscription, "USER")
+    lift(placed)
+    subscription.refresh_from_db()
+    assert subscription.status == "ACTIVE"
+
+
+def test_every_hold_stands_in_the_audit_log_with_who_and_why(subscription: Subscription) -> None:
+    placed = hold("CUSTOMER", subscription.customer_id).hold
+    lift(placed, note="cleared by the desk")
+    entries = AuditEntry.objects.filter(target_id=placed.public_id).order_by("pk")
+    assert [(one.action, one.data["note"]) for one in entries] == [
+        ("hold.placed", "compliance hold"),
+        ("hold.lifted", "cleared by the desk"),
+    ]
+    told = OutboxEvent.objects.filter(
+        type__in=["subscription.paused", "subscription.resumed"]
+    ).order_by("pk")
+    assert [(one.type, one.payload["status_reason"]) for one in told] == [
+        ("subscription.paused", "ADMIN"),
+        ("subscription.resumed", None),
+    ]
+
+
+def test_the_same_hold_twice_is_one_and_a_lifted_one_is_lifted_once(
+    subscription: Subscription,
+) -> None:
+    first = hold("CUSTOMER", subscription.customer_id)
+    second = hold("CUSTOMER", subscription.customer_id, "again")
+    assert (first.changed, first.subscriptions) == (True, 1)
+    assert (second.changed, second.subscriptions, second.hold.pk) == (False, 0, first.hold.pk)
+    assert lift(first.hold).changed
+    assert not lift(first.hold).changed
+
+
+def test_a_weaker_hand_lifts_no_stronger_ones_hold(subscription: Subscription) -> None:
+    placed = hold("SUBSCRIPTION", subscription.pk).hold
+    for who in ("USER", "PARTNER", "PAYMENT_FAILED"):
+        with pytest.raises(HoldRefused):
+            lift(placed, who)
+    subscription.refresh_from_db()
+    assert subscription.status == "PAUSED"
+
+
+# -- A2 --------------------------------------------------------------------------------------------
+def test_who_was_paused_by_staff_cancelled_and_came_back_active(subscription: Subscription) -> None:
+    ask("pause", subscription, "ADMIN", "compliance hold")
+    ask("cancel", subscription, "USER")
+    with pytest.raises(SubscriptionHeld, match="An earlier subscription") as refused:
+        again(subscription)
+    assert refused.value.extra == {"hold_reason": "ADMIN", "hold_scope": "SUBSCRIPTION"}
+    lift(Hold.objects.get())
+    assert again(subscription).status == "ACTIVE"
+
+
+def test_who_paused_and_cancelled_themselves_may_come_back(subscription: Subscription) -> None:
+    ask("pause", subscription, "USER")
+    ask("cancel", subscription, "USER")
+    assert again(subscription).status == "ACTIVE"
+
+
+@pytest.mark.parametrize("scope", ["CUSTOMER", "ACCOUNT", "PARTNER"])
+def test_a_new_subscription_under_a_hold_is_refused_with_its_cause(
+    subscription: Subscription, scope: str
+) -> None:
+    target = {
+        "CUSTOMER": subscription.customer_id,
+        "ACCOUNT": BrokerAccount.objects.get().pk,
+        "PARTNER": subscription.partner_id,
+    }[scope]
+    assert target is not None
+    placed = hold(scope, target).hold
+    subscription.refresh_from_db()
+    assert (subscription.status, subscription.status_reason) == ("PAUSED", "ADMIN")
+    another = make_template()
+    with pytest.raises(SubscriptionHeld) as refused:
+        again(subscription, another)
+    assert refused.value.extra == {"hold_reason": "ADMIN", "hold_scope": scope}
+    assert not Subscription.objects.filter(template=another).exists()
+    lift(placed)
+    subscription.refresh_from_db()
+    assert subscription.status == "ACTIVE"
+    assert again(subscription, another).status == "ACTIVE"
+
+
+def test_a_held_account_enters_nothing_and_its_other_accounts_go_on(
+    subscription: Subscription,
+) -> None:
+    second = make_subscription(
+        make_template(), None, email="two@example.com", client_id="OTHER1", now=TEST_NOW
+    )
+    account = BrokerAccount.objects.get(client_id="OTHER1")
+    placed = hold("ACCOUNT", account.pk).hold
+    account.refresh_from_db()
+    account.status = BrokerAccount.Status.ENABLED
+    assert readiness(account, LATER).reason == "held"
+    second.refresh_from_db()
+    subscription.refresh_from_db()
+    assert (second.status, subscription.status) == ("PAUSED", "ACTIVE")
+    lift(placed)
+    account.refresh_from_db()
+    assert not account.held
+
+
+def test_a_held_account_that_is_removed_holds_its_subscription_no_more(
+    subscription: Subscription,
+) -> None:
+    account = BrokerAccount.objects.get()
+    hold("ACCOUNT", account.pk)
+    remove_account(account=account, exit_now=False, actor=SYSTEM, now=LATER)
+    subscription.refresh_from_db()
+    assert subscription.status == "ACTIVE"
+
+
+# -- money -----------------------------------------------------------------------------------------
+def test_a_hold_stops_the_next_period_and_lifting_it_begins_a_new_one(
+    subscription: Subscription,
+) -> None:
+    placed = hold("CUSTOMER", subscription.customer_id).hold
+    segment = BillingSegment.objects.get(subscription=subscription)
+    assert segment.stop_on == LATER.date()
+    back = LATER + dt.timedelta(days=60)
+    services.lift_hold(hold_id=placed.pk, who="ADMIN", note="", actor=SYSTEM, now=back)
+    assert BillingSegment.objects.filter(subscription=subscription).count() == 2
+    subscription.refresh_from_db()
+    assert subscription.anchor == back.date()
+
+
+# -- the database ----------------------------------------------------------------------------------
+def commit() -> None:
+    """What PostgreSQL asks when a transaction commits."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+
+
+def test_no_commit_leaves_a_held_subscription_active(subscription: Subscription) -> None:
+    hold("CUSTOMER", subscription.customer_id)
+    commit()
+    Subscription.objects.filter(pk=subscription.pk).update(status="ACTIVE", status_reason="")
+    with pytest.raises(IntegrityError, match="is active and held"):
+        commit()
+
+
+def test_no_hold_is_written_that_holds_nobody(subscription: Subscription) -> None:
+    commit()
+    Hold.objects.create(
+        scope="PARTNER",
+        holder="ADMIN",
+        partner_id=subscription.partner_id,
+        environment=subscription.environment,
+    )
+    with pytest.raises(IntegrityError, match="leaves a subscription active"):
+        commit()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"scope": "SUBSCRIPTION"},
+        {"scope": "PARTNER", "partner_id": None},
+        {"scope": "CUSTOMER", "lift_note": "never lifted"},
+    ],
+    ids=["nothing held", "no partner", "a note of no lifting"],
+)
+def test_the_database_refuses_a_hold_without_its_target(
+    subscription: Subscription, fields: dict[str, Any]
+) -> None:
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Hold.objects.create(holder="ADMIN", **fields)

@@ -23,7 +23,9 @@ from subscriptions.api.serializers import (
 from subscriptions.billing.owing import owing
 from subscriptions.billing.reports import shares_to_date
 from subscriptions.billing.segments import is_billed
-from subscriptions.models import Allocation, Subscription
+from subscriptions.holding import holds_on
+from subscriptions.lifecycle import PAUSED, still_held
+from subscriptions.models import Allocation, Hold, Subscription
 from subscriptions.periods import next_billing_at, next_billing_date
 from subscriptions.ports import ACTIVITY
 from subscriptions.selectors import definition_of
@@ -31,6 +33,7 @@ from subscriptions.services import TransitionResult
 from subscriptions.sizing import effective_lots
 
 LAST_EXECUTIONS: Final = 10
+RESUMED: Final = "Subscription resumed"
 
 
 def allocation_row(allocation: Allocation, now: dt.datetime) -> dict[str, Any]:
@@ -119,6 +122,11 @@ def partner_row(subscription: Subscription, slug: str, now: dt.datetime) -> dict
     }
 
 
+def hold_row(hold: Hold) -> dict[str, Any]:
+    """Members of HoldObject."""
+    return {"holder": hold.holder, "scope": hold.scope, "since": hold.placed_at}
+
+
 def lots_rows(subscription: Subscription) -> list[dict[str, Any]]:
     """Lots per leg over all accounts; needs template__current_version and allocations."""
     template = subscription.template
@@ -174,6 +182,7 @@ def detail(shown: Row, subscription: Subscription, *, with_revenue: bool) -> Res
     members: dict[str, Any] = {
         "statusCode": 200,
         "effective_lots": lots_rows(subscription),
+        "holds": [hold_row(hold) for hold in holds_on([subscription])[subscription.pk]],
         "last_executions": activity.last_executions(subscription.pk, LAST_EXECUTIONS),
         "performance_tracking": activity.performance(subscription.pk),
     }
@@ -186,6 +195,9 @@ def detail(shown: Row, subscription: Subscription, *, with_revenue: bool) -> Res
 
 def transitioned(shown: Row, result: TransitionResult, message: str) -> Response:
     """The subscription as it is now, and what the transition changed."""
+    subscription = result.subscription
+    if subscription.status == PAUSED and message == RESUMED:
+        message = still_held(subscription.status_reason)
     members = {
         "statusCode": 200,
         "message": message,

@@ -185,7 +185,7 @@ class ResumeView(PartnerView):
             now=now,
             **requests.resume_of(request),
         )
-        return _transitioned(me, result, "Subscription resumed", now)
+        return _transitioned(me, result, answers.RESUMED, now)
 
 
 class AllocationsView(PartnerView):

@@ -27,7 +27,7 @@ from subscriptions.limits import (
     MULTIPLIER_DIGITS,
     MULTIPLIER_PLACES,
 )
-from subscriptions.models import Subscription
+from subscriptions.models import Hold, Subscription
 from subscriptions.services import OpenPositions
 from subscriptions.services.transitions import NOTE_LENGTH
 
@@ -310,11 +310,22 @@ class RevenueToDateObject(serializers.Serializer[Any]):
     currency = serializers.CharField()
 
 
+class HoldObject(serializers.Serializer[Any]):
+    """Somebody who keeps the subscription from trading: whose hold, about what, since when."""
+
+    holder = serializers.ChoiceField(choices=Hold.Holder.values)
+    scope = serializers.ChoiceField(choices=Hold.Scope.values)
+    since = serializers.DateTimeField()
+
+
 class DetailMembers(serializers.Serializer[Any]):
     """What the page of one subscription adds."""
 
     statusCode = serializers.IntegerField()  # noqa: N815  the contract's spelling
     effective_lots = EffectiveLotsObject(many=True)
+    holds = HoldObject(
+        many=True, help_text="It trades when none is left. The strongest is status_reason."
+    )
     last_executions = serializers.ListField(child=serializers.DictField())
     performance_tracking = PerformanceObject()
 

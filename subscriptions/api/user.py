@@ -202,7 +202,7 @@ class ResumeView(CustomerView):
             now=now,
             **requests.resume_of(request),
         )
-        return _transitioned(me, result, "Subscription resumed", now)
+        return _transitioned(me, result, answers.RESUMED, now)
 
 
 class AllocationsView(CustomerView):

@@ -75,6 +75,7 @@ KEPT: Final = frozenset(
         "brokers.BrokerInstrument",
         "subscriptions.Subscription",
         "subscriptions.Allocation",
+        "subscriptions.Hold",
         "subscriptions.ShareLine",
         "partners.Customer",
         "brokers.BrokerAccount",

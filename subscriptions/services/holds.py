@@ -143,14 +143,17 @@ def _target_id(hold: Hold) -> int:
 
 def _same(hold: Hold) -> QuerySet[Hold]:
     """Open holds of the same target by the same holder: one at most."""
+    target = {
+        name: value
+        for name in ("subscription", "customer", "account")
+        if (value := getattr(hold, name)) is not None
+    }
     return open_holds().filter(
         scope=hold.scope,
         holder=hold.holder,
         partner_id=hold.partner_id,
         environment=hold.environment,
-        subscription_id=hold.subscription_id,
-        customer_id=hold.customer_id,
-        account_id=hold.account_id,
+        **target,
     )
 
 

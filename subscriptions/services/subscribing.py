@@ -374,7 +374,7 @@ def _refuse_held(subscription: Subscription) -> None:
         .first()
     )
     if hold is not None:
-        what = _HELD[hold.scope]
+        what = _HELD[Hold.Scope(hold.scope)]
         raise SubscriptionHeld(
             f"{what} is held by {hold.get_holder_display().lower()}: no new subscription until the "
             "hold is lifted",

@@ -63,10 +63,15 @@ def test_nobody_subscribes_past_a_hold_that_is_being_placed() -> None:
         assert not Subscription.objects.filter(customer=customer, status="ACTIVE").exists()
 
 
+def place_beside(customer: Customer) -> None:
+    hold(customer)
+    connections.close_all()
+
+
 def placed_beside_a_subscribing(customer: Customer, partner: Any) -> str:
     """A hold that begins when a new subscription is written and not yet committed: how the
     subscription's commit ends."""
-    beside = threading.Thread(target=lambda: (hold(customer), connections.close_all()))
+    beside = threading.Thread(target=place_beside, args=[customer])
     try:
         with transaction.atomic():
             make_subscription(make_template(), partner, email=customer.email)

@@ -28,7 +28,8 @@ from quantleap.core.columns import linked, lists
 from quantleap.core.largelists import begins, through
 from quantleap.core.money import split
 from subscriptions import services
-from subscriptions.models import Allocation, Subscription
+from subscriptions.lifecycle import still_held
+from subscriptions.models import Allocation, Hold, Subscription
 from subscriptions.periods import next_billing_date
 from subscriptions.services.transitions import NOTE_LENGTH
 
@@ -47,6 +48,15 @@ class LeaveForm(NoteForm):
     exit_now = forms.BooleanField(
         required=False, label="Exit open positions now", widget=UnfoldBooleanSwitchWidget
     )
+
+
+class HoldInline(ReadOnlyTabularInline):
+    """Who has kept it from trading; holds of the customer or an account are on their own page."""
+
+    model = Hold
+    fk_name = "subscription"
+    fields = ("public_id", "holder", "note", "placed_at", "placed_by", "lifted_at", "lifted_by")
+    readonly_fields = ("public_id", "placed_at")
 
 
 class AllocationInline(ReadOnlyTabularInline):
@@ -91,7 +101,7 @@ class SubscriptionAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
     )
     list_select_related = ("customer", "template")
     ordering = ("-id",)
-    inlines = (AllocationInline,)
+    inlines = (AllocationInline, HoldInline)
     fields = (
         ("public_id", "status", "status_reason"),
         ("customer", "partner_name", "environment"),
@@ -124,6 +134,11 @@ class SubscriptionAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
             [
                 ("Invoices", "billing_invoice", f"subscription__id__exact={subscription.pk}"),
                 ("Executions", "execution_execution", f"subscription__id__exact={subscription.pk}"),
+                (
+                    "Holds of the customer",
+                    "subscriptions_hold",
+                    f"q={subscription.customer.public_id}",
+                ),
             ]
         )
 
@@ -146,7 +161,7 @@ class SubscriptionAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         """Said before it happens."""
         return (
             f"{subscription.customer} takes no new entry of {subscription.template}.",
-            "Only staff can resume it; the customer and the partner cannot.",
+            "Only staff can lift this hold; the customer and the partner cannot.",
             "Open positions are managed to their exit, unless they are to be exited now.",
         )
 
@@ -174,7 +189,7 @@ class SubscriptionAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
 
     @confirmed(description="Resume", permission="act", form=NoteForm, icon="play_arrow")
     def resume(self, request: HttpRequest, subscription: Subscription, data: dict[str, Any]) -> str:
-        """Lift a pause that staff began."""
+        """Lift staff's hold; it trades when nobody else holds it."""
         result = services.resume(
             subscription_id=subscription.pk,
             actor=Actor.staff(request.user),
@@ -182,6 +197,8 @@ class SubscriptionAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
             note=data["note"],
             now=clock.now(),
         )
+        if result.changed and result.subscription.status == Subscription.Status.PAUSED:
+            return f"Staff's hold is lifted. {still_held(result.subscription.status_reason)}"
         return _outcome(result, "is active again", "was active before")
 
     @confirmed(

@@ -1,0 +1,314 @@
+"""Who keeps what from trading: place a hold in two steps, read them, lift one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.safestring import SafeString
+from unfold.widgets import UnfoldBooleanSwitchWidget
+
+from brokers.models import BrokerAccount
+from partners.admin.common import PartnerColumn, PartnerFilter
+from partners.models import Customer
+from partners.selectors import customer_keys
+from quantleap.core import clock
+from quantleap.core.admin import (
+    ConfirmForm,
+    LargeTableMixin,
+    ReadOnlyAdmin,
+    action,
+    confirmed,
+    display,
+)
+from quantleap.core.audit import Actor
+from quantleap.core.columns import NONE, link_to
+from quantleap.core.confirmation import CHANGED, seal, sealed
+from quantleap.core.errors import DomainError
+from quantleap.core.identifiers import ascii_lower, ascii_upper
+from quantleap.core.largelists import begins, through
+from subscriptions import services
+from subscriptions.models import Hold, Subscription
+from subscriptions.services.holds import NOTE_LENGTH, live_under
+
+PAGE: Final = "console/confirm.html"
+_WHAT: Final = (
+    "The id of a subscription (sub_…) or of a customer (usr_…), or a broker account: zebu ZEBU123."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is to be held."""
+
+    scope: str
+    row: Any
+
+    @property
+    def hold(self) -> Hold:
+        """An unsaved hold of it."""
+        return Hold(scope=self.scope, **{ascii_lower(self.scope): self.row})
+
+
+def find_target(words: str) -> Target:
+    """What somebody names; ValidationError with what would be understood."""
+    words = words.strip()
+    if "\0" not in words and words:
+        if words.startswith("sub_"):
+            found: Any = Subscription.objects.filter(public_id=words).first()
+            if found is not None:
+                return Target(Hold.Scope.SUBSCRIPTION, found)
+        if words.startswith("usr_"):
+            found = Customer.objects.filter(public_id=words).first()
+            if found is not None:
+                return Target(Hold.Scope.CUSTOMER, found)
+        broker, _, client_id = words.partition(" ")
+        accounts = BrokerAccount.objects.exclude(status=BrokerAccount.Status.REMOVED).filter(
+            broker=ascii_lower(broker), client_id=ascii_upper(client_id.strip())
+        )
+        rows = list(accounts[:2])
+        if len(rows) > 1:
+            raise forms.ValidationError(
+                "This broker account is connected by several customers: hold each of them."
+            )
+        if rows:
+            return Target(Hold.Scope.ACCOUNT, rows[0])
+    raise forms.ValidationError(f"Nothing is known by this name. {_WHAT}")
+
+
+class PlaceForm(ConfirmForm):
+    """What to hold, and why."""
+
+    target = forms.CharField(max_length=100, label="What to hold", help_text=_WHAT)
+    note = forms.CharField(
+        max_length=NOTE_LENGTH, label="Reason", help_text="The customer and the partner read it."
+    )
+    exit_now = forms.BooleanField(
+        required=False, label="Exit open positions now", widget=UnfoldBooleanSwitchWidget
+    )
+
+    found: Target
+
+    def clean_target(self) -> str:
+        """As it was typed; ``found`` is what it names."""
+        words: str = self.cleaned_data["target"]
+        self.found = find_target(words)
+        return words
+
+
+class LiftForm(ConfirmForm):
+    """Why it is lifted."""
+
+    note = forms.CharField(max_length=NOTE_LENGTH, label="Reason")
+
+
+class OpenFilter(admin.SimpleListFilter):
+    """Open ones first: they are what keeps somebody from trading."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
+        """Two."""
+        return (("open", "Holds"), ("lifted", "Lifted"))
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """By whether somebody has lifted it."""
+        if self.value() in ("open", "lifted"):
+            return queryset.filter(Q(lifted_at__isnull=self.value() == "open"))
+        return queryset
+
+
+@admin.register(Hold)
+class HoldAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
+    """Every hold that was ever placed, and the two things staff may do."""
+
+    empty_title = "Nobody is held"
+    empty_text = "A hold keeps a subscription, a customer or a broker account from trading."
+    list_display = (
+        "public_id",
+        "what",
+        "holder",
+        "state",
+        "note",
+        "placed_at",
+        "placed_by",
+        "partner_name",
+        "environment",
+    )
+    list_filter = (OpenFilter, "scope", "holder", PartnerFilter, "environment")
+    searches = (
+        begins("public_id", "the beginning of a hold's id"),
+        through("customer_id", customer_keys, "a customer's e-mail, name or id"),
+    )
+    list_select_related = ("subscription", "customer", "account")
+    ordering = ("-id",)
+    fields = (
+        ("public_id", "state"),
+        ("scope", "what"),
+        ("holder", "note"),
+        ("placed_at", "placed_by"),
+        ("lifted_at", "lifted_by", "lift_note"),
+        ("partner_name", "environment"),
+    )
+    readonly_fields = ("public_id", "state", "what", "placed_at", "partner_name", "environment")
+    actions_list = ("place",)
+    actions_detail = ("lift",)
+
+    @display(description="What")
+    def what(self, hold: Hold) -> SafeString | str:
+        """The row that is held, leading to its page."""
+        target = hold.subscription or hold.customer or hold.account
+        return link_to(target) if target is not None else NONE
+
+    @display(description="State", label={"Holds": "warning", "Lifted": "success"})
+    def state(self, hold: Hold) -> str:
+        """Whether it still holds."""
+        return "Lifted" if hold.lifted_at else "Holds"
+
+    # -- placing -------------------------------------------------------------------------------
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Who may hold."""
+        return request.user.has_perm("subscriptions.add_hold")
+
+    @action(description="Place a hold", permissions=["add"], url_path="place", icon="front_hand")
+    def place(self, request: HttpRequest) -> HttpResponse:
+        """To the page that asks what."""
+        return HttpResponseRedirect(reverse("admin:subscriptions_hold_add"))
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """The button says what it does; a plus would not."""
+        answer: HttpResponse = super().changelist_view(
+            request, {**(extra_context or {}), "has_add_permission": False}
+        )
+        return answer
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """What and why, then once more with the numbers that it reaches."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        if request.method != "POST":
+            form = PlaceForm(initial={"target": request.GET.get("target", "")[:100]})
+            return self._page(request, form)
+        form = PlaceForm(request.POST)
+        if not form.is_valid():
+            return self._page(request, form, status=400)
+        if "change" in request.POST:
+            return self._page(request, form)
+        figures = self._figures(form)
+        if request.POST.get("again") != "yes":
+            return self._page(request, form, figures=figures)
+        if not sealed(request.POST.get("seal", ""), [request.user.pk], figures):
+            return self._page(request, form, figures=figures, errors=[CHANGED], status=409)
+        try:
+            result = services.place_hold(
+                scope=form.found.scope,
+                target_id=form.found.row.pk,
+                holder=Hold.Holder.ADMIN,
+                note=form.cleaned_data["note"],
+                actor=Actor.staff(request.user),
+                now=clock.now(),
+                exit_now=form.cleaned_data["exit_now"],
+            )
+        except DomainError as error:
+            return self._page(request, form, errors=form.refuse(error), status=error.status)
+        messages.success(request, _outcome(result, "is held", "was held by staff before"))
+        page = reverse("admin:subscriptions_hold_change", args=[result.hold.pk])
+        return HttpResponseRedirect(page)
+
+    def _figures(self, form: PlaceForm) -> list[tuple[str, str]]:
+        live = live_under(form.found.hold)
+        scope = str(Hold.Scope(form.found.scope).label)
+        active = live.filter(status=Subscription.Status.ACTIVE).count()
+        paused = live.filter(status=Subscription.Status.PAUSED).count()
+        return [
+            (scope, str(form.found.row)),
+            ("Active subscriptions that it reaches", str(active)),
+            ("Paused ones", str(paused)),
+            ("Reason", form.cleaned_data["note"]),
+            (
+                "Open positions",
+                "exit now" if form.cleaned_data["exit_now"] else "run to their exit",
+            ),
+        ]
+
+    def _page(
+        self,
+        request: HttpRequest,
+        form: PlaceForm,
+        *,
+        figures: Sequence[tuple[str, str]] = (),
+        errors: Sequence[str] = (),
+        status: int = 200,
+    ) -> HttpResponse:
+        shown = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": "Place a hold",
+            "description": "Hold",
+            "danger": bool(figures),
+            "sentences": (
+                "Nothing under it enters any more until staff lift the hold; what is armed is "
+                "withdrawn.",
+                "A new subscription under it is refused, and no period that begins is billed.",
+            ),
+            "form": form,
+            "errors": errors,
+            "ask_again": bool(figures),
+            "again_words": "This is what the hold reaches. Place it?",
+            "figures": figures,
+            "seal": seal([request.user.pk], figures) if figures else "",
+            "back": reverse("admin:subscriptions_hold_changelist"),
+        }
+        return TemplateResponse(request, PAGE, shown, status=status)
+
+    # -- lifting -------------------------------------------------------------------------------
+    def what_lifting_does(self, request: HttpRequest, hold: Hold) -> Sequence[str]:
+        """Said before it happens."""
+        if hold.lifted_at:
+            return ("It is lifted already.",)
+        count = live_under(hold).filter(status=Subscription.Status.PAUSED).count()
+        noun = "subscription trades" if count == 1 else "subscriptions trade"
+        return (
+            f"{count} paused {noun} from the next entry on, where nobody else holds.",
+            "Billing begins again with the next period, from today where the paid one is over.",
+        )
+
+    @confirmed(
+        description="Lift",
+        explain="what_lifting_does",
+        permission="act",
+        form=LiftForm,
+        icon="lock_open",
+    )
+    def lift(self, request: HttpRequest, hold: Hold, data: dict[str, Any]) -> str:
+        """Let go of what staff hold."""
+        result = services.lift_hold(
+            hold_id=hold.pk,
+            who=Hold.Holder.ADMIN,
+            note=data["note"],
+            actor=Actor.staff(request.user),
+            now=clock.now(),
+        )
+        return _outcome(result, "is lifted", "was lifted before")
+
+
+def _outcome(result: services.HoldResult, done: str, before: str) -> str:
+    name = result.hold.public_id
+    if not result.changed:
+        return f"{name} {before}."
+    noun = "subscription" if result.subscriptions == 1 else "subscriptions"
+    words = f"{name} {done}: {result.subscriptions} {noun} changed."
+    if not result.next_entry_affected:
+        words += " An entry that was already committed still goes out."
+    return words

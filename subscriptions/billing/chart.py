@@ -20,6 +20,8 @@ CGST: Final = "gst_output:cgst"
 SGST: Final = "gst_output:sgst"
 IGST: Final = "gst_output:igst"
 REVSHARE_EXPENSE: Final = "revshare_expense"
+#: GST of what is credited too late for it to be taken back: we bear it.
+TAX_KEPT: Final = "gst_on_late_credits"
 #: Money that staff recorded, until the bank's statement shows it.
 MANUAL_CLEARING: Final = "gateway_clearing:manual"
 
@@ -39,6 +41,7 @@ _CHART: Final[Mapping[str, tuple[str, bool]]] = {
     "suspense": (LIABILITY, False),
     REVENUE: (INCOME, False),
     REVSHARE_EXPENSE: (EXPENSE, False),
+    TAX_KEPT: (EXPENSE, False),
     "gateway_fees": (EXPENSE, False),
     "bad_debt": (EXPENSE, False),
     "round_off": (EXPENSE, False),

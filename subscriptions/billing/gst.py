@@ -11,8 +11,11 @@ import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Final
 
 from quantleap.core.money import tax_parts
+
+_APRIL: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,17 @@ def tax(taxable: Decimal, rate_pct: Decimal, *, supplier_state: str, place_of_su
     within = supplier_state == place_of_supply
     half, whole = tax_parts(taxable, rate_pct, within_state=within)
     return Tax(taxable, rate_pct, half, half, whole)
+
+
+def credit_deadline(invoiced_on: dt.date) -> dt.date:
+    """The last day on which a credit note may reduce the output tax of an invoice.
+
+    30 November after the financial year (April to March) of the supply: CGST Act, section 34(2),
+    https://cbic-gst.gov.in/gst-acts.html. The day on which the year's annual return is furnished,
+    where that is earlier, is not known here.
+    """
+    ends = invoiced_on.year + (invoiced_on.month >= _APRIL)
+    return dt.date(ends, 11, 30)
 
 
 def rate_on(rates: Iterable[tuple[dt.date, Decimal]], day: dt.date) -> Decimal:

@@ -32,6 +32,14 @@ _HALF: Final = 2
 _UNION_TERRITORIES: Final = frozenset({"04", "26", "31", "35", "38"})
 
 
+# A recipient must not reverse input tax for it, and no return of ours shows it.
+_FINANCIAL: Final = (
+    "Financial credit without GST: issued after {}, the last day on which\n"
+    "section 34(2) of the CGST Act lets a credit note reduce output tax. The tax of the\n"
+    "invoice is not reduced; no input tax credit is to be reversed for this note."
+)
+
+
 class UnknownSnapshot(ValueError):
     """A snapshot of a version that this code does not know."""
 
@@ -86,8 +94,9 @@ def render_invoice(snapshot: InvoiceSnapshot) -> bytes:
 
 
 def render_credit_note(snapshot: CreditNoteSnapshot) -> bytes:
-    """The credit note (section 34, Rule 53) as PDF. UnknownSnapshot."""
-    document = _common("Credit note", snapshot)
+    """The credit note (section 34, Rule 53) as PDF; a financial one says so. UnknownSnapshot."""
+    ended = snapshot.get("tax_ended_on")
+    document = _common("Financial credit note" if ended else "Credit note", snapshot)
     against = f"{snapshot['invoice_number']} of {day(snapshot['invoice_issued_on'])}"
     document["lines"] = [
         {
@@ -96,10 +105,13 @@ def render_credit_note(snapshot: CreditNoteSnapshot) -> bytes:
             "note": f"Credit on invoice {against}",
             "sac": snapshot["sac"],
             "quantity": "1",
-            "taxable": amount(snapshot["taxable"]),
+            "taxable": amount(snapshot["total" if ended else "taxable"]),
         }
     ]
     document["tax"]["sac"] = snapshot["sac"]
+    if ended:
+        document["tax"]["taxable"] = amount("0.00")
+        document["sums"] = [("Credited without tax", amount(snapshot["total"]))]
     document["particulars"] = [
         ("Credit note number", snapshot["number"]),
         ("Credit note date", day(snapshot["issued_on"])),
@@ -115,6 +127,7 @@ def render_credit_note(snapshot: CreditNoteSnapshot) -> bytes:
     document["payment"] = []
     document["notes"] = [
         f"Reason: {plain(snapshot['reason'])}",
+        *(_FINANCIAL.format(day(ended)).splitlines() if ended else ()),
         "All amounts are in Indian rupees (INR).",
         f"Questions: {plain(snapshot['supplier']['email'])}",
     ]

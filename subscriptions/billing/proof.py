@@ -132,6 +132,18 @@ SELECT invoice.number, 'paid ' || invoice.paid || ' of payments ' || coalesce(ca
 """,
     ),
     (
+        "credit note that reduces tax after 30 November following the invoice's financial year",
+        """
+SELECT note.number, note.cgst + note.sgst + note.igst || ' of tax on ' || note.issued_on
+       || ', invoice ' || invoice.number || ' of ' || invoice.issued_on
+  FROM billing_creditnote AS note
+  JOIN billing_invoice AS invoice ON invoice.id = note.invoice_id
+ WHERE note.cgst + note.sgst + note.igst > 0
+   AND note.issued_on > make_date(
+           (extract(year FROM invoice.issued_on + interval '9 months'))::int, 11, 30)
+""",
+    ),
+    (
         "customer's credit differs from what was paid too much or credited, less what was used",
         """
 SELECT coalesce(owed.customer, booked.customer),

@@ -16,7 +16,7 @@ from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.errors import InvalidRequest
 from quantleap.core.money import ZERO, json_number
-from subscriptions.billing import chart, commissions, ledger, numbers, shares
+from subscriptions.billing import chart, commissions, gst, ledger, numbers, shares
 from subscriptions.billing.errors import NothingToCredit
 from subscriptions.billing.models import CreditNote, Invoice, Method, Refund
 from subscriptions.billing.models.payments import new_refund_id
@@ -62,8 +62,10 @@ def refund(
 
     Of an unpaid invoice nothing goes back: less is owed. By the method CUSTOMER_CREDIT no money
     moves: what is paid too much becomes the customer's credit. Commission is clawed back in
-    proportion. Once per key. A credit, and what it leaves, is nothing or at least 1 rupee
-    (shares.SMALLEST). ``seen`` is the outstanding sum that the caller decided on.
+    proportion. Once per key. After 30 November following the invoice's financial year it is a
+    financial credit without tax (``gst.credit_deadline``). A credit, and what it leaves, is nothing
+    or at least 1 rupee (shares.SMALLEST). ``seen`` is the outstanding sum that the caller decided
+    on.
 
     NotFound; InvalidRequest; NothingToCredit, PaymentKeyReused, InvoiceChanged (409).
     """
@@ -180,9 +182,21 @@ def _invoiced(invoice: Invoice) -> shares.Parts:
 
 
 def _credited(invoice: Invoice) -> shares.Parts:
-    before = invoice.credit_notes.aggregate(half=Sum("cgst"), whole=Sum("igst"))
-    half, whole = before["half"] or ZERO, before["whole"] or ZERO
+    before = invoice.credit_notes.aggregate(
+        half=Sum("cgst"), whole=Sum("igst"), kept=Sum("tax_kept")
+    )
+    half, whole, kept = (before[name] or ZERO for name in ("half", "whole", "kept"))
+    # tax that stayed paid was credited to the customer all the same, as the kind it was
+    if invoice.igst:
+        whole += kept
+    else:
+        half += kept / 2
     return shares.Parts(invoice.credited_taxable, half, half, whole)
+
+
+def credit_ends_on(invoice: Invoice) -> dt.date:
+    """The last day on which a credit note reduces the invoice's output tax."""
+    return gst.credit_deadline(invoice.issued_on)
 
 
 def _left(invoice: Invoice) -> shares.Parts:
@@ -212,6 +226,10 @@ def _credit(
     """The document, its posting, and what it changes of the invoice (not saved)."""
     fy, seq, issued_on = numbers.take(CREDIT_NOTE, 1, today=ist_date(now))
     number = document_number(CREDIT_NOTE, fy, seq)
+    # too late to reduce output tax: the customer gets as much, and we bear its tax
+    late = issued_on > credit_ends_on(invoice)
+    back = shares.Parts(parts.taxable, ZERO, ZERO, ZERO) if late else parts
+    tax_kept = parts.total - back.total
     posted = ledger.post(
         idem_key=f"credit_note:{number}",
         kind="credit_note",
@@ -219,9 +237,10 @@ def _credit(
         postings=[
             ledger.debit(chart.REVENUE, from_revenue),
             ledger.debit(chart.DEFERRED_REVENUE, parts.taxable - from_revenue),
-            ledger.debit(chart.CGST, parts.cgst),
-            ledger.debit(chart.SGST, parts.sgst),
-            ledger.debit(chart.IGST, parts.igst),
+            ledger.debit(chart.CGST, back.cgst),
+            ledger.debit(chart.SGST, back.sgst),
+            ledger.debit(chart.IGST, back.igst),
+            ledger.debit(chart.TAX_KEPT, tax_kept),
             ledger.credit(chart.receivable(invoice.customer.public_id), parts.total),
         ],
         partner_id=invoice.partner_id,
@@ -238,14 +257,15 @@ def _credit(
         number=number,
         issued_on=issued_on,
         taxable=parts.taxable,
-        cgst=parts.cgst,
-        sgst=parts.sgst,
-        igst=parts.igst,
+        cgst=back.cgst,
+        sgst=back.sgst,
+        igst=back.igst,
+        tax_kept=tax_kept,
         total=parts.total,
         from_revenue=from_revenue,
         currency=invoice.currency,
         reason=reason,
-        snapshot=_snapshot(invoice, number, issued_on, parts, reason),
+        snapshot=_snapshot(invoice, number, issued_on, back, parts.total, reason),
         recorded_by=actor.id,
         created_at=now,
         transaction_id=posted.transaction_id,
@@ -258,9 +278,18 @@ def _credit(
 
 
 def _snapshot(
-    invoice: Invoice, number: str, issued_on: dt.date, parts: shares.Parts, reason: str
+    invoice: Invoice,
+    number: str,
+    issued_on: dt.date,
+    parts: shares.Parts,
+    total: Decimal,
+    reason: str,
 ) -> dict[str, Any]:
-    """What the note's document shows: the invoice's parties as they were, its own sums."""
+    """What the note's document shows: the invoice's parties as they were, its own sums.
+
+    A financial credit says until when tax could have been reduced, and bears none.
+    """
+    late = issued_on > credit_ends_on(invoice)
     kept = ("supplier", "customer", "place_of_supply", "subscription", "template", "currency")
     return {
         "version": 1,
@@ -277,8 +306,9 @@ def _snapshot(
         "cgst": str(parts.cgst),
         "sgst": str(parts.sgst),
         "igst": str(parts.igst),
-        "total": str(parts.total),
-        "in_words": amount_in_words(parts.total),
+        "total": str(total),
+        "in_words": amount_in_words(total),
+        **({"tax_ended_on": credit_ends_on(invoice).isoformat()} if late else {}),
     }
 
 
@@ -395,6 +425,7 @@ def _event(invoice: Invoice, note: CreditNote, back: Refund | None) -> dict[str,
         "cgst": json_number(note.cgst),
         "sgst": json_number(note.sgst),
         "igst": json_number(note.igst),
+        "tax_kept": json_number(note.tax_kept),
         "total": json_number(note.total),
         "currency": note.currency,
         "refunded": json_number(back.amount if back else ZERO),

@@ -84,7 +84,10 @@ class InvoiceSnapshot(TypedDict):
 
 
 class CreditNoteSnapshot(TypedDict):
-    """All fields of Rule 53 (1A); amounts are what is credited, positive. Written by refunds.py."""
+    """All fields of Rule 53 (1A); amounts are what is credited, positive. Written by refunds.py.
+
+    ``tax_ended_on`` makes it a financial credit: the last day on which it could have reduced tax.
+    """
 
     version: Literal[1]
     number: str
@@ -107,3 +110,4 @@ class CreditNoteSnapshot(TypedDict):
     currency: str
     in_words: str
     channel: NotRequired[str | None]
+    tax_ended_on: NotRequired[str]

@@ -43,6 +43,17 @@ def what_is_unused(invoice: Invoice) -> Sequence[str]:
     )
 
 
+def what_of_tax(invoice: Invoice) -> Sequence[str]:
+    """Whether output tax can still be reduced (CGST Act, section 34(2))."""
+    ends = refunds.credit_ends_on(invoice)
+    if clock.ist_date(clock.now()) <= ends:
+        return ()
+    return (
+        f"It is a financial credit without GST: until {day(ends.isoformat())} a credit note could "
+        "have reduced the tax of this invoice. The tax stays paid, and we bear it.",
+    )
+
+
 class UsesCredit:
     """An invoice's button that pays out of its customer's credit."""
 

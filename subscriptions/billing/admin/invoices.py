@@ -33,7 +33,7 @@ from quantleap.core.columns import (
 from quantleap.core.largelists import Search, exactly, through
 from subscriptions.billing import commissions, documents, payments, refunds
 from subscriptions.billing.admin.common import EarnedInline, ToLookAt, by_number
-from subscriptions.billing.admin.credit import UsesCredit, what_is_unused
+from subscriptions.billing.admin.credit import UsesCredit, what_is_unused, what_of_tax
 from subscriptions.billing.admin.documents import DocumentDownload
 from subscriptions.billing.admin.forms import PaymentForm, RefundForm
 from subscriptions.billing.models import (
@@ -229,6 +229,7 @@ class InvoiceAdmin(UsesCredit, ToLookAt, PartnerColumn, LargeTableMixin, Documen
             f"Paid and not given back are {in_rupees(invoice.paid - invoice.refunded)}; what is "
             "then paid too much goes back to the customer.",
             "Commission is clawed back in proportion. None of it can be taken back.",
+            *what_of_tax(invoice),
             *what_is_unused(invoice),
         )
 

@@ -207,6 +207,7 @@ class CreditNoteAdmin(MoneyPage, DocumentDownload):
         ("number", "invoice", "issued_on"),
         (rupees("taxable", "Before tax"), rupees("cgst", "CGST"), rupees("sgst", "SGST")),
         (rupees("igst", "IGST"), rupees("total"), rupees("from_revenue", "Out of revenue")),
+        (rupees("tax_kept", "Tax that stays paid"),),
         ("reason", "recorded_by", "created_at"),
         ("transaction", "partner_name", "environment"),
         (plain("idem_key", "Key"),),

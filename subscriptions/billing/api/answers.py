@@ -84,6 +84,7 @@ def _note_row(note: CreditNote) -> dict[str, Any]:
         "cgst": note.cgst,
         "sgst": note.sgst,
         "igst": note.igst,
+        "tax_kept": note.tax_kept,
         "total": note.total,
         "refunded": refunded,
         "currency": note.currency,

@@ -11,8 +11,11 @@ from subscriptions.billing.models import Commission, Invoice, Method
 from subscriptions.models import ShareLine
 
 
-def _money() -> serializers.DecimalField:
-    return serializers.DecimalField(max_digits=14, decimal_places=2, coerce_to_string=False)
+def _money(**options: Any) -> serializers.DecimalField:
+    """Rupees, a JSON number with at most two decimals."""
+    return serializers.DecimalField(
+        max_digits=14, decimal_places=2, coerce_to_string=False, **options
+    )
 
 
 class InvoiceObject(serializers.Serializer[Any]):
@@ -68,6 +71,10 @@ class CreditNoteObject(serializers.Serializer[Any]):
     cgst = _money()
     sgst = _money()
     igst = _money()
+    tax_kept = _money(
+        help_text="Of the total of a financial credit, issued after 30 November following the "
+        "invoice's financial year: tax that stays paid. 0 otherwise."
+    )
     total = _money()
     refunded = _money()
     currency = serializers.CharField()

@@ -115,6 +115,9 @@ class CreditNote(TenantOwned):
     """Takes back a part of an invoice, tax included (section 34); numbered in a series of its own.
 
     ``from_revenue`` of its taxable value was recognised already, the rest was still deferred.
+
+    After 30 November following the invoice's financial year it is a financial credit: no tax is
+    taken back (section 34(2)), and ``tax_kept`` of its total is tax that stays paid.
     """
 
     invoice = models.ForeignKey(Invoice, on_delete=models.PROTECT, related_name="credit_notes")
@@ -127,6 +130,12 @@ class CreditNote(TenantOwned):
     cgst = models.DecimalField(max_digits=12, decimal_places=2, default=ZERO)
     sgst = models.DecimalField(max_digits=12, decimal_places=2, default=ZERO)
     igst = models.DecimalField(max_digits=12, decimal_places=2, default=ZERO)
+    tax_kept = models.DecimalField(
+        max_digits=12,
+        decimal_places=2,
+        default=ZERO,
+        help_text="Given back with it, although the tax itself stays paid: too late to reduce it.",
+    )
     total = models.DecimalField(max_digits=12, decimal_places=2)
     from_revenue = models.DecimalField(max_digits=12, decimal_places=2)
     currency = models.CharField(max_length=3, default="INR")
@@ -155,9 +164,13 @@ class CreditNote(TenantOwned):
                 name="credit_note_number_format",
             ),
             models.CheckConstraint(
-                condition=Q(total=F("taxable") + F("cgst") + F("sgst") + F("igst"))
+                condition=Q(total=F("taxable") + F("cgst") + F("sgst") + F("igst") + F("tax_kept"))
                 & Q(taxable__gte=0, cgst__gte=0, igst__gte=0, total__gt=0, cgst=F("sgst")),
                 name="credit_note_total_is_sum",
+            ),
+            models.CheckConstraint(
+                condition=Q(tax_kept=0) | Q(tax_kept__gt=0, cgst=0, igst=0),
+                name="credit_note_tax_back_or_kept",
             ),
             models.CheckConstraint(
                 condition=Q(from_revenue__gte=0, from_revenue__lte=F("taxable")),

@@ -236,7 +236,8 @@ class Books(RuleBasedStateMachine):
         for row in documents:
             assert row.cgst == row.sgst
             assert not (row.igst and row.cgst)
-            assert row.total == row.taxable + row.cgst + row.sgst + row.igst
+            kept = row.tax_kept if isinstance(row, CreditNote) else 0
+            assert row.total == row.taxable + row.cgst + row.sgst + row.igst + kept
 
     # -- money -----------------------------------------------------------------------------------
     @invariant()

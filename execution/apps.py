@@ -15,11 +15,12 @@ class ExecutionConfig(AppConfig):
 
         from brokers.ports import ACCOUNT_REMOVAL, QUOTES_RESERVED
         from execution import ports, services
+        from execution.api.shown import shown
         from execution.belongings import belongings
         from execution.engine import host
         from execution.today import today
         from marketplace.ports import RUNS
-        from partners.ports import BELONGINGS
+        from partners.ports import BELONGINGS, SHOWN_OBJECTS
         from quantleap.celery import app
         from quantleap.core.console import TODAY
         from subscriptions.ports import ACTIVITY, ENTRY_GATE
@@ -31,5 +32,6 @@ class ExecutionConfig(AppConfig):
         RUNS.register(ports.RUNS)
         TODAY.register(today)
         BELONGINGS.register(belongings)
+        SHOWN_OBJECTS.register(shown)
         app.steps["worker"].add(host.ExecutorStep)
         worker_shutting_down.connect(host.stop_with_worker, dispatch_uid="executor-stop")

@@ -11,6 +11,7 @@ from execution.live import LiveExecution, LiveIntent
 from execution.words import brokers_words, explain
 from quantleap.core import outbox
 from quantleap.core.models import OutboxEvent
+from quantleap.core.money import CURRENCY, json_number
 
 if TYPE_CHECKING:
     from execution.engine.writing import StatusChange
@@ -91,7 +92,7 @@ def _event(
 ) -> OutboxEvent:
     data = _base(execution) | {"phase": phase, "status": change.status}
     if change.pnl is not None:
-        data["pnl"] = str(change.pnl)
+        data |= {"pnl": json_number(change.pnl), "currency": CURRENCY}
     if change.cause:
         failed = next((i for i in execution.intents if i.state == live.REJECTED), None)
         data["error"] = explain(change.cause)

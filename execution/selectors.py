@@ -135,7 +135,11 @@ def _slippage(run_id: int) -> Decimal | None:
 
 def executions_of(subscription_id: int) -> QuerySet[Execution]:
     """A subscription's executions, newest first, with what their lists show."""
-    found: QuerySet[Execution] = Execution.objects.filter(subscription_id=subscription_id)
+    return with_what_is_shown(Execution.objects.filter(subscription_id=subscription_id))
+
+
+def with_what_is_shown(found: QuerySet[Execution]) -> QuerySet[Execution]:
+    """Newest first, with what :func:`execution_summary` reads (2 queries)."""
     return (
         found.select_related("run", "allocation", "account")
         .prefetch_related("intents")

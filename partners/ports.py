@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from quantleap.core.registry import Handlers, Port
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
     from partners.models import Customer
     from quantleap.core.console import Panel
+    from quantleap.core.models import OutboxEvent
 
 
 class KnownBrokers(Protocol):
@@ -41,3 +43,20 @@ class Belongings(Protocol):
 
 #: Filled by the rooms in AppConfig.ready, in the order of the rooms.
 BELONGINGS: Handlers[Belongings] = Handlers("partners.belongings")
+
+
+class ShownObjects(Protocol):
+    """The objects that events tell of, as the partner's own GET answers them."""
+
+    def __call__(
+        self, events: Sequence[OutboxEvent], now: dt.datetime
+    ) -> Mapping[str, Mapping[str, Any]]:
+        """The object of each event whose type is the room's, by ``event_id``: plain JSON.
+
+        In a constant number of queries for each partner and environment.
+        """
+        ...
+
+
+#: Filled by the interfaces of the rooms in AppConfig.ready: one serializer, one copy.
+SHOWN_OBJECTS: Handlers[ShownObjects] = Handlers("partners.shown_objects")

@@ -14,7 +14,8 @@ class SubscriptionsConfig(AppConfig):
         # Models can be imported only once every app is loaded.
         from brokers.ports import ACCOUNT_UNLINK
         from marketplace.ports import SUBSCRIBERS, TAX_RATES
-        from partners.ports import BELONGINGS
+        from partners.ports import BELONGINGS, SHOWN_OBJECTS
+        from subscriptions.api.shown import shown
         from subscriptions.belongings import belongings
         from subscriptions.registrations import SUBSCRIBERS_OF_TEMPLATES, TAX_TABLE
         from subscriptions.services import unlink_account
@@ -23,3 +24,4 @@ class SubscriptionsConfig(AppConfig):
         TAX_RATES.register(TAX_TABLE)
         ACCOUNT_UNLINK.register(unlink_account)
         BELONGINGS.register(belongings)
+        SHOWN_OBJECTS.register(shown)

@@ -100,7 +100,7 @@ def test_fanning_out_twice_makes_no_second_delivery_and_costs_two_queries(
 ) -> None:
     endpoint_of(partner, sink)
     endpoint_of(partner, sink)
-    tell(partner, times=50)
+    tell(partner, "template.published", times=50)  # of no object that a room shows
     events = list(OutboxEvent.objects.all())
     with transaction.atomic(), CaptureQueriesContext(connection) as captured:
         fan_out(events, clock.now())

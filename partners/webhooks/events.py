@@ -53,6 +53,11 @@ EVENT_TYPES: Final[Mapping[str, Extra]] = {
 }
 
 
+def whole(shown: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
+    """``data`` of an event: the object as the API shows it, then what only the event knows."""
+    return {**shown, **{name: value for name, value in told.items() if name not in shown}}
+
+
 def build_body(
     type: str, data: Mapping[str, Any], at: dt.datetime, *, about: str, sequence: int
 ) -> str:

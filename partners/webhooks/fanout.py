@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from partners.models import WebhookDelivery, WebhookEndpoint
-from partners.webhooks.events import EVENT_TYPES, build_body
+from partners.ports import SHOWN_OBJECTS
+from partners.webhooks.events import EVENT_TYPES, build_body, whole
 from quantleap.core.inserts import insert_missing
 from quantleap.core.models import OutboxEvent
 
@@ -15,9 +17,10 @@ from quantleap.core.models import OutboxEvent
 def fan_out(events: Sequence[OutboxEvent], now: dt.datetime) -> None:
     """Outbox handler, run in the relay's transaction: writes the deliveries of a batch of events.
 
-    Two queries however large the batch. An event of no partner, of a type that is not for
-    partners, or that no endpoint wants makes none; a repeated call makes none twice
-    (delivery_endpoint_event_uniq). For a disabled endpoint they are written all the same, and held.
+    Two queries however large the batch, and those that show the objects. An event of no partner,
+    of a type that is not for partners, or that no endpoint wants makes none; a repeated call makes
+    none twice (delivery_endpoint_event_uniq). For a disabled endpoint they are written all the
+    same, and held.
     """
     told = [event for event in events if event.partner_id is not None and event.type in EVENT_TYPES]
     if not told:
@@ -30,24 +33,40 @@ def fan_out(events: Sequence[OutboxEvent], now: dt.datetime) -> None:
         .order_by("id")
     ):
         endpoints[endpoint.partner_id, endpoint.environment].append(endpoint)
+    wanting = {event.event_id: _wanting(event, endpoints) for event in told}
+    told = [event for event in told if wanting[event.event_id]]
+    shown = _shown(told, now)
     deliveries = []
     for event in told:
-        wanting = [
-            endpoint
-            for endpoint in endpoints[event.partner_id, event.environment]
-            if not endpoint.events or event.type in endpoint.events
-        ]
-        if not wanting:
-            continue
         body = build_body(
             event.type,
-            event.payload,
+            whole(shown.get(event.event_id, {}), event.payload),
             event.created_at,
             about=event.object_id,
             sequence=event.sequence,
         )
-        deliveries += [new_delivery(endpoint, event, body, now) for endpoint in wanting]
+        deliveries += [
+            new_delivery(endpoint, event, body, now) for endpoint in wanting[event.event_id]
+        ]
     insert_missing(deliveries, unique=("partner_id", "environment", "endpoint", "event_id"))
+
+
+def _wanting(
+    event: OutboxEvent, endpoints: Mapping[tuple[int | None, str], Sequence[WebhookEndpoint]]
+) -> list[WebhookEndpoint]:
+    return [
+        endpoint
+        for endpoint in endpoints.get((event.partner_id, event.environment), ())
+        if not endpoint.events or event.type in endpoint.events
+    ]
+
+
+def _shown(events: Sequence[OutboxEvent], now: dt.datetime) -> Mapping[str, Mapping[str, Any]]:
+    """The objects that the events tell of, as the API shows them now (adr 0050)."""
+    shown: dict[str, Mapping[str, Any]] = {}
+    for show in SHOWN_OBJECTS.all():
+        shown.update(show(events, now))
+    return shown
 
 
 def new_delivery(

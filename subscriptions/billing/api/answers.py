@@ -50,7 +50,7 @@ def invoice_detail(invoice: Invoice) -> dict[str, Any]:
     """With its payments and credit notes, which must be prefetched."""
     return invoice_row(invoice) | {
         "payments": [payment_row(one, invoice) for one in invoice.payments.all()],
-        "credit_notes": [_note_row(one) for one in invoice.credit_notes.all()],
+        "credit_notes": [note_row(one) for one in invoice.credit_notes.all()],
     }
 
 
@@ -71,7 +71,8 @@ def payment_row(payment: Payment, invoice: Invoice) -> dict[str, Any]:
     }
 
 
-def _note_row(note: CreditNote) -> dict[str, Any]:
+def note_row(note: CreditNote) -> dict[str, Any]:
+    """Members of CreditNoteObject; its refund must be loaded."""
     try:
         refunded = note.refund.amount
     except Refund.DoesNotExist:

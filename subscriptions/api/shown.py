@@ -1,0 +1,43 @@
+"""Subscriptions as their partner's GET answers them, for events (partners.ports.ShownObjects)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from partners.models import Partner
+from quantleap.core.api.plain import plain
+from quantleap.core.models import OutboxEvent
+from subscriptions.api.answers import partner_row
+from subscriptions.api.serializers import PartnerSubscriptionObject
+from subscriptions.billing.owing import with_owing
+from subscriptions.models import Subscription
+from subscriptions.selectors import subscriptions
+
+
+def shown(events: Sequence[OutboxEvent], now: dt.datetime) -> Mapping[str, Mapping[str, Any]]:
+    """The subscription of each ``subscription.*`` event, by event id."""
+    mine = [event for event in events if event.type.startswith("subscription.")]
+    if not mine:
+        return {}
+    slugs = dict(
+        Partner.objects.filter(pk__in={event.partner_id for event in mine}).values_list(
+            "pk", "slug"
+        )
+    )
+    tenants: dict[tuple[int | None, str], set[str]] = defaultdict(set)
+    for event in mine:
+        tenants[event.partner_id, event.environment].add(event.object_id)
+    # by tenant, because one batch has events of many
+    found: dict[tuple[int | None, str, str], dict[str, Any]] = {}
+    for (partner_id, environment), ids in tenants.items():
+        for row in with_owing(subscriptions(partner_id, environment)).filter(public_id__in=ids):
+            found[partner_id, environment, row.public_id] = _one(row, slugs[partner_id or 0], now)
+    keys = {one.event_id: (one.partner_id, one.environment, one.object_id) for one in mine}
+    return {event_id: found[key] for event_id, key in keys.items() if key in found}
+
+
+def _one(row: Subscription, slug: str, now: dt.datetime) -> dict[str, Any]:
+    return plain(PartnerSubscriptionObject(partner_row(row, slug, now)).data)

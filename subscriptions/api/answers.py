@@ -25,7 +25,7 @@ from subscriptions.billing.reports import shares_to_date
 from subscriptions.billing.segments import is_billed
 from subscriptions.holding import holds_on
 from subscriptions.lifecycle import PAUSED, still_held
-from subscriptions.models import Allocation, Hold, Subscription
+from subscriptions.models import Allocation, Subscription
 from subscriptions.periods import next_billing_at, next_billing_date
 from subscriptions.ports import ACTIVITY
 from subscriptions.selectors import definition_of
@@ -122,9 +122,14 @@ def partner_row(subscription: Subscription, slug: str, now: dt.datetime) -> dict
     }
 
 
-def hold_row(hold: Hold) -> dict[str, Any]:
-    """Members of HoldObject."""
-    return {"holder": hold.holder, "scope": hold.scope, "since": hold.placed_at}
+def hold_rows(subscription: Subscription) -> list[dict[str, Any]]:
+    """HoldObjects of a paused one (2 queries), newest first; whoever is active is held by none."""
+    if subscription.status != PAUSED:
+        return []
+    return [
+        {"holder": hold.holder, "scope": hold.scope, "since": hold.placed_at}
+        for hold in holds_on([subscription])[subscription.pk]
+    ]
 
 
 def lots_rows(subscription: Subscription) -> list[dict[str, Any]]:
@@ -182,7 +187,7 @@ def detail(shown: Row, subscription: Subscription, *, with_revenue: bool) -> Res
     members: dict[str, Any] = {
         "statusCode": 200,
         "effective_lots": lots_rows(subscription),
-        "holds": [hold_row(hold) for hold in holds_on([subscription])[subscription.pk]],
+        "holds": hold_rows(subscription),
         "last_executions": activity.last_executions(subscription.pk, LAST_EXECUTIONS),
         "performance_tracking": activity.performance(subscription.pk),
     }

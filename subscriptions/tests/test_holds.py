@@ -12,7 +12,7 @@ from brokers.models import BrokerAccount
 from brokers.selectors import readiness
 from brokers.services.accounts import remove_account
 from marketplace.tests.factories import TEST_NOW, load_reference_data, make_template
-from partners.tests.factories import make_partner
+from partners.tests.factories import make_partner, make_tenant
 from quantleap.core.audit import SYSTEM
 from quantleap.core.models import AuditEntry, OutboxEvent
 from subscriptions import services
@@ -265,3 +265,30 @@ def test_the_database_refuses_a_hold_without_its_target(
 ) -> None:
     with pytest.raises(IntegrityError), transaction.atomic():
         Hold.objects.create(holder="ADMIN", **fields)
+
+
+# -- the API ---------------------------------------------------------------------------------------
+def test_one_subscriptions_answer_lists_everybody_who_holds_it_and_a_resume_says_who_is_left() -> (
+    None
+):
+    load_reference_data()
+    tenant = make_tenant()
+    one = make_subscription(make_template(), tenant.partner, now=TEST_NOW)
+    url = f"/partner/subscriptions/{one.public_id}"
+    assert tenant.client.get(url).json()["holds"] == []
+    tenant.client.put(f"{url}/pause", {"reason": "asked by phone"})
+    hold("CUSTOMER", one.customer_id)
+    found = tenant.client.get(url).json()
+    assert [(held["holder"], held["scope"]) for held in found["holds"]] == [
+        ("ADMIN", "CUSTOMER"),
+        ("PARTNER", "SUBSCRIPTION"),
+    ]
+    assert (found["status_reason"], found["reason"]) == ("ADMIN", "compliance hold")
+    resumed = tenant.client.put(f"{url}/resume").json()
+    assert (resumed["changed"], resumed["status"], resumed["message"]) == (
+        True,
+        "PAUSED",
+        "Still paused by staff.",
+    )
+    refused = tenant.client.put(f"{url}/resume")
+    assert (refused.status_code, refused.json()["status_reason"]) == (409, "ADMIN")

@@ -411,6 +411,12 @@ class EndpointMail(TenantOwned):
                 condition=Q(status="PENDING"),
                 name="endpoint_mail_due_idx",
             ),
+            # the console's search: by the beginning of an address
+            models.Index(
+                fields=["recipient"],
+                opclasses=["varchar_pattern_ops"],
+                name="endpoint_mail_recipient_idx",
+            ),
         )
 
     def __str__(self) -> str:

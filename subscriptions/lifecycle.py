@@ -92,10 +92,14 @@ def refusal(action: Action, who: str, *, cancelled: bool, reason: str) -> str:
         return "The subscription is cancelled, which is final."
     if action is Action.RESUME and {who, reason} == {USER, PARTNER}:
         return f"It was paused by {_BY_WHOM[reason]}: say a reason to resume it."
-    by_whom = _BY_WHOM.get(reason, "somebody else")
-    return f"It was paused by {by_whom} and can be resumed only from there."
+    return f"It was paused by {holder_words(reason)} and can be resumed only from there."
+
+
+def holder_words(holder: str) -> str:
+    """Who that is, in a sentence."""
+    return _BY_WHOM.get(holder, "somebody else")
 
 
 def still_held(reason: str) -> str:
     """What is said to somebody who has lifted their hold and not the last one."""
-    return f"Still paused by {_BY_WHOM.get(reason, 'somebody else')}."
+    return f"Still paused by {holder_words(reason)}."

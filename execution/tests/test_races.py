@@ -25,7 +25,7 @@ from marketplace.tests.factories import load_test_contracts, make_iron_condor
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
 from subscriptions.models import Subscription
-from subscriptions.services import pause
+from subscriptions.services import pause, resume
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DAY = dt.date(2026, 9, 8)
@@ -251,7 +251,7 @@ def test_who_paused_and_came_back_is_armed_again(run: Run, subscription: Subscri
     arm(run)
     leave(subscription)
     assert Execution.objects.get().status == "WITHDRAWN"
-    Subscription.objects.update(status="ACTIVE")
+    resume(subscription_id=subscription.pk, actor=SYSTEM, reason="USER", now=NOW)
     arm(run)
     assert Execution.objects.get().status == "ARMED"
 

@@ -223,8 +223,16 @@ class ReasonForm(ConfirmForm):
 class ReplayRangeForm(ConfirmForm):
     """Which deliveries are sent anew, by when they were written (times in India)."""
 
-    since = forms.DateTimeField(label="From", help_text="India time: 2026-11-30 09:15.")
-    until = forms.DateTimeField(label="Until before", help_text="India time: 2026-11-30 15:30.")
+    since = forms.DateTimeField(
+        label="From",
+        help_text="India time: 2026-11-30 09:15.",
+        widget=UnfoldAdminTextInputWidget,
+    )
+    until = forms.DateTimeField(
+        label="Until before",
+        help_text="India time: 2026-11-30 15:30.",
+        widget=UnfoldAdminTextInputWidget,
+    )
     delivered = forms.BooleanField(
         label="Also what got through",
         required=False,

@@ -16,6 +16,7 @@ from partners.models import Customer, Partner
 from quantleap.core import audit
 from quantleap.core.audit import Actor
 from quantleap.core.errors import InvalidTransition, NotFound
+from quantleap.core.identifiers import ascii_lower
 from quantleap.core.tenancy import Environment
 from subscriptions.errors import HoldRefused
 from subscriptions.holding import open_holds, settle
@@ -130,7 +131,7 @@ def _locked_target(scope: str, target_id: int, environment: str) -> Hold:
         scope=scope,
         partner_id=target.partner_id,
         environment=target.environment,
-        **{Hold.Scope(scope).value.lower(): target},
+        **{ascii_lower(scope): target},
     )
 
 

@@ -35,7 +35,7 @@ from subscriptions.errors import (
 )
 from subscriptions.followers import Sizing, check_sizing, order_limits
 from subscriptions.holding import open_holds
-from subscriptions.lifecycle import LASTING
+from subscriptions.lifecycle import LASTING, holder_words
 from subscriptions.models import Allocation, Hold, ShareLine, Subscription
 from subscriptions.selectors import definition_of, open_template
 from subscriptions.shares import DISTRIBUTOR, Share, split_fee
@@ -376,7 +376,7 @@ def _refuse_held(subscription: Subscription) -> None:
     if hold is not None:
         what = _HELD[Hold.Scope(hold.scope)]
         raise SubscriptionHeld(
-            f"{what} is held by {hold.get_holder_display().lower()}: no new subscription until the "
+            f"{what} is held by {holder_words(hold.holder)}: no new subscription until the "
             "hold is lifted",
             hold_reason=hold.holder,
             hold_scope=hold.scope,

@@ -82,6 +82,7 @@ ERROR_SCHEMA: Final[Mapping[str, Any]] = {
                 "client_id_taken",
                 "payment_due",
                 "price_changed",
+                "held",
                 "version_changed",
                 "ambiguous_client_id",
                 "invalid_transition",

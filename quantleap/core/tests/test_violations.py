@@ -30,6 +30,9 @@ BY_THE_PAGE = {
     "kill_switch_engaged_uniq": "the page asks the service",
     "kill_switch_target": "the page asks the service",
     "contract_list_one_open": "the page asks the service, which finds the one that is open",
+    "hold_one_open_uniq": "the page asks the service, which finds the one that is there",
+    "hold_has_its_target": "the page asks what, and the service finds it",
+    "hold_lifted_has_date": "the page asks the service",
 }
 
 

@@ -213,6 +213,7 @@ NAVIGATION: Final[tuple[tuple[str, bool, tuple[Link, ...]], ...]] = (
             Link("Keys", "key", "partners.PartnerKey"),
             Link("Customers", "person", "partners.Customer"),
             Link("Subscriptions", "autorenew", "subscriptions.Subscription"),
+            Link("Holds", "front_hand", "subscriptions.Hold"),
             Link("Webhook endpoints", "webhook", "partners.WebhookEndpoint"),
             Link("Webhook deliveries", "outbox", "partners.WebhookDelivery"),
             Link("Endpoint mails", "mail", "partners.EndpointMail"),

@@ -222,7 +222,7 @@ class HoldAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
             )
         except DomainError as error:
             return self._page(request, form, errors=form.refuse(error), status=error.status)
-        messages.success(request, _outcome(result, "is held", "was held by staff before"))
+        messages.success(request, _outcome(result, "is placed", "was there before"))
         page = reverse("admin:subscriptions_hold_change", args=[result.hold.pk])
         return HttpResponseRedirect(page)
 

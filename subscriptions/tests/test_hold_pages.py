@@ -64,7 +64,7 @@ def test_a_customer_is_held_after_the_page_has_said_how_many_it_reaches(
     assert "Active subscriptions that it reaches 2" in words(asked)
     assert not Hold.objects.exists(), "nothing yet"
     done = place(console, **data)
-    assert "is held: 2 subscriptions changed." in words(done)
+    assert "is placed: 2 subscriptions changed." in words(done)
     assert set(Subscription.objects.values_list("status", "status_reason")) == {("PAUSED", "ADMIN")}
     placed = Hold.objects.get()
     assert (placed.scope, placed.note, placed.placed_by) == (

@@ -92,7 +92,10 @@ class Bench:
 
         left = Execution.objects.exclude(status__in=Execution.TERMINAL)
         orders = OrderIntent.objects.filter(execution__in=left)
-        orders.exclude(state__in=OrderIntent.FINAL).update(state="ESCALATED", final_at=clock.now())
+        # What was planned and has not been sent is nowhere; of the rest nobody knows.
+        unfinished = orders.exclude(state__in=OrderIntent.FINAL)
+        unfinished.filter(sends=0).update(state="MISSED", final_at=clock.now())
+        unfinished.exclude(sends=0).update(state="ESCALATED", final_at=clock.now())
         left.update(status="FAILED", cause="OTHER", closed_at=clock.now())
 
     def play(self, manner: str = "") -> dict[str, Any]:

@@ -27,6 +27,9 @@ class Actor:
         """Actor for a logged-in staff user."""
         return cls(ActorKind.STAFF, user.get_username())
 
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id}".strip()
+
     def noted(self, data: Mapping[str, Any] | None) -> dict[str, Any]:
         """``data`` of an entry, with the key that a customer came by."""
         return {**(data or {}), **({"via_key": self.via} if self.via else {})}

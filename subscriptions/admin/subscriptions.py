@@ -31,7 +31,7 @@ from subscriptions import services
 from subscriptions.lifecycle import still_held
 from subscriptions.models import Allocation, Hold, Subscription
 from subscriptions.periods import next_billing_date
-from subscriptions.services.transitions import NOTE_LENGTH
+from subscriptions.services.holds import NOTE_LENGTH
 
 
 class NoteForm(ConfirmForm):

@@ -29,7 +29,7 @@ from subscriptions.limits import (
 )
 from subscriptions.models import Hold, Subscription
 from subscriptions.services import OpenPositions
-from subscriptions.services.transitions import NOTE_LENGTH
+from subscriptions.services.holds import NOTE_LENGTH
 
 REQUIRED: Final = "This field is required."
 

@@ -60,7 +60,7 @@ def place_hold(
     with transaction.atomic():
         hold = _locked_target(scope, target_id, environment)
         hold.holder, hold.note = holder, note.strip()[:NOTE_LENGTH]
-        hold.placed_at, hold.placed_by = now, f"{actor.kind} {actor.id}".strip()
+        hold.placed_at, hold.placed_by = now, str(actor)
         there = _same(hold).first()
         if there is None:
             hold.save(force_insert=True)
@@ -101,7 +101,7 @@ def lift_hold(*, hold_id: int, who: str, note: str, actor: Actor, now: dt.dateti
 
 def end_holds(holds: list[Hold], *, note: str, actor: Actor, now: dt.datetime) -> None:
     """Mark open holds as lifted; whoever calls settles what they held."""
-    by = f"{actor.kind} {actor.id}".strip()
+    by = str(actor)
     for hold in holds:
         hold.lifted_at, hold.lifted_by, hold.lift_note = now, by, note.strip()[:NOTE_LENGTH]
     Hold.objects.bulk_update(holds, ("lifted_at", "lifted_by", "lift_note"))

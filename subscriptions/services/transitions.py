@@ -31,9 +31,8 @@ from subscriptions.lifecycle import (
 )
 from subscriptions.models import Allocation, Hold, Subscription
 from subscriptions.ports import ENTRY_GATE
-from subscriptions.services.holds import end_holds
+from subscriptions.services.holds import NOTE_LENGTH, end_holds
 
-NOTE_LENGTH: Final = 200
 # The word that the trading day shows and explains as the reason of such an exit.
 EXIT_REASON: Final = "EXIT_REQUESTED"
 _BATCH: Final = 1000
@@ -176,7 +175,7 @@ def _change(
             subscription=subscription,
             note=note,
             placed_at=now,
-            placed_by=f"{actor.kind} {actor.id}".strip(),
+            placed_by=str(actor),
         )
     else:
         mine = liftable(who, explained=bool(note))
@@ -265,7 +264,7 @@ def cancel_for_withdrawal(template_id: int, *, actor: Actor, now: dt.datetime) -
             ENTRY_GATE.get().withdraw_armed(ids, reason=CANCELLED, now=now)
             Hold.objects.filter(subscription_id__in=ids, lifted_at__isnull=True).exclude(
                 holder__in=LASTING
-            ).update(lifted_at=now, lifted_by=f"{actor.kind} {actor.id}".strip())
+            ).update(lifted_at=now, lifted_by=str(actor))
             events.tell_many(events.CANCELLED, batch, actor=actor, now=now)
             total += len(batch)
         if total:

@@ -15,7 +15,7 @@ from marketplace.tests.factories import TEST_NOW, load_reference_data, make_temp
 from partners.tests.factories import make_partner, make_tenant
 from quantleap.core.audit import SYSTEM
 from quantleap.core.models import AuditEntry, OutboxEvent
-from subscriptions import services
+from subscriptions import ports, services
 from subscriptions.billing.models import BillingSegment
 from subscriptions.errors import HoldRefused, SubscriptionHeld, TransitionRefused
 from subscriptions.models import Hold, Subscription
@@ -207,6 +207,23 @@ def test_a_held_account_that_is_removed_holds_its_subscription_no_more(
     remove_account(account=account, exit_now=False, actor=SYSTEM, now=LATER)
     subscription.refresh_from_db()
     assert subscription.status == "ACTIVE"
+
+
+def test_holding_an_account_exits_what_is_open_there_and_nothing_elsewhere(
+    subscription: Subscription, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[tuple[int, ...], int | None]] = []
+
+    def request_exit(subscription_ids: Any, *, account_id: int | None, **_: Any) -> int:
+        asked.append((tuple(subscription_ids), account_id))
+        return 1
+
+    account = BrokerAccount.objects.get()
+    monkeypatch.setattr(ports.ENTRY_GATE.get(), "request_exit", request_exit)
+    hold("ACCOUNT", account.pk, exit_now=True)
+    hold("CUSTOMER", subscription.customer_id, exit_now=True)
+    assert asked == [((subscription.pk,), account.pk), ((subscription.pk,), None)]
+    assert AuditEntry.objects.filter(action="hold.exit_requested").count() == 2
 
 
 # -- money -----------------------------------------------------------------------------------------

@@ -38,7 +38,8 @@ class Status(enum.StrEnum):
 @dataclass(frozen=True, slots=True)
 class PlaceCall:
     """One understood place call. ``side`` BUY/SELL, ``product`` MIS/NRML, ``order_type`` LIMIT,
-    MARKET, SL or SL-M, ``protection`` percent (-1 automatic, None none)."""
+    MARKET, SL or SL-M, ``protection`` percent (-1 automatic, None none), ``app`` the api key of the
+    login that it came with."""
 
     broker: str
     client_id: str
@@ -54,6 +55,7 @@ class PlaceCall:
     trigger_price: Decimal = Decimal(0)
     validity: str = "DAY"
     protection: Decimal | None = None
+    app: str = ""
 
 
 @dataclass(frozen=True, slots=True)

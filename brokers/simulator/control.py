@@ -44,6 +44,8 @@ class ControlWire:
             ("POST", "/manner"): self._set_manner,
             ("GET", "/limits"): self._limits,
             ("POST", "/limits"): self._limits,
+            ("GET", "/calls"): self._calls,
+            ("POST", "/calls"): self._calls,
             ("POST", "/reset"): self._reset,
         }
 
@@ -231,6 +233,20 @@ class ControlWire:
         ]
         return {"limits": gate.limits.as_dict(), "refused": refused}
 
+    def _calls(self, arguments: Mapping[str, Any]) -> object:
+        """Every call of one client since they were first asked about, as the limits counted it."""
+        calls = self.exchange.gate.watch(_broker(arguments), _text(arguments, "client_id"))
+        return {
+            "calls": [
+                {
+                    "at": call.at.isoformat(timespec="microseconds"),
+                    "kind": call.kind,
+                    "refused": call.refused,
+                }
+                for call in calls
+            ]
+        }
+
     def _reset(self, arguments: Mapping[str, Any]) -> object:
         self.exchange.reset(sessions=bool(arguments.get("sessions", False)))
         return {"status": "ok"}
@@ -242,6 +258,7 @@ def _order(o: Order) -> dict[str, object]:
         "client_id": o.call.client_id,
         "order_id": o.order_id,
         "tag": o.call.tag,
+        "app": o.call.app,
         "symbol": o.call.symbol,
         "exchange": o.call.exchange,
         "underlying": o.contract.underlying,

@@ -362,6 +362,7 @@ def _place_call(login: Login, form: dict[str, str], call: Call) -> PlaceCall:
         trigger_price=_number(form, "trigger_price"),
         validity=_choice({"validity": form.get("validity") or "DAY"}, "validity", ("DAY", "IOC")),
         protection=_number(form, "market_protection") if has_protection else None,
+        app=login.api_key,
     )
 
 

@@ -75,7 +75,8 @@ class Limits:
         return dataclasses.asdict(self)
 
     def of(self, broker: str, kind: str) -> tuple[tuple[str, str, int], ...]:
-        """What counts a call of ``kind``: scope, window and limit of each."""
+        """What counts a call of ``kind``: scope, window and limit of each. Noren counts every kind
+        together."""
         if broker != ZERODHA:
             return (
                 (EVERYTHING, SECOND, self.noren_calls_per_second),
@@ -101,11 +102,23 @@ class Breach:
     received: int
 
 
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A call of a client who is watched: when it arrived, what it was (ORDERS: a change or a
+    cancel), and whether it was refused for being one too many."""
+
+    at: dt.datetime
+    kind: str
+    refused: bool
+
+
 class Gate:
     """Counts the calls of every client against the limits in force."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
+        #: Every call of the clients that somebody watches, in order of arrival.
+        self.watched: dict[tuple[str, str], list[Counted]] = {}
         self._stamps: dict[tuple[str, str, str, str], deque[dt.datetime]] = {}
         self._penalty: dict[tuple[str, str], dt.datetime] = {}
         self.refused: Counter[tuple[str, str]] = Counter()
@@ -118,7 +131,14 @@ class Gate:
         breach = self._judge(broker, client_id, kind, at)
         if breach is not None:
             self.refused[broker, client_id] += 1
+        calls = self.watched.get((broker, client_id))
+        if calls is not None:
+            calls.append(Counted(at, kind, breach is not None))
         return breach
+
+    def watch(self, broker: str, client_id: str) -> list[Counted]:
+        """Remember every call of this client from now on; what was remembered so far."""
+        return self.watched.setdefault((broker, client_id), [])
 
     def _judge(self, broker: str, client_id: str, kind: str, at: dt.datetime) -> Breach | None:
         orders = broker == ZERODHA and kind in (ORDERS, PLACED)
@@ -150,7 +170,9 @@ class Gate:
         return stamps
 
     def clear(self) -> None:
-        """Forget what was counted; the limits stay."""
+        """Forget what was counted; the limits stay, and who is watched."""
+        for calls in self.watched.values():
+            calls.clear()
         self._stamps.clear()
         self._penalty.clear()
         self.refused.clear()

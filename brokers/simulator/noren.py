@@ -14,7 +14,7 @@ from brokers.simulator.book import Account, PlaceCall
 from brokers.simulator.contracts import EXCHANGES
 from brokers.simulator.exchange import Exchange, Placed
 from brokers.simulator.faults import Fault, Kind
-from brokers.simulator.limits import EVERYTHING
+from brokers.simulator.limits import ORDERS, PLACED, QUOTES, READS
 from brokers.simulator.messages import NOREN_REFUSALS, fill
 from brokers.simulator.rules import Reason, Refusal, too_fast
 from brokers.simulator.sessions import ZEBU, Login, with_query
@@ -25,6 +25,13 @@ MASTERS: Final = {f"/{exchange}_symbols.txt.zip": exchange for exchange in EXCHA
 SIDES: Final = {"B": "BUY", "S": "SELL"}
 PRODUCTS: Final = {"I": "MIS", "M": "NRML"}
 ORDER_TYPES: Final = {"LMT": "LIMIT", "MKT": "MARKET", "SL-LMT": "SL", "SL-MKT": "SL-M"}
+#: Operations that are no plain read; all of them count alike.
+KINDS: Final = {
+    "PlaceOrder": PLACED,
+    "ModifyOrder": ORDERS,
+    "CancelOrder": ORDERS,
+    "GetQuotes": QUOTES,
+}
 
 LOGIN_PAGE: Final = """<!doctype html>
 <html><head><title>MYNT - Login</title><link rel="icon" href="data:,"></head><body>
@@ -151,7 +158,8 @@ class NorenWire:
 
     def _throttle(self, call: Call, login: Login, fields: Fields, operation: str) -> None:
         """One budget for every operation. Raises :class:`NorenError` when it is spent."""
-        refusal = self.exchange.throttle(ZEBU, login.client_id, EVERYTHING, call.received_at)
+        kind = KINDS.get(operation, READS)
+        refusal = self.exchange.throttle(ZEBU, login.client_id, kind, call.received_at)
         if refusal is None:
             return
         if operation == "PlaceOrder":
@@ -385,6 +393,7 @@ def _place_call(login: Login, fields: Fields, call: Call) -> PlaceCall:
         trigger_price=_number(fields, "trgprc"),
         validity=_choice(fields, "ret", {"DAY": "DAY", "IOC": "IOC"}),
         protection=_number(fields, "mkt_protection") if protection else None,
+        app=login.api_key,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from brokers.simulator.faults import Kind
-from brokers.tests.simulator_house import House
+from brokers.tests.simulator_house import API_KEY, House
 
 
 @pytest.fixture
@@ -217,6 +217,56 @@ def test_limits_can_be_changed_openly(house: House) -> None:
     ]
     for wrong in ({"kite": 1}, {"kite_quotes_per_second": -1}, {"kite_quotes_per_second": True}):
         assert house.control("POST", "/limits", **wrong)[0] == 400
+
+
+def test_the_calls_of_who_is_watched_are_told_by_kind(house: House) -> None:
+    """Placing, changing and cancelling alike, what was refused too; nobody else's."""
+
+    def calls(**who: str) -> list[tuple[str, bool]]:
+        found = house.control("POST", "/calls", **who)[1]["calls"]
+        return [(call["kind"], call["refused"]) for call in found]
+
+    kite, noren = (
+        {"broker": "zerodha", "client_id": "AB1234"},
+        {"broker": "zebu", "client_id": "Z56004"},
+    )
+    house.kite_place()
+    assert calls(**kite) == calls(**noren) == []
+    house.control("POST", "/limits", kite_orders_per_second=3, noren_calls_per_second=3)
+    placed = house.kite_place(price=house.resting_price())[1]["data"]["order_id"]
+    house.kite("DELETE", f"/orders/regular/{placed}")
+    house.kite("GET", "/orders")
+    house.kite("GET", "/quote/ltp?i=NSE:NIFTY+50")
+    house.kite_place()
+    house.kite_place()
+    house.noren_place()
+    house.noren("CancelOrder", norenordno="1")
+    house.noren("OrderBook")
+    house.noren("GetQuotes", exch="NSE", token="26000")
+    assert calls(**kite) == [
+        ("placed", False),
+        ("orders", False),
+        ("reads", False),
+        ("quotes", False),
+        ("placed", False),
+        ("placed", True),
+    ]
+    assert calls(**noren) == [
+        ("placed", False),
+        ("orders", False),
+        ("reads", False),
+        ("quotes", True),
+    ]
+    seen = house.control("GET", "/calls?broker=zebu&client_id=Z56004")[1]["calls"]
+    assert seen[0]["at"] == "2026-08-18T04:30:00.000000+00:00"
+    assert house.control("GET", "/calls?broker=zebu")[0] == 400
+    assert calls(broker="zebu", client_id="Z56005") == []
+
+
+def test_the_book_names_the_app_that_placed(house: House) -> None:
+    house.kite_place()
+    house.noren_place()
+    assert [order["app"] for order in book(house)["orders"]] == [API_KEY, API_KEY]
 
 
 def test_moving_the_market(house: House) -> None:

@@ -21,6 +21,7 @@ from brokers.registry import get_adapter
 from brokers.routes import Route
 from brokers.selectors import TradingAccount, instrument_names, trading_accounts
 from execution.alarms import SESSION_EXPIRED, UNREACHABLE
+from execution.engine import sabotage
 from execution.engine.channel import CONNECTIONS_PER_ACCOUNT, Channel
 from execution.engine.connecting import kernel_timeout
 from execution.engine.paperchannel import PAPER, PaperChannel, paper_instrument
@@ -255,7 +256,9 @@ class Accounts:
             shard=shard,
             session=session,
             adapter=adapter,
-            pacer=self._pacers[shard].of(adapter.capabilities, account.client_id),
+            pacer=self._pacers[shard].of(
+                adapter.capabilities, sabotage.divided(account.client_id, account.account_id)
+            ),
             route=way,
             timeout=timing.answer_timeout,
             drop_after=kernel_timeout(

@@ -16,6 +16,7 @@ SKIP_EXIT: Final = "skip_exit"
 SKIP_WEBHOOK: Final = "skip_webhook"
 IGNORE_UNKNOWN: Final = "ignore_unknown"
 SKIP_COMMIT: Final = "skip_commit"
+SPLIT_ACCOUNT: Final = "split_account"
 ALL: Final = (
     SEND_TWICE,
     SEND_EARLY,
@@ -24,9 +25,16 @@ ALL: Final = (
     SKIP_WEBHOOK,
     IGNORE_UNKNOWN,
     SKIP_COMMIT,
+    SPLIT_ACCOUNT,
 )
 
 
 def active(name: str) -> bool:
     """Whether this fault is switched on."""
     return bool(name == settings.QUANTLEAP_SABOTAGE)
+
+
+def divided(client_id: str, account_id: int) -> str:
+    """By whom a broker account's book, exits and pace are kept: by its client id; sabotaged, by our
+    row, so that one person at two partners is two accounts again (docs/adr/0038)."""
+    return f"{client_id}#{account_id}" if active(SPLIT_ACCOUNT) else client_id

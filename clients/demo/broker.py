@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 
 import requests
 
-from clients.demo.evidence import BookOrder, Place
+from clients.demo.evidence import BookOrder, CountedCall, Place
 from clients.demo.forms import Page, PageError
 from clients.demo.story import IST, UNDERLYING, ZEBU, ZERODHA
 
@@ -62,8 +62,17 @@ class Simulator:
                 price=Decimal(row["average_price"]),
                 status=row["status"],
                 received_at=dt.datetime.fromisoformat(row["received_at"]).astimezone(IST),
+                app=row["app"],
             )
             for row in self.call("GET", "/book")["orders"]
+        ]
+
+    def calls(self, broker: str, client_id: str) -> list[CountedCall]:
+        """Every call of a client since this was first asked."""
+        who = {"broker": broker, "client_id": client_id}
+        return [
+            CountedCall(row["kind"], dt.datetime.fromisoformat(row["at"]).astimezone(IST))
+            for row in self.call("POST", "/calls", who)["calls"]
         ]
 
     def net_positions(self) -> dict[Place, int]:

@@ -27,6 +27,8 @@ from clients.demo.moneychecks import (
 )
 from clients.demo.story import CANCELLED, FILLED, PAUSED, STRADDLE, Customer, Plan, Story
 from clients.demo.told import WebhookKey, delivered_webhooks, expected_webhooks
+from clients.demo.twice import CLIENTS, entry_at
+from clients.demo.twicechecks import twice_figures, two_partners_one_account
 
 TIME_LIMIT: Final = 360.0
 TICK: Final = Decimal("0.05")
@@ -103,11 +105,11 @@ def books_agree(day: Day) -> Problems:
     for code, rows in day.by_code.items():
         if code not in day.known_codes:
             yield f"{rows[0].client_id}: order {rows[0].tag} is unknown to the platform"
-    for part in day.parts:
-        for order in part.seen.orders if part.seen else ():
+    for name, seen in day.executions():
+        for order in seen.orders:
             if order.is_resolved and order.filled != day.filled_at_broker(order.code):
                 theirs = day.filled_at_broker(order.code)
-                yield f"{part.name}: {order.tag} filled {order.filled} here, {theirs} there"
+                yield f"{name}: {order.tag} filled {order.filled} here, {theirs} there"
 
 
 def none_early(day: Day) -> Problems:
@@ -117,6 +119,9 @@ def none_early(day: Day) -> Problems:
             early = (day.story.entry_at - row.received_at).total_seconds()
             if early > 0:
                 yield f"{row.client_id}: {row.tag} arrived {early * 1000:.1f} ms early"
+    for row in day.evidence.book:
+        if row.client_id in CLIENTS and row.received_at < entry_at(day.story):
+            yield f"{row.client_id}: {row.tag} arrived at {row.received_at.isoformat()}"
     for order in day.entries:
         if order.sent_at is not None and order.sent_at < day.story.entry_at:
             yield f"{order.tag} left at {order.sent_at.isoformat()}"
@@ -124,10 +129,10 @@ def none_early(day: Day) -> Problems:
 
 def all_final(day: Day) -> Problems:
     """Every order has an end that somebody knows."""
-    for part in day.parts:
-        for order in part.seen.orders if part.seen else ():
+    for name, seen in day.executions():
+        for order in seen.orders:
             if not order.is_resolved:
-                yield f"{part.name}: {order.tag} {order.state}"
+                yield f"{name}: {order.tag} {order.state}"
 
 
 def stop_and_move_to_cost(day: Day) -> Problems:
@@ -172,7 +177,8 @@ def _is_at_cost(before: Decimal | None, after: Decimal | None) -> bool:
 
 
 def flat_after_exit(day: Day) -> Problems:
-    """Nobody holds anything after the exit; duplicates and unresolved orders judged elsewhere."""
+    """Nobody holds anything after the exit; duplicates, unresolved orders, and the accounts that
+    two partners have customers in are judged elsewhere."""
     left_out = {
         order.code
         for part in day.parts
@@ -181,6 +187,8 @@ def flat_after_exit(day: Day) -> Problems:
     }
     net: Counter[tuple[str, str]] = Counter()
     for code, rows in day.by_code.items():
+        if rows[0].client_id in CLIENTS:
+            continue
         if code in day.known_codes and code not in left_out:
             net[rows[0].client_id, rows[0].symbol] += rows[0].signed
     for (client_id, symbol), quantity in net.items():
@@ -245,6 +253,7 @@ CHECKS: Final[tuple[Callable[[Day], Problems], ...]] = (
     all_final,
     stop_and_move_to_cost,
     flat_after_exit,
+    two_partners_one_account,
     unready_named,
     withdrawn_in_time,
     illegal_refused,
@@ -319,6 +328,7 @@ def figures(day: Day) -> dict[str, Any]:
         "lateness_ms": dict(day.evidence.lateness),
         "exits": sum(order.state == FILLED for order in exits),
         "net_position_after": sum(abs(q) for q in day.evidence.net_positions.values()),
+        **twice_figures(day),
         **money_figures(day),
         "webhooks_expected": len(wanted),
         "webhooks_delivered": len(wanted & set(delivered_webhooks(day))),

@@ -28,6 +28,7 @@ CONTROLS: Final = {
     "skip_exit": "flat_after_exit",
     "skip_webhook": "webhooks_complete",
     "ignore_unknown": "all_final",
+    "split_account": "two_partners_one_account",
     "bill_twice": "billed_once",
     "unbalanced_entry": "ledger_balances",
 }
@@ -87,7 +88,7 @@ def row(outcome: Outcome) -> str:
     wanted = ", ".join(outcome.wanted) or "all checks hold"
     failed = "did not finish" if outcome.failed is None else ", ".join(outcome.failed) or "none"
     verdict = "ok" if outcome.passed else "FAIL"
-    words = f"{outcome.sabotage:<16} {wanted:<22} {failed:<34}"
+    words = f"{outcome.sabotage:<16} {wanted:<24} {failed:<34}"
     return f"  {words} {outcome.seconds:>5.0f} s  {verdict}"
 
 
@@ -100,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     unknown = set(options.only) - set(CONTROLS)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
-    say(f"  {'broken':<16} {'must turn false':<22} {'turned false':<34}    took")
+    say(f"  {'broken':<16} {'must turn false':<24} {'turned false':<34}    took")
     outcomes = []
     for sabotage in options.only or CONTROLS:
         outcome = control(sabotage, options.base_dir.absolute())

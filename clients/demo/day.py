@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from clients.demo.evidence import BookOrder, Evidence, Execution, Order
@@ -41,13 +42,17 @@ class Day:
         ]
         self.entries = [order for part in self.parts for order in part.entries]
         self.entry_codes = {order.code for order in self.entries}
-        self.known_codes = {
-            order.code for part in self.parts if part.seen for order in part.seen.orders
-        }
+        self.known_codes = {order.code for _, seen in self.executions() for order in seen.orders}
         self.by_code: dict[str, list[BookOrder]] = defaultdict(list)
         for row in sorted(evidence.book, key=lambda one: one.received_at):
             if row.code and row.status != "REJECTED":
                 self.by_code[row.code].append(row)
+
+    def executions(self) -> Iterator[tuple[str, Execution]]:
+        """Everything that was traded, with its name: for one partner's customers, and for those
+        who are customers of two."""
+        yield from ((part.name, part.seen) for part in self.parts if part.seen)
+        yield from self.evidence.twice.executions.items()
 
     def symbol(self, customer: Customer, leg: Leg) -> str:
         """What the customer's broker calls the leg's contract today."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
@@ -12,6 +12,8 @@ from clients.demo.receiver import Webhook
 
 FINAL: Final = frozenset({"FILLED", "REJECTED", "CANCELLED", "MISSED"})
 ENTERED: Final = frozenset({"OPEN", "EXITING", "CLOSED"})
+#: In the simulator's words: placing; changing and cancelling.
+ORDER_CALLS: Final = frozenset({"placed", "orders"})
 PairKey = tuple[str, str]  # customer's e-mail, strategy's key
 Place = tuple[str, str, str]  # broker, client, symbol
 
@@ -71,7 +73,8 @@ class Execution:
 class BookOrder:
     """One order in the broker's own book (the oracle).
 
-    Quantities in units, ``price`` the average of its fills in rupees, ``received_at`` in India.
+    Quantities in units, ``price`` the average of its fills in rupees, ``received_at`` in India,
+    ``app`` the application that placed it.
     """
 
     broker: str
@@ -83,6 +86,7 @@ class BookOrder:
     price: Decimal
     status: str
     received_at: dt.datetime
+    app: str = ""
 
     @property
     def code(self) -> str:
@@ -103,6 +107,19 @@ class BookOrder:
     def cash(self) -> Decimal:
         """Rupees that it brought (positive) or cost."""
         return -self.signed * self.price
+
+
+@dataclass(frozen=True)
+class CountedCall:
+    """One call of an account as its broker counted it; ``at`` in India, ``kind`` in its words."""
+
+    kind: str
+    at: dt.datetime
+
+    @property
+    def is_of_an_order(self) -> bool:
+        """Whether it placed, changed or cancelled one, or was refused for asking too much."""
+        return self.kind in ORDER_CALLS
 
 
 @dataclass(frozen=True)
@@ -211,6 +228,19 @@ class Month:
 
 
 @dataclass
+class Twice:
+    """What was seen of the persons who are customers of two partners (clients/demo/twice.py).
+
+    ``executions`` by name of the half, ``calls`` by broker and client, ``executors``: the shards
+    that each executor had, by its name.
+    """
+
+    executions: Mapping[str, Execution] = field(default_factory=dict)
+    calls: Mapping[tuple[str, str], Sequence[CountedCall]] = field(default_factory=dict)
+    executors: Mapping[str, Collection[int]] = field(default_factory=dict)
+
+
+@dataclass
 class Evidence:
     """Everything the checks look at. ``symbols``: (broker, option type, strike) -> name there."""
 
@@ -228,6 +258,7 @@ class Evidence:
     webhooks: Sequence[Webhook] = ()
     bad_signatures: Sequence[str] = ()
     lateness: Mapping[str, Any] = field(default_factory=dict)
+    twice: Twice = field(default_factory=Twice)
     month: Month = field(default_factory=Month)
     seconds: float = 0.0
 

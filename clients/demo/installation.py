@@ -21,6 +21,7 @@ START_SECONDS: Final = 180.0
 STOP_SECONDS: Final = 60.0
 FIRST_PORT: Final = 8650
 PORTS: Final = 5  # web, then the simulator's three, then the one that says that they are ours
+SHARD: Final = re.compile(r'"shard": (\d+)\b.*"event": "shard_(claimed|lost)"')
 FORGOTTEN: Final = ("DATABASE_URL", "REDIS_URL", "OWNER_DATABASE_URL", "DJANGO_SETTINGS_MODULE")
 
 
@@ -33,7 +34,7 @@ class Installation:
     """One installation below ``base_dir``, on ports of its own, at a clock of its own.
 
     Without ``port`` and ``simulator_port`` (control; the brokers' follow) free ones are taken.
-    ``seed`` fills it as ``make run`` does.
+    ``seed`` fills it as ``make run`` does, ``workers`` of it have an executor each.
     """
 
     base_dir: Path
@@ -42,6 +43,7 @@ class Installation:
     port: int | None = None
     simulator_port: int | None = None
     seed: bool = False
+    workers: int = 1
     url: str = ""
     simulator: dict[str, str] = field(default_factory=dict)
 
@@ -69,6 +71,7 @@ class Installation:
             *(() if self.seed else ("--no-seed",)),
             *("--base-dir", str(self.base_dir), "--clock-start", self.clock_start),
             *("--port", str(port), "--simulator-port", str(simulator_port), "--die-with-parent"),
+            *("--workers", str(self.workers)),
         )
         self._log = self.log_path.open("ab")
         self._child = subprocess.Popen(
@@ -130,6 +133,17 @@ class Installation:
         """One of the JSON files that its seed has left for us (keys, passwords)."""
         found: dict[str, Any] = json.loads((self.base_dir / "run" / name).read_text())
         return found
+
+    def shards(self) -> dict[str, set[int]]:
+        """The shards of the accounts that each executor has now, by what its log says."""
+        held: dict[str, set[int]] = {}
+        for path in sorted(self.log_path.parent.glob("executor*.log")):
+            mine = held[path.stem] = set()
+            for line in path.read_text(errors="replace").splitlines():
+                found = SHARD.search(line)
+                if found is not None:
+                    (mine.add if found[2] == "claimed" else mine.discard)(int(found[1]))
+        return held
 
     def tail(self) -> str:
         """The end of what it said."""

@@ -12,6 +12,7 @@ from clients.demo.checks import Verdict
 ORDER = (
     *("expected", "planned", "sent", "at_broker", "filled", "failed_by_cause", "duplicates"),
     *("lost", "unknown", "missed", "early", "lateness_ms", "exits", "net_position_after"),
+    *("executors", "busiest_second"),
 )
 MONEY = (
     *("invoices_expected", "invoices", "invoices_of_second_run", "invoice_total"),

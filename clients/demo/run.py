@@ -25,6 +25,7 @@ from clients.demo.openhouse import interrupt_on_signals, stay_open, welcome
 from clients.demo.partner import ApiError, PartnerApi, in_parallel
 from clients.demo.progress import say
 from clients.demo.receiver import Receiver
+from clients.demo.secondpartner import SecondPartner
 from clients.demo.staff import PartnerKey, Staff
 from clients.demo.story import (
     DAY,
@@ -46,6 +47,8 @@ from clients.demo.story import (
 CLOCK_START: Final = dt.time(9, 17)
 STAFF: Final = "staff"
 SETTINGS: Final = {"QUANTLEAP_VISIBILITY_DELAY": "4", "QUANTLEAP_LOG_LEVEL": "INFO"}
+#: Executors, which divide the accounts between them as in production.
+WORKERS: Final = 2
 FUNDS: Final = 50_000_000
 LEAVE_BEFORE: Final = 60.0  # seconds before the entry: armed (at 120), not yet committed
 MOVE_AFTER: Final = 14.0  # seconds after the entry: hidden orders are visible again by then
@@ -79,7 +82,10 @@ class Demo:
         self.story = config.story
         begin = dt.datetime.combine(DAY, config.clock_start)
         self.installation = Installation(
-            config.base_dir, begin.isoformat(), {**SETTINGS, **config.settings}
+            config.base_dir,
+            begin.isoformat(),
+            {**SETTINGS, **config.settings},
+            workers=WORKERS,
         )
         self.receiver = Receiver()
         self.subscriptions: dict[tuple[str, str], str] = {}
@@ -90,7 +96,7 @@ class Demo:
         """From an empty folder to the verdict; whatever happens, everything is stopped."""
         self.receiver.start()
         try:
-            say("Installation: PostgreSQL, Valkey, web, worker, beat, broker simulator")
+            say("Installation: PostgreSQL, Valkey, web, workers, beat, broker simulator")
             self.installation.start()
             self.began = time.monotonic()
             verdict = self._day()
@@ -114,6 +120,8 @@ class Demo:
         say(f"Expected: {orders} entry orders of {len(expected)} subscriptions")
         key = self._staff_prepare()
         self.api = PartnerApi(self.installation.url, key)
+        self.second = SecondPartner(self.story, self.installation, self.simulator, self.api)
+        self.second.prepare(self.staff)
         self._onboard()
         self._arm_faults()
         self._leave()
@@ -178,6 +186,7 @@ class Demo:
             self.story.illegal(),
             lambda one: self._try_illegal(*one, templates),
         )
+        self.second.onboard(FUNDS)
 
     def _fund(self, customer: Customer) -> None:
         body = {"broker": customer.broker, "client_id": customer.client_id, "funds": FUNDS}
@@ -293,8 +302,11 @@ class Demo:
         evidence.net_positions = self.simulator.net_positions()
         hits = self.simulator.fault_hits()
         evidence.fault_hits = {name: hits.get(one, 0) for name, one in self.fault_ids.items()}
+        evidence.twice = self.second.look()
+        # Of those whom only their number makes late, and not the pace of a single account.
+        names = {plan.name for plan in PLANS}
         runs = self.installation.run_reports(DAY, self.simulator.now())
-        evidence.lateness = worst_lateness(runs)
+        evidence.lateness = worst_lateness([run for run in runs if run["template"] in names])
         self._await_webhooks()
         evidence.bad_signatures = list(self.receiver.refused)
         evidence.seconds = time.monotonic() - self.began

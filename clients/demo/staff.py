@@ -96,8 +96,9 @@ class Staff:
         form.set("name", plan.name)
         form.set("description", plan.description)
         form.set_by_label("index", plan.underlying)
-        form.set_by_label("pricing_type", "PAID")
-        form.set("prices-0-monthly_fee", str(plan.fee))
+        form.set_by_label("pricing_type", "PAID" if plan.fee else "FREE")
+        if plan.fee:
+            form.set("prices-0-monthly_fee", str(plan.fee))
         for name in [one for one in form.fields if one.startswith("strategies-")]:
             del form.fields[name]
         form.fields.update({name: [value] for name, value in _strategies(plan, hours)})

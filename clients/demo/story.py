@@ -70,7 +70,7 @@ class Leg:
 
 @dataclass(frozen=True)
 class Plan:
-    """One strategy to publish. ``fee``: rupees a month before tax."""
+    """One strategy to publish. ``fee``: rupees a month before tax (0: a free one)."""
 
     key: str
     name: str

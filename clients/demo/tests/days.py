@@ -9,6 +9,7 @@ from itertools import count
 
 from clients.demo.evidence import (
     BookOrder,
+    CountedCall,
     Evidence,
     Execution,
     Order,
@@ -18,9 +19,16 @@ from clients.demo.evidence import (
 from clients.demo.receiver import Webhook
 from clients.demo.story import CANCELLED, FILLED, PAUSED, STRADDLE, Expected, Leg, Story
 from clients.demo.tests.months import perfect_month
+from clients.demo.twice import ACCOUNTS, HALVES, Half, entry_at, exit_at
 
 SPOT = Decimal(25000)
 LOT = 65
+
+
+def paced(begin: dt.datetime, number: int) -> dt.datetime:
+    """When the order of this number arrives, eight at a time, a second apart."""
+    batch, place = divmod(number, 8)
+    return begin + dt.timedelta(seconds=batch, milliseconds=5 * place + 1)
 
 
 def symbol(broker: str, option_type: str, strike: Decimal) -> str:
@@ -50,6 +58,7 @@ class PerfectDay:
         self.webhooks: list[Webhook] = []
         for one in story.expected():
             self._play(one)
+        self._play_twice()
         self._bill()
         self.evidence.book = self.book
         self.evidence.webhooks = self.webhooks
@@ -86,6 +95,75 @@ class PerfectDay:
         for order in entries:
             if order.state == "REJECTED":
                 self._tell("order.rejected", sub, tag=order.tag)
+
+    def _play_twice(self) -> None:
+        """Two partners' runs in one account: eight orders a second, entries and exits."""
+        calls: dict[tuple[str, str], list[CountedCall]] = {account: [] for account in ACCOUNTS}
+        for number, half in enumerate(HALVES):
+            entry, leave = entry_at(self.story), exit_at(self.story)
+            if half.is_stopped:
+                leave -= dt.timedelta(seconds=20)
+            first = number % 2 * len(half.customer.slices(half.leg))
+            orders = []
+            for place, lots in enumerate(half.customer.slices(half.leg)):
+                order = self._twin_order(half, lots * LOT)
+                orders.append(order)
+                self._twin_at_broker(half, order, paced(entry, first + place), calls)
+            for place, order in enumerate(list(orders)):
+                back = replace(
+                    order,
+                    tag=f"Q{next(self._numbers):012d}1",
+                    purpose="EXIT",
+                    reason="STOP" if half.is_stopped else "EXIT_TIME",
+                    side="SELL" if order.side == "BUY" else "BUY",
+                )
+                orders.append(back)
+                self._twin_at_broker(half, back, paced(leave, place), calls)
+            self.evidence.twice.executions = {
+                **self.evidence.twice.executions,
+                half.name: Execution(f"sub_{number}", "CLOSED", "", tuple(orders)),
+            }
+        self.evidence.twice.calls = calls
+        self.evidence.twice.executors = {"executor": {4, 5, 6, 7}, "executor2": {0, 1, 2, 3}}
+
+    def _twin_order(self, half: Half, units: int) -> Order:
+        strike = half.leg.strike(SPOT)
+        return Order(
+            tag=f"Q{next(self._numbers):012d}1",
+            purpose="ENTRY",
+            reason="",
+            symbol=symbol(half.customer.broker, half.leg.option_type, strike),
+            side=half.leg.side,
+            quantity=units,
+            filled=units,
+            state=FILLED,
+            cause="",
+            sent_at=entry_at(self.story),
+        )
+
+    def _twin_at_broker(
+        self,
+        half: Half,
+        order: Order,
+        at: dt.datetime,
+        calls: dict[tuple[str, str], list[CountedCall]],
+    ) -> None:
+        customer = half.customer
+        self.book.append(
+            BookOrder(
+                broker=customer.broker,
+                client_id=customer.client_id,
+                tag=order.tag,
+                symbol=order.symbol,
+                side=order.side,
+                filled=order.filled,
+                price=Decimal(100),
+                status="COMPLETE",
+                received_at=at,
+                app=customer.api_key,
+            )
+        )
+        calls[customer.broker, customer.client_id].append(CountedCall("placed", at))
 
     def _bill(self) -> None:
         month = self.evidence.month = perfect_month(self.story)

@@ -6,16 +6,17 @@ import datetime as dt
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
 from clients.demo import report
 from clients.demo.checks import CHECKS, judge
-from clients.demo.evidence import Evidence, StopMove
+from clients.demo.evidence import BookOrder, Evidence, StopMove
 from clients.demo.story import CONDOR, STRADDLE, make_story
-from clients.demo.tests.days import PerfectDay
+from clients.demo.tests.days import LOT, PerfectDay
 from clients.demo.tests.months import SPOILT
+from clients.demo.twice import ACCOUNTS, HALVES, Half, entry_at, exit_at
 
 STORY = make_story(24, 8)
 PLAIN = ("customer000@example.com", CONDOR)
@@ -215,6 +216,163 @@ def too_slow(day: PerfectDay) -> None:
     day.evidence.seconds = 400.0
 
 
+# -- two partners' runs in one account -------------------------------------------------------------
+ZEBU_TWIN: Final = ACCOUNTS[0]
+SOLD, BOUGHT = HALVES[0], HALVES[1]
+
+
+def twin_orders(day: PerfectDay, half: Half, *, entries: bool) -> list[BookOrder]:
+    """What the broker has of one half."""
+    mine = [row for row in day.book if row.app == half.customer.api_key]
+    return [row for row in mine if (row.side == half.leg.side) is entries]
+
+
+def change_twins(day: PerfectDay, rows: list[BookOrder], **changes: Any) -> None:
+    """The same orders, otherwise; ours say the same of what they filled."""
+    tags = {row.tag for row in rows}
+    for number, row in enumerate(day.book):
+        if row.tag in tags:
+            day.book[number] = replace(row, **changes)
+    if "filled" in changes:
+        twice = day.evidence.twice
+        twice.executions = {
+            name: replace(
+                seen,
+                orders=tuple(
+                    replace(order, filled=changes["filled"]) if order.tag in tags else order
+                    for order in seen.orders
+                ),
+            )
+            for name, seen in twice.executions.items()
+        }
+
+
+def forget_twins(day: PerfectDay, rows: list[BookOrder]) -> None:
+    """Neither sent nor known."""
+    tags = {row.tag for row in rows}
+    day.evidence.book = [row for row in day.book if row.tag not in tags]
+    twice = day.evidence.twice
+    twice.executions = {
+        name: replace(seen, orders=tuple(o for o in seen.orders if o.tag not in tags))
+        for name, seen in twice.executions.items()
+    }
+
+
+def no_exit_of_either(day: PerfectDay) -> None:
+    """As it was seen: the account is flat in between, so neither run has anything to close."""
+    for half in (SOLD, BOUGHT):
+        forget_twins(day, twin_orders(day, half, entries=False))
+        day.book = list(day.evidence.book)
+
+
+def the_others_units_closed(day: PerfectDay) -> None:
+    """The stop of the first run closed a lot more than it had; the second one's."""
+    exits = twin_orders(day, SOLD, entries=False)
+    change_twins(day, exits[-1:], filled=exits[-1].filled + LOT)
+
+
+def closed_in_part(day: PerfectDay) -> None:
+    """One exit of the stop filled in part, and no other one followed."""
+    exits = twin_orders(day, SOLD, entries=False)
+    change_twins(day, exits[:1], filled=LOT)
+
+
+def reversed_and_back(day: PerfectDay) -> None:
+    """An exit before its entries: flat in the evening, and short of nothing in between."""
+    exits = twin_orders(day, BOUGHT, entries=False)
+    early = entry_at(STORY) + dt.timedelta(milliseconds=0.5)
+    change_twins(day, exits[:1], received_at=early)
+
+
+def grown_and_back(day: PerfectDay) -> None:
+    """An entry too many, and an exit too many that took it back."""
+    rows = twin_orders(day, BOUGHT, entries=True)[-1:]
+    rows += twin_orders(day, BOUGHT, entries=False)[-1:]
+    change_twins(day, rows, filled=rows[0].filled + LOT)
+
+
+def left_with_the_stop(day: PerfectDay) -> None:
+    """The second run left when the first one's stop fired."""
+    exits = twin_orders(day, BOUGHT, entries=False)
+    change_twins(day, exits, received_at=exits[0].received_at - dt.timedelta(seconds=15))
+
+
+def stop_that_waited(day: PerfectDay) -> None:
+    """The first run left at the exit time."""
+    exits = twin_orders(day, SOLD, entries=False)
+    change_twins(day, exits, received_at=exit_at(STORY) + dt.timedelta(milliseconds=1))
+
+
+def by_the_other_partners_app(day: PerfectDay) -> None:
+    """The first partner's exits were placed by the second one's application."""
+    exits = twin_orders(day, SOLD, entries=False)
+    change_twins(day, exits, app=BOUGHT.customer.api_key)
+
+
+def by_an_unknown_app(day: PerfectDay) -> None:
+    """An order of neither partner."""
+    stranger = replace(day.book[-1], tag="by-hand", app="mobile", filled=0)
+    day.book.append(stranger)
+
+
+def other_contract_of_a_twin(day: PerfectDay) -> None:
+    """In and out of the next strike."""
+    rows = [row for row in day.book if row.app == SOLD.customer.api_key]
+    change_twins(day, rows, symbol="NIFTY-OTHER")
+
+
+def twin_not_flat(day: PerfectDay) -> None:
+    """The broker's own list shows something."""
+    day.evidence.net_positions = {(*ZEBU_TWIN, "NIFTY"): -LOT}
+
+
+def two_paces(day: PerfectDay) -> None:
+    """Eight orders of each partner at once: sixteen in a moment."""
+    calls = list(day.evidence.twice.calls[ZEBU_TWIN])
+    entry = entry_at(STORY)
+    moved = [
+        replace(call, at=entry + dt.timedelta(milliseconds=3 * number)) if number < 16 else call
+        for number, call in enumerate(sorted(calls, key=lambda call: call.at))
+    ]
+    day.evidence.twice.calls = {**day.evidence.twice.calls, ZEBU_TWIN: moved}
+
+
+def cancels_count(day: PerfectDay) -> None:
+    """Placing at the pace, and as many cancels beside it."""
+    calls = list(day.evidence.twice.calls[ZEBU_TWIN])
+    more = [replace(call, kind="orders") for call in calls[:8]]
+    day.evidence.twice.calls = {**day.evidence.twice.calls, ZEBU_TWIN: calls + more}
+
+
+def nobody_counted(day: PerfectDay) -> None:
+    """Where nothing was counted no pace was kept."""
+    day.evidence.twice.calls = {}
+
+
+def a_single_executor(day: PerfectDay) -> None:
+    """The second process had nothing."""
+    day.evidence.twice.executors = {"executor": set(range(8)), "executor2": set()}
+
+
+TWINS: Final = (
+    no_exit_of_either,
+    the_others_units_closed,
+    closed_in_part,
+    reversed_and_back,
+    grown_and_back,
+    left_with_the_stop,
+    stop_that_waited,
+    by_the_other_partners_app,
+    by_an_unknown_app,
+    other_contract_of_a_twin,
+    twin_not_flat,
+    two_paces,
+    cancels_count,
+    nobody_counted,
+    a_single_executor,
+)
+
+
 SPOILT_DAYS: Final = (
     (send_twice, "no_duplicates"),
     (send_early, "none_early"),
@@ -236,6 +394,7 @@ SPOILT_DAYS: Final = (
     (fault_missed, "faults_struck"),
     (forged, "signatures_good"),
     (too_slow, "in_time"),
+    *((spoil, "two_partners_one_account") for spoil in TWINS),
 )
 
 
@@ -257,6 +416,27 @@ def test_each_fault_of_the_month_turns_exactly_its_check(
     assert {name for name, holds in verdict.checks.items() if not holds} == {check}
 
 
+def test_reads_and_quotes_are_no_orders(day: PerfectDay) -> None:
+    """The exchange counts orders, and their changes and cancels."""
+    calls = list(day.evidence.twice.calls[ZEBU_TWIN])
+    reads = [replace(call, kind="reads") for call in calls] * 2
+    day.evidence.twice.calls = {**day.evidence.twice.calls, ZEBU_TWIN: calls + reads}
+    verdict = judge(STORY, day.evidence)
+    assert verdict.holds
+    assert verdict.figures["busiest_second"] == {"ZB9001": 8, "ZR9003": 8}
+
+
+def test_the_fault_that_was_seen_is_told_in_words(day: PerfectDay) -> None:
+    no_exit_of_either(day)
+    two_paces(day)
+    found = judge(STORY, day.evidence).problems["two_partners_one_account"]
+    assert found == [
+        "ZB9001: 11 calls in 0.03 s; 10 a second may be",
+        "ZB9001 sells at zebu: exits of 0 units for 2340 that were entered",
+        "ZB9001 buys at second: exits of 0 units for 2340 that were entered",
+    ]
+
+
 def test_every_check_is_shown_to_fail() -> None:
     shown = {name for _, name in SPOILT_DAYS} | {name for _, name in SPOILT}
     assert shown == {check.__name__ for check in CHECKS}
@@ -271,4 +451,4 @@ def test_the_report_has_every_figure_of_the_day(day: PerfectDay) -> None:
     assert written["checks"]["flat_after_exit"] is False
     text = "\n".join(report.lines(written))
     assert "FAIL  flat after exit" in text
-    assert "20 of 21 checks hold" in text
+    assert "21 of 22 checks hold" in text

@@ -1,0 +1,64 @@
+"""The second partner, and those who are customers of both with one account (twice.py)."""
+
+from __future__ import annotations
+
+from clients.demo.broker import Simulator
+from clients.demo.evidence import Execution, Twice
+from clients.demo.installation import Installation
+from clients.demo.partner import PartnerApi, in_parallel
+from clients.demo.staff import Staff
+from clients.demo.story import DAY, Story
+from clients.demo.twice import ACCOUNTS, BUYS, FIRST, HALVES, SECOND, SELLS, Half, hours
+
+
+class SecondPartner:
+    """Brings the persons of two partners through the day. ``first`` is the other partner's API."""
+
+    def __init__(
+        self, story: Story, installation: Installation, simulator: Simulator, first: PartnerApi
+    ) -> None:
+        self.story = story
+        self.installation = installation
+        self.simulator = simulator
+        self.apis = {FIRST: first}
+        self.subscriptions: dict[str, str] = {}
+
+    def prepare(self, staff: Staff) -> None:
+        """Staff, in the console: both strategies, the second partner with a key."""
+        for plan in (SELLS, BUYS):
+            staff.publish(plan, [hours(self.story, plan)])
+        partner = staff.add_partner(SECOND, "Second", f"{self.installation.url}/broker-login/done")
+        key = staff.issue_key(partner)
+        self.apis[SECOND] = PartnerApi(self.installation.url, key)
+
+    def onboard(self, funds: int) -> None:
+        """Each person connects, logs in and subscribes at either partner."""
+        in_parallel("one account at two partners", HALVES, self._join)
+        for broker, client_id in ACCOUNTS:
+            body = {"broker": broker, "client_id": client_id, "funds": funds}
+            self.simulator.call("POST", "/funds", body)
+            self.simulator.calls(broker, client_id)  # from now on they are counted one by one
+
+    def _join(self, half: Half) -> None:
+        api, customer = self.apis[half.customer.partner], half.customer
+        api.connect(customer)
+        api.daily_login(customer)
+        template = api.templates()[half.plan.name]
+        self.subscriptions[half.name] = api.subscribe(customer, template)
+
+    def look(self) -> Twice:
+        """What became of it."""
+        return Twice(
+            executions=self._executions(),
+            calls={account: self.simulator.calls(*account) for account in ACCOUNTS},
+            executors=self.installation.shards(),
+        )
+
+    def _executions(self) -> dict[str, Execution]:
+        found = {}
+        for half in HALVES:
+            api = self.apis[half.customer.partner]
+            _, execution = api.read_back(self.subscriptions[half.name], DAY)
+            if execution is not None:
+                found[half.name] = execution
+        return found

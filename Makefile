@@ -22,7 +22,7 @@ BENCHMARKS := arming billing fanout scale console
 
 # In this order: what takes longest begins first, and what takes the most of the processors in between.
 PROCESS_TESTS := clients subscriptions $(addprefix execution/tests/test_, freezing.py clocks.py \
-	killing.py) quantleap execution brokers
+	killing.py) quantleap execution brokers bench
 # The newcomer's morning first: it takes three minutes, nearly all of them waiting. Then the walks
 # through the whole console.
 BROWSER_TESTS := clients/demo quantleap execution subscriptions marketplace partners brokers

@@ -136,7 +136,7 @@ class House:
         offset = dt.datetime.fromisoformat(CLOCK_START).timestamp() - anchor
         process = subprocess.Popen(
             python(
-                *("-m", "bench.sink", "--clock-offset", repr(offset)),
+                *("-m", "bench.sink", "--with-parent", "--clock-offset", repr(offset)),
                 *("--answer-after", repr(self._answer_after)),
             ),
             cwd=PROJECT_ROOT,

@@ -31,6 +31,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
+from quantleap.embedded.processes import die_with_parent
+
 IST: Final = dt.timezone(dt.timedelta(hours=5, minutes=30))
 SPOT: Final = 25_000
 PREMIUM: Final = 100
@@ -424,6 +426,7 @@ def main() -> None:
     parser.add_argument("--clock-offset", type=float, default=0.0)
     parser.add_argument("--answer-after", type=float, default=0.0, help="seconds")
     parser.add_argument("--updates", action="store_true", help="tell of fills by websocket")
+    parser.add_argument("--with-parent", action="store_true", help="end when who started this ends")
     options = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -434,6 +437,8 @@ def main() -> None:
         updates=options.updates,
     )
     signal.signal(signal.SIGTERM, sink.stop)
+    if options.with_parent:
+        die_with_parent(signal.SIGTERM)
     gc.disable()
     print(sink.port, flush=True)
     sink.serve()

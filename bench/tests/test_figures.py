@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from bench.figures import Lateness, Target, lateness, median_of, percentile, ratio, table, targets
+from bench.figures import (
+    Lateness,
+    Target,
+    lateness,
+    median_of,
+    percentile,
+    ratio,
+    ratio_interval,
+    table,
+    targets,
+)
 
 
 def run(last: float, *, early: int = 0, count: int = 3) -> Lateness:
@@ -61,3 +71,12 @@ def test_one_early_order_breaks_the_promise() -> None:
 def test_the_table_is_aligned() -> None:
     lines = table({"ours": run(20), "bare": run(1234.5)}).splitlines()
     assert len({len(line) for line in lines}) == 1
+
+
+def test_an_interval_of_a_ratio_tells_noise_from_a_cost() -> None:
+    control = [4.0 + (number % 7) / 2 for number in range(140)]
+    low, high = ratio_interval(control[:16], control)
+    assert low < 1 < high
+    low, high = ratio_interval([1.6 * figure for figure in control[:16]], control)
+    assert 1.1 < low < 1.6 < high
+    assert (low, high) == ratio_interval([1.6 * figure for figure in control[:16]], control)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +21,7 @@ from bench.sink import Sink
 from brokers.base import BookState, BrokerInstrument, HttpResponse, Outcome, Session
 from brokers.zerodha.adapter import ZerodhaAdapter
 from brokers.zerodha.orderstream import KiteUpdates
-from quantleap.embedded.processes import wait_until
+from quantleap.embedded.processes import is_alive, wait_until
 
 
 @pytest.fixture
@@ -127,3 +131,32 @@ def test_it_counts_and_forgets(sink: Sink) -> None:
     requests.post(url(sink, "/bench/reset"), timeout=5)
     assert requests.get(url(sink, "/bench/arrivals"), timeout=5).json() == []
     assert requests.get(url(sink, "/nothing"), timeout=5).status_code == 404
+
+
+STARTS_ONE = """
+import subprocess, sys, time
+command = [sys.executable, "-m", "bench.sink", *sys.argv[1:]]
+sink = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+sink.stdout.readline()
+print(sink.pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(("options", "ends"), [(("--with-parent",), True), ((), False)])
+def test_a_killed_benchmark_leaves_no_witness_behind(options: tuple[str, ...], ends: bool) -> None:
+    """The second case is the control: what is not tied to its parent lives on."""
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTS_ONE, *options], stdout=subprocess.PIPE, text=True
+    ) as benchmark:
+        assert benchmark.stdout is not None
+        witness = int(benchmark.stdout.readline())
+        benchmark.kill()
+    try:
+        if ends:
+            wait_until(lambda: not is_alive(witness), 10)
+        assert is_alive(witness) is not ends
+    finally:
+        if is_alive(witness):
+            os.kill(witness, signal.SIGKILL)

@@ -27,6 +27,8 @@ PROCESS_TESTS := clients subscriptions $(addprefix execution/tests/test_, freezi
 # through the whole console.
 BROWSER_TESTS := clients/demo quantleap execution subscriptions marketplace partners brokers
 
+LINES := $(if $(filter output-sync,$(.FEATURES)),--output-sync=line)
+
 ROUNDS ?= 20
 PORTFOLIOS ?= 200
 STORIES ?= 500
@@ -76,15 +78,18 @@ stories: $(DEVELOP) ## Play random trading days against a toy broker (STORIES=50
 	STORIES=$(STORIES) SEED=$(SEED) $(BIN)/pytest -n0 -p no:randomly -o timeout=0 -q -k every_story \
 		execution/tests/test_progress_stories.py
 
-test: test-parallel test-process ## The whole test suite
+# Both at a time: what starts processes waits for most of its time, and whoever only computes steps
+# back for it. Lines come whole, where make can see to that.
+test: $(DEVELOP) ## The whole test suite
+	$(MAKE) -k -j2 $(LINES) test-parallel test-process NICELY="nice -n 19"
 
 coverage: $(DEVELOP) ## The same with a report of the branches taken; takes half as long again
 	$(BIN)/coverage erase
-	$(MAKE) test COVER="--cov --cov-append --cov-report="
+	$(MAKE) test-parallel test-process COVER="--cov --cov-append --cov-report="
 	$(BIN)/coverage report --skip-covered --skip-empty
 
 test-parallel: $(DEVELOP)
-	$(BIN)/pytest -n 2 -m "not process and not browser" $(COVER)
+	$(NICELY) $(BIN)/pytest -n 2 -m "not process and not browser" $(COVER)
 
 # Five files at a time, whatever the cores: nearly all of their time is a trading day's, and waits.
 test-process: $(DEVELOP)

@@ -9,12 +9,14 @@ from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import PermissionDenied
+from django.db import IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.http import urlencode
 
 from quantleap.core.admin.junk import ReadableRequests
 from quantleap.core.admin.violations import beside_fields
+from quantleap.core.errors import DomainError
 from quantleap.core.largelists import SizedListMixin
 from quantleap.core.lists import LinesField
 
@@ -61,6 +63,26 @@ class ConsoleAdmin(ReadableRequests):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Rooms end things through services; a page that may really delete says so itself."""
         return False
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """What somebody else saved between the look at a form and its saving is looked at again.
+
+        The form has passed and its service or the database refuses it: only another person's save
+        in that moment does that. Nothing was written, so the form is judged anew, and says beside
+        its fields what stands in its way now; what was typed stays.
+        """
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except (DomainError, IntegrityError):
+            if request.method != "POST":
+                raise
+        return super().changeform_view(request, object_id, form_url, extra_context)
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Lists take lines or commas on every page, and say of each value what is wrong with it."""

@@ -18,9 +18,10 @@ class ExecutionConfig(AppConfig):
         from execution.api.shown import shown
         from execution.belongings import belongings
         from execution.engine import host
+        from execution.reach import reach
         from execution.today import today
         from marketplace.ports import RUNS
-        from partners.ports import BELONGINGS, SHOWN_OBJECTS
+        from partners.ports import BELONGINGS, REACH, SHOWN_OBJECTS
         from quantleap.celery import app
         from quantleap.core.console import TODAY
         from subscriptions.ports import ACTIVITY, ENTRY_GATE
@@ -32,6 +33,7 @@ class ExecutionConfig(AppConfig):
         RUNS.register(ports.RUNS)
         TODAY.register(today)
         BELONGINGS.register(belongings)
+        REACH.register(reach)
         SHOWN_OBJECTS.register(shown)
         app.steps["worker"].add(host.ExecutorStep)
         worker_shutting_down.connect(host.stop_with_worker, dispatch_uid="executor-stop")

@@ -193,7 +193,9 @@ def add_executions(run: Run, *, environment: str, now: dt.datetime, shards: int)
                     for a in allocations
                 ],
                 run.entry_at - ARMING_CLOSES,
+                run.trade_date,
                 run.id,
+                run.trade_date,
                 run.id,
                 "WITHDRAWN" if blocked else "ARMED",
                 "KILL_SWITCH" if blocked else "",
@@ -203,6 +205,8 @@ def add_executions(run: Run, *, environment: str, now: dt.datetime, shards: int)
         return int(cursor.rowcount)
 
 
+# Days that are agreed hold whether beat has come by or not: a subscription that is not renewed, and
+# those of a suspended partner that run until a day (adr 0051).
 # Who is in the run already is left out beforehand: a conflict locks its row, also where the update
 # then does nothing, and after the entry second the executor is writing those very rows.
 _INSERT = """
@@ -213,12 +217,15 @@ WITH joining AS (
            AS u(public_id, allocation_id, subscription_id, account_id, shard)
       JOIN subscriptions_subscription s
         ON s.id = u.subscription_id AND s.status = 'ACTIVE' AND s.status_changed_at < %s
+       AND (s.ends_on IS NULL OR s.ends_on > %s)
       JOIN subscriptions_allocation a ON a.id = u.allocation_id AND a.status = 'ACTIVE'
      WHERE NOT EXISTS (
            SELECT FROM execution_execution e
             WHERE e.run_id = %s AND e.allocation_id = a.id
               AND e.partner_id = a.partner_id AND e.environment = a.environment
               AND (e.status <> 'WITHDRAWN' OR e.cause = 'KILL_SWITCH'))
+       AND NOT EXISTS (
+           SELECT FROM partners_partner p WHERE p.id = s.partner_id AND p.run_until < %s)
      ORDER BY s.id, a.id
        FOR SHARE OF s, a
 )

@@ -36,6 +36,13 @@ class Partner(models.Model):
         ACTIVE = "ACTIVE", "Active"
         SUSPENDED = "SUSPENDED", "Suspended"
 
+    class Plan(models.TextChoices):
+        """What becomes of the subscriptions of a suspended partner's customers (adr 0051)."""
+
+        PAUSE_ALL = "PAUSE_ALL", "Pause all now"
+        RUN_UNTIL = "RUN_UNTIL", "Let them run until a day, then pause all"
+        CANCEL_AT_PERIOD_END = "CANCEL_AT_PERIOD_END", "Cancel each at the end of its period"
+
     slug = models.CharField(
         max_length=12,
         unique=True,
@@ -69,10 +76,48 @@ class Partner(models.Model):
         "endpoint; empty: nobody.",
     )
     created_at = models.DateTimeField(default=clock.now, editable=False)
+    # -- the suspension in force; empty while there is none (the audit keeps the earlier ones)
+    suspended_at = models.DateTimeField(null=True, blank=True, editable=False)
+    suspended_by = models.CharField(max_length=120, blank=True, editable=False)
+    suspension_reason = models.CharField(max_length=200, blank=True, editable=False)
+    suspension_plan = models.CharField(
+        max_length=20, choices=Plan.choices, blank=True, editable=False
+    )
+    run_until = models.DateField(
+        null=True, blank=True, editable=False, help_text="Last day (IST) on which they trade."
+    )
+    plan_done_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     class Meta:
         ordering = ("slug",)
         constraints = (
+            models.CheckConstraint(
+                condition=Q(status="SUSPENDED")
+                | Q(
+                    suspended_at__isnull=True,
+                    suspended_by="",
+                    suspension_reason="",
+                    suspension_plan="",
+                    run_until__isnull=True,
+                    plan_done_at__isnull=True,
+                ),
+                name="partner_plan_while_suspended",
+            ),
+            models.CheckConstraint(
+                condition=Q(suspension_plan="RUN_UNTIL", run_until__isnull=False)
+                | (~Q(suspension_plan="RUN_UNTIL") & Q(run_until__isnull=True)),
+                name="partner_run_until_of_plan",
+            ),
+            models.CheckConstraint(
+                condition=Q(suspension_plan="", plan_done_at__isnull=True)
+                | Q(
+                    ~Q(suspension_plan=""),
+                    ~Q(suspended_by=""),
+                    ~Q(suspension_reason=""),
+                    suspended_at__isnull=False,
+                ),
+                name="partner_plan_has_who_and_why",
+            ),
             models.CheckConstraint(
                 condition=Q(slug__regex=r"^[a-z0-9]{2,12}$"),
                 name="partner_slug_format",

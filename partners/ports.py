@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from quantleap.core.registry import Handlers, Port
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
     from partners.models import Customer
+    from quantleap.core.audit import Actor
     from quantleap.core.console import Panel
     from quantleap.core.models import OutboxEvent
 
@@ -30,6 +32,113 @@ def _none() -> Mapping[str, str]:
 
 
 KNOWN_BROKERS: Port[KnownBrokers] = Port("partners.known_brokers", _none)
+
+
+class Followers(Protocol):
+    """The live subscriptions of a partner's customers, in both environments.
+
+    What changes them runs in the caller's transaction, with the partner's row locked.
+    """
+
+    def standing(self, partner_id: int) -> Standing:
+        """How many of them trade, are held by the suspension, and are to end."""
+        ...
+
+    def hold_all(
+        self, partner_id: int, *, last_day: dt.date | None, actor: Actor, now: dt.datetime
+    ) -> int:
+        """Keep them from trading until :meth:`release_all`; how many it paused.
+
+        No period that begins after ``last_day`` (IST; None: today) is billed.
+        """
+        ...
+
+    def release_all(self, partner_id: int, *, note: str, actor: Actor, now: dt.datetime) -> int:
+        """Lift what :meth:`hold_all` placed, and nobody else's hold; how many trade again."""
+        ...
+
+    def end_when_paid(self, partner_id: int, *, actor: Actor, now: dt.datetime) -> Ending:
+        """Renew none: each ends with the period that is running, those of a period that is over
+        now."""
+        ...
+
+    def end_due(self, partner_id: int, *, now: dt.datetime) -> Ending:
+        """Cancel those whose last day is over."""
+        ...
+
+    def keep_all(self, partner_id: int, *, now: dt.datetime) -> int:
+        """Renew again what was to end and has not yet; how many."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """``active`` ones trade, ``held`` are under the suspension's hold (and perhaps others'),
+    ``ending`` are not renewed. In both environments."""
+
+    active: int = 0
+    held: int = 0
+    ending: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Subscriptions that ended now, and those that will."""
+
+    ended: int = 0
+    left: int = 0
+
+
+class _NobodyFollows:
+    """Until subscriptions registers."""
+
+    def standing(self, partner_id: int) -> Standing:
+        del partner_id
+        return Standing()
+
+    def hold_all(
+        self, partner_id: int, *, last_day: dt.date | None, actor: Actor, now: dt.datetime
+    ) -> int:
+        del partner_id, last_day, actor, now
+        return 0
+
+    def release_all(self, partner_id: int, *, note: str, actor: Actor, now: dt.datetime) -> int:
+        del partner_id, note, actor, now
+        return 0
+
+    def end_when_paid(self, partner_id: int, *, actor: Actor, now: dt.datetime) -> Ending:
+        del partner_id, actor, now
+        return Ending()
+
+    def end_due(self, partner_id: int, *, now: dt.datetime) -> Ending:
+        del partner_id, now
+        return Ending()
+
+    def keep_all(self, partner_id: int, *, now: dt.datetime) -> int:
+        del partner_id, now
+        return 0
+
+
+FOLLOWERS: Port[Followers] = Port("partners.followers", _NobodyFollows())
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One line of what a suspension reaches, as it is read, for each of the two environments."""
+
+    label: str
+    live: str
+    test: str = "–"
+
+
+class Reach(Protocol):
+    """What a room has that a suspension of this partner would reach, in constant queries."""
+
+    def __call__(self, partner_id: int, now: dt.datetime) -> Sequence[Figure]: ...
+
+
+#: Filled by the rooms in AppConfig.ready, in the order of the rooms.
+REACH: Handlers[Reach] = Handlers("partners.reach")
 
 
 class Belongings(Protocol):

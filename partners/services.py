@@ -19,13 +19,18 @@ from partners.apikeys import ParsedSecret, new_key, new_secret
 from partners.customers import check_state
 from partners.models import Customer, Partner, PartnerKey, PartnerSecret, UserToken
 from partners.ports import KNOWN_BROKERS
-from partners.selectors import DEFAULT_SHARE_BPS
+from partners.selectors import DEFAULT_SHARE_BPS, find_customer
 from partners.shares import ShareTerms, set_share
 from quantleap.core import audit
 from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.crypto import fingerprint
-from quantleap.core.errors import InvalidRequest, InvalidTransition, NotFound
+from quantleap.core.errors import (
+    InvalidRequest,
+    InvalidTransition,
+    NotFound,
+    PartnerSuspended,
+)
 from quantleap.core.identifiers import BadIdentifier, ascii_lower, clean_email
 from quantleap.core.inserts import insert_missing
 
@@ -127,37 +132,6 @@ def note_partner_edited(
         partner_id=partner.pk,
         data={"fields": typed},
     )
-
-
-def suspend_partner(*, partner_id: int, reason: str, actor: Actor) -> bool:
-    """Refuse a partner's keys and its customers' tokens from the next request on.
-
-    False when it already is suspended. Subscriptions go on trading.
-    """
-    return _set_partner_status(partner_id, Partner.Status.SUSPENDED, reason, actor)
-
-
-def resume_partner(*, partner_id: int, reason: str, actor: Actor) -> bool:
-    """Accept a partner's calls again. False when it was not suspended."""
-    return _set_partner_status(partner_id, Partner.Status.ACTIVE, reason, actor)
-
-
-def _set_partner_status(partner_id: int, status: str, reason: str, actor: Actor) -> bool:
-    with transaction.atomic():
-        changed = Partner.objects.filter(pk=partner_id).exclude(status=status).update(status=status)
-        partner = Partner.objects.filter(pk=partner_id).first()
-        if partner is None:
-            raise NotFound
-        if changed:
-            audit.record(
-                actor=actor,
-                action=f"partner.{ascii_lower(status)}",
-                target_type="partner",
-                target_id=partner.slug,
-                partner_id=partner.pk,
-                data={"reason": reason},
-            )
-    return bool(changed)
 
 
 def issue_key(
@@ -334,6 +308,7 @@ def mint_user_token(
     now: dt.datetime,
     key_id: int | None = None,
     template_id: str = "",
+    known_only: bool = False,
 ) -> MintedToken:
     """A token with which a customer may call ``/user`` for 15 minutes.
 
@@ -341,7 +316,8 @@ def mint_user_token(
     the token carries it and opens what that key may open (:mod:`partners.api.authentication`); a
     direct customer has none. ``template_id`` is what a deep link shows first; NotFound when
     the customer may not see that, or the key is not this partner's in this environment. Only a
-    keyed hash of the token is kept.
+    keyed hash of the token is kept. With ``known_only`` nobody new comes into being:
+    PartnerSuspended.
     """
     if partner_id is not None and not (
         PartnerKey.objects.filter(
@@ -349,6 +325,10 @@ def mint_user_token(
         ).exists()
     ):
         raise NotFound
+    if known_only and (
+        find_customer(partner_id=partner_id, environment=environment, email=email) is None
+    ):
+        raise PartnerSuspended("This partner is suspended: it gains no new customer.")
     token = USER_TOKEN_PREFIX + secrets.token_urlsafe(_USER_TOKEN_BYTES)
     end = now + USER_TOKEN_LIFETIME
     with transaction.atomic():

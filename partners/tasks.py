@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from partners import services, showing
+from partners import services, showing, suspending
 from partners.webhooks import mailing
 from partners.webhooks.delivery import deliver_due
 from quantleap.core import clock
@@ -20,6 +20,12 @@ def deliver_webhooks() -> None:
 def send_endpoint_mails() -> None:
     """Write to whom it concerns that an endpoint was disabled."""
     mailing.send_due(now=clock.now())
+
+
+@shared_task(name="partners.carry_out_suspensions")
+def carry_out_suspensions() -> int:
+    """Pause or end what suspended partners' plans say, once their day is over."""
+    return suspending.carry_out_due(now=clock.now())
 
 
 @shared_task(name="partners.forget_user_tokens")

@@ -1,4 +1,5 @@
-"""What the console's first page says of webhook endpoints: nothing, while all of them get through.
+"""What the console's first page says of partners: nothing, while none is suspended and all of their
+webhook endpoints get through.
 
 A partner that hears nothing misses stops and failures of its customers, so a disabled endpoint
 needs a person until somebody enables it again.
@@ -12,8 +13,10 @@ from typing import Final
 
 from django.db.models import Q
 from django.http import HttpRequest
+from django.urls import reverse
 
 from partners.models import Partner, WebhookEndpoint
+from partners.plans import plan_words
 from quantleap.core import clock
 from quantleap.core.console import Alarm, Cell, Panel, page_of
 
@@ -23,6 +26,42 @@ _SHOWN: Final = 20
 
 
 def today(request: HttpRequest, now: dt.datetime) -> Sequence[Alarm | Panel]:
+    """Suspended partners, and endpoints that need a person (3 queries)."""
+    return (*_suspended(request), *_endpoints(request, now))
+
+
+def _suspended(request: HttpRequest) -> Sequence[Alarm | Panel]:
+    """Who is suspended, with what becomes of the subscriptions (1 query).
+
+    An alarm for whoever was suspended before there were plans: theirs trade on undecided.
+    """
+    if not request.user.has_perm("partners.view_partner"):
+        return ()
+    found = list(Partner.objects.filter(status=Partner.Status.SUSPENDED)[:_SHOWN])
+    if not found:
+        return ()
+    alarms = [
+        Alarm(
+            f"{one.name} is suspended without a plan",
+            "Its customers' subscriptions trade on and are billed. Decide what becomes of them.",
+            reverse("admin:partners_partner_suspend", args=[one.pk]),
+            "Decide",
+        )
+        for one in found
+        if not one.suspension_plan
+    ]
+    rows = tuple(
+        (
+            Cell(one.slug, page_of(one)),
+            Cell(_moment(one.suspended_at)),
+            Cell(plan_words(one)),
+        )
+        for one in found
+    )
+    return (*alarms, Panel("Suspended partners", ("Partner", "Since", "Subscriptions"), rows))
+
+
+def _endpoints(request: HttpRequest, now: dt.datetime) -> Sequence[Alarm | Panel]:
     """An alarm for each endpoint that we disabled or that has failed for a day (2 queries).
 
     For whoever may look at endpoints. One that staff disabled while it got through is shown and

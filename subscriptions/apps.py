@@ -14,14 +14,21 @@ class SubscriptionsConfig(AppConfig):
         # Models can be imported only once every app is loaded.
         from brokers.ports import ACCOUNT_UNLINK
         from marketplace.ports import SUBSCRIBERS, TAX_RATES
-        from partners.ports import BELONGINGS, SHOWN_OBJECTS
+        from partners.ports import BELONGINGS, FOLLOWERS, REACH, SHOWN_OBJECTS
         from subscriptions.api.shown import shown
         from subscriptions.belongings import belongings
-        from subscriptions.registrations import SUBSCRIBERS_OF_TEMPLATES, TAX_TABLE
+        from subscriptions.reach import reach
+        from subscriptions.registrations import (
+            FOLLOWERS_OF_PARTNERS,
+            SUBSCRIBERS_OF_TEMPLATES,
+            TAX_TABLE,
+        )
         from subscriptions.services import unlink_account
 
         SUBSCRIBERS.register(SUBSCRIBERS_OF_TEMPLATES)
         TAX_RATES.register(TAX_TABLE)
         ACCOUNT_UNLINK.register(unlink_account)
+        FOLLOWERS.register(FOLLOWERS_OF_PARTNERS)
+        REACH.register(reach)
         BELONGINGS.register(belongings)
         SHOWN_OBJECTS.register(shown)

@@ -21,6 +21,8 @@ from subscriptions.models import Allocation, Hold, Subscription
 from subscriptions.periods import anchor_after_pause
 from subscriptions.ports import ENTRY_GATE
 
+_DAY = dt.timedelta(days=1)
+
 
 def open_holds() -> QuerySet[Hold]:
     """Holds that nobody has lifted."""
@@ -74,13 +76,19 @@ def _accounts_of(subscription_ids: Iterable[int]) -> dict[int, list[int]]:
 
 
 def settle(
-    subscriptions: Sequence[Subscription], *, actor: Actor, now: dt.datetime, tell: bool = True
+    subscriptions: Sequence[Subscription],
+    *,
+    actor: Actor,
+    now: dt.datetime,
+    tell: bool = True,
+    last_day: dt.date | None = None,
 ) -> tuple[list[Subscription], bool]:
     """Make the status of locked, loaded subscriptions what their open holds say.
 
     Returns those whose status or shown reason changed, and ``next_entry_affected``: False where an
     entry of theirs was committed already and goes out all the same. ``tell``: write audit entries
-    and events for the changed ones.
+    and events for the changed ones. ``last_day`` (IST, today unless given) is the last one on which
+    a period of those that pause may begin. Whoever was to end by today is not resumed any more.
     """
     held = holds_on(subscriptions)
     paused: list[Subscription] = []
@@ -90,6 +98,8 @@ def settle(
         if one.status == CANCELLED:
             continue
         shown = _shown(held[one.pk])
+        if not shown and one.status == PAUSED and _is_over(one, now):
+            continue
         reason, note = (shown.holder, shown.note) if shown else ("", "")
         if (one.status == PAUSED) != bool(shown):
             (paused if shown else resumed).append(one)
@@ -98,7 +108,7 @@ def settle(
         else:
             continue
         one.status_reason, one.status_note = reason, note
-    _pause(paused, now)
+    _pause(paused, now, last_day)
     _resume(resumed, now)
     _write([*paused, *resumed, *renamed])
     affected = True
@@ -117,10 +127,17 @@ def _shown(holds: Sequence[Hold]) -> Hold | None:
     return next((hold for hold in holds if hold.holder == strong), None)
 
 
-def _pause(subscriptions: Sequence[Subscription], now: dt.datetime) -> None:
+def _is_over(subscription: Subscription, now: dt.datetime) -> bool:
+    """It is cancelled as soon as somebody comes by (services.suspensions)."""
+    return subscription.ends_on is not None and subscription.ends_on <= ist_date(now)
+
+
+def _pause(
+    subscriptions: Sequence[Subscription], now: dt.datetime, last_day: dt.date | None
+) -> None:
     for one in subscriptions:
         one.status, one.status_changed_at = Subscription.Status.PAUSED, now
-    segments.stop([one.pk for one in subscriptions], on=ist_date(now))
+    segments.stop([one.pk for one in subscriptions], on=last_day or ist_date(now))
 
 
 def _resume(subscriptions: Sequence[Subscription], now: dt.datetime) -> None:
@@ -128,6 +145,8 @@ def _resume(subscriptions: Sequence[Subscription], now: dt.datetime) -> None:
     for one in subscriptions:
         if segments.is_billed(one):
             one.anchor = segments.resume(one, on=today)
+            if one.ends_on is not None:  # it is not renewed, whoever lets it go meanwhile
+                segments.stop([one.pk], on=one.ends_on - _DAY)
         else:
             one.anchor = anchor_after_pause(one.anchor, ist_date(one.status_changed_at), today)
         one.status, one.status_changed_at = Subscription.Status.ACTIVE, now

@@ -18,11 +18,12 @@ CANCELLED: Final = "CANCELLED"
 USER: Final = "USER"
 PARTNER: Final = "PARTNER"
 PAYMENT_FAILED: Final = "PAYMENT_FAILED"
+PARTNER_SUSPENDED: Final = "PARTNER_SUSPENDED"
 ADMIN: Final = "ADMIN"
 TEMPLATE_WITHDRAWN: Final = "TEMPLATE_WITHDRAWN"
 
 #: Who may hold, the weakest first. The strongest of several is the one that is shown.
-HOLDERS: Final = (USER, PARTNER, PAYMENT_FAILED, ADMIN)
+HOLDERS: Final = (USER, PARTNER, PAYMENT_FAILED, PARTNER_SUSPENDED, ADMIN)
 #: Whose holds outlive a cancellation: who was held cannot come back by subscribing anew.
 LASTING: Final = frozenset({PAYMENT_FAILED, ADMIN})
 REASONS: Final = (*HOLDERS, TEMPLATE_WITHDRAWN)
@@ -31,6 +32,7 @@ _BY_WHOM: Final = {
     USER: "the customer",
     PARTNER: "the partner",
     PAYMENT_FAILED: "a failed payment",
+    PARTNER_SUSPENDED: "the partner's suspension",
     ADMIN: "staff",
 }
 
@@ -60,7 +62,7 @@ def liftable(who: str, *, explained: bool) -> frozenset[str]:
     """Whose holds ``who`` may lift; ``explained`` says whether a reason was given in words.
 
     Everybody lifts their own. A customer and their partner lift each other's, but say why. A hold
-    by staff or for a failed payment is lifted only from there.
+    by staff, for a failed payment or by a partner's suspension is lifted only from there.
     """
     if explained and who in (USER, PARTNER):
         return frozenset((USER, PARTNER))

@@ -33,6 +33,7 @@ class Subscription(TenantOwned):
         PARTNER = "PARTNER", "Partner"
         ADMIN = "ADMIN", "Staff"
         PAYMENT_FAILED = "PAYMENT_FAILED", "Payment failed"
+        PARTNER_SUSPENDED = "PARTNER_SUSPENDED", "Partner suspended"
         TEMPLATE_WITHDRAWN = "TEMPLATE_WITHDRAWN", "Template withdrawn"
 
     public_id = models.CharField(
@@ -57,6 +58,11 @@ class Subscription(TenantOwned):
     accepted_disclosure_address = models.GenericIPAddressField(null=True, blank=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
     cancelled_at = models.DateTimeField(null=True, blank=True)
+    ends_on = models.DateField(
+        null=True,
+        blank=True,
+        help_text="First day (IST) on which it does not trade any more: it is not renewed.",
+    )
 
     objects = TenantQuerySet.as_manager()
 
@@ -88,6 +94,12 @@ class Subscription(TenantOwned):
             # discovery at arming: active subscribers of a template
             models.Index(
                 fields=["template"], condition=Q(status="ACTIVE"), name="subscription_active_idx"
+            ),
+            # what ends with its period
+            models.Index(
+                fields=["partner_id", "ends_on"],
+                condition=Q(ends_on__isnull=False) & ~Q(status="CANCELLED"),
+                name="subscription_ending_idx",
             ),
         )
 
@@ -173,11 +185,12 @@ class Hold(TenantOwned):
         USER = "USER", "Customer"
         PARTNER = "PARTNER", "Partner"
         PAYMENT_FAILED = "PAYMENT_FAILED", "Payment failed"
+        PARTNER_SUSPENDED = "PARTNER_SUSPENDED", "Partner's suspension"
         ADMIN = "ADMIN", "Staff"
 
     public_id = models.CharField(max_length=40, unique=True, default=new_hold_id, editable=False)
     scope = models.CharField(max_length=12, choices=Scope.choices)
-    holder = models.CharField(max_length=14, choices=Holder.choices)
+    holder = models.CharField(max_length=18, choices=Holder.choices)
     subscription = models.ForeignKey(
         Subscription, on_delete=models.PROTECT, null=True, blank=True, related_name="holds"
     )

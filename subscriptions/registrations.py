@@ -1,4 +1,4 @@
-"""What this room answers to the rooms below it (marketplace.ports)."""
+"""What this room answers to the rooms below it (marketplace.ports, partners.ports)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from django.urls import reverse
 
 from marketplace.definition import Definition
 from marketplace.ports import RefusedSubscription
+from partners.ports import Ending, Standing
 from partners.states import refusal
 from quantleap.core.audit import Actor
 from quantleap.core.errors import InvalidRequest
 from subscriptions import followers, selectors, services
 from subscriptions.billing.selectors import tax_rate_on, within_state
+from subscriptions.services import suspensions
 
 
 class Subscribers:
@@ -53,6 +55,36 @@ class Subscribers:
         return services.cancel_for_withdrawal(template_id, actor=actor, now=now)
 
 
+class FollowersOfPartners:
+    """The subscriptions of a partner's customers; each method as its service."""
+
+    def standing(self, partner_id: int) -> Standing:
+        """See :func:`subscriptions.services.suspensions.standing`."""
+        return suspensions.standing(partner_id)
+
+    def hold_all(
+        self, partner_id: int, *, last_day: dt.date | None, actor: Actor, now: dt.datetime
+    ) -> int:
+        """See :func:`subscriptions.services.suspensions.hold_all`."""
+        return suspensions.hold_all(partner_id, last_day=last_day, actor=actor, now=now)
+
+    def release_all(self, partner_id: int, *, note: str, actor: Actor, now: dt.datetime) -> int:
+        """See :func:`subscriptions.services.suspensions.release_all`."""
+        return suspensions.release_all(partner_id, note=note, actor=actor, now=now)
+
+    def end_when_paid(self, partner_id: int, *, actor: Actor, now: dt.datetime) -> Ending:
+        """See :func:`subscriptions.services.suspensions.end_when_paid`."""
+        return suspensions.end_when_paid(partner_id, actor=actor, now=now)
+
+    def end_due(self, partner_id: int, *, now: dt.datetime) -> Ending:
+        """See :func:`subscriptions.services.suspensions.end_due`."""
+        return suspensions.end_due(partner_id, now=now)
+
+    def keep_all(self, partner_id: int, *, now: dt.datetime) -> int:
+        """See :func:`subscriptions.services.suspensions.keep_all`."""
+        return suspensions.keep_all(partner_id, now=now)
+
+
 class TaxTable:
     """The rates that invoices are made with."""
 
@@ -75,4 +107,5 @@ class TaxTable:
 
 
 SUBSCRIBERS_OF_TEMPLATES = Subscribers()
+FOLLOWERS_OF_PARTNERS = FollowersOfPartners()
 TAX_TABLE = TaxTable()

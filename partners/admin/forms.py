@@ -17,6 +17,7 @@ from partners import permissions
 from partners.models import Partner, RevenueShare
 from partners.ports import KNOWN_BROKERS
 from partners.shares import ShareTerms, share_refusals
+from partners.suspending import REASON_LENGTH, plan_refusal
 from partners.webhooks.events import EVENT_TYPES
 from quantleap.core import clock
 from quantleap.core.admin import ConfirmForm
@@ -218,6 +219,36 @@ class ReasonForm(ConfirmForm):
     """Why, in words; kept in the audit log."""
 
     reason = forms.CharField(max_length=200)
+
+
+class SuspendForm(ConfirmForm):
+    """What becomes of the subscriptions of a partner that is suspended, and why it is."""
+
+    plan = forms.ChoiceField(
+        label="Subscriptions",
+        choices=[("", "Choose one"), *Partner.Plan.choices],
+        widget=UnfoldAdminSelectWidget,
+    )
+    run_until = forms.DateField(
+        label="Run until",
+        required=False,
+        help_text="The last day on which they trade (India), where they run until a day.",
+        widget=UnfoldAdminTextInputWidget(attrs={"type": "date"}),
+    )
+    reason = forms.CharField(
+        max_length=REASON_LENGTH,
+        help_text="For the console and the audit log. Neither the partner nor a customer reads it.",
+    )
+
+    def clean(self) -> dict[str, Any]:
+        """A day where there has to be one, beside its field."""
+        cleaned = super().clean() or {}
+        if not self.errors:
+            today = clock.ist_date(clock.now())
+            refused = plan_refusal(cleaned["plan"], cleaned.get("run_until"), today)
+            if refused:
+                self.add_error(*refused)
+        return cleaned
 
 
 class ReplayRangeForm(ConfirmForm):

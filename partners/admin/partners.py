@@ -16,14 +16,26 @@ from partners.admin.forms import (
     ReasonForm,
     ShareForm,
     ShareFormSet,
+    SuspendForm,
     WebhookEndpointForm,
 )
 from partners.admin.keys import HINT
 from partners.admin.webhooks import SIGNING_HINT
 from partners.models import Partner, PartnerKey, RevenueShare
-from partners.services import issue_key, note_partner_edited, resume_partner, suspend_partner
+from partners.plans import (
+    in_words,
+    plan_words,
+    reach_panel,
+    reinstate_sentences,
+    reinstated_words,
+    suspend_sentences,
+    suspended_words,
+)
+from partners.ports import FOLLOWERS
+from partners.services import issue_key, note_partner_edited
 from partners.shares import set_share
 from partners.showing import Item
+from partners.suspending import reinstate_partner, suspend_partner
 from partners.webhooks.services import create_endpoint
 from quantleap.core import clock
 from quantleap.core.admin import (
@@ -75,22 +87,45 @@ class PartnerAdmin(ConsoleAdmin):
     list_display = ("slug", "name", "type", "status", "default_broker", "created_at")
     list_filter = ("status", "type")
     search_fields = ("slug", "name")
-    readonly_fields = ("status", "created_at")
+    readonly_fields = (
+        "status",
+        "created_at",
+        "suspended_at",
+        "suspended_by",
+        "suspension_reason",
+        "plan",
+    )
     inlines = (RevenueShareInline, PartnerKeyInline)
-    actions_detail = ("issue_key", "add_webhook_endpoint", "suspend", "resume")
+    actions_detail = ("issue_key", "add_webhook_endpoint", "suspend", "reinstate")
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """State and age once there is a partner."""
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[Any, ...]:
+        """State and age once there is a partner; first what was decided of a suspended one."""
         fields = PartnerForm.Meta.fields
-        return fields if obj is None else (*fields, "status", "created_at")
+        if obj is None:
+            return fields
+        if obj.status != Partner.Status.SUSPENDED:
+            return (*fields, "status", "created_at")
+        decided = (("status", "plan"), ("suspended_at", "suspended_by", "suspension_reason"))
+        return (*decided, *fields, "created_at")
+
+    @admin.display(description="Subscriptions")
+    def plan(self, partner: Partner) -> str:
+        """What becomes of them, and how far that has come."""
+        return plan_words(partner)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """The slug is part of every key: it never changes."""
         return (*self.readonly_fields, "slug") if obj else tuple(self.readonly_fields)
 
     def save_model(self, request: HttpRequest, obj: Partner, form: Any, change: bool) -> None:
-        """Save with an audit entry that names the fields."""
-        super().save_model(request, obj, form, change)
+        """Save what was typed, and an audit entry that names the fields.
+
+        Nothing else of the row: whoever suspends the partner meanwhile would be undone.
+        """
+        if change:
+            obj.save(update_fields=form.changed_data)
+        else:
+            super().save_model(request, obj, form, change)
         note_partner_edited(
             partner=obj,
             created=not change,
@@ -202,27 +237,71 @@ class PartnerAdmin(ConsoleAdmin):
             "Its signing secret is shown once, on the next page.",
         ]
 
+    # -- suspending ------------------------------------------------------------------------------
     @confirmed(
         description="Suspend",
         explain="explain_suspend",
-        form=ReasonForm,
+        context="reach_of_suspending",
+        form=SuspendForm,
         icon="pause",
         danger=True,
+        twice=True,
+        template="partners/suspend.html",
     )
     def suspend(self, request: HttpRequest, obj: Partner, data: dict[str, Any]) -> str:
-        """Refuse the partner's calls from the next one on."""
-        suspend_partner(partner_id=obj.pk, reason=data["reason"], actor=Actor.staff(request.user))
-        return f"{obj.name} is suspended."
+        """Close the API but for what lets customers go, and carry out what was chosen."""
+        done = suspend_partner(
+            partner_id=obj.pk,
+            plan=data["plan"],
+            run_until=data["run_until"],
+            reason=data["reason"],
+            actor=Actor.staff(request.user),
+            now=clock.now(),
+        )
+        return suspended_words(obj.name, done)
 
     def explain_suspend(self, request: HttpRequest, obj: Partner) -> list[str]:
         """What is about to happen."""
-        return [
-            f"Every key of {obj.name} and every token of its customers is refused at once.",
-            "Subscriptions go on trading; pause or cancel them separately.",
-        ]
+        return suspend_sentences(obj)
 
-    @confirmed(description="Lift suspension", form=ReasonForm, icon="play_arrow")
-    def resume(self, request: HttpRequest, obj: Partner, data: dict[str, Any]) -> str:
-        """Accept the partner's calls again."""
-        resume_partner(partner_id=obj.pk, reason=data["reason"], actor=Actor.staff(request.user))
-        return f"{obj.name} may call again."
+    def reach_of_suspending(self, request: HttpRequest, obj: Partner) -> dict[str, Any]:
+        """In numbers; asked again where those that trade are not as many any more."""
+        now = clock.now()
+        standing = FOLLOWERS.get().standing(obj.pk)
+        return {
+            "panel": reach_panel(obj, now),
+            "bound": f"{obj.status} {obj.suspension_plan} {standing}",
+            "refused": obj.plan_done_at is not None,
+            "again_words": f"{in_words(standing.active, 'active subscription')}: this is what "
+            "becomes of them. Suspend the partner?",
+        }
+
+    @confirmed(
+        description="Reinstate",
+        explain="explain_reinstate",
+        context="reach_of_reinstating",
+        form=ReasonForm,
+        icon="play_arrow",
+        template="partners/suspend.html",
+    )
+    def reinstate(self, request: HttpRequest, obj: Partner, data: dict[str, Any]) -> str:
+        """Accept the partner's calls again, and lift what the suspension holds."""
+        done = reinstate_partner(
+            partner_id=obj.pk,
+            reason=data["reason"],
+            actor=Actor.staff(request.user),
+            now=clock.now(),
+        )
+        return reinstated_words(obj.name, done)
+
+    def explain_reinstate(self, request: HttpRequest, obj: Partner) -> list[str]:
+        """What is about to happen."""
+        return reinstate_sentences(obj)
+
+    def reach_of_reinstating(self, request: HttpRequest, obj: Partner) -> dict[str, Any]:
+        """In numbers; there is nothing to lift of one that is not suspended."""
+        return {
+            "panel": reach_panel(obj, clock.now()),
+            "bound": f"{obj.status} {FOLLOWERS.get().standing(obj.pk)}",
+            "refused": obj.status != Partner.Status.SUSPENDED,
+        }

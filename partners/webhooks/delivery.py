@@ -55,6 +55,8 @@ UPDATE partners_webhookdelivery AS delivery
          FROM partners_webhookdelivery AS due
          JOIN partners_webhookendpoint AS endpoint
            ON endpoint.id = due.endpoint_id AND endpoint.status = 'ENABLED'
+         JOIN partners_partner AS partner
+           ON partner.id = endpoint.partner_id AND partner.status = 'ACTIVE'
         WHERE due.status = 'PENDING'
           AND due.next_attempt_at <= %(now)s
           AND (due.claimed_until IS NULL OR due.claimed_until <= %(now)s)
@@ -118,7 +120,10 @@ def _run(first: Sequence[Claimed], now: dt.datetime, limit: int) -> int:
 
 
 def claim(*, now: dt.datetime, limit: int) -> list[Claimed]:
-    """Take at most ``limit`` due deliveries of enabled endpoints, oldest first (one UPDATE)."""
+    """Take at most ``limit`` due deliveries, oldest first (one UPDATE).
+
+    Of enabled endpoints of partners that are not suspended.
+    """
     with connection.cursor() as cursor:
         cursor.execute(_CLAIM_DUE, {"now": now, "until": now + CLAIM, "limit": limit})
         return [Claimed(*row) for row in cursor.fetchall()]

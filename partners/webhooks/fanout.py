@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from partners.models import WebhookDelivery, WebhookEndpoint
+from partners.models import Partner, WebhookDelivery, WebhookEndpoint
 from partners.ports import SHOWN_OBJECTS
 from partners.webhooks.events import EVENT_TYPES, build_body, whole
 from quantleap.core.inserts import insert_missing
@@ -17,10 +17,10 @@ from quantleap.core.models import OutboxEvent
 def fan_out(events: Sequence[OutboxEvent], now: dt.datetime) -> None:
     """Outbox handler, run in the relay's transaction: writes the deliveries of a batch of events.
 
-    Two queries however large the batch, and those that show the objects. An event of no partner,
+    Three queries however large the batch, and those that show the objects. An event of no partner,
     of a type that is not for partners, or that no endpoint wants makes none; a repeated call makes
-    none twice (delivery_endpoint_event_uniq). For a disabled endpoint they are written all the
-    same, and held.
+    none twice (delivery_endpoint_event_uniq). For a disabled endpoint and for a suspended partner
+    they are written all the same, and held.
     """
     told = [event for event in events if event.partner_id is not None and event.type in EVENT_TYPES]
     if not told:
@@ -33,6 +33,13 @@ def fan_out(events: Sequence[OutboxEvent], now: dt.datetime) -> None:
         .order_by("id")
     ):
         endpoints[endpoint.partner_id, endpoint.environment].append(endpoint)
+    # Read under those locks: whoever suspends one meanwhile holds these, or is seen here.
+    suspended = frozenset(
+        Partner.objects.filter(
+            pk__in={one.partner_id for mine in endpoints.values() for one in mine},
+            status=Partner.Status.SUSPENDED,
+        ).values_list("pk", flat=True)
+    )
     wanting = {event.event_id: _wanting(event, endpoints) for event in told}
     told = [event for event in told if wanting[event.event_id]]
     shown = _shown(told, now)
@@ -46,7 +53,8 @@ def fan_out(events: Sequence[OutboxEvent], now: dt.datetime) -> None:
             sequence=event.sequence,
         )
         deliveries += [
-            new_delivery(endpoint, event, body, now) for endpoint in wanting[event.event_id]
+            new_delivery(endpoint, event, body, now, hold=endpoint.partner_id in suspended)
+            for endpoint in wanting[event.event_id]
         ]
     insert_missing(deliveries, unique=("partner_id", "environment", "endpoint", "event_id"))
 
@@ -70,10 +78,10 @@ def _shown(events: Sequence[OutboxEvent], now: dt.datetime) -> Mapping[str, Mapp
 
 
 def new_delivery(
-    endpoint: WebhookEndpoint, event: OutboxEvent, body: str, now: dt.datetime
+    endpoint: WebhookEndpoint, event: OutboxEvent, body: str, now: dt.datetime, *, hold: bool
 ) -> WebhookDelivery:
-    """An unsaved delivery: due at once, or held while its endpoint is disabled."""
-    enabled = endpoint.status == WebhookEndpoint.Status.ENABLED
+    """An unsaved delivery: due at once, or held while its endpoint is disabled, or to ``hold``."""
+    enabled = endpoint.status == WebhookEndpoint.Status.ENABLED and not hold
     return WebhookDelivery(
         partner_id=endpoint.partner_id,
         environment=endpoint.environment,
@@ -82,6 +90,7 @@ def new_delivery(
         type=event.type,
         body=body,
         status=WebhookDelivery.Status.PENDING if enabled else WebhookDelivery.Status.HELD,
+        last_error="partner suspended" if hold else "",
         next_attempt_at=now if enabled else None,
         created_at=now,
     )

@@ -12,7 +12,7 @@ from typing import Any, Final
 from django.db import transaction
 from django.db.models import Q
 
-from partners.models import WebhookDelivery, WebhookEndpoint
+from partners.models import Partner, WebhookDelivery, WebhookEndpoint
 from partners.webhooks.events import EVENT_TYPES, timestamp
 from partners.webhooks.http import check_target
 from partners.webhooks.signing import new_signing_secret
@@ -144,6 +144,29 @@ def disable_endpoint(*, endpoint_id: int, reason: str, actor: Actor, now: dt.dat
     return True
 
 
+def hold_deliveries(*, partner_id: int) -> int:
+    """Hold what waits to be sent to a partner that is being suspended; how many.
+
+    In the suspension's transaction. The endpoints are locked first, as the relay locks them: what
+    it wrote before is held here, and what it writes later it holds itself (``fanout``).
+    """
+    endpoints = WebhookEndpoint.objects.select_for_update(no_key=True).filter(partner_id=partner_id)
+    return WebhookDelivery.objects.filter(
+        endpoint_id__in=[one.pk for one in endpoints.order_by("id")],
+        status=WebhookDelivery.Status.PENDING,
+    ).update(status=WebhookDelivery.Status.HELD, claimed_until=None, last_error="partner suspended")
+
+
+def _refuse_suspended(partner_id: int | None) -> None:
+    """InvalidTransition while the partner is suspended: its customers' data stays here."""
+    suspended = Partner.objects.filter(pk=partner_id or 0, status=Partner.Status.SUSPENDED)
+    if suspended.exists():
+        raise InvalidTransition(
+            "The partner is suspended: nothing is sent until it is reinstated.",
+            status=Partner.Status.SUSPENDED,
+        )
+
+
 class Replay(enum.Enum):
     """What asking for a delivery again came to."""
 
@@ -155,9 +178,14 @@ def replay(*, delivery_id: int, actor: Actor, now: dt.datetime) -> Replay:
     """Send a delivery now, with its own event id: anew where it had ended, else its next try.
 
     A pending retry keeps its count of tries; it is only not waited for. InvalidTransition while
-    it is under way (up to a minute) or its endpoint is disabled.
+    it is under way (up to a minute), its endpoint is disabled or the partner suspended.
     """
     with transaction.atomic():
+        # Locked, so that a suspension either is seen here or holds what is made due.
+        endpoints = WebhookEndpoint.objects.select_for_update(no_key=True)
+        endpoint = endpoints.filter(deliveries=delivery_id).first()
+        if endpoint is not None:
+            _refuse_suspended(endpoint.partner_id)
         reachable = WebhookDelivery.objects.filter(
             pk=delivery_id, endpoint__status=WebhookEndpoint.Status.ENABLED
         )
@@ -209,7 +237,8 @@ def replay_range(
     That is what was held or failed, with ``delivered`` also what got through; each keeps its event
     id and begins with its first try. How many. One UPDATE, however many there are.
 
-    InvalidRequest where the range is none, InvalidTransition while the endpoint is disabled.
+    InvalidRequest where the range is none, InvalidTransition while the endpoint is disabled or
+    the partner suspended.
     """
     if since >= until:
         words = "The end has to be later than the beginning."
@@ -224,6 +253,7 @@ def replay_range(
             raise NotFound
         if endpoint.status != WebhookEndpoint.Status.ENABLED:
             raise InvalidTransition("Enable the endpoint first.", status=endpoint.status)
+        _refuse_suspended(endpoint.partner_id)
         count = endpoint.deliveries.filter(
             status__in=states, created_at__gte=since, created_at__lt=until
         ).update(

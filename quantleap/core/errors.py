@@ -63,6 +63,14 @@ class AddressNotAllowed(DomainError):
     error = "Address not allowed"
 
 
+class PartnerSuspended(DomainError):
+    """403: the partner is suspended, and this is not among what stays open (docs/partners.md)."""
+
+    status = 403
+    code = "partner_suspended"
+    error = "Partner suspended"
+
+
 class NotFound(DomainError):
     """404: unknown, another partner's, or the other environment's: all alike."""
 

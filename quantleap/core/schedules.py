@@ -35,6 +35,8 @@ STOPPED_MEANS: Final[Mapping[str, str]] = {
     "expire-broker-sessions": "logins of yesterday look good this morning.",
     "watch-feeds": "nobody notices a feed that gives no prices.",
     "import-contract-lists": "no contract list is fetched before the open.",
+    "carry-out-suspensions": "nobody is paused or cancelled on the day that a suspension names; "
+    "they neither enter nor are billed all the same.",
     "forget-user-tokens": "tokens of customers that have ended are kept.",
     "mature-commission": "no commission becomes payable.",
     "bill": "no invoice is written.",

@@ -192,6 +192,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 10.0,
         "options": {"expire_seconds": 10},
     },
+    "carry-out-suspensions": {
+        "task": "partners.carry_out_suspensions",
+        "schedule": 60.0,
+        "options": {"expire_seconds": 60},
+    },
     "forget-user-tokens": {"task": "partners.forget_user_tokens", "schedule": 3600.0},
     # UTC: 05:00 in India, before the proof
     "mature-commission": {"task": "billing.mature_daily", "schedule": crontab(hour=23, minute=30)},

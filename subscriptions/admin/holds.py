@@ -13,6 +13,7 @@ from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldBooleanSwitchWidget
 
@@ -167,6 +168,9 @@ class HoldAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
     def what(self, hold: Hold) -> SafeString | str:
         """The row that is held, leading to its page."""
         target = hold.subscription or hold.customer or hold.account
+        if target is None and hold.partner_id is not None:
+            page = reverse("admin:partners_partner_change", args=[hold.partner_id])
+            return format_html('<a class="ql-link" href="{}">{}</a>', page, self.partner_name(hold))
         return link_to(target) if target is not None else NONE
 
     @display(description="State", label={"Holds": "warning", "Lifted": "success"})

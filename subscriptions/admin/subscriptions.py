@@ -108,7 +108,7 @@ class SubscriptionAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         ("template", "created_at", "cancelled_at"),
         ("status_note", "status_changed_at"),
         ("price", "monthly_fee", "currency"),
-        ("shares", "anchor", "next_billing"),
+        ("shares", "anchor", "next_billing", "ends_on"),
         (
             "accepted_disclosure_version",
             "accepted_disclosure_at",
@@ -150,8 +150,8 @@ class SubscriptionAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
 
     @admin.display(description="Next period begins")
     def next_billing(self, subscription: Subscription) -> str:
-        """IST date; a cancelled one has none."""
-        if subscription.status == Subscription.Status.CANCELLED:
+        """IST date; a cancelled one has none, and neither has one that is not renewed."""
+        if subscription.status == Subscription.Status.CANCELLED or subscription.ends_on:
             return "–"
         today = clock.ist_date(clock.now())
         return str(next_billing_date(subscription.anchor, today))

@@ -56,7 +56,11 @@ def user_row(subscription: Subscription, now: dt.datetime) -> dict[str, Any]:
     """Members of UserSubscriptionObject; customer, template and allocations must be loaded."""
     allocations = [allocation_row(one, now) for one in subscription.allocations.all()]
     # a pause that lasts is not billed, and nobody knows when it will end (money.md, periods)
-    goes_on = is_billed(subscription) and subscription.status == Subscription.Status.ACTIVE
+    goes_on = (
+        is_billed(subscription)
+        and subscription.status == Subscription.Status.ACTIVE
+        and subscription.ends_on is None
+    )
     today = ist_date(now)
     next_date = next_billing_date(subscription.anchor, today) if goes_on else None
     template = subscription.template
@@ -88,6 +92,7 @@ def user_row(subscription: Subscription, now: dt.datetime) -> dict[str, Any]:
         "status_changed_at": subscription.status_changed_at,
         "created_at": subscription.created_at,
         "cancelled_at": subscription.cancelled_at,
+        "ends_on": subscription.ends_on,
     }
 
 

@@ -246,7 +246,7 @@ class UserSubscriptionObject(serializers.Serializer[Any]):
     next_billing_date = serializers.DateField(
         allow_null=True,
         help_text="Start of the period after the one in force; null where nothing will be billed: "
-        "free, test environment, paused, cancelled.",
+        "free, test environment, paused, cancelled, not renewed.",
     )
     next_billing_at = serializers.DateTimeField(allow_null=True)
     has_oauth_token = serializers.BooleanField(help_text="Every account is logged in now.")
@@ -257,6 +257,10 @@ class UserSubscriptionObject(serializers.Serializer[Any]):
     status_changed_at = serializers.DateTimeField()
     created_at = serializers.DateTimeField()
     cancelled_at = serializers.DateTimeField(allow_null=True)
+    ends_on = serializers.DateField(
+        allow_null=True,
+        help_text="It is not renewed: the first day (IST) on which it does not trade any more.",
+    )
 
 
 class PartnerSubscriptionObject(UserSubscriptionObject):

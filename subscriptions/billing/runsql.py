@@ -17,6 +17,8 @@ SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 
 
 DROP: Final = "DROP TABLE IF EXISTS pg_temp.billing_due, pg_temp.billing_new, pg_temp.billing_named"
 
+# No period begins after the day until which the subscriptions of a suspended partner run, whether
+# they are held yet or not (adr 0051).
 # The last period of a segment is counted exactly from its anchor: a generous bound would make
 # generate_series the slowest part of the run.
 DUE: Final = """
@@ -45,7 +47,7 @@ SELECT due.id AS segment_id, due.partner_id, due.environment, due.subscription_i
   JOIN partners_customer AS cus ON cus.id = sub.customer_id
   JOIN marketplace_template AS tem ON tem.id = sub.template_id
   LEFT JOIN partners_partner AS par ON par.id = due.partner_id
- CROSS JOIN LATERAL (SELECT least(%(as_of)s, due.stop_on) AS until) AS bound
+ CROSS JOIN LATERAL (SELECT least(%(as_of)s, due.stop_on, par.run_until) AS until) AS bound
  CROSS JOIN LATERAL (
     SELECT bound.until, ((extract(year FROM bound.until) - extract(year FROM due.anchor)) * 12
            + extract(month FROM bound.until) - extract(month FROM due.anchor))::int AS months

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection
 
-from django.db.models import Case, F, When
+from django.db.models import Case, F, Q, When
 from django.db.models.functions import Greatest
 
 from quantleap.core.tenancy import Environment
@@ -32,11 +32,11 @@ def stop(subscription_ids: Collection[int], *, on: dt.date) -> int:
     """Bill no period that begins after ``on`` (IST date of the pause or cancellation).
 
     Periods that began are billed, also by a run that comes later. A segment that was stopped
-    before keeps its date. How many were stopped.
+    for an earlier day keeps it. How many were stopped.
     """
     last = Greatest(on, F("anchor"))
     return BillingSegment.objects.filter(
-        subscription_id__in=subscription_ids, stop_on__isnull=True
+        Q(stop_on__isnull=True) | Q(stop_on__gt=on), subscription_id__in=subscription_ids
     ).update(stop_on=last, next_on=Case(When(next_on__lte=last, then=F("next_on"))))
 
 

@@ -20,7 +20,7 @@ from quantleap.core.identifiers import ascii_lower
 from quantleap.core.tenancy import Environment
 from subscriptions.errors import HoldRefused
 from subscriptions.holding import open_holds, settle
-from subscriptions.lifecycle import liftable
+from subscriptions.lifecycle import holder_words, liftable
 from subscriptions.models import Allocation, Hold, Subscription
 from subscriptions.ports import ENTRY_GATE
 
@@ -51,11 +51,13 @@ def place_hold(
     now: dt.datetime,
     environment: str = Environment.LIVE,
     exit_now: bool = False,
+    last_day: dt.date | None = None,
 ) -> HoldResult:
     """Keep everything under a target from trading until it is lifted; one for each holder.
 
     ``scope`` and ``holder`` are words of Hold; ``environment`` says which of a partner's two, the
-    other targets have their own. With ``exit_now`` what is open is exited. NotFound.
+    other targets have their own. With ``exit_now`` what is open is exited. No period that begins
+    after ``last_day`` (IST, today unless given) is billed. NotFound.
     """
     with transaction.atomic():
         hold = _locked_target(scope, target_id, environment)
@@ -67,7 +69,7 @@ def place_hold(
             _record("hold.placed", hold, actor)
             if hold.account_id is not None:
                 mark_held(account_id=hold.account_id, held=True, now=now)
-        changed, affected = _settle_under(there or hold, actor, now)
+        changed, affected = _settle_under(there or hold, actor, now, last_day)
         if exit_now:
             _exit_under(there or hold, actor, now)
     return HoldResult(there or hold, there is None, changed, affected)
@@ -88,7 +90,7 @@ def lift_hold(*, hold_id: int, who: str, note: str, actor: Actor, now: dt.dateti
         if hold.lifted_at is not None:
             return HoldResult(hold, False)
         if hold.holder not in liftable(who, explained=bool(note.strip())):
-            words = f"It was placed by {hold.get_holder_display()} and is lifted only from there."
+            words = f"It was placed by {holder_words(hold.holder)} and is lifted only from there."
             raise HoldRefused(words, holder=hold.holder)
         end_holds([hold], note=note, actor=actor, now=now)
         _record("hold.lifted", hold, actor)
@@ -174,12 +176,15 @@ def live_under(hold: Hold) -> QuerySet[Subscription]:
 
 
 def _batches(hold: Hold) -> Iterator[list[Subscription]]:
-    """Locked, with what events tell of them, in one order for everybody."""
+    return locked(live_under(hold))
+
+
+def locked(found: QuerySet[Subscription]) -> Iterator[list[Subscription]]:
+    """Batches of subscriptions, locked, with what events tell of them; in one order for all."""
     after = 0
     while True:
         batch = list(
-            live_under(hold)
-            .select_for_update(of=("self",), no_key=True)
+            found.select_for_update(of=("self",), no_key=True)
             .select_related("customer", "template")
             .filter(pk__gt=after)
             .order_by("pk")[:_BATCH]
@@ -190,10 +195,12 @@ def _batches(hold: Hold) -> Iterator[list[Subscription]]:
         after = batch[-1].pk
 
 
-def _settle_under(hold: Hold, actor: Actor, now: dt.datetime) -> tuple[int, bool]:
+def _settle_under(
+    hold: Hold, actor: Actor, now: dt.datetime, last_day: dt.date | None = None
+) -> tuple[int, bool]:
     count, affected = 0, True
     for batch in _batches(hold):
-        changed, reached = settle(batch, actor=actor, now=now)
+        changed, reached = settle(batch, actor=actor, now=now, last_day=last_day)
         count, affected = count + len(changed), affected and reached
     return count, affected
 

@@ -17,12 +17,12 @@ from brokers.services.accounts import ensure_account
 from marketplace.models import Template
 from marketplace.selectors import price_in_force
 from marketplace.services import adjust_subscriber_count
-from partners.models import Customer
+from partners.models import Customer, Partner
 from partners.selectors import get_partner, share_in_force
 from partners.services import find_or_create_customer
 from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
-from quantleap.core.errors import DomainError, InvalidRequest, NotFound
+from quantleap.core.errors import DomainError, InvalidRequest, NotFound, PartnerSuspended
 from quantleap.core.money import CURRENCY, ZERO, grouped, json_number
 from subscriptions import events, limits
 from subscriptions.billing import reports, segments
@@ -89,7 +89,7 @@ def subscribe(
 
     NotFound for a template that is not offered to this caller; InvalidRequest for a multiplier,
     disclosure or account that does not fit; DuplicateSubscription; PaymentDue; PriceChanged;
-    VersionChanged; ClientIdTaken; SubscriptionHeld.
+    VersionChanged; ClientIdTaken; SubscriptionHeld; PartnerSuspended.
     """
     choices = [_cleaned(choice, partner_id) for choice in accounts]
     _refuse_twice(choices)
@@ -354,6 +354,9 @@ def _refuse_held(subscription: Subscription) -> None:
         cursor.execute(_SHARE_CUSTOMER, [subscription.customer_id])
         if subscription.partner_id is not None:
             cursor.execute(_SHARE_PARTNER, [subscription.partner_id])
+            (status,) = cursor.fetchone() or ("",)
+            if status != Partner.Status.ACTIVE:
+                raise PartnerSuspended("The partner is suspended: no new subscription.")
     earlier = Subscription.objects.filter(
         customer_id=subscription.customer_id, template_id=subscription.template_id
     )
@@ -384,7 +387,7 @@ def _refuse_held(subscription: Subscription) -> None:
 
 
 _SHARE_CUSTOMER: Final = "SELECT FROM partners_customer WHERE id = %s FOR SHARE"
-_SHARE_PARTNER: Final = "SELECT FROM partners_partner WHERE id = %s FOR SHARE"
+_SHARE_PARTNER: Final = "SELECT status FROM partners_partner WHERE id = %s FOR SHARE"
 _HELD: Final = {
     Hold.Scope.SUBSCRIPTION: "An earlier subscription to this strategy",
     Hold.Scope.CUSTOMER: "The customer",

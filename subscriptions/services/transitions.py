@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -249,27 +250,37 @@ def cancel_for_withdrawal(template_id: int, *, actor: Actor, now: dt.datetime) -
             )
             if not batch:
                 break
-            ids = [one.pk for one in batch]
-            Subscription.objects.filter(pk__in=ids).update(
-                status=Subscription.Status.CANCELLED,
-                status_reason=reason,
-                status_note="",
-                status_changed_at=now,
-                cancelled_at=now,
-            )
-            segments.stop(ids, on=ist_date(now))
+            cancel_many(batch, reason=reason, actor=actor, now=now)
             withdrawals.expect(batch, on=ist_date(now), now=now)
-            for one in batch:
-                one.status, one.status_reason, one.status_note = "CANCELLED", reason.value, ""
-            ENTRY_GATE.get().withdraw_armed(ids, reason=CANCELLED, now=now)
-            Hold.objects.filter(subscription_id__in=ids, lifted_at__isnull=True).exclude(
-                holder__in=LASTING
-            ).update(lifted_at=now, lifted_by=str(actor))
-            events.tell_many(events.CANCELLED, batch, actor=actor, now=now)
             total += len(batch)
         if total:
             adjust_subscriber_count(template_id=template_id, delta=-total)
     return total
+
+
+def cancel_many(
+    subscriptions: Sequence[Subscription], *, reason: str, actor: Actor, now: dt.datetime
+) -> None:
+    """Cancel live ones that are locked and loaded with customer and template; a few statements.
+
+    What is open runs to its exit. Whoever calls counts them off their templates, last.
+    """
+    ids = [one.pk for one in subscriptions]
+    Subscription.objects.filter(pk__in=ids).update(
+        status=Subscription.Status.CANCELLED,
+        status_reason=reason,
+        status_note="",
+        status_changed_at=now,
+        cancelled_at=now,
+    )
+    segments.stop(ids, on=ist_date(now))
+    for one in subscriptions:
+        one.status, one.status_reason, one.status_note = "CANCELLED", str(reason), ""
+    ENTRY_GATE.get().withdraw_armed(ids, reason=CANCELLED, now=now)
+    Hold.objects.filter(subscription_id__in=ids, lifted_at__isnull=True).exclude(
+        holder__in=LASTING
+    ).update(lifted_at=now, lifted_by=str(actor))
+    events.tell_many(events.CANCELLED, list(subscriptions), actor=actor, now=now)
 
 
 def unlink_account(account_id: int, *, now: dt.datetime) -> None:

@@ -105,6 +105,7 @@ def test_the_answer_of_the_contract(tenant: Tenant, monkeypatch: pytest.MonkeyPa
         "status_changed_at": "2026-11-21T06:00:00.000000Z",
         "created_at": "2026-11-21T06:00:00.000000Z",
         "cancelled_at": None,
+        "ends_on": None,
         "partner_attribution": {
             "partner_id": "zebu",
             "partner_api_key_id": tenant.key.key_public_id,

@@ -1,0 +1,32 @@
+"""What a partner's customers have open, in numbers, before it is suspended."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+
+from django.db.models import Count, Q
+
+from execution.models import Execution
+from partners.ports import Figure
+from quantleap.core.clock import ist_date
+from quantleap.core.tenancy import Environment
+
+_OPEN = Q(status__in=(Execution.Status.COMMITTED, Execution.Status.OPEN, Execution.Status.EXITING))
+
+
+def reach(partner_id: int, now: dt.datetime) -> Sequence[Figure]:
+    """Executions that are open, and those that wait for their entry of today (1 query)."""
+    armed = Q(status=Execution.Status.ARMED, run__trade_date=ist_date(now))
+    rows = (
+        Execution.objects.filter(_OPEN | armed, partner_id=partner_id)
+        .order_by()
+        .values_list("environment")
+        .annotate(open=Count("pk", filter=_OPEN), armed=Count("pk", filter=armed))
+    )
+    found = {environment: (opened, waiting) for environment, opened, waiting in rows}
+    live, test = (found.get(one, (0, 0)) for one in (Environment.LIVE, Environment.TEST))
+    return [
+        Figure("Open executions", f"{live[0]:,}", f"{test[0]:,}"),
+        Figure("Armed for an entry of today", f"{live[1]:,}", f"{test[1]:,}"),
+    ]

@@ -1,0 +1,132 @@
+"""What the console says of suspensions: what they reach, what was decided, how far it has come."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from partners.models import Partner, WebhookDelivery
+from partners.ports import FOLLOWERS, REACH
+from partners.suspending import Reinstatement, Suspension
+from quantleap.core import clock
+from quantleap.core.console import Cell, Panel
+
+Plan = Partner.Plan
+
+
+def plan_words(partner: Partner) -> str:
+    """What becomes of a suspended partner's subscriptions."""
+    if not partner.suspension_plan:
+        return "Undecided: they trade on"
+    until, done = partner.run_until, partner.plan_done_at
+    words = {
+        Plan.PAUSE_ALL: "All paused",
+        Plan.RUN_UNTIL: f"Run until {_day(until)}, then paused" if until else "",
+        Plan.CANCEL_AT_PERIOD_END: "Each cancelled at the end of its period",
+    }[Plan(partner.suspension_plan)]
+    if done is None:
+        return words
+    return f"{words}; done {_day(clock.ist_date(done))}"
+
+
+def reach_panel(partner: Partner, now: dt.datetime) -> Panel:
+    """What a partner's customers have, in both environments, told by all rooms."""
+    rows = [
+        (Cell(one.label), Cell(one.live), Cell(one.test))
+        for room in REACH.all()
+        for one in room(partner.pk, now)
+    ]
+    return Panel("What there is", ("", "Live", "Test"), tuple(rows), "Nothing.")
+
+
+def suspend_sentences(partner: Partner) -> list[str]:
+    """Before it is suspended, or another plan takes the place of the one in force."""
+    if partner.plan_done_at is not None:
+        return [
+            f"{partner.name} is suspended, and what was planned has been carried out: "
+            f"{plan_words(partner)}.",
+            "Reinstate it first to decide anew.",
+        ]
+    if partner.status == Partner.Status.SUSPENDED:
+        return [
+            f"{partner.name} is suspended already. Now: {plan_words(partner)}.",
+            "What you choose takes the place of that; the suspension goes on.",
+        ]
+    standing = FOLLOWERS.get().standing(partner.pk)
+    return [
+        f"{in_words(standing.active, 'active subscription')}: choose what becomes of them. "
+        "Pausing acts at once, and no period that begins under it is billed. Running until a day, "
+        "they are paused and not billed from the next day on. Cancelling, each ends with the "
+        "period that is running, and is not renewed.",
+        f"From the next call on {partner.name}'s keys make tokens for customers, pause and cancel, "
+        "and nothing else. Its customers go on reading, logging in to their broker, pausing, "
+        "cancelling and exiting.",
+        "Nobody new subscribes. Webhooks are held, and nothing of the customers leaves for the "
+        "partner.",
+    ]
+
+
+def suspended_words(name: str, done: Suspension) -> str:
+    """After it was suspended."""
+    if not done.changed:
+        return f"{name} is suspended with this plan already."
+    told = [
+        f"{in_words(count, 'subscription')} {what}"
+        for count, what in (
+            (done.paused, "paused"),
+            (done.ended, "cancelled"),
+            (done.ending, "to end with the running period"),
+        )
+        if count
+    ]
+    if done.deliveries:
+        told.append(f"{in_words(done.deliveries, 'webhook delivery', 'webhook deliveries')} held")
+    return f"{name} is suspended" + (f": {', '.join(told)}." if told else ".")
+
+
+def reinstate_sentences(partner: Partner) -> list[str]:
+    """Before it is reinstated."""
+    if partner.status != Partner.Status.SUSPENDED:
+        return [f"{partner.name} is not suspended."]
+    standing = FOLLOWERS.get().standing(partner.pk)
+    deliveries = WebhookDelivery.objects.filter(
+        endpoint__partner_id=partner.pk, status=WebhookDelivery.Status.HELD
+    ).count()
+    return [
+        f"{partner.name} may call again. Suspended since {_moment(partner.suspended_at)}: "
+        f"{partner.suspension_reason or 'no reason given'}. {plan_words(partner)}.",
+        f"{in_words(standing.held, 'subscription')} held by the suspension: each trades from its "
+        "next entry on where nobody else holds it, and is billed from the next period, or from "
+        "today where the paid one is over.",
+        f"{in_words(standing.ending, 'subscription')} still to end: they go on and are renewed. "
+        "Whoever was cancelled stays so.",
+        f"{in_words(deliveries, 'webhook delivery', 'webhook deliveries')} held: they are sent by "
+        "a replay on the endpoint's page.",
+    ]
+
+
+def reinstated_words(name: str, done: Reinstatement) -> str:
+    """After it was reinstated."""
+    if not done.changed:
+        return f"{name} was not suspended."
+    return (
+        f"{name} may call again. Subscriptions that trade again: {done.released:,}; that are "
+        f"renewed again: {done.kept:,}."
+    )
+
+
+def in_words(count: int, one: str, many: str = "") -> str:
+    """``412 active subscriptions``; "No …" for none."""
+    if not count:
+        return f"No {one}"
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def _day(day: dt.date | None) -> str:
+    return "" if day is None else f"{day.day} {day:%b %Y}"
+
+
+def _moment(at: dt.datetime | None) -> str:
+    if at is None:
+        return "an unknown time"
+    local = clock.to_ist(at)
+    return f"{_day(local.date())}, {local:%H:%M} IST"

@@ -1,0 +1,260 @@
+"""Suspending a partner and taking it back: who may call, and what becomes of who subscribed.
+
+A suspension is decided with a plan for the subscriptions, because they trade for people who cannot
+choose another partner (adr 0051). One transaction each, the partner's row locked first.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Final
+
+from django.db import transaction
+
+from partners.models import Partner
+from partners.ports import FOLLOWERS
+from partners.webhooks.services import hold_deliveries
+from quantleap.core import audit
+from quantleap.core.audit import SYSTEM, Actor
+from quantleap.core.clock import ist_date
+from quantleap.core.errors import InvalidRequest, InvalidTransition, NotFound
+
+REASON_LENGTH: Final = 200
+#: A later day is more likely a slip of the pen than a plan.
+LONGEST_RUN: Final = dt.timedelta(days=366)
+
+Plan = Partner.Plan
+_NOTHING: Final[dict[str, object]] = {
+    "suspended_at": None,
+    "suspended_by": "",
+    "suspension_reason": "",
+    "suspension_plan": "",
+    "run_until": None,
+    "plan_done_at": None,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Suspension:
+    """``changed`` False: it stands so already. Else how many subscriptions were ``paused`` or
+    ``ended`` at once, how many will end (``ending``), and how many webhook deliveries are held."""
+
+    changed: bool
+    paused: int = 0
+    ended: int = 0
+    ending: int = 0
+    deliveries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reinstatement:
+    """``changed`` False: it was not suspended. Else how many subscriptions trade again
+    (``released``; who is held by others stays paused), and how many go on that were to end
+    (``kept``)."""
+
+    changed: bool
+    released: int = 0
+    kept: int = 0
+
+
+def suspend_partner(
+    *,
+    partner_id: int,
+    plan: str,
+    reason: str,
+    actor: Actor,
+    now: dt.datetime,
+    run_until: dt.date | None = None,
+) -> Suspension:
+    """Close the API for a partner but for what lets its customers go, and carry out ``plan``.
+
+    ``plan`` is a word of :class:`Partner.Plan`; ``run_until`` the last day (IST) on which the
+    subscriptions trade, for RUN_UNTIL alone. ``reason`` is for the console and the audit: neither
+    the partner nor a customer reads it. A suspended partner's plan is replaced while it has not
+    been carried out, and the suspension goes on.
+
+    InvalidRequest; NotFound; InvalidTransition (409) where the plan in force was carried out.
+    """
+    reason = _checked_reason(reason)
+    _check_plan(plan, run_until, now)
+    with transaction.atomic():
+        partner = _locked(partner_id)
+        suspended = partner.status == Partner.Status.SUSPENDED
+        if suspended and (partner.suspension_plan, partner.run_until) == (plan, run_until):
+            return Suspension(False)
+        if suspended:
+            _take_back(partner, now)
+        _write(
+            partner,
+            status=Partner.Status.SUSPENDED,
+            suspended_at=partner.suspended_at or now,
+            suspended_by=str(actor),
+            suspension_reason=reason,
+            suspension_plan=plan,
+            run_until=run_until,
+        )
+        done = _begin(partner, actor, now)
+        facts = {
+            "plan": plan,
+            "run_until": str(run_until or ""),
+            "paused": done.paused,
+            "ended": done.ended,
+            "ending": done.ending,
+            "deliveries_held": done.deliveries,
+        }
+        action = "partner.plan_changed" if suspended else "partner.suspended"
+        _record(action, partner, actor, reason=reason, **facts)
+    return done
+
+
+def reinstate_partner(
+    *, partner_id: int, reason: str, actor: Actor, now: dt.datetime
+) -> Reinstatement:
+    """Accept a partner's calls again; lift the suspension's hold, and what is left of its plan.
+
+    What a plan did by today stays done: who was cancelled stays so. Nobody else's hold is lifted,
+    and deliveries that were held are sent by a replay only. NotFound; InvalidRequest.
+    """
+    reason = _checked_reason(reason)
+    with transaction.atomic():
+        partner = _locked(partner_id)
+        if partner.status != Partner.Status.SUSPENDED:
+            return Reinstatement(False)
+        # Whatever beat was late with happened on its day: nobody is billed for the days since.
+        _carry_out(partner, now)
+        kept = FOLLOWERS.get().keep_all(partner.pk, now=now)
+        released = FOLLOWERS.get().release_all(partner.pk, note=reason, actor=actor, now=now)
+        plan = partner.suspension_plan
+        _write(partner, status=Partner.Status.ACTIVE, **_NOTHING)
+        _record(
+            "partner.reinstated",
+            partner,
+            actor,
+            reason=reason,
+            plan=plan,
+            released=released,
+            kept=kept,
+        )
+    return Reinstatement(True, released, kept)
+
+
+def carry_out_due(*, now: dt.datetime) -> int:
+    """Do what suspended partners' plans say of days that are over; how many plans ended.
+
+    Any number of processes, any number of times. One transaction for each partner.
+    """
+    waiting = Partner.objects.filter(
+        status=Partner.Status.SUSPENDED, plan_done_at__isnull=True
+    ).exclude(suspension_plan="")
+    ended = 0
+    for partner_id in waiting.order_by("pk").values_list("pk", flat=True):
+        with transaction.atomic():
+            ended += _carry_out(_locked(partner_id), now)
+    return ended
+
+
+# -- one partner, its row locked -----------------------------------------------------------------
+def _locked(partner_id: int) -> Partner:
+    """Without its key: whoever only refers to it does not wait. Whoever subscribes shares it."""
+    partner = Partner.objects.select_for_update(no_key=True).filter(pk=partner_id).first()
+    if partner is None:
+        raise NotFound
+    return partner
+
+
+def _write(partner: Partner, **fields: object) -> None:
+    for name, value in fields.items():
+        setattr(partner, name, value)
+    partner.save(update_fields=list(fields))
+
+
+def _begin(partner: Partner, actor: Actor, now: dt.datetime) -> Suspension:
+    """What a plan does on its first day."""
+    paused, ended, ending = 0, 0, 0
+    if partner.suspension_plan == Plan.PAUSE_ALL:
+        paused = FOLLOWERS.get().hold_all(partner.pk, last_day=None, actor=actor, now=now)
+        _write(partner, plan_done_at=now)
+    elif partner.suspension_plan == Plan.CANCEL_AT_PERIOD_END:
+        found = FOLLOWERS.get().end_when_paid(partner.pk, actor=actor, now=now)
+        ended, ending = found.ended, found.left
+        if not ending:
+            _write(partner, plan_done_at=now)
+    # Last, as everybody does it who locks endpoints.
+    deliveries = hold_deliveries(partner_id=partner.pk)
+    return Suspension(True, paused, ended, ending, deliveries)
+
+
+def _carry_out(partner: Partner, now: dt.datetime) -> bool:
+    """What is due of a plan; whether that was the last of it."""
+    if partner.status != Partner.Status.SUSPENDED or partner.plan_done_at is not None:
+        return False
+    done: dict[str, int] = {}
+    if partner.run_until is not None and partner.run_until < ist_date(now):
+        done["paused"] = FOLLOWERS.get().hold_all(
+            partner.pk, last_day=partner.run_until, actor=SYSTEM, now=now
+        )
+        left = 0
+    elif partner.suspension_plan == Plan.CANCEL_AT_PERIOD_END:
+        found = FOLLOWERS.get().end_due(partner.pk, now=now)
+        done["ended"], left = found.ended, found.left
+    else:
+        return False
+    if not left:
+        _write(partner, plan_done_at=now)
+    if not left or any(done.values()):
+        _record("partner.plan_carried_out", partner, SYSTEM, left=left, **done)
+    return not left
+
+
+def _take_back(partner: Partner, now: dt.datetime) -> None:
+    """Undo a plan that another one replaces."""
+    _carry_out(partner, now)
+    if partner.plan_done_at is not None:
+        raise InvalidTransition(
+            f"{partner.name} is suspended, and what was planned has been carried out "
+            f"({Plan(partner.suspension_plan).label}). Reinstate it first.",
+            status=partner.status,
+        )
+    FOLLOWERS.get().keep_all(partner.pk, now=now)
+
+
+# -- what is refused -----------------------------------------------------------------------------
+def _checked_reason(reason: str) -> str:
+    reason = reason.strip()
+    if not 0 < len(reason) <= REASON_LENGTH:
+        raise InvalidRequest(details={"reason": f"From 1 to {REASON_LENGTH} characters."})
+    return reason
+
+
+def _check_plan(plan: str, run_until: dt.date | None, now: dt.datetime) -> None:
+    words = plan_refusal(plan, run_until, ist_date(now))
+    if words:
+        field, text = words
+        raise InvalidRequest(f"{field}: {text}", details={field: text})
+
+
+def plan_refusal(plan: str, run_until: dt.date | None, today: dt.date) -> tuple[str, str] | None:
+    """The field and the words that say why a plan cannot be so; None if it can."""
+    if plan not in Plan.values:
+        return "plan", f"One of: {', '.join(Plan.values)}."
+    if plan != Plan.RUN_UNTIL:
+        return None if run_until is None else ("run_until", "Only where they run until a day.")
+    if run_until is None:
+        return "run_until", "Say the last day on which they trade."
+    if run_until < today:
+        return "run_until", "This day is over: pause them now."
+    if run_until > today + LONGEST_RUN:
+        return "run_until", f"At most {LONGEST_RUN.days} days from now."
+    return None
+
+
+def _record(action: str, partner: Partner, actor: Actor, **data: object) -> None:
+    audit.record(
+        actor=actor,
+        action=action,
+        target_type="partner",
+        target_id=partner.slug,
+        partner_id=partner.pk,
+        data=data,
+    )

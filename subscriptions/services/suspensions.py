@@ -1,0 +1,167 @@
+"""What the suspension of a partner does to its customers' subscriptions (adr 0051).
+
+Called by ``partners.suspending`` through its port, in its transaction and with the partner's row
+locked: nobody subscribes meanwhile.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Final
+
+from django.db.models import Count, Q, QuerySet
+
+from marketplace.services import adjust_subscriber_count
+from partners.ports import Ending, Standing
+from quantleap.core.audit import SYSTEM, Actor
+from quantleap.core.clock import ist_date
+from quantleap.core.tenancy import Environment
+from subscriptions.billing import segments
+from subscriptions.holding import open_holds
+from subscriptions.lifecycle import ACTIVE, PARTNER_SUSPENDED
+from subscriptions.models import Hold, Subscription
+from subscriptions.periods import next_billing_date
+from subscriptions.services.holds import lift_hold, locked, place_hold
+from subscriptions.services.transitions import cancel_many
+
+#: Customers and the partner read it. Why a partner is suspended is not theirs to read.
+NOTE: Final = "The partner is suspended."
+_DAY: Final = dt.timedelta(days=1)
+
+
+def standing(partner_id: int) -> Standing:
+    """What there is of a partner's live subscriptions, in both environments (1 query)."""
+    held = _mine(partner_id).values("environment")
+    paused = Q(status=Subscription.Status.PAUSED)
+    found = _live(partner_id).aggregate(
+        active=Count("pk", filter=Q(status=Subscription.Status.ACTIVE)),
+        held=Count("pk", filter=paused & Q(environment__in=held)),
+        ending=Count("pk", filter=Q(ends_on__isnull=False)),
+    )
+    return Standing(**found)
+
+
+def hold_all(
+    partner_id: int, *, actor: Actor, now: dt.datetime, last_day: dt.date | None = None
+) -> int:
+    """Place the suspension's hold in both environments; how many subscriptions it paused.
+
+    It is a hold of its own beside staff's and the partner's: only reinstating lifts it. No period
+    that begins after ``last_day`` (IST; today unless given) is billed.
+    """
+    paused = _active(partner_id).count()
+    for environment in Environment.values:
+        place_hold(
+            scope=Hold.Scope.PARTNER,
+            target_id=partner_id,
+            environment=environment,
+            holder=PARTNER_SUSPENDED,
+            note=NOTE,
+            actor=actor,
+            now=now,
+            last_day=last_day,
+        )
+    return paused
+
+
+def release_all(partner_id: int, *, note: str, actor: Actor, now: dt.datetime) -> int:
+    """Lift the suspension's hold and nobody else's; how many subscriptions trade again."""
+    mine = list(_mine(partner_id).order_by("environment").values_list("pk", flat=True))
+    for hold_id in mine:
+        lift_hold(hold_id=hold_id, who=PARTNER_SUSPENDED, note=note, actor=actor, now=now)
+    # Whoever trades now was paused a moment ago: the hold was on both environments.
+    return _active(partner_id).count() if mine else 0
+
+
+def end_when_paid(partner_id: int, *, actor: Actor, now: dt.datetime) -> Ending:
+    """Renew none of them: each ends with the period that is running, which is the last one billed.
+
+    Free ones and those of the test environment end with the month that is running since their
+    anchor. Who is paused and whose period is over ends now.
+    """
+    today = ist_date(now)
+    ending, over = 0, Counter[int]()
+    for batch in locked(_live(partner_id)):
+        for one in batch:
+            one.ends_on = max(_paid_until(one, today), today)
+        Subscription.objects.bulk_update(batch, ("ends_on",), batch_size=1000)
+        segments.stop([one.pk for one in batch], on=today)
+        gone = [one for one in batch if one.ends_on == today]
+        _end(gone, over, actor, now)
+        ending += len(batch) - len(gone)
+    _count_off(over)
+    return Ending(ended=over.total(), left=ending)
+
+
+def end_due(partner_id: int, *, now: dt.datetime) -> Ending:
+    """Cancel those whose last day is over, and say how many have still to end."""
+    due = _ending(partner_id).filter(ends_on__lte=ist_date(now))
+    over = Counter[int]()
+    for batch in locked(due):
+        _end(batch, over, SYSTEM, now)
+    _count_off(over)
+    return Ending(ended=over.total(), left=_ending(partner_id).count())
+
+
+def keep_all(partner_id: int, *, now: dt.datetime) -> int:
+    """Renew again what was to end and has not; how many. Who is paused meanwhile stays paused."""
+    kept = 0
+    for batch in locked(_ending(partner_id)):
+        for one in batch:
+            one.ends_on = None
+            if one.status == ACTIVE and segments.is_billed(one):
+                one.anchor = segments.resume(one, on=ist_date(now))
+        Subscription.objects.bulk_update(batch, ("ends_on", "anchor"), batch_size=1000)
+        kept += len(batch)
+    return kept
+
+
+def _mine(partner_id: int) -> QuerySet[Hold]:
+    """The suspension's open holds: one for each environment."""
+    return open_holds().filter(
+        scope=Hold.Scope.PARTNER, partner_id=partner_id, holder=PARTNER_SUSPENDED
+    )
+
+
+def _live(partner_id: int) -> QuerySet[Subscription]:
+    return Subscription.objects.filter(partner_id=partner_id).exclude(
+        status=Subscription.Status.CANCELLED
+    )
+
+
+def _active(partner_id: int) -> QuerySet[Subscription]:
+    return _live(partner_id).filter(status=Subscription.Status.ACTIVE)
+
+
+def _ending(partner_id: int) -> QuerySet[Subscription]:
+    return _live(partner_id).filter(ends_on__isnull=False)
+
+
+def _paid_until(one: Subscription, today: dt.date) -> dt.date:
+    """First day after the period that was running when it traded last (IST)."""
+    last = today if one.status == ACTIVE else ist_date(one.status_changed_at)
+    return next_billing_date(one.anchor, last)
+
+
+def _end(
+    subscriptions: Sequence[Subscription], over: Counter[int], actor: Actor, now: dt.datetime
+) -> None:
+    """Cancel them; ``over`` counts them by template."""
+    if not subscriptions:
+        return
+    # First, because a cancellation bills what begins on its day, and that day is not paid for.
+    by_day: dict[dt.date, list[int]] = defaultdict(list)
+    for one in subscriptions:
+        by_day[one.ends_on or ist_date(now)].append(one.pk)
+    for day, keys in by_day.items():
+        segments.stop(keys, on=day - _DAY)
+    cancel_many(subscriptions, reason=PARTNER_SUSPENDED, actor=actor, now=now)
+    over.update(one.template_id for one in subscriptions)
+
+
+def _count_off(over: Counter[int]) -> None:
+    """Templates last, in one order: as everywhere."""
+    for template_id, count in sorted(over.items()):
+        adjust_subscriber_count(template_id=template_id, delta=-count)

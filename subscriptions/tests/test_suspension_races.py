@@ -1,0 +1,127 @@
+"""Suspending while others subscribe, suspend and reinstate, in real transactions."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import Any
+
+import pytest
+from django.db import connection, connections, transaction
+
+from marketplace.tests.factories import load_reference_data, make_template
+from partners.models import Partner
+from partners.suspending import reinstate_partner, suspend_partner
+from partners.tests.factories import make_partner
+from quantleap.core import clock
+from quantleap.core.audit import SYSTEM
+from quantleap.core.errors import InvalidTransition, PartnerSuspended
+from quantleap.core.models import AuditEntry
+from quantleap.core.tests.parallel import at_once
+from subscriptions.models import Hold, Subscription
+from subscriptions.services import subscribing
+from subscriptions.tests.factories import make_subscription
+
+ROUNDS = 4
+WAITING = "SELECT FROM pg_locks WHERE NOT granted"
+Plan = Partner.Plan
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def suspend(partner: Partner, plan: str = Plan.CANCEL_AT_PERIOD_END) -> Any:
+    return suspend_partner(
+        partner_id=partner.pk, plan=plan, reason="complaints", actor=SYSTEM, now=clock.now()
+    )
+
+
+def suspend_beside(partner: Partner) -> None:
+    suspend(partner)
+    connections.close_all()
+
+
+def suspended_beside_a_subscribing(partner: Partner) -> Subscription:
+    """A suspension that begins when a new subscription is written and not yet committed.
+
+    The subscription, as it is when both are done. No hold keeps it: it is to end with its period.
+    """
+    beside = threading.Thread(target=suspend_beside, args=[partner])
+    try:
+        with transaction.atomic():
+            made = make_subscription(make_template(), partner)
+            beside.start()
+            while beside.is_alive():
+                with connection.cursor() as cursor:
+                    cursor.execute(WAITING)
+                    if cursor.fetchone() is not None:
+                        break
+    finally:
+        beside.join()
+    made.refresh_from_db()
+    return made
+
+
+def test_a_suspension_waits_for_who_is_subscribing_and_then_finds_them() -> None:
+    load_reference_data()
+    assert suspended_beside_a_subscribing(make_partner()).ends_on is not None
+
+
+def test_control_who_does_not_share_the_partners_row_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    load_reference_data()
+    unshared = subscribing._SHARE_PARTNER.replace("FOR SHARE", "")
+    monkeypatch.setattr(subscribing, "_SHARE_PARTNER", unshared)
+    made = suspended_beside_a_subscribing(make_partner())
+    assert (made.status, made.ends_on) == ("ACTIVE", None)  # it would be renewed for ever
+
+
+def test_nobody_subscribes_past_a_suspension() -> None:
+    """Of eight at once one suspends and seven subscribe: whoever got in is to end, too."""
+    load_reference_data()
+    for _ in range(ROUNDS):
+        partner = make_partner()
+        templates = [make_template() for _ in range(8)]
+
+        def act(number: int, partner: Any = partner, templates: Any = templates) -> None:
+            if number == 3:
+                suspend(partner)
+                return
+            with contextlib.suppress(PartnerSuspended):
+                make_subscription(templates[number], partner)
+
+        at_once(8, act)
+        live = Subscription.objects.filter(partner_id=partner.pk)
+        assert not live.filter(ends_on=None).exists()
+
+
+def test_suspending_and_reinstating_at_once_leave_one_of_the_two() -> None:
+    load_reference_data()
+    partner = make_partner()
+    one = make_subscription(make_template(), partner)
+
+    def act(number: int) -> None:
+        if number % 2:
+            plan = (Plan.PAUSE_ALL, Plan.CANCEL_AT_PERIOD_END)[number // 2 % 2]
+            with contextlib.suppress(InvalidTransition):
+                suspend(partner, plan)
+        else:
+            reinstate_partner(
+                partner_id=partner.pk, reason="settled", actor=SYSTEM, now=clock.now()
+            )
+
+    for _ in range(ROUNDS):
+        at_once(8, act)
+        one.refresh_from_db()
+        partner.refresh_from_db()
+        held = Hold.objects.filter(lifted_at=None).count()
+        plan = partner.suspension_plan
+        assert held == (2 if plan == Plan.PAUSE_ALL else 0)
+        assert (one.status == "PAUSED") == (plan == Plan.PAUSE_ALL)
+        assert (one.ends_on is not None) == (plan == Plan.CANCEL_AT_PERIOD_END)
+    told = AuditEntry.objects.filter(target_type="partner").order_by("pk")
+    both = {"partner.suspended": 1, "partner.reinstated": -1, "partner.plan_changed": 0}
+    standing = 0
+    for action in told.values_list("action", flat=True):
+        standing += both[action]
+        assert standing in (0, 1), "each change follows the one before"

@@ -76,6 +76,7 @@ class AccountsView(CustomerView):
         "GET": permissions.BROKER_ACCOUNTS_READ,
         "POST": permissions.BROKER_ACCOUNTS_WRITE,
     }
+    open_when_suspended = frozenset({"GET"})
     query_by_method: ClassVar[QueryByMethod] = {"GET": PAGING | {"broker_name"}}
 
     @extend_schema(
@@ -119,6 +120,7 @@ class AccountView(CustomerView):
         "GET": permissions.BROKER_ACCOUNTS_READ,
         "DELETE": permissions.BROKER_ACCOUNTS_WRITE,
     }
+    open_when_suspended = frozenset({"GET", "DELETE"})
     query_by_method: ClassVar[QueryByMethod] = answers.ACCOUNT_QUERY
 
     @extend_schema(
@@ -146,6 +148,7 @@ class InitiateView(CustomerView):
     """Beginning of a daily login."""
 
     permissions_by_method: ClassVar[dict[str, str]] = {"POST": permissions.BROKER_ACCOUNTS_WRITE}
+    open_when_suspended = frozenset({"POST"})
     idempotency = Idempotency.SHOWS_SECRET
 
     @extend_schema(
@@ -171,6 +174,7 @@ class CallbackView(CustomerView):
     """End of a daily login."""
 
     permissions_by_method: ClassVar[dict[str, str]] = {"POST": permissions.BROKER_ACCOUNTS_WRITE}
+    open_when_suspended = frozenset({"POST"})
     idempotency = Idempotency.OUTSIDE
 
     @extend_schema(

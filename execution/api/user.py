@@ -28,6 +28,7 @@ class ExecutionsView(CustomerView):
     """What was traded."""
 
     permissions_by_method: ClassVar[dict[str, str]] = {"GET": permissions.SUBSCRIPTIONS_READ}
+    open_when_suspended = frozenset({"GET"})
     query_by_method: ClassVar[QueryByMethod] = {"GET": PAGING | {"cursor"}}
 
     @extend_schema(
@@ -44,6 +45,7 @@ class PositionsView(CustomerView):
     """What is open."""
 
     permissions_by_method: ClassVar[dict[str, str]] = {"GET": permissions.SUBSCRIPTIONS_READ}
+    open_when_suspended = frozenset({"GET"})
 
     @extend_schema(operation_id="user_subscriptions_positions", responses={200: PositionListAnswer})
     def get(self, request: Request, subscription_id: str) -> Response:

@@ -153,6 +153,7 @@ class TemplatesView(PublicView):
     """The public catalogue."""
 
     permissions_by_method: ClassVar[dict[str, str]] = {"GET": READ}
+    open_when_suspended = frozenset({"GET"})
     query_by_method: ClassVar[QueryByMethod] = {"GET": LIST_QUERY}
     repeatable_query = frozenset({"tag"})
 
@@ -170,6 +171,7 @@ class TemplateView(PublicView):
     """One template of the public catalogue."""
 
     permissions_by_method: ClassVar[dict[str, str]] = {"GET": READ}
+    open_when_suspended = frozenset({"GET"})
     query_by_method: ClassVar[QueryByMethod] = {"GET": {"state"}}
 
     @extend_schema(

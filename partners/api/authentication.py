@@ -88,7 +88,8 @@ def _partner(
 # cost more than the database takes to answer it.
 _KEY_ROWS: Final = """
 SELECT secret.id, secret.version, secret.hash, secret.last_used_at,
-       key.id, key.public_id, key.permissions, partner.id, partner.slug, partner.allowed_ips
+       key.id, key.public_id, key.permissions, partner.id, partner.slug, partner.allowed_ips,
+       partner.status
   FROM partners_partnerkey AS key
   JOIN partners_partner AS partner ON partner.id = key.partner_id
   JOIN partners_partnersecret AS secret ON secret.key_id = key.id
@@ -96,7 +97,6 @@ SELECT secret.id, secret.version, secret.hash, secret.last_used_at,
    AND key.environment = %s
    AND key.status = 'ACTIVE'
    AND key.expires_at > %s
-   AND partner.status = 'ACTIVE'
    AND (secret.expires_at IS NULL OR secret.expires_at > %s)
  ORDER BY secret.version DESC
 """
@@ -104,13 +104,14 @@ SELECT secret.id, secret.version, secret.hash, secret.last_used_at,
 
 def _read_key(key: ParsedKey, now: dt.datetime) -> _KeyRow | None:
     """Key, partner and live secrets in one query, on every request: a revocation, suspension,
-    expiry or permission change acts on the next one."""
+    expiry or permission change acts on the next one. What a suspended partner may still do is the
+    doors' affair (quantleap.core.api.views)."""
     with connection.cursor() as cursor:
         cursor.execute(_KEY_ROWS, [key.text, key.environment, now, now])
         rows = cursor.fetchall()
     if not rows:
         return None
-    key_id, public_id, permissions, partner_id, slug, allowed_ips = rows[0][4:]
+    key_id, public_id, permissions, partner_id, slug, allowed_ips, status = rows[0][4:]
     return _KeyRow(
         principal=PartnerPrincipal(
             partner_id=partner_id,
@@ -119,6 +120,7 @@ def _read_key(key: ParsedKey, now: dt.datetime) -> _KeyRow | None:
             key_public_id=public_id,
             environment=key.environment,
             permissions=frozenset(permissions),
+            suspended=status != Partner.Status.ACTIVE,
         ),
         allowed_ips=tuple(allowed_ips),
         secrets=tuple(StoredSecret(row[0], row[1], row[2]) for row in rows),
@@ -139,7 +141,8 @@ def _note_use(secret_id: int, last_used: dt.datetime | None, now: dt.datetime) -
 def _customer(token: str, now: dt.datetime) -> CustomerPrincipal:
     """The token's customer, with what the minting key may do at this moment.
 
-    A key that was revoked or has expired leaves no token behind that still opens something.
+    A key that was revoked or has expired leaves no token behind that still opens something; a
+    partner that is suspended does, so that its customers are not locked in.
     """
     suspended = Partner.objects.filter(pk=OuterRef("partner_id")).exclude(
         status=Partner.Status.ACTIVE
@@ -147,12 +150,12 @@ def _customer(token: str, now: dt.datetime) -> CustomerPrincipal:
     usable = Q(key__isnull=True) | Q(key__status=PartnerKey.Status.ACTIVE, key__expires_at__gt=now)
     row = (
         UserToken.objects.filter(
-            ~Exists(suspended),
             usable,
             token_hash=token_hash(token),
             expires_at__gt=now,
             revoked_at__isnull=True,
         )
+        .annotate(suspended=Exists(suspended))
         .select_related("customer", "key")
         .first()
     )
@@ -166,6 +169,7 @@ def _customer(token: str, now: dt.datetime) -> CustomerPrincipal:
         key_id=row.key_id,
         key_public_id=row.key.public_id if row.key else "",
         permissions=frozenset(row.key.permissions) if row.key else None,
+        suspended=row.suspended,
     )
 
 

@@ -19,6 +19,7 @@ class UserTokensView(PartnerView):
     """Tokens with which a partner's customer acts for themselves."""
 
     permissions_by_method: ClassVar[dict[str, str]] = {"POST": permissions.SUBSCRIPTIONS_WRITE}
+    open_when_suspended = frozenset({"POST"})
     idempotency = Idempotency.SHOWS_SECRET
 
     @extend_schema(
@@ -36,6 +37,8 @@ class UserTokensView(PartnerView):
             email=data["user_email"],
             key_id=self.partner.key_id,
             template_id=template_id,
+            # a suspended partner's customers get in; nobody new does
+            known_only=self.partner.suspended,
             actor=self.partner.actor,
             now=clock.now(),
         )

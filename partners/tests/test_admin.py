@@ -196,14 +196,16 @@ def test_suspension_is_confirmed_with_a_reason(console: Client) -> None:
     issued = make_key(make_partner())
     partner = Partner.objects.get()
     base = f"/admin/partners/partner/{partner.pk}"
-    assert confirm(console, f"{base}/suspend/", {"confirm": "yes"}).status_code == 400
-    assert confirm(console, f"{base}/suspend/", {"reason": "debt"}).status_code == 302
-    route, body = "/partner/user-tokens", {"user_email": "a@b.in"}
-    assert partner_client(issued).post(route, body).status_code == 401
-    assert confirm(console, f"{base}/resume/", {"reason": "paid"}).status_code == 302
-    assert partner_client(issued).post(route, body).status_code == 201
+    plan = {"plan": "PAUSE_ALL", "again": "yes"}
+    assert confirm(console, f"{base}/suspend/", plan).status_code == 400
+    assert confirm(console, f"{base}/suspend/", {"reason": "debt"}).status_code == 400
+    assert confirm(console, f"{base}/suspend/", {"reason": "debt", **plan}).status_code == 302
+    route = "/partner/subscriptions"
+    assert partner_client(issued).get(route).status_code == 403
+    assert confirm(console, f"{base}/reinstate/", {"reason": "paid"}).status_code == 302
+    assert partner_client(issued).get(route).status_code == 200
     actions = AuditEntry.objects.filter(target_type="partner").values_list("action", flat=True)
-    assert set(actions) == {"partner.suspended", "partner.active"}
+    assert set(actions) == {"partner.suspended", "partner.reinstated"}
 
 
 def test_webhook_endpoints_and_deliveries(console: Client) -> None:

@@ -163,10 +163,6 @@ def _revoke(issued: IssuedKey) -> None:
     revoke_key(key_id=issued.key_id, actor=SYSTEM, now=clock.now())
 
 
-def _suspend(issued: IssuedKey) -> None:
-    Partner.objects.filter(keys=issued.key_id).update(status=Partner.Status.SUSPENDED)
-
-
 def _expire(issued: IssuedKey) -> None:
     PartnerKey.objects.filter(pk=issued.key_id).update(expires_at=clock.now())
 
@@ -186,9 +182,7 @@ def _replace_hash(issued: IssuedKey) -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize(
-    "end", [_revoke, _suspend, _expire, _expire_secret, _rotate_at_once, _replace_hash]
-)
+@pytest.mark.parametrize("end", [_revoke, _expire, _expire_secret, _rotate_at_once, _replace_hash])
 def test_the_end_of_a_key_acts_on_the_next_request_though_remembered(end: Any) -> None:
     issued = make_key(make_partner())
     assert call(issued).status_code == 201
@@ -206,6 +200,20 @@ def test_a_permission_taken_away_acts_on_the_next_request() -> None:
     answer = call(issued)
     assert answer.status_code == 403
     assert answer.json()["details"] == {"permission": "subscriptions:write"}
+
+
+@pytest.mark.django_db
+def test_a_suspension_acts_on_the_next_request_and_leaves_customers_a_way_in() -> None:
+    """Seen: 401 for the partner, and so for every customer of theirs."""
+    issued = make_key(make_partner())
+    assert call(issued).status_code == 201
+    Partner.objects.filter(keys=issued.key_id).update(status=Partner.Status.SUSPENDED)
+    assert call(issued).status_code == 201  # a customer who is known gets in
+    new = partner_client(issued).post(ROUTE, {"user_email": "nobody.yet@example.com"})
+    assert (new.status_code, new.json()["code"]) == (403, "partner_suspended")
+    shut = partner_client(issued).get("/api/v1/partner/subscriptions")
+    assert (shut.status_code, shut.json()["code"]) == (403, "partner_suspended")
+    assert "pause and cancel" in shut.json()["message"]
 
 
 @pytest.mark.django_db
@@ -287,7 +295,7 @@ class TestAllowList:
 
 
 @pytest.mark.django_db
-def test_user_tokens_end_and_fall_with_their_partner() -> None:
+def test_user_tokens_end_and_outlive_the_suspension_of_their_partner() -> None:
     partner = make_partner()
     customer = make_customer(partner)
     client = customer_client(customer)
@@ -296,7 +304,8 @@ def test_user_tokens_end_and_fall_with_their_partner() -> None:
     templates = "/api/v1/schema?audience=nobody"  # public route: 400 when the caller is fine
     assert client.get(templates).status_code == 400
     Partner.objects.filter(pk=partner.pk).update(status=Partner.Status.SUSPENDED)
-    assert client.get(templates).status_code == 401
+    assert client.get("/api/v1/user/subscriptions").status_code == 200
+    assert client.get(templates).status_code == 403
     Partner.objects.filter(pk=partner.pk).update(status=Partner.Status.ACTIVE)
     UserToken.objects.update(expires_at=clock.now())
     assert client.get(templates).status_code == 401

@@ -109,6 +109,7 @@ class SubscriptionView(PartnerView):
         "GET": permissions.SUBSCRIPTIONS_READ,
         "DELETE": permissions.SUBSCRIPTIONS_WRITE,
     }
+    open_when_suspended = frozenset({"DELETE"})
     query_by_method: ClassVar[QueryByMethod] = {"DELETE": requests.CANCEL_QUERY}
 
     @extend_schema(
@@ -144,6 +145,7 @@ class PauseView(PartnerView):
     """Pausing."""
 
     permissions_by_method: ClassVar[dict[str, str]] = {"PUT": permissions.SUBSCRIPTIONS_WRITE}
+    open_when_suspended = frozenset({"PUT"})
 
     @extend_schema(
         operation_id="partner_subscriptions_pause",

@@ -100,6 +100,7 @@ class SubscriptionsView(CustomerView):
     """All of the customer's subscriptions."""
 
     permissions_by_method: ClassVar[dict[str, str]] = {"GET": permissions.SUBSCRIPTIONS_READ}
+    open_when_suspended = frozenset({"GET"})
     query_by_method: ClassVar[QueryByMethod] = {"GET": PAGING | requests.LIST_QUERY}
 
     @extend_schema(
@@ -128,6 +129,7 @@ class SubscriptionView(CustomerView):
         "GET": permissions.SUBSCRIPTIONS_READ,
         "DELETE": permissions.SUBSCRIPTIONS_WRITE,
     }
+    open_when_suspended = frozenset({"GET", "DELETE"})
     query_by_method: ClassVar[QueryByMethod] = {"DELETE": requests.CANCEL_QUERY}
 
     @extend_schema(operation_id="user_subscriptions_retrieve", responses={200: UserDetailAnswer})
@@ -161,6 +163,7 @@ class PauseView(CustomerView):
     """Pausing."""
 
     permissions_by_method: ClassVar[dict[str, str]] = {"PUT": permissions.SUBSCRIPTIONS_WRITE}
+    open_when_suspended = frozenset({"PUT"})
 
     @extend_schema(
         operation_id="user_subscriptions_pause",
@@ -209,6 +212,7 @@ class AllocationsView(CustomerView):
     """The broker accounts of a subscription."""
 
     permissions_by_method: ClassVar[dict[str, str]] = {"GET": permissions.SUBSCRIPTIONS_READ}
+    open_when_suspended = frozenset({"GET"})
 
     @extend_schema(
         operation_id="user_subscriptions_allocations", responses={200: AllocationListAnswer}

@@ -75,6 +75,7 @@ ERROR_SCHEMA: Final[Mapping[str, Any]] = {
                 "invalid_state",
                 "invalid_credentials",
                 "permission_denied",
+                "partner_suspended",
                 "ip_not_allowed",
                 "not_found",
                 "method_not_allowed",

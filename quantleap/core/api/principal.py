@@ -15,7 +15,8 @@ from quantleap.core.tenancy import Environment
 
 @dataclass(frozen=True, slots=True)
 class PartnerPrincipal:
-    """A partner's key. ``permissions`` as granted to that key, re-read on every request."""
+    """A partner's key. ``permissions`` as granted to that key, re-read on every request, and so is
+    whether the partner is ``suspended``."""
 
     partner_id: int
     slug: str
@@ -23,6 +24,7 @@ class PartnerPrincipal:
     key_public_id: str
     environment: str
     permissions: frozenset[str] = field(default_factory=frozenset)
+    suspended: bool = False
 
     is_authenticated = True
 
@@ -37,7 +39,8 @@ class CustomerPrincipal:
     """A customer with a user token. ``partner_id`` is None for a direct customer.
 
     ``key_id`` and ``key_public_id`` are the key that minted the token, ``permissions`` what that
-    key may do at this moment; None for direct customers, who need nobody's leave.
+    key may do at this moment; None for direct customers, who need nobody's leave. ``suspended``:
+    their partner is.
     """
 
     customer_id: int
@@ -47,6 +50,7 @@ class CustomerPrincipal:
     key_id: int | None = None
     key_public_id: str = ""
     permissions: frozenset[str] | None = None
+    suspended: bool = False
 
     is_authenticated = True
 

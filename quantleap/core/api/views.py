@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from rest_framework import serializers
 from rest_framework.exceptions import MethodNotAllowed
@@ -22,7 +22,7 @@ from quantleap.core.api.principal import (
     partner_of,
     require_permission,
 )
-from quantleap.core.errors import InvalidCredentials
+from quantleap.core.errors import InvalidCredentials, PartnerSuspended
 
 S = TypeVar("S", bound="serializers.Serializer[Any]")
 QueryByMethod = Mapping[str, Collection[str]]
@@ -40,10 +40,34 @@ def _require(principal: Principal, request: Request, view: APIView) -> None:
         require_permission(principal, permission)
 
 
+#: What stays open, for whoever meets a closed door.
+_KEY_MAY: Final = (
+    "This partner is suspended. Until it is reinstated its keys make tokens for customers, pause "
+    "and cancel."
+)
+_CUSTOMER_MAY: Final = (
+    "The partner is suspended. Until it is reinstated customers read what is theirs, log in to "
+    "their broker, pause, cancel and exit."
+)
+
+
+def _refuse_suspended(principal: Principal, request: Request, view: APIView) -> None:
+    """403 where the partner is suspended and the view does not say that this method stays open."""
+    if not principal.suspended:
+        return
+    stays_open: frozenset[str] = getattr(view, "open_when_suspended", frozenset())
+    of_partner = isinstance(principal, PartnerPrincipal)
+    if _rules_of(request) in stays_open and not (of_partner and isinstance(view, PublicView)):
+        return
+    raise PartnerSuspended(_KEY_MAY if of_partner else _CUSTOMER_MAY)
+
+
 class _PartnerDoor(BasePermission):
-    """401 before 403: who one is comes first; then the key's permission for this method."""
+    """401 before 403: who one is comes first; then what a suspension leaves open, then the key's
+    permission for this method."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
+        _refuse_suspended(partner_of(request), request, view)
         _require(partner_of(request), request, view)
         return True
 
@@ -52,6 +76,7 @@ class _CustomerDoor(BasePermission):
     """Only a customer's own token opens ``/user``, and no further than the key that minted it."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
+        _refuse_suspended(customer_of(request), request, view)
         _require(customer_of(request), request, view)
         return True
 
@@ -62,6 +87,7 @@ class _PublicDoor(BasePermission):
     def has_permission(self, request: Request, view: APIView) -> bool:
         principal: Any = request.auth
         if principal is not None:
+            _refuse_suspended(principal, request, view)
             _require(principal, request, view)
         return True
 
@@ -79,6 +105,9 @@ class StrictView(APIView):
     query_by_method: ClassVar[QueryByMethod] = {}
     repeatable_query: ClassVar[frozenset[str]] = frozenset()
     idempotency: ClassVar[Idempotency] = Idempotency.WITH_EFFECT
+    #: Methods that a suspended partner's key, or its customers' tokens, may still call; of a public
+    #: view the tokens alone. Closed unless a view says so (adr 0051).
+    open_when_suspended: ClassVar[frozenset[str]] = frozenset()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Every POST honours ``Idempotency-Key`` (api.md section 4), so that none can forget it."""

@@ -43,6 +43,7 @@ FLOORS: dict[Callable[[World], Cases], int] = {
     bad_requests.unknown_paths: 300,
     bad_callers.credentials: 1000,
     bad_callers.forbidden: 80,
+    bad_callers.suspended: 50,
     bad_callers.foreign_ids: 400,
     bad_callers.foreign_names_in_bodies: 20,
     bad_callers.order_of_checks: 100,

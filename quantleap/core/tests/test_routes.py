@@ -11,6 +11,7 @@ import pytest
 import responses
 
 from partners import permissions
+from partners.models import Partner
 from partners.tests.factories import key_headers, make_key
 from quantleap.core.api.views import CustomerView, PartnerView, StrictView
 from quantleap.core.audit import SYSTEM
@@ -78,6 +79,33 @@ PERMISSIONS = {
     "GET /user/subscriptions/{subscription_id}/allocations": permissions.SUBSCRIPTIONS_READ,
     "GET /user/subscriptions/{subscription_id}/executions": permissions.SUBSCRIPTIONS_READ,
     "GET /user/subscriptions/{subscription_id}/positions": permissions.SUBSCRIPTIONS_READ,
+}
+#: What stays open for a suspended partner's keys and its customers' tokens (adr 0051), written by
+#: hand: a route that is not here is closed to both.
+KEYS_OF_SUSPENDED_MAY = {
+    "POST /partner/user-tokens",
+    "PUT /partner/subscriptions/{subscription_id}/pause",
+    "DELETE /partner/subscriptions/{subscription_id}",
+}
+TOKENS_OF_SUSPENDED_MAY = {
+    "GET /marketplace/templates",
+    "GET /marketplace/templates/{template_id}",
+    "GET /user/broker-accounts",
+    "GET /user/broker-accounts/{client_id}",
+    "DELETE /user/broker-accounts/{client_id}",
+    "POST /user/broker-accounts/{client_id}/oauth/initiate",
+    "POST /user/broker-accounts/{client_id}/oauth/callback",
+    "GET /user/invoices",
+    "GET /user/invoices/{invoice_id}",
+    "GET /user/invoices/{invoice_id}/pdf",
+    "GET /user/payments",
+    "GET /user/subscriptions",
+    "GET /user/subscriptions/{subscription_id}",
+    "DELETE /user/subscriptions/{subscription_id}",
+    "PUT /user/subscriptions/{subscription_id}/pause",
+    "GET /user/subscriptions/{subscription_id}/allocations",
+    "GET /user/subscriptions/{subscription_id}/executions",
+    "GET /user/subscriptions/{subscription_id}/positions",
 }
 #: Routes that answer people or tools and not in the unversioned spelling.
 VERSIONED_ONLY = {"/api/v1/schema", "/api/v1/docs"}
@@ -239,6 +267,43 @@ def test_without_the_permission_it_is_refused_by_name(world: World) -> None:
         assert (answer.status, answer.json()["code"]) == (403, "permission_denied"), str(case)
         assert answer.json()["details"] == {"permission": operation.permission}
         assert envelope_faults(case, answer) == []
+
+
+def test_a_new_route_is_closed_while_a_partner_is_suspended() -> None:
+    """Whatever a view says of itself stands in one of the two tables."""
+    open_ones = {
+        spoken(one) for one in VERSIONED_OPERATIONS if one.method in one.view.open_when_suspended
+    }
+    assert open_ones == KEYS_OF_SUSPENDED_MAY | TOKENS_OF_SUSPENDED_MAY
+    for view in set(api_views().values()):
+        assert set(view.open_when_suspended) <= set(implemented(view)), view
+
+
+def test_of_a_suspended_partner_keys_and_tokens_may_what_the_tables_say(
+    world: World, broker: responses.RequestsMock
+) -> None:
+    """Every route: seen was 401 for a customer's pause and cancel, and for the partner's."""
+    grant(broker, world)
+    client, opened = new_client(), {"partner": set[str](), "user": set[str]()}
+    assert world.me.partner is not None
+    for operation in VERSIONED_OPERATIONS:
+        surfaces = ("partner", "user") if operation.surface == "public" else (operation.surface,)
+        for surface in surfaces:
+            with undone():
+                case = good_request(operation, world, world.headers(surface))
+                if operation.route.endswith("/user-tokens"):  # for whoever is a customer already
+                    known = json.dumps({"user_email": world.me.customer.email}).encode()
+                    case = request(operation, world, "known", 201, body=known)
+                Partner.objects.filter(pk=world.me.partner.pk).update(status="SUSPENDED")
+                answer = send(client, case)
+            if answer.status in (200, 201):
+                opened[surface].add(spoken(operation))
+                continue
+            assert (answer.status, answer.json()["code"]) == (403, "partner_suspended"), str(case)
+            assert answer.json()["message"], str(case)
+            assert envelope_faults(case, answer) == []
+    assert opened["partner"] == KEYS_OF_SUSPENDED_MAY
+    assert opened["user"] == TOKENS_OF_SUSPENDED_MAY
 
 
 def test_a_head_needs_what_its_get_needs(world: World) -> None:

@@ -47,6 +47,7 @@ class UserInvoicePdfView(CustomerView):
     """The document of one of the customer's invoices."""
 
     permissions_by_method: ClassVar[dict[str, str]] = {"GET": permissions.REVENUE_READ}
+    open_when_suspended = frozenset({"GET"})
 
     @extend_schema(
         operation_id="user_invoices_pdf",

@@ -24,6 +24,7 @@ class InvoicesView(CustomerView):
     """All invoices of the customer."""
 
     permissions_by_method: ClassVar[dict[str, str]] = {"GET": permissions.REVENUE_READ}
+    open_when_suspended = frozenset({"GET"})
     query_by_method: ClassVar[QueryByMethod] = {"GET": PAGING}
 
     @extend_schema(
@@ -42,6 +43,7 @@ class InvoiceView(CustomerView):
     """One invoice."""
 
     permissions_by_method: ClassVar[dict[str, str]] = {"GET": permissions.REVENUE_READ}
+    open_when_suspended = frozenset({"GET"})
 
     @extend_schema(operation_id="user_invoices_retrieve", responses={200: InvoiceAnswer})
     def get(self, request: Request, invoice_id: str) -> Response:
@@ -57,6 +59,7 @@ class PaymentsView(CustomerView):
     """All payments of the customer."""
 
     permissions_by_method: ClassVar[dict[str, str]] = {"GET": permissions.REVENUE_READ}
+    open_when_suspended = frozenset({"GET"})
     query_by_method: ClassVar[QueryByMethod] = {"GET": PAGING}
 
     @extend_schema(

@@ -64,8 +64,6 @@ def _partner_credentials(world: World) -> Iterator[tuple[str, Headers]]:
     yield "revoked key", ended_key(me, status="REVOKED")
     yield "expired key", ended_key(me, expires_at=now - dt.timedelta(seconds=1))
     yield "expired secret", _expired_secret(me, now)
-    suspended = make_partner(status=Partner.Status.SUSPENDED)
-    yield "suspended partner", key_headers(make_key(suspended))
 
 
 def _another(partner: Partner) -> Headers:
@@ -104,7 +102,6 @@ def _user_credentials(world: World) -> Iterator[tuple[str, Headers]]:
     yield "endless", {"Authorization": token + "x" * 5000}
     yield "expired token", bearer(user_token(me, now - dt.timedelta(minutes=15)))
     yield "revoked token", _revoked(me, now)
-    yield "suspended partner's customer", bearer(user_token(_suspended().customer))
 
 
 def _revoked(customer: Any, now: dt.datetime) -> Headers:
@@ -142,6 +139,33 @@ def credentials(world: World) -> Cases:
                 headers=headers,
                 **all_wrong(operation),
             )
+
+
+def suspended(world: World) -> Cases:
+    """A suspended partner's key and its customers' tokens, at doors that are not left open."""
+    side = _suspended()
+    assert side.partner is not None
+    key, token = key_headers(make_key(side.partner)), bearer(user_token(side.customer))
+    for operation in operations():
+        callers: dict[str, list[Headers]] = {
+            "partner": [key],
+            "user": [token],
+            "public": [key, token],
+        }
+        for headers in callers[operation.surface]:
+            stays_open = operation.method in operation.view.open_when_suspended
+            if stays_open and (headers is token or operation.surface == "partner"):
+                continue
+            for changes in ({}, all_wrong(operation)):
+                yield request(
+                    operation,
+                    world,
+                    "suspended",
+                    403,
+                    "partner_suspended",
+                    headers=headers,
+                    **changes,
+                )
 
 
 def forbidden(world: World) -> Cases:

@@ -28,5 +28,5 @@ def reach(partner_id: int, now: dt.datetime) -> Sequence[Figure]:
     live, test = (found.get(one, (0, 0)) for one in (Environment.LIVE, Environment.TEST))
     return [
         Figure("Open executions", f"{live[0]:,}", f"{test[0]:,}"),
-        Figure("Armed for an entry of today", f"{live[1]:,}", f"{test[1]:,}"),
+        Figure("Armed for today", f"{live[1]:,}", f"{test[1]:,}"),
     ]

@@ -35,7 +35,7 @@ def reach_panel(partner: Partner, now: dt.datetime) -> Panel:
         for room in REACH.all()
         for one in room(partner.pk, now)
     ]
-    return Panel("What there is", ("", "Live", "Test"), tuple(rows), "Nothing.")
+    return Panel("What there is now", ("", "Live", "Test"), tuple(rows), "Nothing.")
 
 
 def suspend_sentences(partner: Partner) -> list[str]:
@@ -91,17 +91,28 @@ def reinstate_sentences(partner: Partner) -> list[str]:
     deliveries = WebhookDelivery.objects.filter(
         endpoint__partner_id=partner.pk, status=WebhookDelivery.Status.HELD
     ).count()
-    return [
+    told = [
         f"{partner.name} may call again. Suspended since {_moment(partner.suspended_at)}: "
         f"{partner.suspension_reason or 'no reason given'}. {plan_words(partner)}.",
-        f"{in_words(standing.held, 'subscription')} held by the suspension: each trades from its "
-        "next entry on where nobody else holds it, and is billed from the next period, or from "
-        "today where the paid one is over.",
-        f"{in_words(standing.ending, 'subscription')} still to end: they go on and are renewed. "
-        "Whoever was cancelled stays so.",
-        f"{in_words(deliveries, 'webhook delivery', 'webhook deliveries')} held: they are sent by "
-        "a replay on the endpoint's page.",
+        f"{in_words(standing.held, 'subscription')} held by the suspension."
+        + (
+            " Each trades from its next entry on where nobody else holds it, and is billed from "
+            "the next period, or from today where the paid one is over."
+            if standing.held
+            else ""
+        ),
     ]
+    if standing.ending:
+        told.append(
+            f"{in_words(standing.ending, 'subscription')} still to end: they go on and are "
+            "renewed. Whoever was cancelled stays so."
+        )
+    if deliveries:
+        told.append(
+            f"{in_words(deliveries, 'webhook delivery', 'webhook deliveries')} held: they are "
+            "sent by a replay on the endpoint's page."
+        )
+    return told
 
 
 def reinstated_words(name: str, done: Reinstatement) -> str:

@@ -20,7 +20,7 @@ _PAUSED = Q(status=Subscription.Status.PAUSED)
 
 
 def reach(partner_id: int, now: dt.datetime) -> Sequence[Figure]:
-    """Subscriptions, customers, fees and multipliers (2 queries)."""
+    """Live subscriptions and customers; multipliers and fees of the active ones (2 queries)."""
     del now
     live = Subscription.objects.filter(partner_id=partner_id).exclude(
         status=Subscription.Status.CANCELLED
@@ -52,14 +52,14 @@ def reach(partner_id: int, now: dt.datetime) -> Sequence[Figure]:
     fees = {key: in_rupees(row["fees"]) for key, row in counted.items()}
     return [
         line("Active subscriptions", "active"),
-        line("Paused ones", "paused"),
-        line("Customers who have one", "customers"),
-        _figure("Multipliers of the active ones, in all", {k: _plain(v) for k, v in sized.items()}),
-        Figure("Monthly fees of the active ones", fees.get(Environment.LIVE, in_rupees(ZERO))),
+        line("Paused", "paused"),
+        line("Customers", "customers"),
+        _figure("Multipliers, in all", {key: _plain(value) for key, value in sized.items()}, "0"),
+        Figure("Monthly fees", fees.get(Environment.LIVE, in_rupees(ZERO))),
     ]
 
 
-def _figure(label: str, values: dict[str, Any], none: str = "–") -> Figure:
+def _figure(label: str, values: dict[str, str], none: str) -> Figure:
     return Figure(label, values.get(Environment.LIVE, none), values.get(Environment.TEST, none))
 
 

@@ -32,7 +32,7 @@ def reach(partner_id: int, now: dt.datetime) -> Sequence[Figure]:
     then = coming.filter(next_on=first).count() if first else 0
     return [
         Figure("Unpaid invoices", _with(unpaid["count"], unpaid["amount"])),
-        Figure("Invoiced periods that are running", _with(running["count"], running["value"])),
+        Figure("Running periods", _with(running["count"], running["value"])),
         Figure(
             "Next billing", f"{first.day} {first:%b %Y}: {then:,}" if first is not None else NONE
         ),

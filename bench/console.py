@@ -77,6 +77,10 @@ SEARCHES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("number", "QL26-00004611"), ("number, beginning", "QL26-0000"), ("digits", "4711"),
         ("e-mail", "person4711"), ("everybody", "example"),
     ),
+    "billing/receipt": (
+        ("reference", "utr 0000-0000-4611"), ("reference, beginning", "utr0"), ("invoice", "4711"),
+        ("e-mail", "person4711"), ("everybody", "example"),
+    ),
     "billing/payment": (
         ("reference", "utr00000004611"), ("reference, beginning", "UTR0"), ("invoice", "4711"),
         ("e-mail", "person4711"), ("everybody", "example"),
@@ -117,6 +121,10 @@ FILTERS: Final[dict[str, tuple[str, ...]]] = {
         "outstanding=unpaid", "outstanding=overdue", "status__exact=CREDITED",
         "needs_review__exact=1", "partner=1", "partner=none", "issued_on__gte=2026-08-01",
         "issued_on__gte=2027-01-01", "customer__id__exact=4711",
+    ),
+    "billing/receipt": (
+        "method__exact=CHEQUE", "partner=none", "state=reversed", "state=doubt", "state=credit",
+        "recorded_on__gte=2026-08-01", "customer__id__exact=4711",
     ),
     "billing/payment": (
         "method__exact=CHEQUE", "method__exact=CASH", "partner=none",

@@ -162,11 +162,21 @@ SELECT %(invoices)s + id, partner_id, 'live', 'payment:pay_' || substr(md5('p' |
  UNION ALL
 SELECT 2 * %(invoices)s + id, partner_id, 'live', 'commission:' || public_id, 'commission',
        issued_on + 1, now() FROM billing_invoice WHERE status = 'PAID';
+INSERT INTO billing_receipt
+       (id, partner_id, environment, public_id, customer_id, payer_name, method, reference,
+        reference_key, presentation, in_doubt, received_on, amount, credit, currency, note,
+        recorded_by, recorded_on, created_at)
+SELECT id, partner_id, 'live', 'rct_' || substr(md5('r' || id), 1, 20), customer_id, '',
+       CASE WHEN id %% 900 = 0 THEN 'CHEQUE' ELSE 'UPI' END, 'UTR' || lpad(id::text, 12, '0'),
+       'UTR' || lpad(id::text, 12, '0'), 1, false, issued_on + 1, 1178.82, 0, 'INR', '', 'staff',
+       issued_on + 1, now()
+  FROM billing_invoice WHERE status = 'PAID';
 INSERT INTO billing_payment
-       (id, partner_id, environment, public_id, invoice_id, customer_id, idem_key, method,
+       (id, partner_id, environment, public_id, invoice_id, customer_id, receipt_id, idem_key,
+        method,
         reference, received_on, amount, applied, excess, currency, recorded_by, recorded_on,
         created_at, transaction_id)
-SELECT id, partner_id, 'live', 'pay_' || substr(md5('p' || id), 1, 20), id, customer_id,
+SELECT id, partner_id, 'live', 'pay_' || substr(md5('p' || id), 1, 20), id, customer_id, id,
        number || ':UPI:UTR' || id, CASE WHEN id %% 900 = 0 THEN 'CHEQUE' ELSE 'UPI' END,
        'UTR' || lpad(id::text, 12, '0'), issued_on + 1, 1178.82, 1178.82, 0, 'INR', 'staff',
        issued_on + 1, now(), %(invoices)s + id
@@ -211,8 +221,9 @@ SELECT (%(partners)s::bigint[])[1 + n %% 3], 'live', 'evt_' || substr(md5('v' ||
 _TABLES: Final = (
     "partners_customer", "brokers_brokeraccount", "subscriptions_subscription",
     "subscriptions_allocation", "execution_run", "execution_execution", "execution_orderintent",
-    "billing_billingsegment", "billing_invoice", "billing_ledgertransaction", "billing_payment",
-    "billing_commission", "billing_ledgeraccount", "core_auditentry", "core_outboxevent",
+    "billing_billingsegment", "billing_invoice", "billing_ledgertransaction", "billing_receipt",
+    "billing_payment", "billing_commission", "billing_ledgeraccount", "core_auditentry",
+    "core_outboxevent",
 )  # fmt: skip
 
 

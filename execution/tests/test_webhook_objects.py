@@ -24,7 +24,15 @@ from quantleap.core.audit import SYSTEM
 from quantleap.core.models import OutboxEvent
 from subscriptions import services
 from subscriptions.billing.models import Invoice
-from subscriptions.billing.tests.factories import START, bill, credit, follow, load_billing, pay
+from subscriptions.billing.tests.factories import (
+    START,
+    bill,
+    bounce,
+    credit,
+    follow,
+    load_billing,
+    pay,
+)
 from subscriptions.tests.factories import make_subscription
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -149,6 +157,26 @@ def test_invoices_credit_notes_and_commission_are_told_as_their_get_answers(
         assert told[type].startswith(raw[:-1])
 
 
+def test_a_reversed_payment_is_told_as_its_get_answers(tenant: Tenant, sink: Sink) -> None:
+    """The payment, and beside it what its invoice is then: nobody has to call back."""
+    follow(make_template(name="Iron Condor"), tenant.partner, [START])
+    bill(START)
+    invoice = Invoice.objects.get()
+    bounce(pay(invoice, invoice.total).payment.receipt, START)
+    told = delivered(sink)
+    content = get(tenant, "/partner/payments")
+    assert told["payment.reversed"].startswith(value_after(content, b'"payments":[')[:-1])
+    data = json.loads(told["payment.reversed"])
+    assert (data["reversed_on"], data["reversal_reason"]) == (
+        START.isoformat(), "Funds insufficient",
+    )  # fmt: skip
+    assert (data["invoice_id"], data["status"], data["outstanding"]) == (
+        invoice.public_id, "DUE", 1178.82,
+    )  # fmt: skip
+    back = json.loads(told["commission.clawed_back"])
+    assert (back["amount"], back["reversal_id"]) == (-299.7, data["reversal_id"])
+
+
 def test_money_is_a_number_beside_a_currency_everywhere(tenant: Tenant, sink: Sink) -> None:
     """Decided once: nowhere {amount, currency} (adr 0050)."""
     execution = _closed(make_short_straddle(), tenant)
@@ -169,6 +197,7 @@ def test_money_is_a_number_beside_a_currency_everywhere(tenant: Tenant, sink: Si
 
 MONEY = {
     "pnl", "monthly_fee", "amount", "total", "paid", "refunded", "credited", "outstanding",
+    "reversed", "applied", "excess",
     "taxable", "cgst", "sgst", "igst", "base", "monthly_commission", "partner_commission",
     "platform_fee", "price", "average_price", "entry_price", "exit_price",
 }  # fmt: skip

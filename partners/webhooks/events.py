@@ -40,6 +40,7 @@ EVENT_TYPES: Final[Mapping[str, Extra]] = {
             "order.rejected",
             "invoice.issued",
             "invoice.paid",
+            "payment.reversed",
             "credit_note.issued",
             "commission.accrued",
             "commission.clawed_back",

@@ -18,7 +18,10 @@ APPEND_ONLY: Final = (
     "billing_ledgerentry",
     "billing_invoicedocument",
     "billing_creditnotedocument",
+    "billing_receipt",
     "billing_payment",
+    "billing_reversal",
+    "billing_paymentreversal",
     "billing_creditnote",
     "billing_refund",
 )

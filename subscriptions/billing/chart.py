@@ -22,6 +22,8 @@ IGST: Final = "gst_output:igst"
 REVSHARE_EXPENSE: Final = "revshare_expense"
 #: GST of what is credited too late for it to be taken back: we bear it.
 TAX_KEPT: Final = "gst_on_late_credits"
+#: What banks take for a cheque that bounced: our cost (0053).
+BANK_CHARGES: Final = "bank_charges"
 #: Money that staff recorded, until the bank's statement shows it.
 MANUAL_CLEARING: Final = "gateway_clearing:manual"
 
@@ -43,6 +45,7 @@ _CHART: Final[Mapping[str, tuple[str, bool]]] = {
     REVSHARE_EXPENSE: (EXPENSE, False),
     TAX_KEPT: (EXPENSE, False),
     "gateway_fees": (EXPENSE, False),
+    BANK_CHARGES: (EXPENSE, False),
     "bad_debt": (EXPENSE, False),
     "round_off": (EXPENSE, False),
 }

@@ -1,4 +1,4 @@
-"""Commission rows and their postings, in the transaction of a payment or a credit note.
+"""Commission rows and their postings, in the transaction of a payment, a credit note, a reversal.
 
 What is earned follows from the invoice alone (shares.py); a row is the step from what was earned
 before. The caller holds the invoice's lock.
@@ -7,7 +7,7 @@ before. The caller holds the invoice's lock.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import ROUND_DOWN, Decimal
 
 from django.conf import settings
@@ -18,7 +18,7 @@ from quantleap.core import outbox
 from quantleap.core.clock import ist_date
 from quantleap.core.money import PAISA, ZERO, json_number
 from subscriptions.billing import chart, ledger, shares
-from subscriptions.billing.models import Commission, CreditNote, Invoice, Payment
+from subscriptions.billing.models import Commission, CreditNote, Invoice, Payment, Reversal
 from subscriptions.models import ShareLine
 
 ACCRUED = "commission.accrued"
@@ -101,14 +101,17 @@ def lock_accruals(invoice: Invoice) -> list[Commission]:
 
 def claw_back(
     invoice: Invoice,
-    note: CreditNote,
+    cause: CreditNote | Reversal,
     accruals: Sequence[Commission],
     *,
     now: dt.datetime,
+    gone: Collection[int] = (),
 ) -> list[Commission]:
-    """Take back what a credit note leaves unearned, from the newest payment's accrual on.
+    """Take back what a credit note or a reversal leaves unearned, from the newest accrual on.
 
-    Out of what is pending, or of what is payable where the accrual matured before.
+    Out of what is pending, or of what is payable where the accrual matured before. First, and as a
+    whole, those of the payments ``gone`` (keys): money that did not stay earns nobody anything, and
+    a paisa that was rounded away is made up by the next payment.
     """
     lines = _lines(invoice)
     slugs = _slugs(lines)
@@ -117,34 +120,42 @@ def claw_back(
     rows: list[Commission] = []
     for line in lines:
         mine = [one for one in accruals if (one.partner_id, one.role) == (line.payee, line.role)]
+        mine.sort(key=lambda one: (one.payment_id in gone, one.pk))
         left = [(one.base + taken[one.pk][0], one.amount + taken[one.pk][1]) for one in mine]
         excess = sum((amount for _, amount in left), ZERO) - shares.commission(
             state, line.basis_points
         )
-        if excess <= 0:  # a credit note never adds a commission
+        lost = [side[1] for one, side in zip(mine, left, strict=True) if one.payment_id in gone]
+        excess = max(excess, sum(lost, ZERO))
+        if excess <= 0:  # neither of them adds a commission
             continue
         parts = shares.take_back([amount for _, amount in left], excess)
         for accrual, (base, amount), part in zip(mine, left, parts, strict=True):
             if part:
-                lost = (base * part / amount).quantize(PAISA, ROUND_DOWN)
-                rows.append(_clawback(accrual, note, slugs[line.payee or 0], part, lost, now))
+                of = (base * part / amount).quantize(PAISA, ROUND_DOWN)
+                rows.append(
+                    _clawback(invoice, accrual, cause, slugs[line.payee or 0], part, of, now)
+                )
     _write(rows, CLAWED_BACK, slugs, now)
     return rows
 
 
 def _clawback(
+    invoice: Invoice,
     accrual: Commission,
-    note: CreditNote,
+    cause: CreditNote | Reversal,
     slug: str,
     part: Decimal,
     base: Decimal,
     now: dt.datetime,
 ) -> Commission:
+    note, reversal = (cause, None) if isinstance(cause, CreditNote) else (None, cause)
+    on = cause.issued_on if isinstance(cause, CreditNote) else cause.recorded_on
     owed = chart.partner_payable if accrual.matured_at else chart.partner_payable_pending
     posted = ledger.post(
-        idem_key=f"clawback:{note.number}:{accrual.public_id}",
+        idem_key=f"clawback:{cause}:{accrual.public_id}",
         kind="clawback",
-        effective_on=note.issued_on,
+        effective_on=on,
         postings=[
             ledger.debit(owed(slug), part),
             ledger.credit(chart.REVSHARE_EXPENSE, part),
@@ -159,15 +170,16 @@ def _clawback(
         environment=accrual.environment,
         kind=Commission.Kind.CLAWBACK,
         role=accrual.role,
-        invoice=note.invoice,
+        invoice=invoice,
         payment=accrual.payment,
         credit_note=note,
+        reversal=reversal,
         accrual=accrual,
         base=-base,
         bps=accrual.bps,
         amount=-part,
         currency=accrual.currency,
-        accrued_on=note.issued_on,
+        accrued_on=on,
         created_at=now,
         transaction_id=posted.transaction_id,
     )
@@ -237,6 +249,7 @@ def _payload(row: Commission, slugs: Mapping[int, str]) -> dict[str, object]:
         "invoice_number": row.invoice.number,
         "payment_id": row.payment.public_id,
         "credit_note": row.credit_note.number if row.credit_note else None,
+        "reversal_id": row.reversal.public_id if row.reversal else None,
         "accrual_id": row.accrual.public_id if row.accrual else None,
         "base": json_number(row.base),
         "rate_bps": row.bps,

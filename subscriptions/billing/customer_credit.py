@@ -1,8 +1,11 @@
 """The customer's credit: what we hold of a customer's money, used for an invoice or paid out.
 
-It comes from payments that were too much and from credit notes whose money stayed. The books decide
+It comes from receipts that were too much and from credit notes whose money stayed. The books decide
 how much there is: whoever takes from it posts first and looks then, because from the first posting
 to the commit nobody else writes balances (ledger.post).
+
+Below 0 it is the customer's debt: credit that was paid out, and whose money the bank then took back
+(reversals.py). What comes in pays that first.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from quantleap.core.errors import NotFound
 from quantleap.core.money import ZERO
 from subscriptions.billing import chart, commissions, ledger
 from subscriptions.billing.errors import NothingToCredit
-from subscriptions.billing.models import Method, Payment, Refund
+from subscriptions.billing.models import Invoice, Method, Payment, PaymentReversal, Refund
 from subscriptions.billing.payments import (
     Recorded,
     check_money,
@@ -35,12 +38,14 @@ from subscriptions.billing.refunds import money_of, refund_row
 
 
 def available(customer: Customer) -> Decimal:
-    """Rupees that we hold of a customer's money."""
+    """Rupees that we hold of a customer's money; below 0 what they owe us of what was paid out."""
     return -ledger.balance(chart.customer_credit(customer.public_id))
 
 
 def excess_left(payment: Payment) -> Decimal:
-    """Rupees of a payment that were too much and have not been given back."""
+    """Rupees of a payment that were too much and have not been given back; 0 if it was reversed."""
+    if PaymentReversal.objects.filter(payment=payment).exists():
+        return ZERO
     given = payment.refunds.aggregate(sum=Sum("amount"))["sum"] or ZERO
     left: Decimal = payment.excess - given
     return left
@@ -66,6 +71,7 @@ def apply(
     same: dict[str, Any] = {"invoice_id": invoice_id, "amount": amount, "method": method.value}
     check_money(amount, method, method.label, idem_key, allowed=[method])
     with transaction.atomic():
+        _lock_owner(invoice_id)
         invoice = lock_invoice(invoice_id)
         held = recorded_before(Payment, invoice, idem_key, same)
         if held is not None:
@@ -134,13 +140,7 @@ def pay_out(
     """
     check_money(amount, method, reference, idem_key)
     with transaction.atomic():
-        customer = (
-            Customer.objects.select_for_update(of=("self",), no_key=True)
-            .filter(pk=customer_id)
-            .first()
-        )
-        if customer is None:
-            raise NotFound
+        customer = _lock_customer(customer_id)
         same = {"customer_id": customer.pk, "amount": amount, "method": method}
         held = recorded_before(Refund, customer, idem_key, same)
         if held is not None:
@@ -166,6 +166,25 @@ def _pay_out(
     )
     _check_not_overdrawn(customer)
     return made
+
+
+def _lock_customer(customer_id: int) -> Customer:
+    """The customer, until commit nobody else's. NotFound."""
+    found = Customer.objects.select_for_update(of=("self",), no_key=True)
+    customer = found.filter(pk=customer_id).first()
+    if customer is None:
+        raise NotFound
+    return customer
+
+
+def _lock_owner(invoice_id: int) -> None:
+    """An invoice's customer, before the invoice: a reversal that takes their credit back finds
+    every use of it, or is found by it.
+    """
+    owner = Invoice.objects.filter(pk=invoice_id).values_list("customer_id", flat=True).first()
+    if owner is None:
+        raise NotFound
+    _lock_customer(owner)
 
 
 def _check_held(customer: Customer, amount: Decimal) -> None:

@@ -41,6 +41,21 @@ class PaymentKeyReused(DomainError):
     error = "Key already used"
 
 
+class ReceiptExists(PaymentKeyReused):
+    """409: this reference of the rail names a receipt that is there; the message says which."""
+
+    code = "receipt_exists"
+    error = "Reference already recorded"
+
+
+class AlreadyReversed(DomainError):
+    """409: the receipt was reversed before, on another day or for another reason."""
+
+    status = 409
+    code = "already_reversed"
+    error = "Already reversed"
+
+
 class NothingToCredit(DomainError):
     """409: the invoice, or the payment's excess, has not so much left."""
 

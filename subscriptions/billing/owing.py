@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 from django.contrib.postgres.aggregates import ArrayAgg
 from django.db.models import Count, F, Min, OuterRef, Q, QuerySet, Subquery, Sum, TextField
-from django.db.models.functions import Cast, JSONObject
+from django.db.models.functions import Cast, Greatest, JSONObject
 
 from subscriptions.billing.models import Invoice
 from subscriptions.billing.segments import is_billed
@@ -20,6 +20,8 @@ Q_ = TypeVar("Q_", bound="QuerySet[Subscription]")
 #: Invoices of which something is still owed.
 UNPAID: Final = (Invoice.Status.DUE, Invoice.Status.PARTLY_PAID)
 _NAME: Final = "owing"
+#: The day until which nobody is late: what bounced is due anew (of empty ones the other counts).
+_DUE_BY: Final = Greatest("due_on", "due_again_on")
 
 
 class PaymentStatus(StrEnum):
@@ -45,6 +47,17 @@ class Owing:
     amount: Decimal | None = None
 
 
+def due_by(invoice: Invoice) -> dt.date:
+    """The last day (IST) on which an invoice is not late: as issued, or anew after a reversal."""
+    return max(invoice.due_on, invoice.due_again_on or invoice.due_on)
+
+
+def late(today: dt.date) -> Q:
+    """Of unpaid invoices those that are overdue on ``today`` (IST)."""
+    again = Q(due_again_on__isnull=True) | Q(due_again_on__lt=today)
+    return Q(due_on__lt=today) & again
+
+
 def with_owing(found: Q_) -> Q_:
     """The same rows with what :func:`owing` needs; no query of its own."""
     unpaid = Q(status__in=UNPAID)
@@ -56,7 +69,7 @@ def with_owing(found: Q_) -> Q_:
         .annotate(
             found=JSONObject(
                 unpaid=Count("pk", filter=unpaid),
-                due_by=Min("due_on", filter=unpaid),
+                due_by=Min(_DUE_BY, filter=unpaid),
                 # money leaves SQL as text, never as a float
                 amount=Cast(Sum(outstanding, filter=unpaid), TextField()),
                 statuses=ArrayAgg("status", order_by="-id"),
@@ -78,10 +91,9 @@ def owing(subscription: Subscription, today: dt.date) -> Owing:
     if found is None:
         return Owing(PaymentStatus.NOT_INVOICED)
     if found["unpaid"]:
-        due_by = dt.date.fromisoformat(found["due_by"])
-        late = due_by < today
-        status = PaymentStatus.OVERDUE if late else PaymentStatus.DUE
-        return Owing(status, due_by, Decimal(found["amount"]))
+        until = dt.date.fromisoformat(found["due_by"])
+        status = PaymentStatus.OVERDUE if until < today else PaymentStatus.DUE
+        return Owing(status, until, Decimal(found["amount"]))
     newest = found["statuses"][0]
     credited = newest == Invoice.Status.CREDITED
     return Owing(PaymentStatus.CREDITED if credited else PaymentStatus.PAID)

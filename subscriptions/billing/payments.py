@@ -1,4 +1,8 @@
-"""Money that staff recorded as received: settles an invoice, or becomes the customer's credit."""
+"""Money that staff recorded for one invoice: settles it, or becomes the customer's credit.
+
+Each has a receipt (receipts.py), which its bank reference names once; allocations.py records a
+receipt for several invoices.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +20,29 @@ from quantleap.core.clock import ist_date
 from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.money import PAISA, ZERO, json_number
 from quantleap.core.tenancy import TenantOwned
-from subscriptions.billing import chart, commissions, ledger
+from subscriptions.billing import chart, commissions, ledger, receipts, references
 from subscriptions.billing.errors import InvoiceChanged, PaymentKeyReused
-from subscriptions.billing.models import MONEY_METHODS, Invoice, Payment
+from subscriptions.billing.models import (
+    MONEY_METHODS,
+    Invoice,
+    Payment,
+    PaymentReversal,
+    Receipt,
+)
 from subscriptions.billing.models.payments import new_payment_id
 
 PAID: Final = "invoice.paid"
 KEY_LENGTH: Final = 120
-REFERENCE_LENGTH: Final = 80
+REFERENCE_LENGTH: Final = references.LENGTH
 #: Money that came longer before its invoice is a mistyped year.
-_IN_ADVANCE: Final = dt.timedelta(days=366)
+IN_ADVANCE: Final = dt.timedelta(days=366)
 _LARGEST: Final = Decimal("9999999999.99")
+
+#: What changes of an invoice after it was issued, but for its review.
+_STANDING: Final = (
+    "status", "paid", "reversed", "due_again_on", "refunded", "credited", "credited_taxable",
+    "recognised",
+)  # fmt: skip
 
 M = TypeVar("M", bound=TenantOwned)
 
@@ -51,36 +67,59 @@ def record_payment(
     now: dt.datetime,
     seen: Decimal | None = None,
 ) -> Recorded:
-    """Record ``amount`` rupees received for an invoice on ``received_on`` (IST), once per key.
+    """Record ``amount`` rupees received for an invoice on ``received_on`` (IST): a new receipt.
 
     What exceeds the outstanding sum is the customer's credit. Commission accrues here (money.md).
     The books get it on the day of ``now``: months that are over do not change. ``seen`` is the
-    outstanding sum that the caller decided on.
+    outstanding sum that the caller decided on. The same again changes nothing.
 
-    NotFound; InvalidRequest for an amount, date, method or key that cannot be; PaymentKeyReused
-    (409) when the key names another payment of this tenant; InvoiceChanged (409).
+    NotFound; InvalidRequest for an amount, date, method, reference or key that cannot be;
+    ReceiptExists (409) when the reference names other money; PaymentKeyReused (409) when the key
+    names another payment of this tenant; InvoiceChanged (409).
     """
     check_money(amount, method, reference, idem_key)
-    if received_on > ist_date(now):
-        raise InvalidRequest(details={"received_on": "Not after today (IST)."})
+    check_received(method, reference, received_on, now)
     same = {
         "invoice_id": invoice_id,
         "amount": amount,
         "method": method,
-        "reference": reference,
+        "reference": reference.strip(),
         "received_on": received_on,
     }
     with transaction.atomic():
         invoice = lock_invoice(invoice_id)
-        if received_on < invoice.issued_on - _IN_ADVANCE:
-            raise InvalidRequest(details={"received_on": "More than a year before the invoice."})
+        check_after_invoice(invoice, received_on)
+        there = receipts.live(method, reference)
+        if there is not None:
+            return Recorded(_paid_by(there, invoice, amount, received_on), created=False)
         held = recorded_before(Payment, invoice, idem_key, same)
         if held is not None:
             return Recorded(held, created=False)
         check_seen(invoice, seen)
-        applied = min(amount, commissions.standing(invoice).outstanding)
-        payment = settle(invoice, idem_key, applied, same, chart.MANUAL_CLEARING, actor, now)
+        receipt = receipts.insert(
+            payer=invoice.customer,
+            owner=(invoice.partner_id, invoice.environment),
+            amount=amount,
+            credit=ZERO,
+            method=method,
+            reference=reference,
+            received_on=received_on,
+            actor=actor,
+            now=now,
+        )
+        applied = min(amount, max(ZERO, commissions.standing(invoice).outstanding))
+        given = same | {"receipt_id": receipt.pk}
+        payment = settle(invoice, idem_key, applied, given, chart.MANUAL_CLEARING, actor, now)
     return Recorded(payment, created=True)
+
+
+def _paid_by(there: Receipt, invoice: Invoice, amount: Decimal, received_on: dt.date) -> Payment:
+    """The payment that this very money made of this invoice; ReceiptExists if it is other money."""
+    paid = list(there.payments.select_related("invoice"))
+    told = (there.amount, there.received_on)
+    if len(paid) == 1 and paid[0].invoice_id == invoice.pk and told == (amount, received_on):
+        return paid[0]
+    raise receipts.exists_already(there)
 
 
 # -- shared with credits and refunds -------------------------------------------------------------
@@ -107,6 +146,23 @@ def check_money(
             wrong[name] = f"From 1 to {most} characters."
     if wrong:
         raise InvalidRequest(details=wrong)
+
+
+def check_received(method: str, reference: str, received_on: dt.date, now: dt.datetime) -> None:
+    """InvalidRequest for a reference that names no money, or a day that has not come (IST)."""
+    wrong = {}
+    if received_on > ist_date(now):
+        wrong["received_on"] = "Not after today (IST)."
+    if words := references.wrong_with(method, reference):
+        wrong["reference"] = words
+    if wrong:
+        raise InvalidRequest(details=wrong)
+
+
+def check_after_invoice(invoice: Invoice, received_on: dt.date) -> None:
+    """InvalidRequest for money that came so long before its invoice that its year is mistyped."""
+    if received_on < invoice.issued_on - IN_ADVANCE:
+        raise InvalidRequest(details={"received_on": "More than a year before the invoice."})
 
 
 def check_seen(invoice: Invoice, seen: Decimal | None) -> None:
@@ -152,18 +208,14 @@ def recorded_before(
 
 def save_standing(invoice: Invoice) -> None:
     """Status and sums of a locked invoice, in one UPDATE."""
-    state = commissions.standing(invoice)
     status = Invoice.Status
-    if invoice.credited == invoice.total:
-        invoice.status = status.CREDITED
-    elif state.outstanding == 0:
-        invoice.status = status.PAID
-    elif invoice.paid > 0:
-        invoice.status = status.PARTLY_PAID
+    if commissions.standing(invoice).outstanding > 0:
+        # also of what was credited as a whole, if the money that was given back had never come
+        invoice.status = status.PARTLY_PAID if invoice.paid > 0 else status.DUE
     else:
-        invoice.status = status.DUE
-    changing = ("status", "paid", "refunded", "credited", "credited_taxable", "recognised")
-    invoice.save(update_fields=changing)
+        whole = invoice.credited == invoice.total
+        invoice.status = status.CREDITED if whole else status.PAID
+    invoice.save(update_fields=_STANDING)
 
 
 def insert_once(row: TenantOwned, constraint: str, idem_key: str) -> None:
@@ -270,6 +322,7 @@ def _tell(invoice: Invoice, payment: Payment, moved: bool, actor: Actor, now: dt
         environment=invoice.environment,
         data={
             "payment": payment.public_id,
+            "receipt": payment.receipt.public_id if payment.receipt else None,
             "amount": str(payment.amount),
             "applied": str(payment.applied),
             "excess": str(payment.excess),
@@ -284,13 +337,16 @@ def _tell(invoice: Invoice, payment: Payment, moved: bool, actor: Actor, now: dt
 
 
 def tell_paid(invoice: Invoice, now: dt.datetime) -> None:
-    """``invoice.paid``, once in an invoice's life."""
+    """``invoice.paid``: once in an invoice's life, and once more after each reversal."""
+    key = f"{PAID}:{invoice.public_id}"
+    if invoice.reversed:
+        key += f":{PaymentReversal.objects.filter(payment__invoice=invoice).count()}"
     outbox.emit(
         PAID,
         invoice_data(invoice) | {"paid": json_number(invoice.paid)},
         about=invoice.public_id,
         partner_id=invoice.partner_id,
         environment=invoice.environment,
-        dedupe_key=f"{PAID}:{invoice.public_id}",
+        dedupe_key=key,
         now=now,
     )

@@ -119,16 +119,22 @@ SELECT invoice.number, 'paid ' || invoice.paid || ' of payments ' || coalesce(ca
        || ', credited ' || invoice.credited || ' of notes ' || coalesce(noted.amount, 0)
        || ', refunded ' || invoice.refunded || ' of refunds ' || coalesce(noted.back, 0)
   FROM billing_invoice AS invoice
-  LEFT JOIN (SELECT invoice_id, sum(applied) AS amount FROM billing_payment GROUP BY invoice_id)
+  LEFT JOIN (SELECT invoice_id, sum(applied) FILTER (WHERE gone.id IS NULL) AS amount,
+                    sum(applied) FILTER (WHERE gone.id IS NOT NULL) AS back
+               FROM billing_payment AS payment
+               LEFT JOIN billing_paymentreversal AS gone ON gone.payment_id = payment.id
+              GROUP BY invoice_id)
        AS came ON came.invoice_id = invoice.id
   LEFT JOIN (SELECT note.invoice_id, sum(note.total) AS amount, sum(note.taxable) AS taxable,
                     sum(refund.amount) AS back
                FROM billing_creditnote AS note
                LEFT JOIN billing_refund AS refund ON refund.credit_note_id = note.id
               GROUP BY note.invoice_id) AS noted ON noted.invoice_id = invoice.id
- WHERE (invoice.paid, invoice.credited, invoice.credited_taxable, invoice.refunded)
-       IS DISTINCT FROM (coalesce(came.amount, 0), coalesce(noted.amount, 0),
-                         coalesce(noted.taxable, 0), coalesce(noted.back, 0))
+ WHERE (invoice.paid, invoice.reversed, invoice.credited, invoice.credited_taxable,
+        invoice.refunded)
+       IS DISTINCT FROM (coalesce(came.amount, 0), coalesce(came.back, 0),
+                         coalesce(noted.amount, 0), coalesce(noted.taxable, 0),
+                         coalesce(noted.back, 0))
 """,
     ),
     (
@@ -144,14 +150,74 @@ SELECT note.number, note.cgst + note.sgst + note.igst || ' of tax on ' || note.i
 """,
     ),
     (
+        "receipt differs from its payments and its credit",
+        """
+SELECT receipt.public_id, receipt.amount || ' instead of ' || coalesce(paid.amount, 0) || ' and '
+       || receipt.credit
+  FROM billing_receipt AS receipt
+  LEFT JOIN (SELECT receipt_id, sum(amount) AS amount FROM billing_payment
+              WHERE receipt_id IS NOT NULL GROUP BY receipt_id) AS paid
+    ON paid.receipt_id = receipt.id
+ WHERE receipt.amount <> receipt.credit + coalesce(paid.amount, 0)
+""",
+    ),
+    (
+        "reference of a rail that names more than one receipt",
+        """
+SELECT method || ' ' || reference_key, string_agg(public_id, ', ' ORDER BY id)
+  FROM billing_receipt AS receipt
+ WHERE NOT EXISTS (SELECT FROM billing_reversal WHERE receipt_id = receipt.id)
+ GROUP BY method, reference_key HAVING count(*) > 1
+""",
+    ),
+    (
+        "reversed money that still pays an invoice, or earns a commission",
+        """
+SELECT payment.public_id, CASE WHEN gone.id IS NULL THEN 'pays ' || payment.applied
+                               ELSE 'earns ' || earned.amount END
+  FROM billing_payment AS payment
+  LEFT JOIN billing_reversal AS reversal ON reversal.receipt_id = payment.receipt_id
+  LEFT JOIN billing_paymentreversal AS gone ON gone.payment_id = payment.id
+  LEFT JOIN LATERAL (SELECT sum(amount) AS amount FROM billing_commission
+                      WHERE payment_id = payment.id AND kind <> 'MATURITY') AS earned ON true
+ WHERE (reversal.id IS NOT NULL AND gone.id IS NULL)
+    OR (gone.id IS NOT NULL AND earned.amount <> 0)
+""",
+    ),
+    (
+        "reversal that does not mirror the posting that it takes back",
+        """
+SELECT moved.key, 'in ' || count(*) || ' accounts'
+  FROM (SELECT mirrors.key, entry.account_id, entry.amount
+          FROM (SELECT payment.public_id AS key, payment.transaction_id AS was,
+                       gone.transaction_id AS now
+                  FROM billing_paymentreversal AS gone
+                  JOIN billing_payment AS payment ON payment.id = gone.payment_id
+                 UNION ALL
+                SELECT receipt.public_id, receipt.transaction_id, reversal.transaction_id
+                  FROM billing_reversal AS reversal
+                  JOIN billing_receipt AS receipt ON receipt.id = reversal.receipt_id
+                 WHERE receipt.transaction_id IS NOT NULL) AS mirrors
+          JOIN billing_ledgerentry AS entry
+            ON entry.transaction_id IN (mirrors.was, mirrors.now)) AS moved
+ GROUP BY moved.key, moved.account_id HAVING sum(moved.amount) <> 0
+""",
+    ),
+    (
         "customer's credit differs from what was paid too much or credited, less what was used",
         """
 SELECT coalesce(owed.customer, booked.customer),
        coalesce(booked.amount, 0) || ' instead of ' || coalesce(owed.amount, 0)
   FROM (SELECT customer.public_id AS customer, -sum(moved.amount) AS amount
-          FROM (SELECT customer_id, excess AS amount FROM billing_payment WHERE excess > 0
+          FROM (SELECT customer_id, CASE method WHEN 'CUSTOMER_CREDIT' THEN -amount ELSE excess END
+                       AS amount
+                  FROM billing_payment AS payment
+                 WHERE NOT EXISTS (SELECT FROM billing_paymentreversal
+                                    WHERE payment_id = payment.id)
                  UNION ALL
-                SELECT customer_id, -amount FROM billing_payment WHERE method = 'CUSTOMER_CREDIT'
+                SELECT customer_id, credit FROM billing_receipt AS receipt
+                 WHERE credit > 0
+                   AND NOT EXISTS (SELECT FROM billing_reversal WHERE receipt_id = receipt.id)
                  UNION ALL
                 SELECT customer_id, amount FROM billing_refund WHERE method = 'CUSTOMER_CREDIT'
                  UNION ALL

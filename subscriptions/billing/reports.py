@@ -22,7 +22,9 @@ from subscriptions.billing.models import (
     LedgerEntry,
     Method,
     Payment,
+    Receipt,
     Refund,
+    Reversal,
 )
 from subscriptions.billing.shares import Standing, base_paid
 from subscriptions.models import Subscription
@@ -30,6 +32,8 @@ from subscriptions.periods import add_months
 
 TOP: Final = 5
 _EARNING: Final = (Commission.Kind.ACCRUAL, Commission.Kind.CLAWBACK)
+#: What a payment's answer says of the money itself.
+_PAID_BY: Final = ("receipt", "reversal__reversal")
 _UNPAID: Final = (Invoice.Status.DUE, Invoice.Status.PARTLY_PAID)
 
 
@@ -70,7 +74,7 @@ def invoices_with_history(
     partner_id: int | None, environment: str, *, customer_id: int | None = None
 ) -> TenantQuerySet[Invoice]:
     """A tenant's invoices, newest first, with their payments and credit notes (3 queries)."""
-    came: QuerySet[Payment] = Payment.objects.order_by("id")
+    came = Payment.objects.select_related(*_PAID_BY).order_by("id")
     noted: QuerySet[CreditNote] = CreditNote.objects.select_related("refund").order_by("id")
     return (
         invoices(partner_id, environment, customer_id=customer_id)
@@ -82,10 +86,13 @@ def invoices_with_history(
 def payments(
     partner_id: int | None, environment: str, *, customer_id: int | None = None
 ) -> TenantQuerySet[Payment]:
-    """A tenant's payments, of one customer where given, newest first, with invoices (1 query)."""
+    """A tenant's payments, of one customer where given, newest first (1 query).
+
+    With their invoices, receipts and reversals.
+    """
     found = (
         Payment.objects.for_partner(partner_id, environment)
-        .select_related("invoice")
+        .select_related("invoice", *_PAID_BY)
         .defer("invoice__snapshot")
         .order_by("-id")
     )
@@ -112,8 +119,8 @@ def commissions(payee: int, environment: str) -> QuerySet[Commission]:
     return (
         Commission.objects.for_partner(payee, environment)
         .select_related(
-            "invoice__customer", "invoice__subscription", "payment", "credit_note", "accrual",
-            "transaction",
+            "invoice__customer", "invoice__subscription", "payment", "credit_note", "reversal",
+            "accrual", "transaction",
         )
         .defer("invoice__snapshot", "credit_note__snapshot")
         .prefetch_related(
@@ -193,6 +200,7 @@ class Month:
     credited: Decimal
     payments: Decimal
     refunds: Decimal
+    reversed: Decimal
     accrued: Decimal
     clawed_back: Decimal
     matured: Decimal
@@ -210,7 +218,7 @@ class Month:
 
 
 def month_report(partner_id: int, environment: str, first: dt.date) -> Month:
-    """The month that begins on ``first`` (IST): 11 queries, however many subscribers."""
+    """The month that begins on ``first`` (IST): 12 queries, however many subscribers."""
     after = add_months(first, 1)
     window = (first, after - dt.timedelta(days=1))
     live = _subscribed(partner_id, environment, after)
@@ -234,9 +242,7 @@ def month_report(partner_id: int, environment: str, first: dt.date) -> Month:
         invoiced=billed["sum"] or ZERO,
         credited=_sum(noted, "taxable"),
         payments=_sum(
-            Payment.objects.for_partner(partner_id, environment)
-            .filter(recorded_on__range=window)
-            .exclude(method=Method.CUSTOMER_CREDIT),
+            Receipt.objects.for_partner(partner_id, environment).filter(recorded_on__range=window),
             "amount",
         ),
         refunds=_sum(
@@ -244,6 +250,10 @@ def month_report(partner_id: int, environment: str, first: dt.date) -> Month:
             .filter(recorded_on__range=window)
             .exclude(method=Method.CUSTOMER_CREDIT),
             "amount",
+        ),
+        reversed=_sum(
+            Reversal.objects.for_partner(partner_id, environment).filter(recorded_on__range=window),
+            "receipt__amount",
         ),
         accrued=earned["ACCRUAL"] or ZERO,
         clawed_back=earned["CLAWBACK"] or ZERO,
@@ -269,7 +279,10 @@ def _not_cancelled(after: dt.date) -> Q:
     return Q(cancelled_at__isnull=True) | Q(cancelled_at__gte=at_ist(after, dt.time()))
 
 
-def _sum(rows: QuerySet[Payment] | QuerySet[Refund] | QuerySet[CreditNote], name: str) -> Decimal:
+def _sum(
+    rows: QuerySet[Receipt] | QuerySet[Reversal] | QuerySet[Refund] | QuerySet[CreditNote],
+    name: str,
+) -> Decimal:
     total: Decimal | None = rows.aggregate(sum=Sum(name))["sum"]
     return total or ZERO
 

@@ -13,15 +13,29 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 from quantleap.core import clock
 from quantleap.core.refusals import is_production
-from subscriptions.billing import runsql
+from subscriptions.billing import chart, runsql
 from subscriptions.billing.models import BillingSegment, Invoice
 
 BILL_TWICE: Final = "bill_twice"
 UNBALANCED_ENTRY: Final = "unbalanced_entry"
+#: Of money that came (receipts.py) and went back at the bank (reversals.py).
+RECEIPT_TWICE: Final = "receipt_twice"
+RECEIPT_SHORT: Final = "receipt_short"
+REVERSAL_EARNS: Final = "reversal_earns"
+REVERSAL_BESIDE: Final = "reversal_beside"
 
 _SIDE: Final = "-new.taxable)"
 _WRONG_SIDE: Final = "-new.taxable - CASE new.place WHEN 1 THEN 0.01 ELSE 0 END)"
-_JUDGEMENT: Final = "HAVING sum(amount) <> 0"
+#: What the database refuses of a fault: the function, where it judges, and what judges nothing.
+_JUDGES: Final = {
+    UNBALANCED_ENTRY: ("billing_judge_entries", "HAVING sum(amount) <> 0", "HAVING false"),
+    RECEIPT_TWICE: ("billing_reference_is_free", "IF FOUND THEN", "IF false THEN"),
+    RECEIPT_SHORT: (
+        "billing_receipt_adds_up",
+        "IF wrong.public_id IS NOT NULL THEN",
+        "IF false THEN",
+    ),
+}
 
 
 def active(name: str) -> bool:
@@ -40,17 +54,27 @@ def entries() -> str:
 
 
 def leave_out_the_judgement(using: str = DEFAULT_DB_ALIAS, **_: Any) -> None:
-    """After the migrations: sabotaged, the database lets postings pass that are out of balance.
+    """After the migrations: sabotaged, the database lets pass what it would refuse.
 
-    Otherwise nobody could see whether anybody but the database would notice one. Balances are kept
+    Otherwise nobody could see whether anybody but the database would notice it. Balances are kept
     as ever. Only where the clock was moved: such an installation is thrown away.
     """
-    if not active(UNBALANCED_ENTRY) or not clock.offset_seconds():
+    if settings.QUANTLEAP_SABOTAGE not in _JUDGES or not clock.offset_seconds():
         return
+    if not active(settings.QUANTLEAP_SABOTAGE):
+        return
+    name, judgement, nothing = _JUDGES[settings.QUANTLEAP_SABOTAGE]
     with connections[using].cursor() as cursor:
-        cursor.execute("SELECT pg_get_functiondef('billing_judge_entries'::regproc)")
+        cursor.execute(f"SELECT pg_get_functiondef('{name}'::regproc)")  # a name of ours
         (judge,) = cursor.fetchone()
-        cursor.execute(judge.replace(_JUDGEMENT, "HAVING false"))
+        cursor.execute(judge.replace(judgement, nothing))
+
+
+def beside(code: str) -> str:
+    """Sabotaged: a reversal takes money from the books' account of what nobody can place."""
+    if active(REVERSAL_BESIDE) and code == chart.MANUAL_CLEARING:
+        return "suspense"
+    return code
 
 
 def bill_again() -> bool:

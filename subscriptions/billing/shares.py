@@ -31,7 +31,7 @@ class Standing:
 
     @property
     def kept(self) -> Decimal:
-        """Payments that were not given back."""
+        """Payments that were not given back; below 0 where such money bounced afterwards."""
         return self.paid - self.refunded
 
     @property
@@ -49,7 +49,7 @@ def base_paid(standing: Standing) -> Decimal:
     left = standing.taxable - standing.credited_taxable
     if standing.outstanding <= 0:
         return left
-    part = standing.taxable * standing.kept / standing.total
+    part = standing.taxable * max(ZERO, standing.kept) / standing.total
     return min(left, part.quantize(PAISA, ROUND_DOWN))
 
 

@@ -36,6 +36,7 @@ FOREIGN = {"migrate", "check", "collectstatic", "shell", "createsuperuser", "mak
 #: Raised where no API route leads: staff's pages and commands.
 STAFF_ONLY = {
     "already_engaged",
+    "already_reversed",
     "billing_not_configured",
     "calendar_moved",
     "idem_key_reused",
@@ -46,6 +47,7 @@ STAFF_ONLY = {
     "nothing_to_credit",
     "out_of_balance",
     "payment_key_reused",
+    "receipt_exists",
 }
 
 page_of = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

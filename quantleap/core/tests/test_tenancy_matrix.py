@@ -84,12 +84,16 @@ GLOBAL_KEYS = {
     "number": "the law's: one series of numbers for the whole house",
     "transaction": "one row of the books for one row of history",
     "credit_note": "one refund, one document for one credit note",
+    "charges_transaction": "one row of the books for one reversal's charges",
+    "receipt": "a receipt is reversed once",
+    "payment": "a payment is reversed once",
     "invoice": "one document, one mail for one invoice",
 }
 #: The same for keys of several columns.
 GLOBAL_CONSTRAINTS = {
     "invoice_fy_seq_uniq": "the law's: one series of numbers for the whole house",
     "credit_note_fy_seq_uniq": "the law's: one series of numbers for the whole house",
+    "receipt_reference_uniq": "a bank's: it gives a reference once, and knows no tenants of ours",
 }
 OWNED = ["partner_id", "environment"]
 

@@ -13,7 +13,15 @@ from subscriptions.billing.api.serializers import (
     PaymentListAnswer,
 )
 from subscriptions.billing.commissions import standing
-from subscriptions.billing.models import Commission, CreditNote, Invoice, Payment, Refund
+from subscriptions.billing.models import (
+    Commission,
+    CreditNote,
+    Invoice,
+    Payment,
+    PaymentReversal,
+    Refund,
+    Reversal,
+)
 from subscriptions.billing.reports import Month
 
 
@@ -39,6 +47,8 @@ def invoice_row(invoice: Invoice) -> dict[str, Any]:
         "igst": invoice.igst,
         "total": invoice.total,
         "paid": invoice.paid,
+        "reversed": invoice.reversed,
+        "due_again_on": invoice.due_again_on,
         "refunded": invoice.refunded,
         "credited": invoice.credited,
         "outstanding": standing(invoice).outstanding,
@@ -55,7 +65,8 @@ def invoice_detail(invoice: Invoice) -> dict[str, Any]:
 
 
 def payment_row(payment: Payment, invoice: Invoice) -> dict[str, Any]:
-    """Members of ReceivedPaymentObject."""
+    """Members of ReceivedPaymentObject; its receipt and its reversal must be loaded."""
+    gone = _reversal_of(payment)
     return {
         "payment_id": payment.public_id,
         "invoice_id": invoice.public_id,
@@ -68,7 +79,17 @@ def payment_row(payment: Payment, invoice: Invoice) -> dict[str, Any]:
         "excess": payment.excess,
         "currency": payment.currency,
         "created_at": payment.created_at,
+        "receipt_id": payment.receipt.public_id if payment.receipt else None,
+        "reversed_on": gone.reversed_on if gone else None,
+        "reversal_reason": gone.reason if gone else None,
     }
+
+
+def _reversal_of(payment: Payment) -> Reversal | None:
+    try:
+        return payment.reversal.reversal
+    except PaymentReversal.DoesNotExist:
+        return None
 
 
 def note_row(note: CreditNote) -> dict[str, Any]:
@@ -138,6 +159,7 @@ def commission_row(row: Commission) -> dict[str, Any]:
         "payment_id": row.payment.public_id,
         "payment_received_on": row.payment.received_on,
         "credit_note": row.credit_note.number if row.credit_note else None,
+        "reversal_id": row.reversal.public_id if row.reversal else None,
         "transaction": row.transaction.idem_key,
         "entries": [
             {"account": entry.account.code, "amount": entry.amount}
@@ -160,6 +182,7 @@ def month(report: Month, slug: str) -> dict[str, Any]:
             "net": report.revenue,
             "payments": report.payments,
             "refunds": report.refunds,
+            "reversed": report.reversed,
         },
         "commission": {
             "accrued": report.accrued,

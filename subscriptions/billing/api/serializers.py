@@ -39,6 +39,11 @@ class InvoiceObject(serializers.Serializer[Any]):
     igst = _money()
     total = _money()
     paid = _money()
+    reversed = _money(help_text="Was paid, and went back at the bank: no part of paid.")
+    due_again_on = serializers.DateField(
+        allow_null=True,
+        help_text="After a reversal the day until which the invoice is not overdue.",
+    )
     refunded = _money()
     credited = _money()
     outstanding = _money()
@@ -46,7 +51,10 @@ class InvoiceObject(serializers.Serializer[Any]):
 
 
 class ReceivedPaymentObject(serializers.Serializer[Any]):
-    """Money received; ``excess`` is what was too much and is the customer's credit."""
+    """Money received; ``excess`` is what was too much and is the customer's credit.
+
+    What has ``reversed_on`` went back at the bank on that day, and pays nothing any more.
+    """
 
     payment_id = serializers.CharField()
     invoice_id = serializers.CharField()
@@ -59,6 +67,12 @@ class ReceivedPaymentObject(serializers.Serializer[Any]):
     excess = _money()
     currency = serializers.CharField()
     created_at = serializers.DateTimeField()
+    receipt_id = serializers.CharField(
+        allow_null=True,
+        help_text="The movement of money that it is a part of; null where credit was used.",
+    )
+    reversed_on = serializers.DateField(allow_null=True)
+    reversal_reason = serializers.CharField(allow_null=True)
 
 
 class CreditNoteObject(serializers.Serializer[Any]):
@@ -139,6 +153,9 @@ class CommissionObject(serializers.Serializer[Any]):
     payment_id = serializers.CharField()
     payment_received_on = serializers.DateField()
     credit_note = serializers.CharField(allow_null=True)
+    reversal_id = serializers.CharField(
+        allow_null=True, help_text="Of a CLAWBACK whose payment went back at the bank."
+    )
     transaction = serializers.CharField(help_text="Key of the posting in the books.")
     entries = EntryObject(many=True)
 
@@ -159,7 +176,8 @@ class SubscribersObject(serializers.Serializer[Any]):
 
 
 class RevenueObject(serializers.Serializer[Any]):
-    """Before tax: ``invoiced`` less ``credited`` is ``net``. With tax: what came and went."""
+    """Before tax: ``invoiced`` less ``credited`` is ``net``. With tax: what came, and what of it
+    went: given back (``refunds``), or taken back by a bank (``reversed``)."""
 
     invoices = serializers.IntegerField()
     invoiced = _money()
@@ -167,6 +185,7 @@ class RevenueObject(serializers.Serializer[Any]):
     net = _money()
     payments = _money()
     refunds = _money()
+    reversed = _money()
 
 
 class MonthCommissionObject(serializers.Serializer[Any]):

@@ -1,4 +1,4 @@
-"""Invoices, credit notes and commission as a partner's GET answers them, for events.
+"""Invoices, payments, credit notes and commission as a partner's GET answers them, for events.
 
 See partners.ports.ShownObjects.
 """
@@ -13,11 +13,17 @@ from typing import Any, Final
 from quantleap.core.api.plain import plain
 from quantleap.core.models import OutboxEvent
 from subscriptions.billing import reports
-from subscriptions.billing.api.answers import commission_row, invoice_detail, note_row
+from subscriptions.billing.api.answers import (
+    commission_row,
+    invoice_detail,
+    note_row,
+    payment_row,
+)
 from subscriptions.billing.api.serializers import (
     CommissionObject,
     CreditNoteObject,
     InvoiceDetailObject,
+    ReceivedPaymentObject,
 )
 from subscriptions.billing.models import CreditNote
 
@@ -46,6 +52,14 @@ def _invoices(partner_id: int, environment: str, ids: Iterable[str]) -> Shown:
     return {row.public_id: plain(InvoiceDetailObject(invoice_detail(row)).data) for row in rows}
 
 
+def _payments(partner_id: int, environment: str, ids: Iterable[str]) -> Shown:
+    rows = reports.payments(partner_id, environment).filter(public_id__in=ids)
+    return {
+        row.public_id: plain(ReceivedPaymentObject(payment_row(row, row.invoice)).data)
+        for row in rows
+    }
+
+
 def _credit_notes(partner_id: int, environment: str, numbers: Iterable[str]) -> Shown:
     rows = CreditNote.objects.for_partner(partner_id, environment).filter(number__in=numbers)
     return {
@@ -62,6 +76,7 @@ def _commissions(partner_id: int, environment: str, ids: Iterable[str]) -> Shown
 #: First word of a type: the event's own member that names the object, and who reads it.
 _KINDS: Final[Mapping[str, tuple[str, Callable[[int, str, Iterable[str]], Shown]]]] = {
     "invoice": ("invoice_id", _invoices),
+    "payment": ("payment_id", _payments),
     "credit_note": ("credit_note", _credit_notes),
     "commission": ("commission_id", _commissions),
 }

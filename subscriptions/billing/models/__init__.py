@@ -14,15 +14,10 @@ from subscriptions.billing.models.ledger import (
     LedgerProof,
     LedgerTransaction,
 )
-from subscriptions.billing.models.payments import (
-    MONEY_METHODS,
-    Commission,
-    CreditNote,
-    Method,
-    Payment,
-    Refund,
-)
+from subscriptions.billing.models.payments import Commission, CreditNote, Payment, Refund
+from subscriptions.billing.models.receipts import MONEY_METHODS, Method, Receipt
 from subscriptions.billing.models.reference import NumberSeries, Supplier, TaxRate
+from subscriptions.billing.models.reversals import PaymentReversal, Reversal
 from subscriptions.billing.models.withdrawals import WithdrawalCredit
 
 __all__ = [
@@ -44,7 +39,10 @@ __all__ = [
     "Method",
     "NumberSeries",
     "Payment",
+    "PaymentReversal",
+    "Receipt",
     "Refund",
+    "Reversal",
     "Supplier",
     "TaxRate",
     "WithdrawalCredit",

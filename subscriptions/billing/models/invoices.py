@@ -81,7 +81,9 @@ class Invoice(TenantOwned):
     """A tax invoice for one period of a subscription. Rupees; dates IST.
 
     What was issued never changes (0002 refuses it); only how far it is paid, credited, recognised
-    and reviewed does. Outstanding is ``total - paid + refunded - credited``.
+    and reviewed does. Outstanding is ``total - paid + refunded - credited``. A payment whose money
+    went back at the bank is no part of ``paid`` any more, but of ``reversed``; ``due_again_on`` is
+    then the day until which nobody is late with it.
     """
 
     class Status(models.TextChoices):
@@ -127,6 +129,16 @@ class Invoice(TenantOwned):
 
     status = models.CharField(max_length=11, choices=Status.choices, default=Status.DUE)
     paid = models.DecimalField(max_digits=12, decimal_places=2, default=ZERO)
+    reversed = models.DecimalField(
+        max_digits=12,
+        decimal_places=2,
+        db_default=ZERO,
+        default=ZERO,
+        help_text="Was paid, and went back at the bank.",
+    )
+    due_again_on = models.DateField(
+        null=True, blank=True, help_text="Of what was reversed; the due date stays as issued."
+    )
     refunded = models.DecimalField(max_digits=12, decimal_places=2, default=ZERO)
     credited = models.DecimalField(max_digits=12, decimal_places=2, default=ZERO)
     credited_taxable = models.DecimalField(max_digits=12, decimal_places=2, default=ZERO)
@@ -177,7 +189,13 @@ class Invoice(TenantOwned):
                 condition=Q(paid__gte=0, paid__lte=F("total")), name="invoice_paid_sane"
             ),
             models.CheckConstraint(
-                condition=Q(refunded__gte=0, refunded__lte=F("paid")), name="invoice_refunded_sane"
+                condition=Q(refunded__gte=0, refunded__lte=F("paid") + F("reversed")),
+                name="invoice_refunded_sane",
+            ),
+            models.CheckConstraint(condition=Q(reversed__gte=0), name="invoice_reversed_sane"),
+            models.CheckConstraint(
+                condition=Q(paid__lte=F("total") - F("credited") + F("refunded")),
+                name="invoice_paid_within_owed",
             ),
             models.CheckConstraint(
                 condition=Q(credited__gte=0, credited__lte=F("total"))

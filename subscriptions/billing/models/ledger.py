@@ -11,8 +11,8 @@ from quantleap.core.tenancy import TenantOwned, TenantQuerySet
 
 #: What postings are of, and how their keys begin.
 KINDS = (
-    "invoice", "payment", "credit_note", "refund", "commission", "clawback", "maturity",
-    "recognition",
+    "invoice", "receipt", "payment", "credit_note", "refund", "commission", "clawback", "maturity",
+    "recognition", "reversal", "bank_charge",
 )  # fmt: skip
 
 
@@ -107,7 +107,11 @@ class LedgerEntry(models.Model):
 
 
 class CustomerCredit(LedgerAccount):
-    """What we hold of a customer's money: his account, as staff work with it."""
+    """What we hold of a customer's money: his account, as staff work with it.
+
+    In debit it is what the customer owes us: credit that was paid out, of money that then went back
+    at the bank.
+    """
 
     class Meta:
         proxy = True

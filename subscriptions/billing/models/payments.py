@@ -17,6 +17,7 @@ from quantleap.core.money import ZERO
 from quantleap.core.tenancy import TenantOwned, TenantQuerySet
 from subscriptions.billing.models.invoices import Invoice
 from subscriptions.billing.models.ledger import LedgerTransaction
+from subscriptions.billing.models.receipts import Method, Receipt
 from subscriptions.models import ShareLine
 
 new_payment_id = functools.partial(new_public_id, "pay")
@@ -24,31 +25,21 @@ new_refund_id = functools.partial(new_public_id, "rfd")
 new_commission_id = functools.partial(new_public_id, "com")
 
 
-class Method(models.TextChoices):
-    """How money moved, recorded by staff; or that it stayed with us as the customer's credit."""
-
-    BANK_TRANSFER = "BANK_TRANSFER", "Bank transfer"
-    UPI = "UPI", "UPI"
-    CHEQUE = "CHEQUE", "Cheque"
-    CASH = "CASH", "Cash"
-    CUSTOMER_CREDIT = "CUSTOMER_CREDIT", "Customer's credit"
-
-
-#: The ways in which money comes and goes.
-MONEY_METHODS = tuple(one for one in Method.values if one != Method.CUSTOMER_CREDIT)
-
-
 class Payment(TenantOwned):
-    """Money received for an invoice: ``applied`` settles it, ``excess`` is the customer's credit.
+    """What an invoice got of a receipt: ``applied`` settles it, ``excess`` is the payer's credit.
 
-    By the method CUSTOMER_CREDIT the money was received before, and is used now.
-    ``idem_key`` names the receipt of the money (a statement's line): once, whoever records it.
+    By the method CUSTOMER_CREDIT the money was received before, and is used now: no receipt.
+    Method, reference and day are the receipt's. ``idem_key`` names the movement once, whoever
+    records it. A payment that was reversed (:class:`PaymentReversal`) pays nothing any more.
     """
 
     public_id = models.CharField(max_length=40, unique=True, default=new_payment_id, editable=False)
     invoice = models.ForeignKey(Invoice, on_delete=models.PROTECT, related_name="payments")
     customer = models.ForeignKey(
         Customer, on_delete=models.PROTECT, related_name="payments", db_index=False
+    )
+    receipt = models.ForeignKey(
+        Receipt, on_delete=models.PROTECT, null=True, blank=True, related_name="payments"
     )
     idem_key = models.CharField(max_length=120)
     method = models.CharField(max_length=15, choices=Method.choices)
@@ -87,6 +78,11 @@ class Payment(TenantOwned):
             ),
             models.CheckConstraint(
                 condition=~Q(method="CUSTOMER_CREDIT") | Q(excess=0), name="payment_credit_fits"
+            ),
+            models.CheckConstraint(
+                condition=Q(method="CUSTOMER_CREDIT", receipt__isnull=True)
+                | (~Q(method="CUSTOMER_CREDIT") & Q(receipt__isnull=False)),
+                name="payment_money_has_receipt",
             ),
         )
         indexes = (
@@ -252,9 +248,10 @@ class Refund(TenantOwned):
 class Commission(TenantOwned):
     """What a payee earned, lost again, or got released. ``partner_id`` is the payee.
 
-    ACCRUAL (positive) with a payment; CLAWBACK (negative) of one accrual with a credit note:
-    together the commission. MATURITY is what of an accrual moved from pending to payable; it is no
-    commission of its own. ``base`` is the part of the taxable value that the row stands for.
+    ACCRUAL (positive) with a payment; CLAWBACK (negative) of one accrual with a credit note or a
+    reversal: together the commission. MATURITY is what of an accrual moved from pending to payable;
+    it is no commission of its own. ``base`` is the part of the taxable value that the row stands
+    for.
     """
 
     class Kind(models.TextChoices):
@@ -271,6 +268,13 @@ class Commission(TenantOwned):
     payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="commissions")
     credit_note = models.ForeignKey(
         CreditNote, on_delete=models.PROTECT, null=True, blank=True, related_name="commissions"
+    )
+    reversal = models.ForeignKey(
+        "billing.Reversal",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="commissions",
     )
     accrual = models.ForeignKey(
         "self", on_delete=models.PROTECT, null=True, blank=True, related_name="changes"
@@ -299,7 +303,7 @@ class Commission(TenantOwned):
                 name="commission_accrual_uniq",
             ),
             models.UniqueConstraint(
-                fields=["partner_id", "environment", "credit_note", "accrual"],
+                fields=["partner_id", "environment", "credit_note", "reversal", "accrual"],
                 condition=Q(kind="CLAWBACK"),
                 nulls_distinct=False,
                 name="commission_clawback_uniq",
@@ -317,14 +321,16 @@ class Commission(TenantOwned):
                     base__gte=0,
                     accrual__isnull=True,
                     credit_note__isnull=True,
+                    reversal__isnull=True,
                     matures_on__isnull=False,
                 )
                 | Q(
+                    Q(credit_note__isnull=False, reversal__isnull=True)
+                    | Q(credit_note__isnull=True, reversal__isnull=False),
                     kind="CLAWBACK",
                     amount__lt=0,
                     base__lte=0,
                     accrual__isnull=False,
-                    credit_note__isnull=False,
                     matures_on__isnull=True,
                     matured_at__isnull=True,
                 )
@@ -333,6 +339,7 @@ class Commission(TenantOwned):
                     amount__gt=0,
                     accrual__isnull=False,
                     credit_note__isnull=True,
+                    reversal__isnull=True,
                     matures_on__isnull=True,
                     matured_at__isnull=True,
                 ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -14,9 +14,9 @@ from quantleap.core.audit import SYSTEM
 from quantleap.core.clock import at_ist
 from quantleap.core.tenancy import Environment
 from subscriptions import services
-from subscriptions.billing import payments, refunds, runs, segments
+from subscriptions.billing import allocations, payments, refunds, reversals, runs, segments
 from subscriptions.billing.management.commands.seed_billing import DEMO_SUPPLIER, GST_FROM, GST_PCT
-from subscriptions.billing.models import Invoice, Supplier, TaxRate
+from subscriptions.billing.models import Invoice, Receipt, Supplier, TaxRate
 from subscriptions.models import Subscription
 
 #: The state of the tests' supplier, and another one.
@@ -105,7 +105,7 @@ def pay(
         idem_key=f"{invoice.number}:{key}",
         amount=amount,
         method="BANK_TRANSFER",
-        reference=f"UTR {key}",
+        reference=f"UTR {invoice.number} {key}",
         received_on=on,
         actor=SYSTEM,
         now=noon(on),
@@ -125,4 +125,50 @@ def credit(
         reference=f"UTR {key}",
         actor=SYSTEM,
         now=noon(day or invoice.issued_on),
+    )
+
+
+def receive(
+    amounts: Mapping[Invoice, Decimal],
+    *,
+    amount: Decimal | None = None,
+    key: str = "utr",
+    day: dt.date | None = None,
+    **more: Any,
+) -> Receipt:
+    """One receipt for these invoices, of the first one's customer; theirs as a whole if unsaid."""
+    first = next(iter(amounts))
+    on = day or first.issued_on
+    return allocations.record(
+        **{
+            "amount": sum(amounts.values(), Decimal(0)) if amount is None else amount,
+            "method": "BANK_TRANSFER",
+            "reference": f"RCT {first.number} {key}",
+            "received_on": on,
+            "parts": [allocations.Part(one.pk, part) for one, part in amounts.items()],
+            "customer_id": first.customer_id,
+            "actor": SYSTEM,
+            "now": noon(on),
+            **more,
+        }
+    ).receipt
+
+
+def bounce(
+    receipt: Receipt | None,
+    day: dt.date,
+    *,
+    charges: Decimal | int = 0,
+    reason: str = "Funds insufficient",
+    on: dt.date | None = None,
+) -> reversals.Reversed:
+    """The receipt's money went back at the bank ``on`` a day, and that was recorded on ``day``."""
+    assert receipt is not None
+    return reversals.reverse(
+        receipt_id=receipt.pk,
+        reversed_on=on or day,
+        reason=reason,
+        bank_charges=Decimal(charges),
+        actor=SYSTEM,
+        now=noon(day),
     )

@@ -351,6 +351,7 @@ def test_control_without_looking_after_posting_only_the_database_stands_between(
     def look(_customer: Customer, _amount: Decimal) -> None:
         looked.wait(timeout=30)
 
+    monkeypatch.setattr(customer_credit, "_lock_customer", lambda key: Customer.objects.get(pk=key))
     monkeypatch.setattr(customer_credit, "_check_held", look)
     monkeypatch.setattr(customer_credit, "_check_not_overdrawn", lambda _customer: None)
 

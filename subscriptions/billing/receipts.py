@@ -1,0 +1,130 @@
+"""Rows of money that came in: found by the bank's reference, and never made twice.
+
+What a receipt pays is written by payments.py (one invoice) and allocations.py (several).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from partners.models import Customer
+from quantleap.core.audit import Actor
+from quantleap.core.clock import ist_date
+from quantleap.core.money import ZERO, grouped
+from subscriptions.billing import chart, ledger, sabotage
+from subscriptions.billing.errors import ReceiptExists
+from subscriptions.billing.models import Receipt
+from subscriptions.billing.models.receipts import RECEIPT_UNIQUE, new_receipt_id
+from subscriptions.billing.references import reference_key
+from subscriptions.billing.texts import day
+
+
+def live(method: str, reference: str) -> Receipt | None:
+    """The receipt that this reference of a rail names and that was not reversed, if there is one.
+
+    Of several, as from the time when a reference was no key, the oldest.
+    """
+    if sabotage.active(sabotage.RECEIPT_TWICE):
+        return None
+    named = Receipt.objects.filter(method=method, reference_key=reference_key(reference))
+    return named.filter(reversal__isnull=True).select_related("customer").order_by("id").first()
+
+
+def presentation(method: str, reference: str) -> int:
+    """How often this reference's money came, now included: 1, and one more after each reversal."""
+    held = live(method, reference)
+    if held is not None:
+        return held.presentation
+    named = Receipt.objects.filter(method=method, reference_key=reference_key(reference))
+    return named.count() + 1
+
+
+def exists_already(held: Receipt) -> ReceiptExists:
+    """The error that names a receipt, for the field of the reference."""
+    paid = ", ".join(
+        one.invoice.number for one in held.payments.order_by("id").select_related("invoice")
+    )
+    words = (
+        f"{held.get_method_display()} {held.reference} is receipt {held}: "
+        f"{grouped(held.amount, '₹')} "
+        f"received on {day(held.received_on.isoformat())} from {held.payer}, recorded by "
+        f"{held.recorded_by} on {day(held.recorded_on.isoformat())}"
+        + (f" for {paid}." if paid else ".")
+    )
+    return ReceiptExists(words, details={"reference": words})
+
+
+def insert(
+    *,
+    payer: Customer | None,
+    payer_name: str = "",
+    owner: tuple[int | None, str],
+    amount: Decimal,
+    credit: Decimal,
+    method: str,
+    reference: str,
+    received_on: dt.date,
+    note: str = "",
+    actor: Actor,
+    now: dt.datetime,
+) -> Receipt:
+    """Write a receipt, and its posting where a part of it is the payer's credit.
+
+    The caller holds the locks of all invoices that it pays, and writes their payments in the same
+    transaction. ReceiptExists where somebody was quicker.
+    """
+    made = Receipt(
+        partner_id=owner[0],
+        environment=owner[1],
+        public_id=new_receipt_id(),
+        customer=payer,
+        payer_name=payer_name,
+        method=method,
+        reference=reference.strip(),
+        reference_key=reference_key(reference),
+        presentation=presentation(method, reference),
+        received_on=received_on,
+        amount=amount,
+        credit=ZERO if sabotage.active(sabotage.RECEIPT_SHORT) else credit,
+        note=note,
+        recorded_by=actor.id,
+        recorded_on=ist_date(now),
+        created_at=now,
+    )
+    if made.credit and payer is not None:
+        made.transaction_id = _post_credit(made, payer, now)
+    _insert_once(made)
+    return made
+
+
+def _post_credit(made: Receipt, payer: Customer, now: dt.datetime) -> int:
+    return ledger.post(
+        idem_key=f"receipt:{made.public_id}",
+        kind="receipt",
+        effective_on=made.recorded_on,
+        postings=[
+            ledger.debit(chart.MANUAL_CLEARING, made.credit),
+            ledger.credit(chart.customer_credit(payer.public_id), made.credit),
+        ],
+        partner_id=made.partner_id,
+        environment=made.environment,
+        now=now,
+    ).transaction_id
+
+
+def _insert_once(made: Receipt) -> None:
+    try:
+        with transaction.atomic():
+            made.save(force_insert=True)
+    except IntegrityError as error:
+        diagnosis: Any = getattr(error.__cause__, "diag", None)
+        if getattr(diagnosis, "constraint_name", None) != RECEIPT_UNIQUE:
+            raise
+        held = live(made.method, made.reference)
+        if held is None:  # reversed between the two statements: asking again finds out
+            raise ReceiptExists(f"{made.reference} is being recorded by somebody else") from error
+        raise exists_already(held) from error

@@ -1,0 +1,357 @@
+"""Money that a bank took back: the receipt is reversed as a whole, and what it paid is owed again.
+
+No credit note, and no tax moves: the supply is as it was, only the money is not there (0053).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Sum
+
+from partners.models import Customer
+from quantleap.core import audit, outbox
+from quantleap.core.audit import Actor
+from quantleap.core.clock import ist_date
+from quantleap.core.errors import InvalidRequest, NotFound
+from quantleap.core.money import PAISA, ZERO, json_number
+from subscriptions.billing import chart, commissions, ledger, sabotage
+from subscriptions.billing.errors import AlreadyReversed
+from subscriptions.billing.models import (
+    Commission,
+    Invoice,
+    LedgerEntry,
+    Method,
+    Payment,
+    PaymentReversal,
+    Receipt,
+    Refund,
+    Reversal,
+)
+from subscriptions.billing.models.reversals import new_reversal_id
+from subscriptions.billing.payments import invoice_data, lock_invoice, save_standing, settle
+from subscriptions.billing.texts import day
+
+REVERSED: Final = "payment.reversed"
+REASON_LENGTH: Final = 200
+_LARGEST: Final = Decimal("99999.99")
+
+
+@dataclass(frozen=True, slots=True)
+class Reversed:
+    """``created`` False: the receipt was reversed before, on that day and for that reason."""
+
+    reversal: Reversal
+    created: bool
+
+
+@dataclass(slots=True)
+class _Work:
+    """What one reversal touches; all of it is locked before anything is posted."""
+
+    reversal: Reversal
+    now: dt.datetime
+    payments: list[Payment]
+    #: Payments out of credit that the receipt may have given, newest first.
+    uses: list[Payment]
+    #: By customer's key, those to whom the receipt gave credit.
+    credited: dict[int, Customer]
+    invoices: dict[int, Invoice]
+    accruals: dict[int, list[Commission]]
+    taken: list[Payment] = field(default_factory=list)
+
+
+def reverse(
+    *,
+    receipt_id: int,
+    reversed_on: dt.date,
+    reason: str,
+    bank_charges: Decimal,
+    actor: Actor,
+    now: dt.datetime,
+) -> Reversed:
+    """Take back a receipt whose money went back at the bank on ``reversed_on`` (IST); once.
+
+    Every payment of it pays nothing any more: its invoice is owed again, its commission is taken
+    back (out of what is payable, or paid, where it matured). Of its credit what was used for other
+    invoices is undone, the newest use first; what was paid out leaves the customer's credit below
+    0, which is a debt by name. ``bank_charges`` (rupees, 0 for none) are our expense. The books get
+    all of it on the day of ``now``, the bank's day stands in the row.
+
+    NotFound; InvalidRequest; AlreadyReversed (409) with another day, reason or charge.
+    """
+    reason = reason.strip()
+    _check(reason, bank_charges)
+    with transaction.atomic():
+        receipt = Receipt.objects.filter(pk=receipt_id).select_related("customer").first()
+        if receipt is None:
+            raise NotFound
+        _check_day(receipt, reversed_on, now)
+        payments = list(receipt.payments.order_by("id"))
+        customers = _lock_customers(receipt, payments)
+        held = Reversal.objects.filter(receipt=receipt).first()
+        if held is not None:
+            return Reversed(_same(held, reversed_on, reason, bank_charges), created=False)
+        work = _lock(receipt, payments, customers, now)
+        work.reversal = _insert(receipt, reversed_on, reason, bank_charges, actor, now)
+        for payment in payments:
+            _undo(work, payment)
+        _undo_uses(work)
+        _settle_invoices(work, actor)
+        _tell(work, actor)
+    return Reversed(work.reversal, created=True)
+
+
+# -- what is looked at before ----------------------------------------------------------------------
+def _check(reason: str, charges: Decimal) -> None:
+    wrong = {}
+    if not 0 < len(reason) <= REASON_LENGTH or "\0" in reason:
+        wrong["reason"] = f"From 1 to {REASON_LENGTH} characters."
+    if not charges.is_finite() or not ZERO <= charges <= _LARGEST or charges % PAISA:
+        wrong["bank_charges"] = "Rupees, 0 or more, with at most two decimals."
+    if wrong:
+        raise InvalidRequest(details=wrong)
+
+
+def _check_day(receipt: Receipt, reversed_on: dt.date, now: dt.datetime) -> None:
+    if reversed_on > ist_date(now):
+        raise InvalidRequest(details={"reversed_on": "Not after today (IST)."})
+    if reversed_on < receipt.received_on:
+        received = day(receipt.received_on.isoformat())
+        raise InvalidRequest(details={"reversed_on": f"It was received on {received}."})
+
+
+def _same(held: Reversal, reversed_on: dt.date, reason: str, charges: Decimal) -> Reversal:
+    if (held.reversed_on, held.reason, held.bank_charges) != (reversed_on, reason, charges):
+        raise AlreadyReversed(
+            f"{held.receipt} was reversed by {held.recorded_by} on "
+            f"{day(held.recorded_on.isoformat())}: {held.reason}"
+        )
+    return held
+
+
+# -- locks -----------------------------------------------------------------------------------------
+def _lock_customers(receipt: Receipt, payments: Iterable[Payment]) -> list[Customer]:
+    """Whom it concerns, until the commit: nobody uses their credit meanwhile.
+
+    The receipt's own row is history and is not locked: somebody of these stands behind each one.
+    """
+    concerned = {payment.customer_id for payment in payments}
+    if receipt.customer_id is not None:
+        concerned.add(receipt.customer_id)
+    found = Customer.objects.select_for_update(of=("self",), no_key=True)
+    return list(found.filter(pk__in=concerned).order_by("pk"))
+
+
+def _lock(
+    receipt: Receipt, payments: list[Payment], customers: Iterable[Customer], now: dt.datetime
+) -> _Work:
+    """Customers are locked; then invoices in their order, then accruals, and then the books."""
+    given = {payment.customer_id for payment in payments if payment.excess}
+    if receipt.credit:
+        given.add(receipt.customer_id or 0)
+    credited = {one.pk: one for one in customers if one.pk in given}
+    uses = list(
+        Payment.objects.filter(
+            customer__in=list(credited),
+            method=Method.CUSTOMER_CREDIT,
+            reversal__isnull=True,
+        ).order_by("-id")
+    )
+    keys = sorted({payment.invoice_id for payment in (*payments, *uses)})
+    invoices = {key: lock_invoice(key) for key in keys}
+    accruals = {key: commissions.lock_accruals(one) for key, one in invoices.items()}
+    return _Work(Reversal(), now, payments, uses, credited, invoices, accruals)
+
+
+# -- what is written -------------------------------------------------------------------------------
+def _insert(
+    receipt: Receipt,
+    reversed_on: dt.date,
+    reason: str,
+    charges: Decimal,
+    actor: Actor,
+    now: dt.datetime,
+) -> Reversal:
+    public_id = new_reversal_id()
+    made = Reversal(
+        partner_id=receipt.partner_id,
+        environment=receipt.environment,
+        public_id=public_id,
+        receipt=receipt,
+        reversed_on=reversed_on,
+        reason=reason,
+        bank_charges=charges,
+        recorded_by=actor.id,
+        recorded_on=ist_date(now),
+        created_at=now,
+    )
+    if receipt.transaction_id is not None:
+        made.transaction_id = _mirror(receipt.transaction_id, receipt.public_id, receipt, now)
+    if charges:
+        made.charges_transaction_id = ledger.post(
+            idem_key=f"bank_charge:{public_id}",
+            kind="bank_charge",
+            effective_on=made.recorded_on,
+            postings=[
+                ledger.debit(chart.BANK_CHARGES, charges),
+                ledger.credit(chart.MANUAL_CLEARING, charges),
+            ],
+            partner_id=receipt.partner_id,
+            environment=receipt.environment,
+            now=now,
+        ).transaction_id
+    made.save(force_insert=True)
+    return made
+
+
+def _mirror(posting: int, key: str, owner: Receipt | Payment, now: dt.datetime) -> int:
+    """The posting's entries from the other side."""
+    entries = LedgerEntry.objects.filter(transaction_id=posting).order_by("id")
+    sides = [
+        ledger.Posting(sabotage.beside(code), -amount)
+        for code, amount in entries.values_list("account__code", "amount")
+    ]
+    return ledger.post(
+        idem_key=f"reversal:{key}",
+        kind="reversal",
+        effective_on=ist_date(now),
+        postings=sides,
+        partner_id=owner.partner_id,
+        environment=owner.environment,
+        corrects=posting,
+        now=now,
+    ).transaction_id
+
+
+def _undo(work: _Work, payment: Payment) -> None:
+    """A payment pays nothing any more (invoice not saved)."""
+    invoice = work.invoices[payment.invoice_id]
+    PaymentReversal.objects.create(
+        partner_id=payment.partner_id,
+        environment=payment.environment,
+        reversal=work.reversal,
+        payment=payment,
+        transaction_id=_mirror(payment.transaction_id, payment.public_id, payment, work.now),
+    )
+    invoice.paid -= payment.applied
+    invoice.reversed += payment.applied
+    work.taken.append(payment)
+
+
+def _undo_uses(work: _Work) -> None:
+    """Credit that was never there paid nothing: the newest uses go, until none is missing.
+
+    The books are ours by now, so what is seen here stays. What is still missing was paid out.
+    """
+    missing = {
+        key: ledger.balance(chart.customer_credit(one.public_id))
+        for key, one in work.credited.items()
+    }
+    for use in work.uses:
+        if missing[use.customer_id] > 0:
+            _undo(work, use)
+            missing[use.customer_id] -= use.amount
+
+
+def _settle_invoices(work: _Work, actor: Actor) -> None:
+    gone = {payment.pk for payment in work.taken}
+    again = ist_date(work.now) + dt.timedelta(days=settings.QUANTLEAP_INVOICE_DUE_DAYS)
+    touched = {payment.invoice_id for payment in work.taken}
+    for key in sorted(touched):
+        invoice = work.invoices[key]
+        if commissions.standing(invoice).outstanding > 0 and again > invoice.due_on:
+            # nobody is late with money that was thought paid: the clock starts anew
+            invoice.due_again_on = again
+        save_standing(invoice)
+        if not sabotage.active(sabotage.REVERSAL_EARNS):
+            commissions.claw_back(
+                invoice, work.reversal, work.accruals[key], now=work.now, gone=gone
+            )
+        _take_kept_credit(work, invoice, actor)
+
+
+def _take_kept_credit(work: _Work, invoice: Invoice, actor: Actor) -> None:
+    """What a credit note gave back of this money as credit, as far as it is still there.
+
+    It was never paid: it pays the invoice, and is no credit any more. It earns nobody anything,
+    because nothing is kept of it.
+    """
+    over = invoice.refunded - invoice.paid
+    if over <= 0:
+        return
+    notes = Refund.objects.filter(credit_note__invoice=invoice, method=Method.CUSTOMER_CREDIT)
+    kept = notes.aggregate(sum=Sum("amount"))["sum"] or ZERO
+    account = chart.customer_credit(invoice.customer.public_id)
+    amount = min(over, kept, -ledger.balance(account), commissions.standing(invoice).outstanding)
+    if amount <= 0:
+        return
+    same: dict[str, Any] = {
+        "invoice_id": invoice.pk,
+        "amount": amount,
+        "method": Method.CUSTOMER_CREDIT.value,
+        "reference": f"Reversal {work.reversal}",
+        "received_on": ist_date(work.now),
+    }
+    key = f"{work.reversal}:{invoice.number}"
+    settle(invoice, key, amount, same, account, actor, work.now)
+
+
+# -- what is told ----------------------------------------------------------------------------------
+def _tell(work: _Work, actor: Actor) -> None:
+    made, receipt = work.reversal, work.reversal.receipt
+    audit.record(
+        actor=actor,
+        action="receipt.reversed",
+        target_type="receipt",
+        target_id=receipt.public_id,
+        partner_id=receipt.partner_id,
+        environment=receipt.environment,
+        data={
+            "reversal": made.public_id,
+            "reversed_on": made.reversed_on.isoformat(),
+            "reason": made.reason,
+            "bank_charges": str(made.bank_charges),
+            "amount": str(receipt.amount),
+            "invoices": _owed_again(work.taken, work.invoices),
+        },
+    )
+    for payment in work.taken:
+        invoice = work.invoices[payment.invoice_id]
+        outbox.emit(
+            REVERSED,
+            _event(made, payment, invoice),
+            about=invoice.public_id,
+            partner_id=invoice.partner_id,
+            environment=invoice.environment,
+            dedupe_key=f"{REVERSED}:{payment.public_id}",
+            now=work.now,
+        )
+
+
+def _owed_again(taken: Sequence[Payment], invoices: dict[int, Invoice]) -> dict[str, str]:
+    owed: dict[str, Decimal] = {}
+    for payment in taken:
+        number = invoices[payment.invoice_id].number
+        owed[number] = owed.get(number, ZERO) + payment.applied
+    return {number: str(amount) for number, amount in owed.items()}
+
+
+def _event(made: Reversal, payment: Payment, invoice: Invoice) -> dict[str, Any]:
+    """The payment, why it pays nothing any more, and what its invoice owes now; rupees."""
+    return {
+        **invoice_data(invoice),
+        "payment_id": payment.public_id,
+        "reversal_id": made.public_id,
+        "reversed_on": made.reversed_on.isoformat(),
+        "reason": made.reason,
+        "applied": json_number(payment.applied),
+        "outstanding": json_number(commissions.standing(invoice).outstanding),
+        "due_again_on": invoice.due_again_on.isoformat() if invoice.due_again_on else None,
+    }

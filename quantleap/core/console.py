@@ -234,6 +234,7 @@ NAVIGATION: Final[tuple[tuple[str, bool, tuple[Link, ...]], ...]] = (
         False,
         (
             Link("Invoices", "receipt", "billing.Invoice"),
+            Link("Receipts", "receipt_long", "billing.Receipt"),
             Link("Payments", "payments", "billing.Payment"),
             Link("Credit notes", "undo", "billing.CreditNote"),
             Link("Refunds", "currency_rupee", "billing.Refund"),

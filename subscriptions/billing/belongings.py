@@ -45,7 +45,7 @@ def _payments(customer: Customer) -> Panel:
     return newest(
         "Payments",
         Payment.objects.filter(customer=customer)
-        .select_related("invoice")
+        .select_related("invoice", "reversal")
         .defer("invoice__snapshot"),
         {"customer__id__exact": customer.pk},
         ("Payment", "Received", "Invoice", "Reference", "Amount"),
@@ -54,7 +54,7 @@ def _payments(customer: Customer) -> Panel:
             day_cell(one.received_on),
             Cell(one.invoice.number, page_of(one.invoice)),
             Cell(one.reference),
-            Cell(in_rupees(one.amount)),
+            Cell(in_rupees(one.amount) + (", reversed" if hasattr(one, "reversal") else "")),
         ),
         "None yet. Record one on its invoice's page.",
     )
@@ -82,8 +82,9 @@ def _credit(customer: Customer) -> Panel:
     account = CustomerCredit.objects.filter(code=code).first()
     rows = []
     if account is not None:
-        held = in_rupees(-ledger.balance(code))
-        rows.append((Cell(held, page_of(account)), Cell("Movements, and paying it out")))
+        held = -ledger.balance(code)
+        text = in_rupees(held) if held >= 0 else f"{in_rupees(-held)} owed to us"
+        rows.append((Cell(text, page_of(account)), Cell("Movements, and paying it out")))
     return Panel(
         "Credit", ("We hold", "Its page shows"), tuple(rows), "None: nothing was paid too much."
     )

@@ -52,7 +52,7 @@ from subscriptions.billing import (
     withdrawals,
 )
 from subscriptions.billing.models import Invoice
-from subscriptions.billing.tests.factories import bill, follow, pay
+from subscriptions.billing.tests.factories import bill, bounce, follow, pay
 
 #: Actions that answer with a file.
 DOWNLOADS = {"download_pdf"}
@@ -180,8 +180,11 @@ def _money(world: World, now: dt.datetime) -> None:
     follow(template, world.me.partner, [month_ago] * 3, fee=124_999)
     follow(gone, world.me.partner, [month_ago])
     bill(month_ago)
-    first, second, *_ = Invoice.objects.filter(subscription__template=template).order_by("id")
+    first, second, third, *_ = Invoice.objects.filter(subscription__template=template).order_by(
+        "id"
+    )
     pay(first, first.total)
+    bounce(pay(third, third.total).payment.receipt, today, charges=118)
     paid = pay(second, second.total + 5000, key="much")
     customer_credit.return_excess(
         payment_id=paid.payment.pk,

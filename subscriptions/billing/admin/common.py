@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from partners.admin.common import PartnerColumn
-from quantleap.core.admin import ReadOnlyTabularInline
+from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, ReadOnlyTabularInline
 from quantleap.core.columns import itself, rupees, share
 from quantleap.core.largelists import Condition
 from subscriptions.billing.models import Commission
@@ -38,6 +39,19 @@ def _has_rows(inline: Any, obj: Any) -> bool:
 def by_number(series: str) -> Callable[[str], Condition]:
     """The search by a document's number."""
     return lambda term: Condition(numbers_like(term, series))
+
+
+class MoneyPage(ToLookAt, PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
+    """History of one tenant's money, newest first; every field is to look at."""
+
+    ordering = ("-id",)
+    related: tuple[str, ...] = ()
+    documents: tuple[str, ...] = ()
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """With what names the row's relations, without their documents."""
+        found = super().get_queryset(request).select_related(*self.related)
+        return found.defer(*self.documents)
 
 
 class EarnedInline(PartnerColumn, ReadOnlyTabularInline):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, Final
 
 from django.contrib import admin
@@ -54,6 +55,30 @@ def what_of_tax(invoice: Invoice) -> Sequence[str]:
     )
 
 
+def credit_in_words(held: Decimal) -> str:
+    """What we hold, or what was paid out of money that then went back at the bank."""
+    if held >= 0:
+        return in_rupees(held)
+    return f"{in_rupees(-held)} owed to us: paid out of a receipt that was reversed"
+
+
+class OwesFilter(admin.SimpleListFilter):
+    """Who has credit, and who owes what was paid out."""
+
+    title = "balance"
+    parameter_name = "balance"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Two sides."""
+        return [("credit", "has credit"), ("debt", "owes us")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """By the books' sign: debit is what they owe."""
+        sides = {"credit": "projection__balance__lt", "debt": "projection__balance__gt"}
+        side = sides.get(self.value() or "")
+        return queryset.filter(**{side: 0}) if side else queryset
+
+
 class UsesCredit:
     """An invoice's button that pays out of its customer's credit."""
 
@@ -94,6 +119,7 @@ class CustomerCreditAdmin(ToLookAt, LargeTableMixin, ReadOnlyAdmin):
     """Whose money we hold."""
 
     list_display = ("customer_id", "customer_email", rupees("credit", read=lambda row: -row.held))
+    list_filter = (OwesFilter,)
     searches = (through("code", customers_account_codes, "a customer's e-mail, name or id"),)
     whole_table = False
     ordering = ("projection__balance", "-id")
@@ -128,8 +154,8 @@ class CustomerCreditAdmin(ToLookAt, LargeTableMixin, ReadOnlyAdmin):
 
     @admin.display(description="Credit")
     def credit(self, row: CustomerCredit) -> str:
-        """Rupees."""
-        return in_rupees(customer_credit.available(self._customer(row)))
+        """Rupees; below 0 in words."""
+        return credit_in_words(customer_credit.available(self._customer(row)))
 
     @admin.display(description="Newest movements")
     def movements(self, row: CustomerCredit) -> SafeString | str:

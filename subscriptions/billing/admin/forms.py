@@ -20,7 +20,7 @@ from quantleap.core.admin import ConfirmForm
 from quantleap.core.columns import in_rupees
 from quantleap.core.money import ZERO
 from quantleap.core.tenancy import TenantOwned
-from subscriptions.billing import customer_credit, ledger
+from subscriptions.billing import customer_credit, ledger, receipts
 from subscriptions.billing.commissions import standing
 from subscriptions.billing.models import (
     MONEY_METHODS,
@@ -126,8 +126,10 @@ class PaymentForm(MoneyForm):
 
     @staticmethod
     def key(obj: Invoice, data: Mapping[str, Any]) -> str:
-        """One movement of money has one reference, and may be for several invoices."""
-        return RefundForm.key(obj, data)
+        """One movement of money has one reference, which after a reversal may come again."""
+        key = RefundForm.key(obj, data)
+        times = receipts.presentation(data["method"], data["reference"])
+        return key if times == 1 else f"{key}:{times}"
 
     received_on = forms.DateField(
         initial=_today,
@@ -159,7 +161,7 @@ class RefundForm(MoneyForm):
 
     @staticmethod
     def key(obj: Invoice, data: Mapping[str, Any]) -> str:
-        """One movement of money has one reference, and may be for several invoices."""
+        """One reference gives money back once for an invoice."""
         return f"{obj.number}:{_reference(data)}"
 
     def check_amount(self, amount: Decimal) -> None:
@@ -187,8 +189,8 @@ class UseCreditForm(AmountForm):
 
     @staticmethod
     def key(obj: Invoice, data: Mapping[str, Any]) -> str:
-        """What is owed never grows again, so one look at it is used once."""
-        return f"{obj.number}:CREDIT:{data['seen']}"
+        """What is owed grows only by a reversal, so one look at it is used once."""
+        return f"{obj.number}:CREDIT:{data['seen']}" + (f":{obj.reversed}" if obj.reversed else "")
 
     def check_amount(self, amount: Decimal) -> None:
         """Not more than is owed, nor than there is."""

@@ -36,6 +36,7 @@ from subscriptions.billing.admin.common import EarnedInline, ToLookAt, by_number
 from subscriptions.billing.admin.credit import UsesCredit, what_is_unused, what_of_tax
 from subscriptions.billing.admin.documents import DocumentDownload
 from subscriptions.billing.admin.forms import PaymentForm, RefundForm
+from subscriptions.billing.admin.receipts import RecordsReceipts, standing_of
 from subscriptions.billing.models import (
     CreditNote,
     Invoice,
@@ -43,9 +44,10 @@ from subscriptions.billing.models import (
     NumberSeries,
     Payment,
 )
+from subscriptions.billing.owing import UNPAID, due_by, late
+from subscriptions.billing.texts import day
 from subscriptions.selectors import subscription_keys
 
-UNPAID = (Invoice.Status.DUE, Invoice.Status.PARTLY_PAID)
 _TONES = {
     "Due": "warning",
     "Overdue": "danger",
@@ -74,8 +76,18 @@ class PaymentInline(ReadOnlyTabularInline):
         rupees("amount"),
         rupees("applied"),
         rupees("excess"),
+        "standing",
     )
     readonly_fields = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Payment]:
+        """With what says whether it still pays."""
+        return super().get_queryset(request).select_related("reversal")
+
+    @admin.display(description="Standing")
+    def standing(self, payment: Payment) -> str:
+        """Reversed, or nothing to say."""
+        return standing_of(payment)
 
 
 class CreditNoteInline(ReadOnlyTabularInline):
@@ -120,11 +132,13 @@ class OverdueFilter(admin.SimpleListFilter):
         if self.value() not in ("unpaid", "overdue"):
             return queryset
         found = queryset.filter(status__in=UNPAID)
-        return found.filter(due_on__lt=_today()) if self.value() == "overdue" else found
+        return found.filter(late(_today())) if self.value() == "overdue" else found
 
 
 @admin.register(Invoice)
-class InvoiceAdmin(UsesCredit, ToLookAt, PartnerColumn, LargeTableMixin, DocumentDownload):
+class InvoiceAdmin(
+    UsesCredit, RecordsReceipts, ToLookAt, PartnerColumn, LargeTableMixin, DocumentDownload
+):
     """Read only; newest first."""
 
     list_display = (
@@ -157,12 +171,13 @@ class InvoiceAdmin(UsesCredit, ToLookAt, PartnerColumn, LargeTableMixin, Documen
     fields = (
         ("standing", plain("number"), "public_id"),
         ("customer", "subscription", "partner_name"),
-        ("period", "issued_on", "due_on"),
+        ("period", "issued_on", "due"),
         (rupees("taxable", "Before tax"), rupees("cgst", "CGST"), rupees("sgst", "SGST")),
         (rupees("igst", "IGST"), rupees("total"), "tax"),
         (rupees("paid"), rupees("refunded"), rupees("credited", "Credited, tax included")),
         (
             rupees("outstanding", read=outstanding),
+            rupees("reversed", "Went back at a bank"),
             rupees("recognised", "Recognised as revenue"),
             "posting",
         ),
@@ -173,7 +188,7 @@ class InvoiceAdmin(UsesCredit, ToLookAt, PartnerColumn, LargeTableMixin, Documen
         ),
     )
     inlines = (PaymentInline, CreditNoteInline, CommissionInline)
-    actions_detail = ("record_payment", "use_credit", "refund", "download_pdf")
+    actions_detail = ("record_payment", "record_receipt", "use_credit", "refund", "download_pdf")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Invoice]:
         """Without the documents' text."""
@@ -187,8 +202,16 @@ class InvoiceAdmin(UsesCredit, ToLookAt, PartnerColumn, LargeTableMixin, Documen
     @display(description="Status", ordering="status", label=_TONES)
     def standing(self, invoice: Invoice) -> str:
         """In words; overdue from the day after the due date on."""
-        late = invoice.status in UNPAID and invoice.due_on < _today()
-        return "Overdue" if late else str(invoice.get_status_display())
+        over = invoice.status in UNPAID and due_by(invoice) < _today()
+        return "Overdue" if over else str(invoice.get_status_display())
+
+    @admin.display(description="Due on")
+    def due(self, invoice: Invoice) -> str:
+        """As issued, and anew where a payment went back."""
+        issued = day(invoice.due_on.isoformat())
+        if invoice.due_again_on is None:
+            return issued
+        return f"{issued}, after a reversal {day(invoice.due_again_on.isoformat())}"
 
     @admin.display(description="Tax")
     def tax(self, invoice: Invoice) -> str:
@@ -204,10 +227,6 @@ class InvoiceAdmin(UsesCredit, ToLookAt, PartnerColumn, LargeTableMixin, Documen
         return NONE if found is None else link_to(found)
 
     # -- what staff may do -----------------------------------------------------------------------
-    def has_pay_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whoever may add a payment records one."""
-        return request.user.has_perm("billing.add_payment")
-
     def has_credit_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whoever may add a credit note refunds."""
         return request.user.has_perm("billing.add_creditnote")

@@ -30,6 +30,7 @@ from subscriptions.billing.models import (
     LedgerProof,
     LedgerTransaction,
     Payment,
+    Receipt,
     Refund,
 )
 from subscriptions.billing.models.ledger import KINDS
@@ -173,9 +174,14 @@ class LedgerTransactionAdmin(ToLookAt, PartnerColumn, LargeTableMixin, ReadOnlyA
 
     @admin.display(description="Posts")
     def posts(self, posting: LedgerTransaction) -> SafeString | str:
-        """The payment, credit note, refund, commission or invoice that it stands for."""
+        """The receipt, payment, credit note, refund, commission or invoice that it stands for."""
         found = [
-            *Payment.objects.filter(transaction=posting),
+            *Receipt.objects.filter(
+                Q(transaction=posting)
+                | Q(reversal__transaction=posting)
+                | Q(reversal__charges_transaction=posting)
+            ),
+            *Payment.objects.filter(Q(transaction=posting) | Q(reversal__transaction=posting)),
             *CreditNote.objects.filter(transaction=posting).defer("snapshot"),
             *Refund.objects.filter(transaction=posting),
             *Commission.objects.filter(transaction=posting)[:_SHOWN],

@@ -6,28 +6,23 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
-from partners.admin.common import PartnerColumn, PartnerFilter
+from partners.admin.common import PartnerFilter
 from partners.selectors import customer_keys
 from quantleap.core import clock
-from quantleap.core.admin import (
-    LargeTableMixin,
-    ReadOnlyAdmin,
-    ReadOnlyTabularInline,
-    confirmed,
-    display,
-)
+from quantleap.core.admin import ReadOnlyTabularInline, confirmed, display
 from quantleap.core.audit import Actor
 from quantleap.core.columns import in_rupees, itself, linked, plain, rupees, share
 from quantleap.core.identifiers import ascii_upper
 from quantleap.core.largelists import Condition, Search, begins, first_keys, through
 from subscriptions.billing import customer_credit, documents
-from subscriptions.billing.admin.common import EarnedInline, ToLookAt, by_number
+from subscriptions.billing.admin.common import EarnedInline, MoneyPage, by_number
 from subscriptions.billing.admin.documents import DocumentDownload
 from subscriptions.billing.admin.forms import ExcessForm
+from subscriptions.billing.admin.receipts import standing_of
 from subscriptions.billing.models import Commission, CreditNote, NumberSeries, Payment, Refund
 from subscriptions.billing.selectors import (
     credit_note_keys,
@@ -43,19 +38,6 @@ def _reference(term: str) -> Condition:
 
 def _payment_keys(term: str) -> Iterable[int]:
     return first_keys(Payment.objects.filter(public_id__startswith=term))
-
-
-class MoneyPage(ToLookAt, PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
-    """History of one tenant's money, newest first; every field is to look at."""
-
-    ordering = ("-id",)
-    related: tuple[str, ...] = ()
-    documents: tuple[str, ...] = ()
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """With what names the row's relations, without their documents."""
-        found = super().get_queryset(request).select_related(*self.related)
-        return found.defer(*self.documents)
 
 
 class EarnedByPaymentInline(EarnedInline):
@@ -112,6 +94,7 @@ class PaymentAdmin(MoneyPage):
         "reference",
         rupees("amount"),
         rupees("excess", read=lambda payment: payment.excess or None),
+        "standing",
         "recorded_by",
     )
     list_filter = (
@@ -127,10 +110,11 @@ class PaymentAdmin(MoneyPage):
         through("invoice_id", invoice_keys, "of an invoice's number, or its digits"),
         through("customer_id", customer_keys, "a customer's e-mail, name or id"),
     )
-    related = ("invoice", "customer", "transaction")
+    related = ("invoice", "customer", "transaction", "receipt", "reversal__reversal")
     documents = ("invoice__snapshot",)
     fields = (
-        ("public_id", "invoice", "customer"),
+        ("standing", "public_id", "receipt"),
+        ("invoice", "customer"),
         (rupees("amount"), rupees("applied"), rupees("excess")),
         ("received_on", "method", plain("reference")),
         ("recorded_by", plain("recorded_on"), "created_at"),
@@ -141,9 +125,15 @@ class PaymentAdmin(MoneyPage):
     actions_detail = ("return_excess",)
 
     def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[Any]:
-        """Nothing to give back where nothing was too much."""
+        """Nothing to give back where nothing was too much, or where the money went back."""
         found: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]  # unfold's
-        return found if Payment.objects.filter(pk=object_id, excess__gt=0).exists() else []
+        too_much = Payment.objects.filter(pk=object_id, excess__gt=0, reversal__isnull=True)
+        return found if too_much.exists() else []
+
+    @display(description="Standing", label={"Reversed": "danger", "": "default"})
+    def standing(self, payment: Payment) -> str:
+        """Whether it still pays."""
+        return standing_of(payment)
 
     def has_give_back_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whoever may add a refund gives back what was too much."""

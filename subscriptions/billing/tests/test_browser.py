@@ -16,10 +16,11 @@ from pytest_django.live_server_helper import LiveServer
 from marketplace.tests.factories import load_reference_data, make_template
 from partners.tests.factories import make_partner
 from quantleap.core import clock
+from quantleap.core.audit import SYSTEM
 from quantleap.core.console import page_of
 from quantleap.core.models import OutboxEvent
 from quantleap.core.tests.browser import fits, logged_in, shoot
-from subscriptions.billing import documents, mailing, maturity, proof, recognition
+from subscriptions.billing import documents, mailing, maturity, proof, recognition, reversals
 from subscriptions.billing.models import (
     BillingRun,
     BillingSegment,
@@ -32,6 +33,7 @@ from subscriptions.billing.models import (
     LedgerTransaction,
     NumberSeries,
     Payment,
+    Receipt,
     Refund,
     Supplier,
     TaxRate,
@@ -137,6 +139,37 @@ def test_a_refund_is_asked_for_twice(page: Page, invoice: Invoice) -> None:
     assert Path(found.value.path()).read_bytes() == documents.credit_note_pdf(note)
 
 
+def test_a_transfer_for_two_invoices_and_the_bank_that_takes_it_back(
+    page: Page, invoice: Invoice
+) -> None:
+    """Recorded in one act over all that the customer owes, reversed in another."""
+    owing = Invoice.objects.filter(status="PARTLY_PAID").earliest("id")
+    page.goto(page_of(owing))
+    page.get_by_role("link", name="Record receipt").click()
+    page.fill("[name=amount]", "5000000.00")
+    page.fill("[name=reference]", "UTR 6123")
+    page.get_by_role("button", name="Record receipt").click()
+    expect(page.get_by_text(f"Credit of {owing.customer}")).to_be_visible()
+    shoot(page, "ask-receipt-again")
+    page.get_by_role("button", name="Record receipt").click()
+    made = Receipt.objects.get(reference="UTR 6123")
+    expect(page.get_by_text(f"are recorded as {made}")).to_be_visible()
+    page.goto(list_of(Receipt) + "?q=utr-6123")
+    page.locator("#result_list th a").first.click()
+    page.get_by_role("link", name="Reverse").click()
+    expect(page.get_by_text("No credit note is issued")).to_be_visible()
+    page.fill("[name=reason]", "Recalled by the payer")
+    page.fill("[name=bank_charges]", "118.00")
+    shoot(page, "ask-reversal")
+    page.get_by_role("button", name="Reverse").click()
+    expect(page.get_by_text("This cannot be taken back")).to_be_visible()
+    shoot(page, "ask-reversal-again")
+    page.get_by_role("button", name="Reverse").click()
+    expect(page.get_by_text("are owed again")).to_be_visible()
+    shoot(page, "reversed")
+    assert Invoice.objects.get(pk=owing.pk).paid == owing.paid
+
+
 @pytest.mark.parametrize("look", ["light", "dark", "narrow"])
 def test_every_page_fits(page: Page, invoice: Invoice, look: str) -> None:
     if look == "narrow":
@@ -144,9 +177,19 @@ def test_every_page_fits(page: Page, invoice: Invoice, look: str) -> None:
     if look == "dark":
         page.emulate_media(color_scheme="dark")
     (clawback,) = Commission.objects.filter(kind="CLAWBACK")
+    gone = Payment.objects.get(excess__gt=0)
+    assert gone.receipt is not None
+    reversals.reverse(
+        receipt_id=gone.receipt.pk, reversed_on=gone.received_on, reason="Funds insufficient",
+        bank_charges=Decimal(118), actor=SYSTEM, now=clock.now(),
+    )  # fmt: skip
     rows: dict[str, Any] = {
         "invoice": clawback.invoice,
         "payment": clawback.payment,
+        "receipt": clawback.payment.receipt,
+        "receipt-reversed": gone.receipt,
+        "payment-reversed": gone,
+        "invoice-reversed": gone.invoice,
         "creditnote": clawback.credit_note,
         "refund": Refund.objects.all()[0],
         "commission": clawback,
@@ -157,12 +200,15 @@ def test_every_page_fits(page: Page, invoice: Invoice, look: str) -> None:
         "mail": InvoiceMail.objects.all()[0],
     }
     lists = (
-        Invoice, Payment, CreditNote, Refund, Commission, LedgerAccount, LedgerTransaction,
+        Invoice, Receipt, Payment, CreditNote, Refund, Commission, LedgerAccount, LedgerTransaction,
         LedgerProof, BillingRun, BillingSegment, InvoiceMail, TaxRate, Supplier, NumberSeries,
     )  # fmt: skip
     pages = {f"{model._meta.model_name}-list": list_of(model) for model in lists}
     pages |= {name: page_of(row) for name, row in rows.items()}
     pages |= {"today": reverse("admin:index")}
+    pages["ask-receipt"] = reverse("admin:billing_invoice_record_receipt", args=[gone.invoice.pk])
+    kept = clawback.payment.receipt_id
+    pages["ask-reverse"] = reverse("admin:billing_receipt_reverse", args=[kept])
     pages |= {"overdue": f"{list_of(Invoice)}?outstanding=overdue"}
     pages |= {"no-invoice": f"{list_of(Invoice)}?q=nothing-like-it"}
     for name, url in pages.items():

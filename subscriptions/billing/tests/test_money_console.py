@@ -26,12 +26,13 @@ from subscriptions.billing.models import (
     LedgerProof,
     LedgerTransaction,
     Payment,
+    Receipt,
     Refund,
 )
 from subscriptions.billing.tests.factories import START, bill, credit, follow, pay
 
 PAGES = (
-    Invoice, Payment, CreditNote, Refund, Commission, LedgerAccount, LedgerTransaction,
+    Invoice, Receipt, Payment, CreditNote, Refund, Commission, LedgerAccount, LedgerTransaction,
     LedgerProof, BillingRun,
 )  # fmt: skip
 
@@ -65,7 +66,8 @@ def test_a_payment_is_asked_for_and_recorded_once(console: Client, invoice: Invo
     assert AuditEntry.objects.get(action="payment.recorded").actor_id == "staff"
     refused = confirm(console, page, body | {"amount": "5"})
     assert refused.status_code == 409
-    assert "already names" in refused.content.decode()
+    (words,) = refused.context["form"].errors["reference"]
+    assert f"UPI UTR 1 is receipt {paid.receipt}: ₹1,178.82 received on" in words
 
 
 @pytest.mark.parametrize(

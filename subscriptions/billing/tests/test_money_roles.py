@@ -25,12 +25,15 @@ from subscriptions.billing.models import (
     InvoiceMail,
     LedgerTransaction,
     Payment,
+    Receipt,
 )
 from subscriptions.billing.tests.factories import START, bill, credit, follow, load_billing, pay
 
 #: What each action of a page needs, and the page's model.
 ACTIONS: dict[str, tuple[type[Any], str]] = {
     "record_payment": (Invoice, "add_payment"),
+    "record_receipt": (Invoice, "add_payment"),
+    "reverse": (Receipt, "add_reversal"),
     "use_credit": (Invoice, "add_payment"),
     "refund": (Invoice, "add_creditnote"),
     "return_excess": (Payment, "add_refund"),

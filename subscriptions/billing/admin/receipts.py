@@ -1,0 +1,277 @@
+"""Money that came in: recorded over a customer's open invoices, and taken back when it bounced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import F, Q, QuerySet, Sum
+from django.http import HttpRequest
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
+
+from partners.admin.common import PartnerFilter
+from partners.selectors import customer_keys
+from quantleap.core import clock
+from quantleap.core.admin import ReadOnlyTabularInline, confirmed, display
+from quantleap.core.audit import Actor
+from quantleap.core.columns import NONE, in_rupees, itself, linked, mark, plain, rupees
+from quantleap.core.largelists import Backwards, Condition, Search, begins, through
+from quantleap.core.money import ZERO
+from subscriptions.billing import allocations, commissions, customer_credit, reversals
+from subscriptions.billing.admin.common import MoneyPage
+from subscriptions.billing.admin.receiptforms import ReceiptForm, ReverseForm
+from subscriptions.billing.models import Commission, Invoice, Payment, Receipt, Reversal
+from subscriptions.billing.references import reference_key
+from subscriptions.billing.selectors import invoice_keys
+from subscriptions.billing.texts import day
+
+
+def by_reference(term: str) -> Condition:
+    """A bank's reference by its beginning, however it is spelled."""
+    key = reference_key(term)
+    if not key:
+        return Condition(None)
+    return Condition(Q(reference_key__startswith=key), along=Backwards(F("reference_key")))
+
+
+def _paying(term: str) -> Iterable[int]:
+    """Receipts that pay the invoices that ``term`` finds."""
+    found = list(invoice_keys(term))
+    rows = Payment.objects.filter(invoice_id__in=found, receipt__isnull=False)
+    return rows.values_list("receipt_id", flat=True) if found else ()
+
+
+def standing_of(payment: Payment) -> str:
+    """Whether a payment still pays."""
+    return "Reversed" if hasattr(payment, "reversal") else ""
+
+
+class PaysInline(ReadOnlyTabularInline):
+    """What invoices got of it."""
+
+    model = Payment
+    fk_name = "receipt"
+    hide_title = True
+    verbose_name_plural = "payments"
+    fields = (
+        itself("public_id", "Payment"),
+        linked("invoice"),
+        rupees("amount"),
+        rupees("applied"),
+        rupees("excess"),
+    )
+    readonly_fields = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Payment]:
+        """With the invoices' numbers."""
+        return super().get_queryset(request).select_related("invoice").defer("invoice__snapshot")
+
+
+class StateFilter(admin.SimpleListFilter):
+    """What became of the money."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Three questions."""
+        return [("reversed", "reversed"), ("doubt", "in doubt"), ("credit", "left a credit")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """In doubt: under another receipt's reference, and not reversed."""
+        asked = {
+            "reversed": Q(reversal__isnull=False),
+            "doubt": Q(in_doubt=True, reversal__isnull=True),
+            "credit": Q(credit__gt=0),
+        }
+        value = self.value()
+        return queryset.filter(asked[value]) if value in asked else queryset
+
+
+@admin.register(Receipt)
+class ReceiptAdmin(MoneyPage):
+    """Recorded receipts; one whose money went back at the bank can be reversed."""
+
+    list_display = (
+        "received_on",
+        plain("payer"),
+        "partner_name",
+        "method",
+        "reference",
+        rupees("amount"),
+        rupees("credit", "Left as credit", read=lambda receipt: receipt.credit or None),
+        "standing",
+        "recorded_by",
+    )
+    list_filter = (
+        StateFilter,
+        "method",
+        PartnerFilter,
+        "recorded_on",
+        "received_on",
+        ("customer", AutocompleteSelectFilter),
+    )
+    searches = (
+        begins("public_id", "the beginning of an id"),
+        Search("of the bank's reference, however it is spelled", by_reference),
+        through("id", _paying, "of a paid invoice's number, or its digits"),
+        through("customer_id", customer_keys, "a customer's e-mail, name or id"),
+    )
+    related = ("customer", "transaction", "reversal")
+    fields = (
+        ("standing", "public_id", "customer"),
+        (rupees("amount"), rupees("credit", "Left as the payer's credit"), plain("payer_name")),
+        ("received_on", "method", plain("reference")),
+        ("recorded_by", plain("recorded_on"), "created_at"),
+        ("transaction", "partner_name", "environment"),
+        (
+            plain("note"),
+            plain("presentation", "Came for the"),
+            mark("in_doubt", "under another receipt's reference: reverse one of them", "In doubt"),
+        ),
+        ("went_back",),
+    )
+    inlines = (PaysInline,)
+    actions_detail = ("reverse",)
+
+    @display(
+        description="Standing", label={"Reversed": "danger", "In doubt": "warning", "": "default"}
+    )
+    def standing(self, receipt: Receipt) -> str:
+        """In a word, where there is something to say."""
+        if hasattr(receipt, "reversal"):
+            return "Reversed"
+        return "In doubt" if receipt.in_doubt else ""
+
+    @admin.display(description="Went back at the bank")
+    def went_back(self, receipt: Receipt) -> str:
+        """When, why, what the bank took for it, and who says so."""
+        if not hasattr(receipt, "reversal"):
+            return NONE
+        gone = receipt.reversal
+        return (
+            f"{day(gone.reversed_on.isoformat())}: {gone.reason}. Bank charges "
+            f"{in_rupees(gone.bank_charges)}. Recorded by {gone.recorded_by} on "
+            f"{day(gone.recorded_on.isoformat())} as {gone}."
+        )
+
+    def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[Any]:
+        """What was reversed is not reversed again."""
+        found: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]  # unfold's
+        return [] if Reversal.objects.filter(receipt_id=object_id).exists() else found
+
+    def has_reverse_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whoever may add a reversal: it makes customers owe, and takes from partners."""
+        return request.user.has_perm("billing.add_reversal")
+
+    def what_reversing_does(self, request: HttpRequest, receipt: Receipt) -> Sequence[str]:
+        """Said before it happens."""
+        if hasattr(receipt, "reversal"):
+            return (f"{receipt} was reversed before: {receipt.reversal.reason}",)
+        paid = list(receipt.payments.select_related("invoice").order_by("id"))
+        return (
+            f"{in_rupees(receipt.amount)} by {receipt.get_method_display()} {receipt.reference}, "
+            f"received on {day(receipt.received_on.isoformat())} from {receipt.payer}, are taken "
+            "back as a whole.",
+            *(
+                f"{one.invoice.number} is owed again by {in_rupees(one.applied)}."
+                for one in paid
+                if one.applied
+            ),
+            *_of_credit(receipt, paid),
+            f"Commission of {in_rupees(_earned(paid))} is taken back, also where it was paid out.",
+            "No credit note is issued, and no tax changes. What the bank charges is our expense. "
+            "A reversal cannot be taken back.",
+        )
+
+    @confirmed(
+        description="Reverse",
+        explain="what_reversing_does",
+        permission="reverse",
+        form=ReverseForm,
+        icon="undo",
+        danger=True,
+        twice=True,
+    )
+    def reverse(self, request: HttpRequest, receipt: Receipt, data: dict[str, Any]) -> str:
+        """The money went back at the bank."""
+        done = reversals.reverse(
+            receipt_id=receipt.pk, actor=Actor.staff(request.user), now=clock.now(), **data
+        )
+        if not done.created:
+            return f"{receipt} was reversed before."
+        owed = done.reversal.payments.aggregate(sum=Sum("payment__applied"))["sum"] or ZERO
+        return f"{receipt} is reversed as {done.reversal}: {in_rupees(owed)} are owed again."
+
+
+def _of_credit(receipt: Receipt, paid: Sequence[Payment]) -> Sequence[str]:
+    """What becomes of the credit that it gave."""
+    credit = receipt.credit + sum((one.excess for one in paid), ZERO)
+    payer = receipt.customer
+    if not credit or payer is None:
+        return ()
+    there = customer_credit.available(payer)
+    gone = max(ZERO, credit - max(ZERO, there))
+    if not gone:
+        return (f"The credit of {payer} becomes {in_rupees(there - credit)}.",)
+    return (
+        f"{payer} got {in_rupees(credit)} of credit from it, of which {in_rupees(gone)} are gone: "
+        "what it paid of other invoices is undone, the newest first, and what was paid out is "
+        "owed to us.",
+    )
+
+
+def _earned(paid: Sequence[Payment]) -> Decimal:
+    rows = Commission.objects.filter(payment__in=paid).exclude(kind=Commission.Kind.MATURITY)
+    total: Decimal | None = rows.aggregate(sum=Sum("amount"))["sum"]
+    return total or ZERO
+
+
+class RecordsReceipts:
+    """An invoice's button that records money over all that its customer owes."""
+
+    def has_pay_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whoever may add a payment records one."""
+        return request.user.has_perm("billing.add_payment")
+
+    def what_a_receipt_does(self, request: HttpRequest, invoice: Invoice) -> Sequence[str]:
+        """Said before it happens."""
+        found = allocations.open_invoices(invoice.customer)
+        owed = sum((commissions.standing(one).outstanding for one in found), ZERO)
+        return (
+            f"{invoice.customer} owes {in_rupees(owed)} on {len(found)} "
+            f"invoice{'' if len(found) == 1 else 's'}.",
+            "Leave the invoices empty, and the oldest are paid first; or say what each gets. "
+            "What is left becomes the customer's credit.",
+            "Commission accrues on what is paid. A bank's reference is recorded once, however it "
+            "is spelled.",
+        )
+
+    @confirmed(
+        description="Record receipt",
+        explain="what_a_receipt_does",
+        permission="pay",
+        form=ReceiptForm,
+        icon="receipt_long",
+        twice=True,
+    )
+    def record_receipt(self, request: HttpRequest, invoice: Invoice, data: dict[str, Any]) -> str:
+        """One movement of money over several invoices."""
+        given = {name: data[name] for name in ReceiptForm.GIVEN}
+        done = allocations.record(
+            **given,
+            customer_id=invoice.customer_id,
+            actor=Actor.staff(request.user),
+            now=clock.now(),
+        )
+        receipt = done.receipt
+        if not done.created:
+            return f"{receipt.reference} was recorded before as {receipt}."
+        count = len(given["parts"])
+        over = f" {in_rupees(receipt.credit)} are the customer's credit." if receipt.credit else ""
+        return (
+            f"{in_rupees(receipt.amount)} are recorded as {receipt}, for {count} "
+            f"invoice{'' if count == 1 else 's'}.{over}"
+        )

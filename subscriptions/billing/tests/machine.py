@@ -25,6 +25,7 @@ from quantleap.core.audit import SYSTEM
 from quantleap.core.models import OutboxEvent
 from subscriptions import services
 from subscriptions.billing import (
+    allocations,
     customer_credit,
     maturity,
     recognition,
@@ -34,8 +35,18 @@ from subscriptions.billing import (
 )
 from subscriptions.billing.commissions import standing
 from subscriptions.billing.errors import FutureDate
-from subscriptions.billing.models import Invoice, InvoiceMail, Payment
-from subscriptions.billing.tests.factories import AWAY, HOME, bill, credit, follow, noon, pay
+from subscriptions.billing.models import Invoice, InvoiceMail, Payment, Receipt
+from subscriptions.billing.tests.factories import (
+    AWAY,
+    HOME,
+    bill,
+    bounce,
+    credit,
+    follow,
+    noon,
+    pay,
+    receive,
+)
 from subscriptions.billing.tests.machine_books import Books, floored, total
 from subscriptions.billing.tests.portfolios_oracle import Action, Followed
 from subscriptions.errors import TransitionRefused
@@ -254,6 +265,48 @@ class Portfolio(Books):
         if twice:
             self.unchanged(lambda: pay(invoice, amount, key=key, day=self.today))
 
+    @rule(number=pick, much=st.one_of(part, st.just(160)), twice=st.booleans())
+    def receive(self, number: int, much: int, twice: bool) -> None:
+        """One receipt over all that a customer owes, the oldest first."""
+        invoice = self.invoice(number)
+        if invoice is None:
+            return
+        owing = allocations.open_invoices(invoice.customer)
+        owed = sum((standing(one).outstanding for one in owing), Decimal(0))
+        if not (amount := floored(owed * much / 100)):
+            return
+        known = {one.pk: one for one in owing}
+        parts = allocations.oldest_first(owing, amount)
+        given = {known[part.invoice_id]: part.amount for part in parts}
+        key = self.key()
+
+        def take() -> Receipt:
+            return receive(given, amount=amount, key=key, day=self.today)
+
+        made = take()
+        assert (made.amount, made.payments.count()) == (amount, len(parts))
+        self.seen["received for several"] += len(parts) > 1
+        if twice:
+            self.unchanged(take)
+
+    @rule(number=pick, twice=st.booleans())
+    def bounce(self, number: int, twice: bool) -> None:
+        """The bank takes a receipt back, whatever became of its money."""
+        receipt: Receipt | None = self.chosen(Receipt.objects.filter(reversal__isnull=True), number)
+        if receipt is None:
+            return
+        charges = 118 if number % 3 == 0 else 0
+        done = bounce(receipt, self.today, charges=charges).reversal
+        own = receipt.payments.count()
+        self.seen["bounced"] += 1
+        self.seen["use of credit undone"] += done.payments.count() > own
+        payer = receipt.customer
+        self.seen["owes what was paid out"] += payer is not None and (
+            customer_credit.available(payer) < 0
+        )
+        if twice:
+            self.unchanged(lambda: bounce(receipt, self.today, charges=charges))
+
     @rule(number=pick, part=part, twice=st.booleans())
     def credit(self, number: int, part: int, twice: bool) -> None:
         """A part of what is left of the invoice."""
@@ -278,7 +331,8 @@ class Portfolio(Books):
 
     @rule(number=pick)
     def give_back_excess(self, number: int) -> None:
-        payment = self.chosen(Payment.objects.filter(excess__gt=0), number)
+        given_back = Payment.objects.filter(excess__gt=0, reversal__isnull=True)
+        payment = self.chosen(given_back, number)
         if payment is None:
             return
         left = payment.excess - total(payment.refunds.all())
@@ -323,7 +377,9 @@ class Portfolio(Books):
 
     # -- what goes wrong -------------------------------------------------------------------------
     @rule(
-        what=st.sampled_from(("run", "run", "night", "withdrawals", "pay", "credit")),
+        what=st.sampled_from(
+            ("run", "run", "night", "withdrawals", "pay", "credit", "receive", "bounce")
+        ),
         at=st.integers(0, 40),
         error=st.sampled_from((OperationalError, RuntimeError)),
         number=pick,
@@ -344,6 +400,8 @@ class Portfolio(Books):
             "withdrawals": lambda: withdrawals.credit_due(now=noon(today)),
             "pay": lambda: self.pay(number, 60, twice=False),
             "credit": lambda: self.credit(number, 40, twice=False),
+            "receive": lambda: self.receive(number, 70, twice=False),
+            "bounce": lambda: self.bounce(number, twice=False),
         }
         if what == "withdrawals" and number % 2:
             self.run(twice=False, chunk=1000)
@@ -358,7 +416,7 @@ class Portfolio(Books):
             # outside a chunk Django gives up the transaction, here that of the whole example
             transaction.set_rollback(False)
             self.seen[f"died: {what}"] += 1
-            if what in ("pay", "credit"):
+            if what in ("pay", "credit", "receive", "bounce"):
                 assert self.prints() == before, "half a movement of money"
             self.transactions_add_up_and_balances_are_their_entries()
             self.periods_tile_from_the_anchor()
@@ -386,8 +444,9 @@ class Portfolio(Books):
 def _holders() -> list[int]:
     """Customers whose money we hold or held."""
     excess = Payment.objects.filter(excess__gt=0).values_list("customer_id", flat=True)
+    left = Receipt.objects.filter(credit__gt=0).values_list("customer_id", flat=True)
     kept = Invoice.objects.filter(credit_notes__refund__method="CUSTOMER_CREDIT")
-    return [*excess, *kept.values_list("customer_id", flat=True)]
+    return [*excess, *filter(None, left), *kept.values_list("customer_id", flat=True)]
 
 
 def _deliveries() -> int:

@@ -10,7 +10,7 @@ import datetime as dt
 import itertools
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from decimal import ROUND_DOWN, Decimal
 from typing import Any, ClassVar, Final, TypeAlias
@@ -27,7 +27,10 @@ from subscriptions.billing.models import (
     Invoice,
     LedgerEntry,
     Payment,
+    PaymentReversal,
+    Receipt,
     Refund,
+    Reversal,
     WithdrawalCredit,
 )
 from subscriptions.billing.tests.factories import HOME, noon
@@ -50,8 +53,12 @@ KEPT: Final = "CUSTOMER_CREDIT"
 #: A period that was or should be invoiced: subscription, segment, number, first day, day after.
 Period: TypeAlias = tuple[int, int, int, dt.date, dt.date]
 
+#: What moves an invoice's money.
+Step: TypeAlias = "Payment | CreditNote | PaymentReversal"
+
 _TABLES: Final = (
     "billing_ledgertransaction", "billing_ledgerentry", "billing_invoice", "billing_payment",
+    "billing_receipt", "billing_reversal", "billing_paymentreversal",
     "billing_creditnote", "billing_refund", "billing_commission", "billing_billingsegment",
     "billing_withdrawalcredit", "core_outboxevent",
 )  # fmt: skip
@@ -154,7 +161,14 @@ class Books(RuleBasedStateMachine):
         for note in CreditNote.objects.all():
             for tax in ("cgst", "sgst", "igst"):
                 expected[f"gst_output:{tax}"] += getattr(note, tax)
-        for came in Payment.objects.select_related("customer"):
+        for left in Receipt.objects.filter(reversal__isnull=True, credit__gt=0):
+            assert left.customer is not None, "credit of nobody"
+            expected[f"customer_credit:{left.customer.public_id}"] -= left.credit
+            expected["gateway_clearing:manual"] += left.credit
+        for back in Reversal.objects.all():
+            expected["bank_charges"] += back.bank_charges
+            expected["gateway_clearing:manual"] -= back.bank_charges
+        for came in Payment.objects.filter(reversal__isnull=True).select_related("customer"):
             credit = f"customer_credit:{came.customer.public_id}"
             source = credit if came.method == KEPT else "gateway_clearing:manual"
             expected[source] += came.amount
@@ -243,17 +257,23 @@ class Books(RuleBasedStateMachine):
     @invariant()
     def money_is_within_its_bounds(self) -> None:
         for one in Invoice.objects.all():
-            assert 0 <= one.refunded <= one.paid <= one.total
+            assert 0 <= one.refunded <= one.paid + one.reversed
+            assert 0 <= one.paid <= one.total
             assert one.paid - one.refunded <= one.total - one.credited, "not given back at once"
             assert 0 <= one.recognised <= one.taxable - one.credited_taxable
             if not one.credited:
                 assert one.recognised <= self.earned(one, self.today), "earned too early"
-        came = total(Payment.objects.exclude(method=KEPT))
+        came = total(Receipt.objects.all())
         went = total(Refund.objects.exclude(method=KEPT))
         assert went <= came, "somebody was given more than he paid"
         # what anybody may still be given back is there
         credits = AccountBalance.objects.filter(account__code__startswith="customer_credit:")
-        assert not credits.filter(balance__gt=0).exists(), "a customer's credit is overdrawn"
+        for debt in credits.filter(balance__gt=0).select_related("account"):
+            customer = debt.account.code.partition(":")[2]
+            out = Refund.objects.filter(credit_note=None, customer__public_id=customer)
+            gone = Receipt.objects.filter(reversal__isnull=False, customer__public_id=customer)
+            assert debt.balance <= total(out), "a customer's credit is overdrawn"
+            assert gone.exists(), "a customer's credit is overdrawn, and nothing bounced"
         assert -total(credits, "balance") <= came - went, "credit that nobody paid"
 
     def earned(self, invoice: Invoice, through: dt.date) -> Decimal:
@@ -267,11 +287,12 @@ class Books(RuleBasedStateMachine):
         rows: dict[int, list[Commission]] = defaultdict(list)
         for row in Commission.objects.order_by("id"):
             rows[row.invoice_id].append(row)
-        moved: dict[int, list[Payment | CreditNote]] = defaultdict(list)
+        moved: dict[int, list[Step]] = defaultdict(list)
         notes = CreditNote.objects.select_related("refund")
-        steps: list[Payment | CreditNote] = [*Payment.objects.all(), *notes]
+        gone = PaymentReversal.objects.select_related("payment")
+        steps: list[Step] = [*Payment.objects.all(), *notes, *gone]
         for step in sorted(steps, key=_place):
-            moved[step.invoice_id].append(step)
+            moved[_invoice_of(step)].append(step)
         agreed: dict[int, list[ShareLine]] = defaultdict(list)
         for line in ShareLine.objects.all():
             agreed[line.subscription_id].append(line)
@@ -285,7 +306,7 @@ class Books(RuleBasedStateMachine):
         self,
         one: Invoice,
         rows: Iterable[Commission],
-        moved: Iterable[Payment | CreditNote],
+        moved: Sequence[Step],
         lines: Iterable[ShareLine],
     ) -> None:
         """The partner's part of what is kept of an invoice, to the paisa; ours is the rest."""
@@ -300,7 +321,7 @@ class Books(RuleBasedStateMachine):
         bps = sum(line.basis_points for line in theirs)
         assert accrued - taken == _replayed(one, moved, bps), "not the commission of this money"
         if one.credited == 0 and one.paid == one.total:
-            assert accrued == sum(line.amount for line in theirs), "not the agreed share"
+            assert accrued - taken == sum(line.amount for line in theirs), "not the agreed share"
         if one.credited == one.total:
             assert accrued == taken, "all went back, and somebody kept a part"
 
@@ -322,34 +343,60 @@ class Books(RuleBasedStateMachine):
         assert not done.filter(created_at__gt=F("done_at")).exists()
 
 
-def _place(step: Payment | CreditNote) -> int:
+def _place(step: Step) -> int:
     """Transactions are numbered in the order in which an invoice's lock was held."""
     return step.transaction_id
 
 
-def _replayed(one: Invoice, moved: Iterable[Payment | CreditNote], bps: int) -> Decimal:
+def _invoice_of(step: Step) -> int:
+    return step.payment.invoice_id if isinstance(step, PaymentReversal) else step.invoice_id
+
+
+def _replayed(one: Invoice, moved: Sequence[Step], bps: int) -> Decimal:
     """What is left of a commission after each movement of an invoice's money, in their order.
 
-    A payment never takes a commission away, a credit note never adds one.
+    A payment never takes a commission away; a credit note never adds one, and takes from the newest
+    payment first; of a payment that was reversed nothing stays, whatever the rest has earned.
     """
-    paid = refunded = credited = credited_taxable = earned = ZERO
-    for step in moved:
+    paid = refunded = credited = credited_taxable = ZERO
+    held: dict[int, Decimal] = {}  # by payment, the oldest first
+    for place, step in enumerate(moved):
         if isinstance(step, Payment):
             paid += step.applied
-        else:
+        elif isinstance(step, CreditNote):
             credited += step.total
             credited_taxable += step.taxable
             back = getattr(step, "refund", None)  # a note that only lowers what is owed has none
             refunded += back.amount if back else ZERO
-        kept, left = paid - refunded, one.taxable - credited_taxable
-        base = left
-        if kept < one.total - credited:
-            base = min(left, floored(one.taxable * kept / one.total))
-        target = floored(base * bps / 10_000)
-        earned = max(earned, target) if isinstance(step, Payment) else min(earned, target)
+        else:
+            paid -= step.payment.applied
+            held[step.payment_id] = ZERO
+            after = moved[place + 1 : place + 2]
+            if after and getattr(after[0], "reversal_id", None) == step.reversal_id:
+                continue  # one reversal of several payments
+        target = _earned(one, paid - refunded, credited, credited_taxable, bps)
+        if isinstance(step, Payment):
+            held[step.pk] = max(ZERO, target - sum(held.values()))
+            continue
+        excess = sum(held.values()) - target
+        for payment in reversed(held):
+            part = max(ZERO, min(excess, held[payment]))
+            held[payment] -= part
+            excess -= part
+    earned = sum(held.values(), ZERO)
     assert (paid, refunded, credited, credited_taxable) == (
         one.paid, one.refunded, one.credited, one.credited_taxable,
     )  # fmt: skip
     # floor(bps x what is kept): exactly, but for credits of what was only partly paid
+    target = _earned(one, paid - refunded, credited, credited_taxable, bps)
     assert target - 2 * PAISA <= earned <= target if moved else earned == 0
     return earned
+
+
+def _earned(
+    one: Invoice, kept: Decimal, credited: Decimal, credited_taxable: Decimal, bps: int
+) -> Decimal:
+    base = one.taxable - credited_taxable
+    if kept < one.total - credited:
+        base = min(base, floored(one.taxable * max(ZERO, kept) / one.total))
+    return floored(base * bps / 10_000)

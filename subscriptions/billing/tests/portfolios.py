@@ -1,7 +1,8 @@
-"""Random portfolios for the oracle, and the way of each through the house: lifecycle and runs.
+"""Random portfolios for the oracle, and the way of each through the house: lifecycle, runs, money.
 
 Everything goes in at the front doors, in the order of the days: ``subscriptions.services`` with
-their ``now``, ``billing.runs.run`` with its own. What came out is read back as oracle's bills.
+their ``now``, ``billing.runs.run`` with its own, ``allocations.record`` and ``reversals.reverse``.
+What came out is read back as oracle's bills.
 """
 
 from __future__ import annotations
@@ -27,11 +28,18 @@ from quantleap.core.audit import SYSTEM
 from quantleap.core.clock import at_ist
 from quantleap.core.tenancy import Environment
 from subscriptions import services
-from subscriptions.billing import recognition, runs
-from subscriptions.billing.models import Invoice, LedgerEntry, LedgerTransaction, TaxRate
+from subscriptions.billing import allocations, recognition, reversals, runs
+from subscriptions.billing.models import (
+    Invoice,
+    LedgerEntry,
+    LedgerTransaction,
+    Receipt,
+    TaxRate,
+)
 from subscriptions.billing.tests.factories import AWAY, HOME, follow, load_billing, noon
 from subscriptions.billing.tests.portfolios_oracle import (
     NOON,
+    NOTHING,
     Action,
     Bill,
     Event,
@@ -44,6 +52,7 @@ from subscriptions.billing.tests.portfolios_oracle import (
     months_after,
     numbered,
 )
+from subscriptions.billing.tests.receipts_oracle import COMES, GOES, Came, settled
 from subscriptions.errors import TransitionRefused
 from subscriptions.models import Subscription
 
@@ -73,6 +82,10 @@ PARTNER_STATES: Final = (None, "", AWAY, HOME)
 MORNING: Final = 4
 EVENING: Final = 18
 CHUNKS: Final = (1000, 20, 7, 2)
+#: Money that comes: a part, one bill, two of them, and what no bill needs; rupees.
+AMOUNTS: Final = tuple(map(Decimal, ("0.01", "100.00", "589.94", "1178.82", "2357.64", "9000.00")))
+#: What a partner has of each of its customers' fees, percent.
+SHARE: Final = Decimal(30)
 #: Days between what a customer does; the lengths of months, and around them, more often.
 GAPS: Final = (0, 1, 27, 28, 29, 30, 31, 32, 59, 61, 62)
 ACTIONS: Final = (Action.PAUSE, Action.RESUME, Action.PAUSE, Action.RESUME, Action.CANCEL)
@@ -85,6 +98,7 @@ class Case:
     portfolio: Portfolio
     chunks: tuple[int, ...]
     partners: tuple[int, ...]
+    came: tuple[Came, ...] = ()
 
 
 # -- strategies ------------------------------------------------------------------------------------
@@ -167,7 +181,31 @@ def cases(draw: st.DrawFn, size: int = SIZE, months: int = MONTHS) -> Case:
         draw(run_days(first, last)),
     )
     chunks = draw(st.lists(st.sampled_from(CHUNKS), min_size=1, max_size=5))
-    return Case(portfolio, tuple(chunks), tuple(place for _, place in made))
+    came = draw(money(portfolio.subscriptions, first, last))
+    return Case(portfolio, tuple(chunks), tuple(place for _, place in made), came)
+
+
+@st.composite
+def money(
+    draw: st.DrawFn, made: Sequence[Followed], first: dt.date, last: dt.date
+) -> tuple[Came, ...]:
+    """Receipts of some of the live customers; of every second one the bank takes back."""
+    live = [place for place, one in enumerate(made) if one.live]
+    if not live:
+        return ()
+    days = st.integers(0, (last - first).days)
+    drawn = draw(
+        st.lists(
+            st.tuples(st.sampled_from(live), days, st.sampled_from(AMOUNTS), st.booleans(), days),
+            max_size=14,
+        )
+    )
+    found = []
+    for place, after, amount, bounces, later in drawn:
+        day = first + dt.timedelta(days=after)
+        back = day + dt.timedelta(days=later % 60) if bounces else None
+        found.append(Came(place, day, amount, min(back, last) if back else None))
+    return tuple(found)
 
 
 def with_runs(case: Case, days: Sequence[dt.date]) -> Case:
@@ -242,12 +280,19 @@ def load(case: Case, house: House) -> list[Subscription]:
 
 def drive(case: Case, made: Sequence[Subscription]) -> int:
     """Everything that happens, in its order; then revenue. How many invoices the runs counted."""
-    agenda: list[tuple[Moment, int, RunDay | Action]] = [
+    agenda: list[tuple[Moment, int, RunDay | Action | Came]] = [
         (Moment(event.day, NOON), number, event.action)
         for number, one in enumerate(case.portfolio.subscriptions)
         for event in one.events
     ]
     agenda += [(run.at, -1, run) for run in case.portfolio.runs]
+    agenda += [(Moment(one.day, COMES), number, one) for number, one in enumerate(case.came)]
+    agenda += [
+        (Moment(one.back, GOES), number, one)
+        for number, one in enumerate(case.came)
+        if one.back is not None
+    ]
+    receipts: dict[int, Receipt] = {}
     chunks = itertools.cycle(case.chunks)
     counted = 0
     for moment, number, what in sorted(agenda, key=lambda entry: entry[0]):
@@ -255,16 +300,54 @@ def drive(case: Case, made: Sequence[Subscription]) -> int:
         if isinstance(what, RunDay):
             counted += runs.run(what.as_of, now=now, chunk=next(chunks)).invoices
             continue
+        if isinstance(what, Came):
+            if moment.hour == COMES:
+                receipts[number] = receive(what, number, made[what.place], now)
+            else:
+                take_back(receipts[number], moment.day, now)
+            continue
         with contextlib.suppress(TransitionRefused):  # of one that was cancelled
             getattr(services, what.value)(
                 subscription_id=made[number].pk, actor=SYSTEM, reason="USER", now=now
             )
     last = case.portfolio.last
     recognition.recognise(last, now=noon(last))
-    with connection.cursor() as cursor:  # what the database would judge at a commit
+    judged_at_the_commit()
+    return counted
+
+
+def judged_at_the_commit() -> None:
+    """What the database would say of all that is deferred."""
+    with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         cursor.execute("SET CONSTRAINTS ALL DEFERRED")
-    return counted
+
+
+def receive(one: Came, number: int, made: Subscription, now: dt.datetime) -> Receipt:
+    """Over the customer's open invoices, as the console proposes it."""
+    open_now = allocations.open_invoices(made.customer)
+    return allocations.record(
+        amount=one.amount,
+        method="UPI",
+        reference=f"UTR {number}",
+        received_on=one.day,
+        parts=allocations.oldest_first(open_now, one.amount),
+        customer_id=made.customer_id,
+        actor=SYSTEM,
+        now=now,
+    ).receipt
+
+
+def take_back(receipt: Receipt, day: dt.date, now: dt.datetime) -> None:
+    """It bounced, and nobody charged for it."""
+    reversals.reverse(
+        receipt_id=receipt.pk,
+        reversed_on=day,
+        reason="Bounced",
+        bank_charges=Decimal(0),
+        actor=SYSTEM,
+        now=now,
+    )
 
 
 def invoiced(made: Sequence[Subscription]) -> list[Bill]:
@@ -277,23 +360,34 @@ def invoiced(made: Sequence[Subscription]) -> list[Bill]:
     return sorted(Bill(places[row[0]], *row[1:]) for row in rows)
 
 
-def booked(made: Sequence[Subscription]) -> Mapping[str, Decimal]:
+def booked(made: Sequence[Subscription], house: House) -> Mapping[str, Decimal]:
     """The sums of the entries by account, those that are 0 left out."""
     places = {
-        f"receivable:{one.customer.public_id}": f"receivable:{number}"
+        f"{name}:{one.customer.public_id}": f"{name}:{number}"
         for number, one in enumerate(made)
+        for name in ("receivable", "customer_credit")
+    }
+    places |= {
+        f"partner_payable_pending:{one.slug}": f"partner_payable_pending:{number}"
+        for number, one in enumerate(house.partners)
+        if one is not None
     }
     sums = LedgerEntry.objects.values_list("account__code").annotate(sum=Sum("amount"))
     return {places.get(code, code): amount for code, amount in sums.order_by() if amount}
 
 
 # -- the comparison --------------------------------------------------------------------------------
-def differences(case: Case, made: Sequence[Subscription], counted: int) -> list[str]:
+def differences(case: Case, made: Sequence[Subscription], counted: int, house: House) -> list[str]:
     """Everything in which the books and the oracle do not agree, in words."""
     expected, found = bills(case.portfolio), invoiced(made)
+    came = settled(expected, case.came, case.partners, SHARE)
+    sums = dict(balances(expected, case.portfolio.last))
+    for code, amount in came.accounts.items():
+        sums[code] = sums.get(code, NOTHING) + amount
     return [
         *_invoices(expected, found),
-        *_books(balances(expected, case.portfolio.last), booked(made)),
+        *_paid(came.paid, made),
+        *_books({code: amount for code, amount in sums.items() if amount}, booked(made, house)),
         *_numbers(numbered(expected)),
         *([] if counted == len(found) else [f"runs counted {counted} of {len(found)} invoices"]),
     ]
@@ -316,6 +410,20 @@ def _invoices(expected: Sequence[Bill], found: Sequence[Bill]) -> Iterator[str]:
                 if should != was
             ]
             yield f"invoice {key} has {', '.join(wrong)}"
+
+
+def _paid(
+    expected: Mapping[tuple[int, int, int], Decimal], made: Sequence[Subscription]
+) -> Iterator[str]:
+    """What is paid of each invoice, and whether its status says so."""
+    places = {one.pk: number for number, one in enumerate(made)}
+    columns = ("subscription_id", "segment_no", "period_no", "total", "paid", "status")
+    for subscription, segment, period, total, paid, status in Invoice.objects.values_list(*columns):
+        key = places[subscription], segment, period
+        should = expected.get(key, NOTHING)
+        says = "PAID" if should == total else "PARTLY_PAID" if should else "DUE"
+        if (paid, status) != (should, says):
+            yield f"invoice {key} is {status} with {paid} instead of {says} with {should}"
 
 
 def _books(expected: Mapping[str, Decimal], found: Mapping[str, Decimal]) -> Iterator[str]:
@@ -353,4 +461,4 @@ def compare(case: Case, house: House) -> tuple[list[str], int]:
     with undone():
         made = load(case, house)
         counted = drive(case, made)
-        return differences(case, made, counted), counted
+        return differences(case, made, counted, house), counted

@@ -11,13 +11,15 @@ import os
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from subscriptions.billing import runsql, segments
+from subscriptions.billing import commissions, reversals, runsql, segments
+from subscriptions.billing.tests import portfolios
 from subscriptions.billing.tests.factories import AWAY, HOME
 from subscriptions.billing.tests.portfolios import (
     EVENING,
@@ -54,6 +56,7 @@ from subscriptions.billing.tests.portfolios_oracle import (
     rate_of,
     taxed,
 )
+from subscriptions.billing.tests.receipts_oracle import Came, settled
 
 PORTFOLIOS: Final = int(os.environ.get("PORTFOLIOS", "8"))
 #: Always the same in the suite; another one each time that more is asked for.
@@ -196,6 +199,31 @@ def test_a_run_in_the_morning_is_too_early_for_a_resumption_at_noon() -> None:
     morning = RunDay(Moment(day(5, 5), NOON - 8), day(5, 5))
     portfolio = Portfolio((back,), (FIRST_RATE,), HOME, END, (morning, *evenings(day(5, 9))))
     assert [bill.issued_on for bill in bills(portfolio)] == [day(5, 5), day(5, 9)]
+
+
+def test_money_by_hand() -> None:
+    """Two bills of one customer: 1,500.00 pay the first and a part of the second; both bounce."""
+    portfolio = Portfolio((one(),), (FIRST_RATE,), HOME, day(3, 1), evenings(JAN31, day(3, 1)))
+    owed = bills(portfolio)
+    total, much, part = Decimal("1178.82"), Decimal("1500.00"), Decimal("321.18")
+    came = [Came(0, day(3, 1), much), Came(0, day(3, 2), Decimal("900.00"))]
+    money = settled(owed, came, [1], Decimal(30))
+    assert money.paid == {(0, 1, 0): total, (0, 1, 1): total}
+    # 30 % of 999.00, twice; 42.36 are nobody's but the customer's
+    assert money.accounts == {
+        "gateway_clearing:manual": Decimal("2400.00"),
+        "customer_credit:0": Decimal("-42.36"),
+        "receivable:0": Decimal("-2357.64"),
+        "revshare_expense": Decimal("599.40"),
+        "partner_payable_pending:1": Decimal("-599.40"),
+    }
+    gone = settled(
+        owed, [came[0], Came(0, day(3, 2), Decimal("900.00"), day(3, 9))], [1], Decimal(30)
+    )
+    assert gone.paid == {(0, 1, 0): total, (0, 1, 1): part}
+    # 999.00 x 321.18 / 1178.82 is 272.18...; 30 % of it 81.65...
+    assert gone.accounts["revshare_expense"] == Decimal("381.35")
+    assert settled(owed, [Came(0, JAN31, much, JAN31)], [1], Decimal(30)).accounts == {}
 
 
 # -- the run against the oracle --------------------------------------------------------------------
@@ -384,3 +412,39 @@ def test_the_control_a_posting_of_another_amount(
     faulty(monkeypatch, "ENTRIES", "-new.taxable)", "-new.taxable - new.igst)")
     found, _ = compare(small(), house)
     assert any("account gst_output:igst is None" in words for words in found), found
+
+
+def bounced() -> Case:
+    """One of two receipts of one customer goes back."""
+    case = small()
+    came = (
+        Came(0, day(4, 30), Decimal("1500.00")),
+        Came(0, day(5, 2), Decimal("3000.00"), day(6, 1)),
+        Came(3, day(5, 3), Decimal("400.00"), day(5, 3)),
+    )
+    return replace(case, came=came)
+
+
+def test_without_a_fault_money_that_goes_back_leaves_nothing(house: House) -> None:
+    assert compare(bounced(), house) == ([], 20)
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "noticed"),
+    [
+        pytest.param(commissions, "claw_back", "account revshare_expense is", id="commission"),
+        pytest.param(reversals, "save_standing", "is PARTLY_PAID with", id="standing"),
+    ],
+)
+def test_the_control_a_reversal_that_forgets(
+    house: House, monkeypatch: pytest.MonkeyPatch, where: Any, name: str, noticed: str
+) -> None:
+    """The commission stays with the partner; the invoice stays as it was paid."""
+
+    def forget(*_arguments: Any, **_named: Any) -> None:
+        return None
+
+    monkeypatch.setattr(where, name, forget)
+    monkeypatch.setattr(portfolios, "judged_at_the_commit", forget)
+    found, _ = compare(bounced(), house)
+    assert any(noticed in words for words in found), found

@@ -17,6 +17,7 @@ from subscriptions.billing.tests.killing.reference import Verdict
 from subscriptions.billing.tests.killing.rounds import CHUNK, play
 from subscriptions.billing.tests.killing.statements import (
     break_and_kill,
+    play_money,
     play_morning,
     play_statements,
 )
@@ -56,6 +57,13 @@ def test_recognition_maturity_and_proof_killed_at_every_statement(
 ) -> None:
     verdict = play_morning(yard, seed=seed, postgres=False)
     _clean(verdict, 60, record_property, f"of the morning after billing, seed {seed}")
+
+
+def test_a_receipt_and_its_reversal_killed_at_their_statements(
+    yard: Yard, seed: int, record_property: Callable[[str, object], None]
+) -> None:
+    verdict = play_money(yard, seed=seed, postgres=False, step=4)
+    _clean(verdict, 15, record_property, f"of money at its statements, seed {seed}")
 
 
 @pytest.mark.parametrize(

@@ -52,11 +52,23 @@ def prove(day: dt.date, chunk: int) -> None:
     proof.prove(now=noon(day))
 
 
+def receive(day: dt.date, chunk: int) -> None:
+    """A receipt over several invoices."""
+    portfolio.receive_one(day)
+
+
+def take_back(day: dt.date, chunk: int) -> None:
+    """Its reversal."""
+    portfolio.take_back_one(day)
+
+
 JOBS: dict[str, Callable[[dt.date, int], None]] = {
     "bill": bill,
     "recognise": recognise,
     "mature": mature,
     "prove": prove,
+    "receive": receive,
+    "take_back": take_back,
 }
 
 

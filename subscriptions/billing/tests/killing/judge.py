@@ -63,7 +63,8 @@ _WRONG: Final = {
     "receivable is not what was invoiced": """
         SELECT coalesce(sum(entry.amount), 0) FROM billing_ledgerentry AS entry
           JOIN billing_ledgeraccount AS account ON account.id = entry.account_id
-         WHERE account.code LIKE 'receivable:%' AND entry.amount > 0
+          JOIN billing_ledgertransaction AS posting ON posting.id = entry.transaction_id
+         WHERE account.code LIKE 'receivable:%' AND posting.kind = 'invoice'
         HAVING coalesce(sum(entry.amount), 0)
                <> (SELECT coalesce(sum(total), 0) FROM billing_invoice)""",
     "balance is not the sum of its entries": """
@@ -136,10 +137,36 @@ def after_billing(ask: Ask) -> dict[str, Any]:
                 "matured_at IS NULL FROM billing_commission"
             )
         ),
-        "balances": dict(
+        "balances": _balances(ask),
+    }
+
+
+def after_money(ask: Ask) -> dict[str, Any]:
+    """What a receipt and its reversal leave, without the ids that a killed process skipped."""
+    return {
+        "invoices": dict(ask("SELECT number, (status, paid, reversed)::text FROM billing_invoice")),
+        "receipts": Counter(
+            ask("SELECT method, reference_key, amount, credit FROM billing_receipt")
+        ),
+        "reversals": Counter(ask("SELECT reversed_on, bank_charges FROM billing_reversal")),
+        "payments": Counter(
             ask(
-                "SELECT code, balance FROM billing_accountbalance "
-                "JOIN billing_ledgeraccount ON id = account_id"
+                "SELECT invoice_id, method, applied, excess, gone.id IS NULL FROM billing_payment "
+                "AS one LEFT JOIN billing_paymentreversal AS gone ON gone.payment_id = one.id"
             )
         ),
+        "commission": Counter(
+            ask("SELECT invoice_id, partner_id, role, kind, base, amount FROM billing_commission")
+        ),
+        "events": Counter(ask("SELECT type FROM core_outboxevent")),
+        "balances": _balances(ask),
     }
+
+
+def _balances(ask: Ask) -> dict[str, Any]:
+    return dict(
+        ask(
+            "SELECT code, balance FROM billing_accountbalance "
+            "JOIN billing_ledgeraccount ON id = account_id"
+        )
+    )

@@ -11,10 +11,11 @@ from django.db import transaction
 
 from marketplace.tests.factories import load_reference_data, make_template
 from partners.tests.factories import make_partner
+from quantleap.core.audit import SYSTEM
 from quantleap.core.tenancy import Environment
-from subscriptions.billing import segments
-from subscriptions.billing.models import Invoice, TaxRate
-from subscriptions.billing.tests.factories import AWAY, HOME, follow, load_billing, pay
+from subscriptions.billing import allocations, reversals, segments
+from subscriptions.billing.models import Invoice, Receipt, TaxRate
+from subscriptions.billing.tests.factories import AWAY, HOME, follow, load_billing, noon, pay
 from subscriptions.models import Subscription
 
 #: The first subscriptions; nobody has billed since.
@@ -83,3 +84,45 @@ def pay_some(*, seed: int, count: int, on: dt.date) -> None:
     invoices = list(Invoice.objects.filter(partner_id__isnull=False, total__gt=1).order_by("id"))
     for invoice in chance.sample(invoices, min(count, len(invoices))):
         pay(invoice, invoice.total if chance.random() < 0.7 else Decimal("100.00"), day=on)
+
+
+#: What comes beyond two invoices, and what the bank charges for taking all of it back.
+TOO_MUCH: Final = Decimal("10.00")
+CHARGES: Final = Decimal("118.00")
+
+
+def receive_one(on: dt.date) -> None:
+    """One receipt over two invoices of a partner's customer, and a rest; the same each time."""
+    first = (
+        Invoice.objects.filter(partner_id__isnull=False, period_no=1, total__gt=1)
+        .select_related("customer")
+        .order_by("id")[0]
+    )
+    parts = [
+        allocations.Part(one.pk, one.total)
+        for one in Invoice.objects.filter(subscription=first.subscription_id).order_by("id")[:2]
+    ]
+    allocations.record(
+        amount=sum((part.amount for part in parts), TOO_MUCH),
+        method="CHEQUE",
+        reference="000123 HDFC",
+        received_on=on,
+        parts=parts,
+        customer_id=first.customer_id,
+        actor=SYSTEM,
+        now=noon(on),
+    )
+    assert Receipt.objects.exists()  # a statement behind the commit
+
+
+def take_back_one(on: dt.date) -> None:
+    """The bank took it back; the same each time."""
+    reversals.reverse(
+        receipt_id=Receipt.objects.get(method="CHEQUE").pk,
+        reversed_on=on,
+        reason="Funds insufficient",
+        bank_charges=CHARGES,
+        actor=SYSTEM,
+        now=noon(on),
+    )
+    assert Receipt.objects.filter(reversal__isnull=False).exists()

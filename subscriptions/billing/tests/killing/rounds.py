@@ -23,7 +23,11 @@ from quantleap.embedded.processes import wait_until
 from quantleap.embedded.state import PROJECT_ROOT
 from subscriptions.billing.tests.killing import judge
 from subscriptions.billing.tests.killing.reference import DAYS, LAST, Verdict, refer
-from subscriptions.billing.tests.killing.statements import play_morning, play_statements
+from subscriptions.billing.tests.killing.statements import (
+    play_money,
+    play_morning,
+    play_statements,
+)
 from subscriptions.billing.tests.killing.yard import PATIENCE, Worker, Yard, YardError
 
 #: What a round's interruptions kill, in a shuffled order.
@@ -246,6 +250,7 @@ def main() -> None:
         verdict = play(yard, rounds=options.rounds, seed=seed, size=options.size, log=_say)
         verdict.add(play_statements(yard, seed=seed, postgres=True))
         verdict.add(play_morning(yard, seed=seed, postgres=True))
+        verdict.add(play_money(yard, seed=seed, postgres=True))
     print(json.dumps(verdict.figures(), indent=1))
     for problem in verdict.problems[:40]:
         print("PROBLEM", problem)

@@ -1,4 +1,4 @@
-"""Kills at every statement: of the billing run, and of what follows it in the morning.
+"""Kills at every statement: of the billing run, of what follows it in the morning, and of money.
 
 A worker that dies after the last statement before a commit, or after the first one behind it, has
 died on either side of that commit. What lies between, the server's own moment of committing, is
@@ -29,6 +29,8 @@ MORNING: Final = (
     ("prove", LAST, 0, 30),
 )
 PAYMENTS: Final = 60
+#: Money that comes and goes back: the jobs.
+MONEY: Final = ("receive", "take_back")
 
 
 def play_statements(yard: Yard, *, seed: int, postgres: bool) -> Verdict:
@@ -79,6 +81,35 @@ def play_morning(yard: Yard, *, seed: int, postgres: bool) -> Verdict:
         if yard.run_job(job, day, chunk=chunk or 1)["status"] != 0:
             verdict.problems.append(f"{job} does not go through")
     found = judge.after_billing(yard.ask)
+    verdict.problems += [f"{what} differ" for what in expected if found[what] != expected[what]]
+    _judge(yard, verdict, reference)
+    return verdict
+
+
+def play_money(yard: Yard, *, seed: int, postgres: bool, step: int = 1) -> Verdict:
+    """A receipt over two invoices and its reversal, killed at every ``step``-th statement of each.
+
+    The last is behind the commit. Whatever died, the same once more leaves what one undisturbed
+    receipt and reversal leave.
+    """
+    verdict, chance = Verdict(), random.Random(seed)
+    print(f"seed {seed}: a receipt and its reversal killed at their statements")
+    reference = refer(yard, seed=seed, size=SIZE // 4)
+    yard.copy("billed", DATABASE)
+    labels = {job: yard.run_job(job, LAST)["labels"] for job in MONEY}
+    expected = judge.after_money(yard.ask)
+    yard.copy("billed", DATABASE)
+    for job in MONEY:
+        last = len(labels[job])
+        first = 1 + chance.randrange(step)
+        _die(yard, verdict, job, LAST, 1, [*range(first, last, step), last])
+        if postgres:
+            yard.copy("billed" if job == MONEY[0] else "received", DATABASE)
+            _database_dies(yard, verdict, job, LAST, 1, chance.choice(range(1, last)))
+        if yard.run_job(job, LAST)["status"] != 0:
+            verdict.problems.append(f"{job} does not go through")
+        yard.copy(DATABASE, "received")
+    found = judge.after_money(yard.ask)
     verdict.problems += [f"{what} differ" for what in expected if found[what] != expected[what]]
     _judge(yard, verdict, reference)
     return verdict

@@ -14,6 +14,7 @@ import pytest
 from execution.arming import arm_due
 from execution.engine.timing import from_settings
 from execution.models import Execution
+from execution.tests.rows import make_execution, make_run
 from marketplace.models import Template, TemplateStats
 from marketplace.tests.factories import load_reference_data, make_short_straddle
 from partners.models import Partner
@@ -129,6 +130,27 @@ def test_what_was_armed_before_is_withdrawn(template: Template, partner: Partner
     )
     assert traders("08-20") == set()
     assert Execution.objects.get().status == "WITHDRAWN"
+
+
+@pytest.mark.parametrize("what", ["pause", "cancel"])
+def test_a_customer_exits_what_is_open_while_the_suspension_holds_them(
+    template: Template, partner: Partner, what: str
+) -> None:
+    mine, other = (subscribed(template, partner, "08-01") for _ in range(2))
+    run = make_run(template, day("08-20"))
+    for one in (mine, other):
+        make_execution(run, one)
+    suspend(partner, Plan.PAUSE_ALL, "08-20")
+    assert not Execution.objects.exclude(exit_requested_at=None).exists()  # they are managed on
+    getattr(services, what)(
+        subscription_id=mine.pk,
+        actor=SYSTEM,
+        reason="USER",
+        open_positions=services.OpenPositions.EXIT_NOW,
+        now=at("08-20", 11),
+    )
+    leaving = Execution.objects.exclude(exit_requested_at=None).get()
+    assert leaving.subscription_id == mine.pk
 
 
 @pytest.mark.parametrize(

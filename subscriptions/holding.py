@@ -32,7 +32,8 @@ def open_holds() -> QuerySet[Hold]:
 def holds_on(subscriptions: Collection[Subscription]) -> dict[int, list[Hold]]:
     """Subscription key -> what keeps it from trading, newest first (three queries at most).
 
-    A held broker account keeps those from trading that have no other one.
+    A held broker account keeps those from trading that have no other one. That it was removed is no
+    way out: seen was one who did, and was billed for a new month in which nothing could trade.
     """
     found: dict[int, list[Hold]] = {one.pk: [] for one in subscriptions}
     by_customer, by_partner = defaultdict(list), defaultdict(list)
@@ -59,19 +60,23 @@ def holds_on(subscriptions: Collection[Subscription]) -> dict[int, list[Hold]]:
             else by_partner.get((hold.partner_id, hold.environment), ())
         ):
             found[key].append(hold)
-    for key, mine in accounts.items():
-        if on_accounts and all(account in on_accounts for account in mine):
-            found[key].extend(hold for account in mine for hold in on_accounts[account])
+    if on_accounts:
+        for key, mine in accounts.items():
+            if not any(trades and account not in on_accounts for account, trades in mine.items()):
+                found[key].extend(hold for account in mine for hold in on_accounts[account])
+                found[key].sort(key=lambda hold: -hold.pk)
     return found
 
 
-def _accounts_of(subscription_ids: Iterable[int]) -> dict[int, list[int]]:
-    accounts: dict[int, list[int]] = defaultdict(list)
-    rows = Allocation.objects.filter(
-        subscription_id__in=list(subscription_ids), status=Allocation.Status.ACTIVE
-    ).values_list("subscription_id", "account_id")
-    for subscription_id, account_id in rows:
-        accounts[subscription_id].append(account_id)
+def _accounts_of(subscription_ids: Iterable[int]) -> dict[int, dict[int, bool]]:
+    """Subscription key -> its accounts, and whether it still trades there."""
+    accounts: dict[int, dict[int, bool]] = defaultdict(dict)
+    rows = Allocation.objects.filter(subscription_id__in=list(subscription_ids)).values_list(
+        "subscription_id", "account_id", "status"
+    )
+    for subscription_id, account_id, status in rows:
+        trades = status == Allocation.Status.ACTIVE
+        accounts[subscription_id][account_id] = trades
     return accounts
 
 
@@ -97,7 +102,7 @@ def settle(
     for one in subscriptions:
         if one.status == CANCELLED:
             continue
-        shown = _shown(held[one.pk])
+        shown = shown_of(held[one.pk])
         if not shown and one.status == PAUSED and _is_over(one, now):
             continue
         reason, note = (shown.holder, shown.note) if shown else ("", "")
@@ -121,8 +126,8 @@ def settle(
     return [*paused, *resumed, *renamed], affected
 
 
-def _shown(holds: Sequence[Hold]) -> Hold | None:
-    """The strongest, of several the newest."""
+def shown_of(holds: Sequence[Hold]) -> Hold | None:
+    """Of holds, the newest first, the one that is shown: the strongest, of several the newest."""
     strong = strongest({hold.holder for hold in holds})
     return next((hold for hold in holds if hold.holder == strong), None)
 

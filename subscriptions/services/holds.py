@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from brokers.models import BrokerAccount
 from brokers.services.accounts import mark_held
@@ -161,17 +161,22 @@ def _same(hold: Hold) -> QuerySet[Hold]:
 
 
 def live_under(hold: Hold) -> QuerySet[Subscription]:
-    """Live subscriptions that a hold is about; of an account those that trade on it."""
+    """Live subscriptions that a hold is about; of an account those that trade on it, and those that
+    have left it and trade on no other one."""
     live = Subscription.objects.exclude(status=Subscription.Status.CANCELLED)
     if hold.subscription_id is not None:
         return live.filter(pk=hold.subscription_id)
     if hold.customer_id is not None:
         return live.filter(customer_id=hold.customer_id)
     if hold.account_id is not None:
-        trading = Allocation.objects.filter(
-            account_id=hold.account_id, status=Allocation.Status.ACTIVE
+        active = Q(status=Allocation.Status.ACTIVE)
+        here = Allocation.objects.filter(account_id=hold.account_id)
+        free = Allocation.objects.filter(
+            active, subscription_id=OuterRef("pk"), account__held=False
+        ).exclude(account_id=hold.account_id)
+        return live.filter(pk__in=here.values("subscription_id")).filter(
+            Q(pk__in=here.filter(active).values("subscription_id")) | ~Exists(free)
         )
-        return live.filter(pk__in=trading.values("subscription_id"))
     return live.filter(partner_id=hold.partner_id, environment=hold.environment)
 
 

@@ -34,7 +34,7 @@ from subscriptions.errors import (
     VersionChanged,
 )
 from subscriptions.followers import Sizing, check_sizing, order_limits
-from subscriptions.holding import open_holds
+from subscriptions.holding import open_holds, shown_of
 from subscriptions.lifecycle import LASTING, holder_words
 from subscriptions.models import Allocation, Hold, ShareLine, Subscription
 from subscriptions.selectors import definition_of, open_template
@@ -120,7 +120,7 @@ def subscribe(
         segments.open_first([subscription])
         for choice in choices:
             _allocate(subscription, choice, actor, now)
-        _refuse_held(subscription)
+        _refuse_held(subscription, choices)
         adjust_subscriber_count(template_id=template.pk, delta=1)
         first = choices[0]
         events.tell(
@@ -343,9 +343,9 @@ def _refuse_unseen(subscription: Subscription, fee: Decimal | None, version: int
         )
 
 
-def _refuse_held(subscription: Subscription) -> None:
+def _refuse_held(subscription: Subscription, choices: Sequence[AccountChoice]) -> None:
     """Nobody gets around a hold by subscribing anew: seen was a customer under a compliance hold
-    who cancelled and came back ACTIVE.
+    who cancelled and came back ACTIVE, and one who removed a held account and connected it again.
 
     The rows of customer and partner are shared until commit and those of the accounts are locked,
     so that a hold that is being placed meanwhile either is seen here or finds the subscription.
@@ -360,22 +360,24 @@ def _refuse_held(subscription: Subscription) -> None:
     earlier = Subscription.objects.filter(
         customer_id=subscription.customer_id, template_id=subscription.template_id
     )
-    accounts = Allocation.objects.filter(subscription=subscription)
-    hold = (
-        open_holds()
-        .filter(
-            Q(customer_id=subscription.customer_id)
-            | Q(account_id__in=accounts.values("account_id"))
-            | Q(
-                scope=Hold.Scope.PARTNER,
-                partner_id=subscription.partner_id,
-                environment=subscription.environment,
-            )
-            | Q(holder__in=LASTING, subscription_id__in=earlier.values("id"))
+    named = Q()
+    for choice in choices:
+        named |= Q(broker=choice.broker, client_id=choice.client_id)
+    # Every row of ours that ever stood for these accounts: a removed one may be held.
+    accounts = BrokerAccount.objects.for_partner(
+        subscription.partner_id, subscription.environment
+    ).filter(named)
+    about = (
+        Q(customer_id=subscription.customer_id)
+        | Q(account_id__in=list(accounts.values_list("pk", flat=True)))
+        | Q(
+            scope=Hold.Scope.PARTNER,
+            partner_id=subscription.partner_id,
+            environment=subscription.environment,
         )
-        .order_by("-id")
-        .first()
+        | Q(holder__in=LASTING, subscription_id__in=earlier.values("id"))
     )
+    hold = shown_of(list(open_holds().filter(about).order_by("-id")))
     if hold is not None:
         what = _HELD[Hold.Scope(hold.scope)]
         raise SubscriptionHeld(

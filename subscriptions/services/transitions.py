@@ -286,8 +286,8 @@ def cancel_many(
 def unlink_account(account_id: int, *, now: dt.datetime) -> None:
     """A removed account trades for nobody any more; the subscriptions go on with their others.
 
-    Whose other accounts are all held is paused from now on, and who was paused for this one alone
-    is not any more.
+    Whose other accounts are all held is paused from now on. Who is paused for this one stays so
+    until it is let go: nothing could trade, and a new month would be billed.
     """
     gone = Allocation.objects.filter(account_id=account_id, status=Allocation.Status.ACTIVE)
     keys = sorted(gone.values_list("subscription_id", flat=True))

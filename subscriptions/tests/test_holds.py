@@ -57,10 +57,15 @@ def lift(placed: Hold, who: str = "ADMIN", note: str = "settled") -> Any:
 def again(subscription: Subscription, template: Any = None) -> Subscription:
     """The same customer subscribes anew, on the same account."""
     account = BrokerAccount.objects.get()
+    return subscribe_on(account, subscription, template or subscription.template)
+
+
+def subscribe_on(account: BrokerAccount, subscription: Subscription, template: Any) -> Subscription:
+    """The same customer subscribes, with that broker and client id."""
     return services.subscribe(
         partner_id=subscription.partner_id,
         environment=subscription.environment,
-        template_id=(template or subscription.template).public_id,
+        template_id=template.public_id,
         user_email=subscription.customer.email,
         accounts=[services.AccountChoice(client_id=account.client_id, broker=account.broker)],
         actor=SYSTEM,
@@ -199,14 +204,64 @@ def test_a_held_account_enters_nothing_and_its_other_accounts_go_on(
     assert not account.held
 
 
-def test_a_held_account_that_is_removed_holds_its_subscription_no_more(
-    subscription: Subscription,
-) -> None:
+def removed_under_a_hold(subscription: Subscription) -> tuple[BrokerAccount, Hold]:
+    """Staff hold the customer's account, and the customer removes it."""
     account = BrokerAccount.objects.get()
-    hold("ACCOUNT", account.pk)
+    placed = hold("ACCOUNT", account.pk).hold
     remove_account(account=account, exit_now=False, actor=SYSTEM, now=LATER)
     subscription.refresh_from_db()
+    return account, placed
+
+
+def test_who_removed_a_held_account_was_billed_for_a_month_in_which_nothing_could_trade(
+    subscription: Subscription,
+) -> None:
+    """Seen: ACTIVE again from the removal on, and a new month from that day."""
+    account = BrokerAccount.objects.get()
+    placed = hold("ACCOUNT", account.pk).hold
+    back = LATER + dt.timedelta(days=60)
+    remove_account(account=account, exit_now=False, actor=SYSTEM, now=back)
+    subscription.refresh_from_db()
+    assert (subscription.status, subscription.status_reason) == ("PAUSED", "ADMIN")
+    assert BillingSegment.objects.filter(subscription=subscription).count() == 1
+    lift(placed)
+    subscription.refresh_from_db()
     assert subscription.status == "ACTIVE"
+
+
+def test_who_removed_a_held_account_connected_it_again_and_traded(
+    subscription: Subscription,
+) -> None:
+    """Seen: the new row of the same client id was nobody's hold's."""
+    account, placed = removed_under_a_hold(subscription)
+    ask("cancel", subscription, "USER")
+    other = make_template()
+    for template in (subscription.template, other):
+        with pytest.raises(SubscriptionHeld) as refused:
+            subscribe_on(account, subscription, template)
+        assert refused.value.extra == {"hold_reason": "ADMIN", "hold_scope": "ACCOUNT"}
+    lift(placed)
+    assert subscribe_on(account, subscription, other).status == "ACTIVE"
+
+
+def test_the_note_that_is_shown_was_an_older_hold_of_the_customer_not_the_newest_of_the_account(
+    subscription: Subscription,
+) -> None:
+    hold("CUSTOMER", subscription.customer_id, "older")
+    hold("ACCOUNT", BrokerAccount.objects.get().pk, "newest")
+    subscription.refresh_from_db()
+    assert subscription.status_note == "newest"
+
+
+def test_a_refusal_to_subscribe_named_the_newest_hold_and_not_the_strongest(
+    subscription: Subscription,
+) -> None:
+    ask("pause", subscription, "ADMIN")
+    ask("pause", subscription, "PAYMENT_FAILED")
+    ask("cancel", subscription, "USER")
+    with pytest.raises(SubscriptionHeld, match="held by staff") as refused:
+        again(subscription)
+    assert refused.value.extra == {"hold_reason": "ADMIN", "hold_scope": "SUBSCRIPTION"}
 
 
 def test_holding_an_account_exits_what_is_open_there_and_nothing_elsewhere(

@@ -34,8 +34,9 @@ PORTFOLIOS ?= 200
 STORIES ?= 500
 SEED ?= 1
 freeze-rounds: ROUNDS = 50
+hold-stories: STORIES = 20000
 
-.PHONY: help develop run play demo week demo-controls faults kill-rounds freeze-rounds billing-kill-rounds billing-oracle stories test coverage test-parallel test-process browser lint bench lock clean
+.PHONY: help develop run play demo week demo-controls faults kill-rounds freeze-rounds billing-kill-rounds billing-oracle stories hold-stories test coverage test-parallel test-process browser lint bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -77,6 +78,10 @@ billing-oracle: $(DEVELOP) ## Compare billing with a slow biller on random portf
 stories: $(DEVELOP) ## Play random trading days against a toy broker (STORIES=500, SEED=1), judge at its book
 	STORIES=$(STORIES) SEED=$(SEED) $(BIN)/pytest -n0 -p no:randomly -o timeout=0 -q -k every_story \
 		execution/tests/test_progress_stories.py
+
+hold-stories: $(DEVELOP) ## Play random lives under holds on the real services (STORIES=20000, SEED=1)
+	STORIES=$(STORIES) SEED=$(SEED) $(BIN)/pytest -n0 -p no:randomly -o timeout=0 -q -k whatever_is_held \
+		execution/tests/test_hold_stories.py
 
 # Both at a time: what starts processes waits for most of its time, and whoever only computes steps
 # back for it. Lines come whole, where make can see to that.

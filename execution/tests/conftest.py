@@ -6,6 +6,7 @@ What needs Django is imported in the fixtures: this file is read before Django i
 from __future__ import annotations
 
 import datetime as dt
+import os
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 
     from execution.tests.consoleday import Day
     from execution.tests.house import House, SimulatorThread
+
+
+def pytest_report_header() -> str:
+    """Which stories this run tells: a story is told again by its seed."""
+    seed, stories = os.environ.get("SEED") or "1", os.environ.get("STORIES") or "their own number"
+    return f"stories (of holds, of trading days): SEED={seed}, STORIES={stories}"
 
 
 @pytest.fixture

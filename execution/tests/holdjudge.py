@@ -1,0 +1,107 @@
+"""What must hold of subscriptions under holds, after every step of a story (holdstories.py).
+
+The rooms' rows are compared with the model's days and people; a message begins with its rule.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from execution.tests.holdmodel import Followed, House, day_of
+from execution.tests.holdworld import Seen, World
+
+TRADES: Final = "trades under a hold"
+BILLED: Final = "billed under a hold"
+LEAVES: Final = "a customer cannot leave"
+WEAKER: Final = "a weaker hand"
+STATUS: Final = "not what its holds say"
+
+
+class Broken(AssertionError):
+    """A rule did not hold; the message begins with its name."""
+
+
+def compare(house: House, world: World, seen: Seen) -> None:
+    """The rows are what the model says, and break no rule."""
+    _same_holds(house, world, seen)
+    for one in house.followed.values():
+        _same_status(house, one, seen.subscriptions[world.subscriptions[one.number]])
+    _lawful_bills(house, world, seen)
+    _same_armed(house, world, seen)
+    for name, offer in house.offers.items():
+        live = sum(one.live and one.offer == offer.name for one in house.followed.values())
+        assert seen.followers[world.templates[name]] == live, f"{name} is followed by {live}"
+
+
+def _same_holds(house: House, world: World, seen: Seen) -> None:
+    stands = {world.holds[one.number]: one for one in house.standing()}
+    gone = [one for key, one in stands.items() if key not in seen.holds]
+    if gone:
+        raise Broken(f"{WEAKER} lifted {gone}")
+    if more := seen.holds - set(stands):
+        raise Broken(f"{STATUS}: holds {more} stand, and were lifted")
+
+
+def _same_status(house: House, one: Followed, row: tuple[str, str, str, int]) -> None:
+    status, reason, note, since = row
+    expected = (one.status, one.reason, int(one.since.timestamp()))
+    if (status, reason, since) != expected:
+        raise Broken(f"{STATUS}: {one.number} is {row}, not {expected}: {house.holding(one)}")
+    if one.status == "PAUSED" and note != one.note:
+        raise Broken(f"{STATUS}: {one.number} shows {note!r}, not {one.note!r}")
+
+
+def _lawful_bills(house: House, world: World, seen: Seen) -> None:
+    """No invoice but for months that began, and none of those began under a hold."""
+    numbers = {key: number for number, key in world.subscriptions.items()}
+    due = house.due()
+    found = [(numbers[key], first, after) for key, first, after in seen.invoices]
+    assert len(found) == len(set(found)), "a month was invoiced twice"
+    for number, first, after in found:
+        one = house.followed[number]
+        if one.held_all_day(first):
+            raise Broken(f"{BILLED}: {number} from {first}: {one.spells}")
+        if not one.live and first > day_of(one.since):
+            raise Broken(f"{LEAVES}: {number} is billed from {first}")
+        if (number, first, after) not in due:
+            raise Broken(f"{BILLED}: {number} from {first} to {after}: {one.months}")
+
+
+def _same_armed(house: House, world: World, seen: Seen) -> None:
+    armed = {(world.subscriptions[one], world.accounts[account]) for one, account in house.armed}
+    if seen.armed != armed:
+        raise Broken(f"{TRADES}: {seen.armed} are armed, not {armed}")
+
+
+def judge_entry(house: House, world: World) -> list[tuple[int, int]]:
+    """Who trades at this second: nobody under a hold, and everybody else; by subscription and
+    account, in the story's numbers."""
+    keys = {key: number for number, key in world.subscriptions.items()}
+    accounts = {key: number for number, key in world.accounts.items()}
+    entering = sorted((keys[key], accounts[account]) for key, account in world.entering(house.now))
+    for number, account in entering:
+        one = house.followed[number]
+        if not one.live:
+            raise Broken(f"{LEAVES}: {number} trades, and is cancelled")
+        if holds := house.holding(one):
+            raise Broken(f"{TRADES}: {number}: {holds}")
+        if house.is_held(account) or house.offers[one.offer].stopped:
+            raise Broken(f"{TRADES}: {number} in account {account}")
+    assert entering == sorted(house.entering()), f"{entering} enter, not {house.entering()}"
+    pinned = {world.templates[name]: version for name, version in house.pinned.items()}
+    assert world.pinned(house.now) == pinned, "a run trades another version"
+    return entering
+
+
+def judge_bills(house: House, world: World) -> None:
+    """After a run everything that is due is billed, and what is owed for a withdrawn template is
+    given back."""
+    seen = world.look(house.now)
+    due = {(world.subscriptions[number], first, after) for number, first, after in house.due()}
+    assert set(seen.invoices) == due, f"due, and not billed: {due - set(seen.invoices)}"
+    back = {
+        (world.subscriptions[one.number], one.given_back[0]): one.given_back[1]
+        for one in house.followed.values()
+        if one.given_back is not None
+    }
+    assert world.given_back() == back, f"{world.given_back()} was given back, not {back}"

@@ -1,0 +1,474 @@
+"""Random lives of a few subscriptions under any holds, told from a seed, on the real services.
+
+Two partners, three customers (one of them in the test environment), four broker accounts, three
+templates. Customers, partners, staff and payment pause, resume, cancel and subscribe; everything is
+held and let go; accounts are switched off, disconnected and connected anew; templates are closed,
+published anew, stopped and withdrawn; days and months pass, entries are armed, months are billed.
+In the end one of them leaves, or everybody, whatever holds them.
+
+``play(stage, seed)`` raises :class:`Broken` with the seed and what happened. The same seed tells
+the same story. What must hold is asked after every step (holdjudge.py). Stories of seeds that
+follow each other have a beginning in common and go on apart: a savepoint is cheap, a call is not.
+"""
+
+from __future__ import annotations
+
+import copy
+import datetime as dt
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from itertools import groupby
+from random import Random
+from typing import Any, Final
+
+from django.db import IntegrityError, transaction
+
+from execution.engine.timing import from_settings
+from execution.tests.holdjudge import (
+    LEAVES,
+    STATUS,
+    WEAKER,
+    Broken,
+    compare,
+    judge_bills,
+    judge_entry,
+)
+from execution.tests.holdmodel import (
+    CHANGED,
+    ENTRY,
+    HANDS,
+    Followed,
+    House,
+    Offer,
+    Person,
+    Refused,
+    instant,
+)
+from execution.tests.holdworld import World
+from marketplace.selectors import load_calendar
+from marketplace.tests.factories import load_reference_data
+from subscriptions.billing.tests.factories import load_billing
+
+#: So many stories, of seeds that follow each other, begin alike: the beginning is played once.
+ALIKE: Final = 8
+BEGINNING: Final = 7
+ENDING: Final = 3
+MORNINGS: Final = (dt.time(0, 1), dt.time(4, 0), dt.time(8, 0), dt.time(10, 0), dt.time(23, 50))
+#: Before an entry: the arming, and until when somebody may still change his mind.
+ARMS: Final = dt.timedelta(seconds=75)
+#: From one call to the next.
+TICK: Final = dt.timedelta(seconds=20)
+
+PEOPLE: Final = (
+    Person("asha", "one", "live", ("A1", "A2")),
+    Person("bala", "two", "live", ("B1",)),
+    Person("tara", "one", "test", ("T1",)),
+)
+OFFERS: Final = (
+    Offer("daily", "live", Decimal("999.00")),
+    Offer("weekly", "live", Decimal("499.50"), weekdays=(0, 3)),
+    Offer("paper", "test", Decimal("999.00")),
+)
+#: Who follows what on which accounts when a story begins, and since when.
+CAST: Final = (
+    ("asha", "daily", ("A1", "A2"), dt.date(2026, 1, 31)),
+    ("asha", "weekly", ("A1",), dt.date(2026, 2, 9)),
+    ("bala", "daily", ("B1",), dt.date(2026, 2, 12)),
+    ("tara", "paper", ("T1",), dt.date(2026, 2, 12)),
+)
+BEGIN: Final = dt.date(2026, 2, 13)
+
+
+class Told(Broken):
+    """A broken rule with the seed and the course of its story."""
+
+
+class Stage:
+    """The house as every story finds it: made once, in the test's transaction."""
+
+    def __init__(self) -> None:
+        calendar = load_reference_data(instant(dt.date(2026, 1, 5), dt.time(12)))
+        assert load_calendar() == calendar
+        load_billing()
+        self.world = World(from_settings())
+        self.house = House(
+            list(PEOPLE),
+            [copy.copy(offer) for offer in OFFERS],
+            lambda day: calendar.session(day) is not None,
+        )
+        for person in PEOPLE:
+            self.world.meets(person)
+        for offer in OFFERS:
+            self.world.offers(offer, instant(dt.date(2026, 1, 5), dt.time(12)))
+        for name, follows, clients, day in CAST:
+            now = instant(day, dt.time(12))
+            self.house.passes(now)
+            person = self.house.people[name]
+            for client in clients:
+                if self.house.connected(client) is None:
+                    self.world.connects(person, self.house.connection(client), now)
+            self.house.subscribe(name, follows, clients)
+            made = self.world.subscribe(person, follows, clients, now)
+            self.world.note(made, self.house.followed[len(self.house.followed)], [])
+
+
+def play(stage: Stage, seed: int) -> Story:
+    """One story from its beginning to its end; Broken when a rule broke."""
+    return next(_told(stage, [seed]))
+
+
+def play_all(stage: Stage, seeds: Iterable[int]) -> None:
+    """Stories in the order of their seeds: those that begin alike share the beginning."""
+    for _, alike in groupby(seeds, lambda seed: seed // ALIKE):
+        for _ in _told(stage, list(alike)):
+            pass
+
+
+def _told(stage: Stage, seeds: Sequence[int]) -> Iterator[Story]:
+    """Stories with one beginning; everything of them is undone."""
+    beginning = Story(stage.house, stage.world, f"beginning {seeds[0] // ALIKE}")
+    with _undone(beginning, seeds[0]):
+        beginning.begins()
+        for seed in seeds:
+            story = Story(beginning.house, beginning.world, seed, beginning.told)
+            with _undone(story, seed):
+                story.ends()
+            yield story
+
+
+@contextmanager
+def _undone(story: Story, seed: int) -> Iterator[None]:
+    begun = transaction.savepoint()
+    try:
+        yield
+    except Told:
+        raise
+    except (AssertionError, IntegrityError, Refused) as error:
+        told = "\n  ".join(story.told)
+        raise Told(f"story {seed}: {type(error).__name__}: {error}\n  {told}") from error
+    finally:
+        transaction.savepoint_rollback(begun)
+
+
+class Story:
+    """What happens in one life of the house."""
+
+    def __init__(
+        self, house: House, world: World, seed: int | str, told: Sequence[str] = ()
+    ) -> None:
+        self.random = Random(seed)
+        self.told = list(told)
+        self.house = copy.deepcopy(house)
+        self.world = world.copy()
+
+    def begins(self) -> None:
+        self._to(BEGIN + dt.timedelta(days=self.random.choice((0, 0, 3, 13, 14, 17, 26))))
+        self._steps(BEGINNING)
+
+    def ends(self) -> None:
+        """Some more steps, and then one leaves, or everybody does."""
+        self._steps(ENDING)
+        self._leave()
+
+    def _steps(self, count: int) -> None:
+        for _ in range(count):
+            self.random.choices(*zip(*self._happenings(), strict=True))[0]()
+
+    def _happenings(self) -> list[tuple[Callable[[], None], float]]:
+        return [
+            (self._time, 3),
+            (self._entry, 2.5),
+            (self._bill, 0.7),
+            (self._transition, 5),
+            (self._place, 3.5),
+            (self._lift, 3),
+            (self._subscribe, 1.5),
+            (self._account, 1.2),
+            (self._template, 1),
+            (self._pay, 0.5),
+        ]
+
+    # -- time --------------------------------------------------------------------------------------
+    def _time(self) -> None:
+        """To another day: tomorrow, after the weekend, or around the end of a paid month."""
+        draw, today = self.random, self.house.today
+        days = [today + dt.timedelta(days=many) for many in (1, 1, 3, 10, 31)]
+        for one in self.house.followed.values():
+            if one.live and one.months:
+                after = one.months[-1][1]
+                days += [after + dt.timedelta(days=many) for many in (-1, 0, 1)]
+        self._to(draw.choice([day for day in days if day > today]))
+
+    def _to(self, day: dt.date) -> None:
+        self.house.passes(instant(day, self.random.choice(MORNINGS)))
+        self._tell("a new day")
+
+    def _tell(self, what: str) -> None:
+        self.told.append(f"{self.house.now:%a %d %b %H:%M:%S} {what}")
+
+    # -- one call, on both sides -------------------------------------------------------------------
+    def _do(self, what: str, rule: str, told: Act, done: Act) -> int | None:
+        """The model's answer and the service's are one. The key of what was made, if any was."""
+        self.house.passes(self.house.now + TICK)
+        self._tell(what)
+        expected, _ = _answer(told)
+        found, key = _answer(done)
+        self.told[-1] += f": {found}"
+        if found != expected:
+            raise Broken(f"{rule}: {what}: {found}, not {expected}")
+        self._look()
+        return key if found == CHANGED else None
+
+    def _look(self) -> None:
+        try:
+            seen = self.world.look(self.house.now)
+        except IntegrityError as error:
+            raise Broken(f"{STATUS}, as the database says: {error}") from error
+        compare(self.house, self.world, seen)
+
+    def _note(self) -> str:
+        return self.random.choice(("", f"note {len(self.told)}"))
+
+    # -- who pauses, resumes, cancels, holds, lets go ----------------------------------------------
+    def _transition(self) -> None:
+        draw, house = self.random, self.house
+        one = draw.choice([one for one in house.followed.values() if one.live or _rarely(draw)])
+        what = draw.choices(("pause", "resume", "cancel"), (3, 3, 1))[0]
+        self._ask(one, what, draw.choices(HANDS, (3, 2, 1, 2))[0], self._note())
+
+    def _ask(self, one: Followed, what: str, who: str, note: str) -> None:
+        house, world, now = self.house, self.world, self.house.now + TICK
+        told: dict[str, Act] = {
+            "pause": lambda: house.pause(one.number, who, note),
+            "resume": lambda: house.resume(one.number, who, note),
+            "cancel": lambda: house.cancel(one.number, who),
+        }
+        rule = {"cancel": LEAVES, "resume": WEAKER}.get(what, STATUS)
+
+        def done() -> tuple[str, int]:
+            answer = world.transition(what, one.number, who, note, now)
+            if what == "pause" and answer == CHANGED:
+                world.holds[len(house.holds)] = world.newest_hold()
+            return answer, 0
+
+        words = f"{who} {what}s {_words(one)}" + (f" ({note})" if note else "")
+        self._do(words, rule, told[what], done)
+
+    def _place(self) -> None:
+        draw, house, world, now = self.random, self.house, self.world, self.house.now + TICK
+        accounts = [one.number for one in house.accounts.values() if not one.gone or _rarely(draw)]
+        scope, target = draw.choice(
+            [
+                ("SUBSCRIPTION", draw.choice(list(house.followed))),
+                ("CUSTOMER", draw.choice(list(house.people))),
+                ("ACCOUNT", draw.choice(accounts or list(house.accounts))),
+                ("PARTNER", draw.choice((("one", "live"), ("one", "test"), ("two", "live")))),
+            ]
+        )
+        holder, note = draw.choices(HANDS, (1, 2, 2, 8))[0], self._note()
+
+        def done() -> tuple[str, int]:
+            answer, key = world.place(scope, target, holder, note, now)
+            if answer == CHANGED:
+                world.holds[len(house.holds)] = key
+            return answer, key
+
+        self._do(
+            f"{holder} holds {scope} {target} ({note})",
+            STATUS,
+            lambda: house.place(scope, target, holder, note),
+            done,
+        )
+
+    def _lift(self) -> None:
+        draw, house = self.random, self.house
+        holds = [one for one in house.holds.values() if not one.lifted or _rarely(draw)]
+        if not holds:
+            return
+        hold = draw.choice(holds)
+        self._let_go(hold.number, draw.choice((hold.holder, draw.choice(HANDS))), self._note())
+
+    def _let_go(self, number: int, who: str, note: str) -> None:
+        house, world, now = self.house, self.world, self.house.now + TICK
+        hold = house.holds[number]
+        self._do(
+            f"{who} lifts {hold.holder}'s hold of {hold.scope} {hold.target} ({note})",
+            WEAKER,
+            lambda: house.lift(number, who, note),
+            lambda: (world.lift(number, who, note, now), 0),
+        )
+
+    def _subscribe(self) -> None:
+        draw, house, world, now = self.random, self.house, self.world, self.house.now + TICK
+        person = draw.choice(list(house.people.values()))
+        live = {one.offer for one in house.followed.values() if one.live and one.person == person}
+        mine = [one.name for one in house.offers.values() if one.environment == person.environment]
+        offer = draw.choice([name for name in mine if name not in live] or mine)
+        clients = tuple(draw.sample(person.clients, draw.randint(1, len(person.clients))))
+        made = self._do(
+            f"{person.name} subscribes to {offer} on {' and '.join(clients)}",
+            "subscribes",
+            lambda: house.subscribe(person.name, offer, clients),
+            lambda: self._subscribed(world.subscribe(person, offer, clients, now)),
+        )
+        assert made is None or len(house.followed) == len(world.subscriptions)
+
+    def _subscribed(self, made: int) -> tuple[str, int]:
+        one = self.house.followed[len(self.house.followed)]
+        self.world.note(made, one, [self.house.accounts[number] for number in one.on])
+        return CHANGED, made
+
+    # -- accounts, templates, money ----------------------------------------------------------------
+    def _account(self) -> None:
+        """The customer's own switch, and their connection."""
+        draw, house, world, now = self.random, self.house, self.world, self.house.now + TICK
+        person = draw.choice(list(house.people.values()))
+        client = draw.choice(person.clients)
+        account = house.connected(client)
+        if account is None:
+            self._simply(
+                f"{person.name} connects {client} anew",
+                lambda: house.connection(client),
+                lambda: world.connects(person, house.connection(client), now),
+            )
+        elif draw.random() < 0.5:
+            number, enabled = account.number, not account.enabled
+            self._simply(
+                f"{person.name} switches {client} {'on' if enabled else 'off'}",
+                lambda: house.switch(number, enabled),
+                lambda: world.switch(number, enabled, now),
+            )
+        else:
+            number = account.number
+            self._simply(
+                f"{person.name} disconnects {client}",
+                lambda: house.disconnect(number),
+                lambda: world.disconnect(number, now),
+            )
+
+    def _simply(self, what: str, told: Callable[[], Any], done: Callable[[], Any]) -> None:
+        """What nothing refuses."""
+        self._do(what, "answers", _changes(told), _changes(done))
+
+    def _template(self) -> None:
+        draw, house, world, now = self.random, self.house, self.world, self.house.now + TICK
+        offer = draw.choice(list(house.offers.values()))
+        name = offer.name
+        what = draw.choices(
+            ("close_to_new", "reopen", "publish", "switch", "withdraw"), (2, 2, 2, 2, 1)
+        )[0]
+        if what == "switch":
+            act, word = (house.release, "release") if offer.stopped else (house.stop, "stop")
+            real = world.release if offer.stopped else world.stop
+            self._simply(f"{word} {name}", lambda: act(name), lambda: real(name, now))
+            return
+        told: dict[str, Callable[[str], str]] = {
+            "close_to_new": house.close,
+            "reopen": house.reopen,
+            "publish": house.publish,
+            "withdraw": house.withdraw,
+        }
+        self._do(
+            f"{what} {name}",
+            "answers",
+            lambda: told[what](name),
+            lambda: (world.move(what, name, now), 0),
+        )
+
+    def _pay(self) -> None:
+        """An invoice is paid, and payment lets go of what it had held for it."""
+        house, world = self.house, self.world
+        owed = sorted(house.invoiced - house.paid)
+        if not owed:
+            return
+        number, first = self.random.choice(owed)
+        house.paid.add((number, first))
+        self._simply(
+            f"{_words(house.followed[number])} is paid from {first}",
+            lambda: None,
+            lambda: world.pays(number, first, house.now),
+        )
+        for hold in list(house.standing()):
+            if (hold.scope, hold.target, hold.holder) == ("SUBSCRIPTION", number, "PAYMENT_FAILED"):
+                self._let_go(hold.number, "PAYMENT_FAILED", "paid")
+
+    # -- the day and the month ---------------------------------------------------------------------
+    def _entry(self) -> None:
+        """The next entry: armed, perhaps disturbed, armed again, and then who trades."""
+        house, draw = self.house, self.random
+        if house.now >= instant(house.today, ENTRY) - ARMS:
+            house.passes(instant(house.today + dt.timedelta(days=1), dt.time(8)))
+        house.passes(instant(house.today, ENTRY) - ARMS)
+        self._arm()
+        for _ in range(draw.choice((0, 0, 1, 1, 2))):
+            draw.choice((self._transition, self._place, self._place, self._lift, self._account))()
+        if draw.random() < 0.4:
+            house.passes(instant(house.today, ENTRY) - dt.timedelta(seconds=4))
+            self._arm()
+        self._enter()
+
+    def _arm(self) -> None:
+        self._tell("arming")
+        self.house.arm()
+        self.world.arm(self.house.now)
+        self._look()
+
+    def _enter(self) -> None:
+        house, world = self.house, self.world
+        house.passes(instant(house.today, ENTRY) - dt.timedelta(seconds=1))
+        who = judge_entry(house, world)
+        self._tell(f"the entry: {who}")
+
+    def _bill(self) -> None:
+        house, world = self.house, self.world
+        self._tell("the billing run")
+        world.run(house.now)
+        house.run()
+        self._look()
+        judge_bills(house, world)
+
+    def _leave(self) -> None:
+        """Whatever holds them; and then nothing of theirs trades, or is billed, any more."""
+        house, draw = self.house, self.random
+        live = [one for one in house.followed.values() if one.live]
+        live.sort(key=lambda one: -len(house.holding(one)))
+        everybody = draw.random() < 0.1
+        for one in live if everybody else live[:1]:
+            self._ask(one, "cancel", draw.choice(("USER", "PARTNER")), "")
+            if one.live:
+                raise Broken(f"{LEAVES}: {_words(one)}")
+        if everybody or draw.random() < 0.5:
+            house.passes(instant(house.today + dt.timedelta(days=40), ENTRY) - ARMS)
+            if everybody or draw.random() < 0.4:
+                self._arm()
+                self._enter()
+            self._bill()
+
+
+Act = Callable[[], Any]
+
+
+def _answer(act: Act) -> tuple[Any, int | None]:
+    """What came of a call, and the key of what it made; a refusal with all that it says."""
+    try:
+        answer = act()
+    except Refused as refused:
+        return f"refused, {refused.code} {sorted(refused.beside.items())}", None
+    return answer if isinstance(answer, tuple) else (answer, None)
+
+
+def _changes(act: Callable[[], Any]) -> Act:
+    def changed() -> str:
+        act()
+        return CHANGED
+
+    return changed
+
+
+def _rarely(draw: Random) -> bool:
+    return draw.random() < 0.1
+
+
+def _words(one: Followed) -> str:
+    return f"{one.number} ({one.person.name}'s {one.offer})"

@@ -1,0 +1,167 @@
+"""Random lives under holds on the real services: no rule is broken in any of them.
+
+``make hold-stories STORIES=50000 SEED=7`` plays others, ``STORIES=1 SEED=4711`` one of them again.
+A story that breaks prints its seed and course. The rules are in holdjudge.py.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from brokers import selectors as brokers
+from brokers.selectors import Readiness
+from execution import services as day
+from execution.tests.holdjudge import BILLED, LEAVES, STATUS, TRADES, WEAKER
+from execution.tests.holdstories import Stage, Told, play, play_all
+from subscriptions import holding, lifecycle
+from subscriptions.billing import segments
+from subscriptions.lifecycle import Action, Verdict
+from subscriptions.models import Hold
+from subscriptions.services import holds, subscribing, transitions
+
+pytestmark = pytest.mark.django_db
+
+SEED, STORIES = int(os.environ.get("SEED") or 1), int(os.environ.get("STORIES") or 1000)
+#: In so many stories each planted fault is found.
+WITHIN = 300
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+def test_whatever_is_held_nobody_trades_or_is_billed_under_it_and_everybody_can_leave(
+    stage: Stage, record_property: Callable[[str, object], None]
+) -> None:
+    record_property("tried", f"{STORIES} stories of holds, seeds {SEED} to {SEED + STORIES - 1}")
+    play_all(stage, range(SEED, SEED + STORIES))
+
+
+def test_a_seed_tells_the_same_story(stage: Stage) -> None:
+    told = []
+    for _ in range(2):
+        story = play(stage, SEED)
+        told.append(story.told)
+    assert told[0] == told[1]
+
+
+# -- controls: each rule has faults that break it --------------------------------------------------
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def a_held_account_enters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody asks whether the account is held."""
+    fine = brokers.readiness
+
+    def readiness(*given: Any) -> Readiness:
+        found = fine(*given)
+        return Readiness(True) if found.reason == brokers.HELD else found
+
+    monkeypatch.setattr(brokers, "readiness", readiness)
+
+
+def what_is_armed_stays_armed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hold between arming and entry withdraws nothing."""
+    monkeypatch.setattr(day, "withdraw_armed", lambda *_, **__: True)
+
+
+def a_hold_stops_no_billing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run bills on while it is held."""
+    fine = holding._pause
+
+    def pause(*given: Any) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(segments, "stop", lambda *_, **__: 0)
+            fine(*given)
+
+    monkeypatch.setattr(holding, "_pause", pause)
+
+
+def the_time_under_a_hold_is_billed_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let go after the month was over, it goes on from the old anchor."""
+    monkeypatch.setattr(segments, "next_billing_date", lambda *_: dt.date.max)
+
+
+def who_is_held_cannot_cancel(monkeypatch: pytest.MonkeyPatch) -> None:
+    fine = lifecycle.verdict
+
+    def verdict(action: Action, who: str, **given: Any) -> Verdict:
+        if action is Action.CANCEL and given["held"]:
+            return Verdict.REFUSE
+        return fine(action, who, **given)
+
+    monkeypatch.setattr(transitions, "verdict", verdict)
+
+
+def who_cancels_is_billed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    fine = transitions._cancel
+
+    def cancel(*given: Any) -> bool:
+        with monkeypatch.context() as patched:
+            patched.setattr(segments, "stop", lambda *_, **__: 0)
+            return fine(*given)
+
+    monkeypatch.setattr(transitions, "_cancel", cancel)
+
+
+def everybody_lifts_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (transitions, holds):
+        monkeypatch.setattr(module, "liftable", lambda *_, **__: frozenset(lifecycle.HOLDERS))
+
+
+def the_weakest_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        holding, "strongest", lambda held: min(held, key=lifecycle.HOLDERS.index, default="")
+    )
+
+
+def forgotten(scope: str) -> Plant:
+    """Settling forgets the holds of one scope."""
+
+    def plant(monkeypatch: pytest.MonkeyPatch) -> None:
+        fine = holding.holds_on
+
+        def holds_on(subscriptions: Any) -> dict[int, list[Hold]]:
+            found = fine(subscriptions)
+            return {key: [one for one in held if one.scope != scope] for key, held in found.items()}
+
+        monkeypatch.setattr(holding, "holds_on", holds_on)
+
+    return plant
+
+
+def a_hold_is_no_reason_against_subscribing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subscribing, "_refuse_held", lambda *_: None)
+
+
+PLANTED: dict[str, tuple[Plant, str]] = {
+    "trades: a held account enters": (a_held_account_enters, TRADES),
+    "trades: what is armed stays armed": (what_is_armed_stays_armed, TRADES),
+    "billed: a hold stops no billing": (a_hold_stops_no_billing, BILLED),
+    "billed: afterwards": (the_time_under_a_hold_is_billed_afterwards, BILLED),
+    "leaves: who is held cannot cancel": (who_is_held_cannot_cancel, LEAVES),
+    "leaves: who cancels is billed on": (who_cancels_is_billed_on, LEAVES),
+    "weaker: everybody lifts everything": (everybody_lifts_everything, WEAKER),
+    "weaker: the weakest is shown": (the_weakest_is_shown, STATUS),
+    "status: a customer's hold is forgotten": (forgotten("CUSTOMER"), STATUS),
+    "status: a partner's hold is forgotten": (forgotten("PARTNER"), STATUS),
+    "status: an account's hold is forgotten": (forgotten("ACCOUNT"), STATUS),
+    "status: its own hold is forgotten": (forgotten("SUBSCRIPTION"), STATUS),
+    "subscribes under a hold": (a_hold_is_no_reason_against_subscribing, "subscribes"),
+}
+
+
+@pytest.mark.parametrize("fault", sorted(PLANTED))
+def test_a_planted_fault_is_found(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    plant, rule = PLANTED[fault]
+    plant(monkeypatch)
+    with pytest.raises(Told, match=rule):
+        play_all(stage, range(1, WITHIN))

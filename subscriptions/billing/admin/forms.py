@@ -117,7 +117,8 @@ class MoneyForm(AmountForm):
     method = forms.ChoiceField(choices=_MONEY, widget=UnfoldAdminSelectWidget())
     reference = forms.CharField(
         max_length=REFERENCE_LENGTH,
-        help_text="As the bank names it (UTR, cheque number). The same one is recorded once.",
+        help_text="As the bank names it: a UTR, or a cheque's six digits and its bank. "
+        "The same one is recorded once.",
     )
 
 

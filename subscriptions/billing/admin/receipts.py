@@ -128,7 +128,7 @@ class ReceiptAdmin(MoneyPage):
         ("transaction", "partner_name", "environment"),
         (
             plain("note"),
-            plain("presentation", "Came for the"),
+            plain("presentation", "Times it came"),
             mark("in_doubt", "under another receipt's reference: reverse one of them", "In doubt"),
         ),
         ("went_back",),
@@ -249,9 +249,14 @@ class RecordsReceipts:
             "is spelled.",
         )
 
+    def asked_again(self, request: HttpRequest, invoice: Invoice) -> dict[str, Any]:
+        """The second page's question: what was recorded stays, and only a bank takes it back."""
+        return {"again_words": "What is recorded cannot be changed any more. Is this what came?"}
+
     @confirmed(
         description="Record receipt",
         explain="what_a_receipt_does",
+        context="asked_again",
         permission="pay",
         form=ReceiptForm,
         icon="receipt_long",

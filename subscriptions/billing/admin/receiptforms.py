@@ -61,7 +61,8 @@ class ReceiptForm(MoneyForm):
 
     def __init__(self, *args: Any, obj: Any = None, **kwargs: Any) -> None:
         super().__init__(*args, obj=obj, **kwargs)
-        self.owing: list[Invoice] = allocations.open_invoices(obj.customer)
+        # without an invoice it is only looked at, for the widgets of its fields
+        self.owing: list[Invoice] = allocations.open_invoices(obj.customer) if obj else []
         for one in self.owing:
             self.fields[f"{_PART}{one.pk}"] = _part_of(one)
 

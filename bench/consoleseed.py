@@ -48,8 +48,10 @@ class Sizes:
 
 PEOPLE: Final = """
 INSERT INTO partners_customer
-       (id, partner_id, environment, public_id, email, name, state, billing_address, created_at)
+       (id, partner_id, environment, public_id, external_user_id, email, name, state,
+        billing_address, created_at)
 SELECT n, (%(partners)s::bigint[])[1 + n %% 3], 'live', 'usr_' || substr(md5('c' || n), 1, 20),
+       CASE WHEN n %% 2 = 0 THEN 'user-' || n ELSE '' END,
        'person' || n || '@'
        || (ARRAY['example.com', 'mail.example.org', 'post.example.net'])[1 + n %% 3],
        (ARRAY['Asha', 'Kiran', 'Meera', 'Ravi', 'Sunil'])[1 + n %% 5] || ' '

@@ -55,6 +55,7 @@ def of_ending(execution: Execution, now: dt.datetime) -> OutboxEvent:
         payload={
             "subscription_id": execution.subscription.public_id,
             "user_email": execution.subscription.customer.email,
+            "external_user_id": execution.subscription.customer.external_user_id or None,
             "execution_id": execution.public_id,
             "run": execution.run.public_id,
             "template_id": execution.run.template.public_id,
@@ -80,6 +81,7 @@ def _base(execution: LiveExecution) -> dict[str, Any]:
     return {
         "subscription_id": execution.subscription_public_id,
         "user_email": execution.customer_email,
+        "external_user_id": execution.customer_external_id or None,
         "execution_id": execution.public_id,
         "run": execution.run.public_id,
         "template_id": execution.run.template_public_id,

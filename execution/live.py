@@ -202,6 +202,7 @@ class LiveExecution:
     subscription_id: int
     subscription_public_id: str
     customer_email: str
+    customer_external_id: str
     allocation_id: int
     account_id: int
     broker: str

@@ -16,6 +16,8 @@ class PartnersConfig(AppConfig):
         """
         # Models can be imported only once every app is loaded.
         from marketplace.ports import PARTNERS
+        from partners.api.shown import shown
+        from partners.ports import SHOWN_OBJECTS
         from partners.selectors import partner_names
         from partners.today import today
         from partners.webhooks.fanout import fan_out
@@ -27,3 +29,4 @@ class PartnersConfig(AppConfig):
         HANDLERS.register(queue_mails)
         TODAY.register(today)
         PARTNERS.register(partner_names)
+        SHOWN_OBJECTS.register(shown)

@@ -10,13 +10,15 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 
+from partners.emails.models import CustomerMail, EmailChange, EmailConfirmation
+from partners.naming import EXTERNAL_ID_LENGTH, EXTERNAL_ID_PATTERN
 from partners.states import refusal
 from partners.validators import validate_network, validate_redirect_url
 from quantleap.core import clock
 from quantleap.core.fields import SealedField
 from quantleap.core.identifiers import EMAIL_PATTERN
 from quantleap.core.ids import new_public_id
-from quantleap.core.models import StaffUser
+from quantleap.core.models import QueuedMail, StaffUser
 from quantleap.core.tenancy import Environment, TenantOwned, TenantQuerySet
 
 new_key_id = functools.partial(new_public_id, "key")
@@ -223,7 +225,16 @@ class Customer(TenantOwned):
     public_id = models.CharField(
         max_length=40, unique=True, default=new_customer_id, editable=False
     )
+    external_user_id = models.CharField(
+        max_length=EXTERNAL_ID_LENGTH,
+        blank=True,
+        default="",
+        help_text="The partner's own id of this person; empty until it names one.",
+    )
     email = models.EmailField(help_text="Lower case, the domain as A-labels.")
+    email_confirmed_at = models.DateTimeField(
+        null=True, blank=True, help_text="When this very address was confirmed by its owner."
+    )
     name = models.CharField(max_length=120, blank=True)
     state = models.CharField(max_length=2, blank=True, help_text="GST state code.")
     billing_address = models.TextField(
@@ -243,6 +254,25 @@ class Customer(TenantOwned):
             ),
             models.CheckConstraint(
                 condition=Q(email__regex=EMAIL_PATTERN), name="customer_email_ascii"
+            ),
+            models.UniqueConstraint(
+                fields=["partner_id", "environment", "external_user_id"],
+                condition=~Q(external_user_id=""),
+                nulls_distinct=False,
+                name="customer_external_id_uniq",
+            ),
+            models.CheckConstraint(
+                condition=Q(external_user_id="") | Q(external_user_id__regex=EXTERNAL_ID_PATTERN),
+                name="customer_external_id_format",
+            ),
+        )
+        indexes = (
+            # the console's search: by the beginning of a partner's own id
+            models.Index(
+                fields=["external_user_id"],
+                opclasses=["varchar_pattern_ops"],
+                condition=~Q(external_user_id=""),
+                name="customer_external_id_idx",
             ),
         )
 
@@ -417,25 +447,14 @@ class WebhookDelivery(TenantOwned):
         return f"{self.type} {self.status}"
 
 
-class EndpointMail(TenantOwned):
-    """One person who is written to because an endpoint was disabled; sent until it is accepted."""
-
-    class Status(models.TextChoices):
-        PENDING = "PENDING", "Pending"
-        SENT = "SENT", "Sent"
-        FAILED = "FAILED", "Failed"
+class EndpointMail(QueuedMail, TenantOwned):
+    """One person who is written to because an endpoint was disabled."""
 
     endpoint = models.ForeignKey(WebhookEndpoint, on_delete=models.CASCADE, related_name="mails")
     event_id = models.CharField(max_length=40)
     recipient = models.EmailField()
     subject = models.CharField(max_length=200)
     body = models.TextField()
-    status = models.CharField(max_length=7, choices=Status.choices, default=Status.PENDING)
-    attempts = models.PositiveSmallIntegerField(default=0)
-    next_attempt_at = models.DateTimeField()
-    claimed_until = models.DateTimeField(null=True, blank=True)
-    sent_at = models.DateTimeField(null=True, blank=True)
-    last_error = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(default=clock.now)
 
     objects = TenantQuerySet.as_manager()
@@ -466,3 +485,20 @@ class EndpointMail(TenantOwned):
 
     def __str__(self) -> str:
         return f"{self.recipient}: {self.subject}"
+
+
+__all__ = [
+    "Customer",
+    "CustomerMail",
+    "EmailChange",
+    "EmailConfirmation",
+    "EndpointMail",
+    "Partner",
+    "PartnerKey",
+    "PartnerSecret",
+    "RevenueShare",
+    "SecretShowing",
+    "UserToken",
+    "WebhookDelivery",
+    "WebhookEndpoint",
+]

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from django.db.models import Q, QuerySet
 
+from partners.errors import email_differs, external_id_differs
 from partners.models import Customer, Partner, RevenueShare
-from quantleap.core.errors import NotFound
+from partners.naming import Known, Outcome, Resolved, clean_external_id, resolve
+from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.identifiers import BadIdentifier, ascii_lower, clean_email
 from quantleap.core.largelists import first_keys
 
 # The partner's part where no dated row says otherwise (api.md section 6: 30 %).
 DEFAULT_SHARE_BPS: Final = 3000
+NOBODY_NAMED: Final = "Name the customer: user_email, external_user_id, or both."
 
 
 def share_in_force(partner_id: int, day: dt.date) -> int:
@@ -56,17 +60,106 @@ def find_customer(*, partner_id: int | None, environment: str, email: str) -> Cu
     return Customer.objects.for_partner(partner_id, environment).filter(email=address).first()
 
 
+@dataclass(frozen=True, slots=True)
+class Named:
+    """How a partner names a person: by its own id, an e-mail address, or both; never by neither.
+
+    ``email`` in the one spelling that is stored.
+    """
+
+    external_id: str
+    email: str
+
+
+def clean_names(*, external_user_id: str, email: str) -> Named:
+    """Both as they are stored; InvalidRequest for what can be neither, and where both are empty."""
+    wrong: dict[str, str] = {}
+    if not external_user_id and not email:
+        wrong["user_email"] = NOBODY_NAMED
+    try:
+        external_id = external_user_id and clean_external_id(external_user_id)
+    except BadIdentifier as error:
+        wrong["external_user_id"] = str(error)
+    try:
+        address = email and clean_email(email)
+    except BadIdentifier as error:
+        wrong["user_email"] = str(error)
+    if wrong:
+        field, words = next(iter(wrong.items()))
+        raise InvalidRequest(f"{field}: {words}", details=wrong)
+    return Named(external_id, address)
+
+
+def look_up(
+    named: Named, *, partner_id: int | None, environment: str
+) -> tuple[Resolved, Customer | None]:
+    """Whom the names lead to, by :func:`partners.naming.resolve` (1 query)."""
+    condition = Q(pk__in=())
+    if named.external_id:
+        condition |= Q(external_user_id=named.external_id)
+    if named.email:
+        condition |= Q(email=named.email)
+    rows = list(Customer.objects.for_partner(partner_id, environment).filter(condition))
+    by_id = by_email = None
+    for row in rows:
+        known = Known(row.pk, row.external_user_id, row.email)
+        by_id = known if named.external_id and known.external_id == named.external_id else by_id
+        by_email = known if known.email == named.email else by_email
+    found = resolve(named.external_id, named.email, by_id, by_email)
+    return found, next((row for row in rows if row.pk == found.key), None)
+
+
+def named_customer(
+    *, partner_id: int | None, environment: str, external_user_id: str = "", email: str = ""
+) -> Customer | None:
+    """The customer whom a partner names, for reading: nobody is made and nobody gets an id.
+
+    None for nobody. InvalidRequest; EmailDiffers and ExternalIdDiffers as for every other call.
+    """
+    named = clean_names(external_user_id=external_user_id, email=email)
+    found, customer = look_up(named, partner_id=partner_id, environment=environment)
+    refuse_mixed_up(found)
+    return customer
+
+
+def refuse_mixed_up(found: Resolved) -> None:
+    """EmailDiffers or ExternalIdDiffers where two people are named as one."""
+    if found.outcome is Outcome.EMAIL_OF_ANOTHER:
+        raise email_differs()
+    if found.outcome is Outcome.OTHER_ID:
+        raise external_id_differs()
+
+
+def get_customer(*, partner_id: int | None, environment: str, public_id: str) -> Customer:
+    """A tenant's customer by their id with us; NotFound."""
+    if "\0" in public_id:
+        raise NotFound  # PostgreSQL takes no NUL in text
+    mine = Customer.objects.for_partner(partner_id, environment)
+    found = mine.filter(public_id=public_id).first()
+    if found is None:
+        raise NotFound
+    return found
+
+
+def tenants_customers(partner_id: int | None, environment: str) -> QuerySet[Customer]:
+    """All customers of a tenant, newest first."""
+    return Customer.objects.for_partner(partner_id, environment).order_by("-created_at", "-id")
+
+
 def customers(ids: Collection[int]) -> dict[int, Customer]:
     """Customers by inner id (1 query)."""
     return Customer.objects.in_bulk(ids)
 
 
 def customer_condition(term: str) -> Q:
-    """Customers in whose e-mail or name ``term`` occurs, or whose id begins with it."""
+    """Customers in whose e-mail or name ``term`` occurs, or whose id, ours or the partner's, begins
+    with it.
+    """
     return (
         Q(email__contains=ascii_lower(term))
         | Q(name__icontains=term)
         | Q(public_id__startswith=term)
+        | Q(external_user_id__startswith=term)
     )
 
 

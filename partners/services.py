@@ -1,4 +1,4 @@
-"""The front doors of this room: keys, customers, user tokens."""
+"""The front doors of this room: partners, keys, user tokens."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from django.db.models import Max, Q
 from marketplace.selectors.catalogue import find_shown
 from partners import permissions as known
 from partners.apikeys import ParsedSecret, new_key, new_secret
-from partners.customers import check_state
+from partners.identity import find_or_create_customer
 from partners.models import Customer, Partner, PartnerKey, PartnerSecret, UserToken
 from partners.ports import KNOWN_BROKERS
-from partners.selectors import DEFAULT_SHARE_BPS, find_customer
+from partners.selectors import DEFAULT_SHARE_BPS, named_customer
 from partners.shares import ShareTerms, set_share
 from quantleap.core import audit
 from quantleap.core.audit import Actor
@@ -31,8 +31,7 @@ from quantleap.core.errors import (
     NotFound,
     PartnerSuspended,
 )
-from quantleap.core.identifiers import BadIdentifier, ascii_lower, clean_email
-from quantleap.core.inserts import insert_missing
+from quantleap.core.identifiers import ascii_lower
 
 KEY_LIFETIME: Final = dt.timedelta(days=365)
 ROTATION_OVERLAP: Final = dt.timedelta(hours=24)
@@ -258,61 +257,22 @@ def _record_key(key: PartnerKey, action: str, actor: Actor, data: dict[str, obje
     )
 
 
-def find_or_create_customer(
-    *,
-    partner_id: int | None,
-    environment: str,
-    email: str,
-    now: dt.datetime,
-    name: str = "",
-    state: str = "",
-) -> Customer:
-    """The partner's customer with that e-mail, made if unknown; any number of callers get one.
-
-    ``name`` and ``state`` (GST code) fill what is still empty; they never replace what is there:
-    that is :func:`partners.customers.change_billing_details`. InvalidRequest for what is no e-mail
-    address, and for a state that GST does not know.
-    """
-    check_state(state, now)
-    try:
-        address = clean_email(email)
-    except BadIdentifier as error:
-        raise InvalidRequest(f"user_email: {error}", details={"user_email": str(error)}) from error
-    mine = Customer.objects.for_partner(partner_id, environment).filter(email=address)
-    customer = mine.first()
-    if customer is None:
-        fresh = Customer(
-            partner_id=partner_id,
-            environment=environment,
-            email=address,
-            name=name,
-            state=state,
-            created_at=now,
-        )
-        # Whoever comes second waits for the first and reads its row.
-        insert_missing([fresh], unique=("partner_id", "environment", "email"))
-        customer = mine.get()
-    for field, value in (("name", name), ("state", state)):
-        if value and not getattr(customer, field):
-            mine.filter(**{field: ""}).update(**{field: value})
-            setattr(customer, field, value)
-    return customer
-
-
 def mint_user_token(
     *,
     partner_id: int | None,
     environment: str,
-    email: str,
     actor: Actor,
     now: dt.datetime,
+    email: str = "",
+    external_user_id: str = "",
     key_id: int | None = None,
     template_id: str = "",
     known_only: bool = False,
 ) -> MintedToken:
     """A token with which a customer may call ``/user`` for 15 minutes.
 
-    The customer is found or created under the partner. ``key_id`` is the partner's key that asks:
+    The customer is found or created under the partner (:func:`partners.identity.
+    find_or_create_customer`). ``key_id`` is the partner's key that asks:
     the token carries it and opens what that key may open (:mod:`partners.api.authentication`); a
     direct customer has none. ``template_id`` is what a deep link shows first; NotFound when
     the customer may not see that, or the key is not this partner's in this environment. Only a
@@ -325,15 +285,23 @@ def mint_user_token(
         ).exists()
     ):
         raise NotFound
-    if known_only and (
-        find_customer(partner_id=partner_id, environment=environment, email=email) is None
+    if known_only and not named_customer(
+        partner_id=partner_id,
+        environment=environment,
+        external_user_id=external_user_id,
+        email=email,
     ):
         raise PartnerSuspended("This partner is suspended: it gains no new customer.")
     token = USER_TOKEN_PREFIX + secrets.token_urlsafe(_USER_TOKEN_BYTES)
     end = now + USER_TOKEN_LIFETIME
     with transaction.atomic():
         customer = find_or_create_customer(
-            partner_id=partner_id, environment=environment, email=email, now=now
+            partner_id=partner_id,
+            environment=environment,
+            email=email,
+            external_user_id=external_user_id,
+            actor=actor,
+            now=now,
         )
         if template_id and not find_shown(
             template_id,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from partners import services, showing, suspending
+from partners.emails import mailing as customer_mails
 from partners.webhooks import mailing
 from partners.webhooks.delivery import deliver_due
 from quantleap.core import clock
@@ -26,6 +27,12 @@ def send_endpoint_mails() -> None:
 def carry_out_suspensions() -> int:
     """Pause or end what suspended partners' plans say, once their day is over."""
     return suspending.carry_out_due(now=clock.now())
+
+
+@shared_task(name="partners.send_customer_mails")
+def send_customer_mails() -> None:
+    """Write to customers that their address wants confirming, or was changed."""
+    customer_mails.send_due(now=clock.now())
 
 
 @shared_task(name="partners.forget_user_tokens")

@@ -7,6 +7,7 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.generic import RedirectView
 
 from brokers.landing import broker_login_done
+from partners.emails.page import confirm_email
 from quantleap.core import console
 from quantleap.core.api import exceptions
 from quantleap.core.login import console_login, console_logout, console_password_change
@@ -23,6 +24,7 @@ api: list[URLPattern | URLResolver] = [
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(url="/admin/"), name="home"),
     re_path("^broker-login/done/?$", broker_login_done, name="broker-login-done"),
+    path("confirm-email", confirm_email, name="confirm-email"),
     path("admin/login/", console_login),
     path("admin/logout/", console_logout),
     path("admin/password_change/", admin.site.admin_view(console_password_change)),

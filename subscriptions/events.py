@@ -23,6 +23,7 @@ def payload(subscription: Subscription) -> dict[str, Any]:
         "subscription_id": subscription.public_id,
         "user_id": subscription.customer.public_id,
         "user_email": subscription.customer.email,
+        "external_user_id": subscription.customer.external_user_id or None,
         "template_id": subscription.template.public_id,
         "template_name": subscription.template.name,
         "status": subscription.status,

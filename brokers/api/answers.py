@@ -57,14 +57,14 @@ def shown(account: BrokerAccount, now: dt.datetime) -> Response:
     return _account(account, 200, "Broker account", now)
 
 
-def connected(result: Connected, now: dt.datetime) -> Response:
-    """201 for a new account, 200 for new credentials of a known one."""
+def connected(result: Connected, now: dt.datetime, **more: Any) -> Response:
+    """201 for a new account, 200 for new credentials of a known one; ``more`` members."""
     if result.created:
         message, status = "Broker account connected successfully", 201
     else:
         message, status = "Broker account credentials updated", 200
     # no broker we speak to can confirm credentials before the first login
-    return _account(result.account, status, message, now, credentials_checked=False)
+    return _account(result.account, status, message, now, credentials_checked=False, **more)
 
 
 def _account(

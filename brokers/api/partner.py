@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -22,10 +22,11 @@ from brokers.api.serializers import (
 )
 from brokers.models import BrokerAccount
 from brokers.selectors import account_by_client_id, accounts, require_client_id
-from brokers.services.accounts import connect_account_by_email
+from brokers.services.accounts import connect_account_of
 from partners import permissions
-from partners.api.serializers import EmailField
-from partners.selectors import get_partner
+from partners.api.queries import CUSTOMER_QUERY, EXTERNAL_USER_ID, USER_EMAIL, customer_filter
+from partners.api.serializers import differs
+from partners.selectors import get_partner, named_customer
 from quantleap.core import clock
 from quantleap.core.api.idempotency import Idempotency
 from quantleap.core.api.pagination import PAGING
@@ -34,29 +35,30 @@ from quantleap.core.api.views import PartnerView, QueryByMethod
 from quantleap.core.errors import NotFound
 
 BROKER_NAME = OpenApiParameter("broker_name", str, description="zerodha or zebu")
-USER_EMAIL = OpenApiParameter("user_email", str, description="Only this customer's accounts.")
 OPEN_POSITIONS = OpenApiParameter(
     "open_positions", str, enum=["EXIT_NOW"], description="Exit first, then erase."
 )
 
 
-def _email(text: str) -> str:
-    """An e-mail address out of the query, in lower case; ValidationError with the field's name."""
-    try:
-        email: str = EmailField(max_length=254).run_validation(text)
-    except ValidationError as error:
-        raise ValidationError({"user_email": error.detail}) from error
-    return email
-
-
-def _account(
-    principal: PartnerPrincipal, client_id: str, *, broker: str = "", email: str = ""
-) -> BrokerAccount:
-    """The partner's account, of that customer where ``email`` says so."""
-    account = account_by_client_id(
+def _account(principal: PartnerPrincipal, client_id: str, *, broker: str = "") -> BrokerAccount:
+    """The partner's account."""
+    return account_by_client_id(
         principal.partner_id, principal.environment, client_id, broker=broker
     )
-    if email and account.customer.email != email:
+
+
+def _account_of(
+    principal: PartnerPrincipal, client_id: str, data: Mapping[str, Any]
+) -> BrokerAccount:
+    """The partner's account, if it is the named customer's; NotFound otherwise."""
+    account = _account(principal, client_id, broker=data.get("broker_name", ""))
+    customer = named_customer(
+        partner_id=principal.partner_id,
+        environment=principal.environment,
+        external_user_id=data.get("external_user_id", ""),
+        email=data.get("user_email", ""),
+    )
+    if customer is None or account.customer_id != customer.pk:
         raise NotFound
     return account
 
@@ -73,19 +75,17 @@ class AccountsView(PartnerView):
         "GET": permissions.BROKER_ACCOUNTS_READ,
         "POST": permissions.BROKER_ACCOUNTS_WRITE,
     }
-    query_by_method: ClassVar[QueryByMethod] = {"GET": PAGING | {"user_email", "broker_name"}}
+    query_by_method: ClassVar[QueryByMethod] = {"GET": PAGING | CUSTOMER_QUERY | {"broker_name"}}
 
     @extend_schema(
         operation_id="partner_broker_accounts_list",
-        parameters=[USER_EMAIL, BROKER_NAME],
+        parameters=[USER_EMAIL, EXTERNAL_USER_ID, BROKER_NAME],
         responses={200: AccountListAnswer},
     )
     def get(self, request: Request) -> Response:
         """List, newest first."""
         found = accounts(self.partner.partner_id, self.partner.environment)
-        # An empty filter is refused, not ignored: it would show everybody's.
-        if (email := request.query_params.get("user_email")) is not None:
-            found = found.filter(customer__email=_email(email))
+        found = found.filter(**customer_filter(request))
         if broker := answers.broker_asked(request):
             found = found.filter(broker=broker)
         return answers.listed(request, found, clock.now())
@@ -96,13 +96,14 @@ class AccountsView(PartnerView):
         responses={201: AccountAnswer, 200: AccountAnswer},
     )
     def post(self, request: Request) -> Response:
-        """Connect an account; the customer is found or created by e-mail."""
+        """Connect an account; the customer is found or created by id or e-mail."""
         data = self.validated(PartnerConnectRequest, request)
         now = clock.now()
-        result = connect_account_by_email(
+        result = connect_account_of(
             partner_id=self.partner.partner_id,
             environment=self.partner.environment,
-            email=data["user_email"],
+            email=data.get("user_email", ""),
+            external_user_id=data.get("external_user_id", ""),
             name=data.get("user_name", ""),
             broker=data["broker_name"],
             client_id=data["client_id"],
@@ -111,7 +112,8 @@ class AccountsView(PartnerView):
             actor=self.partner.actor,
             now=now,
         )
-        return answers.connected(result, now)
+        mailed_to = result.account.customer.email
+        return answers.connected(result, now, email_differs=differs(data, mailed_to))
 
 
 class AccountView(PartnerView):
@@ -160,12 +162,7 @@ class InitiateView(PartnerView):
         """Where the customer logs in, and the state to keep."""
         _require(self.partner, client_id)
         data = self.validated(PartnerInitiateRequest, request)
-        account = _account(
-            self.partner,
-            client_id,
-            broker=data.get("broker_name", ""),
-            email=data["user_email"],
-        )
+        account = _account_of(self.partner, client_id, data)
         registered = get_partner(self.partner.partner_id).oauth_redirect_urls
         return answers.initiated(
             account, data.get("redirect_uri", ""), registered, self.partner.actor, clock.now()
@@ -187,12 +184,7 @@ class CallbackView(PartnerView):
         """Exchange the broker's code for today's session."""
         _require(self.partner, client_id)
         data = self.validated(PartnerCallbackRequest, request)
-        account = _account(
-            self.partner,
-            client_id,
-            broker=data.get("broker_name", ""),
-            email=data["user_email"],
-        )
+        account = _account_of(self.partner, client_id, data)
         return answers.completed(
             account, data["request_token"], data["state"], self.partner.actor, clock.now()
         )

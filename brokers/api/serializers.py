@@ -10,7 +10,7 @@ from rest_framework import serializers
 
 from brokers.models import BrokerAccount
 from brokers.selectors import readiness
-from partners.api.serializers import EmailField
+from partners.api.serializers import EMAIL_DIFFERS, CustomerNamed
 from quantleap.core import clock
 from quantleap.core.api.serializers import StrictCharField, StrictSerializer
 from quantleap.core.identifiers import ascii_lower
@@ -58,10 +58,9 @@ class UserConnectRequest(_NoPasswords):
     api_secret = StrictCharField(max_length=200)
 
 
-class PartnerConnectRequest(UserConnectRequest):
+class PartnerConnectRequest(CustomerNamed, UserConnectRequest):
     """``POST /partner/broker-accounts``."""
 
-    user_email = EmailField(max_length=254)
     user_name = StrictCharField(max_length=120, required=False, allow_blank=True)
 
 
@@ -72,10 +71,8 @@ class UserInitiateRequest(_NoPasswords):
     broker_name = StrictCharField(max_length=20, required=False)
 
 
-class PartnerInitiateRequest(UserInitiateRequest):
+class PartnerInitiateRequest(CustomerNamed, UserInitiateRequest):
     """The same by a partner."""
-
-    user_email = EmailField(max_length=254)
 
 
 class UserCallbackRequest(_NoPasswords):
@@ -97,10 +94,8 @@ class UserCallbackRequest(_NoPasswords):
         return attrs | {"request_token": codes[0]}
 
 
-class PartnerCallbackRequest(UserCallbackRequest):
+class PartnerCallbackRequest(CustomerNamed, UserCallbackRequest):
     """The same by a partner."""
-
-    user_email = EmailField(max_length=254)
 
 
 # -- out -------------------------------------------------------------------------------------
@@ -109,6 +104,9 @@ class AccountRow(serializers.Serializer[Any]):
 
     user_id = serializers.CharField()
     user_email = serializers.EmailField()
+    external_user_id = serializers.CharField(
+        allow_null=True, help_text="The partner's own id of the customer."
+    )
     client_id = serializers.CharField()
     broker_name = serializers.CharField()
     account_status = serializers.ChoiceField(choices=["enabled", "disabled", "needs_credentials"])
@@ -137,6 +135,7 @@ class AccountAnswer(serializers.Serializer[Any]):
     credentials_checked = serializers.BooleanField(
         required=False, help_text="Whether the broker could confirm them without a login."
     )
+    email_differs = serializers.BooleanField(required=False, help_text=EMAIL_DIFFERS)
     broker_account = AccountRow()
 
 
@@ -193,6 +192,7 @@ def account_row(account: BrokerAccount, now: dt.datetime) -> dict[str, Any]:
     return {
         "user_id": account.customer.public_id,
         "user_email": account.customer.email,
+        "external_user_id": account.customer.external_user_id or None,
         "client_id": account.client_id,
         "broker_name": account.broker,
         "account_status": account.status,

@@ -15,8 +15,8 @@ from brokers.models import BrokerAccount
 from brokers.ports import ACCOUNT_REMOVAL, ACCOUNT_UNLINK, RemovalEffect
 from brokers.selectors import clean_broker, clean_client_id
 from brokers.services.auditing import record
+from partners.identity import find_or_create_customer
 from partners.models import Customer
-from partners.services import find_or_create_customer
 from quantleap.core.addresses import parse_address
 from quantleap.core.audit import Actor
 from quantleap.core.errors import InvalidRequest
@@ -81,11 +81,12 @@ def _differ(account: BrokerAccount, key: str, secret: str) -> bool:
     return (known.api_key, known.api_secret) != (key, secret)
 
 
-def connect_account_by_email(
+def connect_account_of(
     *,
     partner_id: int,
     environment: str,
     email: str,
+    external_user_id: str,
     name: str,
     broker: str,
     client_id: str,
@@ -94,13 +95,19 @@ def connect_account_by_email(
     actor: Actor,
     now: dt.datetime,
 ) -> Connected:
-    """:func:`connect_account` for a partner's customer, found or created by e-mail.
+    """:func:`connect_account` for a partner's customer, found or created by id or e-mail.
 
     One transaction: a refused account leaves no customer behind.
     """
     with transaction.atomic():
         customer = find_or_create_customer(
-            partner_id=partner_id, environment=environment, email=email, name=name, now=now
+            partner_id=partner_id,
+            environment=environment,
+            email=email,
+            external_user_id=external_user_id,
+            name=name,
+            actor=actor,
+            now=now,
         )
         return connect_account(
             customer=customer,

@@ -67,6 +67,7 @@ def _events(kind: str, accounts: Iterable[BrokerAccount], now: dt.datetime) -> l
             payload={
                 "user_id": account.customer.public_id,
                 "user_email": account.customer.email,
+                "external_user_id": account.customer.external_user_id or None,
                 "broker_name": account.broker,
                 "client_id": account.client_id,
                 "token_expires_at": _stamp(account.token_expires_at),

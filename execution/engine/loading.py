@@ -193,6 +193,7 @@ def _live_execution(row: Execution, run: LiveRun) -> LiveExecution:
         subscription_id=row.subscription_id,
         subscription_public_id=row.subscription.public_id,
         customer_email=row.subscription.customer.email,
+        customer_external_id=row.subscription.customer.external_user_id,
         allocation_id=row.allocation_id,
         account_id=row.account_id,
         # Nothing of a test account may reach its broker: paper is a broker of its own (I8).

@@ -78,6 +78,7 @@ def live_execution(run: LiveRun | None = None, **fields: Any) -> LiveExecution:
         "subscription_id": 1,
         "subscription_public_id": "sub_1",
         "customer_email": "asha@example.com",
+        "customer_external_id": "",
         "allocation_id": 1,
         "account_id": 1,
         "broker": "zebu",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,12 +15,15 @@ from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminSelectWidget
 
 from partners.admin.common import PartnerColumn, PartnerFilter
+from partners.admin.emails import EmailForm, ExternalIdForm, changes_of
 from partners.customers import (
     ADDRESS_LENGTH,
     REASON_LENGTH,
     change_billing_details,
     check_address,
 )
+from partners.emails.changing import change_email, change_external_id
+from partners.emails.confirming import VALID_FOR, ask_again
 from partners.models import Customer, Partner
 from partners.ports import BELONGINGS
 from partners.selectors import customer_condition
@@ -30,6 +34,7 @@ from quantleap.core.audit import Actor
 from quantleap.core.console import Panel
 from quantleap.core.errors import DomainError
 from quantleap.core.largelists import Condition, Search
+from quantleap.core.tenancy import Environment
 
 
 class BillingDetailsForm(ConfirmForm):
@@ -74,11 +79,19 @@ class BillingDetailsForm(ConfirmForm):
 class CustomerAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
     """End users of partners and direct ones."""
 
-    list_display = ("email", "partner_name", "environment", "name", "public_id", "created_at")
+    list_display = (
+        "email",
+        "external_user_id",
+        "partner_name",
+        "environment",
+        "name",
+        "public_id",
+        "created_at",
+    )
     list_filter = (PartnerFilter, "environment")
     searches = (
         Search(
-            "any part of an e-mail or a name, or the beginning of an id",
+            "any part of an e-mail or a name, or the beginning of an id, ours or the partner's",
             lambda term: Condition(customer_condition(term)),
         ),
     )
@@ -89,13 +102,20 @@ class CustomerAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         "created_at",
         "gst_state",
         "history",
+        "standing",
     )
     fields = (
-        ("email", "name", "public_id"),
+        ("email", "standing", "external_user_id"),
+        ("name", "public_id"),
         ("partner_name", "environment", "created_at"),
         ("gst_state", "billing_address", "history"),
     )
-    actions_detail = ("billing_details",)
+    actions_detail = (
+        "billing_details",
+        "change_email",
+        "ask_for_confirmation",
+        "change_external_id",
+    )
     change_form_after_template = "admin/partners/customer/belongings.html"
 
     def change_view(
@@ -108,10 +128,21 @@ class CustomerAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         """With everything that is the customer's, of all rooms."""
         customer = self.get_object(request, object_id)
         panels: list[Panel] = []
-        for room in BELONGINGS.all():
+        for room in (changes_of, *BELONGINGS.all()):
             panels += room(request, customer) if customer is not None else ()
         context = {**(extra_context or {}), "panels": panels}
         return super().change_view(request, object_id, form_url, context)
+
+    @admin.display(description="Address")
+    def standing(self, customer: Customer) -> str:
+        """Whether its owner has confirmed it, and the link that waits for them (1 query)."""
+        if customer.email_confirmed_at is not None:
+            return f"Confirmed on {_day(customer.email_confirmed_at)}"
+        asked = customer.email_confirmations.filter(email=customer.email).first()
+        if asked is None:
+            return "Not confirmed: nobody was asked"
+        over = clock.now() >= asked.expires_at
+        return f"Not confirmed: asked on {_day(asked.asked_at)}" + (", the link is over" * over)
 
     def history(self, customer: Customer) -> SafeString:
         """What was done to this customer, in the audit log."""
@@ -161,3 +192,93 @@ class CustomerAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         if not changed:
             return f"{customer}: nothing changed."
         return f"{customer}: the next invoices bear the new details."
+
+    def what_another_address_does(self, request: HttpRequest, customer: Customer) -> Sequence[str]:
+        """Said before it happens."""
+        mails = (
+            "The test environment mails nobody."
+            if customer.environment == Environment.TEST
+            else "A link is mailed to the new address, which counts as not confirmed until its "
+            "owner opens it. The old address is told that it was replaced, and not by what."
+        )
+        return (
+            f"Now: {customer.email}. {self.standing(customer)}.",
+            "Every invoice that is issued from now on goes to the new address. Issued ones keep "
+            "the address that they were made out to.",
+            mails,
+        )
+
+    @confirmed(
+        description="Change e-mail",
+        explain="what_another_address_does",
+        permission="act",
+        form=EmailForm,
+        icon="alternate_email",
+        twice=True,
+    )
+    def change_email(self, request: HttpRequest, customer: Customer, data: dict[str, Any]) -> str:
+        """Where the person is written to."""
+        result = change_email(
+            customer_id=customer.pk,
+            email=data["user_email"],
+            reason=data["reason"],
+            actor=Actor.staff(request.user),
+            now=clock.now(),
+        )
+        if not result.changed:
+            return f"{customer}: it was this address already."
+        return f"{customer.email} is {result.customer.email} now."
+
+    def what_asking_does(self, request: HttpRequest, customer: Customer) -> Sequence[str]:
+        """Said before it happens."""
+        return (
+            f"{customer.email}: {self.standing(customer)}.",
+            f"A link is mailed there that works for {VALID_FOR.days} days. Nothing else changes, "
+            "whether it is opened or not.",
+        )
+
+    @confirmed(
+        description="Ask for confirmation",
+        explain="what_asking_does",
+        permission="act",
+        icon="mark_email_read",
+    )
+    def ask_for_confirmation(
+        self, request: HttpRequest, customer: Customer, data: dict[str, Any]
+    ) -> str:
+        """Mail a link to the address."""
+        ask_again(customer_id=customer.pk, actor=Actor.staff(request.user), now=clock.now())
+        return f"{customer.email} gets a link within a minute."
+
+    def what_another_id_does(self, request: HttpRequest, customer: Customer) -> Sequence[str]:
+        """Said before it happens."""
+        return (
+            f"Now: {customer.external_user_id or 'none'}.",
+            "Whoever the partner calls by the new id from now on is this customer, with their "
+            "subscriptions, broker accounts and invoices.",
+            "Only to put right what the partner got wrong: ask it first whose id this is.",
+        )
+
+    @confirmed(
+        description="Change external id",
+        explain="what_another_id_does",
+        permission="act",
+        form=ExternalIdForm,
+        icon="badge",
+        twice=True,
+    )
+    def change_external_id(
+        self, request: HttpRequest, customer: Customer, data: dict[str, Any]
+    ) -> str:
+        """The partner's own id of the person."""
+        result = change_external_id(
+            customer_id=customer.pk, actor=Actor.staff(request.user), **data
+        )
+        if not result.changed:
+            return f"{customer}: nothing changed."
+        return f"{customer}: the external user id is {result.customer.external_user_id or 'none'}."
+
+
+def _day(at: dt.datetime) -> str:
+    local = clock.to_ist(at)
+    return f"{local.day} {local:%b %Y}"

@@ -235,6 +235,15 @@ class EndpointMailAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
     list_select_related = ("endpoint",)
     searches = (begins("recipient", "the beginning of an address"),)
     readonly_fields = ("partner_name", "environment")
+    fields = (
+        ("recipient", "endpoint", "event_id"),
+        ("partner_name", "environment", "created_at"),
+        ("status", "attempts", "sent_at"),
+        ("next_attempt_at", "claimed_until"),
+        "last_error",
+        "subject",
+        "body",
+    )
     actions_detail = ("send_again",)
 
     @confirmed(description="Send again", explain="explain_again", permission="act", icon="send")

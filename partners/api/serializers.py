@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Final
+
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from partners.customers import REASON_LENGTH
+from partners.errors import CHANGE_ROUTE
+from partners.models import Customer
+from partners.naming import EXTERNAL_ID_LENGTH, clean_external_id
+from partners.selectors import NOBODY_NAMED
 from quantleap.core.api.serializers import StrictCharField, StrictSerializer
 from quantleap.core.identifiers import MAX_EMAIL, BadIdentifier, clean_email
+
+#: Of answers to bodies with both names.
+EMAIL_DIFFERS: Final = (
+    "True: user_email of the request is not the address that is written to, which stays as it is; "
+    f"{CHANGE_ROUTE} changes it."
+)
 
 
 @extend_schema_field({"type": "string", "format": "email", "maxLength": MAX_EMAIL})
@@ -25,10 +39,45 @@ class EmailField(serializers.CharField):
             raise serializers.ValidationError(str(error), code="invalid") from error
 
 
-class UserTokenRequest(StrictSerializer):
+class ExternalIdField(StrictCharField):
+    """A partner's own id of a person, letter by letter as the partner writes it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_length=EXTERNAL_ID_LENGTH, trim_whitespace=False, **options)
+
+    def to_internal_value(self, data: object) -> str:
+        """Printable ASCII without spaces at its ends."""
+        try:
+            return clean_external_id(super().to_internal_value(data))
+        except BadIdentifier as error:
+            raise serializers.ValidationError(str(error), code="invalid") from error
+
+
+#: Documented once: what every body that names a customer takes.
+_EXTERNAL_ID: Final = (
+    "Your own id of the person, where case matters. It names the customer beside or instead of "
+    "user_email, and wins over it."
+)
+_EMAIL: Final = "Needed where external_user_id is not given, or not known yet."
+
+
+class CustomerNamed(StrictSerializer):
+    """The members by which a partner names its customer: either, or both."""
+
+    user_email = EmailField(max_length=MAX_EMAIL, required=False, help_text=_EMAIL)
+    external_user_id = ExternalIdField(required=False, help_text=_EXTERNAL_ID)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Somebody is named."""
+        if "user_email" not in attrs and "external_user_id" not in attrs:
+            raise serializers.ValidationError({"user_email": NOBODY_NAMED})
+        validated: dict[str, Any] = super().validate(attrs)
+        return validated
+
+
+class UserTokenRequest(CustomerNamed):
     """``POST /partner/user-tokens``."""
 
-    user_email = EmailField(max_length=254)
     template_id = StrictCharField(max_length=40, required=False, allow_null=True)
 
 
@@ -38,6 +87,81 @@ class UserTokenAnswer(serializers.Serializer[object]):
     statusCode = serializers.IntegerField()  # noqa: N815  the contract's spelling
     user_token = serializers.CharField()
     user_id = serializers.CharField()
+    user_email = serializers.EmailField()
+    external_user_id = serializers.CharField(allow_null=True)
+    email_differs = serializers.BooleanField(help_text=EMAIL_DIFFERS)
     expires_at = serializers.DateTimeField()
     expires_in = serializers.IntegerField(help_text="Seconds.")
     template_id = serializers.CharField(allow_null=True)
+
+
+class CustomerEmailRequest(StrictSerializer):
+    """``POST /partner/customers/{user_id}/email``."""
+
+    user_email = EmailField(max_length=MAX_EMAIL)
+    reason = StrictCharField(max_length=REASON_LENGTH, required=False, allow_blank=True)
+
+
+class CustomerObject(serializers.Serializer[Any]):
+    """A customer of the partner's."""
+
+    user_id = serializers.CharField()
+    external_user_id = serializers.CharField(
+        allow_null=True, help_text="Your own id of them; null until a call names both."
+    )
+    user_email = serializers.EmailField(help_text="Where invoices are mailed to.")
+    email_confirmed = serializers.BooleanField(
+        help_text="Its owner opened the link that was mailed there. Nothing waits for it."
+    )
+    email_confirmed_at = serializers.DateTimeField(allow_null=True)
+    user_name = serializers.CharField()
+    user_state = serializers.CharField(allow_null=True, help_text="GST state code.")
+    created_at = serializers.DateTimeField()
+
+
+class CustomerAnswer(serializers.Serializer[Any]):
+    """One customer."""
+
+    statusCode = serializers.IntegerField()  # noqa: N815  the contract's spelling
+    customer = CustomerObject()
+
+
+class CustomerEmailAnswer(CustomerAnswer):
+    """The customer after a change of their address."""
+
+    changed = serializers.BooleanField(help_text="False: it was this address already.")
+
+
+class PaginationObject(serializers.Serializer[Any]):
+    """Where in the list this page is."""
+
+    total = serializers.IntegerField()
+    page = serializers.IntegerField()
+    per_page = serializers.IntegerField()
+
+
+class CustomerListAnswer(serializers.Serializer[Any]):
+    """A page of customers."""
+
+    statusCode = serializers.IntegerField()  # noqa: N815  the contract's spelling
+    customers = CustomerObject(many=True)
+    pagination = PaginationObject()
+
+
+def customer_row(customer: Customer) -> dict[str, Any]:
+    """Members of :class:`CustomerObject`."""
+    return {
+        "user_id": customer.public_id,
+        "external_user_id": customer.external_user_id or None,
+        "user_email": customer.email,
+        "email_confirmed": customer.email_confirmed_at is not None,
+        "email_confirmed_at": customer.email_confirmed_at,
+        "user_name": customer.name,
+        "user_state": customer.state or None,
+        "created_at": customer.created_at,
+    }
+
+
+def differs(data: Mapping[str, Any], email: str) -> bool:
+    """Whether a validated body has another address than ``email``, which is written to."""
+    return "user_email" in data and str(data["user_email"]) != email

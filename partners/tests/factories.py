@@ -11,11 +11,11 @@ from rest_framework.test import APIClient
 
 from partners import permissions as known
 from partners.apikeys import new_key
+from partners.identity import find_or_create_customer
 from partners.models import Customer, Partner, PartnerKey
 from partners.services import (
     KEY_LIFETIME,
     IssuedKey,
-    find_or_create_customer,
     issue_key,
     mint_user_token,
 )

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
+from django.core import mail
 from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from marketplace.tests import factories as make
 from partners import permissions
-from partners.models import PartnerKey
-from partners.tests.factories import make_partner
+from partners.emails import mailing
+from partners.models import Customer, PartnerKey
+from partners.tests.factories import make_customer, make_partner
 from quantleap.core import clock
-from quantleap.core.tests.browser import fits, logged_in, shoot
+from quantleap.core.tests.browser import fits, grave, logged_in, shoot
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -110,3 +113,41 @@ def test_partners_are_chosen_by_name_on_the_template_page(page: Page) -> None:
     assert chosen == [str(kite.pk)]
     assert page.input_value("[name=prices-0-partner]") == str(zebu.pk)
     look(page, "template-visibility")
+
+
+def test_an_address_is_changed_and_confirmed_from_its_mail(page: Page) -> None:
+    customer = make_customer(make_partner("zebu", name="Zebu"), "asha@example.com")
+    page.goto(f"/admin/partners/customer/{customer.pk}/change-email/")
+    look(page, "email-change")
+    page.fill("[name=user_email]", "Asha.Rao@example.net")
+    page.fill("[name=reason]", "wrote to us")
+    page.click("#content-main button[type=submit]")
+    expect(page.locator("#content-main")).to_contain_text("asha.rao@example.net")
+    look(page, "email-change-again")
+    page.click("#content-main button[name=again], #content-main button[type=submit]")
+    page.wait_for_url(f"**/customer/{customer.pk}/change/")
+    look(page, "email-changed-customer")
+    for name in ("emailchange", "customermail"):
+        page.goto(f"/admin/partners/{name}/")
+        look(page, f"email-{name}")
+    mailing.send_due(now=clock.now())
+    (body,) = (str(one.body) for one in mail.outbox if one.to == ["asha.rao@example.net"])
+    link = re.search(r"/confirm-email\?token=\S+", body)
+    assert link is not None
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        for width in (1440, 390):
+            page.set_viewport_size({"width": width, "height": 800})
+            page.goto(link[0])
+            assert fits(page)
+            assert grave(page, set()) == []
+            shoot(page, f"confirm-email-{scheme}-{width}")
+    page.goto(link[0])
+    assert not Customer.objects.filter(email_confirmed_at__isnull=False).exists()
+    page.get_by_role("button", name="Yes, confirm it").press("Enter")
+    expect(page.locator("h1")).to_have_text("Your e-mail address is confirmed")
+    assert "token" not in page.url
+    shoot(page, "confirm-email-done")
+    assert Customer.objects.filter(pk=customer.pk, email_confirmed_at__isnull=False).exists()
+    page.goto(link[0])  # the link of the mail, opened once more
+    expect(page.locator("h1")).to_have_text("Your e-mail address is confirmed")

@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.db import IntegrityError, connection
 
+from partners.identity import find_or_create_customer
 from partners.models import Customer, Partner, RevenueShare
 from partners.selectors import find_customer, share_in_force
-from partners.services import create_partner, find_or_create_customer
+from partners.services import create_partner
 from partners.tests.factories import make_customer, make_key, make_partner, partner_client
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM

@@ -9,8 +9,9 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from partners.customers import change_billing_details
+from partners.identity import find_or_create_customer
 from partners.models import Customer
-from partners.services import create_partner, find_or_create_customer
+from partners.services import create_partner
 from partners.states import STATES, in_force, name_of, refusal, state_of
 from partners.tests.factories import make_customer, make_partner
 from quantleap.core import clock

@@ -23,6 +23,7 @@ from partners.webhooks.delivery import RETRY_AFTER, deliver_due
 from partners.webhooks.fanout import fan_out
 from partners.webhooks.services import disable_endpoint, enable_endpoint, replay_range
 from quantleap.core import clock, outbox, retention
+from quantleap.core import mail as queued
 from quantleap.core.audit import SYSTEM
 from quantleap.core.errors import InvalidRequest, InvalidTransition
 from quantleap.core.models import AuditEntry, OutboxEvent, StaffUser
@@ -324,7 +325,7 @@ def test_a_mail_that_fails_is_sent_later_and_the_others_meanwhile(
     assert (failed.status, failed.attempts) == ("PENDING", 1)
     assert failed.last_error == "OSError: the provider is away"
     assert mailing.send_due(now=now) == 0
-    assert mailing.send_due(now=now + mailing.RETRY_AFTER[0] + SECOND) == 1
+    assert mailing.send_due(now=now + queued.RETRY_AFTER[0] + SECOND) == 1
 
 
 @pytest.fixture

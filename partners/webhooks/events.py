@@ -20,7 +20,15 @@ def _nothing(_data: Mapping[str, Any]) -> dict[str, Any]:
 
 def _failed_execution(data: Mapping[str, Any]) -> dict[str, Any]:
     """The shape of partners' older guide: the failure's members beside ``event``."""
-    names = ("subscription_id", "user_email", "error", "broker_response", "run", "leg")
+    names = (
+        "subscription_id",
+        "user_email",
+        "external_user_id",
+        "error",
+        "broker_response",
+        "run",
+        "leg",
+    )
     return {"event": "execution_failed", **{name: data.get(name) for name in names}}
 
 
@@ -32,6 +40,8 @@ EVENT_TYPES: Final[Mapping[str, Extra]] = {
             "subscription.paused",
             "subscription.resumed",
             "subscription.cancelled",
+            "customer.email_changed",
+            "customer.email_confirmed",
             "broker_session.expiring",
             "broker_session.expired",
             "execution.completed",

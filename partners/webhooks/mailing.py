@@ -1,70 +1,32 @@
 """Writes to people when an endpoint was disabled: the partner's contacts, and our own staff.
 
-The outbox handler writes a row for each person; a task claims due rows (one UPDATE, committed),
-sends with no transaction open, and records under the claim. Who dies in between leaves a claim that
-runs out, and the mail goes out again under the same Message-ID: twice is possible, never not at
-all.
+The outbox handler writes a row for each person, a task sends them (:mod:`quantleap.core.mail`).
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from django.conf import settings
-from django.core.mail import EmailMessage, get_connection
+from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
-from django.db import connection, transaction
+from django.db import transaction
 
 from partners.models import EndpointMail, Partner, WebhookEndpoint
 from partners.webhooks.services import DISABLED
 from quantleap.core import audit, clock
 from quantleap.core.audit import Actor
 from quantleap.core.inserts import insert_missing
+from quantleap.core.mail import MailQueue, message_id
 from quantleap.core.models import OutboxEvent, StaffUser
 from quantleap.core.retention import HELD_DAYS
 
 log = structlog.get_logger(__name__)
 
-# Waits after the first, second … failed try; the first try is at once.
-RETRY_AFTER: Final = (
-    dt.timedelta(minutes=1),
-    dt.timedelta(minutes=10),
-    dt.timedelta(hours=1),
-    dt.timedelta(hours=4),
-    dt.timedelta(hours=12),
-    dt.timedelta(hours=24),
-)
-BATCH: Final = 10
-# A batch is sent one after the other; longer than all its time-outs (settings.EMAIL_TIMEOUT).
-CLAIM: Final = dt.timedelta(minutes=15)
 #: Whoever may enable an endpoint again is told that one was disabled.
 MAY_ENABLE: Final = "partners.change_webhookendpoint"
-
-_CLAIM_DUE = """
-UPDATE partners_endpointmail AS mail
-   SET claimed_until = %(until)s, attempts = attempts + 1
- WHERE mail.id = ANY(ARRAY(
-       SELECT due.id FROM partners_endpointmail AS due
-        WHERE due.status = 'PENDING' AND due.next_attempt_at <= %(now)s
-          AND (due.claimed_until IS NULL OR due.claimed_until <= %(now)s)
-        ORDER BY due.next_attempt_at, due.id
-        LIMIT %(limit)s
-          FOR UPDATE SKIP LOCKED))
-RETURNING mail.id, mail.attempts, mail.claimed_until
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """A mail that is ours until ``until``; ``attempt`` counts from 1."""
-
-    id: int
-    attempt: int
-    until: dt.datetime
 
 
 def queue_mails(events: Sequence[OutboxEvent], now: dt.datetime) -> None:
@@ -136,95 +98,15 @@ def _mails(
 
 
 def send_due(*, now: dt.datetime, limit: int = 200) -> int:
-    """Send at most ``limit`` due mails and record them; returns how many were accepted.
-
-    Any number of processes may do so at once.
-    """
-    started = clock.monotonic()
-    sent = tried = 0
-    while tried < limit:
-        moment = now + dt.timedelta(seconds=clock.monotonic() - started)
-        claimed = claim(now=moment, limit=min(BATCH, limit - tried))
-        if not claimed:
-            break
-        tried += len(claimed)
-        sent += _send(claimed, moment)
-    return sent
-
-
-def claim(*, now: dt.datetime, limit: int) -> list[Claimed]:
-    """Take at most ``limit`` due mails, oldest first (one UPDATE)."""
-    with connection.cursor() as cursor:
-        cursor.execute(_CLAIM_DUE, {"now": now, "until": now + CLAIM, "limit": limit})
-        return [Claimed(*row) for row in cursor.fetchall()]
-
-
-def _send(claimed: Sequence[Claimed], now: dt.datetime) -> int:
-    """Send what was claimed, over one connection. No transaction is open here."""
-    rows = EndpointMail.objects.in_bulk([one.id for one in claimed])
-    backend = get_connection()
-    sent = 0
-    for one in claimed:
-        error = _try(rows[one.id], backend)
-        sent += not error
-        _record(one, error, now)
-    backend.close()
-    return sent
-
-
-def _try(mail: EndpointMail, backend: BaseEmailBackend) -> str:
-    """Send one mail; why it failed, or nothing."""
-    domain = settings.DEFAULT_FROM_EMAIL.rpartition("@")[2].rstrip("> ")
-    try:
-        EmailMessage(
-            subject=mail.subject,
-            body=mail.body,
-            to=[mail.recipient],
-            headers={"Message-ID": f"<{mail.event_id}.{mail.pk}@{domain}>"},
-            connection=backend,
-        ).send()
-    except Exception as error:  # noqa: BLE001
-        # Every provider's backend has errors of its own, and one bad mail must not stop the rest.
-        return f"{type(error).__name__}: {error}"[:200]
-    return ""
-
-
-def _record(mail: Claimed, error: str, now: dt.datetime) -> None:
-    """Write what became of a mail, only while its claim is still ours."""
-    mine = EndpointMail.objects.filter(
-        pk=mail.id,
-        status=EndpointMail.Status.PENDING,
-        claimed_until=mail.until,
-        attempts=mail.attempt,
-    )
-    if not error:
-        mine.update(status=EndpointMail.Status.SENT, sent_at=now, claimed_until=None, last_error="")
-        return
-    log.warning("endpoint_mail_failed", mail=mail.id, attempt=mail.attempt)
-    if mail.attempt > len(RETRY_AFTER):
-        mine.update(status=EndpointMail.Status.FAILED, claimed_until=None, last_error=error)
-        return
-    mine.update(
-        next_attempt_at=now + RETRY_AFTER[mail.attempt - 1], claimed_until=None, last_error=error
-    )
+    """Send at most ``limit`` due mails; returns how many were accepted."""
+    return QUEUE.send_due(now=now, limit=limit)
 
 
 def send_again(*, mail_id: int, actor: Actor, now: dt.datetime) -> bool:
     """Staff want a mail to go out once more; False where it waits to be sent anyway."""
     with transaction.atomic():
-        changed = (
-            EndpointMail.objects.filter(pk=mail_id)
-            .exclude(status=EndpointMail.Status.PENDING)
-            .update(
-                status=EndpointMail.Status.PENDING,
-                attempts=0,
-                next_attempt_at=now,
-                sent_at=None,
-                last_error="",
-            )
-        )
-        if changed:
-            mail = EndpointMail.objects.select_related("endpoint").get(pk=mail_id)
+        mail = QUEUE.due_again(mail_id=mail_id, now=now)
+        if mail is not None:
             audit.record(
                 actor=actor,
                 action="endpoint_mail.send_again",
@@ -233,8 +115,20 @@ def send_again(*, mail_id: int, actor: Actor, now: dt.datetime) -> bool:
                 partner_id=mail.partner_id,
                 environment=mail.environment,
             )
-    return bool(changed)
+    return mail is not None
 
+
+def _compose(mail: EndpointMail, backend: BaseEmailBackend) -> EmailMessage:
+    return EmailMessage(
+        subject=mail.subject,
+        body=mail.body,
+        to=[mail.recipient],
+        headers={"Message-ID": message_id(f"{mail.event_id}.{mail.pk}")},
+        connection=backend,
+    )
+
+
+QUEUE: Final = MailQueue(EndpointMail, _compose, related=("endpoint",))
 
 _BODY: Final = """\
 QuantLeap sends nothing more to this webhook endpoint of {partner} ({environment}):

@@ -212,6 +212,8 @@ NAVIGATION: Final[tuple[tuple[str, bool, tuple[Link, ...]], ...]] = (
             Link("Partners", "handshake", "partners.Partner"),
             Link("Keys", "key", "partners.PartnerKey"),
             Link("Customers", "person", "partners.Customer"),
+            Link("E-mail changes", "alternate_email", "partners.EmailChange"),
+            Link("Customer mails", "mark_email_read", "partners.CustomerMail"),
             Link("Subscriptions", "autorenew", "subscriptions.Subscription"),
             Link("Holds", "front_hand", "subscriptions.Hold"),
             Link("Webhook endpoints", "webhook", "partners.WebhookEndpoint"),

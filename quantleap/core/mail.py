@@ -1,10 +1,28 @@
-"""Mail on the console: the default until a provider is configured (docs/billing.md)."""
+"""Mail: rows that are sent until they are accepted, and a backend that prints.
+
+A room writes rows of a table of its own (:class:`quantleap.core.models.QueuedMail`) in the
+transaction of what they tell of. Its :class:`MailQueue` claims due ones (one UPDATE, committed),
+sends with no transaction open, and records under the claim. Who dies in between leaves a claim that
+runs out: then the mail goes out again under the same Message-ID, so twice is possible, never not at
+all.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import datetime as dt
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from django.core.mail import EmailMessage
+import structlog
+from django.conf import settings
+from django.core.mail import EmailMessage, get_connection
+from django.core.mail.backends.base import BaseEmailBackend
+from django.db import connection
+
+from quantleap.core import clock
+from quantleap.core.models import QueuedMail
 
 if TYPE_CHECKING:
     # anymail ships no types; its backend is Django's with a provider's statuses
@@ -12,9 +30,167 @@ if TYPE_CHECKING:
 else:
     from anymail.backends.console import EmailBackend as _ConsoleBackend
 
+log = structlog.get_logger(__name__)
+
+M = TypeVar("M", bound=QueuedMail)
+#: Writes the mail of a row, to be sent over that backend. What it raises is a failed try.
+Compose = Callable[[M, BaseEmailBackend], EmailMessage]
+
+# Waits after the first, second … failed try; the first try is at once.
+RETRY_AFTER: Final = (
+    dt.timedelta(minutes=1),
+    dt.timedelta(minutes=10),
+    dt.timedelta(hours=1),
+    dt.timedelta(hours=4),
+    dt.timedelta(hours=12),
+    dt.timedelta(hours=24),
+)
+BATCH: Final = 10
+# A batch is sent one after the other; longer than all its time-outs (settings.EMAIL_TIMEOUT).
+CLAIM: Final = dt.timedelta(minutes=15)
+_ERROR_LENGTH: Final = 200
+
+_CLAIM_DUE = """
+UPDATE {table} AS mail
+   SET claimed_until = %(until)s, attempts = attempts + 1
+ WHERE mail.id = ANY(ARRAY(
+       SELECT due.id FROM {table} AS due
+        WHERE due.status = 'PENDING' AND due.next_attempt_at <= %(now)s
+          AND (due.claimed_until IS NULL OR due.claimed_until <= %(now)s)
+        ORDER BY due.next_attempt_at, due.id
+        LIMIT %(limit)s
+          FOR UPDATE SKIP LOCKED))
+RETURNING mail.id, mail.attempts, mail.claimed_until
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A mail that is ours until ``until``; ``attempt`` counts from 1."""
+
+    id: int
+    attempt: int
+    until: dt.datetime
+
+
+class MailQueue(Generic[M]):
+    """The mails of one table. ``related`` names what ``compose`` reads of other tables."""
+
+    def __init__(self, model: type[M], compose: Compose[M], *, related: Sequence[str]) -> None:
+        self.model = model
+        self._compose = compose
+        self._related = related
+        self._one_run = threading.Lock()
+
+    def send_due(self, *, now: dt.datetime, limit: int = 200) -> int:
+        """Send at most ``limit`` due mails and record them; returns how many were accepted.
+
+        Any number of processes may do so at once; a second call in the same process returns 0.
+        """
+        if not self._one_run.acquire(blocking=False):
+            return 0
+        try:
+            started = clock.monotonic()
+            sent = tried = 0
+            while tried < limit:
+                moment = now + dt.timedelta(seconds=clock.monotonic() - started)
+                claimed = self.claim(now=moment, limit=min(BATCH, limit - tried))
+                if not claimed:
+                    break
+                tried += len(claimed)
+                sent += self._send(claimed, moment)
+            return sent
+        finally:
+            self._one_run.release()
+
+    def claim(self, *, now: dt.datetime, limit: int) -> list[Claimed]:
+        """Take at most ``limit`` due mails, oldest first (one UPDATE)."""
+        table = connection.ops.quote_name(self.model._meta.db_table)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                _CLAIM_DUE.format(table=table), {"now": now, "until": now + CLAIM, "limit": limit}
+            )
+            return [Claimed(*row) for row in cursor.fetchall()]
+
+    def _send(self, claimed: Sequence[Claimed], now: dt.datetime) -> int:
+        """Send what was claimed, over one connection. No transaction is open here."""
+        rows = self.model._default_manager.select_related(*self._related)
+        mails = rows.in_bulk([one.id for one in claimed])
+        backend = get_connection()
+        sent = 0
+        for one in claimed:
+            error = self._try(mails[one.id], backend)
+            sent += not error
+            self.record(one, error, now=now)
+        backend.close()
+        return sent
+
+    def _try(self, mail: M, backend: BaseEmailBackend) -> str:
+        """Write and send one mail; why it failed, or nothing."""
+        try:
+            self._compose(mail, backend).send()
+        except Exception as error:  # noqa: BLE001
+            # Every provider's backend has errors of its own, and one bad mail must not stop the
+            # rest. The words may hold somebody's address: they are for the row, not for the log.
+            return f"{type(error).__name__}: {error}"[:_ERROR_LENGTH]
+        return ""
+
+    def record(self, mail: Claimed, error: str, *, now: dt.datetime) -> None:
+        """Write what became of a mail, only while its claim is still ours."""
+        mine = self.model._default_manager.filter(
+            pk=mail.id,
+            status=QueuedMail.Status.PENDING,
+            claimed_until=mail.until,
+            attempts=mail.attempt,
+        )
+        if not error:
+            mine.update(
+                status=QueuedMail.Status.SENT, sent_at=now, claimed_until=None, last_error=""
+            )
+            return
+        table = self.model._meta.db_table
+        log.warning("mail_failed", table=table, mail=mail.id, attempt=mail.attempt)
+        if mail.attempt > len(RETRY_AFTER):
+            mine.update(status=QueuedMail.Status.FAILED, claimed_until=None, last_error=error)
+            return
+        mine.update(
+            next_attempt_at=now + RETRY_AFTER[mail.attempt - 1],
+            claimed_until=None,
+            last_error=error,
+        )
+
+    def due_again(self, *, mail_id: int, now: dt.datetime) -> M | None:
+        """Make a mail that has ended due at once; None where it waits to be sent anyway.
+
+        In the caller's transaction, which says who wanted it.
+        """
+        changed = (
+            self.model._default_manager.filter(pk=mail_id)
+            .exclude(status=QueuedMail.Status.PENDING)
+            .update(
+                status=QueuedMail.Status.PENDING,
+                attempts=0,
+                next_attempt_at=now,
+                sent_at=None,
+                last_error="",
+            )
+        )
+        if not changed:
+            return None
+        return self.model._default_manager.select_related(*self._related).get(pk=mail_id)
+
+
+def message_id(text: str) -> str:
+    """A Message-ID header of ours: the same for every try of one mail."""
+    domain = settings.DEFAULT_FROM_EMAIL.rpartition("@")[2].rstrip("> ")
+    return f"<{text}@{domain}>"
+
 
 class ConsoleBackend(_ConsoleBackend):
-    """anymail's, but an attachment is shown by name and size: nobody reads a PDF in base64."""
+    """Prints, and is the default until a provider is configured (docs/billing.md, mail).
+
+    anymail's, but an attachment is shown by name and size: nobody reads a PDF in base64.
+    """
 
     def write_message(self, message: EmailMessage) -> None:
         """Head, text and what is attached."""

@@ -182,3 +182,27 @@ class IdempotencyRecord(TenantOwned):
 
     def __str__(self) -> str:
         return f"{self.scope} {self.key}"
+
+
+class QueuedMail(models.Model):
+    """A mail to one person that is sent until it is accepted (:mod:`quantleap.core.mail`).
+
+    Claimed before it is sent: a claim that ran out belongs to a sender that died, and the mail is
+    sent again under the same Message-ID. A table needs an index for the sender's queue: those
+    pending, by ``next_attempt_at``.
+    """
+
+    class Status(models.TextChoices):
+        PENDING = "PENDING", "Pending"
+        SENT = "SENT", "Sent"
+        FAILED = "FAILED", "Failed"
+
+    status = models.CharField(max_length=7, choices=Status.choices, default=Status.PENDING)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    next_attempt_at = models.DateTimeField()
+    claimed_until = models.DateTimeField(null=True, blank=True)
+    sent_at = models.DateTimeField(null=True, blank=True)
+    last_error = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        abstract = True

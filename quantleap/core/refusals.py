@@ -115,6 +115,8 @@ def _hosts(settings: Any, _environ: Mapping[str, str]) -> Iterator[str]:
     for origin in getattr(settings, "CSRF_TRUSTED_ORIGINS", []):
         if not origin.startswith("https://") or "*" in origin:
             yield f"CSRF_TRUSTED_ORIGINS holds {origin!r}; it must be https:// and one host."
+    if not _is_https(settings.QUANTLEAP_PUBLIC_URL):
+        yield "QUANTLEAP_PUBLIC_URL is not an https:// address: links in mails would begin with it."
 
 
 def _proxies(settings: Any, _environ: Mapping[str, str]) -> Iterator[str]:

@@ -48,6 +48,7 @@ PURGED: Final = (
     Purged("partners.WebhookDelivery", 90, "created_at", {"status__in": ("DELIVERED", "FAILED")}),
     Purged("partners.WebhookDelivery", HELD_DAYS, "created_at", {"status": "HELD"}),
     Purged("partners.EndpointMail", 90, "created_at", {"status__in": ("SENT", "FAILED")}),
+    Purged("partners.CustomerMail", 90, "created_at", {"status__in": ("SENT", "FAILED")}),
     Purged("sessions.Session", 0, "expire_date"),
     Purged("brokers.LoginAttempt", 30, "expires_at"),
     Purged("brokers.FeedLogin", 30, "expires_at"),
@@ -78,6 +79,8 @@ KEPT: Final = frozenset(
         "subscriptions.Hold",
         "subscriptions.ShareLine",
         "partners.Customer",
+        "partners.EmailChange",  # to whom invoices went, and who wanted it so
+        "partners.EmailConfirmation",
         "brokers.BrokerAccount",
         "billing.BillingSegment",
         "billing.BillingRun",

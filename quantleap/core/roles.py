@@ -14,6 +14,7 @@ from psycopg import sql
 APPEND_ONLY: Final = (
     "core_auditentry",
     "marketplace_templateversion",
+    "partners_emailchange",
     "billing_ledgertransaction",
     "billing_ledgerentry",
     "billing_invoicedocument",

@@ -228,6 +228,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60.0,
         "options": {"expire_seconds": 60},
     },
+    "send-customer-mails": {
+        "task": "partners.send_customer_mails",
+        "schedule": 5.0,
+        "options": {"expire_seconds": 5},
+    },
     "watch-keys": {"task": "core.watch_keys", "schedule": 3600.0},
     "forget-idempotency-records": {"task": "core.forget_idempotency_records", "schedule": 3600.0},
     # UTC: 04:15 in India
@@ -245,6 +250,10 @@ UNFOLD: dict[str, Any] = console.UNFOLD
 
 # -- QuantLeap ---------------------------------------------------------------------------------
 QUANTLEAP_REFUSE_PLAIN_HTTP = False
+# Where people reach us: links in mails begin with it. `manage.py up` says where it serves.
+QUANTLEAP_PUBLIC_URL: str = env.str(
+    "QUANTLEAP_PUBLIC_URL", default=env.str("QUANTLEAP_BASE_URL", default="http://127.0.0.1:8000")
+)
 QUANTLEAP_SIMULATOR_URL: str = env.str("QUANTLEAP_SIMULATOR_URL", default="")
 QUANTLEAP_LIVE_BROKERS: list[str] = env.list("QUANTLEAP_LIVE_BROKERS", default=[])
 QUANTLEAP_SABOTAGE = ""  # deliberate faults for the demo's controls: read by profile local only

@@ -11,6 +11,10 @@ DEBUG = False
 SECRET_KEY = env.str("DJANGO_SECRET_KEY")
 QUANTLEAP_ENCRYPTION_KEYS = env.str("QUANTLEAP_ENCRYPTION_KEYS")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS")
+QUANTLEAP_PUBLIC_URL = env.str(
+    "QUANTLEAP_PUBLIC_URL",
+    default=f"https://{ALLOWED_HOSTS[0].lstrip('.')}" if ALLOWED_HOSTS else "",
+)
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 DATABASES = {"default": of_this_process(env.str("DATABASE_URL"))}
 QUANTLEAP_OWNER_DATABASE = postgres(env.str("OWNER_DATABASE_URL", default=env.str("DATABASE_URL")))

@@ -17,6 +17,7 @@ from subscriptions.api.serializers import (
     AllocationListAnswer,
     CreatedMembers,
     DetailMembers,
+    PartnerCreatedMembers,
     PartnerDetailMembers,
     TransitionMembers,
 )
@@ -68,6 +69,7 @@ def user_row(subscription: Subscription, now: dt.datetime) -> dict[str, Any]:
         "subscription_id": subscription.public_id,
         "user_id": subscription.customer.public_id,
         "user_email": subscription.customer.email,
+        "external_user_id": subscription.customer.external_user_id or None,
         "template_id": template.public_id,
         "template_basket_id": template.public_id,
         "template_name": template.name,
@@ -176,14 +178,22 @@ def revenue_to_date(subscription: Subscription) -> dict[str, Any]:
 Row = dict[str, Any]
 
 
-def created(shown: Row, subscription: Subscription) -> Response:
-    """201 for a new subscription; ``shown`` is its serialised object."""
+def created(
+    shown: Row, subscription: Subscription, *, email_differs: bool | None = None
+) -> Response:
+    """201 for a new subscription; ``shown`` is its serialised object.
+
+    ``email_differs`` for a partner, who named the customer.
+    """
     members = {
         "statusCode": 201,
         "message": "Subscription created successfully",
         "effective_lots": lots_rows(subscription),
     }
-    return _flat_and_nested(CreatedMembers(members).data, shown, 201)
+    if email_differs is None:
+        return _flat_and_nested(CreatedMembers(members).data, shown, 201)
+    members["email_differs"] = email_differs
+    return _flat_and_nested(PartnerCreatedMembers(members).data, shown, 201)
 
 
 def detail(shown: Row, subscription: Subscription, *, with_revenue: bool) -> Response:

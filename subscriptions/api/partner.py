@@ -10,6 +10,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from partners import permissions
+from partners.api.queries import CUSTOMER_QUERY, EXTERNAL_USER_ID, USER_EMAIL, customer_filter
+from partners.api.serializers import differs
 from quantleap.core import clock
 from quantleap.core.api.pagination import PAGING, paginate
 from quantleap.core.api.principal import PartnerPrincipal
@@ -30,7 +32,6 @@ from subscriptions.billing.owing import with_owing
 from subscriptions.models import Subscription
 from subscriptions.selectors import find_subscription_id, get_subscription, subscriptions
 
-USER_EMAIL = OpenApiParameter("user_email", str, description="Only this customer's.")
 TEMPLATE_ID = OpenApiParameter("template_id", str)
 STATUS = OpenApiParameter("status", str, enum=Subscription.Status.values)
 OPEN_POSITIONS = OpenApiParameter(
@@ -55,14 +56,15 @@ class SubscribeView(PartnerView):
         responses={201: PartnerCreatedAnswer},
     )
     def post(self, request: Request) -> Response:
-        """Subscribe a customer, found or created by e-mail."""
+        """Subscribe a customer, found or created by id or e-mail."""
         data = self.validated(PartnerSubscribeRequest, request)
         me, now = self.partner, clock.now()
         made = services.subscribe(
             partner_id=me.partner_id,
             environment=me.environment,
             template_id=data["template_id"],
-            user_email=data["user_email"],
+            user_email=data.get("user_email", ""),
+            external_user_id=data.get("external_user_id", ""),
             user_name=data.get("user_name", ""),
             user_state=data.get("user_state", ""),
             key_id=me.key_id,
@@ -71,7 +73,11 @@ class SubscribeView(PartnerView):
             **requests.subscribe_arguments(request, data),
         )
         subscription = load(me, made.public_id)
-        return answers.created(_shown(me, subscription, now), subscription)
+        return answers.created(
+            _shown(me, subscription, now),
+            subscription,
+            email_differs=differs(data, subscription.customer.email),
+        )
 
 
 class SubscriptionsView(PartnerView):
@@ -79,19 +85,19 @@ class SubscriptionsView(PartnerView):
 
     permissions_by_method: ClassVar[dict[str, str]] = {"GET": permissions.SUBSCRIPTIONS_READ}
     query_by_method: ClassVar[QueryByMethod] = {
-        "GET": PAGING | requests.LIST_QUERY | {"user_email"}
+        "GET": PAGING | requests.LIST_QUERY | CUSTOMER_QUERY
     }
 
     @extend_schema(
         operation_id="partner_subscriptions_list",
-        parameters=[USER_EMAIL, TEMPLATE_ID, STATUS],
+        parameters=[USER_EMAIL, EXTERNAL_USER_ID, TEMPLATE_ID, STATUS],
         responses={200: PartnerListAnswer},
     )
     def get(self, request: Request) -> Response:
         """List, newest first."""
         me, now = self.partner, clock.now()
         found = with_owing(subscriptions(me.partner_id, me.environment)).filter(
-            **requests.list_filters(request)
+            **customer_filter(request), **requests.list_filters(request)
         )
         rows, pagination = paginate(request, found)
         answer = {

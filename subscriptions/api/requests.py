@@ -10,7 +10,6 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
 from partners.api.authentication import caller_address
-from partners.api.serializers import EmailField
 from subscriptions.api.serializers import TransitionRequest
 from subscriptions.models import Subscription
 from subscriptions.services import AccountChoice, OpenPositions
@@ -55,11 +54,12 @@ def subscribe_arguments(request: Request, data: Mapping[str, Any]) -> dict[str, 
 
 
 def list_filters(request: Request) -> dict[str, str]:
-    """Filters of a list as ORM look-ups; ValidationError naming the allowed values."""
+    """Filters of a list as ORM look-ups; ValidationError naming the allowed values.
+
+    Whose rows, a partner says with :func:`partners.api.queries.customer_filter`.
+    """
     params = request.query_params
     found: dict[str, str] = {}
-    if (email := params.get("user_email")) is not None:
-        found["customer__email"] = _email(email)
     if (template_id := params.get("template_id")) is not None:
         found["template__public_id"] = _no_nul("template_id", template_id)
     if (status := params.get("status")) is not None:
@@ -68,14 +68,6 @@ def list_filters(request: Request) -> dict[str, str]:
             raise ValidationError({"status": f"Must be one of {allowed}."})
         found["status"] = status
     return found
-
-
-def _email(text: str) -> str:
-    try:
-        email: str = EmailField(max_length=254).run_validation(text)
-    except ValidationError as error:
-        raise ValidationError({"user_email": error.detail}) from error
-    return email
 
 
 def _no_nul(name: str, text: str) -> str:

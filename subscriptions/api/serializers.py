@@ -8,7 +8,7 @@ from typing import Any, Final
 from django.core.validators import RegexValidator
 from rest_framework import serializers
 
-from partners.api.serializers import EmailField
+from partners.api.serializers import EMAIL_DIFFERS, CustomerNamed, PaginationObject
 from partners.states import refusal
 from quantleap.core import clock
 from quantleap.core.api.serializers import (
@@ -123,14 +123,13 @@ class UserSubscribeRequest(StrictSerializer):
         return attrs
 
 
-class PartnerSubscribeRequest(UserSubscribeRequest):
+class PartnerSubscribeRequest(CustomerNamed, UserSubscribeRequest):
     """``POST /partner/marketplace/subscribe``."""
 
     template_id = StrictCharField(max_length=40, required=False)
     template_basket_id = StrictCharField(
         max_length=40, required=False, help_text="Alias of template_id."
     )
-    user_email = EmailField(max_length=254)
     user_name = StrictCharField(max_length=120, required=False, allow_blank=True)
     user_state = StrictCharField(
         required=False,
@@ -235,6 +234,9 @@ class UserSubscriptionObject(serializers.Serializer[Any]):
     subscription_id = serializers.CharField()
     user_id = serializers.CharField()
     user_email = serializers.EmailField()
+    external_user_id = serializers.CharField(
+        allow_null=True, help_text="The partner's own id of the customer."
+    )
     template_id = serializers.CharField()
     template_basket_id = serializers.CharField()
     template_name = serializers.CharField()
@@ -291,7 +293,13 @@ class UserCreatedAnswer(UserSubscriptionObject, CreatedMembers):
     subscription = UserSubscriptionObject()
 
 
-class PartnerCreatedAnswer(PartnerSubscriptionObject, CreatedMembers):
+class PartnerCreatedMembers(CreatedMembers):
+    """The same for the partner, who named the customer."""
+
+    email_differs = serializers.BooleanField(help_text=EMAIL_DIFFERS)
+
+
+class PartnerCreatedAnswer(PartnerSubscriptionObject, PartnerCreatedMembers):
     """A new subscription, flat and nested."""
 
     subscription = PartnerSubscriptionObject()
@@ -373,14 +381,6 @@ class PartnerTransitionAnswer(PartnerSubscriptionObject, TransitionMembers):
     """The subscription after a transition, flat and nested."""
 
     subscription = PartnerSubscriptionObject()
-
-
-class PaginationObject(serializers.Serializer[Any]):
-    """Where in the list this page is."""
-
-    total = serializers.IntegerField()
-    page = serializers.IntegerField()
-    per_page = serializers.IntegerField()
 
 
 class UserListAnswer(serializers.Serializer[Any]):

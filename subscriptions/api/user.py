@@ -86,7 +86,7 @@ class SubscribeView(CustomerView):
             partner_id=me.partner_id,
             environment=me.environment,
             template_id=template_id,
-            user_email=_self(me).email,
+            customer_id=_self(me).pk,
             key_id=me.key_id,
             actor=me.actor,
             now=now,

@@ -237,6 +237,7 @@ def invoice_data(invoice: Invoice) -> dict[str, Any]:
         "status": invoice.status,
         "user_id": invoice.customer.public_id,
         "user_email": invoice.customer.email,
+        "external_user_id": invoice.customer.external_user_id or None,
         "subscription_id": invoice.subscription.public_id,
         "template_id": invoice.subscription.template.public_id,
         "template_name": invoice.subscription.template.name,

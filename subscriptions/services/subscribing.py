@@ -17,9 +17,9 @@ from brokers.services.accounts import ensure_account
 from marketplace.models import Template
 from marketplace.selectors import price_in_force
 from marketplace.services import adjust_subscriber_count
+from partners.identity import find_or_create_customer
 from partners.models import Customer, Partner
-from partners.selectors import get_partner, share_in_force
-from partners.services import find_or_create_customer
+from partners.selectors import customers, get_partner, share_in_force
 from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.errors import DomainError, InvalidRequest, NotFound, PartnerSuspended
@@ -68,10 +68,12 @@ def subscribe(
     partner_id: int | None,
     environment: str,
     template_id: str,
-    user_email: str,
     accounts: Sequence[AccountChoice],
     actor: Actor,
     now: dt.datetime,
+    customer_id: int | None = None,
+    user_email: str = "",
+    external_user_id: str = "",
     user_name: str = "",
     user_state: str = "",
     accepted_disclosure_version: int | None = None,
@@ -82,14 +84,17 @@ def subscribe(
 ) -> Subscription:
     """Make a live subscription with its allocations; any number of equal calls make one.
 
-    ``template_id`` and ``user_email`` are public; the customer is found or made. ``key_id`` is
-    the partner's key that asked, ``address`` where the accepted disclosure came from. With
-    ``expected_monthly_fee`` (rupees before tax) and ``expected_version``, as the catalogue showed
-    them, nobody subscribes at a price or to a version that they have not seen.
+    ``template_id`` is public; the customer is found or made by ``external_user_id``, ``user_email``
+    or both (:func:`partners.identity.find_or_create_customer`), or is ``customer_id`` who asks for
+    themselves. ``key_id`` is the partner's key that asked, ``address`` where the accepted
+    disclosure came from. With ``expected_monthly_fee`` (rupees before tax) and
+    ``expected_version``, as the catalogue showed them, nobody subscribes at a price or to a version
+    that they have not seen.
 
     NotFound for a template that is not offered to this caller; InvalidRequest for a multiplier,
     disclosure or account that does not fit; DuplicateSubscription; PaymentDue; PriceChanged;
-    VersionChanged; ClientIdTaken; SubscriptionHeld; PartnerSuspended.
+    VersionChanged; ClientIdTaken; SubscriptionHeld; PartnerSuspended; EmailDiffers;
+    ExternalIdDiffers.
     """
     choices = [_cleaned(choice, partner_id) for choice in accounts]
     _refuse_twice(choices)
@@ -99,14 +104,19 @@ def subscribe(
         template = _hold_open_template(template_id, partner_id, environment, ist_date(now))
         _check_disclosure(template, accepted_disclosure_version)
         _check_multipliers(template, choices, ist_date(now))
-        customer = find_or_create_customer(
-            partner_id=partner_id,
-            environment=environment,
-            email=user_email,
-            name=user_name,
-            state=user_state,
-            now=now,
-        )
+        if customer_id is not None:
+            customer = customers([customer_id])[customer_id]
+        else:
+            customer = find_or_create_customer(
+                partner_id=partner_id,
+                environment=environment,
+                email=user_email,
+                external_user_id=external_user_id,
+                name=user_name,
+                state=user_state,
+                actor=actor,
+                now=now,
+            )
         subscription = _priced(template, customer, now)
         subscription.attributed_key_id = key_id
         if accepted_disclosure_version is not None:

@@ -8,8 +8,9 @@ from typing import Any, Final
 from django.core.management.base import BaseCommand
 
 from partners import permissions
+from partners.identity import find_or_create_customer
 from partners.models import Partner, PartnerKey
-from partners.services import create_partner, find_or_create_customer, issue_key
+from partners.services import create_partner, issue_key
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
 from quantleap.core.runfiles import read_json, write_json

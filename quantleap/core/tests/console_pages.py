@@ -35,6 +35,7 @@ from execution.tests.consoleday import Day
 from marketplace.models import Strategy, Template
 from marketplace.services import close_to_new, withdraw
 from marketplace.tests.factories import load_test_contracts, make_short_straddle, make_template
+from partners.emails.changing import change_email
 from partners.models import EndpointMail, Partner, PartnerKey, WebhookDelivery, WebhookEndpoint
 from partners.services import issue_key
 from partners.webhooks.services import create_endpoint
@@ -142,6 +143,13 @@ def _partners(world: World, now: dt.datetime) -> None:
             body=WORDY,
             next_attempt_at=now,
         )
+    change_email(
+        customer_id=world.me.customer.pk,
+        email="a.customer.with.a.rather.long.name@a-domain-of-some-length.example",
+        reason=WORDY,
+        actor=SYSTEM,
+        now=now,
+    )
     issued = issue_key(
         partner_id=partner.pk, environment="test", permissions=[], actor=SYSTEM, now=now
     )

@@ -27,6 +27,7 @@ def production(settings: Any) -> Any:
     settings.QUANTLEAP_SIMULATOR_URL = settings.QUANTLEAP_SABOTAGE = ""
     settings.SECRET_KEY = secrets.token_urlsafe(64)
     settings.ALLOWED_HOSTS = ["console.example.com"]
+    settings.QUANTLEAP_PUBLIC_URL = "https://console.example.com"
     settings.QUANTLEAP_BCRYPT_ROUNDS = 12
     return settings
 
@@ -45,6 +46,8 @@ def names(environ: dict[str, str] | None = None) -> list[str]:
         ("SECRET_KEY", "a" * 64, "DJANGO_SECRET_KEY"),
         ("ALLOWED_HOSTS", [], "ALLOWED_HOSTS"),
         ("ALLOWED_HOSTS", ["console.example.com", ".com"], "ALLOWED_HOSTS"),
+        ("QUANTLEAP_PUBLIC_URL", "http://console.example.com", "QUANTLEAP_PUBLIC_URL"),
+        ("QUANTLEAP_PUBLIC_URL", "", "QUANTLEAP_PUBLIC_URL"),
         ("CSRF_TRUSTED_ORIGINS", ["http://console.example.com"], "CSRF_TRUSTED_ORIGINS"),
         ("QUANTLEAP_TRUSTED_PROXIES", ["8.0.0.0/8"], "QUANTLEAP_TRUSTED_PROXIES"),
         ("QUANTLEAP_TRUSTED_PROXIES", ["2000::/3"], "QUANTLEAP_TRUSTED_PROXIES"),

@@ -55,6 +55,7 @@ BAD: dict[str, tuple[str, str | None]] = {
     "no cache": ("REDIS_URL", None),
     "a queue without a password": ("REDIS_URL", "redis://127.0.0.1:6379/0"),
     "any host": ("ALLOWED_HOSTS", "*"),
+    "links over http": ("QUANTLEAP_PUBLIC_URL", "http://console.example.com"),
     "every proxy": ("QUANTLEAP_TRUSTED_PROXIES", "0.0.0.0/0"),
     "every proxy of IPv6": ("QUANTLEAP_TRUSTED_PROXIES", "::/0"),
     "half the internet": ("QUANTLEAP_TRUSTED_PROXIES", "10.0.0.1,128.0.0.0/1"),

@@ -258,6 +258,7 @@ def test_no_answer_shows_anothers(world: World) -> None:
 
 
 LISTS = {
+    "/api/v1/partner/customers": "user_id",
     "/api/v1/partner/subscriptions": "subscription_id",
     "/api/v1/user/subscriptions": "subscription_id",
     "/api/v1/partner/broker-accounts": "client_id",
@@ -292,11 +293,17 @@ def test_lists_show_ones_own_and_no_more(world: World) -> None:
             assert answer.json()["pagination"]["total"] == len(rows), route
 
 
-@pytest.mark.parametrize("route", ["subscriptions", "broker-accounts", "invoices", "payments"])
+@pytest.mark.parametrize(
+    "route", ["customers", "subscriptions", "broker-accounts", "invoices", "payments"]
+)
 def test_filters_reach_no_further_than_the_tenant(world: World, route: str) -> None:
     listing = next(one for one in operations() if str(one) == f"GET /api/v1/partner/{route}")
     for side in world.strangers.values():
-        queries = {"user_email": side.customer.email, "template_id": side.offered.public_id}
+        queries = {
+            "user_email": side.customer.email,
+            "external_user_id": side.customer.external_user_id,
+            "template_id": side.offered.public_id,
+        }
         for name in set(queries) & set(listing.query):
             case = request(listing, world, "filter", 200, query=f"{name}={queries[name]}")
             answer = send(new_client(), case)

@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from partners import permissions
+from partners.api.queries import CUSTOMER_QUERY, EXTERNAL_USER_ID, USER_EMAIL, customer_filter
 from quantleap.core import clock
 from quantleap.core.api.pagination import (
     CURSOR,
@@ -22,8 +23,6 @@ from quantleap.core.api.pagination import (
     paginate_by_cursor,
 )
 from quantleap.core.api.views import PartnerView, QueryByMethod
-from subscriptions.api.partner import USER_EMAIL
-from subscriptions.api.requests import list_filters
 from subscriptions.billing import reports
 from subscriptions.billing.api import answers
 from subscriptions.billing.api.serializers import (
@@ -42,17 +41,17 @@ class InvoicesView(PartnerView):
     """Invoices of a partner's customers."""
 
     permissions_by_method: ClassVar[dict[str, str]] = READ
-    query_by_method: ClassVar[QueryByMethod] = {"GET": PAGING | {"user_email"}}
+    query_by_method: ClassVar[QueryByMethod] = {"GET": PAGING | CUSTOMER_QUERY}
 
     @extend_schema(
         operation_id="partner_invoices_list",
-        parameters=[USER_EMAIL, PAGE, PER_PAGE],
+        parameters=[USER_EMAIL, EXTERNAL_USER_ID, PAGE, PER_PAGE],
         responses={200: InvoiceListAnswer},
     )
     def get(self, request: Request) -> Response:
         """List, newest first."""
         me = self.partner
-        found = reports.invoices(me.partner_id, me.environment).filter(**list_filters(request))
+        found = reports.invoices(me.partner_id, me.environment).filter(**customer_filter(request))
         return answers.invoice_page(*paginate(request, found))
 
 
@@ -72,17 +71,17 @@ class PaymentsView(PartnerView):
     """What a partner's customers paid."""
 
     permissions_by_method: ClassVar[dict[str, str]] = READ
-    query_by_method: ClassVar[QueryByMethod] = {"GET": PAGING | {"user_email"}}
+    query_by_method: ClassVar[QueryByMethod] = {"GET": PAGING | CUSTOMER_QUERY}
 
     @extend_schema(
         operation_id="partner_payments_list",
-        parameters=[USER_EMAIL, PAGE, PER_PAGE],
+        parameters=[USER_EMAIL, EXTERNAL_USER_ID, PAGE, PER_PAGE],
         responses={200: PaymentListAnswer},
     )
     def get(self, request: Request) -> Response:
         """List, newest first."""
         me = self.partner
-        found = reports.payments(me.partner_id, me.environment).filter(**list_filters(request))
+        found = reports.payments(me.partner_id, me.environment).filter(**customer_filter(request))
         return answers.payment_page(*paginate(request, found))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from subscriptions.api.serializers import PaginationObject
+from partners.api.serializers import PaginationObject
 from subscriptions.billing.models import Commission, Invoice, Method
 from subscriptions.models import ShareLine
 
@@ -25,7 +25,10 @@ class InvoiceObject(serializers.Serializer[Any]):
     number = serializers.CharField()
     status = serializers.ChoiceField(choices=Invoice.Status.values)
     user_id = serializers.CharField()
-    user_email = serializers.CharField()
+    user_email = serializers.CharField(help_text="Of today: what was issued names its own.")
+    external_user_id = serializers.CharField(
+        allow_null=True, help_text="The partner's own id of the customer."
+    )
     subscription_id = serializers.CharField()
     template_id = serializers.CharField()
     template_name = serializers.CharField()

@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import Q
 
 from quantleap.core import clock
+from quantleap.core.models import QueuedMail
 from quantleap.core.tenancy import TenantOwned, TenantQuerySet
 from subscriptions.billing.models.invoices import Invoice
 from subscriptions.billing.models.payments import CreditNote
@@ -65,27 +66,12 @@ class CreditNoteDocument(StoredDocument):
         return self.sha256
 
 
-class InvoiceMail(TenantOwned):
-    """The one mail that brings an invoice to its customer; times UTC.
-
-    Claimed before it is sent: a claim that ran out belongs to a sender that died, and the mail is
-    sent again under the same Message-ID.
-    """
-
-    class Status(models.TextChoices):
-        PENDING = "PENDING", "Pending"
-        SENT = "SENT", "Sent"
-        FAILED = "FAILED", "Failed"
+class InvoiceMail(QueuedMail, TenantOwned):
+    """The one mail that brings an invoice to its customer; times UTC."""
 
     invoice = models.ForeignKey(
         Invoice, on_delete=models.PROTECT, related_name="mails", db_index=False
     )
-    status = models.CharField(max_length=7, choices=Status.choices, default=Status.PENDING)
-    attempts = models.PositiveSmallIntegerField(default=0)
-    next_attempt_at = models.DateTimeField()
-    claimed_until = models.DateTimeField(null=True, blank=True)
-    sent_at = models.DateTimeField(null=True, blank=True)
-    last_error = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
     objects = TenantQuerySet.as_manager()

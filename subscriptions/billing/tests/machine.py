@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
 from marketplace.models import Template
+from partners.identity import find_or_create_customer
 from partners.models import Partner, WebhookDelivery, WebhookEndpoint
-from partners.services import find_or_create_customer
 from quantleap.core import outbox
 from quantleap.core.audit import SYSTEM
 from quantleap.core.models import OutboxEvent

@@ -18,9 +18,12 @@ from django.db import connection
 from django.urls import reverse
 
 from marketplace.tests.factories import load_reference_data, make_template
+from partners.emails.changing import change_email
 from partners.models import Partner
 from partners.tests.factories import make_partner
+from quantleap.core import mail as queued
 from quantleap.core import outbox
+from quantleap.core.audit import SYSTEM
 from quantleap.core.mail import ConsoleBackend
 from quantleap.core.models import AuditEntry, OutboxEvent
 from quantleap.core.tests.confirming import confirm
@@ -94,6 +97,34 @@ def test_an_issued_invoice_is_mailed_with_its_document(partner: Partner) -> None
     row = InvoiceMail.objects.get()
     assert (row.status, row.attempts, row.claimed_until) == ("SENT", 1, None)
     assert row.sent_at is not None
+
+
+def test_what_was_issued_keeps_its_address_and_the_next_invoice_has_the_new_one(
+    partner: Partner,
+) -> None:
+    """Also where the mail still waits: a document is sent to whom it was made out."""
+    relayed(partner)
+    first = Invoice.objects.get()
+    before = first.customer.email
+    change_email(
+        customer_id=first.customer_id, email="new@example.com", reason="", actor=SYSTEM, now=NOW
+    )
+    mailing.send_due(now=NOW)
+    first.refresh_from_db()
+    assert first.snapshot["customer"]["email"] == before
+    bill(START + dt.timedelta(days=31))
+    outbox.relay(now=NOW)
+    mailing.send_due(now=NOW)
+    assert [one.to for one in mail.outbox] == [[before], ["new@example.com"]]
+    second = Invoice.objects.order_by("id").last()
+    assert second is not None
+    assert second.snapshot["customer"]["email"] == "new@example.com"
+    told = OutboxEvent.objects.filter(type="invoice.issued").order_by("id").last()
+    assert told is not None
+    assert (told.payload["user_email"], told.payload["external_user_id"]) == (
+        "new@example.com",
+        None,
+    )
 
 
 def test_customers_without_a_partner_get_mail_too(partner: Partner) -> None:
@@ -179,7 +210,7 @@ def test_a_providers_refusal_is_kept_without_its_token(
 # -- when sending fails --------------------------------------------------------------------------
 def test_a_failure_is_tried_again_later(partner: Partner, monkeypatch: pytest.MonkeyPatch) -> None:
     backend = Broken(failures=1)
-    monkeypatch.setattr(mailing, "get_connection", lambda: backend)
+    monkeypatch.setattr(queued, "get_connection", lambda: backend)
     relayed(partner)
     assert mailing.send_due(now=NOW) == 0
     row = InvoiceMail.objects.get()
@@ -195,35 +226,35 @@ def test_one_bad_mail_does_not_stop_the_rest(
     partner: Partner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend = Broken(failures=1)
-    monkeypatch.setattr(mailing, "get_connection", lambda: backend)
+    monkeypatch.setattr(queued, "get_connection", lambda: backend)
     relayed(partner, 3)
     assert mailing.send_due(now=NOW) == 2
 
 
 def test_it_gives_up_in_the_end(partner: Partner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mailing, "get_connection", lambda: Broken(failures=1))
+    monkeypatch.setattr(queued, "get_connection", lambda: Broken(failures=1))
     relayed(partner)
     moment = NOW
-    for wait in (dt.timedelta(0), *mailing.RETRY_AFTER):
+    for wait in (dt.timedelta(0), *queued.RETRY_AFTER):
         moment += wait + MINUTE
         mailing.send_due(now=moment)
     row = InvoiceMail.objects.get()
-    assert (row.status, row.attempts) == ("FAILED", len(mailing.RETRY_AFTER) + 1)
+    assert (row.status, row.attempts) == ("FAILED", len(queued.RETRY_AFTER) + 1)
     assert mailing.send_due(now=moment + dt.timedelta(days=9)) == 0
 
 
 def test_a_sender_that_died_leaves_a_claim_that_runs_out(partner: Partner) -> None:
     relayed(partner)
-    assert len(mailing.claim(now=NOW, limit=5)) == 1  # and dies
+    assert len(mailing.QUEUE.claim(now=NOW, limit=5)) == 1  # and dies
     assert mailing.send_due(now=NOW + MINUTE) == 0
-    assert mailing.send_due(now=NOW + mailing.CLAIM) == 1
+    assert mailing.send_due(now=NOW + queued.CLAIM) == 1
 
 
 def test_a_late_sender_records_nothing_over_another(partner: Partner) -> None:
     relayed(partner)
-    [late] = mailing.claim(now=NOW, limit=1)
-    assert mailing.send_due(now=NOW + mailing.CLAIM) == 1
-    mailing.record(late, "too late", now=NOW + mailing.CLAIM)
+    [late] = mailing.QUEUE.claim(now=NOW, limit=1)
+    assert mailing.send_due(now=NOW + queued.CLAIM) == 1
+    mailing.QUEUE.record(late, "too late", now=NOW + queued.CLAIM)
     assert InvoiceMail.objects.get().status == "SENT"
 
 
@@ -239,10 +270,9 @@ def test_control_without_the_claim_they_would_send_it_often(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        mailing,
+        queued,
         "_CLAIM_DUE",
-        "SELECT id, invoice_id, attempts, now() FROM billing_invoicemail"
-        " WHERE status = 'PENDING' LIMIT %(limit)s",
+        "SELECT id, attempts, now() FROM {table} WHERE status = 'PENDING' LIMIT %(limit)s",
     )
     relayed(prepare(), 12)
     assert len(claimed_by_four()) > 12
@@ -257,7 +287,7 @@ def claimed_by_four() -> list[int]:
         try:
             together.wait()
             for _ in range(6):
-                found.extend(one.id for one in mailing.claim(now=NOW, limit=5))
+                found.extend(one.id for one in mailing.QUEUE.claim(now=NOW, limit=5))
         finally:
             connection.close()
 

@@ -227,10 +227,15 @@ def foreign_names_in_bodies(world: World) -> Cases:
         if "client_id" in operation.parameters and "user_email" in fields:
             emails = (side.customer.email for side in (world.neighbour, *world.strangers.values()))
             wrong += [("user_email", value) for value in (*emails, "nobody@example.com")]
+            sides = (world.neighbour, *world.strangers.values())
+            own = (side.customer.external_user_id for side in sides)
+            wrong += [("external_user_id", value) for value in (*own, "nobodys-id")]
         for name, value in wrong:
             body = {**good, name: value}
             if name == "template_basket_id":
                 body.pop("template_id", None)
+            if name == "external_user_id":
+                body.pop("user_email", None)
             yield request(
                 operation, world, f"{name} foreign", *UNKNOWN, body=json.dumps(body).encode()
             )

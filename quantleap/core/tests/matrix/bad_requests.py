@@ -88,6 +88,7 @@ BAD_QUERY: Mapping[str, tuple[str, ...]] = {
     "category": ("NOSUCH", "", "%00"),
     "cursor": ("exe_unknown", "com_unknown", "", "%00", "1", "-1", "aWQ6MQ", "x" * 300, "%C3%A9"),
     "difficulty": ("HARD", "", "beginner", "%00"),
+    "external_user_id": ("", "%00", "%20a", "a%20", "x" * 65, "%C3%A9", "a%0Ab"),
     "format": ("xml", "html", ""),
     "index": ("NOSUCH", "", "%00"),
     "limit": ("0", "101", "-1", "1.5", "abc", "", "%00", "1e1", "%D9%A1", "9" * 30),

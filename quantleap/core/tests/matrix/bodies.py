@@ -30,6 +30,7 @@ GOOD: Mapping[str, Callable[[World], Any]] = {
     "broker_name": lambda world: "zebu",
     "client_id": lambda world: NEW_CLIENT_ID,
     "code": lambda world: "code1",
+    "external_user_id": lambda world: "partners-own-id-1",
     "expected_monthly_fee": lambda world: 999,
     "expected_version": lambda world: 1,
     "lot_multiplier": lambda world: 1,
@@ -48,7 +49,7 @@ GOOD: Mapping[str, Callable[[World], Any]] = {
 }
 #: Fields that a body cannot do without although the serializer does not say so: one of several
 #: names will do, or only this route needs it.
-NEEDED_TOO = frozenset({"template_id", "broker_client_id", "request_token"})
+NEEDED_TOO = frozenset({"template_id", "broker_client_id", "request_token", "user_email"})
 OTHER_NAMES = {"template_id": ("template_basket_id",), "request_token": ("code", "auth_token")}
 _PLACE = "@@here@@"
 
@@ -73,6 +74,7 @@ BAD_WORDS: Mapping[str, tuple[str, ...]] = {
     "broker_client_id": ('"Z 1"', '"Z/1"', '"ज़ेबु"', '"-1"', '"../x"'),
     "broker_name": ('"nosuch"',),
     "client_id": ('"Z 1"', '"Z/1"', '"ज़ेबु"', '"-1"', '"../x"'),
+    "external_user_id": ('"ज़ेबु"', '" a"', '"a "', '"a\\tb"', '"a\\u00a0b"', '"\\u212a"'),
     "redirect_uri": ('"https://evil.example/"', f'"{BACK}/"', f'"{BACK.upper()}"'),
     "request_token": ('"two words"', '"é"'),
     "state": ('"state-that-nobody-gave"', '"é"'),

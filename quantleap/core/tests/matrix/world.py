@@ -66,6 +66,7 @@ def make_side(
     """
     customer = make_customer(partner, environment=environment)
     customer.state = HOME
+    customer.external_user_id = f"own-{customer.pk}"
     customer.save()
     account = make_account(customer)
     visible: dict[str, Any] = {}
@@ -80,6 +81,7 @@ def make_side(
         "subscription_id": subscription.public_id,
         "client_id": account.client_id,
         "template_id": offered.public_id,
+        "user_id": customer.public_id,
     }
     return Side(partner, environment, customer, account, subscription, offered, ids)
 

@@ -1,0 +1,201 @@
+"""Addresses of customers: how they changed, and what was mailed about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Min, OuterRef, QuerySet, Subquery
+from django.http import HttpRequest
+
+from partners.admin.common import PartnerColumn, PartnerFilter
+from partners.customers import REASON_LENGTH
+from partners.emails import mailing
+from partners.models import Customer, CustomerMail, EmailChange, EmailConfirmation
+from partners.naming import EXTERNAL_ID_LENGTH, clean_external_id
+from quantleap.core import clock
+from quantleap.core.admin import ConfirmForm, LargeTableMixin, ReadOnlyAdmin, confirmed
+from quantleap.core.audit import Actor
+from quantleap.core.columns import linked
+from quantleap.core.console import Cell, Panel, day_cell, newest
+from quantleap.core.identifiers import MAX_EMAIL, BadIdentifier, ascii_lower, clean_email
+from quantleap.core.largelists import begins
+
+_REASON_HELP = "It stands in the audit log."
+
+
+class EmailForm(ConfirmForm):
+    """To which address, and why."""
+
+    user_email = forms.CharField(
+        label="New e-mail address",
+        max_length=MAX_EMAIL,
+        help_text="Letter by letter as the person wrote it to you.",
+    )
+    reason = forms.CharField(max_length=REASON_LENGTH, help_text=_REASON_HELP)
+
+    def clean_user_email(self) -> str:
+        """In the spelling that is stored."""
+        try:
+            return clean_email(self.cleaned_data["user_email"])
+        except BadIdentifier as error:
+            raise forms.ValidationError(str(error)) from error
+
+
+class ExternalIdForm(ConfirmForm):
+    """Which id of the partner's, and why."""
+
+    external_user_id = forms.CharField(
+        label="External user id",
+        max_length=EXTERNAL_ID_LENGTH,
+        required=False,
+        strip=False,
+        help_text="As the partner writes it: case matters. Empty: it is given anew by the "
+        "partner's next call that names this address and an id.",
+    )
+    reason = forms.CharField(max_length=REASON_LENGTH, help_text=_REASON_HELP)
+
+    @classmethod
+    def starting(cls, obj: Customer) -> dict[str, Any]:
+        """What is there."""
+        return {"external_user_id": obj.external_user_id}
+
+    def clean_external_user_id(self) -> str:
+        """As it is, or nothing."""
+        text: str = self.cleaned_data["external_user_id"]
+        try:
+            return text and clean_external_id(text)
+        except BadIdentifier as error:
+            raise forms.ValidationError(str(error)) from error
+
+
+def changes_of(request: HttpRequest, customer: Customer) -> Sequence[Panel]:
+    """The newest changes of a customer's address, for their page (2 queries)."""
+    if not request.user.has_perm("partners.view_emailchange"):
+        return []
+    return [
+        newest(
+            "E-mail changes",
+            with_confirmation(EmailChange.objects.filter(customer=customer)),
+            {"customer__id__exact": customer.pk},
+            ("When", "From", "To", "By", "Confirmed"),
+            lambda one: (
+                day_cell(one.changed_at),
+                Cell(one.from_email),
+                Cell(one.to_email),
+                Cell(who_changed(one)),
+                day_cell(one.confirmed_at) if one.confirmed_at else Cell("Not confirmed"),
+            ),
+            "The address is the first one.",
+        )
+    ]
+
+
+def with_confirmation(changes: QuerySet[EmailChange]) -> QuerySet[Any]:
+    """With ``confirmed_at``: when the new address was confirmed first, after it was given."""
+    confirmations = (
+        EmailConfirmation.objects.filter(
+            customer=OuterRef("customer"),
+            email=OuterRef("to_email"),
+            confirmed_at__gte=OuterRef("changed_at"),
+        )
+        .order_by()
+        .values("customer")
+        .annotate(first=Min("confirmed_at"))
+        .values("first")
+    )
+    return changes.annotate(confirmed_at=Subquery(confirmations))
+
+
+def who_changed(change: EmailChange) -> str:
+    """Kind and id of whoever changed it."""
+    return f"{change.get_actor_kind_display()} {change.actor_id}".strip()
+
+
+@admin.register(EmailChange)
+class EmailChangeAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
+    """Who is written to elsewhere since when, and who wanted it so."""
+
+    list_display = (
+        "changed_at",
+        linked("customer"),
+        "from_email",
+        "to_email",
+        "when_confirmed",
+        "partner_name",
+        "environment",
+        "who",
+        "reason",
+    )
+    list_filter = (PartnerFilter, "environment", "actor_kind")
+    searches = (
+        begins("from_email", "the beginning of an address of before", fold=ascii_lower),
+        begins("to_email", "of the new one", fold=ascii_lower),
+    )
+    readonly_fields = ("partner_name", "environment", "who", "when_confirmed")
+    fields = (
+        ("customer", "partner_name", "environment"),
+        ("from_email", "to_email"),
+        ("changed_at", "who", "when_confirmed"),
+        "reason",
+    )
+    ordering = ("-id",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """With the customer and when the new address was confirmed."""
+        return with_confirmation(super().get_queryset(request).select_related("customer"))
+
+    @admin.display(description="By")
+    def who(self, change: EmailChange) -> str:
+        """Kind and id."""
+        return who_changed(change)
+
+    @admin.display(description="Confirmed")
+    def when_confirmed(self, change: Any) -> Any:
+        """When its owner opened the link."""
+        return change.confirmed_at
+
+
+@admin.register(CustomerMail)
+class CustomerMailAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
+    """Who was asked to confirm an address, or told that it was changed."""
+
+    list_display = (
+        "created_at",
+        "recipient",
+        "kind",
+        linked("customer"),
+        "partner_name",
+        "environment",
+        "status",
+        "attempts",
+        "sent_at",
+        "last_error",
+    )
+    list_filter = ("status", "kind", PartnerFilter, "environment")
+    list_select_related = ("customer",)
+    searches = (begins("recipient", "the beginning of an address", fold=ascii_lower),)
+    readonly_fields = ("partner_name", "environment")
+    fields = (
+        ("recipient", "kind", "customer"),
+        ("partner_name", "environment", "created_at"),
+        ("status", "attempts", "sent_at"),
+        ("next_attempt_at", "claimed_until"),
+        "last_error",
+    )
+    ordering = ("-id",)
+    actions_detail = ("send_again",)
+
+    @confirmed(description="Send again", explain="explain_again", permission="act", icon="send")
+    def send_again(self, request: HttpRequest, obj: CustomerMail, data: dict[str, Any]) -> str:
+        """Due at once."""
+        changed = mailing.send_again(
+            mail_id=obj.pk, actor=Actor.staff(request.user), now=clock.now()
+        )
+        return "It is sent again." if changed else "It was waiting to be sent already."
+
+    def explain_again(self, request: HttpRequest, obj: CustomerMail) -> list[str]:
+        """What is about to happen."""
+        return [f"{obj.recipient} gets this mail once more, with the same link."]

@@ -1,0 +1,149 @@
+"""The one way to another e-mail address, and to another id of the partner's."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Final
+
+from django.db import IntegrityError, transaction
+
+from partners.customers import REASON_LENGTH
+from partners.emails.confirming import ask, tell
+from partners.errors import EmailTaken, ExternalIdTaken
+from partners.identity import EMAIL_UNIQUE, EXTERNAL_ID_UNIQUE, constraint_of, record_external_id
+from partners.models import Customer, CustomerMail, EmailChange
+from partners.selectors import clean_names
+from quantleap.core import audit
+from quantleap.core.audit import Actor
+from quantleap.core.errors import InvalidRequest, NotFound
+from quantleap.core.tenancy import Environment
+
+CHANGED: Final = "customer.email_changed"
+_TAKEN: Final = "Another customer has this address. Nothing was changed."
+_ID_TAKEN: Final = "Another customer has this id. Nothing was changed."
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """The customer as they are now, and whether this call changed anything."""
+
+    customer: Customer
+    changed: bool
+
+
+def change_email(
+    *, customer_id: int, email: str, reason: str, actor: Actor, now: dt.datetime
+) -> Changed:
+    """Write to another address from now on: invoices that are issued later, and everything else.
+
+    What was issued keeps the address that it was sent to. The new address counts as stated until
+    its owner confirms it (a link is mailed there); the old one is told that it was changed, and not
+    to what. The same address again changes nothing.
+
+    NotFound; InvalidRequest for what is no address, or too long a reason; EmailTaken where another
+    customer of the same partner has it, however many try at once.
+    """
+    address = clean_names(external_user_id="", email=email).email
+    reason = _checked_reason(reason)
+    try:
+        with transaction.atomic():
+            return _change(customer_id, address, reason, actor, now)
+    except IntegrityError as error:
+        if constraint_of(error) != EMAIL_UNIQUE:
+            raise
+        raise EmailTaken(_TAKEN, details={"user_email": _TAKEN}) from error
+
+
+def _change(customer_id: int, address: str, reason: str, actor: Actor, now: dt.datetime) -> Changed:
+    # With its key, which an address is part of: whoever writes rows of this customer is waited for
+    # here, and not halfway, where two could wait for each other.
+    customer = Customer.objects.select_for_update().filter(pk=customer_id).first()
+    if customer is None:
+        raise NotFound
+    if customer.email == address:
+        return Changed(customer, False)
+    others = Customer.objects.for_partner(customer.partner_id, customer.environment)
+    if others.filter(email=address).exists():
+        raise EmailTaken(_TAKEN, details={"user_email": _TAKEN})
+    change = EmailChange.objects.create(
+        partner_id=customer.partner_id,
+        environment=customer.environment,
+        customer=customer,
+        from_email=customer.email,
+        to_email=address,
+        changed_at=now,
+        actor_kind=actor.kind,
+        actor_id=actor.id,
+        reason=reason,
+    )
+    customer.email, customer.email_confirmed_at = address, None
+    customer.save(update_fields=["email", "email_confirmed_at"])
+    ask(customer, now)
+    _tell_the_old_one(change, now)
+    audit.record(
+        actor=actor,
+        action=CHANGED,
+        target_type="customer",
+        target_id=customer.public_id,
+        partner_id=customer.partner_id,
+        environment=customer.environment,
+        # the addresses are the customer's; the row of the change has them
+        data={"change": change.pk, "reason": reason},
+    )
+    tell(CHANGED, customer, now)
+    return Changed(customer, True)
+
+
+def _tell_the_old_one(change: EmailChange, now: dt.datetime) -> None:
+    if change.environment == Environment.TEST:
+        return  # as with confirmations: nothing that is tried out reaches a stranger
+    CustomerMail.objects.create(
+        partner_id=change.partner_id,
+        environment=change.environment,
+        customer=change.customer,
+        kind=CustomerMail.Kind.CHANGED,
+        recipient=change.from_email,
+        change=change,
+        next_attempt_at=now,
+        created_at=now,
+    )
+
+
+def change_external_id(
+    *, customer_id: int, external_user_id: str, reason: str, actor: Actor
+) -> Changed:
+    """Put right the partner's own id of a person; empty takes it away, to be given anew.
+
+    For our staff: a partner that sent the wrong id with somebody's address has no other way back.
+    NotFound; InvalidRequest; ExternalIdTaken where another customer of the partner has it.
+    """
+    wanted = ""
+    if external_user_id:
+        wanted = clean_names(external_user_id=external_user_id, email="").external_id
+    reason = _checked_reason(reason)
+    try:
+        with transaction.atomic():
+            customer = (
+                Customer.objects.select_for_update(no_key=True).filter(pk=customer_id).first()
+            )
+            if customer is None:
+                raise NotFound
+            if customer.external_user_id == wanted:
+                return Changed(customer, False)
+            customer.external_user_id = wanted
+            customer.save(update_fields=["external_user_id"])
+            record_external_id(customer, "customer.external_id_changed", actor, reason)
+    except IntegrityError as error:
+        if constraint_of(error) != EXTERNAL_ID_UNIQUE:
+            raise
+        raise ExternalIdTaken(_ID_TAKEN, details={"external_user_id": _ID_TAKEN}) from error
+    return Changed(customer, True)
+
+
+def _checked_reason(text: str) -> str:
+    reason = text.strip()
+    if len(reason) > REASON_LENGTH or not reason.isprintable():
+        words = f"At most {REASON_LENGTH} characters, in one line."
+        raise InvalidRequest(f"reason: {words}", details={"reason": words})
+    return reason

@@ -1,0 +1,182 @@
+"""An address is what a partner states, until its owner opens a link that was mailed there.
+
+The link's token is the confirmation's random id, signed; the database keeps its hash and the mail
+is written when it is sent, so that the link itself lies nowhere. It works once, for
+:data:`VALID_FOR`, and only while the address is still the customer's.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import hmac
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.db import transaction
+from django.urls import reverse
+
+from partners.models import Customer, CustomerMail, EmailConfirmation
+from quantleap.core import audit, outbox
+from quantleap.core.audit import Actor
+from quantleap.core.crypto import fingerprint
+from quantleap.core.errors import InvalidTransition, NotFound
+from quantleap.core.models import ActorKind
+from quantleap.core.tenancy import Environment
+
+CONFIRMED: Final = "customer.email_confirmed"
+VALID_FOR: Final = dt.timedelta(days=7)
+#: Where the link leads; the token is in the query, which our proxy does not log.
+PAGE: Final = "confirm-email"
+_SIGNED: Final = "partners.email_confirmation"
+_STORED: Final = "partners.email_confirmation.stored"
+_MAX_TOKEN: Final = 200
+
+
+class Standing(enum.Enum):
+    """What a link is good for."""
+
+    OPEN = "open"
+    DONE = "done"
+    EXPIRED = "expired"
+    REPLACED = "replaced"  # the customer has another address by now
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A link's standing, and its confirmation with the customer unless it is UNKNOWN."""
+
+    standing: Standing
+    confirmation: EmailConfirmation | None = None
+
+
+# -- asking ----------------------------------------------------------------------------------------
+def ask(customer: Customer, now: dt.datetime) -> None:
+    """Mail a link to the customer's address, in the caller's transaction.
+
+    Nothing in the test environment: what is tried out there must reach no stranger.
+    """
+    if customer.environment == Environment.TEST:
+        return
+    confirmation = EmailConfirmation(
+        partner_id=customer.partner_id,
+        environment=customer.environment,
+        customer=customer,
+        email=customer.email,
+        asked_at=now,
+        expires_at=now + VALID_FOR,
+    )
+    confirmation.token_hash = fingerprint(token_of(confirmation), purpose=_STORED)
+    confirmation.save(force_insert=True)
+    CustomerMail.objects.create(
+        partner_id=customer.partner_id,
+        environment=customer.environment,
+        customer=customer,
+        kind=CustomerMail.Kind.CONFIRM,
+        recipient=customer.email,
+        confirmation=confirmation,
+        next_attempt_at=now,
+        created_at=now,
+    )
+
+
+def ask_again(*, customer_id: int, actor: Actor, now: dt.datetime) -> None:
+    """Mail another link; those of before stay good for their time.
+
+    NotFound; InvalidTransition where the address is confirmed, or nothing is mailed at all (test).
+    """
+    with transaction.atomic():
+        customer = Customer.objects.select_for_update(no_key=True).filter(pk=customer_id).first()
+        if customer is None:
+            raise NotFound
+        if customer.email_confirmed_at is not None:
+            raise InvalidTransition("This address is confirmed already.")
+        if customer.environment == Environment.TEST:
+            raise InvalidTransition("Nothing is mailed in the test environment.")
+        ask(customer, now)
+        _record(customer, "customer.email_confirmation_asked", actor)
+
+
+def token_of(confirmation: EmailConfirmation) -> str:
+    """The link's token: who could read our tables could not make one."""
+    signature = fingerprint(f"{confirmation.public_id}:{confirmation.email}", purpose=_SIGNED)
+    return f"{confirmation.public_id}.{signature}"
+
+
+def link_of(confirmation: EmailConfirmation) -> str:
+    """The address that the mail holds."""
+    query = urlencode({"token": token_of(confirmation)})
+    return f"{settings.QUANTLEAP_PUBLIC_URL.rstrip('/')}{reverse(PAGE)}?{query}"
+
+
+# -- answering -------------------------------------------------------------------------------------
+def look(token: str, now: dt.datetime) -> Look:
+    """What a link would do now; nothing is changed, whoever asks."""
+    if not token or len(token) > _MAX_TOKEN or not token.isascii():
+        return Look(Standing.UNKNOWN)
+    found = (
+        EmailConfirmation.objects.select_related("customer")
+        .filter(token_hash=fingerprint(token, purpose=_STORED))
+        .first()
+    )
+    if found is None or not hmac.compare_digest(token, token_of(found)):
+        return Look(Standing.UNKNOWN)
+    if found.confirmed_at is not None:
+        return Look(Standing.DONE, found)
+    if found.email != found.customer.email:
+        return Look(Standing.REPLACED, found)
+    if now >= found.expires_at:
+        return Look(Standing.EXPIRED, found)
+    return Look(Standing.OPEN, found)
+
+
+def confirm(*, token: str, now: dt.datetime) -> Look:
+    """The owner of the address says that it is theirs; DONE, or why the link does nothing.
+
+    Opened twice at once it is confirmed once. A change of the address meanwhile is waited for.
+    """
+    with transaction.atomic():
+        found = look(token, now)
+        if found.standing is not Standing.OPEN or found.confirmation is None:
+            return found
+        Customer.objects.select_for_update(no_key=True).get(pk=found.confirmation.customer_id)
+        found = look(token, now)  # as it stands now that nobody else can change it
+        if found.standing is not Standing.OPEN or found.confirmation is None:
+            return found
+        confirmation, customer = found.confirmation, found.confirmation.customer
+        confirmation.confirmed_at = customer.email_confirmed_at = now
+        confirmation.save(update_fields=["confirmed_at"])
+        customer.save(update_fields=["email_confirmed_at"])
+        _record(customer, CONFIRMED, Actor(ActorKind.USER, customer.public_id))
+        tell(CONFIRMED, customer, now)
+    return Look(Standing.DONE, confirmation)
+
+
+def tell(what: str, customer: Customer, now: dt.datetime) -> None:
+    """Tell the partner: the customer as they are now, in the caller's transaction."""
+    outbox.emit(
+        what,
+        {
+            "user_id": customer.public_id,
+            "external_user_id": customer.external_user_id or None,
+            "user_email": customer.email,
+        },
+        about=customer.public_id,
+        partner_id=customer.partner_id,
+        environment=customer.environment,
+        now=now,
+    )
+
+
+def _record(customer: Customer, action: str, actor: Actor) -> None:
+    audit.record(
+        actor=actor,
+        action=action,
+        target_type="customer",
+        target_id=customer.public_id,
+        partner_id=customer.partner_id,
+        environment=customer.environment,
+    )

@@ -1,0 +1,117 @@
+"""What customers are written about their address: that it wants confirming, that it was changed.
+
+Without a name: an address that was mistyped is a stranger's, who shall learn of nobody.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Final
+
+from django.core.mail import EmailMessage
+from django.core.mail.backends.base import BaseEmailBackend
+from django.db import transaction
+
+from partners.emails.confirming import link_of
+from partners.models import CustomerMail, Partner
+from quantleap.core import audit, clock
+from quantleap.core.audit import Actor
+from quantleap.core.errors import InvalidTransition
+from quantleap.core.mail import MailQueue, message_id
+
+_US: Final = "QuantLeap"
+
+
+def send_due(*, now: dt.datetime, limit: int = 200) -> int:
+    """Send at most ``limit`` due mails; returns how many were accepted."""
+    return QUEUE.send_due(now=now, limit=limit)
+
+
+def send_again(*, mail_id: int, actor: Actor, now: dt.datetime) -> bool:
+    """Staff want a mail to go out once more; False where it waits to be sent anyway.
+
+    InvalidTransition for a link that leads nowhere any more.
+    """
+    with transaction.atomic():
+        mail = QUEUE.due_again(mail_id=mail_id, now=now)
+        if mail is None:
+            return False
+        if mail.confirmation is not None and now >= mail.confirmation.expires_at:
+            raise InvalidTransition("Its link is over: ask for a new one on the customer's page.")
+        audit.record(
+            actor=actor,
+            action="customer_mail.send_again",
+            target_type="customer",
+            target_id=mail.customer.public_id,
+            partner_id=mail.partner_id,
+            environment=mail.environment,
+        )
+    return True
+
+
+def _compose(mail: CustomerMail, backend: BaseEmailBackend) -> EmailMessage:
+    name = _partner(mail.partner_id)
+    if mail.confirmation is not None:
+        subject, number = f"{_US}: please confirm your e-mail address", mail.confirmation.public_id
+        body = _CONFIRM.format(
+            stated=_STATED.format(name=name) if name else _OURS,
+            link=link_of(mail.confirmation),
+            until=_moment(mail.confirmation.expires_at),
+            whom=name or "us",
+        )
+    else:
+        assert mail.change is not None  # noqa: S101  customer_mail_has_its_cause
+        subject, number = f"{_US}: your e-mail address was changed", f"change.{mail.change.pk}"
+        body = _CHANGED.format(
+            where=name or _US, at=_moment(mail.change.changed_at), whom=name or "us"
+        )
+    return EmailMessage(
+        subject=subject,
+        body=body,
+        to=[mail.recipient],
+        headers={"Message-ID": message_id(f"{number}.{mail.pk}")},
+        connection=backend,
+    )
+
+
+def _partner(partner_id: int | None) -> str:
+    """The company whose user somebody is, in one line; none of a direct customer."""
+    if partner_id is None:
+        return ""
+    name = Partner.objects.filter(pk=partner_id).values_list("name", flat=True).first()
+    return " ".join((name or "").split())
+
+
+def _moment(at: dt.datetime) -> str:
+    local = clock.to_ist(at)
+    return f"{local.day} {local:%b %Y, %H:%M} IST"
+
+
+QUEUE: Final = MailQueue(
+    CustomerMail, _compose, related=("customer", "confirmation", "change__customer")
+)
+
+_STATED: Final = "{name} has told QuantLeap that this is your e-mail address now."
+_OURS: Final = "This is the e-mail address that QuantLeap has for you now."
+_CONFIRM: Final = """\
+Hello,
+
+{stated} Invoices for the strategies that
+you follow come to it.
+
+Please confirm that it is yours:
+
+{link}
+
+The page asks once more before it does anything. The link works once, until {until}.
+
+If you know nothing of this, do nothing, and let {whom} know.
+"""
+_CHANGED: Final = """\
+Hello,
+
+on {at} your e-mail address at {where} was replaced by another one.
+QuantLeap's invoices for the strategies that you follow do not come here any more.
+
+If you did not want this, tell {whom} at once.
+"""

@@ -1,0 +1,76 @@
+"""``/confirm-email``: where the link in a mail leads, without a login.
+
+A GET shows and changes nothing: mail scanners open every link before a person does. What confirms
+is the button's POST. It needs no cookie and no CSRF token, because nothing but the token in the
+link gives it any right.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_http_methods
+
+from partners.emails.confirming import Look, Standing, confirm, look
+from quantleap.core import clock
+
+_CLOSE: Final = "You can close this page."
+#: Status, heading and sentences; ``{email}`` is the address that the link was mailed to.
+_SAYS: Final[dict[Standing, tuple[int, str, tuple[str, ...]]]] = {
+    Standing.OPEN: (
+        200,
+        "Is this your e-mail address?",
+        ("{email}", "Invoices for the strategies that you follow come to it."),
+    ),
+    Standing.DONE: (200, "Your e-mail address is confirmed", ("{email}", _CLOSE)),
+    Standing.EXPIRED: (
+        410,
+        "This link is over",
+        (
+            "It worked for a week. Nothing was changed.",
+            "Ask the people with whom you follow strategies for a new one.",
+        ),
+    ),
+    Standing.REPLACED: (
+        410,
+        "This link is for an address of before",
+        (
+            "Another address was given since. Nothing was changed.",
+            "A newer link was mailed to that one.",
+        ),
+    ),
+    Standing.UNKNOWN: (
+        404,
+        "This link does not work",
+        ("It may be cut off: copy it whole from the mail, on one line. Nothing was changed.",),
+    ),
+}
+
+
+@csrf_exempt
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def confirm_email(request: HttpRequest) -> HttpResponse:
+    """Ask, or confirm where somebody pressed the button."""
+    now = clock.now()
+    if request.method == "POST":
+        return _page(request, confirm(token=request.POST.get("token", ""), now=now), "")
+    token = request.GET.get("token", "")
+    return _page(request, look(token, now), token)
+
+
+def _page(request: HttpRequest, found: Look, token: str) -> HttpResponse:
+    status, title, sentences = _SAYS[found.standing]
+    email = found.confirmation.email if found.confirmation else ""
+    shown = {
+        "title": title,
+        "sentences": [sentence.format(email=email) for sentence in sentences],
+        "token": token if found.standing is Standing.OPEN else "",
+    }
+    response = render(request, "partners/confirm_email.html", shown, status=status)
+    response.headers["Referrer-Policy"] = "no-referrer"  # the address holds the token
+    return response

@@ -1,0 +1,60 @@
+"""Refusals of this room that a caller can act on. They tell nothing of anybody else."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from quantleap.core.errors import DomainError
+
+#: Where a partner changes an address; said in refusals.
+CHANGE_ROUTE: Final = "POST /partner/customers/{user_id}/email"
+
+
+class EmailDiffers(DomainError):
+    """409: the id names one customer, the address another."""
+
+    status = 409
+    code = "email_differs"
+    error = "external_user_id and user_email name two customers"
+
+
+class ExternalIdDiffers(DomainError):
+    """409: the address is of a customer who has another id, or an id is there already."""
+
+    status = 409
+    code = "external_user_id_differs"
+    error = "This e-mail address belongs to another external_user_id"
+
+
+class EmailTaken(DomainError):
+    """409: the address is another customer's of the same partner."""
+
+    status = 409
+    code = "email_taken"
+    error = "Another customer has this e-mail address"
+
+
+class ExternalIdTaken(DomainError):
+    """409: the id is another customer's of the same partner."""
+
+    status = 409
+    code = "external_user_id_taken"
+    error = "Another customer has this external_user_id"
+
+
+def email_differs() -> EmailDiffers:
+    """What to do where an id and an address name two people."""
+    words = (
+        "The address is another customer's. Name this customer by external_user_id alone; a new "
+        f"address of theirs is told with {CHANGE_ROUTE}."
+    )
+    return EmailDiffers(words, details={"user_email": words})
+
+
+def external_id_differs() -> ExternalIdDiffers:
+    """What to do where the address is of somebody with another id."""
+    words = (
+        "The customer with this address has another external_user_id. Send the one that you gave "
+        "them, or the address of the person whom you mean."
+    )
+    return ExternalIdDiffers(words, details={"external_user_id": words})

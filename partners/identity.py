@@ -1,0 +1,139 @@
+"""Who a partner's user is to us: found, made, or given the partner's own id.
+
+Any number of callers get one customer: what there is of an address and of an id once is the
+database's to say, and whoever comes second reads what the first has written.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Final
+
+from django.db import IntegrityError, transaction
+
+from partners.customers import check_state
+from partners.models import Customer
+from partners.naming import Outcome
+from partners.selectors import Named, clean_names, look_up, refuse_mixed_up
+from quantleap.core import audit
+from quantleap.core.audit import SYSTEM, Actor
+from quantleap.core.errors import InvalidRequest, Unavailable
+from quantleap.core.inserts import insert_missing
+
+EXTERNAL_ID_UNIQUE: Final = "customer_external_id_uniq"
+EMAIL_UNIQUE: Final = "customer_tenant_email_uniq"
+#: Who is overtaken by somebody else's change looks again; so often in a row nobody is.
+_LOOKS: Final = 5
+_NEEDS_EMAIL: Final = "Needed for a customer whose external_user_id we do not know yet."
+
+
+def find_or_create_customer(
+    *,
+    partner_id: int | None,
+    environment: str,
+    now: dt.datetime,
+    email: str = "",
+    external_user_id: str = "",
+    name: str = "",
+    state: str = "",
+    actor: Actor = SYSTEM,
+) -> Customer:
+    """The partner's customer by its own id, an e-mail address or both; made if unknown.
+
+    The table of docs/partners.md decides (:func:`partners.naming.resolve`): the id wins over the
+    address, which only :func:`partners.emails.changing.change_email` changes. A customer without an
+    id gets it here, once, and ``actor`` stands in the audit for that.
+
+    ``name`` and ``state`` (GST code) fill what is still empty; they never replace what is there:
+    that is :func:`partners.customers.change_billing_details`.
+
+    InvalidRequest for what is no address or id, for an unknown id without an address, and for a
+    state that GST does not know; EmailDiffers and ExternalIdDiffers where two people are named.
+    """
+    check_state(state, now)
+    named = clean_names(external_user_id=external_user_id, email=email)
+    fresh = Customer(
+        partner_id=partner_id,
+        environment=environment,
+        external_user_id=named.external_id,
+        email=named.email,
+        name=name,
+        state=state,
+        created_at=now,
+    )
+    for _ in range(_LOOKS):
+        customer = _look(named, fresh, actor)
+        if customer is not None:
+            _fill(customer, name=name, state=state)
+            return customer
+    raise Unavailable("This customer is being changed at this moment: try again.")
+
+
+def _look(named: Named, fresh: Customer, actor: Actor) -> Customer | None:
+    """The customer; None where something was written, or somebody was quicker: look again."""
+    found, customer = look_up(named, partner_id=fresh.partner_id, environment=fresh.environment)
+    refuse_mixed_up(found)
+    if found.outcome is Outcome.NEEDS_EMAIL:
+        raise InvalidRequest(f"user_email: {_NEEDS_EMAIL}", details={"user_email": _NEEDS_EMAIL})
+    if found.outcome is Outcome.MAKE:
+        _make(fresh)
+        return None
+    if found.outcome is Outcome.ADOPT and customer is not None:
+        return customer if _adopt(customer, named.external_id, actor) else None
+    return customer
+
+
+def _make(fresh: Customer) -> None:
+    """Insert, or leave it to whoever has the address or the id already."""
+    try:
+        with transaction.atomic():
+            # Whoever comes second waits for the first and reads its row.
+            insert_missing([fresh], unique=("partner_id", "environment", "email"))
+    except IntegrityError as error:
+        if constraint_of(error) != EXTERNAL_ID_UNIQUE:
+            raise
+
+
+def _adopt(customer: Customer, external_id: str, actor: Actor) -> bool:
+    """Give the customer the partner's id; False where somebody gave one, or gave it, before."""
+    try:
+        with transaction.atomic():
+            given = Customer.objects.filter(
+                pk=customer.pk, email=customer.email, external_user_id=""
+            ).update(external_user_id=external_id)
+            if given:
+                record_external_id(customer, "customer.external_id_given", actor)
+    except IntegrityError as error:
+        if constraint_of(error) != EXTERNAL_ID_UNIQUE:
+            raise
+        return False
+    if given:
+        customer.external_user_id = external_id
+    return bool(given)
+
+
+def record_external_id(customer: Customer, action: str, actor: Actor, reason: str = "") -> None:
+    """The audit entry, without the id: it may be a telephone number, and history stays."""
+    audit.record(
+        actor=actor,
+        action=action,
+        target_type="customer",
+        target_id=customer.public_id,
+        partner_id=customer.partner_id,
+        environment=customer.environment,
+        data={"reason": reason} if reason else {},
+    )
+
+
+def _fill(customer: Customer, **values: str) -> None:
+    """What is still empty; what stands stays."""
+    for field, value in values.items():
+        if value and not getattr(customer, field):
+            Customer.objects.filter(pk=customer.pk, **{field: ""}).update(**{field: value})
+            setattr(customer, field, value)
+
+
+def constraint_of(error: IntegrityError) -> str:
+    """The name of the constraint that refused."""
+    diagnosis = getattr(error.__cause__, "diag", None)
+    return str(getattr(diagnosis, "constraint_name", None) or "")

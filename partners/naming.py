@@ -1,0 +1,91 @@
+"""Whom a partner means by its own id of a person and by an e-mail address. Pure.
+
+An e-mail address changes; the partner's own id does not. So the id decides where both are given,
+an address is taken over by nobody, and two people are never made one (docs/partners.md has the
+table).
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from quantleap.core.identifiers import BadIdentifier
+
+EXTERNAL_ID_LENGTH: Final = 64
+#: Printable ASCII without spaces at its ends; case matters. Python and PostgreSQL read it alike.
+EXTERNAL_ID_PATTERN: Final = r"^[!-~]([ -~]{0,62}[!-~])?$"
+_EXTERNAL_ID: Final = re.compile(EXTERNAL_ID_PATTERN.removeprefix("^").removesuffix("$"), re.ASCII)
+
+
+def clean_external_id(text: str) -> str:
+    """``text`` as it is; BadIdentifier in words where it cannot be a partner's id of a person.
+
+    Nothing is folded or trimmed: ``A1`` and ``a1`` are two people, and ``"A1 "`` is a mistake.
+    """
+    if not _EXTERNAL_ID.fullmatch(text):
+        raise BadIdentifier(
+            f"From 1 to {EXTERNAL_ID_LENGTH} printable ASCII characters, no space at the ends."
+        )
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A customer that there is; without an id of the partner's it is empty."""
+
+    key: int
+    external_id: str
+    email: str
+
+
+class Outcome(enum.Enum):
+    """What a partner's two names for a person lead to."""
+
+    THEM = "them"
+    ADOPT = "them, who get the id now"
+    MAKE = "nobody yet: a new customer"
+    NEEDS_EMAIL = "nobody yet, and no address to make them with"
+    EMAIL_OF_ANOTHER = "the id is one person's, the address another's"
+    OTHER_ID = "the address is of somebody with another id"
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The outcome, and the customer's key where it is THEM or ADOPT."""
+
+    outcome: Outcome
+    key: int | None = None
+
+
+def resolve(external_id: str, email: str, by_id: Known | None, by_email: Known | None) -> Resolved:
+    """Whom ``external_id`` and ``email`` name; either may be empty, not both.
+
+    ``by_id`` is the tenant's customer with that id, ``by_email`` the one with that address.
+    """
+    if not external_id and not email:
+        raise ValueError("nobody is named")
+    if by_id is not None:
+        if by_email is not None and by_email.key != by_id.key:
+            return Resolved(Outcome.EMAIL_OF_ANOTHER)
+        return Resolved(Outcome.THEM, by_id.key)
+    if by_email is None:
+        return Resolved(Outcome.MAKE if email else Outcome.NEEDS_EMAIL)
+    if not external_id:
+        return Resolved(Outcome.THEM, by_email.key)
+    if by_email.external_id:
+        return Resolved(Outcome.OTHER_ID)
+    return Resolved(Outcome.ADOPT, by_email.key)
+
+
+__all__ = [
+    "EXTERNAL_ID_LENGTH",
+    "EXTERNAL_ID_PATTERN",
+    "Known",
+    "Outcome",
+    "Resolved",
+    "clean_external_id",
+    "resolve",
+]

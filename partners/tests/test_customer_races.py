@@ -1,0 +1,162 @@
+"""One id, one address, one person: judged by the database, in real transactions."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, connection, connections, transaction
+
+from partners import identity
+from partners.emails import changing
+from partners.emails.changing import change_email
+from partners.errors import EmailDiffers, EmailTaken, ExternalIdDiffers
+from partners.identity import find_or_create_customer
+from partners.models import Customer, EmailChange
+from partners.tests.factories import make_customer, make_partner
+from quantleap.core import clock
+from quantleap.core.audit import SYSTEM
+from quantleap.core.errors import DomainError
+from quantleap.core.models import AuditEntry
+from quantleap.core.tests.parallel import at_once
+
+THREADS = 8
+# Not pg_stat_activity: a transaction goes on seeing it as it was at its first look.
+WAITING = "SELECT FROM pg_locks WHERE NOT granted"
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def call(partner: Any, external_user_id: str, email: str) -> Customer:
+    return find_or_create_customer(
+        partner_id=partner.pk,
+        environment="live",
+        external_user_id=external_user_id,
+        email=email,
+        now=clock.now(),
+    )
+
+
+def change(customer: Customer, email: str) -> Any:
+    return change_email(
+        customer_id=customer.pk, email=email, reason="", actor=SYSTEM, now=clock.now()
+    )
+
+
+def test_one_id_with_many_addresses_at_once_is_one_person() -> None:
+    partner = make_partner()
+    found = at_once(THREADS, lambda number: call(partner, "A1", f"a{number}@example.com").pk)
+    assert len(set(found)) == 1
+    assert Customer.objects.get().external_user_id == "A1"
+
+
+def test_one_address_with_many_ids_at_once_goes_to_the_first_and_refuses_the_others() -> None:
+    partner = make_partner()
+    found = at_once(
+        THREADS,
+        lambda number: call(partner, f"A{number}", "asha@example.com").external_user_id,
+        errors=(ExternalIdDiffers,),
+    )
+    given = [one for one in found if not isinstance(one, DomainError)]
+    assert given == [Customer.objects.get().external_user_id]
+
+
+def test_an_id_is_given_once_however_many_ids_ask_for_the_same_person() -> None:
+    partner = make_partner()
+    make_customer(partner, "asha@example.com")
+    at_once(
+        THREADS,
+        lambda number: call(partner, f"A{number % 2}", "asha@example.com"),
+        errors=(ExternalIdDiffers,),
+    )
+    assert Customer.objects.count() == 1
+    assert AuditEntry.objects.filter(action="customer.external_id_given").count() == 1
+
+
+def test_one_id_for_many_people_at_once_goes_to_one_of_them() -> None:
+    partner = make_partner()
+    for number in range(THREADS):
+        make_customer(partner, f"a{number}@example.com")
+    found = at_once(
+        THREADS,
+        lambda number: call(partner, "A1", f"a{number}@example.com").pk,
+        errors=(EmailDiffers,),
+    )
+    (given,) = [one for one in found if not isinstance(one, DomainError)]
+    assert Customer.objects.get(external_user_id="A1").pk == given
+
+
+def test_of_many_who_want_one_address_one_gets_it() -> None:
+    partner = make_partner()
+    people = [make_customer(partner, f"a{number}@example.com") for number in range(THREADS)]
+    found = at_once(
+        THREADS, lambda number: change(people[number], "new@example.com"), errors=(EmailTaken,)
+    )
+    assert sum(isinstance(one, EmailTaken) for one in found) == THREADS - 1
+    assert EmailChange.objects.count() == 1
+
+
+def test_two_who_want_each_others_address_are_both_refused_and_never_wait_for_ever() -> None:
+    partner = make_partner()
+    one, two = make_customer(partner, "one@x.in"), make_customer(partner, "two@x.in")
+    wishes = [(one, "two@x.in"), (two, "one@x.in")]
+    found = at_once(2, lambda number: change(*wishes[number]), errors=(EmailTaken,))
+    assert [type(one) for one in found] == [EmailTaken, EmailTaken]
+
+
+# -- the look beforehand sees nothing: the constraint decides --------------------------------------
+def overtaken(customer: Customer, other: Customer) -> Exception | None:
+    """``customer`` wants an address that ``other`` has taken, in a transaction that is still open
+    when they look: how their change ends."""
+    ended: list[Exception | None] = []
+
+    def want() -> None:
+        try:
+            change(customer, "new@example.com")
+            ended.append(None)
+        except (DomainError, IntegrityError) as error:
+            ended.append(error)
+        finally:
+            connections.close_all()
+
+    beside = threading.Thread(target=want)
+    with transaction.atomic():
+        change(other, "new@example.com")
+        beside.start()
+        while beside.is_alive():
+            with connection.cursor() as cursor:
+                cursor.execute(WAITING)
+                if cursor.fetchone() is not None:
+                    break
+    beside.join()
+    return ended[0]
+
+
+def test_an_address_that_is_being_taken_is_waited_for_and_then_refused_in_words() -> None:
+    partner = make_partner()
+    mine, other = make_customer(partner, "mine@x.in"), make_customer(partner, "other@x.in")
+    error = overtaken(mine, other)
+    assert isinstance(error, EmailTaken)
+    assert "Another customer has this address" in error.message
+    mine.refresh_from_db()
+    assert mine.email == "mine@x.in"
+    assert EmailChange.objects.filter(customer=mine).count() == 0
+
+
+def test_control_without_the_translation_it_would_be_a_crash(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(changing, "EMAIL_UNIQUE", "no_such_constraint")
+    partner = make_partner()
+    mine, other = make_customer(partner, "mine@x.in"), make_customer(partner, "other@x.in")
+    assert isinstance(overtaken(mine, other), IntegrityError)
+
+
+def test_control_who_does_not_look_again_makes_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "_LOOKS", 1)
+    partner = make_partner()
+    found = at_once(
+        THREADS, lambda number: call(partner, "A1", f"a{number}@x.in"), errors=(DomainError,)
+    )
+    assert any(isinstance(one, DomainError) for one in found)

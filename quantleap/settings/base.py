@@ -250,10 +250,8 @@ UNFOLD: dict[str, Any] = console.UNFOLD
 
 # -- QuantLeap ---------------------------------------------------------------------------------
 QUANTLEAP_REFUSE_PLAIN_HTTP = False
-# Where people reach us: links in mails begin with it. `manage.py up` says where it serves.
-QUANTLEAP_PUBLIC_URL: str = env.str(
-    "QUANTLEAP_PUBLIC_URL", default=env.str("QUANTLEAP_BASE_URL", default="http://127.0.0.1:8000")
-)
+# Where people reach us: links in mails begin with it. Each profile has its own default.
+QUANTLEAP_PUBLIC_URL: str = env.str("QUANTLEAP_PUBLIC_URL", default="http://127.0.0.1:8000")
 QUANTLEAP_SIMULATOR_URL: str = env.str("QUANTLEAP_SIMULATOR_URL", default="")
 QUANTLEAP_LIVE_BROKERS: list[str] = env.list("QUANTLEAP_LIVE_BROKERS", default=[])
 QUANTLEAP_SABOTAGE = ""  # deliberate faults for the demo's controls: read by profile local only

@@ -14,9 +14,11 @@ QUANTLEAP_PROFILE = "local"
 DEBUG = env.bool("DJANGO_DEBUG", default=False)
 QUANTLEAP_SABOTAGE = env.str("QUANTLEAP_SABOTAGE", default="")
 ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
+_base_url = env.str("QUANTLEAP_BASE_URL", default="http://127.0.0.1:8000")  # of manage.py up
+QUANTLEAP_PUBLIC_URL = env.str("QUANTLEAP_PUBLIC_URL", default=_base_url)
 # Browsers keep cookies by host and not by port: without names of their own `make run` and
 # `make play`, beside each other, would log one another's staff out.
-_port = urlsplit(env.str("QUANTLEAP_BASE_URL", default="")).port or 8000
+_port = urlsplit(_base_url).port or 8000
 if _port != 8000:
     SESSION_COOKIE_NAME = f"sessionid{_port}"
     CSRF_COOKIE_NAME = f"csrftoken{_port}"

@@ -39,6 +39,7 @@ STAFF_ONLY = {
     "already_reversed",
     "billing_not_configured",
     "calendar_moved",
+    "external_user_id_taken",
     "idem_key_reused",
     "invalid_instrument_file",
     "invoice_changed",

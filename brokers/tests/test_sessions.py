@@ -46,6 +46,7 @@ def test_a_session_is_announced_an_hour_before_and_ended_at_its_hour() -> None:
         {
             "user_id": account.customer.public_id,
             "user_email": account.customer.email,
+            "external_user_id": None,
             "broker_name": "zebu",
             "client_id": "Z1",
             "token_expires_at": "2026-08-25T23:30:00Z",

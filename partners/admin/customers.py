@@ -133,7 +133,7 @@ class CustomerAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         context = {**(extra_context or {}), "panels": panels}
         return super().change_view(request, object_id, form_url, context)
 
-    @admin.display(description="Address")
+    @admin.display(description="Confirmed")
     def standing(self, customer: Customer) -> str:
         """Whether its owner has confirmed it, and the link that waits for them (1 query)."""
         if customer.email_confirmed_at is not None:

@@ -67,6 +67,13 @@ def test_the_same_person_connects_with_a_new_e_mail(tenant: Tenant) -> None:
     assert (Customer.objects.count(), BrokerAccount.objects.count()) == (1, 1)
 
 
+def test_control_by_address_alone_a_new_one_is_still_a_stranger(tenant: Tenant) -> None:
+    """What was seen, and goes on for partners that send no id: nobody can know that it is them."""
+    assert subscribe(tenant, user_email=OLD).status_code == 201
+    assert code(subscribe(tenant, user_email=NEW)) == (409, "client_id_taken")
+    assert code(connect(tenant, user_email=NEW)) == (409, "client_id_taken")
+
+
 @pytest.mark.parametrize("route", ["subscriptions", "broker-accounts", "customers"])
 def test_what_they_had_before_is_found(tenant: Tenant, route: str) -> None:
     subscribe(tenant, user_email=OLD, external_user_id=ASHA)

@@ -75,6 +75,7 @@ def test_the_answer_of_the_contract(tenant: Tenant, monkeypatch: pytest.MonkeyPa
         "subscription_id": subscription.public_id,
         "user_id": customer.public_id,
         "user_email": "asha@example.com",
+        "external_user_id": None,
         "template_id": template.public_id,
         "template_basket_id": template.public_id,
         "template_name": template.name,
@@ -123,6 +124,7 @@ def test_the_answer_of_the_contract(tenant: Tenant, monkeypatch: pytest.MonkeyPa
         "statusCode": 201,
         "message": "Subscription created successfully",
         "effective_lots": [{"leg": "SELL CE ATM WEEKLY", "lots": 2}],
+        "email_differs": False,
         "subscription": nested,
         **nested,
     }

@@ -51,15 +51,6 @@ def partner_names() -> dict[int, str]:
     }
 
 
-def find_customer(*, partner_id: int | None, environment: str, email: str) -> Customer | None:
-    """A partner's customer by e-mail, whatever its case; None when there is none."""
-    try:
-        address = clean_email(email)
-    except BadIdentifier:
-        return None
-    return Customer.objects.for_partner(partner_id, environment).filter(email=address).first()
-
-
 @dataclass(frozen=True, slots=True)
 class Named:
     """How a partner names a person: by its own id, an e-mail address, or both; never by neither.

@@ -13,7 +13,7 @@ import pytest
 
 from brokers.models import BrokerAccount
 from marketplace.tests.factories import load_reference_data, make_template
-from partners.models import Customer, WebhookDelivery
+from partners.models import Customer, Partner, WebhookDelivery
 from partners.tests.factories import Tenant, customer_client, make_tenant
 from partners.webhooks.fanout import fan_out
 from partners.webhooks.services import create_endpoint
@@ -131,6 +131,23 @@ def test_a_token_is_minted_by_the_id_and_says_whose_it_is(tenant: Tenant) -> Non
     minted = tenant.client.post("/partner/user-tokens", body).json()
     assert (minted["user_email"], minted["external_user_id"]) == (OLD, ASHA)
     assert minted["email_differs"] is True
+
+
+def test_a_suspended_partners_customer_gets_in_by_the_id_and_nobody_new_does(
+    tenant: Tenant,
+) -> None:
+    user_id = subscribe(tenant, user_email=OLD, external_user_id=ASHA).json()["user_id"]
+    Partner.objects.filter(pk=tenant.partner.pk).update(status="SUSPENDED")
+    url, tokens = f"/partner/customers/{user_id}/email", "/partner/user-tokens"
+    minted = tenant.client.post(tokens, {"external_user_id": ASHA, "user_email": NEW})
+    assert (minted.status_code, minted.json().get("user_id")) == (201, user_id)
+    for answer in (
+        tenant.client.post(tokens, {"external_user_id": "new", "user_email": NEW}),
+        tenant.client.post(url, {"user_email": NEW}),
+        tenant.client.get("/partner/customers"),
+    ):
+        assert code(answer) == (403, "partner_suspended")
+    assert Customer.objects.get().email == OLD
 
 
 def test_whoever_acts_for_themselves_stays_themselves_when_the_address_changes(

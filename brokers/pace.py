@@ -1,8 +1,10 @@
 """How fast one login may be asked: every window of a broker over all its calls. Pure.
 
 A window says that at most ``limit`` of its calls may leave in any ``seconds``. What is urgent may
-use a window up to its limit (less one call, for jitter on the wire); what can wait leaves room for
-it, so that nothing ever starves a more urgent call. Times are monotonic seconds.
+use a window up to its limit (less one call); what can wait leaves room for it, so that nothing ever
+starves a more urgent call. The broker counts what arrives: two batches that leave a second apart
+meet in one of its seconds when the first is a few milliseconds slower, so a window here is
+:data:`JITTER` longer. Times are monotonic seconds.
 """
 
 from __future__ import annotations
@@ -41,8 +43,11 @@ RESERVED: Final = {Urgency.FIRST: 0, Urgency.SECOND: 10, Urgency.LAST: 40}
 #: A window is never believed to be full for longer than this because of a refusal, in seconds:
 #: nobody tells when it began.
 LONGEST_HOLD: Final = 5.0
-#: From this limit on one call is kept back: an eleventh must not come of jitter on the wire.
+#: From this limit on one call is kept back, for one that leaves by another way, and the window is
+#: longer than the broker's: an eleventh must not come of jitter on the wire.
 SMALL: Final = 2
+#: Seconds by which one call may be longer on its way than the next.
+JITTER: Final = 0.05
 _LEVELS: Final = len(Urgency)
 _UNKNOWN: Final = (-1.0,) * (len(Call) * _LEVELS)
 
@@ -85,7 +90,7 @@ def lane(call: Call, urgency: Urgency) -> int:
 class _Log:
     """The newest calls that one window counts."""
 
-    __slots__ = ("limit", "rooms", "seconds", "times")
+    __slots__ = ("limit", "rooms", "seconds", "span", "times")
 
     def __init__(self, window: Window) -> None:
         self.seconds = window.seconds
@@ -96,6 +101,7 @@ class _Log:
 
     def set_limit(self, limit: int) -> None:
         self.limit = max(1, limit)
+        self.span = self.seconds + (JITTER if self.limit > SMALL else 0.0)
         self.rooms = tuple(room(self.limit, urgency) for urgency in Urgency)
         self.times = deque(self.times, maxlen=self.limit)
 
@@ -126,7 +132,7 @@ class Pacer:
         """Lay out what a send looks at: calls seen, how many may be, and in what time."""
         self._checks = [
             [
-                tuple((log.times, log.rooms[urgency], log.seconds) for log in logs)
+                tuple((log.times, log.rooms[urgency], log.span) for log in logs)
                 for urgency in Urgency
             ]
             for logs in self._by_call

@@ -23,7 +23,7 @@ from brokers.errors import BrokerRejected
 from brokers.feed import FIRST_SECONDS, PATIENCE, FeedQuotes, load_feeds
 from brokers.feedloop import feed_loop
 from brokers.models import FeedAccount
-from brokers.pace import Call, Urgency
+from brokers.pace import JITTER, Call, Urgency
 from brokers.services.feeds import complete_feed_login, feed_login_url, save_feed_account
 from brokers.tests import loopback
 from brokers.tests.factories import make_contract, make_feed
@@ -317,7 +317,7 @@ def test_a_limit_that_a_refusal_names_is_obeyed_and_the_question_asked_again(ser
     assert line.pacer.next_slot(1e9, Call.QUOTE, Urgency.FIRST) == 1e9
     for _ in range(2):
         line.pacer.take(1e9, Call.QUOTE)
-    assert line.pacer.next_slot(1e9, Call.QUOTE, Urgency.FIRST) == 1e9 + 1
+    assert line.pacer.next_slot(1e9, Call.QUOTE, Urgency.FIRST) == 1e9 + 1 + JITTER
 
 
 # -- the clock of a feed ---------------------------------------------------------------------

@@ -109,10 +109,10 @@ def test_a_multiplier_of_130_slices_is_refused_with_the_largest_that_is_allowed(
     assert answer.status_code == 400
     assert answer.json()["details"]["lot_multiplier"] == (
         "Makes 130 orders, and so many cannot leave within the entry's 12 seconds at this "
-        "broker's pace. At most 48.99 with max_lots_per_order 1."
+        "broker's pace. At most 40.99 with max_lots_per_order 1."
     )
     assert not Subscription.objects.exists()
-    for multiplier, status in ((49, 400), (48.99, 201)):
+    for multiplier, status in ((49, 400), (40.99, 201)):
         answer = tenant.client.post(
             "/partner/marketplace/subscribe", body | {"lot_multiplier": multiplier}
         )

@@ -18,7 +18,7 @@ CHANGED: Final = "changed"
 SAME: Final = "same"
 
 #: The weakest hand first (docs/subscriptions.md: the strongest holder is shown).
-HANDS: Final = ("USER", "PARTNER", "PAYMENT_FAILED", "ADMIN")
+HANDS: Final = ("USER", "PARTNER", "PAYMENT_FAILED", "PARTNER_SUSPENDED", "ADMIN")
 #: Whose hold of a subscription stays when it is cancelled.
 STAYS: Final = ("PAYMENT_FAILED", "ADMIN")
 ENTRY: Final = dt.time(9, 20)
@@ -94,6 +94,15 @@ class Account:
 
 
 @dataclass
+class Suspension:
+    """Of a partner; ``until`` is the last day on which its customers trade (RUN_UNTIL)."""
+
+    plan: str
+    until: dt.date | None = None
+    done: bool = False
+
+
+@dataclass
 class Hold:
     """``target`` is a subscription's or account's number, a person, or partner and environment."""
 
@@ -119,6 +128,9 @@ class Followed:
     reason: str = ""
     note: str = ""
     months: list[Month] = field(default_factory=list)
+    billed: bool = True
+    #: The first day on which it does not trade any more: its partner's plan ends it then.
+    ends: dt.date | None = None
     #: First day of the month that the withdrawn template cut short, and what is given back of it.
     given_back: tuple[dt.date, Decimal] | None = None
     #: When it was held: from, and until (None: still).
@@ -149,6 +161,7 @@ class House:
         self.followed: dict[int, Followed] = {}
         self.accounts: dict[int, Account] = {}
         self.holds: dict[int, Hold] = {}
+        self.suspended: dict[str, Suspension] = {}
         self.invoiced: set[tuple[int, dt.date]] = set()
         self.paid: set[tuple[int, dt.date]] = set()
         #: Today: the version that a template's run has pinned, who is in it, who was and is not.
@@ -168,11 +181,16 @@ class House:
             self.pinned, self.armed, self.stopped, self.left = {}, set(), set(), set()
         self.now = now
         for one in self.followed.values():
-            if one.status == "ACTIVE" and one.months:
+            if one.status == "ACTIVE" and one.ends is None:
                 self._begin_months(one)
 
+    def _last_day(self, one: Followed) -> dt.date:
+        """The last one on which a month of it may begin."""
+        plan = self.suspended.get(one.person.partner)
+        return self.today if plan is None or plan.until is None else min(plan.until, self.today)
+
     def _begin_months(self, one: Followed) -> None:
-        while (first := one.months[-1][1]) <= self.today:
+        while (first := one.months[-1][1]) <= self._last_day(one):
             count = sum(month[0] >= one.anchor for month in one.months)
             assert first == months_on(one.anchor, count)
             one.months.append((first, months_on(one.anchor, count + 1)))
@@ -213,6 +231,8 @@ class House:
                 one.status, one.since = "PAUSED", self.now
                 one.spells.append((self.now, None))
                 self._leaves(one)
+            elif shown is None and one.ends is not None and one.ends <= self.today:
+                continue  # it ends as soon as somebody comes by
             elif shown is None and one.status == "PAUSED":
                 one.status, one.since = "ACTIVE", self.now
                 one.spells[-1] = (one.spells[-1][0], self.now)
@@ -221,7 +241,7 @@ class House:
 
     def _again(self, one: Followed) -> None:
         """The paid month runs on; when it is over a new one begins today, and counts anew."""
-        if one.months and one.months[-1][1] <= self.today:
+        if one.months[-1][1] <= self.today:
             one.anchor = self.today
             one.months.append((self.today, months_on(self.today, 1)))
 
@@ -304,6 +324,8 @@ class House:
             raise Refused("duplicate_subscription")
         if any(self._owes(one) for one in mine):
             raise Refused("payment_due")
+        if person.partner in self.suspended:
+            raise Refused("partner_suspended")
         against = self._against(person, mine, clients)
         if against:
             worst = max(against, key=lambda hold: (HANDS.index(hold.holder), hold.number))
@@ -311,8 +333,8 @@ class House:
         number = len(self.followed) + 1
         on = {self.connection(client).number: True for client in clients}
         one = Followed(number, person, offer, on, self.now, self.today)
-        if person.environment == "live" and template.fee:
-            one.months.append((self.today, months_on(self.today, 1)))
+        one.billed = person.environment == "live" and bool(template.fee)
+        one.months.append((self.today, months_on(self.today, 1)))
         self.followed[number] = one
         return CHANGED
 
@@ -396,7 +418,7 @@ class House:
         return CHANGED
 
     def _give_back(self, one: Followed, fee: Decimal) -> None:
-        if not one.months or one.months[-1][1] <= self.today:
+        if not one.billed or one.months[-1][1] <= self.today:
             return
         first, after = one.months[-1]
         unused, days = (after - self.today).days - 1, (after - first).days
@@ -414,6 +436,51 @@ class House:
 
     def release(self, offer: str) -> None:
         self.offers[offer].stopped = False
+
+    # -- a suspended partner ---------------------------------------------------------------------
+    def suspend(self, partner: str, plan: str, until: dt.date | None) -> str:
+        self.suspended[partner] = Suspension(plan, until)
+        if plan == "PAUSE_ALL":
+            self._hold_all(partner)
+        elif plan == "CANCEL_AT_PERIOD_END":
+            for one in self._of(partner):
+                one.ends = max(one.months[-1][1], self.today)
+            self.carry_out()
+        return CHANGED
+
+    def _of(self, partner: str) -> list[Followed]:
+        return [one for one in self.followed.values() if one.person.partner == partner and one.live]
+
+    def _hold_all(self, partner: str) -> None:
+        self.suspended[partner].done = True
+        for environment in ("live", "test"):
+            self._hold(
+                "PARTNER", (partner, environment), "PARTNER_SUSPENDED", "The partner is suspended."
+            )
+
+    def carry_out(self) -> None:
+        """What the plans say of days that are over, as beat does it."""
+        for partner, plan in self.suspended.items():
+            if plan.until is not None and plan.until < self.today and not plan.done:
+                self._hold_all(partner)
+            for one in self._of(partner):
+                if one.ends is not None and one.ends <= self.today:
+                    self._end(one, "PARTNER_SUSPENDED")
+
+    def reinstate(self, partner: str) -> str:
+        """What was cancelled stays so; the rest is renewed, and nobody else's hold is lifted."""
+        self.carry_out()
+        for one in self._of(partner):
+            one.ends = None
+        del self.suspended[partner]
+        self._lift(
+            [
+                hold
+                for hold in self.standing()
+                if hold.holder == "PARTNER_SUSPENDED" and hold.target[0] == partner
+            ]
+        )
+        return CHANGED
 
     # -- the day and the month -------------------------------------------------------------------
     def enters_today(self, offer: Offer) -> bool:
@@ -435,6 +502,11 @@ class House:
 
     def _join(self, one: Followed, stopped: bool) -> None:
         if one.status != "ACTIVE" or one.since >= instant(self.today, ENTRY) - CLOSES:
+            return
+        plan = self.suspended.get(one.person.partner)
+        if plan is not None and plan.until is not None and plan.until < self.today:
+            return
+        if one.ends is not None and one.ends <= self.today:
             return
         parts = {(one.number, account) for account, trades in one.on.items() if trades}
         if stopped:
@@ -459,6 +531,7 @@ class House:
         return {
             (one.number, first, after)
             for one in self.followed.values()
+            if one.billed
             for first, after in one.months
         }
 

@@ -3,8 +3,9 @@
 Two partners, three customers (one of them in the test environment), four broker accounts, three
 templates. Customers, partners, staff and payment pause, resume, cancel and subscribe; everything is
 held and let go; accounts are switched off, disconnected and connected anew; templates are closed,
-published anew, stopped and withdrawn; days and months pass, entries are armed, months are billed.
-In the end one of them leaves, or everybody, whatever holds them.
+published anew, stopped and withdrawn; partners are suspended with each plan and taken back; days
+and months pass, entries are armed, months are billed. In the end one of them leaves, or everybody,
+whatever holds them.
 
 ``play(stage, seed)`` raises :class:`Broken` with the seed and what happened. The same seed tells
 the same story. What must hold is asked after every step (holdjudge.py). Stories of seeds that
@@ -37,7 +38,6 @@ from execution.tests.holdjudge import (
 from execution.tests.holdmodel import (
     CHANGED,
     ENTRY,
-    HANDS,
     Followed,
     House,
     Offer,
@@ -57,6 +57,8 @@ ENDING: Final = 3
 MORNINGS: Final = (dt.time(0, 1), dt.time(4, 0), dt.time(8, 0), dt.time(10, 0), dt.time(23, 50))
 #: Before an entry: the arming, and until when somebody may still change his mind.
 ARMS: Final = dt.timedelta(seconds=75)
+#: Who pauses, holds and lets go; only a partner's suspension holds by itself.
+WHO: Final = ("USER", "PARTNER", "PAYMENT_FAILED", "ADMIN")
 #: From one call to the next.
 TICK: Final = dt.timedelta(seconds=20)
 
@@ -187,6 +189,7 @@ class Story:
             (self._account, 1.2),
             (self._template, 1),
             (self._pay, 0.5),
+            (self._suspend, 1),
         ]
 
     # -- time --------------------------------------------------------------------------------------
@@ -201,8 +204,16 @@ class Story:
         self._to(draw.choice([day for day in days if day > today]))
 
     def _to(self, day: dt.date) -> None:
-        self.house.passes(instant(day, self.random.choice(MORNINGS)))
+        self._passes(instant(day, self.random.choice(MORNINGS)))
         self._tell("a new day")
+
+    def _passes(self, now: dt.datetime) -> None:
+        """To another day; beat carries out what the plans of suspended partners say of it."""
+        self.house.passes(now)
+        if self.house.suspended:
+            self.world.carry_out(now)
+            self.house.carry_out()
+            self.world.note_suspensions(self.house.standing())
 
     def _tell(self, what: str) -> None:
         self.told.append(f"{self.house.now:%a %d %b %H:%M:%S} {what}")
@@ -235,7 +246,7 @@ class Story:
         draw, house = self.random, self.house
         one = draw.choice([one for one in house.followed.values() if one.live or _rarely(draw)])
         what = draw.choices(("pause", "resume", "cancel"), (3, 3, 1))[0]
-        self._ask(one, what, draw.choices(HANDS, (3, 2, 1, 2))[0], self._note())
+        self._ask(one, what, draw.choices(WHO, (3, 2, 1, 2))[0], self._note())
 
     def _ask(self, one: Followed, what: str, who: str, note: str) -> None:
         house, world, now = self.house, self.world, self.house.now + TICK
@@ -266,7 +277,7 @@ class Story:
                 ("PARTNER", draw.choice((("one", "live"), ("one", "test"), ("two", "live")))),
             ]
         )
-        holder, note = draw.choices(HANDS, (1, 2, 2, 8))[0], self._note()
+        holder, note = draw.choices(WHO, (1, 2, 2, 8))[0], self._note()
 
         def done() -> tuple[str, int]:
             answer, key = world.place(scope, target, holder, note, now)
@@ -287,7 +298,8 @@ class Story:
         if not holds:
             return
         hold = draw.choice(holds)
-        self._let_go(hold.number, draw.choice((hold.holder, draw.choice(HANDS))), self._note())
+        who = hold.holder if hold.holder in WHO else "ADMIN"
+        self._let_go(hold.number, draw.choice((who, draw.choice(WHO))), self._note())
 
     def _let_go(self, number: int, who: str, note: str) -> None:
         house, world, now = self.house, self.world, self.house.now + TICK
@@ -298,6 +310,30 @@ class Story:
             lambda: house.lift(number, who, note),
             lambda: (world.lift(number, who, note, now), 0),
         )
+
+    def _suspend(self) -> None:
+        """A partner is suspended with a plan for its customers, or taken back."""
+        draw, house, world, now = self.random, self.house, self.world, self.house.now + TICK
+        partner = draw.choice(sorted({one.partner for one in house.people.values()}))
+        if partner in house.suspended:
+            self._do(
+                f"{partner} is reinstated",
+                STATUS,
+                lambda: house.reinstate(partner),
+                lambda: world.reinstate(partner, now),
+            )
+            return
+        plan = draw.choice(("PAUSE_ALL", "RUN_UNTIL", "CANCEL_AT_PERIOD_END"))
+        later = dt.timedelta(days=draw.choice((0, 3, 20)))
+        until = house.today + later if plan == "RUN_UNTIL" else None
+
+        def done() -> str:
+            answer = world.suspend(partner, plan, until, now)
+            world.note_suspensions(house.standing())
+            return answer
+
+        words = f"{partner} is suspended, {plan} {until or ''}"
+        self._do(words, STATUS, lambda: house.suspend(partner, plan, until), done)
 
     def _subscribe(self) -> None:
         draw, house, world, now = self.random, self.house, self.world, self.house.now + TICK
@@ -398,7 +434,7 @@ class Story:
         """The next entry: armed, perhaps disturbed, armed again, and then who trades."""
         house, draw = self.house, self.random
         if house.now >= instant(house.today, ENTRY) - ARMS:
-            house.passes(instant(house.today + dt.timedelta(days=1), dt.time(8)))
+            self._passes(instant(house.today + dt.timedelta(days=1), dt.time(8)))
         house.passes(instant(house.today, ENTRY) - ARMS)
         self._arm()
         for _ in range(draw.choice((0, 0, 1, 1, 2))):
@@ -439,7 +475,7 @@ class Story:
             if one.live:
                 raise Broken(f"{LEAVES}: {_words(one)}")
         if everybody or draw.random() < 0.5:
-            house.passes(instant(house.today + dt.timedelta(days=40), ENTRY) - ARMS)
+            self._passes(instant(house.today + dt.timedelta(days=40), ENTRY) - ARMS)
             if everybody or draw.random() < 0.4:
                 self._arm()
                 self._enter()

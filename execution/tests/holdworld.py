@@ -7,7 +7,7 @@ answer comes in the model's words, so that the two can be compared.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Final
@@ -28,10 +28,12 @@ from execution.arming import arm_due
 from execution.engine.timing import Timing
 from execution.models import Execution, KillSwitch, Run
 from execution.tests.holdmodel import CHANGED, SAME, Account, Followed, Offer, Person, Refused
+from execution.tests.holdmodel import Hold as ModelHold
 from marketplace import services as marketplace
 from marketplace.models import Strategy, Template
 from marketplace.tests.factories import make_template
 from partners.models import Customer
+from partners.suspending import carry_out_due, reinstate_partner, suspend_partner
 from partners.tests.factories import make_partner
 from quantleap.core.audit import SYSTEM
 from quantleap.core.clock import ist_date
@@ -200,6 +202,38 @@ class World:
             "ACCOUNT": lambda: self.accounts[target],
             "PARTNER": lambda: self.partners[target[0]],
         }[scope]()
+
+    def suspend(self, partner: str, plan: str, until: dt.date | None, now: dt.datetime) -> str:
+        done = suspend_partner(
+            partner_id=self.partners[partner],
+            plan=plan,
+            reason="debt",
+            actor=SYSTEM,
+            now=now,
+            run_until=until,
+        )
+        return CHANGED if done.changed else SAME
+
+    def reinstate(self, partner: str, now: dt.datetime) -> str:
+        done = reinstate_partner(
+            partner_id=self.partners[partner], reason="paid", actor=SYSTEM, now=now
+        )
+        return CHANGED if done.changed else SAME
+
+    def carry_out(self, now: dt.datetime) -> None:
+        carry_out_due(now=now)
+
+    def note_suspensions(self, holds: Iterable[ModelHold]) -> None:
+        """The keys of holds that a plan has placed."""
+        for one in holds:
+            if one.holder == "PARTNER_SUSPENDED" and one.number not in self.holds:
+                partner, environment = one.target
+                self.holds[one.number] = Hold.objects.get(
+                    holder=one.holder,
+                    partner_id=self.partners[partner],
+                    environment=environment,
+                    lifted_at=None,
+                ).pk
 
     def newest_hold(self) -> int:
         """The key of the hold that was placed last."""

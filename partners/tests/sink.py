@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import http.server
 import threading
 from collections.abc import Callable, Iterator
@@ -100,8 +101,10 @@ def tell(
     environment: str = "live",
     times: int = 1,
     about: str = "",
+    now: dt.datetime | None = None,
 ) -> None:
-    """Write events and let the relay turn them into deliveries."""
+    """Write events and let the relay turn them into deliveries, ``now`` or as the clock says."""
+    now = now or clock.now()
     with transaction.atomic():
         for number in range(times):
             outbox.emit(
@@ -110,9 +113,9 @@ def tell(
                 about=about or f"sub_{number}",
                 partner_id=partner.pk if partner else None,
                 environment=environment,
-                now=clock.now(),
+                now=now,
             )
-    outbox.relay(now=clock.now(), batch=5000)
+    outbox.relay(now=now, batch=5000)
 
 
 def somebody_waits() -> bool:

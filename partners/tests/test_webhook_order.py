@@ -38,11 +38,12 @@ def test_paused_fails_once_and_comes_after_resumed_with_the_lower_sequence(
     endpoint_of(partner, sink)
     sink.answer = lambda number, request: 503 if number == 1 else 204
     now = clock.now()
-    tell(partner, "subscription.paused", about="sub_1")
+    second = dt.timedelta(seconds=1)
+    tell(partner, "subscription.paused", about="sub_1", now=now)
     deliver_due(now=now)
-    tell(partner, "subscription.resumed", about="sub_1")
-    deliver_due(now=now + dt.timedelta(seconds=1))
-    deliver_due(now=now + RETRY_AFTER[0] + dt.timedelta(seconds=2))
+    tell(partner, "subscription.resumed", about="sub_1", now=now + second)
+    deliver_due(now=now + second)
+    deliver_due(now=now + RETRY_AFTER[0] + 2 * second)
     bodies = [json.loads(request.body) for request in sink.requests]
     arrived = [body["type"] for body in bodies[1:]]
     assert arrived == ["subscription.resumed", "subscription.paused"]

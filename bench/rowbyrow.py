@@ -79,7 +79,7 @@ def _issue(segment: BillingSegment, of: Period, facts: Facts) -> None:
     """One invoice with its posting and its event."""
     subscription = segment.subscription
     partner = facts.partners.get(segment.partner_id or 0)
-    place = subscription.customer.state or (partner.default_state if partner else "")
+    place = subscription.customer.state
     taxed = gst.tax(
         subscription.monthly_fee,
         gst.rate_on(facts.rates, of.start),

@@ -135,7 +135,6 @@ class TaxRates(Protocol):
         self,
         day: dt.date,
         *,
-        partner_id: int | None = None,
         customer_id: int | None = None,
         state: str = "",
     ) -> bool:
@@ -224,7 +223,6 @@ class _NoTaxRates:
         self,
         day: dt.date,
         *,
-        partner_id: int | None = None,
         customer_id: int | None = None,
         state: str = "",
     ) -> bool:

@@ -52,8 +52,8 @@ def change_billing_details(
     """Say on which state and address the customer's invoices are made out from now on.
 
     Every invoice that is issued later bears them, also for a period that has begun; what was issued
-    stays as it is, and a credit note bears what its invoice bears. An empty ``state`` (GST code)
-    leaves it to the partner's default. False when nothing changes.
+    stays as it is, and a credit note bears what its invoice bears. With an empty ``state`` (GST
+    code) invoices are withheld until there is one. False when nothing changes.
 
     NotFound; InvalidRequest for a state that is not in force today (IST), an address that does not
     fit, or no reason.

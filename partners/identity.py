@@ -15,8 +15,10 @@ from partners.customers import check_state
 from partners.models import Customer
 from partners.naming import Outcome
 from partners.selectors import Named, clean_names, look_up, refuse_mixed_up
+from partners.states import place_of_supply
 from quantleap.core import audit
 from quantleap.core.audit import SYSTEM, Actor
+from quantleap.core.clock import ist_date
 from quantleap.core.errors import InvalidRequest, Unavailable
 from quantleap.core.inserts import insert_missing
 
@@ -45,7 +47,8 @@ def find_or_create_customer(
     id gets it here, once, and ``actor`` stands in the audit for that.
 
     ``name`` and ``state`` (GST code) fill what is still empty; they never replace what is there:
-    that is :func:`partners.customers.change_billing_details`.
+    that is :func:`partners.customers.change_billing_details`. A code that is not in force any more
+    counts as empty.
 
     InvalidRequest for what is no address or id, for an unknown id without an address, and for a
     state that GST does not know; EmailDiffers and ExternalIdDiffers where two people are named.
@@ -64,7 +67,7 @@ def find_or_create_customer(
     for _ in range(_LOOKS):
         customer = _look(named, fresh, actor)
         if customer is not None:
-            _fill(customer, name=name, state=state)
+            _fill(customer, now, name=name, state=state)
             return customer
     raise Unavailable("This customer is being changed at this moment: try again.")
 
@@ -125,11 +128,13 @@ def record_external_id(customer: Customer, action: str, actor: Actor, reason: st
     )
 
 
-def _fill(customer: Customer, **values: str) -> None:
-    """What is still empty; what stands stays."""
-    for field, value in values.items():
-        if value and not getattr(customer, field):
-            Customer.objects.filter(pk=customer.pk, **{field: ""}).update(**{field: value})
+def _fill(customer: Customer, now: dt.datetime, *, name: str, state: str) -> None:
+    """What is not known yet; what stands stays."""
+    nowhere = place_of_supply(ist_date(now), state=customer.state) is None
+    for field, value, unknown in (("name", name, not customer.name), ("state", state, nowhere)):
+        if value and unknown:
+            before = getattr(customer, field)
+            Customer.objects.filter(pk=customer.pk, **{field: before}).update(**{field: value})
             setattr(customer, field, value)
 
 

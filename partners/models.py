@@ -12,7 +12,7 @@ from django.db.models import Q
 
 from partners.emails.models import CustomerMail, EmailChange, EmailConfirmation
 from partners.naming import EXTERNAL_ID_LENGTH, EXTERNAL_ID_PATTERN
-from partners.states import refusal
+from partners.states import WRITTEN, refusal
 from partners.validators import validate_network, validate_redirect_url
 from quantleap.core import clock
 from quantleap.core.fields import SealedField
@@ -55,7 +55,9 @@ class Partner(models.Model):
     status = models.CharField(max_length=9, choices=Status.choices, default=Status.ACTIVE)
     default_broker = models.CharField(max_length=20)
     default_state = models.CharField(
-        max_length=2, blank=True, help_text="GST state code of customers without their own."
+        max_length=2,
+        blank=True,
+        help_text="GST state code of the partner itself; it never decides a customer's tax.",
     )
     allowed_ips = ArrayField(
         models.CharField(max_length=43, validators=[validate_network]),
@@ -125,13 +127,18 @@ class Partner(models.Model):
                 name="partner_slug_format",
                 violation_error_message="2 to 12 lowercase letters (a to z) and digits, no spaces.",
             ),
+            models.CheckConstraint(
+                condition=Q(default_state__regex=WRITTEN),
+                name="partner_state_digits",
+                violation_error_message="A GST state code is two digits: 33, not TN.",
+            ),
         )
 
     def __str__(self) -> str:
         return self.name
 
     def clean(self) -> None:
-        """The state of customers without their own is one that GST knows today."""
+        """The partner's state is one that GST knows today."""
         words = refusal(self.default_state, clock.ist_date(clock.now()))
         if self.default_state and words:
             raise ValidationError({"default_state": words})
@@ -264,6 +271,11 @@ class Customer(TenantOwned):
             models.CheckConstraint(
                 condition=Q(external_user_id="") | Q(external_user_id__regex=EXTERNAL_ID_PATTERN),
                 name="customer_external_id_format",
+            ),
+            models.CheckConstraint(
+                condition=Q(state__regex=WRITTEN),
+                name="customer_state_digits",
+                violation_error_message="A GST state code is two digits: 33, not TN.",
             ),
         )
         indexes = (

@@ -268,16 +268,17 @@ def mint_user_token(
     key_id: int | None = None,
     template_id: str = "",
     known_only: bool = False,
+    state: str = "",
 ) -> MintedToken:
     """A token with which a customer may call ``/user`` for 15 minutes.
 
     The customer is found or created under the partner (:func:`partners.identity.
-    find_or_create_customer`). ``key_id`` is the partner's key that asks:
-    the token carries it and opens what that key may open (:mod:`partners.api.authentication`); a
-    direct customer has none. ``template_id`` is what a deep link shows first; NotFound when
-    the customer may not see that, or the key is not this partner's in this environment. Only a
-    keyed hash of the token is kept. With ``known_only`` nobody new comes into being:
-    PartnerSuspended.
+    find_or_create_customer`); ``state`` (GST code) fills theirs. ``key_id`` is the partner's key
+    that asks: the token carries it and opens what that key may open
+    (:mod:`partners.api.authentication`); a direct customer has none. ``template_id`` is what a deep
+    link shows first; NotFound when the customer may not see that, or the key is not this partner's
+    in this environment. Only a keyed hash of the token is kept. With ``known_only`` nobody new
+    comes into being: PartnerSuspended.
     """
     if partner_id is not None and not (
         PartnerKey.objects.filter(
@@ -300,6 +301,7 @@ def mint_user_token(
             environment=environment,
             email=email,
             external_user_id=external_user_id,
+            state=state,
             actor=actor,
             now=now,
         )

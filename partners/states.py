@@ -19,6 +19,9 @@ _GST = dt.date(2017, 7, 1)
 _LADAKH = dt.date(2019, 10, 31)
 _MERGED = dt.date(2020, 1, 26)
 _DAY = dt.timedelta(days=1)
+_DIGITS: Final = 2
+#: How a code is written; the database takes nothing else (adr 0055).
+WRITTEN: Final = r"^([0-9]{2})?$"
 
 
 class State(NamedTuple):
@@ -91,12 +94,16 @@ def name_of(code: str) -> str:
     return {one.code: one.name for one in STATES}.get(code, code)
 
 
-def state_of(own: str, default: str, day: dt.date) -> str | None:
-    """Place of supply of a customer on ``day``: ``own`` code, else his partner's ``default``.
+def place_of_supply(day: dt.date, *, state: str, gstin: str = "") -> str | None:
+    """Code of the place of supply to a customer on ``day`` (IST); None: nobody knows it.
 
-    None where neither is given, and for a code that is not in force: nothing is guessed.
+    IGST Act, section 12(2), https://cbic-gst.gov.in/gst-acts.html: of a registered recipient where
+    they are registered (``gstin`` begins with it), of anybody else the address on record, and to
+    keep the ``state`` on record is the supplier's duty for every online service (CBIC circular
+    242/36/2024-GST). None where there is none, and for a code that is not in force: nothing is
+    guessed, and nobody else's state stands in for theirs (adr 0055).
     """
-    code = own or default
+    code = gstin[:_DIGITS] if gstin else state
     return code if code in in_force(day) else None
 
 

@@ -21,6 +21,13 @@ class TooManyOrders(InvalidRequest):
     """400: so many orders cannot leave within the entry's grace; the message says how many may."""
 
 
+class StateMissing(InvalidRequest):
+    """400: nobody knows the customer's GST state, without which no invoice can be made out."""
+
+    code = "state_missing"
+    error = "State missing"
+
+
 class DuplicateSubscription(DomainError):
     """409: the customer already follows this template (``existing_subscription_id``)."""
 

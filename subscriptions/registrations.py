@@ -96,14 +96,13 @@ class TaxTable:
         self,
         day: dt.date,
         *,
-        partner_id: int | None = None,
         customer_id: int | None = None,
         state: str = "",
     ) -> bool:
         """See :func:`subscriptions.billing.selectors.within_state`; the typed state first."""
         if words := refusal(state, day) if state else "":
             raise InvalidRequest(f"state: {words}", details={"state": words})
-        return within_state(day, partner_id=partner_id, customer_id=customer_id, state=state)
+        return within_state(day, customer_id=customer_id, state=state)
 
 
 SUBSCRIBERS_OF_TEMPLATES = Subscribers()

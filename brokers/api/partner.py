@@ -105,6 +105,7 @@ class AccountsView(PartnerView):
             email=data.get("user_email", ""),
             external_user_id=data.get("external_user_id", ""),
             name=data.get("user_name", ""),
+            state=data.get("user_state", ""),
             broker=data["broker_name"],
             client_id=data["client_id"],
             api_key=data["api_key"],

@@ -10,7 +10,7 @@ from rest_framework import serializers
 
 from brokers.models import BrokerAccount
 from brokers.selectors import readiness
-from partners.api.serializers import EMAIL_DIFFERS, CustomerNamed
+from partners.api.serializers import EMAIL_DIFFERS, CustomerNamed, state_field
 from quantleap.core import clock
 from quantleap.core.api.serializers import StrictCharField, StrictSerializer
 from quantleap.core.identifiers import ascii_lower
@@ -62,6 +62,7 @@ class PartnerConnectRequest(CustomerNamed, UserConnectRequest):
     """``POST /partner/broker-accounts``."""
 
     user_name = StrictCharField(max_length=120, required=False, allow_blank=True)
+    user_state = state_field()
 
 
 class UserInitiateRequest(_NoPasswords):

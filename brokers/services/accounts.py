@@ -94,6 +94,7 @@ def connect_account_of(
     api_secret: str,
     actor: Actor,
     now: dt.datetime,
+    state: str = "",
 ) -> Connected:
     """:func:`connect_account` for a partner's customer, found or created by id or e-mail.
 
@@ -106,6 +107,7 @@ def connect_account_of(
             email=email,
             external_user_id=external_user_id,
             name=name,
+            state=state,
             actor=actor,
             now=now,
         )

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.django_db
 EMAILS = import_module("partners.migrations.0003_customer_email_ascii")
 CLIENT_IDS = import_module("brokers.migrations.0002_account_client_id_ascii")
 DEFAULT_BROKERS = import_module("brokers.migrations.0008_known_default_brokers")
+STATES = import_module("partners.migrations.0015_state_codes")
 
 
 _EMPTY = {"timestamp with time zone": "now", "ARRAY": "{}", "boolean": "f", "integer": "1"}
@@ -109,3 +110,49 @@ def test_an_old_default_broker_is_written_as_its_kind(owner: psycopg.Connection)
     owner.execute(DEFAULT_BROKERS.SPELL)
     found = owner.execute("SELECT default_broker FROM partners_partner ORDER BY id").fetchall()
     assert [row[0] for row in found] == ["zebu", "zerodha", "other"]
+
+
+#: What stood in a column of two characters -> what it is a code of.
+OLD_STATES = {
+    "TN": "33", "mh": "27", "Ka": "29", "33": "33", "28": "28", "": "",
+    "XX": "", "3": "", " 3": "", "3\n": "", "';": "", "%s": "", "$$": "", "\u0663\u0663": "",
+    "\u212aA": "",
+}  # fmt: skip
+
+
+def test_an_old_state_is_written_as_its_gst_code_or_as_none(owner: psycopg.Connection) -> None:
+    """Seen: a default state "TN". Letters become a code, hostile values nothing at all."""
+    for table, name in (
+        ("partners_partner", "partner_state_digits"),
+        ("partners_customer", "customer_state_digits"),
+        ("partners_customer", "customer_email_ascii"),
+    ):
+        owner.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}".encode())
+    for number, stored in enumerate(OLD_STATES):
+        slug, broker = f"p{number}", "zebu"
+        insert(owner, "partners_partner", slug=slug, default_broker=broker, default_state=stored)
+        insert(
+            owner,
+            "partners_customer",
+            public_id=f"cus_s{number}",
+            environment="live",
+            email=f"s{number}@example.com",
+            state=stored,
+        )
+    old = insert(
+        owner, "partners_customer", public_id="cus_old", environment="live", email="Bü@e.in",
+        state="TN",
+    )  # fmt: skip
+    owner.execute(
+        "ALTER TABLE partners_customer ADD CONSTRAINT customer_email_ascii "
+        f"CHECK (email ~ '{EMAIL_PATTERN.replace(chr(39), chr(39) * 2)}') NOT VALID".encode()
+    )
+    owner.execute(STATES.SPELL)
+    for table, column in (("partners_partner", "default_state"), ("partners_customer", "state")):
+        found = owner.execute(
+            f"SELECT {column} FROM {table} WHERE id <> %s ORDER BY id".encode(),
+            [old if table == "partners_customer" else 0],
+        ).fetchall()
+        assert [row[0] for row in found] == list(OLD_STATES.values())
+    kept = owner.execute("SELECT state FROM partners_customer WHERE id = %s", [old]).fetchone()
+    assert kept == ("TN",), "a row that nobody may change is left, and nobody is kept from it"

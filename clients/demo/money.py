@@ -66,7 +66,7 @@ class Payment:
 
 def bill(customer: Customer, plan: Plan) -> Bill:
     """Within the supplier's state two halves of the tax, each rounded; elsewhere all of it."""
-    if (customer.state or HOME_STATE) == HOME_STATE:
+    if customer.state == HOME_STATE:
         half = _rounded(plan.fee * GST_PERCENT / 200)
         return Bill(customer, plan, plan.fee, half, half, ZERO)
     return Bill(customer, plan, plan.fee, ZERO, ZERO, _rounded(plan.fee * GST_PERCENT / 100))

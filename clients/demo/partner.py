@@ -120,12 +120,11 @@ class PartnerApi:
         body: dict[str, Any] = {
             "template_id": template_id,
             "user_email": customer.email,
+            "user_state": customer.state,
             "broker": customer.broker,
             "broker_client_id": customer.client_id,
             "lot_multiplier": float(customer.multiplier),
         }
-        if customer.state:
-            body["user_state"] = customer.state
         if customer.max_lots_per_order:
             body["max_lots_per_order"] = customer.max_lots_per_order
         said = self.call(

@@ -117,7 +117,6 @@ class Staff:
         form.set("slug", slug)
         form.set("name", name)
         form.set("default_broker", "zebu")
-        form.set("default_state", HOME_STATE)
         form.set("oauth_redirect_urls", redirect_url)
         form.set("revenue_shares-TOTAL_FORMS", "1")
         form.fields["revenue_shares-0-effective_from"] = [DAY.isoformat()]

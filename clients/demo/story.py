@@ -38,7 +38,7 @@ CONDOR_FEE: Final = Decimal("999.00")
 STRADDLE_FEE: Final = Decimal("1499.50")  # half of its tax is no whole number of paise
 GST_PERCENT: Final = 18
 PARTNER_BPS: Final = 2750
-HOME_STATE: Final = "33"  # the supplier's, and of the partner's customers who name none
+HOME_STATE: Final = "33"  # the supplier's, and of most customers
 OTHER_STATE: Final = "29"
 
 
@@ -194,8 +194,8 @@ class Customer:
 
     @property
     def state(self) -> str:
-        """GST code of the state that he names when he subscribes ('' = none: the partner's)."""
-        return OTHER_STATE if self.number % 4 == 3 else ""
+        """GST code of the state that he names when he subscribes."""
+        return OTHER_STATE if self.number % 4 == 3 else HOME_STATE
 
     def lots(self, leg: Leg) -> int:
         """Lots of a leg for him: rounded down."""

@@ -155,6 +155,7 @@ def test_33000_with_one_lot_an_order_is_refused_where_it_is_written() -> None:
         {
             "template_id": template.public_id,
             "user_email": "asha@example.com",
+            "user_state": "33",
             "broker_client_id": "Z1",
             "lot_multiplier": 33_000,
             "max_lots_per_order": 1,

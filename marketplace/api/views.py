@@ -38,7 +38,7 @@ STATE = OpenApiParameter(
     "state",
     str,
     description="GST state code of the customer, for pricing.monthly_total; without it a "
-    "customer's own, or the one that would be billed.",
+    "customer's own, else the supplier's.",
 )
 LIST_QUERY = PAGING | {*SINGLE_FILTERS, "tag", "state"}
 FILTER_PARAMETERS = [
@@ -92,7 +92,6 @@ def _taxation(request: Request, today: dt.date) -> Taxation:
     rates, caller = TAX_RATES.get(), request.auth
     within = rates.within_state(
         today,
-        partner_id=getattr(caller, "partner_id", None),
         customer_id=getattr(caller, "customer_id", None),
         state=state or "",
     )

@@ -24,7 +24,7 @@ from partners.customers import (
 )
 from partners.emails.changing import change_email, change_external_id
 from partners.emails.confirming import VALID_FOR, ask_again
-from partners.models import Customer, Partner
+from partners.models import Customer
 from partners.ports import BELONGINGS
 from partners.selectors import customer_condition
 from partners.states import in_force, name_of
@@ -58,7 +58,7 @@ class BillingDetailsForm(ConfirmForm):
         super().__init__(*args, **kwargs)
         known = in_force(clock.ist_date(clock.now()))
         self.fields["state"].choices = [  # type: ignore[attr-defined]  # a ChoiceField's
-            ("", "As the partner's default, else none"),
+            ("", "Not known: invoices are withheld"),
             *((code, f"{code} {name}") for code, name in known.items()),
         ]
 
@@ -153,18 +153,12 @@ class CustomerAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
 
     @admin.display(description="GST state")
     def gst_state(self, customer: Customer) -> str:
-        """Code and name, and where it comes from."""
-        default = ""
-        if not customer.state and customer.partner_id is not None:
-            default = Partner.objects.values_list("default_state", flat=True).get(
-                pk=customer.partner_id
-            )
-        code = customer.state or default
+        """Code and name."""
+        code = customer.state
         if not code:
             return "None: paid subscriptions are not invoiced until there is one"
         known = code in in_force(clock.ist_date(clock.now()))
-        words = f"{code} {name_of(code)}" if known else f"{code}, not in force: not invoiced"
-        return f"{words} (the partner's default)" if default else words
+        return f"{code} {name_of(code)}" if known else f"{code}, not in force: not invoiced"
 
     def what_changing_does(self, request: HttpRequest, customer: Customer) -> Sequence[str]:
         """Said before it happens."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from django.core.validators import RegexValidator
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -13,6 +15,8 @@ from partners.errors import CHANGE_ROUTE
 from partners.models import Customer
 from partners.naming import EXTERNAL_ID_LENGTH, clean_external_id
 from partners.selectors import NOBODY_NAMED
+from partners.states import refusal
+from quantleap.core import clock
 from quantleap.core.api.serializers import StrictCharField, StrictSerializer
 from quantleap.core.identifiers import MAX_EMAIL, BadIdentifier, clean_email
 
@@ -37,6 +41,29 @@ class EmailField(serializers.CharField):
             return clean_email(super().to_internal_value(data))
         except BadIdentifier as error:
             raise serializers.ValidationError(str(error), code="invalid") from error
+
+
+def gst_state(value: str) -> None:
+    """Two digits that are a recipient's GST state code today (IST)."""
+    words = refusal(value, clock.ist_date(clock.now()))
+    if words and _TWO_DIGITS.fullmatch(value):  # anything else has words of its own
+        raise serializers.ValidationError(words)
+
+
+_TWO_DIGITS: Final = re.compile(r"[0-9]{2}", re.ASCII)
+
+
+def state_field() -> StrictCharField:
+    """A customer's GST state code, wherever one may be given; it fills what is not known yet."""
+    options: dict[str, Any] = {
+        "validators": [RegexValidator(r"\A[0-9]{2}\Z", "A GST state code: two digits."), gst_state]
+    }
+    return StrictCharField(
+        required=False,
+        help_text="GST state code in force; 28, 96, 99 and 00 are no recipient's. It fills what is "
+        "not known yet and replaces nothing.",
+        **options,
+    )
 
 
 class ExternalIdField(StrictCharField):
@@ -78,6 +105,7 @@ class CustomerNamed(StrictSerializer):
 class UserTokenRequest(CustomerNamed):
     """``POST /partner/user-tokens``."""
 
+    user_state = state_field()
     template_id = StrictCharField(max_length=40, required=False, allow_null=True)
 
 

@@ -49,6 +49,7 @@ class UserTokensView(PartnerView):
             environment=self.partner.environment,
             email=data.get("user_email", ""),
             external_user_id=data.get("external_user_id", ""),
+            state=data.get("user_state", ""),
             key_id=self.partner.key_id,
             template_id=template_id,
             # a suspended partner's customers get in; nobody new does

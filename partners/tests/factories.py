@@ -54,17 +54,21 @@ def make_customer(
     email: str = "",
     environment: str = Environment.LIVE,
     *,
-    state: str = "",
+    state: str | None = None,
 ) -> Customer:
-    """A customer of a partner (None: a direct one); ``state`` as it may stand in old rows."""
+    """A customer of a partner (None: a direct one); ``state`` as it may stand in old rows.
+
+    Not given: what is there, else Tamil Nadu; empty: nobody knows it.
+    """
     customer = find_or_create_customer(
         partner_id=partner.pk if partner else None,
         environment=environment,
         email=email or f"user{next(_numbers)}@example.com",
         now=clock.now(),
     )
-    if state:
-        customer.state = state
+    wanted = (customer.state or "33") if state is None else state
+    if wanted != customer.state:
+        customer.state = wanted
         customer.save(update_fields=["state"])
     return customer
 

@@ -116,6 +116,8 @@ def test_the_secret_is_on_no_page_afterwards(console: Client) -> None:
         ("oauth_redirect_urls", "https://a.example/1\nhttps://..com/", "https://..com/: The host"),
         ("default_broker", "foobar", "foobar"),
         ("default_broker", "", "required"),
+        ("default_state", "TN", "Not a GST state code in force"),
+        ("default_state", "28", "Andhra Pradesh is 37"),
     ],
 )
 def test_a_wrong_partner_is_refused_in_words(

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
 
 from partners.customers import change_billing_details
 from partners.identity import find_or_create_customer
-from partners.models import Customer
+from partners.models import Customer, Partner
 from partners.services import create_partner
-from partners.states import STATES, in_force, name_of, refusal, state_of
-from partners.tests.factories import make_customer, make_partner
+from partners.states import STATES, in_force, name_of, place_of_supply, refusal
+from partners.tests.factories import make_customer, make_key, make_partner, partner_client
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
 from quantleap.core.errors import InvalidRequest, NotFound
@@ -32,7 +33,7 @@ def test_what_is_no_recipients_state_is_refused_with_the_list(code: str) -> None
     assert words.startswith("Not a GST state code in force")
     for known in ("01 Jammu and Kashmir", "37 Andhra Pradesh", "97 Other Territory"):
         assert known in words
-    assert state_of(code, "", TODAY) is None
+    assert place_of_supply(TODAY, state=code) is None
 
 
 def test_the_list_is_dated() -> None:
@@ -52,14 +53,17 @@ def test_an_old_invoice_still_finds_its_states_name() -> None:
     assert (name_of("25"), name_of("33"), name_of("28")) == ("Daman and Diu", "Tamil Nadu", "28")
 
 
-def test_place_of_supply_is_the_customers_else_the_partners() -> None:
-    assert state_of("27", "33", TODAY) == "27"
-    assert state_of("", "33", TODAY) == "33"
-    assert state_of("28", "33", TODAY) is None, "nothing is guessed"
+def test_place_of_supply_is_where_the_recipient_is_registered_else_their_state() -> None:
+    assert place_of_supply(TODAY, state="27") == "27"
+    assert place_of_supply(TODAY, state="27", gstin="29AAACQ4821D1ZK") == "29"
+    assert place_of_supply(TODAY, state="27", gstin="99AAACQ4821D1ZK") is None
+    assert place_of_supply(TODAY, state="") is None, "nothing is guessed"
+    assert place_of_supply(dt.date(2020, 1, 25), state="25") == "25"
+    assert place_of_supply(TODAY, state="25") is None, "no state any more"
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("code", ["00", "28", "99"])
+@pytest.mark.parametrize("code", ["00", "28", "99", "TN"])
 def test_no_front_door_takes_such_a_state(code: str) -> None:
     with pytest.raises(InvalidRequest, match="Not a GST state code in force"):
         find_or_create_customer(
@@ -71,6 +75,59 @@ def test_no_front_door_takes_such_a_state(code: str) -> None:
             slug="zz", name="Z", default_broker="zebu", default_state=code, actor=SYSTEM,
             now=clock.now(),
         )  # fmt: skip
+
+
+@pytest.mark.django_db
+def test_the_default_state_tn_was_taken_by_the_table() -> None:
+    """Whatever door somebody finds: a state is two digits, or nothing."""
+    partner = make_partner()
+    for model, column, name in (
+        (Partner, "default_state", "partner_state_digits"),
+        (Customer, "state", "customer_state_digits"),
+    ):
+        make_customer(partner)
+        for hostile in ("TN", "3", " 3", "3\n", "\u0663\u0663", "';"):
+            with pytest.raises(IntegrityError, match=name), transaction.atomic():
+                model.objects.update(**{column: hostile})
+        model.objects.update(**{column: "33"})
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("code", ["TN", "28", "\u0663\u0663", "3", "333"])
+def test_no_route_takes_such_a_state(code: str) -> None:
+    client = partner_client(make_key(make_partner()))
+    who = {"user_email": "a@example.com", "user_state": code}
+    account = {"broker_name": "zebu", "client_id": "Z1", "api_key": "k", "api_secret": "s"}
+    for route, body in (
+        ("/partner/user-tokens", who),
+        ("/partner/broker-accounts", {**who, **account}),
+        ("/partner/marketplace/subscribe", {**who, "template_id": "x", "broker_client_id": "Z1"}),
+    ):
+        answer = client.post(route, body)
+        assert (answer.status_code, list(answer.json()["details"])) == (400, ["user_state"]), route
+    assert not Customer.objects.exists()
+
+
+@pytest.mark.django_db
+def test_a_state_that_is_missing_is_filled_on_three_routes_and_replaced_on_none() -> None:
+    partner = make_partner()
+    client = partner_client(make_key(partner))
+    customer = make_customer(partner, "a@example.com", state="28")
+    mail = {"user_email": "a@example.com"}
+    minted = client.post("/partner/user-tokens", {**mail, "user_state": "37"})
+    customer.refresh_from_db()
+    assert (minted.status_code, customer.state) == (201, "37"), "28 is nobody's state any more"
+    account = {"broker_name": "zebu", "client_id": "Z1", "api_key": "k", "api_secret": "s"}
+    client.post("/partner/broker-accounts", {**mail, **account, "user_state": "27"})
+    customer.refresh_from_db()
+    assert customer.state == "37"
+    make_customer(partner, "b@example.com", state="")
+    done = client.post(
+        "/partner/broker-accounts",
+        {**account, "client_id": "Z2", "user_email": "b@example.com", "user_state": "27"},
+    )
+    assert done.status_code == 201, done.content
+    assert Customer.objects.get(email="b@example.com").state == "27"
 
 
 @pytest.mark.django_db

@@ -161,6 +161,7 @@ def payment_row(subscription: Subscription, today: dt.date) -> dict[str, Any]:
         "amount": found.amount,
         "currency": subscription.currency,
         "pay_url": None,  # pages to pay on come with the gateways
+        "missing": ["user_state"] if not found.invoiceable else [],
     }
 
 

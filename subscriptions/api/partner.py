@@ -66,7 +66,6 @@ class SubscribeView(PartnerView):
             user_email=data.get("user_email", ""),
             external_user_id=data.get("external_user_id", ""),
             user_name=data.get("user_name", ""),
-            user_state=data.get("user_state", ""),
             key_id=me.key_id,
             actor=me.actor,
             now=now,

@@ -46,6 +46,7 @@ def subscribe_arguments(request: Request, data: Mapping[str, Any]) -> dict[str, 
     address = caller_address(request)
     return {
         "accounts": account_choices(data),
+        "user_state": data.get("user_state", ""),
         "accepted_disclosure_version": data.get("accepted_disclosure_version"),
         "expected_monthly_fee": data.get("expected_monthly_fee"),
         "expected_version": data.get("expected_version"),

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
-from django.core.validators import RegexValidator
 from rest_framework import serializers
 
-from partners.api.serializers import EMAIL_DIFFERS, CustomerNamed, PaginationObject
-from partners.states import refusal
-from quantleap.core import clock
+from partners.api.serializers import (
+    EMAIL_DIFFERS,
+    CustomerNamed,
+    PaginationObject,
+    state_field,
+)
 from quantleap.core.api.serializers import (
     StrictBooleanField,
     StrictCharField,
@@ -45,16 +46,6 @@ def _multiplier(**options: Any) -> StrictDecimalField:
     )
 
 
-def gst_state(value: str) -> None:
-    """Two digits that are a recipient's GST state code today (IST)."""
-    words = refusal(value, clock.ist_date(clock.now()))
-    if words and _TWO_DIGITS.fullmatch(value):  # anything else has words of its own
-        raise serializers.ValidationError(words)
-
-
-_TWO_DIGITS: Final = re.compile(r"[0-9]{2}", re.ASCII)
-
-
 # -- in ------------------------------------------------------------------------------------------
 class AllocationRequest(StrictSerializer):
     """One account of several."""
@@ -84,6 +75,7 @@ class UserSubscribeRequest(StrictSerializer):
     allocations = AllocationRequest(
         many=True, required=False, help_text="Several accounts instead of broker_client_id."
     )
+    user_state = state_field()
     accepted_disclosure_version = StrictIntegerField(
         min_value=1, max_value=2**31 - 1, required=False, allow_null=True
     )
@@ -131,11 +123,6 @@ class PartnerSubscribeRequest(CustomerNamed, UserSubscribeRequest):
         max_length=40, required=False, help_text="Alias of template_id."
     )
     user_name = StrictCharField(max_length=120, required=False, allow_blank=True)
-    user_state = StrictCharField(
-        required=False,
-        validators=[RegexValidator(r"\A[0-9]{2}\Z", "A GST state code: two digits."), gst_state],
-        help_text="GST state code in force; 28, 96, 99 and 00 are no recipient's.",
-    )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """The template by one of its two names, or by both when they agree."""
@@ -206,6 +193,12 @@ class PaymentObject(serializers.Serializer[Any]):
     amount = _money(allow_null=True)
     currency = serializers.CharField()
     pay_url = serializers.CharField(allow_null=True)
+    missing = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="What has to be given before anything can be invoiced, by the name under which "
+        "subscribing, connecting an account and minting a token take it: user_state. Until then "
+        "invoices are withheld.",
+    )
 
 
 class AttributionObject(serializers.Serializer[Any]):

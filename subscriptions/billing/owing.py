@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final, TypeVar
@@ -12,6 +12,7 @@ from django.contrib.postgres.aggregates import ArrayAgg
 from django.db.models import Count, F, Min, OuterRef, Q, QuerySet, Subquery, Sum, TextField
 from django.db.models.functions import Cast, Greatest, JSONObject
 
+from partners.states import place_of_supply
 from subscriptions.billing.models import Invoice
 from subscriptions.billing.segments import is_billed
 from subscriptions.models import Subscription
@@ -40,11 +41,15 @@ class PaymentStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Owing:
-    """``amount`` rupees with tax over all unpaid invoices, the first of them due by ``due_by``."""
+    """``amount`` rupees with tax over all unpaid invoices, the first of them due by ``due_by``.
+
+    ``invoiceable`` False: nobody knows the customer's state, and invoices are withheld until then.
+    """
 
     status: PaymentStatus
     due_by: dt.date | None = None
     amount: Decimal | None = None
+    invoiceable: bool = True
 
 
 def due_by(invoice: Invoice) -> dt.date:
@@ -81,9 +86,17 @@ def with_owing(found: Q_) -> Q_:
 
 
 def owing(subscription: Subscription, today: dt.date) -> Owing:
-    """As of ``today`` (IST). One query where the row does not come from :func:`with_owing`."""
+    """As of ``today`` (IST), the customer loaded.
+
+    One query where the row does not come from :func:`with_owing`.
+    """
     if not is_billed(subscription):
         return Owing(PaymentStatus.NOT_REQUIRED)
+    known = place_of_supply(today, state=subscription.customer.state) is not None
+    return replace(_of_invoices(subscription, today), invoiceable=known)
+
+
+def _of_invoices(subscription: Subscription, today: dt.date) -> Owing:
     if not hasattr(subscription, _NAME):
         alone = with_owing(Subscription.objects.filter(pk=subscription.pk)).only("pk").get()
         setattr(subscription, _NAME, getattr(alone, _NAME))

@@ -17,6 +17,8 @@ SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 
 
 DROP: Final = "DROP TABLE IF EXISTS pg_temp.billing_due, pg_temp.billing_new, pg_temp.billing_named"
 
+# The place of supply is what partners.states.place_of_supply says of a customer who is not
+# registered; without one a segment is withheld.
 # No period begins after the day until which the subscriptions of a suspended partner run, whether
 # they are held yet or not (adr 0051).
 # The last period of a segment is counted exactly from its anchor: a generous bound would make
@@ -40,8 +42,7 @@ SELECT due.id AS segment_id, due.partner_id, due.environment, due.subscription_i
        'receivable:' || cus.public_id AS receivable,
        tem.public_id AS template_id, tem.name AS template,
        coalesce(nullif(tem.sac, ''), %(sac)s) AS sac, par.name AS channel,
-       CASE WHEN %(states)s::jsonb ? coalesce(nullif(cus.state, ''), par.default_state)
-            THEN coalesce(nullif(cus.state, ''), par.default_state) END AS state
+       CASE WHEN %(states)s::jsonb ? cus.state THEN cus.state END AS state
   FROM due
   JOIN subscriptions_subscription AS sub ON sub.id = due.subscription_id
   JOIN partners_customer AS cus ON cus.id = sub.customer_id

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
-from partners.models import Customer, Partner
+from partners.models import Customer
 from partners.selectors import customer_keys, customers_like
-from partners.states import in_force, state_of
+from partners.states import in_force, place_of_supply
 from quantleap.core.errors import NotFound
 from quantleap.core.identifiers import ascii_upper
 from quantleap.core.largelists import MOST_FOUND, first_keys
@@ -38,14 +38,17 @@ class Withheld:
     due_since: dt.date
 
 
+def withheld_segments(as_of: dt.date) -> QuerySet[BillingSegment]:
+    """Due segments whose customer has no state that is in force: no run can invoice them."""
+    return BillingSegment.objects.filter(next_on__lte=as_of).exclude(
+        subscription__customer__state__in=list(in_force(as_of))
+    )
+
+
 def withheld(as_of: dt.date) -> list[Withheld]:
     """Every due segment without a place of supply, oldest first. It is billed once one is known."""
-    defaults = dict(Partner.objects.values_list("pk", "default_state"))
     due = (
-        BillingSegment.objects.filter(next_on__lte=as_of)
-        .exclude(subscription__customer__state__in=list(in_force(as_of)))
-        .select_related("subscription__customer")
-        .order_by("next_on", "id")
+        withheld_segments(as_of).select_related("subscription__customer").order_by("next_on", "id")
     )
     return [
         Withheld(
@@ -57,8 +60,6 @@ def withheld(as_of: dt.date) -> list[Withheld]:
         )
         for one in due
         if one.next_on is not None
-        and state_of(one.subscription.customer.state, defaults.get(one.partner_id or 0, ""), as_of)
-        is None
     ]
 
 
@@ -83,13 +84,12 @@ def tax_rate_on(day: dt.date) -> Decimal | None:
     return rates.values_list("rate_pct", flat=True).first()
 
 
-def within_state(
-    day: dt.date, *, partner_id: int | None, customer_id: int | None, state: str
-) -> bool:
+def within_state(day: dt.date, *, customer_id: int | None, state: str) -> bool:
     """Whether a period that begins on ``day`` (IST) is invoiced with CGST and SGST.
 
     The place of supply is found as the billing run finds it; ``state`` (a GST code) stands for the
-    customer's own. Of whom nothing is known is taken to be where the supplier is.
+    customer's own. Of whom nothing is known is taken to be where the supplier is, as the law takes
+    a recipient without an address on record (IGST Act, section 12(2)(b)(ii)).
     """
     supplier = (
         Supplier.objects.filter(effective_from__lte=day)
@@ -100,11 +100,7 @@ def within_state(
     own = state
     if not own and customer_id is not None:
         own = Customer.objects.filter(pk=customer_id).values_list("state", flat=True).first() or ""
-    default = ""
-    if not own and partner_id is not None:
-        partners = Partner.objects.filter(pk=partner_id)
-        default = partners.values_list("default_state", flat=True).first() or ""
-    place = state_of(own, default, day)
+    place = place_of_supply(day, state=own)
     return supplier is None or place is None or place == supplier
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from django.http import HttpRequest
@@ -13,19 +13,22 @@ from quantleap.core import clock
 from quantleap.core.console import Panel, Tile
 from subscriptions.billing.models import BillingRun, LedgerProof
 from subscriptions.billing.runs import SILENCE
+from subscriptions.billing.selectors import withheld_segments
 
 #: The morning's run and proof are at 04:30 and 05:10 IST; a day and a half later they are missing.
 _LATE: Final = dt.timedelta(hours=36)
 
 
 def today(request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel]:
-    """Two queries; each tile for who may view what it shows."""
+    """Three queries; each tile for who may view what it shows. Nobody withheld: no tile."""
     user = request.user
-    tiles = {
+    tiles: dict[str, Callable[[dt.datetime], Tile | None]] = {
         "billing.view_billingrun": _run_tile,
+        "billing.view_billingsegment": _withheld_tile,
         "billing.view_ledgerproof": _proof_tile,
     }
-    return [tile(now) for right, tile in tiles.items() if user.has_perm(right)]
+    shown = (tile(now) for right, tile in tiles.items() if user.has_perm(right))
+    return [tile for tile in shown if tile is not None]
 
 
 def standing(run: BillingRun, now: dt.datetime) -> str:
@@ -49,6 +52,20 @@ def _run_tile(now: dt.datetime) -> Tile:
     else:
         tone = "warn" if run.withheld else "good"
     return Tile("Billing run", state.capitalize(), note, link, tone)
+
+
+def _withheld_tile(now: dt.datetime) -> Tile | None:
+    count = withheld_segments(clock.ist_date(now)).count()
+    if not count:
+        return None
+    address = reverse("admin:billing_billingsegment_changelist")
+    return Tile(
+        "Withheld",
+        f"{count:,}",
+        "due, and the customer's GST state is missing",
+        f"{address}?withheld=state",
+        "warn",
+    )
 
 
 def _proof_tile(now: dt.datetime) -> Tile:

@@ -20,6 +20,7 @@ from marketplace.services import adjust_subscriber_count
 from partners.identity import find_or_create_customer
 from partners.models import Customer, Partner
 from partners.selectors import customers, get_partner, share_in_force
+from partners.states import place_of_supply
 from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.errors import DomainError, InvalidRequest, NotFound, PartnerSuspended
@@ -30,6 +31,7 @@ from subscriptions.billing.errors import PaymentDue
 from subscriptions.errors import (
     DuplicateSubscription,
     PriceChanged,
+    StateMissing,
     SubscriptionHeld,
     VersionChanged,
 )
@@ -86,13 +88,14 @@ def subscribe(
 
     ``template_id`` is public; the customer is found or made by ``external_user_id``, ``user_email``
     or both (:func:`partners.identity.find_or_create_customer`), or is ``customer_id`` who asks for
-    themselves. ``key_id`` is the partner's key that asked, ``address`` where the accepted
-    disclosure came from. With ``expected_monthly_fee`` (rupees before tax) and
-    ``expected_version``, as the catalogue showed them, nobody subscribes at a price or to a version
-    that they have not seen.
+    themselves; ``user_state`` (GST code) fills theirs where nobody knows it. ``key_id`` is the
+    partner's key that asked, ``address`` where the accepted disclosure came from. With
+    ``expected_monthly_fee`` (rupees before tax) and ``expected_version``, as the catalogue showed
+    them, nobody subscribes at a price or to a version that they have not seen.
 
     NotFound for a template that is not offered to this caller; InvalidRequest for a multiplier,
-    disclosure or account that does not fit; DuplicateSubscription; PaymentDue; PriceChanged;
+    disclosure or account that does not fit; StateMissing for a paid one of a customer whose state
+    nobody knows; DuplicateSubscription; PaymentDue; PriceChanged;
     VersionChanged; ClientIdTaken; SubscriptionHeld; PartnerSuspended; EmailDiffers;
     ExternalIdDiffers.
     """
@@ -125,6 +128,7 @@ def subscribe(
             subscription.accepted_disclosure_address = address
         _insert_once(subscription)
         _refuse_debtor(subscription)
+        _refuse_nowhere(subscription, ist_date(now))
         _refuse_unseen(subscription, expected_monthly_fee, expected_version)
         copy_shares([subscription])
         segments.open_first([subscription])
@@ -327,6 +331,22 @@ def _refuse_debtor(subscription: Subscription) -> None:
             invoice_id=unpaid.public_id,
             invoice_number=unpaid.number,
         )
+
+
+def _refuse_nowhere(subscription: Subscription, day: dt.date) -> None:
+    """Nobody trades on what could never be invoiced: the document has to name their state.
+
+    After the INSERT, as with debtors.
+    """
+    held = subscription.customer.state
+    if not segments.is_billed(subscription) or place_of_supply(day, state=held):
+        return
+    known = f"{held} on record is not in force" if held else "none is on record"
+    words = (
+        f"The customer's GST state is needed for their invoices, and {known}: two digits, "
+        "33 for Tamil Nadu."
+    )
+    raise StateMissing(f"user_state: {words}", details={"user_state": words})
 
 
 def _refuse_unseen(subscription: Subscription, fee: Decimal | None, version: int | None) -> None:

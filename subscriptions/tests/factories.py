@@ -40,8 +40,12 @@ def make_subscription(
     now: dt.datetime | None = None,
     **options: Any,
 ) -> Subscription:
-    """One live subscription through the service, its account linked without credentials."""
+    """One live subscription through the service, its account linked without credentials.
+
+    Of a customer in Tamil Nadu, unless ``user_state`` says otherwise.
+    """
     number = next(_numbers)
+    options.setdefault("user_state", "33")
     return services.subscribe(
         partner_id=partner.pk if partner else None,
         environment=template.environment,
@@ -96,7 +100,10 @@ def subscribe_many(
     owner: dict[str, Any] = {"partner_id": partner_id, "environment": template.environment}
     numbers = [next(_numbers) for _ in range(count)]
     customers = Customer.objects.bulk_create(
-        [Customer(**owner, email=f"many{n}@example.com", created_at=at) for n in numbers],
+        [
+            Customer(**owner, email=f"many{n}@example.com", state="33", created_at=at)
+            for n in numbers
+        ],
         batch_size=2000,
     )
     names = list(client_ids) or [f"M{n:06}" for n in numbers]

@@ -235,6 +235,7 @@ def test_a_permission_opens_its_routes_and_no_other(
     body = {
         "template_id": make_template().public_id,
         "user_email": "new@example.com",
+        "user_state": "33",
         "broker_client_id": "NEW1",
     }
     given = body if method == "post" else {}

@@ -35,7 +35,7 @@ def staff(db: None) -> Client:
 
 @pytest.fixture
 def follower(staff: Client) -> Follower:
-    (one,) = subscribe_many(make_template(), 1, make_partner(default_state="33"))
+    (one,) = subscribe_many(make_template(), 1, make_partner())
     Subscription.objects.filter(pk=one.subscription.pk).update(anchor=START)
     one.subscription.segments.update(anchor=START, next_on=START, next_no=0)
     bill(START)

@@ -101,6 +101,7 @@ def test_a_multiplier_of_130_slices_is_refused_with_the_largest_that_is_allowed(
     body = {
         "template_id": template.public_id,
         "user_email": "asha@example.com",
+        "user_state": "33",
         "broker_client_id": "Z1",
         "lot_multiplier": 65,
         "max_lots_per_order": 1,

@@ -37,6 +37,7 @@ def subscribe(tenant: Tenant, template: Template, **more: Any) -> Any:
         {
             "template_id": template.public_id,
             "user_email": "asha@example.com",
+            "user_state": "33",
             "broker_client_id": "Z1",
             **more,
         },

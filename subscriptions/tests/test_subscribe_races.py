@@ -41,6 +41,7 @@ def body(template: Template) -> dict[str, Any]:
     return {
         "template_id": template.public_id,
         "user_email": "asha@example.com",
+        "user_state": "33",
         "broker_client_id": "ZEBU123",
     }
 

@@ -43,6 +43,7 @@ def body(template: Template, **changes: Any) -> dict[str, Any]:
         "template_id": template.public_id,
         "user_email": "Asha@Example.com",
         "user_name": "Asha",
+        "user_state": "29",
         "broker_client_id": "zebu123",
         "lot_multiplier": 2,
     } | changes
@@ -71,7 +72,7 @@ def test_the_answer_of_the_contract(tenant: Tenant, monkeypatch: pytest.MonkeyPa
         "account_status": "needs_credentials",
         "has_oauth_token": False,
     }
-    nested = {
+    nested: dict[str, Any] = {
         "subscription_id": subscription.public_id,
         "user_id": customer.public_id,
         "user_email": "asha@example.com",
@@ -100,6 +101,7 @@ def test_the_answer_of_the_contract(tenant: Tenant, monkeypatch: pytest.MonkeyPa
             "amount": None,
             "currency": "INR",
             "pay_url": None,
+            "missing": [],
         },
         "broker_allocation": allocation,
         "broker_allocations": [allocation],

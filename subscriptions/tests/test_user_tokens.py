@@ -19,7 +19,7 @@ from quantleap.core.errors import NotFound
 from quantleap.core.models import AuditEntry
 from subscriptions.models import Subscription
 
-MAIL = {"user_email": "asha@example.com"}
+MAIL = {"user_email": "asha@example.com", "user_state": "33"}
 ACCOUNT = {"broker_client_id": "Z56001"}
 
 

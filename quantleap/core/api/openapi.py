@@ -73,6 +73,7 @@ ERROR_SCHEMA: Final[Mapping[str, Any]] = {
             "examples": [
                 "invalid_request",
                 "invalid_state",
+                "state_missing",
                 "invalid_credentials",
                 "permission_denied",
                 "partner_suspended",

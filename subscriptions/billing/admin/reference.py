@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from partners.admin.common import PartnerColumn, PartnerFilter
-from partners.states import name_of, refusal
+from partners.states import name_of, place_of_supply, refusal
 from quantleap.core import audit, clock
 from quantleap.core.admin import ConsoleAdmin, LargeTableMixin, ReadOnlyAdmin
 from quantleap.core.audit import Actor
 from quantleap.core.columns import link_to, linked, plain, rupees
 from quantleap.core.largelists import through
 from subscriptions.billing.models import BillingSegment, NumberSeries, Supplier, TaxRate
+from subscriptions.billing.selectors import withheld_segments
 from subscriptions.selectors import customers_subscription_keys, subscription_keys
 
 if TYPE_CHECKING:
@@ -101,6 +103,26 @@ class NumberSeriesAdmin(ReadOnlyAdmin):
     list_display = ("series", "fy", "last", "last_on")
 
 
+class WithheldFilter(admin.SimpleListFilter):
+    """What is due and cannot be invoiced; billed by the next run once the customer has a state."""
+
+    title = "withheld"
+    parameter_name = "withheld"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """The one reason there is."""
+        return [("state", "The customer's GST state is missing")]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[BillingSegment]
+    ) -> QuerySet[BillingSegment]:
+        """Due today, and nobody knows where to tax it."""
+        if self.value() != "state":
+            return queryset
+        held = withheld_segments(clock.ist_date(clock.now()))
+        return queryset.filter(pk__in=held.values("pk"))
+
+
 @admin.register(BillingSegment)
 class BillingSegmentAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
     """What is billed next, and what was stopped."""
@@ -109,13 +131,14 @@ class BillingSegmentAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         plain("next_on", "Due on"),
         linked("subscription"),
         "customer",
+        "state",
         "partner_name",
         rupees("fee", "Fee before tax", read=lambda segment: segment.subscription.monthly_fee),
         "anchor",
         "stop_on",
     )
     list_select_related = ("subscription__customer",)
-    list_filter = (("next_on", admin.EmptyFieldListFilter), PartnerFilter)
+    list_filter = (WithheldFilter, ("next_on", admin.EmptyFieldListFilter), PartnerFilter)
     searches = (
         through("subscription_id", subscription_keys, "the beginning of a subscription's id"),
         through("subscription_id", customers_subscription_keys, "a customer's e-mail, name or id"),
@@ -127,3 +150,12 @@ class BillingSegmentAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
     def customer(self, segment: BillingSegment) -> SafeString | str:
         """Whose it is."""
         return link_to(segment.subscription.customer)
+
+    @admin.display(description="GST state")
+    def state(self, segment: BillingSegment) -> SafeString | str:
+        """Where it is taxed; without one, the customer's page, on which that is mended."""
+        customer = segment.subscription.customer
+        if place_of_supply(clock.ist_date(clock.now()), state=customer.state):
+            return f"{customer.state} {name_of(customer.state)}"
+        words = f"{customer.state}, not in force" if customer.state else "Missing"
+        return link_to(customer, words)

@@ -77,7 +77,7 @@ FEES: Final = (
     Decimal("0.00"),
 )
 STATES: Final = (HOME, AWAY, "07", "")
-#: Partners by the state that stands in for their customers'; None is us.
+#: Partners by their state, which decides nothing; None is us.
 PARTNER_STATES: Final = (None, "", AWAY, HOME)
 MORNING: Final = 4
 EVENING: Final = 18

@@ -49,7 +49,8 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """A subscription: ``fee`` rupees a month; states are GST codes, the partner's a stand-in.
+    """A subscription: ``fee`` rupees a month; states are GST codes, and the partner's decides
+    nothing.
 
     ``live`` False: of the test environment.
     """
@@ -63,8 +64,8 @@ class Followed:
 
     @property
     def place_of_supply(self) -> str:
-        """The customer's state, else his partner's; empty if neither has one."""
-        return self.state or self.partner_state
+        """The customer's state, never their partner's; empty if nobody knows it."""
+        return self.state
 
 
 @dataclass(frozen=True, slots=True)

@@ -267,6 +267,7 @@ def test_an_unpaid_invoice_blocks_subscribing_again(tenant: Tenant, template: Te
     body = {
         "template_id": template.public_id,
         "user_email": "asha@example.com",
+        "user_state": "33",
         "broker_client_id": "A1",
     }
 

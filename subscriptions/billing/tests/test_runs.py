@@ -213,15 +213,6 @@ def test_a_customer_without_state_is_withheld_and_not_lost(template: Template) -
     assert withheld(START) == []
 
 
-def test_the_partners_state_stands_in_and_a_wrong_code_does_not(template: Template) -> None:
-    partner = make_partner("mumbai", default_state=AWAY)
-    follow(template, partner, [START], state="")
-    follow(template, partner, [START], state="28")
-    result = bill(START)
-    assert (result.invoices, result.withheld) == (1, 1)
-    assert Invoice.objects.get().place_of_supply == AWAY
-
-
 def test_each_period_bears_the_rate_of_its_first_day(template: Template, partner: Partner) -> None:
     TaxRate.objects.create(effective_from=dt.date(2026, 2, 28), rate_pct=Decimal("12.00"))
     follow(template, partner, [START])

@@ -38,7 +38,7 @@ def template() -> Template:
 
 @pytest.fixture
 def subscription(template: Template) -> Subscription:
-    partner = make_partner(default_state="33")
+    partner = make_partner()
     RevenueShare.objects.create(partner=partner, effective_from=day(1, 1), partner_bps=3000)
     return make_subscription(template, partner, now=noon(JANUARY_31))
 

@@ -100,11 +100,13 @@ def test_a_state_that_is_none_is_refused_in_words(tenant: Tenant) -> None:
         assert list(answer.json()["details"]) == ["state"]
 
 
-def test_the_partners_state_stands_in_as_it_does_when_billed(tenant: Tenant) -> None:
+def test_the_partners_state_shows_nobody_a_total_as_it_bills_nobody(tenant: Tenant) -> None:
+    """Of whom nothing is known is shown what the supplier's state comes to, whoever asks."""
     template = make_template(fee=Decimal("499.50"))
     tenant.partner.default_state = AWAY
     tenant.partner.save()
-    assert shown_total(tenant.client, template) == Decimal("589.41")
+    nobody = customer_client(make_customer(tenant.partner, state=""))
+    for client in (tenant.client, nobody, APIClient()):
+        assert shown_total(client, template) == Decimal("589.42")
     follow(template, tenant.partner, [TODAY], state="", fee=Decimal("499.50"))
-    bill(TODAY)
-    assert Invoice.objects.get().total == Decimal("589.41")
+    assert (bill(TODAY).invoices, Invoice.objects.count()) == (0, 0)

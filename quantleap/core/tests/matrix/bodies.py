@@ -121,6 +121,8 @@ def needed(operation: Operation) -> list[str]:
 def good_body(operation: Operation, world: World) -> Body:
     """The smallest body that is accepted (a callback apart, whose state must be a living one)."""
     body = {name: GOOD[name](world) for name in needed(operation)}
+    if operation.route.split("{")[0].rstrip("/").endswith("/subscribe"):
+        body["user_state"] = GOOD["user_state"](world)  # nobody new is invoiced without
     if "client_id" in operation.parameters and "user_email" in body:  # whose account it is
         body["user_email"] = world.me.customer.email
     return body

@@ -31,7 +31,7 @@ KINDS: Final = 24
 def load(*, seed: int, size: int, last: dt.date, withheld: bool) -> None:
     """About ``size`` subscriptions that began between the outage's first day and ``last`` (IST).
 
-    Some customers have no state: ``withheld``, unless their partner has one for them.
+    Some customers have no state: ``withheld``, also where their partner has one.
     """
     chance = random.Random(seed)
     load_billing()

@@ -172,6 +172,8 @@ class SubscriptionAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         return (
             f"{subscription.customer} does not follow {subscription.template} any more.",
             "This is final: subscribing again makes a new subscription at the price of that day.",
+            "The month that has begun stays owed; who subscribes again before it ends goes on in "
+            "it and pays it once.",
             "Open positions are managed to their exit, unless they are to be exited now.",
         )
 

@@ -27,7 +27,7 @@ from subscriptions.billing.segments import is_billed
 from subscriptions.holding import holds_on
 from subscriptions.lifecycle import PAUSED, still_held
 from subscriptions.models import Allocation, Subscription
-from subscriptions.periods import next_billing_at, next_billing_date
+from subscriptions.periods import next_billing_at, next_billing_date, period_on
 from subscriptions.ports import ACTIVITY
 from subscriptions.selectors import definition_of
 from subscriptions.services import TransitionResult
@@ -106,7 +106,11 @@ def _owner_id(subscription: Subscription) -> str:
 
 
 def _billing_start(subscription: Subscription) -> dt.date | None:
-    return subscription.anchor if is_billed(subscription) else None
+    """First day of its first month; of one that goes on in a month begun before, of that."""
+    if not is_billed(subscription):
+        return None
+    anchor = subscription.anchor
+    return period_on(anchor, max(anchor, ist_date(subscription.created_at))).start
 
 
 def partner_row(subscription: Subscription, slug: str, now: dt.datetime) -> dict[str, Any]:

@@ -73,7 +73,10 @@ class InvoiceChanged(DomainError):
 
 
 class PaymentDue(DomainError):
-    """409: an invoice of an earlier subscription is unpaid (``invoice_id``, ``invoice_number``)."""
+    """409: an invoice of an earlier subscription is unpaid (``invoice_id``, ``invoice_number``).
+
+    Both None: a period that is over is owed, and no run has invoiced it yet.
+    """
 
     status = 409
     code = "payment_due"

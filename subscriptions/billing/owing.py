@@ -13,7 +13,8 @@ from django.db.models import Count, F, Min, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Cast, Greatest, JSONObject
 
 from partners.states import place_of_supply
-from subscriptions.billing.models import Invoice
+from quantleap.core.money import ZERO
+from subscriptions.billing.models import BillingSegment, Invoice
 from subscriptions.billing.segments import is_billed
 from subscriptions.models import Subscription
 
@@ -21,8 +22,11 @@ Q_ = TypeVar("Q_", bound="QuerySet[Subscription]")
 #: Invoices of which something is still owed.
 UNPAID: Final = (Invoice.Status.DUE, Invoice.Status.PARTLY_PAID)
 _NAME: Final = "owing"
+_BEGUN: Final = "owing_begun"
+_DUE_ON: Final = "owing_due_on"
 #: The day until which nobody is late: what bounced is due anew (of empty ones the other counts).
 _DUE_BY: Final = Greatest("due_on", "due_again_on")
+_OUTSTANDING: Final = F("total") - F("paid") + F("refunded") - F("credited")
 
 
 class PaymentStatus(StrEnum):
@@ -43,6 +47,8 @@ class PaymentStatus(StrEnum):
 class Owing:
     """``amount`` rupees with tax over all unpaid invoices, the first of them due by ``due_by``.
 
+    Among them that of the period in which the subscription went on, whoever's it is. A period that
+    is due and that no run has invoiced yet is NOT_INVOICED, never PAID.
     ``invoiceable`` False: nobody knows the customer's state, and invoices are withheld until then.
     """
 
@@ -66,7 +72,6 @@ def late(today: dt.date) -> Q:
 def with_owing(found: Q_) -> Q_:
     """The same rows with what :func:`owing` needs; no query of its own."""
     unpaid = Q(status__in=UNPAID)
-    outstanding = F("total") - F("paid") + F("refunded") - F("credited")
     of_one = (
         Invoice.objects.filter(subscription=OuterRef("pk"))
         .order_by()
@@ -76,13 +81,49 @@ def with_owing(found: Q_) -> Q_:
                 unpaid=Count("pk", filter=unpaid),
                 due_by=Min(_DUE_BY, filter=unpaid),
                 # money leaves SQL as text, never as a float
-                amount=Cast(Sum(outstanding, filter=unpaid), TextField()),
+                amount=Cast(Sum(_OUTSTANDING, filter=unpaid), TextField()),
                 statuses=ArrayAgg("status", order_by="-id"),
             )
         )
         .values("found")
     )
-    return found.annotate(**{_NAME: Subquery(of_one)})
+    due = BillingSegment.objects.filter(subscription=OuterRef("pk"), next_on__isnull=False)
+    return found.annotate(
+        **{
+            _NAME: Subquery(of_one),
+            _BEGUN: Subquery(_begun_invoice()),
+            _DUE_ON: Subquery(due.order_by("next_on").values("next_on")[:1]),
+        }
+    )
+
+
+def _begun_invoice() -> QuerySet[Invoice, Any]:
+    """Of the period in which a subscription went on, billed by an earlier one of its customer."""
+    return (
+        _continued(OuterRef("pk"))
+        .order_by("id")
+        .annotate(
+            found=JSONObject(
+                status="status",
+                due_by=_DUE_BY,
+                amount=Cast(_OUTSTANDING, TextField()),
+            )
+        )
+        .values("found")[:1]
+    )
+
+
+def _continued(subscription: Any) -> QuerySet[Invoice]:
+    return Invoice.objects.filter(
+        segment__continued_by__subscription=subscription,
+        period_no=F("segment__continued_by__first_no") - 1,
+    )
+
+
+def of_subscription(subscription_id: int) -> QuerySet[Invoice]:
+    """Its invoices, and that of the period in which it went on."""
+    begun = _continued(subscription_id).values("pk")
+    return Invoice.objects.filter(Q(subscription_id=subscription_id) | Q(pk__in=begun))
 
 
 def owing(subscription: Subscription, today: dt.date) -> Owing:
@@ -99,14 +140,24 @@ def owing(subscription: Subscription, today: dt.date) -> Owing:
 def _of_invoices(subscription: Subscription, today: dt.date) -> Owing:
     if not hasattr(subscription, _NAME):
         alone = with_owing(Subscription.objects.filter(pk=subscription.pk)).only("pk").get()
-        setattr(subscription, _NAME, getattr(alone, _NAME))
+        for name in (_NAME, _BEGUN, _DUE_ON):
+            setattr(subscription, name, getattr(alone, name))
     found: dict[str, Any] | None = getattr(subscription, _NAME)
-    if found is None:
+    cancelled = subscription.status == Subscription.Status.CANCELLED
+    # one that has ended before its own first period leaves the debt to whose invoice it is
+    begun: dict[str, Any] | None = None if cancelled else getattr(subscription, _BEGUN)
+    unpaid = [found] if found and found["unpaid"] else []
+    if begun and begun["status"] in UNPAID:
+        unpaid.append(begun)
+    if unpaid:
+        due_by = min(dt.date.fromisoformat(one["due_by"]) for one in unpaid)
+        status = PaymentStatus.OVERDUE if due_by < today else PaymentStatus.DUE
+        return Owing(status, due_by, sum((Decimal(one["amount"]) for one in unpaid), ZERO))
+    due_on: dt.date | None = getattr(subscription, _DUE_ON)
+    if found is None and cancelled and due_on is None:
+        return Owing(PaymentStatus.NOT_REQUIRED)
+    if (found is None and begun is None) or (due_on is not None and due_on <= today):
         return Owing(PaymentStatus.NOT_INVOICED)
-    if found["unpaid"]:
-        until = dt.date.fromisoformat(found["due_by"])
-        status = PaymentStatus.OVERDUE if until < today else PaymentStatus.DUE
-        return Owing(status, until, Decimal(found["amount"]))
-    newest = found["statuses"][0]
+    newest = found["statuses"][0] if found else begun and begun["status"]
     credited = newest == Invoice.Status.CREDITED
     return Owing(PaymentStatus.CREDITED if credited else PaymentStatus.PAID)

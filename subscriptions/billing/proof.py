@@ -276,6 +276,27 @@ SELECT number, 'begins before the period before it ends'
 """,
     ),
     (
+        "two subscriptions of one customer and template are invoiced for the same day",
+        """
+SELECT one.number, 'and ' || other.number || ' hold ' || greatest(one.first, other.period_start)
+  FROM (SELECT invoice.id, invoice.number, invoice.customer_id, invoice.subscription_id,
+               sub.template_id, period_start AS first, period_end AS after,
+               max(period_end) OVER (PARTITION BY invoice.customer_id, sub.template_id
+                                     ORDER BY period_start, invoice.id
+                                     ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS covered
+          FROM billing_invoice AS invoice
+          JOIN subscriptions_subscription AS sub ON sub.id = invoice.subscription_id
+         WHERE invoice.credited = 0) AS one
+  JOIN billing_invoice AS other
+    ON other.customer_id = one.customer_id AND other.subscription_id <> one.subscription_id
+   AND other.period_start < one.after AND other.period_end > one.first AND other.credited = 0
+   AND (other.period_start, other.id) < (one.first, one.id)
+  JOIN subscriptions_subscription AS sub
+    ON sub.id = other.subscription_id AND sub.template_id = one.template_id
+ WHERE one.first < one.covered
+""",
+    ),
+    (
         "paid live subscription without a segment: it would never be billed",
         """
 SELECT sub.public_id, '' FROM subscriptions_subscription AS sub

@@ -16,6 +16,7 @@ from quantleap.core.errors import NotFound
 from quantleap.core.money import ZERO
 from quantleap.core.tenancy import TenantQuerySet
 from subscriptions.billing.models import (
+    BillingSegment,
     Commission,
     CreditNote,
     Invoice,
@@ -28,7 +29,7 @@ from subscriptions.billing.models import (
 )
 from subscriptions.billing.shares import Standing, base_paid
 from subscriptions.models import Subscription
-from subscriptions.periods import add_months
+from subscriptions.periods import Period, add_months, period
 
 TOP: Final = 5
 _EARNING: Final = (Commission.Kind.ACCRUAL, Commission.Kind.CLAWBACK)
@@ -111,6 +112,20 @@ def unpaid_invoice(customer_id: int, template_id: int) -> Invoice | None:
         .order_by("id")
         .first()
     )
+
+
+def unbilled_period(customer_id: int, template_id: int, today: dt.date) -> Period | None:
+    """The oldest period of a customer's cancelled subscriptions of a template that was over by
+    ``today`` (IST) before any run had invoiced it: owed like an unpaid invoice.
+    """
+    due = BillingSegment.objects.filter(
+        subscription__customer_id=customer_id,
+        subscription__template_id=template_id,
+        subscription__status=Subscription.Status.CANCELLED,
+        next_on__lte=today,
+    ).order_by("next_on", "id")
+    periods = (period(segment.anchor, segment.next_no) for segment in due)
+    return next((one for one in periods if one.end <= today), None)
 
 
 # -- commission ----------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ RECEIPT_TWICE: Final = "receipt_twice"
 RECEIPT_SHORT: Final = "receipt_short"
 REVERSAL_EARNS: Final = "reversal_earns"
 REVERSAL_BESIDE: Final = "reversal_beside"
+#: Whoever subscribes again begins another period inside the one that they have begun.
+BEGIN_AGAIN: Final = "begin_again"
 
 _SIDE: Final = "-new.taxable)"
 _WRONG_SIDE: Final = "-new.taxable - CASE new.place WHEN 1 THEN 0.01 ELSE 0 END)"
@@ -35,6 +37,7 @@ _JUDGES: Final = {
         "IF wrong.public_id IS NOT NULL THEN",
         "IF false THEN",
     ),
+    BEGIN_AGAIN: ("billing_days_once", "IF FOUND THEN", "IF false THEN"),
 }
 
 

@@ -6,15 +6,30 @@ Each writes only IST dates, so that what is billed never depends on when a run c
 from __future__ import annotations
 
 import datetime as dt
+from collections import defaultdict
 from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final
 
 from django.db.models import Case, F, Q, When
 from django.db.models.functions import Greatest
 
+from quantleap.core.money import PAISA
 from quantleap.core.tenancy import Environment
-from subscriptions.billing.models import BillingSegment
+from subscriptions.billing import sabotage
+from subscriptions.billing.models import BillingSegment, Invoice
 from subscriptions.models import Subscription
-from subscriptions.periods import add_months, next_billing_date
+from subscriptions.periods import Period, add_months, next_billing_date, period_on
+
+_BATCH: Final = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A period that a customer has begun, and the segment that bills it."""
+
+    segment: BillingSegment
+    period: Period
 
 
 def is_billed(subscription: Subscription) -> bool:
@@ -23,9 +38,88 @@ def is_billed(subscription: Subscription) -> bool:
 
 
 def open_first(subscriptions: Collection[Subscription]) -> int:
-    """First segments of new, saved subscriptions, from their anchors; how many are billed."""
-    segments = [_segment(one, 1, one.anchor) for one in subscriptions if is_billed(one)]
-    return len(BillingSegment.objects.bulk_create(segments, batch_size=2000))
+    """First segments of new, saved subscriptions, from their anchors; how many are billed.
+
+    Whoever has begun a period of that template with an earlier subscription goes on in it: anchor
+    and end stay, the period is billed once, by the earlier one, and the first that the new one
+    bills is the next, at its own price (adr 0054). Their anchors are written here.
+    """
+    billed = [one for one in subscriptions if is_billed(one)]
+    running = {} if sabotage.active(sabotage.BEGIN_AGAIN) else begun(billed)
+    continued = []
+    for one in billed:
+        if one.pk in running:
+            one.anchor = running[one.pk].segment.anchor
+            continued.append(one)
+    Subscription.objects.bulk_update(continued, ("anchor",), batch_size=_BATCH)
+    segments = [_first(one, running.get(one.pk)) for one in billed]
+    return len(BillingSegment.objects.bulk_create(segments, batch_size=_BATCH))
+
+
+def begun(subscriptions: Collection[Subscription]) -> dict[int, Begun]:
+    """Subscription key -> what runs of its template, by its anchor's day, and was begun before.
+
+    With an earlier subscription of the same customer, whatever its version, accounts or price, and
+    whether or not it is invoiced or paid yet. Not where the rest of it was given back
+    (:func:`given_back`). Two queries.
+    """
+    wanted = {(one.customer_id, one.template_id): one for one in subscriptions}
+    earlier = (
+        BillingSegment.objects.filter(
+            subscription__customer_id__in={customer for customer, _ in wanted},
+            subscription__template_id__in={template for _, template in wanted},
+        )
+        .exclude(subscription_id__in=[one.pk for one in subscriptions])
+        .annotate(customer=F("subscription__customer_id"), template=F("subscription__template_id"))
+    )
+    found: dict[int, list[Begun]] = defaultdict(list)
+    for segment in earlier:
+        one = wanted.get((segment.customer, segment.template))
+        period = None if one is None else _running(segment, one.anchor)
+        if one is not None and period is not None:
+            found[one.pk].append(Begun(segment, period))
+    invoices = {
+        (invoice.segment_id, invoice.period_no): invoice
+        for invoice in Invoice.objects.filter(
+            segment__in=[each.segment for several in found.values() for each in several],
+            credited__gt=0,
+        ).only("segment_id", "period_no", "taxable", "credited_taxable")
+    }
+    kept: dict[int, Begun] = {}
+    for one in subscriptions:
+        standing = [
+            each
+            for each in found.get(one.pk, ())
+            if not given_back(
+                invoices.get((each.segment.pk, each.period.number)), each.period, one.anchor
+            )
+        ]
+        if standing:
+            # the last to end: of old rows there may be several
+            kept[one.pk] = max(standing, key=lambda each: (each.period.end, each.segment.pk))
+    return kept
+
+
+def _running(segment: BillingSegment, day: dt.date) -> Period | None:
+    """The period of a segment that holds ``day`` and is billed by it."""
+    if day < segment.anchor:
+        return None
+    period = period_on(segment.anchor, day)
+    own = period.number >= segment.first_no
+    began = segment.stop_on is None or period.start <= segment.stop_on
+    return period if own and began else None
+
+
+def given_back(invoice: Invoice | None, period: Period, day: dt.date) -> bool:
+    """Whether as much of a period was credited as its days from ``day`` on cost.
+
+    By days, before tax, floored to the paisa as credits are. Then nothing of it is left to go on
+    in; a smaller credit leaves it.
+    """
+    if invoice is None:
+        return False
+    days, left = (period.end - period.start).days, (period.end - day).days
+    return (invoice.credited_taxable + PAISA) * days > invoice.taxable * left
 
 
 def stop(subscription_ids: Collection[int], *, on: dt.date) -> int:
@@ -65,6 +159,15 @@ def resume(subscription: Subscription, *, on: dt.date) -> dt.date:
         return newest.anchor
     _segment(subscription, newest.number + 1, on).save(force_insert=True)
     return on
+
+
+def _first(subscription: Subscription, running: Begun | None) -> BillingSegment:
+    segment = _segment(subscription, 1, subscription.anchor)
+    if running is not None:
+        segment.continues = running.segment
+        segment.first_no = segment.next_no = running.period.number + 1
+        segment.next_on = running.period.end
+    return segment
 
 
 def _segment(subscription: Subscription, number: int, anchor: dt.date) -> BillingSegment:

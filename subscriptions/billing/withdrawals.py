@@ -17,7 +17,8 @@ from django.db.models import Exists, OuterRef, QuerySet
 from quantleap.core.audit import SYSTEM
 from quantleap.core.inserts import insert_missing
 from subscriptions.billing import refunds, segments
-from subscriptions.billing.models import BillingSegment, CreditNote, Invoice, WithdrawalCredit
+from subscriptions.billing.models import BillingSegment, CreditNote, WithdrawalCredit
+from subscriptions.billing.owing import of_subscription
 from subscriptions.billing.texts import day
 from subscriptions.models import Subscription
 
@@ -63,11 +64,11 @@ def credit_due(*, now: dt.datetime, limit: int = LIMIT) -> int:
 
 
 def _ready() -> QuerySet[WithdrawalCredit]:
-    """Not done, and no run will invoice anything more of the subscription."""
-    due = BillingSegment.objects.filter(
-        subscription_id=OuterRef("subscription_id"), next_on__isnull=False
-    )
-    return WithdrawalCredit.objects.filter(~Exists(due), done_at__isnull=True)
+    """Not done, and no run will invoice anything more of the subscription or of its period."""
+    due = BillingSegment.objects.filter(next_on__isnull=False)
+    mine = due.filter(subscription_id=OuterRef("subscription_id"))
+    begun = due.filter(continued_by__subscription_id=OuterRef("subscription_id"))
+    return WithdrawalCredit.objects.filter(~Exists(mine), ~Exists(begun), done_at__isnull=True)
 
 
 def _finish(row_id: int, now: dt.datetime) -> bool:
@@ -87,10 +88,8 @@ def _finish(row_id: int, now: dt.datetime) -> bool:
 
 def _credit(row: WithdrawalCredit, now: dt.datetime) -> CreditNote | None:
     """The credit of the period that was running; None where none was, or none of it is left."""
-    running = Invoice.objects.filter(
-        subscription_id=row.subscription_id,
-        period_start__lte=row.withdrawn_on,
-        period_end__gt=row.withdrawn_on,
+    running = of_subscription(row.subscription_id).filter(
+        period_start__lte=row.withdrawn_on, period_end__gt=row.withdrawn_on
     )
     invoice_id = running.values_list("pk", flat=True).first()
     if invoice_id is None:

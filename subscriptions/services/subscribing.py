@@ -127,7 +127,7 @@ def subscribe(
             subscription.accepted_disclosure_at = now
             subscription.accepted_disclosure_address = address
         _insert_once(subscription)
-        _refuse_debtor(subscription)
+        _refuse_debtor(subscription, ist_date(now))
         _refuse_nowhere(subscription, ist_date(now))
         _refuse_unseen(subscription, expected_monthly_fee, expected_version)
         copy_shares([subscription])
@@ -319,10 +319,13 @@ def _insert_once(subscription: Subscription) -> None:
             return
 
 
-def _refuse_debtor(subscription: Subscription) -> None:
+def _refuse_debtor(subscription: Subscription, day: dt.date) -> None:
     """No new subscription while an invoice of an earlier one is unpaid (api.md section 6).
 
-    After the INSERT, so that a live one is a duplicate first.
+    A period that is over and that no run has invoiced yet is owed as well: seen was a customer who
+    subscribed and cancelled again and again before the run. The one that runs is no debt before its
+    invoice: the new subscription goes on in it (adr 0054). After the INSERT, so that a live one is
+    a duplicate first.
     """
     unpaid = reports.unpaid_invoice(subscription.customer_id, subscription.template_id)
     if unpaid is not None:
@@ -330,6 +333,13 @@ def _refuse_debtor(subscription: Subscription) -> None:
             f"Invoice {unpaid.number} of an earlier subscription is unpaid",
             invoice_id=unpaid.public_id,
             invoice_number=unpaid.number,
+        )
+    owed = reports.unbilled_period(subscription.customer_id, subscription.template_id, day)
+    if owed is not None:
+        raise PaymentDue(
+            f"The month from {owed.start} of an earlier subscription is owed and not invoiced yet",
+            invoice_id=None,
+            invoice_number=None,
         )
 
 

@@ -24,6 +24,10 @@ class BillingSegment(TenantOwned):
     Billed is every period with ``start <= as_of`` and (``stop_on`` empty or ``start <= stop_on``):
     a pause or cancellation writes its own date there, so that what is billed never depends on when
     runs happen. ``next_on`` is the start of period ``next_no``; empty: nothing more is due.
+
+    A subscription that begins inside a period which its customer had begun with an earlier one goes
+    on from there: the same anchor, and ``first_no`` is the period after it, the first that is its
+    own. ``continues`` is the segment that bills the one before (adr 0054).
     """
 
     subscription = models.ForeignKey(
@@ -34,6 +38,15 @@ class BillingSegment(TenantOwned):
     stop_on = models.DateField(null=True, blank=True)
     next_no = models.PositiveIntegerField(default=0)
     next_on = models.DateField(null=True, blank=True)
+    continues = models.ForeignKey(
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="continued_by",
+        help_text="The segment of an earlier subscription that bills the period before the first.",
+    )
+    first_no = models.PositiveIntegerField(default=0, help_text="The first period of its own.")
 
     objects = TenantQuerySet.as_manager()
 
@@ -64,6 +77,12 @@ class BillingSegment(TenantOwned):
                 | Q(stop_on__isnull=False, next_on__lte=F("stop_on")),
                 name="segment_next_before_stop",
             ),
+            models.CheckConstraint(
+                condition=Q(continues__isnull=True, first_no=0)
+                | Q(continues__isnull=False, first_no__gte=1, next_no__gte=F("first_no")),
+                name="segment_continues_from_first",
+            ),
+            # segment_days_once (0015): no day of a customer and a template in two subscriptions
             # segment_next_from_anchor (0002): next_on = anchor + next_no months, never by drift
         )
         indexes = (

@@ -86,6 +86,30 @@ def follow(
     return made
 
 
+def follow_again(
+    earlier: Subscription, day: dt.date, *, fee: Decimal | None = None
+) -> Subscription:
+    """The customer of a cancelled subscription follows its template again on ``day`` (IST).
+
+    At ``fee``, or as before. What subscribing refuses (debts, holds) is not asked here.
+    """
+    again = Subscription.objects.create(
+        partner_id=earlier.partner_id,
+        environment=earlier.environment,
+        customer_id=earlier.customer_id,
+        template_id=earlier.template_id,
+        monthly_fee=earlier.monthly_fee if fee is None else fee,
+        partner_bps=earlier.partner_bps,
+        anchor=day,
+        status_changed_at=noon(day),
+        created_at=noon(day),
+    )
+    services.copy_shares([again])
+    segments.open_first([again])
+    adjust_subscriber_count(template_id=again.template_id, delta=1)
+    return again
+
+
 def days_of(subscription: Subscription) -> list[tuple[dt.date, dt.date]]:
     """Start and end (first day after it) of every invoiced period, in order."""
     return list(

@@ -36,7 +36,14 @@ from subscriptions.billing.models import (
     Receipt,
     TaxRate,
 )
-from subscriptions.billing.tests.factories import AWAY, HOME, follow, load_billing, noon
+from subscriptions.billing.tests.factories import (
+    AWAY,
+    HOME,
+    follow,
+    follow_again,
+    load_billing,
+    noon,
+)
 from subscriptions.billing.tests.portfolios_oracle import (
     NOON,
     NOTHING,
@@ -76,6 +83,8 @@ FEES: Final = (
     Decimal("0.02"),
     Decimal("0.00"),
 )
+#: The fee of somebody who comes back: as it was, or another.
+PRICES: Final = (None, None, Decimal("1499.50"), Decimal("0.05"))
 STATES: Final = (HOME, AWAY, "07", "")
 #: Partners by their state, which decides nothing; None is us.
 PARTNER_STATES: Final = (None, "", AWAY, HOME)
@@ -89,6 +98,8 @@ SHARE: Final = Decimal(30)
 #: Days between what a customer does; the lengths of months, and around them, more often.
 GAPS: Final = (0, 1, 27, 28, 29, 30, 31, 32, 59, 61, 62)
 ACTIONS: Final = (Action.PAUSE, Action.RESUME, Action.PAUSE, Action.RESUME, Action.CANCEL)
+#: What somebody at a turning point does: leaves, and comes back within days or months.
+COMES_BACK: Final = (Action.CANCEL, Action.SUBSCRIBE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +128,18 @@ def followed(draw: st.DrawFn, first: dt.date, last: dt.date) -> tuple[Followed, 
     """A subscription, and the place of its partner."""
     start = draw(starts(first))
     gaps = st.one_of(st.integers(0, 95), st.sampled_from(GAPS))
-    steps = draw(st.lists(st.tuples(st.sampled_from(ACTIONS), gaps), max_size=7))
+    # every second one comes back after leaving, most often inside the month, or on the same day
+    actions = ACTIONS if draw(st.booleans()) else (*COMES_BACK, *COMES_BACK, *ACTIONS)
+    steps = draw(st.lists(st.tuples(st.sampled_from(actions), gaps), max_size=7))
     day, events = start, []
     for action, gap in steps:
         day += dt.timedelta(days=gap)
         if day <= last:
             events.append(Event(day, action))
+            if action is Action.CANCEL and actions is not ACTIONS:
+                again = day + dt.timedelta(days=draw(st.sampled_from((0, 0, 1, 12, 27, 31))))
+                day = min(again, last)
+                events.append(Event(day, Action.SUBSCRIBE, draw(st.sampled_from(PRICES))))
     place = draw(st.integers(0, len(PARTNER_STATES) - 1))
     one = Followed(
         start,
@@ -254,8 +271,10 @@ def build_house() -> House:
     )
 
 
-def load(case: Case, house: House) -> list[Subscription]:
-    """The subscriptions in the order of the portfolio, each of a customer of its own."""
+def load(case: Case, house: House) -> list[list[Subscription]]:
+    """The subscriptions in the order of the portfolio, each of a customer of its own, as the first
+    of its turns.
+    """
     for since, percent in case.portfolio.rates:
         TaxRate.objects.get_or_create(effective_from=since, defaults={"rate_pct": percent})
     groups: dict[tuple[Any, ...], list[int]] = {}
@@ -275,13 +294,16 @@ def load(case: Case, house: House) -> list[Subscription]:
             environment=Environment.LIVE if live else Environment.TEST,
         )
         made.update(zip(numbers, subscriptions, strict=True))
-    return [made[number] for number in range(len(made))]
+    return [[made[number]] for number in range(len(made))]
 
 
-def drive(case: Case, made: Sequence[Subscription]) -> int:
-    """Everything that happens, in its order; then revenue. How many invoices the runs counted."""
-    agenda: list[tuple[Moment, int, RunDay | Action | Came]] = [
-        (Moment(event.day, NOON), number, event.action)
+def drive(case: Case, made: Sequence[list[Subscription]]) -> int:
+    """Everything that happens, in its order; then revenue. How many invoices the runs counted.
+
+    Who comes back is one turn more in ``made``.
+    """
+    agenda: list[tuple[Moment, int, RunDay | Event | Came]] = [
+        (Moment(event.day, NOON), number, event)
         for number, one in enumerate(case.portfolio.subscriptions)
         for event in one.events
     ]
@@ -302,13 +324,20 @@ def drive(case: Case, made: Sequence[Subscription]) -> int:
             continue
         if isinstance(what, Came):
             if moment.hour == COMES:
-                receipts[number] = receive(what, number, made[what.place], now)
+                receipts[number] = receive(what, number, made[what.place][0], now)
             else:
                 take_back(receipts[number], moment.day, now)
             continue
+        newest = made[number][-1]
+        if what.action is Action.SUBSCRIBE:
+            newest.refresh_from_db()
+            if newest.status == Subscription.Status.CANCELLED:
+                free = not newest.monthly_fee
+                made[number].append(follow_again(newest, what.day, fee=None if free else what.fee))
+            continue
         with contextlib.suppress(TransitionRefused):  # of one that was cancelled
-            getattr(services, what.value)(
-                subscription_id=made[number].pk, actor=SYSTEM, reason="USER", now=now
+            getattr(services, what.action.value)(
+                subscription_id=newest.pk, actor=SYSTEM, reason="USER", now=now
             )
     last = case.portfolio.last
     recognition.recognise(last, now=noon(last))
@@ -350,21 +379,30 @@ def take_back(receipt: Receipt, day: dt.date, now: dt.datetime) -> None:
     )
 
 
-def invoiced(made: Sequence[Subscription]) -> list[Bill]:
+def _places(made: Sequence[list[Subscription]]) -> dict[int, tuple[int, int]]:
+    """Subscription key -> its place in the portfolio, and its turn."""
+    return {
+        one.pk: (number, turn)
+        for number, turns in enumerate(made)
+        for turn, one in enumerate(turns)
+    }
+
+
+def invoiced(made: Sequence[list[Subscription]]) -> list[Bill]:
     """The invoices of the books as the oracle writes them, in its order."""
-    places = {one.pk: number for number, one in enumerate(made)}
-    rows = Invoice.objects.values_list(
+    places = _places(made)
+    rows: Any = Invoice.objects.values_list(
         "subscription_id", "segment_no", "period_no", "period_start", "period_end", "taxable",
         "rate_pct", "cgst", "sgst", "igst", "total", "issued_on", "needs_review",
     )  # fmt: skip
-    return sorted(Bill(places[row[0]], *row[1:]) for row in rows)
+    return sorted(Bill(*(*places[row[0]], *row[1:])) for row in rows)
 
 
-def booked(made: Sequence[Subscription], house: House) -> Mapping[str, Decimal]:
+def booked(made: Sequence[list[Subscription]], house: House) -> Mapping[str, Decimal]:
     """The sums of the entries by account, those that are 0 left out."""
     places = {
-        f"{name}:{one.customer.public_id}": f"{name}:{number}"
-        for number, one in enumerate(made)
+        f"{name}:{turns[0].customer.public_id}": f"{name}:{number}"
+        for number, turns in enumerate(made)
         for name in ("receivable", "customer_credit")
     }
     places |= {
@@ -377,7 +415,9 @@ def booked(made: Sequence[Subscription], house: House) -> Mapping[str, Decimal]:
 
 
 # -- the comparison --------------------------------------------------------------------------------
-def differences(case: Case, made: Sequence[Subscription], counted: int, house: House) -> list[str]:
+def differences(
+    case: Case, made: Sequence[list[Subscription]], counted: int, house: House
+) -> list[str]:
     """Everything in which the books and the oracle do not agree, in words."""
     expected, found = bills(case.portfolio), invoiced(made)
     came = settled(expected, case.came, case.partners, SHARE)
@@ -394,7 +434,7 @@ def differences(case: Case, made: Sequence[Subscription], counted: int, house: H
 
 
 def _invoices(expected: Sequence[Bill], found: Sequence[Bill]) -> Iterator[str]:
-    ours, theirs = ({bill[:3]: bill for bill in side} for side in (expected, found))
+    ours, theirs = ({bill[:4]: bill for bill in side} for side in (expected, found))
     if len(ours) != len(expected) or len(theirs) != len(found):
         yield "a period was invoiced twice"
     for key in sorted(ours.keys() | theirs.keys()):
@@ -413,13 +453,13 @@ def _invoices(expected: Sequence[Bill], found: Sequence[Bill]) -> Iterator[str]:
 
 
 def _paid(
-    expected: Mapping[tuple[int, int, int], Decimal], made: Sequence[Subscription]
+    expected: Mapping[tuple[int, int, int, int], Decimal], made: Sequence[list[Subscription]]
 ) -> Iterator[str]:
     """What is paid of each invoice, and whether its status says so."""
-    places = {one.pk: number for number, one in enumerate(made)}
+    places = _places(made)
     columns = ("subscription_id", "segment_no", "period_no", "total", "paid", "status")
     for subscription, segment, period, total, paid, status in Invoice.objects.values_list(*columns):
-        key = places[subscription], segment, period
+        key = (*places[subscription], segment, period)
         should = expected.get(key, NOTHING)
         says = "PAID" if should == total else "PARTLY_PAID" if should else "DUE"
         if (paid, status) != (should, says):

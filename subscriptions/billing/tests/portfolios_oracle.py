@@ -26,6 +26,7 @@ class Action(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     CANCEL = "cancel"
+    SUBSCRIBE = "subscribe"
 
 
 class Moment(NamedTuple):
@@ -41,10 +42,14 @@ NOON: Final = 12
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What somebody does with a subscription, at noon of a day not before its start."""
+    """What somebody does with a subscription, at noon of a day not before its start.
+
+    Who has cancelled may SUBSCRIBE again, at a ``fee`` of that day; None: at the one before.
+    """
 
     day: dt.date
     action: Action
+    fee: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +93,18 @@ class Portfolio:
 
 
 class Begun(NamedTuple):
-    """A period that began while its subscription was active: [first, after)."""
+    """A period that began while its subscription was active: [first, after).
+
+    ``turn`` counts the subscriptions of this customer to this template, from 0.
+    """
 
     segment: int
     number: int
     first: dt.date
     after: dt.date
     since: Moment
+    turn: int
+    fee: Decimal
 
 
 class Tax(NamedTuple):
@@ -106,9 +116,10 @@ class Tax(NamedTuple):
 
 
 class Bill(NamedTuple):
-    """What an invoice has to say. ``subscription``: its place in the portfolio."""
+    """What an invoice has to say. ``subscription``: its place in the portfolio, and its turn."""
 
     subscription: int
+    turn: int
     segment: int
     number: int
     first: dt.date
@@ -153,35 +164,60 @@ def begun(one: Followed, last: dt.date) -> list[Begun]:
 
     Pausing lets the paid period run on, and none begins until the resumption. Resumed within it,
     all is as before; resumed after it, a new segment is counted from that day. A period that begins
-    on the very day of a pause or cancellation had begun before.
+    on the very day of a pause or cancellation had begun before. Who has cancelled and subscribes
+    again before the period is over goes on in it: the next one is the first of the new turn, and
+    the first at its fee.
     """
-    found: list[Begun] = []
-    active, segment, number, anchor, paid_until = True, 1, 0, one.start, one.start
-
-    def begin(hour: int) -> None:
-        nonlocal number, paid_until
-        first, paid_until = paid_until, months_after(anchor, number + 1)
-        found.append(Begun(segment, number, first, paid_until, Moment(first, hour)))
-        number += 1
-
+    walk = _Walk(one)
     day = one.start
     while day <= last:
-        if active and day == paid_until:
-            begin(0)
+        if walk.active and day == walk.paid_until:
+            walk.begin(0)
         for event in one.events:
-            if event.day != day:
-                continue
-            if event.action is Action.CANCEL:
-                return found
-            if event.action is Action.PAUSE:
-                active = False
-            elif not active:
-                active = True
-                if day >= paid_until:
-                    segment, number, anchor, paid_until = segment + 1, 0, day, day
-                    begin(NOON)
+            if event.day == day:
+                walk.take(event)
         day += ONE_DAY
-    return found
+    return walk.found
+
+
+class _Walk:
+    """Somebody on their way through the days."""
+
+    def __init__(self, one: Followed) -> None:
+        self.found: list[Begun] = []
+        self.active, self.cancelled, self.turn, self.fee = True, False, 0, one.fee
+        self.segment, self.number = 1, 0
+        self.anchor = self.paid_until = one.start
+
+    def begin(self, hour: int) -> None:
+        """The next period, at an hour of its first day."""
+        first, self.paid_until = self.paid_until, months_after(self.anchor, self.number + 1)
+        since = Moment(first, hour)
+        self.found.append(
+            Begun(self.segment, self.number, first, self.paid_until, since, self.turn, self.fee)
+        )
+        self.number += 1
+
+    def take(self, event: Event) -> None:
+        """What they do; what cannot be done changes nothing."""
+        if event.action is Action.CANCEL:
+            self.cancelled, self.active = True, False
+        elif event.action is Action.PAUSE:
+            self.active = False
+        elif event.action is Action.RESUME and not self.active and not self.cancelled:
+            self._go_on(event.day, self.segment + 1)
+        elif event.action is Action.SUBSCRIBE and self.cancelled:
+            self.cancelled, self.turn, self.fee = False, self.turn + 1, event.fee or self.fee
+            self.segment = 1
+            self._go_on(event.day, 1)
+
+    def _go_on(self, day: dt.date, segment: int) -> None:
+        """In the period that runs; where none does, one begins in ``segment``, counted anew."""
+        self.active = True
+        if day >= self.paid_until:
+            self.segment, self.number = segment, 0
+            self.anchor = self.paid_until = day
+            self.begin(NOON)
 
 
 # -- money -----------------------------------------------------------------------------------------
@@ -227,7 +263,7 @@ def taken_by(period: Begun, runs: Sequence[RunDay]) -> RunDay | None:
 
 
 def bills(portfolio: Portfolio) -> list[Bill]:
-    """Every invoice of a portfolio, by subscription, segment and period."""
+    """Every invoice of a portfolio, by subscription, turn, segment and period."""
     found: list[Bill] = []
     runs = sorted(portfolio.runs, key=lambda run: run.at)
     for place, one in enumerate(portfolio.subscriptions):
@@ -238,18 +274,19 @@ def bills(portfolio: Portfolio) -> list[Bill]:
             if run is None:
                 continue
             rate = rate_of(portfolio.rates, period.first)
-            tax = taxed(one.fee, rate, home=one.place_of_supply == portfolio.home)
+            tax = taxed(period.fee, rate, home=one.place_of_supply == portfolio.home)
             found.append(
                 Bill(
                     place,
+                    period.turn,
                     period.segment,
                     period.number,
                     period.first,
                     period.after,
-                    one.fee,
+                    period.fee,
                     rate,
                     *tax,
-                    one.fee + sum(tax),
+                    period.fee + sum(tax),
                     issued_on=run.at.day,
                     needs_review=period.after <= run.at.day,
                 )

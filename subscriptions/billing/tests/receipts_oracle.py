@@ -37,7 +37,7 @@ class Money:
     """What the books have to say of it, by account (debit positive), and what each bill got."""
 
     accounts: Mapping[str, Decimal]
-    paid: Mapping[tuple[int, int, int], Decimal]
+    paid: Mapping[tuple[int, int, int, int], Decimal]
 
 
 def settled(
@@ -48,8 +48,8 @@ def settled(
     ``payees``: for each subscription who shares in it (0: nobody) with ``share`` percent. Money
     that goes back leaves every bill as if it had never come; what came later stays where it is.
     """
-    bills = sorted(found, key=lambda bill: (bill.issued_on, bill.segment, bill.number))
-    holds: dict[int, dict[tuple[int, int, int], Decimal]] = {}
+    bills = sorted(found, key=lambda bill: (bill.issued_on, bill.first))
+    holds: dict[int, dict[tuple[int, int, int, int], Decimal]] = {}
     days = [(one.day, COMES, number) for number, one in enumerate(came)]
     days += [(one.back, GOES, number) for number, one in enumerate(came) if one.back is not None]
     for day, what, number in sorted(days):
@@ -57,16 +57,16 @@ def settled(
             del holds[number]
             continue
         one, left = came[number], came[number].amount
-        mine: dict[tuple[int, int, int], Decimal] = {}
+        mine: dict[tuple[int, int, int, int], Decimal] = {}
         for bill in bills:
             if bill.subscription != one.place or bill.issued_on > day:
                 continue
             owes = bill.total - sum(
-                (held.get(bill[:3], NOTHING) for held in holds.values()), NOTHING
+                (held.get(bill[:4], NOTHING) for held in holds.values()), NOTHING
             )
             if owes > 0 and left > 0:
-                mine[bill[:3]] = min(owes, left)
-                left -= mine[bill[:3]]
+                mine[bill[:4]] = min(owes, left)
+                left -= mine[bill[:4]]
         holds[number] = mine
     return _written(bills, came, holds, payees, share)
 
@@ -74,12 +74,12 @@ def settled(
 def _written(
     bills: Sequence[Bill],
     came: Sequence[Came],
-    holds: Mapping[int, Mapping[tuple[int, int, int], Decimal]],
+    holds: Mapping[int, Mapping[tuple[int, int, int, int], Decimal]],
     payees: Sequence[int],
     share: Decimal,
 ) -> Money:
     accounts: dict[str, Decimal] = {}
-    paid: dict[tuple[int, int, int], Decimal] = {}
+    paid: dict[tuple[int, int, int, int], Decimal] = {}
 
     def add(account: str, amount: Decimal) -> None:
         accounts[account] = accounts.get(account, NOTHING) + amount
@@ -92,7 +92,7 @@ def _written(
             paid[key] = paid.get(key, NOTHING) + amount
             add(f"receivable:{one.place}", -amount)
     for bill in bills:
-        payee, got = payees[bill.subscription], paid.get(bill[:3], NOTHING)
+        payee, got = payees[bill.subscription], paid.get(bill[:4], NOTHING)
         if payee and got:
             value = bill.taxable if got == bill.total else _floored(bill.taxable * got / bill.total)
             earned = _floored(value * share / 100)

@@ -43,8 +43,7 @@ from quantleap.core.money import PAISA
 from subscriptions.billing import commissions, ledger, payments, recognition, runsql, shares
 from subscriptions.billing.ledger import Posting
 from subscriptions.billing.tests.factories import AWAY, HOME, load_billing
-from subscriptions.billing.tests.machine import FEES, SHARES, Portfolio, endpoint
-from subscriptions.billing.tests.portfolios_oracle import Action
+from subscriptions.billing.tests.machine import FEES, MOVES, SHARES, Portfolio, endpoint
 
 pytestmark = pytest.mark.django_db
 
@@ -99,7 +98,7 @@ OFTEN = {"act", "pay", "dies", "take_credit", "time_passes"}
 #: Every value that a rule's argument may have in a walk.
 VALUES: dict[str, Sequence[Any]] = {
     "fee": FEES, "state": (HOME, AWAY), "direct": (False, True), "bps": SHARES,
-    "number": range(10_000), "action": [*Action, Action.RESUME],
+    "number": range(10_000), "action": MOVES,
     "days": (1, 3, 10, 29, 30, 31), "chunk": (1, 2, 1000), "limit": (1, 100),
     "part": (1, 33, 50, 99, 100), "half": (50, 100), "out": (False, True), "twice": (False, True),
     "much": (10, 60, 100, 160), "luck": range(4),

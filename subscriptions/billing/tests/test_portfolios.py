@@ -57,6 +57,7 @@ from subscriptions.billing.tests.portfolios_oracle import (
     taxed,
 )
 from subscriptions.billing.tests.receipts_oracle import Came, settled
+from subscriptions.periods import period
 
 PORTFOLIOS: Final = int(os.environ.get("PORTFOLIOS", "8"))
 #: Always the same in the suite; another one each time that more is asked for.
@@ -143,6 +144,32 @@ def test_after_a_cancellation_nothing_counts() -> None:
     assert len(periods(ended)) == 1
 
 
+def test_who_comes_back_within_the_month_goes_on_in_it() -> None:
+    """On the same day, twice, and on its last day: one period, and the next at the new fee."""
+    back = one(
+        (JAN31, Action.CANCEL), (JAN31, Action.SUBSCRIBE), (JAN31, Action.SUBSCRIBE),
+        (day(2, 3), Action.CANCEL), (day(2, 27), Action.SUBSCRIBE),
+    )  # fmt: skip
+    found = begun(back, day(3, 30))
+    assert [(*period[:4], period.turn) for period in found] == [
+        (1, 0, JAN31, day(2, 28), 0),
+        (1, 1, day(2, 28), day(3, 31), 2),
+    ]
+    dearer = Followed(
+        JAN31, Decimal(999), HOME,
+        (Event(day(2, 3), Action.CANCEL), Event(day(2, 3), Action.SUBSCRIBE, Decimal(1499))),
+    )  # fmt: skip
+    assert [period.fee for period in begun(dearer, day(3, 30))] == [999, 1499]
+
+
+def test_who_comes_back_after_the_month_begins_anew_from_that_day() -> None:
+    back = one((day(2, 3), Action.CANCEL), (day(2, 28), Action.SUBSCRIBE))
+    assert [(period.first, period.after) for period in begun(back, day(3, 27))] == [
+        (JAN31, day(2, 28)),
+        (day(2, 28), day(3, 28)),
+    ]
+
+
 def test_tax_by_hand() -> None:
     rate = Decimal("18.00")
     halves, whole = Decimal("89.91"), Decimal("179.82")
@@ -159,8 +186,8 @@ def test_tax_by_hand() -> None:
 
 def test_a_portfolio_by_hand() -> None:
     """Two months missed over the end of a financial year, a change of rate between them."""
-    away = Followed(day(2, 28), Decimal("499.95"), "", partner_state=AWAY)
-    nowhere = Followed(day(2, 28), Decimal("499.95"), "")
+    away = Followed(day(2, 28), Decimal("499.95"), AWAY)
+    nowhere = Followed(day(2, 28), Decimal("499.95"), "", partner_state=AWAY)
     portfolio = Portfolio(
         (away, nowhere, one(start=day(3, 31), fee="0.00")),
         (FIRST_RATE, (day(3, 28), Decimal("12.00"))),
@@ -170,9 +197,9 @@ def test_a_portfolio_by_hand() -> None:
     )
     nil, fee = Decimal("0.00"), Decimal("499.95")
     expected = [
-        Bill(0, 1, 0, day(2, 28), day(3, 28), fee, Decimal("18.00"), nil, nil, Decimal("89.99"),
+        Bill(0, 0, 1, 0, day(2, 28), day(3, 28), fee, Decimal("18.00"), nil, nil, Decimal("89.99"),
              Decimal("589.94"), day(3, 1), False),
-        Bill(0, 1, 1, day(3, 28), day(4, 28), fee, Decimal("12.00"), nil, nil, Decimal("59.99"),
+        Bill(0, 0, 1, 1, day(3, 28), day(4, 28), fee, Decimal("12.00"), nil, nil, Decimal("59.99"),
              Decimal("559.94"), day(4, 10), False),
     ]  # fmt: skip
     assert bills(portfolio) == expected
@@ -208,7 +235,7 @@ def test_money_by_hand() -> None:
     total, much, part = Decimal("1178.82"), Decimal("1500.00"), Decimal("321.18")
     came = [Came(0, day(3, 1), much), Came(0, day(3, 2), Decimal("900.00"))]
     money = settled(owed, came, [1], Decimal(30))
-    assert money.paid == {(0, 1, 0): total, (0, 1, 1): total}
+    assert money.paid == {(0, 0, 1, 0): total, (0, 0, 1, 1): total}
     # 30 % of 999.00, twice; 42.36 are nobody's but the customer's
     assert money.accounts == {
         "gateway_clearing:manual": Decimal("2400.00"),
@@ -220,7 +247,7 @@ def test_money_by_hand() -> None:
     gone = settled(
         owed, [came[0], Came(0, day(3, 2), Decimal("900.00"), day(3, 9))], [1], Decimal(30)
     )
-    assert gone.paid == {(0, 1, 0): total, (0, 1, 1): part}
+    assert gone.paid == {(0, 0, 1, 0): total, (0, 0, 1, 1): part}
     # 999.00 x 321.18 / 1178.82 is 272.18...; 30 % of it 81.65...
     assert gone.accounts["revshare_expense"] == Decimal("381.35")
     assert settled(owed, [Came(0, JAN31, much, JAN31)], [1], Decimal(30)).accounts == {}
@@ -311,7 +338,7 @@ def test_often_or_once_at_the_end_is_the_same(house: House) -> None:
         with undone():
             made = load(case, house)
             drive(case, made)
-            return [bill[:11] for bill in invoiced(made)]
+            return [bill[:12] for bill in invoiced(made)]
 
     @random_cases(TWICE, size=15)
     def same(case: Case) -> None:
@@ -396,6 +423,29 @@ def test_the_control_a_fault_in_the_run(
     faulty(monkeypatch, "NEW", right, wrong)
     found, _ = compare(small(), house)
     assert any(noticed in words for words in found), found
+
+
+def test_the_control_a_month_that_who_comes_back_never_pays(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The period after the one that goes on is left out."""
+    right = segments.begun
+
+    def late(subscriptions: Any) -> Any:
+        return {
+            key: replace(one, period=period(one.segment.anchor, one.period.number + 1))
+            for key, one in right(subscriptions).items()
+        }
+
+    portfolio = Portfolio(
+        (one((day(2, 3), Action.CANCEL), (day(2, 3), Action.SUBSCRIBE)),),
+        (FIRST_RATE,), HOME, END, evenings(END),
+    )  # fmt: skip
+    case = Case(portfolio, (2,), (1,))
+    assert compare(case, house) == ([], 6)
+    monkeypatch.setattr(segments, "begun", late)
+    found, _ = compare(case, house)
+    assert any("is missing" in words for words in found), found
 
 
 def test_the_control_a_pause_that_is_ignored(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

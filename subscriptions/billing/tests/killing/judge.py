@@ -27,6 +27,15 @@ _WRONG: Final = {
     "period invoiced twice": """
         SELECT subscription_id, segment_no, period_no FROM billing_invoice
          GROUP BY 1, 2, 3 HAVING count(*) > 1""",
+    "day of a customer and template invoiced twice": """
+        SELECT number, period_start, before FROM (
+            SELECT invoice.number, period_start, max(period_end) OVER (
+                       PARTITION BY invoice.customer_id, sub.template_id
+                       ORDER BY period_start, invoice.id
+                       ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+              FROM billing_invoice AS invoice
+              JOIN subscriptions_subscription AS sub ON sub.id = invoice.subscription_id) AS one
+         WHERE period_start < before""",
     "numbers are not 1 to n": """
         SELECT held.series, held.fy, held.last, used.many, used.lowest, used.highest
           FROM billing_numberseries AS held

@@ -13,9 +13,18 @@ from marketplace.tests.factories import load_reference_data, make_template
 from partners.tests.factories import make_partner
 from quantleap.core.audit import SYSTEM
 from quantleap.core.tenancy import Environment
+from subscriptions import services
 from subscriptions.billing import allocations, reversals, segments
 from subscriptions.billing.models import Invoice, Receipt, TaxRate
-from subscriptions.billing.tests.factories import AWAY, HOME, follow, load_billing, noon, pay
+from subscriptions.billing.tests.factories import (
+    AWAY,
+    HOME,
+    follow,
+    follow_again,
+    load_billing,
+    noon,
+    pay,
+)
 from subscriptions.models import Subscription
 
 #: The first subscriptions; nobody has billed since.
@@ -50,7 +59,8 @@ def load(*, seed: int, size: int, last: dt.date, withheld: bool) -> None:
     sandbox = make_template(environment=Environment.TEST)
     follow(sandbox, partners[1], [OUTAGE_BEGAN] * 5, environment=Environment.TEST)
     with transaction.atomic():
-        _pause_some(chance, made, last)
+        left = _pause_some(chance, made, last)
+        _leave_and_come_back(chance, left, last)
 
 
 def _days(chance: random.Random, count: int, last: dt.date) -> list[dt.date]:
@@ -68,14 +78,33 @@ def _month_ends() -> list[dt.date]:
     ]  # fmt: skip
 
 
-def _pause_some(chance: random.Random, made: list[Subscription], last: dt.date) -> None:
-    """One in twelve stopped; half of these go on later, some of them in a new segment."""
-    for one in chance.sample(made, len(made) // 12):
+def _pause_some(
+    chance: random.Random, made: list[Subscription], last: dt.date
+) -> list[Subscription]:
+    """One in twelve stopped; half of these go on later, some of them in a new segment. The rest."""
+    stopped = chance.sample(made, len(made) // 12)
+    for one in stopped:
         on = one.anchor + dt.timedelta(days=chance.randint(0, max(0, (last - one.anchor).days)))
         segments.stop([one.pk], on=on)
         again = on + dt.timedelta(days=chance.randint(0, 50))
         if again <= last and chance.random() < 0.5:
             segments.resume(one, on=again)
+    touched = {one.pk for one in stopped}
+    return [one for one in made if one.pk not in touched]
+
+
+def _leave_and_come_back(chance: random.Random, made: list[Subscription], last: dt.date) -> None:
+    """One in ten cancels and follows again, half of them on the same day, some of them twice."""
+    for one in chance.sample(made, len(made) // 10):
+        day, newest = one.anchor, one
+        for _ in range(chance.choice((1, 1, 2))):
+            day += dt.timedelta(days=chance.choice((0, 0, 3, 27, 40)))
+            again = day + dt.timedelta(days=chance.choice((0, 0, 5, 31)))
+            if again > last:
+                break
+            services.cancel(subscription_id=newest.pk, actor=SYSTEM, reason="USER", now=noon(day))
+            newest = follow_again(newest, again, fee=chance.choice((None, FEES[1])))
+            day = again
 
 
 def pay_some(*, seed: int, count: int, on: dt.date) -> None:

@@ -67,7 +67,7 @@ def find_or_create_customer(
     for _ in range(_LOOKS):
         customer = _look(named, fresh, actor)
         if customer is not None:
-            _fill(customer, now, name=name, state=state)
+            fill_unknown(customer, now=now, name=name, state=state)
             return customer
     raise Unavailable("This customer is being changed at this moment: try again.")
 
@@ -128,8 +128,13 @@ def record_external_id(customer: Customer, action: str, actor: Actor, reason: st
     )
 
 
-def _fill(customer: Customer, now: dt.datetime, *, name: str, state: str) -> None:
-    """What is not known yet; what stands stays."""
+def fill_unknown(customer: Customer, *, now: dt.datetime, name: str = "", state: str = "") -> None:
+    """Write what is not known yet of them; what stands stays.
+
+    A state (GST code) that is not in force any more counts as not known. InvalidRequest for one
+    that GST does not know.
+    """
+    check_state(state, now)
     nowhere = place_of_supply(ist_date(now), state=customer.state) is None
     for field, value, unknown in (("name", name, not customer.name), ("state", state, nowhere)):
         if value and unknown:

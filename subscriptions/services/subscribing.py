@@ -17,7 +17,7 @@ from brokers.services.accounts import ensure_account
 from marketplace.models import Template
 from marketplace.selectors import price_in_force
 from marketplace.services import adjust_subscriber_count
-from partners.identity import find_or_create_customer
+from partners.identity import fill_unknown, find_or_create_customer
 from partners.models import Customer, Partner
 from partners.selectors import customers, get_partner, share_in_force
 from partners.states import place_of_supply
@@ -109,6 +109,7 @@ def subscribe(
         _check_multipliers(template, choices, ist_date(now))
         if customer_id is not None:
             customer = customers([customer_id])[customer_id]
+            fill_unknown(customer, now=now, state=user_state)
         else:
             customer = find_or_create_customer(
                 partner_id=partner_id,

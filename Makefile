@@ -27,8 +27,6 @@ PROCESS_TESTS := clients subscriptions $(addprefix execution/tests/test_, freezi
 # through the whole console.
 BROWSER_TESTS := clients/demo quantleap execution subscriptions marketplace partners brokers
 
-LINES := $(if $(filter output-sync,$(.FEATURES)),--output-sync=line)
-
 ROUNDS ?= 20
 PORTFOLIOS ?= 200
 STORIES ?= 500
@@ -83,10 +81,15 @@ hold-stories: $(DEVELOP) ## Play random lives under holds on the real services (
 	STORIES=$(STORIES) SEED=$(SEED) $(BIN)/pytest -n0 -p no:randomly -o timeout=0 -q -k whatever_is_held \
 		execution/tests/test_hold_stories.py
 
-# Both at a time: what starts processes waits for most of its time, and whoever only computes steps
-# back for it. Lines come whole, where make can see to that.
+# Both at a time: what starts processes waits for most of its time, and what only computes steps back
+# for it. One is read as it comes, the other from its log, at the end or with `tail -f`.
 test: $(DEVELOP) ## The whole test suite
-	$(MAKE) -k -j2 $(LINES) test-parallel test-process NICELY="nice -n 19"
+	@mkdir -p var; \
+	$(MAKE) test-parallel NICELY="nice -n 19" >var/test-parallel.log 2>&1 & parallel=$$!; \
+	trap 'kill $$parallel 2>/dev/null' INT TERM HUP; \
+	$(MAKE) test-process; process=$$?; \
+	wait $$parallel; parallel=$$?; cat var/test-parallel.log; \
+	test $$process = 0 -a $$parallel = 0
 
 coverage: $(DEVELOP) ## The same with a report of the branches taken; takes half as long again
 	$(BIN)/coverage erase

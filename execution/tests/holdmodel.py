@@ -8,6 +8,7 @@ Every call answers CHANGED, SAME or raises :class:`Refused` with what the API wo
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import ROUND_DOWN, Decimal
@@ -129,6 +130,8 @@ class Followed:
     note: str = ""
     months: list[Month] = field(default_factory=list)
     billed: bool = True
+    #: The month that an earlier one of theirs (by number) began, and in which this one goes on.
+    begun: tuple[int, Month] | None = None
     #: The first day on which it does not trade any more: its partner's plan ends it then.
     ends: dt.date | None = None
     #: First day of the month that the withdrawn template cut short, and what is given back of it.
@@ -139,6 +142,18 @@ class Followed:
     @property
     def live(self) -> bool:
         return self.status != "CANCELLED"
+
+    @property
+    def running(self) -> tuple[int, Month]:
+        """The month that it is in, or was in last, and whose (by number)."""
+        if self.begun is not None and not self.months:
+            return self.begun
+        return self.number, self.months[-1]
+
+    @property
+    def until(self) -> dt.date:
+        """The first day after that month."""
+        return self.running[1][1]
 
     def held_all_day(self, day: dt.date) -> bool:
         """Whether somebody held it from the day's first moment to its last."""
@@ -190,8 +205,8 @@ class House:
         return self.today if plan is None or plan.until is None else min(plan.until, self.today)
 
     def _begin_months(self, one: Followed) -> None:
-        while (first := one.months[-1][1]) <= self._last_day(one):
-            count = sum(month[0] >= one.anchor for month in one.months)
+        while (first := one.until) <= self._last_day(one):
+            count = next(n for n in itertools.count(1) if months_on(one.anchor, n) >= first)
             assert first == months_on(one.anchor, count)
             one.months.append((first, months_on(one.anchor, count + 1)))
 
@@ -241,7 +256,7 @@ class House:
 
     def _again(self, one: Followed) -> None:
         """The paid month runs on; when it is over a new one begins today, and counts anew."""
-        if one.months[-1][1] <= self.today:
+        if one.until <= self.today:
             one.anchor = self.today
             one.months.append((self.today, months_on(self.today, 1)))
 
@@ -334,13 +349,25 @@ class House:
         on = {self.connection(client).number: True for client in clients}
         one = Followed(number, person, offer, on, self.now, self.today)
         one.billed = person.environment == "live" and bool(template.fee)
-        one.months.append((self.today, months_on(self.today, 1)))
+        running = next((past for past in mine if self._runs(past)), None)
+        if running is not None:
+            one.anchor, one.begun = running.anchor, (running.number, running.months[-1])
+        else:
+            one.months.append((self.today, months_on(self.today, 1)))
         self.followed[number] = one
         return CHANGED
 
+    def _runs(self, one: Followed) -> bool:
+        """A month that it began itself, and that is billed, is not over."""
+        return one.billed and bool(one.months) and one.months[-1][1] > self.today
+
     def _owes(self, one: Followed) -> bool:
-        """An invoice that was issued for it is not paid."""
-        return any((one.number, first) in self.invoiced - self.paid for first, _ in one.months)
+        """A month of it is not paid that was invoiced, or that is over."""
+        return one.billed and any(
+            (one.number, first) not in self.paid
+            and ((one.number, first) in self.invoiced or after <= self.today)
+            for first, after in one.months
+        )
 
     def _against(
         self, person: Person, mine: list[Followed], clients: tuple[str, ...]
@@ -418,13 +445,13 @@ class House:
         return CHANGED
 
     def _give_back(self, one: Followed, fee: Decimal) -> None:
-        if not one.billed or one.months[-1][1] <= self.today:
+        if not one.billed or one.until <= self.today:
             return
-        first, after = one.months[-1]
+        owner, (first, after) = one.running
         unused, days = (after - self.today).days - 1, (after - first).days
         back = (fee * unused / days).quantize(Decimal("0.01"), ROUND_DOWN)
         if back:
-            one.given_back = (first, back)
+            self.followed[owner].given_back = (first, back)
 
     def stop(self, offer: str) -> None:
         """The kill switch: what is armed does not come back that day."""
@@ -444,7 +471,7 @@ class House:
             self._hold_all(partner)
         elif plan == "CANCEL_AT_PERIOD_END":
             for one in self._of(partner):
-                one.ends = max(one.months[-1][1], self.today)
+                one.ends = max(one.until, self.today)
             self.carry_out()
         return CHANGED
 

@@ -198,8 +198,8 @@ class Story:
         draw, today = self.random, self.house.today
         days = [today + dt.timedelta(days=many) for many in (1, 1, 3, 10, 31)]
         for one in self.house.followed.values():
-            if one.live and one.months:
-                after = one.months[-1][1]
+            if one.live:
+                after = one.until
                 days += [after + dt.timedelta(days=many) for many in (-1, 0, 1)]
         self._to(draw.choice([day for day in days if day > today]))
 

@@ -3,7 +3,7 @@
 A letter code of ISO 3166-2:IN names one state and becomes its GST code. Whatever else stands there
 is no state that anybody could be taxed in, and becomes empty: then invoices are withheld and the
 customer is named, instead of being taxed somewhere. A row that the database does not take any
-more for another reason (an e-mail of before 0003) stays as it is (0015 is NOT VALID).
+more for another reason (an e-mail of before 0003) stays as it is (0016 is NOT VALID).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ SPELL = "".join(
 
 
 class Migration(migrations.Migration):
-    """Rows only: what the tables take from now on is 0015's."""
+    """Rows only: what the tables take from now on is 0016's."""
 
     dependencies = [("partners", "0014_people_and_their_addresses")]
 

@@ -34,7 +34,12 @@ def tenant(db: None) -> Tenant:
 
 
 def subscribe(tenant: Tenant, **names: Any) -> Any:
-    body = {"template_id": make_template().public_id, "broker_client_id": "Z56004", **names}
+    body = {
+        "template_id": make_template().public_id,
+        "user_state": "33",
+        "broker_client_id": "Z56004",
+        **names,
+    }
     return tenant.client.post(SUBSCRIBE, body)
 
 

@@ -70,11 +70,6 @@ class Person(Customer):
         """``bharat@example.com``: the first name."""
         return f"{self.called.split()[0].lower()}@example.com"
 
-    @property
-    def state(self) -> str:
-        """The partner's, unless the seed knows better."""
-        return ""
-
 
 # Name, broker, multiplier. The last one never logs in: that, too, happens every morning.
 _PEOPLE: Final = (

@@ -55,7 +55,7 @@ def test_who_is_withheld_is_found_from_the_first_page_and_mended(page: Page) -> 
     page.goto("/admin/")
     look_at(page, "withheld-today")
     page.click('a[href$="?withheld=state"]')
-    assert page.get_by_text("28, not in force").is_visible()
+    page.get_by_text("28, not in force").wait_for()
     look_at(page, "withheld-list")
     page.get_by_role("link", name="Missing", exact=True).click()
     look_at(page, "withheld-customer")

@@ -96,8 +96,9 @@ coverage: $(DEVELOP) ## The same with a report of the branches taken; takes half
 	$(MAKE) test-parallel test-process COVER="--cov --cov-append --cov-report="
 	$(BIN)/coverage report --skip-covered --skip-empty
 
+# exec: whoever ends the make that waits in the background ends pytest, and not a shell before it.
 test-parallel: $(DEVELOP)
-	$(NICELY) $(BIN)/pytest -n 2 -m "not process and not browser" $(COVER)
+	exec $(NICELY) $(BIN)/pytest -n 2 -m "not process and not browser" $(COVER)
 
 # Five files at a time, whatever the cores: nearly all of their time is a trading day's, and waits.
 test-process: $(DEVELOP)

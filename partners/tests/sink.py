@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from partners.models import Partner
 from partners.webhooks.services import CreatedEndpoint, create_endpoint
@@ -116,13 +116,3 @@ def tell(
                 now=now,
             )
     outbox.relay(now=now, batch=5000)
-
-
-def somebody_waits() -> bool:
-    """Whether some transaction in the database waits for another one's lock."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_locks AS held JOIN pg_stat_activity AS who USING (pid) "
-            "WHERE NOT held.granted AND who.datname = current_database()"
-        )
-        return bool(cursor.fetchone()[0])

@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection, connections, transaction
+from django.db import IntegrityError, connections, transaction
 
 from partners import identity
 from partners.emails import changing
@@ -19,11 +19,9 @@ from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
 from quantleap.core.errors import DomainError
 from quantleap.core.models import AuditEntry
-from quantleap.core.tests.parallel import at_once
+from quantleap.core.tests.parallel import at_once, somebody_waits
 
 THREADS = 8
-# Not pg_stat_activity: a transaction goes on seeing it as it was at its first look.
-WAITING = "SELECT FROM pg_locks WHERE NOT granted"
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -124,11 +122,8 @@ def overtaken(customer: Customer, other: Customer) -> Exception | None:
     with transaction.atomic():
         change(other, "new@example.com")
         beside.start()
-        while beside.is_alive():
-            with connection.cursor() as cursor:
-                cursor.execute(WAITING)
-                if cursor.fetchone() is not None:
-                    break
+        while beside.is_alive() and not somebody_waits():
+            pass
     beside.join()
     return ended[0]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connections, transaction
 from django.test import Client
 
 from partners.models import Partner, RevenueShare
@@ -18,9 +18,7 @@ from quantleap.core import clock
 from quantleap.core.admin.frame import ConsoleAdmin
 from quantleap.core.audit import SYSTEM
 from quantleap.core.models import StaffUser
-
-# Not pg_stat_activity: a transaction goes on seeing it as it was at its first look.
-WAITING = "SELECT FROM pg_locks WHERE NOT granted"
+from quantleap.core.tests.parallel import somebody_waits
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -52,11 +50,8 @@ def saved_beside_another(staff: Client, partner: Partner, new: dict[str, str]) -
                 now=clock.now(),
             )
             beside.start()
-            while beside.is_alive():
-                with connection.cursor() as cursor:
-                    cursor.execute(WAITING)
-                    if cursor.fetchone() is not None:
-                        break
+            while beside.is_alive() and not somebody_waits():
+                pass
     finally:
         beside.join()
     return answers[0]

@@ -15,7 +15,7 @@ from django.db import connections, transaction
 from partners.models import Partner, WebhookDelivery, WebhookEndpoint
 from partners.suspending import reinstate_partner, suspend_partner
 from partners.tests.factories import make_partner
-from partners.tests.sink import Sink, endpoint_of, running_sink, somebody_waits, tell
+from partners.tests.sink import Sink, endpoint_of, running_sink, tell
 from partners.webhooks import fanout
 from partners.webhooks.delivery import deliver_due
 from partners.webhooks.services import replay, replay_range
@@ -23,6 +23,7 @@ from quantleap.core import clock, outbox
 from quantleap.core.audit import SYSTEM
 from quantleap.core.errors import InvalidTransition
 from quantleap.core.models import OutboxEvent
+from quantleap.core.tests.parallel import somebody_waits
 
 Status = WebhookDelivery.Status
 PERSONAL = {"subscription_id": "sub_1", "user_email": "asha@example.com"}

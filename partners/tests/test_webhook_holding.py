@@ -17,7 +17,7 @@ from django.test import Client
 
 from partners.models import EndpointMail, Partner, WebhookDelivery, WebhookEndpoint
 from partners.tests.factories import make_partner
-from partners.tests.sink import Sink, endpoint_of, running_sink, somebody_waits, tell
+from partners.tests.sink import Sink, endpoint_of, running_sink, tell
 from partners.webhooks import health, mailing
 from partners.webhooks.delivery import RETRY_AFTER, deliver_due
 from partners.webhooks.fanout import fan_out
@@ -28,6 +28,7 @@ from quantleap.core.audit import SYSTEM
 from quantleap.core.errors import InvalidRequest, InvalidTransition
 from quantleap.core.models import AuditEntry, OutboxEvent, StaffUser
 from quantleap.core.tests.confirming import confirm
+from quantleap.core.tests.parallel import somebody_waits
 
 Status = WebhookDelivery.Status
 DAY = dt.timedelta(days=1)

@@ -12,10 +12,11 @@ from django.db import IntegrityError, connection, transaction
 
 from partners.models import Partner, WebhookDelivery
 from partners.tests.factories import make_partner
-from partners.tests.sink import Sink, endpoint_of, running_sink, somebody_waits, tell
+from partners.tests.sink import Sink, endpoint_of, running_sink, tell
 from partners.webhooks.delivery import RETRY_AFTER, deliver_due
 from quantleap.core import clock, outbox
 from quantleap.core.models import OutboxEvent
+from quantleap.core.tests.parallel import somebody_waits
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -7,14 +7,14 @@ import threading
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection, connections, transaction
+from django.db import IntegrityError, connections, transaction
 
 from marketplace.tests.factories import load_reference_data, make_template
 from partners.models import Customer
 from partners.tests.factories import make_customer, make_partner
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
-from quantleap.core.tests.parallel import at_once
+from quantleap.core.tests.parallel import at_once, somebody_waits
 from subscriptions import services
 from subscriptions.errors import SubscriptionHeld, TransitionRefused
 from subscriptions.models import Hold, Subscription
@@ -22,8 +22,6 @@ from subscriptions.services import subscribing
 from subscriptions.tests.factories import make_subscription
 
 ROUNDS = 6
-# Not pg_stat_activity: a transaction goes on seeing it as it was at its first look.
-WAITING = "SELECT FROM pg_locks WHERE NOT granted"
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -76,11 +74,8 @@ def placed_beside_a_subscribing(customer: Customer, partner: Any) -> str:
         with transaction.atomic():
             make_subscription(make_template(), partner, email=customer.email)
             beside.start()
-            while beside.is_alive():
-                with connection.cursor() as cursor:
-                    cursor.execute(WAITING)
-                    if cursor.fetchone() is not None:
-                        break
+            while beside.is_alive() and not somebody_waits():
+                pass
     except IntegrityError as error:
         return str(error).split("\n")[0]
     finally:

@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connections, transaction
 
 from marketplace.tests.factories import load_reference_data, make_template
 from partners.models import Partner
@@ -17,13 +17,12 @@ from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
 from quantleap.core.errors import InvalidTransition, PartnerSuspended
 from quantleap.core.models import AuditEntry
-from quantleap.core.tests.parallel import at_once
+from quantleap.core.tests.parallel import at_once, somebody_waits
 from subscriptions.models import Hold, Subscription
 from subscriptions.services import subscribing
 from subscriptions.tests.factories import make_subscription
 
 ROUNDS = 4
-WAITING = "SELECT FROM pg_locks WHERE NOT granted"
 Plan = Partner.Plan
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -50,11 +49,8 @@ def suspended_beside_a_subscribing(partner: Partner) -> Subscription:
         with transaction.atomic():
             made = make_subscription(make_template(), partner)
             beside.start()
-            while beside.is_alive():
-                with connection.cursor() as cursor:
-                    cursor.execute(WAITING)
-                    if cursor.fetchone() is not None:
-                        break
+            while beside.is_alive() and not somebody_waits():
+                pass
     finally:
         beside.join()
     made.refresh_from_db()

@@ -31,3 +31,18 @@ def at_once(
 
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(go, range(count)))
+
+
+def somebody_waits() -> bool:
+    """Whether a transaction in this test's database waits for another one's lock.
+
+    Locks are the whole server's, where another worker's tests wait too; and a transaction goes on
+    seeing who is there as at its first look, unless that is forgotten.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks AS held JOIN pg_stat_activity AS who USING (pid) "
+            "WHERE NOT held.granted AND who.datname = current_database()"
+        )
+        return bool(cursor.fetchone()[0])

@@ -20,7 +20,7 @@ from quantleap.core import audit
 from quantleap.core.audit import SYSTEM, Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.errors import InvalidRequest, Unavailable
-from quantleap.core.inserts import insert_missing
+from quantleap.core.inserts import constraint_of, insert_missing
 
 EXTERNAL_ID_UNIQUE: Final = "customer_external_id_uniq"
 EMAIL_UNIQUE: Final = "customer_tenant_email_uniq"
@@ -141,9 +141,3 @@ def fill_unknown(customer: Customer, *, now: dt.datetime, name: str = "", state:
             before = getattr(customer, field)
             Customer.objects.filter(pk=customer.pk, **{field: before}).update(**{field: value})
             setattr(customer, field, value)
-
-
-def constraint_of(error: IntegrityError) -> str:
-    """The name of the constraint that refused."""
-    diagnosis = getattr(error.__cause__, "diag", None)
-    return str(getattr(diagnosis, "constraint_name", None) or "")

@@ -11,12 +11,13 @@ from django.db import IntegrityError, transaction
 from partners.customers import REASON_LENGTH
 from partners.emails.confirming import ask, tell
 from partners.errors import EmailTaken, ExternalIdTaken
-from partners.identity import EMAIL_UNIQUE, EXTERNAL_ID_UNIQUE, constraint_of, record_external_id
+from partners.identity import EMAIL_UNIQUE, EXTERNAL_ID_UNIQUE, record_external_id
 from partners.models import Customer, CustomerMail, EmailChange
 from partners.selectors import clean_names
 from quantleap.core import audit
 from quantleap.core.audit import Actor
 from quantleap.core.errors import InvalidRequest, NotFound
+from quantleap.core.inserts import constraint_of
 from quantleap.core.tenancy import Environment
 
 CHANGED: Final = "customer.email_changed"

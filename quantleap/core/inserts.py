@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from django.db import connection, models
+from django.db import IntegrityError, connection, models
 
 _BATCH: Final = 1000
 
@@ -56,3 +56,9 @@ def _columns(fields: Sequence[models.Field[Any, Any]]) -> str:
 
 def _quoted(name: str) -> str:
     return connection.ops.quote_name(name)
+
+
+def constraint_of(error: IntegrityError) -> str:
+    """The name of the constraint that refused; empty where the database names none."""
+    diagnosis: Any = getattr(error.__cause__, "diag", None)
+    return str(getattr(diagnosis, "constraint_name", None) or "")

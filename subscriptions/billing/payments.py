@@ -18,6 +18,7 @@ from quantleap.core import audit, outbox
 from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.errors import InvalidRequest, NotFound
+from quantleap.core.inserts import constraint_of
 from quantleap.core.money import PAISA, ZERO, json_number
 from quantleap.core.tenancy import TenantOwned
 from subscriptions.billing import chart, commissions, ledger, receipts, references
@@ -223,8 +224,7 @@ def insert_once(row: TenantOwned, constraint: str, idem_key: str) -> None:
     try:
         row.save(force_insert=True)
     except IntegrityError as error:
-        diagnosis = getattr(error.__cause__, "diag", None)
-        if getattr(diagnosis, "constraint_name", None) != constraint:
+        if constraint_of(error) != constraint:
             raise
         raise PaymentKeyReused(f"{idem_key} already names another") from error
 

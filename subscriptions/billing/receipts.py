@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
-from typing import Any
 
 from django.db import IntegrityError, transaction
 
 from partners.models import Customer
 from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
+from quantleap.core.inserts import constraint_of
 from quantleap.core.money import ZERO, grouped
 from subscriptions.billing import chart, ledger, sabotage
 from subscriptions.billing.errors import ReceiptExists
@@ -121,8 +121,7 @@ def _insert_once(made: Receipt) -> None:
         with transaction.atomic():
             made.save(force_insert=True)
     except IntegrityError as error:
-        diagnosis: Any = getattr(error.__cause__, "diag", None)
-        if getattr(diagnosis, "constraint_name", None) != RECEIPT_UNIQUE:
+        if constraint_of(error) != RECEIPT_UNIQUE:
             raise
         held = live(made.method, made.reference)
         if held is None:  # reversed between the two statements: asking again finds out

@@ -24,6 +24,7 @@ from partners.states import place_of_supply
 from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.errors import DomainError, InvalidRequest, NotFound, PartnerSuspended
+from quantleap.core.inserts import constraint_of
 from quantleap.core.money import CURRENCY, ZERO, grouped, json_number
 from subscriptions import events, limits
 from subscriptions.billing import reports, segments
@@ -307,7 +308,7 @@ def _insert_once(subscription: Subscription) -> None:
             with transaction.atomic():
                 subscription.save(force_insert=True)
         except IntegrityError as error:
-            if _constraint_of(error) != ONE_LIVE:
+            if constraint_of(error) != ONE_LIVE:
                 raise
             existing = _live_of(subscription)
             # None: it was cancelled between our INSERT and this look, so there is room again.
@@ -447,11 +448,6 @@ def _live_of(subscription: Subscription) -> str | None:
         .values_list("public_id", flat=True)
         .first()
     )
-
-
-def _constraint_of(error: IntegrityError) -> str | None:
-    diagnosis = getattr(error.__cause__, "diag", None)
-    return getattr(diagnosis, "constraint_name", None)
 
 
 def _allocate(

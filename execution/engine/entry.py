@@ -48,7 +48,11 @@ log = structlog.get_logger(__name__)
 COMMIT_EACH: Final = 0.0004
 #: Seconds that a last look at an account takes, beyond so many that need no more than the usual.
 READ_EACH: Final = 0.0008
+#: Seconds that planning takes for each account beyond those.
+PLAN_EACH: Final = 0.0002
 FEW: Final = 1000
+#: Accounts that are planned at a time: some 5 ms in which nothing else happens.
+PORTION: Final = 50
 #: Accounts of one commit, of those who stand in line.
 WAVE: Final = 250
 #: How often a run that has fired is looked at for latecomers inside the grace.
@@ -175,12 +179,13 @@ class EntryDesk:
         if executions:
             await self._connect(executions)
         many = max(0, len(executions) - FEW)
-        await self._sleep_until(run, timing.resolve_lead + 0.4 + READ_EACH * many)
+        resolve_lead = timing.resolve_lead + PLAN_EACH * many
+        await self._sleep_until(run, resolve_lead + 0.4 + READ_EACH * many)
         executions = await self._still_armed(run, executions)
         if not executions:
             return
         await self._connect(executions)
-        await self._sleep_until(run, timing.resolve_lead)
+        await self._sleep_until(run, resolve_lead)
         if self._executor.clock_is_off:
             return  # it stays armed, for whoever has the right time
         if not await self._resolve(run, executions):
@@ -211,7 +216,7 @@ class EntryDesk:
         self._firing.fire(shots)
         for channel in channels:
             channel.drain()
-        await self._firing.until_all_left(channels, deadline)
+        await self._firing.until_nearly_all_left(channels, deadline)
         self._executor.quiet.end(run.id)
         self._fired(committed)
         log.info(
@@ -306,11 +311,9 @@ class EntryDesk:
         for broker in {execution.broker for execution in executions}:
             await executor.accounts.name(broker, contracts)
         now = executor.now()
-        plans = []
-        for count, execution in enumerate(executions):
-            plans.append(self._plan_one(execution, now))
-            if count % 200 == 199:
-                await asyncio.sleep(0)  # heartbeats and answers of other runs come between
+        plans: list[EntryPlan] = []
+        async for portion in executor.quiet.portions(executions, PORTION):
+            plans.extend(self._plan_one(execution, now) for execution in portion)
         return plans
 
     def _plan_one(self, execution: LiveExecution, now: dt.datetime) -> EntryPlan:

@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from typing import Final
+from collections.abc import AsyncIterator, Sequence
+from typing import Final, TypeVar
+
+T = TypeVar("T")
 
 LEAD: Final = 0.1
 
@@ -55,6 +58,20 @@ class Quiet:
             gc.disable()
         else:
             gc.enable()
+
+    def collect(self) -> None:
+        """Collect garbage now, unless another entry is about to fire: that takes tens of
+        milliseconds, and two entries may be a second apart."""
+        if not self._runs:
+            gc.collect()
+
+    async def portions(self, items: Sequence[T], size: int) -> AsyncIterator[Sequence[T]]:
+        """``items``, ``size`` at a time: other work comes between, and none while the gate is
+        closed. Seen: the plans of an entry a second later made this one 38 ms late."""
+        for start in range(0, len(items), size):
+            await asyncio.sleep(0)
+            await self.over()
+            yield items[start : start + size]
 
     async def over(self) -> None:
         """Return as soon as the gate is open: at once, nearly always."""

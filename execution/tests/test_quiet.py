@@ -82,3 +82,46 @@ def test_database_work_waits_for_the_gate() -> None:
             await asyncio.to_thread(pool.close)
 
     asyncio.run(story())
+
+
+def test_another_entrys_plans_wait_for_this_ones_second() -> None:
+    """Seen: a run a second ahead was being planned when this one was due: 38 ms late."""
+
+    async def story() -> None:
+        quiet = Quiet()
+        planned: list[int] = []
+
+        async def plan() -> None:
+            async for portion in quiet.portions(range(120), 50):
+                planned.extend(portion)
+                if len(planned) == 50:
+                    quiet.begin(1)
+
+        planning = asyncio.create_task(plan())
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert planned == list(range(50))
+        quiet.end(1)
+        await planning
+        assert planned == list(range(120))
+
+    asyncio.run(story())
+
+
+def test_another_entrys_garbage_is_not_collected_in_this_second() -> None:
+    quiet = Quiet()
+    collections: list[str] = []
+
+    def note(phase: str, _info: dict[str, int]) -> None:
+        collections.append(phase)
+
+    gc.callbacks.append(note)
+    try:
+        quiet.begin(1)
+        quiet.collect()
+        assert collections == []
+        quiet.end(1)
+        quiet.collect()
+        assert collections[:2] == ["start", "stop"]
+    finally:
+        gc.callbacks.remove(note)

@@ -22,18 +22,20 @@ from subscriptions.billing import commissions, reversals, runsql, segments
 from subscriptions.billing.tests import portfolios
 from subscriptions.billing.tests.factories import AWAY, HOME
 from subscriptions.billing.tests.portfolios import (
-    EVENING,
-    FIRST_RATE,
-    SIZE,
-    Case,
     House,
     build_house,
-    cases,
     compare,
     drive,
     invoiced,
     load,
     undone,
+)
+from subscriptions.billing.tests.portfolios_drawn import (
+    EVENING,
+    FIRST_RATE,
+    SIZE,
+    Case,
+    cases,
     with_runs,
 )
 from subscriptions.billing.tests.portfolios_oracle import (

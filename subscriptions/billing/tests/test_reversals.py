@@ -17,7 +17,6 @@ from partners.tests.factories import make_partner
 from quantleap.core.audit import SYSTEM
 from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.models import AuditEntry, OutboxEvent
-from quantleap.core.tests.parallel import at_once
 from subscriptions.billing import (
     chart,
     customer_credit,
@@ -35,7 +34,6 @@ from subscriptions.billing.models import (
     CreditNote,
     Invoice,
     LedgerEntry,
-    LedgerTransaction,
     Payment,
     PaymentReversal,
     Receipt,
@@ -460,51 +458,3 @@ def test_the_database_reverses_nothing_twice(invoice: Invoice) -> None:
     gone.pk = None
     with pytest.raises(IntegrityError, match="paymentreversal"), transaction.atomic():
         gone.save(force_insert=True)
-
-
-# -- races: real transactions ----------------------------------------------------------------------
-def _prepared() -> tuple[Invoice, Invoice]:
-    load_billing()
-    load_reference_data()
-    follow(make_template(), make_partner("zebu"), [START])
-    bill(START)
-    bill(NEXT)
-    first, second = Invoice.objects.order_by("id")
-    return first, second
-
-
-@pytest.mark.django_db(transaction=True)
-def test_two_clerks_reverse_one_receipt_once() -> None:
-    first, _ = _prepared()
-    receipt = pay(first, TOTAL, day=NEXT).payment.receipt
-    done = at_once(6, lambda _number: bounce(receipt, NEXT))
-    assert [one.created for one in done].count(True) == 1
-    assert LedgerTransaction.objects.filter(kind="reversal").count() == 1
-    assert OutboxEvent.objects.filter(type="payment.reversed").count() == 1
-    assert proof.prove(now=noon(NEXT)).ok
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("round", range(3))
-def test_credit_used_while_its_money_is_taken_back_is_never_phantom(round: int) -> None:
-    """Whoever comes first: the use is undone, or refused; matured, or not."""
-    first, second = _prepared()
-    paid = pay(first, TOTAL + 500, day=NEXT).payment
-    later = NEXT + dt.timedelta(days=40)
-
-    def call(number: int) -> Any:
-        if number == 0:
-            return bounce(paid.receipt, later)
-        if number == 1:
-            return use(second, "500.00", later)
-        if number == 2:
-            return pay_out(first, "500.00", later)
-        return maturity.mature(later, now=noon(later))
-
-    at_once(4, call, errors=(NothingToCredit,))
-    out = Refund.objects.aggregate(sum=Sum("amount"))["sum"] or ZERO
-    assert customer_credit.available(first.customer) == -out
-    assert standing(first, second)[0] == ("DUE", ZERO, TOTAL)
-    assert standing(first, second)[1][:2] == ("DUE", ZERO)
-    assert earned() == 0
-    assert proof.prove(now=noon(later)).ok

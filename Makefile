@@ -24,8 +24,9 @@ BENCHMARKS := arming billing fanout scale console
 PROCESS_TESTS := clients subscriptions $(addprefix execution/tests/test_, freezing.py clocks.py \
 	killing.py) quantleap execution brokers bench
 # The newcomer's morning first: it takes three minutes, nearly all of them waiting. Then the walks
-# through the whole console.
-BROWSER_TESTS := clients/demo quantleap execution subscriptions marketplace partners brokers
+# through the whole console, which take as long.
+BROWSER_TESTS := clients/demo $(addprefix quantleap/core/tests/test_console_pages,.py _phone.py) \
+	quantleap execution subscriptions marketplace partners brokers
 
 ROUNDS ?= 20
 PORTFOLIOS ?= 200

@@ -37,6 +37,19 @@ def world(db: None, settings: LazySettings) -> Iterator[World]:
 
 
 @pytest.fixture
+def empty_console(
+    chromium_path: str, live_server: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Page]:
+    """The tab of "visitor", a superuser of a console in which nothing has happened yet."""
+    from quantleap.core.tests.browser import logged_in
+
+    with logged_in(
+        "visitor", chromium_path=chromium_path, server=live_server, monkeypatch=monkeypatch
+    ) as tab:
+        yield tab
+
+
+@pytest.fixture
 def console_page(
     chromium_path: str, live_server: LiveServer, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Page]:

@@ -63,8 +63,8 @@ def test_every_page_fits_and_can_be_used_by_everybody_at_a_desk(console_page: Pa
 
 @pytest.mark.browser
 @pytest.mark.django_db(transaction=True)
-def test_the_menu_opens_and_closes_by_its_one_button(console_page: Page) -> None:
-    page = console_page
+def test_the_menu_opens_and_closes_by_its_one_button(empty_console: Page) -> None:
+    page = empty_console
     page.goto("/admin/")
     button = page.get_by_role("button", name="Show or hide the menu")
     menu = page.locator("#nav-sidebar")
@@ -78,8 +78,8 @@ def test_the_menu_opens_and_closes_by_its_one_button(console_page: Page) -> None
 
 @pytest.mark.browser
 @pytest.mark.django_db(transaction=True)
-def test_control_a_nameless_field_and_a_long_word_are_noticed(console_page: Page) -> None:
-    page = console_page
+def test_control_a_nameless_field_and_a_long_word_are_noticed(empty_console: Page) -> None:
+    page = empty_console
     page.goto("/admin/")
     assert grave(page, ALLOWED) == []
     page.evaluate(

@@ -27,7 +27,7 @@ from quantleap.core.errors import DomainError, InvalidRequest, NotFound, Partner
 from quantleap.core.inserts import constraint_of
 from quantleap.core.money import CURRENCY, ZERO, grouped, json_number
 from subscriptions import events, limits
-from subscriptions.billing import reports, segments
+from subscriptions.billing import customer_credit, reports, segments
 from subscriptions.billing.errors import PaymentDue
 from subscriptions.errors import (
     DuplicateSubscription,
@@ -322,7 +322,8 @@ def _insert_once(subscription: Subscription) -> None:
 
 
 def _refuse_debtor(subscription: Subscription, day: dt.date) -> None:
-    """No new subscription while an invoice of an earlier one is unpaid (api.md section 6).
+    """No new subscription while an invoice of an earlier one is unpaid (api.md section 6), and none
+    that is billed while the customer owes us credit that was paid out.
 
     A period that is over and that no run has invoiced yet is owed as well: seen was a customer who
     subscribed and cancelled again and again before the run. The one that runs is no debt before its
@@ -340,6 +341,16 @@ def _refuse_debtor(subscription: Subscription, day: dt.date) -> None:
     if owed is not None:
         raise PaymentDue(
             f"The month from {owed.start} of an earlier subscription is owed and not invoiced yet",
+            invoice_id=None,
+            invoice_number=None,
+        )
+    if not segments.is_billed(subscription):
+        return
+    debt = -customer_credit.available(subscription.customer)
+    if debt > 0:  # of no template: it is paid before anything else is billed (adr 0053)
+        raise PaymentDue(
+            f"{grouped(debt, '₹')} are owed: credit that was paid out, and whose money the bank "
+            "took back",
             invoice_id=None,
             invoice_number=None,
         )

@@ -73,6 +73,15 @@ def plain(name: str, label: str = "") -> Shown:
     return _named(column, name, label, ordering=name)
 
 
+def lines(name: str, label: str = "") -> Shown:
+    """A longer text with its line breaks, such as a mail's."""
+
+    def column(row: Any) -> SafeString:
+        return format_html('<span class="ql-lines">{}</span>', getattr(row, name) or NONE)
+
+    return _named(column, name, label, ordering=None)
+
+
 def mark(name: str, says: str, label: str = "") -> Shown:
     """A flag in words where it is set: most rows need no mark."""
 

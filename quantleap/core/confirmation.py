@@ -7,6 +7,7 @@ meanwhile, because somebody typed another figure, or because nobody was asked, t
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import hashlib
 import json
@@ -119,6 +120,8 @@ def _said(field: Any, value: Any) -> str:
         return ", ".join(str(choices.get(one, one)) for one in value) or "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
+        return f"{value.day} {value:%b %Y}"  # as the pages write days
     return "–" if value in (None, "") else str(choices.get(value, value))
 
 

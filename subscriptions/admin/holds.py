@@ -60,7 +60,7 @@ class Target:
 
 
 def find_target(words: str) -> Target:
-    """What somebody names; ValidationError with what would be understood."""
+    """What somebody names; ValidationError where it is nothing, or more than one account."""
     words = words.strip()
     if "\0" not in words and words:
         if words.startswith("sub_"):
@@ -82,7 +82,7 @@ def find_target(words: str) -> Target:
             )
         if rows:
             return Target(Hold.Scope.ACCOUNT, rows[0])
-    raise forms.ValidationError(f"Nothing is known by this name. {_WHAT}")
+    raise forms.ValidationError("Nothing is known by this name.")
 
 
 class PlaceForm(ConfirmForm):
@@ -134,6 +134,7 @@ class HoldAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
 
     empty_title = "Nobody is held"
     empty_text = "A hold keeps a subscription, a customer or a broker account from trading."
+    add_label = "Place a hold"
     list_display = (
         "public_id",
         "what",

@@ -12,6 +12,7 @@ from django.db.models import Q
 
 from partners.emails.models import CustomerMail, EmailChange, EmailConfirmation
 from partners.naming import EXTERNAL_ID_LENGTH, EXTERNAL_ID_PATTERN
+from partners.notices.models import PartnerMail
 from partners.states import WRITTEN, refusal
 from partners.validators import validate_network, validate_redirect_url
 from quantleap.core import clock
@@ -76,8 +77,8 @@ class Partner(models.Model):
         models.EmailField(),
         default=list,
         blank=True,
-        help_text="Who is written to when something of the partner's stops, such as a webhook "
-        "endpoint; empty: nobody.",
+        help_text="Who is written to when a webhook endpoint is disabled, or the partner is "
+        "suspended or reinstated; empty: nobody.",
     )
     created_at = models.DateTimeField(default=clock.now, editable=False)
     # -- the suspension in force; empty while there is none (the audit keeps the earlier ones)
@@ -507,6 +508,7 @@ __all__ = [
     "EndpointMail",
     "Partner",
     "PartnerKey",
+    "PartnerMail",
     "PartnerSecret",
     "RevenueShare",
     "SecretShowing",

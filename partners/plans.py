@@ -50,6 +50,7 @@ def suspend_sentences(partner: Partner) -> list[str]:
         return [
             f"{partner.name} is suspended already. Now: {plan_words(partner)}.",
             "What you choose takes the place of that; the suspension goes on.",
+            _told(partner, "the new plan"),
         ]
     standing = FOLLOWERS.get().standing(partner.pk)
     return [
@@ -62,6 +63,7 @@ def suspend_sentences(partner: Partner) -> list[str]:
         "cancelling and exiting.",
         "Nobody new subscribes. Webhooks are held, and nothing of the customers leaves for the "
         "partner.",
+        _told(partner, "the plan"),
     ]
 
 
@@ -80,7 +82,7 @@ def suspended_words(name: str, done: Suspension) -> str:
     ]
     if done.deliveries:
         told.append(f"{in_words(done.deliveries, 'webhook delivery', 'webhook deliveries')} held")
-    return f"{name} is suspended" + (f": {', '.join(told)}." if told else ".")
+    return f"{name} is suspended" + (f": {', '.join(told)}." if told else ".") + _mailed(done.told)
 
 
 def reinstate_sentences(partner: Partner) -> list[str]:
@@ -112,6 +114,7 @@ def reinstate_sentences(partner: Partner) -> list[str]:
             f"{in_words(deliveries, 'webhook delivery', 'webhook deliveries')} held: they are "
             "sent by a replay on the endpoint's page."
         )
+    told.append(_told(partner, "what trades again"))
     return told
 
 
@@ -121,8 +124,27 @@ def reinstated_words(name: str, done: Reinstatement) -> str:
         return f"{name} was not suspended."
     return (
         f"{name} may call again. Subscriptions that trade again: {done.released:,}; that are "
-        f"renewed again: {done.kept:,}."
+        f"renewed again: {done.kept:,}." + _mailed(done.told)
     )
+
+
+def _told(partner: Partner, what: str) -> str:
+    """Who will be written to, before it happens."""
+    count = len(set(partner.contact_emails))
+    if not count:
+        return f"{partner.name} has no contact address: nobody there is written to."
+    return (
+        f"{in_words(count, 'contact')} of {partner.name} {_are(count)} mailed {what}, in numbers "
+        "and without your reason."
+    )
+
+
+def _mailed(count: int) -> str:
+    return f" {in_words(count, 'contact')} {_are(count)} written to." if count else ""
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def in_words(count: int, one: str, many: str = "") -> str:

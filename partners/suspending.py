@@ -1,18 +1,20 @@
 """Suspending a partner and taking it back: who may call, and what becomes of who subscribed.
 
 A suspension is decided with a plan for the subscriptions, because they trade for people who cannot
-choose another partner (adr 0051). One transaction each, the partner's row locked first.
+choose another partner (adr 0051). One transaction each, the partner's row locked first. The
+partner's contacts are written to in it, and by mail after it (:mod:`partners.notices.mailing`).
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from django.db import transaction
 
 from partners.models import Partner
+from partners.notices.mailing import tell_reinstated, tell_suspended
 from partners.ports import FOLLOWERS
 from partners.webhooks.services import hold_deliveries
 from quantleap.core import audit
@@ -38,24 +40,27 @@ _NOTHING: Final[dict[str, object]] = {
 @dataclass(frozen=True, slots=True)
 class Suspension:
     """``changed`` False: it stands so already. Else how many subscriptions were ``paused`` or
-    ``ended`` at once, how many will end (``ending``), and how many webhook deliveries are held."""
+    ``ended`` at once, how many will end (``ending``), how many webhook deliveries are held, and how
+    many of the partner's contacts are ``told`` by mail."""
 
     changed: bool
     paused: int = 0
     ended: int = 0
     ending: int = 0
     deliveries: int = 0
+    told: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Reinstatement:
     """``changed`` False: it was not suspended. Else how many subscriptions trade again
-    (``released``; who is held by others stays paused), and how many go on that were to end
-    (``kept``)."""
+    (``released``; who is held by others stays paused), how many go on that were to end (``kept``),
+    and how many of the partner's contacts are ``told`` by mail."""
 
     changed: bool
     released: int = 0
     kept: int = 0
+    told: int = 0
 
 
 def suspend_partner(
@@ -95,6 +100,7 @@ def suspend_partner(
             run_until=run_until,
         )
         done = _begin(partner, actor, now)
+        done = replace(done, told=tell_suspended(partner, done, replaced=suspended, now=now))
         facts = {
             "plan": plan,
             "run_until": str(run_until or ""),
@@ -102,6 +108,7 @@ def suspend_partner(
             "ended": done.ended,
             "ending": done.ending,
             "deliveries_held": done.deliveries,
+            "contacts_told": done.told,
         }
         action = "partner.plan_changed" if suspended else "partner.suspended"
         _record(action, partner, actor, reason=reason, **facts)
@@ -127,6 +134,8 @@ def reinstate_partner(
         released = FOLLOWERS.get().release_all(partner.pk, note=reason, actor=actor, now=now)
         plan = partner.suspension_plan
         _write(partner, status=Partner.Status.ACTIVE, **_NOTHING)
+        done = Reinstatement(True, released, kept)
+        done = replace(done, told=tell_reinstated(partner, done, now=now))
         _record(
             "partner.reinstated",
             partner,
@@ -135,8 +144,9 @@ def reinstate_partner(
             plan=plan,
             released=released,
             kept=kept,
+            contacts_told=done.told,
         )
-    return Reinstatement(True, released, kept)
+    return done
 
 
 def carry_out_due(*, now: dt.datetime) -> int:

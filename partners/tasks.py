@@ -6,6 +6,7 @@ from celery import shared_task
 
 from partners import services, showing, suspending
 from partners.emails import mailing as customer_mails
+from partners.notices import mailing as partner_mails
 from partners.webhooks import mailing
 from partners.webhooks.delivery import deliver_due
 from quantleap.core import clock
@@ -33,6 +34,12 @@ def carry_out_suspensions() -> int:
 def send_customer_mails() -> None:
     """Write to customers that their address wants confirming, or was changed."""
     customer_mails.send_due(now=clock.now())
+
+
+@shared_task(name="partners.send_partner_mails")
+def send_partner_mails() -> None:
+    """Write to partners' contacts that the partner was suspended or reinstated."""
+    partner_mails.send_due(now=clock.now())
 
 
 @shared_task(name="partners.forget_user_tokens")

@@ -1,5 +1,5 @@
 """The console's pages of this room."""
 
-from partners.admin import customers, emails, keys, partners, webhooks
+from partners.admin import customers, emails, keys, notices, partners, webhooks
 
-__all__ = ["customers", "emails", "keys", "partners", "webhooks"]
+__all__ = ["customers", "emails", "keys", "notices", "partners", "webhooks"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from django.contrib import admin
 from django.db.models import Count, Max, Min
@@ -25,6 +25,7 @@ from partners.webhooks.services import (
 from quantleap.core import clock
 from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, confirmed
 from quantleap.core.audit import Actor
+from quantleap.core.columns import lines
 from quantleap.core.console import page_of
 from quantleap.core.largelists import begins, one_of
 from quantleap.core.retention import HELD_DAYS
@@ -216,6 +217,9 @@ class WebhookDeliveryAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         return [f"The next try is planned for {planned} IST; it is made now instead.", same]
 
 
+_BODY: Final = lines("body")
+
+
 @admin.register(EndpointMail)
 class EndpointMailAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
     """Who was written to because an endpoint was disabled."""
@@ -234,7 +238,7 @@ class EndpointMailAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
     list_filter = ("status", PartnerFilter, "environment")
     list_select_related = ("endpoint",)
     searches = (begins("recipient", "the beginning of an address"),)
-    readonly_fields = ("partner_name", "environment")
+    readonly_fields = ("partner_name", "environment", _BODY)
     fields = (
         ("recipient", "endpoint", "event_id"),
         ("partner_name", "environment", "created_at"),
@@ -242,7 +246,7 @@ class EndpointMailAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         ("next_attempt_at", "claimed_until"),
         "last_error",
         "subject",
-        "body",
+        _BODY,
     )
     actions_detail = ("send_again",)
 

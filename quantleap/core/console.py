@@ -210,6 +210,7 @@ NAVIGATION: Final[tuple[tuple[str, bool, tuple[Link, ...]], ...]] = (
         False,
         (
             Link("Partners", "handshake", "partners.Partner"),
+            Link("Partner mails", "forward_to_inbox", "partners.PartnerMail"),
             Link("Keys", "key", "partners.PartnerKey"),
             Link("Customers", "person", "partners.Customer"),
             Link("E-mail changes", "alternate_email", "partners.EmailChange"),

@@ -49,6 +49,7 @@ PURGED: Final = (
     Purged("partners.WebhookDelivery", HELD_DAYS, "created_at", {"status": "HELD"}),
     Purged("partners.EndpointMail", 90, "created_at", {"status__in": ("SENT", "FAILED")}),
     Purged("partners.CustomerMail", 90, "created_at", {"status__in": ("SENT", "FAILED")}),
+    Purged("partners.PartnerMail", 90, "created_at", {"status__in": ("SENT", "FAILED")}),
     Purged("sessions.Session", 0, "expire_date"),
     Purged("brokers.LoginAttempt", 30, "expires_at"),
     Purged("brokers.FeedLogin", 30, "expires_at"),

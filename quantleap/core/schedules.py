@@ -32,6 +32,7 @@ STOPPED_MEANS: Final[Mapping[str, str]] = {
     "deliver-webhooks": "no webhook is sent: partners hear of nothing.",
     "send-endpoint-mails": "nobody is written to when a webhook endpoint is disabled.",
     "send-customer-mails": "nobody is asked to confirm an address, or told of a change of it.",
+    "send-partner-mails": "partners are not told that they were suspended or reinstated.",
     "execution-tick": "no run is armed: what has not been armed yet does not trade.",
     "expire-broker-sessions": "logins of yesterday look good this morning.",
     "watch-feeds": "nobody notices a feed that gives no prices.",

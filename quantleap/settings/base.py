@@ -233,6 +233,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 5.0,
         "options": {"expire_seconds": 5},
     },
+    "send-partner-mails": {
+        "task": "partners.send_partner_mails",
+        "schedule": 60.0,
+        "options": {"expire_seconds": 60},
+    },
     "watch-keys": {"task": "core.watch_keys", "schedule": 3600.0},
     "forget-idempotency-records": {"task": "core.forget_idempotency_records", "schedule": 3600.0},
     # UTC: 04:15 in India

@@ -38,6 +38,7 @@ from marketplace.tests.factories import load_test_contracts, make_short_straddle
 from partners.emails.changing import change_email
 from partners.models import EndpointMail, Partner, PartnerKey, WebhookDelivery, WebhookEndpoint
 from partners.services import issue_key
+from partners.suspending import reinstate_partner, suspend_partner
 from partners.webhooks.services import create_endpoint
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
@@ -56,7 +57,7 @@ from subscriptions.billing.models import Invoice
 from subscriptions.billing.tests.factories import bill, bounce, follow, pay
 
 #: Actions that answer with a file.
-DOWNLOADS = {"download_pdf"}
+DOWNLOADS = {"download_pdf", "export"}
 #: Models whose list is the only page.
 NO_ROW_PAGES = (ExecutorNode,)
 #: Lists that are walked without a row too; the others' are made of the same parts.
@@ -155,6 +156,13 @@ def _partners(world: World, now: dt.datetime) -> None:
     )
     PartnerKey.objects.filter(key=issued.key).update(status="REVOKED")
     Partner.objects.create(slug="onhold", default_broker="zebu", name="On hold", status="SUSPENDED")
+    again = Partner.objects.create(
+        slug="back", default_broker="zebu", name="Back", contact_emails=["tech@partner.example"]
+    )
+    suspend_partner(
+        partner_id=again.pk, plan=Partner.Plan.PAUSE_ALL, reason=WORDY, actor=SYSTEM, now=now
+    )
+    reinstate_partner(partner_id=again.pk, reason=WORDY, actor=SYSTEM, now=now)
 
 
 def _brokers(world: World, now: dt.datetime) -> None:
@@ -248,6 +256,8 @@ def pages(user: StaffUser) -> Iterator[ConsolePage]:
         if rows and model not in NO_ROW_PAGES:
             yield ConsolePage(f"{name}-change", _url(model, "change", rows[0].pk))
         for action in getattr(page, "actions_list", ()):
+            if action in DOWNLOADS:
+                continue
             yield ConsolePage(f"{name}-{action}", _url(model, action))
         for action in getattr(page, "actions_detail", ()):
             if action in DOWNLOADS:

@@ -49,6 +49,7 @@ NOBODYS_TABLES = {
     "partners.Partner": "the tenant itself",
     "partners.PartnerKey": "recognises a tenant; found before the tenant is known",
     "partners.PartnerSecret": "part of a key",
+    "partners.PartnerMail": "to a partner's own contacts, of both its environments",
     "partners.SecretShowing": "one member of staff's, for ten minutes",
     "partners.RevenueShare": "a term of the tenant's contract in both environments",
     "brokers.FeedAccount": "the platform's own market data",

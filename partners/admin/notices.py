@@ -1,0 +1,64 @@
+"""Mails to partners' own contacts: to look at, and to send once more."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from partners.admin.common import PartnerFilter
+from partners.models import PartnerMail
+from partners.notices import mailing
+from quantleap.core import clock
+from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, confirmed
+from quantleap.core.audit import Actor
+from quantleap.core.columns import lines, linked
+from quantleap.core.largelists import begins
+
+_BODY: Final = lines("body")
+
+
+@admin.register(PartnerMail)
+class PartnerMailAdmin(LargeTableMixin, ReadOnlyAdmin):
+    """Who was told that their partner was suspended or reinstated."""
+
+    empty_title = "Nobody was written to"
+    empty_text = "The contacts of a partner are, when it is suspended or reinstated."
+    list_display = (
+        "created_at",
+        "recipient",
+        linked("partner"),
+        "kind",
+        "status",
+        "attempts",
+        "sent_at",
+        "last_error",
+    )
+    readonly_fields = (_BODY,)
+    list_filter = ("status", "kind", PartnerFilter)
+    list_select_related = ("partner",)
+    searches = (begins("recipient", "the beginning of an address"),)
+    fields = (
+        ("recipient", "partner", "kind"),
+        ("happened_at", "created_at"),
+        ("status", "attempts", "sent_at"),
+        ("next_attempt_at", "claimed_until"),
+        "last_error",
+        "subject",
+        _BODY,
+    )
+    ordering = ("-id",)
+    actions_detail = ("send_again",)
+
+    @confirmed(description="Send again", explain="explain_again", permission="act", icon="send")
+    def send_again(self, request: HttpRequest, obj: PartnerMail, data: dict[str, Any]) -> str:
+        """Due at once."""
+        changed = mailing.send_again(
+            mail_id=obj.pk, actor=Actor.staff(request.user), now=clock.now()
+        )
+        return "It is sent again." if changed else "It was waiting to be sent already."
+
+    def explain_again(self, request: HttpRequest, obj: PartnerMail) -> list[str]:
+        """What is about to happen."""
+        return [f"{obj.recipient} gets this mail once more."]

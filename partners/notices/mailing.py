@@ -1,0 +1,193 @@
+"""Writes to a partner's contacts that it was suspended, with what becomes of the subscriptions, and
+that it is back.
+
+The rows are written in the transaction that decides, so that nobody is told of what was not done,
+and once (``partner_mail_uniq``); a task sends them (:mod:`quantleap.core.mail`). Counts of
+subscriptions, and no customer: a contact's mailbox is not ours. Neither the reason, which is for
+the console and the audit (adr 0051).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Final
+
+from django.core.mail import EmailMessage
+from django.core.mail.backends.base import BaseEmailBackend
+from django.db import transaction
+
+from partners.models import Partner, PartnerMail, WebhookDelivery
+from partners.ports import FOLLOWERS
+from quantleap.core import audit, clock
+from quantleap.core.audit import Actor
+from quantleap.core.mail import MailQueue, message_id
+from quantleap.core.retention import HELD_DAYS
+
+if TYPE_CHECKING:
+    from partners.suspending import Reinstatement, Suspension
+
+Kind = PartnerMail.Kind
+
+
+def tell_suspended(partner: Partner, done: Suspension, *, replaced: bool, now: dt.datetime) -> int:
+    """Write to every contact what a suspension did and will do; how many they are.
+
+    In its transaction, after it. ``replaced``: it took the place of another plan.
+    """
+    kind = Kind.PLAN_CHANGED if replaced else Kind.SUSPENDED
+    words = _CHANGED if replaced else _SUSPENDED
+    body = words.format(
+        name=_name(partner), at=_moment(now), plan=_planned(partner, done), days=HELD_DAYS
+    )
+    return _write(partner, kind, _SUBJECTS[kind].format(name=_name(partner)), body, now)
+
+
+def tell_reinstated(partner: Partner, done: Reinstatement, *, now: dt.datetime) -> int:
+    """Write to every contact that the partner is back; how many they are. In the transaction."""
+    held = WebhookDelivery.objects.filter(
+        endpoint__partner_id=partner.pk, status=WebhookDelivery.Status.HELD
+    ).count()
+    body = _REINSTATED.format(
+        name=_name(partner),
+        at=_moment(now),
+        released=done.released,
+        kept=done.kept,
+        held=held,
+        days=HELD_DAYS,
+    )
+    subject = _SUBJECTS[Kind.REINSTATED].format(name=_name(partner))
+    return _write(partner, Kind.REINSTATED, subject, body, now)
+
+
+def _write(partner: Partner, kind: str, subject: str, body: str, now: dt.datetime) -> int:
+    rows = PartnerMail.objects.bulk_create(
+        PartnerMail(
+            partner=partner,
+            kind=kind,
+            happened_at=now,
+            recipient=recipient,
+            subject=subject,
+            body=body,
+            next_attempt_at=now,
+            created_at=now,
+        )
+        for recipient in sorted(set(partner.contact_emails))
+    )
+    return len(rows)
+
+
+def send_due(*, now: dt.datetime, limit: int = 200) -> int:
+    """Send at most ``limit`` due mails; returns how many were accepted."""
+    return QUEUE.send_due(now=now, limit=limit)
+
+
+def send_again(*, mail_id: int, actor: Actor, now: dt.datetime) -> bool:
+    """Staff want a mail to go out once more; False where it waits to be sent anyway."""
+    with transaction.atomic():
+        mail = QUEUE.due_again(mail_id=mail_id, now=now)
+        if mail is not None:
+            audit.record(
+                actor=actor,
+                action="partner_mail.send_again",
+                target_type="partner",
+                target_id=mail.partner.slug,
+                partner_id=mail.partner_id,
+            )
+    return mail is not None
+
+
+def _compose(mail: PartnerMail, backend: BaseEmailBackend) -> EmailMessage:
+    return EmailMessage(
+        subject=mail.subject,
+        body=mail.body,
+        to=[mail.recipient],
+        headers={"Message-ID": message_id(f"partner.{mail.partner_id}.{mail.pk}")},
+        connection=backend,
+    )
+
+
+QUEUE: Final = MailQueue(PartnerMail, _compose, related=("partner",))
+
+
+# -- in words --------------------------------------------------------------------------------------
+def _planned(partner: Partner, done: Suspension) -> str:
+    """What becomes of the subscriptions, by the plan and in numbers."""
+    plan = Partner.Plan(partner.suspension_plan)
+    if plan is Partner.Plan.PAUSE_ALL:
+        return _PAUSED.format(paused=done.paused)
+    if plan is Partner.Plan.RUN_UNTIL:
+        active = FOLLOWERS.get().standing(partner.pk).active
+        return _RUNNING.format(active=active, day=_day(partner.run_until))
+    return _ENDING.format(ending=done.ending, ended=done.ended)
+
+
+def _name(partner: Partner) -> str:
+    """In one line: it stands in a subject."""
+    return " ".join(partner.name.split())
+
+
+def _moment(at: dt.datetime) -> str:
+    local = clock.to_ist(at)
+    return f"{_day(local.date())}, {local:%H:%M} IST"
+
+
+def _day(day: dt.date | None) -> str:
+    return "" if day is None else f"{day.day} {day:%b %Y}"
+
+
+_SUBJECTS: Final = {
+    Kind.SUSPENDED: "QuantLeap: {name} is suspended",
+    Kind.PLAN_CHANGED: "QuantLeap: another plan for {name}, which stays suspended",
+    Kind.REINSTATED: "QuantLeap: {name} is reinstated",
+}
+_SUSPENDED: Final = """\
+Hello,
+
+QuantLeap suspended {name} on {at}.
+
+What becomes of your customers' subscriptions, live and test:
+
+{plan}
+
+Your keys make tokens for customers that QuantLeap knows, pause and cancel. Everything else is
+answered with 403 partner_suspended, and nobody new subscribes. Your customers go on reading,
+logging in to their broker, pausing, cancelling and exiting.
+
+Webhooks are not sent meanwhile. Each is kept for {days} days and can be sent afterwards.
+
+Answer this mail if you have questions.
+"""
+_CHANGED: Final = """\
+Hello,
+
+{name} stays suspended. On {at} QuantLeap decided anew what becomes of
+your customers' subscriptions, live and test:
+
+{plan}
+
+This takes the place of any plan before it. Answer this mail if you have questions.
+"""
+_REINSTATED: Final = """\
+Hello,
+
+QuantLeap reinstated {name} on {at}. Your keys may call what they could before.
+
+Subscriptions that trade again, from their next entry on: {released:,}
+Subscriptions that were to end, and are renewed again: {kept:,}
+
+What was cancelled stays so, and what somebody else holds stays paused.
+
+Webhooks that are held: {held:,}. Each is kept for {days} days, and none is sent by itself:
+tell us from when on you want them.
+"""
+_PAUSED: Final = """\
+Paused now: {paused:,}
+None enters any more, and what is open runs to its exit. No month that begins while you are
+suspended is billed."""
+_RUNNING: Final = """\
+Trading on until the end of {day} (India), and paused then: {active:,}
+No month that begins after that day is billed."""
+_ENDING: Final = """\
+Trading on until their month is over, and cancelled then: {ending:,}
+Cancelled now, because their month was over: {ended:,}
+None is renewed."""

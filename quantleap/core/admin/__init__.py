@@ -1,6 +1,7 @@
 """The console's frame, for the pages of every room, and the pages of core itself."""
 
 from quantleap.core.admin import records, schedules, staff
+from quantleap.core.admin.exports import ExportsList
 from quantleap.core.admin.frame import (
     ConsoleAdmin,
     ConsoleStackedInline,
@@ -18,6 +19,7 @@ __all__ = [
     "ConsoleAdmin",
     "ConsoleStackedInline",
     "ConsoleTabularInline",
+    "ExportsList",
     "LargeTableMixin",
     "ReadOnlyAdmin",
     "ReadOnlyTabularInline",

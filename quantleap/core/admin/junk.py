@@ -47,7 +47,7 @@ _UNREADABLE: Final = (
 )
 
 
-class _NoSuchList(Exception):
+class NoSuchList(Exception):
     """The address of a list cannot be read."""
 
 
@@ -103,7 +103,7 @@ class ReadableRequests(_ModelAdmin):
             if not request.GET:
                 raise
             log.warning("list_cannot_be_asked", page=request.path, exc_info=error)
-            raise _NoSuchList from error
+            raise NoSuchList from error
         return found
 
     def changelist_view(
@@ -112,7 +112,7 @@ class ReadableRequests(_ModelAdmin):
         """The list; with words that it cannot read: the whole list, and a message that says so."""
         try:
             return super().changelist_view(request, extra_context)
-        except _NoSuchList:
+        except NoSuchList:
             messages.warning(request, SHOWS_ALL)
             kept = QueryDict(mutable=True)
             for name in (IS_POPUP_VAR, TO_FIELD_VAR):

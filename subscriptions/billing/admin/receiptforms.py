@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, ClassVar, Final
 
 from django import forms
@@ -10,7 +12,7 @@ from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminTextInputWi
 
 from quantleap.core import clock
 from quantleap.core.admin import ConfirmForm
-from quantleap.core.columns import in_rupees
+from quantleap.core.columns import NONE, in_rupees
 from quantleap.core.money import ZERO
 from subscriptions.billing import allocations, receipts, references
 from subscriptions.billing.admin.forms import MoneyForm, owed_of
@@ -20,7 +22,8 @@ from subscriptions.billing.owing import due_by
 from subscriptions.billing.reversals import REASON_LENGTH
 from subscriptions.billing.texts import day
 
-_PART: Final = "invoice_"
+#: Begins the name of a field that says what one invoice gets; its key follows.
+PART: Final = "invoice_"
 
 
 def _today() -> dt.date:
@@ -43,8 +46,8 @@ def check_reference(form: forms.Form, data: dict[str, Any]) -> None:
             form.add_error("reference", words)
 
 
-class ReceiptForm(MoneyForm):
-    """One movement of money, and a field for each invoice that its payer owes, oldest first."""
+class AllocationForm(MoneyForm):
+    """One movement of money, and a field for each invoice that may get some of it."""
 
     #: What the service is given.
     GIVEN: ClassVar[tuple[str, ...]] = (
@@ -59,12 +62,19 @@ class ReceiptForm(MoneyForm):
     )
     note = forms.CharField(required=False, max_length=200)
 
-    def __init__(self, *args: Any, obj: Any = None, **kwargs: Any) -> None:
-        super().__init__(*args, obj=obj, **kwargs)
-        # without an invoice it is only looked at, for the widgets of its fields
-        self.owing: list[Invoice] = allocations.open_invoices(obj.customer) if obj else []
+    def __init__(self, *args: Any, owing: Sequence[Invoice] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.owing = list(owing)
         for one in self.owing:
-            self.fields[f"{_PART}{one.pk}"] = _part_of(one)
+            self.fields[f"{PART}{one.pk}"] = self.part_of(one)
+
+    def part_of(self, invoice: Invoice) -> forms.DecimalField:
+        """The field of what one invoice gets."""
+        return part_field(invoice, f"For {invoice.number}", placeholder="oldest first")
+
+    def unsaid(self, amount: Decimal) -> list[Part]:
+        """What each gets where nothing is typed beside any of them."""
+        return allocations.oldest_first(self.owing, amount)
 
     def clean(self) -> dict[str, Any]:
         """What each invoice gets, and what is left: both are asked about once more."""
@@ -72,18 +82,18 @@ class ReceiptForm(MoneyForm):
         check_reference(self, data)
         if self.errors:
             return data
-        typed = {one: data.get(f"{_PART}{one.pk}") or ZERO for one in self.owing}
+        typed = {one: data.get(f"{PART}{one.pk}") or ZERO for one in self.owing}
         if not any(typed.values()):
-            parts = allocations.oldest_first(self.owing, data["amount"])
+            parts = self.unsaid(data["amount"])
             for part in parts:
-                data[f"{_PART}{part.invoice_id}"] = part.amount
+                data[f"{PART}{part.invoice_id}"] = part.amount
         else:
             parts = [Part(one.pk, amount) for one, amount in typed.items() if amount]
         left = data["amount"] - sum((part.amount for part in parts), ZERO)
         for one, amount in typed.items():
             if amount > owed_of(one):
                 self.add_error(
-                    f"{_PART}{one.pk}",
+                    f"{PART}{one.pk}",
                     f"{one.number} owes {in_rupees(owed_of(one))}; {in_rupees(amount)} is more.",
                 )
         if left < 0:
@@ -102,23 +112,41 @@ class ReceiptForm(MoneyForm):
         if held is not None:
             self.add_error("reference", receipts.exists_already(held).message)
 
+
+class ReceiptForm(AllocationForm):
+    """Over all that one customer owes, the oldest first unless said otherwise."""
+
+    def __init__(self, *args: Any, obj: Any = None, **kwargs: Any) -> None:
+        # without an invoice it is only looked at, for the widgets of its fields
+        owing = allocations.open_invoices(obj.customer) if obj else ()
+        super().__init__(*args, obj=obj, owing=owing, **kwargs)
+
     def shown(self) -> list[tuple[str, str]]:
         """The figures that move: every part, and what becomes credit."""
-        left = self.cleaned_data["left"]
-        kept = [(label, said) for label, said in super().shown() if said != "–"]
-        return [*kept, (f"Credit of {self.obj.customer}", str(left))]
+        data = self.cleaned_data
+        rows = [
+            (label, in_rupees(data[field.name]) if _is_money(field.name) else said)
+            for field, (label, said) in zip(self.visible_fields(), super().shown(), strict=True)
+            if said != NONE
+        ]
+        return [*rows, (f"Credit of {self.obj.customer}", in_rupees(data["left"]))]
 
 
-def _part_of(invoice: Invoice) -> forms.DecimalField:
+def _is_money(name: str) -> bool:
+    return name == "amount" or name.startswith(PART)
+
+
+def part_field(invoice: Invoice, label: str, *, placeholder: str = "") -> forms.DecimalField:
+    """What of a receipt an invoice gets; its help says what it owes."""
     return forms.DecimalField(
         required=False,
         max_digits=12,
         decimal_places=2,
         min_value=ZERO,
-        label=f"For {invoice.number}",
+        label=label,
         help_text=f"Owes {in_rupees(owed_of(invoice))}, due {day(due_by(invoice).isoformat())}.",
         widget=UnfoldAdminDecimalFieldWidget(
-            attrs={"step": "0.01", "min": "0", "placeholder": "oldest first"}
+            attrs={"step": "0.01", "min": "0", "placeholder": placeholder}
         ),
     )
 

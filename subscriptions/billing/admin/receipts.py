@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import datetime as dt
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
-from typing import Any
+from operator import attrgetter
+from typing import Any, Final
 
 from django.contrib import admin
-from django.db.models import F, Q, QuerySet, Sum
+from django.db.models import F, Prefetch, Q, QuerySet, Sum
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from partners.admin.common import PartnerFilter
 from partners.selectors import customer_keys
 from quantleap.core import clock
-from quantleap.core.admin import ReadOnlyTabularInline, confirmed, display
+from quantleap.core.admin import ExportsList, ReadOnlyTabularInline, confirmed, display
 from quantleap.core.audit import Actor
 from quantleap.core.columns import NONE, in_rupees, itself, linked, mark, plain, rupees
 from quantleap.core.largelists import Backwards, Condition, Search, begins, through
 from quantleap.core.money import ZERO
 from subscriptions.billing import allocations, commissions, customer_credit, reversals
 from subscriptions.billing.admin.common import MoneyPage
+from subscriptions.billing.admin.jointreceipts import RecordsJointReceipts
 from subscriptions.billing.admin.receiptforms import ReceiptForm, ReverseForm
 from subscriptions.billing.models import Commission, Invoice, Payment, Receipt, Reversal
 from subscriptions.billing.references import reference_key
@@ -90,9 +93,51 @@ class StateFilter(admin.SimpleListFilter):
         return queryset.filter(asked[value]) if value in asked else queryset
 
 
+def _standing(receipt: Receipt) -> str:
+    """In a word, where there is something to say."""
+    if hasattr(receipt, "reversal"):
+        return "Reversed"
+    return "In doubt" if receipt.in_doubt else ""
+
+
+def _went_back_on(receipt: Receipt) -> dt.date | None:
+    return receipt.reversal.reversed_on if hasattr(receipt, "reversal") else None
+
+
+def _paid_in_words(receipt: Receipt) -> str:
+    """``INV26-000001 1178.82; INV26-000002 500.00``."""
+    return "; ".join(f"{one.invoice.number} {one.amount}" for one in receipt.payments.all())
+
+
+#: Header and value of a line of the list as a file.
+_EXPORTED: Final[tuple[tuple[str, Callable[[Any], object]], ...]] = (
+    ("receipt", str),
+    ("received_on", attrgetter("received_on")),
+    ("rail", attrgetter("method")),
+    ("reference", attrgetter("reference")),
+    ("amount", attrgetter("amount")),
+    ("left_as_credit", attrgetter("credit")),
+    ("currency", attrgetter("currency")),
+    ("customer", lambda one: one.customer and one.customer.public_id),
+    ("customer_email", lambda one: one.customer and one.customer.email),
+    ("payer_on_statement", attrgetter("payer_name")),
+    ("partner", lambda one: one.partner_slug or "direct"),
+    ("environment", attrgetter("environment")),
+    ("invoices", _paid_in_words),
+    ("standing", _standing),
+    ("reversed_on", _went_back_on),
+    ("recorded_on", attrgetter("recorded_on")),
+    ("recorded_by", attrgetter("recorded_by")),
+    ("note", attrgetter("note")),
+)
+
+
 @admin.register(Receipt)
-class ReceiptAdmin(MoneyPage):
+class ReceiptAdmin(RecordsJointReceipts, ExportsList, MoneyPage):
     """Recorded receipts; one whose money went back at the bank can be reversed."""
+
+    empty_title = "No money has been recorded"
+    empty_text = "Record what came on an invoice's page, or here for several customers at once."
 
     list_display = (
         "received_on",
@@ -115,17 +160,21 @@ class ReceiptAdmin(MoneyPage):
     )
     searches = (
         begins("public_id", "the beginning of an id"),
-        Search("of the bank's reference, however it is spelled", by_reference),
-        through("id", _paying, "of a paid invoice's number, or its digits"),
+        Search("of the bank's reference (however it is spelled)", by_reference),
+        through("id", _paying, "of a paid invoice's number (or its digits)"),
         through("customer_id", customer_keys, "a customer's e-mail, name or id"),
     )
     related = ("customer", "transaction", "reversal")
     fields = (
-        ("standing", "public_id", "customer"),
-        (rupees("amount"), rupees("credit", "Left as the payer's credit"), plain("payer_name")),
+        ("standing", "public_id", linked("customer", "Customer who paid")),
+        (
+            rupees("amount"),
+            rupees("credit", "Left as the payer's credit"),
+            plain("payer_name", "Payer on the statement"),
+        ),
         ("received_on", "method", plain("reference")),
         ("recorded_by", plain("recorded_on"), "created_at"),
-        ("transaction", "partner_name", "environment"),
+        (linked("transaction", "Posting of the credit"), "partner_name", "environment"),
         (
             plain("note"),
             plain("presentation", "Times it came"),
@@ -134,16 +183,21 @@ class ReceiptAdmin(MoneyPage):
         ("went_back",),
     )
     inlines = (PaysInline,)
+    actions_list = ("record_joint", "export")
+    export_columns = _EXPORTED
     actions_detail = ("reverse",)
+
+    def export_rows(self, rows: QuerySet[Receipt]) -> QuerySet[Receipt]:
+        """With the invoices that they pay."""
+        paid = Payment.objects.select_related("invoice").defer("invoice__snapshot").order_by("id")
+        return rows.prefetch_related(Prefetch("payments", queryset=paid))
 
     @display(
         description="Standing", label={"Reversed": "danger", "In doubt": "warning", "": "default"}
     )
     def standing(self, receipt: Receipt) -> str:
         """In a word, where there is something to say."""
-        if hasattr(receipt, "reversal"):
-            return "Reversed"
-        return "In doubt" if receipt.in_doubt else ""
+        return _standing(receipt)
 
     @admin.display(description="Went back at the bank")
     def went_back(self, receipt: Receipt) -> str:

@@ -93,6 +93,7 @@ class Receipt(TenantOwned):
 
     class Meta:
         ordering = ("-id",)
+        permissions = (("export_receipt", "Can export receipts"),)
         constraints = (
             # of all tenants: a bank gives a reference once
             models.UniqueConstraint(

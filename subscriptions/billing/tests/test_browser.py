@@ -207,6 +207,9 @@ def test_every_page_fits(page: Page, invoice: Invoice, look: str) -> None:
     pages |= {name: page_of(row) for name, row in rows.items()}
     pages |= {"today": reverse("admin:index")}
     pages["ask-receipt"] = reverse("admin:billing_invoice_record_receipt", args=[gone.invoice.pk])
+    several = ",".join(Invoice.objects.filter(status="DUE").values_list("number", flat=True)[:3])
+    pages["joint-choose"] = reverse("admin:billing_receipt_record_joint")
+    pages["joint-parts"] = f"{pages['joint-choose']}?invoices={several}"
     kept = clawback.payment.receipt_id
     pages["ask-reverse"] = reverse("admin:billing_receipt_reverse", args=[kept])
     pages |= {"overdue": f"{list_of(Invoice)}?outstanding=overdue"}

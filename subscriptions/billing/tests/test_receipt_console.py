@@ -57,8 +57,9 @@ def test_one_transfer_for_two_invoices_is_one_act(
     body = {**MONEY, "amount": "2500.00"}
     once = confirm(console, page, body)
     figures = dict(once.context["figures"])
-    assert figures[f"For {first.number}"] == figures[f"For {second.number}"] == "1178.82"
-    assert figures[f"Credit of {first.customer}"] == "142.36"
+    assert figures[f"For {first.number}"] == figures[f"For {second.number}"] == "₹1,178.82"
+    assert figures[f"Credit of {first.customer}"] == "₹142.36"
+    assert figures["Rupees"] == "₹2,500.00"
     assert not Receipt.objects.exists()
     done = confirm(console, page, {**body, "again": "yes"}, follow=True)
     made = Receipt.objects.get()

@@ -1,0 +1,346 @@
+"""One receipt for several customers' invoices: which, what each gets, and once more with the sum.
+
+Somebody pays with one transfer for others, too: a family, or a partner for its users. The pages of
+an invoice record for its own customer alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+from django import forms
+from django.contrib import messages
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.http import urlencode
+
+from partners.models import Customer, Partner
+from quantleap.core import clock
+from quantleap.core.admin import ConfirmForm, action
+from quantleap.core.audit import Actor
+from quantleap.core.columns import in_rupees
+from quantleap.core.confirmation import CHANGED, seal, sealed
+from quantleap.core.console import page_of
+from quantleap.core.errors import DomainError
+from quantleap.core.identifiers import BadIdentifier, ascii_upper, clean_email
+from quantleap.core.money import ZERO
+from subscriptions.billing import allocations
+from subscriptions.billing.admin.forms import owed_of
+from subscriptions.billing.admin.receiptforms import AllocationForm, part_field
+from subscriptions.billing.allocations import Part
+from subscriptions.billing.models import Invoice, Method
+from subscriptions.billing.owing import UNPAID
+from subscriptions.billing.texts import day
+
+PAGE: Final = "console/confirm.html"
+TITLE: Final = "One receipt for several customers"
+#: More on one page than anybody checks against a statement.
+MOST: Final = 50
+_LINES: Final = 200 * MOST
+
+
+def find_invoices(text: str) -> list[Invoice]:
+    """The invoices of one tenant that ``text`` names, oldest first: by number, or by a customer's
+    e-mail or id all of which something is owed.
+
+    ValidationError names what is known by neither, and whose they are where not one tenant's.
+    """
+    names = list(dict.fromkeys(one for one in re.split(r"[\s,;]+", text) if one))
+    if not names:
+        raise forms.ValidationError("Name at least one invoice.")
+    people = [one for one in names if _names_a_person(one)]
+    numbers = [ascii_upper(one) for one in names if not _names_a_person(one)]
+    customers = list(
+        Customer.objects.filter(Q(email__in=_emails(people)) | Q(public_id__in=people))
+    )
+    wanted = Q(number__in=numbers) | Q(customer__in=customers, status__in=UNPAID)
+    rows = Invoice.objects.filter(wanted).select_related("customer").defer("snapshot")
+    found = list(rows.order_by("issued_on", "id")[: MOST + 1])
+    if len(found) > MOST:
+        raise forms.ValidationError(f"At most {MOST} invoices; these are more.")
+    known = {one.number for one in found}
+    known |= {name for one in customers for name in (one.email, one.public_id)}
+    unknown = [one for one in [*numbers, *people] if one not in known and _email(one) not in known]
+    if unknown:
+        raise forms.ValidationError(f"Nothing is known by this: {', '.join(unknown)}.")
+    one_of_each = {(one.partner_id, one.environment): one for one in found}
+    tenants = sorted(tenant_of(one) for one in one_of_each.values())
+    if len(tenants) > 1:
+        raise forms.ValidationError(
+            f"They are of {' and '.join(tenants)}. A receipt is of one partner and environment: "
+            "record one for each."
+        )
+    if not found:
+        raise forms.ValidationError(f"Nothing is owed by {', '.join(people)}.")
+    return found
+
+
+def _names_a_person(text: str) -> bool:
+    return "@" in text or text.startswith("usr_")
+
+
+def _emails(names: Sequence[str]) -> list[str]:
+    return [one for one in map(_email, names) if one]
+
+
+def _email(text: str) -> str:
+    """As it is stored; nothing for what is no address."""
+    try:
+        return clean_email(text)
+    except BadIdentifier:
+        return ""
+
+
+def tenant_of(row: Invoice) -> str:
+    """Whose it is, in words: ``zebu (live)``, ``direct (live)``."""
+    slug = Partner.objects.filter(pk=row.partner_id or 0).values_list("slug", flat=True).first()
+    return f"{slug or 'direct'} ({row.environment})"
+
+
+class ChooseForm(ConfirmForm):
+    """Which invoices it is for."""
+
+    invoices = forms.CharField(
+        max_length=_LINES,
+        label="Invoices",
+        help_text="Their numbers, one a line or separated by commas. A customer's e-mail or id "
+        f"(usr_…) stands for all that they owe. At most {MOST}.",
+        widget=forms.Textarea,
+    )
+
+    found: list[Invoice]
+
+    def clean_invoices(self) -> str:
+        """As it was typed; ``found`` is what it names, all of it owed."""
+        text: str = self.cleaned_data["invoices"]
+        self.found = find_invoices(text)
+        paid = [one.number for one in self.found if owed_of(one) <= 0]
+        if paid:
+            raise forms.ValidationError(f"Nothing is owed on {', '.join(paid)}.")
+        return text
+
+
+class JointForm(AllocationForm):
+    """What came, who paid, and what each of the invoices gets: all that it owes unless changed."""
+
+    payer = forms.CharField(
+        required=False,
+        max_length=254,
+        label="Customer who paid",
+        help_text="Their e-mail or id (usr_…): what is left becomes their credit. Empty: nobody "
+        "of ours, and all of it goes to the invoices.",
+    )
+    field_order = ("amount", "method", "reference", "received_on", "payer", "payer_name", "note")
+
+    #: The customer whom ``payer`` names.
+    paid_by: Customer | None = None
+
+    def part_of(self, invoice: Invoice) -> forms.DecimalField:
+        """With the customer, and all that is owed to begin with."""
+        field = part_field(invoice, f"For {invoice.number}, {invoice.customer}")
+        field.initial = max(owed_of(invoice), ZERO) or None
+        return field
+
+    def unsaid(self, amount: Decimal) -> list[Part]:
+        """Nothing: whose invoice is paid first is for the payer to say."""
+        del amount
+        return []
+
+    def clean_payer(self) -> str:
+        """A customer of the invoices' tenant."""
+        text: str = self.cleaned_data["payer"].strip()
+        if not text:
+            return text
+        first = self.owing[0]
+        mine = Customer.objects.for_partner(first.partner_id, first.environment)
+        try:
+            named = {"public_id": text} if text.startswith("usr_") else {"email": clean_email(text)}
+        except BadIdentifier as error:
+            raise forms.ValidationError(str(error)) from error
+        self.paid_by = mine.filter(**named).first()
+        if self.paid_by is None:
+            raise forms.ValidationError(f"No customer of {tenant_of(first)} is known by this.")
+        return text
+
+    def clean(self) -> dict[str, Any]:
+        """Who paid is somebody, and what is left is somebody's."""
+        data = super().clean()
+        if self.errors:
+            return data
+        if not data["parts"]:
+            self.add_error("amount", "Say beside the invoices what each of them gets.")
+        if self.paid_by is None and not data["payer_name"].strip():
+            self.add_error("payer_name", "Name the customer who paid, or who the bank says did.")
+        if self.paid_by is None and data["left"] > 0:
+            self.add_error(
+                "payer",
+                f"{in_rupees(data['left'])} are left: name the customer whose credit they become.",
+            )
+        return data
+
+    def figures(self) -> list[tuple[str, str]]:
+        """Everything that would be recorded, with the sum of the parts beside what came."""
+        data = self.cleaned_data
+        given = {part.invoice_id: part.amount for part in data["parts"]}
+        kept = {"Payer on the statement": data["payer_name"], "Note": data["note"]}
+        rail = dict(Method.choices)[data["method"]]
+        return [
+            ("Received", f"{in_rupees(data['amount'])} on {day(data['received_on'].isoformat())}"),
+            ("By", f"{rail} {data['reference']}"),
+            ("Customer who paid", str(self.paid_by or "–")),
+            *((label, said) for label, said in kept.items() if said),
+            *(
+                (f"{one.number}, {one.customer}", _of_owed(given[one.pk], owed_of(one)))
+                for one in self.owing
+                if one.pk in given
+            ),
+            (f"{_count(len(given))} together", in_rupees(sum(given.values(), ZERO))),
+            (f"Credit of {self.paid_by}" if self.paid_by else "Left", in_rupees(data["left"])),
+        ]
+
+
+def _of_owed(part: Decimal, owed: Decimal) -> str:
+    return in_rupees(part) + ("" if part == owed else f" of {in_rupees(owed)}")
+
+
+def _count(number: int) -> str:
+    return f"{number} invoice{'' if number == 1 else 's'}"
+
+
+class RecordsJointReceipts:
+    """The button of the list of receipts, and the pages behind it."""
+
+    admin_site: Any
+    opts: Any
+
+    def has_pay_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whoever may add a payment, and sees afterwards what became of it."""
+        may = request.user.has_perm
+        return may("billing.add_payment") and may("billing.view_receipt")
+
+    @action(
+        description="Record for several customers",
+        permissions=["pay"],
+        url_path="record-joint",
+        icon="group_add",
+    )
+    def record_joint(self, request: HttpRequest) -> HttpResponse:
+        """Which invoices; then, with ``?invoices=`` in the address, what each of them gets."""
+        if "invoices" not in request.GET:
+            return self._choose(request)
+        asked = ChooseForm({"invoices": request.GET["invoices"]})
+        chosen = asked.is_valid()
+        if request.method != "POST" or not hasattr(asked, "found"):
+            if not chosen:
+                return self._page(request, asked, "Next", _ABOUT_CHOOSING, status=400)
+            return self._ask(request, JointForm(owing=asked.found))
+        # What was paid meanwhile is said beside its field: nothing that was typed is lost.
+        return self._answer(request, JointForm(request.POST, owing=asked.found))
+
+    def _choose(self, request: HttpRequest) -> HttpResponse:
+        if request.method != "POST":
+            return self._page(request, ChooseForm(), "Next", _ABOUT_CHOOSING)
+        form = ChooseForm(request.POST)
+        if not form.is_valid():
+            return self._page(request, form, "Next", _ABOUT_CHOOSING, status=400)
+        numbers = ",".join(one.number for one in form.found)
+        return HttpResponseRedirect(f"{request.path}?{urlencode({'invoices': numbers})}")
+
+    def _answer(self, request: HttpRequest, form: JointForm) -> HttpResponse:
+        if not form.is_valid():
+            return self._ask(request, form, status=400)
+        if "change" in request.POST:
+            return self._ask(request, form)
+        figures = form.figures()
+        if request.POST.get("again") != "yes":
+            return self._ask(request, form, figures=figures)
+        if not sealed(request.POST.get("seal", ""), [request.user.pk], figures):
+            return self._ask(request, form, figures=figures, errors=[CHANGED], status=409)
+        try:
+            done = allocations.record(
+                **{name: form.cleaned_data[name] for name in JointForm.GIVEN},
+                customer_id=form.paid_by.pk if form.paid_by else None,
+                actor=Actor.staff(request.user),
+                now=clock.now(),
+            )
+        except DomainError as error:
+            return self._ask(request, form, errors=form.refuse(error), status=error.status)
+        messages.success(request, _outcome(done, len(form.cleaned_data["parts"])))
+        return HttpResponseRedirect(page_of(done.receipt))
+
+    def _ask(
+        self,
+        request: HttpRequest,
+        form: JointForm,
+        *,
+        figures: Sequence[tuple[str, str]] = (),
+        errors: Sequence[str] = (),
+        status: int = 200,
+    ) -> HttpResponse:
+        owed = sum((owed_of(one) for one in form.owing), ZERO)
+        customers = len({one.customer_id for one in form.owing})
+        people = f"{customers} customer{'' if customers == 1 else 's'}"
+        sentences = (
+            f"{_count(len(form.owing))} of {people} of {tenant_of(form.owing[0])}: "
+            f"{in_rupees(owed)} are owed.",
+            *(() if figures else _ABOUT_PARTS),
+        )
+        return self._page(
+            request, form, "Record receipt", sentences,
+            figures=figures, errors=errors, status=status,
+        )  # fmt: skip
+
+    def _page(
+        self,
+        request: HttpRequest,
+        form: ConfirmForm,
+        button: str,
+        sentences: Sequence[str],
+        *,
+        figures: Sequence[tuple[str, str]] = (),
+        errors: Sequence[str] = (),
+        status: int = 200,
+    ) -> HttpResponse:
+        shown = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": TITLE,
+            "description": button,
+            "danger": False,
+            "sentences": sentences,
+            "form": form,
+            "errors": errors,
+            "ask_again": bool(figures),
+            "again_words": "What is recorded cannot be changed any more. Is this what came?",
+            "figures": figures,
+            "seal": seal([request.user.pk], figures) if figures else "",
+            "back": reverse("admin:billing_receipt_changelist"),
+        }
+        return TemplateResponse(request, PAGE, shown, status=status)
+
+
+_ABOUT_CHOOSING: Final = (
+    "One transfer, cheque or payment that pays the invoices of several customers of one partner. "
+    "What one customer paid for themselves is recorded on their invoice's page.",
+)
+_ABOUT_PARTS: Final = (
+    "Each invoice gets what stands beside it; empty it, and it gets nothing. What is left becomes "
+    "the credit of the customer who paid.",
+    "Commission accrues on what is paid. A bank's reference is recorded once, however it is "
+    "spelled.",
+)
+
+
+def _outcome(done: allocations.Received, count: int) -> str:
+    receipt = done.receipt
+    if not done.created:
+        return f"{receipt.reference} was recorded before as {receipt}."
+    over = (
+        f" {in_rupees(receipt.credit)} are the credit of {receipt.payer}." if receipt.credit else ""
+    )
+    return f"{in_rupees(receipt.amount)} are recorded as {receipt}, for {_count(count)}.{over}"

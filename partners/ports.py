@@ -44,26 +44,25 @@ class Followers(Protocol):
         """How many of them trade, are held by the suspension, and are to end."""
         ...
 
-    def hold_all(
-        self, partner_id: int, *, last_day: dt.date | None, actor: Actor, now: dt.datetime
-    ) -> int:
-        """Keep them from trading until :meth:`release_all`; how many it paused.
+    def hold_all(self, partner_id: int, *, actor: Actor, now: dt.datetime) -> int:
+        """Keep them from trading until :meth:`release_all`; how many it paused."""
+        ...
 
-        No period that begins after ``last_day`` (IST; None: today) is billed.
-        """
+    def pause_due(self, partner_id: int, *, now: dt.datetime) -> Step:
+        """One step of the same after ``run_until``; no period that began since is billed."""
         ...
 
     def release_all(self, partner_id: int, *, note: str, actor: Actor, now: dt.datetime) -> int:
         """Lift what :meth:`hold_all` placed, and nobody else's hold; how many trade again."""
         ...
 
-    def end_when_paid(self, partner_id: int, *, actor: Actor, now: dt.datetime) -> Ending:
+    def end_when_paid(self, partner_id: int, *, actor: Actor, now: dt.datetime) -> Step:
         """Renew none: each ends with the period that is running, those of a period that is over
         now."""
         ...
 
-    def end_due(self, partner_id: int, *, now: dt.datetime) -> Ending:
-        """Cancel those whose last day is over."""
+    def end_due(self, partner_id: int, *, now: dt.datetime) -> Step:
+        """One step of cancelling those whose last day is over."""
         ...
 
     def keep_all(self, partner_id: int, *, now: dt.datetime) -> int:
@@ -82,11 +81,13 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """Subscriptions that ended now, and those that will."""
+class Step:
+    """Subscriptions that were paused or cancelled now (``done``), and those that the plan has still
+    to pause or cancel, on a later day too (``left``). ``more``: some of them are due today."""
 
-    ended: int = 0
+    done: int = 0
     left: int = 0
+    more: bool = False
 
 
 class _NobodyFollows:
@@ -96,23 +97,25 @@ class _NobodyFollows:
         del partner_id
         return Standing()
 
-    def hold_all(
-        self, partner_id: int, *, last_day: dt.date | None, actor: Actor, now: dt.datetime
-    ) -> int:
-        del partner_id, last_day, actor, now
+    def hold_all(self, partner_id: int, *, actor: Actor, now: dt.datetime) -> int:
+        del partner_id, actor, now
         return 0
+
+    def pause_due(self, partner_id: int, *, now: dt.datetime) -> Step:
+        del partner_id, now
+        return Step()
 
     def release_all(self, partner_id: int, *, note: str, actor: Actor, now: dt.datetime) -> int:
         del partner_id, note, actor, now
         return 0
 
-    def end_when_paid(self, partner_id: int, *, actor: Actor, now: dt.datetime) -> Ending:
+    def end_when_paid(self, partner_id: int, *, actor: Actor, now: dt.datetime) -> Step:
         del partner_id, actor, now
-        return Ending()
+        return Step()
 
-    def end_due(self, partner_id: int, *, now: dt.datetime) -> Ending:
+    def end_due(self, partner_id: int, *, now: dt.datetime) -> Step:
         del partner_id, now
-        return Ending()
+        return Step()
 
     def keep_all(self, partner_id: int, *, now: dt.datetime) -> int:
         del partner_id, now

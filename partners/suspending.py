@@ -3,6 +3,7 @@
 A suspension is decided with a plan for the subscriptions, because they trade for people who cannot
 choose another partner (adr 0051). One transaction each, the partner's row locked first. The
 partner's contacts are written to in it, and by mail after it (:mod:`partners.notices.mailing`).
+What a plan says of a day that is over is done in steps, each a transaction (adr 0057).
 """
 
 from __future__ import annotations
@@ -124,16 +125,19 @@ def reinstate_partner(
     and deliveries that were held are sent by a replay only. NotFound; InvalidRequest.
     """
     reason = _checked_reason(reason)
+    # Whatever beat was late with happened on its day: nobody is billed for the days since.
+    _carry_out(partner_id, now)
     with transaction.atomic():
         partner = _locked(partner_id)
         if partner.status != Partner.Status.SUSPENDED:
             return Reinstatement(False)
-        # Whatever beat was late with happened on its day: nobody is billed for the days since.
-        _carry_out(partner, now)
+        while _step(partner, now):  # what has become due since, if anything
+            pass
         kept = FOLLOWERS.get().keep_all(partner.pk, now=now)
-        released = FOLLOWERS.get().release_all(partner.pk, note=reason, actor=actor, now=now)
         plan = partner.suspension_plan
+        # Before its hold is lifted: the plan's day holds its customers, too.
         _write(partner, status=Partner.Status.ACTIVE, **_NOTHING)
+        released = FOLLOWERS.get().release_all(partner.pk, note=reason, actor=actor, now=now)
         done = Reinstatement(True, released, kept)
         done = replace(done, told=tell_reinstated(partner, done, now=now))
         _record(
@@ -152,16 +156,25 @@ def reinstate_partner(
 def carry_out_due(*, now: dt.datetime) -> int:
     """Do what suspended partners' plans say of days that are over; how many plans ended.
 
-    Any number of processes, any number of times. One transaction for each partner.
+    Any number of processes, any number of times. Whoever is killed leaves whole steps behind, and
+    the next one goes on from there.
     """
     waiting = Partner.objects.filter(
         status=Partner.Status.SUSPENDED, plan_done_at__isnull=True
     ).exclude(suspension_plan="")
-    ended = 0
-    for partner_id in waiting.order_by("pk").values_list("pk", flat=True):
+    partners = list(waiting.order_by("pk").values_list("pk", flat=True))
+    return sum(_carry_out(partner_id, now) for partner_id in partners)
+
+
+def _carry_out(partner_id: int, now: dt.datetime) -> bool:
+    """Step by step, each a transaction; whether this call did the last of the plan."""
+    while True:
         with transaction.atomic():
-            ended += _carry_out(_locked(partner_id), now)
-    return ended
+            partner = _locked(partner_id)
+            was_done = partner.plan_done_at is not None
+            more = _step(partner, now)
+        if not more:
+            return partner.plan_done_at is not None and not was_done
 
 
 # -- one partner, its row locked -----------------------------------------------------------------
@@ -183,11 +196,11 @@ def _begin(partner: Partner, actor: Actor, now: dt.datetime) -> Suspension:
     """What a plan does on its first day."""
     paused, ended, ending = 0, 0, 0
     if partner.suspension_plan == Plan.PAUSE_ALL:
-        paused = FOLLOWERS.get().hold_all(partner.pk, last_day=None, actor=actor, now=now)
+        paused = FOLLOWERS.get().hold_all(partner.pk, actor=actor, now=now)
         _write(partner, plan_done_at=now)
     elif partner.suspension_plan == Plan.CANCEL_AT_PERIOD_END:
         found = FOLLOWERS.get().end_when_paid(partner.pk, actor=actor, now=now)
-        ended, ending = found.ended, found.left
+        ended, ending = found.done, found.left
         if not ending:
             _write(partner, plan_done_at=now)
     # Last, as everybody does it who locks endpoints.
@@ -195,32 +208,33 @@ def _begin(partner: Partner, actor: Actor, now: dt.datetime) -> Suspension:
     return Suspension(True, paused, ended, ending, deliveries)
 
 
-def _carry_out(partner: Partner, now: dt.datetime) -> bool:
-    """What is due of a plan; whether that was the last of it."""
+def _step(partner: Partner, now: dt.datetime) -> bool:
+    """One step of what is due of a plan; whether there is more."""
     if partner.status != Partner.Status.SUSPENDED or partner.plan_done_at is not None:
         return False
-    done: dict[str, int] = {}
-    if partner.run_until is not None and partner.run_until < ist_date(now):
-        done["paused"] = FOLLOWERS.get().hold_all(
-            partner.pk, last_day=partner.run_until, actor=SYSTEM, now=now
-        )
-        left = 0
+    if _run_is_over(partner, now):
+        what, step = "paused", FOLLOWERS.get().pause_due(partner.pk, now=now)
     elif partner.suspension_plan == Plan.CANCEL_AT_PERIOD_END:
-        found = FOLLOWERS.get().end_due(partner.pk, now=now)
-        done["ended"], left = found.ended, found.left
+        what, step = "ended", FOLLOWERS.get().end_due(partner.pk, now=now)
     else:
         return False
-    if not left:
+    if not step.left:
         _write(partner, plan_done_at=now)
-    if not left or any(done.values()):
-        _record("partner.plan_carried_out", partner, SYSTEM, left=left, **done)
-    return not left
+    if not step.left or step.done:
+        _record("partner.plan_carried_out", partner, SYSTEM, left=step.left, **{what: step.done})
+    return step.more
+
+
+def _run_is_over(partner: Partner, now: dt.datetime) -> bool:
+    return partner.run_until is not None and partner.run_until < ist_date(now)
 
 
 def _take_back(partner: Partner, now: dt.datetime) -> None:
     """Undo a plan that another one replaces."""
-    _carry_out(partner, now)
-    if partner.plan_done_at is not None:
+    over = _run_is_over(partner, now)
+    while not over and _step(partner, now):
+        pass
+    if over or partner.plan_done_at is not None:
         raise InvalidTransition(
             f"{partner.name} is suspended, and what was planned has been carried out "
             f"({Plan(partner.suspension_plan).label}). Reinstate it first.",

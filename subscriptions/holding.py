@@ -1,7 +1,9 @@
 """What holds a subscription now, and what it therefore is (execution.md I7, lifecycle).
 
 The status of a subscription follows from its open holds and from nothing else; whoever changes a
-hold settles the subscriptions under it in the same transaction, their rows locked.
+hold settles the subscriptions under it in the same transaction, their rows locked. The suspension
+of a partner whose customers trade until a day holds from the next day on, also before its row is
+there (adr 0057).
 """
 
 from __future__ import annotations
@@ -9,19 +11,24 @@ from __future__ import annotations
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from typing import Final
 
 from django.db.models import Q, QuerySet
 
+from partners.models import Partner
 from quantleap.core.audit import Actor
-from quantleap.core.clock import ist_date
+from quantleap.core.clock import at_ist, ist_date
+from quantleap.core.tenancy import Environment
 from subscriptions import events
 from subscriptions.billing import segments
-from subscriptions.lifecycle import CANCELLED, PAUSED, strongest
+from subscriptions.lifecycle import CANCELLED, PARTNER_SUSPENDED, PAUSED, strongest
 from subscriptions.models import Allocation, Hold, Subscription
 from subscriptions.periods import anchor_after_pause
 from subscriptions.ports import ENTRY_GATE
 
 _DAY = dt.timedelta(days=1)
+#: Customers and the partner read it. Why a partner is suspended is not theirs to read.
+SUSPENDED: Final = "The partner is suspended."
 
 
 def open_holds() -> QuerySet[Hold]:
@@ -29,11 +36,12 @@ def open_holds() -> QuerySet[Hold]:
     return Hold.objects.filter(lifted_at__isnull=True)
 
 
-def holds_on(subscriptions: Collection[Subscription]) -> dict[int, list[Hold]]:
-    """Subscription key -> what keeps it from trading, newest first (three queries at most).
+def holds_on(subscriptions: Collection[Subscription], today: dt.date) -> dict[int, list[Hold]]:
+    """Subscription key -> what keeps it from trading on ``today`` (IST), newest first (3 queries).
 
     A held broker account keeps those from trading that have no other one. That it was removed is no
-    way out: seen was one who did, and was billed for a new month in which nothing could trade.
+    way out: seen was one who did, and was billed for a new month in which nothing could trade. The
+    hold of a suspension that is due and not placed yet is an unsaved one, the last.
     """
     found: dict[int, list[Hold]] = {one.pk: [] for one in subscriptions}
     by_customer, by_partner = defaultdict(list), defaultdict(list)
@@ -65,7 +73,36 @@ def holds_on(subscriptions: Collection[Subscription]) -> dict[int, list[Hold]]:
             if not any(trades and account not in on_accounts for account, trades in mine.items()):
                 found[key].extend(hold for account in mine for hold in on_accounts[account])
                 found[key].sort(key=lambda hold: -hold.pk)
+    partners = {one.partner_id for one in subscriptions if one.partner_id is not None}
+    for due in _due_suspensions(partners, today):
+        for key in by_partner.get((due.partner_id, due.environment), ()):
+            if all(hold.holder != PARTNER_SUSPENDED for hold in found[key]):
+                found[key].append(due)
     return found
+
+
+def _due_suspensions(partner_ids: Collection[int], today: dt.date) -> list[Hold]:
+    """What beat will place for partners whose customers traded until a day before ``today``."""
+    over = Partner.objects.filter(pk__in=partner_ids, run_until__lt=today)
+    return [
+        Hold(
+            scope=Hold.Scope.PARTNER,
+            holder=PARTNER_SUSPENDED,
+            partner_id=partner_id,
+            environment=environment,
+            note=SUSPENDED,
+            placed_at=at_ist(run_until + _DAY, dt.time()),
+        )
+        for partner_id, run_until in over.values_list("pk", "run_until")
+        for environment in Environment.values
+        if run_until is not None
+    ]
+
+
+def without_account(subscription_ids: Iterable[int]) -> set[int]:
+    """Those whose last broker account was removed (1 query)."""
+    accounts = _accounts_of(subscription_ids)
+    return {key for key, mine in accounts.items() if not any(mine.values())}
 
 
 def _accounts_of(subscription_ids: Iterable[int]) -> dict[int, dict[int, bool]]:
@@ -86,16 +123,14 @@ def settle(
     actor: Actor,
     now: dt.datetime,
     tell: bool = True,
-    last_day: dt.date | None = None,
 ) -> tuple[list[Subscription], bool]:
     """Make the status of locked, loaded subscriptions what their open holds say.
 
     Returns those whose status or shown reason changed, and ``next_entry_affected``: False where an
     entry of theirs was committed already and goes out all the same. ``tell``: write audit entries
-    and events for the changed ones. ``last_day`` (IST, today unless given) is the last one on which
-    a period of those that pause may begin. Whoever was to end by today is not resumed any more.
+    and events for the changed ones. Whoever was to end by today is not resumed any more.
     """
-    held = holds_on(subscriptions)
+    held = holds_on(subscriptions, ist_date(now))
     paused: list[Subscription] = []
     resumed: list[Subscription] = []
     renamed: list[Subscription] = []
@@ -113,7 +148,7 @@ def settle(
         else:
             continue
         one.status_reason, one.status_note = reason, note
-    _pause(paused, now, last_day)
+    _pause(paused, now)
     _resume(resumed, now)
     _write([*paused, *resumed, *renamed])
     affected = True
@@ -137,24 +172,27 @@ def _is_over(subscription: Subscription, now: dt.datetime) -> bool:
     return subscription.ends_on is not None and subscription.ends_on <= ist_date(now)
 
 
-def _pause(
-    subscriptions: Sequence[Subscription], now: dt.datetime, last_day: dt.date | None
-) -> None:
+def _pause(subscriptions: Sequence[Subscription], now: dt.datetime) -> None:
     for one in subscriptions:
         one.status, one.status_changed_at = Subscription.Status.PAUSED, now
-    segments.stop([one.pk for one in subscriptions], on=last_day or ist_date(now))
+    segments.stop([one.pk for one in subscriptions], on=ist_date(now))
 
 
 def _resume(subscriptions: Sequence[Subscription], now: dt.datetime) -> None:
     today = ist_date(now)
+    billed = [one for one in subscriptions if segments.is_billed(one)]
+    anchors = segments.resume(billed, on=today)
+    ending: dict[dt.date, list[int]] = defaultdict(list)
     for one in subscriptions:
-        if segments.is_billed(one):
-            one.anchor = segments.resume(one, on=today)
+        if one.pk in anchors:
+            one.anchor = anchors[one.pk]
             if one.ends_on is not None:  # it is not renewed, whoever lets it go meanwhile
-                segments.stop([one.pk], on=one.ends_on - _DAY)
+                ending[one.ends_on].append(one.pk)
         else:
             one.anchor = anchor_after_pause(one.anchor, ist_date(one.status_changed_at), today)
         one.status, one.status_changed_at = Subscription.Status.ACTIVE, now
+    for day, keys in ending.items():  # a month has 31 at most
+        segments.stop(keys, on=day - _DAY)
 
 
 def _write(subscriptions: Sequence[Subscription]) -> None:

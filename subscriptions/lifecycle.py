@@ -28,6 +28,9 @@ HOLDERS: Final = (USER, PARTNER, PAYMENT_FAILED, PARTNER_SUSPENDED, ADMIN)
 LASTING: Final = frozenset({PAYMENT_FAILED, ADMIN})
 REASONS: Final = (*HOLDERS, TEMPLATE_WITHDRAWN)
 
+#: What is read of a subscription that nobody can resume.
+NO_ACCOUNT: Final = "Its last broker account was removed: there is none left to trade on."
+
 _BY_WHOM: Final = {
     USER: "the customer",
     PARTNER: "the partner",
@@ -58,24 +61,34 @@ def strongest(holders: Collection[str]) -> str:
     return max(holders, key=HOLDERS.index, default="")
 
 
-def liftable(who: str, *, explained: bool) -> frozenset[str]:
+def liftable(who: str, *, explained: bool, accountless: bool = False) -> frozenset[str]:
     """Whose holds ``who`` may lift; ``explained`` says whether a reason was given in words.
 
     Everybody lifts their own. A customer and their partner lift each other's, but say why. A hold
-    by staff, for a failed payment or by a partner's suspension is lifted only from there.
+    by staff, for a failed payment or by a partner's suspension is lifted only from there. The
+    customer's hold of an ``accountless`` subscription, whose last broker account was removed, stays
+    for everybody: nothing could trade, and a new month would be billed.
     """
-    if explained and who in (USER, PARTNER):
-        return frozenset((USER, PARTNER))
-    return frozenset((who,))
+    both = explained and who in (USER, PARTNER)
+    holders = frozenset((USER, PARTNER)) if both else frozenset((who,))
+    return holders - {USER} if accountless else holders
 
 
 def verdict(
-    action: Action, who: str, *, explained: bool, cancelled: bool, own: Collection[str], held: bool
+    action: Action,
+    who: str,
+    *,
+    explained: bool,
+    cancelled: bool,
+    own: Collection[str],
+    held: bool,
+    accountless: bool = False,
 ) -> Verdict:
     """Change it, leave it (it is there already), or refuse (409).
 
     ``own`` are the holders of the subscription itself; ``held``: somebody holds it at all, by its
     customer, partner or broker accounts too. Those are lifted where they were placed.
+    ``accountless`` as in :func:`liftable`.
     """
     if action is Action.CANCEL:
         return Verdict.NOTHING if cancelled else Verdict.CHANGE
@@ -85,13 +98,18 @@ def verdict(
         return Verdict.NOTHING if who in own else Verdict.CHANGE
     if not held:
         return Verdict.NOTHING
-    return Verdict.CHANGE if liftable(who, explained=explained) & set(own) else Verdict.REFUSE
+    lifted = liftable(who, explained=explained, accountless=accountless)
+    return Verdict.CHANGE if lifted & set(own) else Verdict.REFUSE
 
 
-def refusal(action: Action, who: str, *, cancelled: bool, reason: str) -> str:
+def refusal(
+    action: Action, who: str, *, cancelled: bool, reason: str, accountless: bool = False
+) -> str:
     """Why :func:`verdict` refused, in words for the caller; ``reason`` is the one that is shown."""
     if cancelled:
         return "The subscription is cancelled, which is final."
+    if accountless and reason == USER:
+        return NO_ACCOUNT
     if action is Action.RESUME and {who, reason} == {USER, PARTNER}:
         return f"It was paused by {_BY_WHOM[reason]}: say a reason to resume it."
     return f"It was paused by {holder_words(reason)} and can be resumed only from there."

@@ -10,8 +10,6 @@ import calendar
 import datetime as dt
 from dataclasses import dataclass
 
-from quantleap.core.clock import at_ist
-
 _MONTHS = 12
 
 
@@ -50,11 +48,6 @@ def period_on(anchor: dt.date, day: dt.date) -> Period:
 def next_billing_date(anchor: dt.date, day: dt.date) -> dt.date:
     """Start (IST date) of the period after the one that holds ``day``."""
     return period_on(anchor, max(day, anchor)).end
-
-
-def next_billing_at(anchor: dt.date, day: dt.date) -> dt.datetime:
-    """The same as an instant (UTC): midnight in India."""
-    return at_ist(next_billing_date(anchor, day), dt.time())
 
 
 def anchor_after_pause(anchor: dt.date, paused_on: dt.date, resumed_on: dt.date) -> dt.date:

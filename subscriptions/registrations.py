@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from marketplace.definition import Definition
 from marketplace.ports import RefusedSubscription
-from partners.ports import Ending, Standing
+from partners.ports import Standing, Step
 from partners.states import refusal
 from quantleap.core.audit import Actor
 from quantleap.core.errors import InvalidRequest
@@ -62,21 +62,23 @@ class FollowersOfPartners:
         """See :func:`subscriptions.services.suspensions.standing`."""
         return suspensions.standing(partner_id)
 
-    def hold_all(
-        self, partner_id: int, *, last_day: dt.date | None, actor: Actor, now: dt.datetime
-    ) -> int:
+    def hold_all(self, partner_id: int, *, actor: Actor, now: dt.datetime) -> int:
         """See :func:`subscriptions.services.suspensions.hold_all`."""
-        return suspensions.hold_all(partner_id, last_day=last_day, actor=actor, now=now)
+        return suspensions.hold_all(partner_id, actor=actor, now=now)
+
+    def pause_due(self, partner_id: int, *, now: dt.datetime) -> Step:
+        """See :func:`subscriptions.services.suspensions.pause_due`."""
+        return suspensions.pause_due(partner_id, now=now)
 
     def release_all(self, partner_id: int, *, note: str, actor: Actor, now: dt.datetime) -> int:
         """See :func:`subscriptions.services.suspensions.release_all`."""
         return suspensions.release_all(partner_id, note=note, actor=actor, now=now)
 
-    def end_when_paid(self, partner_id: int, *, actor: Actor, now: dt.datetime) -> Ending:
+    def end_when_paid(self, partner_id: int, *, actor: Actor, now: dt.datetime) -> Step:
         """See :func:`subscriptions.services.suspensions.end_when_paid`."""
         return suspensions.end_when_paid(partner_id, actor=actor, now=now)
 
-    def end_due(self, partner_id: int, *, now: dt.datetime) -> Ending:
+    def end_due(self, partner_id: int, *, now: dt.datetime) -> Step:
         """See :func:`subscriptions.services.suspensions.end_due`."""
         return suspensions.end_due(partner_id, now=now)
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from execution.tests.holdmodel import Followed, House, day_of
+from execution.tests.holdmodel import House
+from execution.tests.holdrecords import Followed, day_of, months_on
 from execution.tests.holdworld import Seen, World
 
 TRADES: Final = "trades under a hold"
 BILLED: Final = "billed under a hold"
+UNBILLED: Final = "trades and is not billed"
 LEAVES: Final = "a customer cannot leave"
 WEAKER: Final = "a weaker hand"
 STATUS: Final = "not what its holds say"
@@ -27,6 +29,7 @@ def compare(house: House, world: World, seen: Seen) -> None:
     for one in house.followed.values():
         _same_status(house, one, seen.subscriptions[world.subscriptions[one.number]])
     _lawful_bills(house, world, seen)
+    _lawful_stops(house, world, seen)
     _same_armed(house, world, seen)
     for name, offer in house.offers.items():
         live = sum(one.live and one.offer == offer.name for one in house.followed.values())
@@ -65,6 +68,21 @@ def _lawful_bills(house: House, world: World, seen: Seen) -> None:
             raise Broken(f"{LEAVES}: {number} is billed from {first}")
         if (number, first, after) not in due:
             raise Broken(f"{BILLED}: {number} from {first} to {after}: {one.months}")
+
+
+def _lawful_stops(house: House, world: World, seen: Seen) -> None:
+    """Of what was stopped no run will bill a month that did not begin, whenever it comes; and who
+    trades and is renewed goes on being billed."""
+    numbers = {key: number for number, key in world.subscriptions.items()}
+    for key in seen.unbilled:
+        raise Broken(f"{UNBILLED}: {numbers[key]}")
+    for key, anchor, count, last in seen.stopped:
+        one = house.followed[numbers[key]]
+        begun = {first for first, _ in one.months}
+        while (first := months_on(anchor, count)) <= last:
+            if first not in begun:
+                raise Broken(f"{BILLED}: {one.number} would be, from {first}: {one.months}")
+            count += 1
 
 
 def _same_armed(house: House, world: World, seen: Seen) -> None:

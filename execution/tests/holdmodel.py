@@ -10,10 +10,22 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from decimal import ROUND_DOWN, Decimal
-from typing import Any, Final, TypeAlias
-from zoneinfo import ZoneInfo
+from typing import Any, Final
+
+from execution.tests.holdrecords import (
+    Account,
+    Followed,
+    Hold,
+    Offer,
+    Part,
+    Person,
+    Refused,
+    Suspension,
+    day_of,
+    instant,
+    months_on,
+)
 
 CHANGED: Final = "changed"
 SAME: Final = "same"
@@ -25,142 +37,8 @@ STAYS: Final = ("PAYMENT_FAILED", "ADMIN")
 ENTRY: Final = dt.time(9, 20)
 #: Who became active later than so long before the entry is not in it any more.
 CLOSES: Final = dt.timedelta(seconds=3)
-_INDIA: Final = ZoneInfo("Asia/Kolkata")
-
-#: Part of a run: subscription and account, by their numbers here.
-Part: TypeAlias = tuple[int, int]
-#: First day of a paid month, and the first day after it.
-Month: TypeAlias = tuple[dt.date, dt.date]
-
-
-class Refused(Exception):
-    """The call changes nothing: the API's code, and what stands beside it."""
-
-    def __init__(self, code: str, **beside: Any) -> None:
-        super().__init__(code)
-        self.code, self.beside = code, beside
-
-
-def day_of(now: dt.datetime) -> dt.date:
-    """The Indian day of an instant."""
-    return now.astimezone(_INDIA).date()
-
-
-def instant(day: dt.date, at: dt.time) -> dt.datetime:
-    """A time of an Indian day."""
-    return dt.datetime.combine(day, at, _INDIA)
-
-
-def months_on(anchor: dt.date, months: int) -> dt.date:
-    """So many months after the anchor: its day of the month, or the month's last."""
-    year, month = divmod(anchor.year * 12 + anchor.month - 1 + months, 12)
-    following = dt.date(year + (month == 11), (month + 1) % 12 + 1, 1)
-    return min(
-        dt.date(year, month + 1, 1) + dt.timedelta(days=anchor.day - 1),
-        following - dt.timedelta(days=1),
-    )
-
-
-@dataclass(frozen=True)
-class Person:
-    """A customer of a partner; ``clients`` are their accounts at the broker."""
-
-    name: str
-    partner: str
-    environment: str
-    clients: tuple[str, ...]
-
-
-@dataclass
-class Offer:
-    """A template: what it costs a month, on which weekdays it enters, and its state."""
-
-    name: str
-    environment: str
-    fee: Decimal
-    weekdays: tuple[int, ...] = ()
-    state: str = "LISTED"
-    version: int = 1
-    stopped: bool = False
-
-
-@dataclass
-class Account:
-    """One connection of a client id; connected again it is another one."""
-
-    number: int
-    client: str
-    enabled: bool = True
-    gone: bool = False
-
-
-@dataclass
-class Suspension:
-    """Of a partner; ``until`` is the last day on which its customers trade (RUN_UNTIL)."""
-
-    plan: str
-    until: dt.date | None = None
-    done: bool = False
-
-
-@dataclass
-class Hold:
-    """``target`` is a subscription's or account's number, a person, or partner and environment."""
-
-    number: int
-    scope: str
-    target: Any
-    holder: str
-    note: str
-    lifted: bool = False
-
-
-@dataclass
-class Followed:
-    """A subscription. ``on``: account number to whether it still trades there."""
-
-    number: int
-    person: Person
-    offer: str
-    on: dict[int, bool]
-    since: dt.datetime
-    anchor: dt.date
-    status: str = "ACTIVE"
-    reason: str = ""
-    note: str = ""
-    months: list[Month] = field(default_factory=list)
-    billed: bool = True
-    #: The month that an earlier one of theirs (by number) began, and in which this one goes on.
-    begun: tuple[int, Month] | None = None
-    #: The first day on which it does not trade any more: its partner's plan ends it then.
-    ends: dt.date | None = None
-    #: First day of the month that the withdrawn template cut short, and what is given back of it.
-    given_back: tuple[dt.date, Decimal] | None = None
-    #: When it was held: from, and until (None: still).
-    spells: list[tuple[dt.datetime, dt.datetime | None]] = field(default_factory=list)
-
-    @property
-    def live(self) -> bool:
-        return self.status != "CANCELLED"
-
-    @property
-    def running(self) -> tuple[int, Month]:
-        """The month that it is in, or was in last, and whose (by number)."""
-        if self.begun is not None and not self.months:
-            return self.begun
-        return self.number, self.months[-1]
-
-    @property
-    def until(self) -> dt.date:
-        """The first day after that month."""
-        return self.running[1][1]
-
-    def held_all_day(self, day: dt.date) -> bool:
-        """Whether somebody held it from the day's first moment to its last."""
-        first, after = instant(day, dt.time()), instant(day + dt.timedelta(days=1), dt.time())
-        return any(
-            since <= first and (until is None or until >= after) for since, until in self.spells
-        )
+SUSPENDED: Final = "The partner is suspended."
+NO_ACCOUNT: Final = "Its last broker account was removed: there is none left to trade on."
 
 
 class House:
@@ -172,7 +50,7 @@ class House:
         self.people = {one.name: one for one in people}
         self.offers = {one.name: one for one in offers}
         self.is_trading_day = is_trading_day
-        self.now = dt.datetime.min.replace(tzinfo=_INDIA)
+        self.now = instant(dt.date.min, dt.time())
         self.followed: dict[int, Followed] = {}
         self.accounts: dict[int, Account] = {}
         self.holds: dict[int, Hold] = {}
@@ -204,6 +82,11 @@ class House:
         plan = self.suspended.get(one.person.partner)
         return self.today if plan is None or plan.until is None else min(plan.until, self.today)
 
+    def run_is_over(self, one: Followed) -> bool:
+        """The day until which its suspended partner's customers trade is over."""
+        plan = self.suspended.get(one.person.partner)
+        return plan is not None and plan.until is not None and plan.until < self.today
+
     def _begin_months(self, one: Followed) -> None:
         while (first := one.until) <= self._last_day(one):
             count = next(n for n in itertools.count(1) if months_on(one.anchor, n) >= first)
@@ -218,7 +101,7 @@ class House:
         """Everybody's hold that keeps it from trading, the newest first.
 
         A held account keeps it from trading where it has no other one that is free; one that was
-        removed is no way out.
+        removed is no way out. A suspension until a day holds from the next one on.
         """
         held = {hold.target for hold in self.standing() if hold.scope == "ACCOUNT"}
         free = any(trades and number not in held for number, trades in one.on.items())
@@ -230,14 +113,35 @@ class House:
         if not free:
             targets += [("ACCOUNT", number) for number in one.on]
         found = [hold for hold in self.standing() if (hold.scope, hold.target) in targets]
-        return sorted(found, key=lambda hold: -hold.number)
+        found.sort(key=lambda hold: -hold.number)
+        if self.run_is_over(one) and all(hold.holder != "PARTNER_SUSPENDED" for hold in found):
+            target = (one.person.partner, one.person.environment)
+            found.append(Hold(0, "PARTNER", target, "PARTNER_SUSPENDED", SUSPENDED))
+        return found
 
     def is_held(self, account: int) -> bool:
         return any(one.scope == "ACCOUNT" and one.target == account for one in self.standing())
 
-    def settle(self) -> None:
+    def _under(self, scope: str, target: Any) -> set[int]:
+        """What somebody comes by who holds this, or lets it go."""
+        return {one.number for one in self.followed.values() if self._is_under(one, scope, target)}
+
+    def _is_under(self, one: Followed, scope: str, target: Any) -> bool:
+        if scope == "ACCOUNT":
+            others = (number for number, trades in one.on.items() if trades and number != target)
+            free = any(not self.is_held(number) for number in others)
+            return target in one.on and (one.on[target] or not free)
+        person = one.person
+        own = {
+            "SUBSCRIPTION": one.number,
+            "CUSTOMER": person.name,
+            "PARTNER": (person.partner, person.environment),
+        }
+        return bool(own[scope] == target)
+
+    def settle(self, numbers: set[int]) -> None:
         """PAUSED while anybody holds it, ACTIVE when nobody does; the strongest is shown."""
-        for one in self.followed.values():
+        for one in (self.followed[number] for number in sorted(numbers)):
             if not one.live:
                 continue
             holds = self.holding(one)
@@ -266,13 +170,18 @@ class House:
         self.left |= gone
 
     def _hold(self, scope: str, target: Any, holder: str, note: str) -> str:
+        if not self._write(scope, target, holder, note):
+            return SAME
+        self.settle(self._under(scope, target))
+        return CHANGED
+
+    def _write(self, scope: str, target: Any, holder: str, note: str) -> bool:
         same = (scope, target, holder)
         if any((one.scope, one.target, one.holder) == same for one in self.standing()):
-            return SAME
+            return False
         number = len(self.holds) + 1
         self.holds[number] = Hold(number, scope, target, holder, note)
-        self.settle()
-        return CHANGED
+        return True
 
     # -- what people do --------------------------------------------------------------------------
     def pause(self, number: int, who: str, note: str) -> str:
@@ -284,7 +193,7 @@ class House:
         self._refuse_cancelled(one)
         if one.status == "ACTIVE":
             return SAME
-        mine = [hold for hold in self._own(number) if may_lift(who, hold.holder, note)]
+        mine = [hold for hold in self._own(number) if self._may_lift(hold, who, note)]
         if not mine:
             raise Refused("invalid_transition", status="PAUSED", status_reason=one.reason)
         self._lift(mine)
@@ -309,23 +218,34 @@ class House:
         own = ("SUBSCRIPTION", number)
         return [hold for hold in self.standing() if (hold.scope, hold.target) == own]
 
+    def _may_lift(self, hold: Hold, who: str, note: str) -> bool:
+        """Who has no account left is held by the customer for good."""
+        theirs = (hold.scope, hold.holder) == ("SUBSCRIPTION", "USER")
+        if theirs and self.followed[hold.target].accountless:
+            return False
+        return may_lift(who, hold.holder, note)
+
     def _lift(self, holds: list[Hold]) -> None:
         for hold in holds:
             hold.lifted = True
-        self.settle()
+        for hold in holds:
+            self.settle(self._under(hold.scope, hold.target))
 
     def _refuse_cancelled(self, one: Followed) -> None:
         if not one.live:
             raise Refused("invalid_transition", status="CANCELLED", status_reason=one.reason)
 
     def place(self, scope: str, target: Any, holder: str, note: str) -> str:
-        return self._hold(scope, target, holder, note)
+        """Also where it is there already: whoever comes by settles what is under it."""
+        answer = self._hold(scope, target, holder, note)
+        self.settle(self._under(scope, target))
+        return answer
 
     def lift(self, number: int, who: str, note: str) -> str:
         hold = self.holds[number]
         if hold.lifted:
             return SAME
-        if not may_lift(who, hold.holder, note):
+        if not self._may_lift(hold, who, note):
             raise Refused("invalid_transition", holder=hold.holder)
         self._lift([hold])
         return CHANGED
@@ -402,14 +322,17 @@ class House:
         self.accounts[number].enabled = enabled
 
     def disconnect(self, number: int) -> None:
+        """Whose last account it was is paused as by the customer, and stays so."""
         self.accounts[number].gone = True
-        for one in self.followed.values():
-            if number in one.on:
-                one.on[number] = False
         gone = {part for part in self.armed if part[1] == number}
         self.armed -= gone
         self.left |= gone
-        self.settle()
+        touched = [one for one in self.followed.values() if one.on.get(number)]
+        for one in touched:
+            one.on[number] = False
+            if one.live and one.accountless:
+                self._write("SUBSCRIPTION", one.number, "USER", NO_ACCOUNT)
+        self.settle({one.number for one in touched})
 
     # -- templates -------------------------------------------------------------------------------
     def close(self, offer: str) -> str:
@@ -472,7 +395,7 @@ class House:
         elif plan == "CANCEL_AT_PERIOD_END":
             for one in self._of(partner):
                 one.ends = max(one.until, self.today)
-            self.carry_out()
+            self.carry_out(partner)
         return CHANGED
 
     def _of(self, partner: str) -> list[Followed]:
@@ -481,22 +404,20 @@ class House:
     def _hold_all(self, partner: str) -> None:
         self.suspended[partner].done = True
         for environment in ("live", "test"):
-            self._hold(
-                "PARTNER", (partner, environment), "PARTNER_SUSPENDED", "The partner is suspended."
-            )
+            self._hold("PARTNER", (partner, environment), "PARTNER_SUSPENDED", SUSPENDED)
 
-    def carry_out(self) -> None:
-        """What the plans say of days that are over, as beat does it."""
-        for partner, plan in self.suspended.items():
-            if plan.until is not None and plan.until < self.today and not plan.done:
-                self._hold_all(partner)
-            for one in self._of(partner):
-                if one.ends is not None and one.ends <= self.today:
-                    self._end(one, "PARTNER_SUSPENDED")
+    def carry_out(self, partner: str) -> None:
+        """What its plan says of days that are over, as beat does it."""
+        plan = self.suspended[partner]
+        if plan.until is not None and plan.until < self.today and not plan.done:
+            self._hold_all(partner)
+        for one in self._of(partner):
+            if one.ends is not None and one.ends <= self.today:
+                self._end(one, "PARTNER_SUSPENDED")
 
     def reinstate(self, partner: str) -> str:
         """What was cancelled stays so; the rest is renewed, and nobody else's hold is lifted."""
-        self.carry_out()
+        self.carry_out(partner)
         for one in self._of(partner):
             one.ends = None
         del self.suspended[partner]
@@ -530,8 +451,7 @@ class House:
     def _join(self, one: Followed, stopped: bool) -> None:
         if one.status != "ACTIVE" or one.since >= instant(self.today, ENTRY) - CLOSES:
             return
-        plan = self.suspended.get(one.person.partner)
-        if plan is not None and plan.until is not None and plan.until < self.today:
+        if self.run_is_over(one):
             return
         if one.ends is not None and one.ends <= self.today:
             return

@@ -3,9 +3,9 @@
 Two partners, three customers (one of them in the test environment), four broker accounts, three
 templates. Customers, partners, staff and payment pause, resume, cancel and subscribe; everything is
 held and let go; accounts are switched off, disconnected and connected anew; templates are closed,
-published anew, stopped and withdrawn; partners are suspended with each plan and taken back; days
-and months pass, entries are armed, months are billed. In the end one of them leaves, or everybody,
-whatever holds them.
+published anew, stopped and withdrawn; partners are suspended with each plan and taken back, and
+what a plan says of a day is often carried out late; days and months pass, entries are armed, months
+are billed. In the end one of them leaves, or everybody, whatever holds them.
 
 ``play(stage, seed)`` raises :class:`Broken` with the seed and what happened. The same seed tells
 the same story. What must hold is asked after every step (holdjudge.py). Stories of seeds that
@@ -18,14 +18,12 @@ import copy
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from decimal import Decimal
 from itertools import groupby
 from random import Random
 from typing import Any, Final
 
 from django.db import IntegrityError, transaction
 
-from execution.engine.timing import from_settings
 from execution.tests.holdjudge import (
     LEAVES,
     STATUS,
@@ -35,25 +33,20 @@ from execution.tests.holdjudge import (
     judge_bills,
     judge_entry,
 )
-from execution.tests.holdmodel import (
-    CHANGED,
-    ENTRY,
-    Followed,
-    House,
-    Offer,
-    Person,
-    Refused,
-    instant,
-)
+from execution.tests.holdmodel import CHANGED, ENTRY, House
+from execution.tests.holdrecords import Followed, Refused, instant
+from execution.tests.holdstage import BEGIN, Stage
 from execution.tests.holdworld import World
-from marketplace.selectors import load_calendar
-from marketplace.tests.factories import load_reference_data
-from subscriptions.billing.tests.factories import load_billing
 
 #: So many stories, of seeds that follow each other, begin alike: the beginning is played once.
 ALIKE: Final = 8
 BEGINNING: Final = 7
 ENDING: Final = 3
+#: So many beginnings of all are mostly about suspended partners, and how much more then.
+SUSPENDING: Final = 0.35
+MORE: Final = 6.0
+#: How often beat comes by at once when a day has begun, and not only later.
+PROMPT: Final = 0.5
 MORNINGS: Final = (dt.time(0, 1), dt.time(4, 0), dt.time(8, 0), dt.time(10, 0), dt.time(23, 50))
 #: Before an entry: the arming, and until when somebody may still change his mind.
 ARMS: Final = dt.timedelta(seconds=75)
@@ -62,57 +55,9 @@ WHO: Final = ("USER", "PARTNER", "PAYMENT_FAILED", "ADMIN")
 #: From one call to the next.
 TICK: Final = dt.timedelta(seconds=20)
 
-PEOPLE: Final = (
-    Person("asha", "one", "live", ("A1", "A2")),
-    Person("bala", "two", "live", ("B1",)),
-    Person("tara", "one", "test", ("T1",)),
-)
-OFFERS: Final = (
-    Offer("daily", "live", Decimal("999.00")),
-    Offer("weekly", "live", Decimal("499.50"), weekdays=(0, 3)),
-    Offer("paper", "test", Decimal("999.00")),
-)
-#: Who follows what on which accounts when a story begins, and since when.
-CAST: Final = (
-    ("asha", "daily", ("A1", "A2"), dt.date(2026, 1, 31)),
-    ("asha", "weekly", ("A1",), dt.date(2026, 2, 9)),
-    ("bala", "daily", ("B1",), dt.date(2026, 2, 12)),
-    ("tara", "paper", ("T1",), dt.date(2026, 2, 12)),
-)
-BEGIN: Final = dt.date(2026, 2, 13)
-
 
 class Told(Broken):
     """A broken rule with the seed and the course of its story."""
-
-
-class Stage:
-    """The house as every story finds it: made once, in the test's transaction."""
-
-    def __init__(self) -> None:
-        calendar = load_reference_data(instant(dt.date(2026, 1, 5), dt.time(12)))
-        assert load_calendar() == calendar
-        load_billing()
-        self.world = World(from_settings())
-        self.house = House(
-            list(PEOPLE),
-            [copy.copy(offer) for offer in OFFERS],
-            lambda day: calendar.session(day) is not None,
-        )
-        for person in PEOPLE:
-            self.world.meets(person)
-        for offer in OFFERS:
-            self.world.offers(offer, instant(dt.date(2026, 1, 5), dt.time(12)))
-        for name, follows, clients, day in CAST:
-            now = instant(day, dt.time(12))
-            self.house.passes(now)
-            person = self.house.people[name]
-            for client in clients:
-                if self.house.connected(client) is None:
-                    self.world.connects(person, self.house.connection(client), now)
-            self.house.subscribe(name, follows, clients)
-            made = self.world.subscribe(person, follows, clients, now)
-            self.world.note(made, self.house.followed[len(self.house.followed)], [])
 
 
 def play(stage: Stage, seed: int) -> Story:
@@ -133,7 +78,9 @@ def _told(stage: Stage, seeds: Sequence[int]) -> Iterator[Story]:
     with _undone(beginning, seeds[0]):
         beginning.begins()
         for seed in seeds:
-            story = Story(beginning.house, beginning.world, seed, beginning.told)
+            story = Story(
+                beginning.house, beginning.world, seed, beginning.told, beginning.suspending
+            )
             with _undone(story, seed):
                 story.ends()
             yield story
@@ -157,14 +104,22 @@ class Story:
     """What happens in one life of the house."""
 
     def __init__(
-        self, house: House, world: World, seed: int | str, told: Sequence[str] = ()
+        self,
+        house: House,
+        world: World,
+        seed: int | str,
+        told: Sequence[str] = (),
+        suspending: float = 1.0,
     ) -> None:
         self.random = Random(seed)
         self.told = list(told)
         self.house = copy.deepcopy(house)
         self.world = world.copy()
+        self.suspending = suspending
 
     def begins(self) -> None:
+        if self.random.random() < SUSPENDING:
+            self.suspending = MORE
         self._to(BEGIN + dt.timedelta(days=self.random.choice((0, 0, 3, 13, 14, 17, 26))))
         self._steps(BEGINNING)
 
@@ -189,7 +144,8 @@ class Story:
             (self._account, 1.2),
             (self._template, 1),
             (self._pay, 0.5),
-            (self._suspend, 1),
+            (self._suspend, self.suspending),
+            (self._beat, 0.5 if self.house.suspended else 0),
         ]
 
     # -- time --------------------------------------------------------------------------------------
@@ -201,6 +157,9 @@ class Story:
             if one.live:
                 after = one.until
                 days += [after + dt.timedelta(days=many) for many in (-1, 0, 1)]
+        for plan in self.house.suspended.values():
+            if plan.until is not None:
+                days += [plan.until + dt.timedelta(days=many) for many in (1, 2, 5)]
         self._to(draw.choice([day for day in days if day > today]))
 
     def _to(self, day: dt.date) -> None:
@@ -208,12 +167,20 @@ class Story:
         self._tell("a new day")
 
     def _passes(self, now: dt.datetime) -> None:
-        """To another day; beat carries out what the plans of suspended partners say of it."""
+        """To another day; beat comes by, or is late."""
         self.house.passes(now)
-        if self.house.suspended:
-            self.world.carry_out(now)
-            self.house.carry_out()
-            self.world.note_suspensions(self.house.standing())
+        if self.house.suspended and self.random.random() < PROMPT:
+            self._beat()
+
+    def _beat(self) -> None:
+        """Beat carries out what the plans of suspended partners say of days that are over."""
+        house, world = self.house, self.world
+        self._tell("beat")
+        world.carry_out(house.now)
+        for partner in house.suspended:
+            house.carry_out(partner)
+        world.note_holds(house.standing())
+        self._look()
 
     def _tell(self, what: str) -> None:
         self.told.append(f"{self.house.now:%a %d %b %H:%M:%S} {what}")
@@ -323,17 +290,25 @@ class Story:
                 lambda: world.reinstate(partner, now),
             )
             return
-        plan = draw.choice(("PAUSE_ALL", "RUN_UNTIL", "CANCEL_AT_PERIOD_END"))
-        later = dt.timedelta(days=draw.choice((0, 3, 20)))
-        until = house.today + later if plan == "RUN_UNTIL" else None
+        plan = draw.choices(("PAUSE_ALL", "RUN_UNTIL", "CANCEL_AT_PERIOD_END"), (1, 2, 1))[0]
+        until = self._until(partner) if plan == "RUN_UNTIL" else None
 
         def done() -> str:
             answer = world.suspend(partner, plan, until, now)
-            world.note_suspensions(house.standing())
+            world.note_holds(house.standing())
             return answer
 
         words = f"{partner} is suspended, {plan} {until or ''}"
         self._do(words, STATUS, lambda: house.suspend(partner, plan, until), done)
+
+    def _until(self, partner: str) -> dt.date:
+        """Today, some day, or the last day of somebody's month."""
+        today = self.house.today
+        days = [today + dt.timedelta(days=many) for many in (0, 3, 20)]
+        for one in self.house.followed.values():
+            if one.live and one.person.partner == partner:
+                days.append(one.until - dt.timedelta(days=1))
+        return self.random.choice([day for day in days if day >= today])
 
     def _subscribe(self) -> None:
         draw, house, world, now = self.random, self.house, self.world, self.house.now + TICK
@@ -377,10 +352,15 @@ class Story:
             )
         else:
             number = account.number
+
+            def disconnects() -> None:
+                world.disconnect(number, now)
+                world.note_holds(house.standing())
+
             self._simply(
                 f"{person.name} disconnects {client}",
                 lambda: house.disconnect(number),
-                lambda: world.disconnect(number, now),
+                disconnects,
             )
 
     def _simply(self, what: str, told: Callable[[], Any], done: Callable[[], Any]) -> None:

@@ -27,8 +27,9 @@ from execution import services as day
 from execution.arming import arm_due
 from execution.engine.timing import Timing
 from execution.models import Execution, KillSwitch, Run
-from execution.tests.holdmodel import CHANGED, SAME, Account, Followed, Offer, Person, Refused
-from execution.tests.holdmodel import Hold as ModelHold
+from execution.tests.holdmodel import CHANGED, SAME
+from execution.tests.holdrecords import Account, Followed, Offer, Person, Refused
+from execution.tests.holdrecords import Hold as ModelHold
 from marketplace import services as marketplace
 from marketplace.models import Strategy, Template
 from marketplace.tests.factories import make_template
@@ -57,6 +58,14 @@ SELECT json_build_object(
     'holds', (SELECT json_agg(id) FROM subscriptions_hold WHERE lifted_at IS NULL),
     'invoices', (SELECT json_agg(json_build_array(
         subscription_id, period_start, period_end)) FROM billing_invoice),
+    'stopped', (SELECT json_agg(json_build_array(subscription_id, anchor, next_no, stop_on))
+                  FROM billing_billingsegment
+                 WHERE stop_on IS NOT NULL AND next_on IS NOT NULL),
+    'unbilled', (SELECT json_agg(id) FROM subscriptions_subscription AS s
+                  WHERE status = 'ACTIVE' AND ends_on IS NULL AND environment = 'live'
+                    AND monthly_fee > 0 AND NOT EXISTS (
+                        SELECT FROM billing_billingsegment
+                         WHERE subscription_id = s.id AND stop_on IS NULL)),
     'armed', (SELECT json_agg(json_build_array(e.subscription_id, e.account_id))
                 FROM execution_execution AS e JOIN execution_run AS r ON r.id = e.run_id
                WHERE e.status = 'ARMED' AND r.trade_date = %s),
@@ -72,6 +81,10 @@ class Seen:
     subscriptions: dict[int, tuple[str, str, str, int]]
     holds: set[int]
     invoices: list[tuple[int, dt.date, dt.date]]
+    #: What was stopped and has something left to bill: subscription, anchor, next month, last day.
+    stopped: list[tuple[int, dt.date, int, dt.date]]
+    #: Paid ones that trade, are renewed, and have no month to come.
+    unbilled: list[int]
     armed: set[tuple[int, int]]
     followers: dict[int, int]
 
@@ -223,17 +236,18 @@ class World:
     def carry_out(self, now: dt.datetime) -> None:
         carry_out_due(now=now)
 
-    def note_suspensions(self, holds: Iterable[ModelHold]) -> None:
-        """The keys of holds that a plan has placed."""
+    def note_holds(self, holds: Iterable[ModelHold]) -> None:
+        """The keys of holds that a plan, or the removal of the last account, has placed."""
         for one in holds:
-            if one.holder == "PARTNER_SUSPENDED" and one.number not in self.holds:
+            if one.number in self.holds:
+                continue
+            found = Hold.objects.filter(scope=one.scope, holder=one.holder, lifted_at=None)
+            if one.scope == "PARTNER":
                 partner, environment = one.target
-                self.holds[one.number] = Hold.objects.get(
-                    holder=one.holder,
-                    partner_id=self.partners[partner],
-                    environment=environment,
-                    lifted_at=None,
-                ).pk
+                found = found.filter(partner_id=self.partners[partner], environment=environment)
+            else:
+                found = found.filter(subscription_id=self.subscriptions[one.target])
+            self.holds[one.number] = found.values_list("pk", flat=True).first() or 0
 
     def newest_hold(self) -> int:
         """The key of the hold that was placed last."""
@@ -331,6 +345,11 @@ class World:
                 (key, dt.date.fromisoformat(first), dt.date.fromisoformat(after))
                 for key, first, after in rows["invoices"]
             ],
+            stopped=[
+                (key, dt.date.fromisoformat(anchor), number, dt.date.fromisoformat(last))
+                for key, anchor, number, last in rows["stopped"]
+            ],
+            unbilled=list(rows["unbilled"]),
             armed={(key, account) for key, account in rows["armed"]},
             followers=dict(rows["followers"]),
         )

@@ -12,17 +12,20 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db.models import DateField, Value
 
 from brokers import selectors as brokers
 from brokers.selectors import Readiness
+from execution import arming
 from execution import services as day
-from execution.tests.holdjudge import BILLED, LEAVES, STATUS, TRADES, WEAKER
-from execution.tests.holdstories import Stage, Told, play, play_all
+from execution.tests.holdjudge import BILLED, LEAVES, STATUS, TRADES, UNBILLED, WEAKER
+from execution.tests.holdstage import Stage
+from execution.tests.holdstories import Told, play, play_all
 from subscriptions import holding, lifecycle
-from subscriptions.billing import segments
+from subscriptions.billing import runsql, segments
 from subscriptions.lifecycle import Action, Verdict
 from subscriptions.models import Hold
-from subscriptions.services import holds, subscribing, transitions
+from subscriptions.services import holds, subscribing, suspensions, transitions
 
 pytestmark = pytest.mark.django_db
 
@@ -131,8 +134,8 @@ def forgotten(scope: str) -> Plant:
     def plant(monkeypatch: pytest.MonkeyPatch) -> None:
         fine = holding.holds_on
 
-        def holds_on(subscriptions: Any) -> dict[int, list[Hold]]:
-            found = fine(subscriptions)
+        def holds_on(*given: Any) -> dict[int, list[Hold]]:
+            found = fine(*given)
             return {key: [one for one in held if one.scope != scope] for key, held in found.items()}
 
         monkeypatch.setattr(holding, "holds_on", holds_on)
@@ -142,6 +145,90 @@ def forgotten(scope: str) -> Plant:
 
 def a_hold_is_no_reason_against_subscribing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subscribing, "_refuse_held", lambda *_: None)
+
+
+# -- and of a partner's suspension
+def a_run_that_is_over_is_armed(monkeypatch: pytest.MonkeyPatch) -> None:
+    until = "p.run_until < %s"
+    assert until in arming._INSERT
+    monkeypatch.setattr(arming, "_INSERT", arming._INSERT.replace(until, f"{until} AND false"))
+
+
+def a_run_that_is_over_is_billed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The billing run does not ask until when a suspended partner's customers trade."""
+    due = runsql.DUE
+    run, day = "AND over.run_until", ", par.run_until)"
+    for asked, unasked in ((day, ")"), (run, f"AND false {run}")):
+        assert asked in due
+        due = due.replace(asked, unasked)
+    monkeypatch.setattr(runsql, "DUE", due)
+
+
+def who_leaves_after_the_run_is_billed_once_reinstated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen: paused or cancelled before beat came by, a month that began since was due."""
+    nothing = Value(None, output_field=DateField())
+    monkeypatch.setattr(segments, "runs_until", lambda: nothing)
+
+
+def a_day_holds_nobody_before_its_row_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holding, "_due_suspensions", lambda *_: [])
+
+
+def reinstating_lifts_everybodys_hold_of_the_partner(monkeypatch: pytest.MonkeyPatch) -> None:
+    fine = suspensions.release_all
+
+    def release_all(partner_id: int, **given: Any) -> int:
+        released = fine(partner_id, **given)
+        Hold.objects.filter(scope="PARTNER", partner_id=partner_id, lifted_at=None).update(
+            lifted_at=given["now"]
+        )
+        return released
+
+    monkeypatch.setattr(suspensions, "release_all", release_all)
+
+
+def who_ends_is_renewed_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ends with its period is billed for the one that begins on its last day."""
+    fine = suspensions.end_when_paid
+
+    def end_when_paid(*given: Any, **more: Any) -> Any:
+        with monkeypatch.context() as patched:
+            patched.setattr(segments, "stop", lambda *_, **__: 0)
+            return fine(*given, **more)
+
+    monkeypatch.setattr(suspensions, "end_when_paid", end_when_paid)
+    monkeypatch.setattr(suspensions, "_DAY", dt.timedelta())
+
+
+def who_is_kept_is_not_billed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    fine = suspensions.keep_all
+
+    def keep_all(*given: Any, **more: Any) -> int:
+        with monkeypatch.context() as patched:
+            patched.setattr(segments, "resume", lambda *_, **__: {})
+            return fine(*given, **more)
+
+    monkeypatch.setattr(suspensions, "keep_all", keep_all)
+
+
+def a_suspension_is_no_reason_against_subscribing(monkeypatch: pytest.MonkeyPatch) -> None:
+    unasked = subscribing._SHARE_PARTNER.replace("SELECT status", "SELECT 'ACTIVE'")
+    monkeypatch.setattr(subscribing, "_SHARE_PARTNER", unasked)
+
+
+# -- and of the last broker account
+def who_has_no_account_left_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transitions, "_hold_without_account", lambda *_: None)
+
+
+def who_has_no_account_left_resumes(monkeypatch: pytest.MonkeyPatch) -> None:
+    fine = lifecycle.liftable
+
+    def liftable(who: str, *, explained: bool, **_: Any) -> frozenset[str]:
+        return fine(who, explained=explained)
+
+    for module in (lifecycle, transitions, holds):
+        monkeypatch.setattr(module, "liftable", liftable)
 
 
 PLANTED: dict[str, tuple[Plant, str]] = {
@@ -158,6 +245,19 @@ PLANTED: dict[str, tuple[Plant, str]] = {
     "status: an account's hold is forgotten": (forgotten("ACCOUNT"), STATUS),
     "status: its own hold is forgotten": (forgotten("SUBSCRIPTION"), STATUS),
     "subscribes under a hold": (a_hold_is_no_reason_against_subscribing, "subscribes"),
+    "suspended: armed after the run": (a_run_that_is_over_is_armed, TRADES),
+    "suspended: billed after the run": (a_run_that_is_over_is_billed, BILLED),
+    "suspended: billed once reinstated": (
+        who_leaves_after_the_run_is_billed_once_reinstated,
+        BILLED,
+    ),
+    "suspended: only the row holds": (a_day_holds_nobody_before_its_row_is_there, STATUS),
+    "suspended: reinstating lifts all": (reinstating_lifts_everybodys_hold_of_the_partner, WEAKER),
+    "suspended: renewed once more": (who_ends_is_renewed_once_more, BILLED),
+    "suspended: kept and not billed": (who_is_kept_is_not_billed_again, UNBILLED),
+    "suspended: subscribes": (a_suspension_is_no_reason_against_subscribing, "subscribes"),
+    "no account: goes on": (who_has_no_account_left_goes_on, f"{STATUS}|{WEAKER}"),
+    "no account: resumes": (who_has_no_account_left_resumes, WEAKER),
 }
 
 

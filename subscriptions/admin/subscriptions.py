@@ -24,13 +24,13 @@ from quantleap.core.admin import (
     confirmed,
 )
 from quantleap.core.audit import Actor
-from quantleap.core.columns import linked, lists
+from quantleap.core.columns import NONE, linked, lists
 from quantleap.core.largelists import begins, through
 from quantleap.core.money import split
 from subscriptions import services
+from subscriptions.billing.owing import next_period
 from subscriptions.lifecycle import still_held
 from subscriptions.models import Allocation, Hold, Subscription
-from subscriptions.periods import next_billing_date
 from subscriptions.services.holds import NOTE_LENGTH
 
 
@@ -148,13 +148,10 @@ class SubscriptionAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         partner, platform = split(subscription.monthly_fee, subscription.partner_bps)
         return f"{partner} + {platform} ({subscription.partner_bps} bp)"
 
-    @admin.display(description="Next period begins")
+    @admin.display(description="Next billing")
     def next_billing(self, subscription: Subscription) -> str:
-        """IST date; a cancelled one has none, and neither has one that is not renewed."""
-        if subscription.status == Subscription.Status.CANCELLED or subscription.ends_on:
-            return "–"
-        today = clock.ist_date(clock.now())
-        return str(next_billing_date(subscription.anchor, today))
+        """IST date, as the API answers it; none where nothing will be billed."""
+        return str(next_period(subscription, clock.ist_date(clock.now())) or NONE)
 
     # -- what staff may do -----------------------------------------------------------------------
     def what_pausing_does(self, request: HttpRequest, subscription: Subscription) -> Sequence[str]:

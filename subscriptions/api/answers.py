@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from marketplace.api.answers import PLATFORM_OWNER
 from marketplace.models import Template
-from quantleap.core.clock import ist_date
+from quantleap.core.clock import at_ist, ist_date
 from quantleap.core.money import BASIS_POINTS, split
 from subscriptions.api.serializers import (
     AllocationListAnswer,
@@ -21,13 +21,13 @@ from subscriptions.api.serializers import (
     PartnerDetailMembers,
     TransitionMembers,
 )
-from subscriptions.billing.owing import owing
+from subscriptions.billing.owing import next_period, owing
 from subscriptions.billing.reports import shares_to_date
 from subscriptions.billing.segments import is_billed
 from subscriptions.holding import holds_on
 from subscriptions.lifecycle import PAUSED, still_held
 from subscriptions.models import Allocation, Subscription
-from subscriptions.periods import next_billing_at, next_billing_date, period_on
+from subscriptions.periods import period_on
 from subscriptions.ports import ACTIVITY
 from subscriptions.selectors import definition_of
 from subscriptions.services import TransitionResult
@@ -56,14 +56,8 @@ def allocation_row(allocation: Allocation, now: dt.datetime) -> dict[str, Any]:
 def user_row(subscription: Subscription, now: dt.datetime) -> dict[str, Any]:
     """Members of UserSubscriptionObject; customer, template and allocations must be loaded."""
     allocations = [allocation_row(one, now) for one in subscription.allocations.all()]
-    # a pause that lasts is not billed, and nobody knows when it will end (money.md, periods)
-    goes_on = (
-        is_billed(subscription)
-        and subscription.status == Subscription.Status.ACTIVE
-        and subscription.ends_on is None
-    )
     today = ist_date(now)
-    next_date = next_billing_date(subscription.anchor, today) if goes_on else None
+    next_date = next_period(subscription, today)
     template = subscription.template
     return {
         "subscription_id": subscription.public_id,
@@ -79,7 +73,7 @@ def user_row(subscription: Subscription, now: dt.datetime) -> dict[str, Any]:
         "reason": subscription.status_note or None,
         "subscription_date": ist_date(subscription.created_at),
         "next_billing_date": next_date,
-        "next_billing_at": next_billing_at(subscription.anchor, today) if goes_on else None,
+        "next_billing_at": at_ist(next_date, dt.time()) if next_date else None,
         "has_oauth_token": bool(allocations) and all(a["has_oauth_token"] for a in allocations),
         "pricing": {
             "type": "PAID" if subscription.price_id is not None else "FREE",
@@ -133,13 +127,16 @@ def partner_row(subscription: Subscription, slug: str, now: dt.datetime) -> dict
     }
 
 
-def hold_rows(subscription: Subscription) -> list[dict[str, Any]]:
-    """HoldObjects of a paused one (2 queries), newest first; whoever is active is held by none."""
+def hold_rows(subscription: Subscription, today: dt.date) -> list[dict[str, Any]]:
+    """HoldObjects of a paused one as of ``today`` (IST; 3 queries), newest first.
+
+    Whoever is active is held by none.
+    """
     if subscription.status != PAUSED:
         return []
     return [
         {"holder": hold.holder, "scope": hold.scope, "since": hold.placed_at}
-        for hold in holds_on([subscription])[subscription.pk]
+        for hold in holds_on([subscription], today)[subscription.pk]
     ]
 
 
@@ -201,13 +198,18 @@ def created(
     return _flat_and_nested(PartnerCreatedMembers(members).data, shown, 201)
 
 
-def detail(shown: Row, subscription: Subscription, *, with_revenue: bool) -> Response:
-    """One subscription with what was traded for it, and for its partner the shares to date."""
+def detail(
+    shown: Row, subscription: Subscription, today: dt.date, *, with_revenue: bool
+) -> Response:
+    """One subscription as of ``today`` (IST) with what was traded for it.
+
+    For its partner with the shares to date.
+    """
     activity = ACTIVITY.get()
     members: dict[str, Any] = {
         "statusCode": 200,
         "effective_lots": lots_rows(subscription),
-        "holds": hold_rows(subscription),
+        "holds": hold_rows(subscription, today),
         "last_executions": activity.last_executions(subscription.pk, LAST_EXECUTIONS),
         "performance_tracking": activity.performance(subscription.pk),
     }

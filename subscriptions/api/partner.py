@@ -125,7 +125,7 @@ class SubscriptionView(PartnerView):
         me, now = self.partner, clock.now()
         subscription = load(me, subscription_id)
         shown = _shown(me, subscription, now)
-        return answers.detail(shown, subscription, with_revenue=True)
+        return answers.detail(shown, subscription, clock.ist_date(now), with_revenue=True)
 
     @extend_schema(
         operation_id="partner_subscriptions_cancel",

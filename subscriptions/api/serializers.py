@@ -241,7 +241,8 @@ class UserSubscriptionObject(serializers.Serializer[Any]):
     next_billing_date = serializers.DateField(
         allow_null=True,
         help_text="Start of the period after the one in force; null where nothing will be billed: "
-        "free, test environment, paused, cancelled, not renewed.",
+        "free, test environment, paused, cancelled, not renewed, or the partner is suspended and "
+        "its customers trade until a day before it.",
     )
     next_billing_at = serializers.DateTimeField(allow_null=True)
     has_oauth_token = serializers.BooleanField(help_text="Every account is logged in now.")

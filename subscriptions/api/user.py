@@ -138,7 +138,7 @@ class SubscriptionView(CustomerView):
         me, now = self.customer, clock.now()
         subscription = load(me, subscription_id)
         shown = _shown(subscription, now)
-        return answers.detail(shown, subscription, with_revenue=False)
+        return answers.detail(shown, subscription, clock.ist_date(now), with_revenue=False)
 
     @extend_schema(
         operation_id="user_subscriptions_cancel",

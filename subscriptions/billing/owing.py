@@ -1,4 +1,4 @@
-"""What a subscription's customer has to pay now, for any number of subscriptions in their query."""
+"""What a subscription's customer has to pay now, and when next, for any number in their query."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from django.db.models.functions import Cast, Greatest, JSONObject
 
 from partners.states import place_of_supply
 from quantleap.core.money import ZERO
-from subscriptions.billing.models import BillingSegment, Invoice
+from subscriptions.billing.models import Invoice
 from subscriptions.billing.segments import is_billed
+from subscriptions.billing.selectors import coming, runs_until
 from subscriptions.models import Subscription
+from subscriptions.periods import next_billing_date
 
 Q_ = TypeVar("Q_", bound="QuerySet[Subscription]")
 #: Invoices of which something is still owed.
@@ -24,6 +26,7 @@ UNPAID: Final = (Invoice.Status.DUE, Invoice.Status.PARTLY_PAID)
 _NAME: Final = "owing"
 _BEGUN: Final = "owing_begun"
 _DUE_ON: Final = "owing_due_on"
+_RUNS_UNTIL: Final = "owing_runs_until"
 #: The day until which nobody is late: what bounced is due anew (of empty ones the other counts).
 _DUE_BY: Final = Greatest("due_on", "due_again_on")
 _OUTSTANDING: Final = F("total") - F("paid") + F("refunded") - F("credited")
@@ -87,12 +90,13 @@ def with_owing(found: Q_) -> Q_:
         )
         .values("found")
     )
-    due = BillingSegment.objects.filter(subscription=OuterRef("pk"), next_on__isnull=False)
+    due = coming().filter(subscription=OuterRef("pk"))
     return found.annotate(
         **{
             _NAME: Subquery(of_one),
             _BEGUN: Subquery(_begun_invoice()),
             _DUE_ON: Subquery(due.order_by("next_on").values("next_on")[:1]),
+            _RUNS_UNTIL: runs_until(),
         }
     )
 
@@ -137,11 +141,32 @@ def owing(subscription: Subscription, today: dt.date) -> Owing:
     return replace(_of_invoices(subscription, today), invoiceable=known)
 
 
+def next_period(subscription: Subscription, today: dt.date) -> dt.date | None:
+    """First day (IST) of the period that is billed next, as things stand on ``today``.
+
+    None where nothing will be billed: free, test environment, paused (nobody knows until when),
+    cancelled, not renewed, and where a suspended partner's customers trade until a day before it.
+    One query where the row does not come from :func:`with_owing`, none of what is never billed.
+    """
+    active = subscription.status == Subscription.Status.ACTIVE
+    if not (is_billed(subscription) and active) or subscription.ends_on is not None:
+        return None
+    _load(subscription)
+    following = next_billing_date(subscription.anchor, today)
+    last: dt.date | None = getattr(subscription, _RUNS_UNTIL)
+    return None if last is not None and last < following else following
+
+
+def _load(subscription: Subscription) -> None:
+    if hasattr(subscription, _NAME):
+        return
+    alone = with_owing(Subscription.objects.filter(pk=subscription.pk)).only("pk").get()
+    for name in (_NAME, _BEGUN, _DUE_ON, _RUNS_UNTIL):
+        setattr(subscription, name, getattr(alone, name))
+
+
 def _of_invoices(subscription: Subscription, today: dt.date) -> Owing:
-    if not hasattr(subscription, _NAME):
-        alone = with_owing(Subscription.objects.filter(pk=subscription.pk)).only("pk").get()
-        for name in (_NAME, _BEGUN, _DUE_ON):
-            setattr(subscription, name, getattr(alone, name))
+    _load(subscription)
     found: dict[str, Any] | None = getattr(subscription, _NAME)
     cancelled = subscription.status == Subscription.Status.CANCELLED
     # one that has ended before its own first period leaves the debt to whose invoice it is

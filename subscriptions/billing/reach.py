@@ -12,8 +12,9 @@ from quantleap.core.clock import ist_date
 from quantleap.core.columns import NONE, in_rupees
 from quantleap.core.money import ZERO
 from quantleap.core.tenancy import Environment
-from subscriptions.billing.models import BillingSegment, Invoice
+from subscriptions.billing.models import Invoice
 from subscriptions.billing.owing import UNPAID
+from subscriptions.billing.selectors import coming
 
 
 def reach(partner_id: int, now: dt.datetime) -> Sequence[Figure]:
@@ -27,9 +28,9 @@ def reach(partner_id: int, now: dt.datetime) -> Sequence[Figure]:
     running = invoices.filter(
         period_start__lte=today, period_end__gt=today, subscription__status__in=("ACTIVE", "PAUSED")
     ).aggregate(count=Count("pk"), value=Sum("taxable", default=ZERO))
-    coming = BillingSegment.objects.filter(partner_id=partner_id, next_on__isnull=False)
-    first = coming.aggregate(first=Min("next_on"))["first"]
-    then = coming.filter(next_on=first).count() if first else 0
+    billed = coming().filter(partner_id=partner_id)
+    first = billed.aggregate(first=Min("next_on"))["first"]
+    then = billed.filter(next_on=first).count() if first else 0
     return [
         Figure("Unpaid invoices", _with(unpaid["count"], unpaid["amount"])),
         Figure("Running periods", _with(running["count"], running["value"])),

@@ -16,7 +16,6 @@ from quantleap.core.errors import NotFound
 from quantleap.core.money import ZERO
 from quantleap.core.tenancy import TenantQuerySet
 from subscriptions.billing.models import (
-    BillingSegment,
     Commission,
     CreditNote,
     Invoice,
@@ -27,6 +26,7 @@ from subscriptions.billing.models import (
     Refund,
     Reversal,
 )
+from subscriptions.billing.selectors import coming
 from subscriptions.billing.shares import Standing, base_paid
 from subscriptions.models import Subscription
 from subscriptions.periods import Period, add_months, period
@@ -118,13 +118,13 @@ def unbilled_period(customer_id: int, template_id: int, today: dt.date) -> Perio
     """The oldest period of a customer's cancelled subscriptions of a template that was over by
     ``today`` (IST) before any run had invoiced it: owed like an unpaid invoice.
     """
-    due = BillingSegment.objects.filter(
+    due = coming().filter(
         subscription__customer_id=customer_id,
         subscription__template_id=template_id,
         subscription__status=Subscription.Status.CANCELLED,
         next_on__lte=today,
-    ).order_by("next_on", "id")
-    periods = (period(segment.anchor, segment.next_no) for segment in due)
+    )
+    periods = (period(segment.anchor, segment.next_no) for segment in due.order_by("next_on", "id"))
     return next((one for one in periods if one.end <= today), None)
 
 

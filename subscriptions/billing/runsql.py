@@ -20,7 +20,7 @@ DROP: Final = "DROP TABLE IF EXISTS pg_temp.billing_due, pg_temp.billing_new, pg
 # The place of supply is what partners.states.place_of_supply says of a customer who is not
 # registered; without one a segment is withheld.
 # No period begins after the day until which the subscriptions of a suspended partner run, whether
-# they are held yet or not (adr 0051).
+# they are held yet or not (adr 0051): such a segment is not due, and so nobody's is withheld.
 # The last period of a segment is counted exactly from its anchor: a generous bound would make
 # generate_series the slowest part of the run.
 DUE: Final = """
@@ -29,6 +29,9 @@ WITH due AS MATERIALIZED (
     SELECT id, partner_id, environment, subscription_id, number, anchor, stop_on, next_no, next_on
       FROM billing_billingsegment
      WHERE next_on <= %(as_of)s AND (next_on, id) > (%(after_on)s, %(after_id)s)
+       AND NOT EXISTS (SELECT FROM partners_partner AS over
+                        WHERE over.id = billing_billingsegment.partner_id
+                          AND over.run_until < billing_billingsegment.next_on)
      ORDER BY next_on, id
      LIMIT %(chunk)s
        FOR NO KEY UPDATE SKIP LOCKED

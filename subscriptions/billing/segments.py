@@ -11,15 +11,17 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-from django.db.models import Case, F, Q, When
-from django.db.models.functions import Greatest
+from django.db import connection
+from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
+from django.db.models.functions import Greatest, Least
 
 from quantleap.core.money import PAISA
 from quantleap.core.tenancy import Environment
 from subscriptions.billing import sabotage
 from subscriptions.billing.models import BillingSegment, Invoice
+from subscriptions.billing.selectors import runs_until
 from subscriptions.models import Subscription
-from subscriptions.periods import Period, add_months, next_billing_date, period_on
+from subscriptions.periods import Period, next_billing_date, period_on
 
 _BATCH: Final = 2000
 
@@ -125,40 +127,63 @@ def given_back(invoice: Invoice | None, period: Period, day: dt.date) -> bool:
 def stop(subscription_ids: Collection[int], *, on: dt.date) -> int:
     """Bill no period that begins after ``on`` (IST date of the pause or cancellation).
 
-    Periods that began are billed, also by a run that comes later. A segment that was stopped
-    for an earlier day keeps it. How many were stopped.
+    Nor one that begins after the day until which a suspended partner's customers trade: whoever
+    pauses or cancels before beat has paused them all did not trade since either, and once the
+    partner is reinstated only this date says so. Periods that began are billed, also by a run that
+    comes later. A segment that was stopped for an earlier day keeps it. How many were stopped.
     """
-    last = Greatest(on, F("anchor"))
+    last = Greatest(Least(Value(on), runs_until()), F("anchor"))  # of nulls LEAST takes the other
     return BillingSegment.objects.filter(
-        Q(stop_on__isnull=True) | Q(stop_on__gt=on), subscription_id__in=subscription_ids
+        Q(stop_on__isnull=True) | Q(stop_on__gt=last), subscription_id__in=subscription_ids
     ).update(stop_on=last, next_on=Case(When(next_on__lte=last, then=F("next_on"))))
 
 
-def resume(subscription: Subscription, *, on: dt.date) -> dt.date:
-    """Bill again from ``on`` (IST); the anchor from which periods are counted now.
+def resume(subscriptions: Collection[Subscription], *, on: dt.date) -> dict[int, dt.date]:
+    """Bill again from ``on`` (IST): subscription key -> the anchor from which it is counted now.
 
     Before the paid period has ended the pause leaves no trace. After it a new segment begins with
-    an anchor of its own, and nothing is billed for the time between.
+    an anchor of its own, and nothing is billed for the time between. Three statements at most,
+    whatever their number.
     """
-    newest = (
-        BillingSegment.objects.for_partner(subscription.partner_id, subscription.environment)
-        .select_for_update(no_key=True)
-        .filter(subscription=subscription)
-        .order_by("-number")
-        .first()
+    later = BillingSegment.objects.filter(
+        subscription_id=OuterRef("subscription_id"), number__gt=OuterRef("number")
     )
-    if newest is None:
-        _segment(subscription, 1, on).save(force_insert=True)
-        return on
-    if newest.stop_on is None:
-        return newest.anchor
-    if on < next_billing_date(newest.anchor, newest.stop_on):
-        newest.stop_on = None
-        newest.next_on = add_months(newest.anchor, newest.next_no)
-        newest.save(update_fields=["stop_on", "next_on"])
-        return newest.anchor
-    _segment(subscription, newest.number + 1, on).save(force_insert=True)
-    return on
+    newest = {
+        segment.subscription_id: segment
+        for segment in BillingSegment.objects.select_for_update(no_key=True)
+        .filter(~Exists(later), subscription_id__in=[one.pk for one in subscriptions])
+        .order_by("subscription_id")
+    }
+    anchors: dict[int, dt.date] = {}
+    opened: list[int] = []
+    fresh: list[BillingSegment] = []
+    for one in subscriptions:
+        segment = newest.get(one.pk)
+        if segment is not None and _still_runs(segment, on):
+            anchors[one.pk] = segment.anchor
+            if segment.stop_on is not None:
+                opened.append(segment.pk)
+            continue
+        anchors[one.pk] = on
+        fresh.append(_segment(one, segment.number + 1 if segment else 1, on))
+    if opened:
+        with connection.cursor() as cursor:
+            cursor.execute(_OPEN_AGAIN, [opened])
+    BillingSegment.objects.bulk_create(fresh, batch_size=_BATCH)
+    return anchors
+
+
+#: The next period is counted from the anchor, as everywhere (periods.add_months).
+_OPEN_AGAIN: Final = """
+UPDATE billing_billingsegment
+   SET stop_on = NULL, next_on = (anchor + make_interval(months => next_no))::date
+ WHERE id = ANY(%s::bigint[])
+"""
+
+
+def _still_runs(segment: BillingSegment, on: dt.date) -> bool:
+    """It was not stopped, or the last period that began is not over on ``on``."""
+    return segment.stop_on is None or on < next_billing_date(segment.anchor, segment.stop_on)
 
 
 def _first(subscription: Subscription, running: Begun | None) -> BillingSegment:

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
-from partners.models import Customer
+from partners.models import Customer, Partner
 from partners.selectors import customer_keys, customers_like
 from partners.states import in_force, place_of_supply
 from quantleap.core.errors import NotFound
@@ -38,10 +38,30 @@ class Withheld:
     due_since: dt.date
 
 
+def runs_until() -> Subquery:
+    """Of a segment or subscription: until which day (IST) its suspended partner's customers trade.
+
+    Null unless that was decided with a day (adr 0051).
+    """
+    return Subquery(Partner.objects.filter(pk=OuterRef("partner_id")).values("run_until")[:1])
+
+
+def coming() -> QuerySet[BillingSegment]:
+    """Segments of which a run will invoice something, today or later, as things stand.
+
+    The run's own rule (runsql.DUE): a period that begins after the day until which a suspended
+    partner's customers trade is never billed, whether they are held yet or not.
+    """
+    over = Partner.objects.filter(pk=OuterRef("partner_id"), run_until__lt=OuterRef("next_on"))
+    return BillingSegment.objects.filter(~Exists(over), next_on__isnull=False)
+
+
 def withheld_segments(as_of: dt.date) -> QuerySet[BillingSegment]:
     """Due segments whose customer has no state that is in force: no run can invoice them."""
-    return BillingSegment.objects.filter(next_on__lte=as_of).exclude(
-        subscription__customer__state__in=list(in_force(as_of))
+    return (
+        coming()
+        .filter(next_on__lte=as_of)
+        .exclude(subscription__customer__state__in=list(in_force(as_of)))
     )
 
 

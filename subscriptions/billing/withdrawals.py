@@ -17,8 +17,9 @@ from django.db.models import Exists, OuterRef, QuerySet
 from quantleap.core.audit import SYSTEM
 from quantleap.core.inserts import insert_missing
 from subscriptions.billing import refunds, segments
-from subscriptions.billing.models import BillingSegment, CreditNote, WithdrawalCredit
+from subscriptions.billing.models import CreditNote, WithdrawalCredit
 from subscriptions.billing.owing import of_subscription
+from subscriptions.billing.selectors import coming
 from subscriptions.billing.texts import day
 from subscriptions.models import Subscription
 
@@ -65,7 +66,7 @@ def credit_due(*, now: dt.datetime, limit: int = LIMIT) -> int:
 
 def _ready() -> QuerySet[WithdrawalCredit]:
     """Not done, and no run will invoice anything more of the subscription or of its period."""
-    due = BillingSegment.objects.filter(next_on__isnull=False)
+    due = coming()
     mine = due.filter(subscription_id=OuterRef("subscription_id"))
     begun = due.filter(continued_by__subscription_id=OuterRef("subscription_id"))
     return WithdrawalCredit.objects.filter(~Exists(mine), ~Exists(begun), done_at__isnull=True)

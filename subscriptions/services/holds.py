@@ -19,8 +19,8 @@ from quantleap.core.errors import InvalidTransition, NotFound
 from quantleap.core.identifiers import ascii_lower
 from quantleap.core.tenancy import Environment
 from subscriptions.errors import HoldRefused
-from subscriptions.holding import open_holds, settle
-from subscriptions.lifecycle import holder_words, liftable
+from subscriptions.holding import open_holds, settle, without_account
+from subscriptions.lifecycle import NO_ACCOUNT, holder_words, liftable
 from subscriptions.models import Allocation, Hold, Subscription
 from subscriptions.ports import ENTRY_GATE
 
@@ -51,13 +51,13 @@ def place_hold(
     now: dt.datetime,
     environment: str = Environment.LIVE,
     exit_now: bool = False,
-    last_day: dt.date | None = None,
+    settled: bool = False,
 ) -> HoldResult:
     """Keep everything under a target from trading until it is lifted; one for each holder.
 
     ``scope`` and ``holder`` are words of Hold; ``environment`` says which of a partner's two, the
-    other targets have their own. With ``exit_now`` what is open is exited. No period that begins
-    after ``last_day`` (IST, today unless given) is billed. NotFound.
+    other targets have their own. With ``exit_now`` what is open is exited. ``settled``: all that
+    is under it is paused and shows it already; the database refuses the commit otherwise. NotFound.
     """
     with transaction.atomic():
         hold = _locked_target(scope, target_id, environment)
@@ -69,7 +69,7 @@ def place_hold(
             _record("hold.placed", hold, actor)
             if hold.account_id is not None:
                 mark_held(account_id=hold.account_id, held=True, now=now)
-        changed, affected = _settle_under(there or hold, actor, now, last_day)
+        changed, affected = (0, True) if settled else _settle_under(there or hold, actor, now)
         if exit_now:
             _exit_under(there or hold, actor, now)
     return HoldResult(there or hold, there is None, changed, affected)
@@ -89,9 +89,12 @@ def lift_hold(*, hold_id: int, who: str, note: str, actor: Actor, now: dt.dateti
         hold = Hold.objects.select_for_update().get(pk=hold_id)
         if hold.lifted_at is not None:
             return HoldResult(hold, False)
-        if hold.holder not in liftable(who, explained=bool(note.strip())):
+        own = hold.subscription_id
+        accountless = own is not None and bool(without_account([own]))
+        if hold.holder not in liftable(who, explained=bool(note.strip()), accountless=accountless):
             words = f"It was placed by {holder_words(hold.holder)} and is lifted only from there."
-            raise HoldRefused(words, holder=hold.holder)
+            stays = accountless and hold.holder == Hold.Holder.USER
+            raise HoldRefused(NO_ACCOUNT if stays else words, holder=hold.holder)
         end_holds([hold], note=note, actor=actor, now=now)
         _record("hold.lifted", hold, actor)
         if hold.account_id is not None:
@@ -187,25 +190,24 @@ def _batches(hold: Hold) -> Iterator[list[Subscription]]:
 def locked(found: QuerySet[Subscription]) -> Iterator[list[Subscription]]:
     """Batches of subscriptions, locked, with what events tell of them; in one order for all."""
     after = 0
-    while True:
-        batch = list(
-            found.select_for_update(of=("self",), no_key=True)
-            .select_related("customer", "template")
-            .filter(pk__gt=after)
-            .order_by("pk")[:_BATCH]
-        )
-        if not batch:
-            return
+    while batch := first_locked(found.filter(pk__gt=after), _BATCH):
         yield batch
         after = batch[-1].pk
 
 
-def _settle_under(
-    hold: Hold, actor: Actor, now: dt.datetime, last_day: dt.date | None = None
-) -> tuple[int, bool]:
+def first_locked(found: QuerySet[Subscription], limit: int) -> list[Subscription]:
+    """The first ``limit`` of them by key, locked in the same way."""
+    return list(
+        found.select_for_update(of=("self",), no_key=True)
+        .select_related("customer", "template")
+        .order_by("pk")[:limit]
+    )
+
+
+def _settle_under(hold: Hold, actor: Actor, now: dt.datetime) -> tuple[int, bool]:
     count, affected = 0, True
     for batch in _batches(hold):
-        changed, reached = settle(batch, actor=actor, now=now, last_day=last_day)
+        changed, reached = settle(batch, actor=actor, now=now)
         count, affected = count + len(changed), affected and reached
     return count, affected
 

@@ -1,7 +1,8 @@
 """What the suspension of a partner does to its customers' subscriptions (adr 0051).
 
 Called by ``partners.suspending`` through its port, in its transaction and with the partner's row
-locked: nobody subscribes meanwhile.
+locked: nobody subscribes meanwhile. What a day brings is done in steps, each a transaction of its
+caller's (adr 0057).
 """
 
 from __future__ import annotations
@@ -14,20 +15,22 @@ from typing import Final
 from django.db.models import Count, Q, QuerySet
 
 from marketplace.services import adjust_subscriber_count
-from partners.ports import Ending, Standing
+from partners.ports import Standing, Step
 from quantleap.core.audit import SYSTEM, Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.tenancy import Environment
 from subscriptions.billing import segments
-from subscriptions.holding import open_holds
-from subscriptions.lifecycle import ACTIVE, PARTNER_SUSPENDED
+from subscriptions.holding import SUSPENDED, open_holds, settle
+from subscriptions.lifecycle import ACTIVE, HOLDERS, PARTNER_SUSPENDED
 from subscriptions.models import Hold, Subscription
 from subscriptions.periods import next_billing_date
-from subscriptions.services.holds import lift_hold, locked, place_hold
+from subscriptions.services.holds import first_locked, lift_hold, locked, place_hold
 from subscriptions.services.transitions import cancel_many
 
-#: Customers and the partner read it. Why a partner is suspended is not theirs to read.
-NOTE: Final = "The partner is suspended."
+#: Subscriptions that one step changes: their rows are locked for less than a second.
+STEP: Final = 500
+#: Shown until the suspension's hold stands: nobody's, or a weaker one's.
+_SHOWN_BEFORE: Final = ("", *HOLDERS[: HOLDERS.index(PARTNER_SUSPENDED)])
 _DAY: Final = dt.timedelta(days=1)
 
 
@@ -43,27 +46,46 @@ def standing(partner_id: int) -> Standing:
     return Standing(**found)
 
 
-def hold_all(
-    partner_id: int, *, actor: Actor, now: dt.datetime, last_day: dt.date | None = None
-) -> int:
+def hold_all(partner_id: int, *, actor: Actor, now: dt.datetime) -> int:
     """Place the suspension's hold in both environments; how many subscriptions it paused.
 
-    It is a hold of its own beside staff's and the partner's: only reinstating lifts it. No period
-    that begins after ``last_day`` (IST; today unless given) is billed.
+    It is a hold of its own beside staff's and the partner's: only reinstating lifts it.
     """
     paused = _active(partner_id).count()
+    _place(partner_id, actor, now, settled=False)
+    return paused
+
+
+def pause_due(partner_id: int, *, now: dt.datetime) -> Step:
+    """One step of pausing those whose day is over; the hold itself comes with the last one.
+
+    Until then the day holds them (:func:`subscriptions.holding.holds_on`): whatever a step finds is
+    paused, and stays so.
+    """
+    waiting = _live(partner_id).filter(status_reason__in=_SHOWN_BEFORE)
+    before = waiting.count()
+    batch = first_locked(waiting, STEP)
+    active = sum(one.status == ACTIVE for one in batch)
+    settle(batch, actor=SYSTEM, now=now)
+    left = waiting.count()
+    if not left:
+        _place(partner_id, SYSTEM, now, settled=True)
+    # Customers pause meanwhile, too; a step after which as many are left would go on for ever.
+    return Step(active, left, more=0 < left < before)
+
+
+def _place(partner_id: int, actor: Actor, now: dt.datetime, *, settled: bool) -> None:
     for environment in Environment.values:
         place_hold(
             scope=Hold.Scope.PARTNER,
             target_id=partner_id,
             environment=environment,
             holder=PARTNER_SUSPENDED,
-            note=NOTE,
+            note=SUSPENDED,
             actor=actor,
             now=now,
-            last_day=last_day,
+            settled=settled,
         )
-    return paused
 
 
 def release_all(partner_id: int, *, note: str, actor: Actor, now: dt.datetime) -> int:
@@ -75,7 +97,7 @@ def release_all(partner_id: int, *, note: str, actor: Actor, now: dt.datetime) -
     return _active(partner_id).count() if mine else 0
 
 
-def end_when_paid(partner_id: int, *, actor: Actor, now: dt.datetime) -> Ending:
+def end_when_paid(partner_id: int, *, actor: Actor, now: dt.datetime) -> Step:
     """Renew none of them: each ends with the period that is running, which is the last one billed.
 
     Free ones and those of the test environment end with the month that is running since their
@@ -92,28 +114,26 @@ def end_when_paid(partner_id: int, *, actor: Actor, now: dt.datetime) -> Ending:
         _end(gone, over, actor, now)
         ending += len(batch) - len(gone)
     _count_off(over)
-    return Ending(ended=over.total(), left=ending)
+    return Step(over.total(), ending, more=False)
 
 
-def end_due(partner_id: int, *, now: dt.datetime) -> Ending:
-    """Cancel those whose last day is over, and say how many have still to end."""
+def end_due(partner_id: int, *, now: dt.datetime) -> Step:
+    """One step of cancelling those whose last day is over."""
     due = _ending(partner_id).filter(ends_on__lte=ist_date(now))
     over = Counter[int]()
-    for batch in locked(due):
-        _end(batch, over, SYSTEM, now)
+    _end(first_locked(due, STEP), over, SYSTEM, now)
     _count_off(over)
-    return Ending(ended=over.total(), left=_ending(partner_id).count())
+    return Step(over.total(), _ending(partner_id).count(), more=due.exists())
 
 
 def keep_all(partner_id: int, *, now: dt.datetime) -> int:
     """Renew again what was to end and has not; how many. Who is paused meanwhile stays paused."""
     kept = 0
     for batch in locked(_ending(partner_id)):
-        for one in batch:
-            one.ends_on = None
-            if one.status == ACTIVE and segments.is_billed(one):
-                one.anchor = segments.resume(one, on=ist_date(now))
-        Subscription.objects.bulk_update(batch, ("ends_on", "anchor"), batch_size=1000)
+        billed = [one for one in batch if one.status == ACTIVE and segments.is_billed(one)]
+        # Their periods are not over, so each goes on from the anchor that it had.
+        segments.resume(billed, on=ist_date(now))
+        Subscription.objects.filter(pk__in=[one.pk for one in batch]).update(ends_on=None)
         kept += len(batch)
     return kept
 

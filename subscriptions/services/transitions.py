@@ -18,12 +18,14 @@ from quantleap.core.errors import NotFound
 from subscriptions import events
 from subscriptions.billing import segments, withdrawals
 from subscriptions.errors import TransitionRefused
-from subscriptions.holding import open_holds, settle
+from subscriptions.holding import open_holds, settle, without_account
 from subscriptions.lifecycle import (
     ACTIVE,
     CANCELLED,
     LASTING,
+    NO_ACCOUNT,
     PAUSED,
+    USER,
     Action,
     Verdict,
     liftable,
@@ -32,7 +34,7 @@ from subscriptions.lifecycle import (
 )
 from subscriptions.models import Allocation, Hold, Subscription
 from subscriptions.ports import ENTRY_GATE
-from subscriptions.services.holds import NOTE_LENGTH, end_holds
+from subscriptions.services.holds import NOTE_LENGTH, end_holds, first_locked
 
 # The word that the trading day shows and explains as the reason of such an exit.
 EXIT_REASON: Final = "EXIT_REQUESTED"
@@ -124,6 +126,7 @@ def _transition(
         if subscription is None:
             raise NotFound
         own = list(open_holds().filter(subscription=subscription))
+        accountless = action is Action.RESUME and bool(without_account([subscription.pk]))
         decided = verdict(
             action,
             who,
@@ -131,23 +134,30 @@ def _transition(
             cancelled=subscription.status == CANCELLED,
             own={hold.holder for hold in own},
             held=subscription.status == PAUSED,
+            accountless=accountless,
         )
         if decided is Verdict.REFUSE:
-            raise _refused(action, who, subscription)
+            raise _refused(action, who, subscription, accountless)
         affected = False
         if decided is Verdict.CHANGE:
+            if action is Action.RESUME:
+                mine = liftable(who, explained=bool(note), accountless=accountless)
+                own = [hold for hold in own if hold.holder in mine]
             affected = _change(action, subscription, own, who, note, actor, now)
         if open_positions == OpenPositions.EXIT_NOW:
             _exit(subscription, actor, now)
     return TransitionResult(subscription, decided is Verdict.CHANGE, affected)
 
 
-def _refused(action: Action, who: str, subscription: Subscription) -> TransitionRefused:
+def _refused(
+    action: Action, who: str, subscription: Subscription, accountless: bool
+) -> TransitionRefused:
     words = refusal(
         action,
         who,
         cancelled=subscription.status == CANCELLED,
         reason=subscription.status_reason,
+        accountless=accountless,
     )
     return TransitionRefused(
         words, status=subscription.status, status_reason=subscription.status_reason or None
@@ -163,7 +173,10 @@ def _change(
     actor: Actor,
     now: dt.datetime,
 ) -> bool:
-    """Write what was decided; ``next_entry_affected``."""
+    """Write what was decided; ``next_entry_affected``.
+
+    ``own`` are its open holds; of a resumption those that the caller may lift.
+    """
     if action is Action.CANCEL:
         end_holds([one for one in own if one.holder not in LASTING], note="", actor=actor, now=now)
         return _cancel(subscription, who, note, actor, now)
@@ -179,8 +192,7 @@ def _change(
             placed_by=str(actor),
         )
     else:
-        mine = liftable(who, explained=bool(note))
-        end_holds([one for one in own if one.holder in mine], note=note, actor=actor, now=now)
+        end_holds(own, note=note, actor=actor, now=now)
     was = subscription.status
     _, affected = settle([subscription], actor=actor, now=now, tell=False)
     active = subscription.status == ACTIVE
@@ -286,17 +298,36 @@ def cancel_many(
 def unlink_account(account_id: int, *, now: dt.datetime) -> None:
     """A removed account trades for nobody any more; the subscriptions go on with their others.
 
-    Whose other accounts are all held is paused from now on. Who is paused for this one stays so
-    until it is let go: nothing could trade, and a new month would be billed.
+    Whose last one it was is paused as by the customer, and nobody resumes it: nothing could trade,
+    and a new month would be billed (adr 0057). Whose other accounts are all held is paused, too.
     """
     gone = Allocation.objects.filter(account_id=account_id, status=Allocation.Status.ACTIVE)
     keys = sorted(gone.values_list("subscription_id", flat=True))
-    gone.update(status=Allocation.Status.REMOVED)
     for start in range(0, len(keys), _BATCH):
-        batch = (
-            Subscription.objects.select_for_update(of=("self",), no_key=True)
-            .select_related("customer", "template")
-            .filter(pk__in=keys[start : start + _BATCH])
-            .order_by("pk")
+        found = Subscription.objects.filter(pk__in=keys[start : start + _BATCH])
+        batch = first_locked(found, _BATCH)
+        # After their subscriptions, as arming locks them; nobody allocates a locked account.
+        gone.filter(subscription__in=batch).update(status=Allocation.Status.REMOVED)
+        _hold_without_account(batch, now)
+        settle(batch, actor=audit.SYSTEM, now=now)
+
+
+def _hold_without_account(subscriptions: Sequence[Subscription], now: dt.datetime) -> None:
+    """Place the customer's hold on those that have no account left; theirs stays as it is."""
+    live = {one.pk: one for one in subscriptions if one.status != CANCELLED}
+    left = without_account(live)
+    held = open_holds().filter(subscription_id__in=left, holder=USER)
+    left -= set(held.values_list("subscription_id", flat=True))
+    Hold.objects.bulk_create(
+        Hold(
+            scope=Hold.Scope.SUBSCRIPTION,
+            holder=USER,
+            partner_id=live[key].partner_id,
+            environment=live[key].environment,
+            subscription=live[key],
+            note=NO_ACCOUNT,
+            placed_at=now,
+            placed_by=str(audit.SYSTEM),
         )
-        settle(list(batch), actor=audit.SYSTEM, now=now)
+        for key in sorted(left)
+    )

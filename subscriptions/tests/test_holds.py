@@ -16,8 +16,10 @@ from partners.tests.factories import make_partner, make_tenant
 from quantleap.core.audit import SYSTEM
 from quantleap.core.models import AuditEntry, OutboxEvent
 from subscriptions import ports, services
-from subscriptions.billing.models import BillingSegment
+from subscriptions.billing.models import BillingSegment, Invoice
+from subscriptions.billing.tests.factories import HOME, bill, load_billing
 from subscriptions.errors import HoldRefused, SubscriptionHeld, TransitionRefused
+from subscriptions.lifecycle import NO_ACCOUNT
 from subscriptions.models import Hold, Subscription
 from subscriptions.selectors import active_allocations
 from subscriptions.tests.factories import make_subscription
@@ -226,7 +228,7 @@ def test_who_removed_a_held_account_was_billed_for_a_month_in_which_nothing_coul
     assert BillingSegment.objects.filter(subscription=subscription).count() == 1
     lift(placed)
     subscription.refresh_from_db()
-    assert subscription.status == "ACTIVE"
+    assert (subscription.status, subscription.status_reason) == ("PAUSED", "USER")
 
 
 def test_who_removed_a_held_account_connected_it_again_and_traded(
@@ -242,6 +244,64 @@ def test_who_removed_a_held_account_connected_it_again_and_traded(
         assert refused.value.extra == {"hold_reason": "ADMIN", "hold_scope": "ACCOUNT"}
     lift(placed)
     assert subscribe_on(account, subscription, other).status == "ACTIVE"
+
+
+# -- the last broker account
+def test_who_removed_the_last_account_was_billed_for_ever(subscription: Subscription) -> None:
+    """Seen: ACTIVE with nothing to trade on, and a new month each month."""
+    load_billing()
+    remove_account(account=BrokerAccount.objects.get(), exit_now=False, actor=SYSTEM, now=LATER)
+    subscription.refresh_from_db()
+    assert (subscription.status, subscription.status_reason) == ("PAUSED", "USER")
+    assert subscription.status_note == NO_ACCOUNT
+    assert OutboxEvent.objects.filter(type="subscription.paused").count() == 1
+    bill(LATER.date() + dt.timedelta(days=70))
+    assert Invoice.objects.count() == 1
+
+
+@pytest.mark.parametrize("who", ["USER", "PARTNER"])
+def test_nobody_resumes_what_has_no_account_left(subscription: Subscription, who: str) -> None:
+    remove_account(account=BrokerAccount.objects.get(), exit_now=False, actor=SYSTEM, now=LATER)
+    with pytest.raises(TransitionRefused, match="none left to trade on"):
+        ask("resume", subscription, who, "please")
+    with pytest.raises(HoldRefused, match="none left to trade on"):
+        lift(Hold.objects.get(), who)
+    ask("pause", subscription, "PARTNER")  # a hold of one's own comes and goes as ever
+    resumed = ask("resume", subscription, "PARTNER", "mine")
+    assert (resumed.changed, resumed.subscription.status) == (True, "PAUSED")
+    assert ask("cancel", subscription, "USER").changed
+
+
+def test_who_comes_back_on_another_account_goes_on_in_the_month(
+    subscription: Subscription,
+) -> None:
+    load_billing()
+    account = BrokerAccount.objects.get()
+    remove_account(account=account, exit_now=False, actor=SYSTEM, now=LATER)
+    ask("cancel", subscription, "USER")
+    account.client_id = "OTHER2"
+    made = subscribe_on(account, subscription, subscription.template)
+    assert (made.status, made.anchor) == ("ACTIVE", subscription.anchor)
+    bill(LATER.date())
+    assert Invoice.objects.count() == 1
+
+
+def test_who_has_another_account_goes_on_without_the_first(subscription: Subscription) -> None:
+    other = services.subscribe(
+        partner_id=subscription.partner_id,
+        environment="live",
+        template_id=make_template().public_id,
+        user_email="two@example.com",
+        user_state=HOME,
+        accounts=[services.AccountChoice(client_id=one, broker="zebu") for one in ("T1", "T2")],
+        actor=SYSTEM,
+        now=LATER,
+    )
+    for client_id, status in (("T1", "ACTIVE"), ("T2", "PAUSED")):
+        account = BrokerAccount.objects.get(client_id=client_id)
+        remove_account(account=account, exit_now=False, actor=SYSTEM, now=LATER)
+        other.refresh_from_db()
+        assert other.status == status
 
 
 def test_the_note_that_is_shown_was_an_older_hold_of_the_customer_not_the_newest_of_the_account(

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from subscriptions.periods import (
     add_months,
     anchor_after_pause,
-    next_billing_at,
     next_billing_date,
     period,
     period_on,
@@ -36,7 +35,6 @@ def test_the_end_of_january() -> None:
 def test_the_example_of_the_contract() -> None:
     anchor = dt.date(2026, 11, 21)
     assert next_billing_date(anchor, anchor) == dt.date(2026, 12, 21)
-    assert next_billing_at(anchor, anchor) == dt.datetime(2026, 12, 20, 18, 30, tzinfo=dt.UTC)
 
 
 @given(anchors, numbers)

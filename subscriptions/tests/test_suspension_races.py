@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import threading
 from typing import Any
 
@@ -11,15 +12,17 @@ from django.db import connections, transaction
 
 from marketplace.tests.factories import load_reference_data, make_template
 from partners.models import Partner
-from partners.suspending import reinstate_partner, suspend_partner
+from partners.suspending import carry_out_due, reinstate_partner, suspend_partner
 from partners.tests.factories import make_partner
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
 from quantleap.core.errors import InvalidTransition, PartnerSuspended
 from quantleap.core.models import AuditEntry
 from quantleap.core.tests.parallel import at_once, somebody_waits
+from subscriptions import services
+from subscriptions.errors import TransitionRefused
 from subscriptions.models import Hold, Subscription
-from subscriptions.services import subscribing
+from subscriptions.services import subscribing, suspensions
 from subscriptions.tests.factories import make_subscription
 
 ROUNDS = 4
@@ -28,10 +31,9 @@ Plan = Partner.Plan
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def suspend(partner: Partner, plan: str = Plan.CANCEL_AT_PERIOD_END) -> Any:
-    return suspend_partner(
-        partner_id=partner.pk, plan=plan, reason="complaints", actor=SYSTEM, now=clock.now()
-    )
+def suspend(partner: Partner, plan: str = Plan.CANCEL_AT_PERIOD_END, **more: Any) -> Any:
+    values: dict[str, Any] = {"reason": "complaints", "actor": SYSTEM, "now": clock.now(), **more}
+    return suspend_partner(partner_id=partner.pk, plan=plan, **values)
 
 
 def suspend_beside(partner: Partner) -> None:
@@ -89,6 +91,36 @@ def test_nobody_subscribes_past_a_suspension() -> None:
         at_once(8, act)
         live = Subscription.objects.filter(partner_id=partner.pk)
         assert not live.filter(ends_on=None).exists()
+
+
+@pytest.mark.parametrize("plan", [Plan.RUN_UNTIL, Plan.CANCEL_AT_PERIOD_END])
+def test_beat_twice_beside_who_pauses_and_resumes(
+    monkeypatch: pytest.MonkeyPatch, plan: str
+) -> None:
+    """Step by step, by two workers, while customers pause and staff let them go."""
+    load_reference_data()
+    monkeypatch.setattr(suspensions, "STEP", 2)
+    partner, template = make_partner(), make_template()
+    made = [make_subscription(template, partner) for _ in range(9)]
+    today = clock.ist_date(clock.now())
+    run_until = today if plan == Plan.RUN_UNTIL else None
+    suspend(partner, plan, run_until=run_until)
+    later = clock.now() + dt.timedelta(days=40)
+
+    def act(number: int) -> int:
+        if number < 2:
+            return carry_out_due(now=later)
+        for one in made[number::3]:
+            asked: dict[str, Any] = {"subscription_id": one.pk, "actor": SYSTEM, "now": later}
+            with contextlib.suppress(TransitionRefused):
+                services.pause(**asked, reason="USER")
+                services.resume(**asked, reason="USER")
+        return 0
+
+    assert sum(at_once(5, act)) == 1
+    expected = "PAUSED" if run_until else "CANCELLED"
+    assert set(Subscription.objects.values_list("status", flat=True)) == {expected}
+    assert Hold.objects.filter(lifted_at=None, scope="PARTNER").count() == (2 if run_until else 0)
 
 
 def test_suspending_and_reinstating_at_once_leave_one_of_the_two() -> None:

@@ -225,4 +225,4 @@ def test_a_removed_account_trades_for_nobody(db: None) -> None:
     allocation = Allocation.objects.get()
     assert allocation.status == "REMOVED"
     mine.refresh_from_db()
-    assert mine.status == "ACTIVE"
+    assert (mine.status, mine.status_reason) == ("PAUSED", "USER")  # it was the last one

@@ -6,6 +6,7 @@ import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.contrib.admin.utils import display_for_value
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.forms import ModelForm
@@ -17,10 +18,10 @@ from partners.states import name_of, place_of_supply, refusal
 from quantleap.core import audit, clock
 from quantleap.core.admin import ConsoleAdmin, LargeTableMixin, ReadOnlyAdmin
 from quantleap.core.audit import Actor
-from quantleap.core.columns import link_to, linked, plain, rupees
+from quantleap.core.columns import NONE, link_to, linked, rupees
 from quantleap.core.largelists import through
 from subscriptions.billing.models import BillingSegment, NumberSeries, Supplier, TaxRate
-from subscriptions.billing.selectors import withheld_segments
+from subscriptions.billing.selectors import runs_until, withheld_segments
 from subscriptions.selectors import customers_subscription_keys, subscription_keys
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class BillingSegmentAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
     """What is billed next, and what was stopped."""
 
     list_display = (
-        plain("next_on", "Due on"),
+        "due_on",
         linked("subscription"),
         "customer",
         "state",
@@ -145,6 +146,21 @@ class BillingSegmentAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
     )
     ordering = ("next_on", "id")
     compressed_fields = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[BillingSegment]:
+        """With the day until which a suspended partner's customers trade."""
+        found: QuerySet[BillingSegment] = super().get_queryset(request)
+        return found.annotate(runs_until=runs_until())
+
+    @admin.display(description="Due on", ordering="next_on")
+    def due_on(self, segment: BillingSegment) -> str:
+        """First day (IST) of the period that is billed next."""
+        if segment.next_on is None:
+            return NONE
+        last: dt.date | None = getattr(segment, "runs_until", None)
+        if last is not None and last < segment.next_on:
+            return f"{NONE} (the partner's run ends on {display_for_value(last, NONE)})"
+        return str(display_for_value(segment.next_on, NONE))
 
     @admin.display(description="Customer")
     def customer(self, segment: BillingSegment) -> SafeString | str:

@@ -9,18 +9,26 @@ from typing import Any
 import pytest
 import time_machine
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 
 from marketplace.models import Template
 from marketplace.tests.factories import load_reference_data, make_template
 from partners.models import Customer
+from partners.suspending import suspend_partner
 from partners.tests.factories import Tenant, customer_client, make_partner, make_tenant
 from quantleap.core.audit import SYSTEM
+from quantleap.core.models import OutboxEvent, StaffUser
 from quantleap.core.tests.parallel import at_once
 from subscriptions import services
+from subscriptions.api.shown import shown as shown_in
 from subscriptions.billing import reports
 from subscriptions.billing.errors import PaymentDue
 from subscriptions.billing.models import Invoice
+from subscriptions.billing.owing import owing
+from subscriptions.billing.reach import reach
+from subscriptions.billing.selectors import withheld_segments
 from subscriptions.billing.tests.factories import (
     HOME,
     bill,
@@ -135,6 +143,71 @@ def test_the_next_bill_is_the_one_that_will_come(tenant: Tenant, template: Templ
     )
     services.cancel(**act, now=noon(again))
     assert shown(tenant, mine, again)["next_billing_date"] is None
+
+
+@pytest.mark.parametrize(
+    ("until", "expected"),
+    [("2026-08-31", None), ("2026-09-04", "2026-09-04")],
+    ids=["before", "on"],
+)
+def test_a_date_was_shown_after_the_end_of_a_suspended_run(
+    tenant: Tenant, template: Template, until: str, expected: str | None
+) -> None:
+    """Seen: 4 September in every answer, of who trades until 31 August and is never billed then."""
+    (mine,) = follow(template, tenant.partner, [DAY])
+    suspend(tenant, until)
+    with time_machine.travel(noon(DAY), tick=False):
+        client = customer_client(mine.customer)
+        (listed,) = client.get("/user/subscriptions").json()["subscriptions"]
+        single = client.get(f"/user/subscriptions/{mine.public_id}").json()
+    told = OutboxEvent(
+        event_id="evt_1",
+        type="subscription.paused",
+        object_id=mine.public_id,
+        partner_id=mine.partner_id,
+        environment="live",
+    )
+    for row in (listed, single, single["subscription"], shown_in([told], noon(DAY))["evt_1"]):
+        assert (row["next_billing_date"], row["pricing"]["next_billing_date"]) == (expected,) * 2
+        assert (row["next_billing_at"] is None) == (expected is None)
+    console = Client()
+    console.force_login(StaffUser.objects.create_superuser("asha"))
+    with time_machine.travel(noon(DAY), tick=False):
+        page = console.get(reverse("admin:subscriptions_subscription_change", args=[mine.pk]))
+    assert ("2026-09-04" in page.content.decode()) == (expected is not None)
+    bill(DAY)
+    with time_machine.travel(noon(DAY), tick=False):
+        due = console.get(reverse("admin:billing_billingsegment_changelist"))
+    assert ("the partner&#x27;s run ends on" in due.content.decode()) == (expected is None)
+
+
+def test_a_month_after_the_end_of_a_suspended_run_was_owed(
+    tenant: Tenant, template: Template
+) -> None:
+    """Seen: NOT_INVOICED and withheld, before beat had come by."""
+    mine, nowhere = follow(template, tenant.partner, [DAY] * 2)
+    bill(DAY)
+    pay(Invoice.objects.get(subscription=mine), TOTAL)
+    Customer.objects.filter(pk=nowhere.customer_id).update(state="")
+    for until, status, withheld in (("2026-09-04", "NOT_INVOICED", 1), ("2026-08-31", "PAID", 0)):
+        suspend(tenant, until)
+        mine = Subscription.objects.select_related("customer").get(pk=mine.pk)
+        assert owing(mine, NEXT).status == status
+        assert withheld_segments(NEXT).count() == withheld
+        coming = {one.label: one.live for one in reach(tenant.partner.pk, noon(DAY))}
+        assert (coming["Next billing"] == "4 Sep 2026: 2") == bool(withheld)
+    assert bill(NEXT).withheld == 0
+
+
+def suspend(tenant: Tenant, until: str) -> None:
+    suspend_partner(
+        partner_id=tenant.partner.pk,
+        plan="RUN_UNTIL",
+        run_until=dt.date.fromisoformat(until),
+        reason="complaints",
+        actor=SYSTEM,
+        now=noon(DAY),
+    )
 
 
 def test_a_customer_sees_the_same_of_his_own(tenant: Tenant, template: Template) -> None:

@@ -12,8 +12,7 @@ from django.db import InterfaceError, OperationalError
 from quantleap.core import clock
 from quantleap.core.errors import DomainError
 from subscriptions.billing import runs
-from subscriptions.billing.models import BillingSegment
-from subscriptions.billing.selectors import withheld
+from subscriptions.billing.selectors import coming, withheld
 
 _WIDTH = 30
 _LISTED = 20
@@ -33,7 +32,7 @@ class Command(BaseCommand):
         """Run, draw the bar, name what was withheld."""
         now = clock.now()
         as_of = options["as_of"] or clock.ist_date(now)
-        due = BillingSegment.objects.filter(next_on__lte=as_of).count()
+        due = coming().filter(next_on__lte=as_of).count()
         done = 0
 
         def progress(invoices: int) -> None:

@@ -88,7 +88,7 @@ def _pause_some(
         segments.stop([one.pk], on=on)
         again = on + dt.timedelta(days=chance.randint(0, 50))
         if again <= last and chance.random() < 0.5:
-            segments.resume(one, on=again)
+            segments.resume([one], on=again)
     touched = {one.pk for one in stopped}
     return [one for one in made if one.pk not in touched]
 

@@ -238,8 +238,8 @@ def test_a_leg_without_a_rule_to_judge_needs_no_price(fields: dict[str, Any]) ->
 
 # -- the table and the runbook -------------------------------------------------------------------
 def runbook() -> dict[str, list[str]]:
-    """Cells of the runbook's rows in docs/execution.md, by cause."""
-    text = Path(settings.BASE_DIR, "docs/execution.md").read_text()
+    """Cells of the runbook's rows in docs/trading-day.md, by cause."""
+    text = Path(settings.BASE_DIR, "docs/trading-day.md").read_text()
     section = text.split("\n### Alarms\n")[1].split("\n#")[0]
     rows = [line.strip().strip("|").split("|") for line in section.splitlines() if "|" in line]
     cells = [[cell.strip() for cell in row] for row in rows]

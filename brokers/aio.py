@@ -1,8 +1,8 @@
 """The asynchronous transport: an adapter's request over aiohttp (books, cancels, quotes).
 
 Same promises as :mod:`brokers.http`: no redirects, bounded time and bytes, and a failure says
-whether anything can have arrived. Orders at the entry second have their own sender (execution.md
-section 2).
+whether anything can have arrived. Orders at the entry second have their own sender
+(docs/adr/0010).
 """
 
 from __future__ import annotations

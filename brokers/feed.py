@@ -4,7 +4,7 @@
 names there are, and puts the question to the feeds' own loop (:mod:`brokers.feedloop`), where every
 login has one pace and one websocket for everybody who asks (:mod:`brokers.feedline`). The first
 feed has 300 ms before the next one is asked beside it. A quote older than the age limit is no quote
-(execution.md section 4); one from the future likewise.
+(docs/adr/0031); one from the future likewise.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 For everything off the critical path (logins, instrument files, console quotes); the entry second
 has its own sender. No redirects, no proxies or credentials from the environment, no retries, a
-bound on bytes and on time. A failure says whether anything can have arrived
-(reference/reliability.md 1.2).
+bound on bytes and on time. A failure says whether anything can have arrived: I3 (no second send
+without proof).
 """
 
 from __future__ import annotations

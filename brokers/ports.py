@@ -13,7 +13,8 @@ from quantleap.core.registry import Handlers, Port
 class RemovalEffect:
     """What removing an account changes for the trading day.
 
-    ``next_entry_affected`` is false when the next entry was already committed (execution.md I7).
+    ``next_entry_affected`` is false when the next entry was already committed: the row decides, not
+    the clock, by I7 (no entry outside its window).
     ``deferred`` is true when open positions are being exited first (``EXIT_NOW``): credentials are
     then erased by :func:`brokers.services.accounts.finish_removal` after the last exit.
     """

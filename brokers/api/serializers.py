@@ -1,4 +1,4 @@
-"""Bodies in and out of this room's routes (api.md section 8). No answer ever holds a secret."""
+"""Bodies in and out of this room's routes. No answer ever holds a secret."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The paper broker as an adapter, so that the executor's one code path serves test executions too.
 
 Requests and answers are the same value types as at a real broker, but only :class:`PaperVenue`, in
-this process, can answer them: nothing here opens a socket (execution.md I8).
+this process, can answer them: nothing here opens a socket, for I8 (test accounts never reach a
+broker).
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ from brokers.paper.book import PaperBook, QuoteOf
 _OK = 200
 _REFUSED = 400
 _TOKEN_HOUR_IST = 6
-#: A login code of the sandbox begins so (api.md section 12).
+#: A login code of the test environment begins so (docs/partners.md#the-test-environment).
 MOCK_CODE = "mock_token_"
 
 

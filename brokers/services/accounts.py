@@ -1,4 +1,4 @@
-"""Broker accounts: connect, switch off and on, remove (api.md section 8)."""
+"""Broker accounts: connect, switch off and on, remove."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ def set_egress(
     """Where the account's calls leave, and the exchange's algo id its orders carry.
 
     ``egress`` is a proxy (``http://host:port``), a source IP address, or empty; InvalidRequest for
-    anything else. Brokers register one address per customer (reference/brokers.md section 0).
+    anything else. Brokers register one address per customer (NSE/INVG/67858).
     """
     leaves, algo = egress.strip(), algo_id.strip()
     if leaves:

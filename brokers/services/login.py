@@ -1,4 +1,4 @@
-"""The daily login: a one-time state out, a code back, a token for the day (api.md section 8)."""
+"""The daily login: a one-time state out, a code back, a token for the day."""
 
 from __future__ import annotations
 

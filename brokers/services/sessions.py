@@ -1,4 +1,4 @@
-"""The end of daily sessions: told before, told after, tokens erased (api.md section 9)."""
+"""The end of daily sessions: told before, told after, tokens erased."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Our adapters against the simulator: no sockets, one side's bytes into the other's parser.
 
-The two were written apart from the same reference (brokers.md); what they do not agree on is a
-mistake in one of them.
+The two were written apart from the same sources (docs/brokers/adapters.md#sources); what they do
+not agree on is a mistake in one of them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Zebu MYNT: our requests in Noren's words. Answers are read in ``parsing``.
 
 Every call is ``POST /NorenWClientAPI/<Operation>`` with the literal body ``jData=<json>``, all
-values strings, authorised by a bearer token. Source: reference/brokers.md section 5.
+values strings, authorised by a bearer token. Sources: docs/brokers/adapters.md#sources.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _ROOT = "/NorenWClientAPI"
 _CONTENT_TYPE = "application/json; charset=utf-8"
 _PRODUCTS = {Product.INTRADAY: "I", Product.CARRY: "M"}
 _SIDES = {Side.BUY: "B", Side.SELL: "S"}
-#: The hour is not documented; 05:00 IST is before any use of the day (reference/brokers.md 5).
+#: The hour is not documented; 05:00 IST is before any use of the day.
 _TOKEN_HOUR_IST = 5
 _INDICES = {
     "NIFTY": BrokerInstrument("NSE", "Nifty 50", "26000"),

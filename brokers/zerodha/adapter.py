@@ -1,6 +1,6 @@
 """Zerodha Kite Connect v3: our requests in Kite's words. Answers are read in ``parsing``.
 
-Source of every path, field and limit: reference/brokers.md section 2; the requests equal those
+Source of every path, field and limit: https://kite.trade/docs/connect/v3/; the requests equal those
 recorded from the official SDK (``tests/data/kiteconnect-wire.jsonl``) field for field.
 """
 

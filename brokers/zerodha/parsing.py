@@ -1,8 +1,8 @@
 """Reading Kite's answers. Nothing here raises on what came over the wire.
 
 Kite wraps everything in ``{"status": "success", "data": ...}`` or ``{"status": "error", "message",
-"error_type"}`` (reference/brokers.md 1.4 and 2). Which errors prove that an order does not exist is
-decided in :func:`_refusal`.
+"error_type"}`` (https://kite.trade/docs/connect/v3/response-structure/). Which errors prove that an
+order does not exist is decided in :func:`_refusal`.
 """
 
 from __future__ import annotations
@@ -140,8 +140,8 @@ def _refusal(answer: Mapping[str, Any]) -> SendResult | None:
     """The documented refusal in ``answer``, or None when it proves nothing.
 
     Zerodha's own timeouts have come back as 400 with NetworkException, and as other types with a
-    text that says so (reference/reliability.md 1.2): the text beats the type. Its error type for an
-    unregistered address has varied, so there the text decides as well (reference/brokers.md 1.3).
+    text that says so (https://kite.trade/forum/discussion/comment/35732): the text beats the type.
+    Its error type for an unregistered address has varied, so there the text decides as well.
     """
     if answer.get("status") != "error" or answer.get("data"):
         return None

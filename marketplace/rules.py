@@ -1,7 +1,7 @@
 """Kinds of strike, stop and target rules: one registered validator per kind. Pure.
 
 A rule is stored as ``{kind, params}`` with text params, so a later kind (PREMIUM_CLOSEST, a trail)
-is one more registration here and needs no migration (execution.md section 3).
+is one more registration here and needs no migration (docs/contributing.md#add-a-strike-rule).
 """
 
 from __future__ import annotations

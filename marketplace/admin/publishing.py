@@ -1,4 +1,4 @@
-"""What staff do with a template: publish, look back, close, reopen, withdraw (authoring.md)."""
+"""What staff do with a template: publish, close, reopen, withdraw (docs/authoring.md)."""
 
 from __future__ import annotations
 

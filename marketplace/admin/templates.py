@@ -1,4 +1,4 @@
-"""The template page: write, save, publish, look back, close, withdraw (authoring.md)."""
+"""The template page: write, save, publish, look back, close, withdraw (docs/authoring.md)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Templates (baskets), their draft strategies and legs, prices, and immutable versions.
 
 What staff edit (Strategy, Leg) is a draft. Publishing freezes it into a TemplateVersion; only a
-version is ever traded, and a run pins the one that was current when it was armed (product.md,
-promise 1).
+version is ever traded, and a run pins the one that was current when it was armed (docs/adr/0002).
 """
 
 from __future__ import annotations

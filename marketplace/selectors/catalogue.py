@@ -1,4 +1,4 @@
-"""What a caller may choose from: published templates, filtered and sorted (api.md section 5)."""
+"""What a caller may choose from: published templates, filtered and sorted."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def preview(*, template_id: int, now: dt.datetime) -> PublishPreview:
 
 @transaction.atomic
 def publish(*, template_id: int, actor: Actor, note: str, now: dt.datetime) -> TemplateVersion:
-    """Freeze the draft into the next version; from then on every entry trades it (promise 1).
+    """Freeze the draft into the next version; from then on every entry trades it (docs/adr/0002).
 
     A DRAFT becomes LISTED; a template closed to new subscribers stays closed. The template's row
     is locked, so versions are numbered without gap or collision whoever publishes when.

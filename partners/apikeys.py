@@ -1,4 +1,4 @@
-"""The format of partner keys and secrets (api.md section 1). Pure.
+"""The format of partner keys and secrets (docs/partners.md#keys-and-secrets). Pure.
 
 A key, ``pk_<partner>_<live or test>_<32>``, is a public look-up id. A secret,
 ``sk_<partner>_<live or test>_<48>``, ends with six characters of base62 CRC32 over everything

@@ -145,7 +145,7 @@ class Partner(models.Model):
 
 
 class RevenueShare(models.Model):
-    """The partner's part of a fee in basis points, from a date on (money.md, commission).
+    """The partner's part of a fee in basis points, from a date on.
 
     Never edited: another one from the same day takes its place, with a reason.
     """

@@ -1,4 +1,4 @@
-"""Who calls: partner key and secret, a customer's token, or nobody (api.md section 1)."""
+"""Who calls: partner key and secret, a customer's token, or nobody."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sends what is due, at least once, and remembers what became of it (api.md section 9).
+"""Sends what is due, at least once, and remembers what became of it.
 
 A delivery is claimed (one UPDATE, committed), posted with no transaction open, and recorded under
 its claim. Whatever dies in between leaves a claim that runs out, and the delivery is sent again:

@@ -1,4 +1,4 @@
-"""What is told of a subscription: one audit entry and one event per step (api.md section 9)."""
+"""What is told of a subscription: one audit entry and one event per step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds a subscription now, and what it therefore is (execution.md I7, lifecycle).
+"""What holds a subscription now, and what it therefore is (docs/subscriptions.md#lifecycle).
 
 The status of a subscription follows from its open holds and from nothing else; whoever changes a
 hold settles the subscriptions under it in the same transaction, their rows locked.

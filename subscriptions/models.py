@@ -277,7 +277,7 @@ class ShareLine(TenantOwned):
     """Who gets how much of a subscription's monthly fee (rupees before tax).
 
     Copied at subscribe from the dated shares; the lines of a subscription add up to its fee
-    exactly, or the database refuses them (money.md, commission). Free ones have none.
+    exactly, or the database refuses them. Free ones have none.
     """
 
     class Role(models.TextChoices):

@@ -11,7 +11,7 @@ from quantleap.core.registry import Port
 
 
 class EntryGate(Protocol):
-    """Stands between a subscription that leaves and its next entry (execution.md I7)."""
+    """Withdraws the next entry of a subscription that leaves: I7 (no entry outside its window)."""
 
     def withdraw_armed(
         self, subscription_ids: Collection[int], *, reason: str, now: dt.datetime

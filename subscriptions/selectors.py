@@ -45,8 +45,8 @@ def active_allocations(template_id: int, environment: str) -> list[ActiveAllocat
     """Everything that trades a template: two queries, whatever the number of subscribers.
 
     Active allocations of active subscriptions; accounts that are not ready are included, because
-    their execution fails by name (execution.md section 5). An account that is being removed takes
-    no new entry and is left out. Ordered by allocation.
+    their execution fails by name (docs/trading-day.md#causes). An account that is being removed
+    takes no new entry and is left out. Ordered by allocation.
 
     Not one join: PostgreSQL, believing yesterday's statistics that nobody subscribes, would pick
     a plan that takes seconds for ten thousand. Keys in an array leave it nothing to guess.
@@ -83,7 +83,7 @@ def open_template(
     """A template that takes new subscribers from this caller on ``day`` (IST), with its version.
 
     NotFound for everything else alike: unknown, the other environment's, not visible, not
-    published, closed to new subscribers, withdrawn (api.md section 6).
+    published, closed to new subscribers, withdrawn.
     """
     _refuse_nul(public_id)
     offers = offered(partner_id=partner_id, environment=environment, day=day)

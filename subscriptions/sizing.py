@@ -1,7 +1,7 @@
 """How many lots a subscriber trades: floor(base lots x multiplier), leg by leg. Pure.
 
-Rules: execution.md section 3 (quantities) and section 4 (a multiplier that changes the ratio
-between legs is refused by name).
+A multiplier that would change the ratio between legs is refused by name
+(docs/subscriptions.md#multipliers).
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def allocation_row(allocation: Allocation, now: dt.datetime) -> dict[str, Any]:
 def user_row(subscription: Subscription, now: dt.datetime) -> dict[str, Any]:
     """Members of UserSubscriptionObject; customer, template and allocations must be loaded."""
     allocations = [allocation_row(one, now) for one in subscription.allocations.all()]
-    # a pause that lasts is not billed, and nobody knows when it will end (money.md, periods)
+    # a pause that lasts is not billed, and nobody knows when it will end
     goes_on = (
         is_billed(subscription)
         and subscription.status == Subscription.Status.ACTIVE

@@ -1,4 +1,4 @@
-"""The books: the one front door for single postings, and their proof (money.md, ledger).
+"""The books: the one front door for single postings, and their proof (docs/billing.md).
 
 Whole runs post with SQL of their own (runs.py); the database judges both alike.
 """

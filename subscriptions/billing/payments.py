@@ -70,7 +70,7 @@ def record_payment(
 ) -> Recorded:
     """Record ``amount`` rupees received for an invoice on ``received_on`` (IST): a new receipt.
 
-    What exceeds the outstanding sum is the customer's credit. Commission accrues here (money.md).
+    What exceeds the outstanding sum is the customer's credit. Commission accrues here.
     The books get it on the day of ``now``: months that are over do not change. ``seen`` is the
     outstanding sum that the caller decided on. The same again changes nothing.
 

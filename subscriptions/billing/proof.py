@@ -1,4 +1,6 @@
-"""The nightly proof of the books: what must hold, asked of the rows themselves (money.md, ledger).
+"""The nightly proof of the books: what must hold, asked of the rows themselves.
+
+docs/billing-verification.md#what-must-hold numbers the rules.
 
 Each question is one statement, so that it sees one moment of the books while others post.
 """

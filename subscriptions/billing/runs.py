@@ -1,7 +1,7 @@
 """The billing run: every due period invoiced exactly once, whatever happens to the run.
 
-Set-based, in chunks of one transaction each (money.md, billing run; reference: billing.md 7.4). A
-run that is repeated, killed, or accompanied by others makes the same invoices.
+Set-based, in chunks of one transaction each (docs/billing.md#the-run). A run that is repeated,
+killed, or accompanied by others makes the same invoices.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def silent_runs() -> QuerySet[BillingRun]:
 
 
 def take_over(*, now: dt.datetime, chunk: int = CHUNK) -> RunResult | None:
-    """Go on where a run was killed; None if none was (reference: billing.md 7.9)."""
+    """Go on where a run was killed; None if none was."""
     as_of = silent_runs().aggregate(last=Max("as_of"))["last"]
     return None if as_of is None else run(as_of, now=now, chunk=chunk)
 

@@ -1,4 +1,4 @@
-"""What subscribing, pausing, resuming and cancelling mean for billing (money.md, periods).
+"""What subscribing, pausing, resuming and cancelling mean for billing (docs/billing.md).
 
 Each writes only IST dates, so that what is billed never depends on when a run comes by.
 """

@@ -1,4 +1,7 @@
-"""Pause, resume, cancel; and what a withdrawn template or a removed account does (section 7)."""
+"""Pause, resume, cancel; and what a withdrawn template or a removed account does.
+
+The rules: docs/subscriptions.md#lifecycle.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,7 @@ class TransitionResult:
     """``changed`` False: it was there already.
 
     ``next_entry_affected`` False: nothing changed, or the next entry was already committed and
-    still goes out (execution.md I7).
+    still goes out, by I7 (no entry outside its window).
     """
 
     subscription: Subscription
@@ -81,7 +84,7 @@ def resume(
 ) -> TransitionResult:
     """Lift what the caller may lift (lifecycle.liftable); enter again when nobody else holds it.
 
-    Resumed after the period that was running at the pause, it gets a new anchor (money.md).
+    Resumed after the period that was running at the pause, it gets a new anchor.
     TransitionRefused (409) with ``status_reason``; NotFound.
     """
     return _transition(
@@ -234,8 +237,8 @@ def _exit(subscription: Subscription, actor: Actor, now: dt.datetime) -> None:
 def cancel_for_withdrawal(template_id: int, *, actor: Actor, now: dt.datetime) -> int:
     """Cancel every live subscription of a template, in the withdrawal's transaction.
 
-    Open positions run to their exit (api.md section 7); what was paid for the days after today is
-    credited later (billing/withdrawals.py). Batches, each of a few statements.
+    Open positions run to their exit; what was paid for the days after today is credited later
+    (billing/withdrawals.py). Batches, each of a few statements.
     """
     reason = Subscription.Reason.TEMPLATE_WITHDRAWN
     total = 0

@@ -1,4 +1,4 @@
-"""Who may pause, resume and cancel against a model written from the specification's sentences.
+"""Who may pause, resume and cancel against a model written from docs/subscriptions.md.
 
 The model shares neither code nor form with the rules; the service is compared with them after.
 """
@@ -29,7 +29,7 @@ people = st.sampled_from(HOLDERS)
 
 
 class Model:
-    """A subscription as the specification tells it: everybody has a hold of their own."""
+    """A subscription as docs/subscriptions.md has it: everybody has a hold of their own."""
 
     def __init__(self) -> None:
         self.live = True

@@ -32,7 +32,7 @@ _PREFIX: Final = "customer_credit:"
 
 
 def what_is_unused(invoice: Invoice) -> Sequence[str]:
-    """What the days after a cancellation cost: staff may credit them, nobody has to (money.md)."""
+    """What the days after a cancellation cost: staff may credit them, nobody has to."""
     gone = invoice.subscription.cancelled_at
     if gone is None:
         return ()

@@ -1,4 +1,4 @@
-"""``/partner/invoices``, ``payments``, ``revenue`` and ``commissions`` (api.md section 11)."""
+"""``/partner/invoices``, ``payments``, ``revenue`` and ``commissions``."""
 
 from __future__ import annotations
 

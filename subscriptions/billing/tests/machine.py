@@ -1,4 +1,4 @@
-"""A portfolio under anything that can happen to it, in any order (billing.md 7.8).
+"""A portfolio under anything that can happen to it, in any order.
 
 What must hold after each step is in machine_books.py.
 """

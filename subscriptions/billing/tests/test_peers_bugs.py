@@ -1,7 +1,7 @@
 """What went wrong in the billing systems before ours, by the name under which it was reported.
 
-Sources: the issues of Kill Bill and the pull requests of Lago that the names say, and the reference
-(billing.md 1.1, 2 and 9).
+Sources: the issues of https://github.com/killbill/killbill and the pull requests of
+https://github.com/getlago/lago-api that the names say.
 """
 
 from __future__ import annotations

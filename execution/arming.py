@@ -1,4 +1,6 @@
-"""Arming: make a run and its executions exist, once, with the version pinned (I7).
+"""Arming: make a run and its executions exist, once, with the version pinned.
+
+I7 (no entry outside its window) begins here: whoever is not armed does not enter.
 
 Set-based and idempotent: any executor and any beat may arm, as often as they like. A pause that
 commits while we insert is waited for (FOR SHARE on the subscription), so nobody who has left can

@@ -1,11 +1,10 @@
 """Two orders at the broker where one was meant: which one counts, and what is surplus. Pure.
 
-Nothing is sent a second time without a proof that the first is not there (I3), and yet the proof
-may be wrong: a book was seen that showed an order 14 s after it was accepted. Then two orders of
-one intent live. One of them is the intent's own; what the others filled is *surplus*: it counts as
-position and as profit like any fill, and is closed by an order of its own. Surplus that rests is
-cancelled. Everything follows from the broker's book, so that a restart finds it again, and closes
-nothing twice.
+I3 (no second send without proof) holds, and yet a proof may be wrong: a book was seen that showed
+an order 14 s after it was accepted. Then two orders of one intent live. One is the intent's own;
+what the others filled is *surplus*: it counts as position and as profit like any fill, and is
+closed by an order of its own. Surplus that rests is cancelled. Everything follows from the broker's
+book, so that a restart finds it again, and closes nothing twice.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the trading day tells partners: ``execution.*``, ``order.rejected`` (api.md section 9)."""
+"""What the trading day tells partners: ``execution.*``, ``order.rejected``."""
 
 from __future__ import annotations
 

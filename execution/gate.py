@@ -38,9 +38,9 @@ def why_not_enter(execution: LiveExecution, intent: LiveIntent) -> str:
 def why_not_leave(execution: LiveExecution, intent: LiveIntent, now_mono: float) -> str:
     """'' when the exit ``intent`` may leave, else the cause. ``now_mono``: monotonic seconds.
 
-    Together with what is under way it must not be more than the leg still holds: no exit ever opens
-    a position (I5). Units that the positions alone have shown count as held while the entries that
-    may have filled them are untold.
+    Together with what is under way it must not be more than the leg still holds, by
+    I5 (never more than planned or held): no exit ever opens a position. Units that the positions
+    alone have shown count as held while the entries that may have filled them are untold.
     """
     if now_mono - intent.granted_mono > GRANT_SECONDS:
         return "SUPERSEDED"

@@ -219,7 +219,8 @@ class LiveExecution:
     alarms: set[Key] = field(default_factory=set)
     # leg ('' for all of it) -> monotonic seconds since which it should have left
     waits: dict[str, float] = field(default_factory=dict)
-    # leg -> signed units that somebody else traded against us (I5): already off our position
+    # leg -> signed units that somebody else traded against us: already off our position, for
+    # I5 (never more than planned or held)
     closed_outside: dict[str, int] = field(default_factory=dict)
     # volatile: legs of which the positions have said that nothing is there of an entry that is
     # escalated, or out of sight

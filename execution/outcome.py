@@ -1,7 +1,7 @@
 """From what a broker said (or did not say) to the next state of an intent. Pure.
 
 Only a proof of non-acceptance makes an intent sendable again; everything that proves nothing makes
-it UNKNOWN, and only the broker's book ends that (execution.md I3, reliability.md 1.2).
+it UNKNOWN, and only the broker's book ends that. This is I3 (no second send without proof).
 """
 
 from __future__ import annotations
@@ -229,10 +229,11 @@ def apply_absence(
 
 
 def escalate_if_stuck(intent: LiveIntent, *, at: dt.datetime, now_mono: float) -> bool:
-    """An entry UNKNOWN for two minutes: a person has to look (I4). Whether it changed.
+    """An entry UNKNOWN for two minutes: a person has to look. Whether it changed.
 
-    An exit is never given up like this: progress asks for attention, and the book goes on being
-    read, because another exit beside it might open a position (I5).
+    ESCALATED is one of the ends of I4 (every intent ends by name). An exit is never given up like
+    this: progress asks for attention, and the book goes on being read, because another exit beside
+    it might open a position, against I5 (never more than planned or held).
     """
     if intent.state != live.UNKNOWN or not intent.unknown_since_mono:
         return False

@@ -294,7 +294,8 @@ def _tend_exit(
     """An exit has no lateness limit but the close. What rests is quoted again; what rests at the
     close the exchange cancels."""
     if intent.state == live.PLANNED:
-        # An earlier try may have filled after all: then this one would open a position (I5).
+        # An earlier try may have filled after all: then this one would open a position, against
+        # I5 (never more than planned or held).
         needless = intent.quantity > -intent.side.sign * execution.open_quantity(intent.leg_key)
         # Nor is it sent again as it is: its price and what it knew of the account are old. Seen: an
         # executor died before the byte, the customer closed the leg by hand, and the next executor

@@ -40,7 +40,7 @@ class Lateness:
 
 @dataclass(frozen=True, slots=True)
 class Scorecard:
-    """One run in figures (execution.md section 5)."""
+    """One run in figures, as its page shows them."""
 
     executions: dict[str, int] = field(default_factory=dict)
     orders: dict[str, int] = field(default_factory=dict)

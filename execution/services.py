@@ -25,7 +25,7 @@ from quantleap.core.inserts import insert_missing
 WORKING = (Execution.Status.COMMITTED, Execution.Status.OPEN, Execution.Status.EXITING)
 
 
-# -- leaving before the entry (I7) ---------------------------------------------------------------
+# -- leaving before the entry: I7 (no entry outside its window) ---------------------------------
 def withdraw_armed(subscription_ids: Collection[int], *, reason: str, now: dt.datetime) -> bool:
     """Withdraw what is ARMED for these subscriptions, in the caller's transaction.
 
@@ -67,7 +67,7 @@ def remove_account(account_id: int, *, exit_now: bool, now: dt.datetime) -> Remo
     """A broker account goes: withdraw its ARMED executions, and see to what it holds.
 
     OpenPositions (409) when it holds something and ``exit_now`` is false; with it the exit comes
-    first and the erasure is deferred (execution.md section 4).
+    first and the erasure is deferred.
     """
     Execution.objects.filter(account_id=account_id, status=Execution.Status.ARMED).update(
         status=Execution.Status.WITHDRAWN, cause="REMOVED", closed_at=now
@@ -85,7 +85,7 @@ def remove_account(account_id: int, *, exit_now: bool, now: dt.datetime) -> Remo
 
 
 def finish_removals(*, now: dt.datetime) -> int:
-    """Erase accounts whose removal waited for a last exit (execution.md section 4); how many."""
+    """Erase accounts whose removal waited for a last exit; how many."""
     waiting = BrokerAccount.objects.filter(removal_requested_at__isnull=False).exclude(
         status=BrokerAccount.Status.REMOVED
     )
@@ -181,7 +181,7 @@ def acknowledge(*, alarm_id: int, actor: Actor, now: dt.datetime) -> None:
 
 
 def settle(*, alarm_id: int, note: str, actor: Actor, now: dt.datetime) -> None:
-    """A person has dealt with an open alarm and says how (I4). Nothing is sent, nothing changes.
+    """A person has dealt with an open alarm and says how. Nothing is sent, nothing changes.
 
     The same cause raises a new alarm when it has gone away and come back. NotFound when there is
     none; InvalidTransition when it is not open.

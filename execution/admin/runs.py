@@ -1,4 +1,4 @@
-"""Runs: the list of days, and the page of one run while it happens (authoring.md)."""
+"""Runs: the list of days, and the page of one run while it happens."""
 
 from __future__ import annotations
 

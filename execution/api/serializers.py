@@ -1,4 +1,4 @@
-"""Answers of this room's routes (api.md section 7)."""
+"""Answers of this room's routes."""
 
 from __future__ import annotations
 

@@ -23,7 +23,10 @@ _CHANGED_COLUMNS: Final[Mapping[str, str]] = {
 
 
 def ask(cursor: Any, asking: Sequence[Asking]) -> frozenset[str]:
-    """Write changes down before they are sent (I2); codes of the orders that may be changed."""
+    """Write changes down; codes of the orders that may be changed.
+
+    I2 (written before it is sent) holds for a change as for an order.
+    """
     return frozenset(
         sqlbatch.update(
             cursor,

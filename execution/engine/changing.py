@@ -1,4 +1,6 @@
-"""Gives exits that rest another price: witnesses, price, the row, the gate, the broker (I2, I5).
+"""Gives exits that rest another price: witnesses, price, the row, the gate, the broker.
+
+I2 (written before it is sent) and I5 (never more than planned or held) hold for changes too.
 
 As with a new exit nothing leaves that is not written down, on an old grant, or beyond what the
 account still holds; unlike one, whatever becomes of it, no more can fill than the order was for

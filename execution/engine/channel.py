@@ -66,7 +66,8 @@ class Channel:
     """Sends one account's orders in order, paced, over warm connections.
 
     ``may_send(intent, now)`` is asked at the last moment (monotonic seconds) and answers '' or the
-    reason why not (fence lost, kill switch): it is the one place that sends (I5).
+    reason why not (fence lost, kill switch): it is the one place that sends, so that
+    I5 (never more than planned or held) is checked there.
     """
 
     def __init__(

@@ -1,4 +1,7 @@
-"""Exits: how much may be closed, at what price, written and sent; cancels; paper fills (I5)."""
+"""Exits: how much may be closed, at what price, written and sent; cancels; paper fills.
+
+No exit is made for more than the account holds: I5 (never more than planned or held).
+"""
 
 from __future__ import annotations
 
@@ -267,8 +270,10 @@ class ClosingDesk:
                 executor.rounds.sending.dispatch(intent)
 
     def _hold_refused(self, exits: Sequence[Exit], written: Written) -> None:
-        """An exit that the database will not take cannot be sent (I2): a person was asked, and it
-        is tried again at a slower pace, with the prices of then."""
+        """An exit that the database will not take cannot be sent: I2 (written before it is sent).
+
+        A person was asked, and it is tried again at a slower pace, with the prices of then.
+        """
         refused = {one.execution_id for one in written.refused}
         until = clock.monotonic() + REFUSED_AGAIN
         for execution, order in exits:

@@ -1,6 +1,6 @@
 """Decisions taken once for all subscribers of a run: contracts and prices, triggers, its end.
 
-The first executor to insert the row decides, the others read it (execution.md section 2).
+The first executor to insert the row decides, the others read it (docs/adr/0021).
 """
 
 from __future__ import annotations

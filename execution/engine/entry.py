@@ -1,4 +1,4 @@
-"""The entry of a run: connect, resolve, compute, commit, fire (execution.md section 2).
+"""The entry of a run: connect, resolve, compute, commit, fire (docs/trading-day.md).
 
 One flow per run before T; after T the same steps at once for what a takeover finds ARMED inside
 the grace. The row decides who trades: only what the commit granted is sent.

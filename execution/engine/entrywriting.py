@@ -38,8 +38,9 @@ def commit_entries(
     now: dt.datetime,
     only_claim: bool = False,
 ) -> frozenset[int]:
-    """The commit before T: ``ARMED -> COMMITTED`` and all intents, in one transaction (I2, I7).
+    """The commit before T: ``ARMED -> COMMITTED`` and all intents, in one transaction.
 
+    I2 (written before it is sent) and I7 (no entry outside its window) rest on it.
     Returns the ids of the executions that are committed; whoever paused first is not among them.
     Plans without intents become FAILED (or MISSED) and are told of. A plan that the database
     refuses becomes FAILED and needs attention; the others are committed without it.
@@ -154,6 +155,9 @@ def _miss_armed(
 
 
 def insert_intents_late(rows: Sequence[tuple[LiveExecution, LiveIntent]]) -> None:
-    """Only for the sabotage that switches I2 off: intents written after they were sent."""
+    """Only for the sabotage that switches I2 (written before it is sent) off.
+
+    Intents are written after they were sent.
+    """
     with transaction.atomic(), connection.cursor() as cursor:
         insert_intents(cursor, rows)

@@ -1,7 +1,7 @@
 """Shard leases: exactly one process owns a shard, and knows when it may no longer act.
 
 No token can fence a broker, so the sender fences itself: an owner whose last successful heartbeat
-is older than the time to live less two seconds sends nothing more (execution.md section 2).
+is older than the time to live less two seconds sends nothing more (docs/adr/0009).
 
 Leases run by the database's clock, because their owners' clocks differ: an executor whose clock was
 12 s fast took the leases of another one that was in good health. The times in these tables are that

@@ -196,7 +196,7 @@ def _live_execution(row: Execution, run: LiveRun) -> LiveExecution:
         customer_external_id=row.subscription.customer.external_user_id,
         allocation_id=row.allocation_id,
         account_id=row.account_id,
-        # Nothing of a test account may reach its broker: paper is a broker of its own (I8).
+        # Paper is a broker of its own: I8 (test accounts never reach a broker).
         broker=PAPER if row.environment == Environment.TEST else row.account.broker,
         client_id=row.account.client_id,
         shard=row.shard,

@@ -1,5 +1,6 @@
-"""A test account's channel: the paper book behind the same interface as a broker's (I8).
+"""A test account's channel: the paper book behind the same interface as a broker's.
 
+With it I8 (test accounts never reach a broker) holds.
 No socket is opened: orders, cancels and reads are answered by :class:`brokers.paper.adapter.
 PaperVenue` in this process. What it knows is in our own rows: after a restart the book is made of
 them again, and an order that had not got so far is absent, which the usual proof finds out.

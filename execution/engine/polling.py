@@ -1,4 +1,7 @@
-"""Reading the brokers' books: fills, rejections, and the resolution of UNKNOWN (I3)."""
+"""Reading the brokers' books: fills, rejections, and what becomes of UNKNOWN.
+
+Here I3 (no second send without proof) finds its proof.
+"""
 
 from __future__ import annotations
 

@@ -77,7 +77,10 @@ class SendDesk:
         return True
 
     def may_send(self, intent: LiveIntent, now_mono: float) -> str:
-        """'' when this order may leave now, else why not. Asked at the last moment (I5, I7)."""
+        """'' when this order may leave now, else why not. Asked at the last moment.
+
+        The last guard of I5 (never more than planned or held) and I7 (no entry outside its window).
+        """
         executor = self._executor
         if intent is self._twice:
             return ""
@@ -148,7 +151,10 @@ class SendDesk:
         return [intent for intent, _ in left]
 
     def on_not_sent(self, intent: LiveIntent, reason: str, message: str = "") -> None:
-        """Provably not sent (I3): sendable again, or missed, by reason; ``message`` in words."""
+        """Provably not sent: sendable again, or missed, by reason; ``message`` in words.
+
+        The proof that I3 (no second send without proof) asks for.
+        """
         if reason == "STALE" or intent.state != live.SENDING:
             return
         if reason == "FENCED":

@@ -1,4 +1,4 @@
-"""Set-based INSERT and UPDATE from Python rows through ``unnest`` (execution.md section 2).
+"""Set-based INSERT and UPDATE from Python rows through ``unnest``.
 
 COPY does not work under row level security; arrays do, and 20,000 rows take about a quarter of a
 second. Table, column and type names come from our own code, never from outside.

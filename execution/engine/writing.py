@@ -205,7 +205,10 @@ def _insert_row(execution: LiveExecution, intent: LiveIntent) -> tuple[Any, ...]
 
 
 def insert_intents(cursor: Any, rows: Sequence[tuple[LiveExecution, LiveIntent]]) -> frozenset[str]:
-    """INSERT intents; codes of those that were new (I1: the database says never twice)."""
+    """INSERT intents; codes of those that were new.
+
+    The database keeps I1 (one intent per place in the plan).
+    """
     found = sqlbatch.insert(
         cursor,
         "execution_orderintent",

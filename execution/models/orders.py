@@ -1,4 +1,4 @@
-"""Order intents: one order that must reach a broker at most once (execution.md I1-I5)."""
+"""Order intents: one order that must reach a broker at most once (docs/invariants.md)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from subscriptions.models import Allocation
 class OrderIntent(TenantOwned):
     """Written before it is sent. ``code`` is in the tag of every one of its sends.
 
-    PLANNED means provably not at the broker. SENDING is committed before the first byte
-    (I2) and becomes UNKNOWN when nobody can say what happened to it.
+    PLANNED means provably not at the broker. SENDING is committed before the first byte, by
+    I2 (written before it is sent), and becomes UNKNOWN when nobody can say what happened to
+    it.
     """
 
     class Purpose(models.TextChoices):
@@ -118,7 +119,7 @@ class OrderIntent(TenantOwned):
     class Meta:
         ordering = ("execution", "id")
         constraints = (
-            # I1: at most one intent per place in the plan
+            # I1 (one intent per place in the plan)
             models.UniqueConstraint(
                 fields=[
                     "partner_id",
@@ -133,12 +134,12 @@ class OrderIntent(TenantOwned):
                 nulls_distinct=False,
                 name="intent_place_uniq",
             ),
-            # I5: never more filled than planned
+            # I5 (never more than planned or held)
             models.CheckConstraint(
                 condition=Q(filled_quantity__lte=F("quantity"), quantity__gt=0),
                 name="intent_filled_within_planned",
             ),
-            # I3: at most three sends
+            # I3 (no second send without proof), and three sends at most
             models.CheckConstraint(condition=Q(sends__lte=3), name="intent_sends_max"),
             models.CheckConstraint(
                 condition=Q(state__in=["PLANNED", "MISSED"]) | Q(sends__gt=0),
@@ -160,7 +161,8 @@ class OrderIntent(TenantOwned):
             models.Index(fields=["run", "state"], name="intent_run_state_idx"),
             # run page: its orders as they were planned, page by page
             models.Index(fields=["run", "id"], name="intent_run_idx"),
-            # I5: what our executions track in one contract of one account
+            # what our executions track in one contract of one account, for
+            # I5 (never more than planned or held)
             models.Index(fields=["account", "contract"], name="intent_account_contract_idx"),
             # the console's list: by the broker's id, and what is rare, newest first. An order that
             # goes its usual way (planned, sending, accepted, filled) is in none of the rare ones.

@@ -132,7 +132,10 @@ class ExecutionManager(models.Manager.from_queryset(TenantQuerySet)):  # type: i
 
 
 class Execution(TenantOwned):
-    """One allocation's part in a run. The row decides, not the clock (execution.md I7)."""
+    """One allocation's part in a run.
+
+    The row decides, not the clock, whether it still enters: I7 (no entry outside its window).
+    """
 
     class Status(models.TextChoices):
         ARMED = "ARMED", "Armed"
@@ -165,7 +168,7 @@ class Execution(TenantOwned):
     exit_requested_at = models.DateTimeField(null=True, blank=True)
     exit_reason = models.CharField(max_length=20, blank=True)
     closed_outside = models.JSONField(
-        default=dict, blank=True, help_text="Units per leg that somebody else closed (I5)."
+        default=dict, blank=True, help_text="Units per leg that somebody else closed."
     )
     realised_pnl = models.DecimalField(max_digits=14, decimal_places=2, null=True, blank=True)
     armed_at = models.DateTimeField()

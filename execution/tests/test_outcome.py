@@ -1,4 +1,7 @@
-"""What an answer, a book row or its absence proves (I3), state by state."""
+"""What an answer, a book row or its absence proves, state by state.
+
+The whole of I3 (no second send without proof).
+"""
 
 from __future__ import annotations
 
@@ -262,7 +265,10 @@ def test_two_minutes_unknown_page_a_person() -> None:
 
 @pytest.mark.parametrize("purpose", [live.EXIT, live.UNWIND])
 def test_an_exit_is_never_given_up(purpose: str) -> None:
-    """Whoever knows not whether it filled may not send another one (I5)."""
+    """Nobody knows whether it filled, so no other one is sent.
+
+    Else I5 (never more than planned or held) would be broken.
+    """
     intent = sending(state=live.UNKNOWN, unknown_since_mono=1.0, purpose=purpose)
     assert not outcome.escalate_if_stuck(intent, at=ENTRY_AT, now_mono=NOW)
     assert intent.state == live.UNKNOWN

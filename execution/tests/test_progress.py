@@ -277,7 +277,7 @@ def test_the_fourth_try_asks_for_a_person() -> None:
 
 
 def test_a_waiting_try_is_dropped_when_an_earlier_one_filled_after_all() -> None:
-    """It would open a position (I5)."""
+    """It would open a position, against I5 (never more than planned or held)."""
     execution = opened(CE)
     close(execution, "ce", 40, attempt_group=0)
     late = close(execution, "ce", 0, attempt_group=1, state=live.PLANNED)

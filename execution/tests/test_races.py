@@ -1,4 +1,6 @@
-"""Leaving and entering at the same moment, in real parallel transactions (execution.md I7).
+"""Leaving and entering at the same moment, in real parallel transactions.
+
+The row decides, not the clock: I7 (no entry outside its window).
 
 Each race is held open at its narrowest point: one transaction has done its part and has not
 committed when the other arrives. Each has a control that shows what happens without the lock.

@@ -1,4 +1,4 @@
-"""Whose address a request came from, and whether it is on a list (api.md section 1). Pure.
+"""Whose address a request came from, and whether it is on a list. Pure.
 
 Libraries that guess the client from whatever header is there can be told any address by the
 caller. Only the entry that our own outermost proxy appended counts here.

@@ -3,7 +3,7 @@
 A stored value is ``v1:<key id>:<nonce>:<ciphertext>`` (base64url). The associated data is
 ``table:pk:field``, so a ciphertext moved to another row or column does not decrypt.
 ``QUANTLEAP_ENCRYPTION_KEYS`` is ``id:base64key[,id:base64key…]``; the first one encrypts, all of
-them decrypt (api.md section 8, rotation while the site runs).
+them decrypt, so that keys can be rotated while the site runs.
 """
 
 from __future__ import annotations

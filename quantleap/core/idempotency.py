@@ -1,4 +1,4 @@
-"""Idempotency records: the first finished answer to a key is the only one (api.md section 4).
+"""Idempotency records: the first finished answer to a key is the only one.
 
 Two ways to hold a key:
 

@@ -187,7 +187,7 @@ def message_id(text: str) -> str:
 
 
 class ConsoleBackend(_ConsoleBackend):
-    """Prints, and is the default until a provider is configured (docs/billing.md, mail).
+    """Prints, and is the default until a provider is configured (docs/billing.md#mail).
 
     anymail's, but an attachment is shown by name and size: nobody reads a PDF in base64.
     """

@@ -40,7 +40,7 @@ class NotInTransaction(RuntimeError):
 
 
 def emit(
-    type: str,  # the envelope's own word (api.md section 9)
+    type: str,  # the webhook body's own word
     payload: Mapping[str, Any],
     *,
     about: str,

@@ -1,4 +1,4 @@
-"""The one error envelope (api.md section 3), made in one place."""
+"""The one error envelope (docs/api/conventions.md#errors), made in one place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One OpenAPI document per audience, made from the routes (api.md, first paragraph)."""
+"""One OpenAPI document per audience, made from the routes (docs/api/conventions.md)."""
 
 from __future__ import annotations
 

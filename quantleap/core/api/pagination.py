@@ -1,4 +1,7 @@
-"""``page``/``per_page`` lists and ``cursor`` lists, both with a total order (api.md section 4)."""
+"""``page``/``per_page`` lists and ``cursor`` lists, both with a total order.
+
+docs/api/conventions.md#lists has the contract.
+"""
 
 from __future__ import annotations
 

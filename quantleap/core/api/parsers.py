@@ -110,7 +110,7 @@ class StrictJSONParser(BaseParser):
 
 
 class NumberEncoder(JSONEncoder):
-    """Decimals leave as JSON numbers (api.md: money is a JSON number with at most two decimals).
+    """Decimals leave as JSON numbers; money has at most two decimals.
 
     The detour over the shortest float is exact for every amount below 90 lakh crore rupees:
     Python prints the shortest text that reads back to the same double, which has our decimals.

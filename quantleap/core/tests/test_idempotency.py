@@ -1,4 +1,4 @@
-"""The first finished answer to an Idempotency-Key is the only one (api.md section 4)."""
+"""The first finished answer to an Idempotency-Key is the only one."""
 
 from __future__ import annotations
 

@@ -21,7 +21,6 @@ from brokers.registry import get_adapter
 from brokers.routes import Route
 from brokers.selectors import TradingAccount, instrument_names, trading_accounts
 from execution.alarms import SESSION_EXPIRED, UNREACHABLE
-from execution.engine import sabotage
 from execution.engine.channel import CONNECTIONS_PER_ACCOUNT, Channel
 from execution.engine.connecting import kernel_timeout
 from execution.engine.paperchannel import PAPER, PaperChannel, paper_instrument
@@ -29,7 +28,7 @@ from execution.engine.pastcalls import past_calls
 from execution.engine.places import CONNECTS, Places
 from execution.engine.transport import Deadlines
 from execution.live import LiveExecution, LiveIntent
-from execution.pacing import Pacers
+from execution.pacing import Pacer, Pacers
 from marketplace.ports import QUOTES, Need, Quote
 from quantleap.core import clock
 
@@ -256,9 +255,7 @@ class Accounts:
             shard=shard,
             session=session,
             adapter=adapter,
-            pacer=self._pacers[shard].of(
-                adapter.capabilities, sabotage.divided(account.client_id, account.account_id)
-            ),
+            pacer=self._pacer(account, shard),
             route=way,
             timeout=timing.answer_timeout,
             drop_after=kernel_timeout(
@@ -273,6 +270,10 @@ class Accounts:
             on_not_sent=rounds.sending.on_not_sent,
             on_late=self._executor.thaws.left_late,
         )
+
+    def _pacer(self, account: TradingAccount, shard: int) -> Pacer:
+        """Whose pace an account's calls keep: the real account's, whichever row is asked."""
+        return self._pacers[shard].of(get_adapter(account.broker).capabilities, account.client_id)
 
     def warm_up(self, account_ids: Iterable[int]) -> None:
         """Begin to open the connections of accounts ahead of T; nobody waits for them.

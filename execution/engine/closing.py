@@ -19,7 +19,7 @@ from brokers.base import BrokerInstrument, Side
 from brokers.realaccount import RealAccount
 from execution import live
 from execution.alarms import CLOSED_OUTSIDE, UNWRITABLE, Alarm
-from execution.engine import facts, sabotage
+from execution.engine import facts
 from execution.engine.actors import Actor
 from execution.engine.alarmwriting import About, Raised
 from execution.engine.changing import ChangeDesk
@@ -62,7 +62,6 @@ class ClosingDesk:
         self._unwritable_until: dict[Leg, float] = {}
         self._unseen_until: dict[Leg, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._skipped: tuple[int, str] | None = None
         self._witnesses = WitnessDesk(executor)
         self._prices = ExitPrices(executor)
         self._writer = ExitWriter(executor)
@@ -74,27 +73,26 @@ class ClosingDesk:
         fresh = [
             (execution, order)
             for execution, order in exits
-            if (execution.id, order.leg_key) not in self._busy
-            and not _is_stale(execution, order)
-            and self._may_be_tried((execution.id, order.leg_key), now_mono)
-            and not self._sabotaged(execution, order)
+            if self._may_begin(execution, order, now_mono)
         ]
         if not fresh:
             return
         self._busy.update((execution.id, order.leg_key) for execution, order in fresh)
         self._spawn(self._close(fresh))
 
+    def _may_begin(self, execution: LiveExecution, order: ExitOrder, now_mono: float) -> bool:
+        """Whether this leg may begin to be closed now."""
+        leg = (execution.id, order.leg_key)
+        return (
+            leg not in self._busy
+            and not _is_stale(execution, order)
+            and self._may_be_tried(leg, now_mono)
+        )
+
     def _may_be_tried(self, leg: Leg, now_mono: float) -> bool:
         return now_mono >= max(
             self._unwritable_until.get(leg, 0.0), self._unseen_until.get(leg, 0.0)
         )
-
-    def _sabotaged(self, execution: LiveExecution, order: ExitOrder) -> bool:
-        if not sabotage.active(sabotage.SKIP_EXIT) or order.reason != "EXIT_TIME":
-            return False
-        if self._skipped is None:
-            self._skipped = (execution.id, order.leg_key)
-        return self._skipped == (execution.id, order.leg_key)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -16,7 +16,7 @@ import structlog
 from brokers.base import BrokerInstrument
 from brokers.registry import get_adapter
 from execution import live
-from execution.engine import facts, loading, sabotage
+from execution.engine import facts, loading
 from execution.engine.dbpool import DatabaseDown
 from execution.engine.deciding import (
     Missed,
@@ -25,12 +25,7 @@ from execution.engine.deciding import (
     decide_entry,
     decide_missed,
 )
-from execution.engine.entrywriting import (
-    EntryPlan,
-    commit_entries,
-    insert_intents_late,
-    miss_armed,
-)
+from execution.engine.entrywriting import EntryPlan, commit_entries, miss_armed
 from execution.engine.firing import AFTERMATH, COLLECT, FiringDesk
 from execution.engine.rotation import rotated
 from execution.exitprices import FEED
@@ -70,7 +65,6 @@ class EntryDesk:
         self._firing = FiringDesk(executor)
         self._flows: dict[int, asyncio.Task[None]] = {}
         self._again: dict[int, float] = {}
-        self._dropped = False
 
     async def tick(self) -> None:
         """Start flows that are due; miss what is too late; close runs that are over."""
@@ -227,10 +221,6 @@ class EntryDesk:
             while self._executor.line.is_supplied(run):
                 await asyncio.sleep(AFTERMATH / 10)
             self._fired(await self._commit(wave))
-        if sabotage.active(sabotage.SKIP_COMMIT):
-            await asyncio.sleep(1.5)
-            rows = [(plan.execution, intent) for plan in committed for intent in plan.intents]
-            await self._executor.db.run(insert_intents_late, rows)
 
     def _waves(self, run: LiveRun, plans: Sequence[EntryPlan]) -> list[Sequence[EntryPlan]]:
         """Who begins at T, with all that will not enter; then those who stand in line, in turn."""
@@ -330,10 +320,7 @@ class EntryDesk:
         if problem:
             plan.cause = problem
             return plan
-        plan.intents = [self._intent(execution, order, now) for order in orders]
-        if sabotage.active(sabotage.DROP_INTENT) and not self._dropped:
-            self._dropped = True
-            plan.intents.pop()
+        plan.intents = self._intents(execution, orders, now)
         missing = [
             intent
             for intent in plan.intents
@@ -349,6 +336,12 @@ class EntryDesk:
         run = execution.run
         left = (run.grace_until - max(now, run.entry_at)).total_seconds()
         return EntryPace(get_adapter(execution.broker).capabilities.windows, left)
+
+    def _intents(
+        self, execution: LiveExecution, orders: Sequence[PlannedOrder], now: dt.datetime
+    ) -> list[LiveIntent]:
+        """Everything that a subscriber's entry sends, one intent an order."""
+        return [self._intent(execution, order, now) for order in orders]
 
     def _intent(
         self, execution: LiveExecution, order: PlannedOrder, now: dt.datetime
@@ -412,7 +405,6 @@ class EntryDesk:
             owner=executor.owner,
             tokens=dict(executor.tokens),
             now=executor.now(),
-            only_claim=sabotage.active(sabotage.SKIP_COMMIT),
         )
 
     def _fired(self, committed: Sequence[EntryPlan]) -> None:

@@ -36,7 +36,6 @@ def commit_entries(
     owner: str,
     tokens: Mapping[int, int],
     now: dt.datetime,
-    only_claim: bool = False,
 ) -> frozenset[int]:
     """The commit before T: ``ARMED -> COMMITTED`` and all intents, in one transaction.
 
@@ -47,7 +46,7 @@ def commit_entries(
     """
 
     def attempt(part: Sequence[EntryPlan]) -> frozenset[int]:
-        return _commit_entries(part, owner=owner, tokens=tokens, now=now, only_claim=only_claim)
+        return _commit_entries(part, owner=owner, tokens=tokens, now=now)
 
     apart = write_apart(plans, attempt)
     if apart.culprits:
@@ -69,7 +68,6 @@ def _commit_entries(
     owner: str,
     tokens: Mapping[int, int],
     now: dt.datetime,
-    only_claim: bool,
 ) -> frozenset[int]:
     with transaction.atomic(), connection.cursor() as cursor:
         shards = leases.hold(cursor, owner=owner, tokens=tokens)
@@ -82,16 +80,15 @@ def _commit_entries(
             [now, [plan.execution.id for plan in ready]],
         )
         committed = frozenset(row[0] for row in cursor.fetchall())
-        if not only_claim:
-            insert_intents(
-                cursor,
-                [
-                    (plan.execution, intent)
-                    for plan in ready
-                    if plan.execution.id in committed
-                    for intent in plan.intents
-                ],
-            )
+        insert_intents(
+            cursor,
+            [
+                (plan.execution, intent)
+                for plan in ready
+                if plan.execution.id in committed
+                for intent in plan.intents
+            ],
+        )
         refused = [
             StatusChange(plan.execution, plan.status, plan.cause, plan.message)
             for plan in plans
@@ -152,12 +149,3 @@ def _miss_armed(
             if execution.shard in shards and execution.id in armed
         ]
         return write_statuses(cursor, changes, now=now)
-
-
-def insert_intents_late(rows: Sequence[tuple[LiveExecution, LiveIntent]]) -> None:
-    """Only for the sabotage that switches I2 (written before it is sent) off.
-
-    Intents are written after they were sent.
-    """
-    with transaction.atomic(), connection.cursor() as cursor:
-        insert_intents(cursor, rows)

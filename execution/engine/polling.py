@@ -6,6 +6,7 @@ Here I3 (no second send without proof) finds its proof.
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import time
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -19,7 +20,7 @@ from brokers.base import BookRead, HttpRequest, HttpResponse, OrderReport, Posit
 from brokers.http import Limits, TransportError
 from execution import alarms, duplicates, live, outcome
 from execution.duplicates import Found
-from execution.engine import places, sabotage
+from execution.engine import places
 from execution.engine.actors import Actor
 from execution.engine.channel import Channel
 from execution.engine.places import Places
@@ -252,7 +253,7 @@ class BookPoller:
             if intent.state in (live.PLANNED, live.SENDING) and intent.sends == 0:
                 continue
             reports = by_code.get(intent.code, ())
-            found = self._found(intent, reports)
+            found = duplicates.find(intent, reports)
             changed = False
             if found.own is not None:
                 filled = intent.filled_quantity
@@ -269,16 +270,8 @@ class BookPoller:
                         order=intent.tag,
                     )
                 changed = self._note_duplicates(channel, intent, found) or changed
-            elif not sabotage.active(sabotage.IGNORE_UNKNOWN):
-                self._note_missing(intent, started, now_mono)
-                changed = outcome.apply_absence(
-                    intent,
-                    read_started_mono=started,
-                    visibility_delay=executor.visibility.delay(channel.adapter),
-                    at=now,
-                    now_mono=now_mono,
-                    jitter=executor.random.random(),
-                )
+            else:
+                changed = self._apply_absence(channel, intent, started, now, now_mono)
             if changed:
                 executor.rounds.changed(intent)
             if duplicates.looked(intent, started):
@@ -286,10 +279,25 @@ class BookPoller:
             if duplicates.is_watched(intent):
                 self._watched.add(actor)
 
-    def _found(self, intent: LiveIntent, reports: Sequence[tuple[int, OrderReport]]) -> Found:
-        if intent.state == live.UNKNOWN and sabotage.active(sabotage.IGNORE_UNKNOWN):
-            return Found(None)
-        return duplicates.find(intent, reports)
+    def _apply_absence(
+        self,
+        channel: Channel,
+        intent: LiveIntent,
+        started: float,
+        now: dt.datetime,
+        now_mono: float,
+    ) -> bool:
+        """The book does not show the order: whether that changes what we know of it."""
+        executor = self._executor
+        self._note_missing(intent, started, now_mono)
+        return outcome.apply_absence(
+            intent,
+            read_started_mono=started,
+            visibility_delay=executor.visibility.delay(channel.adapter),
+            at=now,
+            now_mono=now_mono,
+            jitter=executor.random.random(),
+        )
 
     def _note_missing(self, intent: LiveIntent, started: float, now_mono: float) -> None:
         """A successful read without the order: by this it is measured how late the book is."""
@@ -324,8 +332,6 @@ class BookPoller:
     def _note_duplicates(self, channel: Channel, intent: LiveIntent, found: Found) -> bool:
         """Whether another order of this intent has filled; what rests is cancelled."""
         executor = self._executor
-        if sabotage.active(sabotage.SEND_TWICE):
-            return False  # the rehearsal's own: whoever judges it has to find it
         changed = duplicates.note(intent, found)
         if found.others:
             executor.rounds.alarm(

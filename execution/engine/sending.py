@@ -14,7 +14,7 @@ from brokers.base import BrokerInstrument, OrderRequest, Outcome, Product, SendR
 from brokers.registry import get_adapter
 from execution import live, outcome
 from execution.alarms import SELF_TRADE
-from execution.engine import facts, sabotage
+from execution.engine import facts
 from execution.engine.channel import EARLY
 from execution.engine.crossing import CrossingDesk
 from execution.engine.transport import Answer, serialise
@@ -44,7 +44,6 @@ class SendDesk:
         self._changed = changed
         self._sent: list[tuple[LiveIntent, float]] = []
         self._fenced: dict[str, tuple[LiveIntent, int]] = {}
-        self._twice: LiveIntent | None = None
 
     def dispatch(self, intent: LiveIntent) -> None:
         """Send an order whose SENDING row is committed."""
@@ -82,8 +81,6 @@ class SendDesk:
         The last guard of I5 (never more than planned or held) and I7 (no entry outside its window).
         """
         executor = self._executor
-        if intent is self._twice:
-            return ""
         if not executor.owns_at(intent.shard, now_mono):
             return "FENCED"
         execution = executor.executions.get(intent.execution_id)
@@ -103,8 +100,6 @@ class SendDesk:
     def may_still_send(self, intent: LiveIntent, run: LiveRun, now_mono: float) -> str:
         """:meth:`may_send` for an entry that was asked already, nothing having been awaited since:
         what the clock, the lease and the switch say may have changed all the same."""
-        if intent is self._twice:
-            return ""
         if not self._executor.still_owns_at(intent.shard, now_mono):
             return "FENCED"
         return self._why_not_now(run, now_mono)
@@ -113,21 +108,17 @@ class SendDesk:
         now = clock.timestamp()
         if now >= run.closes_unix:
             return SESSION_OVER
-        if now < run.entry_unix and not sabotage.active(sabotage.SEND_EARLY):
+        if now < run.entry_unix:
             return EARLY
         if now > run.grace_unix:
             return "GRACE_OVER"
+        return self._why_switched_off(run, now_mono)
+
+    def _why_switched_off(self, run: LiveRun, now_mono: float) -> str:
         executor = self._executor
         return executor.control.current.blocked(
             run.template_id, now_mono, executor.timing.control_age
         )
-
-    def sabotage_twice(self, intent: LiveIntent) -> bool:
-        """Whether this is the one order that the sabotage sends twice, asking nobody."""
-        if self._twice is not None or not sabotage.active(sabotage.SEND_TWICE):
-            return False
-        self._twice = intent
-        return True
 
     def on_sent(self, intent: LiveIntent, mono: float) -> None:
         """The first byte of this send has left."""

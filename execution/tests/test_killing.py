@@ -27,7 +27,7 @@ def test_kill_rounds_are_clean(tmp_path: Path) -> None:
 
 
 def test_without_the_commit_before_sending_the_judgement_fails(tmp_path: Path) -> None:
-    with KillHouse(tmp_path / "kill", port=8780, sabotage="skip_commit") as house:
+    with KillHouse(tmp_path / "kill", port=8780, fault="skip_commit") as house:
         verdict = play(
             house, 1, seed=1, victims=("executors",), moment=0, after_first_order=True, patience=3
         )

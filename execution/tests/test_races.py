@@ -23,6 +23,8 @@ from execution.engine import leases
 from execution.engine.entrywriting import EntryPlan, commit_entries
 from execution.models import Execution, Run
 from execution.tests.factories import make_accounts, make_partner, subscribe_accounts
+from execution.tests.inmemory import live_intent
+from marketplace.models import Contract
 from marketplace.tests.factories import load_test_contracts, make_iron_condor
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
@@ -184,20 +186,29 @@ def live_execution(run: Run) -> Any:
     return found[0]
 
 
+def planned(run: Run) -> EntryPlan:
+    """The armed execution's entry: one order."""
+    execution = live_execution(run)
+    intent = live_intent(
+        execution,
+        account_id=execution.account_id,
+        shard=execution.shard,
+        contract_id=Contract.objects.earliest("id").pk,
+    )
+    return EntryPlan(execution, [intent])
+
+
 @pytest.mark.parametrize("pause_first", [True, False])
 def test_pause_against_the_commit_before_t_the_row_decides(
     run: Run, subscription: Subscription, pause_first: bool
 ) -> None:
     arm(run)
     tokens = owned()
-    plan = EntryPlan(live_execution(run))
-    plan.intents = [object()]  # type: ignore[list-item]
+    plan = planned(run)
     answers: dict[str, Any] = {}
 
     def commit() -> None:
-        answers["committed"] = commit_entries(
-            [plan], owner=OWNER, tokens=tokens, now=NOW, only_claim=True
-        )
+        answers["committed"] = commit_entries([plan], owner=OWNER, tokens=tokens, now=NOW)
 
     def go() -> None:
         answers["pause"] = pause(
@@ -279,11 +290,10 @@ def test_only_the_owner_of_a_shard_writes(run: Run, subscription: Subscription) 
     arm(run)
     tokens = owned()
     stale = {shard: token - 1 for shard, token in tokens.items()}
-    plan = EntryPlan(live_execution(run))
-    plan.intents = [object()]  # type: ignore[list-item]
-    assert not commit_entries([plan], owner=OWNER, tokens=stale, now=NOW, only_claim=True)
-    assert not commit_entries([plan], owner="other", tokens=tokens, now=NOW, only_claim=True)
-    assert commit_entries([plan], owner=OWNER, tokens=tokens, now=NOW, only_claim=True)
+    plan = planned(run)
+    assert not commit_entries([plan], owner=OWNER, tokens=stale, now=NOW)
+    assert not commit_entries([plan], owner="other", tokens=tokens, now=NOW)
+    assert commit_entries([plan], owner=OWNER, tokens=tokens, now=NOW)
 
 
 def test_removing_an_account_against_arming_leaves_nobody_armed(

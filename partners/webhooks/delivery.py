@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F
 
@@ -68,7 +67,6 @@ RETURNING delivery.id, delivery.endpoint_id, delivery.event_id, delivery.body, d
 """
 
 _one_run = threading.Lock()
-_skipped = threading.Event()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,19 +148,8 @@ def _post(
         except DecryptionError:
             posts[_finished(Outcome(None, "the signing secret cannot be read"))] = delivery
             continue
-        if _is_sabotaged():
-            posts[_finished(Outcome(200))] = delivery  # claims to have told
-            continue
         posts[sender.post(endpoint.url, delivery.body, headers)] = delivery
     return posts
-
-
-def _is_sabotaged() -> bool:
-    """The demo's control ``skip_webhook``: one delivery per process is never sent."""
-    if settings.QUANTLEAP_SABOTAGE != "skip_webhook" or _skipped.is_set():
-        return False
-    _skipped.set()
-    return True
 
 
 def _finished(outcome: Outcome) -> Future[Outcome]:

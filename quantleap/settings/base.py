@@ -254,7 +254,6 @@ QUANTLEAP_REFUSE_PLAIN_HTTP = False
 QUANTLEAP_PUBLIC_URL: str = env.str("QUANTLEAP_PUBLIC_URL", default="http://127.0.0.1:8000")
 QUANTLEAP_SIMULATOR_URL: str = env.str("QUANTLEAP_SIMULATOR_URL", default="")
 QUANTLEAP_LIVE_BROKERS: list[str] = env.list("QUANTLEAP_LIVE_BROKERS", default=[])
-QUANTLEAP_SABOTAGE = ""  # deliberate faults for the demo's controls: read by profile local only
 QUANTLEAP_TRUSTED_PROXIES: list[str] = env.list("QUANTLEAP_TRUSTED_PROXIES", default=[])
 QUANTLEAP_TRUSTED_HOPS: int = env.int("QUANTLEAP_TRUSTED_HOPS", default=1)
 # How many segments the daily billing run takes into one transaction; the kill tests take few.

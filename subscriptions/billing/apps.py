@@ -1,7 +1,6 @@
 """Wiring of billing."""
 
 from django.apps import AppConfig
-from django.db.models.signals import post_migrate
 
 
 class BillingConfig(AppConfig):
@@ -21,7 +20,6 @@ class BillingConfig(AppConfig):
         from subscriptions.billing.belongings import belongings
         from subscriptions.billing.mailing import queue_mails
         from subscriptions.billing.reach import reach
-        from subscriptions.billing.sabotage import leave_out_the_judgement
         from subscriptions.billing.today import today
 
         HANDLERS.register(queue_mails)
@@ -29,5 +27,3 @@ class BillingConfig(AppConfig):
         BELONGINGS.register(belongings)
         REACH.register(reach)
         SHOWN_OBJECTS.register(shown)
-        # Does nothing but in the installation of one of the demo's controls.
-        post_migrate.connect(leave_out_the_judgement, sender=self)

@@ -21,7 +21,7 @@ from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.money import PAISA, ZERO, json_number
-from subscriptions.billing import chart, commissions, ledger, sabotage
+from subscriptions.billing import chart, commissions, ledger
 from subscriptions.billing.errors import AlreadyReversed
 from subscriptions.billing.models import (
     Commission,
@@ -212,22 +212,26 @@ def _insert(
 
 
 def _mirror(posting: int, key: str, owner: Receipt | Payment, now: dt.datetime) -> int:
-    """The posting's entries from the other side."""
-    entries = LedgerEntry.objects.filter(transaction_id=posting).order_by("id")
-    sides = [
-        ledger.Posting(sabotage.beside(code), -amount)
-        for code, amount in entries.values_list("account__code", "amount")
-    ]
+    """Take a posting back; the key of the transaction that does."""
     return ledger.post(
         idem_key=f"reversal:{key}",
         kind="reversal",
         effective_on=ist_date(now),
-        postings=sides,
+        postings=_other_side(posting),
         partner_id=owner.partner_id,
         environment=owner.environment,
         corrects=posting,
         now=now,
     ).transaction_id
+
+
+def _other_side(posting: int) -> list[ledger.Posting]:
+    """The posting's entries from the other side."""
+    entries = LedgerEntry.objects.filter(transaction_id=posting).order_by("id")
+    return [
+        ledger.Posting(code, -amount)
+        for code, amount in entries.values_list("account__code", "amount")
+    ]
 
 
 def _undo(work: _Work, payment: Payment) -> None:
@@ -270,10 +274,7 @@ def _settle_invoices(work: _Work, actor: Actor) -> None:
             # nobody is late with money that was thought paid: the clock starts anew
             invoice.due_again_on = again
         save_standing(invoice)
-        if not sabotage.active(sabotage.REVERSAL_EARNS):
-            commissions.claw_back(
-                invoice, work.reversal, work.accruals[key], now=work.now, gone=gone
-            )
+        commissions.claw_back(invoice, work.reversal, work.accruals[key], now=work.now, gone=gone)
         _take_kept_credit(work, invoice, actor)
 
 

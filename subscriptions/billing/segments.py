@@ -16,7 +16,6 @@ from django.db.models.functions import Greatest
 
 from quantleap.core.money import PAISA
 from quantleap.core.tenancy import Environment
-from subscriptions.billing import sabotage
 from subscriptions.billing.models import BillingSegment, Invoice
 from subscriptions.models import Subscription
 from subscriptions.periods import Period, add_months, next_billing_date, period_on
@@ -45,7 +44,7 @@ def open_first(subscriptions: Collection[Subscription]) -> int:
     bills is the next, at its own price (adr 0054). Their anchors are written here.
     """
     billed = [one for one in subscriptions if is_billed(one)]
-    running = {} if sabotage.active(sabotage.BEGIN_AGAIN) else begun(billed)
+    running = begun(billed)
     continued = []
     for one in billed:
         if one.pk in running:

@@ -70,14 +70,14 @@ class KillHouse:
         base_dir: Path,
         *,
         port: int,
-        sabotage: str = "",
+        fault: str = "",
         subscribers: int = 8,
         workers: int = 2,
         **settings: str,
     ) -> None:
         shutil.rmtree(base_dir, ignore_errors=True)
         environment = environment_without_servers() | SETTINGS | settings
-        environment["QUANTLEAP_SABOTAGE"] = sabotage
+        environment["QUANTLEAP_FAULT"] = fault
         self.layout = Layout(
             port=port,
             simulator_port=port + 1,
@@ -309,13 +309,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--port", type=int, default=8770)
-    parser.add_argument("--sabotage", default="")
+    parser.add_argument("--fault", default="")
     parser.add_argument("--victims", default=",".join(VICTIMS))
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
     base = PROJECT_ROOT / "var" / "kill"
     begun = time.monotonic()
-    with KillHouse(base, port=options.port, sabotage=options.sabotage) as house:
+    with KillHouse(base, port=options.port, fault=options.fault) as house:
         verdict = play(house, options.rounds, seed, victims=options.victims.split(","))
     print(json.dumps(verdict.figures, indent=1))
     for problem in verdict.problems[:40]:

@@ -165,12 +165,6 @@ def next_ist_hour(now: dt.datetime, hour: int) -> dt.datetime:
     return at.astimezone(dt.UTC)
 
 
-def plain(value: Decimal) -> str:
-    """``value`` without exponent or trailing zeros, as brokers expect prices."""
-    text = format(value, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
 def first(mapping: Mapping[str, Any], reader: Callable[[object], str], *keys: str) -> str:
     """The first non-empty text among ``keys`` of ``mapping``."""
     return next((text for key in keys if (text := reader(mapping.get(key)))), "")

@@ -42,6 +42,7 @@ from brokers.instrument_rows import InstrumentStream
 from brokers.orders import check_change, check_order
 from brokers.pace import ORDER_CALLS, Window
 from brokers.paper.book import PaperBook, QuoteOf
+from quantleap.core.decimals import trimmed
 
 _OK = 200
 _REFUSED = 400
@@ -107,7 +108,7 @@ class PaperAdapter:
             "quantity": str(order.quantity),
             "product": order.product.value,
             "order_type": order.order_type.value,
-            "price": wire.plain(order.price) if order.price is not None else "",
+            "price": trimmed(order.price) if order.price is not None else "",
         }
         return _request("POST", "orders", fields)
 
@@ -124,7 +125,7 @@ class PaperAdapter:
         fields = {
             "client_id": session.client_id,
             "order_id": change.broker_order_id,
-            "price": wire.plain(change.price),
+            "price": trimmed(change.price),
         }
         return _request("POST", "change", fields)
 

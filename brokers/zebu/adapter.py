@@ -36,6 +36,7 @@ from brokers.instrument_rows import InstrumentStream
 from brokers.orders import check_change, check_order
 from brokers.pace import Window
 from brokers.zebu import instruments, parsing
+from quantleap.core.decimals import trimmed
 
 _ROOT = "/NorenWClientAPI"
 _CONTENT_TYPE = "application/json; charset=utf-8"
@@ -115,7 +116,7 @@ class ZebuAdapter:
             "exch": order.instrument.exchange,
             "tsym": order.instrument.symbol,
             "qty": str(order.quantity),
-            "prc": wire.plain(order.price or Decimal(0)),
+            "prc": trimmed(order.price or Decimal(0)),
             "dscqty": "0",
             "prd": _PRODUCTS[order.product],
             "trantype": _SIDES[order.side],
@@ -146,7 +147,7 @@ class ZebuAdapter:
             "exch": change.instrument.exchange,
             "tsym": change.instrument.symbol,
             "qty": str(change.quantity),
-            "prc": wire.plain(change.price),
+            "prc": trimmed(change.price),
             "prctyp": "LMT",
             "ret": "DAY",
             "ordersource": "API",

@@ -35,6 +35,7 @@ from brokers.instrument_rows import InstrumentStream
 from brokers.orders import check_change, check_order
 from brokers.pace import ORDER_CALLS, Call, Window
 from brokers.zerodha import instruments, parsing
+from quantleap.core.decimals import trimmed
 
 _PRODUCTS = {Product.INTRADAY: "MIS", Product.CARRY: "NRML"}
 _FORM = "application/x-www-form-urlencoded"
@@ -135,7 +136,7 @@ class ZerodhaAdapter:
             "validity": "DAY",
         }
         if order.order_type is OrderType.LIMIT and order.price is not None:
-            form["price"] = wire.plain(order.price)
+            form["price"] = trimmed(order.price)
         if session.algo_id:
             form["algo_id"] = session.algo_id
         form["tag"] = order.tag
@@ -162,7 +163,7 @@ class ZerodhaAdapter:
         form = {
             "variety": "regular",
             "order_id": change.broker_order_id,
-            "price": wire.plain(change.price),
+            "price": trimmed(change.price),
             "order_type": "LIMIT",
         }
         return HttpRequest(

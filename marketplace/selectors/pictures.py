@@ -23,6 +23,7 @@ from marketplace.selectors.market import (
 )
 from marketplace.strikes import StrikeError, check_ladder, select_strike
 from quantleap.core import clock
+from quantleap.core.decimals import trimmed
 
 QUOTED = "market quotes"
 MODELLED = "Black-Scholes estimate, 14 % volatility"
@@ -77,7 +78,7 @@ def draw(strategy: StrategySpec, now: dt.datetime) -> Picture:
         premium_source=QUOTED if quoted else MODELLED,
         expiry=first,
         legs=tuple(
-            f"{leg_label(leg)} -> {contract.strike.normalize():f} {contract.expiry:%d %b}"
+            f"{leg_label(leg)} -> {trimmed(contract.strike)} {contract.expiry:%d %b}"
             for leg, contract in zip(strategy.legs, resolved, strict=True)
         ),
         payoff=payoff(legs, float(spot)),

@@ -18,6 +18,8 @@ from rest_framework.request import Request
 from rest_framework.utils.encoders import JSONEncoder
 from rest_framework.utils.mediatypes import media_type_matches
 
+from quantleap.core.money import json_number
+
 MAX_DEPTH = 8
 
 
@@ -119,7 +121,7 @@ class NumberEncoder(JSONEncoder):
     def default(self, obj: Any) -> Any:
         """Decimal to number; the rest as DRF does."""
         if isinstance(obj, Decimal):
-            return int(obj) if obj == obj.to_integral_value() else float(obj)
+            return json_number(obj)
         return super().default(obj)
 
 

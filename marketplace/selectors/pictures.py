@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from marketplace.definition import LegSpec, StrategySpec, leg_label
+from marketplace.entries import entry_day
 from marketplace.expiries import ExpiryError, select_expiry
 from marketplace.payoff import YEAR, OptionLeg, Payoff, black_scholes, payoff
 from marketplace.ports import QUOTES, Quote
@@ -57,7 +58,7 @@ def draw(strategy: StrategySpec, now: dt.datetime) -> Picture:
     """
     if not strategy.legs:
         raise NoPicture("complete a leg to see its pay-off.")
-    day = _entry_day(now)
+    day = entry_day(load_calendar(), now) or clock.ist_date(now)  # today where none is known
     listed = expiries(strategy.underlying, day)
     if not listed:
         raise NoPicture(f"No contract list of {strategy.underlying} is loaded.")
@@ -83,19 +84,6 @@ def draw(strategy: StrategySpec, now: dt.datetime) -> Picture:
         ),
         payoff=payoff(legs, float(spot)),
     )
-
-
-def _entry_day(now: dt.datetime) -> dt.date:
-    """Today while its session lasts, else the next trading day (today where none is known)."""
-    today = clock.ist_date(now)
-    calendar = load_calendar()
-    session = calendar.session(today)
-    if session is not None and now < session.closes:
-        return today
-    try:
-        return calendar.on_or_after(today + dt.timedelta(days=1))
-    except ValueError:
-        return today
 
 
 def _spot(underlying: str, expiry: dt.date, now: dt.datetime) -> tuple[Decimal, str]:

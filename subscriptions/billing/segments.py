@@ -18,7 +18,7 @@ from quantleap.core.money import PAISA
 from quantleap.core.tenancy import Environment
 from subscriptions.billing.models import BillingSegment, Invoice
 from subscriptions.models import Subscription
-from subscriptions.periods import Period, add_months, next_billing_date, period_on
+from subscriptions.periods import Period, add_months, anchor_after_pause, period_on
 
 _BATCH: Final = 2000
 
@@ -151,13 +151,14 @@ def resume(subscription: Subscription, *, on: dt.date) -> dt.date:
         return on
     if newest.stop_on is None:
         return newest.anchor
-    if on < next_billing_date(newest.anchor, newest.stop_on):
+    anchor = anchor_after_pause(newest.anchor, newest.stop_on, on)
+    if anchor == newest.anchor:
         newest.stop_on = None
-        newest.next_on = add_months(newest.anchor, newest.next_no)
+        newest.next_on = add_months(anchor, newest.next_no)
         newest.save(update_fields=["stop_on", "next_on"])
-        return newest.anchor
-    _segment(subscription, newest.number + 1, on).save(force_insert=True)
-    return on
+    else:
+        _segment(subscription, newest.number + 1, anchor).save(force_insert=True)
+    return anchor
 
 
 def _first(subscription: Subscription, running: Begun | None) -> BillingSegment:

@@ -16,10 +16,9 @@ from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.money import PAISA, ZERO
-from subscriptions.billing import chart, commissions, receipts
+from subscriptions.billing import chart, receipts
 from subscriptions.billing.errors import InvoiceChanged
 from subscriptions.billing.models import Invoice, Receipt
-from subscriptions.billing.owing import UNPAID
 from subscriptions.billing.payments import (
     IN_ADVANCE,
     check_after_invoice,
@@ -50,7 +49,7 @@ class Received:
 
 def open_invoices(customer: Customer) -> list[Invoice]:
     """A customer's invoices of which something is owed, oldest first (1 query)."""
-    found = Invoice.objects.filter(customer=customer, status__in=UNPAID)
+    found = Invoice.objects.filter(customer=customer, status__in=Invoice.UNPAID)
     return list(found.defer("snapshot").order_by("issued_on", "id"))
 
 
@@ -58,7 +57,7 @@ def oldest_first(invoices: Iterable[Invoice], amount: Decimal) -> list[Part]:
     """``amount`` rupees over invoices in their order, each up to what it owes."""
     parts, left = [], amount
     for one in invoices:
-        part = min(left, commissions.standing(one).outstanding)
+        part = min(left, one.outstanding)
         if part > 0:
             parts.append(Part(one.pk, part))
             left -= part
@@ -104,7 +103,7 @@ def record(
         given = {part.invoice_id: part.amount for part in parts}
         for invoice in invoices:
             check_after_invoice(invoice, received_on)
-            owed = commissions.standing(invoice).outstanding
+            owed = invoice.outstanding
             if given[invoice.pk] > owed:
                 raise InvoiceChanged(
                     f"{invoice.number} owes {max(owed, ZERO)} rupees, less than the "

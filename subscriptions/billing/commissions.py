@@ -23,19 +23,6 @@ from subscriptions.models import ShareLine
 
 ACCRUED = "commission.accrued"
 CLAWED_BACK = "commission.clawed_back"
-_EARNING = (Commission.Kind.ACCRUAL, Commission.Kind.CLAWBACK)
-
-
-def standing(invoice: Invoice) -> shares.Standing:
-    """How far an invoice is paid and credited."""
-    return shares.Standing(
-        taxable=invoice.taxable,
-        total=invoice.total,
-        paid=invoice.paid,
-        refunded=invoice.refunded,
-        credited=invoice.credited,
-        credited_taxable=invoice.credited_taxable,
-    )
 
 
 def accrue(invoice: Invoice, payment: Payment, *, now: dt.datetime) -> list[Commission]:
@@ -44,7 +31,7 @@ def accrue(invoice: Invoice, payment: Payment, *, now: dt.datetime) -> list[Comm
     held = _held(invoice)
     slugs = _slugs(lines)
     today = ist_date(now)
-    state = standing(invoice)
+    state = invoice.standing
     rows = []
     for line in lines:
         base, amount = held.get((line.payee, line.role), (ZERO, ZERO))
@@ -116,7 +103,7 @@ def claw_back(
     lines = _lines(invoice)
     slugs = _slugs(lines)
     taken = _taken(accruals)
-    state = standing(invoice)
+    state = invoice.standing
     rows: list[Commission] = []
     for line in lines:
         mine = [one for one in accruals if (one.partner_id, one.role) == (line.payee, line.role)]
@@ -202,7 +189,7 @@ def _slugs(lines: Sequence[ShareLine]) -> dict[int, str]:
 def _held(invoice: Invoice) -> Mapping[tuple[int | None, str], tuple[Decimal, Decimal]]:
     """Base and commission so far, per payee and role."""
     rows = (
-        Commission.objects.filter(invoice=invoice, kind__in=_EARNING)
+        Commission.objects.filter(invoice=invoice, kind__in=Commission.EARNING)
         .order_by()
         .values_list("partner_id", "role")
         .annotate(base_sum=Sum("base"), amount_sum=Sum("amount"))

@@ -23,7 +23,7 @@ from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.errors import NotFound
 from quantleap.core.money import ZERO
-from subscriptions.billing import chart, commissions, ledger
+from subscriptions.billing import chart, ledger
 from subscriptions.billing.errors import NothingToCredit
 from subscriptions.billing.models import Invoice, Method, Payment, PaymentReversal, Refund
 from subscriptions.billing.payments import (
@@ -77,7 +77,7 @@ def apply(
         if held is not None:
             return Recorded(held, created=False)
         check_seen(invoice, seen)
-        owed = commissions.standing(invoice).outstanding
+        owed = invoice.outstanding
         if amount > owed:
             raise NothingToCredit(f"{invoice.number} owes {max(owed, ZERO)} rupees")
         _check_held(invoice.customer, amount)

@@ -19,14 +19,13 @@ from subscriptions.billing.segments import is_billed
 from subscriptions.models import Subscription
 
 Q_ = TypeVar("Q_", bound="QuerySet[Subscription]")
-#: Invoices of which something is still owed.
-UNPAID: Final = (Invoice.Status.DUE, Invoice.Status.PARTLY_PAID)
 _NAME: Final = "owing"
 _BEGUN: Final = "owing_begun"
 _DUE_ON: Final = "owing_due_on"
 #: The day until which nobody is late: what bounced is due anew (of empty ones the other counts).
 _DUE_BY: Final = Greatest("due_on", "due_again_on")
-_OUTSTANDING: Final = F("total") - F("paid") + F("refunded") - F("credited")
+#: :attr:`Standing.outstanding` in SQL.
+OUTSTANDING: Final = F("total") - F("paid") + F("refunded") - F("credited")
 
 
 class PaymentStatus(StrEnum):
@@ -71,7 +70,7 @@ def late(today: dt.date) -> Q:
 
 def with_owing(found: Q_) -> Q_:
     """The same rows with what :func:`owing` needs; no query of its own."""
-    unpaid = Q(status__in=UNPAID)
+    unpaid = Q(status__in=Invoice.UNPAID)
     of_one = (
         Invoice.objects.filter(subscription=OuterRef("pk"))
         .order_by()
@@ -81,7 +80,7 @@ def with_owing(found: Q_) -> Q_:
                 unpaid=Count("pk", filter=unpaid),
                 due_by=Min(_DUE_BY, filter=unpaid),
                 # money leaves SQL as text, never as a float
-                amount=Cast(Sum(_OUTSTANDING, filter=unpaid), TextField()),
+                amount=Cast(Sum(OUTSTANDING, filter=unpaid), TextField()),
                 statuses=ArrayAgg("status", order_by="-id"),
             )
         )
@@ -106,7 +105,7 @@ def _begun_invoice() -> QuerySet[Invoice, Any]:
             found=JSONObject(
                 status="status",
                 due_by=_DUE_BY,
-                amount=Cast(_OUTSTANDING, TextField()),
+                amount=Cast(OUTSTANDING, TextField()),
             )
         )
         .values("found")[:1]
@@ -147,7 +146,7 @@ def _of_invoices(subscription: Subscription, today: dt.date) -> Owing:
     # one that has ended before its own first period leaves the debt to whose invoice it is
     begun: dict[str, Any] | None = None if cancelled else getattr(subscription, _BEGUN)
     unpaid = [found] if found and found["unpaid"] else []
-    if begun and begun["status"] in UNPAID:
+    if begun and begun["status"] in Invoice.UNPAID:
         unpaid.append(begun)
     if unpaid:
         due_by = min(dt.date.fromisoformat(one["due_by"]) for one in unpaid)

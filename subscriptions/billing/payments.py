@@ -108,7 +108,7 @@ def record_payment(
             actor=actor,
             now=now,
         )
-        applied = min(amount, max(ZERO, commissions.standing(invoice).outstanding))
+        applied = min(amount, max(ZERO, invoice.outstanding))
         given = same | {"receipt_id": receipt.pk}
         payment = settle(invoice, idem_key, applied, given, chart.MANUAL_CLEARING, actor, now)
     return Recorded(payment, created=True)
@@ -168,7 +168,7 @@ def check_after_invoice(invoice: Invoice, received_on: dt.date) -> None:
 
 def check_seen(invoice: Invoice, seen: Decimal | None) -> None:
     """InvoiceChanged unless the locked invoice still owes what the caller saw (None: unsaid)."""
-    owed = commissions.standing(invoice).outstanding
+    owed = invoice.outstanding
     if seen is not None and seen != owed:
         raise InvoiceChanged(
             f"{invoice.number} owes {owed} rupees now, not {seen} as on the page that you saw: "
@@ -210,7 +210,7 @@ def recorded_before(
 def save_standing(invoice: Invoice) -> None:
     """Status and sums of a locked invoice, in one UPDATE."""
     status = Invoice.Status
-    if commissions.standing(invoice).outstanding > 0:
+    if invoice.outstanding > 0:
         # also of what was credited as a whole, if the money that was given back had never come
         invoice.status = status.PARTLY_PAID if invoice.paid > 0 else status.DUE
     else:

@@ -321,7 +321,7 @@ def _give_back(
     now: dt.datetime,
 ) -> Refund | None:
     """As far as more is paid than owed after the note (invoice not saved)."""
-    amount = -commissions.standing(invoice).outstanding
+    amount = -invoice.outstanding
     if amount <= 0:
         return None
     customer = invoice.customer

@@ -270,7 +270,7 @@ def _settle_invoices(work: _Work, actor: Actor) -> None:
     touched = {payment.invoice_id for payment in work.taken}
     for key in sorted(touched):
         invoice = work.invoices[key]
-        if commissions.standing(invoice).outstanding > 0 and again > invoice.due_on:
+        if invoice.outstanding > 0 and again > invoice.due_on:
             # nobody is late with money that was thought paid: the clock starts anew
             invoice.due_again_on = again
         save_standing(invoice)
@@ -290,7 +290,7 @@ def _take_kept_credit(work: _Work, invoice: Invoice, actor: Actor) -> None:
     notes = Refund.objects.filter(credit_note__invoice=invoice, method=Method.CUSTOMER_CREDIT)
     kept = notes.aggregate(sum=Sum("amount"))["sum"] or ZERO
     account = chart.customer_credit(invoice.customer.public_id)
-    amount = min(over, kept, -ledger.balance(account), commissions.standing(invoice).outstanding)
+    amount = min(over, kept, -ledger.balance(account), invoice.outstanding)
     if amount <= 0:
         return
     same: dict[str, Any] = {
@@ -353,6 +353,6 @@ def _event(made: Reversal, payment: Payment, invoice: Invoice) -> dict[str, Any]
         "reversed_on": made.reversed_on.isoformat(),
         "reason": made.reason,
         "applied": json_number(payment.applied),
-        "outstanding": json_number(commissions.standing(invoice).outstanding),
+        "outstanding": json_number(invoice.outstanding),
         "due_again_on": invoice.due_again_on.isoformat() if invoice.due_again_on else None,
     }

@@ -12,7 +12,6 @@ from subscriptions.billing.api.serializers import (
     InvoiceListAnswer,
     PaymentListAnswer,
 )
-from subscriptions.billing.commissions import standing
 from subscriptions.billing.models import (
     Commission,
     CreditNote,
@@ -52,7 +51,7 @@ def invoice_row(invoice: Invoice) -> dict[str, Any]:
         "due_again_on": invoice.due_again_on,
         "refunded": invoice.refunded,
         "credited": invoice.credited,
-        "outstanding": standing(invoice).outstanding,
+        "outstanding": invoice.outstanding,
         "currency": invoice.currency,
     }
 

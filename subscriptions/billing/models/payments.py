@@ -259,6 +259,9 @@ class Commission(TenantOwned):
         CLAWBACK = "CLAWBACK", "Claw-back"
         MATURITY = "MATURITY", "Maturity"
 
+    #: What adds up to the commission.
+    EARNING = (Kind.ACCRUAL, Kind.CLAWBACK)
+
     public_id = models.CharField(
         max_length=40, unique=True, default=new_commission_id, editable=False
     )

@@ -176,12 +176,21 @@ class LegRow:
 
 
 @dataclass(frozen=True, slots=True)
+class LaterDecision:
+    """A decision after the entry: the leg's label ('' for all of them), and why in words."""
+
+    decision: RunDecision
+    leg: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Decided:
     """Decisions of a run: its legs, and everything that was decided later."""
 
     legs: tuple[LegRow, ...] = ()
     entry: RunDecision | None = None
-    later: tuple[RunDecision, ...] = ()
+    later: tuple[LaterDecision, ...] = ()
     missed: str = ""
 
 
@@ -195,13 +204,6 @@ def decided(run: Run) -> Decided:
         [leg["contract_id"] for leg in legs.values()]
     )
     labels = {key: leg["label"] for key, leg in legs.items()}
-    later = [decision for decision in decisions if decision is not entry]
-    for decision in later:
-        leg_key = decision.payload.get("leg", "")
-        decision.leg_label = labels.get(leg_key, "")  # type: ignore[attr-defined]
-        decision.words = explain(  # type: ignore[attr-defined]
-            decision.payload.get("reason", decision.kind)
-        )
     return Decided(
         legs=tuple(
             LegRow(leg["label"], contracts.get(leg["contract_id"]), leg, watches.get(key))
@@ -209,7 +211,15 @@ def decided(run: Run) -> Decided:
         ),
         entry=entry,
         missed=_missed(entry),
-        later=tuple(later),
+        later=tuple(
+            LaterDecision(
+                decision,
+                labels.get(decision.payload.get("leg", ""), ""),
+                explain(decision.payload.get("reason", decision.kind)),
+            )
+            for decision in decisions
+            if decision is not entry
+        ),
     )
 
 

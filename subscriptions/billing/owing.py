@@ -136,15 +136,30 @@ def owing(subscription: Subscription, today: dt.date) -> Owing:
     return replace(_of_invoices(subscription, today), invoiceable=known)
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What :func:`with_owing` reads of a subscription, as JSON: over all its invoices, of that of
+    the period in which it went on, and the first day (IST) that is not invoiced yet.
+    """
+
+    invoices: dict[str, Any] | None
+    begun: dict[str, Any] | None
+    due_on: dt.date | None
+
+
+def _read(subscription: Subscription) -> _Read:
+    row = subscription
+    if not hasattr(row, _NAME):
+        row = with_owing(Subscription.objects.filter(pk=subscription.pk)).only("pk").get()
+    return _Read(getattr(row, _NAME), getattr(row, _BEGUN), getattr(row, _DUE_ON))
+
+
 def _of_invoices(subscription: Subscription, today: dt.date) -> Owing:
-    if not hasattr(subscription, _NAME):
-        alone = with_owing(Subscription.objects.filter(pk=subscription.pk)).only("pk").get()
-        for name in (_NAME, _BEGUN, _DUE_ON):
-            setattr(subscription, name, getattr(alone, name))
-    found: dict[str, Any] | None = getattr(subscription, _NAME)
+    read = _read(subscription)
+    found, due_on = read.invoices, read.due_on
     cancelled = subscription.status == Subscription.Status.CANCELLED
     # one that has ended before its own first period leaves the debt to whose invoice it is
-    begun: dict[str, Any] | None = None if cancelled else getattr(subscription, _BEGUN)
+    begun = None if cancelled else read.begun
     unpaid = [found] if found and found["unpaid"] else []
     if begun and begun["status"] in Invoice.UNPAID:
         unpaid.append(begun)
@@ -152,7 +167,6 @@ def _of_invoices(subscription: Subscription, today: dt.date) -> Owing:
         due_by = min(dt.date.fromisoformat(one["due_by"]) for one in unpaid)
         status = PaymentStatus.OVERDUE if due_by < today else PaymentStatus.DUE
         return Owing(status, due_by, sum((Decimal(one["amount"]) for one in unpaid), ZERO))
-    due_on: dt.date | None = getattr(subscription, _DUE_ON)
     if found is None and cancelled and due_on is None:
         return Owing(PaymentStatus.NOT_REQUIRED)
     if (found is None and begun is None) or (due_on is not None and due_on <= today):

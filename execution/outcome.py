@@ -10,7 +10,7 @@ import datetime as dt
 from typing import Final
 
 from brokers.base import BookState, OrderReport, Outcome, SendResult
-from execution import changing, duplicates, live
+from execution import changing, duplicates, lifecycle
 from execution.absence import AbsenceProof
 from execution.backoff import EXIT_REST_SECONDS, exit_backoff, price_backoff
 from execution.live import LiveIntent
@@ -33,7 +33,7 @@ def finish(intent: LiveIntent, state: str, at: dt.datetime, now_mono: float) -> 
     intent.state = state
     intent.final_at = at
     intent.proof = None
-    if intent.purpose != live.ENTRY:
+    if intent.purpose != lifecycle.ENTRY:
         refused = intent.cause == PRICE_BAND
         pause = (
             price_backoff(intent.attempt_group, told=intent.band is not None)
@@ -57,15 +57,15 @@ def apply_answer(
 
     For an UNKNOWN, ``now_mono`` is a moment after which no byte of the order leaves any more.
     """
-    if intent.state != live.SENDING:
+    if intent.state != lifecycle.SENDING:
         return  # the book was quicker, or told more
     intent.answered_at = at
     intent.message = result.message
     if result.outcome is Outcome.ACCEPTED:
-        intent.state = live.ACCEPTED
+        intent.state = lifecycle.ACCEPTED
         intent.broker_order_id = result.broker_order_id
         intent.cause = ""
-        if intent.purpose != live.ENTRY:
+        if intent.purpose != lifecycle.ENTRY:
             intent.cancel_after_mono = now_mono + EXIT_REST_SECONDS
     elif result.outcome is Outcome.UNKNOWN:
         become_unknown(intent, now_mono)
@@ -89,11 +89,11 @@ def refuse(
     """Proven not accepted: sendable again where another try may help, else REJECTED."""
     intent.cause = cause
     if not retryable:
-        finish(intent, live.REJECTED, at, now_mono)
+        finish(intent, lifecycle.REJECTED, at, now_mono)
     elif intent.sends >= MAX_SENDS:
-        finish(intent, live.MISSED, at, now_mono)
+        finish(intent, lifecycle.MISSED, at, now_mono)
     else:
-        intent.state = live.PLANNED
+        intent.state = lifecycle.PLANNED
         intent.not_before_mono = now_mono + retry_delay(intent.sends, jitter)
 
 
@@ -113,16 +113,16 @@ def not_sent(
     intent.cause, intent.message = cause, message
     intent.unconnected += 1
     intent.sends = max(0, intent.sends - 1)
-    if intent.purpose != live.ENTRY and intent.unconnected >= MAX_SENDS:
-        finish(intent, live.MISSED, at, now_mono)
+    if intent.purpose != lifecycle.ENTRY and intent.unconnected >= MAX_SENDS:
+        finish(intent, lifecycle.MISSED, at, now_mono)
     else:
-        intent.state = live.PLANNED
+        intent.state = lifecycle.PLANNED
         intent.not_before_mono = now_mono + retry_delay(intent.unconnected, jitter)
 
 
 def become_unknown(intent: LiveIntent, now_mono: float) -> None:
     """Nobody can say whether the order exists; the book will be asked."""
-    intent.state = live.UNKNOWN
+    intent.state = lifecycle.UNKNOWN
     intent.unknown_since_mono = now_mono
     intent.proof = None
 
@@ -148,28 +148,28 @@ def apply_report(
     if intent.filled_quantity == intent.quantity:
         # Fills speak louder than the state beside them, which may be a moment older.
         intent.cause = ""
-        finish(intent, live.FILLED, at, now_mono)
+        finish(intent, lifecycle.FILLED, at, now_mono)
     elif is_cut_down(intent, report):
         intent.cause = CHANGED_OUTSIDE
         intent.message = report.message or intent.message
-        finish(intent, live.CANCELLED, at, now_mono)
+        finish(intent, lifecycle.CANCELLED, at, now_mono)
     elif report.state is BookState.REJECTED:
         intent.cause = str(report.cause or "OTHER")
         intent.band = report.band
         intent.message = report.message or intent.message
-        finish(intent, live.REJECTED, at, now_mono)
+        finish(intent, lifecycle.REJECTED, at, now_mono)
     elif report.state is BookState.CANCELLED:
         asked = intent.cancel_cause or "NOT_FILLED"
         withdrawn = asked if intent.cancel_sent_mono else "CANCELLED_BY_BROKER"
         intent.cause = str(report.cause or withdrawn)
         intent.band = report.band
         intent.message = report.message or intent.message
-        finish(intent, live.CANCELLED, at, now_mono)
+        finish(intent, lifecycle.CANCELLED, at, now_mono)
     elif not intent.is_final:
-        if intent.purpose != live.ENTRY and not intent.cancel_after_mono:
+        if intent.purpose != lifecycle.ENTRY and not intent.cancel_after_mono:
             intent.cancel_after_mono = now_mono + EXIT_REST_SECONDS
         intent.cause = ""
-        intent.state = live.PARTIAL if intent.filled_quantity else live.ACCEPTED
+        intent.state = lifecycle.PARTIAL if intent.filled_quantity else lifecycle.ACCEPTED
     return _told(intent) != before
 
 
@@ -212,7 +212,7 @@ def apply_absence(
     jitter: float,
 ) -> bool:
     """A successful book read without our tag, for an UNKNOWN intent; whether it changed."""
-    if intent.state != live.UNKNOWN:
+    if intent.state != lifecycle.UNKNOWN:
         return False
     if intent.proof is None:
         # Not from the send: until the socket was reset the kernel may have gone on retransmitting.
@@ -235,10 +235,10 @@ def escalate_if_stuck(intent: LiveIntent, *, at: dt.datetime, now_mono: float) -
     this: progress asks for attention, and the book goes on being read, because another exit beside
     it might open a position, against I5 (never more than planned or held).
     """
-    if intent.state != live.UNKNOWN or not intent.unknown_since_mono:
+    if intent.state != lifecycle.UNKNOWN or not intent.unknown_since_mono:
         return False
-    if intent.purpose != live.ENTRY or now_mono - intent.unknown_since_mono < STUCK_AFTER:
+    if intent.purpose != lifecycle.ENTRY or now_mono - intent.unknown_since_mono < STUCK_AFTER:
         return False
     intent.cause = "UNRESOLVED"
-    finish(intent, live.ESCALATED, at, now_mono)
+    finish(intent, lifecycle.ESCALATED, at, now_mono)
     return True

@@ -12,7 +12,7 @@ from partners.ports import Figure
 from quantleap.core.clock import ist_date
 from quantleap.core.tenancy import Environment
 
-_OPEN = Q(status__in=(Execution.Status.COMMITTED, Execution.Status.OPEN, Execution.Status.EXITING))
+_OPEN = Q(status__in=Execution.WORKING)
 
 
 def reach(partner_id: int, now: dt.datetime) -> Sequence[Figure]:

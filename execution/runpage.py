@@ -25,6 +25,7 @@ from django.db.models import (
     When,
 )
 
+from execution import lifecycle
 from execution.alarmlists import executions_alarmed, with_attention
 from execution.models import Execution, LegWatch, OrderIntent, Run, RunDecision
 from execution.runstate import RunCounts, RunState, RunTimes, run_state
@@ -276,7 +277,6 @@ def run_orders(run_id: int, *, state: str = "", purpose: str = "") -> QuerySet[O
 
 
 # -- the list of runs ----------------------------------------------------------------------------
-_LOST: Final = ("FAILED", "MISSED")
 
 
 def run_counts(run_ids: Sequence[int]) -> dict[int, RunCounts]:
@@ -314,7 +314,7 @@ def _counted(rows: Sequence[Mapping[str, Any]], subscribed: bool, alarmed: int) 
     withdrawn: Counter[str] = Counter()
     for row in rows:
         statuses[row["status"]] += row["count"]
-        if row["cause"] and row["status"] in _LOST:
+        if row["cause"] and row["status"] in lifecycle.LOST:
             causes[row["cause"]] += row["count"]
         elif row["cause"] and row["status"] == "WITHDRAWN":
             withdrawn[row["cause"]] += row["count"]

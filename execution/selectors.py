@@ -17,12 +17,10 @@ from execution.words import brokers_words, explain
 from marketplace.models import Template
 from quantleap.core.money import rupees
 
-WORKING = (Execution.Status.COMMITTED, Execution.Status.OPEN, Execution.Status.EXITING)
-
 
 def accounts_with_open_positions(account_ids: Sequence[int]) -> set[int]:
     """Which of these accounts are in a run right now."""
-    rows = Execution.objects.filter(account_id__in=list(account_ids), status__in=WORKING)
+    rows = Execution.objects.filter(account_id__in=list(account_ids), status__in=Execution.WORKING)
     return set(rows.values_list("account_id", flat=True))
 
 
@@ -272,7 +270,9 @@ def open_legs(subscription_id: int) -> list[OpenLeg]:
     """Open legs of a subscription (3 queries): entry fills less exit fills."""
     executions = {
         e.pk: e
-        for e in Execution.objects.filter(subscription_id=subscription_id, status__in=WORKING)
+        for e in Execution.objects.filter(
+            subscription_id=subscription_id, status__in=Execution.WORKING
+        )
     }
     watches = {
         (w.run_id, w.leg_key): w

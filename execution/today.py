@@ -65,7 +65,7 @@ def _left_alarm(run: Run, counts: RunCounts) -> Alarm:
     at = f"{run.trade_date:%d %b}, {clock.to_ist(run.entry_at):%H:%M}"
     why = (
         f"Its day is over, and executors do not carry it any more. Executions that are not over: "
-        f"{counts.live} of {counts.total}; with a position: {counts.of('OPEN', 'EXITING')}."
+        f"{counts.live} of {counts.total}; with a position: {counts.held}."
     )
     link = reverse("admin:execution_run_change", args=[run.pk])
     return Alarm(f"{_name(run)}, {at}: left open", why, link, "The run", counts.live)

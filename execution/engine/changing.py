@@ -19,7 +19,7 @@ import structlog
 
 from brokers.base import HttpRequest, Outcome, PriceChange, SendResult
 from brokers.realaccount import RealAccount
-from execution import changing, live
+from execution import changing, lifecycle
 from execution.alarms import SELF_TRADE
 from execution.changing import Change
 from execution.engine import facts
@@ -126,7 +126,7 @@ class ChangeDesk:
         now_mono = clock.monotonic()
         found = []
         for execution, intent in resting:
-            if intent.state not in live.AT_BROKER:
+            if intent.state not in lifecycle.AT_BROKER:
                 continue
             change = self._change(execution, intent, heard) if intent.code in held else None
             if change is None:
@@ -154,7 +154,7 @@ class ChangeDesk:
         written = await self._writer.write(batch)
         now_mono = clock.monotonic()
         for execution, intent, change in wanted:
-            if intent.code in written.asking and intent.state in live.AT_BROKER:
+            if intent.code in written.asking and intent.state in lifecycle.AT_BROKER:
                 changing.note_asked(intent, change, now_mono)
                 facts.change_asked(execution, intent, change)
                 self._spawn(self._send(execution, intent, len(intent.changes) - 1))

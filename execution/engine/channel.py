@@ -20,7 +20,7 @@ from brokers.http import Limits
 from brokers.pace import ORDER_CALLS
 from brokers.realaccount import RealAccount
 from brokers.routes import Route
-from execution import live
+from execution import lifecycle
 from execution.engine.places import Places
 from execution.engine.transport import (
     Answer,
@@ -197,7 +197,7 @@ class Channel:
 
     def load(self, intent: LiveIntent) -> None:
         """Queue one order, for T or for now, without sending anything yet."""
-        if intent.purpose == live.ENTRY:
+        if intent.purpose == lifecycle.ENTRY:
             self._entries.append(intent)
             # So that the pace is known at T, and need not be worked out there.
             self.pacer.free_from(_ENTRY)
@@ -230,7 +230,7 @@ class Channel:
         """Back to the head of their queues, in their order."""
         aside, self._aside = self._aside, []
         for intent in reversed(aside):
-            (self._entries if intent.purpose == live.ENTRY else self._exits).appendleft(intent)
+            (self._entries if intent.purpose == lifecycle.ENTRY else self._exits).appendleft(intent)
 
     def _drain(self) -> None:
         exits, entries = self._exits, self._entries

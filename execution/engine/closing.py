@@ -17,7 +17,7 @@ import structlog
 
 from brokers.base import BrokerInstrument, Side
 from brokers.realaccount import RealAccount
-from execution import live
+from execution import lifecycle
 from execution.alarms import CLOSED_OUTSIDE, UNWRITABLE, Alarm
 from execution.engine import facts
 from execution.engine.actors import Actor
@@ -397,6 +397,6 @@ def _new_intent(
         due_at=now,
         planned_at=now,
         reason=order.reason,
-        state=live.SENDING,
+        state=lifecycle.SENDING,
         sends=1,
     )

@@ -325,16 +325,15 @@ def close_finished_run(run_id: int, now: dt.datetime) -> str:
 
     Conditional updates; any executor may call it as often as it likes. Returns the new status.
     """
-    live_statuses = ("COMMITTED", "OPEN", "EXITING")
     executions = Execution.objects.filter(run_id=run_id)
     if executions.filter(status="ARMED").exists():
         return ""
-    if executions.filter(status__in=live_statuses).exists():
+    if executions.filter(status__in=Execution.WORKING).exists():
         changed = Run.objects.filter(pk=run_id, status="ARMED", grace_until__lt=now)
         return "ENTERED" if changed.update(status="ENTERED") else ""
     traded = OrderIntent.objects.filter(run_id=run_id, sends__gt=0).exists()
     status = "CLOSED" if traded or not executions.exists() else "MISSED"
-    over = Run.objects.filter(pk=run_id, status__in=("ARMED", "ENTERED"), grace_until__lt=now)
+    over = Run.objects.filter(pk=run_id, grace_until__lt=now).exclude(status__in=Run.OVER)
     return status if over.update(status=status, closed_at=now) else ""
 
 

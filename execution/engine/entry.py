@@ -15,7 +15,7 @@ import structlog
 
 from brokers.base import BrokerInstrument
 from brokers.registry import get_adapter
-from execution import live
+from execution import lifecycle
 from execution.engine import facts, loading
 from execution.engine.dbpool import DatabaseDown
 from execution.engine.deciding import (
@@ -359,7 +359,7 @@ class EntryDesk:
             leg_index=order.leg_index,
             group=order.group,
             slice=order.slice,
-            purpose=live.ENTRY,
+            purpose=lifecycle.ENTRY,
             attempt_group=0,
             contract_id=order.contract_id,
             instrument=name or BrokerInstrument("", "", ""),
@@ -373,7 +373,7 @@ class EntryDesk:
             planned_at=now,
             # Later groups leave after a fill, seconds later: PLANNED says they are provably not
             # at the broker yet (docs/adr/0008).
-            state=live.SENDING if first else live.PLANNED,
+            state=lifecycle.SENDING if first else lifecycle.PLANNED,
             sends=1 if first else 0,
         )
 

@@ -11,7 +11,7 @@ import gc
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from execution import live
+from execution import lifecycle
 from execution.engine import quiet
 from execution.engine.channel import Channel, Shot
 from execution.engine.entrywriting import EntryPlan
@@ -55,7 +55,7 @@ class FiringDesk:
                 self._cannot_send(plan)
                 continue
             for intent in plan.intents:
-                if intent.state == live.SENDING:
+                if intent.state == lifecycle.SENDING:
                     loaded[channel.account_id] = channel
                     channel.load(intent)
         return list(loaded.values())

@@ -24,14 +24,11 @@ from marketplace import selectors as marketplace
 from marketplace.definition import StrategySpec, parse_definition
 from quantleap.core.tenancy import Environment
 
-OVER = (Run.Status.CLOSED, Run.Status.MISSED)
-OVER_EXECUTION = Execution.TERMINAL
-
 
 def open_runs() -> list[Run]:
     """Runs that are not over, of whatever day: what was left open yesterday is still somebody's."""
     return list(
-        Run.objects.exclude(status__in=OVER)
+        Run.objects.exclude(status__in=Run.OVER)
         .select_related("version", "template")
         .order_by("entry_at", "id")
     )

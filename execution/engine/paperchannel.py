@@ -29,7 +29,7 @@ from brokers.paper.adapter import PaperVenue
 from brokers.realaccount import RealAccount
 from brokers.registry import get_adapter
 from brokers.routes import Route
-from execution import live
+from execution import lifecycle
 from execution.engine.channel import EARLY, Channel, Shot
 from execution.engine.places import Places
 from execution.engine.transport import Answer, Deadlines
@@ -42,11 +42,11 @@ from quantleap.core import clock
 #: The kind of :mod:`brokers.registry`, which every execution of the test environment has.
 PAPER: Final = "paper"
 _STATES: Final = {
-    live.ACCEPTED: BookState.OPEN,
-    live.PARTIAL: BookState.OPEN,
-    live.FILLED: BookState.FILLED,
-    live.CANCELLED: BookState.CANCELLED,
-    live.REJECTED: BookState.REJECTED,
+    lifecycle.ACCEPTED: BookState.OPEN,
+    lifecycle.PARTIAL: BookState.OPEN,
+    lifecycle.FILLED: BookState.FILLED,
+    lifecycle.CANCELLED: BookState.CANCELLED,
+    lifecycle.REJECTED: BookState.REJECTED,
 }
 _NOWHERE: Final = Route("http://paper.invalid")
 #: Asks the platform's feed; leaves out what it does not know.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from brokers.registry import get_adapter
-from execution import live, outcome
+from execution import lifecycle, outcome
 from execution.alarms import UNWRITABLE, Alarm
 from execution.engine import facts
 from execution.engine.alarming import AlarmDesk
@@ -49,7 +49,6 @@ MANY: Final = 50
 #: Executions of one round: some ten milliseconds of deciding, and a transaction that the first of
 #: them need not wait long for.
 AT_ONCE: Final = 1000
-TERMINAL: Final = frozenset({"CLOSED", "FAILED", "MISSED", "WITHDRAWN"})
 
 
 class Rounds:
@@ -319,7 +318,7 @@ class Rounds:
     ) -> None:
         for intent, cause in steps.miss:
             intent.cause = cause
-            outcome.finish(intent, live.MISSED, now, now_mono)
+            outcome.finish(intent, lifecycle.MISSED, now, now_mono)
             dirty[intent.code] = intent
             self._touched[execution.id] = None
             self._wake.set()
@@ -351,9 +350,9 @@ class Rounds:
 
     def _granted(self, batch: Batch, written: Written, now: dt.datetime) -> None:
         for intent, tag in batch.sending:
-            if intent.code in written.sending and intent.state == live.PLANNED:
+            if intent.code in written.sending and intent.state == lifecycle.PLANNED:
                 # Else an earlier send has turned out to be alive while this one was written down.
-                intent.state = live.SENDING
+                intent.state = lifecycle.SENDING
                 intent.sent_mono = 0.0
                 intent.sends += 1
                 intent.tag = tag
@@ -371,7 +370,7 @@ class Rounds:
             execution.status = change.status or execution.status
             execution.cause = change.cause or execution.cause
             execution.message = change.message or execution.message
-            if execution.status in TERMINAL:
+            if execution.status in lifecycle.TERMINAL:
                 self._executor.forget(execution)
             else:
                 self.touch([execution])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from brokers.base import BrokerInstrument, OrderRequest, Outcome, Product, SendResult
 from brokers.registry import get_adapter
-from execution import live, outcome
+from execution import lifecycle, outcome
 from execution.alarms import SELF_TRADE
 from execution.engine import facts
 from execution.engine.channel import EARLY
@@ -66,7 +66,7 @@ class SendDesk:
             return False
         request = order_request(intent, name)
         made_for = channel, request.tag
-        if intent.purpose == live.ENTRY and intent.raw_for == made_for:
+        if intent.purpose == lifecycle.ENTRY and intent.raw_for == made_for:
             return True
         intent.instrument = name
         intent.raw = serialise(
@@ -84,10 +84,10 @@ class SendDesk:
         if not executor.owns_at(intent.shard, now_mono):
             return "FENCED"
         execution = executor.executions.get(intent.execution_id)
-        if execution is None or intent.state != live.SENDING or intent.sends > MAX_SENDS:
+        if execution is None or intent.state != lifecycle.SENDING or intent.sends > MAX_SENDS:
             return "STALE"
         run = execution.run
-        if intent.purpose != live.ENTRY:
+        if intent.purpose != lifecycle.ENTRY:
             if clock.timestamp() >= run.closes_unix:
                 return SESSION_OVER
             kept = why_not_leave(execution, intent, now_mono)
@@ -146,7 +146,7 @@ class SendDesk:
 
         The proof that I3 (no second send without proof) asks for.
         """
-        if reason == "STALE" or intent.state != live.SENDING:
+        if reason == "STALE" or intent.state != lifecycle.SENDING:
             return
         if reason == "FENCED":
             token = self._executor.tokens.get(intent.shard)
@@ -160,7 +160,7 @@ class SendDesk:
             outcome.not_sent(intent, cause, message, at=now, now_mono=now_mono, jitter=jitter)
         else:
             intent.cause = reason or "SESSION_EXPIRED"
-            outcome.finish(intent, live.MISSED, now, now_mono)
+            outcome.finish(intent, lifecycle.MISSED, now, now_mono)
         self._changed(intent)
 
     def is_fenced(self, intent: LiveIntent) -> bool:
@@ -175,8 +175,8 @@ class SendDesk:
             if now_token == token and not self._executor.owns(intent.shard):
                 continue
             del self._fenced[code]
-            if now_token == token and intent.state == live.SENDING:
-                intent.state = live.PLANNED
+            if now_token == token and intent.state == lifecycle.SENDING:
+                intent.state = lifecycle.PLANNED
                 intent.sends -= 1
                 self._changed(intent)
 
@@ -211,7 +211,7 @@ class SendDesk:
             return 0.0
         execution = self._executor.executions.get(intent.execution_id)
         grace_left = None
-        if intent.purpose == live.ENTRY and execution is not None:
+        if intent.purpose == lifecycle.ENTRY and execution is not None:
             grace_left = execution.run.grace_unix - clock.timestamp()
         asked = max(0.0, channel.pacer.held_until(Call.PLACE) - at)
         return next_try(asked, sends=intent.sends, grace_left=grace_left)

@@ -57,6 +57,17 @@ def _unnest(columns: Mapping[str, str]) -> str:
     return f"unnest({places}) AS u({', '.join(columns)})"
 
 
+def names(states: Iterable[str]) -> str:
+    """A set of states for an IN of a statement: ``'OPEN', 'EXITING'``.
+
+    Constants of ours, never input: ValueError for what is no plain name.
+    """
+    found = list(states)
+    if not all(name.isidentifier() and name.isascii() for name in found):
+        raise ValueError(f"not names of states: {found}")
+    return ", ".join(f"'{name}'" for name in found)
+
+
 def quoted(name: str) -> str:
     """A column name as an SQL identifier (``group`` is a reserved word)."""
     return f'"{name}"'

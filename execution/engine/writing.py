@@ -10,12 +10,12 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from django.db import connection, transaction
 from psycopg.types.json import Jsonb
 
-from execution import events
+from execution import events, lifecycle
 from execution.engine import facts, leases, sqlbatch
 from execution.engine.alarmwriting import (
     Cleared,
@@ -28,11 +28,10 @@ from execution.engine.alarmwriting import (
 from execution.engine.bisecting import write_apart
 from execution.engine.changewriting import Asking, ask, write_changed
 from execution.engine.refusals import Refused, ask_for_a_person
-from execution.live import FINAL, LiveExecution, LiveIntent
+from execution.live import LiveExecution, LiveIntent
 
-_FINAL_SQL = ", ".join(f"'{state}'" for state in sorted(FINAL))
-_TERMINAL = ("WITHDRAWN", "CLOSED", "FAILED", "MISSED")
-_TERMINAL_SQL = ", ".join(f"'{status}'" for status in _TERMINAL)
+_FINAL: Final = sqlbatch.names(lifecycle.FINAL)
+_TERMINAL: Final = sqlbatch.names(lifecycle.TERMINAL)
 
 _INSERT_COLUMNS: Mapping[str, str] = {
     "partner_id": "bigint",
@@ -272,7 +271,7 @@ def _write(batch: Batch, *, owner: str, tokens: Mapping[int, int], now: dt.datet
             [_result_row(intent) for intent in results],
             # A final row changes only by a late fill, its own or a duplicate's: the book knew more
             # than its last word said.
-            where=f"t.state NOT IN ({_FINAL_SQL}) OR t.filled_quantity < u.filled_quantity"
+            where=f"t.state NOT IN ({_FINAL}) OR t.filled_quantity < u.filled_quantity"
             " OR t.surplus_quantity < u.surplus_quantity",
         )
         write_changed(cursor, results)
@@ -338,7 +337,7 @@ def write_statuses(
             None if change.closed_outside is None else Jsonb(dict(change.closed_outside)),
             change.pnl,
             now if change.status == "OPEN" else None,
-            now if change.status in ("CLOSED", "FAILED", "MISSED") else None,
+            now if change.status in lifecycle.TERMINAL else None,
         )
         for change in changes
     ]
@@ -346,7 +345,7 @@ def write_statuses(
         return frozenset()
     changed = frozenset(_update_statuses(cursor, rows))
     statuses = {c.execution.id: c.status for c in changes if c.execution.id in changed}
-    clear_with_execution(cursor, statuses, terminal=_TERMINAL, now=now)
+    clear_with_execution(cursor, statuses, now=now)
     transaction.on_commit(lambda: _log_statuses(changes, changed))
     told = [
         event
@@ -383,7 +382,7 @@ def _update_statuses(cursor: Any, rows: Sequence[tuple[Any, ...]]) -> list[int]:
           FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::jsonb[],
                       %s::numeric[], %s::timestamptz[], %s::timestamptz[])
                AS u(id, status, cause, message, closed_outside, pnl, entered_at, closed_at)
-         WHERE t.id = u.id AND t.status NOT IN ({_TERMINAL_SQL})
+         WHERE t.id = u.id AND t.status NOT IN ({_TERMINAL})
         RETURNING t.id
         """,  # noqa: S608
         arrays,

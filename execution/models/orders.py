@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from brokers.models import BrokerAccount
+from execution import lifecycle
 from execution.models.runs import Execution, Run
 from marketplace.models import Contract
 from quantleap.core.tenancy import TenantOwned, TenantQuerySet
@@ -21,21 +22,21 @@ class OrderIntent(TenantOwned):
     """
 
     class Purpose(models.TextChoices):
-        ENTRY = "ENTRY", "Entry"
-        EXIT = "EXIT", "Exit"
-        UNWIND = "UNWIND", "Unwind"
+        ENTRY = lifecycle.ENTRY, "Entry"
+        EXIT = lifecycle.EXIT, "Exit"
+        UNWIND = lifecycle.UNWIND, "Unwind"
 
     class State(models.TextChoices):
-        PLANNED = "PLANNED", "Planned"
-        SENDING = "SENDING", "Sending"
-        UNKNOWN = "UNKNOWN", "Unknown"
-        ACCEPTED = "ACCEPTED", "Accepted"
-        PARTIAL = "PARTIAL", "Partly filled"
-        FILLED = "FILLED", "Filled"
-        REJECTED = "REJECTED", "Rejected"
-        CANCELLED = "CANCELLED", "Cancelled"
-        MISSED = "MISSED", "Missed"
-        ESCALATED = "ESCALATED", "Escalated"
+        PLANNED = lifecycle.PLANNED, "Planned"
+        SENDING = lifecycle.SENDING, "Sending"
+        UNKNOWN = lifecycle.UNKNOWN, "Unknown"
+        ACCEPTED = lifecycle.ACCEPTED, "Accepted"
+        PARTIAL = lifecycle.PARTIAL, "Partly filled"
+        FILLED = lifecycle.FILLED, "Filled"
+        REJECTED = lifecycle.REJECTED, "Rejected"
+        CANCELLED = lifecycle.CANCELLED, "Cancelled"
+        MISSED = lifecycle.MISSED, "Missed"
+        ESCALATED = lifecycle.ESCALATED, "Escalated"
 
     class PriceSource(models.TextChoices):
         FEED = "FEED", "Price feed"
@@ -44,7 +45,10 @@ class OrderIntent(TenantOwned):
         FILL = "FILL", "What the leg was filled at"
         DECISION = "DECISION", "The entry decision"
 
-    FINAL = (State.FILLED, State.REJECTED, State.CANCELLED, State.MISSED, State.ESCALATED)
+    UNSENT = lifecycle.UNSENT
+    UNCERTAIN = lifecycle.UNCERTAIN
+    SENT = lifecycle.SENT
+    FINAL = lifecycle.FINAL
 
     code = models.CharField(max_length=12, unique=True, help_text="12 base36 characters.")
     tag = models.CharField(max_length=14, help_text="Tag of the newest send.")
@@ -142,7 +146,7 @@ class OrderIntent(TenantOwned):
             # I3 (no second send without proof), and three sends at most
             models.CheckConstraint(condition=Q(sends__lte=3), name="intent_sends_max"),
             models.CheckConstraint(
-                condition=Q(state__in=["PLANNED", "MISSED"]) | Q(sends__gt=0),
+                condition=Q(state__in=list(lifecycle.UNSENT)) | Q(sends__gt=0),
                 name="intent_sent_is_counted",
             ),
             models.CheckConstraint(
@@ -154,7 +158,7 @@ class OrderIntent(TenantOwned):
             # an executor's work: unfinished intents of its shards
             models.Index(
                 fields=["shard"],
-                condition=~Q(state__in=["FILLED", "REJECTED", "CANCELLED", "MISSED", "ESCALATED"]),
+                condition=~Q(state__in=list(lifecycle.FINAL)),
                 name="intent_live_idx",
             ),
             # run page: scorecard and order list
@@ -177,12 +181,9 @@ class OrderIntent(TenantOwned):
                 fields=["state", "-id"],
                 condition=Q(
                     state__in=[
-                        "UNKNOWN",
-                        "PARTIAL",
-                        "REJECTED",
-                        "CANCELLED",
-                        "MISSED",
-                        "ESCALATED",
+                        lifecycle.UNKNOWN,
+                        lifecycle.PARTIAL,
+                        *(state for state in lifecycle.FINAL if state != lifecycle.FILLED),
                     ]
                 ),
                 name="intent_rare_state_idx",

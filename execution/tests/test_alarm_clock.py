@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from brokers.base import Side
-from execution import duplicates, live
+from execution import duplicates, lifecycle
 from execution.alarms import PROMISES
 from execution.engine import leases, loading
 from execution.engine.dbpool import DatabaseDown
@@ -271,7 +271,7 @@ def test_a_broker_that_was_asked_to_cancel_and_does_not_is_named(
     executor = begin("one")
     (intent,) = held(executor).intents
     tick(executor)
-    assert intent.state == live.ACCEPTED
+    assert intent.state == lifecycle.ACCEPTED
     assert intent.cancel_since_mono, "its grace is over: the round has asked for its cancel"
     asked = intent.cancel_since_mono
     intent.cancel_since_mono -= PROMISES["CANCEL_UNHEARD"]

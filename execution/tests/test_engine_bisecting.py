@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokers.base import BrokerInstrument, Side
-from execution import live
+from execution import lifecycle
 from execution.engine import leases, loading
 from execution.engine.bisecting import write_apart
 from execution.engine.entrywriting import EntryPlan, commit_entries, miss_armed
@@ -118,7 +118,7 @@ def planned(execution: LiveExecution, **fields: object) -> LiveIntent:
         "leg_index": 0,
         "group": 0,
         "slice": 0,
-        "purpose": live.ENTRY,
+        "purpose": lifecycle.ENTRY,
         "attempt_group": 0,
         "contract_id": contract.pk,
         "instrument": BrokerInstrument("NFO", "X", "1"),
@@ -128,7 +128,7 @@ def planned(execution: LiveExecution, **fields: object) -> LiveIntent:
         "reference_price": Decimal(10),
         "due_at": T,
         "planned_at": T,
-        "state": live.SENDING,
+        "state": lifecycle.SENDING,
         "sends": 1,
     }
     return LiveIntent(**{**values, **fields})  # type: ignore[arg-type]
@@ -181,7 +181,7 @@ def test_one_book_row_with_average_price_1e8_and_nobodys_fills_are_written(
         price = Decimal(100 + poisoned)
         OrderIntent.objects.update(state="ACCEPTED", filled_quantity=0)
         fills = [
-            planned(one, state=live.FILLED, filled_quantity=65, average_price=price)
+            planned(one, state=lifecycle.FILLED, filled_quantity=65, average_price=price)
             for one in executions
         ]
         fills[poisoned].average_price = ABSURD
@@ -207,7 +207,7 @@ def test_one_poisoned_thing_of_each_kind_and_the_rest_of_the_batch_is_granted(
             planned(
                 one,
                 code=f"E{one.id:011d}",
-                purpose=live.EXIT,
+                purpose=lifecycle.EXIT,
                 price=ABSURD * 100 if number == (poisoned + 1) % MANY else Decimal(10),
             )
             for number, one in enumerate(mine)
@@ -247,7 +247,7 @@ def test_a_batch_in_order_is_one_transaction(
 ) -> None:
     """The control: nothing is cut where nothing is refused (savepoint, lock, update, release)."""
     commit(executions, tokens)
-    fills = [planned(one, state=live.FILLED, filled_quantity=65) for one in executions]
+    fills = [planned(one, state=lifecycle.FILLED, filled_quantity=65) for one in executions]
     with django_assert_num_queries(4):  # type: ignore[operator]
         written = write(Batch(results=fills), owner=OWNER, tokens=tokens, now=T)
     assert written.refused == ()

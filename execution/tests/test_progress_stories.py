@@ -17,7 +17,7 @@ from execution import (
     duplicates,
     exits,
     gate,
-    live,
+    lifecycle,
     outcome,
     progress,
     withdrawing,
@@ -69,7 +69,7 @@ def sent_again_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
         situation: Situation,
         steps: Steps,
     ) -> None:
-        if intent.state != live.PLANNED:
+        if intent.state != lifecycle.PLANNED:
             fine(execution, intent, situation, steps)
         elif intent.quantity > -intent.side.sign * execution.open_quantity(intent.leg_key):
             steps.miss.append((intent, "NOT_NEEDED"))
@@ -107,7 +107,7 @@ def entries_are_resolved_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """c10: no leg leaves before every entry is final."""
 
     def next_steps(execution: LiveExecution, situation: Situation) -> Steps:
-        entries = list(execution.of(live.ENTRY))
+        entries = list(execution.of(lifecycle.ENTRY))
         if execution.status != "COMMITTED" or all(intent.is_final for intent in entries):
             return fine(execution, situation)
         steps = Steps()
@@ -160,7 +160,7 @@ def an_unknown_change_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     def note_answer(intent: LiveIntent, number: int, result: SendResult, **when: Any) -> bool:
         news = fine(intent, number, result, **when)
         if news and intent.changes[number].state == changing.UNKNOWN:
-            outcome.finish(intent, live.CANCELLED, when["at"], when["now_mono"])
+            outcome.finish(intent, lifecycle.CANCELLED, when["at"], when["now_mono"])
         return news
 
     fine = changing.note_answer

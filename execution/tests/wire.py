@@ -13,7 +13,7 @@ from brokers.base import OrderReport, OrderRequest, Product, Session
 from brokers.realaccount import RealAccount
 from brokers.routes import Route
 from brokers.zerodha.adapter import ZerodhaAdapter
-from execution import live
+from execution import lifecycle
 from execution.engine.actors import Actor, Actors
 from execution.engine.channel import Channel
 from execution.engine.places import CONNECTS, Places
@@ -93,7 +93,7 @@ def channel(
 
 def sending(channel: Channel, **fields: Any) -> LiveIntent:
     """A committed order with its bytes made, not sent yet."""
-    intent = live_intent(**{"state": live.SENDING, "sends": 1, **fields})
+    intent = live_intent(**{"state": lifecycle.SENDING, "sends": 1, **fields})
     order = OrderRequest(
         tag=intent.tag,
         instrument=intent.instrument,

@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from brokers.base import OrderReport
 from brokers.realaccount import RealAccount
 from brokers.selectors import TradingAccount
-from execution import duplicates, live
+from execution import duplicates, lifecycle
 from execution.duplicates import Found
 from execution.engine import entrywriting
 from execution.engine.accounts import Accounts
@@ -51,7 +51,7 @@ def send_twice(plant: Planting) -> None:
     @plant.around(Channel, "load")
     def load(original: Callable[..., None], channel: Channel, intent: LiveIntent) -> None:
         original(channel, intent)
-        if not chosen and intent.purpose == live.ENTRY:
+        if not chosen and intent.purpose == lifecycle.ENTRY:
             chosen.append(intent)
             original(channel, intent)
 
@@ -146,7 +146,7 @@ def ignore_unknown(plant: Planting) -> None:
         intent: LiveIntent,
         reports: Sequence[tuple[int, OrderReport]],
     ) -> Found:
-        return Found(None) if intent.state == live.UNKNOWN else original(intent, reports)
+        return Found(None) if intent.state == lifecycle.UNKNOWN else original(intent, reports)
 
     @plant.around(BookPoller, "_apply_absence")
     def apply_nothing(*_: Any) -> bool:

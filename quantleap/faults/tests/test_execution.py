@@ -14,7 +14,7 @@ import pytest
 from brokers.base import BookState, BrokerInstrument, Session
 from brokers.realaccount import RealAccount
 from brokers.selectors import TradingAccount
-from execution import live
+from execution import lifecycle
 from execution.engine import leases, loading
 from execution.engine.accounts import Accounts
 from execution.engine.actors import Actors
@@ -139,7 +139,7 @@ def test_send_twice_leaves_the_duplicate_to_the_demo() -> None:
     """Otherwise it would be closed and told of, and the day's judge would find everything right."""
 
     def twice(name: str) -> tuple[int, list[tuple[Any, ...]]]:
-        intent = live_intent(state=live.ACCEPTED, sends=1)
+        intent = live_intent(state=lifecycle.ACCEPTED, sends=1)
         own = report(intent, BookState.FILLED, LOT)
         other = dataclasses.replace(own, broker_order_id="another")
         alarms = book_read(intent, (clock.monotonic(), (own, other)), name=name)
@@ -269,7 +269,7 @@ def test_skip_exit_never_closes_the_first_leg_that_is_due() -> None:
 # -- ignore_unknown --------------------------------------------------------------------------------
 def settled(name: str, *, is_there: bool) -> str:
     """What an order of which nobody knows becomes, once the book was read for a minute."""
-    intent = live_intent(state=live.UNKNOWN, sends=1, sent_mono=1.0, unknown_since_mono=1.0)
+    intent = live_intent(state=lifecycle.UNKNOWN, sends=1, sent_mono=1.0, unknown_since_mono=1.0)
     orders = (report(intent, BookState.FILLED, LOT),) if is_there else ()
     now = clock.monotonic()
     book_read(intent, *((now + seconds, orders) for seconds in (0, 30, 60)), name=name)
@@ -278,16 +278,16 @@ def settled(name: str, *, is_there: bool) -> str:
 
 def test_ignore_unknown_settles_nothing() -> None:
     shown = [settled("ignore_unknown", is_there=is_there) for is_there in (True, False)]
-    assert shown == [live.UNKNOWN, live.UNKNOWN]
-    assert settled("", is_there=True) == live.FILLED
-    assert settled("", is_there=False) == live.PLANNED
+    assert shown == [lifecycle.UNKNOWN, lifecycle.UNKNOWN]
+    assert settled("", is_there=True) == lifecycle.FILLED
+    assert settled("", is_there=False) == lifecycle.PLANNED
 
 
 def test_ignore_unknown_still_reads_what_became_of_all_others() -> None:
-    intent = live_intent(state=live.ACCEPTED, sends=1)
+    intent = live_intent(state=lifecycle.ACCEPTED, sends=1)
     filled = report(intent, BookState.FILLED, LOT)
     book_read(intent, (clock.monotonic(), (filled,)), name="ignore_unknown")
-    assert intent.state == live.FILLED
+    assert intent.state == lifecycle.FILLED
 
 
 # -- skip_commit -----------------------------------------------------------------------------------
@@ -306,7 +306,7 @@ def plan(transactional_db: None) -> EntryPlan:
         account_id=execution.account_id,
         shard=execution.shard,
         contract_id=contract.pk,
-        state=live.SENDING,
+        state=lifecycle.SENDING,
         sends=1,
     )
     return EntryPlan(execution, [intent])

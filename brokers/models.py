@@ -256,6 +256,9 @@ class ContractListImport(models.Model):
         DONE = "DONE", "Done"
         FAILED = "FAILED", "Failed"
 
+    #: Asked for or under way: of each list one at most.
+    OPEN = (State.QUEUED, State.RUNNING)
+
     broker = models.CharField(max_length=20, choices=BrokerKind.choices)
     exchange = models.CharField(max_length=4)
     trade_date = models.DateField(help_text="The day (IST) whose list it is.")

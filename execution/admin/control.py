@@ -40,9 +40,7 @@ class EngageForm(ConfirmForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        live = Template.objects.filter(
-            state__in=[Template.State.LISTED, Template.State.CLOSED_TO_NEW]
-        )
+        live = Template.objects.filter(state__in=Template.ENTERING)
         names = live.order_by("name").values_list("pk", "name", "environment")
         choices = [
             ("", PLATFORM),

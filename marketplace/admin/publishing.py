@@ -55,8 +55,7 @@ class TemplateActions(ConsoleAdmin):
 
     def has_publish_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Anything but withdrawn."""
-        state = Template.State
-        return self._in_state(request, obj, state.DRAFT, state.LISTED, state.CLOSED_TO_NEW)
+        return self._in_state(request, obj, Template.State.DRAFT, *Template.ENTERING)
 
     def has_close_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Listed."""
@@ -68,7 +67,7 @@ class TemplateActions(ConsoleAdmin):
 
     def has_withdraw_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Published once."""
-        return self._in_state(request, obj, Template.State.LISTED, Template.State.CLOSED_TO_NEW)
+        return self._in_state(request, obj, *Template.ENTERING)
 
     def publish_context(self, request: HttpRequest, obj: Template) -> dict[str, Any]:
         """Difference, subscribers touched, and what refuses it."""

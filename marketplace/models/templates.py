@@ -35,6 +35,9 @@ class Template(models.Model):
         CLOSED_TO_NEW = "CLOSED_TO_NEW", "Closed to new subscribers"
         WITHDRAWN = "WITHDRAWN", "Withdrawn"
 
+    #: Published and not withdrawn: these enter.
+    ENTERING = (State.LISTED, State.CLOSED_TO_NEW)
+
     class Visibility(models.TextChoices):
         PUBLIC = "PUBLIC", "Public"
         PARTNERS = "PARTNERS", "Chosen partners"

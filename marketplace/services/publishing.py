@@ -275,9 +275,7 @@ def withdraw(*, template_id: int, actor: Actor, now: dt.datetime) -> Withdrawal:
     Open positions run to their exit. InvalidTransition for a draft; NotFound.
     """
     state = Template.State
-    template = _move(
-        template_id, sources=(state.LISTED, state.CLOSED_TO_NEW), target=state.WITHDRAWN, now=now
-    )
+    template = _move(template_id, sources=Template.ENTERING, target=state.WITHDRAWN, now=now)
     if template is None:
         return Withdrawal(changed=False, cancelled=0)
     cancelled = SUBSCRIBERS.get().cancel_for_withdrawal(template_id, actor=actor, now=now)

@@ -197,6 +197,9 @@ class QueuedMail(models.Model):
         SENT = "SENT", "Sent"
         FAILED = "FAILED", "Failed"
 
+    #: Sent, or given up.
+    OVER = (Status.SENT, Status.FAILED)
+
     status = models.CharField(max_length=7, choices=Status.choices, default=Status.PENDING)
     attempts = models.PositiveSmallIntegerField(default=0)
     next_attempt_at = models.DateTimeField()

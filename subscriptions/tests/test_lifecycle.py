@@ -28,6 +28,11 @@ actions = st.sampled_from(list(Action))
 people = st.sampled_from(HOLDERS)
 
 
+def test_the_models_offer_what_the_rules_name() -> None:
+    assert set(Hold.Holder.values) == set(HOLDERS)
+    assert set(Subscription.Reason.values) == set(lifecycle.REASONS)
+
+
 class Model:
     """A subscription as docs/subscriptions.md has it: everybody has a hold of their own."""
 

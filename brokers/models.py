@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Q
 
 from marketplace.models import Contract
-from partners.models import Customer, Partner
+from partners.models import Customer
 from quantleap.core import clock
 from quantleap.core.fields import SealedField
 from quantleap.core.tenancy import TenantOwned, TenantQuerySet
@@ -291,15 +291,3 @@ class ContractListImport(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_broker_display()} {self.exchange}, {self.trade_date:%d %b %Y}"
-
-
-__all__ = [
-    "BrokerAccount",
-    "BrokerInstrument",
-    "BrokerKind",
-    "ContractListImport",
-    "FeedAccount",
-    "FeedLogin",
-    "LoginAttempt",
-    "Partner",
-]

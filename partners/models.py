@@ -10,7 +10,7 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 
-from partners.emails.models import CustomerMail, EmailChange, EmailConfirmation
+import partners.emails.models  # noqa: F401  Django looks for models in this module alone
 from partners.naming import EXTERNAL_ID_LENGTH, EXTERNAL_ID_PATTERN
 from partners.states import WRITTEN, refusal
 from partners.validators import validate_network, validate_redirect_url
@@ -497,20 +497,3 @@ class EndpointMail(QueuedMail, TenantOwned):
 
     def __str__(self) -> str:
         return f"{self.recipient}: {self.subject}"
-
-
-__all__ = [
-    "Customer",
-    "CustomerMail",
-    "EmailChange",
-    "EmailConfirmation",
-    "EndpointMail",
-    "Partner",
-    "PartnerKey",
-    "PartnerSecret",
-    "RevenueShare",
-    "SecretShowing",
-    "UserToken",
-    "WebhookDelivery",
-    "WebhookEndpoint",
-]

@@ -16,6 +16,7 @@ import structlog
 
 from brokers.base import BrokerInstrument, Session
 from brokers.endpoints import endpoints, is_enabled
+from brokers.pace import Pacer
 from brokers.realaccount import RealAccount
 from brokers.registry import get_adapter
 from brokers.routes import Route
@@ -28,7 +29,7 @@ from execution.engine.pastcalls import past_calls
 from execution.engine.places import CONNECTS, Places
 from execution.engine.transport import Deadlines
 from execution.live import LiveExecution, LiveIntent
-from execution.pacing import Pacer, Pacers
+from execution.pacing import Pacers
 from marketplace.ports import QUOTES, Need, Quote
 from quantleap.core import clock
 

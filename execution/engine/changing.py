@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from brokers.base import HttpRequest, Outcome, PriceChange, SendResult
+from brokers.pace import Call
 from brokers.realaccount import RealAccount
 from execution import changing, lifecycle
 from execution.alarms import SELF_TRADE
@@ -31,7 +32,7 @@ from execution.engine.witnessing import WitnessDesk
 from execution.engine.writing import Batch
 from execution.gate import why_not_change
 from execution.live import LiveExecution, LiveIntent
-from execution.pacing import EXITS, Call
+from execution.pacing import EXITS
 from execution.plan import ResolvedLeg
 from execution.progress import SESSION_OVER
 from execution.steps import ExitOrder

@@ -17,21 +17,15 @@ import structlog
 from brokers import aio, pace
 from brokers.base import BrokerAdapter, HttpRequest, HttpResponse, Session
 from brokers.http import Limits
-from brokers.pace import ORDER_CALLS
+from brokers.pace import ORDER_CALLS, Call, Pacer, Urgency
 from brokers.realaccount import RealAccount
 from brokers.routes import Route
 from execution import lifecycle
+from execution.engine.connecting import NotConnected, Target
 from execution.engine.places import Places
-from execution.engine.transport import (
-    Answer,
-    Connection,
-    Deadlines,
-    NotConnected,
-    Target,
-    TooLate,
-)
+from execution.engine.transport import Answer, Connection, Deadlines, TooLate
 from execution.live import LiveIntent, LiveRun
-from execution.pacing import ENTRIES, EXITS, Call, Pacer, Urgency
+from execution.pacing import ENTRIES, EXITS
 from execution.throttling import RETRY_AFTER, TOO_MANY, asked_wait
 from quantleap.core import clock
 

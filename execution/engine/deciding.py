@@ -345,14 +345,3 @@ def prices_of(run: LiveRun, quotes: Mapping[int, Quote]) -> dict[str, Quote]:
         if quote is not None:
             found[leg_key] = quote
     return found
-
-
-__all__ = [
-    "Missed",
-    "NoQuote",
-    "close_finished_run",
-    "decide_entry",
-    "decide_missed",
-    "decide_trigger",
-    "prices_of",
-]

@@ -25,6 +25,7 @@ from brokers.base import (
     Session,
 )
 from brokers.http import Limits
+from brokers.pace import Pacer
 from brokers.paper.adapter import PaperVenue
 from brokers.realaccount import RealAccount
 from brokers.registry import get_adapter
@@ -34,7 +35,6 @@ from execution.engine.channel import EARLY, Channel, Shot
 from execution.engine.places import Places
 from execution.engine.transport import Answer, Deadlines
 from execution.live import LiveIntent, LiveRun
-from execution.pacing import Pacer
 from execution.tags import make_tag
 from marketplace.ports import Quote
 from quantleap.core import clock

@@ -18,6 +18,7 @@ import structlog
 from brokers import aio
 from brokers.base import BookRead, HttpRequest, HttpResponse, OrderReport, PositionRead
 from brokers.http import Limits, TransportError
+from brokers.pace import Call, Urgency
 from execution import alarms, duplicates, lifecycle, outcome
 from execution.duplicates import Found
 from execution.engine import places
@@ -25,7 +26,7 @@ from execution.engine.actors import Actor
 from execution.engine.channel import Channel
 from execution.engine.places import Places
 from execution.live import LiveIntent
-from execution.pacing import EXITS, READS, Call, Urgency
+from execution.pacing import EXITS, READS
 from execution.progress import STUCK_AFTER
 from execution.tags import parse_tag
 from quantleap.core import clock

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from brokers.base import BrokerInstrument, OrderRequest, Outcome, Product, SendResult
+from brokers.pace import Call
 from brokers.registry import get_adapter
 from execution import lifecycle, outcome
 from execution.alarms import SELF_TRADE
@@ -20,7 +21,6 @@ from execution.engine.crossing import CrossingDesk
 from execution.engine.transport import Answer, serialise
 from execution.gate import why_not_enter, why_not_leave
 from execution.live import LiveExecution, LiveIntent, LiveRun
-from execution.pacing import Call
 from execution.progress import CONTROL_UNREACHABLE, SESSION_OVER
 from execution.tags import MAX_SENDS, make_tag
 from execution.throttling import next_try

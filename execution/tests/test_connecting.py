@@ -19,8 +19,8 @@ from brokers.base import HttpRequest, Outcome, SendResult
 from brokers.tests import loopback
 from brokers.tests.certificates import Authority
 from execution import lifecycle, outcome
-from execution.engine.connecting import KERNEL_TIMEOUT, Target, kernel_timeout
-from execution.engine.transport import Answer, Connection, NotConnected, serialise
+from execution.engine.connecting import KERNEL_TIMEOUT, NotConnected, Target, kernel_timeout
+from execution.engine.transport import Answer, Connection, serialise
 from execution.tests import wire
 from execution.tests.inmemory import ENTRY_AT, live_intent
 

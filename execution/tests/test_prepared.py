@@ -8,9 +8,9 @@ from typing import Any
 from brokers.base import BrokerInstrument, HttpRequest, OrderRequest, Session
 from brokers.registry import get_adapter
 from execution import lifecycle
+from execution.engine.connecting import Target
 from execution.engine.crossing import CrossingDesk
 from execution.engine.sending import SendDesk
-from execution.engine.transport import Target
 from execution.live import LiveExecution, LiveIntent
 from execution.tests.inmemory import live_execution, live_intent
 

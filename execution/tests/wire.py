@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from brokers.base import OrderReport, OrderRequest, Product, Session
+from brokers.pace import Pacer
 from brokers.realaccount import RealAccount
 from brokers.routes import Route
 from brokers.zerodha.adapter import ZerodhaAdapter
@@ -21,7 +22,6 @@ from execution.engine.quiet import Quiet
 from execution.engine.transport import Answer, Deadlines, serialise
 from execution.engine.visibility import Visibility
 from execution.live import LiveIntent
-from execution.pacing import Pacer
 from execution.tests.inmemory import live_intent
 from quantleap.core import clock
 

@@ -13,7 +13,8 @@ from django.http import HttpRequest
 from partners.admin.common import PartnerColumn, PartnerFilter
 from partners.customers import REASON_LENGTH
 from partners.emails import mailing
-from partners.models import Customer, CustomerMail, EmailChange, EmailConfirmation
+from partners.emails.models import CustomerMail, EmailChange, EmailConfirmation
+from partners.models import Customer
 from partners.naming import EXTERNAL_ID_LENGTH, clean_external_id
 from quantleap.core import clock
 from quantleap.core.admin import ConfirmForm, LargeTableMixin, ReadOnlyAdmin, confirmed

@@ -171,6 +171,3 @@ def _customer(token: str, now: dt.datetime) -> CustomerPrincipal:
         permissions=frozenset(row.key.permissions) if row.key else None,
         suspended=row.suspended,
     )
-
-
-__all__ = ["SECRET_HEADER", "CallerAuthentication", "caller_address"]

@@ -13,7 +13,8 @@ from django.core.mail.backends.base import BaseEmailBackend
 from django.db import transaction
 
 from partners.emails.confirming import link_of
-from partners.models import CustomerMail, Partner
+from partners.emails.models import CustomerMail
+from partners.models import Partner
 from quantleap.core import audit, clock
 from quantleap.core.audit import Actor
 from quantleap.core.errors import InvalidTransition

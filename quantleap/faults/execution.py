@@ -11,6 +11,7 @@ from typing import Any, Final
 from django.db import connection, transaction
 
 from brokers.base import OrderReport
+from brokers.pace import Pacer
 from brokers.realaccount import RealAccount
 from brokers.selectors import TradingAccount
 from execution import duplicates, lifecycle
@@ -27,7 +28,6 @@ from execution.engine.polling import BookPoller
 from execution.engine.sending import SendDesk
 from execution.engine.writing import insert_intents
 from execution.live import LiveExecution, LiveIntent, LiveRun
-from execution.pacing import Pacer
 from execution.plan import PlannedOrder
 from execution.steps import ExitOrder
 from quantleap.faults.planting import Faults, Planting

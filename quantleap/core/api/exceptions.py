@@ -17,7 +17,7 @@ from quantleap.core import errorpages
 from quantleap.core.api.paths import is_api_path
 from quantleap.core.context import current_request_id
 from quantleap.core.errorpages import Words
-from quantleap.core.errors import DomainError, InvalidCredentials
+from quantleap.core.errors import DomainError
 
 log = structlog.get_logger(__name__)
 
@@ -166,6 +166,3 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """403 for a form whose token does not fit; the reason is for the log."""
     log.warning("csrf_refused", path=request.path, why=reason)
     return _answer(request, 403, errorpages.FORGED)
-
-
-__all__ = ["InvalidCredentials", "envelope", "flatten", "handle", "json_error"]

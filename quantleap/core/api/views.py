@@ -22,7 +22,7 @@ from quantleap.core.api.principal import (
     partner_of,
     require_permission,
 )
-from quantleap.core.errors import InvalidCredentials, PartnerSuspended
+from quantleap.core.errors import PartnerSuspended
 
 S = TypeVar("S", bound="serializers.Serializer[Any]")
 QueryByMethod = Mapping[str, Collection[str]]
@@ -163,14 +163,3 @@ class PublicView(StrictView):
 
     permission_classes = (_PublicDoor,)
     permissions_by_method: ClassVar[dict[str, str]] = {}
-
-
-__all__ = [
-    "CustomerView",
-    "Idempotency",
-    "InvalidCredentials",
-    "PartnerView",
-    "PublicView",
-    "QueryByMethod",
-    "StrictView",
-]

@@ -29,6 +29,3 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _configure_connection(self, connection: Link) -> bool:
         connection.patience = self.settings_dict["OPTIONS"].get(PATIENCE)
         return bool(super()._configure_connection(connection))  # type: ignore[misc]  # untyped
-
-
-__all__ = ["PATIENCE", "DatabaseWrapper"]

@@ -185,7 +185,15 @@ def _leave(
         if sign > 0 and (shorts_first or leg_key in needed):
             continue  # hedges leave after what they hedge
         steps.alarms += _why_a_person(exit_tries(execution, leg_key))
-        order = _exit_for(execution, leg_key, quantity, more, sign, reason, situation)
+        order = _exit_for(
+            execution,
+            leg_key,
+            quantity=quantity,
+            perhaps=more,
+            sign=sign,
+            reason=reason,
+            situation=situation,
+        )
         if order is not None:
             steps.exits.append(order)
             offers = changing.quotes(exit_tries(execution, leg_key))
@@ -236,7 +244,15 @@ def _shed(execution: LiveExecution, situation: Situation, steps: Steps) -> None:
         if leg_key in leaving or (units > 0 and shorts):
             continue
         sign = 1 if units > 0 else -1
-        order = _exit_for(execution, leg_key, units, 0, sign, DUPLICATE, situation)
+        order = _exit_for(
+            execution,
+            leg_key,
+            quantity=units,
+            perhaps=0,
+            sign=sign,
+            reason=DUPLICATE,
+            situation=situation,
+        )
         if order is not None:
             steps.exits.append(order)
     steps.alarms.extend(
@@ -312,6 +328,7 @@ def _tend_exit(
 def _exit_for(
     execution: LiveExecution,
     leg_key: str,
+    *,
     quantity: int,
     perhaps: int,
     sign: int,

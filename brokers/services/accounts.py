@@ -177,12 +177,26 @@ def _locked_account(
 
 def disable_account(*, account: BrokerAccount, actor: Actor, now: dt.datetime) -> BrokerAccount:
     """Switch off: no new entries. Already off changes nothing; credentials stay."""
-    return _switch(account, Status.ENABLED, Status.DISABLED, "broker_account.disabled", actor, now)
+    return _switch(
+        account,
+        source=Status.ENABLED,
+        target=Status.DISABLED,
+        action="broker_account.disabled",
+        actor=actor,
+        now=now,
+    )
 
 
 def enable_account(*, account: BrokerAccount, actor: Actor, now: dt.datetime) -> BrokerAccount:
     """Switch on again a disabled account."""
-    return _switch(account, Status.DISABLED, Status.ENABLED, "broker_account.enabled", actor, now)
+    return _switch(
+        account,
+        source=Status.DISABLED,
+        target=Status.ENABLED,
+        action="broker_account.enabled",
+        actor=actor,
+        now=now,
+    )
 
 
 def mark_held(*, account_id: int, held: bool, now: dt.datetime) -> None:
@@ -194,7 +208,7 @@ def mark_held(*, account_id: int, held: bool, now: dt.datetime) -> None:
 
 
 def _switch(
-    account: BrokerAccount, source: str, target: str, action: str, actor: Actor, now: dt.datetime
+    account: BrokerAccount, *, source: str, target: str, action: str, actor: Actor, now: dt.datetime
 ) -> BrokerAccount:
     with transaction.atomic():
         moved = BrokerAccount.objects.filter(

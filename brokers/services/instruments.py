@@ -152,7 +152,7 @@ def import_instruments(
             },
             unknown_columns=tuple(stream.unknown_columns),
         )
-        _store_done(broker, rows, asked, source, actor, report, now)
+        _store_done(broker, rows, asked=asked, source=source, actor=actor, report=report, now=now)
         audit.record(
             actor=actor,
             action="instruments.imported",
@@ -166,6 +166,7 @@ def import_instruments(
 def _store_done(
     broker: str,
     rows: list[InstrumentRow],
+    *,
     asked: ContractListImport | None,
     source: str,
     actor: Actor,

@@ -304,7 +304,18 @@ class ClosingDesk:
         lot = leg.lot_size if quantity % leg.lot_size == 0 else 1
         pieces = slices(quantity, lot, leg.freeze_quantity, execution.max_lots_per_order)
         return [
-            _new_intent(execution, order, leg, name, index, number, piece, price, ref, now)
+            _new_intent(
+                execution,
+                order,
+                leg=leg,
+                name=name,
+                leg_index=index,
+                number=number,
+                quantity=piece,
+                price=price,
+                ref=ref,
+                now=now,
+            )
             for number, piece in enumerate(pieces)
         ]
 
@@ -364,6 +375,7 @@ def _close_outside(change: StatusChange, order: ExitOrder, units: int) -> None:
 def _new_intent(
     execution: LiveExecution,
     order: ExitOrder,
+    *,
     leg: ResolvedLeg,
     name: BrokerInstrument | None,
     leg_index: int,

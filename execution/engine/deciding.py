@@ -266,6 +266,7 @@ def _watch(run: LiveRun, leg: LegSpec, resolved: ResolvedLeg) -> LegWatch:
 def decide_trigger(
     run: LiveRun,
     watch: Watch,
+    *,
     kind: str,
     worth: Mark,
     source: str,

@@ -257,7 +257,15 @@ class Rounds:
             self._agenda.put(execution_id, moment)
             if steps or told:
                 moved.add(execution_id)
-                self._collect(execution, steps, told, batch, dirty, now, now_mono)
+                self._collect(
+                    execution,
+                    steps,
+                    told=told,
+                    batch=batch,
+                    dirty=dirty,
+                    now=now,
+                    now_mono=now_mono,
+                )
                 exits.extend((execution, order) for order in steps.exits)
                 changes.extend((execution, intent) for intent in steps.change)
                 cancels.extend((execution, intent) for intent in steps.cancel)
@@ -310,6 +318,7 @@ class Rounds:
         self,
         execution: LiveExecution,
         steps: Steps,
+        *,
         told: Alarm | None,
         batch: Batch,
         dirty: dict[str, LiveIntent],

@@ -234,7 +234,9 @@ def test_a_trigger_records_what_its_price_was(run: Run) -> None:
     )
     loading.refresh_decisions({held.id: held})
     hit = Mark(D("41.00"), MID, NOW - SECOND)
-    assert decide_trigger(held, held.watches[key], "STOP", hit, "test", "me", NOW)
+    assert decide_trigger(
+        held, held.watches[key], kind="STOP", worth=hit, source="test", owner="me", now=NOW
+    )
     payload = RunDecision.objects.get(run=run).payload
     assert (payload["price"], payload["basis"], payload["age"]) == ("41.00", "MID", "1.0")
     assert LegWatch.objects.get(run=run).trigger_price == D("41.00")

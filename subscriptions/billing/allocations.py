@@ -201,7 +201,15 @@ def _allocate(
         "received_on": receipt.received_on,
     }
     key = f"{receipt.public_id}:{invoice.number}"
-    settle(invoice, key, amount, same, chart.MANUAL_CLEARING, actor, now)
+    settle(
+        invoice,
+        idem_key=key,
+        applied=amount,
+        same=same,
+        source=chart.MANUAL_CLEARING,
+        actor=actor,
+        now=now,
+    )
 
 
 def _tell(receipt: Receipt, paid: Sequence[tuple[str, Decimal]], actor: Actor) -> None:

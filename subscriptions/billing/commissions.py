@@ -121,7 +121,15 @@ def claw_back(
             if part:
                 of = (base * part / amount).quantize(PAISA, ROUND_DOWN)
                 rows.append(
-                    _clawback(invoice, accrual, cause, slugs[line.payee or 0], part, of, now)
+                    _clawback(
+                        invoice,
+                        accrual,
+                        cause,
+                        slug=slugs[line.payee or 0],
+                        part=part,
+                        base=of,
+                        now=now,
+                    )
                 )
     _write(rows, CLAWED_BACK, slugs, now)
     return rows
@@ -131,6 +139,7 @@ def _clawback(
     invoice: Invoice,
     accrual: Commission,
     cause: CreditNote | Reversal,
+    *,
     slug: str,
     part: Decimal,
     base: Decimal,

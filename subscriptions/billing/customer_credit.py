@@ -83,7 +83,15 @@ def apply(
         _check_held(invoice.customer, amount)
         same |= {"reference": method.label, "received_on": ist_date(now)}
         source = chart.customer_credit(invoice.customer.public_id)
-        payment = settle(invoice, idem_key, amount, same, source, actor, now)
+        payment = settle(
+            invoice,
+            idem_key=idem_key,
+            applied=amount,
+            same=same,
+            source=source,
+            actor=actor,
+            now=now,
+        )
         _check_not_overdrawn(invoice.customer)
     return Recorded(payment, created=True)
 
@@ -162,7 +170,15 @@ def _pay_out(
     _check_held(customer, amount)
     account = chart.customer_credit(customer.public_id)
     made = refund_row(
-        customer, account, chart.MANUAL_CLEARING, amount, method, reference, actor, now, **fields
+        customer,
+        debit=account,
+        credit=chart.MANUAL_CLEARING,
+        amount=amount,
+        method=method,
+        reference=reference,
+        actor=actor,
+        now=now,
+        **fields,
     )
     _check_not_overdrawn(customer)
     return made

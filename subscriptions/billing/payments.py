@@ -110,7 +110,15 @@ def record_payment(
         )
         applied = min(amount, max(ZERO, invoice.outstanding))
         given = same | {"receipt_id": receipt.pk}
-        payment = settle(invoice, idem_key, applied, given, chart.MANUAL_CLEARING, actor, now)
+        payment = settle(
+            invoice,
+            idem_key=idem_key,
+            applied=applied,
+            same=given,
+            source=chart.MANUAL_CLEARING,
+            actor=actor,
+            now=now,
+        )
     return Recorded(payment, created=True)
 
 
@@ -249,6 +257,7 @@ def invoice_data(invoice: Invoice) -> dict[str, Any]:
 # -- what is written -----------------------------------------------------------------------------
 def settle(
     invoice: Invoice,
+    *,
     idem_key: str,
     applied: Decimal,
     same: dict[str, Any],
@@ -260,7 +269,9 @@ def settle(
 
     ``source`` is the account that gives the money; ``same`` the fields that name the payment.
     """
-    payment = _write(invoice, idem_key, applied, same, source, actor, now)
+    payment = _write(
+        invoice, idem_key=idem_key, applied=applied, same=same, source=source, actor=actor, now=now
+    )
     was = invoice.status
     invoice.paid += applied
     save_standing(invoice)
@@ -271,6 +282,7 @@ def settle(
 
 def _write(
     invoice: Invoice,
+    *,
     idem_key: str,
     applied: Decimal,
     same: dict[str, Any],

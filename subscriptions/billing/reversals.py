@@ -301,7 +301,9 @@ def _take_kept_credit(work: _Work, invoice: Invoice, actor: Actor) -> None:
         "received_on": ist_date(work.now),
     }
     key = f"{work.reversal}:{invoice.number}"
-    settle(invoice, key, amount, same, account, actor, work.now)
+    settle(
+        invoice, idem_key=key, applied=amount, same=same, source=account, actor=actor, now=work.now
+    )
 
 
 # -- what is told ----------------------------------------------------------------------------------

@@ -76,7 +76,15 @@ def pause(
     Beside somebody else's hold it is one more, and the subscription trades when none is left.
     TransitionRefused (409) for a cancelled one; NotFound.
     """
-    return _transition(Action.PAUSE, subscription_id, actor, reason, open_positions, note, now)
+    return _transition(
+        Action.PAUSE,
+        subscription_id,
+        actor=actor,
+        who=reason,
+        open_positions=open_positions,
+        note=note,
+        now=now,
+    )
 
 
 def resume(
@@ -88,7 +96,13 @@ def resume(
     TransitionRefused (409) with ``status_reason``; NotFound.
     """
     return _transition(
-        Action.RESUME, subscription_id, actor, reason, OpenPositions.MANAGE, note, now
+        Action.RESUME,
+        subscription_id,
+        actor=actor,
+        who=reason,
+        open_positions=OpenPositions.MANAGE,
+        note=note,
+        now=now,
     )
 
 
@@ -102,12 +116,21 @@ def cancel(
     note: str = "",
 ) -> TransitionResult:
     """End it for good. NotFound."""
-    return _transition(Action.CANCEL, subscription_id, actor, reason, open_positions, note, now)
+    return _transition(
+        Action.CANCEL,
+        subscription_id,
+        actor=actor,
+        who=reason,
+        open_positions=open_positions,
+        note=note,
+        now=now,
+    )
 
 
 def _transition(
     action: Action,
     subscription_id: int,
+    *,
     actor: Actor,
     who: str,
     open_positions: str,
@@ -139,7 +162,9 @@ def _transition(
             raise _refused(action, who, subscription)
         affected = False
         if decided is Verdict.CHANGE:
-            affected = _change(action, subscription, own, who, note, actor, now)
+            affected = _change(
+                action, subscription, own=own, who=who, note=note, actor=actor, now=now
+            )
         if open_positions == OpenPositions.EXIT_NOW:
             _exit(subscription, actor, now)
     return TransitionResult(subscription, decided is Verdict.CHANGE, affected)
@@ -160,6 +185,7 @@ def _refused(action: Action, who: str, subscription: Subscription) -> Transition
 def _change(
     action: Action,
     subscription: Subscription,
+    *,
     own: list[Hold],
     who: str,
     note: str,

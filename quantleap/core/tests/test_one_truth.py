@@ -1,4 +1,4 @@
-"""What stands in one place only: names that a module hands out are its own."""
+"""What the code of every room keeps to: names stand in one place, long calls name their values."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
+MOST = 6
 FOLDERS = ("quantleap", "marketplace", "partners", "brokers", "subscriptions", "execution", "bench")
 
 
@@ -34,3 +35,21 @@ def test_only_a_package_hands_out_names_of_others() -> None:
     handing_out = [path for path, module in modules() if names_handed_out(module)]
     assert "subscriptions/services/__init__.py" in handing_out, "nothing is read"
     assert [path for path in handing_out if not path.endswith("/__init__.py")] == []
+
+
+def positional(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+    """Parameters that a call may give by position, the object itself left out."""
+    names = [one.arg for one in (*function.args.posonlyargs, *function.args.args)]
+    return [name for name in names if name not in ("self", "cls")]
+
+
+def test_no_call_has_seven_values_without_names() -> None:
+    """Seen: a helper that was called with ten values in a row."""
+    counts = {
+        f"{path}: {node.name}": len(positional(node))
+        for path, module in modules()
+        for node in ast.walk(module)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert counts["subscriptions/billing/refunds.py: _issue"] == 2, "nothing is read"
+    assert {name: count for name, count in counts.items() if count > MOST} == {}

@@ -19,6 +19,7 @@ Key = tuple[str, str]
 # -- what the engine finds -------------------------------------------------------------------------
 UNWRITABLE: Final = "UNWRITABLE"
 CLOSED_OUTSIDE: Final = "CLOSED_OUTSIDE"
+#: Somebody changed one of our orders at the broker: it is final with what it is then.
 CHANGED_OUTSIDE: Final = "CHANGED_OUTSIDE"
 DUPLICATE: Final = "DUPLICATE"
 UNRESOLVED: Final = "UNRESOLVED"

@@ -12,14 +12,13 @@ from typing import Final
 from brokers.base import BookState, OrderReport, Outcome, SendResult
 from execution import changing, duplicates, lifecycle
 from execution.absence import AbsenceProof
+from execution.alarms import CHANGED_OUTSIDE, PRICE_BAND
 from execution.backoff import EXIT_REST_SECONDS, exit_backoff, price_backoff
 from execution.live import LiveIntent
-from execution.progress import PRICE_BAND, STUCK_AFTER
+from execution.progress import STUCK_AFTER
 from execution.tags import MAX_SENDS
 
 RETRY_DELAYS: Final = (0.25, 1.0, 3.0)
-#: Somebody changed one of our orders at the broker: it is final with what it is then.
-CHANGED_OUTSIDE: Final = "CHANGED_OUTSIDE"
 
 
 def retry_delay(sends: int, jitter: float) -> float:

@@ -11,7 +11,16 @@ from typing import Final
 
 from brokers.base import Side
 from execution import changing, duplicates, lifecycle
-from execution.alarms import DUPLICATE, EXIT_UNFILLED, PARTLY_ENTERED, UNRESOLVED, Alarm
+from execution.alarms import (
+    DAILY_LIMIT,
+    DUPLICATE,
+    EXIT_UNFILLED,
+    PARTLY_ENTERED,
+    PRICE_BAND,
+    SESSION_OVER,
+    UNRESOLVED,
+    Alarm,
+)
 from execution.hedging import leaving_together, needed_hedges
 from execution.live import LiveExecution, LiveIntent
 from execution.steps import ATTENTION_AFTER, ExitOrder, Situation, Steps
@@ -31,9 +40,7 @@ from execution.withdrawing import (
 
 CONTROL_UNREACHABLE: Final = "CONTROL_UNREACHABLE"
 PRICE_REFUSALS: Final = 2
-PRICE_BAND, DAILY_LIMIT = "PRICE_BAND", "DAILY_LIMIT"
 STUCK_AFTER: Final = 120.0
-SESSION_OVER: Final = "SESSION_OVER"
 
 
 def next_steps(execution: LiveExecution, situation: Situation) -> Steps:

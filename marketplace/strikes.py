@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from marketplace.definition import RuleSpec
+from marketplace.definition import OPTIONS, RuleSpec
 from marketplace.rules import RuleError, parse_moneyness
 from quantleap.core.decimals import trimmed
 
@@ -101,7 +101,7 @@ def select_strike(
     """
     if rule.kind != "STRIKE_TYPE":
         raise StrikeError(f"strike kind {rule.kind} is not known")
-    if option_type not in ("CE", "PE"):
+    if option_type not in OPTIONS:
         raise StrikeError(f"{option_type} has no strike")
     try:
         steps = parse_moneyness(rule.params.get("moneyness", ""))

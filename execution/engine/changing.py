@@ -21,7 +21,7 @@ from brokers.base import HttpRequest, Outcome, PriceChange, SendResult
 from brokers.pace import Call
 from brokers.realaccount import RealAccount
 from execution import changing, lifecycle
-from execution.alarms import SELF_TRADE
+from execution.alarms import SELF_TRADE, SESSION_OVER
 from execution.changing import Change
 from execution.engine import facts
 from execution.engine.channel import Channel
@@ -34,7 +34,6 @@ from execution.gate import why_not_change
 from execution.live import LiveExecution, LiveIntent
 from execution.pacing import EXITS
 from execution.plan import ResolvedLeg
-from execution.progress import SESSION_OVER
 from execution.steps import ExitOrder
 from quantleap.core import clock
 

@@ -13,13 +13,13 @@ import structlog
 
 from brokers.base import Side
 from execution import changing, lifecycle
+from execution.alarms import PRICE_BAND
 from execution.engine.actors import Actor
 from execution.engine.ownquotes import OwnQuotes
 from execution.exitprices import Known, Reference, Tries, limit, reference
 from execution.live import LiveExecution, LiveIntent
 from execution.plan import ResolvedLeg
 from execution.pricing import mark, touch
-from execution.progress import PRICE_BAND
 from execution.steps import ExitOrder
 from execution.untold import exit_tries
 from marketplace.ports import QUOTES, Need, Quote

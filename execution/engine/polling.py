@@ -268,7 +268,7 @@ class BookPoller:
                 if changed and outcome.is_changed(intent, found.own):
                     executor.rounds.alarm(
                         intent.execution_id,
-                        outcome.CHANGED_OUTSIDE,
+                        alarms.CHANGED_OUTSIDE,
                         leg=intent.leg_key,
                         words=f"{found.own.quantity} units instead of {intent.quantity}",
                         order=intent.tag,

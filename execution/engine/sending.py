@@ -14,14 +14,14 @@ from brokers.base import BrokerInstrument, OrderRequest, Outcome, Product, SendR
 from brokers.pace import Call
 from brokers.registry import get_adapter
 from execution import lifecycle, outcome
-from execution.alarms import SELF_TRADE
+from execution.alarms import SELF_TRADE, SESSION_OVER
 from execution.engine import facts
 from execution.engine.channel import EARLY
 from execution.engine.crossing import CrossingDesk
 from execution.engine.transport import Answer, serialise
 from execution.gate import why_not_enter, why_not_leave
 from execution.live import LiveExecution, LiveIntent, LiveRun
-from execution.progress import CONTROL_UNREACHABLE, SESSION_OVER
+from execution.progress import CONTROL_UNREACHABLE
 from execution.tags import MAX_SENDS, make_tag
 from execution.throttling import next_try
 from quantleap.core import clock

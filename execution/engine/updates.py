@@ -24,6 +24,7 @@ from brokers.endpoints import endpoints
 from brokers.registry import get_adapter
 from brokers.updates import get_updates
 from execution import duplicates, outcome
+from execution.alarms import CHANGED_OUTSIDE
 from execution.engine.actors import Actor
 from execution.engine.channel import Channel
 from execution.engine.orderstream import OrderStream
@@ -153,7 +154,7 @@ class UpdatesDesk:
             if outcome.is_changed(intent, report):
                 executor.rounds.alarm(
                     intent.execution_id,
-                    outcome.CHANGED_OUTSIDE,
+                    CHANGED_OUTSIDE,
                     leg=intent.leg_key,
                     words=f"{report.quantity} units instead of {intent.quantity}",
                     order=intent.tag,

@@ -9,6 +9,7 @@ import pytest
 
 from brokers.base import BookState, OrderReport
 from execution import lifecycle, outcome
+from execution.alarms import CHANGED_OUTSIDE
 from execution.live import LiveIntent
 from execution.tests.inmemory import ENTRY_AT, LOT, live_intent, report
 from execution.words import explain
@@ -36,7 +37,7 @@ def test_complete_65_of_our_130_is_final_with_65(purpose: str, state: str) -> No
     told = row(intent, BookState.FILLED, LOT, LOT)
     assert outcome.apply_report(intent, told, at=ENTRY_AT, now_mono=NOW)
     assert (intent.state, intent.filled_quantity) == (lifecycle.CANCELLED, LOT)
-    assert intent.cause == outcome.CHANGED_OUTSIDE
+    assert intent.cause == CHANGED_OUTSIDE
     assert intent.final_at == ENTRY_AT
     assert outcome.is_changed(intent, told)
     assert "changed at the broker" in explain(intent.cause)

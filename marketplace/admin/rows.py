@@ -17,7 +17,7 @@ from unfold.widgets import (
     UnfoldBooleanWidget,
 )
 
-from marketplace.definition import LegSpec, RuleSpec, StrategySpec
+from marketplace.definition import OPTIONS, LegSpec, RuleSpec, StrategySpec
 from marketplace.models import Leg, Strategy, Underlying
 from marketplace.rules import EXIT_RULES, MONEYNESS, check_rule
 from marketplace.validation import MAX_LEGS, MAX_STRATEGIES
@@ -77,7 +77,7 @@ class LegForm(RowForm):
     """One leg. Stop and target are a kind and a value; an empty kind means none."""
 
     side = _select(Leg.Side.choices, initial=Leg.Side.SELL)
-    option_type = _select((("CE", "CE"), ("PE", "PE")), label="Type")
+    option_type = _select(tuple((kind, kind) for kind in OPTIONS), label="Type")
     moneyness = _select(MONEYNESS_CHOICES, label="Strike", initial="ATM")
     expiry = _select(Leg.Expiry.choices, initial=Leg.Expiry.WEEKLY)
     lots = forms.IntegerField(

@@ -13,6 +13,7 @@ from pathlib import Path
 from django.db.models import Max, OuterRef, QuerySet, Subquery
 
 from marketplace.calendar import Hours, TradingCalendar
+from marketplace.definition import OPTIONS
 from marketplace.expiries import has_weekly
 from marketplace.models import (
     CalendarYear,
@@ -28,7 +29,6 @@ from marketplace.squareoffs import SquareOff, in_force, parse_square_offs
 from marketplace.strikes import Rung
 from marketplace.validation import Market
 
-OPTIONS = ("CE", "PE")
 SQUARE_OFFS = Path(__file__).resolve().parent.parent / "data" / "square_offs.json"
 
 

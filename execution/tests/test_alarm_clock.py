@@ -26,12 +26,10 @@ from execution.models import Alarm, Execution, OrderIntent, Run, ShardLease
 from execution.risk import Watch
 from execution.services import settle
 from execution.tests.inmemory import resolved_legs
-from execution.tests.test_engine_writing import stored
-from execution.tests.test_races import run, subscription
+from execution.tests.writtenrows import stored
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
 
-__all__ = ["run", "subscription"]
 pytestmark = pytest.mark.django_db(transaction=True)
 
 

@@ -23,6 +23,7 @@ from execution.live import LiveExecution, LiveIntent
 from execution.progress import next_steps
 from execution.promises import overdue
 from execution.steps import Situation, Steps
+from execution.tests.changewords import ACCEPTED, MOST, REFUSES, SILENT
 from execution.tests.inmemory import (
     ENTRY_AT,
     EXIT_AT,
@@ -36,11 +37,7 @@ from execution.withdrawing import note_cancel
 from marketplace.tests.factories import leg_spec, strategy_spec
 
 NOW = 1000.0
-MOST = 25
 CE = leg_spec("SELL", "CE", key="ce")
-ACCEPTED = SendResult(Outcome.ACCEPTED, broker_order_id="B1")
-REFUSES = SendResult(Outcome.REFUSED, cause=Cause.OTHER, message="being processed")
-SILENT = SendResult(Outcome.UNKNOWN)
 
 
 def at(seconds: float, most: int = MOST, **fields: Any) -> Situation:

@@ -22,14 +22,11 @@ from execution.risk import Watch, trigger
 from execution.tests.consoleday import get, login
 from execution.tests.inmemory import live_run
 from execution.tests.strategies import ticks
-from execution.tests.test_races import run, subscription
 from marketplace.models import FreezeQuantity, Underlying
 from marketplace.ports import QUOTES, Need, Quote
 from marketplace.tests.factories import leg_spec, strategy_spec
 from marketplace.tests.feeds import ToldFeed
 from quantleap.core.console import page_of
-
-__all__ = ["run", "subscription"]
 
 D = Decimal
 DAY = dt.date(2026, 8, 17)

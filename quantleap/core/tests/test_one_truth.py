@@ -53,3 +53,16 @@ def test_no_call_has_seven_values_without_names() -> None:
     }
     assert counts["subscriptions/billing/refunds.py: _issue"] == 2, "nothing is read"
     assert {name: count for name, count in counts.items() if count > MOST} == {}
+
+
+def test_no_test_module_is_imported_by_another() -> None:
+    """What several of them need is a helper of its own: whoever runs one file reads no other."""
+    imported = [
+        f"{path.relative_to(ROOT)}: {node.module}"
+        for folder in (*FOLDERS, "clients")
+        for path in sorted((ROOT / folder).rglob("tests/**/*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and ".tests." in (node.module or "")
+    ]
+    assert imported, "nothing is read"
+    assert [line for line in imported if line.rpartition(".")[2].startswith("test_")] == []

@@ -24,13 +24,8 @@ from subscriptions import services
 from subscriptions.billing import ledger, runsql
 from subscriptions.billing.errors import FutureDate
 from subscriptions.billing.models import BillingSegment, Invoice, LedgerEntry, NumberSeries
+from subscriptions.billing.tests.exactbooks import ANCHORS, LATE, expected, the_books_are_exact
 from subscriptions.billing.tests.factories import START, bill, days_of, follow, load_billing, noon
-from subscriptions.billing.tests.test_run_races import (
-    ANCHORS,
-    LATE,
-    expected,
-    the_books_are_exact,
-)
 from subscriptions.models import Subscription
 from subscriptions.services import transitions
 

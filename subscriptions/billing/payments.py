@@ -240,15 +240,7 @@ def insert_once(row: TenantOwned, constraint: str, idem_key: str) -> None:
 def invoice_data(invoice: Invoice) -> dict[str, Any]:
     """Members of an invoice's events; customer and template must be loaded."""
     return {
-        "invoice_id": invoice.public_id,
-        "number": invoice.number,
-        "status": invoice.status,
-        "user_id": invoice.customer.public_id,
-        "user_email": invoice.customer.email,
-        "external_user_id": invoice.customer.external_user_id or None,
-        "subscription_id": invoice.subscription.public_id,
-        "template_id": invoice.subscription.template.public_id,
-        "template_name": invoice.subscription.template.name,
+        **invoice.names,
         "total": json_number(invoice.total),
         "currency": invoice.currency,
     }

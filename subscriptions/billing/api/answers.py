@@ -26,17 +26,8 @@ from subscriptions.billing.reports import Month
 
 def invoice_row(invoice: Invoice) -> dict[str, Any]:
     """Members of InvoiceObject; customer, subscription and template must be loaded."""
-    template = invoice.subscription.template
     return {
-        "invoice_id": invoice.public_id,
-        "number": invoice.number,
-        "status": invoice.status,
-        "user_id": invoice.customer.public_id,
-        "user_email": invoice.customer.email,
-        "external_user_id": invoice.customer.external_user_id or None,
-        "subscription_id": invoice.subscription.public_id,
-        "template_id": template.public_id,
-        "template_name": template.name,
+        **invoice.names,
         "period_start": invoice.period_start,
         "period_end": invoice.period_end,
         "issued_on": invoice.issued_on,

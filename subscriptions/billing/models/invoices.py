@@ -268,6 +268,22 @@ class Invoice(TenantOwned):
         )
 
     @property
+    def names(self) -> dict[str, str | None]:
+        """By which the API and events name it; customer and template must be loaded."""
+        customer, template = self.customer, self.subscription.template
+        return {
+            "invoice_id": self.public_id,
+            "number": self.number,
+            "status": self.status,
+            "user_id": customer.public_id,
+            "user_email": customer.email,
+            "external_user_id": customer.external_user_id or None,
+            "subscription_id": self.subscription.public_id,
+            "template_id": template.public_id,
+            "template_name": template.name,
+        }
+
+    @property
     def outstanding(self) -> Decimal:
         """Rupees that the customer still owes; below 0 what is to be given back."""
         return self.standing.outstanding

@@ -17,7 +17,7 @@ from unfold.widgets import (
     UnfoldBooleanWidget,
 )
 
-from marketplace.definition import OPTIONS, LegSpec, RuleSpec, StrategySpec
+from marketplace.definition import OPTIONS, LegSpec, RuleSpec, StrategySpec, strategy_json
 from marketplace.models import Leg, Strategy, Underlying
 from marketplace.rules import EXIT_RULES, MONEYNESS, check_rule
 from marketplace.validation import MAX_LEGS, MAX_STRATEGIES
@@ -220,20 +220,9 @@ class StrategyForm(RowForm):
 
 
 def strategy_initial(strategy: StrategySpec) -> dict[str, Any]:
-    """A strategy as initial values of its form."""
-    return {
-        "key": strategy.key,
-        "name": strategy.name,
-        "underlying": strategy.underlying,
-        "entry_time": strategy.entry_time.isoformat("seconds"),
-        "exit_time": strategy.exit_time.isoformat("seconds"),
-        "weekdays": list(strategy.weekdays),
-        "special_sessions": strategy.special_sessions,
-        "order_rule": strategy.order_rule,
-        "square_off": strategy.square_off,
-        "move_to_cost": strategy.move_to_cost,
-        "leg_failure": strategy.leg_failure,
-    }
+    """A strategy as initial values of its form, which has no product and whose legs are rows."""
+    values = strategy_json(strategy)
+    return {name: value for name, value in values.items() if name not in ("product", "legs")}
 
 
 class RowFormSet(_BaseFormSet):

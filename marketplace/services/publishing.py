@@ -234,33 +234,28 @@ def _move(
     )
 
 
-@transaction.atomic
 def close_to_new(*, template_id: int, actor: Actor, now: dt.datetime) -> bool:
     """Stop offering a listed template; existing subscriptions go on. False: it was closed."""
-    state = Template.State
-    template = _move(template_id, sources=(state.LISTED,), target=state.CLOSED_TO_NEW, now=now)
-    if template is None:
-        return False
-    audit.record(
-        actor=actor,
-        action="template.closed_to_new",
-        target_type="template",
-        target_id=template.public_id,
-        environment=template.environment,
-    )
-    return True
+    return _offer(template_id, Template.State.CLOSED_TO_NEW, "template.closed_to_new", actor, now)
+
+
+def reopen(*, template_id: int, actor: Actor, now: dt.datetime) -> bool:
+    """Offer a template again that was closed to new subscribers. False: it was listed."""
+    return _offer(template_id, Template.State.LISTED, "template.reopened", actor, now)
 
 
 @transaction.atomic
-def reopen(*, template_id: int, actor: Actor, now: dt.datetime) -> bool:
-    """Offer a template again that was closed to new subscribers. False: it was listed."""
-    state = Template.State
-    template = _move(template_id, sources=(state.CLOSED_TO_NEW,), target=state.LISTED, now=now)
+def _offer(
+    template_id: int, target: Template.State, action: str, actor: Actor, now: dt.datetime
+) -> bool:
+    """Move a template that enters to the other one of its two states."""
+    sources = tuple(state for state in Template.ENTERING if state != target)
+    template = _move(template_id, sources=sources, target=target, now=now)
     if template is None:
         return False
     audit.record(
         actor=actor,
-        action="template.reopened",
+        action=action,
         target_type="template",
         target_id=template.public_id,
         environment=template.environment,

@@ -7,6 +7,8 @@ whether anything can have arrived. Orders at the entry second have their own sen
 
 from __future__ import annotations
 
+from typing import Final
+
 import aiohttp
 from yarl import URL
 
@@ -15,10 +17,10 @@ from brokers.base import HttpRequest, HttpResponse, Outcome
 from brokers.http import Limits, TransportError
 from brokers.routes import Route
 
-_CHUNK = 64 * 1024
+_CHUNK: Final = 64 * 1024
 #: Asynchronous callers poll: an answer that takes longer is worth less than the next one.
-POLL_LIMITS = Limits(connect=2.0, read=4.0)
-_DNS_SECONDS = 60
+POLL_LIMITS: Final = Limits(connect=2.0, read=4.0)
+_DNS_SECONDS: Final = 60
 
 
 async def send(

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from typing import Any, Final
 
 import requests
 import urllib3.exceptions
@@ -24,9 +24,9 @@ from brokers.routes import Route
 from brokers.wire import MAX_BODY_BYTES
 from quantleap.core import clock
 
-CONNECT_SECONDS = 5.0
-READ_SECONDS = 10.0
-_CHUNK = 64 * 1024
+CONNECT_SECONDS: Final = 5.0
+READ_SECONDS: Final = 10.0
+_CHUNK: Final = 64 * 1024
 
 
 class TransportError(Exception):

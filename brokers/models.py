@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Final
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -15,7 +16,7 @@ from quantleap.core.fields import SealedField
 from quantleap.core.tenancy import TenantOwned, TenantQuerySet
 
 #: A client id as brokers write it: ASCII, upper case.
-CLIENT_ID_PATTERN = r"^[A-Z0-9][A-Z0-9._-]{0,39}$"
+CLIENT_ID_PATTERN: Final = r"^[A-Z0-9][A-Z0-9._-]{0,39}$"
 
 
 class BrokerKind(models.TextChoices):

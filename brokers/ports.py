@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from quantleap.core.registry import Handlers, Port
 
@@ -61,6 +61,6 @@ class _NothingTrades:
         return RemovalEffect()
 
 
-ACCOUNT_REMOVAL: Port[AccountRemoval] = Port("brokers.account_removal", _NothingTrades())
-ACCOUNT_UNLINK: Handlers[AccountUnlink] = Handlers("brokers.account_unlink")
-QUOTES_RESERVED: Port[QuotesReserved] = Port("brokers.quotes_reserved", _never)
+ACCOUNT_REMOVAL: Final[Port[AccountRemoval]] = Port("brokers.account_removal", _NothingTrades())
+ACCOUNT_UNLINK: Final[Handlers[AccountUnlink]] = Handlers("brokers.account_unlink")
+QUOTES_RESERVED: Final[Port[QuotesReserved]] = Port("brokers.quotes_reserved", _never)

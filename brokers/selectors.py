@@ -22,7 +22,7 @@ from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.identifiers import ascii_lower, ascii_upper
 from quantleap.core.largelists import first_keys
 
-_CLIENT_ID = re.compile(CLIENT_ID_PATTERN)
+_CLIENT_ID: Final = re.compile(CLIENT_ID_PATTERN)
 #: Why an account is not ready: somebody holds it.
 HELD: Final = "held"
 

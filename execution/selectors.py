@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from django.db import connection
 from django.db.models import Count, QuerySet, Sum
@@ -51,7 +51,7 @@ class Scorecard:
     realised_pnl: Decimal | None = None
 
 
-_LATENESS = """
+_LATENESS: Final = """
 SELECT name, count(*), min(ms), percentile_cont(0.5) WITHIN GROUP (ORDER BY ms),
        percentile_cont(0.95) WITHIN GROUP (ORDER BY ms),
        percentile_cont(0.99) WITHIN GROUP (ORDER BY ms), max(ms)

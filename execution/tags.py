@@ -15,7 +15,7 @@ from typing import Final
 ALPHABET: Final = string.digits + string.ascii_uppercase
 CODE_LENGTH: Final = 12
 MAX_SENDS: Final = 3
-_PATTERN = re.compile(r"Q([0-9A-Z]{12})([1-3])")
+_PATTERN: Final = re.compile(r"Q([0-9A-Z]{12})([1-3])")
 
 
 @dataclass(frozen=True, slots=True)

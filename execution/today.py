@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from django.conf import settings
 from django.db.models import Max, Min
@@ -25,8 +26,8 @@ from execution.words import explain
 from quantleap.core import clock
 from quantleap.core.console import Alarm, Cell, Panel, Tile
 
-MOST_RUNS = 20
-MOST_CAUSES = 3
+MOST_RUNS: Final = 20
+MOST_CAUSES: Final = 3
 
 
 def today(request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel | Alarm]:

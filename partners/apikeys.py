@@ -18,8 +18,8 @@ _BASE62: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _KEY_TAIL: Final = 32
 _SECRET_TAIL: Final = 48
 _CHECKSUM: Final = 6
-_KEY = re.compile(r"pk_([a-z0-9]{2,12})_(live|test)_[0-9A-Za-z]{32}", re.ASCII)
-_SECRET = re.compile(r"sk_([a-z0-9]{2,12})_(live|test)_([0-9A-Za-z]{48})", re.ASCII)
+_KEY: Final = re.compile(r"pk_([a-z0-9]{2,12})_(live|test)_[0-9A-Za-z]{32}", re.ASCII)
+_SECRET: Final = re.compile(r"sk_([a-z0-9]{2,12})_(live|test)_([0-9A-Za-z]{48})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

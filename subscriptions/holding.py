@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from typing import Final
 
 from django.db.models import Q, QuerySet
 
@@ -21,7 +22,7 @@ from subscriptions.models import Allocation, Hold, Subscription
 from subscriptions.periods import anchor_after_pause
 from subscriptions.ports import ENTRY_GATE
 
-_DAY = dt.timedelta(days=1)
+_DAY: Final = dt.timedelta(days=1)
 
 
 def open_holds() -> QuerySet[Hold]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import calendar
 import datetime as dt
 from dataclasses import dataclass
+from typing import Final
 
 from quantleap.core.clock import at_ist
 
-_MONTHS = 12
+_MONTHS: Final = 12
 
 
 @dataclass(frozen=True, slots=True)

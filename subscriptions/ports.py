@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection, Mapping
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from quantleap.core.registry import Port
 
@@ -83,5 +83,5 @@ class _NothingTraded:
         return {"total_pnl": None, "roi_percentage": None}
 
 
-ENTRY_GATE: Port[EntryGate] = Port("subscriptions.entry_gate", _NothingTrades())
-ACTIVITY: Port[Activity] = Port("subscriptions.activity", _NothingTraded())
+ENTRY_GATE: Final[Port[EntryGate]] = Port("subscriptions.entry_gate", _NothingTrades())
+ACTIVITY: Final[Port[Activity]] = Port("subscriptions.activity", _NothingTraded())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from django.db.models import Count, Q, Sum
 
@@ -15,8 +15,8 @@ from quantleap.core.money import ZERO
 from quantleap.core.tenancy import Environment
 from subscriptions.models import Allocation, Subscription
 
-_ACTIVE = Q(status=Subscription.Status.ACTIVE)
-_PAUSED = Q(status=Subscription.Status.PAUSED)
+_ACTIVE: Final = Q(status=Subscription.Status.ACTIVE)
+_PAUSED: Final = Q(status=Subscription.Status.PAUSED)
 
 
 def reach(partner_id: int, now: dt.datetime) -> Sequence[Figure]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from django.db import connection
 from django.db.models import Prefetch, QuerySet
@@ -66,7 +66,7 @@ def active_allocations(template_id: int, environment: str) -> list[ActiveAllocat
         ]
 
 
-_ALLOCATIONS = """
+_ALLOCATIONS: Final = """
 SELECT a.id, a.subscription_id, a.partner_id, a.environment, a.account_id, b.broker, b.client_id,
        a.lot_multiplier, a.priority, a.max_lots_per_order, b.status, b.token_expires_at
   FROM subscriptions_allocation a

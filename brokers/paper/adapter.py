@@ -11,7 +11,7 @@ import datetime as dt
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from brokers import wire
 from brokers.base import (
@@ -44,11 +44,11 @@ from brokers.pace import ORDER_CALLS, Window
 from brokers.paper.book import PaperBook, QuoteOf
 from quantleap.core.decimals import trimmed
 
-_OK = 200
-_REFUSED = 400
-_TOKEN_HOUR_IST = 6
+_OK: Final = 200
+_REFUSED: Final = 400
+_TOKEN_HOUR_IST: Final = 6
 #: A login code of the test environment begins so (docs/partners.md#the-test-environment).
-MOCK_CODE = "mock_token_"
+MOCK_CODE: Final = "mock_token_"
 
 
 class PaperAdapter:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from dataclasses import dataclass
+from typing import Final
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -26,8 +27,8 @@ from quantleap.core.targets import UnsafeTarget, parse_url
 Status = BrokerAccount.Status
 
 # RFC 3986, userinfo
-_PROXY_LOGIN = re.compile(r"([A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})*", re.ASCII)
-_ALGO_ID = re.compile(r"[0-9A-Za-z_-]{1,40}")
+_PROXY_LOGIN: Final = re.compile(r"([A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})*", re.ASCII)
+_ALGO_ID: Final = re.compile(r"[0-9A-Za-z_-]{1,40}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from typing import Final
 from urllib.parse import urlencode
 
 from brokers import wire
@@ -38,13 +39,13 @@ from brokers.pace import Window
 from brokers.zebu import instruments, parsing
 from quantleap.core.decimals import trimmed
 
-_ROOT = "/NorenWClientAPI"
-_CONTENT_TYPE = "application/json; charset=utf-8"
-_PRODUCTS = {Product.INTRADAY: "I", Product.CARRY: "M"}
-_SIDES = {Side.BUY: "B", Side.SELL: "S"}
+_ROOT: Final = "/NorenWClientAPI"
+_CONTENT_TYPE: Final = "application/json; charset=utf-8"
+_PRODUCTS: Final = {Product.INTRADAY: "I", Product.CARRY: "M"}
+_SIDES: Final = {Side.BUY: "B", Side.SELL: "S"}
 #: The hour is not documented; 05:00 IST is before any use of the day.
-_TOKEN_HOUR_IST = 5
-_INDICES = {
+_TOKEN_HOUR_IST: Final = 5
+_INDICES: Final = {
     "NIFTY": BrokerInstrument("NSE", "Nifty 50", "26000"),
     "BANKNIFTY": BrokerInstrument("NSE", "Nifty Bank", "26009"),
     "FINNIFTY": BrokerInstrument("NSE", "Nifty Fin Services", "26037"),
@@ -54,7 +55,7 @@ _INDICES = {
 }
 #: Every operation counts, of everybody who uses the login (openalgo,
 #: broker/tradesmart/api/rate_limiter.py: seen at two houses that run Noren).
-_WINDOWS = (Window(1.0, 10), Window(60.0, 120))
+_WINDOWS: Final = (Window(1.0, 10), Window(60.0, 120))
 
 
 class ZebuAdapter:

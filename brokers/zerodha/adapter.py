@@ -10,6 +10,7 @@ import datetime as dt
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from typing import Final
 from urllib.parse import quote, urlencode
 
 from brokers import wire
@@ -37,12 +38,12 @@ from brokers.pace import ORDER_CALLS, Call, Window
 from brokers.zerodha import instruments, parsing
 from quantleap.core.decimals import trimmed
 
-_PRODUCTS = {Product.INTRADAY: "MIS", Product.CARRY: "NRML"}
-_FORM = "application/x-www-form-urlencoded"
+_PRODUCTS: Final = {Product.INTRADAY: "MIS", Product.CARRY: "NRML"}
+_FORM: Final = "application/x-www-form-urlencoded"
 #: Kite takes 500 keys a call; 200 keep the request line below the 8 kB that many servers accept.
-_QUOTE_BATCH = 200
-_TOKEN_HOUR_IST = 6
-_INDICES = {
+_QUOTE_BATCH: Final = 200
+_TOKEN_HOUR_IST: Final = 6
+_INDICES: Final = {
     "NIFTY": BrokerInstrument("NSE", "NIFTY 50", "256265"),
     "BANKNIFTY": BrokerInstrument("NSE", "NIFTY BANK", "260105"),
     "FINNIFTY": BrokerInstrument("NSE", "NIFTY FIN SERVICE", "257801"),
@@ -52,7 +53,7 @@ _INDICES = {
 }
 #: https://kite.trade/docs/connect/v3/exceptions/#api-rate-limit; the forum's staff (comments 52882,
 #: 51478) count cancels and changes with the orders and name 5,000 a day, older pages 3,000.
-_WINDOWS = (
+_WINDOWS: Final = (
     Window(1.0, 10, ORDER_CALLS),
     Window(60.0, 400, ORDER_CALLS),
     Window(86_400.0, 3000, frozenset({Call.PLACE})),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from rest_framework import serializers
 
@@ -18,7 +18,7 @@ def _rupees(**options: Any) -> serializers.DecimalField:
     )
 
 
-CAUSE_HELP = (
+CAUSE_HELP: Final = (
     "Normalised. A cause keeps its meaning; new ones may be added, so treat an unknown one as "
     f"OTHER. Known: {', '.join(CAUSES)}."
 )

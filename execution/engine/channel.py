@@ -43,7 +43,8 @@ STALE: Final = 0.05
 _OK: Final = 200
 #: Worked out once: every send asks its pace, and a thousand leave in one moment.
 _PLACE: Final = Call.PLACE
-_ENTRY, _EXIT = pace.lane(Call.PLACE, ENTRIES), pace.lane(Call.PLACE, EXITS)
+_ENTRY: Final = pace.lane(Call.PLACE, ENTRIES)
+_EXIT: Final = pace.lane(Call.PLACE, EXITS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Protocol
+from typing import Final, Protocol
 
 from django.db import connection, transaction
 
@@ -37,9 +37,9 @@ from marketplace.strikes import (
 from quantleap.core import clock
 from quantleap.core.inserts import insert_missing
 
-NOTIFY = "quantleap_decision"
+NOTIFY: Final = "quantleap_decision"
 #: How far the index may go between the level last heard and the one that decides.
-AROUND = Decimal("0.003")
+AROUND: Final = Decimal("0.003")
 
 
 class NoQuote(Exception):

@@ -36,7 +36,8 @@ CHUNK: Final = 5
 BREATH: Final = 0.01
 #: More than this is not kept: a log that cannot be written must not take the memory of the day.
 MOST: Final = 200_000
-INFO, WARNING = "info", "warning"
+INFO: Final = "info"
+WARNING: Final = "warning"
 
 Fact = tuple[str, str, dt.datetime, Mapping[str, Any]]
 

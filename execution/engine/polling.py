@@ -57,7 +57,8 @@ STRANDED_AFTER: Final = 5.0
 STALE_SENDING: Final = 2.0
 #: States that only a book, or an update, ends.
 #: Seconds from one cancel of an order that should not be there to the next, doubled up to the last.
-STRAY_FIRST, STRAY_LAST = 3.0, 30.0
+STRAY_FIRST: Final = 3.0
+STRAY_LAST: Final = 30.0
 #: In place of the moment at which a send left: the book has shown it.
 SEEN: Final = -1.0
 

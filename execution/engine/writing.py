@@ -76,7 +76,7 @@ _OF_INTENT: Final = (
 _INSERT_COLUMNS: Final = {name: kind for name, kind, _ in (*_OF_EXECUTION, *_OF_INTENT)}
 _read_execution: Final = attrgetter(*(attribute for _, _, attribute in _OF_EXECUTION))
 _read_intent: Final = attrgetter(*(attribute for _, _, attribute in _OF_INTENT))
-_SENDING_COLUMNS: Mapping[str, str] = {
+_SENDING_COLUMNS: Final[Mapping[str, str]] = {
     "code": "text",
     "state": "text",
     "sends": "int",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from django import forms
 from django.core.exceptions import PermissionDenied
@@ -22,7 +22,7 @@ from quantleap.core import clock
 from quantleap.core.admin import ConfirmForm, ConsoleAdmin, action, confirmed
 from quantleap.core.audit import Actor
 
-NO_ENTRY = "No entry of it is in sight: the holidays of its coming days are not loaded."
+NO_ENTRY: Final = "No entry of it is in sight: the holidays of its coming days are not loaded."
 
 
 class PublishForm(ConfirmForm):

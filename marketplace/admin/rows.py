@@ -6,7 +6,7 @@ Field names (also for clients that post the form without a browser): docs/author
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from django import forms
 from django.forms import BaseFormSet, formset_factory
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 else:
     _BaseFormSet = BaseFormSet
 
-WEEKDAY_CHOICES = ((0, "Mon"), (1, "Tue"), (2, "Wed"), (3, "Thu"), (4, "Fri"))
-MONEYNESS_CHOICES = tuple((text, text) for text in MONEYNESS)
-EXIT_CHOICES = (("", "None"), *((kind.kind, kind.label) for kind in EXIT_RULES.kinds()))
+WEEKDAY_CHOICES: Final = ((0, "Mon"), (1, "Tue"), (2, "Wed"), (3, "Thu"), (4, "Fri"))
+MONEYNESS_CHOICES: Final = tuple((text, text) for text in MONEYNESS)
+EXIT_CHOICES: Final = (("", "None"), *((kind.kind, kind.label) for kind in EXIT_RULES.kinds()))
 
 
 def _select(choices: Any, said: str = "", **options: Any) -> forms.ChoiceField:

@@ -7,6 +7,7 @@ version is ever traded, and a run pins the one that was current when it was arme
 from __future__ import annotations
 
 import uuid
+from typing import Final
 
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MinValueValidator, RegexValidator
@@ -19,7 +20,7 @@ from quantleap.core import clock
 from quantleap.core.ids import new_basket_id
 from quantleap.core.tenancy import Environment
 
-NAME_TAKEN = "Another template has this name; give it one of its own."
+NAME_TAKEN: Final = "Another template has this name; give it one of its own."
 
 
 class Template(models.Model):

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Final
 
 from django.db.models import Max, OuterRef, QuerySet, Subquery
 
@@ -29,7 +30,7 @@ from marketplace.squareoffs import SquareOff, in_force, parse_square_offs
 from marketplace.strikes import Rung
 from marketplace.validation import Market
 
-SQUARE_OFFS = Path(__file__).resolve().parent.parent / "data" / "square_offs.json"
+SQUARE_OFFS: Final = Path(__file__).resolve().parent.parent / "data" / "square_offs.json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from marketplace.definition import LegSpec, StrategySpec, leg_label
 from marketplace.entries import entry_day
@@ -26,9 +26,9 @@ from marketplace.strikes import StrikeError, check_ladder, select_strike
 from quantleap.core import clock
 from quantleap.core.decimals import trimmed
 
-QUOTED = "market quotes"
-MODELLED = "Black-Scholes estimate, 14 % volatility"
-CLOSE = dt.time(15, 30)
+QUOTED: Final = "market quotes"
+MODELLED: Final = "Black-Scholes estimate, 14 % volatility"
+CLOSE: Final = dt.time(15, 30)
 
 
 @dataclass(frozen=True, slots=True)

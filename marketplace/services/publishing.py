@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from typing import Final
 
 from django.db import transaction
 from django.db.models import F, Max, Q
@@ -19,9 +20,9 @@ from quantleap.core import audit, clock, outbox
 from quantleap.core.audit import Actor
 from quantleap.core.errors import InvalidRequest, InvalidTransition, NotFound
 
-NOTE_LENGTH = 500
+NOTE_LENGTH: Final = 500
 #: Subscriptions that the publish page names for each reason why they would not enter.
-SHOWN = 20
+SHOWN: Final = 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ CONCURRENCY: Final = 16
 # Everything claimed is posted at once, so a claim outlives the longest post with room to record.
 CLAIM: Final = dt.timedelta(seconds=TOTAL_SECONDS + 30)
 
-_CLAIM_DUE = """
+_CLAIM_DUE: Final = """
 UPDATE partners_webhookdelivery AS delivery
    SET claimed_until = %(until)s, attempts = attempts + 1
  WHERE delivery.id = ANY(ARRAY(

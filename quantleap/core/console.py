@@ -133,7 +133,7 @@ class TodaySource(Protocol):
 
 
 #: Filled by the rooms in AppConfig.ready, in the order of the rooms.
-TODAY: Handlers[TodaySource] = Handlers("console.today")
+TODAY: Final[Handlers[TodaySource]] = Handlers("console.today")
 
 
 def today(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
@@ -202,7 +202,7 @@ class Section:
 
 
 #: Filled by the rooms in AppConfig.ready.
-NAVIGATION: Handlers[Section] = Handlers("console.navigation")
+NAVIGATION: Final[Handlers[Section]] = Handlers("console.navigation")
 
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:

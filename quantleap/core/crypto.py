@@ -15,14 +15,15 @@ import hmac
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.conf import settings
 
-_VERSION = "v1"
-_NONCE_BYTES = 12
-_KEY_BYTES = 32
+_VERSION: Final = "v1"
+_NONCE_BYTES: Final = 12
+_KEY_BYTES: Final = 32
 
 
 class DecryptionError(Exception):

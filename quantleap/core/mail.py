@@ -54,7 +54,7 @@ BATCH: Final = 10
 CLAIM: Final = dt.timedelta(minutes=15)
 _ERROR_LENGTH: Final = 200
 
-_CLAIM_DUE = """
+_CLAIM_DUE: Final = """
 UPDATE {table} AS mail
    SET claimed_until = %(until)s, attempts = attempts + 1
  WHERE mail.id = ANY(ARRAY(

@@ -204,7 +204,7 @@ def _roles(settings: Any, environ: Mapping[str, str]) -> Iterator[str]:
         )
 
 
-_JUDGES: Sequence[Callable[[Any, Mapping[str, str]], Iterable[str]]] = (
+_JUDGES: Final[Sequence[Callable[[Any, Mapping[str, str]], Iterable[str]]]] = (
     _demo,
     _keys,
     _hosts,

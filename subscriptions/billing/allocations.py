@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from django.db import transaction
 
@@ -28,7 +28,7 @@ from subscriptions.billing.payments import (
     settle,
 )
 
-NAME_LENGTH = 200
+NAME_LENGTH: Final = 200
 
 
 @dataclass(frozen=True, slots=True)

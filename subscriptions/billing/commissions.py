@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection, Mapping, Sequence
 from decimal import ROUND_DOWN, Decimal
+from typing import Final
 
 from django.conf import settings
 from django.db.models import Sum
@@ -21,8 +22,8 @@ from subscriptions.billing import chart, ledger, shares
 from subscriptions.billing.models import Commission, CreditNote, Invoice, Payment, Reversal
 from subscriptions.models import ShareLine
 
-ACCRUED = "commission.accrued"
-CLAWED_BACK = "commission.clawed_back"
+ACCRUED: Final = "commission.accrued"
+CLAWED_BACK: Final = "commission.clawed_back"
 
 
 def accrue(invoice: Invoice, payment: Payment, *, now: dt.datetime) -> list[Commission]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
@@ -21,8 +21,8 @@ from quantleap.core.errors import DomainError
 
 log = structlog.get_logger(__name__)
 
-INVALID = ("invalid_request", "Invalid request parameters")
-_BY_STATUS: Mapping[int, tuple[str, str]] = {
+INVALID: Final = ("invalid_request", "Invalid request parameters")
+_BY_STATUS: Final[Mapping[int, tuple[str, str]]] = {
     400: INVALID,
     401: ("invalid_credentials", "Invalid API key or secret"),
     403: ("permission_denied", "Permission denied"),

@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import IO, Any
+from typing import IO, Any, Final
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
@@ -20,7 +20,7 @@ from rest_framework.utils.mediatypes import media_type_matches
 
 from quantleap.core.money import json_number
 
-MAX_DEPTH = 8
+MAX_DEPTH: Final = 8
 
 
 def check_body(request: Request) -> None:

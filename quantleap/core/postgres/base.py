@@ -5,14 +5,14 @@ https://docs.djangoproject.com/en/5.2/ref/databases/#subclassing-the-built-in-da
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from django.db.backends.postgresql import base
 
 from quantleap.core.postgres.link import Driver, Link
 
 #: Of ``OPTIONS``: seconds that one answer may take.
-PATIENCE = "patience"
+PATIENCE: Final = "patience"
 
 
 class DatabaseWrapper(base.DatabaseWrapper):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, Final
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -48,7 +48,7 @@ from subscriptions.billing.owing import due_by, late
 from subscriptions.billing.texts import day
 from subscriptions.selectors import subscription_keys
 
-_TONES = {
+_TONES: Final = {
     "Due": "warning",
     "Overdue": "danger",
     "Partly paid": "info",

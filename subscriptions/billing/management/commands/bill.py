@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from argparse import ArgumentParser
-from typing import Any
+from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import InterfaceError, OperationalError
@@ -15,8 +15,8 @@ from subscriptions.billing import runs
 from subscriptions.billing.models import BillingSegment
 from subscriptions.billing.selectors import withheld
 
-_WIDTH = 30
-_LISTED = 20
+_WIDTH: Final = 30
+_LISTED: Final = 20
 
 
 class Command(BaseCommand):

@@ -32,6 +32,8 @@ LIVE: Final = (ARMED, *WORKING)
 LOST: Final = (FAILED, MISSED)
 #: Executions that are over.
 TERMINAL: Final = (WITHDRAWN, CLOSED, *LOST)
+#: Executions of which there are few: the console's list finds them by an index.
+RARE_EXECUTIONS: Final = (WITHDRAWN, *LOST)
 
 # -- orders --------------------------------------------------------------------------------------
 ENTRY: Final = "ENTRY"
@@ -62,3 +64,5 @@ SENT: Final = (*UNCERTAIN, *AT_BROKER)
 UNTOLD: Final = (*SENT, ESCALATED)
 #: Orders that are over.
 FINAL: Final = (FILLED, REJECTED, CANCELLED, MISSED, ESCALATED)
+#: Orders of which there are few: the usual way is planned, sending, accepted, filled.
+RARE_ORDERS: Final = (UNKNOWN, PARTIAL, REJECTED, CANCELLED, MISSED, ESCALATED)

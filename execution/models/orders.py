@@ -179,13 +179,7 @@ class OrderIntent(TenantOwned):
             models.Index(fields=["cause", "-id"], condition=~Q(cause=""), name="intent_cause_idx"),
             models.Index(
                 fields=["state", "-id"],
-                condition=Q(
-                    state__in=[
-                        lifecycle.UNKNOWN,
-                        lifecycle.PARTIAL,
-                        *(state for state in lifecycle.FINAL if state != lifecycle.FILLED),
-                    ]
-                ),
+                condition=Q(state__in=list(lifecycle.RARE_ORDERS)),
                 name="intent_rare_state_idx",
             ),
             models.Index(fields=["-id"], condition=Q(purpose="UNWIND"), name="intent_unwind_idx"),

@@ -225,7 +225,7 @@ class Execution(TenantOwned):
             # the console's list: what is rare, newest first
             models.Index(
                 fields=["status", "-id"],
-                condition=Q(status__in=[lifecycle.WITHDRAWN, *lifecycle.LOST]),
+                condition=Q(status__in=list(lifecycle.RARE_EXECUTIONS)),
                 name="execution_rare_status_idx",
             ),
             models.Index(

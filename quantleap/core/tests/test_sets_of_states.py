@@ -39,7 +39,8 @@ SELECT 'trigger ' || tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tg
 UNION ALL
 SELECT 'index ' || indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
 UNION ALL
-SELECT 'check ' || conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'c'
+SELECT 'check ' || conname, pg_get_constraintdef(oid) FROM pg_constraint
+ WHERE contype = 'c' AND connamespace = 'public'::regnamespace
 """
 
 

@@ -1,4 +1,4 @@
-"""``Idempotency-Key`` on every POST (api.md section 4); StrictView applies it by itself."""
+"""``Idempotency-Key`` on every POST; StrictView applies it by itself."""
 
 from __future__ import annotations
 

@@ -3,13 +3,14 @@
 
 import os
 import sys
+from typing import Final
 
 from quantleap.core.startup import LOCAL, PROFILE, StartRefused, end, refuse_to_start
 from quantleap.settings.process import ProcessKind
 
 # These say that the servers are somebody's. Only `up` may meet them without a profile: it runs a
 # developer's installation on whatever servers it is given.
-_SERVERS = ("DATABASE_URL", "REDIS_URL")
+_SERVERS: Final = ("DATABASE_URL", "REDIS_URL")
 
 
 def main() -> None:

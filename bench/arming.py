@@ -1,7 +1,7 @@
 """How long discovery and arming take, and with how many queries, at 10 and at 10,000 subscribers.
 
 ``python -m bench.arming``: an installation of its own below ``var/bench``, no executor. Promises
-(execution.md section 7): discovery is at most 2 queries whatever the number; arming 10,000 takes
+(docs/performance.md): discovery is at most 2 queries whatever the number; arming 10,000 takes
 less than 2 s. Writes ``var/bench/arming.json``; exit status 1 when a promise is not kept.
 """
 

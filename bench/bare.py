@@ -12,14 +12,14 @@ import gc
 import resource
 import time
 from functools import partial
-from typing import cast
+from typing import Final, cast
 from urllib.parse import urlsplit
 
 import uvloop
 
 from bench import orders
 
-SPIN = 0.002
+SPIN: Final = 0.002
 
 
 class Wire(asyncio.Protocol):

@@ -1,7 +1,7 @@
 """How fast a hundred thousand subscriptions are billed, beside a loop over rows with the ORM.
 
 ``python -m bench.billing``: an installation of its own below ``var/bench``, the application's role,
-fsync on, every constraint and trigger. Promises (issue "The month closes"): 100,000 due
+fsync on, every constraint and trigger. Promises (docs/performance.md): 100,000 due
 subscriptions with tax, ledger, numbers and outbox in under 30 s, 10 times a row-by-row loop of the
 same run, flat memory, a run with nothing due under 0.1 s. Writes ``var/bench/billing.json``; exit
 status 1 when a promise is not kept.

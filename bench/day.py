@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from brokers.models import BrokerAccount, BrokerInstrument
 from brokers.tests.factories import make_feed
@@ -18,7 +18,7 @@ from marketplace.tests.factories import leg_spec, load_test_contracts, make_temp
 from quantleap.core import clock
 from subscriptions.models import Allocation
 
-HOLD = dt.timedelta(seconds=8)
+HOLD: Final = dt.timedelta(seconds=8)
 
 
 def open_market() -> None:

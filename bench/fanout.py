@@ -1,7 +1,7 @@
 """How late a thousand orders leave: ours, one Celery task per order, and a bare sender.
 
 ``python -m bench.fanout`` starts an installation of its own below ``var/bench``, runs the three in
-turn (execution.md section 7), prints a table with PASS or FAIL for each promise, and writes every
+turn (docs/performance.md), prints a table with PASS or FAIL for each promise, and writes every
 run to ``var/bench/fanout.json``. Exit status 1 when a promise is not kept.
 """
 

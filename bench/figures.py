@@ -54,7 +54,7 @@ def median_of(runs: Sequence[Lateness]) -> Lateness:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One promise of execution.md section 7: ``figure`` compared with ``limit``."""
+    """One promise of docs/performance.md: ``figure`` compared with ``limit``."""
 
     name: str
     figure: float

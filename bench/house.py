@@ -205,6 +205,3 @@ def _end_piped(process: subprocess.Popen[str]) -> None:
         process.wait(5)
     if process.stdout is not None:
         process.stdout.close()
-
-
-__all__ = ["CLOCK_START", "LEADS", "VAR", "House", "Mapping", "Sink", "python"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Final
 from urllib.parse import urlencode
 
-PATH = "/orders/regular"
+PATH: Final = "/orders/regular"
 
 
 def headers(account: str) -> dict[str, str]:

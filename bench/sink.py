@@ -42,7 +42,8 @@ _CONTROL: Final = socket.CMSG_SPACE(_TIMESPEC.size)
 _HEAD_END: Final = b"\r\n\r\n"
 _READ: Final = 64 * 1024
 _MAGIC: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-_CLOSE, _PING = 0x8, 0x9
+_CLOSE: Final = 0x8
+_PING: Final = 0x9
 
 
 @dataclass(slots=True)

@@ -1,11 +1,13 @@
 """The asynchronous transport: an adapter's request over aiohttp (books, cancels, quotes).
 
 Same promises as :mod:`brokers.http`: no redirects, bounded time and bytes, and a failure says
-whether anything can have arrived. Orders at the entry second have their own sender (execution.md
-section 2).
+whether anything can have arrived. Orders at the entry second have their own sender
+(docs/adr/0010).
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 import aiohttp
 from yarl import URL
@@ -15,10 +17,10 @@ from brokers.base import HttpRequest, HttpResponse, Outcome
 from brokers.http import Limits, TransportError
 from brokers.routes import Route
 
-_CHUNK = 64 * 1024
+_CHUNK: Final = 64 * 1024
 #: Asynchronous callers poll: an answer that takes longer is worth less than the next one.
-POLL_LIMITS = Limits(connect=2.0, read=4.0)
-_DNS_SECONDS = 60
+POLL_LIMITS: Final = Limits(connect=2.0, read=4.0)
+_DNS_SECONDS: Final = 60
 
 
 async def send(

@@ -16,13 +16,15 @@ class BrokersConfig(AppConfig):
         from brokers.contractlists import contract_lists_today
         from brokers.feed import PLATFORM_QUOTES  # late: models are not loaded before ready
         from brokers.selectors import broker_names
+        from brokers.sidebar import BROKERS
         from brokers.today import today
         from marketplace.ports import QUOTES
         from partners.ports import BELONGINGS, KNOWN_BROKERS
-        from quantleap.core.console import TODAY
+        from quantleap.core.console import NAVIGATION, TODAY
 
         QUOTES.register(PLATFORM_QUOTES)
         KNOWN_BROKERS.register(broker_names)
         BELONGINGS.register(belongings)
         TODAY.register(today)
         TODAY.register(contract_lists_today)
+        NAVIGATION.register(BROKERS)

@@ -55,7 +55,8 @@ class OrderType(enum.StrEnum):
 class Outcome(enum.StrEnum):
     """What one answer (or its absence) proves about one sent order.
 
-    Only REFUSED and NOT_SENT prove that the order does not exist (execution.md I3).
+    Only REFUSED and NOT_SENT prove that the order does not exist: I3 (no second send without
+    proof).
     """
 
     ACCEPTED = "ACCEPTED"

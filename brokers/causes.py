@@ -26,7 +26,7 @@ from brokers.base import Cause
 #: Words that say "we do not know what became of it": a timeout behind the door, or a part of the
 #: broker's own system that did not answer another one. Zerodha has returned its order system's
 #: timeout as HTTP 400 with such a text, so they beat whatever status or type comes with them.
-_AMBIGUOUS = re.compile(
+_AMBIGUOUS: Final = re.compile(
     r"time[sd]?[ -]?out|took too long|no response|not respond|gateway"
     r"|connection (?:reset|closed|lost|refused|aborted|failed)"
     r"|status (?:is )?unknown"
@@ -42,7 +42,7 @@ _AMBIGUOUS = re.compile(
 )
 
 #: Tell-tale words by cause. Where two begin at the same letter the earlier row wins.
-_TELL_TALES: Sequence[tuple[Cause, str]] = (
+_TELL_TALES: Final[Sequence[tuple[Cause, str]]] = (
     # An "after market order" is a kind of order: that it is not valid says nothing of the market.
     (Cause.INVALID, r"invalid amo\b"),
     # Of one day, unlike those of a second or a minute: https://kite.trade/forum, comment 51118.
@@ -143,7 +143,7 @@ _TELL_TALES: Sequence[tuple[Cause, str]] = (
 
 #: Read only where no tell-tale is found: a broker's risk system that says no more, and the words
 #: that any refusal may contain.
-_GENERAL: Sequence[tuple[Cause, str]] = (
+_GENERAL: Final[Sequence[tuple[Cause, str]]] = (
     (Cause.RISK, r"^\W*(?:oems ?: ?)?(?:rms|red|rrm)\b|limit exceed|exceeds? .{0,20}limit"),
     (
         Cause.INVALID,
@@ -153,7 +153,9 @@ _GENERAL: Sequence[tuple[Cause, str]] = (
 )
 
 #: Whom and what a rule was applied to: said after every rule of this kind of order system.
-_BOILERPLATE = re.compile(r"\bfor entity\b|\bacross (?:exchange|segment|product)\b", re.IGNORECASE)
+_BOILERPLATE: Final = re.compile(
+    r"\bfor entity\b|\bacross (?:exchange|segment|product)\b", re.IGNORECASE
+)
 
 _Table = Sequence[tuple[Cause, re.Pattern[str]]]
 

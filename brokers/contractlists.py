@@ -32,7 +32,6 @@ RETRY_LATE: Final = dt.timedelta(minutes=10)
 LOST: Final = dt.timedelta(minutes=10)
 TITLE: Final = "Contract lists"
 _DEFAULT_EXCHANGE: Final = "NFO"
-_OPEN: Final = (ContractListImport.State.QUEUED, ContractListImport.State.RUNNING)
 
 #: Broker and exchange.
 ListKey = tuple[str, str]
@@ -49,7 +48,7 @@ class ListState:
     @property
     def is_open(self) -> bool:
         """Whether a try waits or runs."""
-        return self.last is not None and self.last.state in _OPEN
+        return self.last is not None and self.last.state in ContractListImport.OPEN
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""Errors of this room that a caller can act on (api.md sections 3 and 8)."""
+"""Errors of this room that a caller can act on."""
 
 from __future__ import annotations
 

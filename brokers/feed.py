@@ -4,7 +4,7 @@
 names there are, and puts the question to the feeds' own loop (:mod:`brokers.feedloop`), where every
 login has one pace and one websocket for everybody who asks (:mod:`brokers.feedline`). The first
 feed has 300 ms before the next one is asked beside it. A quote older than the age limit is no quote
-(execution.md section 4); one from the future likewise.
+(docs/adr/0031); one from the future likewise.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from quantleap.core import clock
 log = structlog.get_logger(__name__)
 
 #: How far ahead of our clock an exchange time may be before it is nonsense.
-CLOCK_SLACK = dt.timedelta(seconds=2)
+CLOCK_SLACK: Final = dt.timedelta(seconds=2)
 #: How long one feed is waited for before the next one is asked as well, in seconds.
 FIRST_SECONDS: Final = 0.3
 #: How long a question may take: a second's limit and an answer's way.
@@ -381,4 +381,4 @@ def _seconds(value: float) -> dt.timedelta:
     return dt.timedelta(seconds=value)
 
 
-PLATFORM_QUOTES = FeedQuotes()
+PLATFORM_QUOTES: Final = FeedQuotes()

@@ -2,8 +2,8 @@
 
 For everything off the critical path (logins, instrument files, console quotes); the entry second
 has its own sender. No redirects, no proxies or credentials from the environment, no retries, a
-bound on bytes and on time. A failure says whether anything can have arrived
-(reference/reliability.md 1.2).
+bound on bytes and on time. A failure says whether anything can have arrived: I3 (no second send
+without proof).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from typing import Any, Final
 
 import requests
 import urllib3.exceptions
@@ -24,9 +24,9 @@ from brokers.routes import Route
 from brokers.wire import MAX_BODY_BYTES
 from quantleap.core import clock
 
-CONNECT_SECONDS = 5.0
-READ_SECONDS = 10.0
-_CHUNK = 64 * 1024
+CONNECT_SECONDS: Final = 5.0
+READ_SECONDS: Final = 10.0
+_CHUNK: Final = 64 * 1024
 
 
 class TransportError(Exception):

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 from urllib.parse import urlsplit
 
 from brokers.base import HttpRequest
@@ -17,17 +17,18 @@ from brokers.errors import InstrumentFileError
 from brokers.http import Limits, TransportError, send
 
 #: Kite's whole dump is about 10 MB, a Noren master less.
-_DOWNLOAD = Limits(connect=10.0, read=120.0, max_bytes=128 * 1024 * 1024)
+_DOWNLOAD: Final = Limits(connect=10.0, read=120.0, max_bytes=128 * 1024 * 1024)
 #: Unpacked text beyond this is an archive that means harm.
-MAX_CHARACTERS = 512 * 1024 * 1024
+MAX_CHARACTERS: Final = 512 * 1024 * 1024
 
 #: What unpacking a bad archive raises: broken, cut short, encrypted, packed in an unknown way.
-_DAMAGE = (
+_DAMAGE: Final = (
     *(zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError),
     *(UnicodeDecodeError, NotImplementedError, RuntimeError),
 )
 
-_ZIP, _GZIP = b"PK\x03\x04", b"\x1f\x8b"
+_ZIP: Final = b"PK\x03\x04"
+_GZIP: Final = b"\x1f\x8b"
 
 
 @contextmanager

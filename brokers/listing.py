@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Final
 
 from brokers import wire
 from brokers.instrument_rows import UnknownColumn, Unreadable
 
 Row = Mapping[str, str]
 #: Names in a first line that are told; a line of a thousand fields is no header.
-_NAMED = 10
+_NAMED: Final = 10
 
 
 def read_rows(

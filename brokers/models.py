@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Final
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
 from marketplace.models import Contract
-from partners.models import Customer, Partner
+from partners.models import Customer
 from quantleap.core import clock
 from quantleap.core.fields import SealedField
 from quantleap.core.tenancy import TenantOwned, TenantQuerySet
 
 #: A client id as brokers write it: ASCII, upper case.
-CLIENT_ID_PATTERN = r"^[A-Z0-9][A-Z0-9._-]{0,39}$"
+CLIENT_ID_PATTERN: Final = r"^[A-Z0-9][A-Z0-9._-]{0,39}$"
 
 
 class BrokerKind(models.TextChoices):
@@ -256,6 +257,9 @@ class ContractListImport(models.Model):
         DONE = "DONE", "Done"
         FAILED = "FAILED", "Failed"
 
+    #: Asked for or under way: of each list one at most.
+    OPEN = (State.QUEUED, State.RUNNING)
+
     broker = models.CharField(max_length=20, choices=BrokerKind.choices)
     exchange = models.CharField(max_length=4)
     trade_date = models.DateField(help_text="The day (IST) whose list it is.")
@@ -288,15 +292,3 @@ class ContractListImport(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_broker_display()} {self.exchange}, {self.trade_date:%d %b %Y}"
-
-
-__all__ = [
-    "BrokerAccount",
-    "BrokerInstrument",
-    "BrokerKind",
-    "ContractListImport",
-    "FeedAccount",
-    "FeedLogin",
-    "LoginAttempt",
-    "Partner",
-]

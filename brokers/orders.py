@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Final
 
 from brokers.bands import band_of
 from brokers.base import (
@@ -24,7 +25,7 @@ from brokers.causes import cause_of
 from brokers.wire import MAX_PRICE, MAX_UNITS
 from quantleap.core.identifiers import ascii_upper
 
-_TAG = re.compile(r"[0-9A-Za-z]+")
+_TAG: Final = re.compile(r"[0-9A-Za-z]+")
 
 
 def check_order(order: OrderRequest, capabilities: Capabilities) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from quantleap.core.registry import Handlers, Port
 
@@ -13,7 +13,8 @@ from quantleap.core.registry import Handlers, Port
 class RemovalEffect:
     """What removing an account changes for the trading day.
 
-    ``next_entry_affected`` is false when the next entry was already committed (execution.md I7).
+    ``next_entry_affected`` is false when the next entry was already committed: the row decides, not
+    the clock, by I7 (no entry outside its window).
     ``deferred`` is true when open positions are being exited first (``EXIT_NOW``): credentials are
     then erased by :func:`brokers.services.accounts.finish_removal` after the last exit.
     """
@@ -60,6 +61,6 @@ class _NothingTrades:
         return RemovalEffect()
 
 
-ACCOUNT_REMOVAL: Port[AccountRemoval] = Port("brokers.account_removal", _NothingTrades())
-ACCOUNT_UNLINK: Handlers[AccountUnlink] = Handlers("brokers.account_unlink")
-QUOTES_RESERVED: Port[QuotesReserved] = Port("brokers.quotes_reserved", _never)
+ACCOUNT_REMOVAL: Final[Port[AccountRemoval]] = Port("brokers.account_removal", _NothingTrades())
+ACCOUNT_UNLINK: Final[Handlers[AccountUnlink]] = Handlers("brokers.account_unlink")
+QUOTES_RESERVED: Final[Port[QuotesReserved]] = Port("brokers.quotes_reserved", _never)

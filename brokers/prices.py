@@ -71,7 +71,7 @@ class PriceStream(Spoken, Protocol):
         """The prices in a frame, laid upon those in ``known`` where it tells of changes alone."""
 
 
-_SPOKEN: Mapping[str, str] = MappingProxyType(
+_SPOKEN: Final[Mapping[str, str]] = MappingProxyType(
     {
         "zebu": "brokers.zebu.touchline.NorenPrices",
         "zerodha": "brokers.zerodha.ticker.KitePrices",

@@ -6,12 +6,12 @@ import functools
 import importlib
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from brokers.base import BrokerAdapter
 
 #: Kind (as stored and as partners write ``broker_name``) -> dotted path of the adapter class.
-ADAPTERS: Mapping[str, str] = MappingProxyType(
+ADAPTERS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "zerodha": "brokers.zerodha.adapter.ZerodhaAdapter",
         "zebu": "brokers.zebu.adapter.ZebuAdapter",

@@ -22,7 +22,7 @@ from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.identifiers import ascii_lower, ascii_upper
 from quantleap.core.largelists import first_keys
 
-_CLIENT_ID = re.compile(CLIENT_ID_PATTERN)
+_CLIENT_ID: Final = re.compile(CLIENT_ID_PATTERN)
 #: Why an account is not ready: somebody holds it.
 HELD: Final = "held"
 
@@ -100,7 +100,8 @@ def require_client_id(
 ) -> None:
     """NotFound unless the tenant has an account with this client id, at whatever broker.
 
-    For routes whose body says more about the account: 404 comes before 400 (api.md section 4).
+    For routes whose body says more about the account: 404 comes before 400
+    (docs/api/conventions.md#the-order-of-checks).
     """
     if not _with_client_id(partner_id, environment, client_id, customer_id).exists():
         raise NotFound

@@ -18,7 +18,9 @@ ENOUGH: Final = 3
 #: Seconds by which a clock may differ before it is named: exchange times have whole seconds, and an
 #: entry's prices may be two seconds old.
 NAMED: Final = 2.0
-_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+_MINUTE: Final = 60
+_HOUR: Final = 3600
+_DAY: Final = 86_400
 
 
 def median(samples: Sequence[float]) -> float | None:

@@ -12,6 +12,7 @@ import functools
 import os
 import ssl
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 import certifi
 
@@ -111,4 +112,4 @@ class Sessions:
         return True
 
 
-SESSIONS = Sessions()
+SESSIONS: Final = Sessions()

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Final
 
 #: Exchange symbol -> name of every index with listed derivatives; which of them are tradable is
 #: marketplace's data.
-INDEX_NAMES: Mapping[str, str] = MappingProxyType(
+INDEX_NAMES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "NIFTY": "NIFTY 50",
         "BANKNIFTY": "NIFTY Bank",
@@ -32,18 +33,18 @@ INDEX_NAMES: Mapping[str, str] = MappingProxyType(
 #: (exchange, product code) -> our symbol of the underlying.
 Products = Mapping[tuple[str, str], str]
 
-_NSE = {
+_NSE: Final = {
     ("NFO", symbol): symbol
     for symbol in ("NIFTY", "BANKNIFTY", "FINNIFTY", "MIDCPNIFTY", "NIFTYNXT50")
 }
 
 #: Kite names both exchanges' products by the index.
-KITE_PRODUCTS: Products = MappingProxyType(
+KITE_PRODUCTS: Final[Products] = MappingProxyType(
     _NSE | {("BFO", symbol): symbol for symbol in ("SENSEX", "BANKEX", "SENSEX50")}
 )
 
 #: Noren's masters keep BSE's own codes, one for options and one for futures.
-NOREN_PRODUCTS: Products = MappingProxyType(
+NOREN_PRODUCTS: Final[Products] = MappingProxyType(
     _NSE
     | {
         ("BFO", code + kind): symbol

@@ -43,7 +43,7 @@ class OrderUpdates(Spoken, Protocol):
         """What a frame says to ``session``'s owner; another client's order is nothing."""
 
 
-_SPOKEN: Mapping[str, str] = MappingProxyType(
+_SPOKEN: Final[Mapping[str, str]] = MappingProxyType(
     {
         "zebu": "brokers.zebu.orderstream.NorenUpdates",
         "zerodha": "brokers.zerodha.orderstream.KiteUpdates",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 import structlog
 
@@ -16,12 +17,12 @@ from quantleap.core.masking import mask_address
 
 log = structlog.get_logger(__name__)
 
-_SEALED = ("api_key", "api_secret", "access_token", "egress")
+_SEALED: Final = ("api_key", "api_secret", "access_token", "egress")
 
 Holder = BrokerAccount | FeedAccount
 
 #: What may go into a header or a signature: printable ASCII without blanks.
-_CREDENTIAL = re.compile(r"[\x21-\x7e]{1,200}")
+_CREDENTIAL: Final = re.compile(r"[\x21-\x7e]{1,200}")
 
 
 def seal(holder: Holder, field: str, plain: str) -> str:

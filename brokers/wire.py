@@ -16,35 +16,35 @@ from typing import Any, Final
 from quantleap.core.identifiers import ascii_upper
 
 #: Nothing a broker legitimately answers is larger (a day's order book of 3,000 orders is ~3 MB).
-MAX_BODY_BYTES = 8 * 1024 * 1024
+MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 #: A place, cancel or token answer is one small object.
-MAX_ANSWER_BYTES = 64 * 1024
+MAX_ANSWER_BYTES: Final = 64 * 1024
 #: Values of a document, told by its commas. A day's order book of 3,000 orders has 135,000. Reading
 #: JSON holds the interpreter from beginning to end, and all orders stand still meanwhile: 8 MB of
 #: ``[0,0,0,...]`` take longer than an exit may.
 MAX_VALUES: Final = 150_000
 #: Digits before the decimal point that a quantity or price may have.
-MAX_MAGNITUDE = 12
+MAX_MAGNITUDE: Final = 12
 
 #: Rupees a unit. No option or index costs more, and no column of ours holds the stop of one that
 #: did (a hundredfold, marketplace.rules): a larger figure is no price.
-MAX_PRICE = Decimal(500_000)
+MAX_PRICE: Final = Decimal(500_000)
 #: Units of one order or position.
-MAX_UNITS = 2**31 - 1
+MAX_UNITS: Final = 2**31 - 1
 
-IST = dt.timezone(dt.timedelta(hours=5, minutes=30), "IST")
+IST: Final = dt.timezone(dt.timedelta(hours=5, minutes=30), "IST")
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-_NUMBER = re.compile(r"[+-]?\d{1,18}(\.\d{1,12})?")
-_ORDER_ID = re.compile(r"[0-9A-Za-z-]{1,40}")
-_TOKEN = re.compile(r"[0-9A-Za-z._~+/=:|-]{1,4096}")
-_MONTHS = {
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_NUMBER: Final = re.compile(r"[+-]?\d{1,18}(\.\d{1,12})?")
+_ORDER_ID: Final = re.compile(r"[0-9A-Za-z-]{1,40}")
+_TOKEN: Final = re.compile(r"[0-9A-Za-z._~+/=:|-]{1,4096}")
+_MONTHS: Final = {
     name: number
     for number, name in enumerate(
         ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"), 1
     )
 }
-_DAY_MONTH_YEAR = re.compile(r"(\d{1,2})-([A-Z]{3})-(\d{4})")
+_DAY_MONTH_YEAR: Final = re.compile(r"(\d{1,2})-([A-Z]{3})-(\d{4})")
 
 
 def _refuse_constant(name: str) -> object:
@@ -163,12 +163,6 @@ def next_ist_hour(now: dt.datetime, hour: int) -> dt.datetime:
     if at <= local:
         at += dt.timedelta(days=1)
     return at.astimezone(dt.UTC)
-
-
-def plain(value: Decimal) -> str:
-    """``value`` without exponent or trailing zeros, as brokers expect prices."""
-    text = format(value, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def first(mapping: Mapping[str, Any], reader: Callable[[object], str], *keys: str) -> str:

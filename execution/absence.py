@@ -1,4 +1,6 @@
-"""When a tag's absence from the book proves that the order does not exist (execution.md I3). Pure.
+"""When a tag's absence from the book proves that the order does not exist. Pure.
+
+This proof is what I3 (no second send without proof) waits for.
 
 At least 3 *successful* reads, spread over at least 5 s, the last one later than the broker's
 visibility delay after the last moment at which a byte of the order could leave. A failed read

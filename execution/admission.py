@@ -21,7 +21,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from execution import live
+from execution import lifecycle
 from execution.live import LiveIntent
 from execution.withdrawing import first_failure
 
@@ -186,10 +186,10 @@ def is_followed_up(entries: Collection[LiveIntent]) -> bool:
 
 def waits_for_us(entries: Collection[LiveIntent], now_mono: float) -> bool:
     """Whether the next orders of an entry could leave, and its broker has nothing more to say."""
-    here = [intent for intent in entries if intent.state == live.PLANNED]
+    here = [intent for intent in entries if intent.state == lifecycle.PLANNED]
     return (
         bool(here)
-        and all(intent.state in (live.PLANNED, live.FILLED) for intent in entries)
+        and all(intent.state in (lifecycle.PLANNED, lifecycle.FILLED) for intent in entries)
         and all(intent.not_before_mono <= now_mono for intent in here)
     )
 
@@ -197,10 +197,12 @@ def waits_for_us(entries: Collection[LiveIntent], now_mono: float) -> bool:
 def has_to_stand_in_line(entries: Collection[LiveIntent]) -> bool:
     """Whether an entry has several groups, and nothing of it was ever sent."""
     return any(intent.group for intent in entries) and all(
-        intent.state == live.PLANNED and not intent.sends and not intent.unconnected
+        intent.state == lifecycle.PLANNED and not intent.sends and not intent.unconnected
         for intent in entries
     )
 
 
 def _is_here(intent: LiveIntent) -> bool:
-    return intent.state == live.PLANNED or (intent.state == live.SENDING and not intent.sent_mono)
+    return intent.state == lifecycle.PLANNED or (
+        intent.state == lifecycle.SENDING and not intent.sent_mono
+    )

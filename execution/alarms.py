@@ -2,7 +2,7 @@
 
 An alarm is a row (execution.models.Alarm), not a flag: it keeps what raised it until somebody
 settles it, or until the fact that it tells of is over. What to do about each cause stands in
-docs/execution.md, and a test compares the two.
+docs/trading-day.md, and a test compares the two.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ Key = tuple[str, str]
 # -- what the engine finds -------------------------------------------------------------------------
 UNWRITABLE: Final = "UNWRITABLE"
 CLOSED_OUTSIDE: Final = "CLOSED_OUTSIDE"
+#: Somebody changed one of our orders at the broker: it is final with what it is then.
 CHANGED_OUTSIDE: Final = "CHANGED_OUTSIDE"
 DUPLICATE: Final = "DUPLICATE"
 UNRESOLVED: Final = "UNRESOLVED"
@@ -49,7 +50,7 @@ NO_PRICE: Final = "NO_PRICE"
 #: Why there is no way to an account's broker, each with something of ours there.
 UNREACHABLE: Final = frozenset({SESSION_EXPIRED, NO_CREDENTIALS, EGRESS, BROKER_NOT_ENABLED})
 
-#: Seconds after which something that waits raises an alarm. docs/execution.md shows them.
+#: Seconds after which something that waits raises an alarm. docs/trading-day.md shows them.
 PROMISES: Final[Mapping[str, float]] = {
     ENTRY_UNKNOWN: 30.0,
     ENTERING_LONG: 30.0,

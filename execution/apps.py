@@ -19,11 +19,12 @@ class ExecutionConfig(AppConfig):
         from execution.belongings import belongings
         from execution.engine import host
         from execution.reach import reach
+        from execution.sidebar import TRADING_DAY
         from execution.today import today
         from marketplace.ports import RUNS
         from partners.ports import BELONGINGS, REACH, SHOWN_OBJECTS
         from quantleap.celery import app
-        from quantleap.core.console import TODAY
+        from quantleap.core.console import NAVIGATION, TODAY
         from subscriptions.ports import ACTIVITY, ENTRY_GATE
 
         ACCOUNT_REMOVAL.register(services.remove_account)
@@ -32,6 +33,7 @@ class ExecutionConfig(AppConfig):
         ACTIVITY.register(ports.ACTIVITY)
         RUNS.register(ports.RUNS)
         TODAY.register(today)
+        NAVIGATION.register(TRADING_DAY)
         BELONGINGS.register(belongings)
         REACH.register(reach)
         SHOWN_OBJECTS.register(shown)

@@ -1,4 +1,6 @@
-"""Arming: make a run and its executions exist, once, with the version pinned (I7).
+"""Arming: make a run and its executions exist, once, with the version pinned.
+
+I7 (no entry outside its window) begins here: whoever is not armed does not enter.
 
 Set-based and idempotent: any executor and any beat may arm, as often as they like. A pause that
 commits while we insert is waited for (FOR SHARE on the subscription), so nobody who has left can
@@ -10,6 +12,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -28,7 +31,7 @@ from subscriptions import selectors as subscriptions
 from subscriptions.models import Subscription
 
 # Nobody new joins a run from here on: quotes and quantities are being computed.
-ARMING_CLOSES = dt.timedelta(seconds=3)
+ARMING_CLOSES: Final = dt.timedelta(seconds=3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ def never_armed(*, now: dt.datetime, timing: Timing) -> list[DueStrategy]:
     ]
 
 
-_FIRST_PUBLISHED = """
+_FIRST_PUBLISHED: Final = """
 SELECT strategy->>'key', (strategy->>'entry_time')::time, min(version.published_at)
   FROM marketplace_templateversion version
  CROSS JOIN LATERAL jsonb_array_elements(version.definition->'strategies') AS strategy
@@ -209,7 +212,7 @@ def add_executions(run: Run, *, environment: str, now: dt.datetime, shards: int)
 # those of a suspended partner that run until a day (adr 0051).
 # Who is in the run already is left out beforehand: a conflict locks its row, also where the update
 # then does nothing, and after the entry second the executor is writing those very rows.
-_INSERT = """
+_INSERT: Final = """
 WITH joining AS (
     SELECT u.public_id, a.partner_id, a.environment, u.allocation_id, u.subscription_id,
            u.account_id, u.shard, a.lot_multiplier, a.priority, a.max_lots_per_order

@@ -9,9 +9,12 @@ EXIT_REST_SECONDS: Final = 3.0
 EXIT_BACKOFF: Final = (0.0, 0.25, 1.0, 3.0)
 EXIT_BACKOFF_MAX: Final = 5.0
 #: A cancel that came to nothing, doubled from one to the next.
-CANCEL_AGAIN, CANCEL_AGAIN_MAX = 3.0, 30.0
+CANCEL_AGAIN: Final = 3.0
+CANCEL_AGAIN_MAX: Final = 30.0
 #: A price that was refused is refused again: doubled from one try to the next, up to half a minute.
-PRICE_BACKOFF, PRICE_BACKOFF_TOLD, PRICE_BACKOFF_MAX = 1.0, 0.25, 30.0
+PRICE_BACKOFF: Final = 1.0
+PRICE_BACKOFF_TOLD: Final = 0.25
+PRICE_BACKOFF_MAX: Final = 30.0
 
 
 def price_backoff(attempt_group: int, *, told: bool) -> float:

@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 
 #: Written down, and on its way; taken by the broker; shown by its book; refused; no usable answer;
 #: kept back at the last moment, so that no byte of it left.
-ASKED, TAKEN, DONE = "ASKED", "TAKEN", "DONE"
-REFUSED, UNKNOWN, KEPT = "REFUSED", "UNKNOWN", "KEPT"
+ASKED: Final = "ASKED"
+TAKEN: Final = "TAKEN"
+DONE: Final = "DONE"
+REFUSED: Final = "REFUSED"
+UNKNOWN: Final = "UNKNOWN"
+KEPT: Final = "KEPT"
 #: The order may rest at the new price.
 OPEN: Final = frozenset({ASKED, TAKEN, UNKNOWN})
 #: Seconds from a change's answer in which the book should show the new price.

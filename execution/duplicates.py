@@ -1,11 +1,10 @@
 """Two orders at the broker where one was meant: which one counts, and what is surplus. Pure.
 
-Nothing is sent a second time without a proof that the first is not there (I3), and yet the proof
-may be wrong: a book was seen that showed an order 14 s after it was accepted. Then two orders of
-one intent live. One of them is the intent's own; what the others filled is *surplus*: it counts as
-position and as profit like any fill, and is closed by an order of its own. Surplus that rests is
-cancelled. Everything follows from the broker's book, so that a restart finds it again, and closes
-nothing twice.
+I3 (no second send without proof) holds, and yet a proof may be wrong: a book was seen that showed
+an order 14 s after it was accepted. Then two orders of one intent live. One is the intent's own;
+what the others filled is *surplus*: it counts as position and as profit like any fill, and is
+closed by an order of its own. Surplus that rests is cancelled. Everything follows from the broker's
+book, so that a restart finds it again, and closes nothing twice.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from decimal import Decimal
 from typing import Final
 
 from brokers.base import BookState, OrderReport, Side
-from execution import live
+from execution import lifecycle
 from execution.alarms import DUPLICATE
 from execution.live import LiveExecution, LiveIntent
 from execution.untold import SILENT_AFTER
@@ -57,7 +56,7 @@ def find(intent: LiveIntent, reports: Sequence[tuple[int, OrderReport]]) -> Foun
     cancelled = [order for _, order in reports if order.state is BookState.CANCELLED]
     # An older send that was found alive was the intent's own, and is when it ends refused, too. So
     # is one that was found after it was given up: else it would rest for ever in our eyes.
-    known = {*intent.strays, intent.broker_order_id if intent.state in live.AT_BROKER else ""}
+    known = {*intent.strays, intent.broker_order_id if intent.state in lifecycle.AT_BROKER else ""}
     spoke = [order for _, order in reports if order.broker_order_id in known]
     return Found(next(iter(current or spoke or cancelled), None))
 
@@ -74,7 +73,7 @@ def note(intent: LiveIntent, found: Found) -> bool:
     """
     resting = [order for order in found.others if not order.state.is_terminal]
     own = found.own
-    given_up = intent.is_final and intent.state != live.FILLED
+    given_up = intent.is_final and intent.state != lifecycle.FILLED
     if given_up and own is not None and not own.state.is_terminal:
         resting.append(own)
     intent.strays = tuple(order.broker_order_id for order in resting)
@@ -122,7 +121,7 @@ def lose_sight(intent: LiveIntent, now_mono: float) -> bool:
     book that nobody could read any more, and its leg was never left.
     """
     until = intent.watch_until_mono
-    if intent.out_of_sight or intent.purpose != live.ENTRY or not intent.is_final:
+    if intent.out_of_sight or intent.purpose != lifecycle.ENTRY or not intent.is_final:
         return False
     intent.out_of_sight = 0.0 < until <= now_mono - SILENT_AFTER
     return intent.out_of_sight
@@ -141,7 +140,7 @@ def watch_again(intent: LiveIntent, visibility_delay: float, now_mono: float) ->
     unfinished: it may be frozen, and send when it thaws. Nobody has what was never to be sent.
     """
     # Whatever its cause: what kept it from being sent again is noted over why it was given up.
-    given_up = intent.state == live.MISSED
+    given_up = intent.state == lifecycle.MISSED
     if intent.sends > 1 or (intent.sends and (given_up or not intent.is_final)):
         watch(intent, visibility_delay, now_mono)
 
@@ -179,5 +178,6 @@ def is_turned_over(execution: LiveExecution, leg_key: str) -> bool:
 def is_unwinding(execution: LiveExecution) -> bool:
     """Whether filled legs are being, or were, unwound: what turns up later leaves as well."""
     return any(
-        intent.purpose == live.UNWIND and intent.reason == "UNWIND" for intent in execution.intents
+        intent.purpose == lifecycle.UNWIND and intent.reason == "UNWIND"
+        for intent in execution.intents
     )

@@ -8,7 +8,6 @@ without a P&L. Until somebody says so it stays open with its alarm, for days if 
 from __future__ import annotations
 
 import datetime as dt
-from typing import Final
 
 from django.db import transaction
 
@@ -21,14 +20,10 @@ from quantleap.core import audit, clock
 from quantleap.core.audit import Actor
 from quantleap.core.errors import InvalidTransition, NotFound
 
-WORKING: Final = (Execution.Status.COMMITTED, Execution.Status.OPEN, Execution.Status.EXITING)
-#: Orders that may be at the broker: what became of them stands in its book, and not here.
-SENT: Final = ("SENDING", "UNKNOWN", "ACCEPTED", "PARTIAL")
-
 
 def is_carried(execution: Execution, now: dt.datetime) -> bool:
     """Whether an execution is still working although the session of its day is over."""
-    if execution.status not in WORKING:
+    if execution.status not in Execution.WORKING:
         return False
     day = execution.run.trade_date
     session = load_calendar().session(day, special_ok=True)
@@ -48,11 +43,11 @@ def end_carried(*, execution_id: int, note: str, actor: Actor, now: dt.datetime)
     )
     if found is None:
         raise NotFound
-    if found.status in WORKING and not is_carried(found, now):
+    if found.status in Execution.WORKING and not is_carried(found, now):
         raise InvalidTransition("Its session is not over: ask for its exit instead")
     with transaction.atomic():
         # The row count is the lock: whoever else has ended it was quicker.
-        changed = Execution.objects.filter(pk=execution_id, status__in=WORKING).update(
+        changed = Execution.objects.filter(pk=execution_id, status__in=Execution.WORKING).update(
             status=Execution.Status.CLOSED,
             cause=found.cause or SESSION_OVER,
             realised_pnl=None,
@@ -61,7 +56,9 @@ def end_carried(*, execution_id: int, note: str, actor: Actor, now: dt.datetime)
         if not changed:
             raise InvalidTransition("This execution is over")
         intents = OrderIntent.objects.filter(execution_id=execution_id)
-        intents.filter(state__in=SENT).update(state="ESCALATED", cause="UNRESOLVED", final_at=now)
+        intents.filter(state__in=OrderIntent.SENT).update(
+            state="ESCALATED", cause="UNRESOLVED", final_at=now
+        )
         intents.filter(state="PLANNED").update(state="MISSED", cause=SESSION_OVER, final_at=now)
         if Alarm.objects.filter(Alarm.OPEN, execution_id=execution_id).exists():
             settle_all(execution_id=execution_id, note=note, actor=actor, now=now)

@@ -1,4 +1,4 @@
-"""What the trading day tells partners: ``execution.*``, ``order.rejected`` (api.md section 9)."""
+"""What the trading day tells partners: ``execution.*``, ``order.rejected``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from execution import live
+from execution import lifecycle
 from execution.live import LiveExecution, LiveIntent
 from execution.words import brokers_words, explain
 from quantleap.core import outbox
@@ -32,7 +32,7 @@ def of_status(
 ) -> Iterator[OutboxEvent]:
     """Events of a status change: entered, closed, failed or missed, and its rejected orders."""
     if change.status == "OPEN":
-        whole = all(intent.state == live.FILLED for intent in execution.of(live.ENTRY))
+        whole = all(intent.state == lifecycle.FILLED for intent in execution.of(lifecycle.ENTRY))
         kind = "execution.completed" if whole else "execution.partial"
         yield _event(execution, kind, change, now, phase="ENTRY")
     elif change.status == "CLOSED":
@@ -43,7 +43,7 @@ def of_status(
         yield _event(execution, "execution.missed", change, now, phase="ENTRY")
     if change.status in ("OPEN", "FAILED"):
         for intent in execution.intents:
-            if intent.state == live.REJECTED:
+            if intent.state == lifecycle.REJECTED:
                 yield _rejected(execution, intent, now)
 
 
@@ -96,7 +96,7 @@ def _event(
     if change.pnl is not None:
         data |= {"pnl": json_number(change.pnl), "currency": CURRENCY}
     if change.cause:
-        failed = next((i for i in execution.intents if i.state == live.REJECTED), None)
+        failed = next((i for i in execution.intents if i.state == lifecycle.REJECTED), None)
         data["error"] = explain(change.cause)
         data["cause"] = change.cause
         data["leg"] = _leg_label(execution, failed) if failed else None

@@ -1,4 +1,4 @@
-"""How much may be closed (execution.md I5). Pure.
+"""How much may be closed: I5 (never more than planned or held). Pure.
 
 ``foreign = what the account holds - what all our open executions track``. Only a foreign amount
 that *reduces* a position reduces its exit: the customer closed something by hand, or the broker's

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from brokers.base import Side
-from execution import live
+from execution import lifecycle
 from execution.live import LiveExecution, LiveIntent
 from execution.untold import exit_tries
 from execution.withdrawing import LEG_EXIT, LEG_FAILED, first_failure, legs_not_entered
@@ -20,7 +20,6 @@ from execution.withdrawing import LEG_EXIT, LEG_FAILED, first_failure, legs_not_
 #: Seconds for which a look at the account's positions may be acted upon. Whoever trades by hand in
 #: the broker's own app is seen by the next look; an exit that waited longer asks for one.
 GRANT_SECONDS: Final = 5.0
-_MAY_REST: Final = live.AT_BROKER | {live.UNKNOWN}
 
 
 def why_not_enter(execution: LiveExecution, intent: LiveIntent) -> str:
@@ -30,7 +29,7 @@ def why_not_enter(execution: LiveExecution, intent: LiveIntent) -> str:
         return "EXIT_REQUESTED"
     if execution.run.run_exit:
         return "EXIT_DUE"
-    if first_failure(execution.of(live.ENTRY)) is not None:
+    if first_failure(execution.of(lifecycle.ENTRY)) is not None:
         return LEG_FAILED
     return LEG_EXIT if intent.leg_key in legs_not_entered(execution) else ""
 
@@ -38,9 +37,9 @@ def why_not_enter(execution: LiveExecution, intent: LiveIntent) -> str:
 def why_not_leave(execution: LiveExecution, intent: LiveIntent, now_mono: float) -> str:
     """'' when the exit ``intent`` may leave, else the cause. ``now_mono``: monotonic seconds.
 
-    Together with what is under way it must not be more than the leg still holds: no exit ever opens
-    a position (I5). Units that the positions alone have shown count as held while the entries that
-    may have filled them are untold.
+    Together with what is under way it must not be more than the leg still holds, by
+    I5 (never more than planned or held): no exit ever opens a position. Units that the positions
+    alone have shown count as held while the entries that may have filled them are untold.
     """
     if now_mono - intent.granted_mono > GRANT_SECONDS:
         return "SUPERSEDED"
@@ -58,7 +57,7 @@ def why_not_change(execution: LiveExecution, intent: LiveIntent, now_mono: float
     Like an exit that leaves: it must be wanted still, and all that is under way must not be more
     than the leg holds. ``now_mono``: monotonic seconds.
     """
-    if intent.state not in live.AT_BROKER:
+    if intent.state not in lifecycle.AT_BROKER:
         return "STALE"
     if now_mono - intent.granted_mono > GRANT_SECONDS:
         return "SUPERSEDED"
@@ -80,7 +79,10 @@ def in_the_way(intent: LiveIntent, others: Iterable[LiveIntent]) -> list[LiveInt
         for other in others
         if other.contract_id == intent.contract_id
         and other.side is not intent.side
-        and (other.state in _MAY_REST or (other.state == live.SENDING and other.sent_mono))
+        and (
+            other.state in lifecycle.MAY_REST
+            or (other.state == lifecycle.SENDING and other.sent_mono)
+        )
         and _cross(intent, other)
         and not _is_supposed_filled(intent, other)
     ]
@@ -89,7 +91,7 @@ def in_the_way(intent: LiveIntent, others: Iterable[LiveIntent]) -> list[LiveInt
 def _is_supposed_filled(intent: LiveIntent, other: LiveIntent) -> bool:
     """Whether ``other`` is an entry whose fills the positions have shown, and ``intent`` closes."""
     same = (other.execution_id, other.leg_key) == (intent.execution_id, intent.leg_key)
-    return intent.supposed > 0 and same and other.purpose == live.ENTRY
+    return intent.supposed > 0 and same and other.purpose == lifecycle.ENTRY
 
 
 def _cross(one: LiveIntent, other: LiveIntent) -> bool:
@@ -103,8 +105,8 @@ def _under_way(execution: LiveExecution, intent: LiveIntent) -> int:
         other.adrift if other.is_final else other.quantity - other.filled_quantity
         for other in execution.intents
         if other.leg_key == intent.leg_key
-        and other.purpose != live.ENTRY
+        and other.purpose != lifecycle.ENTRY
         and other is not intent
-        and other.state != live.PLANNED
-        and (other.sent_mono or other.state != live.SENDING)
+        and other.state != lifecycle.PLANNED
+        and (other.sent_mono or other.state != lifecycle.SENDING)
     )

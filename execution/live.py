@@ -14,22 +14,13 @@ from decimal import Decimal
 
 from brokers.base import BrokerInstrument, PriceBand, Side
 from brokers.realaccount import RealAccount
+from execution import lifecycle
 from execution.absence import AbsenceProof
 from execution.alarms import Key
 from execution.changing import Change
 from execution.plan import ResolvedLeg
 from execution.risk import Watch
 from marketplace.definition import StrategySpec
-
-PLANNED, SENDING, UNKNOWN = "PLANNED", "SENDING", "UNKNOWN"
-ACCEPTED, PARTIAL, FILLED = "ACCEPTED", "PARTIAL", "FILLED"
-REJECTED, CANCELLED, MISSED, ESCALATED = "REJECTED", "CANCELLED", "MISSED", "ESCALATED"
-FINAL = frozenset({FILLED, REJECTED, CANCELLED, MISSED, ESCALATED})
-AT_BROKER = frozenset({ACCEPTED, PARTIAL})
-ENTRY, EXIT, UNWIND = "ENTRY", "EXIT", "UNWIND"
-#: The order may have traded, and not all of it has been told.
-UNTOLD = frozenset({SENDING, UNKNOWN, ACCEPTED, PARTIAL, ESCALATED})
-LIVE_STATUSES = frozenset({"ARMED", "COMMITTED", "OPEN", "EXITING"})
 
 
 @dataclass(slots=True)
@@ -59,7 +50,7 @@ class LiveIntent:
     price_source: str = ""
     price_age: Decimal | None = None
     reason: str = ""
-    state: str = PLANNED
+    state: str = lifecycle.PLANNED
     sends: int = 0
     broker_order_id: str = ""
     filled_quantity: int = 0
@@ -114,12 +105,17 @@ class LiveIntent:
     # the channel and the tag that ``raw`` was made for
     raw_for: tuple[object, str] | None = None
     # what the log has of it already: when answered, units filled, state, cause
-    logged: tuple[dt.datetime | None, int, str, str] = (None, 0, PLANNED, "")
+    logged: tuple[dt.datetime | None, int, str, str] = (None, 0, lifecycle.PLANNED, "")
 
     @property
     def is_final(self) -> bool:
         """Whether nothing can happen to this intent any more."""
-        return self.state in FINAL
+        return self.state in lifecycle.FINAL
+
+    @property
+    def is_unsent(self) -> bool:
+        """Whether no send of it has begun to leave: no broker can know it."""
+        return self.sends == 0 and self.state in (lifecycle.PLANNED, lifecycle.SENDING)
 
     @property
     def reach(self) -> Decimal:
@@ -132,7 +128,7 @@ class LiveIntent:
     def untold(self) -> int:
         """Units (signed) that this order may have traded, or may still trade, beyond its fills."""
         rest = self.quantity - self.filled_quantity
-        if self.state in UNTOLD or self.out_of_sight:
+        if self.state in lifecycle.UNTOLD or self.out_of_sight:
             return rest * self.side.sign
         return self.adrift * self.side.sign
 
@@ -142,7 +138,7 @@ class LiveIntent:
         given up and turned up, or was sent twice. They are being cancelled."""
         if not self.strays or not self.is_final:
             return 0
-        return self.quantity - (0 if self.state == FILLED else self.filled_quantity)
+        return self.quantity - (0 if self.state == lifecycle.FILLED else self.filled_quantity)
 
     @property
     def traded(self) -> int:
@@ -219,7 +215,8 @@ class LiveExecution:
     alarms: set[Key] = field(default_factory=set)
     # leg ('' for all of it) -> monotonic seconds since which it should have left
     waits: dict[str, float] = field(default_factory=dict)
-    # leg -> signed units that somebody else traded against us (I5): already off our position
+    # leg -> signed units that somebody else traded against us: already off our position, for
+    # I5 (never more than planned or held)
     closed_outside: dict[str, int] = field(default_factory=dict)
     # volatile: legs of which the positions have said that nothing is there of an entry that is
     # escalated, or out of sight
@@ -266,20 +263,20 @@ class LiveExecution:
         """
         totals: dict[str, int] = {}
         for intent in self.intents:
-            if intent.purpose == ENTRY and intent.untold and not self.is_cleared(intent):
+            if intent.purpose == lifecycle.ENTRY and intent.untold and not self.is_cleared(intent):
                 totals[intent.leg_key] = totals.get(intent.leg_key, 0) + intent.untold
         return totals
 
     def is_cleared(self, intent: LiveIntent) -> bool:
         """Whether the positions have said that nothing is there of this entry, of which the book
         will tell nothing."""
-        lost = intent.state == ESCALATED or intent.out_of_sight
+        lost = intent.state == lifecycle.ESCALATED or intent.out_of_sight
         return lost and intent.leg_key in self.cleared
 
     def has_something_open(self) -> bool:
         """Whether the broker holds a position or an order of ours, or may hold one."""
         return bool(self.open_legs()) or any(
-            intent.state in AT_BROKER or intent.state == UNKNOWN for intent in self.intents
+            intent.state in lifecycle.MAY_REST for intent in self.intents
         )
 
     def profit(self) -> Decimal | None:

@@ -1,7 +1,7 @@
 """From what a broker said (or did not say) to the next state of an intent. Pure.
 
 Only a proof of non-acceptance makes an intent sendable again; everything that proves nothing makes
-it UNKNOWN, and only the broker's book ends that (execution.md I3, reliability.md 1.2).
+it UNKNOWN, and only the broker's book ends that. This is I3 (no second send without proof).
 """
 
 from __future__ import annotations
@@ -10,16 +10,15 @@ import datetime as dt
 from typing import Final
 
 from brokers.base import BookState, OrderReport, Outcome, SendResult
-from execution import changing, duplicates, live
+from execution import changing, duplicates, lifecycle
 from execution.absence import AbsenceProof
+from execution.alarms import CHANGED_OUTSIDE, PRICE_BAND
 from execution.backoff import EXIT_REST_SECONDS, exit_backoff, price_backoff
 from execution.live import LiveIntent
-from execution.progress import PRICE_BAND, STUCK_AFTER
+from execution.progress import STUCK_AFTER
 from execution.tags import MAX_SENDS
 
 RETRY_DELAYS: Final = (0.25, 1.0, 3.0)
-#: Somebody changed one of our orders at the broker: it is final with what it is then.
-CHANGED_OUTSIDE: Final = "CHANGED_OUTSIDE"
 
 
 def retry_delay(sends: int, jitter: float) -> float:
@@ -33,7 +32,7 @@ def finish(intent: LiveIntent, state: str, at: dt.datetime, now_mono: float) -> 
     intent.state = state
     intent.final_at = at
     intent.proof = None
-    if intent.purpose != live.ENTRY:
+    if intent.purpose != lifecycle.ENTRY:
         refused = intent.cause == PRICE_BAND
         pause = (
             price_backoff(intent.attempt_group, told=intent.band is not None)
@@ -57,15 +56,15 @@ def apply_answer(
 
     For an UNKNOWN, ``now_mono`` is a moment after which no byte of the order leaves any more.
     """
-    if intent.state != live.SENDING:
+    if intent.state != lifecycle.SENDING:
         return  # the book was quicker, or told more
     intent.answered_at = at
     intent.message = result.message
     if result.outcome is Outcome.ACCEPTED:
-        intent.state = live.ACCEPTED
+        intent.state = lifecycle.ACCEPTED
         intent.broker_order_id = result.broker_order_id
         intent.cause = ""
-        if intent.purpose != live.ENTRY:
+        if intent.purpose != lifecycle.ENTRY:
             intent.cancel_after_mono = now_mono + EXIT_REST_SECONDS
     elif result.outcome is Outcome.UNKNOWN:
         become_unknown(intent, now_mono)
@@ -89,11 +88,11 @@ def refuse(
     """Proven not accepted: sendable again where another try may help, else REJECTED."""
     intent.cause = cause
     if not retryable:
-        finish(intent, live.REJECTED, at, now_mono)
+        finish(intent, lifecycle.REJECTED, at, now_mono)
     elif intent.sends >= MAX_SENDS:
-        finish(intent, live.MISSED, at, now_mono)
+        finish(intent, lifecycle.MISSED, at, now_mono)
     else:
-        intent.state = live.PLANNED
+        intent.state = lifecycle.PLANNED
         intent.not_before_mono = now_mono + retry_delay(intent.sends, jitter)
 
 
@@ -113,16 +112,16 @@ def not_sent(
     intent.cause, intent.message = cause, message
     intent.unconnected += 1
     intent.sends = max(0, intent.sends - 1)
-    if intent.purpose != live.ENTRY and intent.unconnected >= MAX_SENDS:
-        finish(intent, live.MISSED, at, now_mono)
+    if intent.purpose != lifecycle.ENTRY and intent.unconnected >= MAX_SENDS:
+        finish(intent, lifecycle.MISSED, at, now_mono)
     else:
-        intent.state = live.PLANNED
+        intent.state = lifecycle.PLANNED
         intent.not_before_mono = now_mono + retry_delay(intent.unconnected, jitter)
 
 
 def become_unknown(intent: LiveIntent, now_mono: float) -> None:
     """Nobody can say whether the order exists; the book will be asked."""
-    intent.state = live.UNKNOWN
+    intent.state = lifecycle.UNKNOWN
     intent.unknown_since_mono = now_mono
     intent.proof = None
 
@@ -148,28 +147,28 @@ def apply_report(
     if intent.filled_quantity == intent.quantity:
         # Fills speak louder than the state beside them, which may be a moment older.
         intent.cause = ""
-        finish(intent, live.FILLED, at, now_mono)
+        finish(intent, lifecycle.FILLED, at, now_mono)
     elif is_cut_down(intent, report):
         intent.cause = CHANGED_OUTSIDE
         intent.message = report.message or intent.message
-        finish(intent, live.CANCELLED, at, now_mono)
+        finish(intent, lifecycle.CANCELLED, at, now_mono)
     elif report.state is BookState.REJECTED:
         intent.cause = str(report.cause or "OTHER")
         intent.band = report.band
         intent.message = report.message or intent.message
-        finish(intent, live.REJECTED, at, now_mono)
+        finish(intent, lifecycle.REJECTED, at, now_mono)
     elif report.state is BookState.CANCELLED:
         asked = intent.cancel_cause or "NOT_FILLED"
         withdrawn = asked if intent.cancel_sent_mono else "CANCELLED_BY_BROKER"
         intent.cause = str(report.cause or withdrawn)
         intent.band = report.band
         intent.message = report.message or intent.message
-        finish(intent, live.CANCELLED, at, now_mono)
+        finish(intent, lifecycle.CANCELLED, at, now_mono)
     elif not intent.is_final:
-        if intent.purpose != live.ENTRY and not intent.cancel_after_mono:
+        if intent.purpose != lifecycle.ENTRY and not intent.cancel_after_mono:
             intent.cancel_after_mono = now_mono + EXIT_REST_SECONDS
         intent.cause = ""
-        intent.state = live.PARTIAL if intent.filled_quantity else live.ACCEPTED
+        intent.state = lifecycle.PARTIAL if intent.filled_quantity else lifecycle.ACCEPTED
     return _told(intent) != before
 
 
@@ -212,7 +211,7 @@ def apply_absence(
     jitter: float,
 ) -> bool:
     """A successful book read without our tag, for an UNKNOWN intent; whether it changed."""
-    if intent.state != live.UNKNOWN:
+    if intent.state != lifecycle.UNKNOWN:
         return False
     if intent.proof is None:
         # Not from the send: until the socket was reset the kernel may have gone on retransmitting.
@@ -229,15 +228,16 @@ def apply_absence(
 
 
 def escalate_if_stuck(intent: LiveIntent, *, at: dt.datetime, now_mono: float) -> bool:
-    """An entry UNKNOWN for two minutes: a person has to look (I4). Whether it changed.
+    """An entry UNKNOWN for two minutes: a person has to look. Whether it changed.
 
-    An exit is never given up like this: progress asks for attention, and the book goes on being
-    read, because another exit beside it might open a position (I5).
+    ESCALATED is one of the ends of I4 (every intent ends by name). An exit is never given up like
+    this: progress asks for attention, and the book goes on being read, because another exit beside
+    it might open a position, against I5 (never more than planned or held).
     """
-    if intent.state != live.UNKNOWN or not intent.unknown_since_mono:
+    if intent.state != lifecycle.UNKNOWN or not intent.unknown_since_mono:
         return False
-    if intent.purpose != live.ENTRY or now_mono - intent.unknown_since_mono < STUCK_AFTER:
+    if intent.purpose != lifecycle.ENTRY or now_mono - intent.unknown_since_mono < STUCK_AFTER:
         return False
     intent.cause = "UNRESOLVED"
-    finish(intent, live.ESCALATED, at, now_mono)
+    finish(intent, lifecycle.ESCALATED, at, now_mono)
     return True

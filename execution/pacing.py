@@ -49,6 +49,3 @@ class Pacers:
         pacer = self.of(capabilities, client_id)
         for at, call in past:
             pacer.take(at, call)
-
-
-__all__ = ["ENTRIES", "EXITS", "READS", "Call", "Pacer", "Pacers", "Urgency"]

@@ -1,8 +1,7 @@
 """What one subscriber shall trade: orders from a strategy, resolved legs and a multiplier. Pure.
 
 Quantity of a leg = floor(base lots x lot_multiplier) x the contract's lot size, sliced by
-min(freeze quantity, max_lots_per_order x lot size) rounded down to whole lots (execution.md
-section 3).
+min(freeze quantity, max_lots_per_order x lot size) rounded down to whole lots.
 """
 
 from __future__ import annotations

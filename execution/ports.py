@@ -74,6 +74,6 @@ def quotes_reserved(now: dt.datetime) -> bool:
     ).exists()
 
 
-GATE = Gate()
-ACTIVITY = ActivityView()
-RUNS = RunView()
+GATE: Final = Gate()
+ACTIVITY: Final = ActivityView()
+RUNS: Final = RunView()

@@ -1,7 +1,7 @@
 """Limit prices that fill at once: a protection band by premium slab, rounded toward the fill.
 
-Bands are those brokers publish for options (market-rules.md 4b): below 10 rupees 5 %, below 100
-3 %, below 500 2 %, else 1 %.
+Bands are those that brokers publish for options (https://github.com/marketcalls/openalgo,
+utils/mpp_slab.py): below 10 rupees 5 %, below 100 3 %, below 500 2 %, else 1 %.
 """
 
 from __future__ import annotations

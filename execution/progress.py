@@ -10,8 +10,17 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from brokers.base import Side
-from execution import changing, duplicates, live
-from execution.alarms import DUPLICATE, EXIT_UNFILLED, PARTLY_ENTERED, UNRESOLVED, Alarm
+from execution import changing, duplicates, lifecycle
+from execution.alarms import (
+    DAILY_LIMIT,
+    DUPLICATE,
+    EXIT_UNFILLED,
+    PARTLY_ENTERED,
+    PRICE_BAND,
+    SESSION_OVER,
+    UNRESOLVED,
+    Alarm,
+)
 from execution.hedging import leaving_together, needed_hedges
 from execution.live import LiveExecution, LiveIntent
 from execution.steps import ATTENTION_AFTER, ExitOrder, Situation, Steps
@@ -31,9 +40,7 @@ from execution.withdrawing import (
 
 CONTROL_UNREACHABLE: Final = "CONTROL_UNREACHABLE"
 PRICE_REFUSALS: Final = 2
-PRICE_BAND, DAILY_LIMIT = "PRICE_BAND", "DAILY_LIMIT"
 STUCK_AFTER: Final = 120.0
-SESSION_OVER: Final = "SESSION_OVER"
 
 
 def next_steps(execution: LiveExecution, situation: Situation) -> Steps:
@@ -43,9 +50,9 @@ def next_steps(execution: LiveExecution, situation: Situation) -> Steps:
     unwinding, whatever its siblings, or the rest of the leg itself, are waiting for.
     """
     steps = Steps()
-    if execution.status not in ("COMMITTED", "OPEN", "EXITING"):
+    if execution.status not in lifecycle.WORKING:
         return steps
-    entries = list(execution.of(live.ENTRY))
+    entries = list(execution.of(lifecycle.ENTRY))
     failed = first_failure(entries)
     entered = True
     if execution.status == "COMMITTED":
@@ -70,14 +77,14 @@ def _enter(
     leaving = legs_not_entered(execution)
     for intent in entries:
         why = stop or (LEG_EXIT if intent.leg_key in leaving else "")
-        if intent.state == live.PLANNED and why:
+        if intent.state == lifecycle.PLANNED and why:
             # What kept it until the grace was over says more than that it is over.
             kept = intent.cause or (situation.entries_blocked if unread else "")
             late = why == "GRACE_OVER" and bool(kept)
             steps.miss.append((intent, kept if late else why))
-        elif intent.state == live.PLANNED and intent.sends >= MAX_SENDS:
+        elif intent.state == lifecycle.PLANNED and intent.sends >= MAX_SENDS:
             steps.miss.append((intent, intent.cause or "BROKER_DOWN"))
-        elif intent.state in live.AT_BROKER and why and not situation.session_over:
+        elif intent.state in lifecycle.AT_BROKER and why and not situation.session_over:
             withdraw(intent, situation, steps)
     if stop or unread or not situation.entry_due:
         return
@@ -86,7 +93,7 @@ def _enter(
         intent
         for intent in entries
         if intent.group == group
-        and intent.state == live.PLANNED
+        and intent.state == lifecycle.PLANNED
         and intent.leg_key not in leaving
         and intent.sends < MAX_SENDS
         and intent.not_before_mono <= situation.now_mono
@@ -113,7 +120,7 @@ def _why_not_enter(
 
 
 def _current_group(entries: Sequence[LiveIntent]) -> int:
-    unfinished = [i.group for i in entries if i.state != live.FILLED and not is_left(i)]
+    unfinished = [i.group for i in entries if i.state != lifecycle.FILLED and not is_left(i)]
     return min(unfinished, default=-1)
 
 
@@ -130,7 +137,7 @@ def _entry_over(
     if not entries or not all(intent.is_final for intent in entries):
         return False
     for intent in entries:
-        if intent.state == live.ESCALATED:
+        if intent.state == lifecycle.ESCALATED:
             steps.alarms.append(Alarm(UNRESOLVED, intent.leg_key, intent.message, intent.tag))
     if failed is None:
         # One that turned up late completes nothing that is being unwound.
@@ -185,7 +192,15 @@ def _leave(
         if sign > 0 and (shorts_first or leg_key in needed):
             continue  # hedges leave after what they hedge
         steps.alarms += _why_a_person(exit_tries(execution, leg_key))
-        order = _exit_for(execution, leg_key, quantity, more, sign, reason, situation)
+        order = _exit_for(
+            execution,
+            leg_key,
+            quantity=quantity,
+            perhaps=more,
+            sign=sign,
+            reason=reason,
+            situation=situation,
+        )
         if order is not None:
             steps.exits.append(order)
             offers = changing.quotes(exit_tries(execution, leg_key))
@@ -217,7 +232,7 @@ def _tend_exits(execution: LiveExecution, situation: Situation, steps: Steps) ->
     """Look after every exit under way; whether there is one."""
     alive = False
     for intent in execution.intents:
-        if intent.purpose == live.ENTRY or intent.is_final:
+        if intent.purpose == lifecycle.ENTRY or intent.is_final:
             continue
         alive = True
         _tend_exit(execution, intent, situation, steps)
@@ -236,7 +251,15 @@ def _shed(execution: LiveExecution, situation: Situation, steps: Steps) -> None:
         if leg_key in leaving or (units > 0 and shorts):
             continue
         sign = 1 if units > 0 else -1
-        order = _exit_for(execution, leg_key, units, 0, sign, DUPLICATE, situation)
+        order = _exit_for(
+            execution,
+            leg_key,
+            quantity=units,
+            perhaps=0,
+            sign=sign,
+            reason=DUPLICATE,
+            situation=situation,
+        )
         if order is not None:
             steps.exits.append(order)
     steps.alarms.extend(
@@ -293,8 +316,9 @@ def _tend_exit(
 ) -> None:
     """An exit has no lateness limit but the close. What rests is quoted again; what rests at the
     close the exchange cancels."""
-    if intent.state == live.PLANNED:
-        # An earlier try may have filled after all: then this one would open a position (I5).
+    if intent.state == lifecycle.PLANNED:
+        # An earlier try may have filled after all: then this one would open a position, against
+        # I5 (never more than planned or held).
         needless = intent.quantity > -intent.side.sign * execution.open_quantity(intent.leg_key)
         # Nor is it sent again as it is: its price and what it knew of the account are old. Seen: an
         # executor died before the byte, the customer closed the leg by hand, and the next executor
@@ -304,13 +328,14 @@ def _tend_exit(
         steps.miss.append((intent, cause))
     elif situation.session_over:
         return
-    elif intent.state in live.AT_BROKER and has_rested(execution, intent, situation):
+    elif intent.state in lifecycle.AT_BROKER and has_rested(execution, intent, situation):
         quote_again(execution, intent, situation, steps)
 
 
 def _exit_for(
     execution: LiveExecution,
     leg_key: str,
+    *,
     quantity: int,
     perhaps: int,
     sign: int,
@@ -323,7 +348,7 @@ def _exit_for(
         return None
     if any(intent.cause == DAILY_LIMIT for intent in tries):
         return None  # not to be had today however often it is sent
-    entries = (i for i in execution.of(live.ENTRY) if i.leg_key == leg_key)
+    entries = (i for i in execution.of(lifecycle.ENTRY) if i.leg_key == leg_key)
     if any(is_withdrawing(intent, situation) for intent in entries):
         return None
     attempt = max((intent.attempt_group for intent in tries), default=-1) + 1
@@ -337,7 +362,7 @@ def _exit_for(
         side=Side.SELL if sign > 0 else Side.BUY,
         quantity=abs(quantity),
         perhaps=perhaps,
-        purpose=live.UNWIND if reason in ("UNWIND", DUPLICATE) else live.EXIT,
+        purpose=lifecycle.UNWIND if reason in ("UNWIND", DUPLICATE) else lifecycle.EXIT,
         attempt_group=attempt,
         reason=reason,
     )
@@ -368,10 +393,10 @@ def _finish(
     """
     if not situation.session_over and duplicates.may_appear(execution):
         return
-    entered = any(intent.filled_quantity for intent in execution.of(live.ENTRY))
+    entered = any(intent.filled_quantity for intent in execution.of(lifecycle.ENTRY))
     if failed is not None and execution.status == "COMMITTED":
         only_missed = not entered and all(
-            intent.state == live.MISSED for intent in execution.of(live.ENTRY)
+            intent.state == lifecycle.MISSED for intent in execution.of(lifecycle.ENTRY)
         )
         steps.status = "MISSED" if only_missed else "FAILED"
         steps.cause = failed.cause or failed.state

@@ -11,7 +11,7 @@ import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from execution import changing, live
+from execution import changing, lifecycle
 from execution.alarms import (
     BOOK_UNREAD,
     CANCEL_UNHEARD,
@@ -30,8 +30,6 @@ from execution.alarms import (
 )
 from execution.live import LiveExecution, LiveIntent, LiveRun
 
-#: States of an order of which nobody can say whether the broker has it.
-UNCERTAIN: Final = frozenset({live.SENDING, live.UNKNOWN})
 _OF_ORDERS: Final = frozenset({ENTRY_UNKNOWN, EXIT_UNKNOWN, EXIT_RESTING, CANCEL_UNHEARD})
 
 
@@ -41,7 +39,7 @@ def overdue(execution: LiveExecution, now: dt.datetime, now_mono: float) -> dict
     ``now`` is an instant (UTC), ``now_mono`` monotonic seconds. Since when something waits that no
     row knows is remembered in ``execution.waits``: after a restart such a wait begins anew.
     """
-    if execution.status not in ("COMMITTED", "OPEN", "EXITING"):
+    if execution.status not in lifecycle.WORKING:
         return {}
     found = [*_orders(execution, now, now_mono), *_positions(execution, now, now_mono)]
     return {alarm.key: alarm for alarm in found}
@@ -49,7 +47,7 @@ def overdue(execution: LiveExecution, now: dt.datetime, now_mono: float) -> dict
 
 def _orders(execution: LiveExecution, now: dt.datetime, now_mono: float) -> Iterator[Alarm]:
     for intent in execution.intents:
-        if intent.is_final or intent.state == live.PLANNED:
+        if intent.is_final or intent.state == lifecycle.PLANNED:
             continue
         cause = _order_cause(intent, now)
         if cause:
@@ -60,11 +58,11 @@ def _orders(execution: LiveExecution, now: dt.datetime, now_mono: float) -> Iter
 
 
 def _order_cause(intent: LiveIntent, now: dt.datetime) -> str:
-    entry = intent.purpose == live.ENTRY
-    if intent.state in UNCERTAIN:
+    entry = intent.purpose == lifecycle.ENTRY
+    if intent.state in lifecycle.UNCERTAIN:
         cause = ENTRY_UNKNOWN if entry else EXIT_UNKNOWN
         return cause if waited(intent, now) >= PROMISES[cause] else ""
-    if entry or intent.state not in live.AT_BROKER:
+    if entry or intent.state not in lifecycle.AT_BROKER:
         return ""
     # One whose price was changed a moment ago was quoted anew.
     rests = (now - changing.quoted_at(intent)).total_seconds()
@@ -123,7 +121,7 @@ def _fact(execution: LiveExecution, cause: str, leg: str) -> str:
             intent
             for intent in execution.intents
             if intent.leg_key == leg
-            and (cause == CANCEL_UNHEARD or (intent.purpose == live.ENTRY) == entry)
+            and (cause == CANCEL_UNHEARD or (intent.purpose == lifecycle.ENTRY) == entry)
         ]
         if mine:
             newest = max(mine, key=lambda intent: intent.planned_at)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from typing import Final
 
 from django.db.models import Count, Q
 
@@ -12,7 +13,7 @@ from partners.ports import Figure
 from quantleap.core.clock import ist_date
 from quantleap.core.tenancy import Environment
 
-_OPEN = Q(status__in=(Execution.Status.COMMITTED, Execution.Status.OPEN, Execution.Status.EXITING))
+_OPEN: Final = Q(status__in=Execution.WORKING)
 
 
 def reach(partner_id: int, now: dt.datetime) -> Sequence[Figure]:

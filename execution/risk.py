@@ -1,4 +1,4 @@
-"""Leg stop, target and move-to-cost on the MODEL reference (strategy-vocabulary.md 5d). Pure.
+"""Leg stop, target and move-to-cost on the prices of the run's decision. Pure.
 
 A SELL at P with a 25 % stop is hit at P x 1.25, a BUY at P x 0.75; points likewise; targets are
 mirrored. Levels are rounded so that a stop never triggers earlier than written: a sold leg's stop

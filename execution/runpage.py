@@ -25,6 +25,7 @@ from django.db.models import (
     When,
 )
 
+from execution import lifecycle
 from execution.alarmlists import executions_alarmed, with_attention
 from execution.models import Execution, LegWatch, OrderIntent, Run, RunDecision
 from execution.runstate import RunCounts, RunState, RunTimes, run_state
@@ -176,12 +177,21 @@ class LegRow:
 
 
 @dataclass(frozen=True, slots=True)
+class LaterDecision:
+    """A decision after the entry: the leg's label ('' for all of them), and why in words."""
+
+    decision: RunDecision
+    leg: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Decided:
     """Decisions of a run: its legs, and everything that was decided later."""
 
     legs: tuple[LegRow, ...] = ()
     entry: RunDecision | None = None
-    later: tuple[RunDecision, ...] = ()
+    later: tuple[LaterDecision, ...] = ()
     missed: str = ""
 
 
@@ -195,13 +205,6 @@ def decided(run: Run) -> Decided:
         [leg["contract_id"] for leg in legs.values()]
     )
     labels = {key: leg["label"] for key, leg in legs.items()}
-    later = [decision for decision in decisions if decision is not entry]
-    for decision in later:
-        leg_key = decision.payload.get("leg", "")
-        decision.leg_label = labels.get(leg_key, "")  # type: ignore[attr-defined]
-        decision.words = explain(  # type: ignore[attr-defined]
-            decision.payload.get("reason", decision.kind)
-        )
     return Decided(
         legs=tuple(
             LegRow(leg["label"], contracts.get(leg["contract_id"]), leg, watches.get(key))
@@ -209,7 +212,15 @@ def decided(run: Run) -> Decided:
         ),
         entry=entry,
         missed=_missed(entry),
-        later=tuple(later),
+        later=tuple(
+            LaterDecision(
+                decision,
+                labels.get(decision.payload.get("leg", ""), ""),
+                explain(decision.payload.get("reason", decision.kind)),
+            )
+            for decision in decisions
+            if decision is not entry
+        ),
     )
 
 
@@ -266,7 +277,6 @@ def run_orders(run_id: int, *, state: str = "", purpose: str = "") -> QuerySet[O
 
 
 # -- the list of runs ----------------------------------------------------------------------------
-_LOST: Final = ("FAILED", "MISSED")
 
 
 def run_counts(run_ids: Sequence[int]) -> dict[int, RunCounts]:
@@ -304,7 +314,7 @@ def _counted(rows: Sequence[Mapping[str, Any]], subscribed: bool, alarmed: int) 
     withdrawn: Counter[str] = Counter()
     for row in rows:
         statuses[row["status"]] += row["count"]
-        if row["cause"] and row["status"] in _LOST:
+        if row["cause"] and row["status"] in lifecycle.LOST:
             causes[row["cause"]] += row["count"]
         elif row["cause"] and row["status"] == "WITHDRAWN":
             withdrawn[row["cause"]] += row["count"]

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
+from execution import lifecycle
+
 #: An execution that has not left "armed" so long after the grace was forgotten by everybody.
 FORGOTTEN_AFTER: Final = dt.timedelta(seconds=30)
 #: An order whose fate is unknown is given up after two minutes: then its execution must be over.
@@ -55,19 +57,24 @@ class RunCounts:
         return sum(self.by_status.values())
 
     @property
+    def held(self) -> int:
+        """Those that hold a position."""
+        return self.of(*lifecycle.HOLDING)
+
+    @property
     def entered(self) -> int:
         """Those that hold or held a position."""
-        return self.of("OPEN", "EXITING", "CLOSED")
+        return self.held + self.of("CLOSED")
 
     @property
     def live(self) -> int:
         """Those that are not over: waiting, entering, holding or leaving a position."""
-        return self.of("ARMED", "COMMITTED", "OPEN", "EXITING")
+        return self.of(*lifecycle.LIVE)
 
     @property
     def failed(self) -> int:
         """Those that should have entered and did not."""
-        return self.of("FAILED", "MISSED")
+        return self.of(*lifecycle.LOST)
 
     @property
     def cause(self) -> str:
@@ -140,7 +147,7 @@ def _stuck(times: RunTimes, counts: RunCounts, now: dt.datetime) -> str:
         return f"{armed} of {counts.total} are still waiting although the entry is over."
     if (undecided := counts.of("COMMITTED")) and now > times.grace_until + UNDECIDED_AFTER:
         return f"{undecided} of {counts.total} are still entering."
-    if (held := counts.of("OPEN", "EXITING")) and now > times.exit_at + EXIT_WITHIN:
+    if (held := counts.held) and now > times.exit_at + EXIT_WITHIN:
         return f"{held} of {counts.total} still hold a position after the exit time."
     return ""
 

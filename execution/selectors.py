@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from django.db import connection
 from django.db.models import Count, QuerySet, Sum
@@ -17,12 +17,10 @@ from execution.words import brokers_words, explain
 from marketplace.models import Template
 from quantleap.core.money import rupees
 
-WORKING = (Execution.Status.COMMITTED, Execution.Status.OPEN, Execution.Status.EXITING)
-
 
 def accounts_with_open_positions(account_ids: Sequence[int]) -> set[int]:
     """Which of these accounts are in a run right now."""
-    rows = Execution.objects.filter(account_id__in=list(account_ids), status__in=WORKING)
+    rows = Execution.objects.filter(account_id__in=list(account_ids), status__in=Execution.WORKING)
     return set(rows.values_list("account_id", flat=True))
 
 
@@ -40,7 +38,7 @@ class Lateness:
 
 @dataclass(frozen=True, slots=True)
 class Scorecard:
-    """One run in figures (execution.md section 5)."""
+    """One run in figures, as its page shows them."""
 
     executions: dict[str, int] = field(default_factory=dict)
     orders: dict[str, int] = field(default_factory=dict)
@@ -53,7 +51,7 @@ class Scorecard:
     realised_pnl: Decimal | None = None
 
 
-_LATENESS = """
+_LATENESS: Final = """
 SELECT name, count(*), min(ms), percentile_cont(0.5) WITHIN GROUP (ORDER BY ms),
        percentile_cont(0.95) WITHIN GROUP (ORDER BY ms),
        percentile_cont(0.99) WITHIN GROUP (ORDER BY ms), max(ms)
@@ -272,7 +270,9 @@ def open_legs(subscription_id: int) -> list[OpenLeg]:
     """Open legs of a subscription (3 queries): entry fills less exit fills."""
     executions = {
         e.pk: e
-        for e in Execution.objects.filter(subscription_id=subscription_id, status__in=WORKING)
+        for e in Execution.objects.filter(
+            subscription_id=subscription_id, status__in=Execution.WORKING
+        )
     }
     watches = {
         (w.run_id, w.leg_key): w

@@ -15,17 +15,14 @@ from brokers.services.accounts import finish_removal
 from execution.alarmlists import about
 from execution.engine.control import CHANNEL
 from execution.errors import AlreadyEngaged, NotEngaged
-from execution.models import Alarm, Execution, KillSwitch, OrderIntent
-from execution.selectors import accounts_with_open_positions
+from execution.models import Alarm, Execution, KillSwitch
 from quantleap.core import audit
 from quantleap.core.audit import Actor
 from quantleap.core.errors import InvalidTransition, NotFound
 from quantleap.core.inserts import insert_missing
 
-WORKING = (Execution.Status.COMMITTED, Execution.Status.OPEN, Execution.Status.EXITING)
 
-
-# -- leaving before the entry (I7) ---------------------------------------------------------------
+# -- leaving before the entry: I7 (no entry outside its window) ---------------------------------
 def withdraw_armed(subscription_ids: Collection[int], *, reason: str, now: dt.datetime) -> bool:
     """Withdraw what is ARMED for these subscriptions, in the caller's transaction.
 
@@ -54,7 +51,7 @@ def request_exit(
     """
     held = Execution.objects.filter(
         subscription_id__in=list(subscription_ids),
-        status__in=WORKING,
+        status__in=Execution.WORKING,
         exit_requested_at__isnull=True,
     )
     if account_id is not None:
@@ -67,12 +64,12 @@ def remove_account(account_id: int, *, exit_now: bool, now: dt.datetime) -> Remo
     """A broker account goes: withdraw its ARMED executions, and see to what it holds.
 
     OpenPositions (409) when it holds something and ``exit_now`` is false; with it the exit comes
-    first and the erasure is deferred (execution.md section 4).
+    first and the erasure is deferred.
     """
     Execution.objects.filter(account_id=account_id, status=Execution.Status.ARMED).update(
         status=Execution.Status.WITHDRAWN, cause="REMOVED", closed_at=now
     )
-    working = Execution.objects.filter(account_id=account_id, status__in=WORKING)
+    working = Execution.objects.filter(account_id=account_id, status__in=Execution.WORKING)
     if not working.exists():
         return RemovalEffect()
     if not exit_now:
@@ -85,11 +82,11 @@ def remove_account(account_id: int, *, exit_now: bool, now: dt.datetime) -> Remo
 
 
 def finish_removals(*, now: dt.datetime) -> int:
-    """Erase accounts whose removal waited for a last exit (execution.md section 4); how many."""
+    """Erase accounts whose removal waited for a last exit; how many."""
     waiting = BrokerAccount.objects.filter(removal_requested_at__isnull=False).exclude(
         status=BrokerAccount.Status.REMOVED
     )
-    busy = Execution.objects.filter(status__in=WORKING).values("account_id")
+    busy = Execution.objects.filter(status__in=Execution.WORKING).values("account_id")
     idle = list(waiting.exclude(pk__in=busy).values_list("pk", flat=True)[:100])
     return sum(
         finish_removal(account_id=account_id, actor=audit.SYSTEM, now=now) for account_id in idle
@@ -181,7 +178,7 @@ def acknowledge(*, alarm_id: int, actor: Actor, now: dt.datetime) -> None:
 
 
 def settle(*, alarm_id: int, note: str, actor: Actor, now: dt.datetime) -> None:
-    """A person has dealt with an open alarm and says how (I4). Nothing is sent, nothing changes.
+    """A person has dealt with an open alarm and says how. Nothing is sent, nothing changes.
 
     The same cause raises a new alarm when it has gone away and come back. NotFound when there is
     none; InvalidTransition when it is not open.
@@ -231,17 +228,3 @@ def _record(action: str, alarm_id: int, actor: Actor, data: dict[str, str]) -> N
         target_id=str(alarm_id),
         data={"cause": alarm.cause, "about": about(alarm)} | data,
     )
-
-
-__all__ = [
-    "OrderIntent",
-    "accounts_with_open_positions",
-    "acknowledge",
-    "engage_kill_switch",
-    "release_kill_switch",
-    "remove_account",
-    "request_exit",
-    "settle",
-    "settle_all",
-    "withdraw_armed",
-]

@@ -1,7 +1,7 @@
 """The tag that joins an order in a broker's book to one send of one intent.
 
 ``Q`` + 12 base36 characters of the intent + 1 attempt character: 14 characters, which fits every
-broker (execution.md section 1, reliability.md 1.3).
+broker (Kite takes 20: https://kite.trade/forum/discussion/comment/52970/).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 ALPHABET: Final = string.digits + string.ascii_uppercase
 CODE_LENGTH: Final = 12
 MAX_SENDS: Final = 3
-_PATTERN = re.compile(r"Q([0-9A-Z]{12})([1-3])")
+_PATTERN: Final = re.compile(r"Q([0-9A-Z]{12})([1-3])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,6 @@ def make_tag(code: str, attempt: int) -> str:
 
 
 def parse_tag(tag: str) -> ParsedTag | None:
-    """Code and attempt of a tag of ours; None for anyone else's (I6: listed, not failed)."""
+    """Code and attempt of a tag of ours; None for anyone else's, which says nothing of ours."""
     match = _PATTERN.fullmatch(tag)
     return ParsedTag(match.group(1), int(match.group(2))) if match else None

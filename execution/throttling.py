@@ -18,7 +18,7 @@ from typing import Final
 TOO_MANY: Final = 429
 RETRY_AFTER: Final = "retry-after"
 LONGEST: Final = 30.0
-_SECONDS = re.compile(r"[0-9]{1,20}(\.[0-9]{1,6})?")
+_SECONDS: Final = re.compile(r"[0-9]{1,20}(\.[0-9]{1,6})?")
 _LONGEST_DATE: Final = 40
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from django.conf import settings
 from django.db.models import Max, Min
@@ -25,8 +26,8 @@ from execution.words import explain
 from quantleap.core import clock
 from quantleap.core.console import Alarm, Cell, Panel, Tile
 
-MOST_RUNS = 20
-MOST_CAUSES = 3
+MOST_RUNS: Final = 20
+MOST_CAUSES: Final = 3
 
 
 def today(request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel | Alarm]:
@@ -65,7 +66,7 @@ def _left_alarm(run: Run, counts: RunCounts) -> Alarm:
     at = f"{run.trade_date:%d %b}, {clock.to_ist(run.entry_at):%H:%M}"
     why = (
         f"Its day is over, and executors do not carry it any more. Executions that are not over: "
-        f"{counts.live} of {counts.total}; with a position: {counts.of('OPEN', 'EXITING')}."
+        f"{counts.live} of {counts.total}; with a position: {counts.held}."
     )
     link = reverse("admin:execution_run_change", args=[run.pk])
     return Alarm(f"{_name(run)}, {at}: left open", why, link, "The run", counts.live)

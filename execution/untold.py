@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-from execution import live
+from execution import lifecycle
 from execution.live import LiveExecution, LiveIntent
 
 #: Seconds without a word from the order book, after which an order's fate is asked elsewhere. A
@@ -27,7 +27,7 @@ def perhaps_open(
     Only where the order book says nothing of them: then the account's positions are asked.
     """
     silent: dict[str, int] = {}
-    for intent in execution.of(live.ENTRY):
+    for intent in execution.of(lifecycle.ENTRY):
         if intent.leg_key in wanted and intent.untold and is_silent(execution, intent, now_mono):
             silent[intent.leg_key] = silent.get(intent.leg_key, 0) + intent.untold
     if not silent:
@@ -45,13 +45,13 @@ def perhaps_open(
 
 def is_silent(execution: LiveExecution, intent: LiveIntent, now_mono: float) -> bool:
     """Whether the order book has said nothing of this order for a while, read or unread."""
-    if intent.state == live.ESCALATED or intent.out_of_sight:
+    if intent.state == lifecycle.ESCALATED or intent.out_of_sight:
         return not execution.is_cleared(intent)
-    if intent.state == live.UNKNOWN:
+    if intent.state == lifecycle.UNKNOWN:
         read = intent.proof is not None and intent.proof.reads > 0
         last = intent.unknown_since_mono
         return not read and now_mono - last >= SILENT_AFTER
-    if intent.state not in live.AT_BROKER:
+    if intent.state not in lifecycle.AT_BROKER:
         return False
     return now_mono - max(intent.seen_mono, intent.sent_mono) >= SILENT_AFTER
 
@@ -68,7 +68,7 @@ def lost_units(intent: LiveIntent, now_mono: float) -> int:
         or now_mono >= intent.watch_until_mono + SILENT_AFTER
     ):
         return 0
-    given_up = intent.state in (live.MISSED, live.PLANNED)
+    given_up = intent.state in (lifecycle.MISSED, lifecycle.PLANNED)
     sends = intent.sends if given_up else intent.sends - 1
     seen = intent.surplus_quantity + (intent.filled_quantity if given_up else 0)
     return max(0, sends * intent.quantity - seen) * intent.side.sign
@@ -78,7 +78,7 @@ def hangs(execution: LiveExecution, leg_key: str, now_mono: float) -> bool:
     """Whether the exit of this leg waits for a broker that does not do its part: nobody else's
     exit waits for it."""
     return any(
-        (intent.state == live.UNKNOWN and now_mono - intent.unknown_since_mono > HANGS_AFTER)
+        (intent.state == lifecycle.UNKNOWN and now_mono - intent.unknown_since_mono > HANGS_AFTER)
         or intent.cancels > 1
         for intent in exit_tries(execution, leg_key)
         if not intent.is_final
@@ -87,4 +87,4 @@ def hangs(execution: LiveExecution, leg_key: str, now_mono: float) -> bool:
 
 def exit_tries(execution: LiveExecution, leg_key: str) -> list[LiveIntent]:
     """Every order that was meant to close a leg, whatever became of it."""
-    return [i for i in execution.intents if i.leg_key == leg_key and i.purpose != live.ENTRY]
+    return [i for i in execution.intents if i.leg_key == leg_key and i.purpose != lifecycle.ENTRY]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from execution import changing, live
+from execution import changing, lifecycle
 from execution.alarms import EXIT_UNFILLED, Alarm
 from execution.backoff import CANCEL_AGAIN, cancel_backoff
 from execution.hedging import leaving_together
@@ -33,12 +33,12 @@ def first_failure(entries: Iterable[LiveIntent]) -> LiveIntent | None:
     What began it comes before what follows from it. Seen: of two sold legs one was refused for its
     margin and the other withdrawn before it could fill, and the customer read NOT_FILLED.
     """
-    failures = [i for i in entries if i.is_final and i.state != live.FILLED and not is_left(i)]
+    failures = [i for i in entries if i.is_final and i.state != lifecycle.FILLED and not is_left(i)]
     failures.sort(
         key=lambda i: (
             i.cause == LEG_FAILED,
-            i.state == live.MISSED,
-            i.state != live.REJECTED,
+            i.state == lifecycle.MISSED,
+            i.state != lifecycle.REJECTED,
             i.group,
             i.leg_index,
             i.slice,
@@ -49,7 +49,7 @@ def first_failure(entries: Iterable[LiveIntent]) -> LiveIntent | None:
 
 def is_left(intent: LiveIntent) -> bool:
     """Whether this entry stays away because its own leg left before it: that is no failure."""
-    return intent.cause == LEG_EXIT and intent.state in (live.MISSED, live.CANCELLED)
+    return intent.cause == LEG_EXIT and intent.state in (lifecycle.MISSED, lifecycle.CANCELLED)
 
 
 def legs_not_entered(execution: LiveExecution) -> Collection[str]:
@@ -58,7 +58,7 @@ def legs_not_entered(execution: LiveExecution) -> Collection[str]:
     if not execution.run.leg_exits:
         return ()
     planned: dict[str, int] = {}
-    for intent in execution.of(live.ENTRY):
+    for intent in execution.of(lifecycle.ENTRY):
         units = intent.quantity * intent.side.sign
         planned[intent.leg_key] = planned.get(intent.leg_key, 0) + units
     return leaving_together(execution.run.strategy.legs, planned, execution.run.leg_exits)
@@ -67,9 +67,9 @@ def legs_not_entered(execution: LiveExecution) -> Collection[str]:
 def why_withdrawn(execution: LiveExecution, intent: LiveIntent) -> str:
     """The cause to note with a cancel; '' when the order simply was not filled in time."""
     run = execution.run
-    if intent.purpose != live.ENTRY:
+    if intent.purpose != lifecycle.ENTRY:
         return ""
-    if first_failure(execution.of(live.ENTRY)) is not None:
+    if first_failure(execution.of(lifecycle.ENTRY)) is not None:
         return LEG_FAILED
     if run.run_exit or execution.exit_reason:
         return ""
@@ -88,7 +88,7 @@ def is_withdrawing(intent: LiveIntent, situation: Situation) -> bool:
     """Whether an entry's cancel has just been asked for, or is about to be."""
     asked = intent.cancel_since_mono
     young = not asked or situation.now_mono - asked < CANCEL_PATIENCE
-    return intent.state in live.AT_BROKER and young
+    return intent.state in lifecycle.AT_BROKER and young
 
 
 # -- exits ---------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Causes in words a person understands (execution.md section 5)."""
+"""Causes in words a person understands (docs/trading-day.md#causes)."""
 
 from __future__ import annotations
 

@@ -10,8 +10,10 @@ class MarketplaceConfig(AppConfig):
     verbose_name = "Marketplace"
 
     def ready(self) -> None:
-        """Put the room's facts on the console's page Today."""
+        """Put the room's facts on the console's page Today, and its pages into the sidebar."""
+        from marketplace.sidebar import STRATEGIES
         from marketplace.today import today
-        from quantleap.core.console import TODAY
+        from quantleap.core.console import NAVIGATION, TODAY
 
         TODAY.register(today)
+        NAVIGATION.register(STRATEGIES)

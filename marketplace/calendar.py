@@ -2,7 +2,7 @@
 
 Monday to Friday except holidays, with the session hours in force on that day; special sessions
 (Budget day, Muhurat) only for who opts in. A year that was not loaded is closed, every day of it:
-an unknown holiday list must never mean "open" (issue 2, execution.md I7).
+an unknown holiday list must never mean "open". See I7 (no entry outside its window).
 """
 
 from __future__ import annotations

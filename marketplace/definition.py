@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 SIDES: Final = ("BUY", "SELL")
-OPTION_TYPES: Final = ("CE", "PE", "FUT")
+OPTIONS: Final = ("CE", "PE")
+OPTION_TYPES: Final = (*OPTIONS, "FUT")
 EXPIRIES: Final = ("WEEKLY", "MONTHLY")
 PRODUCTS: Final = ("INTRADAY",)
 ORDER_RULES: Final = ("BUY_FIRST", "AS_LISTED", "PARALLEL")

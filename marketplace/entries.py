@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from marketplace.calendar import TradingCalendar
+from marketplace.calendar import CalendarError, TradingCalendar
 from marketplace.definition import StrategySpec
 from quantleap.core.clock import at_ist, ist_date
 
@@ -32,6 +32,24 @@ def entry_on(calendar: TradingCalendar, strategy: StrategySpec, day: dt.date) ->
     entry_at, exit_at = (at_ist(day, at) for at in (strategy.entry_time, strategy.exit_time))
     inside = session.opens <= entry_at and exit_at < session.closes  # closes is exclusive
     return DayEntry(entry_at, exit_at, inside)
+
+
+def entry_day(
+    calendar: TradingCalendar, now: dt.datetime, *, special_ok: bool = False
+) -> dt.date | None:
+    """The day (IST) whose entries come next: today until its session closes, then the next trading
+    day. None beyond the loaded years.
+
+    With ``special_ok`` a special session of today counts as well.
+    """
+    today = ist_date(now)
+    session = calendar.session(today, special_ok)
+    if session is not None and now < session.closes:
+        return today
+    try:
+        return calendar.on_or_after(today + dt.timedelta(days=1))
+    except CalendarError:
+        return None
 
 
 def next_entry(

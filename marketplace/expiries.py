@@ -38,7 +38,7 @@ def select_expiry(expiries: Sequence[dt.date], kind: str, day: dt.date) -> dt.da
 
     ``expiries`` are the listed ones, from ``day`` on at least. WEEKLY is the nearest expiry (in
     the month's last week the monthly one) and is refused where only monthlies are listed
-    (market-rules.md 4c). ExpiryError says why nothing fits.
+    (of NSE's indices NIFTY alone has weeklies). ExpiryError says why nothing fits.
     """
     coming = sorted({expiry for expiry in expiries if expiry >= day})
     if not coming:

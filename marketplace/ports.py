@@ -7,7 +7,7 @@ import enum
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol
+from typing import Final, Protocol
 
 from marketplace.definition import Definition
 from quantleap.core.audit import Actor
@@ -241,8 +241,8 @@ def _no_partners() -> Mapping[int, str]:
     return {}
 
 
-QUOTES: Port[QuoteSource] = Port("marketplace.quotes", _NoQuotes())
-SUBSCRIBERS: Port[SubscriberView] = Port("marketplace.subscribers", _NoSubscribers())
-TAX_RATES: Port[TaxRates] = Port("marketplace.tax_rates", _NoTaxRates())
-PARTNERS: Port[PartnerNames] = Port("marketplace.partners", _no_partners)
-RUNS: Port[DayRuns] = Port("marketplace.runs", _NoRuns())
+QUOTES: Final[Port[QuoteSource]] = Port("marketplace.quotes", _NoQuotes())
+SUBSCRIBERS: Final[Port[SubscriberView]] = Port("marketplace.subscribers", _NoSubscribers())
+TAX_RATES: Final[Port[TaxRates]] = Port("marketplace.tax_rates", _NoTaxRates())
+PARTNERS: Final[Port[PartnerNames]] = Port("marketplace.partners", _no_partners)
+RUNS: Final[Port[DayRuns]] = Port("marketplace.runs", _NoRuns())

@@ -1,7 +1,7 @@
 """Kinds of strike, stop and target rules: one registered validator per kind. Pure.
 
 A rule is stored as ``{kind, params}`` with text params, so a later kind (PREMIUM_CLOSEST, a trail)
-is one more registration here and needs no migration (execution.md section 3).
+is one more registration here and needs no migration (docs/contributing.md#add-a-strike-rule).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Final, Protocol
 
 from marketplace.definition import RuleSpec
+from quantleap.core.decimals import trimmed
 from quantleap.core.identifiers import ascii_upper
 
 MAX_ITM: Final = 20
@@ -143,12 +144,6 @@ def _positive(params: Mapping[str, str], limit: Decimal, unit: str) -> Decimal:
     return value
 
 
-def _plain(value: Decimal) -> str:
-    """25.00 -> 25, 12.50 -> 12.5: one spelling per amount, so that equal rules compare equal."""
-    text = f"{value:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
 def falls_to_zero(context: RuleContext) -> bool:
     """Whether the level lies below the entry price, where 100 % is the floor of a premium."""
     return (context.side == "BUY") == (context.purpose == "stop")
@@ -175,12 +170,12 @@ def _check_percent(params: Mapping[str, str], context: RuleContext) -> Mapping[s
         leg = "bought" if context.side == "BUY" else "sold"
         message = f"A {leg} leg's {context.purpose} must be below 100 percent of its premium."
         raise RuleError("value", message)
-    return {"value": _plain(value)}
+    return {"value": trimmed(value)}
 
 
 def _check_points(params: Mapping[str, str], context: RuleContext) -> Mapping[str, str]:
     value = _positive(params, MAX_POINTS, f"points of {context.purpose}")
-    return {"value": _plain(value)}
+    return {"value": trimmed(value)}
 
 
 def _say_level(params: Mapping[str, str], context: RuleContext, unit: str) -> str:

@@ -60,7 +60,7 @@ def _strategy(
     return Definition((strategy,))
 
 
-_STOP_25 = RuleSpec("PREMIUM_PERCENT", {"value": "25"})
+_STOP_25: Final = RuleSpec("PREMIUM_PERCENT", {"value": "25"})
 
 STARTING_POINTS: Final = (
     StartingPoint(

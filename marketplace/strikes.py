@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from marketplace.definition import RuleSpec
+from marketplace.definition import OPTIONS, RuleSpec
 from marketplace.rules import RuleError, parse_moneyness
+from quantleap.core.decimals import trimmed
 
 
 class StrikeError(ValueError):
@@ -47,7 +48,7 @@ def check_ladder(rungs: Sequence[Rung], spot: Decimal, name: str) -> Sequence[De
         common = lots.most_common(1)[0][0]
         odd = next(rung for rung in rungs if rung.lot_size not in (None, common))
         raise LadderError(
-            f"{name} {odd.strike.normalize():f} has a lot of {odd.lot_size} units, others of this "
+            f"{name} {trimmed(odd.strike)} has a lot of {odd.lot_size} units, others of this "
             f"expiry have {common}: one expiry has one lot. {_WAY_OUT}"
         )
     strikes = sorted({rung.strike for rung in rungs})
@@ -55,15 +56,15 @@ def check_ladder(rungs: Sequence[Rung], spot: Decimal, name: str) -> Sequence[De
         raise StrikeError(f"{name}: no strikes are listed")
     if not strikes[0] <= spot <= strikes[-1]:
         raise LadderError(
-            f"{name}: the strikes from {strikes[0].normalize():f} to {strikes[-1].normalize():f} "
+            f"{name}: the strikes from {trimmed(strikes[0])} to {trimmed(strikes[-1])} "
             f"do not straddle the index at {spot}. {_WAY_OUT}"
         )
     below = max(strike for strike in strikes if strike <= spot)
     above = min(strike for strike in strikes if strike >= spot)
     if above - below > spot * WIDEST_STEP:
         raise LadderError(
-            f"{name}: nothing is listed between {below.normalize():f} and "
-            f"{above.normalize():f} around the index at {spot}. {_WAY_OUT}"
+            f"{name}: nothing is listed between {trimmed(below)} and "
+            f"{trimmed(above)} around the index at {spot}. {_WAY_OUT}"
         )
     return strikes
 
@@ -100,7 +101,7 @@ def select_strike(
     """
     if rule.kind != "STRIKE_TYPE":
         raise StrikeError(f"strike kind {rule.kind} is not known")
-    if option_type not in ("CE", "PE"):
+    if option_type not in OPTIONS:
         raise StrikeError(f"{option_type} has no strike")
     try:
         steps = parse_moneyness(rule.params.get("moneyness", ""))

@@ -10,8 +10,8 @@ from django.db.models import Count, Q
 from django.http import HttpRequest
 from django.urls import reverse
 
-from marketplace.calendar import CalendarError, TradingCalendar
-from marketplace.entries import entry_on, last_loaded_day
+from marketplace.calendar import TradingCalendar
+from marketplace.entries import entry_day, entry_on, last_loaded_day
 from marketplace.models import Template
 from marketplace.selectors import load_calendar, strategies_for_day
 from marketplace.selectors.market import square_offs
@@ -35,7 +35,7 @@ def today(request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel | Ala
     if not user.has_perm("marketplace.view_template"):
         return []
     calendar = load_calendar()
-    day = _entry_day(calendar, now)
+    day = entry_day(calendar, now, special_ok=True)
     return [
         *_untradable_alarms(calendar, day or clock.ist_date(now)),
         _session_tile(calendar, now),
@@ -68,23 +68,11 @@ def _untradable_alarms(calendar: TradingCalendar, day: dt.date) -> list[Alarm]:
     ]
 
 
-def _entry_day(calendar: TradingCalendar, now: dt.datetime) -> dt.date | None:
-    """Today until its session closes, then the next trading day; None beyond loaded years."""
-    day = clock.ist_date(now)
-    session = calendar.session(day, special_ok=True)
-    if session is not None and now < session.closes:
-        return day
-    try:
-        return calendar.on_or_after(day + dt.timedelta(days=1))
-    except CalendarError:
-        return None
-
-
 def _session_tile(calendar: TradingCalendar, now: dt.datetime) -> Tile:
     day = clock.ist_date(now)
     link = reverse("admin:marketplace_holiday_changelist")
     session = calendar.session(day, special_ok=True)
-    coming = _entry_day(calendar, now)
+    coming = entry_day(calendar, now, special_ok=True)
     if session is None or now >= session.closes:
         note = calendar.closed_because(day, special_ok=True) or "over for today"
         after = f"next {coming:%a %d %b}" if coming else "the coming holidays are not loaded"

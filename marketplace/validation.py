@@ -8,14 +8,15 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from marketplace.calendar import Hours
 from marketplace.definition import Definition, LegSpec, RuleSpec, StrategySpec, leg_label
 from marketplace.rules import RuleError, check_rule
 from marketplace.squareoffs import SquareOff, limits
 
-MAX_LEGS = 20
-MAX_STRATEGIES = 10
+MAX_LEGS: Final = 20
+MAX_STRATEGIES: Final = 10
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The format of partner keys and secrets (api.md section 1). Pure.
+"""The format of partner keys and secrets (docs/partners.md#keys-and-secrets). Pure.
 
 A key, ``pk_<partner>_<live or test>_<32>``, is a public look-up id. A secret,
 ``sk_<partner>_<live or test>_<48>``, ends with six characters of base62 CRC32 over everything
@@ -18,8 +18,8 @@ _BASE62: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _KEY_TAIL: Final = 32
 _SECRET_TAIL: Final = 48
 _CHECKSUM: Final = 6
-_KEY = re.compile(r"pk_([a-z0-9]{2,12})_(live|test)_[0-9A-Za-z]{32}", re.ASCII)
-_SECRET = re.compile(r"sk_([a-z0-9]{2,12})_(live|test)_([0-9A-Za-z]{48})", re.ASCII)
+_KEY: Final = re.compile(r"pk_([a-z0-9]{2,12})_(live|test)_[0-9A-Za-z]{32}", re.ASCII)
+_SECRET: Final = re.compile(r"sk_([a-z0-9]{2,12})_(live|test)_([0-9A-Za-z]{48})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,14 +19,17 @@ class PartnersConfig(AppConfig):
         from partners.api.shown import shown
         from partners.ports import SHOWN_OBJECTS
         from partners.selectors import partner_names
+        from partners.sidebar import PEOPLE, WEBHOOKS
         from partners.today import today
         from partners.webhooks.fanout import fan_out
         from partners.webhooks.mailing import queue_mails
-        from quantleap.core.console import TODAY
+        from quantleap.core.console import NAVIGATION, TODAY
         from quantleap.core.outbox import HANDLERS
 
         HANDLERS.register(fan_out)
         HANDLERS.register(queue_mails)
         TODAY.register(today)
+        NAVIGATION.register(PEOPLE)
+        NAVIGATION.register(WEBHOOKS)
         PARTNERS.register(partner_names)
         SHOWN_OBJECTS.register(shown)

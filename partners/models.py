@@ -10,9 +10,9 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 
-from partners.emails.models import CustomerMail, EmailChange, EmailConfirmation
+import partners.emails.models
+import partners.notices.models  # noqa: F401  Django looks for models in this module alone
 from partners.naming import EXTERNAL_ID_LENGTH, EXTERNAL_ID_PATTERN
-from partners.notices.models import PartnerMail
 from partners.states import WRITTEN, refusal
 from partners.validators import validate_network, validate_redirect_url
 from quantleap.core import clock
@@ -146,7 +146,7 @@ class Partner(models.Model):
 
 
 class RevenueShare(models.Model):
-    """The partner's part of a fee in basis points, from a date on (money.md, commission).
+    """The partner's part of a fee in basis points, from a date on.
 
     Never edited: another one from the same day takes its place, with a reason.
     """
@@ -498,21 +498,3 @@ class EndpointMail(QueuedMail, TenantOwned):
 
     def __str__(self) -> str:
         return f"{self.recipient}: {self.subject}"
-
-
-__all__ = [
-    "Customer",
-    "CustomerMail",
-    "EmailChange",
-    "EmailConfirmation",
-    "EndpointMail",
-    "Partner",
-    "PartnerKey",
-    "PartnerMail",
-    "PartnerSecret",
-    "RevenueShare",
-    "SecretShowing",
-    "UserToken",
-    "WebhookDelivery",
-    "WebhookEndpoint",
-]

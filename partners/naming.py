@@ -78,14 +78,3 @@ def resolve(external_id: str, email: str, by_id: Known | None, by_email: Known |
     if by_email.external_id:
         return Resolved(Outcome.OTHER_ID)
     return Resolved(Outcome.ADOPT, by_email.key)
-
-
-__all__ = [
-    "EXTERNAL_ID_LENGTH",
-    "EXTERNAL_ID_PATTERN",
-    "Known",
-    "Outcome",
-    "Resolved",
-    "clean_external_id",
-    "resolve",
-]

@@ -1,4 +1,4 @@
-"""What a partner's key may be allowed to do (api.md section 1). Pure."""
+"""What a partner's key may be allowed to do. Pure."""
 
 from __future__ import annotations
 

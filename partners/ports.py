@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from quantleap.core.registry import Handlers, Port
 
@@ -31,7 +31,7 @@ def _none() -> Mapping[str, str]:
     return {}
 
 
-KNOWN_BROKERS: Port[KnownBrokers] = Port("partners.known_brokers", _none)
+KNOWN_BROKERS: Final[Port[KnownBrokers]] = Port("partners.known_brokers", _none)
 
 
 class Followers(Protocol):
@@ -122,7 +122,7 @@ class _NobodyFollows:
         return 0
 
 
-FOLLOWERS: Port[Followers] = Port("partners.followers", _NobodyFollows())
+FOLLOWERS: Final[Port[Followers]] = Port("partners.followers", _NobodyFollows())
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class Reach(Protocol):
 
 
 #: Filled by the rooms in AppConfig.ready, in the order of the rooms.
-REACH: Handlers[Reach] = Handlers("partners.reach")
+REACH: Final[Handlers[Reach]] = Handlers("partners.reach")
 
 
 class Belongings(Protocol):
@@ -154,7 +154,7 @@ class Belongings(Protocol):
 
 
 #: Filled by the rooms in AppConfig.ready, in the order of the rooms.
-BELONGINGS: Handlers[Belongings] = Handlers("partners.belongings")
+BELONGINGS: Final[Handlers[Belongings]] = Handlers("partners.belongings")
 
 
 class ShownObjects(Protocol):
@@ -171,4 +171,4 @@ class ShownObjects(Protocol):
 
 
 #: Filled by the interfaces of the rooms in AppConfig.ready: one serializer, one copy.
-SHOWN_OBJECTS: Handlers[ShownObjects] = Handlers("partners.shown_objects")
+SHOWN_OBJECTS: Final[Handlers[ShownObjects]] = Handlers("partners.shown_objects")

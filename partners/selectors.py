@@ -16,7 +16,7 @@ from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.identifiers import BadIdentifier, ascii_lower, clean_email
 from quantleap.core.largelists import first_keys
 
-# The partner's part where no dated row says otherwise (api.md section 6: 30 %).
+# The partner's part where no dated row says otherwise (30 %).
 DEFAULT_SHARE_BPS: Final = 3000
 NOBODY_NAMED: Final = "Name the customer: user_email, external_user_id, or both."
 

@@ -180,8 +180,7 @@ def rotate_key(
 ) -> IssuedKey:
     """A new secret for a key; the previous one stays good for ``overlap``, older ones end now.
 
-    At most two secrets live at a time (api.md section 1). NotFound, or InvalidTransition when the
-    key is revoked.
+    At most two secrets live at a time. NotFound, or InvalidTransition when the key is revoked.
     """
     known_key = PartnerKey.objects.select_related("partner").filter(pk=key_id).first()
     if known_key is None:

@@ -15,10 +15,10 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-_GST = dt.date(2017, 7, 1)
-_LADAKH = dt.date(2019, 10, 31)
-_MERGED = dt.date(2020, 1, 26)
-_DAY = dt.timedelta(days=1)
+_GST: Final = dt.date(2017, 7, 1)
+_LADAKH: Final = dt.date(2019, 10, 31)
+_MERGED: Final = dt.date(2020, 1, 26)
+_DAY: Final = dt.timedelta(days=1)
 _DIGITS: Final = 2
 #: How a code is written; the database takes nothing else (adr 0055).
 WRITTEN: Final = r"^([0-9]{2})?$"

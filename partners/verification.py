@@ -1,4 +1,4 @@
-"""Is this the key's secret? Paid with bcrypt once, then remembered for a minute (api.md section 1).
+"""Is this the key's secret? Paid with bcrypt once, then remembered for a minute (docs/adr/0012).
 
 What is remembered is only "this secret matched that stored hash": whether the key still lives, may
 act and from where is read from the database on every request.

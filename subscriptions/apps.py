@@ -15,6 +15,7 @@ class SubscriptionsConfig(AppConfig):
         from brokers.ports import ACCOUNT_UNLINK
         from marketplace.ports import SUBSCRIBERS, TAX_RATES
         from partners.ports import BELONGINGS, FOLLOWERS, REACH, SHOWN_OBJECTS
+        from quantleap.core.console import NAVIGATION
         from subscriptions.api.shown import shown
         from subscriptions.belongings import belongings
         from subscriptions.reach import reach
@@ -24,6 +25,7 @@ class SubscriptionsConfig(AppConfig):
             TAX_TABLE,
         )
         from subscriptions.services import unlink_account
+        from subscriptions.sidebar import SUBSCRIPTIONS
 
         SUBSCRIBERS.register(SUBSCRIBERS_OF_TEMPLATES)
         TAX_RATES.register(TAX_TABLE)
@@ -32,3 +34,4 @@ class SubscriptionsConfig(AppConfig):
         REACH.register(reach)
         BELONGINGS.register(belongings)
         SHOWN_OBJECTS.register(shown)
+        NAVIGATION.register(SUBSCRIPTIONS)

@@ -16,9 +16,10 @@ from typing import Final
 from brokers.pace import Window, last_entry_leaves
 from marketplace.definition import Definition, StrategySpec
 from marketplace.ordering import order_groups
+from quantleap.core.decimals import trimmed
 from subscriptions.errors import TooManyOrders
 from subscriptions.limits import MAX_LOT_MULTIPLIER, MIN_LOT_MULTIPLIER
-from subscriptions.sizing import changed_ratio, leg_lots, plain
+from subscriptions.sizing import changed_ratio, leg_lots
 
 #: Seconds kept of the grace for the last order's way to the broker.
 RESERVE: Final = 1.0
@@ -78,7 +79,7 @@ def check_pace(
         f"Makes {count} orders, and so many cannot leave within the entry's {pace.seconds:g} "
         "seconds at this broker's pace. "
     )
-    words += f"At most {plain(most)}" if most else "No multiplier is small enough"
+    words += f"At most {trimmed(most)}" if most else "No multiplier is small enough"
     words += "." if max_lots is None else f" with max_lots_per_order {max_lots}."
     raise TooManyOrders(f"lot_multiplier: {words}", details={"lot_multiplier": words})
 

@@ -1,9 +1,9 @@
-"""What is told of a subscription: one audit entry and one event per step (api.md section 9)."""
+"""What is told of a subscription: one audit entry and one event per step."""
 
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from typing import Any, Final
 
 from quantleap.core import audit, outbox
 from quantleap.core.audit import Actor
@@ -11,10 +11,10 @@ from quantleap.core.context import current_request_id
 from quantleap.core.models import AuditEntry, OutboxEvent
 from subscriptions.models import Subscription
 
-CREATED = "subscription.created"
-PAUSED = "subscription.paused"
-RESUMED = "subscription.resumed"
-CANCELLED = "subscription.cancelled"
+CREATED: Final = "subscription.created"
+PAUSED: Final = "subscription.paused"
+RESUMED: Final = "subscription.resumed"
+CANCELLED: Final = "subscription.cancelled"
 
 
 def payload(subscription: Subscription) -> dict[str, Any]:

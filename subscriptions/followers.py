@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from django.conf import settings
 
@@ -19,7 +19,7 @@ from subscriptions.models import Allocation, Subscription
 from subscriptions.sizing import check_multiplier
 
 #: Causes as in execution.words, by what refuses a multiplier.
-_CAUSES: Mapping[type[InvalidRequest], str] = {
+_CAUSES: Final[Mapping[type[InvalidRequest], str]] = {
     LotsZero: "LOTS_ZERO",
     RatioChanged: "RATIO_CHANGED",
     TooManyOrders: "TOO_MANY_ORDERS",

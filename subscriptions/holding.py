@@ -1,4 +1,4 @@
-"""What holds a subscription now, and what it therefore is (execution.md I7, lifecycle).
+"""What holds a subscription now, and what it therefore is (docs/subscriptions.md#lifecycle).
 
 The status of a subscription follows from its open holds and from nothing else; whoever changes a
 hold settles the subscriptions under it in the same transaction, their rows locked. The suspension
@@ -26,7 +26,7 @@ from subscriptions.models import Allocation, Hold, Subscription
 from subscriptions.periods import anchor_after_pause
 from subscriptions.ports import ENTRY_GATE
 
-_DAY = dt.timedelta(days=1)
+_DAY: Final = dt.timedelta(days=1)
 #: Customers and the partner read it. Why a partner is suspended is not theirs to read.
 SUSPENDED: Final = "The partner is suspended."
 

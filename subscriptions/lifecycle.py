@@ -1,4 +1,4 @@
-"""ACTIVE <-> PAUSED, either -> CANCELLED for good. Pure (api.md section 7, lifecycle).
+"""ACTIVE <-> PAUSED, either -> CANCELLED for good. Pure (docs/subscriptions.md#lifecycle).
 
 A subscription is PAUSED while anybody holds it, and trades when the last hold is lifted. Holds are
 rows of their own, so that a second one is not lost in the first: seen was a compliance hold over a

@@ -13,7 +13,7 @@ from partners.models import Customer, PartnerKey
 from quantleap.core import clock
 from quantleap.core.ids import new_public_id
 from quantleap.core.tenancy import TenantOwned, TenantQuerySet
-from subscriptions import limits
+from subscriptions import lifecycle, limits
 
 new_subscription_id = functools.partial(new_public_id, "sub")
 new_allocation_id = functools.partial(new_public_id, "alloc")
@@ -24,17 +24,17 @@ class Subscription(TenantOwned):
     """A customer follows a template. Nothing of the template is copied but its price."""
 
     class Status(models.TextChoices):
-        ACTIVE = "ACTIVE", "Active"
-        PAUSED = "PAUSED", "Paused"
-        CANCELLED = "CANCELLED", "Cancelled"
+        ACTIVE = lifecycle.ACTIVE, "Active"
+        PAUSED = lifecycle.PAUSED, "Paused"
+        CANCELLED = lifecycle.CANCELLED, "Cancelled"
 
     class Reason(models.TextChoices):
-        USER = "USER", "Customer"
-        PARTNER = "PARTNER", "Partner"
-        ADMIN = "ADMIN", "Staff"
-        PAYMENT_FAILED = "PAYMENT_FAILED", "Payment failed"
-        PARTNER_SUSPENDED = "PARTNER_SUSPENDED", "Partner suspended"
-        TEMPLATE_WITHDRAWN = "TEMPLATE_WITHDRAWN", "Template withdrawn"
+        USER = lifecycle.USER, "Customer"
+        PARTNER = lifecycle.PARTNER, "Partner"
+        ADMIN = lifecycle.ADMIN, "Staff"
+        PAYMENT_FAILED = lifecycle.PAYMENT_FAILED, "Payment failed"
+        PARTNER_SUSPENDED = lifecycle.PARTNER_SUSPENDED, "Partner suspended"
+        TEMPLATE_WITHDRAWN = lifecycle.TEMPLATE_WITHDRAWN, "Template withdrawn"
 
     public_id = models.CharField(
         max_length=40, unique=True, default=new_subscription_id, editable=False
@@ -182,11 +182,11 @@ class Hold(TenantOwned):
         PARTNER = "PARTNER", "Partner"
 
     class Holder(models.TextChoices):
-        USER = "USER", "Customer"
-        PARTNER = "PARTNER", "Partner"
-        PAYMENT_FAILED = "PAYMENT_FAILED", "Payment failed"
-        PARTNER_SUSPENDED = "PARTNER_SUSPENDED", "Partner's suspension"
-        ADMIN = "ADMIN", "Staff"
+        USER = lifecycle.USER, "Customer"
+        PARTNER = lifecycle.PARTNER, "Partner"
+        PAYMENT_FAILED = lifecycle.PAYMENT_FAILED, "Payment failed"
+        PARTNER_SUSPENDED = lifecycle.PARTNER_SUSPENDED, "Partner's suspension"
+        ADMIN = lifecycle.ADMIN, "Staff"
 
     public_id = models.CharField(max_length=40, unique=True, default=new_hold_id, editable=False)
     scope = models.CharField(max_length=12, choices=Scope.choices)
@@ -277,7 +277,7 @@ class ShareLine(TenantOwned):
     """Who gets how much of a subscription's monthly fee (rupees before tax).
 
     Copied at subscribe from the dated shares; the lines of a subscription add up to its fee
-    exactly, or the database refuses them (money.md, commission). Free ones have none.
+    exactly, or the database refuses them. Free ones have none.
     """
 
     class Role(models.TextChoices):

@@ -1,4 +1,4 @@
-"""Billing periods, always counted from the anchor (money.md, periods and invoices). Pure.
+"""Billing periods, always counted from the anchor (docs/billing.md#what-is-billed). Pure.
 
 Period n of an anchor is [anchor + n months, anchor + (n + 1) months). A month without the
 anchor's day ends it early and changes nothing after it: 31 Jan -> 28 Feb -> 31 Mar.
@@ -9,8 +9,9 @@ from __future__ import annotations
 import calendar
 import datetime as dt
 from dataclasses import dataclass
+from typing import Final
 
-_MONTHS = 12
+_MONTHS: Final = 12
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection, Mapping
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from quantleap.core.registry import Port
 
 
 class EntryGate(Protocol):
-    """Stands between a subscription that leaves and its next entry (execution.md I7)."""
+    """Withdraws the next entry of a subscription that leaves: I7 (no entry outside its window)."""
 
     def withdraw_armed(
         self, subscription_ids: Collection[int], *, reason: str, now: dt.datetime
@@ -83,5 +83,5 @@ class _NothingTraded:
         return {"total_pnl": None, "roi_percentage": None}
 
 
-ENTRY_GATE: Port[EntryGate] = Port("subscriptions.entry_gate", _NothingTrades())
-ACTIVITY: Port[Activity] = Port("subscriptions.activity", _NothingTraded())
+ENTRY_GATE: Final[Port[EntryGate]] = Port("subscriptions.entry_gate", _NothingTrades())
+ACTIVITY: Final[Port[Activity]] = Port("subscriptions.activity", _NothingTraded())

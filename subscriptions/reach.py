@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from django.db.models import Count, Q, Sum
 
 from partners.ports import Figure
 from quantleap.core.columns import in_rupees
+from quantleap.core.decimals import trimmed
 from quantleap.core.money import ZERO
 from quantleap.core.tenancy import Environment
 from subscriptions.models import Allocation, Subscription
 
-_ACTIVE = Q(status=Subscription.Status.ACTIVE)
-_PAUSED = Q(status=Subscription.Status.PAUSED)
+_ACTIVE: Final = Q(status=Subscription.Status.ACTIVE)
+_PAUSED: Final = Q(status=Subscription.Status.PAUSED)
 
 
 def reach(partner_id: int, now: dt.datetime) -> Sequence[Figure]:
@@ -54,14 +54,10 @@ def reach(partner_id: int, now: dt.datetime) -> Sequence[Figure]:
         line("Active subscriptions", "active"),
         line("Paused", "paused"),
         line("Customers", "customers"),
-        _figure("Multipliers, in all", {key: _plain(value) for key, value in sized.items()}, "0"),
+        _figure("Multipliers, in all", {key: trimmed(value) for key, value in sized.items()}, "0"),
         Figure("Monthly fees", fees.get(Environment.LIVE, in_rupees(ZERO))),
     ]
 
 
 def _figure(label: str, values: dict[str, str], none: str) -> Figure:
     return Figure(label, values.get(Environment.LIVE, none), values.get(Environment.TEST, none))
-
-
-def _plain(number: Decimal) -> str:
-    return f"{number.normalize():f}"

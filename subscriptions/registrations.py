@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
+from typing import Final
 
 from django.urls import reverse
 
@@ -107,6 +108,6 @@ class TaxTable:
         return within_state(day, customer_id=customer_id, state=state)
 
 
-SUBSCRIBERS_OF_TEMPLATES = Subscribers()
-FOLLOWERS_OF_PARTNERS = FollowersOfPartners()
-TAX_TABLE = TaxTable()
+SUBSCRIBERS_OF_TEMPLATES: Final = Subscribers()
+FOLLOWERS_OF_PARTNERS: Final = FollowersOfPartners()
+TAX_TABLE: Final = TaxTable()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from django.db import connection
 from django.db.models import Prefetch, QuerySet
@@ -45,8 +45,8 @@ def active_allocations(template_id: int, environment: str) -> list[ActiveAllocat
     """Everything that trades a template: two queries, whatever the number of subscribers.
 
     Active allocations of active subscriptions; accounts that are not ready are included, because
-    their execution fails by name (execution.md section 5). An account that is being removed takes
-    no new entry and is left out. Ordered by allocation.
+    their execution fails by name (docs/trading-day.md#causes). An account that is being removed
+    takes no new entry and is left out. Ordered by allocation.
 
     Not one join: PostgreSQL, believing yesterday's statistics that nobody subscribes, would pick
     a plan that takes seconds for ten thousand. Keys in an array leave it nothing to guess.
@@ -66,7 +66,7 @@ def active_allocations(template_id: int, environment: str) -> list[ActiveAllocat
         ]
 
 
-_ALLOCATIONS = """
+_ALLOCATIONS: Final = """
 SELECT a.id, a.subscription_id, a.partner_id, a.environment, a.account_id, b.broker, b.client_id,
        a.lot_multiplier, a.priority, a.max_lots_per_order, b.status, b.token_expires_at
   FROM subscriptions_allocation a
@@ -83,7 +83,7 @@ def open_template(
     """A template that takes new subscribers from this caller on ``day`` (IST), with its version.
 
     NotFound for everything else alike: unknown, the other environment's, not visible, not
-    published, closed to new subscribers, withdrawn (api.md section 6).
+    published, closed to new subscribers, withdrawn.
     """
     _refuse_nul(public_id)
     offers = offered(partner_id=partner_id, environment=environment, day=day)

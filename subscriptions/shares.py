@@ -1,4 +1,4 @@
-"""A monthly fee in lines, one per payee, that add up to it exactly (money.md, commission). Pure."""
+"""A monthly fee in lines, one per payee, that add up to it exactly. Pure."""
 
 from __future__ import annotations
 

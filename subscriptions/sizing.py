@@ -1,7 +1,7 @@
 """How many lots a subscriber trades: floor(base lots x multiplier), leg by leg. Pure.
 
-Rules: execution.md section 3 (quantities) and section 4 (a multiplier that changes the ratio
-between legs is refused by name).
+A multiplier that would change the ratio between legs is refused by name
+(docs/subscriptions.md#multipliers).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from decimal import ROUND_FLOOR, Decimal
 from math import gcd
 
 from marketplace.definition import Definition, LegSpec, StrategySpec, leg_label
+from quantleap.core.decimals import trimmed
 from subscriptions.errors import LotsZero, MultiplierNotPositive, RatioChanged
 
 
@@ -55,7 +56,7 @@ def check_multiplier(
     for strategy, leg, label in _labelled(definition, hide_legs):
         labels[strategy.key, leg.key] = label
         if leg_lots(leg.lots, multiplier) <= 0:
-            words = f"{label}: {leg.lots} x {plain(multiplier)} is less than one lot."
+            words = f"{label}: {leg.lots} x {trimmed(multiplier)} is less than one lot."
             raise LotsZero(f"lot_multiplier: {words}", details={"lot_multiplier": words})
     for strategy in definition.strategies:
         pair = changed_ratio(strategy.legs, multiplier)
@@ -99,15 +100,9 @@ def ratio_words(pair: tuple[LegSpec, LegSpec], multiplier: Decimal, names: Seque
     first, second = pair
     before = _ratio(first.lots, second.lots)
     after = _ratio(leg_lots(first.lots, multiplier), leg_lots(second.lots, multiplier))
-    return f"{names[0]} and {names[1]}: {before} x {plain(multiplier)} -> {after}."
+    return f"{names[0]} and {names[1]}: {before} x {trimmed(multiplier)} -> {after}."
 
 
 def _ratio(first: int, second: int) -> str:
     common = gcd(first, second) or 1
     return f"{first // common}:{second // common}"
-
-
-def plain(number: Decimal) -> str:
-    """A number for people: 1.50 as 1.5 and 100 as 100, never 1E+2."""
-    text = f"{number:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text

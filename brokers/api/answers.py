@@ -27,7 +27,7 @@ from quantleap.core.api.pagination import paginate
 from quantleap.core.audit import Actor
 
 #: ``?open_positions=`` of a removal.
-_OPEN_POSITIONS = ("EXIT_NOW",)
+_OPEN_POSITIONS: Final = ("EXIT_NOW",)
 #: What one account's route takes in its query.
 ACCOUNT_QUERY: Final = {
     "GET": frozenset({"broker_name"}),

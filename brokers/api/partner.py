@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
@@ -34,8 +34,8 @@ from quantleap.core.api.principal import PartnerPrincipal
 from quantleap.core.api.views import PartnerView, QueryByMethod
 from quantleap.core.errors import NotFound
 
-BROKER_NAME = OpenApiParameter("broker_name", str, description="zerodha or zebu")
-OPEN_POSITIONS = OpenApiParameter(
+BROKER_NAME: Final = OpenApiParameter("broker_name", str, description="zerodha or zebu")
+OPEN_POSITIONS: Final = OpenApiParameter(
     "open_positions", str, enum=["EXIT_NOW"], description="Exit first, then erase."
 )
 

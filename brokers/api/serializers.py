@@ -1,10 +1,10 @@
-"""Bodies in and out of this room's routes (api.md section 8). No answer ever holds a secret."""
+"""Bodies in and out of this room's routes. No answer ever holds a secret."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from rest_framework import serializers
 
@@ -16,7 +16,7 @@ from quantleap.core.api.serializers import StrictCharField, StrictSerializer
 from quantleap.core.identifiers import ascii_lower
 
 #: What a customer types at his broker and nowhere else; refused by name, never stored or logged.
-NEVER_TAKEN = frozenset(
+NEVER_TAKEN: Final = frozenset(
     {
         "broker_password",
         "factor2",

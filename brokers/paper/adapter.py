@@ -1,7 +1,8 @@
 """The paper broker as an adapter, so that the executor's one code path serves test executions too.
 
 Requests and answers are the same value types as at a real broker, but only :class:`PaperVenue`, in
-this process, can answer them: nothing here opens a socket (execution.md I8).
+this process, can answer them: nothing here opens a socket, for I8 (test accounts never reach a
+broker).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import datetime as dt
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from brokers import wire
 from brokers.base import (
@@ -41,12 +42,13 @@ from brokers.instrument_rows import InstrumentStream
 from brokers.orders import check_change, check_order
 from brokers.pace import ORDER_CALLS, Window
 from brokers.paper.book import PaperBook, QuoteOf
+from quantleap.core.decimals import trimmed
 
-_OK = 200
-_REFUSED = 400
-_TOKEN_HOUR_IST = 6
-#: A login code of the sandbox begins so (api.md section 12).
-MOCK_CODE = "mock_token_"
+_OK: Final = 200
+_REFUSED: Final = 400
+_TOKEN_HOUR_IST: Final = 6
+#: A login code of the test environment begins so (docs/partners.md#the-test-environment).
+MOCK_CODE: Final = "mock_token_"
 
 
 class PaperAdapter:
@@ -106,7 +108,7 @@ class PaperAdapter:
             "quantity": str(order.quantity),
             "product": order.product.value,
             "order_type": order.order_type.value,
-            "price": wire.plain(order.price) if order.price is not None else "",
+            "price": trimmed(order.price) if order.price is not None else "",
         }
         return _request("POST", "orders", fields)
 
@@ -123,7 +125,7 @@ class PaperAdapter:
         fields = {
             "client_id": session.client_id,
             "order_id": change.broker_order_id,
-            "price": wire.plain(change.price),
+            "price": trimmed(change.price),
         }
         return _request("POST", "change", fields)
 

@@ -1,10 +1,11 @@
-"""Broker accounts: connect, switch off and on, remove (api.md section 8)."""
+"""Broker accounts: connect, switch off and on, remove."""
 
 from __future__ import annotations
 
 import datetime as dt
 import re
 from dataclasses import dataclass
+from typing import Final
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -26,8 +27,8 @@ from quantleap.core.targets import UnsafeTarget, parse_url
 Status = BrokerAccount.Status
 
 # RFC 3986, userinfo
-_PROXY_LOGIN = re.compile(r"([A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})*", re.ASCII)
-_ALGO_ID = re.compile(r"[0-9A-Za-z_-]{1,40}")
+_PROXY_LOGIN: Final = re.compile(r"([A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})*", re.ASCII)
+_ALGO_ID: Final = re.compile(r"[0-9A-Za-z_-]{1,40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,12 +178,26 @@ def _locked_account(
 
 def disable_account(*, account: BrokerAccount, actor: Actor, now: dt.datetime) -> BrokerAccount:
     """Switch off: no new entries. Already off changes nothing; credentials stay."""
-    return _switch(account, Status.ENABLED, Status.DISABLED, "broker_account.disabled", actor, now)
+    return _switch(
+        account,
+        source=Status.ENABLED,
+        target=Status.DISABLED,
+        action="broker_account.disabled",
+        actor=actor,
+        now=now,
+    )
 
 
 def enable_account(*, account: BrokerAccount, actor: Actor, now: dt.datetime) -> BrokerAccount:
     """Switch on again a disabled account."""
-    return _switch(account, Status.DISABLED, Status.ENABLED, "broker_account.enabled", actor, now)
+    return _switch(
+        account,
+        source=Status.DISABLED,
+        target=Status.ENABLED,
+        action="broker_account.enabled",
+        actor=actor,
+        now=now,
+    )
 
 
 def mark_held(*, account_id: int, held: bool, now: dt.datetime) -> None:
@@ -194,7 +209,7 @@ def mark_held(*, account_id: int, held: bool, now: dt.datetime) -> None:
 
 
 def _switch(
-    account: BrokerAccount, source: str, target: str, action: str, actor: Actor, now: dt.datetime
+    account: BrokerAccount, *, source: str, target: str, action: str, actor: Actor, now: dt.datetime
 ) -> BrokerAccount:
     with transaction.atomic():
         moved = BrokerAccount.objects.filter(
@@ -216,7 +231,7 @@ def set_egress(
     """Where the account's calls leave, and the exchange's algo id its orders carry.
 
     ``egress`` is a proxy (``http://host:port``), a source IP address, or empty; InvalidRequest for
-    anything else. Brokers register one address per customer (reference/brokers.md section 0).
+    anything else. Brokers register one address per customer (NSE/INVG/67858).
     """
     leaves, algo = egress.strip(), algo_id.strip()
     if leaves:

@@ -7,6 +7,7 @@ gave, or why it gave none.
 from __future__ import annotations
 
 import datetime as dt
+from typing import Final
 
 import structlog
 
@@ -23,11 +24,11 @@ from quantleap.core.errors import DomainError
 log = structlog.get_logger(__name__)
 
 #: A feed is asked from this long before a session opens until this long after it has closed.
-AROUND_SESSION = dt.timedelta(minutes=15)
+AROUND_SESSION: Final = dt.timedelta(minutes=15)
 #: What the executor asks every second need not be asked beside it: a broker may count a question a
 #: second for everybody together.
-IN_USE = dt.timedelta(seconds=15)
-NO_LOGIN = "not logged in today"
+IN_USE: Final = dt.timedelta(seconds=15)
+NO_LOGIN: Final = "not logged in today"
 
 
 def watch_feeds(*, now: dt.datetime) -> int:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Final
 
 from django.db import transaction
 from django.db.models import Count, Max
@@ -27,16 +28,18 @@ from quantleap.core.audit import Actor
 from quantleap.core.inserts import insert_missing
 from quantleap.core.locks import transaction_lock
 
-BATCH = 2000
+BATCH: Final = 2000
 #: At or below this share of the last import's rows, of any index, a file is taken for a broken one.
-SHRUNKEN_SHARE = Decimal("0.5")
+SHRUNKEN_SHARE: Final = Decimal("0.5")
 #: Above this share of broken lines (and this many) likewise.
-BROKEN_SHARE, BROKEN_LINES = Decimal("0.05"), 100
+BROKEN_SHARE: Final = Decimal("0.05")
+BROKEN_LINES: Final = 100
 #: Above this share of past expiries a file is another day's.
-OLD_SHARE = Decimal("0.5")
+OLD_SHARE: Final = Decimal("0.5")
 
-_MAX_STRIKE, _MAX_TICK = Decimal(10) ** 8, Decimal(10) ** 4
-_PAISA = Decimal("0.01")
+_MAX_STRIKE: Final = Decimal(10) ** 8
+_MAX_TICK: Final = Decimal(10) ** 4
+_PAISA: Final = Decimal("0.01")
 
 #: underlying id, expiry, strike, option type: what a contract is, whoever names it.
 Key = tuple[int, dt.date, Decimal, str]
@@ -44,7 +47,7 @@ Progress = Callable[[str], None]
 
 
 #: Product codes named in a report; the longest lists first, for an index has the most strikes.
-_NAMED = 5
+_NAMED: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +155,7 @@ def import_instruments(
             },
             unknown_columns=tuple(stream.unknown_columns),
         )
-        _store_done(broker, rows, asked, source, actor, report, now)
+        _store_done(broker, rows, asked=asked, source=source, actor=actor, report=report, now=now)
         audit.record(
             actor=actor,
             action="instruments.imported",
@@ -166,6 +169,7 @@ def import_instruments(
 def _store_done(
     broker: str,
     rows: list[InstrumentRow],
+    *,
     asked: ContractListImport | None,
     source: str,
     actor: Actor,

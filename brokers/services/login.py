@@ -1,4 +1,4 @@
-"""The daily login: a one-time state out, a code back, a token for the day (api.md section 8)."""
+"""The daily login: a one-time state out, a code back, a token for the day."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import structlog
@@ -36,9 +37,9 @@ from quantleap.core.tenancy import Environment
 
 log = structlog.get_logger(__name__)
 
-STATE_SECONDS = 300
-_STATE_PURPOSE = "broker-login-state"
-_CODE = re.compile(r"[\x21-\x7e]{1,500}")
+STATE_SECONDS: Final = 300
+_STATE_PURPOSE: Final = "broker-login-state"
+_CODE: Final = re.compile(r"[\x21-\x7e]{1,500}")
 
 
 @dataclass(frozen=True, slots=True)

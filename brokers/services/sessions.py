@@ -1,9 +1,10 @@
-"""The end of daily sessions: told before, told after, tokens erased (api.md section 9)."""
+"""The end of daily sessions: told before, told after, tokens erased."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
+from typing import Final
 
 from django.db import transaction
 
@@ -12,9 +13,9 @@ from quantleap.core.models import OutboxEvent
 from quantleap.core.outbox import emit_many
 
 #: How long before its end a session is announced as ending.
-EXPIRING_LEAD = dt.timedelta(hours=1)
+EXPIRING_LEAD: Final = dt.timedelta(hours=1)
 #: Spent and stale login states are kept this long for support.
-_KEEP_ATTEMPTS = dt.timedelta(days=7)
+_KEEP_ATTEMPTS: Final = dt.timedelta(days=7)
 
 
 def sweep_sessions(*, now: dt.datetime, batch: int = 500) -> int:

@@ -2,5 +2,5 @@
 
 It keeps its own order book, positions and funds, matches against a synthetic market, enforces the
 exchange's rules, and has a control port (faults, market moves, the book as the oracle). It shares
-no code with the adapters it examines. execution.md section 6.
+no code with the adapters it examines. docs/brokers/simulator.md describes it.
 """

@@ -1,11 +1,12 @@
 """One synthetic contract list for a day, in both brokers' own file formats.
 
-Rules of the exchanges since 1 September 2025 (market-rules.md 4c): on NSE (segment NFO) NIFTY
+Rules of the exchanges since 1 September 2025 (NSE/FAOP/68747): on NSE (segment NFO) NIFTY
 expires weekly on Tuesday and monthly on the last Tuesday, BANKNIFTY and FINNIFTY monthly only; on
 BSE (BFO) SENSEX expires weekly on Thursday and monthly on the last Thursday. An expiry on a closed
-day moves to the trading day before. File formats: brokers.md section 2 (Kite instruments CSV) and
-section 5 (Noren masters; those of BFO call the strike's column ``Strike``, name the product
-``BSXOPT`` or ``BSXFUT``, and write trading symbols as Kite does).
+day moves to the trading day before. File formats: Kite's instruments CSV
+(https://kite.trade/docs/connect/v3/market-quotes/#instruments) and Noren's masters; those of BFO
+call the strike's column ``Strike``, name the product ``BSXOPT`` or ``BSXFUT``, and write trading
+symbols as Kite does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Kite Connect v3 on the wire: routes, order calls and the login page. brokers.md section 2."""
+"""Kite Connect v3 on the wire: routes, order calls and the login page.
+
+Source: https://kite.trade/docs/connect/v3/.
+"""
 
 from __future__ import annotations
 

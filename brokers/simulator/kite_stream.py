@@ -1,4 +1,6 @@
-"""Kite's websocket: prices as binary packets, orders as text. brokers.md section 2.
+"""Kite's websocket: prices as binary packets, orders as text.
+
+Source: https://kite.trade/docs/connect/v3/websocket/.
 
 The address carries ``api_key`` and ``access_token``; who is not logged in is answered 403. A
 connection carries 3,000 instruments, an application has three connections for each login. A single

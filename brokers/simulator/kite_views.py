@@ -1,6 +1,6 @@
 """Kite's JSON shapes: what an order, a trade, a position or a quote looks like there.
 
-Field lists from brokers.md section 2; timestamps are naive IST.
+Field lists from https://kite.trade/docs/connect/v3/; timestamps are naive IST.
 """
 
 from __future__ import annotations

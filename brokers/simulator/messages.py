@@ -1,6 +1,7 @@
-"""The brokers' own words for a refusal. brokers.md 1.3, 2, 5; market-rules.md (LPP refusals).
+"""The brokers' own words for a refusal.
 
-Texts marked there as recorded are kept word for word; the others are worded in the same style.
+Texts that were seen at a broker are kept word for word (brokers/causes.py and brokers/bands.py say
+where); the others are worded in the same style.
 """
 
 from __future__ import annotations

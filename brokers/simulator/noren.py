@@ -1,4 +1,7 @@
-"""NorenOMS (Zebu MYNT) on the wire: operations, tokens, login page. brokers.md section 5."""
+"""NorenOMS (Zebu MYNT) on the wire: operations, tokens, login page.
+
+Sources: docs/brokers/adapters.md#sources.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Noren's websocket: touchlines and orders as they change. brokers.md section 5.
+"""Noren's websocket: touchlines and orders as they change. Sources: docs/brokers/adapters.md.
 
 ``a`` (or the older ``c``) logs in, ``t`` subscribes to touchlines, ``u`` ends that, ``o``
 subscribes to orders, ``h`` keeps it alive. A frame that asks anything else is not answered, as at

@@ -1,4 +1,7 @@
-"""Noren's JSON shapes: every value is text, rows carry ``stat``. brokers.md section 5."""
+"""Noren's JSON shapes: every value is text, rows carry ``stat``.
+
+Sources: docs/brokers/adapters.md#sources.
+"""
 
 from __future__ import annotations
 

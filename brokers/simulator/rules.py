@@ -1,7 +1,7 @@
 """What the exchange and the broker's risk system refuse, and why. Pure.
 
-Limits from market-rules.md 4c; which refusals are immediate and which come later as a REJECTED
-order follows what brokers do (brokers.md 1.3). The words are the wire modules' business.
+Which refusals are immediate and which come later as a REJECTED order follows what brokers do
+(docs/brokers/simulator.md). The words are the wire modules' business.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def band(quote: Quote) -> tuple[float, float]:
 def protected_limit(call: PlaceCall, quote: Quote, tick: Decimal) -> tuple[Decimal, Decimal]:
     """Limit price (rupees) that a protected market order becomes, and its percent.
 
-    Automatic protection (-1) takes the slab of the last price, brokers.md section 0.
+    Automatic protection (-1) takes the slab of the last price.
     """
     percent = call.protection or Decimal(0)
     if percent < 0:

@@ -1,7 +1,7 @@
 """Apps, logins and access tokens of the simulated brokers.
 
 Convention: every api key K exists, its secret is ``secret-K``, and any client with any password
-may log in. A wrong checksum is refused as the real brokers do (brokers.md sections 2 and 5).
+may log in. A wrong checksum is refused as the real brokers do.
 """
 
 from __future__ import annotations

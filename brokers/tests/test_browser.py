@@ -13,11 +13,13 @@ from pytest_django.live_server_helper import LiveServer
 from brokers.models import FeedAccount
 from brokers.simulator.server import Ports
 from brokers.tests.factories import make_feed
-from brokers.tests.test_login_at_simulator import _simulated, ports
 from quantleap.core.tests.browser import fits, logged_in, shoot
 
-__all__ = ["_simulated", "ports"]
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("simulated"),
+]
 
 
 @pytest.fixture

@@ -22,15 +22,15 @@ from brokers.errors import BrokerRejected, InvalidState
 from brokers.models import BrokerAccount, LoginAttempt
 from brokers.services import login
 from brokers.tests.factories import make_account
+from brokers.tests.logindesk import BACK, Desk
 from brokers.vault import session_of
-from partners.tests.factories import Tenant, make_customer, make_partner, make_tenant
+from partners.tests.factories import make_customer, make_partner
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
 from quantleap.core.models import AuditEntry, IdempotencyRecord
 
 KITE, NOREN = "http://127.0.0.1:8901", "http://127.0.0.1:8902"
 TOKEN_URL = {"zerodha": f"{KITE}/session/token", "zebu": f"{NOREN}/NorenWClientAPI/GenAcsTok"}
-BACK = "https://partner.example/back"
 
 
 @pytest.fixture(autouse=True)
@@ -51,33 +51,6 @@ def granted(broker: str, client_id: str, token: str = "today-token") -> dict[str
     if broker == "zerodha":
         return {"status": "success", "data": {"access_token": token, "user_id": client_id}}
     return {"stat": "Ok", "access_token": token, "actid": client_id, "USERID": client_id}
-
-
-class Desk:
-    """A partner, its account at ``broker``, and the calls of a login."""
-
-    def __init__(self, broker: str = "zebu", environment: str = "live") -> None:
-        partner = make_partner(oauth_redirect_urls=[BACK])
-        self.tenant: Tenant = make_tenant(environment=environment, partner=partner)
-        self.account = make_account(
-            make_customer(partner, environment=environment), broker, "AB1234"
-        )
-        self.base = "/partner/broker-accounts/AB1234/oauth"
-        self.email = self.account.customer.email
-
-    def initiate(self, **more: Any) -> Any:
-        return self.tenant.client.post(f"{self.base}/initiate", {"user_email": self.email, **more})
-
-    def state(self) -> str:
-        state: str = self.initiate().json()["state"]
-        return state
-
-    def callback(self, state: str, /, **more: Any) -> Any:
-        body = {"user_email": self.email, "request_token": "code1", "state": state} | more
-        return self.tenant.client.post(f"{self.base}/callback", body)
-
-    def fresh(self) -> BrokerAccount:
-        return BrokerAccount.objects.get(pk=self.account.pk)
 
 
 # -- the good way ----------------------------------------------------------------------------

@@ -5,10 +5,7 @@ The simulator runs in a thread; what a browser would do is done with ``requests`
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
-import threading
-from collections.abc import Iterator
 from decimal import Decimal
 from io import StringIO
 from urllib.parse import parse_qsl, urlsplit
@@ -28,8 +25,7 @@ from brokers.registry import get_adapter
 from brokers.selectors import instrument_names, trading_accounts
 from brokers.services.contractlists import request_imports, run_import
 from brokers.services.feeds import complete_feed_login, feed_login_url
-from brokers.simulator.exchange import Settings
-from brokers.simulator.server import Ports, Simulator
+from brokers.simulator.server import Ports
 from brokers.tests.factories import make_feed
 from marketplace.models import Contract
 from marketplace.selectors import contract_info, expiries, load_calendar
@@ -38,32 +34,7 @@ from partners.tests.factories import make_tenant
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(scope="module")
-def ports() -> Iterator[Ports]:
-    simulator = Simulator(Settings(), Ports(0, 0, 0))
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    try:
-        asyncio.run_coroutine_threadsafe(simulator.start(), loop).result(10)
-        yield simulator.ports
-    finally:
-        asyncio.run_coroutine_threadsafe(simulator.stop(), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
-
-
-@pytest.fixture(autouse=True)
-def _simulated(ports: Ports, settings: LazySettings) -> None:
-    kite, noren = f"http://127.0.0.1:{ports.kite}", f"http://127.0.0.1:{ports.noren}"
-    settings.QUANTLEAP_BROKERS = {
-        "zerodha": {"api": kite, "login": kite, "instruments": f"{kite}/instruments/NFO"},
-        "zebu": {"api": noren, "login": noren, "instruments": f"{noren}/NFO_symbols.txt.zip"},
-    }
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("simulated")]
 
 
 def browse(url: str, user_id: str) -> dict[str, str]:

@@ -8,12 +8,10 @@ from pytest_django.live_server_helper import LiveServer
 
 from brokers.models import FeedAccount
 from brokers.simulator.server import Ports
-from brokers.tests.test_login_at_simulator import _simulated, ports
 from clients.demo.staff import Staff
 from quantleap.core.models import StaffUser
 
-__all__ = ["_simulated", "ports"]
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("simulated")]
 
 
 @pytest.mark.parametrize("broker", ["zerodha", "zebu"])

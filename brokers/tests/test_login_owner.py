@@ -17,7 +17,7 @@ from brokers.models import FeedAccount
 from brokers.services.feeds import complete_feed_login
 from brokers.tests import loopback
 from brokers.tests.factories import make_feed
-from brokers.tests.test_login import Desk
+from brokers.tests.logindesk import Desk
 from brokers.vault import session_of
 from brokers.wire import IST
 from quantleap.core.audit import SYSTEM

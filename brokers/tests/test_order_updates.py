@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from brokers.base import BookState, Cause, HttpResponse, OrderReport, Product, Session, Side
 from brokers.registry import get_adapter
-from brokers.updates import NOTHING, OrderUpdates, Said, get_updates
+from brokers.tests.updatewords import NOREN, spoken
+from brokers.updates import NOTHING, Said
 
 SESSION = Session(client_id="Z56004", api_key="k", access_token="tok")
 #: As listed for postbacks and text messages: https://kite.trade/docs/connect/v3/postbacks/
@@ -43,36 +44,6 @@ KITE_ROW: dict[str, Any] = {
     "tag": "Q0123456789AB1",
 }
 KITE: dict[str, Any] = {"type": "order", "data": KITE_ROW}
-#: Frames that are about one order, by broker, with the fields their pages list.
-NOREN: dict[str, Any] = {
-    "t": "om",
-    "norenordno": "20121300065715",
-    "uid": "Z56004",
-    "actid": "Z56004",
-    "exch": "NFO",
-    "tsym": "NIFTY08SEP26C25000",
-    "qty": "130",
-    "prc": "127230",
-    "prd": "I",
-    "status": "COMPLETE",
-    "reporttype": "Fill",
-    "trantype": "B",
-    "prctyp": "LMT",
-    "ret": "DAY",
-    "fillshares": "130",
-    "avgprc": "127.23",
-    "fltm": "08-09-2026 10:00:01",
-    "flid": "102",
-    "flqty": "65",
-    "flprc": "127.20",
-    "remarks": "Q0123456789AB1",
-}
-
-
-def spoken(kind: str) -> OrderUpdates:
-    found = get_updates(kind)
-    assert found is not None
-    return found
 
 
 def told(frame: dict[str, Any], kind: str = "zebu") -> Said:

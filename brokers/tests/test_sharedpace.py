@@ -18,7 +18,7 @@ from brokers.models import FeedPace
 from brokers.pace import Urgency, Window
 from brokers.simulator.limits import Gate
 from brokers.tests.factories import make_feed
-from brokers.tests.test_simulator_server import Running
+from brokers.tests.running import Running
 from marketplace.ports import Need
 
 WINDOWS = (Window(1.0, 1), Window(60.0, 120))

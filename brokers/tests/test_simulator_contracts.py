@@ -24,7 +24,7 @@ from brokers.simulator.contracts import (
     weekly_expiries,
 )
 
-# NSE F&O holidays 2026 that fall on a weekday (market-rules.md 4c)
+# NSE F&O holidays 2026 that fall on a weekday (NSE/FAOP/71777 and 72262)
 HOLIDAYS_2026 = frozenset(
     dt.date(2026, month, day)
     for month, day in (

@@ -1,4 +1,4 @@
-"""Kite on the wire: what a client of the real one would see. brokers.md section 2."""
+"""Kite on the wire: what a client of the real one would see."""
 
 from __future__ import annotations
 

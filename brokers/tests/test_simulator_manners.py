@@ -9,9 +9,8 @@ import pytest
 
 from brokers.base import BookState, Outcome, QuoteRow
 from brokers.simulator.contracts import Contract
-from brokers.tests.test_simulator_adapters import KINDS, Exam
+from brokers.tests.exam import KINDS, Exam
 
-__all__ = ["exam"]
 AT_FIRST = {"login": "until", "history": False, "updates": "told"}
 
 

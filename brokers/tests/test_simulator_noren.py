@@ -1,4 +1,4 @@
-"""Noren (Zebu) on the wire: what a client of the real one would see. brokers.md section 5."""
+"""Noren (Zebu) on the wire: what a client of the real one would see."""
 
 from __future__ import annotations
 

@@ -26,9 +26,9 @@ from brokers.prices import Touchline, get_prices
 from brokers.registry import get_adapter
 from brokers.simulator.kite_stream import MOST, packet, paise
 from brokers.tests.factories import make_feed
+from brokers.tests.listening import heard_until, near_the_money
+from brokers.tests.running import Running
 from brokers.tests.simulator_house import TEN_O_CLOCK, House
-from brokers.tests.test_simulator_server import Running
-from brokers.tests.test_touchline import heard_until, near_the_money
 from brokers.zerodha import ticker
 from marketplace.ports import Need
 from quantleap.core import clock

@@ -1,1 +1,1 @@
-"""Zebu MYNT, a Noren order system (reference/brokers.md section 5)."""
+"""Zebu MYNT, a Noren order system (https://zebumyntapi.web.app/OAuth)."""

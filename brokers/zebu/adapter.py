@@ -1,7 +1,7 @@
 """Zebu MYNT: our requests in Noren's words. Answers are read in ``parsing``.
 
 Every call is ``POST /NorenWClientAPI/<Operation>`` with the literal body ``jData=<json>``, all
-values strings, authorised by a bearer token. Source: reference/brokers.md section 5.
+values strings, authorised by a bearer token. Sources: docs/brokers/adapters.md#sources.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from typing import Final
 from urllib.parse import urlencode
 
 from brokers import wire
@@ -36,14 +37,15 @@ from brokers.instrument_rows import InstrumentStream
 from brokers.orders import check_change, check_order
 from brokers.pace import Window
 from brokers.zebu import instruments, parsing
+from quantleap.core.decimals import trimmed
 
-_ROOT = "/NorenWClientAPI"
-_CONTENT_TYPE = "application/json; charset=utf-8"
-_PRODUCTS = {Product.INTRADAY: "I", Product.CARRY: "M"}
-_SIDES = {Side.BUY: "B", Side.SELL: "S"}
-#: The hour is not documented; 05:00 IST is before any use of the day (reference/brokers.md 5).
-_TOKEN_HOUR_IST = 5
-_INDICES = {
+_ROOT: Final = "/NorenWClientAPI"
+_CONTENT_TYPE: Final = "application/json; charset=utf-8"
+_PRODUCTS: Final = {Product.INTRADAY: "I", Product.CARRY: "M"}
+_SIDES: Final = {Side.BUY: "B", Side.SELL: "S"}
+#: The hour is not documented; 05:00 IST is before any use of the day.
+_TOKEN_HOUR_IST: Final = 5
+_INDICES: Final = {
     "NIFTY": BrokerInstrument("NSE", "Nifty 50", "26000"),
     "BANKNIFTY": BrokerInstrument("NSE", "Nifty Bank", "26009"),
     "FINNIFTY": BrokerInstrument("NSE", "Nifty Fin Services", "26037"),
@@ -53,7 +55,7 @@ _INDICES = {
 }
 #: Every operation counts, of everybody who uses the login (openalgo,
 #: broker/tradesmart/api/rate_limiter.py: seen at two houses that run Noren).
-_WINDOWS = (Window(1.0, 10), Window(60.0, 120))
+_WINDOWS: Final = (Window(1.0, 10), Window(60.0, 120))
 
 
 class ZebuAdapter:
@@ -115,7 +117,7 @@ class ZebuAdapter:
             "exch": order.instrument.exchange,
             "tsym": order.instrument.symbol,
             "qty": str(order.quantity),
-            "prc": wire.plain(order.price or Decimal(0)),
+            "prc": trimmed(order.price or Decimal(0)),
             "dscqty": "0",
             "prd": _PRODUCTS[order.product],
             "trantype": _SIDES[order.side],
@@ -146,7 +148,7 @@ class ZebuAdapter:
             "exch": change.instrument.exchange,
             "tsym": change.instrument.symbol,
             "qty": str(change.quantity),
-            "prc": wire.plain(change.price),
+            "prc": trimmed(change.price),
             "prctyp": "LMT",
             "ret": "DAY",
             "ordersource": "API",

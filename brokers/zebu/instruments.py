@@ -10,19 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from typing import Final
 
 from brokers import wire
 from brokers.instrument_rows import InstrumentRow, Listed, UnknownColumn, UnknownProduct, Unreadable
 from brokers.listing import Row, read_rows
 from brokers.underlyings import NOREN_PRODUCTS
 
-_COLUMNS = (
+_COLUMNS: Final = (
     *("Exchange", "Token", "LotSize", "Symbol", "TradingSymbol"),
     *("Expiry", "Instrument", "OptionType", "StrikePrice", "TickSize"),
 )
-_SYNONYMS = {"Strike": "StrikePrice"}
-_INDEX_INSTRUMENTS = frozenset({"OPTIDX", "FUTIDX"})
-_TYPES = {"CE": "CE", "PE": "PE", "XX": "FUT", "": "FUT"}
+_SYNONYMS: Final = {"Strike": "StrikePrice"}
+_INDEX_INSTRUMENTS: Final = frozenset({"OPTIDX", "FUTIDX"})
+_TYPES: Final = {"CE": "CE", "PE": "PE", "XX": "FUT", "": "FUT"}
 
 
 def parse(lines: Iterable[str]) -> Iterator[Listed]:

@@ -13,7 +13,7 @@ import datetime as dt
 import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from brokers import wire
 from brokers.bands import band_of, limits
@@ -39,25 +39,25 @@ from brokers.causes import cause_of, is_ambiguous
 from brokers.orders import Listed, book_state, cause_in_book, latest, report
 from quantleap.core.identifiers import ascii_upper
 
-_OK = 200
-_RATE_LIMITED = 429
+_OK: Final = 200
+_RATE_LIMITED: Final = 429
 #: What Noren says instead of an empty list. Its order system also says "no database connection" or
 #: "No Data received from OMS": those mean that the list could not be read.
-NO_DATA = 'Error Occurred : 5 "no data"'
+NO_DATA: Final = 'Error Occurred : 5 "no data"'
 #: Noren refuses with 200; front ends of it have been seen to use these with the same body.
-_REFUSAL_STATUSES = frozenset({200, 400, 401, 403})
+_REFUSAL_STATUSES: Final = frozenset({200, 400, 401, 403})
 #: With these a list or "no data" may come; what comes with an error of the server proves nothing.
-_READ_STATUSES = frozenset({200, 400})
-_LOG_IN_AGAIN = frozenset({401, 403})
+_READ_STATUSES: Final = frozenset({200, 400})
+_LOG_IN_AGAIN: Final = frozenset({401, 403})
 #: The whole sentence by which Noren refuses what came too fast; it comes with HTTP 400. (So seen by
 #: https://github.com/marketcalls/openalgo, which reads the numbers from it.)
-_TOO_FAST = re.compile(
+_TOO_FAST: Final = re.compile(
     r"(?:Invalid Input\s*:\s*)?Order Rec(?:ie|ei)ved \d+ in a current (?:second|minute) "
     r"exceeds Limit \d+ for user",
     re.IGNORECASE,
 )
 
-_STATES: Mapping[str, BookState] = {
+_STATES: Final[Mapping[str, BookState]] = {
     "PENDING": BookState.SUBMITTED,
     "NEW": BookState.SUBMITTED,
     "OPEN": BookState.OPEN,
@@ -71,17 +71,17 @@ _STATES: Mapping[str, BookState] = {
 }
 #: Reports of a change or cancel that was refused: the order itself goes on, whatever the status
 #: beside them says (https://github.com/Shoonya-Dev/ShoonyaApi-py, Order States and Report Types).
-_NOT_THE_ORDER = frozenset({"REPLACEREJECTED", "CANCELREJECTED"})
-_PRODUCTS: Mapping[str, Product] = {"I": Product.INTRADAY, "M": Product.CARRY}
-_SIDES: Mapping[str, Side] = {"B": Side.BUY, "S": Side.SELL}
-_TIME = "%H:%M:%S %d-%m-%Y"
-_EXCHANGE_TIME = "%d-%m-%Y %H:%M:%S"
+_NOT_THE_ORDER: Final = frozenset({"REPLACEREJECTED", "CANCELREJECTED"})
+_PRODUCTS: Final[Mapping[str, Product]] = {"I": Product.INTRADAY, "M": Product.CARRY}
+_SIDES: Final[Mapping[str, Side]] = {"B": Side.BUY, "S": Side.SELL}
+_TIME: Final = "%H:%M:%S %d-%m-%Y"
+_EXCHANGE_TIME: Final = "%d-%m-%Y %H:%M:%S"
 #: Exchanges that list indices: an index has a level, but nobody trades it.
-_INDEX_EXCHANGES = frozenset({"NSE", "BSE"})
+_INDEX_EXCHANGES: Final = frozenset({"NSE", "BSE"})
 #: A token's life in seconds; from here on the figure is the Unix second of its end.
-_LONGEST_LIFE = 10_000_000
+_LONGEST_LIFE: Final = 10_000_000
 #: Exchange times in Unix seconds beyond these are nonsense (2001 and 2286).
-_EPOCH = (1_000_000_000, 9_999_999_999)
+_EPOCH: Final = (1_000_000_000, 9_999_999_999)
 
 
 def _emsg(answer: Mapping[str, Any] | None) -> str:

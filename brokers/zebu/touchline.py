@@ -23,7 +23,7 @@ HEARTBEAT: Final = '{"t":"h"}'
 #: Instruments of one subscription frame.
 CHUNK: Final = 50
 MAX_FRAME: Final = 64 * 1024
-_EPOCH = (1_000_000_000, 9_999_999_999)
+_EPOCH: Final = (1_000_000_000, 9_999_999_999)
 _PRICES: Final = {"lp": "last", "bp1": "bid", "sp1": "ask"}
 
 

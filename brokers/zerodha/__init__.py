@@ -1,1 +1,1 @@
-"""Zerodha Kite Connect v3 (reference/brokers.md section 2)."""
+"""Zerodha Kite Connect v3 (https://kite.trade/docs/connect/v3/)."""

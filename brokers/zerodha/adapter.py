@@ -1,6 +1,6 @@
 """Zerodha Kite Connect v3: our requests in Kite's words. Answers are read in ``parsing``.
 
-Source of every path, field and limit: reference/brokers.md section 2; the requests equal those
+Source of every path, field and limit: https://kite.trade/docs/connect/v3/; the requests equal those
 recorded from the official SDK (``tests/data/kiteconnect-wire.jsonl``) field for field.
 """
 
@@ -10,6 +10,7 @@ import datetime as dt
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from typing import Final
 from urllib.parse import quote, urlencode
 
 from brokers import wire
@@ -35,13 +36,14 @@ from brokers.instrument_rows import InstrumentStream
 from brokers.orders import check_change, check_order
 from brokers.pace import ORDER_CALLS, Call, Window
 from brokers.zerodha import instruments, parsing
+from quantleap.core.decimals import trimmed
 
-_PRODUCTS = {Product.INTRADAY: "MIS", Product.CARRY: "NRML"}
-_FORM = "application/x-www-form-urlencoded"
+_PRODUCTS: Final = {Product.INTRADAY: "MIS", Product.CARRY: "NRML"}
+_FORM: Final = "application/x-www-form-urlencoded"
 #: Kite takes 500 keys a call; 200 keep the request line below the 8 kB that many servers accept.
-_QUOTE_BATCH = 200
-_TOKEN_HOUR_IST = 6
-_INDICES = {
+_QUOTE_BATCH: Final = 200
+_TOKEN_HOUR_IST: Final = 6
+_INDICES: Final = {
     "NIFTY": BrokerInstrument("NSE", "NIFTY 50", "256265"),
     "BANKNIFTY": BrokerInstrument("NSE", "NIFTY BANK", "260105"),
     "FINNIFTY": BrokerInstrument("NSE", "NIFTY FIN SERVICE", "257801"),
@@ -51,7 +53,7 @@ _INDICES = {
 }
 #: https://kite.trade/docs/connect/v3/exceptions/#api-rate-limit; the forum's staff (comments 52882,
 #: 51478) count cancels and changes with the orders and name 5,000 a day, older pages 3,000.
-_WINDOWS = (
+_WINDOWS: Final = (
     Window(1.0, 10, ORDER_CALLS),
     Window(60.0, 400, ORDER_CALLS),
     Window(86_400.0, 3000, frozenset({Call.PLACE})),
@@ -135,7 +137,7 @@ class ZerodhaAdapter:
             "validity": "DAY",
         }
         if order.order_type is OrderType.LIMIT and order.price is not None:
-            form["price"] = wire.plain(order.price)
+            form["price"] = trimmed(order.price)
         if session.algo_id:
             form["algo_id"] = session.algo_id
         form["tag"] = order.tag
@@ -162,7 +164,7 @@ class ZerodhaAdapter:
         form = {
             "variety": "regular",
             "order_id": change.broker_order_id,
-            "price": wire.plain(change.price),
+            "price": trimmed(change.price),
             "order_type": "LIMIT",
         }
         return HttpRequest(

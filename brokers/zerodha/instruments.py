@@ -11,18 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from typing import Final
 
 from brokers import wire
 from brokers.instrument_rows import InstrumentRow, Listed, UnknownColumn, UnknownProduct, Unreadable
 from brokers.listing import Row, read_rows
 from brokers.underlyings import KITE_PRODUCTS
 
-_COLUMNS = (
+_COLUMNS: Final = (
     *("instrument_token", "exchange_token", "tradingsymbol", "name", "expiry", "strike"),
     *("tick_size", "lot_size", "instrument_type", "segment"),
 )
-_ALSO = ("last_price", "exchange")
-_SEGMENTS = {"NFO-OPT": "NFO", "NFO-FUT": "NFO", "BFO-OPT": "BFO", "BFO-FUT": "BFO"}
+_ALSO: Final = ("last_price", "exchange")
+_SEGMENTS: Final = {"NFO-OPT": "NFO", "NFO-FUT": "NFO", "BFO-OPT": "BFO", "BFO-FUT": "BFO"}
 
 
 def parse(lines: Iterable[str]) -> Iterator[Listed]:

@@ -1,8 +1,8 @@
 """Reading Kite's answers. Nothing here raises on what came over the wire.
 
 Kite wraps everything in ``{"status": "success", "data": ...}`` or ``{"status": "error", "message",
-"error_type"}`` (reference/brokers.md 1.4 and 2). Which errors prove that an order does not exist is
-decided in :func:`_refusal`.
+"error_type"}`` (https://kite.trade/docs/connect/v3/response-structure/). Which errors prove that an
+order does not exist is decided in :func:`_refusal`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from brokers import wire
 from brokers.bands import band_of, limits
@@ -37,7 +37,7 @@ from brokers.orders import Listed, book_state, cause_in_book, latest, report
 
 #: Errors by which Kite says that it did not take the request. NetworkException, DataException and
 #: GeneralException are not among them: its order system may have the order all the same.
-_REFUSALS: Mapping[str, Cause] = {
+_REFUSALS: Final[Mapping[str, Cause]] = {
     "InputException": Cause.INVALID,
     "MarginException": Cause.MARGIN,
     "OrderException": Cause.OTHER,
@@ -48,15 +48,15 @@ _REFUSALS: Mapping[str, Cause] = {
 }
 #: Types that say what is wrong, whatever the words beside them ("Missing `api_key`" with a
 #: TokenException is a session that is over); the others leave it to the words.
-_TELLING = frozenset({"MarginException", "TokenException", "PermissionException"})
-_REFUSAL_STATUSES = frozenset({400, 403})
-_RATE_LIMITED = 429
-_OK = 200
+_TELLING: Final = frozenset({"MarginException", "TokenException", "PermissionException"})
+_REFUSAL_STATUSES: Final = frozenset({400, 403})
+_RATE_LIMITED: Final = 429
+_OK: Final = 200
 #: What Kite says of the 26th change of an order, with a type that proves nothing by itself:
 #: https://kite.trade/forum/discussion/9212
-_CHANGED_TOO_OFTEN = "maximum allowed order modifications exceeded"
+_CHANGED_TOO_OFTEN: Final = "maximum allowed order modifications exceeded"
 
-_STATES: Mapping[str, BookState] = {
+_STATES: Final[Mapping[str, BookState]] = {
     "PUT ORDER REQ RECEIVED": BookState.SUBMITTED,
     "VALIDATION PENDING": BookState.SUBMITTED,
     "OPEN PENDING": BookState.SUBMITTED,
@@ -73,11 +73,11 @@ _STATES: Mapping[str, BookState] = {
     "CANCELLED AMO": BookState.CANCELLED,
     "REJECTED": BookState.REJECTED,
 }
-_PRODUCTS: Mapping[str, Product] = {"MIS": Product.INTRADAY, "NRML": Product.CARRY}
-_SIDES: Mapping[str, Side] = {"BUY": Side.BUY, "SELL": Side.SELL}
-_TIME = "%Y-%m-%d %H:%M:%S"
+_PRODUCTS: Final[Mapping[str, Product]] = {"MIS": Product.INTRADAY, "NRML": Product.CARRY}
+_SIDES: Final[Mapping[str, Side]] = {"BUY": Side.BUY, "SELL": Side.SELL}
+_TIME: Final = "%Y-%m-%d %H:%M:%S"
 #: Exchanges that list indices: an index has a level, but nobody trades it.
-_INDEX_EXCHANGES = frozenset({"NSE", "BSE"})
+_INDEX_EXCHANGES: Final = frozenset({"NSE", "BSE"})
 
 
 # -- writes ----------------------------------------------------------------------------------
@@ -140,8 +140,8 @@ def _refusal(answer: Mapping[str, Any]) -> SendResult | None:
     """The documented refusal in ``answer``, or None when it proves nothing.
 
     Zerodha's own timeouts have come back as 400 with NetworkException, and as other types with a
-    text that says so (reference/reliability.md 1.2): the text beats the type. Its error type for an
-    unregistered address has varied, so there the text decides as well (reference/brokers.md 1.3).
+    text that says so (https://kite.trade/forum/discussion/comment/35732): the text beats the type.
+    Its error type for an unregistered address has varied, so there the text decides as well.
     """
     if answer.get("status") != "error" or answer.get("data"):
         return None

@@ -26,16 +26,23 @@ from brokers.prices import LoggedIn, Name, Touchline
 #: Instruments of one subscription frame.
 CHUNK: Final = 500
 _COUNT: Final = struct.Struct(">H")
-_LTP, _INDEX, _INDEX_FULL, _QUOTE, _FULL = 8, 28, 32, 44, 184
+_LTP: Final = 8
+_INDEX: Final = 28
+_INDEX_FULL: Final = 32
+_QUOTE: Final = 44
+_FULL: Final = 184
 #: The last byte of a token is its segment. NSE, NFO, BSE, BFO and the indices are in paise; others
 #: (currencies) have more decimals, and we trade none of them.
 _SEGMENTS: Final = frozenset({1, 2, 4, 5, 9})
 _HEAD: Final = struct.Struct(">Ii")
 _TIME: Final = struct.Struct(">i")
-_TRADED_AT, _EXCHANGE_AT, _INDEX_AT = 44, 60, 28
+_TRADED_AT: Final = 44
+_EXCHANGE_AT: Final = 60
+_INDEX_AT: Final = 28
 #: Price of the best buyer, and of the best seller: quantity, price, orders, 12 bytes a level.
-_BID, _ASK = 68, 128
-_EPOCH = (1_000_000_000, 9_999_999_999)
+_BID: Final = 68
+_ASK: Final = 128
+_EPOCH: Final = (1_000_000_000, 9_999_999_999)
 
 
 def path(session: Session) -> str:

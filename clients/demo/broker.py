@@ -8,7 +8,7 @@ import io
 import zipfile
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 import requests
@@ -17,7 +17,7 @@ from clients.demo.evidence import BookOrder, CountedCall, Place
 from clients.demo.forms import Page, PageError
 from clients.demo.story import IST, UNDERLYING, ZEBU, ZERODHA
 
-TIMEOUT = 20
+TIMEOUT: Final = 20
 Symbols = Mapping[tuple[str, str, Decimal], str]
 
 

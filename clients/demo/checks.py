@@ -101,7 +101,7 @@ def no_duplicates(day: Day) -> Problems:
 
 
 def books_agree(day: Day) -> Problems:
-    """The broker's tagged orders and ours are the same set, and filled alike (I6)."""
+    """The broker's tagged orders and ours are the same set, and filled alike."""
     for code, rows in day.by_code.items():
         if code not in day.known_codes:
             yield f"{rows[0].client_id}: order {rows[0].tag} is unknown to the platform"

@@ -1,7 +1,7 @@
 """``make demo-controls``: breaks one thing at a time, and wants exactly its check to notice.
 
 A check that cannot fail proves nothing. Each control plays a smaller story against an installation
-with one deliberate fault (``QUANTLEAP_SABOTAGE``, refused in production).
+with one deliberate fault (``QUANTLEAP_FAULT``, refused in production).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ STORY: Final = (
 class Outcome:
     """What became of one control. ``failed`` is None when the demo did not come to its end."""
 
-    sabotage: str
+    fault: str
     failed: tuple[str, ...] | None
     seconds: float
     log: Path
@@ -50,7 +50,7 @@ class Outcome:
     @property
     def wanted(self) -> tuple[str, ...]:
         """The checks that should be false."""
-        return tuple(filter(None, (CONTROLS[self.sabotage],)))
+        return tuple(filter(None, (CONTROLS[self.fault],)))
 
     @property
     def passed(self) -> bool:
@@ -58,13 +58,13 @@ class Outcome:
         return self.failed == self.wanted
 
 
-def control(sabotage: str, folder: Path) -> Outcome:
+def control(fault: str, folder: Path) -> Outcome:
     """Play the small story with one thing broken (``none``: nothing)."""
-    base_dir = folder / sabotage
+    base_dir = folder / fault
     base_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     written, log = base_dir / "report.json", base_dir / "story.log"
     written.unlink(missing_ok=True)
-    environment = {**os.environ, "QUANTLEAP_SABOTAGE": "" if sabotage == "none" else sabotage}
+    environment = {**os.environ, "QUANTLEAP_FAULT": "" if fault == "none" else fault}
     began = time.monotonic()
     with log.open("wb") as output:
         subprocess.run(
@@ -80,7 +80,7 @@ def control(sabotage: str, folder: Path) -> Outcome:
     if written.exists():
         checks = json.loads(written.read_text())["checks"]
         failed = tuple(name for name, holds in checks.items() if not holds)
-    return Outcome(sabotage, failed, time.monotonic() - began, log)
+    return Outcome(fault, failed, time.monotonic() - began, log)
 
 
 def row(outcome: Outcome) -> str:
@@ -88,7 +88,7 @@ def row(outcome: Outcome) -> str:
     wanted = ", ".join(outcome.wanted) or "all checks hold"
     failed = "did not finish" if outcome.failed is None else ", ".join(outcome.failed) or "none"
     verdict = "ok" if outcome.passed else "FAIL"
-    words = f"{outcome.sabotage:<16} {wanted:<24} {failed:<34}"
+    words = f"{outcome.fault:<16} {wanted:<24} {failed:<34}"
     return f"  {words} {outcome.seconds:>5.0f} s  {verdict}"
 
 
@@ -103,8 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     say(f"  {'broken':<16} {'must turn false':<24} {'turned false':<34}    took")
     outcomes = []
-    for sabotage in options.only or CONTROLS:
-        outcome = control(sabotage, options.base_dir.absolute())
+    for fault in options.only or CONTROLS:
+        outcome = control(fault, options.base_dir.absolute())
         outcomes.append(outcome)
         say(row(outcome))
         if not outcome.passed:

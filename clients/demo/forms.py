@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from typing import Final
 from urllib.parse import urljoin
 
 import requests
 
-TIMEOUT = 30
+TIMEOUT: Final = 30
 
 
 class PageError(RuntimeError):

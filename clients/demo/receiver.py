@@ -14,9 +14,9 @@ import threading
 import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Final
 
-TOLERANCE = 300.0
+TOLERANCE: Final = 300.0
 
 
 @dataclass(frozen=True)

@@ -5,22 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from clients.demo.checks import Verdict
 
-ORDER = (
+ORDER: Final = (
     *("expected", "planned", "sent", "at_broker", "filled", "failed_by_cause", "duplicates"),
     *("lost", "unknown", "missed", "early", "lateness_ms", "exits", "net_position_after"),
     *("executors", "busiest_second"),
 )
-MONEY = (
+MONEY: Final = (
     *("invoices_expected", "invoices", "invoices_of_second_run", "invoice_total"),
     *("receivable_total", "ledger_sum", "payments", "paid_total", "commission_expected"),
     "commission_total",
 )
-TOLD = ("webhooks_expected", "webhooks_delivered")
-SHOWN_PROBLEMS = 5
+TOLD: Final = ("webhooks_expected", "webhooks_delivered")
+SHOWN_PROBLEMS: Final = 5
 
 
 def as_json(verdict: Verdict, seconds: float) -> dict[str, Any]:

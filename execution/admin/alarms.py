@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
@@ -25,7 +25,7 @@ from quantleap.core.audit import Actor
 from quantleap.core.columns import NONE, link_to
 from quantleap.core.largelists import first_keys, one_of, through
 
-STATE_COLOURS = {
+STATE_COLOURS: Final = {
     "new": "danger",
     "acknowledged": "warning",
     "settled": "success",

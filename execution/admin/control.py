@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from django import forms
 from django.conf import settings
@@ -29,8 +29,10 @@ from quantleap.core.audit import Actor
 from quantleap.core.confirmation import seal, sealed
 from quantleap.core.errors import DomainError
 
-PLATFORM = "All templates, the whole platform"
-OTHER_TARGET = "This is not what the page told you about. Read what it does now, and confirm again."
+PLATFORM: Final = "All templates, the whole platform"
+OTHER_TARGET: Final = (
+    "This is not what the page told you about. Read what it does now, and confirm again."
+)
 
 
 class EngageForm(ConfirmForm):
@@ -40,9 +42,7 @@ class EngageForm(ConfirmForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        live = Template.objects.filter(
-            state__in=[Template.State.LISTED, Template.State.CLOSED_TO_NEW]
-        )
+        live = Template.objects.filter(state__in=Template.ENTERING)
         names = live.order_by("name").values_list("pk", "name", "environment")
         choices = [
             ("", PLATFORM),

@@ -1,4 +1,4 @@
-"""Executions and their orders: to look at, and to settle what needs a person (I4)."""
+"""Executions and their orders: to look at, and to settle what needs a person."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs: the list of days, and the page of one run while it happens (authoring.md)."""
+"""Runs: the list of days, and the page of one run while it happens."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ class RunAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
             "title": f"{strategy.name if strategy else 'Run'}, {run.trade_date:%d %b %Y}",
             "now": clock.now(),
             "read_at": to_ms(clock.now()),
-            "live": run.status not in (Run.Status.CLOSED, Run.Status.MISSED),
+            "live": run.status not in Run.OVER,
             "card": card,
             "statuses": [
                 (v, label, card.executions.get(v, 0)) for v, label in Execution.Status.choices

@@ -1,4 +1,7 @@
-"""*Settle*: a person has looked in the broker's app, and alarms are dealt with (I4)."""
+"""*Settle*: a person has looked in the broker's app, and alarms are dealt with.
+
+The last step of I4 (every intent ends by name): what was escalated is settled by somebody.
+"""
 
 from __future__ import annotations
 

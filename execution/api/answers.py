@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from rest_framework.request import Request
@@ -17,7 +17,7 @@ from marketplace.ports import QUOTES, Quote
 from quantleap.core.api.pagination import paginate_by_cursor
 from quantleap.core.money import CURRENCY, rupees
 
-PAISA = Decimal("0.01")
+PAISA: Final = Decimal("0.01")
 
 
 def executions(request: Request, subscription_id: int, public_id: str) -> Response:

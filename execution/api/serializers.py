@@ -1,13 +1,14 @@
-"""Answers of this room's routes (api.md section 7)."""
+"""Answers of this room's routes."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from rest_framework import serializers
 
 from execution.models import Execution, OrderIntent
 from execution.words import CAUSES
+from marketplace.definition import SIDES
 
 
 def _rupees(**options: Any) -> serializers.DecimalField:
@@ -17,7 +18,7 @@ def _rupees(**options: Any) -> serializers.DecimalField:
     )
 
 
-CAUSE_HELP = (
+CAUSE_HELP: Final = (
     "Normalised. A cause keeps its meaning; new ones may be added, so treat an unknown one as "
     f"OTHER. Known: {', '.join(CAUSES)}."
 )
@@ -35,7 +36,7 @@ class Leg(serializers.Serializer[Any]):
     """What was traded in one leg: units, and average rupees per unit in and out."""
 
     symbol = serializers.CharField()
-    side = serializers.ChoiceField(choices=["BUY", "SELL"])
+    side = serializers.ChoiceField(choices=SIDES)
     planned_quantity = serializers.IntegerField()
     entered_quantity = serializers.IntegerField()
     entry_price = _rupees(allow_null=True)
@@ -55,7 +56,7 @@ class Order(serializers.Serializer[Any]):
     purpose = serializers.ChoiceField(choices=OrderIntent.Purpose.choices)
     reason = serializers.CharField(allow_null=True)
     symbol = serializers.CharField()
-    side = serializers.ChoiceField(choices=["BUY", "SELL"])
+    side = serializers.ChoiceField(choices=SIDES)
     quantity = serializers.IntegerField()
     filled_quantity = serializers.IntegerField()
     price = _rupees()

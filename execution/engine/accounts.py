@@ -16,12 +16,12 @@ import structlog
 
 from brokers.base import BrokerInstrument, Session
 from brokers.endpoints import endpoints, is_enabled
+from brokers.pace import Pacer
 from brokers.realaccount import RealAccount
 from brokers.registry import get_adapter
 from brokers.routes import Route
 from brokers.selectors import TradingAccount, instrument_names, trading_accounts
 from execution.alarms import SESSION_EXPIRED, UNREACHABLE
-from execution.engine import sabotage
 from execution.engine.channel import CONNECTIONS_PER_ACCOUNT, Channel
 from execution.engine.connecting import kernel_timeout
 from execution.engine.paperchannel import PAPER, PaperChannel, paper_instrument
@@ -256,9 +256,7 @@ class Accounts:
             shard=shard,
             session=session,
             adapter=adapter,
-            pacer=self._pacers[shard].of(
-                adapter.capabilities, sabotage.divided(account.client_id, account.account_id)
-            ),
+            pacer=self._pacer(account, shard),
             route=way,
             timeout=timing.answer_timeout,
             drop_after=kernel_timeout(
@@ -273,6 +271,10 @@ class Accounts:
             on_not_sent=rounds.sending.on_not_sent,
             on_late=self._executor.thaws.left_late,
         )
+
+    def _pacer(self, account: TradingAccount, shard: int) -> Pacer:
+        """Whose pace an account's calls keep: the real account's, whichever row is asked."""
+        return self._pacers[shard].of(get_adapter(account.broker).capabilities, account.client_id)
 
     def warm_up(self, account_ids: Iterable[int]) -> None:
         """Begin to open the connections of accounts ahead of T; nobody waits for them.

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from brokers.realaccount import RealAccount
-from execution.engine import sabotage
 from execution.engine.channel import Channel
 from execution.live import LiveExecution, LiveIntent
 from quantleap.core import clock
@@ -98,19 +97,15 @@ class Actors:
     def __init__(self) -> None:
         self._actors: dict[RealAccount, Actor] = {}
         self._by_row: dict[int, Actor] = {}
-        self._split = sabotage.active(sabotage.SPLIT_ACCOUNT)
 
     def __iter__(self) -> Iterator[Actor]:
         return iter(self._actors.values())
 
     def of(self, real: RealAccount, account_id: int) -> Actor:
         """The actor of a real account, for which our row ``account_id`` stands."""
-        key = real
-        if self._split:
-            key = real._replace(client_id=sabotage.divided(real.client_id, account_id))
-        actor = self._actors.get(key)
+        actor = self._actors.get(real)
         if actor is None:
-            actor = self._actors[key] = Actor(real)
+            actor = self._actors[real] = Actor(real)
         self._by_row[account_id] = actor
         return actor
 

@@ -7,7 +7,7 @@ import datetime as dt
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from execution import live
+from execution import lifecycle
 from execution.alarms import BOOK_UNREAD, NO_PRICE
 from execution.duplicates import is_watched
 from execution.engine import loading
@@ -88,7 +88,7 @@ class AlarmClock:
         up and may turn up all the same."""
         found: dict[int, list[LiveIntent]] = defaultdict(list)
         for intent in self._executor.unfinished.values():
-            if intent.state == live.UNKNOWN or intent.state in live.AT_BROKER:
+            if intent.state in lifecycle.MAY_REST:
                 found[intent.account_id].append(intent)
         for execution in self._executor.executions.values():
             for intent in execution.intents:

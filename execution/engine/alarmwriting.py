@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from django.db import connection, transaction
 
+from execution import lifecycle
 from execution.alarms import CLOCK, ENDED_BY_CLOSING, Alarm, means, plain
 from execution.engine import facts, sqlbatch
 from execution.live import LiveExecution
@@ -162,14 +163,12 @@ def clear_alarms(cursor: Any, cleared: Sequence[Cleared], *, now: dt.datetime) -
     )
 
 
-def clear_with_execution(
-    cursor: Any, statuses: Mapping[int, str], *, terminal: Collection[str], now: dt.datetime
-) -> None:
+def clear_with_execution(cursor: Any, statuses: Mapping[int, str], *, now: dt.datetime) -> None:
     """Executions that are over wait for nothing any more: ends the alarms that told of waiting.
 
     ``statuses``: what the executions have become, by id. What is for a person to settle stays.
     """
-    for status in sorted(set(statuses.values()) & set(terminal)):
+    for status in sorted(set(statuses.values()) & set(lifecycle.TERMINAL)):
         ids = [key for key, value in statuses.items() if value == status]
         cursor.execute(
             """

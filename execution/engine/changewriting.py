@@ -7,12 +7,14 @@ from typing import Any, Final
 
 from psycopg.types.json import Jsonb
 
+from execution import lifecycle
 from execution.changing import Change, to_json
 from execution.engine import sqlbatch
 from execution.live import LiveIntent
 
 #: An order, with all changes of it that were asked for, the one to be sent included.
 Asking = tuple[LiveIntent, tuple[Change, ...]]
+_AT_BROKER: Final = sqlbatch.names(lifecycle.AT_BROKER)
 _TABLE: Final = "execution_orderintent"
 _ASKING_COLUMNS: Final[Mapping[str, str]] = {"code": "text", "changes": "jsonb"}
 _CHANGED_COLUMNS: Final[Mapping[str, str]] = {
@@ -23,7 +25,10 @@ _CHANGED_COLUMNS: Final[Mapping[str, str]] = {
 
 
 def ask(cursor: Any, asking: Sequence[Asking]) -> frozenset[str]:
-    """Write changes down before they are sent (I2); codes of the orders that may be changed."""
+    """Write changes down; codes of the orders that may be changed.
+
+    I2 (written before it is sent) holds for a change as for an order.
+    """
     return frozenset(
         sqlbatch.update(
             cursor,
@@ -33,7 +38,7 @@ def ask(cursor: Any, asking: Sequence[Asking]) -> frozenset[str]:
             [(intent.code, Jsonb(to_json(changes))) for intent, changes in asking],
             # The next number; or the same one, by a commit of ours of which we never heard: whoever
             # did not hear of it has sent nothing (leases.hold: nobody else has).
-            where="t.state IN ('ACCEPTED', 'PARTIAL') AND jsonb_array_length(u.changes)"
+            where=f"t.state IN ({_AT_BROKER}) AND jsonb_array_length(u.changes)"
             " - jsonb_array_length(t.changes) BETWEEN 0 AND 1",
         )
     )

@@ -1,4 +1,6 @@
-"""Gives exits that rest another price: witnesses, price, the row, the gate, the broker (I2, I5).
+"""Gives exits that rest another price: witnesses, price, the row, the gate, the broker.
+
+I2 (written before it is sent) and I5 (never more than planned or held) hold for changes too.
 
 As with a new exit nothing leaves that is not written down, on an old grant, or beyond what the
 account still holds; unlike one, whatever becomes of it, no more can fill than the order was for
@@ -16,9 +18,10 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from brokers.base import HttpRequest, Outcome, PriceChange, SendResult
+from brokers.pace import Call
 from brokers.realaccount import RealAccount
-from execution import changing, live
-from execution.alarms import SELF_TRADE
+from execution import changing, lifecycle
+from execution.alarms import SELF_TRADE, SESSION_OVER
 from execution.changing import Change
 from execution.engine import facts
 from execution.engine.channel import Channel
@@ -29,9 +32,8 @@ from execution.engine.witnessing import WitnessDesk
 from execution.engine.writing import Batch
 from execution.gate import why_not_change
 from execution.live import LiveExecution, LiveIntent
-from execution.pacing import EXITS, Call
+from execution.pacing import EXITS
 from execution.plan import ResolvedLeg
-from execution.progress import SESSION_OVER
 from execution.steps import ExitOrder
 from quantleap.core import clock
 
@@ -124,7 +126,7 @@ class ChangeDesk:
         now_mono = clock.monotonic()
         found = []
         for execution, intent in resting:
-            if intent.state not in live.AT_BROKER:
+            if intent.state not in lifecycle.AT_BROKER:
                 continue
             change = self._change(execution, intent, heard) if intent.code in held else None
             if change is None:
@@ -152,7 +154,7 @@ class ChangeDesk:
         written = await self._writer.write(batch)
         now_mono = clock.monotonic()
         for execution, intent, change in wanted:
-            if intent.code in written.asking and intent.state in live.AT_BROKER:
+            if intent.code in written.asking and intent.state in lifecycle.AT_BROKER:
                 changing.note_asked(intent, change, now_mono)
                 facts.change_asked(execution, intent, change)
                 self._spawn(self._send(execution, intent, len(intent.changes) - 1))

@@ -17,21 +17,15 @@ import structlog
 from brokers import aio, pace
 from brokers.base import BrokerAdapter, HttpRequest, HttpResponse, Session
 from brokers.http import Limits
-from brokers.pace import ORDER_CALLS
+from brokers.pace import ORDER_CALLS, Call, Pacer, Urgency
 from brokers.realaccount import RealAccount
 from brokers.routes import Route
-from execution import live
+from execution import lifecycle
+from execution.engine.connecting import NotConnected, Target
 from execution.engine.places import Places
-from execution.engine.transport import (
-    Answer,
-    Connection,
-    Deadlines,
-    NotConnected,
-    Target,
-    TooLate,
-)
+from execution.engine.transport import Answer, Connection, Deadlines, TooLate
 from execution.live import LiveIntent, LiveRun
-from execution.pacing import ENTRIES, EXITS, Call, Pacer, Urgency
+from execution.pacing import ENTRIES, EXITS
 from execution.throttling import RETRY_AFTER, TOO_MANY, asked_wait
 from quantleap.core import clock
 
@@ -49,7 +43,8 @@ STALE: Final = 0.05
 _OK: Final = 200
 #: Worked out once: every send asks its pace, and a thousand leave in one moment.
 _PLACE: Final = Call.PLACE
-_ENTRY, _EXIT = pace.lane(Call.PLACE, ENTRIES), pace.lane(Call.PLACE, EXITS)
+_ENTRY: Final = pace.lane(Call.PLACE, ENTRIES)
+_EXIT: Final = pace.lane(Call.PLACE, EXITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +61,8 @@ class Channel:
     """Sends one account's orders in order, paced, over warm connections.
 
     ``may_send(intent, now)`` is asked at the last moment (monotonic seconds) and answers '' or the
-    reason why not (fence lost, kill switch): it is the one place that sends (I5).
+    reason why not (fence lost, kill switch): it is the one place that sends, so that
+    I5 (never more than planned or held) is checked there.
     """
 
     def __init__(
@@ -196,7 +192,7 @@ class Channel:
 
     def load(self, intent: LiveIntent) -> None:
         """Queue one order, for T or for now, without sending anything yet."""
-        if intent.purpose == live.ENTRY:
+        if intent.purpose == lifecycle.ENTRY:
             self._entries.append(intent)
             # So that the pace is known at T, and need not be worked out there.
             self.pacer.free_from(_ENTRY)
@@ -229,7 +225,7 @@ class Channel:
         """Back to the head of their queues, in their order."""
         aside, self._aside = self._aside, []
         for intent in reversed(aside):
-            (self._entries if intent.purpose == live.ENTRY else self._exits).appendleft(intent)
+            (self._entries if intent.purpose == lifecycle.ENTRY else self._exits).appendleft(intent)
 
     def _drain(self) -> None:
         exits, entries = self._exits, self._entries

@@ -1,4 +1,7 @@
-"""Exits: how much may be closed, at what price, written and sent; cancels; paper fills (I5)."""
+"""Exits: how much may be closed, at what price, written and sent; cancels; paper fills.
+
+No exit is made for more than the account holds: I5 (never more than planned or held).
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,9 @@ import structlog
 
 from brokers.base import BrokerInstrument, Side
 from brokers.realaccount import RealAccount
-from execution import live
+from execution import lifecycle
 from execution.alarms import CLOSED_OUTSIDE, UNWRITABLE, Alarm
-from execution.engine import facts, sabotage
+from execution.engine import facts
 from execution.engine.actors import Actor
 from execution.engine.alarmwriting import About, Raised
 from execution.engine.changing import ChangeDesk
@@ -59,7 +62,6 @@ class ClosingDesk:
         self._unwritable_until: dict[Leg, float] = {}
         self._unseen_until: dict[Leg, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._skipped: tuple[int, str] | None = None
         self._witnesses = WitnessDesk(executor)
         self._prices = ExitPrices(executor)
         self._writer = ExitWriter(executor)
@@ -71,27 +73,26 @@ class ClosingDesk:
         fresh = [
             (execution, order)
             for execution, order in exits
-            if (execution.id, order.leg_key) not in self._busy
-            and not _is_stale(execution, order)
-            and self._may_be_tried((execution.id, order.leg_key), now_mono)
-            and not self._sabotaged(execution, order)
+            if self._may_begin(execution, order, now_mono)
         ]
         if not fresh:
             return
         self._busy.update((execution.id, order.leg_key) for execution, order in fresh)
         self._spawn(self._close(fresh))
 
+    def _may_begin(self, execution: LiveExecution, order: ExitOrder, now_mono: float) -> bool:
+        """Whether this leg may begin to be closed now."""
+        leg = (execution.id, order.leg_key)
+        return (
+            leg not in self._busy
+            and not _is_stale(execution, order)
+            and self._may_be_tried(leg, now_mono)
+        )
+
     def _may_be_tried(self, leg: Leg, now_mono: float) -> bool:
         return now_mono >= max(
             self._unwritable_until.get(leg, 0.0), self._unseen_until.get(leg, 0.0)
         )
-
-    def _sabotaged(self, execution: LiveExecution, order: ExitOrder) -> bool:
-        if not sabotage.active(sabotage.SKIP_EXIT) or order.reason != "EXIT_TIME":
-            return False
-        if self._skipped is None:
-            self._skipped = (execution.id, order.leg_key)
-        return self._skipped == (execution.id, order.leg_key)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -267,8 +268,10 @@ class ClosingDesk:
                 executor.rounds.sending.dispatch(intent)
 
     def _hold_refused(self, exits: Sequence[Exit], written: Written) -> None:
-        """An exit that the database will not take cannot be sent (I2): a person was asked, and it
-        is tried again at a slower pace, with the prices of then."""
+        """An exit that the database will not take cannot be sent: I2 (written before it is sent).
+
+        A person was asked, and it is tried again at a slower pace, with the prices of then.
+        """
         refused = {one.execution_id for one in written.refused}
         until = clock.monotonic() + REFUSED_AGAIN
         for execution, order in exits:
@@ -301,7 +304,18 @@ class ClosingDesk:
         lot = leg.lot_size if quantity % leg.lot_size == 0 else 1
         pieces = slices(quantity, lot, leg.freeze_quantity, execution.max_lots_per_order)
         return [
-            _new_intent(execution, order, leg, name, index, number, piece, price, ref, now)
+            _new_intent(
+                execution,
+                order,
+                leg=leg,
+                name=name,
+                leg_index=index,
+                number=number,
+                quantity=piece,
+                price=price,
+                ref=ref,
+                now=now,
+            )
             for number, piece in enumerate(pieces)
         ]
 
@@ -361,6 +375,7 @@ def _close_outside(change: StatusChange, order: ExitOrder, units: int) -> None:
 def _new_intent(
     execution: LiveExecution,
     order: ExitOrder,
+    *,
     leg: ResolvedLeg,
     name: BrokerInstrument | None,
     leg_index: int,
@@ -394,6 +409,6 @@ def _new_intent(
         due_at=now,
         planned_at=now,
         reason=order.reason,
-        state=live.SENDING,
+        state=lifecycle.SENDING,
         sends=1,
     )

@@ -36,7 +36,10 @@ _DARWIN_DROP_TIME: Final = 0x80
 
 
 class NotConnected(Exception):
-    """No byte was written: the request provably never left (execution.md I3)."""
+    """No byte was written: the request provably never left.
+
+    A proof in the sense of I3 (no second send without proof).
+    """
 
 
 @dataclass(frozen=True, slots=True)

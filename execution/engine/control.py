@@ -1,7 +1,7 @@
 """The kill switch as the sender sees it: LISTEN plus a 200 ms poll, and how old the reading is.
 
 Unread for more than ``control_age`` seconds it stops entries (CONTROL_UNREACHABLE), never exits
-(execution.md section 4).
+(docs/trading-day.md#kill-switch).
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from execution import live
+from execution import lifecycle
 from execution.alarms import SELF_TRADE
 from execution.backoff import cancel_backoff
 from execution.engine.channel import WAITS
@@ -53,7 +53,7 @@ class CrossingDesk:
                 self._waits.pop(key, None)
             return ""
         waited = now_mono - self._since(key, intent, blocking, now_mono)
-        if intent.purpose == live.ENTRY:
+        if intent.purpose == lifecycle.ENTRY:
             return WAITS
         if waited >= HELD_AT_MOST:
             self._executor.rounds.alarm(execution.id, SELF_TRADE)
@@ -105,8 +105,8 @@ class CrossingDesk:
             owner = executor.executions.get(other.execution_id)
             waited = now_mono - other.cancel_sent_mono
             asked = other.cancel_sent_mono and waited <= cancel_backoff(other.cancels)
-            if owner is None or asked or other.purpose != live.ENTRY:
+            if owner is None or asked or other.purpose != lifecycle.ENTRY:
                 continue
-            if other.state in live.AT_BROKER and other.broker_order_id:
+            if other.state in lifecycle.AT_BROKER and other.broker_order_id:
                 log.warning("entry_withdrawn_for_an_exit", tag=other.tag, account=other.account_id)
                 executor.rounds.closing.cancel(owner, other)

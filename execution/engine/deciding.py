@@ -1,6 +1,6 @@
 """Decisions taken once for all subscribers of a run: contracts and prices, triggers, its end.
 
-The first executor to insert the row decides, the others read it (execution.md section 2).
+The first executor to insert the row decides, the others read it (docs/adr/0021).
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Protocol
+from typing import Final, Protocol
 
 from django.db import connection, transaction
 
@@ -37,9 +37,9 @@ from marketplace.strikes import (
 from quantleap.core import clock
 from quantleap.core.inserts import insert_missing
 
-NOTIFY = "quantleap_decision"
+NOTIFY: Final = "quantleap_decision"
 #: How far the index may go between the level last heard and the one that decides.
-AROUND = Decimal("0.003")
+AROUND: Final = Decimal("0.003")
 
 
 class NoQuote(Exception):
@@ -266,6 +266,7 @@ def _watch(run: LiveRun, leg: LegSpec, resolved: ResolvedLeg) -> LegWatch:
 def decide_trigger(
     run: LiveRun,
     watch: Watch,
+    *,
     kind: str,
     worth: Mark,
     source: str,
@@ -325,16 +326,15 @@ def close_finished_run(run_id: int, now: dt.datetime) -> str:
 
     Conditional updates; any executor may call it as often as it likes. Returns the new status.
     """
-    live_statuses = ("COMMITTED", "OPEN", "EXITING")
     executions = Execution.objects.filter(run_id=run_id)
     if executions.filter(status="ARMED").exists():
         return ""
-    if executions.filter(status__in=live_statuses).exists():
+    if executions.filter(status__in=Execution.WORKING).exists():
         changed = Run.objects.filter(pk=run_id, status="ARMED", grace_until__lt=now)
         return "ENTERED" if changed.update(status="ENTERED") else ""
     traded = OrderIntent.objects.filter(run_id=run_id, sends__gt=0).exists()
     status = "CLOSED" if traded or not executions.exists() else "MISSED"
-    over = Run.objects.filter(pk=run_id, status__in=("ARMED", "ENTERED"), grace_until__lt=now)
+    over = Run.objects.filter(pk=run_id, grace_until__lt=now).exclude(status__in=Run.OVER)
     return status if over.update(status=status, closed_at=now) else ""
 
 
@@ -346,14 +346,3 @@ def prices_of(run: LiveRun, quotes: Mapping[int, Quote]) -> dict[str, Quote]:
         if quote is not None:
             found[leg_key] = quote
     return found
-
-
-__all__ = [
-    "Missed",
-    "NoQuote",
-    "close_finished_run",
-    "decide_entry",
-    "decide_missed",
-    "decide_trigger",
-    "prices_of",
-]

@@ -1,4 +1,4 @@
-"""The entry of a run: connect, resolve, compute, commit, fire (execution.md section 2).
+"""The entry of a run: connect, resolve, compute, commit, fire (docs/trading-day.md).
 
 One flow per run before T; after T the same steps at once for what a takeover finds ARMED inside
 the grace. The row decides who trades: only what the commit granted is sent.
@@ -15,8 +15,8 @@ import structlog
 
 from brokers.base import BrokerInstrument
 from brokers.registry import get_adapter
-from execution import live
-from execution.engine import facts, loading, sabotage
+from execution import lifecycle
+from execution.engine import facts, loading
 from execution.engine.dbpool import DatabaseDown
 from execution.engine.deciding import (
     Missed,
@@ -25,12 +25,7 @@ from execution.engine.deciding import (
     decide_entry,
     decide_missed,
 )
-from execution.engine.entrywriting import (
-    EntryPlan,
-    commit_entries,
-    insert_intents_late,
-    miss_armed,
-)
+from execution.engine.entrywriting import EntryPlan, commit_entries, miss_armed
 from execution.engine.firing import AFTERMATH, COLLECT, FiringDesk
 from execution.engine.rotation import rotated
 from execution.exitprices import FEED
@@ -74,7 +69,6 @@ class EntryDesk:
         self._firing = FiringDesk(executor)
         self._flows: dict[int, asyncio.Task[None]] = {}
         self._again: dict[int, float] = {}
-        self._dropped = False
 
     async def tick(self) -> None:
         """Start flows that are due; miss what is too late; close runs that are over."""
@@ -232,10 +226,6 @@ class EntryDesk:
             while self._executor.line.is_supplied(run):
                 await asyncio.sleep(AFTERMATH / 10)
             self._fired(await self._commit(wave))
-        if sabotage.active(sabotage.SKIP_COMMIT):
-            await asyncio.sleep(1.5)
-            rows = [(plan.execution, intent) for plan in committed for intent in plan.intents]
-            await self._executor.db.run(insert_intents_late, rows)
 
     def _waves(self, run: LiveRun, plans: Sequence[EntryPlan]) -> list[Sequence[EntryPlan]]:
         """Who begins at T, with all that will not enter; then those who stand in line, in turn."""
@@ -333,10 +323,7 @@ class EntryDesk:
         if problem:
             plan.cause = problem
             return plan
-        plan.intents = [self._intent(execution, order, now) for order in orders]
-        if sabotage.active(sabotage.DROP_INTENT) and not self._dropped:
-            self._dropped = True
-            plan.intents.pop()
+        plan.intents = self._intents(execution, orders, now)
         missing = [
             intent
             for intent in plan.intents
@@ -352,6 +339,12 @@ class EntryDesk:
         run = execution.run
         left = (run.grace_until - max(now, run.entry_at)).total_seconds()
         return EntryPace(get_adapter(execution.broker).capabilities.windows, left)
+
+    def _intents(
+        self, execution: LiveExecution, orders: Sequence[PlannedOrder], now: dt.datetime
+    ) -> list[LiveIntent]:
+        """Everything that a subscriber's entry sends, one intent an order."""
+        return [self._intent(execution, order, now) for order in orders]
 
     def _intent(
         self, execution: LiveExecution, order: PlannedOrder, now: dt.datetime
@@ -369,7 +362,7 @@ class EntryDesk:
             leg_index=order.leg_index,
             group=order.group,
             slice=order.slice,
-            purpose=live.ENTRY,
+            purpose=lifecycle.ENTRY,
             attempt_group=0,
             contract_id=order.contract_id,
             instrument=name or BrokerInstrument("", "", ""),
@@ -383,7 +376,7 @@ class EntryDesk:
             planned_at=now,
             # Later groups leave after a fill, seconds later: PLANNED says they are provably not
             # at the broker yet (docs/adr/0008).
-            state=live.SENDING if first else live.PLANNED,
+            state=lifecycle.SENDING if first else lifecycle.PLANNED,
             sends=1 if first else 0,
         )
 
@@ -415,7 +408,6 @@ class EntryDesk:
             owner=executor.owner,
             tokens=dict(executor.tokens),
             now=executor.now(),
-            only_claim=sabotage.active(sabotage.SKIP_COMMIT),
         )
 
     def _fired(self, committed: Sequence[EntryPlan]) -> None:

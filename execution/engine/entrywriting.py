@@ -36,17 +36,17 @@ def commit_entries(
     owner: str,
     tokens: Mapping[int, int],
     now: dt.datetime,
-    only_claim: bool = False,
 ) -> frozenset[int]:
-    """The commit before T: ``ARMED -> COMMITTED`` and all intents, in one transaction (I2, I7).
+    """The commit before T: ``ARMED -> COMMITTED`` and all intents, in one transaction.
 
+    I2 (written before it is sent) and I7 (no entry outside its window) rest on it.
     Returns the ids of the executions that are committed; whoever paused first is not among them.
     Plans without intents become FAILED (or MISSED) and are told of. A plan that the database
     refuses becomes FAILED and needs attention; the others are committed without it.
     """
 
     def attempt(part: Sequence[EntryPlan]) -> frozenset[int]:
-        return _commit_entries(part, owner=owner, tokens=tokens, now=now, only_claim=only_claim)
+        return _commit_entries(part, owner=owner, tokens=tokens, now=now)
 
     apart = write_apart(plans, attempt)
     if apart.culprits:
@@ -68,7 +68,6 @@ def _commit_entries(
     owner: str,
     tokens: Mapping[int, int],
     now: dt.datetime,
-    only_claim: bool,
 ) -> frozenset[int]:
     with transaction.atomic(), connection.cursor() as cursor:
         shards = leases.hold(cursor, owner=owner, tokens=tokens)
@@ -81,16 +80,15 @@ def _commit_entries(
             [now, [plan.execution.id for plan in ready]],
         )
         committed = frozenset(row[0] for row in cursor.fetchall())
-        if not only_claim:
-            insert_intents(
-                cursor,
-                [
-                    (plan.execution, intent)
-                    for plan in ready
-                    if plan.execution.id in committed
-                    for intent in plan.intents
-                ],
-            )
+        insert_intents(
+            cursor,
+            [
+                (plan.execution, intent)
+                for plan in ready
+                if plan.execution.id in committed
+                for intent in plan.intents
+            ],
+        )
         refused = [
             StatusChange(plan.execution, plan.status, plan.cause, plan.message)
             for plan in plans
@@ -151,9 +149,3 @@ def _miss_armed(
             if execution.shard in shards and execution.id in armed
         ]
         return write_statuses(cursor, changes, now=now)
-
-
-def insert_intents_late(rows: Sequence[tuple[LiveExecution, LiveIntent]]) -> None:
-    """Only for the sabotage that switches I2 off: intents written after they were sent."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        insert_intents(cursor, rows)

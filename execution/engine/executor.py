@@ -32,14 +32,14 @@ from execution.engine.fence import Fence, moment
 from execution.engine.linedesk import LineDesk
 from execution.engine.polling import BookPoller
 from execution.engine.quiet import Quiet
-from execution.engine.recovery import WORKING, Recovery
+from execution.engine.recovery import Recovery
 from execution.engine.rounds import Rounds
 from execution.engine.thawing import ThawDesk
 from execution.engine.timing import Timing
 from execution.engine.updates import UpdatesDesk
 from execution.engine.visibility import Visibility
 from execution.engine.watching import RiskDesk
-from execution.live import LIVE_STATUSES, LiveExecution, LiveIntent, LiveRun
+from execution.live import LiveExecution, LiveIntent, LiveRun
 from quantleap.core import clock
 
 log = structlog.get_logger(__name__)
@@ -395,6 +395,3 @@ class Executor:
     def now(self) -> dt.datetime:
         """One reading of our clock."""
         return clock.now()
-
-
-__all__ = ["LIVE_STATUSES", "WORKING", "Executor"]

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from brokers.base import Side
-from execution import changing, live
+from execution import changing, lifecycle
+from execution.alarms import PRICE_BAND
 from execution.engine.actors import Actor
 from execution.engine.ownquotes import OwnQuotes
 from execution.exitprices import Known, Reference, Tries, limit, reference
 from execution.live import LiveExecution, LiveIntent
 from execution.plan import ResolvedLeg
 from execution.pricing import mark, touch
-from execution.progress import PRICE_BAND
 from execution.steps import ExitOrder
 from execution.untold import exit_tries
 from marketplace.ports import QUOTES, Need, Quote
@@ -118,7 +118,9 @@ class ExitPrices:
 
 def _filled(execution: LiveExecution, leg_key: str) -> tuple[Decimal | None, dt.datetime | None]:
     """Average price and time of a leg's entry."""
-    entries = [i for i in execution.of(live.ENTRY) if i.leg_key == leg_key and i.filled_quantity]
+    entries = [
+        i for i in execution.of(lifecycle.ENTRY) if i.leg_key == leg_key and i.filled_quantity
+    ]
     units = sum(i.filled_quantity for i in entries)
     if not units:
         return None, None
@@ -133,7 +135,7 @@ def _tries(exits: Collection[LiveIntent], side: Side, resting: LiveIntent | None
     Every price at which one has rested is a try of its own, ``resting``'s too.
     """
     same = [i for i in exits if i.side is side]
-    rested = [i for i in same if i.state == live.CANCELLED and i.cause != PRICE_BAND]
+    rested = [i for i in same if i.state == lifecycle.CANCELLED and i.cause != PRICE_BAND]
     rested += [i for i in same if i is resting]
     refused = [i.price for i in same if i.cause == PRICE_BAND]
     refused += [change.price for i in same for change in i.changes if _is_refused(change)]

@@ -1,4 +1,7 @@
-"""Exits of many accounts become ready one by one; they are written a few at a time (I2)."""
+"""Exits of many accounts become ready one by one; they are written a few at a time.
+
+An exit that waits here has not been sent: I2 (written before it is sent).
+"""
 
 from __future__ import annotations
 

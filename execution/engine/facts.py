@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import structlog
 
-from execution import live
+from execution import lifecycle
 from execution.changing import DONE, TAKEN, Change
 from execution.live import LiveExecution, LiveIntent, LiveRun
 from quantleap.core import clock
@@ -36,7 +36,8 @@ CHUNK: Final = 5
 BREATH: Final = 0.01
 #: More than this is not kept: a log that cannot be written must not take the memory of the day.
 MOST: Final = 200_000
-INFO, WARNING = "info", "warning"
+INFO: Final = "info"
+WARNING: Final = "warning"
 
 Fact = tuple[str, str, dt.datetime, Mapping[str, Any]]
 
@@ -149,7 +150,10 @@ def told(execution: LiveExecution | None, intent: LiveIntent) -> None:
     names = _names(execution, intent)
     words = {"state": intent.state, "cause": intent.cause, "message": intent.message}
     if intent.answered_at != answered:
-        good = intent.state not in (live.UNKNOWN, live.REJECTED, live.MISSED) and not intent.cause
+        good = (
+            intent.state not in (lifecycle.UNKNOWN, lifecycle.REJECTED, lifecycle.MISSED)
+            and not intent.cause
+        )
         note(
             "order_answered",
             INFO if good else WARNING,
@@ -157,7 +161,7 @@ def told(execution: LiveExecution | None, intent: LiveIntent) -> None:
             broker_order_id=intent.broker_order_id,
             **words,
         )
-    elif intent.state == live.UNKNOWN and state != live.UNKNOWN:
+    elif intent.state == lifecycle.UNKNOWN and state != lifecycle.UNKNOWN:
         note("order_unknown", WARNING, **names, **words)
     elif intent.cause and intent.cause != cause and not intent.is_final:
         note("order_waits", WARNING, **names, **words)
@@ -169,10 +173,10 @@ def told(execution: LiveExecution | None, intent: LiveIntent) -> None:
             of=intent.quantity,
             price=intent.average_price,
         )
-    ended = intent.is_final and state != intent.state and intent.state != live.FILLED
+    ended = intent.is_final and state != intent.state and intent.state != lifecycle.FILLED
     if ended and intent.answered_at == answered:
         # An exit that was cancelled to be quoted anew is the ordinary way of exits.
-        ordinary = intent.cause == "NOT_FILLED" and intent.purpose != live.ENTRY
+        ordinary = intent.cause == "NOT_FILLED" and intent.purpose != lifecycle.ENTRY
         note("order_ended", INFO if ordinary else WARNING, **names, **words)
 
 
@@ -204,7 +208,7 @@ def change_answered(execution: LiveExecution, intent: LiveIntent, change: Change
 
 def became(execution: LiveExecution, status: str, cause: str, message: str, pnl: object) -> None:
     """An execution has another status: COMMITTED, OPEN, CLOSED, FAILED and so on."""
-    failed = status in ("FAILED", "MISSED")
+    failed = status in lifecycle.LOST
     note(
         "execution_status",
         WARNING if failed else INFO,

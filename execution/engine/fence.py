@@ -8,11 +8,11 @@ a second later; one that was set back says nothing.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from quantleap.core import clock
 
-LONG_AGO = -1e9
+LONG_AGO: Final = -1e9
 
 
 class Moment(NamedTuple):

@@ -10,8 +10,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from execution import live
-from execution.engine import quiet, sabotage
+from execution import lifecycle
+from execution.engine import quiet
 from execution.engine.channel import Channel, Shot
 from execution.engine.entrywriting import EntryPlan
 from execution.engine.rotation import rotated
@@ -31,7 +31,6 @@ AFTERMATH: Final = 0.25
 #: One account of so many may have orders left when the quiet ends.
 LAST_FEW: Final = 20
 STEP_LIMIT: Final = 0.05
-EARLY_BY: Final = 0.1
 
 
 class FiringDesk:
@@ -57,11 +56,9 @@ class FiringDesk:
                 self._cannot_send(plan)
                 continue
             for intent in plan.intents:
-                if intent.state == live.SENDING:
+                if intent.state == lifecycle.SENDING:
                     loaded[channel.account_id] = channel
                     channel.load(intent)
-                    if self._executor.rounds.sending.sabotage_twice(intent):
-                        channel.load(intent)
         return list(loaded.values())
 
     def _cannot_send(self, plan: EntryPlan) -> None:
@@ -74,8 +71,6 @@ class FiringDesk:
         self, run: LiveRun, deadline: float, channels: Sequence[Channel]
     ) -> list[Shot]:
         """Return at T, with the first order of every account that may leave then."""
-        if sabotage.active(sabotage.SEND_EARLY):
-            deadline -= EARLY_BY
         if deadline - clock.monotonic() > COLLECT + COLLECT_EACH * len(self._executor.executions):
             self._executor.quiet.collect()
         await self._sleep_to(deadline - quiet.LEAD)
@@ -88,12 +83,13 @@ class FiringDesk:
         shots = [s for channel in channels if (s := channel.aim(run)) and is_alone(s.intent)]
         while clock.monotonic() < deadline:
             pass
-        if sabotage.active(sabotage.SEND_EARLY):
-            return shots
-        # Never before T on the wall either; a wall that was stepped away is not believed.
+        self._wait_for_wall(run)
+        return shots
+
+    def _wait_for_wall(self, run: LiveRun) -> None:
+        """Never before T on the wall either; a wall that was stepped away is not believed."""
         while 0 < run.entry_unix - clock.timestamp() < STEP_LIMIT:
             pass
-        return shots
 
     def fire(self, shots: Sequence[Shot]) -> None:
         """What does not leave here its channel looks at once more: it leaves then, or is named."""

@@ -1,7 +1,7 @@
 """Shard leases: exactly one process owns a shard, and knows when it may no longer act.
 
 No token can fence a broker, so the sender fences itself: an owner whose last successful heartbeat
-is older than the time to live less two seconds sends nothing more (execution.md section 2).
+is older than the time to live less two seconds sends nothing more (docs/adr/0009).
 
 Leases run by the database's clock, because their owners' clocks differ: an executor whose clock was
 12 s fast took the leases of another one that was in good health. The times in these tables are that
@@ -19,19 +19,21 @@ from typing import Any, Final
 
 from django.db import connection, transaction
 
+from execution import lifecycle
 from execution.clocks import Reading
+from execution.engine import sqlbatch
 from execution.models import ExecutorNode, ShardLease
 from quantleap.core import clock
 
 FENCE_MARGIN: Final = 2.0
 _NOW: Final = "clock_timestamp()"
 _SECONDS: Final = "make_interval(secs => %s)"
-_LIVE: Final = """EXISTS (
+_LIVE: Final = f"""EXISTS (
     SELECT FROM execution_execution AS e
-     WHERE e.shard = l.shard AND e.status NOT IN ('WITHDRAWN', 'CLOSED', 'FAILED', 'MISSED'))"""
-_TRADED: Final = """EXISTS (
+     WHERE e.shard = l.shard AND e.status NOT IN ({sqlbatch.names(lifecycle.TERMINAL)}))"""
+_TRADED: Final = f"""EXISTS (
     SELECT FROM execution_execution AS e
-     WHERE e.shard = l.shard AND e.status IN ('COMMITTED', 'OPEN', 'EXITING'))"""
+     WHERE e.shard = l.shard AND e.status IN ({sqlbatch.names(lifecycle.WORKING)}))"""
 _ALL: Final = 2**15
 
 

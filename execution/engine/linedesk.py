@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from brokers.pace import last_entry_leaves
 from brokers.registry import get_adapter
-from execution import admission, live
+from execution import admission, lifecycle
 from execution.engine.entrywriting import EntryPlan
 from execution.engine.paperchannel import PAPER
 from execution.live import LiveExecution, LiveIntent, LiveRun
@@ -67,7 +67,7 @@ class LineDesk:
         for plan in several:
             if self._line.is_waiting(plan.execution.id):
                 for intent in plan.intents:
-                    intent.state, intent.sends = live.PLANNED, 0
+                    intent.state, intent.sends = lifecycle.PLANNED, 0
 
     def is_waiting(self, plan: EntryPlan) -> bool:
         """Whether this one stands in line."""
@@ -107,7 +107,7 @@ class LineDesk:
             return True
         if self._line.is_waiting(execution.id):
             return False
-        if not admission.has_to_stand_in_line(list(execution.of(live.ENTRY))):
+        if not admission.has_to_stand_in_line(list(execution.of(lifecycle.ENTRY))):
             return True
         self._unknown[execution.id] = execution
         return False
@@ -116,7 +116,7 @@ class LineDesk:
         """Something has happened to an execution: is there anything left to do for its entry?"""
         if execution.id in self._line.under_way and (
             execution.status != "COMMITTED"
-            or admission.is_followed_up(list(execution.of(live.ENTRY)))
+            or admission.is_followed_up(list(execution.of(lifecycle.ENTRY)))
         ):
             self._line.done(execution.id)
 
@@ -162,7 +162,7 @@ class LineDesk:
         unknown, self._unknown = self._unknown, {}
         runs: dict[int, list[tuple[LiveExecution, Sequence[LiveIntent]]]] = {}
         for execution in unknown.values():
-            entries = list(execution.of(live.ENTRY))
+            entries = list(execution.of(lifecycle.ENTRY))
             runs.setdefault(execution.run.id, []).append((execution, entries))
         for entering in runs.values():
             self._join(entering[0][0].run, entering)
@@ -202,7 +202,7 @@ class LineDesk:
     def _is_ours(self, number: int) -> bool:
         execution = self._executor.executions.get(number)
         return execution is not None and admission.waits_for_us(
-            list(execution.of(live.ENTRY)), clock.monotonic()
+            list(execution.of(lifecycle.ENTRY)), clock.monotonic()
         )
 
 

@@ -24,14 +24,11 @@ from marketplace import selectors as marketplace
 from marketplace.definition import StrategySpec, parse_definition
 from quantleap.core.tenancy import Environment
 
-OVER = (Run.Status.CLOSED, Run.Status.MISSED)
-OVER_EXECUTION = Execution.TERMINAL
-
 
 def open_runs() -> list[Run]:
     """Runs that are not over, of whatever day: what was left open yesterday is still somebody's."""
     return list(
-        Run.objects.exclude(status__in=OVER)
+        Run.objects.exclude(status__in=Run.OVER)
         .select_related("version", "template")
         .order_by("entry_at", "id")
     )
@@ -196,7 +193,7 @@ def _live_execution(row: Execution, run: LiveRun) -> LiveExecution:
         customer_external_id=row.subscription.customer.external_user_id,
         allocation_id=row.allocation_id,
         account_id=row.account_id,
-        # Nothing of a test account may reach its broker: paper is a broker of its own (I8).
+        # Paper is a broker of its own: I8 (test accounts never reach a broker).
         broker=PAPER if row.environment == Environment.TEST else row.account.broker,
         client_id=row.account.client_id,
         shard=row.shard,

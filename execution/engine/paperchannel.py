@@ -1,5 +1,6 @@
-"""A test account's channel: the paper book behind the same interface as a broker's (I8).
+"""A test account's channel: the paper book behind the same interface as a broker's.
 
+With it I8 (test accounts never reach a broker) holds.
 No socket is opened: orders, cancels and reads are answered by :class:`brokers.paper.adapter.
 PaperVenue` in this process. What it knows is in our own rows: after a restart the book is made of
 them again, and an order that had not got so far is absent, which the usual proof finds out.
@@ -24,16 +25,16 @@ from brokers.base import (
     Session,
 )
 from brokers.http import Limits
+from brokers.pace import Pacer
 from brokers.paper.adapter import PaperVenue
 from brokers.realaccount import RealAccount
 from brokers.registry import get_adapter
 from brokers.routes import Route
-from execution import live
+from execution import lifecycle
 from execution.engine.channel import EARLY, Channel, Shot
 from execution.engine.places import Places
 from execution.engine.transport import Answer, Deadlines
 from execution.live import LiveIntent, LiveRun
-from execution.pacing import Pacer
 from execution.tags import make_tag
 from marketplace.ports import Quote
 from quantleap.core import clock
@@ -41,11 +42,11 @@ from quantleap.core import clock
 #: The kind of :mod:`brokers.registry`, which every execution of the test environment has.
 PAPER: Final = "paper"
 _STATES: Final = {
-    live.ACCEPTED: BookState.OPEN,
-    live.PARTIAL: BookState.OPEN,
-    live.FILLED: BookState.FILLED,
-    live.CANCELLED: BookState.CANCELLED,
-    live.REJECTED: BookState.REJECTED,
+    lifecycle.ACCEPTED: BookState.OPEN,
+    lifecycle.PARTIAL: BookState.OPEN,
+    lifecycle.FILLED: BookState.FILLED,
+    lifecycle.CANCELLED: BookState.CANCELLED,
+    lifecycle.REJECTED: BookState.REJECTED,
 }
 _NOWHERE: Final = Route("http://paper.invalid")
 #: Asks the platform's feed; leaves out what it does not know.

@@ -29,7 +29,6 @@ from execution.models import OrderIntent, Run
 LONGEST: Final = dt.timedelta(days=1)
 #: The longest one for which it matters at which moment of it a call left.
 RECENT: Final = dt.timedelta(seconds=60)
-_State: Final = OrderIntent.State
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +64,8 @@ def _orders(reals: Collection[RealAccount], now: dt.datetime) -> QuerySet[OrderI
         broker__in={real.broker for real in reals},
         client_id__in={real.client_id for real in reals},
     )
-    runs = Run.objects.filter(Q(exit_at__gt=now - LONGEST) | ~Q(status__in=("CLOSED", "MISSED")))
-    provably_here = Q(state__in=(_State.PLANNED, _State.MISSED), sent_at=None)
+    runs = Run.objects.filter(Q(exit_at__gt=now - LONGEST) | ~Q(status__in=Run.OVER))
+    provably_here = Q(state__in=OrderIntent.UNSENT, sent_at=None)
     return OrderIntent.objects.filter(
         ~provably_here,
         run__in=runs,
@@ -77,7 +76,7 @@ def _orders(reals: Collection[RealAccount], now: dt.datetime) -> QuerySet[OrderI
 
 def _recent(orders: QuerySet[OrderIntent], now: dt.datetime) -> QuerySet[OrderIntent]:
     """Those of which a call may have left within :data:`RECENT`."""
-    may_be_leaving = Q(state__in=(_State.SENDING, _State.UNKNOWN))
+    may_be_leaving = Q(state__in=OrderIntent.UNCERTAIN)
     is_being_changed = ~Q(state__in=OrderIntent.FINAL) & ~Q(changes=[])
     last = Greatest("due_at", "sent_at", "answered_at", "final_at")
     return (
@@ -92,7 +91,7 @@ def _calls(order: OrderIntent, now: dt.datetime) -> Iterator[Past]:
     for change in from_json(order.changes):
         if change.state != KEPT:
             yield Past(_age(change.answered_at or now, now), Call.CHANGE)
-    if order.state == _State.CANCELLED and order.final_at is not None:
+    if order.state == OrderIntent.State.CANCELLED and order.final_at is not None:
         yield Past(_age(order.final_at, now), Call.CHANGE)
 
 

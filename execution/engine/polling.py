@@ -1,8 +1,12 @@
-"""Reading the brokers' books: fills, rejections, and the resolution of UNKNOWN (I3)."""
+"""Reading the brokers' books: fills, rejections, and what becomes of UNKNOWN.
+
+Here I3 (no second send without proof) finds its proof.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import time
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -14,14 +18,15 @@ import structlog
 from brokers import aio
 from brokers.base import BookRead, HttpRequest, HttpResponse, OrderReport, PositionRead
 from brokers.http import Limits, TransportError
-from execution import alarms, duplicates, live, outcome
+from brokers.pace import Call, Urgency
+from execution import alarms, duplicates, lifecycle, outcome
 from execution.duplicates import Found
-from execution.engine import places, sabotage
+from execution.engine import places
 from execution.engine.actors import Actor
 from execution.engine.channel import Channel
 from execution.engine.places import Places
 from execution.live import LiveIntent
-from execution.pacing import EXITS, READS, Call, Urgency
+from execution.pacing import EXITS, READS
 from execution.progress import STUCK_AFTER
 from execution.tags import parse_tag
 from quantleap.core import clock
@@ -51,9 +56,9 @@ RECONCILED_EVERY: Final = 5.0
 STRANDED_AFTER: Final = 5.0
 STALE_SENDING: Final = 2.0
 #: States that only a book, or an update, ends.
-AT_THE_BOOK: Final = frozenset({live.UNKNOWN, live.ACCEPTED, live.PARTIAL})
 #: Seconds from one cancel of an order that should not be there to the next, doubled up to the last.
-STRAY_FIRST, STRAY_LAST = 3.0, 30.0
+STRAY_FIRST: Final = 3.0
+STRAY_LAST: Final = 30.0
 #: In place of the moment at which a send left: the book has shown it.
 SEEN: Final = -1.0
 
@@ -93,7 +98,7 @@ class BookPoller:
         """Seconds until a book is worth reading: later where fills are told without being asked
         for, unless something is unknown, which nobody tells."""
         told = self._executor.updates.trusts(actor)
-        unknown = any(intent.state == live.UNKNOWN for intent in actor.intents.values())
+        unknown = any(intent.state == lifecycle.UNKNOWN for intent in actor.intents.values())
         return CHECKED_AFTER if told and not unknown else FIRST_READ
 
     def at_once(self, actor: Actor) -> None:
@@ -137,12 +142,16 @@ class BookPoller:
         for intent in list(self._executor.unfinished.values()):
             if intent.is_final:
                 del self._executor.unfinished[intent.code]
-            if intent.state == live.SENDING and intent.sent_mono and now - intent.sent_mono > late:
+            if (
+                intent.state == lifecycle.SENDING
+                and intent.sent_mono
+                and now - intent.sent_mono > late
+            ):
                 outcome.become_unknown(intent, now)
                 self._executor.rounds.changed(intent)
             elif self._is_stranded(intent):
                 self._executor.rounds.sending.on_not_sent(intent, "BROKER_DOWN")
-            if intent.state in AT_THE_BOOK:
+            if intent.state in lifecycle.MAY_REST:
                 actor = self._executor.actors.at(intent.account_id)
                 if actor is not None:
                     self._watched.add(actor)
@@ -156,7 +165,7 @@ class BookPoller:
     def _is_stranded(self, intent: LiveIntent) -> bool:
         """Whether an order of ours is past its time and waits nowhere to be sent: whatever lost it,
         it has provably not left. Seen: 12 orders SENDING for ever, without a cause or an alarm."""
-        if intent.state != live.SENDING or intent.sent_mono:
+        if intent.state != lifecycle.SENDING or intent.sent_mono:
             return False
         executor = self._executor
         if (executor.now() - intent.due_at).total_seconds() < STRANDED_AFTER:
@@ -228,7 +237,7 @@ class BookPoller:
 
     def _pause(self, actor: Actor, channel: Channel, intents: Sequence[LiveIntent]) -> float:
         budget = 1 / float(channel.adapter.capabilities.book_reads_per_second)
-        if any(intent.state == live.UNKNOWN for intent in intents):
+        if any(intent.state == lifecycle.UNKNOWN for intent in intents):
             return max(budget, UNKNOWN_EVERY)
         watched = any(duplicates.is_watched(intent) for intent in intents)
         if self._executor.updates.trusts(actor) and not watched:
@@ -246,10 +255,10 @@ class BookPoller:
                 by_code[tag.code].append((tag.attempt, report))
         actor = executor.actors.of(channel.real, channel.account_id)
         for intent in list(actor.intents.values()):
-            if intent.state in (live.PLANNED, live.SENDING) and intent.sends == 0:
+            if intent.is_unsent:
                 continue
             reports = by_code.get(intent.code, ())
-            found = self._found(intent, reports)
+            found = duplicates.find(intent, reports)
             changed = False
             if found.own is not None:
                 filled = intent.filled_quantity
@@ -260,22 +269,14 @@ class BookPoller:
                 if changed and outcome.is_changed(intent, found.own):
                     executor.rounds.alarm(
                         intent.execution_id,
-                        outcome.CHANGED_OUTSIDE,
+                        alarms.CHANGED_OUTSIDE,
                         leg=intent.leg_key,
                         words=f"{found.own.quantity} units instead of {intent.quantity}",
                         order=intent.tag,
                     )
                 changed = self._note_duplicates(channel, intent, found) or changed
-            elif not sabotage.active(sabotage.IGNORE_UNKNOWN):
-                self._note_missing(intent, started, now_mono)
-                changed = outcome.apply_absence(
-                    intent,
-                    read_started_mono=started,
-                    visibility_delay=executor.visibility.delay(channel.adapter),
-                    at=now,
-                    now_mono=now_mono,
-                    jitter=executor.random.random(),
-                )
+            else:
+                changed = self._apply_absence(channel, intent, started, now, now_mono)
             if changed:
                 executor.rounds.changed(intent)
             if duplicates.looked(intent, started):
@@ -283,18 +284,33 @@ class BookPoller:
             if duplicates.is_watched(intent):
                 self._watched.add(actor)
 
-    def _found(self, intent: LiveIntent, reports: Sequence[tuple[int, OrderReport]]) -> Found:
-        if intent.state == live.UNKNOWN and sabotage.active(sabotage.IGNORE_UNKNOWN):
-            return Found(None)
-        return duplicates.find(intent, reports)
+    def _apply_absence(
+        self,
+        channel: Channel,
+        intent: LiveIntent,
+        started: float,
+        now: dt.datetime,
+        now_mono: float,
+    ) -> bool:
+        """The book does not show the order: whether that changes what we know of it."""
+        executor = self._executor
+        self._note_missing(intent, started, now_mono)
+        return outcome.apply_absence(
+            intent,
+            read_started_mono=started,
+            visibility_delay=executor.visibility.delay(channel.adapter),
+            at=now,
+            now_mono=now_mono,
+            jitter=executor.random.random(),
+        )
 
     def _note_missing(self, intent: LiveIntent, started: float, now_mono: float) -> None:
         """A successful read without the order: by this it is measured how late the book is."""
         last = max(intent.sent_mono, intent.unknown_since_mono)
-        if intent.state in (live.UNKNOWN, *live.AT_BROKER) and 0 < last <= started:
+        if intent.state in lifecycle.MAY_REST and 0 < last <= started:
             intent.hidden.setdefault(intent.sends, last)
         if (
-            intent.state in live.AT_BROKER
+            intent.state in lifecycle.AT_BROKER
             and intent.sent_mono
             and now_mono - intent.sent_mono > STUCK_AFTER
         ):
@@ -321,8 +337,6 @@ class BookPoller:
     def _note_duplicates(self, channel: Channel, intent: LiveIntent, found: Found) -> bool:
         """Whether another order of this intent has filled; what rests is cancelled."""
         executor = self._executor
-        if sabotage.active(sabotage.SEND_TWICE):
-            return False  # the rehearsal's own: whoever judges it has to find it
         changed = duplicates.note(intent, found)
         if found.others:
             executor.rounds.alarm(
@@ -470,7 +484,7 @@ def _waiting(actor: Actor) -> list[LiveIntent]:
     return [
         intent
         for intent in actor.intents.values()
-        if intent.state in AT_THE_BOOK or duplicates.is_watched(intent)
+        if intent.state in lifecycle.MAY_REST or duplicates.is_watched(intent)
     ]
 
 

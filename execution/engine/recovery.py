@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from brokers.registry import get_adapter
-from execution import duplicates, live
+from execution import duplicates, lifecycle
 from execution.engine import loading
 from execution.live import LiveExecution, LiveIntent
 from quantleap.core import clock
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from execution.engine.executor import Executor
 
 log = structlog.get_logger(__name__)
-WORKING: Final = ("COMMITTED", "OPEN", "EXITING")
 LOOK_EVERY: Final = 5.0
 LOOK_SOON: Final = 0.5
 
@@ -69,7 +68,7 @@ class Recovery:
         now = clock.monotonic()
         for execution in loaded:
             for intent in execution.intents:
-                if intent.state == live.UNKNOWN:
+                if intent.state == lifecycle.UNKNOWN:
                     intent.unknown_since_mono = now
         loaded = executor.adopt(one for one in loaded if one.shard in executor.tokens)
         self._watch(loaded, now)
@@ -99,7 +98,7 @@ class Recovery:
             loading.load_executions,
             dict(executor.runs),
             shards,
-            statuses=WORKING,
+            statuses=lifecycle.WORKING,
             known=list(executor.executions),
         )
         await executor.accounts.open_for(loaded)
@@ -159,10 +158,10 @@ class Recovery:
         """Rows we committed without hearing of it: SENDING there, never sent by anybody."""
         now = clock.monotonic()
         for intent in intents:
-            if intent.state == live.SENDING:
-                intent.state = live.PLANNED
+            if intent.state == lifecycle.SENDING:
+                intent.state = lifecycle.PLANNED
                 intent.sends -= 1
-            elif intent.state == live.UNKNOWN and not intent.unknown_since_mono:
+            elif intent.state == lifecycle.UNKNOWN and not intent.unknown_since_mono:
                 intent.unknown_since_mono = now
             self._executor.rounds.changed(intent)
 
@@ -177,7 +176,7 @@ class Recovery:
             if execution is None:
                 continue
             execution.status = status
-            if status in WORKING:
+            if status in lifecycle.WORKING:
                 executor.rounds.touch([execution])
             else:
                 executor.forget(execution)

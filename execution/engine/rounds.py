@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from brokers.registry import get_adapter
-from execution import live, outcome
+from execution import lifecycle, outcome
 from execution.alarms import UNWRITABLE, Alarm
 from execution.engine import facts
 from execution.engine.alarming import AlarmDesk
@@ -49,7 +49,6 @@ MANY: Final = 50
 #: Executions of one round: some ten milliseconds of deciding, and a transaction that the first of
 #: them need not wait long for.
 AT_ONCE: Final = 1000
-TERMINAL: Final = frozenset({"CLOSED", "FAILED", "MISSED", "WITHDRAWN"})
 
 
 class Rounds:
@@ -258,7 +257,15 @@ class Rounds:
             self._agenda.put(execution_id, moment)
             if steps or told:
                 moved.add(execution_id)
-                self._collect(execution, steps, told, batch, dirty, now, now_mono)
+                self._collect(
+                    execution,
+                    steps,
+                    told=told,
+                    batch=batch,
+                    dirty=dirty,
+                    now=now,
+                    now_mono=now_mono,
+                )
                 exits.extend((execution, order) for order in steps.exits)
                 changes.extend((execution, intent) for intent in steps.change)
                 cancels.extend((execution, intent) for intent in steps.cancel)
@@ -311,6 +318,7 @@ class Rounds:
         self,
         execution: LiveExecution,
         steps: Steps,
+        *,
         told: Alarm | None,
         batch: Batch,
         dirty: dict[str, LiveIntent],
@@ -319,7 +327,7 @@ class Rounds:
     ) -> None:
         for intent, cause in steps.miss:
             intent.cause = cause
-            outcome.finish(intent, live.MISSED, now, now_mono)
+            outcome.finish(intent, lifecycle.MISSED, now, now_mono)
             dirty[intent.code] = intent
             self._touched[execution.id] = None
             self._wake.set()
@@ -351,9 +359,9 @@ class Rounds:
 
     def _granted(self, batch: Batch, written: Written, now: dt.datetime) -> None:
         for intent, tag in batch.sending:
-            if intent.code in written.sending and intent.state == live.PLANNED:
+            if intent.code in written.sending and intent.state == lifecycle.PLANNED:
                 # Else an earlier send has turned out to be alive while this one was written down.
-                intent.state = live.SENDING
+                intent.state = lifecycle.SENDING
                 intent.sent_mono = 0.0
                 intent.sends += 1
                 intent.tag = tag
@@ -371,7 +379,7 @@ class Rounds:
             execution.status = change.status or execution.status
             execution.cause = change.cause or execution.cause
             execution.message = change.message or execution.message
-            if execution.status in TERMINAL:
+            if execution.status in lifecycle.TERMINAL:
                 self._executor.forget(execution)
             else:
                 self.touch([execution])

@@ -11,17 +11,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from brokers.base import BrokerInstrument, OrderRequest, Outcome, Product, SendResult
+from brokers.pace import Call
 from brokers.registry import get_adapter
-from execution import live, outcome
-from execution.alarms import SELF_TRADE
-from execution.engine import facts, sabotage
+from execution import lifecycle, outcome
+from execution.alarms import SELF_TRADE, SESSION_OVER
+from execution.engine import facts
 from execution.engine.channel import EARLY
 from execution.engine.crossing import CrossingDesk
 from execution.engine.transport import Answer, serialise
 from execution.gate import why_not_enter, why_not_leave
 from execution.live import LiveExecution, LiveIntent, LiveRun
-from execution.pacing import Call
-from execution.progress import CONTROL_UNREACHABLE, SESSION_OVER
+from execution.progress import CONTROL_UNREACHABLE
 from execution.tags import MAX_SENDS, make_tag
 from execution.throttling import next_try
 from quantleap.core import clock
@@ -44,7 +44,6 @@ class SendDesk:
         self._changed = changed
         self._sent: list[tuple[LiveIntent, float]] = []
         self._fenced: dict[str, tuple[LiveIntent, int]] = {}
-        self._twice: LiveIntent | None = None
 
     def dispatch(self, intent: LiveIntent) -> None:
         """Send an order whose SENDING row is committed."""
@@ -67,7 +66,7 @@ class SendDesk:
             return False
         request = order_request(intent, name)
         made_for = channel, request.tag
-        if intent.purpose == live.ENTRY and intent.raw_for == made_for:
+        if intent.purpose == lifecycle.ENTRY and intent.raw_for == made_for:
             return True
         intent.instrument = name
         intent.raw = serialise(
@@ -77,17 +76,18 @@ class SendDesk:
         return True
 
     def may_send(self, intent: LiveIntent, now_mono: float) -> str:
-        """'' when this order may leave now, else why not. Asked at the last moment (I5, I7)."""
+        """'' when this order may leave now, else why not. Asked at the last moment.
+
+        The last guard of I5 (never more than planned or held) and I7 (no entry outside its window).
+        """
         executor = self._executor
-        if intent is self._twice:
-            return ""
         if not executor.owns_at(intent.shard, now_mono):
             return "FENCED"
         execution = executor.executions.get(intent.execution_id)
-        if execution is None or intent.state != live.SENDING or intent.sends > MAX_SENDS:
+        if execution is None or intent.state != lifecycle.SENDING or intent.sends > MAX_SENDS:
             return "STALE"
         run = execution.run
-        if intent.purpose != live.ENTRY:
+        if intent.purpose != lifecycle.ENTRY:
             if clock.timestamp() >= run.closes_unix:
                 return SESSION_OVER
             kept = why_not_leave(execution, intent, now_mono)
@@ -100,8 +100,6 @@ class SendDesk:
     def may_still_send(self, intent: LiveIntent, run: LiveRun, now_mono: float) -> str:
         """:meth:`may_send` for an entry that was asked already, nothing having been awaited since:
         what the clock, the lease and the switch say may have changed all the same."""
-        if intent is self._twice:
-            return ""
         if not self._executor.still_owns_at(intent.shard, now_mono):
             return "FENCED"
         return self._why_not_now(run, now_mono)
@@ -110,21 +108,17 @@ class SendDesk:
         now = clock.timestamp()
         if now >= run.closes_unix:
             return SESSION_OVER
-        if now < run.entry_unix and not sabotage.active(sabotage.SEND_EARLY):
+        if now < run.entry_unix:
             return EARLY
         if now > run.grace_unix:
             return "GRACE_OVER"
+        return self._why_switched_off(run, now_mono)
+
+    def _why_switched_off(self, run: LiveRun, now_mono: float) -> str:
         executor = self._executor
         return executor.control.current.blocked(
             run.template_id, now_mono, executor.timing.control_age
         )
-
-    def sabotage_twice(self, intent: LiveIntent) -> bool:
-        """Whether this is the one order that the sabotage sends twice, asking nobody."""
-        if self._twice is not None or not sabotage.active(sabotage.SEND_TWICE):
-            return False
-        self._twice = intent
-        return True
 
     def on_sent(self, intent: LiveIntent, mono: float) -> None:
         """The first byte of this send has left."""
@@ -148,8 +142,11 @@ class SendDesk:
         return [intent for intent, _ in left]
 
     def on_not_sent(self, intent: LiveIntent, reason: str, message: str = "") -> None:
-        """Provably not sent (I3): sendable again, or missed, by reason; ``message`` in words."""
-        if reason == "STALE" or intent.state != live.SENDING:
+        """Provably not sent: sendable again, or missed, by reason; ``message`` in words.
+
+        The proof that I3 (no second send without proof) asks for.
+        """
+        if reason == "STALE" or intent.state != lifecycle.SENDING:
             return
         if reason == "FENCED":
             token = self._executor.tokens.get(intent.shard)
@@ -163,7 +160,7 @@ class SendDesk:
             outcome.not_sent(intent, cause, message, at=now, now_mono=now_mono, jitter=jitter)
         else:
             intent.cause = reason or "SESSION_EXPIRED"
-            outcome.finish(intent, live.MISSED, now, now_mono)
+            outcome.finish(intent, lifecycle.MISSED, now, now_mono)
         self._changed(intent)
 
     def is_fenced(self, intent: LiveIntent) -> bool:
@@ -178,8 +175,8 @@ class SendDesk:
             if now_token == token and not self._executor.owns(intent.shard):
                 continue
             del self._fenced[code]
-            if now_token == token and intent.state == live.SENDING:
-                intent.state = live.PLANNED
+            if now_token == token and intent.state == lifecycle.SENDING:
+                intent.state = lifecycle.PLANNED
                 intent.sends -= 1
                 self._changed(intent)
 
@@ -214,7 +211,7 @@ class SendDesk:
             return 0.0
         execution = self._executor.executions.get(intent.execution_id)
         grace_left = None
-        if intent.purpose == live.ENTRY and execution is not None:
+        if intent.purpose == lifecycle.ENTRY and execution is not None:
             grace_left = execution.run.grace_unix - clock.timestamp()
         asked = max(0.0, channel.pacer.held_until(Call.PLACE) - at)
         return next_try(asked, sends=intent.sends, grace_left=grace_left)

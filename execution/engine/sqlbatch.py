@@ -1,4 +1,4 @@
-"""Set-based INSERT and UPDATE from Python rows through ``unnest`` (execution.md section 2).
+"""Set-based INSERT and UPDATE from Python rows through ``unnest``.
 
 COPY does not work under row level security; arrays do, and 20,000 rows take about a quarter of a
 second. Table, column and type names come from our own code, never from outside.
@@ -55,6 +55,17 @@ def _arrays(columns: Mapping[str, str], rows: Sequence[Row]) -> list[str]:
 def _unnest(columns: Mapping[str, str]) -> str:
     places = ", ".join(f"%s::{kind}[]" for kind in columns.values())
     return f"unnest({places}) AS u({', '.join(columns)})"
+
+
+def names(states: Iterable[str]) -> str:
+    """A set of states for an IN of a statement: ``'OPEN', 'EXITING'``.
+
+    Constants of ours, never input: ValueError for what is no plain name.
+    """
+    found = list(states)
+    if not all(name.isidentifier() and name.isascii() for name in found):
+        raise ValueError(f"not names of states: {found}")
+    return ", ".join(f"'{name}'" for name in found)
 
 
 def quoted(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Lead times and limits of the trading day, from the settings (execution.md section 2)."""
+"""Lead times and limits of the trading day, from the settings (docs/trading-day.md)."""
 
 from __future__ import annotations
 

@@ -327,14 +327,3 @@ class Connection:
         self._reset_parser()
         if callback is not None:
             self._loop.call_soon(callback, answer)
-
-
-__all__ = [
-    "Answer",
-    "Connection",
-    "Deadlines",
-    "NotConnected",
-    "Target",
-    "TooLate",
-    "serialise",
-]

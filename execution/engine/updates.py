@@ -23,7 +23,8 @@ from brokers.base import OrderReport
 from brokers.endpoints import endpoints
 from brokers.registry import get_adapter
 from brokers.updates import get_updates
-from execution import duplicates, live, outcome
+from execution import duplicates, outcome
+from execution.alarms import CHANGED_OUTSIDE
 from execution.engine.actors import Actor
 from execution.engine.channel import Channel
 from execution.engine.orderstream import OrderStream
@@ -137,7 +138,7 @@ class UpdatesDesk:
 
     def _apply(self, actor: Actor, intent: LiveIntent, attempt: int, report: OrderReport) -> None:
         executor = self._executor
-        if intent.sends == 0 and intent.state in (live.PLANNED, live.SENDING):
+        if intent.is_unsent:
             return
         known = intent.broker_order_id
         if attempt != intent.sends or (known and known != report.broker_order_id):
@@ -153,7 +154,7 @@ class UpdatesDesk:
             if outcome.is_changed(intent, report):
                 executor.rounds.alarm(
                     intent.execution_id,
-                    outcome.CHANGED_OUTSIDE,
+                    CHANGED_OUTSIDE,
                     leg=intent.leg_key,
                     words=f"{report.quantity} units instead of {intent.quantity}",
                     order=intent.tag,

@@ -1,7 +1,8 @@
 """How long brokers leave an accepted order out of their books: measured, kept, and bounded.
 
-Absence is proven only after that long (I3). What an adapter declares is the least; a broker that
-was seen to take longer is believed to take longer again, in all executors, for a week.
+Absence is proven only after that long, for I3 (no second send without proof). What an adapter
+declares is the least; a broker that was seen to take longer is believed to take longer again, in
+all executors, for a week.
 """
 
 from __future__ import annotations

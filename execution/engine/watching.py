@@ -87,7 +87,14 @@ class RiskDesk:
                 if kind is None:
                     continue
                 decided = await executor.db.run(
-                    decide_trigger, run, watch, kind, worth, quote.source, executor.owner, now
+                    decide_trigger,
+                    run,
+                    watch,
+                    kind=kind,
+                    worth=worth,
+                    source=quote.source,
+                    owner=executor.owner,
+                    now=now,
                 )
                 await executor.db.run(loading.refresh_decisions, {run.id: run})
                 if decided:

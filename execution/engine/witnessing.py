@@ -1,4 +1,6 @@
-"""How much of a leg may be closed now: asks the account's own broker, twice over (I5).
+"""How much of a leg may be closed now: asks the account's own broker, twice over.
+
+Without a witness nothing is closed: I5 (never more than planned or held).
 
 The list of positions and the order book are read side by side; :func:`execution.exits.share`
 says what to make of them. Who has no answer to act upon waits here for nobody: the exit is asked

@@ -10,12 +10,13 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
-from typing import Any
+from operator import attrgetter
+from typing import Any, Final
 
 from django.db import connection, transaction
 from psycopg.types.json import Jsonb
 
-from execution import events
+from execution import events, lifecycle
 from execution.engine import facts, leases, sqlbatch
 from execution.engine.alarmwriting import (
     Cleared,
@@ -28,70 +29,81 @@ from execution.engine.alarmwriting import (
 from execution.engine.bisecting import write_apart
 from execution.engine.changewriting import Asking, ask, write_changed
 from execution.engine.refusals import Refused, ask_for_a_person
-from execution.live import FINAL, LiveExecution, LiveIntent
+from execution.live import LiveExecution, LiveIntent
 
-_FINAL_SQL = ", ".join(f"'{state}'" for state in sorted(FINAL))
-_TERMINAL = ("WITHDRAWN", "CLOSED", "FAILED", "MISSED")
-_TERMINAL_SQL = ", ".join(f"'{status}'" for status in _TERMINAL)
+_FINAL: Final = sqlbatch.names(lifecycle.FINAL)
+_TERMINAL: Final = sqlbatch.names(lifecycle.TERMINAL)
 
-_INSERT_COLUMNS: Mapping[str, str] = {
-    "partner_id": "bigint",
-    "environment": "text",
+#: Columns of a new order: name, SQL type, and the attribute whose value it gets, of the execution
+#: and of the intent.
+_OF_EXECUTION: Final = (
+    ("partner_id", "bigint", "partner_id"),
+    ("environment", "text", "environment"),
+    ("run_id", "bigint", "run.id"),
+    ("execution_id", "bigint", "id"),
+    ("allocation_id", "bigint", "allocation_id"),
+    ("account_id", "bigint", "account_id"),
+    ("shard", "int", "shard"),
+)
+_OF_INTENT: Final = (
+    ("code", "text", "code"),
+    ("tag", "text", "tag"),
+    ("leg_key", "text", "leg_key"),
+    ("leg_index", "int", "leg_index"),
+    ("group", "int", "group"),
+    ("slice", "int", "slice"),
+    ("purpose", "text", "purpose"),
+    ("attempt_group", "int", "attempt_group"),
+    ("contract_id", "bigint", "contract_id"),
+    ("symbol", "text", "instrument.symbol"),
+    ("side", "text", "side"),
+    ("quantity", "int", "quantity"),
+    ("price", "numeric", "price"),
+    ("reference_price", "numeric", "reference_price"),
+    ("price_source", "text", "price_source"),
+    ("price_age", "numeric", "price_age"),
+    ("reason", "text", "reason"),
+    ("state", "text", "state"),
+    ("sends", "int", "sends"),
+    ("broker_order_id", "text", "broker_order_id"),
+    ("filled_quantity", "int", "filled_quantity"),
+    ("average_price", "numeric", "average_price"),
+    ("cause", "text", "cause"),
+    ("message", "text", "message"),
+    ("due_at", "timestamptz", "due_at"),
+    ("planned_at", "timestamptz", "planned_at"),
+)
+_INSERT_COLUMNS: Final = {name: kind for name, kind, _ in (*_OF_EXECUTION, *_OF_INTENT)}
+_read_execution: Final = attrgetter(*(attribute for _, _, attribute in _OF_EXECUTION))
+_read_intent: Final = attrgetter(*(attribute for _, _, attribute in _OF_INTENT))
+_SENDING_COLUMNS: Final[Mapping[str, str]] = {
     "code": "text",
+    "state": "text",
+    "sends": "int",
     "tag": "text",
-    "run_id": "bigint",
-    "execution_id": "bigint",
-    "allocation_id": "bigint",
-    "account_id": "bigint",
-    "shard": "int",
-    "leg_key": "text",
-    "leg_index": "int",
-    "group": "int",
-    "slice": "int",
-    "purpose": "text",
-    "attempt_group": "int",
-    "contract_id": "bigint",
-    "symbol": "text",
-    "side": "text",
-    "quantity": "int",
-    "price": "numeric",
-    "reference_price": "numeric",
-    "price_source": "text",
-    "price_age": "numeric",
-    "reason": "text",
-    "state": "text",
-    "sends": "int",
-    "broker_order_id": "text",
-    "filled_quantity": "int",
-    "average_price": "numeric",
-    "cause": "text",
-    "message": "text",
-    "due_at": "timestamptz",
-    "planned_at": "timestamptz",
-}
-_SENDING_COLUMNS: Mapping[str, str] = {
-    "code": "text",
-    "state": "text",
-    "sends": "int",
-    "tag": "text",
     "due_at": "timestamptz",
 }
-_RESULT_COLUMNS: Mapping[str, str] = {
-    "code": "text",
-    "state": "text",
-    "sends": "int",
-    "broker_order_id": "text",
-    "filled_quantity": "int",
-    "average_price": "numeric",
-    "surplus_quantity": "int",
-    "surplus_price": "numeric",
-    "surplus_orders": "text",
-    "cause": "text",
-    "message": "text",
-    "sent_at": "timestamptz",
-    "answered_at": "timestamptz",
-    "final_at": "timestamptz",
-}
+#: Columns of what became of an order: name (the intent's attribute, too), SQL type, and how many
+#: characters it takes (None: all).
+_RESULTS: Final = (
+    ("code", "text", None),
+    ("state", "text", None),
+    ("sends", "int", None),
+    ("broker_order_id", "text", None),
+    ("filled_quantity", "int", None),
+    ("average_price", "numeric", None),
+    ("surplus_quantity", "int", None),
+    ("surplus_price", "numeric", None),
+    ("surplus_orders", "text", 200),
+    ("cause", "text", None),
+    ("message", "text", 300),
+    ("sent_at", "timestamptz", None),
+    ("answered_at", "timestamptz", None),
+    ("final_at", "timestamptz", None),
+)
+_RESULT_COLUMNS: Final = {name: kind for name, kind, _ in _RESULTS}
+_read_result: Final = attrgetter(*_RESULT_COLUMNS)
+_LENGTHS: Final = tuple(most for _, _, most in _RESULTS)
 
 
 @dataclass(slots=True)
@@ -167,45 +179,14 @@ class Written:
 
 
 def _insert_row(execution: LiveExecution, intent: LiveIntent) -> tuple[Any, ...]:
-    return (
-        execution.partner_id,
-        execution.environment,
-        intent.code,
-        intent.tag,
-        execution.run.id,
-        execution.id,
-        execution.allocation_id,
-        execution.account_id,
-        execution.shard,
-        intent.leg_key,
-        intent.leg_index,
-        intent.group,
-        intent.slice,
-        intent.purpose,
-        intent.attempt_group,
-        intent.contract_id,
-        intent.instrument.symbol,
-        str(intent.side),
-        intent.quantity,
-        intent.price,
-        intent.reference_price,
-        intent.price_source,
-        intent.price_age,
-        intent.reason,
-        intent.state,
-        intent.sends,
-        "",
-        0,
-        Decimal(0),
-        intent.cause,
-        intent.message,
-        intent.due_at,
-        intent.planned_at,
-    )
+    return (*_read_execution(execution), *_read_intent(intent))
 
 
 def insert_intents(cursor: Any, rows: Sequence[tuple[LiveExecution, LiveIntent]]) -> frozenset[str]:
-    """INSERT intents; codes of those that were new (I1: the database says never twice)."""
+    """INSERT intents; codes of those that were new.
+
+    The database keeps I1 (one intent per place in the plan).
+    """
     found = sqlbatch.insert(
         cursor,
         "execution_orderintent",
@@ -269,7 +250,7 @@ def _write(batch: Batch, *, owner: str, tokens: Mapping[int, int], now: dt.datet
             [_result_row(intent) for intent in results],
             # A final row changes only by a late fill, its own or a duplicate's: the book knew more
             # than its last word said.
-            where=f"t.state NOT IN ({_FINAL_SQL}) OR t.filled_quantity < u.filled_quantity"
+            where=f"t.state NOT IN ({_FINAL}) OR t.filled_quantity < u.filled_quantity"
             " OR t.surplus_quantity < u.surplus_quantity",
         )
         write_changed(cursor, results)
@@ -304,22 +285,8 @@ def _write(batch: Batch, *, owner: str, tokens: Mapping[int, int], now: dt.datet
 
 
 def _result_row(intent: LiveIntent) -> tuple[Any, ...]:
-    return (
-        intent.code,
-        intent.state,
-        intent.sends,
-        intent.broker_order_id,
-        intent.filled_quantity,
-        intent.average_price,
-        intent.surplus_quantity,
-        intent.surplus_price,
-        intent.surplus_orders[:200],
-        intent.cause,
-        intent.message[:300],
-        intent.sent_at,
-        intent.answered_at,
-        intent.final_at,
-    )
+    values = zip(_read_result(intent), _LENGTHS, strict=True)
+    return tuple(value if most is None else value[:most] for value, most in values)
 
 
 def write_statuses(
@@ -335,7 +302,7 @@ def write_statuses(
             None if change.closed_outside is None else Jsonb(dict(change.closed_outside)),
             change.pnl,
             now if change.status == "OPEN" else None,
-            now if change.status in ("CLOSED", "FAILED", "MISSED") else None,
+            now if change.status in lifecycle.TERMINAL else None,
         )
         for change in changes
     ]
@@ -343,7 +310,7 @@ def write_statuses(
         return frozenset()
     changed = frozenset(_update_statuses(cursor, rows))
     statuses = {c.execution.id: c.status for c in changes if c.execution.id in changed}
-    clear_with_execution(cursor, statuses, terminal=_TERMINAL, now=now)
+    clear_with_execution(cursor, statuses, now=now)
     transaction.on_commit(lambda: _log_statuses(changes, changed))
     told = [
         event
@@ -380,7 +347,7 @@ def _update_statuses(cursor: Any, rows: Sequence[tuple[Any, ...]]) -> list[int]:
           FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::jsonb[],
                       %s::numeric[], %s::timestamptz[], %s::timestamptz[])
                AS u(id, status, cause, message, closed_outside, pnl, entered_at, closed_at)
-         WHERE t.id = u.id AND t.status NOT IN ({_TERMINAL_SQL})
+         WHERE t.id = u.id AND t.status NOT IN ({_TERMINAL})
         RETURNING t.id
         """,  # noqa: S608
         arrays,

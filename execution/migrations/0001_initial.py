@@ -355,7 +355,7 @@ class Migration(migrations.Migration):
                     models.JSONField(
                         blank=True,
                         default=dict,
-                        help_text="Units per leg that somebody else closed (I5).",
+                        help_text="Units per leg that somebody else closed.",
                     ),
                 ),
                 (

@@ -1,4 +1,4 @@
-"""Order intents: one order that must reach a broker at most once (execution.md I1-I5)."""
+"""Order intents: one order that must reach a broker at most once (docs/invariants.md)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from brokers.models import BrokerAccount
+from execution import lifecycle
 from execution.models.runs import Execution, Run
 from marketplace.models import Contract
 from quantleap.core.tenancy import TenantOwned, TenantQuerySet
@@ -15,26 +16,27 @@ from subscriptions.models import Allocation
 class OrderIntent(TenantOwned):
     """Written before it is sent. ``code`` is in the tag of every one of its sends.
 
-    PLANNED means provably not at the broker. SENDING is committed before the first byte
-    (I2) and becomes UNKNOWN when nobody can say what happened to it.
+    PLANNED means provably not at the broker. SENDING is committed before the first byte, by
+    I2 (written before it is sent), and becomes UNKNOWN when nobody can say what happened to
+    it.
     """
 
     class Purpose(models.TextChoices):
-        ENTRY = "ENTRY", "Entry"
-        EXIT = "EXIT", "Exit"
-        UNWIND = "UNWIND", "Unwind"
+        ENTRY = lifecycle.ENTRY, "Entry"
+        EXIT = lifecycle.EXIT, "Exit"
+        UNWIND = lifecycle.UNWIND, "Unwind"
 
     class State(models.TextChoices):
-        PLANNED = "PLANNED", "Planned"
-        SENDING = "SENDING", "Sending"
-        UNKNOWN = "UNKNOWN", "Unknown"
-        ACCEPTED = "ACCEPTED", "Accepted"
-        PARTIAL = "PARTIAL", "Partly filled"
-        FILLED = "FILLED", "Filled"
-        REJECTED = "REJECTED", "Rejected"
-        CANCELLED = "CANCELLED", "Cancelled"
-        MISSED = "MISSED", "Missed"
-        ESCALATED = "ESCALATED", "Escalated"
+        PLANNED = lifecycle.PLANNED, "Planned"
+        SENDING = lifecycle.SENDING, "Sending"
+        UNKNOWN = lifecycle.UNKNOWN, "Unknown"
+        ACCEPTED = lifecycle.ACCEPTED, "Accepted"
+        PARTIAL = lifecycle.PARTIAL, "Partly filled"
+        FILLED = lifecycle.FILLED, "Filled"
+        REJECTED = lifecycle.REJECTED, "Rejected"
+        CANCELLED = lifecycle.CANCELLED, "Cancelled"
+        MISSED = lifecycle.MISSED, "Missed"
+        ESCALATED = lifecycle.ESCALATED, "Escalated"
 
     class PriceSource(models.TextChoices):
         FEED = "FEED", "Price feed"
@@ -43,7 +45,10 @@ class OrderIntent(TenantOwned):
         FILL = "FILL", "What the leg was filled at"
         DECISION = "DECISION", "The entry decision"
 
-    FINAL = (State.FILLED, State.REJECTED, State.CANCELLED, State.MISSED, State.ESCALATED)
+    UNSENT = lifecycle.UNSENT
+    UNCERTAIN = lifecycle.UNCERTAIN
+    SENT = lifecycle.SENT
+    FINAL = lifecycle.FINAL
 
     code = models.CharField(max_length=12, unique=True, help_text="12 base36 characters.")
     tag = models.CharField(max_length=14, help_text="Tag of the newest send.")
@@ -118,7 +123,7 @@ class OrderIntent(TenantOwned):
     class Meta:
         ordering = ("execution", "id")
         constraints = (
-            # I1: at most one intent per place in the plan
+            # I1 (one intent per place in the plan)
             models.UniqueConstraint(
                 fields=[
                     "partner_id",
@@ -133,15 +138,15 @@ class OrderIntent(TenantOwned):
                 nulls_distinct=False,
                 name="intent_place_uniq",
             ),
-            # I5: never more filled than planned
+            # I5 (never more than planned or held)
             models.CheckConstraint(
                 condition=Q(filled_quantity__lte=F("quantity"), quantity__gt=0),
                 name="intent_filled_within_planned",
             ),
-            # I3: at most three sends
+            # I3 (no second send without proof), and three sends at most
             models.CheckConstraint(condition=Q(sends__lte=3), name="intent_sends_max"),
             models.CheckConstraint(
-                condition=Q(state__in=["PLANNED", "MISSED"]) | Q(sends__gt=0),
+                condition=Q(state__in=list(lifecycle.UNSENT)) | Q(sends__gt=0),
                 name="intent_sent_is_counted",
             ),
             models.CheckConstraint(
@@ -153,14 +158,15 @@ class OrderIntent(TenantOwned):
             # an executor's work: unfinished intents of its shards
             models.Index(
                 fields=["shard"],
-                condition=~Q(state__in=["FILLED", "REJECTED", "CANCELLED", "MISSED", "ESCALATED"]),
+                condition=~Q(state__in=list(lifecycle.FINAL)),
                 name="intent_live_idx",
             ),
             # run page: scorecard and order list
             models.Index(fields=["run", "state"], name="intent_run_state_idx"),
             # run page: its orders as they were planned, page by page
             models.Index(fields=["run", "id"], name="intent_run_idx"),
-            # I5: what our executions track in one contract of one account
+            # what our executions track in one contract of one account, for
+            # I5 (never more than planned or held)
             models.Index(fields=["account", "contract"], name="intent_account_contract_idx"),
             # the console's list: by the broker's id, and what is rare, newest first. An order that
             # goes its usual way (planned, sending, accepted, filled) is in none of the rare ones.
@@ -173,16 +179,7 @@ class OrderIntent(TenantOwned):
             models.Index(fields=["cause", "-id"], condition=~Q(cause=""), name="intent_cause_idx"),
             models.Index(
                 fields=["state", "-id"],
-                condition=Q(
-                    state__in=[
-                        "UNKNOWN",
-                        "PARTIAL",
-                        "REJECTED",
-                        "CANCELLED",
-                        "MISSED",
-                        "ESCALATED",
-                    ]
-                ),
+                condition=Q(state__in=list(lifecycle.RARE_ORDERS)),
                 name="intent_rare_state_idx",
             ),
             models.Index(fields=["-id"], condition=Q(purpose="UNWIND"), name="intent_unwind_idx"),

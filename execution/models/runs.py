@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
 
 from brokers.models import BrokerAccount
+from execution import lifecycle
 from marketplace.models import Contract, Template, TemplateVersion
 from quantleap.core import clock
 from quantleap.core.ids import new_public_id
@@ -30,10 +31,12 @@ class Run(models.Model):
         ENTRY = "ENTRY", "Entry"
 
     class Status(models.TextChoices):
-        ARMED = "ARMED", "Armed"
-        ENTERED = "ENTERED", "Entered"
-        CLOSED = "CLOSED", "Closed"
-        MISSED = "MISSED", "Missed"
+        ARMED = lifecycle.ARMED, "Armed"
+        ENTERED = lifecycle.ENTERED, "Entered"
+        CLOSED = lifecycle.CLOSED, "Closed"
+        MISSED = lifecycle.MISSED, "Missed"
+
+    OVER = lifecycle.OVER
 
     public_id = models.CharField(max_length=40, unique=True, default=new_run_id, editable=False)
     strategy_key = models.UUIDField()
@@ -64,7 +67,7 @@ class Run(models.Model):
             # the executor's tick: runs that are not over
             models.Index(
                 fields=["entry_at"],
-                condition=~Q(status__in=["CLOSED", "MISSED"]),
+                condition=~Q(status__in=list(lifecycle.OVER)),
                 name="run_open_idx",
             ),
         )
@@ -132,19 +135,23 @@ class ExecutionManager(models.Manager.from_queryset(TenantQuerySet)):  # type: i
 
 
 class Execution(TenantOwned):
-    """One allocation's part in a run. The row decides, not the clock (execution.md I7)."""
+    """One allocation's part in a run.
+
+    The row decides, not the clock, whether it still enters: I7 (no entry outside its window).
+    """
 
     class Status(models.TextChoices):
-        ARMED = "ARMED", "Armed"
-        WITHDRAWN = "WITHDRAWN", "Withdrawn"
-        COMMITTED = "COMMITTED", "Entering"
-        OPEN = "OPEN", "Open"
-        EXITING = "EXITING", "Exiting"
-        CLOSED = "CLOSED", "Closed"
-        FAILED = "FAILED", "Failed"
-        MISSED = "MISSED", "Missed"
+        ARMED = lifecycle.ARMED, "Armed"
+        WITHDRAWN = lifecycle.WITHDRAWN, "Withdrawn"
+        COMMITTED = lifecycle.COMMITTED, "Entering"
+        OPEN = lifecycle.OPEN, "Open"
+        EXITING = lifecycle.EXITING, "Exiting"
+        CLOSED = lifecycle.CLOSED, "Closed"
+        FAILED = lifecycle.FAILED, "Failed"
+        MISSED = lifecycle.MISSED, "Missed"
 
-    TERMINAL = (Status.WITHDRAWN, Status.CLOSED, Status.FAILED, Status.MISSED)
+    WORKING = lifecycle.WORKING
+    TERMINAL = lifecycle.TERMINAL
 
     public_id = models.CharField(
         max_length=40, unique=True, default=new_execution_id, editable=False
@@ -165,7 +172,7 @@ class Execution(TenantOwned):
     exit_requested_at = models.DateTimeField(null=True, blank=True)
     exit_reason = models.CharField(max_length=20, blank=True)
     closed_outside = models.JSONField(
-        default=dict, blank=True, help_text="Units per leg that somebody else closed (I5)."
+        default=dict, blank=True, help_text="Units per leg that somebody else closed."
     )
     realised_pnl = models.DecimalField(max_digits=14, decimal_places=2, null=True, blank=True)
     armed_at = models.DateTimeField()
@@ -192,7 +199,7 @@ class Execution(TenantOwned):
             # an executor's work: live executions of its shards
             models.Index(
                 fields=["shard", "run"],
-                condition=~Q(status__in=["WITHDRAWN", "CLOSED", "FAILED", "MISSED"]),
+                condition=~Q(status__in=list(lifecycle.TERMINAL)),
                 name="execution_live_idx",
             ),
             # a subscription's history, newest first (partner and user API)
@@ -200,7 +207,7 @@ class Execution(TenantOwned):
             # account removal and exits: live executions of an account
             models.Index(
                 fields=["account"],
-                condition=~Q(status__in=["WITHDRAWN", "CLOSED", "FAILED", "MISSED"]),
+                condition=~Q(status__in=list(lifecycle.TERMINAL)),
                 name="execution_account_idx",
             ),
             # the trigger execution_one_shard: it finds what is live in a real account by this index
@@ -208,7 +215,7 @@ class Execution(TenantOwned):
             models.Index(
                 models.Case(
                     models.When(
-                        status__in=["WITHDRAWN", "CLOSED", "FAILED", "MISSED"],
+                        status__in=list(lifecycle.TERMINAL),
                         then=models.Value(None),
                     ),
                     default=models.F("account"),
@@ -218,7 +225,7 @@ class Execution(TenantOwned):
             # the console's list: what is rare, newest first
             models.Index(
                 fields=["status", "-id"],
-                condition=Q(status__in=["WITHDRAWN", "FAILED", "MISSED"]),
+                condition=Q(status__in=list(lifecycle.RARE_EXECUTIONS)),
                 name="execution_rare_status_idx",
             ),
             models.Index(

@@ -21,8 +21,11 @@ settings.load_profile("execution")
 if TYPE_CHECKING:
     from django.test import Client
 
+    from execution.live import LiveExecution
+    from execution.models import Run
     from execution.tests.consoleday import Day
     from execution.tests.house import House, SimulatorThread
+    from subscriptions.models import Subscription
 
 
 def pytest_report_header() -> str:
@@ -90,3 +93,45 @@ def staff(db: None) -> Client:
     from execution.tests.consoleday import login
 
     return login(superuser=True)
+
+
+@pytest.fixture
+def subscription() -> Subscription:
+    """One active subscriber of an iron condor entering at 09:20."""
+    from execution.tests.armedruns import make_subscriber
+
+    return make_subscriber()
+
+
+@pytest.fixture
+def run(subscription: Subscription) -> Run:
+    """Its run, with nobody in it yet."""
+    from execution.tests.armedruns import NOW, make_run
+
+    return make_run(subscription.template, hours=6, armed_at=NOW)
+
+
+@pytest.fixture
+def tokens(run: Run) -> dict[int, int]:
+    """Every shard, leased to one writer."""
+    from execution.tests.armedruns import lease_all
+    from execution.tests.writtenrows import OWNER
+
+    return lease_all(OWNER)
+
+
+@pytest.fixture
+def executions(db: None) -> list[LiveExecution]:
+    """Fifty armed subscribers of one run."""
+    from execution.tests.armedruns import many_armed
+
+    return many_armed()
+
+
+@pytest.fixture
+def many_tokens(executions: list[LiveExecution]) -> dict[int, int]:
+    """Every shard of theirs, leased to one writer."""
+    from execution.tests.armedruns import lease_all
+    from execution.tests.writtenrows import OWNER
+
+    return lease_all(OWNER)

@@ -1,7 +1,8 @@
 """Who may trade, leave and be billed under any holds: plain Python, written from the docs.
 
-``docs/subscriptions.md``, ``docs/billing.md`` and ``docs/execution.md`` say what this says, and it
-shares no code with the rooms: it thinks in days and people, where they think in rows and segments.
+``docs/subscriptions.md``, ``docs/billing.md`` and ``docs/trading-day.md`` say what this says, and
+it shares no code with the rooms: it thinks in days and people, where they think in rows and
+segments.
 Every call answers CHANGED, SAME or raises :class:`Refused` with what the API would say.
 """
 

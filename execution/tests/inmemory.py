@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from brokers.base import BookState, BrokerInstrument, Cause, OrderReport, Side
-from execution import live
+from execution import lifecycle
 from execution.live import LiveExecution, LiveIntent, LiveRun
 from execution.plan import ResolvedLeg, plan_entry
 from execution.tags import make_tag, new_code
@@ -105,7 +105,7 @@ def live_intent(execution: LiveExecution | None = None, **fields: Any) -> LiveIn
         "leg_index": 0,
         "group": 0,
         "slice": 0,
-        "purpose": live.ENTRY,
+        "purpose": lifecycle.ENTRY,
         "attempt_group": 0,
         "contract_id": 1,
         "instrument": BrokerInstrument("NFO", "NIFTY", "1"),
@@ -147,7 +147,7 @@ def committed(
             quantity=order.quantity,
             price=order.price,
             reference_price=order.reference_price,
-            state=live.SENDING if first else live.PLANNED,
+            state=lifecycle.SENDING if first else lifecycle.PLANNED,
             sends=1 if first else 0,
         )
     return execution
@@ -157,7 +157,7 @@ def bought() -> LiveExecution:
     """One bought call, filled, its exit due."""
     execution = committed(strategy_spec([leg_spec("BUY", "CE", key="ce")]))
     for intent in execution.intents:
-        intent.state, intent.filled_quantity = live.FILLED, LOT
+        intent.state, intent.filled_quantity = lifecycle.FILLED, LOT
     execution.status = "EXITING"
     return execution
 

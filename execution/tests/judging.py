@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from brokers.base import Side
-from execution import alarms, live
+from execution import alarms, lifecycle
 from execution.alarms import PROMISES
 from execution.duplicates import is_watched
 from execution.gate import GRANT_SECONDS
@@ -69,7 +69,7 @@ class Judge:
 
     def leaves(self, intent: LiveIntent) -> None:
         """An order of ours leaves in this moment."""
-        if intent.purpose == live.ENTRY:
+        if intent.purpose == lifecycle.ENTRY:
             self._entry_left(intent)
         else:
             self._exit_left(intent)
@@ -82,14 +82,14 @@ class Judge:
         hold(not asked, "an entry left after everybody was told to leave")
         failed = [
             i
-            for i in execution.of(live.ENTRY)
-            if i.is_final and i.state != live.FILLED and i.cause != "LEG_EXIT"
+            for i in execution.of(lifecycle.ENTRY)
+            if i.is_final and i.state != lifecycle.FILLED and i.cause != "LEG_EXIT"
         ]
         hold(not failed, "an entry left beside a leg that had failed")
         decided = {leg for number, leg in self._decided if number == execution.id}
         hold(intent.leg_key not in decided, "an entry left after its leg's exit was decided")
-        for other in execution.of(live.ENTRY):
-            done = other.state == live.FILLED or other.cause == "LEG_EXIT"
+        for other in execution.of(lifecycle.ENTRY):
+            done = other.state == lifecycle.FILLED or other.cause == "LEG_EXIT"
             hold(other.group >= intent.group or done, "a later group left before an earlier one")
 
     def _exit_left(self, intent: LiveIntent) -> None:
@@ -114,7 +114,7 @@ class Judge:
         on_wire = {id(one.intent) for one in self._engine.wire if one.order is None}
         total = 0
         for intent in execution.intents:
-            if intent.leg_key != leg_key or intent.purpose == live.ENTRY:
+            if intent.leg_key != leg_key or intent.purpose == lifecycle.ENTRY:
                 continue
             orders = self._engine.broker.of(intent)
             total += sum(o.rest for o in orders if not self._leaves_no_trace(intent, o))
@@ -126,7 +126,7 @@ class Judge:
         read until its absence was proven, since the broker hides it for longer than ever before,
         and no unit filled that the positions would show. Who gave it up has to go on looking."""
         late = order.hidden > VISIBILITY and not order.shown and not order.filled
-        if intent.state != live.MISSED or not late:
+        if intent.state != lifecycle.MISSED or not late:
             return False
         hold(is_watched(intent), "an exit that was given up is looked for by nobody")
         return True
@@ -166,7 +166,7 @@ class Judge:
             if ended is None:
                 continue
             hold(all(i.is_final for i in execution.intents), "over, and an order is not final")
-            escalated = any(i.state == live.ESCALATED for i in execution.intents)
+            escalated = any(i.state == lifecycle.ESCALATED for i in execution.intents)
             if escalated:
                 hold(self._told(execution), "an escalated order, and nobody was told")
                 continue
@@ -183,7 +183,7 @@ class Judge:
     def _told(self, execution: LiveExecution) -> bool:
         """Whether somebody was told: at once, or by the clock of what waits too long."""
         waiting = (
-            i.state == live.UNKNOWN or i.cancels > 1 or i.surplus_quantity or is_watched(i)
+            i.state == lifecycle.UNKNOWN or i.cancels > 1 or i.surplus_quantity or is_watched(i)
             for i in execution.intents
         )
         late = execution.status == "COMMITTED" and self._engine.now > ENTERING_LONG
@@ -219,7 +219,7 @@ class Judge:
                 resting |= {
                     id(i)
                     for i in execution.intents
-                    if i.purpose != live.ENTRY and (not i.is_final or self._never_shown(i))
+                    if i.purpose != lifecycle.ENTRY and (not i.is_final or self._never_shown(i))
                 }
             self._left(execution, resting)
 
@@ -231,12 +231,12 @@ class Judge:
         for intent in execution.intents:
             if id(intent) not in resting:
                 continue
-            if intent.purpose != live.ENTRY:
+            if intent.purpose != lifecycle.ENTRY:
                 kept.add(intent.leg_key)
             if sides[intent.leg_key] < 0:
                 kind = _kind(execution, intent.leg_key)
                 kept |= {leg for leg in sides if _kind(execution, leg) == kind and sides[leg] > 0}
-        kept |= {i.leg_key for i in execution.intents if i.state == live.ESCALATED}
+        kept |= {i.leg_key for i in execution.intents if i.state == lifecycle.ESCALATED}
         for leg_key in execution.run.resolved:
             open_units = self._held(execution, leg_key)
             open_units += execution.closed_outside.get(leg_key, 0)

@@ -17,12 +17,12 @@ from decimal import Decimal
 from random import Random
 
 from brokers.base import BookState, Cause, Outcome, SendResult
-from execution import live
+from execution import lifecycle
 from execution.live import LiveExecution
 from execution.tests.inmemory import committed, live_run, resolved_legs
 from execution.tests.judging import Broken, Judge
 from execution.tests.toybroker import VISIBILITY, ToyBroker, ToyOrder
-from execution.tests.toyengine import EXIT, TERMINAL, Sending, T, ToyEngine
+from execution.tests.toyengine import EXIT, Sending, T, ToyEngine
 from marketplace.tests.factories import leg_spec, strategy_spec
 
 STEPS = 45
@@ -105,7 +105,7 @@ class Story:
                 self.told.append("the book dies")
                 self.broker.book_fails = True
             self._step()
-            if all(one.status in TERMINAL for one in self.engine.executions):
+            if all(one.status in lifecycle.TERMINAL for one in self.engine.executions):
                 break
         self._end()
 
@@ -203,7 +203,7 @@ class Story:
             self.broker.fill(order, units, self.engine.now)
 
     def _may_fill(self, order: ToyOrder) -> bool:
-        exits = order.intent is not None and order.intent.purpose != live.ENTRY
+        exits = order.intent is not None and order.intent.purpose != lifecycle.ENTRY
         rests = exits and self.random.random() >= self.fills
         return not order.stubborn and not rests
 
@@ -263,7 +263,7 @@ class Story:
         as well, nobody can know of it, and the next one is a duplicate that is closed."""
         return any(
             order.intent is not None
-            and order.intent.purpose != live.ENTRY
+            and order.intent.purpose != lifecycle.ENTRY
             and order.visible_from > self.engine.now
             and order.hidden > VISIBILITY
             for order in self.broker.orders
@@ -318,7 +318,7 @@ class Story:
         self.engine.now = max(self.engine.now, T + EXIT)
         self.told.append("the end")
         for _ in range(400):
-            if all(one.status in TERMINAL for one in self.engine.executions):
+            if all(one.status in lifecycle.TERMINAL for one in self.engine.executions):
                 break
             self.engine.now += 0.7
             self._all_is_well()

@@ -1,4 +1,4 @@
-"""I3: when a missing tag proves that there is no order."""
+"""When a missing tag proves that there is no order: I3 (no second send without proof)."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from execution import admission, live
+from execution import admission, lifecycle
 from execution.admission import PATIENCE, SHARE, Entrant, Line, lined_up
 from execution.engine.entrywriting import EntryPlan
 from execution.engine.linedesk import ENOUGH, MANY, LineDesk
@@ -240,23 +240,23 @@ def entries(*states: str) -> LiveExecution:
     """A bought and a sold leg's order in these states."""
     execution = committed(spread())
     for intent, state in zip(execution.intents, states, strict=True):
-        intent.state, intent.sends = state, int(state != live.PLANNED)
-        intent.filled_quantity = LOT if state == live.FILLED else 0
+        intent.state, intent.sends = state, int(state != lifecycle.PLANNED)
+        intent.filled_quantity = LOT if state == lifecycle.FILLED else 0
     return execution
 
 
 @pytest.mark.parametrize(
     ("bought", "sold", "followed_up", "ours", "new"),
     [
-        (live.PLANNED, live.PLANNED, False, True, True),
-        (live.SENDING, live.PLANNED, False, False, False),
-        (live.ACCEPTED, live.PLANNED, False, False, False),
-        (live.UNKNOWN, live.PLANNED, False, False, False),
-        (live.FILLED, live.PLANNED, False, True, False),
-        (live.FILLED, live.SENDING, False, False, False),
-        (live.FILLED, live.ACCEPTED, True, False, False),
-        (live.REJECTED, live.PLANNED, True, False, False),
-        (live.MISSED, live.MISSED, True, False, False),
+        (lifecycle.PLANNED, lifecycle.PLANNED, False, True, True),
+        (lifecycle.SENDING, lifecycle.PLANNED, False, False, False),
+        (lifecycle.ACCEPTED, lifecycle.PLANNED, False, False, False),
+        (lifecycle.UNKNOWN, lifecycle.PLANNED, False, False, False),
+        (lifecycle.FILLED, lifecycle.PLANNED, False, True, False),
+        (lifecycle.FILLED, lifecycle.SENDING, False, False, False),
+        (lifecycle.FILLED, lifecycle.ACCEPTED, True, False, False),
+        (lifecycle.REJECTED, lifecycle.PLANNED, True, False, False),
+        (lifecycle.MISSED, lifecycle.MISSED, True, False, False),
     ],
 )
 def test_what_an_entry_waits_for(
@@ -269,13 +269,13 @@ def test_what_an_entry_waits_for(
 
 
 def test_a_sold_leg_that_has_left_waits_for_its_broker_alone() -> None:
-    execution = entries(live.FILLED, live.SENDING)
+    execution = entries(lifecycle.FILLED, lifecycle.SENDING)
     execution.intents[1].sent_mono = NOW
     assert admission.is_followed_up(execution.intents)
 
 
 def test_one_that_found_no_connection_waits_for_nobodys_work() -> None:
-    execution = entries(live.PLANNED, live.PLANNED)
+    execution = entries(lifecycle.PLANNED, lifecycle.PLANNED)
     execution.intents[0].unconnected, execution.intents[0].not_before_mono = 1, NOW + 1
     assert not admission.waits_for_us(execution.intents, NOW)
     assert not admission.has_to_stand_in_line(execution.intents), "it has had its turn"
@@ -321,7 +321,7 @@ def test_who_has_no_room_at_t_is_planned_and_nothing_else(
     desk, run = LineDesk(house), run_in(1)
     plans = plans_of(run, 5)
     desk.line_up(run, plans)
-    assert first_states(plans) == [live.SENDING] * 3 + [live.PLANNED] * 2
+    assert first_states(plans) == [lifecycle.SENDING] * 3 + [lifecycle.PLANNED] * 2
     assert [plan.intents[0].sends for plan in plans] == [1, 1, 1, 0, 0]
     assert [desk.is_waiting(plan) for plan in plans] == [False] * 3 + [True] * 2
     assert len(desk) == 2
@@ -337,7 +337,7 @@ def test_the_window_is_the_executors_and_not_the_runs(
     first, second = plans_of(one, 2), plans_of(other, 2)
     desk.line_up(one, first)
     desk.line_up(other, second)
-    assert first_states(first + second) == [live.SENDING] * 3 + [live.PLANNED]
+    assert first_states(first + second) == [lifecycle.SENDING] * 3 + [lifecycle.PLANNED]
 
 
 def test_runs_below_the_window_and_runs_of_one_group_are_fired_as_ever(house: Any) -> None:
@@ -346,7 +346,7 @@ def test_runs_below_the_window_and_runs_of_one_group_are_fired_as_ever(house: An
     plans, ones = plans_of(small, 500), plans_of(single, 2000)
     desk.line_up(small, plans)
     desk.line_up(single, ones)
-    assert set(first_states(plans + ones)) == {live.SENDING}
+    assert set(first_states(plans + ones)) == {lifecycle.SENDING}
     assert not desk.has_news(sent=True)
 
 
@@ -357,7 +357,7 @@ def test_accounts_whose_book_has_to_be_read_are_more_work(monkeypatch: pytest.Mo
         house: Any = House(told=told)
         plans = plans_of(run := run_in(1), 8)
         LineDesk(house).line_up(run, plans)
-        states.append(first_states(plans).count(live.SENDING))
+        states.append(first_states(plans).count(lifecycle.SENDING))
     assert states == [8, 2]
 
 
@@ -366,8 +366,8 @@ def test_who_takes_over_puts_what_was_never_sent_in_line(
 ) -> None:
     monkeypatch.setattr(admission, "WINDOW", 2)
     desk, run = LineDesk(house), run_in(-1)
-    found = [entries(live.PLANNED, live.PLANNED) for _ in range(2)]
-    begun = entries(live.FILLED, live.PLANNED)
+    found = [entries(lifecycle.PLANNED, lifecycle.PLANNED) for _ in range(2)]
+    begun = entries(lifecycle.FILLED, lifecycle.PLANNED)
     for execution in (*found, begun):
         execution.run = run
         house.executions[execution.id] = execution
@@ -375,7 +375,7 @@ def test_who_takes_over_puts_what_was_never_sent_in_line(
     assert [desk.may_send(execution) for execution in found] == [False, False]
     assert desk.has_news(sent=False)
     assert desk.begin() == [found[0].id]
-    found[0].intents[0].state = live.REJECTED
+    found[0].intents[0].state = lifecycle.REJECTED
     desk.look(found[0])
     assert desk.begin() == [found[1].id]
 
@@ -388,7 +388,7 @@ def test_a_commit_that_failed_keeps_no_place(house: Any, monkeypatch: pytest.Mon
     desk.forget(plan.execution.id for plan in plans)
     again = plans_of(run, 1)
     desk.line_up(run, again)
-    assert first_states(again) == [live.SENDING]
+    assert first_states(again) == [lifecycle.SENDING]
 
 
 def test_what_can_wait_does_while_many_are_followed_up_and_no_longer(

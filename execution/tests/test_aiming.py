@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from brokers.pace import ALL_CALLS, Pacer, Window
-from execution import live
+from execution import lifecycle
 from execution.engine.channel import EARLY, Channel
 from execution.engine.control import Control
 from execution.engine.crossing import CrossingDesk
@@ -87,7 +87,7 @@ def test_an_exit_that_waits_goes_first_so_no_entry_is_aimed() -> None:
             await channel.warm_up(1)
             entry = wire.sending(channel)
             channel.load(entry)
-            channel.load(wire.sending(channel, purpose=live.EXIT))
+            channel.load(wire.sending(channel, purpose=lifecycle.EXIT))
             aimed = channel.aim(live_run())
             channel.close()
             return aimed is None

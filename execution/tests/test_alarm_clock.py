@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from brokers.base import Side
-from execution import duplicates, live
+from execution import duplicates, lifecycle
 from execution.alarms import PROMISES
 from execution.engine import leases, loading
 from execution.engine.dbpool import DatabaseDown
@@ -26,12 +26,10 @@ from execution.models import Alarm, Execution, OrderIntent, Run, ShardLease
 from execution.risk import Watch
 from execution.services import settle
 from execution.tests.inmemory import resolved_legs
-from execution.tests.test_engine_writing import stored
-from execution.tests.test_races import run, subscription
+from execution.tests.writtenrows import stored
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
 
-__all__ = ["run", "subscription"]
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
@@ -271,7 +269,7 @@ def test_a_broker_that_was_asked_to_cancel_and_does_not_is_named(
     executor = begin("one")
     (intent,) = held(executor).intents
     tick(executor)
-    assert intent.state == live.ACCEPTED
+    assert intent.state == lifecycle.ACCEPTED
     assert intent.cancel_since_mono, "its grace is over: the round has asked for its cancel"
     asked = intent.cancel_since_mono
     intent.cancel_since_mono -= PROMISES["CANCEL_UNHEARD"]

@@ -16,16 +16,14 @@ from execution.live import LiveExecution
 from execution.models import Alarm as AlarmRow
 from execution.models import Execution, Run
 from execution.services import acknowledge, settle, settle_all
-from execution.tests.test_engine_bisecting import MANY, executions
-from execution.tests.test_engine_bisecting import tokens as many_tokens
-from execution.tests.test_engine_leases import T, seconds
-from execution.tests.test_engine_writing import OWNER, live_of, stored, tokens
-from execution.tests.test_races import meanwhile, run, subscription
+from execution.tests.armedruns import MANY
+from execution.tests.leaserows import T, seconds
+from execution.tests.racing import meanwhile
+from execution.tests.writtenrows import OWNER, live_of, stored
 from quantleap.core.audit import SYSTEM
 from quantleap.core.errors import InvalidTransition, NotFound
 from quantleap.core.models import AuditEntry
 
-__all__ = ["executions", "many_tokens", "run", "subscription", "tokens"]
 pytestmark = pytest.mark.django_db
 
 

@@ -15,7 +15,7 @@ from partners.tests.factories import make_partner
 from quantleap.core.tenancy import Environment
 from subscriptions.tests.factories import subscribe_many
 
-DISCOVERY = 2  # execution.md section 7
+DISCOVERY = 2  # whatever the number of subscribers: docs/performance.md
 KILL_SWITCHES = 2
 INSERT = 1
 

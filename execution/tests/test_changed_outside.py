@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from brokers.base import BookState, OrderReport
-from execution import live, outcome
+from execution import lifecycle, outcome
+from execution.alarms import CHANGED_OUTSIDE
 from execution.live import LiveIntent
 from execution.tests.inmemory import ENTRY_AT, LOT, live_intent, report
 from execution.words import explain
@@ -18,23 +19,25 @@ NOW = 1000.0
 
 def at_broker(**fields: Any) -> LiveIntent:
     values: dict[str, Any] = {"sends": 1, "quantity": 2 * LOT, "filled_quantity": LOT}
-    return live_intent(**({"state": live.PARTIAL} | values | fields))
+    return live_intent(**({"state": lifecycle.PARTIAL} | values | fields))
 
 
 def row(intent: LiveIntent, state: BookState, filled: int, quantity: int) -> OrderReport:
     return dataclasses.replace(report(intent, state, filled), quantity=quantity)
 
 
-@pytest.mark.parametrize("purpose", [live.ENTRY, live.EXIT, live.UNWIND])
-@pytest.mark.parametrize("state", [live.SENDING, live.UNKNOWN, live.ACCEPTED, live.PARTIAL])
+@pytest.mark.parametrize("purpose", [lifecycle.ENTRY, lifecycle.EXIT, lifecycle.UNWIND])
+@pytest.mark.parametrize(
+    "state", [lifecycle.SENDING, lifecycle.UNKNOWN, lifecycle.ACCEPTED, lifecycle.PARTIAL]
+)
 def test_complete_65_of_our_130_is_final_with_65(purpose: str, state: str) -> None:
     """Seen: PARTIAL for ever, no alarm."""
-    filled = LOT if state == live.PARTIAL else 0
+    filled = LOT if state == lifecycle.PARTIAL else 0
     intent = at_broker(state=state, purpose=purpose, filled_quantity=filled)
     told = row(intent, BookState.FILLED, LOT, LOT)
     assert outcome.apply_report(intent, told, at=ENTRY_AT, now_mono=NOW)
-    assert (intent.state, intent.filled_quantity) == (live.CANCELLED, LOT)
-    assert intent.cause == outcome.CHANGED_OUTSIDE
+    assert (intent.state, intent.filled_quantity) == (lifecycle.CANCELLED, LOT)
+    assert intent.cause == CHANGED_OUTSIDE
     assert intent.final_at == ENTRY_AT
     assert outcome.is_changed(intent, told)
     assert "changed at the broker" in explain(intent.cause)
@@ -56,7 +59,7 @@ def test_what_is_not_complete_with_its_own_quantity_is_not_final(
     intent = at_broker()
     told = row(intent, state, filled, quantity)
     outcome.apply_report(intent, told, at=ENTRY_AT, now_mono=NOW)
-    assert intent.state == live.PARTIAL
+    assert intent.state == lifecycle.PARTIAL
     assert outcome.is_changed(intent, told) == changed
 
 
@@ -64,5 +67,5 @@ def test_an_order_made_larger_is_filled_and_told() -> None:
     intent = at_broker()
     told = row(intent, BookState.FILLED, 3 * LOT, 3 * LOT)
     assert outcome.apply_report(intent, told, at=ENTRY_AT, now_mono=NOW)
-    assert (intent.state, intent.filled_quantity) == (live.FILLED, 2 * LOT)
+    assert (intent.state, intent.filled_quantity) == (lifecycle.FILLED, 2 * LOT)
     assert outcome.is_changed(intent, told)

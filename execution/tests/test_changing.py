@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from brokers.base import BookState, Cause, Outcome, PriceBand, SendResult, Side
-from execution import changing, live, outcome
+from execution import changing, lifecycle, outcome
 from execution.alarms import CANCEL_UNHEARD, EXIT_RESTING, EXIT_UNFILLED, PROMISES
 from execution.backoff import EXIT_REST_SECONDS
 from execution.changing import ASKED, DONE, KEPT, REFUSED, TAKEN, UNKNOWN, Change
@@ -23,6 +23,7 @@ from execution.live import LiveExecution, LiveIntent
 from execution.progress import next_steps
 from execution.promises import overdue
 from execution.steps import Situation, Steps
+from execution.tests.changewords import ACCEPTED, MOST, REFUSES, SILENT
 from execution.tests.inmemory import (
     ENTRY_AT,
     EXIT_AT,
@@ -36,11 +37,7 @@ from execution.withdrawing import note_cancel
 from marketplace.tests.factories import leg_spec, strategy_spec
 
 NOW = 1000.0
-MOST = 25
 CE = leg_spec("SELL", "CE", key="ce")
-ACCEPTED = SendResult(Outcome.ACCEPTED, broker_order_id="B1")
-REFUSES = SendResult(Outcome.REFUSED, cause=Cause.OTHER, message="being processed")
-SILENT = SendResult(Outcome.UNKNOWN)
 
 
 def at(seconds: float, most: int = MOST, **fields: Any) -> Situation:
@@ -53,12 +50,12 @@ def resting(**fields: Any) -> tuple[LiveExecution, LiveIntent]:
     """A sold leg whose exit was accepted at NOW, and rests at 98."""
     execution = committed(strategy_spec([CE]))
     (entry,) = execution.intents
-    entry.state, entry.filled_quantity, entry.sends = live.FILLED, LOT, 1
+    entry.state, entry.filled_quantity, entry.sends = lifecycle.FILLED, LOT, 1
     execution.status = "EXITING"
     values: dict[str, Any] = {
-        "purpose": live.EXIT,
+        "purpose": lifecycle.EXIT,
         "side": Side.BUY,
-        "state": live.ACCEPTED,
+        "state": lifecycle.ACCEPTED,
         "sends": 1,
         "broker_order_id": "B1",
         "sent_mono": NOW,
@@ -110,7 +107,7 @@ def test_a_resting_exit_is_changed_where_the_broker_takes_changes_and_withdrawn_
 def test_an_entry_that_rests_is_withdrawn_and_never_changed() -> None:
     execution = committed(strategy_spec([CE]))
     (entry,) = execution.intents
-    entry.state, entry.sends, entry.broker_order_id = live.ACCEPTED, 1, "B1"
+    entry.state, entry.sends, entry.broker_order_id = lifecycle.ACCEPTED, 1, "B1"
     entry.cancel_after_mono = NOW
     assert wanted(next_steps(execution, at(3))) == CANCEL
 
@@ -310,7 +307,7 @@ def test_a_fill_crosses_a_change() -> None:
     row = report(intent, BookState.FILLED, LOT, 98)
     outcome.apply_report(intent, row, at=ENTRY_AT, now_mono=NOW + 3.2)
     answer(intent, REFUSES, 3.5)
-    assert (intent.state, intent.filled_quantity) == (live.FILLED, LOT)
+    assert (intent.state, intent.filled_quantity) == (lifecycle.FILLED, LOT)
     assert next_steps(execution, at(4)).status == "CLOSED"
 
 
@@ -336,7 +333,7 @@ def test_every_price_at_which_an_exit_rested_lets_the_next_one_cross_farther() -
         100,
         101,
     ]
-    intent.state = live.CANCELLED
+    intent.state = lifecycle.CANCELLED
     assert _tries(execution.intents[1:], Side.BUY).rounds == 4
 
 
@@ -357,21 +354,23 @@ def test_nothing_is_changed_on_an_old_grant_or_where_the_leg_holds_less() -> Non
     execution, intent = resting(granted_mono=NOW)
     assert why_not_change(execution, intent, NOW) == ""
     assert why_not_change(execution, intent, NOW + GRANT_SECONDS + 0.1) == "SUPERSEDED"
-    other = live_intent(execution, purpose=live.EXIT, side=Side.BUY, state=live.UNKNOWN, sends=1)
+    other = live_intent(
+        execution, purpose=lifecycle.EXIT, side=Side.BUY, state=lifecycle.UNKNOWN, sends=1
+    )
     other.sent_mono = NOW
     assert why_not_change(execution, intent, NOW) == "NOT_NEEDED", (
         "both together would turn it over"
     )
-    other.state = live.CANCELLED
+    other.state = lifecycle.CANCELLED
     execution.closed_outside = {"ce": LOT}
     assert why_not_change(execution, intent, NOW) == "NOT_NEEDED"
-    intent.state = live.FILLED
+    intent.state = lifecycle.FILLED
     assert why_not_change(execution, intent, NOW) == "STALE"
 
 
 def test_an_order_stands_in_the_way_wherever_it_may_rest() -> None:
     execution = live_execution()
-    buy = live_intent(execution, side=Side.BUY, state=live.ACCEPTED, price=Decimal(98))
+    buy = live_intent(execution, side=Side.BUY, state=lifecycle.ACCEPTED, price=Decimal(98))
     sell = live_intent(execution, side=Side.SELL, price=Decimal(100))
     assert not in_the_way(sell, [buy])
     ask(buy, 101, 3)

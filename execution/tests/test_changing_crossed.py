@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from brokers.base import Outcome, SendResult
 from execution.backoff import EXIT_REST_SECONDS
 from execution.changing import KEPT
+from execution.tests.changewords import ACCEPTED, MOST, REFUSES, SILENT
 from execution.tests.inmemory import LOT, committed
-from execution.tests.test_changing import ACCEPTED, MOST, REFUSES, SILENT
 from execution.tests.toybroker import VISIBILITY, ToyBroker
 from execution.tests.toyengine import Sending, ToyEngine
 from marketplace.tests.factories import leg_spec, strategy_spec
@@ -141,7 +141,7 @@ def test_whatever_crosses_a_change_no_more_may_fill_than_the_position_holds(
 def test_the_control_an_unknown_change_that_counts_as_done_closes_twice(
     monkeypatch: pytest.MonkeyPatch, planted: bool
 ) -> None:
-    from execution.tests.test_progress_stories import an_unknown_change_is_done
+    from execution.tests.plantedrules import an_unknown_change_is_done
 
     if planted:
         an_unknown_change_is_done(monkeypatch)

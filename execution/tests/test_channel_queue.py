@@ -7,7 +7,7 @@ import datetime as dt
 
 import pytest
 
-from execution import live
+from execution import lifecycle
 from execution.engine.channel import EARLY, Channel
 from execution.live import LiveIntent
 from execution.tests.wire import Told, broker, channel, reply, sending
@@ -62,7 +62,7 @@ def test_a_queue_that_takes_out_what_is_not_due_is_noticed() -> None:
     assert [intent for intent, _, _ in told.not_sent] == second
 
 
-@pytest.mark.parametrize("purpose", [live.EXIT, live.UNWIND])
+@pytest.mark.parametrize("purpose", [lifecycle.EXIT, lifecycle.UNWIND])
 def test_an_exit_waited_behind_the_entries_of_its_account(purpose: str) -> None:
     """Seen with 36 slices: what leaves is sent next, whatever came before it. One connection, so
     that the broker sees them one after the other; the first entry is under way already."""
@@ -86,5 +86,5 @@ def test_an_exit_waited_behind_the_entries_of_its_account(purpose: str) -> None:
                 for _, request in seen
             ]
 
-    first, *others = [f"{live.ENTRY} {number}" for number in range(4)]
+    first, *others = [f"{lifecycle.ENTRY} {number}" for number in range(4)]
     assert asyncio.run(main()) == [first, f"{purpose} 0", f"{purpose} 1", *others]

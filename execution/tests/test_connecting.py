@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from brokers.base import HttpRequest, Outcome, SendResult
 from brokers.tests import loopback
 from brokers.tests.certificates import Authority
-from execution import live, outcome
-from execution.engine.connecting import KERNEL_TIMEOUT, Target, kernel_timeout
-from execution.engine.transport import Answer, Connection, NotConnected, serialise
+from execution import lifecycle, outcome
+from execution.engine.connecting import KERNEL_TIMEOUT, NotConnected, Target, kernel_timeout
+from execution.engine.transport import Answer, Connection, serialise
 from execution.tests import wire
 from execution.tests.inmemory import ENTRY_AT, live_intent
 
@@ -109,7 +109,7 @@ def test_the_kernel_gives_up_before_absence_can_count(answer: float, visibility:
 
 def test_visibility_counts_from_the_reset_not_from_the_send() -> None:
     """Sent at 100, given up at 105: the broker's ten seconds are over at 115."""
-    intent = live_intent(state=live.SENDING, sends=1, sent_mono=100.0)
+    intent = live_intent(state=lifecycle.SENDING, sends=1, sent_mono=100.0)
     unknown = SendResult(Outcome.UNKNOWN, message="timeout")
     outcome.apply_answer(intent, unknown, at=ENTRY_AT, now_mono=105.0, jitter=0.0)
 
@@ -129,7 +129,7 @@ def test_visibility_counts_from_the_reset_not_from_the_send() -> None:
     # one that began before the reset, then three over five seconds, but too early
     assert proven([104.0, 105.5, 108.0, 111.0, 114.9]) == [False] * 5
     assert proven([115.1]) == [True]
-    assert (intent.state, intent.sends) == (live.PLANNED, 1)
+    assert (intent.state, intent.sends) == (lifecycle.PLANNED, 1)
 
 
 # -- d26: all addresses of a host ------------------------------------------------------------------
@@ -271,19 +271,19 @@ def test_a_bad_certificate_is_no_send_and_is_told_in_words(
 
 
 def test_three_connects_that_fail_leave_an_entry_three_sends() -> None:
-    intent = live_intent(state=live.SENDING, sends=1)
+    intent = live_intent(state=lifecycle.SENDING, sends=1)
     waits = []
     for _ in range(3):
-        intent.state, intent.sends = live.SENDING, intent.sends or 1
+        intent.state, intent.sends = lifecycle.SENDING, intent.sends or 1
         outcome.not_sent(intent, "BROKER_DOWN", "refused", at=ENTRY_AT, now_mono=100.0, jitter=0.0)
         waits.append(intent.not_before_mono - 100.0)
-    assert (intent.state, intent.sends, intent.message) == (live.PLANNED, 0, "refused")
+    assert (intent.state, intent.sends, intent.message) == (lifecycle.PLANNED, 0, "refused")
     assert waits == [0.25, 1.0, 3.0]
 
 
 def test_an_exit_without_a_connection_begins_anew_at_a_fresh_price() -> None:
-    intent = live_intent(state=live.SENDING, sends=1, purpose=live.EXIT)
+    intent = live_intent(state=lifecycle.SENDING, sends=1, purpose=lifecycle.EXIT)
     for _ in range(3):
-        intent.state, intent.sends = live.SENDING, 1
+        intent.state, intent.sends = lifecycle.SENDING, 1
         outcome.not_sent(intent, "BROKER_DOWN", "refused", at=ENTRY_AT, now_mono=100.0, jitter=0.0)
-    assert (intent.state, intent.sends, intent.cause) == (live.MISSED, 0, "BROKER_DOWN")
+    assert (intent.state, intent.sends, intent.cause) == (lifecycle.MISSED, 0, "BROKER_DOWN")

@@ -16,9 +16,8 @@ from execution.engine.loading import load_executions
 from execution.models import Execution, Run
 from execution.selectors import execution_summary
 from execution.tests.inmemory import live_run
+from execution.tests.leaserows import T
 from execution.tests.rows import make_execution
-from execution.tests.test_engine_leases import T
-from execution.tests.test_races import run, subscription
 from execution.words import CAUSES
 from marketplace.models import FreezeQuantity, Underlying
 from marketplace.ports import QUOTES, Need, Quote
@@ -27,7 +26,6 @@ from marketplace.tests.feeds import ToldFeed
 from quantleap.core.models import OutboxEvent
 from subscriptions.models import Subscription
 
-__all__ = ["run", "subscription"]
 pytestmark = pytest.mark.django_db
 
 DAY = dt.date(2026, 8, 18)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from brokers.base import Side
-from execution import live
+from execution import lifecycle
 from execution.alarms import SELF_TRADE
 from execution.engine.channel import WAITS
 from execution.engine.crossing import HELD_AT_MOST, PATIENCE, CrossingDesk
@@ -33,7 +33,7 @@ class Account:
         rounds = SimpleNamespace(closing=closing, alarm=lambda *said: self.told.append(said))
         self.executor = wire.executor(rounds=rounds)
         self.seller, self.buyer = self._strategy(), self._strategy(account_id=2)
-        values = {"state": live.ACCEPTED, "broker_order_id": "1", "sent_mono": NOW}
+        values = {"state": lifecycle.ACCEPTED, "broker_order_id": "1", "sent_mono": NOW}
         self.resting = self._order(self.seller, **{**values, **fields})
         self.desk = CrossingDesk(self.executor)
 
@@ -59,7 +59,7 @@ class Account:
             purpose=purpose,
             side=Side.BUY,
             price=Decimal(103),
-            state=live.SENDING,
+            state=lifecycle.SENDING,
         )
 
     def ask(self, intent: LiveIntent, after: float) -> str:
@@ -75,16 +75,16 @@ class Account:
 
 def test_an_entry_waits_for_the_other_strategys_order_and_says_so_when_its_grace_is_over() -> None:
     account = Account()
-    wanted = account.buys(live.ENTRY)
+    wanted = account.buys(lifecycle.ENTRY)
     assert account.ask(wanted, HELD_AT_MOST + PATIENCE) == WAITS
     assert account.desk.is_waiting(account.buyer, wanted)
     assert (account.cancelled, account.told) == ([], [])
 
 
-@pytest.mark.parametrize("end", sorted(live.FINAL))
+@pytest.mark.parametrize("end", sorted(lifecycle.FINAL))
 def test_what_waited_leaves_as_soon_as_the_other_order_is_final(end: str) -> None:
     account = Account()
-    wanted = account.buys(live.EXIT)
+    wanted = account.buys(lifecycle.EXIT)
     assert account.ask(wanted, 0) == WAITS
     account.resting.state = end
     assert account.ask(wanted, 0) == ""
@@ -93,7 +93,7 @@ def test_what_waited_leaves_as_soon_as_the_other_order_is_final(end: str) -> Non
 
 def test_an_exit_has_a_resting_entry_withdrawn_and_never_waits_for_ever() -> None:
     account = Account()
-    wanted = account.buys(live.EXIT)
+    wanted = account.buys(lifecycle.EXIT)
     assert account.ask(wanted, PATIENCE - 0.25) == WAITS
     assert account.cancelled == []
     assert account.ask(wanted, PATIENCE) == WAITS
@@ -105,31 +105,31 @@ def test_an_exit_has_a_resting_entry_withdrawn_and_never_waits_for_ever() -> Non
 
 @pytest.mark.parametrize(
     "fields",
-    [{"purpose": live.EXIT}, {"state": live.UNKNOWN}, {"state": live.SENDING}],
+    [{"purpose": lifecycle.EXIT}, {"state": lifecycle.UNKNOWN}, {"state": lifecycle.SENDING}],
     ids=["an exit", "unknown", "on its way"],
 )
 def test_what_is_not_a_resting_entry_is_waited_for_and_not_withdrawn(fields: Any) -> None:
     """An exit is quoted again by its own rule; what is not known to rest cannot be cancelled."""
     account = Account(**fields)
-    wanted = account.buys(live.EXIT)
+    wanted = account.buys(lifecycle.EXIT)
     assert account.ask(wanted, HELD_AT_MOST - 0.25) == WAITS
     assert account.cancelled == []
 
 
 def test_a_wait_that_ended_otherwise_is_not_counted_for_the_next_try() -> None:
     account = Account()
-    first = account.buys(live.EXIT)
+    first = account.buys(lifecycle.EXIT)
     assert account.ask(first, HELD_AT_MOST - 0.25) == WAITS
-    first.state = live.MISSED
+    first.state = lifecycle.MISSED
     account.cancelled.clear()
-    later = account.buys(live.EXIT)
+    later = account.buys(lifecycle.EXIT)
     assert account.desk.why_wait(account.buyer, later, NOW + 60) == WAITS
     assert (account.cancelled, account.told) == ([], [])
 
 
 def test_where_nothing_else_is_at_work_in_a_contract_nobody_is_compared() -> None:
     account = Account(contract_id=2)
-    assert account.ask(account.buys(live.ENTRY), 0) == ""
+    assert account.ask(account.buys(lifecycle.ENTRY), 0) == ""
 
 
 # -- in the channel -------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from brokers.base import BookState, OrderReport, Side
-from execution import duplicates, live, outcome
+from execution import duplicates, lifecycle, outcome
 from execution.alarms import Alarm
 from execution.exits import Grant, Witnesses, share
 from execution.gate import why_not_leave
@@ -40,7 +40,7 @@ def opened(*legs: Any) -> LiveExecution:
     execution = committed(strategy_spec(legs or (CE, PE)))
     for number, intent in enumerate(execution.intents):
         intent.sends, intent.broker_order_id = 1, f"B{number}"
-        intent.filled_quantity, intent.state = intent.quantity, live.FILLED
+        intent.filled_quantity, intent.state = intent.quantity, lifecycle.FILLED
         intent.average_price = Decimal(100)
     execution.status = "OPEN"
     return execution
@@ -64,7 +64,7 @@ def carry_out(execution: LiveExecution, wanted: ExitOrder) -> LiveIntent:
         purpose=wanted.purpose,
         reason=wanted.reason,
         attempt_group=wanted.attempt_group,
-        state=live.FILLED,
+        state=lifecycle.FILLED,
         sends=1,
         filled_quantity=wanted.quantity,
         average_price=Decimal(101),
@@ -108,7 +108,7 @@ OPEN = BookState.OPEN
 def test_which_order_of_an_intent_is_its_own(
     known: str, rows: list[tuple[int, OrderReport]], own: str | None, others: list[str]
 ) -> None:
-    intent = live_intent(state=live.UNKNOWN, sends=2, broker_order_id=known)
+    intent = live_intent(state=lifecycle.UNKNOWN, sends=2, broker_order_id=known)
     found = duplicates.find(intent, rows)
     assert (found.own.broker_order_id if found.own else None) == own
     assert [one.broker_order_id for one in found.others] == others
@@ -123,7 +123,7 @@ def test_a_duplicate_that_was_flagged_and_never_closed_is_closed_once() -> None:
     read(short, *both)
     assert execution.open_legs() == {"ce": -2 * LOT, "pe": -LOT}
     steps = next_steps(execution, at())
-    assert steps.exits == [ExitOrder("ce", Side.BUY, LOT, live.UNWIND, 0, "DUPLICATE")]
+    assert steps.exits == [ExitOrder("ce", Side.BUY, LOT, lifecycle.UNWIND, 0, "DUPLICATE")]
     assert steps.alarms == [Alarm("DUPLICATE", "ce")]
     assert steps.status == ""
     carry_out(execution, steps.exits[0])
@@ -160,13 +160,13 @@ def test_an_exit_that_turned_up_after_its_successor_opened_a_reverse_position() 
     execution = opened(CE)
     (first,) = next_steps(execution, at(exit_due=True)).exits
     given_up = carry_out(execution, first)
-    given_up.filled_quantity, given_up.state, given_up.cause = 0, live.MISSED, "BROKER_DOWN"
+    given_up.filled_quantity, given_up.state, given_up.cause = 0, lifecycle.MISSED, "BROKER_DOWN"
     (second,) = next_steps(execution, at(exit_due=True)).exits
     carry_out(execution, second)
     read(given_up, (1, dataclasses.replace(order("X1"), side=Side.BUY)))
     assert execution.open_legs() == {"ce": LOT}
     steps = next_steps(execution, at(exit_due=True))
-    assert steps.exits == [ExitOrder("ce", Side.SELL, LOT, live.UNWIND, 2, "DUPLICATE")]
+    assert steps.exits == [ExitOrder("ce", Side.SELL, LOT, lifecycle.UNWIND, 2, "DUPLICATE")]
     assert steps.alarms == [Alarm("DUPLICATE", "ce")]
     carry_out(execution, steps.exits[0])
     assert next_steps(execution, at(exit_due=True)).status == "CLOSED"
@@ -176,7 +176,7 @@ def test_surplus_is_closed_while_other_legs_are_still_entering() -> None:
     execution = opened(WING, CE)
     wing, short = execution.intents
     execution.status = "COMMITTED"
-    short.state, short.filled_quantity = live.UNKNOWN, 0
+    short.state, short.filled_quantity = lifecycle.UNKNOWN, 0
     read(wing, (1, order("B0")), (1, order("A")))
     (wanted,) = next_steps(execution, at(grace_over=False)).exits
     assert (wanted.leg_key, wanted.side, wanted.quantity) == ("wing", Side.SELL, LOT)
@@ -203,24 +203,28 @@ def test_surplus_that_rests_is_a_stray_and_keeps_the_execution_from_ending() -> 
 
 
 def test_an_order_that_was_given_up_and_rests_is_a_stray() -> None:
-    intent = live_intent(state=live.MISSED, sends=1, cause="BROKER_DOWN")
+    intent = live_intent(state=lifecycle.MISSED, sends=1, cause="BROKER_DOWN")
     read(intent, (1, order("A", OPEN, 0)))
-    assert (intent.state, intent.strays) == (live.MISSED, ("A",))
+    assert (intent.state, intent.strays) == (lifecycle.MISSED, ("A",))
 
 
 def test_beside_an_exit_that_was_given_up_and_turned_up_resting_another_one_was_sent() -> None:
     """Seen (stories 19406, 20595): both filled, and the leg was turned over."""
     execution = opened(CE)
-    closing = live_intent(execution, leg_key="ce", side=Side.BUY, purpose=live.EXIT)
+    closing = live_intent(execution, leg_key="ce", side=Side.BUY, purpose=lifecycle.EXIT)
     closing.sends, closing.filled_quantity = MAX_SENDS, 0
     absent(closing)
     later = at(now_mono=NOW + 15, exit_due=True)
     (again,) = next_steps(execution, later).exits
     read(closing, (MAX_SENDS, order("A", OPEN, 5)))
-    assert (closing.state, closing.adrift, closing.untold) == (live.MISSED, LOT - 5, LOT - 5)
+    assert (closing.state, closing.adrift, closing.untold) == (lifecycle.MISSED, LOT - 5, LOT - 5)
     assert not next_steps(execution, later).exits, "it may still fill"
-    second = live_intent(execution, leg_key="ce", side=Side.BUY, purpose=live.EXIT)
-    second.state, second.granted_mono, second.quantity = live.SENDING, NOW + 15, again.quantity - 5
+    second = live_intent(execution, leg_key="ce", side=Side.BUY, purpose=lifecycle.EXIT)
+    second.state, second.granted_mono, second.quantity = (
+        lifecycle.SENDING,
+        NOW + 15,
+        again.quantity - 5,
+    )
     assert why_not_leave(execution, second, NOW + 15) == "NOT_NEEDED", "nor does what is queued"
     execution.intents.remove(second)
     read(closing, (MAX_SENDS, order("A", BookState.CANCELLED, 5)))
@@ -238,17 +242,17 @@ def test_an_order_that_was_given_up_was_rejected_at_last_and_its_execution_never
     execution = opened(CE)
     execution.status = "COMMITTED"
     (intent,) = execution.intents
-    intent.sends, intent.state, intent.filled_quantity = 2, live.MISSED, 0
+    intent.sends, intent.state, intent.filled_quantity = 2, lifecycle.MISSED, 0
     intent.broker_order_id, intent.cause = "", "LEG_FAILED"
     read(intent, (1, order("A", OPEN, 0)))
     assert not next_steps(execution, at()).status, "it may still fill"
     read(intent, (1, order("A", ends, 0)))
-    assert (intent.state, intent.strays) == (live.MISSED, ())
+    assert (intent.state, intent.strays) == (lifecycle.MISSED, ())
     assert next_steps(execution, at()).status == "MISSED"
 
 
 def test_fills_of_a_duplicate_never_become_fewer() -> None:
-    intent = live_intent(state=live.FILLED, sends=1, filled_quantity=LOT, broker_order_id="B")
+    intent = live_intent(state=lifecycle.FILLED, sends=1, filled_quantity=LOT, broker_order_id="B")
     read(intent, (1, order("B")), (1, order("A")))
     read(intent, (1, order("B")))
     assert intent.surplus_quantity == LOT
@@ -256,7 +260,7 @@ def test_fills_of_a_duplicate_never_become_fewer() -> None:
 
 # -- looked for after its absence was proven -----------------------------------------------------
 def absent(intent: LiveIntent, visibility: float = 10.0) -> None:
-    intent.state, intent.unknown_since_mono = live.UNKNOWN, NOW
+    intent.state, intent.unknown_since_mono = lifecycle.UNKNOWN, NOW
     for seconds in (0.0, 5.0, visibility):
         outcome.apply_absence(
             intent,
@@ -275,7 +279,7 @@ def test_an_entry_given_up_had_filled_and_its_book_died_before_it_was_shown() ->
     (entry,) = execution.intents
     entry.filled_quantity, entry.sends = 0, MAX_SENDS
     absent(entry)
-    assert (entry.state, entry.watch_until_mono) == (live.MISSED, NOW + 40)
+    assert (entry.state, entry.watch_until_mono) == (lifecycle.MISSED, NOW + 40)
     assert not duplicates.lose_sight(entry, NOW + 40 + SILENT_AFTER - 0.1), "a book may be slow"
     assert not next_steps(execution, at(now_mono=NOW + 60, exit_due=True)).exits
     assert duplicates.lose_sight(entry, NOW + 60)
@@ -291,7 +295,7 @@ def test_an_entry_given_up_had_filled_and_its_book_died_before_it_was_shown() ->
     assert not next_steps(execution, at(now_mono=NOW + 62, exit_due=True)).exits, "once"
     assert duplicates.looked(entry, NOW + 70), "the book is there again, and shows it"
     read(entry, (1, order("A")))
-    assert (entry.state, execution.open_legs()) == (live.FILLED, {})
+    assert (entry.state, execution.open_legs()) == (lifecycle.FILLED, {})
     assert next_steps(execution, at(now_mono=NOW + 70, exit_due=True)).status == "CLOSED"
 
 
@@ -311,10 +315,10 @@ def test_of_an_entry_out_of_sight_the_positions_may_say_that_nothing_is_there() 
 
 def test_an_exit_out_of_sight_keeps_no_other_exit_of_its_leg_back() -> None:
     execution = opened(CE)
-    closing = live_intent(execution, leg_key="ce", side=Side.BUY, purpose=live.EXIT)
+    closing = live_intent(execution, leg_key="ce", side=Side.BUY, purpose=lifecycle.EXIT)
     closing.sends = MAX_SENDS
     absent(closing)
-    assert closing.state == live.MISSED
+    assert closing.state == lifecycle.MISSED
     assert not duplicates.lose_sight(closing, NOW + 60)
     assert share([tracked_leg(0, execution, "ce", NOW)], Witnesses(-LOT, None)) == {0: Grant(LOT)}
 
@@ -322,7 +326,7 @@ def test_an_exit_out_of_sight_keeps_no_other_exit_of_its_leg_back() -> None:
 def test_what_an_exit_given_up_may_have_closed_is_remembered_while_it_is_looked_for() -> None:
     """(Story 18387.) A book that dies makes nobody wait for much longer than the watch."""
     execution = opened(CE)
-    closing = live_intent(execution, leg_key="ce", side=Side.BUY, purpose=live.EXIT)
+    closing = live_intent(execution, leg_key="ce", side=Side.BUY, purpose=lifecycle.EXIT)
     closing.sends = 1
     assert lost_units(closing, NOW) == 0
     absent(closing)
@@ -343,8 +347,8 @@ def test_of_an_entry_sent_again_the_first_send_may_have_filled_unseen() -> None:
     (entry,) = execution.intents
     entry.filled_quantity, entry.sends = 0, 1
     absent(entry)
-    assert (entry.state, lost_units(entry, NOW + 10)) == (live.PLANNED, -LOT)
-    entry.state, entry.sends = live.ACCEPTED, 2
+    assert (entry.state, lost_units(entry, NOW + 10)) == (lifecycle.PLANNED, -LOT)
+    entry.state, entry.sends = lifecycle.ACCEPTED, 2
     assert (lost_units(entry, NOW + 10), entry.untold) == (-LOT, -LOT)
     entry.surplus_quantity = LOT
     assert lost_units(entry, NOW + 10) == 0, "found"
@@ -357,10 +361,10 @@ def test_the_first_send_hidden_and_the_second_refused_left_naked_shorts() -> Non
     call = execution.intents[0]
     call.filled_quantity = 0
     absent(call)
-    assert call.state == live.PLANNED
+    assert call.state == lifecycle.PLANNED
     call.sends = 2
     call.cause = "MARGIN"
-    outcome.finish(call, live.REJECTED, ENTRY_AT, NOW + 11)
+    outcome.finish(call, lifecycle.REJECTED, ENTRY_AT, NOW + 11)
     steps = next_steps(execution, at(now_mono=NOW + 11))
     assert [(one.leg_key, one.reason) for one in steps.exits] == [("pe", "UNWIND")]
     carry_out(execution, steps.exits[0])
@@ -380,7 +384,7 @@ def test_a_single_leg_that_turns_up_late_is_the_position_that_was_wanted() -> No
     (only,) = execution.intents
     only.filled_quantity = 0
     absent(only)
-    outcome.finish(only, live.MISSED, ENTRY_AT, NOW + 11)
+    outcome.finish(only, lifecycle.MISSED, ENTRY_AT, NOW + 11)
     assert not next_steps(execution, at(now_mono=NOW + 12))
     read(only, (1, order("A")))
     assert next_steps(execution, at(now_mono=NOW + 14)).status == "OPEN"
@@ -391,9 +395,9 @@ def test_it_is_looked_for_during_three_visibility_delays(after: float, status: s
     execution = opened(CE)
     execution.status = "COMMITTED"
     (only,) = execution.intents
-    only.filled_quantity, only.state = 0, live.UNKNOWN
+    only.filled_quantity, only.state = 0, lifecycle.UNKNOWN
     absent(only)
-    outcome.finish(only, live.MISSED, ENTRY_AT, NOW + 11)
+    outcome.finish(only, lifecycle.MISSED, ENTRY_AT, NOW + 11)
     duplicates.looked(only, NOW + after)
     assert next_steps(execution, at(now_mono=NOW + after)).status == status
 
@@ -404,29 +408,31 @@ def test_at_the_close_nobody_is_waited_for_any_more() -> None:
     (only,) = execution.intents
     only.filled_quantity = 0
     absent(only)
-    outcome.finish(only, live.MISSED, ENTRY_AT, NOW + 11)
+    outcome.finish(only, lifecycle.MISSED, ENTRY_AT, NOW + 11)
     assert next_steps(execution, at(now_mono=NOW + 12, session_over=True)).status == "MISSED"
 
 
 @pytest.mark.parametrize(
     ("fields", "watched"),
     [
-        pytest.param({"state": live.FILLED, "sends": 1}, False, id="sent_once"),
-        pytest.param({"state": live.FILLED, "sends": 2}, True, id="sent_again"),
-        pytest.param({"state": live.UNKNOWN, "sends": 1}, True, id="unfinished"),
+        pytest.param({"state": lifecycle.FILLED, "sends": 1}, False, id="sent_once"),
+        pytest.param({"state": lifecycle.FILLED, "sends": 2}, True, id="sent_again"),
+        pytest.param({"state": lifecycle.UNKNOWN, "sends": 1}, True, id="unfinished"),
         pytest.param(
-            {"state": live.MISSED, "sends": 1, "cause": "BROKER_DOWN"}, True, id="given_up"
+            {"state": lifecycle.MISSED, "sends": 1, "cause": "BROKER_DOWN"}, True, id="given_up"
         ),
         pytest.param(
             # found by story 1362: nobody looked for it after a restart
-            {"state": live.MISSED, "sends": 1, "cause": "EXIT_DUE"},
+            {"state": lifecycle.MISSED, "sends": 1, "cause": "EXIT_DUE"},
             True,
             id="given_up_and_then_withdrawn",
         ),
         pytest.param(
-            {"state": live.MISSED, "sends": 0, "cause": "BROKER_DOWN"}, False, id="never_sent"
+            {"state": lifecycle.MISSED, "sends": 0, "cause": "BROKER_DOWN"}, False, id="never_sent"
         ),
-        pytest.param({"state": live.REJECTED, "sends": 1, "cause": "MARGIN"}, False, id="refused"),
+        pytest.param(
+            {"state": lifecycle.REJECTED, "sends": 1, "cause": "MARGIN"}, False, id="refused"
+        ),
     ],
 )
 def test_whom_a_restarted_process_watches(fields: dict[str, Any], watched: bool) -> None:
@@ -439,7 +445,7 @@ def test_whom_a_restarted_process_watches(fields: dict[str, Any], watched: bool)
 
 
 def test_a_book_that_failed_until_the_watch_was_over_left_a_late_order_to_nobody() -> None:
-    intent = live_intent(state=live.MISSED, sends=1, cause="BROKER_DOWN")
+    intent = live_intent(state=lifecycle.MISSED, sends=1, cause="BROKER_DOWN")
     execution = opened(CE)
     execution.intents = [intent]
     duplicates.watch(intent, 10.0, NOW)
@@ -452,12 +458,11 @@ def test_a_book_that_failed_until_the_watch_was_over_left_a_late_order_to_nobody
 def test_an_older_send_that_was_alive_and_then_refused_left_its_intent_accepted_for_ever() -> None:
     """Found by a story: the second send never arrived, and the first ended after it had spoken."""
     from brokers.base import BookState
-    from execution import live
     from execution.duplicates import find
     from execution.tests.inmemory import live_intent, report
 
-    intent = live_intent(state=live.ACCEPTED, sends=2, broker_order_id="B1")
+    intent = live_intent(state=lifecycle.ACCEPTED, sends=2, broker_order_id="B1")
     refused = report(intent, BookState.REJECTED)
     assert find(intent, [(1, refused)]).own is refused
-    intent.state = live.UNKNOWN
+    intent.state = lifecycle.UNKNOWN
     assert find(intent, [(1, refused)]).own is None, "the control: a second send is under way"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import datetime as dt
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -13,20 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokers.base import BrokerInstrument, Side
-from execution import live
-from execution.engine import leases, loading
+from execution import lifecycle
 from execution.engine.bisecting import write_apart
 from execution.engine.entrywriting import EntryPlan, commit_entries, miss_armed
 from execution.engine.writing import Batch, StatusChange, write
 from execution.live import LiveExecution, LiveIntent
-from execution.models import Alarm, Execution, OrderIntent, Run
-from execution.tests.factories import make_accounts, make_partner, subscribe_accounts
-from execution.tests.test_engine_leases import T, seconds
+from execution.models import Alarm, Execution, OrderIntent
+from execution.tests.armedruns import MANY
+from execution.tests.leaserows import T
+from execution.tests.writtenrows import OWNER
 from marketplace.models import Contract
-from marketplace.tests.factories import load_test_contracts, make_iron_condor
 
-OWNER = "writer"
-MANY = 50
 #: Above numeric(12, 4): what a broker's book said in the incident.
 ABSURD = Decimal(100_000_000)
 NUL = {"leg\0": 65}
@@ -66,42 +62,9 @@ def test_a_database_that_is_away_is_no_culprit() -> None:
 
 # -- with the database ---------------------------------------------------------------------------
 @pytest.fixture
-def executions(db: None) -> list[LiveExecution]:
-    """Fifty armed subscribers of one run."""
-    load_test_contracts(T.date())
-    template = make_iron_condor()
-    accounts = make_accounts(MANY, partner=make_partner(), now=T)
-    assert template.current_version is not None
-    run = Run.objects.create(
-        strategy_key=template.strategies.get().key,
-        template=template,
-        version=template.current_version,
-        trade_date=T.date(),
-        entry_at=T,
-        exit_at=T + dt.timedelta(hours=5),
-        grace_until=T + seconds(30),
-        armed_at=T,
-    )
-    for one in subscribe_accounts(template, accounts, now=T):
-        allocation = one.allocations.get()
-        Execution.objects.create(
-            run=run,
-            subscription=one,
-            allocation=allocation,
-            account=allocation.account,
-            partner_id=one.partner_id,
-            shard=allocation.account_id % 8,
-            lot_multiplier=1,
-            armed_at=T,
-        )
-    return loading.load_executions({run.pk: loading.live_run(run)}, range(8), statuses=["ARMED"])
-
-
-@pytest.fixture
-def tokens(executions: list[LiveExecution]) -> dict[int, int]:
+def tokens(many_tokens: dict[int, int]) -> dict[int, int]:
     """Every shard, leased to us."""
-    leases.ensure_rows(8)
-    return {c.shard: c.token for c in leases.claim(owner=OWNER, wanted=8, ttl=3600)}
+    return many_tokens
 
 
 def planned(execution: LiveExecution, **fields: object) -> LiveIntent:
@@ -118,7 +81,7 @@ def planned(execution: LiveExecution, **fields: object) -> LiveIntent:
         "leg_index": 0,
         "group": 0,
         "slice": 0,
-        "purpose": live.ENTRY,
+        "purpose": lifecycle.ENTRY,
         "attempt_group": 0,
         "contract_id": contract.pk,
         "instrument": BrokerInstrument("NFO", "X", "1"),
@@ -128,7 +91,7 @@ def planned(execution: LiveExecution, **fields: object) -> LiveIntent:
         "reference_price": Decimal(10),
         "due_at": T,
         "planned_at": T,
-        "state": live.SENDING,
+        "state": lifecycle.SENDING,
         "sends": 1,
     }
     return LiveIntent(**{**values, **fields})  # type: ignore[arg-type]
@@ -181,7 +144,7 @@ def test_one_book_row_with_average_price_1e8_and_nobodys_fills_are_written(
         price = Decimal(100 + poisoned)
         OrderIntent.objects.update(state="ACCEPTED", filled_quantity=0)
         fills = [
-            planned(one, state=live.FILLED, filled_quantity=65, average_price=price)
+            planned(one, state=lifecycle.FILLED, filled_quantity=65, average_price=price)
             for one in executions
         ]
         fills[poisoned].average_price = ABSURD
@@ -207,7 +170,7 @@ def test_one_poisoned_thing_of_each_kind_and_the_rest_of_the_batch_is_granted(
             planned(
                 one,
                 code=f"E{one.id:011d}",
-                purpose=live.EXIT,
+                purpose=lifecycle.EXIT,
                 price=ABSURD * 100 if number == (poisoned + 1) % MANY else Decimal(10),
             )
             for number, one in enumerate(mine)
@@ -247,7 +210,7 @@ def test_a_batch_in_order_is_one_transaction(
 ) -> None:
     """The control: nothing is cut where nothing is refused (savepoint, lock, update, release)."""
     commit(executions, tokens)
-    fills = [planned(one, state=live.FILLED, filled_quantity=65) for one in executions]
+    fills = [planned(one, state=lifecycle.FILLED, filled_quantity=65) for one in executions]
     with django_assert_num_queries(4):  # type: ignore[operator]
         written = write(Batch(results=fills), owner=OWNER, tokens=tokens, now=T)
     assert written.refused == ()

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from execution import lifecycle
 from execution.engine.paperchannel import PaperChannel
-from execution.live import ENTRY, LiveIntent
+from execution.live import LiveIntent
 from execution.models import Execution, OrderIntent
 from execution.tests.factories import make_accounts, make_partner, subscribe_accounts
 from execution.tests.house import House, assert_filled, runs_closed, wait_until
@@ -32,7 +33,7 @@ def test_a_paper_day_entered_killed_in_its_last_second_had_no_reader_for_what_wa
     place = PaperChannel._place
 
     def swallow(channel: PaperChannel, intent: LiveIntent, now: float) -> None:
-        if intent.purpose == ENTRY:
+        if intent.purpose == lifecycle.ENTRY:
             place(channel, intent, now)
         else:
             channel._on_sent(intent, now)  # and then the process was gone

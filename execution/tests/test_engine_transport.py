@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from brokers.base import HttpRequest
-from execution.engine.transport import Answer, Connection, NotConnected, Target, serialise
+from execution.engine.connecting import NotConnected, Target
+from execution.engine.transport import Answer, Connection, serialise
 from quantleap.core import clock
 
 Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -10,53 +10,18 @@ import pytest
 from brokers.base import BrokerInstrument, Outcome, SendResult, Side
 from execution.alarms import Alarm
 from execution.changing import Change, note_answer, note_price
-from execution.engine import leases, loading
+from execution.engine import loading
 from execution.engine.alarmwriting import About, Raised
 from execution.engine.writing import Batch, StatusChange, write
 from execution.live import LiveExecution, LiveIntent
 from execution.models import Alarm as AlarmRow
 from execution.models import Execution, OrderIntent
 from execution.services import settle
-from execution.tests.test_engine_leases import T, intent, seconds
-from execution.tests.test_races import run, subscription
+from execution.tests.leaserows import T, seconds
+from execution.tests.writtenrows import CODE, OWNER, live_of, stored
 from quantleap.core.audit import SYSTEM
 
-__all__ = ["run", "subscription"]
 pytestmark = pytest.mark.django_db
-OWNER = "writer"
-CODE = "B" * 12
-
-
-@pytest.fixture
-def tokens(run: object) -> dict[int, int]:
-    """Every shard, leased to us."""
-    leases.ensure_rows(8)
-    claims = leases.claim(owner=OWNER, wanted=8, ttl=3600)
-    return {claim.shard: claim.token for claim in claims}
-
-
-def stored(run: object, **fields: object) -> OrderIntent:
-    """One intent of one committed execution."""
-    from execution.models import Run
-
-    assert isinstance(run, Run)
-    from subscriptions.models import Subscription
-
-    subscription = Subscription.objects.get()
-    allocation = subscription.allocations.get()
-    execution = Execution.objects.create(
-        run=run,
-        subscription=subscription,
-        allocation=allocation,
-        account=allocation.account,
-        partner_id=subscription.partner_id,
-        shard=0,
-        status="COMMITTED",
-        committed_at=T,
-        lot_multiplier=1,
-        armed_at=T,
-    )
-    return intent(execution, CODE, **fields)
 
 
 def held(row: OrderIntent) -> LiveIntent:
@@ -198,12 +163,6 @@ def test_what_became_of_a_change_is_kept_of_a_final_order_too(
 
 
 # -- alarms --------------------------------------------------------------------------------------
-def live_of(row: OrderIntent) -> LiveExecution:
-    """The intent's execution as an executor holds it, read once and never again."""
-    execution = row.execution
-    held_run = loading.live_run(execution.run)
-    found = loading.load_executions({held_run.id: held_run}, range(8), statuses=("COMMITTED",))
-    return found[0]
 
 
 def alarmed(execution: LiveExecution, cause: str) -> list[Raised]:

@@ -1,4 +1,7 @@
-"""I5: an exit never opens a position, and nobody else's trade is ours to close."""
+"""An exit never opens a position, and nobody else's trade is ours to close.
+
+I5 (never more than planned or held), for exits.
+"""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ ROW = re.compile(r"^\| ([a-z]+\d+[a-z]*) \| (.+?) \| .+ \|$", re.MULTILINE)
 
 
 def test_the_page_has_the_scenarios_of_the_catalogue() -> None:
-    page = (PROJECT_ROOT / "docs" / "faults.md").read_text()
+    page = (PROJECT_ROOT / "docs/faults.md").read_text()
     assert ROW.findall(page) == [(scenario.name, scenario.what) for scenario in EVERYTHING]
 
 

@@ -16,8 +16,8 @@ from brokers.feed import FeedQuotes
 from brokers.models import FeedAccount
 from brokers.tests.factories import make_feed
 from execution.engine.deciding import NoQuote, resolve_legs
+from execution.tests.condorday import condor, refused, run_of
 from execution.tests.house import API_KEY, House
-from execution.tests.test_feed_limits import condor, refused, run_of
 from marketplace.definition import StrategySpec
 from marketplace.models import Contract
 from marketplace.ports import Need

@@ -29,9 +29,9 @@ from execution.engine.timing import from_settings
 from execution.live import LiveRun
 from execution.models import Execution, OrderIntent, Run, RunDecision
 from execution.services import request_exit
+from execution.tests.condorday import condor, refused, run_of
 from execution.tests.factories import log_in, make_accounts, make_partner, subscribe_accounts
 from execution.tests.house import API_KEY, DAY, House, runs_closed, wait_until
-from execution.tests.inmemory import live_run
 from execution.tests.rows import make_run, strategy_of
 from marketplace.definition import StrategySpec
 from marketplace.ports import Need, Quote
@@ -40,16 +40,6 @@ from quantleap.core import clock
 
 pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
 HELD = ("OTM2", "OTM4")
-
-
-def refused(house: House, client_id: str = "") -> int:
-    """Calls that broke a limit, at the simulator's own count."""
-    rows = house.control.ask("GET", "/limits")["refused"]
-    return sum(row["calls"] for row in rows if client_id in ("", row["client_id"]))
-
-
-def run_of(strategy: StrategySpec) -> LiveRun:
-    return live_run(strategy, trade_date=DAY, resolved={})
 
 
 def decided(strategies: list[StrategySpec]) -> list[int]:
@@ -63,15 +53,6 @@ def decided(strategies: list[StrategySpec]) -> list[int]:
 
     with ThreadPoolExecutor(len(strategies)) as pool:
         return list(pool.map(one, strategies))
-
-
-def condor(wings: int) -> StrategySpec:
-    legs = [
-        leg_spec(side, option_type, f"OTM{steps}")
-        for option_type in ("CE", "PE")
-        for side, steps in (("SELL", wings), ("BUY", wings + 2))
-    ]
-    return strategy_spec(legs)
 
 
 # -- b1 --------------------------------------------------------------------------------------

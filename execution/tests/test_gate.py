@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from brokers.base import Side
-from execution import live
+from execution import lifecycle
 from execution.gate import GRANT_SECONDS, in_the_way, why_not_enter, why_not_leave
 from execution.live import LiveExecution, LiveIntent
 from execution.tests.inmemory import LOT, live_execution, live_intent
@@ -23,9 +23,9 @@ def entry(execution: LiveExecution, **fields: Any) -> LiveIntent:
 def leaving(execution: LiveExecution, **fields: Any) -> LiveIntent:
     """An exit that buys back, granted now."""
     values: dict[str, Any] = {
-        "purpose": live.EXIT,
+        "purpose": lifecycle.EXIT,
         "side": Side.BUY,
-        "state": live.SENDING,
+        "state": lifecycle.SENDING,
         "granted_mono": NOW,
     }
     return live_intent(execution, **{**values, **fields})
@@ -33,24 +33,24 @@ def leaving(execution: LiveExecution, **fields: Any) -> LiveIntent:
 
 def sold(units: int = LOT) -> LiveExecution:
     execution = live_execution(status="OPEN")
-    entry(execution, state=live.FILLED, quantity=units, filled_quantity=units)
+    entry(execution, state=lifecycle.FILLED, quantity=units, filled_quantity=units)
     return execution
 
 
 # -- entries -------------------------------------------------------------------------------------
-@pytest.mark.parametrize("state", sorted(live.FINAL - {live.FILLED}))
+@pytest.mark.parametrize("state", sorted(set(lifecycle.FINAL) - {lifecycle.FILLED}))
 def test_slices_left_after_a_margin_refusal(state: str) -> None:
     """Seen: 36 slices, a refusal at T+0.01 s, and 26 more orders left."""
     execution = live_execution()
     entry(execution, state=state)
-    entry(execution, state=live.SENDING)
+    entry(execution, state=lifecycle.SENDING)
     assert why_not_enter(execution, execution.intents[-1]) == "LEG_FAILED"
 
 
 def test_slices_left_after_everybody_was_told_to_leave() -> None:
     """Seen: EXIT_NOW while the slices waited for their pace, and 25 more orders left."""
     execution = live_execution()
-    entry(execution, state=live.SENDING)
+    entry(execution, state=lifecycle.SENDING)
     assert why_not_enter(execution, execution.intents[-1]) == ""
     execution.exit_reason = "EXIT_NOW"
     assert why_not_enter(execution, execution.intents[-1]) == "EXIT_REQUESTED"
@@ -60,9 +60,15 @@ def test_slices_left_after_everybody_was_told_to_leave() -> None:
 
 def test_filled_and_waiting_slices_stop_nobody() -> None:
     execution = live_execution()
-    for state in (live.FILLED, live.PLANNED, live.SENDING, live.UNKNOWN, live.PARTIAL):
+    for state in (
+        lifecycle.FILLED,
+        lifecycle.PLANNED,
+        lifecycle.SENDING,
+        lifecycle.UNKNOWN,
+        lifecycle.PARTIAL,
+    ):
         entry(execution, state=state)
-    leaving(execution, state=live.CANCELLED)
+    leaving(execution, state=lifecycle.CANCELLED)
     assert why_not_enter(execution, execution.intents[-1]) == ""
 
 
@@ -90,7 +96,7 @@ def test_slices_of_one_exit_may_leave_together_and_not_one_unit_more() -> None:
     assert why_not_leave(execution, leaving(execution, slice=3), NOW) == "NOT_NEEDED"
 
 
-@pytest.mark.parametrize("state", [live.UNKNOWN, live.ACCEPTED, live.PARTIAL])
+@pytest.mark.parametrize("state", [lifecycle.UNKNOWN, lifecycle.ACCEPTED, lifecycle.PARTIAL])
 def test_what_an_earlier_exit_may_still_close_is_not_closed_beside_it(state: str) -> None:
     execution = sold()
     leaving(execution, state=state, sent_mono=NOW)
@@ -105,7 +111,11 @@ def test_the_wrong_side_never_leaves() -> None:
 # -- our own orders on the other side -------------------------------------------------------------
 def resting(price: str = "98.00", **fields: Any) -> LiveIntent:
     """A sell of another strategy of the same account, at the broker."""
-    values: dict[str, Any] = {"state": live.ACCEPTED, "price": Decimal(price), "sent_mono": NOW}
+    values: dict[str, Any] = {
+        "state": lifecycle.ACCEPTED,
+        "price": Decimal(price),
+        "sent_mono": NOW,
+    }
     return live_intent(**{**values, **fields})
 
 
@@ -113,8 +123,10 @@ def buying(price: str = "103.00", **fields: Any) -> LiveIntent:
     return live_intent(**{"side": Side.BUY, "price": Decimal(price), **fields})
 
 
-@pytest.mark.parametrize("purpose", [live.ENTRY, live.EXIT, live.UNWIND])
-@pytest.mark.parametrize("state", [live.SENDING, live.UNKNOWN, live.ACCEPTED, live.PARTIAL])
+@pytest.mark.parametrize("purpose", [lifecycle.ENTRY, lifecycle.EXIT, lifecycle.UNWIND])
+@pytest.mark.parametrize(
+    "state", [lifecycle.SENDING, lifecycle.UNKNOWN, lifecycle.ACCEPTED, lifecycle.PARTIAL]
+)
 def test_two_strategies_of_one_account_would_have_traded_with_each_other(
     state: str, purpose: str
 ) -> None:
@@ -127,7 +139,7 @@ def test_prices_decide_whether_two_orders_meet() -> None:
     other = resting("103.00")
     assert in_the_way(buying("103.00"), [other]) == [other]
     assert in_the_way(buying("102.95"), [other]) == []
-    mine = buying("100.00", state=live.ACCEPTED)
+    mine = buying("100.00", state=lifecycle.ACCEPTED)
     assert in_the_way(resting("100.05"), [mine]) == []
     assert in_the_way(resting("100.00"), [mine]) == [mine]
 
@@ -137,11 +149,11 @@ def test_prices_decide_whether_two_orders_meet() -> None:
     [
         resting(side=Side.BUY),
         resting(contract_id=2),
-        resting(state=live.PLANNED),
-        resting(state=live.SENDING, sent_mono=0.0),
-        *(resting(state=state) for state in sorted(live.FINAL)),
+        resting(state=lifecycle.PLANNED),
+        resting(state=lifecycle.SENDING, sent_mono=0.0),
+        *(resting(state=state) for state in sorted(lifecycle.FINAL)),
     ],
-    ids=["same side", "another contract", "planned", "not sent yet", *sorted(live.FINAL)],
+    ids=["same side", "another contract", "planned", "not sent yet", *sorted(lifecycle.FINAL)],
 )
 def test_what_cannot_meet_an_order_is_not_in_its_way(other: LiveIntent) -> None:
     assert in_the_way(buying(), [other]) == []
@@ -150,7 +162,7 @@ def test_what_cannot_meet_an_order_is_not_in_its_way(other: LiveIntent) -> None:
 def test_an_exit_waited_four_seconds_for_the_entry_that_it_closes() -> None:
     """Seen with a book that was dead: the positions had shown what the entry filled."""
     execution = live_execution(status="COMMITTED")
-    accepted = entry(execution, state=live.ACCEPTED, price=Decimal(98))
+    accepted = entry(execution, state=lifecycle.ACCEPTED, price=Decimal(98))
     closing = leaving(execution, price=Decimal(102))
     assert in_the_way(closing, [accepted]) == [accepted], "the control: it may rest there"
     closing.supposed = LOT

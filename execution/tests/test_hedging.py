@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokers.base import Side
-from execution import live
+from execution import lifecycle
 from execution.hedging import leaving_together, needed_hedges, standing_hedges
 from execution.live import LiveExecution
 from execution.progress import next_steps
@@ -27,7 +27,7 @@ def opened(strategy: StrategySpec) -> LiveExecution:
     """Everything filled, OPEN."""
     execution = committed(strategy)
     for intent in execution.intents:
-        intent.sends, intent.state, intent.filled_quantity = 1, live.FILLED, intent.quantity
+        intent.sends, intent.state, intent.filled_quantity = 1, lifecycle.FILLED, intent.quantity
     execution.status = "OPEN"
     return execution
 
@@ -101,7 +101,7 @@ def test_a_hedge_waits_for_a_sold_entry_that_may_still_fill() -> None:
         strategy_spec((leg_spec("BUY", "CE", key="wing"), leg_spec("SELL", "CE", key="short")))
     )
     short = next(i for i in execution.intents if i.leg_key == "short")
-    short.state, short.filled_quantity, short.unknown_since_mono = live.UNKNOWN, 0, 1000.0
+    short.state, short.filled_quantity, short.unknown_since_mono = lifecycle.UNKNOWN, 0, 1000.0
     execution.run.leg_exits["wing"] = "STOP"
     assert steps_of(execution) == []
 

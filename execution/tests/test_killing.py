@@ -1,7 +1,7 @@
 """Processes die by ``kill -9`` while orders leave; the broker's book stays clean.
 
 ``make kill-rounds`` plays twenty rounds; here a few, and a control that shows the judgement can
-fail: with the commit before sending (I2) switched off, a killed executor leaves orders at the
+fail: with I2 (written before it is sent) switched off, a killed executor leaves orders at the
 broker that nobody knows.
 """
 
@@ -27,8 +27,8 @@ def test_kill_rounds_are_clean(tmp_path: Path) -> None:
 
 
 def test_without_the_commit_before_sending_the_judgement_fails(tmp_path: Path) -> None:
-    with KillHouse(tmp_path / "kill", port=8780, sabotage="skip_commit") as house:
+    with KillHouse(tmp_path / "kill", port=8780, fault="skip_commit") as house:
         verdict = play(
             house, 1, seed=1, victims=("executors",), moment=0, after_first_order=True, patience=3
         )
-    assert any("without an intent (I6)" in problem for problem in verdict.problems)
+    assert any("without an intent" in problem for problem in verdict.problems)

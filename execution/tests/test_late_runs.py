@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from brokers.models import BrokerAccount
-from execution import live
+from execution import lifecycle
 from execution.engine import closing, writing
 from execution.engine.executor import Executor
 from execution.engine.rounds import Rounds
@@ -70,7 +70,7 @@ class Crowd:
         return [] if execution is None else exit_tries(execution, leg[1])
 
     def _has_left(self, leg: Leg) -> bool:
-        return any(one.state == live.FILLED for one in self._exits(leg))
+        return any(one.state == lifecycle.FILLED for one in self._exits(leg))
 
 
 def play(

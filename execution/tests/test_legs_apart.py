@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from brokers.base import BookState, Side
-from execution import live, outcome
+from execution import lifecycle, outcome
 from execution.absence import AbsenceProof
 from execution.backoff import CANCEL_AGAIN_MAX, cancel_backoff
 from execution.gate import why_not_enter
@@ -30,14 +30,16 @@ def at(seconds: float = 0.0, **fields: Any) -> Situation:
     return Situation(**{**values, **fields})
 
 
-def straddle(ce: str = live.FILLED, pe: str = live.ACCEPTED, **fields: Any) -> LiveExecution:
+def straddle(
+    ce: str = lifecycle.FILLED, pe: str = lifecycle.ACCEPTED, **fields: Any
+) -> LiveExecution:
     """A short straddle whose call is filled and whose put is in another state."""
     execution = committed(strategy_spec([CE, PE], order_rule="PARALLEL", **fields))
     for intent, state in zip(execution.intents, (ce, pe), strict=True):
         intent.state, intent.sends, intent.sent_mono, intent.seen_mono = state, 1, NOW, NOW
-        intent.filled_quantity = intent.quantity if state == live.FILLED else 0
-        intent.unknown_since_mono = NOW if state == live.UNKNOWN else 0.0
-        intent.sends = 0 if state == live.PLANNED else 1
+        intent.filled_quantity = intent.quantity if state == lifecycle.FILLED else 0
+        intent.unknown_since_mono = NOW if state == lifecycle.UNKNOWN else 0.0
+        intent.sends = 0 if state == lifecycle.PLANNED else 1
     return execution
 
 
@@ -50,7 +52,9 @@ def leaving(execution: LiveExecution, situation: Situation) -> dict[str, str]:
 
 
 # -- what is filled leaves -------------------------------------------------------------------------
-@pytest.mark.parametrize("state", [live.ACCEPTED, live.PARTIAL, live.UNKNOWN, live.SENDING])
+@pytest.mark.parametrize(
+    "state", [lifecycle.ACCEPTED, lifecycle.PARTIAL, lifecycle.UNKNOWN, lifecycle.SENDING]
+)
 @pytest.mark.parametrize("what", ["stop", "target", "exit time", "EXIT_NOW", "run exit"])
 def test_a_filled_leg_had_no_exit_while_its_sibling_rested_or_was_unknown(
     state: str, what: str
@@ -78,8 +82,8 @@ def test_a_resting_order_whose_cancel_is_refused_kept_three_filled_legs_here(
     execution = committed(strategy_spec(IRON_CONDOR_LEGS, order_rule="PARALLEL"))
     resting = next(i for i in execution.intents if i.side == resting_side)
     for intent in execution.intents:
-        intent.state, intent.filled_quantity, intent.sends = live.FILLED, intent.quantity, 1
-    resting.state, resting.filled_quantity = live.ACCEPTED, 0
+        intent.state, intent.filled_quantity, intent.sends = lifecycle.FILLED, intent.quantity, 1
+    resting.state, resting.filled_quantity = lifecycle.ACCEPTED, 0
     left = set()
     for second in range(1, 40):
         resting.seen_mono = NOW + second
@@ -102,8 +106,8 @@ def exit_filled(execution: LiveExecution, leg_key: str, side: Side, units: int) 
         side=side,
         quantity=units,
         filled_quantity=units,
-        purpose=live.EXIT,
-        state=live.FILLED,
+        purpose=lifecycle.EXIT,
+        state=lifecycle.FILLED,
         sends=1,
     )
 
@@ -112,9 +116,9 @@ def test_a_failed_leg_unwinds_what_is_filled_while_another_one_is_unknown() -> N
     execution = committed(strategy_spec([WING, CE, PE], order_rule="PARALLEL"))
     wing, ce, pe = execution.intents
     for intent in (wing, ce):
-        intent.state, intent.filled_quantity, intent.sends = live.FILLED, LOT, 1
-    pe.state, pe.cause, pe.sends = live.REJECTED, "MARGIN", 1
-    ce.state, ce.filled_quantity, ce.unknown_since_mono = live.UNKNOWN, 0, NOW
+        intent.state, intent.filled_quantity, intent.sends = lifecycle.FILLED, LOT, 1
+    pe.state, pe.cause, pe.sends = lifecycle.REJECTED, "MARGIN", 1
+    ce.state, ce.filled_quantity, ce.unknown_since_mono = lifecycle.UNKNOWN, 0, NOW
     assert leaving(execution, at(1)) == {}, "the unknown one may be sold: its hedge stays"
     ce.side = Side.BUY
     assert leaving(execution, at(1)) == {"wing": "UNWIND"}, "the control"
@@ -123,15 +127,15 @@ def test_a_failed_leg_unwinds_what_is_filled_while_another_one_is_unknown() -> N
 def test_a_hedge_stays_while_the_short_that_it_hedges_is_unknown() -> None:
     execution = committed(strategy_spec([WING, CE]))
     wing, ce = execution.intents
-    wing.state, wing.filled_quantity = live.FILLED, LOT
-    ce.state, ce.sends, ce.unknown_since_mono = live.UNKNOWN, 1, NOW
+    wing.state, wing.filled_quantity = lifecycle.FILLED, LOT
+    ce.state, ce.sends, ce.unknown_since_mono = lifecycle.UNKNOWN, 1, NOW
     assert leaving(execution, at(1, exit_due=True)) == {}
-    ce.state, ce.cause = live.REJECTED, "MARGIN"
+    ce.state, ce.cause = lifecycle.REJECTED, "MARGIN"
     assert leaving(execution, at(1, exit_due=True)) == {"wing": "EXIT_TIME"}
 
 
 def test_what_an_unknown_entry_filled_later_is_closed_like_any_position() -> None:
-    execution = straddle(pe=live.UNKNOWN)
+    execution = straddle(pe=lifecycle.UNKNOWN)
     execution.exit_reason = "EXIT_NOW"
     assert leaving(execution, at(1)) == {"ce": "EXIT_NOW"}
     exit_filled(execution, "ce", Side.BUY, LOT)
@@ -149,8 +153,13 @@ def sliced() -> LiveExecution:
     """Two slices of one leg: one filled, one resting."""
     execution = committed(strategy_spec([CE]), multiplier=2, max_lots=1)
     filled, resting = execution.intents
-    filled.state, filled.filled_quantity, filled.sends = live.FILLED, LOT, 1
-    resting.state, resting.sends, resting.sent_mono, resting.seen_mono = live.ACCEPTED, 1, NOW, NOW
+    filled.state, filled.filled_quantity, filled.sends = lifecycle.FILLED, LOT, 1
+    resting.state, resting.sends, resting.sent_mono, resting.seen_mono = (
+        lifecycle.ACCEPTED,
+        1,
+        NOW,
+        NOW,
+    )
     return execution
 
 
@@ -166,7 +175,7 @@ def test_the_rest_of_the_same_leg_is_withdrawn_first_and_waited_for_only_a_momen
 
 def test_an_unknown_slice_of_the_same_leg_keeps_nothing_here() -> None:
     execution = sliced()
-    execution.intents[1].state = live.UNKNOWN
+    execution.intents[1].state = lifecycle.UNKNOWN
     execution.intents[1].unknown_since_mono = NOW
     execution.run.leg_exits["ce"] = "STOP"
     (order,) = next_steps(execution, at(1)).exits
@@ -177,7 +186,7 @@ def test_an_unknown_slice_of_the_same_leg_keeps_nothing_here() -> None:
 def test_a_planned_entry_was_sent_after_its_shorts_stop_was_decided() -> None:
     execution = committed(strategy_spec([WING, CE]))
     wing, ce = execution.intents
-    wing.state, wing.filled_quantity, wing.sends = live.FILLED, LOT, 1
+    wing.state, wing.filled_quantity, wing.sends = lifecycle.FILLED, LOT, 1
     assert next_steps(execution, at()).send == [ce], "the control"
     execution.run.leg_exits["ce"] = "STOP"
     steps = next_steps(execution, at())
@@ -185,7 +194,7 @@ def test_a_planned_entry_was_sent_after_its_shorts_stop_was_decided() -> None:
 
 
 def test_a_queued_entry_stays_at_the_gate_when_its_legs_exit_was_decided() -> None:
-    execution = straddle(ce=live.SENDING, pe=live.SENDING)
+    execution = straddle(ce=lifecycle.SENDING, pe=lifecycle.SENDING)
     ce, pe = execution.intents
     execution.run.leg_exits["ce"] = "STOP"
     assert (why_not_enter(execution, ce), why_not_enter(execution, pe)) == ("LEG_EXIT", "")
@@ -194,7 +203,7 @@ def test_a_queued_entry_stays_at_the_gate_when_its_legs_exit_was_decided() -> No
 def test_a_short_is_not_sold_without_the_hedge_that_has_left() -> None:
     execution = committed(strategy_spec([WING, CE, PE]))
     wing, ce, pe = execution.intents
-    wing.state, wing.filled_quantity, wing.sends = live.FILLED, LOT, 1
+    wing.state, wing.filled_quantity, wing.sends = lifecycle.FILLED, LOT, 1
     execution.run.leg_exits["wing"] = "TARGET"
     steps = next_steps(execution, at())
     assert steps.miss == [(ce, "LEG_EXIT")]
@@ -206,21 +215,21 @@ def test_a_leg_that_left_before_it_entered_is_no_failed_leg() -> None:
     execution = committed(strategy_spec([CE, PE], order_rule="AS_LISTED"))
     ce, pe = execution.intents
     execution.run.leg_exits["ce"] = "STOP"
-    ce.state, ce.sends = live.ACCEPTED, 1
+    ce.state, ce.sends = lifecycle.ACCEPTED, 1
     ce.broker_order_id = "B1"
     assert next_steps(execution, at()).cancel == [ce]
     ask_to_withdraw(execution, ce, 0)
     gone = report(ce, BookState.CANCELLED)
     outcome.apply_report(ce, gone, at=ENTRY_AT, now_mono=NOW + 1)
-    assert (ce.state, ce.cause) == (live.CANCELLED, "LEG_EXIT")
+    assert (ce.state, ce.cause) == (lifecycle.CANCELLED, "LEG_EXIT")
     assert next_steps(execution, at(1)).send == [pe]
-    pe.state, pe.filled_quantity = live.FILLED, LOT
+    pe.state, pe.filled_quantity = lifecycle.FILLED, LOT
     steps = next_steps(execution, at(2))
     assert (steps.status, steps.exits, steps.cause) == ("OPEN", [], "")
 
 
 def test_an_order_that_the_broker_took_back_itself_is_a_failed_leg_all_the_same() -> None:
-    execution = straddle(pe=live.ACCEPTED)
+    execution = straddle(pe=lifecycle.ACCEPTED)
     put = execution.intents[1]
     outcome.apply_report(put, report(put, BookState.CANCELLED), at=ENTRY_AT, now_mono=NOW)
     assert put.cause == "CANCELLED_BY_BROKER"
@@ -230,10 +239,14 @@ def test_an_order_that_the_broker_took_back_itself_is_a_failed_leg_all_the_same(
 # -- cancels that come to nothing ------------------------------------------------------------------
 def test_two_thousand_cancels_in_75_seconds() -> None:
     """Seen: 2,304 for 48 exits whose cancels the broker refused. Who is told: CANCEL_UNHEARD."""
-    execution = straddle(pe=live.FILLED)
+    execution = straddle(pe=lifecycle.FILLED)
     execution.status, execution.exit_reason = "OPEN", "EXIT_NOW"
     resting = exit_filled(execution, "ce", Side.BUY, LOT)
-    resting.state, resting.filled_quantity, resting.cancel_after_mono = live.ACCEPTED, 0, NOW + 3
+    resting.state, resting.filled_quantity, resting.cancel_after_mono = (
+        lifecycle.ACCEPTED,
+        0,
+        NOW + 3,
+    )
     asked = []
     for quarter in range(300):
         for intent in next_steps(execution, at(quarter / 4)).cancel:
@@ -253,17 +266,17 @@ def test_another_legs_exit_does_not_wait_for_one_that_hangs() -> None:
     legs = (leg_spec("SELL", "CE", key="ce"), leg_spec("BUY", "PE", key="put"))
     execution = committed(strategy_spec(legs))
     for intent in execution.intents:
-        intent.state, intent.filled_quantity, intent.sends = live.FILLED, LOT, 1
+        intent.state, intent.filled_quantity, intent.sends = lifecycle.FILLED, LOT, 1
     execution.status = "EXITING"
     hanging = exit_filled(execution, "ce", Side.BUY, LOT)
-    hanging.state, hanging.filled_quantity = live.ACCEPTED, 0
+    hanging.state, hanging.filled_quantity = lifecycle.ACCEPTED, 0
     assert leaving(execution, at(exit_due=True)) == {}, "sold legs first"
     hanging.cancels = 2
     assert leaving(execution, at(exit_due=True)) == {"put": "EXIT_TIME"}
 
 
 # -- of what nobody tells --------------------------------------------------------------------------
-@pytest.mark.parametrize("state", [live.UNKNOWN, live.ACCEPTED, live.PARTIAL])
+@pytest.mark.parametrize("state", [lifecycle.UNKNOWN, lifecycle.ACCEPTED, lifecycle.PARTIAL])
 def test_a_leg_of_which_the_book_is_silent_is_asked_about_elsewhere_and_told(state: str) -> None:
     """Seen: an order book dead for ever, and 48 naked shorts that no stop ever closed."""
     execution = straddle(pe=state)
@@ -285,7 +298,7 @@ def test_a_bought_leg_waited_for_ever_for_a_short_that_was_never_there() -> None
     execution = committed(strategy_spec(legs, order_rule="PARALLEL"))
     for intent in execution.intents:
         intent.state, intent.sends, intent.sent_mono, intent.filled_quantity = (
-            live.ACCEPTED,
+            lifecycle.ACCEPTED,
             1,
             NOW,
             0,
@@ -299,20 +312,20 @@ def test_a_bought_leg_waited_for_ever_for_a_short_that_was_never_there() -> None
 
 
 def test_a_book_that_is_read_tells_and_positions_are_not_asked() -> None:
-    execution = straddle(pe=live.ACCEPTED)
+    execution = straddle(pe=lifecycle.ACCEPTED)
     execution.exit_reason = "EXIT_NOW"
     put = execution.intents[1]
     outcome.apply_report(put, report(put), at=ENTRY_AT, now_mono=NOW + 50)
     put.cancels, put.cancel_since_mono = 1, NOW
     assert leaving(execution, at(51)) == {"ce": "EXIT_NOW"}
-    unknown = straddle(pe=live.UNKNOWN)
+    unknown = straddle(pe=lifecycle.UNKNOWN)
     unknown.exit_reason = "EXIT_NOW"
     unknown.intents[1].proof = AbsenceProof(NOW, 10.0, reads=1)
     assert leaving(unknown, at(50)) == {"ce": "EXIT_NOW"}
 
 
 def test_what_only_the_positions_showed_is_closed_once_and_not_turned_over() -> None:
-    execution = straddle(pe=live.ACCEPTED)
+    execution = straddle(pe=lifecycle.ACCEPTED)
     execution.exit_reason = "EXIT_NOW"
     exit_filled(execution, "ce", Side.BUY, LOT)
     exit_filled(execution, "pe", Side.BUY, LOT)
@@ -327,7 +340,7 @@ def test_what_only_the_positions_showed_is_closed_once_and_not_turned_over() -> 
 
 def test_an_entry_that_never_was_leaves_what_was_closed_for_it_to_be_bought_back() -> None:
     """The control: the position was somebody else's after all."""
-    execution = straddle(pe=live.ACCEPTED)
+    execution = straddle(pe=lifecycle.ACCEPTED)
     execution.exit_reason = "EXIT_NOW"
     exit_filled(execution, "ce", Side.BUY, LOT)
     exit_filled(execution, "pe", Side.BUY, LOT)
@@ -338,7 +351,7 @@ def test_an_entry_that_never_was_leaves_what_was_closed_for_it_to_be_bought_back
 
 
 def test_an_escalated_entry_is_over_when_the_positions_have_spoken() -> None:
-    execution = straddle(ce=live.FILLED, pe=live.ESCALATED)
+    execution = straddle(ce=lifecycle.FILLED, pe=lifecycle.ESCALATED)
     exit_filled(execution, "ce", Side.BUY, LOT)
     (order,) = next_steps(execution, at(130)).exits
     assert (order.leg_key, order.quantity, order.perhaps) == ("pe", 0, LOT)
@@ -347,6 +360,6 @@ def test_an_escalated_entry_is_over_when_the_positions_have_spoken() -> None:
 
 
 def test_what_is_untold_at_the_close_is_named() -> None:
-    execution = straddle(ce=live.ACCEPTED, pe=live.ACCEPTED)
+    execution = straddle(ce=lifecycle.ACCEPTED, pe=lifecycle.ACCEPTED)
     steps = next_steps(execution, at(session_over=True, grace_over=True, exit_due=True))
     assert [alarm.cause for alarm in steps.alarms] == ["SESSION_OVER"]

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokers.base import Side
-from execution import live
+from execution import lifecycle
 from execution.changing import ASKED, DONE, KEPT, REFUSED, TAKEN, UNKNOWN, Change
 from execution.engine import rounds as rounds_module
 from execution.engine.linedesk import LineDesk
@@ -31,15 +31,15 @@ from quantleap.core import clock
 
 NOW = 10_000.0
 STATES = (
-    live.PLANNED,
-    live.SENDING,
-    live.UNKNOWN,
-    live.ACCEPTED,
-    live.PARTIAL,
-    live.FILLED,
-    live.REJECTED,
-    live.CANCELLED,
-    live.MISSED,
+    lifecycle.PLANNED,
+    lifecycle.SENDING,
+    lifecycle.UNKNOWN,
+    lifecycle.ACCEPTED,
+    lifecycle.PARTIAL,
+    lifecycle.FILLED,
+    lifecycle.REJECTED,
+    lifecycle.CANCELLED,
+    lifecycle.MISSED,
 )
 
 
@@ -62,14 +62,14 @@ def executions(draw: Any) -> LiveExecution:
                 execution,
                 leg_key=entry.leg_key,
                 contract_id=entry.contract_id,
-                purpose=live.EXIT,
+                purpose=lifecycle.EXIT,
                 side=Side.BUY,
                 attempt_group=draw(st.integers(0, 4)),
             )
     for intent in execution.intents:
         intent.state = draw(st.sampled_from(STATES))
         intent.sends = draw(st.integers(0, 3))
-        intent.filled_quantity = {live.FILLED: intent.quantity, live.PARTIAL: 1}.get(
+        intent.filled_quantity = {lifecycle.FILLED: intent.quantity, lifecycle.PARTIAL: 1}.get(
             intent.state, 0
         )
         intent.broker_order_id = "1"
@@ -117,10 +117,14 @@ def test_a_moment_that_is_left_out_is_noticed() -> None:
     execution = committed(straddle())
     execution.status = "EXITING"
     for intent in execution.intents:
-        intent.state, intent.filled_quantity = live.FILLED, intent.quantity
+        intent.state, intent.filled_quantity = lifecycle.FILLED, intent.quantity
     first = execution.intents[0]
     resting = live_intent(
-        execution, leg_key=first.leg_key, purpose=live.EXIT, side=Side.BUY, state=live.ACCEPTED
+        execution,
+        leg_key=first.leg_key,
+        purpose=lifecycle.EXIT,
+        side=Side.BUY,
+        state=lifecycle.ACCEPTED,
     )
     resting.broker_order_id, resting.cancel_after_mono = "1", NOW + 3
     assert next_moment(execution, NOW) == NOW + 3
@@ -169,7 +173,7 @@ class House:
             execution.run = run
             now = clock.monotonic()
             live_intent(
-                execution, state=live.ACCEPTED, sends=1, sent_mono=now, cancel_sent_mono=now
+                execution, state=lifecycle.ACCEPTED, sends=1, sent_mono=now, cancel_sent_mono=now
             )
             self.executions[execution.id] = execution
         self.control = SimpleNamespace(current=SimpleNamespace(blocked=lambda *_: ""))
@@ -271,11 +275,11 @@ def test_a_send_that_was_written_while_an_earlier_one_filled_is_not_sent() -> No
     house: Any = House(1)
     rounds = Rounds(house)
     intent: LiveIntent = next(iter(house.executions.values())).intents[0]
-    intent.state, intent.filled_quantity = live.FILLED, LOT
+    intent.state, intent.filled_quantity = lifecycle.FILLED, LOT
     batch = Batch(sending=[(intent, intent.tag)])
     granted = Written(frozenset({0}), sending=frozenset({intent.code}))
     rounds._granted(batch, granted, clock.now())
-    assert (intent.state, intent.sends) == (live.FILLED, 1)
+    assert (intent.state, intent.sends) == (lifecycle.FILLED, 1)
 
 
 def test_answers_that_move_nothing_did_not_keep_sold_legs_back(
@@ -298,7 +302,7 @@ def test_answers_that_move_nothing_did_not_keep_sold_legs_back(
         rounds.changed(resting)
         await rounds.once(patient=True)
         assert written == []
-        filled.state, filled.filled_quantity = live.FILLED, LOT
+        filled.state, filled.filled_quantity = lifecycle.FILLED, LOT
         rounds.changed(filled)
         await rounds.once(patient=True)
         assert written == [[filled.code]]

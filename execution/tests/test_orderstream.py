@@ -13,7 +13,7 @@ from aiohttp import WSMsgType, web
 
 from brokers import aio
 from brokers.base import OrderReport, Session
-from brokers.tests.test_order_updates import NOREN, spoken
+from brokers.tests.updatewords import NOREN, spoken
 from execution.engine import orderstream
 from execution.engine.orderstream import OrderStream
 from execution.engine.places import Places

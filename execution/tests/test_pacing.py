@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from brokers.pace import JITTER
+from brokers.pace import JITTER, Call
 from brokers.registry import get_adapter
-from execution.pacing import ENTRIES, EXITS, READS, Call, Pacers
+from execution.pacing import ENTRIES, EXITS, READS, Pacers
 
 KITE = get_adapter("zerodha").capabilities
 NOREN = get_adapter("zebu").capabilities

@@ -19,7 +19,7 @@ from brokers.base import (
 )
 from brokers.http import Limits
 from brokers.realaccount import RealAccount
-from execution import live
+from execution import lifecycle
 from execution.engine.channel import EARLY
 from execution.engine.paperchannel import PaperChannel, paper_instrument
 from execution.engine.places import CONNECTS, Places
@@ -69,7 +69,7 @@ def paper(told: Told, feed: Feed, **fields: Any) -> PaperChannel:
 
 def order(channel: PaperChannel, price: str, **fields: Any) -> LiveIntent:
     """A SELL at a reference of 100 rupees, with its bytes made."""
-    values = {"state": live.SENDING, "sends": 1, "instrument": paper_instrument(1), **fields}
+    values = {"state": lifecycle.SENDING, "sends": 1, "instrument": paper_instrument(1), **fields}
     intent = live_intent(price=Decimal(price), **values)
     request = OrderRequest(
         tag=intent.tag,
@@ -168,16 +168,16 @@ def test_the_book_is_made_of_our_rows_again_after_a_restart() -> None:
     async def story() -> None:
         channel = paper(Told(), Feed())
         rested = live_intent(
-            state=live.ACCEPTED, sends=1, broker_order_id="PAPER1", price=Decimal(110)
+            state=lifecycle.ACCEPTED, sends=1, broker_order_id="PAPER1", price=Decimal(110)
         )
         filled = live_intent(
-            state=live.FILLED,
+            state=lifecycle.FILLED,
             sends=1,
             broker_order_id="PAPER2",
             filled_quantity=65,
             average_price=Decimal(100),
         )
-        lost = live_intent(state=live.UNKNOWN, sends=1)
+        lost = live_intent(state=lifecycle.UNKNOWN, sends=1)
         for _ in range(2):
             channel.restore([rested, filled, lost])
         assert {o.broker_order_id: o.state for o in await read(channel)} == {

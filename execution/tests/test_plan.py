@@ -81,7 +81,7 @@ def test_slices_add_up_to_whole_lots_below_every_limit(
         assert order.reference_price == last
         assert order.price >= last if order.side is Side.BUY else order.price <= last
     assert total == {key: count * lot_size for key, count in lots.items()}
-    # I1: the places in the plan are distinct, without holes
+    # I1 (one intent per place in the plan): they are distinct, without holes
     assert all(found == list(range(len(found))) for found in numbers.values())
     # sending order: group by group
     assert [order.group for order in orders] == sorted(order.group for order in orders)
@@ -105,7 +105,7 @@ def test_a_lot_that_no_order_may_hold_refuses_the_plan(lot_size: int, freeze: in
 
 @given(quantity=st.integers(1, 20_000), freeze=st.integers(1, 2000), max_lots=st.integers(1, 2000))
 def test_odd_units_are_sliced_too(quantity: int, freeze: int, max_lots: int) -> None:
-    """What somebody else left of a position need not be whole lots (I5)."""
+    """What somebody else left of a position need not be whole lots."""
     pieces = list(slices(quantity, 1, freeze, max_lots))
     assert sum(pieces) == quantity
     assert all(0 < piece <= min(freeze, max_lots) for piece in pieces)

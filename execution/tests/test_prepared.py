@@ -7,10 +7,10 @@ from typing import Any
 
 from brokers.base import BrokerInstrument, HttpRequest, OrderRequest, Session
 from brokers.registry import get_adapter
-from execution import live
+from execution import lifecycle
+from execution.engine.connecting import Target
 from execution.engine.crossing import CrossingDesk
 from execution.engine.sending import SendDesk
-from execution.engine.transport import Target
 from execution.live import LiveExecution, LiveIntent
 from execution.tests.inmemory import live_execution, live_intent
 
@@ -53,7 +53,7 @@ def entry(**fields: Any) -> tuple[LiveExecution, LiveIntent]:
 def test_the_sold_legs_bytes_were_made_twice() -> None:
     house, (execution, intent) = Desk(), entry()
     before = house.prepared(execution, intent)
-    intent.state, intent.sends = live.SENDING, 1
+    intent.state, intent.sends = lifecycle.SENDING, 1
     assert house.prepared(execution, intent) == before
     assert len(house.made) == 1
 
@@ -76,7 +76,7 @@ def test_another_session_is_in_the_bytes() -> None:
 
 def test_an_exit_is_written_out_every_time() -> None:
     """Its price may have been changed while it rested."""
-    house, (execution, intent) = Desk(), entry(purpose=live.EXIT)
+    house, (execution, intent) = Desk(), entry(purpose=lifecycle.EXIT)
     house.prepared(execution, intent)
     house.prepared(execution, intent)
     assert len(house.made) == 2

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from brokers.base import BookState, OrderReport, Side
-from execution import live
+from execution import lifecycle
 from execution.backoff import exit_backoff
 from execution.live import LiveExecution, LiveIntent
 from execution.outcome import apply_report
@@ -31,7 +31,7 @@ def at(**fields: Any) -> Situation:
 
 def fill(intent: LiveIntent, units: int = LOT) -> None:
     intent.filled_quantity = units
-    intent.state = live.FILLED if units == intent.quantity else live.PARTIAL
+    intent.state = lifecycle.FILLED if units == intent.quantity else lifecycle.PARTIAL
 
 
 def opened(*legs: Any, **fields: Any) -> LiveExecution:
@@ -64,7 +64,7 @@ def test_the_second_group_waits_for_the_whole_first() -> None:
 
 def test_before_the_entry_second_nothing_leaves() -> None:
     execution = committed(strategy_spec([CE]))
-    execution.intents[0].state = live.PLANNED
+    execution.intents[0].state = lifecycle.PLANNED
     assert not next_steps(execution, at(entry_due=False))
     assert next_steps(execution, at()).send == execution.intents
 
@@ -87,7 +87,7 @@ def test_what_stops_an_entry_misses_what_is_not_sent_and_withdraws_what_rests(
     situation: dict[str, Any], cause: str
 ) -> None:
     execution = committed(strategy_spec([WING, CE]))
-    execution.intents[0].state = live.ACCEPTED
+    execution.intents[0].state = lifecycle.ACCEPTED
     steps = next_steps(execution, at(**situation))
     assert steps.miss == [(execution.intents[1], cause)]
     assert steps.cancel == [execution.intents[0]]
@@ -98,7 +98,7 @@ def test_a_switch_unread_for_a_moment_unwound_everybodys_bought_hedges() -> None
     """Seen with a database that stood still for five seconds. What is begun waits for a reading."""
     execution = committed(strategy_spec([WING, CE]))
     hedge, short = execution.intents
-    hedge.state, hedge.filled_quantity = live.FILLED, hedge.quantity
+    hedge.state, hedge.filled_quantity = lifecycle.FILLED, hedge.quantity
     assert not next_steps(execution, at(entries_blocked="CONTROL_UNREACHABLE"))
     assert next_steps(execution, at()).send == [short], "read again, it goes on"
     late = next_steps(execution, at(entries_blocked="CONTROL_UNREACHABLE", grace_over=True))
@@ -108,7 +108,7 @@ def test_a_switch_unread_for_a_moment_unwound_everybodys_bought_hedges() -> None
 @pytest.mark.parametrize("cause", ["RATE_LIMIT", "BROKER_DOWN"])
 def test_what_kept_an_entry_until_the_grace_was_over_is_its_cause(cause: str) -> None:
     execution = committed(strategy_spec([CE]))
-    execution.intents[0].state, execution.intents[0].cause = live.PLANNED, cause
+    execution.intents[0].state, execution.intents[0].cause = lifecycle.PLANNED, cause
     steps = next_steps(execution, at(grace_over=True))
     assert steps.miss == [(execution.intents[0], cause)]
 
@@ -118,7 +118,7 @@ def test_the_leg_that_began_it_gives_the_execution_its_cause_whichever_it_was() 
     execution = committed(strategy_spec([CE, PE], order_rule="PARALLEL"))
     first, second = execution.intents
     for intent, cause in ((first, "LEG_FAILED"), (second, "BROKER_DOWN")):
-        intent.state, intent.cause, intent.sends = live.MISSED, cause, 0
+        intent.state, intent.cause, intent.sends = lifecycle.MISSED, cause, 0
     steps = next_steps(execution, at(grace_over=True))
     assert (steps.status, steps.cause) == ("MISSED", "BROKER_DOWN")
 
@@ -130,13 +130,13 @@ def test_a_leg_withdrawn_because_another_was_refused_hid_why(refused: int) -> No
     execution = committed(strategy_spec([CE, PE], order_rule="PARALLEL"))
     legs = execution.intents
     other = legs[1 - refused]
-    legs[refused].state, legs[refused].cause = live.REJECTED, "MARGIN"
-    other.state, other.sends, other.sent_mono, other.seen_mono = live.ACCEPTED, 1, NOW, NOW
+    legs[refused].state, legs[refused].cause = lifecycle.REJECTED, "MARGIN"
+    other.state, other.sends, other.sent_mono, other.seen_mono = lifecycle.ACCEPTED, 1, NOW, NOW
     assert next_steps(execution, at()).cancel == [other]
     note_cancel(execution, other, NOW)
     cancelled = OrderReport("1", other.tag, BookState.CANCELLED, other.quantity, 0, Decimal(0))
     apply_report(other, cancelled, at=ENTRY_AT, now_mono=NOW + 1)
-    assert (other.state, other.cause) == (live.CANCELLED, "LEG_FAILED")
+    assert (other.state, other.cause) == (lifecycle.CANCELLED, "LEG_FAILED")
     steps = next_steps(execution, at())
     assert (steps.status, steps.cause) == ("FAILED", "MARGIN")
 
@@ -144,14 +144,14 @@ def test_a_leg_withdrawn_because_another_was_refused_hid_why(refused: int) -> No
 def test_who_withdrew_is_forgotten_by_a_restart_and_the_refusal_is_still_the_cause() -> None:
     execution = committed(strategy_spec([CE, PE], order_rule="PARALLEL"))
     first, second = execution.intents
-    first.state, first.cause, first.sends = live.CANCELLED, "CANCELLED_BY_BROKER", 1
-    second.state, second.cause, second.sends = live.REJECTED, "MARGIN", 1
+    first.state, first.cause, first.sends = lifecycle.CANCELLED, "CANCELLED_BY_BROKER", 1
+    second.state, second.cause, second.sends = lifecycle.REJECTED, "MARGIN", 1
     assert next_steps(execution, at()).cause == "MARGIN"
 
 
 def test_an_unknown_entry_is_neither_missed_nor_left() -> None:
     execution = committed(strategy_spec([CE]))
-    execution.intents[0].state = live.UNKNOWN
+    execution.intents[0].state = lifecycle.UNKNOWN
     execution.intents[0].unknown_since_mono = NOW
     assert not next_steps(execution, at(grace_over=True, exit_due=True))
 
@@ -159,8 +159,9 @@ def test_an_unknown_entry_is_neither_missed_nor_left() -> None:
 def test_beside_a_refused_leg_nothing_more_enters() -> None:
     execution = committed(strategy_spec([CE, PE], order_rule="PARALLEL"))
     refused, waiting = execution.intents
-    refused.state, refused.cause = live.REJECTED, "MARGIN"
-    waiting.state, waiting.sends = live.PLANNED, 1  # refused for its rate, about to be sent again
+    refused.state, refused.cause = lifecycle.REJECTED, "MARGIN"
+    # refused for its rate, about to be sent again
+    waiting.state, waiting.sends = lifecycle.PLANNED, 1
     steps = next_steps(execution, at())
     assert not steps.send
     assert steps.miss == [(waiting, "LEG_FAILED")]
@@ -182,22 +183,22 @@ def test_what_becomes_of_the_rest_when_a_leg_fails(
     fill(wing)
     fill(ce)
     ce.sends = pe.sends = 1
-    pe.state, pe.cause, pe.message = live.REJECTED, "MARGIN", "RMS: margin exceeds"
+    pe.state, pe.cause, pe.message = lifecycle.REJECTED, "MARGIN", "RMS: margin exceeds"
     steps = next_steps(execution, at())
     assert (steps.status, steps.cause, steps.message) == (status, "MARGIN", "RMS: margin exceeds")
     alarms = [] if policy == "UNWIND_FILLED" else ["PARTLY_ENTERED"]
     assert [alarm.cause for alarm in steps.alarms] == alarms
     leaving = {order.leg_key for order in steps.exits}
     assert leaving == unwound - {"wing"}  # the hedge leaves after what it hedges
-    assert {order.purpose for order in steps.exits} <= {live.UNWIND}
-    ce.filled_quantity, ce.state = 0, live.CANCELLED
+    assert {order.purpose for order in steps.exits} <= {lifecycle.UNWIND}
+    ce.filled_quantity, ce.state = 0, lifecycle.CANCELLED
     execution.status = status or "COMMITTED"
     after = {order.leg_key for order in next_steps(execution, at()).exits}
     assert after == unwound - {"ce"}
 
 
 def test_a_failed_entry_without_any_fill_is_failed_and_a_missed_one_missed() -> None:
-    for state, status in ((live.REJECTED, "FAILED"), (live.MISSED, "MISSED")):
+    for state, status in ((lifecycle.REJECTED, "FAILED"), (lifecycle.MISSED, "MISSED")):
         execution = committed(strategy_spec([CE]))
         execution.intents[0].state, execution.intents[0].cause = state, "WHY"
         steps = next_steps(execution, at())
@@ -207,7 +208,7 @@ def test_a_failed_entry_without_any_fill_is_failed_and_a_missed_one_missed() -> 
 def test_an_escalated_entry_asks_for_a_person() -> None:
     execution = committed(strategy_spec([CE]))
     entry = execution.intents[0]
-    entry.state = live.ESCALATED
+    entry.state = lifecycle.ESCALATED
     (alarm,) = next_steps(execution, at()).alarms
     assert (alarm.cause, alarm.leg, alarm.order) == ("UNRESOLVED", entry.leg_key, entry.tag)
 
@@ -219,7 +220,7 @@ def test_the_exit_time_closes_shorts_first() -> None:
     assert steps.status == "EXITING"
     (order,) = steps.exits
     assert (order.leg_key, order.side, order.quantity) == ("ce", Side.BUY, LOT)
-    assert (order.purpose, order.reason, order.attempt_group) == (live.EXIT, "EXIT_TIME", 0)
+    assert (order.purpose, order.reason, order.attempt_group) == (lifecycle.EXIT, "EXIT_TIME", 0)
 
 
 def test_a_stopped_leg_leaves_alone_and_the_other_stays_open() -> None:
@@ -234,12 +235,15 @@ def test_a_stopped_leg_leaves_alone_and_the_other_stays_open() -> None:
 
 def close(execution: LiveExecution, leg_key: str, filled: int = LOT, **fields: Any) -> LiveIntent:
     """An exit order of a leg, filled unless told otherwise."""
-    values = {"state": live.FILLED if filled == LOT else live.CANCELLED, "sends": 1} | fields
+    values = {
+        "state": lifecycle.FILLED if filled == LOT else lifecycle.CANCELLED,
+        "sends": 1,
+    } | fields
     return live_intent(
         execution,
         leg_key=leg_key,
         side=Side.BUY,
-        purpose=live.EXIT,
+        purpose=lifecycle.EXIT,
         filled_quantity=filled,
         **values,
     )
@@ -277,10 +281,10 @@ def test_the_fourth_try_asks_for_a_person() -> None:
 
 
 def test_a_waiting_try_is_dropped_when_an_earlier_one_filled_after_all() -> None:
-    """It would open a position (I5)."""
+    """It would open a position, against I5 (never more than planned or held)."""
     execution = opened(CE)
     close(execution, "ce", 40, attempt_group=0)
-    late = close(execution, "ce", 0, attempt_group=1, state=live.PLANNED)
+    late = close(execution, "ce", 0, attempt_group=1, state=lifecycle.PLANNED)
     late.quantity = LOT
     steps = next_steps(execution, at(exit_due=True))
     assert steps.miss == [(late, "NOT_NEEDED")]
@@ -290,12 +294,12 @@ def test_a_waiting_try_is_dropped_when_an_earlier_one_filled_after_all() -> None
 def test_an_exit_that_never_left_was_sent_again_as_it_was() -> None:
     """The executor died before the byte, the customer closed the leg by hand: +65, +65 reverse."""
     execution = opened(CE)
-    unsent = close(execution, "ce", 0, state=live.PLANNED)
+    unsent = close(execution, "ce", 0, state=lifecycle.PLANNED)
     steps = next_steps(execution, at(exit_due=True))
     assert steps.miss == [(unsent, "SUPERSEDED")]
     assert not steps.send
     assert not steps.exits
-    unsent.state = live.MISSED
+    unsent.state = lifecycle.MISSED
     (order,) = next_steps(execution, at(exit_due=True)).exits
     assert (order.attempt_group, order.quantity) == (1, LOT), "a new one, with fresh facts"
 
@@ -310,7 +314,7 @@ def test_a_position_turned_over_by_a_late_fill_is_closed_the_other_way() -> None
 
 def test_a_resting_exit_is_withdrawn_when_its_time_is_up_and_asked_again_if_that_was_lost() -> None:
     execution = opened(CE)
-    resting = close(execution, "ce", 0, state=live.ACCEPTED, cancel_after_mono=NOW)
+    resting = close(execution, "ce", 0, state=lifecycle.ACCEPTED, cancel_after_mono=NOW)
     assert next_steps(execution, at(exit_due=True)).cancel == [resting]
     resting.cancel_sent_mono = NOW
     assert not next_steps(execution, at(exit_due=True, now_mono=NOW + 2)).cancel
@@ -320,7 +324,7 @@ def test_a_resting_exit_is_withdrawn_when_its_time_is_up_and_asked_again_if_that
 def test_an_exit_unknown_for_two_minutes_is_not_sent_again() -> None:
     """That it waits for so long is told by the clock (execution.promises)."""
     execution = opened(CE)
-    close(execution, "ce", 0, state=live.UNKNOWN, unknown_since_mono=NOW)
+    close(execution, "ce", 0, state=lifecycle.UNKNOWN, unknown_since_mono=NOW)
     stuck = next_steps(execution, at(exit_due=True, now_mono=NOW + STUCK_AFTER))
     assert not stuck.exits
 
@@ -328,7 +332,7 @@ def test_an_exit_unknown_for_two_minutes_is_not_sent_again() -> None:
 def test_flat_is_not_over_while_an_exit_may_still_fill() -> None:
     execution = opened(CE)
     execution.closed_outside["ce"] = LOT
-    close(execution, "ce", 0, state=live.UNKNOWN, unknown_since_mono=NOW)
+    close(execution, "ce", 0, state=lifecycle.UNKNOWN, unknown_since_mono=NOW)
     assert next_steps(execution, at(exit_due=True)).status != "CLOSED"
 
 
@@ -364,7 +368,7 @@ def test_an_alarm_of_before_does_not_keep_the_close_from_being_named() -> None:
 
 def test_an_exit_that_waits_for_its_next_send_is_not_sent_after_the_close() -> None:
     execution = opened(CE)
-    waiting = close(execution, "ce", 0, state=live.PLANNED)
+    waiting = close(execution, "ce", 0, state=lifecycle.PLANNED)
     assert next_steps(execution, at(exit_due=True)).miss == [(waiting, "SUPERSEDED")], "the control"
     steps = next_steps(execution, at(exit_due=True, session_over=True))
     assert (steps.miss, steps.send) == ([(waiting, "SESSION_OVER")], [])
@@ -387,6 +391,6 @@ def test_what_is_flat_at_the_close_is_over_as_ever() -> None:
 
 def test_no_entry_is_sent_after_the_close() -> None:
     execution = committed(strategy_spec([CE]))
-    execution.intents[0].state = live.PLANNED
+    execution.intents[0].state = lifecycle.PLANNED
     steps = next_steps(execution, at(session_over=True))
     assert (steps.send, steps.miss) == ([], [(execution.intents[0], "SESSION_OVER")])

@@ -11,14 +11,12 @@ from typing import Any
 
 import pytest
 
-from brokers.base import BookState, OrderReport, SendResult
+from brokers.base import BookState, OrderReport
 from execution import (
-    changing,
     duplicates,
     exits,
     gate,
-    live,
-    outcome,
+    lifecycle,
     progress,
     withdrawing,
     witnesses,
@@ -30,6 +28,7 @@ from execution.steps import Situation, Steps
 from execution.tags import MAX_SENDS
 from execution.tests import toyengine
 from execution.tests.judging import Broken
+from execution.tests.plantedrules import an_unknown_change_is_done
 from execution.tests.stories import play
 
 SEED, STORIES = int(os.environ.get("SEED") or 1), int(os.environ.get("STORIES") or 500)
@@ -69,7 +68,7 @@ def sent_again_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
         situation: Situation,
         steps: Steps,
     ) -> None:
-        if intent.state != live.PLANNED:
+        if intent.state != lifecycle.PLANNED:
             fine(execution, intent, situation, steps)
         elif intent.quantity > -intent.side.sign * execution.open_quantity(intent.leg_key):
             steps.miss.append((intent, "NOT_NEEDED"))
@@ -107,7 +106,7 @@ def entries_are_resolved_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """c10: no leg leaves before every entry is final."""
 
     def next_steps(execution: LiveExecution, situation: Situation) -> Steps:
-        entries = list(execution.of(live.ENTRY))
+        entries = list(execution.of(lifecycle.ENTRY))
         if execution.status != "COMMITTED" or all(intent.is_final for intent in entries):
             return fine(execution, situation)
         steps = Steps()
@@ -152,21 +151,6 @@ def the_newest_send_alone_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 def a_queue_that_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """d8: slices left after a margin refusal, and after EXIT_NOW."""
     monkeypatch.setattr(toyengine, "why_not_enter", lambda *_: "")
-
-
-def an_unknown_change_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    """a4b: a change that nobody answered counts as an order that is gone, and a new one follows."""
-
-    def note_answer(intent: LiveIntent, number: int, result: SendResult, **when: Any) -> bool:
-        news = fine(intent, number, result, **when)
-        if news and intent.changes[number].state == changing.UNKNOWN:
-            outcome.finish(intent, live.CANCELLED, when["at"], when["now_mono"])
-        return news
-
-    fine = changing.note_answer
-    monkeypatch.setattr(changing, "note_answer", note_answer)
-    # What then is found resting would keep the next exit here, whatever ended it in our eyes.
-    monkeypatch.setattr(LiveIntent, "adrift", 0)
 
 
 def a_change_that_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

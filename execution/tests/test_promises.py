@@ -12,7 +12,7 @@ import pytest
 from django.conf import settings
 
 from brokers.base import Side
-from execution import live
+from execution import lifecycle
 from execution.alarms import ALARMS, CLOCK, ENDED_BY_CLOSING, PROMISES, TOLD, Alarm, plain
 from execution.live import LiveExecution, LiveIntent, LiveRun
 from execution.promises import book_unread, over, overdue, unpriced
@@ -42,7 +42,7 @@ def entering(**fields: Any) -> LiveExecution:
 
 def opened(status: str = "OPEN") -> LiveExecution:
     """Both legs filled at T."""
-    execution = entering(state=live.FILLED, filled_quantity=LOT)
+    execution = entering(state=lifecycle.FILLED, filled_quantity=LOT)
     execution.status = status
     return execution
 
@@ -51,7 +51,9 @@ def leaving(state: str, **fields: Any) -> LiveExecution:
     """One leg is being closed by an order that was sent at noon."""
     execution = opened("EXITING")
     fields = {"due_at": NOON, "planned_at": NOON, "sends": 1} | fields
-    live_intent(execution, leg_key="ce", purpose=live.EXIT, side=Side.BUY, state=state, **fields)
+    live_intent(
+        execution, leg_key="ce", purpose=lifecycle.EXIT, side=Side.BUY, state=state, **fields
+    )
     return execution
 
 
@@ -61,19 +63,19 @@ def at_noon(execution: LiveExecution, seconds: float) -> set[tuple[str, str]]:
 
 
 def uncertain_exit(seconds: float) -> set[tuple[str, str]]:
-    return at_noon(leaving(live.UNKNOWN), seconds)
+    return at_noon(leaving(lifecycle.UNKNOWN), seconds)
 
 
 def sending_exit(seconds: float) -> set[tuple[str, str]]:
-    return at_noon(leaving(live.SENDING), seconds)
+    return at_noon(leaving(lifecycle.SENDING), seconds)
 
 
 def resting_exit(seconds: float) -> set[tuple[str, str]]:
-    return at_noon(leaving(live.ACCEPTED), seconds)
+    return at_noon(leaving(lifecycle.ACCEPTED), seconds)
 
 
 def unknown_entry(seconds: float) -> set[tuple[str, str]]:
-    execution = entering(state=live.UNKNOWN)
+    execution = entering(state=lifecycle.UNKNOWN)
     return set(overdue(execution, after(ENTRY_AT, seconds), seconds))
 
 
@@ -82,7 +84,7 @@ def sending_entry(seconds: float) -> set[tuple[str, str]]:
 
 
 def still_entering(seconds: float) -> set[tuple[str, str]]:
-    execution = entering(state=live.ACCEPTED)
+    execution = entering(state=lifecycle.ACCEPTED)
     return set(overdue(execution, after(ENTRY_AT + GRACE, seconds), seconds))
 
 
@@ -93,7 +95,7 @@ def still_exiting(seconds: float) -> set[tuple[str, str]]:
 
 
 def unheard_cancel(seconds: float) -> set[tuple[str, str]]:
-    resting = leaving(live.ACCEPTED, due_at=after(NOON, 100), cancel_since_mono=1.0)
+    resting = leaving(lifecycle.ACCEPTED, due_at=after(NOON, 100), cancel_since_mono=1.0)
     return at_noon(resting, 1.0 + seconds)
 
 
@@ -136,7 +138,7 @@ def test_what_waits_is_named_when_its_promise_is_broken_and_not_before(
 
 def test_an_order_unknown_for_600_seconds_raised_nothing() -> None:
     """Seen with a broker whose book did not answer: no read, no alarm."""
-    found = overdue(entering(state=live.UNKNOWN, message="504"), after(ENTRY_AT, 600), 600.0)
+    found = overdue(entering(state=lifecycle.UNKNOWN, message="504"), after(ENTRY_AT, 600), 600.0)
     assert set(found) == {
         ("ENTRY_UNKNOWN", "ce"),
         ("ENTRY_UNKNOWN", "pe"),
@@ -147,13 +149,13 @@ def test_an_order_unknown_for_600_seconds_raised_nothing() -> None:
 
 def test_a_wait_goes_on_over_a_restart() -> None:
     """The monotonic clock of the next process knows nothing of it; the order's row does."""
-    restarted = entering(state=live.UNKNOWN, unknown_since_mono=5000.0)
+    restarted = entering(state=lifecycle.UNKNOWN, unknown_since_mono=5000.0)
     assert ("ENTRY_UNKNOWN", "ce") in overdue(restarted, after(ENTRY_AT, 600), 5000.0)
 
 
 @pytest.mark.parametrize("status", ["ARMED", "WITHDRAWN", "CLOSED", "FAILED", "MISSED"])
 def test_who_is_not_under_way_waits_for_nothing(status: str) -> None:
-    execution = entering(state=live.UNKNOWN)
+    execution = entering(state=lifecycle.UNKNOWN)
     execution.status = status
     assert overdue(execution, after(EXIT_AT, 600), 600.0) == {}
 
@@ -164,7 +166,7 @@ def test_a_day_that_goes_its_usual_way_raises_nothing() -> None:
     for second in range(10):
         assert not overdue(execution, after(ENTRY_AT, second), float(second))
     for intent in execution.intents:
-        intent.state, intent.filled_quantity = live.FILLED, LOT
+        intent.state, intent.filled_quantity = lifecycle.FILLED, LOT
     execution.status = "OPEN"
     for second in range(0, 6 * 3600, 60):
         instant = after(ENTRY_AT, second)
@@ -187,10 +189,10 @@ def test_a_leg_that_left_in_time_is_forgotten_and_the_next_wait_begins_anew() ->
 
 
 def test_the_fact_that_ended_a_wait_is_said_in_words() -> None:
-    execution = leaving(live.UNKNOWN)
+    execution = leaving(lifecycle.UNKNOWN)
     exit_order = execution.intents[-1]
     execution.alarms = {("EXIT_UNKNOWN", "ce"), ("PAST_EXIT", ""), ("DUPLICATE", "ce")}
-    exit_order.state = live.FILLED
+    exit_order.state = lifecycle.FILLED
     facts = dict(over(execution, {}))
     assert facts == {
         ("EXIT_UNKNOWN", "ce"): f"order {exit_order.tag} is FILLED",
@@ -200,7 +202,7 @@ def test_the_fact_that_ended_a_wait_is_said_in_words() -> None:
 
 # -- accounts and runs ---------------------------------------------------------------------------
 def waiting_order(seconds: float) -> LiveIntent:
-    return live_intent(state=live.UNKNOWN, due_at=after(NOON, -seconds))
+    return live_intent(state=lifecycle.UNKNOWN, due_at=after(NOON, -seconds))
 
 
 def test_an_account_whose_book_is_not_read_is_named() -> None:
@@ -238,8 +240,8 @@ def test_a_leg_without_a_rule_to_judge_needs_no_price(fields: dict[str, Any]) ->
 
 # -- the table and the runbook -------------------------------------------------------------------
 def runbook() -> dict[str, list[str]]:
-    """Cells of the runbook's rows in docs/execution.md, by cause."""
-    text = Path(settings.BASE_DIR, "docs/execution.md").read_text()
+    """Cells of the runbook's rows in docs/trading-day.md, by cause."""
+    text = Path(settings.BASE_DIR, "docs/trading-day.md").read_text()
     section = text.split("\n### Alarms\n")[1].split("\n#")[0]
     rows = [line.strip().strip("|").split("|") for line in section.splitlines() if "|" in line]
     cells = [[cell.strip() for cell in row] for row in rows]

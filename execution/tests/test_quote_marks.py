@@ -22,14 +22,11 @@ from execution.risk import Watch, trigger
 from execution.tests.consoleday import get, login
 from execution.tests.inmemory import live_run
 from execution.tests.strategies import ticks
-from execution.tests.test_races import run, subscription
 from marketplace.models import FreezeQuantity, Underlying
 from marketplace.ports import QUOTES, Need, Quote
 from marketplace.tests.factories import leg_spec, strategy_spec
 from marketplace.tests.feeds import ToldFeed
 from quantleap.core.console import page_of
-
-__all__ = ["run", "subscription"]
 
 D = Decimal
 DAY = dt.date(2026, 8, 17)
@@ -234,7 +231,9 @@ def test_a_trigger_records_what_its_price_was(run: Run) -> None:
     )
     loading.refresh_decisions({held.id: held})
     hit = Mark(D("41.00"), MID, NOW - SECOND)
-    assert decide_trigger(held, held.watches[key], "STOP", hit, "test", "me", NOW)
+    assert decide_trigger(
+        held, held.watches[key], kind="STOP", worth=hit, source="test", owner="me", now=NOW
+    )
     payload = RunDecision.objects.get(run=run).payload
     assert (payload["price"], payload["basis"], payload["age"]) == ("41.00", "MID", "1.0")
     assert LegWatch.objects.get(run=run).trigger_price == D("41.00")

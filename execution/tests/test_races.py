@@ -1,4 +1,6 @@
-"""Leaving and entering at the same moment, in real parallel transactions (execution.md I7).
+"""Leaving and entering at the same moment, in real parallel transactions.
+
+The row decides, not the clock: I7 (no entry outside its window).
 
 Each race is held open at its narrowest point: one transaction has done its part and has not
 committed when the other arrives. Each has a control that shows what happens without the lock.
@@ -20,70 +22,16 @@ from execution import arming, services
 from execution.engine import leases
 from execution.engine.entrywriting import EntryPlan, commit_entries
 from execution.models import Execution, Run
-from execution.tests.factories import make_accounts, make_partner, subscribe_accounts
-from marketplace.tests.factories import load_test_contracts, make_iron_condor
-from quantleap.core import clock
+from execution.tests.armedruns import ENTRY, NOW
+from execution.tests.inmemory import live_intent
+from execution.tests.racing import meanwhile
+from marketplace.models import Contract
 from quantleap.core.audit import SYSTEM
 from subscriptions.models import Subscription
 from subscriptions.services import pause, resume
 
 pytestmark = pytest.mark.django_db(transaction=True)
-DAY = dt.date(2026, 9, 8)
-ENTRY = clock.at_ist(DAY, dt.time(9, 20))
-NOW = ENTRY - dt.timedelta(seconds=60)
 OWNER = "test-owner"
-
-
-@pytest.fixture
-def subscription() -> Subscription:
-    """One active subscriber of an iron condor entering at 09:20."""
-    load_test_contracts(DAY)
-    template = make_iron_condor(
-        strategy={"entry_time": dt.time(9, 20), "exit_time": dt.time(15, 20)}
-    )
-    accounts = make_accounts(1, partner=make_partner(), now=NOW)
-    return subscribe_accounts(template, accounts, now=NOW)[0]
-
-
-@pytest.fixture
-def run(subscription: Subscription) -> Run:
-    """Its run, with nobody in it yet."""
-    template = subscription.template
-    assert template.current_version is not None
-    return Run.objects.create(
-        strategy_key=template.strategies.get().key,
-        template=template,
-        version=template.current_version,
-        trade_date=DAY,
-        entry_at=ENTRY,
-        exit_at=ENTRY + dt.timedelta(hours=6),
-        grace_until=ENTRY + dt.timedelta(seconds=30),
-        armed_at=NOW,
-    )
-
-
-@contextmanager
-def meanwhile(work: Callable[[], Any]) -> Iterator[threading.Event]:
-    """Run ``work`` in another connection; yields an event that is set when it is through."""
-    done = threading.Event()
-    failures: list[BaseException] = []
-
-    def body() -> None:
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001 - raised again in the test's own thread
-            failures.append(error)
-        finally:
-            connection.close()
-            done.set()
-
-    thread = threading.Thread(target=body)
-    thread.start()
-    yield done
-    thread.join(20)
-    assert not thread.is_alive()
-    if failures:
-        raise failures[0]
 
 
 def arm(run: Run) -> None:
@@ -182,20 +130,29 @@ def live_execution(run: Run) -> Any:
     return found[0]
 
 
+def planned(run: Run) -> EntryPlan:
+    """The armed execution's entry: one order."""
+    execution = live_execution(run)
+    intent = live_intent(
+        execution,
+        account_id=execution.account_id,
+        shard=execution.shard,
+        contract_id=Contract.objects.earliest("id").pk,
+    )
+    return EntryPlan(execution, [intent])
+
+
 @pytest.mark.parametrize("pause_first", [True, False])
 def test_pause_against_the_commit_before_t_the_row_decides(
     run: Run, subscription: Subscription, pause_first: bool
 ) -> None:
     arm(run)
     tokens = owned()
-    plan = EntryPlan(live_execution(run))
-    plan.intents = [object()]  # type: ignore[list-item]
+    plan = planned(run)
     answers: dict[str, Any] = {}
 
     def commit() -> None:
-        answers["committed"] = commit_entries(
-            [plan], owner=OWNER, tokens=tokens, now=NOW, only_claim=True
-        )
+        answers["committed"] = commit_entries([plan], owner=OWNER, tokens=tokens, now=NOW)
 
     def go() -> None:
         answers["pause"] = pause(
@@ -277,11 +234,10 @@ def test_only_the_owner_of_a_shard_writes(run: Run, subscription: Subscription) 
     arm(run)
     tokens = owned()
     stale = {shard: token - 1 for shard, token in tokens.items()}
-    plan = EntryPlan(live_execution(run))
-    plan.intents = [object()]  # type: ignore[list-item]
-    assert not commit_entries([plan], owner=OWNER, tokens=stale, now=NOW, only_claim=True)
-    assert not commit_entries([plan], owner="other", tokens=tokens, now=NOW, only_claim=True)
-    assert commit_entries([plan], owner=OWNER, tokens=tokens, now=NOW, only_claim=True)
+    plan = planned(run)
+    assert not commit_entries([plan], owner=OWNER, tokens=stale, now=NOW)
+    assert not commit_entries([plan], owner="other", tokens=tokens, now=NOW)
+    assert commit_entries([plan], owner=OWNER, tokens=tokens, now=NOW)
 
 
 def test_removing_an_account_against_arming_leaves_nobody_armed(

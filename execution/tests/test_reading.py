@@ -20,7 +20,7 @@ from brokers.routes import Route
 from brokers.services.login import exchange_code
 from brokers.tests import loopback
 from brokers.wire import MAX_BODY_BYTES
-from execution import live
+from execution import lifecycle
 from execution.engine.accounts import Accounts
 from execution.engine.actors import Actor
 from execution.engine.channel import Channel
@@ -282,7 +282,7 @@ async def _order(channel: Channel, poller: BookPoller) -> None:
 
 
 async def _cancel(channel: Channel, poller: BookPoller) -> None:
-    intent = wire.sending(channel, state=live.ACCEPTED, broker_order_id="151220000000000")
+    intent = wire.sending(channel, state=lifecycle.ACCEPTED, broker_order_id="151220000000000")
     await poller.cancel(intent)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokers.base import BookState, Cause, OrderReport, Outcome, PriceBand, SendResult, Side
-from execution import live, outcome
+from execution import lifecycle, outcome
 from execution.backoff import PRICE_BACKOFF_MAX, exit_backoff, price_backoff
 from execution.live import LiveExecution, LiveIntent
 from execution.pricing import exit_limit, marketable_limit, within
@@ -28,7 +28,7 @@ def held() -> LiveExecution:
     """One sold call, filled, and the exit time reached."""
     execution = committed(strategy_spec([leg_spec("SELL", "CE", key="ce")]))
     for intent in execution.intents:
-        intent.state, intent.filled_quantity, intent.average_price = live.FILLED, LOT, D(100)
+        intent.state, intent.filled_quantity, intent.average_price = lifecycle.FILLED, LOT, D(100)
     execution.status = "EXITING"
     return execution
 
@@ -38,9 +38,9 @@ def tried(execution: LiveExecution, attempt: int) -> LiveIntent:
         execution,
         leg_key="ce",
         side=Side.BUY,
-        purpose=live.EXIT,
+        purpose=lifecycle.EXIT,
         attempt_group=attempt,
-        state=live.SENDING,
+        state=lifecycle.SENDING,
         sends=1,
     )
 

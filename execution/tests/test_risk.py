@@ -1,4 +1,4 @@
-"""Stops, targets and move-to-cost, both directions (strategy-vocabulary.md 5d, rules 1, 2)."""
+"""Stops, targets and move-to-cost, both directions (docs/authoring.md)."""
 
 from __future__ import annotations
 

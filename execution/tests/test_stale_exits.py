@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from brokers.base import Side
-from execution import live
+from execution import lifecycle
 from execution.engine.closing import ClosingDesk
 from execution.live import LiveExecution
 from execution.progress import next_steps
@@ -26,8 +26,8 @@ def asked(execution: LiveExecution, *, filled_meanwhile: bool) -> list[Any]:
                 execution,
                 leg_key="ce",
                 side=Side.SELL,
-                purpose=live.EXIT,
-                state=live.FILLED,
+                purpose=lifecycle.EXIT,
+                state=lifecycle.FILLED,
                 filled_quantity=LOT,
                 sends=1,
             )

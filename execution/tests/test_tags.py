@@ -1,4 +1,4 @@
-"""The tag in every broker's book (execution.md section 1)."""
+"""The tag in every broker's book."""
 
 from __future__ import annotations
 

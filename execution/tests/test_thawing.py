@@ -21,7 +21,7 @@ from execution.engine.timing import from_settings
 from execution.live import LiveIntent
 from execution.models import Alarm
 from execution.tests.inmemory import live_intent
-from execution.tests.test_engine_leases import traded
+from execution.tests.leaserows import traded
 from execution.tests.wire import Told, channel, sending
 from quantleap.core import clock
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from brokers.base import Cause, HttpResponse, Outcome, SendResult
 from brokers.pace import Call, Urgency
 from brokers.registry import get_adapter
-from execution import live, outcome
+from execution import lifecycle, live, outcome
 from execution.engine.polling import BookPoller
 from execution.engine.rounds import Rounds
 from execution.engine.transport import Answer
@@ -114,7 +114,7 @@ def refusing(times: int, *headers: str) -> Any:
     return answer
 
 
-@pytest.mark.parametrize("purpose", [live.ENTRY, live.EXIT])
+@pytest.mark.parametrize("purpose", [lifecycle.ENTRY, lifecycle.EXIT])
 def test_429_with_retry_after_holds_back_everything_that_this_account_sends(purpose: str) -> None:
     async def main() -> tuple[wire.Told, float, float]:
         async with wire.broker(refusing(1, "Retry-After: 1")) as (url, _):
@@ -152,15 +152,15 @@ def answered(intent: live.LiveIntent, response: HttpResponse, at_mono: float) ->
 
 def test_kites_ten_seconds_after_a_breach_are_waited_for() -> None:
     """Kite refuses everything for about ten seconds and does not say so."""
-    intent = live_intent(state=live.SENDING, sends=1)
+    intent = live_intent(state=lifecycle.SENDING, sends=1)
     now = clock.monotonic()
     answered(intent, HttpResponse(429, {}, REFUSAL), now)
-    assert (intent.state, intent.cause) == (live.PLANNED, "RATE_LIMIT")
+    assert (intent.state, intent.cause) == (lifecycle.PLANNED, "RATE_LIMIT")
     assert 10.0 <= intent.not_before_mono - now < 13.0
 
 
 def test_the_last_send_leaves_in_the_second_half_of_the_grace() -> None:
-    intent = live_intent(state=live.SENDING, sends=2)
+    intent = live_intent(state=lifecycle.SENDING, sends=2)
     now = clock.monotonic()
     answered(intent, HttpResponse(429, {"retry-after": "1"}, REFUSAL), now)
     assert intent.not_before_mono - now > 13.0
@@ -209,7 +209,7 @@ def test_norens_400_holds_the_account_still_as_a_429_does(what: str, emsg: str, 
 
 
 def test_an_entry_that_a_broker_throttled_to_the_end_says_so() -> None:
-    intent = live_intent(state=live.SENDING, sends=1)
+    intent = live_intent(state=lifecycle.SENDING, sends=1)
     result = SendResult(Outcome.REFUSED, cause=Cause.RATE_LIMIT, retryable=True)
     outcome.apply_answer(intent, result, at=ENTRY_AT, now_mono=50.0, jitter=0.0, wait=20.0)
     assert intent.not_before_mono == 70.0

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokers.base import BookState, OrderReport
-from execution import live
+from execution import lifecycle
 from execution.engine import polling
 from execution.engine.actors import Actor
 from execution.engine.polling import BookPoller
@@ -29,7 +29,7 @@ class House:
     """A desk with one stream and one order, and what it told others."""
 
     def __init__(self, healthy: bool = True, **fields: Any) -> None:
-        values = {"state": live.ACCEPTED, "sends": 1, "broker_order_id": "B1", **fields}
+        values = {"state": lifecycle.ACCEPTED, "sends": 1, "broker_order_id": "B1", **fields}
         self.intent = live_intent(**values)
         self.changed: list[LiveIntent] = []
         self.alarms: list[str] = []
@@ -54,21 +54,21 @@ class House:
 def test_a_fill_is_a_fill_whoever_told_it_first() -> None:
     house = House()
     house.hear(BookState.FILLED, LOT)
-    assert (house.intent.state, house.intent.filled_quantity) == (live.FILLED, LOT)
+    assert (house.intent.state, house.intent.filled_quantity) == (lifecycle.FILLED, LOT)
     assert house.changed == [house.intent]
     assert house.read == []
 
 
 def test_a_fill_may_come_before_the_answer_to_its_order() -> None:
-    house = House(state=live.SENDING, broker_order_id="", sent_mono=clock.monotonic())
+    house = House(state=lifecycle.SENDING, broker_order_id="", sent_mono=clock.monotonic())
     house.hear(BookState.FILLED, LOT, broker_order_id="B7")
-    assert (house.intent.state, house.intent.broker_order_id) == (live.FILLED, "B7")
+    assert (house.intent.state, house.intent.broker_order_id) == (lifecycle.FILLED, "B7")
 
 
 def test_an_unknown_order_is_found_by_an_update() -> None:
-    house = House(state=live.UNKNOWN, broker_order_id="", unknown_since_mono=clock.monotonic())
+    house = House(state=lifecycle.UNKNOWN, broker_order_id="", unknown_since_mono=clock.monotonic())
     house.hear(BookState.OPEN, 0, broker_order_id="B7")
-    assert house.intent.state == live.ACCEPTED
+    assert house.intent.state == lifecycle.ACCEPTED
 
 
 @given(
@@ -93,7 +93,7 @@ def test_out_of_order_and_repeated_updates_are_harmless(
         house.hear(state, filled)
         highest = max(highest, filled)
         assert house.intent.filled_quantity == highest
-    assert (house.intent.state, house.intent.filled_quantity) == (live.FILLED, LOT)
+    assert (house.intent.state, house.intent.filled_quantity) == (lifecycle.FILLED, LOT)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_what_is_not_plainly_the_newest_send_is_left_to_the_book(fields: dict[st
     else:
         fields["tag"] = make_tag(house.intent.code, 2)
     house.hear(BookState.FILLED, LOT, **fields)
-    assert house.intent.state == live.ACCEPTED
+    assert house.intent.state == lifecycle.ACCEPTED
     assert house.changed == []
     assert house.read == [house.actor]
 
@@ -117,20 +117,20 @@ def test_what_is_not_plainly_the_newest_send_is_left_to_the_book(fields: dict[st
 def test_other_peoples_orders_change_nothing(tag: str) -> None:
     house = House()
     house.hear(BookState.FILLED, LOT, tag=tag)
-    assert (house.intent.state, house.changed, house.read) == (live.ACCEPTED, [], [])
+    assert (house.intent.state, house.changed, house.read) == (lifecycle.ACCEPTED, [], [])
 
 
 def test_what_was_never_sent_is_not_moved() -> None:
-    house = House(state=live.PLANNED, sends=0, broker_order_id="")
+    house = House(state=lifecycle.PLANNED, sends=0, broker_order_id="")
     house.hear(BookState.FILLED, LOT, tag=make_tag(house.intent.code, 1))
-    assert house.intent.state == live.PLANNED
+    assert house.intent.state == lifecycle.PLANNED
 
 
 def test_an_order_that_was_changed_in_the_brokers_app_is_told() -> None:
     house = House()
     house.hear(BookState.FILLED, 40, quantity=40)
     assert house.alarms == ["CHANGED_OUTSIDE"]
-    assert house.intent.state == live.CANCELLED
+    assert house.intent.state == lifecycle.CANCELLED
 
 
 # -- trust ---------------------------------------------------------------------------------------
@@ -168,10 +168,10 @@ def test_a_dead_stream_is_not_trusted() -> None:
 @pytest.mark.parametrize(
     ("trusted", "state", "first", "then"),
     [
-        (True, live.ACCEPTED, polling.CHECKED_AFTER, polling.RECONCILED_EVERY),
-        (True, live.UNKNOWN, polling.FIRST_READ, polling.UNKNOWN_EVERY),
-        (False, live.ACCEPTED, polling.FIRST_READ, 0.5),
-        (False, live.UNKNOWN, polling.FIRST_READ, polling.UNKNOWN_EVERY),
+        (True, lifecycle.ACCEPTED, polling.CHECKED_AFTER, polling.RECONCILED_EVERY),
+        (True, lifecycle.UNKNOWN, polling.FIRST_READ, polling.UNKNOWN_EVERY),
+        (False, lifecycle.ACCEPTED, polling.FIRST_READ, 0.5),
+        (False, lifecycle.UNKNOWN, polling.FIRST_READ, polling.UNKNOWN_EVERY),
     ],
     ids=["told", "told but unknown", "not told", "not told and unknown"],
 )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from brokers.base import BookState, BrokerInstrument, OrderReport, Product, Side
-from execution import live
+from execution import lifecycle
 from execution.engine.witnessing import WitnessDesk
 from execution.live import LiveExecution, LiveIntent
 from execution.tests import wire
@@ -56,7 +56,7 @@ class Account:
 
     def trade(self, execution: LiveExecution, side: Side, filled: int, **fields: Any) -> LiveIntent:
         """An order of a strategy, and what has been heard of its fills."""
-        state = live.FILLED if filled == LOT else live.ACCEPTED
+        state = lifecycle.FILLED if filled == LOT else lifecycle.ACCEPTED
         known = {"state": state, "filled_quantity": filled, "sent_mono": NOW, "side": side}
         intent = live_intent(execution, account_id=execution.account_id, **{**known, **fields})
         self.house.actors.at(execution.account_id).hold(intent)
@@ -93,17 +93,17 @@ def test_what_the_other_strategy_left_since_the_book_was_read_was_somebody_elses
     """Its exit's fill came in while the book was under way: the first one's position was taken for
     closed outside, and stayed open."""
     account = Account()
-    exit_order = account.trade(account.long, Side.SELL, 0, purpose=live.EXIT)
+    exit_order = account.trade(account.long, Side.SELL, 0, purpose=lifecycle.EXIT)
     book = account.book() if listed else account.book()[:-1]
-    exit_order.state, exit_order.filled_quantity = live.FILLED, LOT
+    exit_order.state, exit_order.filled_quantity = lifecycle.FILLED, LOT
     assert account.allowed(book) == {"short": LOT}
 
 
 def test_a_trade_by_hand_is_believed_whoever_left_meanwhile() -> None:
     account = Account()
     book = [*account.book(), by_hand(Side.BUY, LOT)]
-    exit_order = account.trade(account.long, Side.SELL, 0, purpose=live.EXIT)
-    exit_order.state, exit_order.filled_quantity = live.FILLED, LOT
+    exit_order = account.trade(account.long, Side.SELL, 0, purpose=lifecycle.EXIT)
+    exit_order.state, exit_order.filled_quantity = lifecycle.FILLED, LOT
     assert account.allowed(book) == {}, "the customer has bought back what was sold"
 
 

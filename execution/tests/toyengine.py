@@ -13,7 +13,7 @@ from decimal import Decimal
 from random import Random
 
 from brokers.base import BrokerInstrument, OrderReport, Outcome, SendResult
-from execution import changing, duplicates, live, outcome
+from execution import changing, duplicates, lifecycle, outcome
 from execution.changing import Change
 from execution.exits import Grant
 from execution.gate import why_not_change, why_not_enter, why_not_leave
@@ -31,7 +31,6 @@ from execution.witnesses import Settling, grants, net_of_orders, net_of_position
 T = 1000.0
 GRACE = 30.0
 EXIT = 400.0
-TERMINAL = frozenset({"CLOSED", "FAILED", "MISSED"})
 ARROWS = {
     "COMMITTED": {"OPEN", "FAILED", "MISSED", "CLOSED"},
     "OPEN": {"EXITING", "CLOSED"},
@@ -94,11 +93,11 @@ class ToyEngine:
 
     def start(self) -> None:
         """The commit before T; the first groups are queued."""
-        self.queue.extend(i for i in self._intents() if i.state == live.SENDING)
+        self.queue.extend(i for i in self._intents() if i.state == lifecycle.SENDING)
         self.rounds()
 
     def _intents(self) -> list[LiveIntent]:
-        return [i for e in self.executions if e.status not in TERMINAL for i in e.intents]
+        return [i for e in self.executions if e.status not in lifecycle.TERMINAL for i in e.intents]
 
     # -- rounds --------------------------------------------------------------------------------
     def situation(self) -> Situation:
@@ -115,7 +114,7 @@ class ToyEngine:
         """Ask what is next, do it, ask again, until nothing is."""
         for execution in self.executions:
             for _ in range(60):
-                if execution.status in TERMINAL:
+                if execution.status in lifecycle.TERMINAL:
                     break
                 steps = next_steps(execution, self.situation())
                 steps.exits = [order for order in steps.exits if self._may_ask(execution, order)]
@@ -131,16 +130,18 @@ class ToyEngine:
 
     def _do(self, execution: LiveExecution, steps: Steps) -> None:
         for intent, cause in steps.miss:
-            assert intent.state == live.PLANNED, "only what is provably not there can be missed"
+            assert intent.state == lifecycle.PLANNED, (
+                "only what is provably not there can be missed"
+            )
             intent.cause = cause
-            outcome.finish(intent, live.MISSED, ENTRY_AT, self.now)
+            outcome.finish(intent, lifecycle.MISSED, ENTRY_AT, self.now)
         for intent in steps.send:
             intent.sends += 1
             intent.tag = make_tag(intent.code, intent.sends)
-            intent.state, intent.sent_mono = live.SENDING, 0.0
+            intent.state, intent.sent_mono = lifecycle.SENDING, 0.0
             self.queue.append(intent)
-        assert all(intent.state in live.AT_BROKER for intent in (*steps.change, *steps.cancel))
-        assert all(intent.purpose != live.ENTRY for intent in steps.change)
+        assert all(intent.state in lifecycle.AT_BROKER for intent in (*steps.change, *steps.cancel))
+        assert all(intent.purpose != lifecycle.ENTRY for intent in steps.change)
         for intent in steps.change:
             self._change(execution, intent)
         for intent in steps.cancel:
@@ -149,7 +150,7 @@ class ToyEngine:
         if steps.status:
             assert steps.status in ARROWS[execution.status], steps.status
             execution.status = steps.status
-            if steps.status in TERMINAL:
+            if steps.status in lifecycle.TERMINAL:
                 self.ended[execution.id] = Ended(steps.status, execution.profit())
         execution.cause = steps.cause or execution.cause
         self.told[execution.id] |= {alarm.cause for alarm in steps.alarms}
@@ -162,7 +163,7 @@ class ToyEngine:
         changing.note_wanted(intent, self.now)
         rest = intent.quantity - intent.filled_quantity
         grant = self._granted(execution, intent.leg_key, intent.contract_id, intent.code)
-        if intent.state not in live.AT_BROKER or execution.status in TERMINAL:
+        if intent.state not in lifecycle.AT_BROKER or execution.status in lifecycle.TERMINAL:
             return
         if grant is None or grant.outside or grant.units < rest:
             changing.note_none(intent, self.now)
@@ -207,11 +208,11 @@ class ToyEngine:
     ) -> Grant | None:
         """What the witnesses say that a leg may close; ``without``: an order that is asked for."""
         rows, positions = self.read_book(), self.broker.positions(self.now)
-        if execution.status in TERMINAL:
+        if execution.status in lifecycle.TERMINAL:
             return None
         name = BrokerInstrument("NFO", symbol(contract_id), "")
         return grants(
-            [one for one in self.executions if one.status not in TERMINAL],
+            [one for one in self.executions if one.status not in lifecycle.TERMINAL],
             contract_id,
             positions=None if positions is None else net_of_positions(positions, name),
             book=None if rows is None else net_of_orders(rows, name),
@@ -224,7 +225,7 @@ class ToyEngine:
     def _close(self, execution: LiveExecution, order: ExitOrder) -> None:
         leg = execution.run.resolved[order.leg_key]
         grant = self._granted(execution, order.leg_key, leg.contract_id)
-        if execution.status in TERMINAL:
+        if execution.status in lifecycle.TERMINAL:
             return
         if grant is not None and grant.cleared:
             execution.cleared.add(order.leg_key)
@@ -252,7 +253,7 @@ class ToyEngine:
                 purpose=order.purpose,
                 attempt_group=order.attempt_group,
                 reason=order.reason,
-                state=live.SENDING,
+                state=lifecycle.SENDING,
                 sends=1,
             )
             for number, piece in enumerate(pieces)
@@ -263,7 +264,7 @@ class ToyEngine:
     # -- the queue and the wire ----------------------------------------------------------------
     def drain(self, count: int) -> None:
         """At most ``count`` orders are taken from the queue, exits first; the gate is asked."""
-        self.queue.sort(key=lambda intent: intent.purpose == live.ENTRY)
+        self.queue.sort(key=lambda intent: intent.purpose == lifecycle.ENTRY)
         for _ in range(min(count, len(self.queue))):
             intent = self.queue.pop(0)
             reason = self._why_not(intent)
@@ -275,14 +276,14 @@ class ToyEngine:
                 outcome.not_sent(intent, reason, "", at=ENTRY_AT, now_mono=self.now, jitter=0.0)
             elif reason != "STALE":
                 intent.cause = reason
-                outcome.finish(intent, live.MISSED, ENTRY_AT, self.now)
+                outcome.finish(intent, lifecycle.MISSED, ENTRY_AT, self.now)
         self.rounds()
 
     def _why_not(self, intent: LiveIntent) -> str:
         execution = self.owner(intent)
-        if execution.status in TERMINAL or intent.state != live.SENDING:
+        if execution.status in lifecycle.TERMINAL or intent.state != lifecycle.SENDING:
             return "STALE"
-        if intent.purpose != live.ENTRY:
+        if intent.purpose != lifecycle.ENTRY:
             return why_not_leave(execution, intent, self.now)
         late = "GRACE_OVER" if self.now > T + GRACE else ""
         return why_not_enter(execution, intent) or late or self.blocked
@@ -371,9 +372,9 @@ class ToyEngine:
 
 def _forget(intent: LiveIntent, now: float) -> None:
     """What only the process knew."""
-    if intent.state == live.SENDING:
-        intent.state = live.UNKNOWN
-    intent.unknown_since_mono = now if intent.state == live.UNKNOWN else 0.0
+    if intent.state == lifecycle.SENDING:
+        intent.state = lifecycle.UNKNOWN
+    intent.unknown_since_mono = now if intent.state == lifecycle.UNKNOWN else 0.0
     intent.not_before_mono = intent.sent_mono = intent.granted_mono = 0.0
     intent.cancel_after_mono = intent.cancel_sent_mono = intent.cancel_since_mono = 0.0
     intent.cancels, intent.cancel_cause, intent.seen_mono, intent.supposed = 0, "", 0.0, 0

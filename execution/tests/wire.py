@@ -10,10 +10,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from brokers.base import OrderReport, OrderRequest, Product, Session
+from brokers.pace import Pacer
 from brokers.realaccount import RealAccount
 from brokers.routes import Route
 from brokers.zerodha.adapter import ZerodhaAdapter
-from execution import live
+from execution import lifecycle
 from execution.engine.actors import Actor, Actors
 from execution.engine.channel import Channel
 from execution.engine.places import CONNECTS, Places
@@ -21,7 +22,6 @@ from execution.engine.quiet import Quiet
 from execution.engine.transport import Answer, Deadlines, serialise
 from execution.engine.visibility import Visibility
 from execution.live import LiveIntent
-from execution.pacing import Pacer
 from execution.tests.inmemory import live_intent
 from quantleap.core import clock
 
@@ -93,7 +93,7 @@ def channel(
 
 def sending(channel: Channel, **fields: Any) -> LiveIntent:
     """A committed order with its bytes made, not sent yet."""
-    intent = live_intent(**{"state": live.SENDING, "sends": 1, **fields})
+    intent = live_intent(**{"state": lifecycle.SENDING, "sends": 1, **fields})
     order = OrderRequest(
         tag=intent.tag,
         instrument=intent.instrument,

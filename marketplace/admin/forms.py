@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from django import forms
 from unfold.widgets import (
@@ -38,7 +38,7 @@ else:
 
 
 #: Above the box that confirms a fee far from the one that it follows.
-LARGE_CHANGE = f"Beyond {FACTOR} times"
+LARGE_CHANGE: Final = f"Beyond {FACTOR} times"
 
 
 class PriceForm(_PriceModelForm):

@@ -1,9 +1,9 @@
-"""What staff do with a template: publish, look back, close, reopen, withdraw (authoring.md)."""
+"""What staff do with a template: publish, close, reopen, withdraw (docs/authoring.md)."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from django import forms
 from django.core.exceptions import PermissionDenied
@@ -22,7 +22,7 @@ from quantleap.core import clock
 from quantleap.core.admin import ConfirmForm, ConsoleAdmin, action, confirmed
 from quantleap.core.audit import Actor
 
-NO_ENTRY = "No entry of it is in sight: the holidays of its coming days are not loaded."
+NO_ENTRY: Final = "No entry of it is in sight: the holidays of its coming days are not loaded."
 
 
 class PublishForm(ConfirmForm):
@@ -55,8 +55,7 @@ class TemplateActions(ConsoleAdmin):
 
     def has_publish_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Anything but withdrawn."""
-        state = Template.State
-        return self._in_state(request, obj, state.DRAFT, state.LISTED, state.CLOSED_TO_NEW)
+        return self._in_state(request, obj, Template.State.DRAFT, *Template.ENTERING)
 
     def has_close_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Listed."""
@@ -68,7 +67,7 @@ class TemplateActions(ConsoleAdmin):
 
     def has_withdraw_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Published once."""
-        return self._in_state(request, obj, Template.State.LISTED, Template.State.CLOSED_TO_NEW)
+        return self._in_state(request, obj, *Template.ENTERING)
 
     def publish_context(self, request: HttpRequest, obj: Template) -> dict[str, Any]:
         """Difference, subscribers touched, and what refuses it."""

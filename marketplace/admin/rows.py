@@ -6,7 +6,7 @@ Field names (also for clients that post the form without a browser): docs/author
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from django import forms
 from django.forms import BaseFormSet, formset_factory
@@ -17,7 +17,7 @@ from unfold.widgets import (
     UnfoldBooleanWidget,
 )
 
-from marketplace.definition import LegSpec, RuleSpec, StrategySpec
+from marketplace.definition import OPTIONS, LegSpec, RuleSpec, StrategySpec, strategy_json
 from marketplace.models import Leg, Strategy, Underlying
 from marketplace.rules import EXIT_RULES, MONEYNESS, check_rule
 from marketplace.validation import MAX_LEGS, MAX_STRATEGIES
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 else:
     _BaseFormSet = BaseFormSet
 
-WEEKDAY_CHOICES = ((0, "Mon"), (1, "Tue"), (2, "Wed"), (3, "Thu"), (4, "Fri"))
-MONEYNESS_CHOICES = tuple((text, text) for text in MONEYNESS)
-EXIT_CHOICES = (("", "None"), *((kind.kind, kind.label) for kind in EXIT_RULES.kinds()))
+WEEKDAY_CHOICES: Final = ((0, "Mon"), (1, "Tue"), (2, "Wed"), (3, "Thu"), (4, "Fri"))
+MONEYNESS_CHOICES: Final = tuple((text, text) for text in MONEYNESS)
+EXIT_CHOICES: Final = (("", "None"), *((kind.kind, kind.label) for kind in EXIT_RULES.kinds()))
 
 
 def _select(choices: Any, said: str = "", **options: Any) -> forms.ChoiceField:
@@ -77,7 +77,7 @@ class LegForm(RowForm):
     """One leg. Stop and target are a kind and a value; an empty kind means none."""
 
     side = _select(Leg.Side.choices, initial=Leg.Side.SELL)
-    option_type = _select((("CE", "CE"), ("PE", "PE")), label="Type")
+    option_type = _select(tuple((kind, kind) for kind in OPTIONS), label="Type")
     moneyness = _select(MONEYNESS_CHOICES, label="Strike", initial="ATM")
     expiry = _select(Leg.Expiry.choices, initial=Leg.Expiry.WEEKLY)
     lots = forms.IntegerField(
@@ -220,20 +220,9 @@ class StrategyForm(RowForm):
 
 
 def strategy_initial(strategy: StrategySpec) -> dict[str, Any]:
-    """A strategy as initial values of its form."""
-    return {
-        "key": strategy.key,
-        "name": strategy.name,
-        "underlying": strategy.underlying,
-        "entry_time": strategy.entry_time.isoformat("seconds"),
-        "exit_time": strategy.exit_time.isoformat("seconds"),
-        "weekdays": list(strategy.weekdays),
-        "special_sessions": strategy.special_sessions,
-        "order_rule": strategy.order_rule,
-        "square_off": strategy.square_off,
-        "move_to_cost": strategy.move_to_cost,
-        "leg_failure": strategy.leg_failure,
-    }
+    """A strategy as initial values of its form, which has no product and whose legs are rows."""
+    values = strategy_json(strategy)
+    return {name: value for name, value in values.items() if name not in ("product", "legs")}
 
 
 class RowFormSet(_BaseFormSet):

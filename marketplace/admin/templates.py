@@ -1,9 +1,9 @@
-"""The template page: write, save, publish, look back, close, withdraw (authoring.md)."""
+"""The template page: write, save, publish, look back, close, withdraw (docs/authoring.md)."""
 
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from typing import Any, Final
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
@@ -30,12 +30,12 @@ from quantleap.core.admin import ConsoleTabularInline, action, display
 from quantleap.core.audit import Actor
 from quantleap.core.errors import DomainError
 
-REFUSED = (
+REFUSED: Final = (
     "Somebody else saved the same at the same moment. What you typed still stands below: "
     "look it over and save again."
 )
 
-STATE_COLOURS = {
+STATE_COLOURS: Final = {
     Template.State.DRAFT: "info",
     Template.State.LISTED: "success",
     Template.State.CLOSED_TO_NEW: "warning",
@@ -43,8 +43,8 @@ STATE_COLOURS = {
 }
 
 
-NEVER = "Never published"
-CHANGED = "Unpublished changes"
+NEVER: Final = "Never published"
+CHANGED: Final = "Unpublished changes"
 
 
 class DraftFilter(admin.SimpleListFilter):

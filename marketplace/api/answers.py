@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from marketplace.definition import (
     Definition,
@@ -20,7 +20,7 @@ from marketplace.selectors.pictures import NoPicture, draw, picture_json
 from marketplace.words import leg_words, strategy_words
 from quantleap.core.money import CURRENCY, ZERO, rupees, with_tax
 
-PLATFORM_OWNER = "admin_quantleap"
+PLATFORM_OWNER: Final = "admin_quantleap"
 
 
 def definition_of(template: Template) -> Definition:

@@ -1,4 +1,4 @@
-"""Shapes of the catalogue's answers (api.md section 5)."""
+"""Shapes of the catalogue's answers."""
 
 from __future__ import annotations
 

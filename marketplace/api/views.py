@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from django.utils.cache import patch_vary_headers
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -32,16 +32,16 @@ from quantleap.core.api.principal import caller_scope
 from quantleap.core.api.views import PartnerView, PublicView, QueryByMethod
 from quantleap.core.errors import NotFound
 
-READ = "marketplace:read"
-SINGLE_FILTERS = ("category", "index", "difficulty", "pricing_type", "q", "sort")
-STATE = OpenApiParameter(
+READ: Final = "marketplace:read"
+SINGLE_FILTERS: Final = ("category", "index", "difficulty", "pricing_type", "q", "sort")
+STATE: Final = OpenApiParameter(
     "state",
     str,
     description="GST state code of the customer, for pricing.monthly_total; without it a "
     "customer's own, else the supplier's.",
 )
-LIST_QUERY = PAGING | {*SINGLE_FILTERS, "tag", "state"}
-FILTER_PARAMETERS = [
+LIST_QUERY: Final = PAGING | {*SINGLE_FILTERS, "tag", "state"}
+FILTER_PARAMETERS: Final = [
     STATE,
     OpenApiParameter("category", str, description=f"An index, or one of {', '.join(CATEGORIES)}."),
     OpenApiParameter("index", str, description="Underlying, for example NIFTY."),

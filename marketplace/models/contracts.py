@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 
+from quantleap.core.decimals import trimmed
+
 
 class Underlying(models.Model):
     """An index whose options and futures are traded."""
@@ -61,7 +63,7 @@ class Contract(models.Model):
         )
 
     def __str__(self) -> str:
-        strike = "" if self.option_type == OptionType.FUT else f" {self.strike.normalize():f}"
+        strike = "" if self.option_type == OptionType.FUT else f" {trimmed(self.strike)}"
         return f"{self.underlying.symbol} {self.expiry:%d %b %Y}{strike} {self.option_type}"
 
 

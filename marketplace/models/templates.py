@@ -1,13 +1,13 @@
 """Templates (baskets), their draft strategies and legs, prices, and immutable versions.
 
 What staff edit (Strategy, Leg) is a draft. Publishing freezes it into a TemplateVersion; only a
-version is ever traded, and a run pins the one that was current when it was armed (product.md,
-promise 1).
+version is ever traded, and a run pins the one that was current when it was armed (docs/adr/0002).
 """
 
 from __future__ import annotations
 
 import uuid
+from typing import Final
 
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MinValueValidator, RegexValidator
@@ -20,7 +20,7 @@ from quantleap.core import clock
 from quantleap.core.ids import new_basket_id
 from quantleap.core.tenancy import Environment
 
-NAME_TAKEN = "Another template has this name; give it one of its own."
+NAME_TAKEN: Final = "Another template has this name; give it one of its own."
 
 
 class Template(models.Model):
@@ -35,6 +35,9 @@ class Template(models.Model):
         LISTED = "LISTED", "Listed"
         CLOSED_TO_NEW = "CLOSED_TO_NEW", "Closed to new subscribers"
         WITHDRAWN = "WITHDRAWN", "Withdrawn"
+
+    #: Published and not withdrawn: these enter.
+    ENTERING = (State.LISTED, State.CLOSED_TO_NEW)
 
     class Visibility(models.TextChoices):
         PUBLIC = "PUBLIC", "Public"

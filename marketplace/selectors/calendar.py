@@ -19,7 +19,7 @@ from marketplace.calendar_changes import (
     day_changes,
     keyed,
 )
-from marketplace.definition import StrategySpec
+from marketplace.definition import OPTIONS, StrategySpec
 from marketplace.entries import entry_on
 from marketplace.models import (
     CalendarYear,
@@ -30,7 +30,6 @@ from marketplace.models import (
     Template,
 )
 from marketplace.ports import RUNS
-from marketplace.selectors.market import OPTIONS
 from marketplace.selectors.templates import strategies_for_day
 from quantleap.core import clock
 from quantleap.core.tenancy import Environment

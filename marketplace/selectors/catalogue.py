@@ -1,4 +1,4 @@
-"""What a caller may choose from: published templates, filtered and sorted (api.md section 5)."""
+"""What a caller may choose from: published templates, filtered and sorted."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _trading(*, partner_id: int | None, environment: str, day: dt.date) -> Query
     return (
         Template.objects.filter(
             environment=environment,
-            state__in=(Template.State.LISTED, Template.State.CLOSED_TO_NEW),
+            state__in=Template.ENTERING,
             current_version__isnull=False,
         )
         .annotate(fee=Subquery(price.values("monthly_fee")[:1]))

@@ -9,10 +9,12 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Final
 
 from django.db.models import Max, OuterRef, QuerySet, Subquery
 
 from marketplace.calendar import Hours, TradingCalendar
+from marketplace.definition import OPTIONS
 from marketplace.expiries import has_weekly
 from marketplace.models import (
     CalendarYear,
@@ -28,8 +30,7 @@ from marketplace.squareoffs import SquareOff, in_force, parse_square_offs
 from marketplace.strikes import Rung
 from marketplace.validation import Market
 
-OPTIONS = ("CE", "PE")
-SQUARE_OFFS = Path(__file__).resolve().parent.parent / "data" / "square_offs.json"
+SQUARE_OFFS: Final = Path(__file__).resolve().parent.parent / "data" / "square_offs.json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from marketplace.definition import LegSpec, StrategySpec, leg_label
+from marketplace.entries import entry_day
 from marketplace.expiries import ExpiryError, select_expiry
 from marketplace.payoff import YEAR, OptionLeg, Payoff, black_scholes, payoff
 from marketplace.ports import QUOTES, Quote
@@ -23,10 +24,11 @@ from marketplace.selectors.market import (
 )
 from marketplace.strikes import StrikeError, check_ladder, select_strike
 from quantleap.core import clock
+from quantleap.core.decimals import trimmed
 
-QUOTED = "market quotes"
-MODELLED = "Black-Scholes estimate, 14 % volatility"
-CLOSE = dt.time(15, 30)
+QUOTED: Final = "market quotes"
+MODELLED: Final = "Black-Scholes estimate, 14 % volatility"
+CLOSE: Final = dt.time(15, 30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ def draw(strategy: StrategySpec, now: dt.datetime) -> Picture:
     """
     if not strategy.legs:
         raise NoPicture("complete a leg to see its pay-off.")
-    day = _entry_day(now)
+    day = entry_day(load_calendar(), now) or clock.ist_date(now)  # today where none is known
     listed = expiries(strategy.underlying, day)
     if not listed:
         raise NoPicture(f"No contract list of {strategy.underlying} is loaded.")
@@ -77,24 +79,11 @@ def draw(strategy: StrategySpec, now: dt.datetime) -> Picture:
         premium_source=QUOTED if quoted else MODELLED,
         expiry=first,
         legs=tuple(
-            f"{leg_label(leg)} -> {contract.strike.normalize():f} {contract.expiry:%d %b}"
+            f"{leg_label(leg)} -> {trimmed(contract.strike)} {contract.expiry:%d %b}"
             for leg, contract in zip(strategy.legs, resolved, strict=True)
         ),
         payoff=payoff(legs, float(spot)),
     )
-
-
-def _entry_day(now: dt.datetime) -> dt.date:
-    """Today while its session lasts, else the next trading day (today where none is known)."""
-    today = clock.ist_date(now)
-    calendar = load_calendar()
-    session = calendar.session(today)
-    if session is not None and now < session.closes:
-        return today
-    try:
-        return calendar.on_or_after(today + dt.timedelta(days=1))
-    except ValueError:
-        return today
 
 
 def _spot(underlying: str, expiry: dt.date, now: dt.datetime) -> tuple[Decimal, str]:

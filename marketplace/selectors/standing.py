@@ -64,7 +64,7 @@ def standing(template: Template, now: dt.datetime) -> Standing:
         draft = draft_definition(template.pk)
     except DefinitionError:
         draft = None
-    trades = template.state in (Template.State.LISTED, Template.State.CLOSED_TO_NEW)
+    trades = template.state in Template.ENTERING
     calendar = load_calendar()
     armed = functools.cache(RUNS.get().made)
     return Standing(

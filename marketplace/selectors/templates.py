@@ -18,9 +18,6 @@ from marketplace.definition import (
 )
 from marketplace.models import Leg, Strategy, Template, TemplateVersion, Underlying
 
-#: Published and not withdrawn: these enter.
-_ENTERING = (Template.State.LISTED, Template.State.CLOSED_TO_NEW)
-
 
 def _rule(value: object, path: str) -> RuleSpec | None:
     return None if value is None else parse_rule(value, path)
@@ -116,7 +113,7 @@ def exchanges_traded() -> set[str]:
     """
     symbols = (
         TemplateVersion.objects.filter(
-            pk__in=Template.objects.filter(state__in=_ENTERING).values("current_version")
+            pk__in=Template.objects.filter(state__in=Template.ENTERING).values("current_version")
         )
         .annotate(symbol=_Underlyings("definition"))
         .values("symbol")
@@ -142,7 +139,7 @@ def strategies_for_day(environment: str) -> list[tuple[int, str, int, Definition
     rows = (
         Template.objects.filter(
             environment=environment,
-            state__in=_ENTERING,
+            state__in=Template.ENTERING,
             current_version__isnull=False,
         )
         .order_by("id")

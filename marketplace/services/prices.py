@@ -1,4 +1,4 @@
-"""Prices: a new row from a day on, who set it and why (money.md, periods and invoices)."""
+"""Prices: a new row from a day on, who set it and why (docs/authoring.md#posting-the-forms)."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from typing import Final
 
 from django.db import transaction
 from django.db.models import F, Max, Q
@@ -19,9 +20,9 @@ from quantleap.core import audit, clock, outbox
 from quantleap.core.audit import Actor
 from quantleap.core.errors import InvalidRequest, InvalidTransition, NotFound
 
-NOTE_LENGTH = 500
+NOTE_LENGTH: Final = 500
 #: Subscriptions that the publish page names for each reason why they would not enter.
-SHOWN = 20
+SHOWN: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ def preview(*, template_id: int, now: dt.datetime) -> PublishPreview:
 
 @transaction.atomic
 def publish(*, template_id: int, actor: Actor, note: str, now: dt.datetime) -> TemplateVersion:
-    """Freeze the draft into the next version; from then on every entry trades it (promise 1).
+    """Freeze the draft into the next version; from then on every entry trades it (docs/adr/0002).
 
     A DRAFT becomes LISTED; a template closed to new subscribers stays closed. The template's row
     is locked, so versions are numbered without gap or collision whoever publishes when.
@@ -234,33 +235,28 @@ def _move(
     )
 
 
-@transaction.atomic
 def close_to_new(*, template_id: int, actor: Actor, now: dt.datetime) -> bool:
     """Stop offering a listed template; existing subscriptions go on. False: it was closed."""
-    state = Template.State
-    template = _move(template_id, sources=(state.LISTED,), target=state.CLOSED_TO_NEW, now=now)
-    if template is None:
-        return False
-    audit.record(
-        actor=actor,
-        action="template.closed_to_new",
-        target_type="template",
-        target_id=template.public_id,
-        environment=template.environment,
-    )
-    return True
+    return _offer(template_id, Template.State.CLOSED_TO_NEW, "template.closed_to_new", actor, now)
+
+
+def reopen(*, template_id: int, actor: Actor, now: dt.datetime) -> bool:
+    """Offer a template again that was closed to new subscribers. False: it was listed."""
+    return _offer(template_id, Template.State.LISTED, "template.reopened", actor, now)
 
 
 @transaction.atomic
-def reopen(*, template_id: int, actor: Actor, now: dt.datetime) -> bool:
-    """Offer a template again that was closed to new subscribers. False: it was listed."""
-    state = Template.State
-    template = _move(template_id, sources=(state.CLOSED_TO_NEW,), target=state.LISTED, now=now)
+def _offer(
+    template_id: int, target: Template.State, action: str, actor: Actor, now: dt.datetime
+) -> bool:
+    """Move a template that enters to the other one of its two states."""
+    sources = tuple(state for state in Template.ENTERING if state != target)
+    template = _move(template_id, sources=sources, target=target, now=now)
     if template is None:
         return False
     audit.record(
         actor=actor,
-        action="template.reopened",
+        action=action,
         target_type="template",
         target_id=template.public_id,
         environment=template.environment,
@@ -275,9 +271,7 @@ def withdraw(*, template_id: int, actor: Actor, now: dt.datetime) -> Withdrawal:
     Open positions run to their exit. InvalidTransition for a draft; NotFound.
     """
     state = Template.State
-    template = _move(
-        template_id, sources=(state.LISTED, state.CLOSED_TO_NEW), target=state.WITHDRAWN, now=now
-    )
+    template = _move(template_id, sources=Template.ENTERING, target=state.WITHDRAWN, now=now)
     if template is None:
         return Withdrawal(changed=False, cancelled=0)
     cancelled = SUBSCRIBERS.get().cancel_for_withdrawal(template_id, actor=actor, now=now)

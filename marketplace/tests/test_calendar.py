@@ -10,34 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketplace.calendar import CalendarError, Hours, TradingCalendar
+from marketplace.calendar import CalendarError, TradingCalendar
 from marketplace.services.calendar import CALENDAR_FILE
+from marketplace.tests.shippedcalendar import CALENDAR, day, wall
 from quantleap.core.clock import IST, UTC
-
-day = dt.date.fromisoformat
-wall = dt.time.fromisoformat
-
-
-def shipped() -> TradingCalendar:
-    """The calendar of the shipped file, built without a database."""
-    data = json.loads(CALENDAR_FILE.read_text())
-    return TradingCalendar(
-        years=frozenset(row["year"] for row in data["years"]),
-        holidays={day(row["date"]): row["description"] for row in data["holidays"]},
-        special_sessions={
-            day(row["date"]): Hours(
-                wall(row["opens_at"]), wall(row["closes_at"]), row["description"]
-            )
-            for row in data["special_sessions"]
-        },
-        hours=tuple(
-            (day(row["effective_from"]), Hours(wall(row["opens_at"]), wall(row["closes_at"])))
-            for row in data["session_hours"]
-        ),
-    )
-
-
-CALENDAR = shipped()
 
 
 def test_an_ordinary_day_before_and_after_the_longer_session() -> None:

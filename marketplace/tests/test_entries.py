@@ -7,9 +7,9 @@ import datetime as dt
 import pytest
 
 from marketplace.calendar import TradingCalendar
-from marketplace.entries import entry_on, last_loaded_day, next_entry
+from marketplace.entries import entry_day, entry_on, last_loaded_day, next_entry
 from marketplace.tests.factories import strategy_spec
-from marketplace.tests.test_calendar import shipped
+from marketplace.tests.shippedcalendar import shipped
 
 CALENDAR = shipped()
 NINE_TWENTY = strategy_spec()
@@ -35,6 +35,25 @@ def ist(text: str) -> dt.datetime:
 )
 def test_the_next_entry_by_the_calendar(now: str, expected: str) -> None:
     assert next_entry(CALENDAR, NINE_TWENTY, ist(now)) == ist(expected)
+
+
+@pytest.mark.parametrize(
+    ("now", "special_ok", "expected"),
+    [
+        ("2026-08-04 08:00:00", False, "2026-08-04"),
+        ("2026-08-04 15:39:59", False, "2026-08-04"),
+        ("2026-08-04 15:40:00", False, "2026-08-05"),
+        ("2026-08-07 18:00:00", False, "2026-08-10"),  # a Friday evening
+        ("2026-02-01 08:00:00", True, "2026-02-01"),  # a special session on a Sunday
+        ("2026-02-01 08:00:00", False, "2026-02-02"),
+        ("2026-12-31 16:00:00", True, None),
+    ],
+)
+def test_entries_come_today_until_the_close_then_next_day(
+    now: str, special_ok: bool, expected: str | None
+) -> None:
+    found = entry_day(CALENDAR, ist(now), special_ok=special_ok)
+    assert (found and found.isoformat()) == expected
 
 
 def test_after_the_last_loaded_day_there_is_none() -> None:

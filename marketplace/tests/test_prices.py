@@ -1,4 +1,4 @@
-"""A mistyped fee is corrected on its day, and the audit knows (issue 16, row B4)."""
+"""A mistyped fee is corrected on its day, and the audit knows."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from django import forms
 from django.contrib import admin
@@ -13,7 +13,8 @@ from django.http import HttpRequest
 from partners.admin.common import PartnerColumn, PartnerFilter
 from partners.customers import REASON_LENGTH
 from partners.emails import mailing
-from partners.models import Customer, CustomerMail, EmailChange, EmailConfirmation
+from partners.emails.models import CustomerMail, EmailChange, EmailConfirmation
+from partners.models import Customer
 from partners.naming import EXTERNAL_ID_LENGTH, clean_external_id
 from quantleap.core import clock
 from quantleap.core.admin import ConfirmForm, LargeTableMixin, ReadOnlyAdmin, confirmed
@@ -23,7 +24,7 @@ from quantleap.core.console import Cell, Panel, day_cell, newest
 from quantleap.core.identifiers import MAX_EMAIL, BadIdentifier, ascii_lower, clean_email
 from quantleap.core.largelists import begins
 
-_REASON_HELP = "It stands in the audit log."
+_REASON_HELP: Final = "It stands in the audit log."
 
 
 class EmailForm(ConfirmForm):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from django import forms
 from unfold.widgets import (
@@ -37,7 +37,7 @@ else:
 
 
 #: Above the box that confirms a share far from the one that it follows.
-LARGE_CHANGE = f"Beyond {FACTOR} times"
+LARGE_CHANGE: Final = f"Beyond {FACTOR} times"
 
 
 class ShareForm(_ShareModelForm):
@@ -157,7 +157,7 @@ def _choices(names: Any) -> list[tuple[str, str]]:
 
 
 #: What the two limits of a key are good for.
-NOT_ENFORCED = "What was agreed with the partner. Written down, not enforced yet."
+NOT_ENFORCED: Final = "What was agreed with the partner. Written down, not enforced yet."
 
 
 class IssueKeyForm(ConfirmForm):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from typing import Any, Final
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
@@ -18,7 +18,7 @@ from quantleap.core.admin import ReadOnlyAdmin, ReadOnlyTabularInline, confirmed
 from quantleap.core.audit import Actor
 from quantleap.core.console import page_of
 
-HINT = (
+HINT: Final = (
     "Only a hash of the secret is stored, so nobody can look it up. If it gets lost, rotate the "
     "secret on the key's page."
 )

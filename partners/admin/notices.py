@@ -8,8 +8,8 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from partners.admin.common import PartnerFilter
-from partners.models import PartnerMail
 from partners.notices import mailing
+from partners.notices.models import PartnerMail
 from quantleap.core import clock
 from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, confirmed
 from quantleap.core.audit import Actor

@@ -30,7 +30,7 @@ from quantleap.core.console import page_of
 from quantleap.core.largelists import begins, one_of
 from quantleap.core.retention import HELD_DAYS
 
-SIGNING_HINT = (
+SIGNING_HINT: Final = (
     "The signing secret is stored encrypted and has no page of its own. If it gets lost, rotate it "
     "on the endpoint's page: for 24 hours both are signed with."
 )

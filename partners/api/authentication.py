@@ -1,4 +1,4 @@
-"""Who calls: partner key and secret, a customer's token, or nobody (api.md section 1)."""
+"""Who calls: partner key and secret, a customer's token, or nobody."""
 
 from __future__ import annotations
 
@@ -171,6 +171,3 @@ def _customer(token: str, now: dt.datetime) -> CustomerPrincipal:
         permissions=frozenset(row.key.permissions) if row.key else None,
         suspended=row.suspended,
     )
-
-
-__all__ = ["SECRET_HEADER", "CallerAuthentication", "caller_address"]

@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from partners.api.serializers import EmailField, ExternalIdField
 from partners.selectors import named_customer
 from quantleap.core.api.principal import partner_of
+from quantleap.core.identifiers import MAX_EMAIL
 
 CUSTOMER_QUERY: Final = frozenset({"user_email", "external_user_id"})
 USER_EMAIL: Final = OpenApiParameter("user_email", str, description="Only this customer's.")
@@ -29,7 +30,7 @@ def customer_filter(request: Request, prefix: str = "customer__") -> dict[str, A
     an unknown customer has no rows. ValidationError for what is neither: an empty filter is
     refused, not ignored, because it would show everybody's.
     """
-    email = _checked(request, "user_email", EmailField(max_length=254))
+    email = _checked(request, "user_email", EmailField(max_length=MAX_EMAIL))
     external_id = _checked(request, "external_user_id", ExternalIdField())
     if external_id is None:
         return {} if email is None else {f"{prefix}email": email}

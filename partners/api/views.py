@@ -24,8 +24,9 @@ from partners.emails.changing import change_email
 from partners.selectors import get_customer, tenants_customers
 from partners.services import USER_TOKEN_LIFETIME, mint_user_token
 from quantleap.core import clock
+from quantleap.core.api.idempotency import Idempotency
 from quantleap.core.api.pagination import PAGE, PAGING, PER_PAGE, paginate
-from quantleap.core.api.views import Idempotency, PartnerView, QueryByMethod
+from quantleap.core.api.views import PartnerView, QueryByMethod
 
 
 class UserTokensView(PartnerView):

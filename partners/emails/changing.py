@@ -10,9 +10,10 @@ from django.db import IntegrityError, transaction
 
 from partners.customers import REASON_LENGTH
 from partners.emails.confirming import ask, tell
+from partners.emails.models import CustomerMail, EmailChange
 from partners.errors import EmailTaken, ExternalIdTaken
 from partners.identity import EMAIL_UNIQUE, EXTERNAL_ID_UNIQUE, record_external_id
-from partners.models import Customer, CustomerMail, EmailChange
+from partners.models import Customer
 from partners.selectors import clean_names
 from quantleap.core import audit
 from quantleap.core.audit import Actor

@@ -18,7 +18,8 @@ from django.conf import settings
 from django.db import transaction
 from django.urls import reverse
 
-from partners.models import Customer, CustomerMail, EmailConfirmation
+from partners.emails.models import CustomerMail, EmailConfirmation
+from partners.models import Customer
 from quantleap.core import audit, outbox
 from quantleap.core.audit import Actor
 from quantleap.core.crypto import fingerprint

@@ -10,11 +10,11 @@ from typing import Final
 
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
-from django.db import transaction
 
 from partners.emails.confirming import link_of
-from partners.models import CustomerMail, Partner
-from quantleap.core import audit, clock
+from partners.emails.models import CustomerMail
+from partners.models import Partner
+from quantleap.core import clock
 from quantleap.core.audit import Actor
 from quantleap.core.errors import InvalidTransition
 from quantleap.core.mail import MailQueue, message_id
@@ -32,21 +32,16 @@ def send_again(*, mail_id: int, actor: Actor, now: dt.datetime) -> bool:
 
     InvalidTransition for a link that leads nowhere any more.
     """
-    with transaction.atomic():
-        mail = QUEUE.due_again(mail_id=mail_id, now=now)
-        if mail is None:
-            return False
+
+    def check(mail: CustomerMail) -> None:
         if mail.confirmation is not None and now >= mail.confirmation.expires_at:
             raise InvalidTransition("Its link is over: ask for a new one on the customer's page.")
-        audit.record(
-            actor=actor,
-            action="customer_mail.send_again",
-            target_type="customer",
-            target_id=mail.customer.public_id,
-            partner_id=mail.partner_id,
-            environment=mail.environment,
-        )
-    return True
+
+    return QUEUE.send_again(mail_id=mail_id, actor=actor, now=now, check=check)
+
+
+def _about(mail: CustomerMail) -> tuple[str, str]:
+    return "customer", mail.customer.public_id
 
 
 def _compose(mail: CustomerMail, backend: BaseEmailBackend) -> EmailMessage:
@@ -88,7 +83,10 @@ def _moment(at: dt.datetime) -> str:
 
 
 QUEUE: Final = MailQueue(
-    CustomerMail, _compose, related=("customer", "confirmation", "change__customer")
+    CustomerMail,
+    _compose,
+    about=_about,
+    related=("customer", "confirmation", "change__customer"),
 )
 
 _STATED: Final = "{name} has told QuantLeap that this is your e-mail address now."

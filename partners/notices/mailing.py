@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Final
 
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
-from django.db import transaction
 
-from partners.models import Partner, PartnerMail, WebhookDelivery
+from partners.models import Partner, WebhookDelivery
+from partners.notices.models import PartnerMail
 from partners.ports import FOLLOWERS
-from quantleap.core import audit, clock
+from quantleap.core import clock
 from quantleap.core.audit import Actor
 from quantleap.core.mail import MailQueue, message_id
 from quantleap.core.retention import HELD_DAYS
@@ -83,17 +83,11 @@ def send_due(*, now: dt.datetime, limit: int = 200) -> int:
 
 def send_again(*, mail_id: int, actor: Actor, now: dt.datetime) -> bool:
     """Staff want a mail to go out once more; False where it waits to be sent anyway."""
-    with transaction.atomic():
-        mail = QUEUE.due_again(mail_id=mail_id, now=now)
-        if mail is not None:
-            audit.record(
-                actor=actor,
-                action="partner_mail.send_again",
-                target_type="partner",
-                target_id=mail.partner.slug,
-                partner_id=mail.partner_id,
-            )
-    return mail is not None
+    return QUEUE.send_again(mail_id=mail_id, actor=actor, now=now)
+
+
+def _about(mail: PartnerMail) -> tuple[str, str]:
+    return "partner", mail.partner.slug
 
 
 def _compose(mail: PartnerMail, backend: BaseEmailBackend) -> EmailMessage:
@@ -106,7 +100,7 @@ def _compose(mail: PartnerMail, backend: BaseEmailBackend) -> EmailMessage:
     )
 
 
-QUEUE: Final = MailQueue(PartnerMail, _compose, related=("partner",))
+QUEUE: Final = MailQueue(PartnerMail, _compose, about=_about, related=("partner",))
 
 
 # -- in words --------------------------------------------------------------------------------------

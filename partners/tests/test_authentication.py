@@ -1,4 +1,4 @@
-"""Who may call, as seen over HTTP on a real route (api.md section 1)."""
+"""Who may call, as seen over HTTP on a real route (docs/partners.md#keys-and-secrets)."""
 
 from __future__ import annotations
 

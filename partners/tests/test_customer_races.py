@@ -11,9 +11,10 @@ from django.db import IntegrityError, connections, transaction
 from partners import identity
 from partners.emails import changing
 from partners.emails.changing import change_email
+from partners.emails.models import EmailChange
 from partners.errors import EmailDiffers, EmailTaken, ExternalIdDiffers
 from partners.identity import find_or_create_customer
-from partners.models import Customer, EmailChange
+from partners.models import Customer
 from partners.tests.factories import make_customer, make_partner
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM

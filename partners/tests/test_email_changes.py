@@ -16,8 +16,9 @@ from django.urls import reverse
 from partners.emails import confirming, mailing
 from partners.emails.changing import change_email, change_external_id
 from partners.emails.confirming import VALID_FOR, Standing
+from partners.emails.models import CustomerMail, EmailChange, EmailConfirmation
 from partners.errors import EmailTaken, ExternalIdTaken
-from partners.models import Customer, CustomerMail, EmailChange, EmailConfirmation
+from partners.models import Customer
 from partners.tests.factories import make_customer, make_partner, make_tenant
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM

@@ -13,7 +13,7 @@ from django.test import Client
 from partners.models import Partner, RevenueShare
 from partners.shares import ShareTerms, set_share
 from partners.tests.factories import make_partner
-from partners.tests.test_shares import post_shares, row
+from partners.tests.sharerows import post_shares, row
 from quantleap.core import clock
 from quantleap.core.admin.frame import ConsoleAdmin
 from quantleap.core.audit import SYSTEM

@@ -1,4 +1,4 @@
-"""A mistyped revenue share is corrected on its day, and the audit knows (issue 16, row B4)."""
+"""A mistyped revenue share is corrected on its day, and the audit knows."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import time_machine
 from django.db import IntegrityError, transaction
 from django.test import Client
 
-from partners.models import Partner, RevenueShare
+from partners.models import RevenueShare
 from partners.selectors import share_in_force
 from partners.shares import ShareTerms, set_share
 from partners.tests.factories import make_partner
+from partners.tests.sharerows import TODAY, post_shares, row
 from quantleap.core.audit import SYSTEM
 from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.models import AuditEntry, StaffUser
 
 NOW = dt.datetime(2026, 8, 4, 6, tzinfo=dt.UTC)
-TODAY = dt.date(2026, 8, 4)
 
 
 @pytest.fixture
@@ -28,29 +28,6 @@ def staff(db: None) -> Any:
     client.force_login(StaffUser.objects.create_superuser("asha"))
     with time_machine.travel(NOW, tick=False):
         yield client
-
-
-def post_shares(staff: Client, partner: Partner, *rows: dict[str, str]) -> Any:
-    """The partner's page as it stands, with new share rows."""
-    values = {
-        "name": partner.name,
-        "type": partner.type,
-        "default_broker": partner.default_broker,
-        "default_state": "",
-        "allowed_ips": "",
-        "oauth_redirect_urls": "",
-        "revenue_shares-TOTAL_FORMS": str(len(rows)),
-        "revenue_shares-INITIAL_FORMS": "0",
-        "keys-TOTAL_FORMS": "0",
-        "keys-INITIAL_FORMS": "0",
-    }
-    for number, row in enumerate(rows):
-        values |= {f"revenue_shares-{number}-{name}": value for name, value in row.items()}
-    return staff.post(f"/admin/partners/partner/{partner.pk}/change/", values)
-
-
-def row(bps: int, **more: str) -> dict[str, str]:
-    return {"partner_bps": str(bps), "effective_from": str(TODAY), **more}
 
 
 def test_a_share_of_300_for_3000_stayed_and_the_audit_said_fields_none(staff: Client) -> None:

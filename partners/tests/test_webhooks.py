@@ -389,18 +389,6 @@ class TestClaims:
             replay(delivery_id=WebhookDelivery.objects.get().pk, actor=SYSTEM, now=now)
 
 
-def test_the_sabotage_of_the_demo_swallows_exactly_one(
-    partner: Partner, sink: Sink, settings: Any
-) -> None:
-    endpoint_of(partner, sink)
-    tell(partner, times=5)
-    settings.QUANTLEAP_SABOTAGE = "skip_webhook"
-    delivery._skipped.clear()
-    assert deliver_due(now=clock.now()) == 5
-    assert WebhookDelivery.objects.filter(status=Status.DELIVERED).count() == 5
-    assert len(sink.requests) == 4
-
-
 @pytest.mark.parametrize("events", [["subscription.create"], ["*"]])
 def test_an_unknown_event_cannot_be_asked_for(
     partner: Partner, sink: Sink, events: list[str]

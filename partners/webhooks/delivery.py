@@ -1,4 +1,4 @@
-"""Sends what is due, at least once, and remembers what became of it (api.md section 9).
+"""Sends what is due, at least once, and remembers what became of it.
 
 A delivery is claimed (one UPDATE, committed), posted with no transaction open, and recorded under
 its claim. Whatever dies in between leaves a claim that runs out, and the delivery is sent again:
@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F
 
@@ -47,7 +46,7 @@ CONCURRENCY: Final = 16
 # Everything claimed is posted at once, so a claim outlives the longest post with room to record.
 CLAIM: Final = dt.timedelta(seconds=TOTAL_SECONDS + 30)
 
-_CLAIM_DUE = """
+_CLAIM_DUE: Final = """
 UPDATE partners_webhookdelivery AS delivery
    SET claimed_until = %(until)s, attempts = attempts + 1
  WHERE delivery.id = ANY(ARRAY(
@@ -68,7 +67,6 @@ RETURNING delivery.id, delivery.endpoint_id, delivery.event_id, delivery.body, d
 """
 
 _one_run = threading.Lock()
-_skipped = threading.Event()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,19 +148,8 @@ def _post(
         except DecryptionError:
             posts[_finished(Outcome(None, "the signing secret cannot be read"))] = delivery
             continue
-        if _is_sabotaged():
-            posts[_finished(Outcome(200))] = delivery  # claims to have told
-            continue
         posts[sender.post(endpoint.url, delivery.body, headers)] = delivery
     return posts
-
-
-def _is_sabotaged() -> bool:
-    """The demo's control ``skip_webhook``: one delivery per process is never sent."""
-    if settings.QUANTLEAP_SABOTAGE != "skip_webhook" or _skipped.is_set():
-        return False
-    _skipped.set()
-    return True
 
 
 def _finished(outcome: Outcome) -> Future[Outcome]:

@@ -1,4 +1,4 @@
-"""What partners are told, and the body it travels in (api.md section 9). Pure."""
+"""What partners are told, and the body it travels in (docs/partners.md#webhooks). Pure."""
 
 from __future__ import annotations
 

@@ -12,11 +12,10 @@ from typing import Final
 import structlog
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
-from django.db import transaction
 
 from partners.models import EndpointMail, Partner, WebhookEndpoint
 from partners.webhooks.services import DISABLED
-from quantleap.core import audit, clock
+from quantleap.core import clock
 from quantleap.core.audit import Actor
 from quantleap.core.inserts import insert_missing
 from quantleap.core.mail import MailQueue, message_id
@@ -104,18 +103,11 @@ def send_due(*, now: dt.datetime, limit: int = 200) -> int:
 
 def send_again(*, mail_id: int, actor: Actor, now: dt.datetime) -> bool:
     """Staff want a mail to go out once more; False where it waits to be sent anyway."""
-    with transaction.atomic():
-        mail = QUEUE.due_again(mail_id=mail_id, now=now)
-        if mail is not None:
-            audit.record(
-                actor=actor,
-                action="endpoint_mail.send_again",
-                target_type="webhook_endpoint",
-                target_id=mail.endpoint.public_id,
-                partner_id=mail.partner_id,
-                environment=mail.environment,
-            )
-    return mail is not None
+    return QUEUE.send_again(mail_id=mail_id, actor=actor, now=now)
+
+
+def _about(mail: EndpointMail) -> tuple[str, str]:
+    return "webhook_endpoint", mail.endpoint.public_id
 
 
 def _compose(mail: EndpointMail, backend: BaseEmailBackend) -> EmailMessage:
@@ -128,7 +120,7 @@ def _compose(mail: EndpointMail, backend: BaseEmailBackend) -> EmailMessage:
     )
 
 
-QUEUE: Final = MailQueue(EndpointMail, _compose, related=("endpoint",))
+QUEUE: Final = MailQueue(EndpointMail, _compose, about=_about, related=("endpoint",))
 
 _BODY: Final = """\
 QuantLeap sends nothing more to this webhook endpoint of {partner} ({environment}):

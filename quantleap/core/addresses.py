@@ -1,4 +1,4 @@
-"""Whose address a request came from, and whether it is on a list (api.md section 1). Pure.
+"""Whose address a request came from, and whether it is on a list. Pure.
 
 Libraries that guess the client from whatever header is there can be told any address by the
 caller. Only the entry that our own outermost proxy appended counts here.
@@ -9,12 +9,14 @@ from __future__ import annotations
 import functools
 import ipaddress
 from collections.abc import Sequence
+from typing import Final
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-UNIX_SOCKET = "unix"  # in the list of trusted proxies: requests that arrive without an address
-_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+#: In the list of trusted proxies: requests that arrive without an address.
+UNIX_SOCKET: Final = "unix"
+_MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
 
 
 def parse_address(text: str) -> Address | None:

@@ -15,10 +15,12 @@ class CoreConfig(AppConfig):
         core's schedules on the first page."""
         from quantleap import celery  # noqa: F401
         from quantleap.core import checks, dbguard  # noqa: F401
-        from quantleap.core.console import TODAY
+        from quantleap.core.console import NAVIGATION, TODAY
         from quantleap.core.keywatch import today as keys_today
+        from quantleap.core.sidebar import HOUSE
         from quantleap.core.today import today
 
         dbguard.connect_signals()
         TODAY.register(today)
         TODAY.register(keys_today)
+        NAVIGATION.register(HOUSE)

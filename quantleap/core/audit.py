@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from quantleap.core.context import current_request_id, current_staff_address
 from quantleap.core.models import ActorKind, AuditEntry
@@ -35,7 +35,7 @@ class Actor:
         return {**(data or {}), **({"via_key": self.via} if self.via else {})}
 
 
-SYSTEM = Actor(ActorKind.SYSTEM, "system")
+SYSTEM: Final = Actor(ActorKind.SYSTEM, "system")
 
 
 def record(

@@ -136,7 +136,7 @@ def monotonic_deadline(instant: dt.datetime) -> float:
     """Map an instant of our clock to the monotonic clock, as read at this moment.
 
     The executor does this a few seconds before the entry second, so that a wall-clock step
-    afterwards cannot move it (execution.md section 2).
+    afterwards cannot move it.
     """
     return time.monotonic() + (instant.timestamp() - timestamp())
 

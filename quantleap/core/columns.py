@@ -16,6 +16,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from quantleap.core.decimals import trimmed
 from quantleap.core.money import grouped
 
 RUPEE: Final = "₹"
@@ -58,8 +59,7 @@ def share(name: str, label: str = "Share") -> Shown:
     """Basis points as percent: ``30 %``."""
 
     def column(row: Any) -> str:
-        percent = f"{Decimal(getattr(row, name)) / 100:.2f}"
-        return percent.rstrip("0").rstrip(".") + " %"
+        return f"{trimmed(Decimal(getattr(row, name)) / 100)} %"
 
     return _named(column, name, label, ordering=name)
 

@@ -133,7 +133,7 @@ class TodaySource(Protocol):
 
 
 #: Filled by the rooms in AppConfig.ready, in the order of the rooms.
-TODAY: Handlers[TodaySource] = Handlers("console.today")
+TODAY: Final[Handlers[TodaySource]] = Handlers("console.today")
 
 
 def today(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def _attention(alarms: Sequence[Alarm]) -> Tile:
 
 
 class Link(NamedTuple):
-    """One line of the sidebar: a model's list. Rooms above core are named by label only."""
+    """One line of the sidebar: a model's list. ``model`` is its label, as ``core.AuditEntry``."""
 
     title: str
     icon: str
@@ -178,95 +178,31 @@ CONSOLE: Final = "/admin/"
 #: Where staff act: the console, and the page to which brokers send them back after a login.
 STAFF_PAGES: Final = (CONSOLE, "/broker-login/")
 
-#: Sidebar: groups and the models below them. A model without a page is left out.
-NAVIGATION: Final[tuple[tuple[str, bool, tuple[Link, ...]], ...]] = (
-    (
-        "Strategies",
-        False,
-        (
-            Link("Templates", "strategy", "marketplace.Template"),
-            Link("Holidays", "calendar_month", "marketplace.Holiday"),
-            Link("Calendar years", "edit_calendar", "marketplace.CalendarYear"),
-            Link("Special sessions", "event_upcoming", "marketplace.SpecialSession"),
-            Link("Session hours", "schedule", "marketplace.SessionHours"),
-            Link("Contracts", "list_alt", "marketplace.Contract"),
-            Link("Freeze quantities", "ac_unit", "marketplace.FreezeQuantity"),
-        ),
-    ),
-    (
-        "Trading day",
-        False,
-        (
-            Link("Runs", "bolt", "execution.Run"),
-            Link("Executions", "group", "execution.Execution"),
-            Link("Orders", "receipt_long", "execution.OrderIntent"),
-            Link("Alarms", "notifications", "execution.Alarm"),
-            Link("Kill switch", "dangerous", "execution.KillSwitch"),
-            Link("Executors", "memory", "execution.ExecutorNode"),
-        ),
-    ),
-    (
-        "Partners",
-        False,
-        (
-            Link("Partners", "handshake", "partners.Partner"),
-            Link("Partner mails", "forward_to_inbox", "partners.PartnerMail"),
-            Link("Keys", "key", "partners.PartnerKey"),
-            Link("Customers", "person", "partners.Customer"),
-            Link("E-mail changes", "alternate_email", "partners.EmailChange"),
-            Link("Customer mails", "mark_email_read", "partners.CustomerMail"),
-            Link("Subscriptions", "autorenew", "subscriptions.Subscription"),
-            Link("Holds", "front_hand", "subscriptions.Hold"),
-            Link("Webhook endpoints", "webhook", "partners.WebhookEndpoint"),
-            Link("Webhook deliveries", "outbox", "partners.WebhookDelivery"),
-            Link("Endpoint mails", "mail", "partners.EndpointMail"),
-        ),
-    ),
-    (
-        "Brokers",
-        False,
-        (
-            Link("Accounts", "account_balance", "brokers.BrokerAccount"),
-            Link("Feed accounts", "sensors", "brokers.FeedAccount"),
-            Link("Contract lists", "download", "brokers.ContractListImport"),
-            Link("Login attempts", "login", "brokers.LoginAttempt"),
-        ),
-    ),
-    (
-        "Money",
-        False,
-        (
-            Link("Invoices", "receipt", "billing.Invoice"),
-            Link("Receipts", "receipt_long", "billing.Receipt"),
-            Link("Payments", "payments", "billing.Payment"),
-            Link("Credit notes", "undo", "billing.CreditNote"),
-            Link("Refunds", "currency_rupee", "billing.Refund"),
-            Link("Customers' credit", "savings", "billing.CustomerCredit"),
-            Link("Withdrawal credits", "event_busy", "billing.WithdrawalCredit"),
-            Link("Commission", "percent", "billing.Commission"),
-            Link("Balances", "account_balance_wallet", "billing.LedgerAccount"),
-            Link("Postings", "menu_book", "billing.LedgerTransaction"),
-            Link("Ledger proof", "verified", "billing.LedgerProof"),
-            Link("Billing runs", "event_repeat", "billing.BillingRun"),
-            Link("Due next", "hourglass_top", "billing.BillingSegment"),
-            Link("Tax rates", "percent", "billing.TaxRate"),
-            Link("Supplier", "store", "billing.Supplier"),
-            Link("Number series", "pin", "billing.NumberSeries"),
-            Link("Invoice mails", "mail", "billing.InvoiceMail"),
-        ),
-    ),
-    (
-        "House",
-        True,
-        (
-            Link("Audit", "history", "core.AuditEntry"),
-            Link("Outbox", "send", "core.OutboxEvent"),
-            Link("Staff", "badge", "core.StaffUser"),
-            Link("Roles", "shield_person", "auth.Group"),
-            Link("Schedules", "schedule", "django_celery_beat.PeriodicTask"),
-        ),
-    ),
-)
+#: The groups of the sidebar in their order, and whether each can be folded.
+GROUPS: Final[Mapping[str, bool]] = {
+    "Strategies": False,
+    "Trading day": False,
+    "Partners": False,
+    "Brokers": False,
+    "Money": False,
+    "House": True,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Lines that a room puts into a group of the sidebar.
+
+    ``place`` orders the sections of a group. A model without a page is left out.
+    """
+
+    group: str
+    links: tuple[Link, ...]
+    place: int = 0
+
+
+#: Filled by the rooms in AppConfig.ready.
+NAVIGATION: Final[Handlers[Section]] = Handlers("console.navigation")
 
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
@@ -278,7 +214,9 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             ]
         }
     ]
-    for title, collapsible, links in NAVIGATION:
+    sections = sorted(NAVIGATION.all(), key=lambda section: section.place)
+    for title, collapsible in GROUPS.items():
+        links = (link for section in sections if section.group == title for link in section.links)
         items = [item for link in links if (item := _item(link, request)) is not None]
         if items:
             groups.append(

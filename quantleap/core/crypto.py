@@ -3,7 +3,7 @@
 A stored value is ``v1:<key id>:<nonce>:<ciphertext>`` (base64url). The associated data is
 ``table:pk:field``, so a ciphertext moved to another row or column does not decrypt.
 ``QUANTLEAP_ENCRYPTION_KEYS`` is ``id:base64key[,id:base64key…]``; the first one encrypts, all of
-them decrypt (api.md section 8, rotation while the site runs).
+them decrypt, so that keys can be rotated while the site runs.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ import hmac
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.conf import settings
 
-_VERSION = "v1"
-_NONCE_BYTES = 12
-_KEY_BYTES = 32
+_VERSION: Final = "v1"
+_NONCE_BYTES: Final = 12
+_KEY_BYTES: Final = 32
 
 
 class DecryptionError(Exception):

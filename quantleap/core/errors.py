@@ -1,7 +1,8 @@
 """Errors that a caller can act on.
 
-A service raises a :class:`DomainError`; the API turns it into the one envelope of api.md section
-3, the admin into a message, a command into an exit code. ``code`` is stable and documented.
+A service raises a :class:`DomainError`; the API turns it into the one error envelope
+(docs/api/conventions.md#errors), the admin into a message, a command into an exit code. ``code`` is
+stable and documented.
 """
 
 from __future__ import annotations

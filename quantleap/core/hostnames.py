@@ -86,6 +86,3 @@ def _plain_label(label: str) -> str:
         except (idna.IDNAError, UnicodeError) as error:
             raise BadHost(f"{label!r} is not a well-formed A-label.") from error
     return lowered
-
-
-__all__ = ["BadHost", "ascii_host", "host_address"]

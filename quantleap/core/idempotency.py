@@ -1,4 +1,4 @@
-"""Idempotency records: the first finished answer to a key is the only one (api.md section 4).
+"""Idempotency records: the first finished answer to a key is the only one.
 
 Two ways to hold a key:
 
@@ -23,7 +23,7 @@ from quantleap.core.models import IdempotencyRecord
 from quantleap.core.tenancy import TenantQuerySet
 
 KEEP: Final = dt.timedelta(hours=24)
-WAIT_SECONDS: float = 3.0
+WAIT_SECONDS: Final[float] = 3.0
 
 
 class IdempotencyInProgress(DomainError):

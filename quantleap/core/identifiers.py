@@ -67,13 +67,3 @@ def clean_email(text: str) -> str:
     if len(local) + 1 + len(host) > MAX_EMAIL:
         raise BadIdentifier(f"An e-mail address has at most {MAX_EMAIL} characters.")
     return f"{local}@{host}"
-
-
-__all__ = [
-    "EMAIL_PATTERN",
-    "MAX_EMAIL",
-    "BadIdentifier",
-    "ascii_lower",
-    "ascii_upper",
-    "clean_email",
-]

@@ -6,10 +6,11 @@ import functools
 import secrets
 import string
 from collections.abc import Callable
+from typing import Final
 
-_ALPHABET = string.digits + string.ascii_lowercase
-_LENGTH = 20
-_SPACE = len(_ALPHABET) ** _LENGTH
+_ALPHABET: Final = string.digits + string.ascii_lowercase
+_LENGTH: Final = 20
+_SPACE: Final = len(_ALPHABET) ** _LENGTH
 
 
 def new_public_id(prefix: str) -> str:

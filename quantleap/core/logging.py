@@ -8,13 +8,13 @@ standard library's go through it: every handler has the one formatter.
 from __future__ import annotations
 
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
 from quantleap.core.masking import mask
 
-_HARMLESS = frozenset({"event_id", "request_id"})
+_HARMLESS: Final = frozenset({"event_id", "request_id"})
 
 
 def mask_event(
@@ -48,7 +48,7 @@ def formatter() -> dict[str, Any]:
 
 #: Loggers that say in every second that nothing has happened: beat's wake-ups, and each task's
 #: arrival and end. A task that fails is an error of theirs, and heard.
-_HEARTBEATS = ("celery.beat", "celery.worker.strategy", "celery.app.trace")
+_HEARTBEATS: Final = ("celery.beat", "celery.worker.strategy", "celery.app.trace")
 
 
 def heartbeats(level: str) -> dict[str, dict[str, str]]:

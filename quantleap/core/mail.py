@@ -19,10 +19,13 @@ import structlog
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
 from django.core.mail.backends.base import BaseEmailBackend
-from django.db import connection
+from django.db import connection, transaction
+from django.utils.text import camel_case_to_spaces
 
-from quantleap.core import clock
+from quantleap.core import audit, clock
+from quantleap.core.audit import Actor
 from quantleap.core.models import QueuedMail
+from quantleap.core.tenancy import Environment
 
 if TYPE_CHECKING:
     # anymail ships no types; its backend is Django's with a provider's statuses
@@ -35,6 +38,8 @@ log = structlog.get_logger(__name__)
 M = TypeVar("M", bound=QueuedMail)
 #: Writes the mail of a row, to be sent over that backend. What it raises is a failed try.
 Compose = Callable[[M, BaseEmailBackend], EmailMessage]
+#: What a mail is about, for the audit: type and public id of a row.
+About = Callable[[M], tuple[str, str]]
 
 # Waits after the first, second … failed try; the first try is at once.
 RETRY_AFTER: Final = (
@@ -50,7 +55,7 @@ BATCH: Final = 10
 CLAIM: Final = dt.timedelta(minutes=15)
 _ERROR_LENGTH: Final = 200
 
-_CLAIM_DUE = """
+_CLAIM_DUE: Final = """
 UPDATE {table} AS mail
    SET claimed_until = %(until)s, attempts = attempts + 1
  WHERE mail.id = ANY(ARRAY(
@@ -76,9 +81,12 @@ class Claimed:
 class MailQueue(Generic[M]):
     """The mails of one table. ``related`` names what ``compose`` reads of other tables."""
 
-    def __init__(self, model: type[M], compose: Compose[M], *, related: Sequence[str]) -> None:
+    def __init__(
+        self, model: type[M], compose: Compose[M], *, about: About[M], related: Sequence[str]
+    ) -> None:
         self.model = model
         self._compose = compose
+        self._about = about
         self._related = related
         self._one_run = threading.Lock()
 
@@ -159,11 +167,42 @@ class MailQueue(Generic[M]):
             last_error=error,
         )
 
-    def due_again(self, *, mail_id: int, now: dt.datetime) -> M | None:
-        """Make a mail that has ended due at once; None where it waits to be sent anyway.
+    def send_again(
+        self,
+        *,
+        mail_id: int,
+        actor: Actor,
+        now: dt.datetime,
+        check: Callable[[M], None] = lambda mail: None,
+    ) -> bool:
+        """Staff want a mail to go out once more; False where it waits to be sent anyway.
 
-        In the caller's transaction, which says who wanted it.
+        ``check`` may refuse by an error: then nothing has changed.
         """
+        with transaction.atomic():
+            mail = self._due_again(mail_id, now)
+            if mail is None:
+                return False
+            check(mail)
+            target_type, target_id = self._about(mail)
+            # a tenant's rows, but for mails to a partner itself: those are of both environments
+            tenant: Any = mail
+            audit.record(
+                actor=actor,
+                action=f"{self._name}.send_again",
+                target_type=target_type,
+                target_id=target_id,
+                partner_id=tenant.partner_id,
+                environment=getattr(tenant, "environment", Environment.LIVE),
+            )
+        return True
+
+    @property
+    def _name(self) -> str:
+        return camel_case_to_spaces(self.model.__name__).replace(" ", "_")
+
+    def _due_again(self, mail_id: int, now: dt.datetime) -> M | None:
+        """Make a mail that has ended due at once; None where it waits to be sent anyway."""
         changed = (
             self.model._default_manager.filter(pk=mail_id)
             .exclude(status=QueuedMail.Status.PENDING)
@@ -187,7 +226,7 @@ def message_id(text: str) -> str:
 
 
 class ConsoleBackend(_ConsoleBackend):
-    """Prints, and is the default until a provider is configured (docs/billing.md, mail).
+    """Prints, and is the default until a provider is configured (docs/billing.md#mail).
 
     anymail's, but an attachment is shown by name and size: nobody reads a PDF in base64.
     """

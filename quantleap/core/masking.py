@@ -18,22 +18,22 @@ _SHORT: Final = 64  # characters of a name that is remembered
 _LONGEST: Final = 20_000  # characters of one text; a log line is no place for more
 
 # A name is secret by one of its parts, however it is written: api_key, apiKey, X-Partner-Secret.
-_PARTS = (
+_PARTS: Final = (
     r"secret|passw(?:or)?d|passwd|passphrase|token|jkey|api[-_ ]?key|apikey|access[-_ ]?key|"
     r"encryption[-_ ]?keys?|private[-_ ]?key|authori[sz]ation|totp|(?:^|[-_])otp|credentials?|"
     r"cookie|session[-_ ]?id|sessionid|csrf\w*|signature|checksum|susertoken|appkey|uid_token"
 )
-_SECRET_NAME = re.compile(rf"(?:{_PARTS})|(?:^|[-_.])pin$", re.I)
+_SECRET_NAME: Final = re.compile(rf"(?:{_PARTS})|(?:^|[-_.])pin$", re.I)
 # What only says something about a secret, by its name.
-_HARMLESS_NAME = re.compile(
+_HARMLESS_NAME: Final = re.compile(
     r"(?:_at|_until|_id|_count|_field|_expires?|_name|_version)$|^token_type$", re.I
 )
 
 # Most of what is logged is one word or an instant: an identifier, a state, a price. None of the
 # shapes below is one, but for our own keys and for JSON web tokens, which have a mark. Looking for
 # all of them was two thirds of the cost of a log line.
-_WORD = re.compile(r"[\w./-]*|[\dT:.+-]+Z?")
-_MARKS = re.compile(r"(?:sk|ut|whsec)_|eyJ")
+_WORD: Final = re.compile(r"[\w./-]*|[\dT:.+-]+Z?")
+_MARKS: Final = re.compile(r"(?:sk|ut|whsec)_|eyJ")
 
 # Every repetition below is bounded or cannot be entered twice at one place: whoever may put text
 # into a log line (a Host header, a path, a broker's words) must not hold the process in here.
@@ -57,16 +57,16 @@ _IN_TEXT: Final = (
     (re.compile(r"([?&](?:state|code|request_token)=)[^&\s'\"]+", re.I), rf"\1{MASK}"),
 )
 # name=value in query strings, forms, key-value text and reprs: 'api_secret': 'x', secret=x
-_NAMED = re.compile(
+_NAMED: Final = re.compile(
     r"(?<![\w.-])(?P<name>(?:(?:api|access|encryption|private) )?[\w.-]{1,200})"
     r"\\?[\"']?\s{0,8}(?:=>|[=:])\s{0,8}",
     re.I,
 )
 # A quotation that is cut off goes on to the end of what there is of it.
-_VALUE = re.compile(
+_VALUE: Final = re.compile(
     r"\\?b?\"(?:[^\"\\]|\\.){0,4000}\"?|\\?b?'(?:[^'\\]|\\.){0,4000}'?|[^\s,;&)}\]'\"]+", re.S
 )
-_ADDRESS_PASSWORD = re.compile(r"(://[^/@:]*):[^/@]*@")
+_ADDRESS_PASSWORD: Final = re.compile(r"(://[^/@:]*):[^/@]*@")
 
 
 def is_secret_name(name: str) -> bool:

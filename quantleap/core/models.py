@@ -137,7 +137,7 @@ class EventSequence(models.Model):
 
 
 class IdempotencyRecord(TenantOwned):
-    """First answer to a POST with an ``Idempotency-Key`` (api.md section 4).
+    """First answer to a POST with an ``Idempotency-Key``.
 
     ``scope`` names who the key belongs to (partner and environment, or a customer), so a record
     survives key rotation. The row is created before the work and completed in its transaction.
@@ -196,6 +196,9 @@ class QueuedMail(models.Model):
         PENDING = "PENDING", "Pending"
         SENT = "SENT", "Sent"
         FAILED = "FAILED", "Failed"
+
+    #: Sent, or given up.
+    OVER = (Status.SENT, Status.FAILED)
 
     status = models.CharField(max_length=7, choices=Status.choices, default=Status.PENDING)
     attempts = models.PositiveSmallIntegerField(default=0)

@@ -1,4 +1,4 @@
-"""Rupees: two places, one rounding rule, shares that add up exactly (money.md)."""
+"""Rupees: two places, one rounding rule, shares that add up exactly (docs/adr/0014)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def rupees(value: Decimal | int | str) -> Decimal:
 
 
 def share(amount: Decimal, basis_points: int) -> Decimal:
-    """A partner's share of ``amount`` in rupees, floored to the paisa (money.md, commission)."""
+    """A partner's share of ``amount`` in rupees, floored to the paisa."""
     if not 0 <= basis_points <= BASIS_POINTS:
         raise ValueError(f"basis points out of range: {basis_points}")
     return (amount * basis_points / BASIS_POINTS).quantize(PAISA, ROUND_DOWN)
@@ -52,7 +52,7 @@ def with_tax(amount: Decimal, rate_pct: Decimal, *, within_state: bool) -> Decim
 
 
 def json_number(amount: Decimal) -> int | float:
-    """Rupees as a JSON number for a stored payload (api.md: money is a JSON number).
+    """Rupees as a JSON number for a stored payload, as the API shows them.
 
     The only way out of Decimal: the shortest text of this float has exactly our two decimals.
     """

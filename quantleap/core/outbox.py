@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 from django.db import transaction
@@ -32,7 +32,7 @@ class Wakeup(Protocol):
     def __call__(self) -> None: ...
 
 
-HANDLERS: Handlers[OutboxHandler] = Handlers("outbox")
+HANDLERS: Final[Handlers[OutboxHandler]] = Handlers("outbox")
 
 
 class NotInTransaction(RuntimeError):
@@ -40,7 +40,7 @@ class NotInTransaction(RuntimeError):
 
 
 def emit(
-    type: str,  # the envelope's own word (api.md section 9)
+    type: str,  # the webhook body's own word
     payload: Mapping[str, Any],
     *,
     about: str,

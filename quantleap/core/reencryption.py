@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from django.apps import apps
 from django.db import models, transaction
@@ -20,7 +20,7 @@ from quantleap.core import crypto
 from quantleap.core.fields import SealedField, place_of
 
 #: The id in ciphertext that was not written by us at all.
-FOREIGN = "?"
+FOREIGN: Final = "?"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ from quantleap.core.crypto import KeyRingError, parse_key_ring
 _BUILD: Final = "build"
 # A profile by any other name is judged as production: nobody gets round it with a copy of it.
 _LENIENT: Final = frozenset({"local", "test", _BUILD})
+# The package of the demo's deliberate faults.
+_FAULTS: Final = "quantleap.faults."
 
 # OWASP's password storage cheat sheet asks for a work factor of 10 at least; what is hashed here
 # are partners' secrets, verified once and then remembered, so that more costs nothing.
@@ -63,17 +65,20 @@ def _anywhere(settings: Any) -> Iterator[str]:
     if not is_production(settings) and settings.QUANTLEAP_LIVE_BROKERS:
         if moved := clock.moved_by():
             yield f"{moved} moves the clock: not with a live broker. Unset it."
-        if settings.QUANTLEAP_SABOTAGE:
-            yield "QUANTLEAP_SABOTAGE breaks things on purpose: not with a live broker. Unset it."
+        if getattr(settings, "QUANTLEAP_FAULT", ""):
+            yield "QUANTLEAP_FAULT breaks things on purpose: not with a live broker. Unset it."
 
 
 def _demo(settings: Any, environ: Mapping[str, str]) -> Iterator[str]:
     """What only a demo, a test or a developer's machine has."""
     if moved := clock.moved_by():
         yield f"{moved} moves the clock; production trades by the real one. Unset it."
-    for name in ("QUANTLEAP_SABOTAGE", "QUANTLEAP_SIMULATOR_URL"):
+    for name in ("QUANTLEAP_FAULT", "QUANTLEAP_SIMULATOR_URL"):
         if environ.get(name) or getattr(settings, name, ""):
             yield f"{name} is set; it is for demos and tests, production refuses it. Unset it."
+    for app in settings.INSTALLED_APPS:
+        if f"{app}.".startswith(_FAULTS):
+            yield f"INSTALLED_APPS holds {app!r}, which breaks things on purpose. Leave it out."
     if settings.DEBUG:
         yield "DEBUG is on; its pages show settings and source to whoever causes an error."
     if getattr(settings, "CELERY_TASK_ALWAYS_EAGER", False):
@@ -199,7 +204,7 @@ def _roles(settings: Any, environ: Mapping[str, str]) -> Iterator[str]:
         )
 
 
-_JUDGES: Sequence[Callable[[Any, Mapping[str, str]], Iterable[str]]] = (
+_JUDGES: Final[Sequence[Callable[[Any, Mapping[str, str]], Iterable[str]]]] = (
     _demo,
     _keys,
     _hosts,

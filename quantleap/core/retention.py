@@ -19,6 +19,8 @@ import structlog
 from django.apps import apps
 from django.db.models import QuerySet
 
+from quantleap.core.models import QueuedMail
+
 log = structlog.get_logger(__name__)
 BATCH: Final = 5000
 
@@ -47,9 +49,9 @@ PURGED: Final = (
     Purged("core.OutboxEvent", 90, "published_at"),
     Purged("partners.WebhookDelivery", 90, "created_at", {"status__in": ("DELIVERED", "FAILED")}),
     Purged("partners.WebhookDelivery", HELD_DAYS, "created_at", {"status": "HELD"}),
-    Purged("partners.EndpointMail", 90, "created_at", {"status__in": ("SENT", "FAILED")}),
-    Purged("partners.CustomerMail", 90, "created_at", {"status__in": ("SENT", "FAILED")}),
-    Purged("partners.PartnerMail", 90, "created_at", {"status__in": ("SENT", "FAILED")}),
+    Purged("partners.EndpointMail", 90, "created_at", {"status__in": QueuedMail.OVER}),
+    Purged("partners.CustomerMail", 90, "created_at", {"status__in": QueuedMail.OVER}),
+    Purged("partners.PartnerMail", 90, "created_at", {"status__in": QueuedMail.OVER}),
     Purged("sessions.Session", 0, "expire_date"),
     Purged("brokers.LoginAttempt", 30, "expires_at"),
     Purged("brokers.FeedLogin", 30, "expires_at"),

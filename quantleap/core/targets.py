@@ -153,6 +153,3 @@ def dialled_socket(address_info: tuple[Any, ...], *, loopback: bool) -> socket.s
     if address is None or not is_public(address, loopback=loopback):
         raise PermissionError(errno.EACCES, "the address is not public")
     return socket.socket(family, kind, protocol)
-
-
-__all__ = ["Target", "UnsafeTarget", "dialled_socket", "is_public", "parse_url"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from celery import shared_task
 
 from quantleap.core import clock, idempotency, keywatch, outbox, retention
 
-_RELAY_BATCH = 500
-_RELAY_ROUNDS = 20
+_RELAY_BATCH: Final = 500
+_RELAY_ROUNDS: Final = 20
 
 
 @shared_task(name="core.relay_outbox")

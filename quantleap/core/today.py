@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from typing import Final
 
 from django.http import HttpRequest
 from django.urls import reverse
@@ -12,8 +13,8 @@ from django.utils.text import capfirst
 from quantleap.core import clock, schedules
 from quantleap.core.console import Cell, Panel, Tile
 
-LIST = "admin:django_celery_beat_periodictask_changelist"
-ROW = "admin:django_celery_beat_periodictask_change"
+LIST: Final = "admin:django_celery_beat_periodictask_changelist"
+ROW: Final = "admin:django_celery_beat_periodictask_change"
 
 
 def today(request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel]:

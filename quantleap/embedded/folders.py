@@ -9,16 +9,17 @@ import stat
 import sys
 import tempfile
 from pathlib import Path
+from typing import Final
 
 from quantleap.embedded.errors import EmbeddedServiceError
 from quantleap.embedded.processes import RunAs
 
 # A unix socket's path has 108 bytes on Linux and 104 on macOS, terminator included.
-LONGEST_SOCKET_PATH = 100
+LONGEST_SOCKET_PATH: Final = 100
 
-CAP_DAC_OVERRIDE = 1
-CAP_DAC_READ_SEARCH = 2
-CAP_SETPCAP = 8  # lending one of them takes this one
+CAP_DAC_OVERRIDE: Final = 1
+CAP_DAC_READ_SEARCH: Final = 2
+CAP_SETPCAP: Final = 8  # lending one of them takes this one
 
 
 def private_folder(path: Path, run_as: RunAs | None) -> Path:

@@ -9,6 +9,7 @@ import subprocess
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 from urllib.parse import quote
 
 import psycopg
@@ -28,20 +29,20 @@ from quantleap.embedded.processes import (
 )
 from quantleap.embedded.server import Server, log_tail
 
-OWNER_ROLE = "quantleap_owner"
-APPLICATION_ROLE = "quantleap_app"
-DATABASE = "quantleap"
-SUPERUSER = "postgres"
+OWNER_ROLE: Final = "quantleap_owner"
+APPLICATION_ROLE: Final = "quantleap_app"
+DATABASE: Final = "quantleap"
+SUPERUSER: Final = "postgres"
 
-SOCKET_PORT = 5432  # names the socket file; nothing listens on a network
-ORPHANS_SECONDS = 15.0
-SHARED_MEMORY_IN_USE = "pre-existing shared memory block"
-READY_SECONDS = 60.0  # crash recovery may have to replay a lot
-FAST_SHUTDOWN = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))
+SOCKET_PORT: Final = 5432  # names the socket file; nothing listens on a network
+ORPHANS_SECONDS: Final = 15.0
+SHARED_MEMORY_IN_USE: Final = "pre-existing shared memory block"
+READY_SECONDS: Final = 60.0  # crash recovery may have to replay a lot
+FAST_SHUTDOWN: Final = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))
 
-DURABLE_OPTIONS = ("fsync=on", "synchronous_commit=on", "full_page_writes=on")
-FAST_OPTIONS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
-COMMON_OPTIONS = (
+DURABLE_OPTIONS: Final = ("fsync=on", "synchronous_commit=on", "full_page_writes=on")
+FAST_OPTIONS: Final = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+COMMON_OPTIONS: Final = (
     "listen_addresses=",
     f"port={SOCKET_PORT}",
     "unix_socket_permissions=0700",

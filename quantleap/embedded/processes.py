@@ -16,13 +16,13 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
-LAUNCHER = Path(__file__).with_name("launch.py")
-PROC = Path("/proc")  # Linux; elsewhere `ps` answers
-POLL_SECONDS = 0.02
+LAUNCHER: Final = Path(__file__).with_name("launch.py")
+PROC: Final = Path("/proc")  # Linux; elsewhere `ps` answers
+POLL_SECONDS: Final = 0.02
 
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG: Final = 1
 
 # The kernel's death signal fires when the *thread* that forked ends, so every child is forked by
 # one thread that lives as long as this process.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from quantleap.embedded import postgres, valkey
 from quantleap.embedded.errors import EmbeddedServiceError
@@ -22,7 +22,7 @@ from quantleap.embedded.state import (
 )
 from quantleap.embedded.valkey import ValkeyServer
 
-END_LEFTOVER = ((signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0))
+END_LEFTOVER: Final = ((signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0))
 
 
 class EmbeddedServices:

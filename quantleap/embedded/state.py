@@ -9,16 +9,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 from quantleap.embedded.errors import AlreadyRunning
 from quantleap.embedded.processes import command_line, is_alive
 
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
-GRACE_SECONDS = 2.0
-STOPPING_SECONDS = 90.0
-STOPPING = "stopping"
-VAR_DIR_VARIABLE = "QUANTLEAP_VAR_DIR"
+PROJECT_ROOT: Final = Path(__file__).resolve().parents[2]
+GRACE_SECONDS: Final = 2.0
+STOPPING_SECONDS: Final = 90.0
+STOPPING: Final = "stopping"
+VAR_DIR_VARIABLE: Final = "QUANTLEAP_VAR_DIR"
 
 
 @dataclass(frozen=True)

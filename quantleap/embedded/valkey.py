@@ -8,6 +8,7 @@ import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 from urllib.parse import quote
 
 import redis
@@ -23,10 +24,10 @@ from quantleap.embedded.processes import (
 )
 from quantleap.embedded.server import Server, log_tail
 
-SOCKET_NAME = "valkey.sock"
-DATABASES = 64
-READY_SECONDS = 30.0
-SHUTDOWN = ((signal.SIGTERM, 15.0), (signal.SIGKILL, 10.0))
+SOCKET_NAME: Final = "valkey.sock"
+DATABASES: Final = 64
+READY_SECONDS: Final = 30.0
+SHUTDOWN: Final = ((signal.SIGTERM, 15.0), (signal.SIGKILL, 10.0))
 
 
 def program() -> Path:

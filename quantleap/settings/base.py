@@ -158,7 +158,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "POSTPROCESSING_HOOKS": [],
 }
 
-# -- Celery: wake-ups only; Postgres holds the truth (execution.md section 2) --------------------
+# -- Celery: wake-ups only; Postgres holds the truth (docs/adr/0005) ------------------------------
 CELERY_TASK_DEFAULT_QUEUE = "celery"
 CELERY_TASK_ACKS_LATE = False
 CELERY_TASK_IGNORE_RESULT = True
@@ -244,7 +244,7 @@ CELERY_BEAT_SCHEDULE = {
     "purge": {"task": "core.purge", "schedule": crontab(hour=22, minute=45)},
 }
 
-# -- Mail: printed until a provider is named (docs/billing.md) -----------------------------------
+# -- Mail: printed until a provider is named (docs/billing.md#mail) ------------------------------
 EMAIL_BACKEND: str = env.str("EMAIL_BACKEND", default="quantleap.core.mail.ConsoleBackend")
 EMAIL_TIMEOUT = 30
 # The provider's settings for django-anymail as JSON: {"POSTMARK_SERVER_TOKEN": "…"}
@@ -259,7 +259,6 @@ QUANTLEAP_REFUSE_PLAIN_HTTP = False
 QUANTLEAP_PUBLIC_URL: str = env.str("QUANTLEAP_PUBLIC_URL", default="http://127.0.0.1:8000")
 QUANTLEAP_SIMULATOR_URL: str = env.str("QUANTLEAP_SIMULATOR_URL", default="")
 QUANTLEAP_LIVE_BROKERS: list[str] = env.list("QUANTLEAP_LIVE_BROKERS", default=[])
-QUANTLEAP_SABOTAGE = ""  # deliberate faults for the demo's controls: read by profile local only
 QUANTLEAP_TRUSTED_PROXIES: list[str] = env.list("QUANTLEAP_TRUSTED_PROXIES", default=[])
 QUANTLEAP_TRUSTED_HOPS: int = env.int("QUANTLEAP_TRUSTED_HOPS", default=1)
 # How many segments the daily billing run takes into one transaction; the kill tests take few.
@@ -270,7 +269,7 @@ QUANTLEAP_INVOICE_DUE_DAYS: int = env.int("QUANTLEAP_INVOICE_DUE_DAYS", default=
 QUANTLEAP_REFUND_WINDOW_DAYS: int = env.int("QUANTLEAP_REFUND_WINDOW_DAYS", default=30)
 QUANTLEAP_BCRYPT_ROUNDS: int = env.int("QUANTLEAP_BCRYPT_ROUNDS", default=12)
 
-# Execution timeline, seconds (execution.md section 2); the kill tests shorten them.
+# Lead times, seconds (docs/trading-day.md#the-day-on-a-clock); the kill tests shorten them.
 QUANTLEAP_SHARDS: int = env.int("QUANTLEAP_SHARDS", default=8)
 QUANTLEAP_LEASE_TTL: float = env.float("QUANTLEAP_LEASE_TTL", default=10.0)
 QUANTLEAP_LEASE_HEARTBEAT: float = env.float("QUANTLEAP_LEASE_HEARTBEAT", default=3.0)

@@ -6,13 +6,15 @@ from urllib.parse import urlsplit
 
 from quantleap.embedded import discover
 from quantleap.settings.base import *  # noqa: F403
-from quantleap.settings.base import BASE_DIR, env
+from quantleap.settings.base import BASE_DIR, INSTALLED_APPS, env
 from quantleap.settings.databases import cache, celery_broker, of_this_process, postgres
 from quantleap.settings.localkeys import local_keys
 
 QUANTLEAP_PROFILE = "local"
 DEBUG = env.bool("DJANGO_DEBUG", default=False)
-QUANTLEAP_SABOTAGE = env.str("QUANTLEAP_SABOTAGE", default="")
+# Deliberate faults for the demo's controls: no other profile knows of them.
+INSTALLED_APPS = [*INSTALLED_APPS, "quantleap.faults.apps.FaultsConfig"]
+QUANTLEAP_FAULT = env.str("QUANTLEAP_FAULT", default="")
 ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 _base_url = env.str("QUANTLEAP_BASE_URL", default="http://127.0.0.1:8000")  # of manage.py up
 QUANTLEAP_PUBLIC_URL = env.str("QUANTLEAP_PUBLIC_URL", default=_base_url)

@@ -7,10 +7,11 @@ import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from quantleap.embedded.state import PROJECT_ROOT
 
-LOOPBACK = "127.0.0.1"
+LOOPBACK: Final = "127.0.0.1"
 
 
 @dataclass(frozen=True)

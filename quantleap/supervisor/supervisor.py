@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from quantleap.embedded import EmbeddedServiceError, EmbeddedServices, ServiceUrls
@@ -25,13 +26,13 @@ from quantleap.supervisor.backoff import BackOff
 from quantleap.supervisor.logfiles import LogFiles
 from quantleap.supervisor.parts import LOOPBACK, Layout, Part, manage, port_answers
 
-WATCH_SECONDS = 0.1
-READY_SECONDS = 90.0
-STEP_SECONDS = 600.0
-URL_VARIABLES = ("DATABASE_URL", "REDIS_URL")
+WATCH_SECONDS: Final = 0.1
+READY_SECONDS: Final = 90.0
+STEP_SECONDS: Final = 600.0
+URL_VARIABLES: Final = ("DATABASE_URL", "REDIS_URL")
 # What a shell beside the installation needs so that `manage.py` speaks of the same one, at the same
 # hour. Nothing secret: the embedded servers are found below the base folder.
-SHELL_VARIABLES = (
+SHELL_VARIABLES: Final = (
     "QUANTLEAP_VAR_DIR",
     "QUANTLEAP_BASE_URL",
     "QUANTLEAP_SIMULATOR_URL",

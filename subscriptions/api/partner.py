@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
@@ -32,12 +32,12 @@ from subscriptions.billing.owing import with_owing
 from subscriptions.models import Subscription
 from subscriptions.selectors import find_subscription_id, get_subscription, subscriptions
 
-TEMPLATE_ID = OpenApiParameter("template_id", str)
-STATUS = OpenApiParameter("status", str, enum=Subscription.Status.values)
-OPEN_POSITIONS = OpenApiParameter(
+TEMPLATE_ID: Final = OpenApiParameter("template_id", str)
+STATUS: Final = OpenApiParameter("status", str, enum=Subscription.Status.values)
+OPEN_POSITIONS: Final = OpenApiParameter(
     "open_positions", str, enum=[choice.value for choice in services.OpenPositions]
 )
-REASON = OpenApiParameter("reason", str, description="Why, in words.")
+REASON: Final = OpenApiParameter("reason", str, description="Why, in words.")
 
 
 def load(principal: PartnerPrincipal, subscription_id: str) -> Subscription:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
-from partners.api.authentication import caller_address
+from quantleap.core.callers import caller_address
 from subscriptions.api.serializers import TransitionRequest
 from subscriptions.models import Subscription
 from subscriptions.services import AccountChoice, OpenPositions
 
-LIST_QUERY = frozenset({"template_id", "status"})
-CANCEL_QUERY = frozenset({"open_positions", "reason"})
+LIST_QUERY: Final = frozenset({"template_id", "status"})
+CANCEL_QUERY: Final = frozenset({"open_positions", "reason"})
 
 
 def account_choices(data: Mapping[str, Any]) -> list[AccountChoice]:

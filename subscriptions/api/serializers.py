@@ -1,4 +1,4 @@
-"""Bodies in and out of this room's routes (api.md sections 6 and 7)."""
+"""Bodies in and out of this room's routes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ REQUIRED: Final = "This field is required."
 
 
 def _multiplier(**options: Any) -> StrictDecimalField:
-    """Greater than 0, two decimals; api.md section 3 gives the words of the refusal."""
+    """Greater than 0, two decimals."""
     return StrictDecimalField(
         max_digits=MULTIPLIER_DIGITS,
         decimal_places=MULTIPLIER_PLACES,

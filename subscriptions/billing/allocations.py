@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from django.db import transaction
 
@@ -16,10 +16,9 @@ from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.money import PAISA, ZERO
-from subscriptions.billing import chart, commissions, receipts
+from subscriptions.billing import chart, receipts
 from subscriptions.billing.errors import InvoiceChanged
 from subscriptions.billing.models import Invoice, Receipt
-from subscriptions.billing.owing import UNPAID
 from subscriptions.billing.payments import (
     IN_ADVANCE,
     check_after_invoice,
@@ -29,7 +28,7 @@ from subscriptions.billing.payments import (
     settle,
 )
 
-NAME_LENGTH = 200
+NAME_LENGTH: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ class Received:
 
 def open_invoices(customer: Customer) -> list[Invoice]:
     """A customer's invoices of which something is owed, oldest first (1 query)."""
-    found = Invoice.objects.filter(customer=customer, status__in=UNPAID)
+    found = Invoice.objects.filter(customer=customer, status__in=Invoice.UNPAID)
     return list(found.defer("snapshot").order_by("issued_on", "id"))
 
 
@@ -58,7 +57,7 @@ def oldest_first(invoices: Iterable[Invoice], amount: Decimal) -> list[Part]:
     """``amount`` rupees over invoices in their order, each up to what it owes."""
     parts, left = [], amount
     for one in invoices:
-        part = min(left, commissions.standing(one).outstanding)
+        part = min(left, one.outstanding)
         if part > 0:
             parts.append(Part(one.pk, part))
             left -= part
@@ -104,7 +103,7 @@ def record(
         given = {part.invoice_id: part.amount for part in parts}
         for invoice in invoices:
             check_after_invoice(invoice, received_on)
-            owed = commissions.standing(invoice).outstanding
+            owed = invoice.outstanding
             if given[invoice.pk] > owed:
                 raise InvoiceChanged(
                     f"{invoice.number} owes {max(owed, ZERO)} rupees, less than the "
@@ -202,7 +201,15 @@ def _allocate(
         "received_on": receipt.received_on,
     }
     key = f"{receipt.public_id}:{invoice.number}"
-    settle(invoice, key, amount, same, chart.MANUAL_CLEARING, actor, now)
+    settle(
+        invoice,
+        idem_key=key,
+        applied=amount,
+        same=same,
+        source=chart.MANUAL_CLEARING,
+        actor=actor,
+        now=now,
+    )
 
 
 def _tell(receipt: Receipt, paid: Sequence[tuple[str, Decimal]], actor: Actor) -> None:

@@ -1,7 +1,6 @@
 """Wiring of billing."""
 
 from django.apps import AppConfig
-from django.db.models.signals import post_migrate
 
 
 class BillingConfig(AppConfig):
@@ -15,19 +14,18 @@ class BillingConfig(AppConfig):
         """Listen to the outbox (customers get their invoices by mail); show the month on Today."""
         # Models can be imported only once every app is loaded.
         from partners.ports import BELONGINGS, REACH, SHOWN_OBJECTS
-        from quantleap.core.console import TODAY
+        from quantleap.core.console import NAVIGATION, TODAY
         from quantleap.core.outbox import HANDLERS
         from subscriptions.billing.api.shown import shown
         from subscriptions.billing.belongings import belongings
         from subscriptions.billing.mailing import queue_mails
         from subscriptions.billing.reach import reach
-        from subscriptions.billing.sabotage import leave_out_the_judgement
+        from subscriptions.billing.sidebar import MONEY
         from subscriptions.billing.today import today
 
         HANDLERS.register(queue_mails)
         TODAY.register(today)
+        NAVIGATION.register(MONEY)
         BELONGINGS.register(belongings)
         REACH.register(reach)
         SHOWN_OBJECTS.register(shown)
-        # Does nothing but in the installation of one of the demo's controls.
-        post_migrate.connect(leave_out_the_judgement, sender=self)

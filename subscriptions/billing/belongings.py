@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from partners.models import Customer
 from quantleap.core.columns import in_rupees
 from quantleap.core.console import Cell, Panel, day_cell, newest, page_of
-from subscriptions.billing import chart, commissions, ledger
+from subscriptions.billing import chart, ledger
 from subscriptions.billing.models import CustomerCredit, Invoice, Payment, Refund
 
 
@@ -34,7 +34,7 @@ def _invoices(customer: Customer) -> Panel:
             Cell(one.number, page_of(one)),
             day_cell(one.issued_on),
             Cell(in_rupees(one.total)),
-            Cell(in_rupees(commissions.standing(one).outstanding)),
+            Cell(in_rupees(one.outstanding)),
             Cell(one.get_status_display()),
         ),
         "None yet: a paid subscription is invoiced on the first day of its period.",

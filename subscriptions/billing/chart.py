@@ -1,4 +1,4 @@
-"""Chart of accounts (reference: billing.md 7.2). Pure.
+"""Chart of accounts. Pure.
 
 A code is a name of the chart, with what it is kept for behind a colon where it is kept per customer
 (``receivable:usr_…``), partner (``partner_payable:<slug>``), tax or gateway. Debit is positive.

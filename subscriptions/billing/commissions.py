@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection, Mapping, Sequence
 from decimal import ROUND_DOWN, Decimal
+from typing import Final
 
 from django.conf import settings
 from django.db.models import Sum
@@ -21,21 +22,8 @@ from subscriptions.billing import chart, ledger, shares
 from subscriptions.billing.models import Commission, CreditNote, Invoice, Payment, Reversal
 from subscriptions.models import ShareLine
 
-ACCRUED = "commission.accrued"
-CLAWED_BACK = "commission.clawed_back"
-_EARNING = (Commission.Kind.ACCRUAL, Commission.Kind.CLAWBACK)
-
-
-def standing(invoice: Invoice) -> shares.Standing:
-    """How far an invoice is paid and credited."""
-    return shares.Standing(
-        taxable=invoice.taxable,
-        total=invoice.total,
-        paid=invoice.paid,
-        refunded=invoice.refunded,
-        credited=invoice.credited,
-        credited_taxable=invoice.credited_taxable,
-    )
+ACCRUED: Final = "commission.accrued"
+CLAWED_BACK: Final = "commission.clawed_back"
 
 
 def accrue(invoice: Invoice, payment: Payment, *, now: dt.datetime) -> list[Commission]:
@@ -44,7 +32,7 @@ def accrue(invoice: Invoice, payment: Payment, *, now: dt.datetime) -> list[Comm
     held = _held(invoice)
     slugs = _slugs(lines)
     today = ist_date(now)
-    state = standing(invoice)
+    state = invoice.standing
     rows = []
     for line in lines:
         base, amount = held.get((line.payee, line.role), (ZERO, ZERO))
@@ -116,7 +104,7 @@ def claw_back(
     lines = _lines(invoice)
     slugs = _slugs(lines)
     taken = _taken(accruals)
-    state = standing(invoice)
+    state = invoice.standing
     rows: list[Commission] = []
     for line in lines:
         mine = [one for one in accruals if (one.partner_id, one.role) == (line.payee, line.role)]
@@ -134,7 +122,15 @@ def claw_back(
             if part:
                 of = (base * part / amount).quantize(PAISA, ROUND_DOWN)
                 rows.append(
-                    _clawback(invoice, accrual, cause, slugs[line.payee or 0], part, of, now)
+                    _clawback(
+                        invoice,
+                        accrual,
+                        cause,
+                        slug=slugs[line.payee or 0],
+                        part=part,
+                        base=of,
+                        now=now,
+                    )
                 )
     _write(rows, CLAWED_BACK, slugs, now)
     return rows
@@ -144,6 +140,7 @@ def _clawback(
     invoice: Invoice,
     accrual: Commission,
     cause: CreditNote | Reversal,
+    *,
     slug: str,
     part: Decimal,
     base: Decimal,
@@ -202,7 +199,7 @@ def _slugs(lines: Sequence[ShareLine]) -> dict[int, str]:
 def _held(invoice: Invoice) -> Mapping[tuple[int | None, str], tuple[Decimal, Decimal]]:
     """Base and commission so far, per payee and role."""
     rows = (
-        Commission.objects.filter(invoice=invoice, kind__in=_EARNING)
+        Commission.objects.filter(invoice=invoice, kind__in=Commission.EARNING)
         .order_by()
         .values_list("partner_id", "role")
         .annotate(base_sum=Sum("base"), amount_sum=Sum("amount"))

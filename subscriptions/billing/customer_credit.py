@@ -23,7 +23,7 @@ from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.errors import NotFound
 from quantleap.core.money import ZERO
-from subscriptions.billing import chart, commissions, ledger
+from subscriptions.billing import chart, ledger
 from subscriptions.billing.errors import NothingToCredit
 from subscriptions.billing.models import Invoice, Method, Payment, PaymentReversal, Refund
 from subscriptions.billing.payments import (
@@ -77,13 +77,21 @@ def apply(
         if held is not None:
             return Recorded(held, created=False)
         check_seen(invoice, seen)
-        owed = commissions.standing(invoice).outstanding
+        owed = invoice.outstanding
         if amount > owed:
             raise NothingToCredit(f"{invoice.number} owes {max(owed, ZERO)} rupees")
         _check_held(invoice.customer, amount)
         same |= {"reference": method.label, "received_on": ist_date(now)}
         source = chart.customer_credit(invoice.customer.public_id)
-        payment = settle(invoice, idem_key, amount, same, source, actor, now)
+        payment = settle(
+            invoice,
+            idem_key=idem_key,
+            applied=amount,
+            same=same,
+            source=source,
+            actor=actor,
+            now=now,
+        )
         _check_not_overdrawn(invoice.customer)
     return Recorded(payment, created=True)
 
@@ -162,7 +170,15 @@ def _pay_out(
     _check_held(customer, amount)
     account = chart.customer_credit(customer.public_id)
     made = refund_row(
-        customer, account, chart.MANUAL_CLEARING, amount, method, reference, actor, now, **fields
+        customer,
+        debit=account,
+        credit=chart.MANUAL_CLEARING,
+        amount=amount,
+        method=method,
+        reference=reference,
+        actor=actor,
+        now=now,
+        **fields,
     )
     _check_not_overdrawn(customer)
     return made

@@ -1,4 +1,4 @@
-"""GST on a taxable value, exclusive (reference: billing.md 4.1 and 7.1). Pure.
+"""GST on a taxable value, exclusive. Pure.
 
 CGST and SGST, half the rate each, where supplier and place of supply share a state; IGST at the
 full rate elsewhere. Every amount is rounded half up to the paisa on its own, so two equal halves

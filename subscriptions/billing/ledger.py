@@ -1,4 +1,4 @@
-"""The books: the one front door for single postings, and their proof (money.md, ledger).
+"""The books: the one front door for single postings, and their proof (docs/billing.md).
 
 Whole runs post with SQL of their own (runs.py); the database judges both alike.
 """
@@ -9,6 +9,7 @@ import datetime as dt
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Final
 
 from django.db import connection, transaction
 from django.db.models import Sum
@@ -90,7 +91,7 @@ def post(
     return Posted(made, created=True)
 
 
-_INSERT = """
+_INSERT: Final = """
 INSERT INTO billing_ledgertransaction
        (idem_key, kind, effective_on, created_at, partner_id, environment, corrects_id)
 VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (idem_key) DO NOTHING RETURNING id

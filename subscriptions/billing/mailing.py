@@ -11,9 +11,7 @@ from typing import Final
 
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
-from django.db import transaction
 
-from quantleap.core import audit
 from quantleap.core.audit import Actor
 from quantleap.core.inserts import insert_missing
 from quantleap.core.mail import MailQueue, message_id
@@ -59,18 +57,7 @@ def send_due(*, now: dt.datetime, limit: int = 200) -> int:
 
 def send_again(*, mail_id: int, actor: Actor, now: dt.datetime) -> bool:
     """Staff want a mail to go out once more; False where it waits to be sent anyway."""
-    with transaction.atomic():
-        mail = QUEUE.due_again(mail_id=mail_id, now=now)
-        if mail is not None:
-            audit.record(
-                actor=actor,
-                action="invoice_mail.send_again",
-                target_type="invoice",
-                target_id=mail.invoice.public_id,
-                partner_id=mail.partner_id,
-                environment=mail.environment,
-            )
-    return mail is not None
+    return QUEUE.send_again(mail_id=mail_id, actor=actor, now=now)
 
 
 def message(invoice: Invoice, backend: BaseEmailBackend | None = None) -> EmailMessage:
@@ -118,4 +105,8 @@ def _compose(mail: InvoiceMail, backend: BaseEmailBackend) -> EmailMessage:
     return message(mail.invoice, backend)
 
 
-QUEUE: Final = MailQueue(InvoiceMail, _compose, related=("invoice",))
+def _about(mail: InvoiceMail) -> tuple[str, str]:
+    return "invoice", mail.invoice.public_id
+
+
+QUEUE: Final = MailQueue(InvoiceMail, _compose, about=_about, related=("invoice",))

@@ -1,4 +1,4 @@
-"""Commission becomes payable once no refund is to be expected any more (money.md, commission)."""
+"""Commission becomes payable once no refund is to be expected any more."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Final
 
 from django.db import connection, transaction
 
@@ -11,7 +12,7 @@ from quantleap.core.outbox import NotInTransaction
 from subscriptions.billing.models import NumberSeries
 from subscriptions.billing.numbering import financial_year
 
-_TAKE = """
+_TAKE: Final = """
 UPDATE billing_numberseries SET last = last + %s, last_on = greatest(last_on, %s)
  WHERE series = %s AND fy = %s RETURNING last, last_on
 """

@@ -21,15 +21,14 @@ from subscriptions.models import Subscription
 from subscriptions.periods import next_billing_date
 
 Q_ = TypeVar("Q_", bound="QuerySet[Subscription]")
-#: Invoices of which something is still owed.
-UNPAID: Final = (Invoice.Status.DUE, Invoice.Status.PARTLY_PAID)
 _NAME: Final = "owing"
 _BEGUN: Final = "owing_begun"
 _DUE_ON: Final = "owing_due_on"
 _RUNS_UNTIL: Final = "owing_runs_until"
 #: The day until which nobody is late: what bounced is due anew (of empty ones the other counts).
 _DUE_BY: Final = Greatest("due_on", "due_again_on")
-_OUTSTANDING: Final = F("total") - F("paid") + F("refunded") - F("credited")
+#: :attr:`Standing.outstanding` in SQL.
+OUTSTANDING: Final = F("total") - F("paid") + F("refunded") - F("credited")
 
 
 class PaymentStatus(StrEnum):
@@ -74,7 +73,7 @@ def late(today: dt.date) -> Q:
 
 def with_owing(found: Q_) -> Q_:
     """The same rows with what :func:`owing` needs; no query of its own."""
-    unpaid = Q(status__in=UNPAID)
+    unpaid = Q(status__in=Invoice.UNPAID)
     of_one = (
         Invoice.objects.filter(subscription=OuterRef("pk"))
         .order_by()
@@ -84,7 +83,7 @@ def with_owing(found: Q_) -> Q_:
                 unpaid=Count("pk", filter=unpaid),
                 due_by=Min(_DUE_BY, filter=unpaid),
                 # money leaves SQL as text, never as a float
-                amount=Cast(Sum(_OUTSTANDING, filter=unpaid), TextField()),
+                amount=Cast(Sum(OUTSTANDING, filter=unpaid), TextField()),
                 statuses=ArrayAgg("status", order_by="-id"),
             )
         )
@@ -110,7 +109,7 @@ def _begun_invoice() -> QuerySet[Invoice, Any]:
             found=JSONObject(
                 status="status",
                 due_by=_DUE_BY,
-                amount=Cast(_OUTSTANDING, TextField()),
+                amount=Cast(OUTSTANDING, TextField()),
             )
         )
         .values("found")[:1]
@@ -151,34 +150,44 @@ def next_period(subscription: Subscription, today: dt.date) -> dt.date | None:
     active = subscription.status == Subscription.Status.ACTIVE
     if not (is_billed(subscription) and active) or subscription.ends_on is not None:
         return None
-    _load(subscription)
     following = next_billing_date(subscription.anchor, today)
-    last: dt.date | None = getattr(subscription, _RUNS_UNTIL)
+    last = _read(subscription).runs_until
     return None if last is not None and last < following else following
 
 
-def _load(subscription: Subscription) -> None:
-    if hasattr(subscription, _NAME):
-        return
-    alone = with_owing(Subscription.objects.filter(pk=subscription.pk)).only("pk").get()
-    for name in (_NAME, _BEGUN, _DUE_ON, _RUNS_UNTIL):
-        setattr(subscription, name, getattr(alone, name))
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What :func:`with_owing` reads of a subscription, as JSON: over all its invoices, of that of
+    the period in which it went on; the first day (IST) that is not invoiced yet, and the last one
+    on which a suspended partner lets it run.
+    """
+
+    invoices: dict[str, Any] | None
+    begun: dict[str, Any] | None
+    due_on: dt.date | None
+    runs_until: dt.date | None
+
+
+def _read(subscription: Subscription) -> _Read:
+    row = subscription
+    if not hasattr(row, _NAME):
+        row = with_owing(Subscription.objects.filter(pk=subscription.pk)).only("pk").get()
+    return _Read(*(getattr(row, name) for name in (_NAME, _BEGUN, _DUE_ON, _RUNS_UNTIL)))
 
 
 def _of_invoices(subscription: Subscription, today: dt.date) -> Owing:
-    _load(subscription)
-    found: dict[str, Any] | None = getattr(subscription, _NAME)
+    read = _read(subscription)
+    found, due_on = read.invoices, read.due_on
     cancelled = subscription.status == Subscription.Status.CANCELLED
     # one that has ended before its own first period leaves the debt to whose invoice it is
-    begun: dict[str, Any] | None = None if cancelled else getattr(subscription, _BEGUN)
+    begun = None if cancelled else read.begun
     unpaid = [found] if found and found["unpaid"] else []
-    if begun and begun["status"] in UNPAID:
+    if begun and begun["status"] in Invoice.UNPAID:
         unpaid.append(begun)
     if unpaid:
         due_by = min(dt.date.fromisoformat(one["due_by"]) for one in unpaid)
         status = PaymentStatus.OVERDUE if due_by < today else PaymentStatus.DUE
         return Owing(status, due_by, sum((Decimal(one["amount"]) for one in unpaid), ZERO))
-    due_on: dt.date | None = getattr(subscription, _DUE_ON)
     if found is None and cancelled and due_on is None:
         return Owing(PaymentStatus.NOT_REQUIRED)
     if (found is None and begun is None) or (due_on is not None and due_on <= today):

@@ -70,7 +70,7 @@ def record_payment(
 ) -> Recorded:
     """Record ``amount`` rupees received for an invoice on ``received_on`` (IST): a new receipt.
 
-    What exceeds the outstanding sum is the customer's credit. Commission accrues here (money.md).
+    What exceeds the outstanding sum is the customer's credit. Commission accrues here.
     The books get it on the day of ``now``: months that are over do not change. ``seen`` is the
     outstanding sum that the caller decided on. The same again changes nothing.
 
@@ -108,9 +108,17 @@ def record_payment(
             actor=actor,
             now=now,
         )
-        applied = min(amount, max(ZERO, commissions.standing(invoice).outstanding))
+        applied = min(amount, max(ZERO, invoice.outstanding))
         given = same | {"receipt_id": receipt.pk}
-        payment = settle(invoice, idem_key, applied, given, chart.MANUAL_CLEARING, actor, now)
+        payment = settle(
+            invoice,
+            idem_key=idem_key,
+            applied=applied,
+            same=given,
+            source=chart.MANUAL_CLEARING,
+            actor=actor,
+            now=now,
+        )
     return Recorded(payment, created=True)
 
 
@@ -168,7 +176,7 @@ def check_after_invoice(invoice: Invoice, received_on: dt.date) -> None:
 
 def check_seen(invoice: Invoice, seen: Decimal | None) -> None:
     """InvoiceChanged unless the locked invoice still owes what the caller saw (None: unsaid)."""
-    owed = commissions.standing(invoice).outstanding
+    owed = invoice.outstanding
     if seen is not None and seen != owed:
         raise InvoiceChanged(
             f"{invoice.number} owes {owed} rupees now, not {seen} as on the page that you saw: "
@@ -210,7 +218,7 @@ def recorded_before(
 def save_standing(invoice: Invoice) -> None:
     """Status and sums of a locked invoice, in one UPDATE."""
     status = Invoice.Status
-    if commissions.standing(invoice).outstanding > 0:
+    if invoice.outstanding > 0:
         # also of what was credited as a whole, if the money that was given back had never come
         invoice.status = status.PARTLY_PAID if invoice.paid > 0 else status.DUE
     else:
@@ -232,15 +240,7 @@ def insert_once(row: TenantOwned, constraint: str, idem_key: str) -> None:
 def invoice_data(invoice: Invoice) -> dict[str, Any]:
     """Members of an invoice's events; customer and template must be loaded."""
     return {
-        "invoice_id": invoice.public_id,
-        "number": invoice.number,
-        "status": invoice.status,
-        "user_id": invoice.customer.public_id,
-        "user_email": invoice.customer.email,
-        "external_user_id": invoice.customer.external_user_id or None,
-        "subscription_id": invoice.subscription.public_id,
-        "template_id": invoice.subscription.template.public_id,
-        "template_name": invoice.subscription.template.name,
+        **invoice.names,
         "total": json_number(invoice.total),
         "currency": invoice.currency,
     }
@@ -249,6 +249,7 @@ def invoice_data(invoice: Invoice) -> dict[str, Any]:
 # -- what is written -----------------------------------------------------------------------------
 def settle(
     invoice: Invoice,
+    *,
     idem_key: str,
     applied: Decimal,
     same: dict[str, Any],
@@ -260,7 +261,9 @@ def settle(
 
     ``source`` is the account that gives the money; ``same`` the fields that name the payment.
     """
-    payment = _write(invoice, idem_key, applied, same, source, actor, now)
+    payment = _write(
+        invoice, idem_key=idem_key, applied=applied, same=same, source=source, actor=actor, now=now
+    )
     was = invoice.status
     invoice.paid += applied
     save_standing(invoice)
@@ -271,6 +274,7 @@ def settle(
 
 def _write(
     invoice: Invoice,
+    *,
     idem_key: str,
     applied: Decimal,
     same: dict[str, Any],

@@ -94,7 +94,10 @@ def render_invoice(snapshot: InvoiceSnapshot) -> bytes:
 
 
 def render_credit_note(snapshot: CreditNoteSnapshot) -> bytes:
-    """The credit note (section 34, Rule 53) as PDF; a financial one says so. UnknownSnapshot."""
+    """The credit note (Rule 53 of the CGST Rules, 2017) as PDF; a financial one says so.
+
+    UnknownSnapshot.
+    """
     ended = snapshot.get("tax_ended_on")
     document = _common("Financial credit note" if ended else "Credit note", snapshot)
     against = f"{snapshot['invoice_number']} of {day(snapshot['invoice_issued_on'])}"

@@ -1,4 +1,6 @@
-"""The nightly proof of the books: what must hold, asked of the rows themselves (money.md, ledger).
+"""The nightly proof of the books: what must hold, asked of the rows themselves.
+
+docs/billing-verification.md#what-must-hold numbers the rules.
 
 Each question is one statement, so that it sees one moment of the books while others post.
 """
@@ -16,6 +18,20 @@ from subscriptions.billing.models import LedgerProof
 log = structlog.get_logger(__name__)
 
 _EXAMPLES: Final = 20
+
+
+def _gapless(what: str, series: str, table: str) -> str:
+    """Financial years in which a series' numbers are not 1 to n. All three are names of ours."""
+    return f"""
+SELECT held.fy, count(given.id) || ' {what} up to ' || coalesce(max(given.seq), 0)
+       || ', ' || held.last || ' given out'
+  FROM billing_numberseries AS held
+  LEFT JOIN {table} AS given ON given.fy = held.fy
+ WHERE held.series = '{series}'
+ GROUP BY held.fy, held.last
+HAVING count(given.id) <> held.last OR coalesce(max(given.seq), 0) <> held.last
+"""  # noqa: S608
+
 
 # What it says when it finds rows, and the rows that must not be (first column: which).
 _QUESTIONS: Final = (
@@ -90,27 +106,11 @@ SELECT invoice.number, coalesce(booked.amount, 0) || ' instead of ' || invoice.t
     ),
     (
         "numbers of a financial year are not 1 to n",
-        """
-SELECT held.fy, count(invoice.id) || ' invoices up to ' || coalesce(max(invoice.seq), 0)
-       || ', ' || held.last || ' given out'
-  FROM billing_numberseries AS held
-  LEFT JOIN billing_invoice AS invoice ON invoice.fy = held.fy
- WHERE held.series = 'invoice'
- GROUP BY held.fy, held.last
-HAVING count(invoice.id) <> held.last OR coalesce(max(invoice.seq), 0) <> held.last
-""",
+        _gapless("invoices", "invoice", "billing_invoice"),
     ),
     (
         "credit notes of a financial year are not 1 to n",
-        """
-SELECT held.fy, count(note.id) || ' notes up to ' || coalesce(max(note.seq), 0)
-       || ', ' || held.last || ' given out'
-  FROM billing_numberseries AS held
-  LEFT JOIN billing_creditnote AS note ON note.fy = held.fy
- WHERE held.series = 'credit_note'
- GROUP BY held.fy, held.last
-HAVING count(note.id) <> held.last OR coalesce(max(note.seq), 0) <> held.last
-""",
+        _gapless("notes", "credit_note", "billing_creditnote"),
     ),
     (
         "invoice differs from its payments, credit notes and refunds",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
-from django.db.models import Count, F, Min, Sum
+from django.db.models import Count, Min, Sum
 
 from partners.ports import Figure
 from quantleap.core.clock import ist_date
@@ -13,21 +13,24 @@ from quantleap.core.columns import NONE, in_rupees
 from quantleap.core.money import ZERO
 from quantleap.core.tenancy import Environment
 from subscriptions.billing.models import Invoice
-from subscriptions.billing.owing import UNPAID
+from subscriptions.billing.owing import OUTSTANDING
 from subscriptions.billing.selectors import coming
+from subscriptions.models import Subscription
 
 
 def reach(partner_id: int, now: dt.datetime) -> Sequence[Figure]:
     """Unpaid invoices, periods that are running, the next billing (4 queries). Live only."""
     today = ist_date(now)
     invoices = Invoice.objects.for_partner(partner_id, Environment.LIVE)
-    unpaid = invoices.filter(status__in=UNPAID).aggregate(
+    unpaid = invoices.filter(status__in=Invoice.UNPAID).aggregate(
         count=Count("pk"),
-        amount=Sum(F("total") - F("paid") + F("refunded") - F("credited"), default=ZERO),
+        amount=Sum(OUTSTANDING, default=ZERO),
     )
-    running = invoices.filter(
-        period_start__lte=today, period_end__gt=today, subscription__status__in=("ACTIVE", "PAUSED")
-    ).aggregate(count=Count("pk"), value=Sum("taxable", default=ZERO))
+    running = (
+        invoices.filter(period_start__lte=today, period_end__gt=today)
+        .exclude(subscription__status=Subscription.Status.CANCELLED)
+        .aggregate(count=Count("pk"), value=Sum("taxable", default=ZERO))
+    )
     billed = coming().filter(partner_id=partner_id)
     first = billed.aggregate(first=Min("next_on"))["first"]
     then = billed.filter(next_on=first).count() if first else 0

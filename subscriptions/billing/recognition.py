@@ -1,4 +1,4 @@
-"""Deferred revenue becomes revenue day by day (money.md, ledger; reference: billing.md 7.2)."""
+"""Deferred revenue becomes revenue day by day (docs/billing.md#the-run)."""
 
 from __future__ import annotations
 

@@ -84,7 +84,17 @@ def refund(
         from_revenue = shares.recognised_part(
             invoice.recognised, invoice.taxable - invoice.credited_taxable, parts.taxable
         )
-        return _issue(invoice, parts, from_revenue, idem_key, reason, method, reference, actor, now)
+        return _issue(
+            invoice,
+            parts,
+            from_revenue=from_revenue,
+            idem_key=idem_key,
+            reason=reason,
+            method=method,
+            reference=reference,
+            actor=actor,
+            now=now,
+        )
 
 
 def credit_unused(
@@ -115,7 +125,17 @@ def credit_unused(
         deferred = invoice.taxable - invoice.credited_taxable - invoice.recognised
         from_revenue = max(ZERO, parts.taxable - deferred)
         method, reference = Method.CUSTOMER_CREDIT, f"{invoice.number}, {unused} days"
-        done = _issue(invoice, parts, from_revenue, idem_key, reason, method, reference, actor, now)
+        done = _issue(
+            invoice,
+            parts,
+            from_revenue=from_revenue,
+            idem_key=idem_key,
+            reason=reason,
+            method=method,
+            reference=reference,
+            actor=actor,
+            now=now,
+        )
         _earn_rest(invoice, done.note, now)
     return done
 
@@ -127,6 +147,7 @@ def _issued_before(note: CreditNote) -> Credited:
 def _issue(
     invoice: Invoice,
     parts: shares.Parts,
+    *,
     from_revenue: Decimal,
     idem_key: str,
     reason: str,
@@ -137,8 +158,16 @@ def _issue(
 ) -> Credited:
     """Note, what goes back, claw-back, events; the invoice is locked."""
     accruals = commissions.lock_accruals(invoice)
-    note = _credit(invoice, idem_key, parts, from_revenue, reason, actor, now)
-    back = _give_back(invoice, note, method, reference, actor, now)
+    note = _credit(
+        invoice,
+        idem_key,
+        parts=parts,
+        from_revenue=from_revenue,
+        reason=reason,
+        actor=actor,
+        now=now,
+    )
+    back = _give_back(invoice, note, method=method, reference=reference, actor=actor, now=now)
     save_standing(invoice)
     commissions.claw_back(invoice, note, accruals, now=now)
     _tell(invoice, note, back, actor, now)
@@ -217,6 +246,7 @@ def _days(invoice: Invoice, last_used: dt.date) -> tuple[int, int]:
 def _credit(
     invoice: Invoice,
     idem_key: str,
+    *,
     parts: shares.Parts,
     from_revenue: Decimal,
     reason: str,
@@ -265,7 +295,14 @@ def _credit(
         from_revenue=from_revenue,
         currency=invoice.currency,
         reason=reason,
-        snapshot=_snapshot(invoice, number, issued_on, back, parts.total, reason),
+        snapshot=_snapshot(
+            invoice,
+            number=number,
+            issued_on=issued_on,
+            parts=back,
+            total=parts.total,
+            reason=reason,
+        ),
         recorded_by=actor.id,
         created_at=now,
         transaction_id=posted.transaction_id,
@@ -279,6 +316,7 @@ def _credit(
 
 def _snapshot(
     invoice: Invoice,
+    *,
     number: str,
     issued_on: dt.date,
     parts: shares.Parts,
@@ -315,26 +353,27 @@ def _snapshot(
 def _give_back(
     invoice: Invoice,
     note: CreditNote,
+    *,
     method: str,
     reference: str,
     actor: Actor,
     now: dt.datetime,
 ) -> Refund | None:
     """As far as more is paid than owed after the note (invoice not saved)."""
-    amount = -commissions.standing(invoice).outstanding
+    amount = -invoice.outstanding
     if amount <= 0:
         return None
     customer = invoice.customer
     kept = method == Method.CUSTOMER_CREDIT
     made = refund_row(
         customer,
-        chart.receivable(customer.public_id),
-        chart.customer_credit(customer.public_id) if kept else chart.MANUAL_CLEARING,
-        amount,
-        method,
-        reference,
-        actor,
-        now,
+        debit=chart.receivable(customer.public_id),
+        credit=chart.customer_credit(customer.public_id) if kept else chart.MANUAL_CLEARING,
+        amount=amount,
+        method=method,
+        reference=reference,
+        actor=actor,
+        now=now,
         idem_key=note.idem_key,
         credit_note=note,
     )
@@ -344,6 +383,7 @@ def _give_back(
 
 def refund_row(
     customer: Customer,
+    *,
     debit: str,
     credit: str,
     amount: Decimal,

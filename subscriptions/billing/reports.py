@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -27,15 +26,13 @@ from subscriptions.billing.models import (
     Reversal,
 )
 from subscriptions.billing.selectors import coming
-from subscriptions.billing.shares import Standing, base_paid
+from subscriptions.billing.shares import base_paid
 from subscriptions.models import Subscription
 from subscriptions.periods import Period, add_months, period
 
 TOP: Final = 5
-_EARNING: Final = (Commission.Kind.ACCRUAL, Commission.Kind.CLAWBACK)
 #: What a payment's answer says of the money itself.
 _PAID_BY: Final = ("receipt", "reversal__reversal")
-_UNPAID: Final = (Invoice.Status.DUE, Invoice.Status.PARTLY_PAID)
 
 
 def invoices(
@@ -107,7 +104,7 @@ def unpaid_invoice(customer_id: int, template_id: int) -> Invoice | None:
             customer_id=customer_id,
             subscription__template_id=template_id,
             subscription__status=Subscription.Status.CANCELLED,
-            status__in=_UNPAID,
+            status__in=Invoice.UNPAID,
         )
         .order_by("id")
         .first()
@@ -157,33 +154,19 @@ class ToDate:
 
 def shares_to_date(subscription_id: int, payee: int | None) -> ToDate:
     """What a subscription brought ``payee`` and the platform so far (2 queries)."""
-    base = sum((_base(invoice) for invoice in _standings(subscription_id)), ZERO)
+    billed = Invoice.objects.filter(subscription_id=subscription_id).only(
+        "taxable", "total", "paid", "refunded", "credited", "credited_taxable"
+    )
+    base = sum((base_paid(invoice.standing) for invoice in billed), ZERO)
     earned = dict(
-        Commission.objects.filter(invoice__subscription_id=subscription_id, kind__in=_EARNING)
+        Commission.objects.filter(
+            invoice__subscription_id=subscription_id, kind__in=Commission.EARNING
+        )
         .order_by()
         .values_list("partner_id")
         .annotate(sum=Sum("amount"))
     )
     return ToDate(earned.get(payee, ZERO), base - sum(earned.values(), ZERO))
-
-
-def _standings(subscription_id: int) -> Iterable[Invoice]:
-    return Invoice.objects.filter(subscription_id=subscription_id).only(
-        "taxable", "total", "paid", "refunded", "credited", "credited_taxable"
-    )
-
-
-def _base(invoice: Invoice) -> Decimal:
-    return base_paid(
-        Standing(
-            invoice.taxable,
-            invoice.total,
-            invoice.paid,
-            invoice.refunded,
-            invoice.credited,
-            invoice.credited_taxable,
-        )
-    )
 
 
 # -- a partner's month ---------------------------------------------------------------------------
@@ -318,7 +301,7 @@ def _top(
     billed = _per_template(issued, "subscription__template_id", "taxable")
     credited = _per_template(noted, "invoice__subscription__template_id", "taxable")
     earned = _per_template(
-        rows.filter(kind__in=_EARNING), "invoice__subscription__template_id", "amount"
+        rows.filter(kind__in=Commission.EARNING), "invoice__subscription__template_id", "amount"
     )
     revenue = {key: billed.get(key, ZERO) - credited.get(key, ZERO) for key in billed | credited}
     ranked = sorted(

@@ -21,7 +21,7 @@ from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.money import PAISA, ZERO, json_number
-from subscriptions.billing import chart, commissions, ledger, sabotage
+from subscriptions.billing import chart, commissions, ledger
 from subscriptions.billing.errors import AlreadyReversed
 from subscriptions.billing.models import (
     Commission,
@@ -212,22 +212,26 @@ def _insert(
 
 
 def _mirror(posting: int, key: str, owner: Receipt | Payment, now: dt.datetime) -> int:
-    """The posting's entries from the other side."""
-    entries = LedgerEntry.objects.filter(transaction_id=posting).order_by("id")
-    sides = [
-        ledger.Posting(sabotage.beside(code), -amount)
-        for code, amount in entries.values_list("account__code", "amount")
-    ]
+    """Take a posting back; the key of the transaction that does."""
     return ledger.post(
         idem_key=f"reversal:{key}",
         kind="reversal",
         effective_on=ist_date(now),
-        postings=sides,
+        postings=_other_side(posting),
         partner_id=owner.partner_id,
         environment=owner.environment,
         corrects=posting,
         now=now,
     ).transaction_id
+
+
+def _other_side(posting: int) -> list[ledger.Posting]:
+    """The posting's entries from the other side."""
+    entries = LedgerEntry.objects.filter(transaction_id=posting).order_by("id")
+    return [
+        ledger.Posting(code, -amount)
+        for code, amount in entries.values_list("account__code", "amount")
+    ]
 
 
 def _undo(work: _Work, payment: Payment) -> None:
@@ -266,14 +270,11 @@ def _settle_invoices(work: _Work, actor: Actor) -> None:
     touched = {payment.invoice_id for payment in work.taken}
     for key in sorted(touched):
         invoice = work.invoices[key]
-        if commissions.standing(invoice).outstanding > 0 and again > invoice.due_on:
+        if invoice.outstanding > 0 and again > invoice.due_on:
             # nobody is late with money that was thought paid: the clock starts anew
             invoice.due_again_on = again
         save_standing(invoice)
-        if not sabotage.active(sabotage.REVERSAL_EARNS):
-            commissions.claw_back(
-                invoice, work.reversal, work.accruals[key], now=work.now, gone=gone
-            )
+        commissions.claw_back(invoice, work.reversal, work.accruals[key], now=work.now, gone=gone)
         _take_kept_credit(work, invoice, actor)
 
 
@@ -289,7 +290,7 @@ def _take_kept_credit(work: _Work, invoice: Invoice, actor: Actor) -> None:
     notes = Refund.objects.filter(credit_note__invoice=invoice, method=Method.CUSTOMER_CREDIT)
     kept = notes.aggregate(sum=Sum("amount"))["sum"] or ZERO
     account = chart.customer_credit(invoice.customer.public_id)
-    amount = min(over, kept, -ledger.balance(account), commissions.standing(invoice).outstanding)
+    amount = min(over, kept, -ledger.balance(account), invoice.outstanding)
     if amount <= 0:
         return
     same: dict[str, Any] = {
@@ -300,7 +301,9 @@ def _take_kept_credit(work: _Work, invoice: Invoice, actor: Actor) -> None:
         "received_on": ist_date(work.now),
     }
     key = f"{work.reversal}:{invoice.number}"
-    settle(invoice, key, amount, same, account, actor, work.now)
+    settle(
+        invoice, idem_key=key, applied=amount, same=same, source=account, actor=actor, now=work.now
+    )
 
 
 # -- what is told ----------------------------------------------------------------------------------
@@ -352,6 +355,6 @@ def _event(made: Reversal, payment: Payment, invoice: Invoice) -> dict[str, Any]
         "reversed_on": made.reversed_on.isoformat(),
         "reason": made.reason,
         "applied": json_number(payment.applied),
-        "outstanding": json_number(commissions.standing(invoice).outstanding),
+        "outstanding": json_number(invoice.outstanding),
         "due_again_on": invoice.due_again_on.isoformat() if invoice.due_again_on else None,
     }

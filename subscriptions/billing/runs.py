@@ -1,7 +1,7 @@
 """The billing run: every due period invoiced exactly once, whatever happens to the run.
 
-Set-based, in chunks of one transaction each (money.md, billing run; reference: billing.md 7.4). A
-run that is repeated, killed, or accompanied by others makes the same invoices.
+Set-based, in chunks of one transaction each (docs/billing.md#the-run). A run that is repeated,
+killed, or accompanied by others makes the same invoices.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from partners.states import in_force
 from quantleap.core import clock
 from quantleap.core.clock import ist_date
 from quantleap.core.ids import new_event_id
-from subscriptions.billing import chart, ledger, numbers, runsql, sabotage
+from subscriptions.billing import chart, ledger, numbers, runsql
 from subscriptions.billing.errors import BillingNotConfigured, FutureDate
 from subscriptions.billing.models import BillingRun, Supplier
 from subscriptions.billing.models.invoices import new_invoice_id
@@ -90,8 +90,6 @@ def run(
         while _pass(record, facts, progress):
             # What another run had locked may be free again: if it died, nobody else bills it.
             pass
-        if sabotage.bill_again():
-            _pass(record, facts, progress)
     except (OperationalError, InterfaceError):
         # The database went away or gave up: the row stays as the last commit left it, and somebody
         # will take over.
@@ -116,7 +114,7 @@ def silent_runs() -> QuerySet[BillingRun]:
 
 
 def take_over(*, now: dt.datetime, chunk: int = CHUNK) -> RunResult | None:
-    """Go on where a run was killed; None if none was (reference: billing.md 7.9)."""
+    """Go on where a run was killed; None if none was."""
     as_of = silent_runs().aggregate(last=Max("as_of"))["last"]
     return None if as_of is None else run(as_of, now=now, chunk=chunk)
 
@@ -213,5 +211,12 @@ def _issue(cursor: Any, facts: dict[str, Any], count: int) -> None:
         "due_on": issued_on + dt.timedelta(days=settings.QUANTLEAP_INVOICE_DUE_DAYS),
         "words": Jsonb(words),
     }
-    for statement in (runsql.INVOICES, runsql.TRANSACTIONS, sabotage.entries(), runsql.EVENTS):
-        cursor.execute(statement, issue)
+    cursor.execute(runsql.INVOICES, issue)
+    _post(cursor, issue)
+    cursor.execute(runsql.EVENTS, issue)
+
+
+def _post(cursor: Any, issue: Mapping[str, Any]) -> None:
+    """Post the invoices of ``billing_named``: receivable to deferred revenue and tax."""
+    cursor.execute(runsql.TRANSACTIONS, issue)
+    cursor.execute(runsql.ENTRIES, issue)

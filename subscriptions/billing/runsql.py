@@ -173,7 +173,7 @@ SELECT transaction_id,
   FROM billing_named ORDER BY place
 """
 
-# Dr receivable, Cr deferred revenue and the tax (reference: billing.md 7.2).
+# Dr receivable, Cr deferred revenue and the tax.
 ENTRIES: Final = """
 INSERT INTO billing_ledgerentry (transaction_id, account_id, amount)
 SELECT new.transaction_id, side.account_id, side.amount

@@ -1,4 +1,4 @@
-"""What subscribing, pausing, resuming and cancelling mean for billing (money.md, periods).
+"""What subscribing, pausing, resuming and cancelling mean for billing (docs/billing.md).
 
 Each writes only IST dates, so that what is billed never depends on when a run comes by.
 """
@@ -17,11 +17,10 @@ from django.db.models.functions import Greatest, Least
 
 from quantleap.core.money import PAISA
 from quantleap.core.tenancy import Environment
-from subscriptions.billing import sabotage
 from subscriptions.billing.models import BillingSegment, Invoice
 from subscriptions.billing.selectors import runs_until
 from subscriptions.models import Subscription
-from subscriptions.periods import Period, next_billing_date, period_on
+from subscriptions.periods import Period, anchor_after_pause, period_on
 
 _BATCH: Final = 2000
 
@@ -47,7 +46,7 @@ def open_first(subscriptions: Collection[Subscription]) -> int:
     bills is the next, at its own price (adr 0054). Their anchors are written here.
     """
     billed = [one for one in subscriptions if is_billed(one)]
-    running = {} if sabotage.active(sabotage.BEGIN_AGAIN) else begun(billed)
+    running = begun(billed)
     continued = []
     for one in billed:
         if one.pk in running:
@@ -183,7 +182,9 @@ UPDATE billing_billingsegment
 
 def _still_runs(segment: BillingSegment, on: dt.date) -> bool:
     """It was not stopped, or the last period that began is not over on ``on``."""
-    return segment.stop_on is None or on < next_billing_date(segment.anchor, segment.stop_on)
+    if segment.stop_on is None:
+        return True
+    return anchor_after_pause(segment.anchor, segment.stop_on, on) == segment.anchor
 
 
 def _first(subscription: Subscription, running: Begun | None) -> BillingSegment:

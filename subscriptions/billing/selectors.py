@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Final
 
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
@@ -125,7 +126,7 @@ def within_state(day: dt.date, *, customer_id: int | None, state: str) -> bool:
 
 
 # -- the search of lists -------------------------------------------------------------------------
-_DIGITS = 8
+_DIGITS: Final = 8
 
 
 def numbers_like(term: str, series: str) -> Q:

@@ -1,4 +1,4 @@
-"""How a payment is shared, and what a credit takes back (money.md, commission). Pure.
+"""How a payment is shared, and what a credit takes back. Pure.
 
 Everything follows from how far an invoice is paid and credited, never from the amounts of the
 steps that led there: so the steps add up exactly, however many there were.
@@ -56,7 +56,7 @@ def base_paid(standing: Standing) -> Decimal:
 def commission(standing: Standing, basis_points: int) -> Decimal:
     """What a payee of ``basis_points`` has earned so far; the platform keeps the rest of the base.
 
-    999.00 at 3000 is 299.70 (money.md).
+    999.00 at 3000 is 299.70.
     """
     return share(base_paid(standing), basis_points)
 

@@ -59,7 +59,7 @@ class Line(TypedDict):
 
 
 class InvoiceSnapshot(TypedDict):
-    """All fields of Rule 46 (reference: billing.md 4.1); ``channel`` names the partner."""
+    """All fields of Rule 46 of the CGST Rules, 2017; ``channel`` names the partner."""
 
     version: Literal[1]
     number: str

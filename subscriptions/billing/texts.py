@@ -7,6 +7,7 @@ import unicodedata
 from decimal import Decimal
 from typing import Final
 
+from quantleap.core.decimals import trimmed
 from quantleap.core.money import grouped
 
 _MONTHS: Final = (
@@ -39,8 +40,7 @@ def day(date: str) -> str:
 
 def rate(percent: Decimal) -> str:
     """Percent without needless zeros: ``9 %``, ``2.5 %``."""
-    text = f"{percent:f}"
-    return f"{text.rstrip('0').rstrip('.') if '.' in text else text} %"
+    return f"{trimmed(percent)} %"
 
 
 def amount(rupees: str, sign: str = "") -> str:

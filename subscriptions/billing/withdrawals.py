@@ -1,4 +1,4 @@
-"""What a withdrawn template's customers paid for and do not get any more goes back (money.md).
+"""What a withdrawn template's customers paid for and do not get any more goes back.
 
 The withdrawal itself only writes down whom it cancelled (:func:`expect`); the credits follow one by
 one, each in a transaction of its own, and also for a period that no run had invoiced yet.

@@ -1,4 +1,4 @@
-"""Subscribe a customer to a template, by reference (api.md section 6)."""
+"""Subscribe a customer to a template, by reference (docs/adr/0002)."""
 
 from __future__ import annotations
 
@@ -322,8 +322,8 @@ def _insert_once(subscription: Subscription) -> None:
 
 
 def _refuse_debtor(subscription: Subscription, day: dt.date) -> None:
-    """No new subscription while an invoice of an earlier one is unpaid (api.md section 6), and none
-    that is billed while the customer owes us credit that was paid out.
+    """No new subscription while an invoice of an earlier one is unpaid, and none that is billed
+    while the customer owes us credit that was paid out.
 
     A period that is over and that no run has invoiced yet is owed as well: seen was a customer who
     subscribed and cancelled again and again before the run. The one that runs is no debt before its

@@ -1,4 +1,7 @@
-"""Pause, resume, cancel; and what a withdrawn template or a removed account does (section 7)."""
+"""Pause, resume, cancel; and what a withdrawn template or a removed account does.
+
+The rules: docs/subscriptions.md#lifecycle.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,7 @@ class TransitionResult:
     """``changed`` False: it was there already.
 
     ``next_entry_affected`` False: nothing changed, or the next entry was already committed and
-    still goes out (execution.md I7).
+    still goes out, by I7 (no entry outside its window).
     """
 
     subscription: Subscription
@@ -75,7 +78,15 @@ def pause(
     Beside somebody else's hold it is one more, and the subscription trades when none is left.
     TransitionRefused (409) for a cancelled one; NotFound.
     """
-    return _transition(Action.PAUSE, subscription_id, actor, reason, open_positions, note, now)
+    return _transition(
+        Action.PAUSE,
+        subscription_id,
+        actor=actor,
+        who=reason,
+        open_positions=open_positions,
+        note=note,
+        now=now,
+    )
 
 
 def resume(
@@ -83,11 +94,17 @@ def resume(
 ) -> TransitionResult:
     """Lift what the caller may lift (lifecycle.liftable); enter again when nobody else holds it.
 
-    Resumed after the period that was running at the pause, it gets a new anchor (money.md).
+    Resumed after the period that was running at the pause, it gets a new anchor.
     TransitionRefused (409) with ``status_reason``; NotFound.
     """
     return _transition(
-        Action.RESUME, subscription_id, actor, reason, OpenPositions.MANAGE, note, now
+        Action.RESUME,
+        subscription_id,
+        actor=actor,
+        who=reason,
+        open_positions=OpenPositions.MANAGE,
+        note=note,
+        now=now,
     )
 
 
@@ -101,12 +118,21 @@ def cancel(
     note: str = "",
 ) -> TransitionResult:
     """End it for good. NotFound."""
-    return _transition(Action.CANCEL, subscription_id, actor, reason, open_positions, note, now)
+    return _transition(
+        Action.CANCEL,
+        subscription_id,
+        actor=actor,
+        who=reason,
+        open_positions=open_positions,
+        note=note,
+        now=now,
+    )
 
 
 def _transition(
     action: Action,
     subscription_id: int,
+    *,
     actor: Actor,
     who: str,
     open_positions: str,
@@ -143,7 +169,9 @@ def _transition(
             if action is Action.RESUME:
                 mine = liftable(who, explained=bool(note), accountless=accountless)
                 own = [hold for hold in own if hold.holder in mine]
-            affected = _change(action, subscription, own, who, note, actor, now)
+            affected = _change(
+                action, subscription, own=own, who=who, note=note, actor=actor, now=now
+            )
         if open_positions == OpenPositions.EXIT_NOW:
             _exit(subscription, actor, now)
     return TransitionResult(subscription, decided is Verdict.CHANGE, affected)
@@ -167,6 +195,7 @@ def _refused(
 def _change(
     action: Action,
     subscription: Subscription,
+    *,
     own: list[Hold],
     who: str,
     note: str,
@@ -246,8 +275,8 @@ def _exit(subscription: Subscription, actor: Actor, now: dt.datetime) -> None:
 def cancel_for_withdrawal(template_id: int, *, actor: Actor, now: dt.datetime) -> int:
     """Cancel every live subscription of a template, in the withdrawal's transaction.
 
-    Open positions run to their exit (api.md section 7); what was paid for the days after today is
-    credited later (billing/withdrawals.py). Batches, each of a few statements.
+    Open positions run to their exit; what was paid for the days after today is credited later
+    (billing/withdrawals.py). Batches, each of a few statements.
     """
     reason = Subscription.Reason.TEMPLATE_WITHDRAWN
     total = 0

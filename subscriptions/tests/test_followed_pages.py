@@ -1,4 +1,4 @@
-"""Who follows a template sees its page, whatever closed it to others (issue 16, row A8)."""
+"""Who follows a template sees its page, whatever closed it to others."""
 
 from __future__ import annotations
 

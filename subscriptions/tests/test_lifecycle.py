@@ -1,4 +1,4 @@
-"""Who may pause, resume and cancel against a model written from the specification's sentences.
+"""Who may pause, resume and cancel against a model written from docs/subscriptions.md.
 
 The model shares neither code nor form with the rules; the service is compared with them after.
 """
@@ -28,8 +28,13 @@ actions = st.sampled_from(list(Action))
 people = st.sampled_from(HOLDERS)
 
 
+def test_the_models_offer_what_the_rules_name() -> None:
+    assert set(Hold.Holder.values) == set(HOLDERS)
+    assert set(Subscription.Reason.values) == set(lifecycle.REASONS)
+
+
 class Model:
-    """A subscription as the specification tells it: everybody has a hold of their own."""
+    """A subscription as docs/subscriptions.md has it: everybody has a hold of their own."""
 
     def __init__(self) -> None:
         self.live = True

@@ -1,4 +1,4 @@
-"""A partner's price ends, and everybody's is in force again (issue 16, row B8)."""
+"""A partner's price ends, and everybody's is in force again."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_the_database_refuses_the_same(tenant: Tenant) -> None:
 def test_who_subscribed_at_a_superseded_price_keeps_it_and_nobody_else_gets_it(
     tenant: Tenant,
 ) -> None:
-    """9.99 stood until midnight for everybody (row B4)."""
+    """9.99 stood until midnight for everybody."""
     template = make_template(fee=Decimal("9.99"))
     early = make_subscription(template, tenant.partner)
     for terms in (

@@ -1,4 +1,4 @@
-"""Who was shown one price did not subscribe at another (issue 16, row A7)."""
+"""Who was shown one price did not subscribe at another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A user token never exceeds the key that minted it, and carries it (issue 16, row A5)."""
+"""A user token never exceeds the key that minted it, and carries it."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
@@ -13,7 +13,7 @@ from brokers.simulator.contracts import EXCHANGES, generate
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
 
-SOURCE = "broker simulator"
+SOURCE: Final = "broker simulator"
 
 
 class Command(BaseCommand):

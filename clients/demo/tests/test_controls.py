@@ -20,7 +20,7 @@ def test_every_control_names_a_check() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sabotage", "failed", "passed"),
+    ("fault", "failed", "passed"),
     [
         ("none", (), True),
         ("none", ("in_time",), False),
@@ -31,8 +31,8 @@ def test_every_control_names_a_check() -> None:
         ("skip_exit", None, False),
     ],
 )
-def test_exactly_its_check(sabotage: str, failed: tuple[str, ...] | None, passed: bool) -> None:
-    outcome = Outcome(sabotage, failed, 12.0, LOG)
+def test_exactly_its_check(fault: str, failed: tuple[str, ...] | None, passed: bool) -> None:
+    outcome = Outcome(fault, failed, 12.0, LOG)
     assert outcome.passed is passed
     assert row(outcome).endswith("ok" if passed else "FAIL")
 

@@ -34,6 +34,12 @@ LEAD: Final = 8.0
 HOLD: Final = 16.0
 ROUND: Final = 19.0
 RECOVERY: Final = 30.0
+#: What a problem breaks (docs/invariants.md).
+PROVEN: Final = "I3 (no second send without proof)"
+NAMED_END: Final = "I4 (every intent ends by name)"
+WITHIN_PLAN: Final = "I5 (never more than planned or held)"
+BOOKS_AGREE: Final = "I6 (the broker's book and ours agree)"
+IN_ITS_WINDOW: Final = "I7 (no entry outside its window)"
 SETTINGS: Final = {
     "QUANTLEAP_ARM_LEAD": "6",
     "QUANTLEAP_CONNECT_LEAD": "4",
@@ -64,14 +70,14 @@ class KillHouse:
         base_dir: Path,
         *,
         port: int,
-        sabotage: str = "",
+        fault: str = "",
         subscribers: int = 8,
         workers: int = 2,
         **settings: str,
     ) -> None:
         shutil.rmtree(base_dir, ignore_errors=True)
         environment = environment_without_servers() | SETTINGS | settings
-        environment["QUANTLEAP_SABOTAGE"] = sabotage
+        environment["QUANTLEAP_FAULT"] = fault
         self.layout = Layout(
             port=port,
             simulator_port=port + 1,
@@ -247,18 +253,20 @@ def _judge(house: KillHouse, verdict: Verdict) -> None:
     for order in book:
         tag = parse_tag(order["tag"])
         if tag is None or tag.code not in by_code:
-            verdict.problems.append(f"order {order['tag']} at the broker without an intent (I6)")
+            problem = f"order {order['tag']} at the broker without an intent"
+            verdict.problems.append(f"{problem}: {BOOKS_AGREE}")
             continue
         orders[tag.code].append(order)
         intent = by_code[tag.code]
         if intent["purpose"] == "ENTRY" and _instant(order["received_at"]) < _instant(
             intent["entry_at"]
         ):
-            verdict.problems.append(f"order {order['tag']} before T (I7)")
+            verdict.problems.append(f"order {order['tag']} before T: {IN_ITS_WINDOW}")
     for code, mine in orders.items():
         living = [o for o in mine if o["status"] != "REJECTED"]
         if len(living) > 1:
-            verdict.problems.append(f"intent {code} has {len(living)} orders at the broker (I3)")
+            problem = f"intent {code} has {len(living)} orders at the broker"
+            verdict.problems.append(f"{problem}: {PROVEN}")
     for intent in intents:
         _judge_intent(intent, orders.get(intent["code"], []), verdict)
     for row in house.positions():
@@ -278,7 +286,7 @@ def _judge_intent(
 ) -> None:
     filled = sum(int(o["filled_quantity"]) for o in orders)
     if intent["state"] not in ("FILLED", "REJECTED", "CANCELLED", "MISSED"):
-        verdict.problems.append(f"intent {intent['tag']} ended {intent['state']} (I4)")
+        verdict.problems.append(f"intent {intent['tag']} ended {intent['state']}: {NAMED_END}")
     if intent["state"] == "FILLED" and not orders:
         verdict.problems.append(f"intent {intent['tag']} is FILLED but not at the broker")
     if filled != intent["filled"]:
@@ -286,7 +294,7 @@ def _judge_intent(
             f"intent {intent['tag']}: {filled} filled at the broker, {intent['filled']} here"
         )
     if filled > intent["quantity"]:
-        verdict.problems.append(f"intent {intent['tag']} filled above plan (I5)")
+        verdict.problems.append(f"intent {intent['tag']} filled above plan: {WITHIN_PLAN}")
 
 
 def _instant(text: str) -> float:
@@ -301,13 +309,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--port", type=int, default=8770)
-    parser.add_argument("--sabotage", default="")
+    parser.add_argument("--fault", default="")
     parser.add_argument("--victims", default=",".join(VICTIMS))
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
     base = PROJECT_ROOT / "var" / "kill"
     begun = time.monotonic()
-    with KillHouse(base, port=options.port, sabotage=options.sabotage) as house:
+    with KillHouse(base, port=options.port, fault=options.fault) as house:
         verdict = play(house, options.rounds, seed, victims=options.victims.split(","))
     print(json.dumps(verdict.figures, indent=1))
     for problem in verdict.problems[:40]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError
 
@@ -13,7 +13,7 @@ from marketplace.services.calendar import CALENDAR_FILE, HeldYear, load_calendar
 from quantleap.core import clock
 from quantleap.core.errors import InvalidRequest
 
-_SIGNS = {"added": "+", "changed": "~", "removed": "-"}
+_SIGNS: Final = {"added": "+", "changed": "~", "removed": "-"}
 
 
 class Command(BaseCommand):

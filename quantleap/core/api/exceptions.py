@@ -1,10 +1,10 @@
-"""The one error envelope (api.md section 3), made in one place."""
+"""The one error envelope (docs/api/conventions.md#errors), made in one place."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
@@ -17,12 +17,12 @@ from quantleap.core import errorpages
 from quantleap.core.api.paths import is_api_path
 from quantleap.core.context import current_request_id
 from quantleap.core.errorpages import Words
-from quantleap.core.errors import DomainError, InvalidCredentials
+from quantleap.core.errors import DomainError
 
 log = structlog.get_logger(__name__)
 
-INVALID = ("invalid_request", "Invalid request parameters")
-_BY_STATUS: Mapping[int, tuple[str, str]] = {
+INVALID: Final = ("invalid_request", "Invalid request parameters")
+_BY_STATUS: Final[Mapping[int, tuple[str, str]]] = {
     400: INVALID,
     401: ("invalid_credentials", "Invalid API key or secret"),
     403: ("permission_denied", "Permission denied"),
@@ -166,6 +166,3 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """403 for a form whose token does not fit; the reason is for the log."""
     log.warning("csrf_refused", path=request.path, why=reason)
     return _answer(request, 403, errorpages.FORGED)
-
-
-__all__ = ["InvalidCredentials", "envelope", "flatten", "handle", "json_error"]

@@ -1,4 +1,4 @@
-"""``Idempotency-Key`` on every POST (api.md section 4); StrictView applies it by itself."""
+"""``Idempotency-Key`` on every POST; StrictView applies it by itself."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from quantleap.core.models import IdempotencyRecord
 
 HEADER: Final = "Idempotency-Key"
 REPLAYED: Final = "Idempotent-Replayed"
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _VERSION_PREFIX: Final = "/api/v1"
 _POLL_SECONDS: Final = 0.1
 # Refusals that are a finished answer. Failed validation (400), credentials (401, 403), unknown

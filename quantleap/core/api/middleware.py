@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
+from typing import Final
 
 import structlog
 from django.conf import settings
@@ -20,8 +21,8 @@ from quantleap.core.ids import new_request_id
 
 log = structlog.get_logger(__name__)
 
-_OWN_ID = re.compile(r"[\x21-\x7e]{1,64}")
-_PROXY_HEADERS = ("X-Forwarded-For", "X-Forwarded-Proto", "Forwarded")
+_OWN_ID: Final = re.compile(r"[\x21-\x7e]{1,64}")
+_PROXY_HEADERS: Final = ("X-Forwarded-For", "X-Forwarded-Proto", "Forwarded")
 
 
 class RequestIdMiddleware:

@@ -1,4 +1,4 @@
-"""One OpenAPI document per audience, made from the routes (api.md, first paragraph)."""
+"""One OpenAPI document per audience, made from the routes (docs/api/conventions.md)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from drf_spectacular.generators import EndpointEnumerator, SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.renderers import OpenApiYamlRenderer2
 
-_BASE = "/api/v1/"
+_BASE: Final = "/api/v1/"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,23 +1,26 @@
-"""``page``/``per_page`` lists and ``cursor`` lists, both with a total order (api.md section 4)."""
+"""``page``/``per_page`` lists and ``cursor`` lists, both with a total order.
+
+docs/api/conventions.md#lists has the contract.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Final
 
 from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
-DEFAULT_PER_PAGE = 10
-MAX_PER_PAGE = 100
-PAGING = frozenset({"page", "per_page", "limit"})
-PAGE = OpenApiParameter("page", int, description="From 1.")
-PER_PAGE = OpenApiParameter(
+DEFAULT_PER_PAGE: Final = 10
+MAX_PER_PAGE: Final = 100
+PAGING: Final = frozenset({"page", "per_page", "limit"})
+PAGE: Final = OpenApiParameter("page", int, description="From 1.")
+PER_PAGE: Final = OpenApiParameter(
     "per_page", int, description=f"At most {MAX_PER_PAGE}; {DEFAULT_PER_PAGE} if absent."
 )
-CURSOR = OpenApiParameter(
+CURSOR: Final = OpenApiParameter(
     "cursor", str, description="The next_cursor of the page before; absent: the newest."
 )
 

@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import IO, Any
+from typing import IO, Any, Final
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
@@ -18,7 +18,9 @@ from rest_framework.request import Request
 from rest_framework.utils.encoders import JSONEncoder
 from rest_framework.utils.mediatypes import media_type_matches
 
-MAX_DEPTH = 8
+from quantleap.core.money import json_number
+
+MAX_DEPTH: Final = 8
 
 
 def check_body(request: Request) -> None:
@@ -110,7 +112,7 @@ class StrictJSONParser(BaseParser):
 
 
 class NumberEncoder(JSONEncoder):
-    """Decimals leave as JSON numbers (api.md: money is a JSON number with at most two decimals).
+    """Decimals leave as JSON numbers; money has at most two decimals.
 
     The detour over the shortest float is exact for every amount below 90 lakh crore rupees:
     Python prints the shortest text that reads back to the same double, which has our decimals.
@@ -119,7 +121,7 @@ class NumberEncoder(JSONEncoder):
     def default(self, obj: Any) -> Any:
         """Decimal to number; the rest as DRF does."""
         if isinstance(obj, Decimal):
-            return int(obj) if obj == obj.to_integral_value() else float(obj)
+            return json_number(obj)
         return super().default(obj)
 
 

@@ -10,7 +10,7 @@ from rest_framework import serializers
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """A body may hold only declared fields (api.md section 3)."""
+    """A body may hold only declared fields (docs/api/conventions.md#errors)."""
 
     def to_internal_value(self, data: Any) -> Any:
         """Refuse unknown fields, then validate as usual."""

@@ -22,7 +22,7 @@ from quantleap.core.api.principal import (
     partner_of,
     require_permission,
 )
-from quantleap.core.errors import InvalidCredentials, PartnerSuspended
+from quantleap.core.errors import PartnerSuspended
 
 S = TypeVar("S", bound="serializers.Serializer[Any]")
 QueryByMethod = Mapping[str, Collection[str]]
@@ -110,13 +110,13 @@ class StrictView(APIView):
     open_when_suspended: ClassVar[frozenset[str]] = frozenset()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Every POST honours ``Idempotency-Key`` (api.md section 4), so that none can forget it."""
+        """Every POST honours ``Idempotency-Key``, so that none can forget it."""
         super().__init_subclass__(**kwargs)
         if "post" in vars(cls):
             setattr(cls, "post", idempotent(vars(cls)["post"]))  # noqa: B010  not every view posts
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Order of checks (api.md section 4): 401, 403, 405, 413 and 415, the query; after that
+        """Order of checks: 401, 403, 405, 413 and 415, the query; after that
         the method's own: 404, then what the body says."""
         super().initial(request, *args, **kwargs)
         method = request.method or ""
@@ -159,18 +159,7 @@ class CustomerView(StrictView):
 
 
 class PublicView(StrictView):
-    """Readable by anyone; a *bad* credential is still 401 (api.md section 4)."""
+    """Readable by anyone; a *bad* credential is still 401."""
 
     permission_classes = (_PublicDoor,)
     permissions_by_method: ClassVar[dict[str, str]] = {}
-
-
-__all__ = [
-    "CustomerView",
-    "Idempotency",
-    "InvalidCredentials",
-    "PartnerView",
-    "PublicView",
-    "QueryByMethod",
-    "StrictView",
-]

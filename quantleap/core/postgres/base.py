@@ -5,14 +5,14 @@ https://docs.djangoproject.com/en/5.2/ref/databases/#subclassing-the-built-in-da
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from django.db.backends.postgresql import base
 
 from quantleap.core.postgres.link import Driver, Link
 
 #: Of ``OPTIONS``: seconds that one answer may take.
-PATIENCE = "patience"
+PATIENCE: Final = "patience"
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -29,6 +29,3 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _configure_connection(self, connection: Link) -> bool:
         connection.patience = self.settings_dict["OPTIONS"].get(PATIENCE)
         return bool(super()._configure_connection(connection))  # type: ignore[misc]  # untyped
-
-
-__all__ = ["PATIENCE", "DatabaseWrapper"]

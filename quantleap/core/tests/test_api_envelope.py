@@ -1,4 +1,4 @@
-"""Whatever fails, the answer is the one envelope (api.md section 3)."""
+"""Whatever fails, the answer is the one envelope (docs/api/conventions.md#errors)."""
 
 from __future__ import annotations
 

@@ -53,6 +53,31 @@ def test_everybody_sees_only_what_he_may_open() -> None:
     assert titles(StaffUser.objects.get(pk=auditor.pk)) == {"Today", "Audit"}
 
 
+def test_the_sidebar_keeps_its_order_whichever_room_comes_first() -> None:
+    """A group may hold lines of two rooms: subscriptions stand between customers and webhooks."""
+    request = RequestFactory().get("/admin/")
+    request.user = StaffUser.objects.create_superuser("boss")
+    groups = {
+        group.get("title", ""): [item["title"] for item in group["items"]]
+        for group in console.navigation(request)
+    }
+    assert list(groups) == ["", *console.GROUPS]
+    assert groups["Partners"] == [
+        "Partners",
+        "Partner mails",
+        "Keys",
+        "Customers",
+        "E-mail changes",
+        "Customer mails",
+        "Subscriptions",
+        "Holds",
+        "Webhook endpoints",
+        "Webhook deliveries",
+        "Endpoint mails",
+    ]
+    assert {section.group for section in console.NAVIGATION.all()} == set(console.GROUPS)
+
+
 def test_every_link_of_the_sidebar_opens(staff: Client) -> None:
     request = RequestFactory().get("/admin/")
     request.user = StaffUser.objects.get()

@@ -1,6 +1,7 @@
 """What the documents name exists, and what exists is named: tree, rooms, ports, targets, decisions.
 
-A page that drifts from the code is worse than none; this is how it says so.
+And what code and documents cite is in the repository (references.py). A page that drifts from the
+code is worse than none; this is how it says so.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+from quantleap.core.tests import references
+from quantleap.core.tests.references import ADR, ROOT, broken
+
 DOCS = ROOT / "docs"
-ADR = DOCS / "adr"
-ARCHITECTURE = (DOCS / "architecture.md").read_text()
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
 README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
 
@@ -168,12 +170,93 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [link for link in inside if not (page.parent / link).exists()] == []
 
 
-def test_code_cites_decisions_that_exist() -> None:
-    """``docs/adr/0008`` in a comment must still be there."""
-    known = {path.name[:4] for path in decisions()}
-    cited = set()
-    for package in ("quantleap", *ROOMS, "clients", "bench"):
-        for path in (ROOT / package).rglob("*.py"):
-            if path != Path(__file__).resolve():
-                cited |= set(re.findall(r"docs/adr/(\d{4})", path.read_text()))
-    assert cited <= known
+def test_links_into_a_page_lead_to_a_heading() -> None:
+    """``[refunds](billing.md#refunds)``, and ``(#refunds)`` in the page itself."""
+    lost = []
+    for page in pages():
+        for link, heading in re.findall(r"\]\(([^)#\s:]*)#([\w-]+)\)", page.read_text()):
+            there = page.parent / link if link else page
+            if there.suffix == ".md" and heading not in references.headings(there):
+                lost.append(f"{page.name}: {link}#{heading}")
+    assert lost == []
+
+
+# -- what is cited ---------------------------------------------------------------------------------
+def tops() -> list[str]:
+    """The folders of the project, and its root, whose own files are looked at alone."""
+    return [".", ".ci", *(folder.name for folder in subfolders(ROOT))]
+
+
+@pytest.mark.parametrize("top", tops())
+def test_nothing_is_cited_that_is_not_here(top: str) -> None:
+    """Seen: "execution.md section 7" of a page that was in nobody's clone, and I3 of no page."""
+    paths = references.written(ROOT / top)
+    own = (path for path in paths if top != "." or path.parent == ROOT)
+    lost = [
+        f"{path.relative_to(ROOT)}: {reason}"
+        for path in own
+        for reason in broken(path.read_text(), references.folder_of(path))
+    ]
+    assert lost == []
+
+
+OUTSIDE = {
+    "a page of another place": ("(money.md)", "money.md is no page of the repository"),
+    "a page by its bare name": ("see partners.md", "partners.md is no page of the repository"),
+    "a page that was moved": ("docs/execution.md", "docs/execution.md is no page"),
+    "a heading that is gone": ("docs/billing.md#gone", "docs/billing.md has no heading #gone"),
+    "a decision": ("adr 9001", "there is no decision 9001"),
+    "a decision in a list": ("docs/adr/0009, 9002", "there is no decision 9002"),
+    "an invariant by its number alone": ("sent once (I3).", "I3 is called (no second send"),
+    "two of them": ("in one transaction (I2, I7)", "I2 is called (written before it is sent)"),
+    "an invariant by another's name": ("I3 (written before it is sent)", "I3 is called (no second"),
+    "an invariant that is none": ("I9 (no such rule)", "there is no invariant I9"),
+    "an issue": ("(issue 16, row B4)", "issue 16 is in a tracker, not in the repository"),
+    "a section of nothing": ("what a removal does (section 7)", "section 7 of what?"),
+}
+
+
+@pytest.mark.parametrize("kind", OUTSIDE)
+def test_control_what_leads_outside_is_found(kind: str) -> None:
+    """Each kind of reference that the test above is there for, in a line that has nothing else."""
+    text, reason = OUTSIDE[kind]
+    assert broken(text)[0].startswith(reason)
+
+
+HERE = {
+    "a heading of a page": "docs/billing.md#the-run",
+    "decisions": "docs/adr/0022, 0040 and ADR 0013",
+    "an invariant": "by I3 (no second send without proof).",
+    "an invariant over two lines": "by I3 (no second\n    send without proof).",
+    "an invariant in a comment": "# I3 (no second send\n    # without proof)",
+    "an invariant in a text of pieces": '"I3 (no second send "\n    "without proof)"',
+    "a public page": "https://github.com/standard-webhooks/standard-webhooks/blob/main/README.md#a",
+    "a law": "the CGST Act, section 34(2)",
+    "a law behind the number": "Section 34(2) of the CGST Act",
+    "a standard": "RFC 9110, section 12.5.1,",
+}
+
+
+@pytest.mark.parametrize("kind", HERE)
+def test_what_can_be_found_is_let_through(kind: str) -> None:
+    assert broken(HERE[kind]) == []
+
+
+def test_every_test_that_a_page_names_exists() -> None:
+    """``docs/invariants.md`` says which test fails without a rule: it must still be there."""
+    there = "\n".join(path.read_text() for path in ROOT.glob("*/**/test_*.py"))
+    defined = set(re.findall(r"^ *def (test_\w+)", there, re.MULTILINE))
+    named = {name for page in pages() for name in re.findall(r"`(test_\w+)`", page.read_text())}
+    assert named, "no page names a test: has the spelling changed?"
+    assert named - defined == set()
+
+
+def test_the_readme_answers_three_questions_in_two_clicks() -> None:
+    """Where "never send twice" is enforced, how to add a route, how to add a strike rule."""
+    for page, heading in (
+        ("docs/invariants.md", "never-send-twice"),
+        ("docs/contributing.md", "add-a-route"),
+        ("docs/contributing.md", "add-a-strike-rule"),
+    ):
+        assert f"({page}#{heading})" in README
+        assert heading in references.headings(ROOT / page)

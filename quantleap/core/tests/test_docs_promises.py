@@ -102,7 +102,7 @@ def test_every_variable_that_production_reads_is_in_deploy_md() -> None:
     """Seen: neither the brokers' addresses nor the limits of the trading day stood there."""
     read = {name for name in read_in_production() if not name.startswith("QUANTLEAP_SIMULATOR_")}
     assert {"DATABASE_URL", "QUANTLEAP_ADMIN_PASSWORD", "QUANTLEAP_ACCESS_LOG"} <= read
-    page = (ROOT / "docs" / "deploy.md").read_text()
+    page = (ROOT / "docs/deploy.md").read_text()
     environment = page[page.index("## Environment") : page.index("## What refuses to start")]
     assert read - set(re.findall(r"`([A-Z_]+)`", environment)) == set()
 
@@ -179,7 +179,7 @@ def test_what_beat_wakes_is_what_deploy_md_says() -> None:
 
 
 def test_every_cause_that_is_explained_exists() -> None:
-    table = (ROOT / "docs/execution.md").read_text().split("## Causes")[1].split("\n## ")[0]
+    table = (ROOT / "docs/trading-day.md").read_text().split("## Causes")[1].split("\n## ")[0]
     told = set(re.findall(r"\b[A-Z]{3,}(?:_[A-Z]+)*\b", "".join(_first_cells(table))))
     assert told
     assert told <= set(CAUSES)
@@ -192,7 +192,7 @@ def _first_cells(table: str) -> Iterator[str]:
 def test_what_a_test_key_can_do_is_what_partners_md_says() -> None:
     """Seen: the documents promised a test environment whose catalogue nobody can fill."""
     form = CODE[ROOT / "marketplace/admin/forms.py"]
-    assert '"environment"' not in form, "templates of the test environment: tell partners.md"
+    assert '"environment"' not in form, "templates of the test environment: tell docs/partners.md"
     text = (ROOT / "docs/partners.md").read_text()
     assert "the catalogue of a test key is empty" in text
 

@@ -1,4 +1,4 @@
-"""The first finished answer to an Idempotency-Key is the only one (api.md section 4)."""
+"""The first finished answer to an Idempotency-Key is the only one."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory
 
 from quantleap.core import clock, idempotency
+from quantleap.core.api.idempotency import Idempotency
 from quantleap.core.api.principal import CustomerPrincipal, PartnerPrincipal
-from quantleap.core.api.views import Idempotency, StrictView
+from quantleap.core.api.views import StrictView
 from quantleap.core.audit import SYSTEM, record
 from quantleap.core.errors import InvalidTransition, NotFound
 from quantleap.core.models import AuditEntry, IdempotencyRecord

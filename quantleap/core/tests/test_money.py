@@ -1,4 +1,4 @@
-"""Shares add up exactly, rounding is half up, floats stay out (money.md)."""
+"""Shares add up exactly, rounding is half up, floats stay out (docs/adr/0014)."""
 
 from __future__ import annotations
 

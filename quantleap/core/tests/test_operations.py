@@ -17,14 +17,17 @@ from quantleap.core.locks import lock_key, try_transaction_lock
 from quantleap.core.management.commands import up
 from quantleap.core.refusals import refusals
 from quantleap.core.startup import StartRefused
+from quantleap.settings import base
 from quantleap.settings.reader import Environment
 
 
 @pytest.fixture
-def production(settings: Any) -> Any:
+def production(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Any:
     """The tests' settings made good enough for production."""
+    # Not by the fixture, which would load every app anew.
+    monkeypatch.setattr(configured, "INSTALLED_APPS", base.INSTALLED_APPS)
     settings.QUANTLEAP_PROFILE = "production"
-    settings.QUANTLEAP_SIMULATOR_URL = settings.QUANTLEAP_SABOTAGE = ""
+    settings.QUANTLEAP_SIMULATOR_URL = settings.QUANTLEAP_FAULT = ""
     settings.SECRET_KEY = secrets.token_urlsafe(64)
     settings.ALLOWED_HOSTS = ["console.example.com"]
     settings.QUANTLEAP_PUBLIC_URL = "https://console.example.com"
@@ -90,8 +93,19 @@ def test_proxies_that_people_really_have_are_accepted(production: Any) -> None:
     assert names() == []
 
 
-def test_sabotage_is_refused_though_production_does_not_even_read_it(production: Any) -> None:
-    assert names({"QUANTLEAP_SABOTAGE": "skip_commit"}) == ["QUANTLEAP_SABOTAGE"]
+def test_a_fault_is_refused_though_production_does_not_read_it(production: Any) -> None:
+    assert names({"QUANTLEAP_FAULT": "skip_commit"}) == ["QUANTLEAP_FAULT"]
+
+
+@pytest.mark.parametrize("app", ["quantleap.faults", "quantleap.faults.apps.FaultsConfig"])
+def test_an_installation_that_has_the_faults_is_refused(
+    production: Any, monkeypatch: pytest.MonkeyPatch, app: str
+) -> None:
+    monkeypatch.setattr(configured, "INSTALLED_APPS", [*base.INSTALLED_APPS, app])
+    assert names() == ["INSTALLED_APPS"]
+    assert [problem.id for problem in checks.check_start()] == ["quantleap.E001"]
+    production.QUANTLEAP_PROFILE = "local"
+    assert names() == []
 
 
 def test_one_role_for_both_is_refused_where_the_owner_is_named(production: Any) -> None:
@@ -101,16 +115,16 @@ def test_one_role_for_both_is_refused_where_the_owner_is_named(production: Any) 
     assert names({"OWNER_DATABASE_URL_FILE": "/run/secrets/owner"}) == ["DATABASE_URL"]
 
 
-def test_neither_a_moved_clock_nor_sabotage_where_orders_are_real(
+def test_neither_a_moved_clock_nor_a_fault_where_orders_are_real(
     production: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clock, "_offset", 60.0)
     assert names() == ["QUANTLEAP_CLOCK_START"]
     production.QUANTLEAP_PROFILE = "local"
-    production.QUANTLEAP_SABOTAGE = "send_early"
+    production.QUANTLEAP_FAULT = "send_early"
     assert names() == []
     production.QUANTLEAP_LIVE_BROKERS = ["zebu"]
-    assert names() == ["QUANTLEAP_CLOCK_START", "QUANTLEAP_SABOTAGE"]
+    assert names() == ["QUANTLEAP_CLOCK_START", "QUANTLEAP_FAULT"]
 
 
 @pytest.mark.django_db(transaction=True)

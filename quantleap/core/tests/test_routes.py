@@ -31,7 +31,7 @@ from quantleap.core.tests.matrix.routes import (
 from quantleap.core.tests.matrix.world import Headers, World, bearer, fingerprint, lacks, user_token
 from subscriptions import services
 
-#: What a partner's key needs (api.md section 1), written by hand: code that asks for less fails.
+#: What a partner's key needs, written by hand: code that asks for less fails.
 PERMISSIONS = {
     "GET /partner/marketplace/templates": permissions.MARKETPLACE_READ,
     "GET /partner/marketplace/templates/{template_id}": permissions.MARKETPLACE_READ,

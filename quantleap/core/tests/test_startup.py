@@ -1,7 +1,7 @@
 """What production refuses, tried on the real entry points: gunicorn, worker, beat, manage.py.
 
-Seen before: with sabotage, a simulator, a moved clock or unusable keys 5 of 5 gunicorns served 200,
-because only `manage.py` ran the checks.
+Seen before: with a deliberate fault, a simulator, a moved clock or unusable keys 5 of 5 gunicorns
+served 200, because only `manage.py` ran the checks.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ ENTRY_POINTS: dict[str, tuple[str, ...]] = {
 BAD: dict[str, tuple[str, str | None]] = {
     "no profile": ("DJANGO_SETTINGS_MODULE", None),
     "a profile that is not there": ("DJANGO_SETTINGS_MODULE", "quantleap.settings.prod"),
-    "sabotage": ("QUANTLEAP_SABOTAGE", "skip_commit"),
+    "a deliberate fault": ("QUANTLEAP_FAULT", "skip_commit"),
     "the simulator": ("QUANTLEAP_SIMULATOR_URL", "http://127.0.0.1:8900"),
     "a moved clock": ("QUANTLEAP_CLOCK_START", "2026-09-08T09:14:00"),
     "a clock that others can move": ("QUANTLEAP_CLOCK_FILE", "/dev/zero"),

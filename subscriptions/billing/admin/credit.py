@@ -21,7 +21,7 @@ from quantleap.core.columns import in_rupees, link_to, linked, rupees, table
 from quantleap.core.largelists import through
 from subscriptions.billing import customer_credit, refunds
 from subscriptions.billing.admin.common import ToLookAt
-from subscriptions.billing.admin.forms import PayOutForm, UseCreditForm, owed_of
+from subscriptions.billing.admin.forms import PayOutForm, UseCreditForm
 from subscriptions.billing.models import CustomerCredit, Invoice, LedgerEntry, WithdrawalCredit
 from subscriptions.billing.selectors import credit_note_keys, customers_account_codes
 from subscriptions.billing.texts import day
@@ -32,7 +32,7 @@ _PREFIX: Final = "customer_credit:"
 
 
 def what_is_unused(invoice: Invoice) -> Sequence[str]:
-    """What the days after a cancellation cost: staff may credit them, nobody has to (money.md)."""
+    """What the days after a cancellation cost: staff may credit them, nobody has to."""
     gone = invoice.subscription.cancelled_at
     if gone is None:
         return ()
@@ -87,7 +87,7 @@ class UsesCredit:
         held = customer_credit.available(invoice.customer)
         return (
             f"{invoice.customer} has {in_rupees(held)} of credit and owes "
-            f"{in_rupees(owed_of(invoice))} of {invoice.number}.",
+            f"{in_rupees(invoice.outstanding)} of {invoice.number}.",
             "No money moves. Commission accrues on it as on any payment. It cannot be changed "
             "any more.",
         )

@@ -21,7 +21,6 @@ from quantleap.core.columns import in_rupees
 from quantleap.core.money import ZERO
 from quantleap.core.tenancy import TenantOwned
 from subscriptions.billing import customer_credit, ledger, receipts
-from subscriptions.billing.commissions import standing
 from subscriptions.billing.models import (
     MONEY_METHODS,
     CreditNote,
@@ -142,7 +141,7 @@ class PaymentForm(MoneyForm):
     @classmethod
     def starting(cls, obj: Invoice) -> dict[str, Any]:
         """All that is owed."""
-        owed = owed_of(obj)
+        owed = obj.outstanding
         return {"seen": owed} | ({"amount": owed} if owed > 0 else {})
 
 
@@ -179,7 +178,7 @@ class RefundForm(MoneyForm):
     @classmethod
     def starting(cls, obj: Invoice) -> dict[str, Any]:
         """Nothing but what was seen: how much, staff must say."""
-        return {"seen": owed_of(obj)}
+        return {"seen": obj.outstanding}
 
 
 class UseCreditForm(AmountForm):
@@ -196,14 +195,14 @@ class UseCreditForm(AmountForm):
     def check_amount(self, amount: Decimal) -> None:
         """Not more than is owed, nor than there is."""
         invoice: Invoice = self.obj
-        _at_most(amount, owed_of(invoice), f"Outstanding on {invoice.number} is")
+        _at_most(amount, invoice.outstanding, f"Outstanding on {invoice.number} is")
         held = customer_credit.available(invoice.customer)
         _at_most(amount, held, f"The credit of {invoice.customer} is")
 
     @classmethod
     def starting(cls, obj: Invoice) -> dict[str, Any]:
         """As much as fits."""
-        owed = owed_of(obj)
+        owed = obj.outstanding
         amount = min(owed, customer_credit.available(obj.customer))
         return {"seen": owed} | ({"amount": amount} if amount > 0 else {})
 
@@ -257,8 +256,3 @@ class PayOutForm(MoneyForm):
 
 def _reference(data: Mapping[str, Any]) -> str:
     return f"{data['method']}:{data['reference'].strip()}"
-
-
-def owed_of(invoice: Invoice) -> Decimal:
-    """Rupees outstanding."""
-    return standing(invoice).outstanding

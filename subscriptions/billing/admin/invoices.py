@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from decimal import Decimal
-from typing import Any
+from operator import attrgetter
+from typing import Any, Final
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -31,7 +31,7 @@ from quantleap.core.columns import (
     rupees,
 )
 from quantleap.core.largelists import Search, exactly, through
-from subscriptions.billing import commissions, documents, payments, refunds
+from subscriptions.billing import documents, payments, refunds
 from subscriptions.billing.admin.common import EarnedInline, ToLookAt, by_number
 from subscriptions.billing.admin.credit import UsesCredit, what_is_unused, what_of_tax
 from subscriptions.billing.admin.documents import DocumentDownload
@@ -44,22 +44,17 @@ from subscriptions.billing.models import (
     NumberSeries,
     Payment,
 )
-from subscriptions.billing.owing import UNPAID, due_by, late
+from subscriptions.billing.owing import due_by, late
 from subscriptions.billing.texts import day
 from subscriptions.selectors import subscription_keys
 
-_TONES = {
+_TONES: Final = {
     "Due": "warning",
     "Overdue": "danger",
     "Partly paid": "info",
     "Paid": "success",
     "Credited": "default",
 }
-
-
-def outstanding(invoice: Invoice) -> Decimal:
-    """Rupees still owed."""
-    return commissions.standing(invoice).outstanding
 
 
 class PaymentInline(ReadOnlyTabularInline):
@@ -131,7 +126,7 @@ class OverdueFilter(admin.SimpleListFilter):
         """Invoices of which something is still owed; overdue: since before today (IST)."""
         if self.value() not in ("unpaid", "overdue"):
             return queryset
-        found = queryset.filter(status__in=UNPAID)
+        found = queryset.filter(status__in=Invoice.UNPAID)
         return found.filter(late(_today())) if self.value() == "overdue" else found
 
 
@@ -148,7 +143,7 @@ class InvoiceAdmin(
         "period",
         "issued_on",
         rupees("total"),
-        rupees("outstanding", read=outstanding),
+        rupees("outstanding", read=attrgetter("outstanding")),
         "standing",
         mark("needs_review", "to review", "Review"),
     )
@@ -176,7 +171,7 @@ class InvoiceAdmin(
         (rupees("igst", "IGST"), rupees("total"), "tax"),
         (rupees("paid"), rupees("refunded"), rupees("credited", "Credited, tax included")),
         (
-            rupees("outstanding", read=outstanding),
+            rupees("outstanding", read=attrgetter("outstanding")),
             rupees("reversed", "Went back at a bank"),
             rupees("recognised", "Recognised as revenue"),
             "posting",
@@ -202,7 +197,7 @@ class InvoiceAdmin(
     @display(description="Status", ordering="status", label=_TONES)
     def standing(self, invoice: Invoice) -> str:
         """In words; overdue from the day after the due date on."""
-        over = invoice.status in UNPAID and due_by(invoice) < _today()
+        over = invoice.status in Invoice.UNPAID and due_by(invoice) < _today()
         return "Overdue" if over else str(invoice.get_status_display())
 
     @admin.display(description="Due on")
@@ -234,7 +229,7 @@ class InvoiceAdmin(
     def what_a_payment_does(self, request: HttpRequest, invoice: Invoice) -> Sequence[str]:
         """Said before it happens."""
         return (
-            f"{invoice.customer} owes {in_rupees(outstanding(invoice))} of "
+            f"{invoice.customer} owes {in_rupees(invoice.outstanding)} of "
             f"{in_rupees(invoice.total)}.",
             "What exceeds that becomes the customer's credit.",
             "Commission accrues on what is paid. A recorded payment cannot be changed any more.",

@@ -30,11 +30,9 @@ from quantleap.core.errors import DomainError
 from quantleap.core.identifiers import BadIdentifier, ascii_upper, clean_email
 from quantleap.core.money import ZERO
 from subscriptions.billing import allocations
-from subscriptions.billing.admin.forms import owed_of
 from subscriptions.billing.admin.receiptforms import AllocationForm, part_field
 from subscriptions.billing.allocations import Part
 from subscriptions.billing.models import Invoice, Method
-from subscriptions.billing.owing import UNPAID
 from subscriptions.billing.texts import day
 
 PAGE: Final = "console/confirm.html"
@@ -58,7 +56,7 @@ def find_invoices(text: str) -> list[Invoice]:
     customers = list(
         Customer.objects.filter(Q(email__in=_emails(people)) | Q(public_id__in=people))
     )
-    wanted = Q(number__in=numbers) | Q(customer__in=customers, status__in=UNPAID)
+    wanted = Q(number__in=numbers) | Q(customer__in=customers, status__in=Invoice.UNPAID)
     rows = Invoice.objects.filter(wanted).select_related("customer").defer("snapshot")
     found = list(rows.order_by("issued_on", "id")[: MOST + 1])
     if len(found) > MOST:
@@ -119,7 +117,7 @@ class ChooseForm(ConfirmForm):
         """As it was typed; ``found`` is what it names, all of it owed."""
         text: str = self.cleaned_data["invoices"]
         self.found = find_invoices(text)
-        paid = [one.number for one in self.found if owed_of(one) <= 0]
+        paid = [one.number for one in self.found if one.outstanding <= 0]
         if paid:
             raise forms.ValidationError(f"Nothing is owed on {', '.join(paid)}.")
         return text
@@ -143,7 +141,7 @@ class JointForm(AllocationForm):
     def part_of(self, invoice: Invoice) -> forms.DecimalField:
         """With the customer, and all that is owed to begin with."""
         field = part_field(invoice, f"For {invoice.number}, {invoice.customer}")
-        field.initial = max(owed_of(invoice), ZERO) or None
+        field.initial = max(invoice.outstanding, ZERO) or None
         return field
 
     def unsaid(self, amount: Decimal) -> list[Part]:
@@ -195,7 +193,7 @@ class JointForm(AllocationForm):
             ("Customer who paid", str(self.paid_by or "–")),
             *((label, said) for label, said in kept.items() if said),
             *(
-                (f"{one.number}, {one.customer}", _of_owed(given[one.pk], owed_of(one)))
+                (f"{one.number}, {one.customer}", _of_owed(given[one.pk], one.outstanding))
                 for one in self.owing
                 if one.pk in given
             ),
@@ -282,7 +280,7 @@ class RecordsJointReceipts:
         errors: Sequence[str] = (),
         status: int = 200,
     ) -> HttpResponse:
-        owed = sum((owed_of(one) for one in form.owing), ZERO)
+        owed = sum((one.outstanding for one in form.owing), ZERO)
         customers = len({one.customer_id for one in form.owing})
         people = f"{customers} customer{'' if customers == 1 else 's'}"
         sentences = (

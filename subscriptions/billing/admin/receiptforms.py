@@ -15,7 +15,7 @@ from quantleap.core.admin import ConfirmForm
 from quantleap.core.columns import NONE, in_rupees
 from quantleap.core.money import ZERO
 from subscriptions.billing import allocations, receipts, references
-from subscriptions.billing.admin.forms import MoneyForm, owed_of
+from subscriptions.billing.admin.forms import MoneyForm
 from subscriptions.billing.allocations import NAME_LENGTH, Part
 from subscriptions.billing.models import Invoice, Receipt
 from subscriptions.billing.owing import due_by
@@ -91,10 +91,10 @@ class AllocationForm(MoneyForm):
             parts = [Part(one.pk, amount) for one, amount in typed.items() if amount]
         left = data["amount"] - sum((part.amount for part in parts), ZERO)
         for one, amount in typed.items():
-            if amount > owed_of(one):
+            if amount > one.outstanding:
                 self.add_error(
                     f"{PART}{one.pk}",
-                    f"{one.number} owes {in_rupees(owed_of(one))}; {in_rupees(amount)} is more.",
+                    f"{one.number} owes {in_rupees(one.outstanding)}; {in_rupees(amount)} is more.",
                 )
         if left < 0:
             self.add_error(
@@ -144,7 +144,7 @@ def part_field(invoice: Invoice, label: str, *, placeholder: str = "") -> forms.
         decimal_places=2,
         min_value=ZERO,
         label=label,
-        help_text=f"Owes {in_rupees(owed_of(invoice))}, due {day(due_by(invoice).isoformat())}.",
+        help_text=f"Owes {in_rupees(invoice.outstanding)}, due {day(due_by(invoice).isoformat())}.",
         widget=UnfoldAdminDecimalFieldWidget(
             attrs={"step": "0.01", "min": "0", "placeholder": placeholder}
         ),

@@ -21,7 +21,7 @@ from quantleap.core.audit import Actor
 from quantleap.core.columns import NONE, in_rupees, itself, linked, mark, plain, rupees
 from quantleap.core.largelists import Backwards, Condition, Search, begins, through
 from quantleap.core.money import ZERO
-from subscriptions.billing import allocations, commissions, customer_credit, reversals
+from subscriptions.billing import allocations, customer_credit, reversals
 from subscriptions.billing.admin.common import MoneyPage
 from subscriptions.billing.admin.jointreceipts import RecordsJointReceipts
 from subscriptions.billing.admin.receiptforms import ReceiptForm, ReverseForm
@@ -293,7 +293,7 @@ class RecordsReceipts:
     def what_a_receipt_does(self, request: HttpRequest, invoice: Invoice) -> Sequence[str]:
         """Said before it happens."""
         found = allocations.open_invoices(invoice.customer)
-        owed = sum((commissions.standing(one).outstanding for one in found), ZERO)
+        owed = sum((one.outstanding for one in found), ZERO)
         return (
             f"{invoice.customer} owes {in_rupees(owed)} on {len(found)} "
             f"invoice{'' if len(found) == 1 else 's'}.",

@@ -12,7 +12,6 @@ from subscriptions.billing.api.serializers import (
     InvoiceListAnswer,
     PaymentListAnswer,
 )
-from subscriptions.billing.commissions import standing
 from subscriptions.billing.models import (
     Commission,
     CreditNote,
@@ -27,17 +26,8 @@ from subscriptions.billing.reports import Month
 
 def invoice_row(invoice: Invoice) -> dict[str, Any]:
     """Members of InvoiceObject; customer, subscription and template must be loaded."""
-    template = invoice.subscription.template
     return {
-        "invoice_id": invoice.public_id,
-        "number": invoice.number,
-        "status": invoice.status,
-        "user_id": invoice.customer.public_id,
-        "user_email": invoice.customer.email,
-        "external_user_id": invoice.customer.external_user_id or None,
-        "subscription_id": invoice.subscription.public_id,
-        "template_id": template.public_id,
-        "template_name": template.name,
+        **invoice.names,
         "period_start": invoice.period_start,
         "period_end": invoice.period_end,
         "issued_on": invoice.issued_on,
@@ -52,7 +42,7 @@ def invoice_row(invoice: Invoice) -> dict[str, Any]:
         "due_again_on": invoice.due_again_on,
         "refunded": invoice.refunded,
         "credited": invoice.credited,
-        "outstanding": standing(invoice).outstanding,
+        "outstanding": invoice.outstanding,
         "currency": invoice.currency,
     }
 

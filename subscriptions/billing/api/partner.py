@@ -1,10 +1,10 @@
-"""``/partner/invoices``, ``payments``, ``revenue`` and ``commissions`` (api.md section 11)."""
+"""``/partner/invoices``, ``payments``, ``revenue`` and ``commissions``."""
 
 from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import ValidationError
@@ -33,8 +33,8 @@ from subscriptions.billing.api.serializers import (
     RevenueAnswer,
 )
 
-READ: dict[str, str] = {"GET": permissions.REVENUE_READ}
-_MONTH = re.compile(r"(20\d\d)-(0[1-9]|1[0-2])", re.ASCII)
+READ: Final[dict[str, str]] = {"GET": permissions.REVENUE_READ}
+_MONTH: Final = re.compile(r"(20\d\d)-(0[1-9]|1[0-2])", re.ASCII)
 
 
 class InvoicesView(PartnerView):

@@ -1,4 +1,4 @@
-"""Bodies out of the money routes (api.md section 11). Rupees; dates IST."""
+"""Bodies out of the money routes. Rupees; dates IST."""
 
 from __future__ import annotations
 

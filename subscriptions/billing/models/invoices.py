@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from decimal import Decimal
 
 from django.db import models
 from django.db.models import F, Q
@@ -13,6 +14,7 @@ from quantleap.core.ids import new_public_id
 from quantleap.core.money import ZERO
 from quantleap.core.tenancy import TenantOwned, TenantQuerySet
 from subscriptions.billing.models.reference import Supplier
+from subscriptions.billing.shares import Standing
 from subscriptions.models import Subscription
 
 new_invoice_id = functools.partial(new_public_id, "inv")
@@ -110,6 +112,9 @@ class Invoice(TenantOwned):
         PARTLY_PAID = "PARTLY_PAID", "Partly paid"
         PAID = "PAID", "Paid"
         CREDITED = "CREDITED", "Credited"
+
+    #: Something is still owed.
+    UNPAID = (Status.DUE, Status.PARTLY_PAID)
 
     public_id = models.CharField(max_length=40, default=new_invoice_id, editable=False)
     # db_index=False: the named indexes below serve, and a run of 100,000 pays for each
@@ -249,6 +254,39 @@ class Invoice(TenantOwned):
 
     def __str__(self) -> str:
         return self.number
+
+    @property
+    def standing(self) -> Standing:
+        """How far it is paid and credited."""
+        return Standing(
+            taxable=self.taxable,
+            total=self.total,
+            paid=self.paid,
+            refunded=self.refunded,
+            credited=self.credited,
+            credited_taxable=self.credited_taxable,
+        )
+
+    @property
+    def names(self) -> dict[str, str | None]:
+        """By which the API and events name it; customer and template must be loaded."""
+        customer, template = self.customer, self.subscription.template
+        return {
+            "invoice_id": self.public_id,
+            "number": self.number,
+            "status": self.status,
+            "user_id": customer.public_id,
+            "user_email": customer.email,
+            "external_user_id": customer.external_user_id or None,
+            "subscription_id": self.subscription.public_id,
+            "template_id": template.public_id,
+            "template_name": template.name,
+        }
+
+    @property
+    def outstanding(self) -> Decimal:
+        """Rupees that the customer still owes; below 0 what is to be given back."""
+        return self.standing.outstanding
 
 
 class BillingRun(models.Model):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from django.db import models
 from django.db.models import Q
 
@@ -10,7 +12,7 @@ from quantleap.core.money import ZERO
 from quantleap.core.tenancy import TenantOwned, TenantQuerySet
 
 #: What postings are of, and how their keys begin.
-KINDS = (
+KINDS: Final = (
     "invoice", "receipt", "payment", "credit_note", "refund", "commission", "clawback", "maturity",
     "recognition", "reversal", "bank_charge",
 )  # fmt: skip

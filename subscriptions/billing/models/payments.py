@@ -108,12 +108,12 @@ class Payment(TenantOwned):
 
 
 class CreditNote(TenantOwned):
-    """Takes back a part of an invoice, tax included (section 34); numbered in a series of its own.
+    """Takes back a part of an invoice, tax included (CGST Act, section 34); in a series of its own.
 
     ``from_revenue`` of its taxable value was recognised already, the rest was still deferred.
 
     After 30 November following the invoice's financial year it is a financial credit: no tax is
-    taken back (section 34(2)), and ``tax_kept`` of its total is tax that stays paid.
+    taken back (CGST Act, section 34(2)), and ``tax_kept`` of its total is tax that stays paid.
     """
 
     invoice = models.ForeignKey(Invoice, on_delete=models.PROTECT, related_name="credit_notes")
@@ -258,6 +258,9 @@ class Commission(TenantOwned):
         ACCRUAL = "ACCRUAL", "Accrual"
         CLAWBACK = "CLAWBACK", "Claw-back"
         MATURITY = "MATURITY", "Maturity"
+
+    #: What adds up to the commission.
+    EARNING = (Kind.ACCRUAL, Kind.CLAWBACK)
 
     public_id = models.CharField(
         max_length=40, unique=True, default=new_commission_id, editable=False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Final
 
 from django.db import models
 from django.db.models import Q
@@ -17,7 +18,7 @@ from subscriptions.billing.models.ledger import LedgerTransaction
 new_receipt_id = functools.partial(new_public_id, "rct")
 
 #: The unique key of a receipt: its violation is said in words.
-RECEIPT_UNIQUE = "receipt_reference_uniq"
+RECEIPT_UNIQUE: Final = "receipt_reference_uniq"
 
 
 class Method(models.TextChoices):
@@ -31,7 +32,7 @@ class Method(models.TextChoices):
 
 
 #: The ways in which money comes and goes: the rails.
-MONEY_METHODS = tuple(one for one in Method.values if one != Method.CUSTOMER_CREDIT)
+MONEY_METHODS: Final = tuple(one for one in Method.values if one != Method.CUSTOMER_CREDIT)
 
 
 class Receipt(TenantOwned):

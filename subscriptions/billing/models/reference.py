@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 
-GSTIN = r"^[0-9]{2}[A-Z]{5}[0-9]{4}[A-Z][0-9A-Z]Z[0-9A-Z]$"
+GSTIN: Final = r"^[0-9]{2}[A-Z]{5}[0-9]{4}[A-Z][0-9A-Z]Z[0-9A-Z]$"
 
 
 class TaxRate(models.Model):

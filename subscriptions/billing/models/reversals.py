@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Final
 
 from django.db import models
 from django.db.models import F, Q
@@ -18,7 +19,7 @@ from subscriptions.billing.models.receipts import Receipt
 new_reversal_id = functools.partial(new_public_id, "rev")
 
 #: A receipt is reversed once: PostgreSQL's own name of the one-to-one key.
-REVERSAL_UNIQUE = "billing_reversal_receipt_id_key"
+REVERSAL_UNIQUE: Final = "billing_reversal_receipt_id_key"
 
 
 class Reversal(TenantOwned):

@@ -1,4 +1,4 @@
-"""A portfolio under anything that can happen to it, in any order (billing.md 7.8).
+"""A portfolio under anything that can happen to it, in any order.
 
 What must hold after each step is in machine_books.py.
 """
@@ -33,7 +33,6 @@ from subscriptions.billing import (
     shares,
     withdrawals,
 )
-from subscriptions.billing.commissions import standing
 from subscriptions.billing.errors import FutureDate
 from subscriptions.billing.models import Invoice, InvoiceMail, Payment, Receipt
 from subscriptions.billing.tests.factories import (
@@ -273,7 +272,7 @@ class Portfolio(Books):
         if invoice is None:
             return
         owing = allocations.open_invoices(invoice.customer)
-        owed = sum((standing(one).outstanding for one in owing), Decimal(0))
+        owed = sum((one.outstanding for one in owing), Decimal(0))
         if not (amount := floored(owed * much / 100)):
             return
         known = {one.pk: one for one in owing}
@@ -356,7 +355,7 @@ class Portfolio(Books):
         invoice: Invoice | None = self.chosen(holders, number)
         if invoice is None:
             return
-        there, owed = customer_credit.available(invoice.customer), standing(invoice).outstanding
+        there, owed = customer_credit.available(invoice.customer), invoice.outstanding
         amount = floored((there if out else min(there, owed)) * part / 100)
         if amount <= 0:
             return

@@ -1,6 +1,6 @@
 """What must hold of a portfolio's books after every step of the state machine (machine.py).
 
-The reference (billing.md 7.8) numbers the invariants; test_machine.py says which method is which.
+docs/billing-verification.md numbers the invariants; test_machine.py says which method is which.
 Everything is counted here once more, or by the second biller (portfolios_oracle.py), and compared.
 """
 

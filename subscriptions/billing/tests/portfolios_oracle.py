@@ -1,6 +1,6 @@
 """A second biller: slow, one subscription and one day after the other, and nothing of billing's.
 
-Written from money.md and docs/billing.md to be compared with the run (test_portfolios.py). It walks
+Written from docs/billing.md to be compared with the run (test_portfolios.py). It walks
 through the days of a subscription and does to it what happens on each; the run expands periods in
 SQL from dates that lifecycle left behind. They share no code: months, tax, financial years and
 earned revenue are counted here once more. Rupees; dates IST. Pure.

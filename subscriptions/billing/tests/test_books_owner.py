@@ -17,6 +17,7 @@ from partners.tests.factories import make_partner
 from quantleap.core.roles import APPEND_ONLY, grant_application_role
 from subscriptions.billing import proof
 from subscriptions.billing.models import Invoice, LedgerTransaction
+from subscriptions.billing.tests.bookrows import ENTRIES, NEXT, copy_invoice
 from subscriptions.billing.tests.factories import (
     START,
     bill,
@@ -26,7 +27,6 @@ from subscriptions.billing.tests.factories import (
     noon,
     pay,
 )
-from subscriptions.billing.tests.test_books_stay import ENTRIES, NEXT, copy_invoice
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -17,15 +17,10 @@ from partners.tests.factories import make_partner
 from quantleap.core.roles import APPEND_ONLY
 from subscriptions.billing import ledger, proof
 from subscriptions.billing.models import Invoice, LedgerEntry, LedgerTransaction, NumberSeries
+from subscriptions.billing.tests.bookrows import ENTRIES, NEXT, copy_invoice
 from subscriptions.billing.tests.factories import START, bill, follow, load_billing, noon
 
 pytestmark = pytest.mark.django_db
-
-# A copy of the newest invoice with other values in some columns.
-COPY = """
-INSERT INTO billing_invoice ({columns})
-SELECT {values} FROM billing_invoice ORDER BY id DESC LIMIT 1
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -41,17 +36,6 @@ def send(statement: str, values: Sequence[Any] = ()) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement, values)
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-
-
-def copy_invoice(**changed: str) -> str:
-    columns: dict[str, str] = {
-        str(field.column): str(field.column)
-        for field in Invoice._meta.local_concrete_fields
-        if field.column not in ("id", "deferred")
-    }
-    columns["public_id"] = "'inv_' || gen_random_uuid()"
-    columns |= changed
-    return COPY.format(columns=", ".join(columns), values=", ".join(columns.values()))
 
 
 def holds() -> None:
@@ -77,9 +61,6 @@ def a_transaction(key: str = "test") -> int:
     return LedgerTransaction.objects.create(
         idem_key=key, kind="test", effective_on=START, created_at=noon(START)
     ).pk
-
-
-ENTRIES = "INSERT INTO billing_ledgerentry (transaction_id, account_id, amount) VALUES "
 
 
 def test_an_unbalanced_transaction() -> None:
@@ -130,9 +111,6 @@ def test_a_posting_under_a_used_key() -> None:
             "environment) SELECT idem_key, kind, effective_on, created_at, environment "
             "FROM billing_ledgertransaction LIMIT 1"
         )
-
-
-NEXT = {"seq": "seq + 1", "number": "'QL25-00000004'"}
 
 
 def take_number() -> None:

@@ -7,14 +7,12 @@ import threading
 
 import pytest
 from django.db import DatabaseError, connection, transaction
-from django.test import Client
 from django.urls import reverse
 from rest_framework.test import APIClient
 
 from marketplace.tests.factories import load_reference_data, make_template
 from partners.models import Partner
 from partners.tests.factories import customer_client, make_customer, make_partner
-from quantleap.core.models import StaffUser
 from quantleap.core.tenancy import Environment
 from subscriptions.billing import pdf
 from subscriptions.billing.documents import credit_note_pdf, invoice_pdf
@@ -24,6 +22,7 @@ from subscriptions.billing.models import (
     Invoice,
     InvoiceDocument,
 )
+from subscriptions.billing.tests.clerk import staff
 from subscriptions.billing.tests.factories import (
     AWAY,
     HOME,
@@ -34,7 +33,7 @@ from subscriptions.billing.tests.factories import (
     load_billing,
     pay,
 )
-from subscriptions.billing.tests.test_pdf import text
+from subscriptions.billing.tests.pdftext import text
 
 pytestmark = pytest.mark.django_db
 
@@ -201,14 +200,6 @@ def test_a_token_is_needed(invoice: Invoice) -> None:
 
 
 # -- in the console ------------------------------------------------------------------------------
-def staff(*permissions: str) -> Client:
-    from django.contrib.auth.models import Permission
-
-    user = StaffUser.objects.create_user("clerk", "c@example.com", "pw", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def test_staff_download_from_the_invoices_page(invoice: Invoice) -> None:

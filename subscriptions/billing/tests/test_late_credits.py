@@ -1,4 +1,4 @@
-"""After 30 November no credit note reduces output tax (issue 16, row B6)."""
+"""After 30 November no credit note reduces output tax."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A portfolio under anything that can happen to it, in any order: the books' invariants hold.
 
-The rules are in machine.py, what must hold after each step in machine_books.py. The invariants of
-the reference (billing.md 7.8):
+The rules are in machine.py, what must hold after each step in machine_books.py. The invariants
+of docs/billing-verification.md#what-must-hold:
 
  1  transactions_add_up_and_balances_are_their_entries
  2  periods_tile_from_the_anchor

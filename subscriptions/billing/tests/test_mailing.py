@@ -31,8 +31,8 @@ from quantleap.settings import base
 from subscriptions.billing import mailing
 from subscriptions.billing.documents import invoice_pdf
 from subscriptions.billing.models import Invoice, InvoiceMail
+from subscriptions.billing.tests.clerk import staff
 from subscriptions.billing.tests.factories import START, bill, follow, load_billing, noon
-from subscriptions.billing.tests.test_documents import staff
 
 NOW = noon(START)
 MINUTE = dt.timedelta(minutes=1)

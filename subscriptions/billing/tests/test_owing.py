@@ -222,7 +222,7 @@ def test_a_customer_sees_the_same_of_his_own(tenant: Tenant, template: Template)
 
 
 def test_the_list_takes_as_many_queries_as_before(tenant: Tenant, template: Template) -> None:
-    """At most 3 (api.md section 7), with invoices or without, few or many."""
+    """At most 3, with invoices or without, few or many."""
 
     def count() -> int:
         with CaptureQueriesContext(connection) as seen:

@@ -12,17 +12,9 @@ from hypothesis import strategies as st
 from pypdf import PdfReader
 
 from subscriptions.billing import pdf
+from subscriptions.billing.tests.pdftext import pages, text
 from subscriptions.billing.tests.samples import credit_note_snapshot, invoice_snapshot
 from subscriptions.billing.texts import amount, lines_of, plain, rate
-
-
-def pages(document: bytes) -> list[str]:
-    """The text of each page, white space evened out."""
-    return [" ".join(page.extract_text().split()) for page in PdfReader(io.BytesIO(document)).pages]
-
-
-def text(document: bytes) -> str:
-    return " ".join(pages(document))
 
 
 def font_names(document: bytes) -> list[str]:

@@ -1,7 +1,7 @@
 """What went wrong in the billing systems before ours, by the name under which it was reported.
 
-Sources: the issues of Kill Bill and the pull requests of Lago that the names say, and the reference
-(billing.md 1.1, 2 and 9).
+Sources: the issues of https://github.com/killbill/killbill and the pull requests of
+https://github.com/getlago/lago-api that the names say.
 """
 
 from __future__ import annotations
@@ -24,13 +24,8 @@ from subscriptions import services
 from subscriptions.billing import ledger, runsql
 from subscriptions.billing.errors import FutureDate
 from subscriptions.billing.models import BillingSegment, Invoice, LedgerEntry, NumberSeries
+from subscriptions.billing.tests.exactbooks import ANCHORS, LATE, expected, the_books_are_exact
 from subscriptions.billing.tests.factories import START, bill, days_of, follow, load_billing, noon
-from subscriptions.billing.tests.test_run_races import (
-    ANCHORS,
-    LATE,
-    expected,
-    the_books_are_exact,
-)
 from subscriptions.models import Subscription
 from subscriptions.services import transitions
 

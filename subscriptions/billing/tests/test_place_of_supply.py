@@ -1,4 +1,4 @@
-"""Who has no state is withheld and named, and nobody else's state taxes them (issue 16, row B5)."""
+"""Who has no state is withheld and named, and nobody else's state taxes them."""
 
 from __future__ import annotations
 

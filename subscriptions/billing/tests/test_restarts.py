@@ -1,4 +1,4 @@
-"""Who leaves and comes back inside a month goes on in it (issue 16, row B3; adr 0054)."""
+"""Who leaves and comes back inside a month goes on in it (docs/adr/0054)."""
 
 from __future__ import annotations
 

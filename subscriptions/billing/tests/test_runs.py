@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
-from typing import Any
 
 import pytest
-from django.db import DatabaseError
 
 from marketplace.models import Template
 from marketplace.tests.factories import load_reference_data, make_template
@@ -276,30 +274,6 @@ def test_the_run_taxes_as_the_pure_function_does(template: Template, partner: Pa
         assert one.snapshot["in_words"] == amount_in_words(one.total)
         assert one.number == document_number("invoice", one.fy, one.seq)
     assert proof.prove(now=noon(START)).findings == []
-
-
-def test_the_control_bill_twice_is_seen_by_the_proof(
-    template: Template, partner: Partner, settings: Any
-) -> None:
-    settings.QUANTLEAP_SABOTAGE = "bill_twice"
-    follow(template, partner, [START, START])
-    assert bill(START).invoices == 3
-    assert bill(START).invoices == 0
-    (finding,) = proof.prove(now=noon(START)).findings
-    assert finding["what"] == "periods of a subscription overlap"
-
-
-def test_the_control_unbalanced_entry_is_refused_by_the_database(
-    template: Template, partner: Partner, settings: Any
-) -> None:
-    settings.QUANTLEAP_SABOTAGE = "unbalanced_entry"
-    follow(template, partner, [START])
-    with pytest.raises(DatabaseError, match=r"out of balance by -0\.01"):
-        bill(START)
-    assert "out of balance" in BillingRun.objects.get().error
-    assert not Invoice.objects.exists()
-    settings.QUANTLEAP_SABOTAGE = ""
-    assert bill(START).invoices == 1
 
 
 def test_invoices_follow_a_changed_state_and_address_and_issued_ones_stay(

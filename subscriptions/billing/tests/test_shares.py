@@ -34,7 +34,7 @@ def _cuts(total: Decimal, weights: list[int]) -> list[Decimal]:
     return [*parts, left]
 
 
-def test_the_example_of_the_specification() -> None:
+def test_three_tenths_of_a_fee_of_999() -> None:
     paid = Standing(Decimal(999), Decimal("1178.82"), paid=Decimal("1178.82"))
     assert shares.commission(paid, 3000) == Decimal("299.70")
     assert shares.base_paid(paid) - shares.commission(paid, 3000) == Decimal("699.30")

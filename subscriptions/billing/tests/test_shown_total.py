@@ -1,4 +1,4 @@
-"""The catalogue shows what will be billed (issue 16, row B7)."""
+"""The catalogue shows what will be billed."""
 
 from __future__ import annotations
 

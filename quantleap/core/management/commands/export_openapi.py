@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from quantleap.core.api.openapi import AUDIENCES, document_yaml
 
 # The admin API's document stays inside: it is served to staff only.
-PUBLISHED = ("partner", "user")
+PUBLISHED: Final = ("partner", "user")
 
 
 class Command(BaseCommand):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from django.core.management.commands.migrate import Command as DjangoMigrate
@@ -11,7 +11,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from quantleap.core.dbguard import as_owner
 from quantleap.core.roles import grant_application_role
 
-_ROLE = ("USER", "PASSWORD", "HOST", "PORT", "OPTIONS")
+_ROLE: Final = ("USER", "PASSWORD", "HOST", "PORT", "OPTIONS")
 
 
 class Command(DjangoMigrate):

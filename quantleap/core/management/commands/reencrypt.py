@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from typing import Any
+from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError
 
 from quantleap.core import crypto
 from quantleap.core.reencryption import Progress, keys_in_use, reencrypt, sealed_columns
 
-_SHOWN = 20
+_SHOWN: Final = 20
 
 
 class Command(BaseCommand):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from django.core.management import call_command, get_commands
@@ -13,7 +13,7 @@ from quantleap.core.refusals import is_production
 from quantleap.core.runfiles import read_json, write_private
 
 # Each room seeds itself; what a step needs comes before it. Named, because core knows no room.
-STEPS = (
+STEPS: Final = (
     "seed_staff",
     "load_calendar",
     "load_freeze_quantities",
@@ -23,7 +23,7 @@ STEPS = (
     "seed_partner",
     "seed_billing",
 )
-WELCOME = "welcome.txt"
+WELCOME: Final = "welcome.txt"
 
 
 class Command(BaseCommand):

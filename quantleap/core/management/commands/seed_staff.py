@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from typing import Any
+from typing import Any, Final
 
 from django.core.management.base import BaseCommand
 
@@ -12,7 +12,7 @@ from quantleap.core import audit
 from quantleap.core.models import StaffUser
 from quantleap.core.runfiles import read_json, write_json
 
-FILE = "admin.json"
+FILE: Final = "admin.json"
 
 
 class Command(BaseCommand):

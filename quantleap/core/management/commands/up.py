@@ -7,7 +7,7 @@ import threading
 from argparse import ArgumentParser
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 from django.core.management import get_commands
 from django.core.management.base import BaseCommand, CommandError
@@ -17,7 +17,7 @@ from quantleap.embedded.processes import die_with_parent
 from quantleap.embedded.state import default_base_dir
 from quantleap.supervisor import Layout, Supervisor, SupervisorError
 
-KINDS = ("web", "worker", "beat", "simulator")
+KINDS: Final = ("web", "worker", "beat", "simulator")
 
 
 class Command(BaseCommand):
@@ -94,7 +94,7 @@ class Command(BaseCommand):
             self._say("\n" + welcome.read_text())
 
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def _stop_signals() -> list[signal.Signals]:

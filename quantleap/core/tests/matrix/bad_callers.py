@@ -242,7 +242,10 @@ def foreign_names_in_bodies(world: World) -> Cases:
 
 
 def order_of_checks(world: World) -> Cases:
-    """Wrong in one way and in all later ones: the earlier check answers (api.md section 4)."""
+    """Wrong in one way and in all later ones: the earlier check answers.
+
+    docs/api/conventions.md#the-order-of-checks is the contract.
+    """
     for operation in operations():
         wrong = all_wrong(operation)
         yield request(operation, world, "size before type", 413, "payload_too_large", **wrong)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from argparse import ArgumentParser
-from typing import Any
+from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import InterfaceError, OperationalError
@@ -14,8 +14,8 @@ from quantleap.core.errors import DomainError
 from subscriptions.billing import runs
 from subscriptions.billing.selectors import coming, withheld
 
-_WIDTH = 30
-_LISTED = 20
+_WIDTH: Final = 30
+_LISTED: Final = 20
 
 
 class Command(BaseCommand):

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand
 
 from subscriptions.billing.models import Supplier, TaxRate
 
-# 18 % since GST came (reference: billing.md 4.1).
+# 18 % since GST came: https://cbic-gst.gov.in/gst-goods-services-rates.html.
 GST_FROM: Final = dt.date(2017, 7, 1)
 GST_PCT: Final = Decimal("18.00")
 DEMO_SUPPLIER: Final = {

@@ -1,0 +1,75 @@
+"""Runs of one day, with one subscriber and nobody in it yet, or with many who are armed."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from execution.engine import leases, loading
+from execution.live import LiveExecution
+from execution.models import Execution, Run
+from execution.tests.factories import make_accounts, make_partner, subscribe_accounts
+from execution.tests.leaserows import T
+from marketplace.models import Template
+from marketplace.tests.factories import load_test_contracts, make_iron_condor
+from quantleap.core import clock
+from subscriptions.models import Subscription
+
+DAY = dt.date(2026, 9, 8)
+ENTRY = clock.at_ist(DAY, dt.time(9, 20))
+NOW = ENTRY - dt.timedelta(seconds=60)
+MANY = 50
+SHARDS = 8
+
+
+def make_subscriber() -> Subscription:
+    """One active subscriber of an iron condor entering at 09:20."""
+    load_test_contracts(DAY)
+    template = make_iron_condor(
+        strategy={"entry_time": dt.time(9, 20), "exit_time": dt.time(15, 20)}
+    )
+    accounts = make_accounts(1, partner=make_partner(), now=NOW)
+    return subscribe_accounts(template, accounts, now=NOW)[0]
+
+
+def make_run(template: Template, *, hours: int, armed_at: dt.datetime) -> Run:
+    """The run of a template's strategy that enters at 09:20 and leaves so many hours later."""
+    assert template.current_version is not None
+    return Run.objects.create(
+        strategy_key=template.strategies.get().key,
+        template=template,
+        version=template.current_version,
+        trade_date=DAY,
+        entry_at=ENTRY,
+        exit_at=ENTRY + dt.timedelta(hours=hours),
+        grace_until=ENTRY + dt.timedelta(seconds=30),
+        armed_at=armed_at,
+    )
+
+
+def many_armed() -> list[LiveExecution]:
+    """Fifty armed subscribers of one run."""
+    load_test_contracts(DAY)
+    template = make_iron_condor()
+    accounts = make_accounts(MANY, partner=make_partner(), now=T)
+    run = make_run(template, hours=5, armed_at=T)
+    for one in subscribe_accounts(template, accounts, now=T):
+        allocation = one.allocations.get()
+        Execution.objects.create(
+            run=run,
+            subscription=one,
+            allocation=allocation,
+            account=allocation.account,
+            partner_id=one.partner_id,
+            shard=allocation.account_id % SHARDS,
+            lot_multiplier=1,
+            armed_at=T,
+        )
+    held = {run.pk: loading.live_run(run)}
+    return loading.load_executions(held, range(SHARDS), statuses=["ARMED"])
+
+
+def lease_all(owner: str) -> dict[int, int]:
+    """Every shard, leased to ``owner``: the tokens."""
+    leases.ensure_rows(SHARDS)
+    claims = leases.claim(owner=owner, wanted=SHARDS, ttl=3600)
+    return {claim.shard: claim.token for claim in claims}

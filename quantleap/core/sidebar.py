@@ -1,0 +1,18 @@
+"""Core's lines of the console's sidebar."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from quantleap.core.console import Link, Section
+
+HOUSE: Final = Section(
+    "House",
+    (
+        Link("Audit", "history", "core.AuditEntry"),
+        Link("Outbox", "send", "core.OutboxEvent"),
+        Link("Staff", "badge", "core.StaffUser"),
+        Link("Roles", "shield_person", "auth.Group"),
+        Link("Schedules", "schedule", "django_celery_beat.PeriodicTask"),
+    ),
+)

@@ -1,0 +1,206 @@
+"""Faults of the trading day."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import datetime as dt
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from django.db import connection, transaction
+
+from brokers.base import OrderReport
+from brokers.pace import Pacer
+from brokers.realaccount import RealAccount
+from brokers.selectors import TradingAccount
+from execution import duplicates, lifecycle
+from execution.duplicates import Found
+from execution.engine import entrywriting
+from execution.engine.accounts import Accounts
+from execution.engine.actors import Actor, Actors
+from execution.engine.channel import EARLY, Channel, Shot
+from execution.engine.closing import ClosingDesk
+from execution.engine.entry import EntryDesk
+from execution.engine.entrywriting import EntryPlan
+from execution.engine.firing import FiringDesk
+from execution.engine.polling import BookPoller
+from execution.engine.sending import SendDesk
+from execution.engine.writing import insert_intents
+from execution.live import LiveExecution, LiveIntent, LiveRun
+from execution.plan import PlannedOrder
+from execution.steps import ExitOrder
+from quantleap.faults.planting import Faults, Planting
+
+#: Seconds before its entry time at which an early run fires.
+EARLY_BY: Final = 0.1
+#: Seconds after the orders have left until their rows are written, where nothing was before.
+WRITTEN_AFTER: Final = 1.5
+
+FAULTS: Final = Faults()
+
+
+@FAULTS.fault("send_twice", "one order leaves twice, and nobody closes the second one")
+def send_twice(plant: Planting) -> None:
+    """The first entry order that is queued is queued again, and asks nobody before it leaves."""
+    chosen: list[LiveIntent] = []
+
+    def is_chosen(intent: LiveIntent) -> bool:
+        return bool(chosen) and chosen[0] is intent
+
+    @plant.around(Channel, "load")
+    def load(original: Callable[..., None], channel: Channel, intent: LiveIntent) -> None:
+        original(channel, intent)
+        if not chosen and intent.purpose == lifecycle.ENTRY:
+            chosen.append(intent)
+            original(channel, intent)
+
+    @plant.around(SendDesk, "may_send")
+    @plant.around(SendDesk, "may_still_send")
+    def may_leave(
+        original: Callable[..., str], desk: SendDesk, intent: LiveIntent, *rest: Any
+    ) -> str:
+        return "" if is_chosen(intent) else original(desk, intent, *rest)
+
+    @plant.around(BookPoller, "_note_duplicates")
+    def note_nothing(*_: Any) -> bool:
+        return False  # the control's own: whoever judges the day has to find it
+
+
+@FAULTS.fault("send_early", f"entries leave {EARLY_BY * 1000:.0f} ms early")
+def send_early(plant: Planting) -> None:
+    """The entry time has come for the sender before it has for the clock."""
+
+    @plant.around(FiringDesk, "wait_for")
+    async def wait_for(
+        original: Callable[..., Any],
+        desk: FiringDesk,
+        run: LiveRun,
+        deadline: float,
+        channels: Sequence[Channel],
+    ) -> list[Shot]:
+        shots: list[Shot] = await original(desk, run, deadline - EARLY_BY, channels)
+        return shots
+
+    @plant.around(FiringDesk, "_wait_for_wall")
+    def wait_for_no_wall(*_: Any) -> None:
+        return None
+
+    @plant.around(SendDesk, "_why_not_now")
+    def why_not_now(
+        original: Callable[..., str], desk: SendDesk, run: LiveRun, now_mono: float
+    ) -> str:
+        reason = original(desk, run, now_mono)
+        return desk._why_switched_off(run, now_mono) if reason == EARLY else reason
+
+
+@FAULTS.fault("drop_intent", "one order is never planned")
+def drop_intent(plant: Planting) -> None:
+    """The first entry that is planned lacks its last order."""
+    dropped: list[LiveIntent] = []
+
+    @plant.around(EntryDesk, "_intents")
+    def intents(
+        original: Callable[..., list[LiveIntent]],
+        desk: EntryDesk,
+        execution: LiveExecution,
+        orders: Sequence[PlannedOrder],
+        now: dt.datetime,
+    ) -> list[LiveIntent]:
+        planned = original(desk, execution, orders, now)
+        if not dropped:
+            dropped.append(planned.pop())
+        return planned
+
+
+@FAULTS.fault("skip_exit", "one leg is never closed")
+def skip_exit(plant: Planting) -> None:
+    """The first leg that is to be closed because its exit time has come stays open."""
+    skipped: list[tuple[int, str]] = []
+
+    @plant.around(ClosingDesk, "_may_begin")
+    def may_begin(
+        original: Callable[..., bool],
+        desk: ClosingDesk,
+        execution: LiveExecution,
+        order: ExitOrder,
+        now_mono: float,
+    ) -> bool:
+        if not original(desk, execution, order, now_mono):
+            return False
+        if order.reason != "EXIT_TIME":
+            return True
+        leg = (execution.id, order.leg_key)
+        if not skipped:
+            skipped.append(leg)
+        return leg not in skipped
+
+
+@FAULTS.fault("ignore_unknown", "nobody looks up what a silent order became")
+def ignore_unknown(plant: Planting) -> None:
+    """The book settles nothing that is UNKNOWN, and proves no order absent."""
+
+    @plant.around(duplicates, "find")
+    def find(
+        original: Callable[..., Found],
+        intent: LiveIntent,
+        reports: Sequence[tuple[int, OrderReport]],
+    ) -> Found:
+        return Found(None) if intent.state == lifecycle.UNKNOWN else original(intent, reports)
+
+    @plant.around(BookPoller, "_apply_absence")
+    def apply_nothing(*_: Any) -> bool:
+        return False
+
+
+@FAULTS.fault("skip_commit", "orders leave before their rows are committed")
+def skip_commit(plant: Planting) -> None:
+    """The commit before the entry claims executions only; their orders' rows follow later."""
+
+    @plant.around(entrywriting, "insert_intents")
+    def insert_nothing(*_: Any) -> frozenset[str]:
+        return frozenset()
+
+    @plant.around(EntryDesk, "_commit_and_fire")
+    async def commit_and_fire(
+        original: Callable[..., Any],
+        desk: EntryDesk,
+        run: LiveRun,
+        first: Sequence[EntryPlan],
+        waves: list[Sequence[EntryPlan]],
+    ) -> None:
+        await original(desk, run, first, waves)
+        await asyncio.sleep(WRITTEN_AFTER)
+        entered = [plan for plan in first if plan.execution.status != "ARMED"]
+        rows = [(plan.execution, intent) for plan in entered for intent in plan.intents]
+        await desk._executor.db.run(_insert_late, rows)
+
+
+def _insert_late(rows: Sequence[tuple[LiveExecution, LiveIntent]]) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        insert_intents(cursor, rows)
+
+
+@FAULTS.fault("split_account", "a person at two partners is two accounts again")
+def split_account(plant: Planting) -> None:
+    """Book, exits and pace are kept for each of our rows, not for the real account (adr 0038)."""
+
+    @plant.around(Actors, "of")
+    def of(
+        original: Callable[..., Actor], actors: Actors, real: RealAccount, account_id: int
+    ) -> Actor:
+        row = real._replace(client_id=_divided(real.client_id, account_id))
+        actor = original(actors, row, account_id)
+        actor.real = real  # that is what the broker is asked with
+        return actor
+
+    @plant.around(Accounts, "_pacer")
+    def pacer(
+        original: Callable[..., Pacer], accounts: Accounts, account: TradingAccount, shard: int
+    ) -> Pacer:
+        client_id = _divided(account.client_id, account.account_id)
+        return original(accounts, dataclasses.replace(account, client_id=client_id), shard)
+
+
+def _divided(client_id: str, account_id: int) -> str:
+    return f"{client_id}#{account_id}"

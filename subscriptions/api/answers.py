@@ -21,7 +21,7 @@ from subscriptions.api.serializers import (
     PartnerDetailMembers,
     TransitionMembers,
 )
-from subscriptions.billing.owing import next_period, owing
+from subscriptions.billing.owing import Owing, owing
 from subscriptions.billing.reports import shares_to_date
 from subscriptions.billing.segments import is_billed
 from subscriptions.holding import holds_on
@@ -57,7 +57,8 @@ def user_row(subscription: Subscription, now: dt.datetime) -> dict[str, Any]:
     """Members of UserSubscriptionObject; customer, template and allocations must be loaded."""
     allocations = [allocation_row(one, now) for one in subscription.allocations.all()]
     today = ist_date(now)
-    next_date = next_period(subscription, today)
+    standing = owing(subscription, today)
+    next_date = standing.next_period
     template = subscription.template
     return {
         "subscription_id": subscription.public_id,
@@ -82,7 +83,7 @@ def user_row(subscription: Subscription, now: dt.datetime) -> dict[str, Any]:
             "billing_start_date": _billing_start(subscription),
             "next_billing_date": next_date,
         },
-        "payment": payment_row(subscription, today),
+        "payment": _payment_row(standing, subscription.currency),
         "broker_allocation": allocations[0] if allocations else None,
         "broker_allocations": allocations,
         "status_changed_at": subscription.status_changed_at,
@@ -153,16 +154,15 @@ def lots_rows(subscription: Subscription) -> list[dict[str, Any]]:
     ]
 
 
-def payment_row(subscription: Subscription, today: dt.date) -> dict[str, Any]:
-    """Members of PaymentObject as of ``today`` (IST); see owing.with_owing for lists."""
-    found = owing(subscription, today)
+def _payment_row(standing: Owing, currency: str) -> dict[str, Any]:
+    """Members of PaymentObject."""
     return {
-        "status": found.status,
-        "due_by": found.due_by,
-        "amount": found.amount,
-        "currency": subscription.currency,
+        "status": standing.status,
+        "due_by": standing.due_by,
+        "amount": standing.amount,
+        "currency": currency,
         "pay_url": None,  # pages to pay on come with the gateways
-        "missing": ["user_state"] if not found.invoiceable else [],
+        "missing": ["user_state"] if not standing.invoiceable else [],
     }
 
 

@@ -52,12 +52,14 @@ class Owing:
     Among them that of the period in which the subscription went on, whoever's it is. A period that
     is due and that no run has invoiced yet is NOT_INVOICED, never PAID.
     ``invoiceable`` False: nobody knows the customer's state, and invoices are withheld until then.
+    ``next_period``: see :func:`next_period`.
     """
 
     status: PaymentStatus
     due_by: dt.date | None = None
     amount: Decimal | None = None
     invoiceable: bool = True
+    next_period: dt.date | None = None
 
 
 def due_by(invoice: Invoice) -> dt.date:
@@ -137,7 +139,12 @@ def owing(subscription: Subscription, today: dt.date) -> Owing:
     if not is_billed(subscription):
         return Owing(PaymentStatus.NOT_REQUIRED)
     known = place_of_supply(today, state=subscription.customer.state) is not None
-    return replace(_of_invoices(subscription, today), invoiceable=known)
+    read = _read(subscription)
+    return replace(
+        _of_invoices(subscription, today, read),
+        invoiceable=known,
+        next_period=_next(subscription, today, read) if _goes_on(subscription) else None,
+    )
 
 
 def next_period(subscription: Subscription, today: dt.date) -> dt.date | None:
@@ -147,11 +154,19 @@ def next_period(subscription: Subscription, today: dt.date) -> dt.date | None:
     cancelled, not renewed, and where a suspended partner's customers trade until a day before it.
     One query where the row does not come from :func:`with_owing`, none of what is never billed.
     """
-    active = subscription.status == Subscription.Status.ACTIVE
-    if not (is_billed(subscription) and active) or subscription.ends_on is not None:
+    if not _goes_on(subscription):
         return None
+    return _next(subscription, today, _read(subscription))
+
+
+def _goes_on(subscription: Subscription) -> bool:
+    active = subscription.status == Subscription.Status.ACTIVE
+    return is_billed(subscription) and active and subscription.ends_on is None
+
+
+def _next(subscription: Subscription, today: dt.date, read: _Read) -> dt.date | None:
     following = next_billing_date(subscription.anchor, today)
-    last = _read(subscription).runs_until
+    last = read.runs_until
     return None if last is not None and last < following else following
 
 
@@ -175,8 +190,7 @@ def _read(subscription: Subscription) -> _Read:
     return _Read(*(getattr(row, name) for name in (_NAME, _BEGUN, _DUE_ON, _RUNS_UNTIL)))
 
 
-def _of_invoices(subscription: Subscription, today: dt.date) -> Owing:
-    read = _read(subscription)
+def _of_invoices(subscription: Subscription, today: dt.date, read: _Read) -> Owing:
     found, due_on = read.invoices, read.due_on
     cancelled = subscription.status == Subscription.Status.CANCELLED
     # one that has ended before its own first period leaves the debt to whose invoice it is

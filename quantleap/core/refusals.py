@@ -18,7 +18,7 @@ from quantleap.core.crypto import KeyRingError, parse_key_ring
 _BUILD: Final = "build"
 # A profile by any other name is judged as production: nobody gets round it with a copy of it.
 _LENIENT: Final = frozenset({"local", "test", _BUILD})
-# The package of the demo's deliberate faults.
+# The package of the demo's deliberate faults (docs/adr/0058).
 _FAULTS: Final = "quantleap.faults."
 
 # OWASP's password storage cheat sheet asks for a work factor of 10 at least; what is hashed here

@@ -2,7 +2,7 @@
 
 ``QUANTLEAP_FAULT`` names at most one. It is planted at the start of a process: a function or method
 of the product, its seam, is wrapped from here, and the product knows nothing of it. The profiles
-``local`` and ``test`` alone install this package; nobody else can import it.
+``local`` and ``test`` alone install this package; nobody else can import it (docs/adr/0058).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from quantleap.settings.localkeys import local_keys
 
 QUANTLEAP_PROFILE = "local"
 DEBUG = env.bool("DJANGO_DEBUG", default=False)
-# Deliberate faults for the demo's controls: no other profile knows of them.
+# Deliberate faults for the demo's controls (docs/adr/0058): no other profile knows of them.
 INSTALLED_APPS = [*INSTALLED_APPS, "quantleap.faults.apps.FaultsConfig"]
 QUANTLEAP_FAULT = env.str("QUANTLEAP_FAULT", default="")
 ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]

@@ -28,11 +28,9 @@ from quantleap.core.audit import Actor
 
 #: ``?open_positions=`` of a removal.
 _OPEN_POSITIONS: Final = ("EXIT_NOW",)
-#: What one account's route takes in its query.
-ACCOUNT_QUERY: Final = {
-    "GET": frozenset({"broker_name"}),
-    "DELETE": frozenset({"broker_name", "open_positions"}),
-}
+#: What one account's actions take in their query.
+RETRIEVE_QUERY: Final = frozenset({"broker_name"})
+DESTROY_QUERY: Final = frozenset({"broker_name", "open_positions"})
 
 
 def broker_asked(request: Request) -> str:

@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern, path
+from marketplace.api.viewsets import PartnerTemplateViewSet, PublicTemplateViewSet
+from quantleap.core.api.routers import ApiRouter
 
-from marketplace.api.views import (
-    PartnerTemplatesView,
-    PartnerTemplateView,
-    TemplatesView,
-    TemplateView,
-)
-
-urlpatterns: list[URLPattern] = [
-    path("marketplace/templates", TemplatesView.as_view(), name="templates"),
-    path("marketplace/templates/<str:template_id>", TemplateView.as_view(), name="template"),
-    path("partner/marketplace/templates", PartnerTemplatesView.as_view(), name="partner-templates"),
-    path(
-        "partner/marketplace/templates/<str:template_id>",
-        PartnerTemplateView.as_view(),
-        name="partner-template",
-    ),
-]
+router = ApiRouter()
+router.register("marketplace/templates", PublicTemplateViewSet)
+router.register("partner/marketplace/templates", PartnerTemplateViewSet)
+urlpatterns = router.urls

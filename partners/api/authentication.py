@@ -104,8 +104,8 @@ SELECT secret.id, secret.version, secret.hash, secret.last_used_at,
 
 def _read_key(key: ParsedKey, now: dt.datetime) -> _KeyRow | None:
     """Key, partner and live secrets in one query, on every request: a revocation, suspension,
-    expiry or permission change acts on the next one. What a suspended partner may still do is the
-    doors' affair (quantleap.core.api.views)."""
+    expiry or permission change acts on the next one. What a suspended partner may still do,
+    quantleap.core.api.permissions says."""
     with connection.cursor() as cursor:
         cursor.execute(_KEY_ROWS, [key.text, key.environment, now, now])
         rows = cursor.fetchall()

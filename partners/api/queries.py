@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.exceptions import ValidationError
+from rest_framework.filters import BaseFilterBackend
 from rest_framework.request import Request
 
 from partners.api.serializers import EmailField, ExternalIdField
@@ -23,13 +25,31 @@ EXTERNAL_USER_ID: Final = OpenApiParameter(
 _NOBODY: Final = 0  # no row has this key
 
 
-def customer_filter(request: Request, prefix: str = "customer__") -> dict[str, Any]:
-    """ORM look-ups for the customer whom a list's query names; none where it names nobody.
+class CustomerFilter(BaseFilterBackend):
+    """Of a partner's list, the rows of the customer whom the query names; all where it names
+    nobody.
 
-    ``prefix`` leads to the customer's columns. By the same table as everywhere (docs/partners.md);
-    an unknown customer has no rows. ValidationError for what is neither: an empty filter is
-    refused, not ignored, because it would show everybody's.
+    By the same table as everywhere (docs/partners.md); an unknown customer has no rows. An empty
+    name is refused (ValidationError, 400), not ignored: it would show everybody's.
     """
+
+    #: Leads from a row of the list to its customer's columns.
+    prefix = "customer__"
+
+    def filter_queryset(
+        self, request: Request, queryset: QuerySet[Any], view: Any
+    ) -> QuerySet[Any]:
+        """The rows of that customer."""
+        return queryset.filter(**_look_ups(request, self.prefix))
+
+
+class OwnCustomerFilter(CustomerFilter):
+    """The same for a list of customers."""
+
+    prefix = ""
+
+
+def _look_ups(request: Request, prefix: str) -> dict[str, Any]:
     email = _checked(request, "user_email", EmailField(max_length=MAX_EMAIL))
     external_id = _checked(request, "external_user_id", ExternalIdField())
     if external_id is None:

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern, path
+from partners.api.viewsets import PartnerCustomerViewSet, PartnerUserTokenViewSet
+from quantleap.core.api.routers import ApiRouter
 
-from partners.api.views import CustomerDetailView, CustomerEmailView, CustomersView, UserTokensView
-
-urlpatterns: list[URLPattern] = [
-    path("partner/user-tokens", UserTokensView.as_view(), name="user-tokens"),
-    path("partner/customers", CustomersView.as_view(), name="partner-customers"),
-    path("partner/customers/<str:user_id>", CustomerDetailView.as_view(), name="partner-customer"),
-    path(
-        "partner/customers/<str:user_id>/email",
-        CustomerEmailView.as_view(),
-        name="partner-customer-email",
-    ),
-]
+router = ApiRouter()
+router.register("partner/user-tokens", PartnerUserTokenViewSet)
+router.register("partner/customers", PartnerCustomerViewSet)
+urlpatterns = router.urls

@@ -57,7 +57,7 @@ def subscribe_arguments(request: Request, data: Mapping[str, Any]) -> dict[str, 
 def list_filters(request: Request) -> dict[str, str]:
     """Filters of a list as ORM look-ups; ValidationError naming the allowed values.
 
-    Whose rows, a partner says with :func:`partners.api.queries.customer_filter`.
+    Whose rows, a partner says by :class:`partners.api.queries.CustomerFilter`.
     """
     params = request.query_params
     found: dict[str, str] = {}

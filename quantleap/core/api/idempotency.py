@@ -1,4 +1,7 @@
-"""``Idempotency-Key`` on every POST; StrictView applies it by itself."""
+"""``Idempotency-Key`` on every POST (docs/api/conventions.md#idempotency).
+
+:meth:`quantleap.core.api.viewsets.ApiViewSet.initial` applies it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import json
 import re
 import time
 from collections.abc import Callable
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.db import transaction
@@ -38,7 +41,7 @@ _REFUSALS: Final = (DomainError, APIException, Http404, PermissionDenied, Reques
 
 
 class Idempotency(enum.Enum):
-    """How a view's POST holds its key."""
+    """How a POST holds its key."""
 
     WITH_EFFECT = "with effect"
     """The POST runs in one transaction with its record. It must not call the outside."""
@@ -49,26 +52,27 @@ class Idempotency(enum.Enum):
 
 
 class _View(Protocol):
-    idempotency: Idempotency
-
     def handle_exception(self, exc: Exception) -> Response: ...
 
 
 Handler = Callable[..., Response]
 
 
-def idempotent(handler: Handler) -> Handler:
-    """Wrap a ``post`` method. Without the header, or without a caller, it does nothing."""
+def idempotent(view: _View, handler: Handler, policy: Idempotency) -> Handler:
+    """``handler``, a method of ``view``, as one that honours the header.
+
+    Without the header, or without a caller, it is the handler itself that runs.
+    """
 
     @functools.wraps(handler)
-    def post(view: Any, request: Request, *args: Any, **kwargs: Any) -> Response:
+    def post(request: Request, *args: Any, **kwargs: Any) -> Response:
         claim = _claim(request)
         if claim is None:
-            return handler(view, request, *args, **kwargs)
-        run = functools.partial(handler, view, request, *args, **kwargs)
-        if cast(_View, view).idempotency is Idempotency.OUTSIDE:
+            return handler(request, *args, **kwargs)
+        run = functools.partial(handler, request, *args, **kwargs)
+        if policy is Idempotency.OUTSIDE:
             return _run_outside(view, claim, run)
-        return _run_with_effect(view, claim, run)
+        return _run_with_effect(view, claim, run, policy)
 
     return post
 
@@ -93,7 +97,9 @@ def _fingerprint(request: Request) -> str:
     return hashlib.sha256(head + request._request.body).hexdigest()
 
 
-def _run_with_effect(view: Any, claim: records.Claim, run: Callable[[], Response]) -> Response:
+def _run_with_effect(
+    view: _View, claim: records.Claim, run: Callable[[], Response], policy: Idempotency
+) -> Response:
     now = clock.now()
     with transaction.atomic():
         record, ours = records.begin(claim, now=now)
@@ -109,13 +115,13 @@ def _run_with_effect(view: Any, claim: records.Claim, run: Callable[[], Response
         if response.status_code >= 500:
             transaction.set_rollback(True)
             return response
-        hidden = view.idempotency is Idempotency.SHOWS_SECRET and response.status_code < 300
+        hidden = policy is Idempotency.SHOWS_SECRET and response.status_code < 300
         body = None if hidden else _plain(response)
         records.complete(record, status_code=response.status_code, body=body, now=now)
     return response
 
 
-def _run_outside(view: Any, claim: records.Claim, run: Callable[[], Response]) -> Response:
+def _run_outside(view: _View, claim: records.Claim, run: Callable[[], Response]) -> Response:
     with transaction.atomic():
         record, ours = records.begin(claim, now=clock.now())
     if not ours:

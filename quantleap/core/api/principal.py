@@ -16,7 +16,11 @@ from quantleap.core.tenancy import Environment
 @dataclass(frozen=True, slots=True)
 class PartnerPrincipal:
     """A partner's key. ``permissions`` as granted to that key, re-read on every request, and so is
-    whether the partner is ``suspended``."""
+    whether the partner is ``suspended``.
+
+    ``customer_id`` is None: it acts for all customers of the partner, where a CustomerPrincipal
+    acts for one.
+    """
 
     partner_id: int
     slug: str
@@ -26,6 +30,7 @@ class PartnerPrincipal:
     permissions: frozenset[str] = field(default_factory=frozenset)
     suspended: bool = False
 
+    customer_id = None
     is_authenticated = True
 
     @property
@@ -61,6 +66,14 @@ class CustomerPrincipal:
 
 
 Principal = PartnerPrincipal | CustomerPrincipal
+
+
+def principal_of(request: Request) -> Principal:
+    """Whoever calls; InvalidCredentials (401) for nobody."""
+    auth: Any = request.auth
+    if not isinstance(auth, PartnerPrincipal | CustomerPrincipal):
+        raise InvalidCredentials
+    return auth
 
 
 def partner_of(request: Request) -> PartnerPrincipal:

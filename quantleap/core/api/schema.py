@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
@@ -26,7 +26,7 @@ from rest_framework.response import Response
 
 from quantleap.core.api.openapi import AUDIENCES, Audience, build_document
 from quantleap.core.api.parsers import NumberJSONRenderer
-from quantleap.core.api.views import PublicView, QueryByMethod
+from quantleap.core.api.viewsets import ActionRule, PublicViewSet
 
 
 def _audience_of(request: Request) -> Audience:
@@ -42,10 +42,16 @@ def _audience_of(request: Request) -> Audience:
     return audience
 
 
-class _DocumentView(PublicView):
+class _DocumentViewSet(PublicViewSet):
     """Errors are JSON here too, whatever the page itself is."""
 
-    query_by_method: ClassVar[QueryByMethod] = {"GET": frozenset({"audience"})}
+    def get_renderers(self) -> list[BaseRenderer]:
+        """Only the asked format's, so that ``format`` wins over a browser's ``Accept``."""
+        wanted = self.request.query_params.get("format")
+        renderers = super().get_renderers()
+        return [
+            renderer for renderer in renderers if wanted in (None, renderer.format)
+        ] or renderers
 
     def finalize_response(
         self, request: Request, response: Response, *args: Any, **kwargs: Any
@@ -57,10 +63,12 @@ class _DocumentView(PublicView):
         return super().finalize_response(request, response, *args, **kwargs)
 
 
-class SchemaView(_DocumentView):
+class SchemaViewSet(_DocumentViewSet):
     """The OpenAPI document of an audience, as YAML or JSON (``Accept`` or ``format=``)."""
 
-    query_by_method: ClassVar[QueryByMethod] = {"GET": frozenset({"audience", "format"})}
+    rules: ClassVar[Mapping[str, ActionRule]] = {
+        "list": ActionRule(query=frozenset({"audience", "format"}))
+    }
     renderer_classes = (
         OpenApiYamlRenderer,
         OpenApiYamlRenderer2,
@@ -68,30 +76,25 @@ class SchemaView(_DocumentView):
         OpenApiJsonRenderer2,
     )
 
-    def get_renderers(self) -> list[BaseRenderer]:
-        """Only the asked format's, so that ``format`` wins over a browser's ``Accept``."""
-        wanted = self.request.query_params.get("format")
-        renderers = super().get_renderers()
-        return [one for one in renderers if wanted in (None, one.format)] or renderers
-
     @extend_schema(exclude=True)
-    def get(self, request: Request) -> Response:
+    def list(self, request: Request) -> Response:
         """The document."""
         wanted = request.query_params.get("format")
-        formats = sorted({one.format for one in super().get_renderers()})
+        formats = sorted({renderer.format for renderer in self.renderer_classes})
         if wanted is not None and wanted not in formats:
             raise ValidationError({"format": f"One of {', '.join(formats)}."})
         return Response(build_document(_audience_of(request)))
 
 
 @method_decorator(csp_replace({"script-src": [csp.SELF, csp.NONCE]}), name="dispatch")
-class DocsView(_DocumentView):
+class DocsViewSet(_DocumentViewSet):
     """The document for human eyes; scripts and styles come from our own static files."""
 
+    rules: ClassVar[Mapping[str, ActionRule]] = {"list": ActionRule(query=frozenset({"audience"}))}
     renderer_classes = (TemplateHTMLRenderer,)
 
     @extend_schema(exclude=True)
-    def get(self, request: Request) -> Response:
+    def list(self, request: Request) -> Response:
         """The page."""
         audience = _audience_of(request)
         query = urlencode({"audience": audience.name, "format": "json"})
@@ -103,7 +106,7 @@ class DocsView(_DocumentView):
                 "swagger_ui_bundle": resource("swagger-ui-bundle.js"),
                 "swagger_ui_standalone": resource("swagger-ui-standalone-preset.js"),
                 "favicon_href": SpectacularSwaggerView._swagger_ui_favicon(),
-                "schema_url": f"{reverse('schema')}?{query}",
+                "schema_url": f"{reverse('schema-list')}?{query}",
                 "settings": '{"deepLinking": true}',
                 "oauth2_config": "{}",
                 "template_name_js": SpectacularSwaggerView.template_name_js,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from django.urls import path
+from quantleap.core.api.routers import ApiRouter
+from quantleap.core.api.schema import DocsViewSet, SchemaViewSet
 
-from quantleap.core.api.schema import DocsView, SchemaView
-
-urlpatterns = [
-    path("schema", SchemaView.as_view(), name="schema"),
-    path("docs", DocsView.as_view(), name="docs"),
-]
+router = ApiRouter()
+router.register("schema", SchemaViewSet)
+router.register("docs", DocsViewSet)
+urlpatterns = router.urls

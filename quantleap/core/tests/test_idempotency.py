@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
@@ -18,7 +18,7 @@ from rest_framework.test import APIRequestFactory
 from quantleap.core import clock, idempotency
 from quantleap.core.api.idempotency import Idempotency
 from quantleap.core.api.principal import CustomerPrincipal, PartnerPrincipal
-from quantleap.core.api.views import StrictView
+from quantleap.core.api.viewsets import ActionRule, ApiViewSet
 from quantleap.core.audit import SYSTEM, record
 from quantleap.core.errors import InvalidTransition, NotFound
 from quantleap.core.models import AuditEntry, IdempotencyRecord
@@ -27,15 +27,16 @@ PARTNER = PartnerPrincipal(7, "zebu", 1, "key_1", "live")
 KEY = "order-1"
 
 
-class EffectView(StrictView):
+class EffectViewSet(ApiViewSet):
     """Writes one row per run; misbehaves on demand."""
 
     authentication_classes = ()
     permission_classes = ()
+    rules: ClassVar[Mapping[str, ActionRule]] = {"create": ActionRule()}
     entered: ClassVar[threading.Event] = threading.Event()
     go_on: ClassVar[threading.Event] = threading.Event()
 
-    def post(self, request: Request) -> Response:
+    def create(self, request: Request) -> Response:
         entry = record(actor=SYSTEM, action="effect", target_type="t", target_id="1")
         data: Any = request.data
         wish = data.get("wish")
@@ -55,20 +56,24 @@ class EffectView(StrictView):
         return Response({"statusCode": 201, "id": entry.pk}, status=201)
 
 
-class OutsideView(EffectView):
+class OutsideViewSet(EffectViewSet):
     """The same, as one that talks to a broker."""
 
-    idempotency = Idempotency.OUTSIDE
+    rules: ClassVar[Mapping[str, ActionRule]] = {
+        "create": ActionRule(idempotency=Idempotency.OUTSIDE)
+    }
 
 
-class SecretView(EffectView):
+class SecretViewSet(EffectViewSet):
     """The same, as one that shows a secret."""
 
-    idempotency = Idempotency.SHOWS_SECRET
+    rules: ClassVar[Mapping[str, ActionRule]] = {
+        "create": ActionRule(idempotency=Idempotency.SHOWS_SECRET)
+    }
 
 
 def post(
-    view: type[StrictView] = EffectView,
+    view: type[ApiViewSet] = EffectViewSet,
     wish: str = "",
     *,
     key: str = KEY,
@@ -87,7 +92,7 @@ def post(
             found.user, found.auth = caller, caller
             return found
 
-    answer: Response = AsCaller.as_view()(request)
+    answer: Response = AsCaller.as_view({"post": "create"})(request)
     answer.render()
     return answer
 
@@ -98,19 +103,19 @@ def effects() -> int:
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    EffectView.entered.clear()
-    EffectView.go_on.clear()
+    EffectViewSet.entered.clear()
+    EffectViewSet.go_on.clear()
     monkeypatch.setattr(idempotency, "WAIT_SECONDS", 0.3)
     yield
-    EffectView.go_on.set()
+    EffectViewSet.go_on.set()
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("view", [EffectView, OutsideView])
+@pytest.mark.parametrize("view", [EffectViewSet, OutsideViewSet])
 class TestOneAfterTheOther:
     """Without overlap both ways of holding a key behave alike."""
 
-    def test_the_first_answer_is_replayed(self, view: type[StrictView]) -> None:
+    def test_the_first_answer_is_replayed(self, view: type[ApiViewSet]) -> None:
         first, second = post(view), post(view)
         assert (first.status_code, second.status_code) == (201, 201)
         assert first.data == second.data
@@ -118,7 +123,7 @@ class TestOneAfterTheOther:
         assert "Idempotent-Replayed" not in first.headers
         assert effects() == 1
 
-    def test_the_unversioned_route_is_the_same_request(self, view: type[StrictView]) -> None:
+    def test_the_unversioned_route_is_the_same_request(self, view: type[ApiViewSet]) -> None:
         post(view)
         assert post(view, path="/partner/things").headers["Idempotent-Replayed"] == "true"
 
@@ -126,7 +131,7 @@ class TestOneAfterTheOther:
         "other", [{"wish": "other"}, {"path": "/api/v1/partner/others"}, {"path": "/partner/x"}]
     )
     def test_another_request_with_the_key_is_422(
-        self, view: type[StrictView], other: dict[str, str]
+        self, view: type[ApiViewSet], other: dict[str, str]
     ) -> None:
         post(view)
         answer = post(view, **other)
@@ -135,19 +140,19 @@ class TestOneAfterTheOther:
 
     @pytest.mark.parametrize(("wish", "status"), [("invalid", 400), ("missing", 404)])
     def test_a_refused_request_leaves_its_key_free(
-        self, view: type[StrictView], wish: str, status: int
+        self, view: type[ApiViewSet], wish: str, status: int
     ) -> None:
         assert post(view, wish).status_code == status
         assert IdempotencyRecord.objects.count() == 0
         assert post(view).status_code == 201
 
-    def test_a_conflict_is_a_finished_answer(self, view: type[StrictView]) -> None:
+    def test_a_conflict_is_a_finished_answer(self, view: type[ApiViewSet]) -> None:
         first, second = post(view, "conflict"), post(view, "conflict")
         assert first.status_code == second.status_code == 409
         assert second.headers["Idempotent-Replayed"] == "true"
         assert second.data["status"] == "PAUSED"
 
-    def test_keys_of_others_are_others(self, view: type[StrictView]) -> None:
+    def test_keys_of_others_are_others(self, view: type[ApiViewSet]) -> None:
         callers: list[Any] = [
             PARTNER,
             PartnerPrincipal(7, "zebu", 1, "key_1", "test"),
@@ -160,7 +165,7 @@ class TestOneAfterTheOther:
         rotated = PartnerPrincipal(7, "zebu", 99, "key_99", "live")
         assert post(view, caller=rotated).headers["Idempotent-Replayed"] == "true"
 
-    def test_a_day_later_the_key_is_new(self, view: type[StrictView]) -> None:
+    def test_a_day_later_the_key_is_new(self, view: type[ApiViewSet]) -> None:
         post(view)
         past = clock.now() - dt.timedelta(days=2)
         IdempotencyRecord.objects.update(created_at=past, expires_at=past + dt.timedelta(hours=24))
@@ -169,7 +174,7 @@ class TestOneAfterTheOther:
 
     @pytest.mark.parametrize("key", ["", "x" * 256, "a b", "é"])
     def test_an_unusable_key_is_a_400_that_names_the_header(
-        self, view: type[StrictView], key: str
+        self, view: type[ApiViewSet], key: str
     ) -> None:
         answer = post(view, key=key)
         assert answer.status_code == 400
@@ -180,17 +185,17 @@ class TestOneAfterTheOther:
 @pytest.mark.django_db(transaction=True)
 def test_a_crash_leaves_neither_effect_nor_record() -> None:
     with pytest.raises(RuntimeError):
-        post(EffectView, "crash")
-    assert post(EffectView, "error").status_code == 500
+        post(EffectViewSet, "crash")
+    assert post(EffectViewSet, "error").status_code == 500
     assert (effects(), IdempotencyRecord.objects.count()) == (0, 0)
-    assert post(EffectView).status_code == 201
+    assert post(EffectViewSet).status_code == 201
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_call_to_the_outside_that_crashed_is_never_taken_over() -> None:
     with pytest.raises(RuntimeError):
-        post(OutsideView, "crash")
-    answer = post(OutsideView, "crash")
+        post(OutsideViewSet, "crash")
+    answer = post(OutsideViewSet, "crash")
     assert (answer.status_code, answer.data["code"]) == (409, "idempotency_in_progress")
     assert answer.headers["Retry-After"] == "1"
     assert "start again" in answer.data["message"]
@@ -199,17 +204,17 @@ def test_a_call_to_the_outside_that_crashed_is_never_taken_over() -> None:
 
 @pytest.mark.django_db
 def test_an_answer_with_a_secret_is_not_kept() -> None:
-    assert post(SecretView).status_code == 201
-    answer = post(SecretView)
+    assert post(SecretViewSet).status_code == 201
+    answer = post(SecretViewSet)
     assert (answer.status_code, answer.data["code"]) == (409, "secret_already_shown")
     assert IdempotencyRecord.objects.get().body is None
     assert effects() == 1
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("view", [EffectView, OutsideView])
+@pytest.mark.parametrize("view", [EffectViewSet, OutsideViewSet])
 def test_a_second_request_meanwhile_waits_and_is_then_told_to_come_back(
-    view: type[StrictView],
+    view: type[ApiViewSet],
 ) -> None:
     def one() -> Response:
         try:
@@ -219,9 +224,9 @@ def test_a_second_request_meanwhile_waits_and_is_then_told_to_come_back(
 
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(one)
-        assert EffectView.entered.wait(10)
+        assert EffectViewSet.entered.wait(10)
         second = pool.submit(one).result()
-        EffectView.go_on.set()
+        EffectViewSet.go_on.set()
         assert first.result().status_code == 201
     assert (second.status_code, second.data["code"]) == (409, "idempotency_in_progress")
     assert second.headers["Retry-After"] == "1"
@@ -230,9 +235,9 @@ def test_a_second_request_meanwhile_waits_and_is_then_told_to_come_back(
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("view", [EffectView, OutsideView])
+@pytest.mark.parametrize("view", [EffectViewSet, OutsideViewSet])
 def test_parallel_requests_have_one_effect(
-    view: type[StrictView], monkeypatch: pytest.MonkeyPatch
+    view: type[ApiViewSet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(idempotency, "WAIT_SECONDS", 5.0)
     barrier = threading.Barrier(8)
@@ -253,7 +258,7 @@ def test_parallel_requests_have_one_effect(
 def test_control_without_the_key_parallel_requests_have_an_effect_each() -> None:
     def one(_: int) -> int:
         try:
-            return post(EffectView, caller=None).status_code
+            return post(EffectViewSet, caller=None).status_code
         finally:
             connection.close()
 

@@ -30,7 +30,6 @@ OWN_WORDS = {
         "template.get_state_display().lower()",
         "Template.State(target).label.lower()",
     },
-    "quantleap/core/api/views.py": {"method.lower()"},
 }
 
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar
 
 import pytest
 import responses
+from django import urls
+from django.core.exceptions import ImproperlyConfigured
+from rest_framework.request import Request
+from rest_framework.response import Response
 
 from partners import permissions
 from partners.models import Partner
 from partners.tests.factories import key_headers, make_key
-from quantleap.core.api.views import CustomerView, PartnerView, StrictView
+from quantleap.core.api.idempotency import Idempotency
+from quantleap.core.api.routers import ApiRouter
+from quantleap.core.api.viewsets import ActionRule, ApiViewSet, PublicViewSet
 from quantleap.core.audit import SYSTEM
 from quantleap.core.tests.conftest import NOREN
 from quantleap.core.tests.matrix.bad_requests import BAD_QUERY
@@ -24,9 +30,9 @@ from quantleap.core.tests.matrix.routes import (
     METHODS,
     VERSIONED,
     Operation,
-    api_views,
-    implemented,
+    api_routes,
     operations,
+    route_of,
 )
 from quantleap.core.tests.matrix.world import Headers, World, bearer, fingerprint, lacks, user_token
 from subscriptions import services
@@ -110,6 +116,20 @@ TOKENS_OF_SUSPENDED_MAY = {
     "GET /user/subscriptions/{subscription_id}/executions",
     "GET /user/subscriptions/{subscription_id}/positions",
 }
+#: How each POST holds its ``Idempotency-Key``: what talks to a broker is never run again, what
+#: shows a secret shows it once.
+IDEMPOTENCY = {
+    "POST /partner/user-tokens": Idempotency.SHOWS_SECRET,
+    "POST /partner/customers/{user_id}/email": Idempotency.WITH_EFFECT,
+    "POST /partner/broker-accounts": Idempotency.WITH_EFFECT,
+    "POST /partner/broker-accounts/{client_id}/oauth/initiate": Idempotency.SHOWS_SECRET,
+    "POST /partner/broker-accounts/{client_id}/oauth/callback": Idempotency.OUTSIDE,
+    "POST /partner/marketplace/subscribe": Idempotency.WITH_EFFECT,
+    "POST /marketplace/subscribe/{template_id}": Idempotency.WITH_EFFECT,
+    "POST /user/broker-accounts": Idempotency.WITH_EFFECT,
+    "POST /user/broker-accounts/{client_id}/oauth/initiate": Idempotency.SHOWS_SECRET,
+    "POST /user/broker-accounts/{client_id}/oauth/callback": Idempotency.OUTSIDE,
+}
 #: Routes that answer people or tools and not in the unversioned spelling.
 VERSIONED_ONLY = {"/api/v1/schema", "/api/v1/docs"}
 VERSIONED_OPERATIONS = [one for one in operations() if one.route.startswith(VERSIONED)]
@@ -122,28 +142,68 @@ def spoken(operation: Operation) -> str:
 
 # -- the walk --------------------------------------------------------------------------------------
 def test_both_spellings_are_the_same_views() -> None:
-    views = api_views()
+    routes = api_routes()
     versioned = {
-        path.removeprefix(VERSIONED): view
-        for path, view in views.items()
+        path.removeprefix(VERSIONED): route
+        for path, route in routes.items()
         if path.startswith(VERSIONED) and path not in VERSIONED_ONLY
     }
-    plain = {path: view for path, view in views.items() if not path.startswith(VERSIONED)}
+    plain = {path: route for path, route in routes.items() if not path.startswith(VERSIONED)}
     assert versioned == plain
     assert len(versioned) >= 20
 
 
 def test_every_route_stands_behind_the_strict_door() -> None:
     loose = {
-        path: view
-        for path, view in api_views().items()
-        if not (isinstance(view, type) and issubclass(view, StrictView))
+        path: route
+        for path, route in api_routes().items()
+        if not (isinstance(route.view, type) and issubclass(route.view, ApiViewSet))
     }
     assert loose == {}
 
 
+def test_every_route_comes_from_a_router() -> None:
+    by_hand = {path for path, route in api_routes().items() if not route.from_router}
+    assert by_hand == set()
+
+
+class _ThingViewSet(PublicViewSet):
+    """Anything."""
+
+    rules: ClassVar[Mapping[str, ActionRule]] = {"list": ActionRule()}
+
+    def list(self, request: Request) -> Response:
+        return Response({})
+
+
+def test_a_route_that_is_written_by_hand_is_noticed() -> None:
+    written = urls.path("things", _ThingViewSet.as_view({"get": "list"}))
+    assert not route_of(written).from_router
+    router = ApiRouter()
+    router.register("things", _ThingViewSet)
+    [registered] = router.urls
+    assert isinstance(registered, urls.URLPattern)
+    assert route_of(registered).from_router
+    assert registered.name == "things-list"
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [{}, {"list": ActionRule(), "create": ActionRule()}],
+    ids=["no rule", "a rule too many"],
+)
+def test_a_router_takes_no_action_without_its_rule(
+    rules: Mapping[str, ActionRule], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_ThingViewSet, "rules", rules)
+    with pytest.raises(ImproperlyConfigured, match="_ThingViewSet"):
+        ApiRouter().register("things", _ThingViewSet)
+
+
 def test_the_matrix_knows_every_method() -> None:
-    named = {name.upper() for view in api_views().values() for name in view.http_method_names}
+    named = {
+        name.upper() for route in api_routes().values() for name in route.view.http_method_names
+    }
     assert named <= {*METHODS, "HEAD"}
 
 
@@ -163,19 +223,17 @@ def test_every_method_asks_for_its_permission() -> None:
         assert one.permission or one.surface == "public", str(one)
 
 
-def test_no_view_names_a_permission_or_a_query_for_a_method_that_it_has_not() -> None:
-    for view in set(api_views().values()):
-        methods = set(implemented(view))
-        assert set(getattr(view, "permissions_by_method", {})) <= methods, view
-        assert set(view.query_by_method) <= methods, view
-        if issubclass(view, PartnerView | CustomerView):
-            assert set(view.permissions_by_method) == methods, view
+def test_what_a_post_does_with_its_key_is_what_the_table_says() -> None:
+    posts = [one for one in VERSIONED_OPERATIONS if one.method == "POST"]
+    assert {spoken(one): one.rule.idempotency for one in posts} == IDEMPOTENCY
+    others = {one.rule.idempotency for one in VERSIONED_OPERATIONS if one.method != "POST"}
+    assert others == {Idempotency.WITH_EFFECT}, "it says how a POST holds its key"
 
 
 def test_every_body_and_query_is_known_to_the_matrix() -> None:
     for operation in operations():
         if operation.method in ("POST", "PUT", "PATCH"):
-            assert operation.serializer is not None, f"{operation}: extend_schema(request=…)"
+            assert operation.serializer is not None, f"{operation}: ActionRule(body=…)"
             unknown = {place.name for place in places(operation.serializer())} - set(GOOD)
             assert not unknown, f"{operation}: give good values in matrix/bodies.py"
         assert set(operation.query) <= set(BAD_QUERY), f"{operation}: matrix/bad_requests.py"
@@ -274,12 +332,8 @@ def test_without_the_permission_it_is_refused_by_name(world: World) -> None:
 
 def test_a_new_route_is_closed_while_a_partner_is_suspended() -> None:
     """Whatever a view says of itself stands in one of the two tables."""
-    open_ones = {
-        spoken(one) for one in VERSIONED_OPERATIONS if one.method in one.view.open_when_suspended
-    }
+    open_ones = {spoken(one) for one in VERSIONED_OPERATIONS if one.rule.open_when_suspended}
     assert open_ones == KEYS_OF_SUSPENDED_MAY | TOKENS_OF_SUSPENDED_MAY
-    for view in set(api_views().values()):
-        assert set(view.open_when_suspended) <= set(implemented(view)), view
 
 
 def test_of_a_suspended_partner_keys_and_tokens_may_what_the_tables_say(

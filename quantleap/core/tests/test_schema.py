@@ -46,6 +46,17 @@ def test_no_description_is_eaten_as_html(audience: Any) -> None:
     assert eaten == {}
 
 
+@pytest.mark.parametrize("audience", list(AUDIENCES.values()), ids=lambda one: one.name)
+def test_every_operation_has_a_summary_and_a_heading(audience: Any) -> None:
+    bare = [
+        operation["operationId"]
+        for methods in build_document(audience)["paths"].values()
+        for operation in methods.values()
+        if not operation.get("summary") or not any(operation["tags"])
+    ]
+    assert bare == []
+
+
 def _descriptions(part: Any, path: str) -> Iterator[tuple[str, str]]:
     children = part.items() if isinstance(part, dict) else enumerate(part)
     for name, value in children:

@@ -153,7 +153,7 @@ def suspended(world: World) -> Cases:
             "public": [key, token],
         }
         for headers in callers[operation.surface]:
-            stays_open = operation.method in operation.view.open_when_suspended
+            stays_open = operation.rule.open_when_suspended
             if stays_open and (headers is token or operation.surface == "partner"):
                 continue
             for changes in ({}, all_wrong(operation)):

@@ -1,4 +1,4 @@
-"""Every route and method of the API, read off the URL conf and the views behind it."""
+"""Every route and method of the API, read off the URL conf and the viewsets behind it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from typing import Any
 from urllib.parse import quote
 
 from django.urls import URLPattern, URLResolver, get_resolver
-from drf_spectacular.generators import SchemaGenerator
 from rest_framework import serializers
 
 from quantleap.core.api.paths import is_api_path
-from quantleap.core.api.views import CustomerView, PartnerView, StrictView
+from quantleap.core.api.viewsets import ActionRule, ApiViewSet, PartnerViewSet, UserViewSet
 
 VERSIONED = "/api/v1"
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -27,8 +26,8 @@ class Operation:
 
     method: str
     route: str
-    view: type[StrictView]
-    serializer: type[serializers.Serializer[Any]] | None
+    view: type[ApiViewSet]
+    action: str
 
     def __str__(self) -> str:
         return f"{self.method} {self.route}"
@@ -41,20 +40,29 @@ class Operation:
     @property
     def surface(self) -> str:
         """Who may call it: ``partner``, ``user`` or ``public``."""
-        if issubclass(self.view, PartnerView):
+        if issubclass(self.view, PartnerViewSet):
             return "partner"
-        return "user" if issubclass(self.view, CustomerView) else "public"
+        return "user" if issubclass(self.view, UserViewSet) else "public"
+
+    @property
+    def rule(self) -> ActionRule:
+        """What it asks of the caller and of the request."""
+        return self.view.rules[self.action]
 
     @property
     def permission(self) -> str:
         """What a partner's key needs for it."""
-        named: Mapping[str, str] = getattr(self.view, "permissions_by_method", {})
-        return named.get(self.method, "")
+        return self.rule.permission
 
     @property
     def query(self) -> Collection[str]:
         """The query parameters it takes."""
-        return self.view.query_by_method.get(self.method, ())
+        return self.rule.query
+
+    @property
+    def serializer(self) -> type[serializers.Serializer[Any]] | None:
+        """What reads its body; None where it takes none."""
+        return self.rule.body
 
     def url(self, ids: Mapping[str, str], query: str = "") -> str:
         """The path with these ids in it; KeyError for a kind of id that nobody knows."""
@@ -74,41 +82,41 @@ def leaves(
             yield path, one
 
 
-def api_views() -> dict[str, Any]:
-    """Every API path, versioned or not, with its view class (None: not a class of DRF's)."""
-    return {
-        path: getattr(pattern.callback, "cls", None)
-        for path, pattern in leaves()
-        if is_api_path(path)
-    }
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What a path leads to. ``view`` is None where it is no class of DRF's; ``actions``, by method,
+    are None where it is no viewset; ``from_router`` says that no hand wrote the path."""
+
+    view: Any
+    actions: Mapping[str, str] | None
+    from_router: bool
 
 
-def implemented(view: type[StrictView]) -> tuple[str, ...]:
-    """The methods that a view has code for."""
-    return tuple(method for method in METHODS if hasattr(view, method.lower()))
+def route_of(pattern: URLPattern) -> Route:
+    """What a pattern leads to."""
+    actions: Mapping[str, str] | None = getattr(pattern.callback, "actions", None)
+    if actions is not None:  # DRF adds HEAD when the first GET comes
+        actions = {method.upper(): action for method, action in actions.items() if method != "head"}
+    # a router alone gives a view the name of its resource
+    given = getattr(pattern.callback, "initkwargs", {})
+    return Route(getattr(pattern.callback, "cls", None), actions, "basename" in given)
 
 
-def body_of(view: type[StrictView], method: str) -> type[serializers.Serializer[Any]] | None:
-    """The serializer that the route's document names for the body."""
-    if method in ("GET", "DELETE"):
-        return None
-    generator = SchemaGenerator()  # held on to: the view only borrows its schema
-    drawn = generator.create_view(view.as_view(), method, None)
-    drawn.schema.method = method
-    found = drawn.schema.get_request_serializer()
-    return found if isinstance(found, type) else None
+def api_routes() -> dict[str, Route]:
+    """Every API path, versioned or not, with what it leads to."""
+    return {path: route_of(pattern) for path, pattern in leaves() if is_api_path(path)}
 
 
 @functools.cache
 def operations() -> tuple[Operation, ...]:
     """Every versioned operation, and one that shows that the unversioned ones are the same."""
-    views = api_views()
     versioned = [
-        Operation(method, path, view, body_of(view, method))
-        for path, view in views.items()
-        if path.startswith(VERSIONED)
-        for method in implemented(view)
+        Operation(method, path, route.view, route.actions[method])
+        for path, route in api_routes().items()
+        if path.startswith(VERSIONED) and route.actions is not None
+        for method in METHODS
+        if method in route.actions
     ]
     sample = next(one for one in versioned if one.serializer and one.parameters)
     plain = sample.route.removeprefix(VERSIONED)
-    return (*versioned, Operation(sample.method, plain, views[plain], sample.serializer))
+    return (*versioned, Operation(sample.method, plain, sample.view, sample.action))

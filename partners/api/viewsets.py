@@ -1,15 +1,23 @@
-"""Routes of this room: validate, call the service, serialise."""
+"""Customers and their tokens: validate, call the service, serialise."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
+from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
+from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from partners import permissions
-from partners.api.queries import CUSTOMER_QUERY, EXTERNAL_USER_ID, USER_EMAIL, customer_filter
+from partners.api.queries import (
+    CUSTOMER_QUERY,
+    EXTERNAL_USER_ID,
+    USER_EMAIL,
+    OwnCustomerFilter,
+)
 from partners.api.serializers import (
     CustomerAnswer,
     CustomerEmailAnswer,
@@ -21,41 +29,49 @@ from partners.api.serializers import (
     differs,
 )
 from partners.emails.changing import change_email
+from partners.models import Customer
 from partners.selectors import get_customer, tenants_customers
 from partners.services import USER_TOKEN_LIFETIME, mint_user_token
 from quantleap.core import clock
 from quantleap.core.api.idempotency import Idempotency
 from quantleap.core.api.pagination import PAGE, PAGING, PER_PAGE, paginate
-from quantleap.core.api.views import PartnerView, QueryByMethod
+from quantleap.core.api.viewsets import ActionRule, PartnerViewSet
 
 
-class UserTokensView(PartnerView):
+class PartnerUserTokenViewSet(PartnerViewSet):
     """Tokens with which a partner's customer acts for themselves."""
 
-    permissions_by_method: ClassVar[dict[str, str]] = {"POST": permissions.SUBSCRIPTIONS_WRITE}
-    open_when_suspended = frozenset({"POST"})
-    idempotency = Idempotency.SHOWS_SECRET
+    tag = "Customers"
+    rules: ClassVar[Mapping[str, ActionRule]] = {
+        "create": ActionRule(
+            permissions.SUBSCRIPTIONS_WRITE,
+            body=UserTokenRequest,
+            idempotency=Idempotency.SHOWS_SECRET,
+            open_when_suspended=True,
+        )
+    }
 
     @extend_schema(
         operation_id="partner_user_tokens_create",
-        request=UserTokenRequest,
+        summary="Create a user token",
         responses={201: UserTokenAnswer},
     )
-    def post(self, request: Request) -> Response:
+    def create(self, request: Request) -> Response:
         """Mint a 15-minute token for a customer, found or created by id or e-mail."""
-        data = self.validated(UserTokenRequest, request)
+        data = self.validated(request)
+        partner = self.caller
         template_id = data.get("template_id") or ""
         minted = mint_user_token(
-            partner_id=self.partner.partner_id,
-            environment=self.partner.environment,
+            partner_id=partner.partner_id,
+            environment=partner.environment,
             email=data.get("user_email", ""),
             external_user_id=data.get("external_user_id", ""),
             state=data.get("user_state", ""),
-            key_id=self.partner.key_id,
+            key_id=partner.key_id,
             template_id=template_id,
             # a suspended partner's customers get in; nobody new does
-            known_only=self.partner.suspended,
-            actor=self.partner.actor,
+            known_only=partner.suspended,
+            actor=partner.actor,
             now=clock.now(),
         )
         answer = {
@@ -72,22 +88,40 @@ class UserTokensView(PartnerView):
         return Response(UserTokenAnswer(answer).data, status=201)
 
 
-class CustomersView(PartnerView):
+class PartnerCustomerViewSet(PartnerViewSet):
     """A partner's customers."""
 
-    permissions_by_method: ClassVar[dict[str, str]] = {"GET": permissions.SUBSCRIPTIONS_READ}
-    query_by_method: ClassVar[QueryByMethod] = {"GET": PAGING | CUSTOMER_QUERY}
+    tag = "Customers"
+    lookup_field = "public_id"
+    lookup_url_kwarg = "user_id"
+    filter_backends = (OwnCustomerFilter,)
+    rules: ClassVar[Mapping[str, ActionRule]] = {
+        "list": ActionRule(permissions.SUBSCRIPTIONS_READ, query=PAGING | CUSTOMER_QUERY),
+        "retrieve": ActionRule(permissions.SUBSCRIPTIONS_READ),
+        "email": ActionRule(permissions.SUBSCRIPTIONS_WRITE, body=CustomerEmailRequest),
+    }
+
+    def get_queryset(self) -> QuerySet[Customer]:
+        """All customers of the partner, newest first."""
+        return tenants_customers(self.caller.partner_id, self.caller.environment)
+
+    def get_object(self) -> Customer:
+        """The customer whom the path names; NotFound."""
+        return get_customer(
+            partner_id=self.caller.partner_id,
+            environment=self.caller.environment,
+            public_id=self.kwargs["user_id"],
+        )
 
     @extend_schema(
         operation_id="partner_customers_list",
+        summary="List customers",
         parameters=[USER_EMAIL, EXTERNAL_USER_ID, PAGE, PER_PAGE],
         responses={200: CustomerListAnswer},
     )
-    def get(self, request: Request) -> Response:
-        """List, newest first."""
-        me = self.partner
-        found = tenants_customers(me.partner_id, me.environment)
-        rows, pagination = paginate(request, found.filter(**customer_filter(request, "")))
+    def list(self, request: Request) -> Response:
+        """All of them, newest first."""
+        rows, pagination = paginate(request, self.filter_queryset(self.get_queryset()))
         answer = {
             "statusCode": 200,
             "customers": [customer_row(row) for row in rows],
@@ -95,45 +129,31 @@ class CustomersView(PartnerView):
         }
         return Response(CustomerListAnswer(answer).data)
 
-
-class CustomerDetailView(PartnerView):
-    """One customer."""
-
-    permissions_by_method: ClassVar[dict[str, str]] = {"GET": permissions.SUBSCRIPTIONS_READ}
-
-    @extend_schema(operation_id="partner_customers_retrieve", responses={200: CustomerAnswer})
-    def get(self, request: Request, user_id: str) -> Response:
+    @extend_schema(
+        operation_id="partner_customers_retrieve",
+        summary="Get a customer",
+        responses={200: CustomerAnswer},
+    )
+    def retrieve(self, request: Request, user_id: str) -> Response:
         """With what invoices are made out to."""
-        me = self.partner
-        customer = get_customer(
-            partner_id=me.partner_id, environment=me.environment, public_id=user_id
-        )
-        answer = {"statusCode": 200, "customer": customer_row(customer)}
+        answer = {"statusCode": 200, "customer": customer_row(self.get_object())}
         return Response(CustomerAnswer(answer).data)
-
-
-class CustomerEmailView(PartnerView):
-    """The address of a customer."""
-
-    permissions_by_method: ClassVar[dict[str, str]] = {"POST": permissions.SUBSCRIPTIONS_WRITE}
 
     @extend_schema(
         operation_id="partner_customers_email",
-        request=CustomerEmailRequest,
+        summary="Change a customer's e-mail address",
         responses={200: CustomerEmailAnswer},
     )
-    def post(self, request: Request, user_id: str) -> Response:
+    @action(detail=True, methods=["post"])
+    def email(self, request: Request, user_id: str) -> Response:
         """Write to another address from now on."""
-        me = self.partner
-        customer = get_customer(  # 404 comes before 400
-            partner_id=me.partner_id, environment=me.environment, public_id=user_id
-        )
-        data = self.validated(CustomerEmailRequest, request)
+        customer = self.get_object()  # 404 comes before 400
+        data = self.validated(request)
         result = change_email(
             customer_id=customer.pk,
             email=data["user_email"],
             reason=data.get("reason", ""),
-            actor=me.actor,
+            actor=self.caller.actor,
             now=clock.now(),
         )
         answer = {

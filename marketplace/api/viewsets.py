@@ -1,13 +1,14 @@
-"""The catalogue: the same two routes for partners and for everybody else."""
+"""The catalogue: the same two actions for partners and for everybody else."""
 
 from __future__ import annotations
 
 import datetime as dt
 import hashlib
+from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 from django.utils.cache import patch_vary_headers
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -29,7 +30,7 @@ from quantleap.core import clock
 from quantleap.core.api.pagination import PAGING, paginate
 from quantleap.core.api.parsers import NumberJSONRenderer
 from quantleap.core.api.principal import caller_scope
-from quantleap.core.api.views import PartnerView, PublicView, QueryByMethod
+from quantleap.core.api.viewsets import ActionRule, ApiViewSet, PartnerViewSet, PublicViewSet
 from quantleap.core.errors import NotFound
 
 READ: Final = "marketplace:read"
@@ -98,119 +99,103 @@ def _taxation(request: Request, today: dt.date) -> Taxation:
     return Taxation(rates.rate_on(today), within)
 
 
-def list_templates(request: Request) -> Response:
-    """A page of what the caller may subscribe to: three queries, however long."""
-    partner_id, environment = caller_scope(request)
-    today = clock.ist_date(clock.now())
-    base = offered(partner_id=partner_id, environment=environment, day=today)
-    filters = read_filters(request)
-    check_filters(filters, base)
-    rows, pagination = paginate(request, search(filters, base))
-    taxation = _taxation(request, today)
-    answer = TemplateListAnswer(
-        {
-            "statusCode": 200,
-            "templates": [template_row(row, taxation) for row in rows],
-            "pagination": pagination,
-        }
-    ).data
-    return tagged(request, answer, basis=answer)
+class TemplateViewSet(ApiViewSet):
+    """Templates as whoever asks may see them.
 
-
-def show_template(request: Request, template_id: str) -> Response:
-    """One template that is offered to the caller, or that they follow.
-
-    NotFound alike for unknown, hidden, withdrawn, and another environment's.
+    A customer's token, a partner's key and nobody's name differ in what they are shown, not in how.
     """
-    partner_id, environment = caller_scope(request)
-    caller: Any = request.auth
-    now = clock.now()
-    today = clock.ist_date(now)
-    shown = find_shown(
-        template_id,
-        partner_id=partner_id,
-        environment=environment,
-        day=today,
-        customer_id=getattr(caller, "customer_id", None),
-        is_known=caller is not None,
+
+    tag = "Catalogue"
+    lookup_field = "public_id"
+    lookup_url_kwarg = "template_id"
+
+    @extend_schema(
+        summary="List templates",
+        description="Templates that are offered to the caller.",
+        parameters=FILTER_PARAMETERS,
+        responses={200: TemplateListAnswer},
     )
-    if shown is None:
-        raise NotFound
-    template = shown.template
-    taxation = _taxation(request, today)
-    detail = template_detail(template, taxation, open_to_new=shown.open_to_new)
+    def list(self, request: Request) -> Response:
+        """A page of what the caller may subscribe to: three queries, however long."""
+        partner_id, environment = caller_scope(request)
+        today = clock.ist_date(clock.now())
+        base = offered(partner_id=partner_id, environment=environment, day=today)
+        filters = read_filters(request)
+        check_filters(filters, base)
+        rows, pagination = paginate(request, search(filters, base))
+        taxation = _taxation(request, today)
+        answer = TemplateListAnswer(
+            {
+                "statusCode": 200,
+                "templates": [template_row(row, taxation) for row in rows],
+                "pagination": pagination,
+            }
+        ).data
+        return tagged(request, answer, basis=answer)
 
-    def answer() -> Any:
-        full = {**detail, "payoff_preview": payoff_preview(template, now)}
-        return TemplateDetailAnswer({"statusCode": 200, "template": full}).data
+    @extend_schema(
+        summary="Get a template",
+        description="Strategies, pay-off preview and disclosure included.",
+        parameters=[STATE],
+        responses={200: TemplateDetailAnswer},
+    )
+    def retrieve(self, request: Request, template_id: str) -> Response:
+        """One template that is offered to the caller, or that they follow.
 
-    basis = TemplateDetailAnswer({"statusCode": 200, "template": detail}).data
-    return tagged(request, answer, basis=basis)
+        NotFound alike for unknown, hidden, withdrawn, and another environment's.
+        """
+        partner_id, environment = caller_scope(request)
+        caller: Any = request.auth
+        now = clock.now()
+        today = clock.ist_date(now)
+        shown = find_shown(
+            template_id,
+            partner_id=partner_id,
+            environment=environment,
+            day=today,
+            customer_id=getattr(caller, "customer_id", None),
+            is_known=caller is not None,
+        )
+        if shown is None:
+            raise NotFound
+        template = shown.template
+        taxation = _taxation(request, today)
+        detail = template_detail(template, taxation, open_to_new=shown.open_to_new)
+
+        def answer() -> Any:
+            full = {**detail, "payoff_preview": payoff_preview(template, now)}
+            return TemplateDetailAnswer({"statusCode": 200, "template": full}).data
+
+        basis = TemplateDetailAnswer({"statusCode": 200, "template": detail}).data
+        return tagged(request, answer, basis=basis)
 
 
-class TemplatesView(PublicView):
+@extend_schema_view(
+    list=extend_schema(operation_id="marketplace_templates_list"),
+    retrieve=extend_schema(operation_id="marketplace_templates_get"),
+)
+class PublicTemplateViewSet(TemplateViewSet, PublicViewSet):
     """The public catalogue."""
 
-    permissions_by_method: ClassVar[dict[str, str]] = {"GET": READ}
-    open_when_suspended = frozenset({"GET"})
-    query_by_method: ClassVar[QueryByMethod] = {"GET": LIST_QUERY}
-    repeatable_query = frozenset({"tag"})
-
-    @extend_schema(
-        operation_id="marketplace_templates_list",
-        parameters=FILTER_PARAMETERS,
-        responses={200: TemplateListAnswer},
-    )
-    def get(self, request: Request) -> Response:
-        """Templates that are offered to the caller."""
-        return list_templates(request)
+    rules: ClassVar[Mapping[str, ActionRule]] = {
+        "list": ActionRule(
+            READ, query=LIST_QUERY, repeatable=frozenset({"tag"}), open_when_suspended=True
+        ),
+        "retrieve": ActionRule(READ, query=frozenset({"state"}), open_when_suspended=True),
+    }
 
 
-class TemplateView(PublicView):
-    """One template of the public catalogue."""
-
-    permissions_by_method: ClassVar[dict[str, str]] = {"GET": READ}
-    open_when_suspended = frozenset({"GET"})
-    query_by_method: ClassVar[QueryByMethod] = {"GET": {"state"}}
-
-    @extend_schema(
-        operation_id="marketplace_templates_get",
-        parameters=[STATE],
-        responses={200: TemplateDetailAnswer},
-    )
-    def get(self, request: Request, template_id: str) -> Response:
-        """Strategies, pay-off preview and disclosure included."""
-        return show_template(request, template_id)
-
-
-class PartnerTemplatesView(PartnerView):
+@extend_schema_view(
+    list=extend_schema(
+        operation_id="partner_marketplace_templates_list",
+        description="Templates that are offered to the partner's customers.",
+    ),
+    retrieve=extend_schema(operation_id="partner_marketplace_templates_get"),
+)
+class PartnerTemplateViewSet(TemplateViewSet, PartnerViewSet):
     """The catalogue as a partner's backend sees it."""
 
-    permissions_by_method: ClassVar[dict[str, str]] = {"GET": READ}
-    query_by_method: ClassVar[QueryByMethod] = {"GET": LIST_QUERY}
-    repeatable_query = frozenset({"tag"})
-
-    @extend_schema(
-        operation_id="partner_marketplace_templates_list",
-        parameters=FILTER_PARAMETERS,
-        responses={200: TemplateListAnswer},
-    )
-    def get(self, request: Request) -> Response:
-        """Templates that are offered to the partner's customers."""
-        return list_templates(request)
-
-
-class PartnerTemplateView(PartnerView):
-    """One template as a partner's backend sees it."""
-
-    permissions_by_method: ClassVar[dict[str, str]] = {"GET": READ}
-    query_by_method: ClassVar[QueryByMethod] = {"GET": {"state"}}
-
-    @extend_schema(
-        operation_id="partner_marketplace_templates_get",
-        parameters=[STATE],
-        responses={200: TemplateDetailAnswer},
-    )
-    def get(self, request: Request, template_id: str) -> Response:
-        """Strategies, pay-off preview and disclosure included."""
-        return show_template(request, template_id)
+    rules: ClassVar[Mapping[str, ActionRule]] = {
+        "list": ActionRule(READ, query=LIST_QUERY, repeatable=frozenset({"tag"})),
+        "retrieve": ActionRule(READ, query=frozenset({"state"})),
+    }

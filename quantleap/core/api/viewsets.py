@@ -1,0 +1,132 @@
+"""The base of every route: what is checked before an action runs, in one place and in one order.
+
+A resource has one viewset for each audience. Here is a base class for each audience; code that two
+audiences share is in a viewset of the resource, from which both inherit. Routes come from
+:mod:`quantleap.core.api.routers`; :mod:`quantleap.core.api.exceptions` turns errors into the
+envelope. How to add a route: docs/contributing.md#add-a-route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+from django.core.exceptions import ImproperlyConfigured
+from rest_framework import serializers
+from rest_framework.exceptions import MethodNotAllowed
+from rest_framework.request import Request
+from rest_framework.viewsets import GenericViewSet
+
+from quantleap.core.api.idempotency import Idempotency, idempotent
+from quantleap.core.api.pagination import check_query
+from quantleap.core.api.parsers import check_body
+from quantleap.core.api.permissions import IsAnyone, IsCustomer, IsPartner
+from quantleap.core.api.principal import (
+    CustomerPrincipal,
+    PartnerPrincipal,
+    Principal,
+    customer_of,
+    partner_of,
+    principal_of,
+)
+from quantleap.core.identifiers import ascii_lower
+
+
+@dataclass(frozen=True, slots=True)
+class ActionRule:
+    """What an action requires of its caller and of the request.
+
+    ``permission``: what the partner's key needs, or the key that minted the customer's token.
+    ``query``: the query parameters that it takes, of which those in ``repeatable`` may come twice.
+    ``body``: the serializer that reads its body, in the OpenAPI document too.
+    ``idempotency``: how a POST honours ``Idempotency-Key``. The default is one transaction around
+    everything, so an action that calls a broker must say ``Idempotency.OUTSIDE``.
+    ``open_when_suspended``: also for a suspended partner's keys, or its customers' tokens; closed
+    unless an action says so (docs/adr/0051).
+    """
+
+    permission: str = ""
+    query: frozenset[str] = frozenset()
+    repeatable: frozenset[str] = frozenset()
+    body: type[serializers.Serializer[Any]] | None = None
+    idempotency: Idempotency = Idempotency.WITH_EFFECT
+    open_when_suspended: bool = False
+
+
+#: For a method that the route does not have; the answer is 405.
+_NO_ACTION: Final = ActionRule()
+
+
+class ApiViewSet(GenericViewSet[Any]):
+    """A resource: actions, and a rule for each of them.
+
+    ``tag`` is the heading under which the OpenAPI document shows its operations.
+    """
+
+    # no OPTIONS: what a route takes is in its document, and 405 is what the contract promises
+    http_method_names = ("get", "post", "put", "patch", "delete", "head")
+    tag: ClassVar[str] = ""
+    rules: ClassVar[Mapping[str, ActionRule]] = {}
+    post: Callable[..., Any]  # where the route has a POST: bound to its action for one request
+
+    @property
+    def rule(self) -> ActionRule:
+        """The rule of the action that answers this request; a HEAD has that of its GET."""
+        return self.rules.get(self.action, _NO_ACTION)
+
+    @property
+    def caller(self) -> Principal:
+        """Whoever calls; InvalidCredentials (401) for nobody."""
+        return principal_of(self.request)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Everything that is checked before the action, in the order of
+        docs/api/conventions.md#the-order-of-checks. The action's own checks come after it: 404 for
+        what the path names, then 400 for what the body says.
+        """
+        super().initial(request, *args, **kwargs)  # authentication: 401, permission_classes: 403
+        method = ascii_lower(request.method or "")
+        if method not in self.http_method_names or not hasattr(self, method):
+            raise MethodNotAllowed(request.method or "")  # 405
+        check_body(request)  # 413, 415
+        check_query(request, self.rule.query, repeatable=self.rule.repeatable)  # 400
+        if method == "post":
+            self.post = idempotent(self, self.post, self.rule.idempotency)
+
+    def validated(self, request: Request) -> dict[str, Any]:
+        """The body as the rule's serializer reads it; ValidationError (400) names what is wrong."""
+        if self.rule.body is None:
+            raise ImproperlyConfigured(f"{type(self).__name__}: no body in the rule {self.action}")
+        bound = self.rule.body(data=request.data)
+        bound.is_valid(raise_exception=True)
+        data: dict[str, Any] = bound.validated_data
+        return data
+
+
+class PartnerViewSet(ApiViewSet):
+    """Routes under ``/partner``: a partner's backend, with its key, for all its customers."""
+
+    permission_classes = (IsPartner,)
+
+    @property
+    def caller(self) -> PartnerPrincipal:
+        """The calling key."""
+        return partner_of(self.request)
+
+
+class UserViewSet(ApiViewSet):
+    """Routes under ``/user``: one customer, with a token of their own, for what is theirs."""
+
+    permission_classes = (IsCustomer,)
+
+    @property
+    def caller(self) -> CustomerPrincipal:
+        """The calling customer."""
+        return customer_of(self.request)
+
+
+class PublicViewSet(ApiViewSet):
+    """Routes that need no credential; a *bad* one is still 401."""
+
+    permission_classes = (IsAnyone,)

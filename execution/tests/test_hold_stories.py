@@ -18,14 +18,14 @@ from brokers import selectors as brokers
 from brokers.selectors import Readiness
 from execution import arming
 from execution import services as day
-from execution.tests.holdjudge import BILLED, LEAVES, STATUS, TRADES, WEAKER
+from execution.tests.holdjudge import BILLED, LEAVES, STATUS, TRADES, UNBILLED, WEAKER
 from execution.tests.holdstage import Stage
 from execution.tests.holdstories import Told, play, play_all
 from subscriptions import holding, lifecycle
 from subscriptions.billing import runsql, segments
 from subscriptions.lifecycle import Action, Verdict
 from subscriptions.models import Hold
-from subscriptions.services import holds, subscribing, transitions
+from subscriptions.services import holds, subscribing, suspensions, transitions
 
 pytestmark = pytest.mark.django_db
 
@@ -170,6 +170,52 @@ def who_leaves_after_the_run_is_billed_once_reinstated(monkeypatch: pytest.Monke
     monkeypatch.setattr(segments, "runs_until", lambda: nothing)
 
 
+def a_day_holds_nobody_before_its_row_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holding, "_due_suspensions", lambda *_: [])
+
+
+def reinstating_lifts_everybodys_hold_of_the_partner(monkeypatch: pytest.MonkeyPatch) -> None:
+    fine = suspensions.release_all
+
+    def release_all(partner_id: int, **given: Any) -> int:
+        released = fine(partner_id, **given)
+        Hold.objects.filter(scope="PARTNER", partner_id=partner_id, lifted_at=None).update(
+            lifted_at=given["now"]
+        )
+        return released
+
+    monkeypatch.setattr(suspensions, "release_all", release_all)
+
+
+def who_ends_is_renewed_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ends with its period is billed for the one that begins on its last day."""
+    fine = suspensions.end_when_paid
+
+    def end_when_paid(*given: Any, **more: Any) -> Any:
+        with monkeypatch.context() as patched:
+            patched.setattr(segments, "stop", lambda *_, **__: 0)
+            return fine(*given, **more)
+
+    monkeypatch.setattr(suspensions, "end_when_paid", end_when_paid)
+    monkeypatch.setattr(suspensions, "_DAY", dt.timedelta())
+
+
+def who_is_kept_is_not_billed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    fine = suspensions.keep_all
+
+    def keep_all(*given: Any, **more: Any) -> int:
+        with monkeypatch.context() as patched:
+            patched.setattr(segments, "resume", lambda *_, **__: {})
+            return fine(*given, **more)
+
+    monkeypatch.setattr(suspensions, "keep_all", keep_all)
+
+
+def a_suspension_is_no_reason_against_subscribing(monkeypatch: pytest.MonkeyPatch) -> None:
+    unasked = subscribing._SHARE_PARTNER.replace("SELECT status", "SELECT 'ACTIVE'")
+    monkeypatch.setattr(subscribing, "_SHARE_PARTNER", unasked)
+
+
 # -- and of the last broker account
 def who_has_no_account_left_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transitions, "_hold_without_account", lambda *_: None)
@@ -205,6 +251,14 @@ PLANTED: dict[str, tuple[Plant, str]] = {
         who_leaves_after_the_run_is_billed_once_reinstated,
         BILLED,
     ),
+    "suspended: only the row holds": (
+        a_day_holds_nobody_before_its_row_is_there,
+        f"{STATUS}|{WEAKER}",
+    ),
+    "suspended: reinstating lifts all": (reinstating_lifts_everybodys_hold_of_the_partner, WEAKER),
+    "suspended: renewed once more": (who_ends_is_renewed_once_more, BILLED),
+    "suspended: kept and not billed": (who_is_kept_is_not_billed_again, UNBILLED),
+    "suspended: subscribes": (a_suspension_is_no_reason_against_subscribing, "subscribes"),
     "no account: goes on": (who_has_no_account_left_goes_on, f"{STATUS}|{WEAKER}"),
     "no account: resumes": (who_has_no_account_left_resumes, WEAKER),
 }

@@ -92,7 +92,7 @@ def a_hold_stops_no_billing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def the_time_under_a_hold_is_billed_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let go after the month was over, it goes on from the old anchor."""
-    monkeypatch.setattr(segments, "next_billing_date", lambda *_: dt.date.max)
+    monkeypatch.setattr(segments, "anchor_after_pause", lambda anchor, *_: anchor)
 
 
 def who_is_held_cannot_cancel(monkeypatch: pytest.MonkeyPatch) -> None:

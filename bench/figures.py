@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -96,21 +95,32 @@ def ratio(
     return statistics.median(of(a) / of(b) for a, b in zip(above, below, strict=True))
 
 
-def ratio_interval(
-    above: Sequence[float], below: Sequence[float], *, share: float = 0.95, drawn: int = 2000
-) -> tuple[float, float]:
-    """Between what the ratio of two medians lies, with so much confidence (percentile bootstrap).
+@dataclass(frozen=True, slots=True)
+class RatioInterval:
+    """The geometric mean of some ratios, and between what it lies with 95 % confidence."""
 
-    Both are drawn again ``drawn`` times with replacement; the same figures give the same interval.
+    middle: float
+    low: float
+    high: float
+
+
+def ratio_intervals(ratios: Mapping[str, Sequence[float]]) -> dict[str, RatioInterval]:
+    """Intervals of several series of ratios (at least two each) that scatter alike.
+
+    How far two ratios of a series lie apart is taken over all series, since one of two or three
+    pairs says little about it; the logarithms are taken to be normal.
     """
-    draw = random.Random(0)  # nothing secret; a benchmark must repeat itself
-    ratios = sorted(
-        statistics.median(draw.choices(above, k=len(above)))
-        / statistics.median(draw.choices(below, k=len(below)))
-        for _ in range(drawn)
-    )
-    outside = (1 - share) / 2
-    return percentile(ratios, outside), percentile(ratios, 1 - outside)
+    logs = {name: [math.log(ratio) for ratio in series] for name, series in ratios.items()}
+    squares = sum(statistics.variance(series) * (len(series) - 1) for series in logs.values())
+    spread = math.sqrt(squares / sum(len(series) - 1 for series in logs.values()))
+    wide = statistics.NormalDist().inv_cdf(0.975) * spread
+    found = {}
+    for name, series in logs.items():
+        middle, half = statistics.fmean(series), wide / math.sqrt(len(series))
+        found[name] = RatioInterval(
+            *(round(math.exp(value), 3) for value in (middle, middle - half, middle + half))
+        )
+    return found
 
 
 def targets(

@@ -11,7 +11,7 @@ from bench.figures import (
     median_of,
     percentile,
     ratio,
-    ratio_interval,
+    ratio_intervals,
     table,
     targets,
 )
@@ -74,9 +74,13 @@ def test_the_table_is_aligned() -> None:
 
 
 def test_an_interval_of_a_ratio_tells_noise_from_a_cost() -> None:
-    control = [4.0 + (number % 7) / 2 for number in range(140)]
-    low, high = ratio_interval(control[:16], control)
-    assert low < 1 < high
-    low, high = ratio_interval([1.6 * figure for figure in control[:16]], control)
-    assert 1.1 < low < 1.6 < high
-    assert (low, high) == ratio_interval([1.6 * figure for figure in control[:16]], control)
+    intervals = ratio_intervals({"none": [0.9, 1.15], "noise": [1.4, 0.95], "cost": [1.6, 1.5]})
+    assert intervals["noise"].low < 1.1 < intervals["noise"].middle
+    assert 1.1 < intervals["cost"].low < intervals["cost"].middle < intervals["cost"].high
+
+
+def test_a_series_borrows_the_spread_of_the_others() -> None:
+    alone = ratio_intervals({"cost": [1.6, 1.5]})["cost"]
+    beside = ratio_intervals({"cost": [1.6, 1.5], "wild": [0.5, 2.0]})["cost"]
+    assert beside.middle == alone.middle
+    assert beside.low < 1 < alone.low

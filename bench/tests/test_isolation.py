@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bench.figures import Lateness
-from bench.isolation import Played, judge
+from bench.figures import Lateness, ratio_intervals
+from bench.isolation import Played, entry_ratios, judge
 
 
 def day(p99: float, exits: float = 400.0, entries: int = 8) -> Played:
@@ -17,29 +17,40 @@ def day(p99: float, exits: float = 400.0, entries: int = 8) -> Played:
     )
 
 
-def broken(hostile: Played) -> list[str]:
-    quiet = {"control": [day(5.0), day(5.1)], "hostile": [day(5.1), day(5.0)]}
-    found = {
-        "drip": quiet,
-        "huge": quiet,
-        "garbage": {"control": [day(5.0), day(5.1)], "hostile": [hostile]},
-    }
-    return [target.name for target in judge(found) if not target.holds]
+def judged(days: dict[str, dict[str, list[Played]]]) -> list[str]:
+    intervals = ratio_intervals({name: entry_ratios(pair) for name, pair in days.items()})
+    return [target.name for target in judge(intervals, days) if not target.holds]
+
+
+def broken(*hostile: Played) -> list[str]:
+    quiet = {"control": [day(5.0), day(5.1)], "hostile": [day(5.4), day(4.7)]}
+    mine = {"control": [day(5.0), day(5.1)], "hostile": list(hostile)}
+    return judged({"drip": quiet, "huge": quiet, "garbage": mine})
 
 
 def test_noise_breaks_no_promise() -> None:
-    assert broken(day(5.2)) == []
+    assert broken(day(5.2), day(5.0)) == []
 
 
 def test_half_as_much_again_is_found_in_its_manner() -> None:
-    assert broken(day(8.0)) == ["garbage: entries, p99, at least"]
+    assert "garbage: entries, p99, at least" in broken(day(7.5), day(8.0))
 
 
 def test_a_cost_in_every_manner_is_found_though_no_manner_shows_it_alone() -> None:
-    costly = {"control": [day(5.0)], "hostile": [day(5.7)]}
-    judged = judge(dict.fromkeys(("drip", "huge", "garbage"), costly))
-    assert [target.name for target in judged if not target.holds] == ["every manner: entries, p99"]
+    costly = {"control": [day(5.0), day(5.5)], "hostile": [day(5.6), day(6.4)]}
+    assert judged(dict.fromkeys(("drip", "huge", "garbage"), costly)) == [
+        "every manner: entries, p99"
+    ]
+
+
+def test_a_slower_machine_is_no_cost() -> None:
+    """Both days of a pair are slow together; what the other pairs took does not matter."""
+    slow = {"control": [day(12.0), day(5.0)], "hostile": [day(12.3), day(5.0)]}
+    quick = {"control": [day(2.4), day(2.5)], "hostile": [day(2.5), day(2.4)]}
+    assert judged({"drip": quick, "garbage": slow}) == []
 
 
 def test_exits_a_quarter_of_a_second_later_are_found() -> None:
-    assert broken(day(5.0, exits=651.0)) == ["garbage: last exit, later than control"]
+    assert broken(day(5.0, exits=651.0), day(5.0, exits=652.0)) == [
+        "garbage: last exit, later than control"
+    ]

@@ -2,8 +2,9 @@
 
 It stands behind a few accounts among many and treats each in a manner of its own, in a thread of a
 test or, for a measurement, in a process: ``python -m execution.tests.hostile CLIENT=drip`` prints
-its address and serves until its input ends. What it sends is made beforehand, so that its own work
-is no part of what is measured.
+its address and serves until its input ends. What it sends is made beforehand, and the process steps
+back for every other, so that its own work is no part of what is measured: a real broker has a
+machine of its own.
 """
 
 from __future__ import annotations
@@ -173,6 +174,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("manners", nargs="+", help="CLIENT=MANNER")
+    os.nice(19)
     pairs = (one.partition("=") for one in parser.parse_args().manners)
     with broker({client: Manner(manner) for client, _, manner in pairs}) as running:
         print(running.url, flush=True)  # noqa: T201 - whoever started it reads where it is

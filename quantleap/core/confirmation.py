@@ -8,10 +8,11 @@ meanwhile, because somebody typed another figure, or because nobody was asked, t
 from __future__ import annotations
 
 import datetime as dt
+import enum
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,6 +39,7 @@ else:
 #: A page that was left open for longer asks again.
 SEAL_SECONDS: Final = 3600
 _SALT: Final = "quantleap.console.confirmation"
+PAGE: Final = "console/confirm.html"
 
 CHANGED: Final = (
     "What this page says has changed since you opened it: somebody was quicker, or the button was "
@@ -132,6 +134,19 @@ def _words(error: DomainError) -> list[str]:
     return [f"{name}: {text}" for name, text in error.details.items()]
 
 
+class Answer(enum.Enum):
+    """What a posted page of :class:`FiguresPage` asks for."""
+
+    #: Back to what was typed.
+    CHANGE = enum.auto()
+    #: The second page.
+    ASK = enum.auto()
+    #: The second page, with :data:`CHANGED`: the figures are not those that it showed.
+    CHANGED = enum.auto()
+    #: What it showed.
+    ACT = enum.auto()
+
+
 Perform = Callable[[Any, HttpRequest, Any, dict[str, Any]], "str | HttpResponse"]
 
 
@@ -146,7 +161,7 @@ def confirmed(
     danger: bool = False,
     twice: bool = False,
     moving: bool = False,
-    template: str = "console/confirm.html",
+    template: str = PAGE,
 ) -> Callable[[Perform], Any]:
     """Make ``method(self, request, obj, data) -> message`` a page that asks before it acts.
 
@@ -235,22 +250,22 @@ class _Question:
                 told = self._told(owner, request, obj)
                 facts = self._facts(request, owner, obj, method, told)
         asked = (facts, _figures(state.form)) if state.ask_again else (facts,)
-        shown = {
-            **owner.admin_site.each_context(request),
-            "opts": owner.opts,
-            "original": obj,
-            "title": f"{self.description}: {obj}",
-            "description": self.description,
-            "danger": self.danger,
-            "form": state.form,
-            "errors": state.errors or [],
-            "ask_again": state.ask_again,
-            "figures": state.form.shown() if state.ask_again else [],
-            "seal": seal(*asked),
-            "back": back,
-            **told,
-        }
-        return TemplateResponse(request, self.template, shown, status=state.status)
+        return question_page(
+            owner,
+            request,
+            state.form,
+            title=f"{self.description}: {obj}",
+            button=self.description,
+            danger=self.danger,
+            errors=state.errors or [],
+            status=state.status,
+            figures=state.form.shown() if state.ask_again else [],
+            ask_again=state.ask_again,
+            seal=seal(*asked),
+            back=back,
+            template=self.template,
+            more={"original": obj, **told},
+        )
 
     def _told(self, owner: Any, request: HttpRequest, obj: Any) -> dict[str, Any]:
         """What the page says before it acts."""
@@ -318,6 +333,88 @@ class _Question:
         except DomainError as error:
             state.errors, state.status = state.form.refuse(error), error.status
             return None
+
+
+def question_page(
+    owner: Any,
+    request: HttpRequest,
+    form: ConfirmForm,
+    *,
+    title: str,
+    button: str,
+    back: str,
+    figures: Sequence[tuple[str, str]] = (),
+    ask_again: bool | None = None,
+    seal: str = "",
+    errors: Sequence[str] = (),
+    status: int = 200,
+    danger: bool = False,
+    template: str = PAGE,
+    more: Mapping[str, Any] | None = None,
+) -> TemplateResponse:
+    """A page of ``owner``'s that asks: what is typed, or (with ``figures``) once more what was.
+
+    ``seal`` is posted back as it is; ``more`` is the template's context beyond this, such as the
+    ``sentences`` that explain and the ``again_words`` of the second page.
+    """
+    shown = {
+        **owner.admin_site.each_context(request),
+        "opts": owner.opts,
+        "title": title,
+        "description": button,
+        "danger": danger,
+        "form": form,
+        "errors": errors,
+        "ask_again": bool(figures) if ask_again is None else ask_again,
+        "figures": figures,
+        "seal": seal,
+        "back": back,
+        **(more or {}),
+    }
+    return TemplateResponse(request, template, shown, status=status)
+
+
+class FiguresPage:
+    """For pages that ask about something that is no row yet: first what, then its figures.
+
+    A mixin of a page of the console. It keeps what ``confirmed`` keeps for a row: nothing is done
+    but what the second page showed to the same person.
+    """
+
+    admin_site: Any
+    opts: Any
+
+    @staticmethod
+    def answered(request: HttpRequest, figures: Sequence[tuple[str, str]]) -> Answer:
+        """What a valid form's POST asks for, ``figures`` being what it comes to now."""
+        if _wants_change(request):
+            return Answer.CHANGE
+        if request.POST.get("again") != "yes":
+            return Answer.ASK
+        if not sealed(request.POST.get("seal", ""), [request.user.pk], figures):
+            return Answer.CHANGED
+        return Answer.ACT
+
+    def figures_page(
+        self,
+        request: HttpRequest,
+        form: ConfirmForm,
+        *,
+        figures: Sequence[tuple[str, str]] = (),
+        sentences: Sequence[str],
+        again_words: str,
+        **options: Any,
+    ) -> TemplateResponse:
+        """The first page, or with ``figures`` the second; ``options`` of :func:`question_page`."""
+        return question_page(
+            self,
+            request,
+            form,
+            figures=figures,
+            seal=seal([request.user.pk], figures) if figures else "",
+            more={"sentences": sentences, "again_words": again_words},
+            **options,
+        )
 
 
 def _wants_change(request: HttpRequest) -> bool:

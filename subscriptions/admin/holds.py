@@ -11,7 +11,6 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -32,7 +31,7 @@ from quantleap.core.admin import (
 )
 from quantleap.core.audit import Actor
 from quantleap.core.columns import NONE, link_to
-from quantleap.core.confirmation import CHANGED, seal, sealed
+from quantleap.core.confirmation import CHANGED, Answer, FiguresPage
 from quantleap.core.errors import DomainError
 from quantleap.core.identifiers import ascii_lower, ascii_upper
 from quantleap.core.largelists import begins, through
@@ -40,7 +39,6 @@ from subscriptions import services
 from subscriptions.models import Hold, Subscription
 from subscriptions.services.holds import NOTE_LENGTH, live_under
 
-PAGE: Final = "console/confirm.html"
 _WHAT: Final = (
     "The id of a subscription (sub_…) or of a customer (usr_…), or a broker account: zebu ZEBU123."
 )
@@ -129,7 +127,7 @@ class OpenFilter(admin.SimpleListFilter):
 
 
 @admin.register(Hold)
-class HoldAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
+class HoldAdmin(FiguresPage, PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
     """Every hold that was ever placed, and the two things staff may do."""
 
     empty_title = "Nobody is held"
@@ -208,12 +206,13 @@ class HoldAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         form = PlaceForm(request.POST)
         if not form.is_valid():
             return self._page(request, form, status=400)
-        if "change" in request.POST:
-            return self._page(request, form)
         figures = self._figures(form)
-        if request.POST.get("again") != "yes":
+        answer = self.answered(request, figures)
+        if answer is Answer.CHANGE:
+            return self._page(request, form)
+        if answer is Answer.ASK:
             return self._page(request, form, figures=figures)
-        if not sealed(request.POST.get("seal", ""), [request.user.pk], figures):
+        if answer is Answer.CHANGED:
             return self._page(request, form, figures=figures, errors=[CHANGED], status=409)
         try:
             result = services.place_hold(
@@ -247,35 +246,22 @@ class HoldAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
             ),
         ]
 
-    def _page(
-        self,
-        request: HttpRequest,
-        form: PlaceForm,
-        *,
-        figures: Sequence[tuple[str, str]] = (),
-        errors: Sequence[str] = (),
-        status: int = 200,
-    ) -> HttpResponse:
-        shown = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": "Place a hold",
-            "description": "Hold",
-            "danger": bool(figures),
-            "sentences": (
+    def _page(self, request: HttpRequest, form: PlaceForm, **options: Any) -> HttpResponse:
+        return self.figures_page(
+            request,
+            form,
+            title="Place a hold",
+            button="Hold",
+            danger=bool(options.get("figures")),
+            sentences=(
                 "Nothing under it enters any more until staff lift the hold; what is armed is "
                 "withdrawn.",
                 "A new subscription under it is refused, and no period that begins is billed.",
             ),
-            "form": form,
-            "errors": errors,
-            "ask_again": bool(figures),
-            "again_words": "This is what the hold reaches. Place it?",
-            "figures": figures,
-            "seal": seal([request.user.pk], figures) if figures else "",
-            "back": reverse("admin:subscriptions_hold_changelist"),
-        }
-        return TemplateResponse(request, PAGE, shown, status=status)
+            again_words="This is what the hold reaches. Place it?",
+            back=reverse("admin:subscriptions_hold_changelist"),
+            **options,
+        )
 
     # -- lifting -------------------------------------------------------------------------------
     def what_lifting_does(self, request: HttpRequest, hold: Hold) -> Sequence[str]:

@@ -15,7 +15,6 @@ from django import forms
 from django.contrib import messages
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.http import urlencode
 
@@ -24,7 +23,7 @@ from quantleap.core import clock
 from quantleap.core.admin import ConfirmForm, action
 from quantleap.core.audit import Actor
 from quantleap.core.columns import in_rupees
-from quantleap.core.confirmation import CHANGED, seal, sealed
+from quantleap.core.confirmation import CHANGED, Answer, FiguresPage
 from quantleap.core.console import page_of
 from quantleap.core.errors import DomainError
 from quantleap.core.identifiers import BadIdentifier, ascii_upper, clean_email
@@ -35,7 +34,6 @@ from subscriptions.billing.allocations import Part
 from subscriptions.billing.models import Invoice, Method
 from subscriptions.billing.texts import day
 
-PAGE: Final = "console/confirm.html"
 TITLE: Final = "One receipt for several customers"
 #: More on one page than anybody checks against a statement.
 MOST: Final = 50
@@ -210,11 +208,8 @@ def _count(number: int) -> str:
     return f"{number} invoice{'' if number == 1 else 's'}"
 
 
-class RecordsJointReceipts:
+class RecordsJointReceipts(FiguresPage):
     """The button of the list of receipts, and the pages behind it."""
-
-    admin_site: Any
-    opts: Any
 
     def has_pay_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whoever may add a payment, and sees afterwards what became of it."""
@@ -252,12 +247,13 @@ class RecordsJointReceipts:
     def _answer(self, request: HttpRequest, form: JointForm) -> HttpResponse:
         if not form.is_valid():
             return self._ask(request, form, status=400)
-        if "change" in request.POST:
-            return self._ask(request, form)
         figures = form.figures()
-        if request.POST.get("again") != "yes":
+        answer = self.answered(request, figures)
+        if answer is Answer.CHANGE:
+            return self._ask(request, form)
+        if answer is Answer.ASK:
             return self._ask(request, form, figures=figures)
-        if not sealed(request.POST.get("seal", ""), [request.user.pk], figures):
+        if answer is Answer.CHANGED:
             return self._ask(request, form, figures=figures, errors=[CHANGED], status=409)
         try:
             done = allocations.record(
@@ -271,27 +267,16 @@ class RecordsJointReceipts:
         messages.success(request, _outcome(done, len(form.cleaned_data["parts"])))
         return HttpResponseRedirect(page_of(done.receipt))
 
-    def _ask(
-        self,
-        request: HttpRequest,
-        form: JointForm,
-        *,
-        figures: Sequence[tuple[str, str]] = (),
-        errors: Sequence[str] = (),
-        status: int = 200,
-    ) -> HttpResponse:
+    def _ask(self, request: HttpRequest, form: JointForm, **options: Any) -> HttpResponse:
         owed = sum((one.outstanding for one in form.owing), ZERO)
         customers = len({one.customer_id for one in form.owing})
         people = f"{customers} customer{'' if customers == 1 else 's'}"
         sentences = (
             f"{_count(len(form.owing))} of {people} of {tenant_of(form.owing[0])}: "
             f"{in_rupees(owed)} are owed.",
-            *(() if figures else _ABOUT_PARTS),
+            *(() if options.get("figures") else _ABOUT_PARTS),
         )
-        return self._page(
-            request, form, "Record receipt", sentences,
-            figures=figures, errors=errors, status=status,
-        )  # fmt: skip
+        return self._page(request, form, "Record receipt", sentences, **options)
 
     def _page(
         self,
@@ -299,27 +284,18 @@ class RecordsJointReceipts:
         form: ConfirmForm,
         button: str,
         sentences: Sequence[str],
-        *,
-        figures: Sequence[tuple[str, str]] = (),
-        errors: Sequence[str] = (),
-        status: int = 200,
+        **options: Any,
     ) -> HttpResponse:
-        shown = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": TITLE,
-            "description": button,
-            "danger": False,
-            "sentences": sentences,
-            "form": form,
-            "errors": errors,
-            "ask_again": bool(figures),
-            "again_words": "What is recorded cannot be changed any more. Is this what came?",
-            "figures": figures,
-            "seal": seal([request.user.pk], figures) if figures else "",
-            "back": reverse("admin:billing_receipt_changelist"),
-        }
-        return TemplateResponse(request, PAGE, shown, status=status)
+        return self.figures_page(
+            request,
+            form,
+            title=TITLE,
+            button=button,
+            sentences=sentences,
+            again_words="What is recorded cannot be changed any more. Is this what came?",
+            back=reverse("admin:billing_receipt_changelist"),
+            **options,
+        )
 
 
 _ABOUT_CHOOSING: Final = (

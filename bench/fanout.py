@@ -103,6 +103,7 @@ class Bench:
             *("--orders", str(self.subscribers), "--due", repr(due)),
         )
         with self.house.process("bare", command) as child:
+            self.house.keep_apart(child.pid)
             if child.wait(30) != 0:
                 raise RuntimeError(f"the bare sender failed: {VAR / 'log' / 'bare.log'}")
         return {"witnessed": figures.lateness((row["at"] for row in sink.arrivals()), due)}

@@ -60,10 +60,10 @@ SELECT n, (%(partners)s::bigint[])[1 + n %% 3], 'live', 'usr_' || substr(md5('c'
   FROM generate_series(1, %(count)s) AS n;
 INSERT INTO brokers_brokeraccount
        (id, partner_id, environment, customer_id, broker, client_id, status, api_key, api_secret,
-        access_token, egress, algo_id, created_at, updated_at)
+        access_token, egress, algo_id, held, created_at, updated_at)
 SELECT n, (%(partners)s::bigint[])[1 + n %% 3], 'live', n,
        CASE WHEN n %% 2 = 0 THEN 'zebu' ELSE 'zerodha' END, 'Z' || lpad(n::text, 7, '0'),
-       'needs_credentials', '', '', '', '', '', now(), now()
+       'needs_credentials', '', '', '', '', '', false, now(), now()
   FROM generate_series(1, %(count)s) AS n;
 INSERT INTO subscriptions_subscription
        (id, partner_id, environment, public_id, customer_id, template_id, status, status_reason,
@@ -136,8 +136,8 @@ SELECT (exe.id - 1) * 4 + leg, exe.partner_id, 'live', code, 'Q' || code || '1',
 
 MONEY: Final = """
 INSERT INTO billing_billingsegment
-       (id, partner_id, environment, subscription_id, number, anchor, next_no, next_on)
-SELECT id, partner_id, 'live', id, 1, anchor, 3, anchor + interval '3 months'
+       (id, partner_id, environment, subscription_id, number, anchor, first_no, next_no, next_on)
+SELECT id, partner_id, 'live', id, 1, anchor, 0, 3, anchor + interval '3 months'
   FROM subscriptions_subscription;
 INSERT INTO billing_invoice
        (id, partner_id, environment, public_id, customer_id, subscription_id, segment_id,
@@ -213,14 +213,15 @@ SELECT (%(partners)s::bigint[])[1 + n %% 3], 'live', now() - (%(audit)s - n) * i
        'req_' || substr(md5('q' || n), 1, 20)
   FROM generate_series(1, %(audit)s) AS n;
 INSERT INTO core_outboxevent
-       (partner_id, environment, event_id, type, payload, created_at, published_at)
+       (partner_id, environment, event_id, type, object_id, sequence, payload, created_at,
+        published_at)
 SELECT (%(partners)s::bigint[])[1 + n %% 3], 'live', 'evt_' || substr(md5('v' || n), 1, 24),
        (ARRAY['subscription.created', 'invoice.issued', 'invoice.paid', 'execution.completed'])
-       [1 + n %% 4], '{}', now(), now()
+       [1 + n %% 4], 'sub_' || substr(md5('s' || n), 1, 20), 1, '{}', now(), now()
   FROM generate_series(1, %(invoices)s) AS n;
 """
 
-_TABLES: Final = (
+TABLES: Final = (
     "partners_customer", "brokers_brokeraccount", "subscriptions_subscription",
     "subscriptions_allocation", "execution_run", "execution_execution", "execution_orderintent",
     "billing_billingsegment", "billing_invoice", "billing_ledgertransaction", "billing_receipt",
@@ -230,7 +231,14 @@ _TABLES: Final = (
 
 
 def fill(cursor: Cursor[Row], sizes: Sizes, facts: dict[str, Any]) -> None:
-    """All rows; ``cursor`` is a superuser's.
+    """All rows, fast; ``cursor`` is a superuser's, outside a transaction. See :func:`insert`."""
+    with without_indexes(cursor, TABLES):
+        insert(cursor, sizes, facts)
+    cursor.execute("VACUUM ANALYZE")
+
+
+def insert(cursor: Cursor[Row], sizes: Sizes, facts: dict[str, Any]) -> None:
+    """All rows, without triggers and foreign keys; ``cursor`` is a superuser's.
 
     ``facts``: ids of ``partners`` (three of them, or NULL), ``template``, ``version``,
     ``strategy``, ``contract`` and ``supplier``.
@@ -244,13 +252,11 @@ def fill(cursor: Cursor[Row], sizes: Sizes, facts: dict[str, Any]) -> None:
         "audit": sizes.audit,
     }
     cursor.execute("SET session_replication_role = replica")
-    with without_indexes(cursor, _TABLES):
-        for script in (PEOPLE, DAYS, MONEY, HISTORY):
-            for statement in script.split(";\n"):
-                if statement.strip():
-                    cursor.execute(statement.encode(), values)
+    for script in (PEOPLE, DAYS, MONEY, HISTORY):
+        for statement in script.split(";\n"):
+            if statement.strip():
+                cursor.execute(statement.encode(), values)
     cursor.execute("SET session_replication_role = origin")
-    cursor.execute("VACUUM ANALYZE")
 
 
 @contextlib.contextmanager

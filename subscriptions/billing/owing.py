@@ -119,8 +119,14 @@ def _begun_invoice() -> QuerySet[Invoice, Any]:
 
 
 def _continued(subscription: Any) -> QuerySet[Invoice]:
+    """The invoice of the period in which ``subscription`` went on.
+
+    That an invoice and its segment are of one subscription is said, not only true: invoices have
+    an index of that and none of their segment. Seen: 300,000 invoices read for each subscription.
+    """
     return Invoice.objects.filter(
         segment__continued_by__subscription=subscription,
+        subscription=F("segment__subscription"),
         period_no=F("segment__continued_by__first_no") - 1,
     )
 

@@ -5,8 +5,6 @@ minutes (docs/adr/0054). So the planner is made to believe here that every table
 as after rows that were written, taken back and then looked at by autovacuum; and the rows that the
 statement reads, its triggers' included, are counted by PostgreSQL, not timed. The same for shards
 is in execution/tests/test_one_shard.py.
-
-https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-PG-STAT-ALL-TABLES-VIEW
 """
 
 from __future__ import annotations
@@ -23,6 +21,7 @@ from django.db import connection, transaction
 from marketplace.tests.factories import TEST_DAY, load_reference_data, make_template
 from partners.tests.factories import make_partner
 from quantleap.core import clock
+from quantleap.core.tests.rowreads import rows_read
 from subscriptions.billing.tests.factories import load_billing
 from subscriptions.tests.factories import subscribe_many
 
@@ -33,15 +32,6 @@ ROWS: Final = 300
 #: One index for each step, and the same by the index of whoever follows the template.
 BY_THE_CUSTOMER: Final = "customer_id = mine.customer_id AND template_id + 0 = mine.template_id"
 BY_THE_TEMPLATE: Final = "customer_id + 0 = mine.customer_id AND template_id = mine.template_id"
-
-
-def rows_read() -> int:
-    """Rows of all tables that this transaction has read so far, by scans and by indexes."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT coalesce(sum(seq_tup_read + idx_tup_fetch), 0) FROM pg_stat_xact_user_tables"
-        )
-        return int(cursor.fetchone()[0])
 
 
 def forget(owner: psycopg.Connection) -> None:

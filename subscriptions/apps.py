@@ -13,22 +13,17 @@ class SubscriptionsConfig(AppConfig):
         """Tell marketplace who subscribes, and hear from brokers which accounts are gone."""
         # Models can be imported only once every app is loaded.
         from brokers.ports import ACCOUNT_UNLINK
-        from marketplace.ports import SUBSCRIBERS, TAX_RATES
+        from marketplace.ports import SUBSCRIBERS
         from partners.ports import BELONGINGS, FOLLOWERS, REACH, SHOWN_OBJECTS
         from quantleap.core.console import NAVIGATION
         from subscriptions.api.shown import shown
         from subscriptions.belongings import belongings
         from subscriptions.reach import reach
-        from subscriptions.registrations import (
-            FOLLOWERS_OF_PARTNERS,
-            SUBSCRIBERS_OF_TEMPLATES,
-            TAX_TABLE,
-        )
+        from subscriptions.registrations import FOLLOWERS_OF_PARTNERS, SUBSCRIBERS_OF_TEMPLATES
         from subscriptions.services import unlink_account
         from subscriptions.sidebar import SUBSCRIPTIONS
 
         SUBSCRIBERS.register(SUBSCRIBERS_OF_TEMPLATES)
-        TAX_RATES.register(TAX_TABLE)
         ACCOUNT_UNLINK.register(unlink_account)
         FOLLOWERS.register(FOLLOWERS_OF_PARTNERS)
         REACH.register(reach)

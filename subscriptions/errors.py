@@ -36,6 +36,18 @@ class DuplicateSubscription(DomainError):
     error = "Duplicate subscription"
 
 
+class PaymentDue(DomainError):
+    """409: an invoice of an earlier subscription is unpaid (``invoice_id``, ``invoice_number``).
+
+    Both None: a period that is over is owed, and no run has invoiced it yet; or credit was paid
+    out whose money the bank took back. The message says which.
+    """
+
+    status = 409
+    code = "payment_due"
+    error = "Payment due"
+
+
 class PriceChanged(DomainError):
     """409: the fee is another than the caller expected (``expected_monthly_fee``,
     ``monthly_fee``)."""

@@ -20,11 +20,10 @@ from quantleap.core.audit import Actor
 from quantleap.core.clock import at_ist, ist_date
 from quantleap.core.tenancy import Environment
 from subscriptions import events
-from subscriptions.billing import segments
 from subscriptions.lifecycle import CANCELLED, PARTNER_SUSPENDED, PAUSED, strongest
 from subscriptions.models import Allocation, Hold, Subscription
 from subscriptions.periods import anchor_after_pause
-from subscriptions.ports import ENTRY_GATE
+from subscriptions.ports import BILLING, ENTRY_GATE
 
 _DAY: Final = dt.timedelta(days=1)
 #: Customers and the partner read it. Why a partner is suspended is not theirs to read.
@@ -175,13 +174,13 @@ def _is_over(subscription: Subscription, now: dt.datetime) -> bool:
 def _pause(subscriptions: Sequence[Subscription], now: dt.datetime) -> None:
     for one in subscriptions:
         one.status, one.status_changed_at = Subscription.Status.PAUSED, now
-    segments.stop([one.pk for one in subscriptions], on=ist_date(now))
+    BILLING.get().stop([one.pk for one in subscriptions], on=ist_date(now))
 
 
 def _resume(subscriptions: Sequence[Subscription], now: dt.datetime) -> None:
     today = ist_date(now)
-    billed = [one for one in subscriptions if segments.is_billed(one)]
-    anchors = segments.resume(billed, on=today)
+    billed = [one for one in subscriptions if one.is_billed]
+    anchors = BILLING.get().resume(billed, on=today)
     ending: dict[dt.date, list[int]] = defaultdict(list)
     for one in subscriptions:
         if one.pk in anchors:
@@ -192,7 +191,7 @@ def _resume(subscriptions: Sequence[Subscription], now: dt.datetime) -> None:
             one.anchor = anchor_after_pause(one.anchor, ist_date(one.status_changed_at), today)
         one.status, one.status_changed_at = Subscription.Status.ACTIVE, now
     for day, keys in ending.items():  # a month has 31 at most
-        segments.stop(keys, on=day - _DAY)
+        BILLING.get().stop(keys, on=day - _DAY)
 
 
 def _write(subscriptions: Sequence[Subscription]) -> None:

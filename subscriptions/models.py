@@ -12,7 +12,7 @@ from marketplace.models import Price, Template
 from partners.models import Customer, PartnerKey
 from quantleap.core import clock
 from quantleap.core.ids import new_public_id
-from quantleap.core.tenancy import TenantOwned, TenantQuerySet
+from quantleap.core.tenancy import Environment, TenantOwned, TenantQuerySet
 from subscriptions import lifecycle, limits
 
 new_subscription_id = functools.partial(new_public_id, "sub")
@@ -105,6 +105,11 @@ class Subscription(TenantOwned):
 
     def __str__(self) -> str:
         return self.public_id
+
+    @property
+    def is_billed(self) -> bool:
+        """Whether it is billed at all: not the free ones, not the test environment."""
+        return self.environment == Environment.LIVE and self.monthly_fee > 0
 
 
 class Allocation(TenantOwned):

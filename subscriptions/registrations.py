@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from decimal import Decimal
 from typing import Final
 
 from django.urls import reverse
@@ -11,11 +10,8 @@ from django.urls import reverse
 from marketplace.definition import Definition
 from marketplace.ports import RefusedSubscription
 from partners.ports import Standing, Step
-from partners.states import refusal
 from quantleap.core.audit import Actor
-from quantleap.core.errors import InvalidRequest
 from subscriptions import followers, selectors, services
-from subscriptions.billing.selectors import tax_rate_on, within_state
 from subscriptions.services import suspensions
 
 
@@ -88,26 +84,5 @@ class FollowersOfPartners:
         return suspensions.keep_all(partner_id, now=now)
 
 
-class TaxTable:
-    """The rates that invoices are made with."""
-
-    def rate_on(self, day: dt.date) -> Decimal | None:
-        """See :func:`subscriptions.billing.selectors.tax_rate_on`."""
-        return tax_rate_on(day)
-
-    def within_state(
-        self,
-        day: dt.date,
-        *,
-        customer_id: int | None = None,
-        state: str = "",
-    ) -> bool:
-        """See :func:`subscriptions.billing.selectors.within_state`; the typed state first."""
-        if words := refusal(state, day) if state else "":
-            raise InvalidRequest(f"state: {words}", details={"state": words})
-        return within_state(day, customer_id=customer_id, state=state)
-
-
 SUBSCRIBERS_OF_TEMPLATES: Final = Subscribers()
 FOLLOWERS_OF_PARTNERS: Final = FollowersOfPartners()
-TAX_TABLE: Final = TaxTable()

@@ -28,9 +28,9 @@ from quantleap.core.columns import NONE, linked, lists
 from quantleap.core.largelists import begins, through
 from quantleap.core.money import split
 from subscriptions import services
-from subscriptions.billing.owing import next_period
 from subscriptions.lifecycle import still_held
 from subscriptions.models import Allocation, Hold, Subscription
+from subscriptions.ports import BILLING
 from subscriptions.services.holds import NOTE_LENGTH
 
 
@@ -151,7 +151,8 @@ class SubscriptionAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
     @admin.display(description="Next billing")
     def next_billing(self, subscription: Subscription) -> str:
         """IST date, as the API answers it; none where nothing will be billed."""
-        return str(next_period(subscription, clock.ist_date(clock.now())) or NONE)
+        following = BILLING.get().next_period(subscription, clock.ist_date(clock.now()))
+        return str(following or NONE)
 
     # -- what staff may do -----------------------------------------------------------------------
     def what_pausing_does(self, request: HttpRequest, subscription: Subscription) -> Sequence[str]:

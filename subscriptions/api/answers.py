@@ -21,14 +21,11 @@ from subscriptions.api.serializers import (
     PartnerDetailMembers,
     TransitionMembers,
 )
-from subscriptions.billing.owing import Owing, owing
-from subscriptions.billing.reports import shares_to_date
-from subscriptions.billing.segments import is_billed
 from subscriptions.holding import holds_on
 from subscriptions.lifecycle import PAUSED, still_held
 from subscriptions.models import Allocation, Subscription
 from subscriptions.periods import period_on
-from subscriptions.ports import ACTIVITY
+from subscriptions.ports import ACTIVITY, BILLING, BalanceDue
 from subscriptions.selectors import definition_of
 from subscriptions.services import TransitionResult
 from subscriptions.sizing import effective_lots
@@ -57,8 +54,8 @@ def user_row(subscription: Subscription, now: dt.datetime) -> dict[str, Any]:
     """Members of UserSubscriptionObject; customer, template and allocations must be loaded."""
     allocations = [allocation_row(one, now) for one in subscription.allocations.all()]
     today = ist_date(now)
-    standing = owing(subscription, today)
-    next_date = standing.next_period
+    balance = BILLING.get().balance_due(subscription, today)
+    next_date = balance.next_period
     template = subscription.template
     return {
         "subscription_id": subscription.public_id,
@@ -83,7 +80,7 @@ def user_row(subscription: Subscription, now: dt.datetime) -> dict[str, Any]:
             "billing_start_date": _billing_start(subscription),
             "next_billing_date": next_date,
         },
-        "payment": _payment_row(standing, subscription.currency),
+        "payment": _payment_row(balance, subscription.currency),
         "broker_allocation": allocations[0] if allocations else None,
         "broker_allocations": allocations,
         "status_changed_at": subscription.status_changed_at,
@@ -102,7 +99,7 @@ def _owner_id(subscription: Subscription) -> str:
 
 def _billing_start(subscription: Subscription) -> dt.date | None:
     """First day of its first month; of one that goes on in a month begun before, of that."""
-    if not is_billed(subscription):
+    if not subscription.is_billed:
         return None
     anchor = subscription.anchor
     return period_on(anchor, max(anchor, ist_date(subscription.created_at))).start
@@ -154,21 +151,21 @@ def lots_rows(subscription: Subscription) -> list[dict[str, Any]]:
     ]
 
 
-def _payment_row(standing: Owing, currency: str) -> dict[str, Any]:
+def _payment_row(balance: BalanceDue, currency: str) -> dict[str, Any]:
     """Members of PaymentObject."""
     return {
-        "status": standing.status,
-        "due_by": standing.due_by,
-        "amount": standing.amount,
+        "status": balance.status,
+        "due_by": balance.due_by,
+        "amount": balance.amount,
         "currency": currency,
         "pay_url": None,  # pages to pay on come with the gateways
-        "missing": ["user_state"] if not standing.invoiceable else [],
+        "missing": ["user_state"] if not balance.invoiceable else [],
     }
 
 
 def revenue_to_date(subscription: Subscription) -> dict[str, Any]:
     """Shares of what was paid and not given back (2 queries)."""
-    shares = shares_to_date(subscription.pk, subscription.partner_id)
+    shares = BILLING.get().shares_to_date(subscription.pk, subscription.partner_id)
     return {
         "partner_share": shares.partner,
         "platform_share": shares.platform,

@@ -19,7 +19,6 @@ from quantleap.core.api.serializers import (
     StrictIntegerField,
     StrictSerializer,
 )
-from subscriptions.billing.owing import PaymentStatus
 from subscriptions.limits import (
     MAX_ALLOCATIONS,
     MAX_LOTS_PER_ORDER,
@@ -29,6 +28,7 @@ from subscriptions.limits import (
     MULTIPLIER_PLACES,
 )
 from subscriptions.models import Hold, Subscription
+from subscriptions.ports import PaymentStatus
 from subscriptions.services import OpenPositions
 from subscriptions.services.holds import NOTE_LENGTH
 

@@ -12,8 +12,8 @@ from quantleap.core.api.plain import plain
 from quantleap.core.models import OutboxEvent
 from subscriptions.api.answers import partner_row
 from subscriptions.api.serializers import PartnerSubscriptionObject
-from subscriptions.billing.owing import with_owing
 from subscriptions.models import Subscription
+from subscriptions.ports import BILLING
 from subscriptions.selectors import subscriptions
 
 
@@ -33,7 +33,8 @@ def shown(events: Sequence[OutboxEvent], now: dt.datetime) -> Mapping[str, Mappi
     # by tenant, because one batch has events of many
     found: dict[tuple[int | None, str, str], dict[str, Any]] = {}
     for (partner_id, environment), ids in tenants.items():
-        for row in with_owing(subscriptions(partner_id, environment)).filter(public_id__in=ids):
+        rows = BILLING.get().with_balance_due(subscriptions(partner_id, environment))
+        for row in rows.filter(public_id__in=ids):
             found[partner_id, environment, row.public_id] = _one(row, slugs[partner_id or 0], now)
     keys = {one.event_id: (one.partner_id, one.environment, one.object_id) for one in mine}
     return {event_id: found[key] for event_id, key in keys.items() if key in found}

@@ -38,8 +38,8 @@ from subscriptions.api.serializers import (
     UserSubscriptionObject,
     UserTransitionAnswer,
 )
-from subscriptions.billing.owing import with_owing
 from subscriptions.models import Subscription
+from subscriptions.ports import BILLING
 from subscriptions.selectors import (
     find_subscription_id,
     get_subscription,
@@ -110,7 +110,7 @@ class SubscriptionViewSet(_ShowsSubscriptions):
     def get_queryset(self) -> QuerySet[Subscription]:
         """The caller's subscriptions with what they owe, newest first."""
         caller = self.caller
-        return with_owing(
+        return BILLING.get().with_balance_due(
             subscriptions(caller.partner_id, caller.environment, customer_id=caller.customer_id)
         )
 

@@ -11,18 +11,23 @@ class BillingConfig(AppConfig):
     verbose_name = "Billing"
 
     def ready(self) -> None:
-        """Listen to the outbox (customers get their invoices by mail); show the month on Today."""
+        """Bill what subscriptions tell; hear the outbox (invoices go by mail); show the month."""
         # Models can be imported only once every app is loaded.
+        from marketplace.ports import TAX_RATES
         from partners.ports import BELONGINGS, REACH, SHOWN_OBJECTS
         from quantleap.core.console import NAVIGATION, TODAY
         from quantleap.core.outbox import HANDLERS
         from subscriptions.billing.api.shown import shown
         from subscriptions.billing.belongings import belongings
         from subscriptions.billing.mailing import queue_mails
+        from subscriptions.billing.port_adapters import BILLING_OF_SUBSCRIPTIONS, TAX_TABLE
         from subscriptions.billing.reach import reach
         from subscriptions.billing.sidebar import MONEY
         from subscriptions.billing.today import today
+        from subscriptions.ports import BILLING
 
+        BILLING.register(BILLING_OF_SUBSCRIPTIONS)
+        TAX_RATES.register(TAX_TABLE)
         HANDLERS.register(queue_mails)
         TODAY.register(today)
         NAVIGATION.register(MONEY)

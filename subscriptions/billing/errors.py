@@ -70,15 +70,3 @@ class InvoiceChanged(DomainError):
     status = 409
     code = "invoice_changed"
     error = "Invoice changed"
-
-
-class PaymentDue(DomainError):
-    """409: an invoice of an earlier subscription is unpaid (``invoice_id``, ``invoice_number``).
-
-    Both None: a period that is over is owed, and no run has invoiced it yet; or credit was paid
-    out whose money the bank took back. The message says which.
-    """
-
-    status = 409
-    code = "payment_due"
-    error = "Payment due"

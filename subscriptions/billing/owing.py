@@ -5,8 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from enum import StrEnum
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from django.contrib.postgres.aggregates import ArrayAgg
 from django.db.models import Count, F, Min, OuterRef, Q, QuerySet, Subquery, Sum, TextField
@@ -15,12 +14,11 @@ from django.db.models.functions import Cast, Greatest, JSONObject
 from partners.states import place_of_supply
 from quantleap.core.money import ZERO
 from subscriptions.billing.models import Invoice
-from subscriptions.billing.segments import is_billed
 from subscriptions.billing.selectors import coming, runs_until
 from subscriptions.models import Subscription
 from subscriptions.periods import next_billing_date
+from subscriptions.ports import BalanceDue, PaymentStatus, S
 
-Q_ = TypeVar("Q_", bound="QuerySet[Subscription]")
 _NAME: Final = "owing"
 _BEGUN: Final = "owing_begun"
 _DUE_ON: Final = "owing_due_on"
@@ -29,37 +27,6 @@ _RUNS_UNTIL: Final = "owing_runs_until"
 _DUE_BY: Final = Greatest("due_on", "due_again_on")
 #: :attr:`Standing.outstanding` in SQL.
 OUTSTANDING: Final = F("total") - F("paid") + F("refunded") - F("credited")
-
-
-class PaymentStatus(StrEnum):
-    """In the order of what counts: an older invoice that is owed goes before a newer that is paid.
-
-    CREDITED: the newest was taken back as a whole.
-    """
-
-    NOT_REQUIRED = "NOT_REQUIRED"
-    NOT_INVOICED = "NOT_INVOICED"
-    OVERDUE = "OVERDUE"
-    DUE = "DUE"
-    PAID = "PAID"
-    CREDITED = "CREDITED"
-
-
-@dataclass(frozen=True, slots=True)
-class Owing:
-    """``amount`` rupees with tax over all unpaid invoices, the first of them due by ``due_by``.
-
-    Among them that of the period in which the subscription went on, whoever's it is. A period that
-    is due and that no run has invoiced yet is NOT_INVOICED, never PAID.
-    ``invoiceable`` False: nobody knows the customer's state, and invoices are withheld until then.
-    ``next_period``: see :func:`next_period`.
-    """
-
-    status: PaymentStatus
-    due_by: dt.date | None = None
-    amount: Decimal | None = None
-    invoiceable: bool = True
-    next_period: dt.date | None = None
 
 
 def due_by(invoice: Invoice) -> dt.date:
@@ -73,7 +40,7 @@ def late(today: dt.date) -> Q:
     return Q(due_on__lt=today) & again
 
 
-def with_owing(found: Q_) -> Q_:
+def with_owing(found: S) -> S:
     """The same rows with what :func:`owing` needs; no query of its own."""
     unpaid = Q(status__in=Invoice.UNPAID)
     of_one = (
@@ -137,13 +104,13 @@ def of_subscription(subscription_id: int) -> QuerySet[Invoice]:
     return Invoice.objects.filter(Q(subscription_id=subscription_id) | Q(pk__in=begun))
 
 
-def owing(subscription: Subscription, today: dt.date) -> Owing:
+def owing(subscription: Subscription, today: dt.date) -> BalanceDue:
     """As of ``today`` (IST), the customer loaded.
 
     One query where the row does not come from :func:`with_owing`.
     """
-    if not is_billed(subscription):
-        return Owing(PaymentStatus.NOT_REQUIRED)
+    if not subscription.is_billed:
+        return BalanceDue(PaymentStatus.NOT_REQUIRED)
     known = place_of_supply(today, state=subscription.customer.state) is not None
     read = _read(subscription)
     return replace(
@@ -167,7 +134,7 @@ def next_period(subscription: Subscription, today: dt.date) -> dt.date | None:
 
 def _goes_on(subscription: Subscription) -> bool:
     active = subscription.status == Subscription.Status.ACTIVE
-    return is_billed(subscription) and active and subscription.ends_on is None
+    return subscription.is_billed and active and subscription.ends_on is None
 
 
 def _next(subscription: Subscription, today: dt.date, read: _Read) -> dt.date | None:
@@ -196,7 +163,7 @@ def _read(subscription: Subscription) -> _Read:
     return _Read(*(getattr(row, name) for name in (_NAME, _BEGUN, _DUE_ON, _RUNS_UNTIL)))
 
 
-def _of_invoices(subscription: Subscription, today: dt.date, read: _Read) -> Owing:
+def _of_invoices(subscription: Subscription, today: dt.date, read: _Read) -> BalanceDue:
     found, due_on = read.invoices, read.due_on
     cancelled = subscription.status == Subscription.Status.CANCELLED
     # one that has ended before its own first period leaves the debt to whose invoice it is
@@ -207,11 +174,11 @@ def _of_invoices(subscription: Subscription, today: dt.date, read: _Read) -> Owi
     if unpaid:
         due_by = min(dt.date.fromisoformat(one["due_by"]) for one in unpaid)
         status = PaymentStatus.OVERDUE if due_by < today else PaymentStatus.DUE
-        return Owing(status, due_by, sum((Decimal(one["amount"]) for one in unpaid), ZERO))
+        return BalanceDue(status, due_by, sum((Decimal(one["amount"]) for one in unpaid), ZERO))
     if found is None and cancelled and due_on is None:
-        return Owing(PaymentStatus.NOT_REQUIRED)
+        return BalanceDue(PaymentStatus.NOT_REQUIRED)
     if (found is None and begun is None) or (due_on is not None and due_on <= today):
-        return Owing(PaymentStatus.NOT_INVOICED)
+        return BalanceDue(PaymentStatus.NOT_INVOICED)
     newest = found["statuses"][0] if found else begun and begun["status"]
     credited = newest == Invoice.Status.CREDITED
-    return Owing(PaymentStatus.CREDITED if credited else PaymentStatus.PAID)
+    return BalanceDue(PaymentStatus.CREDITED if credited else PaymentStatus.PAID)

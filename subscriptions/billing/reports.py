@@ -25,10 +25,10 @@ from subscriptions.billing.models import (
     Refund,
     Reversal,
 )
-from subscriptions.billing.selectors import coming
 from subscriptions.billing.shares import base_paid
 from subscriptions.models import Subscription
-from subscriptions.periods import Period, add_months, period
+from subscriptions.periods import add_months
+from subscriptions.ports import RevenueShares
 
 TOP: Final = 5
 #: What a payment's answer says of the money itself.
@@ -97,34 +97,6 @@ def payments(
     return found if customer_id is None else found.filter(customer_id=customer_id)
 
 
-def unpaid_invoice(customer_id: int, template_id: int) -> Invoice | None:
-    """The oldest unpaid invoice of a customer's cancelled subscriptions of a template."""
-    return (
-        Invoice.objects.filter(
-            customer_id=customer_id,
-            subscription__template_id=template_id,
-            subscription__status=Subscription.Status.CANCELLED,
-            status__in=Invoice.UNPAID,
-        )
-        .order_by("id")
-        .first()
-    )
-
-
-def unbilled_period(customer_id: int, template_id: int, today: dt.date) -> Period | None:
-    """The oldest period of a customer's cancelled subscriptions of a template that was over by
-    ``today`` (IST) before any run had invoiced it: owed like an unpaid invoice.
-    """
-    due = coming().filter(
-        subscription__customer_id=customer_id,
-        subscription__template_id=template_id,
-        subscription__status=Subscription.Status.CANCELLED,
-        next_on__lte=today,
-    )
-    periods = (period(segment.anchor, segment.next_no) for segment in due.order_by("next_on", "id"))
-    return next((one for one in periods if one.end <= today), None)
-
-
 # -- commission ----------------------------------------------------------------------------------
 def commissions(payee: int, environment: str) -> QuerySet[Commission]:
     """A payee's rows, newest first, down to the entries of the books (2 queries)."""
@@ -144,15 +116,7 @@ def commissions(payee: int, environment: str) -> QuerySet[Commission]:
     )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class ToDate:
-    """Shares of what was paid and not given back (rupees before tax)."""
-
-    partner: Decimal
-    platform: Decimal
-
-
-def shares_to_date(subscription_id: int, payee: int | None) -> ToDate:
+def shares_to_date(subscription_id: int, payee: int | None) -> RevenueShares:
     """What a subscription brought ``payee`` and the platform so far (2 queries)."""
     billed = Invoice.objects.filter(subscription_id=subscription_id).only(
         "taxable", "total", "paid", "refunded", "credited", "credited_taxable"
@@ -166,7 +130,7 @@ def shares_to_date(subscription_id: int, payee: int | None) -> ToDate:
         .values_list("partner_id")
         .annotate(sum=Sum("amount"))
     )
-    return ToDate(earned.get(payee, ZERO), base - sum(earned.values(), ZERO))
+    return RevenueShares(earned.get(payee, ZERO), base - sum(earned.values(), ZERO))
 
 
 # -- a partner's month ---------------------------------------------------------------------------

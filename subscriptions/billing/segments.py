@@ -16,7 +16,6 @@ from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 from django.db.models.functions import Greatest, Least
 
 from quantleap.core.money import PAISA
-from quantleap.core.tenancy import Environment
 from subscriptions.billing.models import BillingSegment, Invoice
 from subscriptions.billing.selectors import runs_until
 from subscriptions.models import Subscription
@@ -33,11 +32,6 @@ class Begun:
     period: Period
 
 
-def is_billed(subscription: Subscription) -> bool:
-    """Whether it is billed at all: not the free ones, not the test environment."""
-    return subscription.environment == Environment.LIVE and subscription.monthly_fee > 0
-
-
 def open_first(subscriptions: Collection[Subscription]) -> int:
     """First segments of new, saved subscriptions, from their anchors; how many are billed.
 
@@ -45,7 +39,7 @@ def open_first(subscriptions: Collection[Subscription]) -> int:
     and end stay, the period is billed once, by the earlier one, and the first that the new one
     bills is the next, at its own price (adr 0054). Their anchors are written here.
     """
-    billed = [one for one in subscriptions if is_billed(one)]
+    billed = [one for one in subscriptions if one.is_billed]
     running = begun(billed)
     continued = []
     for one in billed:

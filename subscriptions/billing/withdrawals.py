@@ -16,7 +16,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from quantleap.core.audit import SYSTEM
 from quantleap.core.inserts import insert_missing
-from subscriptions.billing import refunds, segments
+from subscriptions.billing import refunds
 from subscriptions.billing.models import CreditNote, WithdrawalCredit
 from subscriptions.billing.owing import of_subscription
 from subscriptions.billing.selectors import coming
@@ -42,7 +42,7 @@ def expect(cancelled: Iterable[Subscription], *, on: dt.date, now: dt.datetime) 
             created_at=now,
         )
         for one in cancelled
-        if segments.is_billed(one)
+        if one.is_billed
     ]
     insert_missing(rows, unique=("partner_id", "environment", "subscription"))
     return len(rows)

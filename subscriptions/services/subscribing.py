@@ -27,8 +27,6 @@ from quantleap.core.errors import DomainError, InvalidRequest, NotFound, Partner
 from quantleap.core.inserts import constraint_of
 from quantleap.core.money import CURRENCY, ZERO, grouped, json_number
 from subscriptions import events, limits
-from subscriptions.billing import customer_credit, reports, segments
-from subscriptions.billing.errors import PaymentDue
 from subscriptions.errors import (
     DuplicateSubscription,
     PriceChanged,
@@ -40,6 +38,7 @@ from subscriptions.followers import Sizing, check_sizing, order_limits
 from subscriptions.holding import open_holds, shown_of
 from subscriptions.lifecycle import LASTING, holder_words
 from subscriptions.models import Allocation, Hold, ShareLine, Subscription
+from subscriptions.ports import BILLING
 from subscriptions.selectors import definition_of, open_template
 from subscriptions.shares import DISTRIBUTOR, Share, split_fee
 
@@ -129,11 +128,13 @@ def subscribe(
             subscription.accepted_disclosure_at = now
             subscription.accepted_disclosure_address = address
         _insert_once(subscription)
-        _refuse_debtor(subscription, ist_date(now))
+        # after the INSERT, so that a live one is a duplicate first
+        billing = BILLING.get()
+        billing.refuse_debtor(subscription, ist_date(now))
         _refuse_nowhere(subscription, ist_date(now))
         _refuse_unseen(subscription, expected_monthly_fee, expected_version)
         copy_shares([subscription])
-        segments.open_first([subscription])
+        billing.open_segments([subscription])
         for choice in choices:
             _allocate(subscription, choice, actor, now)
         _refuse_held(subscription, choices)
@@ -321,48 +322,13 @@ def _insert_once(subscription: Subscription) -> None:
             return
 
 
-def _refuse_debtor(subscription: Subscription, day: dt.date) -> None:
-    """No new subscription while an invoice of an earlier one is unpaid, and none that is billed
-    while the customer owes us credit that was paid out.
-
-    A period that is over and that no run has invoiced yet is owed as well: seen was a customer who
-    subscribed and cancelled again and again before the run. The one that runs is no debt before its
-    invoice: the new subscription goes on in it (adr 0054). After the INSERT, so that a live one is
-    a duplicate first.
-    """
-    unpaid = reports.unpaid_invoice(subscription.customer_id, subscription.template_id)
-    if unpaid is not None:
-        raise PaymentDue(
-            f"Invoice {unpaid.number} of an earlier subscription is unpaid",
-            invoice_id=unpaid.public_id,
-            invoice_number=unpaid.number,
-        )
-    owed = reports.unbilled_period(subscription.customer_id, subscription.template_id, day)
-    if owed is not None:
-        raise PaymentDue(
-            f"The month from {owed.start} of an earlier subscription is owed and not invoiced yet",
-            invoice_id=None,
-            invoice_number=None,
-        )
-    if not segments.is_billed(subscription):
-        return
-    debt = -customer_credit.available(subscription.customer)
-    if debt > 0:  # of no template: it is paid before anything else is billed (adr 0053)
-        raise PaymentDue(
-            f"{grouped(debt, '₹')} are owed: credit that was paid out, and whose money the bank "
-            "took back",
-            invoice_id=None,
-            invoice_number=None,
-        )
-
-
 def _refuse_nowhere(subscription: Subscription, day: dt.date) -> None:
     """Nobody trades on what could never be invoiced: the document has to name their state.
 
     After the INSERT, as with debtors.
     """
     held = subscription.customer.state
-    if not segments.is_billed(subscription) or place_of_supply(day, state=held):
+    if not subscription.is_billed or place_of_supply(day, state=held):
         return
     known = f"{held} on record is not in force" if held else "none is on record"
     words = (

@@ -19,11 +19,11 @@ from partners.ports import Standing, Step
 from quantleap.core.audit import SYSTEM, Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.tenancy import Environment
-from subscriptions.billing import segments
 from subscriptions.holding import SUSPENDED, open_holds, settle
 from subscriptions.lifecycle import ACTIVE, HOLDERS, PARTNER_SUSPENDED
 from subscriptions.models import Hold, Subscription
 from subscriptions.periods import next_billing_date
+from subscriptions.ports import BILLING
 from subscriptions.services.holds import first_locked, lift_hold, locked, place_hold
 from subscriptions.services.transitions import cancel_many
 
@@ -109,7 +109,7 @@ def end_when_paid(partner_id: int, *, actor: Actor, now: dt.datetime) -> Step:
         for one in batch:
             one.ends_on = max(_paid_until(one, today), today)
         Subscription.objects.bulk_update(batch, ("ends_on",), batch_size=1000)
-        segments.stop([one.pk for one in batch], on=today)
+        BILLING.get().stop([one.pk for one in batch], on=today)
         gone = [one for one in batch if one.ends_on == today]
         _end(gone, over, actor, now)
         ending += len(batch) - len(gone)
@@ -130,9 +130,9 @@ def keep_all(partner_id: int, *, now: dt.datetime) -> int:
     """Renew again what was to end and has not; how many. Who is paused meanwhile stays paused."""
     kept = 0
     for batch in locked(_ending(partner_id)):
-        billed = [one for one in batch if one.status == ACTIVE and segments.is_billed(one)]
+        billed = [one for one in batch if one.status == ACTIVE and one.is_billed]
         # Their periods are not over, so each goes on from the anchor that it had.
-        segments.resume(billed, on=ist_date(now))
+        BILLING.get().resume(billed, on=ist_date(now))
         Subscription.objects.filter(pk__in=[one.pk for one in batch]).update(ends_on=None)
         kept += len(batch)
     return kept
@@ -176,7 +176,7 @@ def _end(
     for one in subscriptions:
         by_day[one.ends_on or ist_date(now)].append(one.pk)
     for day, keys in by_day.items():
-        segments.stop(keys, on=day - _DAY)
+        BILLING.get().stop(keys, on=day - _DAY)
     cancel_many(subscriptions, reason=PARTNER_SUSPENDED, actor=actor, now=now)
     over.update(one.template_id for one in subscriptions)
 

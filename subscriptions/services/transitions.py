@@ -19,7 +19,6 @@ from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.errors import NotFound
 from subscriptions import events
-from subscriptions.billing import segments, withdrawals
 from subscriptions.errors import TransitionRefused
 from subscriptions.holding import open_holds, settle, without_account
 from subscriptions.lifecycle import (
@@ -36,7 +35,7 @@ from subscriptions.lifecycle import (
     verdict,
 )
 from subscriptions.models import Allocation, Hold, Subscription
-from subscriptions.ports import ENTRY_GATE
+from subscriptions.ports import BILLING, ENTRY_GATE
 from subscriptions.services.holds import NOTE_LENGTH, end_holds, first_locked
 
 # The word that the trading day shows and explains as the reason of such an exit.
@@ -248,7 +247,7 @@ def _cancel(
             "cancelled_at",
         ]
     )
-    segments.stop([subscription.pk], on=ist_date(now))
+    BILLING.get().stop([subscription.pk], on=ist_date(now))
     affected = ENTRY_GATE.get().withdraw_armed([subscription.pk], reason=CANCELLED, now=now)
     adjust_subscriber_count(template_id=subscription.template_id, delta=-1)
     events.tell(events.CANCELLED, subscription, actor=actor, now=now)
@@ -276,7 +275,7 @@ def cancel_for_withdrawal(template_id: int, *, actor: Actor, now: dt.datetime) -
     """Cancel every live subscription of a template, in the withdrawal's transaction.
 
     Open positions run to their exit; what was paid for the days after today is credited later
-    (billing/withdrawals.py). Batches, each of a few statements.
+    (docs/billing.md#a-withdrawn-template). Batches, each of a few statements.
     """
     reason = Subscription.Reason.TEMPLATE_WITHDRAWN
     total = 0
@@ -292,7 +291,7 @@ def cancel_for_withdrawal(template_id: int, *, actor: Actor, now: dt.datetime) -
             if not batch:
                 break
             cancel_many(batch, reason=reason, actor=actor, now=now)
-            withdrawals.expect(batch, on=ist_date(now), now=now)
+            BILLING.get().expect_credits(batch, on=ist_date(now), now=now)
             total += len(batch)
         if total:
             adjust_subscriber_count(template_id=template_id, delta=-total)
@@ -314,7 +313,7 @@ def cancel_many(
         status_changed_at=now,
         cancelled_at=now,
     )
-    segments.stop(ids, on=ist_date(now))
+    BILLING.get().stop(ids, on=ist_date(now))
     for one in subscriptions:
         one.status, one.status_reason, one.status_note = "CANCELLED", str(reason), ""
     ENTRY_GATE.get().withdraw_armed(ids, reason=CANCELLED, now=now)

@@ -21,8 +21,8 @@ from partners.models import Customer, Partner
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
 from subscriptions import services
-from subscriptions.billing import segments
 from subscriptions.models import Allocation, Subscription
+from subscriptions.ports import BILLING
 
 _numbers = itertools.count(1)
 
@@ -166,7 +166,7 @@ def subscribe_many(
         batch_size=2000,
     )
     services.copy_shares(subscriptions)
-    segments.open_first(subscriptions)
+    BILLING.get().open_segments(subscriptions)
     adjust_subscriber_count(template_id=template.pk, delta=count)
     rows = zip(customers, accounts, subscriptions, allocations, strict=True)
     return [Follower(*row) for row in rows]

@@ -20,9 +20,9 @@ from quantleap.core.models import StaffUser
 from quantleap.core.tests.confirming import confirm
 from subscriptions import services
 from subscriptions.billing import customer_credit, proof
-from subscriptions.billing.errors import PaymentDue
 from subscriptions.billing.models import Invoice
 from subscriptions.billing.tests.factories import bill, bounce, load_billing, noon, pay
+from subscriptions.errors import PaymentDue
 from subscriptions.models import Subscription
 from subscriptions.tests.factories import make_subscription
 

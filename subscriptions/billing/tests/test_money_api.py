@@ -25,7 +25,6 @@ from partners.tests.factories import (
 from quantleap.core.audit import SYSTEM
 from subscriptions import services
 from subscriptions.billing import ledger
-from subscriptions.billing.errors import PaymentDue
 from subscriptions.billing.models import Commission, Invoice, LedgerEntry
 from subscriptions.billing.tests.factories import (
     START,
@@ -36,7 +35,7 @@ from subscriptions.billing.tests.factories import (
     noon,
     pay,
 )
-from subscriptions.errors import DuplicateSubscription
+from subscriptions.errors import DuplicateSubscription, PaymentDue
 from subscriptions.models import Subscription
 from subscriptions.tests.factories import make_subscription
 

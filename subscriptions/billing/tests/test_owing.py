@@ -23,8 +23,7 @@ from quantleap.core.models import OutboxEvent, StaffUser
 from quantleap.core.tests.parallel import at_once
 from subscriptions import services
 from subscriptions.api.shown import shown as shown_in
-from subscriptions.billing import reports
-from subscriptions.billing.errors import PaymentDue
+from subscriptions.billing import debts
 from subscriptions.billing.models import Invoice
 from subscriptions.billing.owing import owing
 from subscriptions.billing.reach import reach
@@ -38,7 +37,7 @@ from subscriptions.billing.tests.factories import (
     noon,
     pay,
 )
-from subscriptions.errors import DuplicateSubscription
+from subscriptions.errors import DuplicateSubscription, PaymentDue
 from subscriptions.models import Subscription
 from subscriptions.tests.factories import make_subscription
 
@@ -277,7 +276,7 @@ def test_many_that_subscribe_while_the_old_one_is_cancelled_are_all_refused() ->
 def test_control_without_the_question_a_debtor_subscribes(monkeypatch: pytest.MonkeyPatch) -> None:
     template, partner, old = _debtor()
     services.cancel(subscription_id=old.pk, actor=SYSTEM, reason="USER", now=noon(DAY))
-    monkeypatch.setattr(reports, "unpaid_invoice", lambda *_arguments: None)
+    monkeypatch.setattr(debts, "unpaid_invoice", lambda *_arguments: None)
     done = at_once(4, lambda _number: _again(template, partner))
     assert sorted(done) == ["DuplicateSubscription"] * 3 + ["made"]
 

@@ -22,9 +22,8 @@ from quantleap.core.clock import at_ist
 from quantleap.core.tests.parallel import at_once
 from subscriptions import services
 from subscriptions.billing import proof, runs, segments, withdrawals
-from subscriptions.billing.errors import PaymentDue
 from subscriptions.billing.models import BillingSegment, CreditNote, Invoice
-from subscriptions.billing.owing import PaymentStatus, owing
+from subscriptions.billing.owing import owing
 from subscriptions.billing.tests.factories import (
     bill,
     credit,
@@ -35,9 +34,10 @@ from subscriptions.billing.tests.factories import (
     pay,
 )
 from subscriptions.billing.tests.factories import follow as follow_many
-from subscriptions.errors import DuplicateSubscription
+from subscriptions.errors import DuplicateSubscription, PaymentDue
 from subscriptions.models import Subscription
 from subscriptions.periods import Period, add_months
+from subscriptions.ports import PaymentStatus
 from subscriptions.tests.factories import make_subscription
 
 pytestmark = pytest.mark.django_db

@@ -20,6 +20,7 @@ from quantleap.core.models import AuditEntry, OutboxEvent
 from subscriptions.billing import (
     chart,
     customer_credit,
+    debts,
     ledger,
     maturity,
     payments,
@@ -416,9 +417,9 @@ def test_a_reversed_customer_cannot_subscribe_anew_with_the_debt(
     Subscription.objects.update(
         status="CANCELLED", status_changed_at=noon(LATER), cancelled_at=noon(LATER)
     )
-    assert reports.unpaid_invoice(invoice.customer_id, template.pk) is None
+    assert debts.unpaid_invoice(invoice.customer_id, template.pk) is None
     bounce(paid.receipt, LATER)
-    assert reports.unpaid_invoice(invoice.customer_id, template.pk) == invoice
+    assert debts.unpaid_invoice(invoice.customer_id, template.pk) == invoice
 
 
 def test_a_month_says_what_came_and_what_banks_took_back(

@@ -1,0 +1,82 @@
+"""What billing answers to what is below it (subscriptions.ports, marketplace.ports)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Iterable, Mapping
+from decimal import Decimal
+from typing import Final
+
+from partners.states import refusal
+from quantleap.core.errors import InvalidRequest
+from subscriptions.billing import debts, owing, reports, segments, selectors, withdrawals
+from subscriptions.models import Subscription
+from subscriptions.ports import BalanceDue, RevenueShares, S
+
+
+class BillingOfSubscriptions:
+    """Segments, credits and debts; each method as in :class:`subscriptions.ports.Billing`."""
+
+    def open_segments(self, subscriptions: Collection[Subscription]) -> None:
+        """See :func:`subscriptions.billing.segments.open_first`."""
+        segments.open_first(subscriptions)
+
+    def stop(self, subscription_ids: Collection[int], *, on: dt.date) -> None:
+        """See :func:`subscriptions.billing.segments.stop`."""
+        segments.stop(subscription_ids, on=on)
+
+    def resume(
+        self, subscriptions: Collection[Subscription], *, on: dt.date
+    ) -> Mapping[int, dt.date]:
+        """See :func:`subscriptions.billing.segments.resume`."""
+        return segments.resume(subscriptions, on=on)
+
+    def expect_credits(
+        self, cancelled: Iterable[Subscription], *, on: dt.date, now: dt.datetime
+    ) -> None:
+        """See :func:`subscriptions.billing.withdrawals.expect`."""
+        withdrawals.expect(cancelled, on=on, now=now)
+
+    def refuse_debtor(self, subscription: Subscription, today: dt.date) -> None:
+        """See :func:`subscriptions.billing.debts.refuse_debtor`."""
+        debts.refuse_debtor(subscription, today)
+
+    def with_balance_due(self, rows: S) -> S:
+        """See :func:`subscriptions.billing.owing.with_owing`."""
+        return owing.with_owing(rows)
+
+    def balance_due(self, subscription: Subscription, today: dt.date) -> BalanceDue:
+        """See :func:`subscriptions.billing.owing.owing`."""
+        return owing.owing(subscription, today)
+
+    def next_period(self, subscription: Subscription, today: dt.date) -> dt.date | None:
+        """See :func:`subscriptions.billing.owing.next_period`."""
+        return owing.next_period(subscription, today)
+
+    def shares_to_date(self, subscription_id: int, payee: int | None) -> RevenueShares:
+        """See :func:`subscriptions.billing.reports.shares_to_date`."""
+        return reports.shares_to_date(subscription_id, payee)
+
+
+class TaxTable:
+    """The rates that invoices are made with."""
+
+    def rate_on(self, day: dt.date) -> Decimal | None:
+        """See :func:`subscriptions.billing.selectors.tax_rate_on`."""
+        return selectors.tax_rate_on(day)
+
+    def within_state(
+        self,
+        day: dt.date,
+        *,
+        customer_id: int | None = None,
+        state: str = "",
+    ) -> bool:
+        """See :func:`subscriptions.billing.selectors.within_state`; the typed state first."""
+        if words := refusal(state, day) if state else "":
+            raise InvalidRequest(f"state: {words}", details={"state": words})
+        return selectors.within_state(day, customer_id=customer_id, state=state)
+
+
+BILLING_OF_SUBSCRIPTIONS: Final = BillingOfSubscriptions()
+TAX_TABLE: Final = TaxTable()

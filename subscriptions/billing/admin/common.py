@@ -12,8 +12,8 @@ from partners.admin.common import PartnerColumn
 from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, ReadOnlyTabularInline
 from quantleap.core.columns import itself, rupees, share
 from quantleap.core.largelists import Condition
+from subscriptions.billing.admin.searches import numbers_like
 from subscriptions.billing.models import Commission
-from subscriptions.billing.selectors import numbers_like
 
 
 class ToLookAt:

@@ -20,6 +20,7 @@ from quantleap.core.largelists import Condition, Search, begins, one_of, through
 from quantleap.core.money import ZERO
 from subscriptions.billing import chart
 from subscriptions.billing.admin.common import ToLookAt
+from subscriptions.billing.admin.searches import customers_account_codes
 from subscriptions.billing.models import (
     BillingRun,
     Commission,
@@ -34,7 +35,7 @@ from subscriptions.billing.models import (
     Refund,
 )
 from subscriptions.billing.models.ledger import KINDS
-from subscriptions.billing.selectors import customers_account_codes, withheld
+from subscriptions.billing.selectors import withheld
 from subscriptions.billing.today import standing
 
 

@@ -23,12 +23,12 @@ from subscriptions.billing.admin.common import EarnedInline, MoneyPage, by_numbe
 from subscriptions.billing.admin.documents import DocumentDownload
 from subscriptions.billing.admin.forms import ExcessForm
 from subscriptions.billing.admin.receipts import standing_of
-from subscriptions.billing.models import Commission, CreditNote, NumberSeries, Payment, Refund
-from subscriptions.billing.selectors import (
+from subscriptions.billing.admin.searches import (
     credit_note_keys,
     customers_invoice_keys,
     invoice_keys,
 )
+from subscriptions.billing.models import Commission, CreditNote, NumberSeries, Payment, Refund
 
 
 def _reference(term: str) -> Condition:

@@ -25,9 +25,9 @@ from subscriptions.billing import allocations, customer_credit, reversals
 from subscriptions.billing.admin.common import MoneyPage
 from subscriptions.billing.admin.jointreceipts import RecordsJointReceipts
 from subscriptions.billing.admin.receiptforms import ReceiptForm, ReverseForm
+from subscriptions.billing.admin.searches import invoice_keys
 from subscriptions.billing.models import Commission, Invoice, Payment, Receipt, Reversal
 from subscriptions.billing.references import reference_key
-from subscriptions.billing.selectors import invoice_keys
 from subscriptions.billing.texts import day
 
 

@@ -1,0 +1,49 @@
+"""What the searches of the console's lists find."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from django.db.models import Q
+
+from partners.selectors import customer_keys, customers_like
+from quantleap.core.identifiers import ascii_upper
+from quantleap.core.largelists import MOST_FOUND, first_keys
+from subscriptions.billing import chart
+from subscriptions.billing.models import CreditNote, Invoice, NumberSeries
+from subscriptions.billing.numbering import document_number
+
+_DIGITS: Final = 8
+
+
+def numbers_like(term: str, series: str) -> Q:
+    """Document numbers that begin with ``term``, or whose last digits (of any year) it is."""
+    begun = Q(number__startswith=ascii_upper(term))
+    if not (term.isascii() and term.isdigit() and int(term) and len(term) <= _DIGITS):
+        return begun
+    years = NumberSeries.objects.filter(series=series).values_list("fy", flat=True)
+    return begun | Q(number__in=[document_number(series, fy, int(term)) for fy in years])
+
+
+def invoice_keys(term: str) -> Iterable[int]:
+    """Invoices by :func:`numbers_like`."""
+    return first_keys(Invoice.objects.filter(numbers_like(term, NumberSeries.Series.INVOICE)))
+
+
+def customers_invoice_keys(term: str) -> Iterable[int]:
+    """Invoices of the customers that ``term`` finds."""
+    owners = list(customer_keys(term))
+    return first_keys(Invoice.objects.filter(customer_id__in=owners)) if owners else ()
+
+
+def credit_note_keys(term: str) -> Iterable[int]:
+    """Credit notes by :func:`numbers_like`."""
+    found = numbers_like(term, NumberSeries.Series.CREDIT_NOTE)
+    return first_keys(CreditNote.objects.filter(found))
+
+
+def customers_account_codes(term: str) -> list[str]:
+    """Codes of the ledger's accounts that are kept for the customers that ``term`` finds."""
+    found = customers_like(term).values_list("public_id", flat=True)[: MOST_FOUND // 2 + 1]
+    return [code(one) for one in found for code in (chart.customer_credit, chart.receivable)]

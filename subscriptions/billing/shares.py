@@ -12,32 +12,11 @@ from decimal import ROUND_DOWN, Decimal
 from typing import Final
 
 from quantleap.core.money import PAISA, ZERO, share
+from subscriptions.billing.invoice_standing import Standing
 
 #: What a credit may be, and may leave of an invoice, at least (rupees); below it the parts of so
 #: little money could not all be whole paise.
 SMALLEST: Final = Decimal("1.00")
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How far an invoice is paid and credited. Rupees; all but the taxable values with tax."""
-
-    taxable: Decimal
-    total: Decimal
-    paid: Decimal = ZERO
-    refunded: Decimal = ZERO
-    credited: Decimal = ZERO
-    credited_taxable: Decimal = ZERO
-
-    @property
-    def kept(self) -> Decimal:
-        """Payments that were not given back; below 0 where such money bounced afterwards."""
-        return self.paid - self.refunded
-
-    @property
-    def outstanding(self) -> Decimal:
-        """What the customer still owes; below 0 what is to be given back."""
-        return self.total - self.credited - self.kept
 
 
 def base_paid(standing: Standing) -> Decimal:

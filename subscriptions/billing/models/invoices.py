@@ -13,8 +13,8 @@ from quantleap.core import clock
 from quantleap.core.ids import new_public_id
 from quantleap.core.money import ZERO
 from quantleap.core.tenancy import TenantOwned, TenantQuerySet
+from subscriptions.billing.invoice_standing import Standing
 from subscriptions.billing.models.reference import Supplier
-from subscriptions.billing.shares import Standing
 from subscriptions.models import Subscription
 
 new_invoice_id = functools.partial(new_public_id, "inv")

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from quantleap.core.money import PAISA, ZERO, share
 from subscriptions.billing import shares
 from subscriptions.billing.gst import tax
-from subscriptions.billing.shares import Parts, Standing
+from subscriptions.billing.invoice_standing import Standing
+from subscriptions.billing.shares import Parts
 
 money = st.integers(1, 5_000_00).map(lambda paise: Decimal(paise) / 100)
 points = st.integers(0, 10_000)

@@ -130,10 +130,10 @@ def reversal_beside(plant: Planting) -> None:
     """It takes the money from the books' account of what nobody can place."""
 
     @plant.around(reversals, "_other_side")
-    def other_side(original: Callable[..., list[Posting]], posting: int) -> list[Posting]:
+    def other_side(original: Callable[..., list[Posting]], transaction_id: int) -> list[Posting]:
         return [
             Posting("suspense", side.amount) if side.account == chart.MANUAL_CLEARING else side
-            for side in original(posting)
+            for side in original(transaction_id)
         ]
 
 

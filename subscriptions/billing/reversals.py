@@ -211,23 +211,23 @@ def _insert(
     return made
 
 
-def _mirror(posting: int, key: str, owner: Receipt | Payment, now: dt.datetime) -> int:
-    """Take a posting back; the key of the transaction that does."""
+def _mirror(transaction_id: int, key: str, owner: Receipt | Payment, now: dt.datetime) -> int:
+    """Take a transaction back; the key of the one that does."""
     return ledger.post(
         idem_key=f"reversal:{key}",
         kind="reversal",
         effective_on=ist_date(now),
-        postings=_other_side(posting),
+        postings=_other_side(transaction_id),
         partner_id=owner.partner_id,
         environment=owner.environment,
-        corrects=posting,
+        corrects=transaction_id,
         now=now,
     ).transaction_id
 
 
-def _other_side(posting: int) -> list[ledger.Posting]:
-    """The posting's entries from the other side."""
-    entries = LedgerEntry.objects.filter(transaction_id=posting).order_by("id")
+def _other_side(transaction_id: int) -> list[ledger.Posting]:
+    """The entries of a transaction from the other side."""
+    entries = LedgerEntry.objects.filter(transaction_id=transaction_id).order_by("id")
     return [
         ledger.Posting(code, -amount)
         for code, amount in entries.values_list("account__code", "amount")

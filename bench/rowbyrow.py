@@ -20,11 +20,12 @@ from partners.states import name_of
 from quantleap.core import outbox
 from quantleap.core.clock import ist_date
 from quantleap.core.money import json_number
-from subscriptions.billing import chart, gst, ledger, numbers
+from subscriptions.billing import chart, ledger, numbers
 from subscriptions.billing.models import BillingSegment, Invoice, Supplier, TaxRate
 from subscriptions.billing.numbering import INVOICE, document_number
 from subscriptions.billing.payments import invoice_data
 from subscriptions.billing.snapshots import VERSION, SupplierSnapshot
+from subscriptions.billing.tests import tax_oracle
 from subscriptions.billing.words import amount_in_words
 from subscriptions.periods import Period, period, period_on
 
@@ -80,9 +81,9 @@ def _issue(segment: BillingSegment, of: Period, facts: Facts) -> None:
     subscription = segment.subscription
     partner = facts.partners.get(segment.partner_id or 0)
     place = subscription.customer.state
-    taxed = gst.tax(
+    taxed = tax_oracle.tax(
         subscription.monthly_fee,
-        gst.rate_on(facts.rates, of.start),
+        tax_oracle.rate_on(facts.rates, of.start),
         supplier_state=facts.supplier.state_code,
         place_of_supply=place,
     )

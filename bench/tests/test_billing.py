@@ -15,8 +15,9 @@ import pytest
 
 from bench import billing, billrun, portfolio, rowbyrow
 from quantleap.core import clock
-from subscriptions.billing import gst, runs
+from subscriptions.billing import runs
 from subscriptions.billing.models import BillingSegment, Invoice
+from subscriptions.billing.tests import tax_oracle
 
 pytestmark = pytest.mark.django_db
 
@@ -54,7 +55,7 @@ def test_run_and_loop_bill_alike(world: portfolio.World, today: dt.date) -> None
 def test_a_loop_that_taxes_otherwise_is_seen(
     world: portfolio.World, today: dt.date, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gst, "rate_on", lambda *_: Decimal("12.00"))
+    monkeypatch.setattr(tax_oracle, "rate_on", lambda *_: Decimal("12.00"))
     assert billing.compare(world, DUE, today) == DUE
 
 

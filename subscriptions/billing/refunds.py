@@ -16,7 +16,7 @@ from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.errors import InvalidRequest
 from quantleap.core.money import ZERO, json_number
-from subscriptions.billing import chart, commissions, gst, ledger, numbers, shares
+from subscriptions.billing import chart, commissions, ledger, numbers, shares, tax_deadline
 from subscriptions.billing.errors import NothingToCredit
 from subscriptions.billing.models import CreditNote, Invoice, Method, Refund
 from subscriptions.billing.models.payments import new_refund_id
@@ -63,9 +63,9 @@ def refund(
     Of an unpaid invoice nothing goes back: less is owed. By the method CUSTOMER_CREDIT no money
     moves: what is paid too much becomes the customer's credit. Commission is clawed back in
     proportion. Once per key. After 30 November following the invoice's financial year it is a
-    financial credit without tax (``gst.credit_deadline``). A credit, and what it leaves, is nothing
-    or at least 1 rupee (shares.SMALLEST). ``seen`` is the outstanding sum that the caller decided
-    on.
+    financial credit without tax (``tax_deadline.credit_deadline``). A credit, and what it leaves,
+    is nothing or at least 1 rupee (shares.SMALLEST). ``seen`` is the outstanding sum that the
+    caller decided on.
 
     NotFound; InvalidRequest; NothingToCredit, PaymentKeyReused, InvoiceChanged (409).
     """
@@ -225,7 +225,7 @@ def _credited(invoice: Invoice) -> shares.Parts:
 
 def credit_ends_on(invoice: Invoice) -> dt.date:
     """The last day on which a credit note reduces the invoice's output tax."""
-    return gst.credit_deadline(invoice.issued_on)
+    return tax_deadline.credit_deadline(invoice.issued_on)
 
 
 def _left(invoice: Invoice) -> shares.Parts:

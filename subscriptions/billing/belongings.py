@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from partners.models import Customer
 from quantleap.core.columns import in_rupees
 from quantleap.core.console import Cell, Panel, day_cell, newest, page_of
-from subscriptions.billing import chart, ledger
+from subscriptions.billing.ledger import chart, posting
 from subscriptions.billing.models import CustomerCredit, Invoice, Payment, Refund
 
 
@@ -82,7 +82,7 @@ def _credit(customer: Customer) -> Panel:
     account = CustomerCredit.objects.filter(code=code).first()
     rows = []
     if account is not None:
-        held = -ledger.balance(code)
+        held = -posting.balance(code)
         text = in_rupees(held) if held >= 0 else f"{in_rupees(-held)} owed to us"
         rows.append((Cell(text, page_of(account)), Cell("Movements, and paying it out")))
     return Panel(

@@ -18,7 +18,8 @@ from partners.models import Partner
 from quantleap.core import outbox
 from quantleap.core.clock import ist_date
 from quantleap.core.money import PAISA, ZERO, json_number
-from subscriptions.billing import chart, ledger, shares
+from subscriptions.billing import shares
+from subscriptions.billing.ledger import chart, posting
 from subscriptions.billing.models import Commission, CreditNote, Invoice, Payment, Reversal
 from subscriptions.models import ShareLine
 
@@ -40,13 +41,13 @@ def accrue(invoice: Invoice, payment: Payment, *, now: dt.datetime) -> list[Comm
         if earned <= 0:
             continue
         slug = slugs[line.payee or 0]
-        posted = ledger.post(
+        posted = posting.post(
             idem_key=f"commission:{payment.public_id}:{line.role}:{slug}",
             kind="commission",
             effective_on=today,
             postings=[
-                ledger.debit(chart.REVSHARE_EXPENSE, earned),
-                ledger.credit(chart.partner_payable_pending(slug), earned),
+                posting.debit(chart.REVSHARE_EXPENSE, earned),
+                posting.credit(chart.partner_payable_pending(slug), earned),
             ],
             partner_id=line.payee,
             environment=invoice.environment,
@@ -149,13 +150,13 @@ def _clawback(
     note, reversal = (cause, None) if isinstance(cause, CreditNote) else (None, cause)
     on = cause.issued_on if isinstance(cause, CreditNote) else cause.recorded_on
     owed = chart.partner_payable if accrual.matured_at else chart.partner_payable_pending
-    posted = ledger.post(
+    posted = posting.post(
         idem_key=f"clawback:{cause}:{accrual.public_id}",
         kind="clawback",
         effective_on=on,
         postings=[
-            ledger.debit(owed(slug), part),
-            ledger.credit(chart.REVSHARE_EXPENSE, part),
+            posting.debit(owed(slug), part),
+            posting.credit(chart.REVSHARE_EXPENSE, part),
         ],
         partner_id=accrual.partner_id,
         environment=accrual.environment,

@@ -2,7 +2,7 @@
 
 It comes from receipts that were too much and from credit notes whose money stayed. The books decide
 how much there is: whoever takes from it posts first and looks then, because from the first posting
-to the commit nobody else writes balances (ledger.post).
+to the commit nobody else writes balances (posting.post).
 
 Below 0 it is the customer's debt: credit that was paid out, and whose money the bank then took back
 (reversals.py). What comes in pays that first.
@@ -23,8 +23,8 @@ from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.errors import NotFound
 from quantleap.core.money import ZERO
-from subscriptions.billing import chart, ledger
 from subscriptions.billing.errors import NothingToCredit
+from subscriptions.billing.ledger import chart, posting
 from subscriptions.billing.models import Invoice, Method, Payment, PaymentReversal, Refund
 from subscriptions.billing.payments import (
     Recorded,
@@ -39,7 +39,7 @@ from subscriptions.billing.refunds import money_of, refund_row
 
 def available(customer: Customer) -> Decimal:
     """Rupees that we hold of a customer's money; below 0 what they owe us of what was paid out."""
-    return -ledger.balance(chart.customer_credit(customer.public_id))
+    return -posting.balance(chart.customer_credit(customer.public_id))
 
 
 def excess_left(payment: Payment) -> Decimal:

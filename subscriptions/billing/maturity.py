@@ -15,8 +15,8 @@ from django.db.models import Sum
 from partners.models import Partner
 from quantleap.core.clock import ist_date
 from quantleap.core.money import ZERO
-from subscriptions.billing import chart, ledger
 from subscriptions.billing.errors import FutureDate
+from subscriptions.billing.ledger import chart, posting
 from subscriptions.billing.models import Commission
 
 CHUNK: Final = 1000
@@ -106,13 +106,13 @@ def _post(
     """One posting for all of a payee's rows; each accrual matures once, so its key is free once."""
     amount = sum((row.amount for row in rows), ZERO)
     first = min(row.accrual.public_id for row in rows if row.accrual)
-    posted = ledger.post(
+    posted = posting.post(
         idem_key=f"maturity:{slug}:{environment}:{first}",
         kind="maturity",
         effective_on=ist_date(now),
         postings=[
-            ledger.debit(chart.partner_payable_pending(slug), amount),
-            ledger.credit(chart.partner_payable(slug), amount),
+            posting.debit(chart.partner_payable_pending(slug), amount),
+            posting.credit(chart.partner_payable(slug), amount),
         ],
         partner_id=payee,
         environment=environment,

@@ -21,8 +21,9 @@ from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.inserts import constraint_of
 from quantleap.core.money import PAISA, ZERO, json_number
 from quantleap.core.tenancy import TenantOwned
-from subscriptions.billing import chart, commissions, ledger, receipts, references
+from subscriptions.billing import commissions, receipts, references
 from subscriptions.billing.errors import InvoiceChanged, PaymentKeyReused
+from subscriptions.billing.ledger import chart, posting
 from subscriptions.billing.models import (
     MONEY_METHODS,
     Invoice,
@@ -285,14 +286,14 @@ def _write(
     public_id = new_payment_id()
     customer = invoice.customer.public_id
     amount: Decimal = same["amount"]
-    posted = ledger.post(
+    posted = posting.post(
         idem_key=f"payment:{public_id}",
         kind="payment",
         effective_on=ist_date(now),
         postings=[
-            ledger.debit(source, amount),
-            ledger.credit(chart.receivable(customer), applied),
-            ledger.credit(chart.customer_credit(customer), amount - applied),
+            posting.debit(source, amount),
+            posting.credit(chart.receivable(customer), applied),
+            posting.credit(chart.customer_credit(customer), amount - applied),
         ],
         partner_id=invoice.partner_id,
         environment=invoice.environment,

@@ -15,8 +15,8 @@ from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.inserts import constraint_of
 from quantleap.core.money import grouped
-from subscriptions.billing import chart, ledger
 from subscriptions.billing.errors import ReceiptExists
+from subscriptions.billing.ledger import chart, posting
 from subscriptions.billing.models import Receipt
 from subscriptions.billing.models.receipts import RECEIPT_UNIQUE, new_receipt_id
 from subscriptions.billing.references import reference_key
@@ -100,13 +100,13 @@ def insert(
 
 
 def _post_credit(made: Receipt, payer: Customer, now: dt.datetime) -> int:
-    return ledger.post(
+    return posting.post(
         idem_key=f"receipt:{made.public_id}",
         kind="receipt",
         effective_on=made.recorded_on,
         postings=[
-            ledger.debit(chart.MANUAL_CLEARING, made.credit),
-            ledger.credit(chart.customer_credit(payer.public_id), made.credit),
+            posting.debit(chart.MANUAL_CLEARING, made.credit),
+            posting.credit(chart.customer_credit(payer.public_id), made.credit),
         ],
         partner_id=made.partner_id,
         environment=made.environment,

@@ -16,8 +16,9 @@ from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.errors import InvalidRequest
 from quantleap.core.money import ZERO, json_number
-from subscriptions.billing import chart, commissions, ledger, numbers, shares, tax_deadline
+from subscriptions.billing import commissions, numbers, shares, tax_deadline
 from subscriptions.billing.errors import NothingToCredit
+from subscriptions.billing.ledger import chart, posting
 from subscriptions.billing.models import CreditNote, Invoice, Method, Refund
 from subscriptions.billing.models.payments import new_refund_id
 from subscriptions.billing.numbering import CREDIT_NOTE, document_number
@@ -179,13 +180,13 @@ def _earn_rest(invoice: Invoice, note: CreditNote, now: dt.datetime) -> None:
     rest = invoice.taxable - invoice.credited_taxable - invoice.recognised
     if rest == 0:
         return
-    ledger.post(
+    posting.post(
         idem_key=f"recognition:{note.number}",
         kind="recognition",
         effective_on=note.issued_on,
         postings=[
-            ledger.debit(chart.DEFERRED_REVENUE, rest),
-            ledger.credit(chart.REVENUE, rest),
+            posting.debit(chart.DEFERRED_REVENUE, rest),
+            posting.credit(chart.REVENUE, rest),
         ],
         partner_id=invoice.partner_id,
         environment=invoice.environment,
@@ -260,18 +261,18 @@ def _credit(
     late = issued_on > credit_ends_on(invoice)
     back = shares.Parts(parts.taxable, ZERO, ZERO, ZERO) if late else parts
     tax_kept = parts.total - back.total
-    posted = ledger.post(
+    posted = posting.post(
         idem_key=f"credit_note:{number}",
         kind="credit_note",
         effective_on=issued_on,
         postings=[
-            ledger.debit(chart.REVENUE, from_revenue),
-            ledger.debit(chart.DEFERRED_REVENUE, parts.taxable - from_revenue),
-            ledger.debit(chart.CGST, back.cgst),
-            ledger.debit(chart.SGST, back.sgst),
-            ledger.debit(chart.IGST, back.igst),
-            ledger.debit(chart.TAX_KEPT, tax_kept),
-            ledger.credit(chart.receivable(invoice.customer.public_id), parts.total),
+            posting.debit(chart.REVENUE, from_revenue),
+            posting.debit(chart.DEFERRED_REVENUE, parts.taxable - from_revenue),
+            posting.debit(chart.CGST, back.cgst),
+            posting.debit(chart.SGST, back.sgst),
+            posting.debit(chart.IGST, back.igst),
+            posting.debit(chart.TAX_KEPT, tax_kept),
+            posting.credit(chart.receivable(invoice.customer.public_id), parts.total),
         ],
         partner_id=invoice.partner_id,
         environment=invoice.environment,
@@ -395,13 +396,13 @@ def refund_row(
 ) -> Refund:
     """``amount`` rupees back to a customer, posted from account ``debit`` to ``credit``."""
     public_id = new_refund_id()
-    posted = ledger.post(
+    posted = posting.post(
         idem_key=f"refund:{public_id}",
         kind="refund",
         effective_on=ist_date(now),
         postings=[
-            ledger.debit(debit, amount),
-            ledger.credit(credit, amount),
+            posting.debit(debit, amount),
+            posting.credit(credit, amount),
         ],
         partner_id=customer.partner_id,
         environment=customer.environment,

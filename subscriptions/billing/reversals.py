@@ -21,8 +21,9 @@ from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.money import PAISA, ZERO, json_number
-from subscriptions.billing import chart, commissions, ledger
+from subscriptions.billing import commissions
 from subscriptions.billing.errors import AlreadyReversed
+from subscriptions.billing.ledger import chart, posting
 from subscriptions.billing.models import (
     Commission,
     Invoice,
@@ -195,13 +196,13 @@ def _insert(
     if receipt.transaction_id is not None:
         made.transaction_id = _mirror(receipt.transaction_id, receipt.public_id, receipt, now)
     if charges:
-        made.charges_transaction_id = ledger.post(
+        made.charges_transaction_id = posting.post(
             idem_key=f"bank_charge:{public_id}",
             kind="bank_charge",
             effective_on=made.recorded_on,
             postings=[
-                ledger.debit(chart.BANK_CHARGES, charges),
-                ledger.credit(chart.MANUAL_CLEARING, charges),
+                posting.debit(chart.BANK_CHARGES, charges),
+                posting.credit(chart.MANUAL_CLEARING, charges),
             ],
             partner_id=receipt.partner_id,
             environment=receipt.environment,
@@ -213,7 +214,7 @@ def _insert(
 
 def _mirror(transaction_id: int, key: str, owner: Receipt | Payment, now: dt.datetime) -> int:
     """Take a transaction back; the key of the one that does."""
-    return ledger.post(
+    return posting.post(
         idem_key=f"reversal:{key}",
         kind="reversal",
         effective_on=ist_date(now),
@@ -225,11 +226,11 @@ def _mirror(transaction_id: int, key: str, owner: Receipt | Payment, now: dt.dat
     ).transaction_id
 
 
-def _other_side(transaction_id: int) -> list[ledger.Posting]:
+def _other_side(transaction_id: int) -> list[posting.Posting]:
     """The entries of a transaction from the other side."""
     entries = LedgerEntry.objects.filter(transaction_id=transaction_id).order_by("id")
     return [
-        ledger.Posting(code, -amount)
+        posting.Posting(code, -amount)
         for code, amount in entries.values_list("account__code", "amount")
     ]
 
@@ -255,7 +256,7 @@ def _undo_uses(work: _Work) -> None:
     The books are ours by now, so what is seen here stays. What is still missing was paid out.
     """
     missing = {
-        key: ledger.balance(chart.customer_credit(one.public_id))
+        key: posting.balance(chart.customer_credit(one.public_id))
         for key, one in work.credited.items()
     }
     for use in work.uses:
@@ -290,7 +291,7 @@ def _take_kept_credit(work: _Work, invoice: Invoice, actor: Actor) -> None:
     notes = Refund.objects.filter(credit_note__invoice=invoice, method=Method.CUSTOMER_CREDIT)
     kept = notes.aggregate(sum=Sum("amount"))["sum"] or ZERO
     account = chart.customer_credit(invoice.customer.public_id)
-    amount = min(over, kept, -ledger.balance(account), invoice.outstanding)
+    amount = min(over, kept, -posting.balance(account), invoice.outstanding)
     if amount <= 0:
         return
     same: dict[str, Any] = {

@@ -21,8 +21,9 @@ from partners.states import in_force
 from quantleap.core import clock
 from quantleap.core.clock import ist_date
 from quantleap.core.ids import new_event_id
-from subscriptions.billing import chart, ledger, numbers, runsql
+from subscriptions.billing import numbers, runsql
 from subscriptions.billing.errors import BillingNotConfigured, FutureDate
+from subscriptions.billing.ledger import chart, posting
 from subscriptions.billing.models import BillingRun, Supplier
 from subscriptions.billing.models.invoices import new_invoice_id
 from subscriptions.billing.numbering import INVOICE, financial_year, prefix
@@ -132,7 +133,7 @@ def _facts(as_of: dt.date, now: dt.datetime, chunk: int) -> dict[str, Any]:
         raise BillingNotConfigured(f"no supplier is in force on {today}")
     numbers.ensure_series(INVOICE, financial_year(today))
     with transaction.atomic():
-        accounts = ledger.account_ids(_SIDES.values())
+        accounts = posting.account_ids(_SIDES.values())
     return {
         "as_of": as_of,
         "now": now,

@@ -12,7 +12,7 @@ from django.db import IntegrityError, connection, transaction
 from quantleap.core import clock, outbox
 from quantleap.core.inserts import insert_missing
 from quantleap.core.models import OutboxEvent
-from subscriptions.billing import ledger
+from subscriptions.billing.ledger import posting
 from subscriptions.billing.models import LedgerAccount
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -56,12 +56,12 @@ def test_more_rows_than_a_statement_takes_are_all_inserted() -> None:
 
 
 def test_a_used_id_is_an_error_and_not_a_row_left_out() -> None:
-    """Seen: KeyError in ``ledger.account_ids``, since the account that it made was not there."""
+    """Seen: KeyError in ``posting.account_ids``, since the account that it made was not there."""
     insert_missing([account("bank")], unique=("code",))
     set_sequence_back("billing_ledgeraccount")
 
     with pytest.raises(IntegrityError, match="_pkey"), transaction.atomic():
-        ledger.account_ids({"partner_payable:kotak"})
+        posting.account_ids({"partner_payable:kotak"})
 
 
 def test_an_event_with_a_used_id_is_not_lost_in_silence() -> None:

@@ -20,8 +20,9 @@ from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
 from quantleap.faults.catalogue import FAULTS
 from subscriptions import services
-from subscriptions.billing import proof
 from subscriptions.billing.errors import ReceiptExists
+from subscriptions.billing.ledger import proof
+from subscriptions.billing.ledger.trialbalance import trial_balance
 from subscriptions.billing.models import (
     AccountBalance,
     BillingRun,
@@ -40,7 +41,6 @@ from subscriptions.billing.tests.factories import (
     noon,
     receive,
 )
-from subscriptions.billing.trialbalance import trial_balance
 from subscriptions.models import Subscription
 
 pytestmark = pytest.mark.django_db(transaction=True)

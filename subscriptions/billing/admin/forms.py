@@ -20,7 +20,8 @@ from quantleap.core.admin import ConfirmForm
 from quantleap.core.columns import in_rupees
 from quantleap.core.money import ZERO
 from quantleap.core.tenancy import TenantOwned
-from subscriptions.billing import customer_credit, ledger, receipts
+from subscriptions.billing import customer_credit, receipts
+from subscriptions.billing.ledger import posting
 from subscriptions.billing.models import (
     MONEY_METHODS,
     CreditNote,
@@ -245,12 +246,12 @@ class PayOutForm(MoneyForm):
 
     def check_amount(self, amount: Decimal) -> None:
         """Not more than there is."""
-        _at_most(amount, -ledger.balance(self.obj.code), "The customer's credit is")
+        _at_most(amount, -posting.balance(self.obj.code), "The customer's credit is")
 
     @classmethod
     def starting(cls, obj: CustomerCredit) -> dict[str, Any]:
         """All of it."""
-        held = -ledger.balance(obj.code)
+        held = -posting.balance(obj.code)
         return {"amount": held} if held > 0 else {}
 
 

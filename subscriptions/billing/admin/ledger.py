@@ -18,9 +18,9 @@ from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, ReadOnlyTabular
 from quantleap.core.columns import NONE, in_rupees, link_to, linked, plain, rupees, table
 from quantleap.core.largelists import Condition, Search, begins, one_of, through
 from quantleap.core.money import ZERO
-from subscriptions.billing import chart
 from subscriptions.billing.admin.common import ToLookAt
 from subscriptions.billing.admin.searches import customers_account_codes
+from subscriptions.billing.ledger import chart
 from subscriptions.billing.models import (
     BillingRun,
     Commission,

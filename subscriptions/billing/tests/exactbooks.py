@@ -9,7 +9,7 @@ from decimal import Decimal
 from django.db.models import Sum
 
 from quantleap.core.models import OutboxEvent
-from subscriptions.billing import ledger, proof
+from subscriptions.billing.ledger import posting, proof
 from subscriptions.billing.models import (
     Invoice,
     LedgerEntry,
@@ -46,7 +46,7 @@ def the_books_are_exact(count: int) -> None:
     ]
     assert LedgerEntry.objects.aggregate(sum=Sum("amount"))["sum"] == 0
     billed = Invoice.objects.aggregate(sum=Sum("total"))["sum"]
-    assert ledger.balance_of("receivable") == billed
+    assert posting.balance_of("receivable") == billed
     told = OutboxEvent.objects.filter(type="invoice.issued").values_list(
         "payload__invoice_id", flat=True
     )

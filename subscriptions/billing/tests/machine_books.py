@@ -19,7 +19,7 @@ from django.db import connection
 from django.db.models import F, QuerySet, Sum
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
-from subscriptions.billing import proof
+from subscriptions.billing.ledger import proof
 from subscriptions.billing.models import (
     AccountBalance,
     Commission,

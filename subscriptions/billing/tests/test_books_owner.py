@@ -15,7 +15,7 @@ from django.db import connection
 from marketplace.tests.factories import load_reference_data, make_template
 from partners.tests.factories import make_partner
 from quantleap.core.roles import APPEND_ONLY, grant_application_role
-from subscriptions.billing import proof
+from subscriptions.billing.ledger import proof
 from subscriptions.billing.models import Invoice, LedgerTransaction
 from subscriptions.billing.tests.bookrows import ENTRIES, NEXT, copy_invoice
 from subscriptions.billing.tests.factories import (

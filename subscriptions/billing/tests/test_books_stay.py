@@ -15,7 +15,7 @@ from django.db import DatabaseError, connection, transaction
 from marketplace.tests.factories import load_reference_data, make_template
 from partners.tests.factories import make_partner
 from quantleap.core.roles import APPEND_ONLY
-from subscriptions.billing import ledger, proof
+from subscriptions.billing.ledger import posting, proof
 from subscriptions.billing.models import Invoice, LedgerEntry, LedgerTransaction, NumberSeries
 from subscriptions.billing.tests.bookrows import ENTRIES, NEXT, copy_invoice
 from subscriptions.billing.tests.factories import START, bill, follow, load_billing, noon
@@ -64,9 +64,9 @@ def a_transaction(key: str = "test") -> int:
 
 
 def test_an_unbalanced_transaction() -> None:
-    accounts = ledger.account_ids({"bank", "suspense"})
+    accounts = posting.account_ids({"bank", "suspense"})
     bank, suspense, made = accounts["bank"], accounts["suspense"], a_transaction()
-    before = ledger.balance("bank")
+    before = posting.balance("bank")
     for sides in (
         f"({made}, {bank}, 100)",
         f"({made}, {bank}, 100), ({made}, {suspense}, -99.99)",
@@ -74,14 +74,14 @@ def test_an_unbalanced_transaction() -> None:
     ):
         with pytest.raises(DatabaseError, match="out of balance"):
             send(ENTRIES + sides)
-    assert ledger.balance("bank") == before
+    assert posting.balance("bank") == before
     send(ENTRIES + f"({made}, {bank}, 100), ({made}, {suspense}, -100)")
-    assert ledger.balance("bank") == before + 100
+    assert posting.balance("bank") == before + 100
 
 
 def test_one_side_after_the_other_is_refused_at_the_first() -> None:
     """Even if the second would have balanced it within the same transaction."""
-    bank = ledger.account_ids({"bank"})["bank"]
+    bank = posting.account_ids({"bank"})["bank"]
     made = a_transaction()
     with pytest.raises(DatabaseError, match="out of balance"):
         send(ENTRIES + f"({made}, {bank}, 100); " + ENTRIES + f"({made}, {bank}, -100)")

@@ -21,8 +21,9 @@ from quantleap.core.audit import SYSTEM, Actor
 from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.models import AuditEntry
 from quantleap.core.tests.parallel import at_once
-from subscriptions.billing import chart, customer_credit, ledger, proof, refunds, reports
+from subscriptions.billing import customer_credit, refunds, reports
 from subscriptions.billing.errors import InvoiceChanged, NothingToCredit, PaymentKeyReused
+from subscriptions.billing.ledger import chart, posting, proof
 from subscriptions.billing.models import Commission, Invoice, Payment, Refund
 from subscriptions.billing.payments import Recorded
 from subscriptions.billing.tests.factories import (
@@ -107,7 +108,7 @@ def test_excess_pays_the_next_invoice_and_earns_its_commission(
     second.refresh_from_db()
     assert (second.status, second.paid) == ("PARTLY_PAID", Decimal(500))
     assert held(second) == 0
-    assert ledger.balance(chart.MANUAL_CLEARING) == TOTAL + 500, "no money moved"
+    assert posting.balance(chart.MANUAL_CLEARING) == TOTAL + 500, "no money moved"
     earned = Commission.objects.get(invoice=second)
     assert earned.amount == Decimal("127.11")  # 30 % of 999.00 x 500.00 / 1178.82
     assert AuditEntry.objects.filter(action="payment.recorded", actor_id="clerk").count() == 1
@@ -147,7 +148,7 @@ def test_staff_credit_stays_with_us_is_used_and_paid_out(
     done = kept(first, Decimal("300.00"))
     assert done.refund is not None
     assert (done.refund.method, held(first)) == ("CUSTOMER_CREDIT", Decimal(300))
-    assert ledger.balance_of("receivable") == TOTAL, "the second month's"
+    assert posting.balance_of("receivable") == TOTAL, "the second month's"
     use(second, "100.00")
     assert pay_out(first.customer, "150.00").amount == 150
     assert pay_out(first.customer, "150.00").amount == 150, "the same key again"
@@ -157,7 +158,7 @@ def test_staff_credit_stays_with_us_is_used_and_paid_out(
         pay_out(first.customer, "50.01", key="more")
     pay_out(first.customer, "50.00", key="rest")
     assert held(first) == 0
-    assert ledger.balance(chart.MANUAL_CLEARING) == TOTAL - 200
+    assert posting.balance(chart.MANUAL_CLEARING) == TOTAL - 200
     assert AuditEntry.objects.filter(action="customer.credit_paid_out").count() == 2
     assert_books_hold()
 

@@ -19,7 +19,8 @@ from quantleap.core.audit import SYSTEM
 from quantleap.core.models import StaffUser
 from quantleap.core.tests.confirming import confirm
 from subscriptions import services
-from subscriptions.billing import customer_credit, proof
+from subscriptions.billing import customer_credit
+from subscriptions.billing.ledger import proof
 from subscriptions.billing.models import Invoice
 from subscriptions.billing.tests.factories import bill, bounce, load_billing, noon, pay
 from subscriptions.errors import PaymentDue

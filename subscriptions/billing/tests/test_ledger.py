@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from marketplace.tests.factories import load_reference_data, make_template
 from partners.tests.factories import make_partner
 from quantleap.core.outbox import NotInTransaction
-from subscriptions.billing import ledger, proof
-from subscriptions.billing.chart import UnknownAccount, account_kind
 from subscriptions.billing.errors import IdemKeyReused, OutOfBalance
+from subscriptions.billing.ledger import posting, proof
+from subscriptions.billing.ledger.chart import UnknownAccount, account_kind
 from subscriptions.billing.models import (
     AccountBalance,
     BillingSegment,
@@ -32,9 +32,11 @@ from subscriptions.billing.tests.factories import START, bill, follow, load_bill
 HUNDRED = Decimal("100.00")
 
 
-def post(key: str = "one", *postings: ledger.Posting, corrects: int | None = None) -> ledger.Posted:
-    sides = postings or (ledger.debit("bank", HUNDRED), ledger.credit("suspense", HUNDRED))
-    return ledger.post(
+def post(
+    key: str = "one", *postings: posting.Posting, corrects: int | None = None
+) -> posting.Posted:
+    sides = postings or (posting.debit("bank", HUNDRED), posting.credit("suspense", HUNDRED))
+    return posting.post(
         idem_key=key,
         kind="test",
         effective_on=START,
@@ -49,17 +51,17 @@ def test_a_posting_moves_balances_once() -> None:
     first, second = post(), post()
     assert (first.created, second.created) == (True, False)
     assert first.transaction_id == second.transaction_id
-    assert (ledger.balance("bank"), ledger.balance("suspense")) == (HUNDRED, -HUNDRED)
+    assert (posting.balance("bank"), posting.balance("suspense")) == (HUNDRED, -HUNDRED)
     assert LedgerTransaction.objects.count() == 1
-    assert ledger.balance("revenue") == 0
+    assert posting.balance("revenue") == 0
 
 
 @pytest.mark.django_db
 def test_a_used_key_with_other_entries_is_refused() -> None:
     post()
     with pytest.raises(IdemKeyReused):
-        post("one", ledger.debit("bank", Decimal(1)), ledger.credit("suspense", Decimal(1)))
-    assert ledger.balance("bank") == HUNDRED
+        post("one", posting.debit("bank", Decimal(1)), posting.credit("suspense", Decimal(1)))
+    assert posting.balance("bank") == HUNDRED
 
 
 @pytest.mark.django_db
@@ -67,24 +69,24 @@ def test_a_correction_names_what_it_corrects() -> None:
     wrong = post()
     right = post(
         "two",
-        ledger.debit("suspense", HUNDRED),
-        ledger.credit("bank", HUNDRED),
+        posting.debit("suspense", HUNDRED),
+        posting.credit("bank", HUNDRED),
         corrects=wrong.transaction_id,
     )
     assert LedgerTransaction.objects.get(pk=right.transaction_id).corrects_id == (
         wrong.transaction_id
     )
-    assert ledger.balance("bank") == 0
+    assert posting.balance("bank") == 0
 
 
 @pytest.mark.django_db
 def test_sides_of_nothing_are_left_out_and_nothing_else_is() -> None:
-    post("one", ledger.debit("bank", HUNDRED), ledger.credit("suspense", HUNDRED),
-         ledger.credit("gst_output:igst", Decimal(0)))  # fmt: skip
+    post("one", posting.debit("bank", HUNDRED), posting.credit("suspense", HUNDRED),
+         posting.credit("gst_output:igst", Decimal(0)))  # fmt: skip
     assert LedgerEntry.objects.count() == 2
     for sides in (
-        (ledger.debit("bank", HUNDRED), ledger.credit("suspense", Decimal("99.99"))),
-        (ledger.debit("bank", Decimal(0)),),
+        (posting.debit("bank", HUNDRED), posting.credit("suspense", Decimal("99.99"))),
+        (posting.debit("bank", Decimal(0)),),
     ):
         with pytest.raises(OutOfBalance):
             post("two", *sides)
@@ -93,7 +95,7 @@ def test_sides_of_nothing_are_left_out_and_nothing_else_is() -> None:
 @pytest.mark.django_db
 def test_an_account_outside_the_chart_is_refused() -> None:
     with pytest.raises(UnknownAccount):
-        post("one", ledger.debit("petty_cash", HUNDRED), ledger.credit("bank", HUNDRED))
+        post("one", posting.debit("petty_cash", HUNDRED), posting.credit("bank", HUNDRED))
 
 
 @pytest.mark.django_db(transaction=True)
@@ -170,7 +172,7 @@ def test_a_posting_without_its_invoice_is_found(billed: None) -> None:
     with _undone():
         invoice = Invoice.objects.latest("id")
         code = f"receivable:{invoice.customer.public_id}"
-        post("x", ledger.debit(code, HUNDRED), ledger.credit("deferred_revenue", HUNDRED))
+        post("x", posting.debit(code, HUNDRED), posting.credit("deferred_revenue", HUNDRED))
         findings = found()
     assert len(findings) == 2
 
@@ -188,8 +190,8 @@ def test_balances_are_the_sum_of_entries_whatever_is_posted() -> None:
         amount = Decimal(number * 7 % 13 + 1)
         post(
             f"key {number}",
-            ledger.debit(codes[number % 4], amount),
-            ledger.credit(codes[(number + 1) % 4], amount),
+            posting.debit(codes[number % 4], amount),
+            posting.credit(codes[(number + 1) % 4], amount),
         )
     for held in AccountBalance.objects.select_related("account"):
         entries = LedgerEntry.objects.filter(account=held.account)

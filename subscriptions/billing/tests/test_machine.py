@@ -40,8 +40,9 @@ from hypothesis.stateful import run_state_machine_as_test
 from marketplace.tests.factories import load_reference_data, make_template
 from partners.tests.factories import make_partner
 from quantleap.core.money import PAISA
-from subscriptions.billing import commissions, ledger, payments, recognition, runsql, shares
-from subscriptions.billing.ledger import Posting
+from subscriptions.billing import commissions, payments, runsql, shares
+from subscriptions.billing.ledger import posting, recognition
+from subscriptions.billing.ledger.posting import Posting
 from subscriptions.billing.tests.factories import AWAY, HOME, load_billing
 from subscriptions.billing.tests.machine import FEES, MOVES, SHARES, Portfolio, endpoint
 
@@ -160,14 +161,14 @@ def more_is_clawed_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def payments_are_posted_from_the_wrong_side(monkeypatch: pytest.MonkeyPatch) -> None:
     """Balanced, so that the database has nothing against it."""
-    real = ledger.post
+    real = posting.post
 
-    def post(**given: Any) -> ledger.Posted:
+    def post(**given: Any) -> posting.Posted:
         if given["kind"] == "payment":
             given["postings"] = [Posting(one.account, -one.amount) for one in given["postings"]]
         return real(**given)
 
-    monkeypatch.setattr(ledger, "post", post)
+    monkeypatch.setattr(posting, "post", post)
 
 
 def tax_goes_to_the_other_account(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from partners.tests.factories import (
 )
 from quantleap.core.audit import SYSTEM
 from subscriptions import services
-from subscriptions.billing import ledger
+from subscriptions.billing.ledger import posting
 from subscriptions.billing.models import Commission, Invoice, LedgerEntry
 from subscriptions.billing.tests.factories import (
     START,
@@ -122,7 +122,7 @@ def test_a_months_commission_is_traced_down_to_the_entries(
         held = LedgerEntry.objects.filter(transaction__idem_key=row["transaction"])
         assert entries == {one.account.code: one.amount for one in held}
         booked += entries["partner_payable_pending:zebu"]
-    assert booked == -exact == ledger.balance("partner_payable_pending:zebu")
+    assert booked == -exact == posting.balance("partner_payable_pending:zebu")
 
 
 def test_a_month_without_anything(tenant: Tenant) -> None:

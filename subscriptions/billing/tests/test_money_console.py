@@ -16,7 +16,7 @@ from partners.tests.factories import make_partner
 from quantleap.core import clock
 from quantleap.core.models import AuditEntry, StaffUser
 from quantleap.core.tests.confirming import confirm
-from subscriptions.billing import proof
+from subscriptions.billing.ledger import proof
 from subscriptions.billing.models import (
     BillingRun,
     Commission,

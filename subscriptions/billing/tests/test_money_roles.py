@@ -16,7 +16,7 @@ from marketplace.tests.factories import load_reference_data, make_template
 from partners.tests.factories import make_partner
 from quantleap.core import clock
 from quantleap.core.models import StaffUser
-from subscriptions.billing import proof
+from subscriptions.billing.ledger import proof
 from subscriptions.billing.models import (
     Commission,
     CreditNote,

@@ -11,7 +11,7 @@ import pytest
 
 from marketplace.tests.factories import load_reference_data, make_template
 from partners.tests.factories import make_partner
-from subscriptions.billing import proof
+from subscriptions.billing.ledger import proof
 from subscriptions.billing.models import Invoice, Payment
 from subscriptions.billing.tests.factories import START, bill, follow, load_billing, pay
 from subscriptions.periods import add_months

@@ -15,8 +15,9 @@ from marketplace.tests.factories import load_reference_data, make_template
 from partners.tests.factories import make_partner
 from quantleap.core.models import OutboxEvent
 from quantleap.core.tests.parallel import at_once
-from subscriptions.billing import commissions, ledger, maturity, payments, proof
+from subscriptions.billing import commissions, maturity, payments
 from subscriptions.billing.errors import NothingToCredit, PaymentKeyReused
+from subscriptions.billing.ledger import posting, proof
 from subscriptions.billing.models import Commission, CreditNote, Invoice, LedgerEntry, Payment
 from subscriptions.billing.tests.factories import (
     START,
@@ -62,7 +63,7 @@ def test_two_keys_pay_too_much_and_nothing_is_lost() -> None:
     at_once(6, lambda number: pay(invoice, Decimal("1000.00"), key=f"k{number}"))
     invoice.refresh_from_db()
     assert (invoice.status, invoice.paid) == ("PAID", TOTAL)
-    assert ledger.balance_of("customer_credit") == TOTAL - 6000
+    assert posting.balance_of("customer_credit") == TOTAL - 6000
     sums = Payment.objects.aggregate(applied=Sum("applied"), excess=Sum("excess"))
     assert sums == {"applied": TOTAL, "excess": 6000 - TOTAL}
     assert Commission.objects.aggregate(sum=Sum("amount"))["sum"] == Decimal("299.70")

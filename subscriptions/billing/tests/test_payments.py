@@ -16,16 +16,9 @@ from partners.tests.factories import make_partner
 from quantleap.core.audit import Actor
 from quantleap.core.errors import InvalidRequest
 from quantleap.core.models import AuditEntry, OutboxEvent
-from subscriptions.billing import (
-    chart,
-    customer_credit,
-    ledger,
-    maturity,
-    payments,
-    proof,
-    recognition,
-)
+from subscriptions.billing import customer_credit, maturity, payments
 from subscriptions.billing.errors import FutureDate, NothingToCredit, PaymentKeyReused
+from subscriptions.billing.ledger import chart, posting, proof, recognition
 from subscriptions.billing.models import (
     Commission,
     CreditNote,
@@ -72,15 +65,15 @@ def rupees(text: str) -> Decimal:
 def books(partner: str = "zebu") -> dict[str, Decimal]:
     """Balances that matter here, debit positive."""
     return {
-        "clearing": ledger.balance(chart.MANUAL_CLEARING),
-        "receivable": ledger.balance_of("receivable"),
-        "credit": ledger.balance_of("customer_credit"),
-        "deferred": ledger.balance(chart.DEFERRED_REVENUE),
-        "revenue": ledger.balance(chart.REVENUE),
-        "tax": ledger.balance_of("gst_output"),
-        "expense": ledger.balance(chart.REVSHARE_EXPENSE),
-        "pending": ledger.balance(chart.partner_payable_pending(partner)),
-        "payable": ledger.balance(chart.partner_payable(partner)),
+        "clearing": posting.balance(chart.MANUAL_CLEARING),
+        "receivable": posting.balance_of("receivable"),
+        "credit": posting.balance_of("customer_credit"),
+        "deferred": posting.balance(chart.DEFERRED_REVENUE),
+        "revenue": posting.balance(chart.REVENUE),
+        "tax": posting.balance_of("gst_output"),
+        "expense": posting.balance(chart.REVSHARE_EXPENSE),
+        "pending": posting.balance(chart.partner_payable_pending(partner)),
+        "payable": posting.balance(chart.partner_payable(partner)),
     }
 
 

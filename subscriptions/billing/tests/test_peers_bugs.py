@@ -21,8 +21,9 @@ from quantleap.core.audit import SYSTEM
 from quantleap.core.clock import at_ist
 from quantleap.core.tests.parallel import at_once
 from subscriptions import services
-from subscriptions.billing import ledger, runsql
+from subscriptions.billing import runsql
 from subscriptions.billing.errors import FutureDate
+from subscriptions.billing.ledger import posting
 from subscriptions.billing.models import BillingSegment, Invoice, LedgerEntry, NumberSeries
 from subscriptions.billing.tests.exactbooks import ANCHORS, LATE, expected, the_books_are_exact
 from subscriptions.billing.tests.factories import START, bill, days_of, follow, load_billing, noon
@@ -186,13 +187,13 @@ def test_days_that_nobody_looked_at_lago(template: Template, partner: Partner) -
 @pytest.mark.django_db
 def test_a_ledger_that_does_not_deduplicate_openmeter() -> None:
     """A job that came twice posted twice: the caller had to remember. Ours knows the key."""
-    sides = [ledger.debit("bank", Decimal(100)), ledger.credit("suspense", Decimal(100))]
+    sides = [posting.debit("bank", Decimal(100)), posting.credit("suspense", Decimal(100))]
     again = [
-        ledger.post(
+        posting.post(
             idem_key="receipt:1", kind="receipt", effective_on=START, postings=sides, now=on
         ).created
         for on in (noon(START), noon(LATE))
     ]
     assert again == [True, False]
     assert LedgerEntry.objects.count() == 2
-    assert ledger.balance("bank") == 100
+    assert posting.balance("bank") == 100

@@ -17,9 +17,10 @@ from quantleap.core.audit import Actor
 from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.models import AuditEntry
 from quantleap.core.tests.parallel import at_once
-from subscriptions.billing import allocations, chart, customer_credit, ledger, payments, proof
+from subscriptions.billing import allocations, customer_credit, payments
 from subscriptions.billing.allocations import Part, oldest_first, open_invoices
 from subscriptions.billing.errors import InvoiceChanged, ReceiptExists
+from subscriptions.billing.ledger import chart, posting, proof
 from subscriptions.billing.models import (
     Commission,
     Invoice,
@@ -188,7 +189,7 @@ def test_one_receipt_pays_the_oldest_invoices_and_the_rest_is_credit(
     statuses = list(Invoice.objects.order_by("id").values_list("status", flat=True))
     assert statuses == ["PAID", "PAID", "DUE"]
     assert customer_credit.available(first.customer) == 500
-    assert ledger.balance(chart.MANUAL_CLEARING) == amount
+    assert posting.balance(chart.MANUAL_CLEARING) == amount
     told = AuditEntry.objects.get(action="receipt.recorded").data
     assert (told["amount"], told["credit"]) == ("2857.64", "500.00")
     assert told["invoices"] == {first.number: "1178.82", second.number: "1178.82"}

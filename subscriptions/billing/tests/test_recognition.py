@@ -10,10 +10,10 @@ import pytest
 from marketplace.models import Template
 from marketplace.tests.factories import load_reference_data, make_template
 from partners.tests.factories import make_partner
-from subscriptions.billing import ledger, proof
 from subscriptions.billing.errors import FutureDate
+from subscriptions.billing.ledger import posting, proof
+from subscriptions.billing.ledger.recognition import recognise
 from subscriptions.billing.models import Invoice, LedgerTransaction
-from subscriptions.billing.recognition import recognise
 from subscriptions.billing.tests.factories import START, bill, follow, load_billing, noon
 
 pytestmark = pytest.mark.django_db
@@ -39,8 +39,8 @@ def test_one_day_of_twenty_eight(template: Template) -> None:
     bill(START)
     assert through(START) == Decimal("35.67")  # 999 / 28, floored
     assert through(START) == 0
-    assert ledger.balance("revenue") == Decimal("-35.67")
-    assert ledger.balance("deferred_revenue") == Decimal("-963.33")
+    assert posting.balance("revenue") == Decimal("-35.67")
+    assert posting.balance("deferred_revenue") == Decimal("-963.33")
     posted = LedgerTransaction.objects.get(kind="recognition")
     assert posted.effective_on == START
 
@@ -58,7 +58,7 @@ def test_every_day_or_once_comes_to_the_same_and_to_all(template: Template) -> N
     bill(after(27))
     assert through(after(9)) == sum(parts[:10])
     assert through(after(27)) == sum(parts[10:])
-    assert ledger.balance("deferred_revenue") == 0
+    assert posting.balance("deferred_revenue") == 0
     assert proof.prove(now=noon(START)).findings == []
 
 

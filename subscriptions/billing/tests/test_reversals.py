@@ -18,18 +18,16 @@ from quantleap.core.audit import SYSTEM
 from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.models import AuditEntry, OutboxEvent
 from subscriptions.billing import (
-    chart,
     customer_credit,
     debts,
-    ledger,
     maturity,
     payments,
-    proof,
     refunds,
     reports,
     reversals,
 )
 from subscriptions.billing.errors import AlreadyReversed, NothingToCredit
+from subscriptions.billing.ledger import chart, posting, proof
 from subscriptions.billing.models import (
     Commission,
     CreditNote,
@@ -144,20 +142,20 @@ def assert_books_hold() -> None:
 def test_a_bounced_cheque_took_the_debt_with_it(invoice: Invoice) -> None:
     """Only a refund was there: a credit note, GST taken back, and nobody owed anything."""
     before = {
-        code: ledger.balance_of(code) for code in ("receivable", "gst_output")
-    } | {"deferred": ledger.balance(chart.DEFERRED_REVENUE)}  # fmt: skip
+        code: posting.balance_of(code) for code in ("receivable", "gst_output")
+    } | {"deferred": posting.balance(chart.DEFERRED_REVENUE)}  # fmt: skip
     paid = pay(invoice, TOTAL).payment
     done = bounce(paid.receipt, LATER, charges=118, reason="Cheque returned: funds insufficient")
     assert done.created
     assert standing(invoice) == [("DUE", ZERO, TOTAL)]
     assert not CreditNote.objects.exists()
     assert before == {
-        code: ledger.balance_of(code) for code in ("receivable", "gst_output")
-    } | {"deferred": ledger.balance(chart.DEFERRED_REVENUE)}  # fmt: skip
+        code: posting.balance_of(code) for code in ("receivable", "gst_output")
+    } | {"deferred": posting.balance(chart.DEFERRED_REVENUE)}  # fmt: skip
     assert earned() == 0
-    assert ledger.balance(chart.partner_payable_pending("zebu")) == 0
-    assert ledger.balance(chart.MANUAL_CLEARING) == -118
-    assert ledger.balance(chart.BANK_CHARGES) == 118
+    assert posting.balance(chart.partner_payable_pending("zebu")) == 0
+    assert posting.balance(chart.MANUAL_CLEARING) == -118
+    assert posting.balance(chart.BANK_CHARGES) == 118
     mirror = PaymentReversal.objects.get().transaction
     assert mirror.corrects == paid.transaction
     sides = dict(mirror.entries.values_list("account__code", "amount"))
@@ -179,14 +177,14 @@ def test_a_bounced_cheque_that_was_left_alone_matured_to_the_partner(invoice: In
     bounce(early.receipt, LATER)
     on = START + dt.timedelta(days=60)
     assert maturity.mature(on, now=noon(on)).amount == 0
-    assert ledger.balance(chart.partner_payable("zebu")) == 0
+    assert posting.balance(chart.partner_payable("zebu")) == 0
     again = pay(Invoice.objects.get(), TOTAL, key="again", day=on).payment
     late = on + dt.timedelta(days=30)
     assert maturity.mature(late, now=noon(late)).amount == Decimal("299.70")
-    assert ledger.balance(chart.partner_payable("zebu")) == Decimal("-299.70")
+    assert posting.balance(chart.partner_payable("zebu")) == Decimal("-299.70")
     bounce(again.receipt, late)
-    assert ledger.balance(chart.partner_payable("zebu")) == 0
-    assert ledger.balance(chart.partner_payable_pending("zebu")) == 0
+    assert posting.balance(chart.partner_payable("zebu")) == 0
+    assert posting.balance(chart.partner_payable_pending("zebu")) == 0
     assert earned(payment=again) == 0
     assert_books_hold()
 
@@ -220,7 +218,7 @@ def test_a_receipt_of_several_invoices_is_reversed_as_a_whole(
     bounce(made, NEXT, on=NEXT)
     assert standing(first, second) == [("DUE", ZERO, TOTAL), ("DUE", ZERO, Decimal(500))]
     assert customer_credit.available(first.customer) == 0
-    assert ledger.balance(chart.MANUAL_CLEARING) == 0
+    assert posting.balance(chart.MANUAL_CLEARING) == 0
     assert earned() == 0
     told = OutboxEvent.objects.filter(type="payment.reversed").order_by("id")
     assert [one.object_id for one in told] == [first.public_id, second.public_id]

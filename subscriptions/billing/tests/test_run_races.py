@@ -25,7 +25,8 @@ from quantleap.core.audit import SYSTEM
 from quantleap.core.tenancy import TenantQuerySet
 from quantleap.core.tests.parallel import at_once
 from subscriptions import services
-from subscriptions.billing import ledger, numbers, runs, runsql, segments
+from subscriptions.billing import numbers, runs, runsql, segments
+from subscriptions.billing.ledger import posting
 from subscriptions.billing.models import (
     BillingRun,
     BillingSegment,
@@ -263,40 +264,43 @@ def test_postings_of_several_transactions_do_not_stand_in_each_others_way() -> N
     """Each posts twice, over the same accounts in opposite order."""
     codes = ["bank", "suspense", "revenue", "round_off"]
     with transaction.atomic():
-        ledger.account_ids(codes)
+        posting.account_ids(codes)
 
     def call(number: int) -> None:
         for turn in range(10):
             with transaction.atomic():
                 for pair in (codes[:2], codes[2:])[:: 1 if number % 2 else -1]:
-                    ledger.post(
+                    posting.post(
                         idem_key=f"{number}:{turn}:{pair[0]}",
                         kind="test",
                         effective_on=START,
                         postings=[
-                            ledger.debit(pair[0], Decimal(1)),
-                            ledger.credit(pair[1], Decimal(1)),
+                            posting.debit(pair[0], Decimal(1)),
+                            posting.credit(pair[1], Decimal(1)),
                         ],
                         now=noon(START),
                     )
 
     assert at_once(3, call, errors=(DatabaseError,)) == [None] * 3
-    assert [ledger.balance(code) for code in codes] == [30, -30, 30, -30]
+    assert [posting.balance(code) for code in codes] == [30, -30, 30, -30]
 
 
 def test_one_key_posted_at_once_is_posted_once() -> None:
     def call(_number: int) -> bool:
         with transaction.atomic():
-            return ledger.post(
+            return posting.post(
                 idem_key="one",
                 kind="test",
                 effective_on=START,
-                postings=[ledger.debit("bank", Decimal(1)), ledger.credit("suspense", Decimal(1))],
+                postings=[
+                    posting.debit("bank", Decimal(1)),
+                    posting.credit("suspense", Decimal(1)),
+                ],
                 now=noon(START),
             ).created
 
     assert at_once(4, call, errors=(DatabaseError,)).count(True) == 1
-    assert ledger.balance("bank") == 1
+    assert posting.balance("bank") == 1
 
 
 @contextmanager

@@ -16,8 +16,9 @@ from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
 from quantleap.core.models import OutboxEvent
 from quantleap.core.money import ZERO
-from subscriptions.billing import documents, ledger, proof
+from subscriptions.billing import documents
 from subscriptions.billing.errors import BillingNotConfigured, FutureDate
+from subscriptions.billing.ledger import posting, proof
 from subscriptions.billing.models import BillingRun, BillingSegment, Invoice, LedgerEntry, TaxRate
 from subscriptions.billing.numbering import document_number
 from subscriptions.billing.selectors import withheld
@@ -130,8 +131,8 @@ def test_the_books_and_the_event_of_an_invoice(template: Template, partner: Part
         (key, "gst_output:cgst", Decimal("-89.91")),
         (key, "gst_output:sgst", Decimal("-89.91")),
     }
-    assert ledger.balance("deferred_revenue") == Decimal("-999.00")
-    assert ledger.balance_of("receivable") == invoice.total
+    assert posting.balance("deferred_revenue") == Decimal("-999.00")
+    assert posting.balance_of("receivable") == invoice.total
     event = OutboxEvent.objects.get(type="invoice.issued")
     assert (event.partner_id, event.environment) == (partner.pk, "live")
     assert event.payload["invoice_id"] == invoice.public_id

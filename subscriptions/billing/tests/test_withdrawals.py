@@ -21,17 +21,8 @@ from partners.tests.factories import make_partner
 from quantleap.core.audit import SYSTEM
 from quantleap.core.models import OutboxEvent
 from subscriptions import services
-from subscriptions.billing import (
-    chart,
-    customer_credit,
-    ledger,
-    maturity,
-    proof,
-    recognition,
-    refunds,
-    shares,
-    withdrawals,
-)
+from subscriptions.billing import customer_credit, maturity, refunds, shares, withdrawals
+from subscriptions.billing.ledger import chart, posting, proof, recognition
 from subscriptions.billing.models import (
     Commission,
     CreditNote,
@@ -101,7 +92,7 @@ def test_an_unpaid_invoice_is_reduced_by_the_days_after_the_withdrawal(
     invoice = Invoice.objects.get()
     assert (invoice.status, invoice.total - invoice.credited) == ("DUE", Decimal("471.54"))
     assert not Refund.objects.exists()
-    assert ledger.balance_of("receivable") == Decimal("471.54")
+    assert posting.balance_of("receivable") == Decimal("471.54")
     sides = dict(note.transaction.entries.values_list("account__code", "amount"))
     assert sides.pop(chart.receivable(invoice.customer.public_id)) == -note.total
     assert sides == {
@@ -128,8 +119,8 @@ def test_what_was_paid_becomes_the_customers_credit_and_commission_goes_back(
     assert (str(note.igst), str(note.total)) == ("107.89", "707.29")
     assert (back.method, back.amount, back.credit_note) == ("CUSTOMER_CREDIT", note.total, note)
     assert customer_credit.available(mine.customer) == note.total
-    assert ledger.balance_of("receivable") == 0
-    assert ledger.balance(chart.MANUAL_CLEARING) == invoice.total, "no money moved"
+    assert posting.balance_of("receivable") == 0
+    assert posting.balance(chart.MANUAL_CLEARING) == invoice.total, "no money moved"
     # 30 % of the 399.60 that stay, floored
     kept = sum(Commission.objects.values_list("amount", flat=True), ZERO)
     assert kept == Decimal("119.88")
@@ -150,8 +141,8 @@ def test_commission_that_is_payable_already_is_taken_back_there(
     take_away(template)
     maturity.mature(late, now=noon(late))
     credited(late)
-    assert ledger.balance(chart.partner_payable("zebu")) == Decimal("-119.88")
-    assert ledger.balance(chart.partner_payable_pending("zebu")) == 0
+    assert posting.balance(chart.partner_payable("zebu")) == Decimal("-119.88")
+    assert posting.balance(chart.partner_payable_pending("zebu")) == 0
     assert_books_hold()
 
 
@@ -182,7 +173,7 @@ def test_a_late_run_and_a_late_credit_are_as_if_in_time(
     assert credited(late) == 1
     note = CreditNote.objects.get()
     assert (note.taxable, note.from_revenue) == (Decimal("599.40"), Decimal("599.40"))
-    assert ledger.balance(chart.REVENUE) == Decimal("-399.60")
+    assert posting.balance(chart.REVENUE) == Decimal("-399.60")
     assert_books_hold()
 
 
@@ -195,8 +186,8 @@ def test_used_days_are_earned_at_once_and_never_again(template: Template, partne
     credited()
     note = CreditNote.objects.get()
     assert note.from_revenue == 0
-    assert ledger.balance(chart.REVENUE) == Decimal("-399.60")
-    assert ledger.balance(chart.DEFERRED_REVENUE) == 0
+    assert posting.balance(chart.REVENUE) == Decimal("-399.60")
+    assert posting.balance(chart.DEFERRED_REVENUE) == 0
     after = FIRST + dt.timedelta(days=60)
     assert recognition.recognise(after, now=noon(after)) == 0
     assert_books_hold()

@@ -9,9 +9,9 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from quantleap.core import clock
-from subscriptions.billing import proof
+from subscriptions.billing.ledger import proof
+from subscriptions.billing.ledger.trialbalance import TrialBalance, trial_balance
 from subscriptions.billing.models import LedgerProof
-from subscriptions.billing.trialbalance import TrialBalance, trial_balance
 
 
 def report(proven: LedgerProof, balance: TrialBalance) -> dict[str, Any]:

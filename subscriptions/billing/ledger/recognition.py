@@ -12,8 +12,8 @@ from django.db import connection, transaction
 from quantleap.core.clock import ist_date
 from quantleap.core.locks import transaction_lock
 from quantleap.core.money import ZERO
-from subscriptions.billing import chart, ledger
 from subscriptions.billing.errors import FutureDate, IdemKeyReused
+from subscriptions.billing.ledger import chart, posting
 
 CHUNK: Final = 5000
 
@@ -85,13 +85,13 @@ def _post(
     now: dt.datetime,
 ) -> None:
     """Dr deferred revenue, Cr revenue. ``place``: first invoice and what was recognised before."""
-    posted = ledger.post(
+    posted = posting.post(
         idem_key=f"recognition:{through}:{place}",
         kind="recognition",
         effective_on=through,
         postings=[
-            ledger.debit(chart.DEFERRED_REVENUE, amount),
-            ledger.credit(chart.REVENUE, amount),
+            posting.debit(chart.DEFERRED_REVENUE, amount),
+            posting.credit(chart.REVENUE, amount),
         ],
         now=now,
         partner_id=partner_id,

@@ -18,8 +18,8 @@ from quantleap.core.inserts import insert_missing
 from quantleap.core.money import ZERO
 from quantleap.core.outbox import NotInTransaction
 from quantleap.core.tenancy import Environment
-from subscriptions.billing.chart import account_kind
 from subscriptions.billing.errors import IdemKeyReused, OutOfBalance
+from subscriptions.billing.ledger.chart import account_kind
 from subscriptions.billing.models import (
     AccountBalance,
     LedgerAccount,

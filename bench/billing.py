@@ -48,7 +48,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         from quantleap.core import clock
 
         # A run's own line is for operators; here it would stand between the figures.
-        logging.getLogger("subscriptions.billing.runs").setLevel(logging.WARNING)
+        logging.getLogger("subscriptions.billing.invoicing.runs").setLevel(logging.WARNING)
         as_of = clock.ist_date(clock.now())
         world = portfolio.open_books()
         found: dict[str, Any] = {"as_of": str(as_of)}
@@ -103,7 +103,7 @@ def compare(world: World, count: int, as_of: dt.date) -> int:
     """Of ``count`` subscriptions, how many the run and the loop do not bill alike."""
     from bench import portfolio, rowbyrow
     from quantleap.core import clock
-    from subscriptions.billing import runs
+    from subscriptions.billing.invoicing import runs
 
     by_run = portfolio.load(world, count, as_of=as_of, prefix="alike-run")
     runs.run(as_of, now=clock.now())
@@ -117,7 +117,7 @@ def play_round(world: World, number: int, sample: int, as_of: dt.date) -> dict[s
     """Invoices per second of both, in this process; who begins changes from round to round."""
     from bench import portfolio, rowbyrow
     from quantleap.core import clock
-    from subscriptions.billing import runs
+    from subscriptions.billing.invoicing import runs
 
     contestants: dict[str, tuple[int, Callable[[], int]]] = {
         "run": (sample, lambda: runs.run(as_of, now=clock.now()).invoices),

@@ -29,7 +29,7 @@ def measure(as_of: dt.date) -> dict[str, Any]:
     from django.db import connection
 
     from quantleap.core import clock
-    from subscriptions.billing import runs
+    from subscriptions.billing.invoicing import runs
 
     marks: list[float] = []
     with connection.cursor() as cursor:

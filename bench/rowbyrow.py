@@ -20,14 +20,14 @@ from partners.states import name_of
 from quantleap.core import outbox
 from quantleap.core.clock import ist_date
 from quantleap.core.money import json_number
-from subscriptions.billing import numbers
+from subscriptions.billing.invoicing import numbers
+from subscriptions.billing.invoicing.numbering import INVOICE, document_number
+from subscriptions.billing.invoicing.snapshots import VERSION, SupplierSnapshot
+from subscriptions.billing.invoicing.words import amount_in_words
 from subscriptions.billing.ledger import chart, posting
 from subscriptions.billing.models import BillingSegment, Invoice, Supplier, TaxRate
-from subscriptions.billing.numbering import INVOICE, document_number
 from subscriptions.billing.payments import invoice_data
-from subscriptions.billing.snapshots import VERSION, SupplierSnapshot
 from subscriptions.billing.tests import tax_oracle
-from subscriptions.billing.words import amount_in_words
 from subscriptions.periods import Period, period, period_on
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from bench import billing, billrun, portfolio, rowbyrow
 from quantleap.core import clock
-from subscriptions.billing import runs
+from subscriptions.billing.invoicing import runs
 from subscriptions.billing.models import BillingSegment, Invoice
 from subscriptions.billing.tests import tax_oracle
 

@@ -22,7 +22,7 @@ from execution.tests.holdjudge import BILLED, LEAVES, STATUS, TRADES, UNBILLED, 
 from execution.tests.holdstage import Stage
 from execution.tests.holdstories import Told, play, play_all
 from subscriptions import holding, lifecycle
-from subscriptions.billing import runsql, segments
+from subscriptions.billing.invoicing import runsql, segments
 from subscriptions.lifecycle import Action, Verdict
 from subscriptions.models import Hold
 from subscriptions.services import holds, subscribing, suspensions, transitions

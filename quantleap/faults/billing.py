@@ -15,7 +15,8 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from quantleap.core import clock
 from quantleap.core.money import ZERO
 from quantleap.faults.planting import Faults, Planting
-from subscriptions.billing import commissions, receipts, reversals, runs, segments
+from subscriptions.billing import commissions, receipts, reversals
+from subscriptions.billing.invoicing import runs, segments
 from subscriptions.billing.ledger import chart
 from subscriptions.billing.ledger.posting import Posting
 from subscriptions.billing.models import BillingSegment, Commission, Invoice, Receipt, Reversal

@@ -19,7 +19,7 @@ class BillingConfig(AppConfig):
         from quantleap.core.outbox import HANDLERS
         from subscriptions.billing.api.shown import shown
         from subscriptions.billing.belongings import belongings
-        from subscriptions.billing.mailing import queue_mails
+        from subscriptions.billing.invoicing.mailing import queue_mails
         from subscriptions.billing.port_adapters import BILLING_OF_SUBSCRIPTIONS, TAX_TABLE
         from subscriptions.billing.reach import reach
         from subscriptions.billing.sidebar import MONEY

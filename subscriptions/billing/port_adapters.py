@@ -9,7 +9,8 @@ from typing import Final
 
 from partners.states import refusal
 from quantleap.core.errors import InvalidRequest
-from subscriptions.billing import debts, owing, reports, segments, selectors, withdrawals
+from subscriptions.billing import debts, owing, reports, selectors, withdrawals
+from subscriptions.billing.invoicing import segments
 from subscriptions.models import Subscription
 from subscriptions.ports import BalanceDue, RevenueShares, S
 
@@ -18,17 +19,17 @@ class BillingOfSubscriptions:
     """Segments, credits and debts; each method as in :class:`subscriptions.ports.Billing`."""
 
     def open_segments(self, subscriptions: Collection[Subscription]) -> None:
-        """See :func:`subscriptions.billing.segments.open_first`."""
+        """See :func:`subscriptions.billing.invoicing.segments.open_first`."""
         segments.open_first(subscriptions)
 
     def stop(self, subscription_ids: Collection[int], *, on: dt.date) -> None:
-        """See :func:`subscriptions.billing.segments.stop`."""
+        """See :func:`subscriptions.billing.invoicing.segments.stop`."""
         segments.stop(subscription_ids, on=on)
 
     def resume(
         self, subscriptions: Collection[Subscription], *, on: dt.date
     ) -> Mapping[int, dt.date]:
-        """See :func:`subscriptions.billing.segments.resume`."""
+        """See :func:`subscriptions.billing.invoicing.segments.resume`."""
         return segments.resume(subscriptions, on=on)
 
     def expect_credits(

@@ -16,11 +16,11 @@ from quantleap.core.clock import ist_date
 from quantleap.core.inserts import constraint_of
 from quantleap.core.money import grouped
 from subscriptions.billing.errors import ReceiptExists
+from subscriptions.billing.invoicing.texts import day
 from subscriptions.billing.ledger import chart, posting
 from subscriptions.billing.models import Receipt
 from subscriptions.billing.models.receipts import RECEIPT_UNIQUE, new_receipt_id
 from subscriptions.billing.references import reference_key
-from subscriptions.billing.texts import day
 
 
 def live(method: str, reference: str) -> Receipt | None:

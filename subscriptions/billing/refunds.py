@@ -16,12 +16,14 @@ from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.errors import InvalidRequest
 from quantleap.core.money import ZERO, json_number
-from subscriptions.billing import commissions, numbers, shares, tax_deadline
+from subscriptions.billing import commissions, shares, tax_deadline
 from subscriptions.billing.errors import NothingToCredit
+from subscriptions.billing.invoicing import numbers
+from subscriptions.billing.invoicing.numbering import CREDIT_NOTE, document_number
+from subscriptions.billing.invoicing.words import amount_in_words
 from subscriptions.billing.ledger import chart, posting
 from subscriptions.billing.models import CreditNote, Invoice, Method, Refund
 from subscriptions.billing.models.payments import new_refund_id
-from subscriptions.billing.numbering import CREDIT_NOTE, document_number
 from subscriptions.billing.payments import (
     check_money,
     check_seen,
@@ -32,7 +34,6 @@ from subscriptions.billing.payments import (
     save_standing,
     tell_paid,
 )
-from subscriptions.billing.words import amount_in_words
 
 ISSUED: Final = "credit_note.issued"
 REASON_LENGTH: Final = 200

@@ -23,6 +23,7 @@ from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.money import PAISA, ZERO, json_number
 from subscriptions.billing import commissions
 from subscriptions.billing.errors import AlreadyReversed
+from subscriptions.billing.invoicing.texts import day
 from subscriptions.billing.ledger import chart, posting
 from subscriptions.billing.models import (
     Commission,
@@ -37,7 +38,6 @@ from subscriptions.billing.models import (
 )
 from subscriptions.billing.models.reversals import new_reversal_id
 from subscriptions.billing.payments import invoice_data, lock_invoice, save_standing, settle
-from subscriptions.billing.texts import day
 
 REVERSED: Final = "payment.reversed"
 REASON_LENGTH: Final = 200

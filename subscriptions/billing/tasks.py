@@ -8,7 +8,8 @@ from celery import shared_task
 from django.conf import settings
 
 from quantleap.core import clock
-from subscriptions.billing import mailing, maturity, runs, withdrawals
+from subscriptions.billing import maturity, withdrawals
+from subscriptions.billing.invoicing import mailing, runs
 from subscriptions.billing.ledger import proof, recognition
 
 

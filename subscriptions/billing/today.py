@@ -11,8 +11,8 @@ from django.urls import reverse
 
 from quantleap.core import clock
 from quantleap.core.console import Panel, Tile
+from subscriptions.billing.invoicing.runs import SILENCE
 from subscriptions.billing.models import BillingRun, LedgerProof
-from subscriptions.billing.runs import SILENCE
 from subscriptions.billing.selectors import withheld_segments
 
 #: The morning's run and proof are at 04:30 and 05:10 IST; a day and a half later they are missing.

@@ -23,8 +23,8 @@ from subscriptions.billing import customer_credit, refunds
 from subscriptions.billing.admin.common import ToLookAt
 from subscriptions.billing.admin.forms import PayOutForm, UseCreditForm
 from subscriptions.billing.admin.searches import credit_note_keys, customers_account_codes
+from subscriptions.billing.invoicing.texts import day
 from subscriptions.billing.models import CustomerCredit, Invoice, LedgerEntry, WithdrawalCredit
-from subscriptions.billing.texts import day
 from subscriptions.selectors import customers_subscription_keys, subscription_keys
 
 _NEWEST: Final = 50

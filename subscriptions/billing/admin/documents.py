@@ -16,9 +16,9 @@ from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, action, confirm
 from quantleap.core.audit import Actor
 from quantleap.core.columns import linked
 from quantleap.core.largelists import through
-from subscriptions.billing import mailing
 from subscriptions.billing.admin.searches import customers_invoice_keys, invoice_keys
 from subscriptions.billing.api.documents import pdf_response
+from subscriptions.billing.invoicing import mailing
 from subscriptions.billing.models import InvoiceMail
 
 

@@ -31,12 +31,14 @@ from quantleap.core.columns import (
     rupees,
 )
 from quantleap.core.largelists import Search, exactly, through
-from subscriptions.billing import documents, payments, refunds
+from subscriptions.billing import payments, refunds
 from subscriptions.billing.admin.common import EarnedInline, ToLookAt, by_number
 from subscriptions.billing.admin.credit import UsesCredit, what_is_unused, what_of_tax
 from subscriptions.billing.admin.documents import DocumentDownload
 from subscriptions.billing.admin.forms import PaymentForm, RefundForm
 from subscriptions.billing.admin.receipts import RecordsReceipts, standing_of
+from subscriptions.billing.invoicing import documents
+from subscriptions.billing.invoicing.texts import day
 from subscriptions.billing.models import (
     CreditNote,
     Invoice,
@@ -45,7 +47,6 @@ from subscriptions.billing.models import (
     Payment,
 )
 from subscriptions.billing.owing import due_by, late
-from subscriptions.billing.texts import day
 from subscriptions.selectors import subscription_keys
 
 _TONES: Final = {

@@ -31,8 +31,8 @@ from quantleap.core.money import ZERO
 from subscriptions.billing import allocations
 from subscriptions.billing.admin.receiptforms import AllocationForm, part_field
 from subscriptions.billing.allocations import Part
+from subscriptions.billing.invoicing.texts import day
 from subscriptions.billing.models import Invoice, Method
-from subscriptions.billing.texts import day
 
 TITLE: Final = "One receipt for several customers"
 #: More on one page than anybody checks against a statement.

@@ -17,10 +17,10 @@ from quantleap.core.money import ZERO
 from subscriptions.billing import allocations, receipts, references
 from subscriptions.billing.admin.forms import MoneyForm
 from subscriptions.billing.allocations import NAME_LENGTH, Part
+from subscriptions.billing.invoicing.texts import day
 from subscriptions.billing.models import Invoice, Receipt
 from subscriptions.billing.owing import due_by
 from subscriptions.billing.reversals import REASON_LENGTH
-from subscriptions.billing.texts import day
 
 #: Begins the name of a field that says what one invoice gets; its key follows.
 PART: Final = "invoice_"

@@ -26,9 +26,9 @@ from subscriptions.billing.admin.common import MoneyPage
 from subscriptions.billing.admin.jointreceipts import RecordsJointReceipts
 from subscriptions.billing.admin.receiptforms import ReceiptForm, ReverseForm
 from subscriptions.billing.admin.searches import invoice_keys
+from subscriptions.billing.invoicing.texts import day
 from subscriptions.billing.models import Commission, Invoice, Payment, Receipt, Reversal
 from subscriptions.billing.references import reference_key
-from subscriptions.billing.texts import day
 
 
 def by_reference(term: str) -> Condition:

@@ -10,9 +10,9 @@ from django.db.models import Q
 from partners.selectors import customer_keys, customers_like
 from quantleap.core.identifiers import ascii_upper
 from quantleap.core.largelists import MOST_FOUND, first_keys
+from subscriptions.billing.invoicing.numbering import document_number
 from subscriptions.billing.ledger import chart
 from subscriptions.billing.models import CreditNote, Invoice, NumberSeries
-from subscriptions.billing.numbering import document_number
 
 _DIGITS: Final = 8
 

@@ -31,7 +31,7 @@ from quantleap.core.api.pagination import (
     paginate_by_cursor,
 )
 from quantleap.core.api.viewsets import ActionRule, ApiViewSet, PartnerViewSet, UserViewSet
-from subscriptions.billing import documents, reports, selectors
+from subscriptions.billing import reports, selectors
 from subscriptions.billing.api import answers
 from subscriptions.billing.api.documents import pdf_response
 from subscriptions.billing.api.serializers import (
@@ -41,6 +41,7 @@ from subscriptions.billing.api.serializers import (
     PaymentListAnswer,
     RevenueAnswer,
 )
+from subscriptions.billing.invoicing import documents
 from subscriptions.billing.models import Invoice, Payment
 
 _MONTH: Final = re.compile(r"(20\d\d)-(0[1-9]|1[0-2])", re.ASCII)

@@ -27,7 +27,8 @@ from quantleap.core.audit import SYSTEM
 from quantleap.core.clock import at_ist
 from quantleap.core.tenancy import Environment
 from subscriptions import services
-from subscriptions.billing import allocations, reversals, runs
+from subscriptions.billing import allocations, reversals
+from subscriptions.billing.invoicing import runs
 from subscriptions.billing.ledger import recognition
 from subscriptions.billing.models import (
     Invoice,

@@ -20,7 +20,8 @@ from quantleap.core.audit import SYSTEM
 from quantleap.core.console import page_of
 from quantleap.core.models import OutboxEvent
 from quantleap.core.tests.browser import fits, logged_in, shoot
-from subscriptions.billing import documents, mailing, maturity, reversals
+from subscriptions.billing import maturity, reversals
+from subscriptions.billing.invoicing import documents, mailing
 from subscriptions.billing.ledger import proof, recognition
 from subscriptions.billing.models import (
     BillingRun,

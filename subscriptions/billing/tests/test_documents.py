@@ -14,8 +14,8 @@ from marketplace.tests.factories import load_reference_data, make_template
 from partners.models import Partner
 from partners.tests.factories import customer_client, make_customer, make_partner
 from quantleap.core.tenancy import Environment
-from subscriptions.billing import pdf
-from subscriptions.billing.documents import credit_note_pdf, invoice_pdf
+from subscriptions.billing.invoicing import pdf
+from subscriptions.billing.invoicing.documents import credit_note_pdf, invoice_pdf
 from subscriptions.billing.models import (
     CreditNote,
     CreditNoteDocument,

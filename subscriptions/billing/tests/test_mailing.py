@@ -28,8 +28,8 @@ from quantleap.core.mail import ConsoleBackend
 from quantleap.core.models import AuditEntry, OutboxEvent
 from quantleap.core.tests.confirming import confirm
 from quantleap.settings import base
-from subscriptions.billing import mailing
-from subscriptions.billing.documents import invoice_pdf
+from subscriptions.billing.invoicing import mailing
+from subscriptions.billing.invoicing.documents import invoice_pdf
 from subscriptions.billing.models import Invoice, InvoiceMail
 from subscriptions.billing.tests.clerk import staff
 from subscriptions.billing.tests.factories import START, bill, follow, load_billing, noon

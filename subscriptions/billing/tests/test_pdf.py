@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pypdf import PdfReader
 
-from subscriptions.billing import pdf
+from subscriptions.billing.invoicing import pdf
+from subscriptions.billing.invoicing.texts import amount, lines_of, plain, rate
 from subscriptions.billing.tests.pdftext import pages, text
 from subscriptions.billing.tests.samples import credit_note_snapshot, invoice_snapshot
-from subscriptions.billing.texts import amount, lines_of, plain, rate
 
 
 def font_names(document: bytes) -> list[str]:

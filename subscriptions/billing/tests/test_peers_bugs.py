@@ -21,8 +21,8 @@ from quantleap.core.audit import SYSTEM
 from quantleap.core.clock import at_ist
 from quantleap.core.tests.parallel import at_once
 from subscriptions import services
-from subscriptions.billing import runsql
 from subscriptions.billing.errors import FutureDate
+from subscriptions.billing.invoicing import runsql
 from subscriptions.billing.ledger import posting
 from subscriptions.billing.models import BillingSegment, Invoice, LedgerEntry, NumberSeries
 from subscriptions.billing.tests.exactbooks import ANCHORS, LATE, expected, the_books_are_exact

@@ -25,7 +25,7 @@ from quantleap.core.audit import SYSTEM
 from quantleap.core.tenancy import TenantQuerySet
 from quantleap.core.tests.parallel import at_once
 from subscriptions import services
-from subscriptions.billing import numbers, runs, runsql, segments
+from subscriptions.billing.invoicing import numbers, runs, runsql, segments
 from subscriptions.billing.ledger import posting
 from subscriptions.billing.models import (
     BillingRun,

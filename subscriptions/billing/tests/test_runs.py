@@ -16,11 +16,12 @@ from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
 from quantleap.core.models import OutboxEvent
 from quantleap.core.money import ZERO
-from subscriptions.billing import documents
 from subscriptions.billing.errors import BillingNotConfigured, FutureDate
+from subscriptions.billing.invoicing import documents
+from subscriptions.billing.invoicing.numbering import document_number
+from subscriptions.billing.invoicing.words import amount_in_words
 from subscriptions.billing.ledger import posting, proof
 from subscriptions.billing.models import BillingRun, BillingSegment, Invoice, LedgerEntry, TaxRate
-from subscriptions.billing.numbering import document_number
 from subscriptions.billing.selectors import withheld
 from subscriptions.billing.tests.factories import (
     AWAY,
@@ -33,7 +34,6 @@ from subscriptions.billing.tests.factories import (
     noon,
 )
 from subscriptions.billing.tests.tax_oracle import tax
-from subscriptions.billing.words import amount_in_words
 from subscriptions.periods import add_months
 
 pytestmark = pytest.mark.django_db

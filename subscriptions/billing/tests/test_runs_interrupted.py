@@ -14,7 +14,8 @@ from django.urls import reverse
 from marketplace.tests.factories import load_reference_data, make_template
 from quantleap.core import clock
 from quantleap.core.models import StaffUser
-from subscriptions.billing import runs, runsql, tasks
+from subscriptions.billing import tasks
+from subscriptions.billing.invoicing import runs, runsql
 from subscriptions.billing.models import BillingRun, Invoice, NumberSeries
 from subscriptions.billing.tests.factories import START, bill, follow, load_billing
 

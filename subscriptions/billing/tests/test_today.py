@@ -11,9 +11,9 @@ from django.test import RequestFactory
 from quantleap.core import clock
 from quantleap.core.console import Panel, Tile
 from quantleap.core.models import StaffUser
+from subscriptions.billing.invoicing.runs import SILENCE
 from subscriptions.billing.ledger import proof
 from subscriptions.billing.models import BillingRun, LedgerProof
-from subscriptions.billing.runs import SILENCE
 from subscriptions.billing.tests.factories import START, bill, load_billing, noon
 from subscriptions.billing.today import today
 

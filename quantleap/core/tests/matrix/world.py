@@ -30,7 +30,7 @@ from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
 from quantleap.core.tenancy import Environment
 from subscriptions import services
-from subscriptions.billing import documents
+from subscriptions.billing.invoicing import documents
 from subscriptions.billing.tests.factories import HOME, bill, credit, load_billing, pay
 from subscriptions.models import Subscription
 from subscriptions.tests.factories import make_subscription

@@ -11,7 +11,7 @@ from django.db import InterfaceError, OperationalError
 
 from quantleap.core import clock
 from quantleap.core.errors import DomainError
-from subscriptions.billing import runs
+from subscriptions.billing.invoicing import runs
 from subscriptions.billing.selectors import coming, withheld
 
 _WIDTH: Final = 30

@@ -10,8 +10,8 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 
-from subscriptions.billing import numbers, runs, runsql
-from subscriptions.billing.numbering import financial_year
+from subscriptions.billing.invoicing import numbers, runs, runsql
+from subscriptions.billing.invoicing.numbering import financial_year
 
 _NAMES = {value.strip(): name for name, value in vars(runsql).items() if isinstance(value, str)}
 

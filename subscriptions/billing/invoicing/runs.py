@@ -21,14 +21,14 @@ from partners.states import in_force
 from quantleap.core import clock
 from quantleap.core.clock import ist_date
 from quantleap.core.ids import new_event_id
-from subscriptions.billing import numbers, runsql
 from subscriptions.billing.errors import BillingNotConfigured, FutureDate
+from subscriptions.billing.invoicing import numbers, runsql
+from subscriptions.billing.invoicing.numbering import INVOICE, financial_year, prefix
+from subscriptions.billing.invoicing.snapshots import SupplierSnapshot
+from subscriptions.billing.invoicing.words import amount_in_words
 from subscriptions.billing.ledger import chart, posting
 from subscriptions.billing.models import BillingRun, Supplier
 from subscriptions.billing.models.invoices import new_invoice_id
-from subscriptions.billing.numbering import INVOICE, financial_year, prefix
-from subscriptions.billing.snapshots import SupplierSnapshot
-from subscriptions.billing.words import amount_in_words
 
 log = structlog.get_logger(__name__)
 

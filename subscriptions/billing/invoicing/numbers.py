@@ -9,8 +9,8 @@ from django.db import connection, transaction
 
 from quantleap.core.inserts import insert_missing
 from quantleap.core.outbox import NotInTransaction
+from subscriptions.billing.invoicing.numbering import financial_year
 from subscriptions.billing.models import NumberSeries
-from subscriptions.billing.numbering import financial_year
 
 _TAKE: Final = """
 UPDATE billing_numberseries SET last = last + %s, last_on = greatest(last_on, %s)

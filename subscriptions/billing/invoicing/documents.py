@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from quantleap.core.inserts import insert_missing
-from subscriptions.billing import pdf
+from subscriptions.billing.invoicing import pdf
 from subscriptions.billing.models import CreditNote, CreditNoteDocument, Invoice, InvoiceDocument
 
 

@@ -16,10 +16,10 @@ from quantleap.core.audit import Actor
 from quantleap.core.inserts import insert_missing
 from quantleap.core.mail import MailQueue, message_id
 from quantleap.core.models import OutboxEvent
-from subscriptions.billing import documents
+from subscriptions.billing.invoicing import documents
+from subscriptions.billing.invoicing.snapshots import InvoiceSnapshot
+from subscriptions.billing.invoicing.texts import amount, day, plain
 from subscriptions.billing.models import Invoice, InvoiceMail
-from subscriptions.billing.snapshots import InvoiceSnapshot
-from subscriptions.billing.texts import amount, day, plain
 
 ISSUED: Final = "invoice.issued"
 

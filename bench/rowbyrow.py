@@ -26,7 +26,7 @@ from subscriptions.billing.invoicing.snapshots import VERSION, SupplierSnapshot
 from subscriptions.billing.invoicing.words import amount_in_words
 from subscriptions.billing.ledger import chart, posting
 from subscriptions.billing.models import BillingSegment, Invoice, Supplier, TaxRate
-from subscriptions.billing.payments import invoice_data
+from subscriptions.billing.settlement.payments import invoice_data
 from subscriptions.billing.tests import tax_oracle
 from subscriptions.periods import Period, period, period_on
 

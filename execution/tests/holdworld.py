@@ -40,9 +40,9 @@ from quantleap.core.audit import SYSTEM
 from quantleap.core.clock import ist_date
 from quantleap.core.errors import DomainError
 from subscriptions import services
-from subscriptions.billing import withdrawals
 from subscriptions.billing.invoicing import runs
 from subscriptions.billing.models import CreditNote, Invoice
+from subscriptions.billing.settlement import withdrawals
 from subscriptions.billing.tests.factories import HOME, pay
 from subscriptions.models import Hold, Subscription
 

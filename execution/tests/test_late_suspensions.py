@@ -25,8 +25,8 @@ from quantleap.core.clock import at_ist
 from quantleap.core.models import AuditEntry, OutboxEvent
 from subscriptions import services
 from subscriptions.billing.models import Invoice, WithdrawalCredit
+from subscriptions.billing.settlement.withdrawals import credit_due
 from subscriptions.billing.tests.factories import HOME, bill, load_billing, pay
-from subscriptions.billing.withdrawals import credit_due
 from subscriptions.models import Hold, Subscription
 from subscriptions.services import suspensions
 from subscriptions.tests.factories import make_subscription

@@ -15,11 +15,11 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from quantleap.core import clock
 from quantleap.core.money import ZERO
 from quantleap.faults.planting import Faults, Planting
-from subscriptions.billing import commissions, receipts, reversals
 from subscriptions.billing.invoicing import runs, segments
 from subscriptions.billing.ledger import chart
 from subscriptions.billing.ledger.posting import Posting
 from subscriptions.billing.models import BillingSegment, Commission, Invoice, Receipt, Reversal
+from subscriptions.billing.settlement import commissions, receipts, reversals
 from subscriptions.models import Subscription
 
 FAULTS: Final = Faults()

@@ -9,8 +9,9 @@ from typing import Final
 
 from partners.states import refusal
 from quantleap.core.errors import InvalidRequest
-from subscriptions.billing import debts, owing, reports, selectors, withdrawals
+from subscriptions.billing import reports, selectors
 from subscriptions.billing.invoicing import segments
+from subscriptions.billing.settlement import debts, owing, withdrawals
 from subscriptions.models import Subscription
 from subscriptions.ports import BalanceDue, RevenueShares, S
 
@@ -35,23 +36,23 @@ class BillingOfSubscriptions:
     def expect_credits(
         self, cancelled: Iterable[Subscription], *, on: dt.date, now: dt.datetime
     ) -> None:
-        """See :func:`subscriptions.billing.withdrawals.expect`."""
+        """See :func:`subscriptions.billing.settlement.withdrawals.expect`."""
         withdrawals.expect(cancelled, on=on, now=now)
 
     def refuse_debtor(self, subscription: Subscription, today: dt.date) -> None:
-        """See :func:`subscriptions.billing.debts.refuse_debtor`."""
+        """See :func:`subscriptions.billing.settlement.debts.refuse_debtor`."""
         debts.refuse_debtor(subscription, today)
 
     def with_balance_due(self, rows: S) -> S:
-        """See :func:`subscriptions.billing.owing.with_owing`."""
+        """See :func:`subscriptions.billing.settlement.owing.with_owing`."""
         return owing.with_owing(rows)
 
     def balance_due(self, subscription: Subscription, today: dt.date) -> BalanceDue:
-        """See :func:`subscriptions.billing.owing.owing`."""
+        """See :func:`subscriptions.billing.settlement.owing.owing`."""
         return owing.owing(subscription, today)
 
     def next_period(self, subscription: Subscription, today: dt.date) -> dt.date | None:
-        """See :func:`subscriptions.billing.owing.next_period`."""
+        """See :func:`subscriptions.billing.settlement.owing.next_period`."""
         return owing.next_period(subscription, today)
 
     def shares_to_date(self, subscription_id: int, payee: int | None) -> RevenueShares:

@@ -13,8 +13,8 @@ from quantleap.core.columns import NONE, in_rupees
 from quantleap.core.money import ZERO
 from quantleap.core.tenancy import Environment
 from subscriptions.billing.models import Invoice
-from subscriptions.billing.owing import OUTSTANDING
 from subscriptions.billing.selectors import coming
+from subscriptions.billing.settlement.owing import OUTSTANDING
 from subscriptions.models import Subscription
 
 

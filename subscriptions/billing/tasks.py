@@ -8,9 +8,9 @@ from celery import shared_task
 from django.conf import settings
 
 from quantleap.core import clock
-from subscriptions.billing import maturity, withdrawals
 from subscriptions.billing.invoicing import mailing, runs
 from subscriptions.billing.ledger import proof, recognition
+from subscriptions.billing.settlement import maturity, withdrawals
 
 
 @shared_task(name="billing.run_daily")

@@ -45,10 +45,10 @@ from quantleap.core.audit import SYSTEM
 from quantleap.core.models import OutboxEvent, StaffUser
 from quantleap.core.tests.matrix.world import World, make_world
 from subscriptions import services as subscriptions
-from subscriptions.billing import customer_credit, maturity, withdrawals
 from subscriptions.billing.invoicing import mailing
 from subscriptions.billing.ledger import proof, recognition
 from subscriptions.billing.models import Invoice
+from subscriptions.billing.settlement import customer_credit, maturity, withdrawals
 from subscriptions.billing.tests.factories import bill, bounce, follow, pay
 
 #: Actions that answer with a file.

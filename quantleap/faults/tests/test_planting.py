@@ -131,7 +131,7 @@ def test_the_setting_plants_its_fault_when_apps_are_ready(settings: Any) -> None
         apps.get_app_config("faults").ready()
     ((seam, _),) = planted[0].seams.items()
     try:
-        assert str(seam) == "subscriptions.billing.commissions.claw_back"
+        assert str(seam) == "subscriptions.billing.settlement.commissions.claw_back"
         assert hasattr(seam.function(), "__wrapped__")
     finally:
         planted[0].undo()

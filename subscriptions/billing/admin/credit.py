@@ -19,12 +19,12 @@ from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, confirmed
 from quantleap.core.audit import Actor
 from quantleap.core.columns import in_rupees, link_to, linked, rupees, table
 from quantleap.core.largelists import through
-from subscriptions.billing import customer_credit, refunds
 from subscriptions.billing.admin.common import ToLookAt
 from subscriptions.billing.admin.forms import PayOutForm, UseCreditForm
 from subscriptions.billing.admin.searches import credit_note_keys, customers_account_codes
 from subscriptions.billing.invoicing.texts import day
 from subscriptions.billing.models import CustomerCredit, Invoice, LedgerEntry, WithdrawalCredit
+from subscriptions.billing.settlement import customer_credit, refunds
 from subscriptions.selectors import customers_subscription_keys, subscription_keys
 
 _NEWEST: Final = 50

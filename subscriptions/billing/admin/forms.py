@@ -20,7 +20,6 @@ from quantleap.core.admin import ConfirmForm
 from quantleap.core.columns import in_rupees
 from quantleap.core.money import ZERO
 from quantleap.core.tenancy import TenantOwned
-from subscriptions.billing import customer_credit, receipts
 from subscriptions.billing.ledger import posting
 from subscriptions.billing.models import (
     MONEY_METHODS,
@@ -31,9 +30,10 @@ from subscriptions.billing.models import (
     Payment,
     Refund,
 )
-from subscriptions.billing.payments import REFERENCE_LENGTH, recorded_before
-from subscriptions.billing.refunds import REASON_LENGTH
-from subscriptions.billing.shares import SMALLEST, may_credit
+from subscriptions.billing.settlement import customer_credit, receipts
+from subscriptions.billing.settlement.payments import REFERENCE_LENGTH, recorded_before
+from subscriptions.billing.settlement.refunds import REASON_LENGTH
+from subscriptions.billing.settlement.shares import SMALLEST, may_credit
 
 _SMALLEST: Final = Decimal("0.01")
 

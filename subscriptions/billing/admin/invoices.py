@@ -31,7 +31,6 @@ from quantleap.core.columns import (
     rupees,
 )
 from quantleap.core.largelists import Search, exactly, through
-from subscriptions.billing import payments, refunds
 from subscriptions.billing.admin.common import EarnedInline, ToLookAt, by_number
 from subscriptions.billing.admin.credit import UsesCredit, what_is_unused, what_of_tax
 from subscriptions.billing.admin.documents import DocumentDownload
@@ -46,7 +45,8 @@ from subscriptions.billing.models import (
     NumberSeries,
     Payment,
 )
-from subscriptions.billing.owing import due_by, late
+from subscriptions.billing.settlement import payments, refunds
+from subscriptions.billing.settlement.owing import due_by, late
 from subscriptions.selectors import subscription_keys
 
 _TONES: Final = {

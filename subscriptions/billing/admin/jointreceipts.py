@@ -28,11 +28,11 @@ from quantleap.core.console import page_of
 from quantleap.core.errors import DomainError
 from quantleap.core.identifiers import BadIdentifier, ascii_upper, clean_email
 from quantleap.core.money import ZERO
-from subscriptions.billing import allocations
 from subscriptions.billing.admin.receiptforms import AllocationForm, part_field
-from subscriptions.billing.allocations import Part
 from subscriptions.billing.invoicing.texts import day
 from subscriptions.billing.models import Invoice, Method
+from subscriptions.billing.settlement import allocations
+from subscriptions.billing.settlement.allocations import Part
 
 TITLE: Final = "One receipt for several customers"
 #: More on one page than anybody checks against a statement.

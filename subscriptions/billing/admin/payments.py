@@ -18,7 +18,6 @@ from quantleap.core.audit import Actor
 from quantleap.core.columns import in_rupees, itself, linked, plain, rupees, share
 from quantleap.core.identifiers import ascii_upper
 from quantleap.core.largelists import Condition, Search, begins, first_keys, through
-from subscriptions.billing import customer_credit
 from subscriptions.billing.admin.common import EarnedInline, MoneyPage, by_number
 from subscriptions.billing.admin.documents import DocumentDownload
 from subscriptions.billing.admin.forms import ExcessForm
@@ -30,6 +29,7 @@ from subscriptions.billing.admin.searches import (
 )
 from subscriptions.billing.invoicing import documents
 from subscriptions.billing.models import Commission, CreditNote, NumberSeries, Payment, Refund
+from subscriptions.billing.settlement import customer_credit
 
 
 def _reference(term: str) -> Condition:

@@ -14,13 +14,13 @@ from quantleap.core import clock
 from quantleap.core.admin import ConfirmForm
 from quantleap.core.columns import NONE, in_rupees
 from quantleap.core.money import ZERO
-from subscriptions.billing import allocations, receipts, references
 from subscriptions.billing.admin.forms import MoneyForm
-from subscriptions.billing.allocations import NAME_LENGTH, Part
 from subscriptions.billing.invoicing.texts import day
 from subscriptions.billing.models import Invoice, Receipt
-from subscriptions.billing.owing import due_by
-from subscriptions.billing.reversals import REASON_LENGTH
+from subscriptions.billing.settlement import allocations, receipts, references
+from subscriptions.billing.settlement.allocations import NAME_LENGTH, Part
+from subscriptions.billing.settlement.owing import due_by
+from subscriptions.billing.settlement.reversals import REASON_LENGTH
 
 #: Begins the name of a field that says what one invoice gets; its key follows.
 PART: Final = "invoice_"

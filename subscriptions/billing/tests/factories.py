@@ -14,10 +14,10 @@ from quantleap.core.audit import SYSTEM
 from quantleap.core.clock import at_ist
 from quantleap.core.tenancy import Environment
 from subscriptions import services
-from subscriptions.billing import allocations, payments, refunds, reversals
 from subscriptions.billing.invoicing import runs, segments
 from subscriptions.billing.management.commands.seed_billing import DEMO_SUPPLIER, GST_FROM, GST_PCT
 from subscriptions.billing.models import Invoice, Receipt, Supplier, TaxRate
+from subscriptions.billing.settlement import allocations, payments, refunds, reversals
 from subscriptions.models import Subscription
 
 #: The state of the tests' supplier, and another one.

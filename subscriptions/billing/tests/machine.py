@@ -24,11 +24,17 @@ from quantleap.core import outbox
 from quantleap.core.audit import SYSTEM
 from quantleap.core.models import OutboxEvent
 from subscriptions import services
-from subscriptions.billing import allocations, customer_credit, maturity, shares, withdrawals
 from subscriptions.billing.errors import FutureDate
 from subscriptions.billing.invoicing import runs
 from subscriptions.billing.ledger import recognition
 from subscriptions.billing.models import Invoice, InvoiceMail, Payment, Receipt
+from subscriptions.billing.settlement import (
+    allocations,
+    customer_credit,
+    maturity,
+    shares,
+    withdrawals,
+)
 from subscriptions.billing.tests.factories import (
     AWAY,
     HOME,

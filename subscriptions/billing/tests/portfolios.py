@@ -27,7 +27,6 @@ from quantleap.core.audit import SYSTEM
 from quantleap.core.clock import at_ist
 from quantleap.core.tenancy import Environment
 from subscriptions import services
-from subscriptions.billing import allocations, reversals
 from subscriptions.billing.invoicing import runs
 from subscriptions.billing.ledger import recognition
 from subscriptions.billing.models import (
@@ -37,6 +36,7 @@ from subscriptions.billing.models import (
     Receipt,
     TaxRate,
 )
+from subscriptions.billing.settlement import allocations, reversals
 from subscriptions.billing.tests.factories import follow, follow_again, load_billing, noon
 from subscriptions.billing.tests.portfolios_drawn import PARTNER_STATES, SHARE, Case
 from subscriptions.billing.tests.portfolios_oracle import (

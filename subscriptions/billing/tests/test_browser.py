@@ -20,7 +20,6 @@ from quantleap.core.audit import SYSTEM
 from quantleap.core.console import page_of
 from quantleap.core.models import OutboxEvent
 from quantleap.core.tests.browser import fits, logged_in, shoot
-from subscriptions.billing import maturity, reversals
 from subscriptions.billing.invoicing import documents, mailing
 from subscriptions.billing.ledger import proof, recognition
 from subscriptions.billing.models import (
@@ -40,6 +39,7 @@ from subscriptions.billing.models import (
     Supplier,
     TaxRate,
 )
+from subscriptions.billing.settlement import maturity, reversals
 from subscriptions.billing.tests.factories import AWAY, bill, credit, follow, load_billing, pay
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]

@@ -19,7 +19,6 @@ from quantleap.core.audit import SYSTEM
 from quantleap.core.models import StaffUser
 from quantleap.core.tests.confirming import confirm
 from subscriptions import services
-from subscriptions.billing import customer_credit, withdrawals
 from subscriptions.billing.models import (
     CreditNote,
     CustomerCredit,
@@ -29,6 +28,7 @@ from subscriptions.billing.models import (
     Refund,
     WithdrawalCredit,
 )
+from subscriptions.billing.settlement import customer_credit, withdrawals
 from subscriptions.billing.tests.factories import START, bill, follow, noon, pay
 from subscriptions.periods import add_months
 

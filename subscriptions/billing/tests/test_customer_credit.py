@@ -21,11 +21,12 @@ from quantleap.core.audit import SYSTEM, Actor
 from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.models import AuditEntry
 from quantleap.core.tests.parallel import at_once
-from subscriptions.billing import customer_credit, refunds, reports
+from subscriptions.billing import reports
 from subscriptions.billing.errors import InvoiceChanged, NothingToCredit, PaymentKeyReused
 from subscriptions.billing.ledger import chart, posting, proof
 from subscriptions.billing.models import Commission, Invoice, Payment, Refund
-from subscriptions.billing.payments import Recorded
+from subscriptions.billing.settlement import customer_credit, refunds
+from subscriptions.billing.settlement.payments import Recorded
 from subscriptions.billing.tests.factories import (
     START,
     bill,

@@ -19,9 +19,9 @@ from quantleap.core.audit import SYSTEM
 from quantleap.core.models import StaffUser
 from quantleap.core.tests.confirming import confirm
 from subscriptions import services
-from subscriptions.billing import customer_credit
 from subscriptions.billing.ledger import proof
 from subscriptions.billing.models import Invoice
+from subscriptions.billing.settlement import customer_credit
 from subscriptions.billing.tests.factories import bill, bounce, load_billing, noon, pay
 from subscriptions.errors import PaymentDue
 from subscriptions.models import Subscription

@@ -18,10 +18,10 @@ from partners.models import Partner
 from partners.tests.factories import make_customer, make_partner
 from quantleap.core.models import AuditEntry, StaffUser
 from quantleap.core.tests.confirming import confirm, seal_of
-from subscriptions.billing import customer_credit
 from subscriptions.billing.admin import jointreceipts
 from subscriptions.billing.ledger import proof
 from subscriptions.billing.models import Invoice, Receipt
+from subscriptions.billing.settlement import customer_credit
 from subscriptions.billing.tests.factories import START, bill, bounce, follow, noon, pay, receive
 from subscriptions.periods import add_months
 

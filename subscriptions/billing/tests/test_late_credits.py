@@ -17,10 +17,10 @@ from partners.models import Partner
 from partners.tests.factories import customer_client, make_partner
 from quantleap.core.models import StaffUser
 from quantleap.core.money import ZERO
-from subscriptions.billing import tax_deadline
 from subscriptions.billing.invoicing import documents
 from subscriptions.billing.ledger import chart, proof
 from subscriptions.billing.models import CreditNote, Invoice, LedgerEntry
+from subscriptions.billing.settlement import tax_deadline
 from subscriptions.billing.tests.factories import (
     AWAY,
     HOME,

@@ -40,10 +40,10 @@ from hypothesis.stateful import run_state_machine_as_test
 from marketplace.tests.factories import load_reference_data, make_template
 from partners.tests.factories import make_partner
 from quantleap.core.money import PAISA
-from subscriptions.billing import commissions, payments, shares
 from subscriptions.billing.invoicing import runsql
 from subscriptions.billing.ledger import posting, recognition
 from subscriptions.billing.ledger.posting import Posting
+from subscriptions.billing.settlement import commissions, payments, shares
 from subscriptions.billing.tests.factories import AWAY, HOME, load_billing
 from subscriptions.billing.tests.machine import FEES, MOVES, SHARES, Portfolio, endpoint
 

@@ -23,11 +23,11 @@ from quantleap.core.models import OutboxEvent, StaffUser
 from quantleap.core.tests.parallel import at_once
 from subscriptions import services
 from subscriptions.api.shown import shown as shown_in
-from subscriptions.billing import debts
 from subscriptions.billing.models import Invoice
-from subscriptions.billing.owing import owing
 from subscriptions.billing.reach import reach
 from subscriptions.billing.selectors import withheld_segments
+from subscriptions.billing.settlement import debts
+from subscriptions.billing.settlement.owing import owing
 from subscriptions.billing.tests.factories import (
     HOME,
     bill,

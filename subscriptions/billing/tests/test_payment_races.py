@@ -15,10 +15,10 @@ from marketplace.tests.factories import load_reference_data, make_template
 from partners.tests.factories import make_partner
 from quantleap.core.models import OutboxEvent
 from quantleap.core.tests.parallel import at_once
-from subscriptions.billing import commissions, maturity, payments
 from subscriptions.billing.errors import NothingToCredit, PaymentKeyReused
 from subscriptions.billing.ledger import posting, proof
 from subscriptions.billing.models import Commission, CreditNote, Invoice, LedgerEntry, Payment
+from subscriptions.billing.settlement import commissions, maturity, payments
 from subscriptions.billing.tests.factories import (
     START,
     bill,

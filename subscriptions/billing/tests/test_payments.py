@@ -16,7 +16,6 @@ from partners.tests.factories import make_partner
 from quantleap.core.audit import Actor
 from quantleap.core.errors import InvalidRequest
 from quantleap.core.models import AuditEntry, OutboxEvent
-from subscriptions.billing import customer_credit, maturity, payments
 from subscriptions.billing.errors import FutureDate, NothingToCredit, PaymentKeyReused
 from subscriptions.billing.ledger import chart, posting, proof, recognition
 from subscriptions.billing.models import (
@@ -27,6 +26,7 @@ from subscriptions.billing.models import (
     Payment,
     Refund,
 )
+from subscriptions.billing.settlement import customer_credit, maturity, payments
 from subscriptions.billing.tests.factories import (
     AWAY,
     START,

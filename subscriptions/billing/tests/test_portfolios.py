@@ -18,8 +18,8 @@ from typing import Any, Final
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from subscriptions.billing import commissions, reversals
 from subscriptions.billing.invoicing import runsql, segments
+from subscriptions.billing.settlement import commissions, reversals
 from subscriptions.billing.tests import portfolios
 from subscriptions.billing.tests.factories import AWAY, HOME
 from subscriptions.billing.tests.portfolios import (

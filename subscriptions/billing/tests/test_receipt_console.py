@@ -17,8 +17,8 @@ from partners.tests.factories import make_partner
 from quantleap.core import clock
 from quantleap.core.models import AuditEntry, StaffUser
 from quantleap.core.tests.confirming import confirm, seal_of
-from subscriptions.billing import customer_credit
 from subscriptions.billing.models import CustomerCredit, Invoice, Payment, Receipt, Reversal
+from subscriptions.billing.settlement import customer_credit
 from subscriptions.billing.tests.factories import START, bill, bounce, follow, pay, receive
 from subscriptions.periods import add_months
 

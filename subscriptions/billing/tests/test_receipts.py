@@ -17,8 +17,6 @@ from quantleap.core.audit import Actor
 from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.models import AuditEntry
 from quantleap.core.tests.parallel import at_once
-from subscriptions.billing import allocations, customer_credit, payments
-from subscriptions.billing.allocations import Part, oldest_first, open_invoices
 from subscriptions.billing.errors import InvoiceChanged, ReceiptExists
 from subscriptions.billing.ledger import chart, posting, proof
 from subscriptions.billing.models import (
@@ -28,7 +26,9 @@ from subscriptions.billing.models import (
     Payment,
     Receipt,
 )
-from subscriptions.billing.references import reference_key, wrong_with
+from subscriptions.billing.settlement import allocations, customer_credit, payments
+from subscriptions.billing.settlement.allocations import Part, oldest_first, open_invoices
+from subscriptions.billing.settlement.references import reference_key, wrong_with
 from subscriptions.billing.tests.factories import (
     START,
     bill,

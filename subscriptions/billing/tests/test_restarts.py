@@ -21,11 +21,11 @@ from quantleap.core.audit import SYSTEM
 from quantleap.core.clock import at_ist
 from quantleap.core.tests.parallel import at_once
 from subscriptions import services
-from subscriptions.billing import withdrawals
 from subscriptions.billing.invoicing import runs, segments
 from subscriptions.billing.ledger import proof
 from subscriptions.billing.models import BillingSegment, CreditNote, Invoice
-from subscriptions.billing.owing import owing
+from subscriptions.billing.settlement import withdrawals
+from subscriptions.billing.settlement.owing import owing
 from subscriptions.billing.tests.factories import (
     bill,
     credit,

@@ -14,10 +14,10 @@ from partners.tests.factories import make_partner
 from quantleap.core.audit import SYSTEM
 from quantleap.core.models import OutboxEvent
 from quantleap.core.tests.parallel import at_once
-from subscriptions.billing import customer_credit, maturity
 from subscriptions.billing.errors import NothingToCredit
 from subscriptions.billing.ledger import proof
 from subscriptions.billing.models import Commission, Invoice, LedgerTransaction, Refund
+from subscriptions.billing.settlement import customer_credit, maturity
 from subscriptions.billing.tests.factories import (
     START,
     bill,

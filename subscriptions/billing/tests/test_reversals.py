@@ -17,15 +17,7 @@ from partners.tests.factories import make_partner
 from quantleap.core.audit import SYSTEM
 from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.models import AuditEntry, OutboxEvent
-from subscriptions.billing import (
-    customer_credit,
-    debts,
-    maturity,
-    payments,
-    refunds,
-    reports,
-    reversals,
-)
+from subscriptions.billing import reports
 from subscriptions.billing.errors import AlreadyReversed, NothingToCredit
 from subscriptions.billing.ledger import chart, posting, proof
 from subscriptions.billing.models import (
@@ -39,7 +31,15 @@ from subscriptions.billing.models import (
     Refund,
     Reversal,
 )
-from subscriptions.billing.owing import owing
+from subscriptions.billing.settlement import (
+    customer_credit,
+    debts,
+    maturity,
+    payments,
+    refunds,
+    reversals,
+)
+from subscriptions.billing.settlement.owing import owing
 from subscriptions.billing.tests.factories import (
     START,
     bill,

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantleap.core.money import PAISA, ZERO, share
-from subscriptions.billing import shares
 from subscriptions.billing.invoice_standing import Standing
-from subscriptions.billing.shares import Parts
+from subscriptions.billing.settlement import shares
+from subscriptions.billing.settlement.shares import Parts
 from subscriptions.billing.tests.tax_oracle import tax
 
 money = st.integers(1, 5_000_00).map(lambda paise: Decimal(paise) / 100)

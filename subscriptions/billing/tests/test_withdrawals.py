@@ -21,7 +21,6 @@ from partners.tests.factories import make_partner
 from quantleap.core.audit import SYSTEM
 from quantleap.core.models import OutboxEvent
 from subscriptions import services
-from subscriptions.billing import customer_credit, maturity, refunds, shares, withdrawals
 from subscriptions.billing.ledger import chart, posting, proof, recognition
 from subscriptions.billing.models import (
     Commission,
@@ -30,6 +29,7 @@ from subscriptions.billing.models import (
     Refund,
     WithdrawalCredit,
 )
+from subscriptions.billing.settlement import customer_credit, maturity, refunds, shares, withdrawals
 from subscriptions.billing.tests.factories import (
     AWAY,
     bill,

@@ -24,9 +24,9 @@ django.setup()
 from django.db import InterfaceError, OperationalError, connection  # noqa: E402
 
 from quantleap.celery import app  # noqa: E402
-from subscriptions.billing import maturity  # noqa: E402
 from subscriptions.billing.invoicing import runs  # noqa: E402
 from subscriptions.billing.ledger import proof, recognition  # noqa: E402
+from subscriptions.billing.settlement import maturity  # noqa: E402
 from subscriptions.billing.tests.factories import noon  # noqa: E402
 from subscriptions.billing.tests.killing import portfolio  # noqa: E402
 from subscriptions.billing.tests.killing.failpoints import BREAKS, Failpoint  # noqa: E402

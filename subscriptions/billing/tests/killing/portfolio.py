@@ -14,9 +14,9 @@ from partners.tests.factories import make_partner
 from quantleap.core.audit import SYSTEM
 from quantleap.core.tenancy import Environment
 from subscriptions import services
-from subscriptions.billing import allocations, reversals
 from subscriptions.billing.invoicing import segments
 from subscriptions.billing.models import Invoice, Receipt, TaxRate
+from subscriptions.billing.settlement import allocations, reversals
 from subscriptions.billing.tests.factories import (
     AWAY,
     HOME,

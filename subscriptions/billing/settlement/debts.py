@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime as dt
 
 from quantleap.core.money import grouped
-from subscriptions.billing import customer_credit
 from subscriptions.billing.models import Invoice
 from subscriptions.billing.selectors import coming
+from subscriptions.billing.settlement import customer_credit
 from subscriptions.errors import PaymentDue
 from subscriptions.models import Subscription
 from subscriptions.periods import Period, period

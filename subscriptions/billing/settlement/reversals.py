@@ -21,7 +21,6 @@ from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.money import PAISA, ZERO, json_number
-from subscriptions.billing import commissions
 from subscriptions.billing.errors import AlreadyReversed
 from subscriptions.billing.invoicing.texts import day
 from subscriptions.billing.ledger import chart, posting
@@ -37,7 +36,13 @@ from subscriptions.billing.models import (
     Reversal,
 )
 from subscriptions.billing.models.reversals import new_reversal_id
-from subscriptions.billing.payments import invoice_data, lock_invoice, save_standing, settle
+from subscriptions.billing.settlement import commissions
+from subscriptions.billing.settlement.payments import (
+    invoice_data,
+    lock_invoice,
+    save_standing,
+    settle,
+)
 
 REVERSED: Final = "payment.reversed"
 REASON_LENGTH: Final = 200

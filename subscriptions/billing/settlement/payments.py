@@ -21,7 +21,6 @@ from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.inserts import constraint_of
 from quantleap.core.money import PAISA, ZERO, json_number
 from quantleap.core.tenancy import TenantOwned
-from subscriptions.billing import commissions, receipts, references
 from subscriptions.billing.errors import InvoiceChanged, PaymentKeyReused
 from subscriptions.billing.ledger import chart, posting
 from subscriptions.billing.models import (
@@ -32,6 +31,7 @@ from subscriptions.billing.models import (
     Receipt,
 )
 from subscriptions.billing.models.payments import new_payment_id
+from subscriptions.billing.settlement import commissions, receipts, references
 
 PAID: Final = "invoice.paid"
 KEY_LENGTH: Final = 120

@@ -16,7 +16,6 @@ from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.errors import InvalidRequest
 from quantleap.core.money import ZERO, json_number
-from subscriptions.billing import commissions, shares, tax_deadline
 from subscriptions.billing.errors import NothingToCredit
 from subscriptions.billing.invoicing import numbers
 from subscriptions.billing.invoicing.numbering import CREDIT_NOTE, document_number
@@ -24,7 +23,8 @@ from subscriptions.billing.invoicing.words import amount_in_words
 from subscriptions.billing.ledger import chart, posting
 from subscriptions.billing.models import CreditNote, Invoice, Method, Refund
 from subscriptions.billing.models.payments import new_refund_id
-from subscriptions.billing.payments import (
+from subscriptions.billing.settlement import commissions, shares, tax_deadline
+from subscriptions.billing.settlement.payments import (
     check_money,
     check_seen,
     insert_once,

@@ -16,11 +16,11 @@ from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.money import PAISA, ZERO
-from subscriptions.billing import receipts
 from subscriptions.billing.errors import InvoiceChanged
 from subscriptions.billing.ledger import chart
 from subscriptions.billing.models import Invoice, Receipt
-from subscriptions.billing.payments import (
+from subscriptions.billing.settlement import receipts
+from subscriptions.billing.settlement.payments import (
     IN_ADVANCE,
     check_after_invoice,
     check_money,

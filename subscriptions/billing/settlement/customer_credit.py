@@ -26,7 +26,7 @@ from quantleap.core.money import ZERO
 from subscriptions.billing.errors import NothingToCredit
 from subscriptions.billing.ledger import chart, posting
 from subscriptions.billing.models import Invoice, Method, Payment, PaymentReversal, Refund
-from subscriptions.billing.payments import (
+from subscriptions.billing.settlement.payments import (
     Recorded,
     check_money,
     check_seen,
@@ -34,7 +34,7 @@ from subscriptions.billing.payments import (
     recorded_before,
     settle,
 )
-from subscriptions.billing.refunds import money_of, refund_row
+from subscriptions.billing.settlement.refunds import money_of, refund_row
 
 
 def available(customer: Customer) -> Decimal:

@@ -18,9 +18,9 @@ from partners.models import Partner
 from quantleap.core import outbox
 from quantleap.core.clock import ist_date
 from quantleap.core.money import PAISA, ZERO, json_number
-from subscriptions.billing import shares
 from subscriptions.billing.ledger import chart, posting
 from subscriptions.billing.models import Commission, CreditNote, Invoice, Payment, Reversal
+from subscriptions.billing.settlement import shares
 from subscriptions.models import ShareLine
 
 ACCRUED: Final = "commission.accrued"

@@ -20,7 +20,7 @@ from subscriptions.billing.invoicing.texts import day
 from subscriptions.billing.ledger import chart, posting
 from subscriptions.billing.models import Receipt
 from subscriptions.billing.models.receipts import RECEIPT_UNIQUE, new_receipt_id
-from subscriptions.billing.references import reference_key
+from subscriptions.billing.settlement.references import reference_key
 
 
 def live(method: str, reference: str) -> Receipt | None:

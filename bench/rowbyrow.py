@@ -20,11 +20,11 @@ from partners.states import name_of
 from quantleap.core import outbox
 from quantleap.core.clock import ist_date
 from quantleap.core.money import json_number
-from subscriptions.billing.invoicing import numbers
-from subscriptions.billing.invoicing.numbering import INVOICE, document_number
+from subscriptions.billing.invoicing import number_series
+from subscriptions.billing.invoicing.amount_in_words import amount_in_words
+from subscriptions.billing.invoicing.number_format import INVOICE, document_number
 from subscriptions.billing.invoicing.snapshots import VERSION, SupplierSnapshot
-from subscriptions.billing.invoicing.words import amount_in_words
-from subscriptions.billing.ledger import chart, posting
+from subscriptions.billing.ledger import chart_of_accounts, posting
 from subscriptions.billing.models import BillingSegment, Invoice, Supplier, TaxRate
 from subscriptions.billing.settlement.payments import invoice_data
 from subscriptions.billing.tests import tax_oracle
@@ -89,7 +89,7 @@ def _issue(segment: BillingSegment, of: Period, facts: Facts) -> None:
         place_of_supply=place,
     )
     today = ist_date(facts.now)
-    fy, seq, issued_on = numbers.take(INVOICE, 1, today=today)
+    fy, seq, issued_on = number_series.take(INVOICE, 1, today=today)
     invoice = Invoice(
         partner_id=segment.partner_id,
         environment=segment.environment,
@@ -132,10 +132,10 @@ def _post(invoice: Invoice, now: dt.datetime) -> None:
         effective_on=invoice.issued_on,
         postings=[
             posting.debit(f"receivable:{invoice.customer.public_id}", invoice.total),
-            posting.credit(chart.DEFERRED_REVENUE, invoice.taxable),
-            posting.credit(chart.CGST, invoice.cgst),
-            posting.credit(chart.SGST, invoice.sgst),
-            posting.credit(chart.IGST, invoice.igst),
+            posting.credit(chart_of_accounts.DEFERRED_REVENUE, invoice.taxable),
+            posting.credit(chart_of_accounts.CGST, invoice.cgst),
+            posting.credit(chart_of_accounts.SGST, invoice.sgst),
+            posting.credit(chart_of_accounts.IGST, invoice.igst),
         ],
         now=now,
         partner_id=invoice.partner_id,

@@ -49,7 +49,7 @@ def test_the_portfolio_has_what_a_run_meets(world: portfolio.World, today: dt.da
 
 def test_run_and_loop_bill_alike(world: portfolio.World, today: dt.date) -> None:
     assert billing.compare(world, DUE, today) == 0
-    assert billing.prove()["findings"] == []
+    assert billing.check_ledger()["findings"] == []
 
 
 def test_a_loop_that_taxes_otherwise_is_seen(
@@ -77,7 +77,7 @@ def test_the_report_has_its_fields(world: portfolio.World, today: dt.date) -> No
     found["idle"] = [billrun.measure(today)]
     found["rounds"] = [billing.play_round(world, number, DUE, today) for number in range(2)]
     found["two_workers"] = found["large"]
-    found["proof"] = billing.prove()
+    found["proof"] = billing.check_ledger()
     result = json.loads(json.dumps(billing.result_json(found, billing.judge(found))))
     assert {"machine", "median_ratio", "idle_seconds", "targets", "rounds", "large"} <= set(result)
     assert {target["name"]: target["holds"] for target in result["targets"]}.items() >= {

@@ -171,7 +171,7 @@ class Commission:
 
 @dataclass(frozen=True)
 class Books:
-    """The ledger as ``manage.py prove`` tells it, which asks the postings and no invoice.
+    """The ledger as ``manage.py check_ledger`` tells it, which asks the postings and no invoice.
 
     ``balances`` by name of the chart of accounts, rupees, debit positive. ``findings``: what the
     platform's own proof says, in its words.

@@ -196,9 +196,11 @@ class Installation:
             raise InstallationError(f"manage.py bill said no number: {said.strip()}")
         return int(found[1])
 
-    def prove(self, now: dt.datetime) -> dict[str, Any]:
-        """The ledger's trial balance and proof; status 1 says that the proof found something."""
-        said: dict[str, Any] = json.loads(self.command("prove", "--json", now=now, may_end_with=1))
+    def check_ledger(self, now: dt.datetime) -> dict[str, Any]:
+        """The ledger's trial balance and checks; status 1 says that something was found."""
+        said: dict[str, Any] = json.loads(
+            self.command("check_ledger", "--json", now=now, may_end_with=1)
+        )
         return said
 
 

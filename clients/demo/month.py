@@ -60,7 +60,7 @@ class MonthEnd:
         return month
 
     def _books(self) -> Books:
-        return read_books(self.installation.prove(self.simulator.now()))
+        return read_books(self.installation.check_ledger(self.simulator.now()))
 
     def _pay(self, billed: Sequence[Invoice]) -> None:
         """Staff record what has arrived, each for the first invoice of its subscription."""
@@ -100,7 +100,7 @@ class MonthEnd:
 
 
 def read_books(said: Mapping[str, Any]) -> Books:
-    """From the answer of ``manage.py prove --json``."""
+    """From the answer of ``manage.py check_ledger --json``."""
     return Books(
         ledger_sum=Decimal(said["ledger_sum"]),
         unbalanced=said["unbalanced_transactions"],

@@ -42,7 +42,7 @@ from quantleap.core.errors import DomainError
 from subscriptions import services
 from subscriptions.billing.invoicing import runs
 from subscriptions.billing.models import CreditNote, Invoice
-from subscriptions.billing.settlement import withdrawals
+from subscriptions.billing.settlement import withdrawal_credits
 from subscriptions.billing.tests.factories import HOME, pay
 from subscriptions.models import Hold, Subscription
 
@@ -322,7 +322,7 @@ class World:
     def run(self, now: dt.datetime) -> None:
         """The month's run, and what withdrawn templates give back."""
         runs.run(ist_date(now), now=now)
-        withdrawals.credit_due(now=now)
+        withdrawal_credits.credit_due(now=now)
 
     def given_back(self) -> dict[tuple[int, dt.date], Decimal]:
         """What was credited before tax, by subscription and first day of the month."""

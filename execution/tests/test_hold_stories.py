@@ -22,7 +22,7 @@ from execution.tests.holdjudge import BILLED, LEAVES, STATUS, TRADES, UNBILLED, 
 from execution.tests.holdstage import Stage
 from execution.tests.holdstories import Told, play, play_all
 from subscriptions import holding, lifecycle
-from subscriptions.billing.invoicing import runsql, segments
+from subscriptions.billing.invoicing import run_sql, segments
 from subscriptions.lifecycle import Action, Verdict
 from subscriptions.models import Hold
 from subscriptions.services import holds, subscribing, suspensions, transitions
@@ -156,12 +156,12 @@ def a_run_that_is_over_is_armed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def a_run_that_is_over_is_billed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The billing run does not ask until when a suspended partner's customers trade."""
-    due = runsql.DUE
+    due = run_sql.DUE
     run, day = "AND over.run_until", ", par.run_until)"
     for asked, unasked in ((day, ")"), (run, f"AND false {run}")):
         assert asked in due
         due = due.replace(asked, unasked)
-    monkeypatch.setattr(runsql, "DUE", due)
+    monkeypatch.setattr(run_sql, "DUE", due)
 
 
 def who_leaves_after_the_run_is_billed_once_reinstated(monkeypatch: pytest.MonkeyPatch) -> None:

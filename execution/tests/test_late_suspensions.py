@@ -25,7 +25,7 @@ from quantleap.core.clock import at_ist
 from quantleap.core.models import AuditEntry, OutboxEvent
 from subscriptions import services
 from subscriptions.billing.models import Invoice, WithdrawalCredit
-from subscriptions.billing.settlement.withdrawals import credit_due
+from subscriptions.billing.settlement.withdrawal_credits import credit_due
 from subscriptions.billing.tests.factories import HOME, bill, load_billing, pay
 from subscriptions.models import Hold, Subscription
 from subscriptions.services import suspensions

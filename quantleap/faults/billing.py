@@ -16,7 +16,7 @@ from quantleap.core import clock
 from quantleap.core.money import ZERO
 from quantleap.faults.planting import Faults, Planting
 from subscriptions.billing.invoicing import runs, segments
-from subscriptions.billing.ledger import chart
+from subscriptions.billing.ledger import chart_of_accounts
 from subscriptions.billing.ledger.posting import Posting
 from subscriptions.billing.models import BillingSegment, Commission, Invoice, Receipt, Reversal
 from subscriptions.billing.settlement import commissions, receipts, reversals
@@ -134,7 +134,9 @@ def reversal_beside(plant: Planting) -> None:
     @plant.around(reversals, "_other_side")
     def other_side(original: Callable[..., list[Posting]], transaction_id: int) -> list[Posting]:
         return [
-            Posting("suspense", side.amount) if side.account == chart.MANUAL_CLEARING else side
+            Posting("suspense", side.amount)
+            if side.account == chart_of_accounts.MANUAL_CLEARING
+            else side
             for side in original(transaction_id)
         ]
 

@@ -198,7 +198,7 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expire_seconds": 60},
     },
     "forget-user-tokens": {"task": "partners.forget_user_tokens", "schedule": 3600.0},
-    # UTC: 05:00 in India, before the proof
+    # UTC: 05:00 in India, before the ledger is checked
     "mature-commission": {"task": "billing.mature_daily", "schedule": crontab(hour=23, minute=30)},
     # UTC: 04:30, 04:50 and 05:10 in India, outside the Sunday maintenance window (02:00 to 04:00)
     "bill": {"task": "billing.run_daily", "schedule": crontab(hour=23, minute=0)},
@@ -217,7 +217,7 @@ CELERY_BEAT_SCHEDULE = {
         "task": "billing.recognise_daily",
         "schedule": crontab(hour=23, minute=20),
     },
-    "prove-ledger": {"task": "billing.prove_daily", "schedule": crontab(hour=23, minute=40)},
+    "check-ledger": {"task": "billing.check_ledger_daily", "schedule": crontab(hour=23, minute=40)},
     "send-invoice-mails": {
         "task": "billing.send_mails",
         "schedule": 5.0,

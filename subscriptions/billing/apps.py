@@ -19,17 +19,17 @@ class BillingConfig(AppConfig):
         from quantleap.core.outbox import HANDLERS
         from subscriptions.billing.api.shown import shown
         from subscriptions.billing.belongings import belongings
-        from subscriptions.billing.invoicing.mailing import queue_mails
+        from subscriptions.billing.dashboard import tiles
+        from subscriptions.billing.invoicing.invoice_mails import queue_mails
         from subscriptions.billing.port_adapters import BILLING_OF_SUBSCRIPTIONS, TAX_TABLE
         from subscriptions.billing.reach import reach
         from subscriptions.billing.sidebar import MONEY
-        from subscriptions.billing.today import today
         from subscriptions.ports import BILLING
 
         BILLING.register(BILLING_OF_SUBSCRIPTIONS)
         TAX_RATES.register(TAX_TABLE)
         HANDLERS.register(queue_mails)
-        TODAY.register(today)
+        TODAY.register(tiles)
         NAVIGATION.register(MONEY)
         BELONGINGS.register(belongings)
         REACH.register(reach)

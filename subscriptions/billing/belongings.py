@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from partners.models import Customer
 from quantleap.core.columns import in_rupees
 from quantleap.core.console import Cell, Panel, day_cell, newest, page_of
-from subscriptions.billing.ledger import chart, posting
+from subscriptions.billing.ledger import chart_of_accounts, posting
 from subscriptions.billing.models import CustomerCredit, Invoice, Payment, Refund
 
 
@@ -78,7 +78,7 @@ def _refunds(customer: Customer) -> Panel:
 
 
 def _credit(customer: Customer) -> Panel:
-    code = chart.customer_credit(customer.public_id)
+    code = chart_of_accounts.customer_credit(customer.public_id)
     account = CustomerCredit.objects.filter(code=code).first()
     rows = []
     if account is not None:

@@ -11,7 +11,7 @@ from partners.states import refusal
 from quantleap.core.errors import InvalidRequest
 from subscriptions.billing import reports, selectors
 from subscriptions.billing.invoicing import segments
-from subscriptions.billing.settlement import debts, owing, withdrawals
+from subscriptions.billing.settlement import balance_due, debts, withdrawal_credits
 from subscriptions.models import Subscription
 from subscriptions.ports import BalanceDue, RevenueShares, S
 
@@ -36,24 +36,24 @@ class BillingOfSubscriptions:
     def expect_credits(
         self, cancelled: Iterable[Subscription], *, on: dt.date, now: dt.datetime
     ) -> None:
-        """See :func:`subscriptions.billing.settlement.withdrawals.expect`."""
-        withdrawals.expect(cancelled, on=on, now=now)
+        """See :func:`subscriptions.billing.settlement.withdrawal_credits.expect`."""
+        withdrawal_credits.expect(cancelled, on=on, now=now)
 
     def refuse_debtor(self, subscription: Subscription, today: dt.date) -> None:
         """See :func:`subscriptions.billing.settlement.debts.refuse_debtor`."""
         debts.refuse_debtor(subscription, today)
 
     def with_balance_due(self, rows: S) -> S:
-        """See :func:`subscriptions.billing.settlement.owing.with_owing`."""
-        return owing.with_owing(rows)
+        """See :func:`subscriptions.billing.settlement.balance_due.with_owing`."""
+        return balance_due.with_balance_due(rows)
 
     def balance_due(self, subscription: Subscription, today: dt.date) -> BalanceDue:
-        """See :func:`subscriptions.billing.settlement.owing.owing`."""
-        return owing.owing(subscription, today)
+        """See :func:`subscriptions.billing.settlement.balance_due.balance_due`."""
+        return balance_due.balance_due(subscription, today)
 
     def next_period(self, subscription: Subscription, today: dt.date) -> dt.date | None:
-        """See :func:`subscriptions.billing.settlement.owing.next_period`."""
-        return owing.next_period(subscription, today)
+        """See :func:`subscriptions.billing.settlement.balance_due.next_period`."""
+        return balance_due.next_period(subscription, today)
 
     def shares_to_date(self, subscription_id: int, payee: int | None) -> RevenueShares:
         """See :func:`subscriptions.billing.reports.shares_to_date`."""

@@ -14,7 +14,7 @@ from quantleap.core.money import ZERO
 from quantleap.core.tenancy import Environment
 from subscriptions.billing.models import Invoice
 from subscriptions.billing.selectors import coming
-from subscriptions.billing.settlement.owing import OUTSTANDING
+from subscriptions.billing.settlement.balance_due import OUTSTANDING
 from subscriptions.models import Subscription
 
 

@@ -25,7 +25,7 @@ from subscriptions.billing.models import (
     Refund,
     Reversal,
 )
-from subscriptions.billing.settlement.shares import base_paid
+from subscriptions.billing.settlement.proration import base_paid
 from subscriptions.models import Subscription
 from subscriptions.periods import add_months
 from subscriptions.ports import RevenueShares

@@ -41,7 +41,7 @@ def runs_until() -> Subquery:
 def coming() -> QuerySet[BillingSegment]:
     """Segments of which a run will invoice something, today or later, as things stand.
 
-    The run's own rule (runsql.DUE): a period that begins after the day until which a suspended
+    The run's own rule (run_sql.DUE): a period that begins after the day until which a suspended
     partner's customers trade is never billed, whether they are held yet or not.
     """
     over = Partner.objects.filter(pk=OuterRef("partner_id"), run_until__lt=OuterRef("next_on"))

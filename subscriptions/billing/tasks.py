@@ -8,9 +8,9 @@ from celery import shared_task
 from django.conf import settings
 
 from quantleap.core import clock
-from subscriptions.billing.invoicing import mailing, runs
-from subscriptions.billing.ledger import proof, recognition
-from subscriptions.billing.settlement import maturity, withdrawals
+from subscriptions.billing.invoicing import invoice_mails, runs
+from subscriptions.billing.ledger import checks, revenue_recognition
+from subscriptions.billing.settlement import commission_maturity, withdrawal_credits
 
 
 @shared_task(name="billing.run_daily")
@@ -30,7 +30,7 @@ def take_over() -> int:
 @shared_task(name="billing.credit_withdrawals")
 def credit_withdrawals() -> int:
     """Beat: credit what withdrawn templates took away; bounded, the next beat goes on."""
-    return withdrawals.credit_due(now=clock.now())
+    return withdrawal_credits.credit_due(now=clock.now())
 
 
 @shared_task(name="billing.recognise_daily")
@@ -38,23 +38,23 @@ def recognise_daily() -> str:
     """Beat, 04:50 IST: recognise revenue through yesterday. Rupees."""
     now = clock.now()
     yesterday = clock.ist_date(now) - dt.timedelta(days=1)
-    return str(recognition.recognise(yesterday, now=now))
+    return str(revenue_recognition.recognise(yesterday, now=now))
 
 
 @shared_task(name="billing.mature_daily")
 def mature_daily() -> int:
     """Beat, 05:00 IST: release what no refund can take back any more."""
     now = clock.now()
-    return maturity.mature(clock.ist_date(now), now=now).accruals
+    return commission_maturity.mature(clock.ist_date(now), now=now).accruals
 
 
-@shared_task(name="billing.prove_daily")
-def prove_daily() -> bool:
-    """Beat, 05:10 IST: prove the books; the report is on the console."""
-    return proof.prove(now=clock.now()).ok
+@shared_task(name="billing.check_ledger_daily")
+def check_ledger_daily() -> bool:
+    """Beat, 05:10 IST: check the ledger; the report is on the console."""
+    return checks.check_ledger(now=clock.now()).ok
 
 
 @shared_task(name="billing.send_mails")
 def send_mails() -> int:
     """Beat: mail the invoices that were issued since; bounded, the next beat goes on."""
-    return mailing.send_due(now=clock.now())
+    return invoice_mails.send_due(now=clock.now())

@@ -34,13 +34,13 @@ from subscriptions.errors import (
     SubscriptionHeld,
     VersionChanged,
 )
+from subscriptions.fee_split import DISTRIBUTOR, Share, split_fee
 from subscriptions.followers import Sizing, check_sizing, order_limits
 from subscriptions.holding import open_holds, shown_of
 from subscriptions.lifecycle import LASTING, holder_words
 from subscriptions.models import Allocation, Hold, ShareLine, Subscription
 from subscriptions.ports import BILLING
 from subscriptions.selectors import definition_of, open_template
-from subscriptions.shares import DISTRIBUTOR, Share, split_fee
 
 ONE_LIVE: Final = "subscription_one_live_uniq"
 # What the rooms below call the fields that our callers know by these names.

@@ -45,10 +45,14 @@ from quantleap.core.audit import SYSTEM
 from quantleap.core.models import OutboxEvent, StaffUser
 from quantleap.core.tests.matrix.world import World, make_world
 from subscriptions import services as subscriptions
-from subscriptions.billing.invoicing import mailing
-from subscriptions.billing.ledger import proof, recognition
+from subscriptions.billing.invoicing import invoice_mails
+from subscriptions.billing.ledger import checks, revenue_recognition
 from subscriptions.billing.models import Invoice
-from subscriptions.billing.settlement import customer_credit, maturity, withdrawals
+from subscriptions.billing.settlement import (
+    commission_maturity,
+    customer_credit,
+    withdrawal_credits,
+)
 from subscriptions.billing.tests.factories import bill, bounce, follow, pay
 
 #: Actions that answer with a file.
@@ -207,12 +211,12 @@ def _money(world: World, now: dt.datetime) -> None:
         now=now,
     )
     withdraw(template_id=gone.pk, actor=SYSTEM, now=now)
-    withdrawals.credit_due(now=now)
+    withdrawal_credits.credit_due(now=now)
     bill(today)
-    recognition.recognise(today - dt.timedelta(days=1), now=now)
-    maturity.mature(today, now=now)
-    mailing.queue_mails(list(OutboxEvent.objects.filter(type="invoice.issued")), now)
-    proof.prove(now=now)
+    revenue_recognition.recognise(today - dt.timedelta(days=1), now=now)
+    commission_maturity.mature(today, now=now)
+    invoice_mails.queue_mails(list(OutboxEvent.objects.filter(type="invoice.issued")), now)
+    checks.check_ledger(now=now)
     subscriptions.pause(
         subscription_id=world.neighbour.subscription.pk,
         actor=SYSTEM,

@@ -38,7 +38,7 @@ ENTRY_POINTS: dict[str, tuple[str, ...]] = {
     ),
     "worker": (*PYTHON, "celery", "-A", "quantleap", "worker", "-P", "threads", "-c", "1"),
     "beat": (*PYTHON, "celery", "-A", "quantleap", "beat"),
-    "manage.py": (sys.executable, "manage.py", "prove"),
+    "manage.py": (sys.executable, "manage.py", "check_ledger"),
 }
 #: What is set wrongly, the variable that has to be named, and its value (None: not set at all).
 BAD: dict[str, tuple[str, str | None]] = {

@@ -21,8 +21,8 @@ from quantleap.core.audit import SYSTEM
 from quantleap.faults.catalogue import FAULTS
 from subscriptions import services
 from subscriptions.billing.errors import ReceiptExists
-from subscriptions.billing.ledger import proof
-from subscriptions.billing.ledger.trialbalance import trial_balance
+from subscriptions.billing.ledger import checks
+from subscriptions.billing.ledger.trial_balance import trial_balance
 from subscriptions.billing.models import (
     AccountBalance,
     BillingRun,
@@ -109,7 +109,9 @@ def migrate() -> None:
 
 def findings(day: dt.date = START) -> dict[str, int]:
     """What the proof finds, and how often."""
-    return {finding["what"]: finding["count"] for finding in proof.prove(now=noon(day)).findings}
+    return {
+        finding["what"]: finding["count"] for finding in checks.check_ledger(now=noon(day)).findings
+    }
 
 
 # -- runs ------------------------------------------------------------------------------------------
@@ -174,7 +176,7 @@ def test_begin_again_is_found_by_the_proof(two: list[Subscription], moved_clock:
         migrate()
         leave_and_come_back(two[0])
     assert bill(START).invoices == 3
-    (finding,) = proof.prove(now=noon(START)).findings
+    (finding,) = checks.check_ledger(now=noon(START)).findings
     assert finding["what"] == (
         "two subscriptions of one customer and template are invoiced for the same day"
     )

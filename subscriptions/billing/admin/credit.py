@@ -22,7 +22,7 @@ from quantleap.core.largelists import through
 from subscriptions.billing.admin.common import ToLookAt
 from subscriptions.billing.admin.forms import PayOutForm, UseCreditForm
 from subscriptions.billing.admin.searches import credit_note_keys, customers_account_codes
-from subscriptions.billing.invoicing.texts import day
+from subscriptions.billing.invoicing.formatting import day
 from subscriptions.billing.models import CustomerCredit, Invoice, LedgerEntry, WithdrawalCredit
 from subscriptions.billing.settlement import customer_credit, refunds
 from subscriptions.selectors import customers_subscription_keys, subscription_keys

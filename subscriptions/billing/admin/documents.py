@@ -18,7 +18,7 @@ from quantleap.core.columns import linked
 from quantleap.core.largelists import through
 from subscriptions.billing.admin.searches import customers_invoice_keys, invoice_keys
 from subscriptions.billing.api.documents import pdf_response
-from subscriptions.billing.invoicing import mailing
+from subscriptions.billing.invoicing import invoice_mails
 from subscriptions.billing.models import InvoiceMail
 
 
@@ -92,7 +92,7 @@ class InvoiceMailAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
     @confirmed(description="Send again", explain="what_sending_does", permission="act", icon="send")
     def send_again(self, request: HttpRequest, mail: InvoiceMail, data: dict[str, Any]) -> str:
         """Due at once."""
-        changed = mailing.send_again(
+        changed = invoice_mails.send_again(
             mail_id=mail.pk, actor=Actor.staff(request.user), now=clock.now()
         )
         return "It is sent again." if changed else "It was waiting to be sent already."

@@ -32,8 +32,8 @@ from subscriptions.billing.models import (
 )
 from subscriptions.billing.settlement import customer_credit, receipts
 from subscriptions.billing.settlement.payments import REFERENCE_LENGTH, recorded_before
+from subscriptions.billing.settlement.proration import SMALLEST, may_credit
 from subscriptions.billing.settlement.refunds import REASON_LENGTH
-from subscriptions.billing.settlement.shares import SMALLEST, may_credit
 
 _SMALLEST: Final = Decimal("0.01")
 

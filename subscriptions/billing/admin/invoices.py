@@ -37,7 +37,7 @@ from subscriptions.billing.admin.documents import DocumentDownload
 from subscriptions.billing.admin.forms import PaymentForm, RefundForm
 from subscriptions.billing.admin.receipts import RecordsReceipts, standing_of
 from subscriptions.billing.invoicing import documents
-from subscriptions.billing.invoicing.texts import day
+from subscriptions.billing.invoicing.formatting import day
 from subscriptions.billing.models import (
     CreditNote,
     Invoice,
@@ -46,7 +46,7 @@ from subscriptions.billing.models import (
     Payment,
 )
 from subscriptions.billing.settlement import payments, refunds
-from subscriptions.billing.settlement.owing import due_by, late
+from subscriptions.billing.settlement.balance_due import due_by, late
 from subscriptions.selectors import subscription_keys
 
 _TONES: Final = {

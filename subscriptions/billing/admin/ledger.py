@@ -20,7 +20,8 @@ from quantleap.core.largelists import Condition, Search, begins, one_of, through
 from quantleap.core.money import ZERO
 from subscriptions.billing.admin.common import ToLookAt
 from subscriptions.billing.admin.searches import customers_account_codes
-from subscriptions.billing.ledger import chart
+from subscriptions.billing.dashboard import run_state
+from subscriptions.billing.ledger import chart_of_accounts
 from subscriptions.billing.models import (
     BillingRun,
     Commission,
@@ -36,7 +37,6 @@ from subscriptions.billing.models import (
 )
 from subscriptions.billing.models.ledger import KINDS
 from subscriptions.billing.selectors import withheld
-from subscriptions.billing.today import standing
 
 
 class NameFilter(admin.SimpleListFilter):
@@ -47,7 +47,7 @@ class NameFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """The chart's names."""
-        return [(name, name) for name in chart.names()]
+        return [(name, name) for name in chart_of_accounts.names()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """The account itself, or all that are kept for somebody."""
@@ -59,7 +59,7 @@ class NameFilter(admin.SimpleListFilter):
 
 def _kept_for(term: str) -> list[str]:
     """Every account of the chart that could be kept for ``term``."""
-    return [f"{name}:{term}" for name in chart.names()]
+    return [f"{name}:{term}" for name in chart_of_accounts.names()]
 
 
 def _posting(term: str) -> Condition:
@@ -270,7 +270,7 @@ class BillingRunAdmin(LargeTableMixin, ReadOnlyAdmin):
     )
     def standing(self, run: BillingRun) -> str:
         """In words. Silent: it was killed, and within a minute another run takes over."""
-        return standing(run, clock.now())
+        return run_state(run, clock.now())
 
     @admin.display(description="Withheld now, because the customer has no GST state")
     def still_withheld(self, run: BillingRun) -> SafeString | str:

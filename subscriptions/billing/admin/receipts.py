@@ -22,13 +22,13 @@ from quantleap.core.columns import NONE, in_rupees, itself, linked, mark, plain,
 from quantleap.core.largelists import Backwards, Condition, Search, begins, through
 from quantleap.core.money import ZERO
 from subscriptions.billing.admin.common import MoneyPage
-from subscriptions.billing.admin.jointreceipts import RecordsJointReceipts
-from subscriptions.billing.admin.receiptforms import ReceiptForm, ReverseForm
+from subscriptions.billing.admin.joint_receipts import RecordsJointReceipts
+from subscriptions.billing.admin.receipt_forms import ReceiptForm, ReverseForm
 from subscriptions.billing.admin.searches import invoice_keys
-from subscriptions.billing.invoicing.texts import day
+from subscriptions.billing.invoicing.formatting import day
 from subscriptions.billing.models import Commission, Invoice, Payment, Receipt, Reversal
 from subscriptions.billing.settlement import allocations, customer_credit, reversals
-from subscriptions.billing.settlement.references import reference_key
+from subscriptions.billing.settlement.bank_references import reference_key
 
 
 def by_reference(term: str) -> Condition:

@@ -10,8 +10,8 @@ from django.db.models import Q
 from partners.selectors import customer_keys, customers_like
 from quantleap.core.identifiers import ascii_upper
 from quantleap.core.largelists import MOST_FOUND, first_keys
-from subscriptions.billing.invoicing.numbering import document_number
-from subscriptions.billing.ledger import chart
+from subscriptions.billing.invoicing.number_format import document_number
+from subscriptions.billing.ledger import chart_of_accounts
 from subscriptions.billing.models import CreditNote, Invoice, NumberSeries
 
 _DIGITS: Final = 8
@@ -46,4 +46,8 @@ def credit_note_keys(term: str) -> Iterable[int]:
 def customers_account_codes(term: str) -> list[str]:
     """Codes of the ledger's accounts that are kept for the customers that ``term`` finds."""
     found = customers_like(term).values_list("public_id", flat=True)[: MOST_FOUND // 2 + 1]
-    return [code(one) for one in found for code in (chart.customer_credit, chart.receivable)]
+    return [
+        code(one)
+        for one in found
+        for code in (chart_of_accounts.customer_credit, chart_of_accounts.receivable)
+    ]

@@ -13,7 +13,7 @@ from typing import Any, Final
 from quantleap.core.api.plain import plain
 from quantleap.core.models import OutboxEvent
 from subscriptions.billing import reports
-from subscriptions.billing.api.answers import (
+from subscriptions.billing.api.presenters import (
     commission_row,
     invoice_detail,
     note_row,

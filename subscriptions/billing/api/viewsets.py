@@ -32,7 +32,7 @@ from quantleap.core.api.pagination import (
 )
 from quantleap.core.api.viewsets import ActionRule, ApiViewSet, PartnerViewSet, UserViewSet
 from subscriptions.billing import reports, selectors
-from subscriptions.billing.api import answers
+from subscriptions.billing.api import presenters
 from subscriptions.billing.api.documents import pdf_response
 from subscriptions.billing.api.serializers import (
     CommissionListAnswer,
@@ -66,13 +66,15 @@ class InvoiceViewSet(ApiViewSet):
     )
     def list(self, request: Request) -> Response:
         """All of them, newest first."""
-        return answers.invoice_page(*paginate(request, self.filter_queryset(self.get_queryset())))
+        return presenters.invoice_page(
+            *paginate(request, self.filter_queryset(self.get_queryset()))
+        )
 
     @extend_schema(summary="Get an invoice", responses={200: InvoiceAnswer})
     def retrieve(self, request: Request, invoice_id: str) -> Response:
         """With its payments and credit notes."""
         caller = self.caller
-        return answers.invoice(
+        return presenters.invoice(
             reports.invoice_history(
                 caller.partner_id, caller.environment, invoice_id, customer_id=caller.customer_id
             )
@@ -142,7 +144,9 @@ class PaymentViewSet(ApiViewSet):
     )
     def list(self, request: Request) -> Response:
         """All of them, newest first."""
-        return answers.payment_page(*paginate(request, self.filter_queryset(self.get_queryset())))
+        return presenters.payment_page(
+            *paginate(request, self.filter_queryset(self.get_queryset()))
+        )
 
 
 @extend_schema_view(
@@ -187,7 +191,7 @@ class PartnerRevenueViewSet(PartnerViewSet):
         partner = self.caller
         first = _month_of(request)
         report = reports.month_report(partner.partner_id, partner.environment, first)
-        return Response(RevenueAnswer(answers.month(report, partner.slug)).data)
+        return Response(RevenueAnswer(presenters.month(report, partner.slug)).data)
 
 
 def _month_of(request: Request) -> dt.date:
@@ -225,7 +229,7 @@ class PartnerCommissionViewSet(PartnerViewSet):
         rows, cursor = paginate_by_cursor(request, commissions)
         answer = {
             "statusCode": 200,
-            "commissions": [answers.commission_row(row) for row in rows],
+            "commissions": [presenters.commission_row(row) for row in rows],
             "next_cursor": cursor,
         }
         return Response(CommissionListAnswer(answer).data)

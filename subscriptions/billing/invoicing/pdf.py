@@ -19,13 +19,13 @@ from typing import Any, Final
 
 import typst
 
+from subscriptions.billing.invoicing.formatting import amount, day, lines_of, plain, rate
 from subscriptions.billing.invoicing.snapshots import (
     VERSION,
     CreditNoteSnapshot,
     InvoiceSnapshot,
     Place,
 )
-from subscriptions.billing.invoicing.texts import amount, day, lines_of, plain, rate
 
 TEMPLATE: Final = Path(__file__).resolve().parents[1] / "templates" / "invoice.typ"
 #: Scripts of India that typst has no font for, or none that joins letters.

@@ -22,11 +22,11 @@ from quantleap.core import clock
 from quantleap.core.clock import ist_date
 from quantleap.core.ids import new_event_id
 from subscriptions.billing.errors import BillingNotConfigured, FutureDate
-from subscriptions.billing.invoicing import numbers, runsql
-from subscriptions.billing.invoicing.numbering import INVOICE, financial_year, prefix
+from subscriptions.billing.invoicing import number_series, run_sql
+from subscriptions.billing.invoicing.amount_in_words import amount_in_words
+from subscriptions.billing.invoicing.number_format import INVOICE, financial_year, prefix
 from subscriptions.billing.invoicing.snapshots import SupplierSnapshot
-from subscriptions.billing.invoicing.words import amount_in_words
-from subscriptions.billing.ledger import chart, posting
+from subscriptions.billing.ledger import chart_of_accounts, posting
 from subscriptions.billing.models import BillingRun, Supplier
 from subscriptions.billing.models.invoices import new_invoice_id
 
@@ -37,10 +37,10 @@ CHUNK: Final = 1000
 #: that it lives; one that was only slow says so again with its next chunk.
 SILENCE: Final = dt.timedelta(minutes=5)
 _SIDES: Final = {
-    "deferred_revenue": chart.DEFERRED_REVENUE,
-    "cgst": chart.CGST,
-    "sgst": chart.SGST,
-    "igst": chart.IGST,
+    "deferred_revenue": chart_of_accounts.DEFERRED_REVENUE,
+    "cgst": chart_of_accounts.CGST,
+    "sgst": chart_of_accounts.SGST,
+    "igst": chart_of_accounts.IGST,
 }
 # What a document says of the supplier (snapshots.SupplierSnapshot).
 _SUPPLIER: Final = tuple(SupplierSnapshot.__annotations__)
@@ -131,7 +131,7 @@ def _facts(as_of: dt.date, now: dt.datetime, chunk: int) -> dict[str, Any]:
     supplier = Supplier.objects.filter(effective_from__lte=today).first()
     if supplier is None:
         raise BillingNotConfigured(f"no supplier is in force on {today}")
-    numbers.ensure_series(INVOICE, financial_year(today))
+    number_series.ensure_series(INVOICE, financial_year(today))
     with transaction.atomic():
         accounts = posting.account_ids(_SIDES.values())
     return {
@@ -171,21 +171,21 @@ def _pass(record: BillingRun, facts: Mapping[str, Any], progress: Progress | Non
 def _chunk(facts: dict[str, Any]) -> _Chunk:
     """One chunk, in the caller's transaction."""
     with connection.cursor() as cursor:
-        cursor.execute(runsql.KEYS_ONLY)
-        cursor.execute(runsql.DROP)
-        cursor.execute(runsql.DUE, facts)
-        cursor.execute(runsql.LOOKED_AT)
+        cursor.execute(run_sql.KEYS_ONLY)
+        cursor.execute(run_sql.DROP)
+        cursor.execute(run_sql.DUE, facts)
+        cursor.execute(run_sql.LOOKED_AT)
         segments, withheld, last_on, last_id = cursor.fetchone()
         if not segments:
             return _Chunk(0)
-        cursor.execute(runsql.NEW, facts)
-        cursor.execute(runsql.TAXED)
+        cursor.execute(run_sql.NEW, facts)
+        cursor.execute(run_sql.TAXED)
         invoices, stale, untaxed = cursor.fetchone()
         if untaxed is not None:
             raise BillingNotConfigured(f"no tax rate is in force on {untaxed}")
         if invoices:
             _issue(cursor, facts, invoices)
-        cursor.execute(runsql.ADVANCE)
+        cursor.execute(run_sql.ADVANCE)
     return _Chunk(segments, invoices, stale, withheld, (last_on, last_id))
 
 
@@ -195,14 +195,14 @@ def _issue(cursor: Any, facts: dict[str, Any], count: int) -> None:
         "invoices": [new_invoice_id() for _ in range(count)],
         "events": [new_event_id() for _ in range(count)],
     }
-    cursor.execute(runsql.JOIN_WHOLE)
-    cursor.execute(runsql.NAMED, ids)
-    cursor.execute(runsql.JOIN_BY_KEY)
-    cursor.execute(runsql.TOTALS)
+    cursor.execute(run_sql.JOIN_WHOLE)
+    cursor.execute(run_sql.NAMED, ids)
+    cursor.execute(run_sql.JOIN_BY_KEY)
+    cursor.execute(run_sql.TOTALS)
     words = {str(total): amount_in_words(total) for (total,) in cursor.fetchall()}
-    cursor.execute(runsql.ACCOUNTS)
+    cursor.execute(run_sql.ACCOUNTS)
     # From here to the commit every other run waits for the numbers, and then for the balances.
-    fy, first, issued_on = numbers.take(INVOICE, count, today=facts["today"])
+    fy, first, issued_on = number_series.take(INVOICE, count, today=facts["today"])
     issue = {
         **facts,
         "fy": fy,
@@ -212,12 +212,12 @@ def _issue(cursor: Any, facts: dict[str, Any], count: int) -> None:
         "due_on": issued_on + dt.timedelta(days=settings.QUANTLEAP_INVOICE_DUE_DAYS),
         "words": Jsonb(words),
     }
-    cursor.execute(runsql.INVOICES, issue)
+    cursor.execute(run_sql.INVOICES, issue)
     _post(cursor, issue)
-    cursor.execute(runsql.EVENTS, issue)
+    cursor.execute(run_sql.EVENTS, issue)
 
 
 def _post(cursor: Any, issue: Mapping[str, Any]) -> None:
     """Post the invoices of ``billing_named``: receivable to deferred revenue and tax."""
-    cursor.execute(runsql.TRANSACTIONS, issue)
-    cursor.execute(runsql.ENTRIES, issue)
+    cursor.execute(run_sql.TRANSACTIONS, issue)
+    cursor.execute(run_sql.ENTRIES, issue)

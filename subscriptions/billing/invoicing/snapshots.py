@@ -1,6 +1,6 @@
 """What an invoice's document shows, stored with it, so that it can be made again byte for byte.
 
-The run writes it in SQL (runsql.py); this is its shape. Amounts are texts with two decimals, dates
+The run writes it in SQL (run_sql.py); this is its shape. Amounts are texts with two decimals, dates
 ``YYYY-MM-DD`` in IST; nothing in it changes when a customer, a template or the supplier does.
 """
 

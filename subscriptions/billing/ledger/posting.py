@@ -1,4 +1,4 @@
-"""The books: the one front door for single postings, and their proof (docs/billing.md).
+"""Posting to the ledger: the one way for single transactions (docs/billing.md#the-books).
 
 Whole runs post with SQL of their own (runs.py); the database judges both alike.
 """
@@ -19,7 +19,7 @@ from quantleap.core.money import ZERO
 from quantleap.core.outbox import NotInTransaction
 from quantleap.core.tenancy import Environment
 from subscriptions.billing.errors import IdemKeyReused, OutOfBalance
-from subscriptions.billing.ledger.chart import account_kind
+from subscriptions.billing.ledger.chart_of_accounts import account_kind
 from subscriptions.billing.models import (
     AccountBalance,
     LedgerAccount,
@@ -30,7 +30,7 @@ from subscriptions.billing.models import (
 
 @dataclass(frozen=True, slots=True)
 class Posting:
-    """One side in rupees, debit positive, on an account of chart.py."""
+    """One side in rupees, debit positive, on an account of chart_of_accounts.py."""
 
     account: str
     amount: Decimal

@@ -19,7 +19,7 @@ KINDS: Final = (
 
 
 class LedgerAccount(models.Model):
-    """One account, made when it is first posted to. Codes and kinds: chart.py."""
+    """One account, made when it is first posted to. Codes and kinds: chart_of_accounts.py."""
 
     class Kind(models.TextChoices):
         ASSET = "ASSET", "Asset"

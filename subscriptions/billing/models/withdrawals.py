@@ -14,8 +14,8 @@ from subscriptions.models import Subscription
 class WithdrawalCredit(TenantOwned):
     """A billed subscription that a withdrawal cancelled on ``withdrawn_on`` (IST).
 
-    Written in the withdrawal's transaction; finished by withdrawals.py, with a credit note where
-    days of a paid-for period are left, else without. Final then (0007 refuses changes).
+    Written in the withdrawal's transaction; finished by withdrawal_credits.py, with a credit note
+    where days of a paid-for period are left, else without. Final then (0007 refuses changes).
     """
 
     subscription = models.ForeignKey(

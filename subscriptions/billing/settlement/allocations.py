@@ -17,7 +17,7 @@ from quantleap.core.clock import ist_date
 from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.money import PAISA, ZERO
 from subscriptions.billing.errors import InvoiceChanged
-from subscriptions.billing.ledger import chart
+from subscriptions.billing.ledger import chart_of_accounts
 from subscriptions.billing.models import Invoice, Receipt
 from subscriptions.billing.settlement import receipts
 from subscriptions.billing.settlement.payments import (
@@ -207,7 +207,7 @@ def _allocate(
         idem_key=key,
         applied=amount,
         same=same,
-        source=chart.MANUAL_CLEARING,
+        source=chart_of_accounts.MANUAL_CLEARING,
         actor=actor,
         now=now,
     )

@@ -1,6 +1,6 @@
 """Commission rows and their postings, in the transaction of a payment, a credit note, a reversal.
 
-What is earned follows from the invoice alone (shares.py); a row is the step from what was earned
+What is earned follows from the invoice alone (proration.py); a row is the step from what was earned
 before. The caller holds the invoice's lock.
 """
 
@@ -18,9 +18,9 @@ from partners.models import Partner
 from quantleap.core import outbox
 from quantleap.core.clock import ist_date
 from quantleap.core.money import PAISA, ZERO, json_number
-from subscriptions.billing.ledger import chart, posting
+from subscriptions.billing.ledger import chart_of_accounts, posting
 from subscriptions.billing.models import Commission, CreditNote, Invoice, Payment, Reversal
-from subscriptions.billing.settlement import shares
+from subscriptions.billing.settlement import proration
 from subscriptions.models import ShareLine
 
 ACCRUED: Final = "commission.accrued"
@@ -37,7 +37,7 @@ def accrue(invoice: Invoice, payment: Payment, *, now: dt.datetime) -> list[Comm
     rows = []
     for line in lines:
         base, amount = held.get((line.payee, line.role), (ZERO, ZERO))
-        earned = shares.commission(state, line.basis_points) - amount
+        earned = proration.commission(state, line.basis_points) - amount
         if earned <= 0:
             continue
         slug = slugs[line.payee or 0]
@@ -46,8 +46,8 @@ def accrue(invoice: Invoice, payment: Payment, *, now: dt.datetime) -> list[Comm
             kind="commission",
             effective_on=today,
             postings=[
-                posting.debit(chart.REVSHARE_EXPENSE, earned),
-                posting.credit(chart.partner_payable_pending(slug), earned),
+                posting.debit(chart_of_accounts.REVSHARE_EXPENSE, earned),
+                posting.credit(chart_of_accounts.partner_payable_pending(slug), earned),
             ],
             partner_id=line.payee,
             environment=invoice.environment,
@@ -61,7 +61,7 @@ def accrue(invoice: Invoice, payment: Payment, *, now: dt.datetime) -> list[Comm
                 role=line.role,
                 invoice=invoice,
                 payment=payment,
-                base=max(ZERO, shares.base_paid(state) - base),
+                base=max(ZERO, proration.base_paid(state) - base),
                 bps=line.basis_points,
                 amount=earned,
                 currency=invoice.currency,
@@ -111,14 +111,14 @@ def claw_back(
         mine = [one for one in accruals if (one.partner_id, one.role) == (line.payee, line.role)]
         mine.sort(key=lambda one: (one.payment_id in gone, one.pk))
         left = [(one.base + taken[one.pk][0], one.amount + taken[one.pk][1]) for one in mine]
-        excess = sum((amount for _, amount in left), ZERO) - shares.commission(
+        excess = sum((amount for _, amount in left), ZERO) - proration.commission(
             state, line.basis_points
         )
         lost = [side[1] for one, side in zip(mine, left, strict=True) if one.payment_id in gone]
         excess = max(excess, sum(lost, ZERO))
         if excess <= 0:  # neither of them adds a commission
             continue
-        parts = shares.take_back([amount for _, amount in left], excess)
+        parts = proration.take_back([amount for _, amount in left], excess)
         for accrual, (base, amount), part in zip(mine, left, parts, strict=True):
             if part:
                 of = (base * part / amount).quantize(PAISA, ROUND_DOWN)
@@ -149,14 +149,18 @@ def _clawback(
 ) -> Commission:
     note, reversal = (cause, None) if isinstance(cause, CreditNote) else (None, cause)
     on = cause.issued_on if isinstance(cause, CreditNote) else cause.recorded_on
-    owed = chart.partner_payable if accrual.matured_at else chart.partner_payable_pending
+    owed = (
+        chart_of_accounts.partner_payable
+        if accrual.matured_at
+        else chart_of_accounts.partner_payable_pending
+    )
     posted = posting.post(
         idem_key=f"clawback:{cause}:{accrual.public_id}",
         kind="clawback",
         effective_on=on,
         postings=[
             posting.debit(owed(slug), part),
-            posting.credit(chart.REVSHARE_EXPENSE, part),
+            posting.credit(chart_of_accounts.REVSHARE_EXPENSE, part),
         ],
         partner_id=accrual.partner_id,
         environment=accrual.environment,

@@ -24,7 +24,7 @@ from quantleap.core.clock import ist_date
 from quantleap.core.errors import NotFound
 from quantleap.core.money import ZERO
 from subscriptions.billing.errors import NothingToCredit
-from subscriptions.billing.ledger import chart, posting
+from subscriptions.billing.ledger import chart_of_accounts, posting
 from subscriptions.billing.models import Invoice, Method, Payment, PaymentReversal, Refund
 from subscriptions.billing.settlement.payments import (
     Recorded,
@@ -39,7 +39,7 @@ from subscriptions.billing.settlement.refunds import money_of, refund_row
 
 def available(customer: Customer) -> Decimal:
     """Rupees that we hold of a customer's money; below 0 what they owe us of what was paid out."""
-    return -posting.balance(chart.customer_credit(customer.public_id))
+    return -posting.balance(chart_of_accounts.customer_credit(customer.public_id))
 
 
 def excess_left(payment: Payment) -> Decimal:
@@ -82,7 +82,7 @@ def apply(
             raise NothingToCredit(f"{invoice.number} owes {max(owed, ZERO)} rupees")
         _check_held(invoice.customer, amount)
         same |= {"reference": method.label, "received_on": ist_date(now)}
-        source = chart.customer_credit(invoice.customer.public_id)
+        source = chart_of_accounts.customer_credit(invoice.customer.public_id)
         payment = settle(
             invoice,
             idem_key=idem_key,
@@ -168,11 +168,11 @@ def _pay_out(
     **fields: Any,
 ) -> Refund:
     _check_held(customer, amount)
-    account = chart.customer_credit(customer.public_id)
+    account = chart_of_accounts.customer_credit(customer.public_id)
     made = refund_row(
         customer,
         debit=account,
-        credit=chart.MANUAL_CLEARING,
+        credit=chart_of_accounts.MANUAL_CLEARING,
         amount=amount,
         method=method,
         reference=reference,

@@ -22,7 +22,7 @@ from quantleap.core.inserts import constraint_of
 from quantleap.core.money import PAISA, ZERO, json_number
 from quantleap.core.tenancy import TenantOwned
 from subscriptions.billing.errors import InvoiceChanged, PaymentKeyReused
-from subscriptions.billing.ledger import chart, posting
+from subscriptions.billing.ledger import chart_of_accounts, posting
 from subscriptions.billing.models import (
     MONEY_METHODS,
     Invoice,
@@ -31,11 +31,11 @@ from subscriptions.billing.models import (
     Receipt,
 )
 from subscriptions.billing.models.payments import new_payment_id
-from subscriptions.billing.settlement import commissions, receipts, references
+from subscriptions.billing.settlement import bank_references, commissions, receipts
 
 PAID: Final = "invoice.paid"
 KEY_LENGTH: Final = 120
-REFERENCE_LENGTH: Final = references.LENGTH
+REFERENCE_LENGTH: Final = bank_references.LENGTH
 #: Money that came longer before its invoice is a mistyped year.
 IN_ADVANCE: Final = dt.timedelta(days=366)
 _LARGEST: Final = Decimal("9999999999.99")
@@ -116,7 +116,7 @@ def record_payment(
             idem_key=idem_key,
             applied=applied,
             same=given,
-            source=chart.MANUAL_CLEARING,
+            source=chart_of_accounts.MANUAL_CLEARING,
             actor=actor,
             now=now,
         )
@@ -163,7 +163,7 @@ def check_received(method: str, reference: str, received_on: dt.date, now: dt.da
     wrong = {}
     if received_on > ist_date(now):
         wrong["received_on"] = "Not after today (IST)."
-    if words := references.wrong_with(method, reference):
+    if words := bank_references.wrong_with(method, reference):
         wrong["reference"] = words
     if wrong:
         raise InvalidRequest(details=wrong)
@@ -292,8 +292,8 @@ def _write(
         effective_on=ist_date(now),
         postings=[
             posting.debit(source, amount),
-            posting.credit(chart.receivable(customer), applied),
-            posting.credit(chart.customer_credit(customer), amount - applied),
+            posting.credit(chart_of_accounts.receivable(customer), applied),
+            posting.credit(chart_of_accounts.customer_credit(customer), amount - applied),
         ],
         partner_id=invoice.partner_id,
         environment=invoice.environment,

@@ -16,11 +16,11 @@ from quantleap.core.clock import ist_date
 from quantleap.core.inserts import constraint_of
 from quantleap.core.money import grouped
 from subscriptions.billing.errors import ReceiptExists
-from subscriptions.billing.invoicing.texts import day
-from subscriptions.billing.ledger import chart, posting
+from subscriptions.billing.invoicing.formatting import day
+from subscriptions.billing.ledger import chart_of_accounts, posting
 from subscriptions.billing.models import Receipt
 from subscriptions.billing.models.receipts import RECEIPT_UNIQUE, new_receipt_id
-from subscriptions.billing.settlement.references import reference_key
+from subscriptions.billing.settlement.bank_references import reference_key
 
 
 def live(method: str, reference: str) -> Receipt | None:
@@ -105,8 +105,8 @@ def _post_credit(made: Receipt, payer: Customer, now: dt.datetime) -> int:
         kind="receipt",
         effective_on=made.recorded_on,
         postings=[
-            posting.debit(chart.MANUAL_CLEARING, made.credit),
-            posting.credit(chart.customer_credit(payer.public_id), made.credit),
+            posting.debit(chart_of_accounts.MANUAL_CLEARING, made.credit),
+            posting.credit(chart_of_accounts.customer_credit(payer.public_id), made.credit),
         ],
         partner_id=made.partner_id,
         environment=made.environment,

@@ -17,13 +17,13 @@ from quantleap.core.clock import ist_date
 from quantleap.core.errors import InvalidRequest
 from quantleap.core.money import ZERO, json_number
 from subscriptions.billing.errors import NothingToCredit
-from subscriptions.billing.invoicing import numbers
-from subscriptions.billing.invoicing.numbering import CREDIT_NOTE, document_number
-from subscriptions.billing.invoicing.words import amount_in_words
-from subscriptions.billing.ledger import chart, posting
+from subscriptions.billing.invoicing import number_series
+from subscriptions.billing.invoicing.amount_in_words import amount_in_words
+from subscriptions.billing.invoicing.number_format import CREDIT_NOTE, document_number
+from subscriptions.billing.ledger import chart_of_accounts, posting
 from subscriptions.billing.models import CreditNote, Invoice, Method, Refund
 from subscriptions.billing.models.payments import new_refund_id
-from subscriptions.billing.settlement import commissions, shares, tax_deadline
+from subscriptions.billing.settlement import commissions, proration, tax_deadline
 from subscriptions.billing.settlement.payments import (
     check_money,
     check_seen,
@@ -66,7 +66,7 @@ def refund(
     moves: what is paid too much becomes the customer's credit. Commission is clawed back in
     proportion. Once per key. After 30 November following the invoice's financial year it is a
     financial credit without tax (``tax_deadline.credit_deadline``). A credit, and what it leaves,
-    is nothing or at least 1 rupee (shares.SMALLEST). ``seen`` is the outstanding sum that the
+    is nothing or at least 1 rupee (proration.SMALLEST). ``seen`` is the outstanding sum that the
     caller decided on.
 
     NotFound; InvalidRequest; NothingToCredit, PaymentKeyReused, InvoiceChanged (409).
@@ -83,7 +83,7 @@ def refund(
             return _issued_before(held)
         check_seen(invoice, seen)
         parts = _parts(invoice, amount)
-        from_revenue = shares.recognised_part(
+        from_revenue = proration.recognised_part(
             invoice.recognised, invoice.taxable - invoice.credited_taxable, parts.taxable
         )
         return _issue(
@@ -121,7 +121,7 @@ def credit_unused(
         if held is not None:
             return _issued_before(held)
         unused, days = _days(invoice, last_used)
-        parts = shares.unused_parts(_left(invoice), unused, days)
+        parts = proration.unused_parts(_left(invoice), unused, days)
         if parts.taxable == 0:
             return None
         deferred = invoice.taxable - invoice.credited_taxable - invoice.recognised
@@ -148,7 +148,7 @@ def _issued_before(note: CreditNote) -> Credited:
 
 def _issue(
     invoice: Invoice,
-    parts: shares.Parts,
+    parts: proration.Parts,
     *,
     from_revenue: Decimal,
     idem_key: str,
@@ -186,8 +186,8 @@ def _earn_rest(invoice: Invoice, note: CreditNote, now: dt.datetime) -> None:
         kind="recognition",
         effective_on=note.issued_on,
         postings=[
-            posting.debit(chart.DEFERRED_REVENUE, rest),
-            posting.credit(chart.REVENUE, rest),
+            posting.debit(chart_of_accounts.DEFERRED_REVENUE, rest),
+            posting.credit(chart_of_accounts.REVENUE, rest),
         ],
         partner_id=invoice.partner_id,
         environment=invoice.environment,
@@ -197,22 +197,22 @@ def _earn_rest(invoice: Invoice, note: CreditNote, now: dt.datetime) -> None:
     invoice.save(update_fields=["recognised"])
 
 
-def _parts(invoice: Invoice, amount: Decimal) -> shares.Parts:
+def _parts(invoice: Invoice, amount: Decimal) -> proration.Parts:
     """What of ``amount`` is value and what is tax."""
-    if not shares.may_credit(invoice.total, invoice.credited, amount):
+    if not proration.may_credit(invoice.total, invoice.credited, amount):
         left = invoice.total - invoice.credited
         raise NothingToCredit(
             f"Of {invoice.number} {left} rupees are left: credit all of it, or an amount that is "
-            f"at least {shares.SMALLEST} and leaves at least {shares.SMALLEST}"
+            f"at least {proration.SMALLEST} and leaves at least {proration.SMALLEST}"
         )
-    return shares.credit_parts(_invoiced(invoice), _credited(invoice), amount)
+    return proration.credit_parts(_invoiced(invoice), _credited(invoice), amount)
 
 
-def _invoiced(invoice: Invoice) -> shares.Parts:
-    return shares.Parts(invoice.taxable, invoice.cgst, invoice.sgst, invoice.igst)
+def _invoiced(invoice: Invoice) -> proration.Parts:
+    return proration.Parts(invoice.taxable, invoice.cgst, invoice.sgst, invoice.igst)
 
 
-def _credited(invoice: Invoice) -> shares.Parts:
+def _credited(invoice: Invoice) -> proration.Parts:
     before = invoice.credit_notes.aggregate(
         half=Sum("cgst"), whole=Sum("igst"), kept=Sum("tax_kept")
     )
@@ -222,7 +222,7 @@ def _credited(invoice: Invoice) -> shares.Parts:
         whole += kept
     else:
         half += kept / 2
-    return shares.Parts(invoice.credited_taxable, half, half, whole)
+    return proration.Parts(invoice.credited_taxable, half, half, whole)
 
 
 def credit_ends_on(invoice: Invoice) -> dt.date:
@@ -230,13 +230,13 @@ def credit_ends_on(invoice: Invoice) -> dt.date:
     return tax_deadline.credit_deadline(invoice.issued_on)
 
 
-def _left(invoice: Invoice) -> shares.Parts:
+def _left(invoice: Invoice) -> proration.Parts:
     return _invoiced(invoice) - _credited(invoice)
 
 
 def unused_on(invoice: Invoice, last_used: dt.date) -> Decimal:
     """Rupees, tax included, that the days after ``last_used`` (IST) cost of what is left."""
-    return shares.unused_parts(_left(invoice), *_days(invoice, last_used)).total
+    return proration.unused_parts(_left(invoice), *_days(invoice, last_used)).total
 
 
 def _days(invoice: Invoice, last_used: dt.date) -> tuple[int, int]:
@@ -249,31 +249,31 @@ def _credit(
     invoice: Invoice,
     idem_key: str,
     *,
-    parts: shares.Parts,
+    parts: proration.Parts,
     from_revenue: Decimal,
     reason: str,
     actor: Actor,
     now: dt.datetime,
 ) -> CreditNote:
     """The document, its posting, and what it changes of the invoice (not saved)."""
-    fy, seq, issued_on = numbers.take(CREDIT_NOTE, 1, today=ist_date(now))
+    fy, seq, issued_on = number_series.take(CREDIT_NOTE, 1, today=ist_date(now))
     number = document_number(CREDIT_NOTE, fy, seq)
     # too late to reduce output tax: the customer gets as much, and we bear its tax
     late = issued_on > credit_ends_on(invoice)
-    back = shares.Parts(parts.taxable, ZERO, ZERO, ZERO) if late else parts
+    back = proration.Parts(parts.taxable, ZERO, ZERO, ZERO) if late else parts
     tax_kept = parts.total - back.total
     posted = posting.post(
         idem_key=f"credit_note:{number}",
         kind="credit_note",
         effective_on=issued_on,
         postings=[
-            posting.debit(chart.REVENUE, from_revenue),
-            posting.debit(chart.DEFERRED_REVENUE, parts.taxable - from_revenue),
-            posting.debit(chart.CGST, back.cgst),
-            posting.debit(chart.SGST, back.sgst),
-            posting.debit(chart.IGST, back.igst),
-            posting.debit(chart.TAX_KEPT, tax_kept),
-            posting.credit(chart.receivable(invoice.customer.public_id), parts.total),
+            posting.debit(chart_of_accounts.REVENUE, from_revenue),
+            posting.debit(chart_of_accounts.DEFERRED_REVENUE, parts.taxable - from_revenue),
+            posting.debit(chart_of_accounts.CGST, back.cgst),
+            posting.debit(chart_of_accounts.SGST, back.sgst),
+            posting.debit(chart_of_accounts.IGST, back.igst),
+            posting.debit(chart_of_accounts.TAX_KEPT, tax_kept),
+            posting.credit(chart_of_accounts.receivable(invoice.customer.public_id), parts.total),
         ],
         partner_id=invoice.partner_id,
         environment=invoice.environment,
@@ -321,7 +321,7 @@ def _snapshot(
     *,
     number: str,
     issued_on: dt.date,
-    parts: shares.Parts,
+    parts: proration.Parts,
     total: Decimal,
     reason: str,
 ) -> dict[str, Any]:
@@ -369,8 +369,10 @@ def _give_back(
     kept = method == Method.CUSTOMER_CREDIT
     made = refund_row(
         customer,
-        debit=chart.receivable(customer.public_id),
-        credit=chart.customer_credit(customer.public_id) if kept else chart.MANUAL_CLEARING,
+        debit=chart_of_accounts.receivable(customer.public_id),
+        credit=chart_of_accounts.customer_credit(customer.public_id)
+        if kept
+        else chart_of_accounts.MANUAL_CLEARING,
         amount=amount,
         method=method,
         reference=reference,

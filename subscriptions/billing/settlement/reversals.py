@@ -22,8 +22,8 @@ from quantleap.core.clock import ist_date
 from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.money import PAISA, ZERO, json_number
 from subscriptions.billing.errors import AlreadyReversed
-from subscriptions.billing.invoicing.texts import day
-from subscriptions.billing.ledger import chart, posting
+from subscriptions.billing.invoicing.formatting import day
+from subscriptions.billing.ledger import chart_of_accounts, posting
 from subscriptions.billing.models import (
     Commission,
     Invoice,
@@ -206,8 +206,8 @@ def _insert(
             kind="bank_charge",
             effective_on=made.recorded_on,
             postings=[
-                posting.debit(chart.BANK_CHARGES, charges),
-                posting.credit(chart.MANUAL_CLEARING, charges),
+                posting.debit(chart_of_accounts.BANK_CHARGES, charges),
+                posting.credit(chart_of_accounts.MANUAL_CLEARING, charges),
             ],
             partner_id=receipt.partner_id,
             environment=receipt.environment,
@@ -261,7 +261,7 @@ def _undo_uses(work: _Work) -> None:
     The books are ours by now, so what is seen here stays. What is still missing was paid out.
     """
     missing = {
-        key: posting.balance(chart.customer_credit(one.public_id))
+        key: posting.balance(chart_of_accounts.customer_credit(one.public_id))
         for key, one in work.credited.items()
     }
     for use in work.uses:
@@ -295,7 +295,7 @@ def _take_kept_credit(work: _Work, invoice: Invoice, actor: Actor) -> None:
         return
     notes = Refund.objects.filter(credit_note__invoice=invoice, method=Method.CUSTOMER_CREDIT)
     kept = notes.aggregate(sum=Sum("amount"))["sum"] or ZERO
-    account = chart.customer_credit(invoice.customer.public_id)
+    account = chart_of_accounts.customer_credit(invoice.customer.public_id)
     amount = min(over, kept, -posting.balance(account), invoice.outstanding)
     if amount <= 0:
         return

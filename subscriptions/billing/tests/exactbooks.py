@@ -9,7 +9,7 @@ from decimal import Decimal
 from django.db.models import Sum
 
 from quantleap.core.models import OutboxEvent
-from subscriptions.billing.ledger import posting, proof
+from subscriptions.billing.ledger import checks, posting
 from subscriptions.billing.models import (
     Invoice,
     LedgerEntry,
@@ -51,7 +51,7 @@ def the_books_are_exact(count: int) -> None:
         "payload__invoice_id", flat=True
     )
     assert sorted(told) == sorted(Invoice.objects.values_list("public_id", flat=True))
-    assert proof.prove(now=noon(LATE)).findings == []
+    assert checks.check_ledger(now=noon(LATE)).findings == []
 
 
 def expected(subscriptions: list[Subscription]) -> int:

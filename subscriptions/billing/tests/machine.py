@@ -26,14 +26,14 @@ from quantleap.core.models import OutboxEvent
 from subscriptions import services
 from subscriptions.billing.errors import FutureDate
 from subscriptions.billing.invoicing import runs
-from subscriptions.billing.ledger import recognition
+from subscriptions.billing.ledger import revenue_recognition
 from subscriptions.billing.models import Invoice, InvoiceMail, Payment, Receipt
 from subscriptions.billing.settlement import (
     allocations,
+    commission_maturity,
     customer_credit,
-    maturity,
-    shares,
-    withdrawals,
+    proration,
+    withdrawal_credits,
 )
 from subscriptions.billing.tests.factories import (
     AWAY,
@@ -223,8 +223,8 @@ class Portfolio(Books):
 
         def again() -> None:
             runs.run(past, now=noon(past))
-            recognition.recognise(past, now=noon(past))
-            maturity.mature(past, now=noon(past))
+            revenue_recognition.recognise(past, now=noon(past))
+            commission_maturity.mature(past, now=noon(past))
 
         self.unchanged(again)
         with pytest.raises(FutureDate):
@@ -236,8 +236,8 @@ class Portfolio(Books):
         yesterday = self.today - dt.timedelta(days=1)
 
         def books() -> None:
-            recognition.recognise(yesterday, now=noon(self.today))
-            maturity.mature(self.today, now=noon(self.today))
+            revenue_recognition.recognise(yesterday, now=noon(self.today))
+            commission_maturity.mature(self.today, now=noon(self.today))
 
         books()
         self.unchanged(books)
@@ -246,11 +246,11 @@ class Portfolio(Books):
 
     @rule(limit=st.sampled_from((1, 100)))
     def credit_withdrawals(self, limit: int) -> None:
-        self.seen["withdrawal credited"] += withdrawals.credit_due(
+        self.seen["withdrawal credited"] += withdrawal_credits.credit_due(
             now=noon(self.today), limit=limit
         )
         if limit > 1:
-            self.unchanged(lambda: withdrawals.credit_due(now=noon(self.today), limit=limit))
+            self.unchanged(lambda: withdrawal_credits.credit_due(now=noon(self.today), limit=limit))
 
     # -- money -----------------------------------------------------------------------------------
     @rule(number=pick, much=st.one_of(part, st.just(160)), twice=st.booleans())
@@ -314,7 +314,7 @@ class Portfolio(Books):
         if invoice is None:
             return
         amount = floored((invoice.total - invoice.credited) * part / 100)
-        if not shares.may_credit(invoice.total, invoice.credited, amount):
+        if not proration.may_credit(invoice.total, invoice.credited, amount):
             return
         key = self.key()
         credit(invoice, amount, key=key, day=self.today)
@@ -326,7 +326,7 @@ class Portfolio(Books):
         """Pending the day before, payable after: what is taken back comes out of the right one."""
         self.pay(number, 100, twice=False)
         self.today += dt.timedelta(days=days)
-        maturity.mature(self.today, now=noon(self.today))
+        commission_maturity.mature(self.today, now=noon(self.today))
         self.credit(number, half, twice=False)
 
     @rule(number=pick)
@@ -394,10 +394,10 @@ class Portfolio(Books):
         acts: dict[str, Callable[[], object]] = {
             "run": lambda: bill(today, chunk=2),
             "night": lambda: (
-                recognition.recognise(yesterday, now=noon(today), chunk=2),
-                maturity.mature(today, now=noon(today), chunk=2),
+                revenue_recognition.recognise(yesterday, now=noon(today), chunk=2),
+                commission_maturity.mature(today, now=noon(today), chunk=2),
             ),
-            "withdrawals": lambda: withdrawals.credit_due(now=noon(today)),
+            "withdrawals": lambda: withdrawal_credits.credit_due(now=noon(today)),
             "pay": lambda: self.pay(number, 60, twice=False),
             "credit": lambda: self.credit(number, 40, twice=False),
             "receive": lambda: self.receive(number, 70, twice=False),

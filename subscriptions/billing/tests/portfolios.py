@@ -28,7 +28,7 @@ from quantleap.core.clock import at_ist
 from quantleap.core.tenancy import Environment
 from subscriptions import services
 from subscriptions.billing.invoicing import runs
-from subscriptions.billing.ledger import recognition
+from subscriptions.billing.ledger import revenue_recognition
 from subscriptions.billing.models import (
     Invoice,
     LedgerEntry,
@@ -165,7 +165,7 @@ def drive(case: Case, made: Sequence[list[Subscription]]) -> int:
                 subscription_id=newest.pk, actor=SYSTEM, reason="USER", now=now
             )
     last = case.portfolio.last
-    recognition.recognise(last, now=noon(last))
+    revenue_recognition.recognise(last, now=noon(last))
     judged_at_the_commit()
     return counted
 

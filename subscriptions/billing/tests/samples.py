@@ -5,8 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+from subscriptions.billing.invoicing.amount_in_words import amount_in_words
 from subscriptions.billing.invoicing.snapshots import CreditNoteSnapshot, InvoiceSnapshot
-from subscriptions.billing.invoicing.words import amount_in_words
 
 
 def invoice_snapshot(*, intra: bool = True, lines: int = 1, **changed: Any) -> InvoiceSnapshot:

@@ -74,7 +74,7 @@ def test_the_tasks_of_a_morning() -> None:
     assert tasks.run_daily() == 0
     assert Decimal(tasks.recognise_daily()) > 0
     assert tasks.recognise_daily() == "0.00"
-    assert tasks.prove_daily() is True
+    assert tasks.check_ledger_daily() is True
     assert LedgerTransaction.objects.filter(kind="recognition").get().effective_on == yesterday
     assert Invoice.objects.get().issued_on == today
     assert bill(today).invoices == 0

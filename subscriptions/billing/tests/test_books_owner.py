@@ -15,7 +15,7 @@ from django.db import connection
 from marketplace.tests.factories import load_reference_data, make_template
 from partners.tests.factories import make_partner
 from quantleap.core.roles import APPEND_ONLY, grant_application_role
-from subscriptions.billing.ledger import proof
+from subscriptions.billing.ledger import checks
 from subscriptions.billing.models import Invoice, LedgerTransaction
 from subscriptions.billing.tests.bookrows import ENTRIES, NEXT, copy_invoice
 from subscriptions.billing.tests.factories import (
@@ -159,9 +159,11 @@ def test_a_transaction_without_entries_is_found_by_the_proof() -> None:
     """It moves no money. A deferred trigger that looks for the entries of each transaction at the
     commit made the run 4 % slower, so it stays with the proof.
     """
-    assert proof.prove(now=noon(START)).ok
+    assert checks.check_ledger(now=noon(START)).ok
     LedgerTransaction.objects.create(
         idem_key="empty", kind="test", effective_on=START, created_at=noon(START)
     )
-    found = [(one["what"], one["examples"]) for one in proof.prove(now=noon(START)).findings]
+    found = [
+        (one["what"], one["examples"]) for one in checks.check_ledger(now=noon(START)).findings
+    ]
     assert found == [("transaction without entries", ["empty"])]

@@ -15,7 +15,7 @@ from django.db import DatabaseError, connection, transaction
 from marketplace.tests.factories import load_reference_data, make_template
 from partners.tests.factories import make_partner
 from quantleap.core.roles import APPEND_ONLY
-from subscriptions.billing.ledger import posting, proof
+from subscriptions.billing.ledger import checks, posting
 from subscriptions.billing.models import Invoice, LedgerEntry, LedgerTransaction, NumberSeries
 from subscriptions.billing.tests.bookrows import ENTRIES, NEXT, copy_invoice
 from subscriptions.billing.tests.factories import START, bill, follow, load_billing, noon
@@ -40,7 +40,7 @@ def send(statement: str, values: Sequence[Any] = ()) -> None:
 
 def holds() -> None:
     assert Invoice.objects.count() == LedgerTransaction.objects.count() == 3
-    assert proof.prove(now=noon(START)).findings == []
+    assert checks.check_ledger(now=noon(START)).findings == []
 
 
 def test_these_statements_come_from_the_application_role() -> None:

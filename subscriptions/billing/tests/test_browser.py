@@ -20,8 +20,8 @@ from quantleap.core.audit import SYSTEM
 from quantleap.core.console import page_of
 from quantleap.core.models import OutboxEvent
 from quantleap.core.tests.browser import fits, logged_in, shoot
-from subscriptions.billing.invoicing import documents, mailing
-from subscriptions.billing.ledger import proof, recognition
+from subscriptions.billing.invoicing import documents, invoice_mails
+from subscriptions.billing.ledger import checks, revenue_recognition
 from subscriptions.billing.models import (
     BillingRun,
     BillingSegment,
@@ -39,7 +39,7 @@ from subscriptions.billing.models import (
     Supplier,
     TaxRate,
 )
-from subscriptions.billing.settlement import maturity, reversals
+from subscriptions.billing.settlement import commission_maturity, reversals
 from subscriptions.billing.tests.factories import AWAY, bill, credit, follow, load_billing, pay
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -74,13 +74,13 @@ def invoice() -> Invoice:
     pay(second, second.total + 100, day=month_ago)
     pay(large, Decimal("100000.00"), day=month_ago)
     credit(first, Decimal("500.00"), day=month_ago + dt.timedelta(days=2))
-    recognition.recognise(today - dt.timedelta(days=1), now=clock.now())
-    maturity.mature(today, now=clock.now())
+    revenue_recognition.recognise(today - dt.timedelta(days=1), now=clock.now())
+    commission_maturity.mature(today, now=clock.now())
     follow(condor, None, [month_ago - dt.timedelta(days=40)], state="")
     follow(condor, zebu, [today])
     bill(today)
-    mailing.queue_mails(list(OutboxEvent.objects.filter(type="invoice.issued")), clock.now())
-    proof.prove(now=clock.now())
+    invoice_mails.queue_mails(list(OutboxEvent.objects.filter(type="invoice.issued")), clock.now())
+    checks.check_ledger(now=clock.now())
     return Invoice.objects.order_by("-id")[0]
 
 

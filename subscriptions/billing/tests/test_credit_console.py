@@ -28,7 +28,7 @@ from subscriptions.billing.models import (
     Refund,
     WithdrawalCredit,
 )
-from subscriptions.billing.settlement import customer_credit, withdrawals
+from subscriptions.billing.settlement import customer_credit, withdrawal_credits
 from subscriptions.billing.tests.factories import START, bill, follow, noon, pay
 from subscriptions.periods import add_months
 
@@ -145,7 +145,7 @@ def test_withdrawal_credits_are_to_look_at(
 ) -> None:
     template = invoices[0].subscription.template
     withdraw(template_id=template.pk, actor=SYSTEM, now=noon(NEXT))
-    withdrawals.credit_due(now=noon(NEXT))
+    withdrawal_credits.credit_due(now=noon(NEXT))
     row = WithdrawalCredit.objects.get()
     note = CreditNote.objects.get()
     for page in (reverse("admin:billing_withdrawalcredit_changelist"), url(row), url(note)):

@@ -23,7 +23,7 @@ from quantleap.core.models import AuditEntry
 from quantleap.core.tests.parallel import at_once
 from subscriptions.billing import reports
 from subscriptions.billing.errors import InvoiceChanged, NothingToCredit, PaymentKeyReused
-from subscriptions.billing.ledger import chart, posting, proof
+from subscriptions.billing.ledger import chart_of_accounts, checks, posting
 from subscriptions.billing.models import Commission, Invoice, Payment, Refund
 from subscriptions.billing.settlement import customer_credit, refunds
 from subscriptions.billing.settlement.payments import Recorded
@@ -92,7 +92,7 @@ def held(invoice: Invoice) -> Decimal:
 
 
 def assert_books_hold() -> None:
-    report = proof.prove(now=noon(NEXT))
+    report = checks.check_ledger(now=noon(NEXT))
     assert report.ok, report.findings
 
 
@@ -109,7 +109,7 @@ def test_excess_pays_the_next_invoice_and_earns_its_commission(
     second.refresh_from_db()
     assert (second.status, second.paid) == ("PARTLY_PAID", Decimal(500))
     assert held(second) == 0
-    assert posting.balance(chart.MANUAL_CLEARING) == TOTAL + 500, "no money moved"
+    assert posting.balance(chart_of_accounts.MANUAL_CLEARING) == TOTAL + 500, "no money moved"
     earned = Commission.objects.get(invoice=second)
     assert earned.amount == Decimal("127.11")  # 30 % of 999.00 x 500.00 / 1178.82
     assert AuditEntry.objects.filter(action="payment.recorded", actor_id="clerk").count() == 1
@@ -159,7 +159,7 @@ def test_staff_credit_stays_with_us_is_used_and_paid_out(
         pay_out(first.customer, "50.01", key="more")
     pay_out(first.customer, "50.00", key="rest")
     assert held(first) == 0
-    assert posting.balance(chart.MANUAL_CLEARING) == TOTAL - 200
+    assert posting.balance(chart_of_accounts.MANUAL_CLEARING) == TOTAL - 200
     assert AuditEntry.objects.filter(action="customer.credit_paid_out").count() == 2
     assert_books_hold()
 

@@ -19,7 +19,7 @@ from quantleap.core.audit import SYSTEM
 from quantleap.core.models import StaffUser
 from quantleap.core.tests.confirming import confirm
 from subscriptions import services
-from subscriptions.billing.ledger import proof
+from subscriptions.billing.ledger import checks
 from subscriptions.billing.models import Invoice
 from subscriptions.billing.settlement import customer_credit
 from subscriptions.billing.tests.factories import bill, bounce, load_billing, noon, pay
@@ -121,4 +121,4 @@ def test_what_comes_in_pays_it_and_opens_the_way(tenant: Tenant, debtor: Custome
         confirm(client, page, {**body, "again": "yes"})
     assert customer_credit.available(debtor) == 0
     assert subscribe(tenant, template).status == "ACTIVE"
-    assert proof.prove(now=noon(LATER)).findings == []
+    assert checks.check_ledger(now=noon(LATER)).findings == []

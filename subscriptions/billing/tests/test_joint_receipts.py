@@ -18,8 +18,8 @@ from partners.models import Partner
 from partners.tests.factories import make_customer, make_partner
 from quantleap.core.models import AuditEntry, StaffUser
 from quantleap.core.tests.confirming import confirm, seal_of
-from subscriptions.billing.admin import jointreceipts
-from subscriptions.billing.ledger import proof
+from subscriptions.billing.admin import joint_receipts
+from subscriptions.billing.ledger import checks
 from subscriptions.billing.models import Invoice, Receipt
 from subscriptions.billing.settlement import customer_credit
 from subscriptions.billing.tests.factories import START, bill, bounce, follow, noon, pay, receive
@@ -104,7 +104,7 @@ def test_one_utr_for_three_customers_is_one_act(console: Client, three: list[Inv
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         cursor.execute("SET CONSTRAINTS ALL DEFERRED")
-    assert proof.prove(now=noon(START)).findings == []
+    assert checks.check_ledger(now=noon(START)).findings == []
 
 
 def test_somebody_who_is_no_customer_pays_by_name(console: Client, three: list[Invoice]) -> None:
@@ -205,7 +205,7 @@ def test_a_customer_stands_for_all_that_they_owe(
     names = {*owing.values_list("number", flat=True), third.number}
     assert len(names) == 4
     assert set(chosen["Location"].partition("invoices=")[2].split("%2C")) == names
-    monkeypatch.setattr(jointreceipts, "MOST", 3)
+    monkeypatch.setattr(joint_receipts, "MOST", 3)
     refused = console.post(PAGE, {"confirm": "yes", "invoices": typed})
     assert "At most 3 invoices; these are more." in errors_of(refused)["invoices"]
 

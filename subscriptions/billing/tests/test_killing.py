@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 
+from subscriptions.billing.tests.killing.cluster import Cluster
 from subscriptions.billing.tests.killing.reference import Verdict
 from subscriptions.billing.tests.killing.rounds import CHUNK, play
 from subscriptions.billing.tests.killing.statements import (
@@ -21,15 +22,14 @@ from subscriptions.billing.tests.killing.statements import (
     play_morning,
     play_statements,
 )
-from subscriptions.billing.tests.killing.yard import Yard
 
 pytestmark = pytest.mark.process
 ROUNDS = int(os.environ.get("QUANTLEAP_BILLING_KILL_ROUNDS", "1"))
 
 
 @pytest.fixture(scope="module")
-def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    with Yard(tmp_path_factory.mktemp("billing") / "yard", chunk=CHUNK) as made:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with Cluster(tmp_path_factory.mktemp("billing") / "cluster", chunk=CHUNK) as made:
         yield made
 
 
@@ -39,30 +39,30 @@ def seed() -> int:
 
 
 def test_runs_killed_at_random_moments_and_repeated_five_times(
-    yard: Yard, seed: int, record_property: Callable[[str, object], None]
+    cluster: Cluster, seed: int, record_property: Callable[[str, object], None]
 ) -> None:
-    verdict = play(yard, rounds=ROUNDS, seed=seed, size=1200)
+    verdict = play(cluster, rounds=ROUNDS, seed=seed, size=1200)
     _clean(verdict, 5 * ROUNDS, record_property, f"of billing at random moments, seed {seed}")
 
 
 def test_runs_killed_at_every_statement(
-    yard: Yard, seed: int, record_property: Callable[[str, object], None]
+    cluster: Cluster, seed: int, record_property: Callable[[str, object], None]
 ) -> None:
-    verdict = play_statements(yard, seed=seed, postgres=False)
+    verdict = play_statements(cluster, seed=seed, postgres=False)
     _clean(verdict, 40, record_property, f"of billing at every statement, seed {seed}")
 
 
 def test_recognition_maturity_and_proof_killed_at_every_statement(
-    yard: Yard, seed: int, record_property: Callable[[str, object], None]
+    cluster: Cluster, seed: int, record_property: Callable[[str, object], None]
 ) -> None:
-    verdict = play_morning(yard, seed=seed, postgres=False)
+    verdict = play_morning(cluster, seed=seed, postgres=False)
     _clean(verdict, 60, record_property, f"of the morning after billing, seed {seed}")
 
 
 def test_a_receipt_and_its_reversal_killed_at_their_statements(
-    yard: Yard, seed: int, record_property: Callable[[str, object], None]
+    cluster: Cluster, seed: int, record_property: Callable[[str, object], None]
 ) -> None:
-    verdict = play_money(yard, seed=seed, postgres=False, step=4)
+    verdict = play_money(cluster, seed=seed, postgres=False, step=4)
     _clean(verdict, 15, record_property, f"of money at its statements, seed {seed}")
 
 
@@ -75,9 +75,9 @@ def test_a_receipt_and_its_reversal_killed_at_their_statements(
     ],
 )
 def test_control_what_commits_apart_is_found(
-    yard: Yard, broken: str, place_of: str, before: bool, found: str
+    cluster: Cluster, broken: str, place_of: str, before: bool, found: str
 ) -> None:
-    problems = break_and_kill(yard, broken=broken, place_of=place_of, before=before)
+    problems = break_and_kill(cluster, broken=broken, place_of=place_of, before=before)
     assert [one for one in problems if one.startswith(found)], problems
 
 
@@ -88,29 +88,29 @@ def _clean(verdict: Verdict, least: int, record: Callable[[str, object], None], 
     record("tried", f"{kills} kills {what}")
 
 
-def test_copied_databases_draw_no_number_twice_after_a_kill(yard: Yard) -> None:
+def test_copied_databases_draw_no_number_twice_after_a_kill(cluster: Cluster) -> None:
     """Seen in one round: an account of the books drew a used id and was left out (KeyError)."""
-    with yard.connect("postgres") as session:
+    with cluster.connect("postgres") as session:
         session.execute("DROP DATABASE IF EXISTS drawn")
         session.execute("CREATE DATABASE drawn")
-    with yard.connect("drawn") as session:
+    with cluster.connect("drawn") as session:
         session.execute("CREATE TABLE rows (id bigserial PRIMARY KEY)")
         session.execute("INSERT INTO rows DEFAULT VALUES")
-    yard.copy("drawn", "copied")
-    with yard.connect("postgres") as session:
+    cluster.copy("drawn", "copied")
+    with cluster.connect("postgres") as session:
         session.execute("DROP DATABASE IF EXISTS as_postgres_copies")
         session.execute("CREATE DATABASE as_postgres_copies TEMPLATE drawn")
     for database in ("copied", "as_postgres_copies"):
-        with yard.connect(database) as session:
+        with cluster.connect(database) as session:
             session.execute("INSERT INTO rows DEFAULT VALUES")
 
-    yard.kill_postgres()
-    yard.start_postgres()
+    cluster.kill_postgres()
+    cluster.start_postgres()
 
-    with yard.connect("copied") as session:
+    with cluster.connect("copied") as session:
         session.execute("INSERT INTO rows DEFAULT VALUES")
     with (
-        yard.connect("as_postgres_copies") as session,
+        cluster.connect("as_postgres_copies") as session,
         pytest.raises(psycopg.errors.UniqueViolation),
     ):
         session.execute("INSERT INTO rows DEFAULT VALUES")

@@ -18,7 +18,7 @@ from partners.tests.factories import customer_client, make_partner
 from quantleap.core.models import StaffUser
 from quantleap.core.money import ZERO
 from subscriptions.billing.invoicing import documents
-from subscriptions.billing.ledger import chart, proof
+from subscriptions.billing.ledger import chart_of_accounts, checks
 from subscriptions.billing.models import CreditNote, Invoice, LedgerEntry
 from subscriptions.billing.settlement import tax_deadline
 from subscriptions.billing.tests.factories import (
@@ -35,7 +35,7 @@ from subscriptions.billing.tests.factories import (
 ISSUED, LATE = dt.date(2025, 4, 10), dt.date(2026, 12, 5)
 LAST = dt.date(2026, 11, 30)
 FEE, TOTAL, TAX = Decimal("999.00"), Decimal("1178.82"), Decimal("179.82")
-TAXES = (chart.CGST, chart.SGST, chart.IGST)
+TAXES = (chart_of_accounts.CGST, chart_of_accounts.SGST, chart_of_accounts.IGST)
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def words_of(document: bytes) -> str:
 
 
 def findings() -> set[str]:
-    return {one["what"] for one in proof.prove(now=noon(LATE)).findings}
+    return {one["what"] for one in checks.check_ledger(now=noon(LATE)).findings}
 
 
 @pytest.mark.parametrize("state", [HOME, AWAY])
@@ -81,7 +81,7 @@ def test_an_invoice_of_10_apr_2025_credited_on_5_dec_2026_reduced_output_tax(
     assert (note.cgst, note.sgst, note.igst, note.tax_kept) == (ZERO, ZERO, ZERO, TAX)
     moved = booked(note)
     assert not set(moved) & set(TAXES)
-    assert moved[chart.TAX_KEPT] == TAX
+    assert moved[chart_of_accounts.TAX_KEPT] == TAX
     # the customer gets all of it back, and the partner's share goes with it as ever
     assert done.refund is not None
     assert done.refund.amount == TOTAL

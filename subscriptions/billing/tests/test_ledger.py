@@ -16,8 +16,8 @@ from marketplace.tests.factories import load_reference_data, make_template
 from partners.tests.factories import make_partner
 from quantleap.core.outbox import NotInTransaction
 from subscriptions.billing.errors import IdemKeyReused, OutOfBalance
-from subscriptions.billing.ledger import posting, proof
-from subscriptions.billing.ledger.chart import UnknownAccount, account_kind
+from subscriptions.billing.ledger import checks, posting
+from subscriptions.billing.ledger.chart_of_accounts import UnknownAccount, account_kind
 from subscriptions.billing.models import (
     AccountBalance,
     BillingSegment,
@@ -26,7 +26,7 @@ from subscriptions.billing.models import (
     LedgerProof,
     LedgerTransaction,
 )
-from subscriptions.billing.tasks import prove_daily
+from subscriptions.billing.tasks import check_ledger_daily
 from subscriptions.billing.tests.factories import START, bill, follow, load_billing, noon
 
 HUNDRED = Decimal("100.00")
@@ -126,7 +126,7 @@ def billed(db: None) -> None:
 
 
 def found() -> set[str]:
-    report = proof.prove(now=noon(START))
+    report = checks.check_ledger(now=noon(START))
     assert report.ok == (not report.findings)
     return {one["what"] for one in report.findings}
 
@@ -140,7 +140,7 @@ def _undone() -> Iterator[None]:
 
 
 def test_the_books_hold_after_a_run(billed: None) -> None:
-    assert prove_daily() is True
+    assert check_ledger_daily() is True
     report = LedgerProof.objects.get()
     assert (report.transactions, report.invoices, report.entries) == (3, 3, 12)
 
@@ -196,4 +196,4 @@ def test_balances_are_the_sum_of_entries_whatever_is_posted() -> None:
     for held in AccountBalance.objects.select_related("account"):
         entries = LedgerEntry.objects.filter(account=held.account)
         assert held.balance == sum(entries.values_list("amount", flat=True))
-    assert proof.prove(now=dt.datetime(2026, 1, 1, tzinfo=dt.UTC)).ok
+    assert checks.check_ledger(now=dt.datetime(2026, 1, 1, tzinfo=dt.UTC)).ok

@@ -40,10 +40,10 @@ from hypothesis.stateful import run_state_machine_as_test
 from marketplace.tests.factories import load_reference_data, make_template
 from partners.tests.factories import make_partner
 from quantleap.core.money import PAISA
-from subscriptions.billing.invoicing import runsql
-from subscriptions.billing.ledger import posting, recognition
+from subscriptions.billing.invoicing import run_sql
+from subscriptions.billing.ledger import posting, revenue_recognition
 from subscriptions.billing.ledger.posting import Posting
-from subscriptions.billing.settlement import commissions, payments, shares
+from subscriptions.billing.settlement import commissions, payments, proration
 from subscriptions.billing.tests.factories import AWAY, HOME, load_billing
 from subscriptions.billing.tests.machine import FEES, MOVES, SHARES, Portfolio, endpoint
 
@@ -152,12 +152,12 @@ def test_in_a_few_lives_everything_happens() -> None:
 # -- controls: the machine notices ----------------------------------------------------------------
 def more_is_clawed_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """A paisa, as from rounding up what follows from rounding down."""
-    real = shares.take_back
+    real = proration.take_back
 
     def up(held: Sequence[Decimal], amount: Decimal) -> tuple[Decimal, ...]:
         return real(held, min(sum(held, Decimal(0)), amount + PAISA))
 
-    monkeypatch.setattr(shares, "take_back", up)
+    monkeypatch.setattr(proration, "take_back", up)
 
 
 def payments_are_posted_from_the_wrong_side(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,30 +174,32 @@ def payments_are_posted_from_the_wrong_side(monkeypatch: pytest.MonkeyPatch) -> 
 
 def tax_goes_to_the_other_account(monkeypatch: pytest.MonkeyPatch) -> None:
     """IGST booked as CGST: balanced, and no other sum differs."""
-    wrong = runsql.ENTRIES.replace("%(igst)s::bigint", "%(cgst)s::bigint")
-    assert wrong != runsql.ENTRIES
-    monkeypatch.setattr(runsql, "ENTRIES", wrong)
+    wrong = run_sql.ENTRIES.replace("%(igst)s::bigint", "%(cgst)s::bigint")
+    assert wrong != run_sql.ENTRIES
+    monkeypatch.setattr(run_sql, "ENTRIES", wrong)
 
 
 def revenue_comes_a_day_early(monkeypatch: pytest.MonkeyPatch) -> None:
     """And again each night: what is earned by the end of a day, and the day after."""
-    wrong = recognition._EARN.replace("period_start + 1)", "period_start + 2)")
-    assert wrong != recognition._EARN
-    monkeypatch.setattr(recognition, "_EARN", wrong)
+    wrong = revenue_recognition._EARN.replace("period_start + 1)", "period_start + 2)")
+    assert wrong != revenue_recognition._EARN
+    monkeypatch.setattr(revenue_recognition, "_EARN", wrong)
 
 
 def what_was_credited_is_earned(monkeypatch: pytest.MonkeyPatch) -> None:
     """Recognition up to what was invoiced, beyond what is left of it."""
-    wrong = recognition._EARN.replace("taxable - credited_taxable AS value", "taxable AS value")
-    assert wrong != recognition._EARN
-    monkeypatch.setattr(recognition, "_EARN", wrong)
+    wrong = revenue_recognition._EARN.replace(
+        "taxable - credited_taxable AS value", "taxable AS value"
+    )
+    assert wrong != revenue_recognition._EARN
+    monkeypatch.setattr(revenue_recognition, "_EARN", wrong)
 
 
 def a_stop_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """The run expands periods up to its own day."""
-    wrong = runsql.DUE.replace("least(%(as_of)s, due.stop_on,", "least(%(as_of)s,")
-    assert wrong != runsql.DUE
-    monkeypatch.setattr(runsql, "DUE", wrong)
+    wrong = run_sql.DUE.replace("least(%(as_of)s, due.stop_on,", "least(%(as_of)s,")
+    assert wrong != run_sql.DUE
+    monkeypatch.setattr(run_sql, "DUE", wrong)
 
 
 def a_reversal_leaves_the_commission(monkeypatch: pytest.MonkeyPatch) -> None:

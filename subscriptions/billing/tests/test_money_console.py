@@ -16,7 +16,7 @@ from partners.tests.factories import make_partner
 from quantleap.core import clock
 from quantleap.core.models import AuditEntry, StaffUser
 from quantleap.core.tests.confirming import confirm
-from subscriptions.billing.ledger import proof
+from subscriptions.billing.ledger import checks
 from subscriptions.billing.models import (
     BillingRun,
     Commission,
@@ -136,7 +136,7 @@ def test_excess_is_given_back(console: Client, invoice: Invoice) -> None:
 def test_everything_is_to_look_at_only(console: Client, invoice: Invoice) -> None:
     pay(invoice, invoice.total)
     credit(invoice, Decimal("500.00"))
-    proof.prove(now=clock.now())
+    checks.check_ledger(now=clock.now())
     for model in PAGES:
         name = f"admin:billing_{model._meta.model_name}"
         listed = console.get(reverse(f"{name}_changelist"))

@@ -16,7 +16,7 @@ from marketplace.tests.factories import load_reference_data, make_template
 from partners.tests.factories import make_partner
 from quantleap.core import clock
 from quantleap.core.models import StaffUser
-from subscriptions.billing.ledger import proof
+from subscriptions.billing.ledger import checks
 from subscriptions.billing.models import (
     Commission,
     CreditNote,
@@ -57,7 +57,7 @@ def books(db: None) -> None:
     credit(invoice, Decimal("500.00"))
     owner = {"partner_id": invoice.partner_id, "environment": invoice.environment}
     InvoiceMail.objects.create(invoice=invoice, next_attempt_at=clock.now(), **owner)
-    proof.prove(now=clock.now())
+    checks.check_ledger(now=clock.now())
 
 
 def somebody(*rights: str) -> Client:

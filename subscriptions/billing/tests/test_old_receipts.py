@@ -11,7 +11,7 @@ import pytest
 
 from marketplace.tests.factories import load_reference_data, make_template
 from partners.tests.factories import make_partner
-from subscriptions.billing.ledger import proof
+from subscriptions.billing.ledger import checks
 from subscriptions.billing.models import Invoice, Payment
 from subscriptions.billing.tests.factories import START, bill, follow, load_billing, pay
 from subscriptions.periods import add_months
@@ -80,7 +80,7 @@ def test_conflicts_of_old_references_are_kept_and_marked(
         ("UTR6123", 2, True, total), ("UTR6123", 3, True, total),
     ]  # fmt: skip
     assert rows[fourth][1:] == (f"PAYMENT{payments[3].pk}", 1, False, total)
-    questions = dict(proof._QUESTIONS)
+    questions = dict(checks._QUESTIONS)
     named = owner.execute(questions[TWICE].replace("%%", "%").encode()).fetchall()
     assert [row[0] for row in named] == ["BANK_TRANSFER UTR6123"]
 
@@ -91,7 +91,7 @@ def test_without_conflicts_each_has_its_own_and_the_books_hold(
     found = migrated(owner, {})
     assert len({row[1] for row in found}) == len(payments)
     assert not any(row[4] for row in found)
-    for what, question in proof._QUESTIONS:
+    for what, question in checks._QUESTIONS:
         assert owner.execute(question.replace("%%", "%").encode()).fetchall() == [], what
 
 

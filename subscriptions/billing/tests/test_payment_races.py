@@ -16,9 +16,9 @@ from partners.tests.factories import make_partner
 from quantleap.core.models import OutboxEvent
 from quantleap.core.tests.parallel import at_once
 from subscriptions.billing.errors import NothingToCredit, PaymentKeyReused
-from subscriptions.billing.ledger import posting, proof
+from subscriptions.billing.ledger import checks, posting
 from subscriptions.billing.models import Commission, CreditNote, Invoice, LedgerEntry, Payment
-from subscriptions.billing.settlement import commissions, maturity, payments
+from subscriptions.billing.settlement import commission_maturity, commissions, payments
 from subscriptions.billing.tests.factories import (
     START,
     bill,
@@ -44,7 +44,7 @@ def _invoices(count: int = 1) -> list[Invoice]:
 
 def assert_books_hold() -> None:
     assert LedgerEntry.objects.aggregate(sum=Sum("amount"))["sum"] == 0
-    report = proof.prove(now=noon(LATER))
+    report = checks.check_ledger(now=noon(LATER))
     assert report.ok, report.findings
 
 
@@ -141,10 +141,10 @@ def test_maturing_refunding_and_paying_at_once_leave_the_books_whole() -> None:
         elif number < 8:
             pay(invoice, Decimal("300.00"), key="second", day=LATER)
         else:
-            maturity.mature(LATER, now=noon(LATER), chunk=2)
+            commission_maturity.mature(LATER, now=noon(LATER), chunk=2)
 
     at_once(10, call)
-    maturity.mature(LATER, now=noon(LATER))
+    commission_maturity.mature(LATER, now=noon(LATER))
     released = Commission.objects.filter(kind="MATURITY").values_list("accrual", flat=True)
     assert len(released) == len(set(released))
     assert_books_hold()

@@ -17,7 +17,7 @@ from quantleap.core.audit import Actor
 from quantleap.core.errors import InvalidRequest
 from quantleap.core.models import AuditEntry, OutboxEvent
 from subscriptions.billing.errors import FutureDate, NothingToCredit, PaymentKeyReused
-from subscriptions.billing.ledger import chart, posting, proof, recognition
+from subscriptions.billing.ledger import chart_of_accounts, checks, posting, revenue_recognition
 from subscriptions.billing.models import (
     Commission,
     CreditNote,
@@ -26,7 +26,7 @@ from subscriptions.billing.models import (
     Payment,
     Refund,
 )
-from subscriptions.billing.settlement import customer_credit, maturity, payments
+from subscriptions.billing.settlement import commission_maturity, customer_credit, payments
 from subscriptions.billing.tests.factories import (
     AWAY,
     START,
@@ -65,21 +65,21 @@ def rupees(text: str) -> Decimal:
 def books(partner: str = "zebu") -> dict[str, Decimal]:
     """Balances that matter here, debit positive."""
     return {
-        "clearing": posting.balance(chart.MANUAL_CLEARING),
+        "clearing": posting.balance(chart_of_accounts.MANUAL_CLEARING),
         "receivable": posting.balance_of("receivable"),
         "credit": posting.balance_of("customer_credit"),
-        "deferred": posting.balance(chart.DEFERRED_REVENUE),
-        "revenue": posting.balance(chart.REVENUE),
+        "deferred": posting.balance(chart_of_accounts.DEFERRED_REVENUE),
+        "revenue": posting.balance(chart_of_accounts.REVENUE),
         "tax": posting.balance_of("gst_output"),
-        "expense": posting.balance(chart.REVSHARE_EXPENSE),
-        "pending": posting.balance(chart.partner_payable_pending(partner)),
-        "payable": posting.balance(chart.partner_payable(partner)),
+        "expense": posting.balance(chart_of_accounts.REVSHARE_EXPENSE),
+        "pending": posting.balance(chart_of_accounts.partner_payable_pending(partner)),
+        "payable": posting.balance(chart_of_accounts.partner_payable(partner)),
     }
 
 
 def assert_books_hold() -> None:
     assert LedgerEntry.objects.aggregate(sum=Sum("amount"))["sum"] == 0
-    report = proof.prove(now=noon(START + dt.timedelta(days=400)))
+    report = checks.check_ledger(now=noon(START + dt.timedelta(days=400)))
     assert report.ok, report.findings
 
 
@@ -218,7 +218,7 @@ def test_a_full_refund_leaves_nothing(
     day = START + dt.timedelta(days=28)
     if recognised_through is not None:
         through = START + dt.timedelta(days=recognised_through)
-        recognition.recognise(through, now=noon(day))
+        revenue_recognition.recognise(through, now=noon(day))
     done = credit(invoice, TOTAL, day=day)
     invoice.refresh_from_db()
     assert (invoice.status, invoice.refunded, invoice.credited) == ("CREDITED", TOTAL, TOTAL)
@@ -234,7 +234,9 @@ def test_a_full_refund_leaves_nothing(
 
 def test_partial_refunds_take_back_in_proportion(invoice: Invoice) -> None:
     pay(invoice, TOTAL)
-    recognition.recognise(START + dt.timedelta(days=6), now=noon(START + dt.timedelta(days=7)))
+    revenue_recognition.recognise(
+        START + dt.timedelta(days=6), now=noon(START + dt.timedelta(days=7))
+    )
     day = START + dt.timedelta(days=7)
     first = credit(invoice, rupees("500.00"), key="c1", day=day)
     invoice.refresh_from_db()
@@ -290,13 +292,13 @@ def test_commission_matures_after_the_window_less_what_was_taken_back(invoice: I
     pay(invoice, TOTAL)
     credit(invoice, rupees("500.00"), key="c1")
     with pytest.raises(FutureDate):
-        maturity.mature(START + dt.timedelta(days=30), now=noon(START))
+        commission_maturity.mature(START + dt.timedelta(days=30), now=noon(START))
     day = START + dt.timedelta(days=29)
-    assert maturity.mature(day, now=noon(day)).accruals == 0
+    assert commission_maturity.mature(day, now=noon(day)).accruals == 0
     day += dt.timedelta(days=1)
-    done = maturity.mature(day, now=noon(day))
+    done = commission_maturity.mature(day, now=noon(day))
     assert (done.accruals, done.amount) == (1, rupees("172.57"))
-    assert maturity.mature(day, now=noon(day)).accruals == 0
+    assert commission_maturity.mature(day, now=noon(day)).accruals == 0
     assert (books()["pending"], books()["payable"]) == (ZERO, rupees("-172.57"))
     credit(invoice, rupees("678.82"), key="c2", day=day)
     assert (books()["pending"], books()["payable"], books()["expense"]) == (ZERO, ZERO, ZERO)
@@ -310,7 +312,7 @@ def test_what_was_taken_back_entirely_matures_to_nothing(invoice: Invoice) -> No
     pay(invoice, TOTAL)
     credit(invoice, TOTAL)
     day = START + dt.timedelta(days=40)
-    done = maturity.mature(day, now=noon(day))
+    done = commission_maturity.mature(day, now=noon(day))
     assert (done.accruals, done.amount) == (1, ZERO)
     assert not Commission.objects.filter(kind="MATURITY").exists()
     assert_books_hold()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pypdf import PdfReader
 
 from subscriptions.billing.invoicing import pdf
-from subscriptions.billing.invoicing.texts import amount, lines_of, plain, rate
+from subscriptions.billing.invoicing.formatting import amount, lines_of, plain, rate
 from subscriptions.billing.tests.pdftext import pages, text
 from subscriptions.billing.tests.samples import credit_note_snapshot, invoice_snapshot
 

@@ -22,7 +22,7 @@ from quantleap.core.clock import at_ist
 from quantleap.core.tests.parallel import at_once
 from subscriptions import services
 from subscriptions.billing.errors import FutureDate
-from subscriptions.billing.invoicing import runsql
+from subscriptions.billing.invoicing import run_sql
 from subscriptions.billing.ledger import posting
 from subscriptions.billing.models import BillingSegment, Invoice, LedgerEntry, NumberSeries
 from subscriptions.billing.tests.exactbooks import ANCHORS, LATE, expected, the_books_are_exact
@@ -80,7 +80,7 @@ def test_a_failure_in_the_run_is_not_swallowed_kill_bill_640(
 ) -> None:
     """The loop went on after a swallowed exception. Ours stops, says so, and the next run heals."""
     follow(template, partner, [START] * 3)
-    monkeypatch.setattr(runsql, "EVENTS", "SELECT 1 / 0")
+    monkeypatch.setattr(run_sql, "EVENTS", "SELECT 1 / 0")
     with pytest.raises(DataError, match="division by zero"):
         bill(START)
     monkeypatch.undo()

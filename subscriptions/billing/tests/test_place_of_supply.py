@@ -19,10 +19,10 @@ from partners.tests.factories import Tenant, customer_client, make_customer, mak
 from quantleap.core import clock
 from quantleap.core.models import OutboxEvent, StaffUser
 from quantleap.core.money import ZERO
+from subscriptions.billing.dashboard import tiles
 from subscriptions.billing.models import Invoice
 from subscriptions.billing.selectors import withheld
 from subscriptions.billing.tests.factories import AWAY, HOME, START, bill, follow, load_billing
-from subscriptions.billing.today import today
 from subscriptions.models import Subscription
 
 SUBSCRIBE = "/partner/marketplace/subscribe"
@@ -164,4 +164,4 @@ def test_staff_see_how_many_are_withheld_who_they_are_and_where_to_mend_it(
 
 
 def _tiles(request: Any) -> list[Any]:
-    return list(today(request, clock.now()))
+    return list(tiles(request, clock.now()))

@@ -18,7 +18,7 @@ from typing import Any, Final
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from subscriptions.billing.invoicing import runsql, segments
+from subscriptions.billing.invoicing import run_sql, segments
 from subscriptions.billing.settlement import commissions, reversals
 from subscriptions.billing.tests import portfolios
 from subscriptions.billing.tests.factories import AWAY, HOME
@@ -376,9 +376,9 @@ def small() -> Case:
 
 def faulty(monkeypatch: pytest.MonkeyPatch, name: str, right: str, wrong: str) -> None:
     """Put a fault into a statement of the run."""
-    statement = getattr(runsql, name)
+    statement = getattr(run_sql, name)
     assert right in statement
-    monkeypatch.setattr(runsql, name, statement.replace(right, wrong))
+    monkeypatch.setattr(run_sql, name, statement.replace(right, wrong))
 
 
 def test_without_a_fault_nothing_is_noticed(house: House) -> None:

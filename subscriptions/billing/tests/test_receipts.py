@@ -18,7 +18,7 @@ from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.models import AuditEntry
 from quantleap.core.tests.parallel import at_once
 from subscriptions.billing.errors import InvoiceChanged, ReceiptExists
-from subscriptions.billing.ledger import chart, posting, proof
+from subscriptions.billing.ledger import chart_of_accounts, checks, posting
 from subscriptions.billing.models import (
     Commission,
     Invoice,
@@ -28,7 +28,7 @@ from subscriptions.billing.models import (
 )
 from subscriptions.billing.settlement import allocations, customer_credit, payments
 from subscriptions.billing.settlement.allocations import Part, oldest_first, open_invoices
-from subscriptions.billing.settlement.references import reference_key, wrong_with
+from subscriptions.billing.settlement.bank_references import reference_key, wrong_with
 from subscriptions.billing.tests.factories import (
     START,
     bill,
@@ -96,7 +96,7 @@ def assert_books_hold() -> None:
     with connection.cursor() as cursor:  # what a commit would judge
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         cursor.execute("SET CONSTRAINTS ALL DEFERRED")
-    report = proof.prove(now=noon(LATER))
+    report = checks.check_ledger(now=noon(LATER))
     assert report.ok, report.findings
 
 
@@ -189,7 +189,7 @@ def test_one_receipt_pays_the_oldest_invoices_and_the_rest_is_credit(
     statuses = list(Invoice.objects.order_by("id").values_list("status", flat=True))
     assert statuses == ["PAID", "PAID", "DUE"]
     assert customer_credit.available(first.customer) == 500
-    assert posting.balance(chart.MANUAL_CLEARING) == amount
+    assert posting.balance(chart_of_accounts.MANUAL_CLEARING) == amount
     told = AuditEntry.objects.get(action="receipt.recorded").data
     assert (told["amount"], told["credit"]) == ("2857.64", "500.00")
     assert told["invoices"] == {first.number: "1178.82", second.number: "1178.82"}
@@ -350,7 +350,7 @@ def test_two_clerks_with_one_reference_record_it_once() -> None:
     results = at_once(6, call, errors=(ReceiptExists,))
     assert sum(isinstance(one, ReceiptExists) for one in results) == 5
     assert Receipt.objects.count() == Payment.objects.count() == Commission.objects.count() == 1
-    assert proof.prove(now=noon(LATER)).ok
+    assert checks.check_ledger(now=noon(LATER)).ok
 
 
 @pytest.mark.django_db(transaction=True)
@@ -371,4 +371,4 @@ def test_two_receipts_over_the_same_invoices_never_pay_more_than_is_owed() -> No
     results = at_once(4, call, errors=(InvoiceChanged,))
     assert sum(isinstance(one, InvoiceChanged) for one in results) == 3
     assert [one.paid for one in Invoice.objects.all()] == [700, 700]
-    assert proof.prove(now=noon(on)).ok
+    assert checks.check_ledger(now=noon(on)).ok

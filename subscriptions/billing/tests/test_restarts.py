@@ -22,10 +22,10 @@ from quantleap.core.clock import at_ist
 from quantleap.core.tests.parallel import at_once
 from subscriptions import services
 from subscriptions.billing.invoicing import runs, segments
-from subscriptions.billing.ledger import proof
+from subscriptions.billing.ledger import checks
 from subscriptions.billing.models import BillingSegment, CreditNote, Invoice
-from subscriptions.billing.settlement import withdrawals
-from subscriptions.billing.settlement.owing import owing
+from subscriptions.billing.settlement import withdrawal_credits
+from subscriptions.billing.settlement.balance_due import balance_due
 from subscriptions.billing.tests.factories import (
     bill,
     credit,
@@ -84,7 +84,7 @@ def periods() -> list[tuple[dt.date, dt.date]]:
 
 def holds(on: dt.date) -> None:
     """The proof of the books finds nothing."""
-    assert proof.prove(now=noon(on)).findings == []
+    assert checks.check_ledger(now=noon(on)).findings == []
 
 
 # -- what was seen ---------------------------------------------------------------------------------
@@ -154,14 +154,14 @@ def test_a_paid_month_goes_on_and_the_next_bears_the_new_price(
     new = follow(template, tenant, days(9))
     assert (new.anchor, new.monthly_fee) == (DAY, Decimal(1499))
     new.refresh_from_db()
-    assert (new.anchor, owing(new, days(9)).status) == (DAY, PaymentStatus.PAID)
+    assert (new.anchor, balance_due(new, days(9)).status) == (DAY, PaymentStatus.PAID)
     bill(days(9))
     bill(NEXT)
     assert [one.taxable for one in Invoice.objects.order_by("id")] == [999, 1499]
     assert [days_of(one) for one in (old, new)] == [
         [(DAY, NEXT)], [(NEXT, dt.date(2026, 10, 4))]
     ]  # fmt: skip
-    assert owing(Subscription.objects.get(pk=new.pk), NEXT).status is PaymentStatus.DUE
+    assert balance_due(Subscription.objects.get(pk=new.pk), NEXT).status is PaymentStatus.DUE
     holds(NEXT)
 
 
@@ -232,7 +232,7 @@ def test_a_minute_before_and_after_the_run(tenant: Tenant, template: Template) -
     before = at_ist(days(1), dt.time(4, 29))
     new = follow(template, tenant, before)
     bill(days(1), now=at_ist(days(1), dt.time(4, 30)))
-    assert owing(new, days(1)).amount == TOTAL
+    assert balance_due(new, days(1)).amount == TOTAL
     services.cancel(
         subscription_id=new.pk, actor=SYSTEM, reason="USER", now=at_ist(days(1), dt.time(4, 31))
     )
@@ -303,9 +303,9 @@ def test_a_withdrawal_credits_the_month_that_went_on(tenant: Tenant, template: T
     leave(follow(template, tenant, DAY), DAY)
     follow(template, tenant, days(2))
     withdraw(template_id=template.pk, actor=SYSTEM, now=noon(days(10)))
-    assert withdrawals.credit_due(now=noon(days(10))) == 0, "nothing is invoiced yet"
+    assert withdrawal_credits.credit_due(now=noon(days(10))) == 0, "nothing is invoiced yet"
     bill(days(11))
-    assert withdrawals.credit_due(now=noon(days(11))) == 1
+    assert withdrawal_credits.credit_due(now=noon(days(11))) == 1
     note = CreditNote.objects.get()
     assert note.taxable == Decimal("644.51")  # 20 of 31 days, floored
     assert note.invoice == Invoice.objects.get()
@@ -318,7 +318,7 @@ def test_a_due_month_without_an_invoice_is_not_paid(tenant: Tenant, template: Te
     one = follow(template, tenant, DAY)
     bill(DAY)
     pay(Invoice.objects.get(), TOTAL)
-    paid = [owing(Subscription.objects.get(pk=one.pk), on).status for on in (days(30), NEXT)]
+    paid = [balance_due(Subscription.objects.get(pk=one.pk), on).status for on in (days(30), NEXT)]
     assert paid == [PaymentStatus.PAID, PaymentStatus.NOT_INVOICED]
 
 

@@ -15,9 +15,9 @@ from quantleap.core.audit import SYSTEM
 from quantleap.core.models import OutboxEvent
 from quantleap.core.tests.parallel import at_once
 from subscriptions.billing.errors import NothingToCredit
-from subscriptions.billing.ledger import proof
+from subscriptions.billing.ledger import checks
 from subscriptions.billing.models import Commission, Invoice, LedgerTransaction, Refund
-from subscriptions.billing.settlement import customer_credit, maturity
+from subscriptions.billing.settlement import commission_maturity, customer_credit
 from subscriptions.billing.tests.factories import (
     START,
     bill,
@@ -52,7 +52,7 @@ def test_two_clerks_reverse_one_receipt_once() -> None:
     assert [one.created for one in done].count(True) == 1
     assert LedgerTransaction.objects.filter(kind="reversal").count() == 1
     assert OutboxEvent.objects.filter(type="payment.reversed").count() == 1
-    assert proof.prove(now=noon(NEXT)).ok
+    assert checks.check_ledger(now=noon(NEXT)).ok
 
 
 @pytest.mark.parametrize("round", range(3))
@@ -74,7 +74,7 @@ def test_credit_used_while_its_money_is_taken_back_is_never_phantom(round: int) 
                 customer_id=first.customer_id, idem_key="out", amount=CREDIT, method="UPI",
                 reference="back", actor=SYSTEM, now=noon(later),
             )  # fmt: skip
-        return maturity.mature(later, now=noon(later))
+        return commission_maturity.mature(later, now=noon(later))
 
     at_once(4, call, errors=(NothingToCredit,))
     out = Refund.objects.aggregate(sum=Sum("amount"))["sum"] or 0
@@ -84,4 +84,4 @@ def test_credit_used_while_its_money_is_taken_back_is_never_phantom(round: int) 
     assert (first.status, first.paid, first.reversed) == ("DUE", Decimal(0), TOTAL)
     assert (second.status, second.paid) == ("DUE", Decimal(0))
     assert not Commission.objects.exclude(kind="MATURITY").aggregate(sum=Sum("amount"))["sum"]
-    assert proof.prove(now=noon(later)).ok
+    assert checks.check_ledger(now=noon(later)).ok

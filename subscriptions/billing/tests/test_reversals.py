@@ -19,7 +19,7 @@ from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.models import AuditEntry, OutboxEvent
 from subscriptions.billing import reports
 from subscriptions.billing.errors import AlreadyReversed, NothingToCredit
-from subscriptions.billing.ledger import chart, posting, proof
+from subscriptions.billing.ledger import chart_of_accounts, checks, posting
 from subscriptions.billing.models import (
     Commission,
     CreditNote,
@@ -32,14 +32,14 @@ from subscriptions.billing.models import (
     Reversal,
 )
 from subscriptions.billing.settlement import (
+    commission_maturity,
     customer_credit,
     debts,
-    maturity,
     payments,
     refunds,
     reversals,
 )
-from subscriptions.billing.settlement.owing import owing
+from subscriptions.billing.settlement.balance_due import balance_due
 from subscriptions.billing.tests.factories import (
     START,
     bill,
@@ -134,7 +134,7 @@ def commit() -> None:
 def assert_books_hold() -> None:
     commit()
     assert LedgerEntry.objects.aggregate(sum=Sum("amount"))["sum"] == 0
-    report = proof.prove(now=noon(NEXT))
+    report = checks.check_ledger(now=noon(NEXT))
     assert report.ok, report.findings
 
 
@@ -143,7 +143,7 @@ def test_a_bounced_cheque_took_the_debt_with_it(invoice: Invoice) -> None:
     """Only a refund was there: a credit note, GST taken back, and nobody owed anything."""
     before = {
         code: posting.balance_of(code) for code in ("receivable", "gst_output")
-    } | {"deferred": posting.balance(chart.DEFERRED_REVENUE)}  # fmt: skip
+    } | {"deferred": posting.balance(chart_of_accounts.DEFERRED_REVENUE)}  # fmt: skip
     paid = pay(invoice, TOTAL).payment
     done = bounce(paid.receipt, LATER, charges=118, reason="Cheque returned: funds insufficient")
     assert done.created
@@ -151,11 +151,11 @@ def test_a_bounced_cheque_took_the_debt_with_it(invoice: Invoice) -> None:
     assert not CreditNote.objects.exists()
     assert before == {
         code: posting.balance_of(code) for code in ("receivable", "gst_output")
-    } | {"deferred": posting.balance(chart.DEFERRED_REVENUE)}  # fmt: skip
+    } | {"deferred": posting.balance(chart_of_accounts.DEFERRED_REVENUE)}  # fmt: skip
     assert earned() == 0
-    assert posting.balance(chart.partner_payable_pending("zebu")) == 0
-    assert posting.balance(chart.MANUAL_CLEARING) == -118
-    assert posting.balance(chart.BANK_CHARGES) == 118
+    assert posting.balance(chart_of_accounts.partner_payable_pending("zebu")) == 0
+    assert posting.balance(chart_of_accounts.MANUAL_CLEARING) == -118
+    assert posting.balance(chart_of_accounts.BANK_CHARGES) == 118
     mirror = PaymentReversal.objects.get().transaction
     assert mirror.corrects == paid.transaction
     sides = dict(mirror.entries.values_list("account__code", "amount"))
@@ -176,15 +176,15 @@ def test_a_bounced_cheque_that_was_left_alone_matured_to_the_partner(invoice: In
     early = pay(invoice, TOTAL).payment
     bounce(early.receipt, LATER)
     on = START + dt.timedelta(days=60)
-    assert maturity.mature(on, now=noon(on)).amount == 0
-    assert posting.balance(chart.partner_payable("zebu")) == 0
+    assert commission_maturity.mature(on, now=noon(on)).amount == 0
+    assert posting.balance(chart_of_accounts.partner_payable("zebu")) == 0
     again = pay(Invoice.objects.get(), TOTAL, key="again", day=on).payment
     late = on + dt.timedelta(days=30)
-    assert maturity.mature(late, now=noon(late)).amount == Decimal("299.70")
-    assert posting.balance(chart.partner_payable("zebu")) == Decimal("-299.70")
+    assert commission_maturity.mature(late, now=noon(late)).amount == Decimal("299.70")
+    assert posting.balance(chart_of_accounts.partner_payable("zebu")) == Decimal("-299.70")
     bounce(again.receipt, late)
-    assert posting.balance(chart.partner_payable("zebu")) == 0
-    assert posting.balance(chart.partner_payable_pending("zebu")) == 0
+    assert posting.balance(chart_of_accounts.partner_payable("zebu")) == 0
+    assert posting.balance(chart_of_accounts.partner_payable_pending("zebu")) == 0
     assert earned(payment=again) == 0
     assert_books_hold()
 
@@ -198,11 +198,11 @@ def test_a_customer_is_not_late_on_the_day_on_which_the_bank_took_it_back(
     bounce(paid.receipt, back)
     subscription = Subscription.objects.get()
     seen = [
-        (owing(Subscription.objects.get(), day).status.value)
+        (balance_due(Subscription.objects.get(), day).status.value)
         for day in (back, back + dt.timedelta(days=7), back + dt.timedelta(days=8))
     ]
     assert seen == ["DUE", "DUE", "OVERDUE"]
-    owed = owing(subscription, back)
+    owed = balance_due(subscription, back)
     assert (owed.due_by, owed.amount) == (back + dt.timedelta(days=7), TOTAL)
     issued = Invoice.objects.get()
     assert issued.due_on == invoice.due_on, "what was issued stays"
@@ -218,7 +218,7 @@ def test_a_receipt_of_several_invoices_is_reversed_as_a_whole(
     bounce(made, NEXT, on=NEXT)
     assert standing(first, second) == [("DUE", ZERO, TOTAL), ("DUE", ZERO, Decimal(500))]
     assert customer_credit.available(first.customer) == 0
-    assert posting.balance(chart.MANUAL_CLEARING) == 0
+    assert posting.balance(chart_of_accounts.MANUAL_CLEARING) == 0
     assert earned() == 0
     told = OutboxEvent.objects.filter(type="payment.reversed").order_by("id")
     assert [one.object_id for one in told] == [first.public_id, second.public_id]
@@ -348,7 +348,7 @@ def test_money_given_back_for_a_credit_note_is_owed_again(invoice: Invoice) -> N
     bounce(paid.receipt, LATER)
     found = Invoice.objects.get()
     # 678.82 of the invoice, and 500.00 that were given back and had never come
-    assert (found.status, owing(found.subscription, LATER).amount) == ("DUE", TOTAL)
+    assert (found.status, balance_due(found.subscription, LATER).amount) == ("DUE", TOTAL)
     assert earned() == 0
     assert_books_hold()
     pay(found, TOTAL, key="good", day=LATER)
@@ -366,7 +366,7 @@ def test_a_wholly_refunded_invoice_whose_money_bounced_is_not_settled(
     assert standing(invoice) == [("CREDITED", TOTAL, ZERO)]
     bounce(paid.receipt, LATER)
     assert standing(invoice) == [("DUE", ZERO, TOTAL)]
-    assert owing(invoice.subscription, LATER).amount == TOTAL
+    assert balance_due(invoice.subscription, LATER).amount == TOTAL
     assert earned() == 0
     assert_books_hold()
     pay(Invoice.objects.get(), TOTAL, key="good", day=LATER)

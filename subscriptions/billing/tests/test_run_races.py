@@ -25,7 +25,7 @@ from quantleap.core.audit import SYSTEM
 from quantleap.core.tenancy import TenantQuerySet
 from quantleap.core.tests.parallel import at_once
 from subscriptions import services
-from subscriptions.billing.invoicing import numbers, runs, runsql, segments
+from subscriptions.billing.invoicing import number_series, run_sql, runs, segments
 from subscriptions.billing.ledger import posting
 from subscriptions.billing.models import (
     BillingRun,
@@ -69,7 +69,7 @@ def test_control_without_locks_and_constraints_workers_bill_twice(
         issue(*arguments)
 
     monkeypatch.setattr(runs, "_issue", meet_then_issue)
-    monkeypatch.setattr(runsql, "DUE", runsql.DUE.replace("FOR NO KEY UPDATE SKIP LOCKED", ""))
+    monkeypatch.setattr(run_sql, "DUE", run_sql.DUE.replace("FOR NO KEY UPDATE SKIP LOCKED", ""))
     with _without_constraints(
         ("billing_invoice", "invoice_period_uniq"),
         ("billing_ledgertransaction", "ledger_idem_key_uniq"),
@@ -92,7 +92,7 @@ def test_without_locks_the_database_refuses_the_second_run(
         issue(*arguments)
 
     monkeypatch.setattr(runs, "_issue", meet_then_issue)
-    monkeypatch.setattr(runsql, "DUE", runsql.DUE.replace("FOR NO KEY UPDATE SKIP LOCKED", ""))
+    monkeypatch.setattr(run_sql, "DUE", run_sql.DUE.replace("FOR NO KEY UPDATE SKIP LOCKED", ""))
     results = at_once(2, lambda _: bill(START).invoices, errors=(DatabaseError,))
     assert [str(one).count("invoice_period_uniq") for one in results].count(1) == 1
     the_books_are_exact(6)
@@ -101,7 +101,7 @@ def test_without_locks_the_database_refuses_the_second_run(
 def _statements() -> list[str]:
     return [
         name
-        for name, value in vars(runsql).items()
+        for name, value in vars(run_sql).items()
         if isinstance(value, str) and re.match(r"\s*(SELECT|INSERT|UPDATE|CREATE|DROP)", value)
     ]
 
@@ -144,7 +144,7 @@ def _break(patch: pytest.MonkeyPatch, what: str) -> None:
         return call
 
     if what == "take":
-        patch.setattr(numbers, "take", second_time(numbers.take))
+        patch.setattr(number_series, "take", second_time(number_series.take))
     elif what == "save":
         patch.setattr(BillingRun, "save", _once_in_a_transaction(second_time(BillingRun.save)))
     else:
@@ -153,7 +153,7 @@ def _break(patch: pytest.MonkeyPatch, what: str) -> None:
         def broken_chunk(facts: dict[str, Any]) -> Any:
             calls["chunk"] += 1
             if calls["chunk"] == 2:
-                patch.setattr(runsql, what, getattr(runsql, what) + "; SELECT 1 / 0")
+                patch.setattr(run_sql, what, getattr(run_sql, what) + "; SELECT 1 / 0")
             return chunk(facts)
 
         patch.setattr(runs, "_chunk", broken_chunk)

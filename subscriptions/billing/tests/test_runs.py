@@ -18,9 +18,9 @@ from quantleap.core.models import OutboxEvent
 from quantleap.core.money import ZERO
 from subscriptions.billing.errors import BillingNotConfigured, FutureDate
 from subscriptions.billing.invoicing import documents
-from subscriptions.billing.invoicing.numbering import document_number
-from subscriptions.billing.invoicing.words import amount_in_words
-from subscriptions.billing.ledger import posting, proof
+from subscriptions.billing.invoicing.amount_in_words import amount_in_words
+from subscriptions.billing.invoicing.number_format import document_number
+from subscriptions.billing.ledger import checks, posting
 from subscriptions.billing.models import BillingRun, BillingSegment, Invoice, LedgerEntry, TaxRate
 from subscriptions.billing.selectors import withheld
 from subscriptions.billing.tests.factories import (
@@ -137,7 +137,7 @@ def test_the_books_and_the_event_of_an_invoice(template: Template, partner: Part
     assert (event.partner_id, event.environment) == (partner.pk, "live")
     assert event.payload["invoice_id"] == invoice.public_id
     assert event.payload["total"] == 1178.82
-    assert proof.prove(now=noon(START)).findings == []
+    assert checks.check_ledger(now=noon(START)).findings == []
 
 
 def test_a_second_run_makes_nothing(template: Template, partner: Partner) -> None:
@@ -274,7 +274,7 @@ def test_the_run_taxes_as_the_pure_function_does(template: Template, partner: Pa
         )  # fmt: skip
         assert one.snapshot["in_words"] == amount_in_words(one.total)
         assert one.number == document_number("invoice", one.fy, one.seq)
-    assert proof.prove(now=noon(START)).findings == []
+    assert checks.check_ledger(now=noon(START)).findings == []
 
 
 def test_invoices_follow_a_changed_state_and_address_and_issued_ones_stay(

@@ -15,7 +15,7 @@ from marketplace.tests.factories import load_reference_data, make_template
 from quantleap.core import clock
 from quantleap.core.models import StaffUser
 from subscriptions.billing import tasks
-from subscriptions.billing.invoicing import runs, runsql
+from subscriptions.billing.invoicing import run_sql, runs
 from subscriptions.billing.models import BillingRun, Invoice, NumberSeries
 from subscriptions.billing.tests.factories import START, bill, follow, load_billing
 
@@ -97,7 +97,7 @@ def test_a_chunk_that_fails_at_its_commit_is_not_counted(monkeypatch: pytest.Mon
     """The row counted it before the commit that the database refused."""
 
     def a_number_too_many(_done: int) -> None:
-        monkeypatch.setattr(runsql, "ADVANCE", f"{runsql.ADVANCE}; {lost}")
+        monkeypatch.setattr(run_sql, "ADVANCE", f"{run_sql.ADVANCE}; {lost}")
 
     lost = f"UPDATE {NumberSeries._meta.db_table} SET last = last + 1"
     with pytest.raises(DatabaseError, match="last number given out is 5, last used is 4"):

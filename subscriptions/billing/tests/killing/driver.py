@@ -25,12 +25,12 @@ from django.db import InterfaceError, OperationalError, connection  # noqa: E402
 
 from quantleap.celery import app  # noqa: E402
 from subscriptions.billing.invoicing import runs  # noqa: E402
-from subscriptions.billing.ledger import proof, recognition  # noqa: E402
-from subscriptions.billing.settlement import maturity  # noqa: E402
+from subscriptions.billing.ledger import checks, revenue_recognition  # noqa: E402
+from subscriptions.billing.settlement import commission_maturity  # noqa: E402
 from subscriptions.billing.tests.factories import noon  # noqa: E402
 from subscriptions.billing.tests.killing import portfolio  # noqa: E402
+from subscriptions.billing.tests.killing.cluster import DATABASE_LOST  # noqa: E402
 from subscriptions.billing.tests.killing.failpoints import BREAKS, Failpoint  # noqa: E402
-from subscriptions.billing.tests.killing.yard import DATABASE_LOST  # noqa: E402
 
 
 def bill(day: dt.date, chunk: int) -> None:
@@ -41,17 +41,17 @@ def bill(day: dt.date, chunk: int) -> None:
 
 def recognise(day: dt.date, chunk: int) -> None:
     """Revenue through ``day``."""
-    recognition.recognise(day, now=noon(day), chunk=chunk)
+    revenue_recognition.recognise(day, now=noon(day), chunk=chunk)
 
 
 def mature(day: dt.date, chunk: int) -> None:
     """Commission as of ``day``."""
-    maturity.mature(day, now=noon(day), chunk=chunk)
+    commission_maturity.mature(day, now=noon(day), chunk=chunk)
 
 
-def prove(day: dt.date, chunk: int) -> None:
-    """The nightly proof, which has no chunks."""
-    proof.prove(now=noon(day))
+def check_ledger(day: dt.date, chunk: int) -> None:
+    """The nightly checks, which have no chunks."""
+    checks.check_ledger(now=noon(day))
 
 
 def receive(day: dt.date, chunk: int) -> None:
@@ -68,7 +68,7 @@ JOBS: dict[str, Callable[[dt.date, int], None]] = {
     "bill": bill,
     "recognise": recognise,
     "mature": mature,
-    "prove": prove,
+    "check_ledger": check_ledger,
     "receive": receive,
     "take_back": take_back,
 }
@@ -98,7 +98,7 @@ class Driver:
         """What the proof finds."""
 
         def ask(_: Connection) -> dict[str, Any]:
-            return {"findings": proof.prove(now=noon(dt.date.fromisoformat(day))).findings}
+            return {"findings": checks.check_ledger(now=noon(dt.date.fromisoformat(day))).findings}
 
         return self._now(ask)
 

@@ -10,14 +10,14 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 
-from subscriptions.billing.invoicing import numbers, runs, runsql
-from subscriptions.billing.invoicing.numbering import financial_year
+from subscriptions.billing.invoicing import number_series, run_sql, runs
+from subscriptions.billing.invoicing.number_format import financial_year
 
-_NAMES = {value.strip(): name for name, value in vars(runsql).items() if isinstance(value, str)}
+_NAMES = {value.strip(): name for name, value in vars(run_sql).items() if isinstance(value, str)}
 
 
 def label(sql: str) -> str:
-    """A statement in a word or three: its name in runsql, else how it begins."""
+    """A statement in a word or three: its name in run_sql, else how it begins."""
     text = str(sql).strip()
     return _NAMES.get(text) or " ".join(text.replace('"', "").split()[:3])
 
@@ -53,13 +53,13 @@ def _numbers_apart() -> None:
         other = connections.create_connection(DEFAULT_DB_ALIAS)
         try:
             with other.cursor() as cursor:
-                cursor.execute(numbers._TAKE, [count, today, series, fy])
+                cursor.execute(number_series._TAKE, [count, today, series, fy])
                 last, issued_on = cursor.fetchone()
         finally:
             other.close()
         return fy, last - count + 1, issued_on
 
-    numbers.take = take
+    number_series.take = take
 
 
 def _advance_apart() -> None:
@@ -67,7 +67,7 @@ def _advance_apart() -> None:
     issue = runs._issue
 
     def advance_then_issue(cursor: Any, facts: dict[str, Any], count: int) -> None:
-        cursor.execute(runsql.ADVANCE)
+        cursor.execute(run_sql.ADVANCE)
         connection.connection.commit()
         issue(cursor, facts, count)
 
@@ -79,12 +79,12 @@ def _events_apart() -> None:
     """Events are written after the commit of what they tell."""
 
     def later(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
-        if sql != runsql.EVENTS or not connection.in_atomic_block:
+        if sql != run_sql.EVENTS or not connection.in_atomic_block:
             return execute(sql, params, many, context)
 
         def tell() -> None:
             with connection.cursor() as cursor:
-                cursor.execute(runsql.EVENTS, params)
+                cursor.execute(run_sql.EVENTS, params)
 
         transaction.on_commit(tell)
         return None
@@ -95,7 +95,7 @@ def _events_apart() -> None:
 
 def _keep_temporary_tables() -> None:
     for name in ("DUE", "NEW", "NAMED"):
-        vars(runsql)[name] = vars(runsql)[name].replace("ON COMMIT DROP", "")
+        vars(run_sql)[name] = vars(run_sql)[name].replace("ON COMMIT DROP", "")
 
 
 #: By name, what each break does to this process.

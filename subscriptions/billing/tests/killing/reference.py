@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from quantleap.embedded.postgres import DATABASE
 from subscriptions.billing.tests.killing import judge
-from subscriptions.billing.tests.killing.yard import Yard, YardError
+from subscriptions.billing.tests.killing.cluster import Cluster, ClusterError
 
 #: Days of the interruptions and of the last run: over the end of a financial year, with new
 #: periods due on each.
@@ -43,21 +43,21 @@ class Verdict:
 
 
 def refer(
-    yard: Yard, *, seed: int, size: int, withheld: bool = True
+    cluster: Cluster, *, seed: int, size: int, withheld: bool = True
 ) -> dict[judge.Key, tuple[Any, ...]]:
     """The invoices of an undisturbed run; then the portfolio stands as before it, unbilled.
 
     A copy of it is kept as the database ``portfolio``, and of what the run made as ``billed``.
     """
-    yard.copy("empty", DATABASE)
-    yard.tell("load", seed=seed, size=size, last=LAST, withheld=withheld)
-    yard.copy(DATABASE, "portfolio")
-    if yard.run_job("bill", LAST, chunk=1000)["status"] != 0:
-        raise YardError("the undisturbed run failed")
-    reference = judge.invoices(yard.ask)
-    problems = judge.judge(yard.ask, reference)
+    cluster.copy("empty", DATABASE)
+    cluster.tell("load", seed=seed, size=size, last=LAST, withheld=withheld)
+    cluster.copy(DATABASE, "portfolio")
+    if cluster.run_job("bill", LAST, chunk=1000)["status"] != 0:
+        raise ClusterError("the undisturbed run failed")
+    reference = judge.invoices(cluster.ask)
+    problems = judge.judge(cluster.ask, reference)
     if problems or not reference:
-        raise YardError(f"the undisturbed run is not clean: {problems}")
-    yard.copy(DATABASE, "billed")
-    yard.copy("portfolio", DATABASE)
+        raise ClusterError(f"the undisturbed run is not clean: {problems}")
+    cluster.copy(DATABASE, "billed")
+    cluster.copy("portfolio", DATABASE)
     return reference

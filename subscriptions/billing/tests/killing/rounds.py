@@ -22,13 +22,13 @@ from quantleap.core.clock import at_ist
 from quantleap.embedded.processes import wait_until
 from quantleap.embedded.state import PROJECT_ROOT
 from subscriptions.billing.tests.killing import judge
+from subscriptions.billing.tests.killing.cluster import PATIENCE, Cluster, ClusterError, Worker
 from subscriptions.billing.tests.killing.reference import DAYS, LAST, Verdict, refer
 from subscriptions.billing.tests.killing.statements import (
     play_money,
     play_morning,
     play_statements,
 )
-from subscriptions.billing.tests.killing.yard import PATIENCE, Worker, Yard, YardError
 
 #: What a round's interruptions kill, in a shuffled order.
 KINDS: Final = ("worker", "workers", "postmaster", "postgres", "backend")
@@ -41,32 +41,32 @@ Log = Callable[[str], None]
 class Crew:
     """The workers of a round: ``manage.py bill`` processes, or Celery workers that live on."""
 
-    def __init__(self, yard: Yard, mode: str, size: int) -> None:
-        self.yard, self.mode, self.size = yard, mode, size
+    def __init__(self, cluster: Cluster, mode: str, size: int) -> None:
+        self.cluster, self.mode, self.size = cluster, mode, size
         self.workers: dict[int, Worker] = {}
         self._earlier = 0
 
     def start(self, day: dt.date) -> None:
         """All of them at once, at the gate until the last is there; then all have begun."""
-        (row,) = self.yard.ask("SELECT coalesce(max(id), 0) FROM billing_billingrun")
+        (row,) = self.cluster.ask("SELECT coalesce(max(id), 0) FROM billing_billingrun")
         self._earlier = row[0]
         now = at_ist(day, dt.time(4, 30))
-        with self.yard.gate(self.size):
+        with self.cluster.gate(self.size):
             for place in range(self.size):
                 if self.mode == "bill":
-                    arguments = ("--as-of", str(day), "--chunk", str(self.yard.chunk))
-                    self.workers[place] = self.yard.manage("bill", *arguments, now=now)
+                    arguments = ("--as-of", str(day), "--chunk", str(self.cluster.chunk))
+                    self.workers[place] = self.cluster.manage("bill", *arguments, now=now)
                 elif place not in self.workers or self.workers[place].poll() is not None:
-                    self.workers[place] = self.yard.celery(f"celery{place}", now)
+                    self.workers[place] = self.cluster.celery(f"celery{place}", now)
             if self.mode == "celery":
                 queues = [f"celery{place}" for place in range(self.size)]
-                self.yard.tell("send", task="billing.run_daily", queues=queues)
+                self.cluster.tell("send", task="billing.run_daily", queues=queues)
         if not wait_until(lambda: len(self._runs()) == self.size, PATIENCE):
-            raise YardError(f"not {self.size} runs: {self._runs()}")
+            raise ClusterError(f"not {self.size} runs: {self._runs()}")
 
     def _runs(self) -> list[bool]:
         """Of the runs that this crew began last, whether they ended."""
-        rows = self.yard.ask(
+        rows = self.cluster.ask(
             f"SELECT finished_at IS NOT NULL FROM billing_billingrun WHERE id > {self._earlier}"
         )
         return [row[0] for row in rows]
@@ -81,14 +81,14 @@ class Crew:
             return
         for worker in self.workers.values():
             if worker.wait(PATIENCE) == 0:
-                raise YardError("bill says that all went well, without its database")
+                raise ClusterError("bill says that all went well, without its database")
 
 
 class Round:
     """One portfolio from its first interruption to its judgement."""
 
-    def __init__(self, yard: Yard, verdict: Verdict, chance: random.Random, log: Log) -> None:
-        self.yard, self.verdict, self.chance, self.log = yard, verdict, chance, log
+    def __init__(self, cluster: Cluster, verdict: Verdict, chance: random.Random, log: Log) -> None:
+        self.cluster, self.verdict, self.chance, self.log = cluster, verdict, chance, log
         self.reference: Mapping[judge.Key, tuple[Any, ...]] = {}
 
     def play(self, *, seed: int, size: int, mode: str, workers: int, kinds: Sequence[str]) -> bool:
@@ -97,8 +97,8 @@ class Round:
         False: a kill came too late, and the round does not count as one of five interruptions.
         """
         begun = time.monotonic()
-        self.reference = refer(self.yard, seed=seed, size=size)
-        crew = Crew(self.yard, mode, workers)
+        self.reference = refer(self.cluster, seed=seed, size=size)
+        crew = Crew(self.cluster, mode, workers)
         self.log(f"seed {seed}: {len(self.reference)} invoices, {workers} x {mode}")
         # Celery's workers keep their clock while they live, so theirs is one day.
         days = DAYS if mode == "bill" else [LAST] * len(DAYS)
@@ -110,7 +110,7 @@ class Round:
             )
             self._finish(mode)
         finally:
-            self.yard.kill([*crew.workers.values()])
+            self.cluster.kill([*crew.workers.values()])
         self._judge()
         if inside:
             self.verdict.add(kills)
@@ -141,7 +141,7 @@ class Round:
 
     def _wait_for(self, aim: int, crew: Crew) -> None:
         """Until ``aim`` invoices are there, and then a part of a chunk's time longer."""
-        with self.yard.connect() as session:
+        with self.cluster.connect() as session:
             while True:
                 row = session.execute("SELECT count(*) FROM billing_invoice").fetchone()
                 if row is None or row[0] >= aim or not crew.unfinished():
@@ -151,27 +151,27 @@ class Round:
 
     def _kill(self, kind: str, crew: Crew, aim: int, due: int) -> None:
         if kind == "worker":
-            self.yard.kill([crew.workers[self.chance.randrange(crew.size)]])
+            self.cluster.kill([crew.workers[self.chance.randrange(crew.size)]])
             # The others go on for a while, also with what it held.
             self._wait_for(aim + int((due - aim) * self.chance.uniform(0, 0.2)), crew)
         if kind in ("worker", "workers"):
-            self.yard.kill([*crew.workers.values()])
+            self.cluster.kill([*crew.workers.values()])
         elif kind == "backend":
-            self.yard.kill_backend(self.chance)
+            self.cluster.kill_backend(self.chance)
         else:
-            getattr(self.yard, f"kill_{kind}")()
+            getattr(self.cluster, f"kill_{kind}")()
         if kind not in ("worker", "workers"):
-            self.yard.start_postgres()
+            self.cluster.start_postgres()
             crew.see_off()
-        self.yard.settled()
+        self.cluster.settled()
 
     def _drawn(self) -> int:
         """Ids drawn for invoices that are not there, because their transactions were cut."""
-        rows = self.yard.ask("SELECT last_value FROM billing_invoice_id_seq WHERE is_called")
+        rows = self.cluster.ask("SELECT last_value FROM billing_invoice_id_seq WHERE is_called")
         return (rows[0][0] if rows else 0) - self._count()
 
     def _count(self) -> int:
-        (row,) = self.yard.ask("SELECT count(*) FROM billing_invoice")
+        (row,) = self.cluster.ask("SELECT count(*) FROM billing_invoice")
         return int(row[0])
 
     def _finish(self, mode: str) -> None:
@@ -179,31 +179,33 @@ class Round:
         later = at_ist(LAST, dt.time(16))
         if mode == "bill":
             for _ in range(2):
-                done = self.yard.manage("bill", "--as-of", str(LAST), now=later)
+                done = self.cluster.manage("bill", "--as-of", str(LAST), now=later)
                 if done.wait(PATIENCE) != 0:
                     self.verdict.problems.append("the last run failed")
         else:
-            worker = self.yard.celery("last", later)
+            worker = self.cluster.celery("last", later)
             try:
                 for task in ("billing.take_over", "billing.run_daily"):
                     self._celery_run(task)
             finally:
-                self.yard.kill([worker])
-        (row,) = self.yard.ask("SELECT invoices FROM billing_billingrun ORDER BY id DESC LIMIT 1")
+                self.cluster.kill([worker])
+        (row,) = self.cluster.ask(
+            "SELECT invoices FROM billing_billingrun ORDER BY id DESC LIMIT 1"
+        )
         if row[0]:
             self.verdict.problems.append(f"the second of the last runs made {row[0]} invoices")
 
     def _celery_run(self, task: str) -> None:
-        (row,) = self.yard.ask("SELECT max(id) FROM billing_billingrun")
+        (row,) = self.cluster.ask("SELECT max(id) FROM billing_billingrun")
         question = f"SELECT FROM billing_billingrun WHERE id > {row[0]} AND finished_at IS NOT NULL"
-        self.yard.tell("send", task=task, queues=["last"])
-        if not wait_until(lambda: bool(self.yard.ask(question)), PATIENCE):
+        self.cluster.tell("send", task=task, queues=["last"])
+        if not wait_until(lambda: bool(self.cluster.ask(question)), PATIENCE):
             self.verdict.problems.append(f"{task} did not run through")
 
     def _judge(self) -> None:
         self.verdict.invoices += self._count()
-        self.verdict.problems += judge.judge(self.yard.ask, self.reference)
-        found = self.yard.tell("findings", day=LAST)["findings"]
+        self.verdict.problems += judge.judge(self.cluster.ask, self.reference)
+        found = self.cluster.tell("findings", day=LAST)["findings"]
         self.verdict.problems += [f"proof: {finding}" for finding in found]
 
 
@@ -212,7 +214,7 @@ def plan(number: int) -> dict[str, Any]:
     return {"mode": ("bill", "celery")[number % 2], "workers": (2, 3, 3, 2)[number % 4]}
 
 
-def play(yard: Yard, *, rounds: int, seed: int, size: int, log: Log = print) -> Verdict:
+def play(cluster: Cluster, *, rounds: int, seed: int, size: int, log: Log = print) -> Verdict:
     """``rounds`` portfolios, five interruptions each."""
     verdict, chance = Verdict(), random.Random(seed)
     log(f"seed {seed}, {rounds} rounds of {len(KINDS)} interruptions")
@@ -220,13 +222,13 @@ def play(yard: Yard, *, rounds: int, seed: int, size: int, log: Log = print) -> 
     while number < rounds and missed < MISSES:
         kinds = list(KINDS)
         chance.shuffle(kinds)
-        one = Round(yard, verdict, chance, log)
+        one = Round(cluster, verdict, chance, log)
         try:
             counts = one.play(seed=chance.randrange(10**6), size=size, kinds=kinds, **plan(number))
-        except (YardError, psycopg.Error) as error:
+        except (ClusterError, psycopg.Error) as error:
             counts = True
             verdict.problems.append(f"round {number + 1}: {type(error).__name__}: {error}")
-            yard.start_postgres()
+            cluster.start_postgres()
         number, missed = (number + 1, 0) if counts else (number, missed + 1)
     if missed:
         verdict.problems.append(f"kills came too late in {missed} rounds one after the other")
@@ -246,11 +248,11 @@ def main() -> None:
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
     begun = time.monotonic()
-    with Yard(PROJECT_ROOT / "var" / "kill-billing", chunk=CHUNK) as yard:
-        verdict = play(yard, rounds=options.rounds, seed=seed, size=options.size, log=_say)
-        verdict.add(play_statements(yard, seed=seed, postgres=True))
-        verdict.add(play_morning(yard, seed=seed, postgres=True))
-        verdict.add(play_money(yard, seed=seed, postgres=True))
+    with Cluster(PROJECT_ROOT / "var" / "kill-billing", chunk=CHUNK) as cluster:
+        verdict = play(cluster, rounds=options.rounds, seed=seed, size=options.size, log=_say)
+        verdict.add(play_statements(cluster, seed=seed, postgres=True))
+        verdict.add(play_morning(cluster, seed=seed, postgres=True))
+        verdict.add(play_money(cluster, seed=seed, postgres=True))
     print(json.dumps(verdict.figures(), indent=1))
     for problem in verdict.problems[:40]:
         print("PROBLEM", problem)

@@ -15,8 +15,8 @@ from typing import Final
 
 from quantleap.embedded.postgres import DATABASE
 from subscriptions.billing.tests.killing import judge
+from subscriptions.billing.tests.killing.cluster import DATABASE_LOST, Cluster
 from subscriptions.billing.tests.killing.reference import LAST, Verdict, refer
-from subscriptions.billing.tests.killing.yard import DATABASE_LOST, Yard
 
 #: Segments a transaction, and how many chunks of a run are gone through.
 CHUNK: Final = 4
@@ -26,14 +26,14 @@ SIZE: Final = 240
 MORNING: Final = (
     ("recognise", LAST - dt.timedelta(days=1), 20, 30),
     ("mature", LAST + dt.timedelta(days=40), 3, 24),
-    ("prove", LAST, 0, 30),
+    ("check_ledger", LAST, 0, 30),
 )
 PAYMENTS: Final = 60
 #: Money that comes and goes back: the jobs.
 MONEY: Final = ("receive", "take_back")
 
 
-def play_statements(yard: Yard, *, seed: int, postgres: bool) -> Verdict:
+def play_statements(cluster: Cluster, *, seed: int, postgres: bool) -> Verdict:
     """Runs of which each is killed one statement later; with ``postgres`` the server as well.
 
     The first dies after its first statement, the last after its second commit; then one goes
@@ -41,52 +41,52 @@ def play_statements(yard: Yard, *, seed: int, postgres: bool) -> Verdict:
     """
     verdict = Verdict()
     print(f"seed {seed}: a run killed at each of its statements")
-    reference = refer(yard, seed=seed, size=SIZE, withheld=False)
-    labels = yard.run_job("bill", LAST, chunk=CHUNK)["labels"]
+    reference = refer(cluster, seed=seed, size=SIZE, withheld=False)
+    labels = cluster.run_job("bill", LAST, chunk=CHUNK)["labels"]
     chunks = [place for place, label in enumerate(labels) if label == "KEYS_ONLY"]
     places = range(1, chunks[CHUNKS] + 2)
-    yard.copy("portfolio", DATABASE)
-    died = _die(yard, verdict, "bill", LAST, CHUNK, places)
+    cluster.copy("portfolio", DATABASE)
+    died = _die(cluster, verdict, "bill", LAST, CHUNK, places)
     if set(labels) - died:
         verdict.problems.append(f"nobody died at {sorted(set(labels) - died)}")
     if postgres:
         for place in range(chunks[1] + 1, chunks[2] + 2):
-            _database_dies(yard, verdict, "bill", LAST, CHUNK, place)
-    yard.run_job("bill", LAST, chunk=CHUNK)
-    _judge(yard, verdict, reference)
+            _database_dies(cluster, verdict, "bill", LAST, CHUNK, place)
+    cluster.run_job("bill", LAST, chunk=CHUNK)
+    _judge(cluster, verdict, reference)
     return verdict
 
 
-def play_morning(yard: Yard, *, seed: int, postgres: bool) -> Verdict:
+def play_morning(cluster: Cluster, *, seed: int, postgres: bool) -> Verdict:
     """Recognition, maturity and proof, killed statement by statement, come to the same."""
     verdict, chance = Verdict(), random.Random(seed)
     print(f"seed {seed}: the stages of a morning killed at each of their statements")
-    reference = refer(yard, seed=seed, size=SIZE)
-    yard.copy("billed", DATABASE)
-    yard.tell("pay", seed=seed, count=PAYMENTS, on=LAST)
-    yard.copy(DATABASE, "billed")
+    reference = refer(cluster, seed=seed, size=SIZE)
+    cluster.copy("billed", DATABASE)
+    cluster.tell("pay", seed=seed, count=PAYMENTS, on=LAST)
+    cluster.copy(DATABASE, "billed")
     labels = {
-        job: yard.run_job(job, day, chunk=chunk or 1)["labels"] for job, day, chunk, _ in MORNING
+        job: cluster.run_job(job, day, chunk=chunk or 1)["labels"] for job, day, chunk, _ in MORNING
     }
-    expected = judge.after_billing(yard.ask)
-    yard.copy("billed", DATABASE)
+    expected = judge.after_billing(cluster.ask)
+    cluster.copy("billed", DATABASE)
     for job, day, chunk, most in MORNING:
         places = range(1, min(most, len(labels[job])) + 1)
-        _die(yard, verdict, job, day, chunk or 1, places)
+        _die(cluster, verdict, job, day, chunk or 1, places)
         if postgres:
             # Behind the last statement of all there is nothing left to lose: the proof's row
             # commits by itself, and a worker that has it ends well without its database.
             places = range(1, min(places.stop, len(labels[job])))
-            _database_dies(yard, verdict, job, day, chunk or 1, chance.choice(places))
-        if yard.run_job(job, day, chunk=chunk or 1)["status"] != 0:
+            _database_dies(cluster, verdict, job, day, chunk or 1, chance.choice(places))
+        if cluster.run_job(job, day, chunk=chunk or 1)["status"] != 0:
             verdict.problems.append(f"{job} does not go through")
-    found = judge.after_billing(yard.ask)
+    found = judge.after_billing(cluster.ask)
     verdict.problems += [f"{what} differ" for what in expected if found[what] != expected[what]]
-    _judge(yard, verdict, reference)
+    _judge(cluster, verdict, reference)
     return verdict
 
 
-def play_money(yard: Yard, *, seed: int, postgres: bool, step: int = 1) -> Verdict:
+def play_money(cluster: Cluster, *, seed: int, postgres: bool, step: int = 1) -> Verdict:
     """A receipt over two invoices and its reversal, killed at every ``step``-th statement of each.
 
     The last is behind the commit. Whatever died, the same once more leaves what one undisturbed
@@ -94,51 +94,53 @@ def play_money(yard: Yard, *, seed: int, postgres: bool, step: int = 1) -> Verdi
     """
     verdict, chance = Verdict(), random.Random(seed)
     print(f"seed {seed}: a receipt and its reversal killed at their statements")
-    reference = refer(yard, seed=seed, size=SIZE // 4)
-    yard.copy("billed", DATABASE)
-    labels = {job: yard.run_job(job, LAST)["labels"] for job in MONEY}
-    expected = judge.after_money(yard.ask)
-    yard.copy("billed", DATABASE)
+    reference = refer(cluster, seed=seed, size=SIZE // 4)
+    cluster.copy("billed", DATABASE)
+    labels = {job: cluster.run_job(job, LAST)["labels"] for job in MONEY}
+    expected = judge.after_money(cluster.ask)
+    cluster.copy("billed", DATABASE)
     for job in MONEY:
         last = len(labels[job])
         first = 1 + chance.randrange(step)
-        _die(yard, verdict, job, LAST, 1, [*range(first, last, step), last])
+        _die(cluster, verdict, job, LAST, 1, [*range(first, last, step), last])
         if postgres:
-            yard.copy("billed" if job == MONEY[0] else "received", DATABASE)
-            _database_dies(yard, verdict, job, LAST, 1, chance.choice(range(1, last)))
-        if yard.run_job(job, LAST)["status"] != 0:
+            cluster.copy("billed" if job == MONEY[0] else "received", DATABASE)
+            _database_dies(cluster, verdict, job, LAST, 1, chance.choice(range(1, last)))
+        if cluster.run_job(job, LAST)["status"] != 0:
             verdict.problems.append(f"{job} does not go through")
-        yard.copy(DATABASE, "received")
-    found = judge.after_money(yard.ask)
+        cluster.copy(DATABASE, "received")
+    found = judge.after_money(cluster.ask)
     verdict.problems += [f"{what} differ" for what in expected if found[what] != expected[what]]
-    _judge(yard, verdict, reference)
+    _judge(cluster, verdict, reference)
     return verdict
 
 
-def break_and_kill(yard: Yard, *, broken: str, place_of: str, before: bool = False) -> list[str]:
+def break_and_kill(
+    cluster: Cluster, *, broken: str, place_of: str, before: bool = False
+) -> list[str]:
     """A control: problems found after a run with a deliberate break (failpoints.py) was killed at
     its second statement ``place_of`` and a sound run has gone on.
     """
-    reference = refer(yard, seed=1, size=SIZE // 4, withheld=False)
-    _take_the_databases_own_guard_away(yard)
-    labels = yard.run_job("bill", LAST, chunk=CHUNK, broken=broken)["labels"]
-    unkilled = judge.judge(yard.ask, reference)
+    reference = refer(cluster, seed=1, size=SIZE // 4, withheld=False)
+    _take_the_databases_own_guard_away(cluster)
+    labels = cluster.run_job("bill", LAST, chunk=CHUNK, broken=broken)["labels"]
+    unkilled = judge.judge(cluster.ask, reference)
     if unkilled:
         raise AssertionError(f"{broken} alone already shows: {unkilled}")
-    yard.copy("portfolio", DATABASE)
-    _take_the_databases_own_guard_away(yard)
+    cluster.copy("portfolio", DATABASE)
+    _take_the_databases_own_guard_away(cluster)
     place = [n for n, label in enumerate(labels, start=1) if label == place_of][1]
-    died = yard.run_job("bill", LAST, chunk=CHUNK, broken=broken, place=place, before=before)
+    died = cluster.run_job("bill", LAST, chunk=CHUNK, broken=broken, place=place, before=before)
     if (died["status"], died["reached"]) != (-signal.SIGKILL, place_of):
         raise AssertionError(f"died elsewhere: {died}")
-    yard.settled()
-    yard.run_job("bill", LAST, chunk=CHUNK)
-    return judge.judge(yard.ask, reference)
+    cluster.settled()
+    cluster.run_job("bill", LAST, chunk=CHUNK)
+    return judge.judge(cluster.ask, reference)
 
 
-def _take_the_databases_own_guard_away(yard: Yard) -> None:
+def _take_the_databases_own_guard_away(cluster: Cluster) -> None:
     """The database refuses a gap by itself; to see one, its triggers have to be silenced."""
-    with yard.connect() as session:
+    with cluster.connect() as session:
         for table, trigger in (
             ("billing_numberseries", "billing_numberseries_is_used"),
             ("billing_invoice", "billing_invoice_refuse_gap"),
@@ -147,42 +149,44 @@ def _take_the_databases_own_guard_away(yard: Yard) -> None:
 
 
 def _die(
-    yard: Yard, verdict: Verdict, job: str, day: dt.date, chunk: int, places: Sequence[int]
+    cluster: Cluster, verdict: Verdict, job: str, day: dt.date, chunk: int, places: Sequence[int]
 ) -> set[str]:
     """One killed worker for each place; the labels of the statements at which they died."""
     died = set()
     for place in places:
-        end = yard.run_job(job, day, chunk=chunk, place=place)
+        end = cluster.run_job(job, day, chunk=chunk, place=place)
         if end["status"] != -signal.SIGKILL:
             verdict.problems.append(f"{job}: statement {place} was not reached: {end['status']}")
             break
         died.add(end["reached"])
         verdict.kills[f"{job}, at a statement"] += 1
-        yard.settled()
+        cluster.settled()
     return died
 
 
 def _database_dies(
-    yard: Yard, verdict: Verdict, job: str, day: dt.date, chunk: int, place: int
+    cluster: Cluster, verdict: Verdict, job: str, day: dt.date, chunk: int, place: int
 ) -> None:
     """The worker waits at its place while the server is killed and comes back; then goes on."""
-    pid = yard.tell("work", job=job, day=day, chunk=chunk, place=place, die=False)["pid"]
-    reached = yard.tell("reached", pid=pid)
+    pid = cluster.tell("work", job=job, day=day, chunk=chunk, place=place, die=False)["pid"]
+    reached = cluster.tell("reached", pid=pid)
     if "reached" not in reached:
         verdict.problems.append(f"{job}: statement {place} was not reached")
-        yard.tell("wait", pid=pid)
+        cluster.tell("wait", pid=pid)
         return
-    yard.kill_postgres()
-    yard.start_postgres()
-    yard.tell("go_on", pid=pid)
-    status = yard.tell("wait", pid=pid)["status"]
+    cluster.kill_postgres()
+    cluster.start_postgres()
+    cluster.tell("go_on", pid=pid)
+    status = cluster.tell("wait", pid=pid)["status"]
     if status != DATABASE_LOST:
         verdict.problems.append(f"{job} ended with {status} though its database had died")
     verdict.kills[f"postgres, {job} at a statement"] += 1
 
 
-def _judge(yard: Yard, verdict: Verdict, reference: dict[judge.Key, tuple[object, ...]]) -> None:
+def _judge(
+    cluster: Cluster, verdict: Verdict, reference: dict[judge.Key, tuple[object, ...]]
+) -> None:
     verdict.invoices += len(reference)
-    verdict.problems += judge.judge(yard.ask, reference)
-    found = yard.tell("findings", day=LAST)["findings"]
+    verdict.problems += judge.judge(cluster.ask, reference)
+    found = cluster.tell("findings", day=LAST)["findings"]
     verdict.problems += [f"proof: {finding}" for finding in found]

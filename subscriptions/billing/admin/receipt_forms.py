@@ -15,11 +15,11 @@ from quantleap.core.admin import ConfirmForm
 from quantleap.core.columns import NONE, in_rupees
 from quantleap.core.money import ZERO
 from subscriptions.billing.admin.forms import MoneyForm
-from subscriptions.billing.invoicing.texts import day
+from subscriptions.billing.invoicing.formatting import day
 from subscriptions.billing.models import Invoice, Receipt
-from subscriptions.billing.settlement import allocations, receipts, references
+from subscriptions.billing.settlement import allocations, bank_references, receipts
 from subscriptions.billing.settlement.allocations import NAME_LENGTH, Part
-from subscriptions.billing.settlement.owing import due_by
+from subscriptions.billing.settlement.balance_due import due_by
 from subscriptions.billing.settlement.reversals import REASON_LENGTH
 
 #: Begins the name of a field that says what one invoice gets; its key follows.
@@ -41,7 +41,7 @@ def _date_field(label: str) -> forms.DateField:
 def check_reference(form: forms.Form, data: dict[str, Any]) -> None:
     """Say beside the reference why it names no money."""
     if "method" in data and "reference" in data:
-        words = references.wrong_with(data["method"], data["reference"])
+        words = bank_references.wrong_with(data["method"], data["reference"])
         if words:
             form.add_error("reference", words)
 

@@ -16,11 +16,11 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from quantleap.core.audit import SYSTEM
 from quantleap.core.inserts import insert_missing
-from subscriptions.billing.invoicing.texts import day
+from subscriptions.billing.invoicing.formatting import day
 from subscriptions.billing.models import CreditNote, WithdrawalCredit
 from subscriptions.billing.selectors import coming
 from subscriptions.billing.settlement import refunds
-from subscriptions.billing.settlement.owing import of_subscription
+from subscriptions.billing.settlement.balance_due import of_subscription
 from subscriptions.models import Subscription
 
 log = structlog.get_logger(__name__)

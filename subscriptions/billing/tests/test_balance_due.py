@@ -27,7 +27,7 @@ from subscriptions.billing.models import Invoice
 from subscriptions.billing.reach import reach
 from subscriptions.billing.selectors import withheld_segments
 from subscriptions.billing.settlement import debts
-from subscriptions.billing.settlement.owing import owing
+from subscriptions.billing.settlement.balance_due import balance_due
 from subscriptions.billing.tests.factories import (
     HOME,
     bill,
@@ -191,7 +191,7 @@ def test_a_month_after_the_end_of_a_suspended_run_was_owed(
     for until, status, withheld in (("2026-09-04", "NOT_INVOICED", 1), ("2026-08-31", "PAID", 0)):
         suspend(tenant, until)
         mine = Subscription.objects.select_related("customer").get(pk=mine.pk)
-        assert owing(mine, NEXT).status == status
+        assert balance_due(mine, NEXT).status == status
         assert withheld_segments(NEXT).count() == withheld
         coming = {one.label: one.live for one in reach(tenant.partner.pk, noon(DAY))}
         assert (coming["Next billing"] == "4 Sep 2026: 2") == bool(withheld)

@@ -1,4 +1,4 @@
-"""The nightly proof of the books: what must hold, asked of the rows themselves.
+"""The nightly checks of the ledger: what must hold, asked of the rows themselves.
 
 docs/billing-verification.md#what-must-hold numbers the rules.
 
@@ -313,7 +313,7 @@ SELECT (SELECT count(*) FROM billing_ledgeraccount),
 """
 
 
-def prove(*, now: dt.datetime) -> LedgerProof:
+def check_ledger(*, now: dt.datetime) -> LedgerProof:
     """Ask everything of the whole books and keep the answer; findings are logged as errors."""
     findings: list[dict[str, Any]] = []
     with connection.cursor() as cursor:

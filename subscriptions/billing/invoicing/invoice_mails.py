@@ -17,8 +17,8 @@ from quantleap.core.inserts import insert_missing
 from quantleap.core.mail import MailQueue, message_id
 from quantleap.core.models import OutboxEvent
 from subscriptions.billing.invoicing import documents
+from subscriptions.billing.invoicing.formatting import amount, day, plain
 from subscriptions.billing.invoicing.snapshots import InvoiceSnapshot
-from subscriptions.billing.invoicing.texts import amount, day, plain
 from subscriptions.billing.models import Invoice, InvoiceMail
 
 ISSUED: Final = "invoice.issued"

@@ -1,4 +1,4 @@
-"""``manage.py prove``: the trial balance beside sums worked out by hand, and the exit status."""
+"""``manage.py check_ledger``: the trial balance beside sums made by hand, and the exit status."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ def today() -> dt.date:
     return day
 
 
-def prove(*arguments: str) -> tuple[str, int]:
+def check_ledger(*arguments: str) -> tuple[str, int]:
     """What it said, and its exit status."""
     out = io.StringIO()
     try:
-        call_command("prove", *arguments, stdout=out)
+        call_command("check_ledger", *arguments, stdout=out)
     except SystemExit as end:
         return out.getvalue(), int(end.code or 0)
     return out.getvalue(), 0
 
 
 def test_the_trial_balance(today: dt.date) -> None:
-    text, status = prove("--json")
+    text, status = check_ledger("--json")
     said = json.loads(text)
     assert status == 0
     assert (said["ok"], said["findings"]) == (True, [])
@@ -67,7 +67,7 @@ def test_the_trial_balance(today: dt.date) -> None:
 
 
 def test_in_words_for_people(today: dt.date) -> None:
-    text, status = prove()
+    text, status = check_ledger()
     assert status == 0
     assert f"{'receivable':<26}{'2948.23':>18}{'1178.82':>18}{'1769.41':>18}" in text
     assert "of 4 transactions add up to 0.00; 2 invoices" in text
@@ -91,19 +91,19 @@ def test_wrong_books_are_named_and_end_it_with_a_1() -> None:
         next_on=day,
     )
     bill(day, now=clock.now())
-    text, status = prove("--json")
+    text, status = check_ledger("--json")
     assert status == 1
     (finding,) = json.loads(text)["findings"]
     # clients/demo knows it by these words
     assert finding["what"] == "periods of a subscription overlap"
-    text, status = prove()
+    text, status = check_ledger()
     assert status == 1
     assert "WRONG: periods of a subscription overlap (1)" in text
     assert "The books hold" not in text
 
 
 def test_empty_books_hold() -> None:
-    text, status = prove("--json")
+    text, status = check_ledger("--json")
     assert status == 0
     assert json.loads(text)["trial_balance"] == {}
     assert json.loads(text)["ledger_sum"] == "0.00"

@@ -13,7 +13,7 @@ from quantleap.core.clock import ist_date
 from quantleap.core.locks import transaction_lock
 from quantleap.core.money import ZERO
 from subscriptions.billing.errors import FutureDate, IdemKeyReused
-from subscriptions.billing.ledger import chart, posting
+from subscriptions.billing.ledger import chart_of_accounts, posting
 
 CHUNK: Final = 5000
 
@@ -90,8 +90,8 @@ def _post(
         kind="recognition",
         effective_on=through,
         postings=[
-            posting.debit(chart.DEFERRED_REVENUE, amount),
-            posting.credit(chart.REVENUE, amount),
+            posting.debit(chart_of_accounts.DEFERRED_REVENUE, amount),
+            posting.credit(chart_of_accounts.REVENUE, amount),
         ],
         now=now,
         partner_id=partner_id,

@@ -9,7 +9,7 @@ from django.db import connection, transaction
 
 from quantleap.core.inserts import insert_missing
 from quantleap.core.outbox import NotInTransaction
-from subscriptions.billing.invoicing.numbering import financial_year
+from subscriptions.billing.invoicing.number_format import financial_year
 from subscriptions.billing.models import NumberSeries
 
 _TAKE: Final = """

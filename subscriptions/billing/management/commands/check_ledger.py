@@ -1,4 +1,4 @@
-"""``manage.py prove [--json]``: the proof of the books, and their trial balance."""
+"""``manage.py check_ledger [--json]``: the checks of the ledger, and its trial balance."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from quantleap.core import clock
-from subscriptions.billing.ledger import proof
-from subscriptions.billing.ledger.trialbalance import TrialBalance, trial_balance
+from subscriptions.billing.ledger import checks
+from subscriptions.billing.ledger.trial_balance import TrialBalance, trial_balance
 from subscriptions.billing.models import LedgerProof
 
 
@@ -40,17 +40,17 @@ def report(proven: LedgerProof, balance: TrialBalance) -> dict[str, Any]:
 
 
 class Command(BaseCommand):
-    """Asks what the nightly proof asks and keeps the answer. Exit status 1: the books are wrong."""
+    """Asks what the nightly check asks and keeps the answer. Exit status 1: the books are wrong."""
 
-    help = "Prove the books now; print their trial balance and what the proof found."
+    help = "Check the ledger now; print its trial balance and what was found."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """The form of the answer."""
         parser.add_argument("--json", action="store_true", help="machine-readable")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Prove, print, and say by the exit status whether the books hold."""
-        proven = proof.prove(now=clock.now())
+        """Check, print, and say by the exit status whether the books hold."""
+        proven = checks.check_ledger(now=clock.now())
         balance = trial_balance()
         if options["json"]:
             self.stdout.write(json.dumps(report(proven, balance), indent=2))

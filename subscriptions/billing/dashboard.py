@@ -19,7 +19,7 @@ from subscriptions.billing.selectors import withheld_segments
 _LATE: Final = dt.timedelta(hours=36)
 
 
-def today(request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel]:
+def tiles(request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel]:
     """Three queries; each tile for who may view what it shows. Nobody withheld: no tile."""
     user = request.user
     tiles: dict[str, Callable[[dt.datetime], Tile | None]] = {
@@ -31,7 +31,7 @@ def today(request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel]:
     return [tile for tile in shown if tile is not None]
 
 
-def standing(run: BillingRun, now: dt.datetime) -> str:
+def run_state(run: BillingRun, now: dt.datetime) -> str:
     """In words. Silent: it was killed, and within a minute another run takes over."""
     if run.finished_at is not None:
         return "failed" if run.error else "finished"
@@ -46,7 +46,7 @@ def _run_tile(now: dt.datetime) -> Tile:
     note = f"as of {run.as_of.day} {run.as_of:%b}: {run.invoices} invoices"
     if run.withheld:
         note += f", {run.withheld} withheld"
-    state = standing(run, now)
+    state = run_state(run, now)
     if state in ("failed", "silent") or run.started_at < now - _LATE:
         tone = "bad"
     else:

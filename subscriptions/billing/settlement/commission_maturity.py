@@ -16,7 +16,7 @@ from partners.models import Partner
 from quantleap.core.clock import ist_date
 from quantleap.core.money import ZERO
 from subscriptions.billing.errors import FutureDate
-from subscriptions.billing.ledger import chart, posting
+from subscriptions.billing.ledger import chart_of_accounts, posting
 from subscriptions.billing.models import Commission
 
 CHUNK: Final = 1000
@@ -111,8 +111,8 @@ def _post(
         kind="maturity",
         effective_on=ist_date(now),
         postings=[
-            posting.debit(chart.partner_payable_pending(slug), amount),
-            posting.credit(chart.partner_payable(slug), amount),
+            posting.debit(chart_of_accounts.partner_payable_pending(slug), amount),
+            posting.credit(chart_of_accounts.partner_payable(slug), amount),
         ],
         partner_id=payee,
         environment=environment,

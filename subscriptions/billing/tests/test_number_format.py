@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from subscriptions.billing.invoicing.numbering import (
+from subscriptions.billing.invoicing.amount_in_words import amount_in_words, number_in_words
+from subscriptions.billing.invoicing.number_format import (
     CREDIT_NOTE,
     INVOICE,
     document_number,
     financial_year,
     prefix,
 )
-from subscriptions.billing.invoicing.words import amount_in_words, number_in_words
 
 DAYS = st.dates(dt.date(2000, 4, 1), dt.date(2098, 3, 31))
 

@@ -28,8 +28,8 @@ from quantleap.core.console import page_of
 from quantleap.core.errors import DomainError
 from quantleap.core.identifiers import BadIdentifier, ascii_upper, clean_email
 from quantleap.core.money import ZERO
-from subscriptions.billing.admin.receiptforms import AllocationForm, part_field
-from subscriptions.billing.invoicing.texts import day
+from subscriptions.billing.admin.receipt_forms import AllocationForm, part_field
+from subscriptions.billing.invoicing.formatting import day
 from subscriptions.billing.models import Invoice, Method
 from subscriptions.billing.settlement import allocations
 from subscriptions.billing.settlement.allocations import Part

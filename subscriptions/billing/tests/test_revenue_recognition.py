@@ -11,8 +11,8 @@ from marketplace.models import Template
 from marketplace.tests.factories import load_reference_data, make_template
 from partners.tests.factories import make_partner
 from subscriptions.billing.errors import FutureDate
-from subscriptions.billing.ledger import posting, proof
-from subscriptions.billing.ledger.recognition import recognise
+from subscriptions.billing.ledger import checks, posting
+from subscriptions.billing.ledger.revenue_recognition import recognise
 from subscriptions.billing.models import Invoice, LedgerTransaction
 from subscriptions.billing.tests.factories import START, bill, follow, load_billing, noon
 
@@ -59,7 +59,7 @@ def test_every_day_or_once_comes_to_the_same_and_to_all(template: Template) -> N
     assert through(after(9)) == sum(parts[:10])
     assert through(after(27)) == sum(parts[10:])
     assert posting.balance("deferred_revenue") == 0
-    assert proof.prove(now=noon(START)).findings == []
+    assert checks.check_ledger(now=noon(START)).findings == []
 
 
 def test_partners_are_posted_apart_and_chunks_lose_nothing(template: Template) -> None:
@@ -70,7 +70,7 @@ def test_partners_are_posted_apart_and_chunks_lose_nothing(template: Template) -
     assert through(START, chunk=2) == 9 * Decimal("35.67")
     posted = LedgerTransaction.objects.filter(kind="recognition")
     assert set(posted.values_list("partner_id", flat=True)) == {one.pk, two.pk, None}
-    assert proof.prove(now=noon(START)).findings == []
+    assert checks.check_ledger(now=noon(START)).findings == []
 
 
 def test_what_was_credited_is_not_earned(template: Template) -> None:

@@ -11,11 +11,11 @@ from django.test import RequestFactory
 from quantleap.core import clock
 from quantleap.core.console import Panel, Tile
 from quantleap.core.models import StaffUser
+from subscriptions.billing.dashboard import tiles
 from subscriptions.billing.invoicing.runs import SILENCE
-from subscriptions.billing.ledger import proof
+from subscriptions.billing.ledger import checks
 from subscriptions.billing.models import BillingRun, LedgerProof
 from subscriptions.billing.tests.factories import START, bill, load_billing, noon
-from subscriptions.billing.today import today
 
 pytestmark = pytest.mark.django_db
 
@@ -26,7 +26,7 @@ def shown(now: dt.datetime, *rights: str) -> dict[str, Tile | Panel]:
     request.user.user_permissions.set(
         Permission.objects.filter(content_type__app_label="billing", codename__in=rights)
     )
-    return {tile.title: tile for tile in today(request, now)}
+    return {tile.title: tile for tile in tiles(request, now)}
 
 
 ALL = ("view_billingrun", "view_ledgerproof")
@@ -51,7 +51,9 @@ def test_before_the_first_morning() -> None:
 def test_a_good_morning_and_one_that_did_not_come() -> None:
     load_billing()
     bill(START)
-    LedgerProof.objects.filter(pk=proof.prove(now=noon(START)).pk).update(checked_at=noon(START))
+    LedgerProof.objects.filter(pk=checks.check_ledger(now=noon(START)).pk).update(
+        checked_at=noon(START)
+    )
     assert tones(noon(START)) == [("Finished", "good"), ("Hold", "good")]
     later = noon(START) + dt.timedelta(days=2)
     assert tones(later) == [("Finished", "bad"), ("Hold", "bad")]

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from quantleap.core.money import PAISA, ZERO, share
 from subscriptions.billing.invoice_standing import Standing
-from subscriptions.billing.settlement import shares
-from subscriptions.billing.settlement.shares import Parts
+from subscriptions.billing.settlement import proration
+from subscriptions.billing.settlement.proration import Parts
 from subscriptions.billing.tests.tax_oracle import tax
 
 money = st.integers(1, 5_000_00).map(lambda paise: Decimal(paise) / 100)
@@ -29,7 +29,7 @@ def _cuts(total: Decimal, weights: list[int]) -> list[Decimal]:
     parts, left = [], total
     for weight in weights:
         part = (total * weight / 100).quantize(PAISA)
-        if shares.may_credit(total, total - left, part) and part < left:
+        if proration.may_credit(total, total - left, part) and part < left:
             parts.append(part)
             left -= part
     return [*parts, left]
@@ -37,8 +37,8 @@ def _cuts(total: Decimal, weights: list[int]) -> list[Decimal]:
 
 def test_three_tenths_of_a_fee_of_999() -> None:
     paid = Standing(Decimal(999), Decimal("1178.82"), paid=Decimal("1178.82"))
-    assert shares.commission(paid, 3000) == Decimal("299.70")
-    assert shares.base_paid(paid) - shares.commission(paid, 3000) == Decimal("699.30")
+    assert proration.commission(paid, 3000) == Decimal("299.70")
+    assert proration.base_paid(paid) - proration.commission(paid, 3000) == Decimal("699.30")
 
 
 @given(money, points, st.lists(st.integers(1, 60), max_size=6), st.booleans())
@@ -51,7 +51,7 @@ def test_partial_payments_earn_step_by_step_what_one_payment_earns(
     earned = ZERO
     for part in [*parts, total]:
         paid = min(total, paid + part)
-        now = shares.commission(Standing(fee, total, paid=paid), bps)
+        now = proration.commission(Standing(fee, total, paid=paid), bps)
         assert now >= earned, "a payment never loses anybody anything"
         assert abs(now - fee * paid / total * bps / 10_000) < 2 * PAISA
         earned = now
@@ -65,7 +65,7 @@ def test_credits_of_an_invoice_add_up_to_it_part_by_part(
     invoice = _invoice(fee, intra)
     credited = Parts(ZERO, ZERO, ZERO, ZERO)
     for amount in _cuts(invoice.total, weights):
-        part = shares.credit_parts(invoice, credited, amount)
+        part = proration.credit_parts(invoice, credited, amount)
         assert part.total == amount
         assert part.cgst == part.sgst
         assert min(part.taxable, part.cgst, part.igst) >= 0
@@ -89,7 +89,7 @@ def test_a_full_refund_in_any_steps_takes_back_everything(
     refunded = ZERO
     earned = share(fee, bps)
     for amount in _cuts(invoice.total, weights):
-        part = shares.credit_parts(invoice, credited, amount)
+        part = proration.credit_parts(invoice, credited, amount)
         credited = Parts(
             credited.taxable + part.taxable,
             credited.cgst + part.cgst,
@@ -100,7 +100,7 @@ def test_a_full_refund_in_any_steps_takes_back_everything(
         state = Standing(
             fee, invoice.total, invoice.total, refunded, credited.total, credited.taxable
         )
-        left = shares.commission(state, bps)
+        left = proration.commission(state, bps)
         assert 0 <= left <= earned
         # per refund within a paisa of floor(share of what stays paid)
         assert left == share(fee - credited.taxable, bps)
@@ -112,10 +112,10 @@ def test_a_full_refund_in_any_steps_takes_back_everything(
 def test_revenue_and_deferral_are_credited_in_proportion(data: st.DataObject, fee: Decimal) -> None:
     recognised = data.draw(st.integers(0, int(fee * 100))) / Decimal(100)
     credited = data.draw(st.integers(1, int(fee * 100))) / Decimal(100)
-    part = shares.recognised_part(recognised, fee, credited)
+    part = proration.recognised_part(recognised, fee, credited)
     assert 0 <= part <= min(recognised, credited)
     assert recognised - part <= fee - credited, "never more earned than there is"
-    assert shares.recognised_part(recognised, fee, fee) == recognised
+    assert proration.recognised_part(recognised, fee, fee) == recognised
 
 
 @given(st.lists(st.integers(0, 500), max_size=6), st.integers(0, 2000))
@@ -123,9 +123,9 @@ def test_taking_back_begins_with_the_newest(held: list[int], amount: int) -> Non
     rupees = [Decimal(one) for one in held]
     if amount > sum(held):
         with pytest.raises(ValueError, match="cannot be taken back"):
-            shares.take_back(rupees, Decimal(amount))
+            proration.take_back(rupees, Decimal(amount))
         return
-    parts = shares.take_back(rupees, Decimal(amount))
+    parts = proration.take_back(rupees, Decimal(amount))
     assert sum(parts) == amount
     assert all(0 <= part <= there for part, there in zip(parts, rupees, strict=True))
     older = list(accumulate(parts[:-1], initial=ZERO))
@@ -146,7 +146,9 @@ def test_a_credit_is_all_or_a_rupee_at_least() -> None:
         ("1178.82", True),
         ("1178.83", False),
     ):
-        assert shares.may_credit(total, ZERO, Decimal(amount)) is allowed, amount
-    assert shares.may_credit(Decimal("0.59"), ZERO, Decimal("0.59"))
+        assert proration.may_credit(total, ZERO, Decimal(amount)) is allowed, amount
+    assert proration.may_credit(Decimal("0.59"), ZERO, Decimal("0.59"))
     with pytest.raises(ValueError, match="cannot be credited"):
-        shares.credit_parts(_invoice(Decimal(999), True), _invoice(Decimal(999), True), Decimal(1))
+        proration.credit_parts(
+            _invoice(Decimal(999), True), _invoice(Decimal(999), True), Decimal(1)
+        )

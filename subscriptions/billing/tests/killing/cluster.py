@@ -45,11 +45,11 @@ SELECT setval(format('%I.%I', schemaname, sequencename)::regclass, last_value)
 """
 
 
-class YardError(RuntimeError):
+class ClusterError(RuntimeError):
     """Something did not come, or did not end, in time."""
 
 
-class Yard:
+class Cluster:
     """Servers below ``base_dir`` with the house's tables, and the driver beside them."""
 
     def __init__(self, base_dir: Path, *, chunk: int) -> None:
@@ -58,7 +58,7 @@ class Yard:
         self.chunk = chunk
         self.services = EmbeddedServices(base_dir)
 
-    def __enter__(self) -> Yard:
+    def __enter__(self) -> Cluster:
         urls = self.services.start(fresh=True)
         self._environment = {
             **environment_without_servers(),
@@ -71,7 +71,7 @@ class Yard:
         }
         try:
             if self.manage("migrate").wait(600) != 0:
-                raise YardError(log_tail(self._log("migrate")))
+                raise ClusterError(log_tail(self._log("migrate")))
             self.copy(DATABASE, "empty")
             self._start_driver()
         except BaseException:
@@ -130,7 +130,7 @@ class Yard:
             return not rows
 
         if not wait_until(quiet, PATIENCE):
-            raise YardError("a transaction of a dead worker stays open")
+            raise ClusterError("a transaction of a dead worker stays open")
 
     @contextmanager
     def gate(self, workers: int) -> Iterator[None]:
@@ -147,7 +147,7 @@ class Yard:
                 "AND relation = 'billing_numberseries'::regclass"
             )
             if not wait_until(lambda: len(self.ask(waiting)) == workers, PATIENCE):
-                raise YardError(f"not {workers} workers at the gate: {len(self.ask(waiting))}")
+                raise ClusterError(f"not {workers} workers at the gate: {len(self.ask(waiting))}")
             session.execute("COMMIT")
 
     # -- workers --------------------------------------------------------------------------------
@@ -206,7 +206,7 @@ class Yard:
         """``kill -9`` the postmaster alone; its children notice and go."""
         self.services.postgres.kill()
         if not wait_until(lambda: not self._backends(), PATIENCE):
-            raise YardError("orphans of the postmaster stay")
+            raise ClusterError("orphans of the postmaster stay")
 
     def kill_backend(self, chance: random.Random) -> None:
         """``kill -9`` one worker's backend; the server throws out all others and recovers."""
@@ -216,14 +216,14 @@ class Yard:
             ).fetchall()
             signal_quietly(chance.choice(rows)[0], signal.SIGKILL)
             if not wait_until(lambda: not _lives(session), PATIENCE):
-                raise YardError("the server survives the death of a backend")
+                raise ClusterError("the server survives the death of a backend")
 
     def start_postgres(self) -> None:
         """Start it again, unless it recovers by itself; returns once it answers."""
         if not self.services.postgres.is_running():
             self.services.restart(self.services.postgres)
         if not wait_until(self._answers, PATIENCE):
-            raise YardError("PostgreSQL does not answer")
+            raise ClusterError("PostgreSQL does not answer")
 
     def _answers(self) -> bool:
         try:
@@ -257,7 +257,7 @@ class Yard:
         self._driver.stdin.flush()
         line = self._driver.stdout.readline()
         if not line:
-            raise YardError(f"the driver died:\n{log_tail(self._log('driver'))}")
+            raise ClusterError(f"the driver died:\n{log_tail(self._log('driver'))}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 

@@ -19,10 +19,10 @@ from subscriptions.models import Subscription
 from subscriptions.periods import next_billing_date
 from subscriptions.ports import BalanceDue, PaymentStatus, S
 
-_NAME: Final = "owing"
-_BEGUN: Final = "owing_begun"
-_DUE_ON: Final = "owing_due_on"
-_RUNS_UNTIL: Final = "owing_runs_until"
+_NAME: Final = "balance_due"
+_BEGUN: Final = "balance_due_begun"
+_DUE_ON: Final = "balance_due_due_on"
+_RUNS_UNTIL: Final = "balance_due_runs_until"
 #: The day until which nobody is late: what bounced is due anew (of empty ones the other counts).
 _DUE_BY: Final = Greatest("due_on", "due_again_on")
 #: :attr:`Standing.outstanding` in SQL.
@@ -40,8 +40,8 @@ def late(today: dt.date) -> Q:
     return Q(due_on__lt=today) & again
 
 
-def with_owing(found: S) -> S:
-    """The same rows with what :func:`owing` needs; no query of its own."""
+def with_balance_due(found: S) -> S:
+    """The same rows with what :func:`balance_due` needs; no query of its own."""
     unpaid = Q(status__in=Invoice.UNPAID)
     of_one = (
         Invoice.objects.filter(subscription=OuterRef("pk"))
@@ -104,10 +104,10 @@ def of_subscription(subscription_id: int) -> QuerySet[Invoice]:
     return Invoice.objects.filter(Q(subscription_id=subscription_id) | Q(pk__in=begun))
 
 
-def owing(subscription: Subscription, today: dt.date) -> BalanceDue:
+def balance_due(subscription: Subscription, today: dt.date) -> BalanceDue:
     """As of ``today`` (IST), the customer loaded.
 
-    One query where the row does not come from :func:`with_owing`.
+    One query where the row does not come from :func:`with_balance_due`.
     """
     if not subscription.is_billed:
         return BalanceDue(PaymentStatus.NOT_REQUIRED)
@@ -125,7 +125,8 @@ def next_period(subscription: Subscription, today: dt.date) -> dt.date | None:
 
     None where nothing will be billed: free, test environment, paused (nobody knows until when),
     cancelled, not renewed, and where a suspended partner's customers trade until a day before it.
-    One query where the row does not come from :func:`with_owing`, none of what is never billed.
+    One query where the row does not come from :func:`with_balance_due`, none of what is never
+    billed.
     """
     if not _goes_on(subscription):
         return None
@@ -145,9 +146,10 @@ def _next(subscription: Subscription, today: dt.date, read: _Read) -> dt.date | 
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What :func:`with_owing` reads of a subscription, as JSON: over all its invoices, of that of
-    the period in which it went on; the first day (IST) that is not invoiced yet, and the last one
-    on which a suspended partner lets it run.
+    """What :func:`with_balance_due` reads of a subscription, as JSON.
+
+    Over all its invoices; of that of the period in which it went on; the first day (IST) that is
+    not invoiced yet; and the last one on which a suspended partner lets it run.
     """
 
     invoices: dict[str, Any] | None
@@ -159,7 +161,7 @@ class _Read:
 def _read(subscription: Subscription) -> _Read:
     row = subscription
     if not hasattr(row, _NAME):
-        row = with_owing(Subscription.objects.filter(pk=subscription.pk)).only("pk").get()
+        row = with_balance_due(Subscription.objects.filter(pk=subscription.pk)).only("pk").get()
     return _Read(*(getattr(row, name) for name in (_NAME, _BEGUN, _DUE_ON, _RUNS_UNTIL)))
 
 

@@ -28,7 +28,7 @@ from quantleap.core.mail import ConsoleBackend
 from quantleap.core.models import AuditEntry, OutboxEvent
 from quantleap.core.tests.confirming import confirm
 from quantleap.settings import base
-from subscriptions.billing.invoicing import mailing
+from subscriptions.billing.invoicing import invoice_mails
 from subscriptions.billing.invoicing.documents import invoice_pdf
 from subscriptions.billing.models import Invoice, InvoiceMail
 from subscriptions.billing.tests.clerk import staff
@@ -80,7 +80,7 @@ def relayed(partner: Partner | None, count: int = 1) -> None:
 # -- one mail ------------------------------------------------------------------------------------
 def test_an_issued_invoice_is_mailed_with_its_document(partner: Partner) -> None:
     relayed(partner)
-    assert mailing.send_due(now=NOW) == 1
+    assert invoice_mails.send_due(now=NOW) == 1
     invoice = Invoice.objects.get()
     [message] = mail.outbox
     assert message.to == [invoice.customer.email]
@@ -109,12 +109,12 @@ def test_what_was_issued_keeps_its_address_and_the_next_invoice_has_the_new_one(
     change_email(
         customer_id=first.customer_id, email="new@example.com", reason="", actor=SYSTEM, now=NOW
     )
-    mailing.send_due(now=NOW)
+    invoice_mails.send_due(now=NOW)
     first.refresh_from_db()
     assert first.snapshot["customer"]["email"] == before
     bill(START + dt.timedelta(days=31))
     outbox.relay(now=NOW)
-    mailing.send_due(now=NOW)
+    invoice_mails.send_due(now=NOW)
     assert [one.to for one in mail.outbox] == [[before], ["new@example.com"]]
     second = Invoice.objects.order_by("id").last()
     assert second is not None
@@ -129,17 +129,17 @@ def test_what_was_issued_keeps_its_address_and_the_next_invoice_has_the_new_one(
 
 def test_customers_without_a_partner_get_mail_too(partner: Partner) -> None:
     relayed(None)
-    assert mailing.send_due(now=NOW) == 1
+    assert invoice_mails.send_due(now=NOW) == 1
 
 
 def test_sent_once_however_often_events_and_senders_come(partner: Partner) -> None:
     relayed(partner, 3)
     OutboxEvent.objects.update(published_at=None)  # the relay died before its commit
     outbox.relay(now=NOW + MINUTE)
-    mailing.queue_mails(list(OutboxEvent.objects.all()), NOW)
+    invoice_mails.queue_mails(list(OutboxEvent.objects.all()), NOW)
     assert InvoiceMail.objects.count() == 3
-    assert mailing.send_due(now=NOW + MINUTE) == 3
-    assert mailing.send_due(now=NOW + dt.timedelta(days=30)) == 0
+    assert invoice_mails.send_due(now=NOW + MINUTE) == 3
+    assert invoice_mails.send_due(now=NOW + dt.timedelta(days=30)) == 0
     assert len(mail.outbox) == len({message.to[0] for message in mail.outbox}) == 3
 
 
@@ -154,16 +154,16 @@ def test_the_handler_asks_twice_however_many(
     partner: Partner, django_assert_num_queries: Any
 ) -> None:
     issue(partner, 20)
-    events = list(OutboxEvent.objects.filter(type=mailing.ISSUED))
+    events = list(OutboxEvent.objects.filter(type=invoice_mails.ISSUED))
     with django_assert_num_queries(2):
-        mailing.queue_mails(events, NOW)
+        invoice_mails.queue_mails(events, NOW)
     assert InvoiceMail.objects.count() == 20
 
 
 def test_the_limit_is_kept(partner: Partner) -> None:
     relayed(partner, 4)
-    assert mailing.send_due(now=NOW, limit=3) == 3
-    assert mailing.send_due(now=NOW, limit=3) == 1
+    assert invoice_mails.send_due(now=NOW, limit=3) == 3
+    assert invoice_mails.send_due(now=NOW, limit=3) == 1
 
 
 # -- through a provider --------------------------------------------------------------------------
@@ -183,7 +183,7 @@ def test_a_provider_gets_the_document(partner: Partner, provider: responses.Requ
     invoice = Invoice.objects.get()
     accepted = {"To": invoice.customer.email, "MessageID": "m-1", "ErrorCode": 0, "Message": "OK"}
     provider.post(PROVIDER, json=accepted)
-    mailing.send_due(now=NOW)
+    invoice_mails.send_due(now=NOW)
     row = InvoiceMail.objects.get()
     assert (row.status, row.last_error) == ("SENT", "")
     sent = json.loads(provider.calls[0].request.body or "")
@@ -200,7 +200,7 @@ def test_a_providers_refusal_is_kept_without_its_token(
 ) -> None:
     provider.post(PROVIDER, status=503, body="come back later")
     relayed(partner)
-    assert mailing.send_due(now=NOW) == 0
+    assert invoice_mails.send_due(now=NOW) == 0
     row = InvoiceMail.objects.get()
     assert row.status == "PENDING"
     assert row.last_error.startswith("AnymailRequestsAPIError")
@@ -212,11 +212,11 @@ def test_a_failure_is_tried_again_later(partner: Partner, monkeypatch: pytest.Mo
     backend = Broken(failures=1)
     monkeypatch.setattr(queued, "get_connection", lambda: backend)
     relayed(partner)
-    assert mailing.send_due(now=NOW) == 0
+    assert invoice_mails.send_due(now=NOW) == 0
     row = InvoiceMail.objects.get()
     assert (row.status, row.last_error) == ("PENDING", "ConnectionRefusedError: no mail today")
-    assert mailing.send_due(now=NOW + MINUTE / 2) == 0
-    assert mailing.send_due(now=NOW + 2 * MINUTE) == 1
+    assert invoice_mails.send_due(now=NOW + MINUTE / 2) == 0
+    assert invoice_mails.send_due(now=NOW + 2 * MINUTE) == 1
     row.refresh_from_db()
     assert (row.status, row.attempts, row.last_error) == ("SENT", 2, "")
     assert len(backend.sent) == 1
@@ -228,7 +228,7 @@ def test_one_bad_mail_does_not_stop_the_rest(
     backend = Broken(failures=1)
     monkeypatch.setattr(queued, "get_connection", lambda: backend)
     relayed(partner, 3)
-    assert mailing.send_due(now=NOW) == 2
+    assert invoice_mails.send_due(now=NOW) == 2
 
 
 def test_it_gives_up_in_the_end(partner: Partner, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,24 +237,24 @@ def test_it_gives_up_in_the_end(partner: Partner, monkeypatch: pytest.MonkeyPatc
     moment = NOW
     for wait in (dt.timedelta(0), *queued.RETRY_AFTER):
         moment += wait + MINUTE
-        mailing.send_due(now=moment)
+        invoice_mails.send_due(now=moment)
     row = InvoiceMail.objects.get()
     assert (row.status, row.attempts) == ("FAILED", len(queued.RETRY_AFTER) + 1)
-    assert mailing.send_due(now=moment + dt.timedelta(days=9)) == 0
+    assert invoice_mails.send_due(now=moment + dt.timedelta(days=9)) == 0
 
 
 def test_a_sender_that_died_leaves_a_claim_that_runs_out(partner: Partner) -> None:
     relayed(partner)
-    assert len(mailing.QUEUE.claim(now=NOW, limit=5)) == 1  # and dies
-    assert mailing.send_due(now=NOW + MINUTE) == 0
-    assert mailing.send_due(now=NOW + queued.CLAIM) == 1
+    assert len(invoice_mails.QUEUE.claim(now=NOW, limit=5)) == 1  # and dies
+    assert invoice_mails.send_due(now=NOW + MINUTE) == 0
+    assert invoice_mails.send_due(now=NOW + queued.CLAIM) == 1
 
 
 def test_a_late_sender_records_nothing_over_another(partner: Partner) -> None:
     relayed(partner)
-    [late] = mailing.QUEUE.claim(now=NOW, limit=1)
-    assert mailing.send_due(now=NOW + queued.CLAIM) == 1
-    mailing.QUEUE.record(late, "too late", now=NOW + queued.CLAIM)
+    [late] = invoice_mails.QUEUE.claim(now=NOW, limit=1)
+    assert invoice_mails.send_due(now=NOW + queued.CLAIM) == 1
+    invoice_mails.QUEUE.record(late, "too late", now=NOW + queued.CLAIM)
     assert InvoiceMail.objects.get().status == "SENT"
 
 
@@ -287,7 +287,7 @@ def claimed_by_four() -> list[int]:
         try:
             together.wait()
             for _ in range(6):
-                found.extend(one.id for one in mailing.QUEUE.claim(now=NOW, limit=5))
+                found.extend(one.id for one in invoice_mails.QUEUE.claim(now=NOW, limit=5))
         finally:
             connection.close()
 
@@ -302,7 +302,7 @@ def claimed_by_four() -> list[int]:
 # -- in the console, and on it -------------------------------------------------------------------
 def test_staff_send_it_again(partner: Partner) -> None:
     relayed(partner)
-    mailing.send_due(now=NOW)
+    invoice_mails.send_due(now=NOW)
     row = InvoiceMail.objects.get()
     console = staff("view_invoicemail", "change_invoicemail")
     assert console.get(reverse("admin:billing_invoicemail_changelist")).status_code == 200
@@ -314,7 +314,7 @@ def test_staff_send_it_again(partner: Partner) -> None:
     assert (row.status, row.attempts, row.sent_at) == ("PENDING", 0, None)
     assert AuditEntry.objects.filter(action="invoice_mail.send_again").count() == 1
     # what staff asked for is due now, by the real clock
-    assert mailing.send_due(now=row.next_attempt_at) == 1
+    assert invoice_mails.send_due(now=row.next_attempt_at) == 1
     assert len(mail.outbox) == 2
 
 

@@ -21,7 +21,7 @@ from partners.tests.factories import make_partner
 from quantleap.core.audit import SYSTEM
 from quantleap.core.models import OutboxEvent
 from subscriptions import services
-from subscriptions.billing.ledger import chart, posting, proof, recognition
+from subscriptions.billing.ledger import chart_of_accounts, checks, posting, revenue_recognition
 from subscriptions.billing.models import (
     Commission,
     CreditNote,
@@ -29,7 +29,13 @@ from subscriptions.billing.models import (
     Refund,
     WithdrawalCredit,
 )
-from subscriptions.billing.settlement import customer_credit, maturity, refunds, shares, withdrawals
+from subscriptions.billing.settlement import (
+    commission_maturity,
+    customer_credit,
+    proration,
+    refunds,
+    withdrawal_credits,
+)
 from subscriptions.billing.tests.factories import (
     AWAY,
     bill,
@@ -66,11 +72,11 @@ def take_away(template: Template, day: dt.date = DAY) -> None:
 
 
 def credited(day: dt.date = DAY) -> int:
-    return withdrawals.credit_due(now=noon(day))
+    return withdrawal_credits.credit_due(now=noon(day))
 
 
 def assert_books_hold() -> None:
-    report = proof.prove(now=noon(DAY + dt.timedelta(days=400)))
+    report = checks.check_ledger(now=noon(DAY + dt.timedelta(days=400)))
     assert report.ok, report.findings
 
 
@@ -94,10 +100,12 @@ def test_an_unpaid_invoice_is_reduced_by_the_days_after_the_withdrawal(
     assert not Refund.objects.exists()
     assert posting.balance_of("receivable") == Decimal("471.54")
     sides = dict(note.transaction.entries.values_list("account__code", "amount"))
-    assert sides.pop(chart.receivable(invoice.customer.public_id)) == -note.total
+    assert sides.pop(chart_of_accounts.receivable(invoice.customer.public_id)) == -note.total
     assert sides == {
-        chart.DEFERRED_REVENUE: note.taxable, chart.CGST: note.cgst, chart.SGST: note.sgst,
-    }  # fmt: skip
+        chart_of_accounts.DEFERRED_REVENUE: note.taxable,
+        chart_of_accounts.CGST: note.cgst,
+        chart_of_accounts.SGST: note.sgst,
+    }
     told = OutboxEvent.objects.get(type="credit_note.issued")
     assert told.partner_id == partner.pk
     assert told.payload["credit_note"] == note.number
@@ -120,7 +128,7 @@ def test_what_was_paid_becomes_the_customers_credit_and_commission_goes_back(
     assert (back.method, back.amount, back.credit_note) == ("CUSTOMER_CREDIT", note.total, note)
     assert customer_credit.available(mine.customer) == note.total
     assert posting.balance_of("receivable") == 0
-    assert posting.balance(chart.MANUAL_CLEARING) == invoice.total, "no money moved"
+    assert posting.balance(chart_of_accounts.MANUAL_CLEARING) == invoice.total, "no money moved"
     # 30 % of the 399.60 that stay, floored
     kept = sum(Commission.objects.values_list("amount", flat=True), ZERO)
     assert kept == Decimal("119.88")
@@ -139,10 +147,10 @@ def test_commission_that_is_payable_already_is_taken_back_there(
     pay(invoice, invoice.total)
     late = FIRST + dt.timedelta(days=60)
     take_away(template)
-    maturity.mature(late, now=noon(late))
+    commission_maturity.mature(late, now=noon(late))
     credited(late)
-    assert posting.balance(chart.partner_payable("zebu")) == Decimal("-119.88")
-    assert posting.balance(chart.partner_payable_pending("zebu")) == 0
+    assert posting.balance(chart_of_accounts.partner_payable("zebu")) == Decimal("-119.88")
+    assert posting.balance(chart_of_accounts.partner_payable_pending("zebu")) == 0
     assert_books_hold()
 
 
@@ -168,12 +176,12 @@ def test_a_late_run_and_a_late_credit_are_as_if_in_time(
     late = DAY + dt.timedelta(days=40)
     assert credited(late) == 0
     bill(late)
-    recognition.recognise(late, now=noon(late))
+    revenue_recognition.recognise(late, now=noon(late))
     assert Invoice.objects.get().recognised == 999
     assert credited(late) == 1
     note = CreditNote.objects.get()
     assert (note.taxable, note.from_revenue) == (Decimal("599.40"), Decimal("599.40"))
-    assert posting.balance(chart.REVENUE) == Decimal("-399.60")
+    assert posting.balance(chart_of_accounts.REVENUE) == Decimal("-399.60")
     assert_books_hold()
 
 
@@ -181,15 +189,15 @@ def test_used_days_are_earned_at_once_and_never_again(template: Template, partne
     """What is left is the price of the used days; no later day delivers anything for it."""
     follow(template, partner, [FIRST])
     bill(FIRST)
-    recognition.recognise(DAY - dt.timedelta(days=1), now=noon(DAY))
+    revenue_recognition.recognise(DAY - dt.timedelta(days=1), now=noon(DAY))
     take_away(template)
     credited()
     note = CreditNote.objects.get()
     assert note.from_revenue == 0
-    assert posting.balance(chart.REVENUE) == Decimal("-399.60")
-    assert posting.balance(chart.DEFERRED_REVENUE) == 0
+    assert posting.balance(chart_of_accounts.REVENUE) == Decimal("-399.60")
+    assert posting.balance(chart_of_accounts.DEFERRED_REVENUE) == 0
     after = FIRST + dt.timedelta(days=60)
-    assert recognition.recognise(after, now=noon(after)) == 0
+    assert revenue_recognition.recognise(after, now=noon(after)) == 0
     assert_books_hold()
 
 
@@ -200,7 +208,7 @@ def test_again_and_again_is_once(template: Template, partner: Partner) -> None:
     assert credited() == 2
     assert credited() == 0
     cancelled = Subscription.objects.all()
-    assert withdrawals.expect(cancelled, on=DAY, now=noon(DAY)) == 2
+    assert withdrawal_credits.expect(cancelled, on=DAY, now=noon(DAY)) == 2
     assert credited() == 0
     assert CreditNote.objects.count() == WithdrawalCredit.objects.count() == 2
     # and by the credit note's own key, were the queue to forget
@@ -298,7 +306,7 @@ def test_the_withdrawal_takes_one_statement_more_however_many(
     mine = [q["sql"] for q in seen if "withdrawalcredit" in q["sql"]]
     assert len(mine) == 1
     assert not [q for q in seen if "creditnote" in q["sql"] or "billing_invoice" in q["sql"]]
-    assert withdrawals.credit_due(now=noon(DAY), limit=25) == 25
+    assert withdrawal_credits.credit_due(now=noon(DAY), limit=25) == 25
     assert credited() == 35
 
 
@@ -369,11 +377,13 @@ def test_unused_days_and_every_credit_after_them_add_up(
     half = (taxable * rate / 20_000).quantize(Decimal("0.01"))
     none = Decimal("0.00")
     invoiced = (
-        shares.Parts(taxable, half, half, none) if intra else shares.Parts(taxable, none, none, tax)
+        proration.Parts(taxable, half, half, none)
+        if intra
+        else proration.Parts(taxable, none, none, tax)
     )
     days = data.draw(st.integers(28, 31))
     unused = data.draw(st.integers(0, days))
-    parts = shares.unused_parts(invoiced, unused, days)
+    parts = proration.unused_parts(invoiced, unused, days)
     for part, whole in (
         (parts.taxable, invoiced.taxable), (parts.cgst, invoiced.cgst), (parts.igst, invoiced.igst),
     ):  # fmt: skip
@@ -381,8 +391,8 @@ def test_unused_days_and_every_credit_after_them_add_up(
     assert parts.cgst == parts.sgst
     left = invoiced - parts
     amount = Decimal(data.draw(st.integers(1, max(1, int(left.total * 100))))) / 100
-    if shares.may_credit(invoiced.total, parts.total, amount):
-        more = shares.credit_parts(invoiced, parts, amount)
+    if proration.may_credit(invoiced.total, parts.total, amount):
+        more = proration.credit_parts(invoiced, parts, amount)
         assert more.total == amount
         rest = left - more
         for part in (more.taxable, more.cgst, more.igst, rest.taxable, rest.cgst, rest.igst):
@@ -393,4 +403,4 @@ def test_unused_days_and_every_credit_after_them_add_up(
 @pytest.mark.parametrize(("unused", "days"), [(-1, 30), (31, 30), (0, 0)])
 def test_no_such_days(unused: int, days: int) -> None:
     with pytest.raises(ValueError, match="cannot be unused"):
-        shares.unused_parts(shares.Parts(*(Decimal(1),) * 4), unused, days)
+        proration.unused_parts(proration.Parts(*(Decimal(1),) * 4), unused, days)

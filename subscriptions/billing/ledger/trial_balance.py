@@ -31,7 +31,10 @@ SELECT split_part(account.code, ':', 1), account.kind, count(*),
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """All accounts of one name (chart.py), rupees. ``balance``: the projection, debit positive."""
+    """All accounts of one name of the chart, rupees.
+
+    ``balance``: the projection, debit positive.
+    """
 
     name: str
     kind: str

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from subscriptions.shares import DISTRIBUTOR, PLATFORM, PROVIDER, Line, Share, split_fee
+from subscriptions.fee_split import DISTRIBUTOR, PLATFORM, PROVIDER, Line, Share, split_fee
 
 FEES = st.decimals("0.01", "99999.99", places=2)
 POINTS = st.integers(0, 5000)

@@ -39,9 +39,9 @@ def _measure_one(count: int, repeats: int) -> dict[str, Any]:
 
     from bench import day
     from execution.arming import arm_due
-    from execution.engine.timing import from_settings
     from execution.models import Execution
     from execution.tests.factories import make_accounts, make_partner
+    from execution.timing import from_settings
     from quantleap.core import clock
     from quantleap.core.tenancy import Environment
     from subscriptions.selectors import active_allocations

@@ -2,7 +2,7 @@
 
 What comes is a row of the order book and is read by the same reader, so it proves as much as a row
 of the book does. That nothing comes proves nothing: the book is still read, at a slower pace
-(execution/engine/updates.py).
+(execution/engine/books/order_updates.py).
 """
 
 from __future__ import annotations

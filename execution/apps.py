@@ -17,7 +17,7 @@ class ExecutionConfig(AppConfig):
         from execution import ports, services
         from execution.api.shown import shown
         from execution.belongings import belongings
-        from execution.engine import host
+        from execution.engine import worker_host
         from execution.reach import reach
         from execution.sidebar import TRADING_DAY
         from execution.today import today
@@ -37,5 +37,5 @@ class ExecutionConfig(AppConfig):
         BELONGINGS.register(belongings)
         REACH.register(reach)
         SHOWN_OBJECTS.register(shown)
-        app.steps["worker"].add(host.ExecutorStep)
-        worker_shutting_down.connect(host.stop_with_worker, dispatch_uid="executor-stop")
+        app.steps["worker"].add(worker_host.ExecutorStep)
+        worker_shutting_down.connect(worker_host.stop_with_worker, dispatch_uid="executor-stop")

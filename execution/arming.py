@@ -19,9 +19,9 @@ from django.db import connection, transaction
 from django.db.models import Min
 
 from brokers.realaccount import RealAccount
-from execution.engine.timing import Timing
 from execution.models import KillSwitch, Run
 from execution.models.runs import new_execution_id
+from execution.timing import Timing
 from marketplace import selectors as marketplace
 from marketplace.definition import StrategySpec
 from marketplace.entries import entry_on

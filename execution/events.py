@@ -14,7 +14,7 @@ from quantleap.core.models import OutboxEvent
 from quantleap.core.money import CURRENCY, json_number
 
 if TYPE_CHECKING:
-    from execution.engine.writing import StatusChange
+    from execution.engine.database.writer import StatusChange
     from execution.models import Execution
 
 ERROR: Final = "execution_failed"

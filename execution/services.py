@@ -13,7 +13,7 @@ from brokers.models import BrokerAccount
 from brokers.ports import RemovalEffect
 from brokers.services.accounts import finish_removal
 from execution.alarmlists import about
-from execution.engine.control import CHANNEL
+from execution.engine.runtime.kill_switch_watch import CHANNEL
 from execution.errors import AlreadyEngaged, NotEngaged
 from execution.models import Alarm, Execution, KillSwitch
 from quantleap.core import audit

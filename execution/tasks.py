@@ -6,8 +6,8 @@ from celery import shared_task
 from django.db import OperationalError
 
 from execution.arming import arm_due
-from execution.engine.timing import from_settings
 from execution.services import finish_removals
+from execution.timing import from_settings
 from quantleap.core import clock
 
 

@@ -11,12 +11,12 @@ from django.db.models import Max, Min
 from django.http import HttpRequest
 from django.urls import reverse
 
+from execution import timing
 from execution.alarmlists import open_causes, open_in_words
 from execution.alarms import means
 from execution.arming import DueStrategy, never_armed
 from execution.clocks import in_words
-from execution.engine import timing
-from execution.engine.leases import database_now
+from execution.engine.database.leases import database_now
 from execution.looks import to_result
 from execution.models import ExecutorNode, Run
 from execution.runpage import run_counts, state_of, strategy_of

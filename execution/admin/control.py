@@ -18,7 +18,7 @@ from unfold.widgets import UnfoldAdminSelectWidget
 from execution import services
 from execution.admin.common import KillButtonMixin, kill_context
 from execution.clocks import MOST_OFF_MS
-from execution.engine.leases import database_now
+from execution.engine.database.leases import database_now
 from execution.looks import to_ms
 from execution.models import ExecutorNode, KillSwitch, ShardLease
 from execution.selectors import kill_reach, template_names

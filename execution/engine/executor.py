@@ -21,25 +21,26 @@ import structlog
 
 from execution.arming import DueStrategy, arm_due
 from execution.clocks import in_words
-from execution.engine import facts, leases, loading
-from execution.engine.accounts import Accounts
-from execution.engine.actors import Actors
-from execution.engine.alarmclock import AlarmClock
-from execution.engine.control import ControlWatch
-from execution.engine.dbpool import DatabaseDown, DatabasePool
-from execution.engine.entry import EntryDesk
-from execution.engine.fence import Fence, moment
-from execution.engine.linedesk import LineDesk
-from execution.engine.polling import BookPoller
-from execution.engine.quiet import Quiet
-from execution.engine.recovery import Recovery
+from execution.engine.books.order_updates import UpdateStreams
+from execution.engine.books.poller import BookPoller
+from execution.engine.books.visibility import Visibility
+from execution.engine.database import leases, loader
+from execution.engine.entries.entry_flow import EntryFlows
+from execution.engine.entries.entry_queue import EntryQueue
+from execution.engine.memory.actors import Actors
+from execution.engine.memory.fence import Fence, moment
+from execution.engine.monitors.alarm_clock import AlarmClock
+from execution.engine.monitors.late_sends import LateSends
+from execution.engine.monitors.recovery import Recovery
+from execution.engine.monitors.risk_monitor import RiskMonitor
+from execution.engine.orders.accounts import Accounts
 from execution.engine.rounds import Rounds
-from execution.engine.thawing import ThawDesk
-from execution.engine.timing import Timing
-from execution.engine.updates import UpdatesDesk
-from execution.engine.visibility import Visibility
-from execution.engine.watching import RiskDesk
+from execution.engine.runtime import facts
+from execution.engine.runtime.database_pool import DatabaseDown, DatabasePool
+from execution.engine.runtime.kill_switch_watch import ControlWatch
+from execution.engine.runtime.quiet_window import QuietWindow
 from execution.live import LiveExecution, LiveIntent, LiveRun
+from execution.timing import Timing
 from quantleap.core import clock
 
 log = structlog.get_logger(__name__)
@@ -58,7 +59,7 @@ class Executor:
         self.timing = timing
         self.fence = Fence(timing.lease_ttl - leases.FENCE_MARGIN)
         self.owner = name or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-        self.quiet = Quiet()
+        self.quiet = QuietWindow()
         self.db = DatabasePool("executor-db", self.quiet)
         # The heartbeat waits for nobody else's statement, and gives its link up long before the
         # fence closes. Seen: all links silent, and fenced for ever, while a new one took 9 ms.
@@ -83,15 +84,15 @@ class Executor:
         self._fit = 1
         self._armed: dict[str, float] = {}
         self.visibility = Visibility(self.db, timing.visibility)
-        self.line = LineDesk(self)
+        self.line = EntryQueue(self)
         self.rounds = Rounds(self)
         self.accounts = Accounts(self)
         self.poller = BookPoller(self)
-        self.updates = UpdatesDesk(self)
-        self.entry = EntryDesk(self)
-        self.risk = RiskDesk(self)
+        self.updates = UpdateStreams(self)
+        self.entry = EntryFlows(self)
+        self.risk = RiskMonitor(self)
         self.recovery = Recovery(self)
-        self.thaws = ThawDesk(self)
+        self.thaws = LateSends(self)
         self.alarm_clock = AlarmClock(self)
         facts.FACTS.wait_while(self._is_quiet)
 
@@ -379,18 +380,18 @@ class Executor:
             await asyncio.sleep(TICK)
 
     async def _load_runs(self) -> None:
-        found = await self.db.run(loading.open_runs)
+        found = await self.db.run(loader.open_runs)
         fresh = [row for row in found if row.id not in self.runs]
-        closes = await self.db.run(loading.closing_times, fresh) if fresh else {}
+        closes = await self.db.run(loader.closing_times, fresh) if fresh else {}
         for row in found:
             if row.id not in self.runs:
-                self.runs[row.id] = loading.live_run(row, closes.get(row.id))
+                self.runs[row.id] = loader.live_run(row, closes.get(row.id))
             self.runs[row.id].status = row.status
         for gone in set(self.runs) - {row.id for row in found}:
             if gone not in self._by_run:
                 del self.runs[gone]
         if self.runs:
-            await self.db.run(loading.refresh_decisions, dict(self.runs))
+            await self.db.run(loader.refresh_decisions, dict(self.runs))
 
     def now(self) -> dt.datetime:
         """One reading of our clock."""

@@ -1,6 +1,6 @@
 """``python -m execution.engine.process``: the executor as a process of its own.
 
-Started by the Celery worker of its queue (``execution/engine/host.py``); by hand, without
+Started by the Celery worker of its queue (``execution/engine/worker_host.py``); by hand, without
 ``--lifeline``, it lives until SIGTERM. It exits 0 after a clean stop, 4 when it must not start, and
 with anything else when its loop has died: whoever watches starts it again.
 """
@@ -84,7 +84,7 @@ class Lifeline:
 
 async def _live(lifeline: int | None) -> None:
     from execution.engine.executor import Executor
-    from execution.engine.timing import from_settings
+    from execution.timing import from_settings
 
     executor = Executor(from_settings())
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, executor.stop)
@@ -106,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import structlog
     import uvloop
 
-    from execution.engine.facts import FACTS
+    from execution.engine.runtime.facts import FACTS
 
     log = structlog.get_logger(__name__)
     log.info("executor_files", limit=raise_file_limit())

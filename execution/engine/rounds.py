@@ -17,13 +17,13 @@ import structlog
 from brokers.registry import get_adapter
 from execution import lifecycle, outcome
 from execution.alarms import UNWRITABLE, Alarm
-from execution.engine import facts
-from execution.engine.alarming import AlarmDesk
-from execution.engine.closing import ClosingDesk
-from execution.engine.crossing import CrossingDesk
-from execution.engine.refusals import REFUSED_AGAIN
-from execution.engine.sending import SendDesk
-from execution.engine.writing import Batch, StatusChange, Written, write
+from execution.engine.database.refused_rows import REFUSED_AGAIN
+from execution.engine.database.writer import Batch, StatusChange, Written, write
+from execution.engine.exits.exit_orders import ExitOrders
+from execution.engine.memory.alarm_queue import AlarmQueue
+from execution.engine.orders.self_trades import SelfTrades
+from execution.engine.orders.sender import OrderSender
+from execution.engine.runtime import facts
 from execution.live import LiveExecution, LiveIntent, LiveRun
 from execution.moments import Agenda, Phase, next_moment, phase
 from execution.progress import next_steps
@@ -66,11 +66,11 @@ class Rounds:
         self.is_busy = False
         self._dirty: dict[str, LiveIntent] = {}
         self._wake = asyncio.Event()
-        self.alarms = AlarmDesk()
+        self.alarms = AlarmQueue()
         self._refused_until: dict[int, float] = {}
-        self.closing = ClosingDesk(executor)
-        self.crossing = CrossingDesk(executor)
-        self.sending = SendDesk(executor, self.crossing, self.changed)
+        self.closing = ExitOrders(executor)
+        self.crossing = SelfTrades(executor)
+        self.sending = OrderSender(executor, self.crossing, self.changed)
 
     # -- noticing ----------------------------------------------------------------------------
     def touch(self, executions: Iterable[LiveExecution]) -> None:

@@ -12,7 +12,7 @@ from quantleap.core import clock
 class ShardLease(models.Model):
     """Exactly one process owns a shard at a time. ``token`` grows with every change of owner.
 
-    Times are the database's own clock's (execution/engine/leases.py).
+    Times are the database's own clock's (execution/engine/database/leases.py).
     """
 
     shard = models.PositiveSmallIntegerField(primary_key=True)
@@ -31,7 +31,7 @@ class ShardLease(models.Model):
 class ExecutorNode(models.Model):
     """A living executor, for fair share and for the health page.
 
-    ``heartbeat_at`` is the database's own clock's (execution/engine/leases.py).
+    ``heartbeat_at`` is the database's own clock's (execution/engine/database/leases.py).
     """
 
     owner = models.CharField(max_length=80, primary_key=True)

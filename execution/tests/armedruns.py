@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from execution.engine import leases, loading
+from execution.engine.database import leases, loader
 from execution.live import LiveExecution
 from execution.models import Execution, Run
 from execution.tests.factories import make_accounts, make_partner, subscribe_accounts
@@ -64,8 +64,8 @@ def many_armed() -> list[LiveExecution]:
             lot_multiplier=1,
             armed_at=T,
         )
-    held = {run.pk: loading.live_run(run)}
-    return loading.load_executions(held, range(SHARDS), statuses=["ARMED"])
+    held = {run.pk: loader.live_run(run)}
+    return loader.load_executions(held, range(SHARDS), statuses=["ARMED"])
 
 
 def lease_all(owner: str) -> dict[int, int]:

@@ -7,10 +7,10 @@ import datetime as dt
 from decimal import Decimal
 from typing import Final
 
-from execution.engine.timing import from_settings
 from execution.tests.holdmodel import House
 from execution.tests.holdrecords import Offer, Person, instant
 from execution.tests.holdworld import World
+from execution.timing import from_settings
 from marketplace.selectors import load_calendar
 from marketplace.tests.factories import load_reference_data
 from subscriptions.billing.tests.factories import load_billing

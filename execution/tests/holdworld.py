@@ -25,11 +25,11 @@ from brokers.services.accounts import (
 )
 from execution import services as day
 from execution.arming import arm_due
-from execution.engine.timing import Timing
 from execution.models import Execution, KillSwitch, Run
 from execution.tests.holdmodel import CHANGED, SAME
 from execution.tests.holdrecords import Account, Followed, Offer, Person, Refused
 from execution.tests.holdrecords import Hold as ModelHold
+from execution.timing import Timing
 from marketplace import services as marketplace
 from marketplace.models import Strategy, Template
 from marketplace.tests.factories import make_template

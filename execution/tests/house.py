@@ -23,9 +23,9 @@ from brokers.simulator.exchange import Settings
 from brokers.simulator.server import Ports, Simulator
 from brokers.tests.factories import make_feed
 from execution.engine.executor import Executor
-from execution.engine.timing import from_settings
 from execution.models import Execution, OrderIntent, Run
 from execution.tests.factories import log_in, make_accounts, make_partner, subscribe_accounts
+from execution.timing import from_settings
 from marketplace.tests.factories import load_reference_data
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM

@@ -12,8 +12,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from execution import timing
 from execution.arming import never_armed
-from execution.engine import timing
 from execution.models import Execution, ExecutorNode, KillSwitch, Run, ShardLease
 from execution.tests.consoleday import ATTENTION, Day, get, list_of, login, missed_by_all
 from execution.tests.rows import enter, make_execution, make_run

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from execution import admission, lifecycle
 from execution.admission import PATIENCE, SHARE, Entrant, Line, lined_up
-from execution.engine.entrywriting import EntryPlan
-from execution.engine.linedesk import ENOUGH, MANY, LineDesk
+from execution.engine.database.entry_writer import EntryPlan
+from execution.engine.entries.entry_queue import ENOUGH, MANY, EntryQueue
 from execution.live import LiveExecution, LiveRun
 from execution.tests.inmemory import LOT, committed, live_run
 from marketplace.definition import StrategySpec
@@ -318,7 +318,7 @@ def test_who_has_no_room_at_t_is_planned_and_nothing_else(
     house: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(admission, "WINDOW", 6)
-    desk, run = LineDesk(house), run_in(1)
+    desk, run = EntryQueue(house), run_in(1)
     plans = plans_of(run, 5)
     desk.line_up(run, plans)
     assert first_states(plans) == [lifecycle.SENDING] * 3 + [lifecycle.PLANNED] * 2
@@ -333,7 +333,7 @@ def test_the_window_is_the_executors_and_not_the_runs(
     house: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(admission, "WINDOW", 6)
-    desk, one, other = LineDesk(house), run_in(1), run_in(1)
+    desk, one, other = EntryQueue(house), run_in(1), run_in(1)
     first, second = plans_of(one, 2), plans_of(other, 2)
     desk.line_up(one, first)
     desk.line_up(other, second)
@@ -341,7 +341,7 @@ def test_the_window_is_the_executors_and_not_the_runs(
 
 
 def test_runs_below_the_window_and_runs_of_one_group_are_fired_as_ever(house: Any) -> None:
-    desk = LineDesk(house)
+    desk = EntryQueue(house)
     small, single = run_in(1), run_in(1, strategy_spec([leg_spec("SELL", "CE", key="ce")]))
     plans, ones = plans_of(small, 500), plans_of(single, 2000)
     desk.line_up(small, plans)
@@ -356,7 +356,7 @@ def test_accounts_whose_book_has_to_be_read_are_more_work(monkeypatch: pytest.Mo
     for told in (True, False):
         house: Any = House(told=told)
         plans = plans_of(run := run_in(1), 8)
-        LineDesk(house).line_up(run, plans)
+        EntryQueue(house).line_up(run, plans)
         states.append(first_states(plans).count(lifecycle.SENDING))
     assert states == [8, 2]
 
@@ -365,7 +365,7 @@ def test_who_takes_over_puts_what_was_never_sent_in_line(
     house: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(admission, "WINDOW", 2)
-    desk, run = LineDesk(house), run_in(-1)
+    desk, run = EntryQueue(house), run_in(-1)
     found = [entries(lifecycle.PLANNED, lifecycle.PLANNED) for _ in range(2)]
     begun = entries(lifecycle.FILLED, lifecycle.PLANNED)
     for execution in (*found, begun):
@@ -382,7 +382,7 @@ def test_who_takes_over_puts_what_was_never_sent_in_line(
 
 def test_a_commit_that_failed_keeps_no_place(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "WINDOW", 2)
-    desk, run = LineDesk(house), run_in(1)
+    desk, run = EntryQueue(house), run_in(1)
     plans = plans_of(run, 2)
     desk.line_up(run, plans)
     desk.forget(plan.execution.id for plan in plans)
@@ -395,7 +395,7 @@ def test_what_can_wait_does_while_many_are_followed_up_and_no_longer(
     house: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seen: a quarter of the interpreter's time was spent on collecting garbage."""
-    few, desk = LineDesk(house), LineDesk(house)
+    few, desk = EntryQueue(house), EntryQueue(house)
     run, single = run_in(1), run_in(1, strategy_spec([leg_spec("SELL", "CE", key="ce")]))
     few.expect(run, MANY - 1)
     few.expect(single, 1000)
@@ -415,7 +415,7 @@ def test_no_more_are_committed_than_are_enough_to_go_on_with(
 ) -> None:
     """Seen: the rows of two thousand were written while the first 300 waited for 1.2 s."""
     monkeypatch.setattr(admission, "WINDOW", 2)
-    desk, run = LineDesk(house), run_in(1)
+    desk, run = EntryQueue(house), run_in(1)
     plans = plans_of(run, ENOUGH + 2)
     desk.line_up(run, plans)
     assert not desk.is_supplied(run), "nobody is committed"
@@ -428,7 +428,7 @@ def test_no_more_are_committed_than_are_enough_to_go_on_with(
 def test_a_stop_waits_for_the_line_but_not_for_ever(
     house: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk, run = LineDesk(house), run_in(1)
+    desk, run = EntryQueue(house), run_in(1)
     assert not desk.is_near()
     desk.line_up(run, plans_of(run, 1))
     assert desk.is_near()

@@ -11,10 +11,10 @@ import pytest
 
 from brokers.pace import ALL_CALLS, Pacer, Window
 from execution import lifecycle
-from execution.engine.channel import EARLY, Channel
-from execution.engine.control import Control
-from execution.engine.crossing import CrossingDesk
-from execution.engine.sending import SendDesk
+from execution.engine.orders.self_trades import SelfTrades
+from execution.engine.orders.sender import OrderSender
+from execution.engine.runtime.kill_switch_watch import Control
+from execution.engine.wire.channel import EARLY, Channel
 from execution.live import LiveRun
 from execution.tests import wire
 from execution.tests.inmemory import live_intent, live_run
@@ -129,7 +129,7 @@ def asked_again(run: LiveRun, **fields: Any) -> str:
         control=SimpleNamespace(current=Control(clock.monotonic())),
     )
     executor.__dict__.update(fields)
-    sending = SendDesk(executor, CrossingDesk(executor), lambda intent: None)
+    sending = OrderSender(executor, SelfTrades(executor), lambda intent: None)
     return sending.may_still_send(live_intent(), run, clock.monotonic())
 
 

@@ -16,17 +16,17 @@ import pytest
 from brokers.base import Side
 from execution import duplicates, lifecycle
 from execution.alarms import PROMISES
-from execution.engine import leases, loading
-from execution.engine.dbpool import DatabaseDown
+from execution.engine.database import leases, loader
 from execution.engine.executor import Executor
-from execution.engine.fence import moment
-from execution.engine.timing import from_settings
+from execution.engine.memory.fence import moment
+from execution.engine.runtime.database_pool import DatabaseDown
 from execution.live import LiveExecution
 from execution.models import Alarm, Execution, OrderIntent, Run, ShardLease
 from execution.risk import Watch
 from execution.services import settle
 from execution.tests.inmemory import resolved_legs
 from execution.tests.writtenrows import stored
+from execution.timing import from_settings
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
 
@@ -56,10 +56,10 @@ def begin(run: Run) -> Iterator[Callable[[str], Executor]]:
         ShardLease.objects.update(owner="", expires_at=None)
         executor = start(name)
         started.append(executor)
-        held = loading.live_run(Run.objects.get())
+        held = loader.live_run(Run.objects.get())
         executor.runs[held.id] = held
         executor.adopt(
-            loading.load_executions(executor.runs, range(8), statuses=("COMMITTED", "OPEN"))
+            loader.load_executions(executor.runs, range(8), statuses=("COMMITTED", "OPEN"))
         )
         return executor
 

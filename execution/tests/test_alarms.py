@@ -9,9 +9,9 @@ import pytest
 from django.db import connection, transaction
 
 from execution.alarms import Alarm
-from execution.engine import loading
-from execution.engine.alarmwriting import About, Cleared, Raised, insert_alarms
-from execution.engine.writing import Batch, StatusChange, Written, write
+from execution.engine.database import loader
+from execution.engine.database.alarm_writer import About, Cleared, Raised, insert_alarms
+from execution.engine.database.writer import Batch, StatusChange, Written, write
 from execution.live import LiveExecution
 from execution.models import Alarm as AlarmRow
 from execution.models import Execution, Run
@@ -148,7 +148,7 @@ def test_the_next_executor_knows_what_was_said_and_what_was_settled(
     settle_all(execution_id=execution.id, note="seen", actor=SYSTEM, now=T)
     put(tokens, cleared=[Cleared(About.of(execution), "NO_WITNESS", "ce", "it answered")])
     held = {execution.run.id: execution.run}
-    (loaded,) = loading.load_executions(held, range(8), statuses=("COMMITTED",))
+    (loaded,) = loader.load_executions(held, range(8), statuses=("COMMITTED",))
     assert loaded.alarms == {("DUPLICATE", "ce"), ("EXIT_RESTING", "ce")}
 
 
@@ -160,7 +160,7 @@ def test_accounts_and_runs_have_alarms_too(
     for _ in range(2):
         put(tokens, Raised(both[0], Alarm("BOOK_UNREAD")), Raised(both[1], Alarm("NO_PRICE")))
     assert open_causes() == ["BOOK_UNREAD", "NO_PRICE"]
-    assert set(loading.alarms_about(both)) == {
+    assert set(loader.alarms_about(both)) == {
         (both[0], ("BOOK_UNREAD", "")),
         (both[1], ("NO_PRICE", "")),
     }

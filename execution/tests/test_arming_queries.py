@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from execution.arming import add_executions, arm, strategies_today
-from execution.engine.timing import from_settings
 from execution.models import Execution
+from execution.timing import from_settings
 from marketplace.tests.factories import TEST_NOW, load_reference_data, make_template
 from partners.tests.factories import make_partner
 from quantleap.core.tenancy import Environment

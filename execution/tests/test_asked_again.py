@@ -19,8 +19,8 @@ from brokers.base import (
     PositionRead,
     Product,
 )
-from execution.engine.closing import ClosingDesk
-from execution.engine.writing import Batch, Written
+from execution.engine.database.writer import Batch, Written
+from execution.engine.exits.exit_orders import ExitOrders
 from execution.live import LiveExecution
 from execution.progress import next_steps
 from execution.steps import Situation
@@ -120,7 +120,7 @@ def test_an_exit_that_nobody_speaks_of_used_up_the_feed_of_everybody(feed: Feed)
         return Written(shards=frozenset())
 
     async def main() -> None:
-        desk = ClosingDesk(house(execution, broker))
+        desk = ExitOrders(house(execution, broker))
         desk._writer.write = write  # type: ignore[method-assign]
         (order,) = next_steps(
             execution, Situation(now_mono=1000.0, grace_over=True, exit_due=True)

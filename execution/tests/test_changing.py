@@ -17,7 +17,7 @@ from execution import changing, lifecycle, outcome
 from execution.alarms import CANCEL_UNHEARD, EXIT_RESTING, EXIT_UNFILLED, PROMISES
 from execution.backoff import EXIT_REST_SECONDS
 from execution.changing import ASKED, DONE, KEPT, REFUSED, TAKEN, UNKNOWN, Change
-from execution.engine.exitpricing import _tries
+from execution.engine.exits.price_sources import _tries
 from execution.gate import GRANT_SECONDS, in_the_way, why_not_change
 from execution.live import LiveExecution, LiveIntent
 from execution.progress import next_steps

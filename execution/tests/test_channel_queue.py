@@ -8,7 +8,7 @@ import datetime as dt
 import pytest
 
 from execution import lifecycle
-from execution.engine.channel import EARLY, Channel
+from execution.engine.wire.channel import EARLY, Channel
 from execution.live import LiveIntent
 from execution.tests.wire import Told, broker, channel, reply, sending
 from quantleap.core import clock

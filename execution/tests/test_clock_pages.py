@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from execution.engine import leases
+from execution.engine.database import leases
 from execution.models import ExecutorNode
 from quantleap.core import clock
 from quantleap.core.models import StaffUser

@@ -9,10 +9,10 @@ from decimal import Decimal
 import pytest
 
 from brokers.tests.factories import make_contract
-from execution.engine import leases
-from execution.engine.deciding import NoQuote, resolve_legs
-from execution.engine.entrywriting import miss_armed
-from execution.engine.loading import load_executions
+from execution.engine.database import leases
+from execution.engine.database.decisions import NoQuote, resolve_legs
+from execution.engine.database.entry_writer import miss_armed
+from execution.engine.database.loader import load_executions
 from execution.models import Execution, Run
 from execution.selectors import execution_summary
 from execution.tests.inmemory import live_run

@@ -11,9 +11,9 @@ import pytest
 
 from brokers.models import BrokerAccount
 from execution import admission
-from execution.engine import entry, linedesk
-from execution.engine.entry import EntryDesk
-from execution.engine.entrywriting import EntryPlan
+from execution.engine.database.entry_writer import EntryPlan
+from execution.engine.entries import entry_flow, entry_queue
+from execution.engine.entries.entry_flow import EntryFlows
 from execution.models import Execution, OrderIntent
 from execution.services import engage_kill_switch
 from execution.tests.factories import log_in, make_accounts, make_partner, subscribe_accounts
@@ -43,7 +43,7 @@ def count_who_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
 def nobody_has_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take away the second net: nobody in line begins because it is late enough."""
     monkeypatch.setattr(admission, "SHARE", 1000.0)
-    monkeypatch.setattr(linedesk, "_takes", lambda *_: -1000.0)
+    monkeypatch.setattr(entry_queue, "_takes", lambda *_: -1000.0)
 
 
 def subscribed(house: House) -> list[BrokerAccount]:
@@ -102,19 +102,19 @@ def test_who_could_not_be_committed_before_t_is_committed_after_it(
     house: House, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seen: 2,500 accounts in one commit, and the first order left 1.1 s after T."""
-    monkeypatch.setattr(entry, "WAVE", 2)
-    monkeypatch.setattr(EntryDesk, "_takes", staticmethod(lambda plans: 1000.0))
+    monkeypatch.setattr(entry_flow, "WAVE", 2)
+    monkeypatch.setattr(EntryFlows, "_takes", staticmethod(lambda plans: 1000.0))
     accounts = subscribed(house)
     committed: list[tuple[int, bool]] = []
-    grant = EntryDesk._grant
+    grant = EntryFlows._grant
 
-    async def granted(desk: EntryDesk, plans: Sequence[EntryPlan]) -> frozenset[int]:
+    async def granted(desk: EntryFlows, plans: Sequence[EntryPlan]) -> frozenset[int]:
         found = await grant(desk, plans)
         run = plans[0].execution.run
         committed.append((len(found), clock.now() >= run.entry_at))
         return found
 
-    monkeypatch.setattr(EntryDesk, "_grant", granted)
+    monkeypatch.setattr(EntryFlows, "_grant", granted)
     executor()
     wait_until(lambda: entered() == ids(accounts), 60)
     assert [count for count, _ in committed] == [1, 2, 2, 1]
@@ -155,7 +155,7 @@ def test_who_stood_in_line_is_sent_by_whoever_takes_over(
 ) -> None:
     """A clean stop in the middle: what waits is PLANNED, which nobody has to prove absent."""
     count_who_hangs(monkeypatch)
-    monkeypatch.setattr(linedesk, "NO_STOP", 0.0)
+    monkeypatch.setattr(entry_queue, "NO_STOP", 0.0)
     first, *others = subscribed(house)
     hang(house, first)
     running = executor()

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from brokers.models import BrokerAccount
-from execution.engine.entry import EntryDesk
-from execution.engine.entrywriting import EntryPlan
+from execution.engine.database.entry_writer import EntryPlan
+from execution.engine.entries.entry_flow import EntryFlows
 from execution.engine.executor import Executor
-from execution.engine.timing import from_settings
 from execution.models import Alarm, Execution, OrderIntent
 from execution.tests.factories import subscribe_accounts
 from execution.tests.house import House, assert_filled, open_at_brokers, runs_closed, wait_until
 from execution.tests.inmemory import live_execution, live_intent
 from execution.tests.rows import decide, enter, make_execution, make_run
+from execution.timing import from_settings
 from marketplace.models import Contract
 from marketplace.tests.factories import make_short_straddle
 from quantleap.core import clock
@@ -49,17 +49,17 @@ def leave_unfinished(house: House, account: BrokerAccount) -> None:
 @pytest.fixture
 def load_at_the_commit(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Recovery looks after the entry's rows are committed, before the entry has heard of it."""
-    grant = EntryDesk._grant
+    grant = EntryFlows._grant
     looked: list[int] = []
 
-    async def granted(desk: EntryDesk, plans: list[EntryPlan]) -> frozenset[int]:
+    async def granted(desk: EntryFlows, plans: list[EntryPlan]) -> frozenset[int]:
         found = await grant(desk, plans)
         recovery = desk._executor.recovery
         await recovery._compare()
         looked.append(len(found))
         return found
 
-    monkeypatch.setattr(EntryDesk, "_grant", granted)
+    monkeypatch.setattr(EntryFlows, "_grant", granted)
     return looked
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from execution import lifecycle
-from execution.engine.paperchannel import PaperChannel
+from execution.engine.wire.paper_channel import PaperChannel
 from execution.live import LiveIntent
 from execution.models import Execution, OrderIntent
 from execution.tests.factories import make_accounts, make_partner, subscribe_accounts

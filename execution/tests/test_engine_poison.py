@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from execution.engine import bisecting, writing
+from execution.engine.database import bisection, writer
 from execution.live import LiveIntent
 from execution.models import Execution, OrderIntent
 from execution.tests.house import House, wait_until
@@ -24,15 +24,15 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> set[int]:
     The adapters refuse such a row now; this is what is left when one of them does not.
     """
     accounts: set[int] = set()
-    row = writing._result_row
+    row = writer._result_row
 
     def at_1e8(intent: LiveIntent) -> tuple[Any, ...]:
         values = list(row(intent))
         if intent.account_id in accounts and intent.filled_quantity:
-            values[list(writing._RESULT_COLUMNS).index("average_price")] = Decimal(100_000_000)
+            values[list(writer._RESULT_COLUMNS).index("average_price")] = Decimal(100_000_000)
         return tuple(values)
 
-    monkeypatch.setattr(writing, "_result_row", at_1e8)
+    monkeypatch.setattr(writer, "_result_row", at_1e8)
     return accounts
 
 
@@ -40,13 +40,13 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> set[int]:
 def refusals(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the database refused, as it is noticed."""
     heard: list[str] = []
-    words = bisecting.first_line
+    words = bisection.first_line
 
     def hear(error: Exception) -> str:
         heard.append(words(error))
         return heard[-1]
 
-    monkeypatch.setattr(bisecting, "first_line", hear)
+    monkeypatch.setattr(bisection, "first_line", hear)
     return heard
 
 

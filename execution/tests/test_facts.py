@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from execution.engine.facts import MOST, FactLog
+from execution.engine.runtime.facts import MOST, FactLog
 from execution.models import Execution, OrderIntent, Run
 from execution.tests.factories import make_accounts, make_partner, subscribe_accounts
 from execution.tests.house import House, runs_closed, wait_until
@@ -177,7 +177,7 @@ def test_a_process_that_ends_writes_what_it_has_noted(day_log: Kept) -> None:
 def test_a_log_that_cannot_be_written_does_not_eat_the_memory(
     day_log: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("execution.engine.facts.MOST", 10)
+    monkeypatch.setattr("execution.engine.runtime.facts.MOST", 10)
     assert MOST > 100_000
     facts = FactLog()
     facts.wait_while(lambda: True)

@@ -18,14 +18,13 @@ from brokers.models import FeedAccount
 from brokers.tests import loopback
 from brokers.tests.factories import make_feed
 from brokers.zebu import touchline
-from execution.engine.deciding import (
+from execution.engine.database.decisions import (
     Missed,
     NoQuote,
     decide_entry,
     decide_missed,
     resolve_legs,
 )
-from execution.engine.timing import from_settings
 from execution.live import LiveRun
 from execution.models import Execution, OrderIntent, Run, RunDecision
 from execution.services import request_exit
@@ -33,6 +32,7 @@ from execution.tests.condorday import condor, refused, run_of
 from execution.tests.factories import log_in, make_accounts, make_partner, subscribe_accounts
 from execution.tests.house import API_KEY, DAY, House, runs_closed, wait_until
 from execution.tests.rows import make_run, strategy_of
+from execution.timing import from_settings
 from marketplace.definition import StrategySpec
 from marketplace.ports import Need, Quote
 from marketplace.tests.factories import leg_spec, make_short_straddle, strategy_spec

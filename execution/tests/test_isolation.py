@@ -14,8 +14,8 @@ from brokers.base import HttpResponse
 from brokers.models import BrokerAccount
 from brokers.tests import loopback
 from brokers.wire import MAX_VALUES, read_json
-from execution.engine.actors import RESTS, Actor
-from execution.engine.polling import BookPoller
+from execution.engine.books.poller import BookPoller
+from execution.engine.memory.actors import RESTS, Actor
 from execution.models import Execution, OrderIntent
 from execution.tests import hostile, wire
 from execution.tests.factories import log_in, make_accounts, make_partner, subscribe_accounts

@@ -17,10 +17,11 @@ import pytest
 
 from brokers.models import BrokerAccount
 from execution import lifecycle
-from execution.engine import closing, writing
+from execution.engine.database import writer
+from execution.engine.database.writer import Batch, Written
 from execution.engine.executor import Executor
+from execution.engine.exits import exit_orders
 from execution.engine.rounds import Rounds
-from execution.engine.writing import Batch, Written
 from execution.exits import Grant
 from execution.leaving import Closing
 from execution.live import LiveExecution, LiveIntent
@@ -58,7 +59,7 @@ class Crowd:
         assert self._executor is not None
         on_its_way = set(self._executor.rounds.closing._busy)
         decided = [leg for leg in on_its_way if not self._exits(leg)]
-        written = writing.write(batch, **about)
+        written = writer.write(batch, **about)
         waiting, over = threading.Event(), clock.monotonic() + LONGEST
         while decided and clock.monotonic() < over and not any(map(self._has_left, decided)):
             waiting.wait(0.01)
@@ -92,13 +93,13 @@ def play(
         house.strike(account, "lag", op="positions", seconds=2)
         house.strike(account, "delay", op="book", seconds=number % 8 / 10)
     asked: list[bool] = []
-    is_stale = closing._is_stale
+    is_stale = exit_orders._is_stale
 
     def ask(execution: LiveExecution, order: ExitOrder) -> bool:
         asked.append(is_stale(execution, order))
         return mended and asked[-1]
 
-    monkeypatch.setattr(closing, "_is_stale", ask)
+    monkeypatch.setattr(exit_orders, "_is_stale", ask)
     Crowd(monkeypatch)
     times = house.entry_in(2, 10)
     for name in ("One", "Another"):
@@ -140,7 +141,7 @@ def test_an_exit_that_is_asked_for_after_its_leg_has_left_is_found(
 ) -> None:
     """The control: both mends taken back. A decision from before the leg left is no exit any more,
     and of what may not be closed only that is somebody else's which the broker's book shows."""
-    monkeypatch.setattr(closing, "to_close", _whatever_is_not_granted)
+    monkeypatch.setattr(exit_orders, "to_close", _whatever_is_not_granted)
     play(house, executor, monkeypatch, 16, mended=False)
     assert open_at_brokers(house.control) == []
     assert Alarm.objects.filter(cause="CLOSED_OUTSIDE").exists()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from execution import lifecycle
-from execution.engine import sqlbatch
+from execution.engine.database import sql_batch
 from execution.models import Execution, OrderIntent, Run
 
 
@@ -26,7 +26,7 @@ def test_a_run_that_is_over_is_nobodys_work() -> None:
 
 
 def test_a_set_of_states_as_text_of_a_statement() -> None:
-    assert sqlbatch.names(lifecycle.AT_BROKER) == "'ACCEPTED', 'PARTIAL'"
+    assert sql_batch.names(lifecycle.AT_BROKER) == "'ACCEPTED', 'PARTIAL'"
 
 
 @pytest.mark.parametrize(
@@ -36,4 +36,4 @@ def test_a_set_of_states_as_text_of_a_statement() -> None:
 )
 def test_no_input_becomes_text_of_a_statement(name: str) -> None:
     with pytest.raises(ValueError, match="not names"):
-        sqlbatch.names([lifecycle.OPEN, name])
+        sql_batch.names([lifecycle.OPEN, name])

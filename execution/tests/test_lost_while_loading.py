@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from execution.engine.executor import Executor
-from execution.engine.timing import from_settings
 from execution.live import LiveExecution
+from execution.timing import from_settings
 
 
 @pytest.mark.parametrize("lost", [True, False], ids=["lost", "kept"])

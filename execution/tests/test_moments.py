@@ -16,10 +16,10 @@ from brokers.base import Side
 from execution import lifecycle
 from execution.changing import ASKED, DONE, KEPT, REFUSED, TAKEN, UNKNOWN, Change
 from execution.engine import rounds as rounds_module
-from execution.engine.linedesk import LineDesk
-from execution.engine.quiet import Quiet
+from execution.engine.database.writer import Batch, Written
+from execution.engine.entries.entry_queue import EntryQueue
 from execution.engine.rounds import AT_ONCE, MANY, PATIENCE, Rounds
-from execution.engine.writing import Batch, Written
+from execution.engine.runtime.quiet_window import QuietWindow
 from execution.live import LiveExecution, LiveIntent
 from execution.moments import Agenda, next_moment, phase
 from execution.progress import next_steps
@@ -179,8 +179,8 @@ class House:
         self.control = SimpleNamespace(current=SimpleNamespace(blocked=lambda *_: ""))
         self.timing = SimpleNamespace(control_age=5.0)
         self.owned = True
-        self.quiet = Quiet()
-        self.line = LineDesk(self)  # type: ignore[arg-type]
+        self.quiet = QuietWindow()
+        self.line = EntryQueue(self)  # type: ignore[arg-type]
 
     def now(self) -> dt.datetime:
         return clock.now()

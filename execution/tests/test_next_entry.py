@@ -7,8 +7,8 @@ import datetime as dt
 import pytest
 
 from execution.arming import arm_due
-from execution.engine.timing import from_settings
 from execution.models import Run
+from execution.timing import from_settings
 from marketplace.models import Template
 from marketplace.ports import RUNS
 from marketplace.selectors.standing import standing

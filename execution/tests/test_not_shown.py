@@ -19,8 +19,8 @@ from brokers.base import (
     Product,
 )
 from execution.alarms import CLOSED_OUTSIDE, NO_WITNESS, Alarm
-from execution.engine.closing import ClosingDesk
-from execution.engine.writing import Batch, Written
+from execution.engine.database.writer import Batch, Written
+from execution.engine.exits.exit_orders import ExitOrders
 from execution.live import LiveExecution
 from execution.progress import next_steps
 from execution.steps import Situation
@@ -112,7 +112,7 @@ def leave(
         actor = executor.actors.of(execution.real, execution.account_id)
         actor.executions[execution.id] = execution
         actor.intents.update({one.code: one for one in execution.intents})
-        desk = ClosingDesk(executor)
+        desk = ExitOrders(executor)
         desk._writer.write = said.write  # type: ignore[method-assign]
         for _ in range(LOOKS):
             now[0] += APART

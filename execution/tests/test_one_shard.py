@@ -19,7 +19,7 @@ from django.db import connection, transaction
 from brokers.models import BrokerAccount
 from brokers.realaccount import RealAccount
 from execution import arming
-from execution.engine import leases, loading
+from execution.engine.database import leases, loader
 from execution.models import Execution, OrderIntent, ShardLease
 from execution.tests.factories import make_accounts, make_partner, subscribe_accounts
 from execution.tests.rows import decide, enter, make_execution, make_run
@@ -289,6 +289,6 @@ def test_what_was_live_in_two_shards_is_brought_together_and_both_owners_lose_it
     claimed = {c.shard for c in leases.claim(owner="new", wanted=8, ttl=10)}
     assert {3, 6} <= claimed
     assert ShardLease.objects.get(shard=6).token > held[6]
-    runs = {run.pk: loading.live_run(run)}
-    loaded = loading.load_executions(runs, [6], statuses=("OPEN",))
+    runs = {run.pk: loader.live_run(run)}
+    loaded = loader.load_executions(runs, [6], statuses=("OPEN",))
     assert {(one.real, one.shard) for one in loaded} == {(loaded[0].real, 6)}

@@ -8,9 +8,9 @@ from typing import Any
 from brokers.base import BrokerInstrument, HttpRequest, OrderRequest, Session
 from brokers.registry import get_adapter
 from execution import lifecycle
-from execution.engine.connecting import Target
-from execution.engine.crossing import CrossingDesk
-from execution.engine.sending import SendDesk
+from execution.engine.orders.self_trades import SelfTrades
+from execution.engine.orders.sender import OrderSender
+from execution.engine.wire.sockets import Target
 from execution.live import LiveExecution, LiveIntent
 from execution.tests.inmemory import live_execution, live_intent
 
@@ -25,7 +25,7 @@ class Desk:
         self.log_in("first")
         accounts = SimpleNamespace(channels=self.channels, instrument=lambda *_: NAME)
         executor: Any = SimpleNamespace(accounts=accounts)
-        self.desk = SendDesk(executor, CrossingDesk(executor), lambda intent: None)
+        self.desk = OrderSender(executor, SelfTrades(executor), lambda intent: None)
 
     def log_in(self, token: str) -> None:
         """A new session is a new channel."""

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from brokers.base import Side
 from brokers.tests.factories import make_contract
-from execution.engine import loading
-from execution.engine.deciding import NoQuote, decide_trigger, resolve_legs
+from execution.engine.database import loader
+from execution.engine.database.decisions import NoQuote, decide_trigger, resolve_legs
 from execution.models import LegWatch, Run, RunDecision
 from execution.plan import ResolvedLeg
 from execution.pricing import LAST, MID, Mark, mark
@@ -139,8 +139,8 @@ def test_the_entry_is_decided_on_the_middle_and_says_so(monkeypatch: pytest.Monk
     leg = resolve(quote(), monkeypatch)
     assert (leg.reference_price, leg.basis, leg.age) == (D("32.25"), MID, D("1.0"))
     assert (leg.bid, leg.ask) == (D(31), D("33.5"))
-    payload = {"legs": loading.resolved_json([leg])}
-    assert loading.resolved_legs(payload) == {leg.leg_key: leg}
+    payload = {"legs": loader.resolved_json([leg])}
+    assert loader.resolved_legs(payload) == {leg.leg_key: leg}
     (recorded,) = payload["legs"].values()
     assert (recorded["last"], recorded["basis"], recorded["age"]) == ("32.25", "MID", "1.0")
 
@@ -196,7 +196,7 @@ def test_a_decision_from_before_prices_had_a_basis_is_read() -> None:
         "bid": None,
         "ask": None,
     }
-    (leg,) = loading.resolved_legs({"legs": {"leg": old}}).values()
+    (leg,) = loader.resolved_legs({"legs": {"leg": old}}).values()
     assert (leg.last, leg.basis, leg.age) == (D(100), LAST, None)
 
 
@@ -210,7 +210,7 @@ def test_the_run_page_says_that_a_price_was_the_middle(run: Run, basis: str, sho
     RunDecision.objects.create(
         run=run,
         kind="ENTRY",
-        payload={"legs": loading.resolved_json([leg])},
+        payload={"legs": loader.resolved_json([leg])},
         decided_at=NOW,
         decided_by="me",
     )
@@ -219,7 +219,7 @@ def test_the_run_page_says_that_a_price_was_the_middle(run: Run, basis: str, sho
 
 @pytest.mark.django_db(transaction=True)
 def test_a_trigger_records_what_its_price_was(run: Run) -> None:
-    held = loading.live_run(run)
+    held = loader.live_run(run)
     key = held.strategy.legs[0].key
     LegWatch.objects.create(
         run=run,
@@ -229,7 +229,7 @@ def test_a_trigger_records_what_its_price_was(run: Run) -> None:
         reference_price=D("32.25"),
         stop_price=D("40.30"),
     )
-    loading.refresh_decisions({held.id: held})
+    loader.refresh_decisions({held.id: held})
     hit = Mark(D("41.00"), MID, NOW - SECOND)
     assert decide_trigger(
         held, held.watches[key], kind="STOP", worth=hit, source="test", owner="me", now=NOW

@@ -19,8 +19,8 @@ from django.db import connection, transaction
 
 from brokers.services.accounts import remove_account
 from execution import arming, services
-from execution.engine import leases
-from execution.engine.entrywriting import EntryPlan, commit_entries
+from execution.engine.database import leases
+from execution.engine.database.entry_writer import EntryPlan, commit_entries
 from execution.models import Execution, Run
 from execution.tests.armedruns import ENTRY, NOW
 from execution.tests.inmemory import live_intent
@@ -123,10 +123,10 @@ def owned() -> dict[int, int]:
 
 def live_execution(run: Run) -> Any:
     """The armed execution as the executor holds it."""
-    from execution.engine import loading
+    from execution.engine.database import loader
 
-    held = loading.live_run(run)
-    found = loading.load_executions({run.pk: held}, range(8), statuses=("ARMED",))
+    held = loader.live_run(run)
+    found = loader.load_executions({run.pk: held}, range(8), statuses=("ARMED",))
     return found[0]
 
 

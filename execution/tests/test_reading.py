@@ -21,11 +21,11 @@ from brokers.services.login import exchange_code
 from brokers.tests import loopback
 from brokers.wire import MAX_BODY_BYTES
 from execution import lifecycle
-from execution.engine.accounts import Accounts
-from execution.engine.actors import Actor
-from execution.engine.channel import Channel
-from execution.engine.places import Places
-from execution.engine.polling import MOST_ORDERS, BookPoller
+from execution.engine.books.poller import MOST_ORDERS, BookPoller
+from execution.engine.memory.actors import Actor
+from execution.engine.orders.accounts import Accounts
+from execution.engine.runtime.call_slots import CallSlots
+from execution.engine.wire.channel import Channel
 from execution.tests import wire
 
 OPENED = b'{"status": "success", "data": {"order_id": "151220000000000"}}'
@@ -158,7 +158,7 @@ def test_readers_that_hang_keep_no_place_of_those_that_are_answered() -> None:
             healthy = wire.channel(url, told, account_id=2, real=other)
             house = wire.executor(hanging, healthy)
             poller = BookPoller(house)
-            poller._places["zerodha"] = Places(1)
+            poller._places["zerodha"] = CallSlots(1)
             waiting = asyncio.create_task(poller.positions(wire.actor_of(house, hanging)))
             await asyncio.sleep(0)
             read = await poller.positions(wire.actor_of(house, healthy))

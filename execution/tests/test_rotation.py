@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from execution.engine.rotation import rotated
+from execution.engine.entries.rotation import rotated
 
 #: Customer, priority, account: three customers, two of them with several accounts.
 ALLOCATIONS = (("a", 1, 11), ("a", 2, 12), ("a", 3, 13), ("b", 1, 14), ("b", 2, 10), ("c", 1, 15))

@@ -7,7 +7,7 @@ from typing import Any
 
 from brokers.base import Side
 from execution import lifecycle
-from execution.engine.closing import ClosingDesk
+from execution.engine.exits.exit_orders import ExitOrders
 from execution.live import LiveExecution
 from execution.progress import next_steps
 from execution.steps import Situation
@@ -31,7 +31,7 @@ def asked(execution: LiveExecution, *, filled_meanwhile: bool) -> list[Any]:
                 filled_quantity=LOT,
                 sends=1,
             )
-        desk = ClosingDesk(wire.executor())
+        desk = ExitOrders(wire.executor())
         begun: list[Any] = []
 
         def note(work: Any) -> None:

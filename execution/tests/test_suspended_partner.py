@@ -12,9 +12,9 @@ from collections.abc import Iterable
 import pytest
 
 from execution.arming import arm_due
-from execution.engine.timing import from_settings
 from execution.models import Execution
 from execution.tests.rows import make_execution, make_run
+from execution.timing import from_settings
 from marketplace.models import Template, TemplateStats
 from marketplace.tests.factories import load_reference_data, make_short_straddle
 from partners.models import Partner

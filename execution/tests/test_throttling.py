@@ -16,9 +16,9 @@ from brokers.base import Cause, HttpResponse, Outcome, SendResult
 from brokers.pace import Call, Urgency
 from brokers.registry import get_adapter
 from execution import lifecycle, live, outcome
-from execution.engine.polling import BookPoller
+from execution.engine.books.poller import BookPoller
 from execution.engine.rounds import Rounds
-from execution.engine.transport import Answer
+from execution.engine.wire.connection import Answer
 from execution.tags import MAX_SENDS
 from execution.tests import wire
 from execution.tests.inmemory import ENTRY_AT, live_execution, live_intent, live_run

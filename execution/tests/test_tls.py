@@ -13,7 +13,7 @@ from brokers.base import HttpRequest, HttpResponse, Outcome
 from brokers.http import Limits, TransportError
 from brokers.tests import loopback
 from brokers.tests.certificates import Authority
-from execution.engine.connecting import NotConnected, Target, open_socket
+from execution.engine.wire.sockets import NotConnected, Target, open_socket
 
 READ = HttpRequest("GET", "/orders")
 QUICK = Limits(connect=2.0, read=2.0)

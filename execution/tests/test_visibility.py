@@ -10,10 +10,10 @@ import pytest
 
 from brokers.base import Capabilities
 from brokers.registry import get_adapter
-from execution.engine import booklags
-from execution.engine.dbpool import DatabasePool
-from execution.engine.quiet import Quiet
-from execution.engine.visibility import KEPT, Visibility
+from execution.engine.books.visibility import KEPT, Visibility
+from execution.engine.database import book_lags
+from execution.engine.runtime.database_pool import DatabasePool
+from execution.engine.runtime.quiet_window import QuietWindow
 from execution.models import BookLag
 from quantleap.core import clock
 
@@ -23,7 +23,7 @@ ZEBU, KITE = get_adapter("zebu"), get_adapter("zerodha")
 @pytest.fixture
 def pool() -> Iterator[DatabasePool]:
     """The executor's way to the database."""
-    made = DatabasePool("test", Quiet())
+    made = DatabasePool("test", QuietWindow())
     yield made
     made.close()
 
@@ -48,7 +48,7 @@ def test_what_an_adapter_declares_is_the_least(pool: DatabasePool) -> None:
 
 @pytest.fixture
 def no_database(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("execution.engine.visibility.note_lag", lambda *_, **__: None)
+    monkeypatch.setattr("execution.engine.books.visibility.note_lag", lambda *_, **__: None)
 
 
 @pytest.mark.usefixtures("no_database")
@@ -77,14 +77,14 @@ def test_the_longest_delay_is_kept_for_a_week() -> None:
 
     def note(seconds: float, days: int = 0) -> None:
         at = now + dt.timedelta(days=days)
-        booklags.note_lag("zebu", seconds, "QTAG", now=at, kept=KEPT)
+        book_lags.note_lag("zebu", seconds, "QTAG", now=at, kept=KEPT)
 
     note(14.0)
     note(3.0)
-    assert booklags.measured(now - KEPT) == {"zebu": (14.0, now)}
+    assert book_lags.measured(now - KEPT) == {"zebu": (14.0, now)}
     note(3.0, days=8)
     assert float(BookLag.objects.get().seconds) == 3.0
-    assert booklags.measured(now + dt.timedelta(days=9)) == {}
+    assert book_lags.measured(now + dt.timedelta(days=9)) == {}
 
 
 @pytest.mark.django_db(transaction=True)

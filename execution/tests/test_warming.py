@@ -14,17 +14,17 @@ import pytest
 from brokers.base import Session
 from brokers.selectors import TradingAccount
 from brokers.tests import loopback
-from execution.engine.accounts import Accounts
-from execution.engine.channel import Channel
-from execution.engine.places import Places
-from execution.engine.quiet import Quiet
-from execution.engine.timing import from_settings
+from execution.engine.orders.accounts import Accounts
+from execution.engine.runtime.call_slots import CallSlots
+from execution.engine.runtime.quiet_window import QuietWindow
+from execution.engine.wire.channel import Channel
 from execution.tests import wire
+from execution.timing import from_settings
 
 
 def make_accounts(*channels: tuple[int, Channel]) -> Accounts:
     """The accounts of an executor that has only these channels."""
-    made = Accounts(wire.executor(quiet=Quiet()))
+    made = Accounts(wire.executor(quiet=QuietWindow()))
     made.channels.update(channels)
     return made
 
@@ -50,7 +50,7 @@ def test_one_that_swallows_syns_and_one_mute_in_tls_keep_nobody_waiting() -> Non
                     2: f"https://127.0.0.1:{mute.getsockname()[1]}",
                     3: url,
                 }
-                places = Places(1)
+                places = CallSlots(1)
                 channels = {
                     key: wire.channel(where, told, places=places) for key, where in urls.items()
                 }
@@ -75,7 +75,7 @@ def test_one_that_swallows_syns_and_one_mute_in_tls_keep_nobody_waiting() -> Non
 def test_no_connect_begins_while_orders_leave() -> None:
     async def main() -> tuple[bool, bool]:
         async with wire.broker(lambda request, before: wire.reply(b"{}")) as (url, _):
-            quiet = Quiet()
+            quiet = QuietWindow()
             accounts = Accounts(wire.executor(quiet=quiet))
             channel = accounts.channels[1] = wire.channel(url, wire.Told())
             quiet.begin(7)

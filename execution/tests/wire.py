@@ -15,12 +15,12 @@ from brokers.realaccount import RealAccount
 from brokers.routes import Route
 from brokers.zerodha.adapter import ZerodhaAdapter
 from execution import lifecycle
-from execution.engine.actors import Actor, Actors
-from execution.engine.channel import Channel
-from execution.engine.places import CONNECTS, Places
-from execution.engine.quiet import Quiet
-from execution.engine.transport import Answer, Deadlines, serialise
-from execution.engine.visibility import Visibility
+from execution.engine.books.visibility import Visibility
+from execution.engine.memory.actors import Actor, Actors
+from execution.engine.runtime.call_slots import CONNECTS, CallSlots
+from execution.engine.runtime.quiet_window import QuietWindow
+from execution.engine.wire.channel import Channel
+from execution.engine.wire.connection import Answer, Deadlines, serialise
 from execution.live import LiveIntent
 from execution.tests.inmemory import live_intent
 from quantleap.core import clock
@@ -64,7 +64,7 @@ def channel(
     *,
     egress: str = "",
     timeout: float = 5.0,
-    places: Places | None = None,
+    places: CallSlots | None = None,
     account_id: int = 1,
     real: RealAccount = REAL,
     may_send: Callable[[LiveIntent, float], str] = lambda intent, now: "",
@@ -81,7 +81,7 @@ def channel(
         pacer=Pacer(ADAPTER.capabilities.windows),
         timeout=timeout,
         drop_after=5.0,
-        places=places or Places(CONNECTS),
+        places=places or CallSlots(CONNECTS),
         loop=loop,
         deadlines=Deadlines(loop),
         may_send=may_send,
@@ -119,7 +119,7 @@ def executor(*channels: Channel, **fields: Any) -> Any:
             "random": random.Random(1),
             "now": clock.now,
             "executions": {},
-            "quiet": Quiet(),
+            "quiet": QuietWindow(),
             "updates": NoUpdates(),
             "visibility": Visibility(None, lambda _: 10.0),  # type: ignore[arg-type]
             **fields,

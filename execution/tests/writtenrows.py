@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from execution.engine import loading
+from execution.engine.database import loader
 from execution.live import LiveExecution
 from execution.models import Execution, OrderIntent
 from execution.tests.leaserows import T, intent
@@ -38,6 +38,6 @@ def stored(run: object, **fields: object) -> OrderIntent:
 def live_of(row: OrderIntent) -> LiveExecution:
     """The intent's execution as an executor holds it, read once and never again."""
     execution = row.execution
-    held_run = loading.live_run(execution.run)
-    found = loading.load_executions({held_run.id: held_run}, range(8), statuses=("COMMITTED",))
+    held_run = loader.live_run(execution.run)
+    found = loader.load_executions({held_run.id: held_run}, range(8), statuses=("COMMITTED",))
     return found[0]

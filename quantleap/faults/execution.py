@@ -16,17 +16,17 @@ from brokers.realaccount import RealAccount
 from brokers.selectors import TradingAccount
 from execution import duplicates, lifecycle
 from execution.duplicates import Found
-from execution.engine import entrywriting
-from execution.engine.accounts import Accounts
-from execution.engine.actors import Actor, Actors
-from execution.engine.channel import EARLY, Channel, Shot
-from execution.engine.closing import ClosingDesk
-from execution.engine.entry import EntryDesk
-from execution.engine.entrywriting import EntryPlan
-from execution.engine.firing import FiringDesk
-from execution.engine.polling import BookPoller
-from execution.engine.sending import SendDesk
-from execution.engine.writing import insert_intents
+from execution.engine.books.poller import BookPoller
+from execution.engine.database import entry_writer
+from execution.engine.database.entry_writer import EntryPlan
+from execution.engine.database.writer import insert_intents
+from execution.engine.entries.burst import Burst
+from execution.engine.entries.entry_flow import EntryFlows
+from execution.engine.exits.exit_orders import ExitOrders
+from execution.engine.memory.actors import Actor, Actors
+from execution.engine.orders.accounts import Accounts
+from execution.engine.orders.sender import OrderSender
+from execution.engine.wire.channel import EARLY, Channel, Shot
 from execution.live import LiveExecution, LiveIntent, LiveRun
 from execution.plan import PlannedOrder
 from execution.steps import ExitOrder
@@ -55,10 +55,10 @@ def send_twice(plant: Planting) -> None:
             chosen.append(intent)
             original(channel, intent)
 
-    @plant.around(SendDesk, "may_send")
-    @plant.around(SendDesk, "may_still_send")
+    @plant.around(OrderSender, "may_send")
+    @plant.around(OrderSender, "may_still_send")
     def may_leave(
-        original: Callable[..., str], desk: SendDesk, intent: LiveIntent, *rest: Any
+        original: Callable[..., str], desk: OrderSender, intent: LiveIntent, *rest: Any
     ) -> str:
         return "" if is_chosen(intent) else original(desk, intent, *rest)
 
@@ -71,10 +71,10 @@ def send_twice(plant: Planting) -> None:
 def send_early(plant: Planting) -> None:
     """The entry time has come for the sender before it has for the clock."""
 
-    @plant.around(FiringDesk, "wait_for")
+    @plant.around(Burst, "wait_for")
     async def wait_for(
         original: Callable[..., Any],
-        desk: FiringDesk,
+        desk: Burst,
         run: LiveRun,
         deadline: float,
         channels: Sequence[Channel],
@@ -82,13 +82,13 @@ def send_early(plant: Planting) -> None:
         shots: list[Shot] = await original(desk, run, deadline - EARLY_BY, channels)
         return shots
 
-    @plant.around(FiringDesk, "_wait_for_wall")
+    @plant.around(Burst, "_wait_for_wall")
     def wait_for_no_wall(*_: Any) -> None:
         return None
 
-    @plant.around(SendDesk, "_why_not_now")
+    @plant.around(OrderSender, "_why_not_now")
     def why_not_now(
-        original: Callable[..., str], desk: SendDesk, run: LiveRun, now_mono: float
+        original: Callable[..., str], desk: OrderSender, run: LiveRun, now_mono: float
     ) -> str:
         reason = original(desk, run, now_mono)
         return desk._why_switched_off(run, now_mono) if reason == EARLY else reason
@@ -99,10 +99,10 @@ def drop_intent(plant: Planting) -> None:
     """The first entry that is planned lacks its last order."""
     dropped: list[LiveIntent] = []
 
-    @plant.around(EntryDesk, "_intents")
+    @plant.around(EntryFlows, "_intents")
     def intents(
         original: Callable[..., list[LiveIntent]],
-        desk: EntryDesk,
+        desk: EntryFlows,
         execution: LiveExecution,
         orders: Sequence[PlannedOrder],
         now: dt.datetime,
@@ -118,10 +118,10 @@ def skip_exit(plant: Planting) -> None:
     """The first leg that is to be closed because its exit time has come stays open."""
     skipped: list[tuple[int, str]] = []
 
-    @plant.around(ClosingDesk, "_may_begin")
+    @plant.around(ExitOrders, "_may_begin")
     def may_begin(
         original: Callable[..., bool],
-        desk: ClosingDesk,
+        desk: ExitOrders,
         execution: LiveExecution,
         order: ExitOrder,
         now_mono: float,
@@ -157,14 +157,14 @@ def ignore_unknown(plant: Planting) -> None:
 def skip_commit(plant: Planting) -> None:
     """The commit before the entry claims executions only; their orders' rows follow later."""
 
-    @plant.around(entrywriting, "insert_intents")
+    @plant.around(entry_writer, "insert_intents")
     def insert_nothing(*_: Any) -> frozenset[str]:
         return frozenset()
 
-    @plant.around(EntryDesk, "_commit_and_fire")
+    @plant.around(EntryFlows, "_commit_and_fire")
     async def commit_and_fire(
         original: Callable[..., Any],
-        desk: EntryDesk,
+        desk: EntryFlows,
         run: LiveRun,
         first: Sequence[EntryPlan],
         waves: list[Sequence[EntryPlan]],

@@ -38,8 +38,8 @@ class Freezing:
 
 def arm(purpose: str) -> None:
     """Freeze before the next order of a purpose that goes over any channel."""
-    from execution.engine.channel import Channel
-    from execution.engine.transport import Connection
+    from execution.engine.wire.channel import Channel
+    from execution.engine.wire.connection import Connection
 
     connect, send = Connection.connect, Channel._send
 

@@ -15,19 +15,19 @@ from brokers.base import BookState, BrokerInstrument, Session
 from brokers.realaccount import RealAccount
 from brokers.selectors import TradingAccount
 from execution import lifecycle
-from execution.engine import leases, loading
-from execution.engine.accounts import Accounts
-from execution.engine.actors import Actors
-from execution.engine.channel import EARLY
-from execution.engine.closing import ClosingDesk
-from execution.engine.control import Control
-from execution.engine.crossing import CrossingDesk
-from execution.engine.entry import EntryDesk
-from execution.engine.entrywriting import EntryPlan, commit_entries
-from execution.engine.firing import STEP_LIMIT, FiringDesk
-from execution.engine.polling import BookPoller
-from execution.engine.quiet import Quiet
-from execution.engine.sending import SendDesk
+from execution.engine.books.poller import BookPoller
+from execution.engine.database import leases, loader
+from execution.engine.database.entry_writer import EntryPlan, commit_entries
+from execution.engine.entries.burst import STEP_LIMIT, Burst
+from execution.engine.entries.entry_flow import EntryFlows
+from execution.engine.exits.exit_orders import ExitOrders
+from execution.engine.memory.actors import Actors
+from execution.engine.orders.accounts import Accounts
+from execution.engine.orders.self_trades import SelfTrades
+from execution.engine.orders.sender import OrderSender
+from execution.engine.runtime.kill_switch_watch import Control
+from execution.engine.runtime.quiet_window import QuietWindow
+from execution.engine.wire.channel import EARLY
 from execution.live import LiveExecution, LiveIntent, LiveRun
 from execution.models import Execution, OrderIntent
 from execution.progress import next_steps
@@ -64,7 +64,7 @@ def planted(name: str) -> Any:
     return FAULTS[name].planted() if name else contextlib.nullcontext()
 
 
-def send_desk(**fields: Any) -> SendDesk:
+def send_desk(**fields: Any) -> OrderSender:
     """A desk that may send nothing at all: its lease may be somebody else's."""
     values: dict[str, Any] = {
         "owns_at": lambda shard, now: False,
@@ -73,7 +73,7 @@ def send_desk(**fields: Any) -> SendDesk:
         "control": SimpleNamespace(current=Control(clock.monotonic())),
     }
     executor: Any = SimpleNamespace(**{**values, **fields})
-    return SendDesk(executor, CrossingDesk(executor), lambda intent: None)
+    return OrderSender(executor, SelfTrades(executor), lambda intent: None)
 
 
 # -- send_twice ------------------------------------------------------------------------------------
@@ -170,13 +170,13 @@ def fired_early(name: str, monkeypatch: pytest.MonkeyPatch) -> bool:
     async def main(ticking: SteppedClock) -> bool:
         executor: Any = SimpleNamespace(
             executions={},
-            quiet=Quiet(),
+            quiet=QuietWindow(),
             rounds=SimpleNamespace(crossing=SimpleNamespace(is_alone=lambda intent: True)),
         )
         deadline = ticking.now + 0.15
         entry_unix = deadline - faults.EARLY_BY + 0.6 * STEP_LIMIT
         run: Any = SimpleNamespace(id=1, entry_unix=entry_unix)
-        await FiringDesk(executor).wait_for(run, deadline, [])
+        await Burst(executor).wait_for(run, deadline, [])
         executor.quiet.end(1)
         return ticking.now < entry_unix
 
@@ -213,7 +213,7 @@ def planned(name: str) -> list[int]:
     )
     sending = SimpleNamespace(prepare=lambda execution, intent: True)
     executor: Any = SimpleNamespace(accounts=accounts, rounds=SimpleNamespace(sending=sending))
-    desk = EntryDesk(executor)
+    desk = EntryFlows(executor)
     run = live_run(STRADDLE)
     with planted(name):
         plans = [desk._plan_one(live_execution(run), run.entry_at) for _ in range(2)]
@@ -240,7 +240,7 @@ def closed(name: str) -> list[int]:
     """Legs that are begun to be closed: by a stop, the first by time, again, and the second."""
 
     async def main() -> list[int]:
-        desk = ClosingDesk(wire.executor())
+        desk = ExitOrders(wire.executor())
         begun: list[Any] = []
 
         def note(work: Any) -> None:
@@ -299,8 +299,8 @@ def plan(transactional_db: None) -> EntryPlan:
     (subscription,) = subscribe_accounts(template, make_accounts(1, partner=make_partner()))
     run = make_run(template, status="ARMED")
     make_execution(run, subscription, "ARMED", committed_at=None)
-    held = {run.pk: loading.live_run(run)}
-    (execution,) = loading.load_executions(held, range(8), statuses=("ARMED",))
+    held = {run.pk: loader.live_run(run)}
+    (execution,) = loader.load_executions(held, range(8), statuses=("ARMED",))
     intent = live_intent(
         execution,
         account_id=execution.account_id,
@@ -328,13 +328,13 @@ def test_skip_commit_writes_the_orders_after_they_have_left(
     async def run_later(*work: Any) -> None:
         later.append(work)
 
-    async def fire(desk: EntryDesk, run: LiveRun, first: Any, waves: Any) -> None:
+    async def fire(desk: EntryFlows, run: LiveRun, first: Any, waves: Any) -> None:
         """What was committed leaves."""
 
     monkeypatch.setattr(faults, "WRITTEN_AFTER", 0)
-    monkeypatch.setattr(EntryDesk, "_commit_and_fire", fire)
+    monkeypatch.setattr(EntryFlows, "_commit_and_fire", fire)
     executor: Any = SimpleNamespace(db=SimpleNamespace(run=run_later))
-    desk = EntryDesk(executor)
+    desk = EntryFlows(executor)
     with planted("skip_commit"):
         assert commit(plan) == {plan.execution.id}
         assert Execution.objects.get().status == "COMMITTED"

@@ -15,8 +15,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.models.signals import post_migrate
 
 from clients.demo.controls import CONTROLS
-from execution.engine.paperchannel import PaperChannel
-from execution.engine.sending import SendDesk
+from execution.engine.orders.sender import OrderSender
+from execution.engine.wire.paper_channel import PaperChannel
 from quantleap.embedded.state import PROJECT_ROOT
 from quantleap.faults.catalogue import FAULTS, fault
 from quantleap.faults.planting import Fault, Planting, Seam, SeamMissing
@@ -76,8 +76,8 @@ def test_every_control_of_the_demo_is_a_fault() -> None:
 @pytest.mark.parametrize(
     ("owner", "name"),
     [
-        (SendDesk, "sends_twice"),
-        (SendDesk, "has_sent"),
+        (OrderSender, "sends_twice"),
+        (OrderSender, "has_sent"),
         (PaperChannel, "warm_up_"),
         (PaperChannel, "holds"),
     ],
@@ -89,15 +89,15 @@ def test_what_is_no_function_of_its_owner_is_no_seam(owner: Any, name: str) -> N
 
 
 def test_a_fault_with_a_missing_seam_is_not_half_planted() -> None:
-    may_send = SendDesk.may_send
+    may_send = OrderSender.may_send
 
     def wrap(plant: Planting) -> None:
-        plant.around(SendDesk, "may_send")(lambda original, *given: "")
-        plant.around(SendDesk, "sends_twice")(lambda original, *given: "")
+        plant.around(OrderSender, "may_send")(lambda original, *given: "")
+        plant.around(OrderSender, "sends_twice")(lambda original, *given: "")
 
-    with pytest.raises(SeamMissing, match=r"sending\.SendDesk\.sends_twice"):
+    with pytest.raises(SeamMissing, match=r"sender\.OrderSender\.sends_twice"):
         Fault("half", "nothing", wrap).plant()
-    assert SendDesk.may_send is may_send
+    assert OrderSender.may_send is may_send
 
 
 def test_each_planting_begins_anew() -> None:

@@ -34,8 +34,8 @@ IMPORT = SET_UP + (
 )
 INSTALL = f"import django\ntry:\n    django.setup()\nexcept ImportError as error:\n    {SAY}"
 ASK = SET_UP + (
-    "from execution.engine.sending import SendDesk\n"
-    "print('wrapped' if hasattr(SendDesk.may_send, '__wrapped__') else 'as written')\n"
+    "from execution.engine.orders.sender import OrderSender\n"
+    "print('wrapped' if hasattr(OrderSender.may_send, '__wrapped__') else 'as written')\n"
 )
 
 

@@ -1,0 +1,1 @@
+"""What brokers say became of orders: their books, their updates, how late both are."""

@@ -1,0 +1,184 @@
+"""Order updates: what brokers tell by themselves, heard before their books are read.
+
+One stream for each real account, beside everything else: nothing waits for it. An update goes
+through the same door as a row of the book (:func:`execution.outcome.apply_report`), so late, double
+and lost ones do no harm; whatever is not plainly the newest send of one of our orders is left to
+the book, which shows all of an account's orders side by side. Books are read every few seconds
+where a stream is alive, at once where it is not, and a stream that keeps something to itself is not
+trusted for a while (docs/adr/0042-order-updates-first-books-reconcile.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from brokers import aio
+from brokers.base import OrderReport
+from brokers.endpoints import endpoints
+from brokers.registry import get_adapter
+from brokers.updates import get_updates
+from execution import duplicates, outcome
+from execution.alarms import CHANGED_OUTSIDE
+from execution.engine.memory.actors import Actor
+from execution.engine.runtime.call_slots import CallSlots
+from execution.engine.wire.channel import Channel
+from execution.engine.wire.order_stream import OrderStream
+from execution.live import LiveIntent
+from execution.tags import parse_tag
+from quantleap.core import clock
+
+if TYPE_CHECKING:
+    from execution.engine.executor import Executor
+
+log = structlog.get_logger(__name__)
+
+#: Seconds between two looks at whose updates are wanted.
+EVERY: Final = 0.5
+#: Handshakes in the making.
+AT_ONCE: Final = 32
+#: Seconds by which a stream may be behind the book.
+BEHIND: Final = 1.0
+#: Seconds for which a stream that kept something to itself is not trusted.
+DISTRUST: Final = 60.0
+
+
+@dataclass(slots=True)
+class _Heard:
+    """A stream, by which way it is reached, and what it has told: units filled, by order."""
+
+    stream: OrderStream
+    source: str
+    filled: Counter[str] = field(default_factory=Counter)
+    distrusted_until: float = 0.0
+
+
+class UpdateStreams:
+    """Keeps the streams, and hands on what they tell."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._streams: dict[Actor, _Heard] = {}
+        self._clients = aio.Clients(connections=0)
+        self._places = CallSlots(AT_ONCE)
+
+    async def loop(self) -> None:
+        """Keep one stream for every account that is worked with, for ever."""
+        while True:
+            await self._executor.quiet.over()
+            if not self._executor.line.is_busy:
+                self._reconcile()
+            await asyncio.sleep(EVERY)
+
+    async def close(self) -> None:
+        """End every stream."""
+        for heard in self._streams.values():
+            heard.stream.close()
+        self._streams.clear()
+        await self._clients.close()
+
+    def trusts(self, actor: Actor) -> bool:
+        """Whether this account's fills are told by its stream."""
+        heard = self._streams.get(actor)
+        if heard is None:
+            return False
+        now = clock.monotonic()
+        return heard.stream.is_healthy(now) and now >= heard.distrusted_until
+
+    # -- which streams ---------------------------------------------------------------------------
+    def _reconcile(self) -> None:
+        """One stream for each account with a session, by any session of it that lives."""
+        wanted = {actor: list(actor.channels.values()) for actor in self._executor.actors}
+        for actor, heard in list(self._streams.items()):
+            if not any(_is_of(heard, channel) for channel in wanted.get(actor, ())):
+                self._streams.pop(actor).stream.close()
+        for actor in wanted:
+            channel = actor.reader()
+            if channel is not None and actor not in self._streams:
+                self._open(actor, channel)
+
+    def _open(self, actor: Actor, channel: Channel) -> None:
+        spoken = get_updates(channel.real.broker)
+        if spoken is None:
+            return
+        stream = OrderStream(
+            spoken=spoken,
+            client=self._clients.of(channel.route.source),
+            base_url=endpoints(channel.real.broker).stream,
+            session=channel.session,
+            places=self._places,
+            quiet=self._executor.quiet,
+            heard=functools.partial(self._heard, actor),
+            turned=functools.partial(self._turned, actor),
+        )
+        self._streams[actor] = _Heard(stream, channel.route.source)
+
+    def _turned(self, actor: Actor) -> None:
+        """A stream begins, or has ended: the book says what was not heard meanwhile."""
+        heard = self._streams.get(actor)
+        if heard is not None:
+            heard.filled.clear()
+            self._executor.poller.at_once(actor)
+
+    # -- what they tell --------------------------------------------------------------------------
+    def _heard(self, actor: Actor, report: OrderReport) -> None:
+        heard, tag = self._streams.get(actor), parse_tag(report.tag)
+        if heard is None or tag is None:
+            return  # somebody else's order
+        told = heard.filled[report.broker_order_id]
+        heard.filled[report.broker_order_id] = max(told, report.filled_quantity)
+        intent = actor.intents.get(tag.code)
+        if intent is not None:
+            self._apply(actor, intent, tag.attempt, report)
+
+    def _apply(self, actor: Actor, intent: LiveIntent, attempt: int, report: OrderReport) -> None:
+        executor = self._executor
+        if intent.is_unsent:
+            return
+        known = intent.broker_order_id
+        if attempt != intent.sends or (known and known != report.broker_order_id):
+            # Another order of ours than the one that counts: the book shows them side by side.
+            delay = executor.visibility.delay(get_adapter(actor.real.broker))
+            duplicates.watch(intent, delay, clock.monotonic())
+            executor.poller.at_once(actor)
+            return
+        changed = outcome.apply_report(
+            intent, report, at=executor.now(), now_mono=clock.monotonic()
+        )
+        if changed:
+            if outcome.is_changed(intent, report):
+                executor.rounds.alarm(
+                    intent.execution_id,
+                    CHANGED_OUTSIDE,
+                    leg=intent.leg_key,
+                    words=f"{report.quantity} units instead of {intent.quantity}",
+                    order=intent.tag,
+                )
+            executor.rounds.changed(intent)
+
+    # -- whether they tell everything ------------------------------------------------------------
+    def compare(self, actor: Actor, report: OrderReport) -> None:
+        """The book shows fills of ours that we did not know: the stream has a moment to say so."""
+        if self.trusts(actor):
+            loop = asyncio.get_running_loop()
+            loop.call_later(BEHIND, self._was_told, actor, report)
+
+    def _was_told(self, actor: Actor, report: OrderReport) -> None:
+        heard = self._streams.get(actor)
+        if heard is None or heard.filled[report.broker_order_id] >= report.filled_quantity:
+            return
+        heard.distrusted_until = clock.monotonic() + DISTRUST
+        log.warning("order_updates_missed", account=str(actor.real), order=report.broker_order_id)
+        self._executor.poller.at_once(actor)
+
+
+def _is_of(heard: _Heard, channel: Channel) -> bool:
+    """Whether the stream is of this very session and way out."""
+    mine, theirs = heard.stream.session, channel.session
+    same = (mine.api_key, mine.access_token) == (theirs.api_key, theirs.access_token)
+    return same and heard.source == channel.route.source

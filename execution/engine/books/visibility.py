@@ -1,0 +1,74 @@
+"""How long brokers leave an accepted order out of their books: measured, kept, and bounded.
+
+Absence is proven only after that long, for I3 (no second send without proof). What an adapter
+declares is the least; a broker that was seen to take longer is believed to take longer again, in
+all executors, for a week.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from brokers.base import BrokerAdapter, Capabilities
+from execution.engine.database.book_lags import measured, note_lag
+from execution.engine.runtime.database_pool import DatabaseDown, DatabasePool
+from quantleap.core import clock
+
+log = structlog.get_logger(__name__)
+#: What was measured once may be a little longer the next time.
+MARGIN: Final = 1.5
+#: Seconds. No book is waited for longer, or an exit that is not there would never be sent again.
+LONGEST: Final = 30.0
+#: For so long a delay counts that was seen once.
+KEPT: Final = dt.timedelta(days=7)
+#: How often what other executors have measured is read, in seconds.
+READ_EVERY: Final = 30.0
+
+
+class Visibility:
+    """The delay of each broker, in seconds. ``least``: what is declared, or set for all."""
+
+    def __init__(self, db: DatabasePool, least: Callable[[Capabilities], float]) -> None:
+        self._db = db
+        self._least = least
+        self._measured: dict[str, tuple[float, dt.datetime]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def delay(self, adapter: BrokerAdapter) -> float:
+        """After how long an order that is not in the book is not there."""
+        seen = self._longest(adapter.capabilities.kind)
+        return max(self._least(adapter.capabilities), min(seen * MARGIN, LONGEST))
+
+    def _longest(self, broker: str) -> float:
+        seconds, at = self._measured.get(broker, (0.0, clock.now()))
+        return seconds if clock.now() - at < KEPT else 0.0
+
+    def seen_after(self, adapter: BrokerAdapter, seconds: float, tag: str) -> None:
+        """An order was in the book only ``seconds`` after its last byte could have left."""
+        broker = adapter.capabilities.kind
+        if seconds <= self._longest(broker):
+            return
+        self._measured[broker] = (seconds, clock.now())
+        log.warning("order_visible_late", broker=broker, seconds=round(seconds, 3), tag=tag)
+        task = asyncio.create_task(self._keep(broker, seconds, tag))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _keep(self, broker: str, seconds: float, tag: str) -> None:
+        try:
+            await self._db.run(note_lag, broker, seconds, tag, now=clock.now(), kept=KEPT)
+        except DatabaseDown:
+            log.warning("book_lag_not_kept", broker=broker)  # it is measured again
+
+    async def loop(self) -> None:
+        """Read what was measured here and elsewhere, for ever."""
+        while True:
+            for broker, found in (await self._db.run(measured, clock.now() - KEPT)).items():
+                if found[0] >= self._longest(broker):
+                    self._measured[broker] = found
+            await asyncio.sleep(READ_EVERY)

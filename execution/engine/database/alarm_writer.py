@@ -1,0 +1,180 @@
+"""Alarms as rows: raised once whoever raises them, ended by the fact that they tell of."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from django.db import connection, transaction
+
+from execution import lifecycle
+from execution.alarms import CLOCK, ENDED_BY_CLOSING, Alarm, means, plain
+from execution.engine.database import sql_batch
+from execution.engine.runtime import facts
+from execution.live import LiveExecution
+from execution.models import Alarm as AlarmRow
+
+_COLUMNS: Final[Mapping[str, str]] = {
+    "execution_id": "bigint",
+    "run_id": "bigint",
+    "account_id": "bigint",
+    "cause": "text",
+    "leg_key": "text",
+    "order_tag": "text",
+    "words": "text",
+    "raised_at": "timestamptz",
+    "raised_by": "text",
+    "acknowledged_by": "text",
+    "settled_by": "text",
+    "note": "text",
+    "cleared_by": "text",
+}
+#: The constraint alarm_open_uniq: any other conflict is an error, that of a used id as well.
+_CONFLICT: Final = (
+    f"(execution_id, run_id, account_id, cause, leg_key) WHERE {AlarmRow.OPEN_SQL} DO NOTHING"
+)
+#: What is over with its execution, by what the execution has become.
+_ENDED: Final[Mapping[str, frozenset[str]]] = {"CLOSED": CLOCK | ENDED_BY_CLOSING}
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What an alarm is about: an execution, a run, or an account; exactly one of them.
+
+    ``shard`` is that of the execution or account: only its owner writes. None, for a run: anybody.
+    """
+
+    execution_id: int | None = None
+    run_id: int | None = None
+    account_id: int | None = None
+    shard: int | None = None
+    #: How the log calls it.
+    name: str = field(default="", compare=False)
+
+    @classmethod
+    def of(cls, execution: LiveExecution) -> About:
+        """About an execution."""
+        return cls(execution_id=execution.id, shard=execution.shard, name=execution.public_id)
+
+    @property
+    def ids(self) -> tuple[int | None, int | None, int | None]:
+        """Execution, run, account."""
+        return self.execution_id, self.run_id, self.account_id
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """An alarm to be written, and what it is about."""
+
+    about: About
+    alarm: Alarm
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """What is over: the alarm's cause and leg, and the fact that ended it, in words."""
+
+    about: About
+    cause: str
+    leg: str
+    fact: str
+
+
+def raise_at_once(raised: Raised, *, owner: str, now: dt.datetime) -> None:
+    """Write one alarm whoever owns its shard by now: what it tells of, only we know."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        insert_alarms(cursor, [raised], owner=owner, now=now)
+
+
+def insert_alarms(
+    cursor: Any, raised: Sequence[Raised], *, owner: str, now: dt.datetime
+) -> tuple[Raised, ...]:
+    """INSERT alarms that are not open yet; those that were new.
+
+    In one order, so that two executors that raise the same wait for each other and never both.
+    """
+    by_key = {(*one.about.ids, *one.alarm.key): one for one in raised}
+    found = sql_batch.insert(
+        cursor,
+        AlarmRow._meta.db_table,
+        _COLUMNS,
+        [_row(by_key[key], owner, now) for key in sorted(by_key, key=_order)],
+        conflict=_CONFLICT,
+        returning="execution_id, run_id, account_id, cause, leg_key",
+    )
+    return tuple(by_key[key] for key in found)
+
+
+def _order(key: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (*(part or 0 for part in key[:3]), *key[3:])
+
+
+def _row(one: Raised, owner: str, now: dt.datetime) -> tuple[Any, ...]:
+    alarm = one.alarm
+    return (
+        *one.about.ids,
+        alarm.cause,
+        alarm.leg,
+        alarm.order,
+        plain(alarm.words, 300),
+        now,
+        owner[:80],
+        "",
+        "",
+        "",
+        "",
+    )
+
+
+def log_alarms(raised: Sequence[Raised], cleared: Sequence[Cleared]) -> None:
+    """One line for each alarm that is open now and was not, and for each that is over."""
+    for one in raised:
+        facts.note(
+            "alarm_raised",
+            "error",
+            about=one.about.name,
+            account=one.about.account_id,
+            cause=one.alarm.cause,
+            means=means(one.alarm.cause),
+            leg=one.alarm.leg,
+            tag=one.alarm.order,
+            words=plain(one.alarm.words, 300),
+        )
+    for end in cleared:
+        facts.note("alarm_over", about=end.about.name, cause=end.cause, leg=end.leg, fact=end.fact)
+
+
+def clear_alarms(cursor: Any, cleared: Sequence[Cleared], *, now: dt.datetime) -> None:
+    """Say of alarms, open or settled, that what they tell of is over."""
+    if not cleared:
+        return
+    rows = [(*one.about.ids, one.cause, one.leg, plain(one.fact, 200)) for one in cleared]
+    cursor.execute(
+        """
+        UPDATE execution_alarm AS t SET cleared_at = %s, cleared_by = u.fact
+          FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[])
+               AS u(execution_id, run_id, account_id, cause, leg_key, fact)
+         WHERE (t.execution_id = u.execution_id OR t.run_id = u.run_id
+                OR t.account_id = u.account_id)
+           AND t.cause = u.cause AND t.leg_key = u.leg_key AND t.cleared_at IS NULL
+        """,
+        [now, *(list(column) for column in zip(*rows, strict=True))],
+    )
+
+
+def clear_with_execution(cursor: Any, statuses: Mapping[int, str], *, now: dt.datetime) -> None:
+    """Executions that are over wait for nothing any more: ends the alarms that told of waiting.
+
+    ``statuses``: what the executions have become, by id. What is for a person to settle stays.
+    """
+    for status in sorted(set(statuses.values()) & set(lifecycle.TERMINAL)):
+        ids = [key for key, value in statuses.items() if value == status]
+        cursor.execute(
+            """
+            UPDATE execution_alarm SET cleared_at = %s, cleared_by = %s
+             WHERE execution_id = ANY(%s) AND cause = ANY(%s) AND cleared_at IS NULL
+            """,
+            [now, f"the execution is {status}", ids, sorted(_ENDED.get(status, CLOCK))],
+        )

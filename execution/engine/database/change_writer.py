@@ -1,0 +1,57 @@
+"""Writing down changes of orders that rest: before they are sent, and what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from psycopg.types.json import Jsonb
+
+from execution import lifecycle
+from execution.changing import Change, to_json
+from execution.engine.database import sql_batch
+from execution.live import LiveIntent
+
+#: An order, with all changes of it that were asked for, the one to be sent included.
+Asking = tuple[LiveIntent, tuple[Change, ...]]
+_AT_BROKER: Final = sql_batch.names(lifecycle.AT_BROKER)
+_TABLE: Final = "execution_orderintent"
+_ASKING_COLUMNS: Final[Mapping[str, str]] = {"code": "text", "changes": "jsonb"}
+_CHANGED_COLUMNS: Final[Mapping[str, str]] = {
+    "code": "text",
+    "price": "numeric",
+    "changes": "jsonb",
+}
+
+
+def ask(cursor: Any, asking: Sequence[Asking]) -> frozenset[str]:
+    """Write changes down; codes of the orders that may be changed.
+
+    I2 (written before it is sent) holds for a change as for an order.
+    """
+    return frozenset(
+        sql_batch.update(
+            cursor,
+            _TABLE,
+            "code",
+            _ASKING_COLUMNS,
+            [(intent.code, Jsonb(to_json(changes))) for intent, changes in asking],
+            # The next number; or the same one, by a commit of ours of which we never heard: whoever
+            # did not hear of it has sent nothing (leases.hold: nobody else has).
+            where=f"t.state IN ({_AT_BROKER}) AND jsonb_array_length(u.changes)"
+            " - jsonb_array_length(t.changes) BETWEEN 0 AND 1",
+        )
+    )
+
+
+def write_changed(cursor: Any, intents: Sequence[LiveIntent]) -> None:
+    """What became of changes, and where the orders rest. Of one that is over as well: the answer
+    may be the last thing that is heard of it."""
+    sql_batch.update(
+        cursor,
+        _TABLE,
+        "code",
+        _CHANGED_COLUMNS,
+        [(i.code, i.price, Jsonb(to_json(i.changes))) for i in intents if i.changes],
+        where="jsonb_array_length(t.changes) <= jsonb_array_length(u.changes)",
+    )

@@ -1,0 +1,74 @@
+"""What the database will not take: its execution asks for a person, once it stands alone."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from django.db import connection, transaction
+
+from execution.alarms import UNWRITABLE, Alarm, plain
+from execution.engine.database import leases
+from execution.engine.database.alarm_writer import About, Raised, insert_alarms
+
+log = structlog.get_logger(__name__)
+#: Seconds until something is written again that the database refused.
+REFUSED_AGAIN: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """One thing that the database will not take.
+
+    ``what`` is its kind (result, sending, asking, insert, status, cleared, raised, entry), ``code``
+    that of its intent if it has one, ``message`` the database's words.
+    """
+
+    what: str
+    execution_id: int
+    code: str
+    message: str
+
+
+def ask_for_a_person(
+    refused: Sequence[Refused], *, owner: str, tokens: Mapping[int, int], now: dt.datetime
+) -> None:
+    """Raise the alarm of executions with what the database will not take.
+
+    Nothing of theirs is written with it but the alarm and the cause, so that it cannot be refused
+    for the same.
+    """
+    for one in refused:
+        log.error(
+            "row_refused",
+            what=one.what,
+            execution=one.execution_id,
+            code=one.code,
+            reason=one.message,
+        )
+    words = {
+        one.execution_id: plain(f"{one.what} {one.code}: {one.message}", 300)
+        for one in refused
+        if one.execution_id
+    }
+    with transaction.atomic(), connection.cursor() as cursor:
+        shards = leases.hold(cursor, owner=owner, tokens=tokens)
+        cursor.execute(
+            """
+            UPDATE execution_execution AS t
+               SET cause = %s, message = u.message
+              FROM unnest(%s::bigint[], %s::text[]) AS u(id, message)
+             WHERE t.id = u.id AND t.shard = ANY(%s) RETURNING t.id
+            """,
+            [UNWRITABLE, list(words), list(words.values()), list(shards)],
+        )
+        mine = [row[0] for row in cursor.fetchall()]
+        insert_alarms(
+            cursor,
+            [Raised(About(execution_id=one), Alarm(UNWRITABLE, words=words[one])) for one in mine],
+            owner=owner,
+            now=now,
+        )

@@ -1,0 +1,356 @@
+"""Writing the trading day back: batches in one transaction, by the shard's owner only.
+
+Every function here first locks our leases (leases.hold): what it writes is written by the owner,
+or not at all.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from decimal import Decimal
+from operator import attrgetter
+from typing import Any, Final
+
+from django.db import connection, transaction
+from psycopg.types.json import Jsonb
+
+from execution import events, lifecycle
+from execution.engine.database import leases, sql_batch
+from execution.engine.database.alarm_writer import (
+    Cleared,
+    Raised,
+    clear_alarms,
+    clear_with_execution,
+    insert_alarms,
+    log_alarms,
+)
+from execution.engine.database.bisection import write_apart
+from execution.engine.database.change_writer import Asking, ask, write_changed
+from execution.engine.database.refused_rows import Refused, ask_for_a_person
+from execution.engine.runtime import facts
+from execution.live import LiveExecution, LiveIntent
+
+_FINAL: Final = sql_batch.names(lifecycle.FINAL)
+_TERMINAL: Final = sql_batch.names(lifecycle.TERMINAL)
+
+#: Columns of a new order: name, SQL type, and the attribute whose value it gets, of the execution
+#: and of the intent.
+_OF_EXECUTION: Final = (
+    ("partner_id", "bigint", "partner_id"),
+    ("environment", "text", "environment"),
+    ("run_id", "bigint", "run.id"),
+    ("execution_id", "bigint", "id"),
+    ("allocation_id", "bigint", "allocation_id"),
+    ("account_id", "bigint", "account_id"),
+    ("shard", "int", "shard"),
+)
+_OF_INTENT: Final = (
+    ("code", "text", "code"),
+    ("tag", "text", "tag"),
+    ("leg_key", "text", "leg_key"),
+    ("leg_index", "int", "leg_index"),
+    ("group", "int", "group"),
+    ("slice", "int", "slice"),
+    ("purpose", "text", "purpose"),
+    ("attempt_group", "int", "attempt_group"),
+    ("contract_id", "bigint", "contract_id"),
+    ("symbol", "text", "instrument.symbol"),
+    ("side", "text", "side"),
+    ("quantity", "int", "quantity"),
+    ("price", "numeric", "price"),
+    ("reference_price", "numeric", "reference_price"),
+    ("price_source", "text", "price_source"),
+    ("price_age", "numeric", "price_age"),
+    ("reason", "text", "reason"),
+    ("state", "text", "state"),
+    ("sends", "int", "sends"),
+    ("broker_order_id", "text", "broker_order_id"),
+    ("filled_quantity", "int", "filled_quantity"),
+    ("average_price", "numeric", "average_price"),
+    ("cause", "text", "cause"),
+    ("message", "text", "message"),
+    ("due_at", "timestamptz", "due_at"),
+    ("planned_at", "timestamptz", "planned_at"),
+)
+_INSERT_COLUMNS: Final = {name: kind for name, kind, _ in (*_OF_EXECUTION, *_OF_INTENT)}
+_read_execution: Final = attrgetter(*(attribute for _, _, attribute in _OF_EXECUTION))
+_read_intent: Final = attrgetter(*(attribute for _, _, attribute in _OF_INTENT))
+_SENDING_COLUMNS: Final[Mapping[str, str]] = {
+    "code": "text",
+    "state": "text",
+    "sends": "int",
+    "tag": "text",
+    "due_at": "timestamptz",
+}
+#: Columns of what became of an order: name (the intent's attribute, too), SQL type, and how many
+#: characters it takes (None: all).
+_RESULTS: Final = (
+    ("code", "text", None),
+    ("state", "text", None),
+    ("sends", "int", None),
+    ("broker_order_id", "text", None),
+    ("filled_quantity", "int", None),
+    ("average_price", "numeric", None),
+    ("surplus_quantity", "int", None),
+    ("surplus_price", "numeric", None),
+    ("surplus_orders", "text", 200),
+    ("cause", "text", None),
+    ("message", "text", 300),
+    ("sent_at", "timestamptz", None),
+    ("answered_at", "timestamptz", None),
+    ("final_at", "timestamptz", None),
+)
+_RESULT_COLUMNS: Final = {name: kind for name, kind, _ in _RESULTS}
+_read_result: Final = attrgetter(*_RESULT_COLUMNS)
+_LENGTHS: Final = tuple(most for _, _, most in _RESULTS)
+
+
+@dataclass(slots=True)
+class StatusChange:
+    """A new status of one execution, to be told of when the row says it was ours to change."""
+
+    execution: LiveExecution
+    status: str
+    cause: str = ""
+    message: str = ""
+    pnl: Decimal | None = None
+    #: All that was traded against the execution by now, where it changed.
+    closed_outside: Mapping[str, int] | None = None
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one round of the executor wants written."""
+
+    results: list[LiveIntent] = field(default_factory=list)
+    sending: list[tuple[LiveIntent, str]] = field(default_factory=list)
+    #: Changes of orders that rest, each with all that were asked for by then.
+    asking: list[Asking] = field(default_factory=list)
+    inserts: list[tuple[LiveExecution, LiveIntent]] = field(default_factory=list)
+    cleared: list[Cleared] = field(default_factory=list)
+    raised: list[Raised] = field(default_factory=list)
+    statuses: list[StatusChange] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, one.name) for one in fields(self))
+
+    def items(self) -> list[Item]:
+        """Everything in it, one by one, in the order of writing."""
+        return [
+            *(("result", intent.execution_id, intent) for intent in self.results),
+            *(("sending", intent.execution_id, (intent, tag)) for intent, tag in self.sending),
+            *(("asking", intent.execution_id, (intent, all_)) for intent, all_ in self.asking),
+            *(("insert", execution.id, (execution, i)) for execution, i in self.inserts),
+            *(("cleared", one.about.execution_id or 0, one) for one in self.cleared),
+            *(("raised", one.about.execution_id or 0, one) for one in self.raised),
+            *(("status", change.execution.id, change) for change in self.statuses),
+        ]
+
+    @classmethod
+    def of(cls, items: Sequence[Item]) -> Batch:
+        """A batch of these items."""
+        kinds = ("result", "sending", "asking", "insert", "cleared", "raised", "status")
+        found: dict[str, list[Any]] = {kind: [] for kind in kinds}
+        for kind, _, what in items:
+            found[kind].append(what)
+        return cls(*(found[kind] for kind in kinds))
+
+
+#: What is written (result, sending, asking, insert, cleared, raised, status), of which execution
+#: (0: of none), and the thing itself.
+Item = tuple[str, int, Any]
+
+
+@dataclass(slots=True)
+class Written:
+    """What the database granted: only these may be acted upon.
+
+    ``refused`` is what it would not take; their executions ask for a person now.
+    """
+
+    shards: frozenset[int]
+    sending: frozenset[str] = frozenset()
+    asking: frozenset[str] = frozenset()
+    inserted: frozenset[str] = frozenset()
+    statuses: frozenset[int] = frozenset()
+    raised: tuple[Raised, ...] = ()
+    refused: tuple[Refused, ...] = ()
+
+
+def _insert_row(execution: LiveExecution, intent: LiveIntent) -> tuple[Any, ...]:
+    return (*_read_execution(execution), *_read_intent(intent))
+
+
+def insert_intents(cursor: Any, rows: Sequence[tuple[LiveExecution, LiveIntent]]) -> frozenset[str]:
+    """INSERT intents; codes of those that were new.
+
+    The database keeps I1 (one intent per place in the plan).
+    """
+    found = sql_batch.insert(
+        cursor,
+        "execution_orderintent",
+        _INSERT_COLUMNS,
+        [_insert_row(execution, intent) for execution, intent in rows],
+        conflict="DO NOTHING",
+        returning="code",
+    )
+    return frozenset(row[0] for row in found)
+
+
+def write(batch: Batch, *, owner: str, tokens: Mapping[int, int], now: dt.datetime) -> Written:
+    """Write a batch; says what was granted.
+
+    In one transaction, unless the database refuses something in it: then everything else is
+    written, and the execution of what was refused needs attention.
+    """
+
+    def attempt(items: Sequence[Item]) -> Written:
+        return _write(Batch.of(items), owner=owner, tokens=tokens, now=now)
+
+    apart = write_apart(batch.items(), attempt)
+    refused = [
+        Refused(kind, execution_id, _code_of(what), message)
+        for (kind, execution_id, what), message in apart.culprits
+    ]
+    if refused:
+        ask_for_a_person(refused, owner=owner, tokens=tokens, now=now)
+    parts = apart.results
+    log_alarms([one for part in parts for one in part.raised], batch.cleared)
+    return Written(
+        frozenset().union(*(part.shards for part in parts)),
+        frozenset().union(*(part.sending for part in parts)),
+        frozenset().union(*(part.asking for part in parts)),
+        frozenset().union(*(part.inserted for part in parts)),
+        frozenset().union(*(part.statuses for part in parts)),
+        tuple(one for part in parts for one in part.raised),
+        tuple(refused),
+    )
+
+
+def _code_of(what: Any) -> str:
+    """Code of the intent in an item; '' of a status."""
+    found = next(
+        (w for w in (what if isinstance(what, tuple) else (what,)) if hasattr(w, "code")), None
+    )
+    return "" if found is None else str(found.code)
+
+
+def _write(batch: Batch, *, owner: str, tokens: Mapping[int, int], now: dt.datetime) -> Written:
+    """Write a batch in one transaction; says what was granted."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        shards = leases.hold(cursor, owner=owner, tokens=tokens)
+        written = Written(shards)
+        results = [i for i in batch.results if i.shard in shards]
+        sql_batch.update(
+            cursor,
+            "execution_orderintent",
+            "code",
+            _RESULT_COLUMNS,
+            [_result_row(intent) for intent in results],
+            # A final row changes only by a late fill, its own or a duplicate's: the book knew more
+            # than its last word said.
+            where=f"t.state NOT IN ({_FINAL}) OR t.filled_quantity < u.filled_quantity"
+            " OR t.surplus_quantity < u.surplus_quantity",
+        )
+        write_changed(cursor, results)
+        written.asking = ask(cursor, [one for one in batch.asking if one[0].shard in shards])
+        sending = [
+            (i.code, "SENDING", i.sends + 1, tag, now)
+            for i, tag in batch.sending
+            if i.shard in shards
+        ]
+        written.sending = frozenset(
+            sql_batch.update(
+                cursor,
+                "execution_orderintent",
+                "code",
+                _SENDING_COLUMNS,
+                sending,
+                # SENDING with this very tag: our own commit whose answer was lost with the
+                # connection. Nobody else can have written it (leases.hold), and we act only once.
+                where="t.state = 'PLANNED' OR (t.state = 'SENDING' AND t.tag = u.tag)",
+            )
+        )
+        inserts = [(e, i) for e, i in batch.inserts if e.shard in shards]
+        written.inserted = insert_intents(cursor, inserts)
+        # Before the statuses: whoever is over by this batch waits for nothing any more.
+        mine = {None, *shards}
+        clear_alarms(cursor, [c for c in batch.cleared if c.about.shard in mine], now=now)
+        raised = [r for r in batch.raised if r.about.shard in mine]
+        written.raised = insert_alarms(cursor, raised, owner=owner, now=now)
+        changes = [c for c in batch.statuses if c.execution.shard in shards]
+        written.statuses = write_statuses(cursor, changes, now=now)
+    return written
+
+
+def _result_row(intent: LiveIntent) -> tuple[Any, ...]:
+    values = zip(_read_result(intent), _LENGTHS, strict=True)
+    return tuple(value if most is None else value[:most] for value, most in values)
+
+
+def write_statuses(
+    cursor: Any, changes: Sequence[StatusChange], *, now: dt.datetime
+) -> frozenset[int]:
+    """Conditional status changes with their webhooks; ids of the rows that changed."""
+    rows = [
+        (
+            change.execution.id,
+            change.status,
+            change.cause[:30],
+            change.message[:300],
+            None if change.closed_outside is None else Jsonb(dict(change.closed_outside)),
+            change.pnl,
+            now if change.status == "OPEN" else None,
+            now if change.status in lifecycle.TERMINAL else None,
+        )
+        for change in changes
+    ]
+    if not rows:
+        return frozenset()
+    changed = frozenset(_update_statuses(cursor, rows))
+    statuses = {c.execution.id: c.status for c in changes if c.execution.id in changed}
+    clear_with_execution(cursor, statuses, now=now)
+    transaction.on_commit(lambda: _log_statuses(changes, changed))
+    told = [
+        event
+        for change in changes
+        if change.execution.id in changed
+        for event in events.of_status(change.execution, change, now)
+    ]
+    events.emit(told)
+    return changed
+
+
+def _log_statuses(changes: Sequence[StatusChange], changed: frozenset[int]) -> None:
+    """What became of executions, for the log: only what the rows say now."""
+    for change in changes:
+        if change.execution.id not in changed:
+            continue
+        if change.status:
+            facts.became(change.execution, change.status, change.cause, change.message, change.pnl)
+
+
+def _update_statuses(cursor: Any, rows: Sequence[tuple[Any, ...]]) -> list[int]:
+    """Writes what changed and nothing else; alarms are rows of their own."""
+    arrays = [sql_batch.literal([row[index] for row in rows]) for index in range(8)]
+    cursor.execute(
+        f"""
+        UPDATE execution_execution AS t
+           SET status = COALESCE(NULLIF(u.status, ''), t.status),
+               cause = COALESCE(NULLIF(u.cause, ''), t.cause),
+               message = COALESCE(NULLIF(u.message, ''), t.message),
+               closed_outside = COALESCE(u.closed_outside, t.closed_outside),
+               realised_pnl = COALESCE(u.pnl, t.realised_pnl),
+               entered_at = COALESCE(t.entered_at, u.entered_at),
+               closed_at = COALESCE(t.closed_at, u.closed_at)
+          FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::jsonb[],
+                      %s::numeric[], %s::timestamptz[], %s::timestamptz[])
+               AS u(id, status, cause, message, closed_outside, pnl, entered_at, closed_at)
+         WHERE t.id = u.id AND t.status NOT IN ({_TERMINAL})
+        RETURNING t.id
+        """,  # noqa: S608
+        arrays,
+    )
+    return [row[0] for row in cursor.fetchall()]

@@ -1,0 +1,118 @@
+"""The second itself: the first orders of a committed entry, from their queues to the last byte.
+
+What is sent here was committed and serialised before. Nothing is awaited between the last look at
+an order and its byte, and as little as possible is looked at (docs/adr/0010).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from execution import lifecycle
+from execution.engine.database.entry_writer import EntryPlan
+from execution.engine.entries.rotation import rotated
+from execution.engine.runtime import quiet_window
+from execution.engine.wire.channel import Channel, Shot
+from execution.live import LiveRun
+from quantleap.core import clock
+
+if TYPE_CHECKING:
+    from execution.engine.executor import Executor
+
+SPIN: Final = 0.002
+#: What it takes to aim one account's first order, at most.
+AIM_EACH: Final = 0.00002
+#: Seconds before T until which garbage may be collected, and as many more for each execution held.
+COLLECT: Final = 0.5
+COLLECT_EACH: Final = 0.0002
+AFTERMATH: Final = 0.25
+#: One account of so many may have orders left when the quiet ends.
+LAST_FEW: Final = 20
+STEP_LIMIT: Final = 0.05
+
+
+class Burst:
+    """Loads, aims and fires. Used in the loop's thread alone."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    def deadline(self, run: LiveRun) -> float:
+        """T on the monotonic clock. The wall is read first, so a delay between the two readings
+        can only make the deadline later, never earlier."""
+        wall = clock.timestamp()
+        return clock.monotonic() + max(0.0, run.entry_at.timestamp() - wall)
+
+    def load(self, committed: Sequence[EntryPlan]) -> list[Channel]:
+        """Queue the first group of every account that begins at T; their channels in today's
+        rotation. Who stands in line has nothing to send yet."""
+        channels = self._executor.accounts.channels
+        loaded: dict[int, Channel] = {}
+        for plan in rotated(committed):
+            channel = channels.get(plan.execution.account_id)
+            if channel is None:
+                self._cannot_send(plan)
+                continue
+            for intent in plan.intents:
+                if intent.state == lifecycle.SENDING:
+                    loaded[channel.account_id] = channel
+                    channel.load(intent)
+        return list(loaded.values())
+
+    def _cannot_send(self, plan: EntryPlan) -> None:
+        """The session went between the planning and the commit: named, and not sent for ever."""
+        cause = self._executor.accounts.problems.get(plan.execution.account_id, "")
+        for intent in plan.intents:
+            self._executor.rounds.sending.on_not_sent(intent, cause or "SESSION_EXPIRED")
+
+    async def wait_for(
+        self, run: LiveRun, deadline: float, channels: Sequence[Channel]
+    ) -> list[Shot]:
+        """Return at T, with the first order of every account that may leave then."""
+        if deadline - clock.monotonic() > COLLECT + COLLECT_EACH * len(self._executor.executions):
+            self._executor.quiet.collect()
+        await self._sleep_to(deadline - quiet_window.LEAD)
+        self._executor.quiet.begin(run.id)
+        await self._sleep_to(deadline - SPIN - AIM_EACH * len(channels))
+        # From here to the last byte the loop runs nothing else, so what has been looked at stays
+        # as it was, but for the clock and the switch. And all of it lies in the processor's caches:
+        # without that, a thousand orders wait more for memory than for the broker.
+        is_alone = self._executor.rounds.crossing.is_alone
+        shots = [s for channel in channels if (s := channel.aim(run)) and is_alone(s.intent)]
+        while clock.monotonic() < deadline:
+            pass
+        self._wait_for_wall(run)
+        return shots
+
+    def _wait_for_wall(self, run: LiveRun) -> None:
+        """Never before T on the wall either; a wall that was stepped away is not believed."""
+        while 0 < run.entry_unix - clock.timestamp() < STEP_LIMIT:
+            pass
+
+    def fire(self, shots: Sequence[Shot]) -> None:
+        """What does not leave here its channel looks at once more: it leaves then, or is named."""
+        may_still_send = self._executor.rounds.sending.may_still_send
+        for shot in shots:
+            now = clock.monotonic()
+            if not may_still_send(shot.intent, shot.run, now):
+                shot.channel.shoot(shot, now)
+
+    @staticmethod
+    async def _sleep_to(mono: float) -> None:
+        wait = mono - clock.monotonic()
+        if wait > 0:
+            await asyncio.sleep(wait)
+
+    @staticmethod
+    async def until_nearly_all_left(channels: Sequence[Channel], deadline: float) -> None:
+        """More orders on an account than connections leave as the answers come: a moment more of
+        quiet for them, not for those that their pace keeps back. And not for an account without a
+        connection, or for the last few: seen, one that hung kept two hundred others' next steps
+        back by a quarter of a second."""
+        few = len(channels) // LAST_FEW
+        while clock.monotonic() < deadline + AFTERMATH:
+            if sum(channel.is_waiting and channel.is_connected for channel in channels) <= few:
+                return
+            await asyncio.sleep(AFTERMATH / 50)

@@ -1,0 +1,219 @@
+"""The line in front of an entry: who begins at T, and who when others have been followed up.
+
+:mod:`execution.admission` decides; this desk knows the clock, the executions and the books. Whoever
+stands in line is COMMITTED, and every order of theirs is PLANNED: provably not at the broker, so
+that whoever takes the shard over may send it at once (docs/adr/0046).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from brokers.pace import last_entry_leaves
+from brokers.registry import get_adapter
+from execution import admission, lifecycle
+from execution.engine.database.entry_writer import EntryPlan
+from execution.engine.wire.paper_channel import PAPER
+from execution.live import LiveExecution, LiveIntent, LiveRun
+from marketplace.ordering import order_groups
+from quantleap.core import clock
+from subscriptions.capacity import GROUP_CHANGE, RESERVE
+
+if TYPE_CHECKING:
+    from execution.engine.executor import Executor
+
+#: Seconds after T for which a clean stop waits for those who stand in line; who stands there still
+#: is handed over, having sent nothing.
+NO_STOP: Final = 5.0
+#: So many committed accounts in line are enough for a moment.
+ENOUGH: Final = 100
+#: From so many entries under way on, whatever can wait does; and for so many seconds after T.
+MANY: Final = 50
+HUSH: Final = 10.0
+
+
+class EntryQueue:
+    """Keeps the line of one executor, for all of its runs. Used in the loop's thread alone."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._line = admission.Line(admission.WINDOW)
+        self._unknown: dict[int, LiveExecution] = {}
+        self._busy_until = 0.0
+        self._calm_from = 0.0
+        self._hush_until = 0.0
+
+    # -- an entry that is about to be committed --------------------------------------------------
+    def expect(self, run: LiveRun, count: int) -> None:
+        """So many executions of a run are about to be planned: what can wait does from now on."""
+        if count >= MANY and any(order_groups(run.strategy.legs, run.strategy.order_rule)):
+            start = self._starts(run)
+            self._hush_until = max(self._hush_until, start + HUSH)
+            self._calm_from = max(self._calm_from, start + admission.PATIENCE)
+
+    def line_up(self, run: LiveRun, plans: Sequence[EntryPlan]) -> None:
+        """Before the commit: those of ``plans`` (in today's order) for whom there is no room at
+        the run's second get PLANNED first orders. Entries of one group stand in no line."""
+        several = [plan for plan in plans if any(intent.group for intent in plan.intents)]
+        if not several:
+            return
+        start = self._join(run, [(plan.execution, plan.intents) for plan in several])
+        now = clock.monotonic()
+        begun = self._line.admit(now, self._is_ours, ahead=max(0.0, start - now))
+        self._hush(start)
+        mine = {plan.execution.id for plan in several}
+        self._executor.rounds.ask(number for number in begun if number not in mine)
+        for plan in several:
+            if self._line.is_waiting(plan.execution.id):
+                for intent in plan.intents:
+                    intent.state, intent.sends = lifecycle.PLANNED, 0
+
+    def is_waiting(self, plan: EntryPlan) -> bool:
+        """Whether this one stands in line."""
+        return self._line.is_waiting(plan.execution.id)
+
+    def is_supplied(self, run: LiveRun) -> bool:
+        """Whether enough committed ones of a run stand in line to go on with."""
+        waiting = sum(self._line.is_waiting(one.id) for one in self._executor.of_run(run.id))
+        return waiting > ENOUGH
+
+    def __len__(self) -> int:
+        return len(self._line)
+
+    def forget(self, numbers: Iterable[int]) -> None:
+        """These executions are over, somebody else's, or were not committed after all."""
+        for number in numbers:
+            self._line.leave(number)
+            self._unknown.pop(number, None)
+
+    # -- in the rounds ---------------------------------------------------------------------------
+    def begin(self) -> list[int]:
+        """Who begins now, in their order."""
+        self._join_unknown()
+        now = clock.monotonic()
+        begun = self._line.admit(now, self._is_ours)
+        if begun:
+            self._hush(now)
+        return begun
+
+    def may_send(self, execution: LiveExecution) -> bool:
+        """Whether the next orders of an execution may leave, as far as the line goes.
+
+        One that was never heard of here and of which nothing was ever sent (an executor that takes
+        over) stands in line as well, from :meth:`begin` on.
+        """
+        if self._line.has_begun(execution.id):
+            return True
+        if self._line.is_waiting(execution.id):
+            return False
+        if not admission.has_to_stand_in_line(list(execution.of(lifecycle.ENTRY))):
+            return True
+        self._unknown[execution.id] = execution
+        return False
+
+    def look(self, execution: LiveExecution) -> None:
+        """Something has happened to an execution: is there anything left to do for its entry?"""
+        if execution.id in self._line.under_way and (
+            execution.status != "COMMITTED"
+            or admission.is_followed_up(list(execution.of(lifecycle.ENTRY)))
+        ):
+            self._line.done(execution.id)
+
+    def have_left(self, intents: Iterable[LiveIntent]) -> None:
+        """First bytes of these orders have left."""
+        executions = self._executor.executions
+        under_way = self._line.under_way
+        for number in {i.execution_id for i in intents if i.execution_id in under_way}:
+            if number in executions:
+                self.look(executions[number])
+
+    def has_news(self, *, sent: bool) -> bool:
+        """Whether :meth:`begin` may have somebody since the last time; ``sent``: whether any order
+        has left, which makes room."""
+        return bool(self._unknown) or (sent and bool(self._line))
+
+    def is_due(self, now_mono: float) -> bool:
+        """Whether somebody may begin by now, though nothing has happened."""
+        return bool(self._unknown) or self._line.is_due(now_mono)
+
+    # -- while many are followed up --------------------------------------------------------------
+    @property
+    def is_busy(self) -> bool:
+        """Whether many entries are being followed up, so that what can wait does (any thread may
+        ask): lines of the log, the collection of garbage, a look at whose streams are wanted."""
+        return clock.monotonic() < min(self._calm_from, self._hush_until)
+
+    def _hush(self, mono: float) -> None:
+        """Somebody begins at ``mono``."""
+        if len(self._line.under_way) >= MANY:
+            self._calm_from = mono + admission.PATIENCE
+
+    # -- a clean stop ----------------------------------------------------------------------------
+    def is_near(self) -> bool:
+        """Whether a stop should wait for entries under way or in line a moment longer."""
+        now = clock.monotonic()
+        if now >= self._busy_until:
+            return False
+        return bool(self._line or self._unknown or self._line.under_way)
+
+    # -- inside ----------------------------------------------------------------------------------
+    def _join_unknown(self) -> None:
+        unknown, self._unknown = self._unknown, {}
+        runs: dict[int, list[tuple[LiveExecution, Sequence[LiveIntent]]]] = {}
+        for execution in unknown.values():
+            entries = list(execution.of(lifecycle.ENTRY))
+            runs.setdefault(execution.run.id, []).append((execution, entries))
+        for entering in runs.values():
+            self._join(entering[0][0].run, entering)
+
+    def _join(
+        self, run: LiveRun, entering: Sequence[tuple[LiveExecution, Sequence[LiveIntent]]]
+    ) -> float:
+        """Put entries of a run in line, in this order; from when on they may begin (monotonic)."""
+        start = self._starts(run)
+        end = clock.monotonic() + run.grace_unix - clock.timestamp()
+        paces: dict[tuple[str, tuple[int, ...]], float] = {}
+        entrants = []
+        for execution, intents in entering:
+            counts = _by_group(intents)
+            key = execution.broker, counts
+            if key not in paces:
+                paces[key] = _takes(execution.broker, counts, end - start)
+            work = admission.weight(len(intents), told=self._is_told(execution))
+            entrants.append((execution.id, work, end - paces[key]))
+        self._line.join(admission.lined_up(entrants, start=start, end=end))
+        self._busy_until = max(self._busy_until, start + NO_STOP)
+        self._hush_until = max(self._hush_until, start + HUSH)
+        return start
+
+    @staticmethod
+    def _starts(run: LiveRun) -> float:
+        """From when on its entries may begin: T, or now (monotonic seconds)."""
+        return clock.monotonic() + max(0.0, run.entry_unix - clock.timestamp())
+
+    def _is_told(self, execution: LiveExecution) -> bool:
+        """Whether fills of this account are heard of without its book being read."""
+        executor = self._executor
+        if execution.broker == PAPER:
+            return True  # its book is our own
+        return executor.updates.trusts(executor.actors.of(execution.real, execution.account_id))
+
+    def _is_ours(self, number: int) -> bool:
+        execution = self._executor.executions.get(number)
+        return execution is not None and admission.waits_for_us(
+            list(execution.of(lifecycle.ENTRY)), clock.monotonic()
+        )
+
+
+def _by_group(intents: Collection[LiveIntent]) -> tuple[int, ...]:
+    counts = [0] * (1 + max(intent.group for intent in intents))
+    for intent in intents:
+        counts[intent.group] += 1
+    return tuple(counts)
+
+
+def _takes(broker: str, counts: tuple[int, ...], grace: float) -> float:
+    """Seconds from an entry's first order to its last, at the account's own pace."""
+    windows = get_adapter(broker).capabilities.windows
+    return RESERVE + last_entry_leaves(windows, counts, GROUP_CHANGE, grace)

@@ -1,0 +1,1 @@
+"""Leaving: how much may be closed and at what price; price changes of what rests."""

@@ -1,0 +1,73 @@
+"""The account's own quotes, for exits that no feed prices: its session, its pace, few calls."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from brokers.feed import as_quote
+from brokers.realaccount import RealAccount
+from execution.engine.memory.actors import Actor
+from marketplace.ports import Quote
+from quantleap.core import clock
+
+if TYPE_CHECKING:
+    from execution.engine.executor import Executor
+
+log = structlog.get_logger(__name__)
+#: Seconds for which an exit waits for its account's own quote.
+WITHIN: Final = 1.0
+#: Seconds for which an answer is used again: an exit that waits asks in every round.
+AGAIN: Final = 1.0
+#: Calls at most: at Noren every contract is one, out of what exits and cancels share.
+CALLS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    at: float
+    quotes: Mapping[int, Quote]
+
+
+class OwnQuotes:
+    """Asks the broker where the position is."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._asked: dict[RealAccount, _Asked] = {}
+
+    async def of(self, actor: Actor, contract_ids: Collection[int]) -> Mapping[int, Quote]:
+        """Quotes by contract, as many as come in time; never an exception."""
+        now = clock.monotonic()
+        asked = self._asked.get(actor.real)
+        if asked is None or now - asked.at >= AGAIN:
+            try:
+                found = await asyncio.wait_for(self._ask(actor, contract_ids), WITHIN)
+            except TimeoutError:
+                found = {}
+            asked = self._asked[actor.real] = _Asked(now, found)
+        missing = sorted(set(contract_ids) - set(asked.quotes))
+        log.warning("exit_priced_by_account", account=str(actor.real), missing=missing)
+        return asked.quotes
+
+    async def _ask(self, actor: Actor, contract_ids: Collection[int]) -> Mapping[int, Quote]:
+        channel, broker = actor.reader(), actor.real.broker
+        instrument = self._executor.accounts.instrument
+        names = {
+            str(key): name for key in contract_ids if (name := instrument(broker, key)) is not None
+        }
+        if channel is None or not names:
+            return {}
+        found: dict[int, Quote] = {}
+        for keys, request in list(channel.adapter.quotes(channel.session, names))[:CALLS]:
+            response = await self._executor.poller.quote(channel, request)
+            if response is None:
+                continue
+            read = channel.adapter.parse_quotes(response, keys, names)
+            rows = read.quotes if read.ok else {}
+            found |= {int(key): as_quote(row, channel.real.broker) for key, row in rows.items()}
+        return found

@@ -1,0 +1,414 @@
+"""Exits: how much may be closed, at what price, written and sent; cancels; paper fills.
+
+No exit is made for more than the account holds: I5 (never more than planned or held).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from decimal import Decimal
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from brokers.base import BrokerInstrument, Side
+from brokers.realaccount import RealAccount
+from execution import lifecycle
+from execution.alarms import CLOSED_OUTSIDE, UNWRITABLE, Alarm
+from execution.engine.database.alarm_writer import About, Raised
+from execution.engine.database.refused_rows import REFUSED_AGAIN
+from execution.engine.database.writer import Batch, StatusChange, Written
+from execution.engine.exits.exit_writer import ExitWriter
+from execution.engine.exits.price_changes import PriceChanges
+from execution.engine.exits.price_sources import ExitPrices, Heard, Quotes
+from execution.engine.exits.witness_reads import WitnessReads
+from execution.engine.memory.actors import Actor
+from execution.engine.runtime import facts
+from execution.engine.runtime.database_pool import DatabaseDown
+from execution.exitprices import Reference
+from execution.exits import Grant
+from execution.leaving import Closing, mark_granted, note_outside, to_close, with_outside
+from execution.live import LiveExecution, LiveIntent
+from execution.plan import ResolvedLeg, slices
+from execution.pricing import nearest_tick
+from execution.steps import ExitOrder
+from execution.tags import make_tag, new_code
+from execution.untold import exit_tries
+from execution.withdrawing import note_cancel
+from execution.witnesses import Leg
+from quantleap.core import clock
+
+if TYPE_CHECKING:
+    from execution.engine.executor import Executor
+
+log = structlog.get_logger(__name__)
+AGAIN_AFTER: Final = 0.4
+#: Seconds until the positions are asked again about units that nobody has seen filled.
+PERHAPS_AGAIN: Final = 1.5
+Exit = tuple[LiveExecution, ExitOrder]
+
+
+class ExitOrders:
+    """Turns exit orders into intents, at most one try per leg at a time."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._busy: set[tuple[int, str]] = set()
+        #: Legs whose exit the database refused, and legs that no witness spoke of: until when.
+        self._unwritable_until: dict[Leg, float] = {}
+        self._unseen_until: dict[Leg, float] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._witnesses = WitnessReads(executor)
+        self._prices = ExitPrices(executor)
+        self._writer = ExitWriter(executor)
+        self.changes = PriceChanges(executor, self._witnesses, self._prices, self._writer)
+
+    def open_exits(self, exits: Iterable[Exit]) -> None:
+        """Start closing these legs; legs already being worked on are left alone."""
+        now_mono = clock.monotonic()
+        fresh = [
+            (execution, order)
+            for execution, order in exits
+            if self._may_begin(execution, order, now_mono)
+        ]
+        if not fresh:
+            return
+        self._busy.update((execution.id, order.leg_key) for execution, order in fresh)
+        self._spawn(self._close(fresh))
+
+    def _may_begin(self, execution: LiveExecution, order: ExitOrder, now_mono: float) -> bool:
+        """Whether this leg may begin to be closed now."""
+        leg = (execution.id, order.leg_key)
+        return (
+            leg not in self._busy
+            and not _is_stale(execution, order)
+            and self._may_be_tried(leg, now_mono)
+        )
+
+    def _may_be_tried(self, leg: Leg, now_mono: float) -> bool:
+        return now_mono >= max(
+            self._unwritable_until.get(leg, 0.0), self._unseen_until.get(leg, 0.0)
+        )
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _close(self, exits: Sequence[Exit]) -> None:
+        """Names and channels for all at once; from there on every real account for itself."""
+        executor = self._executor
+        try:
+            for broker in {execution.broker for execution, _ in exits}:
+                ids = {self._leg(e, o).contract_id for e, o in exits if e.broker == broker}
+                await executor.accounts.name(broker, ids)
+            await executor.accounts.open_for([e for e, _ in exits])
+        except DatabaseDown as error:
+            await self._wait_for_database(exits, error)
+            return
+        by_account: dict[RealAccount, list[Exit]] = defaultdict(list)
+        for execution, order in self._reachable(exits):
+            by_account[execution.real].append((execution, order))
+        if not by_account:
+            return
+        first: list[list[Exit]] = []
+        for mine in by_account.values():
+            if self._is_asked_again(mine):
+                self._spawn(self._close_account(mine, None))
+            else:
+                first.append(mine)
+        if first:
+            quotes = self._prices.ask_feed(self._contracts(chain.from_iterable(first)))
+            for mine in first:
+                self._spawn(self._close_account(mine, quotes))
+
+    def _is_asked_again(self, exits: Iterable[Exit]) -> bool:
+        """Whether no witness spoke of any of these when they last wanted to leave."""
+        return all((e.id, order.leg_key) in self._unseen_until for e, order in exits)
+
+    def _contracts(self, exits: Iterable[Exit]) -> set[int]:
+        return {self._leg(execution, order).contract_id for execution, order in exits}
+
+    def _reachable(self, exits: Sequence[Exit]) -> list[Exit]:
+        """Exits that have a way out. The others wait for a login, and a person has been told:
+        nothing is written that could not be sent."""
+        channels = self._executor.accounts.channels
+        there: list[Exit] = []
+        lost: list[Exit] = []
+        for execution, order in exits:
+            has_way = execution.account_id in channels
+            (there if has_way else lost).append((execution, order))
+        if lost:
+            until = clock.monotonic() + AGAIN_AFTER
+            self._unseen_until.update({(e.id, order.leg_key): until for e, order in lost})
+            self._executor.accounts.tell([execution for execution, _ in lost])
+            self._let_go(lost)
+        return there
+
+    async def _wait_for_database(self, exits: Sequence[Exit], error: DatabaseDown) -> None:
+        log.warning("exit_waits_for_database", reason=str(error))
+        self._executor.recovery.suspect()
+        await asyncio.sleep(AGAIN_AFTER)
+        self._let_go(exits)
+
+    def _let_go(self, exits: Sequence[Exit]) -> None:
+        self._busy.difference_update((e.id, order.leg_key) for e, order in exits)
+        self._executor.rounds.touch(e for e, _ in exits)
+
+    async def _close_account(
+        self, exits: Sequence[Exit], quotes: asyncio.Future[Quotes] | None
+    ) -> None:
+        """Seen: one account's positions hung, and everybody else's exits left 17.6 s late."""
+        first = exits[0][0]
+        actor = self._executor.actors.of(first.real, first.account_id)
+        try:
+            allowed, heard = await self._allowed_and_heard(actor, exits, quotes)
+            batch, intents = self._batch(exits, allowed, heard)
+            if batch:
+                await self._write(exits, batch, intents)
+        except DatabaseDown as error:
+            log.warning("exit_waits_for_database", reason=str(error))
+            self._executor.recovery.suspect()
+            await asyncio.sleep(AGAIN_AFTER)
+        finally:
+            self._let_go(exits)
+
+    async def _allowed_and_heard(
+        self, actor: Actor, exits: Sequence[Exit], quotes: asyncio.Future[Quotes] | None
+    ) -> tuple[Mapping[Leg, Grant | None], Heard]:
+        """How much may be closed, and prices for it; both at once where it is the first try."""
+        if quotes is not None:
+            legs = [self._leg(execution, order) for execution, order in exits]
+            return await asyncio.gather(
+                self._allowed(exits), self._prices.heard(actor, quotes, legs)
+            )
+        # It asks in every round, for minutes: a feed that may be asked once a second would have no
+        # second left for the exits of everybody else.
+        allowed = await self._allowed(exits)
+        leaving = [
+            (execution, order)
+            for execution, order in exits
+            if _closing(order, allowed.get((execution.id, order.leg_key))) is not None
+        ]
+        if not leaving:
+            return allowed, Heard({}, {})
+        for execution, order in leaving:
+            self._unseen_until.pop((execution.id, order.leg_key), None)
+        quotes = self._prices.ask_feed(self._contracts(leaving))
+        legs = [self._leg(execution, order) for execution, order in leaving]
+        return allowed, await self._prices.heard(actor, quotes, legs)
+
+    async def _write(
+        self, exits: Sequence[Exit], batch: Batch, intents: Sequence[LiveIntent]
+    ) -> None:
+        inserting = {intent.code for intent in intents}
+        self._executor.inserting |= inserting
+        try:
+            written = await self._writer.write(batch)
+        finally:
+            self._executor.inserting -= inserting
+        self._hold_refused(exits, written)
+        self._note_outside(batch, written)
+        self._dispatch(intents, written)
+
+    def _batch(
+        self,
+        exits: Sequence[Exit],
+        allowed: Mapping[Leg, Grant | None],
+        heard: Heard,
+    ) -> tuple[Batch, list[LiveIntent]]:
+        now, now_mono = self._executor.now(), clock.monotonic()
+        batch = Batch()
+        intents: list[LiveIntent] = []
+        outside: dict[int, StatusChange] = {}
+        for execution, order in exits:
+            grant = allowed.get((execution.id, order.leg_key))
+            if grant is not None and grant.cleared:
+                execution.cleared.add(order.leg_key)
+            closing = _closing(order, grant)
+            if closing is None:
+                pause = AGAIN_AFTER if order.quantity else PERHAPS_AGAIN
+                self._unseen_until[execution.id, order.leg_key] = now_mono + pause
+                continue
+            quantity, gone = closing.units, closing.outside
+            if gone:
+                change = outside.setdefault(execution.id, _outside_change(execution))
+                _close_outside(change, order, gone)
+                alarm = Alarm(CLOSED_OUTSIDE, order.leg_key, f"{gone} units")
+                batch.raised.append(Raised(About.of(execution), alarm))
+            fresh = self._intents(execution, order, quantity, heard, now)
+            mark_granted(fresh, closing, now_mono)
+            intents.extend(fresh)
+            batch.inserts.extend((execution, intent) for intent in fresh)
+        batch.statuses.extend(outside.values())
+        return batch, intents
+
+    @staticmethod
+    def _note_outside(batch: Batch, written: Written) -> None:
+        """What was written is what we hold. Not a moment before: an execution that is flat in
+        memory is closed by the next round, and its alarm was then written to no avail."""
+        for change in batch.statuses:
+            execution = change.execution
+            if execution.id in written.statuses and change.closed_outside is not None:
+                note_outside(execution, change.closed_outside)
+
+    def _dispatch(self, intents: Sequence[LiveIntent], written: Written) -> None:
+        executor = self._executor
+        for intent in intents:
+            execution = executor.executions.get(intent.execution_id)
+            # Whose shard went meanwhile is the next owner's: the row is written, and never sent.
+            if intent.code in written.inserted and execution is not None:
+                execution.intents.append(intent)
+                executor.hold(intent)
+                facts.ordered(execution, intent)
+                executor.rounds.sending.dispatch(intent)
+
+    def _hold_refused(self, exits: Sequence[Exit], written: Written) -> None:
+        """An exit that the database will not take cannot be sent: I2 (written before it is sent).
+
+        A person was asked, and it is tried again at a slower pace, with the prices of then.
+        """
+        refused = {one.execution_id for one in written.refused}
+        until = clock.monotonic() + REFUSED_AGAIN
+        for execution, order in exits:
+            if execution.id in refused:
+                execution.alarms.add((UNWRITABLE, ""))
+                execution.cause = UNWRITABLE
+                self._unwritable_until[execution.id, order.leg_key] = until
+
+    @staticmethod
+    def _leg(execution: LiveExecution, order: ExitOrder) -> ResolvedLeg:
+        return execution.run.resolved[order.leg_key]
+
+    def _intents(
+        self,
+        execution: LiveExecution,
+        order: ExitOrder,
+        quantity: int,
+        heard: Heard,
+        now: dt.datetime,
+    ) -> list[LiveIntent]:
+        leg = self._leg(execution, order)
+        name = self._executor.accounts.instrument(execution.broker, leg.contract_id)
+        actor = self._executor.actors.of(execution.real, execution.account_id)
+        position = self._witnesses.last_price(actor, leg.contract_id)
+        price, ref = self._prices.price(execution, order, leg, heard, position)
+        index = next(
+            i for i, spec in enumerate(execution.run.strategy.legs) if spec.key == order.leg_key
+        )
+        # Units are whole lots by construction; what somebody else left may not be.
+        lot = leg.lot_size if quantity % leg.lot_size == 0 else 1
+        pieces = slices(quantity, lot, leg.freeze_quantity, execution.max_lots_per_order)
+        return [
+            _new_intent(
+                execution,
+                order,
+                leg=leg,
+                name=name,
+                leg_index=index,
+                number=number,
+                quantity=piece,
+                price=price,
+                ref=ref,
+                now=now,
+            )
+            for number, piece in enumerate(pieces)
+        ]
+
+    # -- how much ------------------------------------------------------------------------------
+    async def _allowed(self, exits: Sequence[Exit]) -> Mapping[Leg, Grant | None]:
+        """Units each leg of one real account may close; None: nobody knows yet."""
+        asked = {(e.id, o.leg_key): self._leg(e, o).contract_id for e, o in exits}
+        first = exits[0][0]
+        actor = self._executor.actors.of(first.real, first.account_id)
+        return await self._witnesses.allowed(actor, asked)
+
+    # -- cancels -------------------------------------------------------------------------------
+    def cancel(self, execution: LiveExecution, intent: LiveIntent) -> None:
+        """Ask the broker to cancel a resting order; the book tells what came of it."""
+        note_cancel(execution, intent, clock.monotonic())
+        if not intent.broker_order_id:
+            intent.cancel_sent_mono = 0.0
+            return
+        self._spawn(self._executor.poller.cancel(intent))
+
+
+def _closing(order: ExitOrder, grant: Grant | None) -> Closing | None:
+    """What of an exit may leave; None: nothing yet, or nobody knows."""
+    return None if grant is None else to_close(order, grant)
+
+
+def _is_stale(execution: LiveExecution, order: ExitOrder) -> bool:
+    """Whether the leg has had this exit since it was decided.
+
+    A round writes between deciding and asking, and a slow write lets an exit that was under way
+    then leave and fill. Seen: 352 legs "closed outside" though every exit had filled.
+    """
+    tries = exit_tries(execution, order.leg_key)
+    return any(intent.attempt_group >= order.attempt_group for intent in tries)
+
+
+def _outside_change(execution: LiveExecution) -> StatusChange:
+    return StatusChange(
+        execution,
+        "",
+        CLOSED_OUTSIDE,
+        closed_outside=dict(execution.closed_outside),
+    )
+
+
+def _close_outside(change: StatusChange, order: ExitOrder, units: int) -> None:
+    """Somebody else closed ``units`` of the leg: take them off our books."""
+    change.closed_outside = with_outside(change.closed_outside or {}, order, units)
+    log.error(
+        "closed_outside",
+        execution=change.execution.public_id,
+        leg=order.leg_key,
+        quantity=units,
+    )
+
+
+def _new_intent(
+    execution: LiveExecution,
+    order: ExitOrder,
+    *,
+    leg: ResolvedLeg,
+    name: BrokerInstrument | None,
+    leg_index: int,
+    number: int,
+    quantity: int,
+    price: Decimal,
+    ref: Reference,
+    now: dt.datetime,
+) -> LiveIntent:
+    code = new_code()
+    return LiveIntent(
+        code=code,
+        tag=make_tag(code, 1),
+        execution_id=execution.id,
+        account_id=execution.account_id,
+        shard=execution.shard,
+        leg_key=order.leg_key,
+        leg_index=leg_index,
+        group=0 if order.side is Side.BUY else 1,
+        slice=number,
+        purpose=order.purpose,
+        attempt_group=order.attempt_group,
+        contract_id=leg.contract_id,
+        instrument=name or BrokerInstrument("", "", ""),
+        side=order.side,
+        quantity=quantity,
+        price=price,
+        reference_price=nearest_tick(ref.price, leg.tick_size),
+        price_source=ref.source,
+        price_age=ref.age,
+        due_at=now,
+        planned_at=now,
+        reason=order.reason,
+        state=lifecycle.SENDING,
+        sends=1,
+    )

@@ -1,0 +1,239 @@
+"""Gives exits that rest another price: witnesses, price, the row, the gate, the broker.
+
+I2 (written before it is sent) and I5 (never more than planned or held) hold for changes too.
+
+As with a new exit nothing leaves that is not written down, on an old grant, or beyond what the
+account still holds; unlike one, whatever becomes of it, no more can fill than the order was for
+(:mod:`execution.changing`). What a change came to is told by the book, which is read after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Coroutine, Iterable, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from brokers.base import HttpRequest, Outcome, PriceChange, SendResult
+from brokers.pace import Call
+from brokers.realaccount import RealAccount
+from execution import changing, lifecycle
+from execution.alarms import SELF_TRADE, SESSION_OVER
+from execution.changing import Change
+from execution.engine.database.writer import Batch
+from execution.engine.exits.exit_writer import ExitWriter
+from execution.engine.exits.price_sources import ExitPrices, Heard, Quotes
+from execution.engine.exits.witness_reads import WitnessReads
+from execution.engine.runtime import facts
+from execution.engine.runtime.database_pool import DatabaseDown
+from execution.engine.wire.channel import Channel
+from execution.gate import why_not_change
+from execution.live import LiveExecution, LiveIntent
+from execution.pacing import EXITS
+from execution.plan import ResolvedLeg
+from execution.steps import ExitOrder
+from quantleap.core import clock
+
+if TYPE_CHECKING:
+    from execution.engine.executor import Executor
+
+log = structlog.get_logger(__name__)
+AGAIN_AFTER: Final = 0.4
+Resting = tuple[LiveExecution, LiveIntent]
+
+
+class PriceChanges:
+    """Asks for at most one change of an order at a time; each real account for itself."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        witnesses: WitnessReads,
+        prices: ExitPrices,
+        writer: ExitWriter,
+    ) -> None:
+        self._executor = executor
+        self._witnesses = witnesses
+        self._prices = prices
+        self._writer = writer
+        self._busy: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def open(self, resting: Iterable[Resting]) -> None:
+        """Begin to change these; orders that are being worked on are left alone."""
+        fresh = [(e, i) for e, i in resting if i.code not in self._busy]
+        for _, intent in fresh:
+            changing.note_wanted(intent, clock.monotonic())
+        if fresh:
+            self._busy.update(intent.code for _, intent in fresh)
+            self._spawn(self._begin(fresh))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _begin(self, resting: Sequence[Resting]) -> None:
+        """Names for all at once; from there on every real account for itself."""
+        try:
+            for broker in {execution.broker for execution, _ in resting}:
+                ids = {i.contract_id for e, i in resting if e.broker == broker}
+                await self._executor.accounts.name(broker, ids)
+        except DatabaseDown as error:
+            await self._wait_for_database(resting, error)
+            return
+        by_account: dict[RealAccount, list[Resting]] = defaultdict(list)
+        for execution, intent in resting:
+            by_account[execution.real].append((execution, intent))
+        quotes = self._prices.ask_feed({intent.contract_id for _, intent in resting})
+        for mine in by_account.values():
+            self._spawn(self._account(mine, quotes))
+
+    async def _account(self, resting: Sequence[Resting], quotes: asyncio.Future[Quotes]) -> None:
+        first = resting[0][0]
+        actor = self._executor.actors.of(first.real, first.account_id)
+        try:
+            heard, held = await asyncio.gather(
+                self._prices.heard(actor, quotes, [_leg(e, i) for e, i in resting]),
+                self._witnesses.held(actor, [intent for _, intent in resting]),
+            )
+            await self._write(self._wanted(resting, held, heard))
+        except DatabaseDown as error:
+            await self._wait_for_database(resting, error)
+        finally:
+            self._let_go([(e, i) for e, i in resting if not _is_on_its_way(i)])
+
+    async def _wait_for_database(self, resting: Sequence[Resting], error: DatabaseDown) -> None:
+        log.warning("change_waits_for_database", reason=str(error))
+        self._executor.recovery.suspect()
+        await asyncio.sleep(AGAIN_AFTER)
+        self._let_go(resting)
+
+    def _let_go(self, resting: Iterable[Resting]) -> None:
+        for execution, intent in resting:
+            self._busy.discard(intent.code)
+            self._executor.rounds.touch([execution])
+
+    # -- what is asked -------------------------------------------------------------------------
+    def _wanted(
+        self, resting: Sequence[Resting], held: set[str], heard: Heard
+    ) -> list[tuple[LiveExecution, LiveIntent, Change]]:
+        """The changes to ask for. Of an order of which nobody says that the leg holds as much, or
+        whose price would stay as it is, there is none: it is withdrawn."""
+        now_mono = clock.monotonic()
+        found = []
+        for execution, intent in resting:
+            if intent.state not in lifecycle.AT_BROKER:
+                continue
+            change = self._change(execution, intent, heard) if intent.code in held else None
+            if change is None:
+                changing.note_none(intent, now_mono)
+                continue
+            intent.granted_mono = now_mono
+            found.append((execution, intent, change))
+        return found
+
+    def _change(self, execution: LiveExecution, intent: LiveIntent, heard: Heard) -> Change | None:
+        leg = _leg(execution, intent)
+        actor = self._executor.actors.of(execution.real, execution.account_id)
+        position = self._witnesses.last_price(actor, leg.contract_id)
+        price, ref = self._prices.price(
+            execution, _as_order(intent), leg, heard, position, resting=intent
+        )
+        if price == intent.reach == intent.price:
+            return None
+        return Change(intent.price, price, self._executor.now(), ref.source, ref.age)
+
+    async def _write(self, wanted: Sequence[tuple[LiveExecution, LiveIntent, Change]]) -> None:
+        if not wanted:
+            return
+        batch = Batch(asking=[(intent, (*intent.changes, change)) for _, intent, change in wanted])
+        written = await self._writer.write(batch)
+        now_mono = clock.monotonic()
+        for execution, intent, change in wanted:
+            if intent.code in written.asking and intent.state in lifecycle.AT_BROKER:
+                changing.note_asked(intent, change, now_mono)
+                facts.change_asked(execution, intent, change)
+                self._spawn(self._send(execution, intent, len(intent.changes) - 1))
+            else:
+                changing.note_none(intent, now_mono)
+
+    # -- what becomes of it --------------------------------------------------------------------
+    async def _send(self, execution: LiveExecution, intent: LiveIntent, number: int) -> None:
+        executor = self._executor
+        try:
+            await self._ask(execution, intent, number)
+        finally:
+            self._busy.discard(intent.code)
+            facts.change_answered(execution, intent, intent.changes[number])
+            executor.rounds.changed(intent)
+            executor.poller.soon(intent.account_id)
+
+    async def _ask(self, execution: LiveExecution, intent: LiveIntent, number: int) -> None:
+        executor, change = self._executor, intent.changes[number]
+        name = executor.accounts.instrument(execution.broker, intent.contract_id)
+        actor = executor.actors.of(execution.real, execution.account_id)
+        channel = actor.changer(intent.account_id)
+        if channel is None or name is None:
+            changing.note_kept(intent, number, "SESSION_EXPIRED", executor.now())
+            return
+        await channel.paced(Call.CHANGE, EXITS)
+        kept = self._why_not(intent, change.price, clock.monotonic())
+        if kept:
+            changing.note_kept(intent, number, kept, executor.now())
+            return
+        request = channel.adapter.change_order(
+            channel.session,
+            PriceChange(intent.broker_order_id, name, intent.quantity, change.price),
+        )
+        result = await self._answer(channel, request)
+        now_mono = clock.monotonic()
+        changing.note_answer(intent, number, result, at=executor.now(), now_mono=now_mono)
+
+    def _why_not(self, intent: LiveIntent, price: Decimal, now_mono: float) -> str:
+        """'' when this order may get another price now, else why not: asked at the last moment."""
+        executor = self._executor
+        execution = executor.executions.get(intent.execution_id)
+        if execution is None:
+            return "STALE"
+        if not executor.owns_at(intent.shard, now_mono):
+            return "FENCED"
+        if clock.timestamp() >= execution.run.closes_unix:
+            return SESSION_OVER
+        kept = why_not_change(execution, intent, now_mono)
+        return kept or (SELF_TRADE if executor.rounds.crossing.is_blocked_at(intent, price) else "")
+
+    async def _answer(self, channel: Channel, request: HttpRequest) -> SendResult:
+        """What the broker said. No answer in time proves nothing: it may be applied yet."""
+        response = await self._executor.poller.fetched(channel, request)
+        if response is None:
+            return SendResult(Outcome.UNKNOWN, message="no answer in time")
+        said = channel.adapter.parse_change(response)
+        if said.cause == "RATE_LIMIT":
+            channel.throttled(response, Call.CHANGE, said.message)
+        elif said.cause == "SESSION_EXPIRED":
+            self._executor.poller.forget(channel)
+        return said
+
+
+def _leg(execution: LiveExecution, intent: LiveIntent) -> ResolvedLeg:
+    return execution.run.resolved[intent.leg_key]
+
+
+def _is_on_its_way(intent: LiveIntent) -> bool:
+    return bool(intent.changes) and intent.changes[-1].state == changing.ASKED
+
+
+def _as_order(intent: LiveIntent) -> ExitOrder:
+    """What the exit was asked for as: whoever prices it wants leg and side."""
+    return ExitOrder(
+        leg_key=intent.leg_key,
+        side=intent.side,
+        quantity=intent.quantity - intent.filled_quantity,
+        purpose=intent.purpose,
+        attempt_group=intent.attempt_group,
+        reason=intent.reason,
+    )

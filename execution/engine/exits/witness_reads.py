@@ -1,0 +1,167 @@
+"""How much of a leg may be closed now: asks the account's own broker, twice over.
+
+Without a witness nothing is closed: I5 (never more than planned or held).
+
+The list of positions and the order book are read side by side; :func:`execution.exits.share`
+says what to make of them. Who has no answer to act upon waits here for nobody: the exit is asked
+for again in the next round, and after seconds a person is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from brokers.base import BrokerInstrument, NetPosition, OrderReport
+from brokers.realaccount import RealAccount
+from execution.alarms import NO_WITNESS
+from execution.engine.memory.actors import Actor
+from execution.exits import Grant
+from execution.live import LiveIntent
+from execution.witnesses import Leg, Settling, grants, net_of_orders, net_of_positions
+from quantleap.core import clock
+
+if TYPE_CHECKING:
+    from execution.engine.executor import Executor
+
+#: An exit that has had no witness for so long raises an alarm.
+ALARM_AFTER: Final = 3.0
+
+#: Seconds for which the prices in a list of positions are those of now.
+HEARD_WITHIN: Final = 5.0
+
+#: Seconds by which one witness may answer later than the other and still be heard.
+SECOND_WITNESS: Final = 1.0
+
+T = TypeVar("T")
+
+
+class WitnessReads:
+    """Remembers of each real account and contract since when something does not fit."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._settling = Settling()
+        self._waiting: dict[Leg, float] = {}
+        self._last_prices: dict[tuple[RealAccount, int], tuple[Decimal, float]] = {}
+        self._reads: dict[tuple[str, RealAccount], asyncio.Task[Any]] = {}
+
+    async def allowed(self, actor: Actor, legs: Mapping[Leg, int]) -> dict[Leg, Grant | None]:
+        """What each leg may close; None: nobody knows yet. ``legs``: their contracts."""
+        positions, orders = await self._look(actor)
+        allowed: dict[Leg, Grant | None] = {}
+        for contract_id in set(legs.values()):
+            shared = self._share(actor, contract_id, positions, orders)
+            for leg, contract in legs.items():
+                if contract == contract_id:
+                    allowed[leg] = shared.get(leg)
+        self._alarm(allowed)
+        return allowed
+
+    async def held(self, actor: Actor, exits: Sequence[LiveIntent]) -> set[str]:
+        """Codes of those of ``exits``, which rest, whose legs still hold what they would close:
+        what would be granted for each of them, were it asked for now."""
+        positions, orders = await self._look(actor)
+        found = set()
+        for intent in exits:
+            shared = self._share(actor, intent.contract_id, positions, orders, intent.code)
+            grant = shared.get((intent.execution_id, intent.leg_key))
+            rest = intent.quantity - intent.filled_quantity
+            if grant is not None and not grant.outside and grant.units >= rest:
+                found.add(intent.code)
+        return found
+
+    async def _look(
+        self, actor: Actor
+    ) -> tuple[Sequence[NetPosition] | None, Sequence[OrderReport] | None]:
+        """Positions and order book, read side by side; None for one that did not answer."""
+        poller = self._executor.poller
+        read = self._begin("positions", actor, poller.positions)
+        book = self._begin("book", actor, poller.orders)
+        await self._heard({read, book})
+        found = _answer(read)
+        return (found.positions if found is not None and found.ok else None), _answer(book)
+
+    def _begin(
+        self, what: str, actor: Actor, ask: Callable[[Actor], Awaitable[T]]
+    ) -> asyncio.Task[T]:
+        """The read under way, or a new one: a broker that hangs is not asked more and more."""
+        key = what, actor.real
+        task = self._reads.get(key)
+        if task is None:
+            task = asyncio.ensure_future(ask(actor))
+            self._reads[key] = task
+            task.add_done_callback(lambda _: self._reads.pop(key, None))
+        return task
+
+    @staticmethod
+    async def _heard(reads: set[asyncio.Task[Any]]) -> None:
+        """Wait for both; not for the second one much longer where the first has answered."""
+        await asyncio.wait(reads, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(reads, timeout=SECOND_WITNESS)
+        if all(_answer(read) is None for read in reads):
+            await asyncio.wait(reads)
+
+    def _share(
+        self,
+        actor: Actor,
+        contract_id: int,
+        positions: Sequence[NetPosition] | None,
+        orders: Sequence[OrderReport] | None,
+        without: str = "",
+    ) -> dict[Leg, Grant | None]:
+        """``without``: code of an order that is looked at as if it were not under way."""
+        # Of all rows that stand for this account: the broker's net is that of all together.
+        mine = list(actor.executions.values())
+        if not mine:
+            return {}  # over since we asked
+        name = self._executor.accounts.instrument(actor.real.broker, contract_id)
+        if positions is not None and name is not None:
+            self._note_last_price((actor.real, contract_id), positions, name)
+        known = [one for one in actor.intents.values() if one.contract_id == contract_id]
+        return grants(
+            mine,
+            contract_id,
+            positions=None if positions is None or not name else net_of_positions(positions, name),
+            book=None if orders is None or name is None else net_of_orders(orders, name, known),
+            settling=self._settling,
+            # Looked at without it, the same is said once more: that must not count twice.
+            place=(actor.real, contract_id, without),
+            now=clock.monotonic(),
+            without=(without,) if without else (),
+        )
+
+    def _note_last_price(
+        self,
+        place: tuple[RealAccount, int],
+        positions: Sequence[NetPosition],
+        name: BrokerInstrument,
+    ) -> None:
+        for position in positions:
+            if position.symbol == name.symbol and position.last_price is not None:
+                self._last_prices[place] = position.last_price, clock.monotonic()
+
+    def last_price(self, actor: Actor, contract_id: int) -> Decimal | None:
+        """What the list of positions gave as the last price, if it was read a moment ago."""
+        price, at = self._last_prices.get((actor.real, contract_id), (None, 0.0))
+        return price if clock.monotonic() - at <= HEARD_WITHIN else None
+
+    def _alarm(self, allowed: Mapping[Leg, Grant | None]) -> None:
+        now = clock.monotonic()
+        for leg, grant in allowed.items():
+            execution_id, leg_key = leg
+            if grant is not None and (grant.units or grant.outside or grant.cleared):
+                self._waiting.pop(leg, None)
+                fact = "the broker has answered"
+                self._executor.rounds.calm(execution_id, NO_WITNESS, leg=leg_key, fact=fact)
+            elif now - self._waiting.setdefault(leg, now) >= ALARM_AFTER:
+                self._executor.rounds.alarm(execution_id, NO_WITNESS, leg=leg_key)
+
+
+def _answer(read: asyncio.Task[T | None]) -> T | None:
+    """What a read has brought; None while it is under way, and where it failed."""
+    if not read.done() or read.cancelled() or read.exception() is not None:
+        return None
+    return read.result()

@@ -1,0 +1,1 @@
+"""What this executor holds of the day, and of each real account."""

@@ -1,0 +1,114 @@
+"""One actor for each real broker account: everything that is held of it, in one place.
+
+The broker knows one account where we may have several rows: the same person at two partners, or
+two strategies in one row. Its executions, orders, readings of its book and doubts about it are
+therefore kept by the real account (:mod:`brokers.realaccount`); a row of ours adds a session and
+the way its orders leave (a :class:`~execution.engine.wire.channel.Channel`). All rows of a real
+account have one shard, so that no other process holds any of it (docs/adr/0038).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from brokers.realaccount import RealAccount
+from execution.engine.wire.channel import Channel
+from execution.live import LiveExecution, LiveIntent
+from quantleap.core import clock
+
+#: Seconds that an account rests for each second that an answer of its broker took to understand,
+#: and at most: a twentieth of a core for whoever sends mountains.
+RESTS: Final = 20.0
+LONGEST_REST: Final = 5.0
+
+
+class Actor:
+    """What an executor holds of one real account. Used in the loop's thread alone."""
+
+    def __init__(self, real: RealAccount) -> None:
+        self.real = real
+        #: Living sessions by our account row; orders leave by their own row's.
+        self.channels: dict[int, Channel] = {}
+        self.executions: dict[int, LiveExecution] = {}
+        #: Every order of the executions by its code, whichever row it was sent for.
+        self.intents: dict[str, LiveIntent] = {}
+        self._working: dict[int, dict[str, LiveIntent]] = {}
+        # the reading of its book, managed by the poller
+        self.next_read_mono = 0.0
+        self.reads = 0
+        self.reading = False
+        #: When its newest successful read began (monotonic seconds); None: there was none.
+        self.read_mono: float | None = None
+        self._rests_until = 0.0
+
+    async def rested(self) -> None:
+        """Return when the account may be read again, after an answer that was a lot of work."""
+        wait = self._rests_until - clock.monotonic()
+        if wait > 0:
+            await asyncio.sleep(wait)
+
+    def worked(self, seconds: float) -> None:
+        """What it took to understand an answer: no account gets more than its share of a core."""
+        self._rests_until = clock.monotonic() + min(LONGEST_REST, RESTS * seconds)
+
+    def reader(self) -> Channel | None:
+        """The session to read the account with: any that lives, first one that was answered.
+
+        Books and positions are the same by all of them. None: nobody is logged in.
+        """
+        return min(
+            self.channels.values(),
+            key=lambda channel: (channel.unanswered, channel.account_id),
+            default=None,
+        )
+
+    def changer(self, account_id: int) -> Channel | None:
+        """The session to cancel an order with: its own row's, else any that lives."""
+        return self.channels.get(account_id) or self.reader()
+
+    def hold(self, intent: LiveIntent) -> None:
+        """Hold an order; while it is unfinished, by its contract too."""
+        self.intents[intent.code] = intent
+        if not intent.is_final:
+            self._working.setdefault(intent.contract_id, {})[intent.code] = intent
+
+    def drop(self, execution: LiveExecution) -> None:
+        """Hold an execution and its orders no longer."""
+        self.executions.pop(execution.id, None)
+        for intent in execution.intents:
+            self.intents.pop(intent.code, None)
+            self._working.get(intent.contract_id, {}).pop(intent.code, None)
+
+    def beside(self, intent: LiveIntent) -> Iterable[LiveIntent]:
+        """Orders in the contract of ``intent`` that are unfinished; cheap where there are none."""
+        held = self._working.get(intent.contract_id)
+        if held is None or (len(held) == 1 and intent.code in held):
+            return ()
+        for code in [code for code, other in held.items() if other.is_final]:
+            del held[code]
+        return [other for other in held.values() if other is not intent]
+
+
+class Actors:
+    """The actors of an executor: by real account, and by the rows that stand for it."""
+
+    def __init__(self) -> None:
+        self._actors: dict[RealAccount, Actor] = {}
+        self._by_row: dict[int, Actor] = {}
+
+    def __iter__(self) -> Iterator[Actor]:
+        return iter(self._actors.values())
+
+    def of(self, real: RealAccount, account_id: int) -> Actor:
+        """The actor of a real account, for which our row ``account_id`` stands."""
+        actor = self._actors.get(real)
+        if actor is None:
+            actor = self._actors[real] = Actor(real)
+        self._by_row[account_id] = actor
+        return actor
+
+    def at(self, account_id: int) -> Actor | None:
+        """The actor that a row of ours stands for; None when nothing of it is held."""
+        return self._by_row.get(account_id)

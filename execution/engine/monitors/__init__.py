@@ -1,0 +1,1 @@
+"""What looks every second or so: risk levels, overdue waits, memory against the database."""

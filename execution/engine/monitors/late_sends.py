@@ -1,0 +1,56 @@
+"""What a process says that stood still at the worst moment: between its check and an order's byte.
+
+Nothing can be done about that byte (docs/adr/0040). Where somebody else owns the shard by now, they
+may have sent the order themselves, and their execution may be over when this one fills; then nobody
+reads the account's book for its sake. So the only one who knows raises the alarm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from execution.alarms import LEFT_LATE, Alarm
+from execution.engine.database.alarm_writer import About, Raised, raise_at_once
+from execution.engine.runtime.database_pool import DatabaseDown
+from execution.live import LiveIntent
+
+if TYPE_CHECKING:
+    from execution.engine.executor import Executor
+
+log = structlog.get_logger(__name__)
+AGAIN: Final = 0.25
+
+
+class LateSends:
+    """Hears from channels of orders that left long after they were allowed to."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def left_late(self, intent: LiveIntent, mono: float) -> None:
+        """An order left at ``mono`` (monotonic seconds), the process having stood still."""
+        executor = self._executor
+        execution = executor.executions.get(intent.execution_id)
+        if execution is None or executor.owns_at(intent.shard, mono):
+            return  # our lease has outlasted the pause: nobody has sent it in our place
+        log.error("order_left_late", execution=execution.public_id, tag=intent.tag)
+        alarm = Alarm(LEFT_LATE, intent.leg_key, order=intent.tag)
+        task = asyncio.create_task(self._say(Raised(About.of(execution), alarm)))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _say(self, raised: Raised) -> None:
+        executor = self._executor
+        while True:
+            try:
+                await executor.db.run(
+                    raise_at_once, raised, owner=executor.owner, now=executor.now()
+                )
+            except DatabaseDown:
+                await asyncio.sleep(AGAIN)
+            else:
+                return

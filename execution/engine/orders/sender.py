@@ -1,0 +1,229 @@
+"""Sending: what the database granted leaves, if it still may, and what came of it. The only sender.
+
+All of it runs in the executor's loop thread. Channels ask :meth:`OrderSender.may_send` at the last
+moment and tell what left, what did not, and what the broker answered.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from brokers.base import BrokerInstrument, OrderRequest, Outcome, Product, SendResult
+from brokers.pace import Call
+from brokers.registry import get_adapter
+from execution import lifecycle, outcome
+from execution.alarms import SELF_TRADE, SESSION_OVER
+from execution.engine.orders.self_trades import SelfTrades
+from execution.engine.runtime import facts
+from execution.engine.wire.channel import EARLY
+from execution.engine.wire.connection import Answer, serialise
+from execution.gate import why_not_enter, why_not_leave
+from execution.live import LiveExecution, LiveIntent, LiveRun
+from execution.progress import CONTROL_UNREACHABLE
+from execution.tags import MAX_SENDS, make_tag
+from execution.throttling import next_try
+from quantleap.core import clock
+
+if TYPE_CHECKING:
+    from execution.engine.executor import Executor
+
+
+class OrderSender:
+    """Orders on their way to the brokers, from the committed row to the answer.
+
+    ``changed`` is told every intent of which there is something to write and to decide.
+    """
+
+    def __init__(
+        self, executor: Executor, crossing: SelfTrades, changed: Callable[[LiveIntent], None]
+    ) -> None:
+        self._executor = executor
+        self._crossing = crossing
+        self._changed = changed
+        self._sent: list[tuple[LiveIntent, float]] = []
+        self._fenced: dict[str, tuple[LiveIntent, int]] = {}
+
+    def dispatch(self, intent: LiveIntent) -> None:
+        """Send an order whose SENDING row is committed."""
+        execution = self._executor.executions.get(intent.execution_id)
+        if execution is None:
+            return
+        if not self.prepare(execution, intent) or not self._executor.accounts.submit(
+            execution, intent
+        ):
+            self.on_not_sent(intent, self._executor.accounts.problems.get(intent.account_id, ""))
+
+    def prepare(self, execution: LiveExecution, intent: LiveIntent) -> bool:
+        """Serialise the intent's next send; False when its account has no channel.
+
+        An entry that was serialised before T, for this very channel, is as it was.
+        """
+        channel = self._executor.accounts.channels.get(execution.account_id)
+        name = self._executor.accounts.instrument(execution.broker, intent.contract_id)
+        if channel is None or name is None:
+            return False
+        request = order_request(intent, name)
+        made_for = channel, request.tag
+        if intent.purpose == lifecycle.ENTRY and intent.raw_for == made_for:
+            return True
+        intent.instrument = name
+        intent.raw = serialise(
+            channel.adapter.place_order(channel.session, request), channel.target
+        )
+        intent.raw_for = made_for
+        return True
+
+    def may_send(self, intent: LiveIntent, now_mono: float) -> str:
+        """'' when this order may leave now, else why not. Asked at the last moment.
+
+        The last guard of I5 (never more than planned or held) and I7 (no entry outside its window).
+        """
+        executor = self._executor
+        if not executor.owns_at(intent.shard, now_mono):
+            return "FENCED"
+        execution = executor.executions.get(intent.execution_id)
+        if execution is None or intent.state != lifecycle.SENDING or intent.sends > MAX_SENDS:
+            return "STALE"
+        run = execution.run
+        if intent.purpose != lifecycle.ENTRY:
+            if clock.timestamp() >= run.closes_unix:
+                return SESSION_OVER
+            kept = why_not_leave(execution, intent, now_mono)
+            return kept or self._crossing.why_wait(execution, intent, now_mono)
+        kept = why_not_enter(execution, intent) or self._why_not_now(run, now_mono)
+        if kept == "GRACE_OVER" and self._crossing.is_waiting(execution, intent):
+            return SELF_TRADE
+        return kept or self._crossing.why_wait(execution, intent, now_mono)
+
+    def may_still_send(self, intent: LiveIntent, run: LiveRun, now_mono: float) -> str:
+        """:meth:`may_send` for an entry that was asked already, nothing having been awaited since:
+        what the clock, the lease and the switch say may have changed all the same."""
+        if not self._executor.still_owns_at(intent.shard, now_mono):
+            return "FENCED"
+        return self._why_not_now(run, now_mono)
+
+    def _why_not_now(self, run: LiveRun, now_mono: float) -> str:
+        now = clock.timestamp()
+        if now >= run.closes_unix:
+            return SESSION_OVER
+        if now < run.entry_unix:
+            return EARLY
+        if now > run.grace_unix:
+            return "GRACE_OVER"
+        return self._why_switched_off(run, now_mono)
+
+    def _why_switched_off(self, run: LiveRun, now_mono: float) -> str:
+        executor = self._executor
+        return executor.control.current.blocked(
+            run.template_id, now_mono, executor.timing.control_age
+        )
+
+    def on_sent(self, intent: LiveIntent, mono: float) -> None:
+        """The first byte of this send has left."""
+        intent.sent_mono = mono
+        self._sent.append((intent, clock.timestamp()))
+
+    @property
+    def has_sent(self) -> bool:
+        """Whether something has left since :meth:`note_sent`."""
+        return bool(self._sent)
+
+    def note_sent(self) -> list[LiveIntent]:
+        """Bookkeeping of :meth:`on_sent` that must not cost time between two sends; what has left
+        since the last time, to be written."""
+        left, self._sent = self._sent, []
+        for intent, unix in left:
+            # Of its first send: a later one, after a refusal, says nothing about punctuality.
+            at = dt.datetime.fromtimestamp(unix, dt.UTC)
+            intent.sent_at = intent.sent_at or at
+            facts.sent(self._executor.executions.get(intent.execution_id), intent, at)
+        return [intent for intent, _ in left]
+
+    def on_not_sent(self, intent: LiveIntent, reason: str, message: str = "") -> None:
+        """Provably not sent: sendable again, or missed, by reason; ``message`` in words.
+
+        The proof that I3 (no second send without proof) asks for.
+        """
+        if reason == "STALE" or intent.state != lifecycle.SENDING:
+            return
+        if reason == "FENCED":
+            token = self._executor.tokens.get(intent.shard)
+            if token is not None:
+                self._fenced[intent.code] = (intent, token)
+            return  # somebody else's, perhaps: the row stays SENDING until we know
+        now, now_mono = self._executor.now(), clock.monotonic()
+        if reason in ("BROKER_DOWN", EARLY, CONTROL_UNREACHABLE):
+            jitter = self._executor.random.random()
+            cause = reason if reason == CONTROL_UNREACHABLE else "BROKER_DOWN"
+            outcome.not_sent(intent, cause, message, at=now, now_mono=now_mono, jitter=jitter)
+        else:
+            intent.cause = reason or "SESSION_EXPIRED"
+            outcome.finish(intent, lifecycle.MISSED, now, now_mono)
+        self._changed(intent)
+
+    def is_fenced(self, intent: LiveIntent) -> bool:
+        """Whether the fence keeps this order back."""
+        return intent.code in self._fenced
+
+    def unfence(self) -> None:
+        """What the fence kept back may go again once the heartbeat is fresh and the lease is still
+        the same one: then nobody else owned the shard in between, and nothing was sent."""
+        for code, (intent, token) in list(self._fenced.items()):
+            now_token = self._executor.tokens.get(intent.shard)
+            if now_token == token and not self._executor.owns(intent.shard):
+                continue
+            del self._fenced[code]
+            if now_token == token and intent.state == lifecycle.SENDING:
+                intent.state = lifecycle.PLANNED
+                intent.sends -= 1
+                self._changed(intent)
+
+    def on_answer(self, intent: LiveIntent, answer: Answer) -> None:
+        """The broker answered, or the wire broke: classify, write, look at the book."""
+        channel = self._executor.accounts.channels.get(intent.account_id)
+        execution = self._executor.executions.get(intent.execution_id)
+        if answer.response is None or execution is None:
+            result = SendResult(Outcome.UNKNOWN, message=answer.error)
+        else:
+            # Not by the channel: it may have been retired while this was under way.
+            result = get_adapter(execution.broker).parse_place(answer.response)
+            if result.cause == "RATE_LIMIT" and channel is not None:
+                channel.throttled(answer.response, Call.PLACE, result.message)
+        outcome.apply_answer(
+            intent,
+            result,
+            at=self._executor.now(),
+            now_mono=answer.at,
+            jitter=self._executor.random.random(),
+            wait=self._held_still(intent, result, answer.at),
+        )
+        if intent.cause == "SESSION_EXPIRED":
+            self._executor.accounts.forget_session(intent.account_id)
+        self._changed(intent)
+        self._executor.poller.soon(intent.account_id)
+
+    def _held_still(self, intent: LiveIntent, result: SendResult, at: float) -> float:
+        """Seconds for which a broker that throttles keeps this order back."""
+        channel = self._executor.accounts.channels.get(intent.account_id)
+        if channel is None or result.cause != "RATE_LIMIT":
+            return 0.0
+        execution = self._executor.executions.get(intent.execution_id)
+        grace_left = None
+        if intent.purpose == lifecycle.ENTRY and execution is not None:
+            grace_left = execution.run.grace_unix - clock.timestamp()
+        asked = max(0.0, channel.pacer.held_until(Call.PLACE) - at)
+        return next_try(asked, sends=intent.sends, grace_left=grace_left)
+
+
+def order_request(intent: LiveIntent, name: BrokerInstrument) -> OrderRequest:
+    """What the adapter is asked to place."""
+    return OrderRequest(
+        tag=make_tag(intent.code, max(1, intent.sends)),
+        instrument=name,
+        side=intent.side,
+        quantity=intent.quantity,
+        product=Product.INTRADAY,
+        price=intent.price,
+    )

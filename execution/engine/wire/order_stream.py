@@ -1,0 +1,187 @@
+"""One real account's order updates: a websocket that is kept open, and known to be alive or not.
+
+Whatever happens to it, only the account's reading of books gets faster or slower. Silence is told
+from quiet by pings: a connection on which not even those are answered is dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Final
+
+import aiohttp
+import structlog
+
+from brokers import tls
+from brokers.base import OrderReport, Session
+from brokers.spoken import Refused, address
+from brokers.updates import MAX_FRAME, OrderUpdates
+from execution.engine.runtime.call_slots import CallSlots
+from execution.engine.runtime.quiet_window import QuietWindow
+from quantleap.core import clock
+
+log = structlog.get_logger(__name__)
+
+#: Seconds for a connection to be opened, and to be told that updates come.
+CONNECT_SECONDS: Final = 5.0
+#: Whoever has gone silent is not waited for longer than this when we hang up.
+GOODBYE_SECONDS: Final = 0.2
+#: A sign of life goes out so often, in seconds; Noren wants one within 30.
+BEAT_SECONDS: Final = 8.0
+#: Without any frame for so long, pongs included, a connection is dead.
+SILENCE_SECONDS: Final = 20.0
+#: Pauses before the next connection, in seconds; the last one repeats. Up to half is added at
+#: random, so that five thousand that were cut together do not come back together.
+PAUSES: Final = (0.5, 1.0, 2.0, 5.0, 15.0, 30.0)
+#: A broker that lets this session not in is asked again after so many seconds.
+REFUSED_PAUSE: Final = 60.0
+#: A connection that lived for so long was a good one: the next pause is the first again.
+GOOD_SECONDS: Final = 10.0
+
+
+class OrderStream:
+    """The connection of one login; all methods on the loop.
+
+    ``heard`` is called with every order that comes, ``turned`` whenever updates begin to come or
+    may have stopped.
+    """
+
+    def __init__(
+        self,
+        *,
+        spoken: OrderUpdates,
+        client: aiohttp.ClientSession,
+        base_url: str,
+        session: Session,
+        places: CallSlots,
+        quiet: QuietWindow,
+        heard: Callable[[OrderReport], None],
+        turned: Callable[[], None],
+    ) -> None:
+        self.session = session
+        self._spoken = spoken
+        self._client = client
+        self._url = address(spoken, base_url, session)
+        self._places = places
+        self._quiet = quiet
+        self._heard = heard
+        self._turned = turned
+        self._ready = False
+        self._heard_at = 0.0
+        self._failures = 0
+        self.problem = ""
+        self._task = asyncio.create_task(self._live())
+
+    def is_healthy(self, now: float) -> bool:
+        """Whether updates come: let in, and heard of lately (``now`` in monotonic seconds)."""
+        return self._ready and now - self._heard_at < SILENCE_SECONDS
+
+    def close(self) -> None:
+        """Drop the connection for good."""
+        self._ready = False
+        self._task.cancel()
+
+    async def _live(self) -> None:
+        while True:
+            began, pause, before = clock.monotonic(), 0.0, self.problem
+            try:
+                await self._once()
+            except Refused as error:
+                self.problem, pause = f"refused: {error}", REFUSED_PAUSE
+            except (aiohttp.ClientError, TimeoutError, OSError, RuntimeError) as error:
+                # By its class alone: messages hold the address, and the address the token.
+                self.problem = tls.fault(error) or type(error).__name__
+            if self.problem != before:
+                log.info("order_updates_lost", client=self.session.client_id, reason=self.problem)
+            if self._ready:
+                self._ready = False
+                self._turned()
+            if clock.monotonic() - began >= GOOD_SECONDS:
+                self._failures = 0
+            pause = pause or PAUSES[min(self._failures, len(PAUSES) - 1)]
+            self._failures += 1
+            await asyncio.sleep(pause * (1 + random.random() / 2))  # noqa: S311 - jitter
+
+    async def _once(self) -> None:
+        """One connection, from its handshake to its end."""
+        await self._quiet.over()  # no handshake begins while orders leave
+        socket = await self._places.carry(self._open)
+        try:
+            hello = self._spoken.hello(self.session)
+            if hello:
+                await socket.send_str(hello)
+                await asyncio.wait_for(self._let_in(socket), CONNECT_SECONDS)
+            self._ready, self.problem, self._heard_at = True, "", clock.monotonic()
+            self._turned()
+            await self._read(socket)
+        finally:
+            await socket.close()
+
+    async def _open(self) -> aiohttp.ClientWebSocketResponse:
+        opening = self._client.ws_connect(
+            self._url,
+            max_msg_size=MAX_FRAME,
+            autoping=False,
+            ssl=tls.context(),
+            timeout=aiohttp.ClientWSTimeout(ws_close=GOODBYE_SECONDS),
+        )
+        try:
+            return await asyncio.wait_for(opening, CONNECT_SECONDS)
+        except aiohttp.WSServerHandshakeError as error:
+            if error.status < 500:  # asked again at once, it would say the same
+                raise Refused(f"HTTP {error.status}") from None
+            raise
+
+    async def _let_in(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        while True:
+            said = self._spoken.read(await _frame(socket), self.session)
+            if said.refused:
+                raise Refused(said.refused)
+            if said.reply:
+                await socket.send_str(said.reply)
+            if said.ready:
+                return
+
+    async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        beat_at = clock.monotonic() + BEAT_SECONDS
+        while True:
+            now = clock.monotonic()
+            if now - self._heard_at >= SILENCE_SECONDS:
+                raise TimeoutError
+            if now >= beat_at:
+                beat_at = now + BEAT_SECONDS
+                await socket.ping()
+                if self._spoken.beat:
+                    await socket.send_str(self._spoken.beat)
+            try:
+                frame = await _frame(socket, beat_at - now)
+            except TimeoutError:
+                continue
+            self._heard_at = clock.monotonic()
+            if not frame:
+                continue
+            await self._quiet.over()  # news can wait until the orders of this second have left
+            said = self._spoken.read(frame, self.session)
+            if said.refused:
+                raise Refused(said.refused)
+            if said.order is not None:
+                self._heard(said.order)
+
+
+async def _frame(
+    socket: aiohttp.ClientWebSocketResponse, seconds: float | None = None
+) -> str | bytes:
+    """The next frame; empty for a sign of life alone. ConnectionError at the end."""
+    message = await socket.receive(timeout=seconds)
+    match message.type:
+        case aiohttp.WSMsgType.TEXT | aiohttp.WSMsgType.BINARY:
+            content: str | bytes = message.data
+            return content
+        case aiohttp.WSMsgType.PING:
+            await socket.pong(message.data)
+            return ""
+        case aiohttp.WSMsgType.PONG:
+            return ""
+    raise ConnectionError("closed")

@@ -1,0 +1,197 @@
+"""Order updates as the first witness: what they may change, and what is left to the book."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import itertools
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from brokers.base import BookState, OrderReport
+from execution import lifecycle
+from execution.engine.books import poller as polling
+from execution.engine.books.order_updates import UpdateStreams, _Heard
+from execution.engine.books.poller import BookPoller
+from execution.engine.memory.actors import Actor
+from execution.live import LiveIntent
+from execution.tags import make_tag
+from execution.tests import wire
+from execution.tests.inmemory import LOT, live_intent, report
+from quantleap.core import clock
+
+
+class House:
+    """A desk with one stream and one order, and what it told others."""
+
+    def __init__(self, healthy: bool = True, **fields: Any) -> None:
+        values = {"state": lifecycle.ACCEPTED, "sends": 1, "broker_order_id": "B1", **fields}
+        self.intent = live_intent(**values)
+        self.changed: list[LiveIntent] = []
+        self.alarms: list[str] = []
+        self.read: list[Actor] = []
+        self.executor: Any = wire.executor(
+            rounds=SimpleNamespace(
+                changed=self.changed.append, alarm=lambda _id, cause, **_: self.alarms.append(cause)
+            ),
+            poller=SimpleNamespace(at_once=self.read.append),
+        )
+        self.actor = self.executor.actors.of(wire.REAL, 1)
+        self.actor.hold(self.intent)
+        self.desk = UpdateStreams(self.executor)
+        stream: Any = SimpleNamespace(is_healthy=lambda _now: healthy)
+        self.desk._streams[self.actor] = _Heard(stream, "")
+
+    def hear(self, state: BookState = BookState.OPEN, filled: int = 0, **fields: Any) -> None:
+        said = report(self.intent, state, filled)
+        self.desk._heard(self.actor, dataclasses.replace(said, **fields))
+
+
+def test_a_fill_is_a_fill_whoever_told_it_first() -> None:
+    house = House()
+    house.hear(BookState.FILLED, LOT)
+    assert (house.intent.state, house.intent.filled_quantity) == (lifecycle.FILLED, LOT)
+    assert house.changed == [house.intent]
+    assert house.read == []
+
+
+def test_a_fill_may_come_before_the_answer_to_its_order() -> None:
+    house = House(state=lifecycle.SENDING, broker_order_id="", sent_mono=clock.monotonic())
+    house.hear(BookState.FILLED, LOT, broker_order_id="B7")
+    assert (house.intent.state, house.intent.broker_order_id) == (lifecycle.FILLED, "B7")
+
+
+def test_an_unknown_order_is_found_by_an_update() -> None:
+    house = House(state=lifecycle.UNKNOWN, broker_order_id="", unknown_since_mono=clock.monotonic())
+    house.hear(BookState.OPEN, 0, broker_order_id="B7")
+    assert house.intent.state == lifecycle.ACCEPTED
+
+
+@given(
+    st.permutations(
+        [
+            (BookState.SUBMITTED, 0),
+            (BookState.OPEN, 0),
+            (BookState.OPEN, 20),
+            (BookState.OPEN, 40),
+            (BookState.FILLED, LOT),
+        ]
+    ),
+    st.lists(st.integers(0, 4), max_size=5),
+)
+def test_out_of_order_and_repeated_updates_are_harmless(
+    order: list[tuple[BookState, int]], again: list[int]
+) -> None:
+    """In any order, any of them again: no fill is undone, and all of it is held at the end."""
+    house = House()
+    highest = 0
+    for state, filled in itertools.chain(order, (order[number] for number in again)):
+        house.hear(state, filled)
+        highest = max(highest, filled)
+        assert house.intent.filled_quantity == highest
+    assert (house.intent.state, house.intent.filled_quantity) == (lifecycle.FILLED, LOT)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"broker_order_id": "B2"}, {"tag": "older"}],
+    ids=["another order of the same send", "an earlier send"],
+)
+def test_what_is_not_plainly_the_newest_send_is_left_to_the_book(fields: dict[str, Any]) -> None:
+    house = House(sends=2)
+    if "tag" in fields:
+        fields["tag"] = make_tag(house.intent.code, 1)
+    else:
+        fields["tag"] = make_tag(house.intent.code, 2)
+    house.hear(BookState.FILLED, LOT, **fields)
+    assert house.intent.state == lifecycle.ACCEPTED
+    assert house.changed == []
+    assert house.read == [house.actor]
+
+
+@pytest.mark.parametrize("tag", ["", "BYHAND", "Q" + "Z" * 12 + "1"], ids=["none", "app", "alien"])
+def test_other_peoples_orders_change_nothing(tag: str) -> None:
+    house = House()
+    house.hear(BookState.FILLED, LOT, tag=tag)
+    assert (house.intent.state, house.changed, house.read) == (lifecycle.ACCEPTED, [], [])
+
+
+def test_what_was_never_sent_is_not_moved() -> None:
+    house = House(state=lifecycle.PLANNED, sends=0, broker_order_id="")
+    house.hear(BookState.FILLED, LOT, tag=make_tag(house.intent.code, 1))
+    assert house.intent.state == lifecycle.PLANNED
+
+
+def test_an_order_that_was_changed_in_the_brokers_app_is_told() -> None:
+    house = House()
+    house.hear(BookState.FILLED, 40, quantity=40)
+    assert house.alarms == ["CHANGED_OUTSIDE"]
+    assert house.intent.state == lifecycle.CANCELLED
+
+
+# -- trust ---------------------------------------------------------------------------------------
+def told_by_the_book(house: House, heard: bool) -> bool:
+    """Whether the stream is trusted a second after the book has shown a fill."""
+
+    async def main() -> bool:
+        found: OrderReport = report(house.intent, BookState.FILLED, LOT)
+        loop = asyncio.get_running_loop()
+        later: list[Any] = []
+        loop.call_later = lambda _seconds, call, *about: later.append((call, about))  # type: ignore[assignment, method-assign]
+        house.desk.compare(house.actor, found)
+        if heard:
+            house.desk._heard(house.actor, found)
+        for call, about in later:
+            call(*about)
+        return house.desk.trusts(house.actor)
+
+    return asyncio.run(main())
+
+
+def test_a_stream_that_keeps_a_fill_to_itself_is_not_trusted_for_a_while() -> None:
+    silent = House()
+    assert silent.desk.trusts(silent.actor)
+    assert not told_by_the_book(silent, heard=False)
+    assert silent.read == [silent.actor]
+    assert told_by_the_book(House(), heard=True)
+
+
+def test_a_dead_stream_is_not_trusted() -> None:
+    house = House(healthy=False)
+    assert not house.desk.trusts(house.actor)
+
+
+@pytest.mark.parametrize(
+    ("trusted", "state", "first", "then"),
+    [
+        (True, lifecycle.ACCEPTED, polling.CHECKED_AFTER, polling.RECONCILED_EVERY),
+        (True, lifecycle.UNKNOWN, polling.FIRST_READ, polling.UNKNOWN_EVERY),
+        (False, lifecycle.ACCEPTED, polling.FIRST_READ, 0.5),
+        (False, lifecycle.UNKNOWN, polling.FIRST_READ, polling.UNKNOWN_EVERY),
+    ],
+    ids=["told", "told but unknown", "not told", "not told and unknown"],
+)
+def test_books_are_read_to_reconcile_where_updates_come(
+    trusted: bool, state: str, first: float, then: float
+) -> None:
+    async def main() -> None:
+        channel = wire.channel("http://127.0.0.1:9", wire.Told())
+        intent = live_intent(state=state)
+        updates = SimpleNamespace(trusts=lambda _actor: trusted)
+        executor = wire.executor(channel, updates=updates)
+        actor = wire.actor_of(executor, channel)
+        actor.hold(intent)
+        poller = BookPoller(executor)
+        before = clock.monotonic()
+        poller.soon(1)
+        assert first <= actor.next_read_mono - before <= first + 1
+        assert poller._pause(actor, channel, [intent]) == then
+        poller.at_once(actor)
+        assert actor.next_read_mono <= clock.monotonic()
+        await poller.close()
+
+    asyncio.run(main())

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from execution import lifecycle
 from execution.live import LiveExecution, LiveIntent
+from execution.steps import StatusChange
 from execution.words import brokers_words, explain
 from quantleap.core import outbox
 from quantleap.core.models import OutboxEvent
 from quantleap.core.money import CURRENCY, json_number
 
 if TYPE_CHECKING:
-    from execution.engine.database.writer import StatusChange
     from execution.models import Execution
 
 ERROR: Final = "execution_failed"

@@ -18,6 +18,14 @@ from marketplace.models import Template
 from quantleap.core.money import rupees
 
 
+def database_now() -> dt.datetime:
+    """What time it is by the clock that leases run by."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        found: dt.datetime = cursor.fetchone()[0]
+        return found
+
+
 def accounts_with_open_positions(account_ids: Sequence[int]) -> set[int]:
     """Which of these accounts are in a run right now."""
     rows = Execution.objects.filter(account_id__in=list(account_ids), status__in=Execution.WORKING)

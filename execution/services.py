@@ -13,7 +13,6 @@ from brokers.models import BrokerAccount
 from brokers.ports import RemovalEffect
 from brokers.services.accounts import finish_removal
 from execution.alarmlists import about
-from execution.engine.runtime.kill_switch_watch import CHANNEL
 from execution.errors import AlreadyEngaged, NotEngaged
 from execution.models import Alarm, Execution, KillSwitch
 from quantleap.core import audit
@@ -159,7 +158,7 @@ def release_kill_switch(*, switch_id: int, actor: Actor, now: dt.datetime) -> No
 def _notify() -> None:
     """Delivered at commit: the senders read the switches again within milliseconds."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_notify(%s, '')", [CHANNEL])
+        cursor.execute("SELECT pg_notify(%s, '')", [KillSwitch.CHANNEL])
 
 
 # -- alarms ----------------------------------------------------------------------------------------

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Final
 
 from brokers.base import Side
 from execution.alarms import Alarm
-from execution.live import LiveIntent
+from execution.live import LiveExecution, LiveIntent
 
 #: At so many prices a leg was offered, and did not leave: a person is told.
 ATTENTION_AFTER: Final = 3
@@ -77,3 +79,16 @@ class Steps:
             or self.status
             or self.alarms
         )
+
+
+@dataclass(slots=True)
+class StatusChange:
+    """A new status of one execution, to be told of when the row says it was ours to change."""
+
+    execution: LiveExecution
+    status: str
+    cause: str = ""
+    message: str = ""
+    pnl: Decimal | None = None
+    #: All that was traded against the execution by now, where it changed.
+    closed_outside: Mapping[str, int] | None = None

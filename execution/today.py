@@ -16,12 +16,11 @@ from execution.alarmlists import open_causes, open_in_words
 from execution.alarms import means
 from execution.arming import DueStrategy, never_armed
 from execution.clocks import in_words
-from execution.engine.database.leases import database_now
 from execution.looks import to_result
 from execution.models import ExecutorNode, Run
 from execution.runpage import run_counts, state_of, strategy_of
 from execution.runstate import WAYS_OUT, RunCounts, RunState
-from execution.selectors import engaged_switches, runs_of_day, unfinished_runs
+from execution.selectors import database_now, engaged_switches, runs_of_day, unfinished_runs
 from execution.words import explain
 from quantleap.core import clock
 from quantleap.core.console import Alarm, Cell, Panel, Tile

@@ -18,10 +18,9 @@ from unfold.widgets import UnfoldAdminSelectWidget
 from execution import services
 from execution.admin.common import KillButtonMixin, kill_context
 from execution.clocks import MOST_OFF_MS
-from execution.engine.database.leases import database_now
 from execution.looks import to_ms
 from execution.models import ExecutorNode, KillSwitch, ShardLease
-from execution.selectors import kill_reach, template_names
+from execution.selectors import database_now, kill_reach, template_names
 from marketplace.models import Template
 from quantleap.core import clock
 from quantleap.core.admin import ConfirmForm, ReadOnlyAdmin, confirmed, display

@@ -18,7 +18,7 @@ from brokers.registry import get_adapter
 from execution import lifecycle, outcome
 from execution.alarms import UNWRITABLE, Alarm
 from execution.engine.database.refused_rows import REFUSED_AGAIN
-from execution.engine.database.writer import Batch, StatusChange, Written, write
+from execution.engine.database.writer import Batch, Written, write
 from execution.engine.exits.exit_orders import ExitOrders
 from execution.engine.memory.alarm_queue import AlarmQueue
 from execution.engine.orders.self_trades import SelfTrades
@@ -27,7 +27,7 @@ from execution.engine.runtime import facts
 from execution.live import LiveExecution, LiveIntent, LiveRun
 from execution.moments import Agenda, Phase, next_moment, phase
 from execution.progress import next_steps
-from execution.steps import ExitOrder, Situation, Steps
+from execution.steps import ExitOrder, Situation, StatusChange, Steps
 from execution.tags import make_tag
 from quantleap.core import clock
 

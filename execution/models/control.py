@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from django.db import models
 from django.db.models import Q
 
@@ -83,6 +85,9 @@ class KillSwitch(models.Model):
 
     class Mode(models.TextChoices):
         BLOCK_NEW = "BLOCK_NEW", "Block new entries"
+
+    #: Notified with the commit of every change, so that senders read the switches at once.
+    CHANNEL: Final = "quantleap_control"
 
     scope = models.CharField(max_length=8, choices=Scope.choices)
     target_id = models.BigIntegerField(

@@ -11,11 +11,12 @@ from django.db import connection, transaction
 from execution.alarms import Alarm
 from execution.engine.database import loader
 from execution.engine.database.alarm_writer import About, Cleared, Raised, insert_alarms
-from execution.engine.database.writer import Batch, StatusChange, Written, write
+from execution.engine.database.writer import Batch, Written, write
 from execution.live import LiveExecution
 from execution.models import Alarm as AlarmRow
 from execution.models import Execution, Run
 from execution.services import acknowledge, settle, settle_all
+from execution.steps import StatusChange
 from execution.tests.armedruns import MANY
 from execution.tests.leaserows import T, seconds
 from execution.tests.racing import meanwhile

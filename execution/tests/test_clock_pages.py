@@ -8,8 +8,8 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from execution.engine.database import leases
 from execution.models import ExecutorNode
+from execution.selectors import database_now
 from quantleap.core import clock
 from quantleap.core.models import StaffUser
 
@@ -43,7 +43,7 @@ def test_a_clock_that_was_seconds_off_was_named_nowhere(
     ExecutorNode.objects.create(
         owner="host:1:a",
         started_at=clock.now(),
-        heartbeat_at=leases.database_now(),
+        heartbeat_at=database_now(),
         clock_offset_ms=offset,
         clock_error_ms=2,
     )
@@ -58,6 +58,6 @@ def test_an_age_on_the_executors_page_is_the_databases(
 ) -> None:
     """The web server's own clock has no say, and neither has a day that was moved."""
     monkeypatch.setattr(clock, "_offset", -dt.timedelta(days=80).total_seconds())
-    now = leases.database_now()
+    now = database_now()
     ExecutorNode.objects.create(owner="host:1:a", started_at=clock.now(), heartbeat_at=now)
     assert "Alive" in page(staff, "admin:execution_executornode_changelist")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from execution import events, lifecycle
-from execution.engine.database.writer import StatusChange
+from execution.steps import StatusChange
 from execution.tests.inmemory import ENTRY_AT, committed
 from marketplace.tests.factories import strategy_spec
 

@@ -14,6 +14,7 @@ from execution.engine.database import leases
 from execution.engine.executor import Executor
 from execution.engine.memory.fence import Fence, moment
 from execution.models import Execution, ExecutorNode, ShardLease
+from execution.selectors import database_now
 from execution.tests.leaserows import T, intent, seconds, traded
 from execution.timing import from_settings
 from quantleap.core import clock
@@ -23,7 +24,7 @@ TTL = 10.0
 
 def lapse(owner: str = "a") -> None:
     """Let the leases of an owner have run out a second ago, by the database's clock."""
-    ShardLease.objects.filter(owner=owner).update(expires_at=leases.database_now() - seconds(1))
+    ShardLease.objects.filter(owner=owner).update(expires_at=database_now() - seconds(1))
 
 
 @pytest.mark.django_db
@@ -78,7 +79,7 @@ class TestOwnership:
     def test_executors_that_stopped_beating_do_not_count(self) -> None:
         assert leases.announce(owner="a", started_at=T, ttl=TTL).fit == 1
         assert leases.announce(owner="b", started_at=T, ttl=TTL).fit == 2
-        late = leases.database_now() - seconds(TTL + 1)
+        late = database_now() - seconds(TTL + 1)
         ExecutorNode.objects.filter(owner="a").update(heartbeat_at=late)
         assert leases.announce(owner="b", started_at=T, ttl=TTL).fit == 1
 
@@ -176,7 +177,7 @@ def test_the_executor_with_the_fast_clock_took_the_others_leases(
     # its lease ends as late as everybody's, and nobody was forgotten for its sake
     lease = ShardLease.objects.get(shard=1)
     assert lease.expires_at is not None
-    assert lease.expires_at - leases.database_now() <= seconds(TTL)
+    assert lease.expires_at - database_now() <= seconds(TTL)
     assert ExecutorNode.objects.count() == 2
 
 

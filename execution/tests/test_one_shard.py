@@ -21,6 +21,7 @@ from brokers.realaccount import RealAccount
 from execution import arming
 from execution.engine.database import leases, loader
 from execution.models import Execution, OrderIntent, ShardLease
+from execution.selectors import database_now
 from execution.tests.factories import make_accounts, make_partner, subscribe_accounts
 from execution.tests.rows import decide, enter, make_execution, make_run
 from marketplace.models import Contract, Template
@@ -284,7 +285,7 @@ def test_what_was_live_in_two_shards_is_brought_together_and_both_owners_lose_it
     kept = leases.heartbeat(owner="old", tokens=held, ttl=10)
     assert kept == set(held) - {3, 6}
     assert leases.claim(owner="new", wanted=8, ttl=10) == []
-    late = leases.database_now() - dt.timedelta(seconds=0.1)
+    late = database_now() - dt.timedelta(seconds=0.1)
     ShardLease.objects.update(expires_at=late)
     claimed = {c.shard for c in leases.claim(owner="new", wanted=8, ttl=10)}
     assert {3, 6} <= claimed

@@ -12,11 +12,12 @@ from execution.alarms import Alarm
 from execution.changing import Change, note_answer, note_price
 from execution.engine.database import loader
 from execution.engine.database.alarm_writer import About, Raised
-from execution.engine.database.writer import Batch, StatusChange, write
+from execution.engine.database.writer import Batch, write
 from execution.live import LiveExecution, LiveIntent
 from execution.models import Alarm as AlarmRow
 from execution.models import Execution, OrderIntent
 from execution.services import settle
+from execution.steps import StatusChange
 from execution.tests.leaserows import T, seconds
 from execution.tests.writtenrows import CODE, OWNER, live_of, stored
 from quantleap.core.audit import SYSTEM

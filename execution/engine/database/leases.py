@@ -47,14 +47,6 @@ class Claim:
     unknown: int
 
 
-def database_now() -> dt.datetime:
-    """What time it is by the clock that leases run by."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        found: dt.datetime = cursor.fetchone()[0]
-        return found
-
-
 def read_clock() -> Reading:
     """How far our clock is from the database's. The error is half the round trip."""
     with connection.cursor() as cursor:  # connects, if need be, before the clocks are read

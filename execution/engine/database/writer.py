@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from decimal import Decimal
 from operator import attrgetter
 from typing import Any, Final
 
@@ -31,6 +30,7 @@ from execution.engine.database.change_writer import Asking, ask, write_changed
 from execution.engine.database.refused_rows import Refused, ask_for_a_person
 from execution.engine.runtime import facts
 from execution.live import LiveExecution, LiveIntent
+from execution.steps import StatusChange
 
 _FINAL: Final = sql_batch.names(lifecycle.FINAL)
 _TERMINAL: Final = sql_batch.names(lifecycle.TERMINAL)
@@ -105,19 +105,6 @@ _RESULTS: Final = (
 _RESULT_COLUMNS: Final = {name: kind for name, kind, _ in _RESULTS}
 _read_result: Final = attrgetter(*_RESULT_COLUMNS)
 _LENGTHS: Final = tuple(most for _, _, most in _RESULTS)
-
-
-@dataclass(slots=True)
-class StatusChange:
-    """A new status of one execution, to be told of when the row says it was ours to change."""
-
-    execution: LiveExecution
-    status: str
-    cause: str = ""
-    message: str = ""
-    pnl: Decimal | None = None
-    #: All that was traded against the execution by now, where it changed.
-    closed_outside: Mapping[str, int] | None = None
 
 
 @dataclass(slots=True)

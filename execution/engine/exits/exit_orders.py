@@ -21,7 +21,7 @@ from execution import lifecycle
 from execution.alarms import CLOSED_OUTSIDE, UNWRITABLE, Alarm
 from execution.engine.database.alarm_writer import About, Raised
 from execution.engine.database.refused_rows import REFUSED_AGAIN
-from execution.engine.database.writer import Batch, StatusChange, Written
+from execution.engine.database.writer import Batch, Written
 from execution.engine.exits.exit_writer import ExitWriter
 from execution.engine.exits.price_changes import PriceChanges
 from execution.engine.exits.price_sources import ExitPrices, Heard, Quotes
@@ -35,7 +35,7 @@ from execution.leaving import Closing, mark_granted, note_outside, to_close, wit
 from execution.live import LiveExecution, LiveIntent
 from execution.plan import ResolvedLeg, slices
 from execution.pricing import nearest_tick
-from execution.steps import ExitOrder
+from execution.steps import ExitOrder, StatusChange
 from execution.tags import make_tag, new_code
 from execution.untold import exit_tries
 from execution.withdrawing import note_cancel

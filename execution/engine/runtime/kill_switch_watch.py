@@ -14,12 +14,12 @@ import psycopg
 import structlog
 from django.db import connection as django_connection
 
+from execution.models import KillSwitch
 from quantleap.core import clock
 from quantleap.core.postgres.link import Link, be_patient
 
 log = structlog.get_logger(__name__)
 
-CHANNEL: Final = "quantleap_control"
 POLL: Final = 0.2
 #: Seconds for one answer: a reading may be five seconds old, another link included.
 PATIENCE: Final = 1.5
@@ -63,7 +63,7 @@ class ControlWatch:
         while not self._stop.is_set():
             try:
                 with Link.connect(**_parameters(), autocommit=True) as link:
-                    link.execute(f"LISTEN {CHANNEL}")
+                    link.execute(f"LISTEN {KillSwitch.CHANNEL}")
                     self._follow(link)
             except psycopg.Error as error:
                 log.warning("control_unreachable", reason=str(error).strip().split("\n")[0])

@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from brokers.base import BrokerInstrument
 from brokers.registry import get_adapter
-from execution import lifecycle
 from execution.engine.database import loader
 from execution.engine.database.decisions import (
     Missed,
@@ -32,7 +30,7 @@ from execution.engine.runtime.database_pool import DatabaseDown
 from execution.exitprices import FEED
 from execution.live import LiveExecution, LiveIntent, LiveRun
 from execution.plan import PlanError, PlannedOrder, plan_entry
-from execution.tags import make_tag, new_code
+from execution.planned_intents import ENTRY, PriceOrigin, planned_intent
 from quantleap.core import clock
 from subscriptions.capacity import EntryPace
 
@@ -350,35 +348,16 @@ class EntryFlows:
     def _intent(
         self, execution: LiveExecution, order: PlannedOrder, now: dt.datetime
     ) -> LiveIntent:
-        code = new_code()
-        first = order.group == 0
-        name = self._executor.accounts.instrument(execution.broker, order.contract_id)
-        return LiveIntent(
-            code=code,
-            tag=make_tag(code, 1),
-            execution_id=execution.id,
-            account_id=execution.account_id,
-            shard=execution.shard,
-            leg_key=order.leg_key,
-            leg_index=order.leg_index,
-            group=order.group,
-            slice=order.slice,
-            purpose=lifecycle.ENTRY,
-            attempt_group=0,
-            contract_id=order.contract_id,
-            instrument=name or BrokerInstrument("", "", ""),
-            side=order.side,
-            quantity=order.quantity,
-            price=order.price,
-            reference_price=order.reference_price,
-            price_source=FEED,
-            price_age=execution.run.resolved[order.leg_key].age,
+        return planned_intent(
+            execution,
+            order,
+            ENTRY,
+            PriceOrigin(FEED, execution.run.resolved[order.leg_key].age),
+            instrument=self._executor.accounts.instrument(execution.broker, order.contract_id),
             due_at=max(now, execution.run.entry_at),
-            planned_at=now,
-            # Later groups leave after a fill, seconds later: PLANNED says they are provably not
-            # at the broker yet (docs/adr/0008).
-            state=lifecycle.SENDING if first else lifecycle.PLANNED,
-            sends=1 if first else 0,
+            now=now,
+            # Later groups leave after a fill, seconds later.
+            is_sending=order.group == 0,
         )
 
     def _commit_lead(self, plans: Sequence[EntryPlan]) -> float:

@@ -9,15 +9,13 @@ import asyncio
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from decimal import Decimal
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from brokers.base import BrokerInstrument, Side
+from brokers.base import Side
 from brokers.realaccount import RealAccount
-from execution import lifecycle
 from execution.alarms import CLOSED_OUTSIDE, UNWRITABLE, Alarm
 from execution.engine.database.alarm_writer import About, Raised
 from execution.engine.database.refused_rows import REFUSED_AGAIN
@@ -29,14 +27,13 @@ from execution.engine.exits.witness_reads import WitnessReads
 from execution.engine.memory.actors import Actor
 from execution.engine.runtime import facts
 from execution.engine.runtime.database_pool import DatabaseDown
-from execution.exitprices import Reference
 from execution.exits import Grant
 from execution.leaving import Closing, mark_granted, note_outside, to_close, with_outside
 from execution.live import LiveExecution, LiveIntent
-from execution.plan import ResolvedLeg, slices
+from execution.plan import PlannedOrder, ResolvedLeg, slices
+from execution.planned_intents import PriceOrigin, Purpose, planned_intent
 from execution.pricing import nearest_tick
 from execution.steps import ExitOrder, StatusChange
-from execution.tags import make_tag, new_code
 from execution.untold import exit_tries
 from execution.withdrawing import note_cancel
 from execution.witnesses import Leg
@@ -303,18 +300,27 @@ class ExitOrders:
         # Units are whole lots by construction; what somebody else left may not be.
         lot = leg.lot_size if quantity % leg.lot_size == 0 else 1
         pieces = slices(quantity, lot, leg.freeze_quantity, execution.max_lots_per_order)
+        purpose = Purpose(order.purpose, order.attempt_group, order.reason)
         return [
-            _new_intent(
+            planned_intent(
                 execution,
-                order,
-                leg=leg,
-                name=name,
-                leg_index=index,
-                number=number,
-                quantity=piece,
-                price=price,
-                ref=ref,
+                PlannedOrder(
+                    leg_key=order.leg_key,
+                    leg_index=index,
+                    group=0 if order.side is Side.BUY else 1,
+                    slice=number,
+                    side=order.side,
+                    contract_id=leg.contract_id,
+                    quantity=piece,
+                    price=price,
+                    reference_price=nearest_tick(ref.price, leg.tick_size),
+                ),
+                purpose,
+                PriceOrigin(ref.source, ref.age),
+                instrument=name,
+                due_at=now,
                 now=now,
+                is_sending=True,
             )
             for number, piece in enumerate(pieces)
         ]
@@ -369,46 +375,4 @@ def _close_outside(change: StatusChange, order: ExitOrder, units: int) -> None:
         execution=change.execution.public_id,
         leg=order.leg_key,
         quantity=units,
-    )
-
-
-def _new_intent(
-    execution: LiveExecution,
-    order: ExitOrder,
-    *,
-    leg: ResolvedLeg,
-    name: BrokerInstrument | None,
-    leg_index: int,
-    number: int,
-    quantity: int,
-    price: Decimal,
-    ref: Reference,
-    now: dt.datetime,
-) -> LiveIntent:
-    code = new_code()
-    return LiveIntent(
-        code=code,
-        tag=make_tag(code, 1),
-        execution_id=execution.id,
-        account_id=execution.account_id,
-        shard=execution.shard,
-        leg_key=order.leg_key,
-        leg_index=leg_index,
-        group=0 if order.side is Side.BUY else 1,
-        slice=number,
-        purpose=order.purpose,
-        attempt_group=order.attempt_group,
-        contract_id=leg.contract_id,
-        instrument=name or BrokerInstrument("", "", ""),
-        side=order.side,
-        quantity=quantity,
-        price=price,
-        reference_price=nearest_tick(ref.price, leg.tick_size),
-        price_source=ref.source,
-        price_age=ref.age,
-        due_at=now,
-        planned_at=now,
-        reason=order.reason,
-        state=lifecycle.SENDING,
-        sends=1,
     )

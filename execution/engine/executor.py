@@ -3,62 +3,96 @@
 It needs neither beat nor Redis. It claims shards, arms what is due, enters at the second, keeps
 asking :mod:`execution.progress` what is next, and settles what is unknown. Everything it decides is
 written before it is acted upon.
+
+This is the composition root: it makes the parts, hands each what it uses, and runs their loops.
+No part knows it (docs/adr/0060).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime as dt
 import os
 import random
 import socket
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 import structlog
 
-from execution.arming import DueStrategy, arm_due
-from execution.clocks import in_words
+from execution.engine.books.book_reader import BookReader
 from execution.engine.books.order_updates import UpdateStreams
 from execution.engine.books.poller import BookPoller
 from execution.engine.books.visibility import Visibility
-from execution.engine.database import leases, loader
+from execution.engine.database.leases import FENCE_MARGIN
+from execution.engine.entries.burst import Burst
 from execution.engine.entries.entry_flow import EntryFlows
 from execution.engine.entries.entry_queue import EntryQueue
+from execution.engine.exits.account_quotes import OwnQuotes
+from execution.engine.exits.exit_orders import ExitOrders
+from execution.engine.exits.exit_writer import ExitWriter
+from execution.engine.exits.price_changes import PriceChanges
+from execution.engine.exits.price_sources import ExitPrices
+from execution.engine.exits.witness_reads import WitnessReads
 from execution.engine.memory.actors import Actors
-from execution.engine.memory.fence import Fence, moment
+from execution.engine.memory.doubts import Doubts
+from execution.engine.memory.fence import Fence
+from execution.engine.memory.ownership import Ownership
+from execution.engine.memory.reading_list import ReadingList
+from execution.engine.memory.sessions import Sessions
+from execution.engine.memory.streams import Streams
+from execution.engine.memory.trading_day import TradingDay
+from execution.engine.memory.work_list import WorkList
 from execution.engine.monitors.alarm_clock import AlarmClock
 from execution.engine.monitors.late_sends import LateSends
+from execution.engine.monitors.lease_keeper import LeaseKeeper
 from execution.engine.monitors.recovery import Recovery
 from execution.engine.monitors.risk_monitor import RiskMonitor
+from execution.engine.monitors.run_keeper import RunKeeper
 from execution.engine.orders.accounts import Accounts
+from execution.engine.orders.broker_calls import BrokerCalls
+from execution.engine.orders.cancels import Cancels
+from execution.engine.orders.contract_names import ContractNames
+from execution.engine.orders.self_trades import SelfTrades
+from execution.engine.orders.sender import OrderSender
 from execution.engine.rounds import Rounds
 from execution.engine.runtime import facts
 from execution.engine.runtime.database_pool import DatabaseDown, DatabasePool
 from execution.engine.runtime.kill_switch_watch import ControlWatch
 from execution.engine.runtime.quiet_window import QuietWindow
-from execution.live import LiveExecution, LiveIntent, LiveRun
+from execution.engine.wire.channel_factory import ChannelFactory
 from execution.timing import Timing
-from quantleap.core import clock
 
 log = structlog.get_logger(__name__)
 TICK: Final = 0.25
-ARM_EVERY: Final = 1.0
-ARM_NEAR: Final = 10.0
 FEED_THREADS: Final = 8
 #: Seconds that a heartbeat's statement may take: three of them, connecting included, in the fence.
 BEAT_PATIENCE: Final = 2.0
 
 
 class Executor:
-    """Owns shards, holds the day in memory, runs the desks. State lives in the loop's thread."""
+    """Makes the parts of one executor, and runs them. State lives in the loop's thread."""
 
     def __init__(self, timing: Timing, *, name: str = "") -> None:
         self.timing = timing
-        self.fence = Fence(timing.lease_ttl - leases.FENCE_MARGIN)
-        self.owner = name or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._stopping = asyncio.Event()
+        self._make_runtime()
+        self._make_memory(name or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}")
+        self._make_orders()
+        self._make_books()
+        self._make_exits()
+        self._make_entries()
+        self._make_rounds()
+        self._make_monitors()
+        facts.FACTS.wait_while(self._is_quiet)
+
+    def _is_quiet(self) -> bool:
+        """Whether nobody should write facts: orders leave, or many are being followed up."""
+        return self.quiet.is_on or self.rounds.is_busy or self.queue.is_busy
+
+    # -- the parts, from the bottom up -------------------------------------------------------
+    def _make_runtime(self) -> None:
         self.quiet = QuietWindow()
         self.db = DatabasePool("executor-db", self.quiet)
         # The heartbeat waits for nobody else's statement, and gives its link up long before the
@@ -68,69 +102,195 @@ class Executor:
         self.feeds = DatabasePool("executor-feed", self.quiet, FEED_THREADS)
         self.control = ControlWatch()
         self.random = random.Random()  # noqa: S311 - jitter, not secrets
-        self.tokens: dict[int, int] = {}
-        self.runs: dict[int, LiveRun] = {}
-        self.executions: dict[int, LiveExecution] = {}
+
+    def _make_memory(self, owner: str) -> None:
+        self.ownership = Ownership(owner, Fence(self.timing.lease_ttl - FENCE_MARGIN))
         self.actors = Actors()
-        self._by_run: dict[int, dict[int, LiveExecution]] = {}
-        self.unfinished: dict[str, LiveIntent] = {}
-        #: Executions and intents whose commit is under way: nobody else may find them meanwhile.
-        self.entering: set[int] = set()
-        self.inserting: set[str] = set()
-        self.started_at = clock.now()
-        self._stopping = asyncio.Event()
-        #: Whether our clock is too far from the database's to decide an entry.
-        self.clock_is_off = False
-        self._fit = 1
-        self._armed: dict[str, float] = {}
-        self.visibility = Visibility(self.db, timing.visibility)
-        self.line = EntryQueue(self)
-        self.rounds = Rounds(self)
-        self.accounts = Accounts(self)
-        self.poller = BookPoller(self)
-        self.updates = UpdateStreams(self)
-        self.entry = EntryFlows(self)
-        self.risk = RiskMonitor(self)
-        self.recovery = Recovery(self)
-        self.thaws = LateSends(self)
-        self.alarm_clock = AlarmClock(self)
-        facts.FACTS.wait_while(self._is_quiet)
+        self.day = TradingDay(self.actors)
+        self.work = WorkList(self.day)
+        self.doubts = Doubts()
+        self.streams = Streams()
+        self.reading = ReadingList(self.actors, self.streams)
+        self.sessions = Sessions(self.day, self.work)
 
-    def _is_quiet(self) -> bool:
-        """Whether nobody should write facts: orders leave, or many are being followed up."""
-        return self.quiet.is_on or self.rounds.is_busy or self.line.is_busy
+    def _make_orders(self) -> None:
+        self.names = ContractNames(self.db)
+        self.calls = BrokerCalls(self.quiet)
+        self.cancels = Cancels(self.actors, self.ownership, self.calls, self.reading)
+        self.self_trades = SelfTrades(self.day, self.work, self.cancels)
+        self.sender = OrderSender(
+            day=self.day,
+            ownership=self.ownership,
+            sessions=self.sessions,
+            names=self.names,
+            self_trades=self.self_trades,
+            control=self.control,
+            control_age=self.timing.control_age,
+            work=self.work,
+            reading=self.reading,
+            random=self.random,
+        )
+        self.late_sends = LateSends(self.day, self.ownership, self.db)
+        factory = ChannelFactory(self.timing, self.feeds, self.sender, self.late_sends)
+        self.accounts = Accounts(self.db, self.quiet, self.sessions, factory)
 
-    # -- fencing -----------------------------------------------------------------------------
-    @property
-    def heartbeat_mono(self) -> float:
-        """When our last successful heartbeat began, on the monotonic clock."""
-        return self.fence.last.mono
+    def _make_books(self) -> None:
+        self.queue = EntryQueue(self.day, self.streams, self.work)
+        self.visibility = Visibility(self.db, self.timing.visibility)
+        self.updates = UpdateStreams(
+            actors=self.actors,
+            quiet=self.quiet,
+            streams=self.streams,
+            visibility=self.visibility,
+            work=self.work,
+            reading=self.reading,
+            is_busy=lambda: self.queue.is_busy,
+        )
+        self.reader = BookReader(
+            day=self.day,
+            ownership=self.ownership,
+            sessions=self.sessions,
+            calls=self.calls,
+            cancels=self.cancels,
+            updates=self.updates,
+            visibility=self.visibility,
+            work=self.work,
+            reading=self.reading,
+            random=self.random,
+        )
+        self.poller = BookPoller(
+            day=self.day,
+            quiet=self.quiet,
+            sessions=self.sessions,
+            accounts=self.accounts,
+            sender=self.sender,
+            reader=self.reader,
+            streams=self.streams,
+            work=self.work,
+            reading=self.reading,
+            answer_timeout=self.timing.answer_timeout,
+        )
 
-    def fenced(self) -> bool:
-        """Whether our leases may already be somebody else's: then nothing is sent."""
-        return not self.fence.is_open(clock.monotonic())
+    def _make_exits(self) -> None:
+        witnesses = WitnessReads(self.reader, self.names, self.work)
+        own = OwnQuotes(self.names, self.calls)
+        prices = ExitPrices(self.feeds, own, self.timing.quote_age_risk)
+        writer = ExitWriter(self.db, self.ownership)
+        self.exits = ExitOrders(
+            day=self.day,
+            sessions=self.sessions,
+            accounts=self.accounts,
+            names=self.names,
+            sender=self.sender,
+            witnesses=witnesses,
+            prices=prices,
+            writer=writer,
+            work=self.work,
+            doubts=self.doubts,
+        )
+        self.changes = PriceChanges(
+            day=self.day,
+            ownership=self.ownership,
+            sessions=self.sessions,
+            names=self.names,
+            calls=self.calls,
+            self_trades=self.self_trades,
+            witnesses=witnesses,
+            prices=prices,
+            writer=writer,
+            work=self.work,
+            reading=self.reading,
+            doubts=self.doubts,
+        )
 
-    def owns(self, shard: int) -> bool:
-        """Whether a shard is ours and our heartbeat is fresh."""
-        return self.owns_at(shard, clock.monotonic())
+    def _make_entries(self) -> None:
+        burst = Burst(self.day, self.quiet, self.sessions, self.sender, self.self_trades)
+        self.entry = EntryFlows(
+            day=self.day,
+            ownership=self.ownership,
+            timing=self.timing,
+            db=self.db,
+            feeds=self.feeds,
+            quiet=self.quiet,
+            sessions=self.sessions,
+            accounts=self.accounts,
+            names=self.names,
+            sender=self.sender,
+            queue=self.queue,
+            burst=burst,
+            work=self.work,
+            doubts=self.doubts,
+        )
 
-    def owns_at(self, shard: int, now_mono: float) -> bool:
-        """:meth:`owns`, where the caller has just read the monotonic clock (every single send)."""
-        return shard in self.tokens and self.fence.is_open(now_mono)
+    def _make_rounds(self) -> None:
+        self.rounds = Rounds(
+            day=self.day,
+            ownership=self.ownership,
+            db=self.db,
+            quiet=self.quiet,
+            control=self.control,
+            control_age=self.timing.control_age,
+            queue=self.queue,
+            sender=self.sender,
+            cancels=self.cancels,
+            exits=self.exits,
+            changes=self.changes,
+            work=self.work,
+            doubts=self.doubts,
+        )
 
-    def still_owns_at(self, shard: int, now_mono: float) -> bool:
-        """:meth:`owns_at` once more, where it was asked milliseconds ago."""
-        return shard in self.tokens and self.fence.is_young(now_mono)
+    def _make_monitors(self) -> None:
+        self.run_keeper = RunKeeper(self.timing, self.db, self.ownership, self.day)
+        self.recovery = Recovery(
+            day=self.day,
+            ownership=self.ownership,
+            db=self.db,
+            sessions=self.sessions,
+            accounts=self.accounts,
+            names=self.names,
+            visibility=self.visibility,
+            work=self.work,
+            reading=self.reading,
+            doubts=self.doubts,
+        )
+        self.lease_keeper = LeaseKeeper(
+            timing=self.timing,
+            beats=self.beats,
+            db=self.db,
+            ownership=self.ownership,
+            day=self.day,
+            accounts=self.accounts,
+            recovery=self.recovery,
+            work=self.work,
+            is_entry_near=self.entry.is_near,
+        )
+        self.risk = RiskMonitor(
+            day=self.day,
+            timing=self.timing,
+            db=self.db,
+            feeds=self.feeds,
+            owner=self.ownership.owner,
+            work=self.work,
+            decided=self.rounds.touch_due,
+        )
+        self.alarm_clock = AlarmClock(
+            day=self.day,
+            ownership=self.ownership,
+            db=self.db,
+            quiet=self.quiet,
+            work=self.work,
+            is_judged=self.risk.holds,
+        )
 
     # -- life --------------------------------------------------------------------------------
     async def run(self) -> None:
         """Work until :meth:`stop`; then hand the shards back."""
-        log.info("executor_started", owner=self.owner, shards=self.timing.shards)
+        log.info("executor_started", owner=self.ownership.owner, shards=self.timing.shards)
         self.control.start()
-        await self._forever_once(lambda: self.db.run(leases.ensure_rows, self.timing.shards))
+        await self._forever_once(self.lease_keeper.ensure_rows)
         loops: tuple[Callable[[], Awaitable[None]], ...] = (
-            self._lease_loop,
-            self._arm_loop,
+            self.lease_keeper.loop,
+            self.run_keeper.loop,
             self._tick_loop,
             self.rounds.loop,
             self.visibility.loop,
@@ -151,15 +311,23 @@ class Executor:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._close()
 
-    async def _asked_to_stop(self, desks: Iterable[asyncio.Task[None]]) -> None:
-        """Return when somebody has asked. Desks never end: one that does takes the process along,
+    async def _tick_loop(self) -> None:
+        while True:
+            await self.run_keeper.load()
+            await self.recovery.tick()
+            await self.entry.tick()
+            self.rounds.touch_due()
+            await asyncio.sleep(TICK)
+
+    async def _asked_to_stop(self, parts: Iterable[asyncio.Task[None]]) -> None:
+        """Return when somebody has asked. Loops never end: one that does takes the process along,
         which is then started again."""
         asked = asyncio.create_task(self._stopping.wait())
-        done, _ = await asyncio.wait({asked, *desks}, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait({asked, *parts}, return_when=asyncio.FIRST_COMPLETED)
         if asked not in done:
             asked.cancel()
             await asyncio.gather(*done)
-            raise RuntimeError("a desk of the executor has ended")
+            raise RuntimeError("a part of the executor has ended")
 
     def stop(self) -> None:
         """Ask :meth:`run` to end (call it in the loop's thread)."""
@@ -167,13 +335,15 @@ class Executor:
 
     async def _close(self) -> None:
         await self.updates.close()
-        await self.poller.close()
+        self.poller.close()
+        self.cancels.close()
+        await self.calls.close()
         # What its pace kept back has provably not left: the next owner sends it at once.
         self.accounts.close()
         with contextlib.suppress(DatabaseDown):
             await self.rounds.flush()
         with contextlib.suppress(DatabaseDown):
-            await self.db.run(leases.leave, owner=self.owner, tokens=dict(self.tokens))
+            await self.lease_keeper.leave()
         self.quiet.hold(False)
         self.control.stop()
         self.feeds.close()
@@ -181,17 +351,17 @@ class Executor:
         self.db.close()
         facts.FACTS.wait_no_longer(self._is_quiet)
         facts.FACTS.flush()
-        log.info("executor_stopped", owner=self.owner)
+        log.info("executor_stopped", owner=self.ownership.owner)
 
     async def _guard(self, loop: Callable[[], Awaitable[None]]) -> None:
-        """A desk that crashes is reported and started again: the others' orders go on."""
+        """A part that crashes is reported and started again: the others' orders go on."""
         while True:
             try:
                 await loop()
             except DatabaseDown as error:
                 log.warning("database_down", reason=str(error))
-                self.recovery.suspect()
-            except Exception:  # process boundary of a desk, see above
+                self.doubts.suspect()
+            except Exception:  # process boundary of a part, see above
                 log.exception("executor_desk_failed", desk=getattr(loop, "__qualname__", "?"))
             await asyncio.sleep(TICK)
 
@@ -203,196 +373,3 @@ class Executor:
                 await asyncio.sleep(TICK)
             else:
                 return
-
-    # -- leases ------------------------------------------------------------------------------
-    async def _lease_loop(self) -> None:
-        beat = min(self.timing.heartbeat, 1.0)
-        while True:
-            await self._renew()
-            await self._claim()
-            await asyncio.sleep(beat)
-
-    async def _renew(self) -> None:
-        before = moment()
-        ttl = self.timing.lease_ttl
-        living = await self.beats.run(
-            leases.announce, owner=self.owner, started_at=self.started_at, ttl=ttl
-        )
-        held = await self.beats.run(
-            leases.heartbeat, owner=self.owner, tokens=dict(self.tokens), ttl=ttl
-        )
-        self.fence.renewed(before)
-        self._judge_clock(living)
-        for shard in set(self.tokens) - held:
-            self._lose(shard)
-
-    def _judge_clock(self, living: leases.Living) -> None:
-        reading, was = living.reading, self.clock_is_off
-        self._fit, self.clock_is_off = living.fit, reading.is_off
-        facts = {"offset_ms": reading.offset_ms, "error_ms": reading.error_ms}
-        log.debug("clock_read", **facts)
-        if self.clock_is_off and not was:
-            log.error("clock_is_off", words=in_words(reading.offset_ms), **facts)
-        elif was and not self.clock_is_off:
-            log.info("clock_is_right_again", **facts)
-
-    async def _claim(self) -> None:
-        if self.clock_is_off:
-            await self._stand_down()
-            return
-        shards = self.timing.shards + await self.db.run(leases.left_behind, self.timing.shards)
-        share = leases.fair_share(shards, self._fit)
-        surplus = len(self.tokens) - share
-        if surplus > 0:
-            await self._give_back(surplus)
-            return
-        await self._take(share - len(self.tokens))
-
-    async def _take(self, wanted: int, *, only_traded: bool = False) -> None:
-        claims = await self.db.run(
-            leases.claim,
-            owner=self.owner,
-            wanted=wanted,
-            ttl=self.timing.lease_ttl,
-            shards=self.timing.shards,
-            only_traded=only_traded,
-        )
-        for claim in claims:
-            self.tokens[claim.shard] = claim.token
-            self.recovery.claimed(claim.shard)
-            log.info(
-                "shard_claimed",
-                shard=claim.shard,
-                token=claim.token,
-                never_sent=claim.never_sent,
-                unknown=claim.unknown,
-            )
-
-    async def _stand_down(self) -> None:
-        """Our clock is off: everything goes to those whose clock is right.
-
-        Where there are none, positions stay with whoever has them, because a stop that is judged by
-        a wrong clock is better than no stop. Nobody else's are taken while their lease lasts.
-        """
-        await self._give_back(len(self.tokens))
-        if not self._fit:
-            await self._take(self.timing.shards, only_traded=True)
-        elif self.tokens and not self.entry.is_near():
-            await self._release(list(self.tokens))
-
-    async def _give_back(self, surplus: int) -> None:
-        """More executors live than before: idle shards go, busy ones stay until they are idle."""
-        busy = {execution.shard for execution in self.executions.values()}
-        if self.entering:
-            return  # what is being committed at this moment is nobody's to give away
-        await self._release([shard for shard in self.tokens if shard not in busy][:surplus])
-
-    async def _release(self, shards: Sequence[int]) -> None:
-        if not shards:
-            return
-        tokens = {shard: self.tokens[shard] for shard in shards}
-        for shard in shards:
-            self._lose(shard)
-        await self.db.run(leases.release, owner=self.owner, tokens=tokens)
-
-    def _lose(self, shard: int) -> None:
-        self.tokens.pop(shard, None)
-        self.recovery.lost(shard)
-        self.rounds.alarms.lose(shard)
-        for execution in [e for e in self.executions.values() if e.shard == shard]:
-            self.forget(execution)
-        self.accounts.drop_shard(shard)
-        log.warning("shard_lost", shard=shard)
-
-    def forget(self, execution: LiveExecution) -> None:
-        """Drop an execution that is over, or that is somebody else's now."""
-        self.executions.pop(execution.id, None)
-        self.line.forget([execution.id])
-        self.actors.of(execution.real, execution.account_id).drop(execution)
-        of_run = self._by_run.get(execution.run.id, {})
-        of_run.pop(execution.id, None)
-        if not of_run:
-            self._by_run.pop(execution.run.id, None)
-        for intent in execution.intents:
-            self.unfinished.pop(intent.code, None)
-
-    def adopt(self, executions: Iterable[LiveExecution]) -> list[LiveExecution]:
-        """Hold executions that were loaded or committed; those that are held now.
-
-        Nothing that is held is ever overwritten, nor is anything loaded while its commit is under
-        way: its orders leave by what the commit holds. Seen: a load in between, and 4 of 6 orders
-        twice at the broker.
-        """
-        adopted = []
-        for execution in executions:
-            if execution.id in self.executions or execution.id in self.entering:
-                continue
-            adopted.append(execution)
-            self.executions[execution.id] = execution
-            actor = self.actors.of(execution.real, execution.account_id)
-            actor.executions[execution.id] = execution
-            self._by_run.setdefault(execution.run.id, {})[execution.id] = execution
-            for intent in execution.intents:
-                self.hold(intent)
-        return adopted
-
-    def of_account(self, account_id: int) -> list[LiveExecution]:
-        """The executions that are held of one row of ours."""
-        actor = self.actors.at(account_id)
-        held = [] if actor is None else list(actor.executions.values())
-        return [execution for execution in held if execution.account_id == account_id]
-
-    def of_run(self, run_id: int) -> list[LiveExecution]:
-        """The executions that are held of one run."""
-        return list(self._by_run.get(run_id, {}).values())
-
-    def hold(self, intent: LiveIntent) -> None:
-        """Hold one intent of an execution that is held, and, while unfinished, by itself."""
-        execution = self.executions[intent.execution_id]
-        self.actors.of(execution.real, execution.account_id).hold(intent)
-        if not intent.is_final:
-            self.unfinished[intent.code] = intent
-
-    # -- arming and loading ------------------------------------------------------------------
-    async def _arm_loop(self) -> None:
-        while True:
-            if not self.clock_is_off:
-                await self.db.run(
-                    arm_due, now=clock.now(), timing=self.timing, skip=self._armed_lately
-                )
-            await asyncio.sleep(ARM_EVERY)
-
-    def _armed_lately(self, due: DueStrategy) -> bool:
-        """Arming reads every subscriber: not in every second, more often near the entry."""
-        now = clock.monotonic()
-        near = abs((due.entry_at - clock.now()).total_seconds()) < ARM_NEAR
-        if now - self._armed.get(due.strategy.key, -1e9) < (2 * ARM_EVERY if near else ARM_NEAR):
-            return True
-        self._armed[due.strategy.key] = now
-        return False
-
-    async def _tick_loop(self) -> None:
-        while True:
-            await self._load_runs()
-            await self.recovery.tick()
-            await self.entry.tick()
-            self.rounds.touch_due()
-            await asyncio.sleep(TICK)
-
-    async def _load_runs(self) -> None:
-        found = await self.db.run(loader.open_runs)
-        fresh = [row for row in found if row.id not in self.runs]
-        closes = await self.db.run(loader.closing_times, fresh) if fresh else {}
-        for row in found:
-            if row.id not in self.runs:
-                self.runs[row.id] = loader.live_run(row, closes.get(row.id))
-            self.runs[row.id].status = row.status
-        for gone in set(self.runs) - {row.id for row in found}:
-            if gone not in self._by_run:
-                del self.runs[gone]
-        if self.runs:
-            await self.db.run(loader.refresh_decisions, dict(self.runs))
-
-    def now(self) -> dt.datetime:
-        """One reading of our clock."""
-        return clock.now()

@@ -16,15 +16,12 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from quantleap.core.startup import refuse_to_start
 from quantleap.embedded.processes import die_with_parent
 from quantleap.settings.process import ProcessKind
-
-if TYPE_CHECKING:
-    from execution.engine.executor import Executor
 
 WANTED_FILES: Final = 65_536
 SWITCH_INTERVAL: Final = 0.001
@@ -47,10 +44,11 @@ def raise_file_limit() -> int:
 class Lifeline:
     """The executor's end of the socket to its worker. Everything runs in the loop's thread."""
 
-    def __init__(self, fileno: int, executor: Executor) -> None:
+    def __init__(self, fileno: int, stop: Callable[[], None]) -> None:
+        """``stop`` asks the executor to hand over."""
         self._socket = socket.socket(fileno=fileno)
         self._socket.setblocking(False)
-        self._executor = executor
+        self._stop = stop
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._socket.fileno(), self._readable)
         self._beat()
@@ -78,7 +76,7 @@ class Lifeline:
     def _orphaned(self) -> None:
         """The worker is dead: hand over, and end in any case."""
         self._loop.remove_reader(self._socket.fileno())
-        self._executor.stop()
+        self._stop()
         self._loop.call_later(ORPHANED_FOR, os._exit, DIED)
 
 
@@ -88,7 +86,7 @@ async def _live(lifeline: int | None) -> None:
 
     executor = Executor(from_settings())
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, executor.stop)
-    held = None if lifeline is None else Lifeline(lifeline, executor)
+    held = None if lifeline is None else Lifeline(lifeline, executor.stop)
     await executor.run()
     del held
 

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import itertools
 import math
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import structlog
 
@@ -19,20 +18,25 @@ from execution import lifecycle, outcome
 from execution.alarms import UNWRITABLE, Alarm
 from execution.engine.database.refused_rows import REFUSED_AGAIN
 from execution.engine.database.writer import Batch, Written, write
+from execution.engine.entries.entry_queue import EntryQueue
 from execution.engine.exits.exit_orders import ExitOrders
-from execution.engine.memory.alarm_queue import AlarmQueue
-from execution.engine.orders.self_trades import SelfTrades
+from execution.engine.exits.price_changes import PriceChanges
+from execution.engine.memory.doubts import Doubts
+from execution.engine.memory.ownership import Ownership
+from execution.engine.memory.trading_day import TradingDay
+from execution.engine.memory.work_list import WorkList
+from execution.engine.orders.cancels import Cancels
 from execution.engine.orders.sender import OrderSender
 from execution.engine.runtime import facts
+from execution.engine.runtime.database_pool import DatabasePool
+from execution.engine.runtime.kill_switch_watch import ControlWatch
+from execution.engine.runtime.quiet_window import QuietWindow
 from execution.live import LiveExecution, LiveIntent, LiveRun
 from execution.moments import Agenda, Phase, next_moment, phase
 from execution.progress import next_steps
 from execution.steps import ExitOrder, Situation, StatusChange, Steps
 from execution.tags import make_tag
 from quantleap.core import clock
-
-if TYPE_CHECKING:
-    from execution.engine.executor import Executor
 
 log = structlog.get_logger(__name__)
 PERIOD: Final = 0.02
@@ -52,11 +56,39 @@ AT_ONCE: Final = 1000
 
 
 class Rounds:
-    """Collects what changed, and carries the consequences in batches."""
+    """Takes what was noticed, decides it, and carries the consequences in batches."""
 
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
-        self._touched: dict[int, None] = {}  # in order: who was first is decided first
+    def __init__(
+        self,
+        *,
+        day: TradingDay,
+        ownership: Ownership,
+        db: DatabasePool,
+        quiet: QuietWindow,
+        control: ControlWatch,
+        control_age: float,
+        queue: EntryQueue,
+        sender: OrderSender,
+        cancels: Cancels,
+        exits: ExitOrders,
+        changes: PriceChanges,
+        work: WorkList,
+        doubts: Doubts,
+    ) -> None:
+        """``control_age``: seconds for which a reading of the kill switches is good."""
+        self._day = day
+        self._ownership = ownership
+        self._db = db
+        self._quiet = quiet
+        self._control = control
+        self._control_age = control_age
+        self._queue = queue
+        self._sender = sender
+        self._cancels = cancels
+        self._exits = exits
+        self._changes = changes
+        self._work = work
+        self._doubts = doubts
         self._agenda = Agenda()
         self._phases: dict[int, Phase] = {}
         self._sweep: list[int] = []
@@ -64,64 +96,7 @@ class Rounds:
         self._put_off_at = 0.0
         #: Whether a round for many is under way (any thread may ask).
         self.is_busy = False
-        self._dirty: dict[str, LiveIntent] = {}
-        self._wake = asyncio.Event()
-        self.alarms = AlarmQueue()
         self._refused_until: dict[int, float] = {}
-        self.closing = ExitOrders(executor)
-        self.crossing = SelfTrades(executor)
-        self.sending = OrderSender(executor, self.crossing, self.changed)
-
-    # -- noticing ----------------------------------------------------------------------------
-    def touch(self, executions: Iterable[LiveExecution]) -> None:
-        """Ask again what is next for these executions."""
-        self.ask(execution.id for execution in executions)
-
-    def ask(self, numbers: Iterable[int]) -> None:
-        """:meth:`touch` by the executions' numbers."""
-        self._touched.update(dict.fromkeys(numbers))
-        if self._touched:
-            self._wake.set()
-
-    def changed(self, intent: LiveIntent) -> None:
-        """An intent has something to write; its execution has something to decide."""
-        self._dirty[intent.code] = intent
-        self._touched[intent.execution_id] = None
-        self._wake.set()
-
-    def alarm(
-        self,
-        execution_id: int,
-        cause: str,
-        *,
-        leg: str = "",
-        words: str = "",
-        order: str = "",
-        again: bool = False,
-    ) -> None:
-        """A person has to look at an execution: a cause of :mod:`execution.alarms`, and of what.
-
-        ``leg`` is a leg's key, ``words`` the broker's, ``order`` a tag. Written with the next
-        round, and said once for each cause and leg until :meth:`calm`: whoever sees the same again
-        may say it again. ``again``: this is a new fact, told even if the one before was settled.
-        """
-        execution = self._executor.executions.get(execution_id)
-        alarm = Alarm(cause, leg, words, order, again)
-        if execution is not None and self.alarms.raise_on(execution, alarm):
-            self.touch([execution])
-
-    def calm(self, execution_id: int, cause: str, *, leg: str = "", fact: str) -> None:
-        """What :meth:`alarm` told of is over, by this fact (in words): the alarm is cleared.
-
-        Nothing happens where there is none; the same cause raises a new one afterwards.
-        """
-        execution = self._executor.executions.get(execution_id)
-        if execution is not None and self.alarms.clear_on(execution, cause, leg, fact):
-            self.touch([execution])
-
-    def wake(self) -> None:
-        """Write what is to be written, though no execution has changed."""
-        self._wake.set()
 
     def touch_due(self) -> None:
         """Ask again for those whom time, a decision or a switch may have moved since the last tick.
@@ -129,48 +104,44 @@ class Rounds:
         Not for everybody: 5,000 executions took 76 ms of every 250, and every order had to wait for
         that. One part in twenty is asked for anyhow, so that nothing is forgotten for long.
         """
-        self.sending.unfence()
-        executor = self._executor
-        executor.quiet.hold(executor.line.is_busy)
-        now, now_mono = executor.now(), clock.monotonic()
-        for run_id in set(self._phases) - executor.runs.keys():
+        self._sender.unfence()
+        self._quiet.hold(self._queue.is_busy)
+        now, now_mono = clock.now(), clock.monotonic()
+        for run_id in set(self._phases) - self._day.runs.keys():
             del self._phases[run_id]
-        for run in executor.runs.values():
+        for run in self._day.runs.values():
             current = phase(run, now, self._blocked(run, now_mono))
             if self._phases.get(run.id) != current:
                 self._phases[run.id] = current
-                self.touch(executor.of_run(run.id))
-        held = executor.executions
+                self._work.touch(self._day.of_run(run.id))
+        held = self._day.executions
         due = (*self._agenda.due(now_mono), *self._next_of_sweep(now_mono))
-        self.ask(number for number in due if number in held)
-        if executor.line.is_due(now_mono):
-            self._wake.set()
+        self._work.ask(number for number in due if number in held)
+        if self._queue.is_due(now_mono):
+            self._work.wake()
 
     def _next_of_sweep(self, now_mono: float) -> list[int]:
         share = min(1.0, (now_mono - self._swept_at) / SWEEP)
         self._swept_at = now_mono
         if not self._sweep:
-            self._sweep = list(self._executor.executions)
-        count = math.ceil(share * len(self._executor.executions))
+            self._sweep = list(self._day.executions)
+        count = math.ceil(share * len(self._day.executions))
         taken, self._sweep = self._sweep[:count], self._sweep[count:]
         return taken
 
     def _blocked(self, run: LiveRun, now_mono: float) -> str:
-        executor = self._executor
-        return executor.control.current.blocked(
-            run.template_id, now_mono, executor.timing.control_age
-        )
+        return self._control.current.blocked(run.template_id, now_mono, self._control_age)
 
     # -- the loop ----------------------------------------------------------------------------
     async def loop(self) -> None:
         """Rounds for ever: at once when something happened, else every tick's touch."""
         while True:
-            await self._wake.wait()
-            await self._executor.quiet.over()
-            self._wake.clear()
+            await self._work.wait()
+            await self._quiet.over()
+            self._work.silence()
             await self.once(patient=True)
-            if self._executor.line.has_news(sent=self.sending.has_sent):
-                self._wake.set()
+            if self._queue.has_news(sent=self._sender.has_sent):
+                self._work.wake()
             await asyncio.sleep(PERIOD)
 
     async def once(self, *, patient: bool = False) -> None:
@@ -179,39 +150,21 @@ class Rounds:
         Seen with 500 accounts on a busy machine: the answers of the bought legs took a second to be
         written, and the sold legs, whose fills had come meanwhile, left only after that.
         """
-        self._executor.quiet.hold(self._executor.line.is_busy)
-        left = self.sending.note_sent()
-        self._dirty.update((intent.code, intent) for intent in left)
-        self._executor.line.have_left(left)
+        self._quiet.hold(self._queue.is_busy)
+        left = self._sender.note_sent()
+        self._work.add_dirty(left)
+        self._queue.have_left(left)
         # After those to whom something has happened: what was begun is finished first.
-        self._touched.update(dict.fromkeys(self._executor.line.begin()))
-        touched, dirty = self._take()
+        self._work.touched.update(dict.fromkeys(self._queue.begin()))
+        touched, dirty = self._work.take(AT_ONCE)
         self.is_busy = len(touched) >= MANY
         try:
             await self._round(touched, dirty, patient=patient)
         except BaseException:
-            # Nothing is assumed written: everything is tried again in the next round.
-            self._touched = touched | self._touched
-            self._dirty = dirty | self._dirty
-            self._wake.set()
+            self._work.give_back(touched, dirty)
             raise
         finally:
             self.is_busy = False
-
-    def _take(self) -> tuple[dict[int, None], dict[str, LiveIntent]]:
-        """The part of what was noticed that this round decides and writes: who came first."""
-        if len(self._touched) <= AT_ONCE:
-            touched, self._touched = self._touched, {}
-            dirty, self._dirty = self._dirty, {}
-            return touched, dirty
-        self._wake.set()
-        touched = dict.fromkeys(itertools.islice(self._touched, AT_ONCE))
-        for number in touched:
-            del self._touched[number]
-        dirty = {c: intent for c, intent in self._dirty.items() if intent.execution_id in touched}
-        for code in dirty:
-            del self._dirty[code]
-        return touched, dirty
 
     def _put_off(self, dirty: dict[str, LiveIntent], moved: Collection[int]) -> None:
         """Take out of ``dirty`` what may wait for the next round."""
@@ -221,38 +174,37 @@ class Rounds:
             return
         if not self._put_off_at:
             self._put_off_at = now
-            asyncio.get_running_loop().call_later(PATIENCE, self._wake.set)
+            asyncio.get_running_loop().call_later(PATIENCE, self._work.wake)
         if now - self._put_off_at >= PATIENCE:
             self._put_off_at = 0.0
             return
         for code in waiting:
             del dirty[code]
-        self._dirty = waiting | self._dirty
+        self._work.put_off(waiting)
 
     async def _round(
         self, touched: dict[int, None], dirty: dict[str, LiveIntent], *, patient: bool
     ) -> None:
-        executor = self._executor
-        now, now_mono = executor.now(), clock.monotonic()
+        now, now_mono = clock.now(), clock.monotonic()
         batch = Batch()
         exits: list[tuple[LiveExecution, ExitOrder]] = []
         changes: list[tuple[LiveExecution, LiveIntent]] = []
         cancels: list[tuple[LiveExecution, LiveIntent]] = []
         moved: set[int] = set()
         for execution_id in touched:
-            execution = executor.executions.get(execution_id)
+            execution = self._day.executions.get(execution_id)
             if execution is None:
                 continue
-            if not executor.owns(execution.shard):
+            if not self._ownership.owns(execution.shard):
                 self._agenda.put(execution_id, now_mono + AGAIN)  # the fence may open again
                 continue
-            executor.line.look(execution)
+            self._queue.look(execution)
             steps = next_steps(execution, self._situation(execution, now, now_mono))
-            if steps.send and not executor.line.may_send(execution):
+            if steps.send and not self._queue.may_send(execution):
                 steps.send.clear()
             for alarm in steps.alarms:
-                self.alarms.raise_on(execution, alarm)
-            told = self.alarms.take_cause(execution_id)
+                self._work.alarms.raise_on(execution, alarm)
+            told = self._work.alarms.take_cause(execution_id)
             moment = now_mono + AGAIN if steps else next_moment(execution, now_mono)
             self._agenda.put(execution_id, moment)
             if steps or told:
@@ -272,7 +224,7 @@ class Rounds:
         if patient:
             self._put_off(dirty, moved)
         batch.results = list(dirty.values())
-        self.alarms.take(batch)
+        self._work.alarms.take(batch)
         if batch:
             written = await self._write(batch, now)
             self._refused(written, now_mono)
@@ -280,27 +232,30 @@ class Rounds:
             self._tell((i for i in batch.results if i.code not in behind), written)
             self._granted(batch, written, now)
             self._tell((i for i in batch.results if i.code in behind), written)
-        self.closing.changes.open(changes)
+        self._changes.open(changes)
         for execution, intent in cancels:
-            self.closing.cancel(execution, intent)
+            self._cancels.begin(execution, intent)
         if exits:
-            self.closing.open_exits(exits)
+            self._exits.open_exits(exits)
 
     async def _write(self, batch: Batch, now: dt.datetime) -> Written:
-        executor = self._executor
         try:
-            return await executor.db.run(
-                write, batch, owner=executor.owner, tokens=dict(executor.tokens), now=now
+            return await self._db.run(
+                write,
+                batch,
+                owner=self._ownership.owner,
+                tokens=dict(self._ownership.tokens),
+                now=now,
             )
         except BaseException:
-            self.alarms.give_back(batch)  # an alarm does not get lost with the database
+            self._work.alarms.give_back(batch)  # an alarm does not get lost with the database
             raise
 
     def _tell(self, intents: Iterable[LiveIntent], written: Written) -> None:
         """What is written now stands in the log, too."""
         for intent in intents:
             if intent.shard in written.shards:
-                facts.told(self._executor.executions.get(intent.execution_id), intent)
+                facts.told(self._day.executions.get(intent.execution_id), intent)
 
     def _situation(self, execution: LiveExecution, now: dt.datetime, now_mono: float) -> Situation:
         run = execution.run
@@ -329,8 +284,7 @@ class Rounds:
             intent.cause = cause
             outcome.finish(intent, lifecycle.MISSED, now, now_mono)
             dirty[intent.code] = intent
-            self._touched[execution.id] = None
-            self._wake.set()
+            self._work.ask([execution.id])
         batch.sending.extend((i, make_tag(i.code, i.sends + 1)) for i in steps.send)
         if now_mono < self._refused_until.get(execution.id, 0.0):
             return
@@ -346,7 +300,7 @@ class Rounds:
     def _refused(self, written: Written, now_mono: float) -> None:
         """What the database will not take stays unwritten, and is not asked for in every round."""
         for one in written.refused:
-            execution = self._executor.executions.get(one.execution_id)
+            execution = self._day.executions.get(one.execution_id)
             if execution is None:
                 continue
             execution.alarms.add((UNWRITABLE, ""))
@@ -366,7 +320,7 @@ class Rounds:
                 intent.sends += 1
                 intent.tag = tag
                 intent.due_at = now
-                self.sending.dispatch(intent)
+                self._sender.dispatch(intent)
         refused = {one.execution_id for one in written.refused if one.what == "status"}
         for change in batch.statuses:
             execution = change.execution
@@ -374,29 +328,28 @@ class Rounds:
                 continue
             if execution.id not in written.statuses:
                 # Ours but not granted: an earlier commit whose answer was lost has done it.
-                self._executor.recovery.doubt(execution)
+                self._doubts.doubt(execution)
                 continue
             execution.status = change.status or execution.status
             execution.cause = change.cause or execution.cause
             execution.message = change.message or execution.message
             if execution.status in lifecycle.TERMINAL:
-                self._executor.forget(execution)
+                self._day.forget(execution)
             else:
-                self.touch([execution])
+                self._work.touch([execution])
 
     async def flush(self) -> None:
         """Write what has come of the orders, and decide nothing more (before the executor ends)."""
-        self._dirty.update((intent.code, intent) for intent in self.sending.note_sent())
-        dirty, self._dirty = self._dirty, {}
-        executor = self._executor
+        self._work.add_dirty(self._sender.note_sent())
+        dirty = self._work.take_dirty()
         if dirty:
             batch = Batch(results=list(dirty.values()))
-            written = await executor.db.run(
+            written = await self._db.run(
                 write,
                 batch,
-                owner=executor.owner,
-                tokens=dict(executor.tokens),
-                now=executor.now(),
+                owner=self._ownership.owner,
+                tokens=dict(self._ownership.tokens),
+                now=clock.now(),
             )
             self._tell(batch.results, written)
 

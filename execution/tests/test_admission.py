@@ -19,6 +19,7 @@ from execution.engine.database.entry_writer import EntryPlan
 from execution.engine.entries.entry_queue import ENOUGH, MANY, EntryQueue
 from execution.live import LiveExecution, LiveRun
 from execution.tests.inmemory import LOT, committed, live_run
+from execution.tests.parts import Parts
 from marketplace.definition import StrategySpec
 from marketplace.tests.factories import leg_spec, strategy_spec
 from quantleap.core import clock
@@ -283,15 +284,21 @@ def test_one_that_found_no_connection_waits_for_nobodys_work() -> None:
 
 # -- the desk --------------------------------------------------------------------------------------
 class House:
-    """As much of an executor as the desk asks for."""
+    """What the desk asks for, and whom it asked to be looked at."""
 
     def __init__(self, *, told: bool = True) -> None:
-        self.executions: dict[int, LiveExecution] = {}
         self.asked: list[int] = []
-        self.of_run = lambda run_id: [e for e in self.executions.values() if e.run.id == run_id]
-        self.rounds = SimpleNamespace(ask=lambda numbers: self.asked.extend(numbers))
-        self.updates = SimpleNamespace(trusts=lambda actor: told)
-        self.actors = SimpleNamespace(of=lambda real, account_id: None)
+        self.parts = Parts(
+            work=SimpleNamespace(ask=lambda numbers: self.asked.extend(numbers)),
+            streams=SimpleNamespace(trusts=lambda actor: told),
+        )
+        self.executions = self.parts.day.executions
+        self.adopt = self.parts.day.adopt
+
+    @property
+    def desk(self) -> EntryQueue:
+        """Made when it is first asked for: its window is that of then."""
+        return self.parts.queue
 
 
 def run_in(seconds: float, strategy: StrategySpec | None = None) -> LiveRun:
@@ -318,7 +325,7 @@ def test_who_has_no_room_at_t_is_planned_and_nothing_else(
     house: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(admission, "WINDOW", 6)
-    desk, run = EntryQueue(house), run_in(1)
+    desk, run = house.desk, run_in(1)
     plans = plans_of(run, 5)
     desk.line_up(run, plans)
     assert first_states(plans) == [lifecycle.SENDING] * 3 + [lifecycle.PLANNED] * 2
@@ -333,7 +340,7 @@ def test_the_window_is_the_executors_and_not_the_runs(
     house: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(admission, "WINDOW", 6)
-    desk, one, other = EntryQueue(house), run_in(1), run_in(1)
+    desk, one, other = house.desk, run_in(1), run_in(1)
     first, second = plans_of(one, 2), plans_of(other, 2)
     desk.line_up(one, first)
     desk.line_up(other, second)
@@ -341,7 +348,7 @@ def test_the_window_is_the_executors_and_not_the_runs(
 
 
 def test_runs_below_the_window_and_runs_of_one_group_are_fired_as_ever(house: Any) -> None:
-    desk = EntryQueue(house)
+    desk = house.desk
     small, single = run_in(1), run_in(1, strategy_spec([leg_spec("SELL", "CE", key="ce")]))
     plans, ones = plans_of(small, 500), plans_of(single, 2000)
     desk.line_up(small, plans)
@@ -356,7 +363,7 @@ def test_accounts_whose_book_has_to_be_read_are_more_work(monkeypatch: pytest.Mo
     for told in (True, False):
         house: Any = House(told=told)
         plans = plans_of(run := run_in(1), 8)
-        EntryQueue(house).line_up(run, plans)
+        house.desk.line_up(run, plans)
         states.append(first_states(plans).count(lifecycle.SENDING))
     assert states == [8, 2]
 
@@ -365,12 +372,12 @@ def test_who_takes_over_puts_what_was_never_sent_in_line(
     house: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(admission, "WINDOW", 2)
-    desk, run = EntryQueue(house), run_in(-1)
+    desk, run = house.desk, run_in(-1)
     found = [entries(lifecycle.PLANNED, lifecycle.PLANNED) for _ in range(2)]
     begun = entries(lifecycle.FILLED, lifecycle.PLANNED)
     for execution in (*found, begun):
         execution.run = run
-        house.executions[execution.id] = execution
+        house.adopt([execution])
     assert desk.may_send(begun), "its bought leg stands alone"
     assert [desk.may_send(execution) for execution in found] == [False, False]
     assert desk.has_news(sent=False)
@@ -382,7 +389,7 @@ def test_who_takes_over_puts_what_was_never_sent_in_line(
 
 def test_a_commit_that_failed_keeps_no_place(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "WINDOW", 2)
-    desk, run = EntryQueue(house), run_in(1)
+    desk, run = house.desk, run_in(1)
     plans = plans_of(run, 2)
     desk.line_up(run, plans)
     desk.forget(plan.execution.id for plan in plans)
@@ -395,7 +402,7 @@ def test_what_can_wait_does_while_many_are_followed_up_and_no_longer(
     house: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seen: a quarter of the interpreter's time was spent on collecting garbage."""
-    few, desk = EntryQueue(house), EntryQueue(house)
+    few, desk = House().desk, house.desk
     run, single = run_in(1), run_in(1, strategy_spec([leg_spec("SELL", "CE", key="ce")]))
     few.expect(run, MANY - 1)
     few.expect(single, 1000)
@@ -415,11 +422,11 @@ def test_no_more_are_committed_than_are_enough_to_go_on_with(
 ) -> None:
     """Seen: the rows of two thousand were written while the first 300 waited for 1.2 s."""
     monkeypatch.setattr(admission, "WINDOW", 2)
-    desk, run = EntryQueue(house), run_in(1)
+    desk, run = house.desk, run_in(1)
     plans = plans_of(run, ENOUGH + 2)
     desk.line_up(run, plans)
     assert not desk.is_supplied(run), "nobody is committed"
-    house.executions = {plan.execution.id: plan.execution for plan in plans}
+    house.adopt(plan.execution for plan in plans)
     assert desk.is_supplied(run)
     desk.forget([plans[-1].execution.id])
     assert not desk.is_supplied(run)
@@ -428,7 +435,7 @@ def test_no_more_are_committed_than_are_enough_to_go_on_with(
 def test_a_stop_waits_for_the_line_but_not_for_ever(
     house: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk, run = EntryQueue(house), run_in(1)
+    desk, run = house.desk, run_in(1)
     assert not desk.is_near()
     desk.line_up(run, plans_of(run, 1))
     assert desk.is_near()

@@ -11,13 +11,12 @@ import pytest
 
 from brokers.pace import ALL_CALLS, Pacer, Window
 from execution import lifecycle
-from execution.engine.orders.self_trades import SelfTrades
-from execution.engine.orders.sender import OrderSender
 from execution.engine.runtime.kill_switch_watch import Control
 from execution.engine.wire.channel import EARLY, Channel
 from execution.live import LiveRun
 from execution.tests import wire
 from execution.tests.inmemory import live_intent, live_run
+from execution.tests.parts import OwnsAll, Parts
 from quantleap.core import clock
 
 TAKEN: Final = b'{"status":"success","data":{"order_id":"1"}}'
@@ -121,16 +120,12 @@ def test_one_persons_accounts_at_two_partners_aimed_together_keep_their_one_pace
     assert asyncio.run(main()) == ([1, 1, 0], [False, False, True])
 
 
-def asked_again(run: LiveRun, **fields: Any) -> str:
+def asked_again(run: LiveRun, *, owned: bool = True, **given: Any) -> str:
     """What an entry of ``run`` that was aimed is told as it is shot."""
-    executor: Any = SimpleNamespace(
-        still_owns_at=lambda shard, now: True,
-        timing=SimpleNamespace(control_age=5.0),
-        control=SimpleNamespace(current=Control(clock.monotonic())),
-    )
-    executor.__dict__.update(fields)
-    sending = OrderSender(executor, SelfTrades(executor), lambda intent: None)
-    return sending.may_still_send(live_intent(), run, clock.monotonic())
+    ownership = OwnsAll()
+    ownership.owned = owned
+    sender = Parts(ownership=ownership, **given).sender
+    return sender.may_still_send(live_intent(), run, clock.monotonic())
 
 
 def test_the_lease_the_clock_and_the_switch_are_asked_once_more_as_it_is_shot() -> None:
@@ -140,7 +135,7 @@ def test_the_lease_the_clock_and_the_switch_are_asked_once_more_as_it_is_shot() 
     unread = SimpleNamespace(current=Control(clock.monotonic() - 60))
 
     assert asked_again(due) == ""
-    assert asked_again(due, still_owns_at=lambda shard, now: False) == "FENCED"
+    assert asked_again(due, owned=False) == "FENCED"
     assert asked_again(due, control=thrown) == "KILL_SWITCH"
     assert asked_again(due, control=unread) == "CONTROL_UNREACHABLE"
     assert asked_again(live_run(entry_at=now + minute, grace_until=now + 2 * minute)) == EARLY

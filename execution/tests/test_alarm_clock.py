@@ -42,8 +42,8 @@ def start(name: str) -> Executor:
     executor = Executor(from_settings(), name=name)
     leases.ensure_rows(executor.timing.shards)
     claims = leases.claim(owner=name, wanted=8, ttl=3600)
-    executor.tokens = {claim.shard: claim.token for claim in claims}
-    executor.fence.renewed(moment())
+    executor.ownership.tokens = {claim.shard: claim.token for claim in claims}
+    executor.ownership.fence.renewed(moment())
     return executor
 
 
@@ -57,9 +57,9 @@ def begin(run: Run) -> Iterator[Callable[[str], Executor]]:
         executor = start(name)
         started.append(executor)
         held = loader.live_run(Run.objects.get())
-        executor.runs[held.id] = held
-        executor.adopt(
-            loader.load_executions(executor.runs, range(8), statuses=("COMMITTED", "OPEN"))
+        executor.day.runs[held.id] = held
+        executor.day.adopt(
+            loader.load_executions(executor.day.runs, range(8), statuses=("COMMITTED", "OPEN"))
         )
         return executor
 
@@ -89,7 +89,7 @@ def tick(executor: Executor) -> None:
 
 
 def held(executor: Executor) -> LiveExecution:
-    (execution,) = executor.executions.values()
+    (execution,) = executor.day.executions.values()
     return execution
 
 
@@ -202,8 +202,8 @@ def test_a_second_cause_was_never_told_while_the_first_was_open(
     executor = begin("one")
     execution = held(executor)
     for _ in range(2):
-        executor.rounds.alarm(execution.id, "SESSION_EXPIRED")
-        executor.rounds.alarm(execution.id, "DUPLICATE", leg="ce", words="2608, 2609")
+        executor.work.alarm(execution.id, "SESSION_EXPIRED")
+        executor.work.alarm(execution.id, "DUPLICATE", leg="ce", words="2608, 2609")
         tick(executor)
     assert alarms() == {"SESSION_EXPIRED": "open", "DUPLICATE": "open"}
     assert Execution.objects.get().cause == "SESSION_EXPIRED", "the customer reads the first"
@@ -217,13 +217,13 @@ def test_what_is_told_and_calmed_may_be_told_again(
     executor = begin("one")
     execution = held(executor)
     for _ in range(2):
-        executor.rounds.alarm(execution.id, "NO_WITNESS", leg="ce")
+        executor.work.alarm(execution.id, "NO_WITNESS", leg="ce")
         tick(executor)
-        executor.rounds.calm(execution.id, "NO_WITNESS", leg="ce", fact="the broker answered")
+        executor.work.calm(execution.id, "NO_WITNESS", leg="ce", fact="the broker answered")
         tick(executor)
     assert [row.cleared_by for row in Alarm.objects.all()] == ["the broker answered"] * 2
-    executor.rounds.alarm(execution.id, "NO_WITNESS", leg="ce")
-    executor.rounds.calm(execution.id, "NO_WITNESS", leg="ce", fact="at once")
+    executor.work.alarm(execution.id, "NO_WITNESS", leg="ce")
+    executor.work.calm(execution.id, "NO_WITNESS", leg="ce", fact="at once")
     tick(executor)
     assert Alarm.objects.count() == 2, "over before anybody was told"
 
@@ -235,7 +235,7 @@ def test_one_row_that_the_database_refuses_keeps_no_other_alarm_from_being_raise
     execution = held(executor)
     (intent,) = execution.intents
     intent.message = "nobody's \0 column holds this"
-    executor.rounds.changed(intent)
+    executor.work.changed(intent)
     tick(executor)
     assert set(alarms()) == {"ENTRY_UNKNOWN", "ENTERING_LONG", "BOOK_UNREAD", "UNWRITABLE"}
 

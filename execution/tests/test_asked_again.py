@@ -20,12 +20,11 @@ from brokers.base import (
     Product,
 )
 from execution.engine.database.writer import Batch, Written
-from execution.engine.exits.exit_orders import ExitOrders
 from execution.live import LiveExecution
 from execution.progress import next_steps
 from execution.steps import Situation
-from execution.tests import wire
 from execution.tests.inmemory import LOT, bought, report
+from execution.tests.parts import Parts
 from marketplace.ports import QUOTES, Quote
 from quantleap.core import clock
 
@@ -86,26 +85,17 @@ async def _at_once(work: Callable[..., Any], *arguments: Any, **named: Any) -> A
     return work(*arguments, **named)
 
 
-def house(execution: LiveExecution, broker: Broker) -> Any:
-    executor = wire.executor(
-        accounts=SimpleNamespace(
-            channels={execution.account_id: object()},
-            name=_done,
-            open_for=_done,
-            instrument=lambda _broker, _contract: NAME,
-        ),
-        poller=broker,
+def parts_of(execution: LiveExecution, broker: Broker, write: Callable[..., Any]) -> Parts:
+    parts = Parts(
+        sessions=SimpleNamespace(channels={execution.account_id: object()}),
+        accounts=SimpleNamespace(open_for=_done),
+        names=SimpleNamespace(load=_done, of=lambda _broker, _contract: NAME),
+        reader=broker,
         feeds=SimpleNamespace(run=_at_once),
-        timing=SimpleNamespace(quote_age_risk=5.0),
-        rounds=SimpleNamespace(
-            touch=lambda _: None, calm=lambda *_, **__: None, alarm=lambda *_, **__: None
-        ),
-        inserting=set(),
+        exit_writer=SimpleNamespace(write=write),
     )
-    actor = executor.actors.of(execution.real, execution.account_id)
-    actor.executions[execution.id] = execution
-    actor.intents.update({one.code: one for one in execution.intents})
-    return executor
+    parts.day.adopt([execution])
+    return parts
 
 
 def test_an_exit_that_nobody_speaks_of_used_up_the_feed_of_everybody(feed: Feed) -> None:
@@ -120,8 +110,7 @@ def test_an_exit_that_nobody_speaks_of_used_up_the_feed_of_everybody(feed: Feed)
         return Written(shards=frozenset())
 
     async def main() -> None:
-        desk = ExitOrders(house(execution, broker))
-        desk._writer.write = write  # type: ignore[method-assign]
+        desk = parts_of(execution, broker, write).exits
         (order,) = next_steps(
             execution, Situation(now_mono=1000.0, grace_over=True, exit_due=True)
         ).exits

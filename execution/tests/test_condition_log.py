@@ -70,8 +70,8 @@ def executor() -> Iterator[Executor]:
     """It holds one short straddle, and is driven by hand."""
     made = Executor(from_settings(), name="spells")
     run = held(STRADDLE)
-    made.runs[run.id] = run
-    made.adopt([live_execution(run, status="OPEN")])
+    made.day.runs[run.id] = run
+    made.day.adopt([live_execution(run, status="OPEN")])
     yield made
     made.db.close()
     made.feeds.close()
@@ -98,7 +98,7 @@ def look(executor: Executor, seconds: list[float], times: int = 1) -> list[dict[
 def test_a_dead_feed_wrote_a_line_each_second(
     executor: Executor, feed: Feed, seconds: list[float]
 ) -> None:
-    ce, pe = (leg.contract_id for leg in next(iter(executor.runs.values())).resolved.values())
+    ce, pe = (leg.contract_id for leg in next(iter(executor.day.runs.values())).resolved.values())
     feed.has = {ce: "fresh", pe: "fresh"}
     assert look(executor, seconds, 3) == []
     feed.has = {}
@@ -121,7 +121,7 @@ def test_a_dead_feed_wrote_a_line_each_second(
 def test_a_leg_without_a_price_wrote_a_line_each_second(
     executor: Executor, feed: Feed, seconds: list[float]
 ) -> None:
-    run = next(iter(executor.runs.values()))
+    run = next(iter(executor.day.runs.values()))
     ce, pe = (leg.contract_id for leg in run.resolved.values())
     feed.has = {ce: "old", pe: "fresh"}
     (line,) = look(executor, seconds, 30)
@@ -151,7 +151,7 @@ def test_a_leg_without_a_price_wrote_a_line_each_second(
 def test_what_is_no_longer_held_is_not_waited_for(
     executor: Executor, feed: Feed, seconds: list[float]
 ) -> None:
-    run = next(iter(executor.runs.values()))
+    run = next(iter(executor.day.runs.values()))
     (ce, _) = (leg.contract_id for leg in run.resolved.values())
     feed.has = {ce: "old"}
     assert len(look(executor, seconds, 20)) == 2

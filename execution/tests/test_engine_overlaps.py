@@ -12,13 +12,14 @@ import pytest
 from brokers.models import BrokerAccount
 from execution.engine.database.entry_writer import EntryPlan
 from execution.engine.entries.entry_flow import EntryFlows
-from execution.engine.executor import Executor
+from execution.engine.memory.actors import Actors
+from execution.engine.memory.trading_day import TradingDay
+from execution.engine.monitors.recovery import Recovery
 from execution.models import Alarm, Execution, OrderIntent
 from execution.tests.factories import subscribe_accounts
 from execution.tests.house import House, assert_filled, open_at_brokers, runs_closed, wait_until
 from execution.tests.inmemory import live_execution, live_intent
 from execution.tests.rows import decide, enter, make_execution, make_run
-from execution.timing import from_settings
 from marketplace.models import Contract
 from marketplace.tests.factories import make_short_straddle
 from quantleap.core import clock
@@ -49,16 +50,21 @@ def leave_unfinished(house: House, account: BrokerAccount) -> None:
 @pytest.fixture
 def load_at_the_commit(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Recovery looks after the entry's rows are committed, before the entry has heard of it."""
-    grant = EntryFlows._grant
+    grant, tick = EntryFlows._grant, Recovery.tick
+    recoveries: list[Recovery] = []
     looked: list[int] = []
+
+    async def tick_noted(recovery: Recovery) -> None:
+        recoveries[:] = [recovery]
+        await tick(recovery)
 
     async def granted(desk: EntryFlows, plans: list[EntryPlan]) -> frozenset[int]:
         found = await grant(desk, plans)
-        recovery = desk._executor.recovery
-        await recovery._compare()
+        await recoveries[0]._compare()
         looked.append(len(found))
         return found
 
+    monkeypatch.setattr(Recovery, "tick", tick_noted)
     monkeypatch.setattr(EntryFlows, "_grant", granted)
     return looked
 
@@ -84,18 +90,18 @@ def test_a_load_while_an_entry_committed_had_its_orders_sent_twice(
 @pytest.mark.parametrize("committing", [True, False])
 def test_what_is_being_committed_is_adopted_by_nobody_else(committing: bool) -> None:
     """The second case is the control: without the mark a load's copy would be held, and sent."""
-    executor = Executor(from_settings())
+    day = TradingDay(Actors())
     committed, loaded = live_execution(), None
     live_intent(committed)
     loaded = live_execution(id=committed.id)
     if committing:
-        executor.entering.add(committed.id)
-    held = executor.adopt([loaded])
-    executor.entering.clear()
-    adopted = executor.adopt([committed])
+        day.entering.add(committed.id)
+    held = day.adopt([loaded])
+    day.entering.clear()
+    adopted = day.adopt([committed])
     assert (len(held), len(adopted)) == ((0, 1) if committing else (1, 0))
-    assert executor.executions[committed.id] is (committed if committing else loaded)
-    assert executor.adopt([live_execution(id=committed.id)]) == [], "nothing held is overwritten"
+    assert day.executions[committed.id] is (committed if committing else loaded)
+    assert day.adopt([live_execution(id=committed.id)]) == [], "nothing held is overwritten"
 
 
 # -- a session that dies between two entries -------------------------------------------------------

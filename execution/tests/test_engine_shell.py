@@ -192,7 +192,7 @@ def test_what_changed_about_accounts_between_two_entries_was_not_looked_at(
     wait_until(lambda: entered.count() == 2, 40)
     assert set(entered.values_list("account_id", flat=True)) == {moved.pk, same.pk}
     assert not OrderIntent.objects.filter(execution__run__template=second, account=off).exists()
-    channels = host.executor.accounts.channels
+    channels = host.executor.sessions.channels
     ways = {
         key: (channels[key].route.source, channels[key].session.algo_id)
         for key in (moved.pk, same.pk)

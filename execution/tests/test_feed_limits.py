@@ -158,14 +158,6 @@ def test_without_its_websocket_a_noren_feed_keeps_both_windows(
 
 
 # -- d6 --------------------------------------------------------------------------------------
-class Decider:
-    """Two executors that do not know each other."""
-
-    def __init__(self, owner: str) -> None:
-        self.owner = owner
-        self.timing = from_settings()
-
-
 def a_run(house: House) -> LiveRun:
     row = make_run(make_short_straddle(strategy=house.entry_in(60, 60)), day=DAY, status="ARMED")
     return run_of(strategy_of(row)).__class__(
@@ -184,17 +176,17 @@ def a_run(house: House) -> LiveRun:
 
 def test_one_executor_missed_while_another_traded(house: House) -> None:
     """Whoever is first decides, also that nobody enters."""
-    run, now = a_run(house), clock.now()
+    run, now, max_age = a_run(house), clock.now(), from_settings().quote_age_entry
     problem = NoQuote("NO_QUOTE", "no fresh level of NIFTY (main: did not answer)")
     with pytest.raises(Missed) as first:
-        decide_missed(run, problem, Decider("one"), now)
+        decide_missed(run, problem, owner="one", now=now)
     with pytest.raises(Missed) as second:
-        decide_entry(run, Decider("two"), now)
+        decide_entry(run, owner="two", max_age=max_age, now=now)
     for missed in (first.value, second.value):
         assert (missed.cause, missed.message) == ("NO_QUOTE", problem.message)
     other = a_run(house)
-    legs = decide_entry(other, Decider("two"), clock.now())
-    assert decide_missed(other, problem, Decider("one"), clock.now()) == legs
+    legs = decide_entry(other, owner="two", max_age=max_age, now=clock.now())
+    assert decide_missed(other, problem, owner="one", now=clock.now()) == legs
     assert RunDecision.objects.filter(kind="ENTRY").count() == 2
 
 
@@ -213,11 +205,11 @@ def test_a_feed_that_hangs_held_up_the_heartbeat(
     with loopback.server(hang) as (url, seen):
         settings.QUANTLEAP_BROKERS["zerodha"]["api"] = url
         host = executor()
-        wait_until(lambda: bool(host.executor and host.executor.tokens), 20)
+        wait_until(lambda: bool(host.executor and host.executor.ownership.tokens), 20)
         fenced = []
 
         def over() -> bool:
-            fenced.append(host.executor.fenced())
+            fenced.append(host.executor.ownership.fenced())
             return runs_closed()
 
         wait_until(over, 60)
@@ -246,7 +238,7 @@ def test_an_exit_that_is_asked_for_leaves_while_the_feed_hangs(
     fenced = []
 
     def over() -> bool:
-        fenced.append(host.executor.fenced())
+        fenced.append(host.executor.ownership.fenced())
         return not Execution.objects.exclude(status="CLOSED").exists()
 
     wait_until(over, 30)

@@ -14,13 +14,13 @@ from brokers.base import HttpResponse
 from brokers.models import BrokerAccount
 from brokers.tests import loopback
 from brokers.wire import MAX_VALUES, read_json
-from execution.engine.books.poller import BookPoller
 from execution.engine.memory.actors import RESTS, Actor
 from execution.models import Execution, OrderIntent
 from execution.tests import hostile, wire
 from execution.tests.factories import log_in, make_accounts, make_partner, subscribe_accounts
 from execution.tests.hostile import Manner
 from execution.tests.house import House, assert_filled, wait_until
+from execution.tests.parts import Parts
 from marketplace.tests.factories import make_short_straddle
 from quantleap.core import clock
 
@@ -119,7 +119,7 @@ def test_an_account_whose_answers_are_much_work_rests_and_the_others_do_not() ->
 
     async def main() -> list[str]:
         read: list[str] = []
-        poller = BookPoller(wire.executor())
+        calls = Parts().calls
         actors = {name: Actor(wire.REAL._replace(client_id=name)) for name in ("large", "small")}
         bodies = {"large": mountain, "small": b'{"status": "success", "data": []}'}
 
@@ -127,12 +127,12 @@ def test_an_account_whose_answers_are_much_work_rests_and_the_others_do_not() ->
             for _ in range(2):
                 await actors[name].rested()
                 response = HttpResponse(200, {}, bodies[name])
-                book = await poller._parsed(wire.ADAPTER.parse_order_book, response, actors[name])
+                book = await calls.parsed(wire.ADAPTER.parse_order_book, response, actors[name])
                 assert book.ok
                 read.append(name)
 
         await asyncio.gather(twice("large"), twice("small"))
-        await poller.close()
+        await calls.close()
         return read
 
     assert asyncio.run(main()) == ["small", "small", "large", "large"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -19,9 +19,10 @@ from brokers.models import BrokerAccount
 from execution import lifecycle
 from execution.engine.database import writer
 from execution.engine.database.writer import Batch, Written
-from execution.engine.executor import Executor
 from execution.engine.exits import exit_orders
-from execution.engine.rounds import Rounds
+from execution.engine.exits.exit_orders import Exit, ExitOrders
+from execution.engine.memory.trading_day import TradingDay
+from execution.engine.memory.work_list import WorkList
 from execution.exits import Grant
 from execution.leaving import Closing
 from execution.live import LiveExecution, LiveIntent
@@ -45,19 +46,27 @@ class Crowd:
     earlier round's was on its way, has left by that one."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._executor: Executor | None = None
-        self._take = Rounds._take
-        monkeypatch.setattr(Rounds, "_take", lambda rounds: self._everybody(rounds))
+        self._day: TradingDay | None = None
+        self._desk: ExitOrders | None = None
+        take, open_exits = WorkList.take, ExitOrders.open_exits
+
+        def everybody(
+            work: WorkList, at_most: int
+        ) -> tuple[dict[int, None], dict[str, LiveIntent]]:
+            self._day = work._day
+            touched, dirty = take(work, at_most)
+            return touched | dict.fromkeys(self._day.executions), dirty
+
+        def noted(desk: ExitOrders, exits: Iterable[Exit]) -> None:
+            self._desk = desk
+            open_exits(desk, exits)
+
+        monkeypatch.setattr(WorkList, "take", everybody)
+        monkeypatch.setattr(ExitOrders, "open_exits", noted)
         monkeypatch.setattr("execution.engine.rounds.write", self._write)
 
-    def _everybody(self, rounds: Rounds) -> tuple[dict[int, None], dict[str, LiveIntent]]:
-        self._executor = rounds._executor
-        touched, dirty = self._take(rounds)
-        return touched | dict.fromkeys(self._executor.executions), dirty
-
     def _write(self, batch: Batch, **about: Any) -> Written:
-        assert self._executor is not None
-        on_its_way = set(self._executor.rounds.closing._busy)
+        on_its_way = set() if self._desk is None else set(self._desk._busy)
         decided = [leg for leg in on_its_way if not self._exits(leg)]
         written = writer.write(batch, **about)
         waiting, over = threading.Event(), clock.monotonic() + LONGEST
@@ -66,8 +75,8 @@ class Crowd:
         return written
 
     def _exits(self, leg: Leg) -> list[LiveIntent]:
-        assert self._executor is not None
-        execution = self._executor.executions.get(leg[0])
+        assert self._day is not None
+        execution = self._day.executions.get(leg[0])
         return [] if execution is None else exit_tries(execution, leg[1])
 
     def _has_left(self, leg: Leg) -> bool:

@@ -140,14 +140,14 @@ def test_an_exits_duplicate_raised_no_alarm(executor: Executor, ours: bool) -> N
     row = traded(0)
     intent = live_intent(execution_id=row.pk, leg_key="one", tag="QAAAAAAAAAAAA1")
     held: Any = SimpleNamespace(id=row.pk, shard=0, public_id=row.public_id)
-    executor.executions[row.pk] = held
+    executor.day.executions[row.pk] = held
     if ours:
-        executor.tokens[0] = 1
-        executor.fence.renewed(moment())
+        executor.ownership.tokens[0] = 1
+        executor.ownership.fence.renewed(moment())
 
     async def thaw() -> None:
-        executor.thaws.left_late(intent, clock.monotonic())
-        await asyncio.gather(*executor.thaws._tasks)
+        executor.late_sends.left_late(intent, clock.monotonic())
+        await asyncio.gather(*executor.late_sends._tasks)
 
     asyncio.run(thaw())
     found = list(Alarm.objects.values_list("execution_id", "cause", "order_tag"))

@@ -11,8 +11,8 @@ from django.db import connection, transaction
 
 from execution.clocks import Reading
 from execution.engine.database import leases
-from execution.engine.executor import Executor
 from execution.engine.memory.fence import Fence, moment
+from execution.engine.memory.ownership import Ownership
 from execution.models import Execution, ExecutorNode, ShardLease
 from execution.selectors import database_now
 from execution.tests.leaserows import T, intent, seconds, traded
@@ -226,19 +226,19 @@ def test_an_executor_fences_itself_before_its_lease_can_lapse(
         for name in now:
             now[name] += 0.0 if name in stopped else seconds
 
-    executor = Executor(from_settings(), name="fence")
-    executor.tokens = {0: 1}
-    executor.fence.renewed(moment())
-    assert executor.owns(0)
-    assert not executor.owns(1)
-    pass_by(executor.timing.lease_ttl - leases.FENCE_MARGIN - 0.01)
-    assert executor.owns(0)
+    timing = from_settings()
+    ownership = Ownership("fence", Fence(timing.lease_ttl - leases.FENCE_MARGIN))
+    ownership.tokens = {0: 1}
+    ownership.fence.renewed(moment())
+    assert ownership.owns(0)
+    assert not ownership.owns(1)
+    pass_by(timing.lease_ttl - leases.FENCE_MARGIN - 0.01)
+    assert ownership.owns(0)
     pass_by(0.02)
-    assert executor.fenced()
-    assert not executor.owns(0)
-    executor.fence.renewed(moment())
-    assert executor.owns(0)
-    executor.db.close()
+    assert ownership.fenced()
+    assert not ownership.owns(0)
+    ownership.fence.renewed(moment())
+    assert ownership.owns(0)
 
 
 def test_a_wall_that_is_set_back_opens_no_fence(monkeypatch: pytest.MonkeyPatch) -> None:

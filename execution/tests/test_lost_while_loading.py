@@ -23,14 +23,14 @@ def test_a_shard_that_was_lost_while_loading_was_skipped_at_the_next_load(
     async def working(shards: set[int]) -> list[LiveExecution]:
         loads.append(set(shards))
         if lost and len(loads) == 1:
-            executor._lose(3)  # the heartbeat says so, and the next one claims it again
-            executor.tokens[3] = 2
+            executor.lease_keeper.lose(3)  # the heartbeat says so, and the next one claims it again
+            executor.ownership.tokens[3] = 2
             recovery.claimed(3)
         return []
 
     monkeypatch.setattr(recovery, "_working", working)
     monkeypatch.setattr(recovery, "_compare", lambda: asyncio.sleep(0))
-    executor.tokens[3] = 1
+    executor.ownership.tokens[3] = 1
     recovery.claimed(3)
 
     async def ticks(count: int) -> Any:

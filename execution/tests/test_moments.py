@@ -17,14 +17,13 @@ from execution import lifecycle
 from execution.changing import ASKED, DONE, KEPT, REFUSED, TAKEN, UNKNOWN, Change
 from execution.engine import rounds as rounds_module
 from execution.engine.database.writer import Batch, Written
-from execution.engine.entries.entry_queue import EntryQueue
-from execution.engine.rounds import AT_ONCE, MANY, PATIENCE, Rounds
-from execution.engine.runtime.quiet_window import QuietWindow
+from execution.engine.rounds import AT_ONCE, MANY, PATIENCE
 from execution.live import LiveExecution, LiveIntent
 from execution.moments import Agenda, next_moment, phase
 from execution.progress import next_steps
 from execution.steps import Situation, Steps
 from execution.tests.inmemory import ENTRY_AT, LOT, committed, live_execution, live_intent, live_run
+from execution.tests.parts import OwnsAll, Parts
 from marketplace.definition import StrategySpec
 from marketplace.tests.factories import leg_spec, strategy_spec
 from quantleap.core import clock
@@ -158,7 +157,7 @@ def test_the_agenda_gives_everybody_once_at_their_earliest(puts: list[tuple[int,
 
 # -- d19 -----------------------------------------------------------------------------------------
 class House:
-    """As much of an executor as rounds ask for, with ``count`` open executions of one run."""
+    """What rounds ask for, with ``count`` open executions of one run."""
 
     def __init__(self, count: int, status: str = "COMMITTED") -> None:
         run = live_run(
@@ -166,8 +165,11 @@ class House:
             exit_at=clock.now() + dt.timedelta(hours=3),
             grace_until=clock.now() - dt.timedelta(seconds=30),
         )
-        self.runs = {run.id: run}
-        self.executions: dict[int, LiveExecution] = {}
+        self.ownership = OwnsAll()
+        control = SimpleNamespace(current=SimpleNamespace(blocked=lambda *_: ""))
+        parts = Parts(ownership=self.ownership, control=control)
+        parts.day.runs[run.id] = run
+        self.executions = parts.day.executions
         for _ in range(count):
             execution = live_execution(run, status=status)
             execution.run = run
@@ -175,21 +177,9 @@ class House:
             live_intent(
                 execution, state=lifecycle.ACCEPTED, sends=1, sent_mono=now, cancel_sent_mono=now
             )
-            self.executions[execution.id] = execution
-        self.control = SimpleNamespace(current=SimpleNamespace(blocked=lambda *_: ""))
-        self.timing = SimpleNamespace(control_age=5.0)
-        self.owned = True
-        self.quiet = QuietWindow()
-        self.line = EntryQueue(self)  # type: ignore[arg-type]
-
-    def now(self) -> dt.datetime:
-        return clock.now()
-
-    def owns(self, _shard: int) -> bool:
-        return self.owned
-
-    def of_run(self, run_id: int) -> list[LiveExecution]:
-        return [e for e in self.executions.values() if e.run.id == run_id]
+            parts.day.adopt([execution])
+        self.work = parts.work
+        self.rounds = parts.rounds
 
 
 @pytest.fixture
@@ -205,11 +195,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
-def tick(rounds: Rounds) -> None:
+def tick(house: House) -> None:
     """What happens four times a second."""
-    rounds.touch_due()
-    while rounds._touched:
-        asyncio.run(rounds.once())
+    house.rounds.touch_due()
+    while house.work.touched:
+        asyncio.run(house.rounds.once())
 
 
 def test_5000_executions_held_by_one_executor_were_all_decided_in_every_tick(
@@ -217,18 +207,18 @@ def test_5000_executions_held_by_one_executor_were_all_decided_in_every_tick(
 ) -> None:
     """Seen: 76 ms of every 250. They are COMMITTED and wait for their orders, nothing is due."""
     now = clock.monotonic()
-    house: Any = House(5000)
-    rounds = Rounds(house)
+    house = House(5000)
+    rounds = house.rounds
     monkeypatch.setattr(clock, "monotonic", lambda: now)
-    tick(rounds)
+    tick(house)
     assert sorted(asked) == sorted(house.executions)
     asked.clear()
     monkeypatch.setattr(clock, "monotonic", lambda: now + 0.25)
-    tick(rounds)
+    tick(house)
     assert len(asked) == 250  # one part in twenty of the slow sweep
     changed = next(iter(house.executions.values()))
     asked.clear()
-    rounds.touch([changed])
+    house.work.touch([changed])
     asyncio.run(rounds.once())
     assert asked == [changed.id]
 
@@ -236,23 +226,22 @@ def test_5000_executions_held_by_one_executor_were_all_decided_in_every_tick(
 def test_nobody_is_forgotten_by_the_sweep(
     asked: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house: Any = House(40, status="OPEN")
-    rounds = Rounds(house)
-    tick(rounds)
+    house = House(40, status="OPEN")
+    tick(house)
     asked.clear()
     now = clock.monotonic()
     for step in range(1, 30):
         monkeypatch.setattr(clock, "monotonic", lambda at=now + 0.25 * step: at)
-        tick(rounds)
+        tick(house)
     assert set(asked) == set(house.executions)
 
 
 def test_who_came_first_is_decided_first_and_the_rest_in_the_next_round(asked: list[int]) -> None:
-    house: Any = House(AT_ONCE + 10)
-    rounds = Rounds(house)
+    house = House(AT_ONCE + 10)
+    rounds = house.rounds
     late, early = list(house.executions.values())[:10], list(house.executions.values())[10:]
-    rounds.touch(early)
-    rounds.touch(late)
+    house.work.touch(early)
+    house.work.touch(late)
     asyncio.run(rounds.once())
     assert asked == [execution.id for execution in early]
     asyncio.run(rounds.once())
@@ -260,20 +249,20 @@ def test_who_came_first_is_decided_first_and_the_rest_in_the_next_round(asked: l
 
 
 def test_an_open_fence_is_noticed_by_the_agenda(asked: list[int]) -> None:
-    house: Any = House(1)
-    house.owned = False
-    rounds = Rounds(house)
-    tick(rounds)
+    house = House(1)
+    house.ownership.owned = False
+    rounds = house.rounds
+    tick(house)
     assert asked == []
-    house.owned = True
+    house.ownership.owned = True
     (execution_id,) = house.executions
     assert rounds._agenda.due(clock.monotonic() + 1) == [execution_id]
 
 
 def test_a_send_that_was_written_while_an_earlier_one_filled_is_not_sent() -> None:
     """It was PLANNED when the round decided, and filled by the time the database had granted it."""
-    house: Any = House(1)
-    rounds = Rounds(house)
+    house = House(1)
+    rounds = house.rounds
     intent: LiveIntent = next(iter(house.executions.values())).intents[0]
     intent.state, intent.filled_quantity = lifecycle.FILLED, LOT
     batch = Batch(sending=[(intent, intent.tag)])
@@ -286,8 +275,8 @@ def test_answers_that_move_nothing_did_not_keep_sold_legs_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Seen: a round wrote a thousand answers for a second while the fills had come meanwhile."""
-    house: Any = House(2)
-    rounds = Rounds(house)
+    house = House(2)
+    rounds = house.rounds
     written: list[list[str]] = []
 
     async def write(batch: Batch, _now: dt.datetime) -> Written:
@@ -299,18 +288,18 @@ def test_answers_that_move_nothing_did_not_keep_sold_legs_back(
     resting, filled = (execution.intents[0] for execution in house.executions.values())
 
     async def main() -> None:
-        rounds.changed(resting)
+        house.work.changed(resting)
         await rounds.once(patient=True)
         assert written == []
         filled.state, filled.filled_quantity = lifecycle.FILLED, LOT
-        rounds.changed(filled)
+        house.work.changed(filled)
         await rounds.once(patient=True)
         assert written == [[filled.code]]
         at = clock.monotonic() + PATIENCE
         monkeypatch.setattr(clock, "monotonic", lambda: at)
         await rounds.once(patient=True)
         assert written == [[filled.code], [resting.code]]
-        rounds.changed(resting)
+        house.work.changed(resting)
         await rounds.once()  # before the executor ends nothing is put off
         assert written[-1] == [resting.code]
 
@@ -328,13 +317,13 @@ def test_no_line_of_the_log_is_written_during_a_round_for_many(
         return next_steps(execution, situation)
 
     monkeypatch.setattr(rounds_module, "next_steps", note)
-    many: Any = House(MANY)
-    rounds = Rounds(many)
-    rounds.touch(many.executions.values())
+    house = House(MANY)
+    rounds = house.rounds
+    house.work.touch(house.executions.values())
     asyncio.run(rounds.once())
     assert busy == [True] * MANY
     assert not rounds.is_busy
     busy.clear()
-    rounds.touch(list(many.executions.values())[:1])
+    house.work.touch(list(house.executions.values())[:1])
     asyncio.run(rounds.once())
     assert busy == [False]

@@ -20,12 +20,11 @@ from brokers.base import (
 )
 from execution.alarms import CLOSED_OUTSIDE, NO_WITNESS, Alarm
 from execution.engine.database.writer import Batch, Written
-from execution.engine.exits.exit_orders import ExitOrders
 from execution.live import LiveExecution
 from execution.progress import next_steps
 from execution.steps import Situation
-from execution.tests import wire
 from execution.tests.inmemory import LOT, bought, report
+from execution.tests.parts import Parts
 from quantleap.core import clock
 
 NAME = BrokerInstrument("NFO", "NIFTY", "1")
@@ -91,29 +90,22 @@ def leave(
     monkeypatch.setattr(clock, "monotonic", lambda: now[0])
 
     async def main() -> None:
-        executor = wire.executor(
-            accounts=SimpleNamespace(
-                channels={execution.account_id: object()},
-                name=_done,
-                open_for=_done,
-                instrument=lambda _broker, _contract: name,
-            ),
-            poller=Broker(execution, *held),
+        parts = Parts(
+            sessions=SimpleNamespace(channels={execution.account_id: object()}),
+            accounts=SimpleNamespace(open_for=_done),
+            names=SimpleNamespace(load=_done, of=lambda _broker, _contract: name),
+            reader=Broker(execution, *held),
             feeds=SimpleNamespace(run=_no_quotes),
-            timing=SimpleNamespace(quote_age_risk=5.0),
-            rounds=SimpleNamespace(
+            exit_writer=SimpleNamespace(write=said.write),
+            sender=SimpleNamespace(dispatch=lambda *_: None),
+            work=SimpleNamespace(
                 touch=lambda _: None,
                 calm=lambda *_, **__: None,
                 alarm=lambda _execution, cause, **_: said.alarms.add(cause),
-                sending=SimpleNamespace(dispatch=lambda *_: None),
             ),
-            inserting=set(),
         )
-        actor = executor.actors.of(execution.real, execution.account_id)
-        actor.executions[execution.id] = execution
-        actor.intents.update({one.code: one for one in execution.intents})
-        desk = ExitOrders(executor)
-        desk._writer.write = said.write  # type: ignore[method-assign]
+        parts.day.adopt([execution])
+        desk = parts.exits
         for _ in range(LOOKS):
             now[0] += APART
             due = Situation(now_mono=now[0], grace_over=True, exit_due=True)

@@ -14,14 +14,15 @@ from hypothesis import strategies as st
 
 from brokers.base import BookState, OrderReport
 from execution import lifecycle
-from execution.engine.books import poller as polling
-from execution.engine.books.order_updates import UpdateStreams, _Heard
-from execution.engine.books.poller import BookPoller
+from execution.engine.books import poller
+from execution.engine.memory import reading_list
 from execution.engine.memory.actors import Actor
+from execution.engine.memory.streams import Told
 from execution.live import LiveIntent
 from execution.tags import make_tag
 from execution.tests import wire
 from execution.tests.inmemory import LOT, live_intent, report
+from execution.tests.parts import Parts
 from quantleap.core import clock
 
 
@@ -34,17 +35,18 @@ class House:
         self.changed: list[LiveIntent] = []
         self.alarms: list[str] = []
         self.read: list[Actor] = []
-        self.executor: Any = wire.executor(
-            rounds=SimpleNamespace(
+        self.parts = Parts(
+            work=SimpleNamespace(
                 changed=self.changed.append, alarm=lambda _id, cause, **_: self.alarms.append(cause)
             ),
-            poller=SimpleNamespace(at_once=self.read.append),
+            reading=SimpleNamespace(at_once=self.read.append),
         )
-        self.actor = self.executor.actors.of(wire.REAL, 1)
+        self.actor = self.parts.actors.of(wire.REAL, 1)
         self.actor.hold(self.intent)
-        self.desk = UpdateStreams(self.executor)
+        self.desk = self.parts.updates
+        self.trusts = self.parts.streams.trusts
         stream: Any = SimpleNamespace(is_healthy=lambda _now: healthy)
-        self.desk._streams[self.actor] = _Heard(stream, "")
+        self.parts.streams.by_actor[self.actor] = Told(stream, "")
 
     def hear(self, state: BookState = BookState.OPEN, filled: int = 0, **fields: Any) -> None:
         said = report(self.intent, state, filled)
@@ -147,14 +149,14 @@ def told_by_the_book(house: House, heard: bool) -> bool:
             house.desk._heard(house.actor, found)
         for call, about in later:
             call(*about)
-        return house.desk.trusts(house.actor)
+        return house.trusts(house.actor)
 
     return asyncio.run(main())
 
 
 def test_a_stream_that_keeps_a_fill_to_itself_is_not_trusted_for_a_while() -> None:
     silent = House()
-    assert silent.desk.trusts(silent.actor)
+    assert silent.trusts(silent.actor)
     assert not told_by_the_book(silent, heard=False)
     assert silent.read == [silent.actor]
     assert told_by_the_book(House(), heard=True)
@@ -162,16 +164,16 @@ def test_a_stream_that_keeps_a_fill_to_itself_is_not_trusted_for_a_while() -> No
 
 def test_a_dead_stream_is_not_trusted() -> None:
     house = House(healthy=False)
-    assert not house.desk.trusts(house.actor)
+    assert not house.trusts(house.actor)
 
 
 @pytest.mark.parametrize(
     ("trusted", "state", "first", "then"),
     [
-        (True, lifecycle.ACCEPTED, polling.CHECKED_AFTER, polling.RECONCILED_EVERY),
-        (True, lifecycle.UNKNOWN, polling.FIRST_READ, polling.UNKNOWN_EVERY),
-        (False, lifecycle.ACCEPTED, polling.FIRST_READ, 0.5),
-        (False, lifecycle.UNKNOWN, polling.FIRST_READ, polling.UNKNOWN_EVERY),
+        (True, lifecycle.ACCEPTED, reading_list.CHECKED_AFTER, poller.RECONCILED_EVERY),
+        (True, lifecycle.UNKNOWN, reading_list.FIRST_READ, poller.UNKNOWN_EVERY),
+        (False, lifecycle.ACCEPTED, reading_list.FIRST_READ, 0.5),
+        (False, lifecycle.UNKNOWN, reading_list.FIRST_READ, poller.UNKNOWN_EVERY),
     ],
     ids=["told", "told but unknown", "not told", "not told and unknown"],
 )
@@ -181,17 +183,15 @@ def test_books_are_read_to_reconcile_where_updates_come(
     async def main() -> None:
         channel = wire.channel("http://127.0.0.1:9", wire.Told())
         intent = live_intent(state=state)
-        updates = SimpleNamespace(trusts=lambda _actor: trusted)
-        executor = wire.executor(channel, updates=updates)
-        actor = wire.actor_of(executor, channel)
+        parts = Parts(channel, streams=SimpleNamespace(trusts=lambda _actor: trusted, by_actor={}))
+        actor = parts.actor_of(channel)
         actor.hold(intent)
-        poller = BookPoller(executor)
         before = clock.monotonic()
-        poller.soon(1)
+        parts.reading.soon(1)
         assert first <= actor.next_read_mono - before <= first + 1
-        assert poller._pause(actor, channel, [intent]) == then
-        poller.at_once(actor)
+        assert parts.poller._pause(actor, channel, [intent]) == then
+        parts.reading.at_once(actor)
         assert actor.next_read_mono <= clock.monotonic()
-        await poller.close()
+        await parts.calls.close()
 
     asyncio.run(main())

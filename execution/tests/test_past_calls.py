@@ -72,7 +72,7 @@ def free_from(executor: Executor, account: BrokerAccount, of_lane: int) -> float
         account_id=account.pk, broker=account.broker, client_id=account.client_id, status="OPEN"
     )
     asyncio.run(executor.accounts.open_for([execution]))
-    return executor.accounts.channels[account.pk].pacer.free_from(of_lane)
+    return executor.sessions.channels[account.pk].pacer.free_from(of_lane)
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_one_order_fewer_leaves_at_once(executor: Executor) -> None:
 def test_a_shard_that_comes_back_comes_with_what_others_have_sent(executor: Executor) -> None:
     orders = Orders("zebu")
     assert free_from(executor, orders.account, EXIT) == 0.0
-    executor._lose(0)
+    executor.lease_keeper.lose(0)
     mono, now = clock.monotonic(), clock.now()
     orders.left(*[now - 30 * SECOND] * 119)
     assert free_from(executor, orders.account, EXIT) >= mono - 30 + 60
@@ -135,7 +135,7 @@ def test_calls_are_counted_once_however_often_a_session_changes(executor: Execut
     before = clock.monotonic()
     for token in ("second", "third"):
         assert free_from(executor, orders.account, EXIT) <= before
-        executor.accounts.forget_session(orders.account.pk)
+        executor.sessions.forget(orders.account.pk)
         log_in([orders.account], lambda *_: token, clock.now())  # noqa: B023 - called at once
     assert free_from(executor, orders.account, EXIT) <= before
 

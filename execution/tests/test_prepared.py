@@ -8,11 +8,10 @@ from typing import Any
 from brokers.base import BrokerInstrument, HttpRequest, OrderRequest, Session
 from brokers.registry import get_adapter
 from execution import lifecycle
-from execution.engine.orders.self_trades import SelfTrades
-from execution.engine.orders.sender import OrderSender
 from execution.engine.wire.sockets import Target
 from execution.live import LiveExecution, LiveIntent
 from execution.tests.inmemory import live_execution, live_intent
+from execution.tests.parts import Parts
 
 NAME = BrokerInstrument("NFO", "NIFTY2681125000CE", "1")
 
@@ -23,9 +22,10 @@ class Desk:
     def __init__(self) -> None:
         self.made: list[str] = []
         self.log_in("first")
-        accounts = SimpleNamespace(channels=self.channels, instrument=lambda *_: NAME)
-        executor: Any = SimpleNamespace(accounts=accounts)
-        self.desk = OrderSender(executor, SelfTrades(executor), lambda intent: None)
+        self.desk = Parts(
+            sessions=SimpleNamespace(channels=self.channels),
+            names=SimpleNamespace(of=lambda *_: NAME),
+        ).sender
 
     def log_in(self, token: str) -> None:
         """A new session is a new channel."""

@@ -8,7 +8,6 @@ import json
 import threading
 import tracemalloc
 from collections.abc import Awaitable, Callable, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,12 +20,12 @@ from brokers.services.login import exchange_code
 from brokers.tests import loopback
 from brokers.wire import MAX_BODY_BYTES
 from execution import lifecycle
-from execution.engine.books.poller import MOST_ORDERS, BookPoller
+from execution.engine.books.book_reader import MOST_ORDERS
 from execution.engine.memory.actors import Actor
-from execution.engine.orders.accounts import Accounts
 from execution.engine.runtime.call_slots import CallSlots
 from execution.engine.wire.channel import Channel
 from execution.tests import wire
+from execution.tests.parts import Parts
 
 OPENED = b'{"status": "success", "data": {"order_id": "151220000000000"}}'
 
@@ -45,11 +44,11 @@ def read_book(url: str) -> HttpResponse | None:
 
     async def main() -> HttpResponse | None:
         channel = wire.channel(url, wire.Told())
-        poller = BookPoller(wire.executor(channel))
+        calls = Parts(channel).calls
         try:
-            return await poller.fetched(channel, wire.ADAPTER.order_book(wire.SESSION))
+            return await calls.fetched(channel, wire.ADAPTER.order_book(wire.SESSION))
         finally:
-            await poller.close()
+            await calls.close()
 
     return asyncio.run(main())
 
@@ -156,16 +155,15 @@ def test_readers_that_hang_keep_no_place_of_those_that_are_answered() -> None:
             hanging = wire.channel(f"http://127.0.0.1:{port}", told)
             other = wire.REAL._replace(client_id="AB5678")
             healthy = wire.channel(url, told, account_id=2, real=other)
-            house = wire.executor(hanging, healthy)
-            poller = BookPoller(house)
-            poller._places["zerodha"] = CallSlots(1)
-            waiting = asyncio.create_task(poller.positions(wire.actor_of(house, hanging)))
+            parts = Parts(hanging, healthy)
+            parts.calls._slots["zerodha"] = CallSlots(1)
+            waiting = asyncio.create_task(parts.reader.positions(parts.actor_of(hanging)))
             await asyncio.sleep(0)
-            read = await poller.positions(wire.actor_of(house, healthy))
+            read = await parts.reader.positions(parts.actor_of(healthy))
             done = waiting.done()
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
-            await poller.close()
+            await parts.calls.close()
             await left.wait()
             silent.close()
             return read is not None, done
@@ -183,9 +181,9 @@ def test_a_book_of_ten_thousand_orders_does_not_stop_the_loop() -> None:
         return len(wire.ADAPTER.parse_order_book(response).orders)
 
     async def main() -> tuple[int, int]:
-        poller = BookPoller(wire.executor())
-        large = await poller._parsed(parse, HttpResponse(200, {}, payload))
-        small = await poller._parsed(parse, HttpResponse(200, {}, book(500)[0]))
+        calls = Parts().calls
+        large = await calls.parsed(parse, HttpResponse(200, {}, payload))
+        small = await calls.parsed(parse, HttpResponse(200, {}, book(500)[0]))
         return large, small
 
     assert asyncio.run(main()) == (count, book(500)[1])
@@ -197,14 +195,14 @@ def test_a_book_of_ten_thousand_orders_does_not_stop_the_loop() -> None:
 DEAD = b'{"status": "error", "message": "Invalid token", "error_type": "TokenException"}'
 
 
-def two_rows(urls: Sequence[str]) -> tuple[Any, Actor, BookPoller]:
-    """An executor with one real account, for which two rows of ours stand."""
-    told = wire.Told()
-    house = wire.executor(of_account=lambda account_id: [], rounds=SimpleNamespace())
-    accounts = house.accounts = Accounts(house)
+def two_rows(urls: Sequence[str]) -> tuple[Parts, Actor]:
+    """Parts with one real account, for which two rows of ours stand."""
+    told, parts = wire.Told(), Parts()
     for number, url in enumerate(urls, start=1):
-        accounts._keep(wire.channel(url, told, account_id=number))
-    return house, house.actors.at(1), BookPoller(house)
+        parts.sessions.keep(wire.channel(url, told, account_id=number))
+    actor = parts.actors.at(1)
+    assert actor is not None
+    return parts, actor
 
 
 def test_where_one_session_is_dead_the_book_is_read_with_the_other() -> None:
@@ -214,12 +212,12 @@ def test_where_one_session_is_dead_the_book_is_read_with_the_other() -> None:
         dead = lambda request, before: wire.reply(DEAD, "403 Forbidden")  # noqa: E731
         alive = lambda request, before: wire.reply(book(500)[0])  # noqa: E731
         async with wire.broker(dead) as (first, asked), wire.broker(alive) as (second, _):
-            house, actor, poller = two_rows([first, second])
-            found = await poller.orders(actor)
-            again = await poller.orders(actor)
-            await poller.close()
+            parts, actor = two_rows([first, second])
+            found = await parts.reader.orders(actor)
+            again = await parts.reader.orders(actor)
+            await parts.calls.close()
             assert again is not None
-            return len(found or ()), set(house.accounts.channels), len(asked)
+            return len(found or ()), set(parts.sessions.channels), len(asked)
 
     orders, left, asked = asyncio.run(main())
     assert (orders, left) == (book(500)[1], {2})
@@ -233,9 +231,9 @@ def test_a_book_of_more_orders_than_a_day_has_is_not_believed() -> None:
     async def main(count: int) -> int | None:
         body = json.dumps({"status": "success", "data": rows[:count]}).encode()
         async with wire.broker(lambda request, before: wire.reply(body)) as (url, _):
-            _, actor, poller = two_rows([url])
-            found = await poller.orders(actor)
-            await poller.close()
+            parts, actor = two_rows([url])
+            found = await parts.reader.orders(actor)
+            await parts.calls.close()
             return None if found is None else len(found)
 
     assert asyncio.run(main(MOST_ORDERS)) == MOST_ORDERS
@@ -248,13 +246,13 @@ def test_who_was_not_answered_last_time_is_asked_last() -> None:
     async def main() -> list[int | None]:
         alive = lambda request, before: wire.reply(book(500)[0])  # noqa: E731
         async with wire.broker(alive) as (url, _):
-            _, actor, poller = two_rows(["http://127.0.0.1:9", url])
+            parts, actor = two_rows(["http://127.0.0.1:9", url])
             asked: list[int | None] = []
             for _ in range(3):
                 reader = actor.reader()
                 asked.append(None if reader is None else reader.account_id)
-                await poller.orders(actor)
-            await poller.close()
+                await parts.reader.orders(actor)
+            await parts.calls.close()
             return asked
 
     assert asyncio.run(main()) == [1, 2, 2]
@@ -262,36 +260,35 @@ def test_who_was_not_answered_last_time_is_asked_last() -> None:
 
 def test_an_order_is_cancelled_by_its_own_row_or_by_any_that_lives() -> None:
     async def main() -> list[int | None]:
-        _, actor, poller = two_rows(["http://127.0.0.1:9", "http://127.0.0.1:9"])
+        _, actor = two_rows(["http://127.0.0.1:9", "http://127.0.0.1:9"])
         seen = [actor.changer(2), actor.changer(3)]
         actor.channels.pop(2)
         seen.append(actor.changer(2))
-        await poller.close()
         return [None if channel is None else channel.account_id for channel in seen]
 
     assert asyncio.run(main()) == [2, 1, 1]
 
 
 # -- by which way ----------------------------------------------------------------------------------
-Call = Callable[[Channel, BookPoller], Awaitable[object]]
+Call = Callable[[Channel, Parts], Awaitable[object]]
 
 
-async def _order(channel: Channel, poller: BookPoller) -> None:
+async def _order(channel: Channel, parts: Parts) -> None:
     await channel.warm_up(1)
     channel.submit(wire.sending(channel))
 
 
-async def _cancel(channel: Channel, poller: BookPoller) -> None:
+async def _cancel(channel: Channel, parts: Parts) -> None:
     intent = wire.sending(channel, state=lifecycle.ACCEPTED, broker_order_id="151220000000000")
-    await poller.cancel(intent)
+    await parts.cancels.send(intent)
 
 
-async def _book(channel: Channel, poller: BookPoller) -> None:
-    await poller.fetched(channel, wire.ADAPTER.order_book(wire.SESSION))
+async def _book(channel: Channel, parts: Parts) -> None:
+    await parts.calls.fetched(channel, wire.ADAPTER.order_book(wire.SESSION))
 
 
-async def _positions(channel: Channel, poller: BookPoller) -> None:
-    await poller.positions(wire.actor_of(poller._executor, channel))
+async def _positions(channel: Channel, parts: Parts) -> None:
+    await parts.reader.positions(parts.actor_of(channel))
 
 
 @pytest.mark.parametrize(
@@ -307,12 +304,12 @@ def test_an_accounts_egress_is_the_way_of_everything_that_it_sends(
         async with wire.broker(lambda request, before: wire.reply(OPENED)) as (url, seen):
             told = wire.Told()
             channel = wire.channel(url, told, egress=egress)
-            poller = BookPoller(wire.executor(channel))
-            await call(channel, poller)
+            parts = Parts(channel)
+            await call(channel, parts)
             if call is _order:
                 await told.until(lambda told: bool(told.answers))
             channel.close()
-            await poller.close()
+            await parts.calls.close()
             return seen
 
     assert [address for address, _ in asyncio.run(main())] == [peer]

@@ -12,12 +12,13 @@ import pytest
 from brokers.base import Side
 from execution import lifecycle
 from execution.alarms import SELF_TRADE
-from execution.engine.orders.self_trades import HELD_AT_MOST, PATIENCE, SelfTrades
+from execution.engine.orders.self_trades import HELD_AT_MOST, PATIENCE
 from execution.engine.wire.channel import WAITS
 from execution.gate import GRANT_SECONDS
 from execution.live import LiveExecution, LiveIntent
 from execution.tests import wire
 from execution.tests.inmemory import live_execution, live_intent
+from execution.tests.parts import Parts
 
 NOW = 1000.0
 
@@ -29,23 +30,23 @@ class Account:
         self.now = NOW
         self.cancelled: list[LiveIntent] = []
         self.told: list[tuple[int, str]] = []
-        closing = SimpleNamespace(cancel=self._cancel)
-        rounds = SimpleNamespace(closing=closing, alarm=lambda *said: self.told.append(said))
-        self.executor = wire.executor(rounds=rounds)
+        self.parts = Parts(
+            cancels=SimpleNamespace(begin=self._cancel),
+            work=SimpleNamespace(alarm=lambda *said: self.told.append(said)),
+        )
         self.seller, self.buyer = self._strategy(), self._strategy(account_id=2)
         values = {"state": lifecycle.ACCEPTED, "broker_order_id": "1", "sent_mono": NOW}
         self.resting = self._order(self.seller, **{**values, **fields})
-        self.desk = SelfTrades(self.executor)
+        self.desk = self.parts.self_trades
 
     def _strategy(self, **fields: Any) -> LiveExecution:
         execution = live_execution(status="OPEN", **fields)
-        self.executor.executions[execution.id] = execution
-        self.executor.actors.of(execution.real, execution.account_id)
+        self.parts.day.adopt([execution])
         return execution
 
     def _order(self, execution: LiveExecution, **fields: Any) -> LiveIntent:
         intent = live_intent(execution, account_id=execution.account_id, **fields)
-        self.executor.actors.at(execution.account_id).hold(intent)
+        self.parts.day.hold(intent)
         return intent
 
     def _cancel(self, _execution: LiveExecution, intent: LiveIntent) -> None:

@@ -73,7 +73,9 @@ def test_an_executor_whose_links_went_silent_was_fenced_for_ever(
         return host.executor
 
     try:
-        assert wait_for(lambda: host.executor is not None and len(host.executor.tokens) == 8)
+        assert wait_for(
+            lambda: host.executor is not None and len(host.executor.ownership.tokens) == 8
+        )
         assert wait_for(lambda: not executor().control.current.blocked(0, clock.monotonic(), 5.0))
         assert forwarder.silence() >= 3
         silent = clock.monotonic()
@@ -81,15 +83,16 @@ def test_an_executor_whose_links_went_silent_was_fenced_for_ever(
         def reads_again() -> bool:
             """Heartbeat, kill switch, and the threads that write have each found a new link."""
             return (
-                executor().heartbeat_mono > silent and executor().control.current.read_mono > silent
+                executor().ownership.heartbeat_mono > silent
+                and executor().control.current.read_mono > silent
             )
 
         assert wait_for(reads_again), vars(executor().control.current)
-        assert not executor().fenced()
-        assert len(executor().tokens) == 8
+        assert not executor().ownership.fenced()
+        assert len(executor().ownership.tokens) == 8
         before: Any = set(ShardLease.objects.values_list("shard", "token"))
         later = clock.monotonic()
-        assert wait_for(lambda: executor().heartbeat_mono > later)
+        assert wait_for(lambda: executor().ownership.heartbeat_mono > later)
         assert set(ShardLease.objects.values_list("shard", "token")) == before, "never lost"
     finally:
         host.stop(60.0)

@@ -7,12 +7,11 @@ from typing import Any
 
 from brokers.base import Side
 from execution import lifecycle
-from execution.engine.exits.exit_orders import ExitOrders
 from execution.live import LiveExecution
 from execution.progress import next_steps
 from execution.steps import Situation
-from execution.tests import wire
 from execution.tests.inmemory import LOT, bought, live_intent
+from execution.tests.parts import Parts
 
 
 def asked(execution: LiveExecution, *, filled_meanwhile: bool) -> list[Any]:
@@ -31,7 +30,7 @@ def asked(execution: LiveExecution, *, filled_meanwhile: bool) -> list[Any]:
                 filled_quantity=LOT,
                 sends=1,
             )
-        desk = ExitOrders(wire.executor())
+        desk = Parts().exits
         begun: list[Any] = []
 
         def note(work: Any) -> None:

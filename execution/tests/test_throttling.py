@@ -16,12 +16,11 @@ from brokers.base import Cause, HttpResponse, Outcome, SendResult
 from brokers.pace import Call, Urgency
 from brokers.registry import get_adapter
 from execution import lifecycle, live, outcome
-from execution.engine.books.poller import BookPoller
-from execution.engine.rounds import Rounds
 from execution.engine.wire.connection import Answer
 from execution.tags import MAX_SENDS
 from execution.tests import wire
 from execution.tests.inmemory import ENTRY_AT, live_execution, live_intent, live_run
+from execution.tests.parts import Parts
 from execution.throttling import LONGEST, asked_wait, next_try
 from quantleap.core import clock
 
@@ -143,9 +142,9 @@ def answered(intent: live.LiveIntent, response: HttpResponse, at_mono: float) ->
     async def main() -> None:
         channel = wire.channel("http://127.0.0.1:9", wire.Told())
         run = live_run(entry_at=clock.now(), grace_until=clock.now() + dt.timedelta(seconds=30))
-        fake = wire.executor(channel, executions={1: live_execution(run)}, poller=wire.Silent())
-        rounds = Rounds(fake)
-        rounds.sending.on_answer(intent, Answer(response, "", at_mono))
+        parts = Parts(channel)
+        parts.day.adopt([live_execution(run, id=1)])
+        parts.sender.on_answer(intent, Answer(response, "", at_mono))
 
     asyncio.run(main())
 
@@ -170,10 +169,10 @@ def test_a_throttled_cancel_holds_the_account_still() -> None:
     async def main() -> float:
         async with wire.broker(refusing(1, "Retry-After: 7")) as (url, _):
             channel = wire.channel(url, wire.Told())
-            poller = BookPoller(wire.executor(channel))
+            parts = Parts(channel)
             before = clock.monotonic()
-            await poller.cancel(wire.sending(channel, broker_order_id="151220000000000"))
-            await poller.close()
+            await parts.cancels.send(wire.sending(channel, broker_order_id="151220000000000"))
+            await parts.calls.close()
             return channel.pacer.held_until(Call.PLACE) - before
 
     assert asyncio.run(main()) >= 7.0
@@ -198,9 +197,9 @@ def test_norens_400_holds_the_account_still_as_a_429_does(what: str, emsg: str, 
                 channel.drain()
                 await told.until(lambda told: bool(told.answers))
             else:
-                poller = BookPoller(wire.executor(channel))
-                await poller.cancel(wire.sending(channel, broker_order_id="1"))
-                await poller.close()
+                parts = Parts(channel)
+                await parts.cancels.send(wire.sending(channel, broker_order_id="1"))
+                await parts.calls.close()
             until = channel.pacer.held_until(Call.PLACE)
             channel.close()
             return until - before

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import dataclasses
 import socket
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,17 +15,16 @@ from brokers.selectors import TradingAccount
 from brokers.tests import loopback
 from execution.engine.orders.accounts import Accounts
 from execution.engine.runtime.call_slots import CallSlots
-from execution.engine.runtime.quiet_window import QuietWindow
 from execution.engine.wire.channel import Channel
 from execution.tests import wire
-from execution.timing import from_settings
+from execution.tests.parts import Parts
 
 
 def make_accounts(*channels: tuple[int, Channel]) -> Accounts:
     """The accounts of an executor that has only these channels."""
-    made = Accounts(wire.executor(quiet=QuietWindow()))
-    made.channels.update(channels)
-    return made
+    parts = Parts()
+    parts.sessions.channels.update(channels)
+    return parts.accounts
 
 
 async def is_open(channel: Channel) -> None:
@@ -75,9 +73,9 @@ def test_one_that_swallows_syns_and_one_mute_in_tls_keep_nobody_waiting() -> Non
 def test_no_connect_begins_while_orders_leave() -> None:
     async def main() -> tuple[bool, bool]:
         async with wire.broker(lambda request, before: wire.reply(b"{}")) as (url, _):
-            quiet = QuietWindow()
-            accounts = Accounts(wire.executor(quiet=quiet))
-            channel = accounts.channels[1] = wire.channel(url, wire.Told())
+            channel = wire.channel(url, wire.Told())
+            parts = Parts(channel)
+            quiet, accounts = parts.quiet, parts.accounts
             quiet.begin(7)
             accounts.warm_up([1])
             for _ in range(5):
@@ -126,7 +124,7 @@ def test_an_egress_that_orders_cannot_take_is_the_accounts_problem(
     account = TradingAccount(1, "zerodha", "AB1234", "live", egress, session, "")
 
     async def main() -> tuple[str, str]:
-        accounts = Accounts(wire.executor())
+        accounts = Parts().accounts
         way = accounts._way(account)
         return accounts._problem(account), "none" if way is None else way.source
 
@@ -144,7 +142,7 @@ def test_what_is_open_is_closed_by_the_last_way_that_the_broker_knew(settings: A
     other = dataclasses.replace(bad, account_id=2)
 
     async def main() -> list[tuple[str, str]]:
-        accounts = Accounts(wire.executor())
+        accounts = Parts().accounts
         seen = []
         for account, enabled in ((good, True), (bad, True), (good, False), (other, True)):
             settings.QUANTLEAP_LIVE_BROKERS = ["zerodha"] if enabled else []
@@ -172,21 +170,16 @@ def test_rows_of_one_real_account_have_one_pace_and_leave_each_by_its_own_way(
     else_where = dataclasses.replace(here, account_id=3, client_id="CD5678")
 
     async def main() -> tuple[list[Channel], list[bool]]:
-        sending = SimpleNamespace(may_send=None, on_sent=None, on_answer=None, on_not_sent=None)
-        rounds = SimpleNamespace(sending=sending, calm=None)
-        house = wire.executor(
-            timing=from_settings(),
-            rounds=rounds,
-            of_account=lambda account_id: [],
-            thaws=SimpleNamespace(left_late=None),
-        )
-        accounts = Accounts(house)
+        parts = Parts()
         for account in (here, there, else_where):
-            way = accounts._way(account)
+            way = parts.accounts._way(account)
             assert way is not None
-            accounts._keep(accounts._channel(account, session, way, 0))
-        channels = [accounts.channels[number] for number in (1, 2, 3)]
-        actors = [house.actors.at(number) for number in (1, 2, 3)]
+            pacer = parts.accounts._pacer(account, 0)
+            parts.sessions.keep(
+                parts.factory.broker(account, session=session, way=way, shard=0, pacer=pacer)
+            )
+        channels = [parts.sessions.channels[number] for number in (1, 2, 3)]
+        actors = [parts.actors.at(number) for number in (1, 2, 3)]
         return channels, [actors[0] is actors[1], actors[0] is actors[2]]
 
     channels, same_actor = asyncio.run(main())
@@ -214,16 +207,15 @@ def test_a_stop_closes_what_a_lost_session_left_waiting_for_its_answer(settings:
 
         server = await asyncio.start_server(swallow, "127.0.0.1", 0)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        rounds = SimpleNamespace(calm=None)
-        accounts = Accounts(wire.executor(rounds=rounds, of_account=lambda account_id: []))
+        parts = Parts()
         channel = wire.channel(url, wire.Told())
-        accounts._keep(channel)
+        parts.sessions.keep(channel)
         channel.submit(wire.sending(channel))
         async with asyncio.timeout(20):
             await silent.wait()
-        accounts._retire(channel.account_id)
+        parts.sessions.retire(channel.account_id)
         during = channel.is_connected
-        accounts.close()
+        parts.accounts.close()
         async with asyncio.timeout(20):
             await gone.wait()
         server.close()

@@ -10,10 +10,9 @@ import pytest
 
 from brokers.base import BookState, BrokerInstrument, OrderReport, Product, Side
 from execution import lifecycle
-from execution.engine.exits.witness_reads import WitnessReads
 from execution.live import LiveExecution, LiveIntent
-from execution.tests import wire
 from execution.tests.inmemory import LOT, live_execution, live_intent, report
+from execution.tests.parts import Parts
 from execution.witnesses import net_of_orders
 
 NOW = 1000.0
@@ -41,15 +40,13 @@ class Account:
     """One real account: a strategy has sold a contract, another one has bought it, in two rows."""
 
     def __init__(self) -> None:
-        accounts = SimpleNamespace(instrument=lambda broker, contract_id: NAME)
-        self.house = wire.executor(accounts=accounts)
+        self.parts = Parts(names=SimpleNamespace(of=lambda broker, contract_id: NAME))
         self.short = self._strategy(1, Side.SELL)
         self.long = self._strategy(2, Side.BUY)
-        self.desk = WitnessReads(self.house)
 
     def _strategy(self, account_id: int, side: Side) -> LiveExecution:
         execution = live_execution(status="OPEN", account_id=account_id)
-        actor = self.house.actors.of(execution.real, account_id)
+        actor = self.parts.actors.of(execution.real, account_id)
         actor.executions[execution.id] = execution
         self.trade(execution, side, LOT)
         return execution
@@ -59,7 +56,7 @@ class Account:
         state = lifecycle.FILLED if filled == LOT else lifecycle.ACCEPTED
         known = {"state": state, "filled_quantity": filled, "sent_mono": NOW, "side": side}
         intent = live_intent(execution, account_id=execution.account_id, **{**known, **fields})
-        self.house.actors.at(execution.account_id).hold(intent)
+        self.parts.actors.of(execution.real, execution.account_id).hold(intent)
         return intent
 
     def book(self) -> list[OrderReport]:
@@ -72,7 +69,9 @@ class Account:
 
     def allowed(self, book: list[OrderReport]) -> dict[str, int]:
         """Units that each strategy may close by this book; positions have not answered."""
-        shared = self.desk._share(self.house.actors.at(1), 1, None, book)
+        shared = self.parts.witnesses._share(
+            self.parts.actors.of(self.short.real, 1), 1, None, book
+        )
         names = {self.short.id: "short", self.long.id: "long"}
         return {
             names[execution_id]: grant.units

@@ -1,29 +1,23 @@
-"""Channels, desks and brokers on loopback for tests of the wire, without a database."""
+"""Channels and brokers on loopback for tests of the wire, without a database."""
 
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from types import SimpleNamespace
 from typing import Any
 
-from brokers.base import OrderReport, OrderRequest, Product, Session
+from brokers.base import OrderRequest, Product, Session
 from brokers.pace import Pacer
 from brokers.realaccount import RealAccount
 from brokers.routes import Route
 from brokers.zerodha.adapter import ZerodhaAdapter
 from execution import lifecycle
-from execution.engine.books.visibility import Visibility
-from execution.engine.memory.actors import Actor, Actors
 from execution.engine.runtime.call_slots import CONNECTS, CallSlots
-from execution.engine.runtime.quiet_window import QuietWindow
 from execution.engine.wire.channel import Channel
 from execution.engine.wire.connection import Answer, Deadlines, serialise
 from execution.live import LiveIntent
 from execution.tests.inmemory import live_intent
-from quantleap.core import clock
 
 SESSION = Session("AB1234", "key", "token")
 REAL = RealAccount("live", "zerodha", "AB1234")
@@ -106,33 +100,6 @@ def sending(channel: Channel, **fields: Any) -> LiveIntent:
     return intent
 
 
-def executor(*channels: Channel, **fields: Any) -> Any:
-    """As much of an executor as the desks of the wire ask for."""
-    actors = Actors()
-    for each in channels:
-        actors.of(each.real, each.account_id).channels[each.account_id] = each
-    return SimpleNamespace(
-        **{
-            "accounts": SimpleNamespace(channels={c.account_id: c for c in channels}),
-            "actors": actors,
-            "owns": lambda shard: True,
-            "random": random.Random(1),
-            "now": clock.now,
-            "executions": {},
-            "quiet": QuietWindow(),
-            "updates": NoUpdates(),
-            "visibility": Visibility(None, lambda _: 10.0),  # type: ignore[arg-type]
-            **fields,
-        }
-    )
-
-
-def actor_of(executor: Any, channel: Channel) -> Actor:
-    """The actor that a channel belongs to."""
-    found: Actor = executor.actors.of(channel.real, channel.account_id)
-    return found
-
-
 @asynccontextmanager
 async def broker(
     answer: Callable[[bytes, int], bytes], host: str = "127.0.0.1", latency: float = 0.0
@@ -181,21 +148,3 @@ def reply(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
     """A well-formed answer on a connection that stays."""
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-
-
-class NoUpdates:
-    """Streams of brokers that tell nothing by themselves."""
-
-    def trusts(self, actor: Actor) -> bool:
-        """Nobody is trusted."""
-        return False
-
-    def compare(self, actor: Actor, report: OrderReport) -> None:
-        """Nobody was asked."""
-
-
-class Silent:
-    """A poller that is asked for nothing."""
-
-    def soon(self, account_id: int) -> None:
-        """An order of this account was answered."""

@@ -16,7 +16,7 @@ from brokers.realaccount import RealAccount
 from brokers.selectors import TradingAccount
 from execution import duplicates, lifecycle
 from execution.duplicates import Found
-from execution.engine.books.poller import BookPoller
+from execution.engine.books.book_reader import BookReader
 from execution.engine.database import entry_writer
 from execution.engine.database.entry_writer import EntryPlan
 from execution.engine.database.writer import insert_intents
@@ -62,7 +62,7 @@ def send_twice(plant: Planting) -> None:
     ) -> str:
         return "" if is_chosen(intent) else original(desk, intent, *rest)
 
-    @plant.around(BookPoller, "_note_duplicates")
+    @plant.around(BookReader, "_note_duplicates")
     def note_nothing(*_: Any) -> bool:
         return False  # the control's own: whoever judges the day has to find it
 
@@ -148,7 +148,7 @@ def ignore_unknown(plant: Planting) -> None:
     ) -> Found:
         return Found(None) if intent.state == lifecycle.UNKNOWN else original(intent, reports)
 
-    @plant.around(BookPoller, "_apply_absence")
+    @plant.around(BookReader, "_apply_absence")
     def apply_nothing(*_: Any) -> bool:
         return False
 
@@ -173,7 +173,7 @@ def skip_commit(plant: Planting) -> None:
         await asyncio.sleep(WRITTEN_AFTER)
         entered = [plan for plan in first if plan.execution.status != "ARMED"]
         rows = [(plan.execution, intent) for plan in entered for intent in plan.intents]
-        await desk._executor.db.run(_insert_late, rows)
+        await desk._db.run(_insert_late, rows)
 
 
 def _insert_late(rows: Sequence[tuple[LiveExecution, LiveIntent]]) -> None:

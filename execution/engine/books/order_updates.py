@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections import Counter
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
 
 import structlog
 
@@ -25,16 +24,18 @@ from brokers.registry import get_adapter
 from brokers.updates import get_updates
 from execution import duplicates, outcome
 from execution.alarms import CHANGED_OUTSIDE
-from execution.engine.memory.actors import Actor
+from execution.engine.books.visibility import Visibility
+from execution.engine.memory.actors import Actor, Actors
+from execution.engine.memory.reading_list import ReadingList
+from execution.engine.memory.streams import Streams, Told
+from execution.engine.memory.work_list import WorkList
 from execution.engine.runtime.call_slots import CallSlots
+from execution.engine.runtime.quiet_window import QuietWindow
 from execution.engine.wire.channel import Channel
 from execution.engine.wire.order_stream import OrderStream
 from execution.live import LiveIntent
 from execution.tags import parse_tag
 from quantleap.core import clock
-
-if TYPE_CHECKING:
-    from execution.engine.executor import Executor
 
 log = structlog.get_logger(__name__)
 
@@ -48,30 +49,37 @@ BEHIND: Final = 1.0
 DISTRUST: Final = 60.0
 
 
-@dataclass(slots=True)
-class _Heard:
-    """A stream, by which way it is reached, and what it has told: units filled, by order."""
-
-    stream: OrderStream
-    source: str
-    filled: Counter[str] = field(default_factory=Counter)
-    distrusted_until: float = 0.0
-
-
 class UpdateStreams:
     """Keeps the streams, and hands on what they tell."""
 
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
-        self._streams: dict[Actor, _Heard] = {}
+    def __init__(
+        self,
+        *,
+        actors: Actors,
+        quiet: QuietWindow,
+        streams: Streams,
+        visibility: Visibility,
+        work: WorkList,
+        reading: ReadingList,
+        is_busy: Callable[[], bool],
+    ) -> None:
+        """``is_busy``: whether so many entries are followed up that opening streams can wait."""
+        self._actors = actors
+        self._quiet = quiet
+        self._trusted = streams
+        self._streams = streams.by_actor
+        self._visibility = visibility
+        self._work = work
+        self._reading = reading
+        self._is_busy = is_busy
         self._clients = aio.Clients(connections=0)
         self._places = CallSlots(AT_ONCE)
 
     async def loop(self) -> None:
         """Keep one stream for every account that is worked with, for ever."""
         while True:
-            await self._executor.quiet.over()
-            if not self._executor.line.is_busy:
+            await self._quiet.over()
+            if not self._is_busy():
                 self._reconcile()
             await asyncio.sleep(EVERY)
 
@@ -82,18 +90,10 @@ class UpdateStreams:
         self._streams.clear()
         await self._clients.close()
 
-    def trusts(self, actor: Actor) -> bool:
-        """Whether this account's fills are told by its stream."""
-        heard = self._streams.get(actor)
-        if heard is None:
-            return False
-        now = clock.monotonic()
-        return heard.stream.is_healthy(now) and now >= heard.distrusted_until
-
     # -- which streams ---------------------------------------------------------------------------
     def _reconcile(self) -> None:
         """One stream for each account with a session, by any session of it that lives."""
-        wanted = {actor: list(actor.channels.values()) for actor in self._executor.actors}
+        wanted = {actor: list(actor.channels.values()) for actor in self._actors}
         for actor, heard in list(self._streams.items()):
             if not any(_is_of(heard, channel) for channel in wanted.get(actor, ())):
                 self._streams.pop(actor).stream.close()
@@ -112,18 +112,18 @@ class UpdateStreams:
             base_url=endpoints(channel.real.broker).stream,
             session=channel.session,
             places=self._places,
-            quiet=self._executor.quiet,
+            quiet=self._quiet,
             heard=functools.partial(self._heard, actor),
             turned=functools.partial(self._turned, actor),
         )
-        self._streams[actor] = _Heard(stream, channel.route.source)
+        self._streams[actor] = Told(stream, channel.route.source)
 
     def _turned(self, actor: Actor) -> None:
         """A stream begins, or has ended: the book says what was not heard meanwhile."""
         heard = self._streams.get(actor)
         if heard is not None:
             heard.filled.clear()
-            self._executor.poller.at_once(actor)
+            self._reading.at_once(actor)
 
     # -- what they tell --------------------------------------------------------------------------
     def _heard(self, actor: Actor, report: OrderReport) -> None:
@@ -137,34 +137,31 @@ class UpdateStreams:
             self._apply(actor, intent, tag.attempt, report)
 
     def _apply(self, actor: Actor, intent: LiveIntent, attempt: int, report: OrderReport) -> None:
-        executor = self._executor
         if intent.is_unsent:
             return
         known = intent.broker_order_id
         if attempt != intent.sends or (known and known != report.broker_order_id):
             # Another order of ours than the one that counts: the book shows them side by side.
-            delay = executor.visibility.delay(get_adapter(actor.real.broker))
+            delay = self._visibility.delay(get_adapter(actor.real.broker))
             duplicates.watch(intent, delay, clock.monotonic())
-            executor.poller.at_once(actor)
+            self._reading.at_once(actor)
             return
-        changed = outcome.apply_report(
-            intent, report, at=executor.now(), now_mono=clock.monotonic()
-        )
+        changed = outcome.apply_report(intent, report, at=clock.now(), now_mono=clock.monotonic())
         if changed:
             if outcome.is_changed(intent, report):
-                executor.rounds.alarm(
+                self._work.alarm(
                     intent.execution_id,
                     CHANGED_OUTSIDE,
                     leg=intent.leg_key,
                     words=f"{report.quantity} units instead of {intent.quantity}",
                     order=intent.tag,
                 )
-            executor.rounds.changed(intent)
+            self._work.changed(intent)
 
     # -- whether they tell everything ------------------------------------------------------------
     def compare(self, actor: Actor, report: OrderReport) -> None:
         """The book shows fills of ours that we did not know: the stream has a moment to say so."""
-        if self.trusts(actor):
+        if self._trusted.trusts(actor):
             loop = asyncio.get_running_loop()
             loop.call_later(BEHIND, self._was_told, actor, report)
 
@@ -174,10 +171,10 @@ class UpdateStreams:
             return
         heard.distrusted_until = clock.monotonic() + DISTRUST
         log.warning("order_updates_missed", account=str(actor.real), order=report.broker_order_id)
-        self._executor.poller.at_once(actor)
+        self._reading.at_once(actor)
 
 
-def _is_of(heard: _Heard, channel: Channel) -> bool:
+def _is_of(heard: Told, channel: Channel) -> bool:
     """Whether the stream is of this very session and way out."""
     mine, theirs = heard.stream.session, channel.session
     same = (mine.api_key, mine.access_token) == (theirs.api_key, theirs.access_token)

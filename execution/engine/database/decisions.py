@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Final, Protocol
+from typing import Final
 
 from django.db import connection, transaction
 
@@ -20,7 +20,6 @@ from execution.models import Execution, LegWatch, OrderIntent, Run, RunDecision
 from execution.plan import ResolvedLeg
 from execution.pricing import Mark, mark, touch
 from execution.risk import Watch, move_to_cost, stop_level, target_level
-from execution.timing import Timing
 from execution.words import NotPriced
 from marketplace import selectors as marketplace
 from marketplace.definition import LegSpec, leg_label
@@ -59,13 +58,6 @@ class NoQuote(Exception):
     def may_pass(self) -> bool:
         """Whether the next quote may be better: a contract list does not change in the grace."""
         return self.cause in ("NO_QUOTE", "WIDE_QUOTE")
-
-
-class Decider(Protocol):
-    """Who decides (an executor)."""
-
-    owner: str
-    timing: Timing
 
 
 class Missed(Exception):
@@ -191,7 +183,9 @@ def _contract(leg: LegSpec, run: LiveRun, spot: Quote) -> ContractInfo:
     return info
 
 
-def decide_entry(run: LiveRun, decider: Decider, now: dt.datetime) -> dict[str, ResolvedLeg]:
+def decide_entry(
+    run: LiveRun, *, owner: str, max_age: float, now: dt.datetime
+) -> dict[str, ResolvedLeg]:
     """The run's ENTRY decision: ours if we are first, else the one that stands.
 
     Missed when that one is to miss the run; NoQuote when it cannot be decided now.
@@ -199,7 +193,7 @@ def decide_entry(run: LiveRun, decider: Decider, now: dt.datetime) -> dict[str, 
     standing = RunDecision.objects.filter(run_id=run.id, kind="ENTRY").first()
     if standing is not None:
         return _standing(standing)
-    resolved = resolve_legs(run, now=now, max_age=decider.timing.quote_age_entry)
+    resolved = resolve_legs(run, now=now, max_age=max_age)
     payload = {"legs": loader.resolved_json(resolved.values())}
     with transaction.atomic():
         insert_missing(
@@ -209,7 +203,7 @@ def decide_entry(run: LiveRun, decider: Decider, now: dt.datetime) -> dict[str, 
                     kind="ENTRY",
                     payload=payload,
                     decided_at=now,
-                    decided_by=decider.owner,
+                    decided_by=owner,
                 )
             ],
             unique=("run", "kind"),
@@ -222,7 +216,7 @@ def decide_entry(run: LiveRun, decider: Decider, now: dt.datetime) -> dict[str, 
 
 
 def decide_missed(
-    run: LiveRun, problem: NoQuote, decider: Decider, now: dt.datetime
+    run: LiveRun, problem: NoQuote, *, owner: str, now: dt.datetime
 ) -> dict[str, ResolvedLeg]:
     """Nobody enters, because of ``problem``: unless another executor has decided meanwhile.
 
@@ -235,7 +229,7 @@ def decide_missed(
                 kind="ENTRY",
                 payload={"legs": {}, "missed": problem.cause, "message": problem.message},
                 decided_at=now,
-                decided_by=decider.owner,
+                decided_by=owner,
             )
         ],
         unique=("run", "kind"),

@@ -14,7 +14,7 @@ from execution.alarms import Key
 from execution.changing import from_json
 from execution.engine.database.alarm_writer import About
 from execution.engine.runtime import facts
-from execution.engine.wire.paper_channel import PAPER
+from execution.engine.wire.channel_factory import broker_of
 from execution.live import LiveExecution, LiveIntent, LiveRun
 from execution.models import Alarm, Execution, LegWatch, OrderIntent, Run, RunDecision
 from execution.plan import ResolvedLeg
@@ -22,7 +22,6 @@ from execution.pricing import LAST
 from execution.risk import Watch
 from marketplace import selectors as marketplace
 from marketplace.definition import StrategySpec, parse_definition
-from quantleap.core.tenancy import Environment
 
 
 def open_runs() -> list[Run]:
@@ -193,8 +192,7 @@ def _live_execution(row: Execution, run: LiveRun) -> LiveExecution:
         customer_external_id=row.subscription.customer.external_user_id,
         allocation_id=row.allocation_id,
         account_id=row.account_id,
-        # Paper is a broker of its own: I8 (test accounts never reach a broker).
-        broker=PAPER if row.environment == Environment.TEST else row.account.broker,
+        broker=broker_of(row.environment, row.account.broker),
         client_id=row.account.client_id,
         shard=row.shard,
         status=row.status,

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from execution import lifecycle
 from execution.engine.database.entry_writer import EntryPlan
 from execution.engine.entries.rotation import rotated
+from execution.engine.memory.sessions import Sessions
+from execution.engine.memory.trading_day import TradingDay
+from execution.engine.orders.self_trades import SelfTrades
+from execution.engine.orders.sender import OrderSender
 from execution.engine.runtime import quiet_window
+from execution.engine.runtime.quiet_window import QuietWindow
 from execution.engine.wire.channel import Channel, Shot
 from execution.live import LiveRun
 from quantleap.core import clock
-
-if TYPE_CHECKING:
-    from execution.engine.executor import Executor
 
 SPIN: Final = 0.002
 #: What it takes to aim one account's first order, at most.
@@ -36,8 +38,19 @@ STEP_LIMIT: Final = 0.05
 class Burst:
     """Loads, aims and fires. Used in the loop's thread alone."""
 
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
+    def __init__(
+        self,
+        day: TradingDay,
+        quiet: QuietWindow,
+        sessions: Sessions,
+        sender: OrderSender,
+        self_trades: SelfTrades,
+    ) -> None:
+        self._day = day
+        self._quiet = quiet
+        self._sessions = sessions
+        self._sender = sender
+        self._self_trades = self_trades
 
     def deadline(self, run: LiveRun) -> float:
         """T on the monotonic clock. The wall is read first, so a delay between the two readings
@@ -48,7 +61,7 @@ class Burst:
     def load(self, committed: Sequence[EntryPlan]) -> list[Channel]:
         """Queue the first group of every account that begins at T; their channels in today's
         rotation. Who stands in line has nothing to send yet."""
-        channels = self._executor.accounts.channels
+        channels = self._sessions.channels
         loaded: dict[int, Channel] = {}
         for plan in rotated(committed):
             channel = channels.get(plan.execution.account_id)
@@ -63,23 +76,23 @@ class Burst:
 
     def _cannot_send(self, plan: EntryPlan) -> None:
         """The session went between the planning and the commit: named, and not sent for ever."""
-        cause = self._executor.accounts.problems.get(plan.execution.account_id, "")
+        cause = self._sessions.problems.get(plan.execution.account_id, "")
         for intent in plan.intents:
-            self._executor.rounds.sending.on_not_sent(intent, cause or "SESSION_EXPIRED")
+            self._sender.on_not_sent(intent, cause or "SESSION_EXPIRED")
 
     async def wait_for(
         self, run: LiveRun, deadline: float, channels: Sequence[Channel]
     ) -> list[Shot]:
         """Return at T, with the first order of every account that may leave then."""
-        if deadline - clock.monotonic() > COLLECT + COLLECT_EACH * len(self._executor.executions):
-            self._executor.quiet.collect()
+        if deadline - clock.monotonic() > COLLECT + COLLECT_EACH * len(self._day.executions):
+            self._quiet.collect()
         await self._sleep_to(deadline - quiet_window.LEAD)
-        self._executor.quiet.begin(run.id)
+        self._quiet.begin(run.id)
         await self._sleep_to(deadline - SPIN - AIM_EACH * len(channels))
         # From here to the last byte the loop runs nothing else, so what has been looked at stays
         # as it was, but for the clock and the switch. And all of it lies in the processor's caches:
         # without that, a thousand orders wait more for memory than for the broker.
-        is_alone = self._executor.rounds.crossing.is_alone
+        is_alone = self._self_trades.is_alone
         shots = [s for channel in channels if (s := channel.aim(run)) and is_alone(s.intent)]
         while clock.monotonic() < deadline:
             pass
@@ -93,7 +106,7 @@ class Burst:
 
     def fire(self, shots: Sequence[Shot]) -> None:
         """What does not leave here its channel looks at once more: it leaves then, or is named."""
-        may_still_send = self._executor.rounds.sending.may_still_send
+        may_still_send = self._sender.may_still_send
         for shot in shots:
             now = clock.monotonic()
             if not may_still_send(shot.intent, shot.run, now):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import structlog
 
@@ -24,18 +24,26 @@ from execution.engine.database.decisions import (
 )
 from execution.engine.database.entry_writer import EntryPlan, commit_entries, miss_armed
 from execution.engine.entries.burst import AFTERMATH, COLLECT, Burst
+from execution.engine.entries.entry_queue import EntryQueue
 from execution.engine.entries.rotation import rotated
+from execution.engine.memory.doubts import Doubts
+from execution.engine.memory.ownership import Ownership
+from execution.engine.memory.sessions import Sessions
+from execution.engine.memory.trading_day import TradingDay
+from execution.engine.memory.work_list import WorkList
+from execution.engine.orders.accounts import Accounts
+from execution.engine.orders.contract_names import ContractNames
+from execution.engine.orders.sender import OrderSender
 from execution.engine.runtime import facts
-from execution.engine.runtime.database_pool import DatabaseDown
+from execution.engine.runtime.database_pool import DatabaseDown, DatabasePool
+from execution.engine.runtime.quiet_window import QuietWindow
 from execution.exitprices import FEED
 from execution.live import LiveExecution, LiveIntent, LiveRun
 from execution.plan import PlanError, PlannedOrder, plan_entry
 from execution.planned_intents import ENTRY, PriceOrigin, planned_intent
+from execution.timing import Timing
 from quantleap.core import clock
 from subscriptions.capacity import EntryPace
-
-if TYPE_CHECKING:
-    from execution.engine.executor import Executor
 
 log = structlog.get_logger(__name__)
 #: Seconds that the commit may take for each order on a busy machine: many commit earlier.
@@ -63,17 +71,46 @@ LAST_CALL: Final = 2.0
 class EntryFlows:
     """Runs the entry flows of this executor's shards."""
 
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
-        self._firing = Burst(executor)
+    def __init__(
+        self,
+        *,
+        day: TradingDay,
+        ownership: Ownership,
+        timing: Timing,
+        db: DatabasePool,
+        feeds: DatabasePool,
+        quiet: QuietWindow,
+        sessions: Sessions,
+        accounts: Accounts,
+        names: ContractNames,
+        sender: OrderSender,
+        queue: EntryQueue,
+        burst: Burst,
+        work: WorkList,
+        doubts: Doubts,
+    ) -> None:
+        self._day = day
+        self._ownership = ownership
+        self._timing = timing
+        self._db = db
+        self._feeds = feeds
+        self._quiet = quiet
+        self._sessions = sessions
+        self._accounts = accounts
+        self._names = names
+        self._sender = sender
+        self._queue = queue
+        self._burst = burst
+        self._work = work
+        self._doubts = doubts
         self._flows: dict[int, asyncio.Task[None]] = {}
         self._again: dict[int, float] = {}
 
     async def tick(self) -> None:
         """Start flows that are due; miss what is too late; close runs that are over."""
-        now = self._executor.now()
-        for run in list(self._executor.runs.values()):
-            if run.status == "ARMED" and self._executor.clock_is_off:
+        now = clock.now()
+        for run in list(self._day.runs.values()):
+            if run.status == "ARMED" and self._ownership.clock_is_off:
                 continue  # when it enters, or is too late, is not for this clock to say
             until = (run.entry_at - now).total_seconds()
             flow = self._flows.get(run.id)
@@ -83,10 +120,10 @@ class EntryFlows:
                 continue
             if run.status == "ARMED" and now > run.grace_until:
                 await self._miss_rest(run)
-            elif run.status == "ARMED" and until <= self._executor.timing.connect_lead:
+            elif run.status == "ARMED" and until <= self._timing.connect_lead:
                 self._flows[run.id] = asyncio.create_task(self._flow(run))
             elif run.status == "ENTERED":
-                await self._executor.db.run(close_finished_run, run.id, now)
+                await self._db.run(close_finished_run, run.id, now)
 
     async def fired(self) -> None:
         """Return when no entry is about to fire or firing: a clean stop waits for these seconds."""
@@ -96,10 +133,10 @@ class EntryFlows:
     def is_near(self) -> bool:
         """Whether an entry is about to fire, firing, or standing in line."""
         near = any(self._is_near(run_id) for run_id in list(self._flows))
-        return near or self._executor.line.is_near()
+        return near or self._queue.is_near()
 
     def _is_near(self, run_id: int) -> bool:
-        run = self._executor.runs.get(run_id)
+        run = self._day.runs.get(run_id)
         if run is None or self._flows[run_id].done():
             return False
         return -SETTLED <= run.entry_unix - clock.timestamp() <= NO_STOP
@@ -110,10 +147,10 @@ class EntryFlows:
             flow.cancel()
 
     async def _armed(self, run: LiveRun) -> list[LiveExecution]:
-        return await self._executor.db.run(
+        return await self._db.run(
             loader.load_executions,
             {run.id: run},
-            list(self._executor.tokens),
+            list(self._ownership.tokens),
             statuses=("ARMED",),
         )
 
@@ -122,34 +159,32 @@ class EntryFlows:
     ) -> list[LiveExecution]:
         """Those of ``known`` that are ARMED still, and who has joined since. Close to T only the
         ids are read again: everything else of an execution is fixed when it is armed."""
-        executor = self._executor
-        ids = await executor.db.run(loader.armed_ids, run.id, list(executor.tokens))
+        ids = await self._db.run(loader.armed_ids, run.id, list(self._ownership.tokens))
         still = [execution for execution in known if execution.id in ids]
         if len(still) == len(ids):
             return still
-        joined = await executor.db.run(
+        joined = await self._db.run(
             loader.load_executions,
             {run.id: run},
-            list(executor.tokens),
+            list(self._ownership.tokens),
             statuses=("ARMED",),
             known=[execution.id for execution in still],
         )
         return still + joined
 
     async def _miss_rest(self, run: LiveRun) -> None:
-        executor = self._executor
         late = await self._armed(run)
         if late:
-            await executor.db.run(
+            await self._db.run(
                 miss_armed,
                 run.id,
                 late,
                 "GRACE_OVER",
-                owner=executor.owner,
-                tokens=dict(executor.tokens),
-                now=executor.now(),
+                owner=self._ownership.owner,
+                tokens=dict(self._ownership.tokens),
+                now=clock.now(),
             )
-        await executor.db.run(close_finished_run, run.id, executor.now())
+        await self._db.run(close_finished_run, run.id, clock.now())
 
     # -- one flow ----------------------------------------------------------------------------
     async def _flow(self, run: LiveRun) -> None:
@@ -160,14 +195,14 @@ class EntryFlows:
             # Nothing was granted, so nothing was sent. The next tick begins again; should the
             # commit have gone through after all, recovery finds it.
             log.warning("entry_waits_for_database", run=run.public_id, reason=str(error))
-            self._executor.recovery.suspect()
+            self._doubts.suspect()
         except Exception:  # process boundary of one run: others go on, the tick tries again
             log.exception("entry_failed", run=run.public_id)
         finally:
-            self._executor.quiet.end(run.id)
+            self._quiet.end(run.id)
 
     async def _enter(self, run: LiveRun) -> None:
-        timing = self._executor.timing
+        timing = self._timing
         executions = await self._armed(run)
         if executions:
             await self._connect(executions)
@@ -179,11 +214,11 @@ class EntryFlows:
             return
         await self._connect(executions)
         await self._sleep_until(run, resolve_lead)
-        if self._executor.clock_is_off:
+        if self._ownership.clock_is_off:
             return  # it stays armed, for whoever has the right time
         if not await self._resolve(run, executions):
             return
-        self._executor.line.expect(run, len(executions))
+        self._queue.expect(run, len(executions))
         plans = await self._plan(run, executions)
         first, *waves = self._waves(run, plans)
         try:
@@ -191,7 +226,7 @@ class EntryFlows:
             await self._commit_and_fire(run, first, waves)
         finally:
             # Nothing of theirs is committed: they are entered anew, or are too late.
-            self._executor.line.forget(
+            self._queue.forget(
                 plan.execution.id for plan in plans if plan.execution.status == "ARMED"
             )
 
@@ -203,32 +238,32 @@ class EntryFlows:
         committed = await self._commit(first)
         while waves and self._takes(waves[0]) < run.entry_unix - clock.timestamp():
             self._fired(await self._commit(waves.pop(0)))
-        deadline, ready = self._firing.deadline(run), clock.monotonic()
-        channels = self._firing.load(committed)
-        shots = await self._firing.wait_for(run, deadline, channels)
-        self._firing.fire(shots)
+        deadline, ready = self._burst.deadline(run), clock.monotonic()
+        channels = self._burst.load(committed)
+        shots = await self._burst.wait_for(run, deadline, channels)
+        self._burst.fire(shots)
         for channel in channels:
             channel.drain()
-        await self._firing.until_nearly_all_left(channels, deadline)
-        self._executor.quiet.end(run.id)
+        await self._burst.until_nearly_all_left(channels, deadline)
+        self._quiet.end(run.id)
         self._fired(committed)
         log.info(
             "entry_fired",
             run=run.public_id,
             executions=len(committed),
-            in_line=len(self._executor.line),
+            in_line=len(self._queue),
             committed_before_s=round(deadline - ready, 3),
         )
         for wave in waves:
             # Not all of them at once: the rows of those who begin in five seconds would keep back
             # the sold legs of those who have begun.
-            while self._executor.line.is_supplied(run):
+            while self._queue.is_supplied(run):
                 await asyncio.sleep(AFTERMATH / 10)
             self._fired(await self._commit(wave))
 
     def _waves(self, run: LiveRun, plans: Sequence[EntryPlan]) -> list[Sequence[EntryPlan]]:
         """Who begins at T, with all that will not enter; then those who stand in line, in turn."""
-        line = self._executor.line
+        line = self._queue
         line.line_up(run, ordered := rotated(plans))
         waiting = [plan for plan in ordered if line.is_waiting(plan)]
         if not waiting:
@@ -242,9 +277,8 @@ class EntryFlows:
         return COMMIT_EACH * sum(len(plan.intents) for plan in plans) + COLLECT
 
     async def _connect(self, executions: Sequence[LiveExecution]) -> None:
-        accounts = self._executor.accounts
-        await accounts.refresh(executions)
-        accounts.warm_up({execution.account_id for execution in executions})
+        await self._accounts.refresh(executions)
+        self._accounts.warm_up({execution.account_id for execution in executions})
 
     async def _sleep_until(self, run: LiveRun, lead: float) -> None:
         wait = run.entry_at.timestamp() - lead - clock.timestamp()
@@ -257,30 +291,37 @@ class EntryFlows:
         Without a quote to trade at it waits for a better one, inside the grace; then the run is
         MISSED.
         """
-        executor = self._executor
         try:
             while not run.resolved:
                 try:
-                    run.resolved = await executor.feeds.run(
-                        decide_entry, run, executor, executor.now()
+                    run.resolved = await self._feeds.run(
+                        decide_entry,
+                        run,
+                        owner=self._ownership.owner,
+                        max_age=self._timing.quote_age_entry,
+                        now=clock.now(),
                     )
                 except NoQuote as error:
-                    if executor.now() < self._give_up_at(run, error):
+                    if clock.now() < self._give_up_at(run, error):
                         await asyncio.sleep(RETRY)
                         continue
-                    run.resolved = await executor.db.run(
-                        decide_missed, run, error, executor, executor.now()
+                    run.resolved = await self._db.run(
+                        decide_missed,
+                        run,
+                        error,
+                        owner=self._ownership.owner,
+                        now=clock.now(),
                     )
         except Missed as error:
             log.error("run_without_quotes", run=run.public_id, reason=error.message)
-            await executor.db.run(
+            await self._db.run(
                 miss_armed,
                 run.id,
                 executions,
                 error.cause,
-                owner=executor.owner,
-                tokens=dict(executor.tokens),
-                now=executor.now(),
+                owner=self._ownership.owner,
+                tokens=dict(self._ownership.tokens),
+                now=clock.now(),
                 message=error.message,
             )
             return False
@@ -289,25 +330,24 @@ class EntryFlows:
 
     def _give_up_at(self, run: LiveRun, error: NoQuote) -> dt.datetime:
         """Prices may come back until the grace ends; a contract list does not mend itself."""
-        lead = self._executor.timing.commit_lead
+        lead = self._timing.commit_lead
         if error.may_pass:
             return run.grace_until - dt.timedelta(seconds=lead + LAST_CALL)
         return run.entry_at - dt.timedelta(seconds=max(lead / 2, RETRY))
 
     async def _plan(self, run: LiveRun, executions: Sequence[LiveExecution]) -> list[EntryPlan]:
-        executor = self._executor
         contracts = {leg.contract_id for leg in run.resolved.values()}
         for broker in {execution.broker for execution in executions}:
-            await executor.accounts.name(broker, contracts)
-        now = executor.now()
+            await self._names.load(broker, contracts)
+        now = clock.now()
         plans: list[EntryPlan] = []
-        async for portion in executor.quiet.portions(executions, PORTION):
+        async for portion in self._quiet.portions(executions, PORTION):
             plans.extend(self._plan_one(execution, now) for execution in portion)
         return plans
 
     def _plan_one(self, execution: LiveExecution, now: dt.datetime) -> EntryPlan:
         plan = EntryPlan(execution)
-        problem = self._executor.accounts.problems.get(execution.account_id, "")
+        problem = self._sessions.problems.get(execution.account_id, "")
         try:
             orders = plan_entry(
                 execution.run.strategy,
@@ -323,11 +363,7 @@ class EntryFlows:
             plan.cause = problem
             return plan
         plan.intents = self._intents(execution, orders, now)
-        missing = [
-            intent
-            for intent in plan.intents
-            if not self._executor.rounds.sending.prepare(execution, intent)
-        ]
+        missing = [intent for intent in plan.intents if not self._sender.prepare(execution, intent)]
         if missing:
             plan.intents, plan.cause = [], "NO_CONTRACT"
         return plan
@@ -353,7 +389,7 @@ class EntryFlows:
             order,
             ENTRY,
             PriceOrigin(FEED, execution.run.resolved[order.leg_key].age),
-            instrument=self._executor.accounts.instrument(execution.broker, order.contract_id),
+            instrument=self._names.of(execution.broker, order.contract_id),
             due_at=max(now, execution.run.entry_at),
             now=now,
             # Later groups leave after a fill, seconds later.
@@ -362,32 +398,30 @@ class EntryFlows:
 
     def _commit_lead(self, plans: Sequence[EntryPlan]) -> float:
         orders = sum(len(plan.intents) for plan in plans)
-        return max(self._executor.timing.commit_lead, COMMIT_EACH * orders)
+        return max(self._timing.commit_lead, COMMIT_EACH * orders)
 
     async def _commit(self, plans: Sequence[EntryPlan]) -> list[EntryPlan]:
-        executor = self._executor
         entering = {plan.execution.id for plan in plans}
-        executor.entering |= entering
+        self._day.entering |= entering
         try:
             granted = await self._grant(plans)
         finally:
-            executor.entering -= entering
-        executor.line.forget(entering - granted)
+            self._day.entering -= entering
+        self._queue.forget(entering - granted)
         committed = [plan for plan in plans if plan.execution.id in granted]
         for plan in committed:
             plan.execution.status = "COMMITTED"
             plan.execution.intents = plan.intents
-        adopted = {one.id for one in executor.adopt(plan.execution for plan in committed)}
+        adopted = {one.id for one in self._day.adopt(plan.execution for plan in committed)}
         return [plan for plan in committed if plan.execution.id in adopted]
 
     async def _grant(self, plans: Sequence[EntryPlan]) -> frozenset[int]:
-        executor = self._executor
-        return await executor.db.run(
+        return await self._db.run(
             commit_entries,
             plans,
-            owner=executor.owner,
-            tokens=dict(executor.tokens),
-            now=executor.now(),
+            owner=self._ownership.owner,
+            tokens=dict(self._ownership.tokens),
+            now=clock.now(),
         )
 
     def _fired(self, committed: Sequence[EntryPlan]) -> None:
@@ -395,4 +429,4 @@ class EntryFlows:
         for plan in committed:
             for intent in plan.intents:
                 facts.ordered(plan.execution, intent)
-        self._executor.rounds.touch(plan.execution for plan in committed)
+        self._work.touch(plan.execution for plan in committed)

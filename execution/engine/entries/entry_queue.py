@@ -1,6 +1,6 @@
 """The line in front of an entry: who begins at T, and who when others have been followed up.
 
-:mod:`execution.admission` decides; this desk knows the clock, the executions and the books. Whoever
+:mod:`execution.admission` decides; the queue knows the clock, the executions and the books. Whoever
 stands in line is COMMITTED, and every order of theirs is PLANNED: provably not at the broker, so
 that whoever takes the shard over may send it at once (docs/adr/0046).
 """
@@ -8,20 +8,20 @@ that whoever takes the shard over may send it at once (docs/adr/0046).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from brokers.pace import last_entry_leaves
 from brokers.registry import get_adapter
 from execution import admission, lifecycle
 from execution.engine.database.entry_writer import EntryPlan
-from execution.engine.wire.paper_channel import PAPER
+from execution.engine.memory.streams import Streams
+from execution.engine.memory.trading_day import TradingDay
+from execution.engine.memory.work_list import WorkList
+from execution.engine.wire.channel_factory import keeps_own_book
 from execution.live import LiveExecution, LiveIntent, LiveRun
 from marketplace.ordering import order_groups
 from quantleap.core import clock
 from subscriptions.capacity import GROUP_CHANGE, RESERVE
-
-if TYPE_CHECKING:
-    from execution.engine.executor import Executor
 
 #: Seconds after T for which a clean stop waits for those who stand in line; who stands there still
 #: is handed over, having sent nothing.
@@ -36,13 +36,16 @@ HUSH: Final = 10.0
 class EntryQueue:
     """Keeps the line of one executor, for all of its runs. Used in the loop's thread alone."""
 
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
+    def __init__(self, day: TradingDay, streams: Streams, work: WorkList) -> None:
+        self._day = day
+        self._streams = streams
+        self._work = work
         self._line = admission.Line(admission.WINDOW)
         self._unknown: dict[int, LiveExecution] = {}
         self._busy_until = 0.0
         self._calm_from = 0.0
         self._hush_until = 0.0
+        day.when_forgotten(self._forget)
 
     # -- an entry that is about to be committed --------------------------------------------------
     def expect(self, run: LiveRun, count: int) -> None:
@@ -63,7 +66,7 @@ class EntryQueue:
         begun = self._line.admit(now, self._is_ours, ahead=max(0.0, start - now))
         self._hush(start)
         mine = {plan.execution.id for plan in several}
-        self._executor.rounds.ask(number for number in begun if number not in mine)
+        self._work.ask(number for number in begun if number not in mine)
         for plan in several:
             if self._line.is_waiting(plan.execution.id):
                 for intent in plan.intents:
@@ -75,7 +78,7 @@ class EntryQueue:
 
     def is_supplied(self, run: LiveRun) -> bool:
         """Whether enough committed ones of a run stand in line to go on with."""
-        waiting = sum(self._line.is_waiting(one.id) for one in self._executor.of_run(run.id))
+        waiting = sum(self._line.is_waiting(one.id) for one in self._day.of_run(run.id))
         return waiting > ENOUGH
 
     def __len__(self) -> int:
@@ -84,8 +87,11 @@ class EntryQueue:
     def forget(self, numbers: Iterable[int]) -> None:
         """These executions are over, somebody else's, or were not committed after all."""
         for number in numbers:
-            self._line.leave(number)
-            self._unknown.pop(number, None)
+            self._forget(number)
+
+    def _forget(self, number: int) -> None:
+        self._line.leave(number)
+        self._unknown.pop(number, None)
 
     # -- in the rounds ---------------------------------------------------------------------------
     def begin(self) -> list[int]:
@@ -122,7 +128,7 @@ class EntryQueue:
 
     def have_left(self, intents: Iterable[LiveIntent]) -> None:
         """First bytes of these orders have left."""
-        executions = self._executor.executions
+        executions = self._day.executions
         under_way = self._line.under_way
         for number in {i.execution_id for i in intents if i.execution_id in under_way}:
             if number in executions:
@@ -194,13 +200,12 @@ class EntryQueue:
 
     def _is_told(self, execution: LiveExecution) -> bool:
         """Whether fills of this account are heard of without its book being read."""
-        executor = self._executor
-        if execution.broker == PAPER:
-            return True  # its book is our own
-        return executor.updates.trusts(executor.actors.of(execution.real, execution.account_id))
+        if keeps_own_book(execution.broker):
+            return True
+        return self._streams.trusts(self._day.actors.of(execution.real, execution.account_id))
 
     def _is_ours(self, number: int) -> bool:
-        execution = self._executor.executions.get(number)
+        execution = self._day.executions.get(number)
         return execution is not None and admission.waits_for_us(
             list(execution.of(lifecycle.ENTRY)), clock.monotonic()
         )

@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import structlog
 
 from brokers.feed import as_quote
 from brokers.realaccount import RealAccount
 from execution.engine.memory.actors import Actor
+from execution.engine.orders.broker_calls import BrokerCalls
+from execution.engine.orders.contract_names import ContractNames
 from marketplace.ports import Quote
 from quantleap.core import clock
-
-if TYPE_CHECKING:
-    from execution.engine.executor import Executor
 
 log = structlog.get_logger(__name__)
 #: Seconds for which an exit waits for its account's own quote.
@@ -36,8 +35,9 @@ class _Asked:
 class OwnQuotes:
     """Asks the broker where the position is."""
 
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
+    def __init__(self, names: ContractNames, calls: BrokerCalls) -> None:
+        self._names = names
+        self._calls = calls
         self._asked: dict[RealAccount, _Asked] = {}
 
     async def of(self, actor: Actor, contract_ids: Collection[int]) -> Mapping[int, Quote]:
@@ -56,15 +56,16 @@ class OwnQuotes:
 
     async def _ask(self, actor: Actor, contract_ids: Collection[int]) -> Mapping[int, Quote]:
         channel, broker = actor.reader(), actor.real.broker
-        instrument = self._executor.accounts.instrument
         names = {
-            str(key): name for key in contract_ids if (name := instrument(broker, key)) is not None
+            str(key): name
+            for key in contract_ids
+            if (name := self._names.of(broker, key)) is not None
         }
         if channel is None or not names:
             return {}
         found: dict[int, Quote] = {}
         for keys, request in list(channel.adapter.quotes(channel.session, names))[:CALLS]:
-            response = await self._executor.poller.quote(channel, request)
+            response = await self._calls.quote(channel, request)
             if response is None:
                 continue
             read = channel.adapter.parse_quotes(response, keys, names)

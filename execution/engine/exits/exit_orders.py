@@ -1,4 +1,4 @@
-"""Exits: how much may be closed, at what price, written and sent; cancels; paper fills.
+"""Exits: how much may be closed, at what price, written and sent.
 
 No exit is made for more than the account holds: I5 (never more than planned or held).
 """
@@ -10,7 +10,7 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import structlog
 
@@ -21,10 +21,16 @@ from execution.engine.database.alarm_writer import About, Raised
 from execution.engine.database.refused_rows import REFUSED_AGAIN
 from execution.engine.database.writer import Batch, Written
 from execution.engine.exits.exit_writer import ExitWriter
-from execution.engine.exits.price_changes import PriceChanges
 from execution.engine.exits.price_sources import ExitPrices, Heard, Quotes
 from execution.engine.exits.witness_reads import WitnessReads
 from execution.engine.memory.actors import Actor
+from execution.engine.memory.doubts import Doubts
+from execution.engine.memory.sessions import Sessions
+from execution.engine.memory.trading_day import TradingDay
+from execution.engine.memory.work_list import WorkList
+from execution.engine.orders.accounts import Accounts
+from execution.engine.orders.contract_names import ContractNames
+from execution.engine.orders.sender import OrderSender
 from execution.engine.runtime import facts
 from execution.engine.runtime.database_pool import DatabaseDown
 from execution.exits import Grant
@@ -35,12 +41,8 @@ from execution.planned_intents import PriceOrigin, Purpose, planned_intent
 from execution.pricing import nearest_tick
 from execution.steps import ExitOrder, StatusChange
 from execution.untold import exit_tries
-from execution.withdrawing import note_cancel
 from execution.witnesses import Leg
 from quantleap.core import clock
-
-if TYPE_CHECKING:
-    from execution.engine.executor import Executor
 
 log = structlog.get_logger(__name__)
 AGAIN_AFTER: Final = 0.4
@@ -52,17 +54,35 @@ Exit = tuple[LiveExecution, ExitOrder]
 class ExitOrders:
     """Turns exit orders into intents, at most one try per leg at a time."""
 
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
+    def __init__(
+        self,
+        *,
+        day: TradingDay,
+        sessions: Sessions,
+        accounts: Accounts,
+        names: ContractNames,
+        sender: OrderSender,
+        witnesses: WitnessReads,
+        prices: ExitPrices,
+        writer: ExitWriter,
+        work: WorkList,
+        doubts: Doubts,
+    ) -> None:
+        self._day = day
+        self._sessions = sessions
+        self._accounts = accounts
+        self._names = names
+        self._sender = sender
+        self._witnesses = witnesses
+        self._prices = prices
+        self._writer = writer
+        self._work = work
+        self._doubts = doubts
         self._busy: set[tuple[int, str]] = set()
         #: Legs whose exit the database refused, and legs that no witness spoke of: until when.
         self._unwritable_until: dict[Leg, float] = {}
         self._unseen_until: dict[Leg, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._witnesses = WitnessReads(executor)
-        self._prices = ExitPrices(executor)
-        self._writer = ExitWriter(executor)
-        self.changes = PriceChanges(executor, self._witnesses, self._prices, self._writer)
 
     def open_exits(self, exits: Iterable[Exit]) -> None:
         """Start closing these legs; legs already being worked on are left alone."""
@@ -98,12 +118,11 @@ class ExitOrders:
 
     async def _close(self, exits: Sequence[Exit]) -> None:
         """Names and channels for all at once; from there on every real account for itself."""
-        executor = self._executor
         try:
             for broker in {execution.broker for execution, _ in exits}:
                 ids = {self._leg(e, o).contract_id for e, o in exits if e.broker == broker}
-                await executor.accounts.name(broker, ids)
-            await executor.accounts.open_for([e for e, _ in exits])
+                await self._names.load(broker, ids)
+            await self._accounts.open_for([e for e, _ in exits])
         except DatabaseDown as error:
             await self._wait_for_database(exits, error)
             return
@@ -133,7 +152,7 @@ class ExitOrders:
     def _reachable(self, exits: Sequence[Exit]) -> list[Exit]:
         """Exits that have a way out. The others wait for a login, and a person has been told:
         nothing is written that could not be sent."""
-        channels = self._executor.accounts.channels
+        channels = self._sessions.channels
         there: list[Exit] = []
         lost: list[Exit] = []
         for execution, order in exits:
@@ -142,26 +161,26 @@ class ExitOrders:
         if lost:
             until = clock.monotonic() + AGAIN_AFTER
             self._unseen_until.update({(e.id, order.leg_key): until for e, order in lost})
-            self._executor.accounts.tell([execution for execution, _ in lost])
+            self._sessions.tell([execution for execution, _ in lost])
             self._let_go(lost)
         return there
 
     async def _wait_for_database(self, exits: Sequence[Exit], error: DatabaseDown) -> None:
         log.warning("exit_waits_for_database", reason=str(error))
-        self._executor.recovery.suspect()
+        self._doubts.suspect()
         await asyncio.sleep(AGAIN_AFTER)
         self._let_go(exits)
 
     def _let_go(self, exits: Sequence[Exit]) -> None:
         self._busy.difference_update((e.id, order.leg_key) for e, order in exits)
-        self._executor.rounds.touch(e for e, _ in exits)
+        self._work.touch(e for e, _ in exits)
 
     async def _close_account(
         self, exits: Sequence[Exit], quotes: asyncio.Future[Quotes] | None
     ) -> None:
         """Seen: one account's positions hung, and everybody else's exits left 17.6 s late."""
         first = exits[0][0]
-        actor = self._executor.actors.of(first.real, first.account_id)
+        actor = self._day.actors.of(first.real, first.account_id)
         try:
             allowed, heard = await self._allowed_and_heard(actor, exits, quotes)
             batch, intents = self._batch(exits, allowed, heard)
@@ -169,7 +188,7 @@ class ExitOrders:
                 await self._write(exits, batch, intents)
         except DatabaseDown as error:
             log.warning("exit_waits_for_database", reason=str(error))
-            self._executor.recovery.suspect()
+            self._doubts.suspect()
             await asyncio.sleep(AGAIN_AFTER)
         finally:
             self._let_go(exits)
@@ -203,11 +222,11 @@ class ExitOrders:
         self, exits: Sequence[Exit], batch: Batch, intents: Sequence[LiveIntent]
     ) -> None:
         inserting = {intent.code for intent in intents}
-        self._executor.inserting |= inserting
+        self._day.inserting |= inserting
         try:
             written = await self._writer.write(batch)
         finally:
-            self._executor.inserting -= inserting
+            self._day.inserting -= inserting
         self._hold_refused(exits, written)
         self._note_outside(batch, written)
         self._dispatch(intents, written)
@@ -218,7 +237,7 @@ class ExitOrders:
         allowed: Mapping[Leg, Grant | None],
         heard: Heard,
     ) -> tuple[Batch, list[LiveIntent]]:
-        now, now_mono = self._executor.now(), clock.monotonic()
+        now, now_mono = clock.now(), clock.monotonic()
         batch = Batch()
         intents: list[LiveIntent] = []
         outside: dict[int, StatusChange] = {}
@@ -254,15 +273,14 @@ class ExitOrders:
                 note_outside(execution, change.closed_outside)
 
     def _dispatch(self, intents: Sequence[LiveIntent], written: Written) -> None:
-        executor = self._executor
         for intent in intents:
-            execution = executor.executions.get(intent.execution_id)
+            execution = self._day.executions.get(intent.execution_id)
             # Whose shard went meanwhile is the next owner's: the row is written, and never sent.
             if intent.code in written.inserted and execution is not None:
                 execution.intents.append(intent)
-                executor.hold(intent)
+                self._day.hold(intent)
                 facts.ordered(execution, intent)
-                executor.rounds.sending.dispatch(intent)
+                self._sender.dispatch(intent)
 
     def _hold_refused(self, exits: Sequence[Exit], written: Written) -> None:
         """An exit that the database will not take cannot be sent: I2 (written before it is sent).
@@ -290,8 +308,8 @@ class ExitOrders:
         now: dt.datetime,
     ) -> list[LiveIntent]:
         leg = self._leg(execution, order)
-        name = self._executor.accounts.instrument(execution.broker, leg.contract_id)
-        actor = self._executor.actors.of(execution.real, execution.account_id)
+        name = self._names.of(execution.broker, leg.contract_id)
+        actor = self._day.actors.of(execution.real, execution.account_id)
         position = self._witnesses.last_price(actor, leg.contract_id)
         price, ref = self._prices.price(execution, order, leg, heard, position)
         index = next(
@@ -330,17 +348,8 @@ class ExitOrders:
         """Units each leg of one real account may close; None: nobody knows yet."""
         asked = {(e.id, o.leg_key): self._leg(e, o).contract_id for e, o in exits}
         first = exits[0][0]
-        actor = self._executor.actors.of(first.real, first.account_id)
+        actor = self._day.actors.of(first.real, first.account_id)
         return await self._witnesses.allowed(actor, asked)
-
-    # -- cancels -------------------------------------------------------------------------------
-    def cancel(self, execution: LiveExecution, intent: LiveIntent) -> None:
-        """Ask the broker to cancel a resting order; the book tells what came of it."""
-        note_cancel(execution, intent, clock.monotonic())
-        if not intent.broker_order_id:
-            intent.cancel_sent_mono = 0.0
-            return
-        self._spawn(self._executor.poller.cancel(intent))
 
 
 def _closing(order: ExitOrder, grant: Grant | None) -> Closing | None:

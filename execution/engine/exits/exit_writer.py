@@ -6,12 +6,12 @@ An exit that waits here has not been sent: I2 (written before it is sent).
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from execution.engine.database.writer import Batch, Written, write
-
-if TYPE_CHECKING:
-    from execution.engine.executor import Executor
+from execution.engine.memory.ownership import Ownership
+from execution.engine.runtime.database_pool import DatabasePool
+from quantleap.core import clock
 
 #: At an exit second a thousand accounts are ready within a moment of each other. A transaction for
 #: each would take seconds; whoever waits for the last one waits for a hanging broker.
@@ -21,8 +21,9 @@ GATHER: Final = 0.01
 class ExitWriter:
     """Writes what is ready at the same moment in one transaction."""
 
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
+    def __init__(self, db: DatabasePool, ownership: Ownership) -> None:
+        self._db = db
+        self._ownership = ownership
         self._ready: list[tuple[Batch, asyncio.Future[Written]]] = []
         self._flush: asyncio.Task[None] | None = None
 
@@ -55,12 +56,11 @@ class ExitWriter:
                         done.set_result(written)
 
     async def _write(self, batches: list[Batch]) -> Written:
-        executor = self._executor
         whole = Batch.of([item for batch in batches for item in batch.items()])
-        return await executor.db.run(
+        return await self._db.run(
             write,
             whole,
-            owner=executor.owner,
-            tokens=dict(executor.tokens),
-            now=executor.now(),
+            owner=self._ownership.owner,
+            tokens=dict(self._ownership.tokens),
+            now=clock.now(),
         )

@@ -13,7 +13,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Coroutine, Iterable, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import structlog
 
@@ -27,6 +27,15 @@ from execution.engine.database.writer import Batch
 from execution.engine.exits.exit_writer import ExitWriter
 from execution.engine.exits.price_sources import ExitPrices, Heard, Quotes
 from execution.engine.exits.witness_reads import WitnessReads
+from execution.engine.memory.doubts import Doubts
+from execution.engine.memory.ownership import Ownership
+from execution.engine.memory.reading_list import ReadingList
+from execution.engine.memory.sessions import Sessions
+from execution.engine.memory.trading_day import TradingDay
+from execution.engine.memory.work_list import WorkList
+from execution.engine.orders.broker_calls import BrokerCalls
+from execution.engine.orders.contract_names import ContractNames
+from execution.engine.orders.self_trades import SelfTrades
 from execution.engine.runtime import facts
 from execution.engine.runtime.database_pool import DatabaseDown
 from execution.engine.wire.channel import Channel
@@ -36,9 +45,6 @@ from execution.pacing import EXITS
 from execution.plan import ResolvedLeg
 from execution.steps import ExitOrder
 from quantleap.core import clock
-
-if TYPE_CHECKING:
-    from execution.engine.executor import Executor
 
 log = structlog.get_logger(__name__)
 AGAIN_AFTER: Final = 0.4
@@ -50,15 +56,32 @@ class PriceChanges:
 
     def __init__(
         self,
-        executor: Executor,
+        *,
+        day: TradingDay,
+        ownership: Ownership,
+        sessions: Sessions,
+        names: ContractNames,
+        calls: BrokerCalls,
+        self_trades: SelfTrades,
         witnesses: WitnessReads,
         prices: ExitPrices,
         writer: ExitWriter,
+        work: WorkList,
+        reading: ReadingList,
+        doubts: Doubts,
     ) -> None:
-        self._executor = executor
+        self._day = day
+        self._ownership = ownership
+        self._sessions = sessions
+        self._names = names
+        self._calls = calls
+        self._self_trades = self_trades
         self._witnesses = witnesses
         self._prices = prices
         self._writer = writer
+        self._work = work
+        self._reading = reading
+        self._doubts = doubts
         self._busy: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -81,7 +104,7 @@ class PriceChanges:
         try:
             for broker in {execution.broker for execution, _ in resting}:
                 ids = {i.contract_id for e, i in resting if e.broker == broker}
-                await self._executor.accounts.name(broker, ids)
+                await self._names.load(broker, ids)
         except DatabaseDown as error:
             await self._wait_for_database(resting, error)
             return
@@ -94,7 +117,7 @@ class PriceChanges:
 
     async def _account(self, resting: Sequence[Resting], quotes: asyncio.Future[Quotes]) -> None:
         first = resting[0][0]
-        actor = self._executor.actors.of(first.real, first.account_id)
+        actor = self._day.actors.of(first.real, first.account_id)
         try:
             heard, held = await asyncio.gather(
                 self._prices.heard(actor, quotes, [_leg(e, i) for e, i in resting]),
@@ -108,14 +131,14 @@ class PriceChanges:
 
     async def _wait_for_database(self, resting: Sequence[Resting], error: DatabaseDown) -> None:
         log.warning("change_waits_for_database", reason=str(error))
-        self._executor.recovery.suspect()
+        self._doubts.suspect()
         await asyncio.sleep(AGAIN_AFTER)
         self._let_go(resting)
 
     def _let_go(self, resting: Iterable[Resting]) -> None:
         for execution, intent in resting:
             self._busy.discard(intent.code)
-            self._executor.rounds.touch([execution])
+            self._work.touch([execution])
 
     # -- what is asked -------------------------------------------------------------------------
     def _wanted(
@@ -138,14 +161,14 @@ class PriceChanges:
 
     def _change(self, execution: LiveExecution, intent: LiveIntent, heard: Heard) -> Change | None:
         leg = _leg(execution, intent)
-        actor = self._executor.actors.of(execution.real, execution.account_id)
+        actor = self._day.actors.of(execution.real, execution.account_id)
         position = self._witnesses.last_price(actor, leg.contract_id)
         price, ref = self._prices.price(
             execution, _as_order(intent), leg, heard, position, resting=intent
         )
         if price == intent.reach == intent.price:
             return None
-        return Change(intent.price, price, self._executor.now(), ref.source, ref.age)
+        return Change(intent.price, price, clock.now(), ref.source, ref.age)
 
     async def _write(self, wanted: Sequence[tuple[LiveExecution, LiveIntent, Change]]) -> None:
         if not wanted:
@@ -163,27 +186,26 @@ class PriceChanges:
 
     # -- what becomes of it --------------------------------------------------------------------
     async def _send(self, execution: LiveExecution, intent: LiveIntent, number: int) -> None:
-        executor = self._executor
         try:
             await self._ask(execution, intent, number)
         finally:
             self._busy.discard(intent.code)
             facts.change_answered(execution, intent, intent.changes[number])
-            executor.rounds.changed(intent)
-            executor.poller.soon(intent.account_id)
+            self._work.changed(intent)
+            self._reading.soon(intent.account_id)
 
     async def _ask(self, execution: LiveExecution, intent: LiveIntent, number: int) -> None:
-        executor, change = self._executor, intent.changes[number]
-        name = executor.accounts.instrument(execution.broker, intent.contract_id)
-        actor = executor.actors.of(execution.real, execution.account_id)
+        change = intent.changes[number]
+        name = self._names.of(execution.broker, intent.contract_id)
+        actor = self._day.actors.of(execution.real, execution.account_id)
         channel = actor.changer(intent.account_id)
         if channel is None or name is None:
-            changing.note_kept(intent, number, "SESSION_EXPIRED", executor.now())
+            changing.note_kept(intent, number, "SESSION_EXPIRED", clock.now())
             return
         await channel.paced(Call.CHANGE, EXITS)
         kept = self._why_not(intent, change.price, clock.monotonic())
         if kept:
-            changing.note_kept(intent, number, kept, executor.now())
+            changing.note_kept(intent, number, kept, clock.now())
             return
         request = channel.adapter.change_order(
             channel.session,
@@ -191,31 +213,30 @@ class PriceChanges:
         )
         result = await self._answer(channel, request)
         now_mono = clock.monotonic()
-        changing.note_answer(intent, number, result, at=executor.now(), now_mono=now_mono)
+        changing.note_answer(intent, number, result, at=clock.now(), now_mono=now_mono)
 
     def _why_not(self, intent: LiveIntent, price: Decimal, now_mono: float) -> str:
         """'' when this order may get another price now, else why not: asked at the last moment."""
-        executor = self._executor
-        execution = executor.executions.get(intent.execution_id)
+        execution = self._day.executions.get(intent.execution_id)
         if execution is None:
             return "STALE"
-        if not executor.owns_at(intent.shard, now_mono):
+        if not self._ownership.owns_at(intent.shard, now_mono):
             return "FENCED"
         if clock.timestamp() >= execution.run.closes_unix:
             return SESSION_OVER
         kept = why_not_change(execution, intent, now_mono)
-        return kept or (SELF_TRADE if executor.rounds.crossing.is_blocked_at(intent, price) else "")
+        return kept or (SELF_TRADE if self._self_trades.is_blocked_at(intent, price) else "")
 
     async def _answer(self, channel: Channel, request: HttpRequest) -> SendResult:
         """What the broker said. No answer in time proves nothing: it may be applied yet."""
-        response = await self._executor.poller.fetched(channel, request)
+        response = await self._calls.fetched(channel, request)
         if response is None:
             return SendResult(Outcome.UNKNOWN, message="no answer in time")
         said = channel.adapter.parse_change(response)
         if said.cause == "RATE_LIMIT":
             channel.throttled(response, Call.CHANGE, said.message)
         elif said.cause == "SESSION_EXPIRED":
-            self._executor.poller.forget(channel)
+            self._sessions.forget_channel(channel)
         return said
 
 

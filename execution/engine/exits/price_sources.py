@@ -7,7 +7,7 @@ import datetime as dt
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import structlog
 
@@ -16,6 +16,7 @@ from execution import changing, lifecycle
 from execution.alarms import PRICE_BAND
 from execution.engine.exits.account_quotes import OwnQuotes
 from execution.engine.memory.actors import Actor
+from execution.engine.runtime.database_pool import DatabasePool
 from execution.exitprices import Known, Reference, Tries, limit, reference
 from execution.live import LiveExecution, LiveIntent
 from execution.plan import ResolvedLeg
@@ -24,9 +25,6 @@ from execution.steps import ExitOrder
 from execution.untold import exit_tries
 from marketplace.ports import QUOTES, Need, Quote
 from quantleap.core import clock
-
-if TYPE_CHECKING:
-    from execution.engine.executor import Executor
 
 log = structlog.get_logger(__name__)
 #: Seconds for which an exit waits for the platform's feed.
@@ -45,9 +43,11 @@ class Heard:
 class ExitPrices:
     """Asks for prices, and says at which an exit leaves."""
 
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
-        self._own = OwnQuotes(executor)
+    def __init__(self, feeds: DatabasePool, own: OwnQuotes, max_age: float) -> None:
+        """``max_age``: seconds after which a quote is no price any more."""
+        self._feeds = feeds
+        self._own = own
+        self._max_age = max_age
 
     def ask_feed(self, contract_ids: set[int]) -> asyncio.Future[Quotes]:
         """Begin to ask the feed, once for the exits of many accounts."""
@@ -56,7 +56,7 @@ class ExitPrices:
     async def _feed(self, contract_ids: set[int]) -> Quotes:
         now = clock.now()
         try:
-            found = await self._executor.feeds.run(
+            found = await self._feeds.run(
                 QUOTES.get().quotes, contract_ids, now=now, need=Need.TRADE
             )
         except Exception as error:  # noqa: BLE001 - no feed may ever keep an exit from leaving
@@ -66,7 +66,7 @@ class ExitPrices:
         return {key: quote for key, quote in found.items() if quote.at >= oldest}
 
     def _oldest(self, now: dt.datetime) -> dt.datetime:
-        return now - dt.timedelta(seconds=self._executor.timing.quote_age_risk)
+        return now - dt.timedelta(seconds=self._max_age)
 
     async def heard(
         self,
@@ -76,7 +76,7 @@ class ExitPrices:
     ) -> Heard:
         """The feed's quotes if they come soon, and the account's own for what it does not price."""
         quotes = await _in_time(feed)
-        now = self._executor.now()
+        now = clock.now()
         oldest = self._oldest(now)
         missing = {
             leg.contract_id
@@ -100,7 +100,7 @@ class ExitPrices:
     ) -> tuple[Decimal, Reference]:
         """Limit of one exit in rupees per unit, and what it follows. ``position``: the last price
         in the account's list of positions. ``resting``: the exit that is to get another price."""
-        now = self._executor.now()
+        now = clock.now()
         fill, filled_at = _filled(execution, order.leg_key)
         known = Known(
             decided=leg.last,

@@ -12,19 +12,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from brokers.base import BrokerInstrument, NetPosition, OrderReport
 from brokers.realaccount import RealAccount
 from execution.alarms import NO_WITNESS
+from execution.engine.books.book_reader import BookReader
 from execution.engine.memory.actors import Actor
+from execution.engine.memory.work_list import WorkList
+from execution.engine.orders.contract_names import ContractNames
 from execution.exits import Grant
 from execution.live import LiveIntent
 from execution.witnesses import Leg, Settling, grants, net_of_orders, net_of_positions
 from quantleap.core import clock
-
-if TYPE_CHECKING:
-    from execution.engine.executor import Executor
 
 #: An exit that has had no witness for so long raises an alarm.
 ALARM_AFTER: Final = 3.0
@@ -41,8 +41,10 @@ T = TypeVar("T")
 class WitnessReads:
     """Remembers of each real account and contract since when something does not fit."""
 
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
+    def __init__(self, reader: BookReader, names: ContractNames, work: WorkList) -> None:
+        self._reader = reader
+        self._names = names
+        self._work = work
         self._settling = Settling()
         self._waiting: dict[Leg, float] = {}
         self._last_prices: dict[tuple[RealAccount, int], tuple[Decimal, float]] = {}
@@ -77,9 +79,8 @@ class WitnessReads:
         self, actor: Actor
     ) -> tuple[Sequence[NetPosition] | None, Sequence[OrderReport] | None]:
         """Positions and order book, read side by side; None for one that did not answer."""
-        poller = self._executor.poller
-        read = self._begin("positions", actor, poller.positions)
-        book = self._begin("book", actor, poller.orders)
+        read = self._begin("positions", actor, self._reader.positions)
+        book = self._begin("book", actor, self._reader.orders)
         await self._heard({read, book})
         found = _answer(read)
         return (found.positions if found is not None and found.ok else None), _answer(book)
@@ -117,7 +118,7 @@ class WitnessReads:
         mine = list(actor.executions.values())
         if not mine:
             return {}  # over since we asked
-        name = self._executor.accounts.instrument(actor.real.broker, contract_id)
+        name = self._names.of(actor.real.broker, contract_id)
         if positions is not None and name is not None:
             self._note_last_price((actor.real, contract_id), positions, name)
         known = [one for one in actor.intents.values() if one.contract_id == contract_id]
@@ -155,9 +156,9 @@ class WitnessReads:
             if grant is not None and (grant.units or grant.outside or grant.cleared):
                 self._waiting.pop(leg, None)
                 fact = "the broker has answered"
-                self._executor.rounds.calm(execution_id, NO_WITNESS, leg=leg_key, fact=fact)
+                self._work.calm(execution_id, NO_WITNESS, leg=leg_key, fact=fact)
             elif now - self._waiting.setdefault(leg, now) >= ALARM_AFTER:
-                self._executor.rounds.alarm(execution_id, NO_WITNESS, leg=leg_key)
+                self._work.alarm(execution_id, NO_WITNESS, leg=leg_key)
 
 
 def _answer(read: asyncio.Task[T | None]) -> T | None:

@@ -1,1 +1,1 @@
-"""What this executor holds of the day, and of each real account."""
+"""What this executor holds, one class for each thing that several parts share."""

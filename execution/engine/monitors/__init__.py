@@ -1,1 +1,1 @@
-"""What looks every second or so: risk levels, overdue waits, memory against the database."""
+"""What looks every second or so: leases, runs, risk levels, overdue waits, what went unheard."""

@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections import defaultdict
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
 
 from execution import lifecycle
 from execution.alarms import BOOK_UNREAD, NO_PRICE
 from execution.duplicates import is_watched
 from execution.engine.database import loader
 from execution.engine.database.alarm_writer import About
-from execution.live import LiveExecution, LiveIntent
+from execution.engine.memory.ownership import Ownership
+from execution.engine.memory.trading_day import TradingDay
+from execution.engine.memory.work_list import WorkList
+from execution.engine.runtime.database_pool import DatabasePool
+from execution.engine.runtime.quiet_window import QuietWindow
+from execution.live import LiveExecution, LiveIntent, LiveRun
 from execution.promises import book_unread, over, overdue, unpriced
 from quantleap.core import clock
-
-if TYPE_CHECKING:
-    from execution.engine.executor import Executor
 
 EVERY: Final = 1.0
 #: Executions that are looked at in one go, before whoever has an order to send gets their turn.
@@ -27,43 +30,56 @@ AT_ONCE: Final = 250
 class AlarmClock:
     """Looks at everything that this executor holds, whether or not anything happens."""
 
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
+    def __init__(
+        self,
+        *,
+        day: TradingDay,
+        ownership: Ownership,
+        db: DatabasePool,
+        quiet: QuietWindow,
+        work: WorkList,
+        is_judged: Callable[[LiveRun], bool],
+    ) -> None:
+        """``is_judged``: whether stops and targets of a run need prices now."""
+        self._day = day
+        self._ownership = ownership
+        self._db = db
+        self._quiet = quiet
+        self._work = work
+        self._is_judged = is_judged
         self._known: set[About] = set()
 
     async def loop(self) -> None:
         """Look once a second, for ever."""
         while True:
-            await self._executor.quiet.over()
+            await self._quiet.over()
             await self.once()
             await asyncio.sleep(EVERY)
 
     async def once(self) -> None:
         """One look at all executions, then at their accounts and runs."""
-        executor = self._executor
-        if executor.fenced():
+        if self._ownership.fenced():
             return  # whose these are nobody knows; the next owner's clock finds them
-        now, now_mono = executor.now(), clock.monotonic()
-        for number, execution in enumerate(list(executor.executions.values()), start=1):
-            if execution.shard in executor.tokens:
+        now, now_mono = clock.now(), clock.monotonic()
+        for number, execution in enumerate(list(self._day.executions.values()), start=1):
+            if execution.shard in self._ownership.tokens:
                 self._look(execution, now, now_mono)
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
         await self._adopt()
-        self._look_around(executor.now(), clock.monotonic())
+        self._look_around(clock.now(), clock.monotonic())
 
     def _look_around(self, now: dt.datetime, now_mono: float) -> None:
-        executor = self._executor
-        alarms, waiting = executor.rounds.alarms, self._waiting()
+        alarms, waiting = self._work.alarms, self._waiting()
         for about in self._abouts():
             if about.account_id is not None:
                 orders = waiting.get(about.account_id, [])
-                actor = executor.actors.at(about.account_id)
+                actor = self._day.actors.at(about.account_id)
                 read = None if actor is None else actor.read_mono
                 found, cause = book_unread(orders, read, now, now_mono), BOOK_UNREAD
             else:
-                run = executor.runs[about.run_id or 0]
-                judged = executor.risk.holds(run) and now.timestamp() < run.closes_unix
+                run = self._day.runs[about.run_id or 0]
+                judged = self._is_judged(run) and now.timestamp() < run.closes_unix
                 found, cause = unpriced(run, now_mono) if judged else None, NO_PRICE
             fact = "it was read" if cause == BOOK_UNREAD else "its legs have prices, or are over"
             if found is not None:
@@ -71,26 +87,25 @@ class AlarmClock:
             else:
                 changed = alarms.clear_about(about, cause, fact)
             if changed:
-                executor.rounds.wake()
+                self._work.wake()
 
     def _look(self, execution: LiveExecution, now: dt.datetime, now_mono: float) -> None:
         found = overdue(execution, now, now_mono)
         if not found and not execution.alarms:
             return
-        rounds = self._executor.rounds
         for (cause, leg), alarm in found.items():
-            rounds.alarm(execution.id, cause, leg=leg, words=alarm.words, order=alarm.order)
+            self._work.alarm(execution.id, cause, leg=leg, words=alarm.words, order=alarm.order)
         for (cause, leg), fact in over(execution, found):
-            rounds.calm(execution.id, cause, leg=leg, fact=fact)
+            self._work.calm(execution.id, cause, leg=leg, fact=fact)
 
     def _waiting(self) -> dict[int, list[LiveIntent]]:
         """Orders that only a book can tell of, by account: unfinished ones, and such as were given
         up and may turn up all the same."""
         found: dict[int, list[LiveIntent]] = defaultdict(list)
-        for intent in self._executor.unfinished.values():
+        for intent in self._day.unfinished.values():
             if intent.state in lifecycle.MAY_REST:
                 found[intent.account_id].append(intent)
-        for execution in self._executor.executions.values():
+        for execution in self._day.executions.values():
             for intent in execution.intents:
                 if intent.is_final and is_watched(intent):
                     found[intent.account_id].append(intent)
@@ -98,10 +113,9 @@ class AlarmClock:
 
     def _abouts(self) -> set[About]:
         """Accounts and runs that are ours to look at."""
-        executor = self._executor
-        held = [e for e in executor.executions.values() if e.shard in executor.tokens]
+        held = [e for e in self._day.executions.values() if e.shard in self._ownership.tokens]
         accounts = {About(account_id=e.account_id, shard=e.shard) for e in held}
-        runs = {e.run.id: e.run for e in held if e.run.id in executor.runs}
+        runs = {e.run.id: e.run for e in held if e.run.id in self._day.runs}
         return accounts | {About(run_id=run.id, name=run.public_id) for run in runs.values()}
 
     async def _adopt(self) -> None:
@@ -110,8 +124,8 @@ class AlarmClock:
         fresh, self._known = mine - self._known, mine
         if fresh:
             try:
-                said = await self._executor.db.run(loader.alarms_about, fresh)
+                said = await self._db.run(loader.alarms_about, fresh)
             except BaseException:
                 self._known = mine - fresh
                 raise
-            self._executor.rounds.alarms.adopt(said)
+            self._work.alarms.adopt(said)

@@ -8,17 +8,17 @@ reads the account's book for its sake. So the only one who knows raises the alar
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import structlog
 
 from execution.alarms import LEFT_LATE, Alarm
 from execution.engine.database.alarm_writer import About, Raised, raise_at_once
-from execution.engine.runtime.database_pool import DatabaseDown
+from execution.engine.memory.ownership import Ownership
+from execution.engine.memory.trading_day import TradingDay
+from execution.engine.runtime.database_pool import DatabaseDown, DatabasePool
 from execution.live import LiveIntent
-
-if TYPE_CHECKING:
-    from execution.engine.executor import Executor
+from quantleap.core import clock
 
 log = structlog.get_logger(__name__)
 AGAIN: Final = 0.25
@@ -27,15 +27,16 @@ AGAIN: Final = 0.25
 class LateSends:
     """Hears from channels of orders that left long after they were allowed to."""
 
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
+    def __init__(self, day: TradingDay, ownership: Ownership, db: DatabasePool) -> None:
+        self._day = day
+        self._ownership = ownership
+        self._db = db
         self._tasks: set[asyncio.Task[None]] = set()
 
     def left_late(self, intent: LiveIntent, mono: float) -> None:
         """An order left at ``mono`` (monotonic seconds), the process having stood still."""
-        executor = self._executor
-        execution = executor.executions.get(intent.execution_id)
-        if execution is None or executor.owns_at(intent.shard, mono):
+        execution = self._day.executions.get(intent.execution_id)
+        if execution is None or self._ownership.owns_at(intent.shard, mono):
             return  # our lease has outlasted the pause: nobody has sent it in our place
         log.error("order_left_late", execution=execution.public_id, tag=intent.tag)
         alarm = Alarm(LEFT_LATE, intent.leg_key, order=intent.tag)
@@ -44,11 +45,10 @@ class LateSends:
         task.add_done_callback(self._tasks.discard)
 
     async def _say(self, raised: Raised) -> None:
-        executor = self._executor
         while True:
             try:
-                await executor.db.run(
-                    raise_at_once, raised, owner=executor.owner, now=executor.now()
+                await self._db.run(
+                    raise_at_once, raised, owner=self._ownership.owner, now=clock.now()
                 )
             except DatabaseDown:
                 await asyncio.sleep(AGAIN)

@@ -9,32 +9,58 @@ upon them, so a SENDING row of that kind was provably not sent.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import structlog
 
 from brokers.registry import get_adapter
 from execution import duplicates, lifecycle
+from execution.engine.books.visibility import Visibility
 from execution.engine.database import loader
+from execution.engine.memory.doubts import Doubts
+from execution.engine.memory.ownership import Ownership
+from execution.engine.memory.reading_list import ReadingList
+from execution.engine.memory.sessions import Sessions
+from execution.engine.memory.trading_day import TradingDay
+from execution.engine.memory.work_list import WorkList
+from execution.engine.orders.accounts import Accounts
+from execution.engine.orders.contract_names import ContractNames
+from execution.engine.runtime.database_pool import DatabasePool
 from execution.live import LiveExecution, LiveIntent
 from quantleap.core import clock
 
-if TYPE_CHECKING:
-    from execution.engine.executor import Executor
-
 log = structlog.get_logger(__name__)
 LOOK_EVERY: Final = 5.0
-LOOK_SOON: Final = 0.5
 
 
 class Recovery:
     """Loads claimed shards, and compares memory with the database now and then."""
 
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
+    def __init__(
+        self,
+        *,
+        day: TradingDay,
+        ownership: Ownership,
+        db: DatabasePool,
+        sessions: Sessions,
+        accounts: Accounts,
+        names: ContractNames,
+        visibility: Visibility,
+        work: WorkList,
+        reading: ReadingList,
+        doubts: Doubts,
+    ) -> None:
+        self._day = day
+        self._ownership = ownership
+        self._db = db
+        self._sessions = sessions
+        self._accounts = accounts
+        self._names = names
+        self._visibility = visibility
+        self._work = work
+        self._reading = reading
+        self._doubts = doubts
         self._fresh: set[int] = set()
-        self._doubtful: set[int] = set()
-        self._next_look = 0.0
 
     def claimed(self, shard: int) -> None:
         """A shard is ours since a moment ago."""
@@ -44,25 +70,15 @@ class Recovery:
         """A shard is somebody else's now."""
         self._fresh.discard(shard)
 
-    def suspect(self) -> None:
-        """A commit may have gone through unheard: look soon."""
-        self._next_look = min(self._next_look, clock.monotonic() + LOOK_SOON)
-
-    def doubt(self, execution: LiveExecution) -> None:
-        """The database did not let us change this execution: read what it says."""
-        self._doubtful.add(execution.id)
-        self.suspect()
-
     async def tick(self) -> None:
         """Load what was claimed; look for differences when it is time."""
         if self._fresh:
             await self._load()
-        if clock.monotonic() >= self._next_look:
-            self._next_look = clock.monotonic() + LOOK_EVERY
+        if clock.monotonic() >= self._doubts.next_look:
+            self._doubts.next_look = clock.monotonic() + LOOK_EVERY
             await self._compare()
 
     async def _load(self) -> None:
-        executor = self._executor
         shards = {shard: self._token(shard) for shard in self._fresh}
         loaded = await self._working(set(shards))
         now = clock.monotonic()
@@ -70,10 +86,10 @@ class Recovery:
             for intent in execution.intents:
                 if intent.state == lifecycle.UNKNOWN:
                     intent.unknown_since_mono = now
-        loaded = executor.adopt(one for one in loaded if one.shard in executor.tokens)
+        loaded = self._day.adopt(one for one in loaded if one.shard in self._ownership.tokens)
         self._watch(loaded, now)
-        executor.rounds.touch(loaded)
-        executor.accounts.tell(loaded)
+        self._work.touch(loaded)
+        self._sessions.tell(loaded)
         # A shard that was lost and claimed again while we read is loaded anew.
         self._fresh -= {shard for shard, token in shards.items() if self._token(shard) == token}
         if loaded:
@@ -81,27 +97,25 @@ class Recovery:
 
     def _watch(self, loaded: Sequence[LiveExecution], now_mono: float) -> None:
         """What an earlier process sent may turn up late: its duplicates are found again."""
-        executor = self._executor
         for execution in loaded:
-            delay = executor.visibility.delay(get_adapter(execution.broker))
+            delay = self._visibility.delay(get_adapter(execution.broker))
             for intent in execution.intents:
                 duplicates.watch_again(intent, delay, now_mono)
                 if duplicates.is_watched(intent):
-                    executor.poller.watch(intent)
+                    self._reading.watch(intent)
 
     def _token(self, shard: int) -> int:
-        return self._executor.tokens.get(shard, 0)
+        return self._ownership.tokens.get(shard, 0)
 
     async def _working(self, shards: set[int]) -> list[LiveExecution]:
-        executor = self._executor
-        loaded = await executor.db.run(
+        loaded = await self._db.run(
             loader.load_executions,
-            dict(executor.runs),
+            dict(self._day.runs),
             shards,
             statuses=lifecycle.WORKING,
-            known=list(executor.executions),
+            known=list(self._day.executions),
         )
-        await executor.accounts.open_for(loaded)
+        await self._accounts.open_for(loaded)
         for broker in {execution.broker for execution in loaded}:
             contracts = {
                 leg.contract_id
@@ -109,49 +123,47 @@ class Recovery:
                 if execution.broker == broker
                 for leg in execution.run.resolved.values()
             }
-            await executor.accounts.name(broker, contracts)
+            await self._names.load(broker, contracts)
         return loaded
 
     # -- memory against the database -----------------------------------------------------------
     async def _compare(self) -> None:
-        executor = self._executor
-        shards = set(executor.tokens) - self._fresh
+        shards = set(self._ownership.tokens) - self._fresh
         if not shards:
             return
         # Memory first: what is granted while we read must not look forgotten.
         await self._settle_doubts()
-        stored = await executor.db.run(loader.unfinished_codes, shards)
-        held = {code for actor in executor.actors for code in actor.intents}
+        stored = await self._db.run(loader.unfinished_codes, shards)
+        held = {code for actor in self._day.actors for code in actor.intents}
         forgotten = stored - held
         if forgotten:
             await self._find(forgotten, shards)
 
     async def _find(self, codes: set[str], shards: set[int]) -> None:
-        executor = self._executor
-        loaded = await executor.db.run(loader.intents_by_code, codes)
+        loaded = await self._db.run(loader.intents_by_code, codes)
         # A commit that was under way while we looked is not forgotten: it has been granted by now,
         # or is under way still.
         missing = [
             intent
             for intent in loaded
             if not self._is_held(intent)
-            and intent.code not in executor.inserting
-            and intent.execution_id not in executor.entering
-            and intent.shard in executor.tokens
+            and intent.code not in self._day.inserting
+            and intent.execution_id not in self._day.entering
+            and intent.shard in self._ownership.tokens
         ]
-        attached = [i for i in missing if i.execution_id in executor.executions]
+        attached = [i for i in missing if i.execution_id in self._day.executions]
         for intent in attached:
-            executor.executions[intent.execution_id].intents.append(intent)
-            executor.hold(intent)
+            self._day.executions[intent.execution_id].intents.append(intent)
+            self._day.hold(intent)
         if len(attached) < len(missing):
-            found = executor.adopt(await self._working(shards))
+            found = self._day.adopt(await self._working(shards))
             attached.extend(i for execution in found for i in execution.intents)
         self._unsent(attached)
         if attached:
             log.warning("unheard_commit_found", intents=len(attached))
 
     def _is_held(self, intent: LiveIntent) -> bool:
-        actor = self._executor.actors.at(intent.account_id)
+        actor = self._day.actors.at(intent.account_id)
         return actor is not None and intent.code in actor.intents
 
     def _unsent(self, intents: Sequence[LiveIntent]) -> None:
@@ -163,20 +175,19 @@ class Recovery:
                 intent.sends -= 1
             elif intent.state == lifecycle.UNKNOWN and not intent.unknown_since_mono:
                 intent.unknown_since_mono = now
-            self._executor.rounds.changed(intent)
+            self._work.changed(intent)
 
     async def _settle_doubts(self) -> None:
-        doubtful, self._doubtful = self._doubtful, set()
+        doubtful = self._doubts.take()
         if not doubtful:
             return
-        executor = self._executor
-        statuses = await executor.db.run(loader.statuses_of, doubtful)
+        statuses = await self._db.run(loader.statuses_of, doubtful)
         for execution_id, status in statuses.items():
-            execution = executor.executions.get(execution_id)
+            execution = self._day.executions.get(execution_id)
             if execution is None:
                 continue
             execution.status = status
             if status in lifecycle.WORKING:
-                executor.rounds.touch([execution])
+                self._work.touch([execution])
             else:
-                executor.forget(execution)
+                self._day.forget(execution)

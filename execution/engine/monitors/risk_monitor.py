@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
 
 import structlog
 
 from execution.engine.database import loader
 from execution.engine.database.decisions import decide_trigger, prices_of
+from execution.engine.memory.trading_day import TradingDay
+from execution.engine.memory.work_list import WorkList
 from execution.engine.runtime.condition_log import About, ConditionLog
+from execution.engine.runtime.database_pool import DatabasePool
 from execution.live import LiveRun
 from execution.pricing import mark
 from execution.risk import trigger
+from execution.timing import Timing
 from marketplace.ports import QUOTES, Need
 from quantleap.core import clock
-
-if TYPE_CHECKING:
-    from execution.engine.executor import Executor
 
 log = structlog.get_logger(__name__)
 EVERY: Final = 1.0
@@ -28,8 +30,25 @@ EVERY: Final = 1.0
 class RiskMonitor:
     """Compares fresh prices with the levels of every leg that is being held."""
 
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
+    def __init__(
+        self,
+        *,
+        day: TradingDay,
+        timing: Timing,
+        db: DatabasePool,
+        feeds: DatabasePool,
+        owner: str,
+        work: WorkList,
+        decided: Callable[[], None],
+    ) -> None:
+        """``decided`` is called when a decision was taken, or found: somebody has to leave."""
+        self._day = day
+        self._timing = timing
+        self._db = db
+        self._feeds = feeds
+        self._owner = owner
+        self._work = work
+        self._decided = decided
         self._unquoted = ConditionLog(
             logging.ERROR, "risk_without_quotes", "risk_with_quotes_again"
         )
@@ -51,10 +70,11 @@ class RiskMonitor:
 
     async def once(self) -> None:
         """One look."""
-        executor = self._executor
-        held = [run for run in executor.runs.values() if self.holds(run)]
-        now = executor.now()
-        coming = {run.strategy.underlying for run in executor.runs.values() if self._near(run, now)}
+        held = [run for run in self._day.runs.values() if self.holds(run)]
+        now = clock.now()
+        coming = {
+            run.strategy.underlying for run in self._day.runs.values() if self._near(run, now)
+        }
         watched = [
             (run, key)
             for run in held
@@ -67,10 +87,8 @@ class RiskMonitor:
             self._unquoted.end()
         if not contracts and not coming:
             return
-        market = await executor.feeds.run(
-            QUOTES.get().ask, coming, contracts, now=now, need=Need.RISK
-        )
-        oldest = market.at - dt.timedelta(seconds=executor.timing.quote_age_risk)
+        market = await self._feeds.run(QUOTES.get().ask, coming, contracts, now=now, need=Need.RISK)
+        oldest = market.at - dt.timedelta(seconds=self._timing.quote_age_risk)
         fresh = {key: quote for key, quote in market.quotes.items() if quote.at >= oldest}
         if missing := contracts - fresh.keys():
             self._unquoted.begin(missing=len(missing), trouble=market.trouble)
@@ -90,24 +108,24 @@ class RiskMonitor:
                 kind = trigger(watch, worth.price)
                 if kind is None:
                     continue
-                decided = await executor.db.run(
+                decided = await self._db.run(
                     decide_trigger,
                     run,
                     watch,
                     kind=kind,
                     worth=worth,
                     source=quote.source,
-                    owner=executor.owner,
+                    owner=self._owner,
                     now=now,
                 )
-                await executor.db.run(loader.refresh_decisions, {run.id: run})
+                await self._db.run(loader.refresh_decisions, {run.id: run})
                 if decided:
                     log.info("leg_triggered", run=run.public_id, leg=leg_key, kind=kind)
-                executor.rounds.touch_due()
+                self._decided()
 
     def _near(self, run: LiveRun, now: dt.datetime) -> bool:
         """Whether ``run`` enters soon: it will ask for the strikes around the level of then."""
-        lead = dt.timedelta(seconds=self._executor.timing.connect_lead)
+        lead = dt.timedelta(seconds=self._timing.connect_lead)
         return run.status == "ARMED" and not run.resolved and run.entry_at - lead <= now
 
     def holds(self, run: LiveRun) -> bool:
@@ -115,24 +133,22 @@ class RiskMonitor:
         return (
             bool(run.resolved)
             and not run.run_exit
-            and self._executor.now() >= run.entry_at
+            and clock.now() >= run.entry_at
             and any(
-                execution.status in ("COMMITTED", "OPEN")
-                for execution in self._executor.of_run(run.id)
+                execution.status in ("COMMITTED", "OPEN") for execution in self._day.of_run(run.id)
             )
         )
 
     async def _requested(self) -> None:
-        executor = self._executor
-        ids = list(executor.executions)
+        ids = list(self._day.executions)
         if not ids:
             return
-        asked = await executor.db.run(loader.requested_exits, ids)
+        asked = await self._db.run(loader.requested_exits, ids)
         for execution_id, reason in asked.items():
-            execution = executor.executions.get(execution_id)
+            execution = self._day.executions.get(execution_id)
             if execution is not None and not execution.exit_reason:
                 execution.exit_reason = reason or "EXIT_REQUESTED"
-                executor.rounds.touch([execution])
+                self._work.touch([execution])
 
 
 def _about(run: LiveRun, leg_key: str) -> About:

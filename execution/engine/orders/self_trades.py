@@ -1,10 +1,11 @@
 """Keeps the orders of one real account from trading with each other: who waits, and for how long.
 
 Two strategies of one person may want opposite things in one contract at the same second. The gate
-(:func:`execution.gate.in_the_way`) says what stands in an order's way; this desk says what then. An
-entry waits as long as its grace lasts. An exit waits a moment for the other order to fill; then an
-entry in its way is withdrawn, because leaving goes before entering; and after :data:`HELD_AT_MOST`
-it leaves, a person is told, and the exchange decides which of the two it cancels.
+(:func:`execution.gate.in_the_way`) says what stands in an order's way; this module says what then.
+An entry waits as long as its grace lasts. An exit waits a moment for the other order to fill; then
+an entry in its way is withdrawn, because leaving goes before entering; and after
+:data:`HELD_AT_MOST` it leaves, a person is told, and the exchange decides which of the two it
+cancels.
 """
 
 from __future__ import annotations
@@ -12,19 +13,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import structlog
 
 from execution import lifecycle
 from execution.alarms import SELF_TRADE
 from execution.backoff import cancel_backoff
+from execution.engine.memory.trading_day import TradingDay
+from execution.engine.memory.work_list import WorkList
+from execution.engine.orders.cancels import Cancels
 from execution.engine.wire.channel import WAITS
 from execution.gate import in_the_way
 from execution.live import LiveExecution, LiveIntent
-
-if TYPE_CHECKING:
-    from execution.engine.executor import Executor
 
 log = structlog.get_logger(__name__)
 #: Seconds after which an exit has the entry in its way withdrawn.
@@ -38,13 +39,16 @@ FORGOTTEN: Final = 1.0
 class SelfTrades:
     """Remembers since when a leg waits for an order of its own account."""
 
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
+    def __init__(self, day: TradingDay, work: WorkList, cancels: Cancels) -> None:
+        self._day = day
+        self._actors = day.actors
+        self._work = work
+        self._cancels = cancels
         self._waits: dict[tuple[int, str], tuple[float, float]] = {}
 
     def why_wait(self, execution: LiveExecution, intent: LiveIntent, now_mono: float) -> str:
         """'' when ``intent`` may leave, WAITS while one of our own orders is in its way."""
-        actor = self._executor.actors.at(intent.account_id)
+        actor = self._actors.at(intent.account_id)
         beside = () if actor is None else actor.beside(intent)
         blocking = in_the_way(intent, beside) if beside else []
         key = execution.id, intent.leg_key
@@ -56,7 +60,7 @@ class SelfTrades:
         if intent.purpose == lifecycle.ENTRY:
             return WAITS
         if waited >= HELD_AT_MOST:
-            self._executor.rounds.alarm(execution.id, SELF_TRADE)
+            self._work.alarm(execution.id, SELF_TRADE)
             return ""
         if waited >= PATIENCE:
             self._clear_the_way(blocking, now_mono)
@@ -65,13 +69,13 @@ class SelfTrades:
     def is_blocked_at(self, intent: LiveIntent, price: Decimal) -> bool:
         """Whether ``intent``, which rests, would trade with an order of ours at another price
         (rupees per unit)."""
-        actor = self._executor.actors.at(intent.account_id)
+        actor = self._actors.at(intent.account_id)
         beside = () if actor is None else actor.beside(intent)
         return bool(beside) and bool(in_the_way(replace(intent, price=price, changes=()), beside))
 
     def is_alone(self, intent: LiveIntent) -> bool:
         """Whether no unfinished order of the real account goes the other way in this contract."""
-        actor = self._executor.actors.at(intent.account_id)
+        actor = self._actors.at(intent.account_id)
         beside = () if actor is None else actor.beside(intent)
         return all(other.side is intent.side for other in beside)
 
@@ -100,13 +104,12 @@ class SelfTrades:
 
     def _clear_the_way(self, blocking: Sequence[LiveIntent], now_mono: float) -> None:
         """Have resting entries withdrawn; a resting exit is quoted again by its own rule."""
-        executor = self._executor
         for other in blocking:
-            owner = executor.executions.get(other.execution_id)
+            owner = self._day.executions.get(other.execution_id)
             waited = now_mono - other.cancel_sent_mono
             asked = other.cancel_sent_mono and waited <= cancel_backoff(other.cancels)
             if owner is None or asked or other.purpose != lifecycle.ENTRY:
                 continue
             if other.state in lifecycle.AT_BROKER and other.broker_order_id:
                 log.warning("entry_withdrawn_for_an_exit", tag=other.tag, account=other.account_id)
-                executor.rounds.closing.cancel(owner, other)
+                self._cancels.begin(owner, other)

@@ -7,16 +7,22 @@ moment and tell what left, what did not, and what the broker answered.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from random import Random
 
 from brokers.base import BrokerInstrument, OrderRequest, Outcome, Product, SendResult
 from brokers.pace import Call
 from brokers.registry import get_adapter
 from execution import lifecycle, outcome
 from execution.alarms import SELF_TRADE, SESSION_OVER
+from execution.engine.memory.ownership import Ownership
+from execution.engine.memory.reading_list import ReadingList
+from execution.engine.memory.sessions import Sessions
+from execution.engine.memory.trading_day import TradingDay
+from execution.engine.memory.work_list import WorkList
+from execution.engine.orders.contract_names import ContractNames
 from execution.engine.orders.self_trades import SelfTrades
 from execution.engine.runtime import facts
+from execution.engine.runtime.kill_switch_watch import ControlWatch
 from execution.engine.wire.channel import EARLY
 from execution.engine.wire.connection import Answer, serialise
 from execution.gate import why_not_enter, why_not_leave
@@ -26,42 +32,53 @@ from execution.tags import MAX_SENDS, make_tag
 from execution.throttling import next_try
 from quantleap.core import clock
 
-if TYPE_CHECKING:
-    from execution.engine.executor import Executor
-
 
 class OrderSender:
-    """Orders on their way to the brokers, from the committed row to the answer.
-
-    ``changed`` is told every intent of which there is something to write and to decide.
-    """
+    """Orders on their way to the brokers, from the committed row to the answer."""
 
     def __init__(
-        self, executor: Executor, crossing: SelfTrades, changed: Callable[[LiveIntent], None]
+        self,
+        *,
+        day: TradingDay,
+        ownership: Ownership,
+        sessions: Sessions,
+        names: ContractNames,
+        self_trades: SelfTrades,
+        control: ControlWatch,
+        control_age: float,
+        work: WorkList,
+        reading: ReadingList,
+        random: Random,
     ) -> None:
-        self._executor = executor
-        self._crossing = crossing
-        self._changed = changed
+        """``control_age``: seconds for which a reading of the kill switches is good."""
+        self._day = day
+        self._ownership = ownership
+        self._sessions = sessions
+        self._names = names
+        self._self_trades = self_trades
+        self._control = control
+        self._control_age = control_age
+        self._work = work
+        self._reading = reading
+        self._random = random
         self._sent: list[tuple[LiveIntent, float]] = []
         self._fenced: dict[str, tuple[LiveIntent, int]] = {}
 
     def dispatch(self, intent: LiveIntent) -> None:
         """Send an order whose SENDING row is committed."""
-        execution = self._executor.executions.get(intent.execution_id)
+        execution = self._day.executions.get(intent.execution_id)
         if execution is None:
             return
-        if not self.prepare(execution, intent) or not self._executor.accounts.submit(
-            execution, intent
-        ):
-            self.on_not_sent(intent, self._executor.accounts.problems.get(intent.account_id, ""))
+        if not self.prepare(execution, intent) or not self._sessions.submit(execution, intent):
+            self.on_not_sent(intent, self._sessions.problems.get(intent.account_id, ""))
 
     def prepare(self, execution: LiveExecution, intent: LiveIntent) -> bool:
         """Serialise the intent's next send; False when its account has no channel.
 
         An entry that was serialised before T, for this very channel, is as it was.
         """
-        channel = self._executor.accounts.channels.get(execution.account_id)
-        name = self._executor.accounts.instrument(execution.broker, intent.contract_id)
+        channel = self._sessions.channels.get(execution.account_id)
+        name = self._names.of(execution.broker, intent.contract_id)
         if channel is None or name is None:
             return False
         request = order_request(intent, name)
@@ -80,10 +97,9 @@ class OrderSender:
 
         The last guard of I5 (never more than planned or held) and I7 (no entry outside its window).
         """
-        executor = self._executor
-        if not executor.owns_at(intent.shard, now_mono):
+        if not self._ownership.owns_at(intent.shard, now_mono):
             return "FENCED"
-        execution = executor.executions.get(intent.execution_id)
+        execution = self._day.executions.get(intent.execution_id)
         if execution is None or intent.state != lifecycle.SENDING or intent.sends > MAX_SENDS:
             return "STALE"
         run = execution.run
@@ -91,16 +107,16 @@ class OrderSender:
             if clock.timestamp() >= run.closes_unix:
                 return SESSION_OVER
             kept = why_not_leave(execution, intent, now_mono)
-            return kept or self._crossing.why_wait(execution, intent, now_mono)
+            return kept or self._self_trades.why_wait(execution, intent, now_mono)
         kept = why_not_enter(execution, intent) or self._why_not_now(run, now_mono)
-        if kept == "GRACE_OVER" and self._crossing.is_waiting(execution, intent):
+        if kept == "GRACE_OVER" and self._self_trades.is_waiting(execution, intent):
             return SELF_TRADE
-        return kept or self._crossing.why_wait(execution, intent, now_mono)
+        return kept or self._self_trades.why_wait(execution, intent, now_mono)
 
     def may_still_send(self, intent: LiveIntent, run: LiveRun, now_mono: float) -> str:
         """:meth:`may_send` for an entry that was asked already, nothing having been awaited since:
         what the clock, the lease and the switch say may have changed all the same."""
-        if not self._executor.still_owns_at(intent.shard, now_mono):
+        if not self._ownership.still_owns_at(intent.shard, now_mono):
             return "FENCED"
         return self._why_not_now(run, now_mono)
 
@@ -115,10 +131,7 @@ class OrderSender:
         return self._why_switched_off(run, now_mono)
 
     def _why_switched_off(self, run: LiveRun, now_mono: float) -> str:
-        executor = self._executor
-        return executor.control.current.blocked(
-            run.template_id, now_mono, executor.timing.control_age
-        )
+        return self._control.current.blocked(run.template_id, now_mono, self._control_age)
 
     def on_sent(self, intent: LiveIntent, mono: float) -> None:
         """The first byte of this send has left."""
@@ -138,7 +151,7 @@ class OrderSender:
             # Of its first send: a later one, after a refusal, says nothing about punctuality.
             at = dt.datetime.fromtimestamp(unix, dt.UTC)
             intent.sent_at = intent.sent_at or at
-            facts.sent(self._executor.executions.get(intent.execution_id), intent, at)
+            facts.sent(self._day.executions.get(intent.execution_id), intent, at)
         return [intent for intent, _ in left]
 
     def on_not_sent(self, intent: LiveIntent, reason: str, message: str = "") -> None:
@@ -149,19 +162,19 @@ class OrderSender:
         if reason == "STALE" or intent.state != lifecycle.SENDING:
             return
         if reason == "FENCED":
-            token = self._executor.tokens.get(intent.shard)
+            token = self._ownership.tokens.get(intent.shard)
             if token is not None:
                 self._fenced[intent.code] = (intent, token)
             return  # somebody else's, perhaps: the row stays SENDING until we know
-        now, now_mono = self._executor.now(), clock.monotonic()
+        now, now_mono = clock.now(), clock.monotonic()
         if reason in ("BROKER_DOWN", EARLY, CONTROL_UNREACHABLE):
-            jitter = self._executor.random.random()
+            jitter = self._random.random()
             cause = reason if reason == CONTROL_UNREACHABLE else "BROKER_DOWN"
             outcome.not_sent(intent, cause, message, at=now, now_mono=now_mono, jitter=jitter)
         else:
             intent.cause = reason or "SESSION_EXPIRED"
             outcome.finish(intent, lifecycle.MISSED, now, now_mono)
-        self._changed(intent)
+        self._work.changed(intent)
 
     def is_fenced(self, intent: LiveIntent) -> bool:
         """Whether the fence keeps this order back."""
@@ -171,19 +184,19 @@ class OrderSender:
         """What the fence kept back may go again once the heartbeat is fresh and the lease is still
         the same one: then nobody else owned the shard in between, and nothing was sent."""
         for code, (intent, token) in list(self._fenced.items()):
-            now_token = self._executor.tokens.get(intent.shard)
-            if now_token == token and not self._executor.owns(intent.shard):
+            now_token = self._ownership.tokens.get(intent.shard)
+            if now_token == token and not self._ownership.owns(intent.shard):
                 continue
             del self._fenced[code]
             if now_token == token and intent.state == lifecycle.SENDING:
                 intent.state = lifecycle.PLANNED
                 intent.sends -= 1
-                self._changed(intent)
+                self._work.changed(intent)
 
     def on_answer(self, intent: LiveIntent, answer: Answer) -> None:
         """The broker answered, or the wire broke: classify, write, look at the book."""
-        channel = self._executor.accounts.channels.get(intent.account_id)
-        execution = self._executor.executions.get(intent.execution_id)
+        channel = self._sessions.channels.get(intent.account_id)
+        execution = self._day.executions.get(intent.execution_id)
         if answer.response is None or execution is None:
             result = SendResult(Outcome.UNKNOWN, message=answer.error)
         else:
@@ -194,22 +207,22 @@ class OrderSender:
         outcome.apply_answer(
             intent,
             result,
-            at=self._executor.now(),
+            at=clock.now(),
             now_mono=answer.at,
-            jitter=self._executor.random.random(),
+            jitter=self._random.random(),
             wait=self._held_still(intent, result, answer.at),
         )
         if intent.cause == "SESSION_EXPIRED":
-            self._executor.accounts.forget_session(intent.account_id)
-        self._changed(intent)
-        self._executor.poller.soon(intent.account_id)
+            self._sessions.forget(intent.account_id)
+        self._work.changed(intent)
+        self._reading.soon(intent.account_id)
 
     def _held_still(self, intent: LiveIntent, result: SendResult, at: float) -> float:
         """Seconds for which a broker that throttles keeps this order back."""
-        channel = self._executor.accounts.channels.get(intent.account_id)
+        channel = self._sessions.channels.get(intent.account_id)
         if channel is None or result.cause != "RATE_LIMIT":
             return 0.0
-        execution = self._executor.executions.get(intent.execution_id)
+        execution = self._day.executions.get(intent.execution_id)
         grace_left = None
         if intent.purpose == lifecycle.ENTRY and execution is not None:
             grace_left = execution.run.grace_unix - clock.timestamp()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -122,6 +122,9 @@ class Channel:
         self.last_used = clock.monotonic()
         #: Reads in a row that came to nothing, managed by the poller.
         self.unanswered = 0
+
+    def restore(self, intents: Iterable[LiveIntent]) -> None:
+        """Nothing: what an earlier process has sent stands in the broker's own book."""
 
     async def warm_up(self, connections: int = CONNECTIONS_PER_ACCOUNT) -> bool:
         """Open connections ahead of T; whether at least one is open."""

@@ -15,18 +15,13 @@ from brokers.base import BookState, BrokerInstrument, Session
 from brokers.realaccount import RealAccount
 from brokers.selectors import TradingAccount
 from execution import lifecycle
-from execution.engine.books.poller import BookPoller
 from execution.engine.database import leases, loader
 from execution.engine.database.entry_writer import EntryPlan, commit_entries
-from execution.engine.entries.burst import STEP_LIMIT, Burst
+from execution.engine.entries.burst import STEP_LIMIT
 from execution.engine.entries.entry_flow import EntryFlows
-from execution.engine.exits.exit_orders import ExitOrders
 from execution.engine.memory.actors import Actors
-from execution.engine.orders.accounts import Accounts
-from execution.engine.orders.self_trades import SelfTrades
 from execution.engine.orders.sender import OrderSender
 from execution.engine.runtime.kill_switch_watch import Control
-from execution.engine.runtime.quiet_window import QuietWindow
 from execution.engine.wire.channel import EARLY
 from execution.live import LiveExecution, LiveIntent, LiveRun
 from execution.models import Execution, OrderIntent
@@ -42,6 +37,7 @@ from execution.tests.inmemory import (
     live_run,
     report,
 )
+from execution.tests.parts import OwnsAll, Parts
 from execution.tests.rows import make_execution, make_run
 from marketplace.tests.factories import (
     leg_spec,
@@ -64,16 +60,11 @@ def planted(name: str) -> Any:
     return FAULTS[name].planted() if name else contextlib.nullcontext()
 
 
-def send_desk(**fields: Any) -> OrderSender:
+def send_desk(*, owned: bool = False, **given: Any) -> OrderSender:
     """A desk that may send nothing at all: its lease may be somebody else's."""
-    values: dict[str, Any] = {
-        "owns_at": lambda shard, now: False,
-        "still_owns_at": lambda shard, now: False,
-        "timing": SimpleNamespace(control_age=5.0),
-        "control": SimpleNamespace(current=Control(clock.monotonic())),
-    }
-    executor: Any = SimpleNamespace(**{**values, **fields})
-    return OrderSender(executor, SelfTrades(executor), lambda intent: None)
+    ownership = OwnsAll()
+    ownership.owned = owned
+    return Parts(ownership=ownership, **given).sender
 
 
 # -- send_twice ------------------------------------------------------------------------------------
@@ -117,18 +108,17 @@ def book_read(
 
     async def main() -> list[tuple[Any, ...]]:
         alarms: list[tuple[Any, ...]] = []
-        rounds = SimpleNamespace(
+        work = SimpleNamespace(
             alarm=lambda execution_id, cause, **_: alarms.append((execution_id, cause)),
             changed=lambda intent: None,
             ask=lambda ids: None,
         )
         channel = wire.channel("http://127.0.0.1:9", wire.Told())
-        executor = wire.executor(channel, rounds=rounds)
-        wire.actor_of(executor, channel).hold(intent)
-        poller = BookPoller(executor)
+        parts = Parts(channel, work=work)
+        parts.actor_of(channel).hold(intent)
         for started, orders in reads:
-            poller._apply(channel, orders, started)
-        await poller.close()
+            parts.reader._apply(channel, orders, started)
+        await parts.calls.close()
         return alarms
 
     with planted(name):
@@ -168,16 +158,12 @@ def fired_early(name: str, monkeypatch: pytest.MonkeyPatch) -> bool:
     the deadline: an early run that waited for the wall would be on time."""
 
     async def main(ticking: SteppedClock) -> bool:
-        executor: Any = SimpleNamespace(
-            executions={},
-            quiet=QuietWindow(),
-            rounds=SimpleNamespace(crossing=SimpleNamespace(is_alone=lambda intent: True)),
-        )
+        parts = Parts(self_trades=SimpleNamespace(is_alone=lambda intent: True))
         deadline = ticking.now + 0.15
         entry_unix = deadline - faults.EARLY_BY + 0.6 * STEP_LIMIT
         run: Any = SimpleNamespace(id=1, entry_unix=entry_unix)
-        await Burst(executor).wait_for(run, deadline, [])
-        executor.quiet.end(1)
+        await parts.burst.wait_for(run, deadline, [])
+        parts.quiet.end(1)
         return ticking.now < entry_unix
 
     with planted(name), monkeypatch.context() as patch:
@@ -193,7 +179,7 @@ def shot(name: str, **fields: Any) -> str:
     """What an order of a run that enters in a minute is told as it is shot."""
     minute = dt.timedelta(minutes=1)
     run = live_run(entry_at=clock.now() + minute, grace_until=clock.now() + 2 * minute)
-    desk = send_desk(still_owns_at=lambda shard, now: True, **fields)
+    desk = send_desk(owned=True, **fields)
     with planted(name):
         return desk.may_still_send(live_intent(), run, clock.monotonic())
 
@@ -206,16 +192,15 @@ def test_send_early_finds_nothing_early_but_asks_the_switch() -> None:
 
 
 # -- drop_intent -----------------------------------------------------------------------------------
-def planned(name: str) -> list[int]:
+def planned(fault: str) -> list[int]:
     """Orders of two subscribers of a straddle, as their entries are planned."""
-    accounts = SimpleNamespace(
-        problems={}, instrument=lambda broker, contract_id: BrokerInstrument("NFO", "NIFTY", "1")
-    )
-    sending = SimpleNamespace(prepare=lambda execution, intent: True)
-    executor: Any = SimpleNamespace(accounts=accounts, rounds=SimpleNamespace(sending=sending))
-    desk = EntryFlows(executor)
+    name = BrokerInstrument("NFO", "NIFTY", "1")
+    desk = Parts(
+        names=SimpleNamespace(of=lambda broker, contract_id: name),
+        sender=SimpleNamespace(prepare=lambda execution, intent: True),
+    ).entry
     run = live_run(STRADDLE)
-    with planted(name):
+    with planted(fault):
         plans = [desk._plan_one(live_execution(run), run.entry_at) for _ in range(2)]
     assert [plan.cause for plan in plans] == ["", ""]
     return [len(plan.intents) for plan in plans]
@@ -240,7 +225,7 @@ def closed(name: str) -> list[int]:
     """Legs that are begun to be closed: by a stop, the first by time, again, and the second."""
 
     async def main() -> list[int]:
-        desk = ExitOrders(wire.executor())
+        desk = Parts().exits
         begun: list[Any] = []
 
         def note(work: Any) -> None:
@@ -333,8 +318,7 @@ def test_skip_commit_writes_the_orders_after_they_have_left(
 
     monkeypatch.setattr(faults, "WRITTEN_AFTER", 0)
     monkeypatch.setattr(EntryFlows, "_commit_and_fire", fire)
-    executor: Any = SimpleNamespace(db=SimpleNamespace(run=run_later))
-    desk = EntryFlows(executor)
+    desk = Parts(db=SimpleNamespace(run=run_later)).entry
     with planted("skip_commit"):
         assert commit(plan) == {plan.execution.id}
         assert Execution.objects.get().status == "COMMITTED"
@@ -371,7 +355,7 @@ def paces(name: str) -> int:
     here = TradingAccount(HERE, "zebu", "ZB9001", "live", "", session, "")
     there = dataclasses.replace(here, account_id=THERE)
     with planted(name):
-        accounts = Accounts(wire.executor())
+        accounts = Parts().accounts
         return len({id(accounts._pacer(account, 0)) for account in (here, there, here)})
 
 

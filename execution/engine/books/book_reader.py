@@ -1,0 +1,245 @@
+"""What one book says: fills, rejections, duplicates, and what becomes of UNKNOWN.
+
+Here I3 (no second send without proof) finds its proof.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Sequence
+from random import Random
+from typing import Final
+
+import structlog
+
+from brokers.base import BookRead, OrderReport, PositionRead
+from brokers.pace import Call, Urgency
+from execution import alarms, duplicates, lifecycle, outcome
+from execution.duplicates import Found
+from execution.engine.books.order_updates import UpdateStreams
+from execution.engine.books.visibility import Visibility
+from execution.engine.memory.actors import Actor
+from execution.engine.memory.ownership import Ownership
+from execution.engine.memory.reading_list import ReadingList
+from execution.engine.memory.sessions import Sessions
+from execution.engine.memory.trading_day import TradingDay
+from execution.engine.memory.work_list import WorkList
+from execution.engine.orders.broker_calls import BrokerCalls
+from execution.engine.orders.cancels import Cancels
+from execution.engine.wire.channel import Channel
+from execution.live import LiveIntent
+from execution.pacing import EXITS
+from execution.progress import STUCK_AFTER
+from execution.tags import parse_tag
+from quantleap.core import clock
+
+log = structlog.get_logger(__name__)
+#: Orders of one account and day; brokers take 3,000. Longer books are nobody's day.
+MOST_ORDERS: Final = 10_000
+#: Seconds from one cancel of an order that should not be there to the next, doubled up to the last.
+STRAY_FIRST: Final = 3.0
+STRAY_LAST: Final = 30.0
+#: In place of the moment at which a send left: the book has shown it.
+SEEN: Final = -1.0
+
+
+class BookReader:
+    """Reads an account's book or positions, and notes what they say of our own orders."""
+
+    def __init__(
+        self,
+        *,
+        day: TradingDay,
+        ownership: Ownership,
+        sessions: Sessions,
+        calls: BrokerCalls,
+        cancels: Cancels,
+        updates: UpdateStreams,
+        visibility: Visibility,
+        work: WorkList,
+        reading: ReadingList,
+        random: Random,
+    ) -> None:
+        self._day = day
+        self._ownership = ownership
+        self._sessions = sessions
+        self._calls = calls
+        self._cancels = cancels
+        self._updates = updates
+        self._visibility = visibility
+        self._work = work
+        self._reading = reading
+        self._random = random
+        self._strays: dict[str, tuple[float, float]] = {}
+
+    # -- reading ---------------------------------------------------------------------------------
+    async def read(self, channel: Channel, urgency: Urgency) -> BookRead:
+        """One look at the order book, noted with our own orders."""
+        actor = self._day.actors.of(channel.real, channel.account_id)
+        await actor.rested()
+        await channel.paced(Call.READ, urgency)
+        request = channel.adapter.order_book(channel.session)
+        response, started = await self._calls.placed(channel, request, urgency)
+        if response is None:
+            return BookRead(ok=False)
+        book = await self._calls.parsed(channel.adapter.parse_order_book, response, actor)
+        if len(book.orders) > MOST_ORDERS:
+            log.warning("book_too_long", account=channel.account_id, orders=len(book.orders))
+            return BookRead(ok=False)
+        if book.ok:
+            actor.read_mono = started
+            self._apply(channel, book.orders, started)
+        elif book.cause == "SESSION_EXPIRED":
+            self._sessions.forget_channel(channel)
+        elif book.cause == "RATE_LIMIT":
+            channel.throttled(response, Call.READ, book.message)
+        return book
+
+    async def orders(self, actor: Actor) -> Sequence[OrderReport] | None:
+        """The whole order book now, other people's orders included; None when it was not read.
+
+        What it says of our own orders is noted before it is returned.
+        """
+        while (channel := actor.reader()) is not None:
+            book = await self.read(channel, EXITS)  # an exit waits for it
+            if book.ok:
+                return book.orders
+            if channel is actor.channels.get(channel.account_id):
+                return None  # it was not its session that ended: nobody else's is any better
+        return None
+
+    async def positions(self, actor: Actor) -> PositionRead | None:
+        """Net positions of an account; None when nobody is logged in or there was no answer."""
+        while (channel := actor.reader()) is not None:
+            await actor.rested()
+            await channel.paced(Call.READ, EXITS)  # an exit waits for it
+            response, _ = await self._calls.placed(
+                channel, channel.adapter.positions(channel.session), EXITS
+            )
+            if response is None:
+                return None
+            found = await self._calls.parsed(channel.adapter.parse_positions, response, actor)
+            if found.cause != "SESSION_EXPIRED":
+                return found
+            self._sessions.forget_channel(channel)
+        return None
+
+    # -- what a book says --------------------------------------------------------------------
+    def _apply(self, channel: Channel, orders: Sequence[OrderReport], started: float) -> None:
+        now, now_mono = clock.now(), clock.monotonic()
+        by_code: dict[str, list[tuple[int, OrderReport]]] = defaultdict(list)
+        for report in orders:
+            tag = parse_tag(report.tag)
+            if tag is not None:
+                by_code[tag.code].append((tag.attempt, report))
+        actor = self._day.actors.of(channel.real, channel.account_id)
+        for intent in list(actor.intents.values()):
+            if intent.is_unsent:
+                continue
+            reports = by_code.get(intent.code, ())
+            found = duplicates.find(intent, reports)
+            changed = False
+            if found.own is not None:
+                filled = intent.filled_quantity
+                self._measure(channel, intent, reports, started)
+                changed = outcome.apply_report(intent, found.own, at=now, now_mono=now_mono)
+                if intent.filled_quantity > filled:
+                    self._updates.compare(actor, found.own)
+                if changed and outcome.is_changed(intent, found.own):
+                    self._work.alarm(
+                        intent.execution_id,
+                        alarms.CHANGED_OUTSIDE,
+                        leg=intent.leg_key,
+                        words=f"{found.own.quantity} units instead of {intent.quantity}",
+                        order=intent.tag,
+                    )
+                changed = self._note_duplicates(channel, intent, found) or changed
+            else:
+                changed = self._apply_absence(channel, intent, started, now, now_mono)
+            if changed:
+                self._work.changed(intent)
+            if duplicates.looked(intent, started):
+                self._work.ask([intent.execution_id])
+            if duplicates.is_watched(intent):
+                self._reading.watched.add(actor)
+
+    def _apply_absence(
+        self,
+        channel: Channel,
+        intent: LiveIntent,
+        started: float,
+        now: dt.datetime,
+        now_mono: float,
+    ) -> bool:
+        """The book does not show the order: whether that changes what we know of it."""
+        self._note_missing(intent, started, now_mono)
+        return outcome.apply_absence(
+            intent,
+            read_started_mono=started,
+            visibility_delay=self._visibility.delay(channel.adapter),
+            at=now,
+            now_mono=now_mono,
+            jitter=self._random.random(),
+        )
+
+    def _note_missing(self, intent: LiveIntent, started: float, now_mono: float) -> None:
+        """A successful read without the order: by this it is measured how late the book is."""
+        last = max(intent.sent_mono, intent.unknown_since_mono)
+        if intent.state in lifecycle.MAY_REST and 0 < last <= started:
+            intent.hidden.setdefault(intent.sends, last)
+        if (
+            intent.state in lifecycle.AT_BROKER
+            and intent.sent_mono
+            and now_mono - intent.sent_mono > STUCK_AFTER
+        ):
+            # Accepted, and yet the book has never shown it: a person has to ask.
+            self._work.alarm(
+                intent.execution_id, "UNRESOLVED", leg=intent.leg_key, order=intent.tag
+            )
+
+    def _measure(
+        self,
+        channel: Channel,
+        intent: LiveIntent,
+        reports: Sequence[tuple[int, OrderReport]],
+        started: float,
+    ) -> None:
+        """An order that an earlier read lacked is there now: so late is this broker's book."""
+        for attempt, _ in reports:
+            left = intent.hidden.get(attempt, 0.0)
+            intent.hidden[attempt] = SEEN
+            if left > 0:
+                self._visibility.seen_after(channel.adapter, started - left, intent.tag)
+
+    def _note_duplicates(self, channel: Channel, intent: LiveIntent, found: Found) -> bool:
+        """Whether another order of this intent has filled; what rests is cancelled."""
+        changed = duplicates.note(intent, found)
+        if found.others:
+            self._work.alarm(
+                intent.execution_id,
+                alarms.DUPLICATE,
+                leg=intent.leg_key,
+                words=", ".join(order.broker_order_id for order in found.others),
+                order=intent.tag,
+            )
+        if changed:
+            log.error(
+                "duplicate_orders",
+                code=intent.code,
+                own=intent.broker_order_id,
+                others=intent.surplus_orders,
+                surplus=intent.surplus_quantity,
+            )
+        for order_id in intent.strays:
+            self._cancel_stray(channel, intent, order_id)
+        return changed
+
+    def _cancel_stray(self, channel: Channel, intent: LiveIntent, order_id: str) -> None:
+        now = clock.monotonic()
+        following, pause = self._strays.get(order_id, (0.0, STRAY_FIRST))
+        if now < following or not self._ownership.owns(intent.shard):
+            return
+        self._strays[order_id] = (now + pause, min(2 * pause, STRAY_LAST))
+        log.warning("stray_order_cancelled", tag=intent.tag, order=order_id)
+        self._cancels.begin_stray(channel, order_id)

@@ -1,0 +1,64 @@
+"""The runs of the day: armed when their entry comes near, held as long as they are not over."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from execution.arming import DueStrategy, arm_due
+from execution.engine.database import loader
+from execution.engine.memory.ownership import Ownership
+from execution.engine.memory.trading_day import TradingDay
+from execution.engine.runtime.database_pool import DatabasePool
+from execution.timing import Timing
+from quantleap.core import clock
+
+ARM_EVERY: Final = 1.0
+ARM_NEAR: Final = 10.0
+
+
+class RunKeeper:
+    """Arms runs, and keeps those in memory that the database has open."""
+
+    def __init__(
+        self, timing: Timing, db: DatabasePool, ownership: Ownership, day: TradingDay
+    ) -> None:
+        self._timing = timing
+        self._db = db
+        self._ownership = ownership
+        self._day = day
+        self._armed: dict[str, float] = {}
+
+    async def loop(self) -> None:
+        """Arm what is due, for ever; with a wrong clock nothing is."""
+        while True:
+            if not self._ownership.clock_is_off:
+                await self._db.run(
+                    arm_due, now=clock.now(), timing=self._timing, skip=self._armed_lately
+                )
+            await asyncio.sleep(ARM_EVERY)
+
+    def _armed_lately(self, due: DueStrategy) -> bool:
+        """Arming reads every subscriber: not in every second, more often near the entry."""
+        now = clock.monotonic()
+        near = abs((due.entry_at - clock.now()).total_seconds()) < ARM_NEAR
+        if now - self._armed.get(due.strategy.key, -1e9) < (2 * ARM_EVERY if near else ARM_NEAR):
+            return True
+        self._armed[due.strategy.key] = now
+        return False
+
+    async def load(self) -> None:
+        """Bring the runs in memory up to date, their decisions included."""
+        runs = self._day.runs
+        found = await self._db.run(loader.open_runs)
+        fresh = [row for row in found if row.id not in runs]
+        closes = await self._db.run(loader.closing_times, fresh) if fresh else {}
+        for row in found:
+            if row.id not in runs:
+                runs[row.id] = loader.live_run(row, closes.get(row.id))
+            runs[row.id].status = row.status
+        for gone in set(runs) - {row.id for row in found}:
+            if not self._day.of_run(gone):
+                del runs[gone]
+        if runs:
+            await self._db.run(loader.refresh_decisions, dict(runs))

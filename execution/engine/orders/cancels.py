@@ -1,0 +1,73 @@
+"""Cancels of orders that rest: paced, and sent for our own shards alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from brokers.pace import Call
+from execution.engine.memory.actors import Actors
+from execution.engine.memory.ownership import Ownership
+from execution.engine.memory.reading_list import ReadingList
+from execution.engine.orders.broker_calls import BrokerCalls
+from execution.engine.wire.channel import Channel
+from execution.live import LiveExecution, LiveIntent
+from execution.pacing import EXITS
+from execution.withdrawing import note_cancel
+from quantleap.core import clock
+
+
+class Cancels:
+    """Asks brokers to cancel; the book tells what came of it."""
+
+    def __init__(
+        self, actors: Actors, ownership: Ownership, calls: BrokerCalls, reading: ReadingList
+    ) -> None:
+        self._actors = actors
+        self._ownership = ownership
+        self._calls = calls
+        self._reading = reading
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def begin(self, execution: LiveExecution, intent: LiveIntent) -> None:
+        """Ask the broker to cancel a resting order of an execution."""
+        note_cancel(execution, intent, clock.monotonic())
+        if not intent.broker_order_id:
+            intent.cancel_sent_mono = 0.0
+            return
+        self._spawn(self.send(intent))
+
+    def begin_stray(self, channel: Channel, order_id: str) -> None:
+        """Ask the broker to cancel an order that should not be there, by its own id of it."""
+        self._spawn(self._cancel(channel, order_id))
+
+    def close(self) -> None:
+        """Stop asking."""
+        for task in list(self._tasks):
+            task.cancel()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def send(self, intent: LiveIntent) -> None:
+        """Send a cancel and return when it was answered, or was not: the book is read next."""
+        actor = self._actors.at(intent.account_id)
+        channel = None if actor is None else actor.changer(intent.account_id)
+        if channel is not None:
+            await self._cancel(channel, intent.broker_order_id)
+
+    async def _cancel(self, channel: Channel, order_id: str) -> None:
+        request = channel.adapter.cancel_order(channel.session, order_id)
+        await channel.paced(Call.CHANGE, EXITS)
+        if not self._ownership.owns(channel.shard):
+            return  # its order is somebody else's to cancel by now
+        response = await self._calls.fetched(channel, request)
+        if response is not None:
+            # By what it says: Noren's "too many" comes with another status than Kite's.
+            said = channel.adapter.parse_cancel(response)
+            if said.cause == "RATE_LIMIT":
+                channel.throttled(response, Call.CHANGE, said.message)
+        self._reading.soon(channel.account_id)

@@ -29,11 +29,11 @@ from execution.engine.database.leases import FENCE_MARGIN
 from execution.engine.entries.burst import Burst
 from execution.engine.entries.entry_flow import EntryFlows
 from execution.engine.entries.entry_queue import EntryQueue
-from execution.engine.exits.account_quotes import OwnQuotes
+from execution.engine.exits.account_quotes import AccountQuotes
+from execution.engine.exits.change_requests import ChangeRequests
 from execution.engine.exits.exit_orders import ExitOrders
 from execution.engine.exits.exit_writer import ExitWriter
-from execution.engine.exits.price_changes import PriceChanges
-from execution.engine.exits.price_sources import ExitPrices
+from execution.engine.exits.price_sources import PriceSources
 from execution.engine.exits.witness_reads import WitnessReads
 from execution.engine.memory.actors import Actors
 from execution.engine.memory.doubts import Doubts
@@ -59,7 +59,7 @@ from execution.engine.orders.sender import OrderSender
 from execution.engine.rounds import Rounds
 from execution.engine.runtime import facts
 from execution.engine.runtime.database_pool import DatabaseDown, DatabasePool
-from execution.engine.runtime.kill_switch_watch import ControlWatch
+from execution.engine.runtime.kill_switch_watch import KillSwitchWatch
 from execution.engine.runtime.quiet_window import QuietWindow
 from execution.engine.wire.channel_factory import ChannelFactory
 from execution.timing import Timing
@@ -100,7 +100,7 @@ class Executor:
         self.beats = DatabasePool("executor-beat", self.quiet, 1, patience=BEAT_PATIENCE)
         # Whatever asks a feed waits here, never in the threads that the heartbeat uses.
         self.feeds = DatabasePool("executor-feed", self.quiet, FEED_THREADS)
-        self.control = ControlWatch()
+        self.control = KillSwitchWatch()
         self.random = random.Random()  # noqa: S311 - jitter, not secrets
 
     def _make_memory(self, owner: str) -> None:
@@ -173,8 +173,8 @@ class Executor:
 
     def _make_exits(self) -> None:
         witnesses = WitnessReads(self.reader, self.names, self.work)
-        own = OwnQuotes(self.names, self.calls)
-        prices = ExitPrices(self.feeds, own, self.timing.quote_age_risk)
+        own = AccountQuotes(self.names, self.calls)
+        prices = PriceSources(self.feeds, own, self.timing.quote_age_risk)
         writer = ExitWriter(self.db, self.ownership)
         self.exits = ExitOrders(
             day=self.day,
@@ -188,7 +188,7 @@ class Executor:
             work=self.work,
             doubts=self.doubts,
         )
-        self.changes = PriceChanges(
+        self.changes = ChangeRequests(
             day=self.day,
             ownership=self.ownership,
             sessions=self.sessions,

@@ -19,8 +19,8 @@ from execution.alarms import UNWRITABLE, Alarm
 from execution.engine.database.refused_rows import REFUSED_AGAIN
 from execution.engine.database.writer import Batch, Written, write
 from execution.engine.entries.entry_queue import EntryQueue
+from execution.engine.exits.change_requests import ChangeRequests
 from execution.engine.exits.exit_orders import ExitOrders
-from execution.engine.exits.price_changes import PriceChanges
 from execution.engine.memory.doubts import Doubts
 from execution.engine.memory.ownership import Ownership
 from execution.engine.memory.trading_day import TradingDay
@@ -29,7 +29,7 @@ from execution.engine.orders.cancels import Cancels
 from execution.engine.orders.sender import OrderSender
 from execution.engine.runtime import facts
 from execution.engine.runtime.database_pool import DatabasePool
-from execution.engine.runtime.kill_switch_watch import ControlWatch
+from execution.engine.runtime.kill_switch_watch import KillSwitchWatch
 from execution.engine.runtime.quiet_window import QuietWindow
 from execution.live import LiveExecution, LiveIntent, LiveRun
 from execution.moments import Agenda, Phase, next_moment, phase
@@ -65,13 +65,13 @@ class Rounds:
         ownership: Ownership,
         db: DatabasePool,
         quiet: QuietWindow,
-        control: ControlWatch,
+        control: KillSwitchWatch,
         control_age: float,
         queue: EntryQueue,
         sender: OrderSender,
         cancels: Cancels,
         exits: ExitOrders,
-        changes: PriceChanges,
+        changes: ChangeRequests,
         work: WorkList,
         doubts: Doubts,
     ) -> None:

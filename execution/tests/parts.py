@@ -14,11 +14,11 @@ from execution.engine.books.visibility import Visibility
 from execution.engine.entries.burst import Burst
 from execution.engine.entries.entry_flow import EntryFlows
 from execution.engine.entries.entry_queue import EntryQueue
-from execution.engine.exits.account_quotes import OwnQuotes
+from execution.engine.exits.account_quotes import AccountQuotes
+from execution.engine.exits.change_requests import ChangeRequests
 from execution.engine.exits.exit_orders import ExitOrders
 from execution.engine.exits.exit_writer import ExitWriter
-from execution.engine.exits.price_changes import PriceChanges
-from execution.engine.exits.price_sources import ExitPrices
+from execution.engine.exits.price_sources import PriceSources
 from execution.engine.exits.witness_reads import WitnessReads
 from execution.engine.memory.actors import Actor, Actors
 from execution.engine.memory.doubts import Doubts
@@ -228,8 +228,8 @@ class Parts:
         return WitnessReads(self.reader, self.names, self.work)
 
     @cached_property
-    def prices(self) -> ExitPrices:
-        return ExitPrices(self.feeds, OwnQuotes(self.names, self.calls), 5.0)
+    def prices(self) -> PriceSources:
+        return PriceSources(self.feeds, AccountQuotes(self.names, self.calls), 5.0)
 
     @cached_property
     def exit_writer(self) -> ExitWriter:
@@ -251,8 +251,8 @@ class Parts:
         )
 
     @cached_property
-    def changes(self) -> PriceChanges:
-        return PriceChanges(
+    def changes(self) -> ChangeRequests:
+        return ChangeRequests(
             day=self.day,
             ownership=self.ownership,
             sessions=self.sessions,

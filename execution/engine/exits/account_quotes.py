@@ -32,7 +32,7 @@ class _Asked:
     quotes: Mapping[int, Quote]
 
 
-class OwnQuotes:
+class AccountQuotes:
     """Asks the broker where the position is."""
 
     def __init__(self, names: ContractNames, calls: BrokerCalls) -> None:

@@ -21,7 +21,7 @@ from execution.engine.database.alarm_writer import About, Raised
 from execution.engine.database.refused_rows import REFUSED_AGAIN
 from execution.engine.database.writer import Batch, Written
 from execution.engine.exits.exit_writer import ExitWriter
-from execution.engine.exits.price_sources import ExitPrices, Heard, Quotes
+from execution.engine.exits.price_sources import Heard, PriceSources, Quotes
 from execution.engine.exits.witness_reads import WitnessReads
 from execution.engine.memory.actors import Actor
 from execution.engine.memory.doubts import Doubts
@@ -63,7 +63,7 @@ class ExitOrders:
         names: ContractNames,
         sender: OrderSender,
         witnesses: WitnessReads,
-        prices: ExitPrices,
+        prices: PriceSources,
         writer: ExitWriter,
         work: WorkList,
         doubts: Doubts,

@@ -14,7 +14,7 @@ import structlog
 from brokers.base import Side
 from execution import changing, lifecycle
 from execution.alarms import PRICE_BAND
-from execution.engine.exits.account_quotes import OwnQuotes
+from execution.engine.exits.account_quotes import AccountQuotes
 from execution.engine.memory.actors import Actor
 from execution.engine.runtime.database_pool import DatabasePool
 from execution.exitprices import Known, Reference, Tries, limit, reference
@@ -40,10 +40,10 @@ class Heard:
     account: Quotes
 
 
-class ExitPrices:
+class PriceSources:
     """Asks for prices, and says at which an exit leaves."""
 
-    def __init__(self, feeds: DatabasePool, own: OwnQuotes, max_age: float) -> None:
+    def __init__(self, feeds: DatabasePool, own: AccountQuotes, max_age: float) -> None:
         """``max_age``: seconds after which a quote is no price any more."""
         self._feeds = feeds
         self._own = own

@@ -22,7 +22,7 @@ from execution.engine.memory.work_list import WorkList
 from execution.engine.orders.contract_names import ContractNames
 from execution.engine.orders.self_trades import SelfTrades
 from execution.engine.runtime import facts
-from execution.engine.runtime.kill_switch_watch import ControlWatch
+from execution.engine.runtime.kill_switch_watch import KillSwitchWatch
 from execution.engine.wire.channel import EARLY
 from execution.engine.wire.connection import Answer, serialise
 from execution.gate import why_not_enter, why_not_leave
@@ -44,7 +44,7 @@ class OrderSender:
         sessions: Sessions,
         names: ContractNames,
         self_trades: SelfTrades,
-        control: ControlWatch,
+        control: KillSwitchWatch,
         control_age: float,
         work: WorkList,
         reading: ReadingList,

@@ -41,7 +41,7 @@ class Control:
         return "CONTROL_UNREACHABLE" if now_mono - self.read_mono > max_age else ""
 
 
-class ControlWatch:
+class KillSwitchWatch:
     """Reads the switches in a thread with a connection of its own."""
 
     def __init__(self) -> None:

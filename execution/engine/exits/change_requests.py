@@ -25,7 +25,7 @@ from execution.alarms import SELF_TRADE, SESSION_OVER
 from execution.changing import Change
 from execution.engine.database.writer import Batch
 from execution.engine.exits.exit_writer import ExitWriter
-from execution.engine.exits.price_sources import ExitPrices, Heard, Quotes
+from execution.engine.exits.price_sources import Heard, PriceSources, Quotes
 from execution.engine.exits.witness_reads import WitnessReads
 from execution.engine.memory.doubts import Doubts
 from execution.engine.memory.ownership import Ownership
@@ -51,7 +51,7 @@ AGAIN_AFTER: Final = 0.4
 Resting = tuple[LiveExecution, LiveIntent]
 
 
-class PriceChanges:
+class ChangeRequests:
     """Asks for at most one change of an order at a time; each real account for itself."""
 
     def __init__(
@@ -64,7 +64,7 @@ class PriceChanges:
         calls: BrokerCalls,
         self_trades: SelfTrades,
         witnesses: WitnessReads,
-        prices: ExitPrices,
+        prices: PriceSources,
         writer: ExitWriter,
         work: WorkList,
         reading: ReadingList,

@@ -76,7 +76,7 @@ billing-oracle: $(DEVELOP) ## Compare billing with a slow biller on random portf
 
 stories: $(DEVELOP) ## Play random trading days against a toy broker (STORIES=500, SEED=1), judge at its book
 	STORIES=$(STORIES) SEED=$(SEED) $(BIN)/pytest -n0 -p no:randomly -o timeout=0 -q -k every_story \
-		execution/tests/test_progress_stories.py
+		execution/tests/test_next_steps_stories.py
 
 hold-stories: $(DEVELOP) ## Play random lives under holds on the real services (STORIES=20000, SEED=1)
 	STORIES=$(STORIES) SEED=$(SEED) $(BIN)/pytest -n0 -p no:randomly -o timeout=0 -q -k whatever_is_held \

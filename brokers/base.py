@@ -66,7 +66,7 @@ class Outcome(enum.StrEnum):
 
 
 class Cause(enum.StrEnum):
-    """Normalised reasons for a refusal or failure; each has a sentence in ``execution/words.py``.
+    """Normalised reasons for a refusal or failure, described in ``execution/descriptions.py``.
 
     POSITION_LIMIT: so much of this contract or index may be held, by the account or the market.
     RISK: any other limit or block of the broker's risk desk on this client.

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from execution import lifecycle
-from execution.live import LiveIntent
-from execution.withdrawing import first_failure
+from execution.state import LiveIntent
+from execution.withdrawals import first_failure
 
 #: Orders of entries under way at once in one executor: 250 accounts of four legs, a fifth of a
 #: second of its work, and what keeps it busy at a broker that answers in 150 ms

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from execution.words import CAUSES
+from execution.descriptions import CAUSES
 
 #: Cause and leg ('' for the whole execution): what may be open once at a time.
 Key = tuple[str, str]
@@ -35,7 +35,7 @@ SELF_TRADE: Final = "SELF_TRADE"
 PARTLY_ENTERED: Final = "PARTLY_ENTERED"
 EXIT_UNFILLED: Final = "EXIT_UNFILLED"
 LEFT_LATE: Final = "LEFT_LATE"
-# -- what only the passing of time tells (execution.promises) --------------------------------------
+# -- what only the passing of time tells (execution.overdue) --------------------------------------
 ENTRY_UNKNOWN: Final = "ENTRY_UNKNOWN"
 ENTERING_LONG: Final = "ENTERING_LONG"
 EXIT_UNKNOWN: Final = "EXIT_UNKNOWN"

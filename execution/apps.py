@@ -14,13 +14,13 @@ class ExecutionConfig(AppConfig):
         from celery.signals import worker_shutting_down
 
         from brokers.ports import ACCOUNT_REMOVAL, QUOTES_RESERVED
-        from execution import ports, services
+        from execution import port_adapters, services
         from execution.api.shown import shown
         from execution.belongings import belongings
+        from execution.dashboard import today
         from execution.engine import worker_host
         from execution.reach import reach
         from execution.sidebar import TRADING_DAY
-        from execution.today import today
         from marketplace.ports import RUNS
         from partners.ports import BELONGINGS, REACH, SHOWN_OBJECTS
         from quantleap.celery import app
@@ -28,10 +28,10 @@ class ExecutionConfig(AppConfig):
         from subscriptions.ports import ACTIVITY, ENTRY_GATE
 
         ACCOUNT_REMOVAL.register(services.remove_account)
-        QUOTES_RESERVED.register(ports.quotes_reserved)
-        ENTRY_GATE.register(ports.GATE)
-        ACTIVITY.register(ports.ACTIVITY)
-        RUNS.register(ports.RUNS)
+        QUOTES_RESERVED.register(port_adapters.quotes_reserved)
+        ENTRY_GATE.register(port_adapters.GATE)
+        ACTIVITY.register(port_adapters.ACTIVITY)
+        RUNS.register(port_adapters.RUNS)
         TODAY.register(today)
         NAVIGATION.register(TRADING_DAY)
         BELONGINGS.register(belongings)

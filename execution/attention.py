@@ -15,7 +15,7 @@ from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
 
 from brokers.models import BrokerAccount
-from execution.alarmlists import AlarmRow, alarm_rows, open_alarms, shown
+from execution.alarm_lists import AlarmRow, alarm_rows, open_alarms, shown
 from execution.models import Alarm, Execution, OrderIntent, Run
 
 #: Orders that are shown of one execution; the others are counted.
@@ -45,7 +45,7 @@ def newest_of_each(
 ) -> QuerySet[Alarm]:
     """The newest open alarm of each matter, the newest first: what a list of matters goes by.
 
-    Narrowed as :func:`execution.alarmlists.open_alarms` is. Two queries: as one, the planner reads
+    Narrowed as :func:`execution.alarm_lists.open_alarms` is. Two queries: as one, the planner reads
     every alarm that ever was with all that it is about, for the few that are open.
     """
     found = open_alarms(run_id=run_id, state=state, cause=cause)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from django.http import HttpRequest
 
-from execution.alarmlists import with_attention
+from execution.alarm_lists import with_attention
 from execution.models import Execution
 from partners.models import Customer
 from quantleap.core.columns import in_rupees

@@ -17,8 +17,8 @@ from typing import Final
 from brokers.base import BookState, OrderReport, Side
 from execution import lifecycle
 from execution.alarms import DUPLICATE
-from execution.live import LiveExecution, LiveIntent
-from execution.untold import SILENT_AFTER
+from execution.state import LiveExecution, LiveIntent
+from execution.unreported import SILENT_AFTER
 
 #: How many visibility delays after the proof of its absence an order is still looked for, and for
 #: how many seconds at most: the execution does not end before.
@@ -117,8 +117,8 @@ def lose_sight(intent: LiveIntent, now_mono: float) -> bool:
     """Note that the book has not been read since the watch should have ended; whether that is news.
 
     From then on the book is as silent about an entry as about one that it never told of, and the
-    positions are asked (execution.untold). Seen: an entry was given up, filled, and turned up in a
-    book that nobody could read any more, and its leg was never left.
+    positions are asked (execution.unreported). Seen: an entry was given up, filled, and turned up
+    in a book that nobody could read any more, and its leg was never left.
     """
     until = intent.watch_until_mono
     if intent.out_of_sight or intent.purpose != lifecycle.ENTRY or not intent.is_final:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from execution import lifecycle
-from execution.live import LiveExecution, LiveIntent
+from execution.descriptions import brokers_words, explain
+from execution.state import LiveExecution, LiveIntent
 from execution.steps import StatusChange
-from execution.words import brokers_words, explain
 from quantleap.core import outbox
 from quantleap.core.models import OutboxEvent
 from quantleap.core.money import CURRENCY, json_number

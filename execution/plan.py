@@ -23,7 +23,7 @@ MAX_SLICES: Final = 1_000
 
 
 class PlanError(Exception):
-    """A plan cannot be made; ``cause`` names why, as in execution.words."""
+    """A plan cannot be made; ``cause`` names why, as in execution.descriptions."""
 
     def __init__(self, cause: str, message: str) -> None:
         super().__init__(message)

@@ -9,8 +9,8 @@ from typing import Final
 
 from brokers.base import BrokerInstrument
 from execution import lifecycle
-from execution.live import LiveExecution, LiveIntent
 from execution.plan import PlannedOrder
+from execution.state import LiveExecution, LiveIntent
 from execution.tags import make_tag, new_code
 
 _NAMELESS: Final = BrokerInstrument("", "", "")

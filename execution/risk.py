@@ -80,7 +80,7 @@ def move_to_cost(
 
     Cost is the leg's own reference price. A stop is only ever tightened: a level already better
     than cost stays. ``SL_LEGS_ONLY`` leaves legs without a stop alone. ``hedges`` of a sold leg
-    that stays (execution.hedging) keep what they have: sold at cost they would leave it naked.
+    that stays (execution.hedges) keep what they have: sold at cost they would leave it naked.
     """
     moved: dict[str, Decimal] = {}
     if mode == "OFF":

@@ -12,8 +12,8 @@ from django.db import connection
 from django.db.models import Count, QuerySet, Sum
 
 from execution.alarms import DUPLICATE
+from execution.descriptions import brokers_words, explain
 from execution.models import Execution, KillSwitch, LegWatch, OrderIntent, Run
-from execution.words import brokers_words, explain
 from marketplace.models import Template
 from quantleap.core.money import rupees
 

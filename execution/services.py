@@ -12,7 +12,7 @@ from brokers.errors import OpenPositions
 from brokers.models import BrokerAccount
 from brokers.ports import RemovalEffect
 from brokers.services.accounts import finish_removal
-from execution.alarmlists import about
+from execution.alarm_lists import about
 from execution.errors import AlreadyEngaged, NotEngaged
 from execution.models import Alarm, Execution, KillSwitch
 from quantleap.core import audit

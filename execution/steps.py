@@ -1,4 +1,4 @@
-"""What :func:`execution.progress.next_steps` is told, and what it says. Pure data."""
+"""What :func:`execution.next_steps.next_steps` is told, and what it says. Pure data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 from brokers.base import Side
 from execution.alarms import Alarm
-from execution.live import LiveExecution, LiveIntent
+from execution.state import LiveExecution, LiveIntent
 
 #: At so many prices a leg was offered, and did not leave: a person is told.
 ATTENTION_AFTER: Final = 3

@@ -1,6 +1,6 @@
 """What the broker's positions and order book say of one contract, beside what we track. Pure.
 
-The numbers for :func:`execution.exits.share`, and since when the witnesses have said the same.
+The numbers for :func:`execution.exit_limits.share`, and since when the witnesses say the same.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from brokers.base import BookState, BrokerInstrument, NetPosition, OrderReport, Product, Side
-from execution.exits import Grant, Tracked, Witnesses, share
-from execution.live import LiveExecution, LiveIntent
+from execution.exit_limits import Grant, Tracked, Witnesses, share
+from execution.state import LiveExecution, LiveIntent
 from execution.tags import parse_tag
-from execution.untold import lost_units
+from execution.unreported import lost_units
 
 #: A difference between the positions and our fills is believed when so many reads in a row over
 #: so many seconds have shown the same one. Positions were seen three seconds behind the fills.
@@ -100,7 +100,7 @@ def grants(
 def tracked_leg(
     key: int, execution: LiveExecution, leg_key: str, now: float, without: Collection[str] = ()
 ) -> Tracked:
-    """One leg as :func:`execution.exits.share` sees it at ``now`` (monotonic seconds)."""
+    """One leg as :func:`execution.exit_limits.share` sees it at ``now`` (monotonic seconds)."""
     orders = [
         intent
         for intent in execution.intents

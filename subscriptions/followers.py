@@ -18,7 +18,7 @@ from subscriptions.errors import LotsZero, RatioChanged, TooManyOrders
 from subscriptions.models import Allocation, Subscription
 from subscriptions.sizing import check_multiplier
 
-#: Causes as in execution.words, by what refuses a multiplier.
+#: Causes as in execution.descriptions, by what refuses a multiplier.
 _CAUSES: Final[Mapping[type[InvalidRequest], str]] = {
     LotsZero: "LOTS_ZERO",
     RatioChanged: "RATIO_CHANGED",

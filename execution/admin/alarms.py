@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from execution import services
 from execution.admin.common import KillButtonMixin, wide
 from execution.admin.settling import SettleMixin
-from execution.alarmlists import STATES, WAYS_OUT, age, shown, state_of
+from execution.alarm_lists import STATES, WAYS_OUT, age, shown, state_of
 from execution.alarms import ALARMS, means
 from execution.models import Alarm, Execution
 from quantleap.core import clock

@@ -17,8 +17,8 @@ from unfold.widgets import UnfoldAdminSelectWidget
 
 from execution import services
 from execution.admin.common import KillButtonMixin, kill_context
-from execution.clocks import MOST_OFF_MS
-from execution.looks import to_ms
+from execution.clock_offset import MOST_OFF_MS
+from execution.formatting import to_ms
 from execution.models import ExecutorNode, KillSwitch, ShardLease
 from execution.selectors import database_now, kill_reach, template_names
 from marketplace.models import Template

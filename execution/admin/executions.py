@@ -18,10 +18,10 @@ from django.utils.safestring import SafeString, mark_safe
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from brokers.selectors import account_keys, customers_account_keys
-from execution import runpage, services
+from execution import run_report, services
 from execution.admin.common import KillButtonMixin, Page, chosen, kill_context, wide
 from execution.admin.settling import SettleForm, SettleMixin
-from execution.alarmlists import (
+from execution.alarm_lists import (
     STATES,
     alarm_rows,
     alarms_of,
@@ -31,13 +31,13 @@ from execution.alarmlists import (
     with_attention,
 )
 from execution.attention import asked, matters, newest_of_each, unanswered
-from execution.changing import from_json
-from execution.ending import end_carried, is_carried
-from execution.looks import STATUS_COLOURS, to_ms, told_change
+from execution.carried_executions import end_carried, is_carried
+from execution.descriptions import CAUSES, brokers_words, explain
+from execution.formatting import STATUS_COLOURS, to_ms, told_change
 from execution.models import Alarm, Execution, OrderIntent, Run
+from execution.price_changes import from_json
 from execution.selectors import leg_summaries
 from execution.tags import parse_tag
-from execution.words import CAUSES, brokers_words, explain
 from quantleap.core import clock
 from quantleap.core.admin import (
     LargeTableMixin,
@@ -208,7 +208,7 @@ class ExecutionAdmin(SettleMixin, KillButtonMixin, LargeTableMixin, ReadOnlyAdmi
             "original": found,
             "execution": found,
             "run": found.run,
-            "strategy": runpage.strategy_of(found.run),
+            "strategy": run_report.strategy_of(found.run),
             "title": f"{found.public_id}",
             "read_at": to_ms(clock.now()),
             "live": found.status not in Execution.TERMINAL,

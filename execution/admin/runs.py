@@ -13,14 +13,14 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, RangeDateFilter
 
-from execution import runpage
+from execution import run_report
 from execution.admin.common import KillButtonMixin, Page, chosen, kill_context, wide
 from execution.attention import asked, matters, newest_of_each, unanswered
-from execution.looks import TONE_COLOURS, to_ms, to_result
+from execution.descriptions import explain
+from execution.formatting import TONE_COLOURS, to_ms, to_result
 from execution.models import Execution, OrderIntent, Run
-from execution.runstate import WAYS_OUT, RunCounts, RunState
+from execution.run_state import WAYS_OUT, RunCounts, RunState
 from execution.selectors import scorecard
-from execution.words import explain
 from marketplace.models import Template
 from quantleap.core import clock
 from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, display
@@ -66,11 +66,11 @@ class RunAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """The list with its figures, read at once for the page's runs."""
         found = super().get_changelist_instance(request)
-        counts = runpage.run_counts([run.pk for run in found.result_list])
+        counts = run_report.run_counts([run.pk for run in found.result_list])
         now = clock.now()
         for run in found.result_list:
             run.counts = counts[run.pk]
-            run.state = runpage.state_of(run, run.counts, now)
+            run.state = run_report.state_of(run, run.counts, now)
         return found
 
     @admin.display(description="Day", ordering="trade_date")
@@ -87,7 +87,7 @@ class RunAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
     @admin.display(description="Strategy")
     def strategy(self, run: Run) -> str:
         """Its name in the version that the run pinned."""
-        spec = runpage.strategy_of(run)
+        spec = run_report.strategy_of(run)
         return spec.name if spec else "?"
 
     @display(description="Status", ordering="status", label=TONE_COLOURS)
@@ -150,9 +150,9 @@ class RunAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
         cause = chosen(request, "cause", list(card.causes))
         state = chosen(request, "state", states)
         purpose = chosen(request, "purpose", list(OrderIntent.Purpose.values))
-        strategy = runpage.strategy_of(run)
-        counts = runpage.run_counts([run.pk])[run.pk]
-        run_state = runpage.state_of(run, counts, clock.now())
+        strategy = run_report.strategy_of(run)
+        counts = run_report.run_counts([run.pk])[run.pk]
+        run_state = run_report.state_of(run, counts, clock.now())
         page, way_out = WAYS_OUT.get(run_state.cause, ("", ""))
         context = {
             **self.admin_site.each_context(request),
@@ -175,18 +175,18 @@ class RunAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
             ],
             "states": [(v, label, card.orders.get(v, 0)) for v, label in OrderIntent.State.choices],
             "lateness": [("First byte", card.first_byte), ("Answered", card.answered)],
-            "causes": runpage.causes_in_words(card),
-            "charts": runpage.charts(run.pk),
-            "decided": runpage.decided(run),
+            "causes": run_report.causes_in_words(card),
+            "charts": run_report.charts(run.pk),
+            "decided": run_report.decided(run),
             "may_act": request.user.has_perm("execution.change_alarm"),
             "may_settle_all": request.user.has_perm("execution.change_execution"),
             "matters": matters(list(newest_of_each(run_id=run.pk)[:MOST_URGENT])),
             "asked": asked(list(unanswered(run.pk)[:MOST_URGENT])),
             "executions": Page(
-                request, runpage.run_executions(run.pk, status=status, cause=cause), "executions"
+                request, run_report.run_executions(run.pk, status=status, cause=cause), "executions"
             ),
             "orders": Page(
-                request, runpage.run_orders(run.pk, state=state, purpose=purpose), "orders"
+                request, run_report.run_orders(run.pk, state=state, purpose=purpose), "orders"
             ),
             "chosen": {"status": status, "cause": cause, "state": state, "purpose": purpose},
             "status_choices": Execution.Status.choices,

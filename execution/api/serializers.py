@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from rest_framework import serializers
 
+from execution.descriptions import CAUSES
 from execution.models import Execution, OrderIntent
-from execution.words import CAUSES
 from marketplace.definition import SIDES
 
 

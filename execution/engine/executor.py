@@ -1,8 +1,8 @@
 """The executor: one asyncio loop that owns shards and carries the trading day of their accounts.
 
 It needs neither beat nor Redis. It claims shards, arms what is due, enters at the second, keeps
-asking :mod:`execution.progress` what is next, and settles what is unknown. Everything it decides is
-written before it is acted upon.
+asking :mod:`execution.next_steps` what is next, and settles what is unknown. Everything it decides
+is written before it is acted upon.
 
 This is the composition root: it makes the parts, hands each what it uses, and runs their loops.
 No part knows it (docs/adr/0060).

@@ -14,7 +14,8 @@ from typing import Final
 import structlog
 
 from brokers.registry import get_adapter
-from execution import lifecycle, outcome
+from execution import lifecycle, transitions
+from execution.agenda import Agenda, Phase, next_moment, phase
 from execution.alarms import UNWRITABLE, Alarm
 from execution.engine.database.refused_rows import REFUSED_AGAIN
 from execution.engine.database.writer import Batch, Written, write
@@ -31,9 +32,8 @@ from execution.engine.runtime import facts
 from execution.engine.runtime.database_pool import DatabasePool
 from execution.engine.runtime.kill_switch_watch import KillSwitchWatch
 from execution.engine.runtime.quiet_window import QuietWindow
-from execution.live import LiveExecution, LiveIntent, LiveRun
-from execution.moments import Agenda, Phase, next_moment, phase
-from execution.progress import next_steps
+from execution.next_steps import next_steps
+from execution.state import LiveExecution, LiveIntent, LiveRun
 from execution.steps import ExitOrder, Situation, StatusChange, Steps
 from execution.tags import make_tag
 from quantleap.core import clock
@@ -282,7 +282,7 @@ class Rounds:
     ) -> None:
         for intent, cause in steps.miss:
             intent.cause = cause
-            outcome.finish(intent, lifecycle.MISSED, now, now_mono)
+            transitions.finish(intent, lifecycle.MISSED, now, now_mono)
             dirty[intent.code] = intent
             self._work.ask([execution.id])
         batch.sending.extend((i, make_tag(i.code, i.sends + 1)) for i in steps.send)

@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
                 blank=True,
                 db_default=models.Value([], models.JSONField()),
                 default=list,
-                help_text="Other prices that were asked for while it rested (execution.changing).",
+                help_text="Other prices that were asked for while it rested (execution.price_changes).",
             ),
         ),
     ]

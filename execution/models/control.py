@@ -7,7 +7,7 @@ from typing import Final
 from django.db import models
 from django.db.models import Q
 
-from execution.clocks import is_off
+from execution.clock_offset import is_off
 from quantleap.core import clock
 
 

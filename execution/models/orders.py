@@ -108,7 +108,7 @@ class OrderIntent(TenantOwned):
         default=list,
         db_default=models.Value([], models.JSONField()),
         blank=True,
-        help_text="Other prices that were asked for while it rested (execution.changing).",
+        help_text="Other prices that were asked for while it rested (execution.price_changes).",
     )
     cause = models.CharField(max_length=30, blank=True)
     message = models.CharField(max_length=300, blank=True, help_text="The broker's own words.")

@@ -8,10 +8,10 @@ from typing import Any
 
 from django import template
 
-from execution.alarmlists import age
+from execution.alarm_lists import age
 from execution.alarms import means
-from execution.looks import STATUS_COLOURS, to_ms, to_result
-from execution.words import explain
+from execution.descriptions import explain
+from execution.formatting import STATUS_COLOURS, to_ms, to_result
 from quantleap.core import clock
 from quantleap.core.money import grouped
 

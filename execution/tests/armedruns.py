@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime as dt
 
 from execution.engine.database import leases, loader
-from execution.live import LiveExecution
 from execution.models import Execution, Run
+from execution.state import LiveExecution
 from execution.tests.factories import make_accounts, make_partner, subscribe_accounts
 from execution.tests.leaserows import T
 from marketplace.models import Template

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from execution.live import LiveRun
+from execution.state import LiveRun
 from execution.tests.house import DAY, House
 from execution.tests.inmemory import live_run
 from marketplace.definition import StrategySpec

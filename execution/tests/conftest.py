@@ -21,8 +21,8 @@ settings.load_profile("execution")
 if TYPE_CHECKING:
     from django.test import Client
 
-    from execution.live import LiveExecution
     from execution.models import Run
+    from execution.state import LiveExecution
     from execution.tests.consoleday import Day
     from execution.tests.house import House, SimulatorThread
     from subscriptions.models import Subscription

@@ -9,8 +9,8 @@ from typing import Any
 
 from brokers.base import BookState, BrokerInstrument, Cause, OrderReport, Side
 from execution import lifecycle
-from execution.live import LiveExecution, LiveIntent, LiveRun
 from execution.plan import ResolvedLeg, plan_entry
+from execution.state import LiveExecution, LiveIntent, LiveRun
 from execution.tags import make_tag, new_code
 from marketplace.definition import StrategySpec
 from marketplace.tests.factories import TEST_DAY, leg_spec, strategy_spec

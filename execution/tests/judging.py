@@ -9,8 +9,8 @@ from brokers.base import Side
 from execution import alarms, lifecycle
 from execution.alarms import PROMISES
 from execution.duplicates import is_watched
-from execution.gate import GRANT_SECONDS
-from execution.live import LiveExecution, LiveIntent
+from execution.send_gate import GRANT_SECONDS
+from execution.state import LiveExecution, LiveIntent
 from execution.tags import MAX_SENDS
 from execution.tests.toybroker import VISIBILITY, ToyOrder
 

@@ -7,12 +7,8 @@ from typing import Any
 import pytest
 
 from brokers.base import SendResult
-from execution import (
-    changing,
-    lifecycle,
-    outcome,
-)
-from execution.live import LiveIntent
+from execution import lifecycle, price_changes, transitions
+from execution.state import LiveIntent
 
 
 def an_unknown_change_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,11 +16,11 @@ def an_unknown_change_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def note_answer(intent: LiveIntent, number: int, result: SendResult, **when: Any) -> bool:
         news = fine(intent, number, result, **when)
-        if news and intent.changes[number].state == changing.UNKNOWN:
-            outcome.finish(intent, lifecycle.CANCELLED, when["at"], when["now_mono"])
+        if news and intent.changes[number].state == price_changes.UNKNOWN:
+            transitions.finish(intent, lifecycle.CANCELLED, when["at"], when["now_mono"])
         return news
 
-    fine = changing.note_answer
-    monkeypatch.setattr(changing, "note_answer", note_answer)
+    fine = price_changes.note_answer
+    monkeypatch.setattr(price_changes, "note_answer", note_answer)
     # What then is found resting would keep the next exit here, whatever ended it in our eyes.
     monkeypatch.setattr(LiveIntent, "adrift", 0)

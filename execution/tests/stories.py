@@ -18,7 +18,7 @@ from random import Random
 
 from brokers.base import BookState, Cause, Outcome, SendResult
 from execution import lifecycle
-from execution.live import LiveExecution
+from execution.state import LiveExecution
 from execution.tests.inmemory import committed, live_run, resolved_legs
 from execution.tests.judging import Broken, Judge
 from execution.tests.toybroker import VISIBILITY, ToyBroker, ToyOrder

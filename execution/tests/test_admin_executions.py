@@ -8,8 +8,8 @@ from decimal import Decimal
 import pytest
 from django.test import Client
 
-from execution.changing import Change, to_json
 from execution.models import Execution, OrderIntent
+from execution.price_changes import Change, to_json
 from execution.tests.consoleday import Day, get, list_of
 from execution.tests.rows import make_execution
 from quantleap.core import clock

@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 from django.test import Client
 
-from execution import runpage
+from execution import run_report
 from execution.models import Execution, OrderIntent, Run, RunDecision
 from execution.tests.consoleday import Day, get, list_of
 from execution.tests.rows import make_execution, make_run
@@ -86,9 +86,9 @@ def test_pages_of_a_long_list(day: Day, staff: Client) -> None:
 
 
 def test_the_charts_count_up_to_everything(day: Day) -> None:
-    assert runpage.charts(day.run.pk) == runpage.Charts()
+    assert run_report.charts(day.run.pk) == run_report.Charts()
     day.fill(3)
-    found = runpage.charts(day.run.pk)
+    found = run_report.charts(day.run.pk)
     progress, lateness = json.loads(found.progress), json.loads(found.lateness)
     sent, answered, filled = (d["data"] for d in progress["datasets"])
     orders = OrderIntent.objects.filter(purpose="ENTRY")

@@ -17,7 +17,7 @@ from execution import admission, lifecycle
 from execution.admission import PATIENCE, SHARE, Entrant, Line, lined_up
 from execution.engine.database.entry_writer import EntryPlan
 from execution.engine.entries.entry_queue import ENOUGH, MANY, EntryQueue
-from execution.live import LiveExecution, LiveRun
+from execution.state import LiveExecution, LiveRun
 from execution.tests.inmemory import LOT, committed, live_run
 from execution.tests.parts import Parts
 from marketplace.definition import StrategySpec

@@ -13,7 +13,7 @@ from brokers.pace import ALL_CALLS, Pacer, Window
 from execution import lifecycle
 from execution.engine.runtime.kill_switch_watch import Control
 from execution.engine.wire.channel import EARLY, Channel
-from execution.live import LiveRun
+from execution.state import LiveRun
 from execution.tests import wire
 from execution.tests.inmemory import live_intent, live_run
 from execution.tests.parts import OwnsAll, Parts

@@ -20,10 +20,10 @@ from execution.engine.database import leases, loader
 from execution.engine.executor import Executor
 from execution.engine.memory.fence import moment
 from execution.engine.runtime.database_pool import DatabaseDown
-from execution.live import LiveExecution
 from execution.models import Alarm, Execution, OrderIntent, Run, ShardLease
 from execution.risk import Watch
 from execution.services import settle
+from execution.state import LiveExecution
 from execution.tests.inmemory import resolved_legs
 from execution.tests.writtenrows import stored
 from execution.timing import from_settings

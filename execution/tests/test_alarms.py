@@ -12,10 +12,10 @@ from execution.alarms import Alarm
 from execution.engine.database import loader
 from execution.engine.database.alarm_writer import About, Cleared, Raised, insert_alarms
 from execution.engine.database.writer import Batch, Written, write
-from execution.live import LiveExecution
 from execution.models import Alarm as AlarmRow
 from execution.models import Execution, Run
 from execution.services import acknowledge, settle, settle_all
+from execution.state import LiveExecution
 from execution.steps import StatusChange
 from execution.tests.armedruns import MANY
 from execution.tests.leaserows import T, seconds

@@ -20,8 +20,8 @@ from brokers.base import (
     Product,
 )
 from execution.engine.database.writer import Batch, Written
-from execution.live import LiveExecution
-from execution.progress import next_steps
+from execution.next_steps import next_steps
+from execution.state import LiveExecution
 from execution.steps import Situation
 from execution.tests.inmemory import LOT, bought, report
 from execution.tests.parts import Parts

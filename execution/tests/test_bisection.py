@@ -16,8 +16,8 @@ from execution import lifecycle
 from execution.engine.database.bisection import write_apart
 from execution.engine.database.entry_writer import EntryPlan, commit_entries, miss_armed
 from execution.engine.database.writer import Batch, write
-from execution.live import LiveExecution, LiveIntent
 from execution.models import Alarm, Execution, OrderIntent
+from execution.state import LiveExecution, LiveIntent
 from execution.steps import StatusChange
 from execution.tests.armedruns import MANY
 from execution.tests.leaserows import T

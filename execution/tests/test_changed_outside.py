@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from brokers.base import BookState, OrderReport
-from execution import lifecycle, outcome
+from execution import lifecycle, transitions
 from execution.alarms import CHANGED_OUTSIDE
-from execution.live import LiveIntent
+from execution.descriptions import explain
+from execution.state import LiveIntent
 from execution.tests.inmemory import ENTRY_AT, LOT, live_intent, report
-from execution.words import explain
 
 NOW = 1000.0
 
@@ -35,13 +35,13 @@ def test_complete_65_of_our_130_is_final_with_65(purpose: str, state: str) -> No
     filled = LOT if state == lifecycle.PARTIAL else 0
     intent = at_broker(state=state, purpose=purpose, filled_quantity=filled)
     told = row(intent, BookState.FILLED, LOT, LOT)
-    assert outcome.apply_report(intent, told, at=ENTRY_AT, now_mono=NOW)
+    assert transitions.apply_report(intent, told, at=ENTRY_AT, now_mono=NOW)
     assert (intent.state, intent.filled_quantity) == (lifecycle.CANCELLED, LOT)
     assert intent.cause == CHANGED_OUTSIDE
     assert intent.final_at == ENTRY_AT
-    assert outcome.is_changed(intent, told)
+    assert transitions.is_changed(intent, told)
     assert "changed at the broker" in explain(intent.cause)
-    assert not outcome.apply_report(intent, told, at=ENTRY_AT, now_mono=NOW)
+    assert not transitions.apply_report(intent, told, at=ENTRY_AT, now_mono=NOW)
 
 
 @pytest.mark.parametrize(
@@ -58,14 +58,14 @@ def test_what_is_not_complete_with_its_own_quantity_is_not_final(
 ) -> None:
     intent = at_broker()
     told = row(intent, state, filled, quantity)
-    outcome.apply_report(intent, told, at=ENTRY_AT, now_mono=NOW)
+    transitions.apply_report(intent, told, at=ENTRY_AT, now_mono=NOW)
     assert intent.state == lifecycle.PARTIAL
-    assert outcome.is_changed(intent, told) == changed
+    assert transitions.is_changed(intent, told) == changed
 
 
 def test_an_order_made_larger_is_filled_and_told() -> None:
     intent = at_broker()
     told = row(intent, BookState.FILLED, 3 * LOT, 3 * LOT)
-    assert outcome.apply_report(intent, told, at=ENTRY_AT, now_mono=NOW)
+    assert transitions.apply_report(intent, told, at=ENTRY_AT, now_mono=NOW)
     assert (intent.state, intent.filled_quantity) == (lifecycle.FILLED, 2 * LOT)
-    assert outcome.is_changed(intent, told)
+    assert transitions.is_changed(intent, told)

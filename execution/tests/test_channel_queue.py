@@ -9,7 +9,7 @@ import pytest
 
 from execution import lifecycle
 from execution.engine.wire.channel import EARLY, Channel
-from execution.live import LiveIntent
+from execution.state import LiveIntent
 from execution.tests.wire import Told, broker, channel, reply, sending
 from quantleap.core import clock
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from execution.clocks import in_words
+from execution.clock_offset import in_words
 from execution.tests.killing.rounds import KillHouse
 
 #: Python runs it in every process that finds it, before anything else: the whole process's wall.

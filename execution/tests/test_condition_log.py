@@ -14,8 +14,8 @@ import structlog
 from brokers.base import Side
 from execution.engine.executor import Executor
 from execution.engine.runtime.condition_log import ConditionLog
-from execution.live import LiveRun
 from execution.risk import Watch
+from execution.state import LiveRun
 from execution.tests.inmemory import live_execution, live_run
 from execution.timing import from_settings
 from marketplace.definition import StrategySpec

@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 
 from brokers.tests.factories import make_contract
+from execution.descriptions import CAUSES
 from execution.engine.database import leases
 from execution.engine.database.decisions import NoQuote, resolve_legs
 from execution.engine.database.entry_writer import miss_armed
@@ -18,7 +19,6 @@ from execution.selectors import execution_summary
 from execution.tests.inmemory import live_run
 from execution.tests.leaserows import T
 from execution.tests.rows import make_execution
-from execution.words import CAUSES
 from marketplace.models import FreezeQuantity, Underlying
 from marketplace.ports import QUOTES, Need, Quote
 from marketplace.tests.factories import leg_spec, strategy_spec

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 from brokers.base import BookState, OrderReport, Side
-from execution import duplicates, lifecycle, outcome
+from execution import duplicates, lifecycle, transitions
 from execution.alarms import Alarm
-from execution.exits import Grant, Witnesses, share
-from execution.gate import why_not_leave
-from execution.live import LiveExecution, LiveIntent
-from execution.progress import next_steps
+from execution.exit_limits import Grant, Witnesses, share
+from execution.next_steps import next_steps
+from execution.send_gate import why_not_leave
+from execution.state import LiveExecution, LiveIntent
 from execution.steps import ExitOrder, Situation, Steps
 from execution.tags import MAX_SENDS
 from execution.tests.inmemory import ENTRY_AT, LOT, committed, live_intent
-from execution.untold import SILENT_AFTER, lost_units
+from execution.unreported import SILENT_AFTER, lost_units
 from execution.witnesses import tracked_leg
 from marketplace.tests.factories import leg_spec, strategy_spec
 
@@ -50,7 +50,7 @@ def read(intent: LiveIntent, *orders: tuple[int, OrderReport]) -> None:
     """The book as it is now, as the poller takes it over."""
     found = duplicates.find(intent, orders)
     if found.own is not None:
-        outcome.apply_report(intent, found.own, at=ENTRY_AT, now_mono=NOW)
+        transitions.apply_report(intent, found.own, at=ENTRY_AT, now_mono=NOW)
         duplicates.note(intent, found)
 
 
@@ -262,7 +262,7 @@ def test_fills_of_a_duplicate_never_become_fewer() -> None:
 def absent(intent: LiveIntent, visibility: float = 10.0) -> None:
     intent.state, intent.unknown_since_mono = lifecycle.UNKNOWN, NOW
     for seconds in (0.0, 5.0, visibility):
-        outcome.apply_absence(
+        transitions.apply_absence(
             intent,
             read_started_mono=NOW + seconds,
             visibility_delay=visibility,
@@ -364,7 +364,7 @@ def test_the_first_send_hidden_and_the_second_refused_left_naked_shorts() -> Non
     assert call.state == lifecycle.PLANNED
     call.sends = 2
     call.cause = "MARGIN"
-    outcome.finish(call, lifecycle.REJECTED, ENTRY_AT, NOW + 11)
+    transitions.finish(call, lifecycle.REJECTED, ENTRY_AT, NOW + 11)
     steps = next_steps(execution, at(now_mono=NOW + 11))
     assert [(one.leg_key, one.reason) for one in steps.exits] == [("pe", "UNWIND")]
     carry_out(execution, steps.exits[0])
@@ -384,7 +384,7 @@ def test_a_single_leg_that_turns_up_late_is_the_position_that_was_wanted() -> No
     (only,) = execution.intents
     only.filled_quantity = 0
     absent(only)
-    outcome.finish(only, lifecycle.MISSED, ENTRY_AT, NOW + 11)
+    transitions.finish(only, lifecycle.MISSED, ENTRY_AT, NOW + 11)
     assert not next_steps(execution, at(now_mono=NOW + 12))
     read(only, (1, order("A")))
     assert next_steps(execution, at(now_mono=NOW + 14)).status == "OPEN"
@@ -397,7 +397,7 @@ def test_it_is_looked_for_during_three_visibility_delays(after: float, status: s
     (only,) = execution.intents
     only.filled_quantity, only.state = 0, lifecycle.UNKNOWN
     absent(only)
-    outcome.finish(only, lifecycle.MISSED, ENTRY_AT, NOW + 11)
+    transitions.finish(only, lifecycle.MISSED, ENTRY_AT, NOW + 11)
     duplicates.looked(only, NOW + after)
     assert next_steps(execution, at(now_mono=NOW + after)).status == status
 
@@ -408,7 +408,7 @@ def test_at_the_close_nobody_is_waited_for_any_more() -> None:
     (only,) = execution.intents
     only.filled_quantity = 0
     absent(only)
-    outcome.finish(only, lifecycle.MISSED, ENTRY_AT, NOW + 11)
+    transitions.finish(only, lifecycle.MISSED, ENTRY_AT, NOW + 11)
     assert next_steps(execution, at(now_mono=NOW + 12, session_over=True)).status == "MISSED"
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from execution import lifecycle
 from execution.engine.wire.paper_channel import PaperChannel
-from execution.live import LiveIntent
 from execution.models import Execution, OrderIntent
+from execution.state import LiveIntent
 from execution.tests.factories import make_accounts, make_partner, subscribe_accounts
 from execution.tests.house import House, assert_filled, runs_closed, wait_until
 from marketplace.tests.factories import make_iron_condor

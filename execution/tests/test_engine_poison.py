@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from execution.engine.database import bisection, writer
-from execution.live import LiveIntent
 from execution.models import Execution, OrderIntent
+from execution.state import LiveIntent
 from execution.tests.house import House, wait_until
 from marketplace.tests.factories import make_short_straddle
 

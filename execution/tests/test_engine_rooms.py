@@ -76,7 +76,7 @@ def test_the_contracts_of_the_room_hold(graph: grimp.ImportGraph) -> None:
         ("execution.engine.database.writer", "execution.engine.memory.work_list"),
         ("execution.engine.wire.channel", "execution.engine.orders.sender"),
         ("execution.engine.entries.burst", "execution.engine.exits.exit_orders"),
-        ("execution.progress", "execution.outcome"),
+        ("execution.next_steps", "execution.transitions"),
     ],
 )
 def test_an_import_that_climbs_breaks_a_contract(

@@ -25,9 +25,9 @@ from execution.engine.database.decisions import (
     decide_missed,
     resolve_legs,
 )
-from execution.live import LiveRun
 from execution.models import Execution, OrderIntent, Run, RunDecision
 from execution.services import request_exit
+from execution.state import LiveRun
 from execution.tests.condorday import condor, refused, run_of
 from execution.tests.factories import log_in, make_accounts, make_partner, subscribe_accounts
 from execution.tests.house import API_KEY, DAY, House, runs_closed, wait_until

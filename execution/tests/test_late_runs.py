@@ -23,14 +23,14 @@ from execution.engine.exits import exit_orders
 from execution.engine.exits.exit_orders import Exit, ExitOrders
 from execution.engine.memory.trading_day import TradingDay
 from execution.engine.memory.work_list import WorkList
-from execution.exits import Grant
-from execution.leaving import Closing
-from execution.live import LiveExecution, LiveIntent
+from execution.exit_grants import Closing
+from execution.exit_limits import Grant
 from execution.models import Alarm, Execution
+from execution.state import LiveExecution, LiveIntent
 from execution.steps import ExitOrder
 from execution.tests.factories import log_in, make_accounts, make_partner, subscribe_accounts
 from execution.tests.house import House, open_at_brokers, runs_closed, wait_until
-from execution.untold import exit_tries
+from execution.unreported import exit_tries
 from execution.witnesses import Leg
 from marketplace.tests.factories import make_short_straddle
 from quantleap.core import clock

@@ -17,8 +17,8 @@ import pytest
 from execution.alarms import LEFT_LATE
 from execution.engine.executor import Executor
 from execution.engine.memory.fence import moment
-from execution.live import LiveIntent
 from execution.models import Alarm
+from execution.state import LiveIntent
 from execution.tests.inmemory import live_intent
 from execution.tests.leaserows import traded
 from execution.tests.wire import Told, channel, sending

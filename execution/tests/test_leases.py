@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from execution.clocks import Reading
+from execution.clock_offset import Reading
 from execution.engine.database import leases
 from execution.engine.memory.fence import Fence, moment
 from execution.engine.memory.ownership import Ownership

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 
 from brokers.base import BookState, Side
-from execution import lifecycle, outcome
-from execution.absence import AbsenceProof
+from execution import lifecycle, transitions
+from execution.absence_proof import AbsenceProof
 from execution.backoff import CANCEL_AGAIN_MAX, cancel_backoff
-from execution.gate import why_not_enter
-from execution.live import LiveExecution, LiveIntent
-from execution.progress import next_steps
+from execution.next_steps import next_steps
+from execution.send_gate import why_not_enter
+from execution.state import LiveExecution, LiveIntent
 from execution.steps import Situation
 from execution.tests.inmemory import ENTRY_AT, LOT, committed, live_intent, report
-from execution.untold import SILENT_AFTER
-from execution.withdrawing import CANCEL_PATIENCE, note_cancel
+from execution.unreported import SILENT_AFTER
+from execution.withdrawals import CANCEL_PATIENCE, note_cancel
 from marketplace.tests.factories import IRON_CONDOR_LEGS, leg_spec, strategy_spec
 
 NOW = 1000.0
@@ -140,7 +140,7 @@ def test_what_an_unknown_entry_filled_later_is_closed_like_any_position() -> Non
     assert leaving(execution, at(1)) == {"ce": "EXIT_NOW"}
     exit_filled(execution, "ce", Side.BUY, LOT)
     put = execution.intents[1]
-    outcome.apply_report(put, report(put, BookState.FILLED, LOT), at=ENTRY_AT, now_mono=NOW + 2)
+    transitions.apply_report(put, report(put, BookState.FILLED, LOT), at=ENTRY_AT, now_mono=NOW + 2)
     assert leaving(execution, at(2)) == {"pe": "EXIT_NOW"}
     exit_filled(execution, "pe", Side.BUY, LOT)
     steps = [next_steps(execution, at(3))]
@@ -220,7 +220,7 @@ def test_a_leg_that_left_before_it_entered_is_no_failed_leg() -> None:
     assert next_steps(execution, at()).cancel == [ce]
     ask_to_withdraw(execution, ce, 0)
     gone = report(ce, BookState.CANCELLED)
-    outcome.apply_report(ce, gone, at=ENTRY_AT, now_mono=NOW + 1)
+    transitions.apply_report(ce, gone, at=ENTRY_AT, now_mono=NOW + 1)
     assert (ce.state, ce.cause) == (lifecycle.CANCELLED, "LEG_EXIT")
     assert next_steps(execution, at(1)).send == [pe]
     pe.state, pe.filled_quantity = lifecycle.FILLED, LOT
@@ -231,7 +231,7 @@ def test_a_leg_that_left_before_it_entered_is_no_failed_leg() -> None:
 def test_an_order_that_the_broker_took_back_itself_is_a_failed_leg_all_the_same() -> None:
     execution = straddle(pe=lifecycle.ACCEPTED)
     put = execution.intents[1]
-    outcome.apply_report(put, report(put, BookState.CANCELLED), at=ENTRY_AT, now_mono=NOW)
+    transitions.apply_report(put, report(put, BookState.CANCELLED), at=ENTRY_AT, now_mono=NOW)
     assert put.cause == "CANCELLED_BY_BROKER"
     assert leaving(execution, at(1)) == {"ce": "UNWIND"}
 
@@ -315,7 +315,7 @@ def test_a_book_that_is_read_tells_and_positions_are_not_asked() -> None:
     execution = straddle(pe=lifecycle.ACCEPTED)
     execution.exit_reason = "EXIT_NOW"
     put = execution.intents[1]
-    outcome.apply_report(put, report(put), at=ENTRY_AT, now_mono=NOW + 50)
+    transitions.apply_report(put, report(put), at=ENTRY_AT, now_mono=NOW + 50)
     put.cancels, put.cancel_since_mono = 1, NOW
     assert leaving(execution, at(51)) == {"ce": "EXIT_NOW"}
     unknown = straddle(pe=lifecycle.UNKNOWN)
@@ -332,7 +332,9 @@ def test_what_only_the_positions_showed_is_closed_once_and_not_turned_over() -> 
     assert execution.open_legs() == {}
     assert leaving(execution, at(60, grace_over=True)) == {}
     put = execution.intents[1]
-    outcome.apply_report(put, report(put, BookState.FILLED, LOT), at=ENTRY_AT, now_mono=NOW + 61)
+    transitions.apply_report(
+        put, report(put, BookState.FILLED, LOT), at=ENTRY_AT, now_mono=NOW + 61
+    )
     assert execution.open_legs() == {}
     assert leaving(execution, at(61)) == {}
     assert execution.profit() is not None
@@ -345,7 +347,7 @@ def test_an_entry_that_never_was_leaves_what_was_closed_for_it_to_be_bought_back
     exit_filled(execution, "ce", Side.BUY, LOT)
     exit_filled(execution, "pe", Side.BUY, LOT)
     put = execution.intents[1]
-    outcome.apply_report(put, report(put, BookState.CANCELLED), at=ENTRY_AT, now_mono=NOW + 2)
+    transitions.apply_report(put, report(put, BookState.CANCELLED), at=ENTRY_AT, now_mono=NOW + 2)
     (order,) = next_steps(execution, at(3)).exits
     assert (order.leg_key, order.side, order.quantity) == ("pe", Side.SELL, LOT)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from execution.engine.executor import Executor
-from execution.live import LiveExecution
+from execution.state import LiveExecution
 from execution.timing import from_settings
 
 

@@ -18,7 +18,7 @@ from execution.engine.books import poller
 from execution.engine.memory import reading_list
 from execution.engine.memory.actors import Actor
 from execution.engine.memory.streams import Told
-from execution.live import LiveIntent
+from execution.state import LiveIntent
 from execution.tags import make_tag
 from execution.tests import wire
 from execution.tests.inmemory import LOT, live_intent, report

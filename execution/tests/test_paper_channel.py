@@ -24,7 +24,7 @@ from execution.engine.runtime.call_slots import CONNECTS, CallSlots
 from execution.engine.wire.channel import EARLY
 from execution.engine.wire.connection import Deadlines, serialise
 from execution.engine.wire.paper_channel import PaperChannel, paper_instrument
-from execution.live import LiveIntent
+from execution.state import LiveIntent
 from execution.tests.inmemory import live_intent
 from execution.tests.wire import Told
 from marketplace.ports import Quote

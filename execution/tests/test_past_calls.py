@@ -16,11 +16,11 @@ from brokers.models import BrokerAccount
 from brokers.pace import Call, lane
 from brokers.realaccount import RealAccount
 from brokers.tests.factories import make_contract
-from execution.changing import Change, to_json
 from execution.engine.database.past_calls import Past, past_calls
 from execution.engine.executor import Executor
 from execution.models import OrderIntent, Run
 from execution.pacing import ENTRIES, EXITS
+from execution.price_changes import Change, to_json
 from execution.tests.factories import log_in, make_accounts, make_partner, subscribe_accounts
 from execution.tests.inmemory import live_execution
 from execution.tests.rows import make_execution, make_order, make_run, strategy_of

@@ -9,7 +9,7 @@ from brokers.base import BrokerInstrument, HttpRequest, OrderRequest, Session
 from brokers.registry import get_adapter
 from execution import lifecycle
 from execution.engine.wire.sockets import Target
-from execution.live import LiveExecution, LiveIntent
+from execution.state import LiveExecution, LiveIntent
 from execution.tests.inmemory import live_execution, live_intent
 from execution.tests.parts import Parts
 

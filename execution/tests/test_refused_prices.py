@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokers.base import BookState, Cause, OrderReport, Outcome, PriceBand, SendResult, Side
-from execution import lifecycle, outcome
+from execution import lifecycle, transitions
 from execution.backoff import PRICE_BACKOFF_MAX, exit_backoff, price_backoff
-from execution.live import LiveExecution, LiveIntent
+from execution.next_steps import next_steps
 from execution.pricing import exit_limit, marketable_limit, within
-from execution.progress import next_steps
+from execution.state import LiveExecution, LiveIntent
 from execution.steps import Situation
 from execution.tests.inmemory import ENTRY_AT, LOT, committed, live_intent, report
 from execution.tests.strategies import premiums, sides, ticks
@@ -65,7 +65,7 @@ def refused_for(seconds: float, result: SendResult) -> tuple[list[float], list[f
         for order in steps.exits:
             left.append(now - 1000.0)
             intent = tried(execution, order.attempt_group)
-            outcome.apply_answer(intent, result, at=ENTRY_AT, now_mono=now, jitter=0.5)
+            transitions.apply_answer(intent, result, at=ENTRY_AT, now_mono=now, jitter=0.5)
     return left, called
 
 
@@ -99,11 +99,13 @@ def test_a_rejection_in_the_book_waits_as_a_refusal_does() -> None:
         band = PriceBand(low=D("70.65"))
         row = report(intent, state, cause=Cause.PRICE_BAND)
         told = OrderReport(**{name: getattr(row, name) for name in row.__slots__} | {"band": band})
-        outcome.apply_report(intent, told, at=ENTRY_AT, now_mono=1000.0)
+        transitions.apply_report(intent, told, at=ENTRY_AT, now_mono=1000.0)
         assert (intent.cause, intent.band) == ("PRICE_BAND", band)
         assert intent.not_before_mono == 1000.0 + price_backoff(3, told=True)
     intent = tried(held(), 3)
-    outcome.apply_report(intent, report(intent, BookState.CANCELLED), at=ENTRY_AT, now_mono=1000.0)
+    transitions.apply_report(
+        intent, report(intent, BookState.CANCELLED), at=ENTRY_AT, now_mono=1000.0
+    )
     assert intent.cause == "CANCELLED_BY_BROKER"
     assert intent.not_before_mono == 1000.0 + exit_backoff(3)
 

@@ -14,8 +14,8 @@ from execution import lifecycle
 from execution.alarms import SELF_TRADE
 from execution.engine.orders.self_trades import HELD_AT_MOST, PATIENCE
 from execution.engine.wire.channel import WAITS
-from execution.gate import GRANT_SECONDS
-from execution.live import LiveExecution, LiveIntent
+from execution.send_gate import GRANT_SECONDS
+from execution.state import LiveExecution, LiveIntent
 from execution.tests import wire
 from execution.tests.inmemory import live_execution, live_intent
 from execution.tests.parts import Parts

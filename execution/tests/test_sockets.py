@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from brokers.base import HttpRequest, Outcome, SendResult
 from brokers.tests import loopback
 from brokers.tests.certificates import Authority
-from execution import lifecycle, outcome
+from execution import lifecycle, transitions
 from execution.engine.wire.connection import Answer, Connection, serialise
 from execution.engine.wire.sockets import KERNEL_TIMEOUT, NotConnected, Target, kernel_timeout
 from execution.tests import wire
@@ -111,11 +111,11 @@ def test_visibility_counts_from_the_reset_not_from_the_send() -> None:
     """Sent at 100, given up at 105: the broker's ten seconds are over at 115."""
     intent = live_intent(state=lifecycle.SENDING, sends=1, sent_mono=100.0)
     unknown = SendResult(Outcome.UNKNOWN, message="timeout")
-    outcome.apply_answer(intent, unknown, at=ENTRY_AT, now_mono=105.0, jitter=0.0)
+    transitions.apply_answer(intent, unknown, at=ENTRY_AT, now_mono=105.0, jitter=0.0)
 
     def proven(reads: Iterable[float]) -> list[bool]:
         return [
-            outcome.apply_absence(
+            transitions.apply_absence(
                 intent,
                 read_started_mono=read,
                 visibility_delay=10.0,
@@ -275,7 +275,9 @@ def test_three_connects_that_fail_leave_an_entry_three_sends() -> None:
     waits = []
     for _ in range(3):
         intent.state, intent.sends = lifecycle.SENDING, intent.sends or 1
-        outcome.not_sent(intent, "BROKER_DOWN", "refused", at=ENTRY_AT, now_mono=100.0, jitter=0.0)
+        transitions.not_sent(
+            intent, "BROKER_DOWN", "refused", at=ENTRY_AT, now_mono=100.0, jitter=0.0
+        )
         waits.append(intent.not_before_mono - 100.0)
     assert (intent.state, intent.sends, intent.message) == (lifecycle.PLANNED, 0, "refused")
     assert waits == [0.25, 1.0, 3.0]
@@ -285,5 +287,7 @@ def test_an_exit_without_a_connection_begins_anew_at_a_fresh_price() -> None:
     intent = live_intent(state=lifecycle.SENDING, sends=1, purpose=lifecycle.EXIT)
     for _ in range(3):
         intent.state, intent.sends = lifecycle.SENDING, 1
-        outcome.not_sent(intent, "BROKER_DOWN", "refused", at=ENTRY_AT, now_mono=100.0, jitter=0.0)
+        transitions.not_sent(
+            intent, "BROKER_DOWN", "refused", at=ENTRY_AT, now_mono=100.0, jitter=0.0
+        )
     assert (intent.state, intent.sends, intent.cause) == (lifecycle.MISSED, 0, "BROKER_DOWN")

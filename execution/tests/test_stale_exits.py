@@ -7,8 +7,8 @@ from typing import Any
 
 from brokers.base import Side
 from execution import lifecycle
-from execution.live import LiveExecution
-from execution.progress import next_steps
+from execution.next_steps import next_steps
+from execution.state import LiveExecution
 from execution.steps import Situation
 from execution.tests.inmemory import LOT, bought, live_intent
 from execution.tests.parts import Parts

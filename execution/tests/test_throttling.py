@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from brokers.base import Cause, HttpResponse, Outcome, SendResult
 from brokers.pace import Call, Urgency
 from brokers.registry import get_adapter
-from execution import lifecycle, live, outcome
+from execution import lifecycle, state, transitions
 from execution.engine.wire.connection import Answer
 from execution.tags import MAX_SENDS
 from execution.tests import wire
@@ -136,7 +136,7 @@ def test_429_with_retry_after_holds_back_everything_that_this_account_sends(purp
     assert cancels - refused_at >= 1.0
 
 
-def answered(intent: live.LiveIntent, response: HttpResponse, at_mono: float) -> None:
+def answered(intent: state.LiveIntent, response: HttpResponse, at_mono: float) -> None:
     """The intent after a broker's answer, as the executor takes it."""
 
     async def main() -> None:
@@ -210,5 +210,5 @@ def test_norens_400_holds_the_account_still_as_a_429_does(what: str, emsg: str, 
 def test_an_entry_that_a_broker_throttled_to_the_end_says_so() -> None:
     intent = live_intent(state=lifecycle.SENDING, sends=1)
     result = SendResult(Outcome.REFUSED, cause=Cause.RATE_LIMIT, retryable=True)
-    outcome.apply_answer(intent, result, at=ENTRY_AT, now_mono=50.0, jitter=0.0, wait=20.0)
+    transitions.apply_answer(intent, result, at=ENTRY_AT, now_mono=50.0, jitter=0.0, wait=20.0)
     assert intent.not_before_mono == 70.0

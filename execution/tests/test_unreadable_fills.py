@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from brokers.base import BookState, BrokerInstrument, Product, Side
 from brokers.orders import report
-from execution.exits import Grant, Tracked, Witnesses, share
+from execution.exit_limits import Grant, Tracked, Witnesses, share
 from execution.witnesses import net_of_orders
 
 NAME = BrokerInstrument("NFO", "NIFTY08SEP26C25000", "1")

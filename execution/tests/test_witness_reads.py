@@ -10,7 +10,7 @@ import pytest
 
 from brokers.base import BookState, BrokerInstrument, OrderReport, Product, Side
 from execution import lifecycle
-from execution.live import LiveExecution, LiveIntent
+from execution.state import LiveExecution, LiveIntent
 from execution.tests.inmemory import LOT, live_execution, live_intent, report
 from execution.tests.parts import Parts
 from execution.witnesses import net_of_orders

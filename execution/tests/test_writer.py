@@ -9,14 +9,14 @@ import pytest
 
 from brokers.base import BrokerInstrument, Outcome, SendResult, Side
 from execution.alarms import Alarm
-from execution.changing import Change, note_answer, note_price
 from execution.engine.database import loader
 from execution.engine.database.alarm_writer import About, Raised
 from execution.engine.database.writer import Batch, write
-from execution.live import LiveExecution, LiveIntent
 from execution.models import Alarm as AlarmRow
 from execution.models import Execution, OrderIntent
+from execution.price_changes import Change, note_answer, note_price
 from execution.services import settle
+from execution.state import LiveExecution, LiveIntent
 from execution.steps import StatusChange
 from execution.tests.leaserows import T, seconds
 from execution.tests.writtenrows import CODE, OWNER, live_of, stored

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from brokers.base import BookState, Cause, NetPosition, OrderReport, Product, Side
-from execution.live import LiveIntent
+from execution.state import LiveIntent
 from execution.tags import parse_tag
 
 #: Seconds after a send for which an accepted order may be missing from the book.

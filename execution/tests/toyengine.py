@@ -13,19 +13,19 @@ from decimal import Decimal
 from random import Random
 
 from brokers.base import BrokerInstrument, OrderReport, Outcome, SendResult
-from execution import changing, duplicates, lifecycle, outcome
-from execution.changing import Change
-from execution.exits import Grant
-from execution.gate import why_not_change, why_not_enter, why_not_leave
-from execution.leaving import mark_granted, note_outside, to_close, with_outside
-from execution.live import LiveExecution, LiveIntent
+from execution import duplicates, lifecycle, price_changes, transitions
+from execution.exit_grants import mark_granted, note_outside, to_close, with_outside
+from execution.exit_limits import Grant
+from execution.next_steps import CONTROL_UNREACHABLE, next_steps
 from execution.plan import slices
-from execution.progress import CONTROL_UNREACHABLE, next_steps
+from execution.price_changes import Change
+from execution.send_gate import why_not_change, why_not_enter, why_not_leave
+from execution.state import LiveExecution, LiveIntent
 from execution.steps import ExitOrder, Situation, Steps
 from execution.tags import make_tag
 from execution.tests.inmemory import ENTRY_AT, live_intent
 from execution.tests.toybroker import VISIBILITY, ToyBroker, ToyOrder, by_code, symbol
-from execution.withdrawing import note_cancel
+from execution.withdrawals import note_cancel
 from execution.witnesses import Settling, grants, net_of_orders, net_of_positions
 
 T = 1000.0
@@ -134,7 +134,7 @@ class ToyEngine:
                 "only what is provably not there can be missed"
             )
             intent.cause = cause
-            outcome.finish(intent, lifecycle.MISSED, ENTRY_AT, self.now)
+            transitions.finish(intent, lifecycle.MISSED, ENTRY_AT, self.now)
         for intent in steps.send:
             intent.sends += 1
             intent.tag = make_tag(intent.code, intent.sends)
@@ -160,17 +160,17 @@ class ToyEngine:
     # -- changes -------------------------------------------------------------------------------
     def _change(self, execution: LiveExecution, intent: LiveIntent) -> None:
         """As the engine: the witnesses are asked as for a new exit; what is granted is written."""
-        changing.note_wanted(intent, self.now)
+        price_changes.note_wanted(intent, self.now)
         rest = intent.quantity - intent.filled_quantity
         grant = self._granted(execution, intent.leg_key, intent.contract_id, intent.code)
         if intent.state not in lifecycle.AT_BROKER or execution.status in lifecycle.TERMINAL:
             return
         if grant is None or grant.outside or grant.units < rest:
-            changing.note_none(intent, self.now)
+            price_changes.note_none(intent, self.now)
             return
         price = intent.price + intent.side.sign
         intent.granted_mono = self.now
-        changing.note_asked(intent, Change(intent.price, price, ENTRY_AT), self.now)
+        price_changes.note_asked(intent, Change(intent.price, price, ENTRY_AT), self.now)
         self.changes.append(Changing(intent, len(intent.changes) - 1, price))
 
     def change_leaves(self, one: Changing) -> bool:
@@ -181,7 +181,7 @@ class ToyEngine:
         if not kept:
             self.leaves(intent)
             return True
-        changing.note_kept(intent, one.number, kept, ENTRY_AT)
+        price_changes.note_kept(intent, one.number, kept, ENTRY_AT)
         self.rounds()
         return False
 
@@ -195,7 +195,7 @@ class ToyEngine:
 
     def change_answered(self, one: Changing, result: SendResult) -> None:
         """The broker's answer to a change, or its absence."""
-        changing.note_answer(one.intent, one.number, result, at=ENTRY_AT, now_mono=self.now)
+        price_changes.note_answer(one.intent, one.number, result, at=ENTRY_AT, now_mono=self.now)
         self.rounds()
 
     def taken(self, one: Changing) -> SendResult:
@@ -273,10 +273,10 @@ class ToyEngine:
                 self.wire.append(Sending(intent, intent.tag))
                 self.leaves(intent)
             elif reason == CONTROL_UNREACHABLE:
-                outcome.not_sent(intent, reason, "", at=ENTRY_AT, now_mono=self.now, jitter=0.0)
+                transitions.not_sent(intent, reason, "", at=ENTRY_AT, now_mono=self.now, jitter=0.0)
             elif reason != "STALE":
                 intent.cause = reason
-                outcome.finish(intent, lifecycle.MISSED, ENTRY_AT, self.now)
+                transitions.finish(intent, lifecycle.MISSED, ENTRY_AT, self.now)
         self.rounds()
 
     def _why_not(self, intent: LiveIntent) -> str:
@@ -302,7 +302,7 @@ class ToyEngine:
         self.wire.remove(sending)
         intent = sending.intent
         if intent.tag == sending.tag:
-            outcome.apply_answer(intent, result, at=ENTRY_AT, now_mono=self.now, jitter=0.0)
+            transitions.apply_answer(intent, result, at=ENTRY_AT, now_mono=self.now, jitter=0.0)
         self.rounds()
 
     def cancel_arrives(self, intent: LiveIntent, *, lost: bool) -> None:
@@ -316,7 +316,7 @@ class ToyEngine:
         """The poller's look at the book, with what follows."""
         self.read_book()
         for intent in self._intents():
-            outcome.escalate_if_stuck(intent, at=ENTRY_AT, now_mono=self.now)
+            transitions.escalate_if_stuck(intent, at=ENTRY_AT, now_mono=self.now)
             duplicates.lose_sight(intent, self.now)
         self.rounds()
 
@@ -331,10 +331,10 @@ class ToyEngine:
                 continue
             found = duplicates.find(intent, mine.get(intent.code, ()))
             if found.own is not None:
-                outcome.apply_report(intent, found.own, at=ENTRY_AT, now_mono=self.now)
+                transitions.apply_report(intent, found.own, at=ENTRY_AT, now_mono=self.now)
                 duplicates.note(intent, found)
             else:
-                outcome.apply_absence(
+                transitions.apply_absence(
                     intent,
                     read_started_mono=self.now,
                     visibility_delay=VISIBILITY,
@@ -378,7 +378,7 @@ def _forget(intent: LiveIntent, now: float) -> None:
     intent.not_before_mono = intent.sent_mono = intent.granted_mono = 0.0
     intent.cancel_after_mono = intent.cancel_sent_mono = intent.cancel_since_mono = 0.0
     intent.cancels, intent.cancel_cause, intent.seen_mono, intent.supposed = 0, "", 0.0, 0
-    intent.changes = changing.from_json(changing.to_json(intent.changes))
+    intent.changes = price_changes.from_json(price_changes.to_json(intent.changes))
     intent.change_mono, intent.unchanged_mono, intent.resized = 0.0, 0.0, False
     intent.round_mono = 0.0
     intent.watch_until_mono, intent.out_of_sight, intent.strays = 0.0, False, ()

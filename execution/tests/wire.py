@@ -16,7 +16,7 @@ from execution import lifecycle
 from execution.engine.runtime.call_slots import CONNECTS, CallSlots
 from execution.engine.wire.channel import Channel
 from execution.engine.wire.connection import Answer, Deadlines, serialise
-from execution.live import LiveIntent
+from execution.state import LiveIntent
 from execution.tests.inmemory import live_intent
 
 SESSION = Session("AB1234", "key", "token")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from execution.engine.database import loader
-from execution.live import LiveExecution
 from execution.models import Execution, OrderIntent
+from execution.state import LiveExecution
 from execution.tests.leaserows import T, intent
 
 OWNER = "writer"

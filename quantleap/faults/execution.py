@@ -27,8 +27,8 @@ from execution.engine.memory.actors import Actor, Actors
 from execution.engine.orders.accounts import Accounts
 from execution.engine.orders.sender import OrderSender
 from execution.engine.wire.channel import EARLY, Channel, Shot
-from execution.live import LiveExecution, LiveIntent, LiveRun
 from execution.plan import PlannedOrder
+from execution.state import LiveExecution, LiveIntent, LiveRun
 from execution.steps import ExitOrder
 from quantleap.faults.planting import Faults, Planting
 

@@ -15,7 +15,7 @@ import structlog
 
 from brokers.base import BookRead, OrderReport, PositionRead
 from brokers.pace import Call, Urgency
-from execution import alarms, duplicates, lifecycle, outcome
+from execution import alarms, duplicates, lifecycle, transitions
 from execution.duplicates import Found
 from execution.engine.books.order_updates import UpdateStreams
 from execution.engine.books.visibility import Visibility
@@ -28,9 +28,9 @@ from execution.engine.memory.work_list import WorkList
 from execution.engine.orders.broker_calls import BrokerCalls
 from execution.engine.orders.cancels import Cancels
 from execution.engine.wire.channel import Channel
-from execution.live import LiveIntent
+from execution.next_steps import STUCK_AFTER
 from execution.pacing import EXITS
-from execution.progress import STUCK_AFTER
+from execution.state import LiveIntent
 from execution.tags import parse_tag
 from quantleap.core import clock
 
@@ -143,10 +143,10 @@ class BookReader:
             if found.own is not None:
                 filled = intent.filled_quantity
                 self._measure(channel, intent, reports, started)
-                changed = outcome.apply_report(intent, found.own, at=now, now_mono=now_mono)
+                changed = transitions.apply_report(intent, found.own, at=now, now_mono=now_mono)
                 if intent.filled_quantity > filled:
                     self._updates.compare(actor, found.own)
-                if changed and outcome.is_changed(intent, found.own):
+                if changed and transitions.is_changed(intent, found.own):
                     self._work.alarm(
                         intent.execution_id,
                         alarms.CHANGED_OUTSIDE,
@@ -174,7 +174,7 @@ class BookReader:
     ) -> bool:
         """The book does not show the order: whether that changes what we know of it."""
         self._note_missing(intent, started, now_mono)
-        return outcome.apply_absence(
+        return transitions.apply_absence(
             intent,
             read_started_mono=started,
             visibility_delay=self._visibility.delay(channel.adapter),

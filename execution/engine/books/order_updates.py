@@ -1,11 +1,11 @@
 """Order updates: what brokers tell by themselves, heard before their books are read.
 
 One stream for each real account, beside everything else: nothing waits for it. An update goes
-through the same door as a row of the book (:func:`execution.outcome.apply_report`), so late, double
-and lost ones do no harm; whatever is not plainly the newest send of one of our orders is left to
-the book, which shows all of an account's orders side by side. Books are read every few seconds
-where a stream is alive, at once where it is not, and a stream that keeps something to itself is not
-trusted for a while (docs/adr/0042-order-updates-first-books-reconcile.md).
+through the same function as a row of the book (:func:`execution.transitions.apply_report`), so
+late, double and lost ones do no harm; whatever is not plainly the newest send of one of our orders
+is left to the book, which shows all of an account's orders side by side. Books are read every few
+seconds where a stream is alive, at once where it is not, and a stream that keeps something to
+itself is not trusted for a while (docs/adr/0042-order-updates-first-books-reconcile.md).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from brokers.base import OrderReport
 from brokers.endpoints import endpoints
 from brokers.registry import get_adapter
 from brokers.updates import get_updates
-from execution import duplicates, outcome
+from execution import duplicates, transitions
 from execution.alarms import CHANGED_OUTSIDE
 from execution.engine.books.visibility import Visibility
 from execution.engine.memory.actors import Actor, Actors
@@ -33,7 +33,7 @@ from execution.engine.runtime.call_slots import CallSlots
 from execution.engine.runtime.quiet_window import QuietWindow
 from execution.engine.wire.channel import Channel
 from execution.engine.wire.order_stream import OrderStream
-from execution.live import LiveIntent
+from execution.state import LiveIntent
 from execution.tags import parse_tag
 from quantleap.core import clock
 
@@ -146,9 +146,11 @@ class UpdateStreams:
             duplicates.watch(intent, delay, clock.monotonic())
             self._reading.at_once(actor)
             return
-        changed = outcome.apply_report(intent, report, at=clock.now(), now_mono=clock.monotonic())
+        changed = transitions.apply_report(
+            intent, report, at=clock.now(), now_mono=clock.monotonic()
+        )
         if changed:
-            if outcome.is_changed(intent, report):
+            if transitions.is_changed(intent, report):
                 self._work.alarm(
                     intent.execution_id,
                     CHANGED_OUTSIDE,

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import structlog
 
-from execution import duplicates, lifecycle, outcome
+from execution import duplicates, lifecycle, transitions
 from execution.engine.books.book_reader import BookReader
 from execution.engine.memory.actors import Actor
 from execution.engine.memory.reading_list import ReadingList
@@ -20,8 +20,8 @@ from execution.engine.orders.accounts import Accounts
 from execution.engine.orders.sender import OrderSender
 from execution.engine.runtime.quiet_window import QuietWindow
 from execution.engine.wire.channel import Channel
-from execution.live import LiveIntent
 from execution.pacing import READS
+from execution.state import LiveIntent
 from quantleap.core import clock
 
 log = structlog.get_logger(__name__)
@@ -113,7 +113,7 @@ class BookPoller:
                 and intent.sent_mono
                 and now - intent.sent_mono > self._late
             ):
-                outcome.become_unknown(intent, now)
+                transitions.become_unknown(intent, now)
                 self._work.changed(intent)
             elif self._is_stranded(intent):
                 self._sender.on_not_sent(intent, "BROKER_DOWN")
@@ -178,7 +178,7 @@ class BookPoller:
     def _escalate(self, intents: Sequence[LiveIntent]) -> None:
         now, now_mono = clock.now(), clock.monotonic()
         for intent in intents:
-            if outcome.escalate_if_stuck(intent, at=now, now_mono=now_mono):
+            if transitions.escalate_if_stuck(intent, at=now, now_mono=now_mono):
                 log.error("intent_escalated", tag=intent.tag, account=intent.account_id)
                 self._work.changed(intent)
             if duplicates.lose_sight(intent, now_mono):

@@ -13,8 +13,8 @@ from execution import lifecycle
 from execution.alarms import CLOCK, ENDED_BY_CLOSING, Alarm, means, plain
 from execution.engine.database import sql_batch
 from execution.engine.runtime import facts
-from execution.live import LiveExecution
 from execution.models import Alarm as AlarmRow
+from execution.state import LiveExecution
 
 _COLUMNS: Final[Mapping[str, str]] = {
     "execution_id": "bigint",

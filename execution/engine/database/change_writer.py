@@ -8,9 +8,9 @@ from typing import Any, Final
 from psycopg.types.json import Jsonb
 
 from execution import lifecycle
-from execution.changing import Change, to_json
 from execution.engine.database import sql_batch
-from execution.live import LiveIntent
+from execution.price_changes import Change, to_json
+from execution.state import LiveIntent
 
 #: An order, with all changes of it that were asked for, the one to be sent included.
 Asking = tuple[LiveIntent, tuple[Change, ...]]

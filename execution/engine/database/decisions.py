@@ -13,14 +13,14 @@ from typing import Final
 from django.db import connection, transaction
 
 from brokers.base import Side
+from execution.descriptions import NotPriced
 from execution.engine.database import loader
-from execution.hedging import standing_hedges
-from execution.live import LiveRun
+from execution.hedges import standing_hedges
 from execution.models import Execution, LegWatch, OrderIntent, Run, RunDecision
 from execution.plan import ResolvedLeg
 from execution.pricing import Mark, mark, touch
 from execution.risk import Watch, move_to_cost, stop_level, target_level
-from execution.words import NotPriced
+from execution.state import LiveRun
 from marketplace import selectors as marketplace
 from marketplace.definition import LegSpec, leg_label
 from marketplace.expiries import ExpiryError, select_expiry

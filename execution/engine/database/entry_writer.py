@@ -16,7 +16,7 @@ from execution.engine.database import leases
 from execution.engine.database.bisection import write_apart
 from execution.engine.database.refused_rows import Refused, ask_for_a_person
 from execution.engine.database.writer import insert_intents, write_statuses
-from execution.live import LiveExecution, LiveIntent
+from execution.state import LiveExecution, LiveIntent
 from execution.steps import StatusChange
 
 

@@ -20,7 +20,7 @@ from typing import Any, Final
 from django.db import connection, transaction
 
 from execution import lifecycle
-from execution.clocks import Reading
+from execution.clock_offset import Reading
 from execution.engine.database import sql_batch
 from execution.models import ExecutorNode, ShardLease
 from quantleap.core import clock

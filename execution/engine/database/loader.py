@@ -11,15 +11,15 @@ from django.db.models import Q
 
 from brokers.base import BrokerInstrument, Side
 from execution.alarms import Key
-from execution.changing import from_json
 from execution.engine.database.alarm_writer import About
 from execution.engine.runtime import facts
 from execution.engine.wire.channel_factory import broker_of
-from execution.live import LiveExecution, LiveIntent, LiveRun
 from execution.models import Alarm, Execution, LegWatch, OrderIntent, Run, RunDecision
 from execution.plan import ResolvedLeg
+from execution.price_changes import from_json
 from execution.pricing import LAST
 from execution.risk import Watch
+from execution.state import LiveExecution, LiveIntent, LiveRun
 from marketplace import selectors as marketplace
 from marketplace.definition import StrategySpec, parse_definition
 

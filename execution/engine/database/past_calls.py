@@ -22,8 +22,8 @@ from django.db.models.functions import Greatest
 from brokers.models import BrokerAccount
 from brokers.pace import Call
 from brokers.realaccount import RealAccount
-from execution.changing import KEPT, from_json
 from execution.models import OrderIntent, Run
+from execution.price_changes import KEPT, from_json
 
 #: The longest window of a broker: orders of a day.
 LONGEST: Final = dt.timedelta(days=1)

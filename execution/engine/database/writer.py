@@ -29,7 +29,7 @@ from execution.engine.database.bisection import write_apart
 from execution.engine.database.change_writer import Asking, ask, write_changed
 from execution.engine.database.refused_rows import Refused, ask_for_a_person
 from execution.engine.runtime import facts
-from execution.live import LiveExecution, LiveIntent
+from execution.state import LiveExecution, LiveIntent
 from execution.steps import StatusChange
 
 _FINAL: Final = sql_batch.names(lifecycle.FINAL)

@@ -20,7 +20,7 @@ from execution.engine.orders.sender import OrderSender
 from execution.engine.runtime import quiet_window
 from execution.engine.runtime.quiet_window import QuietWindow
 from execution.engine.wire.channel import Channel, Shot
-from execution.live import LiveRun
+from execution.state import LiveRun
 from quantleap.core import clock
 
 SPIN: Final = 0.002

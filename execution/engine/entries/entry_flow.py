@@ -37,10 +37,10 @@ from execution.engine.orders.sender import OrderSender
 from execution.engine.runtime import facts
 from execution.engine.runtime.database_pool import DatabaseDown, DatabasePool
 from execution.engine.runtime.quiet_window import QuietWindow
-from execution.exitprices import FEED
-from execution.live import LiveExecution, LiveIntent, LiveRun
+from execution.exit_pricing import FEED
 from execution.plan import PlanError, PlannedOrder, plan_entry
 from execution.planned_intents import ENTRY, PriceOrigin, planned_intent
+from execution.state import LiveExecution, LiveIntent, LiveRun
 from execution.timing import Timing
 from quantleap.core import clock
 from subscriptions.capacity import EntryPace

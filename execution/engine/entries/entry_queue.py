@@ -18,7 +18,7 @@ from execution.engine.memory.streams import Streams
 from execution.engine.memory.trading_day import TradingDay
 from execution.engine.memory.work_list import WorkList
 from execution.engine.wire.channel_factory import keeps_own_book
-from execution.live import LiveExecution, LiveIntent, LiveRun
+from execution.state import LiveExecution, LiveIntent, LiveRun
 from marketplace.ordering import order_groups
 from quantleap.core import clock
 from subscriptions.capacity import GROUP_CHANGE, RESERVE

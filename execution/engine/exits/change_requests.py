@@ -4,7 +4,7 @@ I2 (written before it is sent) and I5 (never more than planned or held) hold for
 
 As with a new exit nothing leaves that is not written down, on an old grant, or beyond what the
 account still holds; unlike one, whatever becomes of it, no more can fill than the order was for
-(:mod:`execution.changing`). What a change came to is told by the book, which is read after it.
+(:mod:`execution.price_changes`). What a change came to is told by the book, which is read after it.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ import structlog
 from brokers.base import HttpRequest, Outcome, PriceChange, SendResult
 from brokers.pace import Call
 from brokers.realaccount import RealAccount
-from execution import changing, lifecycle
+from execution import lifecycle, price_changes
 from execution.alarms import SELF_TRADE, SESSION_OVER
-from execution.changing import Change
 from execution.engine.database.writer import Batch
 from execution.engine.exits.exit_writer import ExitWriter
 from execution.engine.exits.price_sources import Heard, PriceSources, Quotes
@@ -39,10 +38,11 @@ from execution.engine.orders.self_trades import SelfTrades
 from execution.engine.runtime import facts
 from execution.engine.runtime.database_pool import DatabaseDown
 from execution.engine.wire.channel import Channel
-from execution.gate import why_not_change
-from execution.live import LiveExecution, LiveIntent
 from execution.pacing import EXITS
 from execution.plan import ResolvedLeg
+from execution.price_changes import Change
+from execution.send_gate import why_not_change
+from execution.state import LiveExecution, LiveIntent
 from execution.steps import ExitOrder
 from quantleap.core import clock
 
@@ -89,7 +89,7 @@ class ChangeRequests:
         """Begin to change these; orders that are being worked on are left alone."""
         fresh = [(e, i) for e, i in resting if i.code not in self._busy]
         for _, intent in fresh:
-            changing.note_wanted(intent, clock.monotonic())
+            price_changes.note_wanted(intent, clock.monotonic())
         if fresh:
             self._busy.update(intent.code for _, intent in fresh)
             self._spawn(self._begin(fresh))
@@ -153,7 +153,7 @@ class ChangeRequests:
                 continue
             change = self._change(execution, intent, heard) if intent.code in held else None
             if change is None:
-                changing.note_none(intent, now_mono)
+                price_changes.note_none(intent, now_mono)
                 continue
             intent.granted_mono = now_mono
             found.append((execution, intent, change))
@@ -178,11 +178,11 @@ class ChangeRequests:
         now_mono = clock.monotonic()
         for execution, intent, change in wanted:
             if intent.code in written.asking and intent.state in lifecycle.AT_BROKER:
-                changing.note_asked(intent, change, now_mono)
+                price_changes.note_asked(intent, change, now_mono)
                 facts.change_asked(execution, intent, change)
                 self._spawn(self._send(execution, intent, len(intent.changes) - 1))
             else:
-                changing.note_none(intent, now_mono)
+                price_changes.note_none(intent, now_mono)
 
     # -- what becomes of it --------------------------------------------------------------------
     async def _send(self, execution: LiveExecution, intent: LiveIntent, number: int) -> None:
@@ -200,12 +200,12 @@ class ChangeRequests:
         actor = self._day.actors.of(execution.real, execution.account_id)
         channel = actor.changer(intent.account_id)
         if channel is None or name is None:
-            changing.note_kept(intent, number, "SESSION_EXPIRED", clock.now())
+            price_changes.note_kept(intent, number, "SESSION_EXPIRED", clock.now())
             return
         await channel.paced(Call.CHANGE, EXITS)
         kept = self._why_not(intent, change.price, clock.monotonic())
         if kept:
-            changing.note_kept(intent, number, kept, clock.now())
+            price_changes.note_kept(intent, number, kept, clock.now())
             return
         request = channel.adapter.change_order(
             channel.session,
@@ -213,7 +213,7 @@ class ChangeRequests:
         )
         result = await self._answer(channel, request)
         now_mono = clock.monotonic()
-        changing.note_answer(intent, number, result, at=clock.now(), now_mono=now_mono)
+        price_changes.note_answer(intent, number, result, at=clock.now(), now_mono=now_mono)
 
     def _why_not(self, intent: LiveIntent, price: Decimal, now_mono: float) -> str:
         """'' when this order may get another price now, else why not: asked at the last moment."""
@@ -245,7 +245,7 @@ def _leg(execution: LiveExecution, intent: LiveIntent) -> ResolvedLeg:
 
 
 def _is_on_its_way(intent: LiveIntent) -> bool:
-    return bool(intent.changes) and intent.changes[-1].state == changing.ASKED
+    return bool(intent.changes) and intent.changes[-1].state == price_changes.ASKED
 
 
 def _as_order(intent: LiveIntent) -> ExitOrder:

@@ -33,14 +33,14 @@ from execution.engine.orders.contract_names import ContractNames
 from execution.engine.orders.sender import OrderSender
 from execution.engine.runtime import facts
 from execution.engine.runtime.database_pool import DatabaseDown
-from execution.exits import Grant
-from execution.leaving import Closing, mark_granted, note_outside, to_close, with_outside
-from execution.live import LiveExecution, LiveIntent
+from execution.exit_grants import Closing, mark_granted, note_outside, to_close, with_outside
+from execution.exit_limits import Grant
 from execution.plan import PlannedOrder, ResolvedLeg, slices
 from execution.planned_intents import PriceOrigin, Purpose, planned_intent
 from execution.pricing import nearest_tick
+from execution.state import LiveExecution, LiveIntent
 from execution.steps import ExitOrder, StatusChange
-from execution.untold import exit_tries
+from execution.unreported import exit_tries
 from execution.witnesses import Leg
 from quantleap.core import clock
 

@@ -12,17 +12,17 @@ from typing import Final
 import structlog
 
 from brokers.base import Side
-from execution import changing, lifecycle
+from execution import lifecycle, price_changes
 from execution.alarms import PRICE_BAND
 from execution.engine.exits.account_quotes import AccountQuotes
 from execution.engine.memory.actors import Actor
 from execution.engine.runtime.database_pool import DatabasePool
-from execution.exitprices import Known, Reference, Tries, limit, reference
-from execution.live import LiveExecution, LiveIntent
+from execution.exit_pricing import Known, Reference, Tries, limit, reference
 from execution.plan import ResolvedLeg
 from execution.pricing import mark, touch
+from execution.state import LiveExecution, LiveIntent
 from execution.steps import ExitOrder
-from execution.untold import exit_tries
+from execution.unreported import exit_tries
 from marketplace.ports import QUOTES, Need, Quote
 from quantleap.core import clock
 
@@ -148,13 +148,13 @@ def _tries(exits: Collection[LiveIntent], side: Side, resting: LiveIntent | None
         refused=refused,
         last_refused=last_refused,
         allowed=newest.band if newest is not None else None,
-        rounds=changing.quotes(rested),
+        rounds=price_changes.quotes(rested),
     )
 
 
-def _is_refused(change: changing.Change) -> bool:
+def _is_refused(change: price_changes.Change) -> bool:
     """Whether a change was refused for its price."""
-    return change.state == changing.REFUSED and change.cause == PRICE_BAND
+    return change.state == price_changes.REFUSED and change.cause == PRICE_BAND
 
 
 def _note_far_touch(

@@ -2,7 +2,7 @@
 
 Without a witness nothing is closed: I5 (never more than planned or held).
 
-The list of positions and the order book are read side by side; :func:`execution.exits.share`
+The list of positions and the order book are read side by side; :func:`execution.exit_limits.share`
 says what to make of them. Who has no answer to act upon waits here for nobody: the exit is asked
 for again in the next round, and after seconds a person is told.
 """
@@ -21,8 +21,8 @@ from execution.engine.books.book_reader import BookReader
 from execution.engine.memory.actors import Actor
 from execution.engine.memory.work_list import WorkList
 from execution.engine.orders.contract_names import ContractNames
-from execution.exits import Grant
-from execution.live import LiveIntent
+from execution.exit_limits import Grant
+from execution.state import LiveIntent
 from execution.witnesses import Leg, Settling, grants, net_of_orders, net_of_positions
 from quantleap.core import clock
 

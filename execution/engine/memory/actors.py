@@ -15,7 +15,7 @@ from typing import Final
 
 from brokers.realaccount import RealAccount
 from execution.engine.wire.channel import Channel
-from execution.live import LiveExecution, LiveIntent
+from execution.state import LiveExecution, LiveIntent
 from quantleap.core import clock
 
 #: Seconds that an account rests for each second that an answer of its broker took to understand,

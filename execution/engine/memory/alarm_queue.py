@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from execution.alarms import TOLD, Alarm, Key
 from execution.engine.database.alarm_writer import About, Cleared, Raised
 from execution.engine.database.writer import Batch
-from execution.live import LiveExecution
+from execution.state import LiveExecution
 
 
 class AlarmQueue:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from execution.live import LiveExecution
+from execution.state import LiveExecution
 from quantleap.core import clock
 
 #: Seconds until memory is compared with the database, once there is a doubt.

@@ -7,7 +7,7 @@ from typing import Final
 from execution import lifecycle
 from execution.engine.memory.actors import Actor, Actors
 from execution.engine.memory.streams import Streams
-from execution.live import LiveIntent
+from execution.state import LiveIntent
 from quantleap.core import clock
 
 #: Seconds from an answer to the first look for its fill.

@@ -12,7 +12,7 @@ from execution.alarms import SESSION_EXPIRED, UNREACHABLE
 from execution.engine.memory.trading_day import TradingDay
 from execution.engine.memory.work_list import WorkList
 from execution.engine.wire.channel import Channel
-from execution.live import LiveExecution, LiveIntent
+from execution.state import LiveExecution, LiveIntent
 from quantleap.core import clock
 
 log = structlog.get_logger(__name__)

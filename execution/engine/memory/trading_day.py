@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from execution.engine.memory.actors import Actors
-from execution.live import LiveExecution, LiveIntent, LiveRun
+from execution.state import LiveExecution, LiveIntent, LiveRun
 
 
 class TradingDay:

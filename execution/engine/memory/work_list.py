@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from execution.alarms import Alarm
 from execution.engine.memory.alarm_queue import AlarmQueue
 from execution.engine.memory.trading_day import TradingDay
-from execution.live import LiveExecution, LiveIntent
+from execution.state import LiveExecution, LiveIntent
 
 
 class WorkList:

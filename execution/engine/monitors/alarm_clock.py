@@ -18,8 +18,8 @@ from execution.engine.memory.trading_day import TradingDay
 from execution.engine.memory.work_list import WorkList
 from execution.engine.runtime.database_pool import DatabasePool
 from execution.engine.runtime.quiet_window import QuietWindow
-from execution.live import LiveExecution, LiveIntent, LiveRun
-from execution.promises import book_unread, over, overdue, unpriced
+from execution.overdue import book_unread, over, overdue, unpriced
+from execution.state import LiveExecution, LiveIntent, LiveRun
 from quantleap.core import clock
 
 EVERY: Final = 1.0

@@ -17,7 +17,7 @@ from execution.engine.database.alarm_writer import About, Raised, raise_at_once
 from execution.engine.memory.ownership import Ownership
 from execution.engine.memory.trading_day import TradingDay
 from execution.engine.runtime.database_pool import DatabaseDown, DatabasePool
-from execution.live import LiveIntent
+from execution.state import LiveIntent
 from quantleap.core import clock
 
 log = structlog.get_logger(__name__)

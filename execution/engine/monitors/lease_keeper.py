@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from execution.clocks import in_words
+from execution.clock_offset import in_words
 from execution.engine.database import leases
 from execution.engine.memory.fence import moment
 from execution.engine.memory.ownership import Ownership

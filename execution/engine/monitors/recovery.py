@@ -26,7 +26,7 @@ from execution.engine.memory.work_list import WorkList
 from execution.engine.orders.accounts import Accounts
 from execution.engine.orders.contract_names import ContractNames
 from execution.engine.runtime.database_pool import DatabasePool
-from execution.live import LiveExecution, LiveIntent
+from execution.state import LiveExecution, LiveIntent
 from quantleap.core import clock
 
 log = structlog.get_logger(__name__)

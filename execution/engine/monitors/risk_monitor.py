@@ -16,9 +16,9 @@ from execution.engine.memory.trading_day import TradingDay
 from execution.engine.memory.work_list import WorkList
 from execution.engine.runtime.condition_log import About, ConditionLog
 from execution.engine.runtime.database_pool import DatabasePool
-from execution.live import LiveRun
 from execution.pricing import mark
 from execution.risk import trigger
+from execution.state import LiveRun
 from execution.timing import Timing
 from marketplace.ports import QUOTES, Need
 from quantleap.core import clock

@@ -27,8 +27,8 @@ from execution.engine.runtime.database_pool import DatabasePool
 from execution.engine.runtime.quiet_window import QuietWindow
 from execution.engine.wire.channel import CONNECTIONS_PER_ACCOUNT, Channel
 from execution.engine.wire.channel_factory import ChannelFactory, keeps_own_book
-from execution.live import LiveExecution
 from execution.pacing import Pacers
+from execution.state import LiveExecution
 from quantleap.core import clock
 
 log = structlog.get_logger(__name__)

@@ -12,9 +12,9 @@ from execution.engine.memory.ownership import Ownership
 from execution.engine.memory.reading_list import ReadingList
 from execution.engine.orders.broker_calls import BrokerCalls
 from execution.engine.wire.channel import Channel
-from execution.live import LiveExecution, LiveIntent
 from execution.pacing import EXITS
-from execution.withdrawing import note_cancel
+from execution.state import LiveExecution, LiveIntent
+from execution.withdrawals import note_cancel
 from quantleap.core import clock
 
 

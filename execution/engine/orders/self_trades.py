@@ -1,9 +1,9 @@
 """Keeps the orders of one real account from trading with each other: who waits, and for how long.
 
 Two strategies of one person may want opposite things in one contract at the same second. The gate
-(:func:`execution.gate.in_the_way`) says what stands in an order's way; this module says what then.
-An entry waits as long as its grace lasts. An exit waits a moment for the other order to fill; then
-an entry in its way is withdrawn, because leaving goes before entering; and after
+(:func:`execution.send_gate.in_the_way`) says what stands in an order's way; this module says what
+then. An entry waits as long as its grace lasts. An exit waits a moment for the other order to fill;
+then an entry in its way is withdrawn, because leaving goes before entering; and after
 :data:`HELD_AT_MOST` it leaves, a person is told, and the exchange decides which of the two it
 cancels.
 """
@@ -24,8 +24,8 @@ from execution.engine.memory.trading_day import TradingDay
 from execution.engine.memory.work_list import WorkList
 from execution.engine.orders.cancels import Cancels
 from execution.engine.wire.channel import WAITS
-from execution.gate import in_the_way
-from execution.live import LiveExecution, LiveIntent
+from execution.send_gate import in_the_way
+from execution.state import LiveExecution, LiveIntent
 
 log = structlog.get_logger(__name__)
 #: Seconds after which an exit has the entry in its way withdrawn.

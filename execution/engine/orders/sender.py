@@ -12,7 +12,7 @@ from random import Random
 from brokers.base import BrokerInstrument, OrderRequest, Outcome, Product, SendResult
 from brokers.pace import Call
 from brokers.registry import get_adapter
-from execution import lifecycle, outcome
+from execution import lifecycle, transitions
 from execution.alarms import SELF_TRADE, SESSION_OVER
 from execution.engine.memory.ownership import Ownership
 from execution.engine.memory.reading_list import ReadingList
@@ -25,9 +25,9 @@ from execution.engine.runtime import facts
 from execution.engine.runtime.kill_switch_watch import KillSwitchWatch
 from execution.engine.wire.channel import EARLY
 from execution.engine.wire.connection import Answer, serialise
-from execution.gate import why_not_enter, why_not_leave
-from execution.live import LiveExecution, LiveIntent, LiveRun
-from execution.progress import CONTROL_UNREACHABLE
+from execution.next_steps import CONTROL_UNREACHABLE
+from execution.send_gate import why_not_enter, why_not_leave
+from execution.state import LiveExecution, LiveIntent, LiveRun
 from execution.tags import MAX_SENDS, make_tag
 from execution.throttling import next_try
 from quantleap.core import clock
@@ -170,10 +170,10 @@ class OrderSender:
         if reason in ("BROKER_DOWN", EARLY, CONTROL_UNREACHABLE):
             jitter = self._random.random()
             cause = reason if reason == CONTROL_UNREACHABLE else "BROKER_DOWN"
-            outcome.not_sent(intent, cause, message, at=now, now_mono=now_mono, jitter=jitter)
+            transitions.not_sent(intent, cause, message, at=now, now_mono=now_mono, jitter=jitter)
         else:
             intent.cause = reason or "SESSION_EXPIRED"
-            outcome.finish(intent, lifecycle.MISSED, now, now_mono)
+            transitions.finish(intent, lifecycle.MISSED, now, now_mono)
         self._work.changed(intent)
 
     def is_fenced(self, intent: LiveIntent) -> bool:
@@ -204,7 +204,7 @@ class OrderSender:
             result = get_adapter(execution.broker).parse_place(answer.response)
             if result.cause == "RATE_LIMIT" and channel is not None:
                 channel.throttled(answer.response, Call.PLACE, result.message)
-        outcome.apply_answer(
+        transitions.apply_answer(
             intent,
             result,
             at=clock.now(),

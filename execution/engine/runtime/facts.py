@@ -23,8 +23,8 @@ from typing import Any, Final
 import structlog
 
 from execution import lifecycle
-from execution.changing import DONE, TAKEN, Change
-from execution.live import LiveExecution, LiveIntent, LiveRun
+from execution.price_changes import DONE, TAKEN, Change
+from execution.state import LiveExecution, LiveIntent, LiveRun
 from quantleap.core import clock
 
 log = structlog.get_logger("execution.facts")

@@ -25,8 +25,8 @@ from execution import lifecycle
 from execution.engine.runtime.call_slots import CallSlots
 from execution.engine.wire.connection import Answer, Connection, Deadlines, TooLate
 from execution.engine.wire.sockets import NotConnected, Target
-from execution.live import LiveIntent, LiveRun
 from execution.pacing import ENTRIES, EXITS
+from execution.state import LiveIntent, LiveRun
 from execution.throttling import RETRY_AFTER, TOO_MANY, asked_wait
 from quantleap.core import clock
 

@@ -21,7 +21,7 @@ from execution.engine.wire.channel import Channel
 from execution.engine.wire.connection import Answer, Deadlines
 from execution.engine.wire.paper_channel import PAPER, PaperChannel, paper_instrument
 from execution.engine.wire.sockets import kernel_timeout
-from execution.live import LiveExecution, LiveIntent
+from execution.state import LiveExecution, LiveIntent
 from execution.timing import Timing
 from marketplace.ports import QUOTES, Need, Quote
 from quantleap.core import clock

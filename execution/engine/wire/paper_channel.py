@@ -34,7 +34,7 @@ from execution import lifecycle
 from execution.engine.runtime.call_slots import CallSlots
 from execution.engine.wire.channel import EARLY, Channel, Shot
 from execution.engine.wire.connection import Answer, Deadlines
-from execution.live import LiveIntent, LiveRun
+from execution.state import LiveIntent, LiveRun
 from execution.tags import make_tag
 from marketplace.ports import Quote
 from quantleap.core import clock

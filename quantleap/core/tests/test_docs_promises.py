@@ -15,7 +15,7 @@ from django.conf import settings
 from django.core.management import get_commands, load_command_class
 from django.urls import Resolver404, resolve
 
-from execution.words import CAUSES
+from execution.descriptions import CAUSES
 from partners.webhooks.events import EVENT_TYPES
 from quantleap.core.api.exceptions import _BY_STATUS
 from quantleap.core.api.openapi import ERROR_SCHEMA
@@ -123,7 +123,7 @@ def test_headings_stand_between_blank_lines() -> None:
 
 @page_of
 def test_every_module_that_is_named_exists(page: Path) -> None:
-    """``execution/words.py`` in backticks, from the clone's folder, a room's or the docs' own."""
+    """``execution/descriptions.py`` in backticks, from the clone, a room or the docs."""
     missing = []
     for name in re.findall(r"`([\w/]+\.(?:py|json|yaml|typ|sh))`", page.read_text()):
         if not name.startswith("var/") and not any(

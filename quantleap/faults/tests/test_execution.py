@@ -23,9 +23,9 @@ from execution.engine.memory.actors import Actors
 from execution.engine.orders.sender import OrderSender
 from execution.engine.runtime.kill_switch_watch import Control
 from execution.engine.wire.channel import EARLY
-from execution.live import LiveExecution, LiveIntent, LiveRun
 from execution.models import Execution, OrderIntent
-from execution.progress import next_steps
+from execution.next_steps import next_steps
+from execution.state import LiveExecution, LiveIntent, LiveRun
 from execution.steps import ExitOrder, Situation
 from execution.tests import wire
 from execution.tests.factories import make_accounts, make_partner, subscribe_accounts

@@ -13,9 +13,9 @@ from typing import Final
 
 from brokers.base import Side
 from execution import lifecycle
-from execution.live import LiveExecution, LiveIntent
-from execution.untold import exit_tries
-from execution.withdrawing import LEG_EXIT, LEG_FAILED, first_failure, legs_not_entered
+from execution.state import LiveExecution, LiveIntent
+from execution.unreported import exit_tries
+from execution.withdrawals import LEG_EXIT, LEG_FAILED, first_failure, legs_not_entered
 
 #: Seconds for which a look at the account's positions may be acted upon. Whoever trades by hand in
 #: the broker's own app is seen by the next look; an exit that waited longer asks for one.

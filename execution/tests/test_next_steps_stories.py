@@ -12,18 +12,11 @@ from typing import Any
 import pytest
 
 from brokers.base import BookState, OrderReport
-from execution import (
-    duplicates,
-    exits,
-    gate,
-    lifecycle,
-    progress,
-    withdrawing,
-    witnesses,
-)
+from execution import duplicates, exit_limits, lifecycle, send_gate, withdrawals, witnesses
+from execution import next_steps as next_steps_module
 from execution.duplicates import Found
-from execution.exits import Grant, Tracked, Witnesses
-from execution.live import LiveExecution, LiveIntent
+from execution.exit_limits import Grant, Tracked, Witnesses
+from execution.state import LiveExecution, LiveIntent
 from execution.steps import Situation, Steps
 from execution.tags import MAX_SENDS
 from execution.tests import toyengine
@@ -77,8 +70,8 @@ def sent_again_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
         elif intent.not_before_mono <= situation.now_mono:
             steps.send.append(intent)
 
-    fine = progress._tend_exit
-    monkeypatch.setattr(progress, "_tend_exit", tend)
+    fine = next_steps_module._tend_exit
+    monkeypatch.setattr(next_steps_module, "_tend_exit", tend)
     monkeypatch.setattr(toyengine, "why_not_leave", lambda *_: "")
 
 
@@ -110,16 +103,18 @@ def entries_are_resolved_first(monkeypatch: pytest.MonkeyPatch) -> None:
         if execution.status != "COMMITTED" or all(intent.is_final for intent in entries):
             return fine(execution, situation)
         steps = Steps()
-        progress._enter(execution, situation, entries, withdrawing.first_failure(entries), steps)
+        next_steps_module._enter(
+            execution, situation, entries, withdrawals.first_failure(entries), steps
+        )
         return steps
 
-    fine = progress.next_steps
+    fine = next_steps_module.next_steps
     monkeypatch.setattr(toyengine, "next_steps", next_steps)
 
 
 def a_decided_leg_enters(monkeypatch: pytest.MonkeyPatch) -> None:
     """c10: after a short's stop was decided its planned entry was still sent."""
-    for module in (progress, gate, withdrawing):
+    for module in (next_steps_module, send_gate, withdrawals):
         monkeypatch.setattr(module, "legs_not_entered", lambda _: ())
 
 
@@ -133,7 +128,7 @@ def whatever_is_under_way_explains_it(monkeypatch: pytest.MonkeyPatch) -> None:
             return fine(legs, said)
         return {leg.key: Grant(abs(leg.quantity), cleared=bool(said.settled)) for leg in legs}
 
-    fine = exits.share
+    fine = exit_limits.share
     monkeypatch.setattr(witnesses, "share", share)
 
 

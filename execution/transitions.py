@@ -10,12 +10,12 @@ import datetime as dt
 from typing import Final
 
 from brokers.base import BookState, OrderReport, Outcome, SendResult
-from execution import changing, duplicates, lifecycle
-from execution.absence import AbsenceProof
+from execution import duplicates, lifecycle, price_changes
+from execution.absence_proof import AbsenceProof
 from execution.alarms import CHANGED_OUTSIDE, PRICE_BAND
 from execution.backoff import EXIT_REST_SECONDS, exit_backoff, price_backoff
-from execution.live import LiveIntent
-from execution.progress import STUCK_AFTER
+from execution.next_steps import STUCK_AFTER
+from execution.state import LiveIntent
 from execution.tags import MAX_SENDS
 
 RETRY_DELAYS: Final = (0.25, 1.0, 3.0)
@@ -140,7 +140,7 @@ def apply_report(
         return False
     intent.broker_order_id = report.broker_order_id or intent.broker_order_id
     intent.proof = None
-    changing.note_price(intent, report.price, at=at, now_mono=now_mono)
+    price_changes.note_price(intent, report.price, at=at, now_mono=now_mono)
     if report.filled_quantity >= intent.filled_quantity:
         intent.filled_quantity = min(report.filled_quantity, intent.quantity)
         intent.average_price = report.average_price

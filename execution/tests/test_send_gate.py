@@ -9,8 +9,8 @@ import pytest
 
 from brokers.base import Side
 from execution import lifecycle
-from execution.gate import GRANT_SECONDS, in_the_way, why_not_enter, why_not_leave
-from execution.live import LiveExecution, LiveIntent
+from execution.send_gate import GRANT_SECONDS, in_the_way, why_not_enter, why_not_leave
+from execution.state import LiveExecution, LiveIntent
 from execution.tests.inmemory import LOT, live_execution, live_intent
 
 NOW = 1000.0

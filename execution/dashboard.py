@@ -12,16 +12,16 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from execution import timing
-from execution.alarmlists import open_causes, open_in_words
+from execution.alarm_lists import open_causes, open_in_words
 from execution.alarms import means
 from execution.arming import DueStrategy, never_armed
-from execution.clocks import in_words
-from execution.looks import to_result
+from execution.clock_offset import in_words
+from execution.descriptions import explain
+from execution.formatting import to_result
 from execution.models import ExecutorNode, Run
-from execution.runpage import run_counts, state_of, strategy_of
-from execution.runstate import WAYS_OUT, RunCounts, RunState
+from execution.run_report import run_counts, state_of, strategy_of
+from execution.run_state import WAYS_OUT, RunCounts, RunState
 from execution.selectors import database_now, engaged_switches, runs_of_day, unfinished_runs
-from execution.words import explain
 from quantleap.core import clock
 from quantleap.core.console import Alarm, Cell, Panel, Tile
 

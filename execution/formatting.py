@@ -6,8 +6,8 @@ import datetime as dt
 from decimal import Decimal
 from typing import Final
 
-from execution.changing import ASKED, DONE, KEPT, REFUSED, TAKEN, UNKNOWN, Change
-from execution.words import explain
+from execution.descriptions import explain
+from execution.price_changes import ASKED, DONE, KEPT, REFUSED, TAKEN, UNKNOWN, Change
 from quantleap.core import clock
 from quantleap.core.money import grouped
 
@@ -28,7 +28,7 @@ STATUS_COLOURS: Final = {
     "ESCALATED": "danger",
     "MISSED": "danger",
 }
-#: Colours of a run's tone (execution.runstate). A list shows no word at all for a tone without one.
+#: Colours of a run's tone (execution.run_state). A list shows no word for a tone without one.
 TONE_COLOURS: Final = {
     "": "default",
     "good": "success",

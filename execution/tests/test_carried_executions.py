@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import reverse
 
 from brokers.tests.factories import make_contract
-from execution.ending import end_carried, is_carried
+from execution.carried_executions import end_carried, is_carried
 from execution.models import Alarm, Execution, OrderIntent
 from execution.tests.factories import make_accounts, make_partner, subscribe_accounts
 from execution.tests.rows import decide, enter, make_alarm, make_execution, make_run

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from brokers.base import Side
-from execution import changing, duplicates, lifecycle
+from execution import duplicates, lifecycle, price_changes
 from execution.alarms import (
     DAILY_LIMIT,
     DUPLICATE,
@@ -21,12 +21,12 @@ from execution.alarms import (
     UNRESOLVED,
     Alarm,
 )
-from execution.hedging import leaving_together, needed_hedges
-from execution.live import LiveExecution, LiveIntent
+from execution.hedges import leaving_together, needed_hedges
+from execution.state import LiveExecution, LiveIntent
 from execution.steps import ATTENTION_AFTER, ExitOrder, Situation, Steps
 from execution.tags import MAX_SENDS
-from execution.untold import exit_tries, hangs, perhaps_open
-from execution.withdrawing import (
+from execution.unreported import exit_tries, hangs, perhaps_open
+from execution.withdrawals import (
     LEG_EXIT,
     LEG_FAILED,
     first_failure,
@@ -203,7 +203,7 @@ def _leave(
         )
         if order is not None:
             steps.exits.append(order)
-            offers = changing.quotes(exit_tries(execution, leg_key))
+            offers = price_changes.quotes(exit_tries(execution, leg_key))
             if max(order.attempt_group, offers) >= ATTENTION_AFTER:
                 steps.alarms.append(Alarm(EXIT_UNFILLED, leg_key))
     if wanted and execution.status == "OPEN" and set(open_legs) <= set(wanted):

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from execution.alarms import CLOSED_OUTSIDE
-from execution.exits import Grant
-from execution.live import LiveExecution, LiveIntent
+from execution.exit_limits import Grant
+from execution.state import LiveExecution, LiveIntent
 from execution.steps import ExitOrder
 
 

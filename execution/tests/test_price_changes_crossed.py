@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from brokers.base import Outcome, SendResult
 from execution.backoff import EXIT_REST_SECONDS
-from execution.changing import KEPT
+from execution.price_changes import KEPT
 from execution.tests.changewords import ACCEPTED, MOST, REFUSES, SILENT
 from execution.tests.inmemory import LOT, committed
 from execution.tests.toybroker import VISIBILITY, ToyBroker

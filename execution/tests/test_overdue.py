@@ -14,11 +14,11 @@ from django.conf import settings
 from brokers.base import Side
 from execution import lifecycle
 from execution.alarms import ALARMS, CLOCK, ENDED_BY_CLOSING, PROMISES, TOLD, Alarm, plain
-from execution.live import LiveExecution, LiveIntent, LiveRun
-from execution.promises import book_unread, over, overdue, unpriced
+from execution.descriptions import CAUSES
+from execution.overdue import book_unread, over, overdue, unpriced
 from execution.risk import Watch
+from execution.state import LiveExecution, LiveIntent, LiveRun
 from execution.tests.inmemory import ENTRY_AT, EXIT_AT, GRACE, LOT, committed, live_intent
-from execution.words import CAUSES
 from marketplace.tests.factories import leg_spec, strategy_spec
 
 NOON = ENTRY_AT + dt.timedelta(hours=3)

@@ -11,7 +11,7 @@ import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from execution import changing, lifecycle
+from execution import lifecycle, price_changes
 from execution.alarms import (
     BOOK_UNREAD,
     CANCEL_UNHEARD,
@@ -28,7 +28,7 @@ from execution.alarms import (
     Alarm,
     Key,
 )
-from execution.live import LiveExecution, LiveIntent, LiveRun
+from execution.state import LiveExecution, LiveIntent, LiveRun
 
 _OF_ORDERS: Final = frozenset({ENTRY_UNKNOWN, EXIT_UNKNOWN, EXIT_RESTING, CANCEL_UNHEARD})
 
@@ -65,7 +65,7 @@ def _order_cause(intent: LiveIntent, now: dt.datetime) -> str:
     if entry or intent.state not in lifecycle.AT_BROKER:
         return ""
     # One whose price was changed a moment ago was quoted anew.
-    rests = (now - changing.quoted_at(intent)).total_seconds()
+    rests = (now - price_changes.quoted_at(intent)).total_seconds()
     return EXIT_RESTING if rests >= PROMISES[EXIT_RESTING] else ""
 
 

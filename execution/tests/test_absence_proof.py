@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from execution.absence import MIN_READS, MIN_SPAN, AbsenceProof
+from execution.absence_proof import MIN_READS, MIN_SPAN, AbsenceProof
 
 gaps = st.lists(st.floats(0, 20, allow_nan=False), min_size=1, max_size=12)
 

@@ -21,7 +21,7 @@ from brokers.base import Outcome, SendResult
 from execution.backoff import EXIT_REST_SECONDS, exit_backoff
 
 if TYPE_CHECKING:
-    from execution.live import LiveIntent
+    from execution.state import LiveIntent
 
 #: Written down, and on its way; taken by the broker; shown by its book; refused; no usable answer;
 #: kept back at the last moment, so that no byte of it left.
@@ -44,7 +44,7 @@ _SAID: Final = {Outcome.ACCEPTED: TAKEN, Outcome.REFUSED: REFUSED, Outcome.NOT_S
 class Change:
     """One change that was asked for: prices in rupees per unit, times UTC.
 
-    ``source`` and ``age`` (seconds) are of the price that it follows (execution.exitprices);
+    ``source`` and ``age`` (seconds) are of the price that it follows (execution.exit_pricing);
     ``cause`` is why it was kept back or refused, ``message`` in the broker's words.
     """
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from execution.exits import (
+from execution.exit_limits import (
     Grant,
     Tracked,
     Witnesses,

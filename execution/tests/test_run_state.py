@@ -9,8 +9,8 @@ from typing import get_args
 import pytest
 from django.urls import reverse
 
-from execution.runstate import WAYS_OUT, RunCounts, RunState, RunTimes, run_state
-from execution.words import NotPriced
+from execution.descriptions import NotPriced
+from execution.run_state import WAYS_OUT, RunCounts, RunState, RunTimes, run_state
 
 ENTRY = dt.datetime(2026, 9, 8, 3, 50, tzinfo=dt.UTC)
 TIMES = RunTimes(ENTRY, ENTRY + dt.timedelta(seconds=30), ENTRY + dt.timedelta(hours=5))

@@ -26,11 +26,11 @@ from django.db.models import (
 )
 
 from execution import lifecycle
-from execution.alarmlists import executions_alarmed, with_attention
+from execution.alarm_lists import executions_alarmed, with_attention
+from execution.descriptions import explain
 from execution.models import Execution, LegWatch, OrderIntent, Run, RunDecision
-from execution.runstate import RunCounts, RunState, RunTimes, run_state
+from execution.run_state import RunCounts, RunState, RunTimes, run_state
 from execution.selectors import Scorecard
-from execution.words import explain
 from marketplace.definition import StrategySpec, parse_definition
 from marketplace.models import Contract
 from subscriptions.models import Subscription

@@ -1,7 +1,7 @@
 """Orders of which nobody tells what became of them: how much may be open because of them. Pure.
 
 The broker's order book tells of every order. Where it is silent, because it cannot be read or does
-not show the order, the account's positions are the next best witness (execution/exits.py).
+not show the order, the account's positions are the next best witness (execution/exit_limits.py).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Collection
 from typing import Final
 
 from execution import lifecycle
-from execution.live import LiveExecution, LiveIntent
+from execution.state import LiveExecution, LiveIntent
 
 #: Seconds without a word from the order book, after which an order's fate is asked elsewhere. A
 #: book that order updates stand beside is read every five.

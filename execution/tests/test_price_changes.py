@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 
 from brokers.base import BookState, Cause, Outcome, PriceBand, SendResult, Side
-from execution import changing, lifecycle, outcome
+from execution import lifecycle, price_changes, transitions
 from execution.alarms import CANCEL_UNHEARD, EXIT_RESTING, EXIT_UNFILLED, PROMISES
 from execution.backoff import EXIT_REST_SECONDS
-from execution.changing import ASKED, DONE, KEPT, REFUSED, TAKEN, UNKNOWN, Change
 from execution.engine.exits.price_sources import _tries
-from execution.gate import GRANT_SECONDS, in_the_way, why_not_change
-from execution.live import LiveExecution, LiveIntent
-from execution.progress import next_steps
-from execution.promises import overdue
+from execution.next_steps import next_steps
+from execution.overdue import overdue
+from execution.price_changes import ASKED, DONE, KEPT, REFUSED, TAKEN, UNKNOWN, Change
+from execution.send_gate import GRANT_SECONDS, in_the_way, why_not_change
+from execution.state import LiveExecution, LiveIntent
 from execution.steps import Situation, Steps
 from execution.tests.changewords import ACCEPTED, MOST, REFUSES, SILENT
 from execution.tests.inmemory import (
@@ -33,7 +33,7 @@ from execution.tests.inmemory import (
     live_intent,
     report,
 )
-from execution.withdrawing import note_cancel
+from execution.withdrawals import note_cancel
 from marketplace.tests.factories import leg_spec, strategy_spec
 
 NOW = 1000.0
@@ -68,14 +68,14 @@ def resting(**fields: Any) -> tuple[LiveExecution, LiveIntent]:
 def ask(intent: LiveIntent, price: int | str, seconds: float) -> int:
     """A change is written down and sent; its number."""
     change = Change(intent.price, Decimal(price), ENTRY_AT)
-    changing.note_wanted(intent, NOW + seconds)
-    changing.note_asked(intent, change, NOW + seconds)
+    price_changes.note_wanted(intent, NOW + seconds)
+    price_changes.note_asked(intent, change, NOW + seconds)
     return len(intent.changes) - 1
 
 
 def answer(intent: LiveIntent, result: SendResult, seconds: float, number: int = -1) -> bool:
     place = number % len(intent.changes)
-    return changing.note_answer(intent, place, result, at=ENTRY_AT, now_mono=NOW + seconds)
+    return price_changes.note_answer(intent, place, result, at=ENTRY_AT, now_mono=NOW + seconds)
 
 
 def show(
@@ -85,7 +85,7 @@ def show(
     row = report(intent, BookState.OPEN, filled)
     shown = None if price is None else Decimal(price)
     row = replace(row, price=shown, **fields)
-    return outcome.apply_report(intent, row, at=ENTRY_AT, now_mono=NOW + seconds)
+    return transitions.apply_report(intent, row, at=ENTRY_AT, now_mono=NOW + seconds)
 
 
 def wanted(steps: Steps) -> tuple[bool, bool, bool]:
@@ -133,8 +133,8 @@ def test_a_change_that_the_book_shows_lets_the_order_rest_anew() -> None:
     ("result", "patience"),
     [
         pytest.param(REFUSES, 0.0, id="refused"),
-        pytest.param(SILENT, changing.HEARD_WITHIN, id="unanswered"),
-        pytest.param(ACCEPTED, changing.HEARD_WITHIN, id="taken_and_never_seen"),
+        pytest.param(SILENT, price_changes.HEARD_WITHIN, id="unanswered"),
+        pytest.param(ACCEPTED, price_changes.HEARD_WITHIN, id="taken_and_never_seen"),
     ],
 )
 def test_after_a_change_that_came_to_nothing_the_order_is_withdrawn(
@@ -190,8 +190,8 @@ def test_a_cancel_that_came_to_nothing_is_followed_by_a_change_and_all_of_it_bac
 
 def test_where_nobody_says_that_the_leg_is_held_the_order_is_withdrawn() -> None:
     execution, intent = resting()
-    changing.note_wanted(intent, NOW + 3)
-    changing.note_none(intent, NOW + 3)
+    price_changes.note_wanted(intent, NOW + 3)
+    price_changes.note_none(intent, NOW + 3)
     assert wanted(next_steps(execution, at(3.1))) == CANCEL
     note_cancel(execution, intent, NOW + 3.1)
     assert wanted(next_steps(execution, at(6.2))) == CHANGE, "and asked again when that was no use"
@@ -213,7 +213,7 @@ def test_an_order_is_changed_as_often_as_its_broker_takes_and_then_withdrawn() -
 def test_what_was_kept_back_is_no_change_of_the_order() -> None:
     execution, intent = resting()
     number = ask(intent, 99, 3)
-    assert changing.note_kept(intent, number, "SUPERSEDED", ENTRY_AT)
+    assert price_changes.note_kept(intent, number, "SUPERSEDED", ENTRY_AT)
     assert (intent.changes[0].state, intent.changes[0].cause) == (KEPT, "SUPERSEDED")
     assert intent.reach == 98
     assert not answer(intent, ACCEPTED, 4), "nothing left that could be answered"
@@ -305,7 +305,7 @@ def test_a_fill_crosses_a_change() -> None:
     execution, intent = resting()
     ask(intent, 99, 3)
     row = report(intent, BookState.FILLED, LOT, 98)
-    outcome.apply_report(intent, row, at=ENTRY_AT, now_mono=NOW + 3.2)
+    transitions.apply_report(intent, row, at=ENTRY_AT, now_mono=NOW + 3.2)
     answer(intent, REFUSES, 3.5)
     assert (intent.state, intent.filled_quantity) == (lifecycle.FILLED, LOT)
     assert next_steps(execution, at(4)).status == "CLOSED"
@@ -343,7 +343,7 @@ def test_what_is_stored_is_read_again_and_what_was_on_its_way_is_unknown() -> No
         ask(intent, price, 3)
         if result is not None:
             answer(intent, result, 4)
-    again = changing.from_json(changing.to_json(intent.changes))
+    again = price_changes.from_json(price_changes.to_json(intent.changes))
     assert again[:2] == intent.changes[:2]
     assert (intent.changes[2].state, again[2].state) == (ASKED, UNKNOWN)
     assert again[1].state == REFUSED

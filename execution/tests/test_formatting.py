@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from execution.changing import ASKED, DONE, KEPT, REFUSED, TAKEN, UNKNOWN, Change
-from execution.looks import to_result, told_change
+from execution.formatting import to_result, told_change
+from execution.price_changes import ASKED, DONE, KEPT, REFUSED, TAKEN, UNKNOWN, Change
 from execution.templatetags.trading import price, rupees
 
 

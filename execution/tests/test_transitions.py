@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokers.base import BookState, Cause, OrderReport, Outcome, SendResult
-from execution import lifecycle, outcome
+from execution import lifecycle, transitions
 from execution.backoff import EXIT_REST_SECONDS
-from execution.live import LiveIntent
+from execution.state import LiveIntent
 from execution.tags import MAX_SENDS
 from execution.tests.inmemory import ENTRY_AT, LOT, live_intent, report
 
@@ -36,15 +36,15 @@ def sending(**fields: Any) -> LiveIntent:
 
 
 def answer(intent: LiveIntent, result: SendResult, at: float = NOW) -> None:
-    outcome.apply_answer(intent, result, at=ENTRY_AT, now_mono=at, jitter=0.5)
+    transitions.apply_answer(intent, result, at=ENTRY_AT, now_mono=at, jitter=0.5)
 
 
 def book(intent: LiveIntent, row: OrderReport, at: float = NOW) -> bool:
-    return outcome.apply_report(intent, row, at=ENTRY_AT, now_mono=at)
+    return transitions.apply_report(intent, row, at=ENTRY_AT, now_mono=at)
 
 
 def absent(intent: LiveIntent, read: float, visibility: float = 0.0) -> bool:
-    return outcome.apply_absence(
+    return transitions.apply_absence(
         intent,
         read_started_mono=read,
         visibility_delay=visibility,
@@ -126,8 +126,8 @@ def test_an_accepted_exit_is_withdrawn_after_a_while_an_entry_rests() -> None:
 
 @given(sends=st.integers(1, MAX_SENDS), jitter=st.floats(0, 1))
 def test_back_off_grows_within_its_jitter(sends: int, jitter: float) -> None:
-    base = outcome.RETRY_DELAYS[sends - 1]
-    assert base <= outcome.retry_delay(sends, jitter) <= base * 1.2
+    base = transitions.RETRY_DELAYS[sends - 1]
+    assert base <= transitions.retry_delay(sends, jitter) <= base * 1.2
 
 
 # -- the book -----------------------------------------------------------------------------------
@@ -263,10 +263,10 @@ def test_absence_says_nothing_about_any_other_state(state: str) -> None:
 def test_two_minutes_unknown_page_a_person() -> None:
     intent = sending()
     answer(intent, SendResult(Outcome.UNKNOWN))
-    assert not outcome.escalate_if_stuck(intent, at=ENTRY_AT, now_mono=NOW + 119)
-    assert outcome.escalate_if_stuck(intent, at=ENTRY_AT, now_mono=NOW + 120)
+    assert not transitions.escalate_if_stuck(intent, at=ENTRY_AT, now_mono=NOW + 119)
+    assert transitions.escalate_if_stuck(intent, at=ENTRY_AT, now_mono=NOW + 120)
     assert (intent.state, intent.cause) == (lifecycle.ESCALATED, "UNRESOLVED")
-    assert not outcome.escalate_if_stuck(intent, at=ENTRY_AT, now_mono=NOW + 500)
+    assert not transitions.escalate_if_stuck(intent, at=ENTRY_AT, now_mono=NOW + 500)
 
 
 @pytest.mark.parametrize("purpose", [lifecycle.EXIT, lifecycle.UNWIND])
@@ -276,14 +276,14 @@ def test_an_exit_is_never_given_up(purpose: str) -> None:
     Else I5 (never more than planned or held) would be broken.
     """
     intent = sending(state=lifecycle.UNKNOWN, unknown_since_mono=1.0, purpose=purpose)
-    assert not outcome.escalate_if_stuck(intent, at=ENTRY_AT, now_mono=NOW)
+    assert not transitions.escalate_if_stuck(intent, at=ENTRY_AT, now_mono=NOW)
     assert intent.state == lifecycle.UNKNOWN
 
 
 @pytest.mark.parametrize("state", [s for s in ALL_STATES if s != lifecycle.UNKNOWN])
 def test_nothing_else_escalates(state: str) -> None:
     intent = sending(state=state, unknown_since_mono=1.0)
-    assert not outcome.escalate_if_stuck(intent, at=ENTRY_AT, now_mono=NOW)
+    assert not transitions.escalate_if_stuck(intent, at=ENTRY_AT, now_mono=NOW)
     assert intent.state == state
 
 
@@ -335,9 +335,9 @@ def test_a_finished_exit_says_when_its_leg_may_be_tried_again() -> None:
     waits = []
     for attempt in range(6):
         intent = sending(purpose=lifecycle.EXIT, attempt_group=attempt)
-        outcome.finish(intent, lifecycle.CANCELLED, ENTRY_AT, NOW)
+        transitions.finish(intent, lifecycle.CANCELLED, ENTRY_AT, NOW)
         waits.append(intent.not_before_mono - NOW)
     assert waits == [0.25, 1.0, 3.0, 5.0, 5.0, 5.0]
     entry = sending()
-    outcome.finish(entry, lifecycle.REJECTED, ENTRY_AT + dt.timedelta(seconds=1), NOW)
+    transitions.finish(entry, lifecycle.REJECTED, ENTRY_AT + dt.timedelta(seconds=1), NOW)
     assert entry.not_before_mono == 0.0

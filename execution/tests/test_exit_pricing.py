@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokers.base import PriceBand, Side
-from execution.exitprices import (
+from execution.exit_pricing import (
     ACCOUNT,
     DECISION,
     FEED,

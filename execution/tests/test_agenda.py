@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from brokers.base import Side
 from execution import lifecycle
-from execution.changing import ASKED, DONE, KEPT, REFUSED, TAKEN, UNKNOWN, Change
+from execution.agenda import Agenda, next_moment, phase
 from execution.engine import rounds as rounds_module
 from execution.engine.database.writer import Batch, Written
 from execution.engine.rounds import AT_ONCE, MANY, PATIENCE
-from execution.live import LiveExecution, LiveIntent
-from execution.moments import Agenda, next_moment, phase
-from execution.progress import next_steps
+from execution.next_steps import next_steps
+from execution.price_changes import ASKED, DONE, KEPT, REFUSED, TAKEN, UNKNOWN, Change
+from execution.state import LiveExecution, LiveIntent
 from execution.steps import Situation, Steps
 from execution.tests.inmemory import ENTRY_AT, LOT, committed, live_execution, live_intent, live_run
 from execution.tests.parts import OwnsAll, Parts

@@ -15,10 +15,10 @@ from decimal import Decimal
 from brokers.base import BrokerInstrument, PriceBand, Side
 from brokers.realaccount import RealAccount
 from execution import lifecycle
-from execution.absence import AbsenceProof
+from execution.absence_proof import AbsenceProof
 from execution.alarms import Key
-from execution.changing import Change
 from execution.plan import ResolvedLeg
+from execution.price_changes import Change
 from execution.risk import Watch
 from marketplace.definition import StrategySpec
 
@@ -59,7 +59,7 @@ class LiveIntent:
     surplus_quantity: int = 0
     surplus_price: Decimal = Decimal(0)
     surplus_orders: str = ""
-    # other prices that were asked for while it rested, the oldest first (execution.changing)
+    # other prices that were asked for while it rested, the oldest first (execution.price_changes)
     changes: tuple[Change, ...] = ()
     cause: str = ""
     message: str = ""

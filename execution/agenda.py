@@ -1,7 +1,7 @@
 """When time alone may move an execution. Pure.
 
-:mod:`execution.progress` is asked again when something happened to an execution, and at the moments
-named here; in between it says nothing new, so nobody need ask. Times are monotonic seconds.
+:mod:`execution.next_steps` is asked again when something happened to an execution, and at the
+moments named here; in between it says nothing new, so nobody need ask. Times are monotonic seconds.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import math
 from collections.abc import Iterator
 
 from execution.backoff import CANCEL_AGAIN, cancel_backoff
-from execution.changing import ANSWERED_WITHIN, HEARD_WITHIN
-from execution.live import LiveExecution, LiveIntent, LiveRun
-from execution.progress import STUCK_AFTER
-from execution.untold import HANGS_AFTER, SILENT_AFTER
-from execution.withdrawing import CANCEL_PATIENCE
+from execution.next_steps import STUCK_AFTER
+from execution.price_changes import ANSWERED_WITHIN, HEARD_WITHIN
+from execution.state import LiveExecution, LiveIntent, LiveRun
+from execution.unreported import HANGS_AFTER, SILENT_AFTER
+from execution.withdrawals import CANCEL_PATIENCE
 
 #: What a run's executions have in common: another value of it moves all of them.
 Phase = tuple[object, ...]

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from brokers.base import Side
 from execution import lifecycle
-from execution.hedging import leaving_together, needed_hedges, standing_hedges
-from execution.live import LiveExecution
-from execution.progress import next_steps
+from execution.hedges import leaving_together, needed_hedges, standing_hedges
+from execution.next_steps import next_steps
 from execution.risk import Watch, move_to_cost
+from execution.state import LiveExecution
 from execution.steps import Situation
 from execution.tests.inmemory import committed
 from execution.tests.strategies import strategy_specs

@@ -8,7 +8,7 @@ import pytest
 from django.conf import settings
 
 from brokers.base import Cause
-from execution.words import CAUSES, brokers_words
+from execution.descriptions import CAUSES, brokers_words
 
 
 @pytest.mark.parametrize("cause", Cause)

@@ -1,4 +1,4 @@
-"""Known situations of one execution; the random ones are in test_progress_stories."""
+"""Known situations of one execution; the random ones are in test_next_steps_stories."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 from brokers.base import BookState, OrderReport, Side
 from execution import lifecycle
 from execution.backoff import exit_backoff
-from execution.live import LiveExecution, LiveIntent
-from execution.outcome import apply_report
-from execution.progress import STUCK_AFTER, next_steps
+from execution.next_steps import STUCK_AFTER, next_steps
+from execution.state import LiveExecution, LiveIntent
 from execution.steps import Situation
 from execution.tests.inmemory import ENTRY_AT, LOT, committed, live_intent
-from execution.withdrawing import note_cancel
+from execution.transitions import apply_report
+from execution.withdrawals import note_cancel
 from marketplace.tests.factories import IRON_CONDOR_LEGS, leg_spec, strategy_spec
 
 NOW = 1000.0
@@ -322,7 +322,7 @@ def test_a_resting_exit_is_withdrawn_when_its_time_is_up_and_asked_again_if_that
 
 
 def test_an_exit_unknown_for_two_minutes_is_not_sent_again() -> None:
-    """That it waits for so long is told by the clock (execution.promises)."""
+    """That it waits for so long is told by the clock (execution.overdue)."""
     execution = opened(CE)
     close(execution, "ce", 0, state=lifecycle.UNKNOWN, unknown_since_mono=NOW)
     stuck = next_steps(execution, at(exit_due=True, now_mono=NOW + STUCK_AFTER))

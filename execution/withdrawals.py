@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from execution import changing, lifecycle
+from execution import lifecycle, price_changes
 from execution.alarms import EXIT_UNFILLED, Alarm
 from execution.backoff import CANCEL_AGAIN, cancel_backoff
-from execution.hedging import leaving_together
-from execution.live import LiveExecution, LiveIntent
+from execution.hedges import leaving_together
+from execution.state import LiveExecution, LiveIntent
 from execution.steps import ATTENTION_AFTER, Situation, Steps
-from execution.untold import exit_tries, is_silent
+from execution.unreported import exit_tries, is_silent
 
 #: Seconds for which an exit waits for the cancel of what its own leg still rests with: the two
 #: would trade with each other. No longer, because the broker may never obey.
@@ -101,13 +101,13 @@ def quote_again(
     Never before. Of a change that was not answered nobody knows whether the order rests at the old
     price or at the new one, and another order beside it would close the leg twice.
     """
-    if changing.waits(intent, situation.now_mono) or not _may_ask(intent, situation):
+    if price_changes.waits(intent, situation.now_mono) or not _may_ask(intent, situation):
         return
-    if not changing.is_wanted(intent, situation.most_changes):
+    if not price_changes.is_wanted(intent, situation.most_changes):
         steps.cancel.append(intent)
         return
     steps.change.append(intent)
-    if changing.quotes(exit_tries(execution, intent.leg_key)) >= ATTENTION_AFTER:
+    if price_changes.quotes(exit_tries(execution, intent.leg_key)) >= ATTENTION_AFTER:
         steps.alarms.append(Alarm(EXIT_UNFILLED, intent.leg_key))
 
 

@@ -41,30 +41,30 @@ hold-stories: STORIES = 20000
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' Makefile
 
-develop: $(DEVELOP) ## Install what tests, lint and benchmarks need; each of them does so by itself
+develop: $(DEVELOP) ## Install what tests, lint and benchmarks need; those targets also do this themselves
 
 run: $(RUNTIME) ## Run everything on this machine (PORT=8000) until Ctrl-C
 	$(BIN)/python manage.py up --die-with-parent $(RUN_PORTS) --workers $(WORKERS)
 
-play: $(RUNTIME) ## See trades on any day: a trading morning with customers (PORT=8100) until Ctrl-C
+play: $(RUNTIME) ## Watch it trade on any day: a trading morning with customers (PORT=8100) until Ctrl-C
 	$(BIN)/python -m clients.demo.play $(PLAY_PORTS) --base-dir $(PLAY_DIR)
 
-demo: $(RUNTIME) ## One whole trading day over HTTP, judged; report in var/demo (KEEP=1 leaves it open)
+demo: $(RUNTIME) ## One whole trading day over HTTP, checked; report in var/demo (KEEP=1 leaves it open)
 	$(BIN)/python -m clients.demo.run $(if $(KEEP),--keep)
 
-week: $(RUNTIME) ## Five trading days with one executor, judged every evening; report in var/week (SHORT=1: two)
+week: $(RUNTIME) ## Five trading days with one executor, checked every evening; report in var/week (SHORT=1: two)
 	$(BIN)/python -m clients.week.run $(if $(SHORT),--short)
 
-demo-controls: $(RUNTIME) ## Break one thing at a time; each demo check must notice its own
+demo-controls: $(RUNTIME) ## Break one thing at a time; the demo check for it must fail
 	$(BIN)/python -m clients.demo.controls
 
-faults: $(DEVELOP) ## Everything that a broker can do wrong, judged at its book (SCENARIO=a7, LIST=1)
+faults: $(DEVELOP) ## What a broker can do wrong, checked against its book (SCENARIO=a7, LIST=1)
 	$(BIN)/python -m execution.tests.faults $(if $(LIST),--list) $(if $(SCENARIO),--scenario $(SCENARIO))
 
-kill-rounds: $(DEVELOP) ## Kill parts at random moments around the entry (ROUNDS=20), judge at the book
+kill-rounds: $(DEVELOP) ## Kill parts at random moments around the entry (ROUNDS=20), check the book
 	$(BIN)/python -m execution.tests.killing.rounds --rounds $(ROUNDS)
 
-freeze-rounds: $(DEVELOP) ## Freeze an executor among its orders, thaw it beside its successor (ROUNDS=50)
+freeze-rounds: $(DEVELOP) ## Freeze an executor around its orders, wake it beside its successor (ROUNDS=50)
 	$(BIN)/python -m execution.tests.freezing.rounds --rounds $(ROUNDS) --exact 10
 
 billing-kill-rounds: $(DEVELOP) ## Kill billing runs, worker and Postgres, at random moments (ROUNDS=20)
@@ -74,11 +74,11 @@ billing-oracle: $(DEVELOP) ## Compare billing with a slow biller on random portf
 	PORTFOLIOS=$(PORTFOLIOS) $(BIN)/pytest -n0 -o timeout=0 -q -k "agree or once_at_the_end" \
 		subscriptions/billing/tests/test_portfolios.py
 
-stories: $(DEVELOP) ## Play random trading days against a toy broker (STORIES=500, SEED=1), judge at its book
+stories: $(DEVELOP) ## Play random trading days against a toy broker (STORIES=500, SEED=1), check its book
 	STORIES=$(STORIES) SEED=$(SEED) $(BIN)/pytest -n0 -p no:randomly -o timeout=0 -q -k every_story \
 		execution/tests/test_next_steps_stories.py
 
-hold-stories: $(DEVELOP) ## Play random lives under holds on the real services (STORIES=20000, SEED=1)
+hold-stories: $(DEVELOP) ## Play random histories under holds on the real services (STORIES=20000, SEED=1)
 	STORIES=$(STORIES) SEED=$(SEED) $(BIN)/pytest -n0 -p no:randomly -o timeout=0 -q -k whatever_is_held \
 		execution/tests/test_hold_stories.py
 
@@ -92,7 +92,7 @@ test: $(DEVELOP) ## The whole test suite
 	wait $$parallel; parallel=$$?; cat var/test-parallel.log; \
 	test $$process = 0 -a $$parallel = 0
 
-coverage: $(DEVELOP) ## The same with a report of the branches taken; takes half as long again
+coverage: $(DEVELOP) ## The test suite with branch coverage; takes half as long again
 	$(BIN)/coverage erase
 	$(MAKE) test-parallel test-process COVER="--cov --cov-append --cov-report="
 	$(BIN)/coverage report --skip-covered --skip-empty
@@ -124,7 +124,7 @@ lock: $(DEVELOP) ## Compile the requirements again; UPGRADE=1 takes newer versio
 	$(COMPILE) $(if $(UPGRADE),--upgrade) --output-file=requirements.txt requirements.in
 	$(COMPILE) $(if $(UPGRADE),--upgrade) --output-file=requirements-dev.txt requirements-dev.in
 
-clean: ## Remove everything that set-up and runs have made, data included
+clean: ## Remove everything that set-up and runs have left, data included
 	rm -rf .venv var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	rm -rf .coverage .coverage.* htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,7 +1,7 @@
-"""Whose address a request came from, and whether it is on a list. Pure.
+"""The address that a request came from, and whether a list contains it. Pure.
 
-Libraries that guess the client from whatever header is there can be told any address by the
-caller. Only the entry that our own outermost proxy appended counts here.
+Libraries that guess the client from any header believe whatever the caller writes there. Here only
+the entry counts that our own outermost proxy appended.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from typing import Final
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-#: In the list of trusted proxies: requests that arrive without an address.
+#: In the list of trusted proxies: requests that arrive without an address (unix sockets).
 UNIX_SOCKET: Final = "unix"
 _MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
 
 
 def parse_address(text: str) -> Address | None:
-    """An address, IPv4-mapped IPv6 as IPv4; None for anything else (ports, zones, names)."""
+    """``text`` as an address, IPv4-mapped IPv6 as IPv4; None for anything else (ports, zones,
+    names)."""
     try:
         address = ipaddress.ip_address(text.strip())
     except ValueError:
@@ -33,7 +34,8 @@ def parse_address(text: str) -> Address | None:
 
 
 def parse_network(text: str) -> Network:
-    """An address or a CIDR network; ValueError when it is neither or has host bits set."""
+    """``text`` as an address or a CIDR network; ValueError if it is neither or has host bits
+    set."""
     network = ipaddress.ip_network(text.strip())
     if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
         mapped = network.network_address.ipv4_mapped
@@ -48,7 +50,7 @@ def _networks(texts: tuple[str, ...]) -> tuple[Network, ...]:
         try:
             found.append(parse_network(text))
         except ValueError:
-            continue  # an entry nobody can be in: a list of only such entries admits nobody
+            continue  # matches no address; a list of only such entries admits nobody
     return tuple(found)
 
 
@@ -66,11 +68,12 @@ def contains(texts: Sequence[str], address: Address | None) -> bool:
 def client_address(
     remote_addr: str, forwarded_for: str, *, trusted_proxies: Sequence[str], hops: int
 ) -> Address | None:
-    """The caller's address, or None where it cannot be known.
+    """The caller's address, or None if it cannot be known.
 
-    ``remote_addr`` is the connection's other end, ``forwarded_for`` the X-Forwarded-For header.
-    Unless the connection comes from a trusted proxy the header is the caller's own invention;
-    otherwise its ``hops``-th entry from the right is what the outermost trusted proxy saw.
+    ``remote_addr`` is the other end of the connection, ``forwarded_for`` the X-Forwarded-For
+    header. The header counts only if the connection comes from a trusted proxy; then its
+    ``hops``-th entry from the right is what the outermost trusted proxy saw. In any other header
+    the caller can write what they like.
     """
     if remote_addr:
         peer = parse_address(remote_addr)

@@ -1,18 +1,19 @@
-"""The shared floor of the house."""
+"""The app that every room builds on."""
 
 from django.apps import AppConfig
 
 
 class CoreConfig(AppConfig):
-    """Staff user, audit, outbox, idempotency records, and the checks that guard a start."""
+    """Staff users, audit log, outbox, idempotency records, and the checks before a process
+    starts."""
 
     name = "quantleap.core"
     label = "core"
     verbose_name = "Core"
 
     def ready(self) -> None:
-        """Load the system checks and the Celery application, whose tasks every process may send;
-        core's schedules on the first page."""
+        """Load the system checks and the Celery application, whose tasks every process may send,
+        and register core's part of the first page."""
         from quantleap import celery  # noqa: F401
         from quantleap.core import checks, dbguard  # noqa: F401
         from quantleap.core.console import NAVIGATION, TODAY

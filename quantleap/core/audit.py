@@ -1,4 +1,4 @@
-"""Append-only record of who did what (one entry per action, in its transaction)."""
+"""Append-only record of who did what: one entry per action, in the action's transaction."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from quantleap.core.tenancy import Environment
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts: staff (username), partner key (key id), customer (usr id) or the system.
+    """The person or system that acts: staff (user name), partner key (key id), customer (usr id) or
+    the system.
 
-    ``via`` is the partner's key whose token a customer acts with.
+    ``via`` is the partner's key that issued the token of an acting customer.
     """
 
     kind: str
@@ -31,7 +32,7 @@ class Actor:
         return f"{self.kind} {self.id}".strip()
 
     def noted(self, data: Mapping[str, Any] | None) -> dict[str, Any]:
-        """``data`` of an entry, with the key that a customer came by."""
+        """``data`` of an entry, with the key that issued the customer's token."""
         return {**(data or {}), **({"via_key": self.via} if self.via else {})}
 
 
@@ -48,9 +49,9 @@ def record(
     environment: str = Environment.LIVE,
     data: Mapping[str, Any] | None = None,
 ) -> AuditEntry:
-    """Write one entry. ``data`` must hold no secret; values must be JSON.
+    """Write one entry. ``data`` must contain no secret; its values must be JSON.
 
-    What is done in the console carries the address that it was done from.
+    An action in the console also records the address from which it came.
     """
     return AuditEntry.objects.create(
         actor_kind=actor.kind,

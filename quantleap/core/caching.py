@@ -1,4 +1,4 @@
-"""What the cache may hold: JSON and nothing else; and what may be lost with it."""
+"""A cache of JSON only, whose content may be lost at any time."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ log = structlog.get_logger(__name__)
 
 
 class JsonSerializer:
-    """For Django's Redis cache. Whoever can write to the cache must not be able to run code here,
-    which reading a pickle would allow.
+    """Serializer for Django's Redis cache. A process that can write to the cache must not be able
+    to run code here, which reading a pickle would allow.
 
-    Plain numbers stay numbers to Redis, so that it can count. A dataclass comes back as a dict (the
-    console's search keeps its results so; templates read both alike). Anything else that is no
-    JSON raises TypeError where it is written. What cannot be read is None: as if it were not there.
+    Integers stay integers in Redis, so that it can count. A dataclass comes back as a dict (the
+    console's search stores its results that way; templates read both alike). Any other value that
+    is not JSON raises TypeError when it is written. A value that cannot be read is None, like a
+    missing one.
     """
 
     def dumps(self, value: Any) -> int | bytes:
-        """As Redis keeps it."""
+        """The value as Redis stores it."""
         if type(value) is int:
             return value
         return json.dumps(value, default=_plain).encode()
 
     def loads(self, data: bytes | str) -> Any:
-        """As it was, or None."""
+        """The stored value, or None if it cannot be read."""
         try:
             return json.loads(data)
         except ValueError:
@@ -38,14 +39,14 @@ class JsonSerializer:
 
 
 class CacheUnavailable(Exception):
-    """The cache does not answer, so nobody knows what it holds."""
+    """The cache does not answer, so its content is unknown."""
 
 
 def recall(key: str) -> Any:
-    """What was remembered under ``key``; None where nothing was, or it ran out.
+    """The value stored under ``key``; None if there is none or it has expired.
 
-    CacheUnavailable where the cache does not answer. Only for what a page can do without: limits
-    and authentication ask the cache themselves and refuse without it (ADR 0013).
+    Raises CacheUnavailable if the cache does not answer. Only for values that a page can do
+    without: limits and authentication ask the cache themselves and refuse without it (ADR 0013).
     """
     try:
         return cache.get(key)
@@ -54,7 +55,7 @@ def recall(key: str) -> Any:
 
 
 def remember(key: str, value: Any, seconds: int) -> None:
-    """Remember JSON for so many seconds, if the cache can: it is lost, and logged, otherwise."""
+    """Store JSON for ``seconds``; if the cache does not answer, log that and continue."""
     try:
         cache.set(key, value, seconds)
     except (RedisError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Where a request came from, as far as the configured proxies can be believed."""
+"""The address of a request's caller, as far as the configured proxies can be trusted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class _HasMeta(Protocol):
 
 
 def caller_address(request: _HasMeta) -> Address | None:
-    """The caller's address, of a Django or a DRF request; None where it cannot be known."""
+    """The address of the caller of a Django or DRF request; None if it cannot be known."""
     return client_address(
         request.META.get("REMOTE_ADDR", ""),
         request.META.get("HTTP_X_FORWARDED_FOR", ""),

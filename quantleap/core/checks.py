@@ -1,4 +1,4 @@
-"""System checks: `manage.py check` says what a start would be refused for."""
+"""System checks: `manage.py check` reports why a process would refuse to start."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from quantleap.core.refusals import refusals
 
 @register()
 def check_start(**_: Any) -> list[CheckMessage]:
-    """Every sentence of the guard before each process (`quantleap.core.startup`)."""
+    """Every problem that `quantleap.core.startup` would report before a process starts."""
     return [Error(problem, id="quantleap.E001") for problem in refusals(settings, os.environ)]
 
 
 @register(Tags.database)
 def check_keys(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
-    """Keys that sealed stored values and are not in the ring (`check --database default`).
+    """Keys that encrypted stored values but are not in the ring (`check --database default`).
 
-    A warning: one account that cannot be read is that account's problem, and no reason to stop a
+    A warning only: an account that cannot be decrypted affects itself, and is no reason to stop a
     release for everybody.
     """
     if "default" not in (databases or ()):

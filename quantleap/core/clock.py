@@ -1,13 +1,13 @@
-"""The one place that reads the clock.
+"""The only place that reads the clock.
 
-Everything else is handed a ``now``. Environment variables move the whole installation to another
-day (demo, tests; every start refuses them in production):
+All other code receives a ``now``. Environment variables move the whole installation to another day
+(demo, tests; every start refuses them in production):
 
-* ``QUANTLEAP_CLOCK_START``: the instant at which our time starts, ISO 8601 with offset.
-* ``QUANTLEAP_CLOCK_ANCHOR``: the real unix time to which that instant corresponds. Processes that
-  shall agree share it (the supervisor exports it); without it a process counts from its own start.
+* ``QUANTLEAP_CLOCK_START``: the time at which our clock starts, ISO 8601 with offset.
+* ``QUANTLEAP_CLOCK_ANCHOR``: the real unix time to which that time corresponds. Processes that
+  must agree share it (the supervisor exports it); without it a process counts from its own start.
 * ``QUANTLEAP_CLOCK_FILE``: a file with the offset itself (eight bytes, a little-endian double), in
-  place of the other two. All processes that have it see each change at once, without a restart
+  place of the other two. All processes that use it see each change at once, without a restart
   (docs/adr/0044).
 
 Only the origin moves; our seconds are as long as real ones.
@@ -28,7 +28,7 @@ UTC: Final = dt.UTC
 
 
 class ClockConfigurationError(RuntimeError):
-    """The clock variables cannot be read."""
+    """The clock's environment variables cannot be read."""
 
 
 def _read_offset() -> float:
@@ -53,7 +53,8 @@ def _read_offset() -> float:
 
 
 def _map_offset() -> mmap.mmap | None:
-    """The shared offset, where there is one: mapped, so that reading it asks no system call."""
+    """The shared offset, if there is one: memory-mapped, so that reading it needs no system
+    call."""
     path = os.environ.get("QUANTLEAP_CLOCK_FILE", "")
     if not path:
         return None
@@ -65,14 +66,14 @@ def _map_offset() -> mmap.mmap | None:
         raise ClockConfigurationError(message) from error
 
 
-#: What ``QUANTLEAP_CLOCK_FILE`` holds: seconds to add to the real clock.
+#: Content of ``QUANTLEAP_CLOCK_FILE``: seconds to add to the real clock.
 SHARED: Final = struct.Struct("<d")
 _shared = _map_offset()
 _offset: float = _read_offset()
 
 
 def offset_seconds() -> float:
-    """How far our clock is from the real one, in seconds (0 in production)."""
+    """The distance of our clock from the real one, in seconds (0 in production)."""
     if _shared is None:
         return _offset
     offset: float = SHARED.unpack_from(_shared)[0]
@@ -80,35 +81,35 @@ def offset_seconds() -> float:
 
 
 def moved_by() -> str:
-    """The variable by which our clock is, or may become, another than the real one; '' for none."""
+    """The variable that moves, or may move, our clock; '' if there is none."""
     if _shared is not None:
         return "QUANTLEAP_CLOCK_FILE"
     return "QUANTLEAP_CLOCK_START" if _offset else ""
 
 
 def now() -> dt.datetime:
-    """Current instant, aware, UTC."""
+    """The current time, aware, UTC."""
     return dt.datetime.fromtimestamp(timestamp(), UTC)
 
 
 def real_now() -> dt.datetime:
-    """The instant that the rest of the world has, even where ours was moved (UTC).
+    """The real current time (UTC), even if ours was moved.
 
-    Only for what is compared with somebody else's clock: webhook signatures, the database's.
+    Only for comparison with somebody else's clock: webhook signatures, the database's.
     """
     return dt.datetime.fromtimestamp(time.time(), UTC)
 
 
 def real(instant: dt.datetime) -> dt.datetime:
-    """An instant of our clock as the rest of the world has it: the same where ours is not moved.
+    """A time of our clock converted to the real clock; the same if ours is not moved.
 
-    For what programs that do not know our clock have written down (Celery's beat).
+    For comparison with times written by programs that do not use our clock (Celery's beat).
     """
     return instant - dt.timedelta(seconds=offset_seconds())
 
 
 def timestamp() -> float:
-    """Current instant as unix seconds of *our* time."""
+    """The current time as unix seconds of *our* clock."""
     return time.time() + (_offset if _shared is None else offset_seconds())
 
 
@@ -118,36 +119,36 @@ def real_timestamp() -> float:
 
 
 def monotonic() -> float:
-    """Seconds that never step back; for deadlines and self-fencing, not for display."""
+    """Seconds that never go back; for deadlines and self-fencing, not for display."""
     return time.monotonic()
 
 
-#: Goes on while the machine sleeps. On Linux the monotonic clock does not; elsewhere the clock of
-#: that name does, while the one that Python reads for it may not.
+#: Continues while the machine sleeps. On Linux the monotonic clock does not; elsewhere the clock of
+#: that name does, but the one that Python uses instead may not.
 _SLEEPLESS: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def boottime() -> float:
-    """Seconds that never step back and do not stop while the machine is suspended."""
+    """Seconds that never go back and continue while the machine is suspended."""
     return time.clock_gettime(_SLEEPLESS)
 
 
 def monotonic_deadline(instant: dt.datetime) -> float:
-    """Map an instant of our clock to the monotonic clock, as read at this moment.
+    """A time of our clock mapped to the monotonic clock, as of this moment.
 
-    The executor does this a few seconds before the entry second, so that a wall-clock step
-    afterwards cannot move it.
+    The executor calls this a few seconds before the entry second, so that a later step of the wall
+    clock cannot move it.
     """
     return time.monotonic() + (instant.timestamp() - timestamp())
 
 
 def to_ist(instant: dt.datetime) -> dt.datetime:
-    """The same instant on an Indian wall clock."""
+    """The same time on an Indian wall clock."""
     return instant.astimezone(IST)
 
 
 def ist_date(instant: dt.datetime) -> dt.date:
-    """Trade date of an instant: its calendar date in Asia/Kolkata."""
+    """The trading date of a time: its calendar date in Asia/Kolkata."""
     return instant.astimezone(IST).date()
 
 

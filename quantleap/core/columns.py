@@ -1,6 +1,6 @@
-"""Columns and fields of the console that show money, and rows that lead to other rows.
+"""Columns and fields of the console for money, related rows and flags.
 
-Each returns a callable for ``list_display``, and for ``fields`` of a page without a form.
+Each function returns a callable for ``list_display``, and for ``fields`` of a page without a form.
 """
 
 from __future__ import annotations
@@ -23,19 +23,20 @@ RUPEE: Final = "₹"
 NONE: Final = "–"
 
 Column = Callable[[Any], "SafeString | str"]
-# The stubs know no callables where names of columns stand.
+# The stubs do not know that callables may replace names of columns.
 Shown = Any
 
 
 def in_rupees(amount: Decimal | None) -> str:
-    """``₹1,17,882.00``; a dash for none."""
+    """``₹1,17,882.00``; a dash for None."""
     return NONE if amount is None else grouped(amount, RUPEE)
 
 
 def rupees(
     name: str, label: str = "", *, read: Callable[[Any], Decimal | None] | None = None
 ) -> Shown:
-    """Money to the right, grouped as in India. ``read`` where it is no column of the table."""
+    """A right-aligned amount, grouped as in India. ``read`` computes it if it is no column of the
+    table."""
 
     def column(row: Any) -> SafeString:
         amount = getattr(row, name) if read is None else read(row)
@@ -46,7 +47,8 @@ def rupees(
 
 
 def linked(name: str, label: str = "", *, shows: str = "") -> Shown:
-    """A related row by name (or its attribute ``shows``), leading to its page; a dash for none."""
+    """A link to a related row, labelled by its name (or its attribute ``shows``); a dash if there
+    is none."""
 
     def column(row: Any) -> SafeString | str:
         found = getattr(row, name)
@@ -56,7 +58,7 @@ def linked(name: str, label: str = "", *, shows: str = "") -> Shown:
 
 
 def share(name: str, label: str = "Share") -> Shown:
-    """Basis points as percent: ``30 %``."""
+    """Basis points as a percentage: ``30 %``."""
 
     def column(row: Any) -> str:
         return f"{trimmed(Decimal(getattr(row, name)) / 100)} %"
@@ -65,7 +67,7 @@ def share(name: str, label: str = "Share") -> Shown:
 
 
 def plain(name: str, label: str = "") -> Shown:
-    """A field as it is, without the help that its form would show."""
+    """A field as it is, without the help text of its form."""
 
     def column(row: Any) -> str:
         return str(display_for_value(getattr(row, name), NONE)) or NONE
@@ -74,7 +76,7 @@ def plain(name: str, label: str = "") -> Shown:
 
 
 def lines(name: str, label: str = "") -> Shown:
-    """A longer text with its line breaks, such as a mail's."""
+    """A longer text with its line breaks, such as a mail."""
 
     def column(row: Any) -> SafeString:
         return format_html('<span class="ql-lines">{}</span>', getattr(row, name) or NONE)
@@ -83,7 +85,7 @@ def lines(name: str, label: str = "") -> Shown:
 
 
 def mark(name: str, says: str, label: str = "") -> Shown:
-    """A flag in words where it is set: most rows need no mark."""
+    """A flag, as a text where it is set: most rows have none."""
 
     def column(row: Any) -> SafeString | str:
         return format_html('<span class="ql-mark">{}</span>', says) if getattr(row, name) else NONE
@@ -92,7 +94,7 @@ def mark(name: str, says: str, label: str = "") -> Shown:
 
 
 def itself(name: str, label: str = "") -> Shown:
-    """A column that leads to the row's own page: for rows in the page of another."""
+    """A link to the row's own page, for rows shown on another row's page."""
 
     def column(row: Any) -> SafeString | str:
         return link_to(row, getattr(row, name))
@@ -101,7 +103,7 @@ def itself(name: str, label: str = "") -> Shown:
 
 
 def link_to(row: Model, text: object = "") -> SafeString | str:
-    """A link to the page of a row; only the text where it has no page."""
+    """A link to the page of a row; plain text if the row has no page."""
     options = row._meta
     try:
         url = reverse(f"admin:{options.app_label}_{options.model_name}_change", args=[row.pk])
@@ -126,7 +128,7 @@ def table(
     money: int = 0,
     empty: str = "Nothing.",
 ) -> SafeString | str:
-    """A small table inside a page; the last ``money`` columns to the right."""
+    """A small table inside a page; the last ``money`` columns are right-aligned."""
     kept = [[_cell(value) for value in row] for row in rows]
     if not kept:
         return empty
@@ -148,20 +150,21 @@ def table(
 
 
 def _cell(value: object) -> object:
-    """Dates as everywhere else in the console."""
+    """Dates in the console's format."""
     return display_for_value(value, NONE) if isinstance(value, dt.date) else value
 
 
 def days(first: dt.date, last: dt.date) -> str:
-    """A stretch of days, both included: ``4 Aug – 3 Sep 2026``."""
+    """A range of days, both included: ``4 Aug – 3 Sep 2026``."""
     begins = f"{first.day} {first:%b}" + ("" if first.year == last.year else f" {first.year}")
     return f"{begins} – {last.day} {last:%b} {last.year}"
 
 
 class _Column:
-    """What Django asks a callable of a list or a page for. Its text is a part of CSS classes.
+    """The attributes that Django expects of a callable column. Its text becomes part of CSS
+    classes.
 
-    The name is no field's, whose help would be shown as well.
+    The name must not be that of a field, or the field's help text would be shown too.
     """
 
     do_not_call_in_templates = True

@@ -1,8 +1,8 @@
-"""Pages of the console that ask before they act, and act on nothing but what they asked.
+"""Console pages that ask for confirmation, and act only on what they asked about.
 
 What a page showed (its sentences, and on a second page the exact figures) travels back with the
-answer as a signed digest, the *seal*. Where it does not fit any more, because the row changed
-meanwhile, because somebody typed another figure, or because nobody was asked, the page asks again.
+answer as a signed digest, the *seal*. If the seal no longer fits, because the row changed, because
+somebody typed another figure, or because nobody was asked, the page asks again.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from quantleap.core.widgets import dress
 if TYPE_CHECKING:
 
     def _action(**options: Any) -> Callable[[Any], Any]:
-        """Untyped there: unfold's button on a detail page."""
+        """unfold's button on a detail page, untyped there."""
         raise NotImplementedError
 else:
     from unfold.decorators import action as _action
 
-#: A page that was left open for longer asks again.
+#: A page that was open for longer asks again.
 SEAL_SECONDS: Final = 3600
 _SALT: Final = "quantleap.console.confirmation"
 PAGE: Final = "console/confirm.html"
@@ -51,9 +51,9 @@ OTHER_FIGURES: Final = (
 
 
 def seal(*parts: Iterable[object]) -> str:
-    """Signed digests of what a page shows, for its hidden field ``seal``: one for each part.
+    """Signed digests of what a page shows, one for each part, for its hidden field ``seal``.
 
-    A first page has its facts, a second one its facts and its figures.
+    A first page seals its facts, a second page its facts and its figures.
     """
     return signing.TimestampSigner(salt=_SALT).sign(".".join(map(_digest, parts)))
 
@@ -61,14 +61,14 @@ def seal(*parts: Iterable[object]) -> str:
 def sealed(posted: str, *parts: Iterable[object], expires: bool = True) -> bool:
     """Whether ``posted`` is the seal of these parts, and not older than :data:`SEAL_SECONDS`.
 
-    Without ``expires`` it may be of any age: where it stands for nothing that changes by itself,
-    and a moment lost is worse than an old page.
+    Without ``expires`` the seal may have any age: for facts that do not change by themselves, when
+    a lost moment is worse than an old page.
     """
     return _digests(posted, expires=expires) == [_digest(part) for part in parts]
 
 
 def _digests(posted: str, *, expires: bool) -> list[str]:
-    """What a seal holds; nothing where we did not make it, or where it is too old."""
+    """The digests in a seal; an empty list if the seal is not ours or too old."""
     oldest = SEAL_SECONDS if expires else None
     try:
         found = signing.TimestampSigner(salt=_SALT).unsign(posted, max_age=oldest)
@@ -83,10 +83,10 @@ def _digest(facts: Iterable[object]) -> str:
 
 
 class ConfirmForm(forms.Form):
-    """What a confirmed action asks for; subclasses add fields. Posted with ``confirm=yes``.
+    """Fields of a confirmed action; subclasses add theirs. Posted with ``confirm=yes``.
 
-    ``obj`` is the row that is asked about: checks that need it belong in ``clean_<field>``, so
-    that a figure is refused beside its field and before anybody is asked to confirm it.
+    ``obj`` is the row in question: checks that need it belong in ``clean_<field>``, so that a wrong
+    figure is refused beside its field, before the page asks for confirmation.
     """
 
     def __init__(self, *args: Any, obj: Any = None, **kwargs: Any) -> None:
@@ -96,11 +96,12 @@ class ConfirmForm(forms.Form):
 
     @classmethod
     def starting(cls, obj: Any) -> dict[str, Any]:
-        """What the fields hold when ``obj`` is first asked about."""
+        """The fields' initial values for ``obj``."""
         return {}
 
     def refuse(self, error: DomainError) -> list[str]:
-        """Put what a service said beside its fields; returns what belongs to none of them."""
+        """Put a service's errors beside their fields; returns the messages that belong to no
+        field."""
         beside = {name: text for name, text in error.details.items() if name in self.fields}
         for name, text in beside.items():
             self.add_error(name, text)
@@ -109,7 +110,7 @@ class ConfirmForm(forms.Form):
         return _words(error)
 
     def shown(self) -> list[tuple[str, str]]:
-        """Label and value of each visible field, as a person reads them."""
+        """Label and value of each visible field, as people read them."""
         return [
             (str(field.label), _said(field, self.cleaned_data.get(field.name)))
             for field in self.visible_fields()
@@ -123,12 +124,12 @@ def _said(field: Any, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
-        return f"{value.day} {value:%b %Y}"  # as the pages write days
+        return f"{value.day} {value:%b %Y}"  # the console's date format
     return "–" if value in (None, "") else str(choices.get(value, value))
 
 
 def _words(error: DomainError) -> list[str]:
-    """The error's own message, or its details where it has none."""
+    """The error's own message, or its details if it has none."""
     if error.message != error.error or not error.details:
         return [error.message]
     return [f"{name}: {text}" for name, text in error.details.items()]
@@ -163,19 +164,19 @@ def confirmed(
     moving: bool = False,
     template: str = PAGE,
 ) -> Callable[[Perform], Any]:
-    """Make ``method(self, request, obj, data) -> message`` a page that asks before it acts.
+    """Turn ``method(self, request, obj, data) -> message`` into a page that asks before it acts.
 
     GET explains (the method named by ``explain`` returns the sentences, the one named by
-    ``context`` more of the template's context) and shows ``form``; POST with ``confirm=yes`` and
-    the page's ``seal`` calls the method, which shall call a service, and shows its message on
-    the change page (a returned response, such as a page with a show-once secret, is sent as it
-    is). A DomainError is shown in its own words with its own status, beside the fields it names.
-    With ``twice`` a second page repeats the exact figures; it posts ``again=yes``.
-    Name the method in ``actions_detail``.
+    ``context`` more of the template's context) and shows ``form``. POST with ``confirm=yes`` and
+    the page's ``seal`` calls the method, which must call a service, and shows its message on the
+    change page. A response that the method returns, such as a page with a show-once secret, is sent
+    as it is. A DomainError is shown with its own message and status, beside the fields that it
+    names. With ``twice`` a second page repeats the exact figures and posts ``again=yes``. Name the
+    method in ``actions_detail``.
 
-    Where the sentences, a fact named ``bound`` in the context, or (``twice``) the figures are not
-    what was shown, the page asks again (409). ``moving`` sentences change by themselves and are
-    left out. ``permission`` is checked as ``has_<permission>_permission`` of the page.
+    If the sentences, a fact named ``bound`` in the context, or (with ``twice``) the figures are not
+    what the page showed, it asks again (409). Sentences in ``moving`` change by themselves and are
+    left out of the seal. ``permission`` is checked as ``has_<permission>_permission`` of the page.
     """
 
     question = _Question(
@@ -201,7 +202,7 @@ def confirmed(
 
 @dataclass(slots=True)
 class _State:
-    """How far one request has come: what it shows, and with which status."""
+    """The progress of one request: what it shows, and with which status."""
 
     form: ConfirmForm
     status: int = 200
@@ -211,7 +212,7 @@ class _State:
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """One confirmed action's page; see :func:`confirmed`."""
+    """The page of one confirmed action; see :func:`confirmed`."""
 
     description: str
     explain: str | None
@@ -226,7 +227,7 @@ class _Question:
     def page(
         self, owner: Any, request: HttpRequest, object_id: str, method: Perform
     ) -> HttpResponse:
-        """Ask, or act and go back."""
+        """Ask for confirmation, or act and return to the change page."""
         obj = owner.get_object(request, object_id)
         if obj is None:
             raise Http404
@@ -268,7 +269,7 @@ class _Question:
         )
 
     def _told(self, owner: Any, request: HttpRequest, obj: Any) -> dict[str, Any]:
-        """What the page says before it acts."""
+        """The template context that the page shows before it acts."""
         told: dict[str, Any] = {}
         if self.explain is not None:
             told["sentences"] = list(getattr(owner, self.explain)(request, obj))
@@ -284,13 +285,14 @@ class _Question:
         method: Perform,
         told: Mapping[str, Any],
     ) -> list[object]:
-        """Who is asked what about which row."""
+        """The sealed facts: who is asked to do what to which row."""
         said = () if self.moving else told.get("sentences", ())
         who = request.user.pk
         return [owner.opts.label, method.__name__, obj.pk, who, told.get("bound", ""), *said]
 
     def _answer(self, request: HttpRequest, obj: Any, facts: list[object]) -> _State:
-        """What a posted form leads to; a state of 200 that does not ask again may act."""
+        """The state that a posted form leads to; only a state of 200 that does not ask again may
+        act."""
         form = self.form(request.POST, obj=obj)
         posted = request.POST.get("seal", "")
         if not form.is_valid():
@@ -312,10 +314,10 @@ class _Question:
         return _State(form, status=409, ask_again=form.is_valid(), errors=[CHANGED])
 
     def _as_of_now(self, request: HttpRequest, obj: Any) -> ConfirmForm:
-        """What was typed, with the hidden fields of a page that is opened now.
+        """The typed values, with the hidden fields of a page that is opened now.
 
-        They say what somebody read before they decided; whoever is asked again reads it anew, and
-        a page that kept the old ones would be refused for ever.
+        The hidden fields record what a person read before they decided. A person who is asked again
+        reads it anew; a page that kept the old fields would be refused for ever.
         """
         typed = request.POST.copy()
         hidden = {field.name for field in self.form(obj=obj).hidden_fields()}
@@ -327,7 +329,7 @@ class _Question:
     def _act(
         self, owner: Any, request: HttpRequest, obj: Any, method: Perform, state: _State
     ) -> str | HttpResponse | None:
-        """The outcome; None where it was refused, which ``state`` then says."""
+        """The action's outcome; None if it was refused, with the reason in ``state``."""
         try:
             return method(owner, request, obj, state.form.cleaned_data)
         except DomainError as error:
@@ -418,7 +420,7 @@ class FiguresPage:
 
 
 def _wants_change(request: HttpRequest) -> bool:
-    """Back from the second page to what was typed."""
+    """Whether the person goes back from the second page to change the form."""
     return "change" in request.POST
 
 
@@ -427,5 +429,5 @@ def _figures(form: ConfirmForm) -> list[str]:
 
 
 def change_page(page: Any) -> str:
-    """The name of a page's change address."""
+    """The URL name of a page's change view."""
     return f"{page.admin_site.name}:{page.opts.app_label}_{page.opts.model_name}_change"

@@ -1,4 +1,4 @@
-"""What the console's frame asks for on every page: navigation, environment badge."""
+"""Navigation, first page, search and environment badge of the console."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from quantleap.core.registry import Handlers
 
 
 class ConsoleMiddleware:
-    """The console shows and reads times in IST, and the audit learns from where it is used."""
+    """Switches the console to IST, and records the address of its users for the audit log."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -40,7 +40,8 @@ class ConsoleMiddleware:
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One fact of the day. ``tone``: '' (plain), 'good', 'warn' or 'bad'; ``link`` an address."""
+    """One figure of the first page. ``tone``: '' (plain), 'good', 'warn' or 'bad'; ``link`` an
+    address."""
 
     title: str
     value: str
@@ -51,7 +52,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A table cell, with an address to open where there is one, and a tone as tiles have."""
+    """A table cell, with an optional link, and a tone as in :class:`Tile`."""
 
     text: str
     link: str = ""
@@ -60,7 +61,8 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A small table of a page; ``empty`` says what no row means, ``all`` leads to more rows."""
+    """A small table of a page; ``empty`` explains the absence of rows, ``all`` links to more
+    rows."""
 
     title: str
     headers: tuple[str, ...]
@@ -69,7 +71,7 @@ class Panel:
     all: Cell | None = None
 
 
-#: Rows of a panel that shows the newest of many, and how far they are counted.
+#: The number of rows in a panel of the newest ones, and the limit for counting the rest.
 NEWEST: Final = 5
 _COUNTED: Final = 1000
 
@@ -82,9 +84,10 @@ def newest(
     show: Callable[[Any], tuple[Cell, ...]],
     empty: str,
 ) -> Panel:
-    """The newest few of ``rows``, how many there are, and the list with all of them (2 queries).
+    """The newest few of ``rows``, their number, and a link to the list with all of them (2
+    queries).
 
-    ``address`` is what the list's address asks for, for example ``{"customer__id__exact": 5}``.
+    ``address`` holds the query parameters of that list, for example ``{"customer__id__exact": 5}``.
     """
     shown = tuple(show(row) for row in rows.order_by("-pk")[:NEWEST])
     options = rows.model._meta
@@ -101,16 +104,16 @@ def page_of(row: Model) -> str:
 
 
 def day_cell(day: dt.date | dt.datetime) -> Cell:
-    """A day in IST: ``4 Aug 2026``."""
+    """The date of a time in IST: ``4 Aug 2026``."""
     local = clock.ist_date(day) if isinstance(day, dt.datetime) else day
     return Cell(f"{local.day} {local:%b %Y}")
 
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """Something that needs a person today: what, why in one sentence, and the way out.
+    """Something that needs a person today: what, why in one sentence, and where to go.
 
-    ``count`` is how many there are of it; ``way_out`` names what ``link`` opens.
+    ``count`` is how many there are of it; ``way_out`` names the page that ``link`` opens.
     """
 
     what: str
@@ -121,7 +124,7 @@ class Alarm:
 
 
 class TodaySource(Protocol):
-    """What a room shows on the page Today, in a constant number of queries.
+    """A room's part of the first page, in a constant number of queries.
 
     It must leave out what the person may not view. Every 'bad' tile and every alarm counts as
     something that needs a person.
@@ -137,7 +140,7 @@ TODAY: Final[Handlers[TodaySource]] = Handlers("console.today")
 
 
 def today(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Context of the page Today: what needs a person, then tiles and panels of all rooms."""
+    """Context of the first page: what needs a person, then tiles and panels of all rooms."""
     now = clock.now()
     found = [item for source in TODAY.all() for item in source(request, now)]
     tiles = [item for item in found if isinstance(item, Tile)]
@@ -154,7 +157,7 @@ def today(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 
 def _alarm(tile: Tile) -> Alarm:
-    """A red tile in the list of what needs a person, so that no page is green above a red tile."""
+    """A red tile as an entry of the list of what needs a person, so that the two never disagree."""
     return Alarm(f"{tile.title}: {tile.value}", tile.note, tile.link, "Open")
 
 
@@ -167,7 +170,8 @@ def _attention(alarms: Sequence[Alarm]) -> Tile:
 
 
 class Link(NamedTuple):
-    """One line of the sidebar: a model's list. ``model`` is its label, as ``core.AuditEntry``."""
+    """One line of the sidebar: a model's list. ``model`` is its label, such as
+    ``core.AuditEntry``."""
 
     title: str
     icon: str
@@ -175,7 +179,7 @@ class Link(NamedTuple):
 
 
 CONSOLE: Final = "/admin/"
-#: Where staff act: the console, and the page to which brokers send them back after a login.
+#: Paths that staff use: the console, and the page to which brokers redirect them after a login.
 STAFF_PAGES: Final = (CONSOLE, "/broker-login/")
 
 #: The groups of the sidebar in their order, and whether each can be folded.
@@ -191,7 +195,7 @@ GROUPS: Final[Mapping[str, bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Lines that a room puts into a group of the sidebar.
+    """Lines that a room adds to a group of the sidebar.
 
     ``place`` orders the sections of a group. A model without a page is left out.
     """
@@ -239,9 +243,9 @@ def _item(link: Link, request: HttpRequest) -> dict[str, Any] | None:
 
 
 def search(request: HttpRequest) -> HttpResponse:
-    """The pages whose name holds what was typed (``s``), as the sidebar names them: no database.
+    """The pages whose sidebar name contains the search term (``s``); needs no database query.
 
-    With ``extended`` for the palette that Ctrl+K opens. Behind ``admin_view``.
+    With ``extended`` for the palette that Ctrl+K opens. Wrapped in ``admin_view``.
     """
     wanted = request.GET.get("s", "").strip().casefold()
     if not wanted:
@@ -262,7 +266,7 @@ def search(request: HttpRequest) -> HttpResponse:
 
 
 def environment(_request: HttpRequest) -> list[str]:
-    """Badge beside the title: which installation this is, so that nobody mistakes it."""
+    """The badge beside the title that identifies this installation."""
     if is_production(settings):
         live = ", ".join(settings.QUANTLEAP_LIVE_BROKERS)
         return [f"Live: {live}", "danger"] if live else ["Production", "warning"]

@@ -1,4 +1,5 @@
-"""What is known of the request under way: its id, and where staff sit. For logs and the audit."""
+"""Context of the current request for logs and the audit log: its id and the staff user's
+address."""
 
 from __future__ import annotations
 
@@ -21,13 +22,13 @@ def set_request_id(value: str) -> None:
 
 
 def current_staff_address() -> str | None:
-    """The address from which somebody uses the console just now; None elsewhere."""
+    """The address from which somebody uses the console in this request; None elsewhere."""
     return _staff_address.get()
 
 
 @contextmanager
 def staff_at(address: str | None) -> Iterator[None]:
-    """Remember the address of the console's user while their request lasts."""
+    """Remember the console user's address for the duration of the request."""
     token = _staff_address.set(address)
     try:
         yield

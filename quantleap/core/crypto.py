@@ -27,7 +27,7 @@ _KEY_BYTES: Final = 32
 
 
 class DecryptionError(Exception):
-    """The value was not written by us for this place, or its key is gone."""
+    """The value was not encrypted by us for this place, or its key is missing."""
 
 
 class KeyRingError(ValueError):
@@ -36,14 +36,15 @@ class KeyRingError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class KeyRing:
-    """Keys by id; ``primary`` is the id that encrypts."""
+    """Keys by id; ``primary`` is the id of the one that encrypts."""
 
     primary: str
     keys: Mapping[str, bytes]
 
 
 def parse_key_ring(text: str) -> KeyRing:
-    """Read ``id:base64key,…``; KeyRingError when empty, duplicated or not 32 bytes."""
+    """Read ``id:base64key,…``; KeyRingError if it is empty, has duplicates or a key is not 32
+    bytes."""
     keys: dict[str, bytes] = {}
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         key_id, _, encoded = part.partition(":")
@@ -88,7 +89,7 @@ def encrypt(plain: str, *, place: str) -> str:
 
 
 def decrypt(stored: str, *, place: str) -> str:
-    """Plain text of a stored value; DecryptionError when it does not belong at ``place``."""
+    """Plain text of a stored value; DecryptionError if it does not belong at ``place``."""
     if not stored:
         return ""
     try:
@@ -104,11 +105,11 @@ def decrypt(stored: str, *, place: str) -> str:
 
 
 def key_id_of(stored: str) -> str:
-    """Id of the key a stored value was written with ('' for an empty value)."""
+    """Id of the key with which a stored value was encrypted ('' for an empty value)."""
     return stored.split(":")[1] if stored.count(":") == 3 else ""
 
 
 def fingerprint(text: str, *, purpose: str) -> str:
-    """Keyed hash (HMAC-SHA256, hex) for look-ups of secrets that are never shown again."""
+    """Keyed hash (HMAC-SHA256, hex) to look up secrets that are never shown again."""
     key = hmac.new(settings.SECRET_KEY.encode(), purpose.encode(), hashlib.sha256).digest()
     return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()

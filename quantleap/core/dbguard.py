@@ -1,9 +1,9 @@
-"""Serving and trading happen under the application role, or not at all.
+"""Makes sure that production processes use the application role only.
 
-The rights of docs/adr/0004 protect history only as long as nobody serves as the tables' owner or
-as a superuser. The first connection of every production process is asked who it is. A database
-that does not answer is no reason not to start: it may come back before the next process manager's
-try, and whoever then connects is asked.
+The rights of docs/adr/0004 protect history only as long as no process uses the tables' owner or a
+superuser. So the first connection of every production process is asked for its role. An unreachable
+database does not prevent a start: it may be back before the service manager's next try, and the
+first connection is then checked.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from quantleap.core.startup import StartRefused
 log = structlog.get_logger(__name__)
 
 # pg_has_role: a member of the owner's role can become the owner. It is true for every role when a
-# superuser asks, so that is asked first.
+# superuser asks, so the superuser check comes first.
 _QUESTION: Final = """
 SELECT r.rolname,
        r.rolsuper,
@@ -38,17 +38,17 @@ SELECT r.rolname,
 """
 
 _local = threading.local()
-_judged: set[str] = set()  # roles that passed in this process
+_judged: set[str] = set()  # roles that passed the check in this process
 
 
 def connect_signals() -> None:
-    """Ask every production process's first connection (`CoreConfig.ready`)."""
+    """Check the first connection of every production process (called by `CoreConfig.ready`)."""
     connection_created.connect(_on_connection, dispatch_uid="quantleap.dbguard")
 
 
 @contextmanager
 def as_owner() -> Iterator[None]:
-    """For migrations: connections that this thread opens meanwhile may be the owner's."""
+    """For migrations: allow this thread's connections to be the owner's meanwhile."""
     _local.owner = True
     try:
         yield
@@ -57,9 +57,10 @@ def as_owner() -> Iterator[None]:
 
 
 def judge_role() -> None:
-    """StartRefused when production would work as owner or superuser; bounded by connect_timeout.
+    """Raise StartRefused if production would run as owner or superuser; takes at most
+    connect_timeout.
 
-    A database that does not answer is logged and judged later.
+    If the database does not answer, log that and check later.
     """
     if not is_production(settings):
         return
@@ -68,7 +69,7 @@ def judge_role() -> None:
     except DatabaseError as error:
         log.warning("database_unreachable_at_start", why=str(error).strip().split("\n")[0])
     finally:
-        # Before a fork or the threads of a pool: whoever works opens a connection of their own.
+        # Before a fork or a pool's threads: each worker opens its own connection.
         connection.close()
 
 

@@ -1,9 +1,8 @@
-"""Error pages for people: what happened, the way back, and the id to report.
+"""Error pages for people: what happened, what to do, and the id to report.
 
 The API answers JSON instead (core.api.exceptions decides).
 
-A page of its own that asks nothing of the database, the session or the visitor: it is shown when
-one of them is what failed.
+The page needs no database, no session and no user, because one of these may be what failed.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from quantleap.core.context import current_request_id
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What a page says: a heading, what it means, and what to do."""
+    """The text of a page: a heading, its meaning, and what to do."""
 
     title: str
     meaning: str
@@ -79,7 +78,7 @@ FORGED: Final = Words(
 
 
 def page(request: HttpRequest, status: int, words: Words | None = None) -> HttpResponse:
-    """The page for ``status``; without words of its own it says those of the status."""
+    """The page for ``status``, with the default text of that status unless ``words`` is given."""
     url, label = _way_back(request)
     shown = {
         "status": status,
@@ -93,7 +92,7 @@ def page(request: HttpRequest, status: int, words: Words | None = None) -> HttpR
 
 
 def _way_back(request: HttpRequest) -> tuple[str, str]:
-    """The list that the address belongs to, where there is one, else the first page."""
+    """Address and label of the list to which the address belongs, or else of the first page."""
     parts = request.path.split("/")
     if request.path.startswith(CONSOLE) and len(parts) > 4 and parts[4]:
         section = "/".join([*parts[:4], ""])
@@ -101,6 +100,6 @@ def _way_back(request: HttpRequest) -> tuple[str, str]:
             found = resolve(section).url_name or ""
         except (Resolver404, UnicodeError):
             found = ""
-        if found.endswith("_changelist"):  # Django's own 404 answers every other address there
+        if found.endswith("_changelist"):  # every other address there gives Django's own 404
             return section, "To the list"
     return CONSOLE, "To the first page"

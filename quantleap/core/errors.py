@@ -1,8 +1,8 @@
 """Errors that a caller can act on.
 
-A service raises a :class:`DomainError`; the API turns it into the one error envelope
-(docs/api/conventions.md#errors), the admin into a message, a command into an exit code. ``code`` is
-stable and documented.
+A service raises a :class:`DomainError`; the API turns it into the error envelope
+(docs/api/conventions.md#errors), the console into a message, a command into an exit code. ``code``
+is stable and documented.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import Any
 
 
 class DomainError(Exception):
-    """Something the caller asked for cannot be done, and why.
+    """The caller's request cannot be carried out; the message says why.
 
-    ``details`` maps a field (nested fields by dotted path) to its message; ``extra`` holds the
-    additional top-level members that some codes carry (``existing_subscription_id`` …).
+    ``details`` maps a field (nested fields by dotted path) to its message; ``extra`` holds
+    additional top-level members of some codes (``existing_subscription_id`` …).
     """
 
     status: int = 400
     code: str = "invalid_request"
     error: str = "Invalid request parameters"
-    retry_after: int | None = None  # seconds, where asking again makes sense
+    retry_after: int | None = None  # seconds, if a retry makes sense
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class InvalidRequest(DomainError):
 
 
 class InvalidCredentials(DomainError):
-    """401: unknown, malformed, revoked or expired credentials; never says which."""
+    """401: unknown, malformed, revoked or expired credentials; the answer never says which."""
 
     status = 401
     code = "invalid_credentials"
@@ -65,7 +65,8 @@ class AddressNotAllowed(DomainError):
 
 
 class PartnerSuspended(DomainError):
-    """403: the partner is suspended, and this is not among what stays open (docs/partners.md)."""
+    """403: the partner is suspended, and this call is not one that stays open
+    (docs/partners.md)."""
 
     status = 403
     code = "partner_suspended"
@@ -73,7 +74,7 @@ class PartnerSuspended(DomainError):
 
 
 class NotFound(DomainError):
-    """404: unknown, another partner's, or the other environment's: all alike."""
+    """404: unknown, another partner's, or the other environment's; the answer is the same."""
 
     status = 404
     code = "not_found"
@@ -81,7 +82,7 @@ class NotFound(DomainError):
 
 
 class InvalidTransition(DomainError):
-    """409: the state machine has no such arrow from here."""
+    """409: the current state does not allow this transition."""
 
     status = 409
     code = "invalid_transition"
@@ -89,7 +90,7 @@ class InvalidTransition(DomainError):
 
 
 class Unavailable(DomainError):
-    """503: a dependency does not answer; try again later."""
+    """503: a dependency does not answer; the caller should try again later."""
 
     status = 503
     code = "unavailable"

@@ -1,4 +1,4 @@
-"""Columns with a meaning of their own."""
+"""Model fields with a meaning of their own."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ else:
 
 
 class SealedField(_TextField):
-    """Text that holds ciphertext of :mod:`quantleap.core.crypto` or nothing.
+    """Text that is empty or ciphertext of :mod:`quantleap.core.crypto`.
 
-    It seals nothing by itself, because a value is bound to its row's key: services write what
-    ``crypto.encrypt(plain, place=…)`` returned. The class is how re-encryption, and the question
-    which keys are in use, find every such column. For migrations it is a plain text column.
+    The field encrypts nothing itself, because a value is bound to its row's key: services store
+    what ``crypto.encrypt(plain, place=…)`` returns. Re-encryption and the key check find every such
+    column by this class. For migrations it is a plain text column.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -25,16 +25,16 @@ class SealedField(_TextField):
         super().__init__(*args, **kwargs)
 
     def deconstruct(self) -> Any:
-        """As ``TextField``: the database cannot tell them apart."""
+        """The same as ``TextField``, because the database columns are the same."""
         name, _path, args, kwargs = super().deconstruct()
         return name, "django.db.models.TextField", args, kwargs
 
 
 def sealed_place(row: models.Model, field: str) -> str:
-    """What binds a ciphertext to its place (``table:pk:field``); the row must have its key."""
+    """The place to which a ciphertext is bound (``table:pk:field``); the row must have its key."""
     return place_of(type(row), row.pk, field)
 
 
 def place_of(model: type[models.Model], pk: object, field: str) -> str:
-    """The same where only the row's key is at hand."""
+    """The same for code that has only the row's key."""
     return f"{model._meta.db_table}:{pk}:{field}"

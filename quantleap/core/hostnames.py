@@ -1,10 +1,11 @@
-"""Host names and addresses as people type them, in the one spelling that is stored. Pure.
+"""Host names and addresses as people type them, normalised to the stored spelling. Pure.
 
-Resolvers and HTTP libraries map what looks alike before they dial: full-width and circled digits
-become digits, U+212A becomes k, an ideographic full stop becomes a dot (UTS 46, section 4). A check
-of the text as typed judges another name than the one that is called. So a label is either plain
-ASCII (RFC 1123) or a name that needs an A-label (RFC 5890); whatever would only *turn into* ASCII
-is refused, and so are the other spellings of an IPv4 address (decimal, octal, hexadecimal, short).
+Resolvers and HTTP libraries map similar characters before they connect: full-width and circled
+digits become digits, U+212A becomes k, an ideographic full stop becomes a dot (UTS 46, section 4).
+A check of the text as typed would therefore check another name than the one that is called. So a
+label must be plain ASCII (RFC 1123) or a name that needs an A-label (RFC 5890). Text that would
+only *become* ASCII is refused, and so are other spellings of an IPv4 address (decimal, octal,
+hexadecimal, short).
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII | re.IGNORECASE)
 
 
 class BadHost(ValueError):
-    """Not a host name or address; the text says why in words for its owner."""
+    """Not a valid host name or address; the message tells the person who typed it why."""
 
 
 def ascii_host(text: str) -> str:
     """The host name as A-labels in lower case, or the IP address in its canonical spelling.
 
-    ``text`` is what stands between ``//`` and the port: a name, an IPv4 address, or an IPv6 address
-    in brackets. BadHost with the reason.
+    ``text`` is the part between ``//`` and the port: a name, an IPv4 address, or an IPv6 address in
+    brackets. Raises BadHost with the reason.
     """
     if text.startswith("["):
         return _ipv6(text)
@@ -40,7 +41,7 @@ def ascii_host(text: str) -> str:
     if len(host) > _MAX_HOST:
         raise BadHost(f"The host name is longer than {_MAX_HOST} characters.")
     if _NUMBER.fullmatch(labels[-1]):
-        # A last label that is a number makes resolvers read all of it as an IPv4 address.
+        # Resolvers read a name whose last label is a number as an IPv4 address.
         address = parse_address(host)
         if address is None:
             raise BadHost("Write an IPv4 address as four decimal numbers without leading zeros.")
@@ -49,7 +50,7 @@ def ascii_host(text: str) -> str:
 
 
 def host_address(host: str) -> Address | None:
-    """The IP address that a result of :func:`ascii_host` is; None for a name."""
+    """The IP address in a result of :func:`ascii_host`; None for a name."""
     return parse_address(host.removeprefix("[").removesuffix("]"))
 
 
@@ -71,7 +72,7 @@ def _label(label: str) -> str:
         mapped = idna.encode(label, uts46=True, std3_rules=True).decode("ascii")
     except (idna.IDNAError, UnicodeError) as error:
         raise BadHost(f"{label!r} cannot be part of a host name.") from error
-    if not mapped.startswith("xn--") or "." in mapped:  # a dot: UTS 46 knows other full stops
+    if not mapped.startswith("xn--") or "." in mapped:  # a dot: UTS 46 maps other full stops to it
         raise BadHost(f"Write {label!r} with plain letters, digits and dots.")
     return mapped
 

@@ -1,12 +1,12 @@
 """Idempotency records: the first finished answer to a key is the only one.
 
-Two ways to hold a key:
+There are two ways to hold a key:
 
-* **With its effect**: the record is written in the caller's transaction, which also holds the
+* **With its effect**: the record is written in the caller's transaction, which also contains the
   effect. A second request waits on the unique constraint; a crash leaves neither effect nor record.
-* **Around a call to the outside**: a RUNNING record is committed before the call, because no
-  transaction may be open during it. After a crash it stays RUNNING for its day: what the other
-  side did is unknown, so nobody takes the key over.
+* **Around an external call**: a RUNNING record is committed before the call, because no
+  transaction may be open during it. After a crash it stays RUNNING for its day: the external
+  outcome is unknown, so no other request takes the key over.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class IdempotencyMismatch(DomainError):
 
 
 class SecretAlreadyShown(DomainError):
-    """409: the answer held a secret, which is not kept."""
+    """409: the answer contained a secret, which is not stored."""
 
     status = 409
     code = "secret_already_shown"
@@ -53,7 +53,7 @@ class SecretAlreadyShown(DomainError):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a key belongs to: who uses it, for which request (SHA-256 of method, path, body)."""
+    """What a key belongs to: its user and the request (SHA-256 of method, path, body)."""
 
     partner_id: int | None
     environment: str
@@ -63,11 +63,11 @@ class Claim:
 
 
 def begin(claim: Claim, *, now: dt.datetime) -> tuple[IdempotencyRecord, bool]:
-    """``(record, True)`` when the key is ours to use now, ``(earlier record, False)`` otherwise.
+    """``(record, True)`` if the caller may use the key now, otherwise ``(earlier record, False)``.
 
-    Must run in a transaction, the effect's own or a short one. Waits at most 3 s for a request
-    that is writing the same key, then IdempotencyInProgress. IdempotencyMismatch when the key
-    was used for something else.
+    Must run in a transaction, the effect's own or a short one. Waits at most 3 s for a request that
+    is writing the same key, then raises IdempotencyInProgress. Raises IdempotencyMismatch if the
+    key was used for another request.
     """
     try:
         return _insert_or_read(claim, now)
@@ -98,7 +98,7 @@ def _insert_or_read(claim: Claim, now: dt.datetime) -> tuple[IdempotencyRecord, 
         except IntegrityError:
             existing = _existing(claim).first()
         if existing is None:
-            continue  # swept in between
+            continue  # deleted in between
         if existing.expires_at <= now:
             _existing(claim).filter(pk=existing.pk, expires_at__lte=now).delete()
             continue
@@ -114,7 +114,8 @@ def _existing(claim: Claim) -> TenantQuerySet[IdempotencyRecord]:
 
 
 def _limit_lock_waits(text: str | None) -> None:
-    """For the rest of this transaction; None is what the connection began with."""
+    """Limit lock waits for the rest of this transaction; None restores the connection's own
+    limit."""
     with connection.cursor() as cursor:
         if text is None:
             cursor.execute("SET LOCAL lock_timeout TO DEFAULT")
@@ -123,19 +124,20 @@ def _limit_lock_waits(text: str | None) -> None:
 
 
 def complete(record: IdempotencyRecord, *, status_code: int, body: Any, now: dt.datetime) -> None:
-    """Keep the answer. ``body`` None: it held a secret that is shown once."""
+    """Store the answer. ``body`` None: it contained a secret, which is shown only once."""
     IdempotencyRecord.objects.filter(pk=record.pk, state=IdempotencyRecord.State.RUNNING).update(
         state=IdempotencyRecord.State.DONE, status_code=status_code, body=body, completed_at=now
     )
 
 
 def abandon(record: IdempotencyRecord) -> None:
-    """Free the key of a request whose failure is known to have had no effect."""
+    """Free the key of a request that is known to have failed without effect."""
     IdempotencyRecord.objects.filter(pk=record.pk, state=IdempotencyRecord.State.RUNNING).delete()
 
 
 def finished_answer(record: IdempotencyRecord) -> tuple[int, Any]:
-    """``(status, body)`` of a finished record; IdempotencyInProgress or SecretAlreadyShown."""
+    """``(status, body)`` of a finished record; otherwise raises IdempotencyInProgress or
+    SecretAlreadyShown."""
     if record.status_code is None:
         raise IdempotencyInProgress(
             "The first request with this key has no answer yet. If it was interrupted, look at "
@@ -147,7 +149,7 @@ def finished_answer(record: IdempotencyRecord) -> tuple[int, Any]:
 
 
 def forget_expired(*, now: dt.datetime, batch: int = 5000) -> int:
-    """Delete records whose day has passed, at most ``batch`` of them; returns how many."""
+    """Delete records older than a day, at most ``batch`` of them; returns how many."""
     expired = IdempotencyRecord.objects.filter(expires_at__lte=now).order_by("expires_at")
     deleted, _ = IdempotencyRecord.objects.filter(
         pk__in=list(expired.values_list("pk", flat=True)[:batch])

@@ -1,9 +1,9 @@
-"""Identifiers are ASCII before any case is folded. Pure.
+"""Identifiers, which must be ASCII before their case is folded. Pure.
 
 Python folds more than ASCII: U+212A (Kelvin) becomes k, U+0131 becomes I, ß becomes SS, U+FB01
-becomes FI. An identifier that only *folds into* somebody else's would be taken for theirs, so text
-from outside is folded by :func:`ascii_upper` and :func:`ascii_lower` alone, which touch A to Z and
-nothing else; what is left over fails the pattern that follows. A test sees to it that nobody calls
+becomes FI. An identifier that only *folds into* somebody else's would be taken for theirs. So text
+from outside is folded by :func:`ascii_upper` and :func:`ascii_lower` alone, which change A to Z and
+nothing else; anything else then fails the pattern that follows. A test makes sure that nobody calls
 ``str.upper`` or ``str.lower`` on such text.
 """
 
@@ -23,30 +23,30 @@ _LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _LOCAL_PART: Final = re.compile(
     r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*", re.ASCII
 )
-#: The same for the database, with the domain as A-labels.
+#: The same pattern for the database, with the domain as A-labels.
 EMAIL_PATTERN: Final = (
     r"^[a-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*@[a-z0-9-]+(\.[a-z0-9-]+)+$"
 )
 
 
 class BadIdentifier(ValueError):
-    """Not such an identifier; the text says why in words for whoever typed it."""
+    """The text is not a valid identifier; the message tells the person who typed it why."""
 
 
 def ascii_upper(text: str) -> str:
-    """``text`` with a to z in upper case and everything else as it was."""
+    """``text`` with a to z in upper case and everything else unchanged."""
     return text.translate(_UPPER)
 
 
 def ascii_lower(text: str) -> str:
-    """``text`` with A to Z in lower case and everything else as it was."""
+    """``text`` with A to Z in lower case and everything else unchanged."""
     return text.translate(_LOWER)
 
 
 def clean_email(text: str) -> str:
-    """An e-mail address in the one spelling that is stored: lower case, the domain as A-labels.
+    """An e-mail address in its stored spelling: lower case, the domain as A-labels.
 
-    BadIdentifier with the reason. The part before the @ must be ASCII; a domain may be
+    Raises BadIdentifier with the reason. The part before the @ must be ASCII; a domain may be
     internationalised (RFC 5891).
     """
     address = text.strip(string.whitespace)

@@ -1,4 +1,4 @@
-"""Public ids: a prefix that says what it is, and randomness that says nothing."""
+"""Public ids: a prefix that names the type, followed by random characters."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _SPACE: Final = len(_ALPHABET) ** _LENGTH
 
 
 def new_public_id(prefix: str) -> str:
-    """A fresh id such as ``sub_4k1m…`` (20 random base36 characters, 103 bits).
+    """A new id such as ``sub_4k1m…`` (20 random base36 characters, 103 bits).
 
-    One read of the system's randomness for the whole id: arming makes ten thousand at a time.
+    Reads the system's randomness once per id, because arming creates ten thousand at a time.
     """
     number = secrets.randbelow(_SPACE)
     characters = []
@@ -30,10 +30,10 @@ new_basket_id: Callable[[], str] = functools.partial(new_public_id, "bsk")
 
 
 def new_request_id() -> str:
-    """Id of one HTTP request."""
+    """A new id for an HTTP request."""
     return new_public_id("req")
 
 
 def new_event_id() -> str:
-    """Id of one outbox event; also the ``webhook-id`` of its deliveries."""
+    """A new id for an outbox event, which is also the ``webhook-id`` of its deliveries."""
     return new_public_id("evt")

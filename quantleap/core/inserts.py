@@ -1,9 +1,9 @@
-"""INSERT what is missing: ``ON CONFLICT`` with its target named.
+"""INSERT of missing rows: ``ON CONFLICT`` with a named target.
 
-``bulk_create(ignore_conflicts=True)`` names no target and so ignores every conflict, that of the
-primary key included. Seen: a sequence that had fallen behind its table (a database made by
-``CREATE DATABASE … TEMPLATE``, then a crash of the server) drew a used id, and a new account of
-the books was left out without a word. With the target named, such a row is an IntegrityError.
+``bulk_create(ignore_conflicts=True)`` names no target and so ignores every conflict, even that of
+the primary key. We have observed a sequence that had fallen behind its table (a database made by
+``CREATE DATABASE … TEMPLATE``, then a crash of the server): it produced a used id, and a new ledger
+account was silently left out. With a named target, such a row is an IntegrityError.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ _BATCH: Final = 1000
 
 
 def insert_missing(rows: Sequence[models.Model], *, unique: Sequence[str], where: str = "") -> int:
-    """Insert unsaved ``rows`` of one model but for those that exist by the fields ``unique``.
+    """Insert unsaved ``rows`` of one model, except those that already exist by the fields
+    ``unique``.
 
     ``unique`` names the fields of one unique constraint, ``where`` is its SQL condition if it has
-    one. How many rows were inserted; their instances get no ids. Whoever comes second waits for the
-    first's transaction. IntegrityError for every other conflict.
+    one. Returns how many rows were inserted; their instances get no ids. A concurrent second
+    transaction waits for the first. Raises IntegrityError for every other conflict.
     """
     if not rows:
         return 0
@@ -59,6 +60,6 @@ def _quoted(name: str) -> str:
 
 
 def constraint_of(error: IntegrityError) -> str:
-    """The name of the constraint that refused; empty where the database names none."""
+    """The name of the violated constraint; empty if the database names none."""
     diagnosis: Any = getattr(error.__cause__, "diag", None)
     return str(getattr(diagnosis, "constraint_name", None) or "")

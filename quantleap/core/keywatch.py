@@ -1,4 +1,4 @@
-"""Alarm when stored values were sealed with a key that is not in the ring (any more)."""
+"""Alarm for stored values whose encryption key is missing from the ring."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ log = structlog.get_logger(__name__)
 
 _CACHED: Final = "core:unknown-encryption-keys"
 _TITLE: Final = "Encryption keys"
-_KEPT: Final = 3 * 3600  # seconds; beat looks every hour
+_KEPT: Final = 3 * 3600  # seconds; beat checks every hour
 
 
 def look() -> dict[str, int]:
-    """Count, remember for the console, and log an error if there are any."""
+    """Count such values, cache the result for the console, and log an error if there are any."""
     missing = unknown_keys()
     remember(_CACHED, missing, _KEPT)
     for key_id, count in missing.items():
@@ -30,7 +30,7 @@ def look() -> dict[str, int]:
 
 
 def today(request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel]:
-    """Red on the first page of the console while something cannot be read."""
+    """A red tile on the console's first page while values cannot be decrypted."""
     del request, now
     try:
         missing = recall(_CACHED) or {}

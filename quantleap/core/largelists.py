@@ -1,8 +1,8 @@
-"""Lists that grow with time: found by index, counted by estimate, paged without counting.
+"""Lists that grow with time: indexed search, estimated counts, paging without counting.
 
-A page of 50 rows out of a million costs what it costs out of a hundred: the rows are chosen by
-their keys alone and read afterwards; a search asks one index after another and joins nothing; what
-a filter offers is known beforehand.
+A page of 50 rows costs the same out of a million rows as out of a hundred: rows are selected by
+their keys and loaded afterwards; a search queries one index after another without joins; the
+choices of a filter are known beforehand.
 """
 
 from __future__ import annotations
@@ -25,37 +25,39 @@ if TYPE_CHECKING:
     from django.core.paginator import Paginator
 
     _DropdownFilter = SimpleListFilter
-    _ModelAdmin = ModelAdmin[Any]  # a mixin: at run time the page itself is one
+    _ModelAdmin = ModelAdmin[Any]  # a mixin: at run time the page itself is a ModelAdmin
 else:
     _ModelAdmin = object
     from unfold.contrib.filters.admin import DropdownFilter as _DropdownFilter
     from unfold.paginator import InfinitePaginator as Paginator
     from unfold.views import ChangeList
 
-#: The last page of a list. Whoever looks for something older filters or searches.
+#: The last page of a list. To find older rows, people filter or search.
 MOST_PAGES: Final = 200
-#: Rows that one way of searching may find; more is said, and asks for more of the word.
+#: Limit of rows per kind of search; beyond it the page asks for a longer search term.
 MOST_FOUND: Final = 1000
-#: Tables of fewer rows (by PostgreSQL's statistics) are counted.
+#: Tables with fewer rows (by PostgreSQL's statistics) are counted exactly.
 COUNTED: Final = 10_000
 
 
 # -- search --------------------------------------------------------------------------------------
 class Backwards(OrderBy):
-    """Along an index with ``varchar_pattern_ops``, from its end: of growing numbers the newest.
+    """Descending order along an index with ``varchar_pattern_ops``: for growing numbers the newest
+    first.
 
-    The order is what makes PostgreSQL use that index whatever its statistics say. Without it, a
-    prefix of a growing number is taken for evenly spread, and the table read until enough is found.
+    This order makes PostgreSQL use that index whatever its statistics say. Otherwise it assumes
+    that matches of a prefix are evenly spread, and reads the table until it has enough.
     """
 
-    #: Django looks for the word DESC in every order, to tell two of the same column.
+    #: Django looks for the word DESC in every order, to distinguish two orders of the same column.
     template = "%(expression)s USING ~>~ /* DESC */"
 
 
 class Condition(NamedTuple):
-    """What a term asks of rows (None: nothing finds it); ``more``: it asks of too few of them.
+    """The filter for a search term (None: no row matches); ``more``: it covers too few of the
+    matching rows.
 
-    ``along``: the order in which an index has them.
+    ``along`` is the order in which an index has the rows.
     """
 
     rows: Q | None
@@ -65,9 +67,10 @@ class Condition(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """One way to find rows: ``words`` for the person, ``condition`` for a term (None: not by it).
+    """One kind of search: ``words`` for the person, ``condition`` for a term (None: not
+    applicable).
 
-    A condition shall be answered by one index of the list's own table.
+    One index of the list's own table must be able to answer the condition.
     """
 
     words: str
@@ -82,11 +85,11 @@ def begins(
     partial: bool = False,
     bytewise: bool = False,
 ) -> Search:
-    """Rows whose ``field`` begins with the term; ``fold`` writes it as the column does.
+    """Rows whose ``field`` begins with the term; ``fold`` normalises the term as the column does.
 
-    The column needs an index with ``varchar_pattern_ops`` (a unique CharField has one); where that
-    leaves out empty texts (``partial``), PostgreSQL has to be told that none is asked for. A column
-    of collation C (``bytewise``) needs no index but its plain one.
+    The column needs an index with ``varchar_pattern_ops`` (a unique CharField has one). If that
+    index excludes empty texts (``partial``), the query has to say that it wants none. A column of
+    collation C (``bytewise``) needs only its plain index.
     """
     filled = ~Q(**{field: ""}) if partial else Q()
 
@@ -98,14 +101,15 @@ def begins(
 
 
 def exactly(field: str, words: str, *, fold: Callable[[str], str] = str) -> Search:
-    """Rows whose ``field`` is the term."""
+    """Rows whose ``field`` equals the term."""
     return Search(words, lambda term: Condition(Q(**{field: fold(term)})))
 
 
 def through(field: str, find: Callable[[str], Iterable[Any]], words: str) -> Search:
-    """Rows whose ``field`` is one of what ``find`` finds, at most :data:`MOST_FOUND` of them.
+    """Rows whose ``field`` is one of the values that ``find`` returns, at most :data:`MOST_FOUND`
+    of them.
 
-    ``find`` looks in another table, where it is quick; nothing is joined.
+    ``find`` searches another table quickly; nothing is joined.
     """
 
     def condition(term: str) -> Condition:
@@ -119,9 +123,9 @@ def through(field: str, find: Callable[[str], Iterable[Any]], words: str) -> Sea
 def found_by(
     queryset: QuerySet[Any], searches: Sequence[Search], term: str
 ) -> tuple[QuerySet[Any], bool]:
-    """The rows of ``queryset`` that one of ``searches`` finds, and whether there are more of them.
+    """The rows of ``queryset`` that match one of ``searches``, and whether there are more of them.
 
-    A query per way of searching, and what those of :func:`through` take.
+    Takes one query per kind of search, plus those of :func:`through`.
     """
     keys: set[Any] = set()
     more = False
@@ -137,10 +141,11 @@ def found_by(
 
 
 def _newest(found: QuerySet[Any], along: OrderBy | None) -> list[Any]:
-    """Keys of the newest rows, one more than may be shown.
+    """Keys of the newest rows, one more than can be shown.
 
-    The rows are found first and sorted afterwards: asked for the newest at once, PostgreSQL reads
-    the table backwards and takes rows that match for evenly spread, which a prefix never is.
+    Rows are selected first and sorted afterwards: if asked for the newest directly, PostgreSQL
+    reads the table backwards and assumes that matches are evenly spread, which those of a prefix
+    never are.
     """
     some = found.order_by(*([along] if along else [])).values("pk")[: _FENCE * MOST_FOUND]
     keys = found.model._default_manager.filter(pk__in=some).order_by("-pk")
@@ -151,7 +156,7 @@ _FENCE: Final = 5
 
 
 def first_keys(found: QuerySet[Any]) -> Iterable[Any]:
-    """Keys for :func:`through`: as many as it can use, and one that says that there are more."""
+    """Keys for :func:`through`: as many as it can use, and one more if there are more."""
     return found.order_by().values_list("pk", flat=True)[: MOST_FOUND + 1]
 
 
@@ -166,7 +171,7 @@ class SizedPaginator(Paginator):  # type: ignore[type-arg]  # generic in its stu
     has_more = False
 
     def page(self, number: Any) -> Any:
-        """The rows of one page: keys first, then the rows with all that they show (2 queries)."""
+        """The rows of one page: keys first, then the rows with everything they show (2 queries)."""
         self.number = self.validate_number(number)
         self.too_deep = self.number > MOST_PAGES
         rows: list[Any] = []
@@ -204,34 +209,34 @@ class SizedPaginator(Paginator):  # type: ignore[type-arg]  # generic in its stu
 
     @property
     def at_the_end(self) -> bool:
-        """Whether there are more rows than this list goes back."""
+        """Whether there are more rows than this list shows."""
         return self.has_more and self.number == MOST_PAGES
 
     @property
     def first(self) -> int:
-        """Place of the page's first row, from 1."""
+        """Position of the page's first row, from 1."""
         return (self.number - 1) * self.per_page + 1
 
     @property
     def last(self) -> int:
-        """Place of its last row."""
+        """Position of the page's last row."""
         return self.first + self.shown - 1
 
     @property
     def most(self) -> int:
-        """How many rows the list goes back."""
+        """The number of rows that the list can show."""
         return MOST_PAGES * self.per_page
 
 
 class SizedChangeList(ChangeList):
-    """A list that says how long it is, what its search looks at, and what to do about no rows."""
+    """A list that shows its size, the scope of its search, and what to do if it has no rows."""
 
     def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
-        self.asked = request  # the page object is shared by threads, this list is not
+        self.asked = request  # threads share the page object, but not this list
         super().__init__(request, *args, **kwargs)
 
     def get_ordering_field(self, field_name: Any) -> Any:
-        """Only what the page names may be sorted by: no index, no order."""
+        """The field to sort by, if the page allows it: sorting needs an index."""
         allowed = self.sortable_by
         if allowed is not None and field_name not in allowed:
             return None
@@ -239,20 +244,20 @@ class SizedChangeList(ChangeList):
 
     @property
     def searches(self) -> Sequence[Search]:
-        """The ways of its search."""
+        """The list's kinds of search."""
         page: Any = self.model_admin
         return tuple(page.searches)
 
     @property
     def found_more(self) -> bool:
-        """Whether more rows fit the search than it looked at."""
+        """Whether more rows match the search than it looked at."""
         return bool(getattr(self.asked, "found_more", False))
 
     @cached_property
     def size(self) -> str:
-        """How many rows there are: ``about 1,000,000``; of a search or filter only what is known.
+        """The number of rows: ``about 1,000,000``; for a search or filter only what is known.
 
-        At most 2 queries.
+        Takes at most 2 queries.
         """
         if self.query or self.has_active_filters:
             pages = self.paginator
@@ -275,7 +280,7 @@ class SizedChangeList(ChangeList):
 
 
 def about(queryset: QuerySet[Any], *, whole_table: bool) -> str:
-    """How many rows, in words: exact up to :data:`COUNTED`, else PostgreSQL's own estimate."""
+    """The number of rows as text: exact up to :data:`COUNTED`, otherwise PostgreSQL's estimate."""
     if whole_table:
         estimate = _estimate(queryset.model)
         if estimate > COUNTED:
@@ -300,7 +305,7 @@ def _estimate(model: type[Model]) -> int:
 def one_of(
     field: str, title: str, choices: Callable[[], Iterable[tuple[str, str]]]
 ) -> type[SimpleListFilter]:
-    """A filter over what a column can hold: nobody reads a million rows to find that out."""
+    """A filter over the known values of a column, so that nothing has to read a million rows."""
 
     class OneOf(_DropdownFilter):
         parameter_name = field
@@ -328,7 +333,7 @@ SELECT value FROM one WHERE value IS NOT NULL
 
 
 def values_of(model: type[Model], column: str) -> list[tuple[str, str]]:
-    """What a column holds, jumping from value to value along an index that begins with it."""
+    """The values of a column, jumping from value to value along an index that begins with it."""
     quote = connection.ops.quote_name
     field: Any = model._meta.get_field(column)
     statement = _DISTINCT.format(column=quote(field.column), table=quote(model._meta.db_table))
@@ -338,9 +343,9 @@ def values_of(model: type[Model], column: str) -> list[tuple[str, str]]:
 
 
 class SizedListMixin(_ModelAdmin):
-    """For pages of large tables; ``searches`` instead of ``search_fields``.
+    """For pages of large tables; ``searches`` replaces ``search_fields``.
 
-    ``whole_table``: the list shows all rows of its table, so that their estimate is its size.
+    ``whole_table``: the list shows all rows of its table, so the table's estimate is its size.
     """
 
     searches: Sequence[Search] = ()
@@ -351,17 +356,17 @@ class SizedListMixin(_ModelAdmin):
     list_before_template = "console/list_head.html"
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        """Ours."""
+        """The list class of this module."""
         return SizedChangeList
 
     def get_search_fields(self, request: HttpRequest) -> list[str] | tuple[str, ...] | tuple[()]:
-        """Whether there is a search at all: its fields are those of ``searches``."""
+        """Non-empty if the list has a search; the fields are those of ``searches``."""
         return tuple(one.words for one in self.searches) or super().get_search_fields(request)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """By each way of ``searches``; no row twice."""
+        """The rows that match any of ``searches``, each once."""
         term = " ".join(search_term.split())
         if not self.searches or not term:
             return super().get_search_results(request, queryset, search_term)

@@ -12,15 +12,16 @@ from django.core.exceptions import ValidationError
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 HELP: Final = "One per line, or separated by commas."
-# A comma may be part of a URL; before a blank, before the next URL and at the end it is none.
+# A comma may be part of a URL; it separates values before a blank, before the next URL and at the
+# end.
 _SEPARATOR: Final = re.compile(r"[\r\n;]+|,(?=\s|$|https?://)", re.IGNORECASE)
 _PLAIN_SEPARATOR: Final = re.compile(r"[\r\n;,]+")
 
 
 class LinesField(SimpleArrayField):
-    """A list, one value per line or separated by commas; errors name the value and say why.
+    """A list, one value per line or separated by commas; errors name the value and the reason.
 
-    ``to_python`` of the base field is asked for each value. Doubles and empty lines are dropped.
+    Each value goes through ``to_python`` of the base field. Duplicates and empty lines are dropped.
     """
 
     widget = UnfoldAdminTextareaWidget
@@ -35,12 +36,12 @@ class LinesField(SimpleArrayField):
             self.widget.attrs["rows"] = 3
 
     def check_each(self, validators: Iterable[Callable[[Any], None]]) -> None:
-        """Also ask these of every value (a model's validators are not its form's)."""
+        """Also run these validators on every value (a model's validators are not its form's)."""
         known = self.base_field.validators
         known += [one for one in validators if one not in known]
 
     def prepare_value(self, value: Any) -> Any:
-        """One per line."""
+        """One value per line."""
         if isinstance(value, (list, tuple)):
             return "\n".join(str(self.base_field.prepare_value(one)) for one in value)
         return value
@@ -56,7 +57,7 @@ class LinesField(SimpleArrayField):
         return list(dict.fromkeys(one for one in found if one))
 
     def to_python(self, value: Any) -> list[Any]:  # type: ignore[override]  # the stubs say str
-        """Every value, or all that is wrong with any of them."""
+        """Every value, or one ValidationError with all errors."""
         cleaned, errors = [], []
         for typed in self.split(value):
             try:
@@ -76,7 +77,7 @@ class LinesField(SimpleArrayField):
         return cleaned
 
     def run_validators(self, value: Any) -> None:
-        """Of the list as a whole; each value has been asked already."""
+        """Validate the list as a whole; each value has been validated already."""
         forms.Field.run_validators(self, value)
 
     def has_changed(self, initial: Any, data: Any) -> bool:

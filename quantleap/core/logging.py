@@ -1,8 +1,8 @@
-"""Structured logs without secrets: one JSON object a line, masked after everything else.
+"""Structured logs without secrets: one JSON object per line, masked as the last step.
 
-The mask is the last step before the text is written, so it sees what was bound, passed or made by
-another library, and tracebacks as the text they have become. Both structlog's loggers and the
-standard library's go through it: every handler has the one formatter.
+Masking is the last step before the text is written, so it covers bound values, passed values,
+output of other libraries, and tracebacks as text. Both structlog's loggers and the standard
+library's use it, because every handler has the same formatter.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _HARMLESS: Final = frozenset({"event_id", "request_id"})
 def mask_event(
     _logger: Any, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """structlog processor: the whole event, by name and by shape, at any depth."""
+    """structlog processor: mask the whole event, by name and by shape, at any depth."""
     return {
         name: mask(value, name) if name not in _HARMLESS else value for name, value in event.items()
     }
 
 
 def formatter() -> dict[str, Any]:
-    """The one formatter, as ``logging.config.dictConfig`` wants it."""
+    """The only formatter, in the form that ``logging.config.dictConfig`` expects."""
     return {
         "()": structlog.stdlib.ProcessorFormatter,
         "processors": [
@@ -46,19 +46,20 @@ def formatter() -> dict[str, Any]:
     }
 
 
-#: Loggers that say in every second that nothing has happened: beat's wake-ups, and each task's
-#: arrival and end. A task that fails is an error of theirs, and heard.
+#: Loggers that report every second that nothing has happened: beat's wake-ups, and each task's
+#: start and end. A failed task is an error of theirs, and is logged.
 _HEARTBEATS: Final = ("celery.beat", "celery.worker.strategy", "celery.app.trace")
 
 
 def heartbeats(level: str) -> dict[str, dict[str, str]]:
-    """Heartbeats are heard at DEBUG only: the ``loggers`` of ``dictConfig`` for ``level``."""
+    """The ``loggers`` of ``dictConfig`` for ``level``: heartbeats appear at DEBUG only."""
     heard = "DEBUG" if level.upper() == "DEBUG" else "WARNING"
     return {name: {"level": heard} for name in _HEARTBEATS}
 
 
 def configure() -> None:
-    """structlog's side; the standard library's is ``LOGGING`` in the settings."""
+    """Configure structlog; ``LOGGING`` in the settings configures the standard library's
+    logging."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

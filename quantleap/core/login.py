@@ -1,7 +1,7 @@
-"""The console's way in and out: limited per address and account, and written down.
+"""The console's login and logout, limited per address and account, and audited.
 
-Every login comes through here, so what happened is recorded here and not by Django's signals, which
-a program that makes sessions by itself (a test, a command) sets off as well.
+Every login passes through here, so it is recorded here and not by Django's signals, which also fire
+for programs that create sessions themselves (a test, a command).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _address(_group: str, request: HttpRequest) -> str:
 
 
 def _account(_group: str, request: HttpRequest) -> str:
-    """The name as typed, without regard to case, so that spelling it otherwise gains no tries."""
+    """The typed name in one case, so that another spelling gains no extra tries."""
     return request.POST.get("username", "").strip().lower()[:150]
 
 
@@ -42,7 +42,8 @@ def _own_account(_group: str, request: HttpRequest) -> str:
 
 
 def _exhausted(request: HttpRequest, group: str, limits: Any) -> list[tuple[str, bool]]:
-    """Count this try against every limit; the ones that are used up, and whether just now."""
+    """Count this try against every limit; returns the exhausted ones, and whether each was
+    exhausted just now."""
     found = []
     for name, key, rate in limits:
         usage = get_usage(request, group=f"{group}-{name}", key=key, rate=rate, increment=True)
@@ -52,7 +53,7 @@ def _exhausted(request: HttpRequest, group: str, limits: Any) -> list[tuple[str,
 
 
 def _limited(request: HttpRequest, group: str, limits: Any, known: str) -> HttpResponse | None:
-    """429 after too many tries, 503 where nobody can count them; None: go on."""
+    """429 after too many tries, 503 if the counter is unavailable, None to continue."""
     try:
         exhausted = _exhausted(request, group, limits)
     except (RedisError, OSError) as error:
@@ -62,7 +63,7 @@ def _limited(request: HttpRequest, group: str, limits: Any, known: str) -> HttpR
         return None
     log.warning("login_limited", address=_address("", request))
     for name, just_now in exhausted:
-        if just_now:  # once per minute and limit: an attack shall not fill the audit
+        if just_now:  # once per minute and limit, so that an attack cannot fill the audit log
             _record("staff.locked_out", known, {"tries": f"too many for this {name}"})
     response = errorpages.page(request, 429)
     response.headers["Retry-After"] = "60"
@@ -70,15 +71,15 @@ def _limited(request: HttpRequest, group: str, limits: Any, known: str) -> HttpR
 
 
 def _record(action: str, username: str, data: dict[str, Any] | None = None) -> None:
-    """An entry about somebody who is not, or not yet, known to be who they say."""
+    """Write an audit entry about a person who is not, or not yet, authenticated."""
     audit.record(
         actor=SYSTEM, action=action, target_type="staff", target_id=username or _UNKNOWN, data=data
     )
 
 
 def _who(request: HttpRequest) -> StaffUser | None:
-    """The account that was named, if there is one. What was typed otherwise is never kept: it may
-    be a password in the wrong field."""
+    """The named account, if it exists. Any other typed name is never stored: it may be a password
+    in the wrong field."""
     typed = StaffUser.normalize_username(request.POST.get("username", "").strip())
     if not typed or "\0" in typed:
         return None
@@ -86,7 +87,8 @@ def _who(request: HttpRequest) -> StaffUser | None:
 
 
 def _why_not(person: StaffUser | None) -> str:
-    """Without looking at the password again: that would take its time and so tell names apart."""
+    """The reason without checking the password again: the time that takes would reveal which names
+    exist."""
     if person is None:
         return "no such account"
     if not person.is_active:
@@ -96,7 +98,7 @@ def _why_not(person: StaffUser | None) -> str:
 
 @never_cache
 def console_login(request: HttpRequest) -> HttpResponse:
-    """Django's login page; too many tries are 429, and without the counter nobody gets in (503)."""
+    """Django's login page; too many tries give 429, and an unavailable counter gives 503."""
     if request.method != "POST":
         return admin.site.login(request)
     person = _who(request)
@@ -126,9 +128,10 @@ def console_logout(request: HttpRequest) -> HttpResponse:
 
 
 def console_password_change(request: HttpRequest) -> HttpResponse:
-    """One's own password; other sessions end with the old one (behind ``admin_view``).
+    """Change one's own password; other sessions end with the old one (wrapped in ``admin_view``).
 
-    Whoever found an open console may not guess the old one for long.
+    Limited, so that a person at somebody else's open console cannot guess the old password for
+    long.
     """
     if request.method != "POST":
         return admin.site.password_change(request)

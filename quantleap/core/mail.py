@@ -1,10 +1,10 @@
-"""Mail: rows that are sent until they are accepted, and a backend that prints.
+"""Mail: rows that are sent until a server accepts them, and a backend that prints.
 
-A room writes rows of a table of its own (:class:`quantleap.core.models.QueuedMail`) in the
-transaction of what they tell of. Its :class:`MailQueue` claims due ones (one UPDATE, committed),
-sends with no transaction open, and records under the claim. Who dies in between leaves a claim that
-runs out: then the mail goes out again under the same Message-ID, so twice is possible, never not at
-all.
+A room writes rows of its own table (:class:`quantleap.core.models.QueuedMail`) in the transaction
+of the change that they report. Its :class:`MailQueue` claims due rows (one UPDATE, committed),
+sends them without an open transaction, and records the outcome under the claim. If a sender dies in
+between, its claim expires and the mail goes out again under the same Message-ID: a mail may be sent
+twice, but never lost.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ else:
 log = structlog.get_logger(__name__)
 
 M = TypeVar("M", bound=QueuedMail)
-#: Writes the mail of a row, to be sent over that backend. What it raises is a failed try.
+#: Writes the mail of a row, to be sent over that backend. An exception is a failed try.
 Compose = Callable[[M, BaseEmailBackend], EmailMessage]
-#: What a mail is about, for the audit: type and public id of a row.
+#: The subject of a mail for the audit log: type and public id of a row.
 About = Callable[[M], tuple[str, str]]
 
-# Waits after the first, second … failed try; the first try is at once.
+# Waits after the first, second … failed try; the first try is immediate.
 RETRY_AFTER: Final = (
     dt.timedelta(minutes=1),
     dt.timedelta(minutes=10),
@@ -51,7 +51,7 @@ RETRY_AFTER: Final = (
     dt.timedelta(hours=24),
 )
 BATCH: Final = 10
-# A batch is sent one after the other; longer than all its time-outs (settings.EMAIL_TIMEOUT).
+# A batch is sent one by one; longer than the sum of its time-outs (settings.EMAIL_TIMEOUT).
 CLAIM: Final = dt.timedelta(minutes=15)
 _ERROR_LENGTH: Final = 200
 
@@ -71,7 +71,7 @@ RETURNING mail.id, mail.attempts, mail.claimed_until
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A mail that is ours until ``until``; ``attempt`` counts from 1."""
+    """A mail that this process has claimed until ``until``; ``attempt`` counts from 1."""
 
     id: int
     attempt: int
@@ -91,9 +91,9 @@ class MailQueue(Generic[M]):
         self._one_run = threading.Lock()
 
     def send_due(self, *, now: dt.datetime, limit: int = 200) -> int:
-        """Send at most ``limit`` due mails and record them; returns how many were accepted.
+        """Send at most ``limit`` due mails and record the outcome; returns how many were accepted.
 
-        Any number of processes may do so at once; a second call in the same process returns 0.
+        Any number of processes may run it at once; a second call in the same process returns 0.
         """
         if not self._one_run.acquire(blocking=False):
             return 0
@@ -121,7 +121,7 @@ class MailQueue(Generic[M]):
             return [Claimed(*row) for row in cursor.fetchall()]
 
     def _send(self, claimed: Sequence[Claimed], now: dt.datetime) -> int:
-        """Send what was claimed, over one connection. No transaction is open here."""
+        """Send claimed mails over one connection. No transaction is open here."""
         rows = self.model._default_manager.select_related(*self._related)
         mails = rows.in_bulk([one.id for one in claimed])
         backend = get_connection()
@@ -134,17 +134,17 @@ class MailQueue(Generic[M]):
         return sent
 
     def _try(self, mail: M, backend: BaseEmailBackend) -> str:
-        """Write and send one mail; why it failed, or nothing."""
+        """Write and send one mail; returns the reason of a failure, or an empty text."""
         try:
             self._compose(mail, backend).send()
         except Exception as error:  # noqa: BLE001
             # Every provider's backend has errors of its own, and one bad mail must not stop the
-            # rest. The words may hold somebody's address: they are for the row, not for the log.
+            # rest. The text may contain an address, so it goes into the row and not into the log.
             return f"{type(error).__name__}: {error}"[:_ERROR_LENGTH]
         return ""
 
     def record(self, mail: Claimed, error: str, *, now: dt.datetime) -> None:
-        """Write what became of a mail, only while its claim is still ours."""
+        """Record the outcome of a mail, but only while its claim is still ours."""
         mine = self.model._default_manager.filter(
             pk=mail.id,
             status=QueuedMail.Status.PENDING,
@@ -175,9 +175,9 @@ class MailQueue(Generic[M]):
         now: dt.datetime,
         check: Callable[[M], None] = lambda mail: None,
     ) -> bool:
-        """Staff want a mail to go out once more; False where it waits to be sent anyway.
+        """Send a mail once more at the request of staff; False if it is waiting to be sent anyway.
 
-        ``check`` may refuse by an error: then nothing has changed.
+        ``check`` may refuse by raising an error; nothing has changed then.
         """
         with transaction.atomic():
             mail = self._due_again(mail_id, now)
@@ -185,7 +185,8 @@ class MailQueue(Generic[M]):
                 return False
             check(mail)
             target_type, target_id = self._about(mail)
-            # a tenant's rows, but for mails to a partner itself: those are of both environments
+            # the rows of a tenant, except for mails to a partner itself, which cover both
+            # environments
             tenant: Any = mail
             audit.record(
                 actor=actor,
@@ -202,7 +203,7 @@ class MailQueue(Generic[M]):
         return camel_case_to_spaces(self.model.__name__).replace(" ", "_")
 
     def _due_again(self, mail_id: int, now: dt.datetime) -> M | None:
-        """Make a mail that has ended due at once; None where it waits to be sent anyway."""
+        """Make a finished mail due at once; None if it is waiting to be sent anyway."""
         changed = (
             self.model._default_manager.filter(pk=mail_id)
             .exclude(status=QueuedMail.Status.PENDING)
@@ -220,19 +221,19 @@ class MailQueue(Generic[M]):
 
 
 def message_id(text: str) -> str:
-    """A Message-ID header of ours: the same for every try of one mail."""
+    """Our Message-ID header, the same for every try of one mail."""
     domain = settings.DEFAULT_FROM_EMAIL.rpartition("@")[2].rstrip("> ")
     return f"<{text}@{domain}>"
 
 
 class ConsoleBackend(_ConsoleBackend):
-    """Prints, and is the default until a provider is configured (docs/billing.md#mail).
+    """Prints mail; the default until a provider is configured (docs/billing.md#mail).
 
-    anymail's, but an attachment is shown by name and size: nobody reads a PDF in base64.
+    Like anymail's, but shows an attachment by name and size, because nobody reads a PDF in base64.
     """
 
     def write_message(self, message: EmailMessage) -> None:
-        """Head, text and what is attached."""
+        """Print the headers, the text and the list of attachments."""
         head = {
             "From": message.from_email,
             "To": ", ".join(message.to),

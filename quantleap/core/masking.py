@@ -1,8 +1,8 @@
-"""Takes secrets out of what people and logs see. Pure.
+"""Removes secrets from what people and logs see. Pure.
 
 A value is secret by its name (``api_secret``, ``Authorization``) or by its shape (our own keys and
 tokens, JSON web tokens, ``Bearer …``, passwords in addresses, ``name=value`` in query strings).
-Both are looked for at any depth and in running text, tracebacks included.
+Both are recognised at any depth and in running text, tracebacks included.
 """
 
 from __future__ import annotations
@@ -14,29 +14,30 @@ from typing import Any, Final
 
 MASK: Final = "[hidden]"
 _DEPTH: Final = 8
-_SHORT: Final = 64  # characters of a name that is remembered
-_LONGEST: Final = 20_000  # characters of one text; a log line is no place for more
+_SHORT: Final = 64  # characters of a cached name
+_LONGEST: Final = 20_000  # characters of one text; more does not belong in a log line
 
-# A name is secret by one of its parts, however it is written: api_key, apiKey, X-Partner-Secret.
+# A name is secret by one of its parts, in any spelling: api_key, apiKey, X-Partner-Secret.
 _PARTS: Final = (
     r"secret|passw(?:or)?d|passwd|passphrase|token|jkey|api[-_ ]?key|apikey|access[-_ ]?key|"
     r"encryption[-_ ]?keys?|private[-_ ]?key|authori[sz]ation|totp|(?:^|[-_])otp|credentials?|"
     r"cookie|session[-_ ]?id|sessionid|csrf\w*|signature|checksum|susertoken|appkey|uid_token"
 )
 _SECRET_NAME: Final = re.compile(rf"(?:{_PARTS})|(?:^|[-_.])pin$", re.I)
-# What only says something about a secret, by its name.
+# Names that only describe a secret.
 _HARMLESS_NAME: Final = re.compile(
     r"(?:_at|_until|_id|_count|_field|_expires?|_name|_version)$|^token_type$", re.I
 )
 
-# Most of what is logged is one word or an instant: an identifier, a state, a price. None of the
-# shapes below is one, but for our own keys and for JSON web tokens, which have a mark. Looking for
+# Most of what is logged is a single word or a time: an identifier, a state, a price. None of the
+# shapes below is one, except our own keys and JSON web tokens, which have a prefix. Searching for
 # all of them was two thirds of the cost of a log line.
 _WORD: Final = re.compile(r"[\w./-]*|[\dT:.+-]+Z?")
 _MARKS: Final = re.compile(r"(?:sk|ut|whsec)_|eyJ")
 
-# Every repetition below is bounded or cannot be entered twice at one place: whoever may put text
-# into a log line (a Host header, a path, a broker's words) must not hold the process in here.
+# Every repetition below is bounded or cannot start twice at one position: a person who can put text
+# into a log line (a Host header, a path, a broker's text) must not be able to block the process
+# here.
 _IN_TEXT: Final = (
     # our own keys, tokens and signing secrets; JSON web tokens
     (
@@ -53,7 +54,7 @@ _IN_TEXT: Final = (
         re.compile(r"(\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@'\"]{0,200}):[^\s@'\"]{1,200}@", re.I),
         rf"\1:{MASK}@",
     ),
-    # a login's one-time state and code are only secret as parameters
+    # a login's one-time state and code are secret only as parameters
     (re.compile(r"([?&](?:state|code|request_token)=)[^&\s'\"]+", re.I), rf"\1{MASK}"),
 )
 # name=value in query strings, forms, key-value text and reprs: 'api_secret': 'x', secret=x
@@ -62,7 +63,7 @@ _NAMED: Final = re.compile(
     r"\\?[\"']?\s{0,8}(?:=>|[=:])\s{0,8}",
     re.I,
 )
-# A quotation that is cut off goes on to the end of what there is of it.
+# A truncated quotation extends to the end of the text.
 _VALUE: Final = re.compile(
     r"\\?b?\"(?:[^\"\\]|\\.){0,4000}\"?|\\?b?'(?:[^'\\]|\\.){0,4000}'?|[^\s,;&)}\]'\"]+", re.S
 )
@@ -70,8 +71,8 @@ _ADDRESS_PASSWORD: Final = re.compile(r"(://[^/@:]*):[^/@]*@")
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a field, header or parameter of this name holds a secret."""
-    # The same few names come in every line; a hostile body's are of any length.
+    """Whether a field, header or parameter of this name contains a secret."""
+    # The same few names occur in every line; those of a hostile body have any length.
     return _remembered(name) if len(name) <= _SHORT else _is_secret(name)
 
 
@@ -83,7 +84,7 @@ _remembered = lru_cache(4096)(_is_secret)
 
 
 def mask_text(text: str) -> str:
-    """Running text without the secrets in it."""
+    """Running text with its secrets masked."""
     if len(text) <= _LONGEST and _WORD.fullmatch(text) and not _MARKS.search(text):
         return text
     return _mask_shapes(text)
@@ -98,7 +99,7 @@ def _mask_shapes(text: str) -> str:
 
 
 def _mask_named(text: str) -> str:
-    """The values of what has a secret name. What has another is looked into: it may hold some."""
+    """Mask the values of secret names, and search the values of other names."""
     parts: list[str] = []
     done = begin = 0
     while named := _NAMED.search(text, begin):
@@ -111,10 +112,10 @@ def _mask_named(text: str) -> str:
 
 
 def mask(value: Any, name: str = "", depth: int = 0) -> Any:
-    """``value`` as it may be seen: containers are copied, what is secret is replaced.
+    """A copy of ``value`` with every secret replaced, in containers too.
 
-    Names count at every level; below a secret name everything is hidden. Numbers, None and
-    booleans stay themselves unless their name is secret.
+    Names count at every level; everything below a secret name is hidden. Numbers, None and booleans
+    stay unless their name is secret.
     """
     if value is None or isinstance(value, bool):
         return value
@@ -134,7 +135,7 @@ def mask(value: Any, name: str = "", depth: int = 0) -> Any:
 
 
 def mask_address(text: str) -> str:
-    """An address (URL) with its password replaced, for people who may know the rest."""
+    """A URL with its password replaced, for people who may know the rest."""
     return _ADDRESS_PASSWORD.sub(rf"\1:{MASK}@", text)
 
 
@@ -143,7 +144,7 @@ def _key(key: Any) -> str:
 
 
 def _mask_pair(item: Any, depth: int) -> Any:
-    """Headers and forms are often pairs of a name and a value."""
+    """Mask a pair of name and value, the usual form of headers and form fields."""
     if isinstance(item, (tuple, list)) and len(item) == 2 and isinstance(item[0], (str, bytes)):
         name = item[0].decode(errors="replace") if isinstance(item[0], bytes) else item[0]
         return [name, mask(item[1], name, depth + 1)]
@@ -151,7 +152,7 @@ def _mask_pair(item: Any, depth: int) -> Any:
 
 
 def _words(value: Any) -> str:
-    """Whatever it is, as text: an object whose repr fails must not take the log line with it."""
+    """The value as text; an object whose repr fails must not lose the log line."""
     try:
         return str(value)
     except Exception:  # noqa: BLE001 - somebody else's __str__

@@ -12,7 +12,7 @@ from quantleap.core.tenancy import TenantOwned, TenantQuerySet
 
 
 class StaffUser(AbstractUser):
-    """A person on our side of the console. Customers are not Django users."""
+    """A staff user of the console. Customers are not Django users."""
 
     class Meta:
         verbose_name = "staff user"
@@ -20,7 +20,7 @@ class StaffUser(AbstractUser):
 
 
 class ActorKind(models.TextChoices):
-    """Who did something."""
+    """The kinds of actors in the audit log."""
 
     STAFF = "STAFF", "Staff"
     PARTNER = "PARTNER", "Partner key"
@@ -75,9 +75,9 @@ class AuditEntry(TenantOwned):
 
 
 class OutboxEvent(TenantOwned):
-    """Something to tell, written in the transaction of what it tells of.
+    """An event, written in the transaction of the change that it reports.
 
-    The relay claims unpublished rows with SKIP LOCKED and hands them to the registered handlers.
+    The relay claims unpublished rows with SKIP LOCKED and passes them to the registered handlers.
     """
 
     event_id = models.CharField(max_length=40, unique=True, default=new_event_id)
@@ -123,10 +123,11 @@ class OutboxEvent(TenantOwned):
 
 
 class EventSequence(models.Model):
-    """The newest number that an event of one object was given (trigger core_number_event).
+    """The latest number given to an event of an object (trigger core_number_event).
 
-    The row is locked until the transaction that drew from it ends. So the events of an object have
-    their numbers in the order in which its transactions became true, whatever locks these take.
+    The row stays locked until the end of the transaction that took a number. So the events of an
+    object are numbered in the order in which their transactions commit, whatever other locks these
+    take.
     """
 
     object_id = models.CharField(max_length=80, primary_key=True)
@@ -137,9 +138,9 @@ class EventSequence(models.Model):
 
 
 class IdempotencyRecord(TenantOwned):
-    """First answer to a POST with an ``Idempotency-Key``.
+    """The first answer to a POST with an ``Idempotency-Key``.
 
-    ``scope`` names who the key belongs to (partner and environment, or a customer), so a record
+    ``scope`` says to whom the key belongs (partner and environment, or a customer), so a record
     survives key rotation. The row is created before the work and completed in its transaction.
     """
 
@@ -187,9 +188,9 @@ class IdempotencyRecord(TenantOwned):
 class QueuedMail(models.Model):
     """A mail to one person that is sent until it is accepted (:mod:`quantleap.core.mail`).
 
-    Claimed before it is sent: a claim that ran out belongs to a sender that died, and the mail is
-    sent again under the same Message-ID. A table needs an index for the sender's queue: those
-    pending, by ``next_attempt_at``.
+    It is claimed before it is sent: an expired claim belongs to a dead sender, and the mail is sent
+    again under the same Message-ID. The table needs an index for the sender's queue: pending rows
+    by ``next_attempt_at``.
     """
 
     class Status(models.TextChoices):
@@ -197,7 +198,7 @@ class QueuedMail(models.Model):
         SENT = "SENT", "Sent"
         FAILED = "FAILED", "Failed"
 
-    #: Sent, or given up.
+    #: The mail was sent, or given up.
     OVER = (Status.SENT, Status.FAILED)
 
     status = models.CharField(max_length=7, choices=Status.choices, default=Status.PENDING)

@@ -1,4 +1,4 @@
-"""Transactional outbox: written with the change, told after the commit, at least once."""
+"""Transactional outbox: written with the change, delivered after the commit, at least once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class OutboxHandler(Protocol):
 
 
 class Wakeup(Protocol):
-    """Asks the relay to run soon. A lost wake-up only costs time (beat runs it every second)."""
+    """Asks the relay to run soon. A lost wake-up only costs time, because beat runs it every
+    second."""
 
     def __call__(self) -> None: ...
 
@@ -36,11 +37,11 @@ HANDLERS: Final[Handlers[OutboxHandler]] = Handlers("outbox")
 
 
 class NotInTransaction(RuntimeError):
-    """emit() was called outside a transaction: the event could outlive a rolled-back change."""
+    """emit() was called outside a transaction, so the event could outlive a rolled-back change."""
 
 
 def emit(
-    type: str,  # the webhook body's own word
+    type: str,  # the name in the webhook's body
     payload: Mapping[str, Any],
     *,
     about: str,
@@ -51,8 +52,8 @@ def emit(
 ) -> None:
     """Write one event in the current transaction. A repeated ``dedupe_key`` writes nothing.
 
-    ``about`` is the public id of the object that it tells of: the events of one object are numbered
-    by the database, and whoever comes second waits for the first's transaction.
+    ``about`` is the public id of the event's object. The database numbers the events of one object,
+    so a concurrent second transaction waits for the first.
     """
     emit_many(
         [
@@ -70,10 +71,10 @@ def emit(
 
 
 def emit_many(events: Sequence[OutboxEvent]) -> None:
-    """Write events in the current transaction; those whose dedupe key is known are left out.
+    """Write events in the current transaction; those with a known dedupe key are left out.
 
-    Object by object, each in the given order: two transactions that tell of the same objects must
-    not wait for each other's numbers.
+    They are grouped by object, each group in the given order, so that two transactions with events
+    of the same objects do not deadlock on each other's numbers.
     """
     if not transaction.get_connection().in_atomic_block:
         raise NotInTransaction

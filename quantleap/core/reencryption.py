@@ -1,8 +1,8 @@
-"""Which encryption keys are in use, and writing what is old again under the newest.
+"""Encryption keys in use, and re-encryption of old values with the newest key.
 
-Every sealed column is found by its field class. A row is read, opened, sealed under the ring's
-first key and written only if nobody changed it meanwhile, so it may run beside everything else and
-be stopped at any moment: what is done is done, and what is left is found by its key id.
+Sealed columns are found by their field class. A row is read, decrypted, encrypted with the ring's
+first key, and written only if nobody changed it meanwhile. So this may run beside everything else
+and be stopped at any moment: remaining values are recognised by their key id.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from django.db.models import Count, F, Func, TextField, Value
 from quantleap.core import crypto
 from quantleap.core.fields import SealedField, place_of
 
-#: The id in ciphertext that was not written by us at all.
+#: The key id of ciphertext that was not written by us.
 FOREIGN: Final = "?"
 
 
@@ -34,7 +34,7 @@ class SealedColumn:
         return f"{self.model._meta.db_table}.{self.name}"
 
     def rows(self) -> models.QuerySet[Any]:
-        """Rows with something in the column, whoever owns them."""
+        """Rows with a value in the column, of all tenants."""
         return self.model._base_manager.exclude(**{self.name: ""})
 
     def place(self, pk: object) -> str:
@@ -44,7 +44,7 @@ class SealedColumn:
 
 @dataclass(slots=True)
 class Progress:
-    """What became of one column; ``unreadable`` holds the keys of rows that did not open."""
+    """Progress of one column; ``unreadable`` holds the keys of rows that could not be decrypted."""
 
     column: SealedColumn
     total: int
@@ -54,7 +54,7 @@ class Progress:
 
     @property
     def seen(self) -> int:
-        """Rows dealt with so far."""
+        """The number of rows processed so far."""
         return self.written + self.changed_meanwhile + len(self.unreadable)
 
 
@@ -69,12 +69,13 @@ def sealed_columns() -> list[SealedColumn]:
 
 
 def keys_in_use() -> dict[SealedColumn, Counter[str]]:
-    """How many values each key id has sealed, by column (one query each)."""
+    """How many values each key id has encrypted, by column (one query each)."""
     return {column: _count_keys(column) for column in sealed_columns()}
 
 
 def unknown_keys() -> dict[str, int]:
-    """Values by key ids that the ring does not hold; nobody can read them until it does."""
+    """The number of values by key ids that the ring lacks; nobody can decrypt them without that
+    key."""
     known = crypto.key_ring().keys
     found: Counter[str] = Counter()
     for counted in keys_in_use().values():
@@ -85,10 +86,10 @@ def unknown_keys() -> dict[str, int]:
 def reencrypt(
     column: SealedColumn, *, chunk: int = 500, report: Callable[[Progress], None] | None = None
 ) -> Progress:
-    """Write every value of ``column`` that is not under the ring's first key again.
+    """Encrypt every value of ``column`` that is not under the ring's first key again.
 
-    One transaction per ``chunk`` rows; ``report`` is called after each. A value that changed
-    between reading and writing is left to whoever changed it.
+    Uses one transaction per ``chunk`` rows and calls ``report`` after each. A value that changed
+    between reading and writing is left alone.
     """
     primary = crypto.key_ring().primary
     old = column.rows().exclude(**{f"{column.name}__startswith": f"v1:{primary}:"})

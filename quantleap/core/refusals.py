@@ -1,7 +1,7 @@
-"""What production refuses to start with: judged from the settings alone, one sentence each.
+"""Why production refuses to start, determined from the settings alone, one sentence per problem.
 
-Nothing here needs Django's applications or a database, so a start that is refused is refused at
-once. Every sentence begins with the name of the setting that has to be changed.
+Nothing here needs Django's applications or a database, so a refused start is refused at once. Every
+sentence begins with the name of the setting to change.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from quantleap.core.addresses import UNIX_SOCKET, Network, parse_network
 from quantleap.core.crypto import KeyRingError, parse_key_ring
 
 _BUILD: Final = "build"
-# A profile by any other name is judged as production: nobody gets round it with a copy of it.
+# A profile with any other name counts as production, so that a copy cannot get round the checks.
 _LENIENT: Final = frozenset({"local", "test", _BUILD})
 # The package of the demo's deliberate faults (docs/adr/0058).
 _FAULTS: Final = "quantleap.faults."
 
-# OWASP's password storage cheat sheet asks for a work factor of 10 at least; what is hashed here
-# are partners' secrets, verified once and then remembered, so that more costs nothing.
+# OWASP's password storage cheat sheet asks for a work factor of at least 10. Partners' secrets are
+# hashed here; they are verified once and then cached, so a higher factor costs nothing.
 MIN_BCRYPT_ROUNDS: Final = 12
 MAX_BCRYPT_ROUNDS: Final = 16  # seconds per verification, and each one holds a thread
 MIN_SECRET_KEY: Final = 50
 MIN_DISTINCT: Final = 8  # characters of a secret key, bytes of an encryption key
 
-# The widest network of proxies that anybody runs: a private one as a whole, or what a large content
+# The widest network of proxies in real use: a whole private network, or what a large content
 # network announces (104.16.0.0/12 and 2606:4700::/32).
 _WIDEST: Final = {(4, True): 8, (4, False): 12, (6, True): 7, (6, False): 28}
 
 
 def refusals(settings: Any, environ: Mapping[str, str]) -> list[str]:
-    """Why ``settings`` may not be started with, in words; empty if they may.
+    """Why a process may not start with ``settings``, as sentences; empty if it may.
 
-    ``environ`` is the process's environment: for what production does not even read.
+    ``environ`` is the process's environment, for variables that production does not even read.
     """
     problems = list(_anywhere(settings))
     if is_production(settings):
@@ -46,7 +46,8 @@ def refusals(settings: Any, environ: Mapping[str, str]) -> list[str]:
 
 
 def is_production(settings: Any) -> bool:
-    """Whether these settings are for real money: every profile not known to be otherwise."""
+    """Whether these settings are for real money: every profile that is not known to be something
+    else."""
     return settings.QUANTLEAP_PROFILE not in _LENIENT
 
 
@@ -70,7 +71,7 @@ def _anywhere(settings: Any) -> Iterator[str]:
 
 
 def _demo(settings: Any, environ: Mapping[str, str]) -> Iterator[str]:
-    """What only a demo, a test or a developer's machine has."""
+    """Settings that only a demo, a test or a developer's machine may have."""
     if moved := clock.moved_by():
         yield f"{moved} moves the clock; production trades by the real one. Unset it."
     for name in ("QUANTLEAP_FAULT", "QUANTLEAP_SIMULATOR_URL"):
@@ -95,7 +96,7 @@ def _keys(settings: Any, _environ: Mapping[str, str]) -> Iterator[str]:
     try:
         ring = parse_key_ring(settings.QUANTLEAP_ENCRYPTION_KEYS)
     except KeyRingError:
-        return  # said already
+        return  # reported already
     for key_id, raw in ring.keys.items():
         if len(set(raw)) < MIN_DISTINCT:
             yield f"QUANTLEAP_ENCRYPTION_KEYS: the key {key_id!r} is not random."
@@ -149,7 +150,7 @@ def _proxies(settings: Any, _environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def _is_wide(networks: Iterable[Network]) -> bool:
-    """Whether public networks that pass one by one are too much together."""
+    """Whether networks that are each acceptable are too much together."""
     public = [network for network in networks if not network.is_private]
     four = [network for network in public if isinstance(network, ipaddress.IPv4Network)]
     six = [network for network in public if isinstance(network, ipaddress.IPv6Network)]
@@ -159,7 +160,7 @@ def _is_wide(networks: Iterable[Network]) -> bool:
     )
 
 
-# Addresses of a broker that are variables of the environment; the rest stands in the settings.
+# A broker's addresses that are environment variables; the others are in the settings.
 _FROM_ENVIRONMENT: Final = frozenset({"api", "login"})
 
 
@@ -187,14 +188,16 @@ def _is_https(address: str) -> bool:
 
 
 def _cache(settings: Any, _environ: Mapping[str, str]) -> Iterator[str]:
-    """Whoever reaches the task queue can run any task: it needs a password, or TLS with its own."""
+    """A process that reaches the task queue can run any task, so it needs a password, or TLS with
+    one."""
     parts = urlsplit(settings.REDIS_URL)
     if parts.scheme == "redis" and not parts.password:
         yield "REDIS_URL has no password: redis://:password@host:6379/0, or a unix socket."
 
 
 def _roles(settings: Any, environ: Mapping[str, str]) -> Iterator[str]:
-    """One role for both is found without asking the database; the rest at the first connection."""
+    """Recognise one role for both without asking the database; the first connection checks the
+    rest."""
     named = environ.get("OWNER_DATABASE_URL") or environ.get("OWNER_DATABASE_URL_FILE")
     owner = settings.QUANTLEAP_OWNER_DATABASE["USER"]
     if named and owner == settings.DATABASES["default"]["USER"]:

@@ -1,7 +1,7 @@
-"""Ports: how a lower room hears from, or speaks to, an upper one without importing it.
+"""Ports: how a lower room calls an upper room without importing it.
 
 A lower room declares ``PORT: Port[Protocol] = Port("name", default)``; the upper room calls
-``PORT.register(implementation)`` in its ``AppConfig.ready``. One explicit registry, no signals.
+``PORT.register(implementation)`` in its ``AppConfig.ready``. An explicit registry, no signals.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class PortNotRegistered(RuntimeError):
-    """A port without a default was used before an upper room filled it."""
+    """A port without a default was used before an upper room registered an implementation."""
 
 
 class Port(Generic[T]):
@@ -24,13 +24,13 @@ class Port(Generic[T]):
         self._implementation: T | None = None
 
     def register(self, implementation: T) -> None:
-        """Fill the port. A second, different implementation is a programming error."""
+        """Register the implementation. A second, different one is a programming error."""
         if self._implementation is not None and self._implementation is not implementation:
             raise RuntimeError(f"port {self.name} is already registered")
         self._implementation = implementation
 
     def get(self) -> T:
-        """The registered implementation, else the default; PortNotRegistered without either."""
+        """The registered implementation, or else the default; PortNotRegistered without either."""
         chosen = self._implementation if self._implementation is not None else self._default
         if chosen is None:
             raise PortNotRegistered(self.name)
@@ -38,7 +38,7 @@ class Port(Generic[T]):
 
 
 class Handlers(Generic[T]):
-    """A named list of implementations, for what several upper rooms may want to hear."""
+    """A named list of handlers, for events that several upper rooms may handle."""
 
     def __init__(self, name: str) -> None:
         self.name = name

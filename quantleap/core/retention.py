@@ -1,11 +1,12 @@
-"""How long each table keeps its rows. Every table of the project stands here, or nowhere does it.
+"""How long each table keeps its rows. Every table of the project is listed here.
 
-Three groups: what is thrown away after some days, what is kept because the law or a question about
-an order wants it, and what grows only when a person adds something. A test compares them with the
-models, so that a new table has to say how it ends (docs/deploy.md has the same table in words).
+There are three groups: rows that are deleted after some days, rows that are kept because the law or
+a question about an order requires it, and rows that only grow when a person adds something. A test
+compares the list with the models, so that every new table has to declare its retention
+(docs/deploy.md has the same table in words).
 
-Orders and what led to them are kept for eight years (SEBI (Stock Brokers) Regulations, audit trail
-of algorithmic orders), books of account for eight (Companies Act 2013, section 128(5)).
+Orders and the decisions behind them are kept for eight years (SEBI (Stock Brokers) Regulations,
+audit trail of algorithmic orders), books of account for eight (Companies Act 2013, section 128(5)).
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ BATCH: Final = 5000
 
 @dataclass(frozen=True, slots=True)
 class Purged:
-    """Rows of ``label`` go ``days`` after the instant in ``since``; of them only those that fit."""
+    """Rows of ``label`` are deleted ``days`` after the time in ``since``, if they match the
+    condition."""
 
     label: str
     days: int
@@ -35,16 +37,16 @@ class Purged:
     only: Mapping[str, Any] = field(default_factory=dict)
 
     def over(self, now: dt.datetime) -> QuerySet[Any]:
-        """The rows whose time is over, in no order."""
+        """The rows whose retention has ended, in no order."""
         column = {f"{self.since}__lt": now - dt.timedelta(days=self.days)}
         rows: QuerySet[Any] = apps.get_model(self.label)._base_manager.filter(**column, **self.only)
         return rows
 
 
-#: How long an event waits for an endpoint that is disabled.
+#: Days that an event waits for a disabled endpoint.
 HELD_DAYS: Final = 30
 
-#: Thrown away by :func:`purge`, once a day. What waits to be told or sent is never over.
+#: Deleted by :func:`purge`, once a day. Rows that wait to be sent never expire.
 PURGED: Final = (
     Purged("core.OutboxEvent", 90, "published_at"),
     Purged("partners.WebhookDelivery", 90, "created_at", {"status__in": ("DELIVERED", "FAILED")}),
@@ -58,16 +60,16 @@ PURGED: Final = (
     Purged("brokers.ContractListImport", 400, "finished_at"),
 )
 
-#: Thrown away every hour by tasks of their own, when they have run out.
+#: Deleted every hour by tasks of their own, once they have expired.
 SHORT_LIVED: Final = frozenset(
     {"core.IdempotencyRecord", "partners.UserToken", "partners.SecretShowing"}
 )
 
-#: Grow for ever: who did what, what was ordered, what was billed, what the contracts were then.
+#: Kept for ever: who did what, what was ordered, what was billed, the contracts of the time.
 KEPT: Final = frozenset(
     {
         "core.AuditEntry",
-        "core.EventSequence",  # a number that began anew would be an old one
+        "core.EventSequence",  # a restarted number would repeat an old one
         "execution.Run",
         "execution.RunDecision",
         "execution.LegWatch",
@@ -82,7 +84,7 @@ KEPT: Final = frozenset(
         "subscriptions.Hold",
         "subscriptions.ShareLine",
         "partners.Customer",
-        "partners.EmailChange",  # to whom invoices went, and who wanted it so
+        "partners.EmailChange",  # to whom invoices went, and who asked for that
         "partners.EmailConfirmation",
         "brokers.BrokerAccount",
         "billing.BillingSegment",
@@ -107,7 +109,7 @@ KEPT: Final = frozenset(
     }
 )
 
-#: As many rows as people or machines have made: staff, templates, prices, the calendar, leases.
+#: Few rows, created by people or machines: staff, templates, prices, the calendar, leases.
 STANDING: Final = frozenset(
     {
         "core.StaffUser",
@@ -155,7 +157,7 @@ STANDING: Final = frozenset(
 
 
 def purge(*, now: dt.datetime, batch: int = BATCH) -> dict[str, int]:
-    """Throw away what is over; rows gone by table. Each batch is a transaction of its own."""
+    """Delete expired rows in batches of one transaction each; returns the number by table."""
     gone: dict[str, int] = {}
     for rule in PURGED:
         while ids := list(rule.over(now).values_list("pk", flat=True)[:batch]):

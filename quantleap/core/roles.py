@@ -1,7 +1,7 @@
-"""The two database roles: the owner migrates, the application works.
+"""The two database roles: the owner migrates, the application role does everything else.
 
-The application role is neither owner nor superuser, so row level security can be switched on table
-by table, and append-only tables are append-only for every process that serves or trades.
+The application role is neither owner nor superuser, so row level security can be enabled table by
+table, and append-only tables are append-only for every process that serves or trades.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from psycopg import sql
 
-# Tables whose rows are history: the application may add to them, never change or remove.
+# Tables whose rows are history: the application role may insert, but never update or delete.
 APPEND_ONLY: Final = (
     "core_auditentry",
     "marketplace_templateversion",
@@ -29,7 +29,7 @@ APPEND_ONLY: Final = (
 
 
 def grant_application_role(connection: Any, role: str, *, for_tests: bool = False) -> None:
-    """Give ``role`` its rights on the tables and sequences of schema public.
+    """Grant ``role`` its rights on the tables and sequences of schema public.
 
     ``connection`` is a Django connection of the owner. ``for_tests`` adds TRUNCATE, which the
     transactional tests need to empty tables between them.

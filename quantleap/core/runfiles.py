@@ -11,7 +11,7 @@ from quantleap.embedded.state import default_base_dir
 
 
 def run_folder() -> Path:
-    """``var/run`` of this installation, made if missing, for its owner only."""
+    """``var/run`` of this installation, created if missing, accessible to its owner only."""
     folder = default_base_dir() / "run"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
@@ -29,7 +29,7 @@ def write_private(name: str, text: str) -> Path:
 
 
 def read_json(name: str) -> dict[str, Any]:
-    """What a file of ours holds; empty when it is missing or not ours any more."""
+    """The content of one of our files; empty if it is missing or is no longer ours."""
     try:
         found = json.loads((run_folder() / name).read_text())
     except (OSError, ValueError):
@@ -38,5 +38,5 @@ def read_json(name: str) -> dict[str, Any]:
 
 
 def write_json(name: str, values: dict[str, Any]) -> Path:
-    """Keep ``values`` in a private file."""
+    """Store ``values`` in a private file."""
     return write_private(name, json.dumps(values, indent=2) + "\n")

@@ -1,10 +1,10 @@
-"""What beat starts by itself: what the code asks for, what the database says, and stop and start.
+"""Celery beat's schedules: what the code asks for, what the database says, stop and start.
 
 The code (``CELERY_BEAT_SCHEDULE``) decides what runs and when; beat writes it into its own tables
-when it starts. Nobody edits those in the console. What a person may do there, with the right
-``core.operate_schedules``, is stop one, start it again, and run it now; each is in the audit. A
-required schedule that is stopped or differs from the code is red on the first page, and so is a
-beat that has stopped.
+when it starts. Nobody edits those in the console. With the right ``core.operate_schedules`` a
+person can stop a schedule, start it again, and run it now; each is audited. A required schedule
+that is stopped or differs from the code is red on the first page, and so is a beat that has
+stopped.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from quantleap.core import audit
 from quantleap.core.audit import Actor
 from quantleap.core.errors import DomainError, InvalidTransition, Unavailable
 
-#: What each one is for, in a sentence that follows "While it is stopped".
+#: The consequence of each stopped schedule, to follow "While it is stopped".
 STOPPED_MEANS: Final[Mapping[str, str]] = {
     "relay-outbox": "no event leaves: partners hear of nothing.",
     "deliver-webhooks": "no webhook is sent: partners hear of nothing.",
@@ -53,11 +53,11 @@ STOPPED_MEANS: Final[Mapping[str, str]] = {
 }
 UNKNOWN: Final = "what it does is left undone."
 
-#: Beat writes down what it has started after 60 starts (CELERY_BEAT_SYNC_EVERY), which is twice a
-#: minute, and where it starts little every 3 minutes (Celery's ``Scheduler.sync_every``): here
-#: three times in a row nothing was written.
+#: Beat records what it has started after 60 starts (CELERY_BEAT_SYNC_EVERY), about twice a minute,
+#: and at least every 3 minutes (Celery's ``Scheduler.sync_every``). This limit means that three
+#: records in a row are missing.
 SILENT_AFTER: Final = dt.timedelta(minutes=10)
-#: A schedule with this rhythm or a quicker one tells whether beat lives; a daily one cannot.
+#: A schedule with this or a shorter period shows whether beat lives; a daily one cannot.
 FREQUENT: Final = dt.timedelta(minutes=1)
 
 
@@ -71,7 +71,7 @@ class NoSuchTask(DomainError):
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A schedule that is not as the code wants it, and how."""
+    """A schedule that differs from what the code asks for, and how."""
 
     name: str
     what: str
@@ -85,11 +85,11 @@ def required() -> Mapping[str, Mapping[str, Any]]:
 
 
 def troubles(now: dt.datetime) -> list[Trouble]:
-    """Required schedules that are stopped, changed or not there, and a beat that is silent.
+    """Required schedules that are stopped, changed or missing, and a beat that is silent.
 
-    ``now`` is an instant of the real clock, because beat lives by that one wherever ours was moved
-    (:func:`quantleap.core.clock.real`). One query. Before beat has started for the first time none
-    of the schedules are there: then it is beat that is missing, and its rows come with it.
+    ``now`` is a time of the real clock, because beat uses the real clock even if ours was moved
+    (:func:`quantleap.core.clock.real`). One query. Before beat has started for the first time no
+    schedule exists: then beat itself is reported as missing.
     """
     rows = PeriodicTask.objects.select_related("interval", "crontab", "solar", "clocked")
     known = {row.name: row for row in rows.filter(name__in=required())}
@@ -105,9 +105,9 @@ def troubles(now: dt.datetime) -> list[Trouble]:
 
 
 def _silence(rows: Iterable[PeriodicTask], now: dt.datetime) -> Iterator[Trouble]:
-    """Whether beat has stopped: judged by what it started last, whichever schedule that was."""
+    """Whether beat has stopped: judged by its latest start of any schedule."""
     telling = [row for row in rows if row.enabled and _is_frequent(row)]
-    # A start forgets a schedule's last run, and a new beat has none: then its row's age counts.
+    # A start clears a schedule's last run, and a new beat has none: then the age of its row counts.
     runs = [row.last_run_at for row in telling if row.last_run_at]
     last = max(runs or [row.date_changed for row in telling], default=now)
     if now - last > SILENT_AFTER:
@@ -120,7 +120,7 @@ def _is_frequent(row: PeriodicTask) -> bool:
 
 
 def difference(row: PeriodicTask, entry: Mapping[str, Any], now: dt.datetime) -> str:
-    """How beat's row differs from the code's entry, in words; "" where it does not."""
+    """How beat's row differs from the code's entry, as text; "" if it does not."""
     if not row.enabled:
         return "stopped"
     if row.task != entry["task"]:
@@ -150,7 +150,7 @@ def _loaded(text: str, empty: Any) -> Any:
 
 
 def _rhythm(schedule: Any) -> tuple[object, ...]:
-    """Comparable, whichever of the libraries made it."""
+    """The schedule in a comparable form, whichever library created it."""
     if isinstance(schedule, schedules.crontab):
         parts = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
         return (*(frozenset(getattr(schedule, part)) for part in parts), str(schedule.tz))
@@ -158,19 +158,19 @@ def _rhythm(schedule: Any) -> tuple[object, ...]:
 
 
 def stop(*, task: PeriodicTask, actor: Actor) -> None:
-    """Beat starts it no more. InvalidTransition where it is stopped already."""
+    """Stop the schedule. InvalidTransition if it is stopped already."""
     _switch(task, to=False, actor=actor)
 
 
 def start(*, task: PeriodicTask, actor: Actor) -> None:
-    """Beat starts it again, next when its time comes. InvalidTransition where it is running."""
+    """Start the schedule again, from its next due time. InvalidTransition if it is running."""
     _switch(task, to=True, actor=actor)
 
 
 @transaction.atomic
 def _switch(task: PeriodicTask, *, to: bool, actor: Actor) -> None:
     rows = PeriodicTask.objects.filter(pk=task.pk, enabled=not to)
-    # the last run is forgotten, so that one that starts again does not catch up at once
+    # clear the last run, so that a restarted schedule does not catch up at once
     if not rows.update(enabled=to, last_run_at=None):
         raise InvalidTransition(f"{task.name} is {'running' if to else 'stopped'} already.")
     PeriodicTasks.update_changed()
@@ -178,9 +178,10 @@ def _switch(task: PeriodicTask, *, to: bool, actor: Actor) -> None:
 
 
 def run_now(*, task: PeriodicTask, actor: Actor) -> None:
-    """Hand the task to a worker, as beat would, once this is committed.
+    """Send the task to a worker, as beat would, once the transaction is committed.
 
-    NoSuchTask where this version has none of that name; Unavailable where nobody takes it.
+    NoSuchTask if this version has no task of that name; Unavailable if the queue does not accept
+    it.
     """
     current_app.loader.import_default_modules()
     if task.task not in current_app.tasks:

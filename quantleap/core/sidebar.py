@@ -1,4 +1,4 @@
-"""Core's lines of the console's sidebar."""
+"""Core's entries in the console's sidebar."""
 
 from __future__ import annotations
 

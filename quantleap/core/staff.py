@@ -1,7 +1,7 @@
-"""Who may change whom among staff, and what of a change is written down.
+"""Who may change which staff users, and what the audit log records of a change.
 
-Only superusers decide what somebody may do, and who comes in. Nobody takes away the last superuser
-who can log in: what is left then is ``manage.py createsuperuser`` on the server.
+Only superusers decide what a person may do, and who may log in. Nobody can remove the last
+superuser who can log in; if that happens anyway, ``manage.py createsuperuser`` on the server helps.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from quantleap.core.audit import Actor
 from quantleap.core.locks import transaction_lock
 from quantleap.core.models import StaffUser
 
-#: What decides over a person's way in and over what they may do there.
+#: Fields that decide whether a person can log in and what they may do.
 RIGHTS: Final = ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")
 _OWN: Final = ("username", "email", "first_name", "last_name")
 
@@ -28,13 +28,13 @@ LAST_SUPERUSER: Final = (
 
 
 def permission_names(permissions: Any) -> list[str]:
-    """``app.codename`` of each, sorted."""
+    """``app.codename`` of each permission, sorted."""
     pairs = permissions.values_list("content_type__app_label", "codename")
     return sorted(f"{app}.{codename}" for app, codename in pairs)
 
 
 def person_facts(person: StaffUser) -> dict[str, Any]:
-    """What the audit says of a person: everything but the password. Two queries."""
+    """What the audit log records of a person: everything but the password. Two queries."""
     own = {name: getattr(person, name) for name in (*_OWN, *RIGHTS[:3])}
     return {
         **own,
@@ -44,7 +44,7 @@ def person_facts(person: StaffUser) -> dict[str, Any]:
 
 
 def role_facts(role: Group) -> dict[str, Any]:
-    """What the audit says of a role: its rights, and who has it. Two queries."""
+    """What the audit log records of a role: its rights and its members. Two queries."""
     return {
         "name": role.name,
         "permissions": permission_names(role.permissions),
@@ -53,19 +53,20 @@ def role_facts(role: Group) -> dict[str, Any]:
 
 
 def stored_facts(row: StaffUser | Group) -> dict[str, Any]:
-    """The facts of a person or a role as the database has them now."""
+    """The facts of a person or a role as currently stored."""
     if isinstance(row, StaffUser):
         return person_facts(StaffUser.objects.get(pk=row.pk))
     return role_facts(Group.objects.get(pk=row.pk))
 
 
 def digest(facts: Mapping[str, Any]) -> str:
-    """Short, and other for other facts: a form carries it to notice that somebody was quicker."""
+    """A short hash that differs for different facts; a form carries it to detect a concurrent
+    change."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def lock_staff() -> None:
-    """One change of people or roles at a time, until the transaction ends."""
+    """Allow one change of staff users or roles at a time, until the transaction ends."""
     transaction_lock("core.staff")
 
 
@@ -76,7 +77,7 @@ def is_last_superuser(person: StaffUser) -> bool:
 
 
 def may_change(actor: Any, person_id: Any) -> bool:
-    """Whether ``actor``, who has the right to change staff, may change this person at all."""
+    """Whether ``actor``, who has the right to change staff, may change this person."""
     if actor.is_superuser:
         return True
     return not StaffUser.objects.filter(pk=person_id, is_superuser=True).exists()
@@ -85,9 +86,10 @@ def may_change(actor: Any, person_id: Any) -> bool:
 def record_change(
     *, actor: Actor, kind: str, target_id: str, before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> None:
-    """Write what changed, from what to what; ``kind`` is ``staff`` or ``role``. Nothing: no entry.
+    """Write the old and new values to the audit log; ``kind`` is ``staff`` or ``role``. No change,
+    no entry.
 
-    ``before`` is empty for somebody new, ``after`` for what is deleted.
+    ``before`` is empty for a new person or role, ``after`` for a deleted one.
     """
     names = sorted({*before, *after})
     changed = {
@@ -108,7 +110,7 @@ def record_change(
 
 
 def record_password(*, actor: Actor, person: StaffUser) -> None:
-    """Write that a password was set (or taken away), never which."""
+    """Record that a password was set or removed, never which one."""
     audit.record(
         actor=actor,
         action="staff.password_set",

@@ -1,7 +1,7 @@
-"""The one guard before every process: web, worker, beat and commands call it, or do not start.
+"""The check before every process: web, worker, beat and commands run it, or do not start.
 
-Django runs its checks only under ``manage.py``; gunicorn and Celery serve and trade with whatever
-they were given. So each entry point asks here first (docs/adr/0027).
+Django runs its checks only under ``manage.py``; gunicorn and Celery start with any settings. So
+each entry point calls this module first (docs/adr/0027).
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from quantleap.settings.process import PROCESS, ProcessKind
 
 PROFILE: Final = "DJANGO_SETTINGS_MODULE"
 LOCAL: Final = "quantleap.settings.local"
-#: Exit status of a refused start. It is gunicorn's own for an application that cannot be loaded:
-#: its master gives up on it, and answers any other status by starting the next worker.
+#: Exit status of a refused start. gunicorn uses it for an application that cannot be loaded: its
+#: master then gives up, but answers any other status by starting the next worker.
 REFUSED: Final = 4
 
 
 class StartRefused(Exception):
-    """What was configured must not run; ``problems`` are sentences that name the settings."""
+    """The configuration must not run; ``problems`` are sentences that name the settings."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__(" ".join(problems))
@@ -31,9 +31,10 @@ class StartRefused(Exception):
 def refuse_to_start(kind: ProcessKind) -> None:
     """End this process (status 4) with the reasons on standard error, unless it may start.
 
-    A web, worker or beat process is judged as a whole: profile, settings, Django's checks, the
-    database role. A command is judged by profile and settings; Django runs the checks it needs,
-    and the role is looked at when it first connects (some commands run without a database).
+    For a web, worker or beat process this checks everything: profile, settings, Django's checks,
+    the database role. For a command it checks profile and settings; Django runs the other checks
+    that the command needs, and the role is checked at the first connection (some commands run
+    without a database).
     """
     os.environ[PROCESS] = kind.value
     try:
@@ -45,7 +46,7 @@ def refuse_to_start(kind: ProcessKind) -> None:
 
 
 def end(refused: StartRefused) -> NoReturn:
-    """Say why on standard error and exit."""
+    """Print the reasons on standard error and exit."""
     for problem in refused.problems:
         sys.stderr.write(f"QuantLeap does not start: {problem}\n")
     sys.stderr.flush()
@@ -53,7 +54,7 @@ def end(refused: StartRefused) -> NoReturn:
 
 
 def judge_settings(kind: ProcessKind) -> None:
-    """StartRefused if the profile is not named, cannot be loaded or must not be run."""
+    """Raise StartRefused if the profile is not named, cannot be loaded or must not run."""
     if not os.environ.get(PROFILE):
         raise StartRefused(
             [
@@ -62,14 +63,14 @@ def judge_settings(kind: ProcessKind) -> None:
             ]
         )
     try:
-        # Late: without a profile there are no settings to import these for.
+        # Late: without a profile there are no settings with which to import these.
         from django.conf import settings
 
         from quantleap.core.refusals import is_build, refusals
 
         problems = refusals(settings, os.environ)
         building = is_build(settings)
-    except Exception as error:  # whatever a profile raises, nothing may start with it
+    except Exception as error:  # whatever a profile raises, nothing may start
         raise StartRefused([_unloadable(error)]) from error
     if building and kind is not ProcessKind.COMMAND:
         problems = [f"{PROFILE} names the profile that only builds images; it serves nobody."]
@@ -78,7 +79,7 @@ def judge_settings(kind: ProcessKind) -> None:
 
 
 def judge_installation() -> None:
-    """StartRefused if Django's checks find an error or the database role is not ours to use.
+    """Raise StartRefused if Django's checks find an error or the database role is the wrong one.
 
     In production the deployment checks count from warnings on, as in ``check --deploy``.
     """
@@ -91,7 +92,7 @@ def judge_installation() -> None:
 
     try:
         django.setup()
-    except Exception as error:  # a room that cannot be loaded must not be half there
+    except Exception as error:  # a room that cannot be loaded must not be half loaded
         raise StartRefused([_unloadable(error)]) from error
     production = is_production(settings)
     found = run_checks(include_deployment_checks=production)

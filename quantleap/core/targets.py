@@ -1,8 +1,9 @@
-"""Addresses that somebody else typed in: which text is a URL, and which machine may be called.
+"""Addresses that somebody else entered: which text is a URL, and which machine may be called.
 
-Two judgements, and both are needed. The text is judged when it is entered, so that its owner is
-told at once; the address is judged again when it is dialled (:func:`dialled_socket`), because a
-name can resolve to anything a moment later and no parser is worth trusting twice.
+There are two checks, and both are needed. The text is checked when it is entered, so that its owner
+gets an error at once. The address is checked again when a connection is made
+(:func:`dialled_socket`), because a name can resolve to anything a moment later and no parser
+deserves trust twice.
 """
 
 from __future__ import annotations
@@ -27,20 +28,20 @@ _PORT: Final = re.compile(r"[0-9]{1,5}", re.ASCII)
 _REST: Final = re.compile(r"([A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*", re.ASCII)
 _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 _MAX_PORT: Final = 65535
-# All of IPv6 that is routed between networks; what is carved out of it stands below and in the
-# tables of the libraries. https://www.iana.org/assignments/ipv6-address-space
+# All of IPv6 that is routed between networks; exceptions are below and in the libraries' tables.
+# https://www.iana.org/assignments/ipv6-address-space
 _GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
-# IETF protocol assignments: Teredo, benchmarking, ORCHID and the like (RFC 6890)
+# IETF protocol assignments: Teredo, benchmarking, ORCHID and others (RFC 6890)
 _SPECIAL: Final = ipaddress.IPv6Network("2001::/23")
 
 
 class UnsafeTarget(ValueError):
-    """The address may not be called; the text says why in words for its owner."""
+    """The address may not be called; the message tells its owner why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A URL in the one spelling that is stored and called."""
+    """A URL in the spelling in which it is stored and called."""
 
     scheme: str
     host: str  # A-labels in lower case, or an address (IPv6 in brackets)
@@ -49,18 +50,18 @@ class Target:
 
     @property
     def url(self) -> str:
-        """The whole of it; a default port is left out."""
+        """The whole URL; a default port is left out."""
         port = "" if self.port == _DEFAULT_PORTS.get(self.scheme) else f":{self.port}"
         return f"{self.scheme}://{self.host}{port}{self.rest}"
 
     @property
     def address(self) -> Address | None:
-        """The IP address that the host is; None for a name."""
+        """The IP address if the host is one; None for a name."""
         return host_address(self.host)
 
     @property
     def is_loopback(self) -> bool:
-        """Whether the host says by itself that it is this machine."""
+        """Whether the host itself says that it is this machine."""
         if self.address is not None:
             return self.address.is_loopback
         return self.host == "localhost" or self.host.endswith(".localhost")
@@ -69,7 +70,7 @@ class Target:
 def parse_url(text: str, *, schemes: Collection[str] = ("https",)) -> Target:
     """``text`` as a URL of one of ``schemes`` (RFC 3986, without user name and fragment).
 
-    UnsafeTarget with the reason. The host may be an internationalised name.
+    Raises UnsafeTarget with the reason. The host may be an internationalised name.
     """
     if _BLANK.search(text):
         raise UnsafeTarget("A URL holds no spaces, line breaks or control characters.")
@@ -122,11 +123,11 @@ def _host_and_port(authority: str, scheme: str) -> tuple[str, int]:
 
 
 def is_public(address: Address, *, loopback: bool = False) -> bool:
-    """Whether ``address`` is somebody's on the public internet; ``loopback`` admits this machine.
+    """Whether ``address`` belongs to the public internet; ``loopback`` also admits this machine.
 
     Not public: private, shared (CGN), link-local, loopback, unspecified, multicast, reserved,
-    documentation and benchmark ranges, and every IPv6 address that carries an IPv4 one (mapped is
-    judged as IPv4; NAT64, 6to4, Teredo and IPv4-compatible are refused whole).
+    documentation and benchmark ranges, and every IPv6 address that carries an IPv4 one (a mapped
+    one is checked as IPv4; NAT64, 6to4, Teredo and IPv4-compatible ones are refused entirely).
     """
     if loopback and address.is_loopback:
         return True
@@ -143,10 +144,10 @@ def is_public(address: Address, *, loopback: bool = False) -> bool:
 
 
 def dialled_socket(address_info: tuple[Any, ...], *, loopback: bool) -> socket.socket:
-    """A socket for the one address of ``address_info`` (as ``getaddrinfo`` gives it).
+    """A socket for the one address of ``address_info`` (as ``getaddrinfo`` returns it).
 
-    The last word, whatever parsers, resolvers and libraries made of the URL before: OSError unless
-    that very address is public. ``loopback`` admits this machine.
+    This is the final check, whatever parsers, resolvers and libraries made of the URL before: it
+    raises OSError unless that very address is public. ``loopback`` also admits this machine.
     """
     family, kind, protocol, _, where = address_info
     address = parse_address(str(where[0])) if family in (socket.AF_INET, socket.AF_INET6) else None

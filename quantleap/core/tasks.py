@@ -1,4 +1,4 @@
-"""Wake-ups of the shared floor; the database holds what is to be done."""
+"""Core's Celery tasks; the database holds what there is to do."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _RELAY_ROUNDS: Final = 20
 
 @shared_task(name="core.relay_outbox")
 def relay_outbox() -> None:
-    """Tell what is waiting in the outbox; bounded, the next beat goes on."""
+    """Relay waiting outbox events; limited per run, the next beat continues."""
     for _ in range(_RELAY_ROUNDS):
         if outbox.relay(now=clock.now(), batch=_RELAY_BATCH) < _RELAY_BATCH:
             return
@@ -22,17 +22,17 @@ def relay_outbox() -> None:
 
 @shared_task(name="core.forget_idempotency_records")
 def forget_idempotency_records() -> None:
-    """Delete the idempotency records whose day has passed."""
+    """Delete the idempotency records older than a day."""
     idempotency.forget_expired(now=clock.now())
 
 
 @shared_task(name="core.purge")
 def purge() -> None:
-    """Throw away what the retention table says is over."""
+    """Delete the rows that have expired by the retention table."""
     retention.purge(now=clock.now())
 
 
 @shared_task(name="core.watch_keys")
 def watch_keys() -> None:
-    """Look for stored values whose encryption key is not in the ring; an error in the log."""
+    """Look for stored values whose encryption key is missing, and log an error."""
     keywatch.look()

@@ -1,4 +1,4 @@
-"""Who owns a row: a partner and an environment, from the first migration on."""
+"""Ownership of rows: every row of a tenant has a partner and an environment."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ M = TypeVar("M", bound=models.Model)
 
 
 class Environment(models.TextChoices):
-    """Live keys act on real customers; test keys see the sandbox. They never mix."""
+    """Live keys act on real customers; test keys see the sandbox. The two never mix."""
 
     LIVE = "live", "Live"
     TEST = "test", "Test"
 
 
 class TenantQuerySet(models.QuerySet[M]):
-    """A queryset that is reached through its tenant."""
+    """A queryset that is filtered by its tenant."""
 
     def for_partner(self, partner_id: int | None, environment: str) -> Self:
         """Rows of one partner in one environment; ``None`` is the platform's direct customers."""
@@ -25,7 +25,7 @@ class TenantQuerySet(models.QuerySet[M]):
 
 
 class TenantOwned(models.Model):
-    """Plain tenant columns. Core knows no Partner model, so ``partner_id`` is not a key here."""
+    """Tenant columns. Core has no Partner model, so ``partner_id`` is not a foreign key here."""
 
     partner_id = models.BigIntegerField(
         null=True, blank=True, editable=False, help_text="Owning partner; empty for direct."

@@ -1,4 +1,4 @@
-"""What core shows on the console's first page: schedules that are not as they must be."""
+"""Core's part of the console's first page: schedules that do not run as required."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ ROW: Final = "admin:django_celery_beat_periodictask_change"
 
 
 def today(request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel]:
-    """Red while a required schedule is stopped, changed or missing, or beat itself is silent.
+    """A red tile while a required schedule is stopped, changed or missing, or beat itself is
+    silent.
 
-    For everybody who may look at schedules.
-
-    Silent while all is well. One query.
+    For everybody who may view schedules; nothing while all is well. One query.
     """
     if not request.user.has_perm("django_celery_beat.view_periodictask"):
         return ()

@@ -1,4 +1,4 @@
-"""The console's widgets: whatever a form asks for looks as on the pages that unfold makes."""
+"""The console's widgets: every form field looks as on the pages that unfold makes."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ _DRESSED: Final[Mapping[type[forms.Widget], Callable[..., forms.Widget]]] = {
 
 
 def dress(fields: Iterable[forms.Field]) -> None:
-    """Give each field the console's widget for what it asks, with the attributes it had.
+    """Give each field the console's widget for its kind, with the attributes it had.
 
-    A date is the browser's own: Django's calendar needs scripts that only its forms load.
+    A date uses the browser's own picker: Django's calendar needs scripts that only its forms load.
     """
     for field in fields:
         made = _DRESSED.get(type(field.widget))

@@ -1,4 +1,4 @@
-"""The console's frame, for the pages of every room, and the pages of core itself."""
+"""The console's base classes for the pages of every room, and the pages of core itself."""
 
 from quantleap.core.admin import records, schedules, staff
 from quantleap.core.admin.exports import ExportsList

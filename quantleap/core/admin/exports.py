@@ -1,4 +1,4 @@
-"""A list as a file: its rows under its filters and its search, as CSV for a spreadsheet."""
+"""Export of a console list as CSV for a spreadsheet, with the list's filters and search."""
 
 from __future__ import annotations
 
@@ -23,36 +23,37 @@ if TYPE_CHECKING:
 else:
     _List = object
 
-#: More rows than that in one file are refused, in words: it is made in memory.
+#: Larger lists are refused with a message, because the file is built in memory.
 MOST_EXPORTED: Final = 20_000
-#: What a spreadsheet takes for a formula at the beginning of a text (OWASP, CSV Injection).
+#: Characters that make a spreadsheet treat a text as a formula (OWASP, CSV Injection).
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 class ExportsList(_List):
-    """For pages of lists: a button *CSV*, for whoever has the model's right ``export_<model>``.
+    """Adds a button *CSV* to a list page, for users with the model's right ``export_<model>``.
 
-    ``export_columns`` are the headers and what each row says below them. What leaves is in the
-    audit: who, which filters, how many rows.
+    ``export_columns`` maps each header to the function that returns a row's value. The audit log
+    records who exported how many rows with which filters.
     """
 
     export_columns: ClassVar[Sequence[tuple[str, Callable[[Any], object]]]] = ()
 
     def has_export_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A right of its own: a file of everybody's money is more than a look at a page."""
+        """Whether the user has the export right: a file of all rows is more than a look at one
+        page."""
         name = f"{self.opts.app_label}.export_{self.opts.model_name}"
         return request.user.has_perm(name) and self.has_view_permission(request)
 
     def export_rows(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        """The rows with all that the columns read, in a constant number of queries."""
+        """The rows with everything that the columns read, in a constant number of queries."""
         return rows
 
     @action(description="CSV", permissions=["export"], url_path="export", icon="download")
     def export(self, request: HttpRequest) -> HttpResponse:
-        """All rows of the list as its address filters it, in its order."""
+        """All rows of the list under the filters in its address, in its order, as a CSV file."""
         try:
             listed: Any = self.get_changelist_instance(request)
-        except NoSuchList:  # the list says so itself
+        except NoSuchList:  # the list page shows the message itself
             query = request.GET.urlencode()
             return HttpResponseRedirect(f"{_address(self, 'changelist')}?{query}")
         rows = list(self.export_rows(listed.queryset)[: MOST_EXPORTED + 1])
@@ -66,7 +67,7 @@ class ExportsList(_List):
             action="list.exported",
             target_type=str(self.opts.model_name),
             target_id="",
-            # what was searched for may be somebody's address
+            # a search term may be somebody's address
             data={
                 "filters": {name: text for name, text in request.GET.items() if name != "q"},
                 "searched": bool(listed.query),
@@ -85,7 +86,7 @@ class ExportsList(_List):
         )
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """The list; its button takes along what the list is filtered by."""
+        """The list page; its CSV button keeps the filters of the list."""
         answer: Any = super().changelist_view(request, extra_context)
         shown: dict[str, Any] = getattr(answer, "context_data", None) or {}
         own = _address(self, "export")
@@ -101,7 +102,7 @@ def _address(page: Any, kind: str) -> str:
 
 
 def _written(columns: Sequence[tuple[str, Callable[[Any], object]]], rows: Sequence[Any]) -> bytes:
-    """With a byte order mark: a spreadsheet would take UTF-8 without one for its own code page."""
+    """The CSV file, with a byte order mark: without one, spreadsheets do not read it as UTF-8."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow([header for header, _ in columns])
@@ -110,7 +111,8 @@ def _written(columns: Sequence[tuple[str, Callable[[Any], object]]], rows: Seque
 
 
 def _cell(value: object) -> object:
-    """Texts that a spreadsheet would calculate begin with an apostrophe; numbers stay numbers."""
+    """The value of a cell; a text that a spreadsheet would calculate gets an apostrophe in
+    front."""
     if value is None:
         return ""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

@@ -1,4 +1,4 @@
-"""The console's frame: base classes for every room's pages."""
+"""Base classes for the console pages of every room."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     _StackedInline = StackedInline[Any, Any]
 
     def action(**options: Any) -> Callable[[_F], _F]:
-        """unfold's: a button on a list, a row, a detail page or the submit line."""
+        """unfold's decorator for a button on a list, a row, a detail page or the submit line."""
         raise NotImplementedError
 
     def display(**options: Any) -> Callable[[_F], _F]:
-        """unfold's: a column with labels, colours or a heading."""
+        """unfold's decorator for a column with labels, colours or a heading."""
         raise NotImplementedError
 else:
     from unfold.admin import StackedInline as _StackedInline
@@ -45,10 +45,10 @@ else:
 
 
 class ConsoleAdmin(ReadableRequests):
-    """Base of every page: no full counts, unsaved changes warned of, nothing deleted by the way.
+    """Base of every page: no full counts, a warning about unsaved changes, no deletion.
 
-    ``empty_title`` and ``empty_text`` are what a list without rows says, ``add_label`` names the
-    way to the first row, where the usual words would mislead.
+    ``empty_title`` and ``empty_text`` are what a list without rows shows; ``add_label`` is the text
+    of the link to the first row where the default would mislead.
     """
 
     empty_title = ""
@@ -61,7 +61,8 @@ class ConsoleAdmin(ReadableRequests):
     compressed_fields = True
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Rooms end things through services; a page that may really delete says so itself."""
+        """False: rooms end things through services. A page that really deletes rows overrides
+        this."""
         return False
 
     def changeform_view(
@@ -71,11 +72,11 @@ class ConsoleAdmin(ReadableRequests):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
-        """What somebody else saved between the look at a form and its saving is looked at again.
+        """Validate a form again if the database or the service refused it after it had passed.
 
-        The form has passed and its service or the database refuses it: only another person's save
-        in that moment does that. Nothing was written, so the form is judged anew, and says beside
-        its fields what stands in its way now; what was typed stays.
+        Only a change that another person saved in between can cause that. Nothing was written, so
+        the form is validated against the new rows and shows its errors beside the fields, with
+        everything that was typed.
         """
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
@@ -85,7 +86,7 @@ class ConsoleAdmin(ReadableRequests):
         return super().changeform_view(request, object_id, form_url, extra_context)
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Lists take lines or commas on every page, and say of each value what is wrong with it."""
+        """On every page, list fields take lines or commas, and report errors per value."""
         if isinstance(db_field, ArrayField):
             kwargs.setdefault("form_class", LinesField)
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
@@ -96,23 +97,24 @@ class ConsoleAdmin(ReadableRequests):
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        """What a constraint refuses stands beside its field."""
+        """The form class that shows a violated constraint beside its field."""
         return beside_fields(super().get_form(request, obj, change=change, **kwargs))
 
-    # -- one history: services write audit entries, and no second, changeable log beside them ------
+    # -- one history: services write audit entries; Django's own, mutable log stays empty
+    # ---------------
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        """Nothing: the audit has it."""
+        """Writes nothing: the audit log has the change."""
 
     def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        """Nothing: the audit has it."""
+        """Writes nothing: the audit log has the change."""
 
     def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
-        """Nothing: the audit has it."""
+        """Writes nothing: the audit log has the change."""
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """To the audit entries of this row, for whoever may read the audit."""
+        """Redirect to the audit entries of this row, for users who may read the audit log."""
         row = self.get_object(request, unquote(object_id))
         if row is None:
             raise Http404
@@ -125,59 +127,61 @@ class ConsoleAdmin(ReadableRequests):
 
 
 class ReadOnlyAdmin(ConsoleAdmin):
-    """History and money: everybody with the view permission may look, nobody may touch."""
+    """Base for history and money: users with the view permission can read, nobody can change."""
 
     warn_unsaved_form = False
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Never."""
+        """False for everybody."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Never; confirmed actions on such a page name the permission ``act`` instead."""
+        """False for everybody; confirmed actions on such a page use the permission ``act``
+        instead."""
         return False
 
     def has_act_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whether the user may start this page's confirmed actions: the model's change right."""
+        """Whether the user may start this page's confirmed actions, which needs the model's change
+        right."""
         options = self.opts
         return request.user.has_perm(f"{options.app_label}.change_{options.model_name}")
 
 
 class LargeTableMixin(SizedListMixin):
-    """For lists that grow with time: a million rows open as quickly as fifty."""
+    """Base for lists that grow with time: a million rows open as quickly as fifty."""
 
 
 class _BesideFieldsMixin:
-    """What a constraint refuses stands beside its field, in rows below a parent too."""
+    """Shows a violated constraint beside its field, also in inline rows."""
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
-        """The rows' form with its errors in place."""
+        """The inline rows' formset, with errors beside their fields."""
         kwargs["form"] = beside_fields(kwargs.get("form") or self.form)  # type: ignore[attr-defined]
         return super().get_formset(request, obj, **kwargs)  # type: ignore[misc]
 
 
 class ConsoleTabularInline(_BesideFieldsMixin, _TabularInline):
-    """Rows of something below its parent."""
+    """Related rows as a table on the parent's page."""
 
     extra = 0
 
 
 class ConsoleStackedInline(_BesideFieldsMixin, _StackedInline):
-    """Forms of something below its parent."""
+    """Related rows as forms on the parent's page."""
 
     extra = 0
 
 
 class ReadOnlyTabularInline(ConsoleTabularInline):
-    """Rows to look at."""
+    """Related rows as a read-only table."""
 
     can_delete = False
     max_num = 0
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Never."""
+        """False for everybody."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Never."""
+        """False for everybody."""
         return False

@@ -1,7 +1,7 @@
-"""Requests of the console whose own words cannot be read: 400, 404, or the list without them.
+"""Console requests with unreadable ids, filters or keys: 400, 404, or the unfiltered list.
 
-Only what comes straight from reading the request is taken for the request's fault: an id that is no
-key of the table, a filter that the list cannot be asked with. Everything else stays a crash.
+Only errors that come directly from reading the request count as the request's fault: an id that
+cannot be a key of the table, a filter that the list cannot apply. Every other error stays a crash.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SHOWS_ALL: Final = (
     "The address asked for something that this list does not know. It shows everything."
 )
 _IDS: Final = ("object_id", "id")
-#: What a list raises that is asked with words it cannot read.
+#: Errors that a list raises for parameters that it cannot read.
 _UNREADABLE: Final = (
     IncorrectLookupParameters,
     DisallowedModelAdminLookup,
@@ -48,7 +48,7 @@ _UNREADABLE: Final = (
 
 
 class NoSuchList(Exception):
-    """The address of a list cannot be read."""
+    """The address of a list has parameters that the list cannot read."""
 
 
 def is_key(model: type[models.Model], text: str) -> bool:
@@ -64,10 +64,10 @@ def is_key(model: type[models.Model], text: str) -> bool:
 
 
 class ReadableRequests(_ModelAdmin):
-    """Part of every page of the console: see the module."""
+    """Part of every page of the console; see the module's docstring."""
 
     def get_urls(self) -> list[URLPattern]:
-        """Every address of a row, those of actions included, is looked at first."""
+        """The URLs of the page; each checks the row's key first, in actions too."""
         patterns: list[URLPattern] = super().get_urls()
         for pattern in patterns:
             pattern.callback = self._with_readable_key(pattern.callback)
@@ -86,14 +86,14 @@ class ReadableRequests(_ModelAdmin):
     def _get_obj_does_not_exist_redirect(
         self, request: HttpRequest, opts: Any, object_id: str
     ) -> HttpResponse:
-        """A row that is not there is 404, as everywhere else, and no message on another page."""
+        """404 for a missing row, as everywhere else, instead of a message on another page."""
         raise Http404
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """The list, read from the database here: where it cannot be asked, the address is wrong.
+        """The list, evaluated here so that an error in the address shows up now.
 
-        Without parameters there is nothing in the address to be wrong, so a list that is broken
-        stays a crash; the redirect leads to just that address.
+        Without parameters the address cannot be wrong, so an error of the plain list stays a crash;
+        the redirect leads to just that address.
         """
         try:
             with _undone_alone():
@@ -109,7 +109,7 @@ class ReadableRequests(_ModelAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> Any:
-        """The list; with words that it cannot read: the whole list, and a message that says so."""
+        """The list; if its parameters cannot be read, the whole list and a message that says so."""
         try:
             return super().changelist_view(request, extra_context)
         except NoSuchList:
@@ -124,7 +124,7 @@ class ReadableRequests(_ModelAdmin):
     def response_action(
         self, request: HttpRequest, queryset: Any, *place: Any, **named: Any
     ) -> Any:
-        """An action on rows, chosen by keys that are keys."""
+        """Run an action on rows, after checking that the selected keys can be keys."""
         chosen = request.POST.getlist(ACTION_CHECKBOX_NAME)
         if not all(is_key(self.model, text) for text in chosen):
             raise BadRequest("not a row of this list")
@@ -133,7 +133,8 @@ class ReadableRequests(_ModelAdmin):
 
 @contextmanager
 def _undone_alone() -> Iterator[None]:
-    """A question that the database refuses does not spoil the transaction around it, if any."""
+    """A savepoint, so that a query that the database refuses does not break the surrounding
+    transaction."""
     if connection.in_atomic_block:
         with transaction.atomic():
             yield

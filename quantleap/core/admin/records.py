@@ -1,4 +1,4 @@
-"""What was done, and what was told: append-only, to look at."""
+"""Read-only pages of the audit log and the outbox."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from quantleap.core.models import AuditEntry, OutboxEvent
 
 
 def _having(model: type[Model], column: str, term: str) -> list[str]:
-    """Values of a column with few of them in which ``term`` occurs."""
+    """The values of a low-cardinality column that contain ``term``."""
     return [value for value, _ in values_of(model, column) if ascii_lower(term) in value]
 
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(LargeTableMixin, ReadOnlyAdmin):
-    """Who did what."""
+    """The audit log: who did what."""
 
     list_display = ("at", "actor", "action", "target_type", "target_id", "address", "environment")
     list_filter = (
@@ -44,7 +44,7 @@ class AuditEntryAdmin(LargeTableMixin, ReadOnlyAdmin):
 
 @admin.register(OutboxEvent)
 class OutboxEventAdmin(LargeTableMixin, ReadOnlyAdmin):
-    """What was told, or is about to be."""
+    """The outbox: events that were relayed or are waiting."""
 
     list_display = ("created_at", "type", "event_id", "partner_id", "environment", "published_at")
     list_filter = (

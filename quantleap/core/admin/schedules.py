@@ -1,4 +1,4 @@
-"""Schedules of Celery beat: a trigger, never the truth. To look at; stop and start ask first."""
+"""Celery beat's schedules: read-only; stopping and starting ask for confirmation."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from quantleap.core.confirmation import ConfirmForm, confirmed
 
 
 class ScheduleAdmin(ReadOnlyAdmin):
-    """What beat starts, and when. The code says so; the console stops and starts it.
+    """What beat starts, and when. The code defines it; the console can stop and start it.
 
-    Rows are edited nowhere: whoever could write one could start any task with any arguments.
+    Rows cannot be edited: a person who could write one could start any task with any arguments.
     """
 
     list_display = ("name", "state", "rhythm", plain("last_run_at", "Last run"), "task")
@@ -53,7 +53,7 @@ class ScheduleAdmin(ReadOnlyAdmin):
         description="State", label={"runs": "success", "stopped": "danger", "changed": "danger"}
     )
     def state(self, row: PeriodicTask) -> tuple[str, str]:
-        """Runs, stopped, or not what the code asks for."""
+        """Whether the schedule runs, is stopped, or differs from what the code asks for."""
         entry = schedules.required().get(row.name)
         if entry is None:
             return ("runs", "Runs, not required") if row.enabled else ("off", "Stopped")
@@ -64,7 +64,7 @@ class ScheduleAdmin(ReadOnlyAdmin):
 
     @admin.display(description="State")
     def state_in_words(self, row: PeriodicTask) -> str:
-        """The state, and what it means where nothing runs."""
+        """The state, with the consequence if the schedule does not run."""
         kind, words = self.state(row)
         if kind == "runs":
             return words
@@ -72,35 +72,35 @@ class ScheduleAdmin(ReadOnlyAdmin):
 
     @admin.display(description="When")
     def rhythm(self, row: PeriodicTask) -> str:
-        """The schedule in words."""
+        """The schedule's rhythm as text."""
         if row.crontab is not None:
             return str(row.crontab.human_readable)
         return str(row.interval or row.solar or row.clocked or "–")
 
-    # -- who may -----------------------------------------------------------------------------------
+    # -- permissions -------------------------------------------------------------------------------
     def _operates(self, request: HttpRequest, row: Any, *, enabled: bool | None) -> bool:
         if not request.user.has_perm("core.operate_schedules"):
             return False
         if enabled is None or row is None or isinstance(row, PeriodicTask):
             return True
-        # asked by id for the buttons of the page: only the one that does something
+        # the page asks by id, for its buttons: show only the one that applies
         return bool(PeriodicTask.objects.filter(pk=row, enabled=enabled).exists())
 
     def has_stop_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Operators, where it runs."""
+        """Whether the user is an operator and the schedule is running."""
         return self._operates(request, obj, enabled=True)
 
     def has_start_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Operators, where it is stopped."""
+        """Whether the user is an operator and the schedule is stopped."""
         return self._operates(request, obj, enabled=False)
 
     def has_run_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Operators."""
+        """Whether the user is an operator."""
         return self._operates(request, obj, enabled=None)
 
     # -- actions -----------------------------------------------------------------------------------
     def what_stopping_means(self, request: HttpRequest, row: PeriodicTask) -> Sequence[str]:
-        """Said before it is stopped."""
+        """The consequences, shown before stopping."""
         means = schedules.STOPPED_MEANS.get(row.name, schedules.UNKNOWN)
         return (
             f"{row.name} starts {row.task}: {self.rhythm(row)}.",
@@ -110,7 +110,7 @@ class ScheduleAdmin(ReadOnlyAdmin):
         )
 
     def stopping_asks_again(self, request: HttpRequest, row: PeriodicTask) -> dict[str, Any]:
-        """It can be taken back, but what was left undone meanwhile cannot."""
+        """The second question: stopping can be undone, but what was missed meanwhile cannot."""
         return {"again_words": f"Do you really want {row.name} to stand still?"}
 
     @confirmed(
@@ -124,12 +124,12 @@ class ScheduleAdmin(ReadOnlyAdmin):
         twice=True,
     )
     def stop(self, request: HttpRequest, row: PeriodicTask, data: dict[str, Any]) -> str:
-        """Beat starts it no more."""
+        """Stop the schedule: beat no longer starts its task."""
         schedules.stop(task=row, actor=Actor.staff(request.user))
         return f"{row.name} is stopped."
 
     def what_starting_means(self, request: HttpRequest, row: PeriodicTask) -> Sequence[str]:
-        """Said before it is started."""
+        """The consequences, shown before starting again."""
         return (
             f"{row.name} starts {row.task} again: {self.rhythm(row)}.",
             "It does not catch up on what it missed; run it now for that.",
@@ -142,12 +142,12 @@ class ScheduleAdmin(ReadOnlyAdmin):
         icon="play_circle",
     )
     def start(self, request: HttpRequest, row: PeriodicTask, data: dict[str, Any]) -> str:
-        """Beat starts it when its time comes."""
+        """Start the schedule again: beat starts its task when it is next due."""
         schedules.start(task=row, actor=Actor.staff(request.user))
         return f"{row.name} runs again."
 
     def what_running_means(self, request: HttpRequest, row: PeriodicTask) -> Sequence[str]:
-        """Said before it is run."""
+        """The consequences, shown before running."""
         return (
             f"A worker runs {row.task} once, now, beside what the schedule starts.",
             "Every task may run at any time and twice: what is done already is not done again.",
@@ -155,7 +155,7 @@ class ScheduleAdmin(ReadOnlyAdmin):
 
     @confirmed(description="Run now", explain="what_running_means", permission="run", icon="bolt")
     def run(self, request: HttpRequest, row: PeriodicTask, data: dict[str, Any]) -> str:
-        """Hand it to a worker."""
+        """Send the task to a worker once."""
         schedules.run_now(task=row, actor=Actor.staff(request.user))
         return f"{row.task} was handed to the workers."
 

@@ -1,4 +1,4 @@
-"""People on our side of the console, and their roles."""
+"""Staff users and their roles."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ OUT_OF_DATE: Final = (
 
 
 class SeenForm(_Seen):
-    """Carries what the page showed, so that nobody writes over what somebody else just saved."""
+    """A form that carries a digest of what the page showed, so that nobody overwrites a newer
+    change."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -53,7 +54,7 @@ class SeenForm(_Seen):
                 self.fields["seen"].initial = staff.digest(self.before)
 
     def clean(self) -> dict[str, Any]:
-        """Refuse a form whose page is older than the row."""
+        """Refuse the form if the row has changed since the page was opened."""
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         staff.lock_staff()
         if self.instance.pk:
@@ -65,12 +66,12 @@ class SeenForm(_Seen):
 
 
 class StaffForm(SeenForm, _PersonForm):
-    """A person; the last superuser stays one."""
+    """A staff user's form; it keeps the last superuser a superuser."""
 
     seen = forms.CharField(required=False, widget=forms.HiddenInput)
 
     def clean(self) -> dict[str, Any]:
-        """Whoever is the last superuser keeps the way in."""
+        """Refuse to demote or switch off the last superuser who can log in."""
         cleaned = super().clean()
         person = StaffUser.objects.get(pk=self.instance.pk)
         ways_in = ("is_active", "is_staff", "is_superuser")
@@ -82,13 +83,13 @@ class StaffForm(SeenForm, _PersonForm):
 
 
 class RoleForm(SeenForm, _GroupModelForm):
-    """A role and its rights."""
+    """A role's form."""
 
     seen = forms.CharField(required=False, widget=forms.HiddenInput)
 
 
 class AuditedMixin(_Page):
-    """People and roles: every change in the audit, from what to what."""
+    """Writes every change of staff users and roles to the audit log, with old and new values."""
 
     kind = ""
 
@@ -96,7 +97,7 @@ class AuditedMixin(_Page):
         raise NotImplementedError
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """The hidden field as well, where something may be changed."""
+        """The fieldsets, with the hidden digest field if the user may change anything."""
         found = super().get_fieldsets(request, obj)
         if obj is None or not self.has_change_permission(request, obj):
             return found
@@ -104,7 +105,7 @@ class AuditedMixin(_Page):
         return [(name, {**options, "fields": (*options["fields"], "seen")}), *found[1:]]
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """The rights that the form chose, and then the entry: all of it is saved only now."""
+        """Save the chosen rights, then write the audit entry: only now is everything saved."""
         super().save_related(request, form, formsets, change)
         row = form.instance
         staff.record_change(
@@ -118,7 +119,7 @@ class AuditedMixin(_Page):
 
 @admin.register(StaffUser)
 class StaffUserAdmin(AuditedMixin, _UserAdmin, ConsoleAdmin):  # type: ignore[misc]  # stubs
-    """People on our side of the console. Nobody is deleted: the audit goes on naming them."""
+    """Staff users. Nobody is deleted, because the audit log keeps naming them."""
 
     kind = "staff"
     form = StaffForm
@@ -152,23 +153,24 @@ class StaffUserAdmin(AuditedMixin, _UserAdmin, ConsoleAdmin):  # type: ignore[mi
         return row.get_username()
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """A new person gets a password and, sooner or later, rights: for superusers."""
+        """Superusers only: a new person gets a password and, sooner or later, rights."""
         return bool(request.user.is_superuser)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """With the right to change staff, but only superusers change superusers."""
+        """Whether the user may change staff; only superusers may change superusers."""
         if not super().has_change_permission(request, obj):
             return False
-        # unfold hands over the id where Django hands over the row
+        # unfold passes the id where Django passes the row
         return obj is None or staff.may_change(request.user, getattr(obj, "pk", obj))
 
     def has_password_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whose password: one's own, and as superuser everybody's."""
+        """Users may set their own password, superusers everybody's."""
         own = str(getattr(obj, "pk", obj)) == str(request.user.pk)
         return own or bool(request.user.is_superuser)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """The name is what the audit knows; rights are a superuser's."""
+        """The user name, which the audit log refers to; and the rights, unless the user is a
+        superuser."""
         found: tuple[str, ...] = ("last_login", "date_joined")
         if obj is not None:
             found = ("username", *found)
@@ -183,7 +185,7 @@ class StaffUserAdmin(AuditedMixin, _UserAdmin, ConsoleAdmin):  # type: ignore[mi
         icon="password",
     )
     def set_password(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """To the page that sets it."""
+        """Redirect to the page that sets a password."""
         return HttpResponseRedirect(
             reverse("admin:auth_user_password_change", args=[unquote(object_id)])
         )
@@ -194,7 +196,8 @@ class StaffUserAdmin(AuditedMixin, _UserAdmin, ConsoleAdmin):  # type: ignore[mi
         id: str,
         form_url: str = "",
     ) -> HttpResponse:
-        """Somebody else's, for superusers; one's own asks for the old one, on its own page."""
+        """Set another person's password, for superusers; one's own is set on a page that asks for
+        the old one."""
         person = self.get_object(request, unquote(id))
         if person is None:
             raise Http404
@@ -212,7 +215,7 @@ class StaffUserAdmin(AuditedMixin, _UserAdmin, ConsoleAdmin):  # type: ignore[mi
 
 
 class RoleAdmin(AuditedMixin, _GroupAdmin, ConsoleAdmin):
-    """Roles: what whoever has one may do. Only superusers change them."""
+    """Roles: named sets of rights. Only superusers change them."""
 
     kind = "role"
     form = RoleForm
@@ -226,23 +229,23 @@ class RoleAdmin(AuditedMixin, _GroupAdmin, ConsoleAdmin):
         return bool(request.user.is_superuser)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Superusers."""
+        """Superusers only."""
         return self._is_for_superusers(request)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Superusers."""
+        """Superusers only."""
         return self._is_for_superusers(request)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Superusers."""
+        """Superusers only."""
         return self._is_for_superusers(request)
 
     def delete_model(self, request: HttpRequest, obj: Group) -> None:
-        """With an entry that says what it allowed, and to whom."""
+        """Delete the role, with an audit entry that lists its rights and members."""
         self.delete_queryset(request, Group.objects.filter(pk=obj.pk))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Group]) -> None:
-        """With an entry for each."""
+        """Delete the roles, with an audit entry for each."""
         with transaction.atomic():
             staff.lock_staff()
             for role in queryset:

@@ -1,7 +1,7 @@
-"""What a database constraint refuses, said in the words of the model and beside its field.
+"""Shows violated database constraints in the model's own words, beside the field concerned.
 
-A constraint that a form can violate names its words (``violation_error_message``); Django puts them
-above the form. Here they go to the field that the constraint is about.
+A constraint that a form can violate has a ``violation_error_message``, which Django shows above the
+form. Here it moves to the field that the constraint is about.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ else:
 
 
 def fields_of(constraint: BaseConstraint) -> list[str]:
-    """The fields that a constraint is about, the one to blame first.
+    """The fields of a constraint, the one to blame first.
 
-    Of a unique one that is the last: what comes before it says within what it is unique.
+    For a unique constraint that is the last field: those before it only say within what it is
+    unique.
     """
     if isinstance(constraint, UniqueConstraint):
         return [*reversed(constraint.fields), *_named(constraint.condition)]
@@ -59,9 +60,9 @@ class BesideFields(_ModelForm):
                 self.add_error(blamed.get(message), message)
 
     def _post_clean(self) -> None:
-        """Ask the constraints that name the parent too: Django leaves the parent of an inline row
-        out of them, and a second fee of one day was told as somebody else's save.
-        """
+        """Also check the constraints that include the parent. Django excludes the parent of an
+        inline row from them, and so reported a second fee for one day as a change by somebody
+        else."""
         super()._post_clean()  # type: ignore[misc]  # not in the stubs
         parents = {
             name for name, field in self.fields.items() if isinstance(field, InlineForeignKeyField)
@@ -78,7 +79,7 @@ class BesideFields(_ModelForm):
                 self._update_errors(ValidationError({NON_FIELD_ERRORS: error.messages}))
 
     def _shown(self, constraint: BaseConstraint) -> str:
-        """The first of its fields that the person sees."""
+        """The constraint's first field that the form shows."""
         for name in fields_of(constraint):
             if name in self.fields and not self.fields[name].widget.is_hidden:
                 return name

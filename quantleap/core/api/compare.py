@@ -1,7 +1,7 @@
-"""Whether two OpenAPI documents promise the same: ``python -m quantleap.core.api.compare OLD NEW``.
+"""Compare two OpenAPI documents: ``python -m quantleap.core.api.compare OLD NEW``.
 
 Paths, operation ids, parameters, bodies, status codes, headers and schemas count; summaries,
-descriptions and tags do not. Exit status 0: no difference; 1: one line for each of them.
+descriptions and tags do not. Exit status 0: no difference; 1: one line for each difference.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import yaml
 
 #: Members that only people read.
 TEXTS: Final = frozenset({"summary", "description", "tags"})
-#: Members whose own members are names that somebody chose. A property may well be called "tags".
+#: Members whose own members are freely chosen names: a property may be called "tags".
 _NAMED: Final = frozenset(
     {
         *("paths", "responses", "content", "headers", "callbacks", "mapping", "encoding"),
@@ -24,9 +24,9 @@ _NAMED: Final = frozenset(
         *("schemas", "parameters", "securitySchemes", "requestBodies"),
     }
 )
-#: Lists of plain values whose order means nothing.
+#: Lists of plain values in which the order has no meaning.
 _SETS: Final = frozenset({"required", "enum", "examples"})
-#: Members that hold data and no further objects of OpenAPI.
+#: Members that hold data instead of further OpenAPI objects.
 _DATA: Final = frozenset({"default", "example", "const", *_SETS})
 
 
@@ -40,7 +40,7 @@ ABSENT: Final = _Absent()
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One place and its value in both documents; :data:`ABSENT` where it has none."""
+    """A place with its value in both documents; :data:`ABSENT` if one of them has none."""
 
     where: str
     old: Any
@@ -51,10 +51,10 @@ class Difference:
 
     @property
     def breaks(self) -> bool:
-        """Whether a client that was written for the old document may fail with the new one.
+        """Whether a client written for the old document may fail with the new one.
 
-        What is added breaks nobody (a client disregards what it does not know), unless it is
-        something that a request must have from now on.
+        An addition breaks no client, because clients ignore what they do not know, unless it is
+        something that a request must now have.
         """
         if self.old is not ABSENT:
             return True
@@ -64,10 +64,10 @@ class Difference:
 
 
 def promises(part: Any, *, named: bool = False) -> Any:
-    """The same part of a document without what only people read, and without order where order
-    means nothing.
+    """The same part of a document without text for people, and without order where order has no
+    meaning.
 
-    ``named``: the members of this very part are chosen names.
+    ``named``: the members of this part are freely chosen names.
     """
     if isinstance(part, Mapping):
         return {
@@ -92,7 +92,7 @@ def _member(name: str, value: Any, *, named: bool) -> Any:
 
 
 def differences(old: Any, new: Any) -> list[Difference]:
-    """Every place where two documents promise something else; texts do not count."""
+    """Every place where the two documents differ in more than text."""
     return list(_differences(promises(old), promises(new), ""))
 
 
@@ -109,7 +109,7 @@ def _differences(old: Any, new: Any, where: str) -> Iterator[Difference]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Compare two files; the exit status."""
+    """Compare two files and return the exit status."""
     if len(arguments) != 2:
         sys.stderr.write("usage: python -m quantleap.core.api.compare OLD NEW\n")
         return 2

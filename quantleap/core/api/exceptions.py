@@ -44,7 +44,7 @@ def envelope(
     details: Mapping[str, str] | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Body of an error answer; what is not given follows from the status."""
+    """The body of an error answer; missing values follow from the status."""
     default_code, default_error = _BY_STATUS.get(
         status_code, ("error", HTTPStatus(status_code).phrase)
     )
@@ -80,7 +80,7 @@ def flatten(detail: Any, path: str = "") -> dict[str, str]:
 
 
 def handle(error: Exception, _context: Mapping[str, Any]) -> Response | None:
-    """DRF's EXCEPTION_HANDLER: every known error as the envelope, None for a crash."""
+    """DRF's EXCEPTION_HANDLER: the envelope for every known error, None for a crash."""
     if isinstance(error, DomainError):
         headers = _authenticate_header(error.status)
         if error.retry_after is not None:
@@ -101,7 +101,7 @@ def handle(error: Exception, _context: Mapping[str, Any]) -> Response | None:
         return Response(envelope(400, message=message, details=details), status=400)
     if isinstance(error, RequestDataTooBig):
         return Response(envelope(413), status=413)
-    if isinstance(error, SuspiciousOperation):  # a thousand parameters and the like
+    if isinstance(error, SuspiciousOperation):  # a thousand parameters, for example
         return Response(envelope(400), status=400)
     if isinstance(error, Http404):
         return Response(envelope(404), status=404)
@@ -129,7 +129,7 @@ def _authenticate_header(code: int) -> dict[str, str]:
 
 
 def json_error(status_code: int, **members: Any) -> JsonResponse:
-    """The envelope outside DRF (middleware, handler404 …)."""
+    """The envelope for errors outside DRF (middleware, handler404 …)."""
     return JsonResponse(envelope(status_code, **members), status=status_code)
 
 
@@ -141,28 +141,28 @@ def _answer(request: HttpRequest, status_code: int, words: Words | None = None) 
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """400, and 413 where the body was too large."""
+    """Answer 400, or 413 if the body was too large."""
     return _answer(request, 413 if isinstance(exception, RequestDataTooBig) else 400)
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """403, whatever the reason."""
+    """Answer 403, whatever the reason."""
     del exception
     return _answer(request, 403)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """404, without the words of the exception: they name what we looked for."""
+    """Answer 404, without the exception's text, which would reveal what the code looked for."""
     del exception
     return _answer(request, 404)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500: no internals for anybody."""
+    """Answer 500, without internal details."""
     return _answer(request, 500)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """403 for a form whose token does not fit; the reason is for the log."""
+    """Answer 403 for a form with a wrong token; the reason goes into the log."""
     log.warning("csrf_refused", path=request.path, why=reason)
     return _answer(request, 403, errorpages.FORGED)

@@ -33,22 +33,22 @@ REPLAYED: Final = "Idempotent-Replayed"
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _VERSION_PREFIX: Final = "/api/v1"
 _POLL_SECONDS: Final = 0.1
-# Refusals that are a finished answer. Failed validation (400), credentials (401, 403), unknown
-# things (404) and limits (429) are not: the same key may be used again when they are put right.
+# Refusals that count as a finished answer. Failed validation (400), credentials (401, 403), unknown
+# objects (404) and limits (429) do not: the client may correct the request and reuse the key.
 _KEPT_REFUSALS: Final = frozenset({409, 422})
-# What the envelope is made of, deliberately: raised, not crashed.
+# Exceptions that become an error envelope: they are raised on purpose and are not crashes.
 _REFUSALS: Final = (DomainError, APIException, Http404, PermissionDenied, RequestDataTooBig)
 
 
 class Idempotency(enum.Enum):
-    """How a POST holds its key."""
+    """How a POST treats its ``Idempotency-Key``."""
 
     WITH_EFFECT = "with effect"
-    """The POST runs in one transaction with its record. It must not call the outside."""
+    """The POST runs in one transaction with its record. It must not call other systems."""
     OUTSIDE = "outside"
-    """The POST talks to a broker or gateway; it is never taken over after a crash."""
+    """The POST calls a broker or gateway; after a crash no other request takes it over."""
     SHOWS_SECRET = "shows secret"  # noqa: S105  names a policy
-    """As WITH_EFFECT, and the answer is not kept: a replay is 409 ``secret_already_shown``."""
+    """Like WITH_EFFECT, but the answer is not stored: a replay is 409 ``secret_already_shown``."""
 
 
 class _View(Protocol):
@@ -59,9 +59,9 @@ Handler = Callable[..., Response]
 
 
 def idempotent(view: _View, handler: Handler, policy: Idempotency) -> Handler:
-    """``handler``, a method of ``view``, as one that honours the header.
+    """Wrap ``handler``, a method of ``view``, so that it honours ``Idempotency-Key``.
 
-    Without the header, or without a caller, it is the handler itself that runs.
+    Without the header, or without a caller, the handler itself runs.
     """
 
     @functools.wraps(handler)
@@ -85,13 +85,14 @@ def _claim(request: Request) -> records.Claim | None:
     if not _KEY.fullmatch(key):
         words = "1 to 255 printable ASCII characters without spaces."
         raise InvalidRequest(f"{HEADER}: {words}", details={HEADER: words})
-    # A key of a partner survives its API key's rotation; a customer's is his own.
+    # A partner's key survives the rotation of API keys; a customer's key is their own.
     scope = caller.customer_public_id if isinstance(caller, CustomerPrincipal) else "partner"
     return records.Claim(caller.partner_id, caller.environment, scope, key, _fingerprint(request))
 
 
 def _fingerprint(request: Request) -> str:
-    """Method, path and body; the versioned and the unversioned spelling of a route are one."""
+    """The request's method, path and body as a hash; both spellings of a route, with and without
+    version, are equal."""
     path = request.get_full_path().removeprefix(_VERSION_PREFIX)
     head = f"{request.method} {path}\n".encode()
     return hashlib.sha256(head + request._request.body).hexdigest()
@@ -133,7 +134,7 @@ def _run_outside(view: _View, claim: records.Claim, run: Callable[[], Response])
             records.abandon(record)
             raise
         response = view.handle_exception(error)
-    # Any other exception is a crash: what the other side did is unknown, the key stays taken.
+    # Any other exception is a crash: the other side's outcome is unknown, so the key stays taken.
     if response.status_code < 500:
         body = _plain(response)
         records.complete(record, status_code=response.status_code, body=body, now=clock.now())
@@ -141,7 +142,7 @@ def _run_outside(view: _View, claim: records.Claim, run: Callable[[], Response])
 
 
 def _wait_for(record: IdempotencyRecord) -> IdempotencyRecord:
-    """The record once it is finished, or as it is after 3 s."""
+    """The record once it is finished, or its current state after 3 s."""
     until = clock.monotonic() + records.WAIT_SECONDS
     while record.state == IdempotencyRecord.State.RUNNING and clock.monotonic() < until:
         time.sleep(_POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""Request ids, and the envelope for what fails outside a view."""
+"""Middleware for request ids, and for errors outside a view."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ _PROXY_HEADERS: Final = ("X-Forwarded-For", "X-Forwarded-Proto", "Forwarded")
 
 
 class RequestIdMiddleware:
-    """Keeps a caller's ``X-Request-Id`` (printable ASCII, at most 64) or makes one."""
+    """Keeps the caller's ``X-Request-Id`` (printable ASCII, at most 64 characters) or creates
+    one."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -34,7 +35,7 @@ class RequestIdMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         given = request.META.get("HTTP_X_REQUEST_ID", "")
         request_id = given if _OWN_ID.fullmatch(given) else new_request_id()
-        # What logs the request reads the header again; it shall log the id that we answer with.
+        # The request log reads the header again; it must log the id that the answer carries.
         request.META["HTTP_X_REQUEST_ID"] = request_id
         set_request_id(request_id)
         structlog.contextvars.bind_contextvars(request_id=request_id)
@@ -47,22 +48,23 @@ class RequestIdMiddleware:
 
 
 class RequestLogMiddleware(RequestMiddleware):
-    """The request log, with the address that we judge by.
+    """The request log, with the caller's address as the configured proxies report it.
 
-    The library takes any X-Forwarded-For for the caller's address, so a caller could write somebody
+    The library takes the address from any X-Forwarded-For header, so a caller could write somebody
     else's into our log.
     """
 
     @classmethod
     def bind_ip(cls, request: HttpRequest) -> None:
-        """The address by the configured proxies; empty where it cannot be known."""
+        """Bind the address by the configured proxies; empty if it cannot be known."""
         structlog.contextvars.bind_contextvars(ip=str(caller_address(request) or ""))
 
 
 class RefusePlainHttpMiddleware:
-    """Plain HTTP is refused, not redirected: a redirect would teach clients to leak their secrets.
+    """Refuses plain HTTP instead of redirecting it: a redirect would let clients send their secrets
+    unencrypted again and again.
 
-    Only a process on the same machine that came without a proxy (health checks) may use it.
+    Only a process on the same machine that came without a proxy (health checks) may use plain HTTP.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -80,10 +82,10 @@ class RefusePlainHttpMiddleware:
 
 
 class NoStoreMiddleware:
-    """What is answered is personal or secret more often than not: no cache may keep any of it.
+    """Forbids every cache to keep an answer, because most answers are personal or secret.
 
-    Static files do not come by here. A page in the browser's own cache would still be there after
-    a log-out, and a proxy's would go to the next person.
+    Static files do not pass through here. A page in the browser's cache would still be there after
+    a log-out, and a proxy could serve it to the next person.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -105,7 +107,7 @@ def _is_local_and_direct(request: HttpRequest) -> bool:
 
 
 class ApiErrorMiddleware:
-    """An HTML error page never answers an API path."""
+    """Makes sure that no HTML error page ever answers an API path."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -121,7 +123,7 @@ class ApiErrorMiddleware:
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """A crash in an API view: log it, answer 500 without internals."""
+        """Log a crash of an API view and answer 500 without internal details."""
         if not is_api_path(request.path):
             return None
         log.error("unhandled_exception", path=request.path, exc_info=exception)
@@ -129,9 +131,10 @@ class ApiErrorMiddleware:
 
 
 class ErrorPageMiddleware:
-    """Bare refusals (405 has no body) become pages for people, and NUL in an address is 400.
+    """Turns bare refusals (405 has no body) into pages for people, and answers 400 for a NUL in an
+    address.
 
-    NUL is no text: PostgreSQL stores none. The API names the parameter by itself.
+    PostgreSQL cannot store NUL as text. The API reports the parameter itself.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:

@@ -1,4 +1,4 @@
-"""Which representation an answer has: what was asked for where there is a choice, else the one."""
+"""Choice of an answer's media type: the ``Accept`` header decides where a route has several."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from rest_framework.request import Request
 
 
 class OwnTypeNegotiation(DefaultContentNegotiation):
-    """``Accept`` chooses among a route's types; one that names none of them is disregarded.
+    """Lets ``Accept`` choose among a route's types, and disregards a header that names none of
+    them.
 
-    RFC 9110, section 12.5.1, leaves that to the server. Clients send an empty header, ``text/html``
-    or ``application/octet-stream`` without meaning it, and a 406 would keep an invoice from them.
+    RFC 9110, section 12.5.1, allows that. Clients send an empty header, ``text/html`` or
+    ``application/octet-stream`` without meaning it, and a 406 would keep an invoice from them.
     """
 
     def select_renderer(
@@ -23,7 +24,7 @@ class OwnTypeNegotiation(DefaultContentNegotiation):
         renderers: Iterable[BaseRenderer],
         format_suffix: str | None = None,
     ) -> tuple[BaseRenderer, str]:
-        """The best match, or the route's first type."""
+        """The best match, or else the route's first type."""
         known = list(renderers)
         try:
             chosen: tuple[BaseRenderer, str] = super().select_renderer(

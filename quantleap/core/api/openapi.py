@@ -1,4 +1,4 @@
-"""One OpenAPI document per audience, made from the routes (docs/api/conventions.md)."""
+"""One OpenAPI document per audience, generated from the routes (docs/api/conventions.md)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.renderers import OpenApiYamlRenderer2
 
 if TYPE_CHECKING:
-    from quantleap.core.api.viewsets import ApiViewSet  # settings name this module, it is first
+    from quantleap.core.api.viewsets import ApiViewSet  # settings load this module first
 
 _BASE: Final = "/api/v1/"
 
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """Who reads a document: the paths in it, and how its reader proves who he is."""
+    """The readers of a document: which paths it contains, and how its readers authenticate."""
 
     name: str
     title: str
@@ -127,38 +127,38 @@ IDEMPOTENCY_KEY: Final[Mapping[str, Any]] = {
 
 
 class ApiSchema(AutoSchema):
-    """Operations without their authenticator: who may call is said once per document."""
+    """Schema of an operation, without authentication, which the document states once."""
 
     def get_auth(self) -> list[Any]:
-        """Nothing per operation."""
+        """An empty list: the document states the authentication once."""
         return []
 
     def get_tags(self) -> list[str]:
-        """The heading that the viewset names."""
+        """The tag of the operation's viewset."""
         return [self._viewset.tag]
 
     def get_request_serializer(self) -> Any:
-        """What the action's rule says reads the body."""
+        """The serializer that the action's rule names for the body."""
         return self._viewset.rule.body
 
     @property
     def _viewset(self) -> ApiViewSet:
-        # every route of ours is one (test_routes.py)
+        # all our routes are (test_routes.py)
         return cast("ApiViewSet", self.view)
 
     def _is_list_view(self, serializer: Any = None) -> bool:
-        """Never: a list is answered with an object that holds its rows, and each action names its
-        own parameters and the whole of its answer."""
+        """False: a list is an object that holds its rows, and each action declares its own
+        parameters and its whole answer."""
         return False
 
 
 def versioned_only(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, str, str, Any]]:
-    """Hook of the generator: the unversioned spelling of a route is the same route."""
+    """Hook of the generator that drops the unversioned spelling of each route."""
     return [one for one in endpoints if one[0].startswith(_BASE)]
 
 
 class _AudienceEndpoints(EndpointEnumerator):
-    """The endpoints of one audience; documentation views leave themselves out."""
+    """The endpoints of one audience, without the documentation views."""
 
     audience: Audience
 
@@ -169,7 +169,7 @@ class _AudienceEndpoints(EndpointEnumerator):
 
 
 def build_document(audience: Audience) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of an audience, the same for every caller and on every machine."""
+    """The OpenAPI 3.1 document of an audience, identical for every caller and on every machine."""
 
     class Endpoints(_AudienceEndpoints):
         pass

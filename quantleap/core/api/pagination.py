@@ -1,6 +1,6 @@
-"""``page``/``per_page`` lists and ``cursor`` lists, both with a total order.
+"""Lists by ``page``/``per_page`` and lists by ``cursor``, both with a total order.
 
-docs/api/conventions.md#lists has the contract.
+docs/api/conventions.md#lists defines the contract.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CURSOR: Final = OpenApiParameter(
 def check_query(
     request: Request, allowed: Collection[str], *, repeatable: Collection[str] = ()
 ) -> None:
-    """Refuse query parameters that the route does not know, and those said twice, by name."""
+    """Refuse query parameters that are unknown to the route or occur twice, by name."""
     params = request.query_params
     twice = [name for name in params if len(params.getlist(name)) > 1 and name not in repeatable]
     unknown = sorted(set(params) - set(allowed))
@@ -63,12 +63,12 @@ def paginate(request: Request, queryset: QuerySet[Any]) -> tuple[list[Any], dict
 
 
 def paginate_by_cursor(request: Request, queryset: QuerySet[Any]) -> tuple[list[Any], str | None]:
-    """One page of what grows with time, newest first, and ``next_cursor`` (None at the end).
+    """One page of a list that grows with time, newest first, and ``next_cursor`` (None at the end).
 
-    The cursor is the public id of the last row that the caller has seen, so a page never moves
-    when rows are added, and inner ids stay inside. Only rows of this very list are cursors of it:
-    anybody else's is refused like an unknown one. Two queries at most; the queryset is ordered
-    here, by id.
+    The cursor is the public id of the last row on the page, so pages do not move when rows are
+    added, and database ids stay inside. Only rows of this very list are valid cursors; any other id
+    is refused like an unknown one. The function orders the queryset by id and runs at most two
+    queries.
     """
     params = request.query_params
     if "page" in params:
@@ -85,9 +85,9 @@ def paginate_by_cursor(request: Request, queryset: QuerySet[Any]) -> tuple[list[
 
 
 def _place_of(cursor: str, queryset: QuerySet[Any]) -> int:
-    """The inner id of the list's row with this public id."""
+    """The database id of the list's row with this public id."""
     found: int | None = None
-    if "\0" not in cursor:  # PostgreSQL could not even be asked
+    if "\0" not in cursor:  # PostgreSQL refuses NUL in a query
         found = queryset.filter(public_id=cursor).order_by().values_list("pk", flat=True).first()
     if found is None:
         raise ValidationError({"cursor": "Not a cursor of this list."})

@@ -1,4 +1,4 @@
-"""JSON in, JSON out: exact decimals, objects only, bounded size."""
+"""JSON input and output: exact decimals, objects only, limited size."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ MAX_DEPTH: Final = 8
 
 
 def check_body(request: Request) -> None:
-    """413 and 415 from the headers alone, before anything is looked up or parsed.
+    """Refuse with 413 or 415 from the headers alone, before anything is looked up or parsed.
 
-    A body whose length nobody says would be taken for an empty one, and a wish in it for no wish.
+    A body without a declared length would count as empty, and its content would be ignored
+    silently.
     """
     length = request.META.get("CONTENT_LENGTH") or "0"
     if "HTTP_TRANSFER_ENCODING" in request.META and length == "0":
@@ -47,12 +48,12 @@ def _refuse_constant(name: str) -> Any:
 
 
 def _is_text(value: str) -> bool:
-    """Whether it can be stored and answered: half of a surrogate pair is no character."""
+    """Whether a text can be stored and returned: half of a surrogate pair is no character."""
     return value.isascii() or not any("\ud800" <= one <= "\udfff" for one in value)
 
 
 def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Two members of one name: which one counts is anybody's guess, so neither does."""
+    """Refuse two members with one name, because it is undefined which of them counts."""
     found = dict(pairs)
     for name in found:
         if not _is_text(name):
@@ -66,7 +67,7 @@ def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _check(value: Any, path: str = "", level: int = 0) -> None:
-    """Refuse what is nested too deeply, and text that is none by its place."""
+    """Refuse values that are nested too deeply, and invalid text, naming its place."""
     if level > MAX_DEPTH:
         raise ParseError("The body is nested too deeply.")
     if isinstance(value, dict):
@@ -80,7 +81,7 @@ def _check(value: Any, path: str = "", level: int = 0) -> None:
 
 
 class StrictJSONParser(BaseParser):
-    """UTF-8 JSON object; numbers with a fraction become Decimal; NaN and Infinity are refused."""
+    """Parser for a UTF-8 JSON object; fractions become Decimal, NaN and Infinity are refused."""
 
     media_type = "application/json"
 
@@ -90,7 +91,7 @@ class StrictJSONParser(BaseParser):
         media_type: str | None = None,
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Read the body. ParseError (400) when it is not a JSON object; 413 when too large."""
+        """Read the body. ParseError (400) if it is not a JSON object, 413 if it is too large."""
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0
         raw = stream.read(limit + 1) if limit else stream.read()
         if limit and len(raw) > limit:
@@ -112,14 +113,14 @@ class StrictJSONParser(BaseParser):
 
 
 class NumberEncoder(JSONEncoder):
-    """Decimals leave as JSON numbers; money has at most two decimals.
+    """Encodes decimals as JSON numbers; money has at most two decimals.
 
-    The detour over the shortest float is exact for every amount below 90 lakh crore rupees:
-    Python prints the shortest text that reads back to the same double, which has our decimals.
+    The detour over the shortest float is exact for every amount below 90 lakh crore rupees: Python
+    prints the shortest text that reads back to the same double, which has exactly our decimals.
     """
 
     def default(self, obj: Any) -> Any:
-        """Decimal to number; the rest as DRF does."""
+        """A Decimal as a number; everything else as DRF does."""
         if isinstance(obj, Decimal):
             return json_number(obj)
         return super().default(obj)

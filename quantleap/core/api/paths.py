@@ -1,4 +1,4 @@
-"""Which paths are the API's, and so are answered in JSON only."""
+"""Which paths belong to the API and are therefore answered in JSON only."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Who may call: one permission class for each audience.
 
-Each of them answers in this order: 401 for whoever is somebody else, 403 ``partner_suspended``, 403
-``permission_denied``. The action's rule (quantleap.core.api.viewsets) says what is required.
+Each class checks in this order: 401 for a caller of another audience, 403 ``partner_suspended``,
+403 ``permission_denied``. The action's rule (quantleap.core.api.viewsets) says what is required.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from quantleap.core.api.principal import (
 )
 from quantleap.core.errors import PartnerSuspended
 
-#: What stays open while the partner is suspended (docs/adr/0051), for whoever is refused.
+#: What stays open while the partner is suspended (docs/adr/0051), for the message of the refusal.
 _KEY_MAY: Final = (
     "This partner is suspended. Until it is reinstated its keys make tokens for customers, pause "
     "and cancel."
@@ -48,7 +48,8 @@ def _suspended(principal: Principal) -> PartnerSuspended:
 
 
 def _check(principal: Principal, view: Any) -> bool:
-    """Whether the principal may do what the view's rule is about: True, or 403 by raising."""
+    """Return True if the principal may do what the view's rule describes; otherwise raise a 403
+    error."""
     rule = cast(_View, view).rule
     if principal.suspended and not rule.open_when_suspended:
         raise _suspended(principal)
@@ -66,7 +67,8 @@ class IsPartner(BasePermission):
 
 
 class IsCustomer(BasePermission):
-    """A customer's own token. It may do no more than the key that minted it."""
+    """A customer with a token of their own, which has no more rights than the key that issued
+    it."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         """True; InvalidCredentials (401), PartnerSuspended or PermissionDenied (403)."""
@@ -74,11 +76,12 @@ class IsCustomer(BasePermission):
 
 
 class IsAnyone(BasePermission):
-    """Everybody. Whoever shows a key, or a token that a key minted, sees what that key may see."""
+    """Everybody. A caller with a key, or with a token that a key issued, sees what that key may
+    see."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        """True; PartnerSuspended or PermissionDenied (403). ``open_when_suspended`` is about the
-        customers' tokens only: to a suspended partner's key a public route is closed."""
+        """Return True, or raise PartnerSuspended or PermissionDenied (403). ``open_when_suspended``
+        applies to customers' tokens only: public routes are closed to a suspended partner's key."""
         principal = cast("Principal | None", request.auth)
         if principal is None:
             return True

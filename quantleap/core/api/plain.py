@@ -1,4 +1,4 @@
-"""An answer's members as plain JSON, for what is stored and sent later."""
+"""Serializer output as plain JSON, for data that is stored and sent later."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from quantleap.core.api.parsers import NumberJSONRenderer
 
 
 def plain(data: Mapping[str, Any]) -> dict[str, Any]:
-    """A serializer's ``data`` as the renderer of every answer writes it, read back."""
+    """A serializer's ``data`` as the renderer of every answer would write it, read back."""
     found: dict[str, Any] = json.loads(NumberJSONRenderer().render(data))
     return found

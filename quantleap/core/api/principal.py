@@ -1,4 +1,4 @@
-"""Who calls: the one object that authentication leaves on ``request.auth``."""
+"""The authenticated caller: the object that authentication leaves on ``request.auth``."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from quantleap.core.tenancy import Environment
 
 @dataclass(frozen=True, slots=True)
 class PartnerPrincipal:
-    """A partner's key. ``permissions`` as granted to that key, re-read on every request, and so is
-    whether the partner is ``suspended``.
+    """A partner's key. ``permissions`` are those granted to the key, read again on every request;
+    so is ``suspended``, whether the partner is suspended.
 
-    ``customer_id`` is None: it acts for all customers of the partner, where a CustomerPrincipal
-    acts for one.
+    ``customer_id`` is None, because a key acts for all customers of the partner. A
+    CustomerPrincipal acts for one.
     """
 
     partner_id: int
@@ -35,7 +35,7 @@ class PartnerPrincipal:
 
     @property
     def actor(self) -> Actor:
-        """For the audit log."""
+        """The actor for the audit log."""
         return Actor(ActorKind.PARTNER, self.key_public_id)
 
 
@@ -43,9 +43,9 @@ class PartnerPrincipal:
 class CustomerPrincipal:
     """A customer with a user token. ``partner_id`` is None for a direct customer.
 
-    ``key_id`` and ``key_public_id`` are the key that minted the token, ``permissions`` what that
-    key may do at this moment; None for direct customers, who need nobody's leave. ``suspended``:
-    their partner is.
+    ``key_id`` and ``key_public_id`` identify the key that issued the token; ``permissions`` are
+    what that key may do now. All three are None for direct customers, who have no such limits.
+    ``suspended``: whether their partner is suspended.
     """
 
     customer_id: int
@@ -61,7 +61,7 @@ class CustomerPrincipal:
 
     @property
     def actor(self) -> Actor:
-        """For the audit log, with the key that they came by."""
+        """The actor for the audit log, with the key that issued the token."""
         return Actor(ActorKind.USER, self.customer_public_id, via=self.key_public_id)
 
 
@@ -69,7 +69,7 @@ Principal = PartnerPrincipal | CustomerPrincipal
 
 
 def principal_of(request: Request) -> Principal:
-    """Whoever calls; InvalidCredentials (401) for nobody."""
+    """The caller; InvalidCredentials (401) if there is none."""
     auth: Any = request.auth
     if not isinstance(auth, PartnerPrincipal | CustomerPrincipal):
         raise InvalidCredentials
@@ -77,7 +77,7 @@ def principal_of(request: Request) -> Principal:
 
 
 def partner_of(request: Request) -> PartnerPrincipal:
-    """The calling partner; InvalidCredentials (401) when the caller is none."""
+    """The calling partner; InvalidCredentials (401) if the caller is not a partner."""
     auth: Any = request.auth
     if not isinstance(auth, PartnerPrincipal):
         raise InvalidCredentials
@@ -85,7 +85,7 @@ def partner_of(request: Request) -> PartnerPrincipal:
 
 
 def customer_of(request: Request) -> CustomerPrincipal:
-    """The calling customer; InvalidCredentials (401) when the caller is none."""
+    """The calling customer; InvalidCredentials (401) if the caller is not a customer."""
     auth: Any = request.auth
     if not isinstance(auth, CustomerPrincipal):
         raise InvalidCredentials("User token required")
@@ -93,7 +93,7 @@ def customer_of(request: Request) -> CustomerPrincipal:
 
 
 def caller_scope(request: Request) -> tuple[int | None, str]:
-    """``(partner_id, environment)`` of whoever calls; an anonymous caller is (None, live)."""
+    """``(partner_id, environment)`` of the caller; an anonymous caller is (None, live)."""
     auth = cast("Principal | None", request.auth)
     if auth is None:
         return None, Environment.LIVE
@@ -101,9 +101,9 @@ def caller_scope(request: Request) -> tuple[int | None, str]:
 
 
 def require_permission(principal: Principal, permission: str) -> None:
-    """403 ``permission_denied`` with the permission's name when the key lacks it.
+    """Raise 403 ``permission_denied`` with the permission's name if the key lacks it.
 
-    A user token never exceeds the key that minted it.
+    A user token never has more rights than the key that issued it.
     """
     if principal.permissions is None or permission in principal.permissions:
         return

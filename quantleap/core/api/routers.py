@@ -1,4 +1,4 @@
-"""From viewsets to routes."""
+"""Router from viewsets to routes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from quantleap.core.api.viewsets import ApiViewSet
 
 
 class ApiRouter(SimpleRouter):
-    """Paths without a trailing slash. An id is everything between two slashes, dots included.
+    """Router for paths without a trailing slash. An id is everything between two slashes, dots
+    included.
 
-    Route names are the path with dashes, then what DRF appends: ``partner-customers-list``,
+    Route names are the path with dashes, followed by what DRF appends: ``partner-customers-list``,
     ``partner-customers-detail``, ``partner-subscriptions-pause``.
     """
 
@@ -24,8 +25,8 @@ class ApiRouter(SimpleRouter):
     ) -> None:
         """Add a viewset's routes; ImproperlyConfigured unless each action has its rule.
 
-        An action without a rule would be open to every key, and a rule without an action is one
-        whose action has been renamed.
+        An action without a rule would be open to every key; a rule without an action belongs to an
+        action that was renamed.
         """
         rules = set(viewset.rules) if issubclass(viewset, ApiViewSet) else set()
         actions = {

@@ -1,4 +1,4 @@
-"""``GET /api/v1/schema`` and the page that shows it, from files we ship."""
+"""``GET /api/v1/schema`` and the page that shows it, served from our own files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from quantleap.core.api.viewsets import ActionRule, PublicViewSet
 
 
 def _audience_of(request: Request) -> Audience:
-    """The audience asked for; 400 for an unknown one, 401 for the staff's without a staff login."""
+    """The requested audience; 400 for an unknown one, 401 for the staff's without a staff login."""
     name = request.query_params.get("audience", "partner")
     audience = AUDIENCES.get(name)
     if audience is None:
@@ -43,10 +43,11 @@ def _audience_of(request: Request) -> Audience:
 
 
 class _DocumentViewSet(PublicViewSet):
-    """Errors are JSON here too, whatever the page itself is."""
+    """Base of both: errors are JSON, whatever the format of the page itself."""
 
     def get_renderers(self) -> list[BaseRenderer]:
-        """Only the asked format's, so that ``format`` wins over a browser's ``Accept``."""
+        """Only the renderer of the requested format, so that ``format`` overrides a browser's
+        ``Accept``."""
         wanted = self.request.query_params.get("format")
         renderers = super().get_renderers()
         return [
@@ -56,7 +57,7 @@ class _DocumentViewSet(PublicViewSet):
     def finalize_response(
         self, request: Request, response: Response, *args: Any, **kwargs: Any
     ) -> Response:
-        """Render an error with the API's own renderer."""
+        """The response; errors are rendered with the API's own renderer."""
         if response.status_code >= 400:
             request.accepted_renderer = NumberJSONRenderer()
             request.accepted_media_type = NumberJSONRenderer.media_type
@@ -78,7 +79,7 @@ class SchemaViewSet(_DocumentViewSet):
 
     @extend_schema(exclude=True)
     def list(self, request: Request) -> Response:
-        """The document."""
+        """Return the document."""
         wanted = request.query_params.get("format")
         formats = sorted({renderer.format for renderer in self.renderer_classes})
         if wanted is not None and wanted not in formats:
@@ -88,14 +89,14 @@ class SchemaViewSet(_DocumentViewSet):
 
 @method_decorator(csp_replace({"script-src": [csp.SELF, csp.NONCE]}), name="dispatch")
 class DocsViewSet(_DocumentViewSet):
-    """The document for human eyes; scripts and styles come from our own static files."""
+    """The document as a page for people; scripts and styles come from our own static files."""
 
     rules: ClassVar[Mapping[str, ActionRule]] = {"list": ActionRule(query=frozenset({"audience"}))}
     renderer_classes = (TemplateHTMLRenderer,)
 
     @extend_schema(exclude=True)
     def list(self, request: Request) -> Response:
-        """The page."""
+        """Return the page."""
         audience = _audience_of(request)
         query = urlencode({"audience": audience.name, "format": "json"})
         resource: Callable[[str], str] = SpectacularSwaggerView._swagger_ui_resource

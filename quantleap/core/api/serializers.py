@@ -21,11 +21,11 @@ class StrictSerializer(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
     def create(self, validated_data: Any) -> Any:
-        """Not used: services create."""
+        """Not supported: services create rows."""
         raise TypeError("serializers validate; services create")
 
     def update(self, instance: Any, validated_data: Any) -> Any:
-        """Not used: services update."""
+        """Not supported: services update rows."""
         raise TypeError("serializers validate; services update")
 
 
@@ -33,7 +33,8 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def refuse_control_characters(value: str) -> None:
-    """Nothing here has several lines; what a terminal obeys would one day be shown on one."""
+    """Refuse control characters: no field here has several lines, and a terminal might obey them
+    one day."""
     if _CONTROL.search(value):
         raise serializers.ValidationError("Control characters are not allowed.")
 
@@ -42,7 +43,7 @@ class StrictCharField(serializers.CharField):
     """One line of text: neither a number nor a boolean, no control characters (NUL is one)."""
 
     def to_internal_value(self, data: Any) -> str:
-        """Accept str, refuse everything else."""
+        """Accept str and refuse every other type."""
         if not isinstance(data, str):
             self.fail("invalid")
         value: str = super().to_internal_value(data)
@@ -54,14 +55,14 @@ class StrictIntegerField(serializers.IntegerField):
     """A JSON integer: neither text nor boolean nor 1.5."""
 
     def to_internal_value(self, data: Any) -> int:
-        """Accept int (not bool), refuse everything else."""
+        """Accept int, but not bool, and refuse every other type."""
         if isinstance(data, bool) or not isinstance(data, int):
             self.fail("invalid")
         return super().to_internal_value(data)
 
 
 class StrictBooleanField(serializers.BooleanField):
-    """true or false, nothing that looks like it."""
+    """JSON true or false only."""
 
     def to_internal_value(self, data: Any) -> bool:
         """Accept bool only."""
@@ -71,7 +72,7 @@ class StrictBooleanField(serializers.BooleanField):
 
 
 class StrictDecimalField(serializers.DecimalField):
-    """A JSON number (parsed as Decimal by StrictJSONParser); answers with a number too."""
+    """A JSON number (parsed as Decimal by StrictJSONParser); also rendered as a number."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("coerce_to_string", False)

@@ -1,9 +1,9 @@
-"""The base of every route: what is checked before an action runs, in one place and in one order.
+"""The base of every route: the checks before an action, in one place and in one order.
 
-A resource has one viewset for each audience. Here is a base class for each audience; code that two
-audiences share is in a viewset of the resource, from which both inherit. Routes come from
-:mod:`quantleap.core.api.routers`; :mod:`quantleap.core.api.exceptions` turns errors into the
-envelope. How to add a route: docs/contributing.md#add-a-route.
+A resource has one viewset for each audience, derived from that audience's base class in this
+module; code that two audiences share is in a viewset of the resource, from which both inherit.
+:mod:`quantleap.core.api.routers` makes the routes; :mod:`quantleap.core.api.exceptions` turns
+errors into the envelope. How to add a route: docs/contributing.md#add-a-route.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from quantleap.core.identifiers import ascii_lower
 class ActionRule:
     """What an action requires of its caller and of the request.
 
-    ``permission``: what the partner's key needs, or the key that minted the customer's token.
-    ``query``: the query parameters that it takes, of which those in ``repeatable`` may come twice.
-    ``body``: the serializer that reads its body, in the OpenAPI document too.
+    ``permission``: the permission that the partner's key needs, or the key that issued the
+    customer's token. ``query``: the known query parameters; those in ``repeatable`` may occur
+    twice. ``body``: the serializer that reads the body, also for the OpenAPI document.
     ``idempotency``: how a POST honours ``Idempotency-Key``. The default is one transaction around
-    everything, so an action that calls a broker must say ``Idempotency.OUTSIDE``.
-    ``open_when_suspended``: also for a suspended partner's keys, or its customers' tokens; closed
-    unless an action says so (docs/adr/0051).
+    everything, so an action that calls a broker must use ``Idempotency.OUTSIDE``.
+    ``open_when_suspended``: open to a suspended partner's keys, or to its customers' tokens; closed
+    unless an action says otherwise (docs/adr/0051).
     """
 
     permission: str = ""
@@ -54,7 +54,7 @@ class ActionRule:
     open_when_suspended: bool = False
 
 
-#: For a method that the route does not have; the answer is 405.
+#: For a method that the route does not support; the answer is 405.
 _NO_ACTION: Final = ActionRule()
 
 
@@ -64,27 +64,26 @@ class ApiViewSet(GenericViewSet[Any]):
     ``tag`` is the heading under which the OpenAPI document shows its operations.
     """
 
-    # no OPTIONS: what a route takes is in its document, and 405 is what the contract promises
+    # no OPTIONS: the document says what a route takes, and the contract promises a 405
     http_method_names = ("get", "post", "put", "patch", "delete", "head")
     tag: ClassVar[str] = ""
     rules: ClassVar[Mapping[str, ActionRule]] = {}
-    post: Callable[..., Any]  # where the route has a POST: bound to its action for one request
+    post: Callable[..., Any]  # if the route has a POST: bound to its action for one request
 
     @property
     def rule(self) -> ActionRule:
-        """The rule of the action that answers this request; a HEAD has that of its GET."""
+        """The rule of the action that answers this request; a HEAD uses that of its GET."""
         return self.rules.get(self.action, _NO_ACTION)
 
     @property
     def caller(self) -> Principal:
-        """Whoever calls; InvalidCredentials (401) for nobody."""
+        """The caller; InvalidCredentials (401) if there is none."""
         return principal_of(self.request)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Everything that is checked before the action, in the order of
-        docs/api/conventions.md#the-order-of-checks. The action's own checks come after it: 404 for
-        what the path names, then 400 for what the body says.
-        """
+        """Run every check that precedes the action, in the order of
+        docs/api/conventions.md#the-order-of-checks. The action's own checks follow: 404 for the
+        object that the path names, then 400 for the content of the body."""
         super().initial(request, *args, **kwargs)  # authentication: 401, permission_classes: 403
         method = ascii_lower(request.method or "")
         if method not in self.http_method_names or not hasattr(self, method):
@@ -95,7 +94,8 @@ class ApiViewSet(GenericViewSet[Any]):
             self.post = idempotent(self, self.post, self.rule.idempotency)
 
     def validated(self, request: Request) -> dict[str, Any]:
-        """The body as the rule's serializer reads it; ValidationError (400) names what is wrong."""
+        """The body as validated by the rule's serializer; ValidationError (400) names what is
+        wrong."""
         if self.rule.body is None:
             raise ImproperlyConfigured(f"{type(self).__name__}: no body in the rule {self.action}")
         bound = self.rule.body(data=request.data)
@@ -116,7 +116,7 @@ class PartnerViewSet(ApiViewSet):
 
 
 class UserViewSet(ApiViewSet):
-    """Routes under ``/user``: one customer, with a token of their own, for what is theirs."""
+    """Routes under ``/user``: one customer, with a token of their own, for their own objects."""
 
     permission_classes = (IsCustomer,)
 
@@ -127,6 +127,6 @@ class UserViewSet(ApiViewSet):
 
 
 class PublicViewSet(ApiViewSet):
-    """Routes that need no credential; a *bad* one is still 401."""
+    """Routes that need no credential; a *bad* one is still a 401."""
 
     permission_classes = (IsAnyone,)

@@ -1,1 +1,1 @@
-"""Django's PostgreSQL backend, whose links are given up when the server says nothing any more."""
+"""Django's PostgreSQL backend with connections that give up on a silent server."""

@@ -1,4 +1,4 @@
-"""The backend that ``ENGINE`` names; Django looks for it in a module of this name.
+"""The backend that ``ENGINE`` names; Django requires a module of this name.
 
 https://docs.djangoproject.com/en/5.2/ref/databases/#subclassing-the-built-in-database-backends
 """
@@ -11,17 +11,17 @@ from django.db.backends.postgresql import base
 
 from quantleap.core.postgres.link import Driver, Link
 
-#: Of ``OPTIONS``: seconds that one answer may take.
+#: In ``OPTIONS``: the maximum number of seconds for one answer.
 PATIENCE: Final = "patience"
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Connections are :class:`Link`."""
+    """Uses :class:`Link` for its connections."""
 
     Database = Driver()  # type: ignore[assignment]  # what Django asks of the module is there
 
     def get_connection_params(self) -> dict[str, Any]:
-        """What psycopg is given; our own option is none of its."""
+        """The parameters for psycopg, without our own option."""
         params: dict[str, Any] = super().get_connection_params()
         params.pop(PATIENCE, None)
         return params

@@ -1,8 +1,8 @@
-"""A connection that waits for an answer no longer than it was told to.
+"""A connection that waits for each answer only for a limited time.
 
-A network that goes silent is noticed by the kernel (``tcp_user_timeout``, keep-alives), unless
-something in between goes on acknowledging: a proxy, a pooler, the machine of a server whose
-processes are frozen. libpq then waits for ever, and statement timeouts are the server's to notice.
+The kernel notices a network that goes silent (``tcp_user_timeout``, keep-alives), unless something
+in between keeps acknowledging: a proxy, a pooler, the machine of a server whose processes are
+frozen. libpq would then wait for ever, and only the server enforces statement timeouts.
 """
 
 from __future__ import annotations
@@ -19,32 +19,35 @@ _INTERVAL: Final = 0.1
 
 
 def be_patient(seconds: float | None) -> None:
-    """From now on this thread waits so long for each answer; None: as long as the process does."""
+    """Set how many seconds this thread waits for each answer; None restores the process's
+    default."""
     _thread.seconds = seconds
 
 
 class Link(psycopg.Connection[Any]):
-    """psycopg's connection with a ``patience``: seconds for one answer (None: without end)."""
+    """psycopg's connection with ``patience``: seconds for one answer (None: unlimited)."""
 
     patience: float | None = None
 
     def wait(
         self, gen: PQGen[Any], interval: float = _INTERVAL, timeout: float | None = None
     ) -> Any:
-        """Wait for the server; OperationalError, and the link is closed, when it stays silent."""
+        """Wait for the server; if it stays silent, close the connection and raise
+        OperationalError."""
         patience = getattr(_thread, "seconds", None) or self.patience
         if timeout is not None or not patience:
             return super().wait(gen, interval=interval, timeout=timeout)
         try:
             return super().wait(gen, interval=interval, timeout=patience)
         except _WaitTimeout:
-            # Whatever comes after all answers nobody: the next statement needs another link.
+            # A late answer would be taken for that of the next statement, so the connection cannot
+            # be reused.
             self.pgconn.finish()
         raise psycopg.OperationalError(f"the database has said nothing for {patience:g} s")
 
 
 class Driver:
-    """psycopg as Django uses it, but for the class of its connections."""
+    """psycopg as Django uses it, with another class of connections."""
 
     connect = staticmethod(Link.connect)
 

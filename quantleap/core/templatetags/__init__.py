@@ -1,1 +1,1 @@
-"""Tags of the console's frame."""
+"""Template tags of the console."""

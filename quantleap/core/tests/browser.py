@@ -1,4 +1,4 @@
-"""The console in a real browser, for the tests of pages."""
+"""The console in a real browser, for tests of its pages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def logged_in(
 
     Any message on the browser's console fails the test.
     """
-    # Playwright's loop runs in this thread; the tests' own queries are synchronous all the same.
+    # Playwright's loop runs in this thread, but the tests' own queries are synchronous.
     monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
     StaffUser.objects.create_superuser(name, f"{name}@example.com", _PASSWORD)
     complaints: list[str] = []
@@ -43,7 +43,7 @@ def logged_in(
         yield tab
         browser.close()
         connections.close_all()  # beside Playwright's loop the test had a session of its own
-    # each request thread of the live server gives its database session back when it ends
+    # each request thread of the live server returns its database session when it ends
     for thread in threading.enumerate():
         if thread.name.endswith("(process_request_thread)"):
             thread.join(10)
@@ -51,7 +51,7 @@ def logged_in(
 
 
 def shoot(page: Page, name: str) -> None:
-    """Keep a picture where QUANTLEAP_SCREENSHOTS names a folder, for people to look at."""
+    """Save a screenshot if QUANTLEAP_SCREENSHOTS names a folder, for people to look at."""
     folder = os.environ.get("QUANTLEAP_SCREENSHOTS")
     if folder:
         page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
@@ -67,9 +67,9 @@ def fits(page: Page) -> bool:
 
 
 def grave(page: Page, allowed: Collection[tuple[str, str]] = ()) -> list[str]:
-    """What axe calls critical or serious: rule, place and the element's beginning.
+    """What axe calls critical or serious: rule, location and the beginning of the element.
 
-    ``allowed`` holds (rule, part of the place) of what cannot be mended.
+    ``allowed`` holds (rule, part of the location) of violations that cannot be fixed.
     """
     found = []
     for violation in Axe().run(page).response["violations"]:

@@ -1,4 +1,5 @@
-"""What a person does at a page that asks: open it, answer it, and answer what it asks again."""
+"""Answers confirmation pages as a person does: open the page, answer it, and answer its second
+question."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from django.test import Client
 
 
 def confirm(client: Client, url: str, data: dict[str, Any] | None = None, **options: Any) -> Any:
-    """The answer of ``url`` to ``data``, posted with the seal of the page as it is now.
+    """The response of ``url`` to ``data``, posted with the current seal of the page.
 
     With ``again=yes`` in it, the second page is answered too.
     """
@@ -23,6 +24,6 @@ def confirm(client: Client, url: str, data: dict[str, Any] | None = None, **opti
 
 
 def seal_of(answer: Any) -> str:
-    """The seal of a page; none where it is no page that asks."""
+    """The seal of a page; empty if the page asks nothing."""
     context = answer.context
     return str(context["seal"]) if context is not None and "seal" in context else ""

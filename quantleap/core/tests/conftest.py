@@ -1,4 +1,4 @@
-"""What the tests of the whole house share."""
+"""Fixtures for the tests of all rooms."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ KITE, NOREN = "http://127.0.0.1:8901", "http://127.0.0.1:8902"
 
 @pytest.fixture
 def world(db: None, settings: LazySettings) -> Iterator[World]:
-    """Everybody's things side by side, and silence: thousands of refusals are a line each.
+    """Data of several tenants side by side, without logging: thousands of refusals are one line
+    each.
 
     The brokers are those of the simulator, which does not run.
     """

@@ -1,7 +1,7 @@
-"""Every page of the console with something on it: lists, forms, rows, questions of actions.
+"""Every page of the console with data on it: lists, forms, rows, confirmations.
 
-``furnish`` leaves at least one row of every registered model; ``pages`` finds the addresses, so
-that a page which somebody registers tomorrow is walked as well.
+``furnish`` creates at least one row of every registered model; ``pages`` finds the addresses, so
+that a newly registered page is covered automatically.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ from subscriptions.billing.tests.factories import bill, bounce, follow, pay
 DOWNLOADS = {"download_pdf", "export"}
 #: Models whose list is the only page.
 NO_ROW_PAGES = (ExecutorNode,)
-#: Lists that are walked without a row too; the others' are made of the same parts.
+#: Lists that are also opened without a row; the others consist of the same parts.
 EMPTY = (Template, Invoice)
-#: How many rows of a model are asked before an action counts as nowhere possible.
+#: How many rows of a model are tried before an action counts as unavailable everywhere.
 ROWS = 30
 WORDY = (
     "NIFTY iron condor with far wings for patient people who sleep at night and read "
@@ -70,14 +70,14 @@ WORDY = (
 
 
 class ConsolePage(NamedTuple):
-    """A page's name for messages and pictures, and its address."""
+    """A page's name for messages and screenshots, and its address."""
 
     name: str
     url: str
 
 
 def furnish() -> None:
-    """A day and a month of business: everything that has a page has a row."""
+    """A day and a month of business: every model with a page has a row."""
     now = clock.now()
     world = make_world()
     load_test_contracts(clock.ist_date(now), underlyings=["NIFTY"])
@@ -100,7 +100,7 @@ def _authoring(now: dt.datetime) -> None:
 
 
 def _trading(now: dt.datetime) -> None:
-    """A run with executions of every kind, executors, a switch thrown and one released."""
+    """A run with executions of every kind, executors, one engaged kill switch and one released."""
     day = Day()
     day.fill(2)
     ExecutorNode.objects.create(owner="executor-1:4711", started_at=now, heartbeat_at=now)
@@ -113,7 +113,7 @@ def _trading(now: dt.datetime) -> None:
 
 
 def _partners(world: World, now: dt.datetime) -> None:
-    """Endpoints on and off, deliveries that failed, a key that is revoked, a partner on hold."""
+    """Enabled and disabled endpoints, failed deliveries, a revoked key, a held partner."""
     partner = world.me.partner
     assert partner is not None
     for status in ("ENABLED", "DISABLED"):
@@ -165,7 +165,7 @@ def _partners(world: World, now: dt.datetime) -> None:
 
 
 def _brokers(world: World, now: dt.datetime) -> None:
-    """A feed, a login that was begun, an account that is switched off."""
+    """A feed, a login in progress, an account that is switched off."""
     make_feed(broker="zebu")
     LoginAttempt.objects.create(
         account=world.me.account,
@@ -187,7 +187,7 @@ def _brokers(world: World, now: dt.datetime) -> None:
 
 
 def _money(world: World, now: dt.datetime) -> None:
-    """Last month's business: due, paid, too much paid, credited, withdrawn, proved."""
+    """Last month's business: due, paid, overpaid, credited, withdrawn, proved."""
     today = clock.ist_date(now)
     month_ago = today - dt.timedelta(days=33)
     template = make_template(name="BANKNIFTY straddle for patient people", fee=124_999)
@@ -240,7 +240,7 @@ def _house(now: dt.datetime) -> None:
 
 
 def pages(user: StaffUser) -> Iterator[ConsolePage]:
-    """All that ``user`` may open, with the rows there are."""
+    """All pages that ``user`` may open, with the existing rows."""
     request = RequestFactory().get("/admin/")
     request.user = user
     yield ConsolePage("today", reverse("admin:index"))
@@ -267,7 +267,7 @@ def pages(user: StaffUser) -> Iterator[ConsolePage]:
 
 
 def unfurnished() -> list[str]:
-    """Registered models without a row: their pages would be walked in vain."""
+    """Registered models without a row, whose pages would not really be tested."""
     return [model._meta.label for model in admin.site._registry if not _rows(model)]
 
 
@@ -281,7 +281,7 @@ def _url(model: type[Model], kind: str, *args: Any) -> str:
 
 
 def _possible(page: Any, request: HttpRequest, action: str, row: Model) -> bool:
-    """Whether the button stands on the page of ``row`` (which may have been asked before)."""
+    """Whether the page of ``row`` shows the button (the page may have been opened before)."""
     known = vars(request)
     known.pop("_template_states", None)
     found = page.get_actions_detail(request, row.pk)

@@ -10,18 +10,18 @@ from quantleap.core.models import StaffUser
 from quantleap.core.tests.browser import fits, grave, shoot
 from quantleap.core.tests.console_pages import pages
 
-#: Where a library is at fault and cannot be overruled: (rule of axe, what it names) -> why.
+#: Violations in a library that we cannot override: (rule of axe, what it names) -> why.
 ALLOWED: dict[tuple[str, str], str] = {}
 
-#: Text that runs out of its field, over what stands beside it.
+#: Text that overflows its field onto its neighbour.
 OVERLAPS = """() => [...document.querySelectorAll("#content .field-line, #content .ql-card")]
   .filter((box) => box.scrollWidth > box.clientWidth + 1)
   .map((box) => box.innerText.slice(0, 80))"""
 
 
 def faults(page: Page, look: str, *, theme: Any, width: int) -> list[str]:
-    """What is wrong with which page: it scrolls sideways, a field runs into its neighbour, axe
-    finds something grave. ``page`` is logged in as "visitor"; ``theme`` is "light" or "dark"."""
+    """What is wrong with which page: it scrolls sideways, a field overlaps its neighbour, axe finds
+    a serious problem. ``page`` is logged in as "visitor"; ``theme`` is "light" or "dark"."""
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme=theme)
     found, walked = [], 0

@@ -1,8 +1,8 @@
-"""Test databases that are migrated once: other workers, and later runs, copy what was migrated.
+"""Test databases that are migrated once: other workers, and later runs, copy them.
 
-Migrating from nothing takes some eight seconds of a core, nearly all of them for rendering the
-models of every state in between; a copy takes a fifth of a second. What is copied is named after
-the migrations that made it, so that a change of any of them migrates again.
+Migrating from scratch takes some eight seconds of a core, nearly all of it for rendering the models
+of every intermediate state; a copy takes a fifth of a second. The copied database is named after
+its migrations, so that any change of them migrates again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from psycopg import sql
 from quantleap.embedded.state import PROJECT_ROOT
 
 PREFIX = "migrated_"
-#: Of PostgreSQL's advisory locks: whoever holds it migrates, or copies.
+#: A PostgreSQL advisory lock: its holder migrates, or copies.
 LOCK = 8_110_271
 
 Created = list[tuple[BaseDatabaseWrapper, str, bool]]
@@ -31,7 +31,7 @@ Created = list[tuple[BaseDatabaseWrapper, str, bool]]
 def create_database(*, shared: bool) -> Created:
     """The test database, migrated, as the role of the connection; for ``teardown_databases``.
 
-    ``shared``: at a server that nobody but this run has, so that copies may stay there.
+    ``shared``: on a server that only this run uses, so that copies may stay there.
     """
     if not shared:
         return _migrate()
@@ -57,7 +57,7 @@ def create_database(*, shared: bool) -> Created:
 
 
 def sources() -> Iterator[Path]:
-    """Files that say what a migrated database is: migrations, what follows them, the versions."""
+    """Files that determine a migrated database: migrations, what follows them, the versions."""
     yield PROJECT_ROOT / "requirements.txt"
     for app in apps.get_app_configs():
         yield from sorted(Path(app.path, "migrations").glob("*.py"))
@@ -66,7 +66,7 @@ def sources() -> Iterator[Path]:
 
 
 def fingerprint(files: Iterator[Path]) -> str:
-    """Of names and contents; equal only if nothing has changed."""
+    """A hash of names and contents; equal only if nothing has changed."""
     digest = hashlib.sha256()
     for path in files:
         digest.update(f"{path.parent.parent.name}/{path.name}\0".encode())

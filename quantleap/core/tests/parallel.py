@@ -1,4 +1,4 @@
-"""Calls that really happen at once, for the tests of races."""
+"""Calls that really run at the same time, for tests of races."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from django.db import connection
 def at_once(
     count: int, call: Callable[[int], Any], *, errors: tuple[type[Exception], ...] = ()
 ) -> list[Any]:
-    """Results of ``count`` calls that begin together, each on a connection of its own.
+    """Results of ``count`` calls that start together, each on its own connection.
 
-    ``errors`` are results as well; any other fails the test.
+    ``errors`` count as results; any other exception fails the test.
     """
     gate = Barrier(count)
 
@@ -36,8 +36,8 @@ def at_once(
 def somebody_waits() -> bool:
     """Whether a transaction in this test's database waits for another one's lock.
 
-    Locks are the whole server's, where another worker's tests wait too; and a transaction goes on
-    seeing who is there as at its first look, unless that is forgotten.
+    Locks belong to the whole server, where another worker's tests wait too; and a transaction keeps
+    seeing the activity of its first look, unless that snapshot is cleared.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_stat_clear_snapshot()")

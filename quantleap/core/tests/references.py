@@ -1,8 +1,9 @@
-"""What code and docs cite: pages, headings, decisions, invariants. All of it is in the repository.
+"""Finds references in code and docs: pages, headings, decisions, invariants. All must be in the
+repository.
 
-A rule that is cited from elsewhere can be read by nobody who has only the clone, and a page of the
-same name may say something else. So a reference is a path from the repository's root (in a page
-also from its own folder), a decision or an invariant that exists, a public address, or a law.
+Nobody who has only the clone can read a rule that is cited from elsewhere, and a page of the same
+name may say something else. So a reference is a path from the repository's root (in a page also
+from its own folder), an existing decision or invariant, a public address, or a law.
 """
 
 from __future__ import annotations
@@ -39,16 +40,16 @@ _DECISION: Final = re.compile(r"(?i)\badrs?[ /](\d{4})((?:(?:,| and| to) \d{4})*
 _INVARIANT: Final = re.compile(r"\bI(\d)\b")
 _ISSUE: Final = re.compile(r"(?i)\bissues? (?:#|no\. ?)?\d+")
 _SECTION: Final = re.compile(r"(?i)\bsections? \d+(?:\.\d+)*(?:\(\w+\))*")
-#: Whose sections may be cited, before or behind the number: laws and standards.
+#: Whose sections may be cited, before or after the number: laws and standards.
 _LAW: Final = re.compile(r"\bActs?\b|\bRFC \d|\bUTS \d")
 _LAW_BEFORE, _LAW_BEHIND = 40, 30
-#: From one line of a docstring, a comment or a text in pieces to the next one.
+#: From one line of a docstring, a comment or a split string to the next.
 _LINE_END: Final = re.compile(r"[\"']?[ \t]*\n[ \t]*(?:#:? ?|f?[\"'](?=\w))?")
 _HEADING: Final = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
 def broken(text: str, folder: Path = ROOT) -> list[str]:
-    """What ``text`` cites and nobody finds; ``folder`` is where its relative links begin."""
+    """References in ``text`` that lead nowhere; ``folder`` is where its relative links start."""
     text = _URL.sub(" ", text)
     lines = re.sub(r" {2,}", " ", _LINE_END.sub(" ", text))
     return [*_pages(text, folder), *_decisions(lines), *_invariants(lines), *_outside(lines)]
@@ -113,7 +114,7 @@ def invariants() -> dict[str, str]:
 
 
 def written(folder: Path = ROOT) -> Iterator[Path]:
-    """Every file below ``folder`` that people write and that may cite something."""
+    """Every hand-written file below ``folder`` that may contain references."""
     for path in sorted(folder.iterdir()):
         if path.name in NOT_OURS or path in QUOTING or path.is_symlink():
             continue
@@ -124,5 +125,5 @@ def written(folder: Path = ROOT) -> Iterator[Path]:
 
 
 def folder_of(path: Path) -> Path:
-    """Where a file's relative references begin: a page's own folder, else the root."""
+    """Where a file's relative references start: a page's own folder, otherwise the root."""
     return path.parent if path.suffix == ".md" else ROOT

@@ -1,4 +1,4 @@
-"""Nothing a caller writes into a header moves its address."""
+"""Nothing that a caller writes into a header changes its address."""
 
 from __future__ import annotations
 

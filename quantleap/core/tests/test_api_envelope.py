@@ -1,4 +1,4 @@
-"""Whatever fails, the answer is the one envelope (docs/api/conventions.md#errors)."""
+"""Every failure is answered with the one envelope (docs/api/conventions.md#errors)."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_the_log_has_the_id_that_the_caller_was_given(caplog: pytest.LogCaptureF
 
 
 class TestPlainHttp:
-    """Production refuses it and redirects nobody."""
+    """Production refuses it and never redirects."""
 
     @pytest.fixture(autouse=True)
     def _production(self, settings: Any) -> None:

@@ -1,4 +1,4 @@
-"""Audit entries are history for every role that serves."""
+"""Audit entries are history for every role that serves requests."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Bad input, generated from the URL conf and the serializers: the envelope with the field's name,
-the right status, no 500, and nothing changed.
+"""Invalid input, generated from the URL conf and the serializers: the envelope with the field's
+name, the right status, no 500, and nothing changed.
 
-Every test says how many requests it tried and fails below a floor, so that an empty generator
-fails too. The sums are printed at the end of the run.
+Every test reports how many requests it tried and fails below a minimum, so that an empty generator
+fails too. The totals are printed at the end of the run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from quantleap.core.tests.matrix.world import World, fingerprint
 
 Record = Callable[[str, object], None]
 FUZZ_EXAMPLES = int(os.environ.get("QUANTLEAP_FUZZ_EXAMPLES", "300"))
-#: Category, and how many cases it must make at least.
+#: Category, and the minimum number of cases.
 FLOORS: dict[Callable[[World], Cases], int] = {
     bad_bodies.wrong_fields: 1000,
     bad_bodies.missing_fields: 60,
@@ -60,7 +60,7 @@ def test_it_is_refused_and_nothing_changes(
     play(world, made, at_least=FLOORS[category], category=name, record=record_property)
 
 
-# -- the looking itself can fail -------------------------------------------------------------------
+# -- the comparison itself can fail ---------------------------------------------------------------
 def test_a_request_that_is_not_refused_is_noticed(world: World) -> None:
     pause = next(
         one
@@ -82,7 +82,7 @@ def test_a_generator_that_makes_nothing_is_noticed(world: World) -> None:
         play(world, [], at_least=1, category="control", record=lambda *_: None)
 
 
-# -- bodies that nobody thought of -----------------------------------------------------------------
+# -- unforeseen bodies ----------------------------------------------------------------------------
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=30)
 ANY_NUMBER = st.integers() | st.floats() | st.sampled_from([2**63, -(2**63), 10**400, 1e308, -0.0])
 ANY_JSON = st.recursive(
@@ -94,7 +94,7 @@ ANY_JSON = st.recursive(
 
 @st.composite
 def any_request(draw: st.DrawFn) -> tuple[Operation, Any, set[str]]:
-    """An operation, members for its body (some good, some anything), and members to leave out."""
+    """An operation, members for its body (some valid, some arbitrary), and members to omit."""
     operation = draw(st.sampled_from(with_body()))
     assert operation.serializer is not None
     names = [place.path for place in places(operation.serializer()) if "." not in place.path]

@@ -1,5 +1,4 @@
-"""Error pages, login, staff and schedules in a real browser: on a desk and a telephone, by day and
-by night."""
+"""Error pages, login, staff and schedules in a real browser: desktop and phone, light and dark."""
 
 from __future__ import annotations
 
@@ -50,7 +49,7 @@ def unwatched(page: Page) -> Page:
 
 
 def looks(page: Page, name: str) -> None:
-    """Pictures of the open page; it fits both widths and nothing keeps people from reading it."""
+    """Take screenshots of the open page; it must fit both widths and be readable for everybody."""
     # A click that leads elsewhere returns while the old document is gone and the new one is empty.
     page.wait_for_function("document.documentElement && document.readyState === 'complete'")
     for width in WIDTHS:

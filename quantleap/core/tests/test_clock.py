@@ -19,7 +19,7 @@ READ = "from quantleap.core import clock; print(clock.now().isoformat(), clock.o
 
 
 def elsewhere(**environment: str) -> subprocess.CompletedProcess[str]:
-    """A process of its own: the offset is read once, at import."""
+    """A separate process, because the offset is read once, at import."""
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith("QUANTLEAP_CLOCK")
     }

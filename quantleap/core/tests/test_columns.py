@@ -1,4 +1,4 @@
-"""What the console's columns of money show."""
+"""The output of the console's money columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages that ask before they act: what was shown is what is done."""
+"""Confirmation pages: what was shown is what is done."""
 
 from __future__ import annotations
 

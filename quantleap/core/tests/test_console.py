@@ -1,4 +1,4 @@
-"""The console's frame: navigation by right, badge, read-only history, Indian time."""
+"""The console's frame: navigation by permission, badge, read-only history, Indian time."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ def test_everybody_sees_only_what_he_may_open() -> None:
 
 
 def test_the_sidebar_keeps_its_order_whichever_room_comes_first() -> None:
-    """A group may hold lines of two rooms: subscriptions stand between customers and webhooks."""
+    """A group may contain entries of two rooms: subscriptions are between customers and
+    webhooks."""
     request = RequestFactory().get("/admin/")
     request.user = StaffUser.objects.create_superuser("boss")
     groups = {
@@ -140,7 +141,7 @@ def test_a_help_text_is_shown_as_it_is_written() -> None:
 
 
 def test_no_help_text_of_the_console_is_eaten_as_html(staff: Client) -> None:
-    """Every help text with a < in it, wherever it stands on a form or above a table."""
+    """Every help text that contains a <, on a form or above a table."""
     request = RequestFactory().get("/admin/")
     request.user = StaffUser.objects.get()
     seen = 0

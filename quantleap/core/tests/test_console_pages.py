@@ -1,6 +1,6 @@
-"""Every page of the console in a real browser: it opens, fits, and can be used by everybody.
+"""Every page of the console in a real browser: it opens, fits, and is accessible.
 
-Here in the dark on a desk; on a phone in test_console_pages_phone.py, beside this one.
+Here in dark mode on a desktop; test_console_pages_phone.py does it on a phone.
 """
 
 from __future__ import annotations

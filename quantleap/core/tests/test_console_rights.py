@@ -1,7 +1,7 @@
-"""Every action and address of every registered page needs a right.
+"""Every action and address of every registered page needs a permission.
 
-Walked with the URL conf and the registry, so that a new button is walked by itself. Seen: the
-actions that a library's page brought along had none.
+Driven by the URL conf and the registry, so that a new button is covered automatically. Bug: the
+actions of a library's page needed none.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ from quantleap.core.tests.matrix.world import World, fingerprint
 
 #: unfold's kinds of buttons, and Django's own.
 KINDS = ("actions", "actions_list", "actions_detail", "actions_row", "actions_submit_line")
-#: What somebody who may look may do without a right of its own: it shows or leads, and changes
-#: nothing.
+#: Actions open to every viewer: they only show something or redirect, and change nothing.
 LOOKS = {"view"}
 CONFIRM = {"confirm": "yes", "again": "yes", "post": "yes", "reason": "x", "_save": "Save"}
 
@@ -58,7 +57,7 @@ def staff(*codenames: str) -> Client:
 
 
 def viewer() -> Client:
-    """Somebody who may look at everything and do nothing."""
+    """A user who may view everything and change nothing."""
     names = [f"view_{model._meta.model_name}" for model in admin.site._registry]
     return staff(*names)
 
@@ -173,7 +172,7 @@ def test_a_save_button_that_does_more_needs_the_right_to_save(
 def test_the_list_of_choices_tells_no_names_to_whoever_may_not_look(
     rows: dict[type[models.Model], Any],
 ) -> None:
-    """Django's autocomplete asks for the right to look at what is chosen."""
+    """Django's autocomplete requires the view permission for the chosen model."""
     source: list[tuple[Any, Any]] = [
         (model, field)
         for model in admin.site._registry

@@ -1,7 +1,7 @@
-"""What the API has promised stays: the documents of today against those that were kept.
+"""The API keeps its promises: today's documents against stored ones.
 
-``contract/`` holds the documents of 30 November 2026. Clients were generated from them, so what
-they promise is neither taken away nor changed; a break that is meant copies docs/api over them.
+``contract/`` holds the documents of 30 November 2026. Clients were generated from them, so nothing
+that they promise may be removed or changed; for an intended break, copy docs/api over them.
 """
 
 from __future__ import annotations

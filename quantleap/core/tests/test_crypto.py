@@ -1,4 +1,4 @@
-"""What is encrypted for one place is worth nothing at another."""
+"""A value encrypted for one place cannot be decrypted at another."""
 
 from __future__ import annotations
 

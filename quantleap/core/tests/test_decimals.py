@@ -1,4 +1,4 @@
-"""One spelling for each number, in every text that a person or a broker reads."""
+"""One spelling for each number, in every text for a person or a broker."""
 
 from __future__ import annotations
 

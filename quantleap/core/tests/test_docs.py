@@ -1,7 +1,7 @@
-"""What the documents name exists, and what exists is named: tree, rooms, ports, targets, decisions.
+"""The docs agree with the repository: tree, rooms, ports, targets, decisions.
 
-And what code and documents cite is in the repository (references.py). A page that drifts from the
-code is worse than none; this is how it says so.
+And everything that code and docs cite is in the repository (references.py). A page that drifts from
+the code is worse than none.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def folders_named() -> set[str]:
 
 
 def holds_files(folder: Path) -> bool:
-    """Whether there is anything of ours in a folder (a removed app leaves its caches behind)."""
+    """Whether a folder contains files of ours (a removed app leaves its caches behind)."""
     return any(
         path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
         for path in folder.rglob("*")
@@ -79,12 +79,12 @@ def folders_there() -> set[str]:
 
 
 def test_the_tree_of_architecture_md_is_the_tree() -> None:
-    """Both directions at once: the difference says what to write or to remove."""
+    """In both directions: the difference says what to add or remove."""
     assert folders_named() == folders_there()
 
 
 def test_what_every_room_may_have_is_explained() -> None:
-    """The names that the tree leaves out stand below it."""
+    """The names that the tree omits are listed below it."""
     below = ARCHITECTURE.split("## The tree")[1].split("## ")[0]
     shown = {name for name in EVERYWHERE if f"`{name}" in below}
     assert shown == EVERYWHERE
@@ -103,7 +103,7 @@ def test_the_rooms_are_drawn_in_the_order_that_imports_must_take() -> None:
 
 
 def test_every_port_is_in_the_table() -> None:
-    """Ports are where rooms meet against the direction of imports: none may be hidden."""
+    """Ports are where rooms meet against the import direction: none may be hidden."""
     declared = set()
     for package in ("quantleap", *ROOMS):
         for path in (ROOT / package).rglob("*.py"):
@@ -118,7 +118,7 @@ def test_every_port_is_in_the_table() -> None:
 
 
 def test_readme_and_makefile_know_the_same_targets() -> None:
-    """Every target the README tells of exists; every target with a help text is told of."""
+    """Every target in the README exists; every target with a help text is in the README."""
     told = set(re.findall(r"\bmake ([a-z][a-z-]*)", README))
     targets = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE))
     helped = set(re.findall(r"^([a-z][a-z-]*):.*## ", MAKEFILE, re.MULTILINE))
@@ -183,7 +183,7 @@ def test_links_into_a_page_lead_to_a_heading() -> None:
 
 # -- what is cited ---------------------------------------------------------------------------------
 def tops() -> list[str]:
-    """The folders of the project, and its root, whose own files are looked at alone."""
+    """The folders of the project, and its root, whose own files are checked separately."""
     return [".", ".ci", *(folder.name for folder in subfolders(ROOT))]
 
 
@@ -218,7 +218,7 @@ OUTSIDE = {
 
 @pytest.mark.parametrize("kind", OUTSIDE)
 def test_control_what_leads_outside_is_found(kind: str) -> None:
-    """Each kind of reference that the test above is there for, in a line that has nothing else."""
+    """Each kind of reference that the test above must find, in an otherwise clean line."""
     text, reason = OUTSIDE[kind]
     assert broken(text)[0].startswith(reason)
 

@@ -1,4 +1,4 @@
-"""What the documents promise is there: commands, options, settings, addresses, tasks, codes."""
+"""What the docs promise exists: commands, options, settings, addresses, tasks, codes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CODE = {
 OTHER_CODE = ("Makefile", "compose.yaml", "gunicorn.conf.py")
 #: Django's and its apps' own; their options are theirs.
 FOREIGN = {"migrate", "check", "collectstatic", "shell", "createsuperuser", "makemigrations"}
-#: Raised where no API route leads: staff's pages and commands.
+#: Not raised on any API route: staff's pages and commands.
 STAFF_ONLY = {
     "already_engaged",
     "already_reversed",

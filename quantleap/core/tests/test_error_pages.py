@@ -24,7 +24,7 @@ def browser(*, superuser: bool = True, **options: Any) -> Client:
 
 
 def check(answer: Any, status: int, back: str = "/admin/") -> str:
-    """It is the styled page, with the way back and the id that the header has."""
+    """Check that it is the styled page, with the way back and the request id of the header."""
     text: str = answer.content.decode()
     assert answer.status_code == status
     assert errorpages.WORDS[status].title in text or status == 403

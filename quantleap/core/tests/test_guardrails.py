@@ -1,4 +1,4 @@
-"""Five times is a change, more than that is asked for twice."""
+"""A factor of five is a change; beyond it the form asks twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every answer carries: no cache keeps it, no foreign script runs in it."""
+"""Headers of every answer: no cache keeps it, no foreign script runs in it."""
 
 from __future__ import annotations
 

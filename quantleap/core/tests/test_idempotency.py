@@ -57,7 +57,7 @@ class EffectViewSet(ApiViewSet):
 
 
 class OutsideViewSet(EffectViewSet):
-    """The same, as one that talks to a broker."""
+    """The same, as a view that calls a broker."""
 
     rules: ClassVar[Mapping[str, ActionRule]] = {
         "create": ActionRule(idempotency=Idempotency.OUTSIDE)
@@ -65,7 +65,7 @@ class OutsideViewSet(EffectViewSet):
 
 
 class SecretViewSet(EffectViewSet):
-    """The same, as one that shows a secret."""
+    """The same, as a view that shows a secret."""
 
     rules: ClassVar[Mapping[str, ActionRule]] = {
         "create": ActionRule(idempotency=Idempotency.SHOWS_SECRET)
@@ -85,7 +85,7 @@ def post(
     )
 
     class AsCaller(view):  # type: ignore[valid-type,misc]  # a base chosen at run time
-        """The view, called by whom authentication would have found, without the database."""
+        """The view with a given caller, without the database."""
 
         def initialize_request(self, request: Any, *args: Any, **kwargs: Any) -> Request:
             found: Request = super().initialize_request(request, *args, **kwargs)
@@ -113,7 +113,7 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.django_db
 @pytest.mark.parametrize("view", [EffectViewSet, OutsideViewSet])
 class TestOneAfterTheOther:
-    """Without overlap both ways of holding a key behave alike."""
+    """Without overlap, both ways of holding a key behave alike."""
 
     def test_the_first_answer_is_replayed(self, view: type[ApiViewSet]) -> None:
         first, second = post(view), post(view)

@@ -1,4 +1,4 @@
-"""INSERT what is missing: known rows are left out, any other conflict is an error."""
+"""INSERT of missing rows: known rows are skipped, any other conflict is an error."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def account(code: str) -> LedgerAccount:
 
 
 def set_sequence_back(table: str) -> None:
-    """The next id drawn is one that a row of ``table`` has."""
+    """Make the next id collide with that of a row of ``table``."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), min(id), false) FROM {table}"

@@ -1,6 +1,6 @@
-"""Whatever stands in an address of the console or the API: an answer below 500, on every page.
+"""Whatever an address of the console or the API contains: an answer below 500, on every page.
 
-The pages are read off the URL conf, so that a new one is walked by itself.
+The pages come from the URL conf, so that a new one is covered automatically.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ FILTERS = (
 
 
 def superuser() -> Client:
-    """A superuser's browser, to which a crash is 500 instead of an exception."""
+    """A superuser's browser in which a crash is a 500 instead of an exception."""
     client = Client(raise_request_exception=False)
     client.force_login(StaffUser.objects.create_superuser("boss"))
     return client
@@ -83,7 +83,7 @@ def junk_filters(model: type[models.Model]) -> Iterator[str]:
 
 
 class Walk:
-    """Sends requests, each undone again, and keeps what was answered with 500."""
+    """Sends requests, each rolled back, and collects those answered with 500."""
 
     def __init__(self, record: Record) -> None:
         self.client = superuser()

@@ -1,4 +1,4 @@
-"""Large lists: what they search, what they say of no match, how far back they go, what they ask."""
+"""Large lists: search, messages without a match, depth, queries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A database that hangs costs a process a known time, and web less than a billing run."""
+"""A hanging database costs a process a limited time, and web less than a billing run."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The lock files are closed: every package that any locked package asks for is locked too.
+"""The lock files are complete: every package required by a locked package is locked too.
 
 pip installs them with `--no-deps`, so a package that is missing here is missing on the machine.
-Seen: `coverage[toml]` of pytest-cov stood in the lock as `coverage`; in hash mode pip 23 then
-looked for the newest release, and `make test` failed on every fresh machine.
+Bug: `coverage[toml]` of pytest-cov was locked as `coverage`; in hash mode pip 23 then looked for
+the newest release, and `make test` failed on every fresh machine.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def asked_for(name: str) -> list[Requirement]:
 
 
 def applies(requirement: Requirement, extras: frozenset[str]) -> bool:
-    """Whether a requirement's marker holds anywhere the project runs, with these extras."""
+    """Whether a requirement's marker applies anywhere the project runs, with these extras."""
     return requirement.marker is None or any(
         requirement.marker.evaluate(environment | {"extra": extra})
         for environment in ENVIRONMENTS
@@ -75,7 +75,7 @@ def needed_by(requirement: Requirement) -> Iterator[Requirement]:
 
 
 def open_ends(requirements: list[Requirement], pins: dict[str, str]) -> set[str]:
-    """What is asked for, directly or through others, and not locked in a version that fits."""
+    """Requirements, direct or indirect, that are not locked in a matching version."""
     missing: set[str] = set()
     visited: set[tuple[str, frozenset[str]]] = set()
     waiting = list(requirements)

@@ -1,4 +1,4 @@
-"""The console's login gives nobody many tries."""
+"""The console's login allows nobody many tries."""
 
 from __future__ import annotations
 

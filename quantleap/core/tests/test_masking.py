@@ -1,6 +1,6 @@
-"""What reaches a log line has no secret in it, wherever the secret was.
+"""No log line contains a secret, wherever the secret was.
 
-Seen before: the mask ran before tracebacks became text, and looked at top-level strings only.
+Bug: the mask ran before tracebacks became text, and looked at top-level strings only.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the code of every room keeps to: names stand in one place, long calls name their values."""
+"""Rules for the code of every room: names have one home, long calls name their arguments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FOLDERS = (
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
-    """Our own modules with their code, without tests and migrations."""
+    """Our own modules with their AST, without tests and migrations."""
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).rglob("*.py")):
             if not {"tests", "migrations"} & set(path.parts):
@@ -43,7 +43,7 @@ def test_only_a_package_hands_out_names_of_others() -> None:
 
 
 def not_final(module: ast.Module) -> list[str]:
-    """Constants of a module, by the case of their names, that may be given another value."""
+    """Constants of a module, by the case of their names, that may be reassigned."""
     found = []
     for node in module.body:
         if isinstance(node, ast.Assign):
@@ -72,7 +72,7 @@ def test_every_constant_of_a_module_is_final() -> None:
 
 
 def positional(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
-    """Parameters that a call may give by position, the object itself left out."""
+    """Parameters that a call may pass by position, without self."""
     names = [one.arg for one in (*function.args.posonlyargs, *function.args.args)]
     return [name for name in names if name not in ("self", "cls")]
 

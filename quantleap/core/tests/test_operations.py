@@ -1,4 +1,4 @@
-"""What guards a start: checks, roles, logs without secrets."""
+"""Checks before a start, database roles, logs without secrets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from quantleap.settings.reader import Environment
 
 @pytest.fixture
 def production(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Any:
-    """The tests' settings made good enough for production."""
+    """The tests' settings, made good enough for production."""
     # Not by the fixture, which would load every app anew.
     monkeypatch.setattr(configured, "INSTALLED_APPS", base.INSTALLED_APPS)
     settings.QUANTLEAP_PROFILE = "production"

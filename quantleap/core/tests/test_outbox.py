@@ -1,4 +1,4 @@
-"""Told after the commit, at least once, and never for what was rolled back."""
+"""Delivered after the commit, at least once, and never for a rolled-back change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a profile may is decided in one place: by whether it is production, not by its name."""
+"""One place decides what a profile may do: by whether it is production, not by its name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shipped proxy bounds what gunicorn does not, and says what the web processes believe."""
+"""The shipped proxy limits what gunicorn does not, and sets what the web processes trust."""
 
 from __future__ import annotations
 

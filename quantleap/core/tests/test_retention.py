@@ -1,4 +1,4 @@
-"""Every growing table is named, and what is over is thrown away: that, and nothing else."""
+"""Every growing table is listed, and expired rows are deleted: those, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What every path answers to every method, written by hand and asked over HTTP.
+"""The answer of every path to every method, written by hand and tested over HTTP.
 
-Knows nothing of views: it held before the API was built of viewsets, and holds whatever it is built
-of next.
+It knows nothing of views: it passed before the API used viewsets, and must pass with whatever comes
+next.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ METHODS = (
 
 
 def surface(path: str) -> str:
-    """Whose credentials open a path."""
+    """The audience whose credentials a path accepts."""
     bare = path.removeprefix("/api/v1")
     if bare.startswith("/partner/"):
         return "partner"

@@ -1,4 +1,5 @@
-"""Every route: the same under both spellings, behind the right door, and open to who may."""
+"""Every route: the same under both spellings, with the right authentication, open to those who
+may."""
 
 from __future__ import annotations
 
@@ -37,7 +38,7 @@ from quantleap.core.tests.matrix.routes import (
 from quantleap.core.tests.matrix.world import Headers, World, bearer, fingerprint, lacks, user_token
 from subscriptions import services
 
-#: What a partner's key needs, written by hand: code that asks for less fails.
+#: The permission of a partner's key, written by hand: code that requires less fails.
 PERMISSIONS = {
     "GET /partner/marketplace/templates": permissions.MARKETPLACE_READ,
     "GET /partner/marketplace/templates/{template_id}": permissions.MARKETPLACE_READ,
@@ -116,8 +117,8 @@ TOKENS_OF_SUSPENDED_MAY = {
     "GET /user/subscriptions/{subscription_id}/executions",
     "GET /user/subscriptions/{subscription_id}/positions",
 }
-#: How each POST holds its ``Idempotency-Key``: what talks to a broker is never run again, what
-#: shows a secret shows it once.
+#: How each POST treats its ``Idempotency-Key``: a call to a broker is never repeated, a secret is
+#: shown once.
 IDEMPOTENCY = {
     "POST /partner/user-tokens": Idempotency.SHOWS_SECRET,
     "POST /partner/customers/{user_id}/email": Idempotency.WITH_EFFECT,
@@ -130,7 +131,7 @@ IDEMPOTENCY = {
     "POST /user/broker-accounts/{client_id}/oauth/initiate": Idempotency.SHOWS_SECRET,
     "POST /user/broker-accounts/{client_id}/oauth/callback": Idempotency.OUTSIDE,
 }
-#: Routes that answer people or tools and not in the unversioned spelling.
+#: Routes for people or tools, without the unversioned spelling.
 VERSIONED_ONLY = {"/api/v1/schema", "/api/v1/docs"}
 VERSIONED_OPERATIONS = [one for one in operations() if one.route.startswith(VERSIONED)]
 

@@ -1,6 +1,6 @@
-"""Schedules in the console: looked at by many, stopped by few, red while one is not as it must be.
+"""Schedules in the console: viewed by many, stopped by few, red while one is not as required.
 
-Seen: `view_periodictask` alone disabled, enabled and ran scheduled tasks, and nothing was audited.
+Bug: `view_periodictask` alone disabled, enabled and ran scheduled tasks, and nothing was audited.
 """
 
 from __future__ import annotations

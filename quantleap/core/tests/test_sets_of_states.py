@@ -1,7 +1,7 @@
-"""What triggers, checks and indexes of the database list is a set that the code names, too.
+"""Sets of states in triggers, checks and indexes of the database are also sets in the code.
 
-A migration is written once, and its text cannot follow the code: a state that is added to a set of
-a model would be missing from a trigger for ever, and nothing would say so.
+A migration is written once and its text cannot follow the code: a state added to a set of a model
+would be missing from a trigger for ever, without notice.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""People and roles of the console: who may change whom, what is written down, who stays out.
+"""People and roles of the console: who may change whom, what is audited, who stays out.
 
-Seen: `change_staffuser` alone made itself superuser and took over `admin`, and nothing was audited.
+Bug: `change_staffuser` alone made its owner superuser and took over `admin`, and nothing was
+audited.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""No test lies outside the stages of ``make test`` and ``make browser``."""
+"""No test is outside the stages of ``make test`` and ``make browser``."""
 
 from __future__ import annotations
 

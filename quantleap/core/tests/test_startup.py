@@ -1,7 +1,7 @@
-"""What production refuses, tried on the real entry points: gunicorn, worker, beat, manage.py.
+"""What production refuses, tried with the real entry points: gunicorn, worker, beat, manage.py.
 
-Seen before: with a deliberate fault, a simulator, a moved clock or unusable keys 5 of 5 gunicorns
-served 200, because only `manage.py` ran the checks.
+Bug: with a deliberate fault, a simulator, a moved clock or unusable keys, 5 of 5 gunicorns served
+200, because only `manage.py` ran the checks.
 """
 
 from __future__ import annotations

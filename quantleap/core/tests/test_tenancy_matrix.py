@@ -1,4 +1,4 @@
-"""Whose is what: nobody finds, sees or touches another tenant's, on any route, in any table."""
+"""Tenancy: nobody finds, sees or changes another tenant's rows, on any route, in any table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Valkey's start script: it comes up again, and it hands over every password as it is."""
+"""Valkey's start script: it restarts, and it passes on every password unchanged."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a constraint refuses is said in words, beside its field.
+"""A violated constraint is reported in words, beside its field.
 
-Seen: `Constraint "price_not_negative" is violated.`
+Bug: `Constraint "price_not_negative" is violated.`
 """
 
 from __future__ import annotations

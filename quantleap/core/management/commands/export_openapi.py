@@ -1,4 +1,4 @@
-"""``manage.py export_openapi``: write, or with ``--check`` compare, the committed documents."""
+"""``manage.py export_openapi``: write the committed documents, or compare them with ``--check``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from quantleap.core.api.openapi import AUDIENCES, document_yaml
 
-# The admin API's document stays inside: it is served to staff only.
+# The admin API's document is not published: it is served to staff only.
 PUBLISHED: Final = ("partner", "user")
 
 

@@ -1,4 +1,4 @@
-"""``manage.py migrate``: as the owner role, then the application role gets its rights."""
+"""``manage.py migrate``: migrate as the owner role, then grant the application role its rights."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _ROLE: Final = ("USER", "PASSWORD", "HOST", "PORT", "OPTIONS")
 
 
 class Command(DjangoMigrate):
-    """Django's own command under the role that owns the tables (OWNER_DATABASE_URL).
+    """Django's command under the role that owns the tables (OWNER_DATABASE_URL).
 
-    The application role may not change tables; nobody has to remember that before typing
-    ``migrate``. Where the connection already is the owner's (test databases), nothing changes.
+    The application role may not change tables, and nobody should have to remember that before
+    typing ``migrate``. If the connection is already the owner's (test databases), nothing changes.
     """
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Switch the role for the length of this command."""
+        """Switch the role for the duration of this command."""
         connection = connections[options.get("database") or DEFAULT_DB_ALIAS]
         owner = settings.QUANTLEAP_OWNER_DATABASE
         application = {name: connection.settings_dict[name] for name in _ROLE}
@@ -30,7 +30,7 @@ class Command(DjangoMigrate):
             super().handle(*args, **options)
             return
         connection.close()
-        # In place, and never the name: a test database has its own.
+        # Change it in place, and never the name: a test database has its own.
         connection.settings_dict.update({name: owner[name] for name in _ROLE})
         try:
             with as_owner():

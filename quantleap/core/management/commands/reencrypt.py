@@ -1,4 +1,5 @@
-"""``manage.py reencrypt``: bring every sealed value under the newest key; old ones can then go."""
+"""``manage.py reencrypt``: encrypt every sealed value with the newest key, so that old keys can
+go."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ _SHOWN: Final = 20
 
 
 class Command(BaseCommand):
-    """Runs beside everything else, can be stopped and started again."""
+    """May run beside everything else, and may be stopped and started again."""
 
     help = (
         "Write everything that is encrypted under an old key again under the first key of "

@@ -1,4 +1,4 @@
-"""``manage.py seed``: everything that a fresh local installation needs to be looked at."""
+"""``manage.py seed``: sample data for a fresh local installation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from quantleap.core.refusals import is_production
 from quantleap.core.runfiles import read_json, write_private
 
-# Each room seeds itself; what a step needs comes before it. Named, because core knows no room.
+# Each room seeds itself; dependencies come first. Listed by name, because core imports no room.
 STEPS: Final = (
     "seed_staff",
     "load_calendar",

@@ -1,4 +1,4 @@
-"""``manage.py seed_staff``: the first person who can log in to the console."""
+"""``manage.py seed_staff``: create the first person who can log in to the console."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ FILE: Final = "admin.json"
 
 
 class Command(BaseCommand):
-    """Idempotent; the password of somebody who exists is never touched.
+    """Idempotent; the password of an existing user is never changed.
 
-    ``QUANTLEAP_ADMIN_USER`` and ``QUANTLEAP_ADMIN_PASSWORD`` name them; without a password one is
-    made once and kept in ``var/run/admin.json`` (mode 0600).
+    ``QUANTLEAP_ADMIN_USER`` and ``QUANTLEAP_ADMIN_PASSWORD`` name user and password; without a
+    password, one is created once and stored in ``var/run/admin.json`` (mode 0600).
     """
 
     help = "Make the first superuser (QUANTLEAP_ADMIN_USER, QUANTLEAP_ADMIN_PASSWORD)."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Make the user unless there is one of that name."""
+        """Create the user unless one of that name exists."""
         username = os.environ.get("QUANTLEAP_ADMIN_USER", "admin")
         if StaffUser.objects.filter(username=username).exists():
             self.stdout.write(f"staff: {username} exists")

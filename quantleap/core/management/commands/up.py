@@ -24,11 +24,11 @@ class Command(BaseCommand):
     """Servers, database, seed, web, worker, beat and broker simulator, until Ctrl-C."""
 
     help = "Run everything on this machine until Ctrl-C (embedded servers, web, worker, beat)."
-    # The checks run in every child; here they would only come before there is a database.
+    # Every child runs the checks; here they would only run before there is a database.
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declare the options; the defaults are what ``make run`` wants."""
+        """Declare the options; the defaults are those of ``make run``."""
         defaults = Layout()
         parser.add_argument("--port", type=int, default=defaults.port, help="console and API")
         parser.add_argument(
@@ -49,7 +49,7 @@ class Command(BaseCommand):
         parser.add_argument("--quiet", action="store_true", help="print only failures")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Start, watch, stop."""
+        """Start everything, watch it, stop it."""
         supervisor = Supervisor(
             base_dir=options["base_dir"] or default_base_dir(),
             layout=Layout(
@@ -98,7 +98,8 @@ STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def _stop_signals() -> list[signal.Signals]:
-    """Those that end us; not a closed terminal under ``nohup``, which stays ignored."""
+    """The signals that stop the installation; not a closed terminal under ``nohup``, which stays
+    ignored."""
     nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     return [number for number in STOP_SIGNALS if not (nohup and number == signal.SIGHUP)]
 

@@ -1,4 +1,4 @@
-"""Bad bodies: every field of every route, and what is not a body at all."""
+"""Invalid bodies: every field of every route, and things that are no body at all."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def wrong_fields(world: World) -> Cases:
 
 
 def missing_fields(world: World) -> Cases:
-    """Every needed field left out, one by one; and all of them."""
+    """Every required field omitted, one by one; and all of them."""
     for operation in with_body():
         needed = bodies.needed(operation)
         for name in needed:
@@ -38,9 +38,9 @@ def missing_fields(world: World) -> Cases:
 
 
 def unknown_fields(world: World) -> Cases:
-    """A field too many, by names that a hurried client might use; also deep inside."""
+    """Superfluous fields, with names that a hurried client might use; also deep inside."""
     names = ("colour", "User_Email", "userEmail", "__proto__", "a.b", "id", " reason", "statusCode")
-    # what a customer types at his broker and nowhere else
+    # secrets that customers type at their broker only
     secrets = ("password", "pin", "totp", "TOTP", "mpin", "otp")
     for operation in with_body():
         good = bodies.good_body(operation, world)
@@ -55,7 +55,7 @@ def unknown_fields(world: World) -> Cases:
 
 
 def twice_the_same(world: World) -> Cases:
-    """A member that is given twice, with equal and with different values."""
+    """A member given twice, with equal and with different values."""
     for operation in with_body():
         for name in bodies.places(operation.serializer()):  # type: ignore[misc]
             if "." not in name.path:
@@ -65,15 +65,14 @@ def twice_the_same(world: World) -> Cases:
 
 
 def broken_bodies(world: World) -> Cases:
-    """What is not one JSON object."""
+    """Bodies that are not one JSON object."""
     for operation in with_body():
         for why, body in bodies.BROKEN.items():
             yield request(operation, world, why, *INVALID, body=body)
 
 
 def refused_late(world: World) -> Cases:
-    """Bodies in which nothing is wrong but what the database knows: whatever was written before
-    that was found out is taken back."""
+    """Bodies that only the database can refuse: whatever was written before that is rolled back."""
     me, taken = world.me, world.neighbour.account.client_id
     known = {"user_email": me.customer.email}
     rows = [{"broker_client_id": bodies.NEW_CLIENT_ID}] * 2

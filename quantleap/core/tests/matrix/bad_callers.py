@@ -1,4 +1,4 @@
-"""Bad callers, and callers who ask for what is not theirs."""
+"""Callers with bad credentials, and callers who ask for objects of others."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from quantleap.core.tests.matrix.world import (
 
 
 def _partner_credentials(world: World) -> Iterator[tuple[str, Headers]]:
-    """Credentials that are missing, malformed, mixed up, unknown or over."""
+    """Credentials that are missing, malformed, mixed up, unknown or expired."""
     me = world.me.partner
     assert me is not None
     good = world.partner_headers
@@ -71,7 +71,7 @@ def _another(partner: Partner) -> Headers:
 
 
 def _unknown_key(partner: Partner) -> Headers:
-    """Right in form and checksum, and gone."""
+    """Correct in form and checksum, but deleted."""
     issued = make_key(partner)
     PartnerSecret.objects.filter(key__key=issued.key).delete()
     return key_headers(issued)
@@ -124,7 +124,7 @@ def credentials(world: World) -> Cases:
     bad: dict[str, list[tuple[str, Headers]]] = {
         "partner": [*partner, ("a user's token", world.user_headers)],
         "user": [*user, ("a partner's key", world.partner_headers)],
-        # A bad credential is 401 on public routes too; none at all is welcome.
+        # A bad credential is a 401 on public routes too; no credential is fine.
         "public": [one for one in (*partner, *user) if one[0] != "nothing"],
     }
     for operation in operations():
@@ -142,7 +142,7 @@ def credentials(world: World) -> Cases:
 
 
 def suspended(world: World) -> Cases:
-    """A suspended partner's key and its customers' tokens, at doors that are not left open."""
+    """A suspended partner's key and its customers' tokens, on routes that are closed to them."""
     side = _suspended()
     assert side.partner is not None
     key, token = key_headers(make_key(side.partner)), bearer(user_token(side.customer))
@@ -201,7 +201,7 @@ def forbidden(world: World) -> Cases:
 
 
 def foreign_ids(world: World) -> Cases:
-    """Ids of others and of nobody in every place of every path: 404, whatever the body."""
+    """Ids of others, and unknown ids, at every position of every path: 404, whatever the body."""
     for operation in operations():
         for name in operation.parameters:
             others = {**world.foreign_ids(operation.surface, name), **NOBODYS}
@@ -215,7 +215,7 @@ def foreign_ids(world: World) -> Cases:
 
 
 def foreign_names_in_bodies(world: World) -> Cases:
-    """Templates and customers of others, named in a body: 404 as well."""
+    """Templates and customers of others, named in a body: also 404."""
     for operation in with_body():
         fields = operation.serializer().fields  # type: ignore[misc]
         good = bodies.good_body(operation, world)
@@ -242,7 +242,7 @@ def foreign_names_in_bodies(world: World) -> Cases:
 
 
 def order_of_checks(world: World) -> Cases:
-    """Wrong in one way and in all later ones: the earlier check answers.
+    """Requests with one mistake and all later ones: the earlier check answers.
 
     docs/api/conventions.md#the-order-of-checks is the contract.
     """

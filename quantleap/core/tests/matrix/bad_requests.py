@@ -23,7 +23,7 @@ from quantleap.core.tests.matrix.world import World
 
 
 def wrong_content(world: World) -> Cases:
-    """Other content types, and bodies of no stated length."""
+    """Other content types, and bodies without a declared length."""
     types = (
         *("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "text/json"),
         *("multipart/form-data; boundary=x", "application/json-patch+json", "application/xml"),
@@ -70,7 +70,7 @@ def oversized(world: World) -> Cases:
 
 
 def wrong_headers(world: World) -> Cases:
-    """``Idempotency-Key`` beyond its alphabet and length."""
+    """``Idempotency-Key`` outside its alphabet and length."""
     for operation in operations():
         good = world.headers(operation.surface)
         if operation.method == "POST":
@@ -81,7 +81,7 @@ def wrong_headers(world: World) -> Cases:
                 )
 
 
-#: Wrong values of every query parameter that a route may take. A new one must be added here.
+#: Invalid values of every query parameter of any route. A new one must be added here.
 BAD_QUERY: Mapping[str, tuple[str, ...]] = {
     "audience": ("nobody", "", "PARTNER"),
     "broker_name": ("nosuch", "", "%00"),
@@ -109,7 +109,7 @@ BAD_QUERY: Mapping[str, tuple[str, ...]] = {
 
 
 def wrong_queries(world: World) -> Cases:
-    """Unknown parameters everywhere, wrong values of the known ones."""
+    """Unknown parameters everywhere, invalid values of the known ones."""
     unknown = ("colour", "Page", "__proto__", "user-email", "page[]", "offset", "statuses")
     for operation in operations():
         for name in (*unknown, *sorted(set(BAD_QUERY) - set(operation.query))):
@@ -127,7 +127,7 @@ def _bad_query(operation: Operation, world: World, name: str, value: str) -> Cas
 
 
 def unsupported_methods(world: World) -> Cases:
-    """Every method that a route has no code for, with good credentials and everything else bad."""
+    """Every method that a route does not support, with good credentials and everything else bad."""
     views = {one.route: one for one in operations()}
     for operation in views.values():
         have = set(api_routes()[operation.route].actions or ())
@@ -141,7 +141,7 @@ def unsupported_methods(world: World) -> Cases:
 
 
 def unknown_paths(world: World) -> Cases:
-    """A slash too many, a part too many, another version: 404, whoever asks."""
+    """An extra slash, an extra part, another version: 404 for every caller."""
     for operation in operations():
         path = operation.url(world.me.ids)
         for url in (

@@ -1,4 +1,4 @@
-"""Good bodies for every serializer, and everything that is wrong with a field."""
+"""Valid bodies for every serializer, and every invalid value of a field."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Body = dict[str, Any]
 AnyField = serializers.Field[Any, Any, Any, Any]
 
 NEW_CLIENT_ID = "NEW123"
-#: Customer and account are new where a body may bring new ones: a refusal must leave neither.
-#: A good value for every field of every body. A new field must be added here.
+#: Customer and account are new where a body may create them: a refusal must leave neither. A valid
+#: value for every field of every body. A new field must be added here.
 GOOD: Mapping[str, Callable[[World], Any]] = {
     "accepted_disclosure_version": lambda world: 1,
     "allocations": lambda world: [{"broker_client_id": NEW_CLIENT_ID}],
@@ -47,13 +47,14 @@ GOOD: Mapping[str, Callable[[World], Any]] = {
     "user_name": lambda world: "Asha",
     "user_state": lambda world: "27",
 }
-#: Fields that a body cannot do without although the serializer does not say so: one of several
-#: names will do, or only this route needs it.
+#: Fields that a body needs although the serializer does not say so: one of several names, or only
+#: this route needs it.
 NEEDED_TOO = frozenset({"template_id", "broker_client_id", "request_token", "user_email"})
 OTHER_NAMES = {"template_id": ("template_basket_id",), "request_token": ("code", "auth_token")}
 _PLACE = "@@here@@"
 
-# -- JSON literals that are wrong for a field of a kind -------------------------------------------
+# -- JSON literals that are invalid for a kind of field
+# -----------------------------------------------
 NO_TEXT = ("1", "1.5", "true", "[]", "{}", '["x"]', '{"x": "y"}', "1e400", "9" * 40)
 BAD_TEXT = ('"a\\u0000b"', '"a\\u0007b"', '"a\\u001b[2Jb"', '"a\\nb"', '"a\\u009fb"')
 NOT_UNICODE = ('"a\\ud800b"', '"\\udfff"')
@@ -68,7 +69,7 @@ NO_BOOLEAN = ('"true"', "1", "0", "null", "[]", "{}", '""')
 NO_CHOICE = ('"NOPE"', '"manage"', "1", "true", "null", "[]", "{}", '["MANAGE"]', '""')
 NO_LIST = ('"x"', "1", "true", "null", "{}", "[]", "[1]", "[null]", "[[]]", '["x"]', "[{}]")
 NO_EMAIL = ('"nobody"', '"a@b"', '"a@@b.example"', '"a b@c.example"', '"\\"\\u0001\\"@c.example"')
-#: Right by type, wrong by meaning.
+#: Correct by type, wrong by meaning.
 BAD_WORDS: Mapping[str, tuple[str, ...]] = {
     "broker": ('"nosuch"', '"zebu; drop"'),
     "broker_client_id": ('"Z 1"', '"Z/1"', '"ज़ेबु"', '"-1"', '"../x"'),
@@ -96,7 +97,7 @@ class Place:
 
 
 def places(serializer: serializers.Serializer[Any], prefix: str = "") -> Iterator[Place]:
-    """Every field of a body, nested ones too."""
+    """Every field of a body, including nested ones."""
     for name, field in serializer.fields.items():
         yield Place(prefix + name, field)
         if isinstance(field, serializers.ListSerializer):
@@ -105,7 +106,7 @@ def places(serializer: serializers.Serializer[Any], prefix: str = "") -> Iterato
 
 
 def needed(operation: Operation) -> list[str]:
-    """The fields that the smallest good body has; first those that are asked for by themselves."""
+    """The fields of the smallest valid body, first those that are required on their own."""
     assert operation.serializer is not None
     fields = operation.serializer().fields
     return sorted(
@@ -119,7 +120,7 @@ def needed(operation: Operation) -> list[str]:
 
 
 def good_body(operation: Operation, world: World) -> Body:
-    """The smallest body that is accepted (a callback apart, whose state must be a living one)."""
+    """The smallest body that is accepted (except for a callback, which needs a live state)."""
     body = {name: GOOD[name](world) for name in needed(operation)}
     if operation.route.split("{")[0].rstrip("/").endswith("/subscribe"):
         body["user_state"] = GOOD["user_state"](world)  # nobody new is invoiced without
@@ -129,7 +130,7 @@ def good_body(operation: Operation, world: World) -> Body:
 
 
 def with_literal(operation: Operation, world: World, place: Place, literal: str) -> str:
-    """A good body but for one field, whose value is this JSON literal."""
+    """A valid body except for one field, whose value is this JSON literal."""
     body = good_body(operation, world)
     if place.path.startswith("allocations"):
         body.pop("broker_client_id")

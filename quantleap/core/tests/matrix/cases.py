@@ -1,4 +1,4 @@
-"""A request that must be refused: a good one but for what makes it bad."""
+"""A request that must be refused: a valid one with one mistake."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INVALID, UNKNOWN = (400, "invalid_request"), (404, "not_found")
 TOO_LARGE = settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1
 JUNK = b'{"junk": '
 UNKNOWN_QUERY = "colour=red"
-#: Ids that are nobody's, whatever their kind.
+#: Ids that do not exist, of any kind.
 NOBODYS: Mapping[str, str] = {
     "unknown": "sub_00000000000000000000",
     "nothing like an id": "1",
@@ -42,7 +42,7 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One request and the refusal that it must get. ``names`` is a key of ``details``."""
+    """One request and the refusal it must get. ``names`` is a key of ``details``."""
 
     operation: Operation
     why: str
@@ -79,7 +79,7 @@ def good_bytes(operation: Operation, world: World) -> bytes:
 def request(
     operation: Operation, world: World, why: str, status: int, code: str = "", **changes: Any
 ) -> Case:
-    """A good request but for ``changes``, and what it must get.
+    """A valid request except for ``changes``, and the refusal it must get.
 
     Every other POST has an ``Idempotency-Key``: a refusal must not use it up.
     """
@@ -95,7 +95,7 @@ def request(
 
 
 def all_wrong(operation: Operation, *, from_body: bool = False) -> dict[str, Any]:
-    """Everything wrong that can be: size or body, query, ids."""
+    """All possible mistakes at once: size or body, query, ids."""
     changes: dict[str, Any] = {"ids": dict.fromkeys(operation.parameters, NOBODYS["unknown"])}
     if from_body:
         return {**changes, "body": JUNK if operation.serializer else b""}

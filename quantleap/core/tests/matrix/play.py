@@ -1,4 +1,4 @@
-"""Sending a request that must be refused, and looking at everything about the answer."""
+"""Sends requests that must be refused, and checks everything about the answers."""
 
 from __future__ import annotations
 
@@ -17,39 +17,41 @@ from quantleap.core.tests.matrix.cases import JSON, Case
 from quantleap.core.tests.matrix.world import World, fingerprint
 
 MEMBERS = {"statusCode", "error", "code", "message", "details", "request_id"}
-#: What an answer never says: our insides.
+#: Internal details that an answer must never contain.
 INSIDES = ("Traceback", "psycopg", "django.", "quantleap.", "/site-packages/", "SELECT ")
 _SHOWN = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back."""
+    """A received answer."""
 
     status: int
     headers: Mapping[str, str]
     content: bytes
 
     def json(self) -> Any:
-        """The body; ValueError when it is not JSON."""
+        """The body; ValueError if it is not JSON."""
         return json.loads(self.content)
 
 
 def new_client() -> Client:
-    """A client to which a crash is a 500, as on the wire. Making one costs more than a request."""
+    """A client that turns a crash into a 500, as on the wire. Creating one costs more than a
+    request."""
     return Client(raise_request_exception=False)
 
 
 @contextlib.contextmanager
 def undone() -> Iterator[None]:
-    """Whatever is written inside is taken back: many tries can share one world."""
+    """Roll back whatever is written inside, so that many cases can share one world."""
     savepoint = transaction.savepoint()
     yield
     transaction.savepoint_rollback(savepoint)
 
 
 def send(client: Client, case: Case) -> Answer:
-    """Send it, in a savepoint that is undone when the server failed (so that the next can run)."""
+    """Send the request, in a savepoint that is rolled back if the server failed (so that the next
+    one can run)."""
     savepoint = transaction.savepoint()
     response = client.generic(
         case.method or case.operation.method,
@@ -76,9 +78,9 @@ def play(
     category: str,
     record: Callable[[str, object], None],
 ) -> None:
-    """Try all of them; fail with everything that was not as it must be.
+    """Try all cases; fail with everything that was not as required.
 
-    Fewer than ``at_least`` cases fail too: a generator that generates nothing proves nothing.
+    Fewer than ``at_least`` cases also fail: a generator that generates nothing proves nothing.
     """
     client = new_client()
     tried = 0
@@ -102,7 +104,7 @@ def play(
 
 
 def faults(world: World, case: Case, answer: Answer) -> list[str]:
-    """What is wrong with an answer, in words."""
+    """What is wrong with an answer, as text."""
     found = []
     if answer.status != case.status:
         found.append(f"{answer.status} instead of {case.status}: {answer.content[:300]!r}")

@@ -1,4 +1,4 @@
-"""Every route and method of the API, read off the URL conf and the viewsets behind it."""
+"""Every route and method of the API, derived from the URL conf and the viewsets."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ class Operation:
 
     @property
     def rule(self) -> ActionRule:
-        """What it asks of the caller and of the request."""
+        """What the operation requires of the caller and of the request."""
         return self.view.rules[self.action]
 
     @property
     def permission(self) -> str:
-        """What a partner's key needs for it."""
+        """The permission that a partner's key needs."""
         return self.rule.permission
 
     @property
@@ -61,11 +61,11 @@ class Operation:
 
     @property
     def serializer(self) -> type[serializers.Serializer[Any]] | None:
-        """What reads its body; None where it takes none."""
+        """The serializer of its body; None if it has none."""
         return self.rule.body
 
     def url(self, ids: Mapping[str, str], query: str = "") -> str:
-        """The path with these ids in it; KeyError for a kind of id that nobody knows."""
+        """The path with these ids in it; KeyError for an unknown kind of id."""
         path = self.route.format(**{name: quote(ids[name], safe="") for name in self.parameters})
         return f"{path}?{query}" if query else path
 
@@ -84,8 +84,8 @@ def leaves(
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What a path leads to. ``view`` is None where it is no class of DRF's; ``actions``, by method,
-    are None where it is no viewset; ``from_router`` says that no hand wrote the path."""
+    """The target of a path. ``view`` is None if it is no DRF class; ``actions``, by method, are
+    None if it is no viewset; ``from_router`` says that a router made the path."""
 
     view: Any
     actions: Mapping[str, str] | None

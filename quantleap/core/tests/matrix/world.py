@@ -1,4 +1,4 @@
-"""Two partners, two environments, several customers: everybody's things and money side by side."""
+"""Two partners, two environments, several customers: data and money of all tenants side by side."""
 
 from __future__ import annotations
 
@@ -42,10 +42,11 @@ ROOMS = ("core", "marketplace", "partners", "brokers", "subscriptions", "billing
 
 @dataclass(slots=True)
 class Side:
-    """One customer of one tenant (partner None: a direct one) and what is his.
+    """One customer of one tenant (partner None: a direct one) and their objects.
 
-    ``offered`` is a template that he sees and has not subscribed to. ``ids`` holds one id of every
-    kind that a path may have; no invoice in the test environment, where nobody is billed.
+    ``offered`` is a template that they may see and have not subscribed to. ``ids`` holds one id of
+    every kind that a path may have; there is no invoice in the test environment, which is never
+    billed.
     """
 
     partner: Partner | None
@@ -62,7 +63,8 @@ def make_side(
 ) -> Side:
     """A customer with a connected account, a subscription and an execution of it.
 
-    ``secluded``: the templates are for this partner's eyes (in its environment); otherwise public.
+    ``secluded``: only this partner (in its environment) may see the templates; otherwise they are
+    public.
     """
     customer = make_customer(partner, environment=environment)
     customer.state = HOME
@@ -88,9 +90,10 @@ def make_side(
 
 @dataclass(slots=True)
 class World:
-    """``me`` is whoever calls; ``strangers`` own what he must not see.
+    """``me`` is the caller; ``strangers`` own what the caller must not see.
 
-    ``scaled`` is a template with legs of two and three lots, where most multipliers are wrong.
+    ``scaled`` is a template with legs of two and three lots, for which most multipliers are
+    invalid.
     """
 
     me: Side
@@ -106,7 +109,7 @@ class World:
         return {"partner": self.partner_headers, "user": self.user_headers}.get(surface, {})
 
     def foreign_ids(self, surface: str, name: str) -> dict[str, str]:
-        """Ids of that kind which the caller of a surface must not find, by whose they are."""
+        """Ids of that kind which the caller of a surface must not find, by owner."""
         sides = dict(self.strangers)
         if surface == "user" and name != "template_id":  # a partner sees all its own customers
             sides["another customer"] = self.neighbour
@@ -140,7 +143,7 @@ def make_world() -> World:
 
 
 def settle(side: Side) -> None:
-    """His invoice, paid with too much, partly credited and given back, and both documents."""
+    """Their invoice, overpaid, partly credited and refunded, and both documents."""
     invoice = side.subscription.invoices.get()
     pay(invoice, invoice.total + 100)
     note = credit(invoice, Decimal(500)).note
@@ -155,7 +158,7 @@ def bearer(token: str) -> Headers:
 
 
 def make_debt(side: Side) -> Template:
-    """A template whose subscription he has cancelled and not paid for."""
+    """A template whose subscription they have cancelled without paying."""
     template, now = make_template(), clock.now()
     unpaid = make_subscription(
         template, side.partner, email=side.customer.email, client_id=side.account.client_id
@@ -170,7 +173,8 @@ def user_token(
     now: dt.datetime | None = None,
     granted: Iterable[str] = permissions.ALL,
 ) -> str:
-    """A token of the customer, fresh unless ``now`` says otherwise, of a key that may do this."""
+    """A token of the customer, fresh unless ``now`` says otherwise, of a key with this
+    permission."""
     return mint_user_token(
         partner_id=customer.partner_id,
         environment=customer.environment,
@@ -182,7 +186,7 @@ def user_token(
 
 
 def lacks(world: World, permission: str, by_token: bool) -> Headers:
-    """A key that may do everything but this, or the customer's token that such a key minted."""
+    """A key with all permissions except this one, or a customer's token that such a key issued."""
     assert world.me.partner is not None
     granted = [one for one in permissions.ALL if one != permission]
     if by_token:
@@ -191,16 +195,16 @@ def lacks(world: World, permission: str, by_token: bool) -> Headers:
 
 
 def ended_key(partner: Partner, **changes: object) -> Headers:
-    """A key that was good until its row was changed."""
+    """A key that was valid until its row was changed."""
     issued = make_key(partner)
     PartnerKey.objects.filter(key=issued.key).update(**changes)
     return key_headers(issued)
 
 
 def fingerprint() -> dict[str, tuple[int, str]]:
-    """Rows and checksum of every table of ours; equal only if nothing at all changed.
+    """Row count and checksum of every table; equal only if nothing at all has changed.
 
-    When a secret was last used is not something that a request does.
+    The time at which a secret was last used does not count.
     """
     tables = [
         model._meta.db_table for room in ROOMS for model in apps.get_app_config(room).get_models()

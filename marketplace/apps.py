@@ -1,4 +1,4 @@
-"""Wiring of the room marketplace."""
+"""App configuration of the room marketplace."""
 
 from django.apps import AppConfig
 
@@ -10,7 +10,7 @@ class MarketplaceConfig(AppConfig):
     verbose_name = "Marketplace"
 
     def ready(self) -> None:
-        """Put the room's facts on the console's page Today, and its pages into the sidebar."""
+        """Register the room's part of the console's first page and its entries in the sidebar."""
         from marketplace.sidebar import STRATEGIES
         from marketplace.today import today
         from quantleap.core.console import NAVIGATION, TODAY

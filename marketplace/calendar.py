@@ -1,8 +1,9 @@
 """The trading calendar of the F&O segment. Pure; built from dated rows by selectors.
 
-Monday to Friday except holidays, with the session hours in force on that day; special sessions
-(Budget day, Muhurat) only for who opts in. A year that was not loaded is closed, every day of it:
-an unknown holiday list must never mean "open". See I7 (no entry outside its window).
+Sessions take place from Monday to Friday except on holidays, with the session hours in force on
+that day. Special sessions (Budget day, Muhurat) are only for strategies that opt in. A year whose
+holidays were not loaded is closed, every day of it: an unknown holiday list must never mean "open".
+See I7 (no entry outside its window).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _LONGEST_CLOSURE: Final = 30
 
 
 class CalendarError(ValueError):
-    """The question reaches into years that were not loaded."""
+    """The question concerns years that were not loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Hours:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One session. Instants in UTC; ``closes`` is exclusive."""
+    """One session. Times in UTC; ``closes`` is exclusive."""
 
     opens: dt.datetime
     closes: dt.datetime
@@ -63,10 +64,10 @@ class TradingCalendar:
         return self.session(day) is not None
 
     def session(self, day: dt.date, special_ok: bool = False) -> Session | None:
-        """The session of ``day``, or None when closed.
+        """The session of ``day``, or None if it is closed.
 
-        A special session is returned only with ``special_ok`` and only on a day that is otherwise
-        closed: on an ordinary day the ordinary hours hold.
+        A special session is returned only with ``special_ok``, and only on a day that is otherwise
+        closed: on an ordinary day the ordinary hours apply.
         """
         if day.year not in self.years:
             return None
@@ -79,7 +80,7 @@ class TradingCalendar:
         return None
 
     def closed_because(self, day: dt.date, special_ok: bool = False) -> str:
-        """Why there is no session on ``day``, in words; '' when there is one."""
+        """Why there is no session on ``day``, as text; '' if there is one."""
         if self.session(day, special_ok) is not None:
             return ""
         if day.year not in self.years:
@@ -94,11 +95,12 @@ class TradingCalendar:
         return f"no session hours are known for {day:%Y-%m-%d}"
 
     def on_or_before(self, day: dt.date) -> dt.date:
-        """``day`` if it is a trading day, else the last one before it (how expiries move)."""
+        """``day`` if it is a trading day, otherwise the last one before it (the rule for
+        expiries)."""
         return self._walk(day, -1)
 
     def on_or_after(self, day: dt.date) -> dt.date:
-        """``day`` if it is a trading day, else the next one."""
+        """``day`` if it is a trading day, otherwise the next one."""
         return self._walk(day, 1)
 
     def _walk(self, day: dt.date, step: int) -> dt.date:

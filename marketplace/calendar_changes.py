@@ -1,8 +1,8 @@
-"""What a change of the trading calendar changes. Pure.
+"""Changes of the trading calendar. Pure.
 
-The calendar as it is kept: rows with a source each, which the console edits and files bring. A
-change is a second set of rows; comparing the two says what was added, changed and removed, and the
-two calendars that they make say which days open and close.
+The calendar is stored as rows, each with a source, which the console edits and files supply. A
+change is a second set of rows. Comparing the two gives the rows added, changed and removed;
+comparing the two resulting calendars gives the days that open and close.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_DESCRIPTION: Final = 120
 
 
 class Table(enum.Enum):
-    """What kind of fact a row is; the value is how people call one."""
+    """The kind of fact in a row; the value is its name in English."""
 
     YEAR = "year"
     HOLIDAY = "holiday"
@@ -47,7 +47,7 @@ class Row:
 
     @property
     def key(self) -> Key:
-        """What must not be there twice."""
+        """What must be unique."""
         return self.table, self.day
 
     def __str__(self) -> str:
@@ -64,7 +64,8 @@ Rows = Mapping[Key, Row]
 
 
 class CalendarMistake(ValueError):
-    """A row that cannot be; ``field`` names what to mend (description, source, day, opens …)."""
+    """An impossible row; ``field`` names the field to correct (description, source, day, opens
+    …)."""
 
     def __init__(self, message: str, field: str = "") -> None:
         super().__init__(message)
@@ -72,7 +73,7 @@ class CalendarMistake(ValueError):
 
 
 def keyed(rows: Iterable[Row]) -> dict[Key, Row]:
-    """Rows by key; CalendarMistake for one that is there twice."""
+    """Rows by key; CalendarMistake if a key occurs twice."""
     found: dict[Key, Row] = {}
     for row in rows:
         if row.key in found:
@@ -82,7 +83,7 @@ def keyed(rows: Iterable[Row]) -> dict[Key, Row]:
 
 
 def calendar_of(rows: Rows) -> TradingCalendar:
-    """The calendar that these rows make."""
+    """The calendar made from these rows."""
     hours = sorted(_of(rows, Table.HOURS), key=lambda row: row.day)
     return TradingCalendar(
         years=frozenset(row.day.year for row in _of(rows, Table.YEAR)),
@@ -106,7 +107,7 @@ def _hours(row: Row) -> Hours:
 
 
 def with_row(rows: Rows, row: Row, *, instead_of: Key | None = None) -> dict[Key, Row]:
-    """``rows`` with ``row`` added, or put in the place of another key (its day was corrected)."""
+    """``rows`` with ``row`` added, or replacing another key (a corrected day)."""
     rest = {key: value for key, value in rows.items() if key != instead_of}
     if row.key in rest:
         raise CalendarMistake(f"There is one on {row.day:%a %d %b %Y} already", "day")
@@ -121,8 +122,8 @@ def without_row(rows: Rows, key: Key) -> dict[Key, Row]:
 def with_list(rows: Rows, listed: Rows) -> dict[Key, Row]:
     """``rows`` after a list was loaded.
 
-    The list is the whole truth of its years: their holidays and special sessions that it does not
-    name go. Other years stay as they are, and session hours are only added or corrected.
+    The list is the complete truth for its years: holidays and special sessions that it does not
+    name are removed. Other years stay as they are; session hours are only added or corrected.
     """
     years = {row.day.year for row in _of(listed, Table.YEAR)}
     dated = (Table.HOLIDAY, Table.SPECIAL)
@@ -133,7 +134,7 @@ def with_list(rows: Rows, listed: Rows) -> dict[Key, Row]:
 def with_year(rows: Rows, year: int, source: str, holidays: Iterable[Row]) -> dict[Key, Row]:
     """``rows`` with the holiday list of one year; its special sessions stay.
 
-    A holiday that was known so already keeps the source that it has.
+    A holiday that was already known keeps its source.
     """
     known = {(row.day, row.description): row for row in _of(rows, Table.HOLIDAY)}
     new = keyed(
@@ -151,14 +152,14 @@ def with_year(rows: Rows, year: int, source: str, holidays: Iterable[Row]) -> di
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One row that is not as it was: added (no ``before``), changed, or removed (no ``after``)."""
+    """One row that differs: added (no ``before``), changed, or removed (no ``after``)."""
 
     before: Row | None
     after: Row | None
 
     @property
     def row(self) -> Row:
-        """The row as it will be, or as it was when it goes."""
+        """The new row, or the old one if it was removed."""
         found = self.after or self.before
         assert found is not None, "a change has a side"  # noqa: S101
         return found
@@ -172,7 +173,7 @@ class Change:
 
     @property
     def was(self) -> str:
-        """For a changed row: the old one in words, or its old source where only that changed."""
+        """For a changed row: the old one as text, or its old source if only that changed."""
         if self.before is None or self.after is None:
             return ""
         if str(self.before) != str(self.after):
@@ -182,7 +183,8 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What differs between two states of the calendar, by year and day; and what does not."""
+    """The difference between two states of the calendar, by year and day; and the number of
+    unchanged rows."""
 
     changes: tuple[Change, ...]
     unchanged: int
@@ -193,7 +195,7 @@ class Comparison:
 
     @property
     def days(self) -> frozenset[dt.date]:
-        """Days of holidays and special sessions that are touched."""
+        """Days of the holidays and special sessions that changed."""
         dated = (Table.HOLIDAY, Table.SPECIAL)
         rows = (row for c in self.changes for row in (c.before, c.after) if row is not None)
         return frozenset(row.day for row in rows if row.table in dated)
@@ -208,11 +210,11 @@ def compare(before: Rows, after: Rows) -> Comparison:
     return Comparison(changes, sum(before.get(key) == row for key, row in after.items()))
 
 
-# -- what cannot be -----------------------------------------------------------------------------
+# -- impossible rows --------------------------------------------------------------------------
 
 
 def check(after: Rows, comparison: Comparison) -> None:
-    """CalendarMistake when what a change touches would make no sense afterwards."""
+    """Raise CalendarMistake if a change would leave impossible rows."""
     for change in comparison.changes:
         if change.after is not None:
             _check_words(change.after)
@@ -247,7 +249,8 @@ def _check_hours(row: Row) -> None:
 
 
 def check_source(source: str) -> None:
-    """CalendarMistake unless ``source`` can be looked up: an address, or a circular's number."""
+    """Raise CalendarMistake unless ``source`` can be looked up: an address, or a circular's
+    number."""
     text = source.strip()
     address = re.match(r"https?://[^\s/]+\.[^\s/]+", text)
     if not address and (len(text) < MIN_SOURCE or not re.search(r"\d", text)):
@@ -293,7 +296,8 @@ def _check_removal(row: Row, after: Rows) -> None:
 
 
 def _days_without_hours(first: dt.date, rows: Rows) -> Iterator[dt.date]:
-    """Days of loaded years, from ``first`` on, that only the lack of hours closes; ascending."""
+    """Days of loaded years, from ``first`` on, that are closed only for lack of hours;
+    ascending."""
     holidays = {row.day for row in _of(rows, Table.HOLIDAY)}
     known_from = min((row.day for row in _of(rows, Table.HOURS)), default=dt.date.max)
     for year in sorted(row.day.year for row in _of(rows, Table.YEAR)):
@@ -309,7 +313,7 @@ def _days_without_hours(first: dt.date, rows: Rows) -> Iterator[dt.date]:
 
 @dataclass(frozen=True, slots=True)
 class DayChange:
-    """A day whose session is another one afterwards, in words."""
+    """A day whose session changes, as text."""
 
     day: dt.date
     before: str
@@ -343,9 +347,9 @@ def _hours_words(calendar: TradingCalendar, session: Session, day: dt.date) -> s
     return f"open {span}{what if session.special else ''}"
 
 
-# -- a list that somebody pasted ----------------------------------------------------------------
+# -- a pasted list ------------------------------------------------------------------------------
 
-#: How a date may be written, for the form and for errors.
+#: Accepted spellings of a date, for the form and for error messages.
 DATE_SHAPES: Final = "26-Jan-2027, 26-Jan-27, 26 January 2027, January 26, 2027 or 2027-01-26"
 _MONTHS: Final = (
     *("january", "february", "march", "april", "may", "june"),
@@ -369,24 +373,24 @@ def _dates(year: str, *others: str) -> re.Pattern[str]:
     return re.compile(rf"(?<!\d)(?:{shapes})\b(?![-/.]\d)", re.ASCII | re.IGNORECASE)
 
 
-# "3 January 26, 2027" is line 3 of a table and not the third of January: a year of two digits is
-# one only where the line has none of four, and where no other number follows.
+# "3 January 26, 2027" is line 3 of a table and not the third of January: a year of two digits
+# counts only if the line has none of four, and no other number follows.
 _DATE: Final = _dates(r"\d{4}", _ISO)
 _SHORT_DATE: Final = _dates(rf"\d{{2}}(?!{_GAP}\d{{2}}\b)(?!-{_MONTH})")
 _NO_MONTH: Final = re.compile(
     r"(?<!\d)\d{1,2}[-\s](?P<month>[a-z]{3,9})[-,\s]+\d{4}\b", re.ASCII | re.IGNORECASE
 )
-#: 03/04/2027 is in April or in March, and 27-01-26 may begin with its year.
+#: 03/04/2027 may be in April or in March, and 27-01-26 may begin with its year.
 _AMBIGUOUS: Final = re.compile(r"(?<!\d)\d{1,4}([/.-])\d{1,2}\1\d{1,4}(?!\d)", re.ASCII)
 _WEEKDAY: Final = re.compile(r"^(?:mon|tues|wednes|thurs|fri|satur|sun)day\b\s*", re.IGNORECASE)
 
 
 def read_list(text: str, year: int, source: str) -> tuple[list[Row], list[str]]:
-    """Holidays of ``year`` from lines of a date and a name; and those on weekends, left out.
+    """Holidays of ``year`` from lines of a date and a name, and the skipped ones on weekends.
 
-    A line may be copied from the exchange's table: a running number before the date and the
-    weekday after it are overlooked. Dates as in :data:`DATE_SHAPES`; a year of two digits is of
-    this century. CalendarMistake names the line that cannot be read, and a date of numbers alone.
+    A line may be copied from the exchange's table: a running number before the date and the weekday
+    after it are ignored. Dates as in :data:`DATE_SHAPES`; a year of two digits is in this century.
+    CalendarMistake names a line that cannot be read, or a date in numbers only.
     """
     holidays, weekends = [], []
     for number, line in enumerate(text.splitlines(), start=1):
@@ -409,7 +413,7 @@ def read_list(text: str, year: int, source: str) -> tuple[list[Row], list[str]]:
 
 
 def _unread(line: str, number: int) -> str:
-    """Why no date was found in a line, and how to write one."""
+    """Why a line has no readable date, and how to write one."""
     numbers = _AMBIGUOUS.search(line)
     if numbers is not None:
         return (

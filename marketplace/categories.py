@@ -1,4 +1,4 @@
-"""What a template is for, as the catalogue files it. Pure."""
+"""The catalogue's categories of templates. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a template says, as plain values. Pure: no ORM, no clock.
+"""The content of a template as plain values. Pure: no ORM, no clock.
 
 A :class:`Definition` is what publishing freezes and what a run trades. Its JSON form has the same
-names; times are ``HH:MM:SS`` (IST), every number inside a rule's params is a string, so that no
+names; times are ``HH:MM:SS`` (IST), and every number in a rule's params is a string, so that no
 float ever stands between an author's 25.05 and the engine's.
 """
 
@@ -36,7 +36,7 @@ class DefinitionError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class RuleSpec:
-    """A rule by kind. Which kinds exist, and what their params mean: marketplace.rules."""
+    """A rule by kind. marketplace.rules defines the kinds and the meaning of their params."""
 
     kind: str
     params: Mapping[str, str]
@@ -83,7 +83,7 @@ class Definition:
 
 
 def leg_label(leg: LegSpec) -> str:
-    """A leg in the words of a trading desk: ``SELL CE OTM4 WEEKLY``, ``BUY FUT MONTHLY``."""
+    """A leg as a trading desk would call it: ``SELL CE OTM4 WEEKLY``, ``BUY FUT MONTHLY``."""
     words = [leg.side, leg.option_type, _strike_word(leg), leg.expiry]
     return " ".join(word for word in words if word)
 
@@ -253,9 +253,9 @@ def _parse_strategy(value: Any, path: str) -> StrategySpec:
 
 
 def parse_definition(value: Any) -> Definition:
-    """Read the JSON form (already decoded). DefinitionError names the first wrong path.
+    """Read the decoded JSON form. DefinitionError names the first wrong path.
 
-    Shape and types only; whether it can be traded is marketplace.validation's question.
+    Checks shape and types only; marketplace.validation checks whether it can be traded.
     """
     fields = _object(value, "definition", ("strategies",))
     strategies = _list(fields["strategies"], "strategies")

@@ -1,7 +1,7 @@
-"""What changed between two definitions, field by field, in words. Pure.
+"""The difference between two definitions, field by field, as text. Pure.
 
-Strategies and legs are matched by their keys, which stay the same over all versions; so moving a
-leg is a move, not a removal and an addition.
+Strategies and legs are matched by their keys, which stay the same over all versions, so moving a
+leg is a move and not a removal and an addition.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from marketplace.words import leg_words, rule_words, weekday_words
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change. ``before`` '' for something added, ``after`` '' for something removed."""
+    """One change. ``before`` is '' for an addition, ``after`` '' for a removal."""
 
     place: str
     field: str
@@ -50,7 +50,7 @@ _LEG_FIELDS: Final[tuple[tuple[str, Callable[[LegSpec], str]], ...]] = (
 
 
 def changes(before: Definition | None, after: Definition) -> list[Change]:
-    """Everything that differs; ``before`` None means a first version."""
+    """Every difference; ``before`` None means a first version."""
     old = {} if before is None else {s.key: s for s in before.strategies}
     new = {s.key: s for s in after.strategies}
     found: list[Change] = []
@@ -94,7 +94,7 @@ def _strategy_changes(old: StrategySpec, new: StrategySpec) -> Iterator[Change]:
 def _order_change(
     place: str, before: list[str], after: list[str], names: dict[str, str]
 ) -> list[Change]:
-    """A change of order among those that both have."""
+    """A change of order among the items that both have."""
     old = [key for key in before if key in names]
     new = [key for key in after if key in before]
     if old == new:

@@ -1,4 +1,4 @@
-"""On which days a strategy enters, and when next. Pure."""
+"""The days on which a strategy enters, and its next entry. Pure."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from marketplace.calendar import CalendarError, TradingCalendar
 from marketplace.definition import StrategySpec
 from quantleap.core.clock import at_ist, ist_date
 
-#: The longest that a strategy of one weekday may wait inside loaded years: some weeks of holidays.
+#: The longest wait of a strategy with one weekday inside loaded years: some weeks of holidays.
 _FARTHEST: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
 class DayEntry:
-    """An entry and its exit (UTC); ``inside_session`` False: it would be missed by its hours."""
+    """An entry and its exit (UTC); ``inside_session`` False: its times are outside the hours, so it
+    would be missed."""
 
     entry_at: dt.datetime
     exit_at: dt.datetime
@@ -25,7 +26,7 @@ class DayEntry:
 
 
 def entry_on(calendar: TradingCalendar, strategy: StrategySpec, day: dt.date) -> DayEntry | None:
-    """The strategy's entry on ``day`` (IST); None when its weekday or the calendar forbids it."""
+    """The strategy's entry on ``day`` (IST); None if its weekday or the calendar forbids one."""
     session = calendar.session(day, strategy.special_sessions)
     if session is None or (strategy.weekdays and day.weekday() not in strategy.weekdays):
         return None
@@ -58,9 +59,9 @@ def next_entry(
     now: dt.datetime,
     taken: Callable[[dt.date], bool] = lambda day: False,
 ) -> dt.datetime | None:
-    """When the strategy enters next after ``now`` (UTC); None: not in the loaded years.
+    """The strategy's next entry after ``now`` (UTC); None if there is none in the loaded years.
 
-    ``taken`` says that a day's run is made already, with the version that was in force then.
+    ``taken`` says whether a day's run is already armed, with the version that was in force then.
     """
     first = ist_date(now)
     for distance in range(_FARTHEST):

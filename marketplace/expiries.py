@@ -1,7 +1,7 @@
-"""Which listed expiry a rule means. Pure.
+"""The listed expiry that a rule selects. Pure.
 
-Expiries come from the contract list, which already moved those that fall on a holiday; nothing
-here adds weekdays up. The scheduled_* functions say what the exchange's rule would list, for
+Expiries come from the contract list, which already has those moved that fall on a holiday; nothing
+here computes weekdays. The scheduled_* functions return what the exchange's rule would list, for
 generators and tests.
 """
 
@@ -20,7 +20,8 @@ class ExpiryError(ValueError):
 def is_monthly(expiry: dt.date, expiries: Sequence[dt.date]) -> bool:
     """Whether ``expiry`` is the last one listed in its month.
 
-    True of real lists because the monthly contract is listed months before its month's weeklies.
+    That is reliable for real lists, because the monthly contract is listed months before its
+    month's weeklies.
     """
     return not any(
         other > expiry and (other.year, other.month) == (expiry.year, expiry.month)
@@ -29,16 +30,16 @@ def is_monthly(expiry: dt.date, expiries: Sequence[dt.date]) -> bool:
 
 
 def has_weekly(expiries: Sequence[dt.date]) -> bool:
-    """Whether the list holds an expiry that is not its month's last."""
+    """Whether the list contains an expiry that is not its month's last."""
     return any(not is_monthly(expiry, expiries) for expiry in expiries)
 
 
 def select_expiry(expiries: Sequence[dt.date], kind: str, day: dt.date) -> dt.date:
-    """The expiry that ``kind`` (WEEKLY, MONTHLY) means on ``day``; today's own expiry counts.
+    """The expiry that ``kind`` (WEEKLY, MONTHLY) selects on ``day``; today's own expiry counts.
 
-    ``expiries`` are the listed ones, from ``day`` on at least. WEEKLY is the nearest expiry (in
-    the month's last week the monthly one) and is refused where only monthlies are listed
-    (of NSE's indices NIFTY alone has weeklies). ExpiryError says why nothing fits.
+    ``expiries`` are the listed ones, at least from ``day`` on. WEEKLY is the nearest expiry (in the
+    month's last week the monthly one); it is refused if only monthlies are listed (of NSE's indices
+    NIFTY alone has weeklies). ExpiryError says why nothing fits.
     """
     coming = sorted({expiry for expiry in expiries if expiry >= day})
     if not coming:
@@ -55,16 +56,16 @@ def select_expiry(expiries: Sequence[dt.date], kind: str, day: dt.date) -> dt.da
 def scheduled_weekly(
     calendar: TradingCalendar, weekday: int, first: dt.date, count: int
 ) -> tuple[dt.date, ...]:
-    """``count`` weekly expiries on ``weekday`` (0 = Monday) of the weeks from ``first`` on.
+    """``count`` weekly expiries on ``weekday`` (0 = Monday), from the week of ``first`` on.
 
-    An expiry on a closed day moves to the trading day before; it may then lie before ``first``.
+    An expiry on a closed day moves to the previous trading day, which may be before ``first``.
     """
     start = first + dt.timedelta(days=(weekday - first.weekday()) % 7)
     return tuple(calendar.on_or_before(start + dt.timedelta(weeks=week)) for week in range(count))
 
 
 def scheduled_monthly(calendar: TradingCalendar, weekday: int, year: int, month: int) -> dt.date:
-    """The month's last ``weekday``, moved to the trading day before when it is closed."""
+    """The month's last ``weekday``, moved to the previous trading day if it is closed."""
     beyond = dt.date(year + month // 12, month % 12 + 1, 1)
     last = beyond - dt.timedelta(days=1)
     return calendar.on_or_before(last - dt.timedelta(days=(last.weekday() - weekday) % 7))

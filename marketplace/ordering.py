@@ -1,4 +1,4 @@
-"""In which order the legs of a strategy are placed. Pure."""
+"""The order in which the legs of a strategy are placed. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from marketplace.definition import LegSpec
 
 
 def order_groups(legs: Sequence[LegSpec], order_rule: str) -> list[int]:
-    """Group number of each leg: a group is sent when the one before it is filled."""
+    """Group number of each leg: a group is sent once the one before it is filled."""
     if order_rule == "PARALLEL":
         return [0] * len(legs)
     if order_rule == "AS_LISTED":

@@ -1,7 +1,7 @@
 """Profit and loss of a strategy against the index level. Pure estimates, for pictures only.
 
-Floats are right here: nothing is booked or traded from these figures. Premiums are the market's
-where a quote is known, else Black-Scholes (no dividends) with one volatility for all strikes.
+Floats are fine here, because nothing is booked or traded from these figures. Premiums are market
+quotes if known, otherwise Black-Scholes (no dividends) with one volatility for all strikes.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ REACH: Final = 0.06
 
 @dataclass(frozen=True, slots=True)
 class OptionLeg:
-    """An option as held. ``units`` are lots x lot size; rupees per unit for strike, premium.
+    """An option as held. ``units`` are lots x lot size; strike and premium in rupees per unit.
 
-    ``years`` remain to its expiry when the picture's own expiry comes (0 for the nearest one).
+    ``years`` are what remains to its expiry at the picture's expiry (0 for the nearest one).
     """
 
     sign: int
@@ -37,7 +37,7 @@ class OptionLeg:
 
 @dataclass(frozen=True, slots=True)
 class Payoff:
-    """``points`` are (index level, rupees); limits None where profit or loss has none."""
+    """``points`` are (index level, rupees); a limit is None if profit or loss is unlimited."""
 
     points: tuple[tuple[float, float], ...]
     break_evens: tuple[float, ...]
@@ -64,7 +64,7 @@ def black_scholes(
 
 
 def profit_at(legs: Sequence[OptionLeg], spot: float) -> float:
-    """Rupees won or lost when the index stands at ``spot`` at the nearest expiry."""
+    """Rupees won or lost if the index is at ``spot`` at the nearest expiry."""
     return sum(
         leg.sign
         * leg.units
@@ -108,7 +108,8 @@ def payoff(legs: Sequence[OptionLeg], spot: float) -> Payoff:
 def _limits(
     legs: Sequence[OptionLeg], values: Sequence[float]
 ) -> tuple[float | None, float | None]:
-    """Best and worst result; None where calls are net long or short, for then a rise decides."""
+    """Best and worst result; None if calls are net long or short, because a rise is then
+    unlimited."""
     calls = sum(leg.sign * leg.units for leg in legs if leg.option_type == "CE")
     best = None if calls > 0 else max(values)
     worst = None if calls < 0 else min(values)

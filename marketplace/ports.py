@@ -1,4 +1,4 @@
-"""What marketplace asks of the rooms above it."""
+"""Ports through which marketplace calls the rooms above it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from quantleap.core.registry import Port
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """Prices of ``at`` (UTC, the exchange's time), in rupees per unit; ``source`` names who.
+    """Prices as of ``at`` (UTC, the exchange's time), in rupees per unit; ``source`` names the
+    feed.
 
-    ``bid`` and ``ask`` are of ``at``; ``last`` was traded at ``traded_at``, perhaps long before.
-    None there: nobody says when, so ``last`` is no price of today's. An index level has one time.
-    ``lowest`` and ``highest`` are the day's circuit limits, None where the broker tells none.
+    ``bid`` and ``ask`` are as of ``at``; ``last`` was traded at ``traded_at``, perhaps long before.
+    If ``traded_at`` is None, the time is unknown and ``last`` is no price of today. An index level
+    has one time. ``lowest`` and ``highest`` are the day's circuit limits, None if the broker gives
+    none.
     """
 
     last: Decimal
@@ -34,7 +36,8 @@ class Quote:
 
 
 class Need(enum.IntEnum):
-    """Who asks for prices. A broker allows few questions: the lower number goes first."""
+    """The purpose of a request for prices. A broker allows few requests: the lower number goes
+    first."""
 
     TRADE = 0
     RISK = 1
@@ -43,10 +46,10 @@ class Need(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """The answer to one question: index levels by symbol, quotes by contract id.
+    """The answer to one request: index levels by symbol, quotes by contract id.
 
-    ``at`` is when it was there, by the asker's clock; ``trouble`` says in words, feed by feed, why
-    something is missing.
+    ``at`` is when the answer was there, by the caller's clock; ``trouble`` explains, feed by feed,
+    why something is missing.
     """
 
     spots: Mapping[str, Quote]
@@ -56,7 +59,7 @@ class Market:
 
 
 class QuoteSource(Protocol):
-    """The platform's feed. Leaves out what it does not know; never raises for a missing quote."""
+    """The platform's feed. Omits what it does not know; never raises for a missing quote."""
 
     def ask(
         self,
@@ -66,11 +69,11 @@ class QuoteSource(Protocol):
         now: dt.datetime,
         need: Need = Need.PAGE,
     ) -> Market:
-        """Levels and quotes in one question, which a broker may count as one."""
+        """Levels and quotes in one request, which a broker may count as one."""
         ...
 
     def last_level(self, underlying: str) -> Decimal | None:
-        """The level that was last heard here, however old; nobody is asked."""
+        """The last known level, however old; asks nobody."""
         ...
 
     def spot(self, underlyings: Collection[str], *, now: dt.datetime) -> Mapping[str, Quote]:
@@ -86,7 +89,8 @@ class QuoteSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RefusedSubscription:
-    """One that would not enter: its public id, its page in the console, the cause, and words."""
+    """A subscription that would not enter: its public id, its console page, the cause, and a
+    text."""
 
     public_id: str
     link: str
@@ -95,7 +99,7 @@ class RefusedSubscription:
 
 
 class SubscriberView(Protocol):
-    """What publishing and withdrawing must know of subscriptions."""
+    """What publishing and withdrawing need to know about subscriptions."""
 
     def count(self, template_id: int) -> int:
         """Live (active or paused) subscriptions."""
@@ -115,8 +119,8 @@ class SubscriberView(Protocol):
         environment: str,
         customer_id: int | None = None,
     ) -> bool:
-        """Whether a customer of the partner's (None: a direct one), or this customer, has a live
-        subscription of the template."""
+        """Whether a customer of the partner (None: a direct one), or this customer, has a live
+        subscription to the template."""
         ...
 
     def cancel_for_withdrawal(self, template_id: int, *, actor: Actor, now: dt.datetime) -> int:
@@ -128,7 +132,7 @@ class TaxRates(Protocol):
     """Tax on our service, dated."""
 
     def rate_on(self, day: dt.date) -> Decimal | None:
-        """GST in percent in force on ``day`` (IST); None: none is."""
+        """GST in percent in force on ``day`` (IST); None if none is."""
         ...
 
     def within_state(
@@ -138,33 +142,33 @@ class TaxRates(Protocol):
         customer_id: int | None = None,
         state: str = "",
     ) -> bool:
-        """Whether an invoice of ``day`` would bear CGST and SGST rather than IGST.
+        """Whether an invoice of ``day`` would have CGST and SGST rather than IGST.
 
-        ``state`` is the customer's GST code where the caller knows it, ``customer_id`` the caller.
-        Where nothing is known of the customer, they are taken to be where the supplier is.
-        InvalidRequest for a ``state`` that is not in force.
+        ``state`` is the customer's GST code if the caller knows it, ``customer_id`` the calling
+        customer. An unknown customer counts as living in the supplier's state. InvalidRequest for a
+        ``state`` that is not in force.
         """
         ...
 
 
 class PartnerNames(Protocol):
-    """Who the partners are, for the people who write prices and visibility."""
+    """The partners' names, for the people who edit prices and visibility."""
 
     def __call__(self) -> Mapping[int, str]:
-        """Inner number to name of every partner, in the order of their names."""
+        """Database id to name of every partner, ordered by name."""
         ...
 
 
 class DayRuns(Protocol):
-    """What the trading day has pinned already."""
+    """What the trading day has already pinned."""
 
     def made(self, day: dt.date) -> Collection[str]:
-        """Keys of the strategies whose run of ``day`` is armed, with the version of then."""
+        """Keys of the strategies whose run of ``day`` is armed, with the version in force then."""
         ...
 
 
 class _NoQuotes:
-    """Until brokers registers: nothing is known."""
+    """Default until brokers registers: no quotes."""
 
     def ask(
         self,
@@ -189,7 +193,7 @@ class _NoQuotes:
 
 
 class _NoSubscribers:
-    """Until subscriptions registers: nobody subscribes."""
+    """Default until subscriptions registers: no subscribers."""
 
     def count(self, template_id: int) -> int:
         return 0
@@ -214,7 +218,7 @@ class _NoSubscribers:
 
 
 class _NoTaxRates:
-    """Until subscriptions registers: unknown."""
+    """Default until subscriptions registers: the rate is unknown."""
 
     def rate_on(self, day: dt.date) -> Decimal | None:
         return None
@@ -230,14 +234,14 @@ class _NoTaxRates:
 
 
 class _NoRuns:
-    """Until execution registers: no day has begun."""
+    """Default until execution registers: nothing is armed."""
 
     def made(self, day: dt.date) -> Collection[str]:
         return ()
 
 
 def _no_partners() -> Mapping[int, str]:
-    """Until partners registers: nobody."""
+    """Default until partners registers: no partners."""
     return {}
 
 

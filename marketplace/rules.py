@@ -1,7 +1,7 @@
 """Kinds of strike, stop and target rules: one registered validator per kind. Pure.
 
-A rule is stored as ``{kind, params}`` with text params, so a later kind (PREMIUM_CLOSEST, a trail)
-is one more registration here and needs no migration (docs/contributing.md#add-a-strike-rule).
+A rule is stored as ``{kind, params}`` with text params, so a new kind (PREMIUM_CLOSEST, a trailing
+stop) is one more registration here and needs no migration (docs/contributing.md#add-a-strike-rule).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MONEYNESS: Final = (
 
 
 class RuleError(ValueError):
-    """A rule cannot stand; ``param`` is the offending parameter ('' for the kind itself)."""
+    """The rule is invalid; ``param`` is the offending parameter ('' for the kind itself)."""
 
     def __init__(self, param: str, message: str) -> None:
         super().__init__(message)
@@ -53,14 +53,14 @@ class Validator(Protocol):
 
 
 class Describer(Protocol):
-    """Says a rule in words, for people who do not read params."""
+    """Describes a rule in words, for people who do not read params."""
 
     def __call__(self, params: Mapping[str, str], context: RuleContext, /) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
 class RuleKind:
-    """One kind: its label in the console, its params, its validator, its words."""
+    """One kind: its label in the console, its params, its validator, its description."""
 
     kind: str
     label: str
@@ -100,12 +100,12 @@ EXIT_RULES: Final = RuleRegistry("stop and target")
 
 
 def registry_of(purpose: str) -> RuleRegistry:
-    """The registry that rules of a purpose (strike, stop, target) come from."""
+    """The registry of a purpose (strike, stop, target)."""
     return STRIKE_RULES if purpose == "strike" else EXIT_RULES
 
 
 def check_rule(rule: RuleSpec, *, side: str, purpose: str) -> RuleSpec:
-    """The rule in canonical form; RuleError in words when it cannot stand."""
+    """The rule in canonical form; RuleError with a message if it is invalid."""
     kind = registry_of(purpose).get(rule.kind)
     wrong = sorted(set(rule.params) ^ set(kind.params))
     if wrong:
@@ -121,7 +121,8 @@ def describe_rule(rule: RuleSpec, *, side: str, purpose: str) -> str:
 
 
 def parse_moneyness(text: str) -> int:
-    """Strikes away from the money, out positive: OTM4 -> 4, ATM -> 0, ITM2 -> -2. RuleError."""
+    """Strikes away from the money, out of the money positive: OTM4 -> 4, ATM -> 0, ITM2 -> -2.
+    RuleError."""
     if text not in MONEYNESS:
         raise RuleError("moneyness", f"Choose ITM{MAX_ITM} to ITM1, ATM, or OTM1 to OTM{MAX_OTM}.")
     if text == "ATM":

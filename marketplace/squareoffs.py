@@ -1,7 +1,7 @@
-"""From when to when a strategy may trade inside a session: its first prices, its last exits. Pure.
+"""Earliest entry and latest exit of a strategy inside a session. Pure.
 
-A broker closes intraday positions by itself some minutes before the session ends, at a price of its
-own and for a fee. An exit of ours comes before that, with time to be tried again.
+A broker closes intraday positions automatically some minutes before the session ends, at its own
+price and for a fee. Our exit comes before that, with time for retries.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from marketplace.calendar import Hours
 
-#: The decision of an entry is taken two seconds before it, on prices that are at most two seconds
-#: old, and options are in no pre-open: until then nothing in a chain has a price of the day.
+#: An entry is decided two seconds before its time, on prices that are at most two seconds old, and
+#: options have no pre-open: before that nothing in an option chain has a price of the day.
 FIRST_PRICES: Final = dt.timedelta(seconds=15)
 #: What an exit needs before a broker's cut-off, or the close: a few tries with their back-off.
 LAST_TRIES: Final = dt.timedelta(minutes=2)
@@ -23,7 +23,8 @@ _ANY_DAY: Final = dt.date(2000, 1, 1)
 
 @dataclass(frozen=True, slots=True)
 class SquareOff:
-    """From ``effective_from`` on a broker closes positions ``at`` (IST), or ``before_close``."""
+    """From ``effective_from`` on, a broker closes positions ``at`` a time (IST), or
+    ``before_close``."""
 
     broker: str
     effective_from: dt.date
@@ -32,14 +33,15 @@ class SquareOff:
     source: str
 
     def on(self, hours: Hours) -> dt.time:
-        """The cut-off (IST) in a session of these hours, also a short one or one in the evening."""
+        """The cut-off (IST) in a session with these hours, including a short one or one in the
+        evening."""
         by_close = _moved(hours.closes, -self.before_close)
         return min(self.at, by_close) if self.at > hours.opens else by_close
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Earliest entry and latest exit (IST) in a session, each with its reason in words."""
+    """Earliest entry and latest exit (IST) in a session, each with its reason as text."""
 
     earliest: dt.time
     latest: dt.time
@@ -71,7 +73,7 @@ def in_force(rows: Iterable[SquareOff], day: dt.date) -> tuple[SquareOff, ...]:
 
 
 def limits(hours: Hours, square_offs: Sequence[SquareOff]) -> Limits:
-    """When a strategy may enter and leave at all in a session of these hours.
+    """When a strategy may enter and exit in a session with these hours.
 
     ``square_offs`` are those in force that day.
     """

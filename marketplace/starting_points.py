@@ -1,6 +1,6 @@
-"""Well-known strategies to start a template from. Pure.
+"""Presets: well-known strategies from which to start a template. Pure.
 
-A starting point only fills an empty form; what is saved is what stands in the form then.
+A preset only fills an empty form; what is saved is the content of the form.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ EXIT: Final = dt.time(15, 15)
 
 @dataclass(frozen=True, slots=True)
 class StartingPoint:
-    """``slug`` in the page's address, ``name`` and ``tags`` for the catalogue."""
+    """A preset; ``slug`` for the page's address, ``name`` and ``tags`` for the catalogue."""
 
     slug: str
     label: str
@@ -123,5 +123,5 @@ STARTING_POINTS: Final = (
 
 
 def starting_point(slug: str) -> StartingPoint:
-    """The one of that slug; the blank one for an unknown slug."""
+    """The preset with that slug; the blank one for an unknown slug."""
     return next((one for one in STARTING_POINTS if one.slug == slug), STARTING_POINTS[-1])

@@ -1,4 +1,4 @@
-"""Which listed strike a rule means. Pure."""
+"""The listed strike that a rule selects. Pure."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ class StrikeError(ValueError):
 
 
 class LadderError(StrikeError):
-    """The list of strikes cannot be right, so no strike of it is taken."""
+    """The list of strikes cannot be right, so no strike of it is used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """One listed strike (rupees) with its contract's lot (units); None where no lot is known."""
+    """One listed strike (rupees) with its contract's lot size (units); None if that is unknown."""
 
     strike: Decimal
     lot_size: int | None
 
 
-#: Two neighbouring strikes around the index lie nearer to each other than this share of it: NSE and
+#: Two neighbouring strikes around the index are closer to each other than this share of it: NSE and
 #: BSE list the widest steps, 1,000 points, far from expiry and above 20,000 points.
 WIDEST_STEP: Final = Decimal("0.05")
 _WAY_OUT: Final = "Import today's contract list again; if it says the same, ask the broker."
 
 
 def check_ladder(rungs: Sequence[Rung], spot: Decimal, name: str) -> Sequence[Decimal]:
-    """The strikes (rupees, ascending) of a ladder that can be one product's.
+    """The strikes (rupees, ascending) of a ladder that can belong to one product.
 
-    ``name`` says which ladder it is ("SENSEX 13 Sep 2024 CE"). One expiry of one index has one
-    lot, and its strikes lie on both sides of the index level ``spot``: LadderError names the
-    contract and the rule when that is not so, for then another product's contracts, or half a
-    list, stand under this name.
+    ``name`` identifies the ladder ("SENSEX 13 Sep 2024 CE"). One expiry of one index has one lot
+    size, and its strikes lie on both sides of the index level ``spot``. Otherwise another product's
+    contracts, or half a list, have come under this name, and LadderError names the contract and the
+    rule.
     """
     lots = Counter(rung.lot_size for rung in rungs if rung.lot_size is not None)
     if len(lots) > 1:
@@ -70,7 +70,7 @@ def check_ladder(rungs: Sequence[Rung], spot: Decimal, name: str) -> Sequence[De
 
 
 def at_the_money(strikes: Sequence[Decimal], spot: Decimal) -> Decimal:
-    """The listed strike nearest to ``spot`` (rupees); of two equally near ones the lower."""
+    """The listed strike nearest to ``spot`` (rupees); the lower one of two equally near ones."""
     if not strikes:
         raise StrikeError("no strikes are listed")
     return min(strikes, key=lambda strike: (abs(strike - spot), strike))
@@ -79,8 +79,8 @@ def at_the_money(strikes: Sequence[Decimal], spot: Decimal) -> Decimal:
 def strikes_around(
     strikes: Sequence[Decimal], level: Decimal, share: Decimal, option_type: str, rule: RuleSpec
 ) -> tuple[Decimal, ...]:
-    """The strikes (rupees) that ``rule`` can mean while the index stays within ``share`` of
-    ``level``: what has to be asked for before the level of that second is known.
+    """The strikes (rupees) that ``rule`` can select while the index stays within ``share`` of
+    ``level``: the prices to request before the level of the entry second is known.
 
     StrikeError as :func:`select_strike`, at either end.
     """
@@ -93,11 +93,11 @@ def strikes_around(
 def select_strike(
     strikes: Sequence[Decimal], spot: Decimal, option_type: str, rule: RuleSpec
 ) -> Decimal:
-    """The strike (rupees) that ``rule`` means for a CE or PE at ``spot``.
+    """The strike (rupees) that ``rule`` selects for a CE or PE at ``spot``.
 
-    STRIKE_TYPE counts *listed* strikes from the at-the-money one, because steps differ between
-    near and far strikes: out of the money is up for a call, down for a put. StrikeError when the
-    list does not reach that far, or for a kind or option type that has no strike.
+    STRIKE_TYPE counts *listed* strikes from the at-the-money one, because steps differ between near
+    and far strikes: out of the money is up for a call, down for a put. StrikeError if the list does
+    not reach that far, or for a kind or option type without a strike.
     """
     if rule.kind != "STRIKE_TYPE":
         raise StrikeError(f"strike kind {rule.kind} is not known")

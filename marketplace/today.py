@@ -1,4 +1,4 @@
-"""What the room shows on the console's page Today: the session, the entries, the calendar."""
+"""The room's part of the console's first page: the session, the entries, the calendar."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ Entry = tuple[dt.time, int, str, str, int]
 
 
 def today(request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel | Alarm]:
-    """A constant number of queries; nothing for who may not view templates."""
+    """The room's tiles, panels and alarms, in a constant number of queries; nothing for users who
+    may not view templates."""
     user = request.user
     if not user.has_perm("marketplace.view_template"):
         return []
@@ -46,7 +47,8 @@ def today(request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel | Ala
 
 
 def _untradable_alarms(calendar: TradingCalendar, day: dt.date) -> list[Alarm]:
-    """Published strategies whose times would be refused today: what holds was known later."""
+    """Alarms for published strategies whose times would be refused today, because a limit has
+    changed."""
     hours, cut_offs = calendar.ordinary_hours(day), in_force(square_offs(), day)
     return [
         Alarm(
@@ -117,7 +119,7 @@ def _template_tile() -> Tile:
 
 
 def _entries(calendar: TradingCalendar, day: dt.date) -> list[Entry]:
-    """(time, template id, strategy, underlying, legs) of what enters on ``day``, by time."""
+    """(time, template id, strategy, underlying, legs) of the entries on ``day``, by time."""
     found: list[Entry] = []
     for template_id, _public_id, _version, definition in strategies_for_day(Environment.LIVE):
         for strategy in definition.strategies:

@@ -1,6 +1,6 @@
-"""Whether a definition can be traded, said in words an author can act on. Pure.
+"""Whether a definition can be traded, as findings that an author can act on. Pure.
 
-The same findings stand beside the form's fields, refuse a publication, and answer the admin API.
+The same findings appear beside the form's fields, prevent a publication, and answer the admin API.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ MAX_STRATEGIES: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """What is known of the market. An underlying without a contract list is in no mapping.
+    """What is known about the market. An underlying without a contract list is in no mapping.
 
     ``weekly`` says whether a weekly expiry is listed; ``hours`` are the ordinary session hours in
-    force (None: not known, so not checked), ``square_offs`` the brokers' cut-offs in force;
+    force (None: unknown, so not checked), ``square_offs`` the brokers' cut-offs in force;
     ``underlyings`` the tradable symbols.
     """
 
@@ -56,7 +56,7 @@ class Finding:
 
     @property
     def words(self) -> str:
-        """The message with the strategy and leg it is about."""
+        """The message with the strategy and leg that it is about."""
         return f"{self.place}: {self.message}" if self.place else self.message
 
 

@@ -1,4 +1,4 @@
-"""Strategies in the words of people: for the catalogue, the publish page and the history. Pure."""
+"""Strategies described in words, for the catalogue, the publish page and the history. Pure."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def weekday_words(days: tuple[int, ...]) -> str:
 
 
 def rule_words(rule: RuleSpec | None, *, side: str, purpose: str) -> str:
-    """A rule in words, ``none`` without one; an unknown kind is named, not hidden."""
+    """A rule in words, ``none`` if there is none; an unknown kind is named, not hidden."""
     if rule is None:
         return "none"
     try:

@@ -1,8 +1,8 @@
-"""The trading calendar: looked at, and changed with a source and a second look.
+"""The trading calendar: read-only lists, and changes that need a source and a preview.
 
-A form asks, a preview says what would become of published strategies, entries and listed expiries,
-and only the preview's own button changes anything. The service refuses a change that is not the one
-that was shown.
+A form takes the change, a preview shows its effect on published strategies, entries and listed
+expiries, and only the preview's button changes anything. The service refuses a change that differs
+from the one shown.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from quantleap.core.errors import DomainError
 
 FIRST_YEAR: Final = 2020
 LAST_YEAR: Final = 2099
-#: Lines of the box, about as many as a list has.
+#: Lines of the box, about as many as a year's list has.
 HOLIDAYS_IN_A_YEAR: Final = 16
 NSE_LIST: Final = "https://www.nseindia.com/resources/exchange-communication-holidays"
 
@@ -56,7 +56,7 @@ NSE_LIST: Final = "https://www.nseindia.com/resources/exchange-communication-hol
 
 
 class SourceForm(ConfirmForm):
-    """Who says so: every change has a source that can be looked up."""
+    """The source: every change has one that can be looked up."""
 
     source = forms.CharField(
         max_length=MAX_SOURCE,
@@ -65,7 +65,7 @@ class SourceForm(ConfirmForm):
     )
 
     def clean_source(self) -> str:
-        """Something that can be looked up."""
+        """The source, if it can be looked up."""
         text: str = self.cleaned_data["source"]
         try:
             check_source(text)
@@ -92,7 +92,7 @@ class RowForm(SourceForm):
     field_order = ("day", "opens", "closes", "description", "source")
 
     def row(self) -> Row:
-        """What was typed."""
+        """The typed row."""
         data = self.cleaned_data
         return Row(
             self.table,
@@ -167,16 +167,16 @@ class YearForm(SourceForm):
 
 
 class CalendarPage(ConsoleAdmin):
-    """Add, change and remove through a preview and the service."""
+    """Adds, changes and removes rows through a preview and the service."""
 
     row_form: type[SourceForm]
     noun: str
     hint: tuple[str, ...] = ()
-    actions = None  # no rows leave by a tick in a list
+    actions = None  # no deletion by checkboxes in a list
 
-    # -- what a page is about ----------------------------------------------------------------
+    # -- for subclasses ------------------------------------------------------------------------
     def starting(self, obj: Any, request: HttpRequest) -> Mapping[str, Any]:
-        """What the form holds at first."""
+        """The form's initial values."""
         if obj is None:
             return {}
         row = self.row_of(obj)
@@ -199,12 +199,12 @@ class CalendarPage(ConsoleAdmin):
         return lambda rows: with_row(rows, row, instead_of=old)
 
     def notes(self, form: Any) -> list[str]:
-        """What else the preview should say of the form."""
+        """Further remarks about the form for the preview."""
         return []
 
     # -- views -------------------------------------------------------------------------------
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """The model's right; the removal has a second look of its own."""
+        """Whether the user has the model's right; a removal has its own preview."""
         options = self.opts
         return request.user.has_perm(f"{options.app_label}.delete_{options.model_name}")
 
@@ -215,7 +215,7 @@ class CalendarPage(ConsoleAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
-        """Form, preview, change; who may only look sees the row."""
+        """Form, preview, change; users who may only view see the row."""
         obj = self._found(request, object_id)
         allowed = (
             self.has_add_permission(request)
@@ -232,7 +232,7 @@ class CalendarPage(ConsoleAdmin):
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> Any:
-        """Who says that it was called off, what that changes, and the removal."""
+        """Remove a row: ask for the source, show the effect, then delete."""
         obj = self._found(request, object_id)
         if obj is None or not self.has_delete_permission(request, obj):
             raise PermissionDenied
@@ -264,7 +264,7 @@ class CalendarPage(ConsoleAdmin):
         *,
         removal: bool = False,
     ) -> HttpResponse:
-        """One step: the form, the preview of what it asks for, or the change itself."""
+        """One step: the form, the preview of its change, or the change itself."""
         posted = request.method == "POST"
         start = {} if removal else self.starting(obj, request)
         form = form_class(request.POST) if posted else form_class(initial=dict(start))
@@ -294,7 +294,8 @@ class CalendarPage(ConsoleAdmin):
     def _refused(
         self, request: HttpRequest, error: DomainError, edit: Edit, shown: dict[str, Any]
     ) -> HttpResponse:
-        """Beside the field where there is one; a moved calendar shows the new preview."""
+        """Show an error beside its field if it has one; if the calendar has moved, show the new
+        preview."""
         form: SourceForm = shown["form"]
         if error.code == "calendar_moved":
             shown["errors"] = [error.message]
@@ -358,14 +359,14 @@ class CalendarPage(ConsoleAdmin):
     # -- columns -----------------------------------------------------------------------------
     @admin.display(description="Source", ordering="source")
     def where(self, obj: Any) -> SafeString | str:
-        """The source; an address can be opened."""
+        """The source; an address becomes a link."""
         text: str = obj.source
         if text.startswith(("https://", "http://")):
             return format_html('<a class="ql-link" rel="noreferrer" href="{}">{}</a>', text, text)
         return text
 
     def weekday_of(self, day: dt.date) -> str:
-        """Name of the day."""
+        """The day's name."""
         return f"{day:%A}"
 
 
@@ -389,7 +390,7 @@ class HolidayAdmin(CalendarPage):
 
     @admin.display(description="Weekday", ordering="date")
     def weekday(self, holiday: Holiday) -> str:
-        """Name of the day."""
+        """The day's name."""
         return self.weekday_of(holiday.date)
 
     def row_of(self, obj: Holiday) -> Row:
@@ -412,7 +413,7 @@ class SpecialSessionAdmin(CalendarPage):
 
     @admin.display(description="Weekday", ordering="date")
     def weekday(self, session: SpecialSession) -> str:
-        """Name of the day."""
+        """The day's name."""
         return self.weekday_of(session.date)
 
     def row_of(self, obj: SpecialSession) -> Row:
@@ -437,7 +438,8 @@ class SessionHoursAdmin(CalendarPage):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> Any:
-        """With the brokers' own cut-offs below: what holds for exits is the earliest of all."""
+        """The list, with the brokers' own cut-offs below: the earliest of all is the limit for
+        exits."""
         panel = square_off_panel(load_calendar(), clock.ist_date(clock.now()))
         return super().changelist_view(request, {**(extra_context or {}), "square_offs": panel})
 
@@ -466,17 +468,17 @@ class CalendarYearAdmin(CalendarPage):
 
     @admin.display(description="Edited here")
     def edited(self, year: CalendarYear) -> str:
-        """When and by whom, since it was loaded."""
+        """When and by whom the year was edited since it was loaded."""
         if year.edited_at is None:
             return "–"
         return f"{clock.to_ist(year.edited_at):%d %b %Y, %H:%M} by {year.edited_by}"
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A loaded year stays: closing days is what holidays are for."""
+        """False: a loaded year stays. Holidays are the way to close days."""
         return False
 
     def starting(self, obj: CalendarYear | None, request: HttpRequest) -> Mapping[str, Any]:
-        """The year that is missing, or the list as it stands."""
+        """The missing year, or the current list."""
         if obj is None:
             asked = request.GET.get("year", "")
             year = int(asked) if asked.isascii() and asked.isdigit() and len(asked) == 4 else None
@@ -490,10 +492,10 @@ class CalendarYearAdmin(CalendarPage):
         return Row(Table.YEAR, dt.date(obj.year, 1, 1), obj.source)
 
     def edit(self, form: Any, obj: CalendarYear | None) -> Edit:
-        """The year's list in the place of what is there."""
+        """The edit that replaces the year's list."""
         data = form.cleaned_data
         return lambda rows: with_year(rows, data["year"], data["source"], form.rows)
 
     def notes(self, form: Any) -> list[str]:
-        """Lines that were left out."""
+        """The lines that were skipped."""
         return [f"Left out, a weekend: {line}." for line in form.weekends]

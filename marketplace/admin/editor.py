@@ -1,4 +1,4 @@
-"""All strategies and legs of one template page: read from a post, or filled from a draft."""
+"""All strategies and legs of one template page, read from a post or filled from a draft."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from marketplace.validation import Market, leg_findings, strategy_findings
 
 PREFIX: Final = "strategies"
 AGAIN: Final = "Save again to add it anew, or take it out."
-#: What a leg is called by.
+#: The fields that identify a leg in messages.
 LABEL_FIELDS: Final = ("side", "option_type", "moneyness")
-#: Finding's field -> form's field.
+#: A finding's field -> the form's field.
 LEG_FIELDS: Final = {"strike": "moneyness", "stop": "stop_value", "target": "target_value"}
 
 
 class DraftEditor:
     """All strategies and legs of one page: bound to a post, or filled from a definition.
 
-    ``definition`` is the draft as stored, whose keys a post may name; None takes any key, for a
+    ``definition`` is the stored draft, whose keys a post may name; None accepts any key, for a
     picture that saves nothing.
     """
 
@@ -38,7 +38,7 @@ class DraftEditor:
     ) -> None:
         self._market = market
         self._definition: Definition | None = None
-        #: Strategies of which every leg could be read, for the picture of an unfinished form.
+        #: Strategies whose legs could all be read, for the picture of an unfinished form.
         self.sound: list[StrategySpec] = []
         #: Why the others have no picture: the strategy, its first wrong leg or field, the error.
         self.gaps: list[str] = []
@@ -49,7 +49,7 @@ class DraftEditor:
             data, prefix=PREFIX, initial=[strategy_initial(strategy) for strategy in strategies]
         )
         if data is not None and not self.formset.management_form.is_valid():
-            self.formset.forms = []  # half a form: nothing says how many rows there are
+            self.formset.forms = []  # an incomplete form: the number of rows is unknown
             return
         for index, form in enumerate(self.formset.forms):
             _say_hours(form, market)
@@ -72,21 +72,21 @@ class DraftEditor:
         return LegForm(prefix=f"{PREFIX}-__strategy__-legs-__leg__")
 
     def is_valid(self) -> bool:
-        """Check everything once; findings are added beside their fields."""
+        """Validate everything once; findings are added beside their fields."""
         if self._definition is None:
             self._definition = self._read()
         return self._definition is not None
 
     @property
     def definition(self) -> Definition:
-        """What the author wrote; only after ``is_valid()``."""
+        """The author's definition; only after ``is_valid()``."""
         if self._definition is None:
             raise RuntimeError("the draft is not valid")
         return self._definition
 
     @property
     def error_count(self) -> int:
-        """How many fields are wrong."""
+        """The number of wrong fields."""
         return sum(len(form.errors) for form in self._all_forms())
 
     def _all_forms(self) -> Iterator[Any]:
@@ -109,7 +109,7 @@ class DraftEditor:
                 self.gaps.append(_gap(form))
                 continue
             legs = self._check_legs(form, form.cleaned_data["underlying"].symbol)
-            # read before any finding: an error takes its field out of cleaned_data
+            # read before any finding, because an error removes its field from cleaned_data
             strategy = form.spec(legs)
             complete = len(legs) == len(form.legs.in_order()) and not form.legs.non_form_errors()
             if strategy.name in names:
@@ -127,9 +127,10 @@ class DraftEditor:
         return Definition(tuple(self.sound))
 
     def _check_keys(self, form: Any) -> None:
-        """A key that the draft does not have: what somebody else removed, or an invention.
+        """Report keys that the draft does not have: a row that somebody else removed, or an
+        invented key.
 
-        The row loses its key, so that saving once more adds it anew.
+        The row loses its key, so that saving once more adds it as a new one.
         """
         key = form["key"].value() or ""
         if key and key not in self._known:
@@ -147,7 +148,7 @@ class DraftEditor:
             seen.add(own)
 
     def _check_legs(self, form: Any, underlying: str) -> list[LegSpec]:
-        """The strategy's sound legs; the others get their findings beside the field."""
+        """The strategy's valid legs; the others get their findings beside the field."""
         sound: list[LegSpec] = []
         for leg in form.legs.in_order():
             if not leg.is_valid():
@@ -161,7 +162,7 @@ class DraftEditor:
 
 
 def _say_hours(form: Any, market: Market) -> None:
-    """Write the session's limits beside the times."""
+    """Show the session's limits beside the times."""
     if market.hours is None:
         return
     allowed = limits(market.hours, market.square_offs)
@@ -189,7 +190,7 @@ def _gap(form: Any) -> str:
 
 
 def _first_error(form: Any) -> str:
-    """The first message of a form, with its field where it has one."""
+    """A form's first error message, with its field if it has one."""
     for name, messages in form.errors.items():
         label = form[name].label if name in form.fields else ""
         return f"{label}: {messages[0]}" if label else str(messages[0])

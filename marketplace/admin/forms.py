@@ -1,4 +1,4 @@
-"""The form of the template page: catalogue fields, and the strategies beside them as ``editor``."""
+"""The template page's form: catalogue fields, with the strategies as ``editor``."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ else:
     _PriceModelForm = forms.ModelForm
 
 
-#: Above the box that confirms a fee far from the one that it follows.
+#: Label of the box that confirms a fee far from the previous one.
 LARGE_CHANGE: Final = f"Beyond {FACTOR} times"
 
 
 class PriceForm(_PriceModelForm):
-    """A new price: for everybody, or for one partner by name."""
+    """A new price, for all partners or for one."""
 
     partner = forms.TypedChoiceField(
         coerce=int,
@@ -58,12 +58,12 @@ class PriceForm(_PriceModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        partner: Any = self.fields.get("partner")  # absent where the page is read-only
+        partner: Any = self.fields.get("partner")  # absent if the page is read-only
         if partner is not None:
             partner.choices = [("", "Everybody"), *PARTNERS.get()().items()]
 
     def clean(self) -> dict[str, Any]:
-        """The partner goes with the row before its constraints are asked."""
+        """Set the row's partner before its constraints are checked."""
         cleaned = super().clean() or {}
         self.instance.partner_id = cleaned.get("partner")
         if self.instance.template_id and not self.errors:
@@ -74,7 +74,7 @@ class PriceForm(_PriceModelForm):
 
     @property
     def terms(self) -> PriceTerms:
-        """The price as typed; only for a valid form."""
+        """The typed price; only for a valid form."""
         data = self.cleaned_data
         return PriceTerms(
             monthly_fee=data["monthly_fee"],
@@ -96,7 +96,7 @@ class TemplateForm(_TemplateModelForm):
 
     market: Market
     start: StartingPoint | None = None
-    #: Why the database refused this post a moment ago; '' on the first look at it.
+    #: Why the database has just refused this post; '' at the first attempt.
     refusal = ""
     _editor_told = False
 
@@ -151,13 +151,13 @@ class TemplateForm(_TemplateModelForm):
         self.editor = DraftEditor(data=data, definition=definition, market=self.market)
 
     def _offer(self, name: str, values: Sequence[str], stored: str) -> None:
-        """Choices of a field, the stored value among them even where it is not offered now."""
-        field: Any = self.fields.get(name)  # absent where the page is read-only
+        """A field's choices, including the stored value even if it is no longer offered."""
+        field: Any = self.fields.get(name)  # absent if the page is read-only
         if field is not None:
             field.choices = [(v, v) for v in dict.fromkeys([*values, stored]) if v]
 
     def is_valid(self) -> bool:
-        """Both halves are checked, so that all errors show at once."""
+        """Validate both halves, so that all errors show at once."""
         own = super().is_valid()
         if self.editor.is_valid():
             return own
@@ -169,7 +169,8 @@ class TemplateForm(_TemplateModelForm):
         return False
 
     def clean(self) -> dict[str, Any]:
-        """Names that are free, nothing of somebody else's overwritten, partners where needed."""
+        """Check that names are free, no newer change is overwritten, and partners are given if
+        needed."""
         cleaned = super().clean() or {}
         if self.refusal:
             self.add_error(None, self.refusal)
@@ -187,7 +188,7 @@ class TemplateForm(_TemplateModelForm):
         return cleaned
 
     def clean_name(self) -> str:
-        """Of its own among all that are not withdrawn, whatever the case of its letters."""
+        """The name, unique among all templates that are not withdrawn, ignoring case."""
         name: str = self.cleaned_data["name"]
         if name_is_taken(name, self.instance):
             raise forms.ValidationError(NAME_TAKEN)

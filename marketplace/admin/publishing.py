@@ -1,4 +1,4 @@
-"""What staff do with a template: publish, close, reopen, withdraw (docs/authoring.md)."""
+"""Actions on a template: publish, close, reopen, withdraw (docs/authoring.md)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NO_ENTRY: Final = "No entry of it is in sight: the holidays of its coming days a
 
 
 class PublishForm(ConfirmForm):
-    """Why the version is published: it stands in the history for good."""
+    """The reason for the new version, kept in the history."""
 
     note = forms.CharField(
         label="Change note",
@@ -54,23 +54,23 @@ class TemplateActions(ConsoleAdmin):
         return known[str(pk)] in states
 
     def has_publish_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Anything but withdrawn."""
+        """Unless the template is withdrawn."""
         return self._in_state(request, obj, Template.State.DRAFT, *Template.ENTERING)
 
     def has_close_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Listed."""
+        """If the template is listed."""
         return self._in_state(request, obj, Template.State.LISTED)
 
     def has_reopen_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Closed to new subscribers."""
+        """If the template is closed to new subscribers."""
         return self._in_state(request, obj, Template.State.CLOSED_TO_NEW)
 
     def has_withdraw_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Published once."""
+        """If the template was published and is not withdrawn."""
         return self._in_state(request, obj, *Template.ENTERING)
 
     def publish_context(self, request: HttpRequest, obj: Template) -> dict[str, Any]:
-        """Difference, subscribers touched, and what refuses it."""
+        """The difference, the subscribers affected, and the findings that refuse a publication."""
         found = services.preview(template_id=obj.pk, now=clock.now())
         bound = json.dumps(definition_json(draft_definition(obj.pk)), sort_keys=True)
         return {
@@ -101,7 +101,7 @@ class TemplateActions(ConsoleAdmin):
 
     @action(description="Versions", url_path="versions", permissions=["view"], icon="history")
     def versions(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Every version with who, when, why, and what changed."""
+        """Page of every version with who, when, why, and what changed."""
         template = self.get_object(request, object_id)
         if template is None:
             raise Http404
@@ -127,7 +127,7 @@ class TemplateActions(ConsoleAdmin):
         return TemplateResponse(request, "admin/marketplace/template/versions.html", context)
 
     def explain_close(self, request: HttpRequest, obj: Template) -> list[str]:
-        """What closing means."""
+        """The consequences of closing."""
         count = SUBSCRIBERS.get().count(obj.pk)
         return [
             "Nobody new can subscribe, and the catalogue does not show it any more.",
@@ -146,7 +146,7 @@ class TemplateActions(ConsoleAdmin):
         return "Closed to new subscribers."
 
     def explain_reopen(self, request: HttpRequest, obj: Template) -> list[str]:
-        """What reopening means."""
+        """The consequences of reopening."""
         return ["The catalogue shows it again, and anybody who may see it can subscribe."]
 
     @confirmed(
@@ -158,7 +158,7 @@ class TemplateActions(ConsoleAdmin):
         return "Listed again."
 
     def explain_withdraw(self, request: HttpRequest, obj: Template) -> list[str]:
-        """How many people it hits."""
+        """The number of subscriptions that a withdrawal cancels."""
         count = SUBSCRIBERS.get().count(obj.pk)
         return [
             f"Withdrawing cancels {count} live subscriptions at once. Their partners are told by "

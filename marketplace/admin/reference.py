@@ -1,4 +1,4 @@
-"""Contracts and their limits, to look at: they come from files with sources, not from forms."""
+"""Contracts and their limits, read-only: they come from files with sources, not from forms."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class LotSizeInline(ReadOnlyTabularInline):
 
 
 def _strike(term: str) -> Condition:
-    """Rupees, with or without grouping."""
+    """A strike in rupees, with or without grouping."""
     text = term.replace(",", "")
     plain = text.isascii() and text.replace(".", "", 1).isdigit() and len(text) < _LONG
     return Condition(Q(strike=text) if plain else None)

@@ -1,6 +1,6 @@
-"""The rows of the template page: a strategy, a leg, and how many there may be of each.
+"""The rows of the template page: strategies, legs, and limits for their numbers.
 
-Field names (also for clients that post the form without a browser): docs/authoring.md.
+Field names, also for clients that post the form without a browser: docs/authoring.md.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ EXIT_CHOICES: Final = (("", "None"), *((kind.kind, kind.label) for kind in EXIT_
 
 
 def _select(choices: Any, said: str = "", **options: Any) -> forms.ChoiceField:
-    """``said``: the field's name for who does not see the heading of its column."""
+    """A choice field. ``said``: its accessible name, for people who cannot see the column
+    heading."""
     attrs = {"aria-label": said} if said else {}
     return forms.ChoiceField(choices=choices, widget=UnfoldAdminSelectWidget(attrs), **options)
 
@@ -62,14 +63,14 @@ def _value(label: str) -> forms.CharField:
 
 
 class RowForm(forms.Form):
-    """A row with a key (empty when new) and a place among its siblings."""
+    """A row with a key (empty for a new one) and a position among its siblings."""
 
     key = forms.CharField(required=False, max_length=40, widget=forms.HiddenInput)
     position = forms.IntegerField(required=False, min_value=0, widget=forms.HiddenInput)
 
     @property
     def removed(self) -> bool:
-        """Whether the author took the row out."""
+        """Whether the author removed the row."""
         return bool(self.is_bound and self.data.get(self.add_prefix("DELETE")))
 
 
@@ -92,7 +93,7 @@ class LegForm(RowForm):
     target_value = _value("Target value")
 
     def clean(self) -> dict[str, Any]:
-        """A kind needs a value and the other way round."""
+        """Require a value for every kind, and a kind for every value."""
         cleaned = super().clean() or {}
         for purpose in ("stop", "target"):
             kind, value = cleaned.get(f"{purpose}_kind"), cleaned.get(f"{purpose}_value")
@@ -107,7 +108,7 @@ class LegForm(RowForm):
         return RuleSpec(kind, {"value": value}) if kind else None
 
     def spec(self) -> LegSpec:
-        """The leg as typed; only for a valid form."""
+        """The typed leg; only for a valid form."""
         data = self.cleaned_data
         return LegSpec(
             key=data["key"],
@@ -122,7 +123,7 @@ class LegForm(RowForm):
 
 
 def canonical(leg: LegSpec) -> LegSpec:
-    """The leg with every rule in its one spelling (25.00 -> 25); only for a checked leg."""
+    """The leg with every rule in canonical form (25.00 -> 25); only for a validated leg."""
 
     def rule(value: RuleSpec | None, purpose: str) -> RuleSpec | None:
         return None if value is None else check_rule(value, side=leg.side, purpose=purpose)
@@ -200,7 +201,7 @@ class StrategyForm(RowForm):
     )
 
     def spec(self, legs: Sequence[LegSpec]) -> StrategySpec:
-        """The strategy as typed; only for a valid form."""
+        """The typed strategy; only for a valid form."""
         data = self.cleaned_data
         return StrategySpec(
             key=data["key"],
@@ -220,13 +221,13 @@ class StrategyForm(RowForm):
 
 
 def strategy_initial(strategy: StrategySpec) -> dict[str, Any]:
-    """A strategy as initial values of its form, which has no product and whose legs are rows."""
+    """A strategy as initial values of its form, which has no product and takes legs as rows."""
     values = strategy_json(strategy)
     return {name: value for name, value in values.items() if name not in ("product", "legs")}
 
 
 class RowFormSet(_BaseFormSet):
-    """Rows that all count: what is posted is meant, also where it equals a default."""
+    """Rows that all count: a posted row is meant, even if it equals the default."""
 
     def _construct_form(self, i: int, **kwargs: Any) -> Any:
         form = super()._construct_form(i, **kwargs)  # type: ignore[misc]  # not in the stubs
@@ -234,7 +235,7 @@ class RowFormSet(_BaseFormSet):
         return form
 
     def in_order(self) -> list[Any]:
-        """The rows that stay, as the author ordered them."""
+        """The remaining rows, in the author's order."""
         staying = [form for form in self.forms if not form.removed]
 
         def place(numbered: tuple[int, Any]) -> tuple[int, int]:

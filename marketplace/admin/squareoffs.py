@@ -1,4 +1,4 @@
-"""When brokers close intraday positions by themselves, beside the hours of the session."""
+"""Panel of the times at which brokers close intraday positions, beside the session hours."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NONE_PUBLISHED: Final = "No broker has published a time, so the close of the ses
 def square_off_panel(calendar: TradingCalendar, day: dt.date) -> Panel:
     """Cut-offs in force on ``day``, and the last exit that publishing accepts for each.
 
-    In a session of the ordinary hours of that day. A broker without a row has published nothing.
+    For a session with that day's ordinary hours. A broker without a row has published no time.
     """
     hours = calendar.ordinary_hours(day)
     rows = () if hours is None else in_force(square_offs(), day)

@@ -1,4 +1,4 @@
-"""The template page: write, save, publish, look back, close, withdraw (docs/authoring.md)."""
+"""The template page: write, save, publish, compare, close, withdraw (docs/authoring.md)."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ CHANGED: Final = "Unpublished changes"
 
 
 class DraftFilter(admin.SimpleListFilter):
-    """Templates whose draft says something else than the version in force."""
+    """Filter for templates whose draft differs from the version in force."""
 
     title = "draft"
     parameter_name = "draft"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Three kinds."""
+        """The three choices."""
         return [("changed", CHANGED), ("published", "As published"), ("never", NEVER)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """The chosen kind; drafts are compared with their versions, template by template."""
+        """Templates of the chosen kind; compares each draft with its version."""
         value = self.value()
         if value == "never":
             return queryset.filter(current_version__isnull=True)
@@ -75,7 +75,7 @@ class DraftFilter(admin.SimpleListFilter):
 
 
 class PriceInline(ConsoleTabularInline):
-    """Dated fees. A row is never edited: a new one follows it, or takes its place that day."""
+    """Dated fees. A row is never edited: a new one follows it, or supersedes it on the same day."""
 
     model = Price
     form = PriceForm
@@ -94,15 +94,15 @@ class PriceInline(ConsoleTabularInline):
     verbose_name_plural = "Prices (rupees a month, before GST)"
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Billing refers to rows."""
+        """False, because billing refers to the rows."""
         return False
 
     def get_extra(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> int:
-        """A fresh template begins with one row to fill."""
+        """1 for a new template, so that it begins with a row to fill, otherwise none."""
         return 0 if obj else 1
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
-        """New rows begin today."""
+        """The formset, whose new rows begin today."""
         formset = super().get_formset(request, obj, **kwargs)
         formset.form.base_fields["effective_from"].initial = clock.ist_date(clock.now())
         self._names = PARTNERS.get()()
@@ -110,14 +110,14 @@ class PriceInline(ConsoleTabularInline):
 
     @admin.display(description="For")
     def partner(self, price: Price) -> str:
-        """Whom a written price is for."""
+        """The partner for whom a stored price is."""
         if price.partner_id is None:
             return "Everybody"
         return self._names.get(price.partner_id, f"partner {price.partner_id}, who is unknown")
 
     @admin.display(description=LARGE_CHANGE)
     def large_change(self, price: Price) -> str:
-        """Nothing to confirm any more; of a superseded price, since when it is one."""
+        """The time at which a price was superseded; a stored price has nothing to confirm."""
         if price.superseded_at is None:
             return "–"
         return f"Superseded {clock.to_ist(price.superseded_at):%Y-%m-%d %H:%M} IST"
@@ -168,13 +168,14 @@ class TemplateAdmin(TemplateActions):
     # -- list ------------------------------------------------------------------------------------
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Template]:
-        """The platform's own templates of both environments; customers' are not staff's to edit."""
+        """The platform's own templates of both environments; staff do not edit customers'
+        templates."""
         found: QuerySet[Template] = super().get_queryset(request)
         return found.filter(owner=Template.Owner.PLATFORM)
 
     @display(description="State", ordering="state", label=STATE_COLOURS)
     def state_label(self, template: Template) -> tuple[str, str]:
-        """State in words and colour."""
+        """The state's label and colour."""
         return template.state, template.get_state_display()
 
     @admin.display(description="Version", ordering="current_version__number")
@@ -183,7 +184,7 @@ class TemplateAdmin(TemplateActions):
         return str(template.current_version.number) if template.current_version else "-"
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """The page's rows, each knowing whether its draft was published."""
+        """The list, with rows that know whether their draft was published."""
         shown: Any = super().get_changelist_instance(request)
         changed = unpublished([row.pk for row in shown.result_list])
         for row in shown.result_list:
@@ -192,7 +193,7 @@ class TemplateAdmin(TemplateActions):
 
     @display(description="Draft", label={CHANGED: "warning", NEVER: "info"})
     def draft_label(self, template: Any) -> str:
-        """Whether the page of the template shows what subscribers trade."""
+        """Whether the template's page shows what subscribers trade."""
         if template.state == Template.State.WITHDRAWN:
             return "–"
         if template.current_version is None:
@@ -201,12 +202,12 @@ class TemplateAdmin(TemplateActions):
 
     @admin.display(description="Subscribers", ordering="stats__subscriber_count")
     def subscribers(self, template: Template) -> int:
-        """From the counter beside the template."""
+        """The number of subscribers, from the counter beside the template."""
         stats = getattr(template, "stats", None)
         return stats.subscriber_count if stats else 0
 
     def get_urls(self) -> list[URLPattern]:
-        """The picture's address, before the addresses of single templates."""
+        """The URLs, with the pay-off picture's before those of single templates."""
         picture = path(
             "payoff/",
             self.admin_site.admin_view(self.payoff_view),
@@ -215,7 +216,7 @@ class TemplateAdmin(TemplateActions):
         return [picture, *super().get_urls()]
 
     def payoff_view(self, request: HttpRequest) -> JsonResponse:
-        """Pay-off of the strategies as they stand in the posted form; nothing is saved.
+        """Pay-off of the strategies in the posted form; nothing is saved.
 
         ``pictures`` as in the catalogue's preview; ``notes`` say what could not be drawn, and why.
         """
@@ -228,7 +229,7 @@ class TemplateAdmin(TemplateActions):
         notes = list(editor.gaps)
         for strategy in editor.sound:
             if not strategy.legs:
-                continue  # nothing is wrong with it yet, and there is nothing to draw
+                continue  # nothing is wrong yet, and there is nothing to draw
             try:
                 pictures.append(picture_json(draw(strategy, now)))
             except NoPicture as reason:
@@ -240,7 +241,7 @@ class TemplateAdmin(TemplateActions):
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        """The form with today's market, and the starting point that the address names."""
+        """The form with today's market, filled from the preset that the address names."""
         form: Any = super().get_form(request, obj, change, **kwargs)
         form.market = _market(request)
         form.start = None if change else starting_point(request.GET.get("start", ""))
@@ -248,7 +249,7 @@ class TemplateAdmin(TemplateActions):
         return form
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """Catalogue fields of the chosen starting point."""
+        """Catalogue fields of the chosen preset."""
         start = starting_point(request.GET.get("start", ""))
         initial: dict[str, Any] = super().get_changeform_initial_data(request)
         initial.pop("start", None)
@@ -266,10 +267,10 @@ class TemplateAdmin(TemplateActions):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
-        """One way to save: it stays on the page, because publishing comes next.
+        """The page with a single save button that stays on the page, because publishing comes next.
 
-        What the database refuses at the last moment (somebody took the name meanwhile) is looked
-        at a second time as a form, which then says so and keeps all that was typed.
+        If the database refuses at the last moment (somebody has taken the name meanwhile), the form
+        is validated again, reports that and keeps everything that was typed.
         """
         context = {
             "show_save_and_continue": False,
@@ -291,7 +292,8 @@ class TemplateAdmin(TemplateActions):
     def _one_at_a_time(
         self, request: HttpRequest, object_id: str | None, form_url: str, context: dict[str, Any]
     ) -> Any:
-        """Two saves of one template wait for each other, so that the second sees the first."""
+        """Make concurrent saves of one template wait for each other, so that the second sees the
+        first."""
         with transaction.atomic():
             number = object_id or ""
             if request.method == "POST" and number.isascii() and number.isdigit():
@@ -301,7 +303,7 @@ class TemplateAdmin(TemplateActions):
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        """With what subscribers trade now, beside the draft that the page shows."""
+        """Add what subscribers trade now, beside the draft that the page shows."""
         template = kwargs.get("obj")
         context["editor_locked"] = template is not None and not self.has_change_permission(
             request, template
@@ -312,7 +314,8 @@ class TemplateAdmin(TemplateActions):
         return super().render_change_form(request, context, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Template, form: Any, change: bool) -> None:
-        """Catalogue fields act at once; a changed disclosure text is a new disclosure version."""
+        """Save the catalogue fields, which take effect at once; a changed disclosure text is a new
+        disclosure version."""
         obj.updated_at = clock.now()
         if change and obj.current_version_id and "disclosure" in form.changed_data:
             obj.disclosure_version += 1
@@ -320,7 +323,7 @@ class TemplateAdmin(TemplateActions):
         TemplateStats.objects.get_or_create(template=obj)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        """Prices through their service: superseded where they must be, and in the audit."""
+        """Save prices through their service, which supersedes and audits them."""
         if formset.model is not Price:
             super().save_formset(request, form, formset, change)
             return
@@ -336,7 +339,7 @@ class TemplateAdmin(TemplateActions):
                 formset.new_objects.append(price)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """Prices, then the draft's strategies and legs, in the request's transaction."""
+        """Save prices, then the draft's strategies and legs, in the request's transaction."""
         super().save_related(request, form, formsets, change)
         replace_draft(
             template_id=form.instance.pk,
@@ -344,44 +347,44 @@ class TemplateAdmin(TemplateActions):
             actor=Actor.staff(request.user),
             now=clock.now(),
         )
-        connection.check_constraints()  # deferred ones too: before anybody is told "saved"
+        connection.check_constraints()  # deferred ones too, before the page says "saved"
 
     def response_add(
         self, request: HttpRequest, obj: Model, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """Back to the page, or on to publishing."""
-        super().response_add(request, obj, post_url_continue)  # leaves its message
+        """Return to the page, or continue to publishing."""
+        super().response_add(request, obj, post_url_continue)  # adds its message
         return self._onward(request, obj)
 
     def response_change(self, request: HttpRequest, obj: Model) -> HttpResponse:
-        """Back to the page, or on to publishing."""
-        super().response_change(request, obj)  # leaves its message
+        """Return to the page, or continue to publishing."""
+        super().response_change(request, obj)  # adds its message
         return self._onward(request, obj)
 
     def _onward(self, request: HttpRequest, obj: Model) -> HttpResponse:
         name = "publish" if "_publish" in request.POST else "change"
         return HttpResponseRedirect(reverse(f"admin:marketplace_template_{name}", args=[obj.pk]))
 
-    # -- who may do what, by state ---------------------------------------------------------------
+    # -- permissions by state -------------------------------------------------------------------
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A withdrawn template is history."""
+        """Unless the template is withdrawn, and so part of history."""
         allowed = bool(super().has_change_permission(request, obj))
         return allowed and getattr(obj, "state", "") != Template.State.WITHDRAWN
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Only a draft that was never published; nothing refers to it yet."""
+        """Only for a draft that was never published, because nothing refers to it yet."""
         draft = isinstance(obj, Template) and obj.current_version_id is None
         user = request.user
         return draft and user.has_perm("marketplace.delete_template")
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """A draft's prices go with it: no subscription can refer to them."""
+        """The draft's prices are deleted with it: no subscription can refer to them."""
         shown, counts, lacking, _protected = super().get_deleted_objects(objs, request)
         return shown, counts, lacking, []
 
     def delete_model(self, request: HttpRequest, obj: Template) -> None:
-        """Prices first: they protect their template."""
+        """Delete the prices first, because they protect their template."""
         obj.prices.all().delete()
         super().delete_model(request, obj)
 
@@ -392,11 +395,11 @@ class TemplateAdmin(TemplateActions):
         variant=ActionVariant.PRIMARY,
     )
     def save_and_publish(self, request: HttpRequest, obj: Template) -> None:
-        """A button beside Save; where it leads is decided in ``_onward``."""
+        """A button beside Save; ``_onward`` decides where it leads."""
 
 
 def _market(request: HttpRequest) -> Market:
-    """Today's market, read once per request."""
+    """Today's market, loaded once per request."""
     found: Market | None = request.__dict__.get("_market")
     if found is None:
         today: dt.date = clock.ist_date(clock.now())

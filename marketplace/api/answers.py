@@ -1,4 +1,4 @@
-"""Templates as the catalogue shows them."""
+"""Templates in the shape of the catalogue's answers."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ def definition_of(template: Template) -> Definition:
 
 
 def _wall(wall: dt.time) -> str:
-    """09:20, with seconds only where there are any."""
+    """A time such as 09:20, with seconds only if they are not 0."""
     return wall.isoformat("minutes" if wall.second == 0 else "seconds")
 
 
 @dataclass(frozen=True, slots=True)
 class Taxation:
-    """How the caller's invoices are taxed: ``rate`` in percent, None where none is in force."""
+    """Tax on the caller's invoices: ``rate`` in percent, None if none is in force."""
 
     rate: Decimal | None
     within_state: bool
 
     def total(self, fee: Decimal | None) -> Decimal | None:
-        """``fee`` with tax, as it will be billed; None where it is not known."""
+        """``fee`` with tax, as it will be billed; None if that is unknown."""
         if fee is None or self.rate is None:
             return None
         return with_tax(fee, self.rate, within_state=self.within_state)
 
 
 def pricing(template: Template, taxation: Taxation) -> dict[str, Any]:
-    """Fee in force for the caller, before and after tax.
+    """The fee in force for the caller, before and after tax.
 
-    ``fee`` is annotated by ``offered``. Without a rate nobody knows the total; what is followed
-    but not on sale any more may have no fee.
+    ``fee`` is annotated by ``offered``. Without a rate the total is unknown; a template that is
+    followed but no longer on sale may have no fee.
     """
     free = template.pricing_type == Template.PricingType.FREE
     priced: Decimal | None = getattr(template, "fee", None)
@@ -87,7 +87,7 @@ def _subscribers(template: Template) -> int:
 
 
 def template_row(template: Template, taxation: Taxation) -> dict[str, Any]:
-    """One template of the list (shape: TemplateShape). No query."""
+    """One template of the list (shape: TemplateShape), without a query."""
     definition = definition_of(template)
     summary = _summary(template, definition)
     price = pricing(template, taxation)
@@ -178,7 +178,7 @@ def template_detail(
 
 
 def payoff_preview(template: Template, now: dt.datetime) -> list[dict[str, Any]]:
-    """An estimated pay-off per strategy; empty for a black box, or where nothing can be drawn."""
+    """An estimated pay-off per strategy; empty for a black box, or if nothing can be drawn."""
     if template.black_box:
         return []
     pictures: list[dict[str, Any]] = []

@@ -57,7 +57,7 @@ FILTER_PARAMETERS: Final = [
 
 
 def read_filters(request: Request) -> Filters:
-    """The query as filters; 400 for an empty one."""
+    """The query as filters; 400 for an empty value."""
     params = request.query_params
     values = {name: params[name] for name in SINGLE_FILTERS if name in params}
     empty = [name for name, value in values.items() if not value and name != "q"]
@@ -67,9 +67,9 @@ def read_filters(request: Request) -> Filters:
 
 
 def tagged(request: Request, answer: Any, *, basis: Any) -> Response:
-    """The answer with an ETag of ``basis``, or 304 when the caller has it already.
+    """The answer with an ETag of ``basis``, or 304 if the caller already has it.
 
-    The tag is weak: an estimate that follows the market by the second is not part of it.
+    The tag is weak: it does not cover an estimate that follows the market by the second.
     """
     tag = 'W/"' + hashlib.sha256(NumberJSONRenderer().render(basis)).hexdigest()[:32] + '"'
     known = {part.strip() for part in request.headers.get("If-None-Match", "").split(",")}
@@ -83,9 +83,10 @@ def tagged(request: Request, answer: Any, *, basis: Any) -> Response:
 
 
 def _taxation(request: Request, today: dt.date) -> Taxation:
-    """How a subscription that begins today would be taxed for whoever asks.
+    """The tax on a subscription that begins today, for the caller.
 
-    A customer's own state is known; for a partner's customer, or for nobody yet, ``state`` says it.
+    A customer's own state is known; for a partner's customer, or for an anonymous caller, ``state``
+    gives it.
     """
     state = request.query_params.get("state")
     if state == "":
@@ -100,9 +101,9 @@ def _taxation(request: Request, today: dt.date) -> Taxation:
 
 
 class TemplateViewSet(ApiViewSet):
-    """Templates as whoever asks may see them.
+    """Templates that the caller may see.
 
-    A customer's token, a partner's key and nobody's name differ in what they are shown, not in how.
+    Customers, partners and anonymous callers see different templates in the same shape.
     """
 
     tag = "Catalogue"
@@ -116,7 +117,7 @@ class TemplateViewSet(ApiViewSet):
         responses={200: TemplateListAnswer},
     )
     def list(self, request: Request) -> Response:
-        """A page of what the caller may subscribe to: three queries, however long."""
+        """A page of the templates that the caller may subscribe to; always three queries."""
         partner_id, environment = caller_scope(request)
         today = clock.ist_date(clock.now())
         base = offered(partner_id=partner_id, environment=environment, day=today)
@@ -140,9 +141,10 @@ class TemplateViewSet(ApiViewSet):
         responses={200: TemplateDetailAnswer},
     )
     def retrieve(self, request: Request, template_id: str) -> Response:
-        """One template that is offered to the caller, or that they follow.
+        """A template that is offered to the caller, or that they follow.
 
-        NotFound alike for unknown, hidden, withdrawn, and another environment's.
+        NotFound for unknown, hidden and withdrawn templates and those of the other environment
+        alike.
         """
         partner_id, environment = caller_scope(request)
         caller: Any = request.auth

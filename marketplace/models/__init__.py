@@ -1,4 +1,4 @@
-"""What can be traded and sold."""
+"""Models of templates and reference data: what can be traded and sold."""
 
 from marketplace.models.calendar import CalendarYear, Holiday, SessionHours, SpecialSession
 from marketplace.models.contracts import Contract, FreezeQuantity, LotSize, Underlying

@@ -1,4 +1,4 @@
-"""Instruments: underlyings, contracts, and what about them changes with time."""
+"""Instruments: underlyings, contracts, and their properties that change with time."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ class Contract(models.Model):
     last_seen = models.DateField()
 
     class Meta:
-        # by id, not by the underlying's symbol: the list of 100,000 rows reads an index in order
+        # by id, not by the underlying's symbol, so that a list of 100,000 rows reads an index in
+        # order
         ordering = ("underlying_id", "expiry", "strike", "option_type")
         constraints = (
             models.UniqueConstraint(
@@ -68,7 +69,7 @@ class Contract(models.Model):
 
 
 class LotSize(models.Model):
-    """Units per lot of a contract, from a date on (instrument files say it daily)."""
+    """Units per lot of a contract, from a date on (instrument files state it daily)."""
 
     contract = models.ForeignKey(Contract, on_delete=models.CASCADE, related_name="lot_sizes")
     effective_from = models.DateField()
@@ -90,7 +91,7 @@ class LotSize(models.Model):
 class FreezeQuantity(models.Model):
     """Largest quantity (units) of one order, per underlying, from a date on.
 
-    In neither instrument file; loaded from a dated table with its circular as source.
+    No instrument file contains it; it is loaded from a dated table with its circular as source.
     """
 
     underlying = models.ForeignKey(Underlying, on_delete=models.CASCADE, related_name="freezes")

@@ -1,7 +1,8 @@
 """Templates (baskets), their draft strategies and legs, prices, and immutable versions.
 
-What staff edit (Strategy, Leg) is a draft. Publishing freezes it into a TemplateVersion; only a
-version is ever traded, and a run pins the one that was current when it was armed (docs/adr/0002).
+What staff edit (Strategy, Leg) is a draft. Publishing freezes it into a TemplateVersion. Only
+versions are ever traded, and a run pins the version that was current when it was armed
+(docs/adr/0002).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ NAME_TAKEN: Final = "Another template has this name; give it one of its own."
 
 
 class Template(models.Model):
-    """One or more strategies sold together; ``bsk_…`` outside."""
+    """One or more strategies sold together; its public ids begin with ``bsk_``."""
 
     class Owner(models.TextChoices):
         PLATFORM = "PLATFORM", "Platform"
@@ -36,7 +37,7 @@ class Template(models.Model):
         CLOSED_TO_NEW = "CLOSED_TO_NEW", "Closed to new subscribers"
         WITHDRAWN = "WITHDRAWN", "Withdrawn"
 
-    #: Published and not withdrawn: these enter.
+    #: Published and not withdrawn: templates in these states enter.
     ENTERING = (State.LISTED, State.CLOSED_TO_NEW)
 
     class Visibility(models.TextChoices):
@@ -112,7 +113,7 @@ class Template(models.Model):
                 name="template_sac_format",
                 violation_error_message="A service code has six digits and begins with 99.",
             ),
-            # whoever reads a catalogue or an invoice knows a template by its name
+            # people recognise a template in a catalogue or on an invoice by its name
             models.UniqueConstraint(
                 Lower("name"),
                 "environment",
@@ -148,7 +149,7 @@ class TemplateStats(models.Model):
 
 
 class Strategy(models.Model):
-    """Draft of one strategy. ``key`` stays the same over all versions and names its runs."""
+    """Draft of one strategy. ``key`` stays the same over all versions and identifies its runs."""
 
     class Product(models.TextChoices):
         INTRADAY = "INTRADAY", "Intraday (MIS)"
@@ -279,8 +280,8 @@ class TemplateVersion(models.Model):
 class Price(models.Model):
     """A dated fee: template, tier, rupees per month before tax, optionally for one partner.
 
-    A row is never edited. Another one from the same day takes its place, with a reason; the first
-    stays as ``superseded_at``, because subscriptions may hold it.
+    A row is never edited. Another one for the same day supersedes it, with a reason; the first one
+    stays, marked by ``superseded_at``, because subscriptions may refer to it.
     """
 
     template = models.ForeignKey(Template, on_delete=models.PROTECT, related_name="prices")
@@ -323,7 +324,7 @@ class Price(models.Model):
                 name="price_until_after_from",
                 violation_error_message="The last day is not before the first one.",
             ),
-            # everybody's price has nothing to fall back to
+            # the general price has nothing to fall back to
             models.CheckConstraint(
                 condition=Q(effective_until__isnull=True) | Q(partner_id__isnull=False),
                 name="price_until_for_partner",

@@ -1,4 +1,4 @@
-"""Reads of the room."""
+"""Reads of the room marketplace."""
 
 from marketplace.selectors.catalogue import price_in_force
 from marketplace.selectors.market import (

@@ -1,4 +1,4 @@
-"""The calendar as it is kept, and what a change of it means for what is published and listed."""
+"""The stored calendar, and the effect of a change on published strategies and listed contracts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from marketplace.selectors.templates import strategies_for_day
 from quantleap.core import clock
 from quantleap.core.tenancy import Environment
 
-#: Strategies named on a preview; the rest is counted.
+#: Strategies named on a preview; the rest are counted.
 MOST_NAMES: Final = 20
 #: How far the preview looks for a session of each weekday: some weeks of holidays.
 SAMPLED_DAYS: Final = 60
@@ -79,7 +79,7 @@ def calendar_rows() -> dict[Key, Row]:
 
 @dataclass(frozen=True, slots=True)
 class DayEffect:
-    """One day after a change: its session, and the entries that go and come, by name and time."""
+    """One day after a change: its session, and the entries lost and gained, by name and time."""
 
     change: DayChange
     lost: tuple[str, ...]
@@ -93,7 +93,7 @@ class DayEffect:
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """What a change of the calendar means. ``warnings`` want somebody to do something."""
+    """The effect of a calendar change. ``warnings`` ask a person to do something."""
 
     days: tuple[DayEffect, ...]
     sentences: tuple[str, ...]
@@ -101,9 +101,9 @@ class Effects:
 
 
 def effects_of(before: Rows, after: Rows, found: Comparison, *, now: dt.datetime) -> Effects:
-    """What ``found`` changes for published strategies, entries and listed expiries from today on.
+    """The effect of ``found`` on published strategies, entries and listed expiries from today on.
 
-    Nothing here is binding: it is what the preview says.
+    It is not binding, only the content of the preview.
     """
     today = clock.ist_date(now)
     was, becomes = calendar_of(before), calendar_of(after)
@@ -134,9 +134,9 @@ def effects_of(before: Rows, after: Rows, found: Comparison, *, now: dt.datetime
 def _hours_sample(
     before: Rows, after: Rows, found: Comparison, today: dt.date
 ) -> frozenset[dt.date]:
-    """The first coming session of each weekday for which changed session hours hold.
+    """The first coming session of each weekday to which changed session hours apply.
 
-    A strategy may enter on one weekday only, so one day cannot stand for the others.
+    A strategy may enter on one weekday only, so one day cannot represent the others.
     """
     calendars = calendar_of(before), calendar_of(after)
     starts = sorted({day for table, day in {*before, *after} if table is Table.HOURS})
@@ -162,7 +162,7 @@ def _first_of_each_weekday(
 
 
 def _published() -> Sequence[tuple[str, StrategySpec]]:
-    """(template's name, strategy) of everything that may enter, in the live environment."""
+    """(template's name, strategy) of all strategies that may enter, in the live environment."""
     found = strategies_for_day(Environment.LIVE)
     names: Mapping[int, str] = dict(
         Template.objects.filter(pk__in=[row[0] for row in found]).values_list("pk", "name")
@@ -217,7 +217,7 @@ def _past_sentence(found: Comparison, today: dt.date) -> Iterable[str]:
 def _expiry_warnings(
     was: TradingCalendar, becomes: TradingCalendar, found: Comparison, today: dt.date
 ) -> Iterable[str]:
-    """Listed expiries on days that are closed from now on: the exchange will move them."""
+    """Warnings about listed expiries on days that become closed: the exchange will move them."""
     years = becomes.years - was.years
     listed = (
         Contract.objects.filter(option_type__in=OPTIONS, expiry__gte=today)

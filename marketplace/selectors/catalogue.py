@@ -1,4 +1,4 @@
-"""What a caller may choose from: published templates, filtered and sorted."""
+"""The templates that a caller may choose from, filtered and sorted."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MAX_QUERY: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What the caller asked for; empty means all. ``tags`` must all be there."""
+    """The caller's filters; empty means all. A template must have all of ``tags``."""
 
     category: str = ""
     index: str = ""
@@ -45,11 +45,11 @@ class Filters:
 
 
 def prices_in_force(day: dt.date, partner_id: int | None) -> QuerySet[Price]:
-    """Standard prices that hold on ``day`` for a partner's customers (None: direct), best first.
+    """Standard prices in force on ``day`` for a partner's customers (None: direct), best first.
 
-    A row for that partner goes before the general one; among those the newest counts. Once the
-    partner's newest is over, the general one is in force again and not an older one of theirs: so
-    a price without an end is ended by a row that has one.
+    A price for that partner has priority over the general one; among those the newest counts. After
+    the last day of the partner's newest price, the general price applies again, not an older one of
+    theirs: a newer row with an end date ends a price that has none.
     """
     mine = Q(partner_id__isnull=True)
     if partner_id is not None:
@@ -68,15 +68,15 @@ def prices_in_force(day: dt.date, partner_id: int | None) -> QuerySet[Price]:
 
 
 def price_in_force(template_id: int, partner_id: int | None, day: dt.date) -> Price | None:
-    """The price a new subscription gets on ``day`` (an IST date); None: not on sale."""
+    """The price of a new subscription on ``day`` (an IST date); None: not on sale."""
     return prices_in_force(day, partner_id).filter(template_id=template_id).first()
 
 
 def offered(*, partner_id: int | None, environment: str, day: dt.date) -> QuerySet[Template]:
-    """Templates this caller may subscribe to, each with its ``fee`` (rupees a month).
+    """Templates this caller may subscribe to, each with its ``fee`` (rupees per month).
 
-    LISTED, in the caller's environment, PUBLIC or for chosen partners among whom the caller's is;
-    free or with a price in force. One query, version and counter included.
+    LISTED, in the caller's environment, PUBLIC or visible to the caller's partner; free or with a
+    price in force. One query, version and counter included.
     """
     visible = Q(visibility=Template.Visibility.PUBLIC)
     if partner_id is not None:
@@ -118,12 +118,12 @@ def find_shown(
     customer_id: int | None = None,
     is_known: bool = True,
 ) -> Shown | None:
-    """A template's page: of what is offered to the caller, and of what they follow.
+    """The page of a template that is offered to the caller or followed by them.
 
-    Whoever has a live subscription sees what trades for them, also once the template is closed to
-    new subscribers, is for other partners' eyes, or has no price any more. With ``customer_id``
-    that customer's subscription counts, without it any of the partner's customers'; where the
-    caller is nobody (``is_known`` False) none. None: unknown, hidden and withdrawn alike.
+    A live subscription makes a template visible even after it was closed to new subscribers, hidden
+    from the partner, or left without a price. With ``customer_id`` that customer's subscription
+    counts; without it, one of any customer of the partner; for an anonymous caller (``is_known``
+    False) none. None for unknown, hidden and withdrawn templates alike.
     """
     if "\x00" in public_id:
         return None
@@ -152,7 +152,7 @@ def _refuse(name: str, value: str, allowed: Iterable[str]) -> None:
 
 
 def check_filters(filters: Filters, base: QuerySet[Template]) -> None:
-    """InvalidRequest for a value that can match nothing, with the ones that can."""
+    """Raise InvalidRequest for a value that can match nothing, listing the possible ones."""
 
     def indices() -> list[str]:
         active = Underlying.objects.filter(is_active=True).order_by("symbol")
@@ -179,7 +179,7 @@ def check_filters(filters: Filters, base: QuerySet[Template]) -> None:
 
 
 def search(filters: Filters, base: QuerySet[Template]) -> QuerySet[Template]:
-    """``base`` narrowed and in a total order. Check the filters first."""
+    """``base`` filtered and in a total order. Check the filters first."""
     found = base
     if filters.category:
         found = found.filter(Q(category=filters.category) | Q(index=filters.category))
@@ -201,6 +201,6 @@ def search(filters: Filters, base: QuerySet[Template]) -> QuerySet[Template]:
 
 
 def _fee_order(free: Q) -> Case:
-    """Free templates cost 0 whatever price rows they still have."""
+    """Free templates cost 0, whatever price rows they still have."""
     zero = Value(Decimal("0.00"), output_field=DecimalField(max_digits=10, decimal_places=2))
     return Case(When(free, then=zero), default=F("fee"))

@@ -1,4 +1,4 @@
-"""The trading calendar and the contracts as listed."""
+"""The trading calendar, and the listed contracts."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ class ContractInfo:
 
 @functools.cache
 def square_offs() -> tuple[SquareOff, ...]:
-    """When brokers close intraday positions by themselves: the shipped, dated file, read once."""
+    """When brokers close intraday positions automatically: the shipped, dated file, read once."""
     return parse_square_offs(json.loads(SQUARE_OFFS.read_text(encoding="utf-8")))
 
 
 def load_calendar() -> TradingCalendar:
-    """The trading calendar as loaded now (four small queries)."""
+    """The currently loaded trading calendar (four small queries)."""
     return TradingCalendar(
         years=frozenset(CalendarYear.objects.values_list("year", flat=True)),
         holidays=dict(Holiday.objects.values_list("date", "description")),
@@ -78,8 +78,8 @@ def load_calendar() -> TradingCalendar:
 def _listed(underlying: str) -> QuerySet[Contract]:
     """Contracts of the underlying's newest list.
 
-    A contract that the newest list lacks is gone: when a holiday moves an expiry, the exchange
-    withdraws the old contract, and its row must not pass for the month's last expiry.
+    A contract that is missing from the newest list is gone: when a holiday moves an expiry, the
+    exchange withdraws the old contract, whose row must not count as the month's last expiry.
     """
     mine = Contract.objects.filter(underlying__symbol=underlying)
     newest = mine.order_by().values("underlying").annotate(day=Max("last_seen")).values("day")
@@ -87,7 +87,7 @@ def _listed(underlying: str) -> QuerySet[Contract]:
 
 
 def expiries(underlying: str, from_day: dt.date) -> tuple[dt.date, ...]:
-    """Listed option expiries from ``from_day`` on, ascending; () when no list is loaded."""
+    """Listed option expiries from ``from_day`` on, ascending; () if no list is loaded."""
     days = (
         _listed(underlying)
         .filter(option_type__in=OPTIONS, expiry__gte=from_day)
@@ -128,7 +128,7 @@ def contract_ids(
 
 
 def ladder_name(underlying: str, expiry: dt.date, option_type: str) -> str:
-    """How a person calls one expiry's strikes: ``SENSEX 13 Sep 2024 CE``."""
+    """A readable name for one expiry's strikes: ``SENSEX 13 Sep 2024 CE``."""
     return f"{underlying} {expiry:%d %b %Y} {option_type}"
 
 
@@ -137,8 +137,8 @@ def contract_info(
 ) -> ContractInfo | None:
     """A contract with the lot size and freeze quantity in force on ``day``; one query.
 
-    None when it is not listed, or when its lot size or its underlying's freeze quantity on that
-    day is not known: unknown data never trades.
+    None if it is not listed, or if its lot size or its underlying's freeze quantity on that day is
+    unknown: nothing trades on unknown data.
     """
     listed = Contract.objects.filter(
         underlying__symbol=underlying, expiry=expiry, strike=strike, option_type=option_type
@@ -164,10 +164,10 @@ def contract_info(
 
 
 def lots_per_order(underlyings: Iterable[str], day: dt.date) -> dict[str, int]:
-    """Lots that the exchange allows one order of each underlying on ``day``; one query each.
+    """Lots that the exchange allows in one order of each underlying on ``day``; one query each.
 
-    By the nearest expiry's lot size and the freeze quantity in force. An underlying without a
-    contract list, or without a freeze quantity, is left out.
+    Computed from the nearest expiry's lot size and the freeze quantity in force. An underlying
+    without a contract list, or without a freeze quantity, is omitted.
     """
     found = {}
     for symbol in underlyings:
@@ -200,7 +200,7 @@ def _freeze(day: dt.date) -> Subquery:
 
 
 def load_market(day: dt.date) -> Market:
-    """What a definition is checked against on ``day``: underlyings, weeklies, hours, cut-offs."""
+    """What a definition is validated against on ``day``: underlyings, weeklies, hours, cut-offs."""
     symbols = frozenset(Underlying.objects.filter(is_active=True).values_list("symbol", flat=True))
     newest = (
         Contract.objects.filter(underlying=OuterRef("underlying"))

@@ -1,4 +1,4 @@
-"""Pay-off of a strategy as it would be entered now: contracts resolved, premiums looked up."""
+"""Pay-off of a strategy if it were entered now: contracts resolved, premiums looked up."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CLOSE: Final = dt.time(15, 30)
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A pay-off and where its premiums come from. ``spot`` in index points."""
+    """A pay-off and the source of its premiums. ``spot`` in index points."""
 
     strategy: str
     underlying: str
@@ -52,13 +52,13 @@ class NoPicture(Exception):
 def draw(strategy: StrategySpec, now: dt.datetime) -> Picture:
     """The pay-off of ``strategy`` at its nearest expiry if it were entered at ``now``.
 
-    NoPicture when no contract list is loaded, an expiry or strike is not listed, or there is no
-    leg. Without a quote of the index the middle of the listed strikes stands in for it, and the
-    picture says so.
+    NoPicture if no contract list is loaded, an expiry or strike is not listed, or there is no leg.
+    Without a quote of the index, the middle of the listed strikes replaces it, and the picture says
+    so.
     """
     if not strategy.legs:
         raise NoPicture("complete a leg to see its pay-off.")
-    day = entry_day(load_calendar(), now) or clock.ist_date(now)  # today where none is known
+    day = entry_day(load_calendar(), now) or clock.ist_date(now)  # today if none is known
     listed = expiries(strategy.underlying, day)
     if not listed:
         raise NoPicture(f"No contract list of {strategy.underlying} is loaded.")
@@ -139,7 +139,7 @@ def _held(
 
 
 def picture_json(picture: Picture) -> dict[str, Any]:
-    """For the console and the catalogue: rupees and index points with two decimals."""
+    """The picture for the console and the catalogue: rupees and index points with two decimals."""
     curve = picture.payoff
 
     def money(value: float | None) -> float | None:

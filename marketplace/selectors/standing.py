@@ -1,4 +1,4 @@
-"""A template at a glance: what subscribers trade now, and what a publication would change."""
+"""Summary of a template: what subscribers trade now, and what publishing would change."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from marketplace.selectors.market import load_calendar
 from marketplace.selectors.templates import draft_definition
 from quantleap.core import clock
 
-#: Keys of the strategies whose run of a day is made, with the version of then.
+#: Keys of the strategies whose run of a day is armed, with the version in force then.
 Armed = Callable[[dt.date], Collection[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class NextEntry:
-    """A strategy by name, and the instant (UTC) of its entry."""
+    """A strategy's name and the time (UTC) of its entry."""
 
     strategy: str
     at: dt.datetime
@@ -37,11 +37,12 @@ class NextEntry:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The version in force beside the draft.
+    """The version in force compared with the draft.
 
-    ``changes`` are what the draft says otherwise (None: the draft has a broken rule).
-    ``next_entry`` is the next one at all, which trades the version in force; ``reached`` the first
-    one that a publication now would reach: a run keeps the version it was armed with.
+    ``changes`` are the draft's differences (None: the draft has an invalid rule). ``next_entry`` is
+    the next entry of all, which trades the version in force; ``reached`` is the first one that
+    would trade the draft if it were published now, because a run keeps the version with which it
+    was armed.
     """
 
     version: TemplateVersion | None
@@ -51,12 +52,13 @@ class Standing:
 
     @property
     def unpublished(self) -> bool:
-        """Whether subscribers trade something else than the page shows."""
+        """Whether subscribers trade something other than what the page shows."""
         return self.version is not None and self.changes != []
 
 
 def standing(template: Template, now: dt.datetime) -> Standing:
-    """How ``template`` (with its ``current_version``) stands at ``now``; a few small queries."""
+    """The summary of ``template`` (with its ``current_version``) at ``now``; a few small
+    queries."""
     version = template.current_version
     current = None if version is None else parse_definition(version.definition)
     draft: Definition | None
@@ -78,7 +80,8 @@ def standing(template: Template, now: dt.datetime) -> Standing:
 def _first(
     definition: Definition, calendar: TradingCalendar, now: dt.datetime, armed: Armed | None = None
 ) -> NextEntry | None:
-    """The first entry of any strategy; ``armed`` leaves out the days of runs made already."""
+    """The first entry of any strategy; ``armed`` excludes the days of runs that are already
+    armed."""
 
     def entry(strategy: StrategySpec) -> dt.datetime | None:
         def taken(day: dt.date) -> bool:

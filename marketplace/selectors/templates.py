@@ -1,4 +1,4 @@
-"""Templates as drafts, and as they trade."""
+"""Templates as drafts, and as traded."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def strategy_spec(strategy: Strategy) -> StrategySpec:
 
 
 def draft_definition(template_id: int) -> Definition:
-    """What publishing would freeze now (two queries). DefinitionError for a broken rule."""
+    """What publishing would freeze now (two queries). DefinitionError for an invalid rule."""
     return _definition(_drafts([template_id]))
 
 
@@ -71,9 +71,9 @@ def name_is_taken(name: str, template: Template) -> bool:
 
 
 def unpublished(template_ids: Collection[int]) -> set[int]:
-    """Which of these templates were published and have a draft that says something else since.
+    """Those of the given templates that are published and whose draft has changed since.
 
-    Three queries, however many templates. A draft with a broken rule differs.
+    Three queries, however many templates. A draft with an invalid rule counts as changed.
     """
     current = dict(
         Template.objects.filter(pk__in=template_ids, current_version__isnull=False).values_list(
@@ -109,7 +109,7 @@ def _differs(published: object, drafts: Iterable[Strategy]) -> bool:
 def exchanges_traded() -> set[str]:
     """Exchange segments (NFO, BFO) of every underlying that a published template trades.
 
-    That is what its current version says, in either environment; one query.
+    By the current versions of both environments; one query.
     """
     symbols = (
         TemplateVersion.objects.filter(
@@ -123,7 +123,7 @@ def exchanges_traded() -> set[str]:
 
 
 class _Underlyings(Func):
-    """The underlyings that a stored definition names, a row each."""
+    """The underlyings in a stored definition, one row each."""
 
     template = "jsonb_path_query(%(expressions)s, '$.strategies[*].underlying') #>> '{}'"
     output_field = TextField()
@@ -133,8 +133,8 @@ class _Underlyings(Func):
 def strategies_for_day(environment: str) -> list[tuple[int, str, int, Definition]]:
     """(template id, public id, version id, definition) of every template that may enter today.
 
-    Templates that are LISTED or CLOSED_TO_NEW, each with its current version; one query. Which
-    weekdays and times they trade stands in the definition.
+    Templates that are LISTED or CLOSED_TO_NEW, each with its current version; one query. The
+    definition contains weekdays and times.
     """
     rows = (
         Template.objects.filter(

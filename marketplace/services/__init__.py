@@ -1,4 +1,4 @@
-"""Every state change of the room has its one front door here."""
+"""All state changes of the room marketplace."""
 
 from marketplace.services.prices import PriceTerms, price_refusals, set_price
 from marketplace.services.publishing import (

@@ -1,7 +1,7 @@
-"""The one front door to the trading calendar: for the console's pages and for files.
+"""Changes of the trading calendar, for the console's pages and for files.
 
-Whoever changes it is first shown what changes (:func:`propose`) and then asks for exactly that
-(:func:`change_calendar`): if the calendar moved in between, the second look was at something else.
+A caller first gets the effect of a change (:func:`propose`) and then requests exactly that
+(:func:`change_calendar`). If the calendar has changed in between, the request is refused.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class CalendarMoved(DomainError):
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A change that could be made now. ``seen`` names exactly this one."""
+    """A change that could be made now. ``seen`` identifies exactly this one."""
 
     before: Rows
     after: Rows
@@ -62,7 +62,7 @@ class Proposal:
 
     @property
     def seen(self) -> str:
-        """A fingerprint of what is shown: of the calendar before and after."""
+        """A fingerprint of the calendar before and after the change."""
         parts = [
             repr(sorted(rows.values(), key=lambda row: (row.day, row.table.value)))
             for rows in (self.before, self.after)
@@ -71,9 +71,9 @@ class Proposal:
 
 
 def propose(edit: Edit, *, because: str) -> Proposal:
-    """What ``edit`` would change now, ``because`` a source says so.
+    """The effect of ``edit`` on the current calendar, with ``because`` as its source.
 
-    InvalidRequest (400) with the field where it cannot be.
+    InvalidRequest (400) with the field if it is impossible.
     """
     before = calendar_rows()
     try:
@@ -92,7 +92,7 @@ def propose(edit: Edit, *, because: str) -> Proposal:
 
 
 def _refuse_unloaded_hours(change: Change, after: Rows) -> None:
-    """Who edited which year is kept at the year, so there must be one."""
+    """Refuse hours in a year that is not loaded, because the year records who edited it."""
     row = change.row
     if row.table is Table.HOURS and (Table.YEAR, dt.date(row.day.year, 1, 1)) not in after:
         raise CalendarMistake(f"The holidays of {row.day.year} are not loaded yet", "day")
@@ -102,7 +102,8 @@ def _refuse_unloaded_hours(change: Change, after: Rows) -> None:
 def change_calendar(
     *, edit: Edit, because: str, seen: str, actor: Actor, now: dt.datetime
 ) -> Comparison:
-    """Make the change that was shown as ``seen``; CalendarMoved (409) if it would be another one.
+    """Make the change that was shown as ``seen``; CalendarMoved (409) if it would now be another
+    one.
 
     Audited with every row. Takes effect with the next arming; InvalidRequest as in :func:`propose`.
     """
@@ -122,7 +123,7 @@ def change_calendar(
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """What a file changed (or would, in a dry run), and the years that it left as they are."""
+    """What a file changed (or would change, in a dry run), and the years that it left alone."""
 
     comparison: Comparison
     held: Mapping[int, HeldYear]
@@ -130,7 +131,8 @@ class LoadReport:
 
 @dataclass(frozen=True, slots=True)
 class HeldYear:
-    """A year that was edited in the console since it was loaded, and in what the file differs."""
+    """A year that was edited in the console since it was loaded, with its differences from the
+    file."""
 
     edited_at: dt.datetime
     edited_by: str
@@ -147,10 +149,10 @@ def load_calendar_file(
 ) -> LoadReport:
     """Load years, holidays, special sessions and session hours from a file.
 
-    The file is the whole truth of its years, except of a year that staff edited in the console
-    since: that one stays as it is unless ``replace``. A year opens only when the file holds a
-    holiday of it: an empty list would pass for a year without holidays. InvalidRequest otherwise,
-    and for a malformed file; then nothing is written.
+    The file is the complete truth for its years, except for a year that staff have edited in the
+    console since: that one stays as it is unless ``replace``. A year opens only if the file
+    contains a holiday in it, because an empty list would look like a year without holidays.
+    Otherwise, and for a malformed file, raises InvalidRequest and writes nothing.
     """
     data = read_object(path)
     try:
@@ -184,7 +186,7 @@ def _load(
 
 
 def _held(before: Rows, after: Rows) -> dict[int, HeldYear]:
-    """Edited years in which the file says something else."""
+    """Edited years in which the file differs."""
     found = {}
     for year in CalendarYear.objects.filter(edited_at__isnull=False):
         one, other = (
@@ -198,7 +200,7 @@ def _held(before: Rows, after: Rows) -> dict[int, HeldYear]:
 
 
 def _listed(data: Mapping[str, Any]) -> dict[Key, Row]:
-    """The rows of a file; KeyError, TypeError or ValueError for what is malformed."""
+    """The rows of a file; KeyError, TypeError or ValueError if it is malformed."""
     day, wall = dt.date.fromisoformat, dt.time.fromisoformat
     return keyed(
         [

@@ -1,4 +1,4 @@
-"""Saves what an author wrote: the draft's strategies and legs, as a whole."""
+"""Saves a draft's strategies and legs as a whole."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def _strategy_values(spec: StrategySpec, underlying_id: int) -> dict[str, Any]:
 def replace_draft(
     *, template_id: int, definition: Definition, actor: Actor, now: dt.datetime
 ) -> int:
-    """Make the draft say exactly ``definition``; returns how many fields changed.
+    """Make the draft equal to ``definition``; returns how many fields changed.
 
-    Strategies and legs keep the row that has their key; an empty key makes a new one with a fresh
-    key; what ``definition`` does not name is removed. Nothing published changes. Whether it can
-    be traded is asked at publication. InvalidRequest for a key that is not of this template, an
-    unknown underlying or a name that two strategies have; NotFound.
+    Strategies and legs with a known key keep their row; an empty key creates a new row with a new
+    key; rows that ``definition`` does not name are removed. Published versions do not change, and
+    whether the draft can be traded is only checked at publication. InvalidRequest for a key that is
+    not of this template, an unknown underlying or a duplicate strategy name; NotFound.
     """
     names = [strategy.name for strategy in definition.strategies]
     if len(set(names)) != len(names):
@@ -102,7 +102,7 @@ def replace_draft(
 
 
 def _row(rows: dict[str, Any], key: str, kind: type, what: str) -> Any:
-    """The row of that key, taken out of ``rows`` so that no key is used twice."""
+    """The row with that key, removed from ``rows`` so that no key is used twice."""
     if not key:
         return None
     found = rows.pop(key, None)

@@ -1,4 +1,4 @@
-"""Prices: a new row from a day on, who set it and why (docs/authoring.md#posting-the-forms)."""
+"""Dated prices: who set them from when, and why (docs/authoring.md#posting-the-forms)."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from quantleap.core.money import CURRENCY, grouped, json_number
 
 @dataclass(frozen=True, slots=True)
 class PriceTerms:
-    """A price as somebody wants it: rupees a month before tax, dates IST.
+    """A requested price: rupees per month before tax, dates IST.
 
-    ``partner_id`` None means everybody; ``effective_until`` is the last day. ``reason`` is needed
-    where it takes the place of a price of the same day, ``large_change`` where the fee is beyond
-    five times the one that it follows, up or down.
+    ``partner_id`` None means all partners; ``effective_until`` is the last day. ``reason`` is
+    required to supersede a price of the same day, ``large_change`` for a fee that differs from the
+    previous one by more than a factor of five.
     """
 
     monthly_fee: Decimal
@@ -38,10 +38,11 @@ class PriceTerms:
 
 
 def set_price(*, template_id: int, terms: PriceTerms, actor: Actor, now: dt.datetime) -> Price:
-    """Write a price. One from the same day for the same people is superseded, never edited.
+    """Write a price. One for the same day and the same people is superseded, never edited.
 
-    Who subscribed at the earlier one keeps it. The audit entry ``price.set`` says who, from what,
-    to what, from when and why. InvalidRequest (:func:`price_refusals`), NotFound.
+    Customers who subscribed at the earlier one keep it. The audit entry ``price.set`` says who
+    changed what, from which fee to which, from when and why. InvalidRequest
+    (:func:`price_refusals`), NotFound.
     """
     reason = terms.reason.strip()
     with transaction.atomic():
@@ -86,7 +87,7 @@ def set_price(*, template_id: int, terms: PriceTerms, actor: Actor, now: dt.date
 
 
 def price_refusals(template_id: int, terms: PriceTerms, now: dt.datetime) -> dict[str, str]:
-    """What keeps these terms from being written, by field, in words; empty: nothing."""
+    """Why these terms cannot be written, by field; empty if they can."""
     refused: dict[str, str] = {}
     replaced = _same_day(template_id, terms).first()
     if replaced is not None and terms.effective_from < ist_date(now):
@@ -112,7 +113,7 @@ def price_refusals(template_id: int, terms: PriceTerms, now: dt.datetime) -> dic
 
 
 def _same_day(template_id: int, terms: PriceTerms) -> QuerySet[Price]:
-    """The standing price that these terms would take the place of."""
+    """The current price that these terms would supersede."""
     whose = (
         Q(partner_id__isnull=True) if terms.partner_id is None else Q(partner_id=terms.partner_id)
     )

@@ -1,4 +1,4 @@
-"""A template's life: publish, close to new subscribers, reopen, withdraw."""
+"""Lifecycle of a template: publish, close to new subscribers, reopen, withdraw."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ SHOWN: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Subscriptions that would not enter for one reason: their number, and ``first`` some."""
+    """Subscriptions that would not enter for one reason: their number, and the ``first`` of
+    them."""
 
     words: str
     count: int
@@ -35,13 +36,14 @@ class Refusal:
 
     @property
     def more(self) -> int:
-        """How many there are besides ``first``."""
+        """How many there are in addition to ``first``."""
         return self.count - len(self.first)
 
 
 @dataclass(frozen=True, slots=True)
 class PublishPreview:
-    """What publishing would do. ``findings`` refuse it; ``changes`` are against the current one."""
+    """The effect of publishing. ``findings`` prevent it; ``changes`` are against the current
+    version."""
 
     number: int
     findings: list[Finding]
@@ -51,7 +53,7 @@ class PublishPreview:
 
     @property
     def refusals(self) -> list[Refusal]:
-        """``refused`` by cause and words: how many would not enter, and the first of them."""
+        """``refused`` by cause and text: how many would not enter, and the first of them."""
         found: dict[str, list[RefusedSubscription]] = {}
         for one in self.refused:
             found.setdefault(one.words, []).append(one)
@@ -59,13 +61,13 @@ class PublishPreview:
 
     @property
     def allowed(self) -> bool:
-        """Whether publish() would go through."""
+        """Whether publish() would succeed."""
         return not self.findings and bool(self.changes)
 
 
 @dataclass(frozen=True, slots=True)
 class Withdrawal:
-    """``changed`` False: it was withdrawn before. ``cancelled`` subscriptions."""
+    """``changed`` False: it had been withdrawn before. ``cancelled`` subscriptions."""
 
     changed: bool
     cancelled: int
@@ -77,7 +79,7 @@ def _current(template: Template) -> Definition | None:
 
 
 def _check(template: Template, now: dt.datetime) -> tuple[Definition, list[Finding]]:
-    """The draft, and everything that keeps it from being published on ``now``'s day."""
+    """The draft, and everything that prevents its publication on ``now``'s day."""
     day = clock.ist_date(now)
     try:
         draft = draft_definition(template.pk)
@@ -93,10 +95,10 @@ def _check(template: Template, now: dt.datetime) -> tuple[Definition, list[Findi
 
 
 def _unpriced(template: Template, day: dt.date) -> str:
-    """Why nobody could subscribe for want of a price; '' when somebody can.
+    """Why nobody could subscribe for lack of a price; '' if somebody can.
 
-    Asked of the selector that the catalogue and subscribing ask, so that a template is never
-    listed and offered to nobody.
+    Uses the same selector as the catalogue and subscribing, so that a template is never listed and
+    offered to nobody.
     """
     if template.pricing_type != Template.PricingType.PAID:
         return ""
@@ -127,7 +129,7 @@ def _next_number(template_id: int) -> int:
 
 
 def preview(*, template_id: int, now: dt.datetime) -> PublishPreview:
-    """What publishing the draft would change, whom it touches, and what refuses it. NotFound."""
+    """What publishing the draft would change, whom it affects, and what prevents it. NotFound."""
     template = Template.objects.select_related("current_version").filter(pk=template_id).first()
     if template is None:
         raise NotFound
@@ -146,10 +148,10 @@ def preview(*, template_id: int, now: dt.datetime) -> PublishPreview:
 def publish(*, template_id: int, actor: Actor, note: str, now: dt.datetime) -> TemplateVersion:
     """Freeze the draft into the next version; from then on every entry trades it (docs/adr/0002).
 
-    A DRAFT becomes LISTED; a template closed to new subscribers stays closed. The template's row
-    is locked, so versions are numbered without gap or collision whoever publishes when.
-    InvalidRequest with every finding in words (``details`` by dotted path), also when nothing
-    changed; InvalidTransition for a withdrawn template; NotFound.
+    A DRAFT becomes LISTED; a template closed to new subscribers stays closed. The template's row is
+    locked, so concurrent publications get consecutive version numbers. InvalidRequest with every
+    finding (``details`` by dotted path), also if nothing changed; InvalidTransition for a withdrawn
+    template; NotFound.
     """
     template = (
         Template.objects.select_for_update(of=("self",))
@@ -192,7 +194,7 @@ def publish(*, template_id: int, actor: Actor, note: str, now: dt.datetime) -> T
 
 
 def _tell(template: Template, what: str, actor: Actor, now: dt.datetime, **data: object) -> None:
-    """Audit entry and outbox event of one step of a template's life."""
+    """Write the audit entry and outbox event of one step of a template's lifecycle."""
     audit.record(
         actor=actor,
         action=what,
@@ -214,7 +216,8 @@ def _tell(template: Template, what: str, actor: Actor, now: dt.datetime, **data:
 def _move(
     template_id: int, *, sources: tuple[str, ...], target: str, now: dt.datetime
 ) -> Template | None:
-    """Conditional UPDATE of the state; the template if this call moved it, None if it was there.
+    """Conditional UPDATE of the state; the template if this call moved it, None if it was there
+    already.
 
     InvalidTransition from any other state; NotFound.
     """
@@ -236,12 +239,13 @@ def _move(
 
 
 def close_to_new(*, template_id: int, actor: Actor, now: dt.datetime) -> bool:
-    """Stop offering a listed template; existing subscriptions go on. False: it was closed."""
+    """Stop offering a listed template; existing subscriptions continue. False: it was already
+    closed."""
     return _offer(template_id, Template.State.CLOSED_TO_NEW, "template.closed_to_new", actor, now)
 
 
 def reopen(*, template_id: int, actor: Actor, now: dt.datetime) -> bool:
-    """Offer a template again that was closed to new subscribers. False: it was listed."""
+    """Offer a template again that was closed to new subscribers. False: it was already listed."""
     return _offer(template_id, Template.State.LISTED, "template.reopened", actor, now)
 
 
@@ -249,7 +253,7 @@ def reopen(*, template_id: int, actor: Actor, now: dt.datetime) -> bool:
 def _offer(
     template_id: int, target: Template.State, action: str, actor: Actor, now: dt.datetime
 ) -> bool:
-    """Move a template that enters to the other one of its two states."""
+    """Move a template between its two states in which it enters."""
     sources = tuple(state for state in Template.ENTERING if state != target)
     template = _move(template_id, sources=sources, target=target, now=now)
     if template is None:
@@ -266,7 +270,7 @@ def _offer(
 
 @transaction.atomic
 def withdraw(*, template_id: int, actor: Actor, now: dt.datetime) -> Withdrawal:
-    """Withdraw for good: no entry any more, every subscription cancelled in this transaction.
+    """Withdraw permanently: no further entries, every subscription cancelled in this transaction.
 
     Open positions run to their exit. InvalidTransition for a draft; NotFound.
     """

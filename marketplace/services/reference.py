@@ -1,8 +1,7 @@
 """Loads dated reference data from files with sources: underlyings and freeze quantities.
 
-Every load is idempotent: rows are matched by what makes them unique and updated in place, so a
-corrected file corrects the database. Nothing is removed by loading. The calendar has a front door
-of its own (services/calendar.py).
+Every load is idempotent: rows are matched by their unique key and updated in place, so a corrected
+file corrects the database. Loading removes nothing. services/calendar.py changes the calendar.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ FREEZE_FILE: Final = DATA / "freeze_quantities.json"
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """How many rows a load made, and changed or confirmed."""
+    """How many rows a load created, and changed or confirmed."""
 
     created: int = 0
     kept: int = 0
@@ -36,7 +35,7 @@ class LoadResult:
 
 
 def read_object(path: Path) -> Mapping[str, Any]:
-    """The file's JSON object; InvalidRequest naming the file when it is none."""
+    """The file's JSON object; InvalidRequest names the file if it is not one."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""What the tests of the marketplace's pages share."""
+"""Fixtures for the tests of the marketplace's pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Feeds for tests that say themselves what is quoted."""
+"""Feeds for tests that set their own quotes."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from marketplace.ports import Market, Need, Quote
 
 
 class ToldFeed:
-    """A ``QuoteSource`` whose subclasses say :meth:`spot` and :meth:`quotes`."""
+    """A ``QuoteSource`` whose subclasses implement :meth:`spot` and :meth:`quotes`."""
 
     def spot(self, underlyings: Collection[str], *, now: dt.datetime) -> Mapping[str, Quote]:
-        """Nothing."""
+        """No levels."""
         return {}
 
     def quotes(
         self, contract_ids: Collection[int], *, now: dt.datetime, need: Need = Need.PAGE
     ) -> Mapping[int, Quote]:
-        """Nothing."""
+        """No quotes."""
         return {}
 
     def ask(
@@ -36,5 +36,5 @@ class ToldFeed:
         )
 
     def last_level(self, underlying: str) -> Decimal | None:
-        """Nothing was heard before."""
+        """None: nothing was heard before."""
         return None

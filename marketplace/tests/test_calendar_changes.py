@@ -1,4 +1,4 @@
-"""Rows of the calendar: edits, comparison, what cannot be, and lists that somebody pasted."""
+"""Rows of the calendar: edits, comparison, impossible rows, and pasted lists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The calendar in the console: a source, a second look, and a missing year in red."""
+"""The calendar in the console: a source, a preview, and a missing year in red."""
 
 from __future__ import annotations
 

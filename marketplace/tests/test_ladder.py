@@ -1,4 +1,5 @@
-"""A ladder of strikes that cannot be one product's is refused by name; every other one is taken."""
+"""A ladder of strikes that cannot belong to one product is refused by name; every other one is
+accepted."""
 
 from __future__ import annotations
 

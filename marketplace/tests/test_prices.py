@@ -1,4 +1,4 @@
-"""A mistyped fee is corrected on its day, and the audit knows."""
+"""A mistyped fee is corrected on its day, and audited."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Publishing, closing, withdrawing: one front door each, also when two people come at once."""
+"""Publishing, closing, withdrawing: one service each, also with concurrent calls."""
 
 from __future__ import annotations
 

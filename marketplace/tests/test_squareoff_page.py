@@ -1,4 +1,5 @@
-"""Brokers' square-offs stood in a file of the repository, and on no page that staff could open."""
+"""Brokers' square-off times are on a page of the console. Bug: they were only in a file of the
+repository."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draft and version in force: what is saved and what subscribers trade are told apart."""
+"""Draft and version in force: the page distinguishes what is saved from what subscribers trade."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Two authors at the same moment: one saves, the other is told, neither loses what was typed."""
+"""Two authors at the same moment: one saves, the other gets a message, neither loses what they
+typed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the migration to unique names does with templates that share one."""
+"""The migration to unique names, with templates that share one."""
 
 from __future__ import annotations
 

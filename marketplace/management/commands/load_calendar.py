@@ -22,7 +22,7 @@ class Command(BaseCommand):
     help = "Load the trading calendar from a dated file (default: the one that is shipped)."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """The file, a rehearsal, and the last word."""
+        """Declare the options: file, dry run, replacement of edited years."""
         parser.add_argument("--file", type=Path, default=CALENDAR_FILE)
         parser.add_argument(
             "--dry-run", action="store_true", help="say what would change, change nothing"

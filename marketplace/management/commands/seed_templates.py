@@ -1,4 +1,4 @@
-"""``manage.py seed_templates``: two published templates to look at."""
+"""``manage.py seed_templates``: publish two demo templates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
 from quantleap.core.errors import InvalidRequest
 
-# Starting point, category, difficulty, monthly fee in rupees (None: free).
+# Preset, category, difficulty, monthly fee in rupees (None: free).
 DEMO: Final = (
     ("iron_condor", "INCOME", "INTERMEDIATE", Decimal("999.00")),
     ("short_straddle", "VOLATILITY", "ADVANCED", None),
@@ -25,12 +25,12 @@ DEMO: Final = (
 
 
 class Command(BaseCommand):
-    """Idempotent by name. Without contracts a template stays the draft that staff can publish."""
+    """Idempotent by name. Without contracts a template stays a draft that staff can publish."""
 
     help = "Publish the two demo templates."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Make what is missing."""
+        """Create the missing templates."""
         now = clock.now()
         for slug, category, difficulty, fee in DEMO:
             name = starting_point(slug).name
@@ -52,7 +52,7 @@ class Command(BaseCommand):
 def _draft(
     slug: str, category: str, difficulty: str, fee: Decimal | None, now: dt.datetime
 ) -> Template:
-    """A template filled from its starting point."""
+    """A template filled from its preset."""
     start = starting_point(slug)
     template = Template.objects.create(
         name=start.name,

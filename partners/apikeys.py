@@ -1,8 +1,8 @@
 """The format of partner keys and secrets (docs/partners.md#keys-and-secrets). Pure.
 
-A key, ``pk_<partner>_<live or test>_<32>``, is a public look-up id. A secret,
-``sk_<partner>_<live or test>_<48>``, ends with six characters of base62 CRC32 over everything
-before them, so a mistyped or invented one is refused before the database and before bcrypt.
+A key, ``pk_<partner>_<live or test>_<32>``, is a public look-up id. A secret, ``sk_<partner>_<live
+or test>_<48>``, ends with six characters of base62 CRC32 over everything before them, so a mistyped
+or invented one is refused without a database query or bcrypt.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SECRET: Final = re.compile(r"sk_([a-z0-9]{2,12})_(live|test)_([0-9A-Za-z]{48})"
 
 @dataclass(frozen=True, slots=True)
 class ParsedKey:
-    """A well-formed key: whose, in which environment."""
+    """A well-formed key: its partner and environment."""
 
     text: str
     slug: str
@@ -33,7 +33,8 @@ class ParsedKey:
 
 @dataclass(frozen=True, slots=True)
 class ParsedSecret:
-    """A well-formed secret with a right checksum. ``tail`` (48 characters) is what is hashed."""
+    """A well-formed secret with a correct checksum. ``tail`` (48 characters) is the part that is
+    hashed."""
 
     text: str
     slug: str
@@ -60,12 +61,12 @@ def _random(length: int) -> str:
 
 
 def new_key(slug: str, environment: str) -> str:
-    """A fresh public key."""
+    """A new public key."""
     return f"pk_{slug}_{environment}_{_random(_KEY_TAIL)}"
 
 
 def new_secret(slug: str, environment: str) -> ParsedSecret:
-    """A fresh secret (42 random characters, 250 bits, and their checksum)."""
+    """A new secret (42 random characters, 250 bits, and their checksum)."""
     head = f"sk_{slug}_{environment}_"
     body = head + _random(_SECRET_TAIL - _CHECKSUM)
     text = body + checksum(body)
@@ -73,13 +74,13 @@ def new_secret(slug: str, environment: str) -> ParsedSecret:
 
 
 def parse_key(text: str) -> ParsedKey | None:
-    """The key in ``text``, or None when it has not the format."""
+    """The key in ``text``, or None if it does not have the format."""
     match = _KEY.fullmatch(text)
     return ParsedKey(text, match[1], match[2]) if match else None
 
 
 def parse_secret(text: str) -> ParsedSecret | None:
-    """The secret in ``text``, or None when format or checksum is wrong."""
+    """The secret in ``text``, or None if format or checksum is wrong."""
     match = _SECRET.fullmatch(text)
     if match is None or checksum(text[:-_CHECKSUM]) != text[-_CHECKSUM:]:
         return None

@@ -1,4 +1,4 @@
-"""Wiring of the room partners."""
+"""App configuration of the room partners."""
 
 from django.apps import AppConfig
 
@@ -10,9 +10,10 @@ class PartnersConfig(AppConfig):
     verbose_name = "Partners"
 
     def ready(self) -> None:
-        """Listen to the outbox: partners are told by webhook, people of a dead endpoint by mail.
+        """Register outbox handlers: webhooks for partners, and mails about disabled endpoints.
 
-        Offer partners' names to marketplace, and what is disabled to the console's first page.
+        Also register the partners' names for marketplace, and the room's part of the console's
+        first page.
         """
         # Models can be imported only once every app is loaded.
         from marketplace.ports import PARTNERS

@@ -1,4 +1,4 @@
-"""What an invoice says of a customer, and the one way to change it."""
+"""The details of a customer that appear on invoices, and the service that changes them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ ADDRESS_LINES: Final = 6
 
 
 def check_state(state: str, now: dt.datetime, field: str = "state") -> None:
-    """InvalidRequest, under ``field``, unless ``state`` is empty or in force today (IST)."""
+    """Raise InvalidRequest for ``field`` unless ``state`` is empty or in force today (IST)."""
     words = refusal(state, ist_date(now))
     if state and words:
         raise InvalidRequest(f"{field}: {words}", details={field: words})
 
 
 def check_address(address: str) -> str:
-    """``address`` without stray blanks; InvalidRequest for what does not fit on an invoice."""
+    """``address`` without stray blanks; InvalidRequest if it does not fit on an invoice."""
     lines = [" ".join(line.split()) for line in address.splitlines()]
     kept = [line for line in lines if line]
     words = ""
@@ -49,14 +49,14 @@ def change_billing_details(
     actor: Actor,
     now: dt.datetime,
 ) -> bool:
-    """Say on which state and address the customer's invoices are made out from now on.
+    """Set the state and address to which the customer's invoices are made out from now on.
 
-    Every invoice that is issued later bears them, also for a period that has begun; what was issued
-    stays as it is, and a credit note bears what its invoice bears. With an empty ``state`` (GST
-    code) invoices are withheld until there is one. False when nothing changes.
+    Every later invoice has them, even for a period that has begun; issued invoices stay as they
+    are, and a credit note follows its invoice. With an empty ``state`` (GST code) invoices are
+    withheld until there is one. Returns False if nothing changes.
 
     NotFound; InvalidRequest for a state that is not in force today (IST), an address that does not
-    fit, or no reason.
+    fit, or a missing reason.
     """
     check_state(state, now)
     address = check_address(billing_address)
@@ -80,7 +80,7 @@ def change_billing_details(
             target_id=customer.public_id,
             partner_id=customer.partner_id,
             environment=customer.environment,
-            # the address itself is the customer's, and history cannot be erased
+            # the address belongs to the customer, and the audit log cannot be erased
             data={"state": [before, state], "address_changed": moved, "reason": reason},
         )
     return True

@@ -1,4 +1,4 @@
-"""Refusals of this room that a caller can act on. They tell nothing of anybody else."""
+"""Errors of this room that a caller can act on. They reveal nothing about anybody else."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final
 
 from quantleap.core.errors import DomainError
 
-#: Where a partner changes an address; said in refusals.
+#: The route that changes an address, for messages.
 CHANGE_ROUTE: Final = "POST /partner/customers/{user_id}/email"
 
 
@@ -19,7 +19,7 @@ class EmailDiffers(DomainError):
 
 
 class ExternalIdDiffers(DomainError):
-    """409: the address is of a customer who has another id, or an id is there already."""
+    """409: the address belongs to a customer with another id, or an id is already set."""
 
     status = 409
     code = "external_user_id_differs"
@@ -27,7 +27,7 @@ class ExternalIdDiffers(DomainError):
 
 
 class EmailTaken(DomainError):
-    """409: the address is another customer's of the same partner."""
+    """409: the address belongs to another customer of the same partner."""
 
     status = 409
     code = "email_taken"
@@ -35,7 +35,7 @@ class EmailTaken(DomainError):
 
 
 class ExternalIdTaken(DomainError):
-    """409: the id is another customer's of the same partner."""
+    """409: the id belongs to another customer of the same partner."""
 
     status = 409
     code = "external_user_id_taken"
@@ -43,7 +43,7 @@ class ExternalIdTaken(DomainError):
 
 
 def email_differs() -> EmailDiffers:
-    """What to do where an id and an address name two people."""
+    """The error for an id and an address that name two people."""
     words = (
         "The address is another customer's. Name this customer by external_user_id alone; a new "
         f"address of theirs is told with {CHANGE_ROUTE}."
@@ -52,7 +52,7 @@ def email_differs() -> EmailDiffers:
 
 
 def external_id_differs() -> ExternalIdDiffers:
-    """What to do where the address is of somebody with another id."""
+    """The error for an address of a customer with another id."""
     words = (
         "The customer with this address has another external_user_id. Send the one that you gave "
         "them, or the address of the person whom you mean."

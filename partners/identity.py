@@ -1,7 +1,7 @@
-"""Who a partner's user is to us: found, made, or given the partner's own id.
+"""Finds the customer whom a partner names, creates one, or assigns the partner's own id.
 
-Any number of callers get one customer: what there is of an address and of an id once is the
-database's to say, and whoever comes second reads what the first has written.
+Any number of concurrent callers get one customer: the database's unique constraints on address and
+id decide, and the others read what the first one has written.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from quantleap.core.inserts import constraint_of, insert_missing
 
 EXTERNAL_ID_UNIQUE: Final = "customer_external_id_uniq"
 EMAIL_UNIQUE: Final = "customer_tenant_email_uniq"
-#: Who is overtaken by somebody else's change looks again; so often in a row nobody is.
+#: A caller overtaken by somebody else's change retries; that many times in a row does not happen.
 _LOOKS: Final = 5
 _NEEDS_EMAIL: Final = "Needed for a customer whose external_user_id we do not know yet."
 
@@ -40,18 +40,18 @@ def find_or_create_customer(
     state: str = "",
     actor: Actor = SYSTEM,
 ) -> Customer:
-    """The partner's customer by its own id, an e-mail address or both; made if unknown.
+    """The partner's customer by its own id, an e-mail address or both; created if unknown.
 
-    The table of docs/partners.md decides (:func:`partners.naming.resolve`): the id wins over the
-    address, which only :func:`partners.emails.changing.change_email` changes. A customer without an
-    id gets it here, once, and ``actor`` stands in the audit for that.
+    The table of docs/partners.md decides (:func:`partners.naming.resolve`): the id has priority
+    over the address, which only :func:`partners.emails.changing.change_email` changes. A customer
+    without an id gets it here, once, with an audit entry for ``actor``.
 
-    ``name`` and ``state`` (GST code) fill what is still empty; they never replace what is there:
-    that is :func:`partners.customers.change_billing_details`. A code that is not in force any more
-    counts as empty.
+    ``name`` and ``state`` (GST code) fill in what is empty and never replace a value: that is
+    :func:`partners.customers.change_billing_details`. A code that is no longer in force counts as
+    empty.
 
-    InvalidRequest for what is no address or id, for an unknown id without an address, and for a
-    state that GST does not know; EmailDiffers and ExternalIdDiffers where two people are named.
+    InvalidRequest for an invalid address or id, for an unknown id without an address, and for a
+    state that GST does not know; EmailDiffers and ExternalIdDiffers if the call names two people.
     """
     check_state(state, now)
     named = clean_names(external_user_id=external_user_id, email=email)
@@ -73,7 +73,7 @@ def find_or_create_customer(
 
 
 def _look(named: Named, fresh: Customer, actor: Actor) -> Customer | None:
-    """The customer; None where something was written, or somebody was quicker: look again."""
+    """The customer; None if something was written, or somebody was quicker: then retry."""
     found, customer = look_up(named, partner_id=fresh.partner_id, environment=fresh.environment)
     refuse_mixed_up(found)
     if found.outcome is Outcome.NEEDS_EMAIL:
@@ -87,10 +87,10 @@ def _look(named: Named, fresh: Customer, actor: Actor) -> Customer | None:
 
 
 def _make(fresh: Customer) -> None:
-    """Insert, or leave it to whoever has the address or the id already."""
+    """Insert the customer, unless the address or the id already exists."""
     try:
         with transaction.atomic():
-            # Whoever comes second waits for the first and reads its row.
+            # A concurrent second transaction waits for the first and reads its row.
             insert_missing([fresh], unique=("partner_id", "environment", "email"))
     except IntegrityError as error:
         if constraint_of(error) != EXTERNAL_ID_UNIQUE:
@@ -98,7 +98,7 @@ def _make(fresh: Customer) -> None:
 
 
 def _adopt(customer: Customer, external_id: str, actor: Actor) -> bool:
-    """Give the customer the partner's id; False where somebody gave one, or gave it, before."""
+    """Assign the partner's id to the customer; False if another call assigned one before."""
     try:
         with transaction.atomic():
             given = Customer.objects.filter(
@@ -116,7 +116,8 @@ def _adopt(customer: Customer, external_id: str, actor: Actor) -> bool:
 
 
 def record_external_id(customer: Customer, action: str, actor: Actor, reason: str = "") -> None:
-    """The audit entry, without the id: it may be a telephone number, and history stays."""
+    """Write the audit entry without the id: it may be a telephone number, and the log is
+    permanent."""
     audit.record(
         actor=actor,
         action=action,
@@ -129,10 +130,10 @@ def record_external_id(customer: Customer, action: str, actor: Actor, reason: st
 
 
 def fill_unknown(customer: Customer, *, now: dt.datetime, name: str = "", state: str = "") -> None:
-    """Write what is not known yet of them; what stands stays.
+    """Fill in what is still unknown about the customer, and leave the rest.
 
-    A state (GST code) that is not in force any more counts as not known. InvalidRequest for one
-    that GST does not know.
+    A state (GST code) that is no longer in force counts as unknown. InvalidRequest for one that GST
+    does not know.
     """
     check_state(state, now)
     nowhere = place_of_supply(ist_date(now), state=customer.state) is None

@@ -1,4 +1,4 @@
-"""Partners, their keys, their customers, and the webhooks that tell them things."""
+"""Partners, their keys, their customers, and their webhooks."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Partner(models.Model):
         SUSPENDED = "SUSPENDED", "Suspended"
 
     class Plan(models.TextChoices):
-        """What becomes of the subscriptions of a suspended partner's customers (adr 0051)."""
+        """What happens to the subscriptions of a suspended partner's customers (adr 0051)."""
 
         PAUSE_ALL = "PAUSE_ALL", "Pause all now"
         RUN_UNTIL = "RUN_UNTIL", "Let them run until a day, then pause all"
@@ -81,7 +81,7 @@ class Partner(models.Model):
         "suspended or reinstated; empty: nobody.",
     )
     created_at = models.DateTimeField(default=clock.now, editable=False)
-    # -- the suspension in force; empty while there is none (the audit keeps the earlier ones)
+    # -- the current suspension; empty while there is none (the audit log keeps earlier ones)
     suspended_at = models.DateTimeField(null=True, blank=True, editable=False)
     suspended_by = models.CharField(max_length=120, blank=True, editable=False)
     suspension_reason = models.CharField(max_length=200, blank=True, editable=False)
@@ -139,7 +139,7 @@ class Partner(models.Model):
         return self.name
 
     def clean(self) -> None:
-        """The partner's state is one that GST knows today."""
+        """Validate that the partner's state is one that GST knows today."""
         words = refusal(self.default_state, clock.ist_date(clock.now()))
         if self.default_state and words:
             raise ValidationError({"default_state": words})
@@ -148,7 +148,7 @@ class Partner(models.Model):
 class RevenueShare(models.Model):
     """The partner's part of a fee in basis points, from a date on.
 
-    Never edited: another one from the same day takes its place, with a reason.
+    Never edited: another one for the same day supersedes it, with a reason.
     """
 
     partner = models.ForeignKey(Partner, on_delete=models.PROTECT, related_name="revenue_shares")
@@ -294,9 +294,9 @@ class Customer(TenantOwned):
 
 
 class UserToken(TenantOwned):
-    """A short-lived token of a customer; only its keyed hash is kept.
+    """A short-lived token of a customer; only its keyed hash is stored.
 
-    It opens what the key that minted it may open at that moment, and nothing else.
+    It has the current permissions of the key that issued it, and no others.
     """
 
     customer = models.ForeignKey(Customer, on_delete=models.CASCADE, related_name="tokens")
@@ -318,11 +318,11 @@ class UserToken(TenantOwned):
 
     class Meta:
         indexes = (
-            # the sweep of dead tokens
+            # the deletion of expired tokens
             models.Index(fields=["expires_at"], name="user_token_expiry_idx"),
         )
         constraints = (
-            # a partner's token without its key would be one that nobody limits
+            # a partner's token without its key would have no limits
             models.CheckConstraint(
                 condition=Q(partner_id__isnull=True, key__isnull=True)
                 | Q(partner_id__isnull=False, key__isnull=False),
@@ -352,7 +352,7 @@ class SecretShowing(models.Model):
             ),
         )
         indexes = (
-            # the sweep of what nobody looked at
+            # the deletion of secrets that nobody looked at
             models.Index(fields=["expires_at"], name="secret_showing_expiry_idx"),
         )
 
@@ -361,7 +361,8 @@ class SecretShowing(models.Model):
 
 
 class WebhookEndpoint(TenantOwned):
-    """Where a partner wants to be told. Secrets are encrypted at rest, two during rotation."""
+    """A URL to which a partner's events are sent. Secrets are encrypted at rest, two during
+    rotation."""
 
     class Status(models.TextChoices):
         ENABLED = "ENABLED", "Enabled"
@@ -397,7 +398,7 @@ class WebhookEndpoint(TenantOwned):
 
 
 class WebhookDelivery(TenantOwned):
-    """One event for one endpoint, and how far its delivery has come."""
+    """One event for one endpoint, and the progress of its delivery."""
 
     class Status(models.TextChoices):
         PENDING = "PENDING", "Pending"
@@ -443,13 +444,14 @@ class WebhookDelivery(TenantOwned):
                 condition=Q(status="PENDING"),
                 name="delivery_due_idx",
             ),
-            # what was held while an endpoint was disabled: its replay, and the end of its days
+            # deliveries held while an endpoint was disabled: their replay, and the end of their
+            # retention
             models.Index(
                 fields=["endpoint", "created_at"],
                 condition=Q(status="HELD"),
                 name="delivery_held_idx",
             ),
-            # the console: what failed, newest first; an event by its id
+            # the console: failures, newest first; an event by its id
             models.Index(fields=["-id"], condition=Q(status="FAILED"), name="delivery_failed_idx"),
             models.Index(
                 fields=["event_id"], opclasses=["varchar_pattern_ops"], name="delivery_event_idx"
@@ -461,7 +463,7 @@ class WebhookDelivery(TenantOwned):
 
 
 class EndpointMail(QueuedMail, TenantOwned):
-    """One person who is written to because an endpoint was disabled."""
+    """A mail to one person about a disabled endpoint."""
 
     endpoint = models.ForeignKey(WebhookEndpoint, on_delete=models.CASCADE, related_name="mails")
     event_id = models.CharField(max_length=40)

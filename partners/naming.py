@@ -1,8 +1,8 @@
-"""Whom a partner means by its own id of a person and by an e-mail address. Pure.
+"""Which customer a partner means by its own id and an e-mail address. Pure.
 
-An e-mail address changes; the partner's own id does not. So the id decides where both are given,
-an address is taken over by nobody, and two people are never made one (docs/partners.md has the
-table).
+An e-mail address changes; the partner's own id does not. So the id decides if both are given, an
+address never moves to another customer, and two customers are never merged (docs/partners.md has
+the table).
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Final
 from quantleap.core.identifiers import BadIdentifier
 
 EXTERNAL_ID_LENGTH: Final = 64
-#: Printable ASCII without spaces at its ends; case matters. Python and PostgreSQL read it alike.
+#: Printable ASCII without spaces at either end; case matters. Python and PostgreSQL read it alike.
 EXTERNAL_ID_PATTERN: Final = r"^[!-~]([ -~]{0,62}[!-~])?$"
 _EXTERNAL_ID: Final = re.compile(EXTERNAL_ID_PATTERN.removeprefix("^").removesuffix("$"), re.ASCII)
 
 
 def clean_external_id(text: str) -> str:
-    """``text`` as it is; BadIdentifier in words where it cannot be a partner's id of a person.
+    """``text`` unchanged; BadIdentifier with a message if it cannot be a partner's id for a person.
 
     Nothing is folded or trimmed: ``A1`` and ``a1`` are two people, and ``"A1 "`` is a mistake.
     """
@@ -34,7 +34,7 @@ def clean_external_id(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A customer that there is; without an id of the partner's it is empty."""
+    """An existing customer; the id is empty if the partner has given none."""
 
     key: int
     external_id: str
@@ -42,7 +42,7 @@ class Known:
 
 
 class Outcome(enum.Enum):
-    """What a partner's two names for a person lead to."""
+    """The result of a partner's two names for a person."""
 
     THEM = "them"
     ADOPT = "them, who get the id now"
@@ -54,14 +54,14 @@ class Outcome(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """The outcome, and the customer's key where it is THEM or ADOPT."""
+    """The outcome, with the customer's key for THEM or ADOPT."""
 
     outcome: Outcome
     key: int | None = None
 
 
 def resolve(external_id: str, email: str, by_id: Known | None, by_email: Known | None) -> Resolved:
-    """Whom ``external_id`` and ``email`` name; either may be empty, not both.
+    """Which customer ``external_id`` and ``email`` name; either may be empty, but not both.
 
     ``by_id`` is the tenant's customer with that id, ``by_email`` the one with that address.
     """

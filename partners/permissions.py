@@ -1,4 +1,4 @@
-"""What a partner's key may be allowed to do. Pure."""
+"""Permissions that a partner's key can have. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ALL: Final = (
     REVENUE_READ,
 )
 
-#: What a permission lets a key do, for the people who grant it.
+#: What a permission allows, for the people who grant it.
 MEANING: Final = {
     MARKETPLACE_READ: "list templates, read one",
     MARKETPLACE_SUBSCRIBE: "subscribe a customer to a template",

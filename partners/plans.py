@@ -1,4 +1,5 @@
-"""What the console says of suspensions: what they reach, what was decided, how far it has come."""
+"""Texts of the console about suspensions: what they affect, what was decided, how far it has
+come."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ Plan = Partner.Plan
 
 
 def plan_words(partner: Partner) -> str:
-    """What becomes of a suspended partner's subscriptions."""
+    """What happens to a suspended partner's subscriptions."""
     if not partner.suspension_plan:
         return "Undecided: they trade on"
     until, done = partner.run_until, partner.plan_done_at
@@ -29,7 +30,7 @@ def plan_words(partner: Partner) -> str:
 
 
 def reach_panel(partner: Partner, now: dt.datetime) -> Panel:
-    """What a partner's customers have, in both environments, told by all rooms."""
+    """What a partner's customers have, in both environments, as reported by all rooms."""
     rows = [
         (Cell(one.label), Cell(one.live), Cell(one.test))
         for room in REACH.all()
@@ -39,7 +40,7 @@ def reach_panel(partner: Partner, now: dt.datetime) -> Panel:
 
 
 def suspend_sentences(partner: Partner) -> list[str]:
-    """Before it is suspended, or another plan takes the place of the one in force."""
+    """Sentences shown before a suspension, or before another plan replaces the current one."""
     if partner.plan_done_at is not None:
         return [
             f"{partner.name} is suspended, and what was planned has been carried out: "
@@ -68,7 +69,7 @@ def suspend_sentences(partner: Partner) -> list[str]:
 
 
 def suspended_words(name: str, done: Suspension) -> str:
-    """After it was suspended."""
+    """The message after a suspension."""
     if not done.changed:
         return f"{name} is suspended with this plan already."
     told = [
@@ -86,7 +87,7 @@ def suspended_words(name: str, done: Suspension) -> str:
 
 
 def reinstate_sentences(partner: Partner) -> list[str]:
-    """Before it is reinstated."""
+    """Sentences shown before a reinstatement."""
     if partner.status != Partner.Status.SUSPENDED:
         return [f"{partner.name} is not suspended."]
     standing = FOLLOWERS.get().standing(partner.pk)
@@ -119,7 +120,7 @@ def reinstate_sentences(partner: Partner) -> list[str]:
 
 
 def reinstated_words(name: str, done: Reinstatement) -> str:
-    """After it was reinstated."""
+    """The message after a reinstatement."""
     if not done.changed:
         return f"{name} was not suspended."
     return (
@@ -129,7 +130,7 @@ def reinstated_words(name: str, done: Reinstatement) -> str:
 
 
 def _told(partner: Partner, what: str) -> str:
-    """Who will be written to, before it happens."""
+    """Who will get a mail, shown beforehand."""
     count = len(set(partner.contact_emails))
     if not count:
         return f"{partner.name} has no contact address: nobody there is written to."

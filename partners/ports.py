@@ -1,4 +1,4 @@
-"""What partners asks of the rooms above it."""
+"""Ports through which partners calls the rooms above it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class KnownBrokers(Protocol):
-    """The brokers we speak to."""
+    """The supported brokers."""
 
     def __call__(self) -> Mapping[str, str]:
         """Kind (as stored) to the name that people read."""
@@ -27,7 +27,7 @@ class KnownBrokers(Protocol):
 
 
 def _none() -> Mapping[str, str]:
-    """Until brokers registers: nobody."""
+    """Default until brokers registers: none."""
     return {}
 
 
@@ -37,28 +37,28 @@ KNOWN_BROKERS: Final[Port[KnownBrokers]] = Port("partners.known_brokers", _none)
 class Followers(Protocol):
     """The live subscriptions of a partner's customers, in both environments.
 
-    What changes them runs in the caller's transaction, with the partner's row locked.
+    Methods that change them run in the caller's transaction, with the partner's row locked.
     """
 
     def standing(self, partner_id: int) -> Standing:
-        """How many of them trade, are held by the suspension, and are to end."""
+        """How many of them trade, are held by the suspension, and are due to end."""
         ...
 
     def hold_all(self, partner_id: int, *, actor: Actor, now: dt.datetime) -> int:
-        """Keep them from trading until :meth:`release_all`; how many it paused."""
+        """Keep them from trading until :meth:`release_all`; returns how many were paused."""
         ...
 
     def pause_due(self, partner_id: int, *, now: dt.datetime) -> Step:
-        """One step of the same after ``run_until``; no period that began since is billed."""
+        """One step of pausing after ``run_until``; no period that began since then is billed."""
         ...
 
     def release_all(self, partner_id: int, *, note: str, actor: Actor, now: dt.datetime) -> int:
-        """Lift what :meth:`hold_all` placed, and nobody else's hold; how many trade again."""
+        """Lift the holds that :meth:`hold_all` placed, and no others; returns how many trade
+        again."""
         ...
 
     def end_when_paid(self, partner_id: int, *, actor: Actor, now: dt.datetime) -> Step:
-        """Renew none: each ends with the period that is running, those of a period that is over
-        now."""
+        """Renew none: each ends with its current period, and those whose period is over end now."""
         ...
 
     def end_due(self, partner_id: int, *, now: dt.datetime) -> Step:
@@ -66,13 +66,13 @@ class Followers(Protocol):
         ...
 
     def keep_all(self, partner_id: int, *, now: dt.datetime) -> int:
-        """Renew again what was to end and has not yet; how many."""
+        """Renew again those that were due to end and have not ended; returns how many."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """``active`` ones trade, ``held`` are under the suspension's hold (and perhaps others'),
+    """``active`` ones trade, ``held`` are under the suspension's hold (and perhaps others),
     ``ending`` are not renewed. In both environments."""
 
     active: int = 0
@@ -82,8 +82,8 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Subscriptions that were paused or cancelled now (``done``), and those that the plan has still
-    to pause or cancel, on a later day too (``left``). ``more``: some of them are due today."""
+    """Subscriptions that were paused or cancelled now (``done``), and those that the plan still has
+    to pause or cancel, today or later (``left``). ``more``: some of them are due today."""
 
     done: int = 0
     left: int = 0
@@ -91,7 +91,7 @@ class Step:
 
 
 class _NobodyFollows:
-    """Until subscriptions registers."""
+    """Default until subscriptions registers."""
 
     def standing(self, partner_id: int) -> Standing:
         del partner_id
@@ -127,7 +127,7 @@ FOLLOWERS: Final[Port[Followers]] = Port("partners.followers", _NobodyFollows())
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One line of what a suspension reaches, as it is read, for each of the two environments."""
+    """One line about what a suspension affects, as text, for each of the two environments."""
 
     label: str
     live: str
@@ -135,7 +135,8 @@ class Figure:
 
 
 class Reach(Protocol):
-    """What a room has that a suspension of this partner would reach, in constant queries."""
+    """A room's rows that a suspension of this partner would affect, in a constant number of
+    queries."""
 
     def __call__(self, partner_id: int, now: dt.datetime) -> Sequence[Figure]: ...
 
@@ -145,7 +146,7 @@ REACH: Final[Handlers[Reach]] = Handlers("partners.reach")
 
 
 class Belongings(Protocol):
-    """What of a customer's a room shows on the customer's page: the newest, and where all are.
+    """A room's rows of a customer, for the customer's page: the newest, and a link to all.
 
     In a constant number of queries; without what the person may not view.
     """
@@ -158,17 +159,17 @@ BELONGINGS: Final[Handlers[Belongings]] = Handlers("partners.belongings")
 
 
 class ShownObjects(Protocol):
-    """The objects that events tell of, as the partner's own GET answers them."""
+    """The objects of events, as the partner's own GET returns them."""
 
     def __call__(
         self, events: Sequence[OutboxEvent], now: dt.datetime
     ) -> Mapping[str, Mapping[str, Any]]:
-        """The object of each event whose type is the room's, by ``event_id``: plain JSON.
+        """The object of each event whose type belongs to the room, by ``event_id``: plain JSON.
 
         In a constant number of queries for each partner and environment.
         """
         ...
 
 
-#: Filled by the interfaces of the rooms in AppConfig.ready: one serializer, one copy.
+#: Filled by the API layers of the rooms in AppConfig.ready: one serializer, one implementation.
 SHOWN_OBJECTS: Final[Handlers[ShownObjects]] = Handlers("partners.shown_objects")

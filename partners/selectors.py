@@ -1,4 +1,4 @@
-"""What other rooms ask about partners and customers."""
+"""Reads of partners and customers, for this room and others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.identifiers import BadIdentifier, ascii_lower, clean_email
 from quantleap.core.largelists import first_keys
 
-# The partner's part where no dated row says otherwise (30 %).
+# The partner's share if no dated row says otherwise (30 %).
 DEFAULT_SHARE_BPS: Final = 3000
 NOBODY_NAMED: Final = "Name the customer: user_email, external_user_id, or both."
 
@@ -35,7 +35,7 @@ def share_in_force(partner_id: int, day: dt.date) -> int:
 
 
 def get_partner(partner_id: int) -> Partner:
-    """A partner by its inner id; NotFound."""
+    """A partner by its database id; NotFound."""
     try:
         return Partner.objects.get(pk=partner_id)
     except Partner.DoesNotExist as error:
@@ -43,7 +43,7 @@ def get_partner(partner_id: int) -> Partner:
 
 
 def partner_names() -> dict[int, str]:
-    """Inner id to name of every partner, by name; a suspended one says so (1 query)."""
+    """Database id to name of every partner, ordered by name; marks suspended ones (1 query)."""
     rows = Partner.objects.order_by("name", "slug").values_list("pk", "name", "slug", "status")
     return {
         number: f"{name} ({slug}{', suspended' if status != Partner.Status.ACTIVE else ''})"
@@ -53,9 +53,9 @@ def partner_names() -> dict[int, str]:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """How a partner names a person: by its own id, an e-mail address, or both; never by neither.
+    """How a partner names a person: by its own id, an e-mail address, or both, but never neither.
 
-    ``email`` in the one spelling that is stored.
+    ``email`` is in its stored spelling.
     """
 
     external_id: str
@@ -63,7 +63,7 @@ class Named:
 
 
 def clean_names(*, external_user_id: str, email: str) -> Named:
-    """Both as they are stored; InvalidRequest for what can be neither, and where both are empty."""
+    """Both in their stored form; InvalidRequest if one is invalid, or both are empty."""
     wrong: dict[str, str] = {}
     if not external_user_id and not email:
         wrong["user_email"] = NOBODY_NAMED
@@ -84,7 +84,7 @@ def clean_names(*, external_user_id: str, email: str) -> Named:
 def look_up(
     named: Named, *, partner_id: int | None, environment: str
 ) -> tuple[Resolved, Customer | None]:
-    """Whom the names lead to, by :func:`partners.naming.resolve` (1 query)."""
+    """Whom the names identify, by :func:`partners.naming.resolve` (1 query)."""
     condition = Q(pk__in=())
     if named.external_id:
         condition |= Q(external_user_id=named.external_id)
@@ -103,9 +103,10 @@ def look_up(
 def named_customer(
     *, partner_id: int | None, environment: str, external_user_id: str = "", email: str = ""
 ) -> Customer | None:
-    """The customer whom a partner names, for reading: nobody is made and nobody gets an id.
+    """The customer whom a partner names, read-only: creates no customer and assigns no id.
 
-    None for nobody. InvalidRequest; EmailDiffers and ExternalIdDiffers as for every other call.
+    None if there is none. InvalidRequest; EmailDiffers and ExternalIdDiffers as for every other
+    call.
     """
     named = clean_names(external_user_id=external_user_id, email=email)
     found, customer = look_up(named, partner_id=partner_id, environment=environment)
@@ -114,7 +115,7 @@ def named_customer(
 
 
 def refuse_mixed_up(found: Resolved) -> None:
-    """EmailDiffers or ExternalIdDiffers where two people are named as one."""
+    """Raise EmailDiffers or ExternalIdDiffers if the names identify two people."""
     if found.outcome is Outcome.EMAIL_OF_ANOTHER:
         raise email_differs()
     if found.outcome is Outcome.OTHER_ID:
@@ -122,9 +123,9 @@ def refuse_mixed_up(found: Resolved) -> None:
 
 
 def get_customer(*, partner_id: int | None, environment: str, public_id: str) -> Customer:
-    """A tenant's customer by their id with us; NotFound."""
+    """A tenant's customer by public id; NotFound."""
     if "\0" in public_id:
-        raise NotFound  # PostgreSQL takes no NUL in text
+        raise NotFound  # PostgreSQL accepts no NUL in text
     mine = Customer.objects.for_partner(partner_id, environment)
     found = mine.filter(public_id=public_id).first()
     if found is None:
@@ -138,12 +139,12 @@ def tenants_customers(partner_id: int | None, environment: str) -> QuerySet[Cust
 
 
 def customers(ids: Collection[int]) -> dict[int, Customer]:
-    """Customers by inner id (1 query)."""
+    """Customers by database id (1 query)."""
     return Customer.objects.in_bulk(ids)
 
 
 def get_customer_by_id(customer_id: int) -> Customer:
-    """A customer by inner id, such as a principal carries (1 query); NotFound."""
+    """A customer by database id, as a principal carries it (1 query); NotFound."""
     customer = customers([customer_id]).get(customer_id)
     if customer is None:
         raise NotFound
@@ -151,9 +152,8 @@ def get_customer_by_id(customer_id: int) -> Customer:
 
 
 def customer_condition(term: str) -> Q:
-    """Customers in whose e-mail or name ``term`` occurs, or whose id, ours or the partner's, begins
-    with it.
-    """
+    """Customers whose e-mail address or name contains ``term``, or whose id, ours or the partner's,
+    begins with it."""
     return (
         Q(email__contains=ascii_lower(term))
         | Q(name__icontains=term)
@@ -163,10 +163,10 @@ def customer_condition(term: str) -> Q:
 
 
 def customers_like(term: str) -> QuerySet[Customer]:
-    """Those of :func:`customer_condition`. A look at every customer, and at nothing else."""
+    """The customers of :func:`customer_condition`. Reads every customer, but no other table."""
     return Customer.objects.filter(customer_condition(term))
 
 
 def customer_keys(term: str) -> Iterable[int]:
-    """For the search of lists: inner ids of :func:`customers_like`."""
+    """Database ids of :func:`customers_like`, for the search of lists."""
     return first_keys(customers_like(term))

@@ -1,4 +1,4 @@
-"""The front doors of this room: partners, keys, user tokens."""
+"""Services of this room: partners, keys, user tokens."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _TOKEN_PURPOSE: Final = "partners.user_token"  # noqa: S105  names the hash's us
 
 @dataclass(frozen=True, slots=True)
 class IssuedKey:
-    """A key and the one secret that this answer alone will ever show."""
+    """A key and its secret, which only this answer ever shows."""
 
     key_id: int
     key_public_id: str
@@ -54,7 +54,7 @@ class IssuedKey:
 
 @dataclass(frozen=True, slots=True)
 class MintedToken:
-    """A user token and its end; the text exists nowhere else."""
+    """A user token and its expiry; the text exists nowhere else."""
 
     token: str
     customer: Customer
@@ -73,10 +73,10 @@ def create_partner(
     oauth_redirect_urls: Iterable[str] = (),
     share_bps: int = DEFAULT_SHARE_BPS,
 ) -> Partner:
-    """A new partner with its revenue share from today (IST) on.
+    """Create a partner with its revenue share from today (IST) on.
 
-    InvalidRequest when the slug is taken or the broker unknown; ValidationError (Django's) when a
-    value is malformed.
+    InvalidRequest if the slug is taken or the broker unknown; ValidationError (Django's) if a value
+    is malformed.
     """
     known_brokers = KNOWN_BROKERS.get()()
     if default_broker not in known_brokers:
@@ -116,9 +116,10 @@ def create_partner(
 def note_partner_edited(
     *, partner: Partner, created: bool, fields: Iterable[str], actor: Actor
 ) -> None:
-    """The audit entry of a saved partner form: which fields were typed, never their values.
+    """Write the audit entry of a saved partner form: the names of the changed fields, never their
+    values.
 
-    None where the partner's own fields stayed as they were: a share has an entry of its own.
+    Writes none if the partner's own fields are unchanged: a share has an entry of its own.
     """
     typed = sorted(fields)
     if not typed and not created:
@@ -145,7 +146,7 @@ def issue_key(
     requests_per_day: int = 10_000,
     expires_at: dt.datetime | None = None,
 ) -> IssuedKey:
-    """A new key with its first secret, valid for a year unless ``expires_at`` says otherwise.
+    """Issue a key with its first secret, valid for a year unless ``expires_at`` says otherwise.
 
     InvalidRequest for an unknown permission or a past expiry, NotFound for an unknown partner.
     """
@@ -157,7 +158,7 @@ def issue_key(
     if partner is None:
         raise NotFound
     secret = new_secret(partner.slug, environment)
-    hashed = hash_secret(secret)  # a third of a second: before the transaction
+    hashed = hash_secret(secret)  # takes a third of a second, so before the transaction
     with transaction.atomic():
         key = PartnerKey.objects.create(
             partner=partner,
@@ -178,9 +179,9 @@ def issue_key(
 def rotate_key(
     *, key_id: int, actor: Actor, now: dt.datetime, overlap: dt.timedelta = ROTATION_OVERLAP
 ) -> IssuedKey:
-    """A new secret for a key; the previous one stays good for ``overlap``, older ones end now.
+    """Add a secret to a key; the previous one stays valid for ``overlap``, older ones end now.
 
-    At most two secrets live at a time. NotFound, or InvalidTransition when the key is revoked.
+    At most two secrets are live at a time. NotFound, or InvalidTransition if the key is revoked.
     """
     known_key = PartnerKey.objects.select_related("partner").filter(pk=key_id).first()
     if known_key is None:
@@ -194,7 +195,7 @@ def rotate_key(
         newest = key.secrets.aggregate(newest=Max("version"))["newest"] or 0
         live = key.secrets.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=now))
         live.exclude(version=newest).update(expires_at=now)
-        # An overlap may shorten a life that was limited already, never prolong it.
+        # An overlap may shorten a lifetime that was already limited, but never prolong it.
         end = now + overlap
         key.secrets.filter(version=newest).filter(
             Q(expires_at__isnull=True) | Q(expires_at__gt=end)
@@ -205,7 +206,7 @@ def rotate_key(
 
 
 def revoke_key(*, key_id: int, actor: Actor, now: dt.datetime) -> bool:
-    """End a key for good, from its next request on. False when it already was revoked."""
+    """Revoke a key permanently, from its next request on. False if it was already revoked."""
     with transaction.atomic():
         changed = PartnerKey.objects.filter(pk=key_id, status=PartnerKey.Status.ACTIVE).update(
             status=PartnerKey.Status.REVOKED
@@ -231,7 +232,7 @@ def _checked_permissions(names: Iterable[str]) -> list[str]:
 
 
 def hash_secret(secret: ParsedSecret) -> str:
-    """bcrypt of the 48-character tail (bcrypt reads 72 bytes at most)."""
+    """bcrypt of the 48-character tail (bcrypt reads at most 72 bytes)."""
     salt = bcrypt.gensalt(settings.QUANTLEAP_BCRYPT_ROUNDS)
     return bcrypt.hashpw(secret.tail.encode(), salt).decode()
 
@@ -269,15 +270,14 @@ def mint_user_token(
     known_only: bool = False,
     state: str = "",
 ) -> MintedToken:
-    """A token with which a customer may call ``/user`` for 15 minutes.
+    """Issue a token with which a customer may call ``/user`` for 15 minutes.
 
     The customer is found or created under the partner (:func:`partners.identity.
-    find_or_create_customer`); ``state`` (GST code) fills theirs. ``key_id`` is the partner's key
-    that asks: the token carries it and opens what that key may open
-    (:mod:`partners.api.authentication`); a direct customer has none. ``template_id`` is what a deep
-    link shows first; NotFound when the customer may not see that, or the key is not this partner's
-    in this environment. Only a keyed hash of the token is kept. With ``known_only`` nobody new
-    comes into being: PartnerSuspended.
+    find_or_create_customer`); ``state`` (GST code) fills in theirs. ``key_id`` is the calling
+    partner's key: the token has that key's permissions (:mod:`partners.api.authentication`); a
+    direct customer has none. ``template_id`` is the template that a deep link shows first; NotFound
+    if the customer may not see it, or the key is not this partner's in this environment. Only a
+    keyed hash of the token is stored. With ``known_only`` no customer is created: PartnerSuspended.
     """
     if partner_id is not None and not (
         PartnerKey.objects.filter(
@@ -334,11 +334,11 @@ def mint_user_token(
 
 
 def token_hash(token: str) -> str:
-    """What is stored of a user token."""
+    """The stored hash of a user token."""
     return fingerprint(token, purpose=_TOKEN_PURPOSE)
 
 
 def forget_user_tokens(*, now: dt.datetime, keep: dt.timedelta = dt.timedelta(days=1)) -> int:
-    """Delete tokens that ended more than ``keep`` ago; returns how many."""
+    """Delete tokens that expired more than ``keep`` ago; returns how many."""
     deleted, _ = UserToken.objects.filter(expires_at__lt=now - keep).delete()
     return deleted

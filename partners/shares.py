@@ -1,4 +1,4 @@
-"""The partner's part of a fee: a new row from a day on, who set it and why."""
+"""Dated partner shares of a fee: who set them from when, and why."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from quantleap.core.guardrails import FACTOR, is_beyond
 
 @dataclass(frozen=True, slots=True)
 class ShareTerms:
-    """A share as somebody wants it: basis points, from an Indian date on.
+    """A requested share: basis points, from an Indian date on.
 
-    ``reason`` is needed where it takes the place of one from the same day, ``large_change`` where
-    it is beyond five times the one that it follows, up or down.
+    ``reason`` is required to supersede one of the same day, ``large_change`` for a share that
+    differs from the previous one by more than a factor of five.
     """
 
     partner_bps: int
@@ -34,11 +34,11 @@ class ShareTerms:
 def set_share(
     *, partner_id: int, terms: ShareTerms, actor: Actor, now: dt.datetime, first: bool = False
 ) -> RevenueShare:
-    """Write a share. One from the same day is superseded, never edited.
+    """Write a share. One for the same day is superseded, never edited.
 
-    Who subscribed under the earlier one keeps it. The audit entry ``share.set`` says who, from
-    what, to what, from when and why. With ``first`` (a partner that is being made) there is
-    nothing to compare with. InvalidRequest (:func:`share_refusals`), NotFound.
+    Customers who subscribed under the earlier one keep it. The audit entry ``share.set`` says who
+    changed what, from which share to which, from when and why. With ``first`` (for a new partner)
+    there is nothing to compare with. InvalidRequest (:func:`share_refusals`), NotFound.
     """
     reason = terms.reason.strip()
     with transaction.atomic():
@@ -77,7 +77,7 @@ def set_share(
 
 
 def share_refusals(partner_id: int, terms: ShareTerms, now: dt.datetime) -> dict[str, str]:
-    """What keeps these terms from being written, by field, in words; empty: nothing."""
+    """Why these terms cannot be written, by field; empty if they can."""
     refused: dict[str, str] = {}
     replaced = _same_day(partner_id, terms.effective_from).first()
     if replaced is not None and terms.effective_from < ist_date(now):

@@ -1,8 +1,8 @@
 """Secrets that a page of the console shows exactly once.
 
-What makes a secret answers with a redirect, and the page behind it shows the secret to the person
-who asked for it, the first time it is opened. So a reload neither makes another secret nor shows
-this one again; until then it lies encrypted, for ten minutes at most.
+An action that creates a secret answers with a redirect. The page behind it shows the secret to the
+person who asked for it, the first time it is opened; a reload neither creates another secret nor
+shows this one again. Until then it is stored encrypted, for at most ten minutes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What is shown once; ``hint`` says what is lost with it, and the way out."""
+    """What is shown once; ``hint`` says what to do if it is lost."""
 
     title: str
     hint: str
@@ -45,7 +45,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Showing:
-    """What became of a look: the page, or None where it was shown (``at``) or ran out before."""
+    """The result of a look: the page, or None if it was shown before (``at``) or expired."""
 
     page: Page | None
     at: dt.datetime | None
@@ -55,9 +55,9 @@ class Showing:
 def keep(
     *, staff_id: int, title: str, hint: str, items: Sequence[Item], back: str, now: dt.datetime
 ) -> str:
-    """Keep a page for one look by this person within ten minutes; returns its public id.
+    """Store a page for one look by this person within ten minutes; returns its public id.
 
-    ``back`` is the console's address to go on to.
+    ``back`` is the console URL to continue to.
     """
     content = {
         "title": title,
@@ -68,7 +68,7 @@ def keep(
         row = SecretShowing.objects.create(
             staff_id=staff_id, back=back, created_at=now, expires_at=now + LIFETIME
         )
-        # The ciphertext is bound to its row, so the row comes first.
+        # The ciphertext is bound to its row, so the row must exist first.
         row.content = crypto.encrypt(json.dumps(content), place=sealed_place(row, "content"))
         row.save(update_fields=["content"])
     return row.public_id
@@ -77,7 +77,8 @@ def keep(
 def show(*, public_id: str, staff_id: int, now: dt.datetime) -> Showing:
     """The page, to its person, the first time only. NotFound for anybody else's.
 
-    However many look at once, one of them sees it: the row is locked, and erased with the look.
+    Of several simultaneous requests only one sees it: the row is locked, and erased on the first
+    look.
     """
     with transaction.atomic():
         row = (
@@ -91,7 +92,7 @@ def show(*, public_id: str, staff_id: int, now: dt.datetime) -> Showing:
             return Showing(None, row.shown_at, row.back)
         try:
             content = json.loads(crypto.decrypt(row.content, place=sealed_place(row, "content")))
-        except DecryptionError:  # its key was retired within these minutes
+        except DecryptionError:  # its encryption key was removed within these minutes
             return Showing(None, None, row.back)
         SecretShowing.objects.filter(pk=row.pk).update(content="", shown_at=now)
     items = tuple(Item(*item) for item in content["items"])
@@ -99,7 +100,7 @@ def show(*, public_id: str, staff_id: int, now: dt.datetime) -> Showing:
 
 
 def forget(*, now: dt.datetime) -> int:
-    """Erase what nobody looked at in time, and a day later that it ever was; returns how many."""
+    """Erase unseen secrets that have expired, and their rows a day later; returns how many."""
     SecretShowing.objects.filter(expires_at__lte=now).exclude(content="").update(content="")
     deleted, _ = SecretShowing.objects.filter(expires_at__lte=now - REMEMBER).delete()
     return deleted

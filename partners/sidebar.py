@@ -1,4 +1,4 @@
-"""The room's lines of the console's sidebar: people, and further down what they are told."""
+"""The room's entries in the console's sidebar: people first, then mails and webhooks."""
 
 from __future__ import annotations
 

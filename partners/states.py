@@ -1,12 +1,12 @@
 """GST state codes (the first two digits of a GSTIN) that a recipient can have, by date. Pure.
 
-Source: the state codes of the GST portal and the e-way bill system; the changes since GST began on
-1 July 2017 by the Acts that made them: Jammu and Kashmir Reorganisation Act 2019 (31 Oct 2019),
-Dadra and Nagar Haveli and Daman and Diu (Merger of Union Territories) Act 2019 (26 Jan 2020).
+Source: the state codes of the GST portal and the e-way bill system, and the Acts that changed them
+since GST began on 1 July 2017: Jammu and Kashmir Reorganisation Act 2019 (31 Oct 2019), Dadra and
+Nagar Haveli and Daman and Diu (Merger of Union Territories) Act 2019 (26 Jan 2020).
 https://docs.ewaybillgst.gov.in/apidocs/master-codes-list.html
 
-No recipient's state: 28 (Andhra Pradesh before its division in 2014, now 37), 96 (abroad), 99 (the
-Centre's own jurisdiction), 00.
+No recipient has these: 28 (Andhra Pradesh before its division in 2014, now 37), 96 (abroad), 99
+(the Centre's own jurisdiction), 00.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LADAKH: Final = dt.date(2019, 10, 31)
 _MERGED: Final = dt.date(2020, 1, 26)
 _DAY: Final = dt.timedelta(days=1)
 _DIGITS: Final = 2
-#: How a code is written; the database takes nothing else (adr 0055).
+#: The spelling of a code; the database accepts nothing else (adr 0055).
 WRITTEN: Final = r"^([0-9]{2})?$"
 
 
@@ -90,25 +90,26 @@ def in_force(day: dt.date) -> dict[str, str]:
 
 
 def name_of(code: str) -> str:
-    """The newest name of a code, whenever it was in force; the code itself for an unknown one."""
+    """The newest name of a code, whenever it was in force; the code itself if it is unknown."""
     return {one.code: one.name for one in STATES}.get(code, code)
 
 
 def place_of_supply(day: dt.date, *, state: str, gstin: str = "") -> str | None:
-    """Code of the place of supply to a customer on ``day`` (IST); None: nobody knows it.
+    """Code of the place of supply to a customer on ``day`` (IST); None if it is unknown.
 
-    IGST Act, section 12(2), https://cbic-gst.gov.in/gst-acts.html: of a registered recipient where
-    they are registered (``gstin`` begins with it), of anybody else the address on record, and to
-    keep the ``state`` on record is the supplier's duty for every online service (CBIC circular
-    242/36/2024-GST). None where there is none, and for a code that is not in force: nothing is
-    guessed, and nobody else's state stands in for theirs (adr 0055).
+    IGST Act, section 12(2), https://cbic-gst.gov.in/gst-acts.html: for a registered recipient the
+    state of registration (``gstin`` begins with it), for anybody else the address on record; for
+    every online service the supplier must keep the ``state`` on record (CBIC circular
+    242/36/2024-GST). None if there is no state, or its code is not in force: the function never
+    guesses, and never uses somebody else's state (adr 0055).
     """
     code = gstin[:_DIGITS] if gstin else state
     return code if code in in_force(day) else None
 
 
 def refusal(code: str, day: dt.date) -> str:
-    """Why ``code`` cannot be a recipient's state on ``day``, with those that can; '' if it can."""
+    """Why ``code`` cannot be a recipient's state on ``day``, with the codes that can; '' if it
+    can."""
     known = in_force(day)
     if code in known:
         return ""

@@ -1,9 +1,10 @@
-"""Suspending a partner and taking it back: who may call, and what becomes of who subscribed.
+"""Suspends and reinstates partners: who may call the API, and what happens to their subscriptions.
 
-A suspension is decided with a plan for the subscriptions, because they trade for people who cannot
-choose another partner (adr 0051). One transaction each, the partner's row locked first. The
-partner's contacts are written to in it, and by mail after it (:mod:`partners.notices.mailing`).
-What a plan says of a day that is over is done in steps, each a transaction (adr 0057).
+Every suspension includes a plan for the subscriptions, because they trade for people who cannot
+choose another partner (adr 0051). Each operation is one transaction, with the partner's row locked
+first. It writes the mails to the partner's contacts, which are sent afterwards
+(:mod:`partners.notices.mailing`). When a day of the plan is over, the rest is done in steps of one
+transaction each (adr 0057).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from quantleap.core.clock import ist_date
 from quantleap.core.errors import InvalidRequest, InvalidTransition, NotFound
 
 REASON_LENGTH: Final = 200
-#: A later day is more likely a slip of the pen than a plan.
+#: A later day is more likely a typing error than a plan.
 LONGEST_RUN: Final = dt.timedelta(days=366)
 
 Plan = Partner.Plan
@@ -40,9 +41,9 @@ _NOTHING: Final[dict[str, object]] = {
 
 @dataclass(frozen=True, slots=True)
 class Suspension:
-    """``changed`` False: it stands so already. Else how many subscriptions were ``paused`` or
-    ``ended`` at once, how many will end (``ending``), how many webhook deliveries are held, and how
-    many of the partner's contacts are ``told`` by mail."""
+    """``changed`` False: this suspension is already in force. Otherwise how many subscriptions were
+    ``paused`` or ``ended`` at once, how many will end (``ending``), how many webhook deliveries are
+    held, and how many of the partner's contacts get a mail (``told``)."""
 
     changed: bool
     paused: int = 0
@@ -54,9 +55,9 @@ class Suspension:
 
 @dataclass(frozen=True, slots=True)
 class Reinstatement:
-    """``changed`` False: it was not suspended. Else how many subscriptions trade again
-    (``released``; who is held by others stays paused), how many go on that were to end (``kept``),
-    and how many of the partner's contacts are ``told`` by mail."""
+    """``changed`` False: the partner was not suspended. Otherwise how many subscriptions trade
+    again (``released``; those held by others stay paused), how many continue that were due to end
+    (``kept``), and how many of the partner's contacts get a mail (``told``)."""
 
     changed: bool
     released: int = 0
@@ -73,14 +74,14 @@ def suspend_partner(
     now: dt.datetime,
     run_until: dt.date | None = None,
 ) -> Suspension:
-    """Close the API for a partner but for what lets its customers go, and carry out ``plan``.
+    """Close the API for a partner except for what lets its customers leave, and carry out ``plan``.
 
-    ``plan`` is a word of :class:`Partner.Plan`; ``run_until`` the last day (IST) on which the
-    subscriptions trade, for RUN_UNTIL alone. ``reason`` is for the console and the audit: neither
-    the partner nor a customer reads it. A suspended partner's plan is replaced while it has not
-    been carried out, and the suspension goes on.
+    ``plan`` is a value of :class:`Partner.Plan`; ``run_until`` the last day (IST) on which the
+    subscriptions trade, for RUN_UNTIL only. ``reason`` is for the console and the audit log:
+    neither the partner nor a customer reads it. The plan of a suspended partner can be replaced
+    until it has been carried out; the suspension continues.
 
-    InvalidRequest; NotFound; InvalidTransition (409) where the plan in force was carried out.
+    InvalidRequest; NotFound; InvalidTransition (409) if the current plan has been carried out.
     """
     reason = _checked_reason(reason)
     _check_plan(plan, run_until, now)
@@ -119,23 +120,23 @@ def suspend_partner(
 def reinstate_partner(
     *, partner_id: int, reason: str, actor: Actor, now: dt.datetime
 ) -> Reinstatement:
-    """Accept a partner's calls again; lift the suspension's hold, and what is left of its plan.
+    """Accept a partner's calls again; lift the suspension's hold, and drop the rest of its plan.
 
-    What a plan did by today stays done: who was cancelled stays so. Nobody else's hold is lifted,
-    and deliveries that were held are sent by a replay only. NotFound; InvalidRequest.
+    What the plan has done by today stays done: cancelled subscriptions stay cancelled. No other
+    hold is lifted, and held deliveries are only sent by a replay. NotFound; InvalidRequest.
     """
     reason = _checked_reason(reason)
-    # Whatever beat was late with happened on its day: nobody is billed for the days since.
+    # Late steps count for their own day: nobody is billed for the days since then.
     _carry_out(partner_id, now)
     with transaction.atomic():
         partner = _locked(partner_id)
         if partner.status != Partner.Status.SUSPENDED:
             return Reinstatement(False)
-        while _step(partner, now):  # what has become due since, if anything
+        while _step(partner, now):  # whatever has become due since
             pass
         kept = FOLLOWERS.get().keep_all(partner.pk, now=now)
         plan = partner.suspension_plan
-        # Before its hold is lifted: the plan's day holds its customers, too.
+        # Before its hold is lifted, because the plan's day holds its customers too.
         _write(partner, status=Partner.Status.ACTIVE, **_NOTHING)
         released = FOLLOWERS.get().release_all(partner.pk, note=reason, actor=actor, now=now)
         done = Reinstatement(True, released, kept)
@@ -154,10 +155,11 @@ def reinstate_partner(
 
 
 def carry_out_due(*, now: dt.datetime) -> int:
-    """Do what suspended partners' plans say of days that are over; how many plans ended.
+    """Carry out what suspended partners' plans say for days that are over; returns how many plans
+    ended.
 
-    Any number of processes, any number of times. Whoever is killed leaves whole steps behind, and
-    the next one goes on from there.
+    Any number of processes may call it any number of times. A killed process leaves complete steps
+    behind, and the next one continues from there.
     """
     waiting = Partner.objects.filter(
         status=Partner.Status.SUSPENDED, plan_done_at__isnull=True
@@ -167,7 +169,7 @@ def carry_out_due(*, now: dt.datetime) -> int:
 
 
 def _carry_out(partner_id: int, now: dt.datetime) -> bool:
-    """Step by step, each a transaction; whether this call did the last of the plan."""
+    """Carry out a plan in steps of one transaction each; whether this call did its last step."""
     while True:
         with transaction.atomic():
             partner = _locked(partner_id)
@@ -179,7 +181,8 @@ def _carry_out(partner_id: int, now: dt.datetime) -> bool:
 
 # -- one partner, its row locked -----------------------------------------------------------------
 def _locked(partner_id: int) -> Partner:
-    """Without its key: whoever only refers to it does not wait. Whoever subscribes shares it."""
+    """Lock the row without its key, so that rows that only refer to it need not wait. Subscribing
+    shares the lock."""
     partner = Partner.objects.select_for_update(no_key=True).filter(pk=partner_id).first()
     if partner is None:
         raise NotFound
@@ -193,7 +196,7 @@ def _write(partner: Partner, **fields: object) -> None:
 
 
 def _begin(partner: Partner, actor: Actor, now: dt.datetime) -> Suspension:
-    """What a plan does on its first day."""
+    """Carry out what a plan does on its first day."""
     paused, ended, ending = 0, 0, 0
     if partner.suspension_plan == Plan.PAUSE_ALL:
         paused = FOLLOWERS.get().hold_all(partner.pk, actor=actor, now=now)
@@ -203,13 +206,13 @@ def _begin(partner: Partner, actor: Actor, now: dt.datetime) -> Suspension:
         ended, ending = found.done, found.left
         if not ending:
             _write(partner, plan_done_at=now)
-    # Last, as everybody does it who locks endpoints.
+    # Last, like all code that locks endpoints.
     deliveries = hold_deliveries(partner_id=partner.pk)
     return Suspension(True, paused, ended, ending, deliveries)
 
 
 def _step(partner: Partner, now: dt.datetime) -> bool:
-    """One step of what is due of a plan; whether there is more."""
+    """One step of what is due under a plan; whether there is more."""
     if partner.status != Partner.Status.SUSPENDED or partner.plan_done_at is not None:
         return False
     if _run_is_over(partner, now):
@@ -243,7 +246,7 @@ def _take_back(partner: Partner, now: dt.datetime) -> None:
     FOLLOWERS.get().keep_all(partner.pk, now=now)
 
 
-# -- what is refused -----------------------------------------------------------------------------
+# -- refusals -----------------------------------------------------------------------------------
 def _checked_reason(reason: str) -> str:
     reason = reason.strip()
     if not 0 < len(reason) <= REASON_LENGTH:
@@ -259,7 +262,7 @@ def _check_plan(plan: str, run_until: dt.date | None, now: dt.datetime) -> None:
 
 
 def plan_refusal(plan: str, run_until: dt.date | None, today: dt.date) -> tuple[str, str] | None:
-    """The field and the words that say why a plan cannot be so; None if it can."""
+    """The field and the message that say why a plan is impossible; None if it is possible."""
     if plan not in Plan.values:
         return "plan", f"One of: {', '.join(Plan.values)}."
     if plan != Plan.RUN_UNTIL:

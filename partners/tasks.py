@@ -1,4 +1,4 @@
-"""Wake-ups of this room; the database holds what is due."""
+"""Celery tasks of this room; the database holds what is due."""
 
 from __future__ import annotations
 
@@ -14,37 +14,38 @@ from quantleap.core import clock
 
 @shared_task(name="partners.deliver_webhooks")
 def deliver_webhooks() -> None:
-    """Send what is due. Beat calls every second; a call beside a running one costs nothing."""
+    """Send due deliveries. Beat calls it every second; a call beside a running one costs
+    nothing."""
     deliver_due(now=clock.now())
 
 
 @shared_task(name="partners.send_endpoint_mails")
 def send_endpoint_mails() -> None:
-    """Write to whom it concerns that an endpoint was disabled."""
+    """Mail partners and staff that an endpoint was disabled."""
     mailing.send_due(now=clock.now())
 
 
 @shared_task(name="partners.carry_out_suspensions")
 def carry_out_suspensions() -> int:
-    """Pause or end what suspended partners' plans say, once their day is over."""
+    """Pause or end subscriptions as suspended partners' plans say, once their day is over."""
     return suspending.carry_out_due(now=clock.now())
 
 
 @shared_task(name="partners.send_customer_mails")
 def send_customer_mails() -> None:
-    """Write to customers that their address wants confirming, or was changed."""
+    """Mail customers that their address needs confirmation, or was changed."""
     customer_mails.send_due(now=clock.now())
 
 
 @shared_task(name="partners.send_partner_mails")
 def send_partner_mails() -> None:
-    """Write to partners' contacts that the partner was suspended or reinstated."""
+    """Mail partners' contacts that the partner was suspended or reinstated."""
     partner_mails.send_due(now=clock.now())
 
 
 @shared_task(name="partners.forget_user_tokens")
 def forget_user_tokens() -> None:
-    """Delete user tokens that ended long ago, and secrets that nobody came to see."""
+    """Delete user tokens that expired long ago, and secrets that nobody looked at."""
     now = clock.now()
     services.forget_user_tokens(now=now)
     showing.forget(now=now)

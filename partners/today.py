@@ -1,7 +1,6 @@
-"""What the console's first page says of partners: nothing, while none is suspended and all of their
-webhook endpoints get through.
+"""The room's part of the console's first page: suspended partners, and endpoints that fail.
 
-A partner that hears nothing misses stops and failures of its customers, so a disabled endpoint
+A partner that receives no webhooks misses its customers' stops and failures, so a disabled endpoint
 needs a person until somebody enables it again.
 """
 
@@ -20,7 +19,7 @@ from partners.plans import plan_words
 from quantleap.core import clock
 from quantleap.core.console import Alarm, Cell, Panel, page_of
 
-#: A receiver that is down for an hour is the partner's own business.
+#: A receiver that is down for an hour is the partner's own concern.
 _FAILING: Final = dt.timedelta(days=1)
 _SHOWN: Final = 20
 
@@ -31,9 +30,10 @@ def today(request: HttpRequest, now: dt.datetime) -> Sequence[Alarm | Panel]:
 
 
 def _suspended(request: HttpRequest) -> Sequence[Alarm | Panel]:
-    """Who is suspended, with what becomes of the subscriptions (1 query).
+    """The suspended partners, with what happens to the subscriptions (1 query).
 
-    An alarm for whoever was suspended before there were plans: theirs trade on undecided.
+    An alarm for a partner suspended before plans existed: its customers' subscriptions trade on
+    undecided.
     """
     if not request.user.has_perm("partners.view_partner"):
         return ()
@@ -64,8 +64,8 @@ def _suspended(request: HttpRequest) -> Sequence[Alarm | Panel]:
 def _endpoints(request: HttpRequest, now: dt.datetime) -> Sequence[Alarm | Panel]:
     """An alarm for each endpoint that we disabled or that has failed for a day (2 queries).
 
-    For whoever may look at endpoints. One that staff disabled while it got through is shown and
-    alarms nobody.
+    For users who may view endpoints. A working endpoint that staff disabled is listed without an
+    alarm.
     """
     if not request.user.has_perm("partners.view_webhookendpoint"):
         return ()

@@ -1,4 +1,4 @@
-"""What a partner's own fields may hold; each error says why."""
+"""Validators of a partner's own fields; each error gives the reason."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from quantleap.core.targets import UnsafeTarget, parse_url
 
 
 def validate_network(text: str) -> None:
-    """An address or a CIDR network without stray host bits; ValidationError says which it is."""
+    """Accept an address, or a CIDR network without stray host bits; ValidationError says what is
+    wrong."""
     try:
         parse_network(text)
     except ValueError as error:
@@ -21,9 +22,10 @@ def validate_network(text: str) -> None:
 
 
 def validate_redirect_url(text: str) -> None:
-    """Where a browser may be sent back to: https, or http to its own machine (RFC 8252).
+    """Accept a URL to which a browser may be sent back: https, or http to its own machine (RFC
+    8252).
 
-    Only in the one spelling that is stored, because it is compared letter by letter.
+    It must be in its stored spelling, because brokers compare it character by character.
     """
     try:
         target = parse_url(text, schemes=("https", "http"))

@@ -1,7 +1,7 @@
-"""Is this the key's secret? Paid with bcrypt once, then remembered for a minute (docs/adr/0012).
+"""Verifies a key's secret: bcrypt once, then a cached match for a minute (docs/adr/0012).
 
-What is remembered is only "this secret matched that stored hash": whether the key still lives, may
-act and from where is read from the database on every request.
+The cache only says "this secret matched that stored hash". Whether the key is still valid, what it
+may do and from where is read from the database on every request.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import bcrypt
 from quantleap.core import clock
 
 REMEMBER_SECONDS: Final = 60.0
-# In the last part of its minute a remembered secret is checked again by whoever finds bcrypt
-# idle, so that a flood of wrong secrets cannot lock out a client that calls regularly.
+# In the last part of its minute, a cached secret is verified again by the first request that finds
+# bcrypt idle, so that a flood of wrong secrets cannot lock out a client that calls regularly.
 RENEW_SECONDS: Final = 20.0
 MAX_FAILURES: Final = 10
 FAILURE_WINDOW: Final = 60.0
@@ -30,7 +30,7 @@ MAX_REMEMBERED: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class StoredSecret:
-    """A live secret as the database has it now."""
+    """A live secret as currently stored."""
 
     id: int
     version: int
@@ -44,7 +44,7 @@ class _Remembered:
 
 
 class SecretVerifier:
-    """Remembers good secrets, counts bad ones, runs one bcrypt at a time. One per process."""
+    """Caches good secrets, counts bad ones, runs one bcrypt at a time. One instance per process."""
 
     def __init__(self) -> None:
         self._pepper = os.urandom(32)
@@ -56,8 +56,8 @@ class SecretVerifier:
     def verify(self, key_id: int, tail: str, stored: Sequence[StoredSecret]) -> StoredSecret | None:
         """The stored secret that ``tail`` matches, or None.
 
-        ``stored`` are the key's live secrets as just read: a match remembered for a secret that
-        is not among them, hash included, counts for nothing.
+        ``stored`` are the key's live secrets as just read: a cached match for a secret that is not
+        among them, hash included, does not count.
         """
         mark = hmac.digest(self._pepper, f"{key_id}:{tail}".encode(), hashlib.sha256)
         found, left = self._recall(mark, stored)
@@ -71,14 +71,14 @@ class SecretVerifier:
         if self._is_throttled(key_id):
             return None
         with self._bcrypt:
-            # Others may have proved this secret, or used up the failures, while we waited.
+            # Another thread may have proved this secret, or used up the failures, while we waited.
             found, _ = self._recall(mark, stored)
             if found is not None or self._is_throttled(key_id):
                 return found
             return self._check(key_id, mark, tail, stored)
 
     def forget(self) -> None:
-        """Start from nothing (tests, and a process that suspects its memory)."""
+        """Clear the cache (for tests, and for a process that distrusts its memory)."""
         with self._state:
             self._remembered.clear()
             self._failures.clear()

@@ -1,4 +1,4 @@
-"""The console's pages of this room."""
+"""Console pages of the room partners."""
 
 from partners.admin import customers, emails, keys, notices, partners, webhooks
 

@@ -1,4 +1,4 @@
-"""What several pages of this room share."""
+"""Helpers shared by several console pages of this room."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class PartnerFilter(admin.SimpleListFilter):
         return [("none", "direct"), *((str(number), slug) for number, slug in found)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """The chosen partner's rows."""
+        """Rows of the chosen partner."""
         value = self.value()
         if value is None:
             return queryset
@@ -48,7 +48,8 @@ class PartnerFilter(admin.SimpleListFilter):
 
 
 class PartnerColumn:
-    """Shows whose a row is. The tenant columns are plain numbers, so the slug is looked up."""
+    """Adds a column with the row's partner. The tenant columns are plain numbers, so the slug is
+    looked up."""
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Rows with ``partner_slug``, in the same query."""
@@ -59,7 +60,7 @@ class PartnerColumn:
 
     @admin.display(description="Partner", ordering="partner_slug")
     def partner_name(self, row: Any) -> str:
-        """Slug, or "direct"."""
+        """The partner's slug, or "direct"."""
         return row.partner_slug or "direct"
 
 
@@ -71,7 +72,7 @@ def shown_once(
     items: Sequence[Item],
     back: str,
 ) -> HttpResponse:
-    """Send the browser on to the page that shows these secrets once (``partners.showing``)."""
+    """Redirect the browser to the page that shows these secrets once (``partners.showing``)."""
     public_id = showing.keep(
         staff_id=int(request.user.pk or 0),
         title=title,
@@ -84,9 +85,10 @@ def shown_once(
 
 
 def secret_page(page: Any, request: HttpRequest, public_id: str) -> HttpResponse:
-    """The page itself: the first look shows, every other says when that was and the way out."""
+    """The page that shows a secret; opened again, it says when the secret was shown and how to
+    rotate it."""
     if request.method != "GET" or request.headers.get("Sec-Purpose", "").startswith("prefetch"):
-        return HttpResponseNotAllowed(["GET"])  # nobody has seen what was only fetched
+        return HttpResponseNotAllowed(["GET"])  # a HEAD would use the secret up without showing it
     try:
         found = showing.show(
             public_id=public_id, staff_id=int(request.user.pk or 0), now=clock.now()

@@ -1,4 +1,4 @@
-"""Customers: who they are, everything that is theirs, and what their invoices say of them."""
+"""Customers: who they are, everything they have, and what their invoices say about them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from quantleap.core.tenancy import Environment
 
 
 class BillingDetailsForm(ConfirmForm):
-    """On which state and address invoices are made out, and why that changes."""
+    """State and address for the customer's invoices, and the reason for the change."""
 
     state = forms.ChoiceField(
         label="GST state",
@@ -63,7 +63,7 @@ class BillingDetailsForm(ConfirmForm):
         ]
 
     def clean_billing_address(self) -> str:
-        """As it stands on the invoice."""
+        """The address as printed on invoices."""
         try:
             return check_address(self.cleaned_data["billing_address"])
         except DomainError as error:
@@ -71,7 +71,7 @@ class BillingDetailsForm(ConfirmForm):
 
     @classmethod
     def starting(cls, obj: Customer) -> dict[str, Any]:
-        """What is there."""
+        """The current values."""
         return {"state": obj.state, "billing_address": obj.billing_address}
 
 
@@ -125,7 +125,7 @@ class CustomerAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """With everything that is the customer's, of all rooms."""
+        """The customer's page, with everything that other rooms have of them."""
         customer = self.get_object(request, object_id)
         panels: list[Panel] = []
         for room in (changes_of, *BELONGINGS.all()):
@@ -135,7 +135,8 @@ class CustomerAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
 
     @admin.display(description="Confirmed")
     def standing(self, customer: Customer) -> str:
-        """Whether its owner has confirmed it, and the link that waits for them (1 query)."""
+        """Whether the owner has confirmed the address, and the link that is still open (1
+        query)."""
         if customer.email_confirmed_at is not None:
             return f"Confirmed on {_day(customer.email_confirmed_at)}"
         asked = customer.email_confirmations.filter(email=customer.email).first()
@@ -145,7 +146,7 @@ class CustomerAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         return f"Not confirmed: asked on {_day(asked.asked_at)}" + (", the link is over" * over)
 
     def history(self, customer: Customer) -> SafeString:
-        """What was done to this customer, in the audit log."""
+        """Link to this customer's entries in the audit log."""
         address = reverse("admin:core_auditentry_changelist")
         return format_html(
             '<a class="ql-link" href="{}?q={}">In the audit log</a>', address, customer.public_id
@@ -153,7 +154,7 @@ class CustomerAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
 
     @admin.display(description="GST state")
     def gst_state(self, customer: Customer) -> str:
-        """Code and name."""
+        """Code and name of the state."""
         code = customer.state
         if not code:
             return "None: paid subscriptions are not invoiced until there is one"
@@ -161,7 +162,7 @@ class CustomerAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         return f"{code} {name_of(code)}" if known else f"{code}, not in force: not invoiced"
 
     def what_changing_does(self, request: HttpRequest, customer: Customer) -> Sequence[str]:
-        """Said before it happens."""
+        """The consequences, shown before the change."""
         return (
             f"Now: {self.gst_state(customer)}.",
             "Every invoice that is issued from now on bears the new state and address, also for a "
@@ -179,7 +180,7 @@ class CustomerAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
     def billing_details(
         self, request: HttpRequest, customer: Customer, data: dict[str, Any]
     ) -> str:
-        """State and address of the next invoices."""
+        """Change state and address of the next invoices."""
         changed = change_billing_details(
             customer_id=customer.pk, actor=Actor.staff(request.user), now=clock.now(), **data
         )
@@ -188,7 +189,7 @@ class CustomerAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         return f"{customer}: the next invoices bear the new details."
 
     def what_another_address_does(self, request: HttpRequest, customer: Customer) -> Sequence[str]:
-        """Said before it happens."""
+        """The consequences, shown before the change."""
         mails = (
             "The test environment mails nobody."
             if customer.environment == Environment.TEST
@@ -211,7 +212,7 @@ class CustomerAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         twice=True,
     )
     def change_email(self, request: HttpRequest, customer: Customer, data: dict[str, Any]) -> str:
-        """Where the person is written to."""
+        """Change the customer's address."""
         result = change_email(
             customer_id=customer.pk,
             email=data["user_email"],
@@ -224,7 +225,7 @@ class CustomerAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         return f"{customer.email} is {result.customer.email} now."
 
     def what_asking_does(self, request: HttpRequest, customer: Customer) -> Sequence[str]:
-        """Said before it happens."""
+        """The consequences, shown before asking."""
         return (
             f"{customer.email}: {self.standing(customer)}.",
             f"A link is mailed there that works for {VALID_FOR.days} days. Nothing else changes, "
@@ -240,12 +241,12 @@ class CustomerAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
     def ask_for_confirmation(
         self, request: HttpRequest, customer: Customer, data: dict[str, Any]
     ) -> str:
-        """Mail a link to the address."""
+        """Mail a confirmation link to the address."""
         ask_again(customer_id=customer.pk, actor=Actor.staff(request.user), now=clock.now())
         return f"{customer.email} gets a link within a minute."
 
     def what_another_id_does(self, request: HttpRequest, customer: Customer) -> Sequence[str]:
-        """Said before it happens."""
+        """The consequences, shown before the change."""
         return (
             f"Now: {customer.external_user_id or 'none'}.",
             "Whoever the partner calls by the new id from now on is this customer, with their "
@@ -264,7 +265,7 @@ class CustomerAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
     def change_external_id(
         self, request: HttpRequest, customer: Customer, data: dict[str, Any]
     ) -> str:
-        """The partner's own id of the person."""
+        """Change the partner's own id for the person."""
         result = change_external_id(
             customer_id=customer.pk, actor=Actor.staff(request.user), **data
         )

@@ -1,4 +1,4 @@
-"""Addresses of customers: how they changed, and what was mailed about it."""
+"""Customers' addresses: their changes, and the mails about them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _REASON_HELP: Final = "It stands in the audit log."
 
 
 class EmailForm(ConfirmForm):
-    """To which address, and why."""
+    """The new address, and the reason."""
 
     user_email = forms.CharField(
         label="New e-mail address",
@@ -38,7 +38,7 @@ class EmailForm(ConfirmForm):
     reason = forms.CharField(max_length=REASON_LENGTH, help_text=_REASON_HELP)
 
     def clean_user_email(self) -> str:
-        """In the spelling that is stored."""
+        """The address in its stored spelling."""
         try:
             return clean_email(self.cleaned_data["user_email"])
         except BadIdentifier as error:
@@ -46,7 +46,7 @@ class EmailForm(ConfirmForm):
 
 
 class ExternalIdForm(ConfirmForm):
-    """Which id of the partner's, and why."""
+    """The partner's id, and the reason."""
 
     external_user_id = forms.CharField(
         label="External user id",
@@ -60,11 +60,11 @@ class ExternalIdForm(ConfirmForm):
 
     @classmethod
     def starting(cls, obj: Customer) -> dict[str, Any]:
-        """What is there."""
+        """The current value."""
         return {"external_user_id": obj.external_user_id}
 
     def clean_external_user_id(self) -> str:
-        """As it is, or nothing."""
+        """The id exactly as typed, or nothing."""
         text: str = self.cleaned_data["external_user_id"]
         try:
             return text and clean_external_id(text)
@@ -95,7 +95,8 @@ def changes_of(request: HttpRequest, customer: Customer) -> Sequence[Panel]:
 
 
 def with_confirmation(changes: QuerySet[EmailChange]) -> QuerySet[Any]:
-    """With ``confirmed_at``: when the new address was confirmed first, after it was given."""
+    """The changes with ``confirmed_at``: when the new address was first confirmed after this
+    change."""
     confirmations = (
         EmailConfirmation.objects.filter(
             customer=OuterRef("customer"),
@@ -111,13 +112,13 @@ def with_confirmation(changes: QuerySet[EmailChange]) -> QuerySet[Any]:
 
 
 def who_changed(change: EmailChange) -> str:
-    """Kind and id of whoever changed it."""
+    """Kind and id of the actor."""
     return f"{change.get_actor_kind_display()} {change.actor_id}".strip()
 
 
 @admin.register(EmailChange)
 class EmailChangeAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
-    """Who is written to elsewhere since when, and who wanted it so."""
+    """Changes of customers' addresses: since when, by whom, and why."""
 
     list_display = (
         "changed_at",
@@ -145,23 +146,23 @@ class EmailChangeAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
     ordering = ("-id",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """With the customer and when the new address was confirmed."""
+        """Changes with the customer and the time at which the new address was confirmed."""
         return with_confirmation(super().get_queryset(request).select_related("customer"))
 
     @admin.display(description="By")
     def who(self, change: EmailChange) -> str:
-        """Kind and id."""
+        """Kind and id of the actor."""
         return who_changed(change)
 
     @admin.display(description="Confirmed")
     def when_confirmed(self, change: Any) -> Any:
-        """When its owner opened the link."""
+        """When the owner confirmed the address."""
         return change.confirmed_at
 
 
 @admin.register(CustomerMail)
 class CustomerMailAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
-    """Who was asked to confirm an address, or told that it was changed."""
+    """Mails that ask to confirm an address, or report that it was changed."""
 
     list_display = (
         "created_at",
@@ -191,12 +192,12 @@ class CustomerMailAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
 
     @confirmed(description="Send again", explain="explain_again", permission="act", icon="send")
     def send_again(self, request: HttpRequest, obj: CustomerMail, data: dict[str, Any]) -> str:
-        """Due at once."""
+        """Make the mail due at once."""
         changed = mailing.send_again(
             mail_id=obj.pk, actor=Actor.staff(request.user), now=clock.now()
         )
         return "It is sent again." if changed else "It was waiting to be sent already."
 
     def explain_again(self, request: HttpRequest, obj: CustomerMail) -> list[str]:
-        """What is about to happen."""
+        """The consequences, shown before sending."""
         return [f"{obj.recipient} gets this mail once more, with the same link."]

@@ -1,4 +1,4 @@
-"""Forms of this room's pages."""
+"""Forms of this room's console pages."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ else:
     _Checkboxes = UnfoldAdminCheckboxSelectMultipleWidget
 
 
-#: Above the box that confirms a share far from the one that it follows.
+#: Label of the box that confirms a share far from the previous one.
 LARGE_CHANGE: Final = f"Beyond {FACTOR} times"
 
 
 class ShareForm(_ShareModelForm):
-    """A new share; what keeps it from being written stands beside its field."""
+    """A new share; reasons against it appear beside their fields."""
 
     large_change = forms.BooleanField(
         required=False, label=LARGE_CHANGE, widget=UnfoldBooleanWidget()
     )
 
     def clean(self) -> dict[str, Any]:
-        """A known partner's shares are compared with those that stand."""
+        """Compare the shares of an existing partner with the stored ones."""
         cleaned = super().clean() or {}
         if self.instance.partner_id and not self.errors:
             refused = share_refusals(self.instance.partner_id, self.terms, clock.now())
@@ -58,7 +58,7 @@ class ShareForm(_ShareModelForm):
 
     @property
     def terms(self) -> ShareTerms:
-        """The share as typed; only for a valid form."""
+        """The typed share; only for a valid form."""
         data = self.cleaned_data
         return ShareTerms(
             partner_bps=data["partner_bps"],
@@ -69,10 +69,10 @@ class ShareForm(_ShareModelForm):
 
 
 class ShareFormSet(_ShareInlineFormSet):
-    """Several new shares at once, each from a day of its own."""
+    """Several new shares at once, each from a different day."""
 
     def clean(self) -> None:
-        """One share a day."""
+        """Refuse two shares for one day."""
         super().clean()
         days: set[dt.date] = set()
         for form in self.forms:
@@ -84,7 +84,7 @@ class ShareFormSet(_ShareInlineFormSet):
 
 
 class PartnerForm(_PartnerModelForm):
-    """A partner's own fields; what it may do is said by its keys."""
+    """A partner's own fields; its permissions belong to its keys."""
 
     default_broker = forms.ChoiceField(
         widget=UnfoldAdminSelectWidget,
@@ -111,7 +111,7 @@ class PartnerForm(_PartnerModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        field: Any = self.fields.get("default_broker")  # absent where the page is read-only
+        field: Any = self.fields.get("default_broker")  # absent if the page is read-only
         if field is not None:
             known = KNOWN_BROKERS.get()()
             stored = self.instance.default_broker
@@ -120,7 +120,7 @@ class PartnerForm(_PartnerModelForm):
             field.choices = [("", "Choose one"), *known.items()]
 
     def clean_default_broker(self) -> str:
-        """One we speak to; a stored one that is none has to be replaced."""
+        """A supported broker; a stored one that is no longer supported has to be replaced."""
         kind: str = self.cleaned_data["default_broker"]
         if kind not in KNOWN_BROKERS.get()():
             raise forms.ValidationError("QuantLeap does not know this broker: choose another.")
@@ -128,7 +128,7 @@ class PartnerForm(_PartnerModelForm):
 
 
 class PermissionsWidget(_Checkboxes):
-    """Permissions with what each allows, and buttons for the usual sets."""
+    """Permissions with their explanations, and buttons for the usual sets."""
 
     template_name = "partners/widgets/permissions.html"
 
@@ -136,13 +136,13 @@ class PermissionsWidget(_Checkboxes):
         js = ("partners/permissions.js",)
 
     def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
-        """With the sets."""
+        """The template context, with the sets."""
         context: dict[str, Any] = super().get_context(name, value, attrs)
         context["widget"]["presets"] = permissions.PRESETS
         return context
 
     def create_option(self, name: str, value: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """With the meaning."""
+        """The option, with its explanation."""
         option: dict[str, Any] = super().create_option(name, value, *args, **kwargs)
         option["meaning"] = permissions.MEANING.get(str(value), "")
         return option
@@ -156,12 +156,12 @@ def _choices(names: Any) -> list[tuple[str, str]]:
     return [(name, name) for name in names]
 
 
-#: What the two limits of a key are good for.
+#: Help text of a key's two limits.
 NOT_ENFORCED: Final = "What was agreed with the partner. Written down, not enforced yet."
 
 
 class IssueKeyForm(ConfirmForm):
-    """What a new key is for."""
+    """Purpose, permissions and limits of a new key."""
 
     environment = forms.ChoiceField(
         choices=Environment.choices, initial=Environment.TEST, widget=UnfoldAdminSelectWidget
@@ -189,7 +189,7 @@ class IssueKeyForm(ConfirmForm):
 
 
 class RotateKeyForm(ConfirmForm):
-    """How long the old secret stays good."""
+    """How long the old secret stays valid."""
 
     overlap_hours = forms.IntegerField(
         min_value=0,
@@ -201,7 +201,7 @@ class RotateKeyForm(ConfirmForm):
 
 
 class WebhookEndpointForm(ConfirmForm):
-    """Where a partner wants to be told."""
+    """The URL and the events of a new endpoint."""
 
     environment = forms.ChoiceField(
         choices=Environment.choices, initial=Environment.TEST, widget=UnfoldAdminSelectWidget
@@ -216,13 +216,13 @@ class WebhookEndpointForm(ConfirmForm):
 
 
 class ReasonForm(ConfirmForm):
-    """Why, in words; kept in the audit log."""
+    """The reason, kept in the audit log."""
 
     reason = forms.CharField(max_length=200)
 
 
 class SuspendForm(ConfirmForm):
-    """What becomes of the subscriptions of a partner that is suspended, and why it is."""
+    """What happens to the subscriptions of a suspended partner, and the reason."""
 
     plan = forms.ChoiceField(
         label="Subscriptions",
@@ -241,7 +241,7 @@ class SuspendForm(ConfirmForm):
     )
 
     def clean(self) -> dict[str, Any]:
-        """A day where there has to be one, beside its field."""
+        """Require a day for a plan that needs one."""
         cleaned = super().clean() or {}
         if not self.errors:
             today = clock.ist_date(clock.now())
@@ -252,7 +252,7 @@ class SuspendForm(ConfirmForm):
 
 
 class ReplayRangeForm(ConfirmForm):
-    """Which deliveries are sent anew, by when they were written (times in India)."""
+    """The range of deliveries to send again, by when they were written (times in India)."""
 
     since = forms.DateTimeField(
         label="From",

@@ -25,7 +25,7 @@ HINT: Final = (
 
 
 class SecretInline(ReadOnlyTabularInline):
-    """What is known of the secrets: never the secrets."""
+    """The secrets' versions and dates, never the secrets."""
 
     model = PartnerSecret
     fields = ("version", "last4", "created_at", "expires_at", "last_used_at")
@@ -51,7 +51,7 @@ class PartnerKeyAdmin(ReadOnlyAdmin):
         icon="autorenew",
     )
     def rotate(self, request: HttpRequest, obj: PartnerKey, data: dict[str, Any]) -> HttpResponse:
-        """A second secret, shown once."""
+        """Add a second secret, shown once."""
         issued = rotate_key(
             key_id=obj.pk,
             overlap=dt.timedelta(hours=data["overlap_hours"]),
@@ -70,7 +70,7 @@ class PartnerKeyAdmin(ReadOnlyAdmin):
         )
 
     def explain_rotate(self, request: HttpRequest, obj: PartnerKey) -> list[str]:
-        """What is about to happen."""
+        """The consequences, shown before rotating."""
         return [
             "Makes a new secret for this key; the newest one so far stays good for the overlap.",
             "A third, older one ends at once: at most two secrets live at a time.",
@@ -85,12 +85,12 @@ class PartnerKeyAdmin(ReadOnlyAdmin):
         twice=True,
     )
     def revoke(self, request: HttpRequest, obj: PartnerKey, data: dict[str, Any]) -> str:
-        """End the key for good."""
+        """Revoke the key permanently."""
         changed = revoke_key(key_id=obj.pk, actor=Actor.staff(request.user), now=clock.now())
         return "The key is revoked." if changed else "The key already was revoked."
 
     def explain_revoke(self, request: HttpRequest, obj: PartnerKey) -> list[str]:
-        """What is about to happen."""
+        """The consequences, shown before revoking."""
         return [
             f"The next request with {obj.key} is refused, for good.",
             "Customers, subscriptions and open positions are not touched.",

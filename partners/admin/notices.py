@@ -1,4 +1,4 @@
-"""Mails to partners' own contacts: to look at, and to send once more."""
+"""Mails to partners' own contacts: read-only, with an action to send one again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BODY: Final = lines("body")
 
 @admin.register(PartnerMail)
 class PartnerMailAdmin(LargeTableMixin, ReadOnlyAdmin):
-    """Who was told that their partner was suspended or reinstated."""
+    """Mails that tell a partner's contacts that it was suspended or reinstated."""
 
     empty_title = "Nobody was written to"
     empty_text = "The contacts of a partner are, when it is suspended or reinstated."
@@ -53,12 +53,12 @@ class PartnerMailAdmin(LargeTableMixin, ReadOnlyAdmin):
 
     @confirmed(description="Send again", explain="explain_again", permission="act", icon="send")
     def send_again(self, request: HttpRequest, obj: PartnerMail, data: dict[str, Any]) -> str:
-        """Due at once."""
+        """Make the mail due at once."""
         changed = mailing.send_again(
             mail_id=obj.pk, actor=Actor.staff(request.user), now=clock.now()
         )
         return "It is sent again." if changed else "It was waiting to be sent already."
 
     def explain_again(self, request: HttpRequest, obj: PartnerMail) -> list[str]:
-        """What is about to happen."""
+        """The consequences, shown before sending."""
         return [f"{obj.recipient} gets this mail once more."]

@@ -49,7 +49,7 @@ from quantleap.core.console import page_of
 
 
 class RevenueShareInline(ConsoleTabularInline):
-    """Dated shares: a new row follows the last one, or takes its place that day."""
+    """Dated shares: a new row follows the last one, or supersedes it on the same day."""
 
     model = RevenueShare
     form = ShareForm
@@ -60,18 +60,18 @@ class RevenueShareInline(ConsoleTabularInline):
 
     @admin.display(description=LARGE_CHANGE)
     def large_change(self, share: RevenueShare) -> str:
-        """Nothing to confirm any more; of a superseded share, since when it is one."""
+        """The time at which a share was superseded; a stored share has nothing to confirm."""
         if share.superseded_at is None:
             return "–"
         return f"Superseded {clock.to_ist(share.superseded_at):%Y-%m-%d %H:%M} IST"
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A share that was in force stays as it was; add a row."""
+        """False: a share that was in force never changes; people add a row."""
         return False
 
 
 class PartnerKeyInline(ReadOnlyTabularInline):
-    """The partner's keys at a glance."""
+    """The partner's keys."""
 
     model = PartnerKey
     fields = ("key", "environment", "label", "status", "expires_at")
@@ -99,7 +99,7 @@ class PartnerAdmin(ConsoleAdmin):
     actions_detail = ("issue_key", "add_webhook_endpoint", "suspend", "reinstate")
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[Any, ...]:
-        """State and age once there is a partner; first what was decided of a suspended one."""
+        """State and age for an existing partner; the decision first for a suspended one."""
         fields = PartnerForm.Meta.fields
         if obj is None:
             return fields
@@ -110,17 +110,17 @@ class PartnerAdmin(ConsoleAdmin):
 
     @admin.display(description="Subscriptions")
     def plan(self, partner: Partner) -> str:
-        """What becomes of them, and how far that has come."""
+        """What happens to the subscriptions, and how far that has come."""
         return plan_words(partner)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """The slug is part of every key: it never changes."""
+        """The slug, which is part of every key and never changes."""
         return (*self.readonly_fields, "slug") if obj else tuple(self.readonly_fields)
 
     def save_model(self, request: HttpRequest, obj: Partner, form: Any, change: bool) -> None:
-        """Save what was typed, and an audit entry that names the fields.
+        """Save the typed fields, and an audit entry that names them.
 
-        Nothing else of the row: whoever suspends the partner meanwhile would be undone.
+        Other columns are not written, or a concurrent suspension would be undone.
         """
         if change:
             obj.save(update_fields=form.changed_data)
@@ -134,7 +134,7 @@ class PartnerAdmin(ConsoleAdmin):
         )
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        """Shares through their service: superseded where they must be, and in the audit."""
+        """Save shares through their service, which supersedes and audits them."""
         if formset.model is not RevenueShare:
             super().save_formset(request, form, formset, change)
             return
@@ -151,7 +151,7 @@ class PartnerAdmin(ConsoleAdmin):
                 formset.new_objects.append(share)
 
     def get_urls(self) -> list[URLPattern]:
-        """And the page behind every new secret; it asks for the person the secret was made for."""
+        """The URLs, with the page of new secrets, which checks for whom a secret was created."""
         return [
             path(
                 "secret/<slug:public_id>/",
@@ -162,16 +162,16 @@ class PartnerAdmin(ConsoleAdmin):
         ]
 
     def show_secret(self, request: HttpRequest, public_id: str) -> HttpResponse:
-        """A secret, once, to the person it was made for and to nobody else.
+        """Show a secret once, to the person for whom it was created and nobody else.
 
-        No right is asked for here: whoever may rotate a key or a signing secret need not be allowed
-        to view partners, and the secret would be lost with the refusal.
+        No right is required here: a person who may rotate a key or a signing secret may lack the
+        right to view partners, and a refusal would lose the secret.
         """
         return secret_page(self, request, public_id)
 
     @confirmed(description="Issue API key", explain="explain_issue", form=IssueKeyForm, icon="key")
     def issue_key(self, request: HttpRequest, obj: Partner, data: dict[str, Any]) -> HttpResponse:
-        """A key and its secret, shown once."""
+        """Create a key and show its secret once."""
         issued = issue_key(
             partner_id=obj.pk,
             environment=data["environment"],
@@ -195,7 +195,7 @@ class PartnerAdmin(ConsoleAdmin):
         )
 
     def explain_issue(self, request: HttpRequest, obj: Partner) -> list[str]:
-        """What is about to happen."""
+        """The consequences, shown before issuing."""
         return [
             f"Makes a new API key for {obj.name}, valid for one year.",
             "Its secret is shown once, on the next page.",
@@ -210,7 +210,7 @@ class PartnerAdmin(ConsoleAdmin):
     def add_webhook_endpoint(
         self, request: HttpRequest, obj: Partner, data: dict[str, Any]
     ) -> HttpResponse:
-        """An endpoint and its signing secret, shown once."""
+        """Create an endpoint and show its signing secret once."""
         created = create_endpoint(
             partner_id=obj.pk,
             environment=data["environment"],
@@ -231,7 +231,7 @@ class PartnerAdmin(ConsoleAdmin):
         )
 
     def explain_endpoint(self, request: HttpRequest, obj: Partner) -> list[str]:
-        """What is about to happen."""
+        """The consequences, shown before adding."""
         return [
             f"From now on {obj.name}'s events of the chosen environment are posted to this URL.",
             "Its signing secret is shown once, on the next page.",
@@ -249,7 +249,7 @@ class PartnerAdmin(ConsoleAdmin):
         template="partners/suspend.html",
     )
     def suspend(self, request: HttpRequest, obj: Partner, data: dict[str, Any]) -> str:
-        """Close the API but for what lets customers go, and carry out what was chosen."""
+        """Close the API except for what lets customers leave, and carry out the chosen plan."""
         done = suspend_partner(
             partner_id=obj.pk,
             plan=data["plan"],
@@ -261,11 +261,12 @@ class PartnerAdmin(ConsoleAdmin):
         return suspended_words(obj.name, done)
 
     def explain_suspend(self, request: HttpRequest, obj: Partner) -> list[str]:
-        """What is about to happen."""
+        """The consequences, shown before suspending."""
         return suspend_sentences(obj)
 
     def reach_of_suspending(self, request: HttpRequest, obj: Partner) -> dict[str, Any]:
-        """In numbers; asked again where those that trade are not as many any more."""
+        """The figures of a suspension; the page asks again if the number of active subscriptions
+        changed."""
         now = clock.now()
         standing = FOLLOWERS.get().standing(obj.pk)
         return {
@@ -285,7 +286,7 @@ class PartnerAdmin(ConsoleAdmin):
         template="partners/suspend.html",
     )
     def reinstate(self, request: HttpRequest, obj: Partner, data: dict[str, Any]) -> str:
-        """Accept the partner's calls again, and lift what the suspension holds."""
+        """Accept the partner's calls again, and lift the suspension's holds."""
         done = reinstate_partner(
             partner_id=obj.pk,
             reason=data["reason"],
@@ -295,11 +296,11 @@ class PartnerAdmin(ConsoleAdmin):
         return reinstated_words(obj.name, done)
 
     def explain_reinstate(self, request: HttpRequest, obj: Partner) -> list[str]:
-        """What is about to happen."""
+        """The consequences, shown before reinstating."""
         return reinstate_sentences(obj)
 
     def reach_of_reinstating(self, request: HttpRequest, obj: Partner) -> dict[str, Any]:
-        """In numbers; there is nothing to lift of one that is not suspended."""
+        """The figures; a partner that is not suspended has nothing to lift."""
         return {
             "panel": reach_panel(obj, clock.now()),
             "bound": f"{obj.status} {FOLLOWERS.get().standing(obj.pk)}",

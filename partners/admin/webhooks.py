@@ -1,4 +1,4 @@
-"""Webhook endpoints and what was sent to them."""
+"""Webhook endpoints and their deliveries."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class WebhookEndpointAdmin(PartnerColumn, ReadOnlyAdmin):
     def rotate_signing_secret(
         self, request: HttpRequest, obj: WebhookEndpoint, data: dict[str, Any]
     ) -> HttpResponse:
-        """A new signing secret, shown once."""
+        """Create a new signing secret, shown once."""
         created = rotate_secret(
             endpoint_id=obj.pk, actor=Actor.staff(request.user), now=clock.now()
         )
@@ -83,7 +83,7 @@ class WebhookEndpointAdmin(PartnerColumn, ReadOnlyAdmin):
         )
 
     def explain_rotate(self, request: HttpRequest, obj: WebhookEndpoint) -> list[str]:
-        """What is about to happen."""
+        """The consequences, shown before rotating."""
         return ["For 24 hours every delivery carries signatures of the old and the new secret."]
 
     @confirmed(
@@ -95,7 +95,7 @@ class WebhookEndpointAdmin(PartnerColumn, ReadOnlyAdmin):
         danger=True,
     )
     def disable(self, request: HttpRequest, obj: WebhookEndpoint, data: dict[str, Any]) -> str:
-        """Send nothing more to it."""
+        """Stop sending to the endpoint."""
         disable_endpoint(
             endpoint_id=obj.pk,
             reason=data["reason"],
@@ -105,7 +105,7 @@ class WebhookEndpointAdmin(PartnerColumn, ReadOnlyAdmin):
         return "The endpoint is disabled."
 
     def explain_disable(self, request: HttpRequest, obj: WebhookEndpoint) -> list[str]:
-        """What is about to happen."""
+        """The consequences, shown before disabling."""
         waiting = obj.deliveries.filter(status=WebhookDelivery.Status.PENDING).count()
         return [
             f"{waiting} waiting deliveries are held, and so is every event from now on: each for "
@@ -121,12 +121,12 @@ class WebhookEndpointAdmin(PartnerColumn, ReadOnlyAdmin):
         moving=True,
     )
     def enable(self, request: HttpRequest, obj: WebhookEndpoint, data: dict[str, Any]) -> str:
-        """Send to it again."""
+        """Start sending to the endpoint again."""
         enable_endpoint(endpoint_id=obj.pk, actor=Actor.staff(request.user), now=clock.now())
         return "The endpoint is enabled."
 
     def explain_enable(self, request: HttpRequest, obj: WebhookEndpoint) -> list[str]:
-        """What is about to happen."""
+        """The consequences, shown before enabling."""
         return [
             "Events from now on are posted to it.",
             f"{_held(obj)} Replay range sends what is held, once the endpoint is enabled.",
@@ -142,7 +142,7 @@ class WebhookEndpointAdmin(PartnerColumn, ReadOnlyAdmin):
         moving=True,
     )
     def replay_range(self, request: HttpRequest, obj: WebhookEndpoint, data: dict[str, Any]) -> str:
-        """Send anew what was written in a range of time."""
+        """Send deliveries of a range of time again."""
         count = replay_range(
             endpoint_id=obj.pk,
             since=data["since"],
@@ -154,7 +154,7 @@ class WebhookEndpointAdmin(PartnerColumn, ReadOnlyAdmin):
         return f"{count} deliveries are sent anew, each with its own event id."
 
     def explain_replay_range(self, request: HttpRequest, obj: WebhookEndpoint) -> list[str]:
-        """What is about to happen."""
+        """The consequences, shown before replaying."""
         return [
             _held(obj),
             "Everything of the range that was held or failed is posted anew, within minutes, with "
@@ -163,7 +163,7 @@ class WebhookEndpointAdmin(PartnerColumn, ReadOnlyAdmin):
 
 
 def _held(endpoint: WebhookEndpoint) -> str:
-    """How much is held of an endpoint's, and since when."""
+    """How many of an endpoint's deliveries are held, and since when."""
     held = endpoint.deliveries.filter(status=WebhookDelivery.Status.HELD)
     found = held.aggregate(count=Count("pk"), oldest=Min("created_at"), newest=Max("created_at"))
     if not found["count"]:
@@ -177,7 +177,7 @@ def _held(endpoint: WebhookEndpoint) -> str:
 
 @admin.register(WebhookDelivery)
 class WebhookDeliveryAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
-    """What was sent, is being tried, or was given up."""
+    """Deliveries that were sent, are being tried, or were given up."""
 
     list_display = (
         "created_at",
@@ -209,7 +209,7 @@ class WebhookDeliveryAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         return "It is sent anew within seconds, from its first try on."
 
     def explain_replay(self, request: HttpRequest, obj: WebhookDelivery) -> list[str]:
-        """What is about to happen."""
+        """The consequences, shown before sending."""
         same = "Posts the same body with the same event id; the receiver may have seen it before."
         if obj.status != WebhookDelivery.Status.PENDING or obj.next_attempt_at is None:
             return [same]
@@ -222,7 +222,7 @@ _BODY: Final = lines("body")
 
 @admin.register(EndpointMail)
 class EndpointMailAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
-    """Who was written to because an endpoint was disabled."""
+    """Mails about endpoints that were disabled."""
 
     list_display = (
         "created_at",
@@ -252,12 +252,12 @@ class EndpointMailAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
 
     @confirmed(description="Send again", explain="explain_again", permission="act", icon="send")
     def send_again(self, request: HttpRequest, obj: EndpointMail, data: dict[str, Any]) -> str:
-        """Due at once."""
+        """Make the mail due at once."""
         changed = mailing.send_again(
             mail_id=obj.pk, actor=Actor.staff(request.user), now=clock.now()
         )
         return "It is sent again." if changed else "It was waiting to be sent already."
 
     def explain_again(self, request: HttpRequest, obj: EndpointMail) -> list[str]:
-        """What is about to happen."""
+        """The consequences, shown before sending."""
         return [f"{obj.recipient} gets this mail once more."]

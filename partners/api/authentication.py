@@ -1,4 +1,4 @@
-"""Who calls: partner key and secret, a customer's token, or nobody."""
+"""Authentication of callers: a partner's key and secret, a customer's token, or none."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ _MAX_CREDENTIAL: Final = 200
 
 
 class CallerAuthentication(BaseAuthentication):
-    """Leaves a PartnerPrincipal or a CustomerPrincipal on ``request.auth``; nobody is None.
+    """Leaves a PartnerPrincipal or a CustomerPrincipal on ``request.auth``; None for anonymous
+    callers.
 
-    A credential that is given must be good, on public routes too: a client with a mistyped secret
-    is told so and does not silently see less.
+    A credential must be valid if it is given, on public routes too: a client with a mistyped secret
+    gets an error instead of silently seeing less.
     """
 
     def authenticate(self, request: Request) -> tuple[Principal, Principal] | None:
@@ -58,7 +59,7 @@ class CallerAuthentication(BaseAuthentication):
 
 @dataclass(frozen=True, slots=True)
 class _KeyRow:
-    """A usable key as the database has it at this moment."""
+    """A usable key, as currently stored."""
 
     principal: PartnerPrincipal
     allowed_ips: tuple[str, ...]
@@ -84,8 +85,8 @@ def _partner(
     return row.principal
 
 
-# SQL rather than the ORM: this runs on every request, and composing the same query again would
-# cost more than the database takes to answer it.
+# SQL rather than the ORM: this runs on every request, and composing the query again each time would
+# cost more than the database needs to answer it.
 _KEY_ROWS: Final = """
 SELECT secret.id, secret.version, secret.hash, secret.last_used_at,
        key.id, key.public_id, key.permissions, partner.id, partner.slug, partner.allowed_ips,
@@ -103,9 +104,9 @@ SELECT secret.id, secret.version, secret.hash, secret.last_used_at,
 
 
 def _read_key(key: ParsedKey, now: dt.datetime) -> _KeyRow | None:
-    """Key, partner and live secrets in one query, on every request: a revocation, suspension,
-    expiry or permission change acts on the next one. What a suspended partner may still do,
-    quantleap.core.api.permissions says."""
+    """Key, partner and live secrets in one query, on every request, so that a revocation,
+    suspension, expiry or permission change acts on the next one. quantleap.core.api.permissions
+    says what a suspended partner may still do."""
     with connection.cursor() as cursor:
         cursor.execute(_KEY_ROWS, [key.text, key.environment, now, now])
         rows = cursor.fetchall()
@@ -129,7 +130,7 @@ def _read_key(key: ParsedKey, now: dt.datetime) -> _KeyRow | None:
 
 
 def _note_use(secret_id: int, last_used: dt.datetime | None, now: dt.datetime) -> None:
-    """Write ``last_used_at`` at most once a minute, whoever of several requests comes first."""
+    """Write ``last_used_at`` at most once a minute; concurrent requests write it once."""
     earlier = now - LAST_USED_EVERY
     if last_used is not None and last_used > earlier:
         return
@@ -139,10 +140,10 @@ def _note_use(secret_id: int, last_used: dt.datetime | None, now: dt.datetime) -
 
 
 def _customer(token: str, now: dt.datetime) -> CustomerPrincipal:
-    """The token's customer, with what the minting key may do at this moment.
+    """The token's customer, with the current permissions of the key that issued the token.
 
-    A key that was revoked or has expired leaves no token behind that still opens something; a
-    partner that is suspended does, so that its customers are not locked in.
+    A revoked or expired key ends its tokens. A suspended partner's tokens stay valid, so that its
+    customers are not locked in.
     """
     suspended = Partner.objects.filter(pk=OuterRef("partner_id")).exclude(
         status=Partner.Status.ACTIVE

@@ -26,14 +26,14 @@ _NOBODY: Final = 0  # no row has this key
 
 
 class CustomerFilter(BaseFilterBackend):
-    """Of a partner's list, the rows of the customer whom the query names; all where it names
-    nobody.
+    """Filters a partner's list by the customer whom the query names; without a name, all rows.
 
-    By the same table as everywhere (docs/partners.md); an unknown customer has no rows. An empty
-    name is refused (ValidationError, 400), not ignored: it would show everybody's.
+    Names are resolved as everywhere (docs/partners.md); an unknown customer has no rows. An empty
+    name is refused (ValidationError, 400) instead of ignored, because it would show everybody's
+    rows.
     """
 
-    #: Leads from a row of the list to its customer's columns.
+    #: Path from a row of the list to its customer's columns.
     prefix = "customer__"
 
     def filter_queryset(

@@ -1,4 +1,4 @@
-"""Bodies in and out of this room's routes."""
+"""Request and response bodies of this room's routes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from quantleap.core import clock
 from quantleap.core.api.serializers import StrictCharField, StrictSerializer
 from quantleap.core.identifiers import MAX_EMAIL, BadIdentifier, clean_email
 
-#: Of answers to bodies with both names.
+#: Used in answers to bodies with both names.
 EMAIL_DIFFERS: Final = (
     "True: user_email of the request is not the address that is written to, which stays as it is; "
     f"{CHANGE_ROUTE} changes it."
@@ -34,7 +34,7 @@ class EmailField(serializers.CharField):
     default_error_messages = {"invalid": "Write it as name@example.com."}
 
     def to_internal_value(self, data: object) -> str:
-        """Text only; the part before the @ is ASCII before its case is folded."""
+        """Accept text only; the part before the @ must be ASCII before its case is folded."""
         if not isinstance(data, str):
             self.fail("invalid")
         try:
@@ -44,9 +44,9 @@ class EmailField(serializers.CharField):
 
 
 def gst_state(value: str) -> None:
-    """Two digits that are a recipient's GST state code today (IST)."""
+    """Refuse anything but two digits that are a recipient's GST state code today (IST)."""
     words = refusal(value, clock.ist_date(clock.now()))
-    if words and _TWO_DIGITS.fullmatch(value):  # anything else has words of its own
+    if words and _TWO_DIGITS.fullmatch(value):  # other values get another message
         raise serializers.ValidationError(words)
 
 
@@ -54,7 +54,7 @@ _TWO_DIGITS: Final = re.compile(r"[0-9]{2}", re.ASCII)
 
 
 def state_field() -> StrictCharField:
-    """A customer's GST state code, wherever one may be given; it fills what is not known yet."""
+    """A customer's GST state code, wherever one may be given; it fills in an unknown state."""
     options: dict[str, Any] = {
         "validators": [RegexValidator(r"\A[0-9]{2}\Z", "A GST state code: two digits."), gst_state]
     }
@@ -67,20 +67,20 @@ def state_field() -> StrictCharField:
 
 
 class ExternalIdField(StrictCharField):
-    """A partner's own id of a person, letter by letter as the partner writes it."""
+    """A partner's own id for a person, exactly as the partner writes it."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(max_length=EXTERNAL_ID_LENGTH, trim_whitespace=False, **options)
 
     def to_internal_value(self, data: object) -> str:
-        """Printable ASCII without spaces at its ends."""
+        """Accept printable ASCII without spaces at either end."""
         try:
             return clean_external_id(super().to_internal_value(data))
         except BadIdentifier as error:
             raise serializers.ValidationError(str(error), code="invalid") from error
 
 
-#: Documented once: what every body that names a customer takes.
+#: Documented once: the members of every body that names a customer.
 _EXTERNAL_ID: Final = (
     "Your own id of the person, where case matters. It names the customer beside or instead of "
     "user_email, and wins over it."
@@ -89,13 +89,13 @@ _EMAIL: Final = "Needed where external_user_id is not given, or not known yet."
 
 
 class CustomerNamed(StrictSerializer):
-    """The members by which a partner names its customer: either, or both."""
+    """The members by which a partner names its customer: either one, or both."""
 
     user_email = EmailField(max_length=MAX_EMAIL, required=False, help_text=_EMAIL)
     external_user_id = ExternalIdField(required=False, help_text=_EXTERNAL_ID)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Somebody is named."""
+        """Require at least one name."""
         if "user_email" not in attrs and "external_user_id" not in attrs:
             raise serializers.ValidationError({"user_email": NOBODY_NAMED})
         validated: dict[str, Any] = super().validate(attrs)
@@ -131,7 +131,7 @@ class CustomerEmailRequest(StrictSerializer):
 
 
 class CustomerObject(serializers.Serializer[Any]):
-    """A customer of the partner's."""
+    """One of the partner's customers."""
 
     user_id = serializers.CharField()
     external_user_id = serializers.CharField(
@@ -155,13 +155,13 @@ class CustomerAnswer(serializers.Serializer[Any]):
 
 
 class CustomerEmailAnswer(CustomerAnswer):
-    """The customer after a change of their address."""
+    """The customer after an e-mail change."""
 
     changed = serializers.BooleanField(help_text="False: it was this address already.")
 
 
 class PaginationObject(serializers.Serializer[Any]):
-    """Where in the list this page is."""
+    """The position of this page in the list."""
 
     total = serializers.IntegerField()
     page = serializers.IntegerField()
@@ -191,5 +191,5 @@ def customer_row(customer: Customer) -> dict[str, Any]:
 
 
 def differs(data: Mapping[str, Any], email: str) -> bool:
-    """Whether a validated body has another address than ``email``, which is written to."""
+    """Whether a validated body has another address than ``email``, the one on record."""
     return "user_email" in data and str(data["user_email"]) != email

@@ -1,4 +1,4 @@
-"""Customers as their partner's GET answers them, for events (partners.ports.ShownObjects)."""
+"""Customers in the shape of the partner's GET, for events (partners.ports.ShownObjects)."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ from quantleap.core.api.viewsets import ActionRule, PartnerViewSet
 
 
 class PartnerUserTokenViewSet(PartnerViewSet):
-    """Tokens with which a partner's customer acts for themselves."""
+    """Tokens with which a partner's customers act for themselves."""
 
     tag = "Customers"
     rules: ClassVar[Mapping[str, ActionRule]] = {
@@ -57,7 +57,8 @@ class PartnerUserTokenViewSet(PartnerViewSet):
         responses={201: UserTokenAnswer},
     )
     def create(self, request: Request) -> Response:
-        """Mint a 15-minute token for a customer, found or created by id or e-mail."""
+        """Issue a 15-minute token for a customer, who is found or created by id or e-mail
+        address."""
         data = self.validated(request)
         partner = self.caller
         template_id = data.get("template_id") or ""
@@ -69,7 +70,7 @@ class PartnerUserTokenViewSet(PartnerViewSet):
             state=data.get("user_state", ""),
             key_id=partner.key_id,
             template_id=template_id,
-            # a suspended partner's customers get in; nobody new does
+            # a suspended partner's existing customers get tokens; new ones do not
             known_only=partner.suspended,
             actor=partner.actor,
             now=clock.now(),
@@ -120,7 +121,7 @@ class PartnerCustomerViewSet(PartnerViewSet):
         responses={200: CustomerListAnswer},
     )
     def list(self, request: Request) -> Response:
-        """All of them, newest first."""
+        """All customers, newest first."""
         rows, pagination = paginate(request, self.filter_queryset(self.get_queryset()))
         answer = {
             "statusCode": 200,
@@ -135,7 +136,7 @@ class PartnerCustomerViewSet(PartnerViewSet):
         responses={200: CustomerAnswer},
     )
     def retrieve(self, request: Request, user_id: str) -> Response:
-        """With what invoices are made out to."""
+        """One customer, with the details for their invoices."""
         answer = {"statusCode": 200, "customer": customer_row(self.get_object())}
         return Response(CustomerAnswer(answer).data)
 
@@ -146,7 +147,7 @@ class PartnerCustomerViewSet(PartnerViewSet):
     )
     @action(detail=True, methods=["post"])
     def email(self, request: Request, user_id: str) -> Response:
-        """Write to another address from now on."""
+        """Use another address from now on."""
         customer = self.get_object()  # 404 comes before 400
         data = self.validated(request)
         result = change_email(

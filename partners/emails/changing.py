@@ -1,4 +1,4 @@
-"""The one way to another e-mail address, and to another id of the partner's."""
+"""Services that change a customer's e-mail address, and the partner's own id for them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ID_TAKEN: Final = "Another customer has this id. Nothing was changed."
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """The customer as they are now, and whether this call changed anything."""
+    """The customer after the call, and whether the call changed anything."""
 
     customer: Customer
     changed: bool
@@ -37,14 +37,14 @@ class Changed:
 def change_email(
     *, customer_id: int, email: str, reason: str, actor: Actor, now: dt.datetime
 ) -> Changed:
-    """Write to another address from now on: invoices that are issued later, and everything else.
+    """Use another address from now on, for later invoices and everything else.
 
-    What was issued keeps the address that it was sent to. The new address counts as stated until
-    its owner confirms it (a link is mailed there); the old one is told that it was changed, and not
-    to what. The same address again changes nothing.
+    Issued invoices keep the address to which they were sent. The new address counts as stated until
+    its owner confirms it (a link is mailed there). The old one gets a mail that it was replaced,
+    but not by what. The same address again changes nothing.
 
-    NotFound; InvalidRequest for what is no address, or too long a reason; EmailTaken where another
-    customer of the same partner has it, however many try at once.
+    NotFound; InvalidRequest for an invalid address or too long a reason; EmailTaken if another
+    customer of the same partner has the address, however many calls race.
     """
     address = clean_names(external_user_id="", email=email).email
     reason = _checked_reason(reason)
@@ -58,8 +58,8 @@ def change_email(
 
 
 def _change(customer_id: int, address: str, reason: str, actor: Actor, now: dt.datetime) -> Changed:
-    # With its key, which an address is part of: whoever writes rows of this customer is waited for
-    # here, and not halfway, where two could wait for each other.
+    # Lock with the key, of which an address is part: writers of this customer's rows wait here and
+    # not halfway, where two of them could deadlock.
     customer = Customer.objects.select_for_update().filter(pk=customer_id).first()
     if customer is None:
         raise NotFound
@@ -90,7 +90,7 @@ def _change(customer_id: int, address: str, reason: str, actor: Actor, now: dt.d
         target_id=customer.public_id,
         partner_id=customer.partner_id,
         environment=customer.environment,
-        # the addresses are the customer's; the row of the change has them
+        # the addresses belong to the customer; the row of the change has them
         data={"change": change.pk, "reason": reason},
     )
     tell(CHANGED, customer, now)
@@ -99,7 +99,7 @@ def _change(customer_id: int, address: str, reason: str, actor: Actor, now: dt.d
 
 def _tell_the_old_one(change: EmailChange, now: dt.datetime) -> None:
     if change.environment == Environment.TEST:
-        return  # as with confirmations: nothing that is tried out reaches a stranger
+        return  # as with confirmations: no test mail may reach a stranger
     CustomerMail.objects.create(
         partner_id=change.partner_id,
         environment=change.environment,
@@ -115,10 +115,11 @@ def _tell_the_old_one(change: EmailChange, now: dt.datetime) -> None:
 def change_external_id(
     *, customer_id: int, external_user_id: str, reason: str, actor: Actor
 ) -> Changed:
-    """Put right the partner's own id of a person; empty takes it away, to be given anew.
+    """Correct the partner's own id for a person; empty removes it, so that it can be assigned
+    again.
 
-    For our staff: a partner that sent the wrong id with somebody's address has no other way back.
-    NotFound; InvalidRequest; ExternalIdTaken where another customer of the partner has it.
+    For our staff only: a partner that sent an id with somebody else's address cannot correct it.
+    NotFound; InvalidRequest; ExternalIdTaken if another customer of the partner has the id.
     """
     wanted = ""
     if external_user_id:

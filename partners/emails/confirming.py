@@ -1,7 +1,8 @@
-"""An address is what a partner states, until its owner opens a link that was mailed there.
+"""Confirmation of addresses: an address is what a partner states, until its owner opens a mailed
+link.
 
-The link's token is the confirmation's random id, signed; the database keeps its hash and the mail
-is written when it is sent, so that the link itself lies nowhere. It works once, for
+The link's token is the confirmation's random id, signed. The database keeps only its hash, and the
+mail is composed when it is sent, so the link itself is stored nowhere. It works once, for
 :data:`VALID_FOR`, and only while the address is still the customer's.
 """
 
@@ -29,7 +30,7 @@ from quantleap.core.tenancy import Environment
 
 CONFIRMED: Final = "customer.email_confirmed"
 VALID_FOR: Final = dt.timedelta(days=7)
-#: Where the link leads; the token is in the query, which our proxy does not log.
+#: The page of the link; the token is in the query, which our proxy does not log.
 PAGE: Final = "confirm-email"
 _SIGNED: Final = "partners.email_confirmation"
 _STORED: Final = "partners.email_confirmation.stored"
@@ -37,18 +38,18 @@ _MAX_TOKEN: Final = 200
 
 
 class Standing(enum.Enum):
-    """What a link is good for."""
+    """What a link can still do."""
 
     OPEN = "open"
     DONE = "done"
     EXPIRED = "expired"
-    REPLACED = "replaced"  # the customer has another address by now
+    REPLACED = "replaced"  # the customer has another address now
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A link's standing, and its confirmation with the customer unless it is UNKNOWN."""
+    """What a link can do, and its confirmation with the customer unless it is UNKNOWN."""
 
     standing: Standing
     confirmation: EmailConfirmation | None = None
@@ -58,7 +59,7 @@ class Look:
 def ask(customer: Customer, now: dt.datetime) -> None:
     """Mail a link to the customer's address, in the caller's transaction.
 
-    Nothing in the test environment: what is tried out there must reach no stranger.
+    Mails nothing in the test environment, because no test mail may reach a stranger.
     """
     if customer.environment == Environment.TEST:
         return
@@ -85,9 +86,9 @@ def ask(customer: Customer, now: dt.datetime) -> None:
 
 
 def ask_again(*, customer_id: int, actor: Actor, now: dt.datetime) -> None:
-    """Mail another link; those of before stay good for their time.
+    """Mail another link; earlier ones stay valid for their time.
 
-    NotFound; InvalidTransition where the address is confirmed, or nothing is mailed at all (test).
+    NotFound; InvalidTransition if the address is confirmed, or nothing is mailed at all (test).
     """
     with transaction.atomic():
         customer = Customer.objects.select_for_update(no_key=True).filter(pk=customer_id).first()
@@ -102,20 +103,20 @@ def ask_again(*, customer_id: int, actor: Actor, now: dt.datetime) -> None:
 
 
 def token_of(confirmation: EmailConfirmation) -> str:
-    """The link's token: who could read our tables could not make one."""
+    """The link's token, which nobody can derive from our tables."""
     signature = fingerprint(f"{confirmation.public_id}:{confirmation.email}", purpose=_SIGNED)
     return f"{confirmation.public_id}.{signature}"
 
 
 def link_of(confirmation: EmailConfirmation) -> str:
-    """The address that the mail holds."""
+    """The URL in the mail."""
     query = urlencode({"token": token_of(confirmation)})
     return f"{settings.QUANTLEAP_PUBLIC_URL.rstrip('/')}{reverse(PAGE)}?{query}"
 
 
 # -- answering -------------------------------------------------------------------------------------
 def look(token: str, now: dt.datetime) -> Look:
-    """What a link would do now; nothing is changed, whoever asks."""
+    """What a link would do now; changes nothing."""
     if not token or len(token) > _MAX_TOKEN or not token.isascii():
         return Look(Standing.UNKNOWN)
     found = (
@@ -135,16 +136,16 @@ def look(token: str, now: dt.datetime) -> Look:
 
 
 def confirm(*, token: str, now: dt.datetime) -> Look:
-    """The owner of the address says that it is theirs; DONE, or why the link does nothing.
+    """Confirm the address on behalf of its owner; DONE, or the reason why the link does nothing.
 
-    Opened twice at once it is confirmed once. A change of the address meanwhile is waited for.
+    Two simultaneous calls confirm once. A concurrent change of the address is waited for.
     """
     with transaction.atomic():
         found = look(token, now)
         if found.standing is not Standing.OPEN or found.confirmation is None:
             return found
         Customer.objects.select_for_update(no_key=True).get(pk=found.confirmation.customer_id)
-        found = look(token, now)  # as it stands now that nobody else can change it
+        found = look(token, now)  # read again, now that nobody else can change it
         if found.standing is not Standing.OPEN or found.confirmation is None:
             return found
         confirmation, customer = found.confirmation, found.confirmation.customer
@@ -157,7 +158,7 @@ def confirm(*, token: str, now: dt.datetime) -> Look:
 
 
 def tell(what: str, customer: Customer, now: dt.datetime) -> None:
-    """Tell the partner: the customer as they are now, in the caller's transaction."""
+    """Emit an event with the current customer, in the caller's transaction."""
     outbox.emit(
         what,
         {

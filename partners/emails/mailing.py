@@ -1,6 +1,6 @@
-"""What customers are written about their address: that it wants confirming, that it was changed.
+"""Mails to customers about their address: a request to confirm it, or that it was changed.
 
-Without a name: an address that was mistyped is a stranger's, who shall learn of nobody.
+They contain no name: a mistyped address belongs to a stranger, who must learn of nobody.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def send_due(*, now: dt.datetime, limit: int = 200) -> int:
 
 
 def send_again(*, mail_id: int, actor: Actor, now: dt.datetime) -> bool:
-    """Staff want a mail to go out once more; False where it waits to be sent anyway.
+    """Send a mail once more at the request of staff; False if it is waiting to be sent anyway.
 
-    InvalidTransition for a link that leads nowhere any more.
+    InvalidTransition if its link no longer works.
     """
 
     def check(mail: CustomerMail) -> None:
@@ -70,7 +70,7 @@ def _compose(mail: CustomerMail, backend: BaseEmailBackend) -> EmailMessage:
 
 
 def _partner(partner_id: int | None) -> str:
-    """The company whose user somebody is, in one line; none of a direct customer."""
+    """The partner's name in one line; empty for a direct customer."""
     if partner_id is None:
         return ""
     name = Partner.objects.filter(pk=partner_id).values_list("name", flat=True).first()

@@ -1,4 +1,4 @@
-"""A customer's addresses: how they changed, who confirmed them, and the mails about it."""
+"""Customers' addresses: changes, confirmations, and the mails about them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class EmailChange(TenantOwned):
             ),
         )
         indexes = (
-            # the console's search: by the beginning of an address, of before or after
+            # the console's search: by the beginning of an old or new address
             models.Index(
                 fields=["from_email"],
                 opclasses=["varchar_pattern_ops"],
@@ -59,8 +59,8 @@ class EmailChange(TenantOwned):
 class EmailConfirmation(TenantOwned):
     """A link that was mailed to an address, and when its owner opened it.
 
-    Only the hash of the link's token is kept. The database lets ``confirmed_at`` be set once, and
-    nothing else be changed.
+    Only the hash of the link's token is stored. The database allows ``confirmed_at`` to be set
+    once, and nothing else to change.
     """
 
     public_id = models.CharField(
@@ -92,11 +92,11 @@ class EmailConfirmation(TenantOwned):
 
 
 class CustomerMail(QueuedMail, TenantOwned):
-    """A mail to a customer's address. Its text is written when it is sent, and kept nowhere."""
+    """A mail to a customer's address. Its text is composed when it is sent, and stored nowhere."""
 
     class Kind(models.TextChoices):
-        CONFIRM = "CONFIRM", "Please confirm"  # to the address that is stated
-        CHANGED = "CHANGED", "Was changed"  # to the address of before
+        CONFIRM = "CONFIRM", "Please confirm"  # to the stated address
+        CHANGED = "CHANGED", "Was changed"  # to the old address
 
     customer = models.ForeignKey(
         "partners.Customer", on_delete=models.PROTECT, related_name="mails"

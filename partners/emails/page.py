@@ -1,8 +1,8 @@
-"""``/confirm-email``: where the link in a mail leads, without a login.
+"""``/confirm-email``: the page of a mailed link, without a login.
 
-A GET shows and changes nothing: mail scanners open every link before a person does. What confirms
-is the button's POST. It needs no cookie and no CSRF token, because nothing but the token in the
-link gives it any right.
+A GET shows the page and changes nothing, because mail scanners open every link before a person
+does. Only the button's POST confirms. It needs no cookie and no CSRF token, because nothing but the
+token in the link gives it any right.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from partners.emails.confirming import Look, Standing, confirm, look
 from quantleap.core import clock
 
 _CLOSE: Final = "You can close this page."
-#: Status, heading and sentences; ``{email}`` is the address that the link was mailed to.
+#: Status, heading and sentences; ``{email}`` is the address to which the link was mailed.
 _SAYS: Final[dict[Standing, tuple[int, str, tuple[str, ...]]]] = {
     Standing.OPEN: (
         200,
@@ -55,7 +55,7 @@ _SAYS: Final[dict[Standing, tuple[int, str, tuple[str, ...]]]] = {
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def confirm_email(request: HttpRequest) -> HttpResponse:
-    """Ask, or confirm where somebody pressed the button."""
+    """Ask for confirmation, or confirm if somebody pressed the button."""
     now = clock.now()
     if request.method == "POST":
         return _page(request, confirm(token=request.POST.get("token", ""), now=now), "")
@@ -72,5 +72,5 @@ def _page(request: HttpRequest, found: Look, token: str) -> HttpResponse:
         "token": token if found.standing is Standing.OPEN else "",
     }
     response = render(request, "partners/confirm_email.html", shown, status=status)
-    response.headers["Referrer-Policy"] = "no-referrer"  # the address holds the token
+    response.headers["Referrer-Policy"] = "no-referrer"  # the URL contains the token
     return response

@@ -1,1 +1,1 @@
-"""What a partner's own contacts are written: that it is suspended, and that it is back."""
+"""Mails to a partner's own contacts: that it was suspended, and that it was reinstated."""

@@ -1,10 +1,10 @@
-"""Writes to a partner's contacts that it was suspended, with what becomes of the subscriptions, and
-that it is back.
+"""Mails to a partner's contacts: that it was suspended, what happens to the subscriptions, and that
+it was reinstated.
 
-The rows are written in the transaction that decides, so that nobody is told of what was not done,
-and once (``partner_mail_uniq``); a task sends them (:mod:`quantleap.core.mail`). Counts of
-subscriptions, and no customer: a contact's mailbox is not ours. Neither the reason, which is for
-the console and the audit (adr 0051).
+The rows are written in the transaction that decides, so that nobody hears of something that was not
+done, and only once (``partner_mail_uniq``); a task sends them (:mod:`quantleap.core.mail`). A mail
+has numbers of subscriptions but names no customer, because a contact's mailbox is not ours. It also
+omits the reason, which is for the console and the audit log (adr 0051).
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ Kind = PartnerMail.Kind
 
 
 def tell_suspended(partner: Partner, done: Suspension, *, replaced: bool, now: dt.datetime) -> int:
-    """Write to every contact what a suspension did and will do; how many they are.
+    """Write a mail to every contact about what a suspension did and will do; returns their number.
 
-    In its transaction, after it. ``replaced``: it took the place of another plan.
+    Call it in the suspension's transaction, at its end. ``replaced``: it replaced another plan.
     """
     kind = Kind.PLAN_CHANGED if replaced else Kind.SUSPENDED
     words = _CHANGED if replaced else _SUSPENDED
@@ -43,7 +43,8 @@ def tell_suspended(partner: Partner, done: Suspension, *, replaced: bool, now: d
 
 
 def tell_reinstated(partner: Partner, done: Reinstatement, *, now: dt.datetime) -> int:
-    """Write to every contact that the partner is back; how many they are. In the transaction."""
+    """Write a mail to every contact that the partner is reinstated; returns their number. Call it
+    in the transaction."""
     held = WebhookDelivery.objects.filter(
         endpoint__partner_id=partner.pk, status=WebhookDelivery.Status.HELD
     ).count()
@@ -82,7 +83,7 @@ def send_due(*, now: dt.datetime, limit: int = 200) -> int:
 
 
 def send_again(*, mail_id: int, actor: Actor, now: dt.datetime) -> bool:
-    """Staff want a mail to go out once more; False where it waits to be sent anyway."""
+    """Send a mail once more at the request of staff; False if it is waiting to be sent anyway."""
     return QUEUE.send_again(mail_id=mail_id, actor=actor, now=now)
 
 
@@ -103,9 +104,9 @@ def _compose(mail: PartnerMail, backend: BaseEmailBackend) -> EmailMessage:
 QUEUE: Final = MailQueue(PartnerMail, _compose, about=_about, related=("partner",))
 
 
-# -- in words --------------------------------------------------------------------------------------
+# -- texts ---------------------------------------------------------------------------------------
 def _planned(partner: Partner, done: Suspension) -> str:
-    """What becomes of the subscriptions, by the plan and in numbers."""
+    """What happens to the subscriptions under the plan, in numbers."""
     plan = Partner.Plan(partner.suspension_plan)
     if plan is Partner.Plan.PAUSE_ALL:
         return _PAUSED.format(paused=done.paused)
@@ -116,7 +117,7 @@ def _planned(partner: Partner, done: Suspension) -> str:
 
 
 def _name(partner: Partner) -> str:
-    """In one line: it stands in a subject."""
+    """The partner's name in one line, for a subject."""
     return " ".join(partner.name.split())
 
 

@@ -10,9 +10,9 @@ from quantleap.core.models import QueuedMail
 
 
 class PartnerMail(QueuedMail):
-    """One contact of a partner who is written to about the partner itself.
+    """A mail to one contact of a partner about the partner itself.
 
-    Of both environments, because a suspension is of both. Nothing of a customer's stands in it.
+    It covers both environments, because a suspension does. It contains nothing about a customer.
     """
 
     class Kind(models.TextChoices):

@@ -86,9 +86,10 @@ def partner_client(issued: IssuedKey) -> APIClient:
 
 
 def minting_key(customer: Customer, permissions: Iterable[str] = known.ALL) -> int | None:
-    """The id of a key of the customer's partner to mint a token with; a direct one has none.
+    """The id of a key of the customer's partner with which to issue a token; none for a direct
+    customer.
 
-    Without a secret: nobody calls with it, and bcrypt is spared.
+    Without a secret: nobody calls with it, which saves a bcrypt.
     """
     if customer.partner_id is None:
         return None
@@ -120,7 +121,7 @@ def customer_client(customer: Customer, permissions: Iterable[str] = known.ALL) 
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """One partner in one environment, with a client that may do everything there."""
+    """One partner in one environment, with a client that has every permission there."""
 
     partner: Partner
     environment: str
@@ -138,7 +139,7 @@ def make_tenant(
 
 
 def strangers(tenant: Tenant) -> tuple[Tenant, Tenant]:
-    """Who must not see what ``tenant`` owns: another partner, and the same in the other
+    """Callers who must not see what ``tenant`` owns: another partner, and the same one in the other
     environment."""
     other = Environment.TEST if tenant.environment == Environment.LIVE else Environment.LIVE
     return make_tenant(), make_tenant(environment=other, partner=tenant.partner)

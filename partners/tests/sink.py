@@ -103,7 +103,7 @@ def tell(
     about: str = "",
     now: dt.datetime | None = None,
 ) -> None:
-    """Write events and let the relay turn them into deliveries, ``now`` or as the clock says."""
+    """Write events and let the relay turn them into deliveries, at ``now`` or by the clock."""
     now = now or clock.now()
     with transaction.atomic():
         for number in range(times):

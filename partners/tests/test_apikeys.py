@@ -1,4 +1,4 @@
-"""Keys and secrets: what is made parses, what was touched does not."""
+"""Keys and secrets: a new one parses, a modified one does not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may call, as seen over HTTP on a real route (docs/partners.md#keys-and-secrets)."""
+"""Authentication over HTTP on a real route (docs/partners.md#keys-and-secrets)."""
 
 from __future__ import annotations
 
@@ -329,7 +329,7 @@ def test_a_partner_key_does_not_serve_as_its_own_secret_nor_for_another_environm
 
 
 class TestVerifier:
-    """The memory itself, without a database."""
+    """The verifier's cache, without a database."""
 
     def stored(self, tail: str = "good", number: int = 1) -> StoredSecret:
         hashed = bcrypt.hashpw(tail.encode(), bcrypt.gensalt(4)).decode()

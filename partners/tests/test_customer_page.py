@@ -1,4 +1,4 @@
-"""A customer's page: what invoices say of them can be mended, and everything of theirs is found."""
+"""A customer's page: billing details can be corrected, and everything of theirs is shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One id, one address, one person: judged by the database, in real transactions."""
+"""One id, one address, one person: decided by the database, in real transactions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A customer's address: changed by one act, kept as history, confirmed by its owner alone."""
+"""A customer's address: changed by one service, kept as history, confirmed by its owner only."""
 
 from __future__ import annotations
 

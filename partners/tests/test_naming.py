@@ -1,4 +1,4 @@
-"""Whom an id and an address name: the table, and what holds of it whatever is asked."""
+"""Which customer an id and an address name: the table, and its properties for any call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A secret is made once and shown once, whatever is reloaded."""
+"""A secret is created once and shown once, however often the page is reloaded."""
 
 from __future__ import annotations
 

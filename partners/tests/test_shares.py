@@ -1,4 +1,4 @@
-"""A mistyped revenue share is corrected on its day, and the audit knows."""
+"""A mistyped revenue share is corrected on its day, and audited."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Nothing of its customers leaves for a suspended partner; nothing is lost either.
+"""No customer data goes to a suspended partner, and nothing is lost.
 
-Seen: a suspended partner went on getting webhooks with ``user_email``.
+Bug: a suspended partner kept receiving webhooks with ``user_email``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A disabled endpoint loses nothing, is disabled for good reasons only, and people are told."""
+"""A disabled endpoint loses nothing, is disabled for good reasons only, and people are informed."""
 
 from __future__ import annotations
 

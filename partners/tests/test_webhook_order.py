@@ -1,4 +1,4 @@
-"""Events of one object are numbered in the order in which things became true."""
+"""Events of one object are numbered in the order in which they happened."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No URL that a partner types in reaches anything but a public server over https."""
+"""No URL that a partner enters reaches anything but a public server over https."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Sends what is due, at least once, and remembers what became of it.
+"""Sends due webhook deliveries at least once, and records the outcome.
 
-A delivery is claimed (one UPDATE, committed), posted with no transaction open, and recorded under
-its claim. Whatever dies in between leaves a claim that runs out, and the delivery is sent again:
-twice is possible, never not at all.
+A delivery is claimed (one UPDATE, committed), posted without an open transaction, and recorded
+under its claim. If the process dies in between, the claim expires and the delivery is sent again: a
+delivery may arrive twice, but is never lost.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from quantleap.core.tenancy import TenantQuerySet
 
 log = structlog.get_logger(__name__)
 
-# Waits after the first, second … failed try; the first try is at once.
+# Waits after the first, second … failed try; the first try is immediate.
 RETRY_AFTER: Final = (
     dt.timedelta(seconds=5),
     dt.timedelta(minutes=5),
@@ -43,7 +43,8 @@ RETRY_AFTER: Final = (
     dt.timedelta(hours=24),
 )
 CONCURRENCY: Final = 16
-# Everything claimed is posted at once, so a claim outlives the longest post with room to record.
+# Everything claimed is posted at once, so a claim lasts as long as the longest post plus time to
+# record.
 CLAIM: Final = dt.timedelta(seconds=TOTAL_SECONDS + 30)
 
 _CLAIM_DUE: Final = """
@@ -71,7 +72,7 @@ _one_run = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A delivery that is ours until ``until``; ``attempt`` counts from 1."""
+    """A delivery that this process has claimed until ``until``; ``attempt`` counts from 1."""
 
     id: int
     endpoint_id: int
@@ -82,9 +83,9 @@ class Claimed:
 
 
 def deliver_due(*, now: dt.datetime, limit: int = 2000) -> int:
-    """Send at most ``limit`` due deliveries and record them; returns how many were tried.
+    """Send at most ``limit`` due deliveries and record the outcome; returns how many were tried.
 
-    Any number of processes may do so at once (SKIP LOCKED); a second call in the same process
+    Any number of processes may run it at once (SKIP LOCKED); a second call in the same process
     returns 0 at once, because the first one will see its work too.
     """
     if not _one_run.acquire(blocking=False):
@@ -97,7 +98,7 @@ def deliver_due(*, now: dt.datetime, limit: int = 2000) -> int:
 
 
 def _run(first: Sequence[Claimed], now: dt.datetime, limit: int) -> int:
-    """Keep ``CONCURRENCY`` posts under way until nothing is due or ``limit`` is reached."""
+    """Keep ``CONCURRENCY`` posts in progress until nothing is due or ``limit`` is reached."""
     started = clock.monotonic()
     under_way: dict[Future[Outcome], Claimed] = {}
     tried = 0
@@ -118,9 +119,9 @@ def _run(first: Sequence[Claimed], now: dt.datetime, limit: int) -> int:
 
 
 def claim(*, now: dt.datetime, limit: int) -> list[Claimed]:
-    """Take at most ``limit`` due deliveries, oldest first (one UPDATE).
+    """Claim at most ``limit`` due deliveries, oldest first (one UPDATE).
 
-    Of enabled endpoints of partners that are not suspended.
+    Only of enabled endpoints, and of partners that are not suspended.
     """
     with connection.cursor() as cursor:
         cursor.execute(_CLAIM_DUE, {"now": now, "until": now + CLAIM, "limit": limit})
@@ -130,7 +131,7 @@ def claim(*, now: dt.datetime, limit: int) -> list[Claimed]:
 def _post(
     sender: Sender, claimed: Sequence[Claimed], now: dt.datetime
 ) -> dict[Future[Outcome], Claimed]:
-    """Begin to post what was claimed. No transaction is open here."""
+    """Start posting the claimed deliveries. No transaction is open here."""
     if not claimed:
         return {}
     endpoints = WebhookEndpoint.objects.in_bulk({delivery.endpoint_id for delivery in claimed})
@@ -159,10 +160,10 @@ def _finished(outcome: Outcome) -> Future[Outcome]:
 
 
 def record(results: Sequence[tuple[Claimed, Outcome]], *, now: dt.datetime) -> None:
-    """Write what became of posts, each only while its claim is still ours (one transaction)."""
+    """Record the outcome of posts, each only while its claim is still ours (one transaction)."""
     with transaction.atomic():
         endpoints = _locked([one for one, outcome in results if not outcome.accepted])
-        # In one order, so that two processes cannot wait for each other's endpoint rows.
+        # In a fixed order, so that two processes cannot deadlock on each other's endpoint rows.
         for delivery, outcome in sorted(results, key=lambda one: (one[0].endpoint_id, one[0].id)):
             mine = WebhookDelivery.objects.filter(
                 pk=delivery.id,
@@ -178,7 +179,8 @@ def record(results: Sequence[tuple[Claimed, Outcome]], *, now: dt.datetime) -> N
 
 
 def _locked(failed: Sequence[Claimed]) -> dict[int, WebhookEndpoint]:
-    """The endpoints of what failed, locked before any delivery is: as whoever disables one does."""
+    """The endpoints of failed deliveries, locked before any delivery is, in the same order as
+    disabling does."""
     if not failed:
         return {}
     rows = WebhookEndpoint.objects.select_for_update(no_key=True).order_by("id")
@@ -221,7 +223,7 @@ def _record_failure(
 
 
 def _end_spell(endpoint_id: int, locked: dict[int, WebhookEndpoint]) -> None:
-    """One that got through: nothing counts that failed before."""
+    """Record a success: earlier failures no longer count."""
     WebhookEndpoint.objects.filter(pk=endpoint_id, failing_since__isnull=False).update(
         failing_since=None, last_failed_at=None, failed_tries=0
     )
@@ -230,7 +232,7 @@ def _end_spell(endpoint_id: int, locked: dict[int, WebhookEndpoint]) -> None:
 
 
 def _count_failure(endpoint: WebhookEndpoint, outcome: Outcome, now: dt.datetime) -> None:
-    """One more failed try of an endpoint, whatever was answered: 410 too (adr 0047)."""
+    """Count one more failed try of an endpoint, whatever the answer was, even a 410 (adr 0047)."""
     if endpoint.status != WebhookEndpoint.Status.ENABLED:
         return
     spell = health.after_failure(_spell(endpoint), now)

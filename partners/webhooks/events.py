@@ -1,4 +1,4 @@
-"""What partners are told, and the body it travels in (docs/partners.md#webhooks). Pure."""
+"""Events for partners, and the body in which they are sent (docs/partners.md#webhooks). Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _nothing(_data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _failed_execution(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The shape of partners' older guide: the failure's members beside ``event``."""
+    """The shape in partners' older guide: the members of the failure beside ``event``."""
     names = (
         "subscription_id",
         "user_email",
@@ -32,7 +32,7 @@ def _failed_execution(data: Mapping[str, Any]) -> dict[str, Any]:
     return {"event": "execution_failed", **{name: data.get(name) for name in names}}
 
 
-# Every type that is emitted to partners, and what it repeats at the top of the body.
+# Every event type for partners, with the members that it repeats at the top level of the body.
 EVENT_TYPES: Final[Mapping[str, Extra]] = {
     **dict.fromkeys(
         (
@@ -65,7 +65,8 @@ EVENT_TYPES: Final[Mapping[str, Extra]] = {
 
 
 def whole(shown: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
-    """``data`` of an event: the object as the API shows it, then what only the event knows."""
+    """``data`` of an event: the object as the API shows it, then the members that only the event
+    has."""
     return {**shown, **{name: value for name, value in told.items() if name not in shown}}
 
 
@@ -74,11 +75,11 @@ def build_body(
 ) -> str:
     """The JSON body of an event, below 20 kB; ``at`` is when it happened (UTC).
 
-    ``sequence`` orders the events of the object with the id ``about``. ``timestamp`` is what the
-    Standard Webhooks call ``occurred_at``; both are there, because each is asked for by its name.
+    ``sequence`` orders the events of the object with the id ``about``. ``timestamp`` is the
+    Standard Webhooks name of ``occurred_at``; the body has both.
 
-    What does not fit is shortened (long texts and lists first, then everything nested is left
-    out) and ``"truncated": true`` says so: a body too large would never arrive at all.
+    A body that is too large is shortened (long texts and lists first, then everything nested is
+    left out) and marked ``"truncated": true``, because otherwise it would never arrive.
     """
     told = {
         "type": type,

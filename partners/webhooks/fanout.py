@@ -1,4 +1,4 @@
-"""Outbox events become deliveries: one row per event and endpoint, never two."""
+"""Turns outbox events into deliveries: one row per event and endpoint, never two."""
 
 from __future__ import annotations
 
@@ -17,23 +17,25 @@ from quantleap.core.models import OutboxEvent
 def fan_out(events: Sequence[OutboxEvent], now: dt.datetime) -> None:
     """Outbox handler, run in the relay's transaction: writes the deliveries of a batch of events.
 
-    Three queries however large the batch, and those that show the objects. An event of no partner,
-    of a type that is not for partners, or that no endpoint wants makes none; a repeated call makes
-    none twice (delivery_endpoint_event_uniq). For a disabled endpoint and for a suspended partner
-    they are written all the same, and held.
+    Uses three queries for any batch, plus those that show the objects. An event without a partner,
+    of a type that is not for partners, or that no endpoint wants creates none; a repeated call
+    creates no duplicates (delivery_endpoint_event_uniq). For a disabled endpoint and for a
+    suspended partner deliveries are written as well, and held.
     """
     told = [event for event in events if event.partner_id is not None and event.type in EVENT_TYPES]
     if not told:
         return
     endpoints: dict[tuple[int | None, str], list[WebhookEndpoint]] = defaultdict(list)
-    # Locked, so that whoever disables one meanwhile holds these too, or is seen here.
+    # Locked: a process that disables an endpoint meanwhile either holds these too, or is visible
+    # here.
     for endpoint in (
         WebhookEndpoint.objects.select_for_update(no_key=True)
         .filter(partner_id__in={event.partner_id for event in told})
         .order_by("id")
     ):
         endpoints[endpoint.partner_id, endpoint.environment].append(endpoint)
-    # Read under those locks: whoever suspends one meanwhile holds these, or is seen here.
+    # Read under those locks: a process that suspends a partner meanwhile either holds these, or is
+    # visible here.
     suspended = frozenset(
         Partner.objects.filter(
             pk__in={one.partner_id for mine in endpoints.values() for one in mine},
@@ -70,7 +72,7 @@ def _wanting(
 
 
 def _shown(events: Sequence[OutboxEvent], now: dt.datetime) -> Mapping[str, Mapping[str, Any]]:
-    """The objects that the events tell of, as the API shows them now (adr 0050)."""
+    """The objects of the events, as the API shows them now (adr 0050)."""
     shown: dict[str, Mapping[str, Any]] = {}
     for show in SHOWN_OBJECTS.all():
         shown.update(show(events, now))
@@ -80,7 +82,8 @@ def _shown(events: Sequence[OutboxEvent], now: dt.datetime) -> Mapping[str, Mapp
 def new_delivery(
     endpoint: WebhookEndpoint, event: OutboxEvent, body: str, now: dt.datetime, *, hold: bool
 ) -> WebhookDelivery:
-    """An unsaved delivery: due at once, or held while its endpoint is disabled, or to ``hold``."""
+    """An unsaved delivery: due at once, or held while its endpoint is disabled or because of
+    ``hold``."""
     enabled = endpoint.status == WebhookEndpoint.Status.ENABLED and not hold
     return WebhookDelivery(
         partner_id=endpoint.partner_id,

@@ -1,10 +1,10 @@
-"""The only way out to an address that somebody else typed in.
+"""The only code that connects to an address that somebody else entered.
 
-https only (http for loopback on a developer's machine). Every address that the name resolves to
-must be public, and the socket is made only for a public address, whatever the libraries between
-made of the URL: a name that resolves differently a moment later gains nothing. TLS and the Host
-header keep the name. Redirects are not followed, proxies of the environment are not asked; 15
-seconds in all; at most 64 KB of the answer are read.
+https only (http for loopback on a developer's machine). Every address of the name must be public,
+and a socket is opened to a public address only, whatever the libraries in between made of the URL:
+a name that resolves differently a moment later gains nothing. TLS and the Host header use the name.
+Redirects are not followed, proxy settings of the environment are ignored; 15 seconds in all; at
+most 64 KB of the answer are read.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MAX_ANSWER_BYTES: Final = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one attempt. ``status`` is None when there was no answer."""
+    """The outcome of one attempt. ``status`` is None if there was no answer."""
 
     status: int | None
     error: str = ""
@@ -51,9 +51,9 @@ def loopback_allowed() -> bool:
 
 
 def check_target(url: str) -> Target:
-    """``url`` as it will be called, when it may be as far as its text tells; else UnsafeTarget.
+    """``url`` as it will be called, if its text allows that; otherwise UnsafeTarget.
 
-    Names are resolved and judged again at every call.
+    Names are resolved and checked again at every call.
     """
     own_machine = loopback_allowed()
     target = parse_url(url, schemes=("https", "http") if own_machine else ("https",))
@@ -71,12 +71,13 @@ def _dialled_socket(address_info: tuple[Any, ...]) -> socket.socket:
 
 
 class _PublicResolver(AbstractResolver):
-    """Resolves a name to addresses that may be called, or fails."""
+    """Resolves a name to public addresses, or fails."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Every address must be fit: a name with one inner address among them is a trick."""
+        """Every address must be public: a name that also resolves to an internal address is a
+        trick."""
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
         results: list[ResolveResult] = []
@@ -98,14 +99,14 @@ class _PublicResolver(AbstractResolver):
         return results
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to close."""
 
 
 class Sender:
-    """Posts bodies concurrently on an event loop of its own; a context manager.
+    """Posts bodies concurrently on its own event loop; a context manager.
 
-    Its user stays ordinary blocking code, which may talk to the database while posts are under
-    way. ``concurrency`` posts run at once.
+    The caller stays ordinary blocking code, which may use the database while posts are in progress.
+    ``concurrency`` posts run at once.
     """
 
     def __init__(self, concurrency: int) -> None:
@@ -131,7 +132,7 @@ class Sender:
         self._loop.close()
 
     def post(self, url: str, body: str, headers: Mapping[str, str]) -> Future[Outcome]:
-        """Begin to post ``body``; the result never is an exception."""
+        """Start posting ``body``; the result is never an exception."""
         return asyncio.run_coroutine_threadsafe(self._post(url, body, headers), self._loop)
 
     def _run(self) -> None:
@@ -154,7 +155,7 @@ class Sender:
 
     async def _close(self) -> None:
         left = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in left:  # only after an error: whoever claimed these will not record them
+        for task in left:  # only after an error: nobody will record these
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
         await self._session.close()
@@ -163,12 +164,13 @@ class Sender:
     async def _post(self, url: str, body: str, headers: Mapping[str, str]) -> Outcome:
         try:
             target = check_target(url)
-            # as judged: not quoted, mapped or normalised once more
+            # exactly as checked: not quoted, mapped or normalised again
             called = URL(target.url, encoded=True)
             async with self._session.post(
                 called, data=body.encode(), headers=headers, allow_redirects=False
             ) as response:
-                # Read a little, so that the connection can be used again; the words are not ours.
+                # Read a little, so that the connection can be reused; the content is not ours to
+                # keep.
                 await response.content.read(MAX_ANSWER_BYTES)
                 return _outcome(response.status)
         except TimeoutError:

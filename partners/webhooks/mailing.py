@@ -1,6 +1,6 @@
-"""Writes to people when an endpoint was disabled: the partner's contacts, and our own staff.
+"""Mails about disabled endpoints, to the partner's contacts and our own staff.
 
-The outbox handler writes a row for each person, a task sends them (:mod:`quantleap.core.mail`).
+The outbox handler writes a row for each person; a task sends them (:mod:`quantleap.core.mail`).
 """
 
 from __future__ import annotations
@@ -24,15 +24,14 @@ from quantleap.core.retention import HELD_DAYS
 
 log = structlog.get_logger(__name__)
 
-#: Whoever may enable an endpoint again is told that one was disabled.
+#: Staff who may enable an endpoint again get a mail that one was disabled.
 MAY_ENABLE: Final = "partners.change_webhookendpoint"
 
 
 def queue_mails(events: Sequence[OutboxEvent], now: dt.datetime) -> None:
-    """Outbox handler, run in the relay's transaction: a row for everybody who is to know.
+    """Outbox handler, run in the relay's transaction: writes a row for each recipient.
 
-    Four queries however large the batch; a repeated event makes no second row
-    (endpoint_mail_uniq).
+    Four queries for any batch; a repeated event creates no second row (endpoint_mail_uniq).
     """
     told = [event for event in events if event.type == DISABLED]
     if not told:
@@ -53,7 +52,7 @@ def queue_mails(events: Sequence[OutboxEvent], now: dt.datetime) -> None:
 
 
 def _staff() -> list[str]:
-    """Addresses of our own people who may enable an endpoint, and have one."""
+    """Addresses of staff users who may enable an endpoint."""
     found = StaffUser.objects.with_perm(
         MAY_ENABLE, backend="django.contrib.auth.backends.ModelBackend"
     )
@@ -102,7 +101,7 @@ def send_due(*, now: dt.datetime, limit: int = 200) -> int:
 
 
 def send_again(*, mail_id: int, actor: Actor, now: dt.datetime) -> bool:
-    """Staff want a mail to go out once more; False where it waits to be sent anyway."""
+    """Send a mail once more at the request of staff; False if it is waiting to be sent anyway."""
     return QUEUE.send_again(mail_id=mail_id, actor=actor, now=now)
 
 

@@ -1,4 +1,4 @@
-"""The front doors of webhook endpoints: create, rotate, disable, enable, replay."""
+"""Services of webhook endpoints: create, rotate, disable, enable, replay."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from quantleap.core.fields import sealed_place
 from quantleap.core.identifiers import ascii_lower
 from quantleap.core.targets import UnsafeTarget
 
-#: Told to the partner's other endpoints, and by mail to people.
+#: Sent to the partner's other endpoints, and by mail to people.
 DISABLED: Final = "webhook_endpoint.disabled"
 ROTATION_OVERLAP: Final = dt.timedelta(hours=24)
 
@@ -45,11 +45,12 @@ def create_endpoint(
     now: dt.datetime,
     events: Iterable[str] = (),
 ) -> CreatedEndpoint:
-    """A new endpoint that is told ``events`` (none named: all of them).
+    """Create an endpoint for ``events`` (empty: all of them).
 
-    The URL is stored as it will be called: the host in lower case and as A-labels.
+    The URL is stored in the form in which it will be called: the host in lower case and as
+    A-labels.
 
-    InvalidRequest names ``url`` or ``events`` when they cannot be.
+    InvalidRequest names ``url`` or ``events`` if they are invalid.
     """
     wanted = _checked_events(events)
     try:
@@ -65,7 +66,7 @@ def create_endpoint(
             events=wanted,
             created_at=now,
         )
-        # The ciphertext is bound to its row, so the row comes first.
+        # The ciphertext is bound to its row, so the row must exist first.
         endpoint.secret = crypto.encrypt(secret, place=sealed_place(endpoint, "secret"))
         endpoint.save(update_fields=["secret"])
         _record(endpoint, "webhook_endpoint.created", actor)
@@ -73,7 +74,8 @@ def create_endpoint(
 
 
 def rotate_secret(*, endpoint_id: int, actor: Actor, now: dt.datetime) -> CreatedEndpoint:
-    """A new signing secret; for 24 h every delivery carries a signature of the old one too."""
+    """Create a new signing secret; for 24 h every delivery also carries a signature of the old
+    one."""
     secret = new_signing_secret()
     with transaction.atomic():
         endpoint = WebhookEndpoint.objects.select_for_update().filter(pk=endpoint_id).first()
@@ -82,7 +84,7 @@ def rotate_secret(*, endpoint_id: int, actor: Actor, now: dt.datetime) -> Create
         try:
             current = crypto.decrypt(endpoint.secret, place=sealed_place(endpoint, "secret"))
         except crypto.DecryptionError:
-            current = ""  # nothing could be signed with it either; a new one is the way out
+            current = ""  # nothing could be signed with it either; a new secret solves that
         endpoint.previous_secret = crypto.encrypt(
             current, place=sealed_place(endpoint, "previous_secret")
         )
@@ -94,9 +96,9 @@ def rotate_secret(*, endpoint_id: int, actor: Actor, now: dt.datetime) -> Create
 
 
 def secrets_in_force(endpoint: WebhookEndpoint, now: dt.datetime) -> list[str]:
-    """The plain signing secrets of an endpoint, newest first.
+    """The decrypted signing secrets of an endpoint, newest first.
 
-    DecryptionError when the current one cannot be read; an unreadable older one is left out.
+    DecryptionError if the current one cannot be read; an unreadable older one is omitted.
     """
     found = [crypto.decrypt(endpoint.secret, place=sealed_place(endpoint, "secret"))]
     until = endpoint.previous_secret_until
@@ -108,18 +110,18 @@ def secrets_in_force(endpoint: WebhookEndpoint, now: dt.datetime) -> list[str]:
 
 
 def enable_endpoint(*, endpoint_id: int, actor: Actor, now: dt.datetime) -> bool:
-    """Send to an endpoint again, from the next event on. False when it already was enabled.
+    """Send to an endpoint again, from the next event on. False if it was already enabled.
 
-    What was held meanwhile stays held: :func:`replay_range` sends it.
+    Deliveries held meanwhile stay held: :func:`replay_range` sends them.
     """
     return _set_status(endpoint_id, WebhookEndpoint.Status.ENABLED, "", actor, now)
 
 
 def disable_endpoint(*, endpoint_id: int, reason: str, actor: Actor, now: dt.datetime) -> bool:
-    """Send nothing more to an endpoint. What was waiting is held, and so is what comes from now on.
+    """Stop sending to an endpoint. Waiting deliveries and all later ones are held.
 
-    False when it already was disabled. ``webhook_endpoint.disabled`` tells the partner's other
-    endpoints, and by mail those who can do something about it (``mailing.queue_mails``).
+    False if it was already disabled. The event ``webhook_endpoint.disabled`` goes to the partner's
+    other endpoints, and mails go to those who can do something about it (``mailing.queue_mails``).
     """
     with transaction.atomic():
         if not _set_status(endpoint_id, WebhookEndpoint.Status.DISABLED, reason, actor, now):
@@ -145,10 +147,11 @@ def disable_endpoint(*, endpoint_id: int, reason: str, actor: Actor, now: dt.dat
 
 
 def hold_deliveries(*, partner_id: int) -> int:
-    """Hold what waits to be sent to a partner that is being suspended; how many.
+    """Hold the waiting deliveries of a partner that is being suspended; returns how many.
 
-    In the suspension's transaction. The endpoints are locked first, as the relay locks them: what
-    it wrote before is held here, and what it writes later it holds itself (``fanout``).
+    Call it in the suspension's transaction. It locks the endpoints first, as the relay does: what
+    the relay has written before is held here, and what it writes later it holds itself
+    (``fanout``).
     """
     endpoints = WebhookEndpoint.objects.select_for_update(no_key=True).filter(partner_id=partner_id)
     return WebhookDelivery.objects.filter(
@@ -158,7 +161,7 @@ def hold_deliveries(*, partner_id: int) -> int:
 
 
 def _refuse_suspended(partner_id: int | None) -> None:
-    """InvalidTransition while the partner is suspended: its customers' data stays here."""
+    """Raise InvalidTransition while the partner is suspended: its customers' data stays here."""
     suspended = Partner.objects.filter(pk=partner_id or 0, status=Partner.Status.SUSPENDED)
     if suspended.exists():
         raise InvalidTransition(
@@ -168,20 +171,21 @@ def _refuse_suspended(partner_id: int | None) -> None:
 
 
 class Replay(enum.Enum):
-    """What asking for a delivery again came to."""
+    """The result of asking for a delivery again."""
 
-    AGAIN = "again"  # it had ended, and begins anew from its first try
-    NOW = "now"  # a retry was pending, and is made now
+    AGAIN = "again"  # it had ended, and starts again from its first try
+    NOW = "now"  # a retry was pending, and happens now
 
 
 def replay(*, delivery_id: int, actor: Actor, now: dt.datetime) -> Replay:
-    """Send a delivery now, with its own event id: anew where it had ended, else its next try.
+    """Send a delivery now, with its own event id: with a new series of tries if it had ended,
+    otherwise its next try.
 
-    A pending retry keeps its count of tries; it is only not waited for. InvalidTransition while
-    it is under way (up to a minute), its endpoint is disabled or the partner suspended.
+    A pending retry keeps its count of tries and only happens earlier. InvalidTransition while it is
+    in progress (up to a minute), its endpoint is disabled or the partner suspended.
     """
     with transaction.atomic():
-        # Locked, so that a suspension either is seen here or holds what is made due.
+        # Locked, so that a concurrent suspension is either visible here or holds what becomes due.
         endpoints = WebhookEndpoint.objects.select_for_update(no_key=True)
         endpoint = endpoints.filter(deliveries=delivery_id).first()
         if endpoint is not None:
@@ -232,13 +236,13 @@ def replay_range(
     now: dt.datetime,
     delivered: bool = False,
 ) -> int:
-    """Send anew what was written for an endpoint from ``since`` until before ``until``.
+    """Send again what was written for an endpoint from ``since`` until before ``until``.
 
-    That is what was held or failed, with ``delivered`` also what got through; each keeps its event
-    id and begins with its first try. How many. One UPDATE, however many there are.
+    That is what was held or failed, with ``delivered`` also what arrived; each keeps its event id
+    and starts with its first try. Returns how many. One UPDATE for any number.
 
-    InvalidRequest where the range is none, InvalidTransition while the endpoint is disabled or
-    the partner suspended.
+    InvalidRequest for an empty range, InvalidTransition while the endpoint is disabled or the
+    partner suspended.
     """
     if since >= until:
         words = "The end has to be later than the beginning."
@@ -287,7 +291,7 @@ def _checked_events(names: Iterable[str]) -> list[str]:
 def _set_status(endpoint_id: int, status: str, reason: str, actor: Actor, now: dt.datetime) -> bool:
     fields: dict[str, Any] = {"status": status, "disabled_reason": reason[:200]}
     if status == WebhookEndpoint.Status.ENABLED:
-        # What failed is kept while it is disabled: the first page tells by it whose doing that was.
+        # Failures are kept while it is disabled: the first page uses them to tell who disabled it.
         fields |= {"disabled_at": None, "failing_since": None}
         fields |= {"last_failed_at": None, "failed_tries": 0}
     else:

@@ -1,4 +1,4 @@
-"""Standard Webhooks: secrets, and the headers that prove a body is ours."""
+"""Standard Webhooks: secrets, and the headers that prove that a body is ours."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SECRET_BYTES: Final = 32
 
 
 def new_signing_secret() -> str:
-    """A fresh ``whsec_…`` secret (256 bits)."""
+    """A new ``whsec_…`` secret (256 bits)."""
     return PREFIX + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
 
 
@@ -24,7 +24,8 @@ def signed_headers(
 ) -> dict[str, str]:
     """Headers of one attempt. One signature per secret: two during a rotation.
 
-    ``sent_at`` is real time: receivers refuse what is more than five minutes off *their* clock.
+    ``sent_at`` is real time: receivers refuse a timestamp that is more than five minutes off
+    *their* clock.
     """
     signatures = [Webhook(secret).sign(event_id, sent_at, body) for secret in secrets_in_force]
     return {

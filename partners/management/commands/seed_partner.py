@@ -18,7 +18,7 @@ from quantleap.core.tenancy import Environment
 
 FILE: Final = "partner.json"
 SLUG: Final = "zebu"
-STATE: Final = "33"  # Tamil Nadu, where the broker sits
+STATE: Final = "33"  # Tamil Nadu, where the broker is
 CUSTOMERS: Final = (
     ("asha@example.com", "Asha Rao", "29"),
     ("bharat@example.com", "Bharat Shah", "24"),
@@ -29,12 +29,12 @@ CUSTOMERS: Final = (
 
 
 class Command(BaseCommand):
-    """Idempotent. Keys are issued once; what was shown then is kept in ``var/run`` (0600)."""
+    """Idempotent. Keys are issued once; they are stored in ``var/run`` (0600)."""
 
     help = "Make the demo partner, its test and live keys, and a few customers."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Make what is missing."""
+        """Create what is missing."""
         now = clock.now()
         partner = Partner.objects.filter(slug=SLUG).first()
         if partner is None:

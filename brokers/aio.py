@@ -1,7 +1,7 @@
 """The asynchronous transport: an adapter's request over aiohttp (books, cancels, quotes).
 
-Same promises as :mod:`brokers.http`: no redirects, bounded time and bytes, and a failure says
-whether anything can have arrived. Orders at the entry second have their own sender
+It keeps the promises of :mod:`brokers.http`: no redirects, limits on time and bytes, and a failure
+says whether anything can have arrived. Orders at the entry second have their own sender
 (docs/adr/0010).
 """
 
@@ -18,7 +18,7 @@ from brokers.http import Limits, TransportError
 from brokers.routes import Route
 
 _CHUNK: Final = 64 * 1024
-#: Asynchronous callers poll: an answer that takes longer is worth less than the next one.
+#: Asynchronous callers poll: a late answer is worth less than the next one.
 POLL_LIMITS: Final = Limits(connect=2.0, read=4.0)
 _DNS_SECONDS: Final = 60
 
@@ -31,9 +31,9 @@ async def send(
     proxy: str = "",
     limits: Limits = POLL_LIMITS,
 ) -> HttpResponse:
-    """The broker's answer to ``request``, whatever its status; TransportError without one.
+    """The broker's answer to ``request``, whatever its status; TransportError if there is none.
 
-    The whole answer is read, in however many pieces it comes. ``client`` should have been made
+    Reads the whole answer, however many pieces it comes in. ``client`` should have been created
     with ``trust_env=False`` and no cookie jar (:func:`client`).
     """
     timeout = aiohttp.ClientTimeout(total=limits.connect + limits.read, connect=limits.connect)
@@ -45,7 +45,7 @@ async def send(
             headers=dict(request.headers),
             allow_redirects=False,
             proxy=proxy or None,
-            ssl=tls.context(),  # of now, however old the client is
+            ssl=tls.context(),  # the current one, however old the client is
             timeout=timeout,
         ) as answer:
             body = await _read(answer, limits.max_bytes)
@@ -58,15 +58,15 @@ async def send(
 
 
 def _words(error: Exception) -> str:
-    """What TLS found wrong, else the class alone: messages of aiohttp carry addresses."""
+    """What TLS found wrong, otherwise the class name only: aiohttp's messages contain addresses."""
     return tls.fault(error) or type(error).__name__
 
 
 def client(*, connections: int = 100, source: str = "") -> aiohttp.ClientSession:
     """A client for broker calls that leaves from ``source`` (an IP address, '' for the machine's),
-    over at most so many ``connections`` at once (0: any number).
+    over at most ``connections`` connections at once (0: unlimited).
 
-    Nothing from the environment, no cookies. Close it when done.
+    It uses nothing from the environment, and no cookies. The caller closes it.
     """
     return aiohttp.ClientSession(
         trust_env=False,
@@ -81,7 +81,7 @@ def client(*, connections: int = 100, source: str = "") -> aiohttp.ClientSession
 
 
 class Clients:
-    """One client for each source address: connections of one are never used for another."""
+    """One client for each source address; connections are never shared between addresses."""
 
     def __init__(self, *, connections: int) -> None:
         self._connections = connections
@@ -90,7 +90,7 @@ class Clients:
     async def send(
         self, request: HttpRequest, route: Route, *, limits: Limits = POLL_LIMITS
     ) -> HttpResponse:
-        """As :func:`send`, by the account's route."""
+        """Like :func:`send`, by the account's route."""
         found = self.of(route.source)
         return await send(found, request, base_url=route.base_url, proxy=route.proxy, limits=limits)
 
@@ -102,7 +102,7 @@ class Clients:
         return found
 
     async def close(self) -> None:
-        """Close the connections of all of them."""
+        """Close the connections of all clients."""
         clients, self._clients = self._clients, {}
         for each in clients.values():
             await each.close()

@@ -1,4 +1,4 @@
-"""Wiring of the room brokers."""
+"""App configuration of the room brokers."""
 
 from django.apps import AppConfig
 
@@ -10,8 +10,8 @@ class BrokersConfig(AppConfig):
     verbose_name = "Brokers"
 
     def ready(self) -> None:
-        """Offer quotes to marketplace and the brokers' names to partners; show feeds and contract
-        lists on the first page."""
+        """Register quotes for marketplace and the brokers' names for partners, and the room's part
+        of the first page."""
         from brokers.belongings import belongings
         from brokers.contractlists import contract_lists_today
         from brokers.feed import PLATFORM_QUOTES  # late: models are not loaded before ready

@@ -1,4 +1,4 @@
-"""The price band that a refusal names: between which prices the broker would have taken the order.
+"""The price band named in a refusal: between which prices the broker would accept the order.
 
 Texts that name one, or one side of one:
 
@@ -9,9 +9,10 @@ Texts that name one, or one side of one:
 - the older order system behind several brokers ("RMS:"): "… Circuit breach, Order Price :1860.40,
   Low Price Range:1682.20 High Price Range:1859.20"
 
-Others name none ("17070 : The Price is out of the current LPP range", "Price exceeds circuit limits
-for the instrument", https://tradingqna.com/t/how-do-you-reliably-get-into-order-book-and-exit/193460);
-nobody may guess it then.
+Other texts name none ("17070 : The Price is out of the current LPP range", "Price exceeds circuit
+limits for the instrument",
+https://tradingqna.com/t/how-do-you-reliably-get-into-order-book-and-exit/193460); then there is
+nothing to guess.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Final
 from brokers import wire
 from brokers.base import PriceBand
 
-#: Rupees as brokers write them in a sentence: "70.65", "INR 1,590.05", "Rs. 12". Bounded.
+#: Rupees in brokers' texts: "70.65", "INR 1,590.05", "Rs. 12". Bounded.
 _RUPEES: Final = (
     r"(?:inr|rs\.?|₹)?\s{0,3}"
     r"((?:\d{1,3}(?:,\d{2,3}){1,5}|\d{1,12})(?:\.\d{1,4})?)(?!\d|[.,]\d)"
@@ -43,9 +44,10 @@ _BETWEEN: Final = re.compile(
 
 
 def band_of(message: str) -> PriceBand | None:
-    """The permitted prices that ``message`` (a refusal for the price) names, else None.
+    """The permitted prices named in ``message`` (a refusal for the price), or None.
 
-    Contradictory figures, or one that is no price, are no band: the engine would price by it.
+    Contradictory figures, or one that is no price, count as no band, because the engine prices by
+    it.
     """
     between = _BETWEEN.search(message)
     if between is not None:
@@ -57,7 +59,7 @@ def band_of(message: str) -> PriceBand | None:
 
 
 def limits(low: object, high: object) -> PriceBand | None:
-    """The circuit limits beside a quote (0 or nothing: not told), None when they are none."""
+    """The circuit limits of a quote (0 or nothing: not given), None if they are invalid."""
     lowest, highest = wire.read_price(low), wire.read_price(high)
     if (lowest is None and highest is None) or (lowest and highest and lowest > highest):
         return None

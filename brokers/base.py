@@ -1,9 +1,9 @@
-"""What every broker adapter speaks: frozen values in, frozen values out, no socket in sight.
+"""The interface of every broker adapter: frozen values in, frozen values out, no sockets.
 
 An adapter is *sans-IO*: it turns our order into an :class:`HttpRequest` and a broker's
-:class:`HttpResponse` into an outcome. Who moves the bytes (the prepared sender at the entry
-second, ``requests`` in a service, aiohttp in a poller, a test) is not its business, so one code
-path is exercised by all of them.
+:class:`HttpResponse` into an outcome. Others move the bytes (the prepared sender at the entry
+second, ``requests`` in a service, aiohttp in a poller, a test), so all of them exercise the same
+code.
 
 Quantities are units (lots x lot size), prices rupees per unit as ``Decimal``, times UTC.
 """
@@ -22,7 +22,7 @@ from brokers.pace import Window
 
 
 class Side(enum.StrEnum):
-    """Which way an order trades."""
+    """The direction of an order."""
 
     BUY = "BUY"
     SELL = "SELL"
@@ -46,14 +46,14 @@ class Product(enum.StrEnum):
 
 
 class OrderType(enum.StrEnum):
-    """Only what we send; plain MARKET is refused by brokers since April 2026."""
+    """The types that we send; brokers have refused plain MARKET orders since April 2026."""
 
     LIMIT = "LIMIT"
     MARKET_WITH_PROTECTION = "MARKET_WITH_PROTECTION"
 
 
 class Outcome(enum.StrEnum):
-    """What one answer (or its absence) proves about one sent order.
+    """What an answer (or its absence) proves about a sent order.
 
     Only REFUSED and NOT_SENT prove that the order does not exist: I3 (no second send without
     proof).
@@ -68,11 +68,11 @@ class Outcome(enum.StrEnum):
 class Cause(enum.StrEnum):
     """Normalised reasons for a refusal or failure, described in ``execution/descriptions.py``.
 
-    POSITION_LIMIT: so much of this contract or index may be held, by the account or the market.
-    RISK: any other limit or block of the broker's risk desk on this client.
-    CONTRACT_RESTRICTED: this contract (a far strike, a banned or blocked one), at any price.
-    APP_NOT_PERMITTED: the broker has not permitted our application to do this; for the operator.
-    DAILY_LIMIT: the broker takes no more orders of this account today, however often sent.
+    - POSITION_LIMIT: the account or the market may hold no more of this contract or index.
+    - RISK: any other limit or block of the broker's risk desk for this client.
+    - CONTRACT_RESTRICTED: this contract (a far strike, a banned or blocked one), at any price.
+    - APP_NOT_PERMITTED: the broker has not permitted our application to do this; for the operator.
+    - DAILY_LIMIT: the broker accepts no more orders of this account today.
     """
 
     MARGIN = "MARGIN"
@@ -95,7 +95,7 @@ class Cause(enum.StrEnum):
 
 
 class BookState(enum.StrEnum):
-    """State of an order in the broker's book. OTHER is not terminal: keep polling."""
+    """State of an order in the broker's book. OTHER is not final: keep polling."""
 
     SUBMITTED = "SUBMITTED"
     OPEN = "OPEN"
@@ -113,7 +113,8 @@ class BookState(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """One request, complete but for the host. ``path`` starts with ``/`` and carries the query."""
+    """One request, complete except for the host. ``path`` starts with ``/`` and includes the
+    query."""
 
     method: str
     path: str
@@ -123,7 +124,7 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """One answer as it came. ``headers`` keys are lower case."""
+    """One answer as received. ``headers`` keys are lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -141,7 +142,7 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A logged-in account: enough to build any authenticated request."""
+    """A logged-in account, sufficient for any authenticated request."""
 
     client_id: str
     api_key: str = field(repr=False)
@@ -151,11 +152,11 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class LoginResult:
-    """The broker's answer to a token exchange; ``error`` holds its own words on refusal.
+    """The broker's answer to a token exchange; ``error`` is its text if it refused.
 
-    ``client_id`` is empty where the answer names no owner: then the token's owner has to be asked
-    for (:meth:`BrokerAdapter.owner`) before anybody relies on it. ``lives_for`` and ``ends_at``
-    (UTC) are how long the broker says the token lives, if it does, in the shape in which it does.
+    ``client_id`` is empty if the answer names no owner: then the code must ask for the token's
+    owner (:meth:`BrokerAdapter.owner`) before relying on it. ``lives_for`` and ``ends_at`` (UTC)
+    are the token's lifetime as the broker states it, in the form in which it does.
     """
 
     access_token: str = field(default="", repr=False)
@@ -166,16 +167,17 @@ class LoginResult:
     ends_at: dt.datetime | None = None
 
     def expiry(self, now: dt.datetime, day_ends: dt.datetime) -> dt.datetime:
-        """When this token, obtained at ``now``, dies: at ``day_ends``, or before if told so."""
+        """When this token, obtained at ``now``, expires: at ``day_ends``, or sooner if the broker
+        says so."""
         told = None if self.lives_for is None else now + self.lives_for
         return min(at for at in (day_ends, self.ends_at, told) if at is not None)
 
 
 @dataclass(frozen=True, slots=True)
 class OwnerRead:
-    """Whose session a token is, or the broker's words (``error``) why it does not say.
+    """The owner of a session, or the broker's text (``error``) why it does not say.
 
-    ``unknown`` when there was no answer to read.
+    ``unknown`` if there was no readable answer.
     """
 
     client_id: str = ""
@@ -185,7 +187,7 @@ class OwnerRead:
 
 @dataclass(frozen=True, slots=True)
 class BrokerInstrument:
-    """How one broker names one contract."""
+    """A broker's name for a contract."""
 
     exchange: str
     symbol: str
@@ -207,9 +209,9 @@ class OrderRequest:
 
 @dataclass(frozen=True, slots=True)
 class PriceChange:
-    """Another limit, rupees per unit, for an order that rests at the broker.
+    """A new limit price, in rupees per unit, for an order that rests at the broker.
 
-    ``quantity`` is the order's own in units, what has filled included: a change never touches it.
+    ``quantity`` is the order's own in units, including what has filled: a change never touches it.
     """
 
     broker_order_id: str
@@ -220,9 +222,9 @@ class PriceChange:
 
 @dataclass(frozen=True, slots=True)
 class PriceBand:
-    """Between which prices (rupees per unit, both included) orders of a contract are taken now.
+    """Between which prices (rupees per unit, both included) orders of a contract are accepted now.
 
-    A side that the broker did not name is None; one of them is always named. Bands move, so one is
+    A side that the broker did not name is None; one of them is always set. Bands move, so a band is
     good for the next try only.
     """
 
@@ -234,10 +236,10 @@ class PriceBand:
 class SendResult:
     """What the answer to a place, change or cancel call proves.
 
-    ``retryable`` is true only where a documented code, status (HTTP 429) or, with its own status, a
+    ``retryable`` is true only if a documented code, status (HTTP 429) or, with its own status, a
     whole documented sentence says that another try may be accepted, never because of words in a
-    text; the caller still keeps to its three sends. ``message`` keeps the broker's own words.
-    ``band`` is what a refusal for the price names as permitted, if it does.
+    text; the caller still sends at most three times. ``message`` is the broker's own text. ``band``
+    is the permitted band, if a refusal for the price names one.
     """
 
     outcome: Outcome
@@ -251,11 +253,11 @@ class SendResult:
 
 @dataclass(frozen=True, slots=True)
 class OrderReport:
-    """One order of a broker's book, as it stands. Quantities in units; price 0 when nothing filled.
+    """One order in a broker's book. Quantities in units; price 0 if nothing has filled.
 
-    ``quantity`` is the order's at the broker now: somebody may have changed it there, and so is its
-    limit ``price`` in rupees per unit (None: not told). ``band`` is what a rejection for the price
-    names as permitted, if it does.
+    ``quantity`` is the order's current one at the broker, where somebody may have changed it, and
+    ``price`` its current limit in rupees per unit (None: not given). ``band`` is the permitted
+    band, if a rejection for the price names one.
     """
 
     broker_order_id: str
@@ -278,7 +280,7 @@ class OrderReport:
 class NetPosition:
     """Net open quantity (units, signed) of one contract and product at the broker.
 
-    ``last_price`` in rupees per unit, as old as it may be; None where the broker gives none.
+    ``last_price`` in rupees per unit, of unknown age; None if the broker gives none.
     """
 
     exchange: str
@@ -292,7 +294,7 @@ class NetPosition:
 class BookRead:
     """A *successful* order-book read, or a failed one that proves nothing (``ok`` false).
 
-    Every order stands in ``orders`` once, in its latest state, however the broker lists it.
+    ``orders`` has every order once, in its latest state, however the broker lists it.
     """
 
     ok: bool
@@ -303,7 +305,7 @@ class BookRead:
 
 @dataclass(frozen=True, slots=True)
 class PositionRead:
-    """A successful position read, or a failed one. A failed read is never read as flat."""
+    """A successful position read, or a failed one, which never counts as flat."""
 
     ok: bool
     positions: Sequence[NetPosition] = ()
@@ -315,10 +317,11 @@ class PositionRead:
 class QuoteRow:
     """One instrument's prices in rupees, with their two ages (UTC, the exchange's time).
 
-    ``at`` is of the quote: bid, ask, and that ``last_price`` is still the last one. ``traded_at``
-    is of the trade that made ``last_price``; None when the broker does not say, or it was not
-    today as far as the broker says. Of an index, which nobody trades, both are the same. The
-    server's clock in an answer is neither. ``band`` is the day's circuit limits, where they come.
+    ``at`` is the time of the quote: bid, ask, and that ``last_price`` is still the last one.
+    ``traded_at`` is the time of the trade that made ``last_price``; None if the broker does not
+    give it, or the trade was not today as far as the broker says. For an index, which nobody
+    trades, both are the same. The server's clock in an answer is neither. ``band`` is the day's
+    circuit limits, if given.
     """
 
     key: str
@@ -332,7 +335,7 @@ class QuoteRow:
 
 @dataclass(frozen=True, slots=True)
 class QuoteRead:
-    """Answer to a quotes request: rows by the key that was asked for; missing keys are missing."""
+    """Answer to a quotes request: rows by the requested key; missing keys are absent."""
 
     ok: bool
     quotes: Mapping[str, QuoteRow] = field(default_factory=dict)
@@ -342,15 +345,14 @@ class QuoteRead:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a broker can and cannot do, and how fast it may be asked.
+    """What a broker supports, and how fast it may be called.
 
-    ``windows`` are all its rate limits, over all calls of one login.
-    ``quote_batch`` is how many instruments one quote call takes.
-    ``visibility_delay`` is how long an accepted order may stay out of the book, in seconds;
-    absence is never proven before it has passed. ``cool_down`` is how long, in seconds, it refuses
-    everything after a breach of its limits where its answer does not say. ``login_code`` is the
-    name of the code in the address the broker redirects to. ``changes_per_order`` is how often the
-    price of one order that rests may be changed; 0: never.
+    ``windows`` are all its rate limits, over all calls of one login. ``quote_batch`` is how many
+    instruments one quote call takes. ``visibility_delay`` is how long, in seconds, an accepted
+    order may be missing from the book; absence is never proven before that. ``cool_down`` is how
+    long, in seconds, the broker refuses everything after a breach of its limits if its answer does
+    not say. ``login_code`` is the name of the code in the redirect's address. ``changes_per_order``
+    is how often the price of one resting order may be changed; 0: never.
     """
 
     kind: str
@@ -370,7 +372,8 @@ class Capabilities:
 
 
 class BrokerAdapter(Protocol):
-    """The exam every broker sits. All methods are pure; none raises on a hostile answer."""
+    """The interface that every broker implements. All methods are pure; none raises on a hostile
+    answer."""
 
     capabilities: Capabilities
 
@@ -385,13 +388,13 @@ class BrokerAdapter(Protocol):
         """Access token, or the broker's refusal in its own words."""
 
     def token_expiry(self, now: dt.datetime) -> dt.datetime:
-        """When a token obtained at ``now`` (UTC) dies at the latest, in UTC."""
+        """When a token obtained at ``now`` (UTC) expires at the latest, in UTC."""
 
     def owner(self, session: Session) -> HttpRequest:
-        """Question whose session this is; ``session.client_id`` is who we believe it to be."""
+        """Request for the owner of a session; ``session.client_id`` is who we believe it to be."""
 
     def parse_owner(self, response: HttpResponse) -> OwnerRead:
-        """The client id that the broker names, or why it names none."""
+        """The client id in the broker's answer, or why it names none."""
 
     # -- orders ------------------------------------------------------------------------------
     def place_order(self, session: Session, order: OrderRequest) -> HttpRequest:
@@ -405,7 +408,7 @@ class BrokerAdapter(Protocol):
 
     def parse_change(self, response: HttpResponse) -> SendResult:
         """Outcome of a change answer. REFUSED proves nothing about the order itself, and ACCEPTED
-        no price: only the book says where the order rests."""
+        proves no price: only the book says where the order rests."""
 
     def cancel_order(self, session: Session, broker_order_id: str) -> HttpRequest:
         """Request that cancels an open order."""
@@ -431,7 +434,7 @@ class BrokerAdapter(Protocol):
     ) -> Sequence[tuple[Sequence[str], HttpRequest]]:
         """Requests that together quote ``instruments`` (our key -> name), each with its keys.
 
-        Indices are asked for by the instrument that :meth:`index_instrument` gives.
+        An index is requested by the instrument that :meth:`index_instrument` returns.
         """
 
     def parse_quotes(
@@ -443,16 +446,16 @@ class BrokerAdapter(Protocol):
         """Quotes of one answer, by our keys."""
 
     def index_instrument(self, underlying: str) -> BrokerInstrument | None:
-        """How this broker names the spot index, or None."""
+        """This broker's name for the spot index, or None."""
 
     # -- instruments -------------------------------------------------------------------------
     def instruments_path(self, exchange: str) -> str:
-        """Where under the broker's base address the day's instrument file of ``exchange`` lies."""
+        """Path of the day's instrument file of ``exchange`` below the broker's base address."""
 
     def parse_instruments(self, lines: Iterable[str]) -> InstrumentStream:
-        """Index futures and options of an instrument file, bad rows skipped and counted."""
+        """Index futures and options of an instrument file; invalid rows are skipped and counted."""
 
 
 def position_delta(reports: Iterable[OrderReport]) -> int:
-    """Net filled units over ``reports`` (buys positive): what a set of orders left behind."""
+    """Net filled units over ``reports`` (buys positive)."""
     return sum(r.filled_quantity * r.side.sign for r in reports if r.side is not None)

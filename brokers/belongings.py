@@ -14,7 +14,7 @@ from quantleap.core.console import Cell, Panel, newest, page_of
 
 
 def belongings(request: HttpRequest, customer: Customer) -> Sequence[Panel]:
-    """Two queries."""
+    """The panel of broker accounts (two queries)."""
     if not request.user.has_perm("brokers.view_brokeraccount"):
         return []
     now = clock.now()

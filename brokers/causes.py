@@ -1,18 +1,18 @@
-"""What a broker's words mean: one table from their texts to our :class:`Cause`.
+"""The meaning of brokers' texts: one table from text patterns to our :class:`Cause`.
 
-Every broker words the same refusal its own way and changes it without notice, so the match is by
-tell-tale words. The clause that comes **first** decides: what stands behind it is boilerplate
-("… for entity account-AB1 across exchange across segment across product") or advice ("… check the
-order book for open orders"). General words ("invalid", "not allowed") decide only where no
-tell-tale is found; whatever is not recognised is OTHER and the words are kept.
+Every broker phrases the same refusal differently and changes the text without notice, so the match
+is by characteristic words. The clause that comes **first** decides: what follows is boilerplate ("…
+for entity account-AB1 across exchange across segment across product") or advice ("… check the order
+book for open orders"). General words ("invalid", "not allowed") decide only if no characteristic
+word occurs; an unrecognised text is OTHER and is kept.
 
-Words in a text never make a refusal retryable and never prove an empty book: only a documented
-code, status or whole sentence does. A text can only take certainty away (:func:`is_ambiguous`).
-Where a broker documents a *type* of error beside its words, the type beats the words (adapters).
+A text never makes a refusal retryable and never proves an empty book: only a documented code,
+status or whole sentence does. A text can only take certainty away (:func:`is_ambiguous`). Where a
+broker documents an error *type* beside its text, the type has priority (adapters).
 
 Texts: Kite's exceptions (https://kite.trade/docs/connect/v3/exceptions/) and forum, the ``emsg``
 and ``rejreason`` samples of the Noren API documents (https://github.com/Shoonya-Dev/ShoonyaApi-py),
-and rejections as order books show them ("RMS:…" of older order systems, "RED:RULE:{…}" of Noren's).
+and rejections in order books ("RMS:…" of older order systems, "RED:RULE:{…}" of Noren's).
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from typing import Final
 
 from brokers.base import Cause
 
-#: Words that say "we do not know what became of it": a timeout behind the door, or a part of the
-#: broker's own system that did not answer another one. Zerodha has returned its order system's
-#: timeout as HTTP 400 with such a text, so they beat whatever status or type comes with them.
+#: Texts that say that the outcome is unknown: a timeout inside the broker, or one of its systems
+#: that did not answer another. Zerodha has returned its order system's timeout as HTTP 400 with
+#: such a text, so these have priority over any status or type.
 _AMBIGUOUS: Final = re.compile(
     r"time[sd]?[ -]?out|took too long|no response|not respond|gateway"
     r"|connection (?:reset|closed|lost|refused|aborted|failed)"
@@ -41,9 +41,9 @@ _AMBIGUOUS: Final = re.compile(
     re.IGNORECASE,
 )
 
-#: Tell-tale words by cause. Where two begin at the same letter the earlier row wins.
+#: Characteristic words by cause. If two begin at the same position, the earlier row wins.
 _TELL_TALES: Final[Sequence[tuple[Cause, str]]] = (
-    # An "after market order" is a kind of order: that it is not valid says nothing of the market.
+    # An "after market order" is a kind of order: that it is invalid says nothing about the market.
     (Cause.INVALID, r"invalid amo\b"),
     # Of one day, unlike those of a second or a minute: https://kite.trade/forum, comment 51118.
     (Cause.DAILY_LIMIT, r"maximum allowed (?:order )?requests|orders? per day|daily order limit"),
@@ -141,7 +141,7 @@ _TELL_TALES: Final[Sequence[tuple[Cause, str]]] = (
     ),
 )
 
-#: Read only where no tell-tale is found: a broker's risk system that says no more, and the words
+#: Used only if no characteristic word occurs: a broker's risk system without details, and words
 #: that any refusal may contain.
 _GENERAL: Final[Sequence[tuple[Cause, str]]] = (
     (Cause.RISK, r"^\W*(?:oems ?: ?)?(?:rms|red|rrm)\b|limit exceed|exceeds? .{0,20}limit"),
@@ -152,7 +152,7 @@ _GENERAL: Final[Sequence[tuple[Cause, str]]] = (
     ),
 )
 
-#: Whom and what a rule was applied to: said after every rule of this kind of order system.
+#: To whom and what a rule was applied: this kind of order system appends it to every rule.
 _BOILERPLATE: Final = re.compile(
     r"\bfor entity\b|\bacross (?:exchange|segment|product)\b", re.IGNORECASE
 )
@@ -169,12 +169,12 @@ _LAST: Final = _compiled(_GENERAL)
 
 
 def is_ambiguous(message: str) -> bool:
-    """Whether the text says that the broker itself does not know what became of a request."""
+    """Whether the text says that the broker itself does not know the outcome of a request."""
     return _AMBIGUOUS.search(message) is not None
 
 
 def cause_of(message: str, default: Cause = Cause.OTHER) -> Cause:
-    """The normalised cause of a broker's words, ``default`` when they are not recognised."""
+    """The normalised cause of a broker's text, ``default`` if it is not recognised."""
     boilerplate = _BOILERPLATE.search(message)
     said = message[: boilerplate.start()] if boilerplate else message
     found = [

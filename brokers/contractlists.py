@@ -1,7 +1,7 @@
-"""Which contract lists there should be, which are of today, and when the next try is due.
+"""Which contract lists are needed, which are current, and when the next attempt is due.
 
-Kite writes its list once a day and recommends fetching it about half past eight
-(https://kite.trade/docs/connect/v3/market-quotes/#instruments); Noren's is there by then too.
+Kite writes its list once a day and recommends fetching it at about half past eight
+(https://kite.trade/docs/connect/v3/market-quotes/#instruments); Noren's is available by then too.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from quantleap.core import clock
 from quantleap.core.caching import CacheUnavailable, recall, remember
 from quantleap.core.console import Tile
 
-#: IST; the brokers' lists of the day are there by then.
+#: IST; by then the brokers' lists of the day are available.
 IMPORT_FROM: Final = dt.time(8, 30)
-#: Between two tries: until the open, and after it.
+#: Time between two attempts, before the open and after it.
 RETRY: Final = dt.timedelta(minutes=2)
 RETRY_LATE: Final = dt.timedelta(minutes=10)
-#: An import that has not ended by then has lost its worker.
+#: An import that has not ended after this time has lost its worker.
 LOST: Final = dt.timedelta(minutes=10)
 TITLE: Final = "Contract lists"
 _DEFAULT_EXCHANGE: Final = "NFO"
@@ -39,7 +39,7 @@ ListKey = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class ListState:
-    """How one list stands: the day of the newest one imported, and the newest try."""
+    """State of one list: the day of the newest import, and the newest attempt."""
 
     key: ListKey
     newest: dt.date | None
@@ -47,22 +47,22 @@ class ListState:
 
     @property
     def is_open(self) -> bool:
-        """Whether a try waits or runs."""
+        """Whether an attempt waits or runs."""
         return self.last is not None and self.last.state in ContractListImport.OPEN
 
     @property
     def name(self) -> str:
-        """As people call it: ``Zebu NFO``."""
+        """Its readable name: ``Zebu NFO``."""
         return list_name(self.key)
 
 
 def list_name(key: ListKey) -> str:
-    """As people call it: ``Zebu NFO``."""
+    """A readable name: ``Zebu NFO``."""
     return f"{key[0].capitalize()} {key[1]}"
 
 
 def offered_lists() -> list[ListKey]:
-    """Every list that can be asked for: all exchanges of every broker that may be spoken to."""
+    """Every list that can be requested: all exchanges of every enabled broker."""
     return sorted(
         (kind, exchange)
         for kind in live_kinds()
@@ -72,9 +72,9 @@ def offered_lists() -> list[ListKey]:
 
 
 def wanted_lists() -> list[ListKey]:
-    """What is fetched every day, of every broker that may be spoken to (two queries).
+    """The lists to fetch every day, of every enabled broker (two queries).
 
-    NFO, every exchange on which published templates trade, and what was imported before.
+    NFO, every exchange on which published templates trade, and every list imported before.
     """
     exchanges = exchanges_traded() | {_DEFAULT_EXCHANGE}
     before = set(
@@ -87,7 +87,7 @@ def wanted_lists() -> list[ListKey]:
 
 
 def list_states() -> list[ListState]:
-    """Every wanted list with its newest import and its newest try (four small queries)."""
+    """Every wanted list with its newest import and its newest attempt (four small queries)."""
     rows = ContractListImport.objects.order_by("broker", "exchange", "-id")
     tries = rows.distinct("broker", "exchange")
     last = {(row.broker, row.exchange): row for row in tries}
@@ -97,14 +97,16 @@ def list_states() -> list[ListState]:
 
 
 def is_import_time(calendar: TradingCalendar, now: dt.datetime) -> bool:
-    """Whether today's lists should be there, or be fetched: a trading day, 08:30 to the close."""
+    """Whether today's lists should be available or be fetched: on a trading day, from 08:30 to the
+    close."""
     day = clock.ist_date(now)
     session = calendar.session(day, special_ok=True)
     return session is not None and clock.at_ist(day, IMPORT_FROM) <= now < session.closes
 
 
 def is_due(state: ListState, calendar: TradingCalendar, now: dt.datetime) -> bool:
-    """Whether a list should be fetched now: not today's, none under way, the last try long ago."""
+    """Whether a list should be fetched now: it is not today's, none is being fetched, and the last
+    attempt is long enough ago."""
     day = clock.ist_date(now)
     if state.newest == day or state.is_open or not is_import_time(calendar, now):
         return False
@@ -117,7 +119,7 @@ def is_due(state: ListState, calendar: TradingCalendar, now: dt.datetime) -> boo
 
 
 def contract_lists_today(request: HttpRequest, now: dt.datetime) -> Sequence[Tile]:
-    """The first page's tile; nothing for who may not view contract lists."""
+    """The first page's tile; nothing for users who may not view contract lists."""
     if not request.user.has_perm("brokers.view_contractlistimport"):
         return []
     return [contract_tile(list_states(), load_calendar(), now)]
@@ -147,7 +149,7 @@ def contract_tile(states: Sequence[ListState], calendar: TradingCalendar, now: d
 
 
 def _why(state: ListState) -> str:
-    """Of a list that is not today's: what happens to it, or what went wrong."""
+    """Why a list is not today's: what is happening to it, or what went wrong."""
     last = state.last
     if last is not None and state.is_open:
         return progress_of(last.pk) or "waits for a worker"
@@ -157,7 +159,7 @@ def _why(state: ListState) -> str:
 
 
 def progress_of(import_id: int) -> str:
-    """How far a running import is, in words; '' when nobody says (a cache may be lost)."""
+    """The progress of a running import, as text; '' if it is unknown (the cache may be lost)."""
     try:
         return str(recall(_progress_key(import_id)) or "")
     except CacheUnavailable:
@@ -165,7 +167,7 @@ def progress_of(import_id: int) -> str:
 
 
 def tell_progress(import_id: int, text: str) -> None:
-    """Say how far it is; nobody learns it without a cache, and the import goes on."""
+    """Report the progress; without a cache nobody sees it, and the import continues."""
     remember(_progress_key(import_id), text, int(LOST.total_seconds()))
 
 

@@ -1,8 +1,8 @@
-"""Opening a connection for ``requests``: all addresses of a host, within one time-out over all.
+"""Opens connections for ``requests``: all addresses of a host, within one time-out in total.
 
-urllib3 tries one address after the other and gives each the whole time-out, so a dead AAAA record
-costs every call five seconds. Here the next address is tried beside one that has not answered for
-a quarter of a second (RFC 8305 section 5); a source address chooses the family.
+urllib3 tries one address after another and gives each the whole time-out, so a dead AAAA record
+costs every call five seconds. Here the next address is tried in parallel if one has not answered
+for a quarter of a second (RFC 8305 section 5); a source address determines the family.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 
 from quantleap.core import clock
 
-#: Seconds after which the next address is tried beside those that have not answered.
+#: Seconds after which the next address is tried in addition to those that have not answered.
 NEXT_ADDRESS: Final = 0.25
 Info = tuple[Any, Any, int, str, Any]
 
 
 def family_of(source: str) -> socket.AddressFamily:
-    """The only family that leaves from ``source``; any family where there is none."""
+    """The only address family that can leave from ``source``; any family if ``source`` is empty."""
     if not source:
         return socket.AF_UNSPEC
     return socket.AF_INET if ipaddress.ip_address(source).version == 4 else socket.AF_INET6
@@ -36,8 +36,8 @@ def family_of(source: str) -> socket.AddressFamily:
 def dial(host: str, port: int, *, timeout: float, source: str = "") -> socket.socket:
     """A connected socket to the first address of ``host`` that answers.
 
-    TimeoutError when none has within ``timeout`` seconds, OSError (of the last one that failed)
-    when none will; socket.gaierror when there is no such host.
+    TimeoutError if none has within ``timeout`` seconds, OSError (of the last failure) if all fail;
+    socket.gaierror if there is no such host.
     """
     infos = socket.getaddrinfo(host, port, family=family_of(source), type=socket.SOCK_STREAM)
     deadline = clock.monotonic() + timeout
@@ -111,7 +111,7 @@ def _begun(info: Info, source: str) -> socket.socket:
 
 # -- for urllib3 -----------------------------------------------------------------------------------
 class _Dialled(HTTPConnection):
-    """Connects by :func:`dial`; failures in the words that requests understands."""
+    """Connects by :func:`dial`, and raises the errors that requests understands."""
 
     def _new_conn(self) -> socket.socket:
         timeout = self.timeout if isinstance(self.timeout, (int, float)) else 60.0

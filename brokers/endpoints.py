@@ -1,7 +1,7 @@
-"""Where each broker lives, and whether this installation may talk to it.
+"""Each broker's addresses, and whether this installation may call it.
 
-A live broker is spoken to only when it is listed in ``QUANTLEAP_LIVE_BROKERS``; otherwise its base
-address must be the simulator's or another loopback one. Nobody logs in to a real broker by default.
+A live broker is called only if ``QUANTLEAP_LIVE_BROKERS`` lists it; otherwise its base address must
+be the simulator's or another loopback one. By default nobody logs in to a real broker.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from brokers.errors import BrokerNotEnabled
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Base addresses of one broker, without a trailing slash; ``stream`` is of its websocket."""
+    """Base addresses of one broker, without a trailing slash; ``stream`` is that of its
+    websocket."""
 
     api: str
     login: str
@@ -26,7 +27,7 @@ class Endpoints:
 
 
 def endpoints(kind: str) -> Endpoints:
-    """The configured addresses of ``kind``; BrokerNotEnabled (422) when it has none."""
+    """The configured addresses of ``kind``; BrokerNotEnabled (422) if it has none."""
     configured = settings.QUANTLEAP_BROKERS.get(kind)
     if configured is None:
         raise BrokerNotEnabled(f"Broker {kind} is not configured")
@@ -39,7 +40,7 @@ def endpoints(kind: str) -> Endpoints:
 
 
 def require_enabled(kind: str) -> Endpoints:
-    """The addresses of ``kind`` if it may be spoken to, else BrokerNotEnabled (422)."""
+    """The addresses of ``kind`` if it may be called, otherwise BrokerNotEnabled (422)."""
     found = endpoints(kind)
     if is_enabled(kind):
         return found
@@ -49,7 +50,7 @@ def require_enabled(kind: str) -> Endpoints:
 
 
 def is_enabled(kind: str) -> bool:
-    """Whether calls to ``kind`` may leave: listed as live, or simulated on this machine."""
+    """Whether calls to ``kind`` may leave: it is listed as live, or simulated on this machine."""
     if kind in settings.QUANTLEAP_LIVE_BROKERS:
         return True
     found = endpoints(kind)
@@ -57,7 +58,7 @@ def is_enabled(kind: str) -> bool:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether ``url`` points at this machine by address or by the name localhost."""
+    """Whether ``url`` names this machine, by address or as localhost."""
     host = urlsplit(url).hostname or ""
     if host == "localhost":
         return True

@@ -14,7 +14,7 @@ class ClientIdTaken(DomainError):
 
 
 class AmbiguousClientId(DomainError):
-    """409: one client id is known at two brokers; ``broker_name`` says which."""
+    """409: one client id exists at two brokers; ``broker_name`` decides."""
 
     status = 409
     code = "ambiguous_client_id"
@@ -22,21 +22,22 @@ class AmbiguousClientId(DomainError):
 
 
 class InvalidState(InvalidRequest):
-    """400: the login state is wrong, used, late or of another account; never says which."""
+    """400: the login state is wrong, used, expired or of another account; the answer never says
+    which."""
 
     code = "invalid_state"
     error = "Invalid or expired login state"
 
 
 class FeedLoginLost(InvalidRequest):
-    """400: what a broker sent somebody back with belongs to no login begun in this session."""
+    """400: the broker's redirect belongs to no login begun in this session."""
 
     code = "invalid_state"
     error = "No login to finish"
 
 
 class BrokerRejected(DomainError):
-    """422: the broker refused, in its own words (``broker_response``)."""
+    """422: the broker refused, with its own text (``broker_response``)."""
 
     status = 422
     code = "broker_rejected"
@@ -52,7 +53,7 @@ class BrokerNotEnabled(DomainError):
 
 
 class BrokerUnavailable(DomainError):
-    """503: the broker did not answer, or not in a way one can read."""
+    """503: the broker did not answer, or its answer could not be read."""
 
     status = 503
     code = "unavailable"
@@ -83,7 +84,7 @@ class InstrumentFileError(DomainError):
 
 
 class CredentialsUnreadable(AccountNotUsable):
-    """409: what is stored was sealed with a key that is gone, or is not ours."""
+    """409: the stored values were encrypted with a missing key, or not by us."""
 
     code = "credentials_unreadable"
     error = "The stored credentials cannot be read; enter them again"

@@ -1,10 +1,10 @@
 """The platform's quotes: staff-owned feed accounts, the primary first, spares for what it lacks.
 
-:class:`FeedQuotes` is marketplace's ``QuoteSource`` port. It reads in the database which feeds and
-names there are, and puts the question to the feeds' own loop (:mod:`brokers.feedloop`), where every
-login has one pace and one websocket for everybody who asks (:mod:`brokers.feedline`). The first
-feed has 300 ms before the next one is asked beside it. A quote older than the age limit is no quote
-(docs/adr/0031); one from the future likewise.
+:class:`FeedQuotes` implements marketplace's ``QuoteSource`` port. It reads the feeds and names from
+the database, and passes the request to the feeds' own loop (:mod:`brokers.feedloop`), where every
+login has one pace and one websocket for all callers (:mod:`brokers.feedline`). The first feed has
+300 ms before the next one is asked as well. A quote that is older than the age limit does not count
+(docs/adr/0031), nor does one from the future.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from quantleap.core import clock
 
 log = structlog.get_logger(__name__)
 
-#: How far ahead of our clock an exchange time may be before it is nonsense.
+#: How far ahead of our clock an exchange time may be before it counts as invalid.
 CLOCK_SLACK: Final = dt.timedelta(seconds=2)
-#: How long one feed is waited for before the next one is asked as well, in seconds.
+#: Seconds to wait for one feed before the next one is asked as well.
 FIRST_SECONDS: Final = 0.3
-#: How long a question may take: a second's limit and an answer's way.
+#: Seconds that a request may take: a limit of one call a second, plus an answer's transit time.
 PATIENCE: Final = {Need.TRADE: 1.6, Need.RISK: 1.6, Need.PAGE: 3.0}
-#: How often what the engine learns of a feed is written to its row, in seconds.
+#: Seconds between two writes of a feed's state to its row.
 REPORT_SECONDS: Final = 5.0
 
 
@@ -57,9 +57,9 @@ def contract_key(contract_id: int) -> str:
 
 # -- loading (database) ----------------------------------------------------------------------
 def load_feeds(now: dt.datetime) -> Sequence[Feed]:
-    """Active feed accounts with a living session, the primary first (one query).
+    """Active feed accounts with a live session, the primary first (one query).
 
-    One that cannot be read is left out: a spare may take its place.
+    An account that cannot be decrypted is omitted: a spare may replace it.
     """
     accounts = FeedAccount.objects.filter(is_active=True, token_expires_at__gt=now).exclude(
         access_token=""
@@ -73,7 +73,7 @@ def _opened(account: FeedAccount) -> Feed | None:
     try:
         session = vault.session_of(account)
     except CredentialsUnreadable:
-        return None  # logged where it was noticed
+        return None  # logged by the code that noticed it
     found = endpoints(account.broker)
     return Feed(account.name, account.broker, found.api, session, account.pk, found.stream)
 
@@ -96,9 +96,9 @@ def load_names(
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """What one feed says of an index: the exchange's time (UTC), or None and why, in words.
+    """A feed's answer about an index: the exchange's time (UTC), or None with the reason.
 
-    ``ended`` says that the broker no longer honours the session.
+    ``ended`` says that the broker no longer accepts the session.
     """
 
     at: dt.datetime | None = None
@@ -107,7 +107,7 @@ class Level:
 
 
 def read_level(account: FeedAccount, underlying: str = "NIFTY") -> Level:
-    """Ask one logged-in feed account for an index level, once; however old it is, it is given."""
+    """Ask one logged-in feed account once for an index level, of any age."""
     if not is_enabled(account.broker):
         return Level(problem=f"this installation does not talk to {account.broker}")
     adapter, base_url = get_adapter(account.broker), endpoints(account.broker).api
@@ -131,7 +131,7 @@ def read_level(account: FeedAccount, underlying: str = "NIFTY") -> Level:
 
 
 def _wait_for_slot(feed: Feed) -> None:
-    """Sleep until the login's limits let a question leave, or until nobody would care any more."""
+    """Sleep until the login's limits allow a request, or until it would be too late."""
     windows = get_adapter(feed.broker).capabilities.windows
     until = clock.monotonic() + PATIENCE[Need.PAGE]
     while (wait := sharedpace.take_slot(feed.login, windows, Urgency.LAST)) > 0:
@@ -140,7 +140,7 @@ def _wait_for_slot(feed: Feed) -> None:
         time.sleep(wait)
 
 
-# -- judging (pure) --------------------------------------------------------------------------
+# -- judging ages (pure) -----------------------------------------------------------------
 def fresh(row: QuoteRow, *, now: dt.datetime, max_age: dt.timedelta) -> bool:
     """Whether the exchange's time of ``row`` is within the age limit at ``now``."""
     return now - max_age <= row.at <= now + CLOCK_SLACK
@@ -148,9 +148,9 @@ def fresh(row: QuoteRow, *, now: dt.datetime, max_age: dt.timedelta) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Ages:
-    """When a question was asked, and how old (seconds) a price may be to be wanted, or given.
+    """The time of a request, and the ages (seconds) at which a price is wanted, or still returned.
 
-    What no feed has younger is given up to ``most``; whoever asked judges its ``at``.
+    A price that no feed has younger is returned up to ``most``; the caller checks its ``at``.
     """
 
     asked: dt.datetime
@@ -160,7 +160,7 @@ class Ages:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was learnt of one feed account."""
+    """What was learnt about one feed account."""
 
     pk: int
     quote_at: dt.datetime | None
@@ -170,7 +170,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Quotes by key, when they were there, and what each feed asked lacks, in words."""
+    """Quotes by key, the time of the answer, and what each feed lacks, as text."""
 
     quotes: Mapping[str, Quote]
     at: dt.datetime
@@ -187,10 +187,10 @@ async def collect(
     ages: Ages,
     need: Need,
 ) -> Found:
-    """The first feed's quotes; what it lacks after 300 ms the next one is asked for beside it.
+    """The first feed's quotes; after 300 ms the next one is asked for what is missing.
 
-    A quote's age is judged when the answer is there. Whoever asks gives up after
-    :data:`PATIENCE`; the feeds go on, and what they say late is there for the next question.
+    A quote's age is checked when the answer arrives. The caller gives up after :data:`PATIENCE`;
+    the feeds continue, and a late answer serves the next request.
     """
     question = _Question(keys, ages, need)
     pending: set[asyncio.Task[None]] = set()
@@ -212,7 +212,7 @@ async def collect(
 
 
 class _Question:
-    """One question under way, and the lines that were asked."""
+    """One request in progress, and the lines that were asked."""
 
     def __init__(self, keys: Collection[str], ages: Ages, need: Need) -> None:
         self._keys = keys
@@ -223,11 +223,11 @@ class _Question:
         self.lines: list[Line] = []
 
     def now(self) -> dt.datetime:
-        """This moment on the asker's clock."""
+        """The current time on the caller's clock."""
         return self._ages.asked + dt.timedelta(seconds=clock.monotonic() - self._began)
 
     def quotes(self) -> dict[str, Quote]:
-        """By key: the first feed's that is young enough to be wanted, else the youngest."""
+        """By key: the quote of the first feed that is young enough, otherwise the youngest."""
         now = self.now()
         found: dict[str, Quote] = {}
         for line in self.lines:
@@ -242,12 +242,12 @@ class _Question:
         return found
 
     def missing(self) -> set[str]:
-        """Keys without a quote as young as is wanted."""
+        """Keys without a quote that is young enough."""
         oldest = self.now() - self._ages.wanted
         return {*self._keys} - {k for k, quote in self.quotes().items() if quote.at >= oldest}
 
     def found(self) -> Found:
-        """What there is now."""
+        """The current result."""
         quotes, missing = self.quotes(), self.missing()
         told = [f"{line.feed.name}: {self._why(line, missing)}" for line in self.lines]
         return Found(
@@ -275,7 +275,7 @@ def _report(line: Line) -> Report:
 
 
 def as_quote(row: QuoteRow, source: str) -> Quote:
-    """A broker's quote as upper rooms know it; ``source`` names who said it."""
+    """A broker's quote in the form of the port; ``source`` names the feed."""
     return Quote(
         last=row.last_price,
         bid=row.bid,
@@ -290,11 +290,11 @@ def as_quote(row: QuoteRow, source: str) -> Quote:
 
 # -- the port --------------------------------------------------------------------------------
 class FeedQuotes:
-    """Marketplace's ``QuoteSource`` over the feed accounts (executor, consoles).
+    """Marketplace's ``QuoteSource`` over the feed accounts (executor, console).
 
-    A quote within ``wanted_age`` is taken from the first feed that has it; where no feed has one,
-    the youngest within ``max_age`` is given and the caller judges its ``at``. The ages are the
-    entry's and the risk rules' limits (settings) when not given.
+    A quote within ``wanted_age`` is taken from the first feed that has it; if no feed has one, the
+    youngest within ``max_age`` is returned and the caller checks its ``at``. By default the ages
+    are the limits for entries and risk rules (settings).
     """
 
     def __init__(
@@ -313,7 +313,7 @@ class FeedQuotes:
         now: dt.datetime,
         need: Need = Need.PAGE,
     ) -> Market:
-        """Levels and quotes in one question; what no feed knows is left out.
+        """Levels and quotes in one request; what no feed knows is omitted.
 
         Waits up to :data:`PATIENCE` seconds, in the caller's thread.
         """
@@ -339,17 +339,17 @@ class FeedQuotes:
         )
 
     def last_level(self, underlying: str) -> Decimal | None:
-        """The level that was last heard here, however old; nobody is asked."""
+        """The last known level, however old; asks nobody."""
         return self._levels.get(underlying)
 
     def spot(self, underlyings: Collection[str], *, now: dt.datetime) -> Mapping[str, Quote]:
-        """Index levels by underlying symbol, for a page; what no feed knows is left out."""
+        """Index levels by underlying symbol, for a page; what no feed knows is omitted."""
         return self.ask(underlyings, (), now=now).spots
 
     def quotes(
         self, contract_ids: Collection[int], *, now: dt.datetime, need: Need = Need.PAGE
     ) -> Mapping[int, Quote]:
-        """Quotes by contract id; what no feed knows is left out."""
+        """Quotes by contract id; what no feed knows is omitted."""
         return self.ask((), contract_ids, now=now, need=need).quotes
 
     def _ages(self, now: dt.datetime, need: Need) -> Ages:
@@ -359,7 +359,8 @@ class FeedQuotes:
         return Ages(now, wanted, self._max_age or risk)
 
     def _report(self, reports: Sequence[Report], now: dt.datetime) -> None:
-        """Write to the feed accounts what the engine has learnt, so that nobody asks for that."""
+        """Write to the feed accounts what the engine has learnt, so that nobody has to ask for
+        it."""
         for report in reports:
             if clock.monotonic() - self._reported.get(report.pk, -1e9) < REPORT_SECONDS:
                 continue

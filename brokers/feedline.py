@@ -1,8 +1,8 @@
-"""One feed login at work: what is wanted, at what pace it may be asked, and what was heard.
+"""One feed login: what callers want, how fast it may be called, and what it has answered.
 
-Everybody's questions of one process meet here. What is asked while a slot is waited for leaves
-together, as many instruments as the broker takes in a call, the most urgent first; what was heard a
-moment ago is not asked again. Lives on the feeds' loop (:mod:`brokers.feedloop`).
+All requests of one process meet here. Requests that arrive while a slot is awaited leave together,
+as many instruments as the broker takes in a call, the most urgent first; a recent answer is not
+requested again. Lives on the feeds' loop (:mod:`brokers.feedloop`).
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ from quantleap.core import clock
 
 log = structlog.get_logger(__name__)
 
-#: Names of what is asked for, by our key.
+#: Names of the requested instruments, by our key.
 Names = Mapping[str, BrokerInstrument]
 
-#: How our keys of index levels begin.
+#: Prefix of our keys of index levels.
 SPOT: Final = "spot:"
 #: Strategies of the same second ask within milliseconds of each other: they share a call that takes
 #: many instruments.
 GATHER_SECONDS: Final = 0.03
-#: What was heard so lately is not asked again: the tightest limit is a call a second.
+#: A price heard this recently is not requested again: the tightest limit is one call a second.
 SHARED_SECONDS: Final = 0.8
 #: A websocket answers a subscription with a whole touchline, within a round trip.
 SNAPSHOT_SECONDS: Final = 0.25
-#: A touchline older than this is asked for by a call: quiet, or a subscription that died.
+#: An older touchline is requested by a call: it may be quiet, or its subscription dead.
 QUIET: Final = dt.timedelta(seconds=4)
-#: An entry wants prices of the last two seconds. Where one call asks for many, it is not kept
-#: waiting for one that has not moved for so long.
+#: An entry wants prices of the last two seconds. If one call can ask for many, it does not wait for
+#: a price that has not moved for this long.
 QUIET_TRADE: Final = dt.timedelta(seconds=1.5)
 
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """A feed account that is logged in, in the clear."""
+    """A logged-in feed account, decrypted."""
 
     name: str
     broker: str
@@ -59,13 +59,13 @@ class Feed:
 
     @property
     def login(self) -> str:
-        """What the broker counts calls by."""
+        """The identity by which the broker counts calls."""
         return f"{self.broker} {self.base_url} {self.session.client_id}"
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A price and when it came (monotonic seconds)."""
+    """A price and when it arrived (monotonic seconds)."""
 
     row: QuoteRow
     at: float
@@ -73,7 +73,7 @@ class Heard:
 
 @dataclass(slots=True)
 class _Wish:
-    """One instrument that somebody waits for, until ``until`` (monotonic seconds)."""
+    """One instrument that a caller waits for, until ``until`` (monotonic seconds)."""
 
     instrument: BrokerInstrument
     urgency: Urgency
@@ -81,13 +81,14 @@ class _Wish:
     done: asyncio.Future[None]
 
 
-#: Takes a slot that all processes share: 0.0, or seconds to wait (:mod:`brokers.sharedpace`).
+#: Takes a slot that all processes share: returns 0.0, or the seconds to wait
+#: (:mod:`brokers.sharedpace`).
 Shared = Callable[[str, Urgency], Awaitable[float]]
 
 
 @dataclass(slots=True)
 class Line:
-    """All methods on the loop. ``shared`` is asked before every call."""
+    """All methods run on the loop. ``shared`` is asked before every call."""
 
     feed: Feed
     client: aiohttp.ClientSession
@@ -120,7 +121,7 @@ class Line:
             self.stream = Stream(spoken, self.client, url, feed.session, self._touched)
 
     def use(self, feed: Feed) -> None:
-        """The feed account as it was just loaded: a new login replaces the old one."""
+        """Use a freshly loaded feed account: a new login replaces the old one."""
         if feed.session != self.feed.session:
             if self.stream is not None:
                 self.stream.close()
@@ -129,13 +130,13 @@ class Line:
         self.feed = feed
 
     def waits(self, urgency: Urgency) -> float:
-        """Seconds until the broker's limits let a new question of ``urgency`` leave."""
+        """Seconds until the broker's limits allow a new request of ``urgency``."""
         now = clock.monotonic()
         return self.pacer.next_slot(now, Call.QUOTE, urgency) - now
 
     # -- asking ------------------------------------------------------------------------------
     async def ask(self, names: Names, urgency: Urgency, until: float) -> None:
-        """Return when all of ``names`` were answered, lately or now, with or without a price."""
+        """Return once all ``names`` were answered, recently or now, with or without a price."""
         if self.stream is not None and urgency < Urgency.LAST:
             await self._ask_stream(self.stream, names)
         waiting = []
@@ -158,13 +159,13 @@ class Line:
         await asyncio.wait(waiting)
 
     async def _work(self) -> None:
-        """Send wishes as the pace allows, until there are none."""
+        """Send requests as the pace allows, until there are none."""
         if self._batch > 1:
             await asyncio.sleep(GATHER_SECONDS)
         while self._wishes:
             now = clock.monotonic()
             for key in [k for k, wish in self._wishes.items() if wish.until < now]:
-                self._wishes.pop(key).done.set_result(None)  # whoever asked has gone
+                self._wishes.pop(key).done.set_result(None)  # the caller has given up
             if not self._wishes:
                 return
             urgency = min(wish.urgency for wish in self._wishes.values())
@@ -244,7 +245,7 @@ class Line:
             await asyncio.sleep(SNAPSHOT_SECONDS / 10)
 
     def _streams(self, instrument: BrokerInstrument, urgency: Urgency) -> bool:
-        """Whether the websocket gives this instrument's price as it changes."""
+        """Whether the websocket delivers this instrument's price as it changes."""
         many = self._batch > 1 and urgency is Urgency.FIRST
         oldest = clock.now() - (QUIET_TRADE if many else QUIET)
         if self.stream is None or not self.stream.is_open:

@@ -1,6 +1,6 @@
 """The feeds' own thread and event loop, one in each process that asks for prices.
 
-Whoever asks waits a bounded time in a thread of their own; a feed that hangs holds up nobody else.
+Callers wait a limited time in their own threads, so a feed that hangs delays nobody else.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from brokers.registry import get_adapter
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
-#: Beyond what a question itself may take, in seconds: the loop is never so late.
+#: Seconds beyond what a request itself may take: the loop is never that late.
 MARGIN_SECONDS: Final = 5.0
-#: A database that takes longer does not hold up a question.
+#: A slower database does not delay a request.
 DATABASE_SECONDS: Final = 0.5
 
 
@@ -37,7 +37,7 @@ class FeedLoop:
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._client: aiohttp.ClientSession | None = None
-        # One thread with a database connection of its own: nobody else's work waits behind it.
+        # One thread with its own database connection: no other work waits behind it.
         self._database = ThreadPoolExecutor(1, thread_name_prefix="feed-pace")
         self.lines: dict[tuple[str, str, str], Line] = {}
         self._thread = threading.Thread(target=self._loop.run_forever, name="feeds", daemon=True)
@@ -49,7 +49,7 @@ class FeedLoop:
         return future.result(seconds + MARGIN_SECONDS)
 
     def close(self) -> None:
-        """End every connection and the thread; nobody may ask any more."""
+        """Close every connection and end the thread; no further requests are possible."""
         asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(MARGIN_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(MARGIN_SECONDS)
@@ -73,7 +73,7 @@ class FeedLoop:
             return await asyncio.wait_for(asyncio.shield(slot), DATABASE_SECONDS)
         except Exception as error:  # noqa: BLE001 - no database may keep a price from coming
             log.warning("feed_pace_not_shared", login=login, reason=type(error).__name__)
-            return 0.0  # our own pace has to do
+            return 0.0  # fall back to our own pace
 
     def line(self, feed: Feed) -> Line:
         """The line of a feed's login (on the loop)."""
@@ -91,7 +91,7 @@ def _slot(login: str, windows: Sequence[Window], urgency: Urgency) -> float:
     try:
         return sharedpace.take_slot(login, windows, urgency)
     finally:
-        connection.close()  # one call a second: not worth a session that is held all day
+        connection.close()  # one call a second does not justify a session all day
 
 
 _lock = threading.Lock()
@@ -100,14 +100,14 @@ _found: tuple[int, FeedLoop] | None = None
 
 @atexit.register
 def _end() -> None:
-    """With the process; a child that only inherited the loop has no thread of it."""
+    """Close together with the process; a forked child has no thread for the loop it inherited."""
     if _found is not None and _found[0] == os.getpid():
-        with contextlib.suppress(Exception):  # the process ends: nobody could do anything
+        with contextlib.suppress(Exception):  # the process ends: nothing can be done
             _found[1].close()
 
 
 def feed_loop() -> FeedLoop:
-    """This process's loop; a forked child makes its own."""
+    """This process's loop; a forked child creates its own."""
     global _found  # noqa: PLW0603 - threads do not survive a fork
     with _lock:
         if _found is None or _found[0] != os.getpid():

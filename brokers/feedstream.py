@@ -1,7 +1,7 @@
-"""A feed's websocket: prices that come by themselves and cost the login no calls.
+"""A feed's websocket: prices that arrive unasked and cost the login no calls.
 
 Lives on the feeds' loop (:mod:`brokers.feedloop`). It connects when somebody wants instruments and
-the last connection's pause is over, and falls silent when nobody has wanted any for a while.
+the pause after the last connection is over, and disconnects when nobody has wanted any for a while.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from quantleap.core import clock
 log = structlog.get_logger(__name__)
 
 CONNECT_SECONDS: Final = 3.0
-#: Noren wants a sign of life within 30 s.
+#: Noren requires a heartbeat within 30 s.
 HEARTBEAT_SECONDS: Final = 5.0
-#: Without any frame for so long the connection is dead.
+#: After this long without any frame the connection counts as dead.
 SILENCE_SECONDS: Final = 20.0
 #: Pauses before the next connection, in seconds; the last one repeats.
 PAUSES: Final = (0.5, 1.0, 2.0, 5.0, 15.0)
-#: What nobody has wanted for so long is no longer subscribed.
+#: Instruments that nobody has wanted for this long are unsubscribed.
 FORGET_SECONDS: Final = 120.0
 
 
 class Stream:
-    """One login's connection. All methods on the loop."""
+    """One login's connection. All methods run on the loop."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Stream:
         session: Session,
         heard: Callable[[Touchline], None],
     ) -> None:
-        """``heard`` is told every touchline as it changes."""
+        """``heard`` is called with every changed touchline."""
         self._spoken = spoken
         self._client = client
         self._url = address(spoken, base_url, session)
@@ -61,21 +61,21 @@ class Stream:
 
     @property
     def is_open(self) -> bool:
-        """Whether the broker has let us in."""
+        """Whether the broker has accepted the login."""
         return self._socket is not None and not self._socket.closed
 
     @property
     def is_hopeful(self) -> bool:
-        """Whether an answer may come soon: let in, or connecting for the first time."""
+        """Whether an answer may come soon: accepted, or connecting for the first time."""
         connecting = self._task is not None and not self._task.done() and not self._failures
         return self.is_open or connecting
 
     def name(self, instrument: BrokerInstrument) -> Name:
-        """By what :attr:`touchlines` know an instrument."""
+        """The name by which :attr:`touchlines` identify an instrument."""
         return self._spoken.name(instrument)
 
     async def want(self, instruments: Iterable[BrokerInstrument]) -> None:
-        """Subscribe to what is not yet, now or as soon as there is a connection."""
+        """Subscribe to missing instruments, now or once there is a connection."""
         now = clock.monotonic()
         for instrument in instruments:
             self._wanted[self.name(instrument)] = (instrument, now)
@@ -86,7 +86,7 @@ class Stream:
                 await self._subscribe()
 
     def close(self) -> None:
-        """Drop the connection for good."""
+        """Close the connection permanently."""
         if self._task is not None:
             self._task.cancel()
 
@@ -99,7 +99,7 @@ class Stream:
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 self.problem = f"its websocket failed ({type(error).__name__})"
             if self.problem:
-                # by its host: the query may hold the session
+                # name only the host: the query may contain the session
                 log.warning("feed_stream_lost", host=self._url.host, problem=self.problem)
             pause = PAUSES[min(self._failures, len(PAUSES) - 1)]
             self._failures += 1
@@ -152,7 +152,7 @@ class Stream:
 
     async def _subscribe(self) -> None:
         new = {n: i for n, (i, _) in self._wanted.items() if n not in self._subscribed}
-        # What one connection does not carry is asked for by calls.
+        # Instruments that one connection cannot carry are requested by calls.
         fits = list(new)[: max(0, self._spoken.most - len(self._subscribed))]
         self._subscribed.update(fits)
         await self._send(self._spoken.subscribe([new[name] for name in fits]))

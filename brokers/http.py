@@ -1,9 +1,9 @@
-"""The one synchronous transport: an adapter's request over ``requests`` to a broker.
+"""The synchronous transport: an adapter's request over ``requests`` to a broker.
 
 For everything off the critical path (logins, instrument files, console quotes); the entry second
-has its own sender. No redirects, no proxies or credentials from the environment, no retries, a
-bound on bytes and on time. A failure says whether anything can have arrived: I3 (no second send
-without proof).
+has its own sender. No redirects, no proxies or credentials from the environment, no retries, limits
+on bytes and time. A failure says whether anything can have arrived: I3 (no second send without
+proof).
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ _CHUNK: Final = 64 * 1024
 
 
 class TransportError(Exception):
-    """No answer. ``outcome`` is NOT_SENT when no byte can have reached the broker, else UNKNOWN."""
+    """No answer. ``outcome`` is NOT_SENT if no byte can have reached the broker, otherwise
+    UNKNOWN."""
 
     def __init__(self, outcome: Outcome, message: str) -> None:
         super().__init__(message)
@@ -40,7 +41,7 @@ class TransportError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one call: seconds to connect, seconds for the whole answer, bytes of it."""
+    """Limits of one call: seconds to connect, seconds for the whole answer, bytes of it."""
 
     connect: float = CONNECT_SECONDS
     read: float = READ_SECONDS
@@ -48,34 +49,35 @@ class Limits:
 
 
 class _Wire(HTTPAdapter):
-    """Our TLS setting, no retries, and the source address that brokers know a customer by."""
+    """Our TLS setting, no retries, and the source address by which brokers identify a customer."""
 
     def __init__(self, source: str = "") -> None:
         self._source = source
         super().__init__(max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """As requests does, bound to the source address."""
+        """Like requests, bound to the source address."""
         if self._source:
             kwargs["source_address"] = (self._source, 0)
         super().init_poolmanager(*args, ssl_context=tls.context(), **kwargs)
         self.poolmanager.pool_classes_by_scheme = dial.POOLS
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        """As requests does, for the broker's certificate at the end of a proxy's tunnel."""
+        """Like requests, with our context for the broker's certificate at the end of a proxy's
+        tunnel."""
         manager = super().proxy_manager_for(proxy, ssl_context=tls.context(), **kwargs)
         manager.pool_classes_by_scheme = dial.POOLS
         return manager
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        """The context knows whom to trust; requests would add its own bundle to it."""
+        """The context knows which certificates to trust; requests would add its own bundle."""
         conn.cert_reqs = "CERT_REQUIRED"
 
 
 def send(
     request: HttpRequest, *, base_url: str, egress: str = "", limits: Limits | None = None
 ) -> HttpResponse:
-    """The broker's answer to ``request``, whatever its status; TransportError without one.
+    """The broker's answer to ``request``, whatever its status; TransportError if there is none.
 
     ``egress`` is the account's proxy address (``http://...``) or source IP address, or empty.
     """
@@ -84,10 +86,10 @@ def send(
 
 
 class Line:
-    """Kept connections for *reads* that repeat (quotes). One thread at a time.
+    """Kept connections for repeated *reads* (quotes). One thread at a time.
 
-    A connection that the broker closed while it rested is opened anew once: a read may be asked
-    twice, a write never goes through here.
+    A connection that the broker closed while idle is reopened once: a read may be sent twice, a
+    write never goes through here.
     """
 
     def __init__(self) -> None:
@@ -97,7 +99,7 @@ class Line:
     def send(
         self, request: HttpRequest, *, base_url: str, limits: Limits | None = None
     ) -> HttpResponse:
-        """As :func:`send`, over a kept connection."""
+        """Like :func:`send`, over a kept connection."""
         try:
             return _exchange(self._session, request, base_url, limits or Limits())
         except TransportError as error:
@@ -134,13 +136,13 @@ def _exchange(
 def _read(answer: requests.Response, limit: int, deadline: float) -> bytes:
     chunks: list[bytes] = []
     size = 0
-    # read1 gives what has come: iter_content would wait for a whole chunk of dripping bytes
+    # read1 returns what has arrived: iter_content would wait for a whole chunk of dripping bytes
     while chunk := answer.raw.read1(_CHUNK, decode_content=True):
         chunks.append(chunk)
         size += len(chunk)
         if size > limit:
             raise TransportError(Outcome.UNKNOWN, f"answer larger than {limit} bytes")
-        if clock.monotonic() > deadline:  # a byte now and then never trips a read timeout
+        if clock.monotonic() > deadline:  # an occasional byte never triggers a read timeout
             raise TransportError(Outcome.UNKNOWN, "answer took too long")
     return b"".join(chunks)
 
@@ -156,7 +158,7 @@ def _session(egress: str) -> Iterator[requests.Session]:
 
 def _plain_session(source: str = "") -> requests.Session:
     session = requests.Session()
-    # the environment's proxies and .netrc must neither move nor re-authorise a broker call
+    # the environment's proxies and .netrc must neither redirect nor re-authorise a broker call
     session.trust_env = False
     wire = _Wire(source)
     session.mount("https://", wire)
@@ -176,13 +178,14 @@ def _mapped_errors() -> Iterator[None]:
 
 
 def _words(error: Exception) -> str:
-    """What TLS found wrong, else the class name alone: messages of requests carry addresses and,
-    with proxies, passwords."""
+    """What TLS found wrong, otherwise the class name only: requests' messages contain addresses
+    and, with proxies, passwords."""
     return tls.fault(error) or type(error).__name__
 
 
 def _never_connected(error: requests.exceptions.RequestException) -> bool:
-    """Name not found, refused, unreachable, connect timeout, failed handshake or bad address."""
+    """Whether no byte left: name not found, refused, unreachable, connect timeout, failed handshake
+    or bad address."""
     never = (
         requests.exceptions.ConnectTimeout,
         requests.exceptions.InvalidURL,

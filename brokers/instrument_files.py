@@ -1,4 +1,4 @@
-"""Lines of an instrument file: plain, gzipped or zipped, on disk or at an address."""
+"""Lines of an instrument file: plain, gzipped or zipped, on disk or at a URL."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from brokers.http import Limits, TransportError, send
 
 #: Kite's whole dump is about 10 MB, a Noren master less.
 _DOWNLOAD: Final = Limits(connect=10.0, read=120.0, max_bytes=128 * 1024 * 1024)
-#: Unpacked text beyond this is an archive that means harm.
+#: A larger unpacked text is a malicious archive.
 MAX_CHARACTERS: Final = 512 * 1024 * 1024
 
-#: What unpacking a bad archive raises: broken, cut short, encrypted, packed in an unknown way.
+#: Errors of unpacking a bad archive: broken, cut short, encrypted, unknown compression.
 _DAMAGE: Final = (
     *(zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError),
     *(UnicodeDecodeError, NotImplementedError, RuntimeError),
@@ -33,7 +33,7 @@ _GZIP: Final = b"\x1f\x8b"
 
 @contextmanager
 def open_file(path: Path) -> Iterator[Iterable[str]]:
-    """The lines of a file on disk; InstrumentFileError when it cannot be read."""
+    """The lines of a file on disk; InstrumentFileError if it cannot be read."""
     try:
         with path.open("rb") as raw, _lines(raw) as lines:
             yield lines
@@ -43,7 +43,7 @@ def open_file(path: Path) -> Iterator[Iterable[str]]:
 
 @contextmanager
 def open_url(url: str) -> Iterator[Iterable[str]]:
-    """The lines of a file at an http(s) address; InstrumentFileError when it does not come."""
+    """The lines of a file at an http(s) URL; InstrumentFileError if it cannot be fetched."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise InstrumentFileError("The address must begin with http:// or https://")
@@ -61,7 +61,7 @@ def open_url(url: str) -> Iterator[Iterable[str]]:
 
 @contextmanager
 def _lines(raw: IO[bytes]) -> Iterator[Iterable[str]]:
-    """The lines, unpacked by what the first bytes say, not by the name."""
+    """The lines, unpacked according to the first bytes, not the name."""
     try:
         with _unpacked(raw) as text:
             yield _bounded(text)

@@ -1,7 +1,7 @@
-"""What the lines of a broker's instrument file turn out to be. Pure.
+"""Results of reading a broker's instrument file, line by line. Pure.
 
-An adapter reads the lines (:meth:`brokers.base.BrokerAdapter.parse_instruments`); who imports them
-is :mod:`brokers.services.instruments`.
+An adapter reads the lines (:meth:`brokers.base.BrokerAdapter.parse_instruments`);
+:mod:`brokers.services.instruments` imports them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class InstrumentRow:
 
 @dataclass(frozen=True, slots=True)
 class UnknownProduct:
-    """A contract line whose product code we do not know; ``exchange`` and ``code`` as listed."""
+    """A contract line with an unknown product code; ``exchange`` and ``code`` as listed."""
 
     exchange: str
     code: str
@@ -43,33 +43,33 @@ class UnknownProduct:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A list that cannot be read from here on, and why."""
+    """The list cannot be read from here on, with the reason."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class UnknownColumn:
-    """A name in a list's first line that nobody told us about."""
+    """An unknown column name in a list's first line."""
 
     name: str
 
 
-#: What a line of an instrument file turns out to be; None is a broken one.
+#: The result of one line; None for an invalid one.
 Listed = InstrumentRow | UnknownProduct | UnknownColumn | Unreadable | None
 
 
 class InstrumentStream(Iterator[InstrumentRow]):
-    """The usable rows of an instrument file as they are read, and what else there was.
+    """The usable rows of an instrument file as they are read, and statistics of the rest.
 
-    ``read`` counts lines about index derivatives, ``skipped`` those of them that were broken
-    (blank, unparseable), ``unknown`` the lines of product codes that are not in our tables, by
-    exchange and code, ``unknown_columns`` the names in the first line that are not in our tables.
-    ``problem`` says why the file as a whole cannot be read, if so. All are final at exhaustion.
+    ``read`` counts lines about index derivatives, ``skipped`` the invalid ones among them (blank,
+    unparseable), ``unknown`` the lines of unknown product codes by exchange and code;
+    ``unknown_columns`` are unknown names in the first line. ``problem`` says why the file as a
+    whole cannot be read, if so. All are final at exhaustion.
     """
 
     def __init__(self, listed: Iterator[Listed]) -> None:
-        """``listed`` says of each line what it is."""
+        """``listed`` yields the result of each line."""
         self._listed = listed
         self.read = 0
         self.skipped = 0

@@ -1,9 +1,9 @@
-"""Where brokers send a browser after a login: ``/broker-login/done``.
+"""The page to which brokers send a browser after a login: ``/broker-login/done``.
 
-For a feed account the address finishes the login that a member of staff began in the console. Other
-people land here by mistake, where a broker's application is registered with our address instead of
-their partner's; they are told so in words. Nothing is stored without a state or session of ours,
-and the code leaves the address bar with the next page.
+For a feed account it finishes the login that a member of staff began in the console. Other people
+arrive here by mistake, if a broker's application is registered with our address instead of their
+partner's; the page tells them so. Nothing is stored without a state or session of ours, and the
+code leaves the address bar with the next page.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from quantleap.core.errors import DomainError
 log = structlog.get_logger(__name__)
 
 PERMISSION: Final = "brokers.change_feedaccount"
-#: What brokers call the code: Kite, Noren, Angel.
+#: The brokers' names for the code: Kite, Noren, Angel.
 _CODES: Final = ("request_token", "code", "auth_token")
-#: What they call the reason when there is none.
+#: The brokers' names for the reason if there is no code.
 _REASONS: Final = ("error_description", "message", "error", "emsg")
 
 
 @dataclass(frozen=True, slots=True)
 class Return:
-    """What a broker sent somebody back with; ``refused`` is why there is no login, if so."""
+    """The content of a broker's redirect; ``refused`` is why there is no login, if so."""
 
     code: str
     state: str
@@ -47,7 +47,7 @@ class Return:
 
     @classmethod
     def read(cls, query: QueryDict) -> Return:
-        """From the address: whatever does not look like a code or state is none."""
+        """Read the query; a value that does not look like a code or state counts as absent."""
         given = {name: str(query.get(name, "")) for name in query}
         code = next((given[name] for name in _CODES if given.get(name)), "")
         status = wire.clean_text(given.get("status", ""), 40)
@@ -59,14 +59,14 @@ class Return:
 
     @property
     def says_anything(self) -> bool:
-        """Whether a broker was there at all."""
+        """Whether the redirect came from a broker at all."""
         return bool(self.code or self.refused)
 
 
 @never_cache
 @require_GET
 def broker_login_done(request: HttpRequest) -> HttpResponse:
-    """Finish a feed account's login, or say to whoever lands here what to do."""
+    """Finish a feed account's login, or tell other visitors what to do."""
     came = Return.read(request.GET)
     user = request.user
     if not (user.is_authenticated and user.is_active and user.is_staff):
@@ -124,7 +124,7 @@ def _failed(
 
 
 def _lost(request: HttpRequest, came: Return, why: str) -> HttpResponse:
-    """Staff with an answer that fits nothing they have begun here."""
+    """The page for staff whose redirect fits no login that they began here."""
     begin = "A feed account's login begins on its page: Log in at the broker."
     return _page(
         request,
@@ -136,7 +136,7 @@ def _lost(request: HttpRequest, came: Return, why: str) -> HttpResponse:
 
 
 def _stranger(came: Return) -> dict[str, object]:
-    """For people without a console session: customers, or staff who were logged out."""
+    """The page for people without a console session: customers, or staff who were logged out."""
     console = [("Console", reverse("admin:brokers_feedaccount_changelist"))]
     if came.refused:
         return {
@@ -178,6 +178,6 @@ def _page(
 ) -> HttpResponse:
     shown = {"title": title, "sentences": sentences, "links": links}
     response = render(request, "brokers/landing.html", shown, status=int(str(status)))
-    # The address carries a login code: it goes to nobody's log with the next click.
+    # The address contains a login code: keep it out of the next site's log (no referrer).
     response.headers["Referrer-Policy"] = "no-referrer"
     return response

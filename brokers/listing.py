@@ -1,4 +1,4 @@
-"""Reading the CSV lists of contracts that brokers publish; nothing here raises on their content."""
+"""Reads the CSV lists of contracts that brokers publish; nothing here raises on their content."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from brokers import wire
 from brokers.instrument_rows import UnknownColumn, Unreadable
 
 Row = Mapping[str, str]
-#: Names in a first line that are told; a line of a thousand fields is no header.
+#: Maximum number of reported unknown names: a line of a thousand fields is no header.
 _NAMED: Final = 10
 
 
@@ -21,11 +21,11 @@ def read_rows(
     also: Collection[str] = (),
     synonyms: Mapping[str, str] | None = None,
 ) -> Iterator[Row | UnknownColumn | Unreadable | None]:
-    """The rows of a CSV list by column name, texts stripped; blank lines are left out.
+    """The rows of a CSV list by column name, stripped; blank lines are skipped.
 
-    A byte order mark and blanks around names are forgiven; a line with too few fields is None.
-    ``synonyms`` are other names of columns: rows carry ours. A name that is neither ``needed`` nor
-    known ``also`` is told as an :class:`UnknownColumn` before the rows. A list without one of the
+    A byte order mark and blanks around names are ignored; a line with too few fields is None.
+    ``synonyms`` are other names of columns: rows use ours. A name that is neither ``needed`` nor in
+    ``also`` is reported as an :class:`UnknownColumn` before the rows. A list without one of the
     needed columns, or one that stops being CSV, gives one :class:`Unreadable` and ends there.
     """
     other = synonyms or {}

@@ -15,12 +15,12 @@ from quantleap.core import clock
 from quantleap.core.fields import SealedField
 from quantleap.core.tenancy import TenantOwned, TenantQuerySet
 
-#: A client id as brokers write it: ASCII, upper case.
+#: A client id in the brokers' spelling: ASCII, upper case.
 CLIENT_ID_PATTERN: Final = r"^[A-Z0-9][A-Z0-9._-]{0,39}$"
 
 
 class BrokerKind(models.TextChoices):
-    """Brokers we speak to."""
+    """The supported brokers."""
 
     ZERODHA = "zerodha", "Zerodha"
     ZEBU = "zebu", "Zebu"
@@ -47,7 +47,7 @@ class BrokerAccount(TenantOwned):
     token_expires_at = models.DateTimeField(null=True, blank=True)
     token_expiry_told_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_login_at = models.DateTimeField(null=True, blank=True)
-    # a proxy's address may hold its password
+    # a proxy's address may contain its password
     egress = SealedField(blank=True, help_text="Proxy or source address; brokers.vault opens it.")
     algo_id = models.CharField(max_length=40, blank=True)
     removal_requested_at = models.DateTimeField(
@@ -101,7 +101,7 @@ class BrokerAccount(TenantOwned):
         return f"{self.broker} {self.client_id}"
 
     def has_session(self, now: dt.datetime) -> bool:
-        """Whether today's login still holds at ``now`` (UTC)."""
+        """Whether today's login is still valid at ``now`` (UTC)."""
         expires = self.token_expires_at
         return bool(self.access_token) and expires is not None and expires > now
 
@@ -127,7 +127,7 @@ class LoginAttempt(TenantOwned):
             ),
         )
         indexes = (
-            # the sweep of old attempts
+            # the deletion of old attempts
             models.Index(fields=["expires_at"], name="login_expiry_idx"),
         )
 
@@ -186,7 +186,7 @@ class FeedAccount(models.Model):
         return self.name
 
     def has_session(self, now: dt.datetime) -> bool:
-        """Whether today's login still holds, as far as we know."""
+        """Whether today's login is still valid, as far as we know."""
         expires = self.token_expires_at
         return bool(self.access_token) and expires is not None and expires > now
 
@@ -214,7 +214,7 @@ class FeedLogin(models.Model):
 
     class Meta:
         indexes = (
-            # what a console session has begun and not finished
+            # unfinished logins of a console session
             models.Index(
                 fields=["session_hash"],
                 condition=Q(used_at__isnull=True),
@@ -227,7 +227,7 @@ class FeedLogin(models.Model):
 
 
 class BrokerInstrument(models.Model):
-    """How a broker names a contract in its orders and quotes."""
+    """A broker's name for a contract in its orders and quotes."""
 
     broker = models.CharField(max_length=20, choices=BrokerKind.choices)
     contract = models.ForeignKey(Contract, on_delete=models.CASCADE, related_name="broker_names")
@@ -249,7 +249,7 @@ class BrokerInstrument(models.Model):
 
 
 class ContractListImport(models.Model):
-    """One import of a broker's contract list of a day: asked for, under way, or over."""
+    """One import of a broker's contract list of a day: requested, running, or finished."""
 
     class State(models.TextChoices):
         QUEUED = "QUEUED", "Waiting"
@@ -257,7 +257,7 @@ class ContractListImport(models.Model):
         DONE = "DONE", "Done"
         FAILED = "FAILED", "Failed"
 
-    #: Asked for or under way: of each list one at most.
+    #: Requested or running: at most one for each list.
     OPEN = (State.QUEUED, State.RUNNING)
 
     broker = models.CharField(max_length=20, choices=BrokerKind.choices)
@@ -286,7 +286,7 @@ class ContractListImport(models.Model):
             ),
         )
         indexes = (
-            # the newest of each list: the first page, and what is due
+            # the newest of each list: for the first page, and to see what is due
             models.Index(fields=["broker", "exchange", "-id"], name="contract_list_newest_idx"),
         )
 

@@ -29,7 +29,8 @@ _TAG: Final = re.compile(r"[0-9A-Za-z]+")
 
 
 def check_order(order: OrderRequest, capabilities: Capabilities) -> None:
-    """Raise ``ValueError`` when this broker can not carry ``order``: a bug of ours, no refusal."""
+    """Raise ``ValueError`` if this broker cannot carry ``order``: that is our bug, not a
+    refusal."""
     if not _TAG.fullmatch(order.tag) or len(order.tag) > capabilities.max_tag_length:
         raise ValueError(f"tag {order.tag!r} does not fit {capabilities.label}")
     if order.quantity <= 0:
@@ -42,7 +43,8 @@ def check_order(order: OrderRequest, capabilities: Capabilities) -> None:
 
 
 def check_change(change: PriceChange) -> None:
-    """Raise ``ValueError`` when ``change`` can be no order's: a bug of ours, no refusal."""
+    """Raise ``ValueError`` if ``change`` is impossible for any order: that is our bug, not a
+    refusal."""
     if not change.broker_order_id:
         raise ValueError("an order is changed by the broker's id, which must not be empty")
     if change.quantity <= 0:
@@ -52,15 +54,15 @@ def check_change(change: PriceChange) -> None:
 
 
 def book_state(status: str, states: Mapping[str, BookState]) -> BookState:
-    """Our state of a broker's status text; a text nobody told us about is OTHER (keep polling)."""
+    """Our state for a broker's status text; an unknown text is OTHER (keep polling)."""
     return states.get(ascii_upper(status).replace("_", " "), BookState.OTHER)
 
 
 def cause_in_book(state: BookState, message: str, raw: str = "") -> Cause | None:
-    """Why an order of the book is over: of a rejected one by its words, or by the raw ones.
+    """Why an order of the book has ended: for a rejected one by its text, or by the raw text.
 
     The exchange *cancels* an order whose price it does not permit when it would match
-    (https://kite.trade/forum/discussion/13838); no other words of a cancelled order count.
+    (https://kite.trade/forum/discussion/13838); no other text of a cancelled order counts.
     """
     if state not in (BookState.REJECTED, BookState.CANCELLED):
         return None
@@ -88,10 +90,10 @@ def report(
 ) -> OrderReport:
     """A book row whose figures agree with each other, or the same row as OTHER.
 
-    A row that says FILLED without its fills or their price is a row caught half-written (or
-    worse): believing it would settle an order on wrong figures, dropping it would prove absence.
-    So is one with a price or quantity that no order has: no column of ours would take it.
-    As OTHER it is seen and asked for again.
+    A row that says FILLED without its fills or their price was read half-written (or worse):
+    believing it would settle an order on wrong figures, dropping it would prove absence. So is one
+    with an impossible price or quantity, which none of our columns could store. As OTHER it is
+    noted and read again.
     """
     sane = (
         quantity is not None
@@ -129,19 +131,19 @@ def report(
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One row of a book: what it says, and when the broker changed it (UTC, None: not told)."""
+    """One row of a book: its content, and when the broker changed it (UTC, None: not given)."""
 
     report: OrderReport
     at: dt.datetime | None
 
 
 def latest(rows: Sequence[Listed], *, newest_first: bool) -> tuple[OrderReport, ...]:
-    """Every order of a book once, in its latest state, in the order in which they appear.
+    """Every order of a book once, in its latest state, in order of appearance.
 
-    Some books list an order's whole history: one id is one order. The latest row is the one of the
-    broker's latest time and, within a second, the one that its list puts last (``newest_first``
-    says which end that is). Whatever the clocks say, an order never steps back from a final state
-    and never loses fills.
+    Some books list an order's whole history: one id is one order. The latest row is the one with
+    the broker's latest time and, within a second, the last one in its list (``newest_first`` says
+    which end that is). Whatever the clocks say, an order never goes back from a final state and
+    never loses fills.
     """
     by_id: dict[str, list[tuple[int, Listed]]] = {}
     for position, row in enumerate(rows):
@@ -153,7 +155,7 @@ def latest(rows: Sequence[Listed], *, newest_first: bool) -> tuple[OrderReport, 
 def _latest(states: Sequence[tuple[int, Listed]]) -> OrderReport:
     if len(states) == 1:
         return states[0][1].report
-    # A time is compared only where every state has one: else the list's own order decides.
+    # Times are compared only if every state has one; otherwise the list's own order decides.
     timed = all(row.at is not None for _, row in states)
 
     def rank(state: tuple[int, Listed]) -> tuple[bool, int, float, int]:

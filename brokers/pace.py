@@ -1,9 +1,9 @@
-"""How fast one login may be asked: every window of a broker over all its calls. Pure.
+"""How fast one login may be called: every rate window of a broker over all its calls. Pure.
 
-A window says that at most ``limit`` of its calls may leave in any ``seconds``. What is urgent may
-use a window up to its limit (less one call); what can wait leaves room for it, so that nothing ever
-starves a more urgent call. The broker counts what arrives: two batches that leave a second apart
-meet in one of its seconds when the first is a few milliseconds slower, so a window here is
+A window allows at most ``limit`` of its calls in any ``seconds``. Urgent calls may use a window up
+to its limit (less one call); calls that can wait leave room for them, so that nothing ever starves
+a more urgent call. The broker counts arrivals: two batches that leave a second apart can arrive
+within one of its seconds if the first is a few milliseconds slower, so a window here is
 :data:`JITTER` longer. Times are monotonic seconds.
 """
 
@@ -19,7 +19,7 @@ from typing import Final
 
 
 class Call(enum.IntEnum):
-    """What a call does; a window counts some of them. Numbers, because every send looks them up."""
+    """The kind of a call; a window counts some kinds. Numbers, because every send looks them up."""
 
     PLACE = 0
     CHANGE = 1
@@ -28,8 +28,8 @@ class Call(enum.IntEnum):
 
 
 class Urgency(enum.IntEnum):
-    """What goes first. On an account: exits and cancels, entries, reads of its books; on a feed:
-    what an entry asks, what the risk rules ask, what a page asks."""
+    """The order of priority. For an account: exits and cancels, entries, reads of its books; for a
+    feed: requests of entries, of risk rules, of pages."""
 
     FIRST = 0
     SECOND = 1
@@ -38,15 +38,15 @@ class Urgency(enum.IntEnum):
 
 ALL_CALLS: Final = frozenset(Call)
 ORDER_CALLS: Final = frozenset({Call.PLACE, Call.CHANGE})
-#: Kept free of a window for what goes before, by urgency, in percent.
+#: Share of a window, in percent, that is kept free for more urgent calls, by urgency.
 RESERVED: Final = {Urgency.FIRST: 0, Urgency.SECOND: 10, Urgency.LAST: 40}
-#: A window is never believed to be full for longer than this because of a refusal, in seconds:
-#: nobody tells when it began.
+#: Seconds for which a refusal makes a window count as full at most, because nobody knows when it
+#: began.
 LONGEST_HOLD: Final = 5.0
-#: From this limit on one call is kept back, for one that leaves by another way, and the window is
-#: longer than the broker's: an eleventh must not come of jitter on the wire.
+#: From this limit on, one call is kept back for one that leaves by another path, and the window is
+#: longer than the broker's: jitter on the wire must not cause an eleventh call.
 SMALL: Final = 2
-#: Seconds by which one call may be longer on its way than the next.
+#: Seconds by which one call's transit may be longer than the next one's.
 JITTER: Final = 0.05
 _LEVELS: Final = len(Urgency)
 _UNKNOWN: Final = (-1.0,) * (len(Call) * _LEVELS)
@@ -68,7 +68,7 @@ class Window:
 
 
 def named_limit(message: str) -> tuple[float, int] | None:
-    """Window in seconds and limit that a refusal names, or None.
+    """Window in seconds and limit named in a refusal, or None.
 
     Noren: "Invalid Input : Order Recieved 121 in a current minute exceeds Limit 120 for user".
     """
@@ -77,7 +77,7 @@ def named_limit(message: str) -> tuple[float, int] | None:
 
 
 def room(limit: int, urgency: Urgency) -> int:
-    """Calls of a window that ``urgency`` may find there, itself included."""
+    """Calls of a window that ``urgency`` may use, itself included."""
     usable = limit - 1 if limit > SMALL else limit
     return max(1, usable - limit * RESERVED[urgency] // 100)
 
@@ -88,7 +88,7 @@ def lane(call: Call, urgency: Urgency) -> int:
 
 
 class _Log:
-    """The newest calls that one window counts."""
+    """The newest calls counted by one window."""
 
     __slots__ = ("limit", "rooms", "seconds", "span", "times")
 
@@ -107,12 +107,12 @@ class _Log:
 
 
 class Pacer:
-    """All windows of one login. Ask :meth:`next_slot`, wait, then :meth:`take` as it leaves.
+    """All windows of one login. Call :meth:`next_slot`, wait, then :meth:`take` as the call leaves.
 
-    From when on a call may leave changes with what has left and with what the broker refuses, not
-    with the time that goes by. So it is worked out beforehand, and what leaves is entered into the
-    windows when somebody asks again: a thousand first orders of as many accounts leave in one
-    moment, and there every window that is looked at is memory that no cache holds.
+    The earliest time of a call changes with what has left and what the broker refuses, not with the
+    passing time. So it is computed beforehand, and a call that has left is entered into the windows
+    at the next question: a thousand first orders of as many accounts leave at one moment, and every
+    window that is touched then is memory outside any cache.
     """
 
     __slots__ = ("_at", "_by_call", "_call", "_checks", "_free", "_held", "_takes")
@@ -129,7 +129,7 @@ class Pacer:
         self._prepare()
 
     def _prepare(self) -> None:
-        """Lay out what a send looks at: calls seen, how many may be, and in what time."""
+        """Prepare what a send looks at: counted calls, their limit, and the time window."""
         self._checks = [
             [
                 tuple((log.times, log.rooms[urgency], log.span) for log in logs)
@@ -145,7 +145,7 @@ class Pacer:
         return max(now, self.free_from(lane(call, urgency)))
 
     def free_from(self, of_lane: int) -> float:
-        """The same for a :func:`lane`, or a time that is over: every single send asks this."""
+        """The same for a :func:`lane`, or a time in the past: every single send calls this."""
         if self._call is not None:
             self._enter()
         free = self._free[of_lane]
@@ -175,9 +175,9 @@ class Pacer:
             self._free = list(_UNKNOWN)
 
     def learn(self, now: float, call: Call, seconds: float, limit: int) -> None:
-        """A refusal named a limit: it holds from now on, and that window is full for the moment.
+        """A refusal named a limit: it applies from now on, and that window is full for the moment.
 
-        A limit that is larger than ours says that somebody else uses this login as well.
+        A limit larger than ours means that somebody else uses this login as well.
         """
         self._enter()
         for log in self._by_call[call]:
@@ -187,7 +187,7 @@ class Pacer:
         self.hold(call, now + min(seconds, LONGEST_HOLD))
 
     def refused(self, now: float, call: Call, message: str = "", wait: float = 1.0) -> None:
-        """The broker said that this was one call too many; ``wait`` where it names no window."""
+        """The broker refused this call as one too many; ``wait`` applies if it names no window."""
         named = named_limit(message)
         if named is not None:
             self.learn(now, call, *named)
@@ -195,11 +195,11 @@ class Pacer:
             self.hold(call, now + wait)
 
     def held_until(self, call: Call) -> float:
-        """When the hold on ``call`` ends; the past when there is none."""
+        """When the hold on ``call`` ends; a time in the past if there is none."""
         return self._held[call]
 
     def hold(self, call: Call, until: float) -> None:
-        """Nothing that shares a window with ``call`` leaves before ``until``."""
+        """Let nothing that shares a window with ``call`` leave before ``until``."""
         mine = self._by_call[call]
         for other in Call:
             logs = self._by_call[other]

@@ -1,4 +1,4 @@
-"""What upper rooms tell this one, and what this one asks of them."""
+"""Ports through which brokers calls the rooms above it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from quantleap.core.registry import Handlers, Port
 
 @dataclass(frozen=True, slots=True)
 class RemovalEffect:
-    """What removing an account changes for the trading day.
+    """The effect of removing an account on the trading day.
 
-    ``next_entry_affected`` is false when the next entry was already committed: the row decides, not
-    the clock, by I7 (no entry outside its window).
-    ``deferred`` is true when open positions are being exited first (``EXIT_NOW``): credentials are
-    then erased by :func:`brokers.services.accounts.finish_removal` after the last exit.
+    ``next_entry_affected`` is false if the next entry was already committed: the row decides, not
+    the clock, by I7 (no entry outside its window). ``deferred`` is true if open positions are being
+    exited first (``EXIT_NOW``): :func:`brokers.services.accounts.finish_removal` then erases the
+    credentials after the last exit.
     """
 
     next_entry_affected: bool = True
@@ -26,7 +26,7 @@ class RemovalEffect:
 class AccountRemoval(Protocol):
     """Withdraws what would still trade on an account; runs in the removal's transaction.
 
-    Raises :class:`brokers.errors.OpenPositions` (409) when the account holds open positions and
+    Raises :class:`brokers.errors.OpenPositions` (409) if the account holds open positions and
     ``exit_now`` is false.
     """
 
@@ -34,15 +34,15 @@ class AccountRemoval(Protocol):
 
 
 class AccountUnlink(Protocol):
-    """Takes a removed account out of whatever refers to it (allocations); same transaction."""
+    """Removes an account from everything that refers to it (allocations); same transaction."""
 
     def __call__(self, account_id: int, *, now: dt.datetime) -> None: ...
 
 
 class QuotesReserved(Protocol):
-    """Whether an entry is about to ask for its prices, so that nobody else should ask just now.
+    """Whether an entry is about to ask for its prices, so that others should not ask just now.
 
-    Brokers limit how many quotes a second one account may ask for.
+    Brokers limit how many quotes a second one account may request.
     """
 
     def __call__(self, now: dt.datetime) -> bool: ...
@@ -54,7 +54,7 @@ def _never(now: dt.datetime) -> bool:
 
 
 class _NothingTrades:
-    """Without an execution room nothing can be under way."""
+    """Default without an execution room: nothing trades."""
 
     def __call__(self, account_id: int, *, exit_now: bool, now: dt.datetime) -> RemovalEffect:
         del account_id, exit_now, now

@@ -1,4 +1,4 @@
-"""Prices that brokers send by themselves over a websocket: frames out, frames in. Pure."""
+"""Prices that brokers send over a websocket: frames out, frames in. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from brokers.spoken import Spoken
 #: Larger frames are not read.
 MAX_FRAME: Final = 1024 * 1024
 
-#: By which a broker's frames name an instrument: exchange ('' where they do not say) and token.
+#: A frame's identification of an instrument: exchange ('' if frames omit it) and token.
 Name = tuple[str, str]
 
 
@@ -31,10 +31,10 @@ class LoggedIn:
 
 @dataclass(frozen=True, slots=True)
 class Touchline:
-    """Prices (rupees) of one instrument; ``at`` the exchange's time, None as long as none came.
+    """Prices (rupees) of one instrument; ``at`` is the exchange's time, None until one came.
 
     ``traded_at`` is when ``last`` was traded: as the broker says, or (Noren's touchline does not
-    say) when it changed under our eyes.
+    say) when we saw it change.
     """
 
     exchange: str
@@ -47,28 +47,28 @@ class Touchline:
 
     @property
     def name(self) -> Name:
-        """Exchange and token: what a subscription is known by."""
+        """Exchange and token, which identify a subscription."""
         return self.exchange, self.token
 
 
 class PriceStream(Spoken, Protocol):
-    """One broker's way to send prices; ``most`` is how many instruments one connection carries."""
+    """One broker's price protocol; ``most`` is how many instruments one connection carries."""
 
     most: int
 
     def name(self, instrument: BrokerInstrument) -> Name:
-        """By what its frames name an instrument."""
+        """The name of an instrument in the broker's frames."""
 
     def subscribe(self, instruments: Sequence[BrokerInstrument]) -> Iterator[str]:
-        """Frames that ask for prices of ``instruments``."""
+        """Frames that subscribe to prices of ``instruments``."""
 
     def unsubscribe(self, instruments: Sequence[BrokerInstrument]) -> Iterator[str]:
-        """Frames that end them."""
+        """Frames that unsubscribe."""
 
     def read(
         self, frame: str | bytes, known: Mapping[Name, Touchline]
     ) -> LoggedIn | Sequence[Touchline]:
-        """The prices in a frame, laid upon those in ``known`` where it tells of changes alone."""
+        """The prices in a frame, merged into those in ``known`` if it contains only changes."""
 
 
 _SPOKEN: Final[Mapping[str, str]] = MappingProxyType(
@@ -81,6 +81,6 @@ _SPOKEN: Final[Mapping[str, str]] = MappingProxyType(
 
 @functools.cache
 def get_prices(kind: str) -> PriceStream | None:
-    """How ``kind`` sends prices, None where we do not speak it."""
+    """The price protocol of ``kind``, None if we do not support it."""
     spoken: PriceStream | None = speaker(_SPOKEN, kind)
     return spoken

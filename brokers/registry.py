@@ -1,4 +1,4 @@
-"""Which adapter speaks for which kind of broker; modules are imported on first use."""
+"""The adapter of each broker kind; modules are imported on first use."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def get_adapter(kind: str) -> BrokerAdapter:
 
 
 def speaker(ways: Mapping[str, str], kind: str) -> Any:
-    """One of the class whose dotted path ``ways`` has for ``kind``; None where it has none."""
+    """An instance of the class whose dotted path ``ways`` has for ``kind``; None if it has none."""
     path = ways.get(kind)
     if path is None:
         return None
@@ -43,5 +43,5 @@ def speaker(ways: Mapping[str, str], kind: str) -> Any:
 
 
 def live_kinds() -> tuple[str, ...]:
-    """Kinds that are real brokers, in the order they are offered."""
+    """Kinds that are real brokers, in the order in which they are offered."""
     return tuple(kind for kind in ADAPTERS if kind != "paper")

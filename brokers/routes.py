@@ -1,7 +1,7 @@
-"""How an account's calls reach its broker: one answer for orders, reads, cancels and logins.
+"""How an account's calls reach its broker: one route for orders, reads, cancels and logins.
 
-Brokers take orders only from the address that their customer registered (NSE/INVG/67858), so a
-cancel that leaves by another way than its order is refused just when it is needed.
+Brokers accept orders only from the address that their customer registered (NSE/INVG/67858), so a
+cancel from another address than its order would be refused just when it is needed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 class Route:
     """Base address of the broker, and where calls leave: a source address, a proxy, or neither.
 
-    ``proxy`` may carry a password and is not shown.
+    ``proxy`` may contain a password and is not shown.
     """
 
     base_url: str
@@ -23,9 +23,9 @@ class Route:
 
     @classmethod
     def of(cls, base_url: str, egress: str = "") -> Route:
-        """The route of an egress as accounts have it: ``http://host:port``, an IP address or ''.
+        """The route for an account's egress: ``http://host:port``, an IP address or ''.
 
-        ValueError when it is none of them.
+        ValueError if it is none of them.
         """
         if "://" in egress:
             return cls(base_url, proxy=egress)

@@ -1,4 +1,4 @@
-"""Reads of this room that more than one interface or room needs."""
+"""Reads that more than one interface or room needs."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ from quantleap.core.identifiers import ascii_lower, ascii_upper
 from quantleap.core.largelists import first_keys
 
 _CLIENT_ID: Final = re.compile(CLIENT_ID_PATTERN)
-#: Why an account is not ready: somebody holds it.
+#: The reason of an account that is not ready because somebody holds it.
 HELD: Final = "held"
 
 
 def clean_client_id(client_id: str) -> str:
-    """A client id as brokers write it: without blanks, upper case; InvalidRequest otherwise."""
+    """A client id in the brokers' spelling: without blanks, upper case; InvalidRequest
+    otherwise."""
     cleaned = ascii_upper(client_id.strip())
     if not _CLIENT_ID.fullmatch(cleaned):
         raise InvalidRequest(
@@ -50,7 +51,7 @@ def clean_broker(name: str) -> str:
 
 
 def broker_names() -> dict[str, str]:
-    """Kind to label of every real broker, in the order they are offered."""
+    """Kind to label of every real broker, in the order in which they are offered."""
     return {kind: BrokerKind(kind).label for kind in live_kinds()}
 
 
@@ -77,8 +78,8 @@ def account_by_client_id(
 ) -> BrokerAccount:
     """The tenant's account with this client id.
 
-    NotFound (404) when there is none, AmbiguousClientId (409) when it is known at two brokers and
-    ``broker`` does not say which.
+    NotFound (404) if there is none, AmbiguousClientId (409) if it exists at two brokers and
+    ``broker`` does not decide.
     """
     found = _with_client_id(partner_id, environment, client_id, customer_id)
     if broker:
@@ -119,14 +120,14 @@ def _with_client_id(
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether an account could trade the next entry, and why not (a stable word)."""
+    """Whether an account could trade the next entry, and why not (a stable code)."""
 
     ready: bool
     reason: str = ""
 
 
 def readiness(account: BrokerAccount, now: dt.datetime) -> Readiness:
-    """What the account alone says about it; subscriptions and kill switches are not asked."""
+    """Readiness according to the account alone, without subscriptions and kill switches."""
     if account.removal_requested_at is not None:
         return Readiness(False, "removal_requested")
     if account.status != BrokerAccount.Status.ENABLED:
@@ -144,9 +145,9 @@ def readiness(account: BrokerAccount, now: dt.datetime) -> Readiness:
 
 @dataclass(frozen=True, slots=True)
 class TradingAccount:
-    """An account opened for trading: who it is, how it leaves, and its session if it has one.
+    """An account decrypted for trading: its identity, its route, and its session if it has one.
 
-    ``problem`` is a word of :func:`readiness`, empty when the account is ready.
+    ``problem`` is a code of :func:`readiness`, empty if the account is ready.
     """
 
     account_id: int
@@ -159,15 +160,16 @@ class TradingAccount:
 
     @property
     def real(self) -> RealAccount:
-        """The account at the broker that this row stands for."""
+        """The account at the broker behind this row."""
         return RealAccount(self.environment, self.broker, self.client_id)
 
 
 def trading_accounts(account_ids: Iterable[int], now: dt.datetime) -> Mapping[int, TradingAccount]:
-    """Accounts by id for arming, exits and book polling: one query whatever their number.
+    """Accounts by id for arming, exits and book polling: one query for any number.
 
-    A session is given as long as its token lives, also on a disabled account: exits stay possible.
-    An account that cannot be read has no session and says so; the others are none the worse for it.
+    A session is returned as long as its token lives, even of a disabled account: exits stay
+    possible. An account that cannot be decrypted has no session and says so; the others are not
+    affected.
     """
     rows = BrokerAccount.objects.filter(pk__in=list(account_ids))
     return {account.pk: _opened(account, now) for account in rows}
@@ -193,17 +195,17 @@ def _opened(account: BrokerAccount, now: dt.datetime) -> TradingAccount:
 
 
 def instrument_names(broker: str, contract_ids: Iterable[int]) -> Mapping[int, InstrumentName]:
-    """How ``broker`` names contracts, by our contract id: one query."""
+    """``broker``'s names for contracts, by our contract id: one query."""
     rows = BrokerInstrument.objects.filter(broker=broker, contract_id__in=list(contract_ids))
     return {row.contract_id: InstrumentName(row.exchange, row.symbol, row.token) for row in rows}
 
 
 def account_keys(term: str) -> Iterable[int]:
-    """For the search of lists: accounts whose client id begins with ``term``."""
+    """Accounts whose client id begins with ``term``, for the search of lists."""
     return first_keys(BrokerAccount.objects.filter(client_id__startswith=ascii_upper(term)))
 
 
 def customers_account_keys(term: str) -> Iterable[int]:
-    """For the search of lists: accounts of the customers that ``term`` finds."""
+    """Accounts of the customers that match ``term``, for the search of lists."""
     owners = list(customer_keys(term))
     return first_keys(BrokerAccount.objects.filter(customer_id__in=owners)) if owners else ()

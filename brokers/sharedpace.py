@@ -1,9 +1,9 @@
-"""One pace for a feed login, whichever process asks: executors, web, worker.
+"""One pace for a feed login across all processes: executors, web, workers.
 
-A broker counts a login's calls, not a process's. The row of the login is the lock: whoever holds it
-reads when the last calls left, takes a slot if there is one, and lets go: some two milliseconds, no
+A broker counts a login's calls, not a process's. The login's row is the lock: its holder reads when
+the last calls left, takes a slot if there is one, and releases it: some two milliseconds, with no
 waiting inside. Times are the database's, so that no machine's clock matters. Without the database
-every process keeps its own pace; what the broker then refuses, it learns from.
+every process keeps its own pace, and learns from what the broker then refuses.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from brokers.models import FeedPace
 from brokers.pace import SMALL, Call, Pacer, Urgency, Window
 
 log = structlog.get_logger(__name__)
-#: Somebody who holds the row for longer is stuck; our own pace has to do.
+#: A process that holds the row for longer is stuck; our own pace has to do.
 LOCK_MILLISECONDS: Final = 200
-#: Seconds after which a call counts in no window that we keep here.
+#: Seconds after which a call counts in none of our windows.
 REMEMBERED: Final = 60.0
-#: Seconds for which pages leave a login alone that an entry or exit has asked for.
+#: Seconds for which pages leave a login alone after an entry or exit has used it.
 YIELD: Final = 1.5
 
 
 def take_slot(login: str, windows: Sequence[Window], urgency: Urgency) -> float:
-    """0.0 when a quote call may leave now, which is then counted; else seconds to wait.
+    """0.0 if a quote call may leave now, which is then counted; otherwise the seconds to wait.
 
-    Also 0.0 when the database does not answer.
+    Also 0.0 if the database does not answer.
     """
     try:
         with transaction.atomic():
@@ -59,7 +59,7 @@ def _take(login: str, windows: Sequence[Window], urgency: Urgency) -> float:
     if urgency is Urgency.FIRST:
         urgent_at = now
     elif urgency is Urgency.LAST and min(window.limit for window in windows) <= SMALL:
-        slot = max(slot, urgent_at + YIELD)  # too few calls to keep some back
+        slot = max(slot, urgent_at + YIELD)  # too few calls to keep some in reserve
     taken = [now] if slot <= now else []
     FeedPace.objects.filter(login=login).update(calls=[*recent, *taken], urgent_at=urgent_at)
     return max(0.0, float(slot - now))

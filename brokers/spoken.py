@@ -1,4 +1,4 @@
-"""What brokers tell by themselves, over a websocket: what the ways of it have in common. Pure."""
+"""What the brokers' websocket protocols have in common. Pure."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from brokers.base import Session
 
 
 class Spoken(Protocol):
-    """One broker's way. Stateless; no method raises on what a broker sent.
+    """One broker's protocol. Stateless; no method raises on what a broker sent.
 
-    ``beat`` is the frame that keeps a connection alive ('' where the protocol's own ping does).
+    ``beat`` is the frame that keeps a connection alive ('' if the protocol's own ping does).
     """
 
     beat: str
 
     def path(self, session: Session) -> str:
-        """Path and query of the websocket. It may hold the session's token: never log it."""
+        """Path and query of the websocket. It may contain the session's token: never log it."""
 
     def hello(self, session: Session) -> str:
-        """The first frame, '' where the address says it all and the connection is ready at once."""
+        """The first frame; '' if the URL suffices and the connection is ready at once."""
 
 
 class Refused(Exception):
-    """The broker does not let this session in."""
+    """The broker refuses this session."""
 
 
 def address(spoken: Spoken, base_url: str, session: Session) -> URL:
-    """Where a session's websocket is, below the broker's ``base_url``. Never log its query."""
+    """The URL of a session's websocket, below the broker's ``base_url``. Never log its query."""
     scheme = "wss" if base_url.startswith("https") else "ws"
     return URL(base_url + spoken.path(session), encoded=True).with_scheme(scheme)

@@ -1,4 +1,4 @@
-"""Wake-ups of this room. Each loads nothing, calls one service, and may run any number of times."""
+"""Celery tasks of this room. Each calls one service and may run any number of times."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def expire_sessions() -> int:
 
 @shared_task(name="brokers.watch_feeds")
 def watch_feed_accounts() -> int:
-    """Beat, every few seconds: does every feed account still give prices?"""
+    """Beat, every few seconds: check whether every feed account still gives prices."""
     return watch_feeds(now=clock.now())
 
 
 @shared_task(name="brokers.import_contract_lists", ignore_result=True)
 def import_contract_lists() -> int:
-    """Beat, every ten seconds: fetch the lists of the day that are due, and those asked for."""
+    """Beat, every ten seconds: fetch the lists of the day that are due, and requested ones."""
     return len(import_due(now=clock.now()))

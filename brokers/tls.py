@@ -1,9 +1,9 @@
-"""The one TLS setting of every call to a broker: own sockets, ``requests`` and aiohttp alike.
+"""The TLS setting of every call to a broker: own sockets, ``requests`` and aiohttp alike.
 
-The operating system's trust store, or the one that ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` names
-(https://docs.openssl.org/3.0/man3/SSL_CTX_load_verify_locations/); where the system has none, the
-one of ``certifi``. Host names are checked. Sessions are resumed: a thousand accounts
-connect twice each, and the broker need not send its chain of certificates every time.
+It uses the operating system's trust store, or the one named by ``SSL_CERT_FILE`` or
+``SSL_CERT_DIR`` (https://docs.openssl.org/3.0/man3/SSL_CTX_load_verify_locations/), or ``certifi``
+if the system has none. Host names are checked. Sessions are resumed: a thousand accounts connect
+twice each, and the broker need not send its certificate chain every time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import certifi
 
 
 def context() -> ssl.SSLContext:
-    """The context of this process; another one only when the environment's names have changed."""
+    """The context of this process; recreated only if the environment variables have changed."""
     paths = ssl.get_default_verify_paths()
     return _context(
         os.environ.get(paths.openssl_cafile_env), os.environ.get(paths.openssl_capath_env)
@@ -27,7 +27,7 @@ def context() -> ssl.SSLContext:
 
 @functools.lru_cache(maxsize=4)
 def _context(cafile: str | None, capath: str | None) -> ssl.SSLContext:
-    # Building one reads some hundred certificates: 20 ms. OpenSSL reads the two names by itself;
+    # Creating one reads some hundred certificates: 20 ms. OpenSSL reads the two variables itself;
     # here they are the cache's key.
     del cafile, capath
     made = ssl.create_default_context()
@@ -41,17 +41,17 @@ def _has_bundle() -> bool:
     return bool(paths.cafile or (paths.capath and os.listdir(paths.capath)))
 
 
-# -- what went wrong, in words ---------------------------------------------------------------------
+# -- error texts -----------------------------------------------------------------------------------
 def fault(error: BaseException) -> str:
-    """What TLS found wrong, in words a person can act upon; '' when ``error`` is not about TLS.
+    """What TLS found wrong, as text that a person can act upon; '' if ``error`` is not about TLS.
 
-    Looks behind the wrappers of requests, urllib3 and aiohttp. Nothing secret is in it: OpenSSL
-    speaks of certificates and protocols only.
+    Looks behind the wrappers of requests, urllib3 and aiohttp. It contains no secret: OpenSSL
+    mentions certificates and protocols only.
     """
     found = [each for each in _behind(error) if isinstance(each, ssl.SSLError)]
     if not found:
         return ""
-    # aiohttp's wrappers are SSL errors by inheritance only: they have no words of their own.
+    # aiohttp's wrappers are SSL errors by inheritance only and have no text of their own.
     if said := _first_text(found, "verify_message"):
         return f"the broker's certificate is not accepted: {said}{_hint()}"
     reason = _first_text(found, "reason") or "no reason given"
@@ -64,7 +64,7 @@ def _first_text(errors: Iterable[BaseException], name: str) -> str:
 
 
 def _hint() -> str:
-    """Who has named a file that is not there should not have to look for it."""
+    """A hint if the environment names a file that does not exist."""
     paths = ssl.get_default_verify_paths()
     named = os.environ.get(paths.openssl_cafile_env)
     if named and not os.path.isfile(named):
@@ -73,7 +73,7 @@ def _hint() -> str:
 
 
 def _behind(error: BaseException) -> Iterator[BaseException]:
-    """``error`` and whatever it was raised from, wraps or carries, nearest first."""
+    """``error`` and everything it was raised from, wraps or carries, nearest first."""
     waiting, seen = [error], set[int]()
     while waiting and len(seen) < 32:
         each = waiting.pop(0)
@@ -87,23 +87,23 @@ def _behind(error: BaseException) -> Iterator[BaseException]:
 
 # -- resumption ------------------------------------------------------------------------------------
 class Sessions:
-    """The newest resumable session of each server; connections of all accounts share them.
+    """The newest resumable session of each server, shared by connections of all accounts.
 
-    A session carries nothing of an account: who logs in is said inside, in HTTP.
+    A session contains nothing of an account, because the login happens inside, in HTTP.
     """
 
     def __init__(self) -> None:
         self._kept: dict[tuple[str, int], tuple[ssl.SSLContext, ssl.SSLSession]] = {}
 
     def of(self, host: str, port: int, made_for: ssl.SSLContext) -> ssl.SSLSession | None:
-        """The session to begin with, if there is one of this context."""
+        """The session to resume, if there is one for this context."""
         kept = self._kept.get((host, port))
         return kept[1] if kept is not None and kept[0] is made_for else None
 
     def keep(self, host: str, port: int, wrapped: ssl.SSLSocket) -> bool:
-        """Keep the session of an open connection; False while it has none that can be resumed.
+        """Store the session of an open connection; False while it has none that can be resumed.
 
-        TLS 1.3 hands tickets out after the handshake: ask again when something has been read.
+        TLS 1.3 sends tickets after the handshake: call again once something has been read.
         """
         session = wrapped.session
         if session is None or not (session.has_ticket or wrapped.version() != "TLSv1.3"):

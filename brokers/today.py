@@ -1,4 +1,4 @@
-"""What the room shows on the console's first page: whether the platform has prices to trade by."""
+"""The room's part of the console's first page: whether the platform has prices to trade by."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STALE: Final = dt.timedelta(seconds=60)
 
 
 def today(request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel]:
-    """Five queries; nothing for who may not view feed accounts."""
+    """The tile and panels, in five queries; nothing for users who may not view feed accounts."""
     if not request.user.has_perm("brokers.view_feedaccount"):
         return []
     feeds = list(FeedAccount.objects.filter(is_active=True))
@@ -30,7 +30,7 @@ def today(request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel]:
 
 
 def feed_tile(feeds: Sequence[FeedAccount], calendar: TradingCalendar, now: dt.datetime) -> Tile:
-    """Red whenever the next entry, as things stand, would find no price, with the way out."""
+    """Red if the next entry would find no price in the current state, with what to do."""
     link = reverse("admin:brokers_feedaccount_changelist")
     if not feeds:
         add = reverse("admin:brokers_feedaccount_add")
@@ -60,7 +60,7 @@ def _live_tile(
     primary: FeedAccount | None,
     now: dt.datetime,
 ) -> Tile:
-    """During market hours: how fresh the newest price is."""
+    """During market hours: the age of the newest price."""
     off = next((feed for feed in ready if skew.is_off(feed.clock_samples)), None)
     ready = [feed for feed in ready if not skew.is_off(feed.clock_samples)]
     if off is not None and (off is primary or not ready):

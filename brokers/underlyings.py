@@ -1,12 +1,12 @@
-"""The indices whose derivatives we import, and the product codes by which lists name them.
+"""The indices whose derivatives we import, and their product codes in brokers' lists.
 
-A product is known by exchange and product code, never by how a trading symbol begins: SENSEX and
-SENSEX 50 options (``BSXOPT``, ``SX50OPT``) both have symbols that begin with ``SENSEX5`` in some
-weeks. A code that is not in these tables is reported by the import and never guessed at.
+A product is identified by exchange and product code, never by how a trading symbol begins: SENSEX
+and SENSEX 50 options (``BSXOPT``, ``SX50OPT``) both have symbols that begin with ``SENSEX5`` in
+some weeks. The import reports a code that is not in these tables and never guesses.
 
-Sources: Kite's ``name`` column (https://kite.trade/docs/connect/v3/market-quotes/#instruments);
-NSE lists the index itself as the product; BSE's codes are the ``Symbol`` of Noren's
-``BFO_symbols.txt`` and of BSE's derivatives bhavcopy.
+Sources: Kite's ``name`` column (https://kite.trade/docs/connect/v3/market-quotes/#instruments); NSE
+lists the index itself as the product; BSE's codes are the ``Symbol`` of Noren's ``BFO_symbols.txt``
+and of BSE's derivatives bhavcopy.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-#: Exchange symbol -> name of every index with listed derivatives; which of them are tradable is
-#: marketplace's data.
+#: Exchange symbol -> name of every index with listed derivatives; marketplace's data says which of
+#: them are tradable.
 INDEX_NAMES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "NIFTY": "NIFTY 50",

@@ -1,8 +1,8 @@
-"""How brokers tell of an order by themselves, over a websocket: frames out, frames in. Pure.
+"""Order updates that brokers send over a websocket: frames out, frames in. Pure.
 
-What comes is a row of the order book and is read by the same reader, so it proves as much as a row
-of the book does. That nothing comes proves nothing: the book is still read, at a slower pace
-(execution/engine/books/order_updates.py).
+An update is a row of the order book and is parsed by the same code, so it proves as much as a row
+of the book does. The absence of updates proves nothing: the book is still read, at a slower pace
+(execution/engine/updates.py).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ MAX_FRAME: Final = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What one frame says: an ``order`` as it stands; that updates come from now on (``ready``);
-    what is to be answered at once (``reply``); or why the broker lets us not in (``refused``)."""
+    """The content of one frame: an ``order``; that updates come from now on (``ready``); a frame to
+    send back at once (``reply``); or why the broker refuses us (``refused``)."""
 
     order: OrderReport | None = None
     ready: bool = False
@@ -37,10 +37,10 @@ NOTHING: Final = Said()
 
 
 class OrderUpdates(Spoken, Protocol):
-    """One broker's way to tell of orders."""
+    """One broker's protocol for order updates."""
 
     def read(self, frame: str | bytes, session: Session) -> Said:
-        """What a frame says to ``session``'s owner; another client's order is nothing."""
+        """The content of a frame for ``session``'s owner; another client's order gives nothing."""
 
 
 _SPOKEN: Final[Mapping[str, str]] = MappingProxyType(
@@ -53,6 +53,6 @@ _SPOKEN: Final[Mapping[str, str]] = MappingProxyType(
 
 @functools.cache
 def get_updates(kind: str) -> OrderUpdates | None:
-    """How ``kind`` tells of orders, None where we do not speak it."""
+    """The update protocol of ``kind``, None if we do not support it."""
     spoken: OrderUpdates | None = speaker(_SPOKEN, kind)
     return spoken

@@ -1,4 +1,5 @@
-"""Sealing of broker credentials and tokens: every value is bound to its table, row and column."""
+"""Encryption of broker credentials and tokens: every value is bound to its table, row and
+column."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ _SEALED: Final = ("api_key", "api_secret", "access_token", "egress")
 
 Holder = BrokerAccount | FeedAccount
 
-#: What may go into a header or a signature: printable ASCII without blanks.
+#: Characters allowed in a header or a signature: printable ASCII without blanks.
 _CREDENTIAL: Final = re.compile(r"[\x21-\x7e]{1,200}")
 
 
@@ -33,8 +34,8 @@ def seal(holder: Holder, field: str, plain: str) -> str:
 def open_sealed(holder: Holder, field: str) -> str:
     """Plain text of an encrypted field.
 
-    CredentialsUnreadable (409) when its key is gone or it does not belong there: one row's problem,
-    so whoever opens several catches it for each.
+    CredentialsUnreadable (409) if its key is missing or it does not belong there. That is one row's
+    problem, so code that decrypts several rows catches it for each.
     """
     try:
         return crypto.decrypt(getattr(holder, field), place=sealed_place(holder, field))
@@ -50,9 +51,10 @@ def open_sealed(holder: Holder, field: str) -> str:
 
 
 def is_readable(holder: Holder) -> bool:
-    """Whether everything sealed that was loaded with the row opens (columns left out do not count).
+    """Whether every sealed value loaded with the row can be decrypted (columns not loaded do not
+    count).
 
-    It asks the key ring and no database: right again as soon as the key is back.
+    Uses the key ring and no database: correct again as soon as the key is back.
     """
     fields = {*_SEALED} - holder.get_deferred_fields()
     for field in fields:
@@ -70,7 +72,7 @@ def egress_of(account: BrokerAccount) -> str:
 
 
 def shown_egress(account: BrokerAccount) -> str:
-    """The same for people: without the proxy's password."""
+    """The same for people, without the proxy's password."""
     try:
         return mask_address(egress_of(account)) or "the default route"
     except CredentialsUnreadable:
@@ -78,7 +80,7 @@ def shown_egress(account: BrokerAccount) -> str:
 
 
 def credentials_of(holder: Holder) -> Credentials:
-    """The account's credentials in the clear, for one call."""
+    """The account's decrypted credentials, for one call."""
     return Credentials(
         client_id=holder.client_id,
         api_key=open_sealed(holder, "api_key"),
@@ -87,7 +89,7 @@ def credentials_of(holder: Holder) -> Credentials:
 
 
 def session_of(holder: Holder) -> Session:
-    """The account's session in the clear; meaningful only while its token lives."""
+    """The account's decrypted session; meaningful only while its token lives."""
     return Session(
         client_id=holder.client_id,
         api_key=open_sealed(holder, "api_key"),
@@ -97,7 +99,7 @@ def session_of(holder: Holder) -> Session:
 
 
 def check_credential(name: str, value: str) -> str:
-    """``value`` without surrounding blanks; InvalidRequest naming the field when unusable."""
+    """``value`` without surrounding blanks; InvalidRequest naming the field if it is unusable."""
     text = value.strip()
     if not _CREDENTIAL.fullmatch(text):
         raise InvalidRequest(

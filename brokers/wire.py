@@ -1,7 +1,8 @@
 """Readers of hostile bytes shared by the adapters: none of them raises on what a broker sent.
 
-A reader gives a value it is sure of, or ``None``. Numbers are bounded, so that ``1e999999999`` or a
-mile of digits costs nothing, and text is stripped of control characters before anybody stores it.
+A reader returns a value that it is sure of, or ``None``. Numbers are bounded, so that
+``1e999999999`` or a mile of digits costs nothing, and text is stripped of control characters before
+anybody stores it.
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ from typing import Any, Final
 
 from quantleap.core.identifiers import ascii_upper
 
-#: Nothing a broker legitimately answers is larger (a day's order book of 3,000 orders is ~3 MB).
+#: Larger than any legitimate answer (a day's order book of 3,000 orders is ~3 MB).
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 #: A place, cancel or token answer is one small object.
 MAX_ANSWER_BYTES: Final = 64 * 1024
-#: Values of a document, told by its commas. A day's order book of 3,000 orders has 135,000. Reading
-#: JSON holds the interpreter from beginning to end, and all orders stand still meanwhile: 8 MB of
+#: Values of a document, counted by its commas. A day's order book of 3,000 orders has 135,000.
+#: Parsing JSON holds the interpreter from beginning to end, and all orders wait meanwhile: 8 MB of
 #: ``[0,0,0,...]`` take longer than an exit may.
 MAX_VALUES: Final = 150_000
 #: Digits before the decimal point that a quantity or price may have.
 MAX_MAGNITUDE: Final = 12
 
-#: Rupees a unit. No option or index costs more, and no column of ours holds the stop of one that
-#: did (a hundredfold, marketplace.rules): a larger figure is no price.
+#: Rupees per unit. No option or index costs more, and none of our columns could store the stop of
+#: one that did (a hundredfold, marketplace.rules): a larger figure is no price.
 MAX_PRICE: Final = Decimal(500_000)
 #: Units of one order or position.
 MAX_UNITS: Final = 2**31 - 1
@@ -52,7 +53,7 @@ def _refuse_constant(name: str) -> object:
 
 
 def read_json(body: bytes, limit: int = MAX_BODY_BYTES) -> Any:
-    """The JSON value in ``body`` (fractions as ``Decimal``), or None when it is unusable."""
+    """The JSON value in ``body`` (fractions as ``Decimal``), or None if it is unusable."""
     if not body or len(body) > limit:
         return None
     if len(body) > MAX_VALUES and body.count(b",") >= MAX_VALUES:
@@ -80,17 +81,17 @@ def read_object(body: bytes, limit: int = MAX_BODY_BYTES) -> Mapping[str, Any] |
 
 
 def clean_text(value: object, limit: int = 300) -> str:
-    """One line of printable text from ``value`` when it is a string, else ``""``."""
+    """One line of printable text from ``value`` if it is a string, otherwise ``""``."""
     if not isinstance(value, str):
         return ""
-    # Lone surrogates survive JSON but not a database; the cut comes first so that a huge text is
+    # Lone surrogates survive JSON but not a database; the text is cut first so that a huge one is
     # not scanned to its end.
     text = value[: limit * 4].encode("utf-8", "replace").decode("utf-8")
     return _CONTROL.sub(" ", text).strip()[:limit]
 
 
 def read_decimal(value: object) -> Decimal | None:
-    """A finite, bounded number from a JSON number or a plain decimal text, else None."""
+    """A finite, bounded number from a JSON number or a plain decimal text, otherwise None."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
@@ -111,7 +112,7 @@ def read_decimal(value: object) -> Decimal | None:
 
 
 def read_int(value: object) -> int | None:
-    """A whole number from a JSON number or text, else None (fractions are not whole)."""
+    """A whole number from a JSON number or text, otherwise None (fractions are not whole)."""
     number = read_decimal(value)
     if number is None or number != number.to_integral_value():
         return None
@@ -119,13 +120,14 @@ def read_int(value: object) -> int | None:
 
 
 def read_price(value: object) -> Decimal | None:
-    """A price above zero in rupees, at most MAX_PRICE, else None: 0 means "nobody there"."""
+    """A price above zero in rupees, at most MAX_PRICE, otherwise None: 0 means that nobody
+    quotes."""
     number = read_decimal(value)
     return number if number is not None and 0 < number <= MAX_PRICE else None
 
 
 def read_order_id(value: object) -> str:
-    """A broker's order id as it is quoted in later calls, or ``""`` when it is not well formed."""
+    """A broker's order id as later calls use it, or ``""`` if it is not well formed."""
     return value if isinstance(value, str) and _ORDER_ID.fullmatch(value) else ""
 
 
@@ -135,7 +137,7 @@ def read_token(value: object) -> str:
 
 
 def read_ist(value: object, layout: str) -> dt.datetime | None:
-    """The UTC time of a naive IST text in ``strptime`` layout, else None."""
+    """The UTC time of a naive IST text in ``strptime`` layout, otherwise None."""
     if not isinstance(value, str) or len(value) > 40:
         return None
     try:
@@ -145,7 +147,7 @@ def read_ist(value: object, layout: str) -> dt.datetime | None:
 
 
 def read_day(text: str) -> dt.date | None:
-    """A date written ``2026-08-25`` or ``25-AUG-2026`` (any case), else None."""
+    """A date written ``2026-08-25`` or ``25-AUG-2026`` (any case), otherwise None."""
     try:
         match = _DAY_MONTH_YEAR.fullmatch(ascii_upper(text.strip()))
         if match:
@@ -157,7 +159,7 @@ def read_day(text: str) -> dt.date | None:
 
 
 def next_ist_hour(now: dt.datetime, hour: int) -> dt.datetime:
-    """The first ``hour``:00 IST strictly after ``now``, in UTC: when a day's token dies."""
+    """The first ``hour``:00 IST strictly after ``now``, in UTC: when a day's token expires."""
     local = now.astimezone(IST)
     at = local.replace(hour=hour, minute=0, second=0, microsecond=0)
     if at <= local:

@@ -1,6 +1,6 @@
-"""Broker pages of the console: accounts, feed accounts and their login, names of contracts.
+"""Console pages of the room brokers: accounts, feed accounts and their login, contract names.
 
-No page ever shows a credential or a token; the fields that hold them are not even read into forms.
+No page ever shows a credential or a token; forms do not even read the fields that hold them.
 """
 
 from brokers.admin import accounts, contractlists, feeds, logins

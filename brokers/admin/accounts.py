@@ -1,4 +1,4 @@
-"""Customers' accounts: who is ready, switching off and on, egress, and removal."""
+"""Customers' accounts: readiness, switching off and on, egress, removal."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from quantleap.core.largelists import begins, through
 
 
 class EgressForm(ConfirmForm):
-    """Where an account's calls leave."""
+    """The address from which an account's calls leave."""
 
     egress = forms.CharField(
         max_length=200, required=False, help_text="http://host:port or an IP address."
@@ -41,7 +41,7 @@ class EgressForm(ConfirmForm):
 
 
 class RemoveForm(ConfirmForm):
-    """How a removal treats open positions."""
+    """What a removal does with open positions."""
 
     exit_now = forms.BooleanField(
         required=False, label="Exit open positions first", widget=UnfoldBooleanSwitchWidget
@@ -53,7 +53,7 @@ _ON: Final = "allocations__account__id__exact={}"
 
 @admin.register(BrokerAccount)
 class BrokerAccountAdmin(LargeTableMixin, ReadOnlyAdmin):
-    """Customers' accounts: who is ready, who is not and why."""
+    """Customers' accounts: which are ready to trade, and why the others are not."""
 
     list_display = (
         "client_id",
@@ -104,7 +104,7 @@ class BrokerAccountAdmin(LargeTableMixin, ReadOnlyAdmin):
 
     @admin.display(description="Partner")
     def owner(self, account: BrokerAccount) -> str:
-        """The partner's slug; direct customers have none."""
+        """The partner's slug; empty for direct customers."""
         if account.partner_id is None:
             return "direct"
         slugs = getattr(self, "_slugs", None)
@@ -114,7 +114,7 @@ class BrokerAccountAdmin(LargeTableMixin, ReadOnlyAdmin):
 
     @admin.display(description="Elsewhere")
     def elsewhere(self, account: BrokerAccount) -> SafeString:
-        """What trades on it, and what was traded."""
+        """Links to the account's subscriptions and executions."""
         return lists(
             [
                 ("Subscriptions", "subscriptions_subscription", _ON.format(account.pk)),
@@ -130,19 +130,19 @@ class BrokerAccountAdmin(LargeTableMixin, ReadOnlyAdmin):
 
     @confirmed(description="Switch off", permission="act", icon="pause")
     def switch_off(self, request: HttpRequest, account: BrokerAccount, data: dict[str, Any]) -> str:
-        """No new entries; open positions are managed to their exit."""
+        """Stop new entries; open positions are managed to their exit."""
         accounts.disable_account(account=account, actor=Actor.staff(request.user), now=clock.now())
         return f"{account} is switched off."
 
     @confirmed(description="Switch on", permission="act", icon="play_arrow")
     def switch_on(self, request: HttpRequest, account: BrokerAccount, data: dict[str, Any]) -> str:
-        """Entries again, once it is logged in."""
+        """Allow entries again, once the account is logged in."""
         accounts.enable_account(account=account, actor=Actor.staff(request.user), now=clock.now())
         return f"{account} is switched on."
 
     @confirmed(description="Set egress", permission="act", form=EgressForm, icon="route")
     def set_egress(self, request: HttpRequest, account: BrokerAccount, data: dict[str, Any]) -> str:
-        """Proxy or source address, and algo id."""
+        """Set proxy or source address, and algo id."""
         accounts.set_egress(
             account=account,
             egress=data["egress"],
@@ -174,7 +174,7 @@ class BrokerAccountAdmin(LargeTableMixin, ReadOnlyAdmin):
         return f"{account} is removed, its credentials are erased."
 
     def what_removal_does(self, request: HttpRequest, account: BrokerAccount) -> Sequence[str]:
-        """Said before it happens."""
+        """The consequences, shown before removing."""
         return (
             f"Credentials and session of {account} ({account.customer}) are erased at once. With "
             "open positions it is refused, unless they are exited first: then they are erased "

@@ -1,4 +1,4 @@
-"""How brokers name contracts, and the daily lists that say so."""
+"""Brokers' names for contracts, and the daily lists from which they come."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ from quantleap.core.errors import DomainError
 from quantleap.core.identifiers import ascii_upper
 from quantleap.core.largelists import Condition, Search, exactly, one_of
 
-#: The page of contract lists looks again after so many seconds while one is being fetched.
+#: Seconds after which the page of contract lists reloads while one is being fetched.
 LOOK_AGAIN_SECONDS: Final = 3
 IMPORT_PAGE: Final = "admin/brokers/contractlistimport/import.html"
-#: Derivatives of NSE and BSE, as brokers name them.
+#: Derivatives of NSE and BSE, by the brokers' names.
 _EXCHANGES: Final = one_of("exchange", "exchange", lambda: [("NFO", "NFO"), ("BFO", "BFO")])
 
 
 @admin.register(BrokerInstrument)
 class BrokerInstrumentAdmin(LargeTableMixin, ReadOnlyAdmin):
-    """How brokers name contracts; filled by import_instruments."""
+    """Brokers' names for contracts; filled by import_instruments."""
 
     list_display = ("symbol", "broker", "exchange", "token", "contract", "last_seen")
     list_filter = ("broker", _EXCHANGES, "contract__underlying", "last_seen")
@@ -63,7 +63,7 @@ class BrokerInstrumentAdmin(LargeTableMixin, ReadOnlyAdmin):
 
 
 class ImportForm(ConfirmForm):
-    """Which lists to fetch now."""
+    """The lists to fetch now."""
 
     lists = forms.MultipleChoiceField(
         label="Lists",
@@ -88,7 +88,7 @@ class ImportForm(ConfirmForm):
 
 @admin.register(ContractListImport)
 class ContractListImportAdmin(LargeTableMixin, ReadOnlyAdmin):
-    """Contract lists of each day: fetched before the open, tried again, or asked for here."""
+    """Contract lists by day: fetched before the open, retried, or requested here."""
 
     list_display = (
         "queued_at",
@@ -112,17 +112,17 @@ class ContractListImportAdmin(LargeTableMixin, ReadOnlyAdmin):
     actions_list = ("import_now",)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Who may fetch a list now."""
+        """Whether the user may request an import."""
         return request.user.has_perm("brokers.add_contractlistimport")
 
     @action(description="Import now", permissions=["add"], url_path="import-now", icon="download")
     def import_now(self, request: HttpRequest) -> HttpResponse:
-        """To the page that asks which."""
+        """Redirect to the page that asks for the lists."""
         return HttpResponseRedirect(reverse("admin:brokers_contractlistimport_add"))
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """The list; it looks again by itself while something waits or runs."""
-        # the button Import now says what it does; a plus would not
+        """The list; it reloads while an import waits or runs."""
+        # the button Import now says what it does; a plus sign would not
         shown = {**(extra_context or {}), "has_add_permission": False}
         answer: HttpResponse = super().changelist_view(request, shown)
         if answer.status_code == HTTPStatus.OK and any(state.is_open for state in list_states()):
@@ -132,7 +132,7 @@ class ContractListImportAdmin(LargeTableMixin, ReadOnlyAdmin):
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        """Which lists, then a row each that a worker takes within seconds."""
+        """Choose lists; creates one row for each, which a worker takes within seconds."""
         if not self.has_add_permission(request):
             raise PermissionDenied
         posted = request.method == "POST"
@@ -183,17 +183,17 @@ class ContractListImportAdmin(LargeTableMixin, ReadOnlyAdmin):
         label={"Waiting": "info", "Running": "info", "Done": "success", "Failed": "danger"},
     )
     def shown_state(self, row: ContractListImport) -> str:
-        """With a colour."""
+        """The state, with a colour."""
         return row.get_state_display()
 
     @admin.display(description="What it did")
     def outcome(self, row: ContractListImport) -> str:
-        """Counts, the reason why not, or how far it is."""
+        """The counts, the reason of a failure, or the progress."""
         if row.state == ContractListImport.State.RUNNING:
             return progress_of(row.pk) or "under way"
         return row.report or row.problem or "–"
 
     @admin.display(description="Asked by")
     def who(self, row: ContractListImport) -> str:
-        """Beat, or a person."""
+        """The requester: beat, or a person."""
         return "schedule" if row.asked_by == SYSTEM.id else row.asked_by

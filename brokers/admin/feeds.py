@@ -41,7 +41,7 @@ else:
 
 
 class FeedAccountForm(_FeedModelForm):
-    """A feed account; its credentials go in and never come out."""
+    """A feed account's form; credentials can be entered but are never shown."""
 
     new_api_key = forms.CharField(
         max_length=200, widget=UnfoldAdminPasswordWidget(), label="API key"
@@ -65,20 +65,20 @@ class FeedAccountForm(_FeedModelForm):
         super().__init__(*args, **kwargs)
         stored = self.instance.pk is not None
         for name in ("new_api_key", "new_api_secret"):
-            if name in self.fields:  # a person who may only look has no form fields
+            if name in self.fields:  # a person who may only view has no form fields
                 self.fields[name].required = not stored
                 self.fields[name].help_text = "Empty keeps the stored one." if stored else ""
 
     def clean_client_id(self) -> str:
-        """As the broker writes it."""
+        """The client id in the broker's spelling."""
         return _checked(clean_client_id, self.cleaned_data["client_id"])
 
     def clean_new_api_key(self) -> str:
-        """Usable inside a header."""
+        """The API key, if it is usable inside a header."""
         return self._credential("new_api_key")
 
     def clean_new_api_secret(self) -> str:
-        """Usable inside a signature."""
+        """The API secret, if it is usable inside a signature."""
         return self._credential("new_api_secret")
 
     def _credential(self, name: str) -> str:
@@ -87,7 +87,7 @@ class FeedAccountForm(_FeedModelForm):
 
 
 def _checked(clean: Callable[[str], str], text: str) -> str:
-    """A service's own check as the form's."""
+    """Run a service's check as a form validation."""
     try:
         return clean(text)
     except DomainError as error:
@@ -95,7 +95,7 @@ def _checked(clean: Callable[[str], str], text: str) -> str:
 
 
 class FeedLoginForm(ConfirmForm):
-    """The code that the broker put into the redirect's address, where that is not ours."""
+    """The code from the redirect's address, for applications registered with another address."""
 
     code = forms.CharField(
         max_length=500,
@@ -106,7 +106,7 @@ class FeedLoginForm(ConfirmForm):
 
 @admin.register(FeedAccount)
 class FeedAccountAdmin(ConsoleAdmin):
-    """Where the platform's quotes come from, and today's login there."""
+    """Sources of the platform's quotes, and today's login at each."""
 
     form = FeedAccountForm
     list_display = ("name", "broker", "role", "client_id", "is_active", "session", "last_price")
@@ -122,7 +122,7 @@ class FeedAccountAdmin(ConsoleAdmin):
 
     @admin.display(description="Session")
     def session(self, feed: FeedAccount) -> str:
-        """Until when today's login holds."""
+        """Until when today's login is valid."""
         if not vault.is_readable(feed):
             return "cannot be read: enter key and secret again, then log in"
         expires = feed.token_expires_at
@@ -132,7 +132,7 @@ class FeedAccountAdmin(ConsoleAdmin):
 
     @admin.display(description="Last price (IST)")
     def last_price(self, feed: FeedAccount) -> str:
-        """The exchange's time of it, and why there is none since."""
+        """The exchange's time of the last price, and why there has been none since."""
         at = f"{clock.to_ist(feed.quote_at):%d %b %H:%M:%S}" if feed.quote_at else "none yet"
         return f"{at}; {feed.problem}" if feed.problem else at
 
@@ -143,7 +143,7 @@ class FeedAccountAdmin(ConsoleAdmin):
         form: Any,
         change: bool,
     ) -> None:
-        """Through the service; the form's text becomes ciphertext there."""
+        """Save through the service, which encrypts the credentials."""
         stored = FeedAccount.objects.get(pk=obj.pk) if change else None
         saved = feeds.save_feed_account(
             feed=stored,
@@ -160,15 +160,16 @@ class FeedAccountAdmin(ConsoleAdmin):
         obj.refresh_from_db()
 
     def get_urls(self) -> list[URLPattern]:
-        """With the step from our page to the broker's."""
+        """The URLs, with the step from our page to the broker's."""
         begin = self.admin_site.admin_view(self.begin_login)
         name = "brokers_feedaccount_begin_login"
         return [path("<path:object_id>/log-in/begin/", begin, name=name), *super().get_urls()]
 
     def begin_login(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """To the broker's login page, with a state that only this console session can use.
+        """Redirect to the broker's login page, with a state that only this console session can use.
 
-        A link and no form: the policy that a form may post to us alone would stop the redirect.
+        A link instead of a form: our policy that forms may only post to ourselves would block the
+        redirect.
         """
         feed = self.get_object(request, object_id)
         if feed is None:
@@ -193,7 +194,7 @@ class FeedAccountAdmin(ConsoleAdmin):
         context="login_page",
         form=FeedLoginForm,
         icon="login",
-        moving=True,  # how long the session still holds
+        moving=True,  # the remaining life of the session
         template="admin/brokers/feedaccount/log_in.html",
     )
     def log_in(self, request: HttpRequest, feed: FeedAccount, data: dict[str, Any]) -> str:
@@ -204,7 +205,7 @@ class FeedAccountAdmin(ConsoleAdmin):
         return f"{feed} is logged in, {self.session(feed)}."
 
     def login_page(self, request: HttpRequest, feed: FeedAccount) -> dict[str, Any]:
-        """Where the button leads, and what the broker calls its code."""
+        """The link of the button, and the broker's name for its code."""
         begin = reverse("admin:brokers_feedaccount_begin_login", args=[feed.pk])
         return {
             "start": begin if is_enabled(feed.broker) else "",
@@ -213,7 +214,7 @@ class FeedAccountAdmin(ConsoleAdmin):
         }
 
     def where_to_log_in(self, request: HttpRequest, feed: FeedAccount) -> Sequence[str]:
-        """What happens, and what has to be registered for it; or why there is no login."""
+        """What happens and what has to be registered for it; or why there is no login."""
         try:
             require_enabled(feed.broker)
         except DomainError as error:

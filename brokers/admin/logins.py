@@ -15,7 +15,7 @@ from quantleap.core.largelists import through
 
 @admin.register(LoginAttempt)
 class LoginAttemptAdmin(LargeTableMixin, ReadOnlyAdmin):
-    """Started and finished daily logins. The state itself is kept only as a hash, never shown."""
+    """Started and finished daily logins. The state itself is stored as a hash and never shown."""
 
     list_display = ("account", "environment", "created_at", "expires_at", "used_at")
     list_filter = ("environment", ("used_at", admin.EmptyFieldListFilter))

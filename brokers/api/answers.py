@@ -1,4 +1,5 @@
-"""What partner and customer routes do alike: call the service, answer with the same members."""
+"""Actions that partner and customer routes share: call the service, answer with the same
+members."""
 
 from __future__ import annotations
 
@@ -26,15 +27,15 @@ from brokers.services.login import complete_login, initiate_login
 from quantleap.core.api.pagination import paginate
 from quantleap.core.audit import Actor
 
-#: ``?open_positions=`` of a removal.
+#: Values of ``?open_positions=`` of a removal.
 _OPEN_POSITIONS: Final = ("EXIT_NOW",)
-#: What one account's actions take in their query.
+#: Query parameters of the actions on one account.
 RETRIEVE_QUERY: Final = frozenset({"broker_name"})
 DESTROY_QUERY: Final = frozenset({"broker_name", "open_positions"})
 
 
 def broker_asked(request: Request) -> str:
-    """``?broker_name=``; empty when it is not there. InvalidRequest for an unknown one."""
+    """``?broker_name=``; empty if it is absent. InvalidRequest for an unknown one."""
     name = request.query_params.get("broker_name")
     return "" if name is None else clean_broker(name)
 
@@ -56,12 +57,12 @@ def shown(account: BrokerAccount, now: dt.datetime) -> Response:
 
 
 def connected(result: Connected, now: dt.datetime, **more: Any) -> Response:
-    """201 for a new account, 200 for new credentials of a known one; ``more`` members."""
+    """201 for a new account, 200 for new credentials of an existing one; ``more`` members."""
     if result.created:
         message, status = "Broker account connected successfully", 201
     else:
         message, status = "Broker account credentials updated", 200
-    # no broker we speak to can confirm credentials before the first login
+    # no supported broker can confirm credentials before the first login
     return _account(result.account, status, message, now, credentials_checked=False, **more)
 
 
@@ -79,7 +80,8 @@ def _account(
 
 
 def removed(request: Request, account: BrokerAccount, actor: Actor, now: dt.datetime) -> Response:
-    """Credentials erased, or an exit begun first. A body would be silently ignored: refused."""
+    """Erase the credentials, or begin an exit first. Refuse a body, which would be ignored
+    silently."""
     if request.data:
         raise ValidationError({"body": "DELETE takes query parameters, no body."})
     wish = request.query_params.get("open_positions")
@@ -107,7 +109,7 @@ def initiated(
     actor: Actor,
     now: dt.datetime,
 ) -> Response:
-    """Where to log in."""
+    """The address of the login page."""
     started = initiate_login(
         account=account, redirect_uri=redirect_uri, registered=registered, actor=actor, now=now
     )

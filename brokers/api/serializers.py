@@ -1,4 +1,4 @@
-"""Bodies in and out of this room's routes. No answer ever holds a secret."""
+"""Request and response bodies of this room's routes. No answer ever contains a secret."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from quantleap.core import clock
 from quantleap.core.api.serializers import StrictCharField, StrictSerializer
 from quantleap.core.identifiers import ascii_lower
 
-#: What a customer types at his broker and nowhere else; refused by name, never stored or logged.
+#: Secrets that customers type at their broker only; refused by name, never stored or logged.
 NEVER_TAKEN: Final = frozenset(
     {
         "broker_password",
@@ -39,7 +39,7 @@ class _NoPasswords(StrictSerializer):
     """Refuses a broker's password, PIN or TOTP with a message that says why."""
 
     def to_internal_value(self, data: Any) -> Any:
-        """By name, whatever its case; the value is not looked at."""
+        """Refuse them by name, in any case, without reading the value."""
         if isinstance(data, Mapping):
             taken = [name for name in data if ascii_lower(str(name)) in NEVER_TAKEN]
             if taken:
@@ -48,7 +48,7 @@ class _NoPasswords(StrictSerializer):
         return super().to_internal_value(data)
 
 
-# -- in --------------------------------------------------------------------------------------
+# -- requests --------------------------------------------------------------------------------
 class UserConnectRequest(_NoPasswords):
     """``POST /user/broker-accounts``."""
 
@@ -73,7 +73,7 @@ class UserInitiateRequest(_NoPasswords):
 
 
 class PartnerInitiateRequest(CustomerNamed, UserInitiateRequest):
-    """The same by a partner."""
+    """The same for a partner."""
 
 
 class UserCallbackRequest(_NoPasswords):
@@ -86,7 +86,7 @@ class UserCallbackRequest(_NoPasswords):
     broker_name = StrictCharField(max_length=20, required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Exactly one of the three names."""
+        """Require exactly one of the three names."""
         codes = [attrs[name] for name in ("request_token", "code", "auth_token") if name in attrs]
         if len(codes) != 1:
             raise serializers.ValidationError(
@@ -96,12 +96,12 @@ class UserCallbackRequest(_NoPasswords):
 
 
 class PartnerCallbackRequest(CustomerNamed, UserCallbackRequest):
-    """The same by a partner."""
+    """The same for a partner."""
 
 
-# -- out -------------------------------------------------------------------------------------
+# -- answers ---------------------------------------------------------------------------------
 class AccountRow(serializers.Serializer[Any]):
-    """A broker account as everybody may see it."""
+    """A broker account, without secrets."""
 
     user_id = serializers.CharField()
     user_email = serializers.EmailField()
@@ -141,7 +141,7 @@ class AccountAnswer(serializers.Serializer[Any]):
 
 
 class Pagination(serializers.Serializer[Any]):
-    """Where in the list this page is."""
+    """The position of this page in the list."""
 
     total = serializers.IntegerField()
     page = serializers.IntegerField()
@@ -157,7 +157,7 @@ class AccountListAnswer(serializers.Serializer[Any]):
 
 
 class RemovalAnswer(serializers.Serializer[Any]):
-    """What removing the account did."""
+    """The result of removing the account."""
 
     statusCode = serializers.IntegerField()  # noqa: N815  the contract's spelling
     success = serializers.BooleanField()
@@ -167,7 +167,7 @@ class RemovalAnswer(serializers.Serializer[Any]):
 
 
 class InitiateAnswer(serializers.Serializer[Any]):
-    """Where to log in, and the state to bring back."""
+    """The login page's address, and the state to bring back."""
 
     statusCode = serializers.IntegerField()  # noqa: N815  the contract's spelling
     success = serializers.BooleanField()

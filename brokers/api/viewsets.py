@@ -1,4 +1,4 @@
-"""``…/broker-accounts``: connecting, looking at, removing, and the login of the day."""
+"""``…/broker-accounts``: connect, read, remove, and the daily login."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ OPEN_POSITIONS: Final = OpenApiParameter(
 
 
 class BrokerAccountViewSet(ApiViewSet):
-    """Broker accounts, by the client ids that the brokers gave them.
+    """Broker accounts, identified by the brokers' client ids.
 
-    An audience connects accounts in its own way, and says which account a login is about.
+    Each audience connects accounts, and identifies the account of a login, in its own way.
     """
 
     tag = "Broker accounts"
@@ -71,16 +71,16 @@ class BrokerAccountViewSet(ApiViewSet):
         )
 
     def account_of_login(self, data: Mapping[str, Any]) -> BrokerAccount:
-        """The account that a login's body is about; NotFound."""
+        """The account to which a login's body belongs; NotFound."""
         return self.get_account(data.get("broker_name", ""))
 
     def redirect_addresses(self) -> Sequence[str]:
-        """Where the broker may send a customer back to; a direct customer has no such place."""
+        """Where the broker may send a customer back to; empty for a direct customer."""
         partner_id = self.caller.partner_id
         return () if partner_id is None else get_partner(partner_id).oauth_redirect_urls
 
     def _read_login(self, request: Request) -> tuple[dict[str, Any], BrokerAccount]:
-        """Body and account. 404 comes before 400, but only the body says which account is meant."""
+        """Body and account. 404 comes before 400, but only the body identifies the account."""
         caller = self.caller
         require_client_id(
             caller.partner_id,
@@ -97,7 +97,7 @@ class BrokerAccountViewSet(ApiViewSet):
         responses={200: AccountListAnswer},
     )
     def list(self, request: Request) -> Response:
-        """All of them, newest first."""
+        """All accounts, newest first."""
         found = self.filter_queryset(self.get_queryset())
         if broker := answers.broker_asked(request):
             found = found.filter(broker=broker)
@@ -109,7 +109,7 @@ class BrokerAccountViewSet(ApiViewSet):
         responses={200: AccountAnswer},
     )
     def retrieve(self, request: Request, client_id: str) -> Response:
-        """Status, never a secret."""
+        """One account's status, never a secret."""
         account = self.get_account(answers.broker_asked(request))
         return answers.shown(account, clock.now())
 
@@ -119,14 +119,14 @@ class BrokerAccountViewSet(ApiViewSet):
         responses={200: RemovalAnswer},
     )
     def destroy(self, request: Request, client_id: str) -> Response:
-        """Remove it: credentials are erased at once, with EXIT_NOW after the last exit."""
+        """Remove it: credentials are erased at once, or with EXIT_NOW after the last exit."""
         account = self.get_account(answers.broker_asked(request))
         return answers.removed(request, account, self.caller.actor, clock.now())
 
     @extend_schema(summary="Begin a broker login", responses={200: InitiateAnswer})
     @action(detail=True, methods=["post"], url_path="oauth/initiate")
     def initiate(self, request: Request, client_id: str) -> Response:
-        """Where the customer logs in, and the state to keep."""
+        """Return the page where the customer logs in, and the state to keep."""
         data, account = self._read_login(request)
         return answers.initiated(
             account,
@@ -156,7 +156,7 @@ class BrokerAccountViewSet(ApiViewSet):
     callback=extend_schema(operation_id="partner_broker_accounts_oauth_callback"),
 )
 class PartnerBrokerAccountViewSet(BrokerAccountViewSet, PartnerViewSet):
-    """A partner's backend for its own customers' accounts."""
+    """A partner's backend, for its own customers' accounts."""
 
     filter_backends = (CustomerFilter,)
     rules: ClassVar[Mapping[str, ActionRule]] = {
@@ -255,7 +255,7 @@ class UserBrokerAccountViewSet(BrokerAccountViewSet, UserViewSet):
         responses={201: AccountAnswer, 200: AccountAnswer},
     )
     def create(self, request: Request) -> Response:
-        """Connect one's own account."""
+        """Connect the customer's own account."""
         data = self.validated(request)
         now = clock.now()
         result = connect_account(

@@ -1,4 +1,4 @@
-"""Paper trading for the test environment: a broker in the process, without network code.
+"""Paper trading for the test environment: an in-process broker without network code.
 
-I8 (test accounts never reach a broker) rests on that.
+I8 (test accounts never reach a broker) relies on that.
 """

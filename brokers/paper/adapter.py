@@ -1,6 +1,6 @@
-"""The paper broker as an adapter, so that the executor's one code path serves test executions too.
+"""The paper broker as an adapter, so that test executions use the executor's normal code.
 
-Requests and answers are the same value types as at a real broker, but only :class:`PaperVenue`, in
+Requests and answers have the same types as those of a real broker, but only :class:`PaperVenue`, in
 this process, can answer them: nothing here opens a socket, for I8 (test accounts never reach a
 broker).
 """
@@ -47,7 +47,7 @@ from quantleap.core.decimals import trimmed
 _OK: Final = 200
 _REFUSED: Final = 400
 _TOKEN_HOUR_IST: Final = 6
-#: A login code of the test environment begins so (docs/partners.md#the-test-environment).
+#: Prefix of a login code of the test environment (docs/partners.md#the-test-environment).
 MOCK_CODE: Final = "mock_token_"
 
 
@@ -67,7 +67,7 @@ class PaperAdapter:
     )
 
     def login_url(self, login_base: str, credentials: Credentials, state: str) -> str:
-        """There is no page: the sandbox logs in with a ``mock_token_...`` code."""
+        """Empty: the test environment has no page and logs in with a ``mock_token_...`` code."""
         return f"{login_base.rstrip('/')}/?state={state}"
 
     def token_request(self, credentials: Credentials, code: str) -> HttpRequest:
@@ -84,15 +84,15 @@ class PaperAdapter:
         )
 
     def token_expiry(self, now: dt.datetime) -> dt.datetime:
-        """06:00 IST that comes next."""
+        """The next 06:00 IST."""
         return wire.next_ist_hour(now, _TOKEN_HOUR_IST)
 
     def owner(self, session: Session) -> HttpRequest:
-        """Never asked: the token answer names the owner."""
+        """Never used, because the token answer names the owner."""
         return _request("GET", "owner", {"client_id": session.client_id})
 
     def parse_owner(self, response: HttpResponse) -> OwnerRead:
-        """Never read."""
+        """Never used."""
         return OwnerRead(unknown=True, error="Paper was not asked")
 
     def place_order(self, session: Session, order: OrderRequest) -> HttpRequest:
@@ -113,7 +113,7 @@ class PaperAdapter:
         return _request("POST", "orders", fields)
 
     def parse_place(self, response: HttpResponse) -> SendResult:
-        """Accepted, or unknown: the paper broker rejects in the book, never at the door."""
+        """Accepted, or unknown: the paper broker rejects only in the book."""
         order_id = wire.read_order_id(_answer(response).get("order_id"))
         if response.status == _OK and order_id:
             return SendResult(Outcome.ACCEPTED, broker_order_id=order_id)
@@ -130,7 +130,7 @@ class PaperAdapter:
         return _request("POST", "change", fields)
 
     def parse_change(self, response: HttpResponse) -> SendResult:
-        """Accepted, refused when no such order is open, else unknown."""
+        """Accepted, refused if no such order is open, otherwise unknown."""
         if response.status == _REFUSED:
             return SendResult(Outcome.REFUSED, cause=Cause.INVALID, message="Order not open")
         return self.parse_place(response)
@@ -141,7 +141,7 @@ class PaperAdapter:
         return _request("POST", "cancel", fields)
 
     def parse_cancel(self, response: HttpResponse) -> SendResult:
-        """Accepted, refused when the order is not known, else unknown."""
+        """Accepted, refused if the order does not exist, otherwise unknown."""
         if response.status == _REFUSED:
             return SendResult(Outcome.REFUSED, cause=Cause.INVALID, message="Order not found")
         return self.parse_place(response)
@@ -175,7 +175,7 @@ class PaperAdapter:
     def quotes(
         self, session: Session, instruments: Mapping[str, BrokerInstrument]
     ) -> Sequence[tuple[Sequence[str], HttpRequest]]:
-        """Nothing to ask: paper orders fill against the platform's own feed."""
+        """None: paper orders fill against the platform's own feed."""
         return ()
 
     def parse_quotes(
@@ -184,7 +184,7 @@ class PaperAdapter:
         keys: Sequence[str],
         instruments: Mapping[str, BrokerInstrument],
     ) -> QuoteRead:
-        """Never asked, so never ok."""
+        """Never used; not ok."""
         return QuoteRead(ok=False, cause=Cause.OTHER, message="Paper has no quotes")
 
     def index_instrument(self, underlying: str) -> BrokerInstrument | None:
@@ -192,7 +192,7 @@ class PaperAdapter:
         return None
 
     def instruments_path(self, exchange: str) -> str:
-        """None exists; paper orders carry another broker's names."""
+        """Empty: paper orders use another broker's names."""
         return ""
 
     def parse_instruments(self, lines: Iterable[str]) -> InstrumentStream:
@@ -209,11 +209,11 @@ class PaperVenue:
         self._books: dict[str, PaperBook] = {}
 
     def book(self, client_id: str) -> PaperBook:
-        """The client's book, new if never seen."""
+        """The client's book, created if it does not exist."""
         return self._books.setdefault(client_id, PaperBook())
 
     def answer(self, request: HttpRequest) -> HttpResponse:
-        """What a broker would have sent back."""
+        """The answer that a broker would have sent."""
         fields = json.loads(request.body)
         operation = request.path.rpartition("/")[2]
         book = self.book(fields["client_id"])

@@ -2,7 +2,7 @@
 
 Fills are whole and at the touch (buys at the ask, sells at the bid), never better than the market
 and never worse than the limit. The same orders and quotes always give the same book: ids derive
-from tags, nothing is drawn and no clock is read.
+from tags; there is no randomness and no clock.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from brokers.base import (
     Side,
 )
 
-#: Gives the current quote of an instrument, or None when there is none.
+#: Returns the current quote of an instrument, or None if there is none.
 QuoteOf = Callable[[BrokerInstrument], QuoteRow | None]
 
 
@@ -43,7 +43,7 @@ class PaperBook:
 
     # -- orders ------------------------------------------------------------------------------
     def place(self, order: OrderRequest, quote: QuoteRow | None) -> OrderReport:
-        """Take ``order`` and fill it at once if ``quote`` allows; a known tag changes nothing."""
+        """Accept ``order`` and fill it at once if ``quote`` allows; a known tag changes nothing."""
         order_id = f"PAPER{order.tag}"
         known = self._entries.get(order_id)
         if known is not None:
@@ -74,7 +74,7 @@ class PaperBook:
 
     def change(self, broker_order_id: str, price: Decimal) -> OrderReport | None:
         """Give an open order another limit (rupees per unit), at which it is matched from then on;
-        None when no such order is open."""
+        None if no such order is open."""
         entry = self._entries.get(broker_order_id)
         if entry is None or entry.report.state is not BookState.OPEN:
             return None
@@ -94,7 +94,7 @@ class PaperBook:
         return entry.report
 
     def refuse_next(self, cause: Cause, message: str) -> None:
-        """Make the next order end REJECTED with these words (sandbox rehearsals)."""
+        """Make the next order end REJECTED with this text (for rehearsals)."""
         self._refusals.append((cause, message))
 
     # -- reads -------------------------------------------------------------------------------
@@ -134,7 +134,7 @@ def _opened(order_id: str, order: OrderRequest) -> OrderReport:
 
 
 def _matched(entry: _Entry, quote: QuoteRow | None) -> _Entry:
-    """``entry`` filled at the touch if its limit reaches it, else the very same entry."""
+    """``entry`` filled at the touch if its limit reaches it, otherwise the same entry."""
     if quote is None:
         return entry
     order = entry.order

@@ -1,1 +1,1 @@
-"""Every change of this room's state goes through one of these modules."""
+"""All state changes of the room brokers."""

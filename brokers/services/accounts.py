@@ -33,7 +33,7 @@ _ALGO_ID: Final = re.compile(r"[0-9A-Za-z_-]{1,40}")
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The account, and whether this call made it."""
+    """The account, and whether this call created it."""
 
     account: BrokerAccount
     created: bool
@@ -49,11 +49,11 @@ def connect_account(
     actor: Actor,
     now: dt.datetime,
 ) -> Connected:
-    """Store a customer's credentials, making the account if it is new.
+    """Store a customer's credentials, creating the account if it is new.
 
-    The same account again replaces its credentials and forgets its session, which the old ones
-    opened. ClientIdTaken (409) when the client id is another customer's; InvalidRequest (400) when
-    a field cannot be what it should be.
+    For an existing account it replaces the credentials and drops the session, which belongs to the
+    old ones. ClientIdTaken (409) if the client id is another customer's; InvalidRequest (400) for
+    an invalid field.
     """
     key = vault.check_credential("api_key", api_key)
     secret = vault.check_credential("api_secret", api_secret)
@@ -73,7 +73,7 @@ def connect_account(
 
 
 def _differ(account: BrokerAccount, key: str, secret: str) -> bool:
-    """Whether these are other credentials than the stored ones; unreadable ones are replaced."""
+    """Whether these credentials differ from the stored ones; unreadable ones always do."""
     try:
         known = vault.credentials_of(account)
         vault.open_sealed(account, "access_token")
@@ -126,9 +126,9 @@ def connect_account_of(
 def ensure_account(
     *, customer: Customer, broker: str, client_id: str, actor: Actor, now: dt.datetime
 ) -> BrokerAccount:
-    """The customer's account with this client id, made without credentials if unknown.
+    """The customer's account with this client id, created without credentials if unknown.
 
-    For subscribing with ``auto_link_broker``. ClientIdTaken (409) when it is another customer's.
+    For subscribing with ``auto_link_broker``. ClientIdTaken (409) if it is another customer's.
     """
     with transaction.atomic():
         account, created = _locked_account(customer, broker, client_id, now)
@@ -140,7 +140,7 @@ def ensure_account(
 def _locked_account(
     customer: Customer, broker: str, client_id: str, now: dt.datetime
 ) -> tuple[BrokerAccount, bool]:
-    """The row, inserted if missing, locked until commit. The unique constraint settles a race."""
+    """The row, inserted if missing, locked until commit. The unique constraint decides a race."""
     kind, cleaned = clean_broker(broker), clean_client_id(client_id)
     known = (
         BrokerAccount.objects.select_for_update(of=("self",))
@@ -164,7 +164,7 @@ def _locked_account(
             with transaction.atomic():
                 fresh.save(force_insert=True)
         except IntegrityError:
-            account = known.get()  # somebody was quicker; the row is theirs and locked now
+            account = known.get()  # another transaction was quicker; its row is locked now
         else:
             return fresh, True
     if account.customer_id != customer.pk:
@@ -177,7 +177,7 @@ def _locked_account(
 
 
 def disable_account(*, account: BrokerAccount, actor: Actor, now: dt.datetime) -> BrokerAccount:
-    """Switch off: no new entries. Already off changes nothing; credentials stay."""
+    """Switch off: no new entries. A disabled account does not change; credentials stay."""
     return _switch(
         account,
         source=Status.ENABLED,
@@ -189,7 +189,7 @@ def disable_account(*, account: BrokerAccount, actor: Actor, now: dt.datetime) -
 
 
 def enable_account(*, account: BrokerAccount, actor: Actor, now: dt.datetime) -> BrokerAccount:
-    """Switch on again a disabled account."""
+    """Switch a disabled account on again."""
     return _switch(
         account,
         source=Status.DISABLED,
@@ -201,9 +201,9 @@ def enable_account(*, account: BrokerAccount, actor: Actor, now: dt.datetime) ->
 
 
 def mark_held(*, account_id: int, held: bool, now: dt.datetime) -> None:
-    """Note whether somebody holds an account: it enters nothing, and leaves as ever.
+    """Record whether somebody holds an account: it then enters nothing, but exits as usual.
 
-    The customer's own switch and credentials stay as they are. Whoever holds is another room's.
+    The customer's own switch and credentials stay as they are. Another room records who holds it.
     """
     BrokerAccount.objects.filter(pk=account_id).update(held=held, updated_at=now)
 
@@ -228,7 +228,7 @@ def _switch(
 def set_egress(
     *, account: BrokerAccount, egress: str, algo_id: str, actor: Actor, now: dt.datetime
 ) -> None:
-    """Where the account's calls leave, and the exchange's algo id its orders carry.
+    """Set where the account's calls leave, and the exchange's algo id for its orders.
 
     ``egress`` is a proxy (``http://host:port``), a source IP address, or empty; InvalidRequest for
     anything else. Brokers register one address per customer (NSE/INVG/67858).
@@ -248,10 +248,10 @@ def set_egress(
 
 
 def _checked_egress(text: str) -> str:
-    """The egress in the one spelling that is stored; InvalidRequest says what is wrong with it.
+    """The egress in its stored spelling; InvalidRequest says what is wrong with it.
 
-    A proxy may stand in our own network; on this very machine, or on an address that no machine
-    has (link-local and the clouds' metadata among them), it is a way around the firewall.
+    A proxy may be in our own network; but on this very machine, or on an address that no machine
+    has (link-local and the clouds' metadata among them), it would be a way around the firewall.
     """
     try:
         if "://" not in text:
@@ -291,18 +291,18 @@ def _proxy(text: str) -> str:
 def remove_account(
     *, account: BrokerAccount, exit_now: bool, actor: Actor, now: dt.datetime
 ) -> RemovalEffect:
-    """Erase the credentials at once and take the account out of everything.
+    """Erase the credentials at once and remove the account from everything.
 
-    With open positions: OpenPositions (409) unless ``exit_now``, and then the account takes no new
-    entry and is erased by :func:`finish_removal` after the last exit.
+    With open positions: OpenPositions (409) unless ``exit_now``; with it the account takes no new
+    entry, and :func:`finish_removal` erases it after the last exit.
     """
     with transaction.atomic():
-        # The row is locked first, so that two removals are in one order. Without its key: arming
-        # holds allocations and only refers to the account, and must not wait here (deadlock).
+        # Lock the row first, so that two removals have one order. Without its key: arming holds
+        # allocations and only refers to the account, and must not wait here (deadlock).
         locked = BrokerAccount.objects.select_for_update(no_key=True).get(pk=account.pk)
         if locked.status == Status.REMOVED:
             return RemovalEffect(next_entry_affected=False)
-        # Unlinking waits for an arming under way; what that armed is then there to withdraw.
+        # Unlinking waits for a running arming; what that has armed can then be withdrawn.
         for unlink in ACCOUNT_UNLINK.all():
             unlink(account.pk, now=now)
         effect = ACCOUNT_REMOVAL.get()(account.pk, exit_now=exit_now, now=now)

@@ -1,4 +1,4 @@
-"""What was done to a broker account, in the audit log: by its broker and client id, no secrets."""
+"""Audit entries about broker accounts: with broker and client id, without secrets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from quantleap.core.audit import Actor
 
 
 def record(account: BrokerAccount, action: str, actor: Actor) -> None:
-    """``action`` is a name such as ``broker_account.linked``; in the caller's transaction."""
+    """Write an entry; ``action`` is a name such as ``broker_account.linked``; in the caller's
+    transaction."""
     audit.record(
         actor=actor,
         action=action,

@@ -1,4 +1,4 @@
-"""Contract lists of the day: asked for by beat or by staff, fetched, imported, tried again."""
+"""Contract lists of the day: requested by beat or staff, fetched, imported, retried."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 
 def address_of(broker: str, exchange: str) -> str:
-    """Where ``broker`` publishes the list of ``exchange``."""
+    """The URL of ``broker``'s list of ``exchange``."""
     configured = endpoints(broker)
     if exchange == "NFO":
         return configured.instruments
@@ -37,10 +37,10 @@ def address_of(broker: str, exchange: str) -> str:
 def request_imports(
     *, lists: Iterable[ListKey], actor: Actor, now: dt.datetime, force: bool = False
 ) -> list[ContractListImport]:
-    """Ask for today's lists; a worker fetches them within seconds. The rows that are new.
+    """Request today's lists, which a worker fetches within seconds; returns the new rows.
 
-    A list that is already being fetched is not asked for twice. InvalidRequest for a list that
-    no broker of this installation has, or for none.
+    A list that is already being fetched is not requested twice. InvalidRequest for a list that no
+    broker of this installation has, or for none.
     """
     asked = sorted(set(lists))
     if not asked or not set(asked) <= set(offered_lists()):
@@ -60,7 +60,7 @@ def request_imports(
         try:
             with transaction.atomic():
                 row.save()
-        except IntegrityError:  # one is open: it is fetched anyway
+        except IntegrityError:  # one is open: it is being fetched anyway
             continue
         fresh.append(row)
     if actor != SYSTEM:
@@ -75,10 +75,10 @@ def request_imports(
 
 
 def import_due(*, now: dt.datetime) -> list[int]:
-    """Ask for what is due today, and run everything that was asked for; ids that were run.
+    """Request what is due today, and run every request; returns the ids that were run.
 
-    May run as often and as often at once as one likes: a row runs once. Nothing begins while an
-    entry is near: reading a list keeps the processor busy, and the next wake-up will do.
+    It may run as often and as concurrently as you like: a row runs once. Nothing begins while an
+    entry is near, because reading a list keeps the processor busy; the next wake-up does it.
     """
     if QUOTES_RESERVED.get()(now):
         return []
@@ -100,9 +100,9 @@ def _give_up_lost(now: dt.datetime) -> None:
 def run_import(
     import_id: int, *, now: dt.datetime, progress: Callable[[str], None] = lambda text: None
 ) -> bool:
-    """Fetch and import one list that was asked for; False when another worker has it.
+    """Fetch and import one requested list; False if another worker has it.
 
-    What goes wrong stands in the row, in words. The download happens outside any transaction.
+    An error is stored in the row, as text. The download happens outside any transaction.
     """
     mine = ContractListImport.objects.filter(pk=import_id, state=State.QUEUED).update(
         state=State.RUNNING, started_at=now, trade_date=clock.ist_date(now)

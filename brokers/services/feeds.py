@@ -1,8 +1,8 @@
 """Feed accounts: staff-owned logins that supply the platform's quotes.
 
-The daily login begins in the console (:func:`start_feed_login`), goes through the broker's page and
-comes back to ours with a code, which :func:`spend_feed_login` matches with what this console
-session began and :func:`complete_feed_login` exchanges.
+The daily login begins in the console (:func:`start_feed_login`), continues on the broker's page and
+comes back to ours with a code. :func:`spend_feed_login` matches it with the login that this console
+session began, and :func:`complete_feed_login` exchanges it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from quantleap.core import audit, crypto
 from quantleap.core.audit import Actor
 from quantleap.core.errors import InvalidRequest, NotFound
 
-#: Staff type a password and a second factor meanwhile.
+#: Staff type a password and a second factor in this time.
 FEED_LOGIN_SECONDS: Final = 600
 _STATE_PURPOSE: Final = "feed-login-state"
 _SESSION_PURPOSE: Final = "feed-login-session"
@@ -50,8 +50,8 @@ def save_feed_account(
 ) -> FeedAccount:
     """Create ``name`` or change ``feed``. Empty credentials keep the stored ones.
 
-    New credentials, client id or broker end the session. InvalidRequest when a second active
-    primary would result, or a new account has no credentials; NotFound when it is gone.
+    New credentials, client id or broker end the session. InvalidRequest if there would be a second
+    active primary, or a new account has no credentials; NotFound if it no longer exists.
     """
     wanted = {
         "name": name.strip(),
@@ -79,7 +79,7 @@ def save_feed_account(
 
 
 def _locked(feed_id: int) -> FeedAccount:
-    """The row as it is now, held until the transaction ends."""
+    """The current row, locked until the transaction ends."""
     found = FeedAccount.objects.select_for_update(no_key=True).filter(pk=feed_id).first()
     if found is None:
         raise NotFound
@@ -87,7 +87,7 @@ def _locked(feed_id: int) -> FeedAccount:
 
 
 def _change(account: FeedAccount, wanted: dict[str, Any], plain: dict[str, str]) -> None:
-    """Write what differs and nothing else: what is sealed may be written again meanwhile."""
+    """Write only what differs: re-encryption may write the sealed values meanwhile."""
     changed = {field: new for field, new in wanted.items() if getattr(account, field) != new}
     changed |= {field: vault.seal(account, field, text) for field, text in plain.items()}
     if changed.keys() & {*plain, "broker", "client_id"}:
@@ -98,16 +98,16 @@ def _change(account: FeedAccount, wanted: dict[str, Any], plain: dict[str, str])
 
 
 def feed_login_url(feed: FeedAccount, *, state: str) -> str:
-    """The broker's login page for a feed account; BrokerNotEnabled (422) when not listed."""
+    """The broker's login page for a feed account; BrokerNotEnabled (422) if it is not listed."""
     login_base = require_enabled(feed.broker).login
     return get_adapter(feed.broker).login_url(login_base, vault.credentials_of(feed), state)
 
 
 def start_feed_login(*, feed: FeedAccount, session_key: str, actor: Actor, now: dt.datetime) -> str:
-    """Begin a login for the console session ``session_key``; the broker's address to go to.
+    """Begin a login for the console session ``session_key``; returns the broker's URL.
 
-    Whatever this session had begun at the same broker is void from now on, so that an answer
-    without a state (Zebu gives none back) can mean one login only. BrokerNotEnabled (422).
+    Earlier logins of this session at the same broker become void, so that an answer without a state
+    (Zebu returns none) can mean only one login. BrokerNotEnabled (422).
     """
     state = secrets.token_urlsafe(32)
     url = feed_login_url(feed, state=state)
@@ -128,10 +128,10 @@ def start_feed_login(*, feed: FeedAccount, session_key: str, actor: Actor, now: 
 
 
 def spend_feed_login(*, state: str, session_key: str, now: dt.datetime) -> FeedAccount:
-    """Use a begun login up, once; the feed account it was begun for.
+    """Use up a begun login, once; returns the feed account for which it was begun.
 
-    ``state`` is what the broker gave back; empty where it gives none, then the one login that this
-    session has begun at such a broker is meant. FeedLoginLost (400) says what is wrong.
+    ``state`` is what the broker gave back; if it is empty, the login that this session has begun at
+    such a broker is meant. FeedLoginLost (400) says what is wrong.
     """
     session = crypto.fingerprint(session_key, purpose=_SESSION_PURPOSE)
     pending = FeedLogin.objects.filter(used_at__isnull=True, session_hash=session)
@@ -177,8 +177,8 @@ def complete_feed_login(
 ) -> FeedAccount:
     """Exchange a redirect's code for today's feed session.
 
-    BrokerRejected (422) with the broker's words, BrokerUnavailable (503) without an answer,
-    InvalidRequest (400) for what is no code.
+    BrokerRejected (422) with the broker's text, BrokerUnavailable (503) without an answer,
+    InvalidRequest (400) for an invalid code.
     """
     code = check_code(code.strip(), field="code")
     credentials = vault.credentials_of(feed)
@@ -193,7 +193,7 @@ def complete_feed_login(
     prove_owner(feed.broker, credentials, result)
     with transaction.atomic():
         locked = FeedAccount.objects.select_for_update(no_key=True).filter(pk=feed.pk).first()
-        # Compared in the clear: the same secret may have been written again under a newer key.
+        # Compared decrypted: the same secret may have been encrypted again under a newer key.
         if locked is None or not _is_unchanged(locked, feed.broker, credentials):
             raise BrokerUnavailable("The feed account changed during the login; log in again")
         FeedAccount.objects.filter(pk=feed.pk).update(

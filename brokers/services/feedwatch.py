@@ -1,7 +1,7 @@
-"""Does every feed account still give prices? Asked all day, so that staff learn it in time.
+"""Checks all day whether every feed account still gives prices, so that staff notice in time.
 
-The answer stands on the feed account itself: when it was asked, the exchange's time of the price it
-gave, or why it gave none.
+The result is stored on the feed account: when it was asked, the exchange's time of its price, or
+why it gave none.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ log = structlog.get_logger(__name__)
 
 #: A feed is asked from this long before a session opens until this long after it has closed.
 AROUND_SESSION: Final = dt.timedelta(minutes=15)
-#: What the executor asks every second need not be asked beside it: a broker may count a question a
-#: second for everybody together.
+#: What the executor asks every second is not asked here as well: a broker may count one request a
+#: second for all callers together.
 IN_USE: Final = dt.timedelta(seconds=15)
 NO_LOGIN: Final = "not logged in today"
 
@@ -34,8 +34,8 @@ NO_LOGIN: Final = "not logged in today"
 def watch_feeds(*, now: dt.datetime) -> int:
     """Ask every active feed account for one index level; returns how many gave one.
 
-    Outside market hours, and while an entry reads its own prices, nobody is asked. Feed accounts
-    of the simulator are logged in whenever they have no session or it is no longer honoured.
+    Asks nobody outside market hours, or while an entry reads its own prices. Feed accounts of the
+    simulator are logged in whenever they have no session or it is no longer accepted.
     """
     if QUOTES_RESERVED.get()(now):
         return 0
@@ -56,10 +56,10 @@ def _near_session(now: dt.datetime) -> bool:
 
 
 def _watch(feed: FeedAccount, now: dt.datetime) -> bool:
-    """One feed; a simulated one without a session is logged in and asked once more.
+    """Check one feed; a simulated one without a session is logged in and asked once more.
 
-    The simulator forgets who was logged in when it is started again, and a session ends every
-    morning: both look the same from here, and one login mends both.
+    A restarted simulator has no logins, and a session ends every morning: both look the same from
+    here, and one login fixes both.
     """
     if feed.used_at is not None and now - feed.used_at < IN_USE and not feed.problem:
         return True

@@ -1,8 +1,8 @@
-"""Import of a broker's instrument file: contracts, dated lots, and the broker's names for them.
+"""Import of a broker's instrument file: contracts, dated lot sizes, and the broker's names.
 
-Set-based and idempotent: a file read twice changes nothing the second time. A file that is empty,
-broken, old or much shorter than the last one imports nothing (a half-downloaded master at 08:45
-must not make contracts vanish at 09:20).
+Set-based and idempotent: reading a file twice changes nothing the second time. A file that is
+empty, broken, old or much shorter than the last one imports nothing (a half-downloaded master at
+08:45 must not make contracts disappear at 09:20).
 """
 
 from __future__ import annotations
@@ -29,36 +29,37 @@ from quantleap.core.inserts import insert_missing
 from quantleap.core.locks import transaction_lock
 
 BATCH: Final = 2000
-#: At or below this share of the last import's rows, of any index, a file is taken for a broken one.
+#: At or below this share of the last import's rows, of any index, a file counts as broken.
 SHRUNKEN_SHARE: Final = Decimal("0.5")
-#: Above this share of broken lines (and this many) likewise.
+#: Likewise above this share of broken lines (and this many).
 BROKEN_SHARE: Final = Decimal("0.05")
 BROKEN_LINES: Final = 100
-#: Above this share of past expiries a file is another day's.
+#: Above this share of past expiries a file is from another day.
 OLD_SHARE: Final = Decimal("0.5")
 
 _MAX_STRIKE: Final = Decimal(10) ** 8
 _MAX_TICK: Final = Decimal(10) ** 4
 _PAISA: Final = Decimal("0.01")
 
-#: underlying id, expiry, strike, option type: what a contract is, whoever names it.
+#: underlying id, expiry, strike, option type: the identity of a contract for every broker.
 Key = tuple[int, dt.date, Decimal, str]
 Progress = Callable[[str], None]
 
 
-#: Product codes named in a report; the longest lists first, for an index has the most strikes.
+#: Product codes named in a report; the longest lists first, because an index has the most strikes.
 _NAMED: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import did. ``unchanged`` counts contracts that were known exactly so today.
+    """The result of an import. ``unchanged`` counts contracts that were already known exactly so
+    today.
 
-    ``expired`` counts lines of past expiries, ``contradictory`` those of contracts that stand
-    twice with different data; neither is imported. ``unknown`` counts lines by product code that
-    is not in our tables ("BFO NEWOPT"): a new index shows up here, and so does every stock of a
-    list that does not tell stocks from indices. ``unknown_columns`` are names in its first line
-    that are not in our tables: a broker that renames a column shows up here.
+    ``expired`` counts lines of past expiries, ``contradictory`` those of contracts that occur twice
+    with different data; neither is imported. ``unknown`` counts lines by unknown product code ("BFO
+    NEWOPT"): a new index appears here, and so does every stock in a list that does not distinguish
+    stocks from indices. ``unknown_columns`` are unknown names in its first line: a renamed column
+    appears here.
     """
 
     read: int
@@ -111,9 +112,9 @@ def import_instruments(
 ) -> ImportReport:
     """Read ``lines`` in ``broker``'s file format and store its index derivatives.
 
-    ``source`` (a file name or address) is kept with new lot sizes; ``force`` accepts a shrunken
-    file; ``asked`` is the row that asked for it. Every exchange in the file has today's list from
-    then on. InstrumentFileError when the file is refused; then nothing was written.
+    ``source`` (a file name or URL) is stored with new lot sizes; ``force`` accepts a shrunken file;
+    ``asked`` is the row that requested it. Every exchange in the file then has today's list. If the
+    file is refused, raises InstrumentFileError and writes nothing.
     """
     stream = get_adapter(broker).parse_instruments(lines)
     listed = [row for row in stream if _fits(row)]
@@ -176,13 +177,13 @@ def _store_done(
     report: ImportReport,
     now: dt.datetime,
 ) -> None:
-    """Write down that the list of each exchange in the file is today's."""
+    """Record that the list of each exchange in the file is today's."""
     done = {
         "trade_date": clock.ist_date(now),
         "state": ContractListImport.State.DONE,
         "source": source[:200],
         "started_at": now if asked is None else asked.started_at,
-        "finished_at": clock.now(),  # of display only: how long it took
+        "finished_at": clock.now(),  # for display only: how long it took
         "report": str(report)[:300],
     }
     exchanges = {row.exchange for row in rows}
@@ -219,7 +220,7 @@ def _refuse_broken(usable: int, read: int, skipped: int) -> None:
 
 
 def _refuse_old(listed: int, expired: int, today: dt.date) -> None:
-    """A list of another day: yesterday's has one expiry behind it, never most of them."""
+    """Refuse a list of another day: yesterday's has one expired expiry, never most of them."""
     if expired > listed * OLD_SHARE:
         raise InstrumentFileError(
             f"{expired} of {listed} contracts expired before {today:%d %b %Y}: this is an old list"
@@ -227,9 +228,10 @@ def _refuse_old(listed: int, expired: int, today: dt.date) -> None:
 
 
 def _without_contradictions(rows: list[InstrumentRow]) -> tuple[list[InstrumentRow], int]:
-    """The rows but for contracts or names that stand twice with different data, and how many.
+    """The rows without contracts or names that occur twice with different data, and how many those
+    are.
 
-    Which of two lines is right nobody can say, so neither is taken; a plain repetition counts once.
+    Nobody can say which of two lines is right, so neither is used; a plain repetition counts once.
     """
     distinct = list(dict.fromkeys(rows))
     contracts = Counter(_identity(row) for row in distinct)
@@ -247,7 +249,7 @@ def _identity(row: InstrumentRow) -> tuple[str, dt.date, Decimal, str]:
 
 
 def _refuse_shrunken(broker: str, rows: list[InstrumentRow]) -> None:
-    """Compare with what the last import of each exchange had, index by index."""
+    """Compare, index by index, with what the last import of each exchange had."""
     counts = Counter((row.exchange, row.underlying) for row in rows)
     for exchange in sorted({row.exchange for row in rows}):
         names = BrokerInstrument.objects.filter(broker=broker, exchange=exchange)
@@ -270,7 +272,7 @@ def _refuse_shrunken(broker: str, rows: list[InstrumentRow]) -> None:
 
 # -- storing ---------------------------------------------------------------------------------
 def _underlyings(rows: list[InstrumentRow]) -> Mapping[str, int]:
-    """Ids by symbol; indices that were never seen are added."""
+    """Ids by symbol; unknown indices are added."""
     exchanges = {row.underlying: row.exchange for row in rows}
     insert_missing(
         [
@@ -351,7 +353,7 @@ def _store_lots(
     source: str,
     progress: Progress,
 ) -> int:
-    """A dated row wherever the file says another lot than the one in force today."""
+    """Add a dated row for every lot size that differs from the one in force today."""
     in_force = dict(
         LotSize.objects.filter(contract_id__in=ids.values(), effective_from__lte=today)
         .order_by("contract_id", "-effective_from")

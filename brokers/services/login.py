@@ -62,8 +62,8 @@ def initiate_login(
 ) -> StartedLogin:
     """Begin a login. ``redirect_uri`` must be exactly one of ``registered`` (or empty).
 
-    AccountNotUsable (409) when the account is switched off or has no credentials,
-    BrokerNotEnabled (422) when this installation does not talk to that broker.
+    AccountNotUsable (409) if the account is switched off or has no credentials, BrokerNotEnabled
+    (422) if this installation does not call that broker.
     """
     allowed = tuple(registered)
     if redirect_uri and redirect_uri not in allowed:
@@ -89,7 +89,7 @@ def initiate_login(
 
 
 def _login_page(account: BrokerAccount, state: str, redirect_uri: str) -> str:
-    """The broker's page; in the test environment the partner's own with a code in hand."""
+    """The broker's page; in the test environment the partner's own, with a code."""
     credentials = vault.credentials_of(account)
     if account.environment == Environment.TEST:
         target = redirect_uri or endpoints(account.broker).login
@@ -104,10 +104,10 @@ def _login_page(account: BrokerAccount, state: str, redirect_uri: str) -> str:
 def complete_login(
     *, account: BrokerAccount, code: str, state: str, actor: Actor, now: dt.datetime
 ) -> BrokerAccount:
-    """Exchange ``code`` for today's token. The state is spent by the attempt, whatever follows.
+    """Exchange ``code`` for today's token. The attempt spends the state, whatever follows.
 
-    InvalidState (400) for a wrong, used, late or foreign state; BrokerRejected (422) with the
-    broker's words; BrokerUnavailable (503) when it did not answer: start again.
+    InvalidState (400) for a wrong, used, expired or foreign state; BrokerRejected (422) with the
+    broker's text; BrokerUnavailable (503) if it did not answer: start again.
     """
     check_code(code, field="request_token")
     _require_usable(account)
@@ -134,9 +134,9 @@ def complete_login(
 
 
 def session_end(broker: str, result: LoginResult, now: dt.datetime) -> dt.datetime:
-    """When the session of a successful login ends: the broker's hour, or sooner where it says so.
+    """When the session of a successful login ends: at the broker's hour, or sooner if it says so.
 
-    BrokerRejected (422) for one that is over before it began.
+    BrokerRejected (422) for a session that has already ended.
     """
     expires = result.expiry(now, get_adapter(broker).token_expiry(now))
     if expires <= now:
@@ -148,10 +148,10 @@ def session_end(broker: str, result: LoginResult, now: dt.datetime) -> dt.dateti
 def prove_owner(
     broker: str, credentials: Credentials, result: LoginResult, *, egress: str = ""
 ) -> None:
-    """Make sure that a new session is ``credentials.client_id``'s, before anybody stores it.
+    """Make sure that a new session belongs to ``credentials.client_id``, before anybody stores it.
 
-    A token answer that names no owner is proven by asking whose it is. BrokerRejected (422) where
-    it is somebody else's or the broker does not say, BrokerUnavailable (503) without an answer.
+    If the token answer names no owner, ask for it. BrokerRejected (422) if it is somebody else or
+    the broker does not say, BrokerUnavailable (503) without an answer.
     """
     client_id = result.client_id
     if not client_id:
@@ -172,7 +172,7 @@ def prove_owner(
 def ask_owner(
     broker: str, credentials: Credentials, access_token: str, *, egress: str = ""
 ) -> OwnerRead:
-    """Whose session ``access_token`` is, by the broker's word."""
+    """The owner of the session ``access_token``, according to the broker."""
     adapter = get_adapter(broker)
     session = Session(credentials.client_id, credentials.api_key, access_token)
     try:
@@ -183,7 +183,7 @@ def ask_owner(
 
 
 def check_code(code: str, *, field: str) -> str:
-    """``code`` when it can be a broker's login code; InvalidRequest naming ``field`` otherwise."""
+    """``code`` if it can be a broker's login code; otherwise InvalidRequest naming ``field``."""
     if not _CODE.fullmatch(code):
         raise InvalidRequest(
             f"{field} is missing or malformed", details={field: "Not a login code."}
@@ -199,7 +199,7 @@ def _require_usable(account: BrokerAccount) -> None:
 
 
 def _spend_state(account: BrokerAccount, state: str, now: dt.datetime) -> None:
-    """Use the state up: the one UPDATE that changes a row is the one that may go on."""
+    """Use the state up: only the UPDATE that changes a row may continue."""
     with transaction.atomic(durable=True):
         spent = LoginAttempt.objects.filter(
             account_id=account.pk,
@@ -225,7 +225,7 @@ def _exchange(account: BrokerAccount, credentials: Credentials, code: str) -> Lo
 def exchange_code(
     broker: str, credentials: Credentials, code: str, *, egress: str = ""
 ) -> LoginResult:
-    """The broker's answer to a token request; ``unknown`` when there was none to read."""
+    """The broker's answer to a token request; ``unknown`` if there was no readable one."""
     base_url = require_enabled(broker).api
     adapter = get_adapter(broker)
     request: HttpRequest = adapter.token_request(credentials, code)
@@ -239,10 +239,10 @@ def exchange_code(
 def _store_token(
     account: BrokerAccount, token: str, expires: dt.datetime, actor: Actor, now: dt.datetime
 ) -> None:
-    """Keep the token if the account is still what it was when the login began."""
+    """Store the token if the account has not changed since the login began."""
     with transaction.atomic():
         locked = BrokerAccount.objects.select_for_update(no_key=True).get(pk=account.pk)
-        # Compared in the clear: the same secret may have been written again under a newer key.
+        # Compared decrypted: the same secret may have been encrypted again under a newer key.
         if locked.status != BrokerAccount.Status.ENABLED or vault.credentials_of(
             locked
         ) != vault.credentials_of(account):

@@ -1,4 +1,4 @@
-"""The end of daily sessions: told before, told after, tokens erased."""
+"""The end of daily sessions: announced before, reported after, tokens erased."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from brokers.models import BrokerAccount, FeedLogin, LoginAttempt
 from quantleap.core.models import OutboxEvent
 from quantleap.core.outbox import emit_many
 
-#: How long before its end a session is announced as ending.
+#: How long before its end a session is announced as expiring.
 EXPIRING_LEAD: Final = dt.timedelta(hours=1)
-#: Spent and stale login states are kept this long for support.
+#: Used and expired login states are kept this long for support.
 _KEEP_ATTEMPTS: Final = dt.timedelta(days=7)
 
 
 def sweep_sessions(*, now: dt.datetime, batch: int = 500) -> int:
-    """Tell of ending sessions, end the ended ones; returns how many ended. Safe to run anywhere."""
+    """Announce expiring sessions and end expired ones; returns how many ended. Safe to run
+    anywhere."""
     announce_expiring(now=now)
     ended = 0
     while count := _end_batch(now, batch):

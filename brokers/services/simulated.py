@@ -1,9 +1,8 @@
-"""Feed accounts of an installation whose brokers are simulated, and their login of the day.
+"""Feed accounts of an installation with simulated brokers, and their daily login.
 
-Real feed accounts are logged in by a person, because a broker's login takes a person's second
-factor. The simulator lets anybody in, so that an installation on somebody's own machine needs
-nobody at six in the morning. Nothing here does anything in production, or towards an address that
-is not this machine's own.
+A person logs real feed accounts in, because a broker's login needs a person's second factor. The
+simulator accepts anybody, so that an installation on a developer's machine needs nobody at six in
+the morning. Nothing here acts in production, or on an address other than this machine's own.
 """
 
 from __future__ import annotations
@@ -30,18 +29,19 @@ SEEDED: Final = (
     ("Simulated quotes, spare", "zebu", "FEED02", FeedAccount.Role.SPARE),
 )
 API_KEY: Final = "quotes"
-# The simulator knows every key, and this secret of it (docs/brokers/simulator.md).
+# The simulator accepts every key, with this secret (docs/brokers/simulator.md).
 API_SECRET: Final = f"secret-{API_KEY}"
 FORM: Final = "application/x-www-form-urlencoded"
 
 
 def is_simulated() -> bool:
-    """Whether this installation's brokers are the simulator. Never in production."""
+    """Whether this installation's brokers are simulated. Never in production."""
     return bool(settings.QUANTLEAP_SIMULATOR_URL) and not is_production(settings)
 
 
 def seed_feeds() -> int:
-    """Make the simulator's feed accounts where there are none at all; how many were made."""
+    """Create the simulator's feed accounts if there are none at all; returns how many were
+    created."""
     if not is_simulated() or FeedAccount.objects.exists():
         return 0
     for name, broker, client_id, role in SEEDED:
@@ -68,10 +68,10 @@ def logs_in_by_itself(feed: FeedAccount) -> bool:
 
 
 def log_in(feed: FeedAccount, *, now: dt.datetime) -> FeedAccount:
-    """Today's login at the simulator, by its login page as a person would do it.
+    """Log in for the day through the simulator's login page, as a person would.
 
-    BrokerUnavailable (503) while the simulator does not answer, BrokerRejected (422) when it
-    refuses; ValueError for an account that a person has to log in.
+    BrokerUnavailable (503) while the simulator does not answer, BrokerRejected (422) if it refuses;
+    ValueError for an account that a person has to log in.
     """
     if not logs_in_by_itself(feed):
         raise ValueError(f"{feed} is not one of the simulator's own feed accounts")

@@ -1,7 +1,7 @@
 """The simulator's order book: orders, fills and positions by (broker, client). Pure, in memory.
 
-Nothing here knows HTTP, faults or the event loop. The caller says what the market is and when it
-is; the book says what happens to an order. Quantities in units, prices rupees per unit.
+Nothing here knows HTTP, faults or the event loop. The caller supplies market and time; the book
+decides what happens to an order. Quantities in units, prices rupees per unit.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SHORT_MARGIN: Final = Decimal("0.12")
 
 
 class Status(enum.StrEnum):
-    """State of an order, in words no broker owns."""
+    """State of an order, independent of any broker's words."""
 
     PENDING = "PENDING"
     TRIGGER_PENDING = "TRIGGER_PENDING"
@@ -37,9 +37,9 @@ class Status(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PlaceCall:
-    """One understood place call. ``side`` BUY/SELL, ``product`` MIS/NRML, ``order_type`` LIMIT,
-    MARKET, SL or SL-M, ``protection`` percent (-1 automatic, None none), ``app`` the api key of the
-    login that it came with."""
+    """One parsed place call. ``side`` BUY/SELL, ``product`` MIS/NRML, ``order_type`` LIMIT, MARKET,
+    SL or SL-M, ``protection`` percent (-1 automatic, None none), ``app`` the api key of its
+    login."""
 
     broker: str
     client_id: str
@@ -70,8 +70,8 @@ class Trade:
 
 @dataclass(slots=True, eq=False)
 class Order:
-    """One accepted order and everything that happened to it. ``fill_cap`` limits its fills,
-    ``just_changed`` is set while its change is told."""
+    """One accepted order and its history. ``fill_cap`` limits its fills, ``just_changed`` is set
+    while its change is being reported."""
 
     order_id: str
     call: PlaceCall
@@ -163,8 +163,8 @@ class Account:
         return (order for order in self.orders if order.visible_at <= now)
 
     def holdings(self, now: dt.datetime | None = None, lag: float = 0.0) -> list[Holding]:
-        """Position rows; with ``now`` the fills of orders still hidden are left out, and those of
-        the last ``lag`` seconds."""
+        """Position rows; with ``now``, without the fills of orders still hidden and those of the
+        last ``lag`` seconds."""
         until = None if now is None else now - dt.timedelta(seconds=lag)
         rows = {
             key: Holding(row.contract, row.product, overnight=row.quantity)
@@ -196,7 +196,7 @@ class Book:
     """Every order ever accepted, by account. No operation is linear in the number of orders."""
 
     def __init__(self, default_funds: Decimal, last_sequence: int = 0) -> None:
-        """``last_sequence`` is the last order number given out before: ids never come again."""
+        """``last_sequence`` is the last order number given out before, so that ids never repeat."""
         self.default_funds = default_funds
         self.last_sequence = last_sequence
         self.accounts: dict[tuple[str, str], Account] = {}
@@ -204,12 +204,12 @@ class Book:
         self._by_id: dict[tuple[str, str], Order] = {}
         self._resting: dict[int, dict[str, Order]] = {}
         self.last_trades: dict[int, Trade] = {}
-        #: Told of every order as it changes.
+        #: Called with every order as it changes.
         self.changed: Callable[[Order], None] = _nobody
 
     # -- finding ---------------------------------------------------------------------------------
     def account(self, broker: str, client_id: str) -> Account:
-        """The account, created with the default funds when first named."""
+        """The account, created with the default funds at its first use."""
         key = (broker, client_id)
         found = self.accounts.get(key)
         if found is None:
@@ -222,11 +222,11 @@ class Book:
         return order if order is not None and order.call.client_id == client_id else None
 
     def resting_contracts(self) -> list[Contract]:
-        """Contracts in which an order waits for the market to come to it."""
+        """Contracts with resting orders."""
         return [next(iter(orders.values())).contract for orders in self._resting.values()]
 
     def resting(self, contract: Contract) -> list[Order]:
-        """Orders waiting in a contract, oldest first."""
+        """Resting orders of a contract, oldest first."""
         return list(self._resting.get(contract.token, {}).values())
 
     # -- changing --------------------------------------------------------------------------------
@@ -264,7 +264,7 @@ class Book:
     def reject(
         self, order: Order, *, cause: str, message: str, now: dt.datetime, raw_message: str = ""
     ) -> None:
-        """The broker's risk system or the exchange refuses an order already taken."""
+        """Reject an accepted order on behalf of the broker's risk system or the exchange."""
         order.cause, order.message, order.raw_message = cause, message, raw_message
         self._set(order, Status.REJECTED, now)
 
@@ -296,7 +296,7 @@ class Book:
         return quantity
 
     def cancel(self, order: Order, now: dt.datetime) -> bool:
-        """Cancel what has not filled; false when the order is already final."""
+        """Cancel the unfilled rest; false if the order is already final."""
         if order.status.is_final:
             return False
         order.cancelled = order.quantity - order.filled
@@ -313,8 +313,8 @@ class Book:
         trigger_price: Decimal | None = None,
         order_type: str | None = None,
     ) -> bool:
-        """Change an open order (``quantity`` is the new total); false when it is final or would
-        fall below what has filled. A changed order may fill in full again."""
+        """Change an open order (``quantity`` is the new total); false if it is final or would fall
+        below what has filled. A changed order may fill completely again."""
         if order.status.is_final or (quantity is not None and quantity < max(order.filled, 1)):
             return False
         order.quantity = quantity if quantity is not None else order.quantity
@@ -331,7 +331,7 @@ class Book:
         return True
 
     def roll_day(self) -> None:
-        """Start a new trading day: books are empty, intraday positions gone, carried ones kept."""
+        """Start a new trading day: empty books, no intraday positions; carried ones stay."""
         for account in self.accounts.values():
             carried = {
                 (row.contract.token, row.product): row
@@ -389,4 +389,4 @@ class Book:
 
 
 def _nobody(_order: Order) -> None:
-    """Nobody listens."""
+    """Default listener: does nothing."""

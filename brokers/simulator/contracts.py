@@ -192,12 +192,12 @@ def noren_symbol(underlying: str, expiry: dt.date, kind: str, strike: int) -> st
 
 
 def is_trading_day(day: dt.date, closed_days: frozenset[dt.date]) -> bool:
-    """Monday to Friday and not in ``closed_days``."""
+    """Whether ``day`` is Monday to Friday and not in ``closed_days``."""
     return day.weekday() < 5 and day not in closed_days
 
 
 def previous_trading_day(day: dt.date, closed_days: frozenset[dt.date]) -> dt.date:
-    """``day`` itself if the exchange trades on it, else the last trading day before."""
+    """``day`` if the exchange trades on it, otherwise the last trading day before."""
     while not is_trading_day(day, closed_days):
         day -= dt.timedelta(days=1)
     return day
@@ -238,7 +238,7 @@ def weekly_expiries(
 
 
 class ContractList:
-    """All contracts of a day, found by either broker's symbol or by exchange token."""
+    """All contracts of a day, by either broker's symbol or by exchange token."""
 
     def __init__(self, day: dt.date, contracts: Sequence[Contract]) -> None:
         self.day = day
@@ -277,7 +277,7 @@ class ContractList:
             )
 
     def noren_txt(self, exchange: str = NFO) -> str:
-        """Noren's master of one segment; every line ends in a comma as in the real file."""
+        """Noren's master of one segment; every line ends in a comma, as in the real file."""
         lines = [NOREN_COLUMNS.format(strike=NOREN_STRIKE[exchange])]
         lines += [
             f"{exchange},{c.token},{c.lot_size},{UNDERLYINGS[c.underlying].product_of(c.kind)},"

@@ -1,4 +1,4 @@
-"""The control port: faults, market moves, funds, apps, and the book as the oracle.
+"""The control port: faults, market moves, funds, apps, and the book for checks.
 
 JSON in, JSON out; docs/brokers/simulator.md describes every call.
 """
@@ -19,7 +19,7 @@ from brokers.simulator.wire import Answer, Call, json_answer
 
 
 class ControlError(ValueError):
-    """A control request that cannot be done; says why."""
+    """A control request that cannot be carried out, with the reason."""
 
 
 class ControlWire:
@@ -62,7 +62,7 @@ class ControlWire:
         except (ControlError, FaultError, json.JSONDecodeError, UnicodeDecodeError) as error:
             return json_answer({"error": str(error)}, 400)
 
-    # -- looking -----------------------------------------------------------------------------
+    # -- reads ---------------------------------------------------------------------------------
     def _health(self, arguments: Mapping[str, Any]) -> object:
         exchange = self.exchange
         now = exchange.now()
@@ -124,7 +124,7 @@ class ControlWire:
         return {"id": self.exchange.faults.arm(arguments).id}
 
     def _clear_faults(self, arguments: Mapping[str, Any]) -> object:
-        """All, or those of the clients that are named."""
+        """Remove all faults, or those of the named clients."""
         client_ids = arguments.get("client_ids", [])
         if not isinstance(client_ids, list):
             raise ControlError("client_ids: a list")
@@ -216,9 +216,10 @@ class ControlWire:
         return self._manner({})
 
     def _limits(self, arguments: Mapping[str, Any]) -> object:
-        """The limits in force, changed as asked, and how many calls broke one, by client.
+        """The current limits, after the requested changes, and how many calls exceeded one, by
+        client.
 
-        What was counted is forgotten with a change.
+        A change resets the counters.
         """
         gate = self.exchange.gate
         if arguments:
@@ -234,7 +235,7 @@ class ControlWire:
         return {"limits": gate.limits.as_dict(), "refused": refused}
 
     def _calls(self, arguments: Mapping[str, Any]) -> object:
-        """Every call of one client since they were first asked about, as the limits counted it."""
+        """Every call of one client since the first request for it, as the limits counted it."""
         calls = self.exchange.gate.watch(_broker(arguments), _text(arguments, "client_id"))
         return {
             "calls": [

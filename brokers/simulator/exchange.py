@@ -1,4 +1,4 @@
-"""The simulated broker house: contracts of the day, market, book, sessions and faults together.
+"""The simulated brokers: contracts of the day, market, book, sessions and faults together.
 
 Wire modules turn bytes into calls of this class and its answers into bytes. Everything runs on one
 event loop; nothing here awaits, so every call is atomic.
@@ -39,7 +39,7 @@ FAULT_REASONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the house runs. ``default_funds`` in rupees; ``limits`` by client."""
+    """The simulator's settings. ``default_funds`` in rupees; ``limits`` per client."""
 
     seed: int = 1
     facts: Facts = field(default_factory=Facts)
@@ -50,7 +50,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """What became of a place call: an order or a refusal, and the fault that struck it."""
+    """The result of a place call: an order or a refusal, and the fault that struck it."""
 
     order: Order | None = None
     refusal: Refusal | None = None
@@ -59,14 +59,14 @@ class Placed:
 
 @dataclass(slots=True)
 class Manner:
-    """How answers are worded where the brokers' documents and programs know several ways.
+    """The form of answers where the brokers' documents and programs know several.
 
-    ``login``: of Noren's token answer. The documented ones name no owner and give ``expires_in`` as
-    an instant (``until``) or in seconds (``seconds``); the official SDK reads an ``owner``.
-    ``history``: order books list every state of an order, not only its last. ``updates``: of what
-    comes over the websockets by itself: everything as it happens (``told``), everything twice and
-    the older half later (``twice``), nothing though the connection lives (``silent``), or nothing
-    at all, not even an answer to a ping (``dead``).
+    ``login``: Noren's token answer. The documented ones name no owner and give ``expires_in`` as a
+    time (``until``) or in seconds (``seconds``); the official SDK reads an ``owner``. ``history``:
+    order books list every state of an order, not only its last. ``updates``: what the websockets
+    send: everything as it happens (``told``), everything twice and the second time late
+    (``twice``), nothing on a live connection (``silent``), or nothing at all, not even an answer to
+    a ping (``dead``).
     """
 
     login: str = "until"
@@ -79,7 +79,7 @@ UPDATE_MANNERS: Final = ("told", "twice", "silent", "dead")
 
 
 class Exchange:
-    """One house serving all brokers. ``now`` is injectable for tests."""
+    """One exchange for all brokers. ``now`` is injectable for tests."""
 
     def __init__(self, settings: Settings, now: Callable[[], dt.datetime] = clock.now) -> None:
         self.settings = settings
@@ -89,7 +89,7 @@ class Exchange:
         self.sessions = Sessions(settings.redirect_url)
         self.faults = Faults()
         self.manner = Manner()
-        #: Told of every order as it changes: the streams that clients are connected to.
+        #: Called with every order as it changes: the streams of connected clients.
         self.listeners: list[Callable[[Order], None]] = []
         self.book.changed = self._tell
         self.refused: list[dict[str, Any]] = []
@@ -109,7 +109,7 @@ class Exchange:
         return self._contracts
 
     def contract(self, broker: str, symbol: str) -> Contract | None:
-        """The contract a broker calls ``symbol``."""
+        """The contract whose name at ``broker`` is ``symbol``."""
         found = self.contracts
         names = found.by_kite_symbol if broker == ZERODHA else found.by_noren_symbol
         return names.get(symbol)
@@ -125,7 +125,7 @@ class Exchange:
 
     # -- orders ------------------------------------------------------------------------------
     def place(self, call: PlaceCall) -> Placed:
-        """Accept or refuse a call; an accepted order meets the market 10 to 30 ms later."""
+        """Accept or refuse a call; an accepted order is matched 10 to 30 ms later."""
         now = self.now()
         throttled = self._throttled(call.broker, call.client_id, PLACED, call.received_at)
         if throttled is not None:
@@ -150,7 +150,7 @@ class Exchange:
         return Placed(self._accept(call, contract, fault, now), None, fault)
 
     def refuse(self, call: PlaceCall, refusal: Refusal, fault: Fault | None = None) -> Placed:
-        """Note a place call that never became an order."""
+        """Record a place call that never became an order."""
         self.refused.append(
             {
                 "broker": call.broker,
@@ -169,7 +169,7 @@ class Exchange:
         return Placed(None, refusal, fault)
 
     def throttle(self, broker: str, client_id: str, kind: str, at: dt.datetime) -> Refusal | None:
-        """Count a call against the broker's limits; the refusal of one too many."""
+        """Count a call against the broker's limits; returns the refusal of one too many."""
         breach = self.gate.admit(broker, client_id, kind, at)
         if breach is None:
             return None
@@ -177,7 +177,7 @@ class Exchange:
         return Refusal(Reason.RATE_LIMIT, facts)
 
     def cancel(self, broker: str, client_id: str, order_id: str, at: dt.datetime) -> Placed:
-        """Cancel an order; a refusal OTHER when it does not exist or is final."""
+        """Cancel an order; a refusal OTHER if it does not exist or is final."""
         throttled = self._throttled(broker, client_id, ORDERS, at)
         if throttled is not None:
             return Placed(refusal=throttled)
@@ -198,7 +198,7 @@ class Exchange:
         trigger_price: Decimal | None,
         order_type: str | None,
     ) -> Placed:
-        """Change an open order and let it meet the market again."""
+        """Change an open order and match it again."""
         throttled = self._throttled(broker, client_id, ORDERS, at)
         if throttled is not None:
             return Placed(refusal=throttled)
@@ -234,7 +234,7 @@ class Exchange:
         return Placed(order)
 
     def tick(self) -> None:
-        """One market tick: let resting orders meet the market; cancel them after the close."""
+        """One market tick: match resting orders; cancel them after the close."""
         now = self.now()
         if not self.market.is_open(now):
             for contract in self.book.resting_contracts():
@@ -253,7 +253,7 @@ class Exchange:
             self.tick()
 
     def reset(self, *, sessions: bool = False) -> None:
-        """Empty books, no faults, market, funds and manner as at first; logins too if asked."""
+        """Empty books, no faults, initial market, funds and manner; logins too if asked."""
         self.book = Book(self.settings.default_funds, self.book.last_sequence)
         self.book.changed = self._tell
         self.market.reset()
@@ -266,13 +266,13 @@ class Exchange:
 
     # -- inside ------------------------------------------------------------------------------
     def _tell(self, order: Order) -> None:
-        """What a book hides for a while, no stream tells either."""
+        """Report a change to the streams, unless the book hides the order."""
         if order.visible_at <= self.now():
             for listener in self.listeners:
                 listener(order)
 
     def _throttled(self, broker: str, client_id: str, kind: str, at: dt.datetime) -> Refusal | None:
-        """Kite counts orders by themselves; Noren's calls were counted when they arrived."""
+        """Kite counts orders separately; Noren's calls were counted when they arrived."""
         return self.throttle(broker, client_id, kind, at) if broker == ZERODHA else None
 
     def _generate(self, day: dt.date) -> ContractList:
@@ -310,7 +310,7 @@ class Exchange:
         return order
 
     def _later(self, order: Order, refusal: Refusal | None = None) -> None:
-        """Meet the market after the time an order takes to the exchange and back."""
+        """Match the order after the time that it takes to the exchange and back."""
         self._accepted += 1
         delay = MATCH_DELAY_FIRST + self._accepted * 7919 % MATCH_DELAY_SPREAD / 1000
         loop = self.loop or asyncio.get_running_loop()
@@ -337,7 +337,7 @@ class Exchange:
 
 
 def _first_sequence(now: dt.datetime) -> int:
-    """Milliseconds of the Indian day: after a restart the ids go on above the earlier ones."""
+    """Milliseconds of the Indian day, so that ids after a restart are higher than earlier ones."""
     wall = now.astimezone(clock.IST)
     return ((wall.hour * 60 + wall.minute) * 60 + wall.second) * 1000 + wall.microsecond // 1000
 

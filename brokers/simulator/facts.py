@@ -1,8 +1,8 @@
 """Dated facts of the exchange: closed days, session hours, freeze quantities.
 
-Read from the data files that carry their sources (marketplace/data). A year that the files do not
-know has its Mondays to Fridays open: the simulator must not be kinder to a mistaken platform than
-an exchange that trades.
+Read from data files that carry their sources (marketplace/data). A year that the files do not cover
+has its Mondays to Fridays open: the simulator must not be kinder to a mistaken platform than an
+exchange that trades.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Facts:
         return known[-1] if known else Hours()
 
     def session(self, day: dt.date) -> Hours | None:
-        """Hours of the session of ``day``, ordinary or special, or None when closed."""
+        """Hours of the session of ``day``, ordinary or special, or None if closed."""
         return self.ordinary_hours(day) if self.is_trading_day(day) else self.special.get(day)
 
     def freeze_on(self, day: dt.date) -> dict[str, int]:

@@ -1,8 +1,7 @@
 """Faults on demand: which call is struck, and how. Pure and deterministic.
 
-A fault takes the first ``count`` matching calls in order of arrival; a call takes at most one
-fault (the oldest that matches). Only place calls are matched unless the fault names another
-operation.
+A fault strikes the first ``count`` matching calls in order of arrival; a call takes at most one
+fault (the oldest that matches). Only place calls match unless the fault names another operation.
 """
 
 from __future__ import annotations
@@ -43,12 +42,12 @@ PLACE_ONLY: Final = frozenset({Kind.HIDE, Kind.REJECT, Kind.PARTIAL_FILL})
 
 
 class FaultError(ValueError):
-    """The description of a fault cannot be understood; says why."""
+    """The description of a fault is invalid; the message says why."""
 
 
 @dataclass(slots=True)
 class Fault:
-    """One armed fault. ``count`` None strikes for ever."""
+    """One armed fault. ``count`` None: unlimited."""
 
     id: str
     kind: Kind
@@ -65,7 +64,7 @@ class Fault:
 
     @property
     def lag(self) -> float:
-        """Seconds by which the positions of a struck read are behind the fills."""
+        """Seconds by which the positions of a struck read lag behind the fills."""
         return float(self.params["seconds"]) if self.kind is Kind.LAG else 0.0
 
     @property
@@ -76,7 +75,7 @@ class Fault:
         )
 
     def describe(self) -> dict[str, Any]:
-        """What the control port shows."""
+        """The fault as the control port shows it."""
         return {
             "id": self.id,
             "kind": self.kind.value,
@@ -131,7 +130,7 @@ class Faults:
     def strike(self, operation: str, now: dt.datetime, **call: str) -> Fault | None:
         """The fault that strikes this call, recorded as a hit, or None.
 
-        ``call`` holds what is known of it under the keys of ``MATCH_KEYS``.
+        ``call`` holds what is known about it under the keys of ``MATCH_KEYS``.
         """
         if not self._armed:
             return None
@@ -146,7 +145,7 @@ class Faults:
         return None
 
     def clear(self, client_ids: Collection[str] = ()) -> None:
-        """Disarm and forget all, or those that name one of these clients."""
+        """Remove all faults, or those that name one of these clients."""
         for faults in (self.all, self._armed):
             faults[:] = [
                 f for f in faults if client_ids and f.match.get("client_id") not in client_ids

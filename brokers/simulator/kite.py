@@ -61,7 +61,7 @@ class KiteError(Exception):
 
 
 def refusal_error(refusal: Refusal) -> KiteError:
-    """A refusal in Kite's words."""
+    """A refusal in Kite's wording."""
     status, error_type, template = KITE_REFUSALS[refusal.reason]
     return KiteError(status, error_type, fill(template, refusal))
 
@@ -87,7 +87,7 @@ class KiteWire:
         if path == "/session/token":
             return self._end_session(call) if call.method == "DELETE" else self._token(call)
         if path == "/instruments" or path.startswith("/instruments/"):
-            # the real dump is served without a session, too
+            # the real dump is also served without a session
             return self._instruments(call, path)
         if path.startswith("/orders/") and call.method in ("POST", "PUT", "DELETE"):
             return self._change(call, path.split("/")[2:])
@@ -370,7 +370,7 @@ def _place_call(login: Login, form: dict[str, str], call: Call) -> PlaceCall:
 
 
 def _raw_call(client_id: str, form: dict[str, str], call: Call) -> PlaceCall:
-    """What can be told of a call that was refused before it was understood."""
+    """The known facts of a call that was refused before it was parsed."""
     quantity = form.get("quantity", "")
     return PlaceCall(
         broker=ZERODHA,

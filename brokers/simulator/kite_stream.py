@@ -2,9 +2,9 @@
 
 Source: https://kite.trade/docs/connect/v3/websocket/.
 
-The address carries ``api_key`` and ``access_token``; who is not logged in is answered 403. A
-connection carries 3,000 instruments, an application has three connections for each login. A single
-byte is sent when there is nothing else to say.
+The URL contains ``api_key`` and ``access_token``; without a login the answer is 403. A connection
+carries 3,000 instruments, an application has three connections per login. A single byte is the
+heartbeat.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MOST: Final = 3000
 CONNECTIONS: Final = 3
 MODES: Final = ("ltp", "quote", "full")
 HEARTBEAT: Final = b"\x00"
-#: Ticks without news after which the heartbeat is sent: a second.
+#: Ticks without a change after which the heartbeat is sent: a second.
 HEARTBEAT_TICKS: Final = 5
 DEPTH: Final = 5
 PAISA: Final = Decimal("0.01")
@@ -96,7 +96,7 @@ class KiteStream:
         return login if login and login.api_key == request.query.get("api_key") else None
 
     def _asked(self, said: dict[str, Any], wanted: dict[int, str]) -> None:
-        """Subscribed without a mode means ``quote``; what is beyond 3,000 is not carried."""
+        """Subscribed without a mode means ``quote``; instruments beyond 3,000 are dropped."""
         value = said.get("v")
         match said.get("a"):
             case "subscribe":
@@ -133,7 +133,7 @@ class KiteStream:
                 await asyncio.sleep(TICK_SECONDS)
 
     def _changed(self, wanted: dict[int, str], sent: dict[int, bytes]) -> Iterator[bytes]:
-        """Packets that differ from the last ones; a new subscription has its first one now."""
+        """Packets that differ from the last ones; a new subscription gets its first one now."""
         for gone in sent.keys() - wanted.keys():
             del sent[gone]
         is_open = self.exchange.market.is_open(self.exchange.now())
@@ -198,7 +198,7 @@ def _message(packets: list[bytes]) -> bytes:
 
 
 def paise(rupees: Decimal) -> int:
-    """Whole paise; half a paisa, which no tick has, goes to the even one."""
+    """Whole paise; half a paisa, which no tick has, is rounded to the even one."""
     return int(rupees.quantize(PAISA).scaleb(2))
 
 

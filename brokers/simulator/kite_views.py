@@ -1,4 +1,4 @@
-"""Kite's JSON shapes: what an order, a trade, a position or a quote looks like there.
+"""Kite's JSON shapes of orders, trades, positions and quotes.
 
 Field lists from https://kite.trade/docs/connect/v3/; timestamps are naive IST.
 """
@@ -77,7 +77,7 @@ def profile(login: Login) -> dict[str, object]:
 
 
 def order(o: Order) -> dict[str, object]:
-    """One row of the order book, as it stands now."""
+    """One row of the order book."""
     row = _order_state(o, o.status, o.updated_at, o.filled)
     row["tags"] = _tags(o)
     return row
@@ -217,7 +217,7 @@ def _mean(value: Decimal, quantity: int) -> Decimal:
 
 
 def margins(exchange: Exchange, account: Account) -> dict[str, Any]:
-    """Funds of both segments; F&O lives in ``equity``."""
+    """Funds of both segments; F&O is part of ``equity``."""
     used = account.margin_used(exchange.spots())
     return {
         "equity": _segment(account.funds, used),
@@ -255,7 +255,7 @@ def _segment(cash: Decimal, used: Decimal) -> dict[str, object]:
 
 
 def quotes(exchange: Exchange, path: str, keys: Sequence[str]) -> dict[str, object]:
-    """Quotes by the key that was asked for; unknown keys are silently missing."""
+    """Quotes by the requested key; unknown keys are silently missing."""
     market_time = exchange.market.market_time(exchange.now())
     found: dict[str, object] = {}
     for key in keys:

@@ -43,7 +43,7 @@ PLACED: Final = "placed"
 QUOTES: Final = "quotes"
 READS: Final = "reads"
 EVERYTHING: Final = "everything"
-#: What a fault that plays a breach says of it.
+#: The text of a fault that plays a breach.
 PLAYED: Final = {"received": 11, "window": SECOND, "limit": 10}
 
 
@@ -62,7 +62,7 @@ class Limits:
     noren_calls_per_minute: int = 120
 
     def changed(self, wanted: Mapping[str, object]) -> Limits:
-        """With other numbers. ValueError for a name or a number that is none."""
+        """A copy with other numbers. ValueError for an unknown name or an invalid number."""
         for name, number in wanted.items():
             if name not in self.as_dict():
                 raise ValueError(f"limits: one of {', '.join(self.as_dict())}")
@@ -75,8 +75,8 @@ class Limits:
         return dataclasses.asdict(self)
 
     def of(self, broker: str, kind: str) -> tuple[tuple[str, str, int], ...]:
-        """What counts a call of ``kind``: scope, window and limit of each. Noren counts every kind
-        together."""
+        """The limits that count a call of ``kind``: scope, window and limit of each. Noren counts
+        every kind together."""
         if broker != ZERODHA:
             return (
                 (EVERYTHING, SECOND, self.noren_calls_per_second),
@@ -95,7 +95,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Breach:
-    """Which limit a call broke; ``received`` calls in this window, this one included."""
+    """The limit that a call exceeded; ``received`` calls in this window, this one included."""
 
     window: str
     limit: int
@@ -104,8 +104,8 @@ class Breach:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """A call of a client who is watched: when it arrived, what it was (ORDERS: a change or a
-    cancel), and whether it was refused for being one too many."""
+    """A call of a watched client: when it arrived, its kind (ORDERS: a change or a cancel), and
+    whether it was refused for exceeding a limit."""
 
     at: dt.datetime
     kind: str
@@ -113,18 +113,19 @@ class Counted:
 
 
 class Gate:
-    """Counts the calls of every client against the limits in force."""
+    """Counts the calls of every client against the current limits."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        #: Every call of the clients that somebody watches, in order of arrival.
+        #: Every call of the watched clients, in order of arrival.
         self.watched: dict[tuple[str, str], list[Counted]] = {}
         self._stamps: dict[tuple[str, str, str, str], deque[dt.datetime]] = {}
         self._penalty: dict[tuple[str, str], dt.datetime] = {}
         self.refused: Counter[tuple[str, str]] = Counter()
 
     def admit(self, broker: str, client_id: str, kind: str, at: dt.datetime) -> Breach | None:
-        """Count a call that arrived ``at``, or say which limit it broke; then it does not count.
+        """Count a call that arrived ``at``, or return the limit that it exceeds; then it does not
+        count.
 
         Kite refuses every order call for some seconds after one too many.
         """
@@ -137,7 +138,7 @@ class Gate:
         return breach
 
     def watch(self, broker: str, client_id: str) -> list[Counted]:
-        """Remember every call of this client from now on; what was remembered so far."""
+        """Record every call of this client from now on; returns what was recorded so far."""
         return self.watched.setdefault((broker, client_id), [])
 
     def _judge(self, broker: str, client_id: str, kind: str, at: dt.datetime) -> Breach | None:
@@ -170,7 +171,7 @@ class Gate:
         return stamps
 
     def clear(self) -> None:
-        """Forget what was counted; the limits stay, and who is watched."""
+        """Reset the counters; limits and watched clients stay."""
         for calls in self.watched.values():
             calls.clear()
         self._stamps.clear()

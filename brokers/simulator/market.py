@@ -1,8 +1,8 @@
-"""A synthetic market that is a pure function of seed and time, plus the moves asked for.
+"""A synthetic market that is a pure function of seed and time, plus requested moves.
 
-Spot is value noise (seeded, several time scales) around a base level; premiums are Black (1976)
-on the forward with a mild smile; bid and ask are rounded to the tick away from the middle. Nothing
-is stepped, so any instant can be asked for in any order.
+Spot is value noise (seeded, several time scales) around a base level; premiums are Black (1976) on
+the forward with a mild smile; bid and ask are rounded to the tick away from the middle. Nothing is
+stepped, so any time can be queried in any order.
 
 Rupees are floats inside the formulas and ``Decimal`` on a tick at every edge.
 """
@@ -91,7 +91,7 @@ def tick_up(value: float, tick: Decimal) -> Decimal:
 
 
 class Market:
-    """Spot and premiums for a seed. ``at`` arguments are aware instants or unix seconds."""
+    """Spot and premiums for a seed. ``at`` arguments are aware datetimes or unix seconds."""
 
     def __init__(self, seed: int = 1, facts: Facts | None = None) -> None:
         self.seed = seed
@@ -111,7 +111,7 @@ class Market:
         return session is not None and session.opens <= wall.time() < session.closes
 
     def market_time(self, now: dt.datetime) -> float:
-        """Unix seconds of the last market tick at ``now``: prices stand still out of session."""
+        """Unix seconds of the last market tick at ``now``: prices do not move out of session."""
         wall = now.astimezone(IST)
         if self.is_open(now):
             return math.floor(now.timestamp() / TICK_SECONDS + 1e-6) * TICK_SECONDS
@@ -213,9 +213,10 @@ class Market:
         shift: float = 0.0,
         ramp_seconds: float = 0.0,
     ) -> float:
-        """Lead the spot to ``spot``, or by ``shift`` rupees, over ``ramp_seconds``; returns target.
+        """Move the spot to ``spot``, or by ``shift`` rupees, over ``ramp_seconds``; returns the
+        target.
 
-        The noise goes on around the new level. ``now`` in unix seconds.
+        The noise continues around the new level. ``now`` in unix seconds.
         """
         current = self._displacement[underlying].at(now)
         end = now + ramp_seconds
@@ -230,12 +231,12 @@ class Market:
         self._cache_tick = -1.0
 
     def set_noise(self, factor: float) -> None:
-        """Scale the path's own movement; 0 leaves only the moves asked for."""
+        """Scale the path's own movement; 0 leaves only the requested moves."""
         self.noise = factor
         self._cache_tick = -1.0
 
     def reset(self) -> None:
-        """Forget every move; the path of the seed remains."""
+        """Remove every move; the path of the seed remains."""
         self.noise = 1.0
         self.iv = {name: u.iv for name, u in UNDERLYINGS.items()}
         self._displacement = dict.fromkeys(UNDERLYINGS, _Displacement(0.0, 0.0, 0.0, 0.0))

@@ -1,7 +1,7 @@
-"""The brokers' own words for a refusal.
+"""The brokers' texts of refusals.
 
-Texts that were seen at a broker are kept word for word (brokers/causes.py and brokers/bands.py say
-where); the others are worded in the same style.
+Texts observed at a broker are kept word for word (brokers/causes.py and brokers/bands.py say
+where); the others imitate the style.
 """
 
 from __future__ import annotations
@@ -174,20 +174,20 @@ NOREN_REJECTIONS: Final[dict[Reason, str]] = {
 
 
 class _Facts(dict[str, object]):
-    """Facts of a refusal; a number that nobody gave reads as a question mark."""
+    """Facts of a refusal; a missing number becomes a question mark."""
 
     def __missing__(self, key: str) -> str:
         return "?"
 
 
 def fill(template: str, refusal: Refusal, **more: object) -> str:
-    """A message with the refusal's numbers; a ``message`` fact given by a fault wins."""
+    """A message with the refusal's numbers; a ``message`` fact given by a fault has priority."""
     own = refusal.facts.get("message")
     return str(own) if own else template.format_map(_Facts(refusal.facts, **more))
 
 
 def rejection_words(order: Order, refusal: Refusal) -> tuple[str, str]:
-    """What the order book says of an order rejected after acceptance: message and raw message."""
+    """The order book's message and raw message of an order rejected after acceptance."""
     client_id = order.call.client_id
     reason = refusal.reason
     if order.call.broker == ZERODHA:

@@ -28,7 +28,7 @@ MASTERS: Final = {f"/{exchange}_symbols.txt.zip": exchange for exchange in EXCHA
 SIDES: Final = {"B": "BUY", "S": "SELL"}
 PRODUCTS: Final = {"I": "MIS", "M": "NRML"}
 ORDER_TYPES: Final = {"LMT": "LIMIT", "MKT": "MARKET", "SL-LMT": "SL", "SL-MKT": "SL-M"}
-#: Operations that are no plain read; all of them count alike.
+#: Operations other than plain reads; all of them count alike.
 KINDS: Final = {
     "PlaceOrder": PLACED,
     "ModifyOrder": ORDERS,
@@ -59,7 +59,7 @@ class NorenError(Exception):
 
 
 def refusal_error(refusal: Refusal) -> NorenError:
-    """A refusal in Noren's words."""
+    """A refusal in Noren's wording."""
     status, template = NOREN_REFUSALS[refusal.reason]
     return NorenError(fill(template, refusal), status)
 
@@ -160,7 +160,7 @@ class NorenWire:
         raise refusal_error(refusal)
 
     def _throttle(self, call: Call, login: Login, fields: Fields, operation: str) -> None:
-        """One budget for every operation. Raises :class:`NorenError` when it is spent."""
+        """One budget for every operation. Raises :class:`NorenError` when it is exhausted."""
         kind = KINDS.get(operation, READS)
         refusal = self.exchange.throttle(ZEBU, login.client_id, kind, call.received_at)
         if refusal is None:
@@ -326,7 +326,7 @@ def _fault_error(fault: Fault) -> NorenError:
 
 def _fields(body: bytes) -> tuple[Fields, str]:
     """The ``jData`` object, all values text, and the legacy ``jKey``. An ``&`` ends jData, quoted
-    or not, as at the real server."""
+    or not, as on the real server."""
     text = body.decode("utf-8", "replace")
     head, _, tail = text.partition("&")
     if not head.startswith("jData="):
@@ -363,7 +363,7 @@ def _whole(fields: Fields, name: str) -> int:
 
 
 def _number(fields: Fields, name: str) -> Decimal:
-    """A price; absent and the SDK's text "None" are 0."""
+    """A price; an absent one and the SDK's text "None" are 0."""
     value = fields.get(name, "0")
     try:
         number = Decimal("0" if value == "None" else value)
@@ -401,7 +401,7 @@ def _place_call(login: Login, fields: Fields, call: Call) -> PlaceCall:
 
 
 def _raw_call(client_id: str, fields: Fields, call: Call) -> PlaceCall:
-    """What can be told of a call that was refused before it was understood."""
+    """The known facts of a call that was refused before it was parsed."""
     quantity = fields.get("qty", "")
     return PlaceCall(
         broker=ZEBU,

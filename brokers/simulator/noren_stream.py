@@ -1,8 +1,8 @@
 """Noren's websocket: touchlines and orders as they change. Sources: docs/brokers/adapters.md.
 
-``a`` (or the older ``c``) logs in, ``t`` subscribes to touchlines, ``u`` ends that, ``o``
-subscribes to orders, ``h`` keeps it alive. A frame that asks anything else is not answered, as at
-the real server.
+``a`` (or the older ``c``) logs in, ``t`` subscribes to touchlines, ``u`` unsubscribes, ``o``
+subscribes to orders, ``h`` keeps the connection alive. Any other frame gets no answer, as on the
+real server.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from brokers.simulator.order_news import OrderNews
 from brokers.simulator.sessions import ZEBU
 
 PATH: Final = "/NorenWSAPI/"
-#: Fields of a touchline; a change carries those that changed, and the time.
+#: Fields of a touchline; a change carries the changed ones and the time.
 FIELDS: Final = ("lp", "c", "v", "oi", "bp1", "bq1", "sp1", "sq1")
 WHOLE: Final = ("pp", "ls", "ti")
 

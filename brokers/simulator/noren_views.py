@@ -76,7 +76,7 @@ def session(login: Login, now: dt.datetime, manner: str) -> Row:
 
 
 def client(login: Login, now: dt.datetime) -> Row:
-    """Whose session it is."""
+    """The owner of a session."""
     return {
         "request_time": stamp(now),
         "stat": "Ok",
@@ -92,7 +92,7 @@ def order(o: Order) -> Row:
 
 
 def update(o: Order) -> Row:
-    """The order as its stream tells of it: the row of the book, and what has just happened."""
+    """The order in its stream: the row of the book, and the latest event."""
     row = order(o) | {"reporttype": "Replaced" if o.just_changed else REPORT[o.status]}
     del row["stat"]
     if o.trades:
@@ -247,7 +247,7 @@ def limits(exchange: Exchange, account: Account) -> Row:
 
 
 def quote(exchange: Exchange, exch: str, token: str) -> Row | None:
-    """Touchline and depth of one instrument, or None when there is no such one."""
+    """Touchline and depth of one instrument, or None if it does not exist."""
     now = exchange.now()
     t = exchange.market.market_time(now)
     at = dt.datetime.fromtimestamp(t, IST)
@@ -330,7 +330,7 @@ def search(exchange: Exchange, exch: str, words: Sequence[str]) -> list[Row]:
 
 
 def security(exchange: Exchange, exch: str, token: str) -> Row | None:
-    """Contract details, the freeze quantity among them."""
+    """Contract details, including the freeze quantity."""
     contract = _contract(exchange, exch, token)
     if contract is None:
         return None

@@ -1,4 +1,4 @@
-"""Order updates of the simulated brokers: every change of an order, to whoever listens for it."""
+"""Order updates of the simulated brokers: every change of an order, for connected clients."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from brokers.simulator.book import Order
 from brokers.simulator.exchange import Exchange
 
 Row = dict[str, Any]
-#: Seconds by which an update that comes twice comes too late the second time.
+#: Seconds by which the second copy of a repeated update is late.
 LATE: Final = 0.4
 
 
 class OrderNews:
-    """One broker's updates. ``view`` makes an order the row that its stream carries."""
+    """One broker's updates. ``view`` turns an order into the row that its stream carries."""
 
     def __init__(self, exchange: Exchange, broker: str, view: Callable[[Order], Row]) -> None:
         self.exchange = exchange
@@ -26,13 +26,13 @@ class OrderNews:
         exchange.listeners.append(self._changed)
 
     def listen(self, client_id: str) -> asyncio.Queue[Row]:
-        """Where a client's updates come from now on."""
+        """A queue of a client's updates from now on."""
         queue: asyncio.Queue[Row] = asyncio.Queue()
         self._listening[client_id].add(queue)
         return queue
 
     def leave(self, client_id: str, queue: asyncio.Queue[Row]) -> None:
-        """Nobody reads there any more."""
+        """Stop sending to a queue."""
         self._listening[client_id].discard(queue)
 
     def _changed(self, order: Order) -> None:

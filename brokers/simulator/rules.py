@@ -1,7 +1,7 @@
 """What the exchange and the broker's risk system refuse, and why. Pure.
 
-Which refusals are immediate and which come later as a REJECTED order follows what brokers do
-(docs/brokers/simulator.md). The words are the wire modules' business.
+Which refusals are immediate and which come later as a REJECTED order follows real brokers
+(docs/brokers/simulator.md). The wire modules supply the texts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PROTECTION_REST: Final = Decimal(1)
 
 
 class Reason(enum.StrEnum):
-    """Why a call or an order is refused; ``cause`` gives the word of ``brokers.base.Cause``."""
+    """Why a call or an order is refused; ``cause`` is the matching ``brokers.base.Cause``."""
 
     SYMBOL = "SYMBOL"
     LOT = "LOT"
@@ -71,7 +71,7 @@ def too_fast(limit: int = 10) -> Refusal:
 
 
 def check_call(call: PlaceCall, contract: Contract, *, market_open: bool) -> Refusal | None:
-    """Refusals that the broker's gateway gives at once, before taking the order."""
+    """Refusals that the broker's gateway gives at once, before accepting the order."""
     if not market_open:
         return Refusal(Reason.MARKET_CLOSED)
     if call.quantity <= 0 or call.quantity % contract.lot_size:
@@ -112,8 +112,7 @@ def check_order(
 
 
 def outside_band(price: Decimal, quote: Quote) -> Refusal | None:
-    """The refusal of a limit (rupees) that the exchange does not take, of a new order's or of a
-    change's."""
+    """The refusal of a limit (rupees) outside the band, for a new order or a change."""
     low, high = band(quote)
     if low <= float(price) <= high:  # the theoretical price is a float
         return None
@@ -122,15 +121,15 @@ def outside_band(price: Decimal, quote: Quote) -> Refusal | None:
 
 
 def band(quote: Quote) -> tuple[float, float]:
-    """Lowest and highest price in rupees that the exchange takes around the theoretical price."""
+    """Lowest and highest price in rupees that the exchange accepts around the theoretical price."""
     width = max(quote.theoretical * BAND, BAND_FLOOR)
     return max(quote.theoretical - width, 0.0), quote.theoretical + width
 
 
 def protected_limit(call: PlaceCall, quote: Quote, tick: Decimal) -> tuple[Decimal, Decimal]:
-    """Limit price (rupees) that a protected market order becomes, and its percent.
+    """Limit price (rupees) of a protected market order, and its percent.
 
-    Automatic protection (-1) takes the slab of the last price.
+    Automatic protection (-1) uses the slab of the last price.
     """
     percent = call.protection or Decimal(0)
     if percent < 0:
@@ -142,7 +141,7 @@ def protected_limit(call: PlaceCall, quote: Quote, tick: Decimal) -> tuple[Decim
 
 
 def _margin_needed(order: Order, account: Account, spots: dict[str, float]) -> Decimal:
-    """Rupees the order would block beyond what closing an opposite position frees."""
+    """Rupees that the order would block beyond what closing an opposite position frees."""
     held = account.net.get(order.contract.token)
     net = held[1] if held else 0
     closing = min(max(-net * order.sign, 0), order.quantity)

@@ -1,4 +1,4 @@
-"""Wiring and command line of the broker simulator: three loopback ports in one event loop."""
+"""Servers and command line of the broker simulator: three loopback ports in one event loop."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Simulator:
         self._ticks = asyncio.create_task(self.exchange.run_ticks())
 
     def handlers(self) -> Mapping[str, Handler]:
-        """Who answers at which port."""
+        """The handler of each port."""
         return {
             "control": ControlWire(self.exchange),
             "kite": KiteWire(self.exchange),
@@ -79,7 +79,7 @@ class Simulator:
         }
 
     def server(self, handler: Handler, streams: Mapping[str, Upgrade]) -> StampedServer:
-        """The HTTP below a handler."""
+        """The HTTP server of a handler."""
         return StampedServer(handler, self.exchange.now, streams)
 
     async def _listen(self, name: str, handler: Handler, port: int) -> int:
@@ -143,7 +143,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: Mapping[str, object]) -> None:
-    """Run the simulator with parsed options until it is told to stop."""
+    """Run the simulator with parsed options until it is stopped."""
     settings = Settings(
         seed=int(str(options["seed"])),
         facts=facts.load(closed_days(str(options["closed_days"]))),
@@ -162,7 +162,7 @@ def run(options: Mapping[str, object]) -> None:
 
 
 def limits(words: object) -> Limits:
-    """The brokers' limits, but for those given as ``NAME=N``. Raises ValueError."""
+    """The brokers' limits, except those given as ``NAME=N``. Raises ValueError."""
     pairs = [str(word).partition("=") for word in words or ()] if isinstance(words, list) else []
     return Limits().changed({name: int(number) for name, _, number in pairs})
 
@@ -183,7 +183,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop where it is installed."""
+    """uvloop if it is installed."""
     try:
         import uvloop
     except ImportError:
@@ -192,6 +192,6 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def _raise_file_limit() -> None:
-    """Thousands of warm client connections need as many file descriptors."""
+    """Raise the file limit: thousands of warm client connections need as many descriptors."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

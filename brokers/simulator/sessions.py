@@ -1,7 +1,7 @@
 """Apps, logins and access tokens of the simulated brokers.
 
-Convention: every api key K exists, its secret is ``secret-K``, and any client with any password
-may log in. A wrong checksum is refused as the real brokers do.
+Every api key K exists, its secret is ``secret-K``, and any client with any password may log in. A
+wrong checksum is refused, as at the real brokers.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Login:
 
 
 def secret_of(api_key: str) -> str:
-    """The app secret that belongs to an api key in this simulator."""
+    """The app secret of an api key in this simulator."""
     return f"secret-{api_key}"
 
 
@@ -58,7 +58,7 @@ def with_query(url: str, extra: dict[str, str]) -> str:
 
 
 class Sessions:
-    """Who is logged in where. Tokens die in the morning like the real ones."""
+    """Who is logged in where. Tokens expire in the morning like the real ones."""
 
     def __init__(self, default_redirect: str) -> None:
         self.default_redirect = default_redirect
@@ -77,7 +77,7 @@ class Sessions:
         return self._redirects.get((broker, api_key), self.default_redirect)
 
     def grant_code(self, broker: str, api_key: str, client_id: str, now: dt.datetime) -> str:
-        """A one-time code for a client that has just shown its password."""
+        """A one-time code for a client who has just entered their password."""
         code = secrets.token_urlsafe(24).replace("-", "x").replace("_", "y")
         self._codes[code] = _Code(broker, api_key, client_id, now + CODE_LIFETIME)
         return code
@@ -85,8 +85,8 @@ class Sessions:
     def exchange(
         self, broker: str, code: str, checksum: str, now: dt.datetime, api_key: str | None = None
     ) -> Login | str:
-        """Trade a code for a token. Returns the login, or ``code`` / ``checksum`` when that part
-        is wrong. The code is spent either way."""
+        """Exchange a code for a token. Returns the login, or ``code`` / ``checksum`` if that part
+        is wrong. The code is used up either way."""
         found = self._codes.pop(code, None)
         if found is None or found.broker != broker or found.expires_at < now:
             return "code"
@@ -101,7 +101,7 @@ class Sessions:
         return self.open(broker, found.api_key, found.client_id, now)
 
     def open(self, broker: str, api_key: str, client_id: str, now: dt.datetime) -> Login:
-        """Start a session; at Zerodha the app's earlier session of this client dies."""
+        """Start a session; at Zerodha this ends the app's earlier session of this client."""
         login = Login(
             broker=broker,
             api_key=api_key,
@@ -128,7 +128,7 @@ class Sessions:
         return login
 
     def revoke(self, token: str) -> bool:
-        """End a session; true when it was alive."""
+        """End a session; true if it was alive."""
         login = self._logins.pop(token, None)
         if login is None:
             return False
@@ -145,7 +145,7 @@ class Sessions:
         return sum(self.revoke(token) for token in tokens)
 
     def owner_of_dead(self, token: str) -> str:
-        """The client a dead token once belonged to, for the oracle's list of refusals."""
+        """The client of an expired token, for the control port's list of refusals."""
         return self._dead.get(token, "")
 
     def clear(self) -> None:
@@ -160,7 +160,7 @@ class Sessions:
 
 
 def _next(wall: dt.time, now: dt.datetime) -> dt.datetime:
-    """The first instant after ``now`` at which the Indian wall clock shows ``wall``."""
+    """The next time after ``now`` at which the Indian wall clock shows ``wall``."""
     local = now.astimezone(IST)
     at = dt.datetime.combine(local.date(), wall, IST)
     if at <= local:

@@ -1,8 +1,8 @@
-"""The last trade of a contract: what brokers call its price, however long ago it was.
+"""The last trade of a contract: the price that brokers report, however long ago it was.
 
-Most strikes far from the money do not trade on most days: brokers give the last close as their
-price then, under a young quote. So does this house: beyond :data:`TRADED_WITHIN` of the index
-nothing has traded today, unless an order here did.
+Most strikes far from the money do not trade on most days: brokers then report the last close as
+their price, beside a current quote. So does the simulator: beyond :data:`TRADED_WITHIN` of the
+index nothing has traded today, unless an order here did.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from brokers.simulator.contracts import UNDERLYINGS, Contract
 from brokers.simulator.exchange import Exchange
 from quantleap.core.clock import IST
 
-#: Share of the index (now, or where it began) within which the market trades every strike.
+#: Share of the index (now, or at its start) within which the market trades every strike.
 TRADED_WITHIN: Final = 0.05
 #: Lots of a contract that the market trades in a day.
 LOTS_A_DAY: Final = 4000

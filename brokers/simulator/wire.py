@@ -1,4 +1,5 @@
-"""HTTP below the brokers: byte-exact arrival times, one call in, one answer out, faults applied.
+"""HTTP server of the simulated brokers: exact arrival times, one call in, one answer out, faults
+applied.
 
 Handlers are plain functions from :class:`Call` to :class:`Answer`, called on the event loop.
 """
@@ -35,7 +36,7 @@ STATUS_WORDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request, whole. ``headers`` is case-insensitive; ``received_at`` is the arrival of its
+    """One complete request. ``headers`` is case-insensitive; ``received_at`` is the arrival of its
     first bytes."""
 
     method: str
@@ -50,7 +51,8 @@ class Call:
         return parse_qsl(self.query_string, keep_blank_values=True)
 
     def form(self) -> dict[str, str]:
-        """Form body and query parameters together; the body wins. Another body is no form."""
+        """Form body and query parameters together; the body has priority. Any other body is
+        ignored."""
         pairs = self.query()
         if self.headers.get("Content-Type", "").startswith(FORM):
             pairs += parse_qsl(self.body.decode("utf-8", "replace"), keep_blank_values=True)
@@ -131,12 +133,12 @@ class StampedServer(web.Server):
         return await self.deliver(answer, request)
 
     async def deliver(self, answer: Answer, request: web.BaseRequest) -> web.StreamResponse:
-        """Send the answer, or what a fault makes of it."""
+        """Send the answer, or what a fault turns it into."""
         return await deliver(answer, request)
 
 
 async def deliver(answer: Answer, request: web.BaseRequest) -> web.StreamResponse:
-    """Send the answer, or what the fault makes of it."""
+    """Send the answer, or what the fault turns it into."""
     fault = answer.fault
     if fault is None:
         return _response(answer)

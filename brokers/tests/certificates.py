@@ -1,4 +1,4 @@
-"""A private certification authority, made anew for a test, and servers' certificates of it."""
+"""A private certification authority, created for a test, and its server certificates."""
 
 from __future__ import annotations
 

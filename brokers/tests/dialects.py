@@ -1,4 +1,4 @@
-"""How each broker says things, for tests that hold for all of them."""
+"""Each broker's wire format, for tests that apply to all of them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def answer(status: int, value: Any) -> HttpResponse:
 
 @dataclass(frozen=True)
 class Dialect:
-    """How one broker says the things the exam asks about."""
+    """One broker's wire format for everything that the conformance tests check."""
 
     kind: str
     accepted: HttpResponse

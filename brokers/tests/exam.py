@@ -1,4 +1,4 @@
-"""The adapters examined at the simulator: the same questions to every broker."""
+"""The adapters tested against the simulator: the same checks for every broker."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TAG = "Q0123456789ABa"
 
 
 class Exam:
-    """One adapter, logged in at a fresh house."""
+    """One adapter, logged in at a fresh simulator."""
 
     def __init__(self, kind: str) -> None:
         self.house = House()

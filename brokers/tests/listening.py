@@ -1,4 +1,4 @@
-"""What a price line has heard, and what it listens to."""
+"""What a price line has heard, and what it is subscribed to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Logins without a broker: what is asked of one, and what it answers."""
+"""Logins without a broker: its requests, and its answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A simulator that runs, on a thread of its own."""
+"""A simulator running on its own thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A simulated broker house on a clock and an event loop that the test turns by hand."""
+"""A simulated broker whose clock and event loop the test drives by hand."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ API_KEY = "apikey"
 
 @dataclass
 class HandLoop:
-    """An event loop whose timers go off when the test says so."""
+    """An event loop whose timers fire when the test says so."""
 
     timers: list[tuple[Callable[..., None], tuple[Any, ...]]] = field(default_factory=list)
 
@@ -41,7 +41,7 @@ class HandLoop:
 
 
 class House:
-    """The exchange with its three wires. ``now`` may be set or moved."""
+    """The exchange with its three ports. ``now`` may be set or moved."""
 
     def __init__(self, settings: Settings | None = None, now: dt.datetime = TEN_O_CLOCK) -> None:
         self.now = now
@@ -54,7 +54,7 @@ class House:
         self.tokens: dict[tuple[str, str], str] = {}
 
     def forward(self, seconds: float) -> None:
-        """Move the clock and let due orders meet the market."""
+        """Move the clock and match orders that are due."""
         self.now += dt.timedelta(seconds=seconds)
         self.loop.run()
 

@@ -1,6 +1,7 @@
-"""The exam that every broker adapter sits: same questions, each in the broker's own wire format.
+"""The conformance tests of every broker adapter: same questions, each in the broker's own wire
+format.
 
-What an answer proves is written down in docs/brokers/adapters.md.
+docs/brokers/adapters.md says what an answer proves.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What every broker adapter reads, in the broker's own wire format: books, positions, logins.
 
-The exam's other half, what an order's answer proves, is in test_adapter_conformance.
+test_adapter_conformance covers what an order's answer proves.
 """
 
 from __future__ import annotations

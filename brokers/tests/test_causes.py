@@ -1,4 +1,4 @@
-"""Brokers' words and what they mean: recorded texts, and every text that the simulator speaks."""
+"""Brokers' texts and their causes: recorded texts, and every text of the simulator."""
 
 from __future__ import annotations
 

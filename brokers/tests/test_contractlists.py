@@ -1,4 +1,4 @@
-"""Contract lists of the day: fetched before the open, tried again, asked for, red when missing."""
+"""Contract lists of the day: fetched before the open, retried, requested, red if missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The daily login: states are one-time, brokers' words come through, tokens die on their hour."""
+"""The daily login: states are one-time, brokers' texts are passed on, tokens expire on their
+hour."""
 
 from __future__ import annotations
 

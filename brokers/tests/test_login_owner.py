@@ -1,4 +1,4 @@
-"""A token answer that names no owner: whose it is, is asked before anything is stored."""
+"""A token answer that names no owner: the code asks for the owner before it stores anything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Noren's statuses: the body is judged first, and 401 or 403 without one means log in again."""
+"""Noren's statuses: the body counts first, and 401 or 403 without one means log in again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Never more calls than any window of a broker allows, whoever asks; what is urgent goes first."""
+"""Never more calls than any window of a broker allows, whoever calls; urgent calls first."""
 
 from __future__ import annotations
 

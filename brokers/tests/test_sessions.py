@@ -1,4 +1,5 @@
-"""The end of broker sessions: told before and after, once each, and the token is gone."""
+"""The end of broker sessions: announced before and reported after, once each, and the token is
+gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One login, asked by several processes: the broker counts them together."""
+"""One login used by several processes: the broker counts them together."""
 
 from __future__ import annotations
 

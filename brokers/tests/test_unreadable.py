@@ -1,6 +1,6 @@
-"""One row that cannot be read is that row's problem.
+"""A row that cannot be decrypted affects only itself.
 
-Seen before: one account whose key was gone made `trading_accounts` fail for everybody.
+Bug: one account whose key was missing made `trading_accounts` fail for everybody.
 """
 
 from __future__ import annotations

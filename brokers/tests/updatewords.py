@@ -1,4 +1,4 @@
-"""Order updates as brokers word them."""
+"""Order updates in the brokers' wire formats."""
 
 from __future__ import annotations
 

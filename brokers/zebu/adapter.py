@@ -1,4 +1,4 @@
-"""Zebu MYNT: our requests in Noren's words. Answers are read in ``parsing``.
+"""Zebu MYNT: our requests in Noren's format. ``parsing`` reads the answers.
 
 Every call is ``POST /NorenWClientAPI/<Operation>`` with the literal body ``jData=<json>``, all
 values strings, authorised by a bearer token. Sources: docs/brokers/adapters.md#sources.
@@ -54,7 +54,7 @@ _INDICES: Final = {
     "BANKEX": BrokerInstrument("BSE", "BANKEX", "12"),
 }
 #: Every operation counts, of everybody who uses the login (openalgo,
-#: broker/tradesmart/api/rate_limiter.py: seen at two houses that run Noren).
+#: broker/tradesmart/api/rate_limiter.py: observed at two brokers that run Noren).
 _WINDOWS: Final = (Window(1.0, 10), Window(60.0, 120))
 
 
@@ -72,7 +72,7 @@ class ZebuAdapter:
         book_reads_per_second=Decimal(2),
         visibility_delay=Decimal(10),
         market_with_protection=False,
-        # Not documented: as many as elsewhere, and then a new order is no worse.
+        # Not documented: as many as elsewhere; beyond that a new order is no worse.
         changes_per_order=25,
         returns_login_state=False,
     )
@@ -95,21 +95,22 @@ class ZebuAdapter:
         return parsing.parse_token(response)
 
     def token_expiry(self, now: dt.datetime) -> dt.datetime:
-        """05:00 IST that comes next."""
+        """The next 05:00 IST."""
         return wire.next_ist_hour(now, _TOKEN_HOUR_IST)
 
     def owner(self, session: Session) -> HttpRequest:
-        """``ClientDetails``: the token answer of the documented shape names no owner."""
+        """``ClientDetails``, because the documented token answer names no owner."""
         fields = {"uid": session.client_id, "actid": session.client_id, "brkname": "ZEBU"}
         return _call("ClientDetails", fields, session)
 
     def parse_owner(self, response: HttpResponse) -> OwnerRead:
-        """Whose session it is."""
+        """The owner of the session."""
         return parsing.parse_owner(response)
 
     # -- orders ------------------------------------------------------------------------------
     def place_order(self, session: Session, order: OrderRequest) -> HttpRequest:
-        """``PlaceOrder``; raises ``ValueError`` for an order Zebu can not carry (market orders)."""
+        """``PlaceOrder``; raises ``ValueError`` for an order that Zebu cannot carry (market
+        orders)."""
         check_order(order, self.capabilities)
         fields = {
             "uid": session.client_id,
@@ -135,10 +136,10 @@ class ZebuAdapter:
         return parsing.parse_write(response, "norenordno")
 
     def change_order(self, session: Session, change: PriceChange) -> HttpRequest:
-        """``ModifyOrder``; raises ``ValueError`` for what can be no order's.
+        """``ModifyOrder``; raises ``ValueError`` for an impossible change.
 
-        ``qty`` is the order's whole quantity, what has filled included. There is no trigger price:
-        for a limit order one of 0 is refused.
+        ``qty`` is the order's whole quantity, including what has filled. There is no trigger price:
+        for a limit order, 0 is refused.
         """
         check_change(change)
         fields = {
@@ -189,7 +190,7 @@ class ZebuAdapter:
     def quotes(
         self, session: Session, instruments: Mapping[str, BrokerInstrument]
     ) -> Sequence[tuple[Sequence[str], HttpRequest]]:
-        """``GetQuotes``, one instrument a call: Noren has no batch."""
+        """``GetQuotes``, one instrument per call: Noren has no batch."""
         return [
             ((key,), self._quote_request(session, instrument))
             for key, instrument in instruments.items()
@@ -209,7 +210,7 @@ class ZebuAdapter:
         return parsing.parse_quotes(response, keys, instruments)
 
     def index_instrument(self, underlying: str) -> BrokerInstrument | None:
-        """The spot index as Noren quotes it: by token."""
+        """The spot index as Noren quotes it, by token."""
         return _INDICES.get(underlying)
 
     # -- instruments -------------------------------------------------------------------------
@@ -223,7 +224,7 @@ class ZebuAdapter:
 
 
 def _call(operation: str, fields: Mapping[str, str], session: Session | None = None) -> HttpRequest:
-    """One Noren call. ``&`` would end the field for its parser, so it travels JSON-escaped."""
+    """One Noren call. ``&`` would end the field for its parser, so it is JSON-escaped."""
     text = json.dumps(fields, separators=(",", ":")).replace("&", "\\u0026")
     headers = {"Content-Type": _CONTENT_TYPE}
     if session is not None:

@@ -27,7 +27,7 @@ _TYPES: Final = {"CE": "CE", "PE": "PE", "XX": "FUT", "": "FUT"}
 
 
 def parse(lines: Iterable[str]) -> Iterator[Listed]:
-    """What each line about index derivatives is; lines about other things are left out."""
+    """The result of each line about index derivatives; other lines are skipped."""
     for row in read_rows(lines, _COLUMNS, synonyms=_SYNONYMS):
         if row is None or isinstance(row, UnknownColumn | Unreadable):
             yield row

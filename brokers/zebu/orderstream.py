@@ -22,11 +22,11 @@ class NorenUpdates:
     beat = touchline.HEARTBEAT
 
     def path(self, session: Session) -> str:
-        """The same for everybody."""
+        """The same path for everybody."""
         return touchline.PATH
 
     def hello(self, session: Session) -> str:
-        """The login."""
+        """The login frame."""
         return touchline.login(session)
 
     def read(self, frame: str | bytes, session: Session) -> Said:
@@ -52,6 +52,6 @@ class NorenUpdates:
 
 
 def _is_of(session: Session, client_id: object) -> bool:
-    """Whether an update's owner, where it names one, is who we are."""
+    """Whether an update's owner, if it names one, is ours."""
     said = wire.clean_text(client_id, 40)
     return not said or said.upper() == session.client_id.upper()

@@ -1,10 +1,10 @@
-"""Reading Noren's answers. Nothing here raises on what came over the wire.
+"""Reads Noren's answers. Nothing here raises on what came over the wire.
 
 Noren answers an object with ``"stat": "Ok"``, a bare list of such objects, or ``{"stat": "Not_Ok",
-"emsg"}``, every value a string. An error comes as HTTP 200 or 400, so the body is judged first. An
-empty list is an *error* there, and one documented sentence (:data:`NO_DATA`) is the only one that
-means it (https://github.com/Shoonya-Dev/ShoonyaApi-py, sample failure responses). HTTP 401 and 403
-without words of Noren's own mean: log in again (the same documents).
+"emsg"}``, every value a string. An error comes as HTTP 200 or 400, so the body is read first. An
+empty list is an *error* there, and only one documented sentence (:data:`NO_DATA`) means it
+(https://github.com/Shoonya-Dev/ShoonyaApi-py, sample failure responses). HTTP 401 and 403 without a
+text of Noren's own mean: log in again (the same documents).
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ from quantleap.core.identifiers import ascii_upper
 
 _OK: Final = 200
 _RATE_LIMITED: Final = 429
-#: What Noren says instead of an empty list. Its order system also says "no database connection" or
+#: Noren's answer in place of an empty list. Its order system also says "no database connection" or
 #: "No Data received from OMS": those mean that the list could not be read.
 NO_DATA: Final = 'Error Occurred : 5 "no data"'
-#: Noren refuses with 200; front ends of it have been seen to use these with the same body.
+#: Noren refuses with 200; front ends of it have been observed to use these with the same body.
 _REFUSAL_STATUSES: Final = frozenset({200, 400, 401, 403})
-#: With these a list or "no data" may come; what comes with an error of the server proves nothing.
+#: With these a list or "no data" may come; an answer with a server error proves nothing.
 _READ_STATUSES: Final = frozenset({200, 400})
 _LOG_IN_AGAIN: Final = frozenset({401, 403})
-#: The whole sentence by which Noren refuses what came too fast; it comes with HTTP 400. (So seen by
-#: https://github.com/marketcalls/openalgo, which reads the numbers from it.)
+#: The whole sentence by which Noren refuses a call that came too fast; it comes with HTTP 400.
+#: (Observed by https://github.com/marketcalls/openalgo, which reads the numbers from it.)
 _TOO_FAST: Final = re.compile(
     r"(?:Invalid Input\s*:\s*)?Order Rec(?:ie|ei)ved \d+ in a current (?:second|minute) "
     r"exceeds Limit \d+ for user",
@@ -69,8 +69,8 @@ _STATES: Final[Mapping[str, BookState]] = {
     "REJECTED": BookState.REJECTED,
     "REJECT": BookState.REJECTED,
 }
-#: Reports of a change or cancel that was refused: the order itself goes on, whatever the status
-#: beside them says (https://github.com/Shoonya-Dev/ShoonyaApi-py, Order States and Report Types).
+#: Reports of a refused change or cancel: the order itself continues, whatever status is beside them
+#: (https://github.com/Shoonya-Dev/ShoonyaApi-py, Order States and Report Types).
 _NOT_THE_ORDER: Final = frozenset({"REPLACEREJECTED", "CANCELREJECTED"})
 _PRODUCTS: Final[Mapping[str, Product]] = {"I": Product.INTRADAY, "M": Product.CARRY}
 _SIDES: Final[Mapping[str, Side]] = {"B": Side.BUY, "S": Side.SELL}
@@ -78,14 +78,14 @@ _TIME: Final = "%H:%M:%S %d-%m-%Y"
 _EXCHANGE_TIME: Final = "%d-%m-%Y %H:%M:%S"
 #: Exchanges that list indices: an index has a level, but nobody trades it.
 _INDEX_EXCHANGES: Final = frozenset({"NSE", "BSE"})
-#: A token's life in seconds; from here on the figure is the Unix second of its end.
+#: Below this, a token's life in seconds; from here on, the Unix second of its end.
 _LONGEST_LIFE: Final = 10_000_000
-#: Exchange times in Unix seconds beyond these are nonsense (2001 and 2286).
+#: Exchange times in Unix seconds outside these bounds are invalid (2001 and 2286).
 _EPOCH: Final = (1_000_000_000, 9_999_999_999)
 
 
 def _emsg(answer: Mapping[str, Any] | None) -> str:
-    """Noren's words in a ``Not_Ok`` object, else ``""``."""
+    """Noren's text in a ``Not_Ok`` object, otherwise ``""``."""
     if answer is None or answer.get("stat") != "Not_Ok":
         return ""
     return wire.clean_text(answer.get("emsg"))
@@ -127,16 +127,17 @@ def parse_write(response: HttpResponse, id_field: str) -> SendResult:
 
 
 def _is_too_fast(response: HttpResponse, message: str) -> bool:
-    """Whether this is HTTP 429, or the documented sentence of it with the status it comes with."""
+    """Whether this is HTTP 429, or the documented sentence with its own status."""
     if response.status == _RATE_LIMITED:
         return True
     return response.status == 400 and _TOO_FAST.fullmatch(" ".join(message.split())) is not None
 
 
 def _is_turned_away(response: HttpResponse) -> bool:
-    """HTTP 401 or 403 with nothing or a page behind it: the door's answer, not the order system's.
+    """Whether this is HTTP 401 or 403 with an empty body or a page, from the gateway and not the
+    order system.
 
-    What is cut short or names anything is no page: it might have been an order.
+    A truncated answer, or one that names anything, is no page: it might have been an order.
     """
     body = response.body.strip()
     return response.status in _LOG_IN_AGAIN and (not body or body.startswith(b"<"))
@@ -148,7 +149,7 @@ def _turned_away(response: HttpResponse) -> str:
 
 # -- login -----------------------------------------------------------------------------------
 def parse_token(response: HttpResponse) -> LoginResult:
-    """Access token of a ``GenAcsTok`` answer; ``Not_Ok`` is a refusal, the rest unknown.
+    """Access token of a ``GenAcsTok`` answer; ``Not_Ok`` is a refusal, everything else unknown.
 
     The documented sample names no owner; the official SDK reads one (``actid``, ``USERID``).
     """
@@ -174,7 +175,7 @@ def _client_id(value: object) -> str:
 
 
 def _life(expires_in: object) -> tuple[dt.timedelta | None, dt.datetime | None]:
-    """``expires_in`` as a duration ("3600") or an instant ("1756979040"): it is sent as both."""
+    """``expires_in`` as a duration ("3600") or a time ("1756979040"): Noren sends both."""
     seconds = wire.read_int(expires_in)
     if seconds is None or seconds <= 0:
         return None, None
@@ -184,7 +185,7 @@ def _life(expires_in: object) -> tuple[dt.timedelta | None, dt.datetime | None]:
 
 
 def parse_owner(response: HttpResponse) -> OwnerRead:
-    """The account of a ``ClientDetails`` answer (``actid``): whose session it is."""
+    """The account in a ``ClientDetails`` answer (``actid``): the owner of the session."""
     answer = wire.read_object(response.body)
     if answer is not None and answer.get("stat") == "Ok" and response.status == _OK:
         client_id = _client_id(answer.get("actid"))
@@ -216,7 +217,7 @@ def _rows(response: HttpResponse) -> Sequence[Mapping[str, Any]] | None:
 
 
 def _is_no_data(answer: Mapping[str, Any]) -> bool:
-    """Whether this is the documented answer of an empty list, to the letter (but for blanks)."""
+    """Whether this is exactly the documented answer for an empty list, ignoring blanks."""
     said = answer.get("emsg")
     return (
         answer.get("stat") == "Not_Ok"
@@ -237,7 +238,7 @@ def _failed(response: HttpResponse) -> tuple[Cause, str]:
 
 
 def parse_order_book(response: HttpResponse) -> BookRead:
-    """The whole book or nothing: a row we can not even name makes the read a failure."""
+    """The whole book or nothing: a row that cannot be identified makes the read a failure."""
     rows = _rows(response)
     if rows is None:
         cause, message = _failed(response)
@@ -254,7 +255,7 @@ def parse_order_book(response: HttpResponse) -> BookRead:
 
 
 def read_order(row: Mapping[str, Any]) -> OrderReport | None:
-    """One order as an update gives it: a row of the book; None when it cannot even be named."""
+    """One order of an update: a row of the book; None if it cannot be identified."""
     order_id = wire.read_order_id(row.get("norenordno"))
     return _report(order_id, row) if order_id else None
 
@@ -267,10 +268,10 @@ def _report(order_id: str, row: Mapping[str, Any]) -> OrderReport:
     state = book_state(wire.clean_text(row.get("status"), 60), _STATES)
     told = wire.first(row, _report_type, "reporttype", "rpt")
     if state is BookState.REJECTED and told in _NOT_THE_ORDER:
-        # Believed, it would end an order that rests, and another one would be sent beside it.
+        # Believing it would end an order that rests, and another one would be sent in addition.
         state = BookState.OTHER
     message = wire.clean_text(row.get("rejreason"))
-    # Noren leaves both out until something has filled.
+    # Noren omits both until something has filled.
     filled = row.get("fillshares")
     average = row.get("avgprc")
     return report(
@@ -291,7 +292,7 @@ def _report(order_id: str, row: Mapping[str, Any]) -> OrderReport:
 
 
 def parse_positions(response: HttpResponse) -> PositionRead:
-    """Net positions; one unreadable row fails the read, for it may be the one that is open."""
+    """Net positions; one unreadable row fails the read, because it may be the open one."""
     rows = _rows(response)
     if rows is None:
         cause, message = _failed(response)
@@ -320,7 +321,7 @@ def parse_positions(response: HttpResponse) -> PositionRead:
 def parse_quotes(
     response: HttpResponse, keys: Sequence[str], instruments: Mapping[str, BrokerInstrument]
 ) -> QuoteRead:
-    """The one quote of a ``GetQuotes`` answer, checked to be the instrument that was asked for."""
+    """The one quote of a ``GetQuotes`` answer, checked to be the requested instrument."""
     answer = wire.read_object(response.body, wire.MAX_ANSWER_BYTES)
     if answer is None or answer.get("stat") != "Ok" or response.status != _OK or len(keys) != 1:
         cause, message = _failed(response)
@@ -335,9 +336,9 @@ def _is_of(answer: Mapping[str, Any], instrument: BrokerInstrument) -> bool:
 
 
 def _quote(key: str, answer: Mapping[str, Any], instrument: BrokerInstrument) -> QuoteRow | None:
-    """The quote with its two ages; None without one of them, for then it has no age at all.
+    """The quote with its two ages; None if one is missing, because its age is then unknown.
 
-    ``request_time`` is when the server answered: as young for a price of last Friday as for any.
+    ``request_time`` is when the server answered: as recent for a price of last Friday as for any.
     """
     last = wire.read_price(answer.get("lp"))
     traded_at = _traded_at(answer)
@@ -356,10 +357,11 @@ def _quote(key: str, answer: Mapping[str, Any], instrument: BrokerInstrument) ->
 
 
 def _traded_at(answer: Mapping[str, Any]) -> dt.datetime | None:
-    """When the last trade was: ``ltt``, a time of day, on the day ``ltd``.
+    """The time of the last trade: ``ltt``, a time of day, on the day ``ltd``.
 
-    Of what has not traded today Noren gives the close as ``lp``, with ``ltt`` 00:00:00 and a volume
-    of 0. Without ``ltd`` the time is of today only where today's volume says that there was one.
+    For an instrument that has not traded today, Noren gives the close as ``lp``, with ``ltt``
+    00:00:00 and a volume of 0. Without ``ltd`` the time is today's only if today's volume shows a
+    trade.
     """
     volume = wire.read_decimal(answer.get("v"))
     time = wire.clean_text(answer.get("ltt"), 20)

@@ -1,10 +1,10 @@
 """Noren's websocket for prices: frames out, frames in. Pure.
 
-A JSON text a frame, all values strings. ``a`` logs in (answered ``ak``; ``c`` and ``ck`` at older
-versions), ``t`` subscribes to touchlines (each answered ``tk`` with the whole of it, then ``tf``
-with what has changed), ``u`` ends that, ``h`` is the heartbeat. ``ft`` is the exchange's time in
-Unix seconds. Source: https://github.com/Shoonya-Dev/ShoonyaApi-py (Websocket API), Zebu's and Alice
-Blue's pages say the same.
+A frame is a JSON text, all values strings. ``a`` logs in (answered ``ak``; ``c`` and ``ck`` in
+older versions), ``t`` subscribes to touchlines (each answered by a complete ``tk``, then by ``tf``
+with changes), ``u`` unsubscribes, ``h`` is the heartbeat. ``ft`` is the exchange's time in Unix
+seconds. Source: https://github.com/Shoonya-Dev/ShoonyaApi-py (Websocket API); Zebu's and Alice
+Blue's pages agree.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ def login(session: Session) -> str:
 
 
 def subscribe(instruments: Sequence[BrokerInstrument]) -> Iterator[str]:
-    """Frames that ask for the touchlines of ``instruments``."""
+    """Frames that subscribe to the touchlines of ``instruments``."""
     return _about("t", instruments)
 
 
 def unsubscribe(instruments: Sequence[BrokerInstrument]) -> Iterator[str]:
-    """Frames that end them."""
+    """Frames that unsubscribe."""
     return _about("u", instruments)
 
 
@@ -55,17 +55,17 @@ def _about(kind: str, instruments: Sequence[BrokerInstrument]) -> Iterator[str]:
 
 
 class NorenPrices:
-    """Noren as a :class:`brokers.prices.PriceStream`. It names no most of instruments."""
+    """Noren as a :class:`brokers.prices.PriceStream`. It states no maximum of instruments."""
 
     beat = HEARTBEAT
     most = 3000
 
     def path(self, session: Session) -> str:
-        """The same for everybody."""
+        """The same path for everybody."""
         return PATH
 
     def hello(self, session: Session) -> str:
-        """The login."""
+        """The login frame."""
         return login(session)
 
     def name(self, instrument: BrokerInstrument) -> Name:
@@ -73,11 +73,11 @@ class NorenPrices:
         return instrument.exchange, instrument.token
 
     def subscribe(self, instruments: Sequence[BrokerInstrument]) -> Iterator[str]:
-        """Touchlines from now on."""
+        """Frames that subscribe to touchlines."""
         return subscribe(instruments)
 
     def unsubscribe(self, instruments: Sequence[BrokerInstrument]) -> Iterator[str]:
-        """No more of them."""
+        """Frames that unsubscribe."""
         return unsubscribe(instruments)
 
     def read(
@@ -91,7 +91,8 @@ class NorenPrices:
 
 
 def read(text: str, known: Mapping[Name, Touchline]) -> LoggedIn | Touchline | None:
-    """What a frame says; a change is laid upon the touchline in ``known``. None: nothing for us."""
+    """The content of a frame; a change is merged into the touchline in ``known``. None: nothing for
+    us."""
     answer = wire.read_object(text.encode("utf-8", "replace"), MAX_FRAME)
     if answer is None:
         return None
@@ -104,7 +105,7 @@ def read(text: str, known: Mapping[Name, Touchline]) -> LoggedIn | Touchline | N
     exchange, token = wire.clean_text(answer.get("e"), 10), wire.clean_text(answer.get("tk"), 20)
     before = known.get((exchange, token))
     if not exchange or not token or (kind == "tf" and before is None):
-        return None  # a change of what we have not seen whole
+        return None  # a change of an incomplete touchline
     base = Touchline(exchange, token) if kind == "tk" or before is None else before
     values: dict[str, Any] = {
         name: wire.read_price(answer[field])

@@ -1,4 +1,4 @@
-"""Zerodha Kite Connect v3: our requests in Kite's words. Answers are read in ``parsing``.
+"""Zerodha Kite Connect v3: our requests in Kite's format. ``parsing`` reads the answers.
 
 Source of every path, field and limit: https://kite.trade/docs/connect/v3/; the requests equal those
 recorded from the official SDK (``tests/data/kiteconnect-wire.jsonl``) field for field.
@@ -40,7 +40,7 @@ from quantleap.core.decimals import trimmed
 
 _PRODUCTS: Final = {Product.INTRADAY: "MIS", Product.CARRY: "NRML"}
 _FORM: Final = "application/x-www-form-urlencoded"
-#: Kite takes 500 keys a call; 200 keep the request line below the 8 kB that many servers accept.
+#: Kite takes 500 keys per call; 200 keep the request line below the 8 kB that many servers accept.
 _QUOTE_BATCH: Final = 200
 _TOKEN_HOUR_IST: Final = 6
 _INDICES: Final = {
@@ -83,7 +83,7 @@ class ZerodhaAdapter:
 
     # -- login -------------------------------------------------------------------------------
     def login_url(self, login_base: str, credentials: Credentials, state: str) -> str:
-        """Kite's login page: it knows no ``state``, but hands ``redirect_params`` back."""
+        """Kite's login page, which has no ``state`` but returns ``redirect_params``."""
         query = {
             "v": "3",
             "api_key": credentials.api_key,
@@ -111,7 +111,7 @@ class ZerodhaAdapter:
         return parsing.parse_token(response)
 
     def token_expiry(self, now: dt.datetime) -> dt.datetime:
-        """06:00 IST that comes next: Kite flushes every token then, however young."""
+        """The next 06:00 IST, when Kite invalidates every token, however young."""
         return wire.next_ist_hour(now, _TOKEN_HOUR_IST)
 
     def owner(self, session: Session) -> HttpRequest:
@@ -119,12 +119,12 @@ class ZerodhaAdapter:
         return HttpRequest("GET", "/user/profile", self._headers(session))
 
     def parse_owner(self, response: HttpResponse) -> OwnerRead:
-        """Whose session it is."""
+        """The owner of the session."""
         return parsing.parse_owner(response)
 
     # -- orders ------------------------------------------------------------------------------
     def place_order(self, session: Session, order: OrderRequest) -> HttpRequest:
-        """``POST /orders/regular``; raises ``ValueError`` for an order Kite can not carry."""
+        """``POST /orders/regular``; raises ``ValueError`` for an order that Kite cannot carry."""
         check_order(order, self.capabilities)
         form = {
             "variety": "regular",
@@ -155,10 +155,10 @@ class ZerodhaAdapter:
         return parsing.parse_write(response)
 
     def change_order(self, session: Session, change: PriceChange) -> HttpRequest:
-        """``PUT /orders/regular/{id}``; raises ``ValueError`` for what can be no order's.
+        """``PUT /orders/regular/{id}``; raises ``ValueError`` for an impossible change.
 
-        Without a quantity: what a change does not name stays as it is, so that none, however late
-        it arrives, can make an order larger (https://kite.trade/docs/connect/v3/orders/).
+        Without a quantity: what a change does not name stays as it is, so that no change, however
+        late it arrives, can make an order larger (https://kite.trade/docs/connect/v3/orders/).
         """
         check_change(change)
         form = {
@@ -207,7 +207,7 @@ class ZerodhaAdapter:
     def quotes(
         self, session: Session, instruments: Mapping[str, BrokerInstrument]
     ) -> Sequence[tuple[Sequence[str], HttpRequest]]:
-        """Full quotes (depth and exchange time), many instruments a request."""
+        """Full quotes (depth and exchange time), many instruments per request."""
         keys = list(instruments)
         batches = [keys[i : i + _QUOTE_BATCH] for i in range(0, len(keys), _QUOTE_BATCH)]
         return [(batch, self._quote_request(session, batch, instruments)) for batch in batches]

@@ -2,9 +2,9 @@
 
 ``instrument_token,exchange_token,tradingsymbol,name,last_price,expiry,strike,tick_size,lot_size,
 instrument_type,segment,exchange`` (https://kite.trade/docs/connect/v3/market-quotes/#instruments).
-``name`` is the product code of a derivative. The dump does not tell an index from a stock, so every
-stock is a product we do not know; dumps of before 2018 leave the name empty, and such a line is
-nobody's.
+``name`` is the product code of a derivative. The dump does not distinguish an index from a stock,
+so every stock is an unknown product; dumps from before 2018 leave the name empty, and such a line
+is skipped.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SEGMENTS: Final = {"NFO-OPT": "NFO", "NFO-FUT": "NFO", "BFO-OPT": "BFO", "BFO-F
 
 
 def parse(lines: Iterable[str]) -> Iterator[Listed]:
-    """What each line about derivatives is; other segments are left out."""
+    """The result of each line about derivatives; other segments are skipped."""
     for row in read_rows(lines, _COLUMNS, also=_ALSO):
         if row is None or isinstance(row, UnknownColumn | Unreadable):
             yield row

@@ -1,7 +1,7 @@
 """Kite's order updates: text frames of its websocket, ``{"type": "order", "data": {…}}``. Pure.
 
-They come without being asked for, for every order of the client, with the fields of a row of the
-order book (as its postbacks have them). Source: https://kite.trade/docs/connect/v3/websocket/ and
+They come unasked, for every order of the client, with the fields of a row of the order book (like
+its postbacks). Source: https://kite.trade/docs/connect/v3/websocket/ and
 https://kite.trade/docs/connect/v3/postbacks/.
 """
 
@@ -19,15 +19,15 @@ class KiteUpdates:
     beat = ""
 
     def path(self, session: Session) -> str:
-        """With the session in it."""
+        """The path, which contains the session."""
         return ticker.path(session)
 
     def hello(self, session: Session) -> str:
-        """Nothing: the address said it."""
+        """Empty, because the URL suffices."""
         return ""
 
     def read(self, frame: str | bytes, session: Session) -> Said:
-        """An order; binary frames are prices, or a sign of life."""
+        """An order; binary frames are prices or a heartbeat."""
         if not isinstance(frame, str):
             return NOTHING
         message = wire.read_object(frame.encode("utf-8", "replace"), MAX_FRAME)

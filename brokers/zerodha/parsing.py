@@ -1,8 +1,8 @@
-"""Reading Kite's answers. Nothing here raises on what came over the wire.
+"""Reads Kite's answers. Nothing here raises on what came over the wire.
 
 Kite wraps everything in ``{"status": "success", "data": ...}`` or ``{"status": "error", "message",
-"error_type"}`` (https://kite.trade/docs/connect/v3/response-structure/). Which errors prove that an
-order does not exist is decided in :func:`_refusal`.
+"error_type"}`` (https://kite.trade/docs/connect/v3/response-structure/). :func:`_refusal` decides
+which errors prove that an order does not exist.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from brokers.base import (
 from brokers.causes import cause_of, is_ambiguous
 from brokers.orders import Listed, book_state, cause_in_book, latest, report
 
-#: Errors by which Kite says that it did not take the request. NetworkException, DataException and
+#: Errors by which Kite says that it did not accept the request. NetworkException, DataException and
 #: GeneralException are not among them: its order system may have the order all the same.
 _REFUSALS: Final[Mapping[str, Cause]] = {
     "InputException": Cause.INVALID,
@@ -46,13 +46,13 @@ _REFUSALS: Final[Mapping[str, Cause]] = {
     "PermissionException": Cause.APP_NOT_PERMITTED,
     "UserException": Cause.OTHER,
 }
-#: Types that say what is wrong, whatever the words beside them ("Missing `api_key`" with a
-#: TokenException is a session that is over); the others leave it to the words.
+#: Types that determine the cause, whatever text is beside them ("Missing `api_key`" with a
+#: TokenException is an expired session); for the others the text decides.
 _TELLING: Final = frozenset({"MarginException", "TokenException", "PermissionException"})
 _REFUSAL_STATUSES: Final = frozenset({400, 403})
 _RATE_LIMITED: Final = 429
 _OK: Final = 200
-#: What Kite says of the 26th change of an order, with a type that proves nothing by itself:
+#: Kite's answer to the 26th change of an order, with a type that proves nothing by itself:
 #: https://kite.trade/forum/discussion/9212
 _CHANGED_TOO_OFTEN: Final = "maximum allowed order modifications exceeded"
 
@@ -96,7 +96,8 @@ def parse_write(response: HttpResponse) -> SendResult:
 
 
 def parse_change(response: HttpResponse) -> SendResult:
-    """Outcome of a change answer. That an order was changed too often is no breach of a pace."""
+    """Outcome of a change answer. An order that was changed too often is no breach of a rate
+    limit."""
     answer = wire.read_object(response.body, wire.MAX_ANSWER_BYTES)
     if answer is not None and response.status in (*_REFUSAL_STATUSES, _RATE_LIMITED):
         message = wire.clean_text(answer.get("message"))
@@ -118,9 +119,9 @@ def _acceptance(answer: Mapping[str, Any] | None) -> SendResult:
 
 
 def _rate_limit(answer: Mapping[str, Any] | None) -> SendResult:
-    """429 is answered before an order is looked at, whatever error type it carries.
+    """Kite answers 429 before it looks at an order, whatever error type the answer carries.
 
-    "Maximum allowed order requests exceeded." is said of the whole day: that one is final.
+    "Maximum allowed order requests exceeded." refers to the whole day: that one is final.
     """
     if answer is not None and (answer.get("status") == "success" or answer.get("data")):
         return _unknown(answer, "HTTP 429 with data")
@@ -137,11 +138,12 @@ def _rate_limit(answer: Mapping[str, Any] | None) -> SendResult:
 
 
 def _refusal(answer: Mapping[str, Any]) -> SendResult | None:
-    """The documented refusal in ``answer``, or None when it proves nothing.
+    """The documented refusal in ``answer``, or None if it proves nothing.
 
     Zerodha's own timeouts have come back as 400 with NetworkException, and as other types with a
-    text that says so (https://kite.trade/forum/discussion/comment/35732): the text beats the type.
-    Its error type for an unregistered address has varied, so there the text decides as well.
+    text that says so (https://kite.trade/forum/discussion/comment/35732): the text has priority
+    over the type. Its error type for an unregistered address has varied, so there the text decides
+    as well.
     """
     if answer.get("status") != "error" or answer.get("data"):
         return None
@@ -161,7 +163,7 @@ def _refusal(answer: Mapping[str, Any]) -> SendResult | None:
 
 
 def _cause(code: str, text: str) -> Cause:
-    """The cause of a documented refusal: its type decides where it tells, else its words."""
+    """The cause of a documented refusal: its type if that determines it, otherwise its text."""
     said = cause_of(text, _REFUSALS[code])
     if code in _TELLING and said is not Cause.IP_NOT_REGISTERED:
         return _REFUSALS[code]
@@ -180,7 +182,8 @@ def _unknown(answer: Mapping[str, Any] | None, what: str) -> SendResult:
 
 # -- login -----------------------------------------------------------------------------------
 def parse_token(response: HttpResponse) -> LoginResult:
-    """Access token of a session answer; a documented error is a refusal, the rest unknown."""
+    """Access token of a session answer; a documented error is a refusal, everything else
+    unknown."""
     answer = wire.read_object(response.body, wire.MAX_ANSWER_BYTES)
     if answer is None:
         return LoginResult(unknown=True, error=f"HTTP {response.status}")
@@ -198,7 +201,7 @@ def parse_token(response: HttpResponse) -> LoginResult:
 
 
 def parse_owner(response: HttpResponse) -> OwnerRead:
-    """The ``user_id`` of a profile: whose session it is."""
+    """The ``user_id`` of a profile: the owner of the session."""
     data = _data(response)
     client_id = wire.clean_text(data.get("user_id"), 40) if isinstance(data, dict) else ""
     if client_id:
@@ -213,7 +216,7 @@ def parse_owner(response: HttpResponse) -> OwnerRead:
 
 # -- reads -----------------------------------------------------------------------------------
 def _failed(response: HttpResponse) -> tuple[Cause, str]:
-    """Why a read failed, for people and for the session state; it is never read as "nothing"."""
+    """Why a read failed, for people and for the session state; it never counts as "nothing"."""
     answer = wire.read_object(response.body, wire.MAX_ANSWER_BYTES) or {}
     message = wire.clean_text(answer.get("message"))
     code = wire.clean_text(answer.get("error_type"), 60)
@@ -235,7 +238,7 @@ def _data(response: HttpResponse) -> Any:
 
 
 def parse_order_book(response: HttpResponse) -> BookRead:
-    """The whole book or nothing: a row we can not even name makes the read a failure."""
+    """The whole book or nothing: a row that cannot be identified makes the read a failure."""
     data = _data(response)
     if not isinstance(data, list):
         cause, message = _failed(response)
@@ -251,7 +254,7 @@ def parse_order_book(response: HttpResponse) -> BookRead:
 
 
 def read_order(row: Mapping[str, Any]) -> OrderReport | None:
-    """One order as an update gives it: a row of the book; None when it cannot even be named."""
+    """One order of an update: a row of the book; None if it cannot be identified."""
     order_id = wire.read_order_id(row.get("order_id"))
     return _report(order_id, row) if order_id else None
 
@@ -279,7 +282,8 @@ def _report(order_id: str, row: Mapping[str, Any]) -> OrderReport:
 
 
 def _tag(row: Mapping[str, Any]) -> str:
-    """The tag we sent: ``tag``, else the first of ``tags`` that Kite did not add itself."""
+    """The tag that we sent: ``tag``, otherwise the first of ``tags`` that Kite did not add
+    itself."""
     tag = wire.clean_text(row.get("tag"), 40)
     tags = row.get("tags")
     if tag or not isinstance(tags, list):
@@ -290,7 +294,7 @@ def _tag(row: Mapping[str, Any]) -> str:
 
 
 def parse_positions(response: HttpResponse) -> PositionRead:
-    """Net positions; one unreadable row fails the read, for it may be the one that is open."""
+    """Net positions; one unreadable row fails the read, because it may be the open one."""
     data = _data(response)
     net = data.get("net") if isinstance(data, dict) else None
     if not isinstance(net, list):
@@ -318,14 +322,14 @@ def parse_positions(response: HttpResponse) -> PositionRead:
 
 # -- quotes ----------------------------------------------------------------------------------
 def quote_key(instrument: BrokerInstrument) -> str:
-    """How Kite's quote calls name an instrument, in question and answer."""
+    """The name of an instrument in Kite's quote calls and answers."""
     return f"{instrument.exchange}:{instrument.symbol}"
 
 
 def parse_quotes(
     response: HttpResponse, keys: Sequence[str], instruments: Mapping[str, BrokerInstrument]
 ) -> QuoteRead:
-    """Quotes by our keys; what is missing or unreadable is left out (Kite omits unknown names)."""
+    """Quotes by our keys; missing or unreadable ones are omitted (Kite omits unknown names)."""
     data = _data(response)
     if not isinstance(data, dict):
         cause, message = _failed(response)
@@ -336,7 +340,7 @@ def parse_quotes(
 
 
 def _quote(key: str, row: Mapping[str, Any], instrument: BrokerInstrument) -> QuoteRow | None:
-    """The quote with its two ages: ``timestamp`` is of the exchange's quote packet."""
+    """The quote with its two ages: ``timestamp`` is that of the exchange's quote packet."""
     last = wire.read_price(row.get("last_price"))
     traded_at = _time(row.get("last_trade_time"))
     at = _time(row.get("timestamp")) or traded_at

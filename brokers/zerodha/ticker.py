@@ -1,12 +1,12 @@
 """Kite's websocket: frames out, frames in. Pure.
 
 Text frames are JSON (``{"a": "subscribe", "v": [token]}``, ``{"a": "mode", "v": ["full",
-[token]]}``), prices come in binary ones: two bytes with the number of packets, then of each packet
-two bytes with its length and the packet. Everything is big-endian; prices are in paise. A packet's
-length says what it is: 8 the last price alone, 28 and 32 an index (with the exchange's time in the
-longer one), 44 a quote without depth, 184 the whole. A single byte keeps the connection alive.
-3,000 instruments a connection, 3 connections an application.
-Source: https://kite.trade/docs/connect/v3/websocket/.
+[token]]}``). Prices come in binary frames: two bytes with the number of packets, then for each
+packet two bytes with its length and the packet. Everything is big-endian; prices are in paise. The
+length of a packet determines its content: 8 the last price alone, 28 and 32 an index (the longer
+one with the exchange's time), 44 a quote without depth, 184 everything. A single byte keeps the
+connection alive. 3,000 instruments per connection, 3 connections per application. Source:
+https://kite.trade/docs/connect/v3/websocket/.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _EPOCH: Final = (1_000_000_000, 9_999_999_999)
 
 
 def path(session: Session) -> str:
-    """The address says who asks."""
+    """The path; its query identifies the caller."""
     return "/?" + urlencode({"api_key": session.api_key, "access_token": session.access_token})
 
 
@@ -57,32 +57,32 @@ class KitePrices:
     most = 3000
 
     def path(self, session: Session) -> str:
-        """With the session in it."""
+        """The path, which contains the session."""
         return path(session)
 
     def hello(self, session: Session) -> str:
-        """Nothing: the address said it."""
+        """Empty, because the URL suffices."""
         return ""
 
     def name(self, instrument: BrokerInstrument) -> Name:
-        """Its token alone: indices of all exchanges are one segment."""
+        """The token alone: indices of all exchanges are one segment."""
         return "", instrument.token
 
     def subscribe(self, instruments: Sequence[BrokerInstrument]) -> Iterator[str]:
-        """In full mode: without it a price has no time."""
+        """Frames in full mode: otherwise a price has no time."""
         for tokens in _chunks(instruments):
             yield _frame("subscribe", tokens)
             yield _frame("mode", ["full", tokens])
 
     def unsubscribe(self, instruments: Sequence[BrokerInstrument]) -> Iterator[str]:
-        """No more of them."""
+        """Frames that unsubscribe."""
         for tokens in _chunks(instruments):
             yield _frame("unsubscribe", tokens)
 
     def read(
         self, frame: str | bytes, known: Mapping[Name, Touchline]
     ) -> LoggedIn | Sequence[Touchline]:
-        """Every packet that says more than its last price; text is about orders or mishaps."""
+        """Every packet that contains more than its last price; text frames are orders or errors."""
         if isinstance(frame, str):
             return ()
         lines = (_touchline(packet, known) for packet in packets(frame))
@@ -90,9 +90,9 @@ class KitePrices:
 
 
 def packets(frame: bytes) -> Iterator[bytes]:
-    """The packets of a binary frame; what is cut short is left out."""
+    """The packets of a binary frame; a truncated one is omitted."""
     if len(frame) < _COUNT.size:
-        return  # a sign of life
+        return  # a heartbeat
     (count,) = _COUNT.unpack_from(frame)
     start = _COUNT.size
     for _ in range(count):
@@ -128,7 +128,7 @@ def _touchline(packet: bytes, known: Mapping[Name, Touchline]) -> Touchline | No
     if len(packet) == _INDEX_FULL:
         at = _time(packet, _INDEX_AT) or before.at
         return Touchline(*name, last=last, at=at, traded_at=at)
-    # Without a time of its own: as old as what we knew before, and not a trade we know the time of.
+    # Without a time of its own: as old as the previous one, and not a trade whose time we know.
     same = last == before.last
     return Touchline(
         *name,

@@ -19,7 +19,7 @@ from quantleap.core.errors import DomainError
 
 
 class Command(BaseCommand):
-    """Import contract lists: all of today's, or one from disk, an address, or the broker itself."""
+    """Import contract lists: all of today's, or one from disk, a URL, or the broker itself."""
 
     help = (
         "Import contracts, lot sizes and the brokers' names for them. Without --broker: every "
@@ -27,7 +27,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The broker, and at most one place to read from."""
+        """Declare the options: the broker, and at most one source."""
         parser.add_argument("--broker", choices=live_kinds())
         place = parser.add_mutually_exclusive_group()
         place.add_argument("--file", type=Path, help="plain, .gz or .zip; needs --broker")

@@ -1,4 +1,4 @@
-"""``manage.py run_broker_simulator``: the broker simulator as a process of its own."""
+"""``manage.py run_broker_simulator``: the broker simulator as a separate process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Ports, seed, funds, limits."""
+        """Declare the options: ports, seed, funds, limits."""
         add_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:

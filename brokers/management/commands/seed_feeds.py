@@ -1,4 +1,4 @@
-"""``manage.py seed_feeds``: where prices come from when the brokers are simulated."""
+"""``manage.py seed_feeds``: price feeds for simulated brokers."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from brokers.services.simulated import is_simulated, seed_feeds
 
 
 class Command(BaseCommand):
-    """Idempotent. Only where the brokers are simulated; staff add real feed accounts themselves.
+    """Idempotent. Only for simulated brokers; staff add real feed accounts themselves.
 
-    Nobody is logged in here, because the simulator starts after the seed: the watch over the feeds
-    does that within seconds, and again on every morning on which the session has ended.
+    It logs nobody in, because the simulator starts after the seed: the feed watch does that within
+    seconds, and again every morning when the session has ended.
     """
 
     help = "Make the feed accounts of the broker simulator."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Make what is missing."""
+        """Create the missing accounts."""
         if not is_simulated():
             self.stdout.write("feeds: no simulator; add feed accounts in the console")
             return

@@ -1,4 +1,4 @@
-"""``manage.py seed_instruments``: the simulator's contracts, as both brokers publish them."""
+"""``manage.py seed_instruments``: the simulator's contracts, under both brokers' names."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SOURCE: Final = "broker simulator"
 
 
 class Command(BaseCommand):
-    """Idempotent. Only where the brokers are simulated; real lists are imported from the brokers.
+    """Idempotent. Only for simulated brokers; real lists are imported from the brokers.
 
-    The list is generated here rather than fetched: the simulator starts after the seed, and the
-    same day gives it the same contracts and tokens.
+    The list is generated here rather than fetched, because the simulator starts after the seed; for
+    the same day both generate the same contracts and tokens.
     """
 
     help = "Import the broker simulator's contracts of today under both brokers' names."

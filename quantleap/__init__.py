@@ -1,1 +1,1 @@
-"""QuantLeap: wiring of the house."""
+"""QuantLeap: settings, URLs and entry points of the project."""

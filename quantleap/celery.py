@@ -12,7 +12,8 @@ app = Celery("quantleap")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
-# Django imports this module while it is being set up (`CoreConfig.ready`), in every process.
-# Whoever comes before that is the celery program, whichever of its commands.
+# Django imports this module during its own set-up (`CoreConfig.ready`), in every process. If
+# something imports it before that, the process is the celery program, whichever of its commands
+# runs.
 if not apps.app_configs:
     refuse_to_start(ProcessKind.WORKER)

@@ -1,14 +1,14 @@
-"""What can go wrong with embedded services, in sentences that say what to do."""
+"""Errors of embedded services, as sentences that say what to do."""
 
 
 class EmbeddedServiceError(RuntimeError):
-    """A server could not be started, reached or stopped; the message names the remedy."""
+    """A server could not be started, reached or stopped; the message says what to do."""
 
 
 class AlreadyRunning(EmbeddedServiceError):
-    """Another living process holds this folder's lock.
+    """Another live process holds this folder's lock.
 
-    ``pid`` is that process, or None where it could not be read; ``stopping`` that it said it was
+    ``pid`` is that process, or None if it could not be read; ``stopping``: it said that it was
     about to end.
     """
 

@@ -19,7 +19,7 @@ LONGEST_SOCKET_PATH: Final = 100
 
 CAP_DAC_OVERRIDE: Final = 1
 CAP_DAC_READ_SEARCH: Final = 2
-CAP_SETPCAP: Final = 8  # lending one of them takes this one
+CAP_SETPCAP: Final = 8  # needed to lend one of the others
 
 
 def private_folder(path: Path, run_as: RunAs | None) -> Path:

@@ -71,7 +71,7 @@ def drop_root(libc: ctypes.CDLL, uid: int, gid: int, capability: int | None) -> 
 
 
 def main() -> int:
-    """Parse the command line, change this process, replace it by the program."""
+    """Parse the command line, change this process, and replace it by the program."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--user", help="uid:gid to become (root only)")
     parser.add_argument("--capability", type=int, help="number of the capability to keep")

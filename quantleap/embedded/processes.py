@@ -1,7 +1,7 @@
-"""Start processes, recognise them later, end exactly those and no others.
+"""Starts processes, recognises them later, and ends exactly those and no others.
 
 A pid alone proves nothing (numbers repeat, in containers at once), so every process that a later
-start may have to end is recorded with its command line, and compared before a signal goes out.
+start may have to end is recorded with its command line, which is compared before a signal is sent.
 """
 
 from __future__ import annotations

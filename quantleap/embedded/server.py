@@ -16,7 +16,7 @@ from quantleap.embedded.processes import RunAs, end_child, spawn
 
 
 class Server:
-    """A server process of ours. ``start`` and ``stop`` belong to the two kinds."""
+    """A server process of ours; the two subclasses implement ``start`` and ``stop``."""
 
     name: str
     folder_name: str
@@ -43,7 +43,7 @@ class Server:
         raise NotImplementedError
 
     def stop(self) -> None:
-        """Stop in an orderly way and remove what must not stay."""
+        """Stop in an orderly way and remove temporary files."""
         raise NotImplementedError
 
     def end_leftovers(self) -> None:
@@ -61,7 +61,7 @@ class Server:
         return self.child is not None and self.child.poll() is None
 
     def kill(self) -> None:
-        """``kill -9``, for tests: no farewell, no cleaning up."""
+        """``kill -9``, for tests: no clean-up."""
         if self.child is not None:
             end_child(self.child, ((signal.SIGKILL, 10.0),))
             self.child = None

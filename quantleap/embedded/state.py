@@ -1,4 +1,4 @@
-"""What a run leaves on disk so that others find it: addresses, and which processes are its own."""
+"""What a run leaves on disk for others: addresses, and its own processes."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def default_base_dir() -> Path:
 def discover(base_dir: Path | None = None) -> ServiceUrls | None:
     """The addresses of services that are running now in ``base_dir``; None if none are.
 
-    A file left by a killed run is not believed: its supervisor has to be alive and be the same
-    process that wrote it.
+    A file left by a killed run does not count: its supervisor has to be alive and be the process
+    that wrote it.
     """
     path = _services_path(base_dir or default_base_dir())
     try:

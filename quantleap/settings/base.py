@@ -81,8 +81,8 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
 FORMAT_MODULE_PATH = ["quantleap.formats"]
-# docs/adr/0028: no script but our own files; eval for the console's Alpine, style attributes of its
-# templates. Pages that need less take it away.
+# docs/adr/0028: no scripts but our own files; eval for the console's Alpine, style attributes of
+# its templates. Pages that need less remove these permissions.
 CONTENT_SECURITY_POLICY: dict[str, Any] = {
     "DIRECTIVES": {
         "default-src": [csp.NONE],
@@ -165,15 +165,15 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-# A worker hosts an executor, which needs no message broker: it goes on trying for ever, where
-# Celery's own end after a hundred tries would take the executor with it.
+# A worker hosts an executor, which needs no message broker. So the worker keeps trying for ever;
+# Celery would give up after a hundred tries and take the executor with it.
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 300}
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 DJANGO_CELERY_BEAT_TZ_AWARE = True
-# Beat writes down what it has started after so many starts, some three a second, and not only
-# every three minutes: the first page tells from it whether beat lives.
+# Beat records what it has started after this many starts, some three a second, and not only every
+# three minutes: the first page uses that to tell whether beat lives.
 CELERY_BEAT_SYNC_EVERY = 60
 CELERY_TASK_ROUTES = {"execution.*": {"queue": "execution"}}
 CELERY_BEAT_SCHEDULE = {
@@ -186,7 +186,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 10.0,
         "options": {"expire_seconds": 10},
     },
-    # trading days from 08:30 in India, and what staff ask for at any time
+    # trading days from 08:30 in India, and requests by staff at any time
     "import-contract-lists": {
         "task": "brokers.import_contract_lists",
         "schedule": 10.0,
@@ -202,7 +202,7 @@ CELERY_BEAT_SCHEDULE = {
     "mature-commission": {"task": "billing.mature_daily", "schedule": crontab(hour=23, minute=30)},
     # UTC: 04:30, 04:50 and 05:10 in India, outside the Sunday maintenance window (02:00 to 04:00)
     "bill": {"task": "billing.run_daily", "schedule": crontab(hour=23, minute=0)},
-    # a run whose worker or database was killed; the tick that comes late is left out
+    # a run whose worker or database was killed; a late tick is skipped
     "take-over-billing": {
         "task": "billing.take_over",
         "schedule": 60.0,
@@ -244,7 +244,7 @@ CELERY_BEAT_SCHEDULE = {
     "purge": {"task": "core.purge", "schedule": crontab(hour=22, minute=45)},
 }
 
-# -- Mail: printed until a provider is named (docs/billing.md#mail) ------------------------------
+# -- Mail: printed until a provider is configured (docs/billing.md#mail) -------------------------
 EMAIL_BACKEND: str = env.str("EMAIL_BACKEND", default="quantleap.core.mail.ConsoleBackend")
 EMAIL_TIMEOUT = 30
 # The provider's settings for django-anymail as JSON: {"POSTMARK_SERVER_TOKEN": "…"}
@@ -255,17 +255,17 @@ UNFOLD: dict[str, Any] = console.UNFOLD
 
 # -- QuantLeap ---------------------------------------------------------------------------------
 QUANTLEAP_REFUSE_PLAIN_HTTP = False
-# Where people reach us: links in mails begin with it. Each profile has its own default.
+# The installation's public address: links in mails begin with it. Each profile has its own default.
 QUANTLEAP_PUBLIC_URL: str = env.str("QUANTLEAP_PUBLIC_URL", default="http://127.0.0.1:8000")
 QUANTLEAP_SIMULATOR_URL: str = env.str("QUANTLEAP_SIMULATOR_URL", default="")
 QUANTLEAP_LIVE_BROKERS: list[str] = env.list("QUANTLEAP_LIVE_BROKERS", default=[])
 QUANTLEAP_TRUSTED_PROXIES: list[str] = env.list("QUANTLEAP_TRUSTED_PROXIES", default=[])
 QUANTLEAP_TRUSTED_HOPS: int = env.int("QUANTLEAP_TRUSTED_HOPS", default=1)
-# How many segments the daily billing run takes into one transaction; the kill tests take few.
+# How many segments the daily billing run bills in one transaction; the kill tests use few.
 QUANTLEAP_BILLING_CHUNK: int = env.int("QUANTLEAP_BILLING_CHUNK", default=1000)
-# How long a customer has to pay an invoice, in days from its date.
+# Days that a customer has to pay an invoice, from its date.
 QUANTLEAP_INVOICE_DUE_DAYS: int = env.int("QUANTLEAP_INVOICE_DUE_DAYS", default=7)
-# How long a commission stays pending before it is payable, in days from its accrual.
+# Days that a commission stays pending before it is payable, from its accrual.
 QUANTLEAP_REFUND_WINDOW_DAYS: int = env.int("QUANTLEAP_REFUND_WINDOW_DAYS", default=30)
 QUANTLEAP_BCRYPT_ROUNDS: int = env.int("QUANTLEAP_BCRYPT_ROUNDS", default=12)
 
@@ -285,8 +285,8 @@ QUANTLEAP_CONTROL_MAX_AGE: float = env.float("QUANTLEAP_CONTROL_MAX_AGE", defaul
 # Overrides the adapters' visibility delay (seconds an accepted order may be missing from the book).
 QUANTLEAP_VISIBILITY_DELAY: float | None = env.float("QUANTLEAP_VISIBILITY_DELAY", default=None)
 
-# Where each broker lives: bases of api, login, instruments and websocket (Noren's is a path of its
-# api). The simulator replaces them all, and whoever moves Kite's api has its websocket there.
+# Each broker's addresses: bases of api, login, instruments and websocket (Noren's is a path of its
+# api). The simulator replaces them all; a moved Kite api includes its websocket.
 _KITE_API = "https://api.kite.trade"
 _kite_api = env.str("QUANTLEAP_ZERODHA_API", default=_KITE_API)
 _kite_stream = "https://ws.kite.trade" if _kite_api == _KITE_API else _kite_api
@@ -304,7 +304,7 @@ QUANTLEAP_BROKERS: dict[str, dict[str, str]] = {
     },
 }
 if QUANTLEAP_SIMULATOR_URL:
-    # QUANTLEAP_SIMULATOR_URL is the control port's address; it names the ports of the rest.
+    # QUANTLEAP_SIMULATOR_URL is the control port's address; the other ports follow it.
     _kite = env.str("QUANTLEAP_SIMULATOR_KITE", default="http://127.0.0.1:8901")
     _noren = env.str("QUANTLEAP_SIMULATOR_NOREN", default="http://127.0.0.1:8902")
     QUANTLEAP_BROKERS = {

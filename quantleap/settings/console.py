@@ -1,4 +1,4 @@
-"""The console's look (django-unfold). Everything is served by us."""
+"""The console's appearance (django-unfold). We serve everything ourselves."""
 
 from __future__ import annotations
 

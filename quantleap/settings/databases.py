@@ -11,13 +11,13 @@ from django.core.exceptions import ImproperlyConfigured
 
 from quantleap.settings.process import ProcessKind, process_kind
 
-#: Seconds that the server has to say that it has cut a statement short.
+#: Seconds in which the server may still report that it has cancelled a statement.
 LAST_WORD: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long PostgreSQL lets a session of ours take, in seconds; 0 is without end."""
+    """How long PostgreSQL lets one of our sessions take, in seconds; 0 is unlimited."""
 
     statement: float = 0
     lock: float = 0
@@ -25,12 +25,14 @@ class Limits:
 
     @property
     def patience(self) -> float | None:
-        """How long we wait for one answer: a little longer than the server may take."""
+        """Seconds to wait for one answer: a little longer than the server may take; None:
+        unlimited."""
         return self.statement + LAST_WORD if self.statement else None
 
     @property
     def options(self) -> str:
-        """As libpq's ``options``: part of the connection itself, so no statement can forget it."""
+        """The limits as libpq's ``options``: part of the connection itself, so no statement can
+        forget them."""
         values = {
             "statement_timeout": self.statement,
             "lock_timeout": self.lock,
@@ -39,10 +41,11 @@ class Limits:
         return " ".join(f"-c {name}={seconds * 1000:.0f}" for name, seconds in values.items())
 
 
-#: A person waits for web; one statement of a billing run may take minutes; migrations take what
-#: they take. A worker's are there for what hangs, not for what is long. An executor has somebody
-#: else's seconds: what it cannot have written soon it tries again, over another link, and a link
-#: that was lost in the middle of a transaction must not keep its locks for longer than a lease.
+#: A person waits for web; one statement of a billing run may take minutes; migrations take as long
+#: as they take. A worker's limits are for statements that hang, not for long ones. An executor's
+#: seconds belong to its customers: what it cannot write soon it tries again over another
+#: connection, and a connection lost in the middle of a transaction must not keep its locks for
+#: longer than a lease.
 LIMITS: Final = {
     ProcessKind.WEB: Limits(statement=30, lock=10, idle_in_transaction=60),
     ProcessKind.WORKER: Limits(statement=3600, lock=300, idle_in_transaction=900),
@@ -50,7 +53,7 @@ LIMITS: Final = {
     ProcessKind.COMMAND: Limits(),
 }
 
-#: For every process: how a server that is not there, or not any more, is noticed. libpq's names:
+#: For every process: how an unreachable server is noticed. libpq's names:
 #: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 LIVENESS: Final = {
     "connect_timeout": 5,  # seconds
@@ -60,7 +63,8 @@ LIVENESS: Final = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
 }
-#: An executor is fenced eight seconds after its last heartbeat, and needs time for another link.
+#: An executor is fenced eight seconds after its last heartbeat, and needs time for another
+#: connection.
 LIVENESS_OF_EXECUTORS: Final = {
     "connect_timeout": 2,
     "tcp_user_timeout": 2_500,
@@ -72,7 +76,7 @@ LIVENESS_OF_EXECUTORS: Final = {
 
 
 def of_this_process(url: str) -> dict[str, Any]:
-    """:func:`postgres` with the limits and the liveness of this kind of process."""
+    """:func:`postgres` with the limits and the liveness settings of this kind of process."""
     kind = process_kind()
     liveness = LIVENESS_OF_EXECUTORS if kind is ProcessKind.EXECUTOR else LIVENESS
     return postgres(url, limits=LIMITS[kind], liveness=liveness)
@@ -87,7 +91,7 @@ def postgres(
 ) -> dict[str, Any]:
     """Django's settings for a ``postgres://user:password@host:port/name?host=/socket`` URL.
 
-    What the URL says in its query wins over ``limits`` and ``liveness``.
+    The URL's query has priority over ``limits`` and ``liveness``.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("postgres", "postgresql") or not parts.path.strip("/"):
@@ -119,8 +123,8 @@ def postgres(
 def cache(redis_url: str) -> dict[str, Any]:
     """Django's settings for the cache: JSON, because reading a pickle runs whatever is in it.
 
-    VERSION is part of every key: what was written as pickles is not found any more. A server that
-    is silent is given up after three seconds; who asks decides what follows.
+    VERSION is part of every key, so that values written as pickles are not found any more. A silent
+    server is given up after three seconds; the caller decides what follows.
     """
     return {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",

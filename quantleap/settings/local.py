@@ -12,14 +12,15 @@ from quantleap.settings.localkeys import local_keys
 
 QUANTLEAP_PROFILE = "local"
 DEBUG = env.bool("DJANGO_DEBUG", default=False)
-# Deliberate faults for the demo's controls (docs/adr/0058): no other profile knows of them.
+# Deliberate faults for the demo's controls (docs/adr/0058); only this profile and the test profile
+# have them.
 INSTALLED_APPS = [*INSTALLED_APPS, "quantleap.faults.apps.FaultsConfig"]
 QUANTLEAP_FAULT = env.str("QUANTLEAP_FAULT", default="")
 ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 _base_url = env.str("QUANTLEAP_BASE_URL", default="http://127.0.0.1:8000")  # of manage.py up
 QUANTLEAP_PUBLIC_URL = env.str("QUANTLEAP_PUBLIC_URL", default=_base_url)
-# Browsers keep cookies by host and not by port: without names of their own `make run` and
-# `make play`, beside each other, would log one another's staff out.
+# Browsers keep cookies by host and not by port: without names of their own, `make run` and `make
+# play` side by side would log out each other's staff.
 _port = urlsplit(_base_url).port or 8000
 if _port != 8000:
     SESSION_COOKIE_NAME = f"sessionid{_port}"

@@ -1,4 +1,4 @@
-"""Keys of a local installation: made once, kept under ``var/`` with mode 0600."""
+"""Keys of a local installation: created once, stored under ``var/`` with mode 0600."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class LocalKeys:
 
 
 def local_keys(folder: Path) -> LocalKeys:
-    """Read ``keys.json`` in ``folder``, making it first where it is missing.
+    """Read ``keys.json`` in ``folder``, creating it first if it is missing.
 
-    Two processes may start at once: the file appears whole (link of a finished temporary file),
-    and whoever comes second reads the first one's keys.
+    Two processes may start at once: the file appears whole (link of a finished temporary file), and
+    the second process reads the first one's keys.
     """
     path = folder / "keys.json"
     if not path.exists():

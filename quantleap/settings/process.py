@@ -1,4 +1,4 @@
-"""Which kind of process the settings are loaded in: its database limits hang on it."""
+"""The kind of process in which the settings are loaded, which determines its database limits."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import enum
 import os
 from typing import Final
 
-#: Set by the entry points before settings are loaded; nobody else sets it.
+#: Set by the entry points before settings are loaded, and by nothing else.
 PROCESS: Final = "QUANTLEAP_PROCESS"
 
 
 class ProcessKind(enum.Enum):
-    """What a process does. The supervisor's children are told apart by their entry points."""
+    """What a process does. Entry points distinguish the supervisor's children."""
 
     WEB = "web"
     WORKER = "worker"

@@ -1,4 +1,4 @@
-"""Typed readers of the environment whose every complaint names the variable."""
+"""Typed readers of the environment; every error names the variable."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _NO = ("0", "false", "no", "off", "")
 class Environment(environ.FileAwareEnv):  # type: ignore[misc] # the library has no types
     """django-environ's reader of ``NAME`` and ``NAME_FILE``.
 
-    What cannot be read raises ImproperlyConfigured with the variable's name and without its value,
-    which may be a secret. A switch that is neither on nor off is such a case, too; the library
-    takes everything it does not know for off.
+    A value that cannot be read raises ImproperlyConfigured with the variable's name and without its
+    value, which may be a secret. That includes a switch that is neither on nor off; the library
+    would treat every unknown value as off.
     """
 
     def get_value(self, var: Any, *args: Any, **kwargs: Any) -> Any:
-        """The value of ``var``, cast; ImproperlyConfigured names it when it is none."""
+        """The value of ``var``, cast; ImproperlyConfigured names it if it is invalid."""
         try:
             return super().get_value(var, *args, **kwargs)
         except ValueError as error:

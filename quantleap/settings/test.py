@@ -1,4 +1,4 @@
-"""Profile ``test``: the local one with quick password hashing and quiet logs."""
+"""Profile ``test``: the local one with fast password hashing and quiet logs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from quantleap.settings.local import LOGGING, env
 QUANTLEAP_PROFILE = "test"
 ALLOWED_HOSTS = ["*"]
 QUANTLEAP_BCRYPT_ROUNDS = 4
-WHITENOISE_AUTOREFRESH = True  # else every test client looks at all static files when it is made
+WHITENOISE_AUTOREFRESH = True  # otherwise every new test client scans all static files
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 LOGGING["root"]["level"] = env.str("QUANTLEAP_TEST_LOG_LEVEL", default="CRITICAL")

@@ -1,18 +1,19 @@
-"""How soon what has ended is started again: at once after a clean stop, else ever later."""
+"""How soon an ended process is restarted: at once after a clean stop, otherwise with growing
+waits."""
 
 from __future__ import annotations
 
 from typing import Final
 
 WAITS: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-#: Seconds: whatever ends by itself before that did not do what it is for.
+#: Seconds: a process that ends by itself before that did not do its job.
 SETTLED: Final = 2.0
-#: Seconds: what has lived this long begins its back-off anew.
+#: Seconds: after this life a process starts its back-off again.
 STEADY: Final = 30.0
 
 
 class BackOff:
-    """Of one process that is kept running."""
+    """The back-off of one supervised process."""
 
     def __init__(self) -> None:
         self.failures = 0
@@ -20,8 +21,8 @@ class BackOff:
     def ended(self, status: int, lived: float) -> float:
         """Seconds until the next start of a process that ended with ``status`` after ``lived`` s.
 
-        0.0 for a clean stop: somebody stopped it, and it ended as it should. Only a crash is backed
-        off from.
+        0.0 for a clean stop: somebody stopped it, and it ended as it should. Only a crash causes a
+        wait.
         """
         if lived > STEADY:
             self.failures = 0
@@ -31,7 +32,7 @@ class BackOff:
         return self.failed()
 
     def failed(self) -> float:
-        """Seconds until the next try after one that came to nothing."""
+        """Seconds until the next try after a failed one."""
         wait = WAITS[min(self.failures, len(WAITS) - 1)]
         self.failures += 1
         return wait

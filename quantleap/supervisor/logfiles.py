@@ -1,11 +1,11 @@
-"""The log files below ``var/log``: bounded by size and by day, while their writers live.
+"""The log files below ``var/log``: limited by size and by day, while their writers live.
 
-Every part writes its output to one file for as long as it lives, and the embedded servers do the
-same, so a file is neither renamed nor reopened: what it holds is copied away and the file is cut to
-nothing. All of them write in append mode, so each goes on at the new end; nobody has to be told.
-What is written in the moment between the last byte copied and the cut is lost, which a day's log on
-somebody's own machine can bear (docs/adr/0044). In production nothing of this runs: processes write
-to standard error, and the service manager keeps it.
+Every part writes its output to one file for as long as it lives, and so do the embedded servers, so
+a file is neither renamed nor reopened: its content is copied and the file is truncated. All of them
+write in append mode, so each continues at the new end without a notice. Lines written between the
+last byte copied and the truncation are lost, which is acceptable for a day's log on a developer's
+machine (docs/adr/0044). In production none of this runs: processes write to standard error, and the
+service manager keeps it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class LogFiles:
         return self.folder / f"{name}.log"
 
     def look(self) -> None:
-        """Rotate what is due; looks every few seconds, however often it is called."""
+        """Rotate what is due; checks at most every few seconds, however often it is called."""
         if time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + LOOK_SECONDS
@@ -53,7 +53,8 @@ class LogFiles:
                 self.rotate(path)
 
     def rotate(self, path: Path) -> None:
-        """Move what a log holds to ``<name>.log.1``; older ones move up, the oldest goes."""
+        """Move the content of a log to ``<name>.log.1``; older ones move up, the oldest is
+        deleted."""
         older = [path.with_name(f"{path.name}.{number}") for number in range(1, self.kept + 1)]
         older[-1].unlink(missing_ok=True)
         for newer, place in reversed(list(itertools.pairwise(older))):

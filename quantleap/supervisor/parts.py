@@ -1,4 +1,4 @@
-"""What an installation consists of: each part's command, how it stops, when it is ready."""
+"""The parts of an installation: each one's command, how it stops, when it is ready."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Layout:
-    """How many of what, and where: turned into parts in the order in which they start.
+    """How many of each part, and where: turned into parts in starting order.
 
-    ``port`` is the console's and the API's; the broker simulator's control port is
-    ``simulator_port``, its Kite and Noren ports are the two that follow. All on loopback.
-    ``workers`` is the number of execution workers (each hosts an executor), beside one worker for
-    everything else. ``only`` keeps
-    the named parts (``web``, ``worker``, ``beat``, ``simulator``).
+    ``port`` is that of the console and the API; the broker simulator's control port is
+    ``simulator_port``, and its Kite and Noren ports are the two that follow. All on loopback.
+    ``workers`` is the number of execution workers (each hosts an executor), in addition to one
+    worker for everything else. ``only`` keeps the named parts (``web``, ``worker``, ``beat``,
+    ``simulator``).
     """
 
     port: int = 8000

@@ -30,8 +30,8 @@ WATCH_SECONDS: Final = 0.1
 READY_SECONDS: Final = 90.0
 STEP_SECONDS: Final = 600.0
 URL_VARIABLES: Final = ("DATABASE_URL", "REDIS_URL")
-# What a shell beside the installation needs so that `manage.py` speaks of the same one, at the same
-# hour. Nothing secret: the embedded servers are found below the base folder.
+# What a shell needs so that `manage.py` there uses the same installation at the same time. Nothing
+# secret: the embedded servers are found below the base folder.
 SHELL_VARIABLES: Final = (
     "QUANTLEAP_VAR_DIR",
     "QUANTLEAP_BASE_URL",
@@ -54,7 +54,7 @@ def environment_without_servers() -> dict[str, str]:
 
 
 class SupervisorError(RuntimeError):
-    """The installation could not be started; the message names the part and the remedy."""
+    """The installation could not be started; the message names the part and what to do."""
 
 
 @dataclass
@@ -142,7 +142,7 @@ class Supervisor:
             watcher.join()
 
     def look(self) -> None:
-        """One look at every server, part and log; restarts what has ended and is due."""
+        """Check every server, part and log once; restarts what has ended and is due."""
         self.logs.look()
         for server in self._servers():
             with self._guard:
@@ -200,9 +200,9 @@ class Supervisor:
             self._end_group(running)
 
     def kill(self, name: str) -> None:
-        """``kill -9`` the part or server ``name``, with the processes that it has started itself.
+        """``kill -9`` the part or server ``name``, with the processes that it started.
 
-        Whoever watches starts it again.
+        The watching code starts it again.
         """
         with self._guard:
             for server in self._servers():
@@ -306,7 +306,7 @@ class Supervisor:
         begin = dt.datetime.fromisoformat(str(self._clock_start))
         begin = begin if begin.tzinfo else begin.replace(tzinfo=ZoneInfo("Asia/Kolkata"))
         path = self.base_dir / "run" / "clock"
-        # Never replaced, only overwritten: whoever has mapped it would keep the old one.
+        # Overwritten, never replaced: processes that have mapped it would keep the old one.
         with path.open("r+b" if path.exists() else "w+b") as shared:
             shared.write(struct.pack("<d", begin.timestamp() - anchor))
         return path
@@ -374,7 +374,7 @@ class Supervisor:
         return self.base_dir / "run" / "ready.json"
 
     def _write_status(self) -> None:
-        """For clients that are not part of the project: where to knock, and which pid is what."""
+        """For clients outside the project: addresses, and which pid is what."""
         status = {
             "url": self.layout.url,
             "simulator": self.layout.simulator_urls,
@@ -389,7 +389,8 @@ class Supervisor:
         return self.base_dir / "run" / "environment.sh"
 
     def _shell_lines(self) -> str:
-        """``export`` lines, for a shell to read with ``.``; what is not set here is unset there."""
+        """``export`` lines for a shell to read with ``.``; a variable that is not set here is unset
+        there."""
         lines = [
             f"export {name}={shlex.quote(self._environment[name])}"
             if name in self._environment

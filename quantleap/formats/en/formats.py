@@ -1,4 +1,4 @@
-"""Day first, 24 hours, to the second: 4 Aug 2026, 09:20:00."""
+"""Formats of the console: day first, 24 hours, to the second: 4 Aug 2026, 09:20:00."""
 
 from typing import Final
 

@@ -2,7 +2,7 @@
 
 An update is a row of the order book and is parsed by the same code, so it proves as much as a row
 of the book does. The absence of updates proves nothing: the book is still read, at a slower pace
-(execution/engine/updates.py).
+(execution/engine/books/order_updates.py).
 """
 
 from __future__ import annotations

@@ -275,7 +275,7 @@ def cancel_for_withdrawal(template_id: int, *, actor: Actor, now: dt.datetime) -
     """Cancel every live subscription of a template, in the withdrawal's transaction.
 
     Open positions run to their exit; what was paid for the days after today is credited later
-    (docs/billing.md#a-withdrawn-template). Batches, each of a few statements.
+    (docs/billing.md#withdrawn-templates). Batches, each of a few statements.
     """
     reason = Subscription.Reason.TEMPLATE_WITHDRAWN
     total = 0

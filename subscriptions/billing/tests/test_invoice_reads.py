@@ -13,8 +13,8 @@ from marketplace.tests.factories import load_reference_data, make_template
 from partners.tests.factories import make_partner
 from quantleap.core.audit import SYSTEM
 from quantleap.core.tests.rowreads import rows_read
-from subscriptions.billing import owing
 from subscriptions.billing.models import Invoice
+from subscriptions.billing.settlement import balance_due
 from subscriptions.billing.tests.factories import (
     START,
     bill,
@@ -51,9 +51,9 @@ def continued() -> Subscription:
 
 
 def invoices_read(subscription: Subscription) -> int:
-    rows = owing.with_owing(Subscription.objects.filter(pk=subscription.pk))
+    rows = balance_due.with_balance_due(Subscription.objects.filter(pk=subscription.pk))
     before = rows_read(INVOICES)
-    assert vars(rows.get())["owing_begun"]
+    assert vars(rows.get())["balance_due_begun"]
     return rows_read(INVOICES) - before
 
 
@@ -71,5 +71,5 @@ def test_control_without_the_subscription_of_the_invoice_all_are_read(
             period_no=F("segment__continued_by__first_no") - 1,
         )
 
-    monkeypatch.setattr(owing, "_continued", without)
+    monkeypatch.setattr(balance_due, "_continued", without)
     assert invoices_read(continued) >= CUSTOMERS

@@ -45,7 +45,7 @@ STOPPED_MEANS: Final[Mapping[str, str]] = {
     "take-over-billing": "a billing run that was killed is not finished.",
     "credit-withdrawals": "nobody is credited for a withdrawn strategy.",
     "recognise-revenue": "no revenue is recognised.",
-    "prove-ledger": "nobody checks the books.",
+    "check-ledger": "nobody checks the books.",
     "send-invoice-mails": "no invoice is mailed.",
     "watch-keys": "nobody notices an encryption key that is missing.",
     "purge": "events, deliveries and sessions of long ago are kept.",

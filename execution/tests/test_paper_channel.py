@@ -62,7 +62,7 @@ def paper(told: Told, feed: Feed, **fields: Any) -> PaperChannel:
         quotes=feed,
         loop=loop,
         deadlines=Deadlines(loop),
-        places=CallSlots(CONNECTS),
+        slots=CallSlots(CONNECTS),
         **values,
     )
 

@@ -48,9 +48,9 @@ def test_one_that_swallows_syns_and_one_mute_in_tls_keep_nobody_waiting() -> Non
                     2: f"https://127.0.0.1:{mute.getsockname()[1]}",
                     3: url,
                 }
-                places = CallSlots(1)
+                slots = CallSlots(1)
                 channels = {
-                    key: wire.channel(where, told, places=places) for key, where in urls.items()
+                    key: wire.channel(where, told, slots=slots) for key, where in urls.items()
                 }
                 accounts = make_accounts(*channels.items())
                 accounts.warm_up(urls)  # returns at once: it is no coroutine

@@ -73,7 +73,7 @@ class UpdateStreams:
         self._reading = reading
         self._is_busy = is_busy
         self._clients = aio.Clients(connections=0)
-        self._places = CallSlots(AT_ONCE)
+        self._slots = CallSlots(AT_ONCE)
 
     async def loop(self) -> None:
         """Keep one stream for every account that is worked with, for ever."""
@@ -111,7 +111,7 @@ class UpdateStreams:
             client=self._clients.of(channel.route.source),
             base_url=endpoints(channel.real.broker).stream,
             session=channel.session,
-            places=self._places,
+            slots=self._slots,
             quiet=self._quiet,
             heard=functools.partial(self._heard, actor),
             turned=functools.partial(self._turned, actor),

@@ -78,7 +78,7 @@ class Channel:
         pacer: Pacer,
         timeout: float,
         drop_after: float,
-        places: CallSlots,
+        slots: CallSlots,
         loop: asyncio.AbstractEventLoop,
         deadlines: Deadlines,
         may_send: Callable[[LiveIntent, float], str],
@@ -116,7 +116,7 @@ class Channel:
         self._wakes_at = 0.0
         self._connecting = False
         self._fault = ""
-        self._places = places
+        self._slots = slots
         self._warming = asyncio.Lock()
         self._closed = False
         self.last_used = clock.monotonic()
@@ -135,7 +135,7 @@ class Channel:
                 if connection.is_open:
                     continue
                 try:
-                    await self._places.carry(functools.partial(self._connect, connection))
+                    await self._slots.carry(functools.partial(self._connect, connection))
                 except NotConnected as error:
                     self._fault = str(error)
                     log.warning("connect_failed", account=self.account_id, reason=self._fault)

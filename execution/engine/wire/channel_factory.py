@@ -108,7 +108,7 @@ class ChannelFactory:
             drop_after=kernel_timeout(
                 timing.answer_timeout, timing.visibility(adapter.capabilities)
             ),
-            places=self._slots,
+            slots=self._slots,
             loop=loop,
             deadlines=self._shared_deadlines(loop),
             may_send=outlet.may_send,
@@ -129,7 +129,7 @@ class ChannelFactory:
             quotes=self._feed_quotes,
             loop=loop,
             deadlines=self._shared_deadlines(loop),
-            places=self._slots,
+            slots=self._slots,
             may_send=outlet.may_send,
             on_sent=outlet.on_sent,
             on_answer=outlet.on_answer,

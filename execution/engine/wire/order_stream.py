@@ -55,7 +55,7 @@ class OrderStream:
         client: aiohttp.ClientSession,
         base_url: str,
         session: Session,
-        places: CallSlots,
+        slots: CallSlots,
         quiet: QuietWindow,
         heard: Callable[[OrderReport], None],
         turned: Callable[[], None],
@@ -64,7 +64,7 @@ class OrderStream:
         self._spoken = spoken
         self._client = client
         self._url = address(spoken, base_url, session)
-        self._places = places
+        self._slots = slots
         self._quiet = quiet
         self._heard = heard
         self._turned = turned
@@ -107,7 +107,7 @@ class OrderStream:
     async def _once(self) -> None:
         """One connection, from its handshake to its end."""
         await self._quiet.over()  # no handshake begins while orders leave
-        socket = await self._places.carry(self._open)
+        socket = await self._slots.carry(self._open)
         try:
             hello = self._spoken.hello(self.session)
             if hello:

@@ -54,7 +54,8 @@ def body(**changes: Any) -> dict[str, Any]:
 
 # -- connect ---------------------------------------------------------------------------------
 @pytest.mark.django_db
-def test_connecting_makes_customer_and_account_and_keeps_the_secret() -> None:
+def test_connecting_creates_customer_and_account() -> None:
+    """The answer never contains the secret."""
     tenant = make_tenant()
     answer = tenant.client.post(URL, body())
     assert answer.status_code == 201, answer.json()
@@ -80,7 +81,8 @@ def test_connecting_makes_customer_and_account_and_keeps_the_secret() -> None:
 
 
 @pytest.mark.django_db
-def test_the_same_account_again_updates_its_credentials_and_ends_its_session() -> None:
+def test_connecting_again_replaces_credentials_and_session() -> None:
+    """The old session belongs to the old credentials."""
     tenant = make_tenant()
     tenant.client.post(URL, body())
     account = BrokerAccount.objects.get()
@@ -98,7 +100,7 @@ def test_the_same_account_again_updates_its_credentials_and_ends_its_session() -
 
 
 @pytest.mark.django_db
-def test_a_client_id_of_another_customer_is_refused_and_leaves_no_customer() -> None:
+def test_a_taken_client_id_leaves_no_customer_behind() -> None:
     tenant = make_tenant()
     tenant.client.post(URL, body())
     answer = tenant.client.post(URL, body(user_email="ravi@example.com", client_id="Z56004 "))
@@ -143,7 +145,7 @@ def test_bad_input_is_refused_by_name_and_changes_nothing(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_parallel_connects_of_one_client_id_make_one_account_of_one_customer() -> None:
+def test_parallel_connects_make_one_account() -> None:
     partner, threads = make_partner(), 6
     customers = [make_customer(partner) for _ in range(threads)]
     barrier = threading.Barrier(threads)
@@ -307,7 +309,7 @@ class Positions:
 
 
 @pytest.mark.django_db
-def test_open_positions_stop_a_removal_unless_they_are_exited_first(
+def test_open_positions_prevent_a_removal_without_exit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     room = Positions()
@@ -338,7 +340,7 @@ def test_open_positions_stop_a_removal_unless_they_are_exited_first(
 
 # -- services --------------------------------------------------------------------------------
 @pytest.mark.django_db
-def test_an_account_can_be_linked_without_credentials_and_get_them_later() -> None:
+def test_an_account_may_get_its_credentials_later() -> None:
     customer, now = make_customer(make_partner()), clock.now()
     linked = ensure_account(customer=customer, broker="zebu", client_id="z1", actor=SYSTEM, now=now)
     assert linked.status == "needs_credentials"
@@ -373,7 +375,7 @@ def test_switching_off_and_on_is_told_once() -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("client_id", ["straße", "ﬁx1", "zſ01", "ıd1", "\u212a1"])
 def test_a_client_id_that_only_folds_to_ascii_is_refused(client_id: str) -> None:
-    """Seen: straße, ﬁx1, zſ01 and ıd1 became STRASSE, FIX1, ZS01 and ID1, which are others'."""
+    """Bug: straße, ﬁx1, zſ01 and ıd1 became STRASSE, FIX1, ZS01 and ID1, which are others'."""
     answer = make_tenant().client.post(URL, body(client_id=client_id))
     assert answer.status_code == 400
     assert "A to Z" in answer.json()["details"]["client_id"]

@@ -73,7 +73,7 @@ def test_an_order_that_can_not_be_carried_is_our_bug(
 
 
 @every_broker
-def test_a_change_names_the_order_and_its_price_and_makes_no_other_order(dialect: Dialect) -> None:
+def test_a_change_names_only_the_order_and_its_price(dialect: Dialect) -> None:
     adapter = adapter_of(dialect)
     change = adapter.change_order(SESSION, CHANGE)
     assert change == adapter.change_order(SESSION, CHANGE)

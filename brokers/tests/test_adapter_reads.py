@@ -144,9 +144,10 @@ def test_a_tag_comes_back_as_it_went_out(dialect: Dialect, tag: str) -> None:
     ],
     ids=str,
 )
-def test_a_filled_row_whose_fills_disagree_or_have_no_price_is_asked_for_again(
+def test_a_contradictory_filled_row_is_read_again(
     dialect: Dialect, figure: str, value: Any
 ) -> None:
+    """FILLED, but the fills disagree or have no price."""
     row = dialect.row("Q0123456789abA", "COMPLETE")
     (field,) = row.keys() & FIGURES[figure]
     (order,) = adapter_of(dialect).parse_order_book(dialect.book([row | {field: value}])).orders

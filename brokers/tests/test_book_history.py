@@ -49,7 +49,7 @@ def _wrapped(dialect: Dialect, rows: list[Any]) -> Any:
 @every_broker
 @pytest.mark.parametrize("timed", [True, False], ids=["with times", "without"])
 def test_the_same_id_three_times_is_one_order(dialect: Dialect, timed: bool) -> None:
-    """Seen: DUPLICATE raised falsely, half of the orders stuck, 24 positions open."""
+    """Bug: DUPLICATE raised falsely, half of the orders stuck, 24 positions open."""
     for length in range(1, len(LIFE) + 1):
         rows = [state_row(dialect, life, timed=timed) for life in LIFE[:length]]
         (order,) = orders(dialect, in_their_order(dialect, rows))
@@ -59,7 +59,7 @@ def test_the_same_id_three_times_is_one_order(dialect: Dialect, timed: bool) -> 
 
 
 @every_broker
-def test_two_states_of_one_second_are_told_apart_by_the_lists_order(dialect: Dialect) -> None:
+def test_list_order_decides_within_one_second(dialect: Dialect) -> None:
     rows = [state_row(dialect, ("OPEN PENDING", 0, 1)), state_row(dialect, ("OPEN", 0, 1))]
     (order,) = orders(dialect, in_their_order(dialect, rows))
     assert order.state is BookState.OPEN
@@ -109,7 +109,7 @@ _lives = st.lists(
 
 @every_broker
 @given(lives=_lives, timed=st.lists(st.booleans(), min_size=6, max_size=6), seed=st.integers(0, 99))
-def test_whatever_a_history_says_it_is_one_order_that_lost_nothing(
+def test_any_history_is_one_order_that_loses_no_fill(
     dialect: Dialect, lives: list[tuple[str, int, int]], timed: list[bool], seed: int
 ) -> None:
     rows = [

@@ -56,7 +56,7 @@ def test_every_page_opens_and_shows_no_secret(
                 assert hidden not in page
 
 
-def test_an_account_is_switched_off_and_removed_by_confirmed_actions(staff: Client) -> None:
+def test_switching_off_and_removing_ask_first(staff: Client) -> None:
     account = make_account(make_customer(make_partner()), client_id="Z1", logged_in=True)
 
     def act(name: str, **data: str) -> Any:

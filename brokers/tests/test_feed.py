@@ -149,7 +149,7 @@ def test_index_levels_by_underlying(serve: Any) -> None:
 
 
 @pytest.mark.django_db
-def test_a_fresher_quote_of_the_spare_beats_an_ageing_one_of_the_primary(serve: Any) -> None:
+def test_a_fresh_spare_quote_beats_an_ageing_primary_one(serve: Any) -> None:
     make_feed("main", now=NOW)
     make_feed("spare", "zebu", FeedAccount.Role.SPARE, now=NOW)
     feeds = FeedQuotes(wanted_age=2 * MINUTE, max_age=5 * MINUTE)
@@ -199,7 +199,7 @@ def test_a_failing_primary_moves_to_the_spare(serve: Any, behave: loopback.Behav
 
 
 @pytest.mark.django_db
-def test_one_quote_call_of_three_seconds_with_a_healthy_spare_missed_the_entry_for_all(
+def test_a_slow_primary_does_not_delay_the_spare(
     serve: Any,
 ) -> None:
     """The primary answers when the test lets it, which is after the spare was believed."""
@@ -244,7 +244,8 @@ def test_marketplace_asks_this_feed() -> None:
 
 # -- how it is asked -------------------------------------------------------------------------
 @pytest.mark.django_db
-def test_level_and_legs_are_one_call_and_what_was_just_heard_is_not_asked_again(serve: Any) -> None:
+def test_level_and_legs_share_a_call_that_is_not_repeated(serve: Any) -> None:
+    """Prices heard a moment ago are not requested again."""
     make_feed(now=NOW)
     call, put = make_contract(), make_contract(option_type="PE")
     seen = serve(
@@ -293,7 +294,7 @@ def test_strategies_of_the_same_second_share_a_call(serve: Any) -> None:
 
 
 @pytest.mark.django_db
-def test_a_limit_that_a_refusal_names_is_obeyed_and_the_question_asked_again(serve: Any) -> None:
+def test_a_limit_named_in_a_refusal_is_obeyed(serve: Any) -> None:
     """A login that is provisioned with less than documented, or used by somebody else as well."""
     make_feed("noren", "zebu", now=NOW)
     too_many = {
@@ -331,10 +332,8 @@ def test_a_limit_that_a_refusal_names_is_obeyed_and_the_question_asked_again(ser
     ids=str,
 )
 @pytest.mark.django_db
-def test_a_feed_clock_three_minutes_off_or_back_by_a_day_is_named(
-    serve: Any, behind: dt.timedelta, words: str
-) -> None:
-    """Seen: NO_QUOTE without a word why. Each answer's time moves on, so its prices are new."""
+def test_a_wrong_feed_clock_is_named(serve: Any, behind: dt.timedelta, words: str) -> None:
+    """Bug: NO_QUOTE without a word why. Each answer's time moves on, so its prices are new."""
     now = clock.now()
     make_feed("main", "zerodha", now=now)
     make_feed("spare", "zebu", FeedAccount.Role.SPARE, now=now)

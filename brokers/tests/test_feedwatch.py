@@ -211,7 +211,7 @@ def test_nobody_asks_while_an_entry_reads_its_prices(
 
 
 @pytest.mark.django_db
-def test_one_feed_that_cannot_be_decrypted_does_not_hide_the_others(
+def test_an_undecryptable_feed_does_not_hide_the_others(
     simulator: Simulator,
 ) -> None:
     call_command("load_calendar", stdout=io.StringIO())
@@ -268,9 +268,10 @@ def test_the_first_page_was_green_without_prices(
         ([180.2, 180.9], None, "Fresh", "good"),
     ],
 )
-def test_a_feed_whose_clock_is_minutes_off_was_fresh_or_stale_without_a_word_why(
+def test_a_feed_with_a_wrong_clock_says_so(
     main: list[float], spare: list[float] | None, value: str, tone: str
 ) -> None:
+    """Bug: its prices were fresh or stale without a reason."""
     make_feed("main", now=MORNING)
     FeedAccount.objects.filter(name="main").update(quote_at=MORNING, clock_samples=main)
     if spare is not None:
@@ -297,7 +298,7 @@ def test_the_watch_measures_the_clock_of_a_feed(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.django_db
-def test_the_watch_leaves_the_question_of_the_second_to_the_executor(asked: list[str]) -> None:
+def test_the_watch_does_not_repeat_the_executors_request(asked: list[str]) -> None:
     call_command("load_calendar", stdout=io.StringIO())
     make_feed("main", now=MORNING)
     FeedAccount.objects.update(used_at=MORNING - dt.timedelta(seconds=5))

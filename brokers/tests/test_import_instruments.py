@@ -237,9 +237,10 @@ def test_an_old_list_is_refused(listed: ContractList) -> None:
         run("zerodha", "\n".join(some_lines(listed)), days=30)
 
 
-def test_a_contract_that_stands_twice_counts_once_and_a_contradiction_not_at_all(
+def test_repeated_lines_count_once_contradictions_never(
     listed: ContractList,
 ) -> None:
+    """Nobody can say which of two contradictory lines is right."""
     lines = some_lines(listed)
     repeated = [*lines, lines[5]]
     assert run("zerodha", "\n".join(repeated)).contracts_new == 19

@@ -35,13 +35,14 @@ def read(strike: str) -> InstrumentStream:
 
 @pytest.mark.parametrize("name", ["Strike", "StrikePrice", " Strike ", "\ufeffStrike"])
 def test_a_bfo_file_with_the_header_strike_loses_no_row(name: str) -> None:
-    """Seen: every row dropped."""
+    """Bug: every row dropped."""
     stream = read(name)
     assert stream.strikes == [Decimal(81000 + 100 * k) for k in range(5)]  # type: ignore[attr-defined]
     assert (stream.read, stream.skipped, stream.unknown_columns) == (5, 0, [])
 
 
-def test_a_strike_under_a_third_name_is_a_missing_column_and_an_unknown_one() -> None:
+def test_an_unknown_name_for_strike_is_a_missing_column() -> None:
+    """And an unknown column, which the error names."""
     stream = read("Strk")
     assert stream.problem == "the list has no column StrikePrice; unknown to us: Strk"
 

@@ -155,9 +155,10 @@ def test_parallel_uses_of_one_state_reach_the_broker_once(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_control_without_the_conditional_update_the_broker_is_asked_often(
+def test_control_without_conditional_update_calls_repeat(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Parallel callbacks then ask the broker several times."""
     together = threading.Barrier(4)
 
     def look_then_use(account: BrokerAccount, state: str, now: dt.datetime) -> None:
@@ -207,7 +208,7 @@ def _parallel_callbacks(monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_idempotency_key_replays_the_login_and_hides_the_state(
+def test_a_replayed_login_hides_the_state(
     wire: responses.RequestsMock,
 ) -> None:
     desk = Desk()

@@ -91,10 +91,10 @@ def test_a_wrong_secret_is_the_brokers_refusal(broker: str) -> None:
     assert "checksum" in answer.json()["broker_response"]["message"]
 
 
-def test_a_published_sensex_template_was_red_on_a_local_installation(
+def test_a_sensex_template_can_enter_on_a_local_installation(
     ports: Ports, settings: LazySettings
 ) -> None:
-    """Seen: the simulator had no list of BFO, and what staff had published could never enter."""
+    """Bug: the simulator had no list of BFO, and what staff had published could never enter."""
     settings.QUANTLEAP_SIMULATOR_URL = f"http://127.0.0.1:{ports.control}"
     monday = clock.at_ist(dt.date(2026, 8, 3), dt.time(8, 0))
     make.load_reference_data(monday)

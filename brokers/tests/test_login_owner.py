@@ -65,7 +65,7 @@ def noren(settings: LazySettings) -> Iterator[Noren]:
 
 @pytest.mark.django_db
 def test_zebus_documented_token_answer_is_a_login(noren: Noren) -> None:
-    """Seen: "broker did not answer", at every login."""
+    """Bug: "broker did not answer", at every login."""
     desk = Desk("zebu")
     done = desk.callback(desk.state())
     assert done.status_code == 200, done.json()
@@ -162,5 +162,5 @@ def test_a_feeds_owner_is_proven_as_well(noren: Noren) -> None:
     assert FeedAccount.objects.get().access_token == ""
 
 
-def test_control_a_login_that_says_nothing_ends_at_the_brokers_hour() -> None:
+def test_control_a_login_ends_at_the_brokers_hour() -> None:
     assert LoginResult(access_token="t").expiry(NOW, FIVE) == FIVE

@@ -23,7 +23,7 @@ def said(emsg: str, status: int) -> HttpResponse:
 
 
 def test_no_data_with_http_400_is_an_empty_book() -> None:
-    """Seen: a failed read, for ever."""
+    """Bug: a failed read, for ever."""
     response = HttpResponse(400, {}, NO_DATA.body)
     book, positions = ADAPTER.parse_order_book(response), ADAPTER.parse_positions(response)
     assert (book.ok, tuple(book.orders)) == (True, ())
@@ -48,7 +48,7 @@ def test_a_list_is_believed_with_http_200_only(status: int) -> None:
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize("body", PAGES)
 def test_an_empty_403_and_an_html_401_mean_log_in_again(status: int, body: bytes) -> None:
-    """Seen: BROKER_DOWN for ever, and nobody was asked to log in."""
+    """Bug: BROKER_DOWN for ever, and nobody was asked to log in."""
     response = HttpResponse(status, {}, body)
     assert ADAPTER.parse_order_book(response).cause is Cause.SESSION_EXPIRED
     assert ADAPTER.parse_positions(response).cause is Cause.SESSION_EXPIRED
@@ -111,7 +111,7 @@ def test_nothing_like_it_may_be_sent_again(emsg: str, status: int) -> None:
 
 
 def test_the_oms_that_is_down_is_the_broker_that_is_down() -> None:
-    """Seen: ``unknown request`` was INVALID. Zebu's documents: the order system is down."""
+    """Bug: ``unknown request`` was INVALID. Zebu's documents: the order system is down."""
     for status in (200, 400):
         response = said('Error Occurred : 1 "unknown request"', status)
         placed = ADAPTER.parse_place(response)

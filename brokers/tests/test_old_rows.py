@@ -1,6 +1,6 @@
 """Rows from before a constraint are spelled as it wants before it is put there.
 
-Seen before: an update of a customer with a Unicode domain was refused by the database, years on.
+Bug: an update of a customer with a Unicode domain was refused by the database, years on.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ OLD_STATES = {
 
 
 def test_an_old_state_is_written_as_its_gst_code_or_as_none(owner: psycopg.Connection) -> None:
-    """Seen: a default state "TN". Letters become a code, hostile values nothing at all."""
+    """Bug: a default state "TN". Letters become a code, hostile values nothing at all."""
     for table, name in (
         ("partners_partner", "partner_state_digits"),
         ("partners_customer", "customer_state_digits"),

@@ -124,7 +124,7 @@ def test_reads_and_entries_never_take_what_is_kept_for_exits(
 
 @pytest.mark.parametrize("capabilities", CAPABILITIES, ids=lambda c: c.kind)
 def test_fourteen_calls_in_a_second_four_of_them_refused(capabilities: Capabilities) -> None:
-    """Seen: orders were paced, the cancels beside them were not. 7 orders and 7 cancels."""
+    """Bug: orders were paced, the cancels beside them were not. 7 orders and 7 cancels."""
     pacer = Pacer(capabilities.windows)
     calls = [Call.PLACE, Call.CHANGE] * 7
     leaves = [wait_and_take(pacer, 0.0, call) for call in calls]
@@ -134,7 +134,7 @@ def test_fourteen_calls_in_a_second_four_of_them_refused(capabilities: Capabilit
 
 
 def test_540_orders_leave_in_a_minute_where_400_may() -> None:
-    """Seen: 9 a second, for a minute and on. No minute window was kept."""
+    """Bug: 9 a second, for a minute and on. No minute window was kept."""
     pacer = Pacer(ZerodhaAdapter().capabilities.windows)
     leaves, now = [], 0.0
     for _ in range(540):
@@ -160,8 +160,8 @@ def most_at_the_broker(seconds: float, late: float) -> int:
     return max(sum(at <= other < at + 1.0 for other in arrivals) for at in arrivals)
 
 
-def test_two_batches_a_second_apart_met_in_one_second_at_the_broker() -> None:
-    """Seen: 12 changes of resting exits in 0.986 s. One call is kept back, and a batch has nine.
+def test_batches_a_second_apart_stay_within_the_limit() -> None:
+    """Bug: 12 changes of resting exits in 0.986 s. One call is kept back, and a batch has nine.
 
     The control is the window as the broker words it, where 18 arrive in one second.
     """

@@ -67,7 +67,8 @@ def test_an_open_order_fills_when_the_market_comes() -> None:
     assert book.match(lambda _: quote("70", "71")) == []
 
 
-def test_a_changed_order_is_matched_at_its_new_limit_and_a_final_one_stays() -> None:
+def test_a_changed_order_is_matched_at_its_new_limit() -> None:
+    """A final order stays as it is."""
     venue = PaperVenue(lambda _: quote("80", "81"))
     adapter, session = PaperAdapter(), Session("C1", "", "")
     book = venue.book("C1")

@@ -52,10 +52,10 @@ NOT_NAMED = [
 
 @every_broker
 @pytest.mark.parametrize(("text", "band"), NAMED, ids=lambda value: str(value)[:30])
-def test_exits_refused_beyond_one_percent_carry_the_band_that_the_refusal_names(
+def test_a_refused_exit_carries_the_named_band(
     dialect: Dialect, text: str, band: PriceBand
 ) -> None:
-    """Seen: 1,728 attempts at prices that had been refused."""
+    """Bug: 1,728 attempts at prices that had been refused."""
     adapter = adapter_of(dialect)
     result = adapter.parse_place(dialect.refused(text))
     assert (result.cause, result.band) == (Cause.PRICE_BAND, band)

@@ -58,7 +58,7 @@ LUT = f"{NOW.timestamp():.0f}"
 
 
 def test_kites_last_trade_of_friday_is_fridays() -> None:
-    """Seen: bid 31, ask 33.5, last 12.40 of Friday was fresh, became reference, stop and target."""
+    """Bug: bid 31, ask 33.5, last 12.40 of Friday was fresh, became reference, stop and target."""
     row = kite(last_trade_time="2026-08-21 15:29:57")
     assert row is not None
     assert (row.at, row.traded_at) == (NOW, FRIDAY)
@@ -73,7 +73,7 @@ def test_kites_quote_without_a_trade_time_has_no_trade(value: Any) -> None:
 
 
 def test_norens_close_with_no_volume_is_no_trade_of_today() -> None:
-    """Seen: ``lp`` = close with ``ltt`` 00:00:00 and ``v`` 0 was taken as fresh."""
+    """Bug: ``lp`` = close with ``ltt`` 00:00:00 and ``v`` 0 was taken as fresh."""
     row = noren(ltt="00:00:00", ltd="21-08-2026", v="0", lut=LUT)
     assert row is not None
     assert (row.at, row.traded_at) == (NOW, None)
@@ -101,7 +101,7 @@ def test_norens_trade_has_the_age_it_can_prove(
 
 
 def test_only_the_servers_clock_is_young() -> None:
-    """Seen: ``request_time`` alone made a price fresh. It is no age, so there is no quote."""
+    """Bug: ``request_time`` alone made a price fresh. It is no age, so there is no quote."""
     assert noren() is None
     assert noren(ltt="00:00:00", v="0") is None
     old = noren(ltt="15:29:57", ltd="21-08-2026", v="65")

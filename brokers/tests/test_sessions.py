@@ -36,7 +36,8 @@ def an_account(client_id: str = "Z1") -> BrokerAccount:
     return account
 
 
-def test_a_session_is_announced_an_hour_before_and_ended_at_its_hour() -> None:
+def test_a_session_is_announced_then_ended() -> None:
+    """An hour before its end, and at its end."""
     account = an_account()
     assert account.token_expires_at == END
     sweep_sessions(now=NOW)

@@ -98,9 +98,10 @@ def two_processes(simulator: Running) -> int:
 
 @pytest.mark.process
 @pytest.mark.django_db(transaction=True)
-def test_two_executors_on_one_login_were_each_refused_every_other_second(
+def test_two_executors_share_one_logins_pace(
     simulator: Running,
 ) -> None:
+    """Bug: each was refused every other second."""
     assert two_processes(simulator) == 0
 
 

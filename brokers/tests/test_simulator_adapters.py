@@ -87,7 +87,7 @@ def test_an_open_order_is_cancelled_once(exam: Exam) -> None:
     assert adapter.parse_cancel(exam.ask(request)).outcome is not Outcome.ACCEPTED
 
 
-def test_a_protected_market_order_fills_where_the_broker_takes_one() -> None:
+def test_a_protected_market_order_fills() -> None:
     for kind in KINDS:
         exam = Exam(kind)
         if exam.adapter.capabilities.market_with_protection:
@@ -199,7 +199,7 @@ def test_every_index_is_quoted(exam: Exam, underlying: str) -> None:
 
 
 def test_a_sensex_option_is_quoted_and_traded_on_bfo(exam: Exam) -> None:
-    """Seen: no BFO, so that nothing of a SENSEX strategy could be tried here."""
+    """Bug: no BFO, so that nothing of a SENSEX strategy could be tried here."""
     adapter, session, house = exam.adapter, exam.session, exam.house
     spot = house.exchange.spots()["SENSEX"]
     exam.contract = min(
@@ -276,7 +276,8 @@ def test_a_change_of_what_has_filled_in_part_changes_no_quantity(exam: Exam) -> 
     assert (row.state, row.filled_quantity, row.quantity) == (BookState.FILLED, 130, 130)
 
 
-def test_what_is_final_unknown_off_the_grid_or_outside_the_band_is_not_changed(exam: Exam) -> None:
+def test_impossible_changes_are_refused(exam: Exam) -> None:
+    """Final or unknown orders, prices off the grid or outside the band."""
     resting = exam.house.resting_price()
     placed = exam.adapter.parse_place(exam.place(price=resting))
     exam.house.forward(1)
@@ -304,7 +305,7 @@ def test_kite_changes_an_order_25_times_and_no_26th_time() -> None:
     assert exam.adapter.parse_cancel(cancelled).outcome is Outcome.ACCEPTED
 
 
-def test_books_that_list_every_state_show_a_changed_order_as_it_is_now(exam: Exam) -> None:
+def test_a_book_with_histories_shows_the_changed_order(exam: Exam) -> None:
     exam.house.control("POST", "/manner", login="until", history=True, updates="told")
     resting = exam.house.resting_price()
     placed = exam.adapter.parse_place(exam.place(price=resting))

@@ -241,7 +241,7 @@ def test_a_new_day_keeps_carried_positions_only(book: Book) -> None:
     assert len(book.orders) == 3
 
 
-def test_a_change_is_told_as_one_and_stands_in_the_orders_history(book: Book) -> None:
+def test_a_change_is_reported_and_in_the_orders_history(book: Book) -> None:
     order = place(book, price=Decimal(90))
     book.match(order, MARKET, TEN_O_CLOCK)
     told: list[tuple[Status, bool, Decimal]] = []

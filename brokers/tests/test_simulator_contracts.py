@@ -57,9 +57,7 @@ def test_weekly_expiry_moves_off_holidays(day: str, expiry: str) -> None:
     ("day", "expiry"),
     [("2026-03-04", "2026-03-30"), ("2026-11-01", "2026-11-23"), ("2026-11-24", "2026-12-29")],
 )
-def test_monthly_expiry_is_the_last_tuesday_or_the_trading_day_before(
-    day: str, expiry: str
-) -> None:
+def test_monthly_expiry_moves_off_closed_days(day: str, expiry: str) -> None:
     found = monthly_expiries(dt.date.fromisoformat(day), HOLIDAYS_2026)
     assert found[0] == dt.date.fromisoformat(expiry)
 
@@ -127,7 +125,7 @@ def test_sensex_expires_on_thursdays_or_the_trading_day_before(
     assert str(monthly_expiries(today, HOLIDAYS_2026, THURSDAY)[0]) == monthly
 
 
-def test_a_bfo_master_has_the_header_and_the_names_of_the_real_one() -> None:
+def test_a_bfo_master_looks_like_the_real_one() -> None:
     listed = generate(dt.date(2026, 9, 7), HOLIDAYS_2026)
     rows = list(csv.DictReader(io.StringIO(listed.noren_txt(BFO))))
     assert {row["Symbol"] for row in rows} == {"BSXOPT", "BSXFUT"}

@@ -55,7 +55,7 @@ def test_login_page_carries_the_redirect_params(house: House) -> None:
     assert 'name="redirect_params" value="state=a%22b"' in page
 
 
-def test_login_redirects_to_the_registered_url_with_a_one_time_token(house: House) -> None:
+def test_login_redirects_with_a_one_time_token(house: House) -> None:
     house.control(
         "POST",
         "/apps",

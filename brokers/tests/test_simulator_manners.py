@@ -35,7 +35,7 @@ def far(exam: Exam) -> Contract:
     )
 
 
-def test_an_option_that_has_not_traded_today_has_a_young_quote_and_an_old_trade(exam: Exam) -> None:
+def test_an_untraded_option_has_a_fresh_quote_and_an_old_trade(exam: Exam) -> None:
     now = exam.house.now
     far_row = quoted(exam, far(exam))
     exam.house.forward(1)  # Kite takes one quote call a second
@@ -61,7 +61,7 @@ def test_an_order_of_ours_is_a_trade(exam: Exam) -> None:
 
 
 def test_a_book_that_lists_histories_is_read_as_orders(exam: Exam) -> None:
-    """Seen: the same id three times was three orders, and DUPLICATE."""
+    """Bug: the same id three times was three orders, and DUPLICATE."""
     exam.house.control("POST", "/manner", history=True)
     placed = [
         exam.adapter.parse_place(exam.place(tag=f"Q000000000000{n}")) for n in ("1A", "2A", "3A")

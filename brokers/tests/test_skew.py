@@ -17,7 +17,7 @@ def heard(measured: Skew, behind: float, count: int, start: int = 0) -> None:
         measured.heard(now - dt.timedelta(seconds=behind), now)
 
 
-def test_a_clock_that_runs_late_is_told_from_prices_that_stand_still() -> None:
+def test_a_late_clock_differs_from_prices_that_do_not_move() -> None:
     late, frozen = Skew(), Skew()
     heard(late, 180, 5)
     for second in range(5):

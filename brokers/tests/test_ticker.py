@@ -164,7 +164,7 @@ def test_the_simulators_packets_say_what_its_quote_calls_say() -> None:
         assert (line.at, line.traded_at) == (row.at, row.traded_at)
 
 
-def test_an_index_between_two_paise_was_a_paisa_off_in_its_packets(
+def test_an_index_between_two_paise_is_rounded_alike(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Rupees by float: 24800.005 * 100 is rounded to 2480000, and the quote call said .01."""
@@ -202,7 +202,7 @@ def running() -> Iterator[Running]:
     found.stop()
 
 
-def test_who_is_not_logged_in_and_a_fourth_connection_are_turned_away(running: Running) -> None:
+def test_no_login_and_a_fourth_connection_are_refused(running: Running) -> None:
     token = running.token("zerodha", "AB1234")
 
     async def main() -> list[int]:

@@ -208,7 +208,7 @@ def test_error_types(
 def test_the_documented_type_beats_the_text(
     kind: str, status: int, message: str, cause: Cause
 ) -> None:
-    """Seen: INVALID for a session that was over, SEGMENT for our application's missing right."""
+    """Bug: INVALID for a session that was over, SEGMENT for our application's missing right."""
     result = ADAPTER.parse_place(error(kind, message, status))
     assert (result.outcome, result.cause) == (Outcome.REFUSED, cause)
     assert ADAPTER.parse_order_book(error(kind, message, status)).cause is cause
@@ -216,7 +216,7 @@ def test_the_documented_type_beats_the_text(
 
 @pytest.mark.parametrize("kind", ["NetworkException", "GeneralException", "OrderException"])
 def test_maximum_allowed_order_requests_is_final_for_the_day(kind: str) -> None:
-    """Seen: retried, as any HTTP 429."""
+    """Bug: retried, as any HTTP 429."""
     message = "Maximum allowed order requests exceeded."
     result = ADAPTER.parse_place(error(kind, message, 429))
     assert (result.outcome, result.cause) == (Outcome.REFUSED, Cause.DAILY_LIMIT)
@@ -310,7 +310,7 @@ def test_the_recorded_quote() -> None:
     assert ADAPTER.parse_quotes(recorded("ltp.json"), ["spot"], infy).quotes == {}
 
 
-def test_quotes_are_asked_in_batches_and_missing_ones_are_missing() -> None:
+def test_quotes_come_in_batches_without_the_missing_ones() -> None:
     instruments = {f"k{i}": BrokerInstrument("NFO", f"S{i}", "") for i in range(401)}
     batches = ADAPTER.quotes(SESSION, instruments)
     assert [len(keys) for keys, _ in batches] == [200, 200, 1]
@@ -332,7 +332,7 @@ def test_the_index_is_asked_for_by_name() -> None:
 
 
 # -- instruments -----------------------------------------------------------------------------
-def test_the_recorded_dump_names_no_product_so_nothing_of_it_is_ours() -> None:
+def test_a_dump_without_product_names_imports_nothing() -> None:
     """Its BANKNIFTY options leave ``name`` empty: the letters of a symbol are no product code."""
     with (DATA / "instruments_all.csv").open() as lines:
         stream = ADAPTER.parse_instruments(lines)

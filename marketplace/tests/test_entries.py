@@ -61,7 +61,7 @@ def test_after_the_last_loaded_day_there_is_none() -> None:
     assert next_entry(TradingCalendar(), NINE_TWENTY, ist("2028-02-29 09:00:00")) is None
 
 
-def test_a_run_that_is_armed_keeps_its_version_so_the_next_entry_is_tomorrows() -> None:
+def test_an_armed_run_keeps_its_version() -> None:
     armed = dt.date(2026, 8, 4)
     found = next_entry(CALENDAR, NINE_TWENTY, ist("2026-08-04 09:19:00"), armed.__eq__)
     assert found == ist("2026-08-05 09:20")

@@ -32,7 +32,7 @@ def test_sensex_50_beside_sensex_is_refused_and_named() -> None:
     assert "Import today's contract list again" in said
 
 
-def test_sensex_50_under_the_name_of_sensex_does_not_straddle_the_index() -> None:
+def test_sensex_50_strikes_do_not_fit_the_sensex() -> None:
     """The nearest of its strikes, 27450, was once taken for the at-the-money one."""
     with pytest.raises(LadderError, match="from 27200 to 27450 do not straddle the index at 81559"):
         check_ladder(SENSEX_50, SPOT, NAME)
@@ -59,7 +59,7 @@ lots = st.integers(1, 200)
 
 
 @given(st.integers(20_000, 100_000), steps, st.integers(1, 40), st.integers(1, 40), lots, st.data())
-def test_an_honest_ladder_is_taken_whole_wherever_the_index_stands_in_it(
+def test_a_valid_ladder_is_accepted_at_any_index_level(
     middle: int, step: int, below: int, above: int, lot: int, data: st.DataObject
 ) -> None:
     strikes = [
@@ -94,7 +94,7 @@ def test_an_index_outside_of_its_ladder_never_finds_a_strike(
     strangers=st.lists(st.integers(1, 200_000), min_size=1, max_size=7, unique=True),
     at=st.integers(0, 8),
 )
-def test_any_stranger_with_another_lot_spoils_the_ladder_and_is_named(
+def test_a_contract_with_another_lot_is_named(
     lot: int, other: int, strangers: list[int], at: int
 ) -> None:
     """Control: with the same lot the ladder is judged by its strikes alone."""

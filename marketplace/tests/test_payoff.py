@@ -60,7 +60,7 @@ def test_an_iron_condor_is_limited_on_both_sides() -> None:
     assert found.break_evens == pytest.approx((24_740, 25_260))
 
 
-def test_a_bought_call_wins_without_limit_and_a_bought_put_down_to_zero() -> None:
+def test_limits_of_a_bought_call_and_a_bought_put() -> None:
     call = payoff([leg(1, "CE", 25_000, 100)], 25_000)
     assert call.max_profit is None
     assert call.max_loss == pytest.approx(-6_500)

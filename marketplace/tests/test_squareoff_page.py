@@ -18,7 +18,7 @@ from quantleap.core.models import StaffUser
 pytestmark = pytest.mark.django_db
 
 
-def test_each_brokers_cut_off_stands_with_our_last_exit_and_its_source(client: Client) -> None:
+def test_each_brokers_cut_off_has_last_exit_and_source(client: Client) -> None:
     load_reference_data()
     client.force_login(StaffUser.objects.create_superuser("asha", "asha@example.com", "secret"))
     with time_machine.travel(dt.datetime(2026, 9, 8, 4, tzinfo=dt.UTC), tick=False):

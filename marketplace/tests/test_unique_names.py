@@ -33,7 +33,7 @@ def test_an_older_draft_does_not_take_the_name_of_what_is_listed() -> None:
     assert renamed("DRAFT", "LISTED") == ["Condor (1)", "Condor"]
 
 
-def test_a_template_closed_to_new_subscribers_keeps_its_name_before_a_draft() -> None:
+def test_a_closed_template_keeps_its_name() -> None:
     assert renamed("DRAFT", "CLOSED_TO_NEW") == ["Condor (1)", "Condor"]
 
 

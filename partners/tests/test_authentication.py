@@ -63,7 +63,7 @@ def other_secret(issued: IssuedKey) -> str:
 
 
 @pytest.mark.django_db
-def test_a_good_key_mints_a_token_and_the_token_opens_user_routes() -> None:
+def test_a_key_issues_a_token_for_user_routes() -> None:
     answer = call(make_key(make_partner()))
     assert answer.status_code == 201
     assert answer.json()["user_token"].startswith("ut_")
@@ -183,7 +183,8 @@ def _replace_hash(issued: IssuedKey) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("end", [_revoke, _expire, _expire_secret, _rotate_at_once, _replace_hash])
-def test_the_end_of_a_key_acts_on_the_next_request_though_remembered(end: Any) -> None:
+def test_a_keys_end_acts_on_the_next_request(end: Any) -> None:
+    """Although its secret is cached."""
     issued = make_key(make_partner())
     assert call(issued).status_code == 201
     end(issued)
@@ -203,8 +204,8 @@ def test_a_permission_taken_away_acts_on_the_next_request() -> None:
 
 
 @pytest.mark.django_db
-def test_a_suspension_acts_on_the_next_request_and_leaves_customers_a_way_in() -> None:
-    """Seen: 401 for the partner, and so for every customer of theirs."""
+def test_a_suspension_acts_at_once_but_not_on_customers() -> None:
+    """Bug: 401 for the partner, and so for every customer of theirs."""
     issued = make_key(make_partner())
     assert call(issued).status_code == 201
     Partner.objects.filter(keys=issued.key_id).update(status=Partner.Status.SUSPENDED)
@@ -228,9 +229,10 @@ def test_two_secrets_live_during_rotation_and_never_three() -> None:
 
 
 @pytest.mark.django_db
-def test_after_ten_failures_unknown_secrets_cost_nothing_and_remembered_ones_pass(
+def test_after_ten_failures_only_cached_secrets_pass(
     bcrypts: list[bool],
 ) -> None:
+    """Unknown secrets then cost no bcrypt."""
     issued = make_key(make_partner())
     wrong = {**key_headers(issued), "X-Partner-Secret": other_secret(issued)}
     assert call(issued).status_code == 201
@@ -295,7 +297,7 @@ class TestAllowList:
 
 
 @pytest.mark.django_db
-def test_user_tokens_end_and_outlive_the_suspension_of_their_partner() -> None:
+def test_user_tokens_outlive_their_partners_suspension() -> None:
     partner = make_partner()
     customer = make_customer(partner)
     client = customer_client(customer)
@@ -320,7 +322,8 @@ def test_a_bad_key_is_401_on_a_public_route_too() -> None:
 
 
 @pytest.mark.django_db
-def test_a_partner_key_does_not_serve_as_its_own_secret_nor_for_another_environment() -> None:
+def test_a_key_is_no_secret_and_fits_one_environment() -> None:
+    """The key does not work as its own secret."""
     issued = make_key(make_partner(), "test")
     flipped = {name: text.replace("_test_", "_live_") for name, text in key_headers(issued).items()}
     assert call(flipped).status_code == 401

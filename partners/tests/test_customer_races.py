@@ -50,7 +50,7 @@ def test_one_id_with_many_addresses_at_once_is_one_person() -> None:
     assert Customer.objects.get().external_user_id == "A1"
 
 
-def test_one_address_with_many_ids_at_once_goes_to_the_first_and_refuses_the_others() -> None:
+def test_of_many_ids_for_one_address_the_first_wins() -> None:
     partner = make_partner()
     found = at_once(
         THREADS,
@@ -61,7 +61,7 @@ def test_one_address_with_many_ids_at_once_goes_to_the_first_and_refuses_the_oth
     assert given == [Customer.objects.get().external_user_id]
 
 
-def test_an_id_is_given_once_however_many_ids_ask_for_the_same_person() -> None:
+def test_a_customer_gets_one_id_from_parallel_calls() -> None:
     partner = make_partner()
     make_customer(partner, "asha@example.com")
     at_once(
@@ -96,7 +96,8 @@ def test_of_many_who_want_one_address_one_gets_it() -> None:
     assert EmailChange.objects.count() == 1
 
 
-def test_two_who_want_each_others_address_are_both_refused_and_never_wait_for_ever() -> None:
+def test_swapping_addresses_is_refused_without_a_deadlock() -> None:
+    """Two customers want each other's address at the same time."""
     partner = make_partner()
     one, two = make_customer(partner, "one@x.in"), make_customer(partner, "two@x.in")
     wishes = [(one, "two@x.in"), (two, "one@x.in")]
@@ -129,7 +130,7 @@ def overtaken(customer: Customer, other: Customer) -> Exception | None:
     return ended[0]
 
 
-def test_an_address_that_is_being_taken_is_waited_for_and_then_refused_in_words() -> None:
+def test_an_address_being_taken_is_refused_after_a_wait() -> None:
     partner = make_partner()
     mine, other = make_customer(partner, "mine@x.in"), make_customer(partner, "other@x.in")
     error = overtaken(mine, other)

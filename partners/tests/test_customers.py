@@ -97,7 +97,7 @@ def test_control_the_same_race_without_conflict_handling_fails() -> None:
 
 
 @pytest.mark.django_db
-def test_one_e_mail_is_a_customer_of_its_own_per_partner_and_environment() -> None:
+def test_one_e_mail_is_one_customer_per_tenant() -> None:
     first, second = make_partner(), make_partner()
     made = {
         find_or_create_customer(

@@ -38,7 +38,7 @@ def errors(answer: Any) -> str:
 
 
 def test_a_price_for_a_partner_is_chosen_by_name(staff: Client) -> None:
-    """Seen: the inner number had to be typed, and one of nobody was taken."""
+    """Bug: the inner number had to be typed, and one of nobody was taken."""
     zebu = make_partner("zebu", name="Zebu")
     page = staff.get(ADD).content.decode()
     assert f'<option value="{zebu.pk}">Zebu (zebu)</option>' in page
@@ -60,7 +60,7 @@ def test_a_price_for_nobody_is_refused_beside_its_field(staff: Client, number: s
     assert not Template.objects.exists()
 
 
-def test_a_second_price_of_the_day_for_one_partner_is_refused_not_crashed(staff: Client) -> None:
+def test_a_partners_second_price_of_a_day_is_refused(staff: Client) -> None:
     zebu = make_partner()
     form = hand_written(
         **{
@@ -77,7 +77,7 @@ def test_a_second_price_of_the_day_for_one_partner_is_refused_not_crashed(staff:
     assert not Price.objects.exists()
 
 
-def test_visibility_is_chosen_by_name_and_for_partners_that_exist(staff: Client) -> None:
+def test_visibility_offers_existing_partners_by_name(staff: Client) -> None:
     zebu, kite = make_partner("zebu"), make_partner("kite", status=Partner.Status.SUSPENDED)
     page = staff.get(ADD).content.decode()
     assert "Kite (kite, suspended)" in page
@@ -100,7 +100,7 @@ def price_of_nobody(template: Template) -> None:
     connection.check_constraints()  # it is deferred to the commit
 
 
-def test_a_partner_that_is_gone_stops_no_other_change_of_a_templates_visibility() -> None:
+def test_a_deleted_partner_does_not_block_visibility() -> None:
     """Control: a further partner that does not exist is still refused."""
     gone, kept = make_partner(), make_partner()
     template = make.make_template(visibility="PARTNERS", visible_to=[gone.pk])
@@ -115,7 +115,7 @@ def test_a_partner_that_is_gone_stops_no_other_change_of_a_templates_visibility(
         rows.update(visible_to=[was])
 
 
-def test_the_database_takes_no_price_and_no_visibility_for_nobody() -> None:
+def test_the_database_refuses_unknown_partners() -> None:
     template = make.make_template()
     with pytest.raises(IntegrityError, match="price_partner_known"):
         price_of_nobody(template)

@@ -67,7 +67,8 @@ def test_reloading_the_page_with_the_secret_makes_no_second_key(console: Client)
     assert PartnerSecret.objects.get().last4 in first.content.decode()
 
 
-def test_the_page_is_kept_by_no_cache_and_names_nothing_to_other_sites(console: Client) -> None:
+def test_the_secrets_page_has_no_store_and_no_referrer(console: Client) -> None:
+    """No cache keeps it, and no other site learns its address."""
     page = console.get(issue(console).url)
     assert "no-store" in page.headers["Cache-Control"]
     assert page.headers["Referrer-Policy"] == "no-referrer"
@@ -125,8 +126,8 @@ def test_whatever_makes_a_secret_redirects_and_makes_one(make: str, console: Cli
 
 
 @makers
-def test_whoever_may_make_a_secret_sees_it_without_any_other_right(make: str, db: None) -> None:
-    """Seen before: a key was rotated, and the page with its new secret was 403."""
+def test_creating_a_secret_suffices_to_see_it(make: str, db: None) -> None:
+    """Bug: a key was rotated, and the page with its new secret was 403."""
     url, form = maker(make)
     model = {"rotate": "partnerkey", "signing": "webhookendpoint"}.get(make, "partner")
     person = StaffUser.objects.create_user("ravi", is_staff=True)
@@ -219,7 +220,7 @@ def test_of_many_looks_at_once_one_sees_it() -> None:
 
 
 def test_no_permission_is_ticked_beforehand(console: Client) -> None:
-    """Seen: all eight were, so that a key for one page of a portal could do everything."""
+    """Bug: all eight were, so that a key for one page of a portal could do everything."""
     partner = make_partner()
     url = f"/admin/partners/partner/{partner.pk}/issue-key/"
     field = console.get(url).context["form"]["permissions"]
@@ -230,7 +231,7 @@ def test_no_permission_is_ticked_beforehand(console: Client) -> None:
     assert not PartnerKey.objects.exists()
 
 
-def test_presets_name_known_permissions_and_every_permission_is_explained(console: Client) -> None:
+def test_presets_and_explanations_cover_the_permissions(console: Client) -> None:
     for preset in known.PRESETS:
         assert set(preset.permissions) <= set(known.ALL)
     assert set(known.MEANING) == set(known.ALL)

@@ -53,7 +53,7 @@ def test_an_old_invoice_still_finds_its_states_name() -> None:
     assert (name_of("25"), name_of("33"), name_of("28")) == ("Daman and Diu", "Tamil Nadu", "28")
 
 
-def test_place_of_supply_is_where_the_recipient_is_registered_else_their_state() -> None:
+def test_place_of_supply_is_the_gstins_or_customers_state() -> None:
     assert place_of_supply(TODAY, state="27") == "27"
     assert place_of_supply(TODAY, state="27", gstin="29AAACQ4821D1ZK") == "29"
     assert place_of_supply(TODAY, state="27", gstin="99AAACQ4821D1ZK") is None
@@ -109,7 +109,8 @@ def test_no_route_takes_such_a_state(code: str) -> None:
 
 
 @pytest.mark.django_db
-def test_a_state_that_is_missing_is_filled_on_three_routes_and_replaced_on_none() -> None:
+def test_three_routes_fill_a_missing_state() -> None:
+    """None of them replaces a state."""
     partner = make_partner()
     client = partner_client(make_key(partner))
     customer = make_customer(partner, "a@example.com", state="28")

@@ -86,9 +86,7 @@ def test_a_suspended_partner_still_got_webhooks_with_user_email(
     ]
 
 
-def test_what_was_held_is_sent_when_it_is_asked_for_after_reinstating(
-    partner: Partner, sink: Sink
-) -> None:
+def test_held_deliveries_are_sent_by_a_replay(partner: Partner, sink: Sink) -> None:
     endpoint = endpoint_of(partner, sink).endpoint
     suspend(partner)
     tell(partner, payload=PERSONAL)
@@ -118,9 +116,7 @@ def test_nothing_is_replayed_to_a_suspended_partner(partner: Partner, sink: Sink
     assert states() == [Status.HELD]
 
 
-def test_an_endpoint_that_is_added_meanwhile_hears_nothing_either(
-    partner: Partner, sink: Sink
-) -> None:
+def test_an_endpoint_added_meanwhile_receives_nothing(partner: Partner, sink: Sink) -> None:
     suspend(partner)
     endpoint_of(partner, sink)
     tell(partner, payload=PERSONAL)
@@ -170,9 +166,10 @@ def test_what_the_relay_is_writing_at_that_moment_is_held(partner: Partner, sink
     assert relayed_while_it_is_suspended(partner) == [Status.HELD]
 
 
-def test_control_a_relay_that_locks_nothing_leaves_one_that_waits(
+def test_control_without_locks_a_delivery_stays_waiting(
     partner: Partner, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The relay then misses the endpoint's disabling."""
     endpoint_of(partner, sink)
     plain = WebhookEndpoint.objects.all()
     monkeypatch.setattr(

@@ -32,10 +32,8 @@ def partner() -> Partner:
     return make_partner()
 
 
-def test_paused_fails_once_and_comes_after_resumed_with_the_lower_sequence(
-    partner: Partner, sink: Sink
-) -> None:
-    """Seen: delivered in the wrong order, and nothing in the event that ordered them."""
+def test_a_late_event_keeps_its_lower_sequence(partner: Partner, sink: Sink) -> None:
+    """Bug: delivered in the wrong order, and nothing in the event that ordered them."""
     endpoint_of(partner, sink)
     sink.answer = lambda number, request: 503 if number == 1 else 204
     now = clock.now()
@@ -78,7 +76,7 @@ class Telling(threading.Thread):
             connection.close()
 
 
-def test_two_transactions_on_one_object_are_numbered_as_they_commit() -> None:
+def test_events_are_numbered_in_commit_order() -> None:
     first, second = Telling("sub_1", "first"), Telling("sub_1", "second")
     first.start()
     assert first.emitted.wait(30)
@@ -96,7 +94,7 @@ def test_two_transactions_on_one_object_are_numbered_as_they_commit() -> None:
     assert list(found) == [("first", 1), ("second", 2)]
 
 
-def test_two_transactions_on_two_objects_do_not_wait_and_ids_order_nothing() -> None:
+def test_two_objects_do_not_wait_for_each_other() -> None:
     """The control: the row's own id is drawn early, so that it is no order of what became true."""
     slow, quick = Telling("sub_1", "slow"), Telling("sub_2", "quick")
     slow.start()
@@ -138,7 +136,7 @@ def test_eight_threads_draw_no_number_twice() -> None:
         assert drawn == list(range(1, 41))
 
 
-def test_two_batches_on_the_same_objects_in_opposite_order_do_not_block_each_other() -> None:
+def test_batches_in_opposite_order_do_not_deadlock() -> None:
     """Seen in the making: numbers drawn in the caller's order were a deadlock."""
     barrier, failed = threading.Barrier(2), []
 

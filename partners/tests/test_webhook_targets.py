@@ -231,9 +231,10 @@ class _AsTyped:
 
 
 @pytest.mark.parametrize("host", LOOPBACK_SPELLINGS)
-def test_no_spelling_of_this_machine_is_dialled_even_if_the_form_let_it_pass(
+def test_no_spelling_of_this_machine_is_ever_called(
     host: str, listener: Listener, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
+    """Even if the form let it pass."""
     url = f"http://{host}:{listener.port}/"
     monkeypatch.setattr(http, "check_target", _AsTyped)
     _answers(monkeypatch, "127.0.0.1")
@@ -255,7 +256,7 @@ def test_the_same_listener_hears_from_a_developers_machine(listener: Listener) -
 
 
 @pytest.mark.usefixtures("production")
-def test_an_address_that_no_resolver_judged_is_judged_when_dialled(listener: Listener) -> None:
+def test_an_unresolved_address_is_checked_on_connect(listener: Listener) -> None:
     """aiohttp resolves nothing where it takes the host for an address."""
     info = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", listener.port))
     with pytest.raises(PermissionError, match="public"):
@@ -268,9 +269,10 @@ def test_an_address_that_no_resolver_judged_is_judged_when_dialled(listener: Lis
 
 
 @pytest.mark.usefixtures("production")
-def test_a_name_that_turns_inner_between_two_look_ups_gains_nothing(
+def test_a_name_that_turns_internal_is_not_called(
     listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Between two look-ups."""
     asked: list[str] = []
 
     async def getaddrinfo(self: object, host: str, port: int, **kwargs: Any) -> list[Any]:
@@ -303,7 +305,7 @@ def test_proxies_of_the_environment_are_not_asked(
     assert listener.connections == 0
 
 
-def test_a_developers_own_machine_may_be_called_over_http_and_no_other() -> None:
+def test_only_a_developers_own_machine_may_use_http() -> None:
     for url in ("http://127.0.0.1:9000/hook", "http://localhost:9000/hook"):
         assert check_target(url).url == url
     for url in ("http://10.0.0.1/", "http://example.com/"):

@@ -27,9 +27,7 @@ def test_without_a_trusted_proxy_the_header_is_not_read(peer: str, header: str) 
 
 
 @given(addresses, st.lists(st.text(max_size=30), max_size=5), st.integers(1, 3))
-def test_what_the_caller_wrote_stays_left_of_what_our_proxies_saw(
-    caller: str, invented: list[str], hops: int
-) -> None:
+def test_the_callers_own_header_never_counts(caller: str, invented: list[str], hops: int) -> None:
     # The outermost of `hops` proxies appends the caller, the inner ones their neighbour.
     seen = [caller, *["10.0.0.9"] * (hops - 1)]
     header = ", ".join([*invented, *seen])

@@ -86,7 +86,7 @@ def test_an_error_page_says_what_to_do_and_leads_back(page: Page) -> None:
     expect(tab.locator("h1")).to_contain_text("with a button only")
 
 
-def test_the_theme_of_the_console_is_the_theme_of_its_error_pages(page: Page) -> None:
+def test_error_pages_use_the_consoles_theme(page: Page) -> None:
     tab = unwatched(page)
     tab.goto("/admin/core/auditentry/")
     tab.evaluate("localStorage.setItem('_x_adminTheme', '\"dark\"')")

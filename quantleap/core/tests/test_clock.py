@@ -55,7 +55,7 @@ def test_two_processes_with_one_anchor_have_one_time(start: str) -> None:
         {"QUANTLEAP_CLOCK_START": "2026-08-04T09:16:00", "QUANTLEAP_CLOCK_ANCHOR": "noon"},
     ],
 )
-def test_a_variable_that_cannot_be_read_stops_the_start_by_its_name(
+def test_an_unreadable_variable_stops_the_start(
     variables: dict[str, str],
 ) -> None:
     failed = elsewhere(**variables)
@@ -70,7 +70,7 @@ def shared(path: Path, offset: float) -> Path:
 
 
 def test_the_clock_of_a_living_process_could_not_be_moved(tmp_path: Path) -> None:
-    """Seen: the origin was read at the start, so that nobody lived through a second day."""
+    """Bug: the origin was read at the start, so that nobody lived through a second day."""
     path = shared(tmp_path / "clock", 3600.0)
     asks = "import sys\nfrom quantleap.core import clock\n"
     asks += "for _ in sys.stdin: print(clock.offset_seconds(), clock.moved_by(), flush=True)"
@@ -104,7 +104,7 @@ def test_a_clock_file_that_is_none_stops_the_start_by_its_name(
 
 
 @given(st.datetimes(min_value=dt.datetime(2000, 1, 1), max_value=dt.datetime(2100, 1, 1)))
-def test_an_indian_wall_clock_and_an_instant_are_two_words_for_one_thing(
+def test_indian_wall_clock_and_instant_are_equivalent(
     naive: dt.datetime,
 ) -> None:
     instant = naive.replace(tzinfo=dt.UTC)

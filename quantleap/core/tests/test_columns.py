@@ -46,7 +46,7 @@ def test_markup_in_a_value_stays_text() -> None:
     assert "<script>" not in shown
 
 
-def test_a_table_aligns_money_writes_dates_and_says_when_it_is_empty() -> None:
+def test_a_table_aligns_money_and_formats_dates() -> None:
     shown = table(("Day", "Rupees"), [(dt.date(2026, 11, 5), "₹1.00")], money=1)
     assert '<td class="">5 Nov 2026</td><td class="ql-right">₹1.00</td>' in shown
     assert table(("Day",), [], empty="Nobody.") == "Nobody."

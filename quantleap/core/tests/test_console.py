@@ -177,8 +177,8 @@ def questions(kind: type[ConfirmForm] = ConfirmForm) -> Iterator[type[ConfirmFor
         yield from questions(one)
 
 
-def test_every_field_that_an_action_asks_for_looks_like_the_consoles() -> None:
-    """Seen: the questions of actions were the browser's bare inputs."""
+def test_action_fields_look_like_the_consoles() -> None:
+    """Bug: the questions of actions were the browser's bare inputs."""
     asked = 0
     for form in questions():
         for field in form().visible_fields():
@@ -231,7 +231,8 @@ def cookie_of(base_url: str) -> str:
     return done.stdout.strip()
 
 
-def test_run_and_play_beside_each_other_logged_one_anothers_staff_out() -> None:
+def test_run_and_play_keep_separate_sessions() -> None:
+    """Bug: side by side they logged out each other's staff."""
     run, play = cookie_of("http://127.0.0.1:8000"), cookie_of("http://127.0.0.1:8100")
     assert run == "sessionid csrftoken"
     assert play == "sessionid8100 csrftoken8100"

@@ -35,7 +35,7 @@ def test_every_registered_page_has_a_row_to_open(visitor: StaffUser) -> None:
 
 @pytest.mark.django_db
 def test_identifiers_in_the_heading_are_as_they_are(visitor: StaffUser) -> None:
-    """Seen: Sub_5pda06dxci1ps1mtx0jk above the subscription sub_5pda06dxci1ps1mtx0jk."""
+    """Bug: Sub_5pda06dxci1ps1mtx0jk above the subscription sub_5pda06dxci1ps1mtx0jk."""
     client = Client()
     client.force_login(visitor)
     request = RequestFactory().get("/admin/")

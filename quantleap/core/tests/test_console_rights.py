@@ -104,7 +104,7 @@ def test_django_s_own_delete_action_is_open_to_nobody_by_looking(
     assert everything() == before
 
 
-def test_looking_rights_open_no_action_and_no_address_changes_anything(
+def test_view_permissions_open_no_action(
     rows: dict[type[models.Model], Any], record_property: Any
 ) -> None:
     """Every address below every page, with a real row, read and posted to."""
@@ -169,7 +169,7 @@ def test_a_save_button_that_does_more_needs_the_right_to_save(
             assert rights_of(page, name) - LOOKS
 
 
-def test_the_list_of_choices_tells_no_names_to_whoever_may_not_look(
+def test_autocomplete_needs_the_view_permission(
     rows: dict[type[models.Model], Any],
 ) -> None:
     """Django's autocomplete requires the view permission for the chosen model."""

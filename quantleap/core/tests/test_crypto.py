@@ -22,7 +22,7 @@ def ring(*names: str) -> str:
 
 
 @given(st.text(min_size=1))
-def test_what_is_encrypted_is_read_back_and_never_looks_the_same_twice(plain: str) -> None:
+def test_ciphertext_decrypts_and_is_never_repeated(plain: str) -> None:
     first, second = crypto.encrypt(plain, place=PLACE), crypto.encrypt(plain, place=PLACE)
     assert first != second
     assert crypto.decrypt(first, place=PLACE) == plain == crypto.decrypt(second, place=PLACE)

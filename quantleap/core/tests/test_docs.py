@@ -189,7 +189,7 @@ def tops() -> list[str]:
 
 @pytest.mark.parametrize("top", tops())
 def test_nothing_is_cited_that_is_not_here(top: str) -> None:
-    """Seen: "execution.md section 7" of a page that was in nobody's clone, and I3 of no page."""
+    """Bug: "execution.md section 7" of a page that was in nobody's clone, and I3 of no page."""
     paths = references.written(ROOT / top)
     own = (path for path in paths if top != "." or path.parent == ROOT)
     lost = [

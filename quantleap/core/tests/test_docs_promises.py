@@ -99,7 +99,7 @@ def read_in_production() -> set[str]:
 
 
 def test_every_variable_that_production_reads_is_in_deploy_md() -> None:
-    """Seen: neither the brokers' addresses nor the limits of the trading day stood there."""
+    """Bug: neither the brokers' addresses nor the limits of the trading day stood there."""
     read = {name for name in read_in_production() if not name.startswith("QUANTLEAP_SIMULATOR_")}
     assert {"DATABASE_URL", "QUANTLEAP_ADMIN_PASSWORD", "QUANTLEAP_ACCESS_LOG"} <= read
     page = (ROOT / "docs/deploy.md").read_text()
@@ -108,7 +108,7 @@ def test_every_variable_that_production_reads_is_in_deploy_md() -> None:
 
 
 def test_every_setting_that_nobody_reads_is_gone() -> None:
-    """Seen: a switch for figures that are shown nowhere, which did nothing."""
+    """Bug: a switch for figures that are shown nowhere, which did nothing."""
     base = CODE[ROOT / "quantleap" / "settings" / "base.py"]
     others = "\n".join(text for path, text in CODE.items() if path.parent.name != "settings")
     ours = set(re.findall(r"^(QUANTLEAP_\w+)\b", base, re.MULTILINE))
@@ -190,7 +190,7 @@ def _first_cells(table: str) -> Iterator[str]:
 
 
 def test_what_a_test_key_can_do_is_what_partners_md_says() -> None:
-    """Seen: the documents promised a test environment whose catalogue nobody can fill."""
+    """Bug: the documents promised a test environment whose catalogue nobody can fill."""
     form = CODE[ROOT / "marketplace/admin/forms.py"]
     assert '"environment"' not in form, "templates of the test environment: tell docs/partners.md"
     text = (ROOT / "docs/partners.md").read_text()
@@ -219,7 +219,7 @@ def is_raised(name: str) -> bool:
 
 
 def test_every_error_code_in_the_documents_can_be_raised() -> None:
-    """Seen: rate_limited and oauth_token_expired, which no code ever produced."""
+    """Bug: rate_limited and oauth_token_expired, which no code ever produced."""
     named = set(ERROR_SCHEMA["properties"]["code"]["examples"])
     raised = set(codes()) | {code for code, _ in _BY_STATUS.values()}
     assert named - raised == set()
@@ -234,7 +234,7 @@ def test_every_error_code_of_the_api_is_in_the_documents() -> None:
 
 
 def test_every_event_that_is_offered_is_emitted() -> None:
-    """Seen: invoice.payment_failed and key.expiring could be chosen and never came."""
+    """Bug: invoice.payment_failed and key.expiring could be chosen and never came."""
     sources = "\n".join(t for p, t in CODE.items() if not str(p).endswith("webhooks/events.py"))
     silent = {name for name in EVENT_TYPES if f'"{name}"' not in sources}
     assert silent == set()

@@ -35,7 +35,7 @@ def check(answer: Any, status: int, back: str = "/admin/") -> str:
     return text
 
 
-def test_400_for_an_address_with_nul_and_for_a_lookup_that_is_not_allowed() -> None:
+def test_nul_and_forbidden_lookups_are_400() -> None:
     check(browser().get(f"{AUDIT}?q=%00"), 400)
 
 

@@ -213,7 +213,7 @@ def test_an_answer_with_a_secret_is_not_kept() -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("view", [EffectViewSet, OutsideViewSet])
-def test_a_second_request_meanwhile_waits_and_is_then_told_to_come_back(
+def test_a_concurrent_request_waits_then_gets_409(
     view: type[ApiViewSet],
 ) -> None:
     def one() -> Response:
@@ -255,7 +255,7 @@ def test_parallel_requests_have_one_effect(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_control_without_the_key_parallel_requests_have_an_effect_each() -> None:
+def test_control_without_the_key_effects_repeat() -> None:
     def one(_: int) -> int:
         try:
             return post(EffectViewSet, caller=None).status_code

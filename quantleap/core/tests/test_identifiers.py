@@ -119,7 +119,7 @@ def test_an_email_has_one_spelling(typed: str, stored: str) -> None:
         "k@" + "a" * 60 + "." + "b" * 60 + "." + "c" * 60 + "." + "d" * 60 + ".example.com",
     ],
 )
-def test_an_email_that_is_none_or_would_become_another_is_refused(text: str) -> None:
+def test_an_invalid_or_ambiguous_email_is_refused(text: str) -> None:
     with pytest.raises(BadIdentifier):
         clean_email(text)
 

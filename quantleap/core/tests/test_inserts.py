@@ -56,7 +56,7 @@ def test_more_rows_than_a_statement_takes_are_all_inserted() -> None:
 
 
 def test_a_used_id_is_an_error_and_not_a_row_left_out() -> None:
-    """Seen: KeyError in ``posting.account_ids``, since the account that it made was not there."""
+    """Bug: KeyError in ``posting.account_ids``, since the account that it made was not there."""
     insert_missing([account("bank")], unique=("code",))
     set_sequence_back("billing_ledgeraccount")
 

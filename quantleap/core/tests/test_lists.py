@@ -15,7 +15,7 @@ from quantleap.core.models import StaffUser
 
 @pytest.mark.django_db
 def test_no_page_takes_a_list_in_another_way() -> None:
-    """Seen: boxes of several lines that wanted commas."""
+    """Bug: boxes of several lines that wanted commas."""
     request = RequestFactory().get("/admin/")
     request.user = StaffUser.objects.create_superuser("asha")
     found = 0

@@ -111,7 +111,7 @@ def test_a_lock_without_a_package_of_an_extra_is_noticed() -> None:
     assert any(text.startswith("redis") for text in missing)
 
 
-def test_pip_installs_the_lock_without_resolving_and_checks_the_result() -> None:
+def test_pip_installs_the_lock_without_resolving() -> None:
     """In hash mode an older pip resolves extras to the newest release, which has no hash."""
     makefile = (ROOT / "Makefile").read_text()
     containerfile = (ROOT / "Containerfile").read_text()

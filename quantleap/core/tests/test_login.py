@@ -33,7 +33,7 @@ def test_the_right_password_gets_in_and_the_wrong_one_does_not() -> None:
     assert attempt(password="correct horse").status_code == 302
 
 
-def test_the_tenth_try_is_the_last_for_an_account_wherever_it_comes_from() -> None:
+def test_an_account_gets_ten_tries_from_all_addresses() -> None:
     for number in range(10):
         spelling = "asha" if number % 2 else " ASHA"
         assert attempt(spelling, address=f"203.0.113.{number}").status_code == 200

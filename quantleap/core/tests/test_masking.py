@@ -157,7 +157,7 @@ def test_bound_values_arguments_of_tasks_and_extra_are_masked(lines: io.StringIO
     assert "hunter2" not in written
 
 
-def test_an_object_that_cannot_be_written_does_not_take_the_line_with_it() -> None:
+def test_an_object_without_repr_does_not_lose_the_line() -> None:
     class Rude:
         def __str__(self) -> str:
             raise RuntimeError("no")
@@ -167,7 +167,7 @@ def test_an_object_that_cannot_be_written_does_not_take_the_line_with_it() -> No
     assert mask({"thing": Rude()}) == {"thing": "<Rude>"}
 
 
-def test_gunicorns_access_log_and_its_tracebacks_go_through_the_same_mask(
+def test_gunicorns_logs_are_masked(
     lines: io.StringIO,
 ) -> None:
     """Its loggers have handlers of their own: the file gunicorn reads gives them this formatter."""
@@ -224,7 +224,7 @@ def test_the_logged_address_is_the_one_we_judge_by(
     ],
 )
 def test_no_text_holds_the_process_in_the_mask(text: str) -> None:
-    """Seen: 5 s for a Host header of 1,700 characters; for one of these it would be hours."""
+    """Bug: 5 s for a Host header of 1,700 characters; for one of these it would be hours."""
     previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.alarm(60)  # far above the milliseconds that it takes, on any machine
     try:

@@ -13,14 +13,14 @@ from quantleap.core.tests.migrated import fingerprint, sources
 
 
 @pytest.mark.django_db
-def test_every_migration_that_made_this_database_is_in_the_copys_name() -> None:
+def test_every_migration_is_in_the_copys_name() -> None:
     known = Counter(path.stem for path in sources())
     made = Counter(name for _, name in MigrationRecorder(connection).applied_migrations())
     assert made.total() > 80
     assert not made - known
 
 
-def test_a_changed_a_new_and_a_renamed_migration_make_another_copy(tmp_path: Path) -> None:
+def test_any_change_of_migrations_makes_another_copy(tmp_path: Path) -> None:
     folder = tmp_path / "app" / "migrations"
     folder.mkdir(parents=True)
     first, second = folder / "0001_initial.py", folder / "0002_more.py"

@@ -36,7 +36,7 @@ def names_handed_out(module: ast.Module) -> list[str]:
 
 
 def test_only_a_package_hands_out_names_of_others() -> None:
-    """Seen: ``Partner`` to be had from the brokers' models, ``Mapping`` from a bench."""
+    """Bug: ``Partner`` to be had from the brokers' models, ``Mapping`` from a bench."""
     handing_out = [path for path, module in modules() if names_handed_out(module)]
     assert "subscriptions/services/__init__.py" in handing_out, "nothing is read"
     assert [path for path in handing_out if not path.endswith("/__init__.py")] == []
@@ -78,7 +78,7 @@ def positional(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
 
 
 def test_no_call_has_seven_values_without_names() -> None:
-    """Seen: a helper that was called with ten values in a row."""
+    """Bug: a helper that was called with ten values in a row."""
     counts = {
         f"{path}: {node.name}": len(positional(node))
         for path, module in modules()

@@ -75,9 +75,10 @@ def names(environ: dict[str, str] | None = None) -> list[str]:
     ],
 )
 @pytest.mark.parametrize("profile", ["production", "staging"])
-def test_production_refuses_and_so_does_a_copy_under_another_name(
+def test_a_renamed_copy_of_production_refuses_too(
     production: Any, name: str, value: object, said: str, profile: str
 ) -> None:
+    """A profile with any other name counts as production."""
     production.QUANTLEAP_PROFILE = profile
     assert names() == []
     setattr(production, name, value)
@@ -150,10 +151,10 @@ def test_a_database_that_came_back_later_is_asked_who_we_are(production: Any) ->
 @pytest.mark.parametrize(
     ("reader", "value"), [("int", "two"), ("bool", "maybe"), ("float", "fast"), ("json", "{")]
 )
-def test_what_cannot_be_read_names_the_variable_and_keeps_the_value_to_itself(
+def test_an_unreadable_variable_hides_its_value(
     monkeypatch: pytest.MonkeyPatch, reader: str, value: str
 ) -> None:
-    """Seen: `DEBUG=maybe` was off, and a bad number a traceback without a name."""
+    """Bug: `DEBUG=maybe` was off, and a bad number a traceback without a name."""
     monkeypatch.setenv("QUANTLEAP_SOMETHING", value)
     with pytest.raises(ImproperlyConfigured, match=r"^QUANTLEAP_SOMETHING") as caught:
         getattr(Environment(), reader)("QUANTLEAP_SOMETHING")

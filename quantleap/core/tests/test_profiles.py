@@ -39,7 +39,7 @@ def compares(tree: ast.AST) -> bool:
 
 
 def test_nobody_else_compares_the_profiles_name() -> None:
-    """Seen: a profile `staging` had production's guard, but a developer's proxies and demo data."""
+    """Bug: a profile `staging` had production's guard, but a developer's proxies and demo data."""
     found = dict(modules())
     assert len(found) > 300, "all of the project is looked at"
     assert {name for name, tree in found.items() if reads(tree)} == READERS

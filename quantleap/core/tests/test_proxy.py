@@ -33,7 +33,7 @@ def compose() -> Any:
 
 
 def test_requests_and_answers_are_taken_in_whole() -> None:
-    """Seen: 40 dripping connections held all 16 threads of the web processes."""
+    """Bug: 40 dripping connections held all 16 threads of the web processes."""
     assert values("proxy_request_buffering") == ["on"]
     assert values("proxy_buffering") == ["on"]
     for name in ("client_header_timeout", "client_body_timeout", "send_timeout"):
@@ -44,7 +44,7 @@ def test_requests_and_answers_are_taken_in_whole() -> None:
     assert zone.startswith("$binary_remote_addr")
 
 
-def test_bodies_end_above_the_applications_limit_and_never_reach_a_disk() -> None:
+def test_the_proxy_keeps_limited_bodies_in_memory() -> None:
     (largest,), (buffered,) = values("client_max_body_size"), values("client_body_buffer_size")
     assert size(largest) > (settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0), "its own words come first"
     assert size(buffered) >= size(largest)
@@ -82,7 +82,7 @@ def test_its_own_answers_are_json_and_plain_http_is_refused() -> None:
     assert "return 301" not in TEXT
 
 
-def test_the_proxy_is_the_only_way_in_and_the_web_processes_believe_it(compose: Any) -> None:
+def test_the_proxy_is_the_only_trusted_way_in(compose: Any) -> None:
     services = compose["services"]
     assert [name for name, one in services.items() if "ports" in one] == ["proxy"]
     address = services["proxy"]["networks"]["front"]["ipv4_address"]
@@ -99,7 +99,7 @@ def test_the_proxy_is_the_only_way_in_and_the_web_processes_believe_it(compose: 
 
 
 def test_no_other_container_is_given_the_proxys_address(compose: Any) -> None:
-    """Seen: `web` starts first and would have been given the first free one: the proxy's."""
+    """Bug: `web` starts first and would have been given the first free one: the proxy's."""
     (pool,) = compose["networks"]["front"]["ipam"]["config"]
     subnet, dynamic = IPv4Network(pool["subnet"]), IPv4Network(pool["ip_range"])
     assert dynamic.subnet_of(subnet)
@@ -120,6 +120,6 @@ def test_no_other_container_is_given_the_proxys_address(compose: Any) -> None:
 
 
 def test_the_address_that_nginx_asked_for_once_stays_the_webs(compose: Any) -> None:
-    """Seen: a release gave `web` another address, and every request was answered 503."""
+    """Bug: a release gave `web` another address, and every request was answered 503."""
     (server,) = re.findall(r"server (\w+):8000;", TEXT)
     assert "ipv4_address" in compose["services"][server]["networks"]["front"]

@@ -293,9 +293,7 @@ def without(world: World) -> Callable[[Operation], Headers]:
     return lambda operation: made(operation.permission, operation.surface != "partner")
 
 
-def test_a_good_request_is_accepted_and_only_what_may_write_writes(
-    world: World, broker: responses.RequestsMock
-) -> None:
+def test_a_good_request_is_accepted(world: World, broker: responses.RequestsMock) -> None:
     """The control of every refusal: the same request without its fault, by the one who may; a
     partner's key has this permission and no other, and so has the key of a customer's token."""
     grant(broker, world)
@@ -337,7 +335,7 @@ def test_a_new_route_is_closed_while_a_partner_is_suspended() -> None:
     assert open_ones == KEYS_OF_SUSPENDED_MAY | TOKENS_OF_SUSPENDED_MAY
 
 
-def test_of_a_suspended_partner_keys_and_tokens_may_what_the_tables_say(
+def test_what_stays_open_while_a_partner_is_suspended(
     world: World, broker: responses.RequestsMock
 ) -> None:
     """Every route: seen was 401 for a customer's pause and cancel, and for the partner's."""
@@ -400,7 +398,7 @@ ODD_ACCEPTS = (
 
 
 def test_an_accept_that_no_route_has_gets_the_routes_own_type(world: World) -> None:
-    """Seen: 406 for an empty header, and for application/octet-stream to an invoice's PDF."""
+    """Bug: 406 for an empty header, and for application/octet-stream to an invoice's PDF."""
     client = new_client()
     for operation in VERSIONED_OPERATIONS:
         if operation.method != "GET":

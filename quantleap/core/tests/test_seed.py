@@ -62,7 +62,8 @@ def test_a_second_run_changes_nothing(run_files: Path) -> None:
     assert AuditEntry.objects.exclude(action="instruments.imported").count() == told
 
 
-def test_an_emptied_database_gets_keys_that_work_and_the_same_password(run_files: Path) -> None:
+def test_an_emptied_database_is_seeded_again(run_files: Path) -> None:
+    """The keys work, and the password stays the same."""
     from partners.models import PartnerKey
 
     seed()

@@ -122,9 +122,7 @@ def starts(good: dict[str, str]) -> Starts:
 
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("entry", ENTRY_POINTS)
-def test_a_bad_start_is_refused_with_a_sentence_that_names_the_setting(
-    starts: Starts, entry: str, bad: str
-) -> None:
+def test_a_refused_start_names_the_setting(starts: Starts, entry: str, bad: str) -> None:
     ended = starts[entry, bad]
     said = [line for line in ended.stderr.splitlines() if "QuantLeap does not start: " in line]
     assert ended.returncode == 4, ended.stderr
@@ -167,9 +165,7 @@ def test_the_good_settings_do_start(good: dict[str, str], entry: str, tmp_path: 
 
 
 @pytest.mark.parametrize("entry", ["gunicorn", "worker"])
-def test_a_database_that_does_not_answer_does_not_refuse_the_start(
-    good: dict[str, str], entry: str
-) -> None:
+def test_an_unreachable_database_does_not_prevent_a_start(good: dict[str, str], entry: str) -> None:
     """It may be back before the process manager's next try; the role is judged then."""
     command = UP[entry][0]
     silent = environment(good, "DATABASE_URL", None)
@@ -179,7 +175,7 @@ def test_a_database_that_does_not_answer_does_not_refuse_the_start(
         assert child.poll() is None
 
 
-def test_a_command_without_a_profile_stays_away_from_a_named_database(good: dict[str, str]) -> None:
+def test_a_command_without_profile_uses_no_named_database(good: dict[str, str]) -> None:
     """`local` is what a bare clone gets; it must not get hold of production's database."""
     naked = environment(good, "DJANGO_SETTINGS_MODULE", None)
     del naked["DATABASE_URL"], naked["REDIS_URL"]
@@ -191,7 +187,7 @@ def test_a_command_without_a_profile_stays_away_from_a_named_database(good: dict
         assert done.returncode == status, done.stderr
 
 
-def test_an_image_is_built_without_keys_and_its_profile_serves_nobody(tmp_path: Path) -> None:
+def test_the_build_profile_has_no_keys_and_serves_nobody(tmp_path: Path) -> None:
     building = {
         **environment_without_servers(),
         "DJANGO_SETTINGS_MODULE": "quantleap.settings.build",

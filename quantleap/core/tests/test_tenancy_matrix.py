@@ -324,7 +324,7 @@ def test_every_table_is_a_tenants_or_says_why_not() -> None:
 
 
 @pytest.mark.django_db
-def test_every_tenants_table_has_its_columns_and_is_reached_through_them() -> None:
+def test_every_tenant_table_has_the_tenant_columns() -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT table_name, column_name, is_nullable FROM information_schema.columns"
@@ -364,7 +364,7 @@ def test_every_unique_key_begins_with_the_tenant() -> None:
 
 
 @pytest.mark.django_db
-def test_the_database_has_no_unique_index_that_the_models_do_not_name() -> None:
+def test_every_unique_index_is_in_the_models() -> None:
     owned = {one._meta.db_table for one in our_models() if issubclass(one, TenantOwned)}
     columns = {*GLOBAL_KEYS, *(f"{name}_id" for name in GLOBAL_KEYS)}
     with connection.cursor() as cursor:

@@ -63,7 +63,7 @@ def container(tmp_path: Path) -> Container:
     ],
 )
 def test_a_password_arrives_as_it_was_written(container: Container, password: str) -> None:
-    """Seen: a blank made two arguments of it, and Valkey did not start."""
+    """Bug: a blank made two arguments of it, and Valkey did not start."""
     done = container.start(f"{password}\n")
     assert done.returncode == 0, done.stderr
     assert "valkey-server" in done.stdout
@@ -74,7 +74,7 @@ def test_a_password_arrives_as_it_was_written(container: Container, password: st
 
 
 def test_it_comes_up_again_where_a_file_was_left(container: Container) -> None:
-    """Seen: after a reboot root may not write to Valkey's file in /tmp, so it is a new one."""
+    """Bug: after a reboot root may not write to Valkey's file in /tmp, so it is a new one."""
     assert container.start("first").returncode == 0
     left = container.config.with_name("left")
     os.link(container.config, left)
@@ -98,7 +98,7 @@ def test_it_does_not_write_through_a_link(container: Container) -> None:
 def test_what_is_no_password_is_refused_in_a_sentence(
     container: Container, secret: str, said: str
 ) -> None:
-    """Seen: with an empty secret Valkey began without a password at all."""
+    """Bug: with an empty secret Valkey began without a password at all."""
     done = container.start(secret)
     assert done.returncode == 1
     assert said in done.stderr

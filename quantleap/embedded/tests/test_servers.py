@@ -95,9 +95,10 @@ def link_or_copy(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def test_a_killed_server_restarts_at_the_same_address_with_what_was_committed(
+def test_a_killed_server_restarts_with_its_data(
     services: EmbeddedServices,
 ) -> None:
+    """At the same address."""
     addresses = services.urls
     for round_number in range(3):
         write(services, round_number)
@@ -110,9 +111,10 @@ def test_a_killed_server_restarts_at_the_same_address_with_what_was_committed(
     assert read(services) == ([0, 1, 2], [0, 1, 2])
 
 
-def test_a_killed_supervisor_takes_its_servers_along_and_the_next_start_has_the_rows(
+def test_servers_end_with_a_killed_supervisor(
     tmp_path: Path,
 ) -> None:
+    """The next start finds the committed rows."""
     base_dir = tmp_path / "var"
     with EmbeddedServices(base_dir) as first:
         write(first, 1)
@@ -126,7 +128,7 @@ def test_a_killed_supervisor_takes_its_servers_along_and_the_next_start_has_the_
         assert read(second) == ([1], [1])
 
 
-def test_orphans_of_a_killed_supervisor_are_ended_by_the_next_start(tmp_path: Path) -> None:
+def test_the_next_start_ends_orphans(tmp_path: Path) -> None:
     base_dir = tmp_path / "var"
     child, postgres, valkey, _ = supervise(base_dir, "orphans-survive")
     kill_9(child)
@@ -138,9 +140,10 @@ def test_orphans_of_a_killed_supervisor_are_ended_by_the_next_start(tmp_path: Pa
         write(services, 1)
 
 
-def test_a_pid_file_that_names_an_unrelated_process_is_ignored_and_the_process_spared(
+def test_a_stale_pid_files_process_is_spared(
     tmp_path: Path,
 ) -> None:
+    """The file names an unrelated process."""
     base_dir = tmp_path / "var"
     with EmbeddedServices(base_dir) as first:
         write(first, 7)
@@ -157,7 +160,7 @@ def test_a_pid_file_that_names_an_unrelated_process_is_ignored_and_the_process_s
         bystander.terminate()
 
 
-def test_a_recorded_pid_that_another_program_got_meanwhile_is_spared(tmp_path: Path) -> None:
+def test_a_reused_recorded_pid_is_spared(tmp_path: Path) -> None:
     base_dir = tmp_path / "var"
     with EmbeddedServices(base_dir) as first, subprocess.Popen(["/bin/sleep", "60"]) as bystander:
         first.record.add("beat", bystander.pid, ["/usr/bin/python3", "-m", "celery"])
@@ -168,9 +171,7 @@ def test_a_recorded_pid_that_another_program_got_meanwhile_is_spared(tmp_path: P
 
 
 @pytest.mark.parametrize("ending", ["stop", "kill"])
-def test_a_long_path_gets_a_private_temporary_socket_folder_that_does_not_stay(
-    tmp_path: Path, ending: str
-) -> None:
+def test_a_long_path_gets_a_temporary_socket_folder(tmp_path: Path, ending: str) -> None:
     base_dir = tmp_path / ("d" * LONGEST_SOCKET_PATH) / "var"
     child, _, _, sockets = supervise(base_dir)
     assert base_dir not in sockets.parents

@@ -62,7 +62,7 @@ def words(path: Path) -> list[str]:
 
 @pytest.mark.process
 def test_a_living_writers_log_was_rotated_only_at_a_restart(tmp_path: Path, writer: Writer) -> None:
-    """Seen: 150 MB a day, and one file of them all."""
+    """Bug: 150 MB a day, and one file of them all."""
     today = dt.date(2026, 9, 8)
     logs = LogFiles(tmp_path, largest=150, kept=3)
     logs.rotate_due(today)

@@ -99,7 +99,7 @@ def supervisor(tmp_path: Path, layout: TwoParts) -> Iterator[Supervisor]:
         made.stop()
 
 
-def test_everything_killed_comes_back_and_the_orderly_stop_is_in_reverse(
+def test_killed_parts_restart_and_stop_in_reverse_order(
     supervisor: Supervisor, layout: TwoParts
 ) -> None:
     before = supervisor.pids()
@@ -152,7 +152,7 @@ def _told(told: list[str], what: str, times: int) -> bool:
     return told.count(what) == times
 
 
-def test_the_seventh_clean_stop_is_followed_by_a_start_at_once_too(tmp_path: Path) -> None:
+def test_every_clean_stop_is_followed_by_a_start_at_once(tmp_path: Path) -> None:
     """Seen 4.7 s before an entry: "ended (exit 0); starting it again in 30 s", and 20 of 20 missed.
 
     Whatever ends cleanly the moment it starts is backed off from all the same.
@@ -190,7 +190,8 @@ def test_the_seventh_clean_stop_is_followed_by_a_start_at_once_too(tmp_path: Pat
     assert "useless was stopped; starting it again" not in told
 
 
-def test_half_a_configuration_and_a_busy_port_are_refused_with_the_remedy(tmp_path: Path) -> None:
+def test_half_a_configuration_and_a_busy_port_are_refused(tmp_path: Path) -> None:
+    """The message says what to do."""
     half = {**environment_without_servers(), "REDIS_URL": "redis://cache.invalid/0"}
     supervisor = Supervisor(
         base_dir=tmp_path / "var", layout=Layout(), environment=half, report=lambda _: None
@@ -232,9 +233,7 @@ def wait_for_status(base_dir: Path, supervisor: int) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("clock_start", ["2026-09-09T09:14:00", None])
-def test_a_shell_beside_it_speaks_of_the_same_installation_at_the_same_hour(
-    tmp_path: Path, clock_start: str | None
-) -> None:
+def test_a_shell_can_use_the_same_installation(tmp_path: Path, clock_start: str | None) -> None:
     base_dir = tmp_path / "it's here"
     (base_dir / "run").mkdir(parents=True)
     layout = Layout(port=18001, simulator_port=18901)
@@ -278,9 +277,10 @@ def test_up_survives_its_own_kill_9_and_a_second_start_works(tmp_path: Path) -> 
     assert not any(is_alive(pid) for pid in started.values())
 
 
-def test_up_started_by_make_stops_cleanly_when_make_is_killed_and_the_next_start_waits(
+def test_up_stops_cleanly_when_make_is_killed(
     tmp_path: Path,
 ) -> None:
+    """The next start waits for it."""
     base_dir, port = tmp_path / "var", free_port()
     command = up(base_dir, port, "--die-with-parent")
     stand_in = "import subprocess, sys; subprocess.run(sys.argv[1:])"

@@ -30,6 +30,6 @@ def belongings(request: HttpRequest, customer: Customer) -> Sequence[Panel]:
                 Cell(one.get_status_display()),
                 Cell(readiness(one, now).reason.replace("_", " ") or "ready"),
             ),
-            "None yet: the first comes with the first subscription.",
+            "None yet: the first one is created with the first subscription.",
         )
     ]

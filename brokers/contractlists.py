@@ -132,7 +132,7 @@ def contract_tile(states: Sequence[ListState], calendar: TradingCalendar, now: d
     missing = [state for state in states if state.newest is None]
     old = [state for state in states if state.newest != day]
     if not states:
-        return Tile(TITLE, "No broker", "no broker may be spoken to yet", link, "warn")
+        return Tile(TITLE, "No broker", "no broker is enabled yet", link, "warn")
     if not old:
         return Tile(TITLE, "Today's", ", ".join(state.name for state in states), link, "good")
     if is_import_time(calendar, now) or missing:

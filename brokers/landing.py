@@ -75,7 +75,7 @@ def broker_login_done(request: HttpRequest) -> HttpResponse:
         return _page(
             request,
             status=403,
-            title="You may not log feed accounts in",
+            title="You may not log in feed accounts",
             sentences=["Ask an administrator for the right to change feed accounts."],
         )
     try:
@@ -154,13 +154,13 @@ def _stranger(came: Return) -> dict[str, object]:
             "links": console,
         }
     return {
-        "title": "Your broker has logged you in, but we cannot tell for whom",
+        "title": "Your broker has logged you in, but we do not know for which app",
         "sentences": [
             "This page does not know where you began, so nothing was stored. Go back to the page "
             "or app in which you began; it will ask you to log in again.",
-            "If you end up here again, tell the people who run it: the redirect address of their "
+            "If you arrive here again, tell the people who run it: the redirect address of their "
             "application at the broker leads here and should lead to their own page.",
-            "If you work here: log in to the console first, at the very address that is "
+            "If you work here: log in to the console first, at exactly the address that is "
             "registered at the broker, and begin the feed account's login there.",
         ],
         "links": console,

@@ -48,13 +48,13 @@ class BrokerAccount(TenantOwned):
     token_expiry_told_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_login_at = models.DateTimeField(null=True, blank=True)
     # a proxy's address may contain its password
-    egress = SealedField(blank=True, help_text="Proxy or source address; brokers.vault opens it.")
+    egress = SealedField(blank=True, help_text="Proxy or source address, sealed by brokers.vault.")
     algo_id = models.CharField(max_length=40, blank=True)
     removal_requested_at = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="EXIT_NOW: erased after the last exit."
     )
     held = models.BooleanField(
-        default=False, editable=False, help_text="Somebody's hold keeps it from entering."
+        default=False, editable=False, help_text="A hold keeps it from entering."
     )
     created_at = models.DateTimeField(default=clock.now, editable=False)
     updated_at = models.DateTimeField(default=clock.now, editable=False)

@@ -87,7 +87,7 @@ class TradingCalendar:
             return f"the holiday list of {day.year} is not loaded"
         if day in self.special_sessions and not special_ok:
             what = self.special_sessions[day].description or "a special session"
-            return f"only {what}; special sessions are not opted in"
+            return f"only {what}; the strategy has not opted in to special sessions"
         if day in self.holidays:
             return self.holidays[day] or "holiday"
         if day.weekday() >= SATURDAY:

@@ -77,7 +77,7 @@ def keyed(rows: Iterable[Row]) -> dict[Key, Row]:
     found: dict[Key, Row] = {}
     for row in rows:
         if row.key in found:
-            raise CalendarMistake(f"{row.table.value} {row} is there twice", "day")
+            raise CalendarMistake(f"{row.table.value} {row} occurs twice", "day")
         found[row.key] = row
     return found
 
@@ -226,7 +226,7 @@ def check(after: Rows, comparison: Comparison) -> None:
     for year in sorted(touched & {row.day.year for row in _of(after, Table.YEAR)}):
         if not any(row.day.year == year for row in _of(after, Table.HOLIDAY)):
             raise CalendarMistake(
-                f"no holiday of {year}: an empty list would pass for a year without any"
+                f"no holiday of {year}: an empty list would look like a year without any"
             )
 
 
@@ -255,7 +255,7 @@ def check_source(source: str) -> None:
     address = re.match(r"https?://[^\s/]+\.[^\s/]+", text)
     if not address and (len(text) < MIN_SOURCE or not re.search(r"\d", text)):
         raise CalendarMistake(
-            "Where does it say so? Give the circular's address or its number and date, "
+            "What is the source? Give the circular's address or its number and date, "
             "such as NSE/FAOP/72262 of 12 Jan 2026",
             "source",
         )
@@ -417,8 +417,7 @@ def _unread(line: str, number: int) -> str:
     numbers = _AMBIGUOUS.search(line)
     if numbers is not None:
         return (
-            f"Line {number}: in {numbers[0]} day, month and year may be taken for one another; "
-            "write 26-Jan-2027"
+            f"Line {number}: in {numbers[0]} day, month and year are ambiguous; write 26-Jan-2027"
         )
     word = _NO_MONTH.search(line)
     if word is not None:

@@ -91,7 +91,7 @@ class RuleRegistry:
         found = self._kinds.get(kind)
         if found is None:
             known = ", ".join(self._kinds)
-            raise RuleError("", f"{kind or 'An empty kind'} is not known here; choose {known}.")
+            raise RuleError("", f"{kind or 'An empty kind'} is unknown; choose {known}.")
         return found
 
 

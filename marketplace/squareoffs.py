@@ -85,7 +85,7 @@ def limits(hours: Hours, square_offs: Sequence[SquareOff]) -> Limits:
     return Limits(
         earliest=_moved(hours.opens, FIRST_PRICES),
         latest=_moved(min(closing, hours.closes), -LAST_TRIES),
-        why_earliest=f"the session opens at {hours.opens:%H:%M}, and first prices must come",
+        why_earliest=f"the session opens at {hours.opens:%H:%M}, and first prices must arrive",
         why_latest=f"{why}, and an exit may need a few tries",
     )
 

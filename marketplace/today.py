@@ -52,7 +52,7 @@ def _untradable_alarms(calendar: TradingCalendar, day: dt.date) -> list[Alarm]:
     hours, cut_offs = calendar.ordinary_hours(day), in_force(square_offs(), day)
     return [
         Alarm(
-            f"{strategy.name}: its times cannot be kept",
+            f"{strategy.name}: its times are no longer allowed",
             " ".join(findings),
             reverse("admin:marketplace_template_change", args=[template_id]),
             "Change and publish it",

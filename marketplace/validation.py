@@ -73,7 +73,7 @@ def check_definition(definition: Definition, market: Market) -> list[Finding]:
         for name, message in strategy_findings(strategy, market):
             findings.append(Finding(index, None, name, message, strategy.name))
         if strategy.name in names:
-            message = "Another strategy has this name; give each its own."
+            message = "Another strategy has this name; choose a different one."
             findings.append(Finding(index, None, "name", message, strategy.name))
         names.add(strategy.name)
         for number, leg in enumerate(strategy.legs):
@@ -101,7 +101,7 @@ def strategy_findings(strategy: StrategySpec, market: Market) -> Iterator[tuple[
         yield "legs", f"At most {MAX_LEGS} legs."
     has_stop = any(leg.stop is not None for leg in strategy.legs)
     if strategy.move_to_cost != "OFF" and not has_stop:
-        yield "move_to_cost", "Needs a leg with a stop: without one nothing ever moves to cost."
+        yield "move_to_cost", "Needs a leg with a stop; otherwise nothing ever moves to cost."
 
 
 def time_findings(
@@ -126,7 +126,7 @@ def time_findings(
     if entry >= hours.closes:
         yield "entry_time", f"The session closes at {hours.closes:%H:%M} IST."
     if leave > allowed.latest and leave > entry:
-        yield "exit_time", f"At the latest {allowed.latest:%H:%M:%S} IST: {allowed.why_latest}."
+        yield "exit_time", f"Not after {allowed.latest:%H:%M:%S} IST: {allowed.why_latest}."
 
 
 def leg_findings(leg: LegSpec, underlying: str, market: Market) -> Iterator[tuple[str, str]]:

@@ -45,8 +45,8 @@ class ExternalIdTaken(DomainError):
 def email_differs() -> EmailDiffers:
     """The error for an id and an address that name two people."""
     words = (
-        "The address is another customer's. Name this customer by external_user_id alone; a new "
-        f"address of theirs is told with {CHANGE_ROUTE}."
+        "The address belongs to another customer. Name this customer by external_user_id alone; "
+        f"change their address with {CHANGE_ROUTE}."
     )
     return EmailDiffers(words, details={"user_email": words})
 
@@ -54,7 +54,7 @@ def email_differs() -> EmailDiffers:
 def external_id_differs() -> ExternalIdDiffers:
     """The error for an address of a customer with another id."""
     words = (
-        "The customer with this address has another external_user_id. Send the one that you gave "
-        "them, or the address of the person whom you mean."
+        "The customer with this address has another external_user_id. Send the id that you gave "
+        "them, or the address of the person you mean."
     )
     return ExternalIdDiffers(words, details={"external_user_id": words})

@@ -26,7 +26,7 @@ EXTERNAL_ID_UNIQUE: Final = "customer_external_id_uniq"
 EMAIL_UNIQUE: Final = "customer_tenant_email_uniq"
 #: A caller overtaken by somebody else's change retries; that many times in a row does not happen.
 _LOOKS: Final = 5
-_NEEDS_EMAIL: Final = "Needed for a customer whose external_user_id we do not know yet."
+_NEEDS_EMAIL: Final = "Required for a customer whose external_user_id is not known yet."
 
 
 def find_or_create_customer(
@@ -69,7 +69,7 @@ def find_or_create_customer(
         if customer is not None:
             fill_unknown(customer, now=now, name=name, state=state)
             return customer
-    raise Unavailable("This customer is being changed at this moment: try again.")
+    raise Unavailable("This customer is being changed right now: try again.")
 
 
 def _look(named: Named, fresh: Customer, actor: Actor) -> Customer | None:

@@ -58,7 +58,7 @@ class Partner(models.Model):
     default_state = models.CharField(
         max_length=2,
         blank=True,
-        help_text="GST state code of the partner itself; it never decides a customer's tax.",
+        help_text="GST state code of the partner itself; it never determines a customer's tax.",
     )
     allowed_ips = ArrayField(
         models.CharField(max_length=43, validators=[validate_network]),
@@ -71,13 +71,13 @@ class Partner(models.Model):
         default=list,
         blank=True,
         help_text="Where a broker login may return to: https, or http to the caller's own machine; "
-        "compared letter by letter.",
+        "compared character by character.",
     )
     contact_emails = ArrayField(
         models.EmailField(),
         default=list,
         blank=True,
-        help_text="Who is written to when a webhook endpoint is disabled, or the partner is "
+        help_text="Recipients of mails when a webhook endpoint is disabled, or the partner is "
         "suspended or reinstated; empty: nobody.",
     )
     created_at = models.DateTimeField(default=clock.now, editable=False)
@@ -155,7 +155,7 @@ class RevenueShare(models.Model):
     effective_from = models.DateField()
     partner_bps = models.PositiveIntegerField(default=3000)
     reason = models.CharField(
-        max_length=200, blank=True, help_text="Why it takes the place of a share of the same day."
+        max_length=200, blank=True, help_text="Why it replaces a share of the same day."
     )
     superseded_at = models.DateTimeField(null=True, blank=True, editable=False)
 
@@ -166,7 +166,7 @@ class RevenueShare(models.Model):
                 fields=["partner", "effective_from"],
                 condition=Q(superseded_at__isnull=True),
                 name="revenue_share_from_uniq",
-                violation_error_message="There is a share from this day on already. "
+                violation_error_message="There is already a share from this day on. "
                 "Choose a later day.",
             ),
             models.CheckConstraint(
@@ -237,11 +237,11 @@ class Customer(TenantOwned):
         max_length=EXTERNAL_ID_LENGTH,
         blank=True,
         default="",
-        help_text="The partner's own id of this person; empty until it names one.",
+        help_text="The partner's own id for this person; empty until it gives one.",
     )
     email = models.EmailField(help_text="Lower case, the domain as A-labels.")
     email_confirmed_at = models.DateTimeField(
-        null=True, blank=True, help_text="When this very address was confirmed by its owner."
+        null=True, blank=True, help_text="When this address was confirmed by its owner."
     )
     name = models.CharField(max_length=120, blank=True)
     state = models.CharField(max_length=2, blank=True, help_text="GST state code.")
@@ -306,7 +306,7 @@ class UserToken(TenantOwned):
         null=True,
         blank=True,
         related_name="+",
-        help_text="The key that minted it; empty for a direct customer.",
+        help_text="The key that issued it; empty for a direct customer.",
     )
     token_hash = models.CharField(max_length=64, unique=True)
     template_id = models.CharField(max_length=40, blank=True)
@@ -384,7 +384,7 @@ class WebhookEndpoint(TenantOwned):
     failing_since = models.DateTimeField(null=True, blank=True)
     last_failed_at = models.DateTimeField(null=True, blank=True)
     failed_tries = models.PositiveIntegerField(
-        default=0, help_text="In a row: since failing began, over all deliveries."
+        default=0, help_text="Consecutive failures over all deliveries."
     )
     created_at = models.DateTimeField(default=clock.now, editable=False)
 

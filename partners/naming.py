@@ -66,7 +66,7 @@ def resolve(external_id: str, email: str, by_id: Known | None, by_email: Known |
     ``by_id`` is the tenant's customer with that id, ``by_email`` the one with that address.
     """
     if not external_id and not email:
-        raise ValueError("nobody is named")
+        raise ValueError("no customer is named")
     if by_id is not None:
         if by_email is not None and by_email.key != by_id.key:
             return Resolved(Outcome.EMAIL_OF_ANOTHER)

@@ -17,7 +17,7 @@ Plan = Partner.Plan
 def plan_words(partner: Partner) -> str:
     """What happens to a suspended partner's subscriptions."""
     if not partner.suspension_plan:
-        return "Undecided: they trade on"
+        return "Undecided: they continue to trade"
     until, done = partner.run_until, partner.plan_done_at
     words = {
         Plan.PAUSE_ALL: "All paused",
@@ -43,27 +43,26 @@ def suspend_sentences(partner: Partner) -> list[str]:
     """Sentences shown before a suspension, or before another plan replaces the current one."""
     if partner.plan_done_at is not None:
         return [
-            f"{partner.name} is suspended, and what was planned has been carried out: "
+            f"{partner.name} is suspended, and its plan has been carried out: "
             f"{plan_words(partner)}.",
-            "Reinstate it first to decide anew.",
+            "Reinstate it first to decide again.",
         ]
     if partner.status == Partner.Status.SUSPENDED:
         return [
-            f"{partner.name} is suspended already. Now: {plan_words(partner)}.",
-            "What you choose takes the place of that; the suspension goes on.",
+            f"{partner.name} is already suspended. Now: {plan_words(partner)}.",
+            "Your choice replaces that plan; the suspension continues.",
             _told(partner, "the new plan"),
         ]
     standing = FOLLOWERS.get().standing(partner.pk)
     return [
-        f"{in_words(standing.active, 'active subscription')}: choose what becomes of them. "
-        "Pausing acts at once, and no period that begins under it is billed. Running until a day, "
-        "they are paused and not billed from the next day on. Cancelling, each ends with the "
-        "period that is running, and is not renewed.",
-        f"From the next call on {partner.name}'s keys make tokens for customers, pause and cancel, "
-        "and nothing else. Its customers go on reading, logging in to their broker, pausing, "
-        "cancelling and exiting.",
-        "Nobody new subscribes. Webhooks are held, and nothing of the customers leaves for the "
-        "partner.",
+        f"{in_words(standing.active, 'active subscription')}: choose what happens to them. "
+        "Pausing takes effect at once, and no period that begins under it is billed. Running "
+        "until a day, they are paused and not billed from the next day on. With "
+        "cancelling, each ends with its current period, and is not renewed.",
+        f"From the next call on {partner.name}'s keys can issue user tokens, pause and cancel, "
+        "and nothing else. Its customers can still read, log in to their broker, pause, "
+        "cancel and exit.",
+        "Nobody new can subscribe. Webhooks are held, and no customer data goes to the partner.",
         _told(partner, "the plan"),
     ]
 
@@ -71,13 +70,13 @@ def suspend_sentences(partner: Partner) -> list[str]:
 def suspended_words(name: str, done: Suspension) -> str:
     """The message after a suspension."""
     if not done.changed:
-        return f"{name} is suspended with this plan already."
+        return f"{name} is already suspended with this plan."
     told = [
         f"{in_words(count, 'subscription')} {what}"
         for count, what in (
             (done.paused, "paused"),
             (done.ended, "cancelled"),
-            (done.ending, "to end with the running period"),
+            (done.ending, "to end with the current period"),
         )
         if count
     ]
@@ -99,21 +98,21 @@ def reinstate_sentences(partner: Partner) -> list[str]:
         f"{partner.suspension_reason or 'no reason given'}. {plan_words(partner)}.",
         f"{in_words(standing.held, 'subscription')} held by the suspension."
         + (
-            " Each trades from its next entry on where nobody else holds it, and is billed from "
-            "the next period, or from today where the paid one is over."
+            " Each trades from its next entry on unless somebody else holds it, and is billed from "
+            "the next period, or from today if the paid one is over."
             if standing.held
             else ""
         ),
     ]
     if standing.ending:
         told.append(
-            f"{in_words(standing.ending, 'subscription')} still to end: they go on and are "
-            "renewed. Whoever was cancelled stays so."
+            f"{in_words(standing.ending, 'subscription')} still to end: they continue and are "
+            "renewed. Cancelled ones stay cancelled."
         )
     if deliveries:
         told.append(
             f"{in_words(deliveries, 'webhook delivery', 'webhook deliveries')} held: they are "
-            "sent by a replay on the endpoint's page."
+            "only sent by a replay on the endpoint's page."
         )
     told.append(_told(partner, "what trades again"))
     return told
@@ -124,8 +123,8 @@ def reinstated_words(name: str, done: Reinstatement) -> str:
     if not done.changed:
         return f"{name} was not suspended."
     return (
-        f"{name} may call again. Subscriptions that trade again: {done.released:,}; that are "
-        f"renewed again: {done.kept:,}." + _mailed(done.told)
+        f"{name} may call again. Subscriptions that trade again: {done.released:,}; renewed "
+        f"again: {done.kept:,}." + _mailed(done.told)
     )
 
 
@@ -133,7 +132,7 @@ def _told(partner: Partner, what: str) -> str:
     """Who will get a mail, shown beforehand."""
     count = len(set(partner.contact_emails))
     if not count:
-        return f"{partner.name} has no contact address: nobody there is written to."
+        return f"{partner.name} has no contact address: nobody there gets a mail."
     return (
         f"{in_words(count, 'contact')} of {partner.name} {_are(count)} mailed {what}, in numbers "
         "and without your reason."
@@ -141,7 +140,7 @@ def _told(partner: Partner, what: str) -> str:
 
 
 def _mailed(count: int) -> str:
-    return f" {in_words(count, 'contact')} {_are(count)} written to." if count else ""
+    return f" {in_words(count, 'contact')} {_are(count)} mailed." if count else ""
 
 
 def _are(count: int) -> str:

@@ -18,7 +18,7 @@ from quantleap.core.largelists import first_keys
 
 # The partner's share if no dated row says otherwise (30 %).
 DEFAULT_SHARE_BPS: Final = 3000
-NOBODY_NAMED: Final = "Name the customer: user_email, external_user_id, or both."
+NOBODY_NAMED: Final = "Name the customer by user_email, external_user_id, or both."
 
 
 def share_in_force(partner_id: int, day: dt.date) -> int:

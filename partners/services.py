@@ -291,7 +291,7 @@ def mint_user_token(
         external_user_id=external_user_id,
         email=email,
     ):
-        raise PartnerSuspended("This partner is suspended: it gains no new customer.")
+        raise PartnerSuspended("This partner is suspended: it cannot add customers.")
     token = USER_TOKEN_PREFIX + secrets.token_urlsafe(_USER_TOKEN_BYTES)
     end = now + USER_TOKEN_LIFETIME
     with transaction.atomic():

@@ -82,18 +82,18 @@ def share_refusals(partner_id: int, terms: ShareTerms, now: dt.datetime) -> dict
     replaced = _same_day(partner_id, terms.effective_from).first()
     if replaced is not None and terms.effective_from < ist_date(now):
         refused["effective_from"] = (
-            "There is a share from this day on already, and the day is over. Choose a later day."
+            "There is already a share from this day on, and the day is over. Choose a later day."
         )
     elif replaced is not None and not terms.reason.strip():
         refused["reason"] = (
-            f"There is a share of {replaced.partner_bps} basis points from this day on already. "
-            "Say why this one takes its place, or choose a later day."
+            f"There is a share of {replaced.partner_bps} basis points from this day on. "
+            "Say why this one replaces it, or choose a later day."
         )
     before = share_in_force(partner_id, terms.effective_from)
     if not terms.large_change and is_beyond(before, terms.partner_bps):
         refused["large_change"] = (
-            f"{terms.partner_bps} basis points are beyond {FACTOR} times what they follow, "
-            f"{before}. Tick this if it is meant."
+            f"{terms.partner_bps} basis points differ from the previous share, {before}, "
+            f"by more than a factor of {FACTOR}. Tick this if it is correct."
         )
     return refused
 

@@ -80,7 +80,7 @@ _WHY_NOT: Final[Mapping[str, str]] = {
     "25": "Daman and Diu is 26 since 26 Jan 2020",
     "28": "Andhra Pradesh is 37",
     "96": "it stands for other countries",
-    "99": "it is the Centre's jurisdiction, no state",
+    "99": "it is the Centre's jurisdiction, not a state",
 }
 
 

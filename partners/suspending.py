@@ -239,7 +239,7 @@ def _take_back(partner: Partner, now: dt.datetime) -> None:
         pass
     if over or partner.plan_done_at is not None:
         raise InvalidTransition(
-            f"{partner.name} is suspended, and what was planned has been carried out "
+            f"{partner.name} is suspended, and its plan has been carried out "
             f"({Plan(partner.suspension_plan).label}). Reinstate it first.",
             status=partner.status,
         )
@@ -266,9 +266,9 @@ def plan_refusal(plan: str, run_until: dt.date | None, today: dt.date) -> tuple[
     if plan not in Plan.values:
         return "plan", f"One of: {', '.join(Plan.values)}."
     if plan != Plan.RUN_UNTIL:
-        return None if run_until is None else ("run_until", "Only where they run until a day.")
+        return None if run_until is None else ("run_until", "Only if they run until a day.")
     if run_until is None:
-        return "run_until", "Say the last day on which they trade."
+        return "run_until", "Give the last day on which they trade."
     if run_until < today:
         return "run_until", "This day is over: pause them now."
     if run_until > today + LONGEST_RUN:

@@ -43,7 +43,7 @@ def _suspended(request: HttpRequest) -> Sequence[Alarm | Panel]:
     alarms = [
         Alarm(
             f"{one.name} is suspended without a plan",
-            "Its customers' subscriptions trade on and are billed. Decide what becomes of them.",
+            "Its customers' subscriptions trade and are billed. Decide what happens to them.",
             reverse("admin:partners_partner_suspend", args=[one.pk]),
             "Decide",
         )

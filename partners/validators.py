@@ -16,7 +16,7 @@ def validate_network(text: str) -> None:
     except ValueError as error:
         if "host bits set" in str(error):
             raise ValidationError(
-                "the network's address ends before its last bits: write its first address."
+                "host bits are set: write the network's first address."
             ) from error
         raise ValidationError("neither an IP address nor a network such as 10.0.0.0/8.") from error
 

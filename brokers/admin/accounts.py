@@ -179,5 +179,5 @@ class BrokerAccountAdmin(LargeTableMixin, ReadOnlyAdmin):
             f"Credentials and session of {account} ({account.customer}) are erased at once. With "
             "open positions it is refused, unless they are exited first: then they are erased "
             "after the last exit.",
-            "What is armed on it is withdrawn, unless it was already committed.",
+            "Armed executions on it are withdrawn, unless they were already committed.",
         )

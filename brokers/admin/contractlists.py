@@ -73,7 +73,7 @@ class ImportForm(ConfirmForm):
     force = forms.BooleanField(
         required=False,
         label="Accept a list much shorter than the last one",
-        help_text="Only when you know why it is shorter: contracts it lacks cannot be traded.",
+        help_text="Only if you know why it is shorter: missing contracts cannot be traded.",
         widget=UnfoldBooleanSwitchWidget,
     )
 
@@ -173,7 +173,7 @@ class ContractListImportAdmin(LargeTableMixin, ReadOnlyAdmin):
             request,
             f"{names}: a worker fetches it within seconds."
             if rows
-            else "It is being fetched already.",
+            else "It is already being fetched.",
         )
         return HttpResponseRedirect(reverse("admin:brokers_contractlistimport_changelist"))
 

@@ -224,9 +224,9 @@ class FeedAccountAdmin(ConsoleAdmin):
         return (
             f"Now: {self.session(feed)}.",
             f"The button leads to {broker}. After the login there {broker} sends you back here, "
-            "and the login is finished by itself.",
+            "and the login finishes automatically.",
             format_html(
-                "For that the application at {} has to be registered with this redirect address: "
+                "For this, the application at {} must be registered with this redirect address: "
                 '<code class="ql-code">{}</code>',
                 broker,
                 address,

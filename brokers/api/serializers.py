@@ -90,7 +90,7 @@ class UserCallbackRequest(_NoPasswords):
         codes = [attrs[name] for name in ("request_token", "code", "auth_token") if name in attrs]
         if len(codes) != 1:
             raise serializers.ValidationError(
-                {"request_token": "Give request_token (or its alias code or auth_token) once."}
+                {"request_token": "Give exactly one of request_token, code and auth_token."}
             )
         return attrs | {"request_token": codes[0]}
 
@@ -106,7 +106,7 @@ class AccountRow(serializers.Serializer[Any]):
     user_id = serializers.CharField()
     user_email = serializers.EmailField()
     external_user_id = serializers.CharField(
-        allow_null=True, help_text="The partner's own id of the customer."
+        allow_null=True, help_text="The partner's own id for the customer."
     )
     client_id = serializers.CharField()
     broker_name = serializers.CharField()

@@ -33,7 +33,7 @@ class Migration(migrations.Migration):
             field=models.TextField(
                 blank=True,
                 editable=False,
-                help_text="Proxy or source address; brokers.vault opens it.",
+                help_text="Proxy or source address, sealed by brokers.vault.",
             ),
         ),
         migrations.RunPython(seal, unseal, elidable=True),

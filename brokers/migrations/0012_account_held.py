@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
             field=models.BooleanField(
                 default=False,
                 editable=False,
-                help_text="Somebody's hold keeps it from entering.",
+                help_text="A hold keeps it from entering.",
             ),
         ),
     ]

@@ -266,7 +266,7 @@ def _source_address(text: str) -> str:
     if address is None:
         raise UnsafeTarget("Neither http://host:port nor an IP address.")
     if address.is_unspecified or address.is_multicast:
-        raise UnsafeTarget("Nothing leaves from this address.")
+        raise UnsafeTarget("Calls cannot leave from this address.")
     return str(address)
 
 
@@ -274,7 +274,7 @@ def _proxy(text: str) -> str:
     scheme, _, rest = text.partition("://")
     login, at, host = rest.rpartition("@")
     if not _PROXY_LOGIN.fullmatch(login):
-        raise UnsafeTarget("Percent-encode what is not plain in the proxy's name and password.")
+        raise UnsafeTarget("Percent-encode special characters in the proxy's name and password.")
     target = parse_url(f"{scheme}://{host}", schemes=("http", "https"))
     if target.rest not in ("", "/"):
         raise UnsafeTarget("A proxy has no path: http://host:port.")

@@ -133,7 +133,7 @@ def run_import(
     except DomainError as error:
         _fail(row, error.message)
     except Exception:
-        _fail(row, "It broke off; the log of the worker says why")
+        _fail(row, "It was interrupted; the worker's log says why")
         raise
     return True
 

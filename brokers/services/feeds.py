@@ -153,13 +153,13 @@ def spend_feed_login(*, state: str, session_key: str, now: dt.datetime) -> FeedA
     return found[0].feed
 
 
-USED: Final = "This login was used already. The account's page says whether it is logged in."
-LATE: Final = f"The login took longer than {FEED_LOGIN_SECONDS // 60} minutes. Begin it again."
+USED: Final = "This login was already used. The account's page says whether it is logged in."
+LATE: Final = f"The login took longer than {FEED_LOGIN_SECONDS // 60} minutes. Start it again."
 ELSEWHERE: Final = (
-    "This login was begun in another browser, at another address of the console, or before you "
-    "logged in to it again. Begin it again here."
+    "This login was started in another browser, at another address of the console, or before you "
+    "logged in to it again. Start it again here."
 )
-NOTHING_BEGUN: Final = "No login has been begun in this browser."
+NOTHING_BEGUN: Final = "No login was started in this browser."
 
 
 def _why_lost(state: str) -> str:

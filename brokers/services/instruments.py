@@ -266,7 +266,7 @@ def _refuse_shrunken(broker: str, rows: list[InstrumentRow]) -> None:
                 raise InstrumentFileError(
                     f"{exchange} has {count} contracts of {underlying}, the last list had {had}: "
                     "the download may have been cut short. Download it again; if the list really "
-                    "is so short, import it again and accept it (--force)"
+                    "is that short, import it again and accept it (--force)"
                 )
 
 

@@ -140,7 +140,7 @@ def session_end(broker: str, result: LoginResult, now: dt.datetime) -> dt.dateti
     """
     expires = result.expiry(now, get_adapter(broker).token_expiry(now))
     if expires <= now:
-        message = "The broker gave a session that is over already"
+        message = "The broker returned an expired session"
         raise BrokerRejected(message, broker_response={"code": "session_over", "message": message})
     return expires
 

@@ -151,9 +151,10 @@ def test_the_year_2028_once_it_is_loaded(brokers: Brokers) -> None:
     assert beat("2028-02-29 09:00") == 2
 
 
-def test_a_failed_download_is_tried_again_until_the_open_and_then_less_often(
+def test_a_failed_download_is_retried(
     brokers: Brokers,
 ) -> None:
+    """Every two minutes until the open, then every ten."""
     brokers.fail()
     assert beat("2026-08-04 08:30:00") == 2
     assert newest() == {"Zebu NFO": "2026-08-04", "Zerodha NFO": "None"}
@@ -179,7 +180,8 @@ def test_nothing_begins_while_an_entry_is_near(
     assert beat("2026-08-04 09:20:10") == 2
 
 
-def test_a_list_that_shrank_is_refused_in_words_and_can_be_accepted(brokers: Brokers) -> None:
+def test_a_shrunken_list_is_refused_unless_accepted(brokers: Brokers) -> None:
+    """The page says why, and offers to accept it."""
     beat("2026-08-04 08:30:00")
     text = generate(dt.date(2026, 8, 5)).kite_csv().splitlines(keepends=True)
     brokers.mocked.upsert("GET", KITE_LIST, body="".join(text[:50]))
@@ -194,7 +196,7 @@ def test_a_list_that_shrank_is_refused_in_words_and_can_be_accepted(brokers: Bro
     assert asked[0].state == State.DONE
 
 
-def test_a_worker_that_was_killed_does_not_keep_the_list_for_ever(brokers: Brokers) -> None:
+def test_a_killed_worker_does_not_keep_its_list(brokers: Brokers) -> None:
     now = ist("2026-08-04 08:30")
     (row,) = request_imports(lists=[("zerodha", "NFO")], actor=SYSTEM, now=now)
     ContractListImport.objects.filter(pk=row.pk).update(state=State.RUNNING, started_at=now)
@@ -206,9 +208,9 @@ def test_a_worker_that_was_killed_does_not_keep_the_list_for_ever(brokers: Broke
     assert newest()["Zerodha NFO"] == "2026-08-04"
 
 
-def test_a_mistake_of_ours_is_a_failed_import_not_one_that_runs_for_ever(
-    brokers: Brokers, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_crash_is_a_failed_import(brokers: Brokers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It must not look like one that is still running."""
+
     def broken(**kwargs: object) -> None:
         raise ZeroDivisionError
 
@@ -216,7 +218,7 @@ def test_a_mistake_of_ours_is_a_failed_import_not_one_that_runs_for_ever(
     with pytest.raises(ZeroDivisionError):
         beat("2026-08-04 08:30:00")
     row = ContractListImport.objects.filter(state=State.FAILED).get()
-    assert row.problem == "It broke off; the log of the worker says why"
+    assert row.problem == "It was interrupted; the worker's log says why"
 
 
 def test_one_list_is_open_only_once() -> None:
@@ -265,10 +267,8 @@ def test_other_exchanges_are_fetched_once_they_were_imported() -> None:
     assert wanted_lists() == [("zebu", "BFO"), ("zebu", "NFO"), ("zerodha", "NFO")]
 
 
-def test_a_published_template_makes_its_exchange_wanted_and_red_until_imported(
-    staff: Client, brokers: Brokers
-) -> None:
-    """Seen before: nobody fetched BFO on a new installation, and nothing said so."""
+def test_publishing_makes_the_exchanges_list_wanted(staff: Client, brokers: Brokers) -> None:
+    """Bug: nobody fetched BFO on a new installation, and nothing said so."""
     beat("2026-08-04 08:30:00")
     assert tile(staff, "2026-08-04 08:31").startswith("ql-good")
     draft = make.make_template(published=False, strategy={"underlying": "SENSEX"})
@@ -307,7 +307,7 @@ def test_a_broker_that_is_not_spoken_to_has_no_list(settings: Any, brokers: Brok
     assert beat("2026-08-04 08:30:00") == 1
 
 
-def test_a_list_without_the_exchange_that_was_asked_for_is_refused(brokers: Brokers) -> None:
+def test_a_list_without_the_requested_exchange_is_refused(brokers: Brokers) -> None:
     now = ist("2026-08-04 08:00")
     ContractListImport.objects.create(
         broker="zerodha", exchange="BFO", trade_date=now.date(), asked_by="x", state=State.DONE
@@ -368,10 +368,8 @@ def test_progress_is_shown_while_it_runs(staff: Client, brokers: Brokers) -> Non
 
 
 @pytest.mark.usefixtures("dead_cache")
-def test_an_import_succeeds_and_its_page_opens_while_the_cache_is_away(
-    staff: Client, brokers: Brokers
-) -> None:
-    """Seen before: "It broke off; the log of the worker says why"."""
+def test_an_import_succeeds_without_a_cache(staff: Client, brokers: Brokers) -> None:
+    """Bug: "It was interrupted; the worker's log says why"."""
     brokers.publish(clock.ist_date(clock.now()))
     now = clock.now()
     (row,) = request_imports(lists=[("zerodha", "NFO")], actor=Actor("STAFF", "asha"), now=now)

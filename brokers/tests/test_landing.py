@@ -109,7 +109,8 @@ def test_kites_redirect_finishes_the_login_by_itself(staff: Client) -> None:
     }
 
 
-def test_zebus_redirect_without_a_state_finishes_what_this_session_began(staff: Client) -> None:
+def test_zebus_redirect_finishes_this_sessions_login(staff: Client) -> None:
+    """Zebu returns no state."""
     feed = feed_at("zebu")
     assert begin(staff, feed) == {"client_id": "app"}
     with responses.RequestsMock() as wire:
@@ -133,7 +134,7 @@ def test_a_login_is_used_once(staff: Client) -> None:
         kite_grants(wire)
         assert land(staff, request_token="rt1", state=state).status_code == 302
     again = land(staff, request_token="rt1", state=state)
-    assert (again.status_code, "used already" in again.content.decode()) == (400, True)
+    assert (again.status_code, "already used" in again.content.decode()) == (400, True)
 
 
 def test_a_state_is_bound_to_the_console_session_that_began(staff: Client) -> None:
@@ -150,7 +151,7 @@ def test_a_state_is_bound_to_the_console_session_that_began(staff: Client) -> No
         assert land(staff, request_token="rt1", state=state).status_code == 302
 
 
-def test_a_code_without_a_state_cannot_be_slipped_into_a_login_that_has_one(
+def test_a_code_without_state_fits_no_login_with_one(
     staff: Client,
 ) -> None:
     feed = feed_at("zerodha")
@@ -158,7 +159,7 @@ def test_a_code_without_a_state_cannot_be_slipped_into_a_login_that_has_one(
     for state in ("", "made-up", "\u202e\u2028", "x" * 5000):
         answer = land(staff, request_token="attackers", state=state)
         assert answer.status_code == 400
-        assert "No login has been begun" in answer.content.decode()
+        assert "No login was started" in answer.content.decode()
     assert token_of(feed) == ""
 
 
@@ -234,7 +235,7 @@ def test_a_broker_that_refuses_or_is_silent_is_said_in_its_words(staff: Client) 
     assert (answer.status_code, "did not answer" in answer.content.decode()) == (503, True)
 
 
-def test_credentials_changed_meanwhile_are_not_given_the_old_ones_session(
+def test_changed_credentials_do_not_get_the_old_session(
     staff: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     feed = feed_at("zerodha")

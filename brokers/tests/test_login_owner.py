@@ -142,7 +142,7 @@ def test_expires_in_bounds_the_session_in_both_shapes(
     noren.answers["GenAcsTok"] = ("200 OK", DOCUMENTED | {"expires_in": expires_in})
     feed = make_feed("main", "zebu", client_id="AB1234", now=NOW, logged_in=False)
     if ends is None:
-        with pytest.raises(BrokerRejected, match="over already"):
+        with pytest.raises(BrokerRejected, match="expired session"):
             complete_feed_login(feed=feed, code="code1", actor=SYSTEM, now=NOW)
         assert FeedAccount.objects.get().access_token == ""
         return

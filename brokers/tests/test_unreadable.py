@@ -66,7 +66,8 @@ def staff() -> Client:
     return client
 
 
-def test_an_account_that_cannot_be_read_stays_out_and_everyone_else_trades(ring: Any) -> None:
+def test_an_unreadable_account_stops_no_other(ring: Any) -> None:
+    """It stays out; everybody else trades."""
     now, customer = clock.now(), make_customer(make_partner())
     ring("b", "a")
     lost = make_account(customer, logged_in=True)
@@ -86,9 +87,8 @@ def test_an_account_that_cannot_be_read_stays_out_and_everyone_else_trades(ring:
     assert trading_accounts([lost.pk], now)[lost.pk].problem == ""  # the key is back
 
 
-def test_partner_and_staff_see_which_account_it_is_and_entering_again_mends_it(
-    ring: Any, staff: Client
-) -> None:
+def test_entering_credentials_again_fixes_the_account(ring: Any, staff: Client) -> None:
+    """Until then the partner and staff see which account it is."""
     tenant = make_tenant()
     customer = make_customer(tenant.partner)
     account = make_account(customer, client_id="Z1", logged_in=True)
@@ -256,7 +256,7 @@ def test_a_key_that_is_missed_is_an_alarm(ring: Any, staff: Client) -> None:
 def test_the_console_opens_while_the_cache_is_away(
     ring: Any, staff: Client, request: pytest.FixtureRequest
 ) -> None:
-    """Seen before: the first page was 500. Control: with a cache the tile is not there."""
+    """Bug: the first page was 500. Control: with a cache the tile is not there."""
     assert "Encryption keys" not in staff.get("/admin/").content.decode()
     ring("c")
     make_account(make_customer(make_partner()))
@@ -265,7 +265,7 @@ def test_the_console_opens_while_the_cache_is_away(
     assert keywatch.look() == {"c": 2}  # the alarm goes to the log all the same
     answer = staff.get("/admin/")
     assert answer.status_code == 200
-    assert "They cannot be looked up" in answer.content.decode()
+    assert "The cache does not answer." in answer.content.decode()
 
 
 # -- feed accounts while their columns are written again -------------------------------------------
@@ -276,10 +276,10 @@ def write_feeds_again(ring: Any) -> None:
         reencrypt(SealedColumn(FeedAccount, name))
 
 
-def test_a_feed_login_is_kept_though_its_secret_is_written_again_meanwhile(
+def test_a_feed_login_survives_reencryption(
     ring: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Seen before: "The feed account changed during the login". Control: a new secret is one."""
+    """Bug: "The feed account changed during the login". Control: a new secret is one."""
     feed = make_feed(client_id="F1", logged_in=False)
     settings.QUANTLEAP_BROKERS = {"zerodha": {"api": "http://k", "login": "", "instruments": ""}}
 
@@ -314,7 +314,7 @@ def rename(feed: FeedAccount, **changes: Any) -> FeedAccount:
 
 
 def test_saving_a_feed_account_brings_no_old_ciphertext_back(ring: Any) -> None:
-    """Seen before: the old key was retired, and the feed account could not be read."""
+    """Bug: the old key was retired, and the feed account could not be read."""
     loaded = make_feed("main", client_id="F1")
     write_feeds_again(ring)
     assert rename(loaded).name == "renamed"

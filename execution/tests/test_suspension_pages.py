@@ -91,13 +91,13 @@ def test_it_is_decided_and_shown_in_numbers(console: Client, partner: Partner) -
     ):
         assert line in shown, line
     assert "Next billing" in shown
-    assert "3 active subscriptions: choose what becomes of them." in shown
+    assert "3 active subscriptions: choose what happens to them." in shown
     answer = console.post(
         address(partner, "suspend"),
         {"confirm": "yes", "plan": "PAUSE_ALL", "reason": "fraud"},
     )
     asked = words(answer)
-    assert "3 active subscriptions: this is what becomes of them. Suspend the partner?" in asked
+    assert "3 active subscriptions: this is what happens to them. Suspend the partner?" in asked
     assert "Pause all now" in asked
     partner.refresh_from_db()
     assert partner.status == "ACTIVE", "nothing yet"
@@ -128,14 +128,14 @@ def test_who_subscribed_since_the_page_was_read_is_counted_anew(
     [
         ({"plan": "", "reason": "x"}, "This field is required."),
         ({"plan": "PAUSE_ALL", "reason": ""}, "This field is required."),
-        ({"plan": "RUN_UNTIL", "reason": "x"}, "Say the last day on which they trade."),
+        ({"plan": "RUN_UNTIL", "reason": "x"}, "Give the last day on which they trade."),
         (
             {"plan": "RUN_UNTIL", "reason": "x", "run_until": "2020-01-01"},
             "This day is over: pause them now.",
         ),
         (
             {"plan": "PAUSE_ALL", "reason": "x", "run_until": "2099-01-01"},
-            "Only where they run until a day.",
+            "Only if they run until a day.",
         ),
     ],
     ids=["no plan", "no reason", "no day", "a day that is over", "a day of nothing"],
@@ -163,7 +163,7 @@ def test_the_partners_page_says_since_when_by_whom_why_and_what(
     assert f"Run until {until.day} {until:%b %Y}" in today
     # another plan takes its place, and the page says which was in force
     again = words(console.get(address(partner, "suspend")))
-    assert "Zebu is suspended already. Now: Run until" in again
+    assert "Zebu is already suspended. Now: Run until" in again
     data = {"plan": "PAUSE_ALL", "reason": "it got worse", "again": "yes"}
     assert confirm(console, address(partner, "suspend"), data).status_code == 302
     shut = words(console.get(address(partner, "suspend")))
@@ -179,9 +179,8 @@ def test_reinstating_says_what_it_lifts(console: Client, partner: Partner) -> No
     assert "2 subscriptions held by the suspension. Each trades" in shown
     assert "complaints. All paused; done" in shown
     done = confirm(console, address(partner, "reinstate"), {"reason": "settled"}, follow=True)
-    assert (
-        "Zebu may call again. Subscriptions that trade again: 2; that are renewed again: 0."
-        in words(done)
+    assert "Zebu may call again. Subscriptions that trade again: 2; renewed again: 0." in words(
+        done
     )
     assert Subscription.objects.filter(status="ACTIVE").count() == 2
     assert "Zebu is not suspended." in words(console.get(address(partner, "reinstate")))

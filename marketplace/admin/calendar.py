@@ -118,7 +118,7 @@ class SpecialSessionForm(RowForm):
     opens = _time_field("Opens")
     closes = _time_field("Closes")
     description = forms.CharField(
-        max_length=MAX_DESCRIPTION, label="What it is", help_text="Such as Muhurat trading."
+        max_length=MAX_DESCRIPTION, label="Description", help_text="Such as Muhurat trading."
     )
 
 
@@ -140,10 +140,10 @@ class YearForm(SourceForm):
         widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "numeric"}),
     )
     holidays = forms.CharField(
-        label="Holidays, one a line",
+        label="Holidays, one per line",
         widget=forms.Textarea,
         help_text="A date and a name: 26-Jan-2027 Republic Day. Lines copied from the exchange's "
-        f"table will do; weekends are left out. Dates may be written as {DATE_SHAPES}, not in "
+        f"table work too; weekends are skipped. Dates may be written as {DATE_SHAPES}, not in "
         "numbers with slashes. Special sessions have a page of their own.",
     )
     field_order = ("year", "source", "holidays")
@@ -430,7 +430,7 @@ class SessionHoursAdmin(CalendarPage):
     row_form = SessionHoursForm
     noun = "session hours"
     hint = (
-        "They hold from that day on, until the next row. Entries and exits outside are missed.",
+        "They apply from that day until the next row. Entries and exits outside them are missed.",
     )
     list_display = ("effective_from", "opens_at", "closes_at", "where")
     list_after_template = "admin/marketplace/square_offs.html"
@@ -498,4 +498,4 @@ class CalendarYearAdmin(CalendarPage):
 
     def notes(self, form: Any) -> list[str]:
         """The lines that were skipped."""
-        return [f"Left out, a weekend: {line}." for line in form.weekends]
+        return [f"Skipped, a weekend: {line}." for line in form.weekends]

@@ -19,7 +19,7 @@ from marketplace.squareoffs import limits
 from marketplace.validation import Market, leg_findings, strategy_findings
 
 PREFIX: Final = "strategies"
-AGAIN: Final = "Save again to add it anew, or take it out."
+AGAIN: Final = "Save again to add it as a new one, or remove it."
 #: The fields that identify a leg in messages.
 LABEL_FIELDS: Final = ("side", "option_type", "moneyness")
 #: A finding's field -> the form's field.
@@ -113,7 +113,7 @@ class DraftEditor:
             strategy = form.spec(legs)
             complete = len(legs) == len(form.legs.in_order()) and not form.legs.non_form_errors()
             if strategy.name in names:
-                form.add_error("name", "Another strategy has this name; give each its own.")
+                form.add_error("name", "Another strategy has this name; choose a different one.")
             names.add(strategy.name)
             for field, message in strategy_findings(strategy, self._market):
                 if field != "legs" and (complete or field != "move_to_cost"):
@@ -169,7 +169,7 @@ def _say_hours(form: Any, market: Market) -> None:
     form.fields["entry_time"].help_text = f"From {allowed.earliest:%H:%M:%S} on."
     form.fields[
         "exit_time"
-    ].help_text = f"At the latest {allowed.latest:%H:%M:%S}: {allowed.why_latest}."
+    ].help_text = f"Not after {allowed.latest:%H:%M:%S}: {allowed.why_latest}."
 
 
 def _forget_key(form: Any) -> None:

@@ -178,7 +178,7 @@ class TemplateForm(_TemplateModelForm):
         if cleaned.get("visibility") == Template.Visibility.PARTNERS and not cleaned.get(
             "visible_to", [0]
         ):
-            self.add_error("visible_to", "Name at least one partner, or make it public.")
+            self.add_error("visible_to", "Choose at least one partner, or make it public.")
         if "tags" in cleaned:
             tags = dict.fromkeys(ascii_upper(tag.strip()) for tag in cleaned["tags"] if tag)
             if foreign := [tag for tag in tags if not tag.isascii()]:
@@ -207,6 +207,6 @@ class TemplateForm(_TemplateModelForm):
         self.add_error(
             None,
             f"Somebody else changed this template since you opened it (at {at:%H:%M:%S} IST). "
-            "What you typed still stands below. Open the template in a second window to compare; "
+            "What you typed is still below. Open the template in a second window to compare; "
             "save here again to put yours in place of theirs.",
         )

@@ -22,7 +22,7 @@ from quantleap.core import clock
 from quantleap.core.admin import ConfirmForm, ConsoleAdmin, action, confirmed
 from quantleap.core.audit import Actor
 
-NO_ENTRY: Final = "No entry of it is in sight: the holidays of its coming days are not loaded."
+NO_ENTRY: Final = "Its next entry is unknown: the holidays of the coming days are not loaded."
 
 
 class PublishForm(ConfirmForm):
@@ -130,8 +130,8 @@ class TemplateActions(ConsoleAdmin):
         """The consequences of closing."""
         count = SUBSCRIBERS.get().count(obj.pk)
         return [
-            "Nobody new can subscribe, and the catalogue does not show it any more.",
-            f"Its {count} live subscriptions go on trading as before. You can reopen it.",
+            "Nobody new can subscribe, and the catalogue no longer shows it.",
+            f"Its {count} live subscriptions continue to trade. You can reopen it.",
         ]
 
     @confirmed(
@@ -161,9 +161,9 @@ class TemplateActions(ConsoleAdmin):
         """The number of subscriptions that a withdrawal cancels."""
         count = SUBSCRIBERS.get().count(obj.pk)
         return [
-            f"Withdrawing cancels {count} live subscriptions at once. Their partners are told by "
-            "webhook; customers are not written to from here.",
-            "No entry is traded any more. Open positions run to their exit.",
+            f"Withdrawing cancels {count} live subscriptions at once. Their partners get a "
+            "webhook; customers get no mail from us.",
+            "There are no further entries. Open positions run to their exit.",
             "A withdrawn template never comes back.",
         ]
 

@@ -11,7 +11,7 @@ from marketplace.squareoffs import SquareOff, in_force, limits
 from quantleap.core.console import Cell, Panel
 
 HEADERS: Final = ("Broker", "Since", "Closes from (IST)", "Our last exit (IST)", "Source")
-NONE_PUBLISHED: Final = "No broker has published a time, so the close of the session holds."
+NONE_PUBLISHED: Final = "No broker has published a time, so the close of the session applies."
 
 
 def square_off_panel(calendar: TradingCalendar, day: dt.date) -> Panel:

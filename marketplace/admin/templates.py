@@ -31,8 +31,8 @@ from quantleap.core.audit import Actor
 from quantleap.core.errors import DomainError
 
 REFUSED: Final = (
-    "Somebody else saved the same at the same moment. What you typed still stands below: "
-    "look it over and save again."
+    "Somebody else saved the same at the same moment. What you typed is still below: "
+    "check it and save again."
 )
 
 STATE_COLOURS: Final = {
@@ -113,7 +113,7 @@ class PriceInline(ConsoleTabularInline):
         """The partner for whom a stored price is."""
         if price.partner_id is None:
             return "Everybody"
-        return self._names.get(price.partner_id, f"partner {price.partner_id}, who is unknown")
+        return self._names.get(price.partner_id, f"partner {price.partner_id}, which is unknown")
 
     @admin.display(description=LARGE_CHANGE)
     def large_change(self, price: Price) -> str:

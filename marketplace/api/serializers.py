@@ -23,7 +23,7 @@ class PricingShape(StrictSerializer):
     monthly_fee = _money(
         allow_null=True,
         help_text="Rupees before tax. Send it back as expected_monthly_fee when subscribing. "
-        "Null: followed, but not on sale any more.",
+        "Null: followed, but no longer on sale.",
     )
     currency = serializers.CharField()
     tax_rate_pct = serializers.DecimalField(
@@ -31,7 +31,7 @@ class PricingShape(StrictSerializer):
     )
     monthly_total = _money(
         allow_null=True,
-        help_text="What an invoice of today comes to: CGST and SGST within the supplier's state, "
+        help_text="Total of an invoice of today: CGST and SGST within the supplier's state, "
         "IGST elsewhere, each rounded to the paisa, so the two may differ by one.",
     )
 
@@ -100,7 +100,7 @@ class TemplateShape(StrictSerializer):
     performance_metrics = PerformanceMetricsShape()
     strategy_summary = SummaryShape()
     version = serializers.IntegerField(
-        help_text="The one that is traded. Send it back as expected_version when subscribing."
+        help_text="The version in force. Send it back as expected_version when subscribing."
     )
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField(help_text="when the version in force was published")
@@ -179,7 +179,7 @@ class TemplateDetailShape(TemplateShape):
     """One template with its strategies."""
 
     open_to_new = serializers.BooleanField(
-        help_text="False: the caller, or a customer of theirs, follows it, and nobody new can."
+        help_text="False: the caller or a customer of theirs follows it; nobody new can subscribe."
     )
     black_box = serializers.BooleanField()
     strategies = StrategyShape(many=True)

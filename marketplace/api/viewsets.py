@@ -39,7 +39,7 @@ STATE: Final = OpenApiParameter(
     "state",
     str,
     description="GST state code of the customer, for pricing.monthly_total; without it a "
-    "customer's own, else the supplier's.",
+    "customer's own state, else the supplier's.",
 )
 LIST_QUERY: Final = PAGING | {*SINGLE_FILTERS, "tag", "state"}
 FILTER_PARAMETERS: Final = [
@@ -48,7 +48,7 @@ FILTER_PARAMETERS: Final = [
     OpenApiParameter("index", str, description="Underlying, for example NIFTY."),
     OpenApiParameter("difficulty", str, enum=list(Template.Difficulty.values)),
     OpenApiParameter("pricing_type", str, enum=list(Template.PricingType.values)),
-    OpenApiParameter("tag", str, many=True, description="Repeatable; all must be there."),
+    OpenApiParameter("tag", str, many=True, description="Repeatable; all of them must match."),
     OpenApiParameter("q", str, description="Part of the name or the description."),
     OpenApiParameter("sort", str, enum=list(SORTS), default="popular"),
     OpenApiParameter("page", int, default=1),

@@ -49,7 +49,7 @@ class Migration(migrations.Migration):
                     ("owner", "PLATFORM"), models.Q(("state", "WITHDRAWN"), _negated=True)
                 ),
                 name="template_name_uniq",
-                violation_error_message="Another template has this name; give it one of its own.",
+                violation_error_message="Another template has this name; choose a different one.",
             ),
         ),
     ]

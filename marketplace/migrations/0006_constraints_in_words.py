@@ -16,7 +16,7 @@ class Migration(migrations.Migration):
                 fields=("template", "tier", "partner_id", "effective_from"),
                 name="price_uniq",
                 nulls_distinct=False,
-                violation_error_message="There is a fee from this day on already. Choose a later day.",
+                violation_error_message="There is already a fee from this day on. Choose a later day.",
             ),
         ),
         migrations.AlterConstraint(

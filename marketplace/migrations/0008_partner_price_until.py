@@ -14,8 +14,8 @@ class Migration(migrations.Migration):
             name="effective_until",
             field=models.DateField(
                 blank=True,
-                help_text="Last day (IST) of a partner's price; from the next one on everybody's "
-                "is in force again. Empty: no end.",
+                help_text="Last day (IST) of a partner's price; after it the general price is in "
+                "force again. Empty: no end.",
                 null=True,
             ),
         ),
@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
                     _connector="OR",
                 ),
                 name="price_until_after_from",
-                violation_error_message="The last day is not before the first one.",
+                violation_error_message="The last day must not be before the first one.",
             ),
         ),
         migrations.AddConstraint(
@@ -40,7 +40,7 @@ class Migration(migrations.Migration):
                     _connector="OR",
                 ),
                 name="price_until_for_partner",
-                violation_error_message="Only a partner's price has a last day; everybody's is "
+                violation_error_message="Only a partner's price has a last day; the general price is "
                 "followed by a new one.",
             ),
         ),

@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
             name="reason",
             field=models.CharField(
                 blank=True,
-                help_text="Why it takes the place of a price of the same day.",
+                help_text="Why it replaces a price of the same day.",
                 max_length=200,
             ),
         ),
@@ -34,7 +34,7 @@ class Migration(migrations.Migration):
                 fields=("template", "tier", "partner_id", "effective_from"),
                 name="price_uniq",
                 nulls_distinct=False,
-                violation_error_message="There is a fee from this day on already. Choose a later day.",
+                violation_error_message="There is already a fee from this day on. Choose a later day.",
             ),
         ),
     ]

@@ -21,7 +21,7 @@ from quantleap.core import clock
 from quantleap.core.ids import new_basket_id
 from quantleap.core.tenancy import Environment
 
-NAME_TAKEN: Final = "Another template has this name; give it one of its own."
+NAME_TAKEN: Final = "Another template has this name; choose a different one."
 
 
 class Template(models.Model):
@@ -293,12 +293,12 @@ class Price(models.Model):
     effective_until = models.DateField(
         null=True,
         blank=True,
-        help_text="Last day (IST) of a partner's price; from the next one on everybody's is in "
+        help_text="Last day (IST) of a partner's price; after it the general price is in "
         "force again. Empty: no end.",
     )
 
     reason = models.CharField(
-        max_length=200, blank=True, help_text="Why it takes the place of a price of the same day."
+        max_length=200, blank=True, help_text="Why it replaces a price of the same day."
     )
     superseded_at = models.DateTimeField(null=True, blank=True, editable=False)
 
@@ -310,7 +310,7 @@ class Price(models.Model):
                 condition=Q(superseded_at__isnull=True),
                 nulls_distinct=False,
                 name="price_uniq",
-                violation_error_message="There is a fee from this day on already. "
+                violation_error_message="There is already a fee from this day on. "
                 "Choose a later day.",
             ),
             models.CheckConstraint(
@@ -322,14 +322,14 @@ class Price(models.Model):
                 condition=Q(effective_until__isnull=True)
                 | Q(effective_until__gte=F("effective_from")),
                 name="price_until_after_from",
-                violation_error_message="The last day is not before the first one.",
+                violation_error_message="The last day must not be before the first one.",
             ),
             # the general price has nothing to fall back to
             models.CheckConstraint(
                 condition=Q(effective_until__isnull=True) | Q(partner_id__isnull=False),
                 name="price_until_for_partner",
-                violation_error_message="Only a partner's price has a last day; everybody's is "
-                "followed by a new one.",
+                violation_error_message="Only a partner's price has a last day; the general "
+                "price is followed by a new one.",
             ),
         )
 

@@ -118,16 +118,14 @@ def effects_of(before: Rows, after: Rows, found: Comparison, *, now: dt.datetime
     sentences = [*_year_sentences(was, becomes), *_past_sentence(found, today)]
     if any(effect.day in sample for effect in days):
         sentences.append(
-            "Of changed session hours you see the first session of each weekday; "
-            "they hold for the ones after it alike."
+            "For changed session hours you see the first session of each weekday; "
+            "they apply to the later ones as well."
         )
     if days and not any(effect.lost or effect.gained for effect in days):
         sentences.append("No published strategy enters on the days that change.")
     warnings = [*_expiry_warnings(was, becomes, found, today)]
     if any(effect.day == today for effect in days) and RUNS.get().made(today):
-        warnings.append(
-            "Runs of today are armed already and stay: the kill switch is what stops them."
-        )
+        warnings.append("Today's runs are already armed and stay: only the kill switch stops them.")
     return Effects(days, tuple(sentences), tuple(warnings))
 
 
@@ -205,13 +203,13 @@ def _year_sentences(was: TradingCalendar, becomes: TradingCalendar) -> Iterable[
     for year in sorted(becomes.years - was.years):
         days = (dt.date(year, 1, 1) + dt.timedelta(days=n) for n in range(366))
         open_days = sum(day.year == year and becomes.is_trading_day(day) for day in days)
-        yield f"{year} opens, with {open_days} trading days. Until now all of it is closed."
+        yield f"{year} opens, with {open_days} trading days. So far all of it is closed."
 
 
 def _past_sentence(found: Comparison, today: dt.date) -> Iterable[str]:
     past = [day for day in found.days if day < today]
     if past:
-        yield "Days that are over stay as they were traded; only the record of them changes."
+        yield "Past days stay as they were traded; only their record changes."
 
 
 def _expiry_warnings(

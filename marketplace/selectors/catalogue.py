@@ -147,7 +147,7 @@ def _refuse(name: str, value: str, allowed: Iterable[str]) -> None:
     if value not in known:
         shown = ", ".join(known) or "nothing yet"
         raise InvalidRequest(
-            f"{name}: {value} is not known.", details={name: f"Must be one of: {shown}."}
+            f"{name}: {value} is unknown.", details={name: f"Must be one of: {shown}."}
         )
 
 

@@ -108,7 +108,7 @@ def _contract(
         raise NoPicture(f"{leg_label(leg)}: {error}.") from error
     found = contract_info(underlying, expiry, strike, leg.option_type, day)
     if found is None:
-        raise NoPicture(f"{leg_label(leg)}: lot size or freeze quantity is not known.")
+        raise NoPicture(f"{leg_label(leg)}: lot size or freeze quantity is unknown.")
     return found
 
 

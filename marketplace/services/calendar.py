@@ -49,7 +49,7 @@ class CalendarMoved(DomainError):
 
     status = 409
     code = "calendar_moved"
-    error = "The calendar was changed meanwhile; look again at what would change"
+    error = "The calendar was changed meanwhile; look at the new preview"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def propose(edit: Edit, *, because: str) -> Proposal:
         details = {error.field: str(error)} if error.field else {}
         raise InvalidRequest(str(error), details=details) from error
     if not found.changes:
-        raise InvalidRequest("Nothing changes: the calendar says so already")
+        raise InvalidRequest("Nothing changes: the calendar already says so")
     return Proposal(before, after, found)
 
 

@@ -63,7 +63,7 @@ def replace_draft(
     """
     names = [strategy.name for strategy in definition.strategies]
     if len(set(names)) != len(names):
-        raise InvalidRequest("Two strategies have the same name; give each its own.")
+        raise InvalidRequest("Two strategies have the same name; choose different ones.")
     template = Template.objects.select_for_update().filter(pk=template_id).first()
     if template is None:
         raise NotFound

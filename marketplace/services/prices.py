@@ -92,12 +92,12 @@ def price_refusals(template_id: int, terms: PriceTerms, now: dt.datetime) -> dic
     replaced = _same_day(template_id, terms).first()
     if replaced is not None and terms.effective_from < ist_date(now):
         refused["effective_from"] = (
-            "There is a fee from this day on already, and the day is over. Choose a later day."
+            "There is already a fee from this day on, and the day is over. Choose a later day."
         )
     elif replaced is not None and not terms.reason.strip():
         refused["reason"] = (
-            f"There is a fee of {grouped(replaced.monthly_fee)} from this day on already. "
-            "Say why this one takes its place, or choose a later day."
+            f"There is a fee of {grouped(replaced.monthly_fee)} from this day on. "
+            "Say why this one replaces it, or choose a later day."
         )
     before = _followed(template_id, terms)
     if (
@@ -106,8 +106,9 @@ def price_refusals(template_id: int, terms: PriceTerms, now: dt.datetime) -> dic
         and is_beyond(before.monthly_fee, terms.monthly_fee)
     ):
         refused["large_change"] = (
-            f"{grouped(terms.monthly_fee)} is beyond {FACTOR} times what it follows, "
-            f"{grouped(before.monthly_fee)}. Tick this if it is meant."
+            f"{grouped(terms.monthly_fee)} differs from the previous fee, "
+            f"{grouped(before.monthly_fee)}, by more than a factor of {FACTOR}. "
+            "Tick this if it is correct."
         )
     return refused
 

@@ -120,7 +120,7 @@ def _unpriced(template: Template, day: dt.date) -> str:
     named = ", ".join(tiers)
     if not named:
         return message
-    return f"{message} Everybody's tier is {STANDARD}; its prices are of {named}, which nobody has."
+    return f"{message} Its prices are for {named}, but every customer's tier is {STANDARD}."
 
 
 def _next_number(template_id: int) -> int:

@@ -133,11 +133,11 @@ def test_a_source_is_an_address_or_a_number(source: str) -> None:
 
 @pytest.mark.parametrize("source", ["", "circular", "NSE", "everybody knows", "http://x", "2026"])
 def test_a_source_that_nobody_can_look_up_is_refused(source: str) -> None:
-    with pytest.raises(CalendarMistake, match="Where does it say so"):
+    with pytest.raises(CalendarMistake, match="What is the source"):
         check_source(source)
 
 
-def test_the_last_hours_do_not_go_while_a_loaded_year_trades_by_them() -> None:
+def test_the_last_hours_of_a_loaded_year_stay() -> None:
     with pytest.raises(CalendarMistake, match="last hours: from Thu 01 Jan 2026 on") as refused:
         checked(without_row(BOOK, HOURS.key))
     assert refused.value.field == "day"

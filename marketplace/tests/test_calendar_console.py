@@ -55,7 +55,8 @@ def confirm(client: Client, url: str, fields: dict[str, str]) -> str:
     return page
 
 
-def test_a_closure_at_three_days_notice_is_one_form_and_a_second_look(staff: Client) -> None:
+def test_a_closure_is_one_form_and_a_preview(staff: Client) -> None:
+    """Declared at three days' notice."""
     make.load_test_contracts()
     condor = make.make_iron_condor()
     with time_machine.travel(AUGUST, tick=False):
@@ -102,14 +103,14 @@ def test_who_looked_at_another_calendar_looks_again(staff: Client) -> None:
     ("fields", "words"),
     [
         (holiday("2026-12-24", source=""), "This field is required"),
-        (holiday("2026-12-24", source="a friend"), "Where does it say so?"),
+        (holiday("2026-12-24", source="a friend"), "What is the source?"),
         (holiday("2026-12-26"), "weekend and closed anyway"),
         (holiday("2027-01-26"), "load the list of 2027 first"),
         (holiday("2026-12-25"), "There is one on Fri 25 Dec 2026 already"),
         (holiday("24.12."), "Enter a valid date"),
     ],
 )
-def test_a_refusal_stands_beside_its_field_and_nothing_typed_is_lost(
+def test_a_refusal_is_beside_its_field_and_loses_nothing(
     staff: Client, fields: dict[str, str], words: str
 ) -> None:
     make.load_reference_data()
@@ -198,7 +199,7 @@ def test_shorter_hours_show_a_strategy_of_any_one_weekday(staff: Client) -> None
         page = confirm(staff, "/admin/marketplace/sessionhours/add/", fields)
     assert "No published strategy enters" not in page
     thursday = page.split("Thursday, 13 August 2026")[1].split("ql-day")[0]
-    assert "Will not enter any more" in thursday
+    assert "Will no longer enter" in thursday
     assert "Thursdays" in thursday
     assert page.count("open 09:15 to 15:00") == 5
     assert "the first session of each weekday" in page
@@ -260,7 +261,7 @@ def test_a_missing_year_is_loaded_in_the_console(staff: Client) -> None:
         staff.force_login(StaffUser.objects.get())
         page = confirm(staff, url, fields)
     assert "2027 opens, with 260 trading days" in page
-    assert "Left out, a weekend: Sat 14 Aug: Weekend." in page
+    assert "Skipped, a weekend: Sat 14 Aug: Weekend." in page
     assert "NIFTY: an expiry is listed on Tue 26 Jan 2027, which is closed" in page
     assert "the trading day before, Mon 25 Jan" in page
     assert load_calendar().is_trading_day(dt.date(2027, 1, 1))
@@ -282,7 +283,7 @@ def test_runs_of_today_that_are_armed_are_named(
         staff.force_login(StaffUser.objects.get())
         today = staff.post(ADD, holiday("2026-08-04")).content.decode()
         tomorrow = staff.post(ADD, holiday("2026-08-05")).content.decode()
-    assert "armed already and stay: the kill switch" in today
+    assert "already armed and stay: only the kill switch" in today
     assert "armed already" not in tomorrow
 
 
@@ -412,7 +413,7 @@ def test_the_service_wants_what_the_form_wants() -> None:
         ("2028-11-20", (2027,), "ql-bad", "the holidays of 2028 are not loaded"),
     ],
 )
-def test_from_15_november_a_missing_next_year_is_red_on_the_first_page(
+def test_a_missing_next_year_is_red_from_15_november(
     staff: Client, day: str, years: tuple[int, ...], tone: str, words: str
 ) -> None:
     make.load_reference_data()
@@ -437,7 +438,7 @@ def listed_expiry(rule: str) -> dt.date:
     return select_expiry(expiries("NIFTY", day), rule, day)
 
 
-def test_expiries_in_an_unloaded_january_come_from_the_contract_list() -> None:
+def test_expiries_of_an_unloaded_january_are_found() -> None:
     """Late December, 2027 not loaded: weekly and monthly legs still find what is listed."""
     december_list()
     assert not load_calendar().is_trading_day(dt.date(2027, 1, 5))

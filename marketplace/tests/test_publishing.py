@@ -385,14 +385,15 @@ def test_the_counter_loses_no_step() -> None:
 
 
 @pytest.mark.django_db
-def test_a_price_row_of_tier_pro_alone_was_listed_and_offered_to_nobody() -> None:
+def test_a_price_of_tier_pro_alone_is_not_enough() -> None:
+    """Bug: the template was listed and offered to nobody."""
     template = make.make_template(published=False, fee=999)
     Price.objects.update(tier="PRO")
     with pytest.raises(InvalidRequest) as refused:
         publish(template)
     assert refused.value.details == {
         "prices": "A paid template needs a price that is in force today (or make it free). "
-        "Everybody's tier is STANDARD; its prices are of PRO, which nobody has."
+        "Its prices are for PRO, but every customer's tier is STANDARD."
     }
     template.refresh_from_db()
     assert template.state == Template.State.DRAFT

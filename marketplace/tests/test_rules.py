@@ -83,7 +83,7 @@ def test_refused_values(text: str) -> None:
 
 
 def test_kinds_and_params_are_named() -> None:
-    with pytest.raises(RuleError, match="TRAIL is not known here; choose PREMIUM_PERCENT"):
+    with pytest.raises(RuleError, match="TRAIL is unknown; choose PREMIUM_PERCENT"):
         check_rule(RuleSpec("TRAIL", {}), side="SELL", purpose="stop")
     with pytest.raises(RuleError, match="needs a value"):
         check_rule(RuleSpec("PREMIUM_PERCENT", {}), side="SELL", purpose="stop")

@@ -39,7 +39,7 @@ def test_saved_but_unpublished_edits_do_not_look_live(
     staff.post(base + "change/", values | {"strategies-0-legs-0-stop_value": "30"})
     page = words(staff, base + "change/")
     assert "Unpublished changes. The draft below differs from version 1 in 1 place." in page
-    assert "Subscribers go on trading version 1 until you publish the draft." in page
+    assert "Subscribers keep trading version 1 until you publish the draft." in page
     assert "Published now, it trades first with Short straddle on Tue 4 Aug 2026 at 09:20" in page
     assert f"{base}versions/#draft" in staff.get(base + "change/").content.decode()
     history = words(staff, base + "versions/")

@@ -141,17 +141,17 @@ def test_legs_are_reordered_changed_added_and_removed_by_key(staff: Client) -> N
         ({"strategies-0-entry_time": "09:10"}, "The session opens at 09:15 IST."),
         (
             {"strategies-0-entry_time": "09:15"},
-            "Not before 09:15:15 IST: the session opens at 09:15, and first prices must come.",
+            "Not before 09:15:15 IST: the session opens at 09:15, and first prices must arrive.",
         ),
         (
             {"strategies-0-exit_time": "15:29:59"},
-            "At the latest 15:23:00 IST: Zerodha closes intraday positions from 15:25 on, and an "
+            "Not after 15:23:00 IST: Zerodha closes intraday positions from 15:25 on, and an "
             "exit may need a few tries.",
         ),
         ({"strategies-0-entry_time": "soon"}, "Write a time as HH:MM:SS (IST)."),
         (
             {"strategies-0-move_to_cost": "ALL_LEGS"},
-            "Needs a leg with a stop: without one nothing ever moves to cost.",
+            "Needs a leg with a stop; otherwise nothing ever moves to cost.",
         ),
         ({"strategies-0-legs-0-stop_kind": "PREMIUM_PERCENT"}, "Give the stop a value."),
         (
@@ -179,7 +179,7 @@ def test_legs_are_reordered_changed_added_and_removed_by_key(staff: Client) -> N
         ),
         (
             {"strategies-0-legs-0-key": "b7c3d9c2-0000-4000-8000-000000000000"},
-            "Somebody else removed this leg. Save again to add it anew, or take it out.",
+            "Somebody else removed this leg. Save again to add it as a new one, or remove it.",
         ),
     ],
 )
@@ -242,7 +242,7 @@ def test_what_somebody_removed_meanwhile_can_be_saved_as_new(staff: Client) -> N
     answer = staff.post(url, mine)
     page = answer.content.decode()
     assert errors_of(page) == [
-        "Somebody else removed this leg. Save again to add it anew, or take it out."
+        "Somebody else removed this leg. Save again to add it as a new one, or remove it."
     ]
     assert staff.post(url, fields_of(page)).status_code == 302
     added = Leg.objects.get(lots=7)
@@ -264,7 +264,7 @@ def test_close_reopen_and_withdraw_ask_first(staff: Client) -> None:
     assert confirm(staff, f"{base}reopen/", {"confirm": "yes"}).status_code == 302
     assert state() == "LISTED"
     first = confirm(staff, f"{base}withdraw/", {"confirm": "yes"})
-    assert "This cannot be taken back" in first.content.decode()
+    assert "This cannot be undone" in first.content.decode()
     assert "cancels 0 live subscriptions" in first.content.decode()
     assert state() == "LISTED"
     assert confirm(staff, f"{base}withdraw/", {"confirm": "yes", "again": "yes"}).status_code == 302
@@ -291,7 +291,7 @@ def test_who_may_only_look_sees_no_way_to_act(client: Client) -> None:
 
 
 def test_what_is_published_is_what_the_page_showed(staff: Client) -> None:
-    """Seen: a leg changed behind an open page was published unread."""
+    """Bug: a leg changed behind an open page was published unread."""
     template = make.make_short_straddle(published=False)
     page = f"/admin/marketplace/template/{template.pk}/publish/"
     opened = staff.get(page)
@@ -322,14 +322,14 @@ def two_strategies(**changes: Any) -> dict[str, Any]:
     return hand_written() | second | counts | changes
 
 
-def test_a_duplicate_strategy_name_is_an_error_beside_it_and_nothing_is_lost(
+def test_a_duplicate_strategy_name_is_a_field_error(
     staff: Client,
 ) -> None:
     values = two_strategies(**{"strategies-1-entry_time": "10:01:02"})
     answer = staff.post(ADD, values)
     page = answer.content.decode()
     assert answer.status_code == 200
-    assert errors_of(page) == ["Another strategy has this name; give each its own."]
+    assert errors_of(page) == ["Another strategy has this name; choose a different one."]
     kept = fields_of(page)
     assert {name: kept[name] for name in values if name in kept} == {
         name: [value] for name, value in values.items() if name in kept
@@ -345,8 +345,8 @@ def test_the_pay_off_of_two_strategies_with_one_name_is_drawn(staff: Client) -> 
     assert [one["strategy"] for one in answer.json()["pictures"]] == ["Iron condor", "Iron condor"]
 
 
-def test_a_leg_in_error_is_named_and_there_is_no_total_without_it(staff: Client) -> None:
-    """Seen: the hedge's broken stop left it out, and the picture promised 16 lakh."""
+def test_an_invalid_leg_is_named_and_there_is_no_total(staff: Client) -> None:
+    """Bug: the hedge's broken stop left it out, and the picture promised 16 lakh."""
     whole = staff.post(PAYOFF, hand_written()).json()
     assert whole["notes"] == []
     assert whole["pictures"][0]["max_loss"] is not None
@@ -370,13 +370,13 @@ def test_two_templates_on_offer_have_two_names(staff: Client) -> None:
     taken = make.make_template(name="Condor by HAND")
     answer = staff.post(ADD, hand_written(name="condor by hand"))
     page = answer.content.decode()
-    assert "Another template has this name; give it one of its own." in page
+    assert "Another template has this name; choose a different one." in page
     assert fields_of(page)["strategies-0-legs-3-moneyness"] == ["OTM8"]
     withdraw(template_id=taken.pk, actor=SYSTEM, now=make.TEST_NOW)
     assert staff.post(ADD, hand_written()).status_code == 302
 
 
-def test_a_name_taken_since_the_check_is_a_form_error_not_a_crash(
+def test_a_name_taken_since_the_check_is_a_form_error(
     staff: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make.make_template(name="Condor by hand")
@@ -391,13 +391,13 @@ def test_a_name_taken_since_the_check_is_a_form_error_not_a_crash(
     answer = staff.post(ADD, hand_written())
     page = answer.content.decode()
     assert (answer.status_code, looks) == (200, [False, True])
-    assert "Another template has this name; give it one of its own." in page
+    assert "Another template has this name; choose a different one." in page
     assert "was added successfully" not in page
     assert fields_of(page)["strategies-0-legs-3-moneyness"] == ["OTM8"]
     assert Template.objects.count() == 1
 
 
-def test_a_strategy_that_the_database_refuses_is_told_and_nothing_is_lost(
+def test_a_strategy_refused_by_the_database_loses_nothing(
     staff: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Names of strategies are compared when the transaction ends."""
@@ -452,5 +452,5 @@ def test_a_second_fee_of_one_day_is_refused_in_words(staff: Client) -> None:
     answer = staff.post(change, post)
 
     assert answer.status_code == 200
-    assert "There is a fee of 999.00 from this day on already." in answer.content.decode()
+    assert "There is a fee of 999.00 from this day on." in answer.content.decode()
     assert template.prices.count() == 1

@@ -37,9 +37,10 @@ def post_together(url: str, posts: list[dict[str, Any]]) -> list[Any]:
         return list(pool.map(post, posts))
 
 
-def test_of_two_templates_with_one_name_one_is_saved_and_the_other_kept_as_typed(
+def test_of_two_templates_with_one_name_one_is_saved(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """The other page keeps everything as typed."""
     make.load_test_contracts()
     both = Barrier(2, timeout=30)
     looks: list[bool] = []
@@ -62,7 +63,7 @@ def test_of_two_templates_with_one_name_one_is_saved_and_the_other_kept_as_typed
     assert Template.objects.count() == 1
     (kept,) = (answer for answer in answers if answer.status_code == 200)
     page = kept.content.decode()
-    assert "Another template has this name; give it one of its own." in page
+    assert "Another template has this name; choose a different one." in page
     saved = draft_definition(Template.objects.get().pk).strategies[0].legs[0].lots
     assert {saved, int(fields_of(page)["strategies-0-legs-0-lots"][0])} == {1, 7}
 

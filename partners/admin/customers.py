@@ -52,13 +52,13 @@ class BillingDetailsForm(ConfirmForm):
         widget=forms.Textarea,
         help_text="One line of the invoice per line; empty: none is printed.",
     )
-    reason = forms.CharField(max_length=REASON_LENGTH, help_text="It stands in the audit log.")
+    reason = forms.CharField(max_length=REASON_LENGTH, help_text="It goes into the audit log.")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         known = in_force(clock.ist_date(clock.now()))
         self.fields["state"].choices = [  # type: ignore[attr-defined]  # a ChoiceField's
-            ("", "Not known: invoices are withheld"),
+            ("", "Unknown: invoices are withheld"),
             *((code, f"{code} {name}") for code, name in known.items()),
         ]
 
@@ -141,9 +141,9 @@ class CustomerAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
             return f"Confirmed on {_day(customer.email_confirmed_at)}"
         asked = customer.email_confirmations.filter(email=customer.email).first()
         if asked is None:
-            return "Not confirmed: nobody was asked"
+            return "Not confirmed: no mail was sent"
         over = clock.now() >= asked.expires_at
-        return f"Not confirmed: asked on {_day(asked.asked_at)}" + (", the link is over" * over)
+        return f"Not confirmed: asked on {_day(asked.asked_at)}" + (", the link has expired" * over)
 
     def history(self, customer: Customer) -> SafeString:
         """Link to this customer's entries in the audit log."""
@@ -165,8 +165,8 @@ class CustomerAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         """The consequences, shown before the change."""
         return (
             f"Now: {self.gst_state(customer)}.",
-            "Every invoice that is issued from now on bears the new state and address, also for a "
-            "period that has begun already.",
+            "Every invoice issued from now on has the new state and address, even for a "
+            "period that has already begun.",
             "Issued invoices stay as they are, and their credit notes follow them.",
         )
 
@@ -186,20 +186,20 @@ class CustomerAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         )
         if not changed:
             return f"{customer}: nothing changed."
-        return f"{customer}: the next invoices bear the new details."
+        return f"{customer}: the next invoices have the new details."
 
     def what_another_address_does(self, request: HttpRequest, customer: Customer) -> Sequence[str]:
         """The consequences, shown before the change."""
         mails = (
-            "The test environment mails nobody."
+            "The test environment sends no mail."
             if customer.environment == Environment.TEST
-            else "A link is mailed to the new address, which counts as not confirmed until its "
-            "owner opens it. The old address is told that it was replaced, and not by what."
+            else "A link is mailed to the new address, which is unconfirmed until its "
+            "owner opens it. The old address gets a mail that it was replaced, but not by what."
         )
         return (
             f"Now: {customer.email}. {self.standing(customer)}.",
-            "Every invoice that is issued from now on goes to the new address. Issued ones keep "
-            "the address that they were made out to.",
+            "Every invoice issued from now on goes to the new address. Issued ones keep "
+            "the address to which they were made out.",
             mails,
         )
 
@@ -221,14 +221,14 @@ class CustomerAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
             now=clock.now(),
         )
         if not result.changed:
-            return f"{customer}: it was this address already."
+            return f"{customer}: this already was the address."
         return f"{customer.email} is {result.customer.email} now."
 
     def what_asking_does(self, request: HttpRequest, customer: Customer) -> Sequence[str]:
         """The consequences, shown before asking."""
         return (
             f"{customer.email}: {self.standing(customer)}.",
-            f"A link is mailed there that works for {VALID_FOR.days} days. Nothing else changes, "
+            f"A link that works for {VALID_FOR.days} days is mailed there. Nothing else changes, "
             "whether it is opened or not.",
         )
 
@@ -249,9 +249,9 @@ class CustomerAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         """The consequences, shown before the change."""
         return (
             f"Now: {customer.external_user_id or 'none'}.",
-            "Whoever the partner calls by the new id from now on is this customer, with their "
+            "From now on the new id means this customer, with their "
             "subscriptions, broker accounts and invoices.",
-            "Only to put right what the partner got wrong: ask it first whose id this is.",
+            "Use this only to correct a partner's mistake: ask it first whose id this is.",
         )
 
     @confirmed(

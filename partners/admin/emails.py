@@ -24,7 +24,7 @@ from quantleap.core.console import Cell, Panel, day_cell, newest
 from quantleap.core.identifiers import MAX_EMAIL, BadIdentifier, ascii_lower, clean_email
 from quantleap.core.largelists import begins
 
-_REASON_HELP: Final = "It stands in the audit log."
+_REASON_HELP: Final = "It goes into the audit log."
 
 
 class EmailForm(ConfirmForm):
@@ -33,7 +33,7 @@ class EmailForm(ConfirmForm):
     user_email = forms.CharField(
         label="New e-mail address",
         max_length=MAX_EMAIL,
-        help_text="Letter by letter as the person wrote it to you.",
+        help_text="Exactly as the person wrote it to you.",
     )
     reason = forms.CharField(max_length=REASON_LENGTH, help_text=_REASON_HELP)
 
@@ -53,7 +53,7 @@ class ExternalIdForm(ConfirmForm):
         max_length=EXTERNAL_ID_LENGTH,
         required=False,
         strip=False,
-        help_text="As the partner writes it: case matters. Empty: it is given anew by the "
+        help_text="As the partner writes it: case matters. Empty: it is assigned by the "
         "partner's next call that names this address and an id.",
     )
     reason = forms.CharField(max_length=REASON_LENGTH, help_text=_REASON_HELP)
@@ -133,7 +133,7 @@ class EmailChangeAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
     )
     list_filter = (PartnerFilter, "environment", "actor_kind")
     searches = (
-        begins("from_email", "the beginning of an address of before", fold=ascii_lower),
+        begins("from_email", "the beginning of an earlier address", fold=ascii_lower),
         begins("to_email", "of the new one", fold=ascii_lower),
     )
     readonly_fields = ("partner_name", "environment", "who", "when_confirmed")
@@ -196,7 +196,7 @@ class CustomerMailAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         changed = mailing.send_again(
             mail_id=obj.pk, actor=Actor.staff(request.user), now=clock.now()
         )
-        return "It is sent again." if changed else "It was waiting to be sent already."
+        return "It is sent again." if changed else "It was already waiting to be sent."
 
     def explain_again(self, request: HttpRequest, obj: CustomerMail) -> list[str]:
         """The consequences, shown before sending."""

@@ -78,7 +78,7 @@ class ShareFormSet(_ShareInlineFormSet):
         for form in self.forms:
             day = getattr(form, "cleaned_data", {}).get("effective_from")
             if day in days:
-                form.add_error("effective_from", "Another row here is from this day on.")
+                form.add_error("effective_from", "Another row here has the same day.")
             elif day is not None:
                 days.add(day)
 
@@ -88,7 +88,7 @@ class PartnerForm(_PartnerModelForm):
 
     default_broker = forms.ChoiceField(
         widget=UnfoldAdminSelectWidget,
-        help_text="Whose client ids are meant where a call names no broker.",
+        help_text="The broker whose client ids are meant if a call names none.",
     )
 
     class Meta:
@@ -157,7 +157,7 @@ def _choices(names: Any) -> list[tuple[str, str]]:
 
 
 #: Help text of a key's two limits.
-NOT_ENFORCED: Final = "What was agreed with the partner. Written down, not enforced yet."
+NOT_ENFORCED: Final = "As agreed with the partner. Stored, but not enforced yet."
 
 
 class IssueKeyForm(ConfirmForm):
@@ -211,7 +211,7 @@ class WebhookEndpointForm(ConfirmForm):
         choices=_choices(sorted(EVENT_TYPES)),
         required=False,
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
-        help_text="None ticked: all of them.",
+        help_text="If none is ticked: all of them.",
     )
 
 
@@ -232,7 +232,7 @@ class SuspendForm(ConfirmForm):
     run_until = forms.DateField(
         label="Run until",
         required=False,
-        help_text="The last day on which they trade (India), where they run until a day.",
+        help_text="The last day on which they trade (India), if they run until a day.",
         widget=UnfoldAdminTextInputWidget(attrs={"type": "date"}),
     )
     reason = forms.CharField(
@@ -265,7 +265,7 @@ class ReplayRangeForm(ConfirmForm):
         widget=UnfoldAdminTextInputWidget,
     )
     delivered = forms.BooleanField(
-        label="Also what got through",
+        label="Also what was delivered",
         required=False,
-        help_text="Not ticked: only what was held, or failed.",
+        help_text="If not ticked: only what was held or failed.",
     )

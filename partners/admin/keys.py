@@ -19,7 +19,7 @@ from quantleap.core.audit import Actor
 from quantleap.core.console import page_of
 
 HINT: Final = (
-    "Only a hash of the secret is stored, so nobody can look it up. If it gets lost, rotate the "
+    "Only a hash of the secret is stored, so nobody can look it up. If it is lost, rotate the "
     "secret on the key's page."
 )
 
@@ -72,8 +72,8 @@ class PartnerKeyAdmin(ReadOnlyAdmin):
     def explain_rotate(self, request: HttpRequest, obj: PartnerKey) -> list[str]:
         """The consequences, shown before rotating."""
         return [
-            "Makes a new secret for this key; the newest one so far stays good for the overlap.",
-            "A third, older one ends at once: at most two secrets live at a time.",
+            "Creates a new secret for this key; the current one stays valid for the overlap.",
+            "An older, third one ends at once: a key has at most two secrets at a time.",
         ]
 
     @confirmed(
@@ -87,11 +87,11 @@ class PartnerKeyAdmin(ReadOnlyAdmin):
     def revoke(self, request: HttpRequest, obj: PartnerKey, data: dict[str, Any]) -> str:
         """Revoke the key permanently."""
         changed = revoke_key(key_id=obj.pk, actor=Actor.staff(request.user), now=clock.now())
-        return "The key is revoked." if changed else "The key already was revoked."
+        return "The key is revoked." if changed else "The key was already revoked."
 
     def explain_revoke(self, request: HttpRequest, obj: PartnerKey) -> list[str]:
         """The consequences, shown before revoking."""
         return [
-            f"The next request with {obj.key} is refused, for good.",
-            "Customers, subscriptions and open positions are not touched.",
+            f"The next request with {obj.key} is refused, permanently.",
+            "Customers, subscriptions and open positions are not affected.",
         ]

@@ -23,8 +23,8 @@ _BODY: Final = lines("body")
 class PartnerMailAdmin(LargeTableMixin, ReadOnlyAdmin):
     """Mails that tell a partner's contacts that it was suspended or reinstated."""
 
-    empty_title = "Nobody was written to"
-    empty_text = "The contacts of a partner are, when it is suspended or reinstated."
+    empty_title = "No mail was sent"
+    empty_text = "The contacts of a partner get a mail when it is suspended or reinstated."
     list_display = (
         "created_at",
         "recipient",
@@ -57,7 +57,7 @@ class PartnerMailAdmin(LargeTableMixin, ReadOnlyAdmin):
         changed = mailing.send_again(
             mail_id=obj.pk, actor=Actor.staff(request.user), now=clock.now()
         )
-        return "It is sent again." if changed else "It was waiting to be sent already."
+        return "It is sent again." if changed else "It was already waiting to be sent."
 
     def explain_again(self, request: HttpRequest, obj: PartnerMail) -> list[str]:
         """The consequences, shown before sending."""

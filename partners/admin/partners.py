@@ -197,7 +197,7 @@ class PartnerAdmin(ConsoleAdmin):
     def explain_issue(self, request: HttpRequest, obj: Partner) -> list[str]:
         """The consequences, shown before issuing."""
         return [
-            f"Makes a new API key for {obj.name}, valid for one year.",
+            f"Creates a new API key for {obj.name}, valid for one year.",
             "Its secret is shown once, on the next page.",
         ]
 
@@ -274,7 +274,7 @@ class PartnerAdmin(ConsoleAdmin):
             "bound": f"{obj.status} {obj.suspension_plan} {standing}",
             "refused": obj.plan_done_at is not None,
             "again_words": f"{in_words(standing.active, 'active subscription')}: this is what "
-            "becomes of them. Suspend the partner?",
+            "happens to them. Suspend the partner?",
         }
 
     @confirmed(

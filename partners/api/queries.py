@@ -20,7 +20,7 @@ USER_EMAIL: Final = OpenApiParameter("user_email", str, description="Only this c
 EXTERNAL_USER_ID: Final = OpenApiParameter(
     "external_user_id",
     str,
-    description="Only this customer's, by your own id of them; it wins over user_email.",
+    description="Only this customer's, by your own id for them; it has priority over user_email.",
 )
 _NOBODY: Final = 0  # no row has this key
 

@@ -22,7 +22,7 @@ from quantleap.core.identifiers import MAX_EMAIL, BadIdentifier, clean_email
 
 #: Used in answers to bodies with both names.
 EMAIL_DIFFERS: Final = (
-    "True: user_email of the request is not the address that is written to, which stays as it is; "
+    "True: user_email of the request is not the address on record, which stays as it is; "
     f"{CHANGE_ROUTE} changes it."
 )
 
@@ -60,8 +60,8 @@ def state_field() -> StrictCharField:
     }
     return StrictCharField(
         required=False,
-        help_text="GST state code in force; 28, 96, 99 and 00 are no recipient's. It fills what is "
-        "not known yet and replaces nothing.",
+        help_text="GST state code in force; 28, 96, 99 and 00 belong to no recipient. It fills "
+        "in what is unknown and replaces nothing.",
         **options,
     )
 
@@ -82,10 +82,10 @@ class ExternalIdField(StrictCharField):
 
 #: Documented once: the members of every body that names a customer.
 _EXTERNAL_ID: Final = (
-    "Your own id of the person, where case matters. It names the customer beside or instead of "
-    "user_email, and wins over it."
+    "Your own id for the person; case matters. It names the customer in addition to or instead of "
+    "user_email, and has priority over it."
 )
-_EMAIL: Final = "Needed where external_user_id is not given, or not known yet."
+_EMAIL: Final = "Required if external_user_id is absent or not known yet."
 
 
 class CustomerNamed(StrictSerializer):
@@ -135,11 +135,11 @@ class CustomerObject(serializers.Serializer[Any]):
 
     user_id = serializers.CharField()
     external_user_id = serializers.CharField(
-        allow_null=True, help_text="Your own id of them; null until a call names both."
+        allow_null=True, help_text="Your own id for them; null until a call names both."
     )
-    user_email = serializers.EmailField(help_text="Where invoices are mailed to.")
+    user_email = serializers.EmailField(help_text="The address to which invoices are mailed.")
     email_confirmed = serializers.BooleanField(
-        help_text="Its owner opened the link that was mailed there. Nothing waits for it."
+        help_text="Its owner opened the link that was mailed there. Nothing depends on it."
     )
     email_confirmed_at = serializers.DateTimeField(allow_null=True)
     user_name = serializers.CharField()
@@ -157,7 +157,7 @@ class CustomerAnswer(serializers.Serializer[Any]):
 class CustomerEmailAnswer(CustomerAnswer):
     """The customer after an e-mail change."""
 
-    changed = serializers.BooleanField(help_text="False: it was this address already.")
+    changed = serializers.BooleanField(help_text="False: this already was the address.")
 
 
 class PaginationObject(serializers.Serializer[Any]):

@@ -22,7 +22,7 @@ from quantleap.core.inserts import constraint_of
 from quantleap.core.tenancy import Environment
 
 CHANGED: Final = "customer.email_changed"
-_TAKEN: Final = "Another customer has this address. Nothing was changed."
+_TAKEN: Final = "Another customer has this address. Nothing has changed."
 _ID_TAKEN: Final = "Another customer has this id. Nothing was changed."
 
 

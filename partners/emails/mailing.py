@@ -35,7 +35,9 @@ def send_again(*, mail_id: int, actor: Actor, now: dt.datetime) -> bool:
 
     def check(mail: CustomerMail) -> None:
         if mail.confirmation is not None and now >= mail.confirmation.expires_at:
-            raise InvalidTransition("Its link is over: ask for a new one on the customer's page.")
+            raise InvalidTransition(
+                "Its link has expired: request a new one on the customer's page."
+            )
 
     return QUEUE.send_again(mail_id=mail_id, actor=actor, now=now, check=check)
 
@@ -101,7 +103,7 @@ Please confirm that it is yours:
 
 {link}
 
-The page asks once more before it does anything. The link works once, until {until}.
+The page asks again before it does anything. The link works once, until {until}.
 
 If you know nothing of this, do nothing, and let {whom} know.
 """
@@ -109,7 +111,7 @@ _CHANGED: Final = """\
 Hello,
 
 on {at} your e-mail address at {where} was replaced by another one.
-QuantLeap's invoices for the strategies that you follow do not come here any more.
+QuantLeap no longer sends invoices for the strategies that you follow to this address.
 
 If you did not want this, tell {whom} at once.
 """

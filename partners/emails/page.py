@@ -29,7 +29,7 @@ _SAYS: Final[dict[Standing, tuple[int, str, tuple[str, ...]]]] = {
     Standing.DONE: (200, "Your e-mail address is confirmed", ("{email}", _CLOSE)),
     Standing.EXPIRED: (
         410,
-        "This link is over",
+        "This link has expired",
         (
             "It worked for a week. Nothing was changed.",
             "Ask the people with whom you follow strategies for a new one.",
@@ -37,9 +37,9 @@ _SAYS: Final[dict[Standing, tuple[int, str, tuple[str, ...]]]] = {
     ),
     Standing.REPLACED: (
         410,
-        "This link is for an address of before",
+        "This link is for an earlier address",
         (
-            "Another address was given since. Nothing was changed.",
+            "The address has been replaced since. Nothing was changed.",
             "A newer link was mailed to that one.",
         ),
     ),

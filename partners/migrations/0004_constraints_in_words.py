@@ -24,7 +24,7 @@ class Migration(migrations.Migration):
             constraint=models.UniqueConstraint(
                 fields=("partner", "effective_from"),
                 name="revenue_share_from_uniq",
-                violation_error_message="There is a share from this day on already. Choose a later day.",
+                violation_error_message="There is already a share from this day on. Choose a later day.",
             ),
         ),
         migrations.AlterConstraint(

@@ -34,7 +34,7 @@ class Migration(migrations.Migration):
                 ),
                 blank=True,
                 default=list,
-                help_text="Where a broker login may return to: https, or http to the caller's own machine; compared letter by letter.",
+                help_text="Where a broker login may return to: https, or http to the caller's own machine; compared character by character.",
                 size=None,
             ),
         ),

@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
             name="key",
             field=models.ForeignKey(
                 blank=True,
-                help_text="The key that minted it; empty for a direct customer.",
+                help_text="The key that issued it; empty for a direct customer.",
                 null=True,
                 on_delete=django.db.models.deletion.PROTECT,
                 related_name="+",

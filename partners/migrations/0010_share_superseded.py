@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
             name="reason",
             field=models.CharField(
                 blank=True,
-                help_text="Why it takes the place of a share of the same day.",
+                help_text="Why it replaces a share of the same day.",
                 max_length=200,
             ),
         ),
@@ -33,7 +33,7 @@ class Migration(migrations.Migration):
                 condition=models.Q(("superseded_at__isnull", True)),
                 fields=("partner", "effective_from"),
                 name="revenue_share_from_uniq",
-                violation_error_message="There is a share from this day on already. Choose a later day.",
+                violation_error_message="There is already a share from this day on. Choose a later day.",
             ),
         ),
     ]

@@ -83,7 +83,7 @@ class Migration(migrations.Migration):
             model_name="webhookendpoint",
             name="failed_tries",
             field=models.PositiveIntegerField(
-                default=0, help_text="In a row: since failing began, over all deliveries."
+                default=0, help_text="Consecutive failures over all deliveries."
             ),
         ),
         migrations.AddField(

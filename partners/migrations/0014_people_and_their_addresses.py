@@ -87,7 +87,7 @@ class Migration(migrations.Migration):
             name="email_confirmed_at",
             field=models.DateTimeField(
                 blank=True,
-                help_text="When this very address was confirmed by its owner.",
+                help_text="When this address was confirmed by its owner.",
                 null=True,
             ),
         ),
@@ -97,7 +97,7 @@ class Migration(migrations.Migration):
             field=models.CharField(
                 blank=True,
                 default="",
-                help_text="The partner's own id of this person; empty until it names one.",
+                help_text="The partner's own id for this person; empty until it gives one.",
                 max_length=64,
             ),
         ),

@@ -18,8 +18,8 @@ class Migration(migrations.Migration):
             name="default_state",
             field=models.CharField(
                 blank=True,
-                help_text="GST state code of the partner itself; it never decides a customer's "
-                "tax.",
+                help_text="GST state code of the partner itself; it never determines a "
+                "customer's tax.",
                 max_length=2,
             ),
         ),

@@ -20,7 +20,7 @@ class Migration(migrations.Migration):
                 base_field=models.EmailField(max_length=254),
                 blank=True,
                 default=list,
-                help_text="Who is written to when a webhook endpoint is disabled, or the partner "
+                help_text="Recipients of mails when a webhook endpoint is disabled, or the partner "
                 "is suspended or reinstated; empty: nobody.",
                 size=None,
             ),

@@ -140,13 +140,13 @@ Hello,
 
 QuantLeap suspended {name} on {at}.
 
-What becomes of your customers' subscriptions, live and test:
+What happens to your customers' subscriptions, live and test:
 
 {plan}
 
-Your keys make tokens for customers that QuantLeap knows, pause and cancel. Everything else is
-answered with 403 partner_suspended, and nobody new subscribes. Your customers go on reading,
-logging in to their broker, pausing, cancelling and exiting.
+Your keys can issue tokens for existing customers, pause and cancel. Everything else is
+answered with 403 partner_suspended, and nobody new can subscribe. Your customers can still read,
+log in to their broker, pause, cancel and exit.
 
 Webhooks are not sent meanwhile. Each is kept for {days} days and can be sent afterwards.
 
@@ -155,12 +155,12 @@ Answer this mail if you have questions.
 _CHANGED: Final = """\
 Hello,
 
-{name} stays suspended. On {at} QuantLeap decided anew what becomes of
+{name} stays suspended. On {at} QuantLeap changed what happens to
 your customers' subscriptions, live and test:
 
 {plan}
 
-This takes the place of any plan before it. Answer this mail if you have questions.
+This replaces any earlier plan. Answer this mail if you have questions.
 """
 _REINSTATED: Final = """\
 Hello,
@@ -168,21 +168,21 @@ Hello,
 QuantLeap reinstated {name} on {at}. Your keys may call what they could before.
 
 Subscriptions that trade again, from their next entry on: {released:,}
-Subscriptions that were to end, and are renewed again: {kept:,}
+Subscriptions that were due to end, and are renewed again: {kept:,}
 
-What was cancelled stays so, and what somebody else holds stays paused.
+What was cancelled stays cancelled, and what somebody else holds stays paused.
 
-Webhooks that are held: {held:,}. Each is kept for {days} days, and none is sent by itself:
+Held webhooks: {held:,}. Each is kept for {days} days, and none is sent automatically:
 tell us from when on you want them.
 """
 _PAUSED: Final = """\
 Paused now: {paused:,}
-None enters any more, and what is open runs to its exit. No month that begins while you are
+None enters from now on, and open positions run to their exit. No month that begins while you are
 suspended is billed."""
 _RUNNING: Final = """\
-Trading on until the end of {day} (India), and paused then: {active:,}
+Trading until the end of {day} (India), then paused: {active:,}
 No month that begins after that day is billed."""
 _ENDING: Final = """\
-Trading on until their month is over, and cancelled then: {ending:,}
+Trading until their month is over, then cancelled: {ending:,}
 Cancelled now, because their month was over: {ended:,}
 None is renewed."""

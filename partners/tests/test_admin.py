@@ -107,7 +107,7 @@ def test_the_secret_is_on_no_page_afterwards(console: Client) -> None:
     [
         ("slug", "Zebu!", "2 to 12"),
         ("slug", "z", "2 to 12"),
-        ("allowed_ips", "10.0.0.1/8", "10.0.0.1/8: the network"),
+        ("allowed_ips", "10.0.0.1/8", "10.0.0.1/8: host bits are set"),
         ("allowed_ips", "10.0.0.1\r\nsomewhere", "somewhere: neither"),
         ("allowed_ips", "10.0.0.300, 10.0.0.1", "10.0.0.300: neither"),
         ("oauth_redirect_urls", "javascript:alert(1)", "javascript:alert(1): Begin it with"),
@@ -123,7 +123,7 @@ def test_the_secret_is_on_no_page_afterwards(console: Client) -> None:
 def test_a_wrong_partner_is_refused_in_words(
     console: Client, field: str, value: str, words: str
 ) -> None:
-    """Seen: "Item 1 in the array did not validate:" and no reason; any text as default broker."""
+    """Bug: "Item 1 in the array did not validate:" and no reason; any text as default broker."""
     answer = console.post("/admin/partners/partner/add/", partner_form(**{field: value}))
     assert answer.status_code == 200
     errors = answer.context["adminform"].form.errors[field]
@@ -142,7 +142,7 @@ def test_a_wrong_partner_is_refused_in_words(
     ],
 )
 def test_addresses_stand_on_lines_or_between_commas(console: Client, typed: str) -> None:
-    """Seen: '10.0.0.1\\r\\n10.0.0.2' was one address that is none."""
+    """Bug: '10.0.0.1\\r\\n10.0.0.2' was one address that is none."""
     answer = console.post("/admin/partners/partner/add/", partner_form(allowed_ips=typed))
     assert answer.status_code == 302, answer.context["adminform"].form.errors
     partner = Partner.objects.get()
@@ -162,7 +162,7 @@ def test_a_comma_may_be_part_of_a_url(console: Client) -> None:
     ]
 
 
-def test_a_stored_broker_that_is_known_no_more_has_to_be_replaced(
+def test_an_unsupported_stored_broker_must_be_replaced(
     console: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     partner = make_partner("zebu")
@@ -187,7 +187,7 @@ def test_rotation_and_revocation(console: Client) -> None:
         assert partner_client(one).post(route, body).status_code == 201
 
     asked = confirm(console, f"{base}/revoke/", {"confirm": "yes"})
-    assert "cannot be taken back" in asked.content.decode()
+    assert "cannot be undone" in asked.content.decode()
     assert partner_client(fresh).post(route, body).status_code == 201
     assert confirm(console, f"{base}/revoke/", {"again": "yes"}).status_code == 302
     for one in (issued, fresh):
@@ -238,7 +238,7 @@ def test_webhook_endpoints_and_deliveries(console: Client) -> None:
     )
     again = f"/admin/partners/webhookdelivery/{delivery.pk}/send-again/"
     answer = confirm(console, again, follow=True)
-    assert "sent anew" in answer.content.decode()
+    assert "sent again" in answer.content.decode()
     disable = {"reason": "asked to"}
     assert confirm(console, f"{base}/disable/", disable).status_code == 302
     assert confirm(console, f"{base}/enable/", {"confirm": "yes"}).status_code == 302
@@ -247,15 +247,15 @@ def test_webhook_endpoints_and_deliveries(console: Client) -> None:
 
 
 def test_send_again_makes_a_pending_retry_now(console: Client) -> None:
-    """Seen: refused for hours while the next try was hours away."""
+    """Bug: refused for hours while the next try was hours away."""
     _rows(1)
     delivery = WebhookDelivery.objects.get()
     later = clock.now() + dt.timedelta(hours=5)
     WebhookDelivery.objects.update(attempts=4, next_attempt_at=later)
     url = f"/admin/partners/webhookdelivery/{delivery.pk}/send-again/"
-    assert "it is made now instead" in console.get(url).content.decode()
+    assert "it happens now instead" in console.get(url).content.decode()
     answer = confirm(console, url, follow=True)
-    assert "The pending retry is made now" in answer.content.decode()
+    assert "The pending retry happens now" in answer.content.decode()
     delivery.refresh_from_db()
     assert (delivery.status, delivery.attempts) == ("PENDING", 4)
     assert delivery.next_attempt_at is not None

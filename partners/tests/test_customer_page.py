@@ -29,7 +29,7 @@ def test_a_wrong_gst_state_is_mended_in_the_console(staff: Client) -> None:
     assert 'value="28"' not in asked
     body = {"state": "37", "billing_address": "1 Beach Road\n\nVisakhapatnam", "reason": "Typo"}
     done = confirm(staff, address, body, follow=True).content.decode()
-    assert "the next invoices bear the new details" in done
+    assert "the next invoices have the new details" in done
     assert "37 Andhra Pradesh" in done
     customer.refresh_from_db()
     assert (customer.state, customer.billing_address) == ("37", "1 Beach Road\nVisakhapatnam")
@@ -37,7 +37,7 @@ def test_a_wrong_gst_state_is_mended_in_the_console(staff: Client) -> None:
     assert (entry.actor_id, entry.data["reason"]) == ("staff", "Typo")
 
 
-def test_a_state_out_of_force_or_no_reason_is_refused_beside_its_field(staff: Client) -> None:
+def test_a_bad_state_or_missing_reason_is_a_field_error(staff: Client) -> None:
     customer = make_customer(make_partner())
     address = reverse("admin:partners_customer_billing_details", args=[customer.pk])
     answer = confirm(staff, address, {"state": "99", "reason": ""})

@@ -77,7 +77,7 @@ def test_the_same_address_again_changes_nothing(asha: Customer) -> None:
     assert not CustomerMail.objects.exists()
 
 
-def test_an_address_of_another_customer_is_refused_and_of_another_partners_is_not(
+def test_only_the_same_partners_addresses_are_taken(
     asha: Customer,
 ) -> None:
     partner_id = asha.partner_id
@@ -135,7 +135,7 @@ def test_what_was_confirmed_stays_confirmed(asha: Customer) -> None:
 
 
 # -- the mails -------------------------------------------------------------------------------------
-def test_the_new_address_gets_a_link_and_the_old_one_no_word_of_the_new(asha: Customer) -> None:
+def test_the_old_address_does_not_learn_the_new_one(asha: Customer) -> None:
     asha.name = "Asha Rao"
     asha.save()
     change(asha)
@@ -262,7 +262,8 @@ def test_other_methods_are_refused(client: Client) -> None:
 
 
 # -- over HTTP -------------------------------------------------------------------------------------
-def test_the_partners_act_names_its_key_and_a_repeated_request_is_one_change() -> None:
+def test_a_partners_change_names_its_key_and_is_idempotent() -> None:
+    """A repeated request is one change."""
     tenant = make_tenant()
     customer = make_customer(tenant.partner, OLD)
     url = f"/partner/customers/{customer.public_id}/email"
@@ -283,7 +284,7 @@ def test_the_partners_act_names_its_key_and_a_repeated_request_is_one_change() -
     assert customer.email == "c@example.com"
 
 
-def test_a_taken_address_is_409_in_words_and_tells_nothing_of_its_owner() -> None:
+def test_a_taken_address_is_a_409_without_its_owner() -> None:
     tenant = make_tenant()
     mine, other = make_customer(tenant.partner, OLD), make_customer(tenant.partner, NEW)
     url = f"/partner/customers/{mine.public_id}/email"
@@ -314,7 +315,7 @@ def staff() -> Client:
 
 def test_staff_change_an_address_after_reading_it_twice(asha: Customer, staff: Client) -> None:
     page = reverse("admin:partners_customer_change", args=[asha.pk])
-    assert "Not confirmed: nobody was asked" in staff.get(page).content.decode()
+    assert "Not confirmed: no mail was sent" in staff.get(page).content.decode()
     url = reverse("admin:partners_customer_change_email", args=[asha.pk])
     body = {"user_email": "Asha.Rao@example.net", "reason": "wrote to us"}
     asked = confirm(staff, url, body)
@@ -378,5 +379,5 @@ def test_a_mail_is_sent_again_while_its_link_works(asha: Customer, staff: Client
     assert mailing.send_due(now=clock.now()) == 1
     assert token_to(NEW)  # the same link
     late = clock.now() + VALID_FOR
-    with pytest.raises(InvalidTransition, match="link is over"):
+    with pytest.raises(InvalidTransition, match="link has expired"):
         mailing.send_again(mail_id=row.pk, actor=SYSTEM, now=late)

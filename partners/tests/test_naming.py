@@ -47,7 +47,7 @@ def test_the_table_of_the_documents(
 
 
 def test_nobody_named_is_a_mistake_of_ours() -> None:
-    with pytest.raises(ValueError, match="nobody is named"):
+    with pytest.raises(ValueError, match="no customer is named"):
         resolve("", "", None, None)
 
 
@@ -113,7 +113,7 @@ CALLS = st.lists(st.tuples(IDS, EMAILS).filter(any), max_size=30)
 
 @settings(max_examples=400)
 @given(CALLS)
-def test_whatever_is_called_nobody_is_merged_and_nothing_is_taken_over(
+def test_no_calls_merge_or_take_over_customers(
     calls: list[tuple[str, str]],
 ) -> None:
     judge(calls, resolve)

@@ -66,7 +66,7 @@ def test_who_is_second_by_a_moment_reads_why_beside_the_field(staff: Client) -> 
     answer = saved_beside_another(staff, partner, of_today(2500))
     assert answer.status_code == 200
     page = answer.content.decode()
-    assert "There is a share of 2600 basis points from this day on already." in page
+    assert "There is a share of 2600 basis points from this day on." in page
     assert 'value="2500"' in page
     assert RevenueShare.objects.get().partner_bps == 2600
 

@@ -30,20 +30,19 @@ def staff(db: None) -> Any:
         yield client
 
 
-def test_a_share_of_300_for_3000_stayed_and_the_audit_said_fields_none(staff: Client) -> None:
+def test_a_mistyped_share_is_superseded_and_audited(staff: Client) -> None:
+    """Bug: 300 instead of 3000 stayed, and the audit entry named no field."""
     partner = make_partner()
     refused = post_shares(staff, partner, row(300))
     assert refused.status_code == 200
-    words = "300 basis points are beyond 5 times what they follow, 3000."
+    words = "300 basis points differ from the previous share, 3000, by more than a factor of 5."
     assert words in refused.content.decode()
     assert post_shares(staff, partner, row(300, large_change="on")).status_code == 302
     assert share_in_force(partner.pk, TODAY) == 300
 
     again = post_shares(staff, partner, row(3000, large_change="on"))
     assert again.status_code == 200
-    assert "There is a share of 300 basis points from this day on already." in (
-        again.content.decode()
-    )
+    assert "There is a share of 300 basis points from this day on." in (again.content.decode())
     meant = row(3000, large_change="on", reason="A zero was missing")
     answer = post_shares(staff, partner, meant)
     assert answer.status_code == 302, answer.content.decode()
@@ -75,11 +74,11 @@ def test_a_share_of_300_for_3000_stayed_and_the_audit_said_fields_none(staff: Cl
     assert "Superseded 2026-08-04" in page
 
 
-def test_two_rows_of_one_day_in_one_save_are_refused_beside_the_second(staff: Client) -> None:
+def test_two_shares_of_one_day_are_refused(staff: Client) -> None:
     partner = make_partner()
     answer = post_shares(staff, partner, row(2500), row(2600))
     assert answer.status_code == 200
-    assert "Another row here is from this day on." in answer.content.decode()
+    assert "Another row here has the same day." in answer.content.decode()
     assert not RevenueShare.objects.exists()
 
 

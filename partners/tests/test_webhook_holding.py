@@ -66,7 +66,7 @@ def received(sink: Sink) -> list[dict[str, Any]]:
 
 # -- when ------------------------------------------------------------------------------------------
 def test_one_410_disables_nothing_and_is_tried_again(partner: Partner, sink: Sink) -> None:
-    """Seen: one 410, which a proxy answered during a deployment, and the endpoint was disabled."""
+    """Bug: one 410, which a proxy answered during a deployment, and the endpoint was disabled."""
     endpoint_of(partner, sink)
     sink.answer = lambda number, request: 410 if number == 1 else 204
     tell(partner)
@@ -78,10 +78,8 @@ def test_one_410_disables_nothing_and_is_tried_again(partner: Partner, sink: Sin
     assert WebhookDelivery.objects.get().status == Status.DELIVERED
 
 
-def test_one_503_after_an_event_that_ran_out_of_tries_disables_nothing(
-    partner: Partner, sink: Sink
-) -> None:
-    """Seen: ten tries of one event, two quiet days, one 503 of the next event: disabled."""
+def test_a_single_503_disables_nothing(partner: Partner, sink: Sink) -> None:
+    """Bug: ten tries of one event, two quiet days, one 503 of the next event: disabled."""
     endpoint_of(partner, sink)
     sink.answer = lambda number, request: 503 if number <= 11 else 204
     tell(partner)
@@ -151,10 +149,8 @@ def test_no_wait_of_the_ladder_is_a_silence() -> None:
 
 
 # -- what is kept ----------------------------------------------------------------------------------
-def test_events_while_disabled_make_rows_and_are_replayed_by_range(
-    partner: Partner, sink: Sink
-) -> None:
-    """Seen: later events made 0 rows, and nothing could be replayed."""
+def test_events_while_disabled_can_be_replayed_by_range(partner: Partner, sink: Sink) -> None:
+    """Bug: later events made 0 rows, and nothing could be replayed."""
     endpoint = endpoint_of(partner, sink).endpoint
     tell(partner, payload={"n": "waiting"})
     disable(endpoint)
@@ -179,9 +175,8 @@ def test_events_while_disabled_make_rows_and_are_replayed_by_range(
     assert AuditEntry.objects.get(action="webhook_endpoint.replayed").data["count"] == 5
 
 
-def test_a_range_takes_what_is_in_it_and_of_what_arrived_only_what_is_asked_for(
-    partner: Partner, sink: Sink
-) -> None:
+def test_a_replay_takes_exactly_its_range(partner: Partner, sink: Sink) -> None:
+    """What had arrived is included only on request."""
     endpoint = endpoint_of(partner, sink).endpoint
     other = endpoint_of(partner, sink).endpoint
     tell(partner, times=4)
@@ -216,9 +211,7 @@ def test_what_is_held_goes_after_thirty_days_and_nothing_else(partner: Partner, 
     assert WebhookDelivery.objects.filter(pk=young.pk).exists()
 
 
-def test_disabled_while_its_events_are_written_nothing_stays_waiting(
-    partner: Partner, sink: Sink
-) -> None:
+def test_disabling_during_the_relay_leaves_nothing_waiting(partner: Partner, sink: Sink) -> None:
     """Two real transactions: the relay read ENABLED, and the endpoint is disabled meanwhile."""
     endpoint = endpoint_of(partner, sink).endpoint
     with transaction.atomic():
@@ -262,10 +255,8 @@ def enabler(name: str, email: str, **fields: Any) -> StaffUser:
     return user
 
 
-def test_partner_and_staff_are_written_to_and_the_other_endpoint_is_told(
-    partner: Partner, sink: Sink
-) -> None:
-    """Seen: webhook_endpoint.disabled had no type and no handler, and nobody was told."""
+def test_a_disabled_endpoint_informs_everybody_concerned(partner: Partner, sink: Sink) -> None:
+    """Bug: webhook_endpoint.disabled had no type and no handler, and nobody was told."""
     Partner.objects.filter(pk=partner.pk).update(contact_emails=["tech@partner.example"])
     enabler("asha", "asha@house.example")
     enabler("gone", "gone@house.example", is_active=False)
@@ -304,7 +295,7 @@ def test_staff_are_told_that_a_partner_has_nobody_to_write_to(partner: Partner, 
     assert "no contact address" in only.body
 
 
-def test_a_mail_that_fails_is_sent_later_and_the_others_meanwhile(
+def test_a_failed_mail_does_not_delay_the_others(
     partner: Partner, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     contacts = ["broken@partner.example", "tech@partner.example"]
@@ -336,9 +327,10 @@ def console() -> Client:
     return client
 
 
-def test_the_first_page_shows_a_disabled_endpoint_until_it_is_enabled(
+def test_the_first_page_shows_a_disabled_endpoint(
     console: Client, partner: Partner, sink: Sink
 ) -> None:
+    """Until somebody enables it."""
     endpoint = endpoint_of(partner, sink).endpoint
     assert sink.url not in console.get("/admin/").content.decode()
     WebhookEndpoint.objects.update(
@@ -369,7 +361,7 @@ def test_staff_replay_a_range_in_the_console_in_indian_time(
     assert "3 deliveries are held" in console.get(url).content.decode()
     form = {"since": "2026-09-08 09:15", "until": "2026-09-08 09:16", "again": "yes"}
     done = confirm(console, url, form, follow=True)
-    assert "2 deliveries are sent anew" in done.content.decode()
+    assert "2 deliveries are sent again" in done.content.decode()
     assert deliver_due(now=clock.now()) == 2
     assert len(sink.requests) == 2
     backwards = form | {"until": "2026-09-08 09:15"}

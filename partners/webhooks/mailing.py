@@ -122,16 +122,16 @@ def _compose(mail: EndpointMail, backend: BaseEmailBackend) -> EmailMessage:
 QUEUE: Final = MailQueue(EndpointMail, _compose, about=_about, related=("endpoint",))
 
 _BODY: Final = """\
-QuantLeap sends nothing more to this webhook endpoint of {partner} ({environment}):
+QuantLeap no longer sends to this webhook endpoint of {partner} ({environment}):
 
 {url}
 Endpoint: {endpoint_id}
 Disabled: {at}
 Reason: {reason}
 
-Its events go on being written. Each is kept for {days} days, and can be sent, with its own
+Its events are still stored. Each is kept for {days} days, and can be sent, with its own
 webhook-id, once the endpoint is enabled again: an endpoint is enabled, and a range of time is
 replayed, in QuantLeap's console.
 """
-_TOLD: Final = "\nThe partner's contacts got this mail too.\n"
-_NOT_TOLD: Final = "\nThe partner has no contact address: nobody there was written to.\n"
+_TOLD: Final = "\nThe partner's contacts also got this mail.\n"
+_NOT_TOLD: Final = "\nThe partner has no contact address, so nobody there got a mail.\n"

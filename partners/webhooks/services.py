@@ -213,7 +213,7 @@ def replay(*, delivery_id: int, actor: Actor, now: dt.datetime) -> Replay:
             if delivery.endpoint.status != WebhookEndpoint.Status.ENABLED:
                 words = "Its endpoint is disabled: enable the endpoint first, then send again."
             else:
-                words = "It is being sent at this moment. Look at its result in a minute."
+                words = "It is being sent right now. Look at its result in a minute."
             raise InvalidTransition(words, status=delivery.status)
         audit.record(
             actor=actor,
@@ -245,7 +245,7 @@ def replay_range(
     partner suspended.
     """
     if since >= until:
-        words = "The end has to be later than the beginning."
+        words = "The end must be later than the beginning."
         raise InvalidRequest(words, details={"until": words})
     states = [WebhookDelivery.Status.HELD, WebhookDelivery.Status.FAILED]
     if delivered:

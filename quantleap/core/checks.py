@@ -36,7 +36,7 @@ def check_keys(*, databases: Sequence[str] | None = None, **_: Any) -> list[Chec
         return []  # before the first migration there is nothing to read
     return [
         CheckWarning(
-            f"QUANTLEAP_ENCRYPTION_KEYS lacks the key {key!r}, which sealed {count} stored values.",
+            f"QUANTLEAP_ENCRYPTION_KEYS lacks the key {key!r} of {count} stored values.",
             hint="Put it back, run `manage.py reencrypt`, then remove it.",
             id="quantleap.W002",
         )

@@ -42,8 +42,8 @@ _SALT: Final = "quantleap.console.confirmation"
 PAGE: Final = "console/confirm.html"
 
 CHANGED: Final = (
-    "What this page says has changed since you opened it: somebody was quicker, or the button was "
-    "pressed twice. Read it, and confirm again if it is still what you want."
+    "This page has changed since you opened it: somebody was quicker, or the button was "
+    "pressed twice. Read it again, and confirm if it is still what you want."
 )
 OTHER_FIGURES: Final = (
     "These are not the figures you were asked about. Read them, and confirm again."

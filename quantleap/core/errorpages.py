@@ -31,17 +31,17 @@ class Words:
 WORDS: Final[dict[int, Words]] = {
     400: Words(
         "This address cannot be read",
-        "Something in it is not what this page understands. Nothing was changed.",
-        "Go back and follow the link again, or open the list and filter it anew.",
+        "The page does not understand part of it. Nothing was changed.",
+        "Go back and follow the link again, or open the list and filter it again.",
     ),
     403: Words(
-        "This is not open to you",
+        "You do not have access to this",
         "Your account does not have the right to see this page or to do this. Nothing was changed.",
         "If you need it for your work, ask an administrator for the right.",
     ),
     404: Words(
         "There is no such page",
-        "The address is wrong, or what it led to is not there any more.",
+        "The address is wrong, or the page no longer exists.",
     ),
     405: Words(
         "This page works with a button only",
@@ -49,8 +49,8 @@ WORDS: Final[dict[int, Words]] = {
         "Go back and use the button on the page.",
     ),
     413: Words(
-        "That was too much at once",
-        "The form or file is larger than the console takes. Nothing was saved.",
+        "That was too large",
+        "The form or file is larger than the console accepts. Nothing was saved.",
         "Go back: what you typed is still there. Send less.",
     ),
     429: Words(
@@ -61,11 +61,11 @@ WORDS: Final[dict[int, Words]] = {
     500: Words(
         "Something broke on our side",
         "What you did may or may not have been carried out: look before you do it again.",
-        "It is written down. If it happens again, report the id below.",
+        "The error was logged. If it happens again, report the id below.",
     ),
     503: Words(
         "The console cannot answer just now",
-        "A part that it needs does not respond. Nothing was changed.",
+        "A service that it needs does not respond. Nothing was changed.",
         "Try again in a minute. If it lasts, report the id below.",
     ),
 }

@@ -57,7 +57,7 @@ def host_address(host: str) -> Address | None:
 def _ipv6(text: str) -> str:
     address = parse_address(text[1:-1]) if text.endswith("]") else None
     if "%" in text:
-        raise BadHost("An address with a zone is only good on one machine.")
+        raise BadHost("An address with a zone is valid on one machine only.")
     if address is None or ":" not in text:
         raise BadHost("That is not an IPv6 address.")
     return str(address) if address.version == 4 else f"[{address}]"

@@ -140,11 +140,11 @@ def finished_answer(record: IdempotencyRecord) -> tuple[int, Any]:
     SecretAlreadyShown."""
     if record.status_code is None:
         raise IdempotencyInProgress(
-            "The first request with this key has no answer yet. If it was interrupted, look at "
-            "what it did and start again with a new key."
+            "The first request with this key has no answer yet. If it was interrupted, check "
+            "what it did, then start again with a new key."
         )
     if record.body is None:
-        raise SecretAlreadyShown("The answer to this key held a secret, which is shown only once.")
+        raise SecretAlreadyShown("The answer to this key had a secret, which is shown only once.")
     return record.status_code, record.body
 
 

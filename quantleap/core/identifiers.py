@@ -54,7 +54,7 @@ def clean_email(text: str) -> str:
     if not at or not local or not domain:
         raise BadIdentifier("Write it as name@example.com.")
     if not local.isascii():
-        raise BadIdentifier("The part before the @ may hold plain (ASCII) characters only.")
+        raise BadIdentifier("The part before the @ may contain only plain (ASCII) characters.")
     local = ascii_lower(local)
     if not _LOCAL_PART.fullmatch(local) or len(local) > _MAX_LOCAL_PART:
         raise BadIdentifier("The part before the @ is not a valid mailbox name.")

@@ -35,7 +35,7 @@ def today(request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel]:
     try:
         missing = recall(_CACHED) or {}
     except CacheUnavailable:
-        return (Tile(_TITLE, "Unknown", note="They cannot be looked up: no cache.", tone="warn"),)
+        return (Tile(_TITLE, "Unknown", note="The cache does not answer.", tone="warn"),)
     if not missing:
         return ()
     keys = ", ".join(sorted(missing))

@@ -40,7 +40,7 @@ class AuditEntry(TenantOwned):
     data = models.JSONField(default=dict, blank=True)
     request_id = models.CharField(max_length=64, blank=True)
     address = models.GenericIPAddressField(
-        null=True, blank=True, help_text="Where staff sat, as far as our own proxies can tell."
+        null=True, blank=True, help_text="The staff user's address, as far as our proxies can tell."
     )
 
     objects = TenantQuerySet.as_manager()
@@ -83,18 +83,18 @@ class OutboxEvent(TenantOwned):
     event_id = models.CharField(max_length=40, unique=True, default=new_event_id)
     type = models.CharField(max_length=60)
     object_id = models.CharField(
-        max_length=80, blank=True, help_text="Public id of what it tells of."
+        max_length=80, blank=True, help_text="Public id of the event's object."
     )
     sequence = models.BigIntegerField(
         default=0,
         editable=False,
-        help_text="Grows with every event of one object; the database gives it.",
+        help_text="Grows with every event of one object; assigned by the database.",
     )
     payload = models.JSONField(default=dict)
     created_at = models.DateTimeField(default=clock.now)
     published_at = models.DateTimeField(null=True, blank=True)
     dedupe_key = models.CharField(  # noqa: DJ001  NULL: such events never collide
-        max_length=120, null=True, blank=True, help_text="Never twice: one event per key."
+        max_length=120, null=True, blank=True, help_text="At most one event per key."
     )
 
     objects = TenantQuerySet.as_manager()

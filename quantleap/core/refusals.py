@@ -140,7 +140,7 @@ def _proxies(settings: Any, _environ: Mapping[str, str]) -> Iterator[str]:
             continue
         if network.prefixlen < _WIDEST[network.version, network.is_private]:
             yield (
-                f"{name} holds {text!r}, and so believes strangers about who they are. "
+                f"{name} holds {text!r}, so strangers could choose their own address. "
                 "List the addresses of the proxies themselves."
             )
         else:

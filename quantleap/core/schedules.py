@@ -28,30 +28,30 @@ from quantleap.core.errors import DomainError, InvalidTransition, Unavailable
 
 #: The consequence of each stopped schedule, to follow "While it is stopped".
 STOPPED_MEANS: Final[Mapping[str, str]] = {
-    "relay-outbox": "no event leaves: partners hear of nothing.",
-    "deliver-webhooks": "no webhook is sent: partners hear of nothing.",
-    "send-endpoint-mails": "nobody is written to when a webhook endpoint is disabled.",
-    "send-customer-mails": "nobody is asked to confirm an address, or told of a change of it.",
-    "send-partner-mails": "partners are not told that they were suspended or reinstated.",
-    "execution-tick": "no run is armed: what has not been armed yet does not trade.",
-    "expire-broker-sessions": "logins of yesterday look good this morning.",
+    "relay-outbox": "no event is relayed: partners receive nothing.",
+    "deliver-webhooks": "no webhook is sent: partners receive nothing.",
+    "send-endpoint-mails": "nobody gets a mail when a webhook endpoint is disabled.",
+    "send-customer-mails": "nobody gets a mail to confirm an address, or about its change.",
+    "send-partner-mails": "partners get no mail that they were suspended or reinstated.",
+    "execution-tick": "no run is armed: strategies that are not armed yet do not trade.",
+    "expire-broker-sessions": "yesterday's logins still look valid in the morning.",
     "watch-feeds": "nobody notices a feed that gives no prices.",
     "import-contract-lists": "no contract list is fetched before the open.",
-    "carry-out-suspensions": "nobody is paused or cancelled on the day that a suspension names; "
-    "they neither enter nor are billed all the same.",
-    "forget-user-tokens": "tokens of customers that have ended are kept.",
+    "carry-out-suspensions": "no subscription is paused or cancelled when a suspension's day is "
+    "over; none of them enters or is billed all the same.",
+    "forget-user-tokens": "expired user tokens are kept.",
     "mature-commission": "no commission becomes payable.",
     "bill": "no invoice is written.",
     "take-over-billing": "a billing run that was killed is not finished.",
-    "credit-withdrawals": "nobody is credited for a withdrawn strategy.",
+    "credit-withdrawals": "no customer is credited for a withdrawn template.",
     "recognise-revenue": "no revenue is recognised.",
-    "check-ledger": "nobody checks the books.",
+    "check-ledger": "nobody checks the ledger.",
     "send-invoice-mails": "no invoice is mailed.",
     "watch-keys": "nobody notices an encryption key that is missing.",
-    "purge": "events, deliveries and sessions of long ago are kept.",
+    "purge": "old events, deliveries and sessions are kept.",
     "forget-idempotency-records": "records of finished requests are kept.",
 }
-UNKNOWN: Final = "what it does is left undone."
+UNKNOWN: Final = "its task is not done."
 
 #: Beat records what it has started after 60 starts (CELERY_BEAT_SYNC_EVERY), about twice a minute,
 #: and at least every 3 minutes (Celery's ``Scheduler.sync_every``). This limit means that three
@@ -94,7 +94,7 @@ def troubles(now: dt.datetime) -> list[Trouble]:
     rows = PeriodicTask.objects.select_related("interval", "crontab", "solar", "clocked")
     known = {row.name: row for row in rows.filter(name__in=required())}
     if not known:
-        return [Trouble("All schedules", "beat has not started yet: nothing runs by itself")]
+        return [Trouble("All schedules", "beat has not started yet: no task runs")]
     found = list(_silence(known.values(), now))
     for name, entry in required().items():
         row = known.get(name)

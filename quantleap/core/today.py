@@ -39,7 +39,7 @@ def today(request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel]:
     tile = Tile(
         "Schedules",
         f"{len(found)} not running as required",
-        "Start what is stopped; where nothing runs at all, start beat.",
+        "Start what is stopped; if nothing runs at all, start beat.",
         reverse(LIST),
         "bad",
     )

@@ -98,7 +98,7 @@ def test_the_console_takes_the_last_day_and_refuses_nonsense_in_words(tenant: Te
     }
     add = "/admin/marketplace/template/add/"
     backwards = staff.post(add, hand_written(**rows, **{"prices-1-effective_until": "2026-08-03"}))
-    assert "The last day is not before the first one." in backwards.content.decode()
+    assert "The last day must not be before the first one." in backwards.content.decode()
     everybody = staff.post(add, hand_written(**{"prices-0-effective_until": "2026-08-31"}))
     assert "Only a partner&#x27;s price has a last day" in everybody.content.decode()
     assert not Price.objects.exists()

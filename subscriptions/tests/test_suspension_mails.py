@@ -98,13 +98,13 @@ def test_a_partner_was_suspended_and_nobody_there_was_told(partner: Partner) -> 
         (
             Plan.RUN_UNTIL,
             {"run_until": dt.date(2026, 8, 31)},
-            ["Trading on until the end of 31 Aug 2026 (India), and paused then: 2\n"],
+            ["Trading until the end of 31 Aug 2026 (India), then paused: 2\n"],
         ),
         (
             Plan.CANCEL_AT_PERIOD_END,
             {},
             [
-                "Trading on until their month is over, and cancelled then: 2\n",
+                "Trading until their month is over, then cancelled: 2\n",
                 "Cancelled now, because their month was over: 0\n",
             ],
         ),
@@ -143,8 +143,8 @@ def test_a_reinstatement_is_told_with_what_trades_again(partner: Partner) -> Non
     assert len(told) == 2
     for one in told:
         assert "from their next entry on: 2\n" in one.body
-        assert "were to end, and are renewed again: 0\n" in one.body
-        assert "Webhooks that are held: 1." in one.body
+        assert "were due to end, and are renewed again: 0\n" in one.body
+        assert "Held webhooks: 1." in one.body
         assert "settled" not in one.body
 
 
@@ -180,7 +180,7 @@ def test_a_partner_without_contacts_is_said_to_have_none(console: Client) -> Non
         one: console.get(reverse("admin:partners_partner_suspend", args=[one.pk])).content.decode()
         for one in (mute, told)
     }
-    assert "Mute has no contact address: nobody there is written to." in pages[mute]
+    assert "Mute has no contact address: nobody there gets a mail." in pages[mute]
     assert (
         "1 contact of Told is mailed the plan, in numbers and without your reason." in pages[told]
     )
@@ -188,7 +188,7 @@ def test_a_partner_without_contacts_is_said_to_have_none(console: Client) -> Non
         page = reverse("admin:partners_partner_suspend", args=[one.pk])
         body = {"plan": "PAUSE_ALL", "reason": "fraud", "again": "yes"}
         done = confirm(console, page, body, follow=True).content.decode()
-        assert ("1 contact is written to." in done) == (one is told)
+        assert ("1 contact is mailed." in done) == (one is told)
     assert PartnerMail.objects.get().recipient == CONTACTS[0]
 
 

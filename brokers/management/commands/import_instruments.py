@@ -23,7 +23,7 @@ class Command(BaseCommand):
 
     help = (
         "Import contracts, lot sizes and the brokers' names for them. Without --broker: every "
-        "list that this installation fetches by itself on trading days, now."
+        "list that this installation fetches automatically on trading days, now."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -44,7 +44,7 @@ class Command(BaseCommand):
         if options["broker"]:
             self._one(options)
         elif options["file"] or options["url"]:
-            raise CommandError("--file and --url need --broker: whose format is it?")
+            raise CommandError("--file and --url need --broker: which format is it?")
         else:
             self._all(force=options["force"])
 
@@ -75,13 +75,13 @@ class Command(BaseCommand):
         lists = wanted_lists()
         if not lists:
             raise CommandError(
-                "No broker may be spoken to: name it in QUANTLEAP_LIVE_BROKERS, or use --broker "
+                "No broker is enabled: name one in QUANTLEAP_LIVE_BROKERS, or use --broker "
                 "with --file"
             )
         now = clock.now()
         asked = request_imports(lists=lists, actor=SYSTEM, now=now, force=force)
         if len(asked) < len(lists):
-            self.stdout.write("the others are being imported already")
+            self.stdout.write("the others are already being imported")
         failed = 0
         for row in asked:
             self.stdout.write(f"{row}:")

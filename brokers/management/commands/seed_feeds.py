@@ -16,7 +16,7 @@ class Command(BaseCommand):
     seconds, and again every morning when the session has ended.
     """
 
-    help = "Make the feed accounts of the broker simulator."
+    help = "Create the feed accounts of the broker simulator."
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Create the missing accounts."""
@@ -24,4 +24,4 @@ class Command(BaseCommand):
             self.stdout.write("feeds: no simulator; add feed accounts in the console")
             return
         made = seed_feeds()
-        self.stdout.write(f"feeds: {made} made")
+        self.stdout.write(f"feeds: {made} created")

@@ -19,18 +19,18 @@ _SIGNS: Final = {"added": "+", "changed": "~", "removed": "-"}
 class Command(BaseCommand):
     """Idempotent; prints every row that it adds, changes or removes, year by year."""
 
-    help = "Load the trading calendar from a dated file (default: the one that is shipped)."
+    help = "Load the trading calendar from a dated file (default: the shipped one)."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options: file, dry run, replacement of edited years."""
         parser.add_argument("--file", type=Path, default=CALENDAR_FILE)
         parser.add_argument(
-            "--dry-run", action="store_true", help="say what would change, change nothing"
+            "--dry-run", action="store_true", help="print what would change, change nothing"
         )
         parser.add_argument(
             "--replace",
             action="store_true",
-            help="let the file win over years that were edited in the console",
+            help="replace years that were edited in the console",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -31,7 +31,7 @@ CUSTOMERS: Final = (
 class Command(BaseCommand):
     """Idempotent. Keys are issued once; they are stored in ``var/run`` (0600)."""
 
-    help = "Make the demo partner, its test and live keys, and a few customers."
+    help = "Create the demo partner, its test and live keys, and a few customers."
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Create what is missing."""

@@ -59,7 +59,7 @@ class ExportsList(_List):
         rows = list(self.export_rows(listed.queryset)[: MOST_EXPORTED + 1])
         if len(rows) > MOST_EXPORTED or listed.found_more:
             back = f"{_address(self, 'changelist')}{listed.get_query_string()}"
-            words = f"These are more than one file takes ({MOST_EXPORTED:,} rows): filter the list."
+            words = f"One file holds at most {MOST_EXPORTED:,} rows: filter the list."
             messages.error(request, words)
             return HttpResponseRedirect(back)
         audit.record(

@@ -32,7 +32,7 @@ else:
 log = structlog.get_logger(__name__)
 
 SHOWS_ALL: Final = (
-    "The address asked for something that this list does not know. It shows everything."
+    "The address contains a filter that this list does not have, so it shows all rows."
 )
 _IDS: Final = ("object_id", "id")
 #: Errors that a list raises for parameters that it cannot read.

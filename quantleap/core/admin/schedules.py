@@ -44,7 +44,7 @@ class ScheduleAdmin(ReadOnlyAdmin):
         plain("args", "Arguments"),
         plain("kwargs", "Named arguments"),
         plain("queue"),
-        plain("expire_seconds", "Left out when late by more than (seconds)"),
+        plain("expire_seconds", "Skipped if late by more than (seconds)"),
     )
     readonly_fields = fields
     actions_detail = ("stop", "start", "run")
@@ -105,13 +105,13 @@ class ScheduleAdmin(ReadOnlyAdmin):
         return (
             f"{row.name} starts {row.task}: {self.rhythm(row)}.",
             f"While it is stopped, {means}",
-            "It stays stopped until somebody starts it, over restarts too. The first page of the "
-            "console is red meanwhile, and the audit names you.",
+            "It stays stopped until somebody starts it again, even after restarts. Until then the "
+            "console's first page is red, and the audit log names you.",
         )
 
     def stopping_asks_again(self, request: HttpRequest, row: PeriodicTask) -> dict[str, Any]:
         """The second question: stopping can be undone, but what was missed meanwhile cannot."""
-        return {"again_words": f"Do you really want {row.name} to stand still?"}
+        return {"again_words": f"Do you really want to stop {row.name}?"}
 
     @confirmed(
         description="Stop",
@@ -149,8 +149,8 @@ class ScheduleAdmin(ReadOnlyAdmin):
     def what_running_means(self, request: HttpRequest, row: PeriodicTask) -> Sequence[str]:
         """The consequences, shown before running."""
         return (
-            f"A worker runs {row.task} once, now, beside what the schedule starts.",
-            "Every task may run at any time and twice: what is done already is not done again.",
+            f"A worker runs {row.task} once, now, in addition to the schedule.",
+            "Tasks may run at any time and more than once: finished work is not repeated.",
         )
 
     @confirmed(description="Run now", explain="what_running_means", permission="run", icon="bolt")

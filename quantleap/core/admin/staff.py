@@ -142,7 +142,7 @@ class StaffUserAdmin(AuditedMixin, _UserAdmin, ConsoleAdmin):  # type: ignore[mi
         (
             "What they may do",
             {
-                "description": "Superusers decide this. Switched off, they are logged out at once.",
+                "description": "Only superusers change this. Switching off logs a person out.",
                 "fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions"),
             },
         ),

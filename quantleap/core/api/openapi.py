@@ -72,7 +72,7 @@ ERROR_SCHEMA: Final[Mapping[str, Any]] = {
         "error": {"type": "string", "examples": ["Invalid request parameters"]},
         "code": {
             "type": "string",
-            "description": "Stable; decide on this, not on the words.",
+            "description": "Stable; base decisions on this, not on the message.",
             "examples": [
                 "invalid_request",
                 "invalid_state",

@@ -21,7 +21,7 @@ PER_PAGE: Final = OpenApiParameter(
     "per_page", int, description=f"At most {MAX_PER_PAGE}; {DEFAULT_PER_PAGE} if absent."
 )
 CURSOR: Final = OpenApiParameter(
-    "cursor", str, description="The next_cursor of the page before; absent: the newest."
+    "cursor", str, description="The next_cursor of the previous page; if absent, the newest rows."
 )
 
 
@@ -72,7 +72,7 @@ def paginate_by_cursor(request: Request, queryset: QuerySet[Any]) -> tuple[list[
     """
     params = request.query_params
     if "page" in params:
-        raise ValidationError({"page": "This list is read with cursor."})
+        raise ValidationError({"page": "This list is paged with cursor."})
     default = _number(params, "limit", DEFAULT_PER_PAGE, MAX_PER_PAGE)
     per_page = _number(params, "per_page", default, MAX_PER_PAGE)
     cursor = params.get("cursor")

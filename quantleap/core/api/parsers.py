@@ -31,7 +31,7 @@ def check_body(request: Request) -> None:
     """
     length = request.META.get("CONTENT_LENGTH") or "0"
     if "HTTP_TRANSFER_ENCODING" in request.META and length == "0":
-        raise ValidationError({"Content-Length": "Say it; a chunked body is not read."})
+        raise ValidationError({"Content-Length": "Required; a chunked body is not read."})
     limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0
     if limit and length.isdecimal() and int(length) > limit:
         raise RequestDataTooBig("request body too large")

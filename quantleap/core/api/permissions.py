@@ -22,11 +22,11 @@ from quantleap.core.errors import PartnerSuspended
 
 #: What stays open while the partner is suspended (docs/adr/0051), for the message of the refusal.
 _KEY_MAY: Final = (
-    "This partner is suspended. Until it is reinstated its keys make tokens for customers, pause "
+    "This partner is suspended. Until it is reinstated, its keys only issue user tokens, pause "
     "and cancel."
 )
 _CUSTOMER_MAY: Final = (
-    "The partner is suspended. Until it is reinstated customers read what is theirs, log in to "
+    "The partner is suspended. Until it is reinstated, customers read their own data, log in to "
     "their broker, pause, cancel and exit."
 )
 

@@ -282,7 +282,7 @@ class Migration(migrations.Migration):
                     "dedupe_key",
                     models.CharField(
                         blank=True,
-                        help_text="Never twice: one event per key.",
+                        help_text="At most one event per key.",
                         max_length=120,
                         null=True,
                     ),

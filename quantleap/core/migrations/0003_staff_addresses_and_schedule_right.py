@@ -21,7 +21,7 @@ class Migration(migrations.Migration):
             name="address",
             field=models.GenericIPAddressField(
                 blank=True,
-                help_text="Where staff sat, as far as our own proxies can tell.",
+                help_text="The staff user's address, as far as our proxies can tell.",
                 null=True,
             ),
         ),

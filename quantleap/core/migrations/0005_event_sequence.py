@@ -45,7 +45,7 @@ class Migration(migrations.Migration):
             model_name="outboxevent",
             name="object_id",
             field=models.CharField(
-                blank=True, default="", help_text="Public id of what it tells of.", max_length=80
+                blank=True, default="", help_text="Public id of the event's object.", max_length=80
             ),
             preserve_default=False,
         ),
@@ -55,7 +55,7 @@ class Migration(migrations.Migration):
             field=models.BigIntegerField(
                 default=0,
                 editable=False,
-                help_text="Grows with every event of one object; the database gives it.",
+                help_text="Grows with every event of one object; assigned by the database.",
             ),
         ),
         migrations.RunSQL(FORWARDS, BACKWARDS),

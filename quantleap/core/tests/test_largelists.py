@@ -46,15 +46,16 @@ def act(action: str, target: str = "sub_1") -> None:
 
 
 # -- every large list -----------------------------------------------------------------------------
-def test_every_large_list_says_what_its_search_finds_and_what_to_do_about_nothing(
+def test_every_large_list_explains_its_search(
     staff: Client,
 ) -> None:
+    """And what to do if nothing matches."""
     tried = 0
     for page in large():
         if not page.searches:
             continue
         found = text(staff.get(list_of(page), {"q": "zzqqxx"}))
-        assert "fit “zzqqxx”" in found, page
+        assert "match “zzqqxx”" in found, page
         assert found.count("The search finds") == 2, page
         assert page.searches[0].words in found.replace("&#x27;", "'"), page
         assert "Show all" in found, page
@@ -69,7 +70,8 @@ def test_every_large_list_goes_back_so_far_and_says_so(staff: Client) -> None:
         assert "Filter or search for older ones" in deep, page
 
 
-def test_no_large_list_reads_its_table_for_its_filters_or_its_length(staff: Client) -> None:
+def test_no_large_list_scans_its_table(staff: Client) -> None:
+    """Neither for its filters nor for its length."""
     for page in large():
         with CaptureQueriesContext(connection) as seen:
             assert staff.get(list_of(page)).status_code == 200, page
@@ -112,9 +114,7 @@ def _texts() -> tuple[type, ...]:
         ("subscription.", 2), ("%", 0), ("_", 0), ("sub_4711\0", 0),
     ],
 )  # fmt: skip
-def test_audit_is_found_by_the_beginning_of_an_id_and_any_part_of_an_action(
-    staff: Client, term: str, found: int
-) -> None:
+def test_audit_search_by_id_prefix_and_action(staff: Client, term: str, found: int) -> None:
     act("subscription.paused", "sub_4711")
     act("subscription.resumed", "sub_4712")
     act("key.revoked", "key_1")
@@ -151,15 +151,15 @@ def test_more_than_is_shown_is_said(staff: Client, monkeypatch: pytest.MonkeyPat
         act("subscription.paused", f"sub_{number}")
     monkeypatch.setattr(lists, "MOST_FOUND", 3)
     shown = staff.get(AUDIT, {"q": "sub_"})
-    assert "More rows fit “sub_” than are shown" in text(shown)
+    assert "More rows match “sub_” than are shown" in text(shown)
     assert "sub_0" not in text(shown), "the oldest one is left out"
-    assert "More rows fit" not in text(staff.get(AUDIT, {"q": "sub_3"}))
+    assert "More rows match" not in text(staff.get(AUDIT, {"q": "sub_3"}))
 
 
 def test_no_match_offers_ways_out(staff: Client) -> None:
     act("subscription.paused")
     page = text(staff.get(AUDIT, {"q": "nobody", "actor_kind__exact": "STAFF"}))
-    assert "No audit entries fit “nobody” and the filters." in page
+    assert "No audit entries match “nobody” and the filters." in page
     assert 'href="?actor_kind__exact=STAFF" class="ql-link">Clear the search' in page
     assert 'href="?q=nobody" class="ql-link">Clear the filters' in page
 

@@ -107,9 +107,9 @@ def test_nobody_edits_a_schedule_in_the_console() -> None:
 def test_stopping_asks_twice_is_audited_and_told_to_beat() -> None:
     client, before = operator(), PeriodicTasks.last_change()
     asked = client.get(page("stop"))
-    assert "does not trade" in asked.content.decode()
+    assert "do not trade" in asked.content.decode()
     once = confirm(client, page("stop"))
-    assert "cannot be taken back" not in once.content.decode() or tick().enabled
+    assert "cannot be undone" not in once.content.decode() or tick().enabled
     assert tick().enabled, "it asks again"
     assert confirm(client, page("stop"), again="yes").status_code == 302
     assert not tick().enabled
@@ -174,9 +174,7 @@ def test_beat_as_the_code_wants_it_is_no_trouble() -> None:
         ({"expires": clock.now() - dt.timedelta(days=2)}, "has expired"),
     ],
 )
-def test_a_required_schedule_that_is_not_as_the_code_wants_it_is_red_on_the_first_page(
-    change: dict[str, Any], what: str
-) -> None:
+def test_a_deviating_required_schedule_is_red(change: dict[str, Any], what: str) -> None:
     PeriodicTask.objects.filter(name=TICK).update(**change)
     assert [(one.name, one.what) for one in schedules.troubles(clock.now())] == [(TICK, what)]
     shown = operator().get("/admin/").content.decode()
@@ -198,7 +196,7 @@ def test_another_rhythm_and_a_missing_row_are_red_too() -> None:
 def test_beat_that_never_started_is_red() -> None:
     PeriodicTask.objects.all().delete()
     assert [one.what for one in schedules.troubles(clock.now())] == [
-        "beat has not started yet: nothing runs by itself"
+        "beat has not started yet: no task runs"
     ]
 
 
@@ -214,7 +212,7 @@ def silence() -> list[str]:
 
 
 def test_a_beat_that_stopped_is_red() -> None:
-    """Seen: beat was dead, its rows were as they must be, and the first page was green."""
+    """Bug: beat was dead, its rows were as they must be, and the first page was green."""
     ran(dt.timedelta(hours=2))
     ran(dt.timedelta(minutes=11), name=TICK)
     assert silence() == ["nothing has run for 11 minutes: start beat"]

@@ -128,7 +128,7 @@ def test_a_refund_is_asked_for_twice(page: Page, invoice: Invoice) -> None:
     page.fill("[name=reason]", "Cancelled within the week")
     shoot(page, "ask-refund")
     page.get_by_role("button", name="Refund").click()
-    expect(page.get_by_text("This cannot be taken back")).to_be_visible()
+    expect(page.get_by_text("This cannot be undone")).to_be_visible()
     assert CreditNote.objects.filter(invoice=invoice).count() == 0
     shoot(page, "ask-refund-again")
     page.get_by_role("button", name="Refund").click()
@@ -164,7 +164,7 @@ def test_a_transfer_for_two_invoices_and_the_bank_that_takes_it_back(
     page.fill("[name=bank_charges]", "118.00")
     shoot(page, "ask-reversal")
     page.get_by_role("button", name="Reverse").click()
-    expect(page.get_by_text("This cannot be taken back")).to_be_visible()
+    expect(page.get_by_text("This cannot be undone")).to_be_visible()
     shoot(page, "ask-reversal-again")
     page.get_by_role("button", name="Reverse").click()
     expect(page.get_by_text("are owed again")).to_be_visible()

@@ -33,7 +33,7 @@ def test_a_refund_of_more_than_the_invoice_is_refused_before_it_is_asked_to_conf
     pay(invoice, invoice.total)
     answer = confirm(console, url(invoice, "refund"), {**REFUND, "amount": "5000.00"})
     assert answer.status_code == 400
-    assert "cannot be taken back" not in text(answer)
+    assert "cannot be undone" not in text(answer)
     assert answer.context["form"].errors["amount"] == [
         f"What can be credited of {invoice.number} is ₹1,178.82; ₹5,000.00 is more."
     ]
@@ -55,7 +55,7 @@ def test_another_figure_than_the_confirmed_one_is_asked_about_again(
     address = url(row, page)
     body = REFUND if page == "refund" else MONEY
     asked = confirm(console, address, {**body, "amount": "100.00"})
-    assert "cannot be taken back" in text(asked)
+    assert "cannot be undone" in text(asked)
     assert "100.00</dd>" in text(asked), "the exact figure is shown, and is no field"
     assert 'type="number"' not in text(asked)
     once = {"confirm": "yes", "again": "yes", **body, "seal": seal_of(asked)}

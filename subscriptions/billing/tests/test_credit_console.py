@@ -105,7 +105,7 @@ def test_credit_is_listed_explained_and_paid_out(
     assert 'value="500.00"' in text(console.get(out))
     body = {"amount": "500.00", "method": "UPI", "reference": "UTR 9"}
     once = confirm(console, out, body)
-    assert "This cannot be taken back" in text(once)
+    assert "This cannot be undone" in text(once)
     assert not Refund.objects.exists()
     post(console, out, **body)
     again = post(console, out, **body)

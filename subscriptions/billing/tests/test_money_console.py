@@ -85,7 +85,7 @@ def test_a_refund_is_asked_for_twice(console: Client, invoice: Invoice) -> None:
     pay(invoice, invoice.total)
     page = url(invoice, "refund")
     body = money(reason="Cancelled", amount="500.00")
-    assert "This cannot be taken back" in confirm(console, page, body).content.decode()
+    assert "This cannot be undone" in confirm(console, page, body).content.decode()
     assert not CreditNote.objects.exists()
     done = confirm(console, page, body | {"again": "yes"}, follow=True).content.decode()
     assert "is issued over ₹500.00; ₹500.00 goes back" in done
@@ -119,7 +119,7 @@ def test_excess_is_given_back(console: Client, invoice: Invoice) -> None:
     page = url(paid, "return_excess")
     assert console.get(page).status_code == 200
     asked = confirm(console, page, money(amount="100.00")).content.decode()
-    assert "This cannot be taken back" in asked
+    assert "This cannot be undone" in asked
     assert not Refund.objects.exists()
     confirm(console, page, money(amount="100.00", again="yes"))
     assert Refund.objects.get().amount == 100

@@ -154,7 +154,7 @@ def test_a_bounced_cheque_is_reversed_after_two_questions(
         "bank_charges": "118.00",
     }
     once = confirm(console, page, body)
-    assert "This cannot be taken back" in text(once)
+    assert "This cannot be undone" in text(once)
     assert not Reversal.objects.exists()
     done = text(confirm(console, page, {**body, "again": "yes"}, follow=True))
     assert f"{made} is reversed as {Reversal.objects.get()}: ₹2,357.64 are owed again" in done

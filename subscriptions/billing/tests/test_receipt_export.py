@@ -106,7 +106,7 @@ def test_too_many_rows_are_no_half_file(
     monkeypatch.setattr(exports, "MOST_EXPORTED", 2)
     answer = console.get(f"{FILE}?method=BANK_TRANSFER", follow=True)
     assert answer.redirect_chain[0][0] == f"{LIST}?method=BANK_TRANSFER"
-    assert "more than one file takes (2 rows)" in answer.content.decode()
+    assert "One file holds at most 2 rows" in answer.content.decode()
     assert not AuditEntry.objects.filter(action="list.exported").exists()
     monkeypatch.setattr(exports, "MOST_EXPORTED", 3)
     assert len(rows(console.get(FILE))) == 3
@@ -137,7 +137,7 @@ def test_whoever_may_only_look_takes_no_file_along(
 
 def test_an_address_that_no_list_knows_leads_to_the_list(console: Client) -> None:
     answer = console.get(f"{FILE}?method__nonsense=1", follow=True)
-    assert "It shows everything." in answer.content.decode()
+    assert "so it shows all rows." in answer.content.decode()
 
 
 def test_a_file_asks_as_often_however_long_it_is(console: Client, invoices: list[Invoice]) -> None:

@@ -66,7 +66,7 @@ def test_who_is_withheld_is_found_from_the_first_page_and_mended(page: Page) -> 
     page.select_option("[name=state]", "33")
     page.fill("[name=reason]", "Asked by phone")
     page.get_by_role("button", name="Change billing details").click()
-    page.get_by_text("the next invoices bear the new details").wait_for()
+    page.get_by_text("the next invoices have the new details").wait_for()
     assert Customer.objects.get(pk=lost.customer_id).state == "33"
     assert [one.subscription for one in withheld(today)] == [wrong.public_id]
     assert bill(today).invoices == 1

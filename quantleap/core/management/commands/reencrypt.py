@@ -42,7 +42,7 @@ class Command(BaseCommand):
         if unreadable:
             shown = "\n  ".join(unreadable[:_SHOWN])
             raise CommandError(
-                f"{len(unreadable)} values cannot be read with the keys there are:\n  {shown}\n"
+                f"{len(unreadable)} values cannot be decrypted with these keys:\n  {shown}\n"
                 "Put the key that wrote them back into QUANTLEAP_ENCRYPTION_KEYS and run this "
                 "again, or have their owners enter them again."
             )
@@ -50,8 +50,8 @@ class Command(BaseCommand):
         missing = sorted(set(in_use) - set(ring.keys))
         if missing:
             raise CommandError(
-                f"QUANTLEAP_ENCRYPTION_KEYS lacks {', '.join(missing)}, which sealed values that "
-                "are still stored. Put it back."
+                f"QUANTLEAP_ENCRYPTION_KEYS lacks {', '.join(missing)}, which encrypted "
+                "values that are still stored. Put it back."
             )
         unused = [key for key in ring.keys if key != ring.primary and not in_use.get(key)]
         for key in unused:
@@ -67,7 +67,7 @@ class Command(BaseCommand):
                 totals[key] = totals.get(key, 0) + number
                 self._say(f"{column}: {number} under key {key!r}")
         for key, number in totals.items():
-            self._say(f"Key {key!r} has sealed {number} values.")
+            self._say(f"Key {key!r} has encrypted {number} values.")
         return {key: number for key, number in totals.items() if number}
 
     def _progress(self, progress: Progress) -> None:

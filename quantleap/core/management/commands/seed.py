@@ -34,7 +34,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Run every room's step, then write the welcome text."""
         if is_production(settings):
-            raise CommandError("seed makes demo data; in production run seed_staff and the loads")
+            raise CommandError("seed creates demo data; in production use seed_staff and the loads")
         known = get_commands()
         for step in STEPS:
             if step in known:

@@ -22,7 +22,7 @@ class Command(BaseCommand):
     password, one is created once and stored in ``var/run/admin.json`` (mode 0600).
     """
 
-    help = "Make the first superuser (QUANTLEAP_ADMIN_USER, QUANTLEAP_ADMIN_PASSWORD)."
+    help = "Create the first superuser (QUANTLEAP_ADMIN_USER, QUANTLEAP_ADMIN_PASSWORD)."
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Create the user unless one of that name exists."""
@@ -40,4 +40,4 @@ class Command(BaseCommand):
         audit.record(
             actor=audit.SYSTEM, action="staff.created", target_type="staff", target_id=username
         )
-        self.stdout.write(f"staff: {username} made")
+        self.stdout.write(f"staff: {username} created")

@@ -35,7 +35,7 @@ class Command(BaseCommand):
             "--simulator-port",
             type=int,
             default=defaults.simulator_port,
-            help="control port; the brokers' formats are on the two that follow",
+            help="control port; the next two ports serve the brokers' formats",
         )
         parser.add_argument("--workers", type=int, default=1, help="Celery worker processes")
         parser.add_argument("--only", action="append", choices=KINDS, help="start only these")

@@ -273,7 +273,7 @@ class Connection:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One response header."""
-        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        self._headers[name.lower().decode("latin-1")] = value.decode("latin-1")
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""

@@ -24,8 +24,9 @@ ROOMS = ("quantleap", "marketplace", "partners", "brokers", "subscriptions", "ex
 # Where text from outside is taken in and looked up.
 DOORS = {"services", "selectors", "api", "models", "admin", "webhooks", "orders", "rules", "wire"}
 
-# Text that is ours: labels and methods.
+# Text that is ours: labels and methods. And bytes, which fold by ASCII alone.
 OWN_WORDS = {
+    "execution/engine/wire/connection.py": {"name.lower()"},
     "marketplace/services/publishing.py": {
         "template.get_state_display().lower()",
         "Template.State(target).label.lower()",

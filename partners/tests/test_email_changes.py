@@ -290,7 +290,7 @@ def test_a_taken_address_is_a_409_without_its_owner() -> None:
     url = f"/partner/customers/{mine.public_id}/email"
     answer = tenant.client.post(url, {"user_email": NEW})
     assert (answer.status_code, answer.json()["code"]) == (409, "email_taken")
-    assert "Nothing was changed" in answer.json()["details"]["user_email"]
+    assert "Nothing has changed" in answer.json()["details"]["user_email"]
     assert other.public_id not in answer.content.decode()
 
 

@@ -13,7 +13,7 @@ from django.db.models.functions import Cast, Greatest, JSONObject
 
 from partners.states import place_of_supply
 from quantleap.core.money import ZERO
-from subscriptions.billing.models import Invoice
+from subscriptions.billing.models import BillingSegment, Invoice
 from subscriptions.billing.selectors import coming, runs_until
 from subscriptions.models import Subscription
 from subscriptions.periods import next_billing_date
@@ -72,7 +72,7 @@ def with_balance_due(found: S) -> S:
 def _begun_invoice() -> QuerySet[Invoice, Any]:
     """Of the period in which a subscription went on, billed by an earlier one of its customer."""
     return (
-        _continued(OuterRef("pk"))
+        _continued(OuterRef(OuterRef("pk")))
         .order_by("id")
         .annotate(
             found=JSONObject(
@@ -88,13 +88,16 @@ def _begun_invoice() -> QuerySet[Invoice, Any]:
 def _continued(subscription: Any) -> QuerySet[Invoice]:
     """The invoice of the period in which ``subscription`` went on.
 
-    That an invoice and its segment are of one subscription is said, not only true: invoices have
-    an index of that and none of their segment. Seen: 300,000 invoices read for each subscription.
+    Each figure is looked up first, the subscription of the invoice among them: invoices have an
+    index of that and none of their segment. As a join the planner read all 300,000 invoices for
+    each subscription.
     """
+    going_on = BillingSegment.objects.filter(subscription=subscription, continues__isnull=False)
+    first = going_on.order_by("number")
     return Invoice.objects.filter(
-        segment__continued_by__subscription=subscription,
-        subscription=F("segment__subscription"),
-        period_no=F("segment__continued_by__first_no") - 1,
+        subscription=Subquery(first.values("continues__subscription")[:1]),
+        segment=Subquery(first.values("continues")[:1]),
+        period_no=Subquery(first.annotate(last=F("first_no") - 1).values("last")[:1]),
     )
 
 

@@ -75,7 +75,7 @@ class ShareFormSet(_ShareInlineFormSet):
         """Refuse two shares for one day."""
         super().clean()
         days: set[dt.date] = set()
-        for form in self.forms:
+        for form in self.extra_forms:  # a new row may supersede a stored one of its day
             day = getattr(form, "cleaned_data", {}).get("effective_from")
             if day in days:
                 form.add_error("effective_from", "Another row here has the same day.")

@@ -7,13 +7,14 @@ from typing import Any
 
 from django.test import Client
 
-from partners.models import Partner
+from partners.models import Partner, RevenueShare
 
 TODAY = dt.date(2026, 8, 4)
 
 
-def post_shares(staff: Client, partner: Partner, *rows: dict[str, str]) -> Any:
-    """The partner's page as it stands, with new share rows."""
+def post_shares(staff: Client, partner: Partner, *rows: dict[str, str], stored: int = 0) -> Any:
+    """The partner's page as it stands, with new share rows below ``stored`` read-only ones."""
+    kept = RevenueShare.objects.filter(partner=partner).order_by("-effective_from", "-id")[:stored]
     values = {
         "name": partner.name,
         "type": partner.type,
@@ -21,12 +22,17 @@ def post_shares(staff: Client, partner: Partner, *rows: dict[str, str]) -> Any:
         "default_state": "",
         "allowed_ips": "",
         "oauth_redirect_urls": "",
-        "revenue_shares-TOTAL_FORMS": str(len(rows)),
-        "revenue_shares-INITIAL_FORMS": "0",
+        "revenue_shares-TOTAL_FORMS": str(stored + len(rows)),
+        "revenue_shares-INITIAL_FORMS": str(stored),
         "keys-TOTAL_FORMS": "0",
         "keys-INITIAL_FORMS": "0",
     }
-    for number, row in enumerate(rows):
+    for number, share in enumerate(kept):
+        values |= {
+            f"revenue_shares-{number}-id": str(share.pk),
+            f"revenue_shares-{number}-partner": str(partner.pk),
+        }
+    for number, row in enumerate(rows, start=stored):
         values |= {f"revenue_shares-{number}-{name}": value for name, value in row.items()}
     return staff.post(f"/admin/partners/partner/{partner.pk}/change/", values)
 

@@ -82,6 +82,19 @@ def test_two_shares_of_one_day_are_refused(staff: Client) -> None:
     assert not RevenueShare.objects.exists()
 
 
+def test_a_second_share_of_a_day_left_a_page_that_could_not_be_saved(staff: Client) -> None:
+    """Seen in a browser, which posts the number of stored rows, too: the page then refused every
+    later change because two stored rows are from one day."""
+    partner = make_partner()
+    assert post_shares(staff, partner, row(2500)).status_code == 302
+    again = post_shares(staff, partner, row(2600, reason="Agreed by letter"), stored=1)
+    assert again.status_code == 302, again.content.decode()
+    later = row(2700) | {"effective_from": "2026-09-01"}
+    assert post_shares(staff, partner, later, stored=2).status_code == 302
+    assert share_in_force(partner.pk, TODAY) == 2600
+    assert share_in_force(partner.pk, dt.date(2026, 9, 1)) == 2700
+
+
 def test_the_service_refuses_what_the_page_refuses(staff: Client) -> None:
     partner = make_partner()
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.formats import date_format
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.widgets import UnfoldBooleanSwitchWidget
@@ -24,7 +26,8 @@ from quantleap.core.admin import (
     confirmed,
 )
 from quantleap.core.audit import Actor
-from quantleap.core.columns import NONE, linked, lists
+from quantleap.core.columns import NONE, in_rupees, linked, lists, rupees
+from quantleap.core.decimals import trimmed
 from quantleap.core.largelists import begins, through
 from quantleap.core.money import split
 from subscriptions import services
@@ -83,7 +86,7 @@ class SubscriptionAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         "environment",
         "status",
         "status_reason",
-        "monthly_fee",
+        rupees("monthly_fee"),
         "created_at",
     )
     list_filter = (
@@ -107,7 +110,7 @@ class SubscriptionAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         ("customer", "partner_name", "environment"),
         ("template", "created_at", "cancelled_at"),
         ("status_note", "status_changed_at"),
-        ("price", "monthly_fee", "currency"),
+        ("price", rupees("monthly_fee"), "currency"),
         ("shares", "anchor", "next_billing", "ends_on"),
         (
             "accepted_disclosure_version",
@@ -146,13 +149,14 @@ class SubscriptionAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
     def shares(self, subscription: Subscription) -> str:
         """The fee in its two parts, rupees a month."""
         partner, platform = split(subscription.monthly_fee, subscription.partner_bps)
-        return f"{partner} + {platform} ({subscription.partner_bps} bp)"
+        percent = trimmed(Decimal(subscription.partner_bps) / 100)
+        return f"{in_rupees(partner)} + {in_rupees(platform)} ({percent} %)"
 
     @admin.display(description="Next billing")
     def next_billing(self, subscription: Subscription) -> str:
-        """IST date, as the API answers it; none where nothing will be billed."""
+        """The IST date that the API answers; a dash where nothing will be billed."""
         following = BILLING.get().next_period(subscription, clock.ist_date(clock.now()))
-        return str(following or NONE)
+        return NONE if following is None else date_format(following)
 
     # -- what staff may do -----------------------------------------------------------------------
     def what_pausing_does(self, request: HttpRequest, subscription: Subscription) -> Sequence[str]:

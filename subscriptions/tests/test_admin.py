@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import pytest
@@ -10,9 +11,11 @@ from django.urls import reverse
 
 from marketplace.tests.factories import load_reference_data, make_template
 from partners.tests.factories import make_partner
+from quantleap.core import clock
 from quantleap.core.models import AuditEntry, StaffUser
 from quantleap.core.tests.confirming import confirm
 from subscriptions.models import Subscription
+from subscriptions.periods import next_billing_date
 from subscriptions.tests.factories import make_subscription, subscribe_many
 
 LIST = "admin:subscriptions_subscription_changelist"
@@ -70,11 +73,20 @@ def test_the_list_takes_as_many_queries_for_many(
 def test_the_page_shows_money_and_lets_nobody_edit_it(console: Client, mine: Subscription) -> None:
     page = console.get(change_url(mine))
     assert page.status_code == 200
-    assert "299.70 + 699.30 (3000 bp)" in page.content.decode()
+    assert "₹299.70 + ₹699.30 (30 %)" in page.content.decode()
+    assert "₹999.00" in page.content.decode()
     assert b'name="monthly_fee"' not in page.content
     assert console.post(change_url(mine), {"monthly_fee": "1"}).status_code == 403
     mine.refresh_from_db()
     assert mine.monthly_fee == 999
+
+
+def test_the_page_names_the_day_of_the_next_billing(console: Client, mine: Subscription) -> None:
+    Subscription.objects.filter(pk=mine.pk).update(anchor=dt.date(2020, 1, 15))
+    shown = console.get(change_url(mine)).content.decode()
+    expected = next_billing_date(dt.date(2020, 1, 15), clock.ist_date(clock.now()))
+    assert f"15 {expected:%b %Y}" in shown
+    assert str(expected) not in shown
 
 
 def test_actions_ask_first_and_call_the_services(console: Client, mine: Subscription) -> None:

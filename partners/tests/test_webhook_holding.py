@@ -360,6 +360,8 @@ def test_staff_replay_a_range_in_the_console_in_indian_time(
     url = f"/admin/partners/webhookendpoint/{endpoint.pk}/replay-range/"
     assert "3 deliveries are held" in console.get(url).content.decode()
     form = {"since": "2026-09-08 09:15", "until": "2026-09-08 09:16", "again": "yes"}
+    asked = console.post(url, {"confirm": "yes", **form, "again": ""})
+    assert "8 Sep 2026, 09:15:00 IST" in asked.content.decode()
     done = confirm(console, url, form, follow=True)
     assert "2 deliveries are sent again" in done.content.decode()
     assert deliver_due(now=clock.now()) == 2

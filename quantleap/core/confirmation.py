@@ -14,6 +14,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from django import forms
@@ -25,6 +26,8 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.enums import ActionVariant
 
+from quantleap.core import clock
+from quantleap.core.columns import in_rupees
 from quantleap.core.errors import DomainError
 from quantleap.core.widgets import dress
 
@@ -123,8 +126,13 @@ def _said(field: Any, value: Any) -> str:
         return ", ".join(str(choices.get(one, one)) for one in value) or "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
-        return f"{value.day} {value:%b %Y}"  # the console's date format
+    if isinstance(value, dt.datetime):
+        at = clock.to_ist(value)
+        return f"{at.day} {at:%b %Y, %H:%M:%S} IST"  # the console's date format
+    if isinstance(value, dt.date):
+        return f"{value.day} {value:%b %Y}"
+    if isinstance(value, Decimal):
+        return in_rupees(value)  # no page asks about another fraction
     return "–" if value in (None, "") else str(choices.get(value, value))
 
 

@@ -124,16 +124,8 @@ class ReceiptForm(AllocationForm):
     def shown(self) -> list[tuple[str, str]]:
         """The figures that move: every part, and what becomes credit."""
         data = self.cleaned_data
-        rows = [
-            (label, in_rupees(data[field.name]) if _is_money(field.name) else said)
-            for field, (label, said) in zip(self.visible_fields(), super().shown(), strict=True)
-            if said != NONE
-        ]
+        rows = [(label, said) for label, said in super().shown() if said != NONE]
         return [*rows, (f"Credit of {self.obj.customer}", in_rupees(data["left"]))]
-
-
-def _is_money(name: str) -> bool:
-    return name == "amount" or name.startswith(PART)
 
 
 def part_field(invoice: Invoice, label: str, *, placeholder: str = "") -> forms.DecimalField:

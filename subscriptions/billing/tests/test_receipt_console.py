@@ -155,6 +155,7 @@ def test_a_bounced_cheque_is_reversed_after_two_questions(
     }
     once = confirm(console, page, body)
     assert "This cannot be undone" in text(once)
+    assert dict(once.context["figures"])["Bank charges"] == "₹118.00"
     assert not Reversal.objects.exists()
     done = text(confirm(console, page, {**body, "again": "yes"}, follow=True))
     assert f"{made} is reversed as {Reversal.objects.get()}: ₹2,357.64 are owed again" in done

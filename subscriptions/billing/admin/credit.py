@@ -118,6 +118,8 @@ class UsesCredit:
 class CustomerCreditAdmin(ToLookAt, LargeTableMixin, ReadOnlyAdmin):
     """Whose money we hold."""
 
+    empty_title = "No customer has credit"
+    empty_text = "It arises when a customer pays too much, or is credited without a payout."
     list_display = ("customer_id", "customer_email", rupees("credit", read=lambda row: -row.held))
     list_filter = (OwesFilter,)
     searches = (through("code", customers_account_codes, "a customer's e-mail, name or id"),)
@@ -143,12 +145,12 @@ class CustomerCreditAdmin(ToLookAt, LargeTableMixin, ReadOnlyAdmin):
 
     @admin.display(description="Customer", ordering="customer_email")
     def customer_email(self, row: CustomerCredit) -> str:
-        """His address; the row's page leads to his."""
+        """Their address; the row's page leads to theirs."""
         return str(row.customer_email)  # type: ignore[attr-defined]  # annotated
 
     @admin.display(description="Customer")
     def email(self, row: CustomerCredit) -> SafeString | str:
-        """Leads to his page."""
+        """A link to the customer's page."""
         customer = self._customer(row)
         return link_to(customer, customer.email)
 
@@ -186,8 +188,11 @@ class CustomerCreditAdmin(ToLookAt, LargeTableMixin, ReadOnlyAdmin):
     def what_paying_out_does(self, request: HttpRequest, row: CustomerCredit) -> Sequence[str]:
         """Said before it happens."""
         customer = self._customer(row)
+        held = customer_credit.available(customer)
+        if held < 0:
+            return (f"{customer} owes us {in_rupees(-held)}: there is nothing to pay out.",)
         return (
-            f"{customer} has {in_rupees(customer_credit.available(customer))} of credit.",
+            f"{customer} has {in_rupees(held)} of credit.",
             "What is paid out leaves it. It cannot be taken back.",
         )
 
@@ -214,7 +219,7 @@ class CustomerCreditAdmin(ToLookAt, LargeTableMixin, ReadOnlyAdmin):
 
 @admin.register(WithdrawalCredit)
 class WithdrawalCreditAdmin(ToLookAt, PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
-    """Whom a withdrawal cancelled, and what he got for it."""
+    """Whom a withdrawal cancelled, and what they got for it."""
 
     list_display = (
         linked("subscription"),

@@ -152,7 +152,7 @@ class RefundForm(MoneyForm):
     method = forms.ChoiceField(
         choices=Method.choices,
         widget=UnfoldAdminSelectWidget(),
-        help_text="Customer's credit: no money moves; it is used for his next invoices.",
+        help_text="Customer's credit: no money moves; it is used for their next invoices.",
     )
     seen = _seen()
     reason = forms.CharField(

@@ -29,7 +29,7 @@ from subscriptions.billing.models import (
     WithdrawalCredit,
 )
 from subscriptions.billing.settlement import customer_credit, withdrawal_credits
-from subscriptions.billing.tests.factories import START, bill, follow, noon, pay
+from subscriptions.billing.tests.factories import START, bill, bounce, follow, noon, pay
 from subscriptions.periods import add_months
 
 NEXT = add_months(START, 1)
@@ -93,6 +93,8 @@ def test_credit_is_listed_explained_and_paid_out(
     console: Client, invoices: tuple[Invoice, Invoice]
 ) -> None:
     first, _ = invoices
+    empty = text(console.get(reverse("admin:billing_customercredit_changelist")))
+    assert "No customer has credit" in empty
     pay(first, TOTAL + 500)
     row = CustomerCredit.objects.get(code__startswith="customer_credit:")
     listed = text(console.get(reverse("admin:billing_customercredit_changelist")))
@@ -106,6 +108,7 @@ def test_credit_is_listed_explained_and_paid_out(
     body = {"amount": "500.00", "method": "UPI", "reference": "UTR 9"}
     once = confirm(console, out, body)
     assert "This cannot be undone" in text(once)
+    assert dict(once.context["figures"])["Rupees"] == "₹500.00"
     assert not Refund.objects.exists()
     post(console, out, **body)
     again = post(console, out, **body)
@@ -114,6 +117,20 @@ def test_credit_is_listed_explained_and_paid_out(
     assert "credit is ₹0.00; ₹500.00 is more" in text(other)
     assert Refund.objects.count() == 1
     assert customer_credit.available(first.customer) == 0
+
+
+def test_credit_that_was_paid_out_and_is_owed_again_is_named_a_debt(
+    console: Client, invoices: tuple[Invoice, Invoice]
+) -> None:
+    """Seen: "has -₹500.00 of credit" above the form that pays it out."""
+    first, _ = invoices
+    receipt = pay(first, TOTAL + 500).payment.receipt
+    row = CustomerCredit.objects.get(code__startswith="customer_credit:")
+    out = url(row, "pay_out")
+    post(console, out, amount="500.00", method="UPI", reference="UTR 9")
+    bounce(receipt, clock.ist_date(clock.now()))
+    assert "owes us ₹500.00: there is nothing to pay out" in text(console.get(out))
+    assert "₹500.00 owed to us" in text(console.get(url(row)))
 
 
 def test_staff_credit_a_cancelled_customer_with_what_is_unused(

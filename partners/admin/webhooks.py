@@ -31,8 +31,8 @@ from quantleap.core.largelists import begins, one_of
 from quantleap.core.retention import HELD_DAYS
 
 SIGNING_HINT: Final = (
-    "The signing secret is stored encrypted and has no page of its own. If it is lost, rotate it "
-    "on the endpoint's page: for 24 hours deliveries are signed with both."
+    "The signing secret is stored encrypted and has no page of its own. If it gets lost, rotate it "
+    "on the endpoint's page: for 24 hours both are signed with."
 )
 
 
@@ -108,8 +108,8 @@ class WebhookEndpointAdmin(PartnerColumn, ReadOnlyAdmin):
         """The consequences, shown before disabling."""
         waiting = obj.deliveries.filter(status=WebhookDelivery.Status.PENDING).count()
         return [
-            f"{waiting} waiting deliveries are held, and so is every event from now on: each for "
-            f"{HELD_DAYS} days, in which it can be replayed.",
+            f"{_deliveries(waiting)} waiting now {_are(waiting)} held, and so is every event from "
+            f"now on: each for {HELD_DAYS} days, in which it can be replayed.",
             "The partner's contacts and our staff get a mail.",
         ]
 
@@ -151,13 +151,13 @@ class WebhookEndpointAdmin(PartnerColumn, ReadOnlyAdmin):
             actor=Actor.staff(request.user),
             now=clock.now(),
         )
-        return f"{count} deliveries are sent again, each with its own event id."
+        return f"{_deliveries(count)} {_are(count)} sent again, each with its own event id."
 
     def explain_replay_range(self, request: HttpRequest, obj: WebhookEndpoint) -> list[str]:
         """The consequences, shown before replaying."""
         return [
             _held(obj),
-            "Everything in the range that was held or failed is posted again, within minutes, with "
+            "Everything in the range that was held or failed is posted again within minutes, with "
             "its own event id.",
         ]
 
@@ -170,9 +170,17 @@ def _held(endpoint: WebhookEndpoint) -> str:
         return "Nothing is held."
     oldest, newest = (clock.to_ist(found[name]) for name in ("oldest", "newest"))
     return (
-        f"{found['count']} deliveries are held, of {oldest.day} {oldest:%b %H:%M} to "
-        f"{newest.day} {newest:%b %H:%M} IST."
+        f"{_deliveries(found['count'])} {_are(found['count'])} held, from {oldest.day} "
+        f"{oldest:%b %H:%M} to {newest.day} {newest:%b %H:%M} IST."
     )
+
+
+def _deliveries(count: int) -> str:
+    return f"{count} {'delivery' if count == 1 else 'deliveries'}"
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 @admin.register(WebhookDelivery)
@@ -205,8 +213,8 @@ class WebhookDeliveryAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         """Replay with the same event id."""
         done = replay(delivery_id=obj.pk, actor=Actor.staff(request.user), now=clock.now())
         if done is Replay.NOW:
-            return "The pending retry happens now instead of later; it counts as one of its tries."
-        return "It is sent again within seconds, starting with its first try."
+            return "The pending retry is made now instead of later; it counts as one of its tries."
+        return "It is sent anew within seconds, from its first try on."
 
     def explain_replay(self, request: HttpRequest, obj: WebhookDelivery) -> list[str]:
         """The consequences, shown before sending."""
@@ -214,7 +222,7 @@ class WebhookDeliveryAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         if obj.status != WebhookDelivery.Status.PENDING or obj.next_attempt_at is None:
             return [same]
         planned = f"{clock.to_ist(obj.next_attempt_at):%d %b %H:%M:%S}"
-        return [f"The next try is planned for {planned} IST; it happens now instead.", same]
+        return [f"The next try is planned for {planned} IST; it is made now instead.", same]
 
 
 _BODY: Final = lines("body")
@@ -224,6 +232,8 @@ _BODY: Final = lines("body")
 class EndpointMailAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
     """Mails about endpoints that were disabled."""
 
+    empty_title = "No mail was sent"
+    empty_text = "A partner's contacts get one when an endpoint of theirs is disabled."
     list_display = (
         "created_at",
         "recipient",
@@ -256,7 +266,7 @@ class EndpointMailAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         changed = mailing.send_again(
             mail_id=obj.pk, actor=Actor.staff(request.user), now=clock.now()
         )
-        return "It is sent again." if changed else "It was already waiting to be sent."
+        return "It is sent again." if changed else "It was waiting to be sent already."
 
     def explain_again(self, request: HttpRequest, obj: EndpointMail) -> list[str]:
         """The consequences, shown before sending."""

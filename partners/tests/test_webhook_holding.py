@@ -366,6 +366,7 @@ def test_staff_replay_a_range_in_the_console_in_indian_time(
     assert "2 deliveries are sent again" in done.content.decode()
     assert deliver_due(now=clock.now()) == 2
     assert len(sink.requests) == 2
+    assert "1 delivery is held" in console.get(url).content.decode()
     backwards = form | {"until": "2026-09-08 09:15"}
     assert "later than the beginning" in confirm(console, url, backwards).content.decode()
 

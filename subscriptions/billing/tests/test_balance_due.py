@@ -173,7 +173,7 @@ def test_a_date_was_shown_after_the_end_of_a_suspended_run(
     console.force_login(StaffUser.objects.create_superuser("asha"))
     with time_machine.travel(noon(DAY), tick=False):
         page = console.get(reverse("admin:subscriptions_subscription_change", args=[mine.pk]))
-    assert ("2026-09-04" in page.content.decode()) == (expected is not None)
+    assert ("4 Sep 2026" in page.content.decode()) == (expected is not None)
     bill(DAY)
     with time_machine.travel(noon(DAY), tick=False):
         due = console.get(reverse("admin:billing_billingsegment_changelist"))

@@ -31,8 +31,8 @@ from quantleap.core.largelists import begins, one_of
 from quantleap.core.retention import HELD_DAYS
 
 SIGNING_HINT: Final = (
-    "The signing secret is stored encrypted and has no page of its own. If it gets lost, rotate it "
-    "on the endpoint's page: for 24 hours both are signed with."
+    "The signing secret is stored encrypted and has no page of its own. If it is lost, rotate it "
+    "on the endpoint's page: for 24 hours deliveries are signed with both."
 )
 
 
@@ -157,7 +157,7 @@ class WebhookEndpointAdmin(PartnerColumn, ReadOnlyAdmin):
         """The consequences, shown before replaying."""
         return [
             _held(obj),
-            "Everything in the range that was held or failed is posted again within minutes, with "
+            "Everything in the range that was held or failed is posted again, within minutes, with "
             "its own event id.",
         ]
 
@@ -213,8 +213,8 @@ class WebhookDeliveryAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         """Replay with the same event id."""
         done = replay(delivery_id=obj.pk, actor=Actor.staff(request.user), now=clock.now())
         if done is Replay.NOW:
-            return "The pending retry is made now instead of later; it counts as one of its tries."
-        return "It is sent anew within seconds, from its first try on."
+            return "The pending retry happens now instead of later; it counts as one of its tries."
+        return "It is sent again within seconds, starting with its first try."
 
     def explain_replay(self, request: HttpRequest, obj: WebhookDelivery) -> list[str]:
         """The consequences, shown before sending."""
@@ -222,7 +222,7 @@ class WebhookDeliveryAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         if obj.status != WebhookDelivery.Status.PENDING or obj.next_attempt_at is None:
             return [same]
         planned = f"{clock.to_ist(obj.next_attempt_at):%d %b %H:%M:%S}"
-        return [f"The next try is planned for {planned} IST; it is made now instead.", same]
+        return [f"The next try is planned for {planned} IST; it happens now instead.", same]
 
 
 _BODY: Final = lines("body")
@@ -266,7 +266,7 @@ class EndpointMailAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         changed = mailing.send_again(
             mail_id=obj.pk, actor=Actor.staff(request.user), now=clock.now()
         )
-        return "It is sent again." if changed else "It was waiting to be sent already."
+        return "It is sent again." if changed else "It was already waiting to be sent."
 
     def explain_again(self, request: HttpRequest, obj: EndpointMail) -> list[str]:
         """The consequences, shown before sending."""

@@ -10,7 +10,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 import pytest
@@ -27,6 +27,7 @@ from execution.tests.rows import decide, enter, make_execution, make_run
 from marketplace.models import Contract, Template
 from marketplace.tests.factories import TEST_DAY, load_test_contracts, make_short_straddle
 from quantleap.core import clock
+from quantleap.core.tests.rowreads import rows_read
 from subscriptions.models import Subscription
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -177,6 +178,8 @@ def test_many_armings_at_once_agree_and_none_waits_for_ever() -> None:
 
 
 # -- what it costs --------------------------------------------------------------------------------
+#: What an arming would read again and again.
+COUNTED: Final = ("brokers_brokeraccount", "execution_execution")
 ROWS = 200
 JOINED = """
   SELECT e.shard INTO home
@@ -214,25 +217,15 @@ def rows_read_while_arming(owner: psycopg.Connection) -> int:
     def count(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
         if "INSERT INTO execution_execution" not in sql:
             return execute(sql, *rest)
-        before = rows_read()
+        before = rows_read(*COUNTED)
         result = execute(sql, *rest)
-        counted.append(rows_read() - before)
+        counted.append(rows_read(*COUNTED) - before)
         return result
 
     with transaction.atomic(), connection.execute_wrapper(count):
         assert arming.add_executions(run, environment="live", now=NOW, shards=8) == ROWS
     [reads] = counted
     return reads
-
-
-def rows_read() -> int:
-    """Rows of accounts and executions that this transaction has read so far."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT sum(seq_tup_read + idx_tup_fetch) FROM pg_stat_xact_user_tables"
-            " WHERE relname IN ('brokers_brokeraccount', 'execution_execution')"
-        )
-        return int(cursor.fetchone()[0])
 
 
 def test_arming_read_every_account_for_every_account(owner: psycopg.Connection) -> None:

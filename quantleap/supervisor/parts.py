@@ -123,6 +123,9 @@ class Layout:
             *("gunicorn", "quantleap.wsgi:application", "--bind", f"{LOOPBACK}:{self.port}"),
             *("--worker-class", "gthread", "--workers", str(self.web_workers)),
             *("--threads", str(self.web_threads), "--graceful-timeout", "10"),
+            # Longer than a client or a proxy keeps an idle connection (60 s at most): by default
+            # gunicorn hangs up after 2 s, and a request that leaves in that instant is lost.
+            *("--keep-alive", "75"),
             # Its default place is the home folder, and set-up leaves nothing outside the clone.
             "--no-control-socket",
         )

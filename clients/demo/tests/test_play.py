@@ -125,7 +125,10 @@ def playing(tmp_path: Path) -> Iterator[Playing]:
             start_new_session=True,
         )
         try:
-            wait_until(lambda: "Watch it:" in said.read_text(), PROMPT_WITHIN, process)
+            wait_until(
+                lambda: "Watch it:" in said.read_text() or process.poll() is not None, PROMPT_WITHIN
+            )
+            assert process.poll() is None, said.read_text()
             yield Playing(process, folder, said.read_text(), time.monotonic())
             os.killpg(process.pid, signal.SIGINT)  # Ctrl-C
             process.wait(STOPPED_WITHIN)
@@ -136,13 +139,10 @@ def playing(tmp_path: Path) -> Iterator[Playing]:
                 process.wait()
 
 
-def wait_until(
-    done: Callable[[], bool], seconds: float, process: subprocess.Popen[str] | None = None
-) -> None:
+def wait_until(done: Callable[[], bool], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < deadline, "took too long"
-        assert process is None or process.poll() is None, "it ended by itself"
         time.sleep(0.5)
 
 

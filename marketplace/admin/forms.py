@@ -24,7 +24,6 @@ from marketplace.services import PriceTerms, price_refusals
 from marketplace.starting_points import StartingPoint
 from marketplace.validation import Market
 from quantleap.core import clock
-from quantleap.core.guardrails import FACTOR
 from quantleap.core.identifiers import ascii_upper
 from quantleap.core.lists import LinesField
 
@@ -38,7 +37,7 @@ else:
 
 
 #: Label of the box that confirms a fee far from the previous one.
-LARGE_CHANGE: Final = f"Beyond {FACTOR} times"
+LARGE_CHANGE: Final = "Large change"
 
 
 class PriceForm(_PriceModelForm):

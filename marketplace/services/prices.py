@@ -16,7 +16,7 @@ from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.guardrails import FACTOR, is_beyond
-from quantleap.core.money import CURRENCY, grouped, json_number
+from quantleap.core.money import CURRENCY, RUPEE, grouped, json_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def price_refusals(template_id: int, terms: PriceTerms, now: dt.datetime) -> dic
         )
     elif replaced is not None and not terms.reason.strip():
         refused["reason"] = (
-            f"There is a fee of {grouped(replaced.monthly_fee)} from this day on. "
+            f"There is a fee of {grouped(replaced.monthly_fee, RUPEE)} from this day on. "
             "Say why this one replaces it, or choose a later day."
         )
     before = _followed(template_id, terms)
@@ -106,8 +106,8 @@ def price_refusals(template_id: int, terms: PriceTerms, now: dt.datetime) -> dic
         and is_beyond(before.monthly_fee, terms.monthly_fee)
     ):
         refused["large_change"] = (
-            f"{grouped(terms.monthly_fee)} differs from the previous fee, "
-            f"{grouped(before.monthly_fee)}, by more than a factor of {FACTOR}. "
+            f"{grouped(terms.monthly_fee, RUPEE)} differs from the previous fee, "
+            f"{grouped(before.monthly_fee, RUPEE)}, by more than a factor of {FACTOR}. "
             "Tick this if it is correct."
         )
     return refused

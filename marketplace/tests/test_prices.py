@@ -67,8 +67,8 @@ def test_9_99_typed_from_today_then_999_from_today_was_a_500(staff: Client) -> N
     refused = post_price(staff, template, "999")
     assert refused.status_code == 200
     page = refused.content.decode()
-    assert "There is a fee of 9.99 from this day on." in page
-    assert "999.00 differs from the previous fee, 9.99, by more than a factor of 5. Tick" in page
+    assert "There is a fee of ₹9.99 from this day on." in page
+    assert "₹999.00 differs from the previous fee, ₹9.99, by more than a factor of 5. Tick" in page
     assert fee_today(template) == MISTYPED
 
     answer = post_price(staff, template, "999", reason="The point was wrong", large_change="on")

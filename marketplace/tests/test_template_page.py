@@ -452,5 +452,5 @@ def test_a_second_fee_of_one_day_is_refused_in_words(staff: Client) -> None:
     answer = staff.post(change, post)
 
     assert answer.status_code == 200
-    assert "There is a fee of 999.00 from this day on." in answer.content.decode()
+    assert "There is a fee of ₹999.00 from this day on." in answer.content.decode()
     assert template.prices.count() == 1

@@ -21,7 +21,6 @@ from partners.suspending import REASON_LENGTH, plan_refusal
 from partners.webhooks.events import EVENT_TYPES
 from quantleap.core import clock
 from quantleap.core.admin import ConfirmForm
-from quantleap.core.guardrails import FACTOR
 from quantleap.core.tenancy import Environment
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ else:
 
 
 #: Label of the box that confirms a share far from the previous one.
-LARGE_CHANGE: Final = f"Beyond {FACTOR} times"
+LARGE_CHANGE: Final = "Large change"
 
 
 class ShareForm(_ShareModelForm):
@@ -46,6 +45,11 @@ class ShareForm(_ShareModelForm):
     large_change = forms.BooleanField(
         required=False, label=LARGE_CHANGE, widget=UnfoldBooleanWidget()
     )
+
+    class Meta:
+        model = RevenueShare
+        fields = ("effective_from", "partner_bps", "reason")
+        labels = {"partner_bps": "Partner's share (bps)"}
 
     def clean(self) -> dict[str, Any]:
         """Compare the shares of an existing partner with the stored ones."""

@@ -17,9 +17,8 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from quantleap.core.decimals import trimmed
-from quantleap.core.money import grouped
+from quantleap.core.money import RUPEE, grouped
 
-RUPEE: Final = "₹"
 NONE: Final = "–"
 
 Column = Callable[[Any], "SafeString | str"]

@@ -6,6 +6,7 @@ from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from typing import Final
 
 CURRENCY: Final = "INR"
+RUPEE: Final = "₹"
 PAISA: Final = Decimal("0.01")
 ZERO: Final = Decimal("0.00")
 BASIS_POINTS: Final = 10_000

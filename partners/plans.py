@@ -10,6 +10,7 @@ from partners.ports import FOLLOWERS, REACH
 from partners.suspending import Reinstatement, Suspension
 from quantleap.core import clock
 from quantleap.core.console import Cell, Panel
+from quantleap.core.counts import are, counted
 
 Plan = Partner.Plan
 
@@ -55,7 +56,7 @@ def suspend_sentences(partner: Partner) -> list[str]:
         ]
     standing = FOLLOWERS.get().standing(partner.pk)
     return [
-        f"{in_words(standing.active, 'active subscription')}: choose what happens to them. "
+        f"{counted(standing.active, 'active subscription')}: choose what happens to them. "
         "Pausing takes effect at once, and no period that begins under it is billed. Running "
         "until a day, they are paused and not billed from the next day on. With "
         "cancelling, each ends with its current period, and is not renewed.",
@@ -72,7 +73,7 @@ def suspended_words(name: str, done: Suspension) -> str:
     if not done.changed:
         return f"{name} is already suspended with this plan."
     told = [
-        f"{in_words(count, 'subscription')} {what}"
+        f"{counted(count, 'subscription')} {what}"
         for count, what in (
             (done.paused, "paused"),
             (done.ended, "cancelled"),
@@ -81,7 +82,7 @@ def suspended_words(name: str, done: Suspension) -> str:
         if count
     ]
     if done.deliveries:
-        told.append(f"{in_words(done.deliveries, 'webhook delivery', 'webhook deliveries')} held")
+        told.append(f"{counted(done.deliveries, 'webhook delivery', 'webhook deliveries')} held")
     return f"{name} is suspended" + (f": {', '.join(told)}." if told else ".") + _mailed(done.told)
 
 
@@ -96,7 +97,7 @@ def reinstate_sentences(partner: Partner) -> list[str]:
     told = [
         f"{partner.name} may call again. Suspended since {_moment(partner.suspended_at)}: "
         f"{partner.suspension_reason or 'no reason given'}. {plan_words(partner)}.",
-        f"{in_words(standing.held, 'subscription')} held by the suspension."
+        f"{counted(standing.held, 'subscription')} held by the suspension."
         + (
             " Each trades from its next entry on unless somebody else holds it, and is billed from "
             "the next period, or from today if the paid one is over."
@@ -106,12 +107,12 @@ def reinstate_sentences(partner: Partner) -> list[str]:
     ]
     if standing.ending:
         told.append(
-            f"{in_words(standing.ending, 'subscription')} still to end: they continue and are "
+            f"{counted(standing.ending, 'subscription')} still to end: they continue and are "
             "renewed. Cancelled ones stay cancelled."
         )
     if deliveries:
         told.append(
-            f"{in_words(deliveries, 'webhook delivery', 'webhook deliveries')} held: they are "
+            f"{counted(deliveries, 'webhook delivery', 'webhook deliveries')} held: they are "
             "only sent by a replay on the endpoint's page."
         )
     told.append(_told(partner, "what trades again"))
@@ -134,24 +135,13 @@ def _told(partner: Partner, what: str) -> str:
     if not count:
         return f"{partner.name} has no contact address: nobody there gets a mail."
     return (
-        f"{in_words(count, 'contact')} of {partner.name} {_are(count)} mailed {what}, in numbers "
+        f"{counted(count, 'contact')} of {partner.name} {are(count)} mailed {what}, in numbers "
         "and without your reason."
     )
 
 
 def _mailed(count: int) -> str:
-    return f" {in_words(count, 'contact')} {_are(count)} mailed." if count else ""
-
-
-def _are(count: int) -> str:
-    return "is" if count == 1 else "are"
-
-
-def in_words(count: int, one: str, many: str = "") -> str:
-    """``412 active subscriptions``; "No …" for none."""
-    if not count:
-        return f"No {one}"
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
+    return f" {counted(count, 'contact')} {are(count)} mailed." if count else ""
 
 
 def _day(day: dt.date | None) -> str:

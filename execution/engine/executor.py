@@ -362,7 +362,7 @@ class Executor:
                 log.warning("database_down", reason=str(error))
                 self.doubts.suspect()
             except Exception:  # process boundary of a part, see above
-                log.exception("executor_desk_failed", desk=getattr(loop, "__qualname__", "?"))
+                log.exception("executor_loop_failed", loop=getattr(loop, "__qualname__", "?"))
             await asyncio.sleep(TICK)
 
     async def _forever_once(self, call: Callable[[], Awaitable[object]]) -> None:

@@ -23,7 +23,6 @@ from partners.admin.keys import HINT
 from partners.admin.webhooks import SIGNING_HINT
 from partners.models import Partner, PartnerKey, RevenueShare
 from partners.plans import (
-    in_words,
     plan_words,
     reach_panel,
     reinstate_sentences,
@@ -46,6 +45,7 @@ from quantleap.core.admin import (
 )
 from quantleap.core.audit import Actor
 from quantleap.core.console import page_of
+from quantleap.core.counts import counted
 
 
 class RevenueShareInline(ConsoleTabularInline):
@@ -273,7 +273,7 @@ class PartnerAdmin(ConsoleAdmin):
             "panel": reach_panel(obj, now),
             "bound": f"{obj.status} {obj.suspension_plan} {standing}",
             "refused": obj.plan_done_at is not None,
-            "again_words": f"{in_words(standing.active, 'active subscription')}: this is what "
+            "again_words": f"{counted(standing.active, 'active subscription')}: this is what "
             "happens to them. Suspend the partner?",
         }
 

@@ -27,6 +27,7 @@ from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, confirmed
 from quantleap.core.audit import Actor
 from quantleap.core.columns import lines
 from quantleap.core.console import page_of
+from quantleap.core.counts import are, counted
 from quantleap.core.largelists import begins, one_of
 from quantleap.core.retention import HELD_DAYS
 
@@ -107,9 +108,10 @@ class WebhookEndpointAdmin(PartnerColumn, ReadOnlyAdmin):
     def explain_disable(self, request: HttpRequest, obj: WebhookEndpoint) -> list[str]:
         """The consequences, shown before disabling."""
         waiting = obj.deliveries.filter(status=WebhookDelivery.Status.PENDING).count()
+        deliveries = counted(waiting, "delivery", "deliveries")
         return [
-            f"{_deliveries(waiting)} waiting now {_are(waiting)} held, and so is every event from "
-            f"now on: each for {HELD_DAYS} days, in which it can be replayed.",
+            f"{deliveries} waiting now {are(waiting)} held, and so is "
+            f"every event from now on: each for {HELD_DAYS} days, in which it can be replayed.",
             "The partner's contacts and our staff get a mail.",
         ]
 
@@ -151,7 +153,8 @@ class WebhookEndpointAdmin(PartnerColumn, ReadOnlyAdmin):
             actor=Actor.staff(request.user),
             now=clock.now(),
         )
-        return f"{_deliveries(count)} {_are(count)} sent again, each with its own event id."
+        deliveries = counted(count, "delivery", "deliveries")
+        return f"{deliveries} {are(count)} sent again, each with its own event id."
 
     def explain_replay_range(self, request: HttpRequest, obj: WebhookEndpoint) -> list[str]:
         """The consequences, shown before replaying."""
@@ -169,18 +172,11 @@ def _held(endpoint: WebhookEndpoint) -> str:
     if not found["count"]:
         return "Nothing is held."
     oldest, newest = (clock.to_ist(found[name]) for name in ("oldest", "newest"))
+    deliveries = counted(found["count"], "delivery", "deliveries")
     return (
-        f"{_deliveries(found['count'])} {_are(found['count'])} held, from {oldest.day} "
-        f"{oldest:%b %H:%M} to {newest.day} {newest:%b %H:%M} IST."
+        f"{deliveries} {are(found['count'])} held, from {oldest.day} {oldest:%b %H:%M} "
+        f"to {newest.day} {newest:%b %H:%M} IST."
     )
-
-
-def _deliveries(count: int) -> str:
-    return f"{count} {'delivery' if count == 1 else 'deliveries'}"
-
-
-def _are(count: int) -> str:
-    return "is" if count == 1 else "are"
 
 
 @admin.register(WebhookDelivery)

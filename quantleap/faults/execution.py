@@ -58,9 +58,9 @@ def send_twice(plant: Planting) -> None:
     @plant.around(OrderSender, "may_send")
     @plant.around(OrderSender, "may_still_send")
     def may_leave(
-        original: Callable[..., str], desk: OrderSender, intent: LiveIntent, *rest: Any
+        original: Callable[..., str], sender: OrderSender, intent: LiveIntent, *rest: Any
     ) -> str:
-        return "" if is_chosen(intent) else original(desk, intent, *rest)
+        return "" if is_chosen(intent) else original(sender, intent, *rest)
 
     @plant.around(BookReader, "_note_duplicates")
     def note_nothing(*_: Any) -> bool:
@@ -74,12 +74,12 @@ def send_early(plant: Planting) -> None:
     @plant.around(Burst, "wait_for")
     async def wait_for(
         original: Callable[..., Any],
-        desk: Burst,
+        burst: Burst,
         run: LiveRun,
         deadline: float,
         channels: Sequence[Channel],
     ) -> list[Shot]:
-        shots: list[Shot] = await original(desk, run, deadline - EARLY_BY, channels)
+        shots: list[Shot] = await original(burst, run, deadline - EARLY_BY, channels)
         return shots
 
     @plant.around(Burst, "_wait_for_wall")
@@ -88,10 +88,10 @@ def send_early(plant: Planting) -> None:
 
     @plant.around(OrderSender, "_why_not_now")
     def why_not_now(
-        original: Callable[..., str], desk: OrderSender, run: LiveRun, now_mono: float
+        original: Callable[..., str], sender: OrderSender, run: LiveRun, now_mono: float
     ) -> str:
-        reason = original(desk, run, now_mono)
-        return desk._why_switched_off(run, now_mono) if reason == EARLY else reason
+        reason = original(sender, run, now_mono)
+        return sender._why_switched_off(run, now_mono) if reason == EARLY else reason
 
 
 @FAULTS.fault("drop_intent", "one order is never planned")
@@ -102,12 +102,12 @@ def drop_intent(plant: Planting) -> None:
     @plant.around(EntryFlows, "_intents")
     def intents(
         original: Callable[..., list[LiveIntent]],
-        desk: EntryFlows,
+        flows: EntryFlows,
         execution: LiveExecution,
         orders: Sequence[PlannedOrder],
         now: dt.datetime,
     ) -> list[LiveIntent]:
-        planned = original(desk, execution, orders, now)
+        planned = original(flows, execution, orders, now)
         if not dropped:
             dropped.append(planned.pop())
         return planned
@@ -121,12 +121,12 @@ def skip_exit(plant: Planting) -> None:
     @plant.around(ExitOrders, "_may_begin")
     def may_begin(
         original: Callable[..., bool],
-        desk: ExitOrders,
+        exits: ExitOrders,
         execution: LiveExecution,
         order: ExitOrder,
         now_mono: float,
     ) -> bool:
-        if not original(desk, execution, order, now_mono):
+        if not original(exits, execution, order, now_mono):
             return False
         if order.reason != "EXIT_TIME":
             return True
@@ -164,16 +164,16 @@ def skip_commit(plant: Planting) -> None:
     @plant.around(EntryFlows, "_commit_and_fire")
     async def commit_and_fire(
         original: Callable[..., Any],
-        desk: EntryFlows,
+        flows: EntryFlows,
         run: LiveRun,
         first: Sequence[EntryPlan],
         waves: list[Sequence[EntryPlan]],
     ) -> None:
-        await original(desk, run, first, waves)
+        await original(flows, run, first, waves)
         await asyncio.sleep(WRITTEN_AFTER)
         entered = [plan for plan in first if plan.execution.status != "ARMED"]
         rows = [(plan.execution, intent) for plan in entered for intent in plan.intents]
-        await desk._db.run(_insert_late, rows)
+        await flows._db.run(_insert_late, rows)
 
 
 def _insert_late(rows: Sequence[tuple[LiveExecution, LiveIntent]]) -> None:

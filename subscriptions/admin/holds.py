@@ -32,6 +32,7 @@ from quantleap.core.admin import (
 from quantleap.core.audit import Actor
 from quantleap.core.columns import NONE, link_to
 from quantleap.core.confirmation import CHANGED, Answer, FiguresPage
+from quantleap.core.counts import counted
 from quantleap.core.errors import DomainError
 from quantleap.core.identifiers import ascii_lower, ascii_upper
 from quantleap.core.largelists import begins, through
@@ -269,9 +270,9 @@ class HoldAdmin(FiguresPage, PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         if hold.lifted_at:
             return ("It is lifted already.",)
         count = live_under(hold).filter(status=Subscription.Status.PAUSED).count()
-        noun = "subscription trades" if count == 1 else "subscriptions trade"
+        trades = counted(count, "paused subscription trades", "paused subscriptions trade")
         return (
-            f"{count} paused {noun} from the next entry on, where nobody else holds.",
+            f"{trades} from the next entry on, where nobody else holds.",
             "Billing begins again with the next period, from today where the paid one is over.",
         )
 
@@ -298,8 +299,7 @@ def _outcome(result: services.HoldResult, done: str, before: str) -> str:
     name = result.hold.public_id
     if not result.changed:
         return f"{name} {before}."
-    noun = "subscription" if result.subscriptions == 1 else "subscriptions"
-    words = f"{name} {done}: {result.subscriptions} {noun} changed."
+    words = f"{name} {done}: {counted(result.subscriptions, 'subscription')} changed."
     if not result.next_entry_affected:
         words += " An entry that was already committed still goes out."
     return words

@@ -25,6 +25,7 @@ from quantleap.core.audit import Actor
 from quantleap.core.columns import in_rupees
 from quantleap.core.confirmation import CHANGED, Answer, FiguresPage
 from quantleap.core.console import page_of
+from quantleap.core.counts import counted
 from quantleap.core.errors import DomainError
 from quantleap.core.identifiers import BadIdentifier, ascii_upper, clean_email
 from quantleap.core.money import ZERO
@@ -195,17 +196,13 @@ class JointForm(AllocationForm):
                 for one in self.owing
                 if one.pk in given
             ),
-            (f"{_count(len(given))} together", in_rupees(sum(given.values(), ZERO))),
+            (f"{counted(len(given), 'invoice')} together", in_rupees(sum(given.values(), ZERO))),
             (f"Credit of {self.paid_by}" if self.paid_by else "Left", in_rupees(data["left"])),
         ]
 
 
 def _of_owed(part: Decimal, owed: Decimal) -> str:
     return in_rupees(part) + ("" if part == owed else f" of {in_rupees(owed)}")
-
-
-def _count(number: int) -> str:
-    return f"{number} invoice{'' if number == 1 else 's'}"
 
 
 class RecordsJointReceipts(FiguresPage):
@@ -270,9 +267,9 @@ class RecordsJointReceipts(FiguresPage):
     def _ask(self, request: HttpRequest, form: JointForm, **options: Any) -> HttpResponse:
         owed = sum((one.outstanding for one in form.owing), ZERO)
         customers = len({one.customer_id for one in form.owing})
-        people = f"{customers} customer{'' if customers == 1 else 's'}"
         sentences = (
-            f"{_count(len(form.owing))} of {people} of {tenant_of(form.owing[0])}: "
+            f"{counted(len(form.owing), 'invoice')} of {counted(customers, 'customer')} of "
+            f"{tenant_of(form.owing[0])}: "
             f"{in_rupees(owed)} are owed.",
             *(() if options.get("figures") else _ABOUT_PARTS),
         )
@@ -317,4 +314,5 @@ def _outcome(done: allocations.Received, count: int) -> str:
     over = (
         f" {in_rupees(receipt.credit)} are the credit of {receipt.payer}." if receipt.credit else ""
     )
-    return f"{in_rupees(receipt.amount)} are recorded as {receipt}, for {_count(count)}.{over}"
+    invoices = counted(count, "invoice")
+    return f"{in_rupees(receipt.amount)} are recorded as {receipt}, for {invoices}.{over}"

@@ -19,6 +19,7 @@ from quantleap.core import clock
 from quantleap.core.admin import ExportsList, ReadOnlyTabularInline, confirmed, display
 from quantleap.core.audit import Actor
 from quantleap.core.columns import NONE, in_rupees, itself, linked, mark, plain, rupees
+from quantleap.core.counts import counted
 from quantleap.core.largelists import Backwards, Condition, Search, begins, through
 from quantleap.core.money import ZERO
 from subscriptions.billing.admin.common import MoneyPage
@@ -295,8 +296,7 @@ class RecordsReceipts:
         found = allocations.open_invoices(invoice.customer)
         owed = sum((one.outstanding for one in found), ZERO)
         return (
-            f"{invoice.customer} owes {in_rupees(owed)} on {len(found)} "
-            f"invoice{'' if len(found) == 1 else 's'}.",
+            f"{invoice.customer} owes {in_rupees(owed)} on {counted(len(found), 'invoice')}.",
             "Leave the invoices empty, and the oldest are paid first; or say what each gets. "
             "What is left becomes the customer's credit.",
             "Commission accrues on what is paid. A bank's reference is recorded once, however it "
@@ -328,9 +328,8 @@ class RecordsReceipts:
         receipt = done.receipt
         if not done.created:
             return f"{receipt.reference} was recorded before as {receipt}."
-        count = len(given["parts"])
         over = f" {in_rupees(receipt.credit)} are the customer's credit." if receipt.credit else ""
         return (
-            f"{in_rupees(receipt.amount)} are recorded as {receipt}, for {count} "
-            f"invoice{'' if count == 1 else 's'}.{over}"
+            f"{in_rupees(receipt.amount)} are recorded as {receipt}, for "
+            f"{counted(len(given['parts']), 'invoice')}.{over}"
         )

@@ -1,1 +1,1 @@
-"""Billing: periods, invoices, tax and the books (docs/billing.md)."""
+"""Billing: periods, invoices, tax and the ledger (docs/billing.md)."""

@@ -11,7 +11,7 @@ class BillingConfig(AppConfig):
     verbose_name = "Billing"
 
     def ready(self) -> None:
-        """Bill what subscriptions tell; hear the outbox (invoices go by mail); show the month."""
+        """Register billing at the ports of other rooms, at the outbox and at the console."""
         # Models can be imported only once every app is loaded.
         from marketplace.ports import TAX_RATES
         from partners.ports import BELONGINGS, REACH, SHOWN_OBJECTS

@@ -1,4 +1,4 @@
-"""A customer's invoices, payments and credit, for the customer's page."""
+"""Panels of a customer's invoices, payments and credit on the customer's console page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from subscriptions.billing.models import CustomerCredit, Invoice, Payment, Refun
 
 
 def belongings(request: HttpRequest, customer: Customer) -> Sequence[Panel]:
-    """Eight queries at most."""
+    """The panels that the user may view; at most eight queries."""
     panels = {
         "billing.view_invoice": _invoices,
         "billing.view_payment": _payments,

@@ -1,4 +1,4 @@
-"""What the console's first page says of the month: the last run, and the books."""
+"""Billing's tiles on the console's first page: last run, withheld segments, ledger check."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from subscriptions.billing.invoicing.runs import SILENCE
 from subscriptions.billing.models import BillingRun, LedgerProof
 from subscriptions.billing.selectors import withheld_segments
 
-#: The morning's run and proof are at 04:30 and 05:10 IST; a day and a half later they are missing.
+#: The daily run and check are at 04:30 and 05:10 IST; after a day and a half they count as missing.
 _LATE: Final = dt.timedelta(hours=36)
 
 
 def tiles(request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel]:
-    """Three queries; each tile for who may view what it shows. Nobody withheld: no tile."""
+    """The tiles that the user may view (3 queries). No withheld segments: no tile for them."""
     user = request.user
     tiles: dict[str, Callable[[dt.datetime], Tile | None]] = {
         "billing.view_billingrun": _run_tile,
@@ -32,7 +32,7 @@ def tiles(request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel]:
 
 
 def run_state(run: BillingRun, now: dt.datetime) -> str:
-    """In words. Silent: it was killed, and within a minute another run takes over."""
+    """The run's state. Silent: it was killed, and within a minute another run takes over."""
     if run.finished_at is not None:
         return "failed" if run.error else "finished"
     return "silent" if run.heartbeat < now - SILENCE else "running"

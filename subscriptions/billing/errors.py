@@ -1,4 +1,4 @@
-"""Errors of billing that a caller can act on."""
+"""Errors of billing that a caller can act on. Each docstring begins with the HTTP status."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from quantleap.core.errors import DomainError, InvalidRequest
 
 
 class FutureDate(InvalidRequest):
-    """400: nothing is billed, recognised or numbered for a day that has not come (IST)."""
+    """400: billing, recognition and numbering are refused for a future day (IST)."""
 
 
 class BillingNotConfigured(DomainError):
@@ -26,7 +26,7 @@ class OutOfBalance(DomainError):
 
 
 class IdemKeyReused(DomainError):
-    """409: the books hold another posting under this key."""
+    """409: the ledger has another posting under this key."""
 
     status = 409
     code = "idem_key_reused"
@@ -34,7 +34,7 @@ class IdemKeyReused(DomainError):
 
 
 class PaymentKeyReused(DomainError):
-    """409: this key already names another payment, credit note or refund."""
+    """409: this key already belongs to another payment, credit note or refund."""
 
     status = 409
     code = "payment_key_reused"
@@ -42,7 +42,7 @@ class PaymentKeyReused(DomainError):
 
 
 class ReceiptExists(PaymentKeyReused):
-    """409: this reference of the rail names a receipt that is there; the message says which."""
+    """409: a receipt with this reference on the rail exists; the message says which."""
 
     code = "receipt_exists"
     error = "Reference already recorded"
@@ -57,7 +57,7 @@ class AlreadyReversed(DomainError):
 
 
 class NothingToCredit(DomainError):
-    """409: the invoice, or the payment's excess, has not so much left."""
+    """409: the amount exceeds what is left of the invoice, or of the payment's excess."""
 
     status = 409
     code = "nothing_to_credit"
@@ -65,7 +65,7 @@ class NothingToCredit(DomainError):
 
 
 class InvoiceChanged(DomainError):
-    """409: somebody else's payment or credit came between looking and acting."""
+    """409: another payment or credit was recorded after the caller read the invoice."""
 
     status = 409
     code = "invoice_changed"

@@ -10,7 +10,7 @@ from quantleap.core.money import ZERO
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Rupees; all but the taxable values with tax."""
+    """Sums of an invoice in rupees, tax included except for the taxable values."""
 
     taxable: Decimal
     total: Decimal
@@ -21,7 +21,7 @@ class Standing:
 
     @property
     def kept(self) -> Decimal:
-        """Payments that were not given back; below 0 where such money bounced afterwards."""
+        """Payments that were not given back; below 0 if money bounced after it was given back."""
         return self.paid - self.refunded
 
     @property

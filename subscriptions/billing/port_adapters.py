@@ -1,4 +1,4 @@
-"""What billing answers to what is below it (subscriptions.ports, marketplace.ports)."""
+"""Billing's part at the ports of the rooms below it (subscriptions.ports, marketplace.ports)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from subscriptions.ports import BalanceDue, RevenueShares, S
 
 
 class BillingOfSubscriptions:
-    """Segments, credits and debts; each method as in :class:`subscriptions.ports.Billing`."""
+    """Segments, credits and debts; see :class:`subscriptions.ports.Billing` for each method."""
 
     def open_segments(self, subscriptions: Collection[Subscription]) -> None:
         """See :func:`subscriptions.billing.invoicing.segments.open_first`."""
@@ -44,7 +44,7 @@ class BillingOfSubscriptions:
         debts.refuse_debtor(subscription, today)
 
     def with_balance_due(self, rows: S) -> S:
-        """See :func:`subscriptions.billing.settlement.balance_due.with_owing`."""
+        """See :func:`subscriptions.billing.settlement.balance_due.with_balance_due`."""
         return balance_due.with_balance_due(rows)
 
     def balance_due(self, subscription: Subscription, today: dt.date) -> BalanceDue:
@@ -61,7 +61,7 @@ class BillingOfSubscriptions:
 
 
 class TaxTable:
-    """The rates that invoices are made with."""
+    """The tax rates of invoices."""
 
     def rate_on(self, day: dt.date) -> Decimal | None:
         """See :func:`subscriptions.billing.selectors.tax_rate_on`."""
@@ -74,7 +74,7 @@ class TaxTable:
         customer_id: int | None = None,
         state: str = "",
     ) -> bool:
-        """See :func:`subscriptions.billing.selectors.within_state`; the typed state first."""
+        """See :func:`subscriptions.billing.selectors.within_state`; a typed state goes first."""
         if words := refusal(state, day) if state else "":
             raise InvalidRequest(f"state: {words}", details={"state": words})
         return selectors.within_state(day, customer_id=customer_id, state=state)

@@ -1,4 +1,4 @@
-"""What a partner's customers owe and have paid for, in numbers, before it is suspended."""
+"""What a partner's customers owe and have paid for, shown before the partner is suspended."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from subscriptions.models import Subscription
 
 
 def reach(partner_id: int, now: dt.datetime) -> Sequence[Figure]:
-    """Unpaid invoices, periods that are running, the next billing (4 queries). Live only."""
+    """Unpaid invoices, running periods and the next billing (4 queries). Live environment only."""
     today = ist_date(now)
     invoices = Invoice.objects.for_partner(partner_id, Environment.LIVE)
     unpaid = invoices.filter(status__in=Invoice.UNPAID).aggregate(

@@ -1,4 +1,4 @@
-"""What partners and customers read of the money: invoices, payments, commission, months."""
+"""Queries of partners and customers on their money: invoices, payments, commission, months."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from subscriptions.periods import add_months
 from subscriptions.ports import RevenueShares
 
 TOP: Final = 5
-#: What a payment's answer says of the money itself.
+#: Relations that a payment's answer needs besides its invoice.
 _PAID_BY: Final = ("receipt", "reversal__reversal")
 
 
 def invoices(
     partner_id: int | None, environment: str, *, customer_id: int | None = None
 ) -> TenantQuerySet[Invoice]:
-    """A tenant's invoices, newest first, with all that a list shows (1 query)."""
+    """A tenant's invoices, newest first, with everything that a list shows (1 query)."""
     found = (
         Invoice.objects.for_partner(partner_id, environment)
         .select_related("customer", "subscription__template")
@@ -57,10 +57,10 @@ def invoice_history(
 ) -> Invoice:
     """One invoice of the tenant with its payments and credit notes (3 queries).
 
-    NotFound for an unknown one, another tenant's or another customer's alike.
+    Raises NotFound if it is unknown, another tenant's or another customer's.
     """
     found = None
-    if "\0" not in public_id:  # PostgreSQL could not even be asked
+    if "\0" not in public_id:  # PostgreSQL text cannot contain it
         mine = invoices_with_history(partner_id, environment, customer_id=customer_id)
         found = mine.filter(public_id=public_id).first()
     if found is None:
@@ -84,7 +84,7 @@ def invoices_with_history(
 def payments(
     partner_id: int | None, environment: str, *, customer_id: int | None = None
 ) -> TenantQuerySet[Payment]:
-    """A tenant's payments, of one customer where given, newest first (1 query).
+    """A tenant's payments, or those of one customer, newest first (1 query).
 
     With their invoices, receipts and reversals.
     """
@@ -99,7 +99,7 @@ def payments(
 
 # -- commission ----------------------------------------------------------------------------------
 def commissions(payee: int, environment: str) -> QuerySet[Commission]:
-    """A payee's rows, newest first, down to the entries of the books (2 queries)."""
+    """A payee's rows, newest first, with the ledger entries of each (2 queries)."""
     return (
         Commission.objects.for_partner(payee, environment)
         .select_related(
@@ -117,7 +117,7 @@ def commissions(payee: int, environment: str) -> QuerySet[Commission]:
 
 
 def shares_to_date(subscription_id: int, payee: int | None) -> RevenueShares:
-    """What a subscription brought ``payee`` and the platform so far (2 queries)."""
+    """What a subscription has earned ``payee`` and the platform so far (2 queries)."""
     billed = Invoice.objects.filter(subscription_id=subscription_id).only(
         "taxable", "total", "paid", "refunded", "credited", "credited_taxable"
     )
@@ -136,7 +136,7 @@ def shares_to_date(subscription_id: int, payee: int | None) -> RevenueShares:
 # -- a partner's month ---------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class TopStrategy:
-    """What one template brought in a month (rupees before tax, and the payee's commission)."""
+    """One template's month (rupees before tax, and the payee's commission)."""
 
     template_id: str
     name: str
@@ -149,8 +149,9 @@ class TopStrategy:
 class Month:
     """A partner's month. Rupees; ``invoiced`` and ``credited`` before tax, the rest with it.
 
-    Subscribers are customers: ``total`` of all who had subscribed by the month's end (now, while
-    it runs), ``active`` of those whose subscription was not cancelled by then (a pause is none).
+    Subscribers are customers: ``total`` counts all who had subscribed by the month's end (or by now
+    in the current month), ``active`` those whose subscription was not cancelled by then (a pause
+    does not count as one).
     """
 
     first: dt.date
@@ -180,7 +181,7 @@ class Month:
 
 
 def month_report(partner_id: int, environment: str, first: dt.date) -> Month:
-    """The month that begins on ``first`` (IST): 12 queries, however many subscribers."""
+    """The month that begins on ``first`` (IST): 12 queries, whatever the number of subscribers."""
     after = add_months(first, 1)
     window = (first, after - dt.timedelta(days=1))
     live = _subscribed(partner_id, environment, after)
@@ -225,7 +226,7 @@ def month_report(partner_id: int, environment: str, first: dt.date) -> Month:
 
 
 def running_month(now: dt.datetime) -> dt.date:
-    """First day (IST) of the month of ``now``."""
+    """First day (IST) of the month that contains ``now``."""
     return ist_date(now).replace(day=1)
 
 
@@ -256,7 +257,7 @@ def _top(
     rows: QuerySet[Commission],
     after: dt.date,
 ) -> tuple[TopStrategy, ...]:
-    """Templates by revenue, then subscribers, then age."""
+    """Templates ordered by revenue, then subscribers, then age."""
     active = dict(
         live.filter(_not_cancelled(after))
         .values_list("template_id")

@@ -1,4 +1,4 @@
-"""Reads of billing that more than one interface needs."""
+"""Queries of billing that several interfaces use."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from subscriptions.billing.models import (
 
 @dataclass(frozen=True, slots=True)
 class Withheld:
-    """A due segment that cannot be invoiced: nobody knows the customer's state."""
+    """A due segment that cannot be invoiced, because the customer's state is unknown."""
 
     subscription: str
     customer: str
@@ -31,17 +31,17 @@ class Withheld:
 
 
 def runs_until() -> Subquery:
-    """Of a segment or subscription: until which day (IST) its suspended partner's customers trade.
+    """The last day (IST) on which a suspended partner's customers trade, as a subquery.
 
-    Null unless that was decided with a day (adr 0051).
+    For segments and subscriptions. Null unless the suspension set such a day (adr 0051).
     """
     return Subquery(Partner.objects.filter(pk=OuterRef("partner_id")).values("run_until")[:1])
 
 
 def coming() -> QuerySet[BillingSegment]:
-    """Segments of which a run will invoice something, today or later, as things stand.
+    """Segments for which a run will invoice something, today or later, as known now.
 
-    The run's own rule (run_sql.DUE): a period that begins after the day until which a suspended
+    The run's own rule (run_sql.DUE): a period that begins after the last day on which a suspended
     partner's customers trade is never billed, whether they are held yet or not.
     """
     over = Partner.objects.filter(pk=OuterRef("partner_id"), run_until__lt=OuterRef("next_on"))
@@ -49,7 +49,7 @@ def coming() -> QuerySet[BillingSegment]:
 
 
 def withheld_segments(as_of: dt.date) -> QuerySet[BillingSegment]:
-    """Due segments whose customer has no state that is in force: no run can invoice them."""
+    """Due segments that no run can invoice: their customer has no state that is in force."""
     return (
         coming()
         .filter(next_on__lte=as_of)
@@ -58,7 +58,7 @@ def withheld_segments(as_of: dt.date) -> QuerySet[BillingSegment]:
 
 
 def withheld(as_of: dt.date) -> list[Withheld]:
-    """Every due segment without a place of supply, oldest first. It is billed once one is known."""
+    """Every due segment without a place of supply, oldest first; billed once there is one."""
     due = (
         withheld_segments(as_of).select_related("subscription__customer").order_by("next_on", "id")
     )
@@ -78,8 +78,8 @@ def withheld(as_of: dt.date) -> list[Withheld]:
 def get_invoice(
     partner_id: int | None, environment: str, public_id: str, *, customer_id: int | None = None
 ) -> Invoice:
-    """A tenant's invoice, of one customer where given; NotFound for everybody else's alike."""
-    if "\0" in public_id:  # a path may hold it, PostgreSQL cannot
+    """A tenant's invoice, or one customer's. Raises NotFound, also for an invoice of others."""
+    if "\0" in public_id:  # a path may contain it, PostgreSQL text cannot
         raise NotFound
     found = Invoice.objects.for_partner(partner_id, environment).filter(public_id=public_id)
     if customer_id is not None:
@@ -91,7 +91,7 @@ def get_invoice(
 
 
 def tax_rate_on(day: dt.date) -> Decimal | None:
-    """GST in percent in force on ``day`` (IST); None where no rate is (1 query)."""
+    """GST in percent in force on ``day`` (IST); None if there is no rate (1 query)."""
     rates = TaxRate.objects.filter(effective_from__lte=day).order_by("-effective_from")
     return rates.values_list("rate_pct", flat=True).first()
 
@@ -99,9 +99,9 @@ def tax_rate_on(day: dt.date) -> Decimal | None:
 def within_state(day: dt.date, *, customer_id: int | None, state: str) -> bool:
     """Whether a period that begins on ``day`` (IST) is invoiced with CGST and SGST.
 
-    The place of supply is found as the billing run finds it; ``state`` (a GST code) stands for the
-    customer's own. Of whom nothing is known is taken to be where the supplier is, as the law takes
-    a recipient without an address on record (IGST Act, section 12(2)(b)(ii)).
+    The place of supply is found as in the billing run; ``state`` (a GST code) takes precedence over
+    the customer's own. A customer without a known state counts as being where the supplier is, as
+    the law treats a recipient without an address on record (IGST Act, section 12(2)(b)(ii)).
     """
     supplier = (
         Supplier.objects.filter(effective_from__lte=day)

@@ -1,4 +1,4 @@
-"""Billing's lines of the console's sidebar."""
+"""Billing's entries in the console's sidebar."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wake-ups of billing. Each may come late, twice, or after days: the services make it the same."""
+"""Celery tasks of billing. A task may run late, twice, or after days: the services allow it."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def run_daily() -> int:
 
 @shared_task(name="billing.take_over")
 def take_over() -> int:
-    """Beat: go on where a run was killed, without waiting for the next morning."""
+    """Beat: continue a killed run, without waiting for the next morning."""
     result = runs.take_over(now=clock.now(), chunk=settings.QUANTLEAP_BILLING_CHUNK)
     return result.invoices if result else 0
 
 
 @shared_task(name="billing.credit_withdrawals")
 def credit_withdrawals() -> int:
-    """Beat: credit what withdrawn templates took away; bounded, the next beat goes on."""
+    """Beat: credit customers of withdrawn templates; bounded, the next beat continues."""
     return withdrawal_credits.credit_due(now=clock.now())
 
 
@@ -43,7 +43,7 @@ def recognise_daily() -> str:
 
 @shared_task(name="billing.mature_daily")
 def mature_daily() -> int:
-    """Beat, 05:00 IST: release what no refund can take back any more."""
+    """Beat, 05:00 IST: release commission that no refund can take back any more."""
     now = clock.now()
     return commission_maturity.mature(clock.ist_date(now), now=now).accruals
 
@@ -56,5 +56,5 @@ def check_ledger_daily() -> bool:
 
 @shared_task(name="billing.send_mails")
 def send_mails() -> int:
-    """Beat: mail the invoices that were issued since; bounded, the next beat goes on."""
+    """Beat: mail newly issued invoices; bounded, the next beat continues."""
     return invoice_mails.send_due(now=clock.now())

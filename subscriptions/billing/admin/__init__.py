@@ -1,4 +1,4 @@
-"""Billing in the console."""
+"""Console pages of billing."""
 
 from subscriptions.billing.admin import credit as credit
 from subscriptions.billing.admin import documents as documents

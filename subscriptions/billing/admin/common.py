@@ -1,4 +1,4 @@
-"""What the pages of money share."""
+"""Base classes of the pages about money."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from subscriptions.billing.models import Commission
 
 
 class ToLookAt:
-    """Every field of the page is to look at, also those that are no column of the table."""
+    """Makes every field of the page read only, also those that are no column of the table."""
 
     fields: ClassVar[Any] = ()
     compressed_fields = False  # the label above: three ids fit side by side
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[Any, ...]:
-        """All of them. ``fields`` is given in rows."""
+        """All fields. ``fields`` is a tuple of rows."""
         return tuple(one for row in self.fields for one in row)
 
     def get_inline_instances(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        """Tables that have rows: an empty one says nothing."""
+        """Only inlines that have rows."""
         found: list[Any] = super().get_inline_instances(request, obj)  # type: ignore[misc]  # a mixin
         return [one for one in found if obj is None or _has_rows(one, obj)]
 
@@ -37,25 +37,25 @@ def _has_rows(inline: Any, obj: Any) -> bool:
 
 
 def by_number(series: str) -> Callable[[str], Condition]:
-    """The search by a document's number."""
+    """Search by a document's number."""
     return lambda term: Condition(numbers_like(term, series))
 
 
 class MoneyPage(ToLookAt, PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
-    """History of one tenant's money, newest first; every field is to look at."""
+    """A read-only list of a tenant's rows about money, newest first."""
 
     ordering = ("-id",)
     related: tuple[str, ...] = ()
     documents: tuple[str, ...] = ()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """With what names the row's relations, without their documents."""
+        """Fetch the related rows that are shown, without their stored documents."""
         found = super().get_queryset(request).select_related(*self.related)
         return found.defer(*self.documents)
 
 
 class EarnedInline(PartnerColumn, ReadOnlyTabularInline):
-    """What it earned whom, or took from whom."""
+    """Commission that the row earned its payees, or took from them."""
 
     model = Commission
     hide_title = True

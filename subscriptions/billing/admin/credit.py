@@ -1,4 +1,4 @@
-"""Customers' credit: who has some, using it for an invoice, paying it out; withdrawals' credits."""
+"""Pages of customer credit (list, use for an invoice, pay out) and of withdrawals' credits."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PREFIX: Final = "customer_credit:"
 
 
 def what_is_unused(invoice: Invoice) -> Sequence[str]:
-    """What the days after a cancellation cost: staff may credit them, nobody has to."""
+    """The value of the days after a cancellation, which staff may credit but need not."""
     gone = invoice.subscription.cancelled_at
     if gone is None:
         return ()
@@ -56,34 +56,32 @@ def what_of_tax(invoice: Invoice) -> Sequence[str]:
 
 
 def credit_in_words(held: Decimal) -> str:
-    """What we hold, or what was paid out of money that then went back at the bank."""
+    """The credit that we hold, or the debt from a payout of money that then bounced."""
     if held >= 0:
         return in_rupees(held)
     return f"{in_rupees(-held)} owed to us: paid out of a receipt that was reversed"
 
 
 class OwesFilter(admin.SimpleListFilter):
-    """Who has credit, and who owes what was paid out."""
+    """Customers with credit, or customers who owe credit that was paid out."""
 
     title = "balance"
     parameter_name = "balance"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Two sides."""
         return [("credit", "has credit"), ("debt", "owes us")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """By the books' sign: debit is what they owe."""
+        """By the sign of the balance: a debit is what they owe."""
         sides = {"credit": "projection__balance__lt", "debt": "projection__balance__gt"}
         side = sides.get(self.value() or "")
         return queryset.filter(**{side: 0}) if side else queryset
 
 
 class UsesCredit:
-    """An invoice's button that pays out of its customer's credit."""
+    """Adds to an invoice the button that pays it out of its customer's credit."""
 
     def what_using_does(self, request: HttpRequest, invoice: Invoice) -> Sequence[str]:
-        """Said before it happens."""
         held = customer_credit.available(invoice.customer)
         return (
             f"{invoice.customer} has {in_rupees(held)} of credit and owes "
@@ -100,7 +98,7 @@ class UsesCredit:
         icon="savings",
     )
     def use_credit(self, request: HttpRequest, invoice: Invoice, data: dict[str, Any]) -> str:
-        """Out of what the customer paid too much, or was credited."""
+        """Pay the invoice out of the customer's credit."""
         done = customer_credit.apply(
             invoice_id=invoice.pk,
             idem_key=UseCreditForm.key(invoice, data),
@@ -116,7 +114,7 @@ class UsesCredit:
 
 @admin.register(CustomerCredit)
 class CustomerCreditAdmin(ToLookAt, LargeTableMixin, ReadOnlyAdmin):
-    """Whose money we hold."""
+    """Accounts of customers whose money we hold."""
 
     empty_title = "No customer has credit"
     empty_text = "It arises when a customer pays too much, or is credited without a payout."
@@ -129,7 +127,7 @@ class CustomerCreditAdmin(ToLookAt, LargeTableMixin, ReadOnlyAdmin):
     actions_detail = ("pay_out",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CustomerCredit]:
-        """Customers' accounts with their balances, the most credit first."""
+        """Customers' accounts with their balances, the largest credit first."""
         found: QuerySet[CustomerCredit] = super().get_queryset(request)
         mine = found.filter(code__startswith=_PREFIX, projection__isnull=False)
         customers = Customer.objects.filter(
@@ -145,23 +143,23 @@ class CustomerCreditAdmin(ToLookAt, LargeTableMixin, ReadOnlyAdmin):
 
     @admin.display(description="Customer", ordering="customer_email")
     def customer_email(self, row: CustomerCredit) -> str:
-        """Their address; the row's page leads to theirs."""
+        """Their address as plain text; the row's page links to the customer's."""
         return str(row.customer_email)  # type: ignore[attr-defined]  # annotated
 
     @admin.display(description="Customer")
     def email(self, row: CustomerCredit) -> SafeString | str:
-        """A link to the customer's page."""
+        """Link to the customer's page."""
         customer = self._customer(row)
         return link_to(customer, customer.email)
 
     @admin.display(description="Credit")
     def credit(self, row: CustomerCredit) -> str:
-        """Rupees; below 0 in words."""
+        """Rupees; a debt as text."""
         return credit_in_words(customer_credit.available(self._customer(row)))
 
     @admin.display(description="Newest movements")
     def movements(self, row: CustomerCredit) -> SafeString | str:
-        """Credit that came (positive) and was used (negative), newest first."""
+        """Credit received (positive) and used (negative), newest first."""
         entries = (
             LedgerEntry.objects.filter(account_id=row.pk)
             .select_related("transaction")
@@ -182,11 +180,10 @@ class CustomerCreditAdmin(ToLookAt, LargeTableMixin, ReadOnlyAdmin):
         )
 
     def has_give_back_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whoever may add a refund."""
+        """Allowed for users who may add a refund."""
         return request.user.has_perm("billing.add_refund")
 
     def what_paying_out_does(self, request: HttpRequest, row: CustomerCredit) -> Sequence[str]:
-        """Said before it happens."""
         customer = self._customer(row)
         held = customer_credit.available(customer)
         if held < 0:
@@ -206,7 +203,7 @@ class CustomerCreditAdmin(ToLookAt, LargeTableMixin, ReadOnlyAdmin):
         twice=True,
     )
     def pay_out(self, request: HttpRequest, row: CustomerCredit, data: dict[str, Any]) -> Any:
-        """Money that went back."""
+        """Record a payout of credit."""
         made = customer_credit.pay_out(
             customer_id=self._customer(row).pk,
             idem_key=PayOutForm.key(row, data),
@@ -219,7 +216,7 @@ class CustomerCreditAdmin(ToLookAt, LargeTableMixin, ReadOnlyAdmin):
 
 @admin.register(WithdrawalCredit)
 class WithdrawalCreditAdmin(ToLookAt, PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
-    """Whom a withdrawal cancelled, and what they got for it."""
+    """Subscriptions that a withdrawal cancelled, and their credits."""
 
     list_display = (
         linked("subscription"),
@@ -228,7 +225,7 @@ class WithdrawalCreditAdmin(ToLookAt, PartnerColumn, LargeTableMixin, ReadOnlyAd
         linked("credit_note"),
         "done_at",
     )
-    list_display_links = ("withdrawn_on",)  # the first column leads to the subscription
+    list_display_links = ("withdrawn_on",)  # the first column links to the subscription
     list_filter = (("done_at", admin.EmptyFieldListFilter), PartnerFilter, "withdrawn_on")
     searches = (
         through("subscription_id", subscription_keys, "the beginning of a subscription's id"),
@@ -243,5 +240,5 @@ class WithdrawalCreditAdmin(ToLookAt, PartnerColumn, LargeTableMixin, ReadOnlyAd
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[WithdrawalCredit]:
-        """Without the documents' text."""
+        """Leave out the documents' content."""
         return super().get_queryset(request).defer("credit_note__snapshot")

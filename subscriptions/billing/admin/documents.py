@@ -1,4 +1,4 @@
-"""Documents and the mails that carry them."""
+"""Pages of documents and of the mails that carry them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from subscriptions.billing.models import InvoiceMail
 
 
 class DocumentDownload(ReadOnlyAdmin):
-    """A page whose object has a PDF; subclasses make it."""
+    """A page whose object has a PDF, which subclasses make."""
 
     actions_detail: Sequence[str] = ("download_pdf",)
 
@@ -33,7 +33,7 @@ class DocumentDownload(ReadOnlyAdmin):
 
     @action(description="PDF", url_path="pdf", permissions=["view"], icon="download")
     def download_pdf(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """The stored document."""
+        """Return the stored document."""
         obj = self.get_object(request, object_id)
         if obj is None:
             raise Http404
@@ -44,7 +44,7 @@ class DocumentDownload(ReadOnlyAdmin):
 
 @admin.register(InvoiceMail)
 class InvoiceMailAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
-    """Which invoices were mailed, and why others were not."""
+    """Mails of invoices, with the reason for those that were not sent."""
 
     compressed_fields = False
     list_display = (
@@ -78,20 +78,18 @@ class InvoiceMailAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         label={"Pending": "info", "Sent": "success", "Failed": "danger"},
     )
     def standing(self, mail: InvoiceMail) -> str:
-        """In words."""
         return str(mail.get_status_display())
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[InvoiceMail]:
-        """With the invoice's number, without its document."""
+        """Fetch the invoice's number without its document."""
         return super().get_queryset(request).select_related("invoice").defer("invoice__snapshot")
 
     def what_sending_does(self, request: HttpRequest, mail: InvoiceMail) -> Sequence[str]:
-        """Said before it happens."""
         return (f"The customer gets the mail with invoice {mail.invoice.number} once more.",)
 
     @confirmed(description="Send again", explain="what_sending_does", permission="act", icon="send")
     def send_again(self, request: HttpRequest, mail: InvoiceMail, data: dict[str, Any]) -> str:
-        """Due at once."""
+        """Make the mail due at once."""
         changed = invoice_mails.send_again(
             mail_id=mail.pk, actor=Actor.staff(request.user), now=clock.now()
         )

@@ -1,4 +1,4 @@
-"""What staff enter of money."""
+"""Forms in which staff enter amounts."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def _rupees() -> forms.DecimalField:
 
 
 def _seen(*, required: bool = False) -> forms.DecimalField:
-    """What the invoice owed when the page was opened: a stale page is refused."""
+    """What the invoice owed when the page was opened, so that a stale page is refused."""
     return forms.DecimalField(
         max_digits=12, decimal_places=2, required=required, widget=forms.HiddenInput
     )
 
 
 def _at_most(amount: Decimal, most: Decimal, of: str) -> None:
-    """The reason why ``amount`` cannot be so much, if it is more than ``most``."""
+    """Raise ValidationError if ``amount`` is more than ``most``."""
     if amount > most:
         raise forms.ValidationError(
             f"{of} {in_rupees(max(most, ZERO))}; {in_rupees(amount)} is more."
@@ -71,14 +71,14 @@ _MONEY: Final = [one for one in Method.choices if one[0] in MONEY_METHODS]
 
 
 class AmountForm(ConfirmForm):
-    """How much. Its service does one thing once per key, and says when it did it before.
+    """An amount. The service acts once per key, and reports a repetition.
 
-    A movement that was made before is not checked here: what there was then is gone because of it,
-    and whoever lost the first answer is told so by the service.
+    A movement that was recorded before is not checked here: it has used up what the check would
+    look for, and a user who lost the first answer gets it from the service.
     """
 
     amount = _rupees()
-    #: What the service writes first; None: nothing is checked here.
+    #: The model of the row that the service writes first; None: no check for an earlier one.
     makes: ClassVar[type[CreditNote | Payment | Refund] | None] = None
 
     @staticmethod
@@ -87,15 +87,15 @@ class AmountForm(ConfirmForm):
         raise NotImplementedError
 
     def owner(self) -> TenantOwned:
-        """Whose tenant the movement is in."""
+        """The row that gives the movement its tenant."""
         owner: TenantOwned = self.obj
         return owner
 
     def check_amount(self, amount: Decimal) -> None:
-        """ValidationError for an amount that cannot be."""
+        """Raise ValidationError for an impossible amount."""
 
     def clean(self) -> dict[str, Any]:
-        """The amount, once everything is known that tells whether it was moved before."""
+        """Check the amount last: the check needs the key, and so all other fields."""
         data = super().clean() or self.cleaned_data
         if "amount" in data and not self._made_before(data):
             try:
@@ -112,7 +112,7 @@ class AmountForm(ConfirmForm):
 
 
 class MoneyForm(AmountForm):
-    """How much, how, and where to find it again."""
+    """Amount, method and reference of a movement of money."""
 
     method = forms.ChoiceField(choices=_MONEY, widget=UnfoldAdminSelectWidget())
     reference = forms.CharField(
@@ -123,11 +123,11 @@ class MoneyForm(AmountForm):
 
 
 class PaymentForm(MoneyForm):
-    """Money that arrived."""
+    """Money received for an invoice."""
 
     @staticmethod
     def key(obj: Invoice, data: Mapping[str, Any]) -> str:
-        """One movement of money has one reference, which after a reversal may come again."""
+        """The reference, and how often it was presented: after a reversal it may come again."""
         key = RefundForm.key(obj, data)
         times = receipts.presentation(data["method"], data["reference"])
         return key if times == 1 else f"{key}:{times}"
@@ -141,13 +141,13 @@ class PaymentForm(MoneyForm):
 
     @classmethod
     def starting(cls, obj: Invoice) -> dict[str, Any]:
-        """All that is owed."""
+        """Start with the outstanding sum."""
         owed = obj.outstanding
         return {"seen": owed} | ({"amount": owed} if owed > 0 else {})
 
 
 class RefundForm(MoneyForm):
-    """What is taken back of an invoice, and why."""
+    """A credit for a part of an invoice, with its reason."""
 
     method = forms.ChoiceField(
         choices=Method.choices,
@@ -162,11 +162,11 @@ class RefundForm(MoneyForm):
 
     @staticmethod
     def key(obj: Invoice, data: Mapping[str, Any]) -> str:
-        """One reference gives money back once for an invoice."""
+        """The invoice and the reference: one refund per reference and invoice."""
         return f"{obj.number}:{_reference(data)}"
 
     def check_amount(self, amount: Decimal) -> None:
-        """Not more than is left of the invoice, and no crumbs of it."""
+        """Refuse more than is left of the invoice, and parts below proration.SMALLEST."""
         invoice: Invoice = self.obj
         left = invoice.total - invoice.credited
         _at_most(amount, left, f"What can be credited of {invoice.number} is")
@@ -178,23 +178,23 @@ class RefundForm(MoneyForm):
 
     @classmethod
     def starting(cls, obj: Invoice) -> dict[str, Any]:
-        """Nothing but what was seen: how much, staff must say."""
+        """Start without an amount: staff must enter it."""
         return {"seen": obj.outstanding}
 
 
 class UseCreditForm(AmountForm):
-    """How much of the customer's credit pays this invoice."""
+    """Amount of the customer's credit that pays this invoice."""
 
     seen = _seen(required=True)
     makes = Payment
 
     @staticmethod
     def key(obj: Invoice, data: Mapping[str, Any]) -> str:
-        """What is owed grows only by a reversal, so one look at it is used once."""
+        """The outstanding sum as seen: only a reversal increases it, so each value is used once."""
         return f"{obj.number}:CREDIT:{data['seen']}" + (f":{obj.reversed}" if obj.reversed else "")
 
     def check_amount(self, amount: Decimal) -> None:
-        """Not more than is owed, nor than there is."""
+        """Refuse more than is owed, or more than the credit."""
         invoice: Invoice = self.obj
         _at_most(amount, invoice.outstanding, f"Outstanding on {invoice.number} is")
         held = customer_credit.available(invoice.customer)
@@ -202,55 +202,54 @@ class UseCreditForm(AmountForm):
 
     @classmethod
     def starting(cls, obj: Invoice) -> dict[str, Any]:
-        """As much as fits."""
+        """Start with the most that is possible."""
         owed = obj.outstanding
         amount = min(owed, customer_credit.available(obj.customer))
         return {"seen": owed} | ({"amount": amount} if amount > 0 else {})
 
 
 class ExcessForm(MoneyForm):
-    """What of a payment was too much and goes back."""
+    """Refund of a payment's excess."""
 
     makes = Refund
 
     @staticmethod
     def key(obj: Payment, data: Mapping[str, Any]) -> str:
-        """One reference gives back once of one payment."""
+        """The payment and the reference: one refund per reference and payment."""
         return f"{obj.public_id}:{_reference(data)}"
 
     def check_amount(self, amount: Decimal) -> None:
-        """Not more than was too much and is still here."""
+        """Refuse more than what is left of the excess."""
         left = customer_credit.excess_left(self.obj)
         _at_most(amount, left, "What can still be given back of this payment is")
 
     @classmethod
     def starting(cls, obj: Payment) -> dict[str, Any]:
-        """All of it."""
+        """Start with all of it."""
         left = customer_credit.excess_left(obj)
         return {"amount": left} if left > 0 else {}
 
 
 class PayOutForm(MoneyForm):
-    """Credit that goes back as money."""
+    """Credit that is paid out."""
 
     makes = Refund
 
     @staticmethod
     def key(obj: CustomerCredit, data: Mapping[str, Any]) -> str:
-        """One reference pays out once to one customer."""
+        """The customer and the reference: one payout per reference and customer."""
         return f"{obj.customer_id}:{_reference(data)}"
 
     def owner(self) -> TenantOwned:
-        """The customer whose account it is."""
         return Customer.objects.get(public_id=self.obj.customer_id)
 
     def check_amount(self, amount: Decimal) -> None:
-        """Not more than there is."""
+        """Refuse more than the credit."""
         _at_most(amount, -posting.balance(self.obj.code), "The customer's credit is")
 
     @classmethod
     def starting(cls, obj: CustomerCredit) -> dict[str, Any]:
-        """All of it."""
+        """Start with all of it."""
         held = -posting.balance(obj.code)
         return {"amount": held} if held > 0 else {}
 

@@ -1,4 +1,4 @@
-"""Invoices: to look at and to download; money changes through its own pages."""
+"""Pages of invoices: read and download them, and record payments and refunds."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _TONES: Final = {
 
 
 class PaymentInline(ReadOnlyTabularInline):
-    """What came in for it."""
+    """Payments of the invoice."""
 
     model = Payment
     fk_name = "invoice"
@@ -77,17 +77,16 @@ class PaymentInline(ReadOnlyTabularInline):
     readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Payment]:
-        """With what says whether it still pays."""
+        """Fetch the reversals in the same query."""
         return super().get_queryset(request).select_related("reversal")
 
     @admin.display(description="Standing")
     def standing(self, payment: Payment) -> str:
-        """Reversed, or nothing to say."""
         return standing_of(payment)
 
 
 class CreditNoteInline(ReadOnlyTabularInline):
-    """What was taken back of it."""
+    """Credit notes of the invoice."""
 
     model = CreditNote
     fk_name = "invoice"
@@ -103,28 +102,27 @@ class CreditNoteInline(ReadOnlyTabularInline):
     readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CreditNote]:
-        """Without the documents' text."""
+        """Leave out the documents' content."""
         return super().get_queryset(request).defer("snapshot")
 
 
 class CommissionInline(EarnedInline):
-    """What it earned whom."""
+    """Commission that the invoice earned."""
 
     fk_name = "invoice"
 
 
 class OverdueFilter(admin.SimpleListFilter):
-    """Who owes, and who is late."""
+    """Unpaid, or overdue."""
 
     title = "outstanding"
     parameter_name = "outstanding"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Two questions."""
         return [("unpaid", "unpaid"), ("overdue", "overdue")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Invoices of which something is still owed; overdue: since before today (IST)."""
+        """Invoices with an outstanding sum; overdue: due before today (IST)."""
         if self.value() not in ("unpaid", "overdue"):
             return queryset
         found = queryset.filter(status__in=Invoice.UNPAID)
@@ -187,7 +185,7 @@ class InvoiceAdmin(
     actions_detail = ("record_payment", "record_receipt", "use_credit", "refund", "download_pdf")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Invoice]:
-        """Without the documents' text."""
+        """Leave out the documents' content."""
         return super().get_queryset(request).defer("snapshot")
 
     @admin.display(description="Period", ordering="period_start")
@@ -197,13 +195,13 @@ class InvoiceAdmin(
 
     @display(description="Status", ordering="status", label=_TONES)
     def standing(self, invoice: Invoice) -> str:
-        """In words; overdue from the day after the due date on."""
+        """The status as text; overdue from the day after the due date."""
         over = invoice.status in Invoice.UNPAID and due_by(invoice) < _today()
         return "Overdue" if over else str(invoice.get_status_display())
 
     @admin.display(description="Due on")
     def due(self, invoice: Invoice) -> str:
-        """As issued, and anew where a payment went back."""
+        """The due date as issued, and the new one after a reversal."""
         issued = day(invoice.due_on.isoformat())
         if invoice.due_again_on is None:
             return issued
@@ -217,18 +215,17 @@ class InvoiceAdmin(
 
     @admin.display(description="Posting")
     def posting(self, invoice: Invoice) -> SafeString | str:
-        """The transaction that it was issued with."""
+        """The ledger transaction of its issue."""
         key = f"invoice:{invoice.subscription.public_id}:{invoice.segment_no}:{invoice.period_no}"
         found = LedgerTransaction.objects.filter(idem_key=key).first()
         return NONE if found is None else link_to(found)
 
-    # -- what staff may do -----------------------------------------------------------------------
+    # -- actions of staff ------------------------------------------------------------------------
     def has_credit_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whoever may add a credit note refunds."""
+        """Refunds are allowed for users who may add a credit note."""
         return request.user.has_perm("billing.add_creditnote")
 
     def what_a_payment_does(self, request: HttpRequest, invoice: Invoice) -> Sequence[str]:
-        """Said before it happens."""
         return (
             f"{invoice.customer} owes {in_rupees(invoice.outstanding)} of "
             f"{in_rupees(invoice.total)}.",
@@ -237,7 +234,6 @@ class InvoiceAdmin(
         )
 
     def what_a_refund_does(self, request: HttpRequest, invoice: Invoice) -> Sequence[str]:
-        """Said before it happens."""
         return (
             f"A credit note is issued: of {invoice.number} up to "
             f"{in_rupees(invoice.total - invoice.credited)}, tax included.",
@@ -256,7 +252,7 @@ class InvoiceAdmin(
         icon="payments",
     )
     def record_payment(self, request: HttpRequest, invoice: Invoice, data: dict[str, Any]) -> str:
-        """Money that arrived for this invoice."""
+        """Record money received for this invoice."""
         done = payments.record_payment(
             invoice_id=invoice.pk,
             idem_key=PaymentForm.key(invoice, data),
@@ -280,7 +276,7 @@ class InvoiceAdmin(
         twice=True,
     )
     def refund(self, request: HttpRequest, invoice: Invoice, data: dict[str, Any]) -> str:
-        """Credit note, money back, claw-back."""
+        """Record credit note, refund and claw-back."""
         done = refunds.refund(
             invoice_id=invoice.pk,
             idem_key=RefundForm.key(invoice, data),
@@ -294,7 +290,7 @@ class InvoiceAdmin(
         return f"{done.note.number} is issued over {in_rupees(done.note.total)}; {back} goes back."
 
     def document(self, obj: Invoice) -> bytes:
-        """Made on the first download, the same ever after."""
+        """The PDF, made on the first download and unchanged afterwards."""
         return documents.invoice_pdf(obj)
 
 

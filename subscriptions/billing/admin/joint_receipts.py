@@ -1,7 +1,7 @@
-"""One receipt for several customers' invoices: which, what each gets, and once more with the sum.
+"""One receipt for several customers' invoices: choose them, split the amount, confirm.
 
-Somebody pays with one transfer for others, too: a family, or a partner for its users. The pages of
-an invoice record for its own customer alone.
+One transfer may pay for several customers: a family's, or a partner's for its users. An invoice's
+own pages record receipts for its customer only.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from subscriptions.billing.settlement import allocations
 from subscriptions.billing.settlement.allocations import Part
 
 TITLE: Final = "One receipt for several customers"
-#: More on one page than anybody checks against a statement.
+#: Maximum invoices: nobody could check more on one page against a statement.
 MOST: Final = 50
 _LINES: Final = 200 * MOST
 
 
 def find_invoices(text: str) -> list[Invoice]:
-    """The invoices of one tenant that ``text`` names, oldest first: by number, or by a customer's
-    e-mail or id all of which something is owed.
+    """The invoices of one tenant that ``text`` names, oldest first.
 
-    ValidationError names what is known by neither, and whose they are where not one tenant's.
+    By number, or by a customer's e-mail or id for all their unpaid invoices. Raises ValidationError
+    naming unknown entries, or the tenants if there are several.
     """
     names = list(dict.fromkeys(one for one in re.split(r"[\s,;]+", text) if one))
     if not names:
@@ -86,7 +86,7 @@ def _emails(names: Sequence[str]) -> list[str]:
 
 
 def _email(text: str) -> str:
-    """As it is stored; nothing for what is no address."""
+    """The address in its stored form; empty if it is no address."""
     try:
         return clean_email(text)
     except BadIdentifier:
@@ -94,13 +94,13 @@ def _email(text: str) -> str:
 
 
 def tenant_of(row: Invoice) -> str:
-    """Whose it is, in words: ``zebu (live)``, ``direct (live)``."""
+    """The tenant for display: ``zebu (live)``, ``direct (live)``."""
     slug = Partner.objects.filter(pk=row.partner_id or 0).values_list("slug", flat=True).first()
     return f"{slug or 'direct'} ({row.environment})"
 
 
 class ChooseForm(ConfirmForm):
-    """Which invoices it is for."""
+    """The invoices of the receipt."""
 
     invoices = forms.CharField(
         max_length=_LINES,
@@ -113,7 +113,7 @@ class ChooseForm(ConfirmForm):
     found: list[Invoice]
 
     def clean_invoices(self) -> str:
-        """As it was typed; ``found`` is what it names, all of it owed."""
+        """The text as typed; sets ``found``, whose invoices are all owed."""
         text: str = self.cleaned_data["invoices"]
         self.found = find_invoices(text)
         paid = [one.number for one in self.found if one.outstanding <= 0]
@@ -123,7 +123,7 @@ class ChooseForm(ConfirmForm):
 
 
 class JointForm(AllocationForm):
-    """What came, who paid, and what each of the invoices gets: all that it owes unless changed."""
+    """The receipt, its payer, and each invoice's part: all that it owes unless changed."""
 
     payer = forms.CharField(
         required=False,
@@ -138,18 +138,18 @@ class JointForm(AllocationForm):
     paid_by: Customer | None = None
 
     def part_of(self, invoice: Invoice) -> forms.DecimalField:
-        """With the customer, and all that is owed to begin with."""
+        """The field with the customer's name; starts with the outstanding sum."""
         field = part_field(invoice, f"For {invoice.number}, {invoice.customer}")
         field.initial = max(invoice.outstanding, ZERO) or None
         return field
 
     def unsaid(self, amount: Decimal) -> list[Part]:
-        """Nothing: whose invoice is paid first is for the payer to say."""
+        """No parts: the payer decides which invoice is paid first."""
         del amount
         return []
 
     def clean_payer(self) -> str:
-        """A customer of the invoices' tenant."""
+        """Look for a customer of the invoices' tenant; sets ``paid_by``."""
         text: str = self.cleaned_data["payer"].strip()
         if not text:
             return text
@@ -165,7 +165,7 @@ class JointForm(AllocationForm):
         return text
 
     def clean(self) -> dict[str, Any]:
-        """Who paid is somebody, and what is left is somebody's."""
+        """Require a payer, and a customer for the rest."""
         data = super().clean()
         if self.errors:
             return data
@@ -181,7 +181,7 @@ class JointForm(AllocationForm):
         return data
 
     def figures(self) -> list[tuple[str, str]]:
-        """Everything that would be recorded, with the sum of the parts beside what came."""
+        """Everything that would be recorded, with the sum of the parts and the amount received."""
         data = self.cleaned_data
         given = {part.invoice_id: part.amount for part in data["parts"]}
         kept = {"Payer on the statement": data["payer_name"], "Note": data["note"]}
@@ -206,10 +206,10 @@ def _of_owed(part: Decimal, owed: Decimal) -> str:
 
 
 class RecordsJointReceipts(FiguresPage):
-    """The button of the list of receipts, and the pages behind it."""
+    """Adds the button to the list of receipts, with the pages behind it."""
 
     def has_pay_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whoever may add a payment, and sees afterwards what became of it."""
+        """Allowed for users who may add a payment and view the receipt afterwards."""
         may = request.user.has_perm
         return may("billing.add_payment") and may("billing.view_receipt")
 
@@ -220,7 +220,7 @@ class RecordsJointReceipts(FiguresPage):
         icon="group_add",
     )
     def record_joint(self, request: HttpRequest) -> HttpResponse:
-        """Which invoices; then, with ``?invoices=`` in the address, what each of them gets."""
+        """Choose the invoices; with ``?invoices=`` in the address, enter each one's part."""
         if "invoices" not in request.GET:
             return self._choose(request)
         asked = ChooseForm({"invoices": request.GET["invoices"]})
@@ -229,7 +229,7 @@ class RecordsJointReceipts(FiguresPage):
             if not chosen:
                 return self._page(request, asked, "Next", _ABOUT_CHOOSING, status=400)
             return self._ask(request, JointForm(owing=asked.found))
-        # What was paid meanwhile is said beside its field: nothing that was typed is lost.
+        # An invoice that was paid meanwhile shows an error at its field; nothing typed is lost.
         return self._answer(request, JointForm(request.POST, owing=asked.found))
 
     def _choose(self, request: HttpRequest) -> HttpResponse:

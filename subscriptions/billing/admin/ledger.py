@@ -1,4 +1,4 @@
-"""The books, their proof, and the runs: to look at."""
+"""Pages of the ledger, its checks, and the billing runs; read only."""
 
 from __future__ import annotations
 
@@ -46,11 +46,10 @@ class NameFilter(admin.SimpleListFilter):
     parameter_name = "name"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """The chart's names."""
         return [(name, name) for name in chart_of_accounts.names()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """The account itself, or all that are kept for somebody."""
+        """The account with this name, and all accounts that are kept for somebody under it."""
         name = self.value()
         if name is None:
             return queryset
@@ -58,12 +57,12 @@ class NameFilter(admin.SimpleListFilter):
 
 
 def _kept_for(term: str) -> list[str]:
-    """Every account of the chart that could be kept for ``term``."""
+    """Codes of all accounts that could be kept for ``term``."""
     return [f"{name}:{term}" for name in chart_of_accounts.names()]
 
 
 def _posting(term: str) -> Condition:
-    """Keys are a kind and an id: whoever has only the id finds them too."""
+    """Search by key, which is a kind and an id; the id alone is enough."""
     keys = (term, *(f"{kind}:{term}" for kind in KINDS))
     found = Q()
     for key in keys:
@@ -72,7 +71,7 @@ def _posting(term: str) -> Condition:
 
 
 def balance_of(account: LedgerAccount) -> Decimal:
-    """As the projection has it; 0 for an account that was never posted to."""
+    """The projection's balance; 0 for an account without postings."""
     held: Decimal | None = getattr(account, "held", None)
     return ZERO if held is None else held
 
@@ -95,13 +94,13 @@ class LedgerAccountAdmin(ToLookAt, LargeTableMixin, ReadOnlyAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[LedgerAccount]:
-        """With the balances, in the same query."""
+        """Fetch the balances in the same query."""
         found: QuerySet[LedgerAccount] = super().get_queryset(request)
         return found.annotate(held=F("projection__balance"))
 
     @admin.display(description="Newest entries")
     def newest(self, account: LedgerAccount) -> SafeString | str:
-        """The last fifty, with their postings."""
+        """The last fifty entries, with their postings."""
         rows = (
             LedgerEntry.objects.filter(account=account)
             .select_related("transaction")
@@ -132,7 +131,7 @@ def _credit(entry: LedgerEntry) -> Decimal | None:
 
 
 class EntryInline(ReadOnlyTabularInline):
-    """Both sides; they add up to 0."""
+    """The entries of a posting, which add up to 0."""
 
     model = LedgerEntry
     fk_name = "transaction"
@@ -142,7 +141,7 @@ class EntryInline(ReadOnlyTabularInline):
     readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[LedgerEntry]:
-        """With the accounts, in one query."""
+        """Fetch the accounts in the same query."""
         return super().get_queryset(request).select_related("account")
 
 
@@ -175,7 +174,7 @@ class LedgerTransactionAdmin(ToLookAt, PartnerColumn, LargeTableMixin, ReadOnlyA
 
     @admin.display(description="Posts")
     def posts(self, posting: LedgerTransaction) -> SafeString | str:
-        """The receipt, payment, credit note, refund, commission or invoice that it stands for."""
+        """Link to the posted receipt, payment, credit note, refund, commission or invoice."""
         found = [
             *Receipt.objects.filter(
                 Q(transaction=posting)
@@ -195,7 +194,7 @@ _SHOWN: Final = 20
 
 
 def invoice_of(posting: LedgerTransaction) -> list[Invoice]:
-    """The invoice that it was issued with, if that is what it posts."""
+    """The invoice whose issue it posts, if any."""
     kind, *key = posting.idem_key.split(":")
     if kind != "invoice" or len(key) != 3 or not (key[1].isdigit() and key[2].isdigit()):
         return []
@@ -211,7 +210,7 @@ def _name_of(row: Any) -> SafeString | str:
 
 @admin.register(LedgerProof)
 class LedgerProofAdmin(LargeTableMixin, ReadOnlyAdmin):
-    """What the nightly check of the books found."""
+    """Results of the nightly check of the ledger."""
 
     compressed_fields = False
     list_display = ("checked_at", "holds", "accounts", "transactions", "entries", "invoices")
@@ -227,12 +226,11 @@ class LedgerProofAdmin(LargeTableMixin, ReadOnlyAdmin):
 
     @display(description="The books", label={"hold": "success", "do not hold": "danger"})
     def holds(self, proof: LedgerProof) -> str:
-        """In words."""
         return "hold" if proof.ok else "do not hold"
 
     @admin.display(description="Report")
     def report(self, proof: LedgerProof) -> SafeString | str:
-        """Each finding with how often, and examples."""
+        """Each finding with its number of rows, and examples."""
         if not proof.findings:
             return "Every question of the proof came back empty."
         return table(
@@ -246,7 +244,7 @@ class LedgerProofAdmin(LargeTableMixin, ReadOnlyAdmin):
 
 @admin.register(BillingRun)
 class BillingRunAdmin(LargeTableMixin, ReadOnlyAdmin):
-    """What each run invoiced, held back, or stumbled over."""
+    """Billing runs: invoices, withheld segments, errors."""
 
     compressed_fields = False
     list_display = (
@@ -269,12 +267,12 @@ class BillingRunAdmin(LargeTableMixin, ReadOnlyAdmin):
         label={"running": "info", "finished": "success", "failed": "danger", "silent": "danger"},
     )
     def standing(self, run: BillingRun) -> str:
-        """In words. Silent: it was killed, and within a minute another run takes over."""
+        """The run's state. Silent: it was killed, and within a minute another run takes over."""
         return run_state(run, clock.now())
 
     @admin.display(description="Withheld now, because the customer has no GST state")
     def still_withheld(self, run: BillingRun) -> SafeString | str:
-        """By subscription and customer, oldest first; billed by the next run once he has one."""
+        """Withheld segments by subscription and customer, oldest first; a known state ends it."""
         return table(
             ("Subscription", "Customer", "Due since"),
             (

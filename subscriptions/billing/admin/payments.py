@@ -1,4 +1,4 @@
-"""Money that came and went, and what partners earn: to look at."""
+"""Pages of payments, credit notes, refunds and commission; read only, except for excess."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from subscriptions.billing.settlement import customer_credit
 
 
 def _reference(term: str) -> Condition:
-    """The bank's reference by its beginning; most banks write capitals, most people do not."""
+    """Search bank references by prefix, also in capitals, which most banks use."""
     return Condition(Q(reference__startswith=term) | Q(reference__startswith=ascii_upper(term)))
 
 
@@ -42,19 +42,19 @@ def _payment_keys(term: str) -> Iterable[int]:
 
 
 class EarnedByPaymentInline(EarnedInline):
-    """What a payment earned."""
+    """Commission that a payment earned."""
 
     fk_name = "payment"
 
 
 class ClawedBackInline(EarnedInline):
-    """What a credit note took back."""
+    """Commission that a credit note clawed back."""
 
     fk_name = "credit_note"
 
 
 class GivenBackInline(ReadOnlyTabularInline):
-    """What of it went back."""
+    """Refunds of the row."""
 
     model = Refund
     hide_title = True
@@ -71,13 +71,13 @@ class GivenBackInline(ReadOnlyTabularInline):
 
 
 class ExcessInline(GivenBackInline):
-    """What of a payment's excess went back."""
+    """Refunds of a payment's excess."""
 
     fk_name = "payment"
 
 
 class MoneyBackInline(GivenBackInline):
-    """What went back with a credit note."""
+    """The refund of a credit note."""
 
     fk_name = "credit_note"
 
@@ -126,7 +126,7 @@ class PaymentAdmin(MoneyPage):
     actions_detail = ("return_excess",)
 
     def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[Any]:
-        """Nothing to give back where nothing was too much, or where the money went back."""
+        """No button for a payment without excess, or whose money went back at the bank."""
         found: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]  # unfold's
         too_much = Payment.objects.filter(pk=object_id, excess__gt=0, reversal__isnull=True)
         return found if too_much.exists() else []
@@ -137,11 +137,10 @@ class PaymentAdmin(MoneyPage):
         return standing_of(payment)
 
     def has_give_back_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whoever may add a refund gives back what was too much."""
+        """Allowed for users who may add a refund."""
         return request.user.has_perm("billing.add_refund")
 
     def what_returning_does(self, request: HttpRequest, payment: Payment) -> tuple[str, ...]:
-        """Said before it happens."""
         return (
             f"{in_rupees(payment.excess)} of this payment was too much; "
             f"{in_rupees(customer_credit.excess_left(payment))} of it has not been given back "
@@ -159,7 +158,7 @@ class PaymentAdmin(MoneyPage):
         twice=True,
     )
     def return_excess(self, request: HttpRequest, payment: Payment, data: dict[str, Any]) -> str:
-        """Out of the customer's credit."""
+        """Give back excess out of the customer's credit."""
         made = customer_credit.return_excess(
             payment_id=payment.pk,
             idem_key=ExcessForm.key(payment, data),
@@ -206,13 +205,13 @@ class CreditNoteAdmin(MoneyPage, DocumentDownload):
     inlines = (MoneyBackInline, ClawedBackInline)
 
     def document(self, obj: CreditNote) -> bytes:
-        """Made on the first download, the same ever after."""
+        """The PDF, made on the first download and unchanged afterwards."""
         return documents.credit_note_pdf(obj)
 
 
 @admin.register(Refund)
 class RefundAdmin(MoneyPage):
-    """Money that went back."""
+    """Refunds and payouts."""
 
     list_display = (
         "recorded_on",
@@ -245,7 +244,7 @@ class RefundAdmin(MoneyPage):
 
 @admin.register(Commission)
 class CommissionAdmin(MoneyPage):
-    """What partners earned, lost again, or got released. The partner is the payee."""
+    """Commission that partners earned, lost or got released. The partner is the payee."""
 
     list_display = (
         "accrued_on",
@@ -281,5 +280,5 @@ class CommissionAdmin(MoneyPage):
         label={"Accrual": "success", "Claw-back": "danger", "Maturity": "info"},
     )
     def what(self, row: Commission) -> str:
-        """Accrual, claw-back, maturity."""
+        """The kind: accrual, claw-back or maturity."""
         return str(row.get_kind_display())

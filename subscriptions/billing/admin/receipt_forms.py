@@ -1,4 +1,4 @@
-"""What staff enter of money that came in for several invoices, or went back at the bank."""
+"""Forms for money received for several invoices, and for money that went back at the bank."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from subscriptions.billing.settlement.allocations import NAME_LENGTH, Part
 from subscriptions.billing.settlement.balance_due import due_by
 from subscriptions.billing.settlement.reversals import REASON_LENGTH
 
-#: Begins the name of a field that says what one invoice gets; its key follows.
+#: Prefix of the field with one invoice's part; the invoice's key follows.
 PART: Final = "invoice_"
 
 
@@ -39,7 +39,7 @@ def _date_field(label: str) -> forms.DateField:
 
 
 def check_reference(form: forms.Form, data: dict[str, Any]) -> None:
-    """Say beside the reference why it names no money."""
+    """Add an error to the reference's field if it is not valid for its method."""
     if "method" in data and "reference" in data:
         words = bank_references.wrong_with(data["method"], data["reference"])
         if words:
@@ -47,9 +47,9 @@ def check_reference(form: forms.Form, data: dict[str, Any]) -> None:
 
 
 class AllocationForm(MoneyForm):
-    """One movement of money, and a field for each invoice that may get some of it."""
+    """A receipt, with a field for each invoice that may get a part of it."""
 
-    #: What the service is given.
+    #: Names of the service's arguments.
     GIVEN: ClassVar[tuple[str, ...]] = (
         "amount", "method", "reference", "received_on", "payer_name", "note", "parts",
     )  # fmt: skip
@@ -69,15 +69,15 @@ class AllocationForm(MoneyForm):
             self.fields[f"{PART}{one.pk}"] = self.part_of(one)
 
     def part_of(self, invoice: Invoice) -> forms.DecimalField:
-        """The field of what one invoice gets."""
+        """The field for one invoice's part."""
         return part_field(invoice, f"For {invoice.number}", placeholder="oldest first")
 
     def unsaid(self, amount: Decimal) -> list[Part]:
-        """What each gets where nothing is typed beside any of them."""
+        """The parts if none is typed."""
         return allocations.oldest_first(self.owing, amount)
 
     def clean(self) -> dict[str, Any]:
-        """What each invoice gets, and what is left: both are asked about once more."""
+        """Compute parts and rest; the confirmation page shows both."""
         data = super().clean()
         check_reference(self, data)
         if self.errors:
@@ -107,29 +107,29 @@ class AllocationForm(MoneyForm):
         return {**data, "parts": parts, "left": left}
 
     def _refuse_known(self, data: dict[str, Any]) -> None:
-        """A reference that names other money is refused beside its field, by that receipt."""
+        """Add an error to the reference's field if a receipt with it exists."""
         held = receipts.live(data["method"], data["reference"])
         if held is not None:
             self.add_error("reference", receipts.exists_already(held).message)
 
 
 class ReceiptForm(AllocationForm):
-    """Over all that one customer owes, the oldest first unless said otherwise."""
+    """A receipt over all unpaid invoices of one customer, the oldest first unless changed."""
 
     def __init__(self, *args: Any, obj: Any = None, **kwargs: Any) -> None:
-        # without an invoice it is only looked at, for the widgets of its fields
+        # without an invoice the form only serves to read its fields' widgets
         owing = allocations.open_invoices(obj.customer) if obj else ()
         super().__init__(*args, obj=obj, owing=owing, **kwargs)
 
     def shown(self) -> list[tuple[str, str]]:
-        """The figures that move: every part, and what becomes credit."""
+        """The figures to confirm: all parts, and what becomes credit."""
         data = self.cleaned_data
         rows = [(label, said) for label, said in super().shown() if said != NONE]
         return [*rows, (f"Credit of {self.obj.customer}", in_rupees(data["left"]))]
 
 
 def part_field(invoice: Invoice, label: str, *, placeholder: str = "") -> forms.DecimalField:
-    """What of a receipt an invoice gets; its help says what it owes."""
+    """The field for an invoice's part of a receipt; its help shows what the invoice owes."""
     return forms.DecimalField(
         required=False,
         max_digits=12,
@@ -144,7 +144,7 @@ def part_field(invoice: Invoice, label: str, *, placeholder: str = "") -> forms.
 
 
 class ReverseForm(ConfirmForm):
-    """When the money went back, and why."""
+    """Day, reason and bank charges of a reversal."""
 
     reversed_on = _date_field("Went back on")
     reason = forms.CharField(
@@ -162,7 +162,7 @@ class ReverseForm(ConfirmForm):
     )
 
     def clean_reversed_on(self) -> dt.date:
-        """Not before the money came, and not in the future."""
+        """Refuse a day before the receipt, or in the future (IST)."""
         on: dt.date = self.cleaned_data["reversed_on"]
         receipt: Receipt = self.obj
         if on > _today():

@@ -1,4 +1,4 @@
-"""Money that came in: recorded over a customer's open invoices, and taken back when it bounced."""
+"""Pages of receipts: record money over a customer's open invoices, reverse it if it bounced."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from subscriptions.billing.settlement.bank_references import reference_key
 
 
 def by_reference(term: str) -> Condition:
-    """A bank's reference by its beginning, however it is spelled."""
+    """Search bank references by prefix, whatever their spelling."""
     key = reference_key(term)
     if not key:
         return Condition(None)
@@ -41,19 +41,19 @@ def by_reference(term: str) -> Condition:
 
 
 def _paying(term: str) -> Iterable[int]:
-    """Receipts that pay the invoices that ``term`` finds."""
+    """Receipts that pay the invoices that ``term`` matches."""
     found = list(invoice_keys(term))
     rows = Payment.objects.filter(invoice_id__in=found, receipt__isnull=False)
     return rows.values_list("receipt_id", flat=True) if found else ()
 
 
 def standing_of(payment: Payment) -> str:
-    """Whether a payment still pays."""
+    """Reversed if the payment no longer pays, else empty."""
     return "Reversed" if hasattr(payment, "reversal") else ""
 
 
 class PaysInline(ReadOnlyTabularInline):
-    """What invoices got of it."""
+    """Payments that the receipt made."""
 
     model = Payment
     fk_name = "receipt"
@@ -69,22 +69,21 @@ class PaysInline(ReadOnlyTabularInline):
     readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Payment]:
-        """With the invoices' numbers."""
+        """Fetch the invoices' numbers in the same query."""
         return super().get_queryset(request).select_related("invoice").defer("invoice__snapshot")
 
 
 class StateFilter(admin.SimpleListFilter):
-    """What became of the money."""
+    """Reversed, in doubt, or with credit left."""
 
     title = "state"
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Three questions."""
         return [("reversed", "reversed"), ("doubt", "in doubt"), ("credit", "left a credit")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """In doubt: under another receipt's reference, and not reversed."""
+        """In doubt: recorded under another receipt's reference, and not reversed."""
         asked = {
             "reversed": Q(reversal__isnull=False),
             "doubt": Q(in_doubt=True, reversal__isnull=True),
@@ -95,7 +94,7 @@ class StateFilter(admin.SimpleListFilter):
 
 
 def _standing(receipt: Receipt) -> str:
-    """In a word, where there is something to say."""
+    """The state as text; empty for a normal receipt."""
     if hasattr(receipt, "reversal"):
         return "Reversed"
     return "In doubt" if receipt.in_doubt else ""
@@ -110,7 +109,7 @@ def _paid_in_words(receipt: Receipt) -> str:
     return "; ".join(f"{one.invoice.number} {one.amount}" for one in receipt.payments.all())
 
 
-#: Header and value of a line of the list as a file.
+#: Columns of the exported list: header and value.
 _EXPORTED: Final[tuple[tuple[str, Callable[[Any], object]], ...]] = (
     ("receipt", str),
     ("received_on", attrgetter("received_on")),
@@ -189,7 +188,7 @@ class ReceiptAdmin(RecordsJointReceipts, ExportsList, MoneyPage):
     actions_detail = ("reverse",)
 
     def export_rows(self, rows: QuerySet[Receipt]) -> QuerySet[Receipt]:
-        """With the invoices that they pay."""
+        """Fetch the invoices that the receipts pay."""
         paid = Payment.objects.select_related("invoice").defer("invoice__snapshot").order_by("id")
         return rows.prefetch_related(Prefetch("payments", queryset=paid))
 
@@ -197,12 +196,12 @@ class ReceiptAdmin(RecordsJointReceipts, ExportsList, MoneyPage):
         description="Standing", label={"Reversed": "danger", "In doubt": "warning", "": "default"}
     )
     def standing(self, receipt: Receipt) -> str:
-        """In a word, where there is something to say."""
+        """The state as text; empty for a normal receipt."""
         return _standing(receipt)
 
     @admin.display(description="Went back at the bank")
     def went_back(self, receipt: Receipt) -> str:
-        """When, why, what the bank took for it, and who says so."""
+        """Day, reason, bank charges and recorder of the reversal."""
         if not hasattr(receipt, "reversal"):
             return NONE
         gone = receipt.reversal
@@ -213,16 +212,15 @@ class ReceiptAdmin(RecordsJointReceipts, ExportsList, MoneyPage):
         )
 
     def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[Any]:
-        """What was reversed is not reversed again."""
+        """No button for a receipt that was reversed already."""
         found: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]  # unfold's
         return [] if Reversal.objects.filter(receipt_id=object_id).exists() else found
 
     def has_reverse_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whoever may add a reversal: it makes customers owe, and takes from partners."""
+        """Its own permission: a reversal makes customers owe and takes from partners."""
         return request.user.has_perm("billing.add_reversal")
 
     def what_reversing_does(self, request: HttpRequest, receipt: Receipt) -> Sequence[str]:
-        """Said before it happens."""
         if hasattr(receipt, "reversal"):
             return (f"{receipt} was reversed before: {receipt.reversal.reason}",)
         paid = list(receipt.payments.select_related("invoice").order_by("id"))
@@ -251,7 +249,7 @@ class ReceiptAdmin(RecordsJointReceipts, ExportsList, MoneyPage):
         twice=True,
     )
     def reverse(self, request: HttpRequest, receipt: Receipt, data: dict[str, Any]) -> str:
-        """The money went back at the bank."""
+        """Record that the money went back at the bank."""
         done = reversals.reverse(
             receipt_id=receipt.pk, actor=Actor.staff(request.user), now=clock.now(), **data
         )
@@ -262,7 +260,7 @@ class ReceiptAdmin(RecordsJointReceipts, ExportsList, MoneyPage):
 
 
 def _of_credit(receipt: Receipt, paid: Sequence[Payment]) -> Sequence[str]:
-    """What becomes of the credit that it gave."""
+    """What happens to the credit that the receipt gave, in sentences."""
     credit = receipt.credit + sum((one.excess for one in paid), ZERO)
     payer = receipt.customer
     if not credit or payer is None:
@@ -285,14 +283,13 @@ def _earned(paid: Sequence[Payment]) -> Decimal:
 
 
 class RecordsReceipts:
-    """An invoice's button that records money over all that its customer owes."""
+    """Adds to an invoice the button that records money for all that its customer owes."""
 
     def has_pay_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whoever may add a payment records one."""
+        """Allowed for users who may add a payment."""
         return request.user.has_perm("billing.add_payment")
 
     def what_a_receipt_does(self, request: HttpRequest, invoice: Invoice) -> Sequence[str]:
-        """Said before it happens."""
         found = allocations.open_invoices(invoice.customer)
         owed = sum((one.outstanding for one in found), ZERO)
         return (
@@ -304,7 +301,7 @@ class RecordsReceipts:
         )
 
     def asked_again(self, request: HttpRequest, invoice: Invoice) -> dict[str, Any]:
-        """The second page's question: what was recorded stays, and only a bank takes it back."""
+        """The confirmation's text: a recorded receipt stays, and only a bank takes it back."""
         return {"again_words": "What is recorded cannot be changed any more. Is this what came?"}
 
     @confirmed(
@@ -317,7 +314,7 @@ class RecordsReceipts:
         twice=True,
     )
     def record_receipt(self, request: HttpRequest, invoice: Invoice, data: dict[str, Any]) -> str:
-        """One movement of money over several invoices."""
+        """Record one movement of money for several invoices."""
         given = {name: data[name] for name in ReceiptForm.GIVEN}
         done = allocations.record(
             **given,

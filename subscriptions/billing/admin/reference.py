@@ -1,4 +1,4 @@
-"""Dated facts that invoices copy: entered here, and fixed from their day on."""
+"""Pages of dated data that invoices copy: rows are fixed from their day on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from subscriptions.billing.selectors import runs_until, withheld_segments
 from subscriptions.selectors import customers_subscription_keys, subscription_keys
 
 if TYPE_CHECKING:
-    _AnyForm = ModelForm[Any]  # generic in its stubs only
+    _AnyForm = ModelForm[Any]  # generic only in its stubs
 else:
     _AnyForm = ModelForm
 
@@ -42,7 +42,7 @@ class _DatedForm(_AnyForm):
 
 
 class _SupplierForm(_DatedForm):
-    """The state is one that GST knows on the day from which the row is in force."""
+    """The supplier's form; the state must be in force for GST on the row's first day."""
 
     def clean_state_code(self) -> str:
         """Refuse a code that is not in force."""
@@ -54,16 +54,16 @@ class _SupplierForm(_DatedForm):
 
 
 class DatedAdmin(ConsoleAdmin):
-    """Rows are added, and changed only before their day."""
+    """Rows can be added, and changed only before their day."""
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Not once it is in force."""
+        """Refused once the row is in force."""
         if obj is not None and obj.effective_from <= clock.ist_date(clock.now()):
             return False
         return bool(super().has_change_permission(request, obj))
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Save, and write down who did it."""
+        """Save, and write an audit entry with the user."""
         super().save_model(request, obj, form, change)
         name = obj._meta.model_name
         audit.record(
@@ -85,39 +85,38 @@ class TaxRateAdmin(DatedAdmin):
 
 @admin.register(Supplier)
 class SupplierAdmin(DatedAdmin):
-    """Who issues our invoices, by date."""
+    """The issuer of our invoices, by date."""
 
     form = _SupplierForm
     list_display = ("effective_from", "legal_name", "gstin", "state_name", "sac")
     exclude = ("state_name",)
 
     def save_model(self, request: HttpRequest, obj: Supplier, form: Any, change: bool) -> None:
-        """The state's name is the code's."""
+        """Set the state's name from its code."""
         obj.state_name = name_of(obj.state_code)
         super().save_model(request, obj, form, change)
 
 
 @admin.register(NumberSeries)
 class NumberSeriesAdmin(ReadOnlyAdmin):
-    """The last numbers given out."""
+    """The last numbers issued."""
 
     list_display = ("series", "fy", "last", "last_on")
 
 
 class WithheldFilter(admin.SimpleListFilter):
-    """What is due and cannot be invoiced; billed by the next run once the customer has a state."""
+    """Segments that are due and withheld; the next run bills them once the customer has a state."""
 
     title = "withheld"
     parameter_name = "withheld"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """The one reason there is."""
         return [("state", "The customer's GST state is missing")]
 
     def queryset(
         self, request: HttpRequest, queryset: QuerySet[BillingSegment]
     ) -> QuerySet[BillingSegment]:
-        """Due today, and nobody knows where to tax it."""
+        """Due today, with an unknown place of supply."""
         if self.value() != "state":
             return queryset
         held = withheld_segments(clock.ist_date(clock.now()))
@@ -126,7 +125,7 @@ class WithheldFilter(admin.SimpleListFilter):
 
 @admin.register(BillingSegment)
 class BillingSegmentAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
-    """What is billed next, and what was stopped."""
+    """The next billing of each segment, and stopped segments."""
 
     list_display = (
         "due_on",
@@ -148,7 +147,7 @@ class BillingSegmentAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
     compressed_fields = False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[BillingSegment]:
-        """With the day until which a suspended partner's customers trade."""
+        """Fetch the last day on which a suspended partner's customers trade."""
         found: QuerySet[BillingSegment] = super().get_queryset(request)
         return found.annotate(runs_until=runs_until())
 
@@ -164,12 +163,12 @@ class BillingSegmentAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
 
     @admin.display(description="Customer")
     def customer(self, segment: BillingSegment) -> SafeString | str:
-        """Whose it is."""
+        """Link to the customer."""
         return link_to(segment.subscription.customer)
 
     @admin.display(description="GST state")
     def state(self, segment: BillingSegment) -> SafeString | str:
-        """Where it is taxed; without one, the customer's page, on which that is mended."""
+        """The place of supply; if unknown, a link to the customer's page, to set it there."""
         customer = segment.subscription.customer
         if place_of_supply(clock.ist_date(clock.now()), state=customer.state):
             return f"{customer.state} {name_of(customer.state)}"

@@ -1,4 +1,4 @@
-"""What the searches of the console's lists find."""
+"""Searches of the console's lists."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DIGITS: Final = 8
 
 
 def numbers_like(term: str, series: str) -> Q:
-    """Document numbers that begin with ``term``, or whose last digits (of any year) it is."""
+    """Filter: numbers that begin with ``term``, or have it as sequence number in any year."""
     begun = Q(number__startswith=ascii_upper(term))
     if not (term.isascii() and term.isdigit() and int(term) and len(term) <= _DIGITS):
         return begun
@@ -27,24 +27,24 @@ def numbers_like(term: str, series: str) -> Q:
 
 
 def invoice_keys(term: str) -> Iterable[int]:
-    """Invoices by :func:`numbers_like`."""
+    """Keys of invoices by :func:`numbers_like`."""
     return first_keys(Invoice.objects.filter(numbers_like(term, NumberSeries.Series.INVOICE)))
 
 
 def customers_invoice_keys(term: str) -> Iterable[int]:
-    """Invoices of the customers that ``term`` finds."""
+    """Keys of the invoices of customers that ``term`` matches."""
     owners = list(customer_keys(term))
     return first_keys(Invoice.objects.filter(customer_id__in=owners)) if owners else ()
 
 
 def credit_note_keys(term: str) -> Iterable[int]:
-    """Credit notes by :func:`numbers_like`."""
+    """Keys of credit notes by :func:`numbers_like`."""
     found = numbers_like(term, NumberSeries.Series.CREDIT_NOTE)
     return first_keys(CreditNote.objects.filter(found))
 
 
 def customers_account_codes(term: str) -> list[str]:
-    """Codes of the ledger's accounts that are kept for the customers that ``term`` finds."""
+    """Codes of the ledger accounts of customers that ``term`` matches."""
     found = customers_like(term).values_list("public_id", flat=True)[: MOST_FOUND // 2 + 1]
     return [
         code(one)

@@ -1,1 +1,1 @@
-"""Billing over HTTP."""
+"""Billing's HTTP API."""

@@ -1,5 +1,4 @@
-"""Documents over HTTP: PDF where all goes well, the API's JSON errors where not, whatever the
-``Accept`` header says."""
+"""PDF responses. Errors are the API's JSON, whatever the ``Accept`` header says."""
 
 from __future__ import annotations
 
@@ -7,7 +6,7 @@ from django.http import HttpResponse
 
 
 def pdf_response(name: str, content: bytes) -> HttpResponse:
-    """``name``.pdf as a download that no shared cache keeps."""
+    """``name``.pdf as a download that shared caches do not store."""
     return HttpResponse(
         content,
         content_type="application/pdf",

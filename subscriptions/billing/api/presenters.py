@@ -1,4 +1,4 @@
-"""Members of the money answers."""
+"""Members of the answers about money."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def payment_page(rows: list[Payment], pagination: dict[str, int]) -> Response:
 
 
 def commission_row(row: Commission) -> dict[str, Any]:
-    """Members of CommissionObject: from the row down to the entries of the books."""
+    """Members of CommissionObject, including its ledger entries."""
     return {
         "commission_id": row.public_id,
         "kind": row.kind,

@@ -1,4 +1,4 @@
-"""Invoices, payments, credit notes and commission as a partner's GET answers them, for events.
+"""Invoices, payments, credit notes and commission for events, as a partner's GET returns them.
 
 See partners.ports.ShownObjects.
 """
@@ -31,7 +31,7 @@ Shown = dict[str, dict[str, Any]]
 
 
 def shown(events: Sequence[OutboxEvent], now: dt.datetime) -> Mapping[str, Mapping[str, Any]]:
-    """The object of each event of the month, by event id."""
+    """Event id -> the object that each of billing's events is about."""
     del now
     groups: dict[tuple[str, int, str], list[OutboxEvent]] = defaultdict(list)
     for event in events:
@@ -73,7 +73,7 @@ def _commissions(partner_id: int, environment: str, ids: Iterable[str]) -> Shown
     return {row.public_id: plain(CommissionObject(commission_row(row)).data) for row in rows}
 
 
-#: First word of a type: the event's own member that names the object, and who reads it.
+#: First part of an event type -> the payload member that names the object, and its reader.
 _KINDS: Final[Mapping[str, tuple[str, Callable[[int, str, Iterable[str]], Shown]]]] = {
     "invoice": ("invoice_id", _invoices),
     "payment": ("payment_id", _payments),

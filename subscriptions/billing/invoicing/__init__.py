@@ -1,1 +1,1 @@
-"""What customers are invoiced: segments, the run, numbers, and the documents that they get."""
+"""Invoicing: segments, the billing run, invoice numbers and documents."""

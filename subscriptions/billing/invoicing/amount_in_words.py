@@ -1,4 +1,4 @@
-"""An amount in words, counted as in India: thousand, lakh, crore. Pure."""
+"""An amount in words with Indian units: thousand, lakh, crore. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _GROUPS: Final = ((10_000_000, "Crore"), (100_000, "Lakh"), (1_000, "Thousand"),
 
 
 def number_in_words(number: int) -> str:
-    """``1178`` as ``One Thousand One Hundred Seventy-Eight``; ValueError below 0."""
+    """``1178`` as ``One Thousand One Hundred Seventy-Eight``. Raises ValueError below 0."""
     if number < 0:
         raise ValueError(f"no words for {number}")
     if number < len(_SMALL):

@@ -1,4 +1,4 @@
-"""The stored documents: each made once, when somebody first wants it."""
+"""Stored PDF documents: each is made once, on the first request."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from subscriptions.billing.models import CreditNote, CreditNoteDocument, Invoice
 
 
 def invoice_pdf(invoice: Invoice) -> bytes:
-    """The PDF of an invoice: the stored one, else made from its snapshot and stored.
+    """The stored PDF of an invoice, or a new one from its snapshot, which is then stored.
 
-    Of two that make it at once the first one's bytes are kept; the bytes are the same anyway.
+    Of two concurrent requests the first one's bytes are kept; both make the same bytes anyway.
     """
     held = InvoiceDocument.objects.filter(invoice=invoice).values_list("pdf", flat=True)
     return _stored(held.first, lambda: _keep_invoice(invoice))
 
 
 def credit_note_pdf(note: CreditNote) -> bytes:
-    """The PDF of a credit note, in the same way."""
+    """The PDF of a credit note, stored in the same way."""
     held = CreditNoteDocument.objects.filter(credit_note=note).values_list("pdf", flat=True)
     return _stored(held.first, lambda: _keep_credit_note(note))
 

@@ -1,4 +1,4 @@
-"""How documents and mails write names, dates and amounts. Pure."""
+"""Format of names, dates and amounts in documents and mails. Pure."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from quantleap.core.money import grouped
 _MONTHS: Final = (
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 )  # fmt: skip
-# Joiners shape Indian scripts; every other invisible character could only mislead a reader.
+# Indian scripts need joiners; any other invisible character could only mislead a reader.
 _JOINERS: Final = "\u200c\u200d"
 
 
 def plain(text: str) -> str:
-    """One line without control or formatting characters: a name can turn no text around."""
+    """One line without control or formatting characters, so that a name cannot reverse the text."""
     shown = "".join(
         one
         for one in text
@@ -28,7 +28,7 @@ def plain(text: str) -> str:
 
 
 def lines_of(text: str) -> list[str]:
-    """The lines of an address that say something."""
+    """The lines of an address that are not empty."""
     return [line for line in map(plain, text.splitlines()) if line]
 
 
@@ -39,10 +39,10 @@ def day(date: str) -> str:
 
 
 def rate(percent: Decimal) -> str:
-    """Percent without needless zeros: ``9 %``, ``2.5 %``."""
+    """Percent without trailing zeros: ``9 %``, ``2.5 %``."""
     return f"{trimmed(percent)} %"
 
 
 def amount(rupees: str, sign: str = "") -> str:
-    """Grouped as in India: ``1,17,882.00``."""
+    """Rupees with Indian grouping: ``1,17,882.00``."""
     return grouped(Decimal(rupees), sign)

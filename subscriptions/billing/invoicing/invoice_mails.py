@@ -1,6 +1,6 @@
-"""Mails invoices to their customers: one row per invoice, sent until it is accepted.
+"""Mail invoices to their customers: one row per invoice, sent until a server accepts the mail.
 
-The outbox handler writes the rows, a task sends them (:mod:`quantleap.core.mail`).
+The outbox handler writes the rows; a task sends them (:mod:`quantleap.core.mail`).
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ ISSUED: Final = "invoice.issued"
 
 
 def queue_mails(events: Sequence[OutboxEvent], now: dt.datetime) -> None:
-    """Outbox handler, run in the relay's transaction: a row for every invoice issued.
+    """Outbox handler, run in the relay's transaction: one row per issued invoice.
 
-    Two queries however large the batch; a repeated event makes no second row (invoice_mail_uniq).
+    Two queries however large the batch. A repeated event makes no second row (invoice_mail_uniq).
     """
     issued = [event.payload["invoice_id"] for event in events if event.type == ISSUED]
     if not issued:
@@ -56,12 +56,12 @@ def send_due(*, now: dt.datetime, limit: int = 200) -> int:
 
 
 def send_again(*, mail_id: int, actor: Actor, now: dt.datetime) -> bool:
-    """Staff want a mail to go out once more; False where it waits to be sent anyway."""
+    """Queue a mail once more, for staff; False if it is still waiting to be sent."""
     return QUEUE.send_again(mail_id=mail_id, actor=actor, now=now)
 
 
 def message(invoice: Invoice, backend: BaseEmailBackend | None = None) -> EmailMessage:
-    """The mail of an invoice with its PDF: from the snapshot, as the document is."""
+    """The mail of an invoice with its PDF, built from the snapshot as the document is."""
     snapshot: InvoiceSnapshot = invoice.snapshot
     supplier, number = plain(snapshot["supplier"]["legal_name"]), snapshot["number"]
     made = EmailMessage(

@@ -1,4 +1,4 @@
-"""Takes numbers from a series, in the transaction that uses them."""
+"""Take numbers from a series, in the transaction that uses them."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ UPDATE billing_numberseries SET last = last + %s, last_on = greatest(last_on, %s
 
 
 def ensure_series(series: str, fy: str) -> None:
-    """Make the row of a financial year before many ask for it at once."""
+    """Create the row of a financial year before concurrent transactions need it."""
     insert_missing([NumberSeries(series=series, fy=fy)], unique=("series", "fy"))
 
 
 def take(series: str, count: int, *, today: dt.date) -> tuple[str, int, dt.date]:
-    """``count`` numbers: financial year, first number, and the date to print (IST).
+    """Take ``count`` numbers. Returns financial year, first number, and the date to print (IST).
 
-    The date is ``today``, or the last one printed where the clock went back: dates never fall.
-    Until the transaction ends everybody else waits, so take late; a rollback gives them back. Write
+    The date is ``today``, or the last one printed if the clock went back: dates never decrease. All
+    others wait until the transaction ends, so call it late; a rollback returns the numbers. Write
     exactly these documents with one INSERT, or the database refuses them.
     """
     if not transaction.get_connection().in_atomic_block:

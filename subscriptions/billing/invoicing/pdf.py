@@ -1,8 +1,8 @@
-"""Documents by typst, from a stored snapshot and nothing else. Pure: same snapshot, same bytes.
+"""Documents made by typst from a stored snapshot alone. Pure: same snapshot, same bytes.
 
-The template is ``templates/invoice.typ``. Texts reach it as JSON values and stay texts, whatever
-markup they hold; the creation date is the date of issue; fonts are those inside typst and those
-beside the template, never the machine's.
+The template is ``templates/invoice.typ``. Texts reach it as JSON values and are never parsed as
+markup. The creation date is the date of issue; fonts are those inside typst and those beside the
+template, never the machine's.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from subscriptions.billing.invoicing.snapshots import (
 )
 
 TEMPLATE: Final = Path(__file__).resolve().parents[1] / "templates" / "invoice.typ"
-#: Scripts of India that typst has no font for, or none that joins letters.
+#: Fonts for Indian scripts for which typst has none, or none that joins letters.
 FONTS: Final = TEMPLATE.parent / "fonts"
-# ISO 19005-2, for keeping; its text can be searched and copied.
+# ISO 19005-2, for archiving; its text can be searched and copied.
 _ARCHIVABLE: Final = "a-2u"
 _HALF: Final = 2
-# Where the state's half is that of a union territory without a legislature (UTGST Act 2017).
+# Union territories without a legislature: their half of the tax is UTGST (UTGST Act 2017).
 _UNION_TERRITORIES: Final = frozenset({"04", "26", "31", "35", "38"})
 
 
-# A recipient must not reverse input tax for it, and no return of ours shows it.
+# The recipient must not reverse input tax for it, and our returns do not show it.
 _FINANCIAL: Final = (
     "Financial credit without GST: issued after {}, the last day on which\n"
     "section 34(2) of the CGST Act lets a credit note reduce output tax. The tax of the\n"
@@ -46,12 +46,12 @@ _FINANCIAL: Final = (
 
 
 class UnknownSnapshot(ValueError):
-    """A snapshot of a version that this code does not know."""
+    """The snapshot has a version that this code does not know."""
 
 
 @functools.cache
 def renderer() -> str:
-    """What makes the bytes: typst's version, and a fingerprint of the template and its fonts."""
+    """Identifies what determines the bytes: typst's version, a hash of template and fonts."""
     made_of = (TEMPLATE, *sorted(FONTS.glob("*.ttf")))
     digest = hashlib.sha256(b"".join(one.read_bytes() for one in made_of)).hexdigest()[:12]
     return f"typst {version('typst')}, invoice.typ {digest}"
@@ -59,12 +59,12 @@ def renderer() -> str:
 
 @functools.cache
 def fonts() -> typst.Fonts:
-    """Read once; never the machine's."""
+    """The fonts, read once; never the machine's."""
     return typst.Fonts(include_system_fonts=False, font_paths=[str(FONTS)])
 
 
 def render_invoice(snapshot: InvoiceSnapshot) -> bytes:
-    """The tax invoice (Rule 46) as PDF. UnknownSnapshot."""
+    """The tax invoice (Rule 46) as PDF. Raises UnknownSnapshot."""
     document = _common("Tax invoice", snapshot)
     document["lines"] = [
         {
@@ -101,7 +101,7 @@ def render_invoice(snapshot: InvoiceSnapshot) -> bytes:
 def render_credit_note(snapshot: CreditNoteSnapshot) -> bytes:
     """The credit note (Rule 53 of the CGST Rules, 2017) as PDF; a financial one says so.
 
-    UnknownSnapshot.
+    Raises UnknownSnapshot.
     """
     ended = snapshot.get("tax_ended_on")
     document = _common("Financial credit note" if ended else "Credit note", snapshot)
@@ -143,7 +143,7 @@ def render_credit_note(snapshot: CreditNoteSnapshot) -> bytes:
 
 
 def _common(title: str, snapshot: InvoiceSnapshot | CreditNoteSnapshot) -> dict[str, Any]:
-    """What both kinds show alike, as texts ready to be set."""
+    """The parts that both kinds share, as formatted texts."""
     if snapshot["version"] != VERSION:
         raise UnknownSnapshot(f"snapshot version {snapshot['version']!r}")
     issued = dt.date.fromisoformat(snapshot["issued_on"])
@@ -172,7 +172,7 @@ def _common(title: str, snapshot: InvoiceSnapshot | CreditNoteSnapshot) -> dict[
 
 
 def _customer(snapshot: InvoiceSnapshot | CreditNoteSnapshot) -> dict[str, Any]:
-    """The recipient; one without a name is called by his e-mail address."""
+    """The recipient; without a name, their e-mail address."""
     customer = snapshot["customer"]
     name, email = plain(customer["name"]), plain(customer["email"])
     gstin = customer.get("gstin", "")
@@ -211,11 +211,11 @@ def _tax(snapshot: InvoiceSnapshot | CreditNoteSnapshot) -> dict[str, Any]:
 
 
 def _compile(document: Mapping[str, Any]) -> bytes:
-    """PDF/A-2u; plain PDF where a name has characters that no font inside typst can show."""
+    """PDF/A-2u, or plain PDF if a name has characters that no available font can show."""
     try:
         return _typeset(document, archivable=True)
     except typst.TypstError:
-        # They become boxes. A fault of the template itself is raised again.
+        # They appear as boxes. An error in the template itself is raised again.
         return _typeset(document, archivable=False)
 
 
@@ -233,7 +233,7 @@ def _typeset(document: Mapping[str, Any], *, archivable: bool) -> bytes:
 
 
 def _channel(snapshot: InvoiceSnapshot | CreditNoteSnapshot) -> list[tuple[str, str]]:
-    """Through whom the customer came; nobody for a direct one."""
+    """The partner through whom the customer came; empty for a direct customer."""
     name = plain(snapshot.get("channel") or "")
     return [("Through", name)] if name else []
 

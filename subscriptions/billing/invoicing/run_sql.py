@@ -1,15 +1,16 @@
 """The statements of the billing run. Each works on a whole chunk.
 
-Temporary tables of the chunk's transaction: ``billing_due``, the due segments with everything an
-invoice copies; ``billing_new``, a row per invoice to be; ``billing_named``, the same with ids.
+Temporary tables of the chunk's transaction: ``billing_due``, the due segments with everything that
+an invoice copies; ``billing_new``, one row per invoice to issue; ``billing_named``, the same rows
+with ids.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-# A chunk reads a few rows of large tables by key. PostgreSQL, believing old statistics (after
-# months without a run, or in a fresh database), would read whole tables instead.
+# A chunk reads a few rows of large tables by key. With old statistics (after months without a run,
+# or in a fresh database) PostgreSQL would read whole tables instead.
 KEYS_ONLY: Final = """
 SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
        set_config('enable_mergejoin', 'off', true), set_config('jit', 'off', true)
@@ -17,11 +18,11 @@ SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 
 
 DROP: Final = "DROP TABLE IF EXISTS pg_temp.billing_due, pg_temp.billing_new, pg_temp.billing_named"
 
-# The place of supply is what partners.states.place_of_supply says of a customer who is not
-# registered; without one a segment is withheld.
-# No period begins after the day until which the subscriptions of a suspended partner run, whether
-# they are held yet or not (adr 0051): such a segment is not due, and so nobody's is withheld.
-# The last period of a segment is counted exactly from its anchor: a generous bound would make
+# The place of supply follows partners.states.place_of_supply for a customer who is not registered;
+# without one a segment is withheld.
+# No period begins after the last day on which a suspended partner's customers trade, whether their
+# subscriptions are held yet or not (adr 0051): such a segment is not due, so it is not withheld.
+# The last period of a segment is computed exactly from its anchor: a loose bound would make
 # generate_series the slowest part of the run.
 DUE: Final = """
 CREATE TEMPORARY TABLE billing_due ON COMMIT DROP AS
@@ -58,7 +59,7 @@ SELECT due.id AS segment_id, due.partner_id, due.environment, due.subscription_i
  ) AS counted
 """
 
-# How many segments, how many of them withheld, and the place in the queue of the last one.
+# Number of segments, how many of them are withheld, and the queue position of the last one.
 LOOKED_AT: Final = """
 SELECT count(*), count(*) FILTER (WHERE state IS NULL),
        (array_agg(next_on ORDER BY next_on DESC, segment_id DESC))[1],
@@ -66,8 +67,8 @@ SELECT count(*), count(*) FILTER (WHERE state IS NULL),
   FROM billing_due
 """
 
-# A period that was invoiced is left out, whatever its segment says: a second attempt does nothing.
-# (The subquery, unlike NOT EXISTS, can only be answered by the index.)
+# An invoiced period is left out, whatever its segment says, so a second attempt does nothing.
+# (PostgreSQL can answer the subquery, unlike NOT EXISTS, only from the index.)
 NEW: Final = """
 CREATE TEMPORARY TABLE billing_new ON COMMIT DROP AS
 SELECT row_number() OVER (ORDER BY period.first, due.segment_id) AS place,
@@ -99,8 +100,7 @@ SELECT count(*), count(*) FILTER (WHERE stale), min(period_start) FILTER (WHERE 
   FROM billing_new
 """
 
-# Ids come from the one place that makes them (core/ids.py). Only here a join of whole (temporary)
-# tables is meant.
+# Ids come from core/ids.py, as everywhere. Only this statement may join whole (temporary) tables.
 NAMED: Final = """
 CREATE TEMPORARY TABLE billing_named ON COMMIT DROP AS
 SELECT new.*, ids.invoice, ids.event,
@@ -188,7 +188,7 @@ SELECT new.transaction_id, side.account_id, side.amount
  ORDER BY new.place
 """
 
-# One event per invoice without a key of its own: the invoice's is in the same transaction.
+# One event per invoice. It needs no key of its own: the invoice's is in the same transaction.
 EVENTS: Final = """
 INSERT INTO core_outboxevent
        (event_id, type, object_id, sequence, payload, partner_id, environment, created_at)

@@ -1,7 +1,7 @@
-"""The billing run: every due period invoiced exactly once, whatever happens to the run.
+"""The billing run: it invoices every due period exactly once, even if it is killed or repeated.
 
-Set-based, in chunks of one transaction each (docs/billing.md#the-run). A run that is repeated,
-killed, or accompanied by others makes the same invoices.
+Set-based, in chunks of one transaction each (docs/billing.md#the-run). Repeated, killed or parallel
+runs make the same invoices.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from subscriptions.billing.models.invoices import new_invoice_id
 log = structlog.get_logger(__name__)
 
 CHUNK: Final = 1000
-#: A run that was not heard of for so long is dead. Its chunks take a second, and every commit says
-#: that it lives; one that was only slow says so again with its next chunk.
+#: A run without a heartbeat for so long counts as dead. A chunk takes a second, and every commit is
+#: a heartbeat; a run that was only slow shows life again with its next chunk.
 SILENCE: Final = dt.timedelta(minutes=5)
 _SIDES: Final = {
     "deferred_revenue": chart_of_accounts.DEFERRED_REVENUE,
@@ -42,13 +42,13 @@ _SIDES: Final = {
     "sgst": chart_of_accounts.SGST,
     "igst": chart_of_accounts.IGST,
 }
-# What a document says of the supplier (snapshots.SupplierSnapshot).
+# The supplier's data in a document (snapshots.SupplierSnapshot).
 _SUPPLIER: Final = tuple(SupplierSnapshot.__annotations__)
 
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What one run made. ``withheld`` counts due segments whose customer has no state."""
+    """Figures of one run. ``withheld`` counts due segments whose customer has no state."""
 
     run_id: int
     as_of: dt.date
@@ -59,7 +59,7 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """What one transaction did, and the place in the queue after it."""
+    """Figures of one transaction, and the queue position after it."""
 
     segments: int
     invoices: int = 0
@@ -76,9 +76,9 @@ def run(
 ) -> RunResult:
     """Invoice every period that began by ``as_of`` (IST) and was not invoiced yet.
 
-    Not inside a transaction: each chunk of ``chunk`` segments is one. Invoices bear the date of
-    ``now``; a period that is over by then is marked for review. ``progress`` is told the invoices
-    of each chunk. FutureDate; BillingNotConfigured.
+    Must not be called inside a transaction: each chunk of ``chunk`` segments is one. Invoices have
+    the date of ``now``; a period that is over by then is marked for review. ``progress`` gets the
+    number of invoices of each chunk. Raises FutureDate; BillingNotConfigured.
     """
     if as_of > ist_date(now):
         raise FutureDate(f"{as_of} has not come yet", details={"as_of": "Not after today (IST)."})
@@ -89,14 +89,15 @@ def run(
     )
     try:
         while _pass(record, facts, progress):
-            # What another run had locked may be free again: if it died, nobody else bills it.
+            # Segments that another run had locked may be free again: if that run died, only this
+            # one bills them.
             pass
     except (OperationalError, InterfaceError):
-        # The database went away or gave up: the row stays as the last commit left it, and somebody
+        # The database went away or gave up: the run's row stays as last committed, and another run
         # will take over.
         raise
     except Exception as error:
-        # Whatever it was, the run's row says so; what was committed before it stays.
+        # Record any error in the run's row; chunks committed before it stay.
         record.error = f"{type(error).__name__}: {error}"[:300]
         # The counts in memory may contain a chunk that was rolled back.
         _finish(record, "error")
@@ -109,13 +110,13 @@ def run(
 
 
 def silent_runs() -> QuerySet[BillingRun]:
-    """Runs that neither finished nor were heard of lately: their worker or database was killed."""
+    """Runs without an end or a recent heartbeat: their worker or database was killed."""
     heard = clock.now() - SILENCE
     return BillingRun.objects.filter(finished_at__isnull=True, heartbeat__lt=heard)
 
 
 def take_over(*, now: dt.datetime, chunk: int = CHUNK) -> RunResult | None:
-    """Go on where a run was killed; None if none was."""
+    """Continue a killed run; None if there is none."""
     as_of = silent_runs().aggregate(last=Max("as_of"))["last"]
     return None if as_of is None else run(as_of, now=now, chunk=chunk)
 
@@ -126,7 +127,7 @@ def _finish(record: BillingRun, *fields: str) -> None:
 
 
 def _facts(as_of: dt.date, now: dt.datetime, chunk: int) -> dict[str, Any]:
-    """Everything that is the same for all chunks, read once; series and accounts exist after it."""
+    """Everything that all chunks share, read once; series and accounts exist afterwards."""
     today = ist_date(now)
     supplier = Supplier.objects.filter(effective_from__lte=today).first()
     if supplier is None:
@@ -149,7 +150,7 @@ def _facts(as_of: dt.date, now: dt.datetime, chunk: int) -> dict[str, Any]:
 
 
 def _pass(record: BillingRun, facts: Mapping[str, Any], progress: Progress | None) -> bool:
-    """Once through the queue; whether it made an invoice."""
+    """Go through the queue once. Returns whether it made an invoice."""
     after, made, record.withheld = (dt.date.min, 0), 0, 0
     while True:
         with transaction.atomic(durable=True):
@@ -201,7 +202,7 @@ def _issue(cursor: Any, facts: dict[str, Any], count: int) -> None:
     cursor.execute(run_sql.TOTALS)
     words = {str(total): amount_in_words(total) for (total,) in cursor.fetchall()}
     cursor.execute(run_sql.ACCOUNTS)
-    # From here to the commit every other run waits for the numbers, and then for the balances.
+    # From here to the commit all other runs wait for the numbers, and then for the balances.
     fy, first, issued_on = number_series.take(INVOICE, count, today=facts["today"])
     issue = {
         **facts,

@@ -1,6 +1,6 @@
-"""What subscribing, pausing, resuming and cancelling mean for billing (docs/billing.md).
+"""Effects of subscribing, pausing, resuming and cancelling on billing (docs/billing.md).
 
-Each writes only IST dates, so that what is billed never depends on when a run comes by.
+Each writes only IST dates, so that what is billed never depends on when a run happens.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class Begun:
 
 
 def open_first(subscriptions: Collection[Subscription]) -> int:
-    """First segments of new, saved subscriptions, from their anchors; how many are billed.
+    """Create first segments of new, saved subscriptions, from their anchors; returns their number.
 
-    Whoever has begun a period of that template with an earlier subscription goes on in it: anchor
-    and end stay, the period is billed once, by the earlier one, and the first that the new one
-    bills is the next, at its own price (adr 0054). Their anchors are written here.
+    A customer who has begun a period of that template with an earlier subscription continues it:
+    anchor and end stay, the earlier one bills the period once, and the new one bills from the next
+    period on, at its own price (adr 0054). This function writes their anchors.
     """
     billed = [one for one in subscriptions if one.is_billed]
     running = begun(billed)
@@ -52,10 +52,10 @@ def open_first(subscriptions: Collection[Subscription]) -> int:
 
 
 def begun(subscriptions: Collection[Subscription]) -> dict[int, Begun]:
-    """Subscription key -> what runs of its template, by its anchor's day, and was begun before.
+    """Subscription key -> the period of its template that is running on its anchor's day.
 
-    With an earlier subscription of the same customer, whatever its version, accounts or price, and
-    whether or not it is invoiced or paid yet. Not where the rest of it was given back
+    A period begun with an earlier subscription of the same customer, whatever its version, accounts
+    or price, and whether or not it is invoiced or paid yet. Without those whose rest was credited
     (:func:`given_back`). Two queries.
     """
     wanted = {(one.customer_id, one.template_id): one for one in subscriptions}
@@ -90,13 +90,13 @@ def begun(subscriptions: Collection[Subscription]) -> dict[int, Begun]:
             )
         ]
         if standing:
-            # the last to end: of old rows there may be several
+            # the last to end: old rows may have several
             kept[one.pk] = max(standing, key=lambda each: (each.period.end, each.segment.pk))
     return kept
 
 
 def _running(segment: BillingSegment, day: dt.date) -> Period | None:
-    """The period of a segment that holds ``day`` and is billed by it."""
+    """The period of a segment that contains ``day`` and is billed by it, if any."""
     if day < segment.anchor:
         return None
     period = period_on(segment.anchor, day)
@@ -106,10 +106,10 @@ def _running(segment: BillingSegment, day: dt.date) -> Period | None:
 
 
 def given_back(invoice: Invoice | None, period: Period, day: dt.date) -> bool:
-    """Whether as much of a period was credited as its days from ``day`` on cost.
+    """Whether the credits of a period cover its days from ``day`` on.
 
-    By days, before tax, floored to the paisa as credits are. Then nothing of it is left to go on
-    in; a smaller credit leaves it.
+    By days, before tax, rounded down to the paisa as credits are. Then there is nothing left to
+    continue; with a smaller credit there is.
     """
     if invoice is None:
         return False
@@ -120,23 +120,23 @@ def given_back(invoice: Invoice | None, period: Period, day: dt.date) -> bool:
 def stop(subscription_ids: Collection[int], *, on: dt.date) -> int:
     """Bill no period that begins after ``on`` (IST date of the pause or cancellation).
 
-    Nor one that begins after the day until which a suspended partner's customers trade: whoever
-    pauses or cancels before beat has paused them all did not trade since either, and once the
-    partner is reinstated only this date says so. Periods that began are billed, also by a run that
-    comes later. A segment that was stopped for an earlier day keeps it. How many were stopped.
+    Nor one that begins after the last day on which a suspended partner's customers trade. A
+    customer who pauses or cancels before beat has paused them all has not traded since that day
+    either, and once the partner is reinstated only this date records it. Periods that began are
+    billed, even by a later run. An earlier stop date stays. Returns how many were stopped.
     """
-    last = Greatest(Least(Value(on), runs_until()), F("anchor"))  # of nulls LEAST takes the other
+    last = Greatest(Least(Value(on), runs_until()), F("anchor"))  # LEAST ignores nulls
     return BillingSegment.objects.filter(
         Q(stop_on__isnull=True) | Q(stop_on__gt=last), subscription_id__in=subscription_ids
     ).update(stop_on=last, next_on=Case(When(next_on__lte=last, then=F("next_on"))))
 
 
 def resume(subscriptions: Collection[Subscription], *, on: dt.date) -> dict[int, dt.date]:
-    """Bill again from ``on`` (IST): subscription key -> the anchor from which it is counted now.
+    """Bill again from ``on`` (IST): subscription key -> the anchor from which it now counts.
 
-    Before the paid period has ended the pause leaves no trace. After it a new segment begins with
-    an anchor of its own, and nothing is billed for the time between. Three statements at most,
-    whatever their number.
+    Before the paid period has ended, the pause has no effect on billing. After it a new segment
+    begins with its own anchor, and the time between is not billed. At most three statements for any
+    number of subscriptions.
     """
     later = BillingSegment.objects.filter(
         subscription_id=OuterRef("subscription_id"), number__gt=OuterRef("number")
@@ -166,7 +166,7 @@ def resume(subscriptions: Collection[Subscription], *, on: dt.date) -> dict[int,
     return anchors
 
 
-#: The next period is counted from the anchor, as everywhere (periods.add_months).
+#: Counts the next period from the anchor, as everywhere (periods.add_months).
 _OPEN_AGAIN: Final = """
 UPDATE billing_billingsegment
    SET stop_on = NULL, next_on = (anchor + make_interval(months => next_no))::date
@@ -175,7 +175,7 @@ UPDATE billing_billingsegment
 
 
 def _still_runs(segment: BillingSegment, on: dt.date) -> bool:
-    """It was not stopped, or the last period that began is not over on ``on``."""
+    """Whether it was not stopped, or the last period that began is not over on ``on``."""
     if segment.stop_on is None:
         return True
     return anchor_after_pause(segment.anchor, segment.stop_on, on) == segment.anchor

@@ -1,7 +1,8 @@
-"""What an invoice's document shows, stored with it, so that it can be made again byte for byte.
+"""The content of an invoice's document, stored so that it can be rendered again byte for byte.
 
-The run writes it in SQL (run_sql.py); this is its shape. Amounts are texts with two decimals, dates
-``YYYY-MM-DD`` in IST; nothing in it changes when a customer, a template or the supplier does.
+The run writes it in SQL (run_sql.py); this module defines its shape. Amounts are texts with two
+decimals, dates ``YYYY-MM-DD`` in IST. Later changes of a customer, a template or the supplier do
+not affect it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ VERSION: Final = 1
 
 
 class SupplierSnapshot(TypedDict):
-    """Who issues. ``address`` may have several lines, ``payment_details`` (how to pay) too."""
+    """The issuer. ``address`` and ``payment_details`` (how to pay) may have several lines."""
 
     legal_name: str
     address: str
@@ -24,11 +25,11 @@ class SupplierSnapshot(TypedDict):
 
 
 class CustomerSnapshot(TypedDict):
-    """Who receives; ``name`` may be empty.
+    """The recipient; ``name`` may be empty.
 
-    ``address`` (several lines) where there is one. Rule 46 wants it and the GSTIN of a registered
-    recipient; the GSTIN is absent until customers can give it. Circular 242/36/2024: the state
-    alone is enough for everybody else.
+    ``address`` (several lines) if there is one. Rule 46 requires it and the GSTIN of a registered
+    recipient; the GSTIN is absent until customers can give it. Circular 242/36/2024: for all others
+    the state alone is enough.
     """
 
     id: str

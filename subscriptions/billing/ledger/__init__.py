@@ -1,1 +1,1 @@
-"""The books: what every account holds, posted in balance, and whether it all adds up."""
+"""The ledger: chart of accounts, balanced postings, and checks that everything adds up."""

@@ -1,7 +1,7 @@
 """Chart of accounts. Pure.
 
-A code is a name of the chart, with what it is kept for behind a colon where it is kept per customer
-(``receivable:usr_…``), partner (``partner_payable:<slug>``), tax or gateway. Debit is positive.
+A code is a name of the chart. Accounts that are kept per customer (``receivable:usr_…``), partner
+(``partner_payable:<slug>``), tax or gateway add that after a colon. Debit is positive.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ CGST: Final = "gst_output:cgst"
 SGST: Final = "gst_output:sgst"
 IGST: Final = "gst_output:igst"
 REVSHARE_EXPENSE: Final = "revshare_expense"
-#: GST of what is credited too late for it to be taken back: we bear it.
+#: GST of what is credited too late to reduce output tax: we bear it.
 TAX_KEPT: Final = "gst_on_late_credits"
-#: What banks take for a cheque that bounced: our cost (0053).
+#: Bank charges for bounced cheques: our cost (0053).
 BANK_CHARGES: Final = "bank_charges"
 #: Money that staff recorded, until the bank's statement shows it.
 MANUAL_CLEARING: Final = "gateway_clearing:manual"
@@ -52,7 +52,7 @@ _CHART: Final[Mapping[str, tuple[str, bool]]] = {
 
 
 def names() -> tuple[str, ...]:
-    """The chart's names, in its order."""
+    """The chart's names, in order."""
     return tuple(_CHART)
 
 
@@ -61,7 +61,7 @@ class UnknownAccount(ValueError):
 
 
 def account_kind(code: str) -> str:
-    """ASSET, LIABILITY, INCOME or EXPENSE; UnknownAccount for a code outside the chart."""
+    """ASSET, LIABILITY, INCOME or EXPENSE. Raises UnknownAccount for a code outside the chart."""
     name, colon, kept_for = code.partition(":")
     kind, divided = _CHART.get(name, ("", False))
     if not kind or bool(colon) != divided or (divided and not kept_for):
@@ -80,10 +80,10 @@ def customer_credit(customer: str) -> str:
 
 
 def partner_payable_pending(slug: str) -> str:
-    """What a partner has earned and a refund may still take back."""
+    """What a partner has earned, while a refund may still take it back."""
     return f"partner_payable_pending:{slug}"
 
 
 def partner_payable(slug: str) -> str:
-    """What a partner is to be paid."""
+    """What is to be paid to a partner."""
     return f"partner_payable:{slug}"

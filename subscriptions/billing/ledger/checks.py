@@ -1,8 +1,8 @@
-"""The nightly checks of the ledger: what must hold, asked of the rows themselves.
+"""The nightly checks of the ledger, as queries on the rows themselves.
 
 docs/billing-verification.md#what-must-hold numbers the rules.
 
-Each question is one statement, so that it sees one moment of the books while others post.
+Each check is one statement, so that it reads one snapshot of the ledger while others post.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ _EXAMPLES: Final = 20
 
 
 def _gapless(what: str, series: str, table: str) -> str:
-    """Financial years in which a series' numbers are not 1 to n. All three are names of ours."""
+    """Query for financial years in which a series' numbers are not 1 to n.
+
+    All three arguments are names from our code.
+    """
     return f"""
 SELECT held.fy, count(given.id) || ' {what} up to ' || coalesce(max(given.seq), 0)
        || ', ' || held.last || ' given out'
@@ -33,7 +36,7 @@ HAVING count(given.id) <> held.last OR coalesce(max(given.seq), 0) <> held.last
 """  # noqa: S608
 
 
-# What it says when it finds rows, and the rows that must not be (first column: which).
+# Message if the query returns rows, and the query for rows that must not exist (first column: id).
 _QUESTIONS: Final = (
     (
         "entries of a transaction do not add up to 0",
@@ -314,7 +317,7 @@ SELECT (SELECT count(*) FROM billing_ledgeraccount),
 
 
 def check_ledger(*, now: dt.datetime) -> LedgerProof:
-    """Ask everything of the whole books and keep the answer; findings are logged as errors."""
+    """Run every check on the whole ledger and store the result; findings are logged as errors."""
     findings: list[dict[str, Any]] = []
     with connection.cursor() as cursor:
         for what, question in _QUESTIONS:

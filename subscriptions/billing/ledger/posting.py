@@ -1,6 +1,6 @@
-"""Posting to the ledger: the one way for single transactions (docs/billing.md#the-books).
+"""The only way to post single transactions to the ledger (docs/billing.md#the-books).
 
-Whole runs post with SQL of their own (runs.py); the database judges both alike.
+Billing runs post with SQL of their own (runs.py); the database applies the same checks to both.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def credit(account: str, amount: Decimal) -> Posting:
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """``created`` False: the books held it already."""
+    """``created`` False: the ledger contained it already."""
 
     transaction_id: int
     created: bool
@@ -65,14 +65,14 @@ def post(
     environment: str = Environment.LIVE,
     corrects: int | None = None,
 ) -> Posted:
-    """Post once, in the caller's transaction; the same key again changes nothing.
+    """Post once, in the caller's transaction; posting again under the same key changes nothing.
 
     ``effective_on`` is the business date (IST), ``corrects`` the id of the transaction that this
-    one sets right. Sides of 0 rupees are left out. OutOfBalance; UnknownAccount; IdemKeyReused
-    when the key was used for other postings.
+    one corrects. Sides of 0 rupees are left out. Raises OutOfBalance; UnknownAccount; IdemKeyReused
+    if the key was used for other postings.
 
     Lock your own rows (invoice, payment) before the first posting: from then on until the commit
-    every other writer of the books waits.
+    all other writers of the ledger wait.
     """
     if not transaction.get_connection().in_atomic_block:
         raise NotInTransaction
@@ -106,7 +106,7 @@ def _insert(*values: str | int | dt.date | None) -> int | None:
 
 
 def _same(idem_key: str, sides: Sequence[Posting]) -> int:
-    """Id of the transaction that holds this key, if it holds these sides."""
+    """Id of the transaction with this key, if it has these sides."""
     held = LedgerTransaction.objects.get(idem_key=idem_key)
     entries = held.entries.values_list("account__code", "amount")
     if sorted(entries) != sorted((one.account, one.amount) for one in sides):
@@ -115,7 +115,7 @@ def _same(idem_key: str, sides: Sequence[Posting]) -> int:
 
 
 def account_ids(codes: Collection[str]) -> dict[str, int]:
-    """Ids of accounts by code, made where they are missing. UnknownAccount."""
+    """Ids of accounts by code; missing accounts are created. Raises UnknownAccount."""
     known = dict(LedgerAccount.objects.filter(code__in=codes).values_list("code", "id"))
     missing = sorted(set(codes) - known.keys())
     if missing:
@@ -134,6 +134,6 @@ def balance(code: str) -> Decimal:
 
 
 def balance_of(name: str) -> Decimal:
-    """Sum over all accounts of a name of the chart: ``receivable`` over every customer."""
+    """Sum over all accounts of a name of the chart, e.g. ``receivable`` over all customers."""
     held = AccountBalance.objects.filter(account__code__startswith=f"{name}:")
     return held.aggregate(sum=Sum("balance"))["sum"] or ZERO

@@ -17,8 +17,8 @@ from subscriptions.billing.ledger import chart_of_accounts, posting
 
 CHUNK: Final = 5000
 
-# What is earned by the end of the day: of the value that was not credited, the part of the period's
-# days that is over, floored to the paisa; all of it on the last day.
+# What is earned by the end of the day: the share of the period's days that are over, of the value
+# that was not credited, rounded down to the paisa; all of it on the last day.
 _EARN: Final = """
 WITH open AS (
     SELECT id, recognised, taxable - credited_taxable AS value, period_start, period_end
@@ -49,10 +49,10 @@ SELECT (SELECT count(*) FROM open), (SELECT max(id) FROM open),
 
 
 def recognise(through: dt.date, *, now: dt.datetime, chunk: int = CHUNK) -> Decimal:
-    """Recognise what is earned by the end of ``through`` (IST); rupees recognised by this call.
+    """Recognise what is earned by the end of ``through`` (IST). Returns the rupees of this call.
 
-    Any number of calls for a day, and days left out, come to the same. One posting per partner and
-    chunk, each chunk a transaction. FutureDate.
+    Repeated calls for a day and skipped days lead to the same total. One posting per partner and
+    chunk, each chunk in its own transaction. Raises FutureDate.
     """
     if through > ist_date(now):
         raise FutureDate(f"{through} has not come yet", details={"through": "Not after today."})
@@ -97,5 +97,5 @@ def _post(
         partner_id=partner_id,
         environment=environment,
     )
-    if not posted.created:  # the invoices moved, so the posting must be new
+    if not posted.created:  # the invoices have changed, so the posting must be new
         raise IdemKeyReused(f"recognition:{through}:{place}")

@@ -1,4 +1,4 @@
-"""The trial balance: every name of the chart with what was debited, credited, and is left."""
+"""The trial balance: debits, credits and balance of every name of the chart."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from django.db import connection
 
 from quantleap.core.money import ZERO
 
-# One statement, so that it sees one moment of the books while others post. Sums are those of the
-# entries; the balance is the projection that the database keeps beside them.
+# One statement, so that it reads one snapshot of the ledger while others post. Sums are those of
+# the entries; the balance is the projection that the database maintains beside them.
 _LINES: Final = """
 SELECT split_part(account.code, ':', 1), account.kind, count(*),
        sum(coalesce(moved.debit, 0.00)), sum(coalesce(moved.credit, 0.00)),
@@ -31,7 +31,7 @@ SELECT split_part(account.code, ':', 1), account.kind, count(*),
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """All accounts of one name of the chart, rupees.
+    """All accounts of one name of the chart, in rupees.
 
     ``balance``: the projection, debit positive.
     """
@@ -46,19 +46,19 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class TrialBalance:
-    """The whole books. ``unbalanced``: transactions whose entries do not add up to 0."""
+    """The whole ledger. ``unbalanced``: transactions whose entries do not add up to 0."""
 
     lines: tuple[Line, ...]
     unbalanced: int
 
     @property
     def sum(self) -> Decimal:
-        """Of all entries, rupees: 0.00, or the books are wrong."""
+        """Sum of all entries in rupees; the ledger is wrong unless it is 0.00."""
         return sum((line.debit - line.credit for line in self.lines), ZERO)
 
 
 def trial_balance() -> TrialBalance:
-    """The books as they stand (1 query, which reads every entry)."""
+    """The current trial balance (1 query, which reads every entry)."""
     with connection.cursor() as cursor:
         cursor.execute(_LINES)
         rows = cursor.fetchall()

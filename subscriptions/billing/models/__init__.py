@@ -1,4 +1,4 @@
-"""Billing's tables, in the order in which they refer to each other."""
+"""Billing's tables."""
 
 from subscriptions.billing.models.documents import (
     CreditNoteDocument,

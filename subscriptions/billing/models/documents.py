@@ -1,4 +1,4 @@
-"""Documents as they were first made, and the mails that carried them."""
+"""Stored documents, and the mails that carry them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from subscriptions.billing.models.payments import CreditNote
 
 
 class StoredDocument(TenantOwned):
-    """A PDF, made once. It can be made again from its snapshot, byte for byte, by ``renderer``."""
+    """A PDF, made once. ``renderer`` can make the same bytes again from its snapshot."""
 
     pdf = models.BinaryField()
     sha256 = models.CharField(max_length=64, help_text="Of the PDF, hexadecimal.")
@@ -47,7 +47,7 @@ class InvoiceDocument(StoredDocument):
 
 
 class CreditNoteDocument(StoredDocument):
-    """The PDF of a credit note, kept in the same way."""
+    """The PDF of a credit note. The database refuses a second one, and every change."""
 
     credit_note = models.ForeignKey(
         CreditNote, on_delete=models.PROTECT, related_name="documents", db_index=False
@@ -67,7 +67,7 @@ class CreditNoteDocument(StoredDocument):
 
 
 class InvoiceMail(QueuedMail, TenantOwned):
-    """The one mail that brings an invoice to its customer; times UTC."""
+    """The mail that brings an invoice to its customer, one per invoice; times UTC."""
 
     invoice = models.ForeignKey(
         Invoice, on_delete=models.PROTECT, related_name="mails", db_index=False
@@ -87,7 +87,7 @@ class InvoiceMail(QueuedMail, TenantOwned):
             ),
         )
         indexes = (
-            # the sender's queue
+            # the sending task's queue
             models.Index(
                 fields=["next_attempt_at", "id"],
                 condition=Q(status="PENDING"),

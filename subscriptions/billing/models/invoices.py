@@ -1,4 +1,4 @@
-"""What is billed (segments), what was billed (invoices), and the runs that did it."""
+"""Billing segments (what to bill), invoices (what was billed), and billing runs."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ new_invoice_id = functools.partial(new_public_id, "inv")
 
 
 class BillingSegment(TenantOwned):
-    """A stretch of a paid live subscription that is billed from one anchor (IST dates).
+    """A part of a paid live subscription that is billed from one anchor (IST dates).
 
-    Billed is every period with ``start <= as_of`` and (``stop_on`` empty or ``start <= stop_on``):
-    a pause or cancellation writes its own date there, so that what is billed never depends on when
+    It bills every period with ``start <= as_of`` and (``stop_on`` empty or ``start <= stop_on``). A
+    pause or cancellation writes its own date there, so that what is billed never depends on when
     runs happen. ``next_on`` is the start of period ``next_no``; empty: nothing more is due.
 
-    A subscription that begins inside a period which its customer had begun with an earlier one goes
-    on from there: the same anchor, and ``first_no`` is the period after it, the first that is its
-    own. ``continues`` is the segment that bills the one before (adr 0054).
+    A subscription that begins inside a period that its customer began with an earlier one continues
+    that period: it has the same anchor, and ``first_no`` is the period after it, the first of its
+    own. ``continues`` is the segment that bills the period before (adr 0054).
     """
 
     subscription = models.ForeignKey(
@@ -84,8 +84,8 @@ class BillingSegment(TenantOwned):
                 | Q(continues__isnull=False, first_no__gte=1, next_no__gte=F("first_no")),
                 name="segment_continues_from_first",
             ),
-            # segment_days_once (0015): no day of a customer and a template in two subscriptions
-            # segment_next_from_anchor (0002): next_on = anchor + next_no months, never by drift
+            # segment_days_once (0015): no day of a customer and template is in two subscriptions
+            # segment_next_from_anchor (0002): next_on = anchor + next_no months, so it never drifts
         )
         indexes = (
             # the run's queue: what is due, oldest first
@@ -101,10 +101,10 @@ class BillingSegment(TenantOwned):
 class Invoice(TenantOwned):
     """A tax invoice for one period of a subscription. Rupees; dates IST.
 
-    What was issued never changes (0002 refuses it); only how far it is paid, credited, recognised
-    and reviewed does. Outstanding is ``total - paid + refunded - credited``. A payment whose money
-    went back at the bank is no part of ``paid`` any more, but of ``reversed``; ``due_again_on`` is
-    then the day until which nobody is late with it.
+    The issued data never change (0002 refuses it), only how far the invoice is paid, credited,
+    recognised and reviewed. Outstanding is ``total - paid + refunded - credited``. A payment whose
+    money went back at the bank counts in ``reversed`` and no longer in ``paid``; ``due_again_on``
+    is then the new last day to pay on time.
     """
 
     class Status(models.TextChoices):
@@ -113,11 +113,11 @@ class Invoice(TenantOwned):
         PAID = "PAID", "Paid"
         CREDITED = "CREDITED", "Credited"
 
-    #: Something is still owed.
+    #: Statuses in which something is still owed.
     UNPAID = (Status.DUE, Status.PARTLY_PAID)
 
     public_id = models.CharField(max_length=40, default=new_invoice_id, editable=False)
-    # db_index=False: the named indexes below serve, and a run of 100,000 pays for each
+    # db_index=False: the named indexes below suffice, and each index slows a run of 100,000
     customer = models.ForeignKey(
         Customer, on_delete=models.PROTECT, related_name="invoices", db_index=False
     )
@@ -238,10 +238,10 @@ class Invoice(TenantOwned):
             models.Index(fields=["partner_id", "environment", "-id"], name="invoice_tenant_idx"),
             # a customer's invoices, newest first
             models.Index(fields=["customer", "-id"], name="invoice_customer_idx"),
-            # what is still to be recognised; on the flag and not on ``recognised``, so that the
-            # daily change of that column touches no index
+            # revenue still to be recognised; on the flag and not on ``recognised``, so that the
+            # daily change of that column updates no index
             models.Index(fields=["id"], condition=Q(deferred=True), name="invoice_deferred_idx"),
-            # the console's list: a number by its beginning; what is not paid, and what to review
+            # the console's list: numbers by prefix; unpaid invoices, and those to review
             models.Index(
                 fields=["number"], opclasses=["varchar_pattern_ops"], name="invoice_number_idx"
             ),
@@ -269,7 +269,7 @@ class Invoice(TenantOwned):
 
     @property
     def names(self) -> dict[str, str | None]:
-        """By which the API and events name it; customer and template must be loaded."""
+        """The members that identify it in the API and events. Needs customer and template."""
         customer, template = self.customer, self.subscription.template
         return {
             "invoice_id": self.public_id,
@@ -285,12 +285,12 @@ class Invoice(TenantOwned):
 
     @property
     def outstanding(self) -> Decimal:
-        """Rupees that the customer still owes; below 0 what is to be given back."""
+        """Rupees that the customer still owes; below 0: rupees to be given back."""
         return self.standing.outstanding
 
 
 class BillingRun(models.Model):
-    """One call of the run: what it did, and a heartbeat while it does."""
+    """One billing run with its figures, and its heartbeat while it works."""
 
     as_of = models.DateField()
     started_at = models.DateTimeField(default=clock.now)

@@ -11,7 +11,7 @@ from quantleap.core import clock
 from quantleap.core.money import ZERO
 from quantleap.core.tenancy import TenantOwned, TenantQuerySet
 
-#: What postings are of, and how their keys begin.
+#: Kinds of postings, which are also the prefixes of their keys.
 KINDS: Final = (
     "invoice", "receipt", "payment", "credit_note", "refund", "commission", "clawback", "maturity",
     "recognition", "reversal", "bank_charge",
@@ -19,7 +19,7 @@ KINDS: Final = (
 
 
 class LedgerAccount(models.Model):
-    """One account, made when it is first posted to. Codes and kinds: chart_of_accounts.py."""
+    """One account, created at its first posting. Codes and kinds: chart_of_accounts.py."""
 
     class Kind(models.TextChoices):
         ASSET = "ASSET", "Asset"
@@ -41,7 +41,7 @@ class LedgerAccount(models.Model):
 
 
 class LedgerTransaction(TenantOwned):
-    """One posting, once: the database refuses a second ``idem_key``, and every change."""
+    """One posting. The database refuses a second one with its ``idem_key``, and every change."""
 
     idem_key = models.CharField(max_length=120)
     kind = models.CharField(max_length=40, help_text="For example invoice, payment, recognition.")
@@ -62,7 +62,7 @@ class LedgerTransaction(TenantOwned):
         ordering = ("-id",)
         constraints = (models.UniqueConstraint(fields=["idem_key"], name="ledger_idem_key_uniq"),)
         indexes = (
-            # what corrects a posting
+            # corrections of a posting
             models.Index(
                 fields=["corrects"],
                 condition=Q(corrects__isnull=False),
@@ -72,7 +72,7 @@ class LedgerTransaction(TenantOwned):
             models.Index(
                 fields=["partner_id", "environment", "effective_on"], name="ledger_tenant_idx"
             ),
-            # the console's search: a key by its beginning
+            # the console's search: keys by prefix
             models.Index(
                 fields=["idem_key"],
                 opclasses=["varchar_pattern_ops"],
@@ -87,8 +87,8 @@ class LedgerTransaction(TenantOwned):
 class LedgerEntry(models.Model):
     """One side of a posting in rupees: debit positive, credit negative.
 
-    All entries of a transaction come in one statement and add up to 0, or the database refuses
-    them (0002).
+    All entries of a transaction are inserted by one statement and add up to 0, or the database
+    refuses them (0002).
     """
 
     transaction = models.ForeignKey(
@@ -109,10 +109,10 @@ class LedgerEntry(models.Model):
 
 
 class CustomerCredit(LedgerAccount):
-    """What we hold of a customer's money: his account, as staff work with it.
+    """The account with a customer's credit, as staff work with it.
 
-    In debit it is what the customer owes us: credit that was paid out, of money that then went back
-    at the bank.
+    A debit balance is the customer's debt: credit was paid out, and its money then went back at the
+    bank.
     """
 
     class Meta:
@@ -127,7 +127,7 @@ class CustomerCredit(LedgerAccount):
 
 
 class AccountBalance(models.Model):
-    """Sum of an account's entries, kept in their transaction by a trigger."""
+    """Sum of an account's entries; a trigger updates it in their transaction."""
 
     account = models.OneToOneField(
         LedgerAccount, on_delete=models.PROTECT, primary_key=True, related_name="projection"
@@ -139,7 +139,7 @@ class AccountBalance(models.Model):
 
 
 class LedgerProof(models.Model):
-    """What the nightly check of the books found; ``findings`` empty means they hold."""
+    """Result of the nightly check of the ledger; ``findings`` is empty if the ledger is correct."""
 
     checked_at = models.DateTimeField(default=clock.now)
     ok = models.BooleanField()

@@ -1,6 +1,6 @@
-"""Money that came and went for invoices, and what partners earn of it. Rupees; dates IST.
+"""Payments, credit notes, refunds, and the commission of partners. Rupees; dates IST.
 
-All rows are history (0004 refuses changes); the one exception is when an accrual matured.
+All rows are history (0004 refuses changes), except for the time at which an accrual matured.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ new_commission_id = functools.partial(new_public_id, "com")
 
 
 class Payment(TenantOwned):
-    """What an invoice got of a receipt: ``applied`` settles it, ``excess`` is the payer's credit.
+    """The part of a receipt for an invoice: ``applied`` settles it, ``excess`` becomes credit.
 
-    By the method CUSTOMER_CREDIT the money was received before, and is used now: no receipt.
-    Method, reference and day are the receipt's. ``idem_key`` names the movement once, whoever
-    records it. A payment that was reversed (:class:`PaymentReversal`) pays nothing any more.
+    With the method CUSTOMER_CREDIT the money was received before and is used now; there is no
+    receipt. Method, reference and day are the receipt's. ``idem_key`` identifies the payment,
+    whoever records it. A reversed payment (:class:`PaymentReversal`) pays nothing any more.
     """
 
     public_id = models.CharField(max_length=40, unique=True, default=new_payment_id, editable=False)
@@ -92,7 +92,7 @@ class Payment(TenantOwned):
             models.Index(
                 fields=["partner_id", "environment", "recorded_on"], name="payment_tenant_idx"
             ),
-            # the console's search: the bank's reference by its beginning
+            # the console's search: bank references by prefix
             models.Index(
                 fields=["reference"],
                 opclasses=["varchar_pattern_ops"],
@@ -108,9 +108,9 @@ class Payment(TenantOwned):
 
 
 class CreditNote(TenantOwned):
-    """Takes back a part of an invoice, tax included (CGST Act, section 34); in a series of its own.
+    """Takes back a part of an invoice, tax included (CGST Act, section 34); has its own series.
 
-    ``from_revenue`` of its taxable value was recognised already, the rest was still deferred.
+    ``from_revenue`` of its taxable value was recognised already; the rest was still deferred.
 
     After 30 November following the invoice's financial year it is a financial credit: no tax is
     taken back (CGST Act, section 34(2)), and ``tax_kept`` of its total is tax that stays paid.
@@ -185,8 +185,10 @@ class CreditNote(TenantOwned):
 
 
 class Refund(TenantOwned):
-    """What goes back for a credit note (by CUSTOMER_CREDIT: it becomes the customer's credit); or
-    credit that is paid out, of one payment's excess or of all there is.
+    """The refund of a credit note, or a payout of credit.
+
+    With the method CUSTOMER_CREDIT a credit note's refund becomes the customer's credit. A payout
+    is from one payment's excess or from the whole credit.
     """
 
     public_id = models.CharField(max_length=40, unique=True, default=new_refund_id, editable=False)
@@ -246,12 +248,12 @@ class Refund(TenantOwned):
 
 
 class Commission(TenantOwned):
-    """What a payee earned, lost again, or got released. ``partner_id`` is the payee.
+    """Commission that a payee earned, lost or got released. ``partner_id`` is the payee.
 
-    ACCRUAL (positive) with a payment; CLAWBACK (negative) of one accrual with a credit note or a
-    reversal: together the commission. MATURITY is what of an accrual moved from pending to payable;
-    it is no commission of its own. ``base`` is the part of the taxable value that the row stands
-    for.
+    ACCRUAL (positive) comes with a payment, CLAWBACK (negative) of one accrual with a credit note
+    or a reversal; together they are the commission. MATURITY is the part of an accrual that moved
+    from pending to payable; it is not commission. ``base`` is the part of the taxable value that
+    the row represents.
     """
 
     class Kind(models.TextChoices):
@@ -259,7 +261,7 @@ class Commission(TenantOwned):
         CLAWBACK = "CLAWBACK", "Claw-back"
         MATURITY = "MATURITY", "Maturity"
 
-    #: What adds up to the commission.
+    #: Kinds that add up to the commission.
     EARNING = (Kind.ACCRUAL, Kind.CLAWBACK)
 
     public_id = models.CharField(
@@ -360,7 +362,7 @@ class Commission(TenantOwned):
             models.Index(
                 fields=["partner_id", "environment", "accrued_on"], name="commission_month_idx"
             ),
-            # what is to mature
+            # accruals that have not matured
             models.Index(
                 fields=["matures_on", "id"],
                 condition=Q(kind="ACCRUAL", matured_at__isnull=True),

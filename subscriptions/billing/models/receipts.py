@@ -1,4 +1,4 @@
-"""Money that came in: one row for each movement of a bank, whatever it is used for. Rupees; IST."""
+"""Receipts: one row per incoming movement of money, whatever it is used for. Rupees; IST."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from subscriptions.billing.models.ledger import LedgerTransaction
 
 new_receipt_id = functools.partial(new_public_id, "rct")
 
-#: The unique key of a receipt: its violation is said in words.
+#: The unique key of a receipt: its violation becomes a message.
 RECEIPT_UNIQUE: Final = "receipt_reference_uniq"
 
 
 class Method(models.TextChoices):
-    """How money moved, recorded by staff; or that it stayed with us as the customer's credit."""
+    """How money moved, as recorded by staff; or that it stayed with us as the customer's credit."""
 
     BANK_TRANSFER = "BANK_TRANSFER", "Bank transfer"
     UPI = "UPI", "UPI"
@@ -31,19 +31,19 @@ class Method(models.TextChoices):
     CUSTOMER_CREDIT = "CUSTOMER_CREDIT", "Customer's credit"
 
 
-#: The ways in which money comes and goes: the rails.
+#: The rails on which money is received and paid.
 MONEY_METHODS: Final = tuple(one for one in Method.values if one != Method.CUSTOMER_CREDIT)
 
 
 class Receipt(TenantOwned):
-    """Money received, once: its payments are what invoices got of it.
+    """Money received, once. Its payments are the parts that invoices got.
 
-    ``credit`` is what no payment took: the payer's credit, by name. The amount is ``credit`` and
-    the amounts of its payments (0014 refuses anything else when the transaction commits).
+    ``credit`` is what no payment took: the payer's credit. The amount is ``credit`` plus the
+    amounts of its payments (0014 refuses anything else when the transaction commits).
 
-    A reference names one receipt of its rail, however it is spelled (``reference_key``). Money that
-    was taken back may come a second time under the same reference (a cheque is presented again):
-    that is ``presentation`` 2.
+    A reference identifies one receipt of its rail, whatever its spelling (``reference_key``). Money
+    that was taken back may come a second time under the same reference (a cheque is presented
+    again): that is ``presentation`` 2.
     """
 
     public_id = models.CharField(max_length=40, unique=True, default=new_receipt_id, editable=False)
@@ -96,7 +96,7 @@ class Receipt(TenantOwned):
         ordering = ("-id",)
         permissions = (("export_receipt", "Can export receipts"),)
         constraints = (
-            # of all tenants: a bank gives a reference once
+            # across all tenants: a bank issues a reference once
             models.UniqueConstraint(
                 fields=["method", "reference_key", "presentation"], name=RECEIPT_UNIQUE
             ),
@@ -128,7 +128,7 @@ class Receipt(TenantOwned):
             models.Index(
                 fields=["partner_id", "environment", "recorded_on"], name="receipt_tenant_idx"
             ),
-            # the console's search: the reference by its beginning
+            # the console's search: references by prefix
             models.Index(
                 fields=["reference_key"],
                 opclasses=["varchar_pattern_ops"],
@@ -145,5 +145,5 @@ class Receipt(TenantOwned):
 
     @property
     def payer(self) -> str:
-        """Who paid, in words."""
+        """Name of the payer, for display."""
         return str(self.customer) if self.customer is not None else self.payer_name

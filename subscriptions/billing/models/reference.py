@@ -1,4 +1,4 @@
-"""Dated facts that an invoice copies: tax rates, the supplier; and the last number given out."""
+"""Dated data that an invoice copies: tax rates, the supplier; and the last number issued."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GSTIN: Final = r"^[0-9]{2}[A-Z]{5}[0-9]{4}[A-Z][0-9A-Z]Z[0-9A-Z]$"
 
 
 class TaxRate(models.Model):
-    """GST on our service in percent, from a date (IST) on. CGST and SGST are half of it each."""
+    """GST on our service in percent, from a date (IST). CGST and SGST are half of it each."""
 
     effective_from = models.DateField(unique=True)
     rate_pct = models.DecimalField(max_digits=5, decimal_places=2)
@@ -32,7 +32,7 @@ class TaxRate(models.Model):
 
 
 class Supplier(models.Model):
-    """Who issues invoices, as registered for GST, from a date (IST) on."""
+    """Issuer of invoices, as registered for GST, from a date (IST)."""
 
     effective_from = models.DateField(unique=True)
     legal_name = models.CharField(max_length=160)

@@ -1,4 +1,4 @@
-"""Money that a bank took back: a receipt is reversed once, and all that it paid with it."""
+"""Reversals: a bank took money back. A receipt is reversed once, with all its payments."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from subscriptions.billing.models.receipts import Receipt
 
 new_reversal_id = functools.partial(new_public_id, "rev")
 
-#: A receipt is reversed once: PostgreSQL's own name of the one-to-one key.
+#: A receipt is reversed once: PostgreSQL's default name of the one-to-one key.
 REVERSAL_UNIQUE: Final = "billing_reversal_receipt_id_key"
 
 
 class Reversal(TenantOwned):
-    """A receipt whose money went back at the bank: a cheque that bounced, a transfer recalled.
+    """A receipt whose money went back at the bank: a bounced cheque, a recalled transfer.
 
-    ``reversed_on`` is the bank's day, ``recorded_on`` the day on which the books got it.
+    ``reversed_on`` is the bank's day, ``recorded_on`` the day of the postings.
     """
 
     public_id = models.CharField(
@@ -82,9 +82,7 @@ class Reversal(TenantOwned):
 
 
 class PaymentReversal(TenantOwned):
-    """A payment that pays nothing any more: of the reversed receipt, or out of the credit that the
-    receipt had given.
-    """
+    """A payment that no longer pays: of the reversed receipt, or out of the receipt's credit."""
 
     reversal = models.ForeignKey(Reversal, on_delete=models.PROTECT, related_name="payments")
     payment = models.OneToOneField(Payment, on_delete=models.PROTECT, related_name="reversal")

@@ -1,4 +1,4 @@
-"""What a withdrawal of a template leaves to be credited."""
+"""Credits that a template's withdrawal leaves to be made."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from subscriptions.models import Subscription
 class WithdrawalCredit(TenantOwned):
     """A billed subscription that a withdrawal cancelled on ``withdrawn_on`` (IST).
 
-    Written in the withdrawal's transaction; finished by withdrawal_credits.py, with a credit note
-    where days of a paid-for period are left, else without. Final then (0007 refuses changes).
+    Written in the withdrawal's transaction. withdrawal_credits.py finishes it, with a credit note
+    if days of a paid period are left, else without; then it is final (0007 refuses changes).
     """
 
     subscription = models.ForeignKey(

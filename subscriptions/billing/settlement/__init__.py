@@ -1,1 +1,1 @@
-"""What becomes of an invoice: money, credit, what goes back, commission, what is still due."""
+"""What happens to an issued invoice: payments, credits, refunds, commission, amounts due."""

@@ -1,4 +1,4 @@
-"""One receipt for several invoices: what each gets of it, and the rest as the payer's credit."""
+"""One receipt for several invoices: the part of each, and the rest as the payer's credit."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NAME_LENGTH: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What of a receipt an invoice gets; rupees."""
+    """The part of a receipt that an invoice gets, in rupees."""
 
     invoice_id: int
     amount: Decimal
@@ -42,20 +42,20 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """``created`` False: this very receipt was recorded before."""
+    """``created`` False: the same receipt was recorded before."""
 
     receipt: Receipt
     created: bool
 
 
 def open_invoices(customer: Customer) -> list[Invoice]:
-    """A customer's invoices of which something is owed, oldest first (1 query)."""
+    """A customer's unpaid and partly paid invoices, oldest first (1 query)."""
     found = Invoice.objects.filter(customer=customer, status__in=Invoice.UNPAID)
     return list(found.defer("snapshot").order_by("issued_on", "id"))
 
 
 def oldest_first(invoices: Iterable[Invoice], amount: Decimal) -> list[Part]:
-    """``amount`` rupees over invoices in their order, each up to what it owes."""
+    """Distribute ``amount`` rupees over invoices in their order, each up to what it owes."""
     parts, left = [], amount
     for one in invoices:
         part = min(left, one.outstanding)
@@ -80,12 +80,12 @@ def record(
 ) -> Received:
     """Record one receipt (rupees, ``received_on`` IST) and what each invoice gets of it.
 
-    What no part takes is the credit of the payer, who then must be a customer: nobody else has an
-    account with us. Invoices may be other customers' of the same tenant, for whom the payer paid.
-    Commission accrues on each part. The same receipt again changes nothing.
+    What no part takes is credit of the payer, who then must be a customer, as only customers have
+    an account with us. Invoices may belong to other customers of the same tenant for whom the payer
+    paid. Commission accrues on each part. Recording the same receipt again changes nothing.
 
-    NotFound; InvalidRequest for what cannot be, by field (``parts`` for the invoices);
-    InvoiceChanged (409) where an invoice owes less than its part; ReceiptExists (409).
+    Raises NotFound; InvalidRequest for invalid values, by field (``parts`` for the invoices);
+    InvoiceChanged (409) if an invoice owes less than its part; ReceiptExists (409).
     """
     check_money(amount, method, reference, idem_key=reference)
     check_received(method, reference, received_on, now)
@@ -165,7 +165,7 @@ def _payer(customer_id: int | None) -> Customer | None:
 
 
 def _owner(payer: Customer | None, invoices: Sequence[Invoice]) -> tuple[int | None, str]:
-    """The one tenant of the payer and of all invoices. NotFound for another's."""
+    """The one tenant of the payer and of all invoices. Raises NotFound if there are several."""
     owners = {(one.partner_id, str(one.environment)) for one in invoices}
     if payer is not None:
         owners.add((payer.partner_id, str(payer.environment)))

@@ -1,4 +1,4 @@
-"""What a subscription's customer has to pay now, and when next, for any number in their query."""
+"""What a subscription's customer has to pay now, and when next; for any number in one query."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ _NAME: Final = "balance_due"
 _BEGUN: Final = "balance_due_begun"
 _DUE_ON: Final = "balance_due_due_on"
 _RUNS_UNTIL: Final = "balance_due_runs_until"
-#: The day until which nobody is late: what bounced is due anew (of empty ones the other counts).
+#: The last day to pay on time; after a bounce there is a new one. GREATEST ignores nulls.
 _DUE_BY: Final = Greatest("due_on", "due_again_on")
 #: :attr:`Standing.outstanding` in SQL.
 OUTSTANDING: Final = F("total") - F("paid") + F("refunded") - F("credited")
 
 
 def due_by(invoice: Invoice) -> dt.date:
-    """The last day (IST) on which an invoice is not late: as issued, or anew after a reversal."""
+    """The last day (IST) to pay on time: as issued, or the new one after a reversal."""
     return max(invoice.due_on, invoice.due_again_on or invoice.due_on)
 
 
 def late(today: dt.date) -> Q:
-    """Of unpaid invoices those that are overdue on ``today`` (IST)."""
+    """Filter for unpaid invoices: overdue on ``today`` (IST)."""
     again = Q(due_again_on__isnull=True) | Q(due_again_on__lt=today)
     return Q(due_on__lt=today) & again
 
 
 def with_balance_due(found: S) -> S:
-    """The same rows with what :func:`balance_due` needs; no query of its own."""
+    """The same rows with what :func:`balance_due` needs, without a query of its own."""
     unpaid = Q(status__in=Invoice.UNPAID)
     of_one = (
         Invoice.objects.filter(subscription=OuterRef("pk"))
@@ -70,7 +70,7 @@ def with_balance_due(found: S) -> S:
 
 
 def _begun_invoice() -> QuerySet[Invoice, Any]:
-    """Of the period in which a subscription went on, billed by an earlier one of its customer."""
+    """The invoice of the period that a subscription continues, billed by an earlier one."""
     return (
         _continued(OuterRef(OuterRef("pk")))
         .order_by()
@@ -86,12 +86,12 @@ def _begun_invoice() -> QuerySet[Invoice, Any]:
 
 
 def _continued(subscription: Any) -> QuerySet[Invoice]:
-    """The invoice of the period in which ``subscription`` went on.
+    """The invoice of the period that ``subscription`` continues.
 
-    Each figure is looked up first, the subscription of the invoice among them: invoices have an
-    index of that and none of their segment. As a join the planner read all 300,000 invoices for
-    each subscription. There is at most one (invoice_period_uniq), so nothing is sorted or cut off:
-    for the first by id it would read them in that order.
+    Scalar subqueries fetch the keys first, the invoice's subscription among them, because invoices
+    have an index on that and none on their segment. With a join the planner read all 300,000
+    invoices for each subscription. At most one invoice matches (invoice_period_uniq), so there is
+    no ORDER BY or LIMIT: to find the first by id PostgreSQL would read them in that order.
     """
     going_on = BillingSegment.objects.filter(subscription=subscription, continues__isnull=False)
     first = going_on.order_by("number")
@@ -103,15 +103,15 @@ def _continued(subscription: Any) -> QuerySet[Invoice]:
 
 
 def of_subscription(subscription_id: int) -> QuerySet[Invoice]:
-    """Its invoices, and that of the period in which it went on."""
+    """Its invoices, and the invoice of the period that it continues."""
     begun = _continued(subscription_id).values("pk")
     return Invoice.objects.filter(Q(subscription_id=subscription_id) | Q(pk__in=begun))
 
 
 def balance_due(subscription: Subscription, today: dt.date) -> BalanceDue:
-    """As of ``today`` (IST), the customer loaded.
+    """What is due as of ``today`` (IST). The customer must be loaded.
 
-    One query where the row does not come from :func:`with_balance_due`.
+    One query if the row does not come from :func:`with_balance_due`.
     """
     if not subscription.is_billed:
         return BalanceDue(PaymentStatus.NOT_REQUIRED)
@@ -125,12 +125,11 @@ def balance_due(subscription: Subscription, today: dt.date) -> BalanceDue:
 
 
 def next_period(subscription: Subscription, today: dt.date) -> dt.date | None:
-    """First day (IST) of the period that is billed next, as things stand on ``today``.
+    """First day (IST) of the period that is billed next, as known on ``today``.
 
-    None where nothing will be billed: free, test environment, paused (nobody knows until when),
-    cancelled, not renewed, and where a suspended partner's customers trade until a day before it.
-    One query where the row does not come from :func:`with_balance_due`, none of what is never
-    billed.
+    None if nothing will be billed: free, test environment, paused (its end is unknown), cancelled,
+    not renewed, or a suspended partner's customers trade only until a day before it. One query if
+    the row does not come from :func:`with_balance_due`; no query for what is never billed.
     """
     if not _goes_on(subscription):
         return None
@@ -152,8 +151,9 @@ def _next(subscription: Subscription, today: dt.date, read: _Read) -> dt.date | 
 class _Read:
     """What :func:`with_balance_due` reads of a subscription, as JSON.
 
-    Over all its invoices; of that of the period in which it went on; the first day (IST) that is
-    not invoiced yet; and the last one on which a suspended partner lets it run.
+    ``invoices``: sums over its own. ``begun``: the invoice of the period that it continues.
+    ``due_on``: the first day (IST) that is not invoiced yet. ``runs_until``: the last day (IST) on
+    which a suspended partner's customers trade.
     """
 
     invoices: dict[str, Any] | None
@@ -172,7 +172,7 @@ def _read(subscription: Subscription) -> _Read:
 def _of_invoices(subscription: Subscription, today: dt.date, read: _Read) -> BalanceDue:
     found, due_on = read.invoices, read.due_on
     cancelled = subscription.status == Subscription.Status.CANCELLED
-    # one that has ended before its own first period leaves the debt to whose invoice it is
+    # ended before its own first period: the debt stays with the subscription that was invoiced
     begun = None if cancelled else read.begun
     unpaid = [found] if found and found["unpaid"] else []
     if begun and begun["status"] in Invoice.UNPAID:

@@ -1,7 +1,7 @@
-"""A bank's reference: what people type of it, and what names the money. Pure.
+"""Bank references: what people type, and the key that identifies the money. Pure.
 
-``UTR6123``, ``utr6123`` and ``UTR 6123`` are one movement of money. What counts are its letters and
-digits, in upper case by ASCII alone (core/identifiers.py).
+``UTR6123``, ``utr6123`` and ``UTR 6123`` identify one movement of money. Only letters and digits
+count, in upper case by ASCII alone (core/identifiers.py).
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from quantleap.core.identifiers import ascii_upper
 LENGTH: Final = 80
 _CHEQUE: Final = "CHEQUE"
 _KEPT: Final = frozenset(string.ascii_uppercase + string.digits)
-# Indian cheques bear six digits (RBI, CTS-2010), with their zeros.
+# Indian cheque numbers have six digits (RBI, CTS-2010), including leading zeros.
 _CHEQUE_NUMBER: Final = re.compile(r"(?<![0-9])[0-9]{6}(?![0-9])", re.ASCII)
 
 
 def reference_key(text: str) -> str:
-    """Letters and digits of a reference in upper case; all else is how somebody wrote it."""
+    """Letters and digits of a reference in upper case; everything else is formatting."""
     return "".join(one for one in ascii_upper(text) if one in _KEPT)
 
 
 def wrong_with(method: str, text: str) -> str:
-    """Why ``text`` cannot name money of a rail, in words for whoever typed it; empty if it can."""
+    """Why ``text`` is no valid reference for a rail, as a message; empty if it is valid."""
     if not 0 < len(text.strip()) <= LENGTH or "\0" in text:
         return f"From 1 to {LENGTH} characters."
     if any(one.isalnum() and not one.isascii() for one in text):

@@ -1,4 +1,4 @@
-"""Commission becomes payable once no refund is to be expected any more."""
+"""Commission becomes payable once a refund is no longer expected."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ CHUNK: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Matured:
-    """How many accruals came to their day, and the rupees that became payable."""
+    """How many accruals matured, and the rupees that became payable."""
 
     accruals: int
     amount: Decimal
 
 
 def mature(as_of: dt.date, *, now: dt.datetime, chunk: int = CHUNK) -> Matured:
-    """Release every accrual that matures by ``as_of`` (IST), less what was taken back of it.
+    """Release every accrual that matures by ``as_of`` (IST), less what was clawed back of it.
 
-    Chunks of one transaction each; again, late, or beside another call: each matures once.
-    FutureDate.
+    Chunks of one transaction each. However often, late or in parallel it is called, each accrual
+    matures once. Raises FutureDate.
     """
     if as_of > ist_date(now):
         raise FutureDate(f"{as_of} has not come yet", details={"as_of": "Not after today (IST)."})
@@ -103,7 +103,7 @@ def _row(accrual: Commission, base: Decimal, amount: Decimal, now: dt.datetime) 
 def _post(
     payee: int, environment: str, slug: str, rows: Sequence[Commission], now: dt.datetime
 ) -> Decimal:
-    """One posting for all of a payee's rows; each accrual matures once, so its key is free once."""
+    """One posting for all of a payee's rows; its key is unique, as each accrual matures once."""
     amount = sum((row.amount for row in rows), ZERO)
     first = min(row.accrual.public_id for row in rows if row.accrual)
     posted = posting.post(

@@ -1,7 +1,7 @@
-"""Commission rows and their postings, in the transaction of a payment, a credit note, a reversal.
+"""Commission rows and postings, in the transaction of a payment, a credit note or a reversal.
 
-What is earned follows from the invoice alone (proration.py); a row is the step from what was earned
-before. The caller holds the invoice's lock.
+What is earned depends on the invoice alone (proration.py); a row is the difference from what was
+earned before. The caller holds the invoice's lock.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CLAWED_BACK: Final = "commission.clawed_back"
 
 
 def accrue(invoice: Invoice, payment: Payment, *, now: dt.datetime) -> list[Commission]:
-    """What ``payment`` earned its payees; the invoice already counts it as paid."""
+    """Accrue what ``payment`` earned its payees. The invoice must already count it as paid."""
     lines = _lines(invoice)
     held = _held(invoice)
     slugs = _slugs(lines)
@@ -76,9 +76,9 @@ def accrue(invoice: Invoice, payment: Payment, *, now: dt.datetime) -> list[Comm
 
 
 def lock_accruals(invoice: Invoice) -> list[Commission]:
-    """An invoice's accruals, oldest first, so that none matures meanwhile.
+    """Lock an invoice's accruals, oldest first, so that none matures meanwhile.
 
-    Before the first posting: who matures holds the rows first and the books after.
+    Before the first posting: the maturity run locks the rows first and the ledger after.
     """
     return list(
         Commission.objects.select_for_update(of=("self",), no_key=True)
@@ -98,9 +98,9 @@ def claw_back(
 ) -> list[Commission]:
     """Take back what a credit note or a reversal leaves unearned, from the newest accrual on.
 
-    Out of what is pending, or of what is payable where the accrual matured before. First, and as a
-    whole, those of the payments ``gone`` (keys): money that did not stay earns nobody anything, and
-    a paisa that was rounded away is made up by the next payment.
+    It comes out of pending commission, or out of payable where the accrual has matured. Accruals of
+    the payments ``gone`` (keys) come first and as a whole: money that was taken back earns no
+    commission, and the next payment makes up for a paisa that was rounded away.
     """
     lines = _lines(invoice)
     slugs = _slugs(lines)
@@ -188,7 +188,7 @@ def _clawback(
 
 
 def _lines(invoice: Invoice) -> list[ShareLine]:
-    """Who shares in the invoice's subscription, as agreed when it began."""
+    """The shares in the fee of the invoice's subscription, as agreed when it began."""
     return list(
         ShareLine.objects.for_partner(invoice.partner_id, invoice.environment)
         .filter(subscription_id=invoice.subscription_id, payee__isnull=False)
@@ -202,7 +202,7 @@ def _slugs(lines: Sequence[ShareLine]) -> dict[int, str]:
 
 
 def _held(invoice: Invoice) -> Mapping[tuple[int | None, str], tuple[Decimal, Decimal]]:
-    """Base and commission so far, per payee and role."""
+    """Base and commission so far, by payee and role."""
     rows = (
         Commission.objects.filter(invoice=invoice, kind__in=Commission.EARNING)
         .order_by()
@@ -232,7 +232,7 @@ def _write(rows: list[Commission], what: str, slugs: Mapping[int, str], now: dt.
         outbox.emit(
             what,
             _payload(row, slugs),
-            # what is taken back of an accrual comes after it
+            # a claw-back's event must follow that of its accrual
             about=row.accrual.public_id if row.accrual else row.public_id,
             partner_id=row.partner_id,
             environment=row.environment,

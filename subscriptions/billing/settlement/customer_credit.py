@@ -1,11 +1,11 @@
-"""The customer's credit: what we hold of a customer's money, used for an invoice or paid out.
+"""Customer credit: money that we hold for a customer, used for an invoice or paid out.
 
-It comes from receipts that were too much and from credit notes whose money stayed. The books decide
-how much there is: whoever takes from it posts first and looks then, because from the first posting
-to the commit nobody else writes balances (posting.post).
+It comes from overpaid receipts and from credit notes whose money stayed with us. The ledger decides
+how much there is: a service that takes from it posts first and checks then, because from the first
+posting to the commit no other transaction writes balances (posting.post).
 
-Below 0 it is the customer's debt: credit that was paid out, and whose money the bank then took back
-(reversals.py). What comes in pays that first.
+Below 0 it is the customer's debt: credit was paid out, and the bank then took back the money that
+it came from (reversals.py). The next money that comes in pays it first.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from subscriptions.billing.settlement.refunds import money_of, refund_row
 
 
 def available(customer: Customer) -> Decimal:
-    """Rupees that we hold of a customer's money; below 0 what they owe us of what was paid out."""
+    """Rupees of credit that we hold; below 0 the customer owes us credit that was paid out."""
     return -posting.balance(chart_of_accounts.customer_credit(customer.public_id))
 
 
 def excess_left(payment: Payment) -> Decimal:
-    """Rupees of a payment that were too much and have not been given back; 0 if it was reversed."""
+    """Rupees of a payment's excess that have not been given back; 0 if the payment was reversed."""
     if PaymentReversal.objects.filter(payment=payment).exists():
         return ZERO
     given = payment.refunds.aggregate(sum=Sum("amount"))["sum"] or ZERO
@@ -64,7 +64,7 @@ def apply(
 
     Commission accrues on it as on any payment. ``seen``: see payments.record_payment.
 
-    NotFound; InvalidRequest; NothingToCredit (409) for more than is owed or held;
+    Raises NotFound; InvalidRequest; NothingToCredit (409) for more than is owed or held;
     PaymentKeyReused, InvoiceChanged (409).
     """
     method = Method.CUSTOMER_CREDIT
@@ -106,9 +106,9 @@ def return_excess(
     actor: Actor,
     now: dt.datetime,
 ) -> Refund:
-    """Give back ``amount`` rupees of what a payment had too much; once per key.
+    """Give back ``amount`` rupees of a payment's excess, once per key.
 
-    NotFound; InvalidRequest; NothingToCredit (409), also for what was used meanwhile;
+    Raises NotFound; InvalidRequest; NothingToCredit (409), also for what was used meanwhile;
     PaymentKeyReused (409).
     """
     check_money(amount, method, reference, idem_key)
@@ -142,9 +142,9 @@ def pay_out(
     actor: Actor,
     now: dt.datetime,
 ) -> Refund:
-    """Give back ``amount`` rupees of a customer's credit, wherever it came from; once per key.
+    """Pay out ``amount`` rupees of a customer's credit, whatever its origin, once per key.
 
-    NotFound; InvalidRequest; NothingToCredit (409); PaymentKeyReused (409).
+    Raises NotFound; InvalidRequest; NothingToCredit (409); PaymentKeyReused (409).
     """
     check_money(amount, method, reference, idem_key)
     with transaction.atomic():
@@ -185,7 +185,7 @@ def _pay_out(
 
 
 def _lock_customer(customer_id: int) -> Customer:
-    """The customer, until commit nobody else's. NotFound."""
+    """The customer, locked until commit. Raises NotFound."""
     found = Customer.objects.select_for_update(of=("self",), no_key=True)
     customer = found.filter(pk=customer_id).first()
     if customer is None:
@@ -194,8 +194,10 @@ def _lock_customer(customer_id: int) -> Customer:
 
 
 def _lock_owner(invoice_id: int) -> None:
-    """An invoice's customer, before the invoice: a reversal that takes their credit back finds
-    every use of it, or is found by it.
+    """Lock an invoice's customer, before the invoice.
+
+    A reversal that takes their credit back then either finds every use of it, or is found by the
+    use.
     """
     owner = Invoice.objects.filter(pk=invoice_id).values_list("customer_id", flat=True).first()
     if owner is None:
@@ -204,7 +206,7 @@ def _lock_owner(invoice_id: int) -> None:
 
 
 def _check_held(customer: Customer, amount: Decimal) -> None:
-    """Says so before anything is posted; who comes second is found out after it."""
+    """Refuse before anything is posted. A concurrent use is detected after the posting."""
     there = available(customer)
     if amount > there:
         raise NothingToCredit(f"{customer} has {there} rupees of credit")

@@ -1,4 +1,4 @@
-"""What keeps a customer from subscribing anew: an unpaid month, or credit that is below 0."""
+"""Debts that keep a customer from subscribing anew: an unpaid month, or credit below 0."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from subscriptions.periods import Period, period
 
 
 def refuse_debtor(subscription: Subscription, today: dt.date) -> None:
-    """No new subscription while an invoice of an earlier one is unpaid, and none that is billed
-    while the customer owes us credit that was paid out.
+    """Raise PaymentDue for an unpaid invoice of an earlier subscription.
 
-    A period that is over and that no run has invoiced yet is owed as well: seen was a customer who
-    subscribed and cancelled again and again before the run. The one that runs is no debt before its
-    invoice: the new subscription goes on in it (adr 0054).
+    Also, if the new subscription is billed, while the customer owes us credit that was paid out.
+
+    A period that is over but not invoiced yet is owed as well. Bug: a customer subscribed and
+    cancelled again and again before the run. The current period is no debt before its invoice: the
+    new subscription continues it (adr 0054).
     """
     unpaid = unpaid_invoice(subscription.customer_id, subscription.template_id)
     if unpaid is not None:
@@ -38,7 +39,7 @@ def refuse_debtor(subscription: Subscription, today: dt.date) -> None:
     if not subscription.is_billed:
         return
     debt = -customer_credit.available(subscription.customer)
-    if debt > 0:  # of no template: it is paid before anything else is billed (adr 0053)
+    if debt > 0:  # not tied to a template: it is paid before anything else is billed (adr 0053)
         raise PaymentDue(
             f"{grouped(debt, '₹')} are owed: credit that was paid out, and whose money the bank "
             "took back",
@@ -48,7 +49,7 @@ def refuse_debtor(subscription: Subscription, today: dt.date) -> None:
 
 
 def unpaid_invoice(customer_id: int, template_id: int) -> Invoice | None:
-    """The oldest unpaid invoice of a customer's cancelled subscriptions of a template."""
+    """The oldest unpaid invoice of a customer's cancelled subscriptions to a template."""
     return (
         Invoice.objects.filter(
             customer_id=customer_id,
@@ -62,8 +63,9 @@ def unpaid_invoice(customer_id: int, template_id: int) -> Invoice | None:
 
 
 def unbilled_period(customer_id: int, template_id: int, today: dt.date) -> Period | None:
-    """The oldest period of a customer's cancelled subscriptions of a template that was over by
-    ``today`` (IST) before any run had invoiced it: owed like an unpaid invoice.
+    """The oldest period that is owed without an invoice, of cancelled subscriptions to a template.
+
+    It was over by ``today`` (IST) before a run had invoiced it.
     """
     due = coming().filter(
         subscription__customer_id=customer_id,

@@ -1,7 +1,7 @@
-"""Money that staff recorded for one invoice: settles it, or becomes the customer's credit.
+"""Payments that staff recorded for one invoice; what exceeds it becomes the customer's credit.
 
-Each has a receipt (receipts.py), which its bank reference names once; allocations.py records a
-receipt for several invoices.
+Each has a receipt (receipts.py) with a unique bank reference. allocations.py records a receipt for
+several invoices.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from subscriptions.billing.settlement import bank_references, commissions, recei
 PAID: Final = "invoice.paid"
 KEY_LENGTH: Final = 120
 REFERENCE_LENGTH: Final = bank_references.LENGTH
-#: Money that came longer before its invoice is a mistyped year.
+#: Money dated longer before its invoice than this has a mistyped year.
 IN_ADVANCE: Final = dt.timedelta(days=366)
 _LARGEST: Final = Decimal("9999999999.99")
 
-#: What changes of an invoice after it was issued, but for its review.
+#: Fields of an invoice that change after it was issued, apart from its review.
 _STANDING: Final = (
     "status", "paid", "reversed", "due_again_on", "refunded", "credited", "credited_taxable",
     "recognised",
@@ -51,7 +51,7 @@ M = TypeVar("M", bound=TenantOwned)
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """``created`` False: this key had recorded the same before."""
+    """``created`` False: the same was recorded before under this key."""
 
     payment: Payment
     created: bool
@@ -71,13 +71,13 @@ def record_payment(
 ) -> Recorded:
     """Record ``amount`` rupees received for an invoice on ``received_on`` (IST): a new receipt.
 
-    What exceeds the outstanding sum is the customer's credit. Commission accrues here.
-    The books get it on the day of ``now``: months that are over do not change. ``seen`` is the
-    outstanding sum that the caller decided on. The same again changes nothing.
+    What exceeds the outstanding sum is the customer's credit. Commission accrues here. The posting
+    is dated on the day of ``now``: months that are over do not change. ``seen`` is the outstanding
+    sum on which the caller based the decision. Repeating the same call changes nothing.
 
-    NotFound; InvalidRequest for an amount, date, method, reference or key that cannot be;
-    ReceiptExists (409) when the reference names other money; PaymentKeyReused (409) when the key
-    names another payment of this tenant; InvoiceChanged (409).
+    Raises NotFound; InvalidRequest for an invalid amount, date, method, reference or key;
+    ReceiptExists (409) if the reference identifies other money; PaymentKeyReused (409) if the key
+    identifies another payment of this tenant; InvoiceChanged (409).
     """
     check_money(amount, method, reference, idem_key)
     check_received(method, reference, received_on, now)
@@ -124,7 +124,7 @@ def record_payment(
 
 
 def _paid_by(there: Receipt, invoice: Invoice, amount: Decimal, received_on: dt.date) -> Payment:
-    """The payment that this very money made of this invoice; ReceiptExists if it is other money."""
+    """The payment of this invoice by this receipt. Raises ReceiptExists if it is other money."""
     paid = list(there.payments.select_related("invoice"))
     told = (there.amount, there.received_on)
     if len(paid) == 1 and paid[0].invoice_id == invoice.pk and told == (amount, received_on):
@@ -141,7 +141,7 @@ def check_money(
     *,
     allowed: Collection[str] = MONEY_METHODS,
 ) -> None:
-    """InvalidRequest for what no bank could have done, or nobody could find again."""
+    """Raise InvalidRequest for an impossible amount, method, reference or key."""
     wrong = {}
     sane = amount.is_finite() and ZERO < amount <= _LARGEST
     if not sane or amount != amount.quantize(PAISA):
@@ -159,7 +159,7 @@ def check_money(
 
 
 def check_received(method: str, reference: str, received_on: dt.date, now: dt.datetime) -> None:
-    """InvalidRequest for a reference that names no money, or a day that has not come (IST)."""
+    """Raise InvalidRequest for an invalid reference, or for a day in the future (IST)."""
     wrong = {}
     if received_on > ist_date(now):
         wrong["received_on"] = "Not after today (IST)."
@@ -170,13 +170,13 @@ def check_received(method: str, reference: str, received_on: dt.date, now: dt.da
 
 
 def check_after_invoice(invoice: Invoice, received_on: dt.date) -> None:
-    """InvalidRequest for money that came so long before its invoice that its year is mistyped."""
+    """Raise InvalidRequest for money dated so long before its invoice that the year is mistyped."""
     if received_on < invoice.issued_on - IN_ADVANCE:
         raise InvalidRequest(details={"received_on": "More than a year before the invoice."})
 
 
 def check_seen(invoice: Invoice, seen: Decimal | None) -> None:
-    """InvoiceChanged unless the locked invoice still owes what the caller saw (None: unsaid)."""
+    """Raise InvoiceChanged unless the locked invoice still owes ``seen`` (None: no check)."""
     owed = invoice.outstanding
     if seen is not None and seen != owed:
         raise InvoiceChanged(
@@ -186,9 +186,9 @@ def check_seen(invoice: Invoice, seen: Decimal | None) -> None:
 
 
 def lock_invoice(invoice_id: int) -> Invoice:
-    """The invoice, until commit nobody else's. NotFound."""
+    """The invoice, locked until commit. Raises NotFound."""
     invoice = (
-        # no_key: payments refer to it, and need not wait for each other's look at the key
+        # no_key: payments refer to it, and their key checks need not wait for this lock
         Invoice.objects.select_for_update(of=("self",), no_key=True)
         .select_related("customer", "subscription__template")
         .filter(pk=invoice_id)
@@ -202,9 +202,9 @@ def lock_invoice(invoice_id: int) -> Invoice:
 def recorded_before(
     model: type[M], owner: TenantOwned, idem_key: str, same: dict[str, Any]
 ) -> M | None:
-    """The row that this key made for the owner's tenant, None if there is none.
+    """The row that this key made for the owner's tenant, or None.
 
-    PaymentKeyReused if it is another.
+    Raises PaymentKeyReused if its values are not ``same``.
     """
     held: M | None = (
         model._default_manager.filter(  # TenantQuerySet of every one of these models
@@ -217,10 +217,10 @@ def recorded_before(
 
 
 def save_standing(invoice: Invoice) -> None:
-    """Status and sums of a locked invoice, in one UPDATE."""
+    """Save status and sums of a locked invoice, in one UPDATE."""
     status = Invoice.Status
     if invoice.outstanding > 0:
-        # also of what was credited as a whole, if the money that was given back had never come
+        # also if it was credited in full, but the money that was given back had never arrived
         invoice.status = status.PARTLY_PAID if invoice.paid > 0 else status.DUE
     else:
         whole = invoice.credited == invoice.total
@@ -229,7 +229,7 @@ def save_standing(invoice: Invoice) -> None:
 
 
 def insert_once(row: TenantOwned, constraint: str, idem_key: str) -> None:
-    """Insert; the same key of this tenant, used for another invoice meanwhile, is refused."""
+    """Insert; PaymentKeyReused if the tenant used this key for another invoice meanwhile."""
     try:
         row.save(force_insert=True)
     except IntegrityError as error:
@@ -239,7 +239,7 @@ def insert_once(row: TenantOwned, constraint: str, idem_key: str) -> None:
 
 
 def invoice_data(invoice: Invoice) -> dict[str, Any]:
-    """Members of an invoice's events; customer and template must be loaded."""
+    """Members of an invoice's events. Customer and template must be loaded."""
     return {
         **invoice.names,
         "total": json_number(invoice.total),
@@ -258,9 +258,10 @@ def settle(
     actor: Actor,
     now: dt.datetime,
 ) -> Payment:
-    """Write a payment of a locked invoice and all that follows from it: commission, status, event.
+    """Write a payment of a locked invoice and its effects: commission, status, event.
 
-    ``source`` is the account that gives the money; ``same`` the fields that name the payment.
+    ``source`` is the account that the money comes from; ``same`` the fields that identify the
+    payment.
     """
     payment = _write(
         invoice, idem_key=idem_key, applied=applied, same=same, source=source, actor=actor, now=now
@@ -343,7 +344,7 @@ def _tell(invoice: Invoice, payment: Payment, moved: bool, actor: Actor, now: dt
 
 
 def tell_paid(invoice: Invoice, now: dt.datetime) -> None:
-    """``invoice.paid``: once in an invoice's life, and once more after each reversal."""
+    """Emit ``invoice.paid``: once in an invoice's life, and once more after each reversal."""
     key = f"{PAID}:{invoice.public_id}"
     if invoice.reversed:
         key += f":{PaymentReversal.objects.filter(payment__invoice=invoice).count()}"

@@ -1,7 +1,7 @@
-"""How a payment is shared, and what a credit takes back. Pure.
+"""How a payment is split, and what a credit takes back. Pure.
 
-Everything follows from how far an invoice is paid and credited, never from the amounts of the
-steps that led there: so the steps add up exactly, however many there were.
+Everything depends on how far an invoice is paid and credited, never on the amounts of the single
+steps. So the steps add up exactly, however many there were.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Final
 from quantleap.core.money import PAISA, ZERO, share
 from subscriptions.billing.invoice_standing import Standing
 
-#: What a credit may be, and may leave of an invoice, at least (rupees); below it the parts of so
-#: little money could not all be whole paise.
+#: Minimum of a credit, and of what it may leave of an invoice (rupees). The parts of a smaller
+#: amount could not all be whole paise.
 SMALLEST: Final = Decimal("1.00")
 
 
 def base_paid(standing: Standing) -> Decimal:
     """The part of the taxable value that is paid and not given back.
 
-    In proportion to the payments, floored to the paisa; exactly what was not credited once nothing
-    is outstanding.
+    In proportion to the payments, rounded down to the paisa; once nothing is outstanding, exactly
+    the part that was not credited.
     """
     left = standing.taxable - standing.credited_taxable
     if standing.outstanding <= 0:
@@ -42,7 +42,7 @@ def commission(standing: Standing, basis_points: int) -> Decimal:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """An amount with tax in its parts (rupees)."""
+    """An amount split into taxable value and taxes (rupees)."""
 
     taxable: Decimal
     cgst: Decimal
@@ -51,7 +51,6 @@ class Parts:
 
     @property
     def total(self) -> Decimal:
-        """All of it."""
         return self.taxable + self.cgst + self.sgst + self.igst
 
     def __sub__(self, other: Parts) -> Parts:
@@ -72,10 +71,11 @@ def may_credit(invoiced: Decimal, credited: Decimal, amount: Decimal) -> bool:
 
 
 def credit_parts(invoiced: Parts, credited: Parts, amount: Decimal) -> Parts:
-    """``amount`` of an invoice in its parts, after ``credited`` of it were credited before.
+    """``amount`` of an invoice in its parts, after ``credited`` of it was credited before.
 
-    The taxes follow the credited total in proportion, floored to the paisa; the last credit takes
-    what is left, so that all credits together are the invoice. ValueError: see :func:`may_credit`.
+    The taxes follow the credited total in proportion, rounded down to the paisa; the last credit
+    takes what is left, so that all credits together equal the invoice. ValueError: see
+    :func:`may_credit`.
     """
     if not may_credit(invoiced.total, credited.total, amount):
         raise ValueError(f"{amount} of {invoiced.total - credited.total} cannot be credited")
@@ -89,10 +89,10 @@ def credit_parts(invoiced: Parts, credited: Parts, amount: Decimal) -> Parts:
 
 
 def unused_parts(left: Parts, unused: int, days: int) -> Parts:
-    """The part of what is ``left`` of an invoice that ``unused`` of its period's ``days`` cost.
+    """The part of what is ``left`` of an invoice for ``unused`` of its period's ``days``.
 
-    Each part is floored to the paisa on its own, so that CGST stays equal to SGST; the rest has
-    been used. ValueError unless 0 <= unused <= days.
+    Each part is rounded down to the paisa on its own, so that CGST stays equal to SGST; the rest
+    has been used. Raises ValueError unless 0 <= unused <= days.
     """
     if not 0 <= unused <= days or days == 0:
         raise ValueError(f"{unused} of {days} days cannot be unused")
@@ -104,7 +104,7 @@ def unused_parts(left: Parts, unused: int, days: int) -> Parts:
 
 
 def recognised_part(recognised: Decimal, value: Decimal, credited: Decimal) -> Decimal:
-    """How much of ``credited`` comes out of revenue, the rest out of what is still deferred.
+    """How much of ``credited`` reduces revenue; the rest reduces what is still deferred.
 
     ``recognised`` of the ``value`` (taxable, not yet credited) is revenue already.
     """
@@ -114,9 +114,9 @@ def recognised_part(recognised: Decimal, value: Decimal, credited: Decimal) -> D
 
 
 def take_back(held: Sequence[Decimal], amount: Decimal) -> tuple[Decimal, ...]:
-    """``amount`` out of ``held`` (rupees, oldest first), from the newest on; one part of each.
+    """Take ``amount`` out of ``held`` (rupees, oldest first), from the newest on; one part of each.
 
-    ValueError when it is more than there is: nobody loses what he never had.
+    Raises ValueError if it is more than there is.
     """
     parts, left = [], amount
     for there in reversed(held):

@@ -1,6 +1,6 @@
-"""Rows of money that came in: found by the bank's reference, and never made twice.
+"""Receipts: found by the bank's reference, and never written twice.
 
-What a receipt pays is written by payments.py (one invoice) and allocations.py (several).
+payments.py (one invoice) and allocations.py (several) write what a receipt pays.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from subscriptions.billing.settlement.bank_references import reference_key
 
 
 def live(method: str, reference: str) -> Receipt | None:
-    """The receipt that this reference of a rail names and that was not reversed, if there is one.
+    """The receipt with this reference on a rail that was not reversed, or None.
 
-    Of several, as from the time when a reference was no key, the oldest.
+    If there are several, from the time before a reference was a key, the oldest.
     """
     named = Receipt.objects.filter(method=method, reference_key=reference_key(reference))
     return named.filter(reversal__isnull=True).select_related("customer").order_by("id").first()
 
 
 def presentation(method: str, reference: str) -> int:
-    """How often this reference's money came, now included: 1, and one more after each reversal."""
+    """How often money came under this reference, including now: 1 + the number of reversals."""
     held = live(method, reference)
     if held is not None:
         return held.presentation
@@ -42,7 +42,7 @@ def presentation(method: str, reference: str) -> int:
 
 
 def exists_already(held: Receipt) -> ReceiptExists:
-    """The error that names a receipt, for the field of the reference."""
+    """The error that names the receipt, for the reference's field."""
     paid = ", ".join(
         one.invoice.number for one in held.payments.order_by("id").select_related("invoice")
     )
@@ -70,10 +70,10 @@ def insert(
     actor: Actor,
     now: dt.datetime,
 ) -> Receipt:
-    """Write a receipt, and its posting where a part of it is the payer's credit.
+    """Write a receipt, and a posting if part of it is the payer's credit.
 
     The caller holds the locks of all invoices that it pays, and writes their payments in the same
-    transaction. ReceiptExists where somebody was quicker.
+    transaction. Raises ReceiptExists if another request was faster.
     """
     made = Receipt(
         partner_id=owner[0],
@@ -122,6 +122,6 @@ def _insert_once(made: Receipt) -> None:
         if constraint_of(error) != RECEIPT_UNIQUE:
             raise
         held = live(made.method, made.reference)
-        if held is None:  # reversed between the two statements: asking again finds out
+        if held is None:  # reversed between the two statements: a retry can succeed
             raise ReceiptExists(f"{made.reference} is being recorded by somebody else") from error
         raise exists_already(held) from error

@@ -1,4 +1,4 @@
-"""Taking back a part of an invoice: credit note, what goes back for it, claw-back."""
+"""Credit notes for a part of an invoice, with the refund and the claw-back that follow."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ REASON_LENGTH: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Credited:
-    """A credit note and what went back with it (None: nothing was to go back)."""
+    """A credit note and its refund (None: nothing was to be given back)."""
 
     note: CreditNote
     refund: Refund | None
@@ -60,16 +60,16 @@ def refund(
     now: dt.datetime,
     seen: Decimal | None = None,
 ) -> Credited:
-    """Credit ``amount`` rupees (tax included) of an invoice and give back what is paid too much.
+    """Credit ``amount`` rupees (tax included) of an invoice and give back what is overpaid.
 
-    Of an unpaid invoice nothing goes back: less is owed. By the method CUSTOMER_CREDIT no money
-    moves: what is paid too much becomes the customer's credit. Commission is clawed back in
-    proportion. Once per key. After 30 November following the invoice's financial year it is a
-    financial credit without tax (``tax_deadline.credit_deadline``). A credit, and what it leaves,
-    is nothing or at least 1 rupee (proration.SMALLEST). ``seen`` is the outstanding sum that the
-    caller decided on.
+    For an unpaid invoice nothing goes back: less is owed. With the method CUSTOMER_CREDIT no money
+    moves: what is overpaid becomes the customer's credit. Commission is clawed back in proportion.
+    Once per key. After 30 November following the invoice's financial year it is a financial credit
+    without tax (``tax_deadline.credit_deadline``). A credit is at least 1 rupee, and leaves nothing
+    or at least 1 rupee (proration.SMALLEST). ``seen`` is the outstanding sum on which the caller
+    based the decision.
 
-    NotFound; InvalidRequest; NothingToCredit, PaymentKeyReused, InvoiceChanged (409).
+    Raises NotFound; InvalidRequest; NothingToCredit, PaymentKeyReused, InvoiceChanged (409).
     """
     check_money(amount, method, reference, idem_key, allowed=Method.values)
     reason = reason.strip()
@@ -110,10 +110,10 @@ def credit_unused(
 ) -> Credited | None:
     """Credit the days of an invoice's period after ``last_used`` (IST), which counts as used.
 
-    Floored to the paisa, of what is left of the invoice, tax in proportion. What is paid too much
-    becomes the customer's credit; commission is clawed back in proportion. The days that were used
-    are earned at once: nothing more is delivered for this invoice. Once per key; None where no day,
-    or not a paisa, is unused. NotFound; PaymentKeyReused (409).
+    Of what is left of the invoice, rounded down to the paisa, tax in proportion. What is overpaid
+    becomes the customer's credit; commission is clawed back in proportion. The used days are
+    recognised at once, as nothing more is delivered for this invoice. Once per key. Returns None if
+    no day, or less than a paisa, is unused. Raises NotFound; PaymentKeyReused (409).
     """
     with transaction.atomic():
         invoice = lock_invoice(invoice_id)
@@ -158,7 +158,7 @@ def _issue(
     actor: Actor,
     now: dt.datetime,
 ) -> Credited:
-    """Note, what goes back, claw-back, events; the invoice is locked."""
+    """Write note, refund, claw-back and events. The invoice is locked."""
     accruals = commissions.lock_accruals(invoice)
     note = _credit(
         invoice,
@@ -177,7 +177,7 @@ def _issue(
 
 
 def _earn_rest(invoice: Invoice, note: CreditNote, now: dt.datetime) -> None:
-    """Dr deferred revenue, Cr revenue: what the note left of the invoice's value."""
+    """Dr deferred revenue, Cr revenue: the invoice's value that the note left."""
     rest = invoice.taxable - invoice.credited_taxable - invoice.recognised
     if rest == 0:
         return
@@ -198,7 +198,7 @@ def _earn_rest(invoice: Invoice, note: CreditNote, now: dt.datetime) -> None:
 
 
 def _parts(invoice: Invoice, amount: Decimal) -> proration.Parts:
-    """What of ``amount`` is value and what is tax."""
+    """Split ``amount`` into value and taxes."""
     if not proration.may_credit(invoice.total, invoice.credited, amount):
         left = invoice.total - invoice.credited
         raise NothingToCredit(
@@ -217,7 +217,7 @@ def _credited(invoice: Invoice) -> proration.Parts:
         half=Sum("cgst"), whole=Sum("igst"), kept=Sum("tax_kept")
     )
     half, whole, kept = (before[name] or ZERO for name in ("half", "whole", "kept"))
-    # tax that stayed paid was credited to the customer all the same, as the kind it was
+    # tax that stays paid was still credited to the customer, under its kind
     if invoice.igst:
         whole += kept
     else:
@@ -235,12 +235,12 @@ def _left(invoice: Invoice) -> proration.Parts:
 
 
 def unused_on(invoice: Invoice, last_used: dt.date) -> Decimal:
-    """Rupees, tax included, that the days after ``last_used`` (IST) cost of what is left."""
+    """Rupees, tax included, for the days after ``last_used`` (IST), of what is left."""
     return proration.unused_parts(_left(invoice), *_days(invoice, last_used)).total
 
 
 def _days(invoice: Invoice, last_used: dt.date) -> tuple[int, int]:
-    """How many days of the period come after ``last_used``, and how many it has."""
+    """Number of the period's days after ``last_used``, and of all its days."""
     days = (invoice.period_end - invoice.period_start).days
     return min(max((invoice.period_end - last_used).days - 1, 0), days), days
 
@@ -255,10 +255,10 @@ def _credit(
     actor: Actor,
     now: dt.datetime,
 ) -> CreditNote:
-    """The document, its posting, and what it changes of the invoice (not saved)."""
+    """Write the document and its posting, and update the invoice (not saved)."""
     fy, seq, issued_on = number_series.take(CREDIT_NOTE, 1, today=ist_date(now))
     number = document_number(CREDIT_NOTE, fy, seq)
-    # too late to reduce output tax: the customer gets as much, and we bear its tax
+    # too late to reduce output tax: the customer gets the same amount, and we bear its tax
     late = issued_on > credit_ends_on(invoice)
     back = proration.Parts(parts.taxable, ZERO, ZERO, ZERO) if late else parts
     tax_kept = parts.total - back.total
@@ -325,9 +325,9 @@ def _snapshot(
     total: Decimal,
     reason: str,
 ) -> dict[str, Any]:
-    """What the note's document shows: the invoice's parties as they were, its own sums.
+    """What the note's document shows: the invoice's parties as they were, and its own sums.
 
-    A financial credit says until when tax could have been reduced, and bears none.
+    A financial credit shows until when tax could have been reduced, and has none.
     """
     late = issued_on > credit_ends_on(invoice)
     kept = ("supplier", "customer", "place_of_supply", "subscription", "template", "currency")
@@ -361,7 +361,7 @@ def _give_back(
     actor: Actor,
     now: dt.datetime,
 ) -> Refund | None:
-    """As far as more is paid than owed after the note (invoice not saved)."""
+    """Give back what is paid beyond what is owed after the note (invoice not saved)."""
     amount = -invoice.outstanding
     if amount <= 0:
         return None
@@ -397,7 +397,7 @@ def refund_row(
     now: dt.datetime,
     **fields: Any,
 ) -> Refund:
-    """``amount`` rupees back to a customer, posted from account ``debit`` to ``credit``."""
+    """Refund ``amount`` rupees to a customer, posted from account ``debit`` to ``credit``."""
     public_id = new_refund_id()
     posted = posting.post(
         idem_key=f"refund:{public_id}",
@@ -454,12 +454,12 @@ def _tell(
         now=now,
     )
     if invoice.status == Invoice.Status.PAID:
-        # a credit may settle what was partly paid
+        # a credit may settle a partly paid invoice
         tell_paid(invoice, now)
 
 
 def _event(invoice: Invoice, note: CreditNote, back: Refund | None) -> dict[str, Any]:
-    """The note and what it left of its invoice; rupees."""
+    """Data of the note and its effect on the invoice; rupees."""
     about = invoice_data(invoice)
     return {
         "credit_note": note.number,
@@ -482,7 +482,7 @@ def _event(invoice: Invoice, note: CreditNote, back: Refund | None) -> dict[str,
 
 
 def money_of(money: Refund) -> dict[str, str]:
-    """What went back, for the audit."""
+    """The refund's data for the audit entry."""
     return {
         "refunded": str(money.amount),
         "method": money.method,

@@ -1,6 +1,7 @@
-"""Money that a bank took back: the receipt is reversed as a whole, and what it paid is owed again.
+"""Reversals: the bank took a receipt's money back, and what it paid is owed again.
 
-No credit note, and no tax moves: the supply is as it was, only the money is not there (0053).
+No credit note is issued and no tax changes: the supply is unaffected, only the money is missing
+(0053).
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ _LARGEST: Final = Decimal("99999.99")
 
 @dataclass(frozen=True, slots=True)
 class Reversed:
-    """``created`` False: the receipt was reversed before, on that day and for that reason."""
+    """``created`` False: it was reversed before, on the same day and for the same reason."""
 
     reversal: Reversal
     created: bool
@@ -59,14 +60,14 @@ class Reversed:
 
 @dataclass(slots=True)
 class _Work:
-    """What one reversal touches; all of it is locked before anything is posted."""
+    """What one reversal changes; all of it is locked before anything is posted."""
 
     reversal: Reversal
     now: dt.datetime
     payments: list[Payment]
-    #: Payments out of credit that the receipt may have given, newest first.
+    #: Payments out of credit that the receipt may have provided, newest first.
     uses: list[Payment]
-    #: By customer's key, those to whom the receipt gave credit.
+    #: Customer key -> customers that got credit from the receipt.
     credited: dict[int, Customer]
     invoices: dict[int, Invoice]
     accruals: dict[int, list[Commission]]
@@ -82,15 +83,15 @@ def reverse(
     actor: Actor,
     now: dt.datetime,
 ) -> Reversed:
-    """Take back a receipt whose money went back at the bank on ``reversed_on`` (IST); once.
+    """Reverse a receipt whose money the bank took back on ``reversed_on`` (IST); once.
 
-    Every payment of it pays nothing any more: its invoice is owed again, its commission is taken
-    back (out of what is payable, or paid, where it matured). Of its credit what was used for other
-    invoices is undone, the newest use first; what was paid out leaves the customer's credit below
-    0, which is a debt by name. ``bank_charges`` (rupees, 0 for none) are our expense. The books get
-    all of it on the day of ``now``, the bank's day stands in the row.
+    None of its payments counts any more: their invoices are owed again, and their commission is
+    clawed back (out of payable, or paid, where it matured). Its credit is taken back: uses for
+    other invoices are undone, the newest first, and what was paid out leaves the customer's credit
+    below 0, a debt recorded as such. ``bank_charges`` (rupees, 0 for none) are our expense. All
+    postings are dated on the day of ``now``; the row holds the bank's day.
 
-    NotFound; InvalidRequest; AlreadyReversed (409) with another day, reason or charge.
+    Raises NotFound; InvalidRequest; AlreadyReversed (409) for another day, reason or charge.
     """
     reason = reason.strip()
     _check(reason, bank_charges)
@@ -114,7 +115,7 @@ def reverse(
     return Reversed(work.reversal, created=True)
 
 
-# -- what is looked at before ----------------------------------------------------------------------
+# -- checks ----------------------------------------------------------------------------------------
 def _check(reason: str, charges: Decimal) -> None:
     wrong = {}
     if not 0 < len(reason) <= REASON_LENGTH or "\0" in reason:
@@ -144,9 +145,10 @@ def _same(held: Reversal, reversed_on: dt.date, reason: str, charges: Decimal) -
 
 # -- locks -----------------------------------------------------------------------------------------
 def _lock_customers(receipt: Receipt, payments: Iterable[Payment]) -> list[Customer]:
-    """Whom it concerns, until the commit: nobody uses their credit meanwhile.
+    """Lock the customers concerned until commit, so that their credit is not used meanwhile.
 
-    The receipt's own row is history and is not locked: somebody of these stands behind each one.
+    The receipt's own row is history and needs no lock: every receipt concerns at least one
+    customer.
     """
     concerned = {payment.customer_id for payment in payments}
     if receipt.customer_id is not None:
@@ -158,7 +160,7 @@ def _lock_customers(receipt: Receipt, payments: Iterable[Payment]) -> list[Custo
 def _lock(
     receipt: Receipt, payments: list[Payment], customers: Iterable[Customer], now: dt.datetime
 ) -> _Work:
-    """Customers are locked; then invoices in their order, then accruals, and then the books."""
+    """Lock in order: customers (locked already), invoices by key, accruals, then the ledger."""
     given = {payment.customer_id for payment in payments if payment.excess}
     if receipt.credit:
         given.add(receipt.customer_id or 0)
@@ -218,7 +220,7 @@ def _insert(
 
 
 def _mirror(transaction_id: int, key: str, owner: Receipt | Payment, now: dt.datetime) -> int:
-    """Take a transaction back; the key of the one that does."""
+    """Reverse a transaction. Returns the key of the reversing one."""
     return posting.post(
         idem_key=f"reversal:{key}",
         kind="reversal",
@@ -232,7 +234,7 @@ def _mirror(transaction_id: int, key: str, owner: Receipt | Payment, now: dt.dat
 
 
 def _other_side(transaction_id: int) -> list[posting.Posting]:
-    """The entries of a transaction from the other side."""
+    """The entries of a transaction with opposite signs."""
     entries = LedgerEntry.objects.filter(transaction_id=transaction_id).order_by("id")
     return [
         posting.Posting(code, -amount)
@@ -241,7 +243,7 @@ def _other_side(transaction_id: int) -> list[posting.Posting]:
 
 
 def _undo(work: _Work, payment: Payment) -> None:
-    """A payment pays nothing any more (invoice not saved)."""
+    """Take a payment out of its invoice (invoice not saved)."""
     invoice = work.invoices[payment.invoice_id]
     PaymentReversal.objects.create(
         partner_id=payment.partner_id,
@@ -256,9 +258,10 @@ def _undo(work: _Work, payment: Payment) -> None:
 
 
 def _undo_uses(work: _Work) -> None:
-    """Credit that was never there paid nothing: the newest uses go, until none is missing.
+    """Undo uses of credit that never existed, the newest first, until none is missing.
 
-    The books are ours by now, so what is seen here stays. What is still missing was paid out.
+    The ledger is locked by now, so the balance read here cannot change. What is still missing was
+    paid out.
     """
     missing = {
         key: posting.balance(chart_of_accounts.customer_credit(one.public_id))
@@ -277,7 +280,7 @@ def _settle_invoices(work: _Work, actor: Actor) -> None:
     for key in sorted(touched):
         invoice = work.invoices[key]
         if invoice.outstanding > 0 and again > invoice.due_on:
-            # nobody is late with money that was thought paid: the clock starts anew
+            # the customer is not late, as the invoice counted as paid: a new due date starts
             invoice.due_again_on = again
         save_standing(invoice)
         commissions.claw_back(invoice, work.reversal, work.accruals[key], now=work.now, gone=gone)
@@ -285,10 +288,10 @@ def _settle_invoices(work: _Work, actor: Actor) -> None:
 
 
 def _take_kept_credit(work: _Work, invoice: Invoice, actor: Actor) -> None:
-    """What a credit note gave back of this money as credit, as far as it is still there.
+    """Take back the credit that a credit note gave for this money, as far as it is still there.
 
-    It was never paid: it pays the invoice, and is no credit any more. It earns nobody anything,
-    because nothing is kept of it.
+    The money never arrived: the credit is withdrawn and settles the invoice instead. It earns no
+    commission, because we keep none of it.
     """
     over = invoice.refunded - invoice.paid
     if over <= 0:
@@ -312,7 +315,7 @@ def _take_kept_credit(work: _Work, invoice: Invoice, actor: Actor) -> None:
     )
 
 
-# -- what is told ----------------------------------------------------------------------------------
+# -- audit and events ------------------------------------------------------------------------------
 def _tell(work: _Work, actor: Actor) -> None:
     made, receipt = work.reversal, work.reversal.receipt
     audit.record(
@@ -353,7 +356,7 @@ def _owed_again(taken: Sequence[Payment], invoices: dict[int, Invoice]) -> dict[
 
 
 def _event(made: Reversal, payment: Payment, invoice: Invoice) -> dict[str, Any]:
-    """The payment, why it pays nothing any more, and what its invoice owes now; rupees."""
+    """The payment, why it no longer counts, and what its invoice owes now; rupees."""
     return {
         **invoice_data(invoice),
         "payment_id": payment.public_id,

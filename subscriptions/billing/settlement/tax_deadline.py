@@ -1,4 +1,4 @@
-"""Until when a credit note may take back the tax of an invoice. Pure."""
+"""The last day on which a credit note may reduce an invoice's tax. Pure."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def credit_deadline(invoiced_on: dt.date) -> dt.date:
     """The last day on which a credit note may reduce the output tax of an invoice.
 
     30 November after the financial year (April to March) of the supply: CGST Act, section 34(2),
-    https://cbic-gst.gov.in/gst-acts.html. The day on which the year's annual return is furnished,
-    where that is earlier, is not known here.
+    https://cbic-gst.gov.in/gst-acts.html. The law ends it earlier when the year's annual return is
+    furnished before; that day is not known here.
     """
     ends = invoiced_on.year + (invoiced_on.month >= _APRIL)
     return dt.date(ends, 11, 30)

@@ -1,7 +1,7 @@
-"""What a withdrawn template's customers paid for and do not get any more goes back.
+"""Credit for what a withdrawn template's customers paid for and no longer get.
 
-The withdrawal itself only writes down whom it cancelled (:func:`expect`); the credits follow one by
-one, each in a transaction of its own, and also for a period that no run had invoiced yet.
+The withdrawal only records whom it cancelled (:func:`expect`). The credits follow one by one, each
+in its own transaction, also for a period that no run had invoiced yet.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ LIMIT: Final = 500
 
 
 def expect(cancelled: Iterable[Subscription], *, on: dt.date, now: dt.datetime) -> int:
-    """Write down, in the withdrawal's transaction, who is to be credited as of ``on`` (IST).
+    """Record, in the withdrawal's transaction, who is to be credited as of ``on`` (IST).
 
-    One INSERT; a subscription that is there already stays as it is. How many are billed at all.
+    One INSERT; an existing row stays as it is. Returns how many are billed at all.
     """
     rows = [
         WithdrawalCredit(
@@ -49,23 +49,23 @@ def expect(cancelled: Iterable[Subscription], *, on: dt.date, now: dt.datetime) 
 
 
 def credit_due(*, now: dt.datetime, limit: int = LIMIT) -> int:
-    """Credit at most ``limit`` of those whose periods are all invoiced; how many were finished.
+    """Credit at most ``limit`` of those whose periods are all invoiced; returns how many finished.
 
-    Any number of callers at once, again, or after a crash: each subscription is credited once.
+    Parallel, repeated or interrupted calls credit each subscription once.
     """
     done = 0
     for row_id in _ready().order_by("id").values_list("id", flat=True)[:limit]:
         try:
             done += _finish(row_id, now)
         except Exception:
-            # One that cannot be credited must not keep the money of all behind it; it stays in the
-            # queue, is tried again, and is seen in the console and here.
+            # A row that fails must not block those behind it. It stays in the queue, is retried,
+            # and shows in the console and in the log.
             log.exception("withdrawal_credit_failed", row=row_id)
     return done
 
 
 def _ready() -> QuerySet[WithdrawalCredit]:
-    """Not done, and no run will invoice anything more of the subscription or of its period."""
+    """Open rows for whose subscription and current period no run will invoice anything more."""
     due = coming()
     mine = due.filter(subscription_id=OuterRef("subscription_id"))
     begun = due.filter(continued_by__subscription_id=OuterRef("subscription_id"))
@@ -79,7 +79,7 @@ def _finish(row_id: int, now: dt.datetime) -> bool:
             .filter(pk=row_id, done_at__isnull=True)
             .first()
         )
-        if row is None:  # somebody else has it
+        if row is None:  # another worker has it
             return False
         row.credit_note = _credit(row, now)
         row.done_at = now
@@ -88,7 +88,7 @@ def _finish(row_id: int, now: dt.datetime) -> bool:
 
 
 def _credit(row: WithdrawalCredit, now: dt.datetime) -> CreditNote | None:
-    """The credit of the period that was running; None where none was, or none of it is left."""
+    """The credit for the period that was running; None if there was none, or none of it is left."""
     running = of_subscription(row.subscription_id).filter(
         period_start__lte=row.withdrawn_on, period_end__gt=row.withdrawn_on
     )

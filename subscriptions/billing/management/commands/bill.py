@@ -1,4 +1,4 @@
-"""``manage.py bill --as-of YYYY-MM-DD``: the billing run, by hand."""
+"""``manage.py bill --as-of YYYY-MM-DD``: start the billing run by hand."""
 
 from __future__ import annotations
 
@@ -19,17 +19,16 @@ _LISTED: Final = 20
 
 
 class Command(BaseCommand):
-    """Any number of times, and beside the daily run: nothing is billed twice."""
+    """Idempotent, also beside the daily run: nothing is billed twice."""
 
     help = "Invoice every period that began by a date (IST) and was not invoiced yet."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declare the options."""
         parser.add_argument("--as-of", type=dt.date.fromisoformat, help="default: today (IST)")
         parser.add_argument("--chunk", type=int, default=runs.CHUNK, help="segments a transaction")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Run, draw the bar, name what was withheld."""
+        """Run, show progress, list what was withheld."""
         now = clock.now()
         as_of = options["as_of"] or clock.ist_date(now)
         due = coming().filter(next_on__lte=as_of).count()
@@ -59,7 +58,7 @@ class Command(BaseCommand):
             self._name_withheld(as_of)
 
     def _draw(self, done: int, due: int) -> None:
-        """One line that grows. Segments that missed periods make it more than was due."""
+        """Update the progress line. Missed periods can make ``done`` exceed ``due``."""
         if not self.stdout.isatty():
             return
         part = min(1.0, done / due) if due else 1.0

@@ -15,7 +15,7 @@ from subscriptions.billing.models import LedgerProof
 
 
 def report(proven: LedgerProof, balance: TrialBalance) -> dict[str, Any]:
-    """Both as JSON; rupees as text, debit positive."""
+    """Both results as JSON; rupees as text, debit positive."""
     return {
         "checked_at": proven.checked_at.isoformat(),
         "ok": proven.ok,
@@ -40,16 +40,15 @@ def report(proven: LedgerProof, balance: TrialBalance) -> dict[str, Any]:
 
 
 class Command(BaseCommand):
-    """Asks what the nightly check asks and keeps the answer. Exit status 1: the books are wrong."""
+    """Run the nightly checks and store the result. Exit status 1: the ledger is wrong."""
 
     help = "Check the ledger now; print its trial balance and what was found."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """The form of the answer."""
         parser.add_argument("--json", action="store_true", help="machine-readable")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Check, print, and say by the exit status whether the books hold."""
+        """Check and print; the exit status is the result."""
         proven = checks.check_ledger(now=clock.now())
         balance = trial_balance()
         if options["json"]:

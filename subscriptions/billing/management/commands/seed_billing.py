@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand
 
 from subscriptions.billing.models import Supplier, TaxRate
 
-# 18 % since GST came: https://cbic-gst.gov.in/gst-goods-services-rates.html.
+# 18 % since GST began: https://cbic-gst.gov.in/gst-goods-services-rates.html.
 GST_FROM: Final = dt.date(2017, 7, 1)
 GST_PCT: Final = Decimal("18.00")
 DEMO_SUPPLIER: Final = {
@@ -27,12 +27,12 @@ DEMO_SUPPLIER: Final = {
 
 
 class Command(BaseCommand):
-    """Idempotent; what staff entered stays."""
+    """Idempotent; rows that staff entered stay."""
 
     help = "Seed the GST rate and a demo supplier."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Make what is missing."""
+        """Create what is missing."""
         TaxRate.objects.get_or_create(effective_from=GST_FROM, defaults={"rate_pct": GST_PCT})
         if not Supplier.objects.exists():
             Supplier.objects.create(effective_from=GST_FROM, **DEMO_SUPPLIER)
